@@ -1,0 +1,23 @@
+"""The one exception that users are meant to read."""
+
+
+class UserError(Exception):
+    """Input that cannot be used: a file, a row, a key of a config, a checkpoint.
+
+    The message is all that the user sees (no traceback), so it names the thing, the value found,
+    the value wanted and the way out. The command exits with status 2.
+    """
+
+
+class Interrupted(Exception):
+    """The run was told to stop, saved what it had, and can be continued by the same command.
+
+    The message is all that the user sees.
+
+    Attributes:
+        status: exit status of the command: 128 plus the signal's number, SIGTERM's by default.
+    """
+
+    def __init__(self, message: str, status: int = 143):
+        super().__init__(message)
+        self.status = status

@@ -1,0 +1,64 @@
+import pytest
+
+from teacherlm_jax import files
+from teacherlm_jax.errors import UserError
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.json"
+    files.write_json(path, {"kept": True})
+    with pytest.raises(TypeError):
+        files.write_json(path, {"bad": object()})
+    with pytest.raises(UnicodeEncodeError):
+        files.write_text(path, "\ud800")
+    assert files.read_json(path) == {"kept": True}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_malformed_json_names_file_and_line(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{\n"a": 1,\n}')
+    with pytest.raises(UserError, match=rf"{path}:3: not JSON"):
+        files.read_json(path)
+    with pytest.raises(UserError, match="no such file"):
+        files.read_json(tmp_path / "none.json")
+
+
+def test_jsonl_yields_good_rows_and_names_what_is_wrong_with_bad_ones(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": 1}\n\n{"a": \n[1]\n\xff\xfe\n{"a": 2}')
+    rows = list(files.read_jsonl(path))
+    assert [line for line, _ in rows] == [1, 3, 4, 5, 6]
+    assert (rows[0][1], rows[4][1]) == ({"a": 1}, {"a": 2})
+    reasons = [row.reason for _, row in rows[1:4]]
+    assert reasons[0].startswith("not JSON")
+    assert reasons[1:] == ["not a JSON object", "not UTF-8"]
+
+
+def test_globs_expand_sorted_and_never_to_nothing(tmp_path):
+    for name in ("b.jsonl", "a.jsonl"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "c.jsonl").mkdir()
+    assert [path.name for path in files.expand(tmp_path, "*.jsonl")] == ["a.jsonl", "b.jsonl"]
+    with pytest.raises(UserError, match="no file matches"):
+        files.expand(tmp_path, "*.parquet")
+
+
+def test_refused_rows_are_counted_and_written_with_their_place(tmp_path):
+    refused = files.RefusedRows(tmp_path / "refused.jsonl")
+    assert not refused.path.exists()
+    refused.add("in.jsonl", 4, "no question", {"q": ""})
+    refused.add("in.jsonl", 9, "no question", {})
+    refused.close()
+    assert refused.total == 2
+    assert refused.counts == {"no question": 2}
+    (_, first), _ = files.read_jsonl(refused.path)
+    assert first == {"file": "in.jsonl", "line": 4, "reason": "no question", "row": {"q": ""}}
+
+
+def test_the_digest_is_that_of_the_bytes(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    assert files.file_digest(path) == (
+        "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
