@@ -1,0 +1,258 @@
+"""Raw data sets as samples: one small adapter for each form in which rows come."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from teacherlm_jax import files
+from teacherlm_jax.config import SourceConfig
+from teacherlm_jax.data.sample import LETTERS, Sample, SampleError, from_row, resolve_answer
+from teacherlm_jax.errors import UserError
+
+Row = Mapping[str, Any]
+
+_OPTIONS_HEADING = re.compile(r"\n\s*Options:[ \t]*\n")
+_DASHED = re.compile(r"- (.*\S)\s*")
+_LETTERED = re.compile(r"\(([A-Z])\)\s*(.*\S)\s*")
+_SENTENCE_ENDS = (".", ",", "?", "!", '"')
+
+
+def to_sample(
+    format: str, row: Row, *, source: str, line: int, subject: str = "", file: str = ""
+) -> Sample:
+    """One raw row as a sample.
+
+    Args:
+        format: a key of FORMATS.
+        row: the parsed JSON object.
+        source: name of the data set; becomes the sample's `source` where the row names none.
+        line: its line number; names rows that carry no id of their own.
+        subject: for rows that carry none.
+        file: tells apart the same line of several files, in the ids made from lines.
+
+    Raises SampleError with the reason when the row makes no sample.
+    """
+    place = "-".join(part for part in (source, file, str(line)) if part)
+    made = FORMATS[format](row)
+    for key, default in (("id", place), ("source", source), ("subject", subject)):
+        made[key] = made.get(key) or default
+    return from_row(made)
+
+
+def read_samples(
+    config: SourceConfig, root: str, refused: files.RefusedRows, *, checked_only: bool = False
+) -> Iterator[Sample]:
+    """Yields the samples of a source, file by file and line by line, up to its limit.
+
+    Rows that make no sample, and rows whose id was there before, go to `refused`. With
+    `checked_only`, explanations that failed a gate are left out of their samples (see
+    `without_failed`). Raises UserError for an unknown format, files that are not there, and a
+    source without a usable row.
+    """
+    if config.format not in FORMATS:
+        raise UserError(
+            f"source {config.name!r}: unknown format {config.format!r}; known: {', '.join(FORMATS)}"
+        )
+    paths = files.expand(root, config.path)
+    seen: set[str] = set()
+    for path, name in names_apart(paths).items():
+        file = os.path.splitext(name)[0] if len(paths) > 1 else ""
+        for line, row in files.read_jsonl(path):
+            if config.limit and len(seen) == config.limit:
+                return
+            try:
+                sample = _usable(config, row, line, file, checked_only)
+                if sample.id in seen:
+                    raise SampleError("an earlier row has the same id")
+            except SampleError as error:
+                text = row.text if isinstance(row, files.MalformedRow) else row
+                refused.add(path, line, str(error), text)
+                continue
+            seen.add(sample.id)
+            yield sample
+    if not seen:
+        raise UserError(
+            f"source {config.name!r}: no row of {', '.join(map(str, paths))} makes a sample in the "
+            f"format {config.format!r}; {_why(refused)}"
+        )
+
+
+def names_apart(paths: Sequence[Path]) -> dict[Path, str]:
+    """What tells the files apart, wherever they lie: their paths from the folder they share."""
+    shared = os.path.commonpath([path.parent for path in paths])
+    return {path: path.relative_to(shared).as_posix() for path in paths}
+
+
+def _why(refused: files.RefusedRows) -> str:
+    if not refused.total:
+        return "there are no rows"
+    reason, count = refused.counts.most_common(1)[0]
+    return f"the commonest reason is {reason!r} ({count} rows); {refused.path} has them all"
+
+
+def _usable(
+    config: SourceConfig, row: Row | files.MalformedRow, line: int, file: str, checked_only: bool
+) -> Sample:
+    if isinstance(row, files.MalformedRow):
+        raise SampleError(row.reason)
+    if checked_only:
+        row = without_failed(row)
+    return to_sample(
+        config.format, row, source=config.name, line=line, subject=config.subject, file=file
+    )
+
+
+def without_failed(row: Row) -> Row:
+    """A row of the sample form without those explanations that failed a gate.
+
+    Annotated rows carry `annotations`: by kind, an object with the verdicts `gates` (name: passed)
+    and the `author` they were passed on. Explanations without verdicts, such as people's, stay.
+    """
+    annotations = row.get("annotations", {})
+    if not isinstance(annotations, Mapping):
+        raise SampleError(f"annotations are no object: {annotations!r}")
+    explanations = dict(row.get("explanations", {}))
+    for kind, annotation in annotations.items():
+        gates, author = _verdicts(kind, annotation)
+        if not all(gates.values()) and kind in explanations:
+            texts = explanations[kind]
+            explanations[kind] = {name: texts[name] for name in texts if name != author}
+    return {**row, "explanations": explanations}
+
+
+def _verdicts(kind: str, annotation: Any) -> tuple[Mapping[str, bool], str]:
+    if isinstance(annotation, Mapping):
+        gates, author = annotation.get("gates"), annotation.get("author")
+        if isinstance(gates, Mapping) and isinstance(author, str):
+            return gates, author
+    raise SampleError(f"the annotation of {kind} lacks its gates or its author")
+
+
+def _sample(row: Row) -> dict[str, Any]:
+    return dict(row)
+
+
+def _cot(row: Row) -> dict[str, Any]:
+    """Question, answer and a human chain of thought; options stand as lines below "Options:"."""
+    parts = _OPTIONS_HEADING.split(_text(row, "question"))
+    if len(parts) > 2:
+        raise SampleError("more than one block of options in the question")
+    made = {
+        "question": parts[0].strip(),
+        "answer": _text(row, "answer"),
+        "explanations": _by_human(_text(row, "cot")),
+    }
+    if len(parts) == 2:
+        made["options"] = _option_lines(parts[1])
+    return made
+
+
+def _option_lines(block: str) -> list[str]:
+    """Options written "- text" or "(A) text", one a line; letters have to come in order."""
+    options = []
+    for line in block.strip().splitlines():
+        if dashed := _DASHED.fullmatch(line):
+            options.append(dashed[1])
+        elif (lettered := _LETTERED.fullmatch(line)) and lettered[1] == LETTERS[len(options)]:
+            options.append(lettered[2])
+        else:
+            raise SampleError("a line below the question's options is no option")
+    return options
+
+
+def _creak(row: Row) -> dict[str, Any]:
+    """CREAK: is the sentence true? Its explanation, where there is one, is the human's."""
+    label = _text(row, "label")
+    if label not in ("true", "false"):
+        raise SampleError(f"label {label!r} is neither 'true' nor 'false'")
+    return {
+        "id": row.get("ex_id"),
+        "question": "Determine the correctness of the following sentence. "
+        + _text(row, "sentence"),
+        "options": ["True", "False"],
+        "answer": "(A)" if label == "true" else "(B)",
+        "explanations": _by_human(row.get("explanation", "")),
+    }
+
+
+def _ecqa(row: Row) -> dict[str, Any]:
+    """ECQA: common-sense questions with five options, the answer given by its text."""
+    options = [_text(row, f"q_op{number}") for number in range(1, 6)]
+    return {
+        "id": row.get("q_no"),
+        "question": _text(row, "q_text"),
+        "options": options,
+        "answer": _by_text(_text(row, "q_ans"), options),
+        "explanations": _by_human(row.get("taskB", "")),
+    }
+
+
+def _strategyqa(row: Row) -> dict[str, Any]:
+    """StrategyQA as the authors ask it: the gold facts first, then the question in lower case."""
+    facts, answer = row.get("facts"), row.get("origin_answer")
+    if not isinstance(facts, list) or not all(isinstance(fact, str) for fact in facts):
+        raise SampleError("facts are no list of texts")
+    if not isinstance(answer, bool):
+        raise SampleError(f"origin_answer {answer!r} is neither true nor false")
+    told = " ".join(f"Fact {number}: {fact}" for number, fact in enumerate(facts, start=1))
+    question = _text(row, "origin_question").strip().lower()
+    return {
+        "id": row.get("qid"),
+        "question": f"{told} Given these facts above, {question}",
+        "options": ["True", "False"],
+        "answer": "(A)" if answer else "(B)",
+    }
+
+
+def _mmlu(row: Row) -> dict[str, Any]:
+    """MMLU: on one line, ending like a sentence, the subject in plain words."""
+    question = _text(row, "question").replace("\n", " ").strip()
+    if not question.endswith(_SENTENCE_ENDS):
+        question += "."
+    choices = row.get("choices")
+    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
+        raise SampleError("choices are no list of texts")
+    answer = row.get("answer")
+    if isinstance(answer, int) and 0 <= answer < len(LETTERS):
+        answer = LETTERS[answer]
+    subject = _text(row, "subject")
+    return {
+        "id": f"{subject}-{row['idx']}" if "idx" in row else None,
+        "subject": subject.replace("_", " "),
+        "question": question,
+        "options": [choice.replace("\n", " ") for choice in choices],
+        "answer": f"({answer})",
+    }
+
+
+FORMATS: dict[str, Callable[[Row], dict[str, Any]]] = {
+    "sample": _sample,
+    "cot": _cot,
+    "creak": _creak,
+    "ecqa": _ecqa,
+    "strategyqa": _strategyqa,
+    "mmlu": _mmlu,
+}
+
+
+def _text(row: Row, key: str) -> str:
+    if key not in row:
+        raise SampleError(f"no {key}")
+    if not isinstance(row[key], str):
+        raise SampleError(f"{key} is not text: {row[key]!r}")
+    return row[key]
+
+
+def _by_human(explanation: str) -> dict[str, dict[str, str]]:
+    return {"cot": {"human": explanation}} if explanation else {}
+
+
+def _by_text(answer: str, options: list[str]) -> str:
+    """The letter of an answer that is given by its text alone, even where that text is a letter.
+
+    A few questions list one option twice; the authors' rows then give the last of them.
+    """
+    places = [place for place, option in enumerate(options) if option == answer]
+    return f"({LETTERS[places[-1]]})" if places else resolve_answer(answer, options)

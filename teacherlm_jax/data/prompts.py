@@ -1,0 +1,120 @@
+"""From samples to text: the prompts of TeacherLM and the forms of its training texts.
+
+Every text is a row of pieces, and each piece is tokenised alone. Their borders are the same in
+training and at inference, so that a model meets the very tokens that it was trained on.
+Wording and clean-up follow the authors' public code (TeacherLM, arXiv 2310.19019).
+"""
+
+import dataclasses
+import hashlib
+import itertools
+
+from teacherlm_jax.data.sample import KINDS, LETTERS, Sample
+
+PROMPT_VERSION = "1"  # goes up when any text below changes; annotations record it
+
+TRIGGERS = {
+    "cot": "Let's think step by step.",
+    "fundamental": "The fundamental of this question is:",
+    "mistake": "The common mistakes are:",
+}
+
+FORMS: dict[str, tuple[str, ...]] = {
+    "text": (),
+    "C": ("cot",),
+    "M": ("mistake",),
+    "F": ("fundamental",),
+    "CM": ("cot", "mistake"),
+    "CMF": ("cot", "mistake", "fundamental"),
+    "FCM": ("fundamental", "cot", "mistake"),
+    "shuffle": KINDS,  # in an order of its own for every sample
+}
+
+_ORDERS = tuple(itertools.permutations(KINDS))
+
+
+class MissingExplanation(Exception):
+    """A form asks for an explanation that the sample lacks; the message is the reason to count."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """A stretch of a training text; `role` is question, answer, trigger or explanation.
+
+    What the template puts after the answer (closing bracket, triggers) has the role trigger.
+    """
+
+    text: str
+    role: str
+
+
+def clean(text: str) -> str:
+    """The authors' clean-up: one pass over double spaces; strips a text that ends in a space."""
+    text = text.replace("  ", " ")
+    return text.strip() if text.endswith(" ") else text
+
+
+def question_prompt(sample: Sample, subject_prefix: bool = False) -> str:
+    """What is asked, up to where the answer starts.
+
+    `Q: … (A) … (B) … A: The answer is (` with options, `Q: … A:` without. With `subject_prefix`,
+    samples that have a subject begin with the sentence that names it.
+    """
+    prefix = ""
+    if subject_prefix and sample.subject:
+        prefix = (
+            f"The following are multiple choice questions (with answers) about {sample.subject}. "
+        )
+    if not sample.options:
+        return clean(f"{prefix}Q: {sample.question} A:")
+    options = " ".join(
+        f"({letter}) {option}" for letter, option in zip(LETTERS, sample.options, strict=False)
+    )
+    return clean(f"{prefix}Q: {sample.question} {options} A: The answer is (")
+
+
+def explanation_pieces(
+    sample: Sample, kind: str, subject_prefix: bool = False
+) -> tuple[Piece, ...]:
+    """The teacher's prompt for one kind of explanation, cut as training texts are."""
+    return (*_question_and_answer(sample, subject_prefix), _trigger(kind))
+
+
+def explanation_prompt(sample: Sample, kind: str, subject_prefix: bool = False) -> str:
+    """The teacher's prompt for one kind of explanation: question, gold answer, trigger."""
+    return "".join(piece.text for piece in explanation_pieces(sample, kind, subject_prefix))
+
+
+def pieces(
+    sample: Sample, form: str, author: str, *, subject_prefix: bool = False, seed: int = 0
+) -> tuple[Piece, ...]:
+    """The training text of a sample in a form (a key of FORMS), with `author`'s explanations.
+
+    The joined texts are the whole text. `seed` decides the order of the form "shuffle", together
+    with the sample's id. Raises MissingExplanation when the author has not written what the form
+    needs.
+    """
+    text = list(_question_and_answer(sample, subject_prefix))
+    for kind in _shuffled(sample.id, seed) if form == "shuffle" else FORMS[form]:
+        explanation = sample.explanation(kind, author)
+        if explanation is None:
+            raise MissingExplanation(f"no {kind} by {author}")
+        text += (_trigger(kind), Piece(f" {explanation.strip()}", "explanation"))
+    return tuple(text)
+
+
+def _question_and_answer(sample: Sample, subject_prefix: bool) -> tuple[Piece, ...]:
+    question = Piece(question_prompt(sample, subject_prefix), "question")
+    if sample.options:
+        return question, Piece(sample.answer[1], "answer"), Piece(").", "trigger")
+    return question, Piece(f" {sample.answer.strip()}", "answer")
+
+
+def _trigger(kind: str) -> Piece:
+    return Piece(f" {TRIGGERS[kind]}", "trigger")
+
+
+def _shuffled(sample_id: str, seed: int) -> tuple[str, ...]:
+    """One of the six orders, evenly drawn from the seed and the sample's id."""
+    digest = hashlib.sha256(f"{seed}\n{sample_id}".encode()).digest()
+    return _ORDERS[int.from_bytes(digest) % len(_ORDERS)]

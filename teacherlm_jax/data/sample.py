@@ -1,0 +1,162 @@
+"""One labelled example and its explanations: the form that the whole package speaks."""
+
+import dataclasses
+import string
+from collections.abc import Mapping
+from typing import Any
+
+KINDS = ("cot", "fundamental", "mistake")  # chain of thought, fundamentals, common mistakes
+LETTERS = string.ascii_uppercase
+
+
+class SampleError(ValueError):
+    """A row that makes no sample; the message is the reason, without file or line."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A question with its right answer, and explanations by kind and author.
+
+    With options, `answer` is the letter of the right one in brackets, as in "(B)"; without, it is
+    free text. Raises SampleError for anything else, so that a Sample in hand is a usable one.
+    """
+
+    id: str
+    question: str
+    answer: str
+    options: tuple[str, ...] = ()
+    subject: str = ""
+    source: str = ""
+    explanations: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        for name in ("id", "question", "answer"):
+            _require_text(name, getattr(self, name))
+        for name in ("subject", "source"):
+            if not isinstance(getattr(self, name), str):
+                raise SampleError(f"{name} is not text: {getattr(self, name)!r}")
+        _check_options(self.options)
+        if self.options and _letter_index(self.answer, len(self.options)) is None:
+            raise SampleError(f"answer {self.answer!r} is none of {_letters_of(self.options)}")
+        _check_explanations(self.explanations)
+
+    @property
+    def answer_index(self) -> int:
+        """Place of the right option, from 0; raises SampleError when the sample has no options."""
+        if not self.options:
+            raise SampleError("no options, hence no answer among them")
+        return LETTERS.index(self.answer[1])
+
+    def explanation(self, kind: str, author: str) -> str | None:
+        """The explanation of that kind by that author; None when there is none or it is blank."""
+        text = self.explanations.get(kind, {}).get(author, "")
+        return text if text.strip() else None
+
+
+def to_row(sample: Sample) -> dict[str, Any]:
+    """The sample as a JSON object; `from_row` gives the same sample back."""
+    return {
+        "id": sample.id,
+        "question": sample.question,
+        "answer": sample.answer,
+        "options": list(sample.options),
+        "subject": sample.subject,
+        "source": sample.source,
+        "explanations": {kind: dict(texts) for kind, texts in sample.explanations.items()},
+    }
+
+
+def from_row(row: Mapping[str, Any]) -> Sample:
+    """A sample from a JSON object with the keys of `to_row`; the last four may be missing.
+
+    The answer of a row with options may be a letter ("B", "(B)") or an option's text (see
+    `resolve_answer`). Keys that are no field of a sample are left alone. Raises SampleError.
+    """
+    for name in ("id", "question", "answer"):
+        if name not in row:
+            raise SampleError(f"no {name}")
+    options = row.get("options", [])
+    if not isinstance(options, (list, tuple)):
+        raise SampleError(f"options are no list: {options!r}")
+    answer = row["answer"]
+    if options:
+        _check_options(options)
+        _require_text("answer", answer)
+        answer = resolve_answer(answer, options)
+    return Sample(
+        id=row["id"],
+        question=row["question"],
+        answer=answer,
+        options=tuple(options),
+        subject=row.get("subject", ""),
+        source=row.get("source", ""),
+        explanations=row.get("explanations", {}),
+    )
+
+
+def resolve_answer(answer: str, options: tuple[str, ...] | list[str]) -> str:
+    """The letter form of an answer that is given as "B", "(B)" or the text of an option.
+
+    Texts are compared as they stand first, then without regard to case, to runs of white space and
+    to one final full stop. Raises SampleError when no option fits, or more than one does.
+    """
+    answer = answer.strip()
+    if answer.startswith("(") and _letter_index(answer, len(options)) is not None:
+        return answer
+    found = [index for index, option in enumerate(options) if option.strip() == answer]
+    if not found:
+        wanted = _plain(answer)
+        found = [index for index, option in enumerate(options) if _plain(option) == wanted]
+    letter = _letter_index(f"({answer})", len(options))
+    if letter is not None and letter not in found:
+        found.append(letter)
+    if not found:
+        raise SampleError("the answer is no option")
+    if len(found) > 1:
+        raise SampleError("the answer fits more than one option")
+    return f"({LETTERS[found[0]]})"
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold().removesuffix(".")
+
+
+def _letter_index(answer: str, count: int) -> int | None:
+    """Index of an answer written "(B)" among `count` options; None when it is not one of them."""
+    if len(answer) != 3 or answer[0] != "(" or answer[2] != ")":
+        return None
+    index = LETTERS.find(answer[1])
+    return index if 0 <= index < count else None
+
+
+def _letters_of(options: tuple[str, ...]) -> str:
+    return f"(A) to ({LETTERS[len(options) - 1]})"
+
+
+def _require_text(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise SampleError(f"{name} is not text: {value!r}")
+    if not value.strip():
+        raise SampleError(f"empty {name}")
+
+
+def _check_options(options: Any) -> None:
+    if not options:
+        return
+    if not 2 <= len(options) <= len(LETTERS):
+        raise SampleError(f"{len(options)} options; 2 to {len(LETTERS)} can be told apart")
+    for option in options:
+        _require_text("option", option)
+
+
+def _check_explanations(explanations: Any) -> None:
+    if not isinstance(explanations, Mapping):
+        raise SampleError(f"explanations are no object: {explanations!r}")
+    for kind, texts in explanations.items():
+        if kind not in KINDS:
+            raise SampleError(f"unknown kind of explanation {kind!r}; known: {', '.join(KINDS)}")
+        if not isinstance(texts, Mapping):
+            raise SampleError(f"explanations of kind {kind} are not filed by author: {texts!r}")
+        for author, text in texts.items():
+            if not isinstance(text, str):
+                raise SampleError(f"{kind} by {author} is not text: {text!r}")

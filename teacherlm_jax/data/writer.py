@@ -1,0 +1,56 @@
+"""Packed rows to disk: ArrayRecord shards that `reader` opens at any row.
+
+A prepared folder holds `rows-00000-of-00003.array_record` …, `vocabulary/` and `manifest.json`,
+which is written last: a folder without it is not finished.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from array_record.python import array_record_module
+
+from teacherlm_jax import files
+from teacherlm_jax.data import packing
+
+MANIFEST = "manifest.json"
+_OPTIONS = "group_size:1,zstd:3"  # one row a group: a random read decompresses no other row
+
+
+def write_shards(
+    folder: Path, rows: Iterable[packing.PackedRow], rows_per_shard: int
+) -> list[dict[str, Any]]:
+    """Writes all rows into shards of `rows_per_shard` and tells what each shard is.
+
+    Returns one entry a shard for the manifest: name, records, bytes, and digest of the file.
+    """
+    counts: list[int] = []
+    writer = None
+    for row in rows:
+        if writer is None or counts[-1] == rows_per_shard:
+            if writer is not None:
+                writer.close()
+            path = folder / _unfinished(len(counts))
+            writer = array_record_module.ArrayRecordWriter(str(path), _OPTIONS)
+            counts.append(0)
+        writer.write(packing.to_bytes(row))
+        counts[-1] += 1
+    if writer is not None:
+        writer.close()
+    return [_named(folder, index, count, len(counts)) for index, count in enumerate(counts)]
+
+
+def _unfinished(index: int) -> str:
+    return f"rows-{index:05d}.array_record"
+
+
+def _named(folder: Path, index: int, records: int, shards: int) -> dict[str, Any]:
+    """Gives a shard its name, which needs the number of shards, and describes it."""
+    path = folder / f"rows-{index:05d}-of-{shards:05d}.array_record"
+    (folder / _unfinished(index)).rename(path)
+    return {
+        "name": path.name,
+        "records": records,
+        "bytes": path.stat().st_size,
+        "digest": files.file_digest(path),
+    }

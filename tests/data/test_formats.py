@@ -1,0 +1,240 @@
+"""Raw rows to samples: the adapters on small rows and on the real sets."""
+
+import json
+
+import pytest
+
+from teacherlm_jax import files
+from teacherlm_jax.config import SourceConfig
+from teacherlm_jax.data import formats, prompts
+from teacherlm_jax.data.sample import Sample, SampleError, to_row
+from teacherlm_jax.errors import UserError
+
+
+def adapt(format, **row):
+    return formats.to_sample(format, row, source="set", line=7, subject="things")
+
+
+def read(folder, pattern="*.jsonl", **settings):
+    refused = files.RefusedRows(folder / "refused.txt")
+    config = SourceConfig(**{"name": "set", "path": pattern, "format": "cot"} | settings)
+    try:
+        samples = list(formats.read_samples(config, str(folder), refused))
+    finally:
+        refused.close()
+    return samples, dict(refused.counts)
+
+
+def write_rows(path, *rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+
+QUESTION = {"question": "Sky?\nOptions:\n- red\n- blue", "answer": "blue", "cot": "Look up."}
+
+
+def test_options_written_with_dashes_leave_the_question():
+    assert adapt("cot", **QUESTION) == Sample(
+        id="set-7",
+        question="Sky?",
+        answer="(B)",
+        options=("red", "blue"),
+        subject="things",
+        source="set",
+        explanations={"cot": {"human": "Look up."}},
+    )
+
+
+def test_options_written_with_letters_lose_them():
+    row = {"question": "2+2?\nOptions:\n(A) 3\n(B) 4", "answer": "(B)", "cot": ""}
+    sample = adapt("cot", **row)
+    assert (sample.question, sample.options, sample.answer) == ("2+2?", ("3", "4"), "(B)")
+
+
+def test_rows_without_options_keep_their_answer_as_text():
+    sample = adapt("cot", question="Is ice cold? ", answer="yes", cot="It is frozen.")
+    assert (sample.question, sample.options, sample.answer) == ("Is ice cold?", (), "yes")
+
+
+def test_the_word_options_inside_a_sentence_is_no_heading():
+    row = {"question": "How many options: one or two?", "answer": "2", "cot": ""}
+    assert adapt("cot", **row).options == ()
+
+
+@pytest.mark.parametrize(
+    ("format", "row", "reason"),
+    [
+        ("cot", QUESTION | {"answer": "green"}, "the answer is no option"),
+        ("cot", QUESTION | {"question": "?\nOptions:\n(B) 3\n(A) 4"}, "a line below the question"),
+        ("cot", {"question": "?"}, "no answer"),
+        ("creak", {"sentence": "Ice is hot.", "label": "maybe"}, "label 'maybe' is neither"),
+        ("creak", {"label": "true"}, "no sentence"),
+        ("strategyqa", {"facts": "x", "origin_question": "?"}, "facts are no list of texts"),
+        (
+            "strategyqa",
+            {"facts": [], "origin_question": "?", "origin_answer": "yes"},
+            "origin_answer 'yes' is neither",
+        ),
+        (
+            "mmlu",
+            {"question": "?", "subject": "law", "choices": [1, 2], "answer": "A"},
+            "choices are no list of texts",
+        ),
+        (
+            "mmlu",
+            {"question": "?", "subject": "law", "choices": ["a", "b"], "answer": "C"},
+            "the answer is no option",
+        ),
+    ],
+)
+def test_rows_that_make_no_sample_are_refused_with_a_reason(format, row, reason):
+    with pytest.raises(SampleError) as refusal:
+        adapt(format, **row)
+    assert str(refusal.value).startswith(reason)
+
+
+def test_mmlu_questions_stand_on_one_line_and_end_like_sentences():
+    row = {"subject": "us_law", "idx": 3, "choices": ["a\nb", "c"], "answer": 1}
+    sample = adapt("mmlu", question="One\ntwo", **row)
+    assert prompts.question_prompt(sample, subject_prefix=True) == (
+        "The following are multiple choice questions (with answers) about us law. "
+        "Q: One two. (A) a b (B) c A: The answer is ("
+    )
+    assert (sample.id, sample.answer) == ("us_law-3", "(B)")
+    for ended in ('One."', "One,", "One!", "One?", "One."):
+        assert adapt("mmlu", question=ended, **row).question == ended
+
+
+def test_strategyqa_prompts_are_the_authors_own(shared_data):
+    for line, row in files.read_jsonl(shared_data / "eval" / "strategy_qa.jsonl"):
+        sample = formats.to_sample("strategyqa", row, source="strategyqa", line=line)
+        assert prompts.question_prompt(sample) == f"Q: {row['question']} A: The answer is ("
+        assert sample.answer == row["answer"]
+
+
+def test_creak_evaluation_rows_are_the_authors_own(shared_data):
+    for line, row in files.read_jsonl(shared_data / "eval" / "creak.jsonl"):
+        sample = formats.to_sample("creak", row, source="creak", line=line)
+        assert prompts.question_prompt(sample) == f"Q: {row['question']} A: The answer is ("
+        assert (sample.id, sample.answer) == (row["ex_id"], row["answer"])
+
+
+def test_ecqa_prompts_are_the_authors_but_for_their_double_spaces(shared_data):
+    for line, row in files.read_jsonl(shared_data / "eval" / "ecqa.jsonl"):
+        sample = formats.to_sample("ecqa", row, source="ecqa", line=line)
+        assert prompts.question_prompt(sample) == prompts.clean(row["test"])
+        assert sample.answer == row["answer"]
+
+
+def test_all_mmlu_rows_make_samples_with_57_subjects(shared_data):
+    samples, refused = read(shared_data / "eval", "mmlu_test.jsonl", format="mmlu")
+    assert (len(samples), refused) == (6949, {})
+    assert len({sample.subject for sample in samples}) == 57
+
+
+@pytest.mark.parametrize(
+    ("name", "usable", "with_options", "refused"),
+    [
+        ("gsm8k", 7473, 0, {}),
+        ("ecqa", 7050, 7050, {"the answer fits more than one option": 30}),
+        ("creak", 6915, 4931, {}),
+        ("aqua", 2728, 2728, {}),
+        ("strategyqa", 1859, 0, {}),
+    ],
+)
+def test_real_rationales_are_read_and_what_is_refused_is_counted(
+    shared_data, tmp_path, name, usable, with_options, refused
+):
+    rejected = files.RefusedRows(tmp_path / "refused.jsonl")
+    config = SourceConfig(name=name, path=f"rationale/{name}_train.jsonl", format="cot")
+    samples = list(formats.read_samples(config, str(shared_data), rejected))
+    rejected.close()
+    assert len(samples) == usable
+    assert sum(bool(sample.options) for sample in samples) == with_options
+    assert dict(rejected.counts) == refused
+    assert all(sample.explanation("cot", "human") for sample in samples)
+
+
+def test_unusable_rows_go_to_the_side_file_with_file_line_and_reason(tmp_path):
+    path = tmp_path / "a.jsonl"
+    write_rows(path, QUESTION, QUESTION | {"answer": "green"})
+    with path.open("a", encoding="utf-8") as file:
+        file.write("{broken\n")
+    samples, counts = read(tmp_path)
+    assert [sample.id for sample in samples] == ["set-1"]
+    entries = [entry for _, entry in files.read_jsonl(tmp_path / "refused.txt")]
+    assert [(entry["line"], entry["file"]) for entry in entries] == [(2, str(path)), (3, str(path))]
+    assert entries[0]["row"]["answer"] == "green"
+    assert entries[1]["row"] == "{broken"
+    assert sum(counts.values()) == 2
+
+
+def test_a_second_row_of_the_same_id_is_refused(tmp_path):
+    rows = [to_row(adapt("cot", **QUESTION))] * 2
+    write_rows(tmp_path / "a.jsonl", *rows)
+    samples, counts = read(tmp_path, format="sample")
+    assert (len(samples), counts) == (1, {"an earlier row has the same id": 1})
+
+
+def test_rows_of_several_files_have_ids_of_their_own_and_come_in_order(tmp_path):
+    write_rows(tmp_path / "b.jsonl", QUESTION)
+    write_rows(tmp_path / "a.jsonl", QUESTION, QUESTION)
+    samples, _ = read(tmp_path)
+    assert [sample.id for sample in samples] == ["set-a-1", "set-a-2", "set-b-1"]
+
+
+def test_files_of_one_name_in_several_folders_are_told_apart(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_rows(tmp_path / name / "train.jsonl", QUESTION)
+    samples, counts = read(tmp_path, "*/train.jsonl")
+    assert [sample.id for sample in samples] == ["set-one/train-1", "set-two/train-1"]
+    assert counts == {}
+
+
+def test_the_limit_counts_usable_rows(tmp_path):
+    bad = QUESTION | {"answer": "green"}
+    write_rows(tmp_path / "a.jsonl", bad, QUESTION, QUESTION, QUESTION, bad)
+    samples, counts = read(tmp_path, limit=2)
+    assert [sample.id for sample in samples] == ["set-2", "set-3"]
+    assert sum(counts.values()) == 1
+
+
+def test_a_source_without_a_usable_row_names_its_files_and_the_commonest_reason(tmp_path):
+    write_rows(tmp_path / "a.jsonl", {"question": "?"}, {"question": "?"})
+    with pytest.raises(UserError, match=r"a\.jsonl makes a sample .* 'no answer' \(2 rows\)"):
+        read(tmp_path)
+    write_rows(tmp_path / "a.jsonl")
+    with pytest.raises(UserError, match="there are no rows"):
+        read(tmp_path)
+
+
+def test_an_unknown_format_and_a_missing_file_are_named(tmp_path):
+    with pytest.raises(UserError, match="source 'set': unknown format 'csv'; known: sample, cot"):
+        read(tmp_path, format="csv")
+    with pytest.raises(UserError, match="nowhere"):
+        read(tmp_path, "nowhere.jsonl")
+
+
+def annotated(gates, author="teacher"):
+    texts = {"teacher": "Guess.", "human": "Look up."}
+    row = to_row(adapt("cot", **QUESTION)) | {"explanations": {"cot": texts}}
+    return row | {"annotations": {"cot": {"gates": gates, "author": author}}}
+
+
+@pytest.mark.parametrize(
+    ("gates", "left"),
+    [
+        ({"finished": True, "not_empty": True}, ["human", "teacher"]),
+        ({"finished": True, "not_empty": False}, ["human"]),
+        ({}, ["human", "teacher"]),
+    ],
+)
+def test_an_explanation_that_failed_a_gate_is_left_out_and_the_others_stay(gates, left):
+    row = formats.without_failed(annotated(gates))
+    assert sorted(row["explanations"]["cot"]) == left
+
+
+@pytest.mark.parametrize("annotations", [3, {"cot": 3}, {"cot": {"gates": {"finished": True}}}])
+def test_annotations_that_cannot_be_read_refuse_the_row(annotations):
+    with pytest.raises(SampleError, match="annotation"):
+        formats.without_failed({"annotations": annotations})

@@ -1,0 +1,154 @@
+"""Packing: every text whole, once, apart from the others, and rows nearly full."""
+
+import collections
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from teacherlm_jax import files
+from teacherlm_jax.config import SourceConfig
+from teacherlm_jax.data import formats, packing, prompts
+from teacherlm_jax.data.packing import Encoded
+from teacherlm_jax.data.prompts import Piece
+
+LENGTH = 16
+
+
+class Letters:
+    """A vocabulary of one id a character, which shows the cuts between pieces."""
+
+    eos_id = 1
+
+    def encode(self, text):
+        return [ord(character) for character in text]
+
+
+@st.composite
+def texts(draw):
+    """Texts whose tokens are unique, so that a lost or doubled one shows."""
+    sizes = draw(st.lists(st.integers(1, LENGTH), max_size=40))
+    made, start = [], 3
+    for size in sizes:
+        mask = draw(st.lists(st.booleans(), min_size=size, max_size=size))
+        made.append(Encoded(list(range(start, start + size)), mask))
+        start += size
+    return made
+
+
+def unpacked(row):
+    """The texts of a row, and what stands in its padding."""
+    count = row.segment_ids.max()
+    cut = [row.segment_ids == segment for segment in range(1, count + 1)]
+    return [(tuple(row.tokens[at]), tuple(row.loss_mask[at]), row.positions[at]) for at in cut]
+
+
+@given(texts=texts(), window=st.integers(1, 8))
+def test_packing_loses_nothing_doubles_nothing_and_cuts_nothing(texts, window):
+    rows = list(packing.pack(texts, LENGTH, window))
+    found = [(tokens, mask) for row in rows for tokens, mask, _ in unpacked(row)]
+    given = [(tuple(text.tokens), tuple(text.loss_mask)) for text in texts]
+    assert collections.Counter(found) == collections.Counter(given)
+
+
+@given(texts=texts(), window=st.integers(1, 8))
+def test_rows_number_their_texts_from_one_and_restart_positions(texts, window):
+    for row in packing.pack(texts, LENGTH, window):
+        used = int((row.segment_ids > 0).sum())
+        assert (np.diff(row.segment_ids[:used]) >= 0).all()
+        assert set(row.segment_ids[:used]) == set(range(1, row.segment_ids.max() + 1))
+        for _, _, positions in unpacked(row):
+            assert positions.tolist() == list(range(len(positions)))
+        for name in ("tokens", "segment_ids", "positions", "loss_mask"):
+            value = getattr(row, name)
+            assert value.shape == (LENGTH,)
+            assert not value[used:].any()
+            assert value.dtype == (bool if name == "loss_mask" else np.int32)
+
+
+@given(texts=texts())
+def test_a_row_survives_the_way_through_bytes(texts):
+    for row in packing.pack(texts, LENGTH):
+        back = packing.from_bytes(packing.to_bytes(row), LENGTH)
+        for name in ("tokens", "segment_ids", "positions", "loss_mask"):
+            np.testing.assert_array_equal(getattr(back, name), getattr(row, name))
+            assert getattr(back, name).dtype == getattr(row, name).dtype
+
+
+def test_a_text_goes_where_it_leaves_the_least_room():
+    sizes = (10, 12, 4, 6)  # the 4 fits behind both and fills the row of the 12
+    texts = [Encoded([size] * size, [True] * size) for size in sizes]
+    rows = [[len(tokens) for tokens, _, _ in unpacked(row)] for row in packing.pack(texts, 16)]
+    assert rows == [[12, 4], [10, 6]]
+
+
+def test_a_full_window_finishes_its_fullest_row():
+    sizes = (9, 12, 10)
+    texts = [Encoded([size] * size, [True] * size) for size in sizes]
+    rows = [[len(tokens) for tokens, _, _ in unpacked(row)] for row in packing.pack(texts, 16, 2)]
+    assert rows == [[12], [9], [10]]
+
+
+@pytest.mark.parametrize("size", [0, LENGTH + 1])
+def test_a_text_that_fits_no_row_is_an_error(size):
+    with pytest.raises(ValueError, match=f"a text of {size} tokens in rows of 16"):
+        list(packing.pack([Encoded([5] * size, [True] * size)], LENGTH))
+
+
+@pytest.mark.parametrize("cut", [0, 3, 4, 11, -1])
+def test_other_bytes_make_no_row(cut):
+    text = Encoded([7] * 9, [True] * 9)
+    record = packing.to_bytes(next(packing.pack([text], LENGTH)))
+    with pytest.raises(ValueError, match="a record"):
+        packing.from_bytes(record[:cut], LENGTH)
+    with pytest.raises(ValueError, match="9 tokens, rows have 8"):
+        packing.from_bytes(record, 8)
+
+
+PIECES = (
+    Piece("Q", "question"),
+    Piece("A", "answer"),
+    Piece(").", "trigger"),
+    Piece(" T", "trigger"),
+    Piece(" e", "explanation"),
+)
+
+
+@pytest.mark.parametrize(
+    ("loss", "pieces", "borne"),
+    [
+        ("text", PIECES, "QA). T e$"),
+        ("answer", PIECES, "A"),
+        ("answer_and_explanations", PIECES, "A e$"),
+        ("text", PIECES[:3], "QA).$"),
+        ("answer", PIECES[:3], "A"),
+        ("answer", PIECES[:2], "A$"),
+    ],
+)
+def test_loss_falls_on_the_pieces_asked_for_and_the_end_follows_the_last(loss, pieces, borne):
+    encoded = packing.encode_pieces(pieces, Letters(), loss)
+    assert encoded.tokens[-1] == Letters.eos_id
+    shown = "".join(chr(token) for token in encoded.tokens[:-1]) + "$"
+    kept = "".join(character for character, on in zip(shown, encoded.loss_mask, strict=True) if on)
+    assert kept == borne
+
+
+def test_a_prompt_has_the_tokens_that_its_text_begins_with_in_training():
+    trained = packing.encode_pieces(PIECES, Letters(), "text").tokens
+    asked = packing.encode_prompt(PIECES[:4], Letters())
+    assert trained[: len(asked)] == asked
+
+
+def test_rows_of_real_rationales_are_at_least_97_percent_full(shared_data, tmp_path):
+    """Texts are measured in characters over three, about what a vocabulary of 8,000 makes."""
+    refused = files.RefusedRows(tmp_path / "refused.jsonl")
+    source = SourceConfig(name="real", path="rationale/*.jsonl", format="cot", limit=4000)
+    sizes = []
+    for sample in formats.read_samples(source, str(shared_data), refused):
+        text = prompts.pieces(sample, "C", "human")
+        sizes.append(sum(len(piece.text) for piece in text) // 3 + 1)
+    refused.close()
+    texts = (Encoded(np.ones(size, np.int32), np.ones(size, bool)) for size in sizes)
+    rows = sum(1 for _ in packing.pack(texts, 2048))
+    assert sum(sizes) / (rows * 2048) >= 0.97

@@ -1,0 +1,130 @@
+"""Prompts: the authors' own to the last byte, and the forms of training texts."""
+
+import collections
+import json
+
+import pytest
+
+from teacherlm_jax.data import formats, prompts
+from teacherlm_jax.data.sample import KINDS, Sample
+
+CHOICE = Sample(
+    id="sky",
+    question="What is blue?",
+    answer="(B)",
+    options=("grass", "sky"),
+    subject="colours",
+    explanations={kind: {"human": f"{kind} text.", "teacher": " padded \n"} for kind in KINDS},
+)
+FREE = Sample(id="sum", question="48 + 24?", answer="72", explanations={"cot": {"human": "Add."}})
+
+
+def joined(*arguments, **settings):
+    return "".join(piece.text for piece in prompts.pieces(*arguments, **settings))
+
+
+def test_all_prompts_of_the_authors_are_rebuilt_to_the_last_byte(shared_data):
+    fields = {"cot": "cot_text", "mistake": "error_text", "fundamental": "fundamental_text"}
+    lines = (shared_data / "annotate" / "creak_prompts.jsonl").read_text("utf-8").splitlines()
+    for line, text in enumerate(lines, start=1):
+        row = json.loads(text)
+        sample = formats.to_sample("creak", row, source="creak", line=line)
+        assert joined(sample, "text", "human") == row["text"]
+        for kind, field in fields.items():
+            assert prompts.explanation_prompt(sample, kind) == row[field]
+    assert len(lines) == 674
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("a  b", "a b"),
+        ("a   b", "a  b"),  # one pass: three become two
+        (" a b ", "a b"),
+        (" a b", " a b"),  # the start is left alone when the end needs nothing
+    ],
+)
+def test_clean_up_is_the_authors_single_pass(text, cleaned):
+    assert prompts.clean(text) == cleaned
+
+
+def test_questions_end_where_the_answer_starts():
+    assert (
+        prompts.question_prompt(CHOICE) == "Q: What is blue? (A) grass (B) sky A: The answer is ("
+    )
+    assert prompts.question_prompt(FREE) == "Q: 48 + 24? A:"
+
+
+def test_the_subject_prefix_stands_before_the_question_of_samples_that_have_a_subject():
+    assert prompts.question_prompt(CHOICE, subject_prefix=True) == (
+        "The following are multiple choice questions (with answers) about colours. "
+        "Q: What is blue? (A) grass (B) sky A: The answer is ("
+    )
+    assert prompts.question_prompt(FREE, subject_prefix=True) == "Q: 48 + 24? A:"
+
+
+COT = " Let's think step by step. cot text."
+MISTAKE = " The common mistakes are: mistake text."
+
+
+@pytest.mark.parametrize(
+    ("form", "rest"),
+    [
+        ("text", ""),
+        ("C", " Let's think step by step. cot text."),
+        ("M", " The common mistakes are: mistake text."),
+        ("F", " The fundamental of this question is: fundamental text."),
+        ("CM", " Let's think step by step. cot text. The common mistakes are: mistake text."),
+        (
+            "FCM",
+            f" The fundamental of this question is: fundamental text.{COT}{MISTAKE}",
+        ),
+        (
+            "CMF",
+            f"{COT}{MISTAKE} The fundamental of this question is: fundamental text.",
+        ),
+    ],
+)
+def test_every_form_is_the_answered_question_and_its_explanations(form, rest):
+    answered = "Q: What is blue? (A) grass (B) sky A: The answer is (B)."
+    assert joined(CHOICE, form, "human") == answered + rest
+
+
+def test_free_text_answers_follow_the_colon():
+    assert joined(FREE, "C", "human") == "Q: 48 + 24? A: 72 Let's think step by step. Add."
+
+
+def test_pieces_are_cut_in_training_where_they_are_at_inference():
+    for sample, answer in ((CHOICE, "B"), (FREE, " 72")):
+        question, given, *_ = prompts.pieces(sample, "C", "human")
+        assert question == prompts.Piece(prompts.question_prompt(sample), "question")
+        assert given == prompts.Piece(answer, "answer")
+        asked = prompts.explanation_pieces(sample, "cot")
+        trained = prompts.pieces(sample, "C", "human")
+        assert trained[: len(asked)] == asked
+        assert trained[len(asked) :] == (trained[-1],)
+        assert trained[-1].role == "explanation"
+
+
+def test_explanations_begin_with_one_space_however_they_were_padded():
+    assert prompts.pieces(CHOICE, "C", "teacher")[-1].text == " padded"
+
+
+def test_a_missing_explanation_is_named_by_kind_and_author():
+    with pytest.raises(prompts.MissingExplanation, match="no mistake by human"):
+        prompts.pieces(FREE, "CM", "human")
+
+
+def test_shuffle_draws_every_order_equally_often_and_the_seed_and_sample_decide():
+    def order(number, seed):
+        text = [(kind, {"human": kind}) for kind in KINDS]
+        sample = Sample(id=str(number), question="?", answer="!", explanations=dict(text))
+        cut = prompts.pieces(sample, "shuffle", "human", seed=seed)
+        return tuple(piece.text for piece in cut if piece.role == "explanation")
+
+    orders = [order(number, seed=3) for number in range(1200)]
+    assert orders == [order(number, seed=3) for number in range(1200)]
+    counts = collections.Counter(orders)
+    assert len(counts) == 6
+    assert min(counts.values()) > 150
+    assert sum(order(number, seed=4) != orders[number] for number in range(1200)) > 900

@@ -1,0 +1,96 @@
+"""Samples: what makes one, what is refused, and the way to JSON and back."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from teacherlm_jax.data.sample import KINDS, LETTERS, Sample, SampleError, from_row, to_row
+
+WORDS = st.text(min_size=1, max_size=8).filter(str.strip)
+EXPLANATIONS = st.dictionaries(st.sampled_from(KINDS), st.dictionaries(WORDS, WORDS, max_size=2))
+
+
+@st.composite
+def samples(draw):
+    options = tuple(draw(st.lists(WORDS, min_size=2, max_size=5) | st.just([])))
+    letter = draw(st.sampled_from(LETTERS[: len(options)])) if options else None
+    return Sample(
+        id=draw(WORDS),
+        question=draw(WORDS),
+        answer=f"({letter})" if letter else draw(WORDS),
+        options=options,
+        subject=draw(st.text(max_size=4)),
+        source=draw(st.text(max_size=4)),
+        explanations=draw(EXPLANATIONS),
+    )
+
+
+def row(**changes):
+    return {"id": "1", "question": "Sky?", "answer": "(B)", "options": ["red", "blue"]} | changes
+
+
+@given(samples())
+def test_a_sample_survives_the_way_through_json(sample):
+    assert from_row(json.loads(json.dumps(to_row(sample)))) == sample
+
+
+@pytest.mark.parametrize("answer", ["B", "(B)", " (B) ", "blue", "Blue.", "  BLUE\n"])
+def test_an_answer_may_be_a_letter_or_the_text_of_an_option(answer):
+    sample = from_row(row(answer=answer))
+    assert (sample.answer, sample.answer_index) == ("(B)", 1)
+
+
+def test_an_exact_option_goes_before_one_that_differs_in_case():
+    assert from_row(row(options=["US", "us"], answer="us")).answer == "(B)"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"question": "  "}, "empty question"),
+        ({"question": None}, "question is not text: None"),
+        ({"answer": 5}, "answer is not text: 5"),
+        ({"answer": "green"}, "the answer is no option"),
+        ({"answer": "(C)"}, "the answer is no option"),
+        ({"answer": "red", "options": ["red", "red"]}, "the answer fits more than one option"),
+        ({"answer": "A", "options": ["B", "A"]}, "the answer fits more than one option"),
+        ({"options": ["only"]}, "1 options; 2 to 26 can be told apart"),
+        ({"options": "blue"}, "options are no list: 'blue'"),
+        ({"options": ["red", ""]}, "empty option"),
+        ({"subject": 3}, "subject is not text: 3"),
+        ({"explanations": {"proof": {}}}, "unknown kind of explanation 'proof'"),
+        ({"explanations": {"cot": "because"}}, "explanations of kind cot are not filed by author"),
+        ({"explanations": {"cot": {"human": 1}}}, "cot by human is not text: 1"),
+        ({"explanations": []}, "explanations are no object"),
+    ],
+)
+def test_a_row_that_makes_no_sample_is_refused_with_its_reason(changes, reason):
+    with pytest.raises(SampleError) as refusal:
+        from_row(row(**changes))
+    assert str(refusal.value).startswith(reason)
+
+
+@pytest.mark.parametrize("key", ["id", "question", "answer"])
+def test_a_missing_field_is_named(key):
+    incomplete = {name: value for name, value in row().items() if name != key}
+    with pytest.raises(SampleError, match=f"no {key}"):
+        from_row(incomplete)
+
+
+def test_the_constructor_takes_no_answer_but_a_letter_in_brackets():
+    with pytest.raises(SampleError, match=r"'blue' is none of \(A\) to \(B\)"):
+        Sample(id="1", question="Sky?", answer="blue", options=("red", "blue"))
+
+
+def test_a_blank_explanation_counts_as_none():
+    sample = from_row(row(explanations={"cot": {"teacher": " \n", "human": "Look up."}}))
+    assert sample.explanation("cot", "teacher") is None
+    assert sample.explanation("cot", "human") == "Look up."
+    assert sample.explanation("mistake", "human") is None
+
+
+def test_free_text_answers_have_no_place_among_options():
+    with pytest.raises(SampleError, match="no options"):
+        _ = from_row({"id": "1", "question": "6 times 7?", "answer": "42"}).answer_index
