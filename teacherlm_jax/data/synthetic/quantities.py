@@ -1,0 +1,168 @@
+"""Families about numbers: is one more than another, before or after a change, in another unit?"""
+
+import dataclasses
+import random
+from typing import ClassVar, Self
+
+from teacherlm_jax.data.synthetic.facts import TRUE_FALSE, Facts, Solution, conclusion
+from teacherlm_jax.data.synthetic.words import NAMES
+
+_THINGS = ("pens", "cups", "books", "coins", "cards", "rings")
+_LARGEST = 20  # number that is compared with another one
+_CHANGES = {"finds": ("find", "add", "plus", 1), "loses": ("lose", "subtract", "minus", -1)}
+_CONVERSIONS = {  # unit, as several and as one: (smaller unit, how many of them it holds)
+    ("weeks", "week"): ("days", 7),
+    ("years", "year"): ("months", 12),
+    ("yards", "yard"): ("feet", 3),
+    ("gallons", "gallon"): ("quarts", 4),
+    ("quarts", "quart"): ("pints", 2),
+    ("decades", "decade"): ("years", 10),
+}
+_FACTORS = {  # (unit, smaller unit): (the unit as one, how many)
+    (large, small): (one, factor) for (large, one), (small, factor) in _CONVERSIONS.items()
+}
+_LARGEST_RESULT = 24  # of a conversion
+_SPREAD = 6  # largest distance of the number asked about from the right result
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison(Facts):
+    """Somebody owns a number of things; is that more than another number?"""
+
+    SUBJECT: ClassVar[str] = "comparing quantities"
+    QUESTION: ClassVar[str] = (
+        "{name} has {amount} {things}. True or false: {name} has more than {limit} {things}."
+    )
+
+    name: str
+    amount: int
+    things: str
+    limit: int
+
+    @classmethod
+    def draw(cls, rng: random.Random) -> Self:
+        """A name, a thing and two different numbers."""
+        amount, limit = rng.sample(range(2, _LARGEST + 1), 2)
+        return cls(rng.choice(NAMES), amount, rng.choice(_THINGS), limit)
+
+    def solve(self) -> Solution:
+        """True when the amount is above the limit."""
+        return _more_than(
+            self.amount,
+            self.limit,
+            self.things,
+            steps=f"{self.name} has {self.amount} {self.things}",
+            fundamental=f"To have more than {self.limit} {self.things} is to have at least "
+            f"{self.limit + 1} {self.things}.",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Arithmetic(Facts):
+    """Somebody owns things and finds or loses some; are there more than a number now?"""
+
+    SUBJECT: ClassVar[str] = "arithmetic word problems"
+    QUESTION: ClassVar[str] = (
+        "{name} has {start} {things} and {verb} {change} {things}. "
+        "True or false: {name} now has more than {limit} {things}."
+    )
+
+    name: str
+    start: int
+    things: str
+    verb: str
+    change: int
+    limit: int
+
+    @classmethod
+    def draw(cls, rng: random.Random) -> Self:
+        """A start of 5 to 10, a change that leaves at least 3, and a limit near the result."""
+        start = rng.randint(5, 10)
+        change = rng.randint(2, start - 3)
+        verb = rng.choice(tuple(_CHANGES))
+        limit = _near(rng, start + _CHANGES[verb][-1] * change)
+        return cls(rng.choice(NAMES), start, rng.choice(_THINGS), verb, change, limit)
+
+    def solve(self) -> Solution:
+        """Finding adds and losing takes away; then the result is compared."""
+        verb, operation, sign_word, sign = _CHANGES[self.verb]
+        result = self.start + sign * self.change
+        equation = f"{self.start} {sign_word} {self.change} is"
+        return _more_than(
+            result,
+            self.limit,
+            self.things,
+            steps=f"{equation} {result}",
+            fundamental=f"To {verb} {self.things} is to {operation}, and {equation} {result}.",
+            wrong_step=equation,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Units(Facts):
+    """Somebody needs some of a unit; is that more than a number of a smaller unit?"""
+
+    SUBJECT: ClassVar[str] = "units of measure"
+    QUESTION: ClassVar[str] = (
+        "{name} {verb} {count} {large}. True or false: {name} {verb} more than {limit} {small}."
+    )
+
+    name: str
+    verb: str
+    count: int
+    large: str
+    limit: int
+    small: str
+
+    @classmethod
+    def draw(cls, rng: random.Random) -> Self:
+        """A pair of units, a count whose conversion is at most 24 and a limit near the result."""
+        (large, _), (small, factor) = rng.choice(tuple(_CONVERSIONS.items()))
+        count = rng.randint(2, _LARGEST_RESULT // factor)
+        name, verb = rng.choice(NAMES), rng.choice(("has", "needs", "uses"))
+        return cls(name, verb, count, large, _near(rng, count * factor), small)
+
+    def solve(self) -> Solution:
+        """The count times the factor is compared."""
+        one, factor = _FACTORS[self.large, self.small]
+        result = self.count * factor
+        return _more_than(
+            result,
+            self.limit,
+            self.small,
+            steps=f"{self.count} times {factor} is {result}",
+            fundamental=f"A {one} has {factor} {self.small}, so {self.count} {self.large} are "
+            f"{result} {self.small}.",
+            wrong_step=f"{self.count} {self.large} are",
+        )
+
+
+def _near(rng: random.Random, result: int) -> int:
+    """A number from 2 on that is above the result as often as below, and not far from it."""
+    if rng.random() < 0.5:
+        return rng.randint(max(result - _SPREAD, 2), result - 1)
+    return rng.randint(result + 1, result + _SPREAD)
+
+
+def _more_than(
+    amount: int, limit: int, things: str, *, steps: str, fundamental: str, wrong_step: str = ""
+) -> Solution:
+    """Solves "more than `limit`": `steps` lead to the amount, `wrong_step` to a wrong one."""
+    if amount == limit:
+        raise ValueError(f"both numbers are {limit}")
+    relation, opposite = ("more", "less") if amount > limit else ("less", "more")
+    answer, wrong = conclusion(amount > limit)
+    mistakes = [
+        (f"to look for less than {limit} {things}", wrong),
+        (f"to think that {amount} is {opposite} than {limit}", wrong),
+    ]
+    if wrong_step:
+        wrong_amount = limit if amount > limit else limit + 1
+        mistakes.append((f"to think that {wrong_step} {wrong_amount}", wrong))
+    return Solution(
+        options=TRUE_FALSE,
+        answer=answer,
+        cot=f"{steps}. {amount} is {relation} than {limit}, so the answer is {answer}.",
+        fundamental=fundamental,
+        mistakes=tuple(mistakes),
+    )

@@ -1,0 +1,152 @@
+"""Families about things: which kind they are of, what a set holds, who is first in a chain."""
+
+import dataclasses
+import random
+from typing import ClassVar, Self
+
+from teacherlm_jax.data.synthetic.facts import TRUE_FALSE, Facts, Solution, conclusion
+from teacherlm_jax.data.synthetic.words import NAMES, capitalised, listed, with_article
+
+_KINDS = {
+    "fruit": ("apple", "fig", "lemon", "pear", "plum"),
+    "animal": ("cat", "cow", "dog", "duck", "horse"),
+    "tool": ("axe", "drill", "hammer", "saw", "spade"),
+    "instrument": ("drum", "flute", "harp", "organ", "violin"),
+}
+_MARKS = {  # what tells that a thing is of the kind
+    "fruit": "grows on a plant",
+    "animal": "eats and breathes",
+    "tool": "helps with work",
+    "instrument": "makes music",
+}
+_KIND_OF = {thing: kind for kind, things in _KINDS.items() for thing in things}
+_VERBS = ("brings", "gives", "sells", "shows")
+_HOLDERS = ("bag", "basket", "box", "drawer")
+_HELD = ("ball", "belt", "comb", "fork", "glove", "hat", "key", "knife", "lamp", "spoon")
+_PAIRS = (("taller", "shorter"), ("faster", "slower"), ("older", "younger"))
+_OPPOSITES = dict(_PAIRS) | {second: first for first, second in _PAIRS}
+
+
+@dataclasses.dataclass(frozen=True)
+class Kinds(Facts):
+    """Somebody gives somebody a thing; which kind of thing is it?"""
+
+    SUBJECT: ClassVar[str] = "kinds of things"
+    QUESTION: ClassVar[str] = "{first} {verb} {second} {thing}. Which kind of thing is that?"
+
+    first: str
+    verb: str
+    second: str
+    thing: str
+
+    @classmethod
+    def draw(cls, rng: random.Random) -> Self:
+        """Two names, a verb and a thing; every kind has as many things."""
+        first, second = rng.sample(NAMES, 2)
+        return cls(first, rng.choice(_VERBS), second, with_article(rng.choice(tuple(_KIND_OF))))
+
+    def solve(self) -> Solution:
+        """The kind that the thing is of; the others are the mistakes."""
+        kind = _KIND_OF[self.thing.split()[1]]
+        mark, thing = _MARKS[kind], capitalised(self.thing)
+        return Solution(
+            options=tuple(_KINDS),
+            answer=kind,
+            cot=f"{self.first} {self.verb} {self.second} {self.thing}. {thing} {mark}, "
+            f"so it is {with_article(kind)}.",
+            fundamental=f"{thing} {mark}, and what {mark} is {with_article(kind)}.",
+            mistakes=tuple(
+                (f"to take {self.thing} for {with_article(other)}", other)
+                for other in _KINDS
+                if other != kind
+            ),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Membership(Facts):
+    """Three things are in a box; is a fourth-named thing among them?"""
+
+    SUBJECT: ClassVar[str] = "set membership"
+    QUESTION: ClassVar[str] = (
+        "The {holder} holds {one}, {two} and {three}. "
+        "True or false: there is {sought} in the {holder}."
+    )
+
+    holder: str
+    one: str
+    two: str
+    three: str
+    sought: str
+
+    @classmethod
+    def draw(cls, rng: random.Random) -> Self:
+        """Three things and, with even odds, one of them or another one that is sought."""
+        one, two, three, stranger = (with_article(noun) for noun in rng.sample(_HELD, 4))
+        sought = rng.choice((stranger, rng.choice((one, two, three))))
+        return cls(rng.choice(_HOLDERS), one, two, three, sought)
+
+    def solve(self) -> Solution:
+        """True when the thing is one of the three."""
+        held = (self.one, self.two, self.three)
+        if len(set(held)) < len(held):
+            raise ValueError("a thing is held twice")
+        article, noun = self.sought.split()
+        answer, wrong = conclusion(self.sought in held)
+        mistakes: tuple[tuple[str, str], ...]
+        if self.sought in held:
+            amount, mistakes = "one", ((f"to overlook the {noun}", wrong),)
+        else:
+            amount = "none"
+            mistakes = tuple((f"to take {thing} for {article} {noun}", wrong) for thing in held)
+        return Solution(
+            options=TRUE_FALSE,
+            answer=answer,
+            cot=f"The {self.holder} holds {listed(held)}. {capitalised(self.sought)} is {amount} "
+            f"of them, so the answer is {answer}.",
+            fundamental=f"A thing is in the {self.holder} only if it is {listed(held, 'or')}.",
+            mistakes=mistakes,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain(Facts):
+    """One person exceeds a second, who exceeds a third; how do the first and the third compare?"""
+
+    SUBJECT: ClassVar[str] = "transitive relations"
+    QUESTION: ClassVar[str] = (
+        "{first} is {relation} than {second}. {second} is {relation} than {third}. "
+        "True or false: {first} is {claimed} than {third}."
+    )
+
+    first: str
+    relation: str
+    second: str
+    third: str
+    claimed: str
+
+    @classmethod
+    def draw(cls, rng: random.Random) -> Self:
+        """Three names, a comparative, and with even odds the same one or its opposite."""
+        first, second, third = rng.sample(NAMES, 3)
+        relation = rng.choice(tuple(_OPPOSITES))
+        return cls(first, relation, second, third, rng.choice((relation, _OPPOSITES[relation])))
+
+    def solve(self) -> Solution:
+        """What holds along the chain holds between its ends."""
+        first, second, third, relation = self.first, self.second, self.third, self.relation
+        opposite = _OPPOSITES[relation]
+        if len({first, second, third}) < 3 or self.claimed not in (relation, opposite):
+            raise ValueError("the chain says nothing about what is asked")
+        answer, wrong = conclusion(self.claimed == relation)
+        premises = f"{first} is {relation} than {second} and {second} is {relation} than {third}"
+        return Solution(
+            options=TRUE_FALSE,
+            answer=answer,
+            cot=f"{premises}. So {first} is {relation} than {third}, and the answer is {answer}.",
+            fundamental=f"If {premises}, then {first} is {relation} than {third}.",
+            mistakes=(
+                (f"to mix up {relation} and {opposite}", wrong),
+                (f"to think that {third} is {relation} than {first}", wrong),
+            ),
+        )
