@@ -1,0 +1,153 @@
+"""Run folders: each verb leaves its config (seeds in it), versions, commit, log and result."""
+
+import dataclasses
+import importlib.metadata
+import logging
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from teacherlm_jax import __version__, files
+from teacherlm_jax.errors import UserError
+
+_RECORDED_PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "numpy",
+    "seqio",
+    "tensorflow",
+    "sentencepiece",
+)
+
+
+class Run:
+    """One run folder, open for work.
+
+    Attributes:
+        path: the folder.
+        log: logger that writes to the console and to `path/log.txt`.
+    """
+
+    def __init__(self, path: Path, log: logging.Logger):
+        self.path = path
+        self.log = log
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What an earlier invocation finished with; None when the work is not finished."""
+        result = self.path / "result.json"
+        return files.read_json(result) if result.exists() else None
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Writes `result.json`, which marks the run as finished."""
+        files.write_json(self.path / "result.json", result)
+
+
+def open_run(output: str, verb: str, config: Any, *, may_change: tuple[str, ...] = ()) -> Run:
+    """Makes or re-opens the folder `output` for `verb` with `config` (a dataclass).
+
+    A folder keeps one config. Opening it with another one raises UserError that names a key that
+    differs, unless it begins with one of `may_change`: settings that do not decide the result.
+    """
+    if not output:
+        raise UserError(
+            "config.output: empty; name the run folder, as in --config.output=runs/mine"
+        )
+    path = Path(output)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path}: is a file; config.output must name a folder")
+    path.mkdir(parents=True, exist_ok=True)
+    resolved = {"verb": verb, "config": dataclasses.asdict(config)}
+    _refuse_other_config(path, resolved, may_change)
+    files.write_json(path / "config.json", resolved)
+    files.write_json(path / "versions.json", _versions())
+    return Run(path, _logger(path))
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts and sequences as one dict of dotted keys."""
+    items: Iterable[tuple[str, Any]]
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, (list, tuple)) and value:
+        items = ((f"[{index}]", item) for index, item in enumerate(value))
+    else:
+        return {prefix: list(value) if isinstance(value, tuple) else value}
+    flat: dict[str, Any] = {}
+    for key, item in items:
+        joined = f"{prefix}{key}" if key.startswith("[") or not prefix else f"{prefix}.{key}"
+        flat |= flatten(item, joined)
+    return flat
+
+
+def _refuse_other_config(path: Path, resolved: dict[str, Any], may_change: tuple[str, ...]) -> None:
+    earlier = path / "config.json"
+    if not earlier.exists():
+        return
+    before, now = flatten(files.read_json(earlier)), flatten(resolved)
+    free = tuple(f"config.{key}" for key in may_change)
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key) and not key.startswith(free):
+            raise UserError(
+                f"{path}: holds a run with {key}={before.get(key)!r}, asked for {now.get(key)!r}; "
+                "choose another config.output, or remove the folder to start over"
+            )
+
+
+def _versions() -> dict[str, Any]:
+    packages = {}
+    for name in _RECORDED_PACKAGES:
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            packages[name] = "not installed"
+    return {
+        "teacherlm_jax": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "command": sys.argv,
+        "commit": _commit(),
+        "packages": packages,
+    }
+
+
+def _commit() -> str:
+    """Commit of the source tree that runs, `+changes` behind it when files differ from it."""
+    root = Path(__file__).parent.parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *words], cwd=root, capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError:  # no git on this machine
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    if commit is None or not (root / ".git").exists():
+        return "unknown"
+    return commit + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _logger(path: Path) -> logging.Logger:
+    log = logging.getLogger(f"teacherlm.{path}")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    for handler in list(log.handlers):
+        handler.close()
+        log.removeHandler(handler)
+    to_file = logging.FileHandler(path / "log.txt", encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    to_console = logging.StreamHandler(sys.stdout)
+    to_console.setFormatter(logging.Formatter("%(message)s"))
+    for handler in (to_file, to_console):
+        log.addHandler(handler)
+    return log

@@ -1,0 +1,105 @@
+"""SeqIO tasks and mixtures: every text once, in a seeded order, with the tokens of inference."""
+
+import collections
+
+import pytest
+import seqio
+
+from teacherlm_jax import files
+from teacherlm_jax.config import MixtureConfig, SourceConfig
+from teacherlm_jax.data import packing, prompts
+from teacherlm_jax.tasks.mixtures import add_mixture, read_texts
+from teacherlm_jax.tasks.sources import survey
+
+
+@pytest.fixture(scope="module")
+def sources(root, tmp_path_factory):
+    refused = files.RefusedRows(tmp_path_factory.mktemp("refused") / "refused.jsonl")
+    return [
+        survey(SourceConfig(name=name, path=f"{name}.jsonl"), str(root), refused)
+        for name in ("big", "small")
+    ]
+
+
+def mixture_config(**settings):
+    return MixtureConfig(**{"name": "mix", "author": "program", "forms": ("text", "CM")} | settings)
+
+
+def texts(surveyed, vocabulary, seed=0, **settings):
+    mixture = add_mixture(mixture_config(**settings), surveyed, vocabulary, seed)
+    return list(read_texts(mixture, seed))
+
+
+def tokens(found):
+    return [tuple(text.encoded.tokens.tolist()) for text in found]
+
+
+def expected(sources, vocabulary, form, loss="text"):
+    for source in sources:
+        for sample in source.read():
+            cut = prompts.pieces(sample, form, "program")
+            yield packing.encode_pieces(cut, vocabulary, loss)
+
+
+def test_a_mixture_holds_every_text_of_every_task_once(sources, vocabulary):
+    wanted = collections.Counter(
+        tuple(text.tokens)
+        for form in ("text", "CM")
+        for text in expected(sources, vocabulary, form)
+    )
+    found = texts(sources, vocabulary)
+    assert collections.Counter(tokens(found)) == wanted
+    counts = collections.Counter(text.task for text in found)
+    assert counts == {"big/text": 60, "big/CM": 60, "small/text": 20, "small/CM": 20}
+
+
+def test_the_seed_decides_the_order_and_filling_the_registry_twice_is_harmless(sources, vocabulary):
+    first = tokens(texts(sources, vocabulary, seed=0))
+    registered = len(seqio.TaskRegistry.names())
+    assert tokens(texts(sources, vocabulary, seed=0)) == first
+    assert len(seqio.TaskRegistry.names()) == registered
+    other = tokens(texts(sources, vocabulary, seed=1))
+    assert other != first
+    assert sorted(other) == sorted(first)
+
+
+def test_tasks_are_mixed_and_not_one_after_another(sources, vocabulary):
+    names = [text.task for text in texts(sources, vocabulary, forms=("text",))]
+    assert 4 <= names[:40].count("small/text") <= 16  # about ten of all twenty
+
+
+def test_a_mixture_draws_on_the_sources_it_names(sources, vocabulary):
+    found = texts(sources, vocabulary, sources=("small",), forms=("text",))
+    assert {text.task for text in found} == {"small/text"}
+
+
+def test_the_loss_mask_travels_with_the_tokens(sources, vocabulary):
+    found = texts(sources, vocabulary, forms=("C",), loss="answer_and_explanations")
+    wanted = {
+        tuple(text.tokens): text.loss_mask
+        for text in expected(sources, vocabulary, "C", "answer_and_explanations")
+    }
+    for text in found:
+        key = tuple(text.encoded.tokens.tolist())
+        assert text.encoded.loss_mask.tolist() == list(wanted[key])
+
+
+def test_samples_without_the_explanation_come_with_the_reason(sources, vocabulary):
+    found = texts(sources, vocabulary, forms=("C",), author="teacher")
+    assert {text.drop for text in found} == {"no cot by teacher"}
+    assert all(len(text.encoded.tokens) == 0 for text in found)
+
+
+def test_other_programs_can_use_a_task_through_seqio(sources, vocabulary):
+    mixture = add_mixture(mixture_config(forms=("text",)), sources, vocabulary, 0)
+    dataset = seqio.get_dataset(
+        mixture.name,
+        task_feature_lengths={"targets": 64, "loss_mask": 64},
+        dataset_split="train",
+        shuffle=False,
+        num_epochs=1,
+        feature_converter=seqio.PassThroughFeatureConverter(),
+    )
+    example = next(dataset.as_numpy_iterator())
+    shown = mixture.output_features["targets"].vocabulary.decode(example["targets"].tolist())
+    assert shown.startswith("Q: ")

@@ -1,0 +1,219 @@
+"""The verb `prepare`: packed rows with a manifest, the same every time, and errors by name."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from teacherlm_jax import files
+from teacherlm_jax.config import MixtureConfig, PrepareConfig, SourceConfig, VocabularyConfig
+from teacherlm_jax.data import packing, prompts
+from teacherlm_jax.data.reader import RowReader
+from teacherlm_jax.data.sample import from_row
+from teacherlm_jax.data.vocabulary import Vocabulary
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.run import Run
+from teacherlm_jax.tasks.prepare import prepare
+
+LENGTH = 256
+
+
+def make(root, output, **settings):
+    """A config over both sources with one mixture of two forms."""
+    defaults = {
+        "output": str(output),
+        "root": str(root),
+        "sources": tuple(
+            SourceConfig(name=name, path=f"{name}.jsonl") for name in ("big", "small")
+        ),
+        "mixtures": (MixtureConfig(name="mix", forms=("text", "CMF"), author="program"),),
+        "vocabulary": VocabularyConfig(path=str(output / "vocabulary"), size=600),
+        "length": LENGTH,
+        "rows_per_shard": 10,
+    }
+    return PrepareConfig(**defaults | settings)
+
+
+def do(config):
+    log = logging.getLogger("test.prepare")
+    log.setLevel(logging.INFO)
+    return prepare(config, Run(Path(config.output), log))
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def prepared(root, tmp_path_factory):
+    output = tmp_path_factory.mktemp("prepared")
+    return output, do(make(root, output))
+
+
+def rows_of(folder):
+    reader = RowReader(folder, batch_size=1, seed=0, verify=True)
+    for step in range(reader.rows):
+        yield {name: value[0] for name, value in reader.batch(step).items()}
+
+
+def test_the_rows_hold_the_text_of_every_sample_in_every_form(prepared, root):
+    output, _ = prepared
+    vocabulary = Vocabulary.load(output / "mix" / "vocabulary")
+    found = []
+    for row in rows_of(output / "mix"):
+        for segment in range(1, row["segment_ids"].max() + 1):
+            found.append(row["tokens"][row["segment_ids"] == segment].tolist())
+    wanted = []
+    for name in ("big", "small"):
+        for _, row in files.read_jsonl(root / f"{name}.jsonl"):
+            for form in ("text", "CMF"):
+                cut = prompts.pieces(from_row(row), form, "program")
+                wanted.append(list(packing.encode_pieces(cut, vocabulary, "text").tokens))
+    assert sorted(found) == sorted(wanted)
+
+
+def test_the_manifest_counts_what_is_there(prepared):
+    output, result = prepared
+    manifest = files.read_json(output / "mix" / "manifest.json")
+    rows = list(rows_of(output / "mix"))
+    assert manifest["rows"] == len(rows) == sum(s["records"] for s in manifest["shards"])
+    assert manifest["texts"] == sum(row["segment_ids"].max() for row in rows) == 160
+    assert manifest["tokens"] == sum(int((row["segment_ids"] > 0).sum()) for row in rows)
+    assert manifest["filled"] == round(manifest["tokens"] / (len(rows) * LENGTH), 4)
+    assert {task: counts["texts"] for task, counts in manifest["tasks"].items()} == {
+        "big/CMF": 60,
+        "big/text": 60,
+        "small/CMF": 20,
+        "small/text": 20,
+    }
+    assert result["mixtures"]["mix"]["tokens"] == manifest["tokens"]
+    assert np.mean([row["loss_mask"].sum() for row in rows]) == manifest["tokens"] / len(rows)
+
+
+def test_the_same_inputs_give_the_same_bytes(prepared, root, tmp_path):
+    output, _ = prepared
+    do(make(root, tmp_path))
+    assert contents(tmp_path / "mix") == contents(output / "mix")
+
+
+def test_another_seed_gives_other_rows(prepared, root, tmp_path):
+    output, _ = prepared
+    do(make(root, tmp_path, seed=1))
+    assert contents(tmp_path / "mix") != contents(output / "mix")
+
+
+def test_a_prepared_mixture_is_left_alone(prepared, root, caplog):
+    output, result = prepared
+    before = {path: path.stat().st_mtime_ns for path in (output / "mix").rglob("*")}
+    with caplog.at_level(logging.INFO):
+        assert do(make(root, output)) == result
+    assert f"{output / 'mix'}: already prepared" in caplog.messages
+    assert {path: path.stat().st_mtime_ns for path in (output / "mix").rglob("*")} == before
+
+
+def test_a_mixture_prepared_from_other_inputs_is_refused(prepared, root):
+    output, _ = prepared
+    with pytest.raises(UserError, match=r"mix: was prepared from other inputs \(seed\)"):
+        do(make(root, output, seed=5))
+
+
+def test_what_an_interrupted_run_left_is_removed_and_done_again(prepared, root, tmp_path):
+    output, _ = prepared
+    left = tmp_path / ".mix.partial"
+    left.mkdir()
+    (left / "rows-00000.array_record").write_bytes(b"half")
+    do(make(root, tmp_path))
+    assert not left.exists()
+    assert contents(tmp_path / "mix") == contents(output / "mix")
+
+
+def test_a_folder_that_prepare_did_not_write_is_not_touched(prepared, root, tmp_path):
+    (tmp_path / "mix").mkdir()
+    (tmp_path / "mix" / "precious").write_text("mine")
+    with pytest.raises(UserError, match="was not written by `prepare`"):
+        do(make(root, tmp_path))
+    assert (tmp_path / "mix" / "precious").read_text() == "mine"
+
+
+def small(root, output, **settings):
+    """A config over the small source alone, with the prepared vocabulary's size."""
+    sources = (SourceConfig(name="small", path="small.jsonl"),)
+    return make(root, output, **{"sources": sources} | settings)
+
+
+def test_texts_that_are_too_long_are_dropped_and_counted(root, tmp_path):
+    result = do(small(root, tmp_path, max_tokens=60))
+    drops = result["mixtures"]["mix"]["drops"]
+    (reason,) = drops["small/CMF"]
+    assert reason == "longer than 60 tokens"
+    dropped = sum(sum(reasons.values()) for reasons in drops.values())
+    assert 0 < dropped == 40 - result["mixtures"]["mix"]["texts"]
+
+
+def test_samples_without_the_explanation_are_dropped_and_counted(root, tmp_path):
+    mixture = MixtureConfig(name="mix", forms=("text", "C"), author="teacher")
+    result = do(small(root, tmp_path, mixtures=(mixture,)))
+    assert result["mixtures"]["mix"]["drops"] == {"small/C": {"no cot by teacher": 20}}
+    assert result["mixtures"]["mix"]["texts"] == 20
+
+
+def test_refused_rows_are_listed_beside_the_mixtures(root, tmp_path):
+    rows = [row for _, row in files.read_jsonl(root / "small.jsonl")]
+    files.write_jsonl(tmp_path / "data.jsonl", [*rows, rows[0] | {"id": "new", "answer": "(Z)"}])
+    sources = (SourceConfig(name="data", path=str(tmp_path / "data.jsonl")),)
+    result = do(make(root, tmp_path / "out", sources=sources))
+    assert result["refused"] == {"the answer is no option": 1}
+    ((_, entry),) = files.read_jsonl(tmp_path / "out" / "refused.jsonl")
+    assert (entry["line"], entry["row"]["id"]) == (21, "new")
+
+
+def test_explanations_that_failed_a_gate_stay_out_of_a_checked_mixture(root, tmp_path):
+    def annotated(number, row):
+        verdict = {"gates": {"finished": number % 4 > 0}, "author": "program"}
+        return row | {"annotations": {"cot": verdict}}
+
+    rows = [row for _, row in files.read_jsonl(root / "small.jsonl")]
+    checked = [annotated(number, row) for number, row in enumerate(rows)]
+    files.write_jsonl(tmp_path / "data.jsonl", checked)
+    sources = (SourceConfig(name="data", path=str(tmp_path / "data.jsonl")),)
+    mixtures = tuple(
+        MixtureConfig(name=name, forms=("C",), author="program", checked_only=name == "checked")
+        for name in ("all", "checked")
+    )
+    result = do(make(root, tmp_path / "out", sources=sources, mixtures=mixtures))["mixtures"]
+    assert result["all"]["texts"] == 20
+    assert result["checked"]["texts"] == 15
+    assert result["checked"]["drops"] == {"data/C": {"no cot by program that passed its gates": 5}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mixtures": (MixtureConfig(name="mix", sources=("bog",)),)}, "'bog' is none of small"),
+        ({"mixtures": (MixtureConfig(name="../mix"),)}, r"\[0\].name: '../mix' cannot name"),
+        ({"mixtures": (MixtureConfig(name="mix", forms=("C", "C")),)}, "'C' stands twice"),
+        (
+            {"mixtures": (MixtureConfig(name="mix", forms=("C",), author="nobody"),)},
+            r"mixture 'mix': no text is left.*'no cot by nobody': 20",
+        ),
+        (
+            {"sources": (SourceConfig(name="small", path="nowhere.jsonl"),)},
+            "nowhere.jsonl: no file",
+        ),
+    ],
+)
+def test_what_cannot_be_prepared_is_named(root, tmp_path, settings, message):
+    with pytest.raises(UserError, match=message):
+        do(small(root, tmp_path, **settings))
+
+
+def test_a_missing_vocabulary_is_trained_only_when_a_size_is_given(root, tmp_path):
+    config = small(root, tmp_path, vocabulary=VocabularyConfig(path=str(tmp_path / "none")))
+    with pytest.raises(UserError, match=r"config.vocabulary.path: no vocabulary in .*none"):
+        do(config)
+    trained = dataclasses.replace(config.vocabulary, size=500)
+    assert do(dataclasses.replace(config, vocabulary=trained))["vocabulary_size"] == 500
+    assert Vocabulary.load(tmp_path / "none").size == 500
+    assert do(config)["vocabulary_size"] == 500

@@ -1,0 +1,51 @@
+import json
+
+import pytest
+
+from teacherlm_jax import files, run
+from teacherlm_jax.config import TrainConfig
+from teacherlm_jax.errors import UserError
+
+
+def config(tmp_path, **changes):
+    return TrainConfig(output=str(tmp_path / "run"), data="d", **changes)
+
+
+def open_run(settings, **options):
+    return run.open_run(settings.output, "train", settings, **options)
+
+
+def test_a_run_folder_keeps_config_versions_log_and_result(tmp_path):
+    folder = open_run(config(tmp_path, seed=7))
+    folder.log.info("hello")
+    assert folder.result is None
+    folder.finish({"loss": 1.5})
+    assert folder.result == {"loss": 1.5}
+    kept = json.loads((folder.path / "config.json").read_text())
+    assert kept["verb"] == "train"
+    assert kept["config"]["seed"] == 7
+    versions = json.loads((folder.path / "versions.json").read_text())
+    assert versions["packages"]["jax"] != "not installed"
+    assert versions["commit"]
+    assert "hello" in (folder.path / "log.txt").read_text()
+
+
+def test_a_folder_of_another_config_is_refused_by_key_and_left_whole(tmp_path):
+    open_run(config(tmp_path)).finish({"loss": 1.0})
+    with pytest.raises(UserError, match=r"config\.seed=0, asked for 3"):
+        open_run(config(tmp_path, seed=3))
+    assert files.read_json(tmp_path / "run/config.json")["config"]["seed"] == 0
+    assert files.read_json(tmp_path / "run/result.json") == {"loss": 1.0}
+
+
+def test_settings_that_do_not_decide_the_result_may_change(tmp_path):
+    open_run(config(tmp_path))
+    assert open_run(config(tmp_path, log_every=99), may_change=("log_every",)).result is None
+
+
+def test_an_empty_output_and_a_file_in_its_place_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"config\.output: empty"):
+        run.open_run("", "train", TrainConfig())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        run.open_run(str(tmp_path / "file"), "train", TrainConfig())
