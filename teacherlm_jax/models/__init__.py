@@ -1,0 +1,1 @@
+"""Language models as pure JAX: no files, no flags, no devices."""

@@ -1,0 +1,90 @@
+"""What decoder blocks are made of. Parameters are stacked over layers; the maths is that of one.
+
+A parameter says its shape, initialiser and logical axes where it is made. `layers` stacks it along
+a leading "layers" axis; the maths is written for one layer, which `scan` slices out.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+
+def parameter(
+    rngs: nnx.Rngs,
+    initializer: nnx.Initializer,
+    shape: Sequence[int],
+    axes: Sequence[str],
+    dtype: DTypeLike,
+    layers: int = 0,
+) -> nnx.Param:
+    """A parameter that carries its logical axes as `.axes`, stacked when `layers` is not 0."""
+    if layers:
+        shape, axes = (layers, *shape), ("layers", *axes)
+    return nnx.Param(initializer(rngs.params(), tuple(shape), dtype), axes=tuple(axes))
+
+
+class Norm(nnx.Module):
+    """Layer norm over the last axis, with scale and bias; its statistics are float32."""
+
+    def __init__(
+        self, width: int, epsilon: float, dtype: DTypeLike, rngs: nnx.Rngs, layers: int = 0
+    ):
+        ones, zeros = nnx.initializers.ones, nnx.initializers.zeros
+        self.scale = parameter(rngs, ones, (width,), ("norm",), dtype, layers)
+        self.bias = parameter(rngs, zeros, (width,), ("norm",), dtype, layers)
+        self.epsilon = epsilon
+
+    def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+        """Normal x, in x's dtype."""
+        return _normalise(x, self.scale[...], self.bias[...], self.epsilon)
+
+
+# Elementwise work is cheaper to do again in the backward pass than to keep in memory for it,
+# whatever the remat policy: a fifth of a training step on a CPU.
+@functools.partial(jax.checkpoint, prevent_cse=False)
+def gelu(x: Float[Array, "*batch F"]) -> Float[Array, "*batch F"]:
+    """The tanh approximation of GELU (arXiv 1606.08415), which BLOOM uses."""
+    return jax.nn.gelu(x, approximate=True)
+
+
+@functools.partial(jax.checkpoint, prevent_cse=False)
+def _normalise(x, scale, bias, epsilon):
+    x32 = x.astype(jnp.float32)
+    centred = x32 - jnp.mean(x32, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+    normal = centred * jax.lax.rsqrt(variance + epsilon)
+    wide = (1,) * (x.ndim - 1) + scale.shape
+    return (normal * scale.reshape(wide) + bias.reshape(wide)).astype(x.dtype)
+
+
+class Projection(nnx.Module):
+    """`einsum(equation, x, kernel) + bias`, in x's dtype."""
+
+    def __init__(
+        self,
+        equation: str,
+        shape: Sequence[int],
+        axes: Sequence[str],
+        *,
+        bias_dims: int,
+        initializer: nnx.Initializer,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+        layers: int = 0,
+    ):
+        """The bias spans the kernel's last `bias_dims` dimensions, which are the output's too."""
+        zeros = nnx.initializers.zeros
+        self.kernel = parameter(rngs, initializer, shape, axes, dtype, layers)
+        self.bias = parameter(rngs, zeros, shape[-bias_dims:], axes[-bias_dims:], dtype, layers)
+        self.equation = equation
+
+    def __call__(self, x: Array) -> Array:
+        """What the equation makes of x, plus the bias."""
+        y = jnp.einsum(self.equation, x, self.kernel[...].astype(x.dtype))
+        bias = self.bias[...].astype(x.dtype)
+        return y + bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)

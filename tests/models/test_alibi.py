@@ -1,0 +1,19 @@
+"""Slopes against transformers' own."""
+
+import numpy as np
+import pytest
+import torch
+from transformers.models.bloom.modeling_bloom import build_alibi_tensor
+
+from teacherlm_jax.models import alibi
+
+
+@pytest.mark.parametrize("heads", [1, 4, 8, 12, 16, 32, 112])
+def test_slopes_are_those_of_transformers(heads):
+    # [heads, 1, 2]: slope times position
+    bias = build_alibi_tensor(torch.ones(1, 2), heads, torch.float32)
+    np.testing.assert_allclose(alibi.slopes(heads), bias[:, 0, 1].numpy(), rtol=1e-6)
+
+
+def test_slopes_of_a_power_of_two_are_a_geometric_series():
+    np.testing.assert_array_equal(alibi.slopes(4), [2**-2, 2**-4, 2**-6, 2**-8])

@@ -1,0 +1,166 @@
+"""BLOOM's own promises: packing, the cache, precision, remat, sharding."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from teacherlm_jax import sharding
+from teacherlm_jax.config import MeshConfig, ModelConfig
+from teacherlm_jax.models import registry
+
+CONFIG = ModelConfig(
+    layers=2, width=32, heads=4, vocab_size=64, dtype="float32", initializer_range=0.2
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return registry.build(CONFIG, nnx.Rngs(0))
+
+
+@pytest.fixture(scope="module")
+def forward(model):
+    """Logits of at most 20 tokens a row; always of the same shape, so that it compiles once."""
+    graph, state = nnx.split(model)
+    compiled = jax.jit(lambda *batch: nnx.merge(graph, state)(*batch))
+
+    def run(tokens, positions=None, segment_ids=None):
+        rows, length = tokens.shape
+        if positions is None:
+            positions = jnp.broadcast_to(jnp.arange(length), tokens.shape)
+        if segment_ids is None:
+            segment_ids = jnp.ones_like(tokens)
+        batch = [
+            jnp.pad(array, ((0, 3 - rows), (0, 20 - length)))
+            for array in (tokens, positions, segment_ids)
+        ]
+        return compiled(*batch)[:rows, :length]
+
+    return run
+
+
+def _tokens(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).integers(2, 64, shape), jnp.int32)
+
+
+def _pack(texts, length):
+    row = {
+        "tokens": np.concatenate(texts),
+        "positions": np.concatenate([np.arange(len(text)) for text in texts]),
+        "segment_ids": np.concatenate([np.full(len(t), n + 1) for n, t in enumerate(texts)]),
+    }
+    return {k: jnp.asarray(np.pad(v, (0, length - len(v))))[None] for k, v in row.items()}
+
+
+def test_packed_texts_do_not_see_each_other(forward):
+    texts = [_tokens(n, seed=n) for n in (5, 1, 9)]
+    packed = forward(**_pack(texts, length=20))
+    start = 0
+    for text in texts:
+        alone = forward(text[None])
+        np.testing.assert_allclose(packed[:, start : start + len(text)], alone, atol=1e-5)
+        start += len(text)
+
+
+def test_a_token_does_not_see_what_follows_it(forward):
+    tokens = _tokens(1, 12)
+    logits, changed = forward(tokens), forward(tokens.at[0, 7].add(1))
+    np.testing.assert_array_equal(changed[:, :7], logits[:, :7])
+    assert float(jnp.abs(changed[:, 7:] - logits[:, 7:]).max()) > 0.1
+
+
+def test_a_row_is_one_text_unless_told_otherwise(model, forward):
+    tokens = _tokens(1, 12)
+    np.testing.assert_allclose(model(tokens), forward(tokens), atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [None, 16])
+def test_decoding_with_the_cache_equals_the_full_forward(model, forward, window):
+    tokens, lengths = _tokens(3, 16), jnp.array([1, 5, 9])
+    full, rows = forward(tokens), jnp.arange(3)
+    padded = jnp.where(jnp.arange(9)[None] < lengths[:, None], tokens[:, :9], 63)
+    logits, cache = jax.jit(model.prefill, static_argnums=2)(padded, lengths, 24)
+    decode = jax.jit(lambda tokens, cache: model.decode(tokens, cache, window))
+    for step in range(7):
+        np.testing.assert_allclose(logits, full[rows, lengths + step - 1], atol=1e-5)
+        logits, cache = decode(tokens[rows, lengths + step], cache)
+    np.testing.assert_array_equal(cache.lengths, lengths + 7)
+
+
+def test_a_full_row_of_the_cache_leaves_the_others_alone(model, forward):
+    tokens = _tokens(2, 6)
+    _, cache = jax.jit(model.prefill, static_argnums=2)(tokens, jnp.array([6, 3]), 6)
+    logits, _ = jax.jit(model.decode)(tokens[:, 3], cache)
+    np.testing.assert_allclose(logits[1], forward(tokens)[1, 3], atol=1e-5)
+
+
+def _gradients(**settings):
+    batch = _pack([_tokens(5), _tokens(4, seed=1)], length=12)
+    empty = jax.tree.map(jnp.zeros_like, batch)  # a row of padding
+    batch = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), batch, empty)
+    model = registry.build(dataclasses.replace(CONFIG, **settings), nnx.Rngs(0))
+    graph, state = nnx.split(model)
+    return jax.jit(jax.grad(lambda state: jnp.mean(nnx.merge(graph, state)(**batch) ** 2)))(state)
+
+
+def test_gradients_are_finite_beside_padding_and_the_same_under_every_remat_policy():
+    plain = jax.tree.leaves(_gradients())
+    assert all(bool(jnp.isfinite(gradient).all()) for gradient in plain)
+    assert all(float(jnp.abs(gradient).max()) > 1e-4 for gradient in plain)
+    for remat in ("dots", "full"):
+        for one, other in zip(jax.tree.leaves(_gradients(remat=remat)), plain, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+    for half in jax.tree.leaves(_gradients(dtype="bfloat16")):
+        assert bool(jnp.isfinite(half).all())
+
+
+def test_bfloat16_computes_in_bfloat16_and_stays_near_float32(forward):
+    half = registry.build(dataclasses.replace(CONFIG, dtype="bfloat16"), nnx.Rngs(0))
+    tokens = _tokens(2, 12)
+    positions = jnp.broadcast_to(jnp.arange(12), tokens.shape)
+    hidden = half.hidden(tokens, positions, jnp.ones_like(tokens))
+    logits, wanted = half.logits(hidden), forward(tokens)
+    assert (hidden.dtype, logits.dtype) == (jnp.bfloat16, jnp.float32)
+    assert float(jnp.abs(logits - wanted).max()) < 0.1 * float(jnp.std(wanted))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(nnx.state(half)))
+
+
+def test_every_parameter_names_the_axis_of_each_dimension(model):
+    for path, parameter in nnx.to_flat_state(nnx.state(model)):
+        assert len(parameter.axes) == parameter.get_value().ndim, path
+        assert (parameter.axes[0] == "layers") == (path[0] == "blocks"), path
+
+
+def test_a_sharded_model_computes_what_one_device_does(model, forward):
+    tokens = _tokens(4, 12)
+    wanted = jnp.concatenate([forward(tokens[:2]), forward(tokens[2:])])
+    graph, state = nnx.split(model)
+    mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+    with jax.set_mesh(mesh):
+        state = jax.device_put(state, sharding.state_shardings(state, mesh))
+        placed = jax.device_put(tokens, sharding.batch_sharding(mesh))
+        logits = jax.jit(lambda state, tokens: nnx.merge(graph, state)(tokens))(state, placed)
+    assert len(logits.sharding.device_set) == 8
+    np.testing.assert_allclose(logits, wanted, atol=1e-5)
+
+
+def test_the_program_does_not_grow_with_depth():
+    def size(layers):
+        config = dataclasses.replace(CONFIG, layers=layers)
+        model = nnx.eval_shape(lambda: registry.build(config, nnx.Rngs(0)))
+        graph, state = nnx.split(model)
+        lowered = jax.jit(lambda state, tokens: nnx.merge(graph, state)(tokens)).lower(
+            state, jax.ShapeDtypeStruct((1, 8), jnp.int32)
+        )
+        return len(lowered.as_text().splitlines())
+
+    assert size(2) == size(24)
+
+
+def test_the_graph_definition_can_be_hashed(model):
+    again = nnx.graphdef(registry.build(CONFIG, nnx.Rngs(1)))
+    assert hash(nnx.graphdef(model)) == hash(again)

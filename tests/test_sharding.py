@@ -1,0 +1,123 @@
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+from hypothesis import given
+from hypothesis import strategies as st
+from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+
+from teacherlm_jax import sharding
+from teacherlm_jax.config import MeshConfig, ModelConfig
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.models import registry
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+CUT = AbstractMesh((2, 2, 2), sharding.MESH_AXES)
+
+
+def abstract_bloom(**changes) -> nnx.State:
+    config = ModelConfig(**{"layers": 3, "width": 16, "heads": 4, "vocab_size": 48} | changes)
+    return nnx.split(nnx.eval_shape(lambda: registry.build(config, nnx.Rngs(0))))[1]
+
+
+@pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        (MeshConfig(), (8, 1, 1)),
+        (MeshConfig(data=1, fsdp=-1), (1, 8, 1)),
+        (MeshConfig(data=2, fsdp=2, tensor=2), (2, 2, 2)),
+        (MeshConfig(data=2, fsdp=1, tensor=-1), (2, 1, 4)),
+    ],
+)
+def test_one_axis_takes_the_devices_that_the_others_leave(config, shape):
+    mesh = sharding.make_mesh(config)
+    assert mesh.devices.shape == shape
+    assert mesh.axis_names == ("data", "fsdp", "tensor")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (MeshConfig(data=-1, fsdp=-1), "config.mesh.data and config.mesh.fsdp: both are -1"),
+        (MeshConfig(data=3), "multiply to 3, which must be the 8 devices"),
+        (MeshConfig(data=4), "multiply to 4, which must be the 8 devices"),
+        (MeshConfig(fsdp=3), "multiply to 3, which must divide the 8 devices"),
+        (MeshConfig(tensor=0), "config.mesh.tensor: 0"),
+        (MeshConfig(fsdp=-2), "config.mesh.fsdp: -2"),
+    ],
+)
+def test_a_mesh_that_does_not_fit_the_devices_is_refused_by_key(config, message):
+    with pytest.raises(UserError, match=message):
+        sharding.make_mesh(config)
+
+
+def test_the_places_of_every_parameter_are_the_golden_ones():
+    mesh = sharding.make_mesh(MeshConfig(2, 2, 2))
+    expected = (GOLDEN / "bloom_2x2x2.txt").read_text(encoding="utf-8")
+    assert sharding.describe(abstract_bloom(), mesh) == expected
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "message"),
+    [
+        (("embed", "width"), (4, 4), "blocks/up: unknown logical axis 'width'"),
+        (("heads", "mlp"), (4, 4), "'heads' and 'mlp' both ask for the mesh axis 'tensor'"),
+        (("embed", "mlp"), (4, 7), "axis 'mlp' of size 7 is not divisible by 2"),
+        (("vocab", "embed"), (33, 4), "size 33 is not divisible by 2.*config.model.vocab_size"),
+        (("embed",), (4, 4), "blocks/up: 1 axis names"),
+    ],
+)
+def test_axes_that_cannot_be_cut_are_refused_with_the_name_and_the_numbers(axes, shape, message):
+    with pytest.raises(UserError, match=message) as refusal:
+        sharding.spec(axes, shape, CUT, "blocks/up")
+    assert str(refusal.value).startswith("blocks/up")
+
+
+@given(
+    axes=st.lists(st.sampled_from(sorted(sharding.RULES)), max_size=4),
+    sizes=st.lists(st.integers(1, 12), min_size=4, max_size=4),
+)
+def test_a_resolved_array_can_be_cut_and_a_refused_one_cannot(axes, sizes):
+    shape = tuple(sizes[: len(axes)])
+    asked = [axis for name in axes for axis in sharding.RULES[name]]
+    fits = len(set(asked)) == len(asked) and all(
+        size % 2 ** len(sharding.RULES[name]) == 0 for name, size in zip(axes, shape, strict=True)
+    )
+    if not fits:
+        with pytest.raises(UserError):
+            sharding.spec(axes, shape, CUT, "array")
+        return
+    resolved = NamedSharding(CUT, sharding.spec(axes, shape, CUT, "array"))
+    expected = [size // 2 ** len(sharding.RULES[n]) for n, size in zip(axes, shape, strict=True)]
+    assert list(resolved.shard_shape(shape)) == expected
+
+
+def test_a_vocabulary_that_tensor_does_not_divide_is_refused_with_the_way_out():
+    mesh = sharding.make_mesh(MeshConfig(tensor=8))
+    with pytest.raises(UserError, match="embedding.*size 44 .* by 8.*config.model.vocab_size"):
+        sharding.state_shardings(abstract_bloom(vocab_size=44, heads=8), mesh)
+
+
+def test_logical_axes_are_those_of_the_parameters():
+    axes = sharding.logical_axes(abstract_bloom())
+    assert axes["embedding"] == ("vocab", "embed")
+    assert axes["blocks/up/kernel"] == ("layers", "embed", "mlp")
+
+
+def test_activations_are_pinned_under_a_mesh_and_left_alone_without():
+    x = jnp.zeros((8, 3, 4))
+    axes = ("batch", "length", "embed")
+    assert sharding.constrain(x, axes) is x
+    with jax.set_mesh(sharding.make_mesh(MeshConfig(2, 2, 2))):
+        pinned = jax.jit(lambda x: sharding.constrain(x, axes))(x)
+        assert pinned.sharding.spec == PartitionSpec(("data", "fsdp"))
+        with pytest.raises(UserError, match="axis 'batch' of size 6 is not divisible by 4"):
+            sharding.constrain(x[:6], axes)
+
+
+def test_one_process_feeds_all_rows():
+    mesh = sharding.make_mesh(MeshConfig(2, 2, 2))
+    assert sharding.process_rows(mesh, 12) == (0, 1)
+    assert sharding.batch_cuts(mesh) == 4
