@@ -1,0 +1,1 @@
+"""Training: one program for every stage of a teacher, and for students."""

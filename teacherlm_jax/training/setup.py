@@ -1,0 +1,148 @@
+"""What a run needs before its first step: a sound request, its shapes and its first state."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+
+from teacherlm_jax import checkpoint, files, sharding
+from teacherlm_jax.checkpoint import Checkpoints
+from teacherlm_jax.config import ModelConfig, TrainConfig
+from teacherlm_jax.data.reader import RowReader
+from teacherlm_jax.data.vocabulary import Vocabulary
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.models import registry
+from teacherlm_jax.training import optimizer as optimizers
+from teacherlm_jax.training.state import TrainState, abstract_state, initial_state
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A run as shapes: nothing of it is on a device yet.
+
+    Attributes:
+        build: makes the model from random streams.
+        graph: the model's graph definition; `nnx.merge(graph, params)` is the model.
+        optimizer: its update rule.
+        abstract: shapes and shardings of the state.
+        vocabulary: of the data.
+        origin: what a checkpoint of this run says about itself; see `Checkpoints.save`.
+    """
+
+    build: Callable[[nnx.Rngs], nnx.Module]
+    graph: nnx.GraphDef
+    optimizer: optax.GradientTransformation
+    abstract: TrainState
+    vocabulary: Vocabulary
+    origin: dict[str, Any]
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return sum(array.size for array in jax.tree.leaves(self.abstract.params))
+
+
+def open_reader(config: TrainConfig, mesh: Mesh) -> RowReader:
+    """The run's rows, those that this process feeds to the mesh.
+
+    Raises UserError when the batch cannot be cut as the mesh wants, or the folder cannot be read.
+    """
+    cuts = sharding.batch_cuts(mesh)
+    if config.batch_size % cuts:
+        raise UserError(
+            f"config.batch_size={config.batch_size}: not divisible by {cuts}, the devices along "
+            "config.mesh.data*fsdp; choose a multiple, or a smaller mesh"
+        )
+    index, count = sharding.process_rows(mesh, config.batch_size)
+    return RowReader(
+        config.data,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        process_index=index,
+        process_count=count,
+    )
+
+
+def make_plan(config: TrainConfig, mesh: Mesh) -> Plan:
+    """The run's shapes and their places on the mesh; UserError where something does not fit."""
+    vocabulary = Vocabulary.load(Path(config.data) / checkpoint.VOCABULARY)
+    model = fit_to_vocabulary(config.model, vocabulary.size)
+
+    def build(rngs: nnx.Rngs) -> nnx.Module:
+        return registry.build(model, rngs)
+
+    graph, params = sharding.abstract_model(lambda: build(nnx.Rngs(0)), mesh)
+    optimizer = optimizers.make_optimizer(config.optimizer, config.steps)
+    return Plan(
+        build=build,
+        graph=graph,
+        optimizer=optimizer,
+        abstract=abstract_state(params, optimizer, mesh),
+        vocabulary=vocabulary,
+        origin={
+            "model": dataclasses.asdict(model),
+            "config": dataclasses.asdict(config),
+            "data": files.file_digest(Path(config.data) / "manifest.json"),
+            "vocabulary": vocabulary.digest,
+        },
+    )
+
+
+def fit_to_vocabulary(model: ModelConfig, size: int) -> ModelConfig:
+    """`model` with as many rows as the vocabulary has ids, unless it says more itself."""
+    if model.vocab_size == 0:
+        return dataclasses.replace(model, vocab_size=size)
+    if model.vocab_size < size:
+        raise UserError(
+            f"config.model.vocab_size={model.vocab_size}: the data's vocabulary has {size} ids; "
+            "wanted at least as many, or 0 for just as many"
+        )
+    return model
+
+
+def first_state(
+    config: TrainConfig, plan: Plan, checkpoints: Checkpoints
+) -> tuple[TrainState, dict[str, Any]]:
+    """The state to go on from, and what `Progress` counted until then.
+
+    It is this run's newest checkpoint; else the parameters of `config.init_from`; else random.
+    """
+    if steps := checkpoints.steps():
+        return _resumed(plan, checkpoints, steps[-1])
+    params = _warm_start(config.init_from, plan) if config.init_from else None
+    return initial_state(plan.build, plan.optimizer, plan.abstract, config.seed, params), {}
+
+
+def resumable(state: TrainState) -> dict[str, Any]:
+    """The part of the state that a checkpoint keeps beside the parameters."""
+    return {"opt_state": state.opt_state, "step": state.step, "key": state.key}
+
+
+def _resumed(plan: Plan, checkpoints: Checkpoints, step: int) -> tuple[TrainState, dict[str, Any]]:
+    meta = checkpoints.meta(step)
+    for key, name in (("data", "data (its manifest)"), ("vocabulary", "vocabulary")):
+        if meta[key] != plan.origin[key]:
+            raise UserError(
+                f"{checkpoints.path(step)}: was trained with another {name}: {meta[key]}, now "
+                f"{plan.origin[key]}; bring the old one back, or choose another config.output"
+            )
+    params = checkpoints.params(step, plan.abstract.params)
+    rest = checkpoints.optimizer(step, resumable(plan.abstract))
+    return TrainState(params=params, **rest), meta["progress"]
+
+
+def _warm_start(init_from: str, plan: Plan) -> sharding.Tree:
+    source, step = checkpoint.open_checkpoint(init_from)
+    found = source.meta(step)["vocabulary"]
+    if found != plan.vocabulary.digest:
+        raise UserError(
+            f"config.init_from={init_from}: was trained with the vocabulary {found}, config.data "
+            f"has {plan.vocabulary.digest}; prepare the data with "
+            f"{source.run / checkpoint.VOCABULARY}"
+        )
+    return source.params(step, plan.abstract.params)

@@ -1,0 +1,177 @@
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from teacherlm_jax import checkpoint, sharding
+from teacherlm_jax.checkpoint import Checkpoints, digest, fingerprint, load_model
+from teacherlm_jax.config import MeshConfig, ModelConfig
+from teacherlm_jax.data.vocabulary import train_sentencepiece
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.models import registry
+
+CONFIG = ModelConfig(layers=2, width=16, heads=2, vocab_size=400)
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vocabulary")
+    return train_sentencepiece(["one two three"] * 9, folder, size=400, seed=0)
+
+
+@pytest.fixture(scope="module")
+def params():
+    return nnx.to_pure_dict(nnx.split(registry.build(CONFIG, nnx.Rngs(0)))[1])
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory, vocabulary, params):
+    run = tmp_path_factory.mktemp("run")
+    vocabulary.save(run / "vocabulary")
+    checkpoints = Checkpoints(run, keep=2)
+    meta = {"model": vars(CONFIG), "vocabulary": vocabulary.digest}
+    for step in (1, 2, 3):
+        moved = jax.tree.map(lambda leaf, step=step: leaf + step, params)
+        checkpoints.save(step, moved, {"step": jnp.int32(step)}, meta)
+    checkpoints.close()
+    return run
+
+
+@pytest.fixture
+def run(saved, tmp_path):
+    """A copy of the run, to be damaged."""
+    return shutil.copytree(saved, tmp_path / "run")
+
+
+@pytest.fixture
+def mesh():
+    return sharding.make_mesh(MeshConfig())
+
+
+def edit_meta(run, step, change):
+    path = run / "checkpoints" / str(step) / "meta" / "metadata"
+    meta = json.loads(path.read_text())
+    change(meta)
+    path.write_text(json.dumps(meta))
+
+
+@pytest.mark.parametrize("cut", [MeshConfig(), MeshConfig(data=2, fsdp=2, tensor=2)])
+def test_a_model_comes_back_on_any_mesh_with_the_same_digest(saved, params, vocabulary, cut):
+    mesh = sharding.make_mesh(cut)
+    loaded = load_model(saved, mesh)
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_array_equal(ours, theirs + 3),
+        nnx.to_pure_dict(nnx.state(loaded.model)),
+        params,
+    )
+    assert loaded.model.embedding[...].sharding.mesh == mesh
+    assert (loaded.step, loaded.config) == (3, CONFIG)
+    assert loaded.vocabulary.digest == vocabulary.digest
+    assert loaded.digest == digest(fingerprint(jax.tree.map(lambda leaf: leaf + 3, params)))
+
+
+def test_one_step_and_another_compute_dtype_can_be_asked_for(saved, mesh):
+    loaded = load_model(saved / "checkpoints" / "2", mesh, dtype="float32")
+    assert loaded.step == 2
+    assert loaded.config.dtype == "float32"
+    assert loaded.model.hidden(*jnp.ones((3, 8, 4), jnp.int32)).dtype == jnp.float32
+    assert loaded.digest != load_model(saved, mesh).digest
+
+
+def test_the_newest_checkpoints_are_kept(saved):
+    assert Checkpoints(saved).steps() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.at[3, 1].set(jnp.nextafter(x[3, 1], jnp.float32(9))),
+        lambda x: x.at[3, 1].set(x[2, 1]).at[2, 1].set(x[3, 1]),
+        lambda x: -x,
+        lambda x: x[::-1],
+        lambda x: x.reshape(4, 16),
+        lambda x: x.astype(jnp.bfloat16).astype(jnp.float32),
+    ],
+)
+def test_any_change_of_a_parameter_changes_the_digest(change):
+    x = jax.random.normal(jax.random.key(0), (8, 8))
+    assert digest(fingerprint({"x": x})) != digest(fingerprint({"x": change(x)}))
+
+
+def test_the_digest_does_not_depend_on_where_the_pieces_lie():
+    x = jax.random.normal(jax.random.key(0), (2, 8, 6))
+    mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+    cut = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data", ("fsdp", "tensor")))
+    assert fingerprint({"x": jax.device_put(x, cut)}) == fingerprint({"x": x})
+    assert fingerprint({"x": x.astype(jnp.bfloat16)})["x"]["dtype"] == "bfloat16"
+
+
+def test_parameters_that_are_not_those_saved_are_refused_with_the_way_out(run, mesh):
+    def another_checksum(meta):
+        meta["parameters"]["embedding"]["checksum"] ^= 1
+
+    edit_meta(run, 3, another_checksum)
+    with pytest.raises(UserError, match="checkpoints/3: .*digest differs.*to go on from step 2"):
+        load_model(run, mesh)
+    assert load_model(run / "checkpoints" / "2", mesh).step == 2
+
+
+@pytest.mark.parametrize("lost", ["params", "meta", "meta/metadata"])
+def test_a_checkpoint_with_a_part_missing_is_refused_by_name(run, mesh, lost):
+    path = run / "checkpoints" / "3" / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(UserError, match="checkpoints/3: not a whole checkpoint"):
+        load_model(run, mesh)
+
+
+def test_what_an_interrupted_save_left_is_no_checkpoint(run, mesh, params):
+    unfinished = run / "checkpoints" / "3.orbax-checkpoint-tmp"
+    (run / "checkpoints" / "3").rename(unfinished)
+    (unfinished / "commit_success.txt").unlink()  # the last thing that a save writes
+    assert load_model(run, mesh).step == 2
+    assert unfinished.exists()  # readers leave a writer's work alone
+    checkpoints = Checkpoints(run, keep=1)
+    assert checkpoints.steps() == [2]
+    checkpoints.save(3, params, {"step": jnp.int32(3)}, {})
+    checkpoints.close()
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["3"]
+
+
+def test_another_vocabulary_is_refused(run, mesh, tmp_path):
+    train_sentencepiece(["four five six"] * 9, run / "vocabulary", size=400, seed=0)
+    with pytest.raises(UserError, match="run/vocabulary: its digest is sha256:.* was trained with"):
+        load_model(run, mesh)
+
+
+def test_places_without_a_checkpoint_are_refused_by_name(saved, tmp_path, mesh):
+    with pytest.raises(UserError, match="absent: no such folder"):
+        load_model(tmp_path / "absent", mesh)
+    with pytest.raises(UserError, match="holds no whole checkpoint"):
+        load_model(tmp_path, mesh)
+    with pytest.raises(UserError, match="checkpoints/9: no such checkpoint; .* steps 2, 3"):
+        load_model(saved / "checkpoints" / "9", mesh)
+
+
+def test_a_model_of_another_shape_is_refused_by_parameter_and_both_shapes(saved, mesh):
+    config = ModelConfig(layers=2, width=32, heads=2, vocab_size=400)
+    _, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
+    message = r"parameter blocks/\S+ has shape \[2, 16\], the model wants \[2, 32\]"
+    with pytest.raises(UserError, match=message):
+        Checkpoints(saved).params(3, abstract)
+
+
+def test_steps_only_go_forward(run, params):
+    checkpoints = Checkpoints(run, keep=2)
+    with pytest.raises(UserError, match=r"checkpoints/2: cannot be written.*\[2, 3\]"):
+        checkpoints.save(2, params, {"step": jnp.int32(2)}, {})
+    checkpoints.close()
+
+
+def test_the_names_of_the_bundle_are_those_documented(saved):
+    assert checkpoint.CHECKPOINTS == "checkpoints"
+    items = {path.name for path in (saved / "checkpoints" / "3").iterdir() if path.is_dir()}
+    assert items == {"params", "optimizer", "meta"}

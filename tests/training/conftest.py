@@ -1,0 +1,49 @@
+import jax
+import numpy as np
+import pytest
+
+from teacherlm_jax import files
+from teacherlm_jax.data import packing, writer
+from teacherlm_jax.data.vocabulary import train_sentencepiece
+
+WORDS = [
+    "red",
+    "green",
+    "blue",
+    "one",
+    "two",
+    "three",
+    "is",
+    "not",
+    "and",
+    "or",
+    "because",
+    "so",
+    "the",
+    "a",
+    "of",
+]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_once(tmp_path_factory):
+    """Tests compile the same small programs again and again; each is compiled once a session."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """A prepared folder of short texts: rows of 32 tokens, all tokens bearing loss."""
+    folder = tmp_path_factory.mktemp("prepared")
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(WORDS, rng.integers(3, 9))) for _ in range(120)]
+    vocabulary = train_sentencepiece(texts, folder / "vocabulary", size=400, seed=0)
+    encoded = []
+    for text in texts:
+        tokens = [*vocabulary.encode(text), vocabulary.eos_id]
+        encoded.append(packing.Encoded(tokens, [True] * len(tokens)))
+    rows = list(packing.pack(encoded, 32))
+    shards = writer.write_shards(folder, rows, rows_per_shard=16)
+    files.write_json(folder / "manifest.json", {"length": 32, "rows": len(rows), "shards": shards})
+    return folder

@@ -1,0 +1,211 @@
+import dataclasses
+import logging
+import signal
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from teacherlm_jax import checkpoint, files, sharding
+from teacherlm_jax.config import (
+    CheckpointConfig,
+    MeshConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainConfig,
+)
+from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.run import Run
+from teacherlm_jax.training.loop import train
+from teacherlm_jax.training.setup import fit_to_vocabulary
+
+CUT = MeshConfig(data=2, fsdp=2, tensor=2)
+
+
+@pytest.fixture(scope="module")
+def config(prepared):
+    return TrainConfig(
+        output="runs/unused",
+        data=str(prepared),
+        # Rows beyond the vocabulary, so that the mesh divides them.
+        model=ModelConfig(layers=1, width=16, heads=2, vocab_size=400, dtype="float32"),
+        optimizer=OptimizerConfig(learning_rate=0.02, warmup_steps=2, weight_decay=0.1),
+        mesh=MeshConfig(data=2, fsdp=4),
+        checkpoint=CheckpointConfig(every=3, keep=2),
+        batch_size=8,
+        steps=6,
+        log_every=1,
+    )
+
+
+class Lines(logging.Handler):
+    """Keeps the messages, and sends a signal when one of them begins as told."""
+
+    def __init__(self, signal_at=""):
+        super().__init__()
+        self.messages = []
+        self._signal_at = signal_at
+
+    def emit(self, record):
+        self.messages.append(record.getMessage())
+        if self._signal_at and record.getMessage().startswith(self._signal_at):
+            signal.raise_signal(signal.SIGTERM)
+
+
+def open_run(path, signal_at=""):
+    log = logging.Logger("run", logging.INFO)
+    log.addHandler(Lines(signal_at))
+    path.mkdir(exist_ok=True)
+    return Run(path, log)
+
+
+def lines(run):
+    return run.log.handlers[0].messages
+
+
+def parameters(path):
+    loaded = checkpoint.load_model(path, sharding.make_mesh(MeshConfig()))
+    return jax.device_get(nnx.to_pure_dict(nnx.state(loaded.model))), loaded
+
+
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory):
+    """A run that nothing interrupted, and its result."""
+    run = open_run(tmp_path_factory.mktemp("finished"))
+    result = train(config, run)
+    run.finish(result)
+    return run, result
+
+
+def test_a_run_learns_tells_and_saves(finished, config):
+    run, result = finished
+    manifest = files.read_json(f"{config.data}/manifest.json")
+    first = next(line for line in lines(run) if line.startswith("step 1/6"))
+    assert 0 < result["loss"] < float(first.split()[3]) - 0.2
+    assert result["steps"] == 6
+    assert 0 < result["tokens"] <= 6 * 8 * manifest["length"]
+    assert result["tokens_per_second"] == result["tokens"] / result["seconds"]
+    assert sorted(path.name for path in (run.path / "checkpoints").iterdir()) == ["3", "6"]
+    assert result["checkpoint"] == str(run.path / "checkpoints" / "6")
+    params, loaded = parameters(run.path)
+    assert result["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert loaded.step == 6 and loaded.config.vocab_size == 400
+
+
+def test_a_run_that_was_saved_at_its_end_is_not_trained_again(finished, config):
+    run, result = finished
+    again = open_run(run.path)
+    assert train(config, again) == result
+    assert not any(line.startswith("step") for line in lines(again))
+
+
+def test_a_run_stopped_by_sigterm_ends_bit_equal_to_one_that_was_not(finished, config, tmp_path):
+    handler = signal.getsignal(signal.SIGTERM)
+    stopped = open_run(tmp_path, signal_at="step 4/6")
+    with pytest.raises(Interrupted, match="SIGTERM: saved at step 5 of 6") as interruption:
+        train(config, stopped)
+    assert interruption.value.status == 143
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+    resumed = open_run(tmp_path)
+    result = train(config, resumed)
+    assert [line.split()[1] for line in lines(resumed) if line.startswith("step")] == ["6/6"]
+    expected_run, expected = finished
+    for key in ("loss", "accuracy", "tokens", "steps"):
+        assert result[key] == expected[key]
+    ours, theirs = parameters(tmp_path), parameters(expected_run.path)
+    jax.tree.map(np.testing.assert_array_equal, ours[0], theirs[0])
+    assert ours[1].digest == theirs[1].digest
+
+
+def test_a_run_goes_on_with_the_same_rows_on_another_mesh(finished, config, tmp_path):
+    stopped = open_run(tmp_path, signal_at="step 2/6")
+    with pytest.raises(Interrupted):
+        train(config, stopped)
+    result = train(dataclasses.replace(config, mesh=CUT), open_run(tmp_path))
+    _, expected = finished
+    assert result["tokens"] == expected["tokens"]
+    assert result["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+
+
+def test_a_stage_starts_from_the_parameters_of_another_run(finished, config, tmp_path):
+    run, earlier = finished
+    stage = dataclasses.replace(config, init_from=str(run.path), steps=3)
+    opened = open_run(tmp_path)
+    train(stage, opened)
+    first = next(line for line in lines(opened) if line.startswith("step 1/3"))
+    assert float(first.split()[3]) < earlier["loss"] + 0.5 < np.log(400) - 1
+    assert parameters(run.path)[1].digest != parameters(tmp_path)[1].digest
+
+
+def test_a_start_from_other_shapes_is_refused_by_parameter(finished, config, tmp_path):
+    model = dataclasses.replace(config.model, vocab_size=408)
+    stage = dataclasses.replace(config, init_from=str(finished[0].path), model=model)
+    message = r"parameter embedding has shape \[400, 16\], the model wants \[408, 16\]"
+    with pytest.raises(UserError, match=message):
+        train(stage, open_run(tmp_path))
+
+
+def test_changed_data_is_refused_when_a_run_goes_on(finished, config, tmp_path, prepared):
+    stopped = open_run(tmp_path / "run", signal_at="step 1/6")
+    with pytest.raises(Interrupted):
+        train(config, stopped)
+    manifest = files.read_json(prepared / "manifest.json")
+    changed = tmp_path / "prepared"
+    changed.mkdir()
+    for path in prepared.iterdir():
+        if path.name != "manifest.json":
+            (changed / path.name).symlink_to(path)
+    files.write_json(changed / "manifest.json", {**manifest, "seed": 1})
+    with pytest.raises(UserError, match="was trained with another data"):
+        train(dataclasses.replace(config, data=str(changed)), open_run(tmp_path / "run"))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_is_never_saved(config, tmp_path):
+    optimizer = OptimizerConfig(learning_rate=1e30)
+    saving = CheckpointConfig(every=1, keep=1)
+    wild = dataclasses.replace(config, optimizer=optimizer, checkpoint=saving, log_every=50)
+    run = open_run(tmp_path)
+    with pytest.raises(UserError, match=r"^step \d: the loss is (nan|inf)") as refusal:
+        train(wild, run)
+    step = int(str(refusal.value).split(":")[0].split()[1])
+    assert parameters(tmp_path)[1].step == step - 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": ""}, "config.data: empty"),
+        ({"steps": 0}, r"config.steps: 0 is not in \[1, inf\)"),
+        ({"batch_size": 0}, r"config.batch_size: 0 is not in \[1, inf\)"),
+        ({"log_every": 0}, r"config.log_every: 0 is not in \[1, inf\)"),
+        ({"loss_block": 0}, r"config.loss_block: 0 is not in \[1, inf\)"),
+        ({"seed": -1}, "config.seed: -1 is not in"),
+        ({"checkpoint": CheckpointConfig(every=-1)}, "config.checkpoint.every: -1 is not in"),
+        ({"checkpoint": CheckpointConfig(keep=0)}, "config.checkpoint.keep: 0 is not in"),
+        (
+            {"optimizer": OptimizerConfig(learning_rate=0)},
+            "config.optimizer.learning_rate: 0",
+        ),
+        ({"batch_size": 12}, "config.batch_size=12: not divisible by 8"),
+        ({"mesh": MeshConfig(data=3)}, "config.mesh"),
+        (
+            {"model": ModelConfig(width=10, heads=4)},
+            "config.model.width: 10 is not divisible",
+        ),
+        ({"init_from": "nowhere"}, "nowhere: no such folder"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused_by_key(config, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        train(dataclasses.replace(config, **changes), open_run(tmp_path))
+    assert not list((tmp_path / "checkpoints").glob("*"))
+
+
+def test_the_model_takes_its_rows_from_the_vocabulary_unless_it_has_enough():
+    model = ModelConfig(vocab_size=0)
+    assert fit_to_vocabulary(model, 300).vocab_size == 300
+    assert fit_to_vocabulary(dataclasses.replace(model, vocab_size=320), 300).vocab_size == 320
+    with pytest.raises(UserError, match="config.model.vocab_size=256.*has 300 ids"):
+        fit_to_vocabulary(dataclasses.replace(model, vocab_size=256), 300)
