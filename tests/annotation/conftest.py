@@ -1,0 +1,76 @@
+"""Teachers that know nothing, over a vocabulary that has the words of the samples."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from teacherlm_jax import files
+from teacherlm_jax.checkpoint import Checkpoints
+from teacherlm_jax.config import ModelConfig
+from teacherlm_jax.data import prompts, synthetic
+from teacherlm_jax.data.sample import to_row
+from teacherlm_jax.data.vocabulary import train_sentencepiece
+from teacherlm_jax.models import registry
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_once(tmp_path_factory):
+    """Engines of the same shape share their compiled programs, as restarts of a command do."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="session")
+def samples():
+    """Eleven generated samples, with the explanations of their generator."""
+    return list(synthetic.generate(11, seed=3))
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory, samples):
+    """A folder with the samples, a line that is no JSON and a row without an answer."""
+    folder = tmp_path_factory.mktemp("data")
+    files.write_jsonl(folder / "samples.jsonl", [to_row(sample) for sample in samples])
+    with (folder / "samples.jsonl").open("a") as file:
+        file.write('{"id": "cut\n{"id": "open", "question": "Why?"}\n')
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vocabulary(tmp_path_factory, samples):
+    texts = [prompts.explanation_prompt(sample, "cot") for sample in samples]
+    return train_sentencepiece(texts, tmp_path_factory.mktemp("vocabulary"), size=400, seed=0)
+
+
+@pytest.fixture(scope="session")
+def teachers(tmp_path_factory, vocabulary):
+    """Two run folders of trainings: same shape, other parameters."""
+    folders = [tmp_path_factory.mktemp(f"teacher{seed}") for seed in (0, 1)]
+    return [_make_teacher(folder, vocabulary, seed) for seed, folder in enumerate(folders)]
+
+
+@pytest.fixture(scope="session")
+def make_teacher():
+    """A function of a folder, a vocabulary and a seed that makes one more teacher."""
+    return _make_teacher
+
+
+def _make_teacher(folder, vocabulary, seed):
+    """A run folder with one checkpoint of random parameters."""
+    config = ModelConfig(layers=1, width=16, heads=2, vocab_size=vocabulary.size, dtype="float32")
+    params = nnx.to_pure_dict(nnx.split(registry.build(config, nnx.Rngs(seed)))[1])
+    vocabulary.save(folder / "vocabulary")
+    checkpoints = Checkpoints(folder)
+    meta = {"model": vars(config), "vocabulary": vocabulary.digest}
+    checkpoints.save(7, params, {"step": jnp.int32(7)}, meta)
+    checkpoints.close()
+    return folder

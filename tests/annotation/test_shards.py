@@ -1,0 +1,104 @@
+"""Shards survive being interrupted anywhere, and refuse what is not theirs."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from teacherlm_jax import files
+from teacherlm_jax.annotation import shards
+from teacherlm_jax.errors import UserError
+
+IDS = tuple("abcdefg")
+SHARDS = shards.cut(IDS, 3)
+
+
+def _row(id: str) -> dict:
+    return {"id": id, "text": f"text of {id} – ünïcode"}
+
+
+def _names(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_shards_are_cut_in_order_and_the_last_is_shorter():
+    assert SHARDS == [("a", "b", "c"), ("d", "e", "f"), ("g",)]
+    assert shards.shard_name(1, 3) == "part-00001-of-00003.jsonl"
+
+
+@settings(deadline=None, max_examples=30)  # disks have moods
+@given(st.permutations(IDS), st.lists(st.integers(0, len(IDS)), max_size=3))
+def test_any_order_with_any_interruptions_gives_the_same_files(tmp_path_factory, order, stops):
+    folder = tmp_path_factory.mktemp("shards")
+    written = 0
+    for stop in [*stops, len(IDS)]:
+        kept = shards.ShardFolder(folder, SHARDS)
+        for id in order:
+            if not kept.has(id) and written < max(stop, written):
+                kept.add(_row(id))
+                written += 1
+        kept.close()
+    assert kept.complete
+    assert _names(folder) == [shards.shard_name(index, 3) for index in range(3)]
+    for index, ids in enumerate(SHARDS):
+        assert kept.read(index) == [_row(id) for id in ids]
+
+
+def test_a_shard_has_its_final_name_only_when_it_is_complete(tmp_path):
+    kept = shards.ShardFolder(tmp_path, SHARDS)
+    assert [kept.add(_row(id)) for id in "cab"] == [False, False, True]
+    assert kept.add(_row("e")) is False
+    kept.close()
+    assert _names(tmp_path) == ["part-00000-of-00003.jsonl", "part-00001-of-00003.jsonl.partial"]
+    assert [row["id"] for row in kept.read(0)] == ["a", "b", "c"]
+
+
+def test_a_line_cut_by_a_crash_is_forgotten_and_the_lines_before_it_are_kept(tmp_path):
+    kept = shards.ShardFolder(tmp_path, SHARDS)
+    kept.add(_row("b"))
+    kept.add(_row("a"))
+    kept.close()
+    partial = tmp_path / "part-00000-of-00003.jsonl.partial"
+    partial.write_bytes(partial.read_bytes()[:-5])
+    again = shards.ShardFolder(tmp_path, SHARDS)
+    assert (again.has("b"), again.has("a")) == (True, False)
+    again.add(_row("c"))
+    again.add(_row("a"))
+    assert [row["id"] for row in again.read(0)] == ["a", "b", "c"]
+
+
+def test_a_crash_between_the_last_row_and_the_rename_is_made_good(tmp_path):
+    name = shards.shard_name(2, 3)
+    (tmp_path / f"{name}.partial").write_text(json.dumps(_row("g")) + "\n")
+    assert shards.ShardFolder(tmp_path, SHARDS).has("g")
+    assert _names(tmp_path) == [name]
+    (tmp_path / f"{name}.partial").write_text(json.dumps(_row("g")) + "\n")
+    assert shards.ShardFolder(tmp_path, SHARDS).has("g")
+    assert _names(tmp_path) == [name]
+
+
+def test_a_second_row_for_one_id_is_a_defect_of_the_caller(tmp_path):
+    kept = shards.ShardFolder(tmp_path, SHARDS)
+    kept.add(_row("a"))
+    with pytest.raises(ValueError, match="second row for a"):
+        kept.add(_row("a"))
+    kept.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "message"),
+    [
+        ("part-00000-of-00004.jsonl", [], "no shard of this job, which has 3"),
+        ("part-00000-of-00003.jsonl", [_row("a")], "holds 1 rows, not the 3 samples"),
+        ("part-00000-of-00003.jsonl", [_row("a"), _row("x")], "row 2 is of 'x'"),
+        ("part-00000-of-00003.jsonl.partial", [_row("g")], "row 1 is of 'g'"),
+        ("part-00000-of-00003.jsonl", [_row(id) for id in "acb"], "their order"),
+        ("part-00000-of-00003.jsonl", ["text"], "row 1 is not a JSON object"),
+    ],
+)
+def test_shards_of_another_job_are_refused_by_name(tmp_path, name, rows, message):
+    files.write_jsonl(tmp_path / name, rows)
+    with pytest.raises(UserError, match=message) as caught:
+        shards.ShardFolder(tmp_path, SHARDS)
+    assert name in str(caught.value)

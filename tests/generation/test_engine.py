@@ -1,0 +1,133 @@
+"""The engine against the same texts written one by one, and its behaviour at the edges."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from teacherlm_jax import sharding
+from teacherlm_jax.config import MeshConfig, ModelConfig, SamplingConfig
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.generation.engine import Completion, Engine, Request
+from teacherlm_jax.generation.sampling import request_key, sample
+from teacherlm_jax.models import registry
+
+EOS = 1
+NEW = 24
+SAMPLING = SamplingConfig(temperature=1.0, top_k=12, top_p=0.95, max_new_tokens=NEW)
+
+
+@pytest.fixture(scope="module")
+def model():
+    config = ModelConfig(
+        layers=2, width=32, heads=4, vocab_size=32, dtype="float32", initializer_range=0.1
+    )
+    return registry.build(config, nnx.Rngs(0))
+
+
+@pytest.fixture(scope="module")
+def requests():
+    rng = np.random.default_rng(0)
+    lengths = [1, 30, 16, 17, 3, 5, 8, 22, 2, 11, 29, 4, 7]
+    return [
+        Request(str(n), tuple(rng.integers(2, 32, length).tolist()), request_key(0, str(n), "cot"))
+        for n, length in enumerate(lengths)
+    ]
+
+
+@pytest.fixture(scope="module")
+def engine(model):
+    return Engine(model, slots=4, prompt_length=30, sampling=SAMPLING, eos_id=EOS, steps_per_sync=5)
+
+
+@pytest.fixture(scope="module")
+def naive(model, requests):
+    """Each text alone, by a full forward pass a token."""
+    graph, state = nnx.split(model)
+    forward = jax.jit(lambda state, tokens: nnx.merge(graph, state)(tokens))
+
+    def write(request):
+        tokens, written = list(request.tokens), []
+        while len(written) < NEW:
+            row = np.zeros((1, 64), np.int32)
+            row[0, : len(tokens)] = tokens
+            logits = forward(state, row)[:, len(tokens) - 1]
+            key, counter = jnp.asarray(request.key)[None], jnp.array([len(written)])
+            token = int(sample(logits, key, counter, SAMPLING)[0])
+            if token == EOS:
+                return Completion(request.id, tuple(written), "eos")
+            written.append(token)
+            tokens.append(token)
+        return Completion(request.id, tuple(written), "length")
+
+    return {request.id: write(request) for request in requests}
+
+
+def _by_id(completions):
+    completions = list(completions)
+    found = {completion.id: completion for completion in completions}
+    assert len(found) == len(completions)
+    return found
+
+
+def test_texts_equal_those_written_one_by_one_with_the_full_forward(engine, requests, naive):
+    assert _by_id(engine.generate(requests)) == naive
+    reasons = {completion.finish_reason for completion in naive.values()}
+    assert reasons == {"eos", "length"}  # both ends are met
+
+
+@pytest.mark.parametrize("slots", [1, 16])
+def test_texts_do_not_depend_on_the_number_of_slots(model, requests, naive, slots):
+    other = Engine(model, slots=slots, prompt_length=30, sampling=SAMPLING, eos_id=EOS)
+    assert _by_id(other.generate(requests)) == naive
+
+
+def test_texts_do_not_depend_on_order_or_neighbours(engine, requests, naive):
+    assert _by_id(engine.generate(reversed(requests))) == naive
+    assert _by_id(engine.generate(requests[3:5])) == {n: naive[n] for n in ("3", "4")}
+
+
+def test_texts_of_a_sharded_model_are_the_same(model, requests, naive):
+    graph, state = nnx.split(model)
+    mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+    with jax.set_mesh(mesh):
+        sharded = nnx.merge(graph, jax.device_put(state, sharding.state_shardings(state, mesh)))
+        engine = Engine(sharded, slots=8, prompt_length=30, sampling=SAMPLING, eos_id=EOS)
+        assert _by_id(engine.generate(requests)) == naive
+        with pytest.raises(UserError, match=r"config\.slots=6: wanted a positive multiple of 4"):
+            Engine(sharded, slots=6, prompt_length=30, sampling=SAMPLING, eos_id=EOS)
+
+
+def test_a_finished_text_is_handed_over_before_all_requests_are_read(engine, requests):
+    read = []
+
+    def reading():
+        for request in requests:
+            read.append(request.id)
+            yield request
+
+    next(engine.generate(reading()))
+    assert len(read) < len(requests)
+
+
+def test_no_requests_give_no_completions(engine):
+    assert list(engine.generate([])) == []
+
+
+def test_one_new_token_at_most_comes_from_the_prompt_alone(model, requests, naive):
+    short = SamplingConfig(temperature=1.0, top_k=12, top_p=0.95, max_new_tokens=1)
+    engine = Engine(model, slots=4, prompt_length=30, sampling=short, eos_id=EOS)
+    for completion in engine.generate(requests[4:7]):  # of one bucket
+        assert completion.tokens == naive[completion.id].tokens[:1]
+
+
+def test_a_prompt_that_is_too_long_is_refused_with_its_id_and_both_numbers(engine):
+    request = Request("row 7", (3,) * 31, request_key(0, "row 7", "cot"))
+    with pytest.raises(UserError, match="request row 7: its prompt has 31 tokens, wanted 1 to 30"):
+        list(engine.generate([request]))
+
+
+def test_an_empty_prompt_is_refused(engine):
+    with pytest.raises(UserError, match="request x: its prompt has 0 tokens"):
+        list(engine.generate([Request("x", (), request_key(0, "x", "cot"))]))

@@ -1,0 +1,82 @@
+"""What is drawn, and what the draw depends on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from teacherlm_jax.config import SamplingConfig
+from teacherlm_jax.generation.sampling import request_key, sample
+
+PROBABILITIES = np.array([0.05, 0.4, 0.25, 0.3])  # by likelihood: tokens 1, 3, 2, 0
+ROWS = 4000
+
+
+def _draw(**settings):
+    logits = jnp.broadcast_to(jnp.log(jnp.asarray(PROBABILITIES, jnp.float32)), (ROWS, 4))
+    keys = jax.random.bits(jax.random.key(0), (ROWS, 2), jnp.uint32)
+    return np.asarray(sample(logits, keys, jnp.zeros(ROWS, int), SamplingConfig(**settings)))
+
+
+def _shares(drawn):
+    return np.bincount(drawn, minlength=4) / ROWS
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({"top_k": 0}, [0, 1, 2, 3]),
+        ({"top_k": 50}, [0, 1, 2, 3]),
+        ({"top_k": 3}, [1, 2, 3]),
+        ({"top_k": 1}, [1]),
+        ({"top_k": 0, "top_p": 0.9}, [1, 2, 3]),
+        ({"top_k": 0, "top_p": 0.5}, [1, 3]),
+        ({"top_k": 0, "top_p": 0.1}, [1]),
+        ({"top_k": 2, "top_p": 0.5}, [1]),  # of the two, token 1 has 0.57
+    ],
+)
+def test_filters_keep_the_likeliest_tokens_in_their_proportions(settings, kept):
+    wanted = np.where(np.isin(np.arange(4), kept), PROBABILITIES, 0)
+    np.testing.assert_allclose(_shares(_draw(**settings)), wanted / wanted.sum(), atol=0.03)
+
+
+def test_temperature_sharpens_and_zero_takes_the_likeliest():
+    sharpened = PROBABILITIES**2 / (PROBABILITIES**2).sum()
+    np.testing.assert_allclose(_shares(_draw(temperature=0.5)), sharpened, atol=0.03)
+    assert set(_draw(temperature=0.0)) == {1}
+
+
+def test_a_draw_depends_on_its_own_key_and_counter_alone():
+    logits = jax.random.normal(jax.random.key(1), (6, 30))
+    keys = np.stack([request_key(0, str(row), "cot") for row in range(6)])
+    counters, order = jnp.arange(6), jnp.array([3, 1, 5])
+    settings = SamplingConfig(top_k=20)
+    together = sample(logits, jnp.asarray(keys), counters, settings)
+    some = sample(logits[order], jnp.asarray(keys)[order], counters[order], settings)
+    np.testing.assert_array_equal(together[order], some)
+
+
+def test_another_counter_or_another_key_draws_again():
+    logits = jnp.zeros((200, 50))
+    key = jnp.broadcast_to(jnp.asarray(request_key(0, "a", "cot")), (200, 2))
+    other = jnp.broadcast_to(jnp.asarray(request_key(0, "b", "cot")), (200, 2))
+    counters, settings = jnp.arange(200), SamplingConfig(top_k=0)
+    drawn = sample(logits, key, counters, settings)
+    assert len(set(np.asarray(drawn).tolist())) > 40
+    assert np.mean(np.asarray(drawn == sample(logits, other, counters, settings))) < 0.1
+    assert np.mean(np.asarray(drawn == sample(logits, key, counters + 200, settings))) < 0.1
+
+
+def test_request_keys_tell_seed_sample_and_kind_apart():
+    keys = {
+        tuple(request_key(seed, sample_id, kind).tolist())
+        for seed in (0, 1)
+        for sample_id in ("a", "ab", "1")
+        for kind in ("cot", "mistake", "bcot")
+    }
+    assert len(keys) == 18
+    assert request_key(0, "a", "cot").dtype == np.uint32
+
+
+def test_request_keys_never_change():
+    assert request_key(0, "creak-1", "cot").tolist() == [1841446931, 459201074]
