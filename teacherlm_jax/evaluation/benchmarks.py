@@ -1,0 +1,108 @@
+"""Benchmarks as questions with a context and option texts, ready to be scored.
+
+Both styles score the bare letter of an option after `… A: The answer is (`. The style `clean` asks
+as this package's training texts do. `authors` asks as the TeacherLM authors' evaluation code does
+(arXiv 2310.19019): their ECQA prompts begin with `Q: Q: `, their ECQA and MMLU prompts keep double
+spaces, and where two options of an ECQA question read the same, the later one is the right one. Of
+white space at the ends of an MMLU question, which they keep, the samples know nothing.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from teacherlm_jax import files
+from teacherlm_jax.config import BenchmarkConfig, SourceConfig
+from teacherlm_jax.data import formats, prompts
+from teacherlm_jax.data.sample import LETTERS, Sample
+from teacherlm_jax.errors import UserError
+
+_NOT_CLEANED = ("ecqa", "mmlu")  # sets whose double spaces the authors left in
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Question:
+    """One question for rank classification.
+
+    Attributes:
+        id: of the sample.
+        subject: of the sample; empty when it has none.
+        context: text up to where the option starts; tokenised apart from the options.
+        options: texts to be scored, one an option.
+        gold: index of the right one.
+    """
+
+    id: str
+    subject: str
+    context: str
+    options: tuple[str, ...]
+    gold: int
+
+
+def question(sample: Sample, config: BenchmarkConfig) -> Question:
+    """A sample with options as a question in the style of `config`."""
+    if config.style == "authors":
+        context, gold = _authors_context(sample, config), _authors_gold(sample, config)
+    else:
+        context = prompts.question_prompt(sample, config.subject_prefix)
+        gold = sample.answer_index
+    return Question(
+        id=sample.id,
+        subject=sample.subject,
+        context=context,
+        options=tuple(LETTERS[: len(sample.options)]),
+        gold=gold,
+    )
+
+
+def _authors_gold(sample: Sample, config: BenchmarkConfig) -> int:
+    if config.format != "ecqa":
+        return sample.answer_index
+    answer = sample.options[sample.answer_index]
+    return max(index for index, option in enumerate(sample.options) if option == answer)
+
+
+def _authors_context(sample: Sample, config: BenchmarkConfig) -> str:
+    stem = f"Q: {sample.question}" if config.format == "ecqa" else sample.question
+    with_prefix = config.subject_prefix or config.format == "mmlu"
+    if config.format not in _NOT_CLEANED:
+        return prompts.question_prompt(sample, with_prefix)
+    options = " ".join(f"({a}) {o}" for a, o in zip(LETTERS, sample.options, strict=False))
+    text = f"Q: {stem} {options} A: The answer is ("
+    if with_prefix and sample.subject:
+        about = f"The following are multiple choice questions (with answers) about {sample.subject}"
+        return f"{about}. {text}"
+    return text
+
+
+def read(config: BenchmarkConfig, root: str, refused: files.RefusedRows) -> list[Question]:
+    """Questions of one benchmark.
+
+    Rows that make no sample, and samples without options, go to `refused` (the latter with line 0:
+    they were read well, and their row names them). Raises UserError when nothing is left.
+    """
+    source = SourceConfig(config.name, config.path, config.format, limit=config.limit)
+    questions = []
+    for sample in formats.read_samples(source, root, refused):
+        if sample.options:
+            questions.append(question(sample, config))
+        else:
+            refused.add(config.path, 0, "no options to rank", sample.id)
+    if not questions:
+        raise UserError(
+            f"config.benchmarks: {config.name}: no sample of {config.path} has options, so there "
+            "is nothing to rank"
+        )
+    return questions
+
+
+def check(configs: Sequence[BenchmarkConfig]) -> None:
+    """Raises UserError for benchmarks whose names cannot be those of files, or are the same."""
+    names = [config.name for config in configs]
+    for config in configs:
+        if not config.name or "/" in config.name:
+            raise UserError(
+                f"config.benchmarks: {config.name!r} names no file; give every benchmark a name "
+                "without '/'"
+            )
+        if names.count(config.name) > 1:
+            raise UserError(f"config.benchmarks: two are named {config.name!r}; names must differ")

@@ -1,0 +1,125 @@
+"""The evaluate verb: one model, some benchmarks, rank classification."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from teacherlm_jax import checkpoint, files, sharding
+from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig
+from teacherlm_jax.data.vocabulary import Vocabulary
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.evaluation import benchmarks, rank, scoring
+from teacherlm_jax.evaluation.benchmarks import Question
+from teacherlm_jax.run import Run
+
+
+def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
+    """Scores the model on every benchmark.
+
+    Writes `NAME.predictions.jsonl` and, when rows are refused, `NAME.refused.jsonl` into the run
+    folder.
+
+    Returns:
+      `benchmarks`: for each name what `rank.summarize` gives, with `truncated` and `refused` rows
+      and `seconds`; `model`, `step` and `digest` of the checkpoint.
+
+    Raises:
+      UserError: the model or a benchmark cannot be read, or a setting cannot be used.
+    """
+    benchmarks.check(config.benchmarks)
+    read = {each.name: _read(each, config, run) for each in config.benchmarks}
+    mesh = sharding.make_mesh(config.mesh)
+    loaded = checkpoint.load_model(config.model, mesh)
+    run.log.info("%s: step %d, %s", config.model, loaded.step, loaded.digest)
+    scorer = scoring.Scorer(
+        loaded.model,
+        mesh=mesh,
+        batch_tokens=config.batch_tokens,
+        pad_id=loaded.vocabulary.pad_id,
+    )
+    results = {}
+    for name, (questions, refused) in read.items():
+        start = time.monotonic()
+        encoded, truncated = encode(questions, loaded.vocabulary, config.max_length)
+        summary = _evaluate_one(name, questions, scorer.score(encoded), run)
+        seconds = time.monotonic() - start
+        run.log.info("%s: %.0f questions/s", name, len(questions) / seconds)
+        if truncated:
+            run.log.warning("%s: %d contexts lost their left end", name, truncated)
+        results[name] = summary | {"truncated": truncated, "refused": refused, "seconds": seconds}
+    return {
+        "benchmarks": results,
+        "model": config.model,
+        "step": loaded.step,
+        "digest": loaded.digest,
+    }
+
+
+def encode(
+    questions: Sequence[Question], vocabulary: Vocabulary, max_length: int
+) -> tuple[list[scoring.Encoded], int]:
+    """Questions in tokens, and how many contexts lost their left end to fit `max_length`.
+
+    The model reads the context and all tokens but the last of an option; the context of a question
+    is cut alike for all its options, so that they are ranked on the same ground.
+
+    Raises UserError when an option alone leaves no room for any context.
+    """
+    encoded, truncated = [], 0
+    for question in questions:
+        context = vocabulary.encode(question.context)
+        options = tuple(tuple(vocabulary.encode(option)) for option in question.options)
+        room = max_length - max(len(option) for option in options) + 1
+        if room < 1:
+            raise UserError(
+                f"config.max_length: {max_length} tokens leave no room for the context of "
+                f"{question.id}; give more"
+            )
+        truncated += len(context) > room
+        encoded.append(scoring.Encoded(tuple(context[-room:]), options))
+    return encoded, truncated
+
+
+def _read(config: BenchmarkConfig, whole: EvaluateConfig, run: Run) -> tuple[list[Question], int]:
+    refused = files.RefusedRows(run.path / f"{config.name}.refused.jsonl")
+    try:
+        questions = benchmarks.read(config, whole.root, refused)
+    finally:
+        refused.close()
+    for reason, count in refused.counts.items():
+        run.log.warning("%s: %d rows refused: %s", config.name, count, reason)
+    return questions, refused.total
+
+
+def _evaluate_one(
+    name: str, questions: Sequence[Question], scores: Sequence[tuple[float, ...]], run: Run
+) -> dict[str, Any]:
+    """Writes the predictions of one benchmark and sums them up."""
+    predictions = [
+        rank.Prediction(id=each.id, subject=each.subject, gold=each.gold, scores=found)
+        for each, found in zip(questions, scores, strict=True)
+    ]
+    rows = (_row(each, made) for each, made in zip(questions, predictions, strict=True))
+    files.write_jsonl(run.path / f"{name}.predictions.jsonl", rows)
+    summary = rank.summarize(predictions)
+    low, high = summary["interval"]
+    run.log.info(
+        "%s: %.1f %% of %d right (95 %%: %.1f to %.1f), majority %.1f %%",
+        name,
+        100 * summary["accuracy"],
+        summary["rows"],
+        100 * low,
+        100 * high,
+        100 * summary["majority"],
+    )
+    return summary
+
+
+def _row(question: Question, made: rank.Prediction) -> dict[str, Any]:
+    return {
+        "id": question.id,
+        "subject": question.subject,
+        "gold": question.options[question.gold],
+        "prediction": question.options[made.choice],
+        "scores": dict(zip(question.options, made.scores, strict=True)),
+    }

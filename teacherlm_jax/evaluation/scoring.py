@@ -1,0 +1,193 @@
+"""Log-probabilities of options under a model, in few compiled shapes.
+
+Rows are grouped by length into buckets, and every bucket has one batch shape with about the same
+number of tokens, so a benchmark costs as many compilations as it has buckets. Only the hidden
+states that predict an option are multiplied with the vocabulary.
+"""
+
+import dataclasses
+import functools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float32, Int
+
+from teacherlm_jax import sharding
+from teacherlm_jax.evaluation import rank
+
+_SHORTEST_BUCKET = 32
+_FEWEST_OPTIONS = 8  # looking a few more up costs nothing, another compilation does
+
+_Shape = tuple[int, int, int, int]  # rows, tokens, positions that are looked at, options at each
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """A question in tokens: its context and each of its options."""
+
+    context: tuple[int, ...]
+    options: tuple[tuple[int, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """One text for the model, and the tokens whose log-probabilities are wanted in it.
+
+    `targets[p]` are looked up after the token at `positions[p]`. `question` and `option` say whom
+    the answer belongs to; an `option` of None stands for all of them, one target each.
+    """
+
+    question: int
+    option: int | None
+    tokens: tuple[int, ...]
+    positions: tuple[int, ...]
+    targets: tuple[tuple[int, ...], ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.targets), len(self.targets[0])
+
+
+def bucket_length(length: int) -> int:
+    """The padded length of a row: a power of two, or one and a half times one, at least 32."""
+    power = _SHORTEST_BUCKET
+    while power < length:
+        if power * 3 // 2 >= length:
+            return power * 3 // 2
+        power *= 2
+    return power
+
+
+class Scorer:
+    """Scores questions with one model; its compiled programs serve all sets it is asked about."""
+
+    def __init__(self, model: nnx.Module, *, mesh: Mesh, batch_tokens: int, pad_id: int):
+        """Takes a model with `hidden` and `logits`, as this package's have, placed on `mesh`.
+
+        Args:
+          batch_tokens: padded tokens of a batch, about.
+          pad_id: what fills rows up; any token will do.
+        """
+        graph, self._state = nnx.split(model)
+        self._mesh = mesh
+        self._batch_tokens = batch_tokens
+        self._pad_id = pad_id
+        # The graph is bound, not passed: it holds the model's config, which has no hash.
+        self.log_probabilities = jax.jit(functools.partial(_log_probabilities, graph))
+
+    def score(
+        self, questions: Sequence[Encoded], *, one_row_a_question: bool = True
+    ) -> list[tuple[float, ...]]:
+        """Mean log-probability per token of every option of every question, in nats.
+
+        Args:
+          one_row_a_question: read all options off one forward pass where each is a single token;
+            False gives every option its own row, as longer options need anyway.
+        """
+        rows: list[_Row] = []
+        for index, question in enumerate(questions):
+            rows.extend(_rows(index, question, one_row_a_question))
+        scores = [[0.0] * len(question.options) for question in questions]
+        for batch, shape in _batches(rows, self._batch_tokens, _row_multiple(self._mesh)):
+            arrays = _place(_arrays(batch, shape, self._pad_id), self._mesh)
+            with jax.set_mesh(self._mesh):
+                found = np.asarray(self.log_probabilities(self._state, *arrays), np.float64)
+            for row, values in zip(batch, found, strict=False):  # padding rows may follow
+                if row.option is None:
+                    scores[row.question] = values[0, : row.shape[1]].tolist()
+                else:
+                    mean = rank.option_score(values[: row.shape[0], 0].tolist())
+                    scores[row.question][row.option] = mean
+        return [tuple(each) for each in scores]
+
+
+def _rows(index: int, question: Encoded, one_row: bool) -> Iterator[_Row]:
+    context, last = question.context, len(question.context) - 1
+    if one_row and all(len(option) == 1 for option in question.options):
+        targets = tuple(option[0] for option in question.options)
+        yield _Row(index, None, context, (last,), (targets,))
+        return
+    for number, option in enumerate(question.options):
+        positions = tuple(range(last, last + len(option)))
+        yield _Row(index, number, context + option[:-1], positions, tuple((t,) for t in option))
+
+
+def _batches(
+    rows: Sequence[_Row], batch_tokens: int, multiple: int
+) -> Iterator[tuple[list[_Row], _Shape]]:
+    """Rows of like length with their batch's shape; longest first.
+
+    The longest batch comes first so that memory runs out at once or not at all.
+    """
+    buckets: dict[tuple[int, int, int], list[_Row]] = defaultdict(list)
+    for row in rows:
+        positions, targets = row.shape
+        options = max(_FEWEST_OPTIONS, _next_power(targets))
+        key = (bucket_length(len(row.tokens)), _next_power(positions), options)
+        buckets[key].append(row)
+    for key in sorted(buckets, reverse=True):
+        bucket = sorted(buckets[key], key=lambda row: -len(row.tokens))
+        size = min(max(1, batch_tokens // key[0]), _next_power(len(bucket)))
+        size = max(1, size // multiple) * multiple
+        for start in range(0, len(bucket), size):
+            yield bucket[start : start + size], (size, *key)
+
+
+def _next_power(number: int) -> int:
+    return 1 << (number - 1).bit_length()
+
+
+def _row_multiple(mesh: Mesh) -> int:
+    """Rows of a batch are cut over these many devices, so their number must be a multiple."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
+def _arrays(rows: Sequence[_Row], shape: _Shape, pad_id: int) -> list[np.ndarray]:
+    batch, length, positions_a_row, options_a_row = shape
+    tokens = np.full((batch, length), pad_id, np.int32)
+    lengths = np.ones(batch, np.int32)  # padding rows too: attention over no key is undefined
+    positions = np.zeros((batch, positions_a_row), np.int32)
+    targets = np.zeros((batch, positions_a_row, options_a_row), np.int32)
+    for index, row in enumerate(rows):
+        here, options = row.shape
+        tokens[index, : len(row.tokens)] = row.tokens
+        lengths[index] = len(row.tokens)
+        positions[index, :here] = row.positions
+        targets[index, :here, :options] = row.targets
+    return [tokens, lengths, positions, targets]
+
+
+def _place(arrays: Sequence[np.ndarray], mesh: Mesh) -> list[jax.Array]:
+    """Arrays on the mesh, their rows cut as a batch is."""
+    cut = sharding.ACTIVATION_RULES["batch"]
+    return [jax.device_put(a, NamedSharding(mesh, PartitionSpec(cut))) for a in arrays]
+
+
+def _log_probabilities(
+    graph: nnx.GraphDef,
+    state: nnx.State,
+    tokens: Int[Array, "B T"],
+    lengths: Int[Array, "B"],
+    positions: Int[Array, "B P"],
+    targets: Int[Array, "B P O"],
+) -> Float32[Array, "B P O"]:
+    """Log-probability of each of O targets as the token after each of P positions of its row."""
+    model = nnx.merge(graph, state)
+    where = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+    segments = (where < lengths[:, None]).astype(jnp.int32)
+    hidden = model.hidden(tokens, where, segments)
+    hidden = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
+
+    def at_one_position(pair):
+        states, wanted = pair  # [B D], [B O]
+        log_probabilities = jax.nn.log_softmax(model.logits(states), axis=-1)
+        return jnp.take_along_axis(log_probabilities, wanted, axis=-1)
+
+    # One position at a time: [B, P, V] in float32 would not fit for long options.
+    found = jax.lax.map(at_one_position, (hidden.swapaxes(0, 1), targets.swapaxes(0, 1)))
+    return found.swapaxes(0, 1)

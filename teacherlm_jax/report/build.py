@@ -1,0 +1,125 @@
+"""The report verb: all runs below a folder on one page, in HTML, Markdown and for the console."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from teacherlm_jax import files
+from teacherlm_jax.config import ReportConfig
+from teacherlm_jax.report import accuracy, explanations, trainings
+from teacherlm_jax.report.blocks import Block, Figure, Heading, Notice, Table, markdown
+from teacherlm_jax.report.collect import FoundRun, find_runs
+from teacherlm_jax.report.figures import standalone
+from teacherlm_jax.report.page import page
+from teacherlm_jax.report.words import count, interval, percent
+from teacherlm_jax.run import Run
+
+
+def report(config: ReportConfig, run: Run) -> dict[str, Any]:
+    """Writes `report.html` (self-contained), `report.md` with `figures/`, and `summary.txt`.
+
+    Returns the page's path, the number of runs by verb, and the names of the unfinished ones.
+    Raises UserError when there is no run to report on.
+    """
+    runs = find_runs(config.root, run.path)
+    lede = _lede(runs)
+    blocks = [
+        *_unfinished(runs),
+        *accuracy.section(runs, config.root),
+        *explanations.section(runs, config.root),
+        *trainings.section(runs, config.root),
+        *_all_runs(runs),
+    ]
+    for block in blocks:
+        if isinstance(block, Figure):
+            files.write_text(run.path / "figures" / f"{block.name}.svg", standalone(block.svg))
+    files.write_text(run.path / "report.html", page(config.title, lede, blocks))
+    files.write_text(run.path / "report.md", markdown(config.title, lede, blocks))
+    files.write_text(run.path / "summary.txt", summary(runs, config.root, run.path))
+    run.log.info("%s: %d runs", run.path / "report.html", len(runs))
+    return {
+        "page": str(run.path / "report.html"),
+        "runs": dict(Counter(found.verb for found in runs)),
+        "unfinished": [found.name for found in runs if not found.finished],
+    }
+
+
+def summary(runs: Sequence[FoundRun], root: Path | str, folder: Path) -> str:
+    """The outcome in a few lines of plain text."""
+    lines = []
+    for benchmark, measured in accuracy.by_benchmark(runs, root).items():
+        first = measured[0][2]
+        questions, majority = count(first["rows"]), percent(first["majority"])
+        lines.append(f"accuracy on {benchmark} ({questions} questions, majority {majority} %):")
+        width = max(len(name) for _, name, _ in measured)
+        for _, name, result in measured:
+            found = f"{percent(result['accuracy']):>5} %  ({interval(*result['interval'])})"
+            lines.append(f"  {name:<{width}}  {found}")
+    for run in runs:
+        if run.verb == "annotate" and run.finished:
+            lines.append(f"explanations in {run.name}:")
+            for kind, found in run.result["kinds"].items():
+                passed = percent(found["passed_all_gates"] / found["count"])
+                lines.append(
+                    f"  {kind:<12} {count(found['count'])} texts, {passed} % pass all gates"
+                )
+    lines += [f"unfinished: {run.name}" for run in runs if not run.finished]
+    return "\n".join([*lines, f"the whole report: {folder / 'report.html'}"]) + "\n"
+
+
+def _lede(runs: Sequence[FoundRun]) -> str:
+    done = [run for run in runs if run.finished]
+    verbs = Counter(run.verb for run in done)
+    told = [
+        _number(verbs["train"], "training"),
+        _number(verbs["annotate"], "annotation"),
+        _number(verbs["evaluate"], "evaluation"),
+    ]
+    texts = sum(
+        kind["count"]
+        for run in done
+        if run.verb == "annotate"
+        for kind in run.result["kinds"].values()
+    )
+    tokens = sum(run.result.get("tokens", 0) for run in done if run.verb == "train")
+    return (
+        f"{told[0]} over {count(tokens)} tokens, {told[1]} with {_number(texts, 'explanation')}, "
+        f"{told[2]}. Every figure names the run it comes from."
+    )
+
+
+def _number(number: int, thing: str) -> str:
+    return f"{count(number)} {thing}{'' if number == 1 else 's'}"
+
+
+def _unfinished(runs: Sequence[FoundRun]) -> list[Block]:
+    lines = tuple(
+        f"{run.name} ({run.verb or 'unreadable'}): {run.trouble}"
+        for run in runs
+        if not run.finished
+    )
+    return [Notice("Unfinished runs, whose results are missing below", lines)] if lines else []
+
+
+def _all_runs(runs: Sequence[FoundRun]) -> list[Block]:
+    rows = tuple(
+        (
+            run.name,
+            run.verb or "–",
+            "finished" if run.finished else "unfinished",
+            str(run.versions.get("commit", "–"))[:12],
+            run.versions.get("packages", {}).get("jax", "–"),
+        )
+        for run in runs
+    )
+    return [
+        Heading("Runs"),
+        Table(
+            "Every run folder that was found. Each holds its resolved config, versions, log and "
+            "result (config.json, versions.json, log.txt, result.json).",
+            ("run", "verb", "state", "commit", "jax"),
+            rows,
+            left=(0, 1, 2, 3),
+        ),
+    ]

@@ -1,0 +1,158 @@
+"""Figures as SVG that takes the page's colours and font, in light and in dark.
+
+Drawn by matplotlib without its global state. Each colour is drawn as a fixed value that is then
+replaced by a CSS variable of the same meaning, with that value for where the variable is unknown.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+INK, MUTED, GRID = "#22262b", "#6b7178", "#dfe2e6"
+SERIES = ("#3b6ea5", "#c07f2a", "#4b8a5b", "#a5525f", "#7763a6", "#3a8787")
+_LINES = ("-", "--", ":", "-.")
+
+# Light and dark of every colour; the names are those of the page's CSS variables.
+COLOURS = {
+    "ink": (INK, "#e4e6e8"),
+    "muted": (MUTED, "#9aa1a9"),
+    "grid": (GRID, "#353a40"),
+    "series-1": (SERIES[0], "#7fabdc"),
+    "series-2": (SERIES[1], "#dba65a"),
+    "series-3": (SERIES[2], "#7fba8e"),
+    "series-4": (SERIES[3], "#d98592"),
+    "series-5": (SERIES[4], "#aa98d6"),
+    "series-6": (SERIES[5], "#6fbcbc"),
+}
+
+_ALPHA = 0.6  # of bars, so that what is drawn on them stands out
+_WIDTH = 7.2  # inches of 72 points
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "teacherlm",  # the same figure gives the same bytes
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "axes.edgecolor": GRID,
+    "grid.color": GRID,
+    "legend.frameon": False,
+}
+
+_REWRITES = (
+    (r"<metadata>.*?</metadata>", ""),
+    (r"<style.*?</style>", ""),
+    (r'<g id="[^"]*"', "<g"),
+    (r' (width|height)="[\d.]+pt"', ""),
+    (r"font-family: [^;\"]*", "font-family: var(--sans, sans-serif)"),
+)
+
+Curve = tuple[str, Sequence[float], Sequence[float]]  # name, steps, values
+Bar = tuple[str, float, float, float]  # name, value, low end, high end; from 0 to 1
+
+
+def curves(lines: Sequence[Curve], across: str, up: str) -> str:
+    """Lines of values over steps, one a run."""
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _canvas(3.6)
+        for index, (name, steps, values) in enumerate(lines):
+            style = _LINES[index // len(SERIES) % len(_LINES)]
+            colour = SERIES[index % len(SERIES)]
+            axes.plot(steps, values, style, color=colour, linewidth=1.6, label=name)
+        axes.grid(axis="y", linewidth=0.8)
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        _legend(figure, len(lines))
+        return _svg(figure)
+
+
+def accuracy_bars(bars: Sequence[Bar], baseline: float) -> str:
+    """One bar a model with its interval, and the majority baseline as a line through all."""
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _canvas(0.75 + 0.34 * len(bars))
+        for place, (_, value, low, high) in enumerate(bars):
+            axes.barh(place, 100 * value, height=0.62, color=SERIES[0], alpha=_ALPHA)
+            axes.plot([100 * low, 100 * high], [place, place], color=INK, linewidth=1.2)
+            axes.text(100 * high + 1, place, f"{100 * value:.1f}", va="center", color=INK)
+        axes.axvline(100 * baseline, color=SERIES[1], linewidth=1.4, linestyle="--")
+        axes.annotate(
+            f"majority {100 * baseline:.1f}",
+            (100 * baseline, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 3),
+            textcoords="offset points",
+            color=SERIES[1],
+        )
+        _name_bars(axes, [name for name, *_ in bars], "accuracy, %")
+        return _svg(figure)
+
+
+def share_bars(groups: Sequence[tuple[str, dict[str, float]]]) -> str:
+    """Groups of bars from 0 to 1: in each group one bar a key, in the key's colour."""
+    keys = list(groups[0][1])
+    height = 0.8 / len(keys)
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _canvas(0.9 + (0.2 + 0.24 * len(keys)) * len(groups))
+        for index, key in enumerate(keys):
+            places = [place - 0.4 + (index + 0.5) * height for place in range(len(groups))]
+            shares = [100 * shares[key] for _, shares in groups]
+            colour = SERIES[index % len(SERIES)]
+            axes.barh(places, shares, 0.86 * height, color=colour, alpha=_ALPHA, label=key)
+            for place, share in zip(places, shares, strict=True):
+                axes.text(share + 1, place, f"{share:.1f}", va="center", color=INK)
+        _name_bars(axes, [name for name, _ in groups], "texts that pass, %")
+        _legend(figure, len(keys))
+        return _svg(figure)
+
+
+def standalone(svg: str) -> str:
+    """The figure as a file of its own, which follows the viewer's light or dark setting."""
+    light = "".join(f"--{name}:{pair[0]};" for name, pair in COLOURS.items())
+    dark = "".join(f"--{name}:{pair[1]};" for name, pair in COLOURS.items())
+    style = f"<style>:root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
+    return re.sub(r"(<svg [^>]*>)", rf"\1{style}", svg, count=1)
+
+
+def _canvas(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.subplots()
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _name_bars(axes: Axes, names: Sequence[str], across: str) -> None:
+    axes.set_yticks(range(len(names)), names, color=INK)
+    axes.set_ylim(len(names) - 0.5, -0.5)  # the first at the top
+    axes.set_xlim(0, 108)  # room for the figure behind a full bar
+    axes.set_xticks(range(0, 101, 20))
+    axes.set_xlabel(across)
+    axes.grid(axis="x", linewidth=0.8)
+
+
+def _legend(figure: Figure, entries: int) -> None:
+    figure.legend(loc="outside upper left", ncols=min(entries, 4), labelcolor=INK)
+
+
+def _svg(figure: Figure) -> str:
+    """The figure without size, identifiers or style sheet, which would leak into the page."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    for pattern, replacement in _REWRITES:
+        svg = re.sub(pattern, replacement, svg, flags=re.DOTALL)
+    for name, (light, _) in COLOURS.items():
+        svg = svg.replace(light, f"var(--{name}, {light})")
+    return svg

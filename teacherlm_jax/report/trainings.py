@@ -1,0 +1,73 @@
+"""The section on trainings: what was trained from what, for how long, and how the loss fell."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from teacherlm_jax.report import figures
+from teacherlm_jax.report.blocks import Block, Figure, Heading, Paragraph, Table
+from teacherlm_jax.report.collect import FoundRun, label
+from teacherlm_jax.report.words import count, percent, rounded
+
+
+def section(runs: Sequence[FoundRun], root: Path | str) -> list[Block]:
+    """Blocks of the section; none when nothing was trained. Unfinished runs show their curves."""
+    trainings = [run for run in runs if run.verb == "train"]
+    if not trainings:
+        return []
+    done = [run for run in trainings if run.finished]
+    blocks: list[Block] = [Heading("Training"), *_figure(trainings)]
+    if done:
+        blocks.append(_table(done, root))
+    return blocks
+
+
+def _figure(runs: Sequence[FoundRun]) -> list[Block]:
+    lines = []
+    for run in runs:
+        metrics = [row for row in run.metrics if "step" in row and "loss" in row]
+        if metrics:
+            steps, losses = [row["step"] for row in metrics], [row["loss"] for row in metrics]
+            lines.append((run.name, steps, losses))
+    if not lines:
+        return [Paragraph("No loss curves: none of these runs has a metrics.jsonl.")]
+    ends = ", ".join(f"{name} {losses[-1]:.3f}" for name, _, losses in lines)
+    return [
+        Figure(
+            name="loss",
+            svg=figures.curves(lines, "step", "loss, nats a token"),
+            caption="Training loss over the tokens that bear loss, from each run's metrics.jsonl. "
+            "Runs with other data or other loss tokens do not compare.",
+            description=f"Training loss by step; at the end: {ends}",
+        )
+    ]
+
+
+def _table(runs: Sequence[FoundRun], root: Path | str) -> Table:
+    rows = []
+    for run in runs:
+        result = run.result
+        accuracy = result.get("accuracy")
+        rows.append(
+            (
+                run.name,
+                label(run.config.get("init_from", ""), root) or "random",
+                count(result.get("steps")),
+                count(result.get("tokens")),
+                rounded(result.get("loss"), 3),
+                "–" if accuracy is None else percent(accuracy),
+                rounded(tokens_per_second(run), 0),
+            )
+        )
+    return Table(
+        "Trainings by run folder. Loss (nats a token) and next-token accuracy (%) are those of the "
+        "last steps, over the tokens that bear loss.",
+        ("run", "started from", "steps", "tokens", "loss", "accuracy", "tokens/s"),
+        tuple(rows),
+        left=(0, 1),
+    )
+
+
+def tokens_per_second(run: FoundRun) -> float | None:
+    """A finished training's speed; None when it did not record what it takes to say."""
+    tokens, seconds = run.result.get("tokens"), run.result.get("seconds")
+    return run.result.get("tokens_per_second", tokens / seconds if tokens and seconds else None)

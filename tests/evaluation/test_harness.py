@@ -1,0 +1,136 @@
+"""The verb from files to files, with a real checkpoint of random parameters."""
+
+import json
+import logging
+import math
+
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from teacherlm_jax import files
+from teacherlm_jax.checkpoint import Checkpoints
+from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig, ModelConfig
+from teacherlm_jax.data import prompts, synthetic
+from teacherlm_jax.data.sample import to_row
+from teacherlm_jax.data.vocabulary import train_sentencepiece
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.evaluation import harness
+from teacherlm_jax.evaluation.benchmarks import Question
+from teacherlm_jax.models import registry
+from teacherlm_jax.run import Run
+
+
+def _with_options(count: int) -> list:
+    made = (sample for sample in synthetic.generate(400, seed=1) if sample.options)
+    return [next(made) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return _with_options(12)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, samples):
+    """A run folder with one checkpoint; its model computes in float32."""
+    folder = tmp_path_factory.mktemp("model")
+    texts = [prompts.question_prompt(sample) for sample in samples]
+    vocabulary = train_sentencepiece(texts, folder / "vocabulary", size=400, seed=0)
+    shape = ModelConfig(layers=1, width=16, heads=2, vocab_size=vocabulary.size, dtype="float32")
+    params = nnx.to_pure_dict(nnx.split(registry.build(shape, nnx.Rngs(0)))[1])
+    checkpoints = Checkpoints(folder)
+    meta = {"model": vars(shape), "vocabulary": vocabulary.digest}
+    checkpoints.save(7, params, {"step": jnp.int32(7)}, meta)
+    checkpoints.close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory, model, samples):
+    folder = tmp_path_factory.mktemp("evaluate")
+    rows = [{**to_row(sample), "subject": f"s{i % 2}"} for i, sample in enumerate(samples)]
+    open_question = {"id": "open", "question": "Why?", "answer": "so"}
+    files.write_jsonl(folder / "set.jsonl", [*rows, open_question, {"id": "no question"}])
+    config = EvaluateConfig(
+        root=str(folder),
+        model=str(model),
+        benchmarks=(BenchmarkConfig(name="toys", path="set.jsonl"),),
+        batch_tokens=512,
+    )
+    run = Run(folder / "run", logging.getLogger("test"))
+    run.path.mkdir()
+    return run.path, harness.evaluate(config, run)
+
+
+def test_predictions_are_written_one_a_question_with_all_scores(evaluated, samples):
+    folder, _ = evaluated
+    rows = [row for _, row in files.read_jsonl(folder / "toys.predictions.jsonl")]
+    assert [row["id"] for row in rows] == [sample.id for sample in samples]
+    for sample, row in zip(samples, rows, strict=True):
+        assert f"({row['gold']})" == sample.answer
+        assert list(row["scores"]) == list("ABCDEFGH"[: len(sample.options)])
+        assert all(math.isfinite(score) and score < 0 for score in row["scores"].values())
+        assert row["prediction"] == max(row["scores"], key=row["scores"].get)
+
+
+def test_the_result_sums_the_predictions_up(evaluated, samples):
+    folder, result = evaluated
+    rows = [row for _, row in files.read_jsonl(folder / "toys.predictions.jsonl")]
+    found = result["benchmarks"]["toys"]
+    right = [row["gold"] == row["prediction"] for row in rows]
+    assert found["rows"] == len(samples)
+    assert found["accuracy"] == sum(right) / len(right)
+    assert found["interval"][0] <= found["accuracy"] <= found["interval"][1]
+    assert {name: each["rows"] for name, each in found["by_subject"].items()} == {"s0": 6, "s1": 6}
+    assert found["macro_accuracy"] == pytest.approx(found["accuracy"])  # subjects of equal size
+    assert (found["refused"], found["truncated"]) == (2, 0)
+    assert found["seconds"] > 0
+    assert result["step"] == 7
+    assert result["digest"].startswith("sha256:")
+    json.dumps(result)
+
+
+def test_refused_rows_lie_beside_the_predictions(evaluated):
+    folder, _ = evaluated
+    refused = [row for _, row in files.read_jsonl(folder / "toys.refused.jsonl")]
+    assert [row["reason"] for row in refused] == ["no options to rank", "no question"]
+
+
+class _Letters:
+    """A vocabulary of one token a character."""
+
+    def encode(self, text):
+        return [ord(character) for character in text]
+
+
+def _question(context, *options):
+    return Question(id="1", subject="", context=context, options=options, gold=0)
+
+
+def test_long_contexts_lose_their_left_end_alike_for_all_options():
+    questions = [
+        _question("abcdef", "A", "B"),
+        _question("abcdef", "A", "BCD"),
+        _question("ab", "A"),
+    ]
+    encoded, truncated = harness.encode(questions, _Letters(), max_length=4)
+    contexts = ["".join(map(chr, each.context)) for each in encoded]
+    # Of "BCD" the model reads two tokens; the last is only predicted.
+    assert contexts == ["cdef", "ef", "ab"]
+    assert truncated == 2
+    assert encoded[1].options == ((65,), (66, 67, 68))
+
+
+def test_an_option_that_leaves_no_room_is_an_error():
+    with pytest.raises(UserError, match="config.max_length: 3 tokens leave no room .* of 1"):
+        harness.encode([_question("abcdef", "ABCD")], _Letters(), max_length=3)
+
+
+def test_unusable_benchmarks_are_found_before_the_model_is_loaded(tmp_path):
+    run = Run(tmp_path, logging.getLogger("test"))
+    twice = (BenchmarkConfig(name="a", path="x"), BenchmarkConfig(name="a", path="y"))
+    with pytest.raises(UserError, match="two are named 'a'"):
+        harness.evaluate(EvaluateConfig(model="nowhere", benchmarks=twice), run)
+    with pytest.raises(UserError, match="x: no file matches"):
+        harness.evaluate(EvaluateConfig(model="nowhere", benchmarks=twice[:1]), run)

@@ -1,0 +1,86 @@
+"""Scores to predictions and predictions to accuracy, against numbers worked out by other means."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from teacherlm_jax.evaluation import rank
+
+
+def _prediction(gold: int, scores: tuple[float, ...], subject: str = "") -> rank.Prediction:
+    return rank.Prediction(id="q", subject=subject, gold=gold, scores=scores)
+
+
+@pytest.mark.parametrize(
+    ("scores", "winner"),
+    [
+        ((-1.0, -2.0), 0),
+        ((-2.0, -1.0), 1),
+        ((-1.0, -1.0, -3.0), 0),
+        ((-3.0, -1.0, -1.0), 1),
+        ((-math.inf, -5.0), 1),
+        ((-math.inf, -math.inf), 0),
+        ((0.0, -0.0), 0),
+    ],
+)
+def test_best_score_wins_and_the_first_of_equals(scores, winner):
+    assert rank.best(scores) == winner
+
+
+def test_a_score_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="no number"):
+        rank.best((-1.0, math.nan))
+
+
+def test_score_is_the_mean_and_not_the_sum():
+    short, long = rank.option_score([-1.0]), rank.option_score([-0.75, -0.75])
+    assert (short, long) == (-1.0, -0.75)
+    with pytest.raises(ValueError, match="without tokens"):
+        rank.option_score([])
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "low", "high"),
+    [
+        # Newcombe 1998 (Statistics in Medicine 17, table I, method 3).
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_interval_equals_the_published_ones(correct, total, low, high):
+    assert rank.wilson_interval(correct, total) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_interval_holds_the_share_and_mirrors(case):
+    correct, total = case
+    low, high = rank.wilson_interval(correct, total)
+    mirrored = rank.wilson_interval(total - correct, total)
+    assert 0 <= low <= correct / total <= high <= 1
+    assert (1 - high, 1 - low) == pytest.approx(mirrored, abs=1e-12)
+
+
+def test_summary_separates_micro_and_macro_accuracy():
+    right, wrong = (-1.0, -2.0), (-2.0, -1.0)
+    predictions = [
+        _prediction(0, right, "algebra"),
+        _prediction(0, right, "algebra"),
+        _prediction(0, right, "algebra"),
+        _prediction(1, right, "law"),
+        _prediction(1, wrong, "law"),
+        _prediction(0, wrong, "law"),
+    ]
+    summary = rank.summarize(predictions)
+    assert summary["rows"] == 6
+    assert summary["accuracy"] == pytest.approx(4 / 6)
+    assert summary["by_subject"] == {
+        "algebra": {"rows": 3, "accuracy": 1.0},
+        "law": {"rows": 3, "accuracy": pytest.approx(1 / 3)},
+    }
+    assert summary["macro_accuracy"] == pytest.approx((1 + 1 / 3) / 2)
+    assert summary["majority"] == pytest.approx(4 / 6)
+    assert summary["interval"] == list(rank.wilson_interval(4, 6))

@@ -1,0 +1,114 @@
+"""Scores of the batched, bucketed path against a scorer that knows nothing of batches."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from teacherlm_jax import sharding
+from teacherlm_jax.config import MeshConfig, ModelConfig
+from teacherlm_jax.evaluation import scoring
+from teacherlm_jax.models import registry
+
+VOCABULARY = 96
+# Both paths compute in float32; they differ by the order of sums over different batch shapes.
+TOLERANCE = 2e-5
+
+
+@pytest.fixture(scope="module")
+def model():
+    shape = ModelConfig(layers=2, width=16, heads=2, vocab_size=VOCABULARY, dtype="float32")
+    return registry.build(shape, nnx.Rngs(0))
+
+
+@pytest.fixture(scope="module")
+def logits(model):
+    """The model on one text, padded to one length: compiles once, and causality does the rest."""
+    run = jax.jit(lambda tokens: model(tokens))
+
+    def of(text):
+        return np.asarray(run(np.pad(text, (0, 48 - len(text)))[None]), np.float64)[0, : len(text)]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def one_device():
+    return sharding.make_mesh(MeshConfig(), jax.devices()[:1])
+
+
+@pytest.fixture(scope="module")
+def scorer(model, one_device):
+    return scoring.Scorer(model, mesh=one_device, batch_tokens=96, pad_id=0)
+
+
+def _questions(options: list[list[int]], lengths=(3, 17, 31, 32, 33, 40, 5)) -> list:
+    """Questions of these context lengths with options of these token counts, drawn at random."""
+    draw = np.random.default_rng(7)
+    drawn = []
+    for index, length in enumerate(lengths):
+        counts = options[index % len(options)]
+        context = tuple(draw.integers(3, VOCABULARY, length).tolist())
+        texts = tuple(tuple(draw.integers(3, VOCABULARY, count).tolist()) for count in counts)
+        drawn.append(scoring.Encoded(context, texts))
+    return drawn
+
+
+def _by_hand(logits, question: scoring.Encoded) -> list[float]:
+    """One text at a time, the whole softmax of every position, in float64."""
+    scores = []
+    for option in question.options:
+        text = np.array(question.context + option)
+        found = logits(text)
+        found -= found.max(axis=-1, keepdims=True)
+        found -= np.log(np.exp(found).sum(axis=-1, keepdims=True))
+        start = len(question.context)
+        each = [found[at - 1, text[at]] for at in range(start, len(text))]
+        scores.append(sum(each) / len(each))
+    return scores
+
+
+@pytest.mark.parametrize("options", [[[1, 1], [1, 1, 1, 1, 1]], [[2, 1, 3], [1, 1]]])
+def test_scores_equal_those_of_one_text_at_a_time(scorer, logits, options):
+    questions = _questions(options)
+    for question, found in zip(questions, scorer.score(questions), strict=True):
+        assert found == pytest.approx(_by_hand(logits, question), abs=TOLERANCE)
+
+
+def test_one_forward_pass_a_question_agrees_with_one_an_option(scorer):
+    questions = _questions([[1, 1, 1, 1]])
+    together = scorer.score(questions)
+    apart = scorer.score(questions, one_row_a_question=False)
+    assert np.asarray(together) == pytest.approx(np.asarray(apart), abs=TOLERANCE)
+
+
+def test_the_batch_and_the_padding_token_do_not_matter(model, one_device, scorer):
+    questions = _questions([[1, 1]])
+    other = scoring.Scorer(model, mesh=one_device, batch_tokens=1, pad_id=9)
+    expected = np.asarray(scorer.score(questions))
+    assert np.asarray(other.score(questions)) == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_rows_cut_over_devices_score_the_same(model, scorer):
+    questions = _questions([[1, 1]], lengths=(3, 17, 31, 9, 22))
+    mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+    graph, state = nnx.split(model)
+    placed = jax.device_put(state, sharding.state_shardings(state, mesh))
+    spread = scoring.Scorer(nnx.merge(graph, placed), mesh=mesh, batch_tokens=96, pad_id=0)
+    expected = np.asarray(scorer.score(questions))
+    assert np.asarray(spread.score(questions)) == pytest.approx(expected, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("length", "bucket"),
+    [(1, 32), (32, 32), (33, 48), (48, 48), (49, 64), (65, 96), (97, 128), (1500, 1536)],
+)
+def test_buckets_are_powers_of_two_and_their_halves_in_between(length, bucket):
+    assert scoring.bucket_length(length) == bucket
+
+
+def test_a_set_costs_as_many_compilations_as_it_has_buckets(model, one_device):
+    scorer = scoring.Scorer(model, mesh=one_device, batch_tokens=96, pad_id=0)
+    for lengths in (range(1, 49), range(20, 49)):
+        scorer.score(_questions([[1, 1], [1, 1, 1]], lengths=tuple(lengths)))
+        assert scorer.log_probabilities._cache_size() == 2  # 32 and 48 tokens

@@ -1,0 +1,105 @@
+"""Run folders with made-up numbers, as the verbs leave them."""
+
+import math
+
+import pytest
+
+from teacherlm_jax import files
+
+KINDS = {"cot": (0.962, 24.1), "fundamental": (0.991, 31.7), "mistake": (0.874, 22.0)}
+ACCURACY = {"stage1": 0.41, "stage2": 0.78, "student_text": 0.55, "student_CMF": 0.84}
+
+
+def _write(folder, verb, config, result=None):
+    files.write_json(folder / "config.json", {"verb": verb, "config": config})
+    versions = {"commit": "0123456789abcdef", "packages": {"jax": "0.10.2"}}
+    files.write_json(folder / "versions.json", versions)
+    if result is not None:
+        files.write_json(folder / "result.json", result)
+
+
+def _training(root, name, start, finished=True):
+    result = {"steps": 240, "tokens": 983_040, "seconds": 120.0, "loss": 0.412, "accuracy": 0.871}
+    _write(root / name, "train", {"init_from": start}, result if finished else None)
+    steps = range(20, 241 if finished else 101, 20)
+    rows = [{"step": step, "loss": 4 * math.exp(-step / 60) + 0.3} for step in steps]
+    files.write_jsonl(root / name / "metrics.jsonl", rows)
+    (root / name / "log.txt").write_text("started\nstep 100/240  loss 1.055\n")
+
+
+def _measured(right, rows, majority, subjects=("",)):
+    by_subject = {subject: {"rows": rows, "accuracy": right} for subject in subjects}
+    return {
+        "rows": rows,
+        "accuracy": right,
+        "interval": [right - 0.034, right + 0.03],
+        "majority": majority,
+        "macro_accuracy": right,
+        "by_subject": by_subject,
+        "truncated": 0,
+        "refused": 3 if len(subjects) > 1 else 0,
+        "seconds": 4.2,
+    }
+
+
+def _annotation(root):
+    kinds = {
+        kind: {
+            "teacher": str(root / f"stage3_{kind}"),
+            "step": 60,
+            "model_digest": "sha256:0",
+            "count": 1000,
+            "gates": {"finished": 998, "not_empty": 1000, "synthetic": round(1000 * share)},
+            "passed_all_gates": round(1000 * share),
+            "mean_tokens": tokens,
+            "finish_reasons": {"eos": 998, "length": 2},
+        }
+        for kind, (share, tokens) in KINDS.items()
+    }
+    result = {"rows": 1000, "refused": 1, "kinds": kinds, "tokens_per_second": 900.0}
+    _write(root / "annotate", "annotate", {}, result)
+    samples = [_sample(number) for number in range(5)]
+    files.write_jsonl(root / "annotate/samples/part-00000-of-00001.jsonl", samples)
+
+
+def _sample(number):
+    verdicts = {"finished": True, "not_empty": True, "synthetic": number != 4}
+    texts = {
+        "cot": f"Mia has {number + 2} pears and buys 3 more. {number + 2} + 3 = {number + 5}.",
+        "fundamental": "Buying adds to what one has, so the two amounts are added.",
+        "mistake": "One may take 3 away, <as if> Mia had sold | lost them.",
+    }
+    return {
+        "id": f"unlabelled-{number}",
+        "question": f"Mia has {number + 2} pears. She buys 3 pears. How many pears has she now?",
+        "answer": "(B)",
+        "options": [str(number - 1), str(number + 5), str(number + 6)],
+        "subject": "",
+        "source": "synthetic/quantities",
+        "explanations": {kind: {"teacher": text} for kind, text in texts.items()},
+        "annotations": {kind: {"author": "teacher", "gates": verdicts} for kind in texts},
+    }
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A folder of runs like the quickstart's: two are unfinished, one of them unreadable."""
+    root = tmp_path / "runs"
+    _training(root, "stage1", "")
+    _training(root, "stage2", str(root / "stage1"))
+    for kind in KINDS:
+        _training(root, f"stage3_{kind}", str(root / "stage2"))
+    _training(root, "student_text", "")
+    _training(root, "student_F", "", finished=False)
+    _annotation(root)
+    for name, right in ACCURACY.items():
+        benchmarks = {"generated": _measured(right, 800, 0.27)}
+        if name == "stage2":
+            benchmarks["mmlu"] = _measured(0.31, 14042, 0.269, ("algebra", "law"))
+            benchmarks["ecqa"] = _measured(0.52, 2194, 0.216)
+        result = {"benchmarks": benchmarks, "model": str(root / name), "step": 240, "digest": "d"}
+        _write(root / f"evaluate_{name}", "evaluate", {}, result)
+    (root / "broken").mkdir()
+    (root / "broken" / "config.json").write_text('{"verb": ')
+    _write(root, "quickstart", {})  # goes on around the report
+    return root

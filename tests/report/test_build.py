@@ -1,0 +1,165 @@
+"""The page shows every number of every run, hides no run, and needs nothing else."""
+
+import html.parser
+import logging
+import re
+
+import pytest
+
+from teacherlm_jax import files
+from teacherlm_jax.config import ReportConfig
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.report.build import report
+from teacherlm_jax.run import Run
+
+VOID = {"meta", "br", "link", "img"}
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that tags close in order, and gathers text, identifiers and links."""
+
+    def __init__(self, source: str):
+        super().__init__()
+        self.open, self.words, self.attributes = [], [], []
+        self.feed(source)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.attributes += attributes
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.attributes += attributes
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture
+def made(runs):
+    run = Run(runs / "report", logging.getLogger("test"))
+    run.path.mkdir()
+    files.write_json(run.path / "config.json", {"verb": "report", "config": {}})
+    result = report(ReportConfig(output="", root=str(runs), title="Toys & <pears>"), run)
+    return run.path, result
+
+
+def _page(made) -> Page:
+    return Page((made[0] / "report.html").read_text())
+
+
+def test_the_page_is_well_formed_and_fetches_nothing(made):
+    page = _page(made)
+    identifiers = [value for name, value in page.attributes if name == "id"]
+    links = [value for name, value in page.attributes if name in ("href", "src")]
+    assert links and all(link.removeprefix("#") in identifiers for link in links)
+    source = (made[0] / "report.html").read_text()
+    assert not re.search(r"@import|url\((?!#)|<script|<link", source)
+
+
+def test_text_of_the_runs_is_shown_as_it_is_and_not_as_markup(made):
+    page = _page(made)
+    assert "Toys & <pears>" in page.text
+    assert "One may take 3 away, <as if> Mia had sold | lost them." in page.text
+
+
+def test_every_accuracy_stands_with_interval_baseline_and_run(made):
+    text = _page(made).text
+    for model, accuracy in {"stage1": 41.0, "stage2": 78.0, "student_CMF": 84.0}.items():
+        low, high = accuracy - 3.4, accuracy + 3
+        row = f"{model} 240 800 {accuracy} {low:.1f} to {high:.1f} 27.0 evaluate_{model}"
+        assert row in text
+
+
+def test_subjects_and_refused_rows_get_columns_where_there_are_any(made):
+    assert "stage2 240 14,042 31.0 27.6 to 34.0 26.9 31.0 3 0 evaluate_stage2" in _page(made).text
+
+
+def test_the_paper_stands_beside_its_benchmarks_without_its_misprints(made):
+    text = _page(made).text
+    assert "TeacherLM-7.1B 41.5 51.1 52.3 50.3 49.0 47.0" in text
+    assert "no training 20.6 19.3 21.2 20.2 62.8 74.3 21.2 20.4 20.8" in text  # ECQA
+    assert "CMF 49.4 64.8 70.9 – 74.5 78.2 51.9 69.7 71.7" in text
+    assert "CREAK of multi-task students" not in text  # nothing here was evaluated on it
+
+
+def test_explanations_are_counted_by_kind_and_three_are_printed_in_full(made):
+    text = _page(made).text
+    assert "common mistakes stage3_mistake 1,000 22.0 99.8 100.0 87.4" in text
+    shown = [number for number in range(5) if f"Sample unlabelled-{number} in annotate" in text]
+    assert shown == [0, 2, 4]
+    assert "Mia has 4 pears and buys 3 more. 4 + 3 = 7." in text
+    assert "fails: synthetic" in text
+
+
+def test_trainings_tell_their_start_length_loss_and_speed(made):
+    text = _page(made).text
+    assert "stage1 random 240 983,040 0.412 87.1 8,192" in text
+    assert "stage3_cot stage2 240 983,040 0.412 87.1 8,192" in text
+
+
+def test_unfinished_and_unreadable_runs_are_named_with_the_reason(made):
+    text = _page(made).text
+    assert "student_F (train): its log ends with: step 100/240 loss 1.055" in text
+    assert re.search(r"broken \(unreadable\): .*config.json:1: not JSON", text)
+    assert made[1]["unfinished"] == ["broken", "student_F"]
+    assert made[1]["runs"]["train"] == 7
+
+
+def test_the_run_that_the_report_is_part_of_is_not_called_unfinished(made):
+    assert "quickstart" not in _page(made).text
+    assert "report" not in made[1]["runs"]
+
+
+def test_markdown_has_the_same_tables_and_its_figures_beside_it(made):
+    folder = made[0]
+    written = (folder / "report.md").read_text()
+    assert "| stage2 | 240 | 800 | 78.0 | 74.6 to 81.0 | 27.0 | evaluate_stage2 |" in written
+    linked = re.findall(r"\]\((figures/[^)]+)\)", written)
+    assert len(linked) == 5  # three benchmarks, the gates, the loss
+    for name in linked:
+        assert (folder / name).read_text().startswith("<svg ")
+
+
+def test_the_summary_tells_the_outcome_on_the_console(made):
+    lines = (made[0] / "summary.txt").read_text().splitlines()
+    assert lines[0] == "accuracy on generated (800 questions, majority 27.0 %):"
+    assert "  student_CMF    84.0 %  (80.6 to 87.0)" in lines
+    assert "  mistake      1,000 texts, 87.4 % pass all gates" in lines
+    assert lines[-1].endswith("report.html")
+
+
+def test_the_same_runs_give_the_same_bytes(made, runs):
+    first = (made[0] / "report.html").read_bytes()
+    report(
+        ReportConfig(output="", root=str(runs), title="Toys & <pears>"),
+        Run(made[0], logging.getLogger("test")),
+    )
+    assert (made[0] / "report.html").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("missing", "no such folder"), ("empty", "no run folder below it")]
+)
+def test_nothing_to_report_on_is_an_error(tmp_path, name, message):
+    (tmp_path / "empty").mkdir()
+    run = Run(tmp_path / "report", logging.getLogger("test"))
+    with pytest.raises(UserError, match=message):
+        report(ReportConfig(output="", root=str(tmp_path / name), title=""), run)
+
+
+def test_a_page_without_loss_curves_says_so(runs):
+    for path in runs.rglob("metrics.jsonl"):
+        path.unlink()
+    run = Run(runs / "report", logging.getLogger("test"))
+    report(ReportConfig(output="", root=str(runs), title="t"), run)
+    assert "No loss curves" in Page((run.path / "report.html").read_text()).text
+    assert not (run.path / "figures" / "loss.svg").exists()
