@@ -1,0 +1,164 @@
+"""All of TeacherLM at toy size, on generated samples.
+
+    teacherlm quickstart --config=configs/quickstart.py
+
+Three stages of a 0.8M-parameter teacher, its explanations of samples that had none, two students,
+rank classification of all of them, and a report. Two CPU cores, at most ten minutes, under 4 GB.
+
+Every step is a verb with one variant of this file, and can be given alone, for instance
+
+    teacherlm train --config=configs/quickstart.py:stage2 --config.output=runs/other
+
+Settings behind the variant: `root=FOLDER` (where all runs lie) and `tiny` (a few steps of
+everything, to see that it runs; the models learn nothing).
+"""
+
+from teacherlm_jax import config
+from teacherlm_jax.data import synthetic
+from teacherlm_jax.errors import UserError
+
+KINDS = ("cot", "fundamental", "mistake")
+LETTERS = {"cot": "C", "fundamental": "F", "mistake": "M"}
+TEACHERS = ("stage1", "stage2", *(f"stage3_{kind}" for kind in KINDS))
+STUDENTS = ("student_text", "student_CMF")
+FILE = "configs/quickstart.py"
+
+MODEL = config.ModelConfig(layers=4, width=128, heads=4, dtype="float32")
+
+# Steps and peak learning rate of each run. A step reads BATCH rows of LENGTH tokens.
+BATCH, LENGTH = 16, 256
+STEPS = {
+    "stage1": (240, 3e-3),
+    "stage2": (300, 3e-3),
+    **dict.fromkeys((f"stage3_{kind}" for kind in KINDS), (60, 1e-3)),
+    **dict.fromkeys(STUDENTS, (120, 3e-3)),
+}
+BASE = {"stage2": "stage1", **dict.fromkeys((f"stage3_{kind}" for kind in KINDS), "stage2")}
+
+
+def get_config(argument: str = ""):
+    """The pipeline itself without a variant; otherwise the config of one of its steps."""
+    variant, settings = config.parse_argument(argument, root="runs/quickstart", tiny=False)
+    root, tiny = settings["root"], settings["tiny"]
+    if not variant:
+        return pipeline(root, tiny)
+    if variant == "teacher_data":
+        return teacher_data(root)
+    if variant == "student_data":
+        return student_data(root)
+    if variant in STEPS:
+        return train(variant, root, tiny)
+    if variant == "annotate":
+        return annotate(root, tiny)
+    if variant.startswith("evaluate_") and variant.removeprefix("evaluate_") in STEPS:
+        return evaluate(variant.removeprefix("evaluate_"), root)
+    if variant == "report":
+        return config.ReportConfig(
+            output=f"{root}/report", root=root, title="TeacherLM at toy size"
+        )
+    known = ["teacher_data", *STEPS, "annotate", "student_data", "evaluate_STEP", "report"]
+    raise UserError(f"unknown variant {variant!r}; known: {', '.join(known)}")
+
+
+def pipeline(root: str, tiny: bool) -> config.QuickstartConfig:
+    """The steps in their order."""
+    step = config.StepConfig
+    behind = f",root={root}" + (",tiny" if tiny else "")
+    plan = [
+        ("prepare the teachers' data", "prepare", "teacher_data"),
+        ("stage 1: answers", "train", "stage1"),
+        ("stage 2: all three explanations", "train", "stage2"),
+        *((f"stage 3: specialist for {kind}", "train", f"stage3_{kind}") for kind in KINDS),
+        ("the specialists explain samples that had no explanation", "annotate", "annotate"),
+        ("prepare the students' data", "prepare", "student_data"),
+        *((f"train {name}", "train", name) for name in STUDENTS),
+        *((f"evaluate {name}", "evaluate", f"evaluate_{name}") for name in STEPS),
+        ("report", "report", "report"),
+    ]
+    return config.QuickstartConfig(
+        output=root,
+        file=FILE,
+        steps=tuple(
+            step(title, verb, f"{name}{behind}", f"{root}/{name}") for title, verb, name in plan
+        ),
+        report=f"{root}/report",
+        train_samples=200 if tiny else 6000,
+        unlabelled_samples=12 if tiny else 1000,
+        test_samples=40 if tiny else 800,
+    )
+
+
+def teacher_data(root: str) -> config.PrepareConfig:
+    """Vocabulary, and one mixture a stage; only answers bear loss in stage 1."""
+    mixture = config.MixtureConfig
+    rich = {"author": synthetic.AUTHOR, "loss": "answer_and_explanations"}
+    return config.PrepareConfig(
+        output=f"{root}/teacher_data",
+        root=f"{root}/samples",
+        sources=(config.SourceConfig("generated", "train.jsonl"),),
+        mixtures=(
+            mixture("stage1", forms=("text",), loss="answer"),
+            mixture("stage2", forms=tuple(LETTERS.values()), **rich),
+            *(mixture(f"stage3_{kind}", forms=(LETTERS[kind],), **rich) for kind in KINDS),
+        ),
+        vocabulary=config.VocabularyConfig(f"{root}/vocabulary", size=800),
+        length=LENGTH,
+    )
+
+
+def student_data(root: str) -> config.PrepareConfig:
+    """The explained samples as the students see them: answers alone, or all explanations too."""
+    mixture = config.MixtureConfig
+    loss = "answer_and_explanations"
+    return config.PrepareConfig(
+        output=f"{root}/student_data",
+        root=f"{root}/annotate/samples",
+        sources=(config.SourceConfig("explained", "*.jsonl"),),
+        mixtures=tuple(
+            mixture(name, forms=(name.removeprefix("student_"),), author="teacher", loss=loss)
+            for name in STUDENTS
+        ),
+        vocabulary=config.VocabularyConfig(f"{root}/vocabulary"),
+        length=LENGTH,
+    )
+
+
+def train(name: str, root: str, tiny: bool) -> config.TrainConfig:
+    """One stage or student: the same program, other data and another start."""
+    steps, rate = STEPS[name]
+    steps = 4 if tiny else steps
+    data = "student_data" if name in STUDENTS else "teacher_data"
+    return config.TrainConfig(
+        output=f"{root}/{name}",
+        data=f"{root}/{data}/{name}",
+        init_from=f"{root}/{BASE[name]}" if name in BASE else "",
+        model=MODEL,
+        optimizer=config.OptimizerConfig(
+            learning_rate=rate, warmup_steps=min(40, steps // 4), schedule="linear"
+        ),
+        batch_size=BATCH,
+        steps=steps,
+        log_every=20,
+    )
+
+
+def annotate(root: str, tiny: bool) -> config.AnnotateConfig:
+    """Each specialist writes its kind; the gate `synthetic` re-derives whether it is true."""
+    return config.AnnotateConfig(
+        output=f"{root}/annotate",
+        root=f"{root}/samples",
+        source=config.SourceConfig("unlabelled", "unlabelled.jsonl"),
+        teachers=config.TeachersConfig(**{kind: f"{root}/stage3_{kind}" for kind in KINDS}),
+        sampling=config.SamplingConfig(temperature=0.3, max_new_tokens=8 if tiny else 48),
+        gates=("finished", "not_empty", "synthetic"),
+    )
+
+
+def evaluate(name: str, root: str) -> config.EvaluateConfig:
+    """Accuracy of one model on samples that no training saw."""
+    return config.EvaluateConfig(
+        output=f"{root}/evaluate_{name}",
+        root=f"{root}/samples",
+        model=f"{root}/{name}",
+        benchmarks=(config.BenchmarkConfig("generated", "test.jsonl"),),
+    )

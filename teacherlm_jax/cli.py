@@ -1,0 +1,136 @@
+"""The command `teacherlm VERB --config=FILE.py[:variant] --config.key=value …`."""
+
+import dataclasses
+import errno
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from teacherlm_jax import __version__, config, flags, run
+from teacherlm_jax.errors import Interrupted, UserError
+
+USER_ERROR = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Verb:
+    """One thing that the command does.
+
+    Attributes:
+        summary: its line in the help.
+        config_class: what its config files return.
+        function: `module:function`, imported only when the verb runs, so that preparing data never
+            loads JAX and training never loads TensorFlow.
+        may_change: keys that a finished or interrupted run may be continued with differently.
+        repeats: the verb does its work again although the run folder holds a result.
+    """
+
+    summary: str
+    config_class: type
+    function: str
+    may_change: tuple[str, ...] = ()
+    repeats: bool = False
+
+
+VERBS = {
+    "prepare": Verb(
+        "turn data sets into packed rows on disk",
+        config.PrepareConfig,
+        "teacherlm_jax.tasks.prepare:prepare",
+    ),
+    "train": Verb(
+        "train a teacher's stage or a student",
+        config.TrainConfig,
+        "teacherlm_jax.training.loop:train",
+        may_change=("mesh", "checkpoint", "log_every"),
+    ),
+    "annotate": Verb(
+        "let teachers explain every row of a data set",
+        config.AnnotateConfig,
+        "teacherlm_jax.annotation.job:annotate",
+        may_change=("mesh",),
+    ),
+    "evaluate": Verb(
+        "rank classification on benchmarks",
+        config.EvaluateConfig,
+        "teacherlm_jax.evaluation.harness:evaluate",
+        may_change=("mesh", "batch_tokens"),
+    ),
+    "report": Verb(
+        "tables and figures of finished runs",
+        config.ReportConfig,
+        "teacherlm_jax.report.build:report",
+        repeats=True,
+    ),
+    "quickstart": Verb(
+        "the whole flow at toy size, with generated data",
+        config.QuickstartConfig,
+        "teacherlm_jax.quickstart:quickstart",
+        repeats=True,
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns the exit status (0 done, 2 unusable input, over 128 interrupted)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print(_help())
+        return 0
+    if arguments[0] == "--version":
+        print(f"teacherlm {__version__}")
+        return 0
+    try:
+        return _run(arguments[0], arguments[1:])
+    except UserError as error:
+        print(f"teacherlm: {error}", file=sys.stderr)
+        return USER_ERROR
+    except Interrupted as error:
+        print(f"teacherlm: {error}", file=sys.stderr)
+        return error.status
+    except KeyboardInterrupt:
+        print("teacherlm: interrupted; the same command goes on from here", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(
+            f"teacherlm: {where}{os.strerror(error.errno)}; what was finished before is whole: "
+            "make room or name another config.output, then give the same command again",
+            file=sys.stderr,
+        )
+        return USER_ERROR
+
+
+def _run(name: str, arguments: Sequence[str]) -> int:
+    if name not in VERBS:
+        raise UserError(f"unknown verb {name!r}; known: {', '.join(VERBS)}")
+    verb = VERBS[name]
+    if "--help" in arguments or "-h" in arguments:
+        print(f"teacherlm {name} --config=FILE.py[:variant] --config.key=value …: {verb.summary}")
+        print(f"\nkeys and defaults:\n{flags.describe(verb.config_class)}")
+        return 0
+    settings = flags.load(arguments, verb.config_class)
+    folder = run.open_run(settings.output, name, settings, may_change=verb.may_change)
+    if folder.result is not None and not verb.repeats:
+        folder.log.info("%s: finished before; remove the folder to do it again", folder.path)
+        return 0
+    folder.finish(_load(verb.function)(settings, folder))
+    return 0
+
+
+def _load(function: str) -> Callable[[Any, run.Run], dict[str, Any]]:
+    module, _, attribute = function.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _help() -> str:
+    rows = "\n".join(f"  {name:<12}{verb.summary}" for name, verb in VERBS.items())
+    return (
+        "teacherlm VERB --config=FILE.py[:variant] --config.key=value …\n\n"
+        f"{rows}\n\n`teacherlm VERB --help` lists a verb's keys and their defaults."
+    )

@@ -1,0 +1,157 @@
+"""From `--config=FILE.py:variant --config.key=value …` to a checked config, or a clear refusal."""
+
+import contextlib
+import copy
+import dataclasses
+import difflib
+import importlib.util
+import re
+import traceback
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from teacherlm_jax import fields
+from teacherlm_jax.errors import UserError
+
+_OVERRIDE = re.compile(r"--?(?P<no>no)?config\.(?P<key>[^=]+)(=(?P<value>.*))?$", re.DOTALL)
+
+
+def load(arguments: Sequence[str], config_class: type) -> Any:
+    """Reads the config that the command line names and applies its overrides.
+
+    Args:
+        arguments: what follows the verb on the command line.
+        config_class: dataclass that the verb takes.
+
+    Returns:
+        An instance of `config_class` whose every field has the right type and a possible value.
+
+    Raises:
+        UserError: naming the file or key that is wrong, with the nearest known key.
+    """
+    specification, overrides = _split(arguments)
+    path = specification.split(":", 1)[0]
+    config = _from_file(specification, config_class)
+    for override in overrides:
+        _require_known_key(path, config, override)
+    config = _override(config, overrides)
+    with _blaming(path):
+        fields.check(config)
+    return config
+
+
+def describe(config_class: type) -> str:
+    """One line a key: its name and default, for `teacherlm VERB --help`."""
+    rows = []
+    for key, value in _leaves(config_class(), "config"):
+        rows.append(f"  --{key}={value!r}")
+    return "\n".join(rows)
+
+
+def _split(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """Parts the arguments into the config file's name and the overrides."""
+    specification, overrides = "", []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument in ("--config", "-config"):
+            specification = next(rest, "")
+        elif argument.startswith(("--config=", "-config=")):
+            specification = argument.split("=", 1)[1]
+        elif _OVERRIDE.match(argument):
+            overrides.append(argument)
+        else:
+            raise UserError(f"{argument!r}: not understood; overrides look like --config.key=value")
+    if not specification:
+        raise UserError(
+            "--config is missing; name a config file, as in --config=configs/quickstart.py"
+        )
+    return specification, overrides
+
+
+def _from_file(specification: str, config_class: type) -> Any:
+    path, _, variant = specification.partition(":")
+    module = _import(Path(path))
+    if not hasattr(module, "get_config"):
+        raise UserError(f"{path}: has no function get_config(variant)")
+    with _blaming(path):
+        config = module.get_config(variant)
+    if not isinstance(config, config_class):
+        raise UserError(
+            f"{specification}: returns a {type(config).__name__}, "
+            f"but this verb takes a {config_class.__name__}; name another variant or verb"
+        )
+    return config
+
+
+def _import(path: Path) -> types.ModuleType:
+    if not path.is_file():
+        raise UserError(f"{path}: no such config file")
+    name = f"teacherlm_config_{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    if specification is None or specification.loader is None:
+        raise UserError(f"{path}: not a Python file; a config's name ends in .py")
+    module = importlib.util.module_from_spec(specification)
+    with _blaming(str(path)):
+        specification.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def _blaming(path: str) -> Iterator[None]:
+    """Turns whatever a user's config file raises into one line that names the file's own line."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except SyntaxError as error:
+        raise UserError(f"{error.filename}:{error.lineno}: {error.msg}") from None
+    except Exception as error:
+        trace = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in trace if frame.filename == path]
+        where = f"{path}:{lines[-1]}" if lines else path
+        raise UserError(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def _require_known_key(path: str, config: Any, override: str) -> None:
+    match = _OVERRIDE.match(override)
+    if match is None:
+        raise UserError(f"{override!r}: not understood; overrides look like --config.key=value")
+    key = match["key"]
+    known = [name.removeprefix("config.") for name, _ in _leaves(config, "config")]
+    if key in known:
+        return
+    inside = [name for name in known if name.startswith((f"{key}.", f"{key}["))]
+    if inside:
+        raise UserError(f"{path}: {key} is a group of keys; set one of them, such as {inside[0]}")
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise UserError(f"{path}: unknown key {key}{hint}")
+
+
+def _override(config: Any, overrides: list[str]) -> Any:
+    values = flags.FlagValues()
+    try:
+        config_flags.DEFINE_config_dataclass(
+            "config", copy.deepcopy(config), flag_values=values, sys_argv=overrides
+        )
+        values(["teacherlm", *overrides])
+    except (flags.Error, TypeError, ValueError) as error:
+        raise UserError(f"{error}".replace("flag --", "--")) from None
+    return values.config
+
+
+def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Yields (dotted key, value) for everything that an override can set."""
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from _leaves(getattr(value, field.name), f"{key}.{field.name}")
+    elif isinstance(value, (tuple, list)) and value and dataclasses.is_dataclass(value[0]):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{key}[{index}]")
+    else:
+        yield key, value

@@ -1,0 +1,79 @@
+"""TeacherLM on generated samples: a pipeline of verbs, each its own process and run folder."""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from teacherlm_jax import files
+from teacherlm_jax.config import QuickstartConfig, StepConfig
+from teacherlm_jax.data import synthetic
+from teacherlm_jax.data.sample import to_row
+from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.run import Run
+
+
+def quickstart(config: QuickstartConfig, run: Run) -> dict[str, Any]:
+    """Makes the samples, runs every step that has no result yet, and prints what came out.
+
+    Returns a dict of the report's path, the seconds of each step of this call, and the report's own
+    result. Raises UserError when a step fails; a later call goes on from that step.
+    """
+    _generate(config, run)
+    seconds = {}
+    for number, step in enumerate(config.steps, start=1):
+        run.log.info("")
+        run.log.info("== %d/%d  %s", number, len(config.steps), step.title)
+        started = time.monotonic()
+        _run_step(config, step, run)
+        seconds[step.title] = round(time.monotonic() - started, 1)
+    report = files.read_json(Path(config.report) / "result.json")
+    run.log.info("")
+    run.log.info("== done in %.0f s", sum(seconds.values()))
+    run.log.info("%s", (Path(config.report) / "summary.txt").read_text(encoding="utf-8"))
+    return {"seconds": seconds, "report": report}
+
+
+def _generate(config: QuickstartConfig, run: Run) -> None:
+    """Writes the three splits; explanations are withheld from the unlabelled one and the test."""
+    counts = {
+        "train": config.train_samples,
+        "unlabelled": config.unlabelled_samples,
+        "test": config.test_samples,
+    }
+    for split, count in counts.items():
+        path = run.path / "samples" / f"{split}.jsonl"
+        if path.exists():
+            continue
+        rows = [to_row(sample) for sample in synthetic.generate(count, config.seed, split=split)]
+        if split != "train":
+            rows = [{**row, "explanations": {}} for row in rows]
+        files.write_jsonl(path, rows)
+        run.log.info("%s: %d generated samples", path, len(rows))
+
+
+def _run_step(config: QuickstartConfig, step: StepConfig, run: Run) -> None:
+    if (Path(step.output) / "result.json").exists() and step.output != config.report:
+        run.log.info("%s: finished before", step.output)
+        return
+    words = [step.verb, f"--config={config.file}:{step.variant}"]
+    run.log.info("$ teacherlm %s", shlex.join(words))
+    status = subprocess.run(
+        [sys.executable, "-m", "teacherlm_jax", *words], check=False, env=_environment(run)
+    ).returncode
+    if status < 0 or status > 128:  # ended by a signal, or after one
+        raise Interrupted(f"stopped in step {step.title!r}; the same command goes on from there")
+    if status != 0:
+        raise UserError(
+            f"step {step.title!r} failed with status {status}; its own message stands above. "
+            "Mend its cause and give the same command again: finished steps are not repeated"
+        )
+
+
+def _environment(run: Run) -> dict[str, str]:
+    """The steps share one cache of compiled programs: same shapes compile once."""
+    cache = str((run.path / "compiled").absolute())
+    return {"JAX_COMPILATION_CACHE_DIR": cache, **os.environ}

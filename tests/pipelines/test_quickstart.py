@@ -1,0 +1,69 @@
+"""The quickstart's own pipeline with a few steps of everything: real processes, real files."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from teacherlm_jax import files
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, one_device):
+    """The folder of a finished tiny quickstart, and what it printed."""
+    root = tmp_path_factory.mktemp("quickstart") / "runs"
+    return root, quickstart(root, one_device)
+
+
+def quickstart(root, environment):
+    words = ["quickstart", f"--config=configs/quickstart.py:root={root},tiny"]
+    done = subprocess.run(
+        [sys.executable, "-m", "teacherlm_jax", *words],
+        cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def test_every_step_leaves_a_result_and_the_report_is_there(finished):
+    root, shown = finished
+    steps = files.read_json(root / "config.json")["config"]["steps"]
+    assert len(steps) == 18
+    for step in steps:
+        assert (Path(step["output"]) / "result.json").exists(), step["title"]
+    assert str(root / "report/report.html") in shown
+    assert (root / "report/report.html").stat().st_size > 10_000
+
+
+def test_annotations_were_written_and_judged_for_every_kind(finished):
+    root, _ = finished
+    result = files.read_json(root / "annotate/result.json")
+    assert result["rows"] == 12
+    rows = [row for part in sorted((root / "annotate/samples").iterdir())
+            for _, row in files.read_jsonl(part)]  # fmt: skip
+    assert len(rows) == 12
+    for row in rows:
+        for kind in ("cot", "fundamental", "mistake"):
+            assert set(row["annotations"][kind]["gates"]) == {"finished", "not_empty", "synthetic"}
+
+
+def test_explanations_are_withheld_from_what_is_to_be_explained_and_from_the_test(finished):
+    root, _ = finished
+    questions = {}
+    for split in ("train", "unlabelled", "test"):
+        rows = [row for _, row in files.read_jsonl(root / f"samples/{split}.jsonl")]
+        questions[split] = {row["question"] + str(row["options"]) for row in rows}
+        assert all(bool(row.get("explanations")) == (split == "train") for row in rows)
+    assert not questions["train"] & (questions["unlabelled"] | questions["test"])
+    assert not questions["unlabelled"] & questions["test"]
+
+
+def test_repeating_it_does_nothing_but_report(finished, one_device):
+    root, _ = finished
+    before = (root / "stage2/result.json").stat().st_mtime_ns
+    shown = quickstart(root, one_device)
+    assert shown.count("finished before") == 17
+    assert (root / "stage2/result.json").stat().st_mtime_ns == before

@@ -1,0 +1,87 @@
+import errno
+from pathlib import Path
+
+import pytest
+
+from teacherlm_jax import cli, files
+from teacherlm_jax.errors import Interrupted, UserError
+
+CONFIG = """
+from teacherlm_jax import config
+
+def get_config(variant=""):
+    return config.TrainConfig(output={output!r}, data="data")
+"""
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Runs `teacherlm train` with `work` in the place of training; gives the exit status."""
+    path = tmp_path / "mine.py"
+    path.write_text(CONFIG.format(output=str(tmp_path / "run")))
+
+    def run(work, *overrides):
+        monkeypatch.setattr(cli, "_load", lambda function: work)
+        return cli.main(["train", f"--config={path}", *overrides])
+
+    return run
+
+
+def test_a_finished_run_is_not_done_again(command, tmp_path):
+    calls = []
+
+    def work(config, folder):
+        calls.append(config.steps)
+        return {"steps": config.steps}
+
+    assert command(work) == 0
+    assert command(work) == 0
+    assert calls == [100]
+    assert files.read_json(tmp_path / "run/result.json") == {"steps": 100}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "expected"),
+    [
+        (UserError("data/x: no such folder"), 2, "teacherlm: data/x: no such folder"),
+        (Interrupted("saved step 3"), 143, "saved step 3"),
+        (OSError(errno.ENOSPC, "full", "runs/x/rows"), 2, "runs/x/rows: No space left on device"),
+    ],
+)
+def test_failures_end_in_one_line_and_a_status(command, tmp_path, capsys, error, status, expected):
+    def work(config, folder):
+        raise error
+
+    assert command(work) == status
+    shown = capsys.readouterr().err
+    assert expected in shown
+    assert shown.count("\n") == 1
+    assert not (tmp_path / "run/result.json").exists()
+
+
+def test_a_bug_is_not_hidden(command):
+    def work(config, folder):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        command(work)
+
+
+def test_an_unknown_verb_is_refused(capsys):
+    assert cli.main(["trane"]) == 2
+    assert "unknown verb 'trane'" in capsys.readouterr().err
+
+
+def test_help_lists_verbs_and_keys(capsys):
+    assert cli.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(verb in shown for verb in cli.VERBS)
+    assert cli.main(["train", "--help"]) == 0
+    assert "--config.optimizer.learning_rate" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_names_a_function_that_exists(verb):
+    module, _, function = cli.VERBS[verb].function.partition(":")
+    source = Path(cli.__file__).parents[1] / (module.replace(".", "/") + ".py")
+    assert f"\ndef {function}(" in source.read_text(encoding="utf-8")

@@ -1,0 +1,145 @@
+import dataclasses
+
+import pytest
+
+from teacherlm_jax import flags
+from teacherlm_jax.config import PrepareConfig, TrainConfig, parse_argument
+from teacherlm_jax.errors import UserError
+
+CONFIG = """
+from teacherlm_jax import config
+
+def get_config(variant=""):
+    if variant == "boom":
+        return {}["missing"]
+    if variant == "data":
+        return config.PrepareConfig()
+    settings = config.TrainConfig(output="runs/x", data="data/x", steps=50)
+    if variant == "wrong":
+        settings.steps = "fifty"
+    return settings
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "student.py"
+    path.write_text(CONFIG)
+    return path
+
+
+def load(file, *overrides, variant=""):
+    return flags.load([f"--config={file}:{variant}", *overrides], TrainConfig)
+
+
+def refusal(file, *overrides, variant=""):
+    with pytest.raises(UserError) as raised:
+        load(file, *overrides, variant=variant)
+    return str(raised.value)
+
+
+def test_overrides_reach_every_depth_with_their_types(file):
+    settings = load(
+        file,
+        "--config.steps=70",
+        "--config.optimizer.learning_rate=2e-5",
+        "--config.model.family=bloom",
+        "--config.mesh.tensor=2",
+        "--config.output=a folder; with $signs and 'quotes'",
+    )
+    assert (settings.steps, settings.mesh.tensor) == (70, 2)
+    assert settings.optimizer.learning_rate == 2e-5
+    assert settings.output == "a folder; with $signs and 'quotes'"
+    assert settings.data == "data/x"
+
+
+def test_whole_numbers_serve_as_floats(file):
+    settings = load(file, "--config.optimizer.learning_rate=1")
+    assert type(settings.optimizer.learning_rate) is float
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(file):
+    message = refusal(file, "--config.optimizer.lerning_rate=1")
+    assert "unknown key optimizer.lerning_rate" in message
+    assert "did you mean optimizer.learning_rate?" in message
+    assert str(file) in message
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("--config.steps=many", "steps"),
+        ("--config.steps=1.5", "steps"),
+        ("--config.steps=0", "config.steps: 0 is not in [1, inf)"),
+        ("--config.seed=-1", "config.seed: -1 is not in [0, inf)"),
+        ("--config.optimizer.learning_rate=nan", "learning_rate: nan is not in (0, inf)"),
+        ("--config.optimizer.clip_norm=0", "clip_norm: 0.0 is not in (0, inf)"),
+        ("--config.optimizer.b1=1", "b1: 1.0 is not in [0, 1)"),
+        ("--config.optimizer.final_fraction=1.5", "final_fraction: 1.5 is not in [0, 1]"),
+        ("--config.model.remat=som", "config.model.remat: 'som' is none of"),
+        ("--config.model.heads=3", "config.model.width: 64 is not divisible by heads=3"),
+        ("--config.optimizer.warmup_steps=50", "config.optimizer.warmup_steps: 50 leaves nothing"),
+        ("--config.data=", "config.data: empty"),
+        ("--config.optimizer=3", "optimizer is a group of keys"),
+        ("steps=3", "'steps=3': not understood"),
+    ],
+)
+def test_impossible_values_are_refused_by_name(file, override, expected):
+    assert expected in refusal(file, override)
+
+
+def test_a_wrong_type_inside_the_file_is_refused_by_name(file):
+    assert "config.steps: 'fifty' is no int" in refusal(file, variant="wrong")
+
+
+def test_a_config_of_another_verb_is_refused(file):
+    assert "PrepareConfig" in refusal(file, variant="data")
+
+
+def test_an_error_inside_the_file_names_its_line(file):
+    assert f"{file}:6: KeyError" in refusal(file, variant="boom")
+
+
+def test_a_file_that_is_no_python_names_its_line(file):
+    file.write_text("def get_config(:\n")
+    assert f"{file}:1" in refusal(file)
+
+
+def test_a_missing_file_and_a_missing_flag_are_refused(tmp_path):
+    with pytest.raises(UserError, match="no such config file"):
+        flags.load([f"--config={tmp_path}/none.py"], TrainConfig)
+    with pytest.raises(UserError, match="--config is missing"):
+        flags.load([], TrainConfig)
+
+
+def test_every_key_of_every_config_is_described():
+    text = flags.describe(PrepareConfig)
+    for field in dataclasses.fields(PrepareConfig):
+        assert f"--config.{field.name}" in text
+
+
+def test_fields_of_tuple_items_can_be_set(tmp_path):
+    path = tmp_path / "data.py"
+    path.write_text(
+        "from teacherlm_jax.config import *\n"
+        "def get_config(variant):\n"
+        "    return PrepareConfig(output='o', sources=(SourceConfig('a', 'a.jsonl'),),\n"
+        "        mixtures=(MixtureConfig('m'),), vocabulary=VocabularyConfig('v'))\n"
+    )
+    settings = flags.load([f"--config={path}", "--config.sources[0].limit=5"], PrepareConfig)
+    assert settings.sources[0].limit == 5
+    with pytest.raises(UserError, match=r"mixtures\[0\].sources: no source is named 'b'"):
+        flags.load([f"--config={path}", "--config.mixtures[0].sources=b"], PrepareConfig)
+
+
+def test_the_argument_behind_the_colon_is_split():
+    assert parse_argument("stage1,root=a/b,tiny", root="r", tiny=False) == (
+        "stage1",
+        {"root": "a/b", "tiny": True},
+    )
+    assert parse_argument("tiny", root="r", tiny=False) == ("", {"root": "r", "tiny": True})
+    assert parse_argument("", steps=3) == ("", {"steps": 3})
+    with pytest.raises(UserError, match="unknown setting 'rot'"):
+        parse_argument("stage1,rot=a", root="r")
+    with pytest.raises(UserError, match="no int"):
+        parse_argument("stage1,steps=a", steps=3)
