@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -44,6 +45,13 @@ def test_there_are_at_least_six_families_and_they_take_turns(samples):
     ]
     assert [sample.id for sample in samples[:2]] == ["synthetic-3-0", "synthetic-3-1"]
     assert len({sample.subject for sample in samples}) == len(FAMILIES)
+
+
+def test_the_words_are_few(samples):
+    texts = [sample.question for sample in samples]
+    texts += [option for sample in samples for option in sample.options]
+    texts += [own(sample, kind) for sample in samples for kind in KINDS]
+    assert len(set(re.findall(r"\w+", " ".join(texts)))) < 250
 
 
 def test_every_explanation_passes_the_check_without_being_in_the_sample(samples):

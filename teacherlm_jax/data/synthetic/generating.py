@@ -5,7 +5,6 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 
 from teacherlm_jax.data.sample import KINDS, LETTERS, Sample
-from teacherlm_jax.data.synthetic.facts import Facts
 from teacherlm_jax.data.synthetic.families import FAMILIES, source_of
 from teacherlm_jax.errors import UserError
 
@@ -24,9 +23,9 @@ def generate(
     """Yields `count` samples, the families (all of them, or those named) taking turns.
 
     A question belongs to one split for good, whatever the seed, so that no question of one split is
-    asked in another; within one call no question comes twice. The same
-    arguments give the same samples everywhere. Explanations stand under the author `AUTHOR`, except
-    in the split "unlabelled", which has none.
+    asked in another; within one call no question comes twice. The same arguments give the same
+    samples everywhere. Explanations stand under the author `AUTHOR`, except in the split
+    "unlabelled", which has none.
 
     Raises UserError for an unknown family or split, and once a family has no new sample left.
     """
@@ -37,7 +36,7 @@ def generate(
     seen: set[str] = set()
     for index in range(count):
         name = families[index % len(families)]
-        yield _draw(FAMILIES[name], name, rng, split, seen, f"synthetic-{seed}-{index}")
+        yield _draw(name, rng, split, seen, f"synthetic-{seed}-{index}")
 
 
 def _require_known(what: str, names: Sequence[str], known: Iterable[str]) -> None:
@@ -47,10 +46,9 @@ def _require_known(what: str, names: Sequence[str], known: Iterable[str]) -> Non
         raise UserError(f"synthetic {what}: {found}; the choices are {', '.join(known)}")
 
 
-def _draw(
-    family: type[Facts], name: str, rng: random.Random, split: str, seen: set[str], sample_id: str
-) -> Sample:
-    """One sample of a family that is in the split and not in `seen`, which it joins."""
+def _draw(name: str, rng: random.Random, split: str, seen: set[str], sample_id: str) -> Sample:
+    """One sample of a family: its question is in the split and not in `seen`, which it joins."""
+    family = FAMILIES[name]
     for _ in range(_TRIES):
         facts = family.draw(rng)
         question = facts.question()

@@ -47,6 +47,7 @@ class Comparison(Facts):
 
     def solve(self) -> Solution:
         """True when the amount is above the limit."""
+        opposite = "fewer" if self.amount > self.limit else "more"
         return _more_than(
             self.amount,
             self.limit,
@@ -54,6 +55,7 @@ class Comparison(Facts):
             steps=f"{self.name} has {self.amount} {self.things}",
             fundamental=f"To have more than {self.limit} {self.things} is to have at least "
             f"{self.limit + 1} {self.things}.",
+            misbelief=f"{self.amount} {self.things} are {opposite} than {self.limit} {self.things}",
         )
 
 
@@ -87,14 +89,15 @@ class Arithmetic(Facts):
         """Finding adds and losing takes away; then the result is compared."""
         verb, operation, sign_word, sign = _CHANGES[self.verb]
         result = self.start + sign * self.change
-        equation = f"{self.start} {sign_word} {self.change} is"
+        equation = f"{self.start} {sign_word} {self.change} makes"
         return _more_than(
             result,
             self.limit,
             self.things,
-            steps=f"{equation} {result}",
-            fundamental=f"To {verb} {self.things} is to {operation}, and {equation} {result}.",
-            wrong_step=equation,
+            steps=f"{equation} {result} {self.things}",
+            fundamental=f"To {verb} {self.things} is to {operation}, and {equation} {result} "
+            f"{self.things}.",
+            misbelief=f"{equation} {_wrong(result, self.limit)} {self.things}",
         )
 
 
@@ -130,10 +133,10 @@ class Units(Facts):
             result,
             self.limit,
             self.small,
-            steps=f"{self.count} times {factor} is {result}",
+            steps=f"{self.count} times {factor} makes {result} {self.small}",
             fundamental=f"A {one} has {factor} {self.small}, so {self.count} {self.large} are "
             f"{result} {self.small}.",
-            wrong_step=f"{self.count} {self.large} are",
+            misbelief=f"{self.count} {self.large} are {_wrong(result, self.limit)} {self.small}",
         )
 
 
@@ -144,25 +147,27 @@ def _near(rng: random.Random, result: int) -> int:
     return rng.randint(result + 1, result + _SPREAD)
 
 
+def _wrong(amount: int, limit: int) -> int:
+    """A number on the other side of the limit, or on it, so that it leads to the wrong answer."""
+    return limit if amount > limit else limit + 1
+
+
 def _more_than(
-    amount: int, limit: int, things: str, *, steps: str, fundamental: str, wrong_step: str = ""
+    amount: int, limit: int, things: str, *, steps: str, fundamental: str, misbelief: str
 ) -> Solution:
-    """Solves "more than `limit`": `steps` lead to the amount, `wrong_step` to a wrong one."""
+    """Solves "more than `limit`"; `steps` lead to the amount, `misbelief` to a wrong answer."""
     if amount == limit:
         raise ValueError(f"both numbers are {limit}")
-    relation, opposite = ("more", "less") if amount > limit else ("less", "more")
+    relation = "more" if amount > limit else "fewer"
     answer, wrong = conclusion(amount > limit)
-    mistakes = [
-        (f"to look for less than {limit} {things}", wrong),
-        (f"to think that {amount} is {opposite} than {limit}", wrong),
-    ]
-    if wrong_step:
-        wrong_amount = limit if amount > limit else limit + 1
-        mistakes.append((f"to think that {wrong_step} {wrong_amount}", wrong))
     return Solution(
         options=TRUE_FALSE,
         answer=answer,
-        cot=f"{steps}. {amount} is {relation} than {limit}, so the answer is {answer}.",
+        cot=f"{steps}. {amount} {things} are {relation} than {limit} {things}, "
+        f"so the answer is {answer}.",
         fundamental=fundamental,
-        mistakes=tuple(mistakes),
+        mistakes=(
+            (f"to look for fewer than {limit} {things}", wrong),
+            (f"to think that {misbelief}", wrong),
+        ),
     )

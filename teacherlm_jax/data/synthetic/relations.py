@@ -1,4 +1,4 @@
-"""Families about things: which kind they are of, what a set holds, who is first in a chain."""
+"""Families about things: which kind they are of, what a set holds, how a chain compares."""
 
 import dataclasses
 import random
@@ -22,7 +22,7 @@ _MARKS = {  # what tells that a thing is of the kind
 _KIND_OF = {thing: kind for kind, things in _KINDS.items() for thing in things}
 _VERBS = ("brings", "gives", "sells", "shows")
 _HOLDERS = ("bag", "basket", "box", "drawer")
-_HELD = ("ball", "belt", "comb", "fork", "glove", "hat", "key", "knife", "lamp", "spoon")
+_HELD = ("balls", "belts", "combs", "forks", "gloves", "hats", "keys", "knives", "lamps", "spoons")
 _PAIRS = (("taller", "shorter"), ("faster", "slower"), ("older", "younger"))
 _OPPOSITES = dict(_PAIRS) | {second: first for first, second in _PAIRS}
 
@@ -65,12 +65,12 @@ class Kinds(Facts):
 
 @dataclasses.dataclass(frozen=True)
 class Membership(Facts):
-    """Three things are in a box; is a fourth-named thing among them?"""
+    """Three sorts of things are in a box; is the sort that is asked about among them?"""
 
     SUBJECT: ClassVar[str] = "set membership"
     QUESTION: ClassVar[str] = (
         "The {holder} holds {one}, {two} and {three}. "
-        "True or false: there is {sought} in the {holder}."
+        "True or false: there are {sought} in the {holder}."
     )
 
     holder: str
@@ -81,31 +81,28 @@ class Membership(Facts):
 
     @classmethod
     def draw(cls, rng: random.Random) -> Self:
-        """Three things and, with even odds, one of them or another one that is sought."""
-        one, two, three, stranger = (with_article(noun) for noun in rng.sample(_HELD, 4))
+        """Three sorts and, with even odds, one of them or another one that is sought."""
+        one, two, three, stranger = rng.sample(_HELD, 4)
         sought = rng.choice((stranger, rng.choice((one, two, three))))
         return cls(rng.choice(_HOLDERS), one, two, three, sought)
 
     def solve(self) -> Solution:
-        """True when the thing is one of the three."""
+        """True when what is sought is one of the three."""
         held = (self.one, self.two, self.three)
         if len(set(held)) < len(held):
-            raise ValueError("a thing is held twice")
-        article, noun = self.sought.split()
+            raise ValueError("the same things are held twice")
         answer, wrong = conclusion(self.sought in held)
-        mistakes: tuple[tuple[str, str], ...]
         if self.sought in held:
-            amount, mistakes = "one", ((f"to overlook the {noun}", wrong),)
+            amount, paths = "are", [f"to overlook the {self.sought}"]
         else:
-            amount = "none"
-            mistakes = tuple((f"to take {thing} for {article} {noun}", wrong) for thing in held)
+            amount, paths = "are no", [f"to take {things} for {self.sought}" for things in held]
         return Solution(
             options=TRUE_FALSE,
             answer=answer,
-            cot=f"The {self.holder} holds {listed(held)}. {capitalised(self.sought)} is {amount} "
-            f"of them, so the answer is {answer}.",
-            fundamental=f"A thing is in the {self.holder} only if it is {listed(held, 'or')}.",
-            mistakes=mistakes,
+            cot=f"The {self.holder} holds {listed(held)}. So there {amount} {self.sought} in the "
+            f"{self.holder}, and the answer is {answer}.",
+            fundamental=f"Nothing is in the {self.holder} but {listed(held)}.",
+            mistakes=tuple((path, wrong) for path in paths),
         )
 
 

@@ -27,6 +27,6 @@ def capitalised(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def listed(items: Sequence[str], conjunction: str = "and") -> str:
+def listed(items: Sequence[str]) -> str:
     """`a, b and c`."""
-    return f"{', '.join(items[:-1])} {conjunction} {items[-1]}"
+    return f"{', '.join(items[:-1])} and {items[-1]}"
