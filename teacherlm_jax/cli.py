@@ -40,6 +40,7 @@ VERBS = {
         "turn data sets into packed rows on disk",
         config.PrepareConfig,
         "teacherlm_jax.tasks.prepare:prepare",
+        repeats=True,  # it compares what is there with the sources as they are now
     ),
     "train": Verb(
         "train a teacher's stage or a student",
@@ -94,15 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("teacherlm: interrupted; the same command goes on from here", file=sys.stderr)
         return 128 + signal.SIGINT
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+    except Exception as error:
+        message = _of_the_machine(error)
+        if message is None:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        print(
-            f"teacherlm: {where}{os.strerror(error.errno)}; what was finished before is whole: "
-            "make room or name another config.output, then give the same command again",
-            file=sys.stderr,
-        )
+        print(f"teacherlm: {message}", file=sys.stderr)
         return USER_ERROR
 
 
@@ -115,12 +112,31 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         print(f"\nkeys and defaults:\n{flags.describe(verb.config_class)}")
         return 0
     settings = flags.load(arguments, verb.config_class)
-    folder = run.open_run(settings.output, name, settings, may_change=verb.may_change)
-    if folder.result is not None and not verb.repeats:
-        folder.log.info("%s: finished before; remove the folder to do it again", folder.path)
-        return 0
-    folder.finish(_load(verb.function)(settings, folder))
+    with run.open_run(settings.output, name, settings, may_change=verb.may_change) as folder:
+        if folder.result is not None and not verb.repeats:
+            folder.log.info("%s: finished before; remove the folder to do it again", folder.path)
+        else:
+            folder.finish(_load(verb.function)(settings, folder))
     return 0
+
+
+def _of_the_machine(error: Exception) -> str | None:
+    """What to tell the user of a full disk or a path that cannot be used; None for all else.
+
+    Libraries that write by themselves report a full disk in errors of their own.
+    """
+    full = os.strerror(errno.ENOSPC)
+    if isinstance(error, OSError) and error.errno is not None:
+        where, what = error.filename or "config.output", os.strerror(error.errno)
+        known = error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT)
+    else:
+        where, what, known = "config.output", full, full in str(error)
+    if not known:
+        return None
+    return (
+        f"{where}: {what}; what was finished before is whole: mend that or name another "
+        "config.output, then give the same command again"
+    )
 
 
 def _load(function: str) -> Callable[[Any, run.Run], dict[str, Any]]:

@@ -24,21 +24,31 @@ class MalformedRow:
     text: str
 
 
-def write_text(path: Path | str, text: str) -> None:
-    """Replaces `path` by `text` in one step: readers see the old file or the new one."""
+def write_bytes(path: Path | str, content: bytes) -> None:
+    """Replaces `path` by `content` in one step: readers see the old file or the new one.
+
+    An OSError, such as that of a full disk, carries the name of the file that was wanted.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if isinstance(error, OSError):
+            error.filename = str(path)
         raise
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Writes `text` as UTF-8, atomically."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -84,14 +94,17 @@ def read_jsonl(path: Path | str) -> Iterator[tuple[int, dict[str, Any] | Malform
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | MalformedRow:
+    text = line.decode("utf-8", "replace").rstrip("\n")
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError:
-        return MalformedRow("not UTF-8", line.decode("utf-8", "replace").rstrip("\n"))
+        return MalformedRow("not UTF-8", text)
     except json.JSONDecodeError as error:
-        return MalformedRow(f"not JSON: {error.msg}", line.decode().rstrip("\n"))
+        return MalformedRow(f"not JSON: {error.msg}", text)
+    except (ValueError, RecursionError) as error:  # a number too long, an object too deep
+        return MalformedRow(f"not JSON that can be read: {error}", text)
     if not isinstance(row, dict):
-        return MalformedRow("not a JSON object", line.decode().rstrip("\n"))
+        return MalformedRow("not a JSON object", text)
     return row
 
 
@@ -100,8 +113,12 @@ def expand(root: Path | str, pattern: str) -> list[Path]:
 
     Raises UserError when there is none.
     """
-    full = os.path.join(os.path.expanduser(str(root)), os.path.expanduser(pattern))
-    found = sorted(Path(name) for name in glob.glob(full) if os.path.isfile(name))
+    below, pattern = os.path.expanduser(str(root)), os.path.expanduser(pattern)
+    full = os.path.join(below, pattern)
+    if os.path.isfile(full):  # a file whose name has brackets or stars is no pattern
+        return [Path(full)]
+    matches = glob.glob(os.path.join(glob.escape(below), pattern))
+    found = sorted(Path(name) for name in matches if os.path.isfile(name))
     if not found:
         raise UserError(f"{full}: no file matches; give a path or a glob that names existing files")
     return found
@@ -119,11 +136,14 @@ def file_digest(path: Path | str) -> str:
 class RefusedRows:
     """The side file of rows that could not be used: one JSON line each with file, line and reason.
 
-    The file is made with the first refused row, so that its absence means that none was.
+    The file is made with the first refused row, and one of an earlier reading is removed, so that
+    its absence means that none was. Without a path rows are counted only.
     """
 
-    def __init__(self, path: Path | str):
-        self.path = Path(path)
+    def __init__(self, path: Path | str | None):
+        self.path = None if path is None else Path(path)
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
         self.counts: Counter[str] = Counter()  # by reason
         self._file: TextIO | None = None
 
@@ -134,10 +154,12 @@ class RefusedRows:
 
     def add(self, file: Path | str, line: int, reason: str, row: Any) -> None:
         """Counts one row and appends it to the side file."""
+        self.counts[reason] += 1
+        if self.path is None:
+            return
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("w", encoding="utf-8")
-        self.counts[reason] += 1
+            self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
         entry = {"file": str(file), "line": line, "reason": reason, "row": row}
         self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
         self._file.flush()

@@ -1,6 +1,7 @@
 """Run folders: each verb leaves its config (seeds in it), versions, commit, log and result."""
 
 import dataclasses
+import fcntl
 import importlib.metadata
 import logging
 import platform
@@ -8,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from teacherlm_jax import __version__, files
 from teacherlm_jax.errors import UserError
@@ -27,6 +28,10 @@ _RECORDED_PACKAGES = (
 )
 
 
+# What a run leaves that was refused before its work began.
+_BEFORE_WORK = {"config.json", "versions.json", "log.txt", "refused.jsonl", ".lock"}
+
+
 class Run:
     """One run folder, open for work.
 
@@ -35,15 +40,30 @@ class Run:
         log: logger that writes to the console and to `path/log.txt`.
     """
 
-    def __init__(self, path: Path, log: logging.Logger):
+    def __init__(self, path: Path, log: logging.Logger, lock: TextIO | None = None):
         self.path = path
         self.log = log
+        self._lock = lock
 
     @property
     def result(self) -> dict[str, Any] | None:
         """What an earlier invocation finished with; None when the work is not finished."""
         result = self.path / "result.json"
         return files.read_json(result) if result.exists() else None
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the folder: its log and its lock."""
+        for handler in list(self.log.handlers):
+            handler.close()
+            self.log.removeHandler(handler)
+        if self._lock is not None:
+            self._lock.close()
 
     def finish(self, result: dict[str, Any]) -> None:
         """Writes `result.json`, which marks the run as finished."""
@@ -53,8 +73,9 @@ class Run:
 def open_run(output: str, verb: str, config: Any, *, may_change: tuple[str, ...] = ()) -> Run:
     """Makes or re-opens the folder `output` for `verb` with `config` (a dataclass).
 
-    A folder keeps one config. Opening it with another one raises UserError that names a key that
-    differs, unless it begins with one of `may_change`: settings that do not decide the result.
+    A folder in which work has begun keeps its config. Opening it with another one raises UserError
+    that names a key that differs, unless it begins with one of `may_change`: settings that do not
+    decide the result.
     """
     if not output:
         raise UserError(
@@ -66,9 +87,28 @@ def open_run(output: str, verb: str, config: Any, *, may_change: tuple[str, ...]
     path.mkdir(parents=True, exist_ok=True)
     resolved = {"verb": verb, "config": dataclasses.asdict(config)}
     _refuse_other_config(path, resolved, may_change)
-    files.write_json(path / "config.json", resolved)
-    files.write_json(path / "versions.json", _versions())
-    return Run(path, _logger(path))
+    run = Run(path, _logger(path), _locked(path))
+    if run.result is None:  # what a finished run says of itself stays
+        earlier = path / "versions.json"
+        before = files.read_json(earlier) if earlier.exists() else None
+        files.write_json(path / "config.json", resolved)
+        files.write_json(earlier, _versions() | ({"before": before} if before else {}))
+    return run
+
+
+def _locked(path: Path) -> TextIO:
+    """The folder's lock, so that no two processes write into one run."""
+    lock = (path / ".lock").open("w", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise UserError(
+            f"{path}: another process works in this run folder; wait for it or stop it"
+        ) from None
+    except OSError:  # a file system without locks
+        return lock
+    return lock
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -89,7 +129,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def _refuse_other_config(path: Path, resolved: dict[str, Any], may_change: tuple[str, ...]) -> None:
     earlier = path / "config.json"
-    if not earlier.exists():
+    if not earlier.exists() or {entry.name for entry in path.iterdir()} <= _BEFORE_WORK:
         return
     before, now = flatten(files.read_json(earlier)), flatten(resolved)
     free = tuple(f"config.{key}" for key in may_change)
@@ -137,6 +177,14 @@ def _commit() -> str:
     return commit + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
 
 
+class _LogFile(logging.FileHandler):
+    """A log file whose full disk ends the run, in place of a traceback on the console a line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
+        """Lets the error out that is being handled."""
+        raise
+
+
 def _logger(path: Path) -> logging.Logger:
     log = logging.getLogger(f"teacherlm.{path}")
     log.setLevel(logging.INFO)
@@ -144,7 +192,7 @@ def _logger(path: Path) -> logging.Logger:
     for handler in list(log.handlers):
         handler.close()
         log.removeHandler(handler)
-    to_file = logging.FileHandler(path / "log.txt", encoding="utf-8")
+    to_file = _LogFile(path / "log.txt", encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     to_console = logging.StreamHandler(sys.stdout)
     to_console.setFormatter(logging.Formatter("%(message)s"))

@@ -46,6 +46,8 @@ def test_a_finished_run_is_not_done_again(command, tmp_path):
         (UserError("data/x: no such folder"), 2, "teacherlm: data/x: no such folder"),
         (Interrupted("saved step 3"), 143, "saved step 3"),
         (OSError(errno.ENOSPC, "full", "runs/x/rows"), 2, "runs/x/rows: No space left on device"),
+        (OSError(errno.ENAMETOOLONG, "long", "runs/y"), 2, "runs/y: File name too long"),
+        (ValueError("writing d/1: No space left on device"), 2, "config.output: No space left"),
     ],
 )
 def test_failures_end_in_one_line_and_a_status(command, tmp_path, capsys, error, status, expected):
@@ -65,6 +67,12 @@ def test_a_bug_is_not_hidden(command):
 
     with pytest.raises(ZeroDivisionError):
         command(work)
+
+
+def test_an_output_below_a_file_is_refused(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(CONFIG.format(output=str(tmp_path / "mine.py/run")))
+    assert cli.main(["train", f"--config={tmp_path}/mine.py"]) == 2
+    assert "Not a directory" in capsys.readouterr().err
 
 
 def test_an_unknown_verb_is_refused(capsys):

@@ -35,6 +35,13 @@ def test_jsonl_yields_good_rows_and_names_what_is_wrong_with_bad_ones(tmp_path):
     assert reasons[1:] == ["not a JSON object", "not UTF-8"]
 
 
+@pytest.mark.parametrize("line", ['{"a": ' + "9" * 5000 + "}", '{"a": ' * 100_000])
+def test_json_that_python_will_not_read_is_a_malformed_row(tmp_path, line):
+    (tmp_path / "rows.jsonl").write_text(line)
+    ((_, row),) = files.read_jsonl(tmp_path / "rows.jsonl")
+    assert row.reason.startswith("not JSON")
+
+
 def test_globs_expand_sorted_and_never_to_nothing(tmp_path):
     for name in ("b.jsonl", "a.jsonl"):
         (tmp_path / name).write_text("")
@@ -45,14 +52,16 @@ def test_globs_expand_sorted_and_never_to_nothing(tmp_path):
 
 
 def test_refused_rows_are_counted_and_written_with_their_place(tmp_path):
+    (tmp_path / "refused.jsonl").write_text("of an earlier reading")
     refused = files.RefusedRows(tmp_path / "refused.jsonl")
     assert not refused.path.exists()
+    refused.add("in.jsonl", 1, "no text", "half a character: \ud83d")
     refused.add("in.jsonl", 4, "no question", {"q": ""})
     refused.add("in.jsonl", 9, "no question", {})
     refused.close()
-    assert refused.total == 2
-    assert refused.counts == {"no question": 2}
-    (_, first), _ = files.read_jsonl(refused.path)
+    assert refused.total == 3
+    assert refused.counts == {"no question": 2, "no text": 1}
+    _, (_, first), _ = files.read_jsonl(refused.path)
     assert first == {"file": "in.jsonl", "line": 4, "reason": "no question", "row": {"q": ""}}
 
 

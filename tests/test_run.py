@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -15,12 +17,42 @@ def open_run(settings, **options):
     return run.open_run(settings.output, "train", settings, **options)
 
 
+def test_a_second_process_is_kept_out(tmp_path):
+    settings = config(tmp_path)
+    code = (
+        "import sys; from teacherlm_jax import config, run\n"
+        "run.open_run(sys.argv[1], 'train', config.TrainConfig(output=sys.argv[1], data='d'))"
+    )
+    words = [sys.executable, "-c", code, settings.output]
+    held = open_run(settings)
+    refused = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "another process works in this run folder" in refused.stderr
+    held.close()
+    assert subprocess.run(words, check=False).returncode == 0
+
+
+def test_a_finished_run_keeps_what_it_says_of_itself(tmp_path):
+    with open_run(config(tmp_path)) as folder:
+        folder.finish({})
+    files.write_json(tmp_path / "run/versions.json", {"commit": "old"})
+    open_run(config(tmp_path, log_every=99), may_change=("log_every",)).close()
+    assert files.read_json(tmp_path / "run/versions.json") == {"commit": "old"}
+    assert files.read_json(tmp_path / "run/config.json")["config"]["log_every"] == 10
+
+
+def test_a_resumed_run_remembers_the_versions_before(tmp_path):
+    open_run(config(tmp_path)).close()
+    files.write_json(tmp_path / "run/versions.json", {"commit": "old"})
+    open_run(config(tmp_path)).close()
+    assert files.read_json(tmp_path / "run/versions.json")["before"] == {"commit": "old"}
+
+
 def test_a_run_folder_keeps_config_versions_log_and_result(tmp_path):
-    folder = open_run(config(tmp_path, seed=7))
-    folder.log.info("hello")
-    assert folder.result is None
-    folder.finish({"loss": 1.5})
-    assert folder.result == {"loss": 1.5}
+    with open_run(config(tmp_path, seed=7)) as folder:
+        folder.log.info("hello")
+        assert folder.result is None
+        folder.finish({"loss": 1.5})
+        assert folder.result == {"loss": 1.5}
     kept = json.loads((folder.path / "config.json").read_text())
     assert kept["verb"] == "train"
     assert kept["config"]["seed"] == 7
@@ -31,16 +63,27 @@ def test_a_run_folder_keeps_config_versions_log_and_result(tmp_path):
 
 
 def test_a_folder_of_another_config_is_refused_by_key_and_left_whole(tmp_path):
-    open_run(config(tmp_path)).finish({"loss": 1.0})
+    with open_run(config(tmp_path)) as folder:
+        folder.finish({"loss": 1.0})
     with pytest.raises(UserError, match=r"config\.seed=0, asked for 3"):
         open_run(config(tmp_path, seed=3))
     assert files.read_json(tmp_path / "run/config.json")["config"]["seed"] == 0
     assert files.read_json(tmp_path / "run/result.json") == {"loss": 1.0}
 
 
+def test_a_folder_in_which_no_work_began_takes_another_config(tmp_path):
+    with open_run(config(tmp_path, init_from="a typo")) as folder:
+        folder.log.info("refused")
+    open_run(config(tmp_path)).close()
+    assert files.read_json(tmp_path / "run/config.json")["config"]["init_from"] == ""
+
+
 def test_settings_that_do_not_decide_the_result_may_change(tmp_path):
-    open_run(config(tmp_path))
-    assert open_run(config(tmp_path, log_every=99), may_change=("log_every",)).result is None
+    with open_run(config(tmp_path)) as folder:
+        (folder.path / "checkpoints").mkdir()
+    with pytest.raises(UserError, match=r"config\.log_every=10, asked for 99"):
+        open_run(config(tmp_path, log_every=99))
+    open_run(config(tmp_path, log_every=99), may_change=("log_every",)).close()
 
 
 def test_an_empty_output_and_a_file_in_its_place_are_refused(tmp_path):
