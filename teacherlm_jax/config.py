@@ -5,42 +5,17 @@ plain values, so that a resolved config can be written to JSON and compared.
 """
 
 import dataclasses
+import difflib
+import re
 from collections.abc import Iterator
-from typing import Any
 
+from teacherlm_jax.annotation.gates import GATES
 from teacherlm_jax.data.prompts import FORMS
-from teacherlm_jax.errors import UserError
 from teacherlm_jax.fields import at_least, choice, number, required
 
-
-def parse_argument(argument: str, **settings: Any) -> tuple[str, dict[str, Any]]:
-    """Splits what stands behind the colon of `--config=FILE.py:NAME,key=value,flag`.
-
-    Args:
-        argument: the text behind the colon; may be empty.
-        settings: the keys that the config file understands, with their defaults. A default that
-            is a bool makes a flag, which may stand without a value.
-
-    Returns:
-        The name ("" when the first part is a setting) and the settings with their values.
-
-    Raises:
-        UserError: a key that the file does not understand, or a value of another type.
-    """
-    parts = [part for part in argument.split(",") if part]
-    name = parts.pop(0) if parts and "=" not in parts[0] and parts[0] not in settings else ""
-    for part in parts:
-        key, given, text = part.partition("=")
-        if key not in settings:
-            raise UserError(f"--config: unknown setting {key!r}; known: {', '.join(settings)}")
-        kind = type(settings[key])
-        try:
-            settings[key] = text.lower() in ("", "true", "1") if kind is bool else kind(text)
-        except ValueError:
-            raise UserError(f"--config: {key}={text!r} is no {kind.__name__}") from None
-        if not given and kind is not bool:
-            raise UserError(f"--config: setting {key} needs a value, as in {key}={settings[key]!r}")
-    return name, settings
+# Forms in which raw rows come; data.formats has an adapter for each.
+FORMATS = ("sample", "cot", "creak", "ecqa", "strategyqa", "mmlu")
+_NAME = re.compile(r"\w[\w.-]*")  # what can name a file or a folder
 
 
 @dataclasses.dataclass
@@ -84,9 +59,18 @@ class OptimizerConfig:
 class MeshConfig:
     """Devices along each mesh axis; one axis may be -1 and takes what the others leave."""
 
-    data: int = -1
-    fsdp: int = 1
-    tensor: int = 1
+    data: int = at_least(-1, -1)
+    fsdp: int = at_least(-1, 1)
+    tensor: int = at_least(-1, 1)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yields (key, what is wrong) for combinations that cannot be."""
+        sizes = dataclasses.asdict(self)
+        for axis, size in sizes.items():
+            if size == 0:
+                yield axis, "0; give a positive number, or -1 for what the other axes leave"
+        if list(sizes.values()).count(-1) > 1:
+            yield "data", "only one axis can be -1 and take what the others leave"
 
 
 @dataclasses.dataclass
@@ -108,9 +92,10 @@ class TrainConfig:
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    verify_data: bool = True  # read every shard once and compare its digest before training
     batch_size: int = at_least(1, 8)  # packed rows a step, over all devices
     steps: int = at_least(1, 100)
-    seed: int = at_least(0, 0)
+    seed: int = number(0, limits="[0, 2147483647]")
     log_every: int = at_least(1, 10)  # steps between progress lines
     loss_block: int = at_least(1, 1024)  # tokens whose logits exist at the same time
 
@@ -129,7 +114,7 @@ class SourceConfig:
 
     name: str = required()
     path: str = required()  # file or glob, taken under the config's root
-    format: str = choice("sample", "cot", "creak", "ecqa", "strategyqa", "mmlu")
+    format: str = choice(*FORMATS)
     subject: str = ""  # for rows that carry none
     limit: int = at_least(0, 0)  # rows used at most; 0: all
 
@@ -148,9 +133,13 @@ class MixtureConfig:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields (key, what is wrong) for combinations that cannot be."""
+        if not _NAME.fullmatch(self.name):
+            yield "name", f"{self.name!r} cannot name a folder; use letters, digits, _, - and ."
         if not self.forms:
             yield "forms", f"empty; name some of {', '.join(FORMS)}"
         for form in self.forms:
+            if self.forms.count(form) > 1:
+                yield "forms", f"{form!r} stands twice; each form makes one text of a sample"
             if form not in FORMS:
                 yield "forms", f"{form!r} is none of {', '.join(FORMS)}"
 
@@ -175,7 +164,7 @@ class PrepareConfig:
     length: int = at_least(2, 2048)  # tokens of a packed row
     max_tokens: int = at_least(0, 0)  # longer texts are dropped and counted; 0: the row's length
     rows_per_shard: int = at_least(1, 4096)
-    seed: int = at_least(0, 0)
+    seed: int = number(0, limits="[0, 2147483647]")
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields (key, what is wrong) for combinations that cannot be."""
@@ -226,7 +215,7 @@ class AnnotateConfig:
     subject_prefix: bool = False
     sampling: SamplingConfig = dataclasses.field(default_factory=SamplingConfig)
     gates: tuple[str, ...] = ("finished", "not_empty")
-    seed: int = at_least(0, 0)
+    seed: int = number(0, limits="[0, 2147483647]")
     slots: int = at_least(1, 64)  # texts written side by side
     prompt_length: int = at_least(
         0, 0
@@ -242,6 +231,13 @@ class AnnotateConfig:
                 "teachers",
                 "all empty; name a run folder, as in --config.teachers.cot=runs/teacher",
             )
+        if not self.author.strip():
+            yield "author", "empty; name whom the explanations are filed under, as in 'teacher'"
+        for gate in self.gates:
+            if gate not in GATES:
+                near = difflib.get_close_matches(gate, GATES, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                yield "gates", f"{gate!r} is none of {', '.join(map(repr, GATES))}{hint}"
 
 
 @dataclasses.dataclass
@@ -250,10 +246,15 @@ class BenchmarkConfig:
 
     name: str = required()
     path: str = required()
-    format: str = choice("sample", "cot", "creak", "ecqa", "strategyqa", "mmlu")
+    format: str = choice(*FORMATS)
     style: str = choice("clean", "authors")  # theirs doubles the `Q: ` on ECQA
     subject_prefix: bool = False
     limit: int = at_least(0, 0)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yields (key, what is wrong) for names that cannot be those of files."""
+        if not _NAME.fullmatch(self.name):
+            yield "name", f"{self.name!r} cannot name a file; use letters, digits, _, - and ."
 
 
 @dataclasses.dataclass
@@ -274,6 +275,9 @@ class EvaluateConfig:
         """Yields (key, what is wrong) for combinations that cannot be."""
         if not self.benchmarks:
             yield "benchmarks", "empty; name at least one BenchmarkConfig"
+        names = [benchmark.name for benchmark in self.benchmarks]
+        for twice in sorted({name for name in names if names.count(name) > 1}):
+            yield "benchmarks", f"the name {twice!r} stands twice"
 
 
 @dataclasses.dataclass
@@ -306,7 +310,7 @@ class QuickstartConfig:
     train_samples: int = at_least(1, 1000)
     unlabelled_samples: int = at_least(1, 100)
     test_samples: int = at_least(1, 100)
-    seed: int = at_least(0, 0)
+    seed: int = number(0, limits="[0, 2147483647]")
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields (key, what is wrong) for combinations that cannot be."""

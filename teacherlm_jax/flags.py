@@ -5,9 +5,11 @@ import copy
 import dataclasses
 import difflib
 import importlib.util
+import os
 import re
 import traceback
 import types
+import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,21 +49,33 @@ def load(arguments: Sequence[str], config_class: type) -> Any:
 
 def describe(config_class: type) -> str:
     """One line a key: its name and default, for `teacherlm VERB --help`."""
-    rows = []
-    for key, value in _leaves(config_class(), "config"):
-        rows.append(f"  --{key}={value!r}")
-    return "\n".join(rows)
+    return "\n".join(f"  --{key}={value!r}" for key, value in _described(config_class(), "config"))
+
+
+def _described(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Every key with its default; the items of a tuple of dataclasses stand for all, as [N]."""
+    hints = typing.get_type_hints(type(value))
+    for field in dataclasses.fields(value):
+        name, item = f"{key}.{field.name}", getattr(value, field.name)
+        inside: Any = next(iter(typing.get_args(hints[field.name])), None)
+        if dataclasses.is_dataclass(item):
+            yield from _described(item, name)
+        elif isinstance(inside, type) and dataclasses.is_dataclass(inside):
+            yield from _described(inside(), f"{name}[N]")
+        else:
+            yield name, item
 
 
 def _split(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """Parts the arguments into the config file's name and the overrides."""
-    specification, overrides = "", []
+    specification = ""
+    overrides: list[str] = []
     rest = iter(arguments)
     for argument in rest:
-        if argument in ("--config", "-config"):
-            specification = next(rest, "")
-        elif argument.startswith(("--config=", "-config=")):
-            specification = argument.split("=", 1)[1]
+        if argument in ("--config", "-config") or argument.startswith(("--config=", "-config=")):
+            if specification:
+                raise UserError(f"{argument}: a second --config; give one")
+            specification = argument.partition("=")[2] or next(rest, "")
         elif _OVERRIDE.match(argument):
             overrides.append(argument)
         else:
@@ -112,7 +126,8 @@ def _blaming(path: str) -> Iterator[None]:
         raise UserError(f"{error.filename}:{error.lineno}: {error.msg}") from None
     except Exception as error:
         trace = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in trace if frame.filename == path]
+        full = os.path.abspath(path)
+        lines = [frame.lineno for frame in trace if os.path.abspath(frame.filename) == full]
         where = f"{path}:{lines[-1]}" if lines else path
         raise UserError(f"{where}: {type(error).__name__}: {error}") from error
 
