@@ -31,9 +31,6 @@ from teacherlm_jax.sharding import Tree
 CHECKPOINTS = "checkpoints"
 VOCABULARY = "vocabulary"
 
-# What Orbax raises for files that are missing, cut or not its own.
-_UNREADABLE = (OSError, ValueError, KeyError, json.JSONDecodeError)
-
 
 @dataclasses.dataclass(frozen=True)
 class LoadedModel:
@@ -87,9 +84,10 @@ class Checkpoints:
     def save(self, step: int, params: Tree, optimizer: Tree, meta: Mapping[str, Any]) -> None:
         """Starts to write a checkpoint; returns when the arrays may be used up.
 
-        `meta` is JSON-able; what is needed to verify the parameters is added to it.
+        `meta` is JSON-able; what is needed to verify the arrays is added to it.
         """
-        meta = {**meta, "step": step, "parameters": fingerprint(params)}
+        proof = {"parameters": fingerprint(params), "optimizer": fingerprint(optimizer)}
+        meta = {**meta, "step": step, **proof}
         saved = self._manager.save(
             step,
             args=ocp.args.Composite(
@@ -113,31 +111,33 @@ class Checkpoints:
 
         Raises UserError naming the checkpoint, and the parameter where one does not fit.
         """
-        meta = self.meta(step)
-        self._refuse_other_shapes(step, meta["parameters"], abstract)
-        args = ocp.args.StandardRestore(abstract)
-        params = self._restored(step, params=args)["params"]
-        if digest(fingerprint(params)) != digest(meta["parameters"]):
-            raise UserError(
-                f"{self.path(step)}: the parameters are not those that were saved (their digest "
-                f"differs); {self._way_out(step)}"
-            )
-        return params
+        return self._verified(step, "params", "parameters", abstract)
 
     def optimizer(self, step: int, abstract: Tree) -> Tree:
-        """What `save` got as `optimizer`, with the shapes and shardings of `abstract`."""
-        args = ocp.args.StandardRestore(abstract)
-        return self._restored(step, optimizer=args)["optimizer"]
+        """What `save` got as `optimizer`, with the shapes and shardings of `abstract`; verified."""
+        return self._verified(step, "optimizer", "optimizer", abstract)
 
     def close(self) -> None:
         """Waits for what is being written."""
         self._manager.close()
 
+    def _verified(self, step: int, item: str, proof: str, abstract: Tree) -> Tree:
+        """One item of a checkpoint, which must be what `save` fingerprinted under `proof`."""
+        saved = self.meta(step)[proof]
+        self._refuse_other_shapes(step, item, saved, abstract)
+        found = self._restored(step, **{item: ocp.args.StandardRestore(abstract)})[item]
+        if digest(fingerprint(found)) != digest(saved):
+            raise UserError(
+                f"{self.path(step)}: {item} is not what was saved (its digest differs); "
+                f"{self._way_out(step)}"
+            )
+        return found
+
     def _restored(self, step: int, **items: ocp.args.CheckpointArgs) -> Mapping[str, Any]:
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**items))
-        except _UNREADABLE as error:
-            reason = str(error).splitlines()[0][:300]
+        except Exception as error:  # for files that were cut, Orbax raises just that
+            reason = str(error).strip().split("\n")[0][:300] or type(error).__name__
             raise UserError(
                 f"{self.path(step)}: not a whole checkpoint, {', '.join(items)} cannot be read "
                 f"({reason}); {self._way_out(step)}"
@@ -149,16 +149,22 @@ class Checkpoints:
             return f"remove {self.path(step)} to go on from step {max(others)}"
         return f"no other checkpoint stands in {self.folder}; train again"
 
-    def _refuse_other_shapes(self, step: int, saved: Mapping[str, Any], abstract: Tree) -> None:
-        wanted = {name: list(array.shape) for name, array in _named_leaves(abstract)}
+    def _refuse_other_shapes(
+        self, step: int, item: str, saved: Mapping[str, Any], abstract: Tree
+    ) -> None:
+        wanted = {name: _kind(array) for name, array in _named_leaves(abstract)}
         for name in sorted(wanted.keys() | saved.keys()):
-            found = saved[name]["shape"] if name in saved else "nothing"
+            found = f"{saved[name]['dtype']}{saved[name]['shape']}" if name in saved else "nothing"
             if found != wanted.get(name, "nothing"):
                 raise UserError(
-                    f"{self.path(step)}: parameter {name} has shape {found}, the model wants "
-                    f"{wanted.get(name, 'nothing')}; give config.model the sizes that the "
-                    "checkpoint was trained with"
+                    f"{self.path(step)}: {item} has {found} as {name}, the run wants "
+                    f"{wanted.get(name, 'nothing')}; give config.model the sizes and the "
+                    "param_dtype that the checkpoint was trained with"
                 )
+
+
+def _kind(array: Any) -> str:
+    return f"{array.dtype}{list(array.shape)}"
 
 
 def load_model(path: Path | str, mesh: Mesh, *, dtype: str | None = None) -> LoadedModel:
@@ -235,7 +241,7 @@ def fingerprint(params: Tree) -> dict[str, dict[str, Any]]:
 
 def _named_leaves(tree: Tree) -> list[tuple[str, Any]]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return [("/".join(key.key for key in path), leaf) for path, leaf in leaves]
+    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
 
 
 @jax.jit

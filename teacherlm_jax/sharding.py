@@ -127,11 +127,6 @@ def _refuse_indivisible(
         )
 
 
-def logical_axes(state: nnx.State) -> dict[str, tuple[str, ...]]:
-    """Logical axes of every parameter, by its path (`blocks/mlp/up`), read from `param.axes`."""
-    return {_path_name(path): tuple(param.axes) for path, param in nnx.to_flat_state(state)}
-
-
 def state_shardings(state: nnx.State, mesh: Mesh) -> nnx.State:
     """The same state with a NamedSharding in place of every array (abstract arrays will do).
 
@@ -185,8 +180,8 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def batch_cuts(mesh: Mesh | AbstractMesh) -> int:
-    """Into how many pieces the rows of a batch are cut."""
-    return math.prod(mesh.shape[axis] for axis in ACTIVATION_RULES["batch"])
+    """Into how many pieces the rows of a batch are cut; one on an empty mesh (none in context)."""
+    return math.prod(mesh.shape.get(axis, 1) for axis in ACTIVATION_RULES["batch"])
 
 
 def process_rows(mesh: Mesh, rows: int) -> tuple[int, int]:

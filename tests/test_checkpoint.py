@@ -1,3 +1,5 @@
+import dataclasses
+import gc
 import json
 import shutil
 
@@ -159,7 +161,7 @@ def test_places_without_a_checkpoint_are_refused_by_name(saved, tmp_path, mesh):
 def test_a_model_of_another_shape_is_refused_by_parameter_and_both_shapes(saved, mesh):
     config = ModelConfig(layers=2, width=32, heads=2, vocab_size=400)
     _, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
-    message = r"parameter blocks/\S+ has shape \[2, 16\], the model wants \[2, 32\]"
+    message = r"params has float32\[2, 16\] as blocks/\S+, the run wants float32\[2, 32\]"
     with pytest.raises(UserError, match=message):
         Checkpoints(saved).params(3, abstract)
 
@@ -175,3 +177,33 @@ def test_the_names_of_the_bundle_are_those_documented(saved):
     assert checkpoint.CHECKPOINTS == "checkpoints"
     items = {path.name for path in (saved / "checkpoints" / "3").iterdir() if path.is_dir()}
     assert items == {"params", "optimizer", "meta"}
+
+
+# Orbax drops the other reads that it had begun, of which Python then complains.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("rest", [0.0, 0.5])
+def test_parameters_cut_short_are_refused_by_name(run, mesh, rest):
+    for path in (run / "checkpoints/3/params/ocdbt.process_0/d").iterdir():
+        content = path.read_bytes()
+        path.write_bytes(content[: int(rest * len(content))])
+    with pytest.raises(UserError, match="checkpoints/3: not a whole checkpoint, params cannot"):
+        load_model(run, mesh)
+    gc.collect()  # so that the complaint comes in this test and in no other
+
+
+def test_another_dtype_is_refused_as_such_and_not_as_damage(saved, mesh):
+    config = dataclasses.replace(CONFIG, param_dtype="bfloat16")
+    _, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
+    with pytest.raises(UserError, match=r"params has float32\[.* the run wants bfloat16\["):
+        Checkpoints(saved).params(3, abstract)
+
+
+def test_an_optimiser_that_is_not_the_one_saved_is_refused(run):
+    def another_checksum(meta):
+        meta["optimizer"]["step"]["checksum"] ^= 1
+
+    abstract = {"step": jax.ShapeDtypeStruct((), jnp.int32)}
+    assert Checkpoints(run).optimizer(3, abstract) == {"step": 3}
+    edit_meta(run, 3, another_checksum)
+    with pytest.raises(UserError, match="checkpoints/3: optimizer is not what was saved"):
+        Checkpoints(run).optimizer(3, abstract)

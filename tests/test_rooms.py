@@ -1,6 +1,8 @@
 """The rules between rooms, read off the imports of every file."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,14 @@ def test_imports_keep_the_rules_between_rooms(path):
 def test_every_room_of_the_package_was_read():
     rooms = {room(path) for path in FILES}
     assert {"models", "data", "tasks", "training", "generation", "evaluation"} <= rooms
+
+
+def test_training_generation_and_evaluation_bring_neither_tensorflow_nor_torch():
+    code = (
+        "import sys\n"
+        "import teacherlm_jax.training.loop, teacherlm_jax.annotation.job\n"
+        "import teacherlm_jax.evaluation.harness, teacherlm_jax.report.build\n"
+        "print(sorted({'tensorflow', 'seqio', 'torch', 'transformers'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

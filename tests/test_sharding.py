@@ -100,12 +100,6 @@ def test_a_vocabulary_that_tensor_does_not_divide_is_refused_with_the_way_out():
         sharding.state_shardings(abstract_bloom(vocab_size=44, heads=8), mesh)
 
 
-def test_logical_axes_are_those_of_the_parameters():
-    axes = sharding.logical_axes(abstract_bloom())
-    assert axes["embedding"] == ("vocab", "embed")
-    assert axes["blocks/up/kernel"] == ("layers", "embed", "mlp")
-
-
 def test_activations_are_pinned_under_a_mesh_and_left_alone_without():
     x = jnp.zeros((8, 3, 4))
     axes = ("batch", "length", "embed")

@@ -105,7 +105,7 @@ def token_losses(
 def _block_width(rows: int, length: int, block: int) -> int:
     """Tokens of every row in one block, so that a device's rows have about `block` together."""
     mesh = jax.sharding.get_abstract_mesh()
-    cuts = 1 if mesh.empty else sharding.batch_cuts(mesh)
+    cuts = sharding.batch_cuts(mesh)
     return max(1, min(length, block * cuts // rows))
 
 

@@ -44,7 +44,7 @@ class Progress:
         self._writer = None
         if jax.process_index() == 0:  # one process writes for all
             _drop_after(self._metrics, int(earlier.get("step", 0)))
-            self._writer = _event_writer(folder / "tensorboard")
+            self._writer = _event_writer(folder / "tensorboard", purge_step=self.step + 1)
         self._mark = time.monotonic()
 
     def restart_clock(self) -> None:
@@ -109,7 +109,7 @@ def _drop_after(path: Path, step: int) -> None:
     """Keeps the lines of a metrics file up to `step`."""
     if path.exists():
         rows = (row for _, row in files.read_jsonl(path) if isinstance(row, dict))
-        files.write_jsonl(path, [row for row in rows if row["step"] <= step])
+        files.write_jsonl(path, [row for row in rows if row.get("step", step + 1) <= step])
 
 
 def progress_line(step: int, steps: int, scalars: Mapping[str, float], seconds_left: float) -> str:
@@ -133,12 +133,13 @@ def _refuse_not_finite(window: list[dict[str, float]], first: int) -> None:
             if not math.isfinite(entry[key]):
                 raise UserError(
                     f"step {first + offset}: the {name} is {float(entry[key])}; the run stops "
-                    "here, its earlier checkpoints stay; lower config.optimizer.learning_rate or "
-                    "raise config.optimizer.warmup_steps"
+                    "here, its earlier checkpoints stay; in another config.output, lower "
+                    "config.optimizer.learning_rate or raise config.optimizer.warmup_steps (and "
+                    "name a checkpoint of this run as config.init_from to start from it)"
                 )
 
 
-def _event_writer(folder: Path) -> Any:
+def _event_writer(folder: Path, purge_step: int) -> Any:
     """A TensorBoard writer, imported without torch.
 
     tensorboardX imports torch wherever it is installed. That takes a second, and training has no
@@ -152,4 +153,4 @@ def _event_writer(folder: Path) -> Any:
     finally:
         if hidden:
             del sys.modules["torch"]
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=purge_step)

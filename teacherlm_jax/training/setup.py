@@ -65,12 +65,20 @@ def open_reader(config: TrainConfig, mesh: Mesh) -> RowReader:
         seed=config.seed,
         process_index=index,
         process_count=count,
+        verify=config.verify_data,
     )
 
 
 def make_plan(config: TrainConfig, mesh: Mesh) -> Plan:
     """The run's shapes and their places on the mesh; UserError where something does not fit."""
     vocabulary = Vocabulary.load(Path(config.data) / checkpoint.VOCABULARY)
+    manifest = files.read_json(Path(config.data) / "manifest.json")
+    wanted = manifest["inputs"]["vocabulary"]["digest"]
+    if vocabulary.digest != wanted:
+        raise UserError(
+            f"{config.data}/{checkpoint.VOCABULARY}: its digest is {vocabulary.digest}, the rows "
+            f"were made with {wanted}; prepare the mixture again"
+        )
     model = fit_to_vocabulary(config.model, vocabulary.size)
 
     def build(rngs: nnx.Rngs) -> nnx.Module:

@@ -45,5 +45,7 @@ def prepared(tmp_path_factory):
         encoded.append(packing.Encoded(tokens, [True] * len(tokens)))
     rows = list(packing.pack(encoded, 32))
     shards = writer.write_shards(folder, rows, rows_per_shard=16)
-    files.write_json(folder / "manifest.json", {"length": 32, "rows": len(rows), "shards": shards})
+    inputs = {"vocabulary": {"digest": vocabulary.digest}}
+    manifest = {"inputs": inputs, "length": 32, "rows": len(rows), "shards": shards}
+    files.write_json(folder / "manifest.json", manifest)
     return folder

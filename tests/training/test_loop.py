@@ -1,5 +1,6 @@
 import dataclasses
 import logging
+import shutil
 import signal
 
 import jax
@@ -15,6 +16,7 @@ from teacherlm_jax.config import (
     OptimizerConfig,
     TrainConfig,
 )
+from teacherlm_jax.data.vocabulary import train_sentencepiece
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.run import Run
 from teacherlm_jax.training.loop import train
@@ -142,7 +144,7 @@ def test_a_stage_starts_from_the_parameters_of_another_run(finished, config, tmp
 def test_a_start_from_other_shapes_is_refused_by_parameter(finished, config, tmp_path):
     model = dataclasses.replace(config.model, vocab_size=408)
     stage = dataclasses.replace(config, init_from=str(finished[0].path), model=model)
-    message = r"parameter embedding has shape \[400, 16\], the model wants \[408, 16\]"
+    message = r"params has float32\[400, 16\] as embedding, the run wants float32\[408, 16\]"
     with pytest.raises(UserError, match=message):
         train(stage, open_run(tmp_path))
 
@@ -209,3 +211,20 @@ def test_the_model_takes_its_rows_from_the_vocabulary_unless_it_has_enough():
     assert fit_to_vocabulary(dataclasses.replace(model, vocab_size=320), 300).vocab_size == 320
     with pytest.raises(UserError, match="config.model.vocab_size=256.*has 300 ids"):
         fit_to_vocabulary(dataclasses.replace(model, vocab_size=256), 300)
+
+
+def test_rows_of_another_vocabulary_are_refused(config, prepared, tmp_path):
+    data = shutil.copytree(prepared, tmp_path / "data")
+    train_sentencepiece(["four five six"] * 9, data / "vocabulary", size=400, seed=0)
+    with pytest.raises(UserError, match="data/vocabulary: its digest is .* rows were made with"):
+        train(dataclasses.replace(config, data=str(data)), open_run(tmp_path / "run"))
+
+
+def test_rows_that_were_altered_are_refused_before_training(config, prepared, tmp_path):
+    data = shutil.copytree(prepared, tmp_path / "data")
+    shard = next(data.glob("rows-*"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(UserError, match=f"{shard.name}.*digest"):
+        train(dataclasses.replace(config, data=str(data)), open_run(tmp_path / "run"))
