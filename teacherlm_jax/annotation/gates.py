@@ -6,16 +6,15 @@ A verdict never removes a text. It is filed with it, and whoever trains on the t
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.prompts import TRIGGERS
-from teacherlm_jax.data.sample import Sample
+from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
 
 REPEATED_WORDS = 4
 REPETITION_LIMIT = 4  # times that the same four words may follow each other in one text
-SYNTHETIC_SOURCE = "synthetic/"  # how the source of a generated sample begins
 
 _NEXT_QUESTION = re.compile(r"\bQ:")
 
@@ -81,17 +80,15 @@ def verdicts(names: Iterable[str], given: GateInput) -> dict[str, bool]:
     return {name: GATES[name](given) for name in names}
 
 
-def require_usable(names: Sequence[str], samples: Iterable[Sample]) -> None:
-    """Raises UserError for an unknown gate, and for one that cannot judge these samples."""
-    for name in names:
-        if name not in GATES:
-            raise UserError(f"config.gates: unknown gate {name!r}; known: {', '.join(GATES)}")
+def require_usable(names: Iterable[str], samples: Iterable[Sample]) -> None:
+    """Raises UserError when one of the named gates cannot judge one of these samples."""
     if "synthetic" not in names:
         return
     for sample in samples:
-        if not sample.source.startswith(SYNTHETIC_SOURCE):
+        try:
+            synthetic.check(sample, KINDS[0], "")
+        except UserError as error:
             raise UserError(
-                f"config.gates: the gate 'synthetic' judges generated samples only, whose source "
-                f"begins with {SYNTHETIC_SOURCE!r}; sample {sample.id} has source "
-                f"{sample.source!r}; leave the gate out"
-            )
+                f"config.gates: the gate 'synthetic' judges generated samples only; {error}; or "
+                "leave the gate out"
+            ) from None

@@ -5,11 +5,12 @@ Texts lie below the run folder in `texts/KIND/`, one row an explanation; once al
 """
 
 import contextlib
+import functools
 import gc
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ import jax
 
 from teacherlm_jax import checkpoint, files, sharding
 from teacherlm_jax.annotation import rows, shards
-from teacherlm_jax.annotation.plan import Plan, Task, make_plan
+from teacherlm_jax.annotation.plan import Plan, Task, Teacher, make_plan
 from teacherlm_jax.annotation.shards import ShardFolder
 from teacherlm_jax.config import AnnotateConfig
-from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.data.vocabulary import Vocabulary
+from teacherlm_jax.errors import Interrupted
 from teacherlm_jax.generation.engine import Engine, Request
 from teacherlm_jax.generation.sampling import request_key
 from teacherlm_jax.run import Run
@@ -31,8 +33,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
     """Writes every explanation that is not on disk yet, then the annotated samples.
 
-    A text depends on the teacher, the sample, the kind, the sampling and the seed, and neither on
-    the order of writing nor on interruptions.
+    A text depends on teacher, sample, kind, sampling and seed, not on order or interruptions.
 
     Returns:
       `rows` (samples annotated), `refused`, `kinds` (for each: teacher, count, gates passed, mean
@@ -42,14 +43,12 @@ def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
       UserError: a setting, the data or a teacher cannot be used, or the folder is another job's.
     """
     plan = make_plan(config, run)
-    folders = {kind: ShardFolder(run.path / "texts" / kind, plan.shards) for kind in plan.kinds}
+    folders = {kind: _folder(kind, plan, run) for kind in plan.kinds}
     progress = Progress(run, plan, folders)
     start = time.monotonic()
     try:
         with _terminable():
-            for teacher, kinds in plan.teachers.items():
-                if not all(folders[kind].complete for kind in kinds):
-                    _write_kinds(config, plan, teacher, kinds, folders, progress)
+            _write_missing(config, plan, folders, progress)
     except KeyboardInterrupt as interrupt:
         by = signal.SIGTERM if isinstance(interrupt, _Terminated) else signal.SIGINT
         raise Interrupted(
@@ -70,6 +69,21 @@ def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
         "seconds": seconds,
         "tokens_per_second": progress.tokens / seconds if progress.written else 0.0,
     }
+
+
+def _write_missing(
+    config: AnnotateConfig, plan: Plan, folders: Mapping[str, ShardFolder], progress: "Progress"
+) -> None:
+    """Loads those teachers, one after the other, that have something left to write."""
+    for teacher in plan.teachers:
+        if not all(folders[kind].complete for kind in teacher.kinds):
+            _write_kinds(config, plan, teacher, folders, progress)
+
+
+def _folder(kind: str, plan: Plan, run: Run) -> ShardFolder:
+    """The explanations of one kind, those on disk held against the plan."""
+    folder, fault = run.path / "texts" / kind, functools.partial(plan.fault, kind)
+    return ShardFolder(folder, plan.shards, fault, run.log)
 
 
 class _Terminated(KeyboardInterrupt):
@@ -140,19 +154,16 @@ class Progress:
 def _write_kinds(
     config: AnnotateConfig,
     plan: Plan,
-    teacher: str,
-    kinds: Sequence[str],
+    teacher: Teacher,
     folders: Mapping[str, ShardFolder],
     progress: Progress,
 ) -> None:
     """One teacher writes all that is missing of its kinds; the engine never drains in between."""
     mesh = sharding.make_mesh(config.mesh)
-    loaded = checkpoint.load_model(teacher, mesh, dtype=config.dtype or None)
-    for kind in kinds:
-        _refuse_other_teacher(folders[kind], teacher, loaded.digest)
+    loaded = checkpoint.load_model(teacher.checkpoint, mesh, dtype=config.dtype or None)
     tasks = {
         f"{task.kind}/{task.sample.id}": task
-        for task in plan.tasks(kinds)
+        for task in plan.tasks(teacher.kinds)
         if not folders[task.kind].has(task.sample.id)
     }
     with jax.set_mesh(mesh):
@@ -162,10 +173,11 @@ def _write_kinds(
             prompt_length=plan.prompt_length,
             sampling=config.sampling,
             eos_id=loaded.vocabulary.eos_id,
+            drawable=_drawable(loaded.vocabulary),
         )
         for completion in engine.generate(_requests(tasks, config.seed)):
             task = tasks[completion.id]
-            row = rows.explanation(config, teacher, loaded, task, completion)
+            row = rows.explanation(config, teacher.name, loaded, task, completion)
             folders[task.kind].add(row)
             progress.add(row["new_tokens"])
     del engine, loaded
@@ -177,14 +189,10 @@ def _requests(tasks: Mapping[str, Task], seed: int) -> Iterator[Request]:
         yield Request(name, task.tokens, request_key(seed, task.sample.id, task.kind))
 
 
-def _refuse_other_teacher(folder: ShardFolder, teacher: str, digest: str) -> None:
-    row = folder.any_row()
-    if row is not None and row["model_digest"] != digest:
-        raise UserError(
-            f"{folder.folder}: holds texts of {row['teacher']} at step {row['step']} "
-            f"({row['model_digest']}), and {teacher} is {digest} now; name the checkpoint that "
-            "wrote them, or choose another config.output"
-        )
+def _drawable(vocabulary: Vocabulary) -> list[int]:
+    """The ids that a text may consist of or end with: those with a meaning."""
+    meaningless = (vocabulary.pad_id, vocabulary.unknown_id)
+    return [id for id in range(vocabulary.size) if id not in meaningless]
 
 
 def _merge(

@@ -36,6 +36,7 @@ def explanation(
         "step": loaded.step,
         "model_digest": loaded.digest,
         "prompt_version": prompts.PROMPT_VERSION,
+        "prompt_digest": task.prompt_digest,
         "subject_prefix": config.subject_prefix,
         "sampling": asdict(config.sampling),
         "dtype": loaded.config.dtype,
@@ -50,15 +51,17 @@ def explanation(
 def annotated(sample: Sample, texts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """A row of the sample form with the explanations `texts` (by kind, as on disk) filed in it.
 
-    Provenance stands beside them: `annotations[kind]` is the explanation's row without its text.
+    Provenance stands beside them: `annotations[kind]` is the explanation's row without its text;
+    what earlier jobs noted of other kinds stays.
     """
     row = to_row(sample)
     for kind, given in texts.items():
         row["explanations"].setdefault(kind, {})[given["author"]] = given["text"]
-    row["annotations"] = {
+    new = {
         kind: {key: value for key, value in given.items() if key not in ("id", "kind", "text")}
         for kind, given in texts.items()
     }
+    row["annotations"] = {**sample.annotations, **new}
     return row
 
 
@@ -81,12 +84,12 @@ class KindCounts:
         self._teacher = {key: row[key] for key in ("teacher", "step", "model_digest")}
 
     def result(self) -> dict[str, Any]:
-        """The counts as JSON."""
+        """The counts as JSON; `passed_all_gates` is None where no gate was asked."""
         return {
             **self._teacher,
             "count": self._count,
             "gates": dict(self._gates),
-            "passed_all_gates": self._all_gates,
+            "passed_all_gates": self._all_gates if self._gates else None,
             "mean_tokens": self._new_tokens / self._count,
             "finish_reasons": dict(self._finish_reasons),
         }

@@ -6,7 +6,8 @@ which an atomic rename gives it, and the partial file goes. A file with a final 
 """
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,19 @@ class ShardFolder:
     """The shards of one folder, each holding one row for each of its ids (key `id`).
 
     Opening it reads what an earlier invocation left: complete shards and rows of partial ones.
-    Raises UserError when the folder's shards were cut from other ids than `shards`.
+    `fault` says of a row why it cannot be kept, or nothing. Raises UserError when there is such a
+    row, and when the folder's shards were cut from other ids than `shards`.
     """
 
-    def __init__(self, folder: Path, shards: Sequence[Sequence[str]]):
+    def __init__(
+        self,
+        folder: Path,
+        shards: Sequence[Sequence[str]],
+        fault: Callable[[Mapping[str, Any]], str],
+        log: logging.Logger,
+    ):
         self.folder = folder
+        self._fault, self._log = fault, log
         self._shards = shards
         self._shard_of = {id: index for index, ids in enumerate(shards) for id in ids}
         self._complete: set[int] = set()
@@ -75,15 +84,6 @@ class ShardFolder:
         """Rows of one complete shard. Raises UserError when it does not hold the ids it should."""
         return self._parse(self.path(index), self._shards[index])
 
-    def any_row(self) -> dict[str, Any] | None:
-        """Some row that is already on disk; None when there is none."""
-        for rows in self._rows.values():
-            for row in rows.values():
-                return row
-        for index in self._complete:
-            return self.read(index)[0]
-        return None
-
     def close(self) -> None:
         """Closes the partial files; they stay on disk for the next invocation."""
         for file in self._open.values():
@@ -106,16 +106,27 @@ class ShardFolder:
     def _recover(self, index: int) -> None:
         partial = self._partial(index)
         if self.path(index).exists():
-            self.read(index)
+            self._refuse_faulty(self.path(index), self.read(index))
             self._complete.add(index)
             partial.unlink(missing_ok=True)  # the crash came between the rename and this
         elif partial.exists():
             rows = [row for _, row in files.read_jsonl(partial)]
             if isinstance(rows[-1] if rows else None, files.MalformedRow):
-                rows.pop()  # the crash cut this line; its text is written again
+                self._log.warning(
+                    "%s: forgetting the last line, which an interruption cut; its text is written "
+                    "again",
+                    partial,
+                )
+                rows.pop()
             self._rows[index] = self._by_id(partial, rows, self._shards[index])
+            self._refuse_faulty(partial, self._rows[index].values())
             files.write_jsonl(partial, self._rows[index].values())
             self._finish_if_full(index)
+
+    def _refuse_faulty(self, path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+        for number, row in enumerate(rows, start=1):
+            if fault := self._fault(row):
+                raise UserError(f"{path}: row {number}, of {row['id']!r}, {fault}")
 
     def _finish_if_full(self, index: int) -> bool:
         ids, rows = self._shards[index], self._rows[index]

@@ -1,7 +1,9 @@
 """Raw data sets as samples: one small adapter for each form in which rows come."""
 
+import dataclasses
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,30 +44,33 @@ def to_sample(
 
 
 def read_samples(
-    config: SourceConfig, root: str, refused: files.RefusedRows, *, checked_only: bool = False
+    config: SourceConfig,
+    root: str,
+    refused: files.RefusedRows,
+    *,
+    checked_only: bool = False,
+    usable: Callable[[Sample], None] | None = None,
 ) -> Iterator[Sample]:
     """Yields the samples of a source, file by file and line by line, up to its limit.
 
-    Rows that make no sample, and rows whose id was there before, go to `refused`. With
+    Rows that make no sample, rows whose id was there before, and rows whose sample `usable` raises
+    SampleError for go to `refused`, with their file and line; the limit does not count them. With
     `checked_only`, explanations that failed a gate are left out of their samples (see
-    `without_failed`). Raises UserError for an unknown format, files that are not there, and a
-    source without a usable row.
+    `without_failed`). Raises UserError for an unknown format, no file and no usable row.
     """
-    if config.format not in FORMATS:
-        raise UserError(
-            f"source {config.name!r}: unknown format {config.format!r}; known: {', '.join(FORMATS)}"
-        )
-    paths = files.expand(root, config.path)
-    seen: set[str] = set()
+    paths = _paths(config, root)
+    before, seen = refused.counts.copy(), set[str]()
     for path, name in names_apart(paths).items():
-        file = os.path.splitext(name)[0] if len(paths) > 1 else ""
+        file = name if len(paths) > 1 else ""
         for line, row in files.read_jsonl(path):
             if config.limit and len(seen) == config.limit:
                 return
             try:
-                sample = _usable(config, row, line, file, checked_only)
+                sample = _read(config, row, line, file, checked_only)
                 if sample.id in seen:
                     raise SampleError("an earlier row has the same id")
+                if usable is not None:
+                    usable(sample)
             except SampleError as error:
                 text = row.text if isinstance(row, files.MalformedRow) else row
                 refused.add(path, line, str(error), text)
@@ -74,9 +79,17 @@ def read_samples(
             yield sample
     if not seen:
         raise UserError(
-            f"source {config.name!r}: no row of {', '.join(map(str, paths))} makes a sample in the "
-            f"format {config.format!r}; {_why(refused)}"
+            f"source {config.name!r}: no row of {', '.join(map(str, paths))} makes a usable sample "
+            f"in the format {config.format!r}; {_why(refused, before)}"
         )
+
+
+def _paths(config: SourceConfig, root: str) -> list[Path]:
+    if config.format not in FORMATS:
+        raise UserError(
+            f"source {config.name!r}: unknown format {config.format!r}; known: {', '.join(FORMATS)}"
+        )
+    return files.expand(root, config.path)
 
 
 def names_apart(paths: Sequence[Path]) -> dict[Path, str]:
@@ -85,49 +98,37 @@ def names_apart(paths: Sequence[Path]) -> dict[Path, str]:
     return {path: path.relative_to(shared).as_posix() for path in paths}
 
 
-def _why(refused: files.RefusedRows) -> str:
-    if not refused.total:
+def _why(refused: files.RefusedRows, before: Counter[str]) -> str:
+    counts = refused.counts - before  # those of other sources are not this one's
+    if not counts:
         return "there are no rows"
-    reason, count = refused.counts.most_common(1)[0]
-    return f"the commonest reason is {reason!r} ({count} rows); {refused.path} has them all"
+    reason, count = counts.most_common(1)[0]
+    where = f"; {refused.path} has them all" if refused.path else ""
+    return f"the commonest reason is {reason!r} ({count} rows){where}"
 
 
-def _usable(
+def _read(
     config: SourceConfig, row: Row | files.MalformedRow, line: int, file: str, checked_only: bool
 ) -> Sample:
     if isinstance(row, files.MalformedRow):
         raise SampleError(row.reason)
-    if checked_only:
-        row = without_failed(row)
-    return to_sample(
+    sample = to_sample(
         config.format, row, source=config.name, line=line, subject=config.subject, file=file
     )
+    return without_failed(sample) if checked_only else sample
 
 
-def without_failed(row: Row) -> Row:
-    """A row of the sample form without those explanations that failed a gate.
+def without_failed(sample: Sample) -> Sample:
+    """The sample without those explanations that failed a gate, by its annotations.
 
-    Annotated rows carry `annotations`: by kind, an object with the verdicts `gates` (name: passed)
-    and the `author` they were passed on. Explanations without verdicts, such as people's, stay.
+    Explanations without verdicts, such as people's, stay.
     """
-    annotations = row.get("annotations", {})
-    if not isinstance(annotations, Mapping):
-        raise SampleError(f"annotations are no object: {annotations!r}")
-    explanations = dict(row.get("explanations", {}))
-    for kind, annotation in annotations.items():
-        gates, author = _verdicts(kind, annotation)
-        if not all(gates.values()) and kind in explanations:
+    explanations = dict(sample.explanations)
+    for kind, made in sample.annotations.items():
+        if kind in explanations and not all(made["gates"].values()):
             texts = explanations[kind]
-            explanations[kind] = {name: texts[name] for name in texts if name != author}
-    return {**row, "explanations": explanations}
-
-
-def _verdicts(kind: str, annotation: Any) -> tuple[Mapping[str, bool], str]:
-    if isinstance(annotation, Mapping):
-        gates, author = annotation.get("gates"), annotation.get("author")
-        if isinstance(gates, Mapping) and isinstance(author, str):
-            return gates, author
-    raise SampleError(f"the annotation of {kind} lacks its gates or its author")
+            explanations[kind] = {name: texts[name] for name in texts if name != made["author"]}
+    return dataclasses.replace(sample, explanations=explanations)
 
 
 def _sample(row: Row) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def _option_lines(block: str) -> list[str]:
     for line in block.strip().splitlines():
         if dashed := _DASHED.fullmatch(line):
             options.append(dashed[1])
-        elif (lettered := _LETTERED.fullmatch(line)) and lettered[1] == LETTERS[len(options)]:
+        elif (lettered := _LETTERED.fullmatch(line)) and lettered[1] in LETTERS[len(options) :][:1]:
             options.append(lettered[2])
         else:
             raise SampleError("a line below the question's options is no option")

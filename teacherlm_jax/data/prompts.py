@@ -60,17 +60,22 @@ def question_prompt(sample: Sample, subject_prefix: bool = False) -> str:
     `Q: … (A) … (B) … A: The answer is (` with options, `Q: … A:` without. With `subject_prefix`,
     samples that have a subject begin with the sentence that names it.
     """
-    prefix = ""
-    if subject_prefix and sample.subject:
-        prefix = (
-            f"The following are multiple choice questions (with answers) about {sample.subject}. "
-        )
+    prefix = f"{subject_sentence(sample.subject)} " if subject_prefix and sample.subject else ""
     if not sample.options:
         return clean(f"{prefix}Q: {sample.question} A:")
-    options = " ".join(
+    return clean(f"{prefix}Q: {sample.question} {options_text(sample)} A: The answer is (")
+
+
+def options_text(sample: Sample) -> str:
+    """The options with their letters, `(A) … (B) …`, as they stand; empty without options."""
+    return " ".join(
         f"({letter}) {option}" for letter, option in zip(LETTERS, sample.options, strict=False)
     )
-    return clean(f"{prefix}Q: {sample.question} {options} A: The answer is (")
+
+
+def subject_sentence(subject: str) -> str:
+    """The sentence that names a subject before a question."""
+    return f"The following are multiple choice questions (with answers) about {subject}."
 
 
 def explanation_pieces(

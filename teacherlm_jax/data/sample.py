@@ -18,7 +18,9 @@ class Sample:
     """A question with its right answer, and explanations by kind and author.
 
     With options, `answer` is the letter of the right one in brackets, as in "(B)"; without, it is
-    free text. Raises SampleError for anything else, so that a Sample in hand is a usable one.
+    free text. `annotations` tell where machine-written explanations come from: by kind, an object
+    with the `author` of the text, the verdicts `gates` (name: passed), and whatever else its
+    writer noted. Raises SampleError for anything else, so that a Sample in hand is a usable one.
     """
 
     id: str
@@ -28,6 +30,7 @@ class Sample:
     subject: str = ""
     source: str = ""
     explanations: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    annotations: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         for name in ("id", "question", "answer"):
@@ -39,6 +42,9 @@ class Sample:
         if self.options and _letter_index(self.answer, len(self.options)) is None:
             raise SampleError(f"answer {self.answer!r} is none of {_letters_of(self.options)}")
         _check_explanations(self.explanations)
+        _check_annotations(self.annotations)
+        for field in dataclasses.fields(self):
+            _require_encodable(field.name, getattr(self, field.name))
 
     @property
     def answer_index(self) -> int:
@@ -54,8 +60,8 @@ class Sample:
 
 
 def to_row(sample: Sample) -> dict[str, Any]:
-    """The sample as a JSON object; `from_row` gives the same sample back."""
-    return {
+    """The sample as a JSON object, which `from_row` gives back; annotations only if it has some."""
+    row = {
         "id": sample.id,
         "question": sample.question,
         "answer": sample.answer,
@@ -64,10 +70,13 @@ def to_row(sample: Sample) -> dict[str, Any]:
         "source": sample.source,
         "explanations": {kind: dict(texts) for kind, texts in sample.explanations.items()},
     }
+    if sample.annotations:
+        row["annotations"] = {kind: dict(made) for kind, made in sample.annotations.items()}
+    return row
 
 
 def from_row(row: Mapping[str, Any]) -> Sample:
-    """A sample from a JSON object with the keys of `to_row`; the last four may be missing.
+    """A sample from a JSON object with the keys of `to_row`; those after the answer may be missing.
 
     The answer of a row with options may be a letter ("B", "(B)") or an option's text (see
     `resolve_answer`). Keys that are no field of a sample are left alone. Raises SampleError.
@@ -91,6 +100,7 @@ def from_row(row: Mapping[str, Any]) -> Sample:
         subject=row.get("subject", ""),
         source=row.get("source", ""),
         explanations=row.get("explanations", {}),
+        annotations=row.get("annotations", {}),
     )
 
 
@@ -150,13 +160,49 @@ def _check_options(options: Any) -> None:
 
 
 def _check_explanations(explanations: Any) -> None:
-    if not isinstance(explanations, Mapping):
-        raise SampleError(f"explanations are no object: {explanations!r}")
+    _require_by_kind("explanations", explanations)
     for kind, texts in explanations.items():
-        if kind not in KINDS:
-            raise SampleError(f"unknown kind of explanation {kind!r}; known: {', '.join(KINDS)}")
         if not isinstance(texts, Mapping):
             raise SampleError(f"explanations of kind {kind} are not filed by author: {texts!r}")
         for author, text in texts.items():
             if not isinstance(text, str):
                 raise SampleError(f"{kind} by {author} is not text: {text!r}")
+
+
+def _check_annotations(annotations: Any) -> None:
+    _require_by_kind("annotations", annotations)
+    for kind, made in annotations.items():
+        if not isinstance(made, Mapping) or not isinstance(made.get("author"), str):
+            raise SampleError(f"the annotation of {kind} names no author")
+        gates = made.get("gates")
+        if not isinstance(gates, Mapping) or any(
+            type(passed) is not bool for passed in gates.values()
+        ):
+            raise SampleError(
+                f"the annotation of {kind} has no gates that passed or failed: {gates!r}"
+            )
+
+
+def _require_by_kind(name: str, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise SampleError(f"{name} are no object: {value!r}")
+    for kind in value:
+        if kind not in KINDS:
+            raise SampleError(f"unknown kind of explanation {kind!r}; known: {', '.join(KINDS)}")
+
+
+def _require_encodable(name: str, value: Any) -> None:
+    """Refuses halves of characters, which JSON can escape but no file or vocabulary can hold."""
+    if isinstance(value, str):
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            half = value[error.start]
+            raise SampleError(f"{name}: not UTF-8 encodable, half a character, {half!r}") from None
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            _require_encodable(name, key)
+            _require_encodable(name, item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _require_encodable(name, item)

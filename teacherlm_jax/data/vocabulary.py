@@ -3,6 +3,7 @@
 A folder holds `sentencepiece.model` and `vocabulary.json` (type, size, digest, pad_id, eos_id).
 """
 
+import hashlib
 import io
 import re
 import string
@@ -30,6 +31,7 @@ class Vocabulary:
         size: number of ids.
         pad_id: the id of padding, always 0; no text contains it.
         eos_id: the id that ends a text.
+        unknown_id: the id of what no other id can say; `decode` leaves it out.
         digest: `sha256:…` of the model file, which names the vocabulary in manifests.
     """
 
@@ -41,7 +43,8 @@ class Vocabulary:
         self.size: int = self._processor.vocab_size()
         self.pad_id: int = self._processor.pad_id()
         self.eos_id: int = self._processor.eos_id()
-        self._special = {self.pad_id, self.eos_id, self._processor.unk_id()}
+        self.unknown_id: int = self._processor.unk_id()
+        self._special = {self.pad_id, self.eos_id, self.unknown_id}
         self._mark = [
             self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in _SPACE_MARK.encode()
         ]
@@ -67,8 +70,7 @@ class Vocabulary:
     def save(self, folder: Path | str) -> None:
         """Writes the folder that `load` opens; the description comes last."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _MODEL).write_bytes(self._model)
+        files.write_bytes(folder / _MODEL, self._model)
         description = {
             "type": "sentencepiece",
             "size": self.size,
@@ -135,9 +137,7 @@ def train_sentencepiece(
 
 
 def _saved(model: bytes, folder: Path) -> Vocabulary:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _MODEL).write_bytes(model)
-    vocabulary = Vocabulary(model, files.file_digest(folder / _MODEL))
+    vocabulary = Vocabulary(model, f"sha256:{hashlib.sha256(model).hexdigest()}")
     vocabulary.save(folder)
     return vocabulary
 

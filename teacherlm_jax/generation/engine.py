@@ -11,22 +11,23 @@ remains of them is the rounding of float sums, whose order may change with the s
 import collections
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Int, PyTree, UInt32
+from jaxtyping import Array, Bool, Float32, Int, PyTree, UInt32
 
 from teacherlm_jax import fields, sharding
+from teacherlm_jax.buckets import power_of_two
 from teacherlm_jax.config import SamplingConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.sampling import sample
 from teacherlm_jax.models.bloom import Bloom
 from teacherlm_jax.models.cache import KVCache
 
-_GROUP = 8  # prompts that one prefill reads
+_GROUP = 8  # prompts that one prefill reads, at most
 _SMALLEST_BUCKET = 16  # tokens of a prompt
 _SMALLEST_WINDOW = 64  # entries of the cache
 
@@ -72,17 +73,20 @@ class Engine:
         prompt_length: int,
         sampling: SamplingConfig,
         eos_id: int,
+        drawable: Collection[int] | None = None,
         steps_per_sync: int = 16,
     ):
         """Writes up to `slots` texts at once, their prompts at most `prompt_length` tokens long.
 
-        The device decodes `steps_per_sync` tokens a slot between two looks of the host.
+        Only the ids in `drawable` are ever drawn, `eos_id` among them; None allows every row of the
+        model's table, which may have more rows than its vocabulary has ids. The device decodes
+        `steps_per_sync` tokens a slot between two looks of the host.
 
         Raises:
           UserError: `sampling` cannot be used, or `slots` do not fit the mesh in context.
         """
         fields.check(sampling, "config.sampling")
-        ways = _batch_ways()
+        ways = sharding.batch_cuts(jax.sharding.get_abstract_mesh())
         if slots < 1 or slots % ways:
             raise UserError(
                 f"config.slots={slots}: wanted a positive multiple of {ways}, the devices that "
@@ -92,7 +96,10 @@ class Engine:
         self._slots, self._prompt_length = slots, prompt_length
         self._sampling, self._eos_id, self._steps = sampling, eos_id, steps_per_sync
         self._cache_length = prompt_length + sampling.max_new_tokens
-        self._group = ways * math.ceil(min(slots, _GROUP) / ways)
+        self._drawable = None if drawable is None else np.array(sorted(drawable))
+        # Few slots must not wait for each other, or the longest text of all holds up the next ones.
+        self._worth_reading = max(1, min(slots // 4, _GROUP))
+        self._group = ways * math.ceil(self._worth_reading / ways)
         self._start = jax.jit(self._empty)
         self._read = jax.jit(self._prefill, donate_argnums=1)
         self._write = jax.jit(self._decode, donate_argnums=1, static_argnums=2)
@@ -109,7 +116,7 @@ class Engine:
         while True:
             free = [slot for slot in range(self._slots) if slot not in texts]
             # A prefill takes as long for one prompt as for a group, so let free slots gather.
-            if len(free) >= self._group or not texts:
+            if len(free) >= self._worth_reading or not texts:
                 slots = self._refill(slots, free, texts, waiting)
             if not texts:
                 return
@@ -136,7 +143,7 @@ class Engine:
         """Entries of the cache that the next steps can reach, rounded up to a power of two."""
         lengths = np.asarray(slots.cache.lengths)[np.asarray(slots.active)]
         reached = int(lengths.max(initial=0)) + self._steps
-        return min(_power_of_two(reached, _SMALLEST_WINDOW), self._cache_length)
+        return min(power_of_two(reached, _SMALLEST_WINDOW), self._cache_length)
 
     def _finished(self, slots: _Slots, texts: dict[int, Request]) -> Iterator[Completion]:
         active = np.asarray(slots.active)
@@ -176,7 +183,7 @@ class Engine:
         """Reads a group of prompts into the slots `where` and draws the first token of each."""
         model = nnx.merge(self._graph, parameters)
         logits, new = model.prefill(tokens, lengths, tokens.shape[1])
-        first = sample(logits, keys, jnp.zeros_like(lengths), self._sampling)
+        first = self._draw(logits, keys, jnp.zeros_like(lengths))
         cache, read = slots.cache, slice(tokens.shape[1])
         return _Slots(
             cache=_constrained(
@@ -201,7 +208,7 @@ class Engine:
             count, slots = carry
             newest = slots.written[rows, slots.counts - 1]
             logits, cache = model.decode(newest, slots.cache, window)
-            token = sample(logits, slots.keys, slots.counts, self._sampling)
+            token = self._draw(logits, slots.keys, slots.counts)
             # A finished slot writes nowhere and stays as long as it is.
             where = jnp.where(slots.active, slots.counts, self._sampling.max_new_tokens)
             counts = slots.counts + slots.active
@@ -218,6 +225,14 @@ class Engine:
             return (carry[0] < self._steps) & jnp.any(carry[1].active)
 
         return jax.lax.while_loop(unfinished, step, (0, slots))[1]
+
+    def _draw(
+        self, logits: Float32[Array, "B V"], keys: UInt32[Array, "B 2"], counters: Int[Array, "B"]
+    ) -> Int[Array, "B"]:
+        if self._drawable is not None:
+            allowed = np.isin(np.arange(logits.shape[-1]), self._drawable)
+            logits = jnp.where(allowed[None], logits, -jnp.inf)
+        return sample(logits, keys, counters, self._sampling)
 
     def _goes_on(self, token: Int[Array, "B"], counts: Int[Array, "B"] | int) -> Bool[Array, "B"]:
         return (token != self._eos_id) & (counts < self._sampling.max_new_tokens)
@@ -257,20 +272,10 @@ class _Waiting:
                 f"request {request.id}: its prompt has {length} tokens, wanted 1 to "
                 f"{self._prompt_length} (config.prompt_length; 0 takes the longest prompt's)"
             )
-        return min(_power_of_two(length, _SMALLEST_BUCKET), self._prompt_length)
-
-
-def _power_of_two(number: int, smallest: int) -> int:
-    return max(smallest, 1 << (number - 1).bit_length())
+        return min(power_of_two(length, _SMALLEST_BUCKET), self._prompt_length)
 
 
 def _constrained(cache: KVCache) -> KVCache:
     axes = ("layers", "batch", "length", "heads", "head_dim")
     k, v = sharding.constrain(cache.k, axes), sharding.constrain(cache.v, axes)
     return KVCache(k, v, sharding.constrain(cache.lengths, ("batch",)))
-
-
-def _batch_ways() -> int:
-    """Into how many parts the mesh in context cuts a batch."""
-    mesh = jax.sharding.get_abstract_mesh()
-    return math.prod(mesh.shape.get(axis, 1) for axis in sharding.ACTIVATION_RULES["batch"])

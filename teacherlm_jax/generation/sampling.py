@@ -39,7 +39,9 @@ def sample(
         likelihoods = jax.nn.softmax(scores, axis=-1)
         before = jnp.cumsum(likelihoods, axis=-1) - likelihoods
         scores = jnp.where(before < config.top_p, scores, -jnp.inf)
-    keys = jax.vmap(jax.random.fold_in)(jax.random.wrap_key_data(keys), counters)
+    # Named, since the environment can choose another default, whose keys have another size.
+    wrapped = jax.random.wrap_key_data(keys, impl="threefry2x32")
+    keys = jax.vmap(jax.random.fold_in)(wrapped, counters)
     drawn = jax.vmap(jax.random.categorical)(keys, scores)
     if tokens is not None:
         drawn = jnp.take_along_axis(tokens, drawn[:, None], axis=-1)[:, 0]

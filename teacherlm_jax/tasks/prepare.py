@@ -1,15 +1,13 @@
 """The verb `prepare`: raw files to packed rows on disk, one folder for each mixture."""
 
-import collections
 import dataclasses
-import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax import files
+from teacherlm_jax import fields, files
 from teacherlm_jax.config import MixtureConfig, PrepareConfig
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import KINDS, Sample
@@ -34,8 +32,8 @@ def prepare(config: PrepareConfig, run: Run) -> dict[str, Any]:
     the vocabulary's size and the rows refused by reason. Raises UserError for sources, a vocabulary
     or mixtures that cannot be used, and for a folder that was prepared from other inputs.
     """
+    fields.check(config)
     output = Path(config.output)
-    _check_mixtures(config)
     for left in output.glob(f".*{_UNFINISHED}"):
         run.log.info("removing %s, which an interrupted run left", left)
         shutil.rmtree(left)
@@ -55,27 +53,9 @@ def prepare(config: PrepareConfig, run: Run) -> dict[str, Any]:
     }
 
 
-def _check_mixtures(config: PrepareConfig) -> None:
-    for index, mixture in enumerate(config.mixtures):
-        key = f"config.mixtures[{index}]"
-        if not re.fullmatch(r"\w[\w.-]*", mixture.name):
-            raise UserError(
-                f"{key}.name: {mixture.name!r} cannot name a folder; "
-                "use letters, digits, '_', '-' and '.'"
-            )
-        known = [source.name for source in config.sources]
-        for name in mixture.sources:
-            if name not in known:
-                raise UserError(f"{key}.sources: {name!r} is none of {', '.join(known)}")
-        twice = [form for form, count in collections.Counter(mixture.forms).items() if count > 1]
-        if twice:
-            raise UserError(f"{key}.forms: {twice[0]!r} stands twice; texts are written once each")
-
-
 def _survey(
     config: PrepareConfig, side_file: Path, run: Run
 ) -> tuple[list[Source], files.RefusedRows]:
-    side_file.unlink(missing_ok=True)
     refused = files.RefusedRows(side_file)
     sources = []
     try:

@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import seqio
 import tensorflow as tf
@@ -38,20 +37,10 @@ class Source:
     digests: dict[str, str]
 
     def read(self, checked_only: bool = False) -> Iterator[Sample]:
-        """Yields the samples again; see `formats.read_samples`."""
+        """Yields the samples again; see `formats.read_samples`. Refused rows were filed before."""
         return formats.read_samples(
-            self.config, self.root, _AlreadyReported(), checked_only=checked_only
+            self.config, self.root, files.RefusedRows(None), checked_only=checked_only
         )
-
-
-class _AlreadyReported(files.RefusedRows):
-    """Takes the refused rows of a second reading, which the first has counted and filed."""
-
-    def __init__(self):
-        super().__init__("")
-
-    def add(self, file: Any, line: int, reason: str, row: Any) -> None:
-        pass
 
 
 def survey(config: SourceConfig, root: str, refused: files.RefusedRows) -> Source:

@@ -7,7 +7,13 @@ from flax import nnx
 
 from teacherlm_jax import files
 from teacherlm_jax.checkpoint import Checkpoints
-from teacherlm_jax.config import ModelConfig
+from teacherlm_jax.config import (
+    AnnotateConfig,
+    ModelConfig,
+    SamplingConfig,
+    SourceConfig,
+    TeachersConfig,
+)
 from teacherlm_jax.data import prompts, synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.data.vocabulary import train_sentencepiece
@@ -60,13 +66,14 @@ def teachers(tmp_path_factory, vocabulary):
 
 @pytest.fixture(scope="session")
 def make_teacher():
-    """A function of a folder, a vocabulary and a seed that makes one more teacher."""
+    """A function of a folder, a vocabulary, a seed and rows of the table: one more teacher."""
     return _make_teacher
 
 
-def _make_teacher(folder, vocabulary, seed):
+def _make_teacher(folder, vocabulary, seed, rows=0):
     """A run folder with one checkpoint of random parameters."""
-    config = ModelConfig(layers=1, width=16, heads=2, vocab_size=vocabulary.size, dtype="float32")
+    rows = rows or vocabulary.size
+    config = ModelConfig(layers=1, width=16, heads=2, vocab_size=rows, dtype="float32")
     params = nnx.to_pure_dict(nnx.split(registry.build(config, nnx.Rngs(seed)))[1])
     vocabulary.save(folder / "vocabulary")
     checkpoints = Checkpoints(folder)
@@ -74,3 +81,25 @@ def _make_teacher(folder, vocabulary, seed):
     checkpoints.save(7, params, {"step": jnp.int32(7)}, meta)
     checkpoints.close()
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_config(data):
+    """A function of the teachers' folders, by kind, that makes a config for the samples."""
+
+    def make(**teachers):
+        return AnnotateConfig(
+            output="unused",
+            root=str(data),
+            source=SourceConfig("toys", "samples.jsonl"),
+            teachers=TeachersConfig(**{kind: str(folder) for kind, folder in teachers.items()}),
+            author="me",
+            sampling=SamplingConfig(temperature=1.0, top_k=0, max_new_tokens=6),
+            gates=("finished", "not_empty", "synthetic"),
+            seed=5,
+            slots=8,
+            prompt_length=256,  # the same for all jobs, so that they share their compiled programs
+            rows_per_shard=4,
+        )
+
+    return make

@@ -4,7 +4,9 @@ import dataclasses
 
 import pytest
 
+from teacherlm_jax import fields
 from teacherlm_jax.annotation import gates
+from teacherlm_jax.config import AnnotateConfig, SourceConfig, TeachersConfig
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
@@ -58,10 +60,42 @@ def test_true_explanations_of_generated_samples_pass_and_those_of_others_fail():
     assert gates.verdicts(["synthetic"], misplaced) == {"synthetic": False}
 
 
-def test_unknown_gates_and_gates_that_cannot_judge_are_refused():
+def test_samples_that_no_family_made_are_refused_before_anything_is_written():
+    (made,) = synthetic.generate(1, seed=0)
+    gates.require_usable(["finished", "synthetic"], [made])
     gates.require_usable(["finished", "no_repetition"], [SAMPLE])
-    with pytest.raises(UserError, match="unknown gate 'done'; known: finished, not_empty"):
-        gates.require_usable(["done"], [SAMPLE])
-    with pytest.raises(UserError, match="sample 1 has source 'sums'; leave the gate out"):
-        gates.require_usable(["synthetic"], [SAMPLE])
-    gates.require_usable(["synthetic"], synthetic.generate(1, seed=0))
+    unfit = {
+        "source 'sums' is no generated one": SAMPLE,
+        "source 'synthetic/nothing' is no generated one": dataclasses.replace(
+            made, source="synthetic/nothing"
+        ),
+        "no question of synthetic/": dataclasses.replace(made, question="Why?"),
+    }
+    for reason, sample in unfit.items():
+        with pytest.raises(UserError, match=f"config.gates: .*{reason}.*; or leave the gate out"):
+            gates.require_usable(["synthetic"], [made, sample])
+
+
+def _settings(**settings):
+    return AnnotateConfig(
+        output="out",
+        source=SourceConfig("sums", "sums.jsonl"),
+        teachers=TeachersConfig(cot="teacher"),
+        **settings,
+    )
+
+
+def test_a_config_with_an_unknown_gate_is_refused_with_the_nearest_known_one():
+    fields.check(_settings(gates=tuple(gates.GATES)))
+    with pytest.raises(UserError, match="config.gates: 'finish' is none of .*mean 'finished'"):
+        fields.check(_settings(gates=("not_empty", "finish")))
+    with pytest.raises(
+        UserError, match="config.gates: 'xyz' is none of 'finished', .*'synthetic'$"
+    ):
+        fields.check(_settings(gates=("xyz",)))
+
+
+@pytest.mark.parametrize("author", ["", " "])
+def test_a_config_without_an_author_is_refused(author):
+    with pytest.raises(UserError, match="config.author: empty"):
+        fields.check(_settings(author=author))

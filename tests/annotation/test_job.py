@@ -1,9 +1,11 @@
 """The whole job with a real engine: what is on disk, and that interruptions change none of it."""
 
 import dataclasses
+import hashlib
 import json
 import logging
 import os
+import shutil
 import signal
 from typing import ClassVar
 
@@ -11,27 +13,13 @@ import pytest
 
 from teacherlm_jax import files
 from teacherlm_jax.annotation import job, plan
-from teacherlm_jax.config import AnnotateConfig, SamplingConfig, SourceConfig, TeachersConfig
-from teacherlm_jax.data import formats, prompts
-from teacherlm_jax.data.sample import KINDS, from_row
+from teacherlm_jax.config import SamplingConfig, TeachersConfig
+from teacherlm_jax.data import prompts
+from teacherlm_jax.data.sample import KINDS, from_row, to_row
 from teacherlm_jax.data.vocabulary import train_sentencepiece
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.run import Run
-
-
-def _config(data, **teachers):
-    return AnnotateConfig(
-        root=str(data),
-        source=SourceConfig("toys", "samples.jsonl"),
-        teachers=TeachersConfig(**{kind: str(folder) for kind, folder in teachers.items()}),
-        author="me",
-        sampling=SamplingConfig(temperature=1.0, top_k=0, max_new_tokens=6),
-        gates=("finished", "not_empty", "synthetic"),
-        seed=5,
-        slots=8,
-        rows_per_shard=4,
-    )
 
 
 def _run(folder):
@@ -51,9 +39,9 @@ def _rows(folder, kind):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, data, teachers):
+def finished(make_config, tmp_path_factory, teachers):
     """An undisturbed job: one teacher writes two kinds, another the third."""
-    config = _config(data, cot=teachers[0], fundamental=teachers[1], mistake=teachers[0])
+    config = make_config(cot=teachers[0], fundamental=teachers[1], mistake=teachers[0])
     folder = tmp_path_factory.mktemp("finished")
     return config, folder, job.annotate(config, _run(folder))
 
@@ -87,6 +75,7 @@ def test_a_row_tells_all_that_it_came_from(finished, samples, teachers, vocabula
                 "teacher": str(teachers[1] if kind == "fundamental" else teachers[0]),
                 "step": 7,
                 "prompt_version": prompts.PROMPT_VERSION,
+                "prompt_digest": hashlib.sha256(json.dumps(prompt).encode()).hexdigest()[:16],
                 "subject_prefix": False,
                 "sampling": dataclasses.asdict(config.sampling),
                 "dtype": "float32",
@@ -117,17 +106,8 @@ def test_annotated_samples_are_samples_again_with_texts_and_provenance(finished,
             assert {key: row["annotations"][kind][key] for key in kept} == {
                 key: written[key] for key in kept
             }
-        unexplained = dataclasses.replace(again, explanations=sample.explanations)
+        unexplained = dataclasses.replace(again, explanations=sample.explanations, annotations={})
         assert unexplained == sample
-
-
-def test_preparing_can_leave_out_what_failed_a_gate(finished):
-    _, folder, _ = finished
-    refused = files.RefusedRows(folder / "unused.jsonl")
-    source = SourceConfig("again", str(folder / "samples" / "*.jsonl"))
-    for sample in formats.read_samples(source, "", refused, checked_only=True):
-        assert all("me" not in texts for texts in sample.explanations.values())
-    assert refused.total == 0
 
 
 def test_the_result_counts_what_is_on_disk(finished):
@@ -143,10 +123,11 @@ def test_the_result_counts_what_is_on_disk(finished):
         assert sum(found["finish_reasons"].values()) == 11
 
 
-def test_rows_that_cannot_be_read_are_kept_aside_with_line_and_reason(finished):
+def test_rows_that_cannot_be_read_are_kept_aside_with_line_and_reason(finished, data):
     _, folder, _ = finished
     refused = [row for _, row in files.read_jsonl(folder / "refused.jsonl")]
     assert [row["line"] for row in refused] == [12, 13]
+    assert {row["file"] for row in refused} == {str(data / "samples.jsonl")}
     assert "not JSON" in refused[0]["reason"]
     assert refused[1]["reason"] == "no answer"
 
@@ -202,20 +183,56 @@ def test_a_finished_job_loads_no_teacher_again(finished, monkeypatch):
     assert _contents(folder) == before
 
 
+def _copied(folder, to):
+    shutil.copytree(folder / "texts" / "cot", to / "texts" / "cot")
+    return sorted((to / "texts" / "cot").iterdir())
+
+
 def test_another_teacher_cannot_go_on_where_one_left_off(finished, teachers, tmp_path):
     config, folder, _ = finished
-    source = folder / "texts" / "cot"
-    target = tmp_path / "texts" / "cot"
-    target.mkdir(parents=True)
-    name = "part-00000-of-00003.jsonl"
-    (target / name).write_bytes((source / name).read_bytes())
     other = dataclasses.replace(config, teachers=TeachersConfig(cot=str(teachers[1])))
-    with pytest.raises(UserError, match="holds texts of .*teacher0.* at step 7"):
+    first, second, _ = _copied(folder, tmp_path)
+    with pytest.raises(UserError, match=f"{first.name}: row 1, .* written by .*teacher0.* step 7"):
         job.annotate(other, _run(tmp_path))
+    own = dataclasses.replace(config, teachers=TeachersConfig(cot=str(teachers[0])))
+    rows = [row for _, row in files.read_jsonl(second)]
+    files.write_jsonl(second, [*rows[:2], rows[2] | {"model_digest": "other"}, *rows[3:]])
+    with pytest.raises(UserError, match=rf"{second.name}: row 3, .* \(other\), and .*teacher0"):
+        job.annotate(own, _run(tmp_path))
 
 
-def test_prompts_that_are_too_long_are_refused_with_the_reason(data, teachers, samples, tmp_path):
-    config = dataclasses.replace(_config(data, cot=teachers[0]), gates=())
+def test_texts_are_not_filed_beside_questions_that_changed(finished, teachers, samples, tmp_path):
+    config, folder, _ = finished
+    _copied(folder, tmp_path)
+    changed = dataclasses.replace(samples[5], question=samples[5].question + "!")
+    rows = [to_row(sample) for sample in [*samples[:5], changed, *samples[6:]]]
+    files.write_jsonl(tmp_path / "samples.jsonl", rows)
+    config = dataclasses.replace(
+        config, root=str(tmp_path), teachers=TeachersConfig(cot=str(teachers[0])), gates=()
+    )
+    place = rf"part-00001-of-00003.jsonl: row 2, of '{changed.id}', was written for another prompt"
+    with pytest.raises(UserError, match=f"{place} .*choose another config.output"):
+        job.annotate(config, _run(tmp_path))
+
+
+def test_rows_of_the_table_beyond_the_vocabulary_are_never_written(
+    make_config, vocabulary, make_teacher, tmp_path
+):
+    teacher = make_teacher(tmp_path / "padded", vocabulary, 0, rows=2 * vocabulary.size)
+    config = dataclasses.replace(
+        make_config(cot=teacher),
+        sampling=SamplingConfig(temperature=100.0, top_k=0, max_new_tokens=6),
+        gates=(),
+    )
+    result = job.annotate(config, _run(tmp_path / "run"))
+    assert result["kinds"]["cot"]["mean_tokens"] > 3
+    assert result["kinds"]["cot"]["passed_all_gates"] is None
+
+
+def test_prompts_that_are_too_long_are_refused_with_the_reason(
+    make_config, data, teachers, samples, tmp_path
+):
+    config = dataclasses.replace(make_config(cot=teachers[0]), prompt_length=0)
     whole = plan.make_plan(config, _run(tmp_path))
     lengths = sorted(len(task.tokens) for task in whole.tasks(("cot",)))
     assert whole.prompt_length == lengths[-1]
@@ -224,25 +241,32 @@ def test_prompts_that_are_too_long_are_refused_with_the_reason(data, teachers, s
     assert len(part.samples) == sum(length <= limit for length in lengths) < len(samples)
     assert part.prompt_length == limit
     assert part.refused == 2 + len(samples) - len(part.samples)
-    assert f"prompt_length={limit} tokens" in (tmp_path / "refused.jsonl").read_text()
-    with pytest.raises(UserError, match="config.prompt_length: 3 tokens are fewer than any prompt"):
+    refused = [row for _, row in files.read_jsonl(tmp_path / "refused.jsonl")]
+    too_long = [row for row in refused if f"prompt_length={limit} tokens" in row["reason"]]
+    assert len(too_long) == len(samples) - len(part.samples)
+    for row in too_long:
+        assert samples[row["line"] - 1].id == row["row"]["id"]
+        assert row["file"] == str(data / "samples.jsonl")
+    with pytest.raises(UserError, match=r"reason is .*config\.prompt_length=3 tokens' \(11 rows\)"):
         plan.make_plan(dataclasses.replace(config, prompt_length=3), _run(tmp_path))
 
 
-def test_unusable_settings_are_named(data, teachers, tmp_path):
+def test_unusable_settings_are_named(make_config, teachers, tmp_path):
     run = _run(tmp_path / "run")
     with pytest.raises(UserError, match="config.teachers: all empty"):
-        job.annotate(_config(data), run)
+        job.annotate(make_config(), run)
     with pytest.raises(UserError, match="nowhere: no such folder"):
-        job.annotate(_config(data, cot="nowhere"), run)
-    unknown = dataclasses.replace(_config(data, cot=teachers[0]), gates=("perfect",))
-    with pytest.raises(UserError, match="unknown gate 'perfect'"):
+        job.annotate(make_config(cot="nowhere"), run)
+    unknown = dataclasses.replace(make_config(cot=teachers[0]), gates=("perfect",))
+    with pytest.raises(UserError, match="config.gates: 'perfect' is none of"):
         job.annotate(unknown, run)
 
 
-def test_teachers_with_different_vocabularies_are_refused(data, teachers, make_teacher, tmp_path):
+def test_teachers_with_different_vocabularies_are_refused(
+    make_config, teachers, make_teacher, tmp_path
+):
     zebras = train_sentencepiece(["zebra " * 9], tmp_path / "zebras", size=380, seed=0)
     other = make_teacher(tmp_path / "other", zebras, seed=0)
-    config = _config(data, cot=teachers[0], mistake=other)
+    config = make_config(cot=teachers[0], mistake=other)
     with pytest.raises(UserError, match="must share theirs"):
         job.annotate(config, _run(tmp_path / "run"))

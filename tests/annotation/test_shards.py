@@ -1,6 +1,7 @@
 """Shards survive being interrupted anywhere, and refuse what is not theirs."""
 
 import json
+import logging
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,10 @@ def _row(id: str) -> dict:
     return {"id": id, "text": f"text of {id} – ünïcode"}
 
 
+def _open(folder, fault=lambda row: "") -> shards.ShardFolder:
+    return shards.ShardFolder(folder, SHARDS, fault, logging.getLogger("test"))
+
+
 def _names(folder) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -33,7 +38,7 @@ def test_any_order_with_any_interruptions_gives_the_same_files(tmp_path_factory,
     folder = tmp_path_factory.mktemp("shards")
     written = 0
     for stop in [*stops, len(IDS)]:
-        kept = shards.ShardFolder(folder, SHARDS)
+        kept = _open(folder)
         for id in order:
             if not kept.has(id) and written < max(stop, written):
                 kept.add(_row(id))
@@ -46,7 +51,7 @@ def test_any_order_with_any_interruptions_gives_the_same_files(tmp_path_factory,
 
 
 def test_a_shard_has_its_final_name_only_when_it_is_complete(tmp_path):
-    kept = shards.ShardFolder(tmp_path, SHARDS)
+    kept = _open(tmp_path)
     assert [kept.add(_row(id)) for id in "cab"] == [False, False, True]
     assert kept.add(_row("e")) is False
     kept.close()
@@ -54,14 +59,19 @@ def test_a_shard_has_its_final_name_only_when_it_is_complete(tmp_path):
     assert [row["id"] for row in kept.read(0)] == ["a", "b", "c"]
 
 
-def test_a_line_cut_by_a_crash_is_forgotten_and_the_lines_before_it_are_kept(tmp_path):
-    kept = shards.ShardFolder(tmp_path, SHARDS)
+def test_a_line_cut_by_a_crash_is_forgotten_aloud_and_the_lines_before_it_are_kept(
+    tmp_path, caplog
+):
+    kept = _open(tmp_path)
     kept.add(_row("b"))
     kept.add(_row("a"))
     kept.close()
     partial = tmp_path / "part-00000-of-00003.jsonl.partial"
     partial.write_bytes(partial.read_bytes()[:-5])
-    again = shards.ShardFolder(tmp_path, SHARDS)
+    again = _open(tmp_path)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{partial}: forgetting the last line, which an interruption cut; its text is written again"
+    ]
     assert (again.has("b"), again.has("a")) == (True, False)
     again.add(_row("c"))
     again.add(_row("a"))
@@ -71,15 +81,27 @@ def test_a_line_cut_by_a_crash_is_forgotten_and_the_lines_before_it_are_kept(tmp
 def test_a_crash_between_the_last_row_and_the_rename_is_made_good(tmp_path):
     name = shards.shard_name(2, 3)
     (tmp_path / f"{name}.partial").write_text(json.dumps(_row("g")) + "\n")
-    assert shards.ShardFolder(tmp_path, SHARDS).has("g")
+    assert _open(tmp_path).has("g")
     assert _names(tmp_path) == [name]
     (tmp_path / f"{name}.partial").write_text(json.dumps(_row("g")) + "\n")
-    assert shards.ShardFolder(tmp_path, SHARDS).has("g")
+    assert _open(tmp_path).has("g")
     assert _names(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("written", ["abc", "ab"])  # a complete shard, and a partial one
+def test_every_row_on_disk_is_asked_for_its_faults(tmp_path, written):
+    kept = _open(tmp_path)
+    for id in written:
+        kept.add(_row(id))
+    kept.close()
+    (name,) = _names(tmp_path)
+    with pytest.raises(UserError, match=rf"{name}: row 2, of 'b', is another's; begin again"):
+        _open(tmp_path, lambda row: "is another's; begin again" if row["id"] == "b" else "")
+    assert _open(tmp_path).has("b")
 
 
 def test_a_second_row_for_one_id_is_a_defect_of_the_caller(tmp_path):
-    kept = shards.ShardFolder(tmp_path, SHARDS)
+    kept = _open(tmp_path)
     kept.add(_row("a"))
     with pytest.raises(ValueError, match="second row for a"):
         kept.add(_row("a"))
@@ -100,5 +122,5 @@ def test_a_second_row_for_one_id_is_a_defect_of_the_caller(tmp_path):
 def test_shards_of_another_job_are_refused_by_name(tmp_path, name, rows, message):
     files.write_jsonl(tmp_path / name, rows)
     with pytest.raises(UserError, match=message) as caught:
-        shards.ShardFolder(tmp_path, SHARDS)
+        _open(tmp_path)
     assert name in str(caught.value)

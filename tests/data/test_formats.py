@@ -7,7 +7,7 @@ import pytest
 from teacherlm_jax import files
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data import formats, prompts
-from teacherlm_jax.data.sample import Sample, SampleError, to_row
+from teacherlm_jax.data.sample import LETTERS, Sample, SampleError, from_row, to_row
 from teacherlm_jax.errors import UserError
 
 
@@ -15,11 +15,14 @@ def adapt(format, **row):
     return formats.to_sample(format, row, source="set", line=7, subject="things")
 
 
-def read(folder, pattern="*.jsonl", **settings):
+def read(folder, pattern="*.jsonl", *, usable=None, checked_only=False, **settings):
     refused = files.RefusedRows(folder / "refused.txt")
     config = SourceConfig(**{"name": "set", "path": pattern, "format": "cot"} | settings)
     try:
-        samples = list(formats.read_samples(config, str(folder), refused))
+        read = formats.read_samples(
+            config, str(folder), refused, checked_only=checked_only, usable=usable
+        )
+        samples = list(read)
     finally:
         refused.close()
     return samples, dict(refused.counts)
@@ -65,6 +68,15 @@ def test_the_word_options_inside_a_sentence_is_no_heading():
     [
         ("cot", QUESTION | {"answer": "green"}, "the answer is no option"),
         ("cot", QUESTION | {"question": "?\nOptions:\n(B) 3\n(A) 4"}, "a line below the question"),
+        (
+            "cot",
+            {
+                "question": "?\nOptions:\n" + "\n".join(f"({a}) x" for a in LETTERS + "A"),
+                "answer": "x",
+                "cot": "",
+            },
+            "a line below the question",
+        ),
         ("cot", {"question": "?"}, "no answer"),
         ("creak", {"sentence": "Ice is hot.", "label": "maybe"}, "label 'maybe' is neither"),
         ("creak", {"label": "true"}, "no sentence"),
@@ -179,7 +191,7 @@ def test_rows_of_several_files_have_ids_of_their_own_and_come_in_order(tmp_path)
     write_rows(tmp_path / "b.jsonl", QUESTION)
     write_rows(tmp_path / "a.jsonl", QUESTION, QUESTION)
     samples, _ = read(tmp_path)
-    assert [sample.id for sample in samples] == ["set-a-1", "set-a-2", "set-b-1"]
+    assert [sample.id for sample in samples] == ["set-a.jsonl-1", "set-a.jsonl-2", "set-b.jsonl-1"]
 
 
 def test_files_of_one_name_in_several_folders_are_told_apart(tmp_path):
@@ -187,7 +199,7 @@ def test_files_of_one_name_in_several_folders_are_told_apart(tmp_path):
         (tmp_path / name).mkdir()
         write_rows(tmp_path / name / "train.jsonl", QUESTION)
     samples, counts = read(tmp_path, "*/train.jsonl")
-    assert [sample.id for sample in samples] == ["set-one/train-1", "set-two/train-1"]
+    assert [sample.id for sample in samples] == ["set-one/train.jsonl-1", "set-two/train.jsonl-1"]
     assert counts == {}
 
 
@@ -201,7 +213,9 @@ def test_the_limit_counts_usable_rows(tmp_path):
 
 def test_a_source_without_a_usable_row_names_its_files_and_the_commonest_reason(tmp_path):
     write_rows(tmp_path / "a.jsonl", {"question": "?"}, {"question": "?"})
-    with pytest.raises(UserError, match=r"a\.jsonl makes a sample .* 'no answer' \(2 rows\)"):
+    with pytest.raises(
+        UserError, match=r"a\.jsonl makes a usable sample .* 'no answer' \(2 rows\)"
+    ):
         read(tmp_path)
     write_rows(tmp_path / "a.jsonl")
     with pytest.raises(UserError, match="there are no rows"):
@@ -230,11 +244,58 @@ def annotated(gates, author="teacher"):
     ],
 )
 def test_an_explanation_that_failed_a_gate_is_left_out_and_the_others_stay(gates, left):
-    row = formats.without_failed(annotated(gates))
-    assert sorted(row["explanations"]["cot"]) == left
+    sample = formats.without_failed(from_row(annotated(gates)))
+    assert sorted(sample.explanations["cot"]) == left
 
 
-@pytest.mark.parametrize("annotations", [3, {"cot": 3}, {"cot": {"gates": {"finished": True}}}])
-def test_annotations_that_cannot_be_read_refuse_the_row(annotations):
-    with pytest.raises(SampleError, match="annotation"):
-        formats.without_failed({"annotations": annotations})
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"explanations": None},
+        {"explanations": ["x"]},
+        {"explanations": {"cot": "s"}},
+        {"annotations": 3},
+        {"annotations": {"cot": {"gates": {"finished": True}}}},
+    ],
+)
+def test_explanations_and_annotations_of_another_form_refuse_the_row_and_no_more(tmp_path, changes):
+    good = annotated({"finished": False})
+    write_rows(tmp_path / "a.jsonl", good | changes | {"id": "bad"}, good)
+    for checked_only in (False, True):
+        samples, counts = read(tmp_path, format="sample", checked_only=checked_only)
+        assert [sample.id for sample in samples] == ["set-7"]
+        assert sum(counts.values()) == 1
+
+
+def test_half_a_character_refuses_the_row(tmp_path):
+    row = to_row(adapt("cot", **QUESTION))
+    write_rows(tmp_path / "a.jsonl", row, row | {"id": "bad", "question": "Sky? \ud83d"})
+    samples, counts = read(tmp_path, format="sample")
+    assert [sample.id for sample in samples] == ["set-7"]
+    assert list(counts) == [r"question: not UTF-8 encodable, half a character, '\ud83d'"]
+
+
+def test_rows_that_the_reader_has_no_use_for_are_refused_with_their_place(tmp_path):
+    def usable(sample):
+        if not sample.options:
+            raise SampleError("no options to rank")
+
+    open_question = {"question": "Why?", "answer": "so", "cot": ""}
+    write_rows(tmp_path / "a.jsonl", QUESTION)
+    write_rows(tmp_path / "b.jsonl", QUESTION, open_question, QUESTION)
+    samples, counts = read(tmp_path, limit=3, usable=usable)
+    assert [sample.id for sample in samples] == ["set-a.jsonl-1", "set-b.jsonl-1", "set-b.jsonl-3"]
+    assert counts == {"no options to rank": 1}
+    ((_, entry),) = files.read_jsonl(tmp_path / "refused.txt")
+    assert (entry["file"], entry["line"]) == (str(tmp_path / "b.jsonl"), 2)
+    write_rows(tmp_path / "a.jsonl", open_question)
+    with pytest.raises(UserError, match=r"the commonest reason is 'no options to rank' \(1 rows\)"):
+        read(tmp_path, "a.jsonl", usable=usable)
+
+
+def test_the_reasons_of_another_source_are_not_given_for_an_empty_one(tmp_path):
+    write_rows(tmp_path / "a.jsonl")
+    refused = files.RefusedRows(None)
+    refused.add("other.jsonl", 1, "no answer", {})
+    with pytest.raises(UserError, match="there are no rows"):
+        list(formats.read_samples(SourceConfig("set", "a.jsonl"), str(tmp_path), refused))

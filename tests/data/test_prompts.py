@@ -55,6 +55,14 @@ def test_questions_end_where_the_answer_starts():
     assert prompts.question_prompt(FREE) == "Q: 48 + 24? A:"
 
 
+def test_options_and_subject_are_written_as_in_the_question():
+    assert prompts.options_text(CHOICE) == "(A) grass (B) sky"
+    assert prompts.options_text(FREE) == ""
+    asked = prompts.question_prompt(CHOICE, subject_prefix=True)
+    assert asked.startswith(f"{prompts.subject_sentence('colours')} Q: ")
+    assert f" {prompts.options_text(CHOICE)} A:" in asked
+
+
 def test_the_subject_prefix_stands_before_the_question_of_samples_that_have_a_subject():
     assert prompts.question_prompt(CHOICE, subject_prefix=True) == (
         "The following are multiple choice questions (with answers) about colours. "

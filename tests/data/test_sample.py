@@ -8,8 +8,18 @@ from hypothesis import strategies as st
 
 from teacherlm_jax.data.sample import KINDS, LETTERS, Sample, SampleError, from_row, to_row
 
-WORDS = st.text(min_size=1, max_size=8).filter(str.strip)
+TEXT = st.characters(codec="utf-8")
+WORDS = st.text(TEXT, min_size=1, max_size=8).filter(str.strip)
 EXPLANATIONS = st.dictionaries(st.sampled_from(KINDS), st.dictionaries(WORDS, WORDS, max_size=2))
+
+ANNOTATIONS = st.dictionaries(
+    st.sampled_from(KINDS),
+    st.fixed_dictionaries(
+        {"author": WORDS, "gates": st.dictionaries(WORDS, st.booleans(), max_size=2)}
+    ),
+)
+
+HALF = "\ud83d"  # the first of the two code units that UTF-16 writes an emoji with
 
 
 @st.composite
@@ -21,9 +31,10 @@ def samples(draw):
         question=draw(WORDS),
         answer=f"({letter})" if letter else draw(WORDS),
         options=options,
-        subject=draw(st.text(max_size=4)),
-        source=draw(st.text(max_size=4)),
+        subject=draw(st.text(TEXT, max_size=4)),
+        source=draw(st.text(TEXT, max_size=4)),
         explanations=draw(EXPLANATIONS),
+        annotations=draw(ANNOTATIONS),
     )
 
 
@@ -64,12 +75,42 @@ def test_an_exact_option_goes_before_one_that_differs_in_case():
         ({"explanations": {"cot": "because"}}, "explanations of kind cot are not filed by author"),
         ({"explanations": {"cot": {"human": 1}}}, "cot by human is not text: 1"),
         ({"explanations": []}, "explanations are no object"),
+        ({"explanations": None}, "explanations are no object"),
+        ({"annotations": 3}, "annotations are no object: 3"),
+        ({"annotations": {"proof": {}}}, "unknown kind of explanation 'proof'"),
+        ({"annotations": {"cot": 3}}, "the annotation of cot names no author"),
+        ({"annotations": {"cot": {"gates": {}}}}, "the annotation of cot names no author"),
+        ({"annotations": {"cot": {"author": "me"}}}, "the annotation of cot has no gates"),
+        (
+            {"annotations": {"cot": {"author": "me", "gates": {"finished": "no"}}}},
+            "the annotation of cot has no gates that passed or failed: {'finished': 'no'}",
+        ),
     ],
 )
 def test_a_row_that_makes_no_sample_is_refused_with_its_reason(changes, reason):
     with pytest.raises(SampleError) as refusal:
         from_row(row(**changes))
     assert str(refusal.value).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": HALF},
+        {"question": f"Sky? {HALF}"},
+        {"options": ["red", "blue", HALF]},
+        {"subject": HALF},
+        {"source": HALF},
+        {"explanations": {"cot": {"human": HALF}}},
+        {"explanations": {"cot": {HALF: "text"}}},
+        {"annotations": {"cot": {"author": "me", "gates": {}, "notes": [HALF]}}},
+    ],
+)
+def test_half_a_character_is_refused_wherever_it_stands(changes):
+    (name,) = changes
+    with pytest.raises(SampleError, match=f"{name}: not UTF-8 encodable"):
+        from_row(row(**changes))
+    assert from_row(row(question="Sky? \U0001f600")).question.endswith("\U0001f600")
 
 
 @pytest.mark.parametrize("key", ["id", "question", "answer"])

@@ -99,6 +99,42 @@ def test_texts_of_a_sharded_model_are_the_same(model, requests, naive):
             Engine(sharded, slots=6, prompt_length=30, sampling=SAMPLING, eos_id=EOS)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 100.0])
+def test_ids_that_are_not_drawable_are_never_drawn(model, requests, temperature):
+    settings = SamplingConfig(temperature=temperature, top_k=0, max_new_tokens=NEW)
+    drawable = range(EOS, 9)  # the table has 32 rows, and at 100 all are as likely
+    engine = Engine(
+        model, slots=4, prompt_length=30, sampling=settings, eos_id=EOS, drawable=drawable
+    )
+    drawn = {token for text in engine.generate(requests) for token in text.tokens}
+    assert drawn <= set(drawable)
+    assert temperature == 0 or drawn == set(drawable) - {EOS}
+
+
+def test_eight_slots_are_kept_busy_by_texts_of_uneven_lengths(model, monkeypatch):
+    engine = Engine(
+        model,
+        slots=8,
+        prompt_length=8,
+        sampling=SamplingConfig(temperature=100.0, top_k=0, max_new_tokens=64),
+        eos_id=EOS,
+        drawable=range(EOS, EOS + 16),  # one draw in sixteen ends a text
+        steps_per_sync=1,
+    )
+    write, busy = engine._write, []
+
+    def counted(parameters, slots, window):
+        busy.append(int(slots.active.sum()))
+        return write(parameters, slots, window)
+
+    monkeypatch.setattr(engine, "_write", counted)
+    prompts = [Request(str(n), (3, 4), request_key(0, str(n), "cot")) for n in range(64)]
+    lengths = [len(text.tokens) for text in engine.generate(prompts)]
+    assert max(lengths) > 2 * sum(lengths) / len(lengths)
+    started = busy[: -max(lengths)]  # at the end there is nothing left to begin
+    assert sum(started) > 0.85 * 8 * len(started)
+
+
 def test_a_finished_text_is_handed_over_before_all_requests_are_read(engine, requests):
     read = []
 

@@ -80,3 +80,12 @@ def test_request_keys_tell_seed_sample_and_kind_apart():
 
 def test_request_keys_never_change():
     assert request_key(0, "creak-1", "cot").tolist() == [1841446931, 459201074]
+
+
+def test_draws_do_not_depend_on_the_default_generator_of_the_process():
+    logits = jax.random.normal(jax.random.key(1), (6, 30))
+    keys = jnp.stack([request_key(0, str(row), "cot") for row in range(6)])
+    usual = sample(logits, keys, jnp.arange(6), SamplingConfig())
+    with jax.default_prng_impl("rbg"):
+        other = sample(logits, keys, jnp.arange(6), SamplingConfig())
+    np.testing.assert_array_equal(usual, other)

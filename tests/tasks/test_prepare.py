@@ -191,7 +191,7 @@ def test_explanations_that_failed_a_gate_stay_out_of_a_checked_mixture(root, tmp
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"mixtures": (MixtureConfig(name="mix", sources=("bog",)),)}, "'bog' is none of small"),
+        ({"mixtures": (MixtureConfig(name="mix", sources=("bog",)),)}, "no source is named 'bog'"),
         ({"mixtures": (MixtureConfig(name="../mix"),)}, r"\[0\].name: '../mix' cannot name"),
         ({"mixtures": (MixtureConfig(name="mix", forms=("C", "C")),)}, "'C' stands twice"),
         (

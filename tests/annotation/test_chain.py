@@ -1,0 +1,80 @@
+"""Jobs one after the other, each explaining what the one before has annotated."""
+
+import dataclasses
+import logging
+
+import pytest
+
+from teacherlm_jax import files
+from teacherlm_jax.annotation import job
+from teacherlm_jax.config import SourceConfig, TeachersConfig
+from teacherlm_jax.data import formats
+from teacherlm_jax.data.sample import KINDS
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.run import Run
+
+
+def _run(folder):
+    return Run(folder, logging.getLogger("test"))
+
+
+def _read(config, folder, **settings):
+    refused = files.RefusedRows(folder / "unused.jsonl")
+    samples = list(formats.read_samples(config, "", refused, **settings))
+    assert refused.total == 0
+    return samples
+
+
+@pytest.fixture(scope="module")
+def chained(make_config, tmp_path_factory, teachers):
+    """Two jobs: the second explains what the first has annotated."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
+    config = dataclasses.replace(make_config(cot=teachers[0]), gates=("not_empty", "synthetic"))
+    job.annotate(config, _run(folders[0]))
+    source = SourceConfig("again", str(folders[0] / "samples" / "*.jsonl"))
+    again = dataclasses.replace(
+        make_config(fundamental=teachers[0]), root="", source=source, gates=("not_empty",)
+    )
+    return again, folders, job.annotate(again, _run(folders[1]))
+
+
+def test_a_second_job_keeps_what_the_first_noted(chained):
+    _, (first, second), _ = chained
+    before = _read(SourceConfig("first", str(first / "samples" / "*")), first)
+    after = _read(SourceConfig("second", str(second / "samples" / "*")), second)
+    for old, new in zip(before, after, strict=True):
+        assert set(old.annotations) == {"cot"}
+        assert new.annotations["cot"] == old.annotations["cot"]
+        assert set(new.annotations["fundamental"]["gates"]) == {"not_empty"}
+        assert new.explanations["cot"] == old.explanations["cot"]
+        assert "me" in new.explanations["cot"]
+
+
+def test_preparing_can_leave_out_what_failed_a_gate_of_either_job(chained):
+    _, (_, folder), result = chained
+    source = SourceConfig("again", str(folder / "samples" / "*.jsonl"))
+    kept = [sample.explanations for sample in _read(source, folder, checked_only=True)]
+    assert not any("me" in texts["cot"] for texts in kept)
+    passed = result["kinds"]["fundamental"]["passed_all_gates"]
+    assert sum("me" in texts["fundamental"] for texts in kept) == passed > 0
+    assert all("program" in texts[kind] for texts in kept for kind in KINDS)
+
+
+@pytest.mark.parametrize("author", ["me", "you"])  # one set of verdicts is kept of each kind
+def test_what_is_annotated_is_not_annotated_again(chained, teachers, tmp_path, author):
+    again, _, _ = chained
+    cot = TeachersConfig(cot=str(teachers[0]))
+    ways_out = r"as they were before that, or leave config\.teachers\.cot empty"
+    found = "sample synthetic-3-0 has an annotated cot, by 'me', which this job would replace"
+    with pytest.raises(UserError, match=f"{found}; .*{ways_out}"):
+        job.annotate(dataclasses.replace(again, teachers=cot, author=author), _run(tmp_path))
+    assert not (tmp_path / "texts").exists()
+
+
+def test_another_author_is_not_written_over(make_config, teachers, tmp_path):
+    human = dataclasses.replace(make_config(cot=teachers[0]), author="program")
+    ways_out = r"choose another config\.author, or leave config\.teachers\.cot empty"
+    found = "sample synthetic-3-0 has a cot by 'program', which this job would replace"
+    with pytest.raises(UserError, match=f"{found}; {ways_out}"):
+        job.annotate(human, _run(tmp_path))
+    assert not (tmp_path / "texts").exists()
