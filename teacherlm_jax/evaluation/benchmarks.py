@@ -8,13 +8,11 @@ white space at the ends of an MMLU question, which they keep, the samples know n
 """
 
 import dataclasses
-from collections.abc import Sequence
 
 from teacherlm_jax import files
 from teacherlm_jax.config import BenchmarkConfig, SourceConfig
 from teacherlm_jax.data import formats, prompts
-from teacherlm_jax.data.sample import LETTERS, Sample
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.data.sample import LETTERS, Sample, SampleError
 
 _NOT_CLEANED = ("ecqa", "mmlu")  # sets whose double spaces the authors left in
 
@@ -66,43 +64,23 @@ def _authors_context(sample: Sample, config: BenchmarkConfig) -> str:
     with_prefix = config.subject_prefix or config.format == "mmlu"
     if config.format not in _NOT_CLEANED:
         return prompts.question_prompt(sample, with_prefix)
-    options = " ".join(f"({a}) {o}" for a, o in zip(LETTERS, sample.options, strict=False))
-    text = f"Q: {stem} {options} A: The answer is ("
+    text = f"Q: {stem} {prompts.options_text(sample)} A: The answer is ("
     if with_prefix and sample.subject:
-        about = f"The following are multiple choice questions (with answers) about {sample.subject}"
-        return f"{about}. {text}"
+        return f"{prompts.subject_sentence(sample.subject)} {text}"
     return text
 
 
 def read(config: BenchmarkConfig, root: str, refused: files.RefusedRows) -> list[Question]:
     """Questions of one benchmark.
 
-    Rows that make no sample, and samples without options, go to `refused` (the latter with line 0:
-    they were read well, and their row names them). Raises UserError when nothing is left.
+    Rows that make no sample, and samples without options, go to `refused`. Raises UserError when
+    nothing is left.
     """
     source = SourceConfig(config.name, config.path, config.format, limit=config.limit)
-    questions = []
-    for sample in formats.read_samples(source, root, refused):
-        if sample.options:
-            questions.append(question(sample, config))
-        else:
-            refused.add(config.path, 0, "no options to rank", sample.id)
-    if not questions:
-        raise UserError(
-            f"config.benchmarks: {config.name}: no sample of {config.path} has options, so there "
-            "is nothing to rank"
-        )
-    return questions
+    samples = formats.read_samples(source, root, refused, usable=_require_options)
+    return [question(sample, config) for sample in samples]
 
 
-def check(configs: Sequence[BenchmarkConfig]) -> None:
-    """Raises UserError for benchmarks whose names cannot be those of files, or are the same."""
-    names = [config.name for config in configs]
-    for config in configs:
-        if not config.name or "/" in config.name:
-            raise UserError(
-                f"config.benchmarks: {config.name!r} names no file; give every benchmark a name "
-                "without '/'"
-            )
-        if names.count(config.name) > 1:
-            raise UserError(f"config.benchmarks: two are named {config.name!r}; names must differ")
+def _require_options(sample: Sample) -> None:
+    if not sample.options:
+        raise SampleError("no options to rank")

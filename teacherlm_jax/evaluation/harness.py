@@ -1,5 +1,6 @@
 """The evaluate verb: one model, some benchmarks, rank classification."""
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -24,9 +25,9 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
       and `seconds`; `model`, `step` and `digest` of the checkpoint.
 
     Raises:
-      UserError: the model or a benchmark cannot be read, or a setting cannot be used.
+      UserError: the model or a benchmark cannot be read, a setting cannot be used, or the model
+        gives an option no score.
     """
-    benchmarks.check(config.benchmarks)
     read = {each.name: _read(each, config, run) for each in config.benchmarks}
     mesh = sharding.make_mesh(config.mesh)
     loaded = checkpoint.load_model(config.model, mesh)
@@ -41,7 +42,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     for name, (questions, refused) in read.items():
         start = time.monotonic()
         encoded, truncated = encode(questions, loaded.vocabulary, config.max_length)
-        summary = _evaluate_one(name, questions, scorer.score(encoded), run)
+        summary = _evaluate_one(config.model, name, questions, scorer.score(encoded), run)
         seconds = time.monotonic() - start
         run.log.info("%s: %.0f questions/s", name, len(questions) / seconds)
         if truncated:
@@ -91,10 +92,27 @@ def _read(config: BenchmarkConfig, whole: EvaluateConfig, run: Run) -> tuple[lis
     return questions, refused.total
 
 
+def _refuse_no_number(
+    model: str, name: str, questions: Sequence[Question], scores: Sequence[tuple[float, ...]]
+) -> None:
+    for question, found in zip(questions, scores, strict=True):
+        if any(math.isnan(score) for score in found):
+            raise UserError(
+                f"{model}: gives the options of question {question.id} of {name} the scores "
+                f"{list(found)}, and one that is no number cannot be ranked; the parameters are "
+                "damaged or overflow: evaluate an earlier checkpoint"
+            )
+
+
 def _evaluate_one(
-    name: str, questions: Sequence[Question], scores: Sequence[tuple[float, ...]], run: Run
+    model: str,
+    name: str,
+    questions: Sequence[Question],
+    scores: Sequence[tuple[float, ...]],
+    run: Run,
 ) -> dict[str, Any]:
     """Writes the predictions of one benchmark and sums them up."""
+    _refuse_no_number(model, name, questions, scores)
     predictions = [
         rank.Prediction(id=each.id, subject=each.subject, gold=each.gold, scores=found)
         for each, found in zip(questions, scores, strict=True)
@@ -102,17 +120,17 @@ def _evaluate_one(
     rows = (_row(each, made) for each, made in zip(questions, predictions, strict=True))
     files.write_jsonl(run.path / f"{name}.predictions.jsonl", rows)
     summary = rank.summarize(predictions)
-    low, high = summary["interval"]
-    run.log.info(
-        "%s: %.1f %% of %d right (95 %%: %.1f to %.1f), majority %.1f %%",
-        name,
-        100 * summary["accuracy"],
-        summary["rows"],
-        100 * low,
-        100 * high,
-        100 * summary["majority"],
-    )
+    right, majority = _shares(summary["accuracy"], summary["interval"]), 100 * summary["majority"]
+    run.log.info("%s: %s of %d, majority %.1f %%", name, right, summary["rows"], majority)
+    if (subjects := len(summary["by_subject"])) > 1:
+        mean = _shares(summary["macro_accuracy"], summary["macro_interval"])
+        run.log.info("%s: %s on average over %d subjects", name, mean, subjects)
     return summary
+
+
+def _shares(accuracy: float, interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"{100 * accuracy:.1f} % right (95 %: {100 * low:.1f} to {100 * high:.1f})"
 
 
 def _row(question: Question, made: rank.Prediction) -> dict[str, Any]:

@@ -7,7 +7,7 @@ of its tokens given the question, the best score is the prediction, and nothing 
 import dataclasses
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _Z_95 = 1.959963984540054  # two-sided 95 % point of the standard normal distribution
@@ -93,20 +93,39 @@ def accuracy_by_subject(predictions: Sequence[Prediction]) -> dict[str, dict[str
     }
 
 
+def macro_interval(
+    macro: float, by_subject: Mapping[str, Mapping[str, Any]]
+) -> tuple[float, float]:
+    """95 % interval of a mean over subjects, low and high end, from 0 to 1.
+
+    Subjects are strata of equal weight, so the variance of their mean is the sum of theirs,
+    p(1-p)/n, over the square of their number. One right and one wrong answer are added to the p
+    (Laplace's rule): a subject of few questions, all of them right, is not certain to stay so.
+    """
+    variance = 0.0
+    for subject in by_subject.values():
+        rows = subject["rows"]
+        share = (subject["accuracy"] * rows + 1) / (rows + 2)
+        variance += share * (1 - share) / rows
+    half = _Z_95 * math.sqrt(variance) / len(by_subject)
+    return max(0.0, macro - half), min(1.0, macro + half)
+
+
 def summarize(predictions: Sequence[Prediction]) -> dict[str, Any]:
     """Everything that is reported of one benchmark; shares are from 0 to 1.
 
-    `macro_accuracy` is the plain mean over subjects, which is how MMLU is reported; a benchmark
-    without subjects has one, the empty one.
+    `macro_accuracy` is the plain mean over subjects, which is how MMLU is reported, and
+    `macro_interval` is its own; a benchmark without subjects has one, the empty one.
     """
     by_subject = accuracy_by_subject(predictions)
+    macro = math.fsum(row["accuracy"] for row in by_subject.values()) / len(by_subject)
     correct = sum(prediction.correct for prediction in predictions)
     return {
         "rows": len(predictions),
         "accuracy": accuracy(predictions),
         "interval": list(wilson_interval(correct, len(predictions))),
         "majority": majority_baseline([prediction.gold for prediction in predictions]),
-        "macro_accuracy": math.fsum(row["accuracy"] for row in by_subject.values())
-        / len(by_subject),
+        "macro_accuracy": macro,
+        "macro_interval": list(macro_interval(macro, by_subject)),
         "by_subject": by_subject,
     }

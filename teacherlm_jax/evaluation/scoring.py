@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Float32, Int
 
 from teacherlm_jax import sharding
+from teacherlm_jax.buckets import power_of_two
 from teacherlm_jax.evaluation import rank
 
 _SHORTEST_BUCKET = 32
@@ -93,8 +94,9 @@ class Scorer:
         for index, question in enumerate(questions):
             rows.extend(_rows(index, question, one_row_a_question))
         scores = [[0.0] * len(question.options) for question in questions]
-        for batch, shape in _batches(rows, self._batch_tokens, _row_multiple(self._mesh)):
-            arrays = _place(_arrays(batch, shape, self._pad_id), self._mesh)
+        for batch, shape in _batches(rows, self._batch_tokens, sharding.batch_cuts(self._mesh)):
+            arrays = _arrays(batch, shape, self._pad_id)
+            arrays = jax.device_put(arrays, sharding.batch_sharding(self._mesh))
             with jax.set_mesh(self._mesh):
                 found = np.asarray(self.log_probabilities(self._state, *arrays), np.float64)
             for row, values in zip(batch, found, strict=False):  # padding rows may follow
@@ -127,59 +129,44 @@ def _batches(
     buckets: dict[tuple[int, int, int], list[_Row]] = defaultdict(list)
     for row in rows:
         positions, targets = row.shape
-        options = max(_FEWEST_OPTIONS, _next_power(targets))
-        key = (bucket_length(len(row.tokens)), _next_power(positions), options)
+        options = power_of_two(targets, _FEWEST_OPTIONS)
+        key = (bucket_length(len(row.tokens)), power_of_two(positions), options)
         buckets[key].append(row)
     for key in sorted(buckets, reverse=True):
         bucket = sorted(buckets[key], key=lambda row: -len(row.tokens))
-        size = min(max(1, batch_tokens // key[0]), _next_power(len(bucket)))
+        size = min(max(1, batch_tokens // key[0]), power_of_two(len(bucket)))
         size = max(1, size // multiple) * multiple
         for start in range(0, len(bucket), size):
             yield bucket[start : start + size], (size, *key)
 
 
-def _next_power(number: int) -> int:
-    return 1 << (number - 1).bit_length()
-
-
-def _row_multiple(mesh: Mesh) -> int:
-    """Rows of a batch are cut over these many devices, so their number must be a multiple."""
-    return mesh.shape["data"] * mesh.shape["fsdp"]
-
-
 def _arrays(rows: Sequence[_Row], shape: _Shape, pad_id: int) -> list[np.ndarray]:
     batch, length, positions_a_row, options_a_row = shape
     tokens = np.full((batch, length), pad_id, np.int32)
-    lengths = np.ones(batch, np.int32)  # padding rows too: attention over no key is undefined
+    lengths = np.ones((batch, 1), np.int32)  # padding rows too: attention over no key is undefined
     positions = np.zeros((batch, positions_a_row), np.int32)
     targets = np.zeros((batch, positions_a_row, options_a_row), np.int32)
     for index, row in enumerate(rows):
         here, options = row.shape
         tokens[index, : len(row.tokens)] = row.tokens
-        lengths[index] = len(row.tokens)
+        lengths[index, 0] = len(row.tokens)
         positions[index, :here] = row.positions
         targets[index, :here, :options] = row.targets
     return [tokens, lengths, positions, targets]
-
-
-def _place(arrays: Sequence[np.ndarray], mesh: Mesh) -> list[jax.Array]:
-    """Arrays on the mesh, their rows cut as a batch is."""
-    cut = sharding.ACTIVATION_RULES["batch"]
-    return [jax.device_put(a, NamedSharding(mesh, PartitionSpec(cut))) for a in arrays]
 
 
 def _log_probabilities(
     graph: nnx.GraphDef,
     state: nnx.State,
     tokens: Int[Array, "B T"],
-    lengths: Int[Array, "B"],
+    lengths: Int[Array, "B 1"],
     positions: Int[Array, "B P"],
     targets: Int[Array, "B P O"],
 ) -> Float32[Array, "B P O"]:
     """Log-probability of each of O targets as the token after each of P positions of its row."""
     model = nnx.merge(graph, state)
     where = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-    segments = (where < lengths[:, None]).astype(jnp.int32)
+    segments = (where < lengths).astype(jnp.int32)
     hidden = model.hidden(tokens, where, segments)
     hidden = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
 

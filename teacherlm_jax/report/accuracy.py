@@ -1,5 +1,6 @@
 """The section on accuracy: every evaluated model on every benchmark, beside the paper's figures."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,73 @@ from teacherlm_jax.report.blocks import Block, Figure, Heading, Paragraph, Subhe
 from teacherlm_jax.report.collect import FoundRun, label
 from teacherlm_jax.report.words import count, interval, percent
 
-Measured = tuple[FoundRun, str, dict[str, Any]]  # the run, its model's name, one benchmark's result
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One model on one benchmark.
+
+    Attributes:
+        run: the evaluation.
+        model: how the model is called on the page.
+        result: what the evaluation found on the benchmark, see `evaluation.rank.summarize`.
+        macro: whether the headline is the mean over subjects, as it is where the paper's is.
+    """
+
+    run: FoundRun
+    model: str
+    result: dict[str, Any]
+    macro: bool
+
+    @property
+    def accuracy(self) -> float:
+        """The headline, from 0 to 1."""
+        return self.result["macro_accuracy" if self.macro else "accuracy"]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The headline's own 95 % interval, from 0 to 1."""
+        low, high = self.result["macro_interval" if self.macro else "interval"]
+        return low, high
 
 
-def by_benchmark(runs: Sequence[FoundRun], root: Path | str) -> dict[str, list[Measured]]:
-    """What the finished evaluations found, by benchmark, in the order of the runs."""
-    found: dict[str, list[Measured]] = {}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QuestionSet:
+    """Models that were asked the same questions, as far as their results tell."""
+
+    benchmark: str
+    rows: int
+    majority: float
+    measured: tuple[Measured, ...]
+
+
+def by_benchmark(runs: Sequence[FoundRun], root: Path | str) -> dict[str, list[QuestionSet]]:
+    """What the finished evaluations found, by benchmark; models and sets in the order of the runs.
+
+    Models that were asked other questions of a benchmark (a limit, another file) make a set of
+    their own: their figures do not stand side by side.
+    """
+    found: dict[str, list[tuple[FoundRun, dict[str, Any]]]] = {}
     for run in runs:
         if run.verb == "evaluate" and run.finished:
-            name = label(run.result["model"], root)
             for benchmark, result in run.result["benchmarks"].items():
-                found.setdefault(benchmark, []).append((run, name, result))
-    return found
+                found.setdefault(benchmark, []).append((run, result))
+    return {name: _sets(name, results, root) for name, results in found.items()}
+
+
+def _sets(
+    benchmark: str, results: Sequence[tuple[FoundRun, dict[str, Any]]], root: Path | str
+) -> list[QuestionSet]:
+    several_subjects = all(len(result["by_subject"]) > 1 for _, result in results)
+    macro = several_subjects and paper.is_mean_of_subjects(benchmark)
+    sets: dict[tuple[int, float], list[Measured]] = {}
+    for run, result in results:
+        model = label(run.result["model"], root)
+        measured = Measured(run=run, model=model, result=result, macro=macro)
+        sets.setdefault((result["rows"], result["majority"]), []).append(measured)
+    return [
+        QuestionSet(benchmark=benchmark, rows=rows, majority=majority, measured=tuple(measured))
+        for (rows, majority), measured in sets.items()
+    ]
 
 
 def section(runs: Sequence[FoundRun], root: Path | str) -> list[Block]:
@@ -32,52 +88,59 @@ def section(runs: Sequence[FoundRun], root: Path | str) -> list[Block]:
         Heading("Accuracy"),
         Paragraph(
             "Rank classification, zero-shot: the option whose text the model finds likeliest is "
-            "its answer. Intervals are 95 % (Wilson). The majority baseline always names the "
-            "letter that is right most often; what a model has learned is what lies beyond it."
+            "its answer. Intervals are 95 %: Wilson's, and for a mean over subjects the "
+            "stratified one. The majority baseline always names the letter that is right most "
+            "often; what a model has learned is what lies beyond it."
         ),
     ]
-    for benchmark, measured in found.items():
-        blocks += [Subheading(benchmark), *_figures(benchmark, measured), _table(measured)]
+    for benchmark, sets in found.items():
+        blocks.append(Subheading(benchmark))
+        for number, asked in enumerate(sets, start=1):
+            blocks.append(_figure(asked, f"-{number}" if len(sets) > 1 else ""))
+        blocks.append(_table([each for asked in sets for each in asked.measured]))
         blocks += [_paper_table(table) for table in paper.tables(benchmark)]
     return blocks
 
 
-def _figures(benchmark: str, measured: Sequence[Measured]) -> list[Block]:
-    """One figure for each set of questions: models asked others do not stand side by side."""
-    groups: dict[tuple[int, float], list[Measured]] = {}
-    for each in measured:
-        groups.setdefault((each[2]["rows"], each[2]["majority"]), []).append(each)
-    drawn: list[Block] = []
-    for number, ((rows, majority), group) in enumerate(groups.items(), start=1):
-        bars = [(name, result["accuracy"], *result["interval"]) for _, name, result in group]
-        drawn.append(
-            Figure(
-                name=f"accuracy-{benchmark}" + (f"-{number}" if len(groups) > 1 else ""),
-                svg=figures.accuracy_bars(bars, majority),
-                caption=f"{benchmark}, {count(rows)} questions: accuracy with its 95 % interval; "
-                "dashed, the majority baseline.",
-                description=f"Accuracy on {benchmark}: "
-                + ", ".join(f"{name} {percent(value)} %" for name, value, *_ in bars),
-            )
-        )
-    return drawn
+def _figure(asked: QuestionSet, suffix: str) -> Figure:
+    bars = [(each.model, each.accuracy, *each.interval) for each in asked.measured]
+    first = asked.measured[0]
+    if first.macro:
+        subjects = len(first.result["by_subject"])
+        what = f"{subjects} subjects, {count(asked.rows)} questions: mean accuracy over subjects"
+    else:
+        what = f"{count(asked.rows)} questions: accuracy"
+    return Figure(
+        name=f"accuracy-{asked.benchmark}{suffix}",
+        svg=figures.accuracy_bars(
+            bars, asked.majority, "mean over subjects, %" if first.macro else "accuracy, %"
+        ),
+        caption=f"{asked.benchmark}, {what} with its 95 % interval; dashed, the majority baseline.",
+        description=f"{what.partition(': ')[2].capitalize()} on {asked.benchmark}: "
+        + ", ".join(f"{name} {percent(value)} %" for name, value, *_ in bars),
+    )
 
 
 def _table(measured: Sequence[Measured]) -> Table:
-    several_subjects = any(len(result["by_subject"]) > 1 for *_, result in measured)
-    left_out = any(result["refused"] or result["truncated"] for *_, result in measured)
-    header = ["model", "step", "questions", "accuracy", "95 % interval", "majority"]
-    header += ["mean of subjects"] if several_subjects else []
+    macro = measured[0].macro
+    several_subjects = any(len(each.result["by_subject"]) > 1 for each in measured)
+    left_out = any(each.result["refused"] or each.result["truncated"] for each in measured)
+    header = ["model", "step", "questions", "mean of subjects" if macro else "accuracy"]
+    header += ["95 % interval", "majority"]
+    header += ["of all questions" if macro else "mean of subjects"] if several_subjects else []
     header += ["refused", "cut"] if left_out else []
     rows = []
-    for run, name, result in measured:
-        row = [name, count(run.result["step"]), count(result["rows"])]
-        row += [percent(result["accuracy"]), interval(*result["interval"])]
-        row += [percent(result["majority"])]
-        row += [percent(result["macro_accuracy"])] if several_subjects else []
+    for each in measured:
+        result = each.result
+        row = [each.model, count(each.run.result["step"]), count(result["rows"])]
+        row += [percent(each.accuracy), interval(*each.interval), percent(result["majority"])]
+        if several_subjects:
+            row.append(percent(result["accuracy" if macro else "macro_accuracy"]))
         row += [count(result["refused"]), count(result["truncated"])] if left_out else []
-        rows.append((*row, run.name))
+        rows.append((*row, each.run.name))
     caption = "Per cent right, and the run folder that each row comes from."
+    if macro:
+        caption += " The mean of subjects is what the paper gives, and the interval is that mean's."
     if left_out:
         caption += " Refused: rows that could not be used. Cut: prompts that lost their left end."
     return Table(caption, (*header, "run"), tuple(rows), left=(0, len(header)))

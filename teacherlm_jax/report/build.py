@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from teacherlm_jax import files
@@ -12,7 +11,8 @@ from teacherlm_jax.report.blocks import Block, Figure, Heading, Notice, Table, m
 from teacherlm_jax.report.collect import FoundRun, find_runs
 from teacherlm_jax.report.figures import standalone
 from teacherlm_jax.report.page import page
-from teacherlm_jax.report.words import count, interval, percent
+from teacherlm_jax.report.summary import summary
+from teacherlm_jax.report.words import count
 from teacherlm_jax.run import Run
 
 
@@ -36,36 +36,13 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
             files.write_text(run.path / "figures" / f"{block.name}.svg", standalone(block.svg))
     files.write_text(run.path / "report.html", page(config.title, lede, blocks))
     files.write_text(run.path / "report.md", markdown(config.title, lede, blocks))
-    files.write_text(run.path / "summary.txt", summary(runs, config.root, run.path))
+    files.write_text(run.path / "summary.txt", summary(config.title, runs, config.root, run.path))
     run.log.info("%s: %d runs", run.path / "report.html", len(runs))
     return {
         "page": str(run.path / "report.html"),
         "runs": dict(Counter(found.verb for found in runs)),
         "unfinished": [found.name for found in runs if not found.finished],
     }
-
-
-def summary(runs: Sequence[FoundRun], root: Path | str, folder: Path) -> str:
-    """The outcome in a few lines of plain text."""
-    lines = []
-    for benchmark, measured in accuracy.by_benchmark(runs, root).items():
-        first = measured[0][2]
-        questions, majority = count(first["rows"]), percent(first["majority"])
-        lines.append(f"accuracy on {benchmark} ({questions} questions, majority {majority} %):")
-        width = max(len(name) for _, name, _ in measured)
-        for _, name, result in measured:
-            found = f"{percent(result['accuracy']):>5} %  ({interval(*result['interval'])})"
-            lines.append(f"  {name:<{width}}  {found}")
-    for run in runs:
-        if run.verb == "annotate" and run.finished:
-            lines.append(f"explanations in {run.name}:")
-            for kind, found in run.result["kinds"].items():
-                passed = percent(found["passed_all_gates"] / found["count"])
-                lines.append(
-                    f"  {kind:<12} {count(found['count'])} texts, {passed} % pass all gates"
-                )
-    lines += [f"unfinished: {run.name}" for run in runs if not run.finished]
-    return "\n".join([*lines, f"the whole report: {folder / 'report.html'}"]) + "\n"
 
 
 def _lede(runs: Sequence[FoundRun]) -> str:
@@ -82,7 +59,7 @@ def _lede(runs: Sequence[FoundRun]) -> str:
         if run.verb == "annotate"
         for kind in run.result["kinds"].values()
     )
-    tokens = sum(run.result.get("tokens", 0) for run in done if run.verb == "train")
+    tokens = sum(run.result["tokens"] for run in done if run.verb == "train")
     return (
         f"{told[0]} over {count(tokens)} tokens, {told[1]} with {_number(texts, 'explanation')}, "
         f"{told[2]}. Every figure names the run it comes from."

@@ -2,12 +2,13 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from teacherlm_jax import files
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.report import shapes
 
 _NO_RUNS_INSIDE = ("checkpoints", "tensorboard", "texts", "samples", "vocabulary")
 
@@ -23,7 +24,8 @@ class FoundRun:
         config: its resolved config.
         result: what it finished with; empty while it is unfinished.
         versions: command, commit and package versions; empty when there are none.
-        trouble: why it counts as unfinished; empty when it does not.
+        trouble: why it counts as unfinished, which it also does when its result cannot be read or
+            has another shape; empty when it does not.
     """
 
     path: Path
@@ -81,13 +83,13 @@ def _read(path: Path, root: Path) -> FoundRun | None:
     versions: dict[str, Any] = {}
     try:
         written = files.read_json(path)
-        if not isinstance(written, dict) or not {"verb", "config"} <= written.keys():
+        if shapes.difference(written, {"verb": str, "config": {}}):
             return None
         verb, config = written["verb"], written["config"]
         if (path.parent / "versions.json").exists():
-            versions = files.read_json(path.parent / "versions.json")
+            versions = _shaped(path.parent / "versions.json", shapes.VERSIONS)
         if (path.parent / "result.json").exists():
-            result = files.read_json(path.parent / "result.json")
+            result = _shaped(path.parent / "result.json", shapes.RESULTS.get(verb, {}))
         else:
             trouble = _last_words(path.parent)
     except UserError as error:
@@ -102,6 +104,14 @@ def _read(path: Path, root: Path) -> FoundRun | None:
         versions=versions,
         trouble=trouble,
     )
+
+
+def _shaped(path: Path, shape: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON file of a run; raises UserError when the page could not be made of it."""
+    found = files.read_json(path)
+    if difference := shapes.difference(found, shape):
+        raise UserError(f"{path}: {difference}; remove the run folder, or run its command again")
+    return found
 
 
 def _last_words(folder: Path) -> str:

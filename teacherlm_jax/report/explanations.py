@@ -1,14 +1,14 @@
 """The section on annotations: how many, how many check out, and some of them in full."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax import files
-from teacherlm_jax.data.sample import KINDS, LETTERS
+from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.report import figures
 from teacherlm_jax.report.blocks import Block, Card, Figure, Heading, Paragraph, Subheading, Table
 from teacherlm_jax.report.collect import FoundRun, label
+from teacherlm_jax.report.examples import Example, examples
 from teacherlm_jax.report.words import count, percent
 
 KIND_NAMES = {
@@ -17,12 +17,14 @@ KIND_NAMES = {
     "mistake": "common mistakes",
 }
 
+NO_GATES = "no gates"  # stands where a verdict would, in runs that asked for none
+
 _SHOWN = 3
 
 
 def section(runs: Sequence[FoundRun], root: Path | str) -> list[Block]:
     """Blocks of the section; none when nothing was annotated."""
-    done = [run for run in runs if run.verb == "annotate" and run.finished]
+    done = finished(runs)
     if not done:
         return []
     blocks: list[Block] = [
@@ -33,22 +35,43 @@ def section(runs: Sequence[FoundRun], root: Path | str) -> list[Block]:
         ),
     ]
     for run in done:
-        blocks += [Subheading(run.name), *_figure(run), _table(run, root), *_cards(run)]
+        blocks += [Subheading(run.name), *_figure(run), _table(run, root)]
+        blocks += [_card(example, run) for example in examples(run.path / "samples", _SHOWN)]
     return blocks
 
 
-def _shares(run: FoundRun) -> list[tuple[str, dict[str, float]]]:
-    return [
+def finished(runs: Sequence[FoundRun]) -> list[FoundRun]:
+    """The annotations that came to their end."""
+    return [run for run in runs if run.verb == "annotate" and run.finished]
+
+
+def gate_shares(found: Mapping[str, Any]) -> dict[str, str]:
+    """Of a result's kind, the per cent that pass each gate, and all of them, by column title."""
+    if found["passed_all_gates"] is None:
+        return {"all gates": NO_GATES}
+    shares = {
+        gate.replace("_", " "): percent(passed / found["count"])
+        for gate, passed in found["gates"].items()
+    }
+    return {**shares, "all gates": percent(found["passed_all_gates"] / found["count"])}
+
+
+def verdict(gates: Mapping[str, bool]) -> str:
+    """What the gates said of one text, in words."""
+    failed = [gate.replace("_", " ") for gate, passed in gates.items() if not passed]
+    if failed:
+        return f"fails: {', '.join(failed)}"
+    return "passes all gates" if gates else NO_GATES
+
+
+def _figure(run: FoundRun) -> list[Block]:
+    shares = [
         (
             KIND_NAMES[kind],
             {gate.replace("_", " "): n / found["count"] for gate, n in found["gates"].items()},
         )
         for kind, found in run.result["kinds"].items()
     ]
-
-
-def _figure(run: FoundRun) -> list[Block]:
-    shares = _shares(run)
     if not shares[0][1]:  # the run asked for no gate
         return []
     said = "; ".join(
@@ -67,44 +90,25 @@ def _figure(run: FoundRun) -> list[Block]:
 
 def _table(run: FoundRun, root: Path | str) -> Table:
     kinds = run.result["kinds"]
-    gates = list(next(iter(kinds.values()))["gates"])
+    gates = list(gate_shares(next(iter(kinds.values()))))
     rows = []
     for kind, found in kinds.items():
-        passed = [percent(found["gates"][gate] / found["count"]) for gate in gates]
         written = (count(found["count"]), f"{found['mean_tokens']:.1f}")
-        rows.append((KIND_NAMES[kind], label(found["teacher"], root), *written, *passed))
+        teacher = label(found["teacher"], root)
+        rows.append((KIND_NAMES[kind], teacher, *written, *gate_shares(found).values()))
     return Table(
         f"Explanations in {run.name}; per cent that pass each gate, and mean length in tokens. "
         f"Samples: {count(run.result['rows'])}; rows refused: {count(run.result['refused'])}.",
-        ("kind", "teacher", "texts", "tokens", *(gate.replace("_", " ") for gate in gates)),
+        ("kind", "teacher", "texts", "tokens", *gates),
         tuple(rows),
         left=(0, 1),
     )
 
 
-def _cards(run: FoundRun) -> list[Block]:
-    """Samples spread evenly over the run's first shard."""
-    shards = sorted((run.path / "samples").glob("part-*.jsonl"))
-    if not shards:
-        return []
-    rows = [row for _, row in files.read_jsonl(shards[0]) if isinstance(row, dict)]
-    last = len(rows) - 1
-    places = sorted({round(last * step / (_SHOWN - 1)) for step in range(_SHOWN)})
-    return [_card(rows[place], run) for place in places]
-
-
-def _card(row: dict[str, Any], run: FoundRun) -> Card:
-    options = " ".join(f"({a}) {o}" for a, o in zip(LETTERS, row["options"], strict=False))
-    answer = row["answer"]
-    if row["options"]:
-        answer += f" {row['options'][LETTERS.index(answer[1])]}"
-    parts = [("question", f"{row['question']} {options}".strip()), ("answer", answer)]
+def _card(example: Example, run: FoundRun) -> Card:
+    parts = [("question", example.question), ("answer", example.answer)]
     for kind in KINDS:
-        if made := row["annotations"].get(kind):
-            failed = [
-                gate.replace("_", " ") for gate, passed in made["gates"].items() if not passed
-            ]
-            verdict = f"fails: {', '.join(failed)}" if failed else "passes all gates"
-            text = row["explanations"][kind][made["author"]]
-            parts.append((f"{KIND_NAMES[kind]} · {verdict}", text or "(nothing)"))
-    return Card(f"Sample {row['id']} in {run.name}", tuple(parts))
+        if kind in example.written:
+            text, gates = example.written[kind]
+            parts.append((f"{KIND_NAMES[kind]} · {verdict(gates)}", text or "(nothing)"))
+    return Card(f"Sample {example.id} in {run.name}", tuple(parts))

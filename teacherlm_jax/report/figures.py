@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 INK, MUTED, GRID = "#22262b", "#6b7178", "#dfe2e6"
 SERIES = ("#3b6ea5", "#c07f2a", "#4b8a5b", "#a5525f", "#7763a6", "#3a8787")
@@ -31,12 +33,13 @@ COLOURS = {
     "series-6": (SERIES[5], "#6fbcbc"),
 }
 
+_FIGURE_WIDTH = 9  # of "54.3" on an axis of per cent
 _ALPHA = 0.6  # of bars, so that what is drawn on them stands out
-_WIDTH = 7.2  # inches of 72 points
+_WIDTH = 5.8  # inches of 72 points; narrow enough to be read on a phone
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "teacherlm",  # the same figure gives the same bytes
-    "font.size": 10,
+    "font.size": 9.5,
     "text.color": INK,
     "axes.labelcolor": MUTED,
     "xtick.color": MUTED,
@@ -62,27 +65,31 @@ def curves(lines: Sequence[Curve], across: str, up: str) -> str:
     """Lines of values over steps, one a run."""
     with matplotlib.rc_context(_STYLE):
         figure, axes = _canvas(3.6)
-        for index, (name, steps, values) in enumerate(lines):
+        drawn: list[Artist] = []
+        for index, (_, steps, values) in enumerate(lines):
             style = _LINES[index // len(SERIES) % len(_LINES)]
             colour = SERIES[index % len(SERIES)]
-            axes.plot(steps, values, style, color=colour, linewidth=1.6, label=name)
+            drawn += axes.plot(steps, values, style, color=colour, linewidth=1.6)
         axes.grid(axis="y", linewidth=0.8)
         axes.set_xlabel(across)
         axes.set_ylabel(up)
         axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
-        _legend(figure, len(lines))
+        _scale(axes, [value for _, _, values in lines for value in values])
+        _legend(figure, drawn, [name for name, *_ in lines])
         return _svg(figure)
 
 
-def accuracy_bars(bars: Sequence[Bar], baseline: float) -> str:
+def accuracy_bars(bars: Sequence[Bar], baseline: float, across: str) -> str:
     """One bar a model with its interval, and the majority baseline as a line through all."""
     with matplotlib.rc_context(_STYLE):
         figure, axes = _canvas(0.75 + 0.34 * len(bars))
         for place, (_, value, low, high) in enumerate(bars):
             axes.barh(place, 100 * value, height=0.62, color=SERIES[0], alpha=_ALPHA)
             axes.plot([100 * low, 100 * high], [place, place], color=INK, linewidth=1.2)
-            axes.text(100 * high + 1, place, f"{100 * value:.1f}", va="center", color=INK)
+            beside = 100 * high + 1
+            if beside <= 100 * baseline < beside + _FIGURE_WIDTH:
+                beside = 100 * baseline + 1  # not under the line
+            axes.text(beside, place, f"{100 * value:.1f}", va="center", color=INK)
         axes.axvline(100 * baseline, color=SERIES[1], linewidth=1.4, linestyle="--")
         axes.annotate(
             f"majority {100 * baseline:.1f}",
@@ -92,7 +99,7 @@ def accuracy_bars(bars: Sequence[Bar], baseline: float) -> str:
             textcoords="offset points",
             color=SERIES[1],
         )
-        _name_bars(axes, [name for name, *_ in bars], "accuracy, %")
+        _name_bars(axes, [name for name, *_ in bars], across)
         return _svg(figure)
 
 
@@ -102,16 +109,27 @@ def share_bars(groups: Sequence[tuple[str, dict[str, float]]]) -> str:
     height = 0.8 / len(keys)
     with matplotlib.rc_context(_STYLE):
         figure, axes = _canvas(0.9 + (0.2 + 0.24 * len(keys)) * len(groups))
+        drawn: list[Artist] = []
         for index, key in enumerate(keys):
             places = [place - 0.4 + (index + 0.5) * height for place in range(len(groups))]
             shares = [100 * shares[key] for _, shares in groups]
             colour = SERIES[index % len(SERIES)]
-            axes.barh(places, shares, 0.86 * height, color=colour, alpha=_ALPHA, label=key)
+            drawn.append(axes.barh(places, shares, 0.86 * height, color=colour, alpha=_ALPHA)[0])
             for place, share in zip(places, shares, strict=True):
                 axes.text(share + 1, place, f"{share:.1f}", va="center", color=INK)
         _name_bars(axes, [name for name, _ in groups], "texts that pass, %")
-        _legend(figure, len(keys))
+        _legend(figure, drawn, keys)
         return _svg(figure)
+
+
+def _scale(axes: Axes, values: Sequence[float]) -> None:
+    """From zero, or by powers of ten where the smaller curves would all lie on the axis."""
+    if min(values) > 0 and max(values) > 10 * min(values):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_ylim(bottom=0)
 
 
 def standalone(svg: str) -> str:
@@ -127,22 +145,32 @@ def _canvas(height: float) -> tuple[Figure, Axes]:
     FigureCanvasSVG(figure)
     axes = figure.subplots()
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, which="both")
     axes.set_axisbelow(True)
     return figure, axes
 
 
 def _name_bars(axes: Axes, names: Sequence[str], across: str) -> None:
-    axes.set_yticks(range(len(names)), names, color=INK)
+    axes.set_yticks(range(len(names)), names, color=INK, parse_math=False)
     axes.set_ylim(len(names) - 0.5, -0.5)  # the first at the top
-    axes.set_xlim(0, 108)  # room for the figure behind a full bar
+    axes.set_xlim(0, 110)  # room for the figure behind a full bar
     axes.set_xticks(range(0, 101, 20))
     axes.set_xlabel(across)
     axes.grid(axis="x", linewidth=0.8)
 
 
-def _legend(figure: Figure, entries: int) -> None:
-    figure.legend(loc="outside upper left", ncols=min(entries, 4), labelcolor=INK)
+def _legend(figure: Figure, drawn: Sequence[Artist], names: Sequence[str]) -> None:
+    """Names may be anything: matplotlib would set `$` as mathematics and drop a leading `_`."""
+    legend = figure.legend(
+        drawn,
+        [str(index) for index in range(len(names))],
+        loc="outside upper left",
+        ncols=min(len(names), 3),
+        labelcolor=INK,
+    )
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(name)
 
 
 def _svg(figure: Figure) -> str:

@@ -50,7 +50,7 @@ figcaption {{
   font: .86rem/1.5 var(--sans); color: var(--muted); max-width: 42rem; padding-top: .5rem;
 }}
 .wide {{ overflow-x: auto; }}
-.wide svg {{ display: block; width: 100%; min-width: 30rem; height: auto; }}
+.wide svg {{ display: block; width: 100%; max-width: 42rem; height: auto; }}
 table {{ border-collapse: collapse; font: .88rem/1.4 var(--sans); min-width: 100%; }}
 th, td {{ padding: .38rem .7rem .38rem 0; text-align: right; vertical-align: baseline; }}
 th:last-child, td:last-child {{ padding-right: 0; }}

@@ -28,8 +28,8 @@ class PaperTable:
 
 
 TEACHERS = PaperTable(
-    "MMLU of the teachers after each stage. C, F, M: the third stage on chains of thought, "
-    "fundamentals, common mistakes. Unstaged: all data mixed from the start.",
+    "MMLU (mean of subjects) of the teachers after each stage. C, F, M: the third stage on chains "
+    "of thought, fundamentals, common mistakes. Unstaged: all data mixed from the start.",
     ("stage 1", "stage 2", "C", "F", "M", "unstaged"),
     {
         "TeacherLM-560M": (31.0, 36.47, 38.39, 34.65, 34.85, 35.27),
@@ -64,7 +64,7 @@ def _students(name: str, rows: dict[str, Row]) -> PaperTable:
 
 STUDENTS = {
     "mmlu": _students(
-        "MMLU",
+        "MMLU (mean of subjects)",
         {
             "no training": (23.1, 25.1, 24.7, 23.7, 35.2, 39.6, 24.8, 22.2, 24.9),
             "P3": (25.8, 26.3, 32.8, 24.8, 28.9, 32.2, 27.8, 28.3, 31.0),
@@ -124,6 +124,11 @@ STUDENTS = {
         },
     ),
 }
+
+
+def is_mean_of_subjects(benchmark: str) -> bool:
+    """Whether the paper's figure of a benchmark, by our name of it, is a mean over subjects."""
+    return benchmark.lower() == "mmlu"
 
 
 def tables(benchmark: str) -> list[PaperTable]:

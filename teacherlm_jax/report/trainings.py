@@ -46,16 +46,15 @@ def _table(runs: Sequence[FoundRun], root: Path | str) -> Table:
     rows = []
     for run in runs:
         result = run.result
-        accuracy = result.get("accuracy")
         rows.append(
             (
                 run.name,
                 label(run.config.get("init_from", ""), root) or "random",
-                count(result.get("steps")),
-                count(result.get("tokens")),
-                rounded(result.get("loss"), 3),
-                "–" if accuracy is None else percent(accuracy),
-                rounded(tokens_per_second(run), 0),
+                count(result["steps"]),
+                count(result["tokens"]),
+                rounded(result["loss"], 3),
+                percent(result["accuracy"]),
+                rounded(result["tokens_per_second"], 0),
             )
         )
     return Table(
@@ -65,9 +64,3 @@ def _table(runs: Sequence[FoundRun], root: Path | str) -> Table:
         tuple(rows),
         left=(0, 1),
     )
-
-
-def tokens_per_second(run: FoundRun) -> float | None:
-    """A finished training's speed; None when it did not record what it takes to say."""
-    tokens, seconds = run.result.get("tokens"), run.result.get("seconds")
-    return run.result.get("tokens_per_second", tokens / seconds if tokens and seconds else None)

@@ -1,14 +1,14 @@
 """Numbers as the page writes them."""
 
 
-def count(number: int | None) -> str:
-    """1234567 as `1,234,567`; a dash where there is none."""
-    return "–" if number is None else f"{number:,}"
+def count(number: int) -> str:
+    """1234567 as `1,234,567`."""
+    return f"{number:,}"
 
 
-def rounded(number: float | None, digits: int) -> str:
-    """A number with this many decimals; a dash where there is none."""
-    return "–" if number is None else f"{number:,.{digits}f}"
+def rounded(number: float, digits: int) -> str:
+    """A number with this many decimals, and commas before them."""
+    return f"{number:,.{digits}f}"
 
 
 def percent(share: float) -> str:

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from teacherlm_jax import files
-from teacherlm_jax.config import BenchmarkConfig
+from teacherlm_jax import config, fields, files
+from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig
+from teacherlm_jax.data import formats
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import benchmarks
@@ -26,8 +27,8 @@ def refused(tmp_path):
 
 
 def _read(folder, refused, format, style):
-    config = BenchmarkConfig(name=format, path=FILES[format][0], format=format, style=style)
-    questions = benchmarks.read(config, str(folder), refused)
+    asked = BenchmarkConfig(name=format, path=FILES[format][0], format=format, style=style)
+    questions = benchmarks.read(asked, str(folder), refused)
     assert refused.total == 0
     with (folder / FILES[format][0]).open() as file:
         rows = [json.loads(line) for line in file]
@@ -80,27 +81,42 @@ def test_samples_without_options_are_refused_and_counted(tmp_path, refused):
         {"id": "broken", "question": "6 * 7?", "answer": "43", "options": ["41", "42"]},
     ]
     files.write_jsonl(tmp_path / "set.jsonl", rows)
-    config = BenchmarkConfig(name="set", path="set.jsonl")
-    questions = benchmarks.read(config, str(tmp_path), refused)
+    asked = BenchmarkConfig(name="set", path="set.jsonl")
+    questions = benchmarks.read(asked, str(tmp_path), refused)
     assert [question.id for question in questions] == ["closed"]
     assert refused.total == 2
-    assert refused.counts["no options to rank"] == 1
+    path = str(tmp_path / "set.jsonl")
+    assert next(row for _, row in files.read_jsonl(refused.path)) == {
+        "file": path,
+        "line": 1,
+        "reason": "no options to rank",
+        "row": rows[0],
+    }
 
 
 def test_a_set_without_any_options_is_an_error(tmp_path, refused):
     files.write_jsonl(tmp_path / "set.jsonl", [{"id": "1", "question": "6 * 7?", "answer": "42"}])
-    with pytest.raises(UserError, match="no sample of set.jsonl has options"):
+    with pytest.raises(UserError, match="set.jsonl makes a usable sample .*no options to rank"):
         benchmarks.read(BenchmarkConfig(name="set", path="set.jsonl"), str(tmp_path), refused)
 
 
 @pytest.mark.parametrize(
-    ("configs", "message"),
+    ("settings", "message"),
     [
-        ((BenchmarkConfig(name=""),), "without '/'"),
-        ((BenchmarkConfig(name="../x"),), "without '/'"),
-        ((BenchmarkConfig(name="a"), BenchmarkConfig(name="a")), "two are named 'a'"),
+        ([{"name": ""}], r"config.benchmarks\[0\].name: empty"),
+        ([{"name": "a"}, {"name": "../x"}], r"benchmarks\[1\].name: '../x' cannot name a file"),
+        ([{"name": "a$b"}], "cannot name a file; use letters, digits"),
+        ([{"name": "a"}, {"name": "b"}, {"name": "a"}], "benchmarks: the name 'a' stands twice"),
+        ([{"name": "a", "format": "race"}], r"benchmarks\[0\].format: 'race' is none of 'sample'"),
+        ([{"name": "a", "style": "author"}], "did you mean 'authors'"),
     ],
 )
-def test_names_that_cannot_be_files_are_refused(configs, message):
+def test_what_no_benchmark_can_be_is_refused_with_the_config(settings, message):
+    sets = tuple(BenchmarkConfig(**{"path": "x.jsonl", **each}) for each in settings)
     with pytest.raises(UserError, match=message):
-        benchmarks.check(configs)
+        fields.check(EvaluateConfig(output="o", model="m", benchmarks=sets))
+    fields.check(EvaluateConfig(output="o", model="m", benchmarks=(BenchmarkConfig("a", "x"),)))
+
+
+def test_every_format_that_a_config_may_name_has_an_adapter():
+    assert tuple(formats.FORMATS) == config.FORMATS

@@ -84,6 +84,7 @@ def test_the_result_sums_the_predictions_up(evaluated, samples):
     assert found["interval"][0] <= found["accuracy"] <= found["interval"][1]
     assert {name: each["rows"] for name, each in found["by_subject"].items()} == {"s0": 6, "s1": 6}
     assert found["macro_accuracy"] == pytest.approx(found["accuracy"])  # subjects of equal size
+    assert found["macro_interval"][0] < found["macro_accuracy"] < found["macro_interval"][1]
     assert (found["refused"], found["truncated"]) == (2, 0)
     assert found["seconds"] > 0
     assert result["step"] == 7
@@ -129,8 +130,21 @@ def test_an_option_that_leaves_no_room_is_an_error():
 
 def test_unusable_benchmarks_are_found_before_the_model_is_loaded(tmp_path):
     run = Run(tmp_path, logging.getLogger("test"))
-    twice = (BenchmarkConfig(name="a", path="x"), BenchmarkConfig(name="a", path="y"))
-    with pytest.raises(UserError, match="two are named 'a'"):
-        harness.evaluate(EvaluateConfig(model="nowhere", benchmarks=twice), run)
+    config = EvaluateConfig(model="nowhere", benchmarks=(BenchmarkConfig("a", "x"),))
     with pytest.raises(UserError, match="x: no file matches"):
-        harness.evaluate(EvaluateConfig(model="nowhere", benchmarks=twice[:1]), run)
+        harness.evaluate(config, run)
+
+
+def test_a_score_that_is_no_number_is_told_with_its_model_and_question(
+    tmp_path, model, samples, monkeypatch
+):
+    scores = [(-1.0,) * len(sample.options) for sample in samples]
+    scores[3] = (math.nan, *scores[3][1:])
+    monkeypatch.setattr(harness.scoring.Scorer, "score", lambda self, encoded: scores)
+    files.write_jsonl(tmp_path / "set.jsonl", map(to_row, samples))
+    config = EvaluateConfig(
+        root=str(tmp_path), model=str(model), benchmarks=(BenchmarkConfig("toys", "set.jsonl"),)
+    )
+    with pytest.raises(UserError, match=f"{model}: .* question {samples[3].id} of toys .*nan"):
+        harness.evaluate(config, Run(tmp_path, logging.getLogger("test")))
+    assert not (tmp_path / "toys.predictions.jsonl").exists()

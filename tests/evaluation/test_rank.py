@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,3 +85,29 @@ def test_summary_separates_micro_and_macro_accuracy():
     assert summary["macro_accuracy"] == pytest.approx((1 + 1 / 3) / 2)
     assert summary["majority"] == pytest.approx(4 / 6)
     assert summary["interval"] == list(rank.wilson_interval(4, 6))
+    assert summary["macro_interval"] == list(
+        rank.macro_interval(summary["macro_accuracy"], summary["by_subject"])
+    )
+
+
+def test_the_interval_of_a_mean_over_subjects_covers_it_in_95_of_100_draws():
+    """Drawn from known accuracies and sizes, so that the truth is known, too."""
+    draw = np.random.default_rng(3)
+    accuracies, rows = draw.uniform(0.2, 0.9, 20), draw.integers(50, 150, 20)
+    held = 0
+    for _ in range(2000):
+        found = draw.binomial(rows, accuracies) / rows
+        subjects = {
+            str(index): {"rows": int(n), "accuracy": float(share)}
+            for index, (n, share) in enumerate(zip(rows, found, strict=True))
+        }
+        low, high = rank.macro_interval(float(found.mean()), subjects)
+        held += low <= accuracies.mean() <= high
+    assert 0.935 <= held / 2000 <= 0.965  # three standard errors of 2,000 draws
+
+
+def test_the_interval_of_a_mean_has_a_width_when_every_subject_is_all_right():
+    subjects = {"algebra": {"rows": 5, "accuracy": 1.0}, "law": {"rows": 5, "accuracy": 1.0}}
+    low, high = rank.macro_interval(1.0, subjects)
+    assert low < 0.9
+    assert high == 1.0

@@ -19,12 +19,40 @@ def _write(folder, verb, config, result=None):
 
 
 def _training(root, name, start, finished=True):
-    result = {"steps": 240, "tokens": 983_040, "seconds": 120.0, "loss": 0.412, "accuracy": 0.871}
-    _write(root / name, "train", {"init_from": start}, result if finished else None)
-    steps = range(20, 241 if finished else 101, 20)
-    rows = [{"step": step, "loss": 4 * math.exp(-step / 60) + 0.3} for step in steps]
+    result = {
+        "step": 240,
+        "tokens": 983_040,
+        "seconds": 120.0,
+        "loss": 0.412,
+        "accuracy": 0.871,
+        "steps": 240,
+        "tokens_per_second": 8192.0,
+        "parameters": 870_400,
+        "checkpoint": str(root / name / "checkpoints/240"),
+    }
+    data = root / ("student_data" if name.startswith("student") else "teacher_data") / name
+    config = {"init_from": start, "data": str(data)}
+    _write(root / name, "train", config, result if finished else None)
+    rows = [_metrics(step) for step in range(20, 241 if finished else 101, 20)]
     files.write_jsonl(root / name / "metrics.jsonl", rows)
     (root / name / "log.txt").write_text("started\nstep 100/240  loss 1.055\n")
+
+
+def _metrics(step):
+    return {
+        "step": step,
+        "loss": 4 * math.exp(-step / 60) + 0.3,
+        "accuracy": 0.9 - 0.8 * math.exp(-step / 60),
+        "loss_tokens": 410.5,
+        "grad_norm": 1.5,
+        "learning_rate": 1e-3,
+        "tokens_per_second": 8192.0,
+    }
+
+
+def _preparation(root, name, source):
+    config = {"output": str(root / name), "root": str(source), "sources": [{"path": "*.jsonl"}]}
+    _write(root / name, "prepare", config, {"mixtures": {}, "vocabulary_size": 600, "refused": {}})
 
 
 def _measured(right, rows, majority, subjects=("",)):
@@ -34,7 +62,8 @@ def _measured(right, rows, majority, subjects=("",)):
         "accuracy": right,
         "interval": [right - 0.034, right + 0.03],
         "majority": majority,
-        "macro_accuracy": right,
+        "macro_accuracy": right + (0.02 if len(subjects) > 1 else 0),
+        "macro_interval": [right - 0.01, right + 0.05],
         "by_subject": by_subject,
         "truncated": 0,
         "refused": 3 if len(subjects) > 1 else 0,
@@ -90,8 +119,11 @@ def runs(tmp_path):
     for kind in KINDS:
         _training(root, f"stage3_{kind}", str(root / "stage2"))
     _training(root, "student_text", "")
+    _training(root, "student_CMF", "")
     _training(root, "student_F", "", finished=False)
     _annotation(root)
+    _preparation(root, "teacher_data", root / "samples")
+    _preparation(root, "student_data", root / "annotate" / "samples")
     for name, right in ACCURACY.items():
         benchmarks = {"generated": _measured(right, 800, 0.27)}
         if name == "stage2":

@@ -52,6 +52,12 @@ def made(runs):
     return run.path, result
 
 
+def _again(made, runs):
+    """The report once more, over runs that have changed since."""
+    run = Run(made[0], logging.getLogger("test"))
+    return run.path, report(ReportConfig(output="", root=str(runs), title="Toys & <pears>"), run)
+
+
 def _page(made) -> Page:
     return Page((made[0] / "report.html").read_text())
 
@@ -80,7 +86,22 @@ def test_every_accuracy_stands_with_interval_baseline_and_run(made):
 
 
 def test_subjects_and_refused_rows_get_columns_where_there_are_any(made):
-    assert "stage2 240 14,042 31.0 27.6 to 34.0 26.9 31.0 3 0 evaluate_stage2" in _page(made).text
+    # MMLU as the paper gives it: the mean of subjects (33.0) first, with its own interval.
+    row = "stage2 240 14,042 33.0 30.0 to 36.0 26.9 31.0 3 0 evaluate_stage2"
+    text = _page(made).text
+    assert row in text
+    assert "questions mean of subjects 95 % interval majority of all questions refused cut" in text
+    assert "mmlu, 2 subjects, 14,042 questions: mean accuracy over subjects with its 95 %" in text
+
+
+def test_a_set_that_the_paper_lacks_keeps_accuracy_over_all_questions_first(runs, made):
+    path = runs / "evaluate_stage2" / "result.json"
+    result = files.read_json(path)
+    result["benchmarks"] = {"toys": result["benchmarks"]["mmlu"]}
+    files.write_json(path, result)
+    text = _page(_again(made, runs)).text
+    assert "stage2 240 14,042 31.0 27.6 to 34.0 26.9 33.0 3 0 evaluate_stage2" in text
+    assert "accuracy 95 % interval majority mean of subjects refused cut" in text
 
 
 def test_the_paper_stands_beside_its_benchmarks_without_its_misprints(made):
@@ -93,7 +114,7 @@ def test_the_paper_stands_beside_its_benchmarks_without_its_misprints(made):
 
 def test_explanations_are_counted_by_kind_and_three_are_printed_in_full(made):
     text = _page(made).text
-    assert "common mistakes stage3_mistake 1,000 22.0 99.8 100.0 87.4" in text
+    assert "common mistakes stage3_mistake 1,000 22.0 99.8 100.0 87.4 87.4" in text
     shown = [number for number in range(5) if f"Sample unlabelled-{number} in annotate" in text]
     assert shown == [0, 2, 4]
     assert "Mia has 4 pears and buys 3 more. 4 + 3 = 7." in text
@@ -111,7 +132,7 @@ def test_unfinished_and_unreadable_runs_are_named_with_the_reason(made):
     assert "student_F (train): its log ends with: step 100/240 loss 1.055" in text
     assert re.search(r"broken \(unreadable\): .*config.json:1: not JSON", text)
     assert made[1]["unfinished"] == ["broken", "student_F"]
-    assert made[1]["runs"]["train"] == 7
+    assert made[1]["runs"]["train"] == 8
 
 
 def test_the_run_that_the_report_is_part_of_is_not_called_unfinished(made):
@@ -129,20 +150,61 @@ def test_markdown_has_the_same_tables_and_its_figures_beside_it(made):
         assert (folder / name).read_text().startswith("<svg ")
 
 
-def test_the_summary_tells_the_outcome_on_the_console(made):
-    lines = (made[0] / "summary.txt").read_text().splitlines()
-    assert lines[0] == "accuracy on generated (800 questions, majority 27.0 %):"
-    assert "  student_CMF    84.0 %  (80.6 to 87.0)" in lines
-    assert "  mistake      1,000 texts, 87.4 % pass all gates" in lines
-    assert lines[-1].endswith("report.html")
+@pytest.mark.parametrize(
+    ("run", "result", "trouble"),
+    [
+        ("evaluate_stage1", [], "it is no object"),
+        ("evaluate_stage1", {}, "it lacks model, step, benchmarks"),
+        ("annotate", {"rows": 1, "refused": 0, "kinds": {}}, r"it lacks kinds\.\*"),
+        ("annotate", {"rows": 1, "refused": 0, "kinds": {"cot": {}}}, r"lacks kinds.cot.teacher,"),
+        ("stage1", {"steps": 3}, "it lacks tokens, loss, accuracy, tokens_per_second"),
+    ],
+)
+def test_a_result_of_another_shape_makes_its_run_unfinished(runs, made, run, result, trouble):
+    files.write_json(runs / run / "result.json", result)
+    again = _again(made, runs)
+    assert run in again[1]["unfinished"]
+    assert re.search(rf"{run} \(\w+\): .*{run}/result.json: .*{trouble}", _page(again).text)
+
+
+def test_an_interval_must_be_two_numbers(runs, made):
+    result = files.read_json(runs / "evaluate_stage1" / "result.json")
+    for interval in ([0.1], [0.1, "0.3"], 0.2):
+        result["benchmarks"]["generated"]["interval"] = interval
+        files.write_json(runs / "evaluate_stage1" / "result.json", result)
+        assert "evaluate_stage1" in _again(made, runs)[1]["unfinished"]
+
+
+def test_an_annotation_without_gates_says_so_instead_of_counting(runs, made):
+    result = files.read_json(runs / "annotate" / "result.json")
+    for kind in result["kinds"].values():
+        kind |= {"gates": {}, "passed_all_gates": None}
+    files.write_json(runs / "annotate" / "result.json", result)
+    shard = next((runs / "annotate" / "samples").iterdir())
+    rows = [row for _, row in files.read_jsonl(shard)]
+    for row in rows:
+        for made_of in row["annotations"].values():
+            made_of["gates"] = {}
+    files.write_jsonl(shard, rows)
+    again = _again(made, runs)
+    assert "common mistakes stage3_mistake 1,000 22.0 no gates" in _page(again).text
+    assert "common mistakes · no gates" in _page(again).text
+    assert "passes all gates" not in _page(again).text
+    summary = (again[0] / "summary.txt").read_text()
+    assert re.search(r"  common mistakes +1,000 +no gates\n", summary)
+    assert "  common mistakes (no gates)\n" in summary
+
+
+def test_an_annotation_of_no_sample_shows_none(runs, made):
+    next((runs / "annotate" / "samples").iterdir()).write_text("")
+    again = _again(made, runs)
+    assert "Sample unlabelled" not in _page(again).text
+    assert "Samples from" not in (again[0] / "summary.txt").read_text()
 
 
 def test_the_same_runs_give_the_same_bytes(made, runs):
     first = (made[0] / "report.html").read_bytes()
-    report(
-        ReportConfig(output="", root=str(runs), title="Toys & <pears>"),
-        Run(made[0], logging.getLogger("test")),
-    )
+    _again(made, runs)
     assert (made[0] / "report.html").read_bytes() == first
 
 

@@ -1,0 +1,48 @@
+"""Which annotated samples are shown."""
+
+import pytest
+
+from teacherlm_jax import files
+from teacherlm_jax.report.examples import examples
+
+
+def _row(number, source):
+    return {
+        "id": f"{source}{number}",
+        "question": "6 * 7?",
+        "answer": "42",
+        "source": source,
+        "explanations": {"cot": {"teacher": "Six sevens.", "human": "By heart."}},
+        "annotations": {"cot": {"author": "teacher", "gates": {"finished": True}}},
+    }
+
+
+def _shards(folder, *shards):
+    for index, names in enumerate(shards):
+        rows = [_row(number, source) for number, source in enumerate(names)]
+        files.write_jsonl(folder / f"part-{index:05d}-of-{len(shards):05d}.jsonl", rows)
+    return [example.id for example in examples(folder, 3)]
+
+
+@pytest.mark.parametrize(
+    ("shards", "shown"),
+    [
+        (["aaaaa"], ["a0", "a2", "a4"]),
+        (["aa"], ["a0", "a1"]),
+        (["ababab"], ["a0", "b1", "a2"]),
+        (["abcde"], ["a0", "c2", "e4"]),
+        (["aaa", "bbb", "ccc"], ["a0", "b0", "c0"]),
+        (["a", "x", "b", "y", "c"], ["a0", "b0", "c0"]),  # first, middle and last shard are read
+        ([""], []),
+        ([], []),
+    ],
+)
+def test_samples_are_of_different_sources_and_spread_evenly(tmp_path, shards, shown):
+    assert _shards(tmp_path, *shards) == shown
+
+
+def test_an_example_shows_what_the_annotation_wrote_and_not_what_was_there(tmp_path):
+    _shards(tmp_path, "a")
+    (example,) = examples(tmp_path, 3)
+    assert example.written == {"cot": ("Six sevens.", {"finished": True})}
+    assert (example.question, example.answer) == ("6 * 7?", "42")
