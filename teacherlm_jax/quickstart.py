@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.run import Run
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def quickstart(config: QuickstartConfig, run: Run) -> dict[str, Any]:
@@ -61,9 +64,9 @@ def _run_step(config: QuickstartConfig, step: StepConfig, run: Run) -> None:
         return
     words = [step.verb, f"--config={config.file}:{step.variant}"]
     run.log.info("$ teacherlm %s", shlex.join(words))
-    status = subprocess.run(
-        [sys.executable, "-m", "teacherlm_jax", *words], check=False, env=_environment(run)
-    ).returncode
+    status = _wait_for(
+        subprocess.Popen([sys.executable, "-m", "teacherlm_jax", *words], env=_environment(run))
+    )
     if status < 0 or status > 128:  # ended by a signal, or after one
         raise Interrupted(f"stopped in step {step.title!r}; the same command goes on from there")
     if status != 0:
@@ -73,7 +76,30 @@ def _run_step(config: QuickstartConfig, step: StepConfig, run: Run) -> None:
         )
 
 
+def _wait_for(step: subprocess.Popen[bytes]) -> int:
+    """The exit status of a step; a signal to stop goes to the step, which saves itself."""
+
+    def pass_on(number: int, frame: Any) -> None:
+        step.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in _STOPPING}
+    try:
+        return step.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _environment(run: Run) -> dict[str, str]:
-    """The steps share one cache of compiled programs: same shapes compile once."""
-    cache = str((run.path / "compiled").absolute())
-    return {"JAX_COMPILATION_CACHE_DIR": cache, **os.environ}
+    """The steps run on the CPU, share one cache of compiled programs, and use large pages.
+
+    Programs of the same shapes compile once. Large pages spare a CPU about a fifth of its work on
+    arrays of this size, which otherwise goes into page faults; only glibc reads the setting.
+    """
+    return {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str((run.path / "compiled").absolute()),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+        **os.environ,
+    }

@@ -1,0 +1,126 @@
+"""TeacherLM on real data, nothing generated: a 10M-parameter teacher, one explained set, a student.
+
+    teacherlm prepare --config=configs/real_data.py:teacher_data,data=FOLDER
+
+and so on: docs/real_data.md has all the commands. The teacher learns chains of thought from five
+sets of human rationales (GSM8K, ECQA, CREAK, AQuA, StrategyQA, as in the FLAN collection), explains
+CREAK statements that come without one, and a student learns from these. Both are measured zero-shot
+on CREAK, ECQA, StrategyQA and MMLU. Models this small stay near chance; the intervals show it.
+
+Settings behind the variant: `data=FOLDER` (layout in docs/real_data.md), `root=FOLDER` (where all
+runs lie) and `tiny` (a few steps on a few rows, to see that everything runs).
+"""
+
+from teacherlm_jax import config, variants
+from teacherlm_jax.errors import UserError
+
+RATIONALES = ("gsm8k", "ecqa", "creak", "aqua", "strategyqa")
+BENCHMARKS = {
+    "creak": ("creak.jsonl", "creak"),
+    "ecqa": ("ecqa.jsonl", "ecqa"),
+    "strategyqa": ("strategy_qa.jsonl", "strategyqa"),
+    "mmlu": ("mmlu_test.jsonl", "mmlu"),
+}
+MODEL = config.ModelConfig(layers=6, width=320, heads=5, dtype="float32", initializer_range=0.05)
+TINY_MODEL = config.ModelConfig(layers=1, width=32, heads=2, dtype="float32")
+BATCH, LENGTH = 2, 512
+STEPS = {"teacher": (1500, 1e-3), "student": (400, 1e-3)}
+
+
+def get_config(argument: str = ""):
+    """The config of one step."""
+    variant, settings = variants.parse(argument, data="data", root="runs/real_data", tiny=False)
+    data, root, tiny = settings["data"], settings["root"], settings["tiny"]
+    steps = {
+        "teacher_data": lambda: teacher_data(data, root, tiny),
+        "teacher": lambda: train("teacher", root, tiny),
+        "annotate": lambda: annotate(data, root, tiny),
+        "student_data": lambda: student_data(root, tiny),
+        "student": lambda: train("student", root, tiny),
+        "evaluate_teacher": lambda: evaluate("teacher", data, root, tiny),
+        "evaluate_student": lambda: evaluate("student", data, root, tiny),
+        "report": lambda: config.ReportConfig(f"{root}/report", root, "TeacherLM on real data"),
+    }
+    if variant not in steps:
+        raise UserError(f"unknown variant {variant!r}; known: {', '.join(steps)}")
+    return steps[variant]()
+
+
+def teacher_data(data: str, root: str, tiny: bool) -> config.PrepareConfig:
+    """Question, answer and human chain of thought; the explanation and the answer bear loss."""
+    return config.PrepareConfig(
+        output=f"{root}/teacher_data",
+        root=f"{data}/rationale",
+        sources=tuple(
+            config.SourceConfig(name, f"{name}_train.jsonl", "cot", limit=60 if tiny else 0)
+            for name in RATIONALES
+        ),
+        mixtures=(config.MixtureConfig("teacher", forms=("C",), loss="answer_and_explanations"),),
+        vocabulary=config.VocabularyConfig(f"{root}/vocabulary", size=600 if tiny else 8000),
+        length=LENGTH,
+    )
+
+
+def student_data(root: str, tiny: bool) -> config.PrepareConfig:
+    """The statements with the teacher's chains of thought."""
+    return config.PrepareConfig(
+        output=f"{root}/student_data",
+        root=f"{root}/annotate/samples",
+        sources=(config.SourceConfig("explained", "*.jsonl"),),
+        mixtures=(
+            config.MixtureConfig(
+                "student", forms=("C",), author="teacher", loss="answer_and_explanations"
+            ),
+        ),
+        vocabulary=config.VocabularyConfig(f"{root}/vocabulary"),
+        length=LENGTH,
+    )
+
+
+def train(name: str, root: str, tiny: bool) -> config.TrainConfig:
+    """Teacher and student differ in their data and their number of steps alone."""
+    steps, rate = STEPS[name]
+    steps = 3 if tiny else steps
+    return config.TrainConfig(
+        output=f"{root}/{name}",
+        data=f"{root}/{name}_data/{name}",
+        model=TINY_MODEL if tiny else MODEL,
+        optimizer=config.OptimizerConfig(
+            learning_rate=rate,
+            warmup_steps=steps // 10,
+            schedule="cosine",
+            weight_decay=0.1,
+            b2=0.99,
+        ),
+        checkpoint=config.CheckpointConfig(every=250),
+        batch_size=BATCH,
+        steps=steps,
+        log_every=50,
+    )
+
+
+def annotate(data: str, root: str, tiny: bool) -> config.AnnotateConfig:
+    """The teacher's chain of thought for every statement."""
+    return config.AnnotateConfig(
+        output=f"{root}/annotate",
+        root=f"{data}/unlabelled",
+        source=config.SourceConfig(
+            "creak", "creak_train_without_rationale.jsonl", "creak", limit=20 if tiny else 0
+        ),
+        teachers=config.TeachersConfig(cot=f"{root}/teacher"),
+        sampling=config.SamplingConfig(temperature=0.7, max_new_tokens=8 if tiny else 64),
+        gates=("finished", "not_empty", "no_other_trigger", "no_repetition"),
+    )
+
+
+def evaluate(name: str, data: str, root: str, tiny: bool) -> config.EvaluateConfig:
+    """The four benchmarks of the paper, prompted as its authors did."""
+    return config.EvaluateConfig(
+        output=f"{root}/evaluate_{name}",
+        root=f"{data}/eval",
+        model=f"{root}/{name}",
+        benchmarks=tuple(
+            config.BenchmarkConfig(benchmark, path, form, style="authors", limit=30 if tiny else 0)
+            for benchmark, (path, form) in BENCHMARKS.items()
+        ),
+    )

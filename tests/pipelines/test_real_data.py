@@ -1,0 +1,64 @@
+"""The commands of docs/real_data.md, read from that page and run with few steps on few rows."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from teacherlm_jax import files
+
+REPOSITORY = Path(__file__).parents[2]
+PAGE = REPOSITORY / "docs/real_data.md"
+
+
+def commands():
+    """Every line of the page that gives the command `teacherlm`, as words."""
+    lines = re.findall(r"^ {4}teacherlm (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    return [shlex.split(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory, one_device, shared_data):
+    """The folder in which the page's commands, made tiny, left their runs."""
+    folder = tmp_path_factory.mktemp("real") / "runs"
+    for verb, config in commands():
+        config = config.replace("$DATA", str(shared_data)) + f",root={folder},tiny"
+        done = subprocess.run(
+            [sys.executable, "-m", "teacherlm_jax", verb, config],
+            cwd=REPOSITORY, env=one_device, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{verb} {config}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return folder
+
+
+def test_the_page_gives_every_step():
+    assert [verb for verb, _ in commands()] == [
+        "prepare", "train", "annotate", "prepare", "train", "evaluate", "evaluate", "report",
+    ]  # fmt: skip
+
+
+def test_both_models_are_measured_on_all_four_sets(root):
+    for model in ("teacher", "student"):
+        benchmarks = files.read_json(root / f"evaluate_{model}/result.json")["benchmarks"]
+        assert set(benchmarks) == {"creak", "ecqa", "strategyqa", "mmlu"}
+        for measured in benchmarks.values():
+            low, high = measured["interval"]
+            assert measured["rows"] == 30
+            assert low <= measured["accuracy"] <= high
+
+
+def test_the_student_learned_from_what_the_teacher_wrote(root):
+    explained = files.read_json(root / "annotate/result.json")["rows"]
+    manifest = files.read_json(root / "student_data/student/manifest.json")
+    assert 0 < manifest["texts"] <= explained == 20
+
+
+def test_unusable_rows_of_the_raw_files_are_accounted_for(root):
+    refused = files.read_json(root / "teacher_data/result.json")["refused"]
+    manifest = files.read_json(root / "teacher_data/teacher/manifest.json")
+    dropped = sum(count for reasons in manifest["drops"].values() for count in reasons.values())
+    assert manifest["texts"] + dropped == 5 * 60
+    assert sum(refused.values()) < 10
