@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import importlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -130,7 +131,9 @@ def _of_the_machine(error: Exception) -> str | None:
         where, what = error.filename or "config.output", os.strerror(error.errno)
         known = error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT)
     else:
-        where, what, known = "config.output", full, full in str(error)
+        named = re.search(r'"(/[^"]+)"', str(error))
+        where, what = named[1] if named else "config.output", full
+        known = full in str(error)
     if not known:
         return None
     return (

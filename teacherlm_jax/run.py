@@ -5,6 +5,7 @@ import fcntl
 import importlib.metadata
 import logging
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -29,7 +30,7 @@ _RECORDED_PACKAGES = (
 
 
 # What a run leaves that was refused before its work began.
-_BEFORE_WORK = {"config.json", "versions.json", "log.txt", "refused.jsonl", ".lock"}
+_BEFORE_WORK = re.compile(r"config\.json|versions\.json|log\.txt|\.lock|(.+\.)?refused\.jsonl")
 
 
 class Run:
@@ -129,7 +130,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def _refuse_other_config(path: Path, resolved: dict[str, Any], may_change: tuple[str, ...]) -> None:
     earlier = path / "config.json"
-    if not earlier.exists() or {entry.name for entry in path.iterdir()} <= _BEFORE_WORK:
+    if not earlier.exists() or all(_BEFORE_WORK.fullmatch(entry.name) for entry in path.iterdir()):
         return
     before, now = flatten(files.read_json(earlier)), flatten(resolved)
     free = tuple(f"config.{key}" for key in may_change)

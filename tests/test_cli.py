@@ -48,6 +48,7 @@ def test_a_finished_run_is_not_done_again(command, tmp_path):
         (OSError(errno.ENOSPC, "full", "runs/x/rows"), 2, "runs/x/rows: No space left on device"),
         (OSError(errno.ENAMETOOLONG, "long", "runs/y"), 2, "runs/y: File name too long"),
         (ValueError("writing d/1: No space left on device"), 2, "config.output: No space left"),
+        (ValueError('writing "/d/1": No space left on device'), 2, "/d/1: No space left"),
     ],
 )
 def test_failures_end_in_one_line_and_a_status(command, tmp_path, capsys, error, status, expected):

@@ -74,6 +74,7 @@ def test_a_folder_of_another_config_is_refused_by_key_and_left_whole(tmp_path):
 def test_a_folder_in_which_no_work_began_takes_another_config(tmp_path):
     with open_run(config(tmp_path, init_from="a typo")) as folder:
         folder.log.info("refused")
+        (folder.path / "mine.refused.jsonl").touch()
     open_run(config(tmp_path)).close()
     assert files.read_json(tmp_path / "run/config.json")["config"]["init_from"] == ""
 
