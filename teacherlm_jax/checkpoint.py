@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, UInt32
@@ -27,6 +28,10 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 from teacherlm_jax.models.bloom import Bloom
 from teacherlm_jax.sharding import Tree
+
+# What fails in Orbax's threads is raised by the next call; its report of it in the log, traceback
+# and all, would stand beside the one message that the user gets.
+logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
 
 CHECKPOINTS = "checkpoints"
 VOCABULARY = "vocabulary"
