@@ -9,11 +9,12 @@ import difflib
 import re
 from collections.abc import Iterator
 
-from teacherlm_jax.annotation.gates import GATES
-from teacherlm_jax.data.prompts import FORMS
 from teacherlm_jax.fields import at_least, choice, number, required
 
-# Forms in which raw rows come; data.formats has an adapter for each.
+# Names that a config may give. What they stand for is written where it is done, in rooms that know
+# this file and that it must not know; tests hold the two sides together.
+FORMS = ("text", "C", "M", "F", "CM", "CMF", "FCM", "shuffle")  # of texts: data.prompts
+GATES = ("finished", "not_empty", "no_other_trigger", "no_repetition", "synthetic")
 FORMATS = ("sample", "cot", "creak", "ecqa", "strategyqa", "mmlu")
 _NAME = re.compile(r"\w[\w.-]*")  # what can name a file or a folder
 

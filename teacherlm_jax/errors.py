@@ -1,4 +1,4 @@
-"""The one exception that users are meant to read."""
+"""The exceptions whose messages users read."""
 
 
 class UserError(Exception):

@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from teacherlm_jax import config, fields, files
+from teacherlm_jax import fields, files
 from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig
-from teacherlm_jax.data import formats
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import benchmarks
@@ -116,7 +115,3 @@ def test_what_no_benchmark_can_be_is_refused_with_the_config(settings, message):
     with pytest.raises(UserError, match=message):
         fields.check(EvaluateConfig(output="o", model="m", benchmarks=sets))
     fields.check(EvaluateConfig(output="o", model="m", benchmarks=(BenchmarkConfig("a", "x"),)))
-
-
-def test_every_format_that_a_config_may_name_has_an_adapter():
-    assert tuple(formats.FORMATS) == config.FORMATS
