@@ -64,11 +64,18 @@ def _run_step(config: QuickstartConfig, step: StepConfig, run: Run) -> None:
         return
     words = [step.verb, f"--config={config.file}:{step.variant}"]
     run.log.info("$ teacherlm %s", shlex.join(words))
-    status = _wait_for(
-        subprocess.Popen([sys.executable, "-m", "teacherlm_jax", *words], env=_environment(run))
+    # In a session of its own, so that Ctrl-C reaches the step once, through `_wait_for`.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "teacherlm_jax", *words],
+        env=_environment(run),
+        start_new_session=True,
     )
+    status = _wait_for(process)
     if status < 0 or status > 128:  # ended by a signal, or after one
-        raise Interrupted(f"stopped in step {step.title!r}; the same command goes on from there")
+        raise Interrupted(
+            f"stopped in step {step.title!r}; the same command goes on from there",
+            status=128 - status if status < 0 else status,
+        )
     if status != 0:
         raise UserError(
             f"step {step.title!r} failed with status {status}; its own message stands above. "
