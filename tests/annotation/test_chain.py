@@ -65,7 +65,7 @@ def test_what_is_annotated_is_not_annotated_again(chained, teachers, tmp_path, a
     again, _, _ = chained
     cot = TeachersConfig(cot=str(teachers[0]))
     ways_out = r"as they were before that, or leave config\.teachers\.cot empty"
-    found = "sample synthetic-3-0 has an annotated cot, by 'me', which this job would replace"
+    found = "sample synthetic-train-3-0 has an annotated cot, by 'me', which this job would replace"
     with pytest.raises(UserError, match=f"{found}; .*{ways_out}"):
         job.annotate(dataclasses.replace(again, teachers=cot, author=author), _run(tmp_path))
     assert not (tmp_path / "texts").exists()
@@ -74,7 +74,7 @@ def test_what_is_annotated_is_not_annotated_again(chained, teachers, tmp_path, a
 def test_another_author_is_not_written_over(make_config, teachers, tmp_path):
     human = dataclasses.replace(make_config(cot=teachers[0]), author="program")
     ways_out = r"choose another config\.author, or leave config\.teachers\.cot empty"
-    found = "sample synthetic-3-0 has a cot by 'program', which this job would replace"
+    found = "sample synthetic-train-3-0 has a cot by 'program', which this job would replace"
     with pytest.raises(UserError, match=f"{found}; {ways_out}"):
         job.annotate(human, _run(tmp_path))
     assert not (tmp_path / "texts").exists()

@@ -43,7 +43,7 @@ def test_there_are_at_least_six_families_and_they_take_turns(samples):
     assert [sample.source for sample in samples[: len(FAMILIES)]] == [
         f"synthetic/{name}" for name in FAMILIES
     ]
-    assert [sample.id for sample in samples[:2]] == ["synthetic-3-0", "synthetic-3-1"]
+    assert [sample.id for sample in samples[:2]] == ["synthetic-train-3-0", "synthetic-train-3-1"]
     assert len({sample.subject for sample in samples}) == len(FAMILIES)
 
 
@@ -176,7 +176,7 @@ def test_a_family_that_is_used_up_says_so():
 
 
 def test_samples_are_drawn_one_at_a_time():
-    assert next(synthetic.generate(10**12, seed=0)).id == "synthetic-0-0"
+    assert next(synthetic.generate(10**12, seed=0)).id == "synthetic-train-0-0"
 
 
 def test_the_same_arguments_give_the_same_samples_in_every_process():

@@ -36,7 +36,7 @@ def generate(
     seen: set[str] = set()
     for index in range(count):
         name = families[index % len(families)]
-        yield _draw(name, rng, split, seen, f"synthetic-{seed}-{index}")
+        yield _draw(name, rng, split, seen, f"synthetic-{split}-{seed}-{index}")
 
 
 def _require_known(what: str, names: Sequence[str], known: Iterable[str]) -> None:
