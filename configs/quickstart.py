@@ -34,8 +34,8 @@ STEPS = {
     "stage1": (1200, 1e-3),
     "stage2": (2400, 1.5e-3),
     **dict.fromkeys((f"stage3_{kind}" for kind in KINDS), (500, 1e-3)),
-    # Both students meet each sample equally often; with its explanations it is four times as long.
-    "student_text": (400, 1.5e-3),
+    # Four passes over the samples for each; with explanations those are three times as long.
+    "student_text": (500, 1.5e-3),
     "student_CMF": (1500, 1.5e-3),
 }
 BASE = {"stage2": "stage1", **dict.fromkeys((f"stage3_{kind}" for kind in KINDS), "stage2")}
