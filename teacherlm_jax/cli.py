@@ -47,13 +47,13 @@ VERBS = {
         "train a teacher's stage or a student",
         config.TrainConfig,
         "teacherlm_jax.training.loop:train",
-        may_change=("mesh", "checkpoint", "log_every"),
+        may_change=("mesh", "checkpoint", "log_every", "verify_data"),
     ),
     "annotate": Verb(
         "let teachers explain every row of a data set",
         config.AnnotateConfig,
         "teacherlm_jax.annotation.job:annotate",
-        may_change=("mesh",),
+        may_change=("mesh", "slots"),
     ),
     "evaluate": Verb(
         "rank classification on benchmarks",

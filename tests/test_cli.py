@@ -94,3 +94,28 @@ def test_every_verb_names_a_function_that_exists(verb):
     module, _, function = cli.VERBS[verb].function.partition(":")
     source = Path(cli.__file__).parents[1] / (module.replace(".", "/") + ".py")
     assert f"\ndef {function}(" in source.read_text(encoding="utf-8")
+
+
+def test_a_job_that_met_too_little_memory_goes_on_with_fewer_slots(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "job.py"
+    path.write_text(
+        "from teacherlm_jax.config import *\n"
+        "def get_config(variant):\n"
+        f"    return AnnotateConfig(output={str(tmp_path / 'run')!r},\n"
+        "        source=SourceConfig('a', 'a.jsonl'), teachers=TeachersConfig(cot='t'))\n"
+    )
+    asked = []
+
+    def work(config, folder):
+        asked.append(config.slots)
+        (folder.path / "texts").mkdir(exist_ok=True)
+        if config.slots > 16:
+            raise UserError("no memory")
+        return {}
+
+    monkeypatch.setattr(cli, "_load", lambda function: work)
+    assert cli.main(["annotate", f"--config={path}"]) == 2
+    assert cli.main(["annotate", f"--config={path}", "--config.seed=1"]) == 2
+    assert cli.main(["annotate", f"--config={path}", "--config.slots=16"]) == 0
+    assert asked == [64, 16]
+    assert "config.seed=0, asked for 1" in capsys.readouterr().err
