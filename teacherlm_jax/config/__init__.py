@@ -1,0 +1,41 @@
+"""What every verb can be told: one dataclass a verb, made of smaller ones that the verbs share.
+
+Config files return these (see `configs/`); the command line overrides single fields. All of it is
+plain values, so that a resolved config can be written to JSON and compared.
+"""
+
+from teacherlm_jax.config.data import MixtureConfig, PrepareConfig, SourceConfig, VocabularyConfig
+from teacherlm_jax.config.flow import QuickstartConfig, ReportConfig, StepConfig
+from teacherlm_jax.config.inference import (
+    AnnotateConfig,
+    BenchmarkConfig,
+    EvaluateConfig,
+    SamplingConfig,
+    TeachersConfig,
+)
+from teacherlm_jax.config.model import MeshConfig, ModelConfig
+from teacherlm_jax.config.names import FORMATS, FORMS, GATES
+from teacherlm_jax.config.training import CheckpointConfig, OptimizerConfig, TrainConfig
+
+__all__ = [
+    "FORMATS",
+    "FORMS",
+    "GATES",
+    "AnnotateConfig",
+    "BenchmarkConfig",
+    "CheckpointConfig",
+    "EvaluateConfig",
+    "MeshConfig",
+    "MixtureConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "PrepareConfig",
+    "QuickstartConfig",
+    "ReportConfig",
+    "SamplingConfig",
+    "SourceConfig",
+    "StepConfig",
+    "TeachersConfig",
+    "TrainConfig",
+    "VocabularyConfig",
+]

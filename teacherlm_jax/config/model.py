@@ -1,0 +1,46 @@
+"""Shape and numerics of a model, and the devices it is spread over."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from teacherlm_jax.fields import at_least, choice, number
+
+
+@dataclasses.dataclass
+class ModelConfig:
+    """Shape and numerics of a model."""
+
+    family: str = choice("bloom")
+    layers: int = at_least(1, 2)
+    width: int = at_least(1, 64)
+    heads: int = at_least(1, 4)
+    vocab_size: int = at_least(0, 0)  # 0: as many rows as the vocabulary has
+    layer_norm_epsilon: float = number(1e-5, limits="(0, inf)")
+    initializer_range: float = number(0.02, limits="(0, inf)")
+    dtype: str = choice("bfloat16", "float32")  # of the computation
+    param_dtype: str = choice("float32", "bfloat16")
+    remat: str = choice("none", "dots", "full")  # what the backward pass computes again
+    attention: str = choice("xla")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yields (key, what is wrong) for combinations that cannot be."""
+        if self.width % self.heads:
+            yield "width", f"{self.width} is not divisible by heads={self.heads}"
+
+
+@dataclasses.dataclass
+class MeshConfig:
+    """Devices along each mesh axis; one axis may be -1 and takes what the others leave."""
+
+    data: int = at_least(-1, -1)
+    fsdp: int = at_least(-1, 1)
+    tensor: int = at_least(-1, 1)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yields (key, what is wrong) for combinations that cannot be."""
+        sizes = dataclasses.asdict(self)
+        for axis, size in sizes.items():
+            if size == 0:
+                yield axis, "0; give a positive number, or -1 for what the other axes leave"
+        if list(sizes.values()).count(-1) > 1:
+            yield "data", "only one axis can be -1 and take what the others leave"
