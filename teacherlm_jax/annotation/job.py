@@ -21,7 +21,6 @@ from teacherlm_jax.annotation import rows, shards
 from teacherlm_jax.annotation.plan import Plan, Task, Teacher, make_plan
 from teacherlm_jax.annotation.shards import ShardFolder
 from teacherlm_jax.config import AnnotateConfig
-from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.errors import Interrupted
 from teacherlm_jax.generation.engine import Engine, Request
 from teacherlm_jax.generation.sampling import request_key
@@ -173,7 +172,7 @@ def _write_kinds(
             prompt_length=plan.prompt_length,
             sampling=config.sampling,
             eos_id=loaded.vocabulary.eos_id,
-            drawable=_drawable(loaded.vocabulary),
+            drawable=loaded.vocabulary.drawable(),
         )
         for completion in engine.generate(_requests(tasks, config.seed)):
             task = tasks[completion.id]
@@ -187,12 +186,6 @@ def _write_kinds(
 def _requests(tasks: Mapping[str, Task], seed: int) -> Iterator[Request]:
     for name, task in tasks.items():
         yield Request(name, task.tokens, request_key(seed, task.sample.id, task.kind))
-
-
-def _drawable(vocabulary: Vocabulary) -> list[int]:
-    """The ids that a text may consist of or end with: those with a meaning."""
-    meaningless = (vocabulary.pad_id, vocabulary.unknown_id)
-    return [id for id in range(vocabulary.size) if id not in meaningless]
 
 
 def _merge(

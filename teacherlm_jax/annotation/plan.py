@@ -112,7 +112,7 @@ class Plan:
 def prompt_tokens(
     sample: Sample, kind: str, vocabulary: Vocabulary, subject_prefix: bool
 ) -> tuple[int, ...]:
-    """A teacher's prompt in the tokens that training gave it."""
+    """A teacher's prompt in the tokens that training gave it, with what begins every text."""
     pieces = prompts.explanation_pieces(sample, kind, subject_prefix)
     return tuple(packing.encode_prompt(pieces, vocabulary))
 

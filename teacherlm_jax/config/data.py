@@ -45,7 +45,10 @@ class MixtureConfig:
 
 @dataclasses.dataclass
 class VocabularyConfig:
-    """The vocabulary's folder; with a size, it is trained on the sources when it is not there."""
+    """The vocabulary's folder, ours or one of transformers.
+
+    With a size, it is trained on the sources when none is there.
+    """
 
     path: str = required()
     size: int = at_least(0, 0)

@@ -26,7 +26,7 @@ _NUMBER = np.dtype("<u4")  # of lengths and tokens on disk
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """One text as tokens, ending with the terminator, and which of them bear loss."""
+    """One text as tokens, with what begins and ends it, and which of them bear loss."""
 
     tokens: Sequence[int]
     loss_mask: Sequence[bool]
@@ -50,13 +50,14 @@ class PackedRow:
 
 
 def encode_pieces(pieces: Sequence[Piece], vocabulary: Vocabulary, loss: str) -> Encoded:
-    """Tokens of a text, each piece tokenised alone, and a terminator.
+    """Tokens of a text: what begins every text, each piece tokenised alone, and a terminator.
 
-    `loss` is a key of LOSSES. The terminator bears loss if the last piece does.
+    `loss` is a key of LOSSES. What begins a text bears none; the terminator does if the last piece
+    does.
     """
     roles = LOSSES[loss]
-    tokens: list[int] = []
-    mask: list[bool] = []
+    tokens = [*vocabulary.begin]
+    mask = [False] * len(tokens)
     for piece in pieces:
         ids = vocabulary.encode(piece.text)
         tokens += ids
@@ -65,8 +66,11 @@ def encode_pieces(pieces: Sequence[Piece], vocabulary: Vocabulary, loss: str) ->
 
 
 def encode_prompt(pieces: Iterable[Piece], vocabulary: Vocabulary) -> list[int]:
-    """Tokens of a text that a model goes on with: each piece tokenised alone, no terminator."""
-    return [token for piece in pieces for token in vocabulary.encode(piece.text)]
+    """Tokens of a text that a model goes on with: as `encode_pieces`, without the terminator."""
+    tokens = [*vocabulary.begin]
+    for piece in pieces:
+        tokens += vocabulary.encode(piece.text)
+    return tokens
 
 
 def pack(texts: Iterable[Encoded], length: int, window: int = _WINDOW) -> Iterator[PackedRow]:

@@ -1,97 +1,189 @@
-"""Text to token ids and back, without loss: a SentencePiece model in a folder of its own.
+"""Text to token ids and back, without loss: a vocabulary in a folder of its own.
 
-A folder holds `sentencepiece.model` and `vocabulary.json` (type, size, digest, pad_id, eos_id).
+A folder holds one tokenizer's file, `sentencepiece.model` or `tokenizer.json`, and
+`vocabulary.json`, which says what it is (type, size, digest) and which ids are special.
 """
 
 import hashlib
-import io
-import re
-import string
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-import sentencepiece
+from typing import Protocol
 
 from teacherlm_jax import files
+from teacherlm_jax.data import pretrained, sentencepiece_model
+from teacherlm_jax.data.byte_level import ByteLevel
+from teacherlm_jax.data.sentencepiece_model import SentencePiece
+from teacherlm_jax.data.special_ids import SpecialIds
 from teacherlm_jax.errors import UserError
 
-PAD_ID, EOS_ID, UNKNOWN_ID = 0, 1, 2
-
-_MODEL = "sentencepiece.model"
+PAD_ID = 0
 DESCRIPTION = "vocabulary.json"
-_SPACE_MARK = "\u2581"  # SentencePiece's sign for a space
-_SAMPLED_TEXTS = 2_000_000  # texts that training looks at; more are sampled
-_LONGEST_TEXT = 1 << 20  # bytes; the library would leave longer ones out
+
+
+class TokenizerFile(Protocol):
+    """What a kind of vocabulary is: a file of its kind, and how it cuts texts."""
+
+    kind: str
+    filename: str  # in a vocabulary's folder
+    content: bytes
+    name: str  # for messages
+    size: int
+    special_ids: frozenset[int]  # never in `encode`
+
+    @property
+    def special(self) -> SpecialIds | None:
+        """Those with a part to play, where the file itself tells."""
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids that are not special."""
+
+    def pretrained(self) -> bytes:
+        """The `tokenizer.json` that gives transformers the same ids."""
+
+
+_KINDS: dict[str, type[SentencePiece] | type[ByteLevel]] = {
+    kind.kind: kind for kind in (SentencePiece, ByteLevel)
+}
 
 
 class Vocabulary:
     """A mapping between text and token ids.
 
     Attributes:
+        kind: "sentencepiece" or "byte_level_bpe".
         size: number of ids.
         pad_id: the id of padding, always 0; no text contains it.
         eos_id: the id that ends a text.
-        unknown_id: the id of what no other id can say; `decode` leaves it out.
-        digest: `sha256:…` of the model file, which names the vocabulary in manifests.
+        unknown_id: the id of what no other id can say, None where there is no such id.
+        begin: the ids that stand before every text, none for most vocabularies.
+        special_ids: all ids that `encode` never gives and `decode` leaves out.
+        digest: `sha256:…` of the file, and of the special ids where the file does not tell them;
+            names the vocabulary in manifests and checkpoints.
     """
 
-    def __init__(self, model: bytes, digest: str):
-        """Wraps the bytes of a SentencePiece model; `load` and `train_sentencepiece` call this."""
-        self._model = model
-        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        self.digest = digest
-        self.size: int = self._processor.vocab_size()
-        self.pad_id: int = self._processor.pad_id()
-        self.eos_id: int = self._processor.eos_id()
-        self.unknown_id: int = self._processor.unk_id()
-        self._special = {self.pad_id, self.eos_id, self.unknown_id}
-        self._mark = [
-            self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in _SPACE_MARK.encode()
-        ]
+    def __init__(self, file: TokenizerFile, special: SpecialIds):
+        """`load`, `open_vocabulary` and `train_sentencepiece` call this.
+
+        Raises UserError when a text could contain an id that has another part to play.
+        """
+        self._file, self._special = file, special
+        self.kind = file.kind
+        self.size = file.size
+        self.pad_id = PAD_ID
+        self.eos_id = special.eos_id
+        self.unknown_id = special.unknown_id
+        self.begin = special.begin
+        self.special_ids = file.special_ids
+        self._refuse_ambiguous()
+        self.digest = _digest(file, special)
 
     @classmethod
     def load(cls, folder: Path | str) -> "Vocabulary":
-        """Opens a vocabulary's folder; raises UserError when it is missing, foreign or damaged."""
-        folder = Path(folder)
-        description = files.read_json(folder / DESCRIPTION)
-        if not isinstance(description, dict) or description.get("type") != "sentencepiece":
-            raise UserError(f"{folder / DESCRIPTION}: describes no SentencePiece vocabulary")
-        path = folder / _MODEL
-        if not path.is_file():
-            raise UserError(f"{path}: no such file; the vocabulary's folder is not complete")
-        digest = files.file_digest(path)
-        if digest != description.get("digest"):
+        """Opens a folder that `save` wrote; UserError when it is missing, foreign or damaged."""
+        path = Path(folder) / DESCRIPTION
+        description = files.read_json(path)
+        kind = str(description.get("type")) if isinstance(description, dict) else ""
+        if kind not in _KINDS:
             raise UserError(
-                f"{path}: has the digest {digest}, {DESCRIPTION} beside it wants "
+                f"{path}: describes no vocabulary: its type is {kind!r}, wanted "
+                f"{' or '.join(map(repr, _KINDS))}"
+            )
+        model = Path(folder) / _KINDS[kind].filename
+        if not model.is_file():
+            raise UserError(f"{model}: no such file; the vocabulary's folder is not complete")
+        file = _KINDS[kind](model.read_bytes(), str(model))
+        vocabulary = cls(file, file.special or SpecialIds.from_json(description, str(path)))
+        if vocabulary.digest != description.get("digest"):
+            raise UserError(
+                f"{model}: has the digest {vocabulary.digest}, {DESCRIPTION} beside it wants "
                 f"{description.get('digest')}; copy or train the vocabulary again"
             )
-        return cls(path.read_bytes(), digest)
+        for key, value in vocabulary._description().items():
+            if description.get(key, value) != value:
+                raise UserError(
+                    f"{path}: {key} is {description[key]}, {model.name} beside it says {value}; "
+                    "copy or train the vocabulary again"
+                )
+        return vocabulary
 
     def save(self, folder: Path | str) -> None:
         """Writes the folder that `load` opens; the description comes last."""
-        folder = Path(folder)
-        files.write_bytes(folder / _MODEL, self._model)
-        description = {
-            "type": "sentencepiece",
-            "size": self.size,
-            "digest": self.digest,
-            "pad_id": self.pad_id,
-            "eos_id": self.eos_id,
-        }
-        files.write_json(folder / DESCRIPTION, description)
+        files.write_bytes(Path(folder) / self._file.filename, self._file.content)
+        files.write_json(Path(folder) / DESCRIPTION, self._description())
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Writes what `save` does, and beside it what transformers' `AutoTokenizer` reads.
+
+        It gives the ids `begin + encode(text)`, but for texts that spell a special token, which
+        transformers takes for that token; for SentencePiece see `SentencePiece.pretrained`, too.
+        """
+        pretrained.write(Path(folder), self._file.pretrained(), self._special)
+        self.save(folder)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text; `decode` gives the same text back. Ends with no terminator."""
-        # The library takes the space mark itself for a space, so it travels as its three bytes.
-        first, *rest = text.split(_SPACE_MARK)
-        ids = self._processor.encode(first)
-        for part in rest:
-            ids += self._mark + self._processor.encode(part)
-        return ids
+        """Ids of a text, without what begins and ends it; `decode` gives the same text back.
+
+        What reads like a special token is text like any other.
+        """
+        return self._file.encode(text)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids; padding, terminators and the unknown id are left out wherever they stand."""
-        return self._processor.decode([int(i) for i in ids if int(i) not in self._special])
+        """Text of ids; special ids are left out wherever they stand."""
+        return self._file.decode([int(id) for id in ids if int(id) not in self.special_ids])
+
+    def drawable(self) -> list[int]:
+        """The ids that a text may consist of or end with, ascending."""
+        return [id for id in range(self.size) if id == self.eos_id or id not in self.special_ids]
+
+    def _description(self) -> dict[str, object]:
+        identity = {"type": self.kind, "size": self.size, "digest": self.digest}
+        return {**identity, "pad_id": self.pad_id, **self._special.to_json()}
+
+    def _refuse_ambiguous(self) -> None:
+        if self.pad_id not in self.special_ids:
+            raise UserError(
+                f"{self._file.name}: texts can contain the id 0, which fills the rows here; wanted "
+                "a special token there, as BLOOM's and OPT's vocabularies have it, or a vocabulary "
+                "trained with config.vocabulary.size"
+            )
+        for id in (self.eos_id, *self.begin):
+            if id not in self.special_ids:
+                raise UserError(
+                    f"{self._file.name}: the id {id} is to begin or end texts, and is none of its "
+                    "special ids; name a special token, one that no text gives"
+                )
+
+
+def _digest(file: TokenizerFile, special: SpecialIds) -> str:
+    digest = f"sha256:{hashlib.sha256(file.content).hexdigest()}"
+    if special == file.special:
+        return digest
+    told = [digest, special.eos_id, special.unknown_id, special.begin]
+    return f"sha256:{hashlib.sha256(json.dumps(told).encode()).hexdigest()}"
+
+
+def holds_vocabulary(folder: Path | str) -> bool:
+    """Whether there is something in the folder that `open_vocabulary` would begin with."""
+    return (Path(folder) / DESCRIPTION).exists() or pretrained.holds_tokenizer(Path(folder))
+
+
+def open_vocabulary(folder: Path | str) -> Vocabulary:
+    """The vocabulary in a folder of ours, or in one of transformers with a byte-level BPE.
+
+    Raises UserError when there is none, or it is damaged or of another kind.
+    """
+    if not holds_vocabulary(folder):
+        raise UserError(
+            f"{folder}: holds no vocabulary; wanted {DESCRIPTION}, {ByteLevel.filename}, or "
+            f"{pretrained.VOCABULARY} and {pretrained.MERGES}"
+        )
+    if (Path(folder) / DESCRIPTION).exists():
+        return Vocabulary.load(folder)
+    return Vocabulary(*pretrained.read(Path(folder)))
 
 
 def train_sentencepiece(
@@ -107,48 +199,8 @@ def train_sentencepiece(
 
     Raises UserError when `size` is too small for the characters, or there is no text.
     """
-    model = io.BytesIO()
-    sentencepiece.set_random_generator_seed(seed)
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
-            model_writer=model,
-            vocab_size=size,
-            hard_vocab_limit=False,
-            model_type="bpe",
-            byte_fallback=True,
-            required_chars=string.ascii_letters + string.digits + string.punctuation,
-            pad_id=PAD_ID,
-            eos_id=EOS_ID,
-            unk_id=UNKNOWN_ID,
-            bos_id=-1,
-            normalization_rule_name="identity",
-            remove_extra_whitespaces=False,
-            add_dummy_prefix=False,
-            max_sentence_length=_LONGEST_TEXT,
-            input_sentence_size=_SAMPLED_TEXTS,
-            shuffle_input_sentence=True,
-            num_threads=1,  # the result must not depend on the machine
-            minloglevel=2,
-        )
-    except RuntimeError as error:
-        raise _explained(str(error), size) from None
-    return _saved(model.getvalue(), Path(folder))
-
-
-def _saved(model: bytes, folder: Path) -> Vocabulary:
-    vocabulary = Vocabulary(model, f"sha256:{hashlib.sha256(model).hexdigest()}")
+    model = sentencepiece_model.train(texts, size, seed)
+    file = SentencePiece(model, str(Path(folder) / SentencePiece.filename))
+    vocabulary = Vocabulary(file, file.special)
     vocabulary.save(folder)
     return vocabulary
-
-
-def _explained(error: str, size: int) -> UserError:
-    too_small = re.search(r"smaller than required_chars\. \d+ vs (\d+)", error)
-    if too_small:
-        return UserError(
-            f"config.vocabulary.size: {size} is too small; the characters of these texts and the "
-            f"bytes take {too_small[1]} pieces, so ask for more than that"
-        )
-    if "!sentences_.empty()" in error:
-        return UserError("config.vocabulary: no text to train the vocabulary on")
-    return UserError(f"config.vocabulary.size={size}: SentencePiece cannot train: {error}")

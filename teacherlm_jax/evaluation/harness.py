@@ -61,8 +61,9 @@ def encode(
 ) -> tuple[list[scoring.Encoded], int]:
     """Questions in tokens, and how many contexts lost their left end to fit `max_length`.
 
-    The model reads the context and all tokens but the last of an option; the context of a question
-    is cut alike for all its options, so that they are ranked on the same ground.
+    The model reads what begins every text, the context, and all tokens but the last of an option;
+    the context of a question is cut alike for all its options, so that they are ranked on the same
+    ground.
 
     Raises UserError when an option alone leaves no room for any context.
     """
@@ -70,14 +71,15 @@ def encode(
     for question in questions:
         context = vocabulary.encode(question.context)
         options = tuple(tuple(vocabulary.encode(option)) for option in question.options)
-        room = max_length - max(len(option) for option in options) + 1
+        longest = max(len(option) for option in options)
+        room = max_length - len(vocabulary.begin) - longest + 1
         if room < 1:
             raise UserError(
                 f"config.max_length: {max_length} tokens leave no room for the context of "
                 f"{question.id}; give more"
             )
         truncated += len(context) > room
-        encoded.append(scoring.Encoded(tuple(context[-room:]), options))
+        encoded.append(scoring.Encoded((*vocabulary.begin, *context[-room:]), options))
     return encoded, truncated
 
 

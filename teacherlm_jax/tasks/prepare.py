@@ -11,7 +11,12 @@ from teacherlm_jax import fields, files
 from teacherlm_jax.config import MixtureConfig, PrepareConfig
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import KINDS, Sample
-from teacherlm_jax.data.vocabulary import DESCRIPTION, Vocabulary, train_sentencepiece
+from teacherlm_jax.data.vocabulary import (
+    Vocabulary,
+    holds_vocabulary,
+    open_vocabulary,
+    train_sentencepiece,
+)
 from teacherlm_jax.data.writer import MANIFEST, write_shards
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.run import Run
@@ -72,9 +77,9 @@ def _survey(
 def _vocabulary(config: PrepareConfig, sources: Sequence[Source], run: Run) -> Vocabulary:
     """Opens the vocabulary, or trains it when it is not there and a size is asked for."""
     folder, size = Path(config.vocabulary.path), config.vocabulary.size
-    if (folder / DESCRIPTION).exists():
-        vocabulary = Vocabulary.load(folder)
-        run.log.info("vocabulary %s: %d pieces", folder, vocabulary.size)
+    if holds_vocabulary(folder):
+        vocabulary = open_vocabulary(folder)
+        run.log.info("vocabulary %s: %s, %d pieces", folder, vocabulary.kind, vocabulary.size)
         return vocabulary
     if not size:
         raise UserError(

@@ -32,8 +32,8 @@ def add_task(
 ) -> seqio.Task:
     """Registers a task, in place of one of the same name.
 
-    Its examples have the output features `targets` (int32 tokens of one text, ending with the
-    terminator) and `loss_mask` (bool, as long), and two strings that SeqIO passes through on
+    Its examples have the output features `targets` (int32 tokens of one text, with what begins and
+    ends it) and `loss_mask` (bool, as long), and two strings that SeqIO passes through on
     demand: `task` ("SOURCE/FORM") and `drop`, the reason why a sample makes no text in this form
     (then `targets` is empty), so that the reader of the task can count what it leaves out.
     """

@@ -89,6 +89,19 @@ def test_a_row_tells_all_that_it_came_from(finished, samples, teachers, vocabula
     assert by_kind["cot"] == by_kind["mistake"] != by_kind["fundamental"]
 
 
+def test_a_prompt_begins_as_every_text_of_its_vocabulary_does(samples):
+    class Begins:
+        begin = (2,)
+
+        def encode(self, text):
+            return list(text.encode())
+
+    for kind in KINDS:
+        prompt = prompts.explanation_prompt(samples[0], kind)
+        found = plan.prompt_tokens(samples[0], kind, Begins(), False)
+        assert found == (2, *prompt.encode())
+
+
 def test_annotated_samples_are_samples_again_with_texts_and_provenance(finished, samples):
     _, folder, _ = finished
     texts = {kind: {row["id"]: row for row in _rows(folder, kind)} for kind in KINDS}

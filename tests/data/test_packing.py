@@ -20,6 +20,7 @@ class Letters:
     """A vocabulary of one id a character, which shows the cuts between pieces."""
 
     eos_id = 1
+    begin: tuple[int, ...] = ()
 
     def encode(self, text):
         return [ord(character) for character in text]
@@ -134,10 +135,25 @@ def test_loss_falls_on_the_pieces_asked_for_and_the_end_follows_the_last(loss, p
     assert kept == borne
 
 
-def test_a_prompt_has_the_tokens_that_its_text_begins_with_in_training():
-    trained = packing.encode_pieces(PIECES, Letters(), "text").tokens
-    asked = packing.encode_prompt(PIECES[:4], Letters())
+class LettersWithBegin(Letters):
+    """One that puts two ids before every text."""
+
+    begin = (2, 0)
+
+
+@pytest.mark.parametrize("vocabulary", [Letters(), LettersWithBegin()])
+def test_a_prompt_has_the_tokens_that_its_text_begins_with_in_training(vocabulary):
+    trained = packing.encode_pieces(PIECES, vocabulary, "text").tokens
+    asked = packing.encode_prompt(PIECES[:4], vocabulary)
     assert trained[: len(asked)] == asked
+
+
+@pytest.mark.parametrize("loss", packing.LOSSES)
+def test_what_begins_every_text_stands_first_and_bears_no_loss(loss):
+    plain = packing.encode_pieces(PIECES, Letters(), loss)
+    begun = packing.encode_pieces(PIECES, LettersWithBegin(), loss)
+    assert begun.tokens == [2, 0, *plain.tokens]
+    assert begun.loss_mask == [False, False, *plain.loss_mask]
 
 
 def test_rows_of_real_rationales_are_at_least_97_percent_full(shared_data, tmp_path):

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from teacherlm_jax import files
 from teacherlm_jax.data import prompts, synthetic
-from teacherlm_jax.data.vocabulary import Vocabulary, train_sentencepiece
+from teacherlm_jax.data.vocabulary import Vocabulary, open_vocabulary, train_sentencepiece
 from teacherlm_jax.errors import UserError
 
 SIZE = 4000
@@ -110,5 +111,45 @@ def test_a_damaged_or_missing_vocabulary_is_refused_by_name(vocabulary, tmp_path
     with pytest.raises(UserError, match=r"sentencepiece.model: no such file"):
         Vocabulary.load(tmp_path)
     (tmp_path / "vocabulary.json").write_text('{"type": "other"}')
-    with pytest.raises(UserError, match="describes no SentencePiece vocabulary"):
+    with pytest.raises(
+        UserError, match="describes no vocabulary: its type is 'other', wanted 'sent"
+    ):
+        Vocabulary.load(tmp_path)
+
+
+def test_a_description_without_the_newer_keys_still_names_its_vocabulary(vocabulary, tmp_path):
+    vocabulary.save(tmp_path)
+    described = files.read_json(tmp_path / "vocabulary.json")
+    older = {key: described[key] for key in ("type", "size", "digest", "pad_id", "eos_id")}
+    files.write_json(tmp_path / "vocabulary.json", older)
+    found = Vocabulary.load(tmp_path)
+    assert found.digest == vocabulary.digest == files.file_digest(tmp_path / "sentencepiece.model")
+    assert (found.begin, found.unknown_id, found.kind) == ((), 2, "sentencepiece")
+
+
+@pytest.mark.parametrize(("key", "value"), [("size", 9), ("eos_id", 2), ("begin", [1])])
+def test_a_description_that_contradicts_its_file_is_refused(vocabulary, tmp_path, key, value):
+    vocabulary.save(tmp_path)
+    described = files.read_json(tmp_path / "vocabulary.json") | {key: value}
+    files.write_json(tmp_path / "vocabulary.json", described)
+    with pytest.raises(UserError, match=f"vocabulary.json: {key} is .*sentencepiece.model"):
+        Vocabulary.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"eos_id": 1}, "tokenizer.json: has the digest sha256:.*wants sha256:"),
+        ({"begin": [1]}, "tokenizer.json: has the digest sha256:"),
+        ({"eos_id": None}, "vocabulary.json: eos_id is None, which is never written"),
+        ({"begin": "x"}, "vocabulary.json: begin is 'x', which is never written"),
+        ({"special_tokens": {"eos_token": 3}}, "vocabulary.json: special_tokens is"),
+        ({"size": 5}, "vocabulary.json: size is 5, tokenizer.json beside it says 266"),
+    ],
+)
+def test_a_changed_byte_level_description_is_refused(toy_folder, tmp_path, changes, message):
+    open_vocabulary(toy_folder).save(tmp_path)
+    described = files.read_json(tmp_path / "vocabulary.json") | changes
+    files.write_json(tmp_path / "vocabulary.json", described)
+    with pytest.raises(UserError, match=message):
         Vocabulary.load(tmp_path)

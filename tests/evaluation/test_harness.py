@@ -99,7 +99,10 @@ def test_refused_rows_lie_beside_the_predictions(evaluated):
 
 
 class _Letters:
-    """A vocabulary of one token a character."""
+    """A vocabulary of one token a character, after what begins every text."""
+
+    def __init__(self, begin=()):
+        self.begin = begin
 
     def encode(self, text):
         return [ord(character) for character in text]
@@ -123,9 +126,17 @@ def test_long_contexts_lose_their_left_end_alike_for_all_options():
     assert encoded[1].options == ((65,), (66, 67, 68))
 
 
-def test_an_option_that_leaves_no_room_is_an_error():
+def test_what_begins_every_text_stays_when_a_context_loses_its_left_end():
+    questions = [_question("abcdef", "A"), _question("ab", "A")]
+    encoded, truncated = harness.encode(questions, _Letters((2,)), max_length=4)
+    assert [each.context for each in encoded] == [(2, *b"def"), (2, *b"ab")]
+    assert truncated == 1
+
+
+@pytest.mark.parametrize(("begin", "option"), [((), "ABCD"), ((2,), "ABC")])
+def test_an_option_that_leaves_no_room_is_an_error(begin, option):
     with pytest.raises(UserError, match="config.max_length: 3 tokens leave no room .* of 1"):
-        harness.encode([_question("abcdef", "ABCD")], _Letters(), max_length=3)
+        harness.encode([_question("abcdef", option)], _Letters(begin), max_length=3)
 
 
 def test_unusable_benchmarks_are_found_before_the_model_is_loaded(tmp_path):

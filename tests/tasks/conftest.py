@@ -1,6 +1,7 @@
-"""Small generated sources and a vocabulary, shared by the tests of this room."""
+"""Small generated sources and vocabularies, shared by the tests of this room."""
 
 import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from teacherlm_jax import files
 from teacherlm_jax.data import synthetic
@@ -23,3 +24,24 @@ def vocabulary(root, tmp_path_factory):
     """A vocabulary trained on the questions of the big source."""
     texts = [row["question"] for _, row in files.read_jsonl(root / "big.jsonl")]
     return train_sentencepiece(texts, tmp_path_factory.mktemp("vocabulary"), 600, seed=0)
+
+
+@pytest.fixture(scope="session")
+def opt_like(root, tmp_path_factory):
+    """A folder of transformers' kind: `</s>`, id 2, stands before every text and ends it."""
+    folder = tmp_path_factory.mktemp("opt_like")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = (row["question"] for _, row in files.read_jsonl(root / "big.jsonl"))
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    named = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "</s>")
+    files.write_json(folder / "tokenizer_config.json", named | {"add_bos_token": True})
+    return folder
