@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 .PHONY: help setup setup-test quickstart test lint format clean
 
 help: ## what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## /  make \1\t/' | expand -t 22
 
 setup: $(VENV)/.runtime ## virtual environment in .venv with what the program needs
 
@@ -30,6 +30,9 @@ lint: $(VENV)/.test
 format: $(VENV)/.test ## puts the code into its form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+bench-%: $(VENV)/.test ## one comparison of benchmarks/, as in make bench-attention
+	@$(BIN)/python -m benchmarks.$(subst -,_,$*)
 
 clean: ## removes the environment and caches, never runs
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info build

@@ -26,7 +26,7 @@ from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
-from teacherlm_jax.models.bloom import Bloom
+from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.sharding import Tree
 
 # What fails in Orbax's threads is raised by the next call; its report of it in the log, traceback
@@ -49,7 +49,7 @@ class LoadedModel:
         digest: of its parameters; the same for the same values on any mesh.
     """
 
-    model: Bloom
+    model: Decoder
     vocabulary: Vocabulary
     config: ModelConfig
     step: int

@@ -31,6 +31,8 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "embed": ("fsdp",),
     "head_dim": (),
     "norm": (),
+    "positions": (),
+    "narrow": (),  # OPT-350m's embedding, where it meets the model's width
 }
 
 # Of activations.

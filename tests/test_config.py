@@ -7,7 +7,7 @@ import pytest
 from teacherlm_jax import config
 from teacherlm_jax.annotation import gates
 from teacherlm_jax.data import formats, packing, prompts
-from teacherlm_jax.models import attention, bloom, registry
+from teacherlm_jax.models import attention, decoder, registry
 from teacherlm_jax.training import optimizer
 
 
@@ -27,7 +27,7 @@ def test_every_name_in_a_table_has_its_meaning(names, meanings):
     ("owner", "field", "meanings"),
     [
         (config.ModelConfig, "family", registry.FAMILIES),
-        (config.ModelConfig, "remat", bloom.REMAT),
+        (config.ModelConfig, "remat", decoder.REMAT),
         (config.ModelConfig, "attention", attention.IMPLEMENTATIONS),
         (config.OptimizerConfig, "schedule", optimizer.SCHEDULES),
         (config.MixtureConfig, "loss", packing.LOSSES),

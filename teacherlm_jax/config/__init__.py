@@ -4,6 +4,7 @@ Config files return these (see `configs/`); the command line overrides single fi
 plain values, so that a resolved config can be written to JSON and compared.
 """
 
+from teacherlm_jax.config.convert import ConvertConfig
 from teacherlm_jax.config.data import MixtureConfig, PrepareConfig, SourceConfig, VocabularyConfig
 from teacherlm_jax.config.flow import QuickstartConfig, ReportConfig, StepConfig
 from teacherlm_jax.config.inference import (
@@ -24,6 +25,7 @@ __all__ = [
     "AnnotateConfig",
     "BenchmarkConfig",
     "CheckpointConfig",
+    "ConvertConfig",
     "EvaluateConfig",
     "MeshConfig",
     "MixtureConfig",

@@ -10,22 +10,32 @@ from teacherlm_jax.fields import at_least, choice, number
 class ModelConfig:
     """Shape and numerics of a model."""
 
-    family: str = choice("bloom")
+    family: str = choice("bloom", "opt")
     layers: int = at_least(1, 2)
     width: int = at_least(1, 64)
     heads: int = at_least(1, 4)
     vocab_size: int = at_least(0, 0)  # 0: as many rows as the vocabulary has
+    embedding_width: int = at_least(0, 0)  # OPT: projected to the width and back; 0: the width
+    max_positions: int = at_least(0, 0)  # OPT: the longest text in tokens; BLOOM has no limit
+    norm: str = choice("before", "after")  # OPT: where a block's layer norms stand
+    tied: bool = True  # the head is the embedding
     layer_norm_epsilon: float = number(1e-5, limits="(0, inf)")
     initializer_range: float = number(0.02, limits="(0, inf)")
     dtype: str = choice("bfloat16", "float32")  # of the computation
     param_dtype: str = choice("float32", "bfloat16")
     remat: str = choice("none", "dots", "full")  # what the backward pass computes again
-    attention: str = choice("xla")
+    attention: str = choice("xla", "blockwise", "fused")
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields (key, what is wrong) for combinations that cannot be."""
         if self.width % self.heads:
             yield "width", f"{self.width} is not divisible by heads={self.heads}"
+        if self.family == "opt" and not self.max_positions:
+            yield "max_positions", "0; OPT learns its positions, so say how many (2048 published)"
+        if self.family == "bloom":
+            for key, usual in (("embedding_width", 0), ("max_positions", 0), ("norm", "before")):
+                if getattr(self, key) != usual:
+                    yield key, f"{getattr(self, key)!r}: BLOOM has none; leave {usual!r}"
 
 
 @dataclasses.dataclass

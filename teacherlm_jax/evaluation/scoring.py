@@ -167,7 +167,8 @@ def _log_probabilities(
     model = nnx.merge(graph, state)
     where = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
     segments = (where < lengths).astype(jnp.int32)
-    hidden = model.hidden(tokens, where, segments)
+    # Padding counts no positions, of which the model may have fewer than the bucket has places.
+    hidden = model.hidden(tokens, where * segments, segments)
     hidden = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
 
     def at_one_position(pair):

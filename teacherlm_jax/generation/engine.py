@@ -24,8 +24,8 @@ from teacherlm_jax.buckets import power_of_two
 from teacherlm_jax.config import SamplingConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.sampling import sample
-from teacherlm_jax.models.bloom import Bloom
 from teacherlm_jax.models.cache import KVCache
+from teacherlm_jax.models.decoder import Decoder
 
 _GROUP = 8  # prompts that one prefill reads, at most
 _SMALLEST_BUCKET = 16  # tokens of a prompt
@@ -67,7 +67,7 @@ class Engine:
 
     def __init__(
         self,
-        model: Bloom,
+        model: Decoder,
         *,
         slots: int,
         prompt_length: int,
@@ -92,10 +92,17 @@ class Engine:
                 f"config.slots={slots}: wanted a positive multiple of {ways}, the devices that "
                 "share a batch (config.mesh.data times config.mesh.fsdp)"
             )
+        longest = prompt_length + sampling.max_new_tokens
+        if 0 < model.max_positions < longest:
+            raise UserError(
+                f"config.sampling.max_new_tokens={sampling.max_new_tokens}: with prompts of up to "
+                f"{prompt_length} tokens that makes {longest}, but the model has learned positions "
+                f"for {model.max_positions}"
+            )
         self._graph, self._parameters = nnx.split(model)
         self._slots, self._prompt_length = slots, prompt_length
         self._sampling, self._eos_id, self._steps = sampling, eos_id, steps_per_sync
-        self._cache_length = prompt_length + sampling.max_new_tokens
+        self._cache_length = longest
         self._drawable = None if drawable is None else np.array(sorted(drawable))
         # Few slots must not wait for each other, or the longest text of all holds up the next ones.
         self._worth_reading = max(1, min(slots // 4, _GROUP))

@@ -77,14 +77,18 @@ class Projection(nnx.Module):
         rngs: nnx.Rngs,
         layers: int = 0,
     ):
-        """The bias spans the kernel's last `bias_dims` dimensions, which are the output's too."""
-        zeros = nnx.initializers.zeros
+        """The bias spans the kernel's last `bias_dims` dimensions, the output's too; 0: no bias."""
         self.kernel = parameter(rngs, initializer, shape, axes, dtype, layers)
-        self.bias = parameter(rngs, zeros, shape[-bias_dims:], axes[-bias_dims:], dtype, layers)
+        self.biased = bias_dims > 0
+        if self.biased:
+            zeros = nnx.initializers.zeros
+            self.bias = parameter(rngs, zeros, shape[-bias_dims:], axes[-bias_dims:], dtype, layers)
         self.equation = equation
 
     def __call__(self, x: Array) -> Array:
         """What the equation makes of x, plus the bias."""
         y = jnp.einsum(self.equation, x, self.kernel[...].astype(x.dtype))
+        if not self.biased:
+            return y
         bias = self.bias[...].astype(x.dtype)
         return y + bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)

@@ -1,30 +1,66 @@
 """Model families by name, and the shapes of the published ones."""
 
+from typing import Any
+
 from flax import nnx
 
 from teacherlm_jax import fields
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.models import bloom
+from teacherlm_jax.models.bloom import Bloom
+from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.models.opt import Opt
 
-FAMILIES = {"bloom": bloom.Bloom}
+FAMILIES: dict[str, type[Decoder]] = {"bloom": Bloom, "opt": Opt}
 
 
 def _bloom(layers: int, width: int, heads: int) -> ModelConfig:
     return ModelConfig("bloom", layers, width, heads, vocab_size=250_880)
 
 
-SHAPES = {
-    "bloom-560m": _bloom(24, 1024, 16),
-    "bloom-1b1": _bloom(24, 1536, 16),
-    "bloom-1b7": _bloom(24, 2048, 16),
-    "bloom-3b": _bloom(30, 2560, 32),
-    "bloom-7b1": _bloom(30, 4096, 32),
-    "bloom-176b": _bloom(70, 14336, 112),
+def _opt(layers: int, width: int, heads: int, **more: Any) -> ModelConfig:
+    return ModelConfig("opt", layers, width, heads, vocab_size=50_272, max_positions=2048, **more)
+
+
+_BLOOM = {
+    "560m": _bloom(24, 1024, 16),
+    "1b1": _bloom(24, 1536, 16),
+    "1b7": _bloom(24, 2048, 16),
+    "3b": _bloom(30, 2560, 32),
+    "7b1": _bloom(30, 4096, 32),
+    "176b": _bloom(70, 14336, 112),
+}
+
+SHAPES: dict[str, ModelConfig] = {
+    **{f"bloom-{size}": shape for size, shape in _BLOOM.items()},
+    **{f"bloomz-{size}": shape for size, shape in _BLOOM.items()},
+    "opt-125m": _opt(12, 768, 12),
+    "opt-350m": _opt(24, 1024, 16, embedding_width=512, norm="after"),
+    "opt-1.3b": _opt(24, 2048, 32),
+    "opt-2.7b": _opt(32, 2560, 32),
+    "opt-6.7b": _opt(32, 4096, 32),
+    "opt-13b": _opt(40, 5120, 40),
+    "opt-30b": _opt(48, 7168, 56),
+    "opt-66b": _opt(64, 9216, 72),
+    # For tests and first tries: every part of its family, in a second on any machine.
+    "bloom-tiny": ModelConfig("bloom", 2, 32, 4, vocab_size=512),
+    "opt-tiny": ModelConfig("opt", 2, 32, 4, vocab_size=512, max_positions=128),
+    "opt-tiny-350m": ModelConfig(
+        "opt", 2, 32, 4, vocab_size=512, max_positions=128, embedding_width=16, norm="after"
+    ),
 }
 
 
-def build(config: ModelConfig, rngs: nnx.Rngs) -> bloom.Bloom:
+def refuse_longer(config: ModelConfig, tokens: int, what: str) -> None:
+    """Raises a UserError that begins with `what` unless the model can read texts so long."""
+    if 0 < config.max_positions < tokens:
+        raise UserError(
+            f"{what} {tokens} tokens, but the model has learned positions for "
+            f"{config.max_positions} and no more; keep texts that short"
+        )
+
+
+def build(config: ModelConfig, rngs: nnx.Rngs) -> Decoder:
     """A model with random parameters, drawn from the stream `params` of `rngs`.
 
     Raises:

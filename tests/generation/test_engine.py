@@ -167,3 +167,11 @@ def test_a_prompt_that_is_too_long_is_refused_with_its_id_and_both_numbers(engin
 def test_an_empty_prompt_is_refused(engine):
     with pytest.raises(UserError, match="request x: its prompt has 0 tokens"):
         list(engine.generate([Request("x", (), request_key(0, "x", "cot"))]))
+
+
+def test_texts_beyond_the_learned_positions_are_refused_before_they_are_written():
+    config = ModelConfig("opt", 1, 8, 2, vocab_size=32, max_positions=40)
+    opt = registry.build(config, nnx.Rngs(0))
+    with pytest.raises(UserError, match="max_new_tokens=24: with prompts of up to 17 tokens .* 41"):
+        Engine(opt, slots=1, prompt_length=17, sampling=SAMPLING, eos_id=EOS)
+    Engine(opt, slots=1, prompt_length=16, sampling=SAMPLING, eos_id=EOS)

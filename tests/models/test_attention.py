@@ -1,117 +1,209 @@
-"""The plain implementation against attention written with loops, and its edge cases."""
+"""Every implementation against attention written with loops and against the reference."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from teacherlm_jax import sharding
+from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.models import alibi
-from teacherlm_jax.models.attention import attend_to_cache, attention
+from teacherlm_jax.models import alibi, attention_blockwise
+from teacherlm_jax.models.attention import IMPLEMENTATIONS, attend_to_cache, attention
 
-HEADS, HEAD_WIDTH = 3, 4
-SEGMENTS = jnp.array([[1, 1, 1, 2, 2, 0], [1, 2, 3, 3, 0, 0]])
-POSITIONS = jnp.array([[0, 1, 2, 0, 1, 0], [0, 0, 0, 1, 0, 0]])
-SLOPES = jnp.asarray(alibi.slopes(HEADS))
+# Largest differences from the reference in float32, for scores of this size. The fused kernel sums
+# slope * position into the score before the softmax, and rounds where that sum is large.
+TOLERANCE = {"blockwise": 1e-5, "fused": 3e-5}
+
+every_implementation = pytest.mark.parametrize("implementation", sorted(IMPLEMENTATIONS))
+every_other = pytest.mark.parametrize("implementation", sorted(TOLERANCE))
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(attention_blockwise, "BLOCK", 32)
+
+
+def _rows(texts, length):
+    """Segment ids and positions of rows: a text is its length, padding a negative one."""
+    segment_ids = np.zeros((len(texts), length), np.int32)
+    positions = np.zeros((len(texts), length), np.int32)
+    for row, lengths in enumerate(texts):
+        start = 0
+        for segment, tokens in enumerate(lengths, start=1):
+            if tokens > 0:
+                segment_ids[row, start : start + tokens] = segment
+                positions[row, start : start + tokens] = np.arange(tokens)
+            start += abs(tokens)
+    return jnp.asarray(segment_ids), jnp.asarray(positions)
+
+
+# One text, packed texts, padding before and behind, padding around a text, nothing but padding.
+LENGTH = 150
+SEGMENTS, POSITIONS = _rows([[150], [31, 33, 1, 64, 21], [-40, 50, 40], [-3, 100], []], LENGTH)
 
 
 def _random(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def _qkv():
-    return (_random(2, 6, HEADS, HEAD_WIDTH, seed=seed) for seed in range(3))
+def _qkv(heads, shape=SEGMENTS.shape):
+    return tuple(_random(*shape, heads, 8, seed=seed) for seed in range(3))
 
 
-def _attention(q, k, v, segments=SEGMENTS, implementation="xla"):
+def _slopes(heads):
+    return jnp.asarray(alibi.slopes(heads))
+
+
+@functools.partial(jax.jit, static_argnames="implementation")
+def _attend(q, k, v, slopes, implementation):
     return attention(
         q,
         k,
         v,
-        alibi_slopes=SLOPES,
-        query_positions=POSITIONS,
-        key_positions=POSITIONS,
-        query_segment_ids=segments,
-        key_segment_ids=segments,
+        alibi_slopes=slopes,
+        positions=POSITIONS,
+        segment_ids=SEGMENTS,
         implementation=implementation,
     )
 
 
-def _one_by_one(q, k, v, b, t, n):
-    seen = [
-        s
-        for s in range(6)
-        if SEGMENTS[b, s] == SEGMENTS[b, t] and POSITIONS[b, s] <= POSITIONS[b, t]
-    ]
-    scores = [
-        float(q[b, t, n] @ k[b, s, n]) / HEAD_WIDTH**0.5
-        - float(SLOPES[n] * (POSITIONS[b, t] - POSITIONS[b, s]))
-        for s in seen
-    ]
-    weights = np.exp(scores) / np.exp(scores).sum()
-    return sum(w * np.asarray(v[b, s, n]) for w, s in zip(weights, seen, strict=True))
+@functools.partial(jax.jit, static_argnames="implementation")
+def _value_and_gradients(q, k, v, slopes, weights, implementation):
+    attend = functools.partial(_attend, slopes=slopes, implementation=implementation)
+    mixed, backward = jax.vjp(attend, q, k, v)
+    return mixed, *backward(weights)
 
 
-def test_attention_equals_its_definition_written_with_loops():
-    q, k, v = _qkv()
-    mixed = _attention(q, k, v)
-    for b, t in [(b, t) for b in range(2) for t in range(6) if SEGMENTS[b, t]]:
-        for n in range(HEADS):
-            np.testing.assert_allclose(mixed[b, t, n], _one_by_one(q, k, v, b, t, n), atol=1e-5)
+def _one_by_one(q, k, v, slopes, b, t, n):
+    texts, places = np.asarray(SEGMENTS[b]), np.asarray(POSITIONS[b])
+    seen = [s for s in range(LENGTH) if texts[s] == texts[t] and places[s] <= places[t]]
+    scores = np.array(
+        [
+            q[b, t, n] @ k[b, s, n] / np.sqrt(q.shape[-1]) - slopes[n] * (places[t] - places[s])
+            for s in seen
+        ]
+    )
+    weights = np.exp(scores - scores.max())
+    return weights / weights.sum() @ v[b, seen, n]
 
 
-def test_rows_of_padding_give_finite_results_and_gradients():
-    q, k, v = _qkv()
-    keys_of_others = jnp.full_like(SEGMENTS, 7).at[0].set(SEGMENTS[0])
+@every_implementation
+def test_attention_equals_its_definition_written_with_loops(implementation):
+    arrays = _qkv(heads=3)
+    mixed = _attend(*arrays, _slopes(3), implementation)
+    exact = [np.asarray(x, np.float64) for x in (*arrays, _slopes(3))]
+    tokens = [(b, t) for b in range(len(SEGMENTS)) for t in (0, 31, 40, 102, 149)]
+    for b, t in [(b, t) for b, t in tokens if SEGMENTS[b, t]]:
+        for n in range(3):
+            np.testing.assert_allclose(mixed[b, t, n], _one_by_one(*exact, b, t, n), atol=1e-5)
 
-    def total(q, k, v):
-        return jnp.sum(
-            attention(
+
+@every_other
+@pytest.mark.parametrize(("heads", "biased"), [(3, True), (12, True), (3, False)])
+def test_values_and_gradients_equal_the_reference(implementation, heads, biased):
+    slopes = _slopes(heads) if biased else None
+    real = (SEGMENTS > 0)[..., None, None]
+    weights = _random(len(SEGMENTS), LENGTH, heads, 8, seed=3) * real
+    found, wanted = (
+        _value_and_gradients(*_qkv(heads), slopes, weights, each)
+        for each in (implementation, "xla")
+    )
+    for ours, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(ours * real, theirs * real, atol=TOLERANCE[implementation])
+
+
+@every_implementation
+def test_padding_gives_finite_results_and_gradients(implementation):
+    weights = _random(len(SEGMENTS), LENGTH, 3, 8, seed=3)
+    results = _value_and_gradients(*_qkv(heads=3), _slopes(3), weights, implementation)
+    assert all(bool(jnp.isfinite(result).all()) for result in results)
+
+
+@every_implementation
+def test_no_text_sees_padding_or_another_text(implementation):
+    q, k, v = _qkv(heads=3)
+    first = (SEGMENTS == 1)[..., None, None]
+    others = [jnp.where(first, x, 7 + 5 * x) for x in (k, v)]
+    kept, changed = (_attend(q, *x, _slopes(3), implementation) for x in ((k, v), others))
+    np.testing.assert_array_equal(kept * first, changed * first)
+
+
+@every_implementation
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_long_texts_keep_their_slopes_and_positions(implementation, dtype):
+    """Queries of zero leave ALiBi alone; bfloat16 has no whole number between 1020 and 1024."""
+    length, slopes = 1024, np.array([0.7, 0.01], np.float32)
+    segment_ids, positions = _rows([[length]], length)
+    k, v = (_random(1, length, 2, 8, seed=seed).astype(dtype) for seed in range(2))
+    mixed = jax.jit(functools.partial(attention, implementation=implementation))(
+        jnp.zeros_like(k),
+        k,
+        v,
+        alibi_slopes=jnp.asarray(slopes),
+        positions=positions,
+        segment_ids=segment_ids,
+    )
+    assert mixed.dtype == dtype
+    # The fused kernel holds scores up to 0.7 * 1023, whose last place is 6e-5.
+    atol = 1e-2 if dtype == "bfloat16" else 1e-4 if implementation == "fused" else 1e-5
+    for n, slope in enumerate(slopes.astype(np.float64)):
+        weights = np.exp(-slope * (length - 1 - np.arange(length)))
+        wanted = weights / weights.sum() @ np.asarray(v[0, :, n], np.float64)
+        np.testing.assert_allclose(np.asarray(mixed[0, -1, n], np.float64), wanted, atol=atol)
+
+
+@every_implementation
+def test_a_mesh_changes_nothing_under_scan_and_remat(implementation):
+    segment_ids, positions = _rows([[20, 28], [48], [-8, 40], [48]], 48)
+    arrays = _qkv(heads=4, shape=segment_ids.shape)
+
+    def loss(q, k, v):
+        def layer(q, _):
+            mixed = attention(
                 q,
                 k,
                 v,
-                alibi_slopes=SLOPES,
-                query_positions=POSITIONS,
-                key_positions=POSITIONS,
-                query_segment_ids=SEGMENTS * 0,
-                key_segment_ids=keys_of_others,  # row 1 has no key that any query may see
+                alibi_slopes=_slopes(4),
+                positions=positions,
+                segment_ids=segment_ids,
+                implementation=implementation,
             )
-        )
+            return sharding.constrain(q + mixed, ("batch", "length", "heads", "head_dim")), None
 
-    value, gradients = jax.value_and_grad(total, argnums=(0, 1, 2))(q, k, v)
-    assert jnp.isfinite(value)
-    assert all(bool(jnp.isfinite(gradient).all()) for gradient in gradients)
+        q, _ = jax.lax.scan(jax.checkpoint(layer, prevent_cse=False), q, length=2)
+        return jnp.sum(jnp.sin(q))
 
-
-def test_the_result_has_the_dtype_of_the_values():
-    q, k, v = (x.astype(jnp.bfloat16) for x in _qkv())
-    assert _attention(q, k, v).dtype == jnp.bfloat16
+    gradients = jax.value_and_grad(loss, argnums=(0, 1, 2))
+    value, alone = jax.jit(gradients)(*arrays)
+    with jax.set_mesh(sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))):
+        on_mesh = jax.jit(gradients).lower(*arrays).compile()
+        value_on_mesh, together = on_mesh(*arrays)
+    np.testing.assert_allclose(value_on_mesh, value, rtol=1e-5)
+    for ours, theirs in zip(together, alone, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert "all-gather" not in on_mesh.as_text()  # every device attends with its rows and heads
 
 
 def test_attention_to_a_cache_equals_attention_of_the_last_query():
-    q, k, v = _qkv()
-    lengths = jnp.array([4, 2])
-    entries = jnp.broadcast_to(jnp.arange(6), (2, 6))
-    wanted = attention(
-        q[:, :1],
-        k,
-        v,
-        alibi_slopes=SLOPES,
-        query_positions=lengths[:, None],
-        key_positions=entries,
-        query_segment_ids=jnp.ones((2, 1), int),
-        key_segment_ids=(entries <= lengths[:, None]).astype(int),
-    )
-    found = attend_to_cache(q[:, 0], k, v, alibi_slopes=SLOPES, lengths=lengths)
-    np.testing.assert_allclose(found, wanted[:, 0], atol=1e-6)
+    q, k, v = _qkv(heads=3)
+    row = 0  # one text
+    wanted = _attend(q, k, v, _slopes(3), "xla")[row]
+    for length in (0, 4, LENGTH - 1):
+        found = attend_to_cache(
+            q[None, row, length], k[:1], v[:1], alibi_slopes=_slopes(3), lengths=jnp.array([length])
+        )
+        np.testing.assert_allclose(found[0], wanted[length], atol=1e-6)
 
 
 def test_an_unknown_implementation_is_refused_with_the_choices():
     with pytest.raises(UserError, match=r"config\.model\.attention='magic': wanted one of .*xla"):
-        _attention(*_qkv(), implementation="magic")
+        _attend(*_qkv(heads=3), _slopes(3), "magic")
 
 
 def test_shapes_that_do_not_fit_the_annotations_are_refused_in_tests():
-    q, k, v = _qkv()
+    q, k, v = _qkv(heads=3)
     with pytest.raises(Exception, match="Type-check error"):
-        _attention(q, k[..., 1:], v)
+        _attend(q, k[..., 1:], v, _slopes(3), "xla")

@@ -1,4 +1,4 @@
-"""BLOOM's own promises: packing, the cache, precision, remat, sharding."""
+"""What every family promises: packing, the cache, precision, remat, sharding."""
 
 import dataclasses
 
@@ -12,14 +12,22 @@ from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig, ModelConfig
 from teacherlm_jax.models import registry
 
-CONFIG = ModelConfig(
-    layers=2, width=32, heads=4, vocab_size=64, dtype="float32", initializer_range=0.2
-)
+SHAPES = {
+    "bloom": registry.SHAPES["bloom-tiny"],
+    "opt": registry.SHAPES["opt-tiny"],
+    "opt like 350m": registry.SHAPES["opt-tiny-350m"],
+}
+
+
+@pytest.fixture(scope="module", params=list(SHAPES))
+def config(request) -> ModelConfig:
+    shape = SHAPES[request.param]
+    return dataclasses.replace(shape, vocab_size=64, dtype="float32", initializer_range=0.2)
 
 
 @pytest.fixture(scope="module")
-def model():
-    return registry.build(CONFIG, nnx.Rngs(0))
+def model(config):
+    return registry.build(config, nnx.Rngs(0))
 
 
 @pytest.fixture(scope="module")
@@ -98,28 +106,35 @@ def test_a_full_row_of_the_cache_leaves_the_others_alone(model, forward):
     np.testing.assert_allclose(logits[1], forward(tokens)[1, 3], atol=1e-5)
 
 
-def _gradients(**settings):
+def _gradients(config):
     batch = _pack([_tokens(5), _tokens(4, seed=1)], length=12)
     empty = jax.tree.map(jnp.zeros_like, batch)  # a row of padding
     batch = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), batch, empty)
-    model = registry.build(dataclasses.replace(CONFIG, **settings), nnx.Rngs(0))
+    model = registry.build(config, nnx.Rngs(0))
     graph, state = nnx.split(model)
     return jax.jit(jax.grad(lambda state: jnp.mean(nnx.merge(graph, state)(**batch) ** 2)))(state)
 
 
-def test_gradients_are_finite_beside_padding_and_the_same_under_every_remat_policy():
-    plain = jax.tree.leaves(_gradients())
-    assert all(bool(jnp.isfinite(gradient).all()) for gradient in plain)
-    assert all(float(jnp.abs(gradient).max()) > 1e-4 for gradient in plain)
-    for remat in ("dots", "full"):
-        for one, other in zip(jax.tree.leaves(_gradients(remat=remat)), plain, strict=True):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gradients_are_finite_beside_padding_and_reach_every_parameter(config, dtype):
+    for gradient in jax.tree.leaves(_gradients(dataclasses.replace(config, dtype=dtype))):
+        assert bool(jnp.isfinite(gradient).all())
+        assert float(jnp.abs(gradient).max()) > 1e-5
+
+
+def test_gradients_are_the_same_under_every_remat_policy():
+    small = dataclasses.replace(SHAPES["bloom"], dtype="float32", initializer_range=0.2)
+    plain, *others = (
+        jax.tree.leaves(_gradients(dataclasses.replace(small, remat=remat)))
+        for remat in ("none", "dots", "full")
+    )
+    for again in others:
+        for one, other in zip(again, plain, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
-    for half in jax.tree.leaves(_gradients(dtype="bfloat16")):
-        assert bool(jnp.isfinite(half).all())
 
 
-def test_bfloat16_computes_in_bfloat16_and_stays_near_float32(forward):
-    half = registry.build(dataclasses.replace(CONFIG, dtype="bfloat16"), nnx.Rngs(0))
+def test_bfloat16_computes_in_bfloat16_and_stays_near_float32(config, forward):
+    half = registry.build(dataclasses.replace(config, dtype="bfloat16"), nnx.Rngs(0))
     tokens = _tokens(2, 12)
     positions = jnp.broadcast_to(jnp.arange(12), tokens.shape)
     hidden = half.hidden(tokens, positions, jnp.ones_like(tokens))
@@ -148,10 +163,10 @@ def test_a_sharded_model_computes_what_one_device_does(model, forward):
     np.testing.assert_allclose(logits, wanted, atol=1e-5)
 
 
-def test_the_program_does_not_grow_with_depth():
+def test_the_program_does_not_grow_with_depth(config):
     def size(layers):
-        config = dataclasses.replace(CONFIG, layers=layers)
-        model = nnx.eval_shape(lambda: registry.build(config, nnx.Rngs(0)))
+        deep = dataclasses.replace(config, layers=layers)
+        model = nnx.eval_shape(lambda: registry.build(deep, nnx.Rngs(0)))
         graph, state = nnx.split(model)
         lowered = jax.jit(lambda state, tokens: nnx.merge(graph, state)(tokens)).lower(
             state, jax.ShapeDtypeStruct((1, 8), jnp.int32)
@@ -161,6 +176,23 @@ def test_the_program_does_not_grow_with_depth():
     assert size(2) == size(24)
 
 
-def test_the_graph_definition_can_be_hashed(model):
-    again = nnx.graphdef(registry.build(CONFIG, nnx.Rngs(1)))
+def test_the_graph_definition_can_be_hashed(config, model):
+    again = nnx.graphdef(registry.build(config, nnx.Rngs(1)))
     assert hash(nnx.graphdef(model)) == hash(again)
+
+
+@pytest.mark.parametrize("name", ["opt", "opt like 350m"])
+def test_positions_that_were_not_learned_give_no_number_rather_than_a_wrong_one(name):
+    config = dataclasses.replace(SHAPES[name], dtype="float32", max_positions=4)
+    model = registry.build(config, nnx.Rngs(0))
+    logits = model(_tokens(1, 6))
+    assert bool(jnp.isnan(logits[:, 4:]).all())
+    assert bool(jnp.isfinite(model(_tokens(1, 4))).all())
+
+
+def test_prompts_may_be_padded_beyond_the_positions_there_are():
+    config = dataclasses.replace(SHAPES["opt"], dtype="float32", max_positions=4)
+    model = registry.build(config, nnx.Rngs(0))
+    tokens = _tokens(1, 8)
+    logits, _ = model.prefill(tokens, jnp.array([3]), 8)
+    np.testing.assert_allclose(logits, model(tokens[:, :3])[:, -1], atol=1e-5)

@@ -1,0 +1,87 @@
+"""What every benchmark ends with: a table, a JSON file of the figures, one line and its status."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from teacherlm_jax import files
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+_PACKAGES = ("jax", "jaxlib", "flax", "libtpu", "numpy", "tokenizers", "torch", "transformers")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table whose columns are as wide as what they hold."""
+    texts = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(header))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in texts
+    ]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+
+
+def put_into(page: Path, name: str, text: str) -> None:
+    """Replaces what stands between `<!-- NAME -->` and `<!-- /NAME -->` in a page under docs."""
+    before, opening, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
+    _, closing, after = rest.partition(f"<!-- /{name} -->\n")
+    if not opening or not closing:
+        raise ValueError(f"{page}: no place marked <!-- {name} --> … <!-- /{name} -->")
+    files.write_text(page, f"{before}{opening}{text}{closing}{after}")
+
+
+def finish(name: str, figure: str, goal: str, met: bool, details: Mapping[str, Any]) -> int:
+    """Writes `benchmarks/results/NAME.json`, prints the last line; returns the exit status.
+
+    `details` is JSON-able: every figure that the table shows.
+    """
+    result = {
+        "figure": figure,
+        "goal": goal,
+        "met": met,
+        "machine": machine(),
+        "commit": _commit(),
+        "versions": versions(),
+        **details,
+    }
+    files.write_json(RESULTS / f"{name}.json", result)
+    print(f"{name}: {figure} (goal {goal}): {'met' if met else 'unmet'}")
+    return 0 if met else 1
+
+
+def machine() -> str:
+    """The machine in words: processor, cores, memory."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    processor = names[0] if names else platform.machine()
+    return f"{os.cpu_count()} cores of {processor}, {memory:.0f} GiB"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that figures depend on, where installed."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str:
+    git = ["git", "-C", str(ROOT)]
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    changed = subprocess.run(
+        [*git, "status", "--porcelain", "--", "teacherlm_jax", "benchmarks/*.py"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return head.stdout.strip() + (" and changes" if changed.stdout else "")

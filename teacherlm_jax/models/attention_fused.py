@@ -1,0 +1,122 @@
+"""Attention by the fused kernel of TPUs, splash attention, which knows nothing of ALiBi.
+
+ALiBi goes in through channels appended to queries and keys. Along the keys, -slope * (query
+position - key position) differs from slope * key position by a constant, which the softmax
+removes; and slope * key position is a product of something of the query's head and something of the
+key, as any channel's. A TPU multiplies bfloat16 numbers, eight significant bits each, so both
+factors go in as sums of parts that bfloat16 holds exactly: three for the slope, whose 24 bits they
+hold, two for the position. Six products of parts are six channels. Products of two such parts are
+exact in float32, where the kernel sums them: what is lost is the rounding of sums as large as slope
+* position, which docs/attention.md shows by length.
+"""
+
+import logging
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.experimental.pallas.ops.tpu import splash_attention as splash
+from jaxtyping import Array, Float, Int
+
+from teacherlm_jax.errors import UserError
+
+_LOG = logging.getLogger(__name__)
+
+_EXACT = 256  # whole numbers up to here are exact in bfloat16
+LONGEST = _EXACT * _EXACT  # tokens of a row
+_BLOCKS = (512, 256, 128)  # tokens of a kernel's block; it takes multiples of 128
+
+
+def fused(
+    q: Float[Array, "B T N H"],
+    k: Float[Array, "B T N H"],
+    v: Float[Array, "B T N H"],
+    *,
+    alibi_slopes: Float[Array, "N"] | None,
+    positions: Int[Array, "B T"],
+    segment_ids: Int[Array, "B T"],
+) -> Float[Array, "B T N H"]:
+    """Keeps the contract of `attention.attention` with T up to 65,536, padded to blocks inside.
+
+    It runs the kernel where the mesh in context is of TPUs, or where JAX's default backend is a TPU
+    when there is no mesh, and so also compiles for TPUs that are elsewhere. On any other platform
+    it logs a warning and interprets the kernel, which is slow and serves to check results.
+
+    Scores need q / sqrt(H): queries are scaled before the kernel and rounded to their own dtype,
+    which is exact where H is a power of four.
+
+    Raises:
+      UserError: a row is longer than positions can be told apart.
+    """
+    T, H = q.shape[1], q.shape[-1]
+    if T > LONGEST:
+        raise UserError(
+            f"config.model.attention='fused': rows of {T} tokens, wanted at most {LONGEST}; "
+            "set config.model.attention='blockwise'"
+        )
+    q = (q.astype(jnp.float32) * H**-0.5).astype(q.dtype)
+    if alibi_slopes is not None:
+        q, k = with_alibi(q, k, alibi_slopes, positions)
+    padding = -T % _BLOCKS[-1]
+    q, k, v = (_heads_first(x, padding) for x in (q, k, v))
+    segments = jnp.pad(segment_ids, ((0, 0), (0, padding)))
+    kernel = _kernel(heads=q.shape[1], length=T + padding)
+    mixed = jax.vmap(kernel)(q, k, v, splash.SegmentIds(segments, segments))
+    return jnp.einsum("BNTH->BTNH", mixed)[:, :T].astype(v.dtype)
+
+
+def with_alibi(
+    q: Float[Array, "B T N H"],
+    k: Float[Array, "B T N H"],
+    slopes: Float[Array, "N"],
+    positions: Int[Array, "B T"],
+) -> tuple[Float[Array, "B T N H+6"], Float[Array, "B T N H+6"]]:
+    """Queries and keys whose products are q.k + slope * key position.
+
+    Every appended number is exact in bfloat16, for float32 slopes and positions below 65,536.
+    """
+    slope_parts, rest = [], slopes.astype(jnp.float32)
+    for _ in range(3):
+        part = jax.lax.reduce_precision(rest, exponent_bits=8, mantissa_bits=7)
+        slope_parts.append(part)
+        rest = rest - part
+    low = positions % _EXACT
+    of_query = jnp.stack([part for part in slope_parts for _ in range(2)], axis=-1)
+    of_key = jnp.stack([positions - low, low] * 3, axis=-1)
+    channels = (*q.shape[:-1], of_query.shape[-1])
+    of_query = jnp.broadcast_to(of_query[None, None], channels).astype(q.dtype)
+    of_key = jnp.broadcast_to(of_key[:, :, None], channels).astype(k.dtype)
+    return jnp.concatenate([q, of_query], axis=-1), jnp.concatenate([k, of_key], axis=-1)
+
+
+def _heads_first(x, padding):
+    return jnp.pad(jnp.einsum("BTNH->BNTH", x), ((0, 0), (0, 0), (0, padding), (0, 0)))
+
+
+def _kernel(heads: int, length: int) -> Callable[..., Array]:
+    platform = _platform()
+    if platform != "tpu":
+        _LOG.warning(
+            "attention='fused' is a kernel for TPUs; on %s it is interpreted: slow", platform
+        )
+    block = next(size for size in _BLOCKS if length % size == 0)
+    return splash.make_splash_mha(
+        mask=splash.MultiHeadMask([splash.CausalMask((length, length))] * heads),
+        block_sizes=splash.BlockSizes(
+            block_q=block,
+            block_kv=block,
+            block_q_dkv=block,
+            block_kv_dkv=block,
+            block_q_dq=block,
+            block_kv_dq=block,
+        ),
+        head_shards=1,
+        q_seq_shards=1,
+        interpret=platform != "tpu",
+    )
+
+
+def _platform() -> str:
+    """What the program being traced will run on."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform

@@ -1,0 +1,34 @@
+"""Attention as the contract of `attention.py` reads, all scores at once: the reference."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+_MASKED = -1e30  # finite, so that a row without any visible key gives no NaN
+
+
+def xla(
+    q: Float[Array, "B T N H"],
+    k: Float[Array, "B T N H"],
+    v: Float[Array, "B T N H"],
+    *,
+    alibi_slopes: Float[Array, "N"] | None,
+    positions: Int[Array, "B T"],
+    segment_ids: Int[Array, "B T"],
+) -> Float[Array, "B T N H"]:
+    """Holds the scores of all query/key pairs, [B N T T], and leaves the rest to the compiler.
+
+    The division by the softmax's sum comes after the mixing of values, as in flash attention
+    (arXiv 2205.14135): one array of that size less to keep for the backward pass.
+    """
+    distance = positions[:, None, :, None] - positions[:, None, None, :]
+    same = segment_ids[:, None, :, None] == segment_ids[:, None, None, :]
+    scores = jnp.einsum("BTNH,BSNH->BNTS", q, k, preferred_element_type=jnp.float32)
+    scores = scores * q.shape[-1] ** -0.5
+    if alibi_slopes is not None:
+        scores = scores - alibi_slopes[None, :, None, None] * distance.astype(jnp.float32)
+    scores = jnp.where(same & (distance >= 0), scores, _MASKED)
+    highest = jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
+    weights = jnp.exp(scores - highest)
+    mixed = jnp.einsum("BNTS,BSNH->BTNH", weights.astype(v.dtype), v)
+    return (mixed / jnp.einsum("BNTS->BTN", weights)[..., None]).astype(v.dtype)

@@ -1,0 +1,63 @@
+"""The decoder block that every family is made of: attention, then MLP."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from teacherlm_jax import sharding
+from teacherlm_jax.config import ModelConfig
+from teacherlm_jax.models.layers import Norm, Projection, gelu
+
+ACTIVATION = ("batch", "length", "embed")
+HEADS = ("batch", "length", "heads", "head_dim")
+
+
+class Block(nnx.Module):
+    """One block, whose layer norms stand before attention and MLP or, as published, after the sums.
+
+    Holds the parameters of all L layers, stacked; the maths is that of one.
+    """
+
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+        D, N, H, F = config.width, config.heads, config.width // config.heads, 4 * config.width
+        dtype, layers = jnp.dtype(config.param_dtype), config.layers
+        normal = nnx.initializers.normal(config.initializer_range)
+        project = functools.partial(
+            Projection, initializer=normal, dtype=dtype, rngs=rngs, layers=layers
+        )
+        self.attention_norm = Norm(D, config.layer_norm_epsilon, dtype, rngs, layers)
+        # Query, key and value of a head lie side by side, as in BLOOM's own checkpoints.
+        self.query_key_value = project(
+            "BTD,DNK->BTNK", (D, N, 3 * H), ("embed", "heads", "head_dim"), bias_dims=2
+        )
+        self.attention_output = project(
+            "BTNH,NHD->BTD", (N, H, D), ("heads", "head_dim", "embed"), bias_dims=1
+        )
+        self.mlp_norm = Norm(D, config.layer_norm_epsilon, dtype, rngs, layers)
+        self.up = project("BTD,DF->BTF", (D, F), ("embed", "mlp"), bias_dims=1)
+        self.down = project("BTF,FD->BTD", (F, D), ("mlp", "embed"), bias_dims=1)
+        self.norm_first = config.norm == "before"
+        self.activation = {"bloom": gelu, "opt": jax.nn.relu}[config.family]
+
+    def __call__(self, x: Float[Array, "B T D"], attend: Callable) -> tuple[Array, Any]:
+        """`attend(q, k, v)` gives the mixed values [B T N H] and what the caller wants kept."""
+        mixed, kept = attend(*self._heads(self._before(self.attention_norm, x)))
+        x = self._after(self.attention_norm, x + self.attention_output(mixed))
+        wide = self.activation(self.up(self._before(self.mlp_norm, x)))
+        wide = sharding.constrain(wide, ("batch", "length", "mlp"))
+        return self._after(self.mlp_norm, x + self.down(wide)), kept
+
+    def _heads(self, x):
+        heads = self.query_key_value(x)
+        return (sharding.constrain(a, HEADS) for a in jnp.split(heads, 3, axis=-1))
+
+    def _before(self, norm, x):
+        return norm(x) if self.norm_first else x
+
+    def _after(self, norm, x):
+        return sharding.constrain(x if self.norm_first else norm(x), ACTIVATION)

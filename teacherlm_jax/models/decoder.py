@@ -1,0 +1,205 @@
+"""A causal language model of blocks that are stacked and scanned: what all families share.
+
+Compile time does not grow with depth. A family says how tokens become what the first block reads
+(`_embed`), what is done to what the last one gives (`_finish`), and its ALiBi slopes, if any.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Float32, Int
+
+from teacherlm_jax import sharding
+from teacherlm_jax.config import ModelConfig
+from teacherlm_jax.models.attention import attend_to_cache, attention
+from teacherlm_jax.models.block import HEADS, Block
+from teacherlm_jax.models.cache import KVCache
+from teacherlm_jax.models.layers import parameter
+
+# What the backward pass computes again. "dots" keeps the results of the projections.
+REMAT: dict[str, Callable] = {
+    "none": lambda f: f,
+    "dots": lambda f: jax.checkpoint(
+        f, prevent_cse=False, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+    ),
+    "full": lambda f: jax.checkpoint(f, prevent_cse=False),
+}
+
+# What a forward pass hands out of every layer.
+_NOTHING, _KEYS_AND_VALUES, _BLOCK_INPUTS = range(3)
+
+
+class Decoder(nnx.Module):
+    """The whole model. Build it with `registry.build`, which checks the config.
+
+    It computes in `config.dtype`; norms' statistics, attention's scores and logits are float32.
+
+    Attributes:
+        max_positions: tokens of the longest text that it can read; 0: any.
+    """
+
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+        dtype = jnp.dtype(config.param_dtype)
+        normal = nnx.initializers.normal(config.initializer_range)
+        shape = (config.vocab_size, config.embedding_width or config.width)
+        self.embedding = parameter(rngs, normal, shape, ("vocab", "embed"), dtype)
+        if not config.tied:
+            self.head = parameter(rngs, normal, shape, ("vocab", "embed"), dtype)
+        self.blocks = Block(config, rngs)
+        # Plain values, so that the graph definition can be hashed (the config cannot).
+        self.layers, self.heads = config.layers, config.heads
+        self.head_width = config.width // config.heads
+        self.max_positions, self.tied = config.max_positions, config.tied
+        self.dtype, self.remat, self.attention = config.dtype, config.remat, config.attention
+
+    def __call__(
+        self,
+        tokens: Int[Array, "B T"],
+        positions: Int[Array, "B T"] | None = None,
+        segment_ids: Int[Array, "B T"] | None = None,
+    ) -> Float32[Array, "B T V"]:
+        """Logits of the token that follows each token. By default a row is one text."""
+        if positions is None:
+            positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+        if segment_ids is None:
+            segment_ids = jnp.ones_like(tokens)
+        return self.logits(self.hidden(tokens, positions, segment_ids))
+
+    def hidden(
+        self,
+        tokens: Int[Array, "B T"],
+        positions: Int[Array, "B T"],
+        segment_ids: Int[Array, "B T"],
+    ) -> Float[Array, "B T E"]:
+        """What the head reads: the last layer's output, normed and as wide as the embedding.
+
+        In the compute dtype. `positions` restart at 0 with each text of a row, `segment_ids` tell
+        the texts apart and are 0 on padding, where the output means nothing.
+        """
+        return self._finish(self._forward(tokens, positions, segment_ids, _NOTHING)[0])
+
+    def hidden_states(
+        self,
+        tokens: Int[Array, "B T"],
+        positions: Int[Array, "B T"],
+        segment_ids: Int[Array, "B T"],
+    ) -> Float[Array, "I B T D"]:
+        """What each block reads and, last, what the last one gives, not yet normed: I = L + 1.
+
+        For looking into a model; `hidden` does not keep them.
+        """
+        last, inputs = self._forward(tokens, positions, segment_ids, _BLOCK_INPUTS)
+        return jnp.concatenate([inputs, last[None]])
+
+    def logits(self, hidden: Float[Array, "*batch E"]) -> Float32[Array, "*batch V"]:
+        """Logits over the vocabulary of what `hidden` gives."""
+        table = self.head_table().astype(hidden.dtype)
+        return jnp.einsum("...E,VE->...V", hidden, table, preferred_element_type=jnp.float32)
+
+    def head_table(self) -> Float[Array, "V E"]:
+        """The head's kernel, which is the embedding where they are tied, as its parameter is."""
+        return (self.embedding if self.tied else self.head)[...]
+
+    def empty_cache(self, rows: int, cache_length: int) -> KVCache:
+        """A cache with room for `cache_length` tokens in each of `rows` rows, holding none."""
+        shape = (self.layers, rows, cache_length, self.heads, self.head_width)
+        zeros = jnp.zeros(shape, self.dtype)
+        return KVCache(zeros, zeros, jnp.zeros(rows, jnp.int32))
+
+    def prefill(
+        self, tokens: Int[Array, "B T"], lengths: Int[Array, "B"], cache_length: int
+    ) -> tuple[Float32[Array, "B V"], KVCache]:
+        """Reads prompts, right-padded to T, the real tokens of row b being the first `lengths[b]`.
+
+        Gives the logits after each prompt's last token, and a cache with room for `cache_length`
+        tokens a row (at least T), prompt included.
+        """
+        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+        segment_ids = (positions < lengths[:, None]).astype(jnp.int32)
+        positions = positions * segment_ids  # padding may reach beyond the positions there are
+        x, (k, v) = self._forward(tokens, positions, segment_ids, _KEYS_AND_VALUES)
+        last = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)
+        room = [(0, 0), (0, 0), (0, cache_length - tokens.shape[1]), (0, 0), (0, 0)]
+        logits = self.logits(self._finish(last))[:, 0]
+        return logits, KVCache(jnp.pad(k, room), jnp.pad(v, room), lengths)
+
+    def decode(
+        self, tokens: Int[Array, "B"], cache: KVCache, window: int | None = None
+    ) -> tuple[Float32[Array, "B V"], KVCache]:
+        """Appends one token to each row; gives the logits after it and the cache that holds it.
+
+        With a `window`, only the cache's first `window` entries are read: faster, and the same
+        where every `lengths[b]` is below it. A full row loses the token; its logits mean nothing.
+        """
+        where = (jnp.arange(tokens.shape[0]), cache.lengths)
+
+        def layer(carry, inputs):
+            x, keys, values = carry
+            block, index = inputs
+
+            def attend(q, k, v):
+                kept = keys.at[index, *where].set(k[:, 0]), values.at[index, *where].set(v[:, 0])
+                mixed = attend_to_cache(
+                    q[:, 0],
+                    *(sharding.constrain(array[index, :, :window], HEADS) for array in kept),
+                    alibi_slopes=self._slopes(),
+                    lengths=cache.lengths,
+                )
+                return mixed[:, None], kept
+
+            x, (keys, values) = self._block(block)(x, attend)
+            return (x, keys, values), None
+
+        start = (self._embed(tokens[:, None], cache.lengths[:, None]), cache.k, cache.v)
+        inputs = (self._stacked(), jnp.arange(self.layers))
+        (x, keys, values), _ = jax.lax.scan(layer, start, inputs)
+        logits = self.logits(self._finish(x))[:, 0]
+        return logits, KVCache(keys, values, cache.lengths + 1)
+
+    def _forward(self, tokens, positions, segment_ids, keep):
+        """The last block's output [B T D], and what `keep` names of every layer, stacked."""
+
+        def attend(q, k, v):
+            mixed = attention(
+                q,
+                k,
+                v,
+                alibi_slopes=self._slopes(),
+                positions=positions,
+                segment_ids=segment_ids,
+                implementation=self.attention,
+            )
+            return mixed, (k, v) if keep == _KEYS_AND_VALUES else None
+
+        def layer(x, block):
+            after, kept = self._block(block)(x, attend)
+            return after, x if keep == _BLOCK_INPUTS else kept
+
+        embedded = self._embed(tokens, positions)
+        return jax.lax.scan(REMAT[self.remat](layer), embedded, self._stacked())
+
+    def _embed(
+        self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"]
+    ) -> Float[Array, "B T D"]:
+        """What the first block reads."""
+        raise NotImplementedError
+
+    def _finish(self, x: Float[Array, "B T D"]) -> Float[Array, "B T E"]:
+        """What the head reads of what the last block gives."""
+        raise NotImplementedError
+
+    def _slopes(self) -> Float[Array, "N"] | None:
+        """Of ALiBi, in families that have it."""
+        return None
+
+    def _look_up(self, tokens):
+        return jnp.take(self.embedding[...], tokens, axis=0).astype(self.dtype)
+
+    def _stacked(self):
+        return nnx.split(self.blocks)[1]
+
+    def _block(self, state):
+        """The block as a module whose parameters are one layer's slice."""
+        return nnx.merge(nnx.graphdef(self.blocks), state)
