@@ -1,30 +1,31 @@
 """Checkpoints: one Orbax bundle a step, verified by digest, restored straight to any mesh.
 
 A run folder has `vocabulary/` and `checkpoints/STEP/` with three items: `params`, `optimizer` (the
-optimiser's state, the step and the random key) and `meta` (JSON). Orbax writes a step under another
-name and renames it when it is whole.
+optimiser's state, the step and the random key; a converted model has none) and `meta` (JSON). Orbax
+writes a step under another name and renames it when it is whole.
+
+Arrays are written as they lie in memory, uncompressed: compressing weights saved a tenth of the
+disk, took several times as long, and held a second copy of the model until the last was written.
 """
 
+import contextlib
 import dataclasses
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, UInt32
 
 from teacherlm_jax import sharding
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.fingerprint import digest, fingerprint, leaf_name, named_leaves
 from teacherlm_jax.models import registry
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.sharding import Tree
@@ -76,7 +77,12 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep or None, create=writes, cleanup_tmp_directories=writes
         )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        handlers = {
+            "params": ocp.PyTreeCheckpointHandler(use_compression=False),
+            "optimizer": ocp.PyTreeCheckpointHandler(use_compression=False),
+            "meta": ocp.JsonCheckpointHandler(),
+        }
+        self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
 
     def steps(self) -> list[int]:
         """Steps of the whole checkpoints, ascending."""
@@ -86,22 +92,21 @@ class Checkpoints:
         """Folder of a step."""
         return self.folder / str(step)
 
-    def save(self, step: int, params: Tree, optimizer: Tree, meta: Mapping[str, Any]) -> None:
+    def save(
+        self, step: int, params: Tree, optimizer: Tree | None, meta: Mapping[str, Any]
+    ) -> None:
         """Starts to write a checkpoint; returns when the arrays may be used up.
 
-        `meta` is JSON-able; what is needed to verify the arrays is added to it.
+        `meta` is JSON-able; what is needed to verify the arrays is added to it. Without an
+        `optimizer`, the checkpoint is a model to begin with, and no run can be resumed from it.
         """
-        proof = {"parameters": fingerprint(params), "optimizer": fingerprint(optimizer)}
-        meta = {**meta, "step": step, **proof}
-        saved = self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(params),
-                optimizer=ocp.args.StandardSave(optimizer),
-                meta=ocp.args.JsonSave(meta),
-            ),
-        )
-        if not saved:
+        meta = {**meta, "step": step, "parameters": fingerprint(params)}
+        items: dict[str, ocp.args.CheckpointArgs] = {"params": ocp.args.PyTreeSave(params)}
+        if optimizer is not None:
+            meta["optimizer"] = fingerprint(optimizer)
+            items["optimizer"] = ocp.args.PyTreeSave(optimizer)
+        items["meta"] = ocp.args.JsonSave(meta)
+        if not self._manager.save(step, args=ocp.args.Composite(**items)):
             raise UserError(
                 f"{self.path(step)}: cannot be written, the run has the steps {self.steps()} "
                 "and its checkpoints only go forward"
@@ -109,17 +114,30 @@ class Checkpoints:
 
     def meta(self, step: int) -> dict[str, Any]:
         """What was saved beside the arrays; UserError when it cannot be read."""
-        return self._restored(step, meta=ocp.args.JsonRestore())["meta"]
+        with self._explained(step, "meta"):
+            return self._manager.restore(
+                step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
+            )["meta"]
 
-    def params(self, step: int, abstract: Tree) -> Tree:
+    def params(self, step: int, abstract: Tree, *, cast: bool = False) -> Tree:
         """Parameters with the shapes and shardings of `abstract`, verified against their digest.
 
-        Raises UserError naming the checkpoint, and the parameter where one does not fit.
+        Another dtype is refused, or converted to that of `abstract` with `cast`. Raises UserError
+        naming the checkpoint, and the parameter where one does not fit.
         """
-        return self._verified(step, "params", "parameters", abstract)
+        if not cast:
+            return self._verified(step, "params", "parameters", abstract)
+        saved = self.meta(step)["parameters"]
+        found = self._verified(step, "params", "parameters", _with_dtypes(abstract, saved))
+        return jax.tree.map(lambda array, wanted: array.astype(wanted.dtype), found, abstract)
 
     def optimizer(self, step: int, abstract: Tree) -> Tree:
         """What `save` got as `optimizer`, with the shapes and shardings of `abstract`; verified."""
+        if "optimizer" not in self.meta(step):
+            raise UserError(
+                f"{self.path(step)}: holds a model without an optimiser, which no run can resume; "
+                "name it as config.init_from, and another config.output"
+            )
         return self._verified(step, "optimizer", "optimizer", abstract)
 
     def close(self) -> None:
@@ -130,7 +148,7 @@ class Checkpoints:
         """One item of a checkpoint, which must be what `save` fingerprinted under `proof`."""
         saved = self.meta(step)[proof]
         self._refuse_other_shapes(step, item, saved, abstract)
-        found = self._restored(step, **{item: ocp.args.StandardRestore(abstract)})[item]
+        found = self._restored(step, item, abstract)
         if digest(fingerprint(found)) != digest(saved):
             raise UserError(
                 f"{self.path(step)}: {item} is not what was saved (its digest differs); "
@@ -138,13 +156,22 @@ class Checkpoints:
             )
         return found
 
-    def _restored(self, step: int, **items: ocp.args.CheckpointArgs) -> Mapping[str, Any]:
+    def _restored(self, step: int, item: str, abstract: Tree) -> Tree:
+        # Reading takes a second copy of what is read at the same time: no more than one large
+        # array, then, and as many small ones as are as large together.
+        largest = max(array.size * array.dtype.itemsize for array in jax.tree.leaves(abstract))
+        handler = ocp.StandardCheckpointHandler(restore_concurrent_gb=-(-largest // 10**9))
+        with self._explained(step, item), ocp.Checkpointer(handler) as reader:
+            return reader.restore(self.path(step) / item, ocp.args.StandardRestore(abstract))
+
+    @contextlib.contextmanager
+    def _explained(self, step: int, item: str) -> Iterator[None]:
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
+            yield
         except Exception as error:  # for files that were cut, Orbax raises just that
             reason = str(error).strip().split("\n")[0][:300] or type(error).__name__
             raise UserError(
-                f"{self.path(step)}: not a whole checkpoint, {', '.join(items)} cannot be read "
+                f"{self.path(step)}: not a whole checkpoint, {item} cannot be read "
                 f"({reason}); {self._way_out(step)}"
             ) from None
 
@@ -157,7 +184,7 @@ class Checkpoints:
     def _refuse_other_shapes(
         self, step: int, item: str, saved: Mapping[str, Any], abstract: Tree
     ) -> None:
-        wanted = {name: _kind(array) for name, array in _named_leaves(abstract)}
+        wanted = {name: _kind(array) for name, array in named_leaves(abstract)}
         for name in sorted(wanted.keys() | saved.keys()):
             found = f"{saved[name]['dtype']}{saved[name]['shape']}" if name in saved else "nothing"
             if found != wanted.get(name, "nothing"):
@@ -170,6 +197,17 @@ class Checkpoints:
 
 def _kind(array: Any) -> str:
     return f"{array.dtype}{list(array.shape)}"
+
+
+def _with_dtypes(abstract: Tree, saved: Mapping[str, Any]) -> Tree:
+    """`abstract` with the dtypes that were saved."""
+
+    def held(path: Any, array: Any) -> jax.ShapeDtypeStruct:
+        entry = saved.get(leaf_name(path), {})
+        dtype = jnp.dtype(entry.get("dtype", array.dtype))
+        return jax.ShapeDtypeStruct(array.shape, dtype, sharding=array.sharding)
+
+    return jax.tree_util.tree_map_with_path(held, abstract)
 
 
 def load_model(path: Path | str, mesh: Mesh, *, dtype: str | None = None) -> LoadedModel:
@@ -226,49 +264,3 @@ def load_vocabulary(run: Path | str, wanted: str) -> Vocabulary:
             f"{wanted}; put the vocabulary of that training back"
         )
     return vocabulary
-
-
-def digest(parameters: Mapping[str, Any]) -> str:
-    """`sha256:…` of a fingerprint: names the values of a model's parameters."""
-    text = json.dumps(parameters, sort_keys=True)
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-
-
-def fingerprint(params: Tree) -> dict[str, dict[str, Any]]:
-    """Shape, dtype and checksum of every parameter by name; the same on any mesh."""
-    named = _named_leaves(params)
-    checksums = jax.device_get(_checksums([array for _, array in named]))
-    return {
-        name: {"shape": list(array.shape), "dtype": str(array.dtype), "checksum": int(checksum)}
-        for (name, array), checksum in zip(named, checksums, strict=True)
-    }
-
-
-def _named_leaves(tree: Tree) -> list[tuple[str, Any]]:
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
-
-
-@jax.jit
-def _checksums(arrays: list[Array]) -> list[UInt32[Array, ""]]:
-    return [_checksum(array) for array in arrays]
-
-
-def _checksum(array: Array) -> UInt32[Array, ""]:
-    """Sum over elements of a hash of their bits and their place, modulo 2^32.
-
-    Integer sums are exact in any order, so the devices that hold the pieces need not agree on one.
-    At a place the hash is one to one: a change in a single element always changes the sum.
-    """
-    bits = jax.lax.bitcast_convert_type(array, np.dtype(f"uint{array.dtype.itemsize * 8}"))
-    place = jnp.zeros(array.shape, jnp.uint32)
-    for axis, size in enumerate(array.shape):
-        place = place * np.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, array.shape, axis)
-    return jnp.sum(_mixed(bits.astype(jnp.uint32) ^ _mixed(place)), dtype=jnp.uint32)
-
-
-def _mixed(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
-    """MurmurHash3's finaliser: one to one, and every bit of `x` moves every bit of the result."""
-    x = (x ^ (x >> 16)) * np.uint32(0x85EBCA6B)
-    x = (x ^ (x >> 13)) * np.uint32(0xC2B2AE35)
-    return x ^ (x >> 16)

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax import __version__, config, flags, run
@@ -27,6 +27,8 @@ class Verb:
             loads JAX and training never loads TensorFlow.
         may_change: keys that a finished or interrupted run may be continued with differently.
         repeats: the verb does its work again although the run folder holds a result.
+        positional: keys that the command line sets without their names, and what the help calls
+            them. Such a verb opens its output itself, which need not be a run folder.
     """
 
     summary: str
@@ -34,6 +36,13 @@ class Verb:
     function: str
     may_change: tuple[str, ...] = ()
     repeats: bool = False
+    positional: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def usage(self) -> str:
+        """What follows the verb's name on the command line."""
+        first = " ".join(self.positional.values()) or "--config=FILE.py[:variant]"
+        return f"{first} --config.key=value …"
 
 
 VERBS = {
@@ -60,6 +69,12 @@ VERBS = {
         config.EvaluateConfig,
         "teacherlm_jax.evaluation.harness:evaluate",
         may_change=("mesh", "batch_tokens"),
+    ),
+    "convert": Verb(
+        "a checkpoint of Hugging Face's layout to ours, or back",
+        config.ConvertConfig,
+        "teacherlm_jax.hf.convert:convert",
+        positional={"source": "SRC", "output": "DST"},
     ),
     "report": Verb(
         "tables and figures of finished runs",
@@ -109,10 +124,13 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         raise UserError(f"unknown verb {name!r}; known: {', '.join(VERBS)}")
     verb = VERBS[name]
     if "--help" in arguments or "-h" in arguments:
-        print(f"teacherlm {name} --config=FILE.py[:variant] --config.key=value …: {verb.summary}")
+        print(f"teacherlm {name} {verb.usage}: {verb.summary}")
         print(f"\nkeys and defaults:\n{flags.describe(verb.config_class)}")
         return 0
-    settings = flags.load(arguments, verb.config_class)
+    settings = flags.load(arguments, verb.config_class, verb.positional)
+    if verb.positional:
+        _load(verb.function)(settings)
+        return 0
     with run.open_run(settings.output, name, settings, may_change=verb.may_change) as folder:
         if folder.result is not None and not verb.repeats:
             folder.log.info("%s: finished before; remove the folder to do it again", folder.path)
@@ -142,7 +160,7 @@ def _of_the_machine(error: Exception) -> str | None:
     )
 
 
-def _load(function: str) -> Callable[[Any, run.Run], dict[str, Any]]:
+def _load(function: str) -> Callable[..., Any]:
     module, _, attribute = function.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -150,6 +168,7 @@ def _load(function: str) -> Callable[[Any, run.Run], dict[str, Any]]:
 def _help() -> str:
     rows = "\n".join(f"  {name:<12}{verb.summary}" for name, verb in VERBS.items())
     return (
-        "teacherlm VERB --config=FILE.py[:variant] --config.key=value …\n\n"
+        "teacherlm VERB --config=FILE.py[:variant] --config.key=value …\n"
+        f"teacherlm convert {VERBS['convert'].usage}\n\n"
         f"{rows}\n\n`teacherlm VERB --help` lists a verb's keys and their defaults."
     )

@@ -10,7 +10,7 @@ import re
 import traceback
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,16 @@ from teacherlm_jax.errors import UserError
 _OVERRIDE = re.compile(r"--?(?P<no>no)?config\.(?P<key>[^=]+)(=(?P<value>.*))?$", re.DOTALL)
 
 
-def load(arguments: Sequence[str], config_class: type) -> Any:
+def load(
+    arguments: Sequence[str], config_class: type, positional: Mapping[str, str] | None = None
+) -> Any:
     """Reads the config that the command line names and applies its overrides.
 
     Args:
         arguments: what follows the verb on the command line.
         config_class: dataclass that the verb takes.
+        positional: of a verb that takes values without a name: the keys that they set, in order,
+            with what the help calls each. Such a verb needs no config file.
 
     Returns:
         An instance of `config_class` whose every field has the right type and a possible value.
@@ -36,9 +40,17 @@ def load(arguments: Sequence[str], config_class: type) -> Any:
     Raises:
         UserError: naming the file or key that is wrong, with the nearest known key.
     """
-    specification, overrides = _split(arguments)
-    path = specification.split(":", 1)[0]
-    config = _from_file(specification, config_class)
+    specification, overrides, values = _split(arguments)
+    path = specification.split(":", 1)[0] or "the command line"
+    config = _from_file(specification, config_class) if specification else config_class()
+    if positional:
+        _set_positional(config, positional, values)
+    elif values:
+        raise UserError(f"{values[0]!r}: not understood; overrides look like --config.key=value")
+    elif not specification:
+        raise UserError(
+            "--config is missing; name a config file, as in --config=configs/quickstart.py"
+        )
     for override in overrides:
         _require_known_key(path, config, override)
     config = _override(config, overrides)
@@ -66,10 +78,11 @@ def _described(value: Any, key: str) -> Iterator[tuple[str, Any]]:
             yield name, item
 
 
-def _split(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """Parts the arguments into the config file's name and the overrides."""
+def _split(arguments: Sequence[str]) -> tuple[str, list[str], list[str]]:
+    """Parts the arguments into the config file's name, the overrides and values without a name."""
     specification = ""
     overrides: list[str] = []
+    values: list[str] = []
     rest = iter(arguments)
     for argument in rest:
         if argument in ("--config", "-config") or argument.startswith(("--config=", "-config=")):
@@ -78,13 +91,19 @@ def _split(arguments: Sequence[str]) -> tuple[str, list[str]]:
             specification = argument.partition("=")[2] or next(rest, "")
         elif _OVERRIDE.match(argument):
             overrides.append(argument)
-        else:
+        elif argument.startswith("-"):
             raise UserError(f"{argument!r}: not understood; overrides look like --config.key=value")
-    if not specification:
-        raise UserError(
-            "--config is missing; name a config file, as in --config=configs/quickstart.py"
-        )
-    return specification, overrides
+        else:
+            values.append(argument)
+    return specification, overrides, values
+
+
+def _set_positional(config: Any, positional: Mapping[str, str], values: Sequence[str]) -> None:
+    if len(values) != len(positional):
+        found = " ".join(map(repr, values)) or "nothing"
+        raise UserError(f"wanted {' '.join(positional.values())}, found {found}; give just these")
+    for key, value in zip(positional, values, strict=True):
+        setattr(config, key, value)
 
 
 def _from_file(specification: str, config_class: type) -> Any:

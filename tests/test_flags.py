@@ -1,7 +1,7 @@
 import pytest
 
 from teacherlm_jax import flags
-from teacherlm_jax.config import PrepareConfig, TrainConfig
+from teacherlm_jax.config import ConvertConfig, PrepareConfig, TrainConfig
 from teacherlm_jax.errors import UserError
 
 CONFIG = """
@@ -138,3 +138,41 @@ def test_fields_of_tuple_items_can_be_set(tmp_path):
     assert settings.sources[0].limit == 5
     with pytest.raises(UserError, match=r"mixtures\[0\].sources: no source is named 'b'"):
         flags.load([f"--config={path}", "--config.mixtures[0].sources=b"], PrepareConfig)
+
+
+FOLDERS = {"source": "SRC", "output": "DST"}
+
+
+def test_values_without_a_name_go_to_their_keys_and_need_no_file():
+    words = ["here", "--config.dtype=bfloat16", "there"]
+    settings = flags.load(words, ConvertConfig, FOLDERS)
+    assert settings == ConvertConfig("here", "there", "bfloat16")
+
+
+def test_values_without_a_name_come_before_those_of_a_file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from teacherlm_jax.config import *\n"
+        "def get_config(variant):\n"
+        "    return ConvertConfig(source='x', output='y', shard_megabytes=7)\n"
+    )
+    settings = flags.load(["here", "there", "--config", str(path)], ConvertConfig, FOLDERS)
+    assert settings == ConvertConfig("here", "there", shard_megabytes=7)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "wanted SRC DST, found nothing"),
+        (["one"], "wanted SRC DST, found 'one'"),
+        (["one", "two", "three"], "wanted SRC DST, found 'one' 'two' 'three'"),
+        (["one", "two", "--dtype=bfloat16"], "'--dtype=bfloat16': not understood"),
+        (["one", "two", "--config.dtyp=bfloat16"], "the command line: unknown key dtyp; did you"),
+        (["one", "two", "--config.dtype=int8"], "config.dtype: 'int8' is none of"),
+        (["one", ""], "config.output: empty"),
+    ],
+)
+def test_a_wrong_number_of_values_and_wrong_keys_are_refused(words, message):
+    with pytest.raises(UserError) as raised:
+        flags.load(words, ConvertConfig, FOLDERS)
+    assert message in str(raised.value)

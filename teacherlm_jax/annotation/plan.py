@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax import checkpoint, fields, files
+from teacherlm_jax import checkpoint, fields, files, fingerprint
 from teacherlm_jax.annotation import gates, shards
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.data import formats, packing, prompts
@@ -174,7 +174,7 @@ def _opened(name: str, kinds: tuple[str, ...]) -> tuple[Teacher, Vocabulary]:
         name=name,
         checkpoint=checkpoints.path(step),
         step=step,
-        digest=checkpoint.digest(meta["parameters"]),
+        digest=fingerprint.digest(meta["parameters"]),
         kinds=kinds,
     )
     return teacher, vocabulary

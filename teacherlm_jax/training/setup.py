@@ -80,6 +80,8 @@ def make_plan(config: TrainConfig, mesh: Mesh) -> Plan:
             f"were made with {wanted}; prepare the mixture again"
         )
     model = fit_to_vocabulary(config.model, vocabulary.size)
+    longest = manifest["inputs"]["max_tokens"]
+    registry.refuse_longer(model, longest, f"{config.data}: was prepared with texts of up to")
 
     def build(rngs: nnx.Rngs) -> nnx.Module:
         return registry.build(model, rngs)
@@ -153,4 +155,4 @@ def _warm_start(init_from: str, plan: Plan) -> sharding.Tree:
             f"has {plan.vocabulary.digest}; prepare the data with "
             f"{source.run / checkpoint.VOCABULARY}"
         )
-    return source.params(step, plan.abstract.params)
+    return source.params(step, plan.abstract.params, cast=True)

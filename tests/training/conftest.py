@@ -45,7 +45,7 @@ def prepared(tmp_path_factory):
         encoded.append(packing.Encoded(tokens, [True] * len(tokens)))
     rows = list(packing.pack(encoded, 32))
     shards = writer.write_shards(folder, rows, rows_per_shard=16)
-    inputs = {"vocabulary": {"digest": vocabulary.digest}}
+    inputs = {"vocabulary": {"digest": vocabulary.digest}, "max_tokens": 32}
     manifest = {"inputs": inputs, "length": 32, "rows": len(rows), "shards": shards}
     files.write_json(folder / "manifest.json", manifest)
     return folder

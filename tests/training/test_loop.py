@@ -95,6 +95,19 @@ def test_a_run_learns_tells_and_saves(finished, config):
     assert loaded.step == 6 and loaded.config.vocab_size == 400
 
 
+def test_opt_trains_by_the_same_program_and_on_every_mesh_alike(config, tmp_path):
+    like_350m = {"max_positions": 32, "embedding_width": 8, "norm": "after"}
+    model = dataclasses.replace(config.model, family="opt", **like_350m)
+    opt = dataclasses.replace(config, model=model, steps=4)
+    run = open_run(tmp_path / "one")
+    loss = train(opt, run)["loss"]
+    first = next(line for line in lines(run) if line.startswith("step 1/4"))
+    assert 0 < loss < float(first.split()[3]) - 0.1
+    cut = train(dataclasses.replace(opt, mesh=CUT), open_run(tmp_path / "cut"))
+    assert cut["loss"] == pytest.approx(loss, rel=1e-5)
+    assert parameters(tmp_path / "one")[1].config == model
+
+
 def test_a_run_that_was_saved_at_its_end_is_not_trained_again(finished, config):
     run, result = finished
     again = open_run(run.path)
@@ -197,6 +210,10 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_never_saved(config, tmp_p
             "config.model.width: 10 is not divisible",
         ),
         ({"init_from": "nowhere"}, "nowhere: no such folder"),
+        (
+            {"model": ModelConfig("opt", max_positions=31)},
+            "prepared with texts of up to 32 tokens, but the model has learned positions for 31",
+        ),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused_by_key(config, tmp_path, changes, message):

@@ -1,0 +1,184 @@
+"""The convert verb: a folder of Hugging Face's layout to a run folder of ours, or back.
+
+What the source is decides the direction. Nothing is written before all headers were checked, and
+nothing that an interrupted conversion leaves is taken for a whole one: an import has no checkpoint
+until Orbax has renamed it, an export lies under another name until its last file is there.
+"""
+
+import dataclasses
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import nnx
+
+from teacherlm_jax import checkpoint, run, sharding
+from teacherlm_jax.checkpoint import Checkpoints
+from teacherlm_jax.config import ConvertConfig, MeshConfig, ModelConfig
+from teacherlm_jax.data.vocabulary import Vocabulary, open_vocabulary
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.hf import check, load, names, save
+from teacherlm_jax.hf import config as layout
+from teacherlm_jax.hf.folder import whole_or_nothing
+from teacherlm_jax.hf.names import Piece
+from teacherlm_jax.hf.stored import DTYPES, Stored
+from teacherlm_jax.hf.weights import holds_weights, open_weights
+from teacherlm_jax.models import registry
+
+_VERB = "convert"
+
+
+def convert(config: ConvertConfig) -> None:
+    """Converts `config.source` into the folder `config.output`.
+
+    Raises UserError, by name, for a source that is neither layout or is not whole, and for an
+    output that holds something else already.
+    """
+    source = Path(config.source)
+    if not source.is_dir():
+        raise UserError(f"{source}: no such folder; name one of Hugging Face's layout, or a run's")
+    run_folder = (source / checkpoint.CHECKPOINTS).is_dir() or _verb(source)
+    if run_folder or source.parent.name == checkpoint.CHECKPOINTS:
+        _export(config, source)
+    elif (source / layout.FILE).exists() or holds_weights(source):
+        _import(config, source)
+    else:
+        raise UserError(
+            f"{source}: neither layout; wanted {layout.FILE} beside weights, or a run folder with "
+            f"{checkpoint.CHECKPOINTS}/"
+        )
+
+
+def _import(config: ConvertConfig, source: Path) -> None:
+    """Theirs to ours: a run folder whose step 0 has parameters and no optimiser."""
+    if config.dtype == "float16":
+        raise UserError(
+            "config.dtype=float16: parameters here are float32, which holds every float16, or "
+            "bfloat16; choose one of them"
+        )
+    model = layout.read(source, config.dtype or "float32")
+    vocabulary = open_vocabulary(source)
+    if vocabulary.size > model.vocab_size:
+        raise UserError(
+            f"{source}: the tokenizer has {vocabulary.size} ids, the embedding only "
+            f"{model.vocab_size} (vocab_size in {layout.FILE}); copy both from one place"
+        )
+    pairs = check.matched(source, model, open_weights(source))
+    abstract = _abstract(model, config.mesh)
+    _refuse_foreign(Path(config.output))
+    with run.open_run(config.output, _VERB, config, may_change=("mesh",)) as folder:
+        if folder.result is None:
+            folder.finish(_imported(folder, model, vocabulary, pairs, abstract))
+        else:
+            folder.log.info("%s: converted before; remove it to do it again", folder.path)
+
+
+def _imported(
+    folder: run.Run,
+    model: ModelConfig,
+    vocabulary: Vocabulary,
+    pairs: list[tuple[Piece, Stored]],
+    abstract: sharding.Tree,
+) -> dict[str, Any]:
+    progress = _Progress(folder.log, "read", [tensor.nbytes for _, tensor in pairs])
+    params = load.load(pairs, abstract, progress.add)
+    vocabulary.save(folder.path / checkpoint.VOCABULARY)
+    checkpoints = Checkpoints(folder.path, keep=1)
+    meta = {"model": dataclasses.asdict(model), "vocabulary": vocabulary.digest}
+    checkpoints.save(0, params, None, meta)
+    checkpoints.close()
+    count = sum(array.size for array in jax.tree.leaves(params))
+    folder.log.info("%s: %s parameters in %s", folder.path, f"{count:,}", model.param_dtype)
+    return {"model": meta["model"], "parameters": count, **progress.figures()}
+
+
+def _export(config: ConvertConfig, source: Path) -> None:
+    """Ours to theirs: a folder that transformers loads, and nothing else in it."""
+    if jax.process_count() > 1:
+        raise UserError(
+            f"{source}: is written by one process, which must see all devices of its mesh; run "
+            f"this on one machine, found {jax.process_count()} processes"
+        )
+    checkpoints, step = checkpoint.open_checkpoint(source)
+    meta = checkpoints.meta(step)
+    model = ModelConfig(**meta["model"])
+    description = layout.described(model)
+    vocabulary = checkpoint.load_vocabulary(checkpoints.run, meta["vocabulary"])
+    dtype = config.dtype or model.param_dtype
+    abstract = _abstract(model, config.mesh)
+    log = _console()
+    with whole_or_nothing(Path(config.output)) as folder:
+        log.info("reading %s", checkpoints.path(step))
+        params = checkpoints.params(step, abstract)
+        checkpoints.close()
+        sizes = [math.prod(piece.theirs) * DTYPES[dtype].itemsize for piece in names.pieces(model)]
+        progress = _Progress(log, "written", sizes)
+        limit = config.shard_megabytes * 10**6
+        save.save(params, model, folder, dtype=dtype, shard_bytes=limit, told=progress.add)
+        vocabulary.save_pretrained(folder)
+        layout.write(folder, description, dtype)
+    log.info("%s: done", config.output)
+
+
+def _abstract(model: ModelConfig, mesh: MeshConfig) -> sharding.Tree:
+    """The model's parameters as shapes with their places on the mesh."""
+    devices = sharding.make_mesh(mesh)
+    return sharding.abstract_model(lambda: registry.build(model, nnx.Rngs(0)), devices)[1]
+
+
+def _refuse_foreign(output: Path) -> None:
+    """UserError for a folder in which something else than a conversion lies."""
+    if output.is_dir() and any(output.iterdir()) and _verb(output) != _VERB:
+        raise UserError(f"{output}: is there already; remove it, or name another folder")
+
+
+def _verb(folder: Path) -> str:
+    """What the run in this folder does; empty when it is no run folder."""
+    try:
+        return str(json.loads((folder / layout.FILE).read_text(encoding="utf-8"))["verb"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
+class _Progress:
+    """Lines of progress, at most one in five seconds, and the figures in the end."""
+
+    def __init__(self, log: logging.Logger, done: str, sizes: Sequence[int]):
+        """`sizes` are the bytes of all tensors to come; `done` is what happens to them."""
+        self._log, self._done = log, done
+        self._count, self._bytes = len(sizes), sum(sizes)
+        self._left = list(reversed(sizes))
+        self._start = self._told = time.monotonic()
+
+    def add(self) -> None:
+        """One more tensor is done."""
+        self._left.pop()
+        now = time.monotonic()
+        if not self._left or now - self._told > 5:
+            self._told = now
+            gigabytes = (self._bytes - sum(self._left)) / 1e9
+            self._log.info(
+                "%s %d of %d tensors, %.2f of %.2f GB, %.0f s", self._done,
+                self._count - len(self._left), self._count, gigabytes, self._bytes / 1e9,
+                now - self._start,
+            )  # fmt: skip
+
+    def figures(self) -> dict[str, Any]:
+        """For the result."""
+        seconds = round(time.monotonic() - self._start, 2)
+        return {"tensors": self._count, "bytes": self._bytes, "seconds": seconds}
+
+
+def _console() -> logging.Logger:
+    """A log without a file: a folder for transformers holds nothing of ours."""
+    log = logging.getLogger("teacherlm.convert")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.handlers = [logging.StreamHandler(sys.stdout)]
+    return log

@@ -1,0 +1,158 @@
+"""Names of BLOOM's and OPT's tensors in Hugging Face's layout, and where each lies in ours.
+
+They keep a layer's tensors apart, ours are stacked; their projections are [outputs, inputs], ours
+[inputs, outputs] with heads as axes of their own; OPT's query, key and value are three tensors,
+ours one with the three of a head side by side. All else is the same numbers in the same order.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from teacherlm_jax.config import ModelConfig
+
+HEAD, EMBEDDING = "lm_head.weight", "embedding"
+PREFIXES = {"bloom": "transformer.", "opt": "model."}  # of all names but the head's, if any
+HARMLESS = {"bloom": (), "opt": ("decoder.version",)}  # known to be there, and to mean nothing
+
+_OPT_OFFSET = 2  # rows of OPT's position table before position 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """One tensor of theirs, and the piece of one of our parameters that it is.
+
+    Attributes:
+        name: theirs, without the family's prefix.
+        parameter: ours, as in "blocks/up/kernel".
+        shape: of the piece, without the axis of layers.
+        layer: its index on the axis of layers; None where there is no such axis.
+        start: where on the last axis the piece begins.
+        inputs: how many leading axes are a projection's inputs, 0 for biases; None for a table,
+            which has the same shape on both sides.
+    """
+
+    name: str
+    parameter: str
+    shape: tuple[int, ...]
+    layer: int | None = None
+    start: int = 0
+    inputs: int | None = 0
+
+    @property
+    def theirs(self) -> tuple[int, ...]:
+        """The shape of their tensor."""
+        if self.inputs is None:
+            return self.shape
+        outputs = math.prod(self.shape[self.inputs :])
+        return (outputs, math.prod(self.shape[: self.inputs])) if self.inputs else (outputs,)
+
+    def their_index(self, index: tuple[slice, ...]) -> tuple[slice, ...]:
+        """Where in their tensor the part `index` of the piece lies.
+
+        Of axes that are one for them, only the first may be cut.
+        """
+        bounds = [cut.indices(size)[:2] for cut, size in zip(index, self.shape, strict=True)]
+        if self.inputs is None:
+            return tuple(slice(*pair) for pair in bounds)
+        cuts = [slice(*self._joined(bounds, range(self.inputs, len(bounds))))]
+        if self.inputs:
+            cuts.append(slice(*self._joined(bounds, range(self.inputs))))
+        return tuple(cuts)
+
+    def _joined(self, bounds: list[tuple[int, int]], axes: range) -> tuple[int, int]:
+        first, *rest = axes
+        if any(bounds[axis] != (0, self.shape[axis]) for axis in rest):
+            raise ValueError(f"{self.parameter}: {bounds} cuts an axis inside one of theirs")
+        size = math.prod(self.shape[axis] for axis in rest)
+        return bounds[first][0] * size, bounds[first][1] * size
+
+    def to_ours(self, array: np.ndarray, index: tuple[slice, ...]) -> np.ndarray:
+        """A part of their tensor, that at `their_index(index)`, as part `index` of the piece."""
+        if self.inputs is None:
+            return array
+        bounds = (cut.indices(size) for cut, size in zip(index, self.shape, strict=True))
+        return array.T.reshape([stop - start for start, stop, _ in bounds])
+
+    def to_theirs(self, array: np.ndarray) -> np.ndarray:
+        """The whole piece as their tensor: a view where that can be."""
+        return array if self.inputs is None else array.reshape(self.theirs[::-1]).T
+
+
+def pieces(config: ModelConfig) -> Iterator[Piece]:
+    """All tensors of a model, in the order in which transformers saves them."""
+    yield from {"bloom": _bloom, "opt": _opt}[config.family](config)
+    if not config.tied:
+        yield _table(HEAD, "head", _embedding_shape(config))
+
+
+def _bloom(config: ModelConfig) -> Iterator[Piece]:
+    D, N, H = config.width, config.heads, config.width // config.heads
+    yield _table("word_embeddings.weight", EMBEDDING, _embedding_shape(config))
+    yield from _norm("word_embeddings_layernorm", "embedding_norm", D)
+    for i in range(config.layers):
+        at, attention, mlp = f"h.{i}", f"h.{i}.self_attention", f"h.{i}.mlp"
+        yield from _norm(f"{at}.input_layernorm", "blocks/attention_norm", D, i)
+        yield from _projection(
+            f"{attention}.query_key_value", "blocks/query_key_value", (D,), (N, 3 * H), i
+        )
+        yield from _projection(f"{attention}.dense", "blocks/attention_output", (N, H), (D,), i)
+        yield from _norm(f"{at}.post_attention_layernorm", "blocks/mlp_norm", D, i)
+        yield from _projection(f"{mlp}.dense_h_to_4h", "blocks/up", (D,), (4 * D,), i)
+        yield from _projection(f"{mlp}.dense_4h_to_h", "blocks/down", (4 * D,), (D,), i)
+    yield from _norm("ln_f", "final_norm", D)
+
+
+def _opt(config: ModelConfig) -> Iterator[Piece]:
+    D, E, rows = config.width, config.embedding_width, config.max_positions + _OPT_OFFSET
+    yield _table("decoder.embed_tokens.weight", EMBEDDING, _embedding_shape(config))
+    yield _table("decoder.embed_positions.weight", "position_embedding", (rows, D))
+    if E not in (0, D):
+        for way, shape in (("out", (D, E)), ("in", (E, D))):
+            name = f"decoder.project_{way}.weight"
+            yield Piece(name, f"project_{way}/kernel", shape, inputs=1)
+    if config.norm == "before":
+        yield from _norm("decoder.final_layer_norm", "final_norm", D)
+    for i in range(config.layers):
+        yield from _opt_layer(config, i)
+
+
+def _opt_layer(config: ModelConfig, i: int) -> Iterator[Piece]:
+    D, N, H = config.width, config.heads, config.width // config.heads
+    at, attention = f"decoder.layers.{i}", f"decoder.layers.{i}.self_attn"
+    for part, place in (("k", 1), ("v", 2), ("q", 0)):
+        name = f"{attention}.{part}_proj"
+        yield from _projection(name, "blocks/query_key_value", (D,), (N, H), i, start=place * H)
+    yield from _projection(f"{attention}.out_proj", "blocks/attention_output", (N, H), (D,), i)
+    yield from _norm(f"{at}.self_attn_layer_norm", "blocks/attention_norm", D, i)
+    yield from _projection(f"{at}.fc1", "blocks/up", (D,), (4 * D,), i)
+    yield from _projection(f"{at}.fc2", "blocks/down", (4 * D,), (D,), i)
+    yield from _norm(f"{at}.final_layer_norm", "blocks/mlp_norm", D, i)
+
+
+def _embedding_shape(config: ModelConfig) -> tuple[int, int]:
+    return config.vocab_size, config.embedding_width or config.width
+
+
+def _table(name: str, parameter: str, shape: tuple[int, int]) -> Piece:
+    return Piece(name, parameter, shape, inputs=None)
+
+
+def _norm(name: str, parameter: str, width: int, layer: int | None = None) -> Iterator[Piece]:
+    yield Piece(f"{name}.weight", f"{parameter}/scale", (width,), layer)
+    yield Piece(f"{name}.bias", f"{parameter}/bias", (width,), layer)
+
+
+def _projection(
+    name: str,
+    parameter: str,
+    inputs: tuple[int, ...],
+    outputs: tuple[int, ...],
+    layer: int,
+    start: int = 0,
+) -> Iterator[Piece]:
+    kernel = (*inputs, *outputs)
+    yield Piece(f"{name}.weight", f"{parameter}/kernel", kernel, layer, start, len(inputs))
+    yield Piece(f"{name}.bias", f"{parameter}/bias", outputs, layer, start)

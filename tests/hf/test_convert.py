@@ -1,0 +1,280 @@
+"""Both directions of the verb, on folders that transformers writes and reads."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from teacherlm_jax import cli, files, sharding
+from teacherlm_jax.checkpoint import Checkpoints, load_model
+from teacherlm_jax.config import MeshConfig, ModelConfig
+from teacherlm_jax.data.vocabulary import Vocabulary, train_sentencepiece
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.hf import load
+from teacherlm_jax.models import registry
+
+CUT = ("--config.mesh.fsdp=4", "--config.mesh.tensor=2")
+
+
+def loaded(run):
+    mesh = sharding.make_mesh(MeshConfig(), devices=jax.devices()[:1])
+    return load_model(run, mesh, dtype="float32")
+
+
+def parameters(model):
+    return nnx.to_pure_dict(nnx.state(model))
+
+
+def assert_same(found, wanted):
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+
+
+def assert_same_state(folder, model):
+    """The folder's weights are the model's, bit for bit and in its dtype."""
+    back = AutoModelForCausalLM.from_pretrained(folder).eval()
+    found, wanted = back.state_dict(), model.state_dict()
+    assert found.keys() == wanted.keys()
+    for name, tensor in found.items():
+        assert tensor.dtype == wanted[name].dtype
+        assert torch.equal(tensor, wanted[name]), name
+    return back
+
+
+def test_every_shape_comes_and_goes_bit_for_bit(pair, save, convert, tmp_path):
+    assert convert(save(pair), tmp_path / "ours", *CUT) == (0, "")
+    ours = loaded(tmp_path / "ours")
+    assert_same(parameters(ours.model), parameters(pair.ours))
+    assert convert(tmp_path / "ours", tmp_path / "back", *CUT) == (0, "")
+    back = assert_same_state(tmp_path / "back", pair.theirs)
+    tokens = np.random.default_rng(0).integers(4, 260, (2, 20))
+    with torch.no_grad():
+        logits = back(torch.from_numpy(tokens)).logits
+        assert torch.equal(logits, pair.theirs(torch.from_numpy(tokens)).logits)
+    np.testing.assert_allclose(ours.model(jnp.asarray(tokens)), logits.numpy(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("stored", "held"), [("bfloat16", "bfloat16"), ("float16", "float32")])
+def test_smaller_dtypes_come_back_bit_for_bit(
+    pair_of, save, convert, write_tokenizer, tmp_path, stored, held
+):
+    pair = pair_of("opt like 350m")
+    dtype = getattr(torch, stored)
+    theirs = AutoModelForCausalLM.from_pretrained(save(pair), dtype=dtype)
+    theirs.save_pretrained(tmp_path / "small")
+    write_tokenizer(tmp_path / "small", "opt")
+    assert convert(tmp_path / "small", tmp_path / "ours", f"--config.dtype={held}", *CUT)[0] == 0
+    assert loaded(tmp_path / "ours").config.param_dtype == held
+    asked = f"--config.dtype={'' if stored == held else stored}"
+    assert convert(tmp_path / "ours", tmp_path / "back", asked, *CUT) == (0, "")
+    assert files.read_json(tmp_path / "back" / "config.json")["torch_dtype"] == stored
+    assert_same_state(tmp_path / "back", theirs)
+
+
+def test_bin_shards_without_prefix_and_with_the_head_beside_its_embedding(
+    pair_of, save, convert, tmp_path
+):
+    pair = pair_of("bloom")
+    folder = save(pair)
+    (folder / "model.safetensors").unlink()
+    tensors = [(n.removeprefix("transformer."), t) for n, t in pair.theirs.state_dict().items()]
+    assert tensors[-1][0] == "lm_head.weight"
+    placed = {}
+    for number, part in enumerate((tensors[:9], tensors[9:])):
+        torch.save(dict(part), folder / f"pytorch_model-{number}.bin")
+        placed |= {name: f"pytorch_model-{number}.bin" for name, _ in part}
+    files.write_json(folder / "pytorch_model.bin.index.json", {"weight_map": placed})
+    assert convert(folder, tmp_path / "ours", *CUT) == (0, "")
+    assert_same(parameters(loaded(tmp_path / "ours").model), parameters(pair.ours))
+
+
+def test_shards_of_transformers_making_are_read(pair_of, save, convert, tmp_path):
+    pair = pair_of("opt")
+    folder = save(pair, max_shard_size="50KB")
+    assert len(list(folder.glob("*.safetensors"))) > 3
+    assert convert(folder, tmp_path / "ours", *CUT) == (0, "")
+    assert_same(parameters(loaded(tmp_path / "ours").model), parameters(pair.ours))
+
+
+def test_an_export_holds_what_transformers_wants_and_nothing_else(pair_of, save, convert, tmp_path):
+    assert convert(save(pair_of("opt")), tmp_path / "ours", *CUT)[0] == 0
+    assert convert(tmp_path / "ours" / "checkpoints" / "0", tmp_path / "back", *CUT) == (0, "")
+    assert {path.name for path in (tmp_path / "back").iterdir()} == {
+        "config.json", "generation_config.json", "model.safetensors", "special_tokens_map.json",
+        "tokenizer.json", "tokenizer_config.json", "vocabulary.json",
+    }  # fmt: skip
+    config = files.read_json(tmp_path / "back" / "config.json")
+    assert config["architectures"] == ["OPTForCausalLM"]
+    assert (config["torch_dtype"], config["tie_word_embeddings"]) == ("float32", True)
+    generation = GenerationConfig.from_pretrained(tmp_path / "back")
+    for told in (config, generation.to_dict()):
+        ids = [told[f"{name}_token_id"] for name in ("bos", "eos", "pad")]
+        assert ids == [2, 2, 3]
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "back")
+    vocabulary = Vocabulary.load(tmp_path / "ours" / "vocabulary")
+    assert tokenizer("Q: 1")["input_ids"] == [*vocabulary.begin, *vocabulary.encode("Q: 1")]
+
+
+@pytest.mark.parametrize("name", ["bloom", "opt"])
+def test_a_model_of_ours_goes_and_comes_with_the_same_digest(name, convert, tmp_path):
+    run = tmp_path / "run"
+    vocabulary = train_sentencepiece(["one two three"] * 9, run / "vocabulary", size=400, seed=0)
+    positions = 40 if name == "opt" else 0
+    config = ModelConfig(name, 2, 32, 4, vocab_size=408, max_positions=positions)
+    params = nnx.to_pure_dict(nnx.state(registry.build(config, nnx.Rngs(0))))
+    checkpoints = Checkpoints(run, keep=1)
+    meta = {"model": vars(config), "vocabulary": vocabulary.digest}
+    checkpoints.save(7, params, {"step": jnp.int32(7)}, meta)
+    checkpoints.close()
+    assert convert(run, tmp_path / "theirs", *CUT) == (0, "")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "theirs")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "theirs")
+    assert tokenizer("two one")["input_ids"] == vocabulary.encode("two one")
+    assert (model.config.eos_token_id, model.config.pad_token_id) == (vocabulary.eos_id, 0)
+    assert convert(tmp_path / "theirs", tmp_path / "ours", *CUT) == (0, "")
+    found, before = loaded(tmp_path / "ours"), loaded(run)
+    assert (found.digest, found.config) == (before.digest, before.config)
+    assert (found.vocabulary.digest, found.step) == (vocabulary.digest, 0)
+
+
+def edit_config(**changes):
+    def edit(folder):
+        path = folder / "config.json"
+        files.write_json(path, files.read_json(path) | changes)
+
+    return edit
+
+
+def edit_weights(change):
+    def edit(folder):
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+    return edit
+
+
+def cut_weights(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+NORM = "transformer.h.1.input_layernorm.weight"
+
+
+@pytest.mark.parametrize(
+    ("damage", "overrides", "message"),
+    [
+        (edit_weights(lambda t: t.pop(NORM)), (), "h.1.input_layernorm.weight of shape [32] is mi"),
+        (edit_weights(lambda t: t.update({"x": t[NORM].clone()})), (), "x of shape [32] has no pl"),
+        (
+            edit_weights(lambda t: t.update({NORM: t[NORM][:31].clone()})),
+            (),
+            f"{NORM} has the shape [31], config.json wants [32]",
+        ),
+        (cut_weights, (), "model.safetensors: is cut short: transformer."),
+        (edit_config(hidden_size=64), (), "has the shape [288, 32], config.json wants [288, 64]"),
+        (edit_config(model_type="gpt2"), (), "model_type is 'gpt2'"),
+        (edit_config(vocab_size=256), (), "the tokenizer has 260 ids, the embedding only 256"),
+        (lambda folder: (folder / "config.json").unlink(), (), "theirs/config.json: no such file"),
+        (lambda folder: (folder / "vocab.json").unlink(), (), "theirs: holds no vocabulary"),
+        (lambda folder: (folder / "model.safetensors").unlink(), (), "theirs: holds no weights"),
+        (lambda folder: None, ("--config.dtype=float16",), "config.dtype=float16: parameters here"),
+        (lambda folder: None, ("--config.mesh.tensor=8",), "'heads' of size 4 is not divisible by"),
+        (lambda folder: None, ("--config.shard=8",), "the command line: unknown key shard"),
+    ],
+)
+def test_what_cannot_be_converted_is_refused_before_anything_is_written(
+    pair_of, save, convert, tmp_path, damage, overrides, message
+):
+    source = save(pair_of("bloom"))
+    damage(source)
+    status, told = convert(source, tmp_path / "ours", *overrides)
+    assert (status, told.count("\n")) == (2, 1)
+    assert message in told
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
+
+
+def test_sources_of_neither_layout_are_refused(convert, tmp_path):
+    assert "no such folder" in convert(tmp_path / "absent", tmp_path / "out")[1]
+    (tmp_path / "empty").mkdir()
+    assert "empty: neither layout; wanted config.json" in convert(
+        tmp_path / "empty", tmp_path / "out"
+    )[1]  # fmt: skip
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_holds_something_is_refused_and_left_alone(pair_of, save, convert, tmp_path):
+    source = save(pair_of("bloom"))
+    assert convert(source, tmp_path / "ours", *CUT)[0] == 0
+    for other in (source, tmp_path / "ours"):
+        before = sorted(path.name for path in other.iterdir())
+        status, told = convert(tmp_path / "ours", other, *CUT)
+        assert (status, "is there already" in told) == (2, True)
+        assert sorted(path.name for path in other.iterdir()) == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text(json.dumps({"verb": "train"}))
+    assert "is there already" in convert(source, tmp_path / "mine", *CUT)[1]
+    told = convert(source, tmp_path / "ours", "--config.dtype=bfloat16", *CUT)[1]
+    assert "config.dtype='float32'" in told or "config.dtype=''" in told
+
+
+def test_an_interrupted_import_is_no_model_and_the_same_command_makes_it_one(
+    pair_of, save, convert, tmp_path, monkeypatch
+):
+    source = save(pair_of("opt"))
+
+    def interrupted(pairs, *rest):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(load, "load", interrupted)
+        assert convert(source, tmp_path / "ours", *CUT)[0] == 130
+    assert not (tmp_path / "ours" / "result.json").exists()
+    with pytest.raises(UserError, match="holds no whole checkpoint"):
+        loaded(tmp_path / "ours")
+    assert "holds no whole checkpoint" in convert(tmp_path / "ours", tmp_path / "back", *CUT)[1]
+    assert convert(source, tmp_path / "ours", *CUT) == (0, "")
+    result = files.read_json(tmp_path / "ours" / "result.json")
+    assert result["parameters"] == sum(x.size for x in jax.tree.leaves(parameters(
+        loaded(tmp_path / "ours").model)))  # fmt: skip
+    monkeypatch.setattr(load, "load", interrupted)  # a whole one is not made again
+    assert convert(source, tmp_path / "ours", *CUT) == (0, "")
+
+
+def test_an_interrupted_export_leaves_no_folder(pair_of, save, convert, tmp_path, monkeypatch):
+    assert convert(save(pair_of("bloom")), tmp_path / "ours", *CUT)[0] == 0
+
+    def interrupted(self, folder):
+        assert (folder / "model.safetensors").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Vocabulary, "save_pretrained", interrupted)
+    assert convert(tmp_path / "ours", tmp_path / "back", *CUT)[0] == 130
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "theirs"]
+
+
+def test_a_damaged_checkpoint_is_refused_before_anything_is_written(
+    pair_of, save, convert, tmp_path
+):
+    assert convert(save(pair_of("bloom")), tmp_path / "ours", *CUT)[0] == 0
+    shutil.rmtree(tmp_path / "ours" / "checkpoints" / "0" / "params")
+    status, told = convert(tmp_path / "ours", tmp_path / "back", *CUT)
+    assert status == 2
+    assert "checkpoints/0: not a whole checkpoint, params cannot be read" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "theirs"]
+
+
+def test_help_and_a_wrong_number_of_folders(convert, capsys):
+    assert cli.main(["convert", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "teacherlm convert SRC DST --config.key=value" in shown
+    assert "--config.shard_megabytes=5000" in shown
+    assert cli.main(["convert", "one"]) == 2
+    assert capsys.readouterr().err == ("teacherlm: wanted SRC DST, found 'one'; give just these\n")

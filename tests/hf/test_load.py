@@ -1,0 +1,66 @@
+"""Tensors on their way to the mesh: every device gets its part, and no more is read."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from teacherlm_jax import sharding
+from teacherlm_jax.config import MeshConfig
+from teacherlm_jax.fingerprint import named_leaves
+from teacherlm_jax.hf import check, weights
+from teacherlm_jax.hf.load import load
+from teacherlm_jax.hf.stored import Stored
+from teacherlm_jax.models import registry
+
+CUT = MeshConfig(data=2, fsdp=2, tensor=2)
+
+
+def abstract(config, mesh, devices=None):
+    mesh = sharding.make_mesh(mesh, devices)
+    return sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)[1]
+
+
+@pytest.fixture
+def pairs(pair_of, save):
+    def of(name):
+        folder = save(pair_of(name))
+        return check.matched(folder, pair_of(name).config, weights.open_weights(folder))
+
+    return of
+
+
+@pytest.mark.parametrize("name", ["bloom", "opt like 350m"])
+def test_a_mesh_of_eight_holds_what_one_device_does(pair_of, pairs, name):
+    config = pair_of(name).config
+    cut = abstract(config, CUT)
+    eight = load(pairs(name), cut, lambda: None)
+    one = load(pairs(name), abstract(config, MeshConfig(), jax.devices()[:1]), lambda: None)
+    wanted = nnx.to_pure_dict(nnx.state(pair_of(name).ours))
+    for (path, found), (_, alone), (_, true), (_, place) in zip(
+        *map(named_leaves, (eight, one, wanted, cut)), strict=True
+    ):
+        np.testing.assert_array_equal(found, true, path)
+        np.testing.assert_array_equal(alone, true, path)
+        assert found.sharding.is_equivalent_to(place.sharding, found.ndim), path
+
+
+def test_every_part_is_read_once_and_nothing_else(pair_of, pairs, monkeypatch):
+    sizes = {}
+    read = Stored.read
+
+    def counted(self, index=None, dtype=None):
+        part = read(self, index, dtype)
+        sizes.setdefault(self.name, []).append(part.size)
+        return part
+
+    found = pairs("bloom")
+    monkeypatch.setattr(Stored, "read", counted)
+    load(found, abstract(pair_of("bloom").config, CUT), lambda: None)
+    for _, tensor in found:
+        whole = math.prod(tensor.shape)
+        assert sum(sizes[tensor.name]) == whole  # two copies of the model share one reading
+        if len(tensor.shape) == 2:  # cut along both axes
+            assert sizes[tensor.name] == [whole // 4] * 4

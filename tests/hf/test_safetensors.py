@@ -1,0 +1,143 @@
+"""The format against the library of its authors, and files that are damaged."""
+
+import json
+import re
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.hf import stored
+from teacherlm_jax.hf.safetensors import Writer, read_header
+
+RANDOM = np.random.default_rng(0)
+TENSORS = {
+    "a": RANDOM.normal(size=(5, 3)).astype(np.float32),
+    "b": RANDOM.normal(size=7).astype(np.float16),
+    "c": RANDOM.normal(size=(2, 3, 4)).astype(jnp.bfloat16),
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file(TENSORS, path)
+    return path
+
+
+def with_header(path, header, data=b""):
+    content = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(content).to_bytes(8, "little") + content + data)
+    return path
+
+
+def entry(begin, end, shape, dtype="F32"):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+def test_tensors_are_read_as_the_library_wrote_them(path):
+    header = read_header(path)
+    assert header.keys() == TENSORS.keys()
+    for name, wanted in TENSORS.items():
+        found = header[name].read()
+        assert (found.dtype, header[name].nbytes) == (wanted.dtype, wanted.nbytes)
+        np.testing.assert_array_equal(found, wanted)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_a_part_is_that_part_whatever_the_block(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "parts.safetensors"
+    save_file(TENSORS, path)
+    name = data.draw(st.sampled_from(sorted(TENSORS)))
+    cuts = []
+    for size in TENSORS[name].shape:
+        start = data.draw(st.integers(0, size))
+        cuts.append(slice(start, data.draw(st.integers(start, size))))
+    block, stored._BLOCK = stored._BLOCK, data.draw(st.integers(1, 100))
+    try:
+        part = read_header(path)[name].read(tuple(cuts), np.dtype(np.float32))
+    finally:
+        stored._BLOCK = block
+    np.testing.assert_array_equal(part, TENSORS[name][tuple(cuts)].astype(np.float32))
+
+
+def test_the_library_reads_what_is_written_here(tmp_path):
+    path = tmp_path / "model.safetensors"
+    matrix = RANDOM.normal(size=(6, 4)).astype(np.float32)
+    with Writer(path, {"m": (6, 4), "v": (5,)}, "float32") as writer:
+        writer.write(matrix[:2])
+        writer.write(matrix[2:])
+        writer.write(np.ones(5, np.float32))
+    found = load_file(path)
+    np.testing.assert_array_equal(found["m"], matrix)
+    np.testing.assert_array_equal(found["v"], np.ones(5))
+    with safetensors.safe_open(path, "np") as file:
+        assert file.metadata() == {"format": "pt"}
+    assert next(iter(read_header(path).values())).offset % 8 == 0
+
+
+def test_a_file_that_lacks_what_its_header_announces_is_a_mistake_of_the_caller(tmp_path):
+    with (
+        pytest.raises(ValueError, match="announced"),
+        Writer(tmp_path / "m", {"m": (6, 4)}, "float32") as writer,
+    ):
+        writer.write(np.ones(3, np.float32))
+
+
+@pytest.mark.parametrize("missing", [1, 14, 48, 49, 62, 63, 122])
+def test_a_cut_file_names_the_first_tensor_that_it_cuts(path, missing):
+    by_place = sorted(read_header(path).values(), key=lambda tensor: tensor.offset)
+    content = path.read_bytes()
+    path.write_bytes(content[:-missing])
+    cut = next(t for t in by_place if t.offset + t.nbytes > len(content) - missing)
+    with pytest.raises(UserError, match=f"model.safetensors: is cut short: {cut.name} ends at"):
+        read_header(path)
+
+
+def test_a_file_cut_after_its_header_was_read_names_the_tensor(path):
+    tensor = max(read_header(path).values(), key=lambda tensor: tensor.offset)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match=f"model.safetensors: ends within {tensor.name}"):
+        tensor.read()
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b"{", "its header is not JSON"),
+        (b"[]", "its header is no JSON object"),
+        (b"[" * 100_000, "its header is not JSON"),
+        ({"a": entry(0, 8, [3])}, "a has 8 bytes, its shape [3] in float32 wants 12"),
+        ({"a": entry(0, 8, [2]), "b": entry(4, 12, [2])}, "a and b lie on the same bytes"),
+        ({"a": entry(8, 0, [2])}, "for a; copy it again"),
+        ({"a": entry(0, 8, [-2])}, "for a; copy it again"),
+        ({"a": entry(0, 8, "2")}, "for a; copy it again"),
+        ({"a": entry(0, 8, [2], dtype=3)}, "for a; copy it again"),
+        ({"a": {"dtype": "F32", "shape": [2]}}, "for a; copy it again"),
+        ({"a": 3}, "its header has 3 for a"),
+    ],
+)
+def test_a_corrupt_header_is_refused_with_the_reason(tmp_path, header, message):
+    path = with_header(tmp_path / "model.safetensors", header, bytes(12))
+    with pytest.raises(UserError, match=re.escape(message)) as raised:
+        read_header(path)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"1234", (2**40).to_bytes(8, "little") + b"{}"])
+def test_a_length_beyond_the_file_is_refused(tmp_path, content):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="says that its header has"):
+        read_header(path)
+
+
+def test_dtypes_that_are_not_read_keep_their_own_name(tmp_path):
+    path = with_header(tmp_path / "m", {"a": entry(0, 8, [1], "I64")}, bytes(8))
+    assert read_header(path)["a"].dtype == "I64"

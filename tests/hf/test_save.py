@@ -1,0 +1,65 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from teacherlm_jax import files
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.hf import config as layout
+from teacherlm_jax.hf.save import save
+
+
+def parameters(pair):
+    return nnx.to_pure_dict(nnx.state(pair.ours))
+
+
+def test_shards_hold_what_fits_and_their_index_leads_transformers_to_all(pair_of, tmp_path):
+    pair, told = pair_of("bloom"), []
+    save(
+        parameters(pair), pair.config, tmp_path,
+        dtype="float32", shard_bytes=30_000, told=lambda: told.append(1),
+    )  # fmt: skip
+    index = files.read_json(tmp_path / "model.safetensors.index.json")
+    shards = sorted(tmp_path.glob("*.safetensors"))
+    assert [path.name for path in shards] == [
+        f"model-{n:05}-of-{len(shards):05}.safetensors" for n in range(1, len(shards) + 1)
+    ]
+    total = 0
+    for path in shards:
+        held = {name: tensor.nbytes for name, tensor in load_file(path).items()}
+        assert sum(held.values()) <= 30_000 or len(held) == 1
+        assert all(index["weight_map"][name] == path.name for name in held)
+        total += sum(held.values())
+    assert total == index["metadata"]["total_size"]
+    assert len(told) == len(index["weight_map"])
+    files.write_json(tmp_path / "config.json", layout.described(pair.config))
+    back = AutoModelForCausalLM.from_pretrained(tmp_path).state_dict()
+    assert all(torch.equal(back[name], value) for name, value in pair.theirs.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_smaller_dtype_is_rounded_as_torch_rounds(pair_of, tmp_path, dtype):
+    pair = pair_of("opt")
+    save(
+        parameters(pair), pair.config, tmp_path,
+        dtype=dtype, shard_bytes=10**9, told=lambda: None,
+    )  # fmt: skip
+    wanted = pair.theirs.state_dict()
+    for name, tensor in load_file(tmp_path / "model.safetensors").items():
+        assert torch.equal(tensor, wanted[name].to(getattr(torch, dtype)))
+
+
+def test_a_value_too_large_for_the_dtype_is_refused_by_tensor(pair_of, tmp_path):
+    params = parameters(pair_of("bloom"))
+    bias = params["blocks"]["up"]["bias"]
+    params["blocks"]["up"]["bias"] = bias.at[1, 3].set(70_000).at[0, 0].set(jnp.inf)
+    message = "float16: transformer.h.1.mlp.dense_h_to_4h.bias has values up to 7e+04"
+    with pytest.raises(UserError, match=message.replace("+", r"\+")):
+        save(
+            params, pair_of("bloom").config, tmp_path,
+            dtype="float16", shard_bytes=10**9, told=lambda: None,
+        )  # fmt: skip
+    assert np.isfinite(bias).all()

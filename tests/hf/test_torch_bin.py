@@ -1,0 +1,211 @@
+"""PyTorch's files against torch itself, and files that try to do more than hold tensors."""
+
+import collections
+import io
+import os
+import pickle
+import pickletools
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.hf.torch_bin import read_header
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "pytorch_model.bin"
+
+
+def as_numpy(tensor):
+    return tensor.detach().float().numpy()
+
+
+def with_pickle(path, content):
+    """A file as torch writes them, but for what its pickle says."""
+    torch.save({"a": torch.ones(2)}, path)
+    with zipfile.ZipFile(path) as archive:
+        entries = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, entry in entries.items():
+            archive.writestr(name, content if name.endswith("data.pkl") else entry)
+    return path
+
+
+class Call:
+    """Pickles as a call of something that is there on every machine."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def test_tensors_are_read_as_torch_wrote_them(path):
+    shared = torch.randn(6, 4)
+    wanted = collections.OrderedDict(
+        single=torch.randn(5, 3),
+        half=torch.randn(7).half(),
+        brain=torch.randn(2, 3, 4).bfloat16(),
+        parameter=torch.nn.Parameter(torch.randn(3, 2)),
+        whole=shared,
+        rows=shared[2:5],  # of the same storage, from its middle
+    )
+    wanted._metadata = {"": {"version": 1}}
+    torch.save(wanted, path)
+    header = read_header(path)
+    assert header.keys() == wanted.keys()
+    assert header["rows"].file == path
+    assert header["rows"].offset - header["whole"].offset == 2 * 4 * 4
+    for name, tensor in wanted.items():
+        np.testing.assert_array_equal(header[name].read().astype(np.float32), as_numpy(tensor))
+    assert [header[name].dtype for name in ("single", "half", "brain")] == [
+        "float32", "float16", "bfloat16",
+    ]  # fmt: skip
+
+
+def test_a_layout_that_is_not_row_by_row_is_refused_by_name(path):
+    torch.save({"turned": torch.ones(2, 3).T}, path)
+    with pytest.raises(UserError, match=r"turned of shape \[3, 2\] is stored with strides \[1, 3"):
+        read_header(path)
+
+
+def test_dtypes_that_are_not_read_keep_their_name(path):
+    torch.save({"a": torch.ones(2, dtype=torch.int64)}, path)
+    assert read_header(path)["a"].dtype == "long"
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (Call(os.system, "touch {}"), "posix.system"),
+        (Call(exec, "open({!r}, 'w').close()"), "__builtin__.exec"),
+        (Call(eval, "open({!r}, 'w').close()"), "__builtin__.eval"),
+        (Call(getattr, os, "system"), "__builtin__.getattr"),
+        (Call(torch.load, "{}"), "torch.serialization.load"),
+        (Call(np.fromfile, "{}"), "numpy.fromfile"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_pickle_that_asks_for_anything_else_is_refused_and_nothing_runs(
+    path, tmp_path, call, name
+):
+    witness = tmp_path / "it_ran"
+    function, arguments = call.call
+    told = tuple(a.format(str(witness)) if isinstance(a, str) else None for a in arguments)
+    content = pickle.dumps({"a": Call(function, *told)}, protocol=2)
+    with pytest.raises(UserError, match=f"asks for {name}.*nothing of it was run"):
+        read_header(with_pickle(path, content))
+    assert not witness.exists()
+    if function in (os.system, exec, eval):  # the file does what the test says it would
+        pickle.loads(content)
+        assert witness.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02ccollections\nOrderedDict\n}(X\x04\x00\x00\x00makeK\x01ub.",  # sets attributes
+        b"\x80\x02ccollections\nOrderedDict\n)\x81.",  # makes an instance past the call
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(K\x01K\x02K\x03K\x04tR.",
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.",
+        b"\x80\x02X\x01\x00\x00\x00aQ.",  # a reference to nothing known
+        b"\x80\x02(X\x07\x00\x00\x00storageK\x01X\x01\x00\x00\x000K\x01K\x01tQ.",
+        b"\x80\x02ctorch\nFloatStorage\n)R.",
+        b"",
+        b"no pickle",
+    ],
+)
+def test_a_pickle_that_misuses_what_it_gets_is_refused(path, content):
+    with pytest.raises(UserError, match="its pickle cannot be read"):
+        read_header(with_pickle(path, content))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([1], "holds a list, wanted a dictionary of tensors"),
+        ({"a": {"b": 1}}, "'a' is no tensor"),
+        ({3: 1}, "3 is no tensor"),
+    ],
+)
+def test_anything_but_a_dictionary_of_tensors_is_refused(path, value, message):
+    torch.save(value, path)
+    with pytest.raises(UserError, match=message):
+        read_header(path)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_whatever_a_changed_pickle_says_it_ends_in_an_answer_or_a_refusal(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "changed.bin"
+    buffer = io.BytesIO()
+    torch.save(collections.OrderedDict(a=torch.ones(2, 3)), buffer)
+    with zipfile.ZipFile(buffer) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+        content = bytearray(archive.read(name))
+    starts = [position for _, _, position in pickletools.genops(bytes(content))]
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.sampled_from(starts))] = data.draw(st.integers(0, 255))
+    try:
+        answer = str(read_header(with_pickle(path, bytes(content))))
+    except UserError as error:
+        answer = str(error)
+    assert str(path) in answer or answer == "{}"
+
+
+def test_a_file_of_the_format_before_zip_is_refused_with_the_way_out(path):
+    torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(UserError, match="older: load it with transformers.*save it as safetensors"):
+        read_header(path)
+
+
+def test_a_cut_file_is_refused_by_name(path):
+    torch.save({"a": torch.ones(1000)}, path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(UserError, match="pytorch_model.bin: no whole zip file.*cut short"):
+        read_header(path)
+
+
+def test_other_zip_files_are_refused(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("hello", "there")
+    with pytest.raises(UserError, match="without data.pkl"):
+        read_header(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda name, data: (None, data) if "/data/" in name else (name, data), "of a are missing"),
+        (lambda name, data: (name, data[:4] if "/data/" in name else data), "wants 8 bytes and ha"),
+        (lambda name, data: (name, b"big" if "byteorder" in name else data), "big-endian"),
+    ],
+)
+def test_entries_that_do_not_hold_the_tensors_are_refused(path, change, message):
+    torch.save({"a": torch.ones(2)}, path)
+    with zipfile.ZipFile(path) as archive:
+        entries = [change(info.filename, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in entries:
+            if name is not None:
+                archive.writestr(name, data)
+    with pytest.raises(UserError, match=message):
+        read_header(path)
+
+
+def test_a_compressed_entry_is_refused(path):
+    torch.save({"a": torch.ones(2)}, path)
+    with zipfile.ZipFile(path) as archive:
+        entries = [(info.filename, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries:
+            archive.writestr(name, data)
+    with pytest.raises(UserError, match="a is compressed"):
+        read_header(path)

@@ -1,0 +1,66 @@
+"""A model of theirs is converted, trained on, converted back, and is a model of theirs again."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from teacherlm_jax import cli, files
+from teacherlm_jax.data import packing, writer
+from teacherlm_jax.data.vocabulary import open_vocabulary
+
+TEXT = "Q: What is red? A: The sky is not."
+CONFIG = """
+from teacherlm_jax.config import *
+
+def get_config(variant):
+    return TrainConfig(
+        output={output!r},
+        data={data!r},
+        init_from={start!r},
+        model=ModelConfig("bloom", 2, 32, 4, vocab_size=288, dtype="float32"),
+        optimizer=OptimizerConfig(learning_rate=0.01),
+        mesh=MeshConfig(fsdp=4, tensor=2),
+        batch_size=8,
+        steps=12,
+        log_every=1,
+    )
+"""
+
+
+@pytest.fixture
+def prepared(save, pair_of, tmp_path):
+    """Rows of one text, in the vocabulary of their model."""
+    vocabulary = open_vocabulary(save(pair_of("bloom")))
+    tokens = [*vocabulary.begin, *vocabulary.encode(TEXT), vocabulary.eos_id]
+    text = packing.Encoded(tokens, [True] * len(tokens))
+    folder = tmp_path / "data"
+    vocabulary.save(folder / "vocabulary")
+    shards = writer.write_shards(folder, list(packing.pack([text] * 16, 40)), rows_per_shard=16)
+    inputs = {"vocabulary": {"digest": vocabulary.digest}, "max_tokens": 40}
+    manifest = {"inputs": inputs, "length": 40, "rows": 16, "shards": shards}
+    files.write_json(folder / "manifest.json", manifest)
+    return folder
+
+
+def test_a_bfloat16_import_is_trained_in_float32_and_goes_back(prepared, convert, tmp_path):
+    mesh = ("--config.mesh.fsdp=4", "--config.mesh.tensor=2")
+    source, dtype = tmp_path / "theirs", "--config.dtype=bfloat16"
+    assert convert(source, tmp_path / "ours", dtype, *mesh)[0] == 0
+    settings = {"output": str(tmp_path / "run"), "data": str(prepared)}
+    (tmp_path / "train.py").write_text(CONFIG.format(**settings, start=str(tmp_path / "ours")))
+    assert cli.main(["train", f"--config={tmp_path}/train.py"]) == 0
+    assert convert(tmp_path / "run", tmp_path / "back", *mesh) == (0, "")
+
+    lines = [row for _, row in files.read_jsonl(tmp_path / "run" / "metrics.jsonl")]
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "back")
+    ids = torch.tensor([[*tokenizer(TEXT)["input_ids"], tokenizer.eos_token_id]])
+
+    def loss(folder):
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        with torch.no_grad():
+            return float(model(ids, labels=ids).loss)
+
+    np.testing.assert_allclose(lines[0]["loss"], loss(source), atol=0.02)
+    assert lines[-1]["loss"] - 0.5 < loss(tmp_path / "back") < lines[-1]["loss"]
+    assert loss(tmp_path / "back") < 0.5 * loss(source)

@@ -1,0 +1,82 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.hf.weights import holds_weights, open_weights
+
+A, B = np.ones(2, np.float32), np.zeros(3, np.float32)
+
+
+def indexed(folder, **placed):
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": placed}))
+    return index
+
+
+def test_one_file_is_found_and_safetensors_comes_before_bin(tmp_path):
+    assert not holds_weights(tmp_path)
+    torch.save({"b": torch.ones(2)}, tmp_path / "pytorch_model.bin")
+    assert holds_weights(tmp_path)
+    assert open_weights(tmp_path).keys() == {"b"}
+    save_file({"a": A}, tmp_path / "model.safetensors")
+    assert open_weights(tmp_path).keys() == {"a"}
+
+
+def test_shards_are_joined_by_their_index_or_without_one(tmp_path):
+    save_file({"a": A}, tmp_path / "model-00001-of-00002.safetensors")
+    save_file({"b": B}, tmp_path / "model-00002-of-00002.safetensors")
+    found = open_weights(tmp_path)
+    assert {name: tensor.shape for name, tensor in found.items()} == {"a": (2,), "b": (3,)}
+    indexed(tmp_path, a="model-00001-of-00002.safetensors", b="model-00002-of-00002.safetensors")
+    assert open_weights(tmp_path) == found
+
+
+def test_bin_shards_are_joined_by_their_index(tmp_path):
+    for name in "ab":
+        torch.save({name: torch.ones(2)}, tmp_path / f"pytorch_model-{name}.bin")
+    placed = {name: f"pytorch_model-{name}.bin" for name in "ab"}
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": placed}))
+    assert open_weights(tmp_path).keys() == {"a", "b"}
+
+
+def test_a_missing_shard_is_named(tmp_path):
+    save_file({"a": A}, tmp_path / "one.safetensors")
+    indexed(tmp_path, a="one.safetensors", b="two.safetensors")
+    with pytest.raises(UserError, match=r"two.safetensors: no such file, though model.safetensors"):
+        open_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("placed", "message"),
+    [
+        ({"a": "one.safetensors"}, "says that b is in no file, found it in one.safetensors"),
+        (
+            {"a": "one.safetensors", "b": "one.safetensors", "c": "one.safetensors"},
+            "says that c is in one.safetensors, found it in no file",
+        ),
+        ({"a": "../one.safetensors"}, "has no weight_map that gives each tensor a file beside it"),
+        ({"a": 1}, "has no weight_map"),
+    ],
+)
+def test_an_index_that_does_not_fit_its_shards_is_refused(tmp_path, placed, message):
+    save_file({"a": A, "b": B}, tmp_path / "one.safetensors")
+    indexed(tmp_path, **placed)
+    with pytest.raises(UserError, match=message):
+        open_weights(tmp_path)
+
+
+def test_a_tensor_in_two_shards_is_refused(tmp_path):
+    for name in ("one", "two"):
+        save_file({"a": A}, tmp_path / f"{name}.safetensors")
+    with pytest.raises(UserError, match="two.safetensors: a is in one.safetensors too"):
+        open_weights(tmp_path)
+
+
+def test_a_folder_without_weights_is_refused_with_what_is_wanted(tmp_path):
+    with pytest.raises(UserError, match="holds no weights; wanted model.safetensors"):
+        open_weights(tmp_path)
