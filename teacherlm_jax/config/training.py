@@ -46,7 +46,7 @@ class TrainConfig:
     steps: int = at_least(1, 100)
     seed: int = number(0, limits="[0, 2147483647]")
     log_every: int = at_least(1, 10)  # steps between progress lines
-    loss_block: int = at_least(1, 1024)  # tokens whose logits exist at the same time
+    loss_block: int = at_least(1, 512)  # tokens whose logits exist at a time on one device
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields (key, what is wrong) for combinations that cannot be."""

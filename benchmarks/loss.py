@@ -1,0 +1,207 @@
+"""The blockwise loss beside the direct one: memory, time and agreement for 250,880 words.
+
+Memory is what the compiler plans for temporaries of value and gradients, for hidden states as wide
+as BLOOM 560M's, and nothing of it is run. Times are of all processor cores together, the least of
+rounds in which the forms take turns, so that other work on the machine hardly changes them.
+"""
+
+import functools
+import math
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from benchmarks import harness
+from teacherlm_jax import sharding
+from teacherlm_jax.config import MeshConfig, TrainConfig
+from teacherlm_jax.training.loss import cross_entropy
+
+VOCABULARY, WIDTH, LENGTH = 250_880, 1024, 512
+BLOCK = TrainConfig.loss_block
+TOKENS = (1024, 2048, 4096, 8192)
+TIMED_TOKENS, TIMED_BLOCK, ROUNDS = 1024, 512, 2  # one block would not be made twice by any form
+COMPARED_TOKENS, COMPARED_BLOCK = 256, 60  # which divides neither them nor a device's part
+MESHES = {"one device": (1, 1, 1), "vocabulary in eight": (1, 1, 8), "2 x 2 x 2": (2, 2, 2)}
+MOST_MEMORY, MOST_DIFFERENCE = 0.10, 1e-5
+
+Loss = Callable[..., jax.Array]
+Arrays = tuple[Any, Any, Any, Any]  # hidden, table, targets, bears_loss
+
+
+def direct(hidden, table, targets, bears_loss):
+    """All logits at once, and log_softmax."""
+    logs = jax.nn.log_softmax(_logits(hidden, table), axis=-1)
+    of_targets = jnp.take_along_axis(logs, targets[..., None], axis=-1)[..., 0]
+    return -jnp.sum(of_targets * bears_loss) / jnp.sum(bears_loss)
+
+
+def by_optax(hidden, table, targets, bears_loss):
+    """All logits at once, and optax's loss, which holds fewer arrays of their size."""
+    losses = optax.softmax_cross_entropy_with_integer_labels(_logits(hidden, table), targets)
+    return jnp.sum(losses * bears_loss) / jnp.sum(bears_loss)
+
+
+def checkpointed(hidden, table, targets, bears_loss, *, block):
+    """The same blocks, left to JAX to differentiate: their logits are made twice."""
+    blocks = tuple(
+        array.reshape(-1, 1, block, *array.shape[2:]) for array in (hidden, targets, bears_loss)
+    )
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def of_block(hidden, targets, bears_loss):
+        return by_optax(hidden, table, targets, bears_loss) * jnp.sum(bears_loss)
+
+    def add(total, inputs):
+        return total + of_block(*inputs), None
+
+    return jax.lax.scan(add, 0.0, blocks)[0] / jnp.sum(bears_loss)
+
+
+def blockwise(hidden, table, targets, bears_loss, *, block):
+    """The loss of training."""
+    total, _ = cross_entropy(hidden, table, targets, bears_loss, block)
+    return total / jnp.sum(bears_loss)
+
+
+def forms(block: int) -> dict[str, Loss]:
+    """What is compared, by the name that the tables show."""
+    return {
+        "direct": direct,
+        "direct, optax": by_optax,
+        "blocks, checkpointed": functools.partial(checkpointed, block=block),
+        "blocks, fused": functools.partial(blockwise, block=block),
+    }
+
+
+def _logits(hidden, table):
+    table = table.astype(hidden.dtype)
+    return jnp.einsum("BTE,VE->BTV", hidden, table, preferred_element_type=jnp.float32)
+
+
+def _shapes(tokens: int) -> Arrays:
+    rows = (tokens // LENGTH, LENGTH)
+    shape = jax.ShapeDtypeStruct
+    return (
+        shape((*rows, WIDTH), jnp.float32),
+        shape((VOCABULARY, WIDTH), jnp.float32),
+        shape(rows, jnp.int32),
+        shape(rows, jnp.bool_),
+    )
+
+
+def _arrays(rows: int, tokens: int) -> Arrays:
+    """States as normed ones are, a table as an untrained BLOOM's, nine of ten tokens with loss."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    shape = (rows, tokens // rows)
+    return (
+        jax.random.normal(keys[0], (*shape, WIDTH)),
+        0.02 * jax.random.normal(keys[1], (VOCABULARY, WIDTH)),
+        jax.random.randint(keys[2], shape, 0, VOCABULARY),
+        jax.random.uniform(keys[3], shape) < 0.9,
+    )
+
+
+def _compiled(loss: Loss, arrays: Arrays):
+    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1))).lower(*arrays).compile()
+
+
+def memory() -> dict[str, dict[int, int]]:
+    """Bytes of temporaries by form and number of tokens."""
+
+    def planned(loss, tokens):
+        return _compiled(loss, _shapes(tokens)).memory_analysis().temp_size_in_bytes
+
+    return {
+        name: {tokens: planned(loss, tokens) for tokens in TOKENS}
+        for name, loss in forms(BLOCK).items()
+    }
+
+
+def seconds() -> dict[str, float]:
+    """Least processor time of value and gradients by form."""
+    arrays = _arrays(1, TIMED_TOKENS)
+    compiled = {name: _compiled(loss, arrays) for name, loss in forms(TIMED_BLOCK).items()}
+    least = dict.fromkeys(compiled, math.inf)
+    for _ in range(ROUNDS):
+        for name, run in compiled.items():
+            start = time.process_time()
+            jax.block_until_ready(run(*arrays))
+            least[name] = min(least[name], time.process_time() - start)
+    return least
+
+
+def differences() -> dict[str, dict[str, float]]:
+    """Of the blockwise from the direct loss by mesh: value and gradients, each row by its norm."""
+    arrays = _arrays(8, COMPARED_TOKENS)
+    expected = _flat(_compiled(direct, arrays)(*arrays))
+    loss, found = functools.partial(blockwise, block=COMPARED_BLOCK), {}
+    for name, sizes in MESHES.items():
+        mesh = sharding.make_mesh(MeshConfig(*sizes), jax.devices("cpu")[: math.prod(sizes)])
+        rows, cut = sharding.batch_sharding(mesh), PartitionSpec("tensor", "fsdp")
+        placed = jax.device_put(arrays, (rows, NamedSharding(mesh, cut), rows, rows))
+        with jax.set_mesh(mesh):
+            results = _flat(_compiled(loss, placed)(*placed))
+        parts = zip(("value", "of states", "of table"), results, expected, strict=True)
+        found[name] = {part: _difference(one, other) for part, one, other in parts}
+    return found
+
+
+def _flat(results) -> list[np.ndarray]:
+    value, (of_hidden, of_table) = jax.device_get(results)
+    return [value.reshape(1, 1), of_hidden.reshape(-1, WIDTH), of_table]
+
+
+def _difference(one: np.ndarray, other: np.ndarray) -> float:
+    """The largest, over rows, of the norm of the difference to the norm; both may be 0."""
+    error, size = (np.linalg.norm(rows, axis=1) for rows in (one - other, other))
+    return float(np.max(error / np.where(error == 0, 1, size)))
+
+
+def tables(bytes_held, least, apart) -> str:
+    """What `memory`, `seconds` and `differences` found, as two Markdown tables."""
+    base = bytes_held["direct"][TOKENS[-1]]
+    rows = [
+        [
+            name,
+            *(f"{held[tokens] / 1e9:.2f}" for tokens in TOKENS),
+            f"{held[TOKENS[-1]] / base:.1%}",
+            f"{least[name]:.1f}",
+        ]
+        for name, held in bytes_held.items()
+    ]
+    columns = [f"{tokens:,} tokens, GB" for tokens in TOKENS]
+    timed = f"{TIMED_TOKENS:,} tokens, core seconds"
+    first = harness.table(["loss", *columns, "of direct", timed], rows)
+    cells = [[name, *(f"{value:.1e}" for value in found.values())] for name, found in apart.items()]
+    second = harness.table(["blockwise from direct", "value", "of states", "of table"], cells)
+    return f"{first}\n{second}"
+
+
+def main() -> int:
+    """Prints the tables; the status says whether both goals are met."""
+    jax.config.update("jax_num_cpu_devices", 8)
+    print(f"{VOCABULARY:,} words, width {WIDTH}, float32")
+    print(f"blocks of {BLOCK:,} tokens, of {TIMED_BLOCK:,} where timed\n")
+    bytes_held, least, apart = memory(), seconds(), differences()
+    print(tables(bytes_held, least, apart))
+    share = bytes_held["blocks, fused"][TOKENS[-1]] / bytes_held["direct"][TOKENS[-1]]
+    largest = max(max(found.values()) for found in apart.values())
+    details = {"bytes": bytes_held, "seconds": least, "differences": apart}
+    return harness.finish(
+        "loss",
+        f"{share:.1%} of the direct memory at {TOKENS[-1]:,} tokens, {largest:.0e} apart",
+        f"under {MOST_MEMORY:.0%}, {MOST_DIFFERENCE:.0e}",
+        share < MOST_MEMORY and largest <= MOST_DIFFERENCE,
+        {**details, "block": BLOCK, "timed_block": TIMED_BLOCK},
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
