@@ -6,8 +6,6 @@ about five minutes, most of them for the fused kernel, which a CPU interprets.
 
 import dataclasses
 import functools
-import logging
-import os
 import re
 import sys
 import time
@@ -20,8 +18,8 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from benchmarks import harness
-from teacherlm_jax.models import alibi
+from benchmarks import harness, topology
+from teacherlm_jax.models import alibi, attention_fused
 from teacherlm_jax.models.attention import attention
 
 LENGTHS = (512, 1024, 2048, 4096, 8192)
@@ -67,16 +65,20 @@ class Figures:
 def main() -> int:
     """Measures everything, prints the table and puts it into docs/attention.md."""
     jax.config.update("jax_platforms", "cpu")
-    logging.getLogger("teacherlm_jax").setLevel(logging.ERROR)  # that the kernel is interpreted
     rows = []
     for length in LENGTHS:
-        differences = agreement(length)
+        with attention_fused.interpreted():
+            differences = agreement(length)
         for name in ("xla", *OTHERS):
             rows.append(figures(length, name, differences[name]))
             print(rows[-1], flush=True)
     text = _table(rows)
     print(text)
-    harness.put_into(harness.ROOT / "docs" / "attention.md", "attention", text + _conditions())
+    harness.put_into(
+        harness.ROOT / "docs" / "attention.md",
+        "attention",
+        f"{text}{harness.conditions()}Compiled for the chip by libtpu {topology.version()}.\n",
+    )
     blockwise = [row for row in rows if row.implementation == "blockwise"]
     worst = max(max(row.value, row.gradients) for row in blockwise)
     growth = blockwise[-1].bytes / blockwise[-2].bytes
@@ -234,12 +236,7 @@ def chip_memory(length: int, implementation: str) -> str:
 
 @functools.cache
 def _chip() -> jax.sharding.Mesh:
-    os.environ |= {
-        "TPU_SKIP_MDS_QUERY": "1",
-        "TPU_ACCELERATOR_TYPE": "v5litepod-4",
-        "TPU_WORKER_HOSTNAMES": "localhost",
-        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-    }
+    topology.enable("v5litepod-4")
     chips = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices
     return jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,), devices=chips[:1])
 
@@ -271,12 +268,6 @@ def _cells(row: Figures) -> list[str]:
         row.chip,
         *(f"{x:.2f}" if isinstance(x, float) else x for x in row.seconds.values()),
     ]
-
-
-def _conditions() -> str:
-    packages = harness.versions()
-    used = ", ".join(f"{name} {packages[name]}" for name in ("jax", "libtpu"))
-    return f"\nMeasured on {harness.machine()}; {used}.\n"
 
 
 if __name__ == "__main__":

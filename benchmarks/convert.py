@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tokenizers import pre_tokenizers
 
 from benchmarks import harness
@@ -79,7 +80,7 @@ def main() -> int:
     header = ("conversion", "s", "arrays", "largest tensor", "peak", "beyond arrays", "allowed")
     text = harness.table(header, rows)
     print(text)
-    harness.put_into(harness.ROOT / "docs" / "models.md", "convert", text)
+    harness.put_into(harness.ROOT / "docs" / "models.md", "convert", text + harness.conditions())
     worst = max(results, key=lambda r: r.beyond / r.allowed)
     return harness.finish(
         "convert",
@@ -112,7 +113,25 @@ def _measured(model: ModelConfig, folder: Path) -> list[Measured]:
             _require_equal(folder / "theirs", folder / "back")
         for used in (folder / dtype, folder / "back"):
             shutil.rmtree(used)
+    _save_with_torch(folder / "theirs")
+    seconds, peak = _run(folder / "theirs", folder / "bfloat16", "bfloat16")
+    results.append(Measured(".bin to ours, bfloat16", seconds, peak, sum(sizes), max(sizes)))
     return results
+
+
+def _save_with_torch(folder: Path) -> None:
+    """The same tensors as PyTorch's shards, one after the other in place of the safetensors."""
+    index = folder / "model.safetensors.index.json"
+    placed = files.read_json(index)["weight_map"]
+    tensors = open_weights(folder)
+    for file in sorted(set(placed.values())):
+        names_in = [name for name, where in placed.items() if where == file]
+        torch.save(
+            {name: torch.from_numpy(tensors[name].read()) for name in names_in},
+            folder / f"pytorch_{file.replace('safetensors', 'bin')}",
+        )
+        (folder / file).unlink()
+    index.unlink()
 
 
 def _run(source: Path, output: Path, dtype: str) -> tuple[float, int]:

@@ -12,7 +12,7 @@ from teacherlm_jax import files
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-_PACKAGES = ("jax", "jaxlib", "flax", "libtpu", "numpy", "tokenizers", "torch", "transformers")
+_PACKAGES = ("jax", "jaxlib", "flax", "numpy", "tokenizers", "torch", "transformers")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -53,6 +53,13 @@ def finish(name: str, figure: str, goal: str, met: bool, details: Mapping[str, A
     files.write_json(RESULTS / f"{name}.json", result)
     print(f"{name}: {figure} (goal {goal}): {'met' if met else 'unmet'}")
     return 0 if met else 1
+
+
+def conditions(*packages: str) -> str:
+    """A line for below a table: the machine, versions of JAX and of `packages`, the commit."""
+    found = versions()
+    used = ", ".join(f"{name} {found[name]}" for name in ("jax", *packages))
+    return f"\nMeasured on {machine()}; {used}; commit {_commit()[:7]}.\n"
 
 
 def machine() -> str:

@@ -17,7 +17,7 @@ GOLDEN = pathlib.Path(__file__).parent / "golden"
 CUT = AbstractMesh((2, 2, 2), sharding.MESH_AXES)
 
 
-def abstract_bloom(**changes) -> nnx.State:
+def abstract_model(**changes) -> nnx.State:
     config = ModelConfig(**{"layers": 3, "width": 16, "heads": 4, "vocab_size": 48} | changes)
     return nnx.split(nnx.eval_shape(lambda: registry.build(config, nnx.Rngs(0))))[1]
 
@@ -53,10 +53,21 @@ def test_a_mesh_that_does_not_fit_the_devices_is_refused_by_key(config, message)
         sharding.make_mesh(config)
 
 
-def test_the_places_of_every_parameter_are_the_golden_ones():
+OPT = {"family": "opt", "max_positions": 30}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("bloom", {}),
+        ("opt", {**OPT, "tied": False}),
+        ("opt_350m", {**OPT, "embedding_width": 8, "norm": "after"}),
+    ],
+)
+def test_the_places_of_every_parameter_are_the_golden_ones(name, changes):
     mesh = sharding.make_mesh(MeshConfig(2, 2, 2))
-    expected = (GOLDEN / "bloom_2x2x2.txt").read_text(encoding="utf-8")
-    assert sharding.describe(abstract_bloom(), mesh) == expected
+    expected = (GOLDEN / f"{name}_2x2x2.txt").read_text(encoding="utf-8")
+    assert sharding.describe(abstract_model(**changes), mesh) == expected
 
 
 @pytest.mark.parametrize(
@@ -97,7 +108,7 @@ def test_a_resolved_array_can_be_cut_and_a_refused_one_cannot(axes, sizes):
 def test_a_vocabulary_that_tensor_does_not_divide_is_refused_with_the_way_out():
     mesh = sharding.make_mesh(MeshConfig(tensor=8))
     with pytest.raises(UserError, match="embedding.*size 44 .* by 8.*config.model.vocab_size"):
-        sharding.state_shardings(abstract_bloom(vocab_size=44, heads=8), mesh)
+        sharding.state_shardings(abstract_model(vocab_size=44, heads=8), mesh)
 
 
 def test_activations_are_pinned_under_a_mesh_and_left_alone_without():

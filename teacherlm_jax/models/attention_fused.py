@@ -10,8 +10,9 @@ exact in float32, where the kernel sums them: what is lost is the rounding of su
 * position, which docs/attention.md shows by length.
 """
 
-import logging
-from collections.abc import Callable
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +21,10 @@ from jaxtyping import Array, Float, Int
 
 from teacherlm_jax.errors import UserError
 
-_LOG = logging.getLogger(__name__)
-
 _EXACT = 256  # whole numbers up to here are exact in bfloat16
 LONGEST = _EXACT * _EXACT  # tokens of a row
 _BLOCKS = (512, 256, 128)  # tokens of a kernel's block; it takes multiples of 128
+_INTERPRETED = contextvars.ContextVar("interpreted", default=False)
 
 
 def fused(
@@ -39,14 +39,14 @@ def fused(
     """Keeps the contract of `attention.attention` with T up to 65,536, padded to blocks inside.
 
     It runs the kernel where the mesh in context is of TPUs, or where JAX's default backend is a TPU
-    when there is no mesh, and so also compiles for TPUs that are elsewhere. On any other platform
-    it logs a warning and interprets the kernel, which is slow and serves to check results.
+    when there is no mesh, and so also compiles for TPUs that are elsewhere. Results can be checked
+    on any other platform under `interpreted`.
 
     Scores need q / sqrt(H): queries are scaled before the kernel and rounded to their own dtype,
     which is exact where H is a power of four.
 
     Raises:
-      UserError: a row is longer than positions can be told apart.
+      UserError: a row is longer than positions can be told apart, or there is no TPU.
     """
     T, H = q.shape[1], q.shape[-1]
     if T > LONGEST:
@@ -95,9 +95,10 @@ def _heads_first(x, padding):
 
 def _kernel(heads: int, length: int) -> Callable[..., Array]:
     platform = _platform()
-    if platform != "tpu":
-        _LOG.warning(
-            "attention='fused' is a kernel for TPUs; on %s it is interpreted: slow", platform
+    if platform != "tpu" and not _INTERPRETED.get():
+        raise UserError(
+            f"config.model.attention='fused': is a kernel for TPUs, and this runs on {platform}; "
+            "choose 'blockwise' (config.attention where a model is annotating or evaluated)"
         )
     block = next(size for size in _BLOCKS if length % size == 0)
     return splash.make_splash_mha(
@@ -114,6 +115,16 @@ def _kernel(heads: int, length: int) -> Callable[..., Array]:
         q_seq_shards=1,
         interpret=platform != "tpu",
     )
+
+
+@contextlib.contextmanager
+def interpreted() -> Iterator[None]:
+    """Lets programs that are traced inside interpret the kernel where there is no TPU."""
+    token = _INTERPRETED.set(True)
+    try:
+        yield
+    finally:
+        _INTERPRETED.reset(token)
 
 
 def _platform() -> str:

@@ -30,5 +30,7 @@ def xla(
     scores = jnp.where(same & (distance >= 0), scores, _MASKED)
     highest = jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
     weights = jnp.exp(scores - highest)
-    mixed = jnp.einsum("BNTS,BSNH->BTNH", weights.astype(v.dtype), v)
+    mixed = jnp.einsum(
+        "BNTS,BSNH->BTNH", weights.astype(v.dtype), v, preferred_element_type=jnp.float32
+    )
     return (mixed / jnp.einsum("BNTS->BTN", weights)[..., None]).astype(v.dtype)

@@ -16,6 +16,7 @@ from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.models.attention import attend_to_cache, attention
 from teacherlm_jax.models.block import HEADS, Block
 from teacherlm_jax.models.cache import KVCache
+from teacherlm_jax.models.embedding import look_up
 from teacherlm_jax.models.layers import parameter
 
 # What the backward pass computes again. "dots" keeps the results of the projections.
@@ -194,8 +195,8 @@ class Decoder(nnx.Module):
         """Of ALiBi, in families that have it."""
         return None
 
-    def _look_up(self, tokens):
-        return jnp.take(self.embedding[...], tokens, axis=0).astype(self.dtype)
+    def _look_up(self, parameter: nnx.Param, ids: Int[Array, "B T"]) -> Float[Array, "B T E"]:
+        return look_up(parameter[...], ids, parameter.axes, self.dtype)
 
     def _stacked(self):
         return nnx.split(self.blocks)[1]

@@ -45,11 +45,11 @@ class Opt(Decoder):
     def _embed(
         self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"]
     ) -> Float[Array, "B T D"]:
-        x = self._look_up(tokens)
+        x = self._look_up(self.embedding, tokens)
         if self.projected:
             x = self.project_in(x)
-        places = jnp.take(self.position_embedding[...], positions + OFFSET, axis=0)
-        return sharding.constrain(x + places.astype(x.dtype), ACTIVATION)
+        places = self._look_up(self.position_embedding, positions + OFFSET)
+        return sharding.constrain(x + places, ACTIVATION)
 
     def _finish(self, x: Float[Array, "B T D"]) -> Float[Array, "B T E"]:
         if self.normed:

@@ -1,5 +1,8 @@
 """Model families by name, and the shapes of the published ones."""
 
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from flax import nnx
@@ -31,9 +34,9 @@ _BLOOM = {
     "176b": _bloom(70, 14336, 112),
 }
 
-SHAPES: dict[str, ModelConfig] = {
-    **{f"bloom-{size}": shape for size, shape in _BLOOM.items()},
-    **{f"bloomz-{size}": shape for size, shape in _BLOOM.items()},
+_SHAPES = {
+    **{f"bloom-{size}": config for size, config in _BLOOM.items()},
+    **{f"bloomz-{size}": config for size, config in _BLOOM.items()},
     "opt-125m": _opt(12, 768, 12),
     "opt-350m": _opt(24, 1024, 16, embedding_width=512, norm="after"),
     "opt-1.3b": _opt(24, 2048, 32),
@@ -49,6 +52,19 @@ SHAPES: dict[str, ModelConfig] = {
         "opt", 2, 32, 4, vocab_size=512, max_positions=128, embedding_width=16, norm="after"
     ),
 }
+
+# To look at. Configs can be changed, and these are everybody's: take one with `shape`.
+SHAPES: Mapping[str, ModelConfig] = MappingProxyType(_SHAPES)
+
+
+def shape(name: str, **changes: Any) -> ModelConfig:
+    """A config of the shape that SHAPES has under this name, with some fields changed.
+
+    It is the caller's own. Raises UserError, with the names there are, for another one.
+    """
+    if name not in SHAPES:
+        raise UserError(f"no model is named {name!r}; known: {', '.join(SHAPES)}")
+    return dataclasses.replace(SHAPES[name], **changes)
 
 
 def refuse_longer(config: ModelConfig, tokens: int, what: str) -> None:

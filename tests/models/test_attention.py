@@ -10,7 +10,7 @@ import pytest
 from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.models import alibi, attention_blockwise
+from teacherlm_jax.models import alibi, attention_blockwise, attention_fused
 from teacherlm_jax.models.attention import IMPLEMENTATIONS, attend_to_cache, attention
 
 # Largest differences from the reference in float32, for scores of this size. The fused kernel sums
@@ -23,7 +23,11 @@ every_other = pytest.mark.parametrize("implementation", sorted(TOLERANCE))
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
+    """Rows of several blocks; what is a kernel for TPUs is interpreted."""
     monkeypatch.setattr(attention_blockwise, "BLOCK", 32)
+    monkeypatch.setattr(attention_fused, "_BLOCKS", (128,))
+    with attention_fused.interpreted():
+        yield
 
 
 def _rows(texts, length):
@@ -156,7 +160,8 @@ def test_long_texts_keep_their_slopes_and_positions(implementation, dtype):
 
 
 @every_implementation
-def test_a_mesh_changes_nothing_under_scan_and_remat(implementation):
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_mesh_changes_nothing_under_scan_and_remat(implementation, biased):
     segment_ids, positions = _rows([[20, 28], [48], [-8, 40], [48]], 48)
     arrays = _qkv(heads=4, shape=segment_ids.shape)
 
@@ -166,7 +171,7 @@ def test_a_mesh_changes_nothing_under_scan_and_remat(implementation):
                 q,
                 k,
                 v,
-                alibi_slopes=_slopes(4),
+                alibi_slopes=_slopes(4) if biased else None,
                 positions=positions,
                 segment_ids=segment_ids,
                 implementation=implementation,
@@ -207,3 +212,22 @@ def test_shapes_that_do_not_fit_the_annotations_are_refused_in_tests():
     q, k, v = _qkv(heads=3)
     with pytest.raises(Exception, match="Type-check error"):
         _attend(q, k[..., 1:], v, _slopes(3), "xla")
+
+
+@pytest.mark.parametrize("implementation", ["xla", "blockwise"])
+def test_2048_tokens_keep_to_attention_in_float64(implementation):
+    length, heads = 2048, 3
+    segment_ids, positions = _rows([[length]], length)
+    q, k, v = _qkv(heads, shape=(1, length))
+    slopes = _slopes(heads)
+    found = jax.jit(functools.partial(attention, implementation=implementation))(
+        q, k, v, alibi_slopes=slopes, positions=positions, segment_ids=segment_ids
+    )
+    places = np.arange(length)
+    distance = places[:, None] - places
+    q, k, v, slopes = (np.asarray(array, np.float64) for array in (q, k, v, slopes))
+    for n in range(heads):
+        scores = q[0, :, n] @ k[0, :, n].T / 8**0.5 - slopes[n] * distance
+        weights = np.exp(np.where(distance >= 0, scores, -np.inf))
+        wanted = weights / weights.sum(1, keepdims=True) @ v[0, :, n]
+        np.testing.assert_allclose(found[0, :, n], wanted, rtol=0, atol=1e-5)

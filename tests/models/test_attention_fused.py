@@ -1,7 +1,5 @@
 """ALiBi by extra channels, and the real kernel compiled for TPUs that are not here."""
 
-import importlib.util
-import os
 import subprocess
 import sys
 
@@ -10,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import topology
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import alibi
 from teacherlm_jax.models.attention import attention
@@ -34,7 +33,7 @@ def loss(q, k, v, slopes, tokens):
     return jnp.sum(mixed.astype(jnp.float32))
 
 for sizes, (N, H), biased in [((1, 1, 1), (3, 64), True), ((1, 1, 1), (2, 80), False),
-                              ((1, 2, 2), (4, 128), True)]:
+                              ((1, 1, 1), (2, 96), True), ((1, 2, 2), (4, 128), True)]:
     mesh = sharding.make_mesh(MeshConfig(*sizes), chips[: sizes[0] * sizes[1] * sizes[2]])
     place = NamedSharding(mesh, PartitionSpec())
     array = jax.ShapeDtypeStruct((2, 200, N, H), jnp.bfloat16, sharding=place)
@@ -73,16 +72,24 @@ def test_rows_too_long_for_exact_positions_are_refused():
         )
 
 
+def test_where_there_is_no_tpu_it_is_refused_with_the_way_out():
+    array, tokens = jnp.zeros((1, 128, 2, 8)), jnp.zeros((1, 128), jnp.int32)
+    with pytest.raises(UserError, match="is a kernel for TPUs, and this runs on cpu; choose 'bloc"):
+        attention(
+            array,
+            array,
+            array,
+            alibi_slopes=None,
+            positions=tokens,
+            segment_ids=tokens,
+            implementation="fused",
+        )
+
+
 def test_forward_and_backward_compile_for_tpus_alone_and_on_a_mesh():
-    if importlib.util.find_spec("libtpu") is None:
-        pytest.skip("libtpu, the compiler for TPUs, is not installed: make setup-test")
-    environment = {
-        **os.environ,
-        "TPU_SKIP_MDS_QUERY": "1",
-        "TPU_ACCELERATOR_TYPE": "v5litepod-16",
-        "TPU_WORKER_HOSTNAMES": "localhost",
-        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # nothing here holds a chip
-    }
+    environment = topology.environment("v5litepod-16")
+    if environment is None:
+        pytest.skip(f"no compiler for TPUs in {topology.FOLDER}: make setup-test puts it there")
     compiled = subprocess.run(
         [sys.executable, "-c", _COMPILE],
         env=environment,
@@ -93,4 +100,4 @@ def test_forward_and_backward_compile_for_tpus_alone_and_on_a_mesh():
     )
     assert compiled.returncode == 0, compiled.stderr[-3000:]
     # Forward, gradients of queries, gradients of keys and values.
-    assert compiled.stdout.split() == ["3", "3", "3"]
+    assert compiled.stdout.split() == ["3", "3", "3", "3"]

@@ -150,17 +150,23 @@ def test_every_parameter_names_the_axis_of_each_dimension(model):
         assert (parameter.axes[0] == "layers") == (path[0] == "blocks"), path
 
 
-def test_a_sharded_model_computes_what_one_device_does(model, forward):
+@pytest.mark.parametrize("attention", ["xla", "blockwise"])
+def test_a_sharded_model_computes_what_one_device_does(config, model, forward, attention):
     tokens = _tokens(4, 12)
     wanted = jnp.concatenate([forward(tokens[:2]), forward(tokens[2:])])
-    graph, state = nnx.split(model)
+    chosen = dataclasses.replace(config, attention=attention)
+    graph = nnx.graphdef(nnx.eval_shape(lambda: registry.build(chosen, nnx.Rngs(0))))
+    state = nnx.state(model)
     mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
     with jax.set_mesh(mesh):
         state = jax.device_put(state, sharding.state_shardings(state, mesh))
         placed = jax.device_put(tokens, sharding.batch_sharding(mesh))
-        logits = jax.jit(lambda state, tokens: nnx.merge(graph, state)(tokens))(state, placed)
+        forward_on_mesh = jax.jit(lambda state, tokens: nnx.merge(graph, state)(tokens))
+        logits = forward_on_mesh(state, placed)
+        program = forward_on_mesh.lower(state, placed).compile().as_text()
     assert len(logits.sharding.device_set) == 8
     np.testing.assert_allclose(logits, wanted, atol=1e-5)
+    assert "[4,12,32]" not in program  # no device holds what all of the batch reads
 
 
 def test_the_program_does_not_grow_with_depth(config):

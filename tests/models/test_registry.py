@@ -7,9 +7,8 @@ import jax
 import pytest
 import torch
 from flax import nnx
-from transformers import AutoModelForCausalLM
+from transformers import OPTConfig, OPTForCausalLM
 
-from benchmarks import pairs
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
@@ -38,17 +37,56 @@ def test_bloom_shapes_have_the_published_number_of_parameters(name):
     assert _parameters(registry.SHAPES[name]) == PUBLISHED[name]
 
 
-@pytest.mark.parametrize("name", [name for name in registry.SHAPES if name not in PUBLISHED])
-def test_other_shapes_have_as_many_parameters_as_transformers_gives_them(name):
-    config = registry.SHAPES[name]
+# As facebook's config.json files have them: layers, width, heads, and what else differs.
+OPT: dict[str, dict[str, object]] = {
+    "opt-125m": {"sizes": (12, 768, 12)},
+    "opt-350m": {
+        "sizes": (24, 1024, 16),
+        "word_embed_proj_dim": 512,
+        "do_layer_norm_before": False,
+    },
+    "opt-1.3b": {"sizes": (24, 2048, 32)},
+    "opt-2.7b": {"sizes": (32, 2560, 32)},
+    "opt-6.7b": {"sizes": (32, 4096, 32)},
+    "opt-13b": {"sizes": (40, 5120, 40)},
+    "opt-30b": {"sizes": (48, 7168, 56)},
+    "opt-66b": {"sizes": (64, 9216, 72)},
+}
+
+
+@pytest.mark.parametrize("name", OPT)
+def test_opt_shapes_have_as_many_parameters_as_transformers_gives_the_published_ones(name):
+    (layers, width, heads), ours = OPT[name]["sizes"], registry.SHAPES[name]
+    more = {key: value for key, value in OPT[name].items() if key != "sizes"}
+    published = OPTConfig(
+        vocab_size=50_272,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        ffn_dim=4 * width,
+        max_position_embeddings=2048,
+        **more,
+    )
     with torch.device("meta"):
-        theirs = AutoModelForCausalLM.from_config(pairs.their_config(config))
-    assert _parameters(config) == sum(parameter.numel() for parameter in theirs.parameters())
+        theirs = OPTForCausalLM(published)
+    assert _parameters(ours) == sum(parameter.numel() for parameter in theirs.parameters())
+    assert (ours.layers, ours.width, ours.heads) == (layers, width, heads)
 
 
-def test_every_published_size_is_in_the_registry():
-    sizes = ("125m", "350m", "1.3b", "2.7b", "6.7b", "13b", "30b", "66b")
-    assert {f"opt-{size}" for size in sizes} | PUBLISHED.keys() <= registry.SHAPES.keys()
+def test_every_shape_is_a_published_one_or_small():
+    small = {"bloom-tiny", "opt-tiny", "opt-tiny-350m"}
+    assert registry.SHAPES.keys() == PUBLISHED.keys() | OPT.keys() | small
+    for name in small:
+        assert _parameters(registry.SHAPES[name]) < 60_000
+
+
+def test_a_shape_that_is_taken_and_changed_leaves_the_registry_as_it_was():
+    taken = registry.shape("bloom-560m", remat="full")
+    taken.layers = 2
+    assert (taken.remat, registry.SHAPES["bloom-560m"].layers) == ("full", 24)
+    assert registry.shape("bloomz-560m").layers == 24
+    with pytest.raises(UserError, match="no model is named 'bloom-560'; known: bloom-560m"):
+        registry.shape("bloom-560")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""Looking ids up in a table that lies cut over the devices of a mesh."""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+from teacherlm_jax import sharding
+
+
+def look_up(
+    table: Float[Array, "V E"], ids: Int[Array, "B T"], axes: Sequence[str], dtype: DTypeLike
+) -> Float[Array, "B T E"]:
+    """The rows of `table`, whose logical axes are `axes`, that `ids` name, in `dtype`.
+
+    On the mesh in context the table stays where it is. A device looks all ids of its `fsdp` group
+    up in the piece that it holds, and the group then swaps widths for rows: what travels is as
+    large as the result, whereas the compiler, left alone, gathers the batch of all devices on each.
+    An id beyond a table whose rows are not cut gives no number.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return _taken(table, ids).astype(dtype)
+    by_row, by_width = (sharding.RULES[axis] for axis in axes)
+    rules = sharding.ACTIVATION_RULES
+    batch = sharding.spec(("batch", "length"), ids.shape, mesh, "tokens", rules)
+    found = sharding.spec(("batch", "length", "embed"), (*ids.shape, 1), mesh, "embedded", rules)
+    return jax.shard_map(
+        functools.partial(_on_device, by_row=by_row, by_width=by_width, dtype=dtype),
+        in_specs=(sharding.spec(axes, table.shape, mesh, "embedding"), batch),
+        out_specs=found,
+    )(table, ids)
+
+
+def _on_device(table, ids, *, by_row, by_width, dtype):
+    if by_width:
+        ids = jax.lax.all_gather(ids, by_width, tiled=True)
+    if by_row:
+        ids = ids - jax.lax.axis_index(by_row) * len(table)
+        here = (ids >= 0) & (ids < len(table))
+        rows = jnp.where(here[..., None], _taken(table, jnp.where(here, ids, 0)), 0)
+        rows = jax.lax.psum(rows.astype(dtype), by_row)
+    else:
+        rows = _taken(table, ids).astype(dtype)
+    if by_width:
+        rows = jax.lax.all_to_all(rows, by_width, split_axis=0, concat_axis=2, tiled=True)
+    return rows
+
+
+def _taken(table, ids):
+    return jnp.take(table, ids, axis=0, mode="fill")
