@@ -210,19 +210,21 @@ def _with_dtypes(abstract: Tree, saved: Mapping[str, Any]) -> Tree:
     return jax.tree_util.tree_map_with_path(held, abstract)
 
 
-def load_model(path: Path | str, mesh: Mesh, *, dtype: str | None = None) -> LoadedModel:
+def load_model(
+    path: Path | str, mesh: Mesh, *, dtype: str = "", attention: str = ""
+) -> LoadedModel:
     """A model with its parameters on `mesh`: a run folder's newest, or of `RUN/checkpoints/STEP`.
 
-    `dtype` is that of the computation, the one it was trained with when None. Nothing but the
-    parameters is read. Raises UserError when there is no checkpoint, it is damaged, or its
+    `dtype` is that of the computation, `attention` its implementation; empty, they are those that
+    it was trained with. Nothing but the parameters is read. Raises UserError when there is no checkpoint, it is damaged, or its
     vocabulary is another's.
     """
     checkpoints, step = open_checkpoint(path)
     meta = checkpoints.meta(step)
     vocabulary = load_vocabulary(checkpoints.run, meta["vocabulary"])
     config = ModelConfig(**meta["model"])
-    if dtype:
-        config = dataclasses.replace(config, dtype=dtype)
+    chosen = {"dtype": dtype, "attention": attention}
+    config = dataclasses.replace(config, **{key: value for key, value in chosen.items() if value})
     graph, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
     params = checkpoints.params(step, abstract)
     checkpoints.close()

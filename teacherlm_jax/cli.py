@@ -62,13 +62,13 @@ VERBS = {
         "let teachers explain every row of a data set",
         config.AnnotateConfig,
         "teacherlm_jax.annotation.job:annotate",
-        may_change=("mesh", "slots"),
+        may_change=("mesh", "slots", "attention"),
     ),
     "evaluate": Verb(
         "rank classification on benchmarks",
         config.EvaluateConfig,
         "teacherlm_jax.evaluation.harness:evaluate",
-        may_change=("mesh", "batch_tokens"),
+        may_change=("mesh", "batch_tokens", "attention"),
     ),
     "convert": Verb(
         "a checkpoint of Hugging Face's layout to ours, or back",

@@ -222,3 +222,10 @@ def test_a_checkpoint_without_an_optimiser_is_a_model(tmp_path, vocabulary, para
     assert load_model(tmp_path, mesh).step == 0
     with pytest.raises(UserError, match="checkpoints/0: holds a model without an optimiser"):
         Checkpoints(tmp_path).optimizer(0, {"step": jax.ShapeDtypeStruct((), jnp.int32)})
+
+
+def test_a_model_may_compute_in_another_way_than_it_was_trained(saved, mesh):
+    loaded = load_model(saved, mesh, attention="blockwise", dtype="bfloat16")
+    assert (loaded.config.attention, loaded.config.dtype) == ("blockwise", "bfloat16")
+    assert (loaded.model.attention, loaded.model.dtype) == ("blockwise", "bfloat16")
+    assert load_model(saved, mesh).config.attention == "xla"

@@ -159,7 +159,9 @@ def _write_kinds(
 ) -> None:
     """One teacher writes all that is missing of its kinds; the engine never drains in between."""
     mesh = sharding.make_mesh(config.mesh)
-    loaded = checkpoint.load_model(teacher.checkpoint, mesh, dtype=config.dtype or None)
+    loaded = checkpoint.load_model(
+        teacher.checkpoint, mesh, dtype=config.dtype, attention=config.attention
+    )
     tasks = {
         f"{task.kind}/{task.sample.id}": task
         for task in plan.tasks(teacher.kinds)

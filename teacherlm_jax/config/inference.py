@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from teacherlm_jax.config.data import SourceConfig
 from teacherlm_jax.config.model import MeshConfig
-from teacherlm_jax.config.names import FORMATS, GATES, NAME
+from teacherlm_jax.config.names import ATTENTION, FORMATS, GATES, NAME
 from teacherlm_jax.fields import at_least, choice, number, required
 
 
@@ -48,6 +48,7 @@ class AnnotateConfig:
     )  # tokens; longer prompts are refused; 0: the longest prompt's
     rows_per_shard: int = at_least(1, 256)
     dtype: str = choice("", "bfloat16", "float32")  # of the computation; empty: as trained
+    attention: str = choice("", *ATTENTION)  # empty: as trained
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -95,6 +96,7 @@ class EvaluateConfig:
         2, 2048
     )  # tokens; longer prompts lose their left end and are counted
     batch_tokens: int = at_least(1, 16384)
+    attention: str = choice("", *ATTENTION)  # empty: as trained
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
 
     def problems(self) -> Iterator[tuple[str, str]]:

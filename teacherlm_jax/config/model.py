@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 
+from teacherlm_jax.config.names import ATTENTION
 from teacherlm_jax.fields import at_least, choice, number
 
 
@@ -24,7 +25,7 @@ class ModelConfig:
     dtype: str = choice("bfloat16", "float32")  # of the computation
     param_dtype: str = choice("float32", "bfloat16")
     remat: str = choice("none", "dots", "full")  # what the backward pass computes again
-    attention: str = choice("xla", "blockwise", "fused")
+    attention: str = choice(*ATTENTION)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields (key, what is wrong) for combinations that cannot be."""

@@ -9,4 +9,5 @@ import re
 FORMS = ("text", "C", "M", "F", "CM", "CMF", "FCM", "shuffle")  # of texts: data.prompts
 GATES = ("finished", "not_empty", "no_other_trigger", "no_repetition", "synthetic")
 FORMATS = ("sample", "cot", "creak", "ecqa", "strategyqa", "mmlu")
+ATTENTION = ("xla", "blockwise", "fused")  # models.attention
 NAME = re.compile(r"\w[\w.-]*")  # what can name a file or a folder

@@ -30,7 +30,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     """
     read = {each.name: _read(each, config, run) for each in config.benchmarks}
     mesh = sharding.make_mesh(config.mesh)
-    loaded = checkpoint.load_model(config.model, mesh)
+    loaded = checkpoint.load_model(config.model, mesh, attention=config.attention)
     run.log.info("%s: step %d, %s", config.model, loaded.step, loaded.digest)
     scorer = scoring.Scorer(
         loaded.model,
@@ -38,10 +38,13 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
         batch_tokens=config.batch_tokens,
         pad_id=loaded.vocabulary.pad_id,
     )
+    longest = min(config.max_length, loaded.config.max_positions or config.max_length)
+    if longest < config.max_length:
+        run.log.info("the model has learned %d positions: contexts are cut to them", longest)
     results = {}
     for name, (questions, refused) in read.items():
         start = time.monotonic()
-        encoded, truncated = encode(questions, loaded.vocabulary, config.max_length)
+        encoded, truncated = encode(questions, loaded.vocabulary, longest)
         summary = _evaluate_one(config.model, name, questions, scorer.score(encoded), run)
         seconds = time.monotonic() - start
         run.log.info("%s: %.0f questions/s", name, len(questions) / seconds)

@@ -31,19 +31,23 @@ def samples():
     return _with_options(12)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory, samples):
-    """A run folder with one checkpoint; its model computes in float32."""
-    folder = tmp_path_factory.mktemp("model")
+def _saved(folder, samples, **shape):
     texts = [prompts.question_prompt(sample) for sample in samples]
     vocabulary = train_sentencepiece(texts, folder / "vocabulary", size=400, seed=0)
-    shape = ModelConfig(layers=1, width=16, heads=2, vocab_size=vocabulary.size, dtype="float32")
+    sizes = {"layers": 1, "width": 16, "heads": 2, "vocab_size": vocabulary.size}
+    shape = ModelConfig(**sizes, dtype="float32", **shape)
     params = nnx.to_pure_dict(nnx.split(registry.build(shape, nnx.Rngs(0)))[1])
     checkpoints = Checkpoints(folder)
     meta = {"model": vars(shape), "vocabulary": vocabulary.digest}
     checkpoints.save(7, params, {"step": jnp.int32(7)}, meta)
     checkpoints.close()
     return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, samples):
+    """A run folder with one checkpoint; its model computes in float32."""
+    return _saved(tmp_path_factory.mktemp("model"), samples)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +114,17 @@ class _Letters:
 
 def _question(context, *options):
     return Question(id="1", subject="", context=context, options=options, gold=0)
+
+
+def test_contexts_are_cut_to_the_positions_that_a_model_has_learned(tmp_path, samples):
+    opt = _saved(tmp_path / "opt", samples, family="opt", max_positions=20)
+    files.write_jsonl(tmp_path / "set.jsonl", [to_row(sample) for sample in samples])
+    toys = BenchmarkConfig(name="toys", path="set.jsonl")
+    config = EvaluateConfig(root=str(tmp_path), model=str(opt), benchmarks=(toys,))
+    run = Run(tmp_path / "run", logging.getLogger("test"))
+    run.path.mkdir()
+    result = harness.evaluate(config, run)["benchmarks"]["toys"]
+    assert 0 < result["truncated"] <= result["rows"] == len(samples)
 
 
 def test_long_contexts_lose_their_left_end_alike_for_all_options():

@@ -1,6 +1,7 @@
 """Scores of the batched, bucketed path against a scorer that knows nothing of batches."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -112,3 +113,14 @@ def test_a_set_costs_as_many_compilations_as_it_has_buckets(model, one_device):
     for lengths in (range(1, 49), range(20, 49)):
         scorer.score(_questions([[1, 1], [1, 1, 1]], lengths=tuple(lengths)))
         assert scorer.log_probabilities._cache_size() == 2  # 32 and 48 tokens
+
+
+def test_a_bucket_may_be_longer_than_the_positions_a_model_has_learned(one_device):
+    shape = ModelConfig("opt", 1, 16, 2, vocab_size=VOCABULARY, max_positions=20, dtype="float32")
+    opt = registry.build(shape, nnx.Rngs(0))
+    questions = _questions([[1, 1]], lengths=(17,))  # in a bucket of 32
+    (found,) = scoring.Scorer(opt, mesh=one_device, batch_tokens=96, pad_id=0).score(questions)
+    row = jnp.array([questions[0].context])
+    last = jax.nn.log_softmax(opt(row)[0, -1])
+    wanted = [float(last[option[0]]) for option in questions[0].options]
+    np.testing.assert_allclose(found, wanted, atol=TOLERANCE)
