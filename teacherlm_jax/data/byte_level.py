@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from teacherlm_jax.data import special_ids
 from teacherlm_jax.errors import UserError
 
+_MOST_IDS = 1 << 22  # sixteen times what any published vocabulary has
 _PROBES = (
     "Q: It's 12,5 \u20ac\t(A) e\u0301 \u00e9 \u2581 \ufb01\n\n \u6f22\u5b57 \U0001f600 </S> \0",
     "  spaces at the ends, and  inside  ",
@@ -43,15 +44,25 @@ class ByteLevel:
         described = _described(content, name)
         self._tokenizer = _tokenizer(content, name)
         self.vocabulary: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
-        self.size = max(self.vocabulary.values()) + 1
+        self.size = max(self.vocabulary.values(), default=-1) + 1
+        self._refuse_huge()
         self._refuse_missing_bytes()
         self._find_special(described)
-        self._refuse_lossy()
+        self._refuse_lossy_settings(described)
+        self._refuse_lossy(described)
         self.around = self._around()
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text; the spelling of a special token is text like any other."""
-        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return self._as_text(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, by threads of the library."""
+        found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [self._as_text(encoding.ids) for encoding in found]
+
+    def _as_text(self, ids: list[int]) -> list[int]:
+        """The ids with those of special tokens spelled out, which merges alone have led to."""
         if self._spelled and not self._spelled.keys().isdisjoint(ids):
             return [part for id in ids for part in self._spelled.get(id, (id,))]
         return ids
@@ -70,7 +81,7 @@ class ByteLevel:
         merges = model["merges"]
         made = {(m.replace(" ", "", 1) if isinstance(m, str) else "".join(m)) for m in merges}
         made.update(pre_tokenizers.ByteLevel.alphabet())
-        made.update(token["content"] for token in added if not token["special"])
+        made.update(token["content"] for token in _plain(described))
         if model.get("ignore_merges"):
             made.update(model["vocab"])
         declared = {token["content"] for token in added if token["special"]}
@@ -101,14 +112,47 @@ class ByteLevel:
                 "wanted a byte-level BPE such as BLOOM's and OPT's"
             )
 
-    def _refuse_lossy(self) -> None:
-        for text in _PROBES:
+    def _refuse_huge(self) -> None:
+        if self.size > _MOST_IDS:
+            raise UserError(
+                f"{self.name}: has the id {self.size - 1}, wanted ids below {_MOST_IDS}; copy the "
+                "file again"
+            )
+
+    def _refuse_lossy_settings(self, described: Mapping[str, Any]) -> None:
+        """UserError for what changes texts on their way to ids, or cuts them at random."""
+        found = [
+            ("normalizer", described.get("normalizer")),
+            ("model.dropout", described["model"].get("dropout")),
+        ]
+        for token in _plain(described):
+            found += [
+                (f"{flag} of the added token {token['content']!r}", token.get(flag))
+                for flag in ("lstrip", "rstrip", "single_word")
+            ]
+        for key, value in found:
+            if value:
+                raise UserError(
+                    f"{self.name}: {key} is {json.dumps(value)}, with which a text and its ids do "
+                    "not always give each other; wanted a byte-level BPE without it, such as "
+                    "BLOOM's and OPT's"
+                )
+
+    def _refuse_lossy(self, described: Mapping[str, Any]) -> None:
+        added = (f"a{token['content']}b" for token in _plain(described))
+        for text in (*_PROBES, *added):
             back = self.decode(self.encode(text))
             if back != text:
                 raise UserError(
                     f"{self.name}: does not give texts back as they were: {text!r} becomes "
-                    f"{back!r}; wanted a tokenizer without normalizer and without a prefix space"
+                    f"{back!r}; wanted one that puts no space before texts, and whose added tokens "
+                    "are ASCII"
                 )
+
+
+def _plain(described: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The added tokens that texts can contain."""
+    return [token for token in described.get("added_tokens") or [] if not token["special"]]
 
 
 def composed(
@@ -138,12 +182,25 @@ def composed(
     return _dumped(described)
 
 
-def beginning_with(file: ByteLevel, begin: Sequence[int]) -> ByteLevel:
-    """The file as it should be for transformers: it puts `begin` before a text, nothing after."""
-    if file.around == (tuple(begin), ()):
-        return file
+def completed(file: ByteLevel, begin: Sequence[int], special: Iterable[str]) -> ByteLevel:
+    """The file as it should be for transformers; the same one where it is so already.
+
+    It puts `begin` before a text and nothing after, and declares the tokens `special`, those of
+    them that no text gives.
+    """
     described = json.loads(file.content)
-    described["post_processor"] = _template(file.vocabulary, begin)
+    added = described.get("added_tokens") or []
+    known = {token["content"] for token in added}
+    missing = [
+        special_ids.declared(token, file.vocabulary[token])
+        for token in sorted(set(special) - known, key=file.vocabulary.__getitem__)
+        if file.vocabulary[token] in file.special_ids
+    ]
+    if file.around == (tuple(begin), ()) and not missing:
+        return file
+    if file.around != (tuple(begin), ()):
+        described["post_processor"] = _template(file.vocabulary, begin)
+    described["added_tokens"] = sorted([*added, *missing], key=lambda token: token["id"])
     return ByteLevel(_dumped(described), file.name)
 
 
@@ -175,7 +232,7 @@ def _described(content: bytes, name: str) -> dict[str, Any]:
     """The file as JSON, as far as this module looks into it."""
     try:
         described = json.loads(content)
-    except ValueError as error:  # no UTF-8, or no JSON
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or too deep
         raise UserError(f"{name}: not JSON: {error}; copy the file again") from None
     model = described.get("model") if isinstance(described, dict) else None
     if not isinstance(model, dict) or not isinstance(model.get("merges"), list):

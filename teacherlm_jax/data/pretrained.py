@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from teacherlm_jax import files
 from teacherlm_jax.data import byte_level
 from teacherlm_jax.data.byte_level import ByteLevel
@@ -40,7 +42,7 @@ def read(folder: Path) -> tuple[ByteLevel, SpecialIds]:
     if path.is_file():
         file = ByteLevel(path.read_bytes(), str(path))
         special = told.special(file.vocabulary, file.around[0])
-        return byte_level.beginning_with(file, special.begin), special
+        return byte_level.completed(file, special.begin, special.names.values()), special
     vocabulary, merges = _read_vocabulary(folder / VOCABULARY), _read_merges(folder / MERGES)
     told.refuse_added(vocabulary)
     special = told.special(vocabulary)
@@ -49,16 +51,27 @@ def read(folder: Path) -> tuple[ByteLevel, SpecialIds]:
 
 
 def write(folder: Path, tokenizer: bytes, special: SpecialIds) -> None:
-    """Writes what `AutoTokenizer.from_pretrained` reads; `tokenizer` becomes tokenizer.json."""
+    """Writes what `AutoTokenizer.from_pretrained` reads; `tokenizer` becomes tokenizer.json.
+
+    Prompts are padded on the left there, as generation by a decoder needs it.
+    """
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],
+        "padding_side": "left",
         **special.names,
     }
     files.write_bytes(folder / ByteLevel.filename, tokenizer)
     files.write_json(folder / _MAP, dict(special.names))
     files.write_json(folder / _CONFIG, config)
+
+
+def named_ids(tokenizer: bytes, special: SpecialIds) -> dict[str, int]:
+    """The ids of the special tokens by their names in transformers, keys of NAMES."""
+    library = Tokenizer.from_str(tokenizer.decode())
+    found = {name: library.token_to_id(token) for name, token in special.names.items()}
+    return {name: id for name, id in found.items() if id is not None}
 
 
 class _Told:

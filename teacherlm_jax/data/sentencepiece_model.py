@@ -56,6 +56,12 @@ class SentencePiece:
             ids += self._mark + self._processor.encode(part)
         return ids
 
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, by threads of the library."""
+        if any(_SPACE_MARK in text for text in texts):
+            return [self.encode(text) for text in texts]
+        return self._processor.encode(list(texts))
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids that are not special."""
         return self._processor.decode(list(ids))

@@ -38,6 +38,9 @@ class TokenizerFile(Protocol):
     def encode(self, text: str) -> list[int]:
         """Ids of a text."""
 
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text."""
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids that are not special."""
 
@@ -124,12 +127,20 @@ class Vocabulary:
         pretrained.write(Path(folder), self._file.pretrained(), self._special)
         self.save(folder)
 
+    def named_ids(self) -> dict[str, int]:
+        """The ids of the special tokens by their names in transformers, such as "pad_token"."""
+        return pretrained.named_ids(self._file.pretrained(), self._special)
+
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without what begins and ends it; `decode` gives the same text back.
 
         What reads like a special token is text like any other.
         """
         return self._file.encode(text)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """What `encode` gives for each of `texts`, worked out side by side on all cores."""
+        return self._file.encode_batch(texts)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids; special ids are left out wherever they stand."""

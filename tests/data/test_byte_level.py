@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import pre_tokenizers
 from transformers import GPT2TokenizerFast, PreTrainedTokenizerFast
 
 from teacherlm_jax.data.byte_level import ByteLevel
@@ -82,6 +83,7 @@ def test_a_special_token_that_merges_lead_to_is_spelled_in_bytes(toy, toy_folder
     assert "</s>" in {"".join(merge) for merge in merges}
     assert toy.decode(toy.encode("a </s></s> b")) == "a </s></s> b"
     assert 2 not in toy.encode("</s>")
+    assert toy.encode_batch(["</s>", "a"]) == [toy.encode("</s>"), toy.encode("a")]
 
 
 @pytest.fixture
@@ -99,11 +101,33 @@ def changed(toy_folder):
     return change
 
 
+def added(content, **flags):
+    """A token of a `tokenizer.json` that texts can contain."""
+    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    return {"id": 400, "content": content} | plain | flags
+
+
+def alphabet(**others):
+    return {
+        byte: id for id, byte in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))
+    } | others
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"normalizer": {"type": "NFC"}}, "does not give texts back as they were"),
-        ({"normalizer": {"type": "Lowercase"}}, "does not give texts back as they were"),
+        ({"normalizer": {"type": "NFC"}}, 'normalizer is {"type": "NFC"}, with which a text and'),
+        ({"normalizer": {"type": "Strip", "strip_left": True, "strip_right": True}}, "normalizer"),
+        ({"model": {"dropout": 0.5}}, "model.dropout is 0.5, with which a text and its ids do not"),
+        ({"added_tokens": [added("<x>", lstrip=True)]}, "lstrip of the added token '<x>' is true"),
+        ({"added_tokens": [added("<x>", rstrip=True)]}, "rstrip of the added token '<x>' is true"),
+        ({"added_tokens": [added("x", single_word=True)]}, "single_word of the added token 'x' is"),
+        (
+            {"added_tokens": [added("n\u00e9")]},
+            "does not give texts back as they were: 'an\u00e9b'",
+        ),
+        ({"model": {"vocab": alphabet(zz=4 * 10**9), "merges": []}}, "has the id 4000000000, wan"),
+        ({"model": {"vocab": {}, "merges": []}, "added_tokens": []}, "of the 256 bytes have no"),
         ({"pre_tokenizer": PREFIX_SPACE}, "does not give texts back as they were"),
         ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}, "of the 256 bytes have no"),
         ({"model": {"type": "BPE", "merges": [["no", "such"]]}}, "cannot be read: .*no.* out of v"),
@@ -121,6 +145,18 @@ def test_a_cut_file_is_refused(toy_folder, cut):
     content = (toy_folder / "tokenizer.json").read_bytes()
     with pytest.raises(UserError, match="T/tokenizer.json: not JSON: .*copy the file again"):
         ByteLevel(content.rstrip()[:cut], "T/tokenizer.json")
+
+
+def test_a_file_nested_too_deep_is_refused():
+    with pytest.raises(UserError, match="T/tokenizer.json: not JSON"):
+        ByteLevel(b'{"model":' + b"[" * 100_000, "T/tokenizer.json")
+
+
+def test_an_added_token_that_comes_back_is_text(changed, toy_folder):
+    described = json.loads((toy_folder / "tokenizer.json").read_text())
+    file = ByteLevel(changed(added_tokens=[*described["added_tokens"], added("<x y>")]), "T")
+    assert file.encode("a<x y>b")[1:-1] == [file.vocabulary["<x y>"]]
+    assert file.decode(file.encode("a <x y> b")) == "a <x y> b"
 
 
 def test_truncation_and_padding_of_the_file_are_not_heeded(changed):

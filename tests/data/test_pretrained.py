@@ -52,6 +52,7 @@ def test_transformers_reads_what_was_saved_for_it(request, name, real_texts, tmp
         assert oracle.decode(ids, skip_special_tokens=True) == text
     assert (oracle.eos_token_id, len(oracle)) == (vocabulary.eos_id, vocabulary.size)
     assert oracle.pad_token == "<pad>"
+    assert oracle.padding_side == "left"  # else a shorter prompt's text would go on behind padding
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +73,14 @@ def test_transformers_gives_the_ids_of_a_sentencepiece_vocabulary(sentencepiece,
         assert ids == vocabulary.encode(text)
         assert oracle.decode(ids) == text
     assert (oracle.eos_token_id, oracle.pad_token_id, oracle.unk_token_id) == (1, 0, 2)
+    assert vocabulary.named_ids() == {"eos_token": 1, "pad_token": 0, "unk_token": 2}
     assert open_vocabulary(folder).digest == vocabulary.digest
 
 
-@given(text=st.text("aaeest 0.=-\n") | st.text(st.characters(exclude_characters="\u2581<")))
+@given(
+    text=st.text("aaeest 0.=-\n")
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2581<"))
+)
 def test_the_converted_sentencepiece_gives_the_same_ids_for_any_text(sentencepiece, text):
     vocabulary, folder = sentencepiece
     converted = _opened(folder / "tokenizer.json")
@@ -96,6 +101,28 @@ def test_the_digest_is_the_same_on_every_way(request, name, tmp_path):
     assert open_vocabulary(tmp_path / "exported").digest == vocabulary.digest
     (tmp_path / "exported" / "vocabulary.json").unlink()
     assert open_vocabulary(tmp_path / "exported").digest == vocabulary.digest
+
+
+@pytest.mark.parametrize("undeclared", [[], None])
+def test_special_tokens_that_the_file_does_not_declare_are_declared(
+    toy_folder, tmp_path, undeclared
+):
+    folder = copied(toy_folder, tmp_path / "toy")
+    described = files.read_json(folder / "tokenizer.json")
+    described["model"]["merges"] = [
+        merge for merge in described["model"]["merges"] if "".join(merge) != "</s>"
+    ]
+    wanted = described.pop("added_tokens")
+    if undeclared is not None:
+        described["added_tokens"] = undeclared
+    files.write_json(folder / "tokenizer.json", described)
+    vocabulary = open_vocabulary(folder)
+    assert vocabulary.named_ids() == {
+        "unk_token": 0, "bos_token": 1, "eos_token": 2, "pad_token": 3,
+    }  # fmt: skip
+    vocabulary.save_pretrained(tmp_path / "saved")
+    assert files.read_json(tmp_path / "saved" / "tokenizer.json")["added_tokens"] == wanted
+    assert open_vocabulary(tmp_path / "saved").digest == vocabulary.digest
 
 
 def test_blooms_file_travels_byte_for_byte(bloom_folder, tmp_path):

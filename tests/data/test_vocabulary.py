@@ -44,6 +44,11 @@ def test_awkward_texts_come_back_as_they_went_in(vocabulary, text):
     assert vocabulary.decode(vocabulary.encode(text)) == text
 
 
+@given(many=st.lists(st.text(alphabet="ab \u2581é") | st.text()))
+def test_texts_encoded_together_have_the_ids_that_they_have_alone(vocabulary, many):
+    assert vocabulary.encode_batch(many) == [vocabulary.encode(text) for text in many]
+
+
 def test_no_text_contains_padding_or_a_terminator(vocabulary):
     ids = vocabulary.encode("<pad></s><unk> \u2581 é \0")
     assert not {vocabulary.pad_id, vocabulary.eos_id, 2} & set(ids)
