@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import importlib
+import operator
 import os
 import re
 import signal
@@ -29,6 +30,8 @@ class Verb:
         repeats: the verb does its work again although the run folder holds a result.
         positional: keys that the command line sets without their names, and what the help calls
             them. Such a verb opens its output itself, which need not be a run folder.
+        needs_file: whether it takes a config file to say what is to be done.
+        folder: of a config, the run folder.
     """
 
     summary: str
@@ -37,6 +40,8 @@ class Verb:
     may_change: tuple[str, ...] = ()
     repeats: bool = False
     positional: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    needs_file: bool = True
+    folder: Callable[[Any], str] = operator.attrgetter("output")
 
     @property
     def usage(self) -> str:
@@ -50,6 +55,7 @@ VERBS = {
         "turn data sets into packed rows on disk",
         config.PrepareConfig,
         "teacherlm_jax.tasks.prepare:prepare",
+        may_change=("check_only", "evaluation"),
         repeats=True,  # it compares what is there with the sources as they are now
     ),
     "train": Verb(
@@ -77,10 +83,12 @@ VERBS = {
         positional={"source": "SRC", "output": "DST"},
     ),
     "report": Verb(
-        "tables and figures of finished runs",
+        "tables and figures of finished runs, or of a data set (--data DIR)",
         config.ReportConfig,
         "teacherlm_jax.report.build:report",
         repeats=True,
+        needs_file=False,
+        folder=operator.attrgetter("folder"),
     ),
     "quickstart": Verb(
         "the whole flow at toy size, with generated data",
@@ -127,15 +135,18 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         print(f"teacherlm {name} {verb.usage}: {verb.summary}")
         print(f"\nkeys and defaults:\n{flags.describe(verb.config_class)}")
         return 0
-    settings = flags.load(arguments, verb.config_class, verb.positional)
+    settings = flags.load(arguments, verb.config_class, verb.positional, verb.needs_file)
     if verb.positional:
         _load(verb.function)(settings)
         return 0
-    with run.open_run(settings.output, name, settings, may_change=verb.may_change) as folder:
+    path = verb.folder(settings)
+    with run.open_run(path, name, settings, may_change=verb.may_change) as folder:
         if folder.result is not None and not verb.repeats:
             folder.log.info("%s: finished before; remove the folder to do it again", folder.path)
         else:
-            folder.finish(_load(verb.function)(settings, folder))
+            result = _load(verb.function)(settings, folder)
+            if result is not None:
+                folder.finish(result)
     return 0
 
 

@@ -1,19 +1,28 @@
-"""Small files, read and written so that a crash or a bad row never costs what was there."""
+"""Files, read and written so that a crash or a bad row never costs what was there.
 
+What is written lies on this machine. What is read may also lie in a store that `etils.epath` knows,
+such as `gs://bucket/folder`.
+"""
+
+import contextlib
 import dataclasses
 import glob
 import hashlib
+import io
 import json
 import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO, cast
+
+from etils import epath
 
 from teacherlm_jax.errors import UserError
 
 _DIGEST_BLOCK = 1 << 20  # bytes read at a time
+_STORES = ("gs://", "s3://", "az://", "hf://")  # those of etils.epath
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,36 +70,100 @@ def write_jsonl(path: Path | str, rows: Iterable[Any]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def read_json(path: Path | str) -> Any:
+def read_json(path: epath.PathLike) -> Any:
     """Reads one JSON file; raises UserError naming the file (and line) when it cannot."""
-    path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (IsADirectoryError, PermissionError, UnicodeDecodeError) as error:
+        with opened(path) as file:
+            return json.loads(file.read().decode("utf-8"))
+    except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:  # a number too long, an object too deep
+        raise UserError(f"{path}: not JSON that can be read: {error}") from None
 
 
-def read_jsonl(path: Path | str) -> Iterator[tuple[int, dict[str, Any] | MalformedRow]]:
+def read_jsonl(path: epath.PathLike) -> Iterator[tuple[int, dict[str, Any] | MalformedRow]]:
     """Yields (line number from 1, row) for every line that is not blank.
 
     A line that is no UTF-8, no JSON or no object comes out as a MalformedRow: the caller counts it.
     Raises UserError when the file itself cannot be opened.
     """
-    path = Path(path)
+    with opened(path) as file:
+        yield from parse_lines(file)
+
+
+def parse_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any] | MalformedRow]]:
+    """The rows of a jsonl file's lines; see `read_jsonl`."""
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, _parse_line(line)
+
+
+@contextlib.contextmanager
+def opened(path: epath.PathLike) -> Iterator[BinaryIO]:
+    """A file for reading bytes.
+
+    Raises UserError that names the file when it cannot be opened and, in a store, when it cannot be
+    read on.
+    """
+    path = epath.Path(path)
+    with contextlib.ExitStack() as stack:
+        with blamed_on(path):
+            file: Any = stack.enter_context(path.open("rb"))
+        if not is_remote(path):
+            yield file
+            return
+        with blamed_on(path):
+            yield cast(BinaryIO, io.BufferedReader(_Bytes(file)))
+
+
+def is_remote(path: epath.PathLike) -> bool:
+    """Whether a path names something in a store and not on this machine."""
+    return os.fspath(path).startswith(_STORES)
+
+
+@contextlib.contextmanager
+def blamed_on(path: epath.Path) -> Iterator[None]:
+    """Turns the errors of a file, or of its store, into a UserError that names it."""
     try:
-        file = path.open("rb")
+        yield
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    with file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield number, _parse_line(line)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except Exception as error:
+        if not is_remote(path):
+            raise
+        # Every client of a store has errors of its own: for rights, for names, for the network.
+        raise UserError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
+
+
+class _Bytes(io.RawIOBase):
+    """A file of a store, whose own class may lack all but `read`, `seek` and `tell`."""
+
+    def __init__(self, file: Any):
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found = self._file.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._file.seek(offset, whence)
+        return self._file.tell()
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | MalformedRow:
@@ -108,26 +181,44 @@ def _parse_line(line: bytes) -> dict[str, Any] | MalformedRow:
     return row
 
 
-def expand(root: Path | str, pattern: str) -> list[Path]:
+def under(root: epath.PathLike, path: str) -> epath.Path:
+    """`path`, taken under `root` unless it is whole by itself; `~` is the user's home."""
+    path = os.path.expanduser(path)
+    below = os.path.expanduser(os.fspath(root))
+    return epath.Path(path if is_remote(path) else os.path.join(below, path))
+
+
+def expand(root: epath.PathLike, pattern: str) -> list[epath.Path]:
     """Files that `pattern` (a path or a glob, taken under `root`) names, sorted by name.
 
     Raises UserError when there is none.
     """
-    below, pattern = os.path.expanduser(str(root)), os.path.expanduser(pattern)
-    full = os.path.join(below, pattern)
-    if os.path.isfile(full):  # a file whose name has brackets or stars is no pattern
-        return [Path(full)]
-    matches = glob.glob(os.path.join(glob.escape(below), pattern))
-    found = sorted(Path(name) for name in matches if os.path.isfile(name))
+    full = under(root, pattern)
+    with blamed_on(full):
+        if full.exists() and not full.is_dir():  # a name with brackets or stars is no pattern
+            return [full]
+        found = sorted(path for path in _matches(root, pattern) if not path.is_dir())
     if not found:
         raise UserError(f"{full}: no file matches; give a path or a glob that names existing files")
     return found
 
 
-def file_digest(path: Path | str) -> str:
+def _matches(root: epath.PathLike, pattern: str) -> Iterable[epath.Path]:
+    full = under(root, pattern)
+    if "**" in pattern:
+        raise UserError(f"{full}: ** is not understood; write a * for each level of folders")
+    if not is_remote(full):
+        below = glob.escape(os.path.expanduser(os.fspath(root)))
+        found = glob.glob(os.path.join(below, os.path.expanduser(pattern)))
+        return map(epath.Path, found)
+    store, bucket, *folders = full.parts[1:]  # ("/", "gs", "bucket", …)
+    return epath.Path(f"{store}://{bucket}").glob("/".join(folders))
+
+
+def file_digest(path: epath.PathLike) -> str:
     """`sha256:` and the hexadecimal digest of the file's bytes."""
     digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
+    with opened(path) as file:
         while block := file.read(_DIGEST_BLOCK):
             digest.update(block)
     return f"sha256:{digest.hexdigest()}"
@@ -138,13 +229,18 @@ class RefusedRows:
 
     The file is made with the first refused row, and one of an earlier reading is removed, so that
     its absence means that none was. Without a path rows are counted only.
+
+    Attributes:
+        counts: rows by reason.
+        by_file: the same for each file that had some.
     """
 
     def __init__(self, path: Path | str | None):
         self.path = None if path is None else Path(path)
         if self.path is not None:
             self.path.unlink(missing_ok=True)
-        self.counts: Counter[str] = Counter()  # by reason
+        self.counts: Counter[str] = Counter()
+        self.by_file: dict[str, Counter[str]] = {}
         self._file: TextIO | None = None
 
     @property
@@ -152,16 +248,17 @@ class RefusedRows:
         """Rows refused so far."""
         return self.counts.total()
 
-    def add(self, file: Path | str, line: int, reason: str, row: Any) -> None:
-        """Counts one row and appends it to the side file."""
+    def add(self, file: epath.PathLike, line: int, reason: str, row: Any) -> None:
+        """Counts one row and appends it to the side file, as text where it is no JSON."""
         self.counts[reason] += 1
+        self.by_file.setdefault(str(file), Counter())[reason] += 1
         if self.path is None:
             return
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
         entry = {"file": str(file), "line": line, "reason": reason, "row": row}
-        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self._file.write(json.dumps(entry, ensure_ascii=False, default=repr) + "\n")
         self._file.flush()
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import re
 import traceback
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,10 @@ _OVERRIDE = re.compile(r"--?(?P<no>no)?config\.(?P<key>[^=]+)(=(?P<value>.*))?$"
 
 
 def load(
-    arguments: Sequence[str], config_class: type, positional: Mapping[str, str] | None = None
+    arguments: Sequence[str],
+    config_class: type,
+    positional: Mapping[str, str] | None = None,
+    needs_file: bool = True,
 ) -> Any:
     """Reads the config that the command line names and applies its overrides.
 
@@ -33,6 +36,7 @@ def load(
         config_class: dataclass that the verb takes.
         positional: of a verb that takes values without a name: the keys that they set, in order,
             with what the help calls each. Such a verb needs no config file.
+        needs_file: whether a verb without such values needs one.
 
     Returns:
         An instance of `config_class` whose every field has the right type and a possible value.
@@ -40,14 +44,14 @@ def load(
     Raises:
         UserError: naming the file or key that is wrong, with the nearest known key.
     """
-    specification, overrides, values = _split(arguments)
+    specification, overrides, values = _split(_in_full(arguments, config_class))
     path = specification.split(":", 1)[0] or "the command line"
     config = _from_file(specification, config_class) if specification else config_class()
     if positional:
         _set_positional(config, positional, values)
     elif values:
         raise UserError(f"{values[0]!r}: not understood; overrides look like --config.key=value")
-    elif not specification:
+    elif not specification and needs_file:
         raise UserError(
             "--config is missing; name a config file, as in --config=configs/quickstart.py"
         )
@@ -78,7 +82,25 @@ def _described(value: Any, key: str) -> Iterator[tuple[str, Any]]:
             yield name, item
 
 
-def _split(arguments: Sequence[str]) -> tuple[str, list[str], list[str]]:
+def _in_full(arguments: Sequence[str], config_class: type) -> Iterator[str]:
+    """Keys that may be given by their name alone (`short` in their metadata), as overrides.
+
+    `--data DIR` and `--data=DIR` become `--config.data=DIR`, and `--flag` becomes `--config.flag`.
+    """
+    short = {field.name: field for field in dataclasses.fields(config_class)}
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, _ = argument.partition("=")
+        field = short.get(name.removeprefix("--")) if name.startswith("--") else None
+        if field is None or not field.metadata.get("short"):
+            yield argument
+        else:
+            takes_next = not equals and field.type is not bool
+            value = f"={next(rest, '')}" if takes_next else ""
+            yield f"--config.{argument.removeprefix('--')}{value}"
+
+
+def _split(arguments: Iterable[str]) -> tuple[str, list[str], list[str]]:
     """Parts the arguments into the config file's name, the overrides and values without a name."""
     specification = ""
     overrides: list[str] = []

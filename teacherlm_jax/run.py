@@ -30,7 +30,7 @@ _RECORDED_PACKAGES = (
 
 
 # What a run leaves that was refused before its work began.
-_BEFORE_WORK = re.compile(r"config\.json|versions\.json|log\.txt|\.lock|(.+\.)?refused\.jsonl")
+_BEFORE_WORK = re.compile(r"(config|versions|check)\.json|log\.txt|\.lock|(.+\.)?refused\.jsonl")
 
 
 class Run:

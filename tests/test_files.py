@@ -51,6 +51,30 @@ def test_globs_expand_sorted_and_never_to_nothing(tmp_path):
         files.expand(tmp_path, "*.parquet")
 
 
+def test_names_with_marks_of_patterns_are_taken_as_they_are(tmp_path):
+    folder = tmp_path / "a[1]*"
+    folder.mkdir()
+    (folder / "b[2].jsonl").write_text("")
+    for name in ("b[2].jsonl", "*.jsonl"):
+        assert [path.name for path in files.expand(folder, name)] == ["b[2].jsonl"]
+    with pytest.raises(UserError, match=r"\*\*/b.jsonl: \*\* is not understood"):
+        files.expand(folder, "**/b.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "whole"),
+    [
+        ("data", "a.jsonl", "data/a.jsonl"),
+        ("data", "/b/a.jsonl", "/b/a.jsonl"),
+        ("", "gs://bucket/a.jsonl", "gs://bucket/a.jsonl"),
+        ("data", "gs://bucket/a.jsonl", "gs://bucket/a.jsonl"),
+        ("gs://bucket/sets", "x/a.jsonl", "gs://bucket/sets/x/a.jsonl"),
+    ],
+)
+def test_paths_are_taken_under_their_root_unless_they_are_whole(root, path, whole):
+    assert str(files.under(root, path)) == whole
+
+
 def test_refused_rows_are_counted_and_written_with_their_place(tmp_path):
     (tmp_path / "refused.jsonl").write_text("of an earlier reading")
     refused = files.RefusedRows(tmp_path / "refused.jsonl")
@@ -61,6 +85,7 @@ def test_refused_rows_are_counted_and_written_with_their_place(tmp_path):
     refused.close()
     assert refused.total == 3
     assert refused.counts == {"no question": 2, "no text": 1}
+    assert refused.by_file == {"in.jsonl": refused.counts}
     _, (_, first), _ = files.read_jsonl(refused.path)
     assert first == {"file": "in.jsonl", "line": 4, "reason": "no question", "row": {"q": ""}}
 

@@ -201,7 +201,9 @@ def _samples(
             )
         longest = max(longest, length)
 
-    found = formats.read_samples(config.source, config.root, refused, usable=fits)
+    found = formats.read_samples(
+        config.source, config.root, refused, usable=fits, seed=config.seed, vocabulary=vocabulary
+    )
     samples = {sample.id: sample for sample in found}
     return samples, config.prompt_length or longest
 

@@ -5,7 +5,14 @@ plain values, so that a resolved config can be written to JSON and compared.
 """
 
 from teacherlm_jax.config.convert import ConvertConfig
-from teacherlm_jax.config.data import MixtureConfig, PrepareConfig, SourceConfig, VocabularyConfig
+from teacherlm_jax.config.data import (
+    ColumnsConfig,
+    MixtureConfig,
+    PartConfig,
+    PrepareConfig,
+    SourceConfig,
+    VocabularyConfig,
+)
 from teacherlm_jax.config.flow import QuickstartConfig, ReportConfig, StepConfig
 from teacherlm_jax.config.inference import (
     AnnotateConfig,
@@ -15,22 +22,25 @@ from teacherlm_jax.config.inference import (
     TeachersConfig,
 )
 from teacherlm_jax.config.model import MeshConfig, ModelConfig
-from teacherlm_jax.config.names import FORMATS, FORMS, GATES
+from teacherlm_jax.config.names import FORMATS, FORMS, GATES, READERS
 from teacherlm_jax.config.training import CheckpointConfig, OptimizerConfig, TrainConfig
 
 __all__ = [
     "FORMATS",
     "FORMS",
     "GATES",
+    "READERS",
     "AnnotateConfig",
     "BenchmarkConfig",
     "CheckpointConfig",
+    "ColumnsConfig",
     "ConvertConfig",
     "EvaluateConfig",
     "MeshConfig",
     "MixtureConfig",
     "ModelConfig",
     "OptimizerConfig",
+    "PartConfig",
     "PrepareConfig",
     "QuickstartConfig",
     "ReportConfig",

@@ -1,18 +1,40 @@
 """What joins runs: reports, and the whole flow at once."""
 
 import dataclasses
+import glob
 from collections.abc import Iterator
 
-from teacherlm_jax.fields import at_least, number, required
+from teacherlm_jax.config.names import PLAIN_FORMATS
+from teacherlm_jax.fields import at_least, choice, number, required
 
 
 @dataclasses.dataclass
 class ReportConfig:
-    """Tables and figures of all the runs below a folder."""
+    """Tables and figures of all the runs below a folder, or of one data set."""
 
-    output: str = required()
-    root: str = required()
+    output: str = ""  # empty: beside the data, see `folder`
+    root: str = ""  # holds the runs
     title: str = "TeacherLM"
+    # samples (file, glob or folder), an annotation's run folder, or what `prepare` wrote
+    data: str = dataclasses.field(default="", metadata={"short": True})
+    format: str = choice(*PLAIN_FORMATS)  # of the data's rows, where they are samples
+    vocabulary: str = ""  # folder of the one that counts tokens; empty: the one found at the data
+
+    @property
+    def folder(self) -> str:
+        """The run folder: `output`, or where that is empty the data's path and `.report`."""
+        return self.output or f"{self.data.rstrip('/')}.report"
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yields (key, what is wrong) for combinations that cannot be."""
+        if bool(self.root) == bool(self.data):
+            yield "root", "give it for the runs below a folder, or --data for one data set"
+        if not self.output and (self.root or glob.has_magic(self.data)):
+            yield "output", "empty; name the report's folder, as in --config.output=runs/report"
+        if not self.data:
+            for key in ("format", "vocabulary"):
+                if getattr(self, key) != getattr(ReportConfig, key):
+                    yield key, "is for --data alone; leave it out"
 
 
 @dataclasses.dataclass

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from teacherlm_jax.config.data import SourceConfig
 from teacherlm_jax.config.model import MeshConfig
-from teacherlm_jax.config.names import ATTENTION, FORMATS, GATES, NAME
+from teacherlm_jax.config.names import ATTENTION, GATES, NAME, PLAIN_FORMATS
 from teacherlm_jax.fields import at_least, choice, number, required
 
 
@@ -73,7 +73,7 @@ class BenchmarkConfig:
 
     name: str = required()
     path: str = required()
-    format: str = choice(*FORMATS)
+    format: str = choice(*PLAIN_FORMATS)
     style: str = choice("clean", "authors")  # theirs doubles the `Q: ` on ECQA
     subject_prefix: bool = False
     limit: int = at_least(0, 0)

@@ -1,46 +1,23 @@
-"""Raw data sets as samples: one small adapter for each form in which rows come."""
+"""Raw data sets as samples: the reading of a whole source, as often as it is needed."""
 
 import dataclasses
-import os
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from teacherlm_jax import files
 from teacherlm_jax.config import SourceConfig
-from teacherlm_jax.data.sample import LETTERS, Sample, SampleError, from_row, resolve_answer
+from teacherlm_jax.data import columns, packing, prompts
+from teacherlm_jax.data.adapters import FORMATS, to_sample
+from teacherlm_jax.data.draw import Draw
+from teacherlm_jax.data.rows import Place, Placed, Row, Rows, names_apart, open_rows
+from teacherlm_jax.data.sample import Sample, SampleError
+from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.errors import UserError
 
-Row = Mapping[str, Any]
+__all__ = ["FORMATS", "SourceReading", "read_samples", "to_sample", "without_failed"]
 
-_OPTIONS_HEADING = re.compile(r"\n\s*Options:[ \t]*\n")
-_DASHED = re.compile(r"- (.*\S)\s*")
-_LETTERED = re.compile(r"\(([A-Z])\)\s*(.*\S)\s*")
-_SENTENCE_ENDS = (".", ",", "?", "!", '"')
-
-
-def to_sample(
-    format: str, row: Row, *, source: str, line: int, subject: str = "", file: str = ""
-) -> Sample:
-    """One raw row as a sample.
-
-    Args:
-        format: a key of FORMATS.
-        row: the parsed JSON object.
-        source: name of the data set; becomes the sample's `source` where the row names none.
-        line: its line number; names rows that carry no id of their own.
-        subject: for rows that carry none.
-        file: tells apart the same line of several files, in the ids made from lines.
-
-    Raises SampleError with the reason when the row makes no sample.
-    """
-    place = "-".join(part for part in (source, file, str(line)) if part)
-    made = FORMATS[format](row)
-    for key, default in (("id", place), ("source", source), ("subject", subject)):
-        made[key] = made.get(key) or default
-    return from_row(made)
+Check = Callable[[Sample], None]  # raises SampleError for a sample that is of no use
 
 
 def read_samples(
@@ -49,73 +26,188 @@ def read_samples(
     refused: files.RefusedRows,
     *,
     checked_only: bool = False,
-    usable: Callable[[Sample], None] | None = None,
+    usable: Check | None = None,
+    vocabulary: Vocabulary | None = None,
+    seed: int = 0,
 ) -> Iterator[Sample]:
-    """Yields the samples of a source, file by file and line by line, up to its limit.
+    """Yields the samples of a source, once; see `SourceReading.first`."""
+    reading = SourceReading(config, root, seed)
+    found = reading.first(refused, checked_only=checked_only, usable=usable, vocabulary=vocabulary)
+    for _, sample in found:
+        yield sample
 
-    Rows that make no sample, rows whose id was there before, and rows whose sample `usable` raises
-    SampleError for go to `refused`, with their file and line; the limit does not count them. With
-    `checked_only`, explanations that failed a gate are left out of their samples (see
-    `without_failed`). Raises UserError for an unknown format, no file and no usable row.
+
+class _Found(NamedTuple):
+    place: Place
+    sample: Sample
+    row: Row | files.MalformedRow
+
+
+@dataclasses.dataclass
+class SourceReading:
+    """A source to be read several times: the first reading decides which rows are its samples.
+
+    Attributes:
+        config: what to read.
+        root: the folder that `config.path` is taken under.
+        seed: with the samples' ids, decides which of them a limit by seed keeps.
+        open_rows: finds the files and their rows.
+        rows_read: by file, in the first reading.
+        samples: their number, when the first reading has ended.
     """
-    paths = _paths(config, root)
-    before, seen = refused.counts.copy(), set[str]()
-    for path, name in names_apart(paths).items():
-        file = name if len(paths) > 1 else ""
-        for line, row in files.read_jsonl(path):
-            if config.limit and len(seen) == config.limit:
+
+    config: SourceConfig
+    root: str
+    seed: int = 0
+    open_rows: Callable[[SourceConfig, str], Rows] = open_rows
+    rows_read: Counter[str] = dataclasses.field(default_factory=Counter)
+    samples: int = 0
+    _kept: dict[str, set[int]] | None = None  # lines by file; None: all but those left out
+    _left_out: dict[str, set[int]] = dataclasses.field(default_factory=dict)
+
+    def first(
+        self,
+        refused: files.RefusedRows,
+        *,
+        checked_only: bool = False,
+        usable: Check | None = None,
+        vocabulary: Vocabulary | None = None,
+    ) -> Iterator[tuple[Place, Sample]]:
+        """Yields the samples with their places, file by file and line by line, up to the limit.
+
+        Rows that make no sample, rows whose id was there before, rows whose sample `usable` raises
+        SampleError for and those with more than `config.max_tokens` tokens of `vocabulary` go to
+        `refused`, with their file and line; the limit does not count them. With `checked_only`,
+        explanations that failed a gate are left out of their samples (see `without_failed`).
+
+        Raises UserError for an unknown format, no file, no usable row, a column that the config
+        names and no row has, and for `max_tokens` without a vocabulary.
+        """
+        checks = [check for check in (usable, _length_check(self.config, vocabulary)) if check]
+        before = refused.counts.copy()
+        rows, unseen = self._open(), columns.Unseen(self.config)
+        placed = self._watched(rows, unseen)
+        if self.config.limit and self.config.limit_by == "seed":
+            self._draw(placed, rows, refused, checks)
+            chosen = self.again(checked_only)
+        else:
+            chosen = self._taken(placed, rows, refused, checks, checked_only)
+        self.samples = 0
+        for place, sample in chosen:
+            self.samples += 1
+            yield place, sample
+        if not self.samples:
+            names = ", ".join(map(str, rows.files))
+            raise UserError(
+                f"source {self.config.name!r}: no row of {names} makes a usable sample in the "
+                f"format {self.config.format!r}; {_why(refused, before)}"
+            )
+        unseen.refuse()
+
+    def again(self, checked_only: bool = False) -> Iterator[tuple[Place, Sample]]:
+        """Yields the samples of the first reading once more."""
+        last = self.config.limit if self._kept is None else sum(map(len, self._kept.values()))
+        rows, seen = self._open(), set[str]()
+        placed = (each for each in rows.read() if self._is_chosen(each[0]))
+        filed_before = files.RefusedRows(None)
+        found = self._found(placed, rows, filed_before, seen, checked_only)
+        for number, (place, sample, _) in enumerate(found, start=1):
+            seen.add(sample.id)
+            yield place, sample
+            if number == last:
                 return
+
+    def _is_chosen(self, place: Place) -> bool:
+        if self._kept is not None:
+            return place.line in self._kept.get(place.file, ())
+        return place.line not in self._left_out.get(place.file, ())
+
+    def _open(self) -> Rows:
+        if self.config.format not in FORMATS:
+            raise UserError(
+                f"source {self.config.name!r}: unknown format {self.config.format!r}; known: "
+                f"{', '.join(FORMATS)}"
+            )
+        return self.open_rows(self.config, self.root)
+
+    def _watched(self, rows: Rows, unseen: columns.Unseen) -> Iterator[Placed]:
+        self.rows_read = Counter({str(path): 0 for path in rows.files})
+        for place, row in rows.read():
+            self.rows_read[place.file] += 1
+            if isinstance(row, Mapping):
+                unseen.look(row)
+            yield place, row
+
+    def _taken(
+        self,
+        placed: Iterable[Placed],
+        rows: Rows,
+        refused: files.RefusedRows,
+        checks: Sequence[Check],
+        checked_only: bool,
+    ) -> Iterator[tuple[Place, Sample]]:
+        """The first samples that pass the checks, up to the limit."""
+        self._kept, self._left_out, seen = None, {}, set[str]()
+        for found in self._found(placed, rows, refused, seen, checked_only):
+            if not _passes(found, checks, refused):
+                self._left_out.setdefault(found.place.file, set()).add(found.place.line)
+                continue
+            seen.add(found.sample.id)
+            yield found.place, found.sample
+            if len(seen) == self.config.limit:
+                return
+
+    def _draw(
+        self,
+        placed: Iterable[Placed],
+        rows: Rows,
+        refused: files.RefusedRows,
+        checks: Sequence[Check],
+    ) -> None:
+        """Decides which samples the seed keeps; checks only those that it might keep."""
+        draw, seen = Draw[Place](self.config.limit, self.seed), set[str]()
+        for found in self._found(placed, rows, refused, seen):
+            id = found.sample.id
+            seen.add(id)
+            if draw.takes(id) and _passes(found, checks, refused):
+                draw.add(id, found.place)
+        self._kept = {}
+        for place in draw.drawn():
+            self._kept.setdefault(place.file, set()).add(place.line)
+
+    def _found(
+        self,
+        placed: Iterable[Placed],
+        rows: Rows,
+        refused: files.RefusedRows,
+        seen: set[str],
+        checked_only: bool = False,
+    ) -> Iterator[_Found]:
+        """The rows that make samples whose ids were not `seen`, a set that the caller adds to."""
+        names = {str(path): name for path, name in names_apart(rows.files).items()}
+        for place, row in placed:
             try:
-                sample = _read(config, row, line, file, checked_only)
+                sample = self._sample(place, row, names[place.file] if len(names) > 1 else "")
                 if sample.id in seen:
                     raise SampleError("an earlier row has the same id")
-                if usable is not None:
-                    usable(sample)
             except SampleError as error:
-                text = row.text if isinstance(row, files.MalformedRow) else row
-                refused.add(path, line, str(error), text)
+                _file(refused, place, error, row)
                 continue
-            seen.add(sample.id)
-            yield sample
-    if not seen:
-        raise UserError(
-            f"source {config.name!r}: no row of {', '.join(map(str, paths))} makes a usable sample "
-            f"in the format {config.format!r}; {_why(refused, before)}"
+            yield _Found(place, without_failed(sample) if checked_only else sample, row)
+
+    def _sample(self, place: Place, row: Row | files.MalformedRow, file: str) -> Sample:
+        if isinstance(row, files.MalformedRow):
+            raise SampleError(row.reason)
+        return to_sample(
+            self.config.format,
+            row,
+            source=self.config.name,
+            line=place.line,
+            subject=self.config.subject,
+            file=file,
+            named=self.config.columns,
+            prompt=self.config.prompt,
         )
-
-
-def _paths(config: SourceConfig, root: str) -> list[Path]:
-    if config.format not in FORMATS:
-        raise UserError(
-            f"source {config.name!r}: unknown format {config.format!r}; known: {', '.join(FORMATS)}"
-        )
-    return files.expand(root, config.path)
-
-
-def names_apart(paths: Sequence[Path]) -> dict[Path, str]:
-    """What tells the files apart, wherever they lie: their paths from the folder they share."""
-    shared = os.path.commonpath([path.parent for path in paths])
-    return {path: path.relative_to(shared).as_posix() for path in paths}
-
-
-def _why(refused: files.RefusedRows, before: Counter[str]) -> str:
-    counts = refused.counts - before  # those of other sources are not this one's
-    if not counts:
-        return "there are no rows"
-    reason, count = counts.most_common(1)[0]
-    where = f"; {refused.path} has them all" if refused.path else ""
-    return f"the commonest reason is {reason!r} ({count} rows){where}"
-
-
-def _read(
-    config: SourceConfig, row: Row | files.MalformedRow, line: int, file: str, checked_only: bool
-) -> Sample:
-    if isinstance(row, files.MalformedRow):
-        raise SampleError(row.reason)
-    sample = to_sample(
-        config.format, row, source=config.name, line=line, subject=config.subject, file=file
-    )
-    return without_failed(sample) if checked_only else sample
 
 
 def without_failed(sample: Sample) -> Sample:
@@ -131,129 +223,46 @@ def without_failed(sample: Sample) -> Sample:
     return dataclasses.replace(sample, explanations=explanations)
 
 
-def _sample(row: Row) -> dict[str, Any]:
-    return dict(row)
+def _length_check(config: SourceConfig, vocabulary: Vocabulary | None) -> Check | None:
+    """The check of a source's max_tokens: question and answer, as the plain text form has them."""
+    if not config.max_tokens:
+        return None
+    if vocabulary is None:
+        raise UserError(
+            f"source {config.name!r}: max_tokens={config.max_tokens}, but nothing here counts "
+            "tokens before it reads; leave max_tokens at 0"
+        )
+
+    def check(sample: Sample) -> None:
+        text = prompts.pieces(sample, "text", author="")
+        if len(packing.encode_pieces(text, vocabulary, "text").tokens) > config.max_tokens:
+            raise SampleError(f"longer than {config.max_tokens} tokens")
+
+    return check
 
 
-def _cot(row: Row) -> dict[str, Any]:
-    """Question, answer and a human chain of thought; options stand as lines below "Options:"."""
-    parts = _OPTIONS_HEADING.split(_text(row, "question"))
-    if len(parts) > 2:
-        raise SampleError("more than one block of options in the question")
-    made = {
-        "question": parts[0].strip(),
-        "answer": _text(row, "answer"),
-        "explanations": _by_human(_text(row, "cot")),
-    }
-    if len(parts) == 2:
-        made["options"] = _option_lines(parts[1])
-    return made
+def _passes(found: _Found, checks: Iterable[Check], refused: files.RefusedRows) -> bool:
+    """Whether a sample is of use; files its row when it is not."""
+    try:
+        for check in checks:
+            check(found.sample)
+    except SampleError as error:
+        _file(refused, found.place, error, found.row)
+        return False
+    return True
 
 
-def _option_lines(block: str) -> list[str]:
-    """Options written "- text" or "(A) text", one a line; letters have to come in order."""
-    options = []
-    for line in block.strip().splitlines():
-        if dashed := _DASHED.fullmatch(line):
-            options.append(dashed[1])
-        elif (lettered := _LETTERED.fullmatch(line)) and lettered[1] in LETTERS[len(options) :][:1]:
-            options.append(lettered[2])
-        else:
-            raise SampleError("a line below the question's options is no option")
-    return options
+def _file(
+    refused: files.RefusedRows, place: Place, error: SampleError, row: Row | files.MalformedRow
+) -> None:
+    shown = row.text if isinstance(row, files.MalformedRow) else row
+    refused.add(place.file, place.line, str(error), shown)
 
 
-def _creak(row: Row) -> dict[str, Any]:
-    """CREAK: is the sentence true? Its explanation, where there is one, is the human's."""
-    label = _text(row, "label")
-    if label not in ("true", "false"):
-        raise SampleError(f"label {label!r} is neither 'true' nor 'false'")
-    return {
-        "id": row.get("ex_id"),
-        "question": "Determine the correctness of the following sentence. "
-        + _text(row, "sentence"),
-        "options": ["True", "False"],
-        "answer": "(A)" if label == "true" else "(B)",
-        "explanations": _by_human(row.get("explanation", "")),
-    }
-
-
-def _ecqa(row: Row) -> dict[str, Any]:
-    """ECQA: common-sense questions with five options, the answer given by its text."""
-    options = [_text(row, f"q_op{number}") for number in range(1, 6)]
-    return {
-        "id": row.get("q_no"),
-        "question": _text(row, "q_text"),
-        "options": options,
-        "answer": _by_text(_text(row, "q_ans"), options),
-        "explanations": _by_human(row.get("taskB", "")),
-    }
-
-
-def _strategyqa(row: Row) -> dict[str, Any]:
-    """StrategyQA as the authors ask it: the gold facts first, then the question in lower case."""
-    facts, answer = row.get("facts"), row.get("origin_answer")
-    if not isinstance(facts, list) or not all(isinstance(fact, str) for fact in facts):
-        raise SampleError("facts are no list of texts")
-    if not isinstance(answer, bool):
-        raise SampleError(f"origin_answer {answer!r} is neither true nor false")
-    told = " ".join(f"Fact {number}: {fact}" for number, fact in enumerate(facts, start=1))
-    question = _text(row, "origin_question").strip().lower()
-    return {
-        "id": row.get("qid"),
-        "question": f"{told} Given these facts above, {question}",
-        "options": ["True", "False"],
-        "answer": "(A)" if answer else "(B)",
-    }
-
-
-def _mmlu(row: Row) -> dict[str, Any]:
-    """MMLU: on one line, ending like a sentence, the subject in plain words."""
-    question = _text(row, "question").replace("\n", " ").strip()
-    if not question.endswith(_SENTENCE_ENDS):
-        question += "."
-    choices = row.get("choices")
-    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
-        raise SampleError("choices are no list of texts")
-    answer = row.get("answer")
-    if isinstance(answer, int) and 0 <= answer < len(LETTERS):
-        answer = LETTERS[answer]
-    subject = _text(row, "subject")
-    return {
-        "id": f"{subject}-{row['idx']}" if "idx" in row else None,
-        "subject": subject.replace("_", " "),
-        "question": question,
-        "options": [choice.replace("\n", " ") for choice in choices],
-        "answer": f"({answer})",
-    }
-
-
-FORMATS: dict[str, Callable[[Row], dict[str, Any]]] = {
-    "sample": _sample,
-    "cot": _cot,
-    "creak": _creak,
-    "ecqa": _ecqa,
-    "strategyqa": _strategyqa,
-    "mmlu": _mmlu,
-}
-
-
-def _text(row: Row, key: str) -> str:
-    if key not in row:
-        raise SampleError(f"no {key}")
-    if not isinstance(row[key], str):
-        raise SampleError(f"{key} is not text: {row[key]!r}")
-    return row[key]
-
-
-def _by_human(explanation: str) -> dict[str, dict[str, str]]:
-    return {"cot": {"human": explanation}} if explanation else {}
-
-
-def _by_text(answer: str, options: list[str]) -> str:
-    """The letter of an answer that is given by its text alone, even where that text is a letter.
-
-    A few questions list one option twice; the authors' rows then give the last of them.
-    """
-    places = [place for place, option in enumerate(options) if option == answer]
-    return f"({LETTERS[places[-1]]})" if places else resolve_answer(answer, options)
+def _why(refused: files.RefusedRows, before: Counter[str]) -> str:
+    counts = refused.counts - before  # those of other sources are not this one's
+    if not counts:
+        return "there are no rows"
+    reason, count = counts.most_common(1)[0]
+    where = f"; {refused.path} has them all" if refused.path else ""
+    return f"the commonest reason is {reason!r} ({count} rows){where}"

@@ -1,17 +1,19 @@
 """Many texts in one row of fixed length: token by token what a model trains on.
 
-Texts are never cut. Inside a row each has a segment id of its own and positions from 0, so that
-attention can keep the texts apart (TeacherLM, arXiv 2310.19019, section on training).
+Only a text that is longer than a row is cut, as TOO_LONG tells. Inside a row each text has a
+segment id of its own and positions from 0, so that attention can keep the texts apart (TeacherLM,
+arXiv 2310.19019, section on training).
 """
 
 import bisect
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int32
 
 from teacherlm_jax.data.prompts import Piece
+from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.data.vocabulary import Vocabulary
 
 LOSSES: dict[str, frozenset[str]] = {  # roles of the pieces whose tokens bear loss
@@ -20,16 +22,22 @@ LOSSES: dict[str, frozenset[str]] = {  # roles of the pieces whose tokens bear l
     "answer_and_explanations": frozenset({"answer", "explanation"}),
 }
 
+FIELDS = ("question", "answer", *KINDS)  # of a sample, as counted in Encoded.field_tokens
+
 _WINDOW = 512  # rows that are open at the same time
 _NUMBER = np.dtype("<u4")  # of lengths and tokens on disk
 
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """One text as tokens, with what begins and ends it, and which of them bear loss."""
+    """One text as tokens, with what begins and ends it, and which of them bear loss.
 
-    tokens: Sequence[int]
-    loss_mask: Sequence[bool]
+    `field_tokens` are the numbers of tokens that come from each of FIELDS; empty: not counted.
+    """
+
+    tokens: Sequence[int] | Int32[np.ndarray, " T"]
+    loss_mask: Sequence[bool] | Bool[np.ndarray, " T"]
+    field_tokens: Sequence[int] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,14 +63,37 @@ def encode_pieces(pieces: Sequence[Piece], vocabulary: Vocabulary, loss: str) ->
     `loss` is a key of LOSSES. What begins a text bears none; the terminator does if the last piece
     does.
     """
-    roles = LOSSES[loss]
+    return encode_texts([pieces], vocabulary, loss)[0]
+
+
+def encode_texts(
+    texts: Sequence[Sequence[Piece]], vocabulary: Vocabulary, loss: str
+) -> list[Encoded]:
+    """`encode_pieces` for many texts; pieces that come more than once are tokenised once."""
+    distinct = list(dict.fromkeys(piece.text for pieces in texts for piece in pieces))
+    ids = dict(zip(distinct, vocabulary.encode_batch(distinct), strict=True))
+    return [_assembled_text(pieces, ids, vocabulary, LOSSES[loss]) for pieces in texts]
+
+
+def _assembled_text(
+    pieces: Sequence[Piece],
+    ids: dict[str, list[int]],
+    vocabulary: Vocabulary,
+    roles: frozenset[str],
+) -> Encoded:
     tokens = [*vocabulary.begin]
     mask = [False] * len(tokens)
+    counts = dict.fromkeys(FIELDS, 0)
     for piece in pieces:
-        ids = vocabulary.encode(piece.text)
-        tokens += ids
-        mask += [piece.role in roles] * len(ids)
-    return Encoded([*tokens, vocabulary.eos_id], [*mask, pieces[-1].role in roles])
+        found = ids[piece.text]
+        tokens += found
+        mask += [piece.role in roles] * len(found)
+        field = piece.kind or piece.role
+        if field in counts:
+            counts[field] += len(found)
+    tokens.append(vocabulary.eos_id)
+    mask.append(pieces[-1].role in roles)
+    return Encoded(tokens, mask, tuple(counts.values()))
 
 
 def encode_prompt(pieces: Iterable[Piece], vocabulary: Vocabulary) -> list[int]:
@@ -71,6 +102,55 @@ def encode_prompt(pieces: Iterable[Piece], vocabulary: Vocabulary) -> list[int]:
     for piece in pieces:
         tokens += vocabulary.encode(piece.text)
     return tokens
+
+
+def fit(text: Encoded, longest: int, too_long: str, begin: int = 0) -> tuple[Encoded, ...]:
+    """The text itself if it has at most `longest` tokens, otherwise what is made of it.
+
+    `too_long` is a key of TOO_LONG, `begin` the number of ids that begin every text of the
+    vocabulary (fewer than `longest`). What is made has `longest` tokens at most, and its
+    `field_tokens` are not counted.
+    """
+    if len(text.tokens) <= longest:
+        return (text,)
+    return TOO_LONG[too_long](text, longest, begin)
+
+
+def _drop(text: Encoded, longest: int, begin: int) -> tuple[Encoded, ...]:
+    return ()
+
+
+def _keep_left(text: Encoded, longest: int, begin: int) -> tuple[Encoded, ...]:
+    return (Encoded(text.tokens[:longest], text.loss_mask[:longest]),)
+
+
+def _keep_right(text: Encoded, longest: int, begin: int) -> tuple[Encoded, ...]:
+    return (_from(text, len(text.tokens) - (longest - begin), len(text.tokens), begin),)
+
+
+def _split(text: Encoded, longest: int, begin: int) -> tuple[Encoded, ...]:
+    step = longest - begin
+    starts = range(begin, len(text.tokens), step)
+    return tuple(_from(text, start, start + step, begin) for start in starts)
+
+
+# What becomes of a text that is too long. A kept stretch is a segment, so it begins with what
+# begins every text, as a model expects; only one that reaches the text's end has the terminator.
+TOO_LONG: dict[str, Callable[[Encoded, int, int], tuple[Encoded, ...]]] = {
+    "drop": _drop,  # nothing
+    "left": _keep_left,  # its first tokens, one text without a terminator
+    "right": _keep_right,  # its last tokens, as the authors' code does
+    "split": _split,  # several texts one after another, with all tokens
+}
+
+
+def _from(text: Encoded, start: int, end: int, begin: int) -> Encoded:
+    """The stretch [start, end) of a text behind what begins it."""
+    tokens, mask = np.asarray(text.tokens, np.int32), np.asarray(text.loss_mask, bool)
+    return Encoded(
+        np.concatenate([tokens[:begin], tokens[start:end]]),
+        np.concatenate([mask[:begin], mask[start:end]]),
+    )
 
 
 def pack(texts: Iterable[Encoded], length: int, window: int = _WINDOW) -> Iterator[PackedRow]:

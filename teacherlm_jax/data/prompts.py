@@ -41,11 +41,13 @@ class MissingExplanation(Exception):
 class Piece:
     """A stretch of a training text; `role` is question, answer, trigger or explanation.
 
-    What the template puts after the answer (closing bracket, triggers) has the role trigger.
+    What the template puts after the answer (closing bracket, triggers) has the role trigger. `kind`
+    is an explanation's, one of `sample.KINDS`, and empty for all else.
     """
 
     text: str
     role: str
+    kind: str = ""
 
 
 def clean(text: str) -> str:
@@ -104,7 +106,7 @@ def pieces(
         explanation = sample.explanation(kind, author)
         if explanation is None:
             raise MissingExplanation(f"no {kind} by {author}")
-        text += (_trigger(kind), Piece(f" {explanation.strip()}", "explanation"))
+        text += (_trigger(kind), Piece(f" {explanation.strip()}", "explanation", kind))
     return tuple(text)
 
 

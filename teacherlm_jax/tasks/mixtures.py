@@ -3,17 +3,19 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import seqio
 import tensorflow as tf
 
-from teacherlm_jax.config import MixtureConfig
+from teacherlm_jax.config import MixtureConfig, PartConfig
 from teacherlm_jax.data.packing import Encoded
 from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.tasks.sources import Source
-from teacherlm_jax.tasks.tasks import PASSED_THROUGH, add_task
+from teacherlm_jax.tasks.tasks import CHUNK, PASSED_THROUGH, add_task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +28,14 @@ class Text:
 
 
 def used_sources(config: MixtureConfig, sources: Sequence[Source]) -> list[Source]:
-    """Those of `sources` that the mixture draws on: the ones it names, or all."""
-    return [
-        source for source in sources if not config.sources or source.config.name in config.sources
-    ]
+    """Those of `sources` that some part of the mixture draws on."""
+    used = {source.config.name for part in config.parts for source in _drawn_on(part, sources)}
+    return [source for source in sources if source.config.name in used]
+
+
+def _drawn_on(part: PartConfig, sources: Sequence[Source]) -> list[Source]:
+    """The sources that a part names, or all."""
+    return [source for source in sources if not part.sources or source.config.name in part.sources]
 
 
 def add_mixture(
@@ -41,11 +47,12 @@ def add_mixture(
     Names carry a digest of everything that decides the examples.
     """
     tasks = []
-    for source in used_sources(config, sources):
-        for form in config.forms:
+    for part in config.parts:
+        for source, form in itertools.product(_drawn_on(part, sources), part.forms):
             decided = (config, source, form, vocabulary.digest, seed)
             name = _name(f"{config.name}_{source.config.name}_{form}", *decided)
-            tasks.append(add_task(name, source, form, config, vocabulary, seed).name)
+            add_task(name, source, form, config, part.subject_prefix, vocabulary, seed)
+            tasks.append(name)
     name = _name(config.name, *tasks)
     seqio.MixtureRegistry.remove(name)
     return seqio.MixtureRegistry.add(
@@ -70,12 +77,20 @@ def read_texts(mixture: seqio.Mixture, seed: int) -> Iterator[Text]:
         passthrough_features=PASSED_THROUGH,
         try_in_mem_cache=False,
     )
-    for example in dataset.as_numpy_iterator():
-        yield Text(
-            task=example["task"].decode(),
-            drop=example["drop"].decode(),
-            encoded=Encoded(example["targets"], example["loss_mask"]),
-        )
+    # example by example, the way from TensorFlow to Python would take as long as the tokenising
+    for batch in dataset.ragged_batch(CHUNK):
+        yield from _unbatched(batch)
+
+
+def _unbatched(batch: dict[str, Any]) -> Iterator[Text]:
+    ends = batch["targets"].row_splits.numpy().tolist()
+    tokens, masks = (batch[name].values.numpy() for name in ("targets", "loss_mask"))
+    tasks, drops, fields = (batch[name].numpy().tolist() for name in PASSED_THROUGH)
+    for index, (task, drop) in enumerate(zip(tasks, drops, strict=True)):
+        stretch = slice(ends[index], ends[index + 1])
+        # copied, lest a text that waits for its row keep the whole batch in memory
+        encoded = Encoded(tokens[stretch].copy(), masks[stretch].copy(), fields[index])
+        yield Text(task.decode(), drop.decode(), encoded)
 
 
 def _name(readable: str, *decided: object) -> str:

@@ -1,8 +1,8 @@
 """The verb `prepare`: raw files to packed rows on disk, one folder for each mixture."""
 
 import dataclasses
+import json
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,60 +21,77 @@ from teacherlm_jax.data.writer import MANIFEST, write_shards
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.run import Run
 from teacherlm_jax.tasks.mixtures import add_mixture, read_texts, used_sources
-from teacherlm_jax.tasks.sources import Source, survey
+from teacherlm_jax.tasks.sources import Source
+from teacherlm_jax.tasks.survey import survey_all, unsurveyed
+from teacherlm_jax.tasks.tally import Clock, Tally
 
+THROUGHPUT = "throughput.json"  # beside the mixtures, whose own bytes tell of no clock
+CHECK = "check.json"
 _UNFINISHED = ".partial"  # ends the name of a folder that is being written
 
 
-def prepare(config: PrepareConfig, run: Run) -> dict[str, Any]:
+def prepare(config: PrepareConfig, run: Run) -> dict[str, Any] | None:
     """Prepares every mixture of `config` in `config.output/NAME`.
 
     A mixture that is there already, from the same inputs, is left alone; what an interrupted run
     left half done is removed and done again. Rows that cannot be used are listed in
     `config.output/refused.jsonl`. The same files, config and seed give the same bytes.
 
-    Returns, for each mixture, its rows, texts, tokens, filled fraction and drops, and for the whole
-    the vocabulary's size and the rows refused by reason. Raises UserError for sources, a vocabulary
-    or mixtures that cannot be used, and for a folder that was prepared from other inputs.
+    Returns, for each mixture, its rows, texts, tokens, filled fraction, drops and the throughput
+    when it was prepared (see `tally.Clock.told`), and for the whole the vocabulary's size, the rows
+    refused by reason, and what was found in the sources (see `survey.Survey`). With
+    `config.check_only` it writes no mixture, trains no vocabulary, and returns nothing: what was
+    found stands in `config.output/check.json`.
+
+    Raises UserError for sources, a vocabulary or mixtures that cannot be used, and for a folder
+    that was prepared from other inputs.
     """
     fields.check(config)
+    if config.check_only:
+        files.write_json(run.path / CHECK, _found(config, run))
+        return None
     output = Path(config.output)
     for left in output.glob(f".*{_UNFINISHED}"):
         run.log.info("removing %s, which an interrupted run left", left)
         shutil.rmtree(left)
-    sources, refused = _survey(config, output / "refused.jsonl", run)
-    vocabulary = _vocabulary(config, sources, run)
+    vocabulary = _vocabulary(config, run)
+    _refuse_no_room(config, vocabulary)
+    survey = survey_all(config, run, vocabulary)
     manifests = {
-        mixture.name: _prepare_mixture(config, mixture, sources, vocabulary, run)
+        mixture.name: _prepare_mixture(config, mixture, survey.sources, vocabulary, run)
         for mixture in config.mixtures
     }
+    throughput = _throughput(output)
     told = ("rows", "texts", "tokens", "filled", "drops")
     return {
         "mixtures": {
-            name: {key: manifest[key] for key in told} for name, manifest in manifests.items()
+            name: {key: manifest[key] for key in told} | {"throughput": throughput.get(name)}
+            for name, manifest in manifests.items()
         },
         "vocabulary_size": vocabulary.size,
-        "refused": dict(refused.counts),
+        "refused": survey.refused,
+        "survey": survey.figures,
     }
 
 
-def _survey(
-    config: PrepareConfig, side_file: Path, run: Run
-) -> tuple[list[Source], files.RefusedRows]:
-    refused = files.RefusedRows(side_file)
-    sources = []
-    try:
-        for source in config.sources:
-            sources.append(survey(source, config.root, refused))
-            run.log.info("%s: %d samples", source.name, sources[-1].samples)
-    finally:
-        refused.close()
-    for reason, count in refused.counts.items():
-        run.log.info("refused %d rows: %s (see %s)", count, reason, side_file)
-    return sources, refused
+def _found(config: PrepareConfig, run: Run) -> dict[str, Any]:
+    """What stands in the sources."""
+    folder = config.vocabulary.path
+    vocabulary = open_vocabulary(folder) if holds_vocabulary(folder) else None
+    survey = survey_all(config, run, vocabulary)
+    return {"refused": survey.refused, "survey": survey.figures}
 
 
-def _vocabulary(config: PrepareConfig, sources: Sequence[Source], run: Run) -> Vocabulary:
+def _refuse_no_room(config: PrepareConfig, vocabulary: Vocabulary) -> None:
+    longest = config.max_tokens or config.length
+    if longest <= len(vocabulary.begin):
+        raise UserError(
+            f"config.max_tokens: {longest} tokens hold no text; {len(vocabulary.begin)} stand "
+            "before every text of this vocabulary"
+        )
+
+
+def _vocabulary(config: PrepareConfig, run: Run) -> Vocabulary:
     """Opens the vocabulary, or trains it when it is not there and a size is asked for."""
     folder, size = Path(config.vocabulary.path), config.vocabulary.size
     if holds_vocabulary(folder):
@@ -87,7 +104,7 @@ def _vocabulary(config: PrepareConfig, sources: Sequence[Source], run: Run) -> V
             "one, or have one trained there with config.vocabulary.size=8000"
         )
     run.log.info("training a vocabulary of at most %d pieces", size)
-    texts = (text for source in sources for sample in source.read() for text in _spoken(sample))
+    texts = (text for sample in unsurveyed(config) for text in _spoken(sample))
     vocabulary = train_sentencepiece(texts, folder, size, config.seed)
     run.log.info("vocabulary %s: %d pieces, new", folder, vocabulary.size)
     return vocabulary
@@ -119,24 +136,36 @@ def _prepare_mixture(
     inputs = _inputs(config, mixture, used_sources(mixture, sources), vocabulary)
     if folder.exists():
         return _already_prepared(folder, inputs, run)
-    start = time.perf_counter()
+    clock = Clock()
     unfinished = folder.with_name(f".{mixture.name}{_UNFINISHED}")
     unfinished.mkdir(parents=True)
-    tally = _Tally(config.max_tokens or config.length)
+    longest = config.max_tokens or config.length
+    tally = Tally(mixture.author, longest, mixture.too_long, len(vocabulary.begin))
     registered = add_mixture(mixture, sources, vocabulary, config.seed)
-    rows = packing.pack(tally.kept(read_texts(registered, config.seed)), config.length)
+    texts = clock.waiting_for(read_texts(registered, config.seed))
+    rows = packing.pack(tally.kept(texts), config.length)
     shards = write_shards(unfinished, rows, config.rows_per_shard)
     if not shards:
         raise UserError(
             f"mixture {mixture.name!r}: no text is left of its sources; dropped: {tally.drops}"
         )
     vocabulary.save(unfinished / "vocabulary")
-    manifest = {"mixture": mixture.name, "inputs": inputs, "length": config.length}
+    manifest: dict[str, Any] = {"mixture": mixture.name, "inputs": inputs}
+    manifest["length"] = config.length
     manifest |= tally.summary(config.length, shards)
     files.write_json(unfinished / MANIFEST, manifest)
+    figures = clock.told(manifest["tokens"])
+    path = folder.with_name(THROUGHPUT)
+    files.write_json(path, _throughput(folder.parent) | {mixture.name: figures})
     unfinished.rename(folder)
-    _log(manifest, time.perf_counter() - start, run)
+    _log(manifest, figures, run)
     return manifest
+
+
+def _throughput(output: Path) -> dict[str, Any]:
+    """Figures by the name of the mixture, as far as mixtures have been prepared."""
+    path = output / THROUGHPUT
+    return files.read_json(path) if path.exists() else {}
 
 
 def _inputs(
@@ -145,10 +174,9 @@ def _inputs(
     sources: Sequence[Source],
     vocabulary: Vocabulary,
 ) -> dict[str, Any]:
-    """Everything that decides a mixture's bytes, and nothing else."""
-    return {
-        "mixture": dataclasses.asdict(mixture)
-        | {"sources": [source.config.name for source in sources], "forms": list(mixture.forms)},
+    """Everything that decides a mixture's bytes, and nothing else, as JSON gives it back."""
+    inputs = {
+        "mixture": dataclasses.asdict(mixture),
         "sources": [
             dataclasses.asdict(source.config)
             | {"samples": source.samples, "refused": source.refused, "digests": source.digests}
@@ -161,6 +189,7 @@ def _inputs(
         "rows_per_shard": config.rows_per_shard,
         "seed": config.seed,
     }
+    return json.loads(json.dumps(inputs))
 
 
 def _already_prepared(folder: Path, inputs: dict[str, Any], run: Run) -> dict[str, Any]:
@@ -181,60 +210,26 @@ def _already_prepared(folder: Path, inputs: dict[str, Any], run: Run) -> dict[st
     return manifest
 
 
-class _Tally:
-    """Counts the texts of a mixture on their way into the rows.
-
-    Attributes:
-        drops: texts left out, by task and reason.
-    """
-
-    def __init__(self, longest: int):
-        self._longest = longest
-        self._tasks: dict[str, dict[str, int]] = {}
-        self.drops: dict[str, dict[str, int]] = {}
-
-    def kept(self, texts: Iterator[Any]) -> Iterator[packing.Encoded]:
-        """Yields the texts that go into rows: those that exist and are not too long."""
-        for text in texts:
-            size = len(text.encoded.tokens)
-            drop = text.drop
-            if size > self._longest:
-                drop = f"longer than {self._longest} tokens"
-            if drop:
-                reasons = self.drops.setdefault(text.task, {})
-                reasons[drop] = reasons.get(drop, 0) + 1
-                continue
-            counts = self._tasks.setdefault(text.task, {"texts": 0, "tokens": 0})
-            counts["texts"] += 1
-            counts["tokens"] += size
-            yield text.encoded
-
-    def summary(self, length: int, shards: list[dict[str, Any]]) -> dict[str, Any]:
-        """The manifest's figures."""
-        rows = sum(shard["records"] for shard in shards)
-        tokens = sum(counts["tokens"] for counts in self._tasks.values())
-        return {
-            "rows": rows,
-            "texts": sum(counts["texts"] for counts in self._tasks.values()),
-            "tokens": tokens,
-            "filled": round(tokens / (rows * length), 4),
-            "tasks": dict(sorted(self._tasks.items())),
-            "drops": dict(sorted(self.drops.items())),
-            "shards": shards,
-        }
-
-
-def _log(manifest: dict[str, Any], seconds: float, run: Run) -> None:
+def _log(manifest: dict[str, Any], figures: dict[str, float], run: Run) -> None:
     run.log.info(
-        "%s: %d texts, %d tokens in %d rows of %d (%.1f %% filled), %.0f tokens/s",
+        "%s: %d texts, %d tokens in %d rows of %d (%.1f %% filled); %.2f Mtokens/s, of which "
+        "reading and tokenising %.2f, packing and writing %.2f",
         manifest["mixture"],
         manifest["texts"],
         manifest["tokens"],
         manifest["rows"],
         manifest["length"],
         100 * manifest["filled"],
-        manifest["tokens"] / seconds,
+        figures["prepared_mtokens_per_second"],
+        figures["tokenised_mtokens_per_second"],
+        figures["packed_mtokens_per_second"],
     )
     for task, reasons in manifest["drops"].items():
         for reason, count in reasons.items():
             run.log.info("%s: dropped %d texts of %s: %s", manifest["mixture"], count, task, reason)
+    for task, cut in manifest["too_long"].items():
+        for policy, count in cut.items():
+            if policy != "drop":
+                run.log.info(
+                    "%s: cut %d texts of %s (%s)", manifest["mixture"], count, task, policy
+                )

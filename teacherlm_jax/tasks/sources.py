@@ -1,21 +1,18 @@
-"""Raw files as SeqIO data sources."""
+"""Raw files as sources that can be read again and again."""
 
+import copy
 import dataclasses
-import itertools
-import json
-from collections.abc import Iterator
-
-import seqio
-import tensorflow as tf
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from teacherlm_jax import files
 from teacherlm_jax.config import SourceConfig
-from teacherlm_jax.data import formats
-from teacherlm_jax.data.sample import Sample, to_row
-
-CHUNK = (
-    256  # examples that go between Python and TensorFlow at once; one by one takes twice as long
-)
+from teacherlm_jax.data.formats import SourceReading
+from teacherlm_jax.data.rows import Place, Rows, names_apart
+from teacherlm_jax.data.sample import Sample
+from teacherlm_jax.data.vocabulary import Vocabulary
+from teacherlm_jax.tasks.rows import open_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +22,11 @@ class Source:
     Attributes:
         config: where and what.
         root: the folder that `config.path` is taken under.
-        samples: usable rows.
+        samples: usable rows, up to the limit.
         refused: rows that cannot be used.
-        digests: sha256 by file name.
+        digests: sha256 by file name, of every file that decides what the rows are.
+        by_file: for each file that holds rows: how many were `read`, how many of these are `used`,
+            and how many were `refused`, by reason. What is neither is beyond the limit.
     """
 
     config: SourceConfig
@@ -35,37 +34,62 @@ class Source:
     samples: int
     refused: int
     digests: dict[str, str]
+    by_file: dict[str, dict[str, Any]] = dataclasses.field(repr=False)
+    _reading: SourceReading = dataclasses.field(repr=False)
 
     def read(self, checked_only: bool = False) -> Iterator[Sample]:
-        """Yields the samples again; see `formats.read_samples`. Refused rows were filed before."""
-        return formats.read_samples(
-            self.config, self.root, files.RefusedRows(None), checked_only=checked_only
-        )
+        """Yields the samples again, `checked_only` without explanations that failed a gate."""
+        for _, sample in self._reading.again(checked_only):
+            yield sample
 
 
-def survey(config: SourceConfig, root: str, refused: files.RefusedRows) -> Source:
-    """Reads a source once: counts it and files its unusable rows in `refused`. Raises UserError."""
-    before = refused.total
-    samples = sum(1 for _ in formats.read_samples(config, root, refused))
-    names = formats.names_apart(files.expand(root, config.path))
-    digests = {name: files.file_digest(path) for path, name in names.items()}
-    return Source(config, root, samples, refused.total - before, digests)
+def survey(
+    config: SourceConfig,
+    root: str,
+    refused: files.RefusedRows,
+    *,
+    seed: int = 0,
+    vocabulary: Vocabulary | None = None,
+    met: Callable[[Place, Sample], None] | None = None,
+) -> Source:
+    """Reads a source for the first time.
 
+    Args:
+        config: where and what.
+        root: the folder that `config.path` is taken under.
+        refused: takes the rows that cannot be used.
+        seed: decides which samples a limit by seed keeps.
+        vocabulary: counts tokens, where the source has `max_tokens`.
+        met: is told of every sample.
 
-def data_source(source: Source, checked_only: bool) -> seqio.FunctionDataSource:
-    """A SeqIO source with one split, `train`; its examples are {"sample": JSON of a sample}."""
-
-    def dataset(split: str, shuffle_files: bool, seed: int | None = None) -> tf.data.Dataset:
-        del split, shuffle_files, seed  # one split, always in the files' order; the task shuffles
-
-        def chunks() -> Iterator[dict[str, list[str]]]:
-            rows = (json.dumps(to_row(sample)) for sample in source.read(checked_only))
-            while chunk := list(itertools.islice(rows, CHUNK)):
-                yield {"sample": chunk}
-
-        signature = {"sample": tf.TensorSpec([None], tf.string)}
-        return tf.data.Dataset.from_generator(chunks, output_signature=signature).unbatch()
-
-    return seqio.FunctionDataSource(
-        dataset, splits=["train"], num_input_examples={"train": source.samples}
+    Raises UserError for all that `SourceReading.first` does.
+    """
+    reading = SourceReading(config, root, seed, open_rows)
+    before = defaultdict(Counter[str], copy.deepcopy(refused.by_file))
+    used = Counter[str]()
+    for place, sample in reading.first(refused, vocabulary=vocabulary):
+        used[place.file] += 1
+        if met is not None:
+            met(place, sample)
+    by_file = {
+        file: _figures(read, used[file], refused.by_file.get(file, Counter()) - before[file])
+        for file, read in reading.rows_read.items()
+    }
+    return Source(
+        config=config,
+        root=root,
+        samples=reading.samples,
+        refused=sum(sum(each["refused"].values()) for each in by_file.values()),
+        digests=_digests(open_rows(config, root)),
+        by_file=by_file,
+        _reading=reading,
     )
+
+
+def _figures(read: int, used: int, refused: Mapping[str, int]) -> dict[str, Any]:
+    return {"read": read, "used": used, "refused": dict(refused)}
+
+
+def _digests(rows: Rows) -> dict[str, str]:
+    names = names_apart((*rows.files, *rows.beside))
+    return {name: files.file_digest(path) for path, name in names.items()}

@@ -12,6 +12,8 @@ from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data import formats, packing, prompts
 from teacherlm_jax.data.packing import Encoded
 from teacherlm_jax.data.prompts import Piece
+from teacherlm_jax.data.sample import Sample
+from teacherlm_jax.data.vocabulary import open_vocabulary
 
 LENGTH = 16
 
@@ -24,6 +26,9 @@ class Letters:
 
     def encode(self, text):
         return [ord(character) for character in text]
+
+    def encode_batch(self, texts):
+        return [self.encode(text) for text in texts]
 
 
 @st.composite
@@ -156,15 +161,120 @@ def test_what_begins_every_text_stands_first_and_bears_no_loss(loss):
     assert begun.loss_mask == [False, False, *plain.loss_mask]
 
 
-def test_rows_of_real_rationales_are_at_least_97_percent_full(shared_data, tmp_path):
-    """Texts are measured in characters over three, about what a vocabulary of 8,000 makes."""
-    refused = files.RefusedRows(tmp_path / "refused.jsonl")
-    source = SourceConfig(name="real", path="rationale/*.jsonl", format="cot", limit=4000)
-    sizes = []
-    for sample in formats.read_samples(source, str(shared_data), refused):
-        text = prompts.pieces(sample, "C", "human")
-        sizes.append(sum(len(piece.text) for piece in text) // 3 + 1)
-    refused.close()
-    texts = (Encoded(np.ones(size, np.int32), np.ones(size, bool)) for size in sizes)
-    rows = sum(1 for _ in packing.pack(texts, 2048))
-    assert sum(sizes) / (rows * 2048) >= 0.97
+SAMPLES = (
+    Sample(id="a", question="1+1?", answer="2", explanations={"cot": {"human": "Count."}}),
+    Sample(
+        id="b",
+        question="Blue?",
+        answer="(B)",
+        options=("grass", "sky"),
+        explanations={"cot": {"human": "Look up."}},
+    ),
+)
+
+
+IDS = {
+    "Q: 1+1? A:": [11, 12],
+    " 2": [13],
+    "Q: Blue? (A) grass (B) sky A: The answer is (": [21, 22, 23],
+    "B": [24],
+    ").": [25],
+    " Let's think step by step.": [31, 32],
+    " Count.": [33],
+    " Look up.": [34, 35],
+}
+
+
+class Table(Letters):
+    """A vocabulary that knows the pieces of SAMPLES alone; id 2 stands before every text."""
+
+    begin = (2,)
+
+    def encode(self, text):
+        return IDS[text]
+
+
+# Both samples in the form C in a row of 20 tokens. The first is 2 (begin), 11 12 (question), 13
+# (answer), 31 32 (trigger), 33 (explanation), 1 (end); the second has 25 behind its answer.
+TOKENS = [2, 11, 12, 13, 31, 32, 33, 1, 2, 21, 22, 23, 24, 25, 31, 32, 34, 35, 1, 0]
+SEGMENTS = [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0]
+POSITIONS = [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0]
+WEIGHTS = {
+    "text": [0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0],
+    "answer": [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+    "answer_and_explanations": [0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 0],
+}
+
+
+@pytest.mark.parametrize("loss", packing.LOSSES)
+def test_a_row_is_what_a_person_writes_by_hand(loss):
+    texts = [
+        packing.encode_pieces(prompts.pieces(sample, "C", "human"), Table(), loss)
+        for sample in SAMPLES
+    ]
+    (row,) = packing.pack(texts, 20)
+    assert row.tokens.tolist() == TOKENS
+    assert row.segment_ids.tolist() == SEGMENTS
+    assert row.positions.tolist() == POSITIONS
+    assert row.loss_mask.astype(int).tolist() == WEIGHTS[loss]
+
+
+# The same without explanations: the terminator follows the answer, or the bracket behind it.
+WEIGHTS_OF_ANSWERS = {
+    "text": [0, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1],
+    "answer": [0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0],
+    "answer_and_explanations": [0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0],
+}
+
+
+@pytest.mark.parametrize("loss", packing.LOSSES)
+def test_a_row_of_answers_is_what_a_person_writes_by_hand(loss):
+    texts = [
+        packing.encode_pieces(prompts.pieces(sample, "text", "human"), Table(), loss)
+        for sample in SAMPLES
+    ]
+    (row,) = packing.pack(texts, 12)
+    assert row.tokens.tolist() == [2, 11, 12, 13, 1, 2, 21, 22, 23, 24, 25, 1]
+    assert row.segment_ids.tolist() == [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2]
+    assert row.positions.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6]
+    assert row.loss_mask.astype(int).tolist() == WEIGHTS_OF_ANSWERS[loss]
+
+
+def test_texts_encoded_together_are_those_encoded_alone(opt_folder):
+    vocabulary = open_vocabulary(opt_folder)
+    texts = [(Piece(f"Q: {word} </s>", "question"), Piece(" A", "answer")) for word in "aabc"]
+    alone = [packing.encode_pieces(text, vocabulary, "answer") for text in texts]
+    assert packing.encode_texts(texts, vocabulary, "answer") == alone
+    spelled = [*vocabulary.encode("Q: a </s>"), *vocabulary.encode(" A")]
+    assert alone[0].tokens == [2, *spelled, 2]
+
+
+def test_tokens_are_counted_by_the_field_they_come_from():
+    first, second = packing.encode_texts(
+        [prompts.pieces(sample, "C", "human") for sample in SAMPLES], Table(), "text"
+    )
+    assert dict(zip(packing.FIELDS, first.field_tokens, strict=True)) == {
+        "question": 2,
+        "answer": 1,
+        "cot": 1,
+        "fundamental": 0,
+        "mistake": 0,
+    }
+    assert second.field_tokens == (3, 1, 2, 0, 0)
+
+
+def test_rows_of_real_rationales_are_at_least_97_percent_full(shared_data, opt_folder):
+    """All five sets with their human chains of thought, in OPT's own vocabulary."""
+    vocabulary = open_vocabulary(opt_folder)
+    source = SourceConfig(name="real", path="rationale/*.jsonl", format="cot")
+    samples = formats.read_samples(source, str(shared_data), files.RefusedRows(None))
+    cut = [prompts.pieces(sample, "C", "human") for sample in samples]
+    texts = packing.encode_texts(cut, vocabulary, "text")
+    kept = [text for text in texts if packing.fit(text, 2048, "drop")]
+    rows = list(packing.pack(kept, 2048))
+    filled = sum(len(text.tokens) for text in kept) / (len(rows) * 2048)
+    print(f"{len(kept)} of {len(texts)} texts in {len(rows)} rows, {100 * filled:.2f} % filled")
+    assert filled >= 0.97
+    assert sum(int((row.segment_ids > 0).sum()) for row in rows) == sum(
+        len(text.tokens) for text in kept
+    )

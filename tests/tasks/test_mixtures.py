@@ -6,9 +6,9 @@ import pytest
 import seqio
 
 from teacherlm_jax import files
-from teacherlm_jax.config import MixtureConfig, SourceConfig
+from teacherlm_jax.config import MixtureConfig, PartConfig, SourceConfig
 from teacherlm_jax.data import packing, prompts
-from teacherlm_jax.tasks.mixtures import add_mixture, read_texts
+from teacherlm_jax.tasks.mixtures import add_mixture, read_texts, used_sources
 from teacherlm_jax.tasks.sources import survey
 
 
@@ -71,6 +71,37 @@ def test_tasks_are_mixed_and_not_one_after_another(sources, vocabulary):
 def test_a_mixture_draws_on_the_sources_it_names(sources, vocabulary):
     found = texts(sources, vocabulary, sources=("small",), forms=("text",))
     assert {text.task for text in found} == {"small/text"}
+
+
+def test_parts_draw_on_their_own_sources_in_their_own_forms(sources, vocabulary):
+    also = (PartConfig(("small",), ("C", "M")),)
+    settings = {"sources": ("big",), "forms": ("text",), "also": also}
+    found = texts(sources, vocabulary, **settings)
+    counts = collections.Counter(text.task for text in found)
+    assert counts == {"big/text": 60, "small/C": 20, "small/M": 20}
+    used = used_sources(mixture_config(**settings), sources)
+    assert [source.config.name for source in used] == ["big", "small"]
+
+
+def test_the_subject_stands_before_the_questions_of_parts_that_ask_for_it(sources, vocabulary):
+    parts = (PartConfig(("small",), ("text",), subject_prefix=True),)
+    found = texts(sources, vocabulary, sources=("small",), forms=("C",), also=parts)
+    wanted = {
+        tuple(packing.encode_pieces(cut, vocabulary, "text").tokens)
+        for source in sources
+        for sample in source.read()
+        for cut in [prompts.pieces(sample, "text", "program", subject_prefix=True)]
+    }
+    prefixed = [text for text in found if text.task == "small/text"]
+    assert len(prefixed) == 20
+    assert set(tokens(prefixed)) <= wanted
+    assert all(sample.subject for source in sources for sample in source.read())
+
+
+def test_fields_are_counted_as_the_samples_have_them(sources, vocabulary):
+    found = texts(sources, vocabulary, sources=("small",), forms=("CM",))
+    wanted = [text.field_tokens for text in expected(sources[1:], vocabulary, "CM")]
+    assert sorted(tuple(text.encoded.field_tokens) for text in found) == sorted(wanted)
 
 
 def test_the_loss_mask_travels_with_the_tokens(sources, vocabulary):

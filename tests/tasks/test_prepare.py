@@ -21,7 +21,7 @@ from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.data.sample import from_row
 from teacherlm_jax.data.vocabulary import Vocabulary, open_vocabulary
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.run import Run
+from teacherlm_jax.run import Run, open_run
 from teacherlm_jax.tasks.prepare import prepare
 from teacherlm_jax.training import setup
 
@@ -158,6 +158,52 @@ def test_texts_that_are_too_long_are_dropped_and_counted(root, tmp_path):
     assert reason == "longer than 60 tokens"
     dropped = sum(sum(reasons.values()) for reasons in drops.values())
     assert 0 < dropped == 40 - result["mixtures"]["mix"]["texts"]
+
+
+def test_texts_that_are_too_long_are_split_when_told(root, tmp_path):
+    mixture = MixtureConfig(name="mix", forms=("CMF",), author="program", too_long="split")
+    do(small(root, tmp_path, mixtures=(mixture,), max_tokens=60))
+    manifest = files.read_json(tmp_path / "mix" / "manifest.json")
+    vocabulary = Vocabulary.load(tmp_path / "mix" / "vocabulary")
+    sizes = []
+    for _, row in files.read_jsonl(root / "small.jsonl"):
+        cut = prompts.pieces(from_row(row), "CMF", "program")
+        sizes.append(len(packing.encode_pieces(cut, vocabulary, "text").tokens))
+    assert manifest["drops"] == {}
+    assert manifest["tokens"] == sum(sizes)
+    assert manifest["texts"] == sum(-(-size // 60) for size in sizes)
+    assert manifest["too_long"] == {"small/CMF": {"split": sum(size > 60 for size in sizes)}}
+
+
+def test_throughput_is_told_beside_the_mixture_and_kept(prepared):
+    output, result = prepared
+    told = files.read_json(output / "throughput.json")
+    assert told == {"mix": result["mixtures"]["mix"]["throughput"]}
+    assert all(figure > 0 for figure in told["mix"].values())
+
+
+def test_a_check_prepares_nothing(root, tmp_path):
+    config = small(root, tmp_path, check_only=True)
+    assert do(config) is None
+    result = files.read_json(Path(config.output) / "check.json")
+    assert set(result) == {"refused", "survey"}
+    (found,) = result["survey"]["sources"]["small"].values()
+    assert found == {"read": 20, "used": 20, "refused": {}}
+    assert [path.name for path in Path(config.output).iterdir()] == ["check.json"]
+
+
+def test_what_was_only_checked_can_be_mended_and_prepared_in_the_same_folder(root, tmp_path):
+    for config in (small(root, tmp_path, check_only=True), small(root, tmp_path, length=48)):
+        with open_run(config.output, "prepare", config) as folder:
+            assert folder.result is None
+            prepare(config, folder)
+    assert (Path(config.output) / "mix" / "manifest.json").exists()
+
+
+def test_a_text_needs_room_behind_what_begins_it(root, opt_like, tmp_path):
+    path = VocabularyConfig(path=str(opt_like))
+    with pytest.raises(UserError, match="config.max_tokens: 1 tokens hold no text; 1 stand before"):
+        do(small(root, tmp_path, vocabulary=path, max_tokens=1))
 
 
 def test_samples_without_the_explanation_are_dropped_and_counted(root, tmp_path):

@@ -1,0 +1,39 @@
+"""P3-Sense-3K: 58 data sets of P3 under all their prompts, at most 3,000 samples a task.
+
+    teacherlm prepare --config=configs/p3_sense_3k.py:data=FOLDER --config.check_only=True
+    teacherlm prepare --config=configs/p3_sense_3k.py:data=FOLDER,vocabulary=FOLDER
+
+The first command reads everything, writes no rows, and tells the samples of each of the 539 tasks;
+the second prepares them as one mixture, `p3_sense_3k`. `teacherlm_jax.data.p3` says which data sets
+these are and why; nothing is downloaded here.
+
+Settings: `data=FOLDER` (a copy of the data set bigscience/P3 of the Hugging Face Hub),
+`layout=tfrecord` (its files as published, in `data/TASK/`) or `layout=parquet` (its newest
+revision, in `TASK/`), `datasets=NAME+NAME` (only these of the 58), `root=FOLDER` (where the runs
+lie), `vocabulary=FOLDER` (BLOOM's tokenizer files) and `pieces=8000` (train a vocabulary of that
+size there when the folder holds none).
+"""
+
+from teacherlm_jax import config, variants
+from teacherlm_jax.data import p3, recipes
+
+
+def get_config(argument: str = "") -> config.PrepareConfig:
+    """The mixture of all tasks in their plain text form."""
+    _, given = variants.parse(
+        argument,
+        data="data/P3",
+        layout="tfrecord",
+        datasets="",
+        root="runs/teacher",
+        vocabulary="data/bloom",
+        pieces=0,
+    )
+    wanted = given["datasets"].split("+") if given["datasets"] else p3.DATASETS
+    return config.PrepareConfig(
+        output=f"{given['root']}/p3_sense_3k",
+        root=given["data"],
+        sources=p3.sources(wanted, given["layout"]),
+        mixtures=(recipes.mixture("teacher_stage1", name="p3_sense_3k"),),
+        vocabulary=config.VocabularyConfig(given["vocabulary"], size=given["pieces"]),
+    )

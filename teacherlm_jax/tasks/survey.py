@@ -1,0 +1,163 @@
+"""All sources of a preparation, read once: what is usable, what comes twice, what is tested on."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from teacherlm_jax import files
+from teacherlm_jax.config import PrepareConfig, SourceConfig
+from teacherlm_jax.data.check import Questions, Shared
+from teacherlm_jax.data.formats import SourceReading
+from teacherlm_jax.data.sample import Sample
+from teacherlm_jax.data.vocabulary import Vocabulary
+from teacherlm_jax.run import Run
+from teacherlm_jax.tasks.rows import open_rows
+from teacherlm_jax.tasks.sources import Source, survey
+
+REFUSED = "refused.jsonl"  # in the run folder, as is EVALUATION
+EVALUATION = "evaluation.refused.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What was found in the sources of a preparation.
+
+    Attributes:
+        sources: ready to be read again.
+        refused: rows that cannot be used, by reason.
+        figures: plain values for the result: `sources` and `evaluation` by name, with the rows
+            read, used and refused of each file; `twice`, samples that stand twice in the sources;
+            `evaluated`, samples whose question stands in an evaluation set.
+    """
+
+    sources: list[Source]
+    refused: dict[str, int]
+    figures: dict[str, Any]
+
+
+def survey_all(config: PrepareConfig, run: Run, vocabulary: Vocabulary | None = None) -> Survey:
+    """Reads every source, and every evaluation set, from end to end.
+
+    Rows that cannot be used go to `refused.jsonl` in the run folder (`evaluation.refused.jsonl` for
+    evaluation sets). The log tells what was found, file by file if `config.check_only`, and warns
+    of samples that come twice and of questions that also stand in an evaluation set: neither is
+    left out.
+
+    Args:
+        config: names the sources.
+        run: the run folder.
+        vocabulary: counts tokens for `max_tokens`. A check alone may do without: then lengths are
+            not looked at, and the log warns of it.
+
+    Raises UserError for a source that cannot be read, or has no usable row.
+    """
+    questions, tested = Questions(), Questions()
+    sources, refused = _read(config, config.sources, run, REFUSED, questions, vocabulary)
+    others, _ = _read(config, config.evaluation, run, EVALUATION, tested, vocabulary)
+    twice, evaluated = questions.twice(), questions.also_in(tested)
+    _warn(twice, evaluated, run)
+    figures = {
+        "sources": {source.config.name: source.by_file for source in sources},
+        "evaluation": {source.config.name: source.by_file for source in others},
+        "twice": [_plain(shared) for shared in twice],
+        "evaluated": [_plain(shared) for shared in evaluated],
+    }
+    return Survey(sources, dict(refused.counts), figures)
+
+
+def unsurveyed(config: PrepareConfig) -> Iterator[Sample]:
+    """The samples of all sources before any survey, to train a vocabulary on.
+
+    They are read as they come, whatever their length; rows that cannot be used are passed over. It
+    is the survey that files them.
+    """
+    for source in config.sources:
+        of_any_length = dataclasses.replace(source, max_tokens=0)
+        reading = SourceReading(of_any_length, config.root, config.seed, open_rows)
+        for _, sample in reading.first(files.RefusedRows(None)):
+            yield sample
+
+
+def _warn(twice: Iterable[Shared], evaluated: Iterable[Shared], run: Run) -> None:
+    for shared in twice:
+        where = "in it" if shared.source == shared.other else f"in {shared.other}"
+        run.log.warning(
+            "%s: %d samples stand before %s, such as %s", shared.source, shared.count, where, shared
+        )
+    for shared in evaluated:
+        run.log.warning(
+            "%s: %d questions stand in the evaluation set %s, such as %s",
+            shared.source,
+            shared.count,
+            shared.other,
+            shared,
+        )
+
+
+def _read(
+    config: PrepareConfig,
+    wanted: Sequence[SourceConfig],
+    run: Run,
+    side_file: str,
+    questions: Questions,
+    vocabulary: Vocabulary | None,
+) -> tuple[list[Source], files.RefusedRows]:
+    """Surveys some sources one after the other, and logs what was found."""
+    refused = files.RefusedRows(run.path / side_file)
+    sources = []
+    try:
+        for source in wanted:
+            found = _read_one(config, source, run, refused, questions, vocabulary)
+            sources.append(found)
+            run.log.info("%s: %d samples", source.name, found.samples)
+            if config.check_only:
+                _log_files(found, run)
+    finally:
+        refused.close()
+    for reason, count in refused.counts.items():
+        run.log.info("refused %d rows: %s (see %s)", count, reason, refused.path)
+    return sources, refused
+
+
+def _read_one(
+    config: PrepareConfig,
+    source: SourceConfig,
+    run: Run,
+    refused: files.RefusedRows,
+    questions: Questions,
+    vocabulary: Vocabulary | None,
+) -> Source:
+    if source.max_tokens and vocabulary is None and config.check_only:
+        run.log.warning(
+            "%s: max_tokens=%d is not looked at, since there is no vocabulary yet",
+            source.name,
+            source.max_tokens,
+        )
+        source = dataclasses.replace(source, max_tokens=0)
+    return survey(
+        source,
+        config.root,
+        refused,
+        seed=config.seed,
+        vocabulary=vocabulary,
+        met=lambda place, sample: questions.add(source.name, place, sample),
+    )
+
+
+def _log_files(source: Source, run: Run) -> None:
+    for file, found in source.by_file.items():
+        refused = sum(found["refused"].values())
+        run.log.info(
+            "  %s: %d rows read, %d used, %d refused", file, found["read"], found["used"], refused
+        )
+        for reason, count in found["refused"].items():
+            run.log.info("    %d refused: %s", count, reason)
+
+
+def _plain(shared: Shared) -> dict[str, Any]:
+    return {
+        "source": shared.source,
+        "other": shared.other,
+        "count": shared.count,
+        "first": [[str(here), str(there)] for here, there in shared.places],
+    }

@@ -1,0 +1,97 @@
+"""The table of P3's tasks, and its rows as samples."""
+
+import pytest
+
+from teacherlm_jax.data import p3
+from teacherlm_jax.data.sample import SampleError
+from teacherlm_jax.errors import UserError
+
+
+def row(**other):
+    made = {
+        "inputs_pretokenized": "Is the sky blue?\n",
+        "targets_pretokenized": "\nYes",
+        "answer_choices": ["No", " Yes "],
+    }
+    return made | other
+
+
+def test_there_are_58_data_sets_with_539_tasks():
+    names = [task for dataset in p3.DATASETS for task in p3.tasks(dataset)]
+    assert len(p3.DATASETS) == 58
+    assert len(names) == len(set(names)) == 539
+    assert not [name for name in names if name.endswith("_score_eval")]
+
+
+def test_the_counts_of_some_data_sets_are_those_of_p3():
+    counts = {name: len(prompts) for name, prompts in p3.DATASETS.items()}
+    assert counts["anli"] == 3 * counts["super_glue_cb"] == 45
+    assert (counts["imdb"], counts["trec"], counts["super_glue_record"]) == (11, 18, 20)
+
+
+def test_sources_follow_the_rules_of_the_paper():
+    sources = p3.sources()
+    assert len(sources) == 539
+    for source in sources:
+        assert (source.limit, source.limit_by, source.max_tokens) == (3000, "seed", 1200)
+        assert list(source.problems()) == []
+    named = {source.name: source for source in sources}
+    assert named["super_glue_wsc.fixed_p_is_are_r"].path == (
+        "data/super_glue_wsc.fixed_p_is_are_r/train.tfrecord-*-of-*"
+    )
+
+
+def test_sources_can_be_some_data_sets_in_another_layout_and_folder():
+    sources = p3.sources(["glue_qqp"], layout="parquet", folder="P3")
+    assert [source.path for source in sources][:2] == [
+        "P3/glue_qqp_answer/train-*-of-*.parquet",
+        "P3/glue_qqp_duplicate/train-*-of-*.parquet",
+    ]
+    assert {source.reader for source in sources} == {"parquet"}
+
+
+def test_what_is_not_listed_is_named():
+    with pytest.raises(UserError, match="no data set 'glue_qqq'; listed: super_glue_wsc.fixed, "):
+        p3.sources(["glue_qqq"])
+    with pytest.raises(UserError, match="unknown layout 'csv'; known: tfrecord, parquet"):
+        p3.sources(layout="csv")
+
+
+def test_a_row_with_choices_is_multiple_choice():
+    assert p3.to_fields(row()) == {
+        "question": "Is the sky blue?",
+        "options": ["No", "Yes"],
+        "answer": "(B)",
+    }
+
+
+def test_choices_that_are_letters_are_told_by_their_place():
+    made = p3.to_fields(row(answer_choices=["B", "A"], targets_pretokenized="B"))
+    assert (made["options"], made["answer"]) == (["B", "A"], "(A)")
+
+
+def test_a_row_without_choices_is_free_text():
+    given = row()
+    del given["answer_choices"]
+    for free in (given, row(answer_choices=[])):
+        assert p3.to_fields(free) == {"question": "Is the sky blue?", "answer": "Yes"}
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"targets_pretokenized": "Perhaps"}, "the target is none of the answer choices"),
+        ({"targets_pretokenized": "yes"}, "the target is none of the answer choices"),
+        ({"answer_choices": ["Yes", "Yes "]}, "the target equals more than one answer choice"),
+        ({"answer_choices": ["Yes"]}, "1 answer choices; 2 to 26 can be told apart"),
+        ({"answer_choices": "Yes"}, "1 answer choices; 2 to 26 can be told apart"),
+        ({"answer_choices": ["Yes", b"\xff"]}, "answer_choices are no texts"),
+        ({"answer_choices": [str(i) for i in range(27)]}, "27 answer choices; 2 to 26"),
+        ({"targets_pretokenized": "<NO LABEL>"}, "the row has no label"),
+        ({"inputs_pretokenized": None}, "inputs_pretokenized is no text: None"),
+        ({"targets_pretokenized": [1, 2]}, r"targets_pretokenized is no text: \[1, 2\]"),
+    ],
+)
+def test_rows_that_make_no_sample_are_refused_with_the_reason(other, reason):
+    with pytest.raises(SampleError, match=reason):
+        p3.to_fields(row(**other))

@@ -1,0 +1,137 @@
+"""Muffin's table against TFDS, and a data set on disk read through it."""
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from teacherlm_jax import files
+from teacherlm_jax.data import muffin
+from teacherlm_jax.data.formats import SourceReading
+from teacherlm_jax.data.muffin.task import PROMPTS
+from teacherlm_jax.data.sample import from_row
+from teacherlm_jax.tasks import rows
+
+SETS = [pytest.param(made, id=made.name) for made in muffin.DATASETS.values()]
+
+# Texts that stand for more than themselves: their data sets take them apart.
+SHAPED = {
+    "meaning_representation": "name[The Mill], area[city centre]",
+    "tripleset": ["Bonn | country | Germany", "Bonn | river | Rhine"],
+    "input": ["Bonn_Zoo | location | Bonn"],
+}
+
+
+def example(feature, name=""):
+    """A row of a TFDS feature, in plain Python values as its reader gives them."""
+    if name in SHAPED:
+        return SHAPED[name]
+    if isinstance(feature, tfds.features.FeaturesDict):
+        return {key: example(inner, key) for key, inner in feature.items()}
+    if isinstance(feature, tfds.features.Sequence):
+        inner = feature.feature
+        if isinstance(inner, tfds.features.FeaturesDict):
+            return {key: [example(part, key), example(part, key)] for key, part in inner.items()}
+        return [example(inner, name), f"another {name}"]
+    kind = np.dtype(feature.np_dtype)
+    return f"some {name}" if kind.kind in "OSU" else kind.type(0).item()
+
+
+@pytest.mark.parametrize("made", SETS)
+def test_tfds_has_the_data_set_and_every_prompt_fits_its_features(made, tmp_path):
+    for path in made.builders:
+        name, version = path.rsplit("/", 1)
+        builder = tfds.builder(f"{name}:{version}", data_dir=tmp_path)
+        row = example(builder.info.features)
+        if made.name == "record":
+            row["entities"] = row["answers"] + ["someone else"]
+        for number in range(1, PROMPTS + 1):
+            sample = from_row({"id": "1", **made.to_fields(number, row)})
+            assert "{" not in sample.question
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("anli", {"e": "Yes", "n": "It cannot be told", "c": "No"}),
+        ("cb", {"entailment": "Yes", "neutral": "It cannot be told", "contradiction": "No"}),
+        ("mnli", {"entailment": "Yes", "neutral": "It cannot be told", "contradiction": "No"}),
+        ("snli", {"entailment": "Yes", "neutral": "It cannot be told", "contradiction": "No"}),
+        ("rte", {"entailment": "Yes", "not_entailment": "No"}),
+        ("qnli", {"entailment": "Yes", "not_entailment": "No"}),
+        ("wnli", {"entailment": "Yes", "not_entailment": "No"}),
+        ("imdb_reviews", {"neg": "Negative", "pos": "Positive"}),
+        ("sst2", {"negative": "Negative", "positive": "Positive"}),
+        ("yelp_polarity_reviews", {"1": "Negative", "2": "Positive"}),
+        ("mrpc", {"not_equivalent": "No", "equivalent": "Yes"}),
+        ("qqp", {"not_duplicate": "No", "duplicate": "Yes"}),
+        ("paws_wiki", {"different_meaning": "No", "paraphrase": "Yes"}),
+        ("multirc", {"False": "No", "True": "Yes"}),
+        ("wsc", {"False": "No", "True": "Yes"}),
+        ("wic", {"False": "No", "True": "Yes"}),
+        ("cola", {"unacceptable": "Unacceptable", "acceptable": "Acceptable"}),
+        (
+            "ag_news_subset",
+            {
+                "World": "World",
+                "Sports": "Sports",
+                "Business": "Business",
+                "Sci/Tech": "Science and technology",
+            },
+        ),
+        (
+            "trec",
+            {
+                "DESC": "A description or definition",
+                "ENTY": "A thing",
+                "ABBR": "An abbreviation",
+                "HUM": "A person or group",
+                "NUM": "A number",
+                "LOC": "A place",
+            },
+        ),
+    ],
+)
+def test_the_labels_of_tfds_mean_what_the_options_say(name, meant, tmp_path):
+    made = muffin.DATASETS[name]
+    answer = made.prompts[0].answer
+    path, version = made.builders[0].rsplit("/", 1)
+    label = tfds.builder(f"{path}:{version}", data_dir=tmp_path).info.features[answer.path]
+    assert {label.int2str(number): text for number, text in answer.options.items()} == meant
+
+
+@pytest.fixture(scope="module")
+def tfds_folder(tmp_path_factory):
+    """TFDS's folder with a few rows of super_glue/rte, written by TFDS under its own features."""
+    folder = tmp_path_factory.mktemp("tfds")
+    info = tfds.builder("super_glue/rte:1.0.2", data_dir=folder).info
+    (folder / "super_glue" / "rte" / "1.0.2").mkdir(parents=True)
+    writer = tfds.core.SequentialWriter(info, max_examples_per_shard=5)
+    writer.initialize_splits(["train"])
+    rows = [
+        {
+            "premise": f"It is {number} o'clock. ",
+            "hypothesis": f"It struck {number}.",
+            "idx": number,
+            "label": -1 if number == 7 else number % 2,
+        }
+        for number in range(8)
+    ]
+    writer.add_examples({"train": rows})
+    writer.close_all()
+    return folder
+
+
+def test_a_data_set_on_disk_is_asked_about_under_each_prompt(tfds_folder, vocabulary):
+    asked = {}
+    for config in muffin.sources(["rte"]):
+        reading = SourceReading(config, str(tfds_folder), seed=0, open_rows=rows.open_rows)
+        refused = files.RefusedRows(None)
+        samples = [sample for _, sample in reading.first(refused, vocabulary=vocabulary)]
+        assert dict(refused.counts) == {"label -1 is the label of no option": 1}
+        assert len(samples) == 7 and {sample.options for sample in samples} == {("Yes", "No")}
+        for sample in samples:
+            number = int(sample.question.split("It struck ")[1].split(".")[0])
+            assert sample.answer == ("(A)", "(B)")[number % 2]
+            assert f"It is {number} o'clock." in sample.question
+        asked[config.name] = {sample.question for sample in samples}
+    assert len(set.union(*asked.values())) == 10 * 7

@@ -1,0 +1,160 @@
+"""P3's files on disk, as it publishes them, read by the sources of its table."""
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+
+from teacherlm_jax import files
+from teacherlm_jax.config import MixtureConfig, PrepareConfig, VocabularyConfig
+from teacherlm_jax.data import p3
+from teacherlm_jax.data.formats import SourceReading
+from teacherlm_jax.run import Run
+from teacherlm_jax.tasks import rows
+from teacherlm_jax.tasks.prepare import prepare
+
+CHOICE, FREE = "ag_news_classify", "ag_news_recommend"
+
+
+def write_task(folder, rows, shards=1):
+    """A task of P3: TFRecords of tf.train.Example, and what lies beside them."""
+    folder.mkdir(parents=True)
+    for shard in range(shards):
+        name = f"train.tfrecord-{shard:05d}-of-{shards:05d}"
+        with tf.io.TFRecordWriter(str(folder / name)) as writer:
+            for row in rows[shard::shards]:
+                writer.write(example(**row).SerializeToString())
+    (folder / "info.train.json").write_text(json.dumps({"num_shards": shards, "seqio_version": ""}))
+    (folder / "stats.train.json").write_text(json.dumps({"examples": len(rows)}))
+    (folder / "COMPLETED").touch()
+
+
+def example(inputs, targets, choices=()):
+    def of_bytes(values):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[v.encode() for v in values]))
+
+    def of_ints(values):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+    features = {
+        "inputs": of_ints([3, 4, 1]),
+        "inputs_pretokenized": of_bytes([inputs]),
+        "targets": of_ints([5, 1]),
+        "targets_pretokenized": of_bytes([targets]),
+    }
+    if choices:
+        features["answer_choices"] = of_bytes(choices)
+    return tf.train.Example(features=tf.train.Features(feature=features))
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """P3's folder with all tasks of AG News: two told apart here, the rest alike."""
+    folder = tmp_path_factory.mktemp("P3")
+    topics = ["World", "Sports"]
+    for task in p3.tasks("ag_news"):
+        rows = [{"inputs": f"Report {n}\n", "targets": f"\n{n}"} for n in range(3)]
+        if task == CHOICE:
+            rows = [
+                {"inputs": f"Report {n}", "targets": topics[n % 2], "choices": topics}
+                for n in range(6)
+            ]
+            rows.append({"inputs": "Report 6", "targets": "Weather", "choices": topics})
+        write_task(folder / "data" / task, rows, shards=2 if task == CHOICE else 1)
+    return folder
+
+
+def read(root, layout="tfrecord", vocabulary=None, **settings):
+    """The samples of the task with choices, and the reasons of the rows refused."""
+    named = {source.name: source for source in p3.sources(["ag_news"], layout)}
+    config = dataclasses.replace(named[CHOICE], **settings)
+    reading = SourceReading(config, str(root), seed=0, open_rows=rows.open_rows)
+    refused = files.RefusedRows(None)
+    found = reading.first(refused, vocabulary=vocabulary)
+    return [sample for _, sample in found], dict(refused.counts)
+
+
+def config_of(root, output, vocabulary, **settings):
+    vocabulary.save(output / "vocabulary")
+    made = {
+        "output": str(output / "prepared"),
+        "root": str(root),
+        "sources": p3.sources(["ag_news"]),
+        "mixtures": (MixtureConfig("mix"),),
+        "vocabulary": VocabularyConfig(str(output / "vocabulary")),
+        "length": 64,
+    }
+    return PrepareConfig(**made | settings)
+
+
+def do(config):
+    return prepare(config, Run(Path(config.output), logging.getLogger("test.p3")))
+
+
+def test_the_rows_of_a_task_are_samples(published, vocabulary):
+    samples, refused = read(published, vocabulary=vocabulary)
+    answers = {sample.question: sample.answer for sample in samples}
+    assert answers == {f"Report {n}": "(A)" if n % 2 == 0 else "(B)" for n in range(6)}
+    assert {sample.options for sample in samples} == {("World", "Sports")}
+    assert {sample.source for sample in samples} == {CHOICE}
+    assert len({sample.id for sample in samples}) == 6
+    assert refused == {"the target is none of the answer choices": 1}
+
+
+def test_a_limit_draws_from_all_shards_the_same_rows_each_time(published, vocabulary):
+    drawn = [sample.id for sample in read(published, vocabulary=vocabulary, limit=3)[0]]
+    assert len(drawn) == 3
+    assert drawn == [sample.id for sample in read(published, vocabulary=vocabulary, limit=3)[0]]
+    first = [sample.id for sample in read(published, vocabulary=vocabulary)[0]][:3]
+    assert set(drawn) != set(first)
+
+
+def test_rows_over_the_limit_of_tokens_are_left_out(tmp_path, vocabulary):
+    choices = ["World", "Sports"]
+    rows = [
+        {"inputs": "Rain " * size, "targets": "World", "choices": choices} for size in (1, 2000)
+    ]
+    write_task(tmp_path / "data" / CHOICE, rows)
+    samples, refused = read(tmp_path, vocabulary=vocabulary)
+    assert [sample.question for sample in samples] == ["Rain"]
+    assert refused == {"longer than 1200 tokens": 1}
+
+
+def test_the_newest_revision_is_read_too(tmp_path, vocabulary):
+    table = {
+        "inputs_pretokenized": ["Report 0", "Report 1"],
+        "targets_pretokenized": ["World", "Sports"],
+        "answer_choices": [["World", "Sports"]] * 2,
+        "inputs": [[3, 4, 1]] * 2,
+    }
+    (tmp_path / CHOICE).mkdir()
+    pq.write_table(pa.table(table), tmp_path / CHOICE / "train-00000-of-00001.parquet")
+    samples, refused = read(tmp_path, layout="parquet", vocabulary=vocabulary)
+    assert [(sample.question, sample.answer) for sample in samples] == [
+        ("Report 0", "(A)"),
+        ("Report 1", "(B)"),
+    ]
+    assert not refused
+
+
+def test_every_task_is_prepared_and_counted(published, vocabulary, tmp_path):
+    result = do(config_of(published, tmp_path, vocabulary))
+    manifest = files.read_json(tmp_path / "prepared" / "mix" / "manifest.json")
+    texts = {task: counts["texts"] for task, counts in manifest["tasks"].items()}
+    assert texts.pop(f"{CHOICE}/text") == 6
+    assert set(texts.values()) == {3} and len(texts) == 6
+    assert result["refused"] == {"the target is none of the answer choices": 1}
+
+
+def test_the_samples_of_each_task_are_told_without_preparing(published, vocabulary, tmp_path):
+    config = config_of(published, tmp_path, vocabulary, check_only=True)
+    do(config)
+    told = files.read_json(Path(config.output) / "check.json")["survey"]["sources"]
+    used = {task: sum(file["used"] for file in found.values()) for task, found in told.items()}
+    assert used == {task: 6 if task == CHOICE else 3 for task in p3.tasks("ag_news")}
+    assert not (tmp_path / "prepared" / "mix").exists()

@@ -1,0 +1,183 @@
+"""All sources of a preparation, read once: figures, warnings and refused rows."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from teacherlm_jax import fields, files, flags
+from teacherlm_jax.config import ColumnsConfig, PrepareConfig, SourceConfig, VocabularyConfig
+from teacherlm_jax.data import packing, prompts
+from teacherlm_jax.data.sample import from_row, to_row
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.run import Run
+from teacherlm_jax.tasks.survey import survey_all, unsurveyed
+
+
+def asked(*questions):
+    return [{"question": question, "answer": "x"} for question in questions]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two training sets and an evaluation set that share some questions."""
+    files.write_jsonl(tmp_path / "one.jsonl", asked("A?", "B?", "a", "C?"))
+    files.write_jsonl(tmp_path / "two-0.jsonl", asked("D?", "B"))
+    files.write_jsonl(tmp_path / "two-1.jsonl", [*asked("E?"), {"question": "F?"}])
+    files.write_jsonl(tmp_path / "test.jsonl", [{"q": "“c”"}, {"q": "z?"}, {"q": None}])
+    return tmp_path
+
+
+def make(folder, **settings):
+    tested = ColumnsConfig(question="q", answer="q")
+    defaults = {
+        "output": str(folder / "out"),
+        "root": str(folder),
+        "sources": (
+            SourceConfig("one", "one.jsonl", "columns"),
+            SourceConfig("two", "two-*.jsonl", "columns"),
+        ),
+        "evaluation": (SourceConfig("test", "test.jsonl", "columns", columns=tested),),
+        "vocabulary": VocabularyConfig(path=str(folder / "none")),
+        "check_only": True,
+    }
+    return PrepareConfig(**defaults | settings)
+
+
+def do(config, vocabulary=None):
+    log = logging.getLogger("test.survey")
+    log.setLevel(logging.INFO)
+    return survey_all(config, Run(Path(config.output), log), vocabulary)
+
+
+def test_the_figures_tell_of_every_file(folder):
+    found = do(make(folder))
+    why = {"no column 'answer'; the columns are question": 1}
+    assert found.refused == why
+    assert found.figures["sources"] == {
+        "one": {str(folder / "one.jsonl"): {"read": 4, "used": 4, "refused": {}}},
+        "two": {
+            str(folder / "two-0.jsonl"): {"read": 2, "used": 2, "refused": {}},
+            str(folder / "two-1.jsonl"): {"read": 2, "used": 1, "refused": why},
+        },
+    }
+    refused = {"column 'q' is null": 1}
+    assert found.figures["evaluation"] == {
+        "test": {str(folder / "test.jsonl"): {"read": 3, "used": 2, "refused": refused}}
+    }
+    assert json.loads(json.dumps(found.figures)) == found.figures
+    assert [source.samples for source in found.sources] == [4, 3]
+    assert [sample.question for sample in found.sources[1].read()] == ["D?", "B", "E?"]
+
+
+def test_refused_rows_of_training_and_evaluation_are_filed_apart(folder):
+    do(make(folder))
+    ((_, entry),) = files.read_jsonl(folder / "out" / "refused.jsonl")
+    assert (entry["file"], entry["line"]) == (str(folder / "two-1.jsonl"), 2)
+    ((_, entry),) = files.read_jsonl(folder / "out" / "evaluation.refused.jsonl")
+    assert (entry["file"], entry["line"]) == (str(folder / "test.jsonl"), 3)
+
+
+def test_samples_that_come_twice_and_questions_that_are_tested_are_warned_of(folder, caplog):
+    with caplog.at_level(logging.INFO):
+        found = do(make(folder))
+    one, two, test = (folder / f"{name}.jsonl" for name in ("one", "two-0", "test"))
+    warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == [
+        f"one: 1 samples stand before in it, such as {one}:3 = {one}:1",
+        f"two: 1 samples stand before in one, such as {two}:2 = {one}:2",
+        f"one: 1 questions stand in the evaluation set test, such as {one}:4 = {test}:1",
+    ]
+    assert found.figures["twice"] == [
+        {"source": "one", "other": "one", "count": 1, "first": [[f"{one}:3", f"{one}:1"]]},
+        {"source": "two", "other": "one", "count": 1, "first": [[f"{two}:2", f"{one}:2"]]},
+    ]
+    assert found.figures["evaluated"] == [
+        {"source": "one", "other": "test", "count": 1, "first": [[f"{one}:4", f"{test}:1"]]}
+    ]
+
+
+def test_a_check_tells_of_every_file_and_a_preparation_of_every_source(folder, caplog):
+    lines = f"  {folder / 'two-1.jsonl'}: 2 rows read, 1 used, 1 refused"
+    for check_only in (True, False):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            do(make(folder, check_only=check_only))
+        assert "two: 3 samples" in caplog.messages
+        assert (lines in caplog.messages) is check_only
+
+
+def test_limits_are_drawn_by_the_seed_of_the_preparation(folder):
+    sources = (SourceConfig("one", "*-?.jsonl", "columns", limit=1, limit_by="seed"),)
+    found = [do(make(folder, sources=sources, seed=seed)).sources[0] for seed in range(8)]
+    assert len({next(source.read()).id for source in found}) > 1
+
+
+def test_lengths_need_a_vocabulary_unless_only_a_check_is_wanted(
+    root, vocabulary, tmp_path, caplog
+):
+    samples = [from_row(row) for _, row in files.read_jsonl(root / "small.jsonl")]
+    texts = [prompts.pieces(sample, "text", "") for sample in samples]
+    lengths = [len(packing.encode_pieces(text, vocabulary, "text").tokens) for text in texts]
+    longest = sorted(lengths)[9]
+    sources = (SourceConfig("small", "small.jsonl", max_tokens=longest),)
+    config = make(tmp_path, root=str(root), sources=sources, evaluation=())
+    assert len(list(do(config).sources[0].read())) == 20
+    warning = f"max_tokens={longest} is not looked at, since there is no vocabulary yet"
+    assert f"small: {warning}" in caplog.messages
+    caplog.clear()
+    config.check_only = False
+    source = do(config, vocabulary).sources[0]
+    assert warning not in caplog.text
+    short = [each for each, length in zip(samples, lengths, strict=True) if length <= longest]
+    assert list(source.read()) == short
+    assert (source.samples, source.refused) == (len(short), 20 - len(short))
+    with pytest.raises(UserError, match=f"'small': max_tokens={longest}, but nothing here counts"):
+        do(config)
+
+
+def test_a_vocabulary_can_be_trained_on_all_samples_before_the_survey(folder, root):
+    found = unsurveyed(make(folder))
+    assert [each.question for each in found] == ["A?", "B?", "a", "C?", "D?", "B", "E?"]
+    sources = (SourceConfig("small", "small.jsonl", max_tokens=1),)
+    rows = [row for _, row in files.read_jsonl(root / "small.jsonl")]
+    assert [to_row(each) for each in unsurveyed(make(root, sources=sources))] == rows
+
+
+def test_a_check_needs_no_mixtures_and_can_be_asked_for_in_short(folder):
+    path = folder / "mine.py"
+    path.write_text(
+        "from teacherlm_jax.config import *\n"
+        "def get_config(variant):\n"
+        "    return PrepareConfig(output='o', sources=(SourceConfig('a', 'a.jsonl', 'columns'),),\n"
+        "        vocabulary=VocabularyConfig('v'))\n"
+    )
+    for asked_for in ("--check_only", "--config.check_only", "--config.check_only=True"):
+        assert flags.load([f"--config={path}", asked_for], PrepareConfig).check_only
+    named = "--config.sources[0].columns.question=prompt"
+    config = flags.load([f"--config={path}", "--check_only", named], PrepareConfig)
+    assert config.sources[0].columns.question == "prompt"
+    with pytest.raises(UserError, match=r"config.mixtures: empty"):
+        flags.load([f"--config={path}"], PrepareConfig)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"columns": ColumnsConfig(cot="why")}, "columns: read by the format 'columns' alone"),
+        ({"format": "columns", "columns": ColumnsConfig(question="")}, "columns.question: empty"),
+        ({"format": "columns", "columns": ColumnsConfig(options=("",))}, "has an empty name"),
+        (
+            {"format": "columns", "columns": ColumnsConfig(cot="c", author="")},
+            "columns.author: empty; explanations are filed by author",
+        ),
+        ({"reader": "csv"}, "sources[0].reader: 'csv' is none of"),
+        ({"limit_by": "sead"}, "did you mean 'seed'?"),
+    ],
+)
+def test_what_a_source_cannot_be_is_named(folder, settings, message):
+    config = make(folder, sources=(SourceConfig("a", "a.jsonl", **settings),))
+    with pytest.raises(UserError) as raised:
+        fields.check(config)
+    assert message in str(raised.value)
