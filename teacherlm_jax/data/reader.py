@@ -1,12 +1,18 @@
 """Batches of packed rows for any step: what a training step reads depends on its number alone.
 
 Rows are shuffled anew for every epoch by a permutation that is computed, not stored (Grain), so
-that a run which starts again at step n, on however many hosts, goes on with the very same rows.
+that a run which starts again at step n, on however many hosts, goes on with the very same rows, and
+that no step is further away than the first.
+
+Epochs follow each other without a gap: each holds every row once, and where the batch size does not
+divide the number of rows, the batch at the border holds the last rows of one epoch and the first of
+the next. No row is left out, and only such a batch can hold a row twice.
 """
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any
 
 import grain
 import numpy as np
@@ -18,7 +24,8 @@ from teacherlm_jax.errors import UserError
 
 Batch = dict[str, np.ndarray]
 
-_THREADS = 4  # rows read side by side
+_FIELDS = tuple(field.name for field in dataclasses.fields(packing.PackedRow))
+_THREADS = 4  # batches read side by side
 _ROWS = 1 << 60  # after which the order ends; Grain's own endless one overflows in batches of one
 _AHEAD = 8  # batches read before they are asked for
 
@@ -61,11 +68,15 @@ class RowReader:
                 "choose a positive multiple of their number"
             )
         self.manifest = _read_manifest(folder)
-        source = _Rows(folder, self.manifest, verify)
-        self.rows = len(source)
-        order = grain.MapDataset.source(source).seed(seed).shuffle().repeat(_ROWS // self.rows)
-        slices = order.batch(batch_size // process_count)
-        self._batches = slices[process_index::process_count]
+        self._source = _Rows(folder, self.manifest, verify)
+        self.rows = len(self._source)
+        # The pipeline carries numbers of rows, and rows from where they are a batch: its steps cost
+        # more for each element than the reading of a row does.
+        numbers = grain.MapDataset.range(self.rows).seed(seed).shuffle()
+        slices = numbers.repeat(_ROWS // self.rows).batch(
+            batch_size // process_count, batch_fn=list
+        )
+        self._batches = slices[process_index::process_count].map(self._source.batch)
 
     def batch(self, step: int) -> Batch:
         """This process's rows of a step (from 0).
@@ -75,6 +86,10 @@ class RowReader:
         """
         return self._batches[step]
 
+    def row(self, number: int) -> packing.PackedRow:
+        """One row by its place on disk, from 0 to `rows` - 1."""
+        return self._source.row(number)
+
     def iterate(self, start_step: int = 0) -> Iterator[Batch]:
         """Yields the batches of `start_step` and all later steps, read ahead by threads."""
         options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_AHEAD)
@@ -82,7 +97,7 @@ class RowReader:
 
 
 class _Rows:
-    """Grain data source: the rows of all shards, one after another."""
+    """The rows of all shards, one after another."""
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any], verify: bool):
         self._folder = folder
@@ -103,17 +118,17 @@ class _Rows:
     def __len__(self) -> int:
         return len(self._records)
 
-    def __getitem__(self, index: SupportsIndex) -> Batch:
+    def batch(self, numbers: Sequence[int]) -> Batch:
+        """The rows with these numbers; see `RowReader.batch`."""
+        rows = [self.row(number) for number in numbers]
+        return {name: np.stack([getattr(row, name) for row in rows]) for name in _FIELDS}
+
+    def row(self, number: int) -> packing.PackedRow:
+        """See `RowReader.row`."""
         try:
-            row = packing.from_bytes(self._records[index], self._length)
+            return packing.from_bytes(self._records[number], self._length)
         except (RuntimeError, ValueError) as error:  # a checksum, or bytes that make no row
-            raise UserError(f"{self._folder}: row {index} is damaged: {error}; {_AGAIN}") from None
-        return {
-            "tokens": row.tokens,
-            "segment_ids": row.segment_ids,
-            "positions": row.positions,
-            "loss_mask": row.loss_mask,
-        }
+            raise UserError(f"{self._folder}: row {number} is damaged: {error}; {_AGAIN}") from None
 
 
 _AGAIN = "remove the folder and prepare it again"

@@ -4,24 +4,25 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from teacherlm_jax import files
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.report import accuracy, explanations, trainings
-from teacherlm_jax.report.blocks import Block, Figure, Heading, Notice, Table, markdown
+from teacherlm_jax.report.blocks import Block, Heading, Notice, Table
 from teacherlm_jax.report.collect import FoundRun, find_runs
-from teacherlm_jax.report.figures import standalone
-from teacherlm_jax.report.page import page
+from teacherlm_jax.report.data import report_data
 from teacherlm_jax.report.summary import summary
 from teacherlm_jax.report.words import count
+from teacherlm_jax.report.writing import write
 from teacherlm_jax.run import Run
 
 
 def report(config: ReportConfig, run: Run) -> dict[str, Any]:
     """Writes `report.html` (self-contained), `report.md` with `figures/`, and `summary.txt`.
 
-    Returns the page's path, the number of runs by verb, and the names of the unfinished ones.
-    Raises UserError when there is no run to report on.
+    Returns the page's path, the number of runs by verb, and the names of the unfinished ones; for
+    `config.data` see `data.report_data`. Raises UserError when there is no run to report on.
     """
+    if config.data:
+        return report_data(config, run)
     runs = find_runs(config.root, run.path)
     lede = _lede(runs)
     blocks = [
@@ -31,15 +32,11 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
         *trainings.section(runs, config.root),
         *_all_runs(runs),
     ]
-    for block in blocks:
-        if isinstance(block, Figure):
-            files.write_text(run.path / "figures" / f"{block.name}.svg", standalone(block.svg))
-    files.write_text(run.path / "report.html", page(config.title, lede, blocks))
-    files.write_text(run.path / "report.md", markdown(config.title, lede, blocks))
-    files.write_text(run.path / "summary.txt", summary(config.title, runs, config.root, run.path))
-    run.log.info("%s: %d runs", run.path / "report.html", len(runs))
+    told = summary(config.title, runs, config.root, run.path)
+    path = write(run, config.title, lede, blocks, told)
+    run.log.info("%s: %d runs", path, len(runs))
     return {
-        "page": str(run.path / "report.html"),
+        "page": str(path),
         "runs": dict(Counter(found.verb for found in runs)),
         "unfinished": [found.name for found in runs if not found.finished],
     }

@@ -58,6 +58,7 @@ _REWRITES = (
 )
 
 Curve = tuple[str, Sequence[float], Sequence[float]]  # name, steps, values
+Histogram = tuple[str, Sequence[float], Sequence[int], float]  # name, edges, counts, mean
 Bar = tuple[str, float, float, float]  # name, value, low end, high end; from 0 to 1
 
 
@@ -122,6 +123,28 @@ def share_bars(groups: Sequence[tuple[str, dict[str, float]]]) -> str:
         return _svg(figure)
 
 
+def histograms(panels: Sequence[Histogram], across: str) -> str:
+    """One histogram under another over a common axis, each with its mean as a line."""
+    end = max(edges[-1] for _, edges, _, _ in panels)
+    with matplotlib.rc_context(_STYLE):
+        figure, every = _stack(0.6 + 0.95 * len(panels), len(panels))
+        for index, (axes, (name, edges, counts, mean)) in enumerate(
+            zip(every, panels, strict=True)
+        ):
+            colour = SERIES[index % len(SERIES)]
+            shares = [100 * number / sum(counts) for number in counts]
+            axes.stairs(shares, edges, fill=True, color=colour, alpha=_ALPHA)
+            axes.axvline(mean, color=INK, linewidth=1.2)
+            axes.set_xlim(0, end)
+            axes.set_ylim(0, 1.18 * max(shares))
+            axes.set_ylabel("%")
+            axes.grid(axis="y", linewidth=0.8)
+            axes.set_title(name, loc="left", color=INK, parse_math=False, fontsize="medium")
+            axes.set_title(f"mean {mean:,.1f}", loc="right", color=MUTED, fontsize="medium")
+        every[-1].set_xlabel(across)
+        return _svg(figure)
+
+
 def _scale(axes: Axes, values: Sequence[float]) -> None:
     """From zero, or by powers of ten where the smaller curves would all lie on the axis."""
     if min(values) > 0 and max(values) > 10 * min(values):
@@ -141,13 +164,20 @@ def standalone(svg: str) -> str:
 
 
 def _canvas(height: float) -> tuple[Figure, Axes]:
+    figure, (axes,) = _stack(height, 1)
+    return figure, axes
+
+
+def _stack(height: float, rows: int) -> tuple[Figure, list[Axes]]:
+    """A figure with axes under one another that share the scale along which they lie."""
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     FigureCanvasSVG(figure)
-    axes = figure.subplots()
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(length=0, which="both")
-    axes.set_axisbelow(True)
-    return figure, axes
+    every = list(figure.subplots(rows, sharex=True, squeeze=False)[:, 0])
+    for axes in every:
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(length=0, which="both")
+        axes.set_axisbelow(True)
+    return figure, every
 
 
 def _name_bars(axes: Axes, names: Sequence[str], across: str) -> None:

@@ -40,6 +40,18 @@ TEACHERS = PaperTable(
     },
 )
 
+DATA = PaperTable(
+    "The paper's data (Table 2): options of a question, samples, and mean tokens of what people "
+    "wrote and of TeacherLM-7.1B's chains of thought (C), fundamentals (F) and mistakes (M).",
+    ("options", "training", "test", "human", "C", "F", "M"),
+    {
+        "ECQA": (5, 7598, 2194, 59, 75, 186, 53),
+        "StrategyQA": (2, 1832, 228, 28, 90, 192, 55),
+        "CREAK": (2, 10174, 1371, 15, 71, 190, 48),
+        "P3-Sense-3K": (None, 1400364, None, None, 49, 135, 54),
+    },
+)
+
 _STUDENTS = (
     "BLOOM 1.1B",
     "BLOOM 3B",

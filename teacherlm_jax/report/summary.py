@@ -20,18 +20,19 @@ Line = tuple[str, ...]  # of the table: a title alone, or cells
 
 def summary(title: str, runs: Sequence[FoundRun], root: Path | str, folder: Path) -> str:
     """All of it; `folder` is where the page lies."""
-    parts = [_ruled(title, "=")]
+    parts = [ruled(title, "=")]
     if table := [*_accuracies(runs, root), *_gates(runs)]:
-        parts.append(_set(table))
+        parts.append(aligned(table))
     parts += _samples(runs)
     if unfinished := [run.name for run in runs if not run.finished]:
         parts.append("\n".join(["Unfinished", *(f"  {name}" for name in unfinished)]))
     page = (folder / "report.html").absolute()
-    parts.append(f"{_ruled('The whole report', '-')}\n{page}")
+    parts.append(f"{ruled('The whole report', '-')}\n{page}")
     return "\n\n".join(parts) + "\n"
 
 
-def _ruled(title: str, mark: str) -> str:
+def ruled(title: str, mark: str) -> str:
+    """A title and a line of marks under it."""
     return f"{title}\n{mark * len(title)}"
 
 
@@ -78,7 +79,7 @@ def _gates(runs: Sequence[FoundRun]) -> list[Line]:
     return lines
 
 
-def _set(lines: Sequence[Line]) -> str:
+def aligned(lines: Sequence[Line]) -> str:
     """Lines as one table: names to the left, figures to the right, in common columns."""
     rows = [line for line in lines if len(line) > 1]
     columns = max(len(row) for row in rows)
@@ -98,7 +99,7 @@ def _samples(runs: Sequence[FoundRun]) -> list[str]:
     for run in explanations.finished(runs):
         found = examples(run.path / "samples", _SHOWN)
         if found:
-            parts.append(_ruled(f"Samples from {run.name}", "-"))
+            parts.append(ruled(f"Samples from {run.name}", "-"))
             parts += [_sample(example) for example in found]
     return parts
 

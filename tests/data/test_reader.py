@@ -6,6 +6,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from teacherlm_jax import files
 from teacherlm_jax.data import packing
@@ -17,22 +19,32 @@ from teacherlm_jax.errors import UserError
 ROWS, LENGTH = 10, 8
 
 
+def write(folder, rows=ROWS, rows_per_shard=4):
+    """Row n holds one text of six tokens n + 3."""
+    texts = [Encoded([number + 3] * 6, [True] * 6) for number in range(rows)]
+    shards = write_shards(folder, packing.pack(texts, LENGTH), rows_per_shard)
+    manifest = {"length": LENGTH, "rows": rows, "shards": shards}
+    files.write_json(folder / "manifest.json", manifest)
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path):
-    """Ten rows in shards of four; row n holds one text of six tokens n + 3."""
-    texts = [Encoded([number + 3] * 6, [True] * 6) for number in range(ROWS)]
-    shards = write_shards(tmp_path, packing.pack(texts, LENGTH), rows_per_shard=4)
-    manifest = {"length": LENGTH, "rows": ROWS, "shards": shards}
-    files.write_json(tmp_path / "manifest.json", manifest)
-    return tmp_path
+    return write(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_folder(tmp_path_factory):
+    """One that no test changes."""
+    return write(tmp_path_factory.mktemp("rows"))
 
 
 def row_numbers(batch):
     return (batch["tokens"][:, 0] - 3).tolist()
 
 
-def order(folder, steps, **settings):
-    reader = RowReader(folder, **{"batch_size": 2, "seed": 0} | settings)
+def order(folder, steps, **asked):
+    reader = RowReader(folder, **{"batch_size": 2, "seed": 0} | asked)
     return [row_numbers(reader.batch(step)) for step in range(steps)]
 
 
@@ -65,10 +77,23 @@ def test_every_epoch_holds_every_row_once_in_an_order_of_its_own(folder):
     assert len({tuple(epoch) for epoch in epochs}) == 3
 
 
-def test_batches_run_on_over_the_end_of_an_epoch(folder):
-    by_twos = itertools.chain.from_iterable(order(folder, 12))
-    by_threes = itertools.chain.from_iterable(order(folder, 8, batch_size=3))
-    assert list(by_twos) == list(by_threes)
+@settings(deadline=None, max_examples=20)
+@given(
+    batch_size=st.integers(1, 2 * ROWS + 3), seed=st.integers(0, 2**31 - 1), epoch=st.integers(0, 9)
+)
+def test_batches_run_on_over_the_end_of_an_epoch(shared_folder, batch_size, seed, epoch):
+    reader = RowReader(shared_folder, batch_size=batch_size, seed=seed)
+    start, end = epoch * ROWS, (epoch + 1) * ROWS
+    steps = range(start // batch_size, -(-end // batch_size))
+    rows = list(itertools.chain.from_iterable(row_numbers(reader.batch(step)) for step in steps))
+    before = start - steps.start * batch_size
+    assert sorted(rows[before : before + ROWS]) == list(range(ROWS))
+    by_ones = RowReader(shared_folder, batch_size=1, seed=seed)
+    assert rows[:before] == [
+        number
+        for step in range(start - before, start)
+        for number in row_numbers(by_ones.batch(step))
+    ]
 
 
 def test_the_seed_decides_the_order(folder):
@@ -76,18 +101,44 @@ def test_the_seed_decides_the_order(folder):
     assert order(folder, 5, seed=1) != order(folder, 5, seed=2)
 
 
-def test_processes_read_slices_that_together_are_the_global_batch(folder):
-    whole = order(folder, 7, batch_size=4)
-    slices = [
-        order(folder, 7, batch_size=4, process_index=index, process_count=2) for index in range(2)
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory):
+    """The readers of each number of hosts; 24 rows a step do not divide the 100 of an epoch."""
+    folder = write(tmp_path_factory.mktemp("hundred"), rows=100, rows_per_shard=30)
+    return {
+        count: [
+            RowReader(folder, batch_size=24, seed=3, process_index=index, process_count=count)
+            for index in range(count)
+        ]
+        for count in (1, 2, 3, 4, 8)
+    }
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    start=st.integers(0, 10**9),
+    counts=st.lists(st.sampled_from([1, 2, 3, 4, 8]), min_size=2, max_size=6),
+)
+def test_any_number_of_hosts_reads_what_one_would_even_when_it_changes(hosts, start, counts):
+    for step, count in enumerate(counts, start=start):
+        parts = [reader.batch(step) for reader in hosts[count]]
+        for name, value in hosts[1][0].batch(step).items():
+            np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), value)
+
+
+def test_the_order_of_a_seed_stays_what_it_was(folder):
+    """Runs that began with an earlier version, or another one of Grain, go on with their rows."""
+    assert order(folder, 3, batch_size=5, seed=7) == [
+        [7, 9, 0, 8, 4],
+        [2, 5, 6, 3, 1],
+        [6, 0, 4, 2, 7],
     ]
-    assert [first + second for first, second in zip(*slices, strict=True)] == whole
 
 
-@pytest.mark.parametrize("start", [0, 7])
+@pytest.mark.parametrize("start", [0, 7, 1_000_000])
 def test_iterating_from_any_step_gives_that_steps_batches(folder, start):
-    settings = {"batch_size": 4, "seed": 3, "process_index": 1, "process_count": 2}
-    reader = RowReader(folder, **settings)
+    host = {"batch_size": 4, "seed": 3, "process_index": 1, "process_count": 2}
+    reader = RowReader(folder, **host)
     read = list(itertools.islice(reader.iterate(start), 4))
     for step, batch in enumerate(read, start=start):
         for name, value in reader.batch(step).items():
@@ -99,18 +150,20 @@ def test_batches_of_one_row_are_read_too(folder):
     assert sorted(rows) == [[number] for number in range(ROWS)]
 
 
-def test_a_step_far_away_is_read_as_quickly_as_the_first(folder):
-    far = RowReader(folder, batch_size=2, seed=0).batch(10**15)
-    assert far["tokens"].shape == (2, LENGTH)
+def test_the_furthest_step_is_reached_without_the_steps_before_it(folder):
+    reader = RowReader(folder, batch_size=2, seed=0)
+    first = 10**15
+    rows = [number for step in range(5) for number in row_numbers(reader.batch(first + step))]
+    assert sorted(rows) == list(range(ROWS))
 
 
 def shard_path(folder):
     return folder / "rows-00001-of-00003.array_record"
 
 
-def refusal(folder, **settings):
+def refusal(folder, **asked):
     with pytest.raises(UserError) as error:
-        RowReader(folder, **{"batch_size": 2, "seed": 0} | settings)
+        RowReader(folder, **{"batch_size": 2, "seed": 0} | asked)
     return str(error.value)
 
 
@@ -132,6 +185,13 @@ def test_an_altered_shard_is_found_by_its_digest_when_asked(folder):
     data[-1] ^= 1
     path.write_bytes(data)
     assert f"{path}: has the digest sha256:" in refusal(folder, verify=True)
+
+
+def test_a_shard_in_the_place_of_another_is_found_by_its_digest_when_asked(folder):
+    first = folder / "rows-00000-of-00003.array_record"
+    assert first.stat().st_size == shard_path(folder).stat().st_size
+    shard_path(folder).write_bytes(first.read_bytes())
+    assert f"{shard_path(folder)}: has the digest sha256:" in refusal(folder, verify=True)
 
 
 def test_a_shard_of_zeros_is_refused(folder):

@@ -19,6 +19,7 @@ def _texts(svg):
     [
         lambda: figures.curves([(name, [1, 2], [2.0, 1.0]) for name in NAMES], "step", "loss"),
         lambda: figures.accuracy_bars([(name, 0.5, 0.4, 0.6) for name in NAMES], 0.3, "right, %"),
+        lambda: figures.histograms([(name, [0, 2, 4], [3, 1], 1.5) for name in NAMES], "of"),
         lambda: figures.share_bars([("kind", dict.fromkeys(NAMES, 0.5))]),
         lambda: figures.share_bars([(name, {"gate": 0.5}) for name in NAMES]),
     ],

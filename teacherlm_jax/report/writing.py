@@ -1,0 +1,24 @@
+"""The files that every report is made of."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from teacherlm_jax import files
+from teacherlm_jax.report.blocks import Block, Figure, markdown
+from teacherlm_jax.report.figures import standalone
+from teacherlm_jax.report.page import page
+from teacherlm_jax.run import Run
+
+
+def write(run: Run, title: str, lede: str, blocks: Sequence[Block], told: str) -> Path:
+    """Writes `report.html` (self-contained), `report.md` with `figures/`, and `summary.txt`.
+
+    `told` is the summary. Returns where the page lies.
+    """
+    for block in blocks:
+        if isinstance(block, Figure):
+            files.write_text(run.path / "figures" / f"{block.name}.svg", standalone(block.svg))
+    files.write_text(run.path / "report.html", page(title, lede, blocks))
+    files.write_text(run.path / "report.md", markdown(title, lede, blocks))
+    files.write_text(run.path / "summary.txt", told)
+    return run.path / "report.html"
