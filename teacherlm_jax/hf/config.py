@@ -11,6 +11,7 @@ from typing import Any
 
 from teacherlm_jax import fields, files
 from teacherlm_jax.config import ModelConfig
+from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.errors import UserError
 
 FILE, GENERATION_FILE = "config.json", "generation_config.json"
@@ -165,24 +166,33 @@ def _described_opt(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def write(folder: Path, description: Mapping[str, Any], dtype: str) -> None:
-    """Writes config.json and generation_config.json beside the tokenizer that is there already.
+def refuse_other_ids(folder: Path, vocabulary: Vocabulary) -> None:
+    """UserError where config.json states another begin or end of texts than the tokenizer's files.
 
-    `description` is what `described` gives; the special ids are those that the tokenizer names.
+    What pads is nobody's concern: many tokenizers pad with the end of texts.
     """
-    ids = _special_ids(folder)
+    stated, named = files.read_json(folder / FILE), vocabulary.named_ids()
+    for name in ("bos_token", "eos_token"):
+        found, id = stated.get(f"{name}_id"), named.get(name)
+        if id is not None and type(found) is int and found != id:
+            raise UserError(
+                f"{folder / FILE}: {name}_id is {found}, but the tokenizer beside it has its "
+                f"{name} at {id}; copy both from one place, or correct the one that is wrong"
+            )
+
+
+def write(folder: Path, description: Mapping[str, Any], dtype: str, vocabulary: Vocabulary) -> None:
+    """Writes config.json and generation_config.json.
+
+    `description` is what `described` gives. A vocabulary without a padding token of its own is
+    padded with id 0, as our rows are.
+    """
+    named = vocabulary.named_ids()
+    ids = {
+        "bos_token_id": named.get("bos_token"),
+        "eos_token_id": vocabulary.eos_id,
+        "pad_token_id": named.get("pad_token", vocabulary.pad_id),
+    }
     # Under its old name the dtype is understood by every version of transformers.
     files.write_json(folder / FILE, {**description, "torch_dtype": dtype, **ids})
     files.write_json(folder / GENERATION_FILE, {"_from_model_config": True, **ids})
-
-
-def _special_ids(folder: Path) -> dict[str, int | None]:
-    """`bos_token_id`, `eos_token_id` and `pad_token_id` of the folder's tokenizer.
-
-    One that has no padding token of its own is padded with id 0, as our rows are.
-    """
-    told = files.read_json(folder / "tokenizer_config.json")
-    added = files.read_json(folder / "tokenizer.json")["added_tokens"]
-    ids = {token["content"]: token["id"] for token in added}
-    found = {f"{name}_id": ids.get(told.get(name)) for name in ("bos_token", "eos_token")}
-    return {**found, "pad_token_id": ids.get(told.get("pad_token"), 0)}

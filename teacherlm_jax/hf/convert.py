@@ -6,19 +6,20 @@ until Orbax has renamed it, an export lies under another name until its last fil
 """
 
 import dataclasses
-import json
 import logging
 import math
+import os
+import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 from flax import nnx
 
-from teacherlm_jax import checkpoint, run, sharding
+from teacherlm_jax import checkpoint, files, run, sharding
 from teacherlm_jax.checkpoint import Checkpoints
 from teacherlm_jax.config import ConvertConfig, MeshConfig, ModelConfig
 from teacherlm_jax.data.vocabulary import Vocabulary, open_vocabulary
@@ -28,7 +29,7 @@ from teacherlm_jax.hf import config as layout
 from teacherlm_jax.hf.folder import whole_or_nothing
 from teacherlm_jax.hf.names import Piece
 from teacherlm_jax.hf.stored import DTYPES, Stored
-from teacherlm_jax.hf.weights import holds_weights, open_weights
+from teacherlm_jax.hf.weights import holds_weights, open_weights, source_state
 from teacherlm_jax.models import registry
 
 _VERB = "convert"
@@ -43,8 +44,7 @@ def convert(config: ConvertConfig) -> None:
     source = Path(config.source)
     if not source.is_dir():
         raise UserError(f"{source}: no such folder; name one of Hugging Face's layout, or a run's")
-    run_folder = (source / checkpoint.CHECKPOINTS).is_dir() or _verb(source)
-    if run_folder or source.parent.name == checkpoint.CHECKPOINTS:
+    if _is_ours(source):
         _export(config, source)
     elif (source / layout.FILE).exists() or holds_weights(source):
         _import(config, source)
@@ -53,6 +53,16 @@ def convert(config: ConvertConfig) -> None:
             f"{source}: neither layout; wanted {layout.FILE} beside weights, or a run folder with "
             f"{checkpoint.CHECKPOINTS}/"
         )
+
+
+def _is_ours(source: Path) -> bool:
+    """Whether the folder is a run's or a checkpoint's: in doubt, config.json tells."""
+    described = _described(source)
+    if "model_type" in described:
+        return False
+    whole = source.absolute()  # "0" and "." have names and parents, too
+    is_step = whole.parent.name == checkpoint.CHECKPOINTS and whole.name.isdigit()
+    return is_step or "verb" in described or (source / checkpoint.CHECKPOINTS).is_dir()
 
 
 def _import(config: ConvertConfig, source: Path) -> None:
@@ -69,13 +79,17 @@ def _import(config: ConvertConfig, source: Path) -> None:
             f"{source}: the tokenizer has {vocabulary.size} ids, the embedding only "
             f"{model.vocab_size} (vocab_size in {layout.FILE}); copy both from one place"
         )
+    layout.refuse_other_ids(source, vocabulary)
     pairs = check.matched(source, model, open_weights(source))
+    state = source_state(source)
     abstract = _abstract(model, config.mesh)
     _refuse_foreign(Path(config.output))
     with run.open_run(config.output, _VERB, config, may_change=("mesh",)) as folder:
         if folder.result is None:
-            folder.finish(_imported(folder, model, vocabulary, pairs, abstract))
+            result = _imported(folder, model, vocabulary, pairs, abstract)
+            folder.finish(result | {"source": state})
         else:
+            _refuse_other_source(folder, source, state)
             folder.log.info("%s: converted before; remove it to do it again", folder.path)
 
 
@@ -89,6 +103,8 @@ def _imported(
     progress = _Progress(folder.log, "read", [tensor.nbytes for _, tensor in pairs])
     params = load.load(pairs, abstract, progress.add)
     vocabulary.save(folder.path / checkpoint.VOCABULARY)
+    if (folder.path / checkpoint.CHECKPOINTS).exists():  # of one that was stopped before its result
+        shutil.rmtree(folder.path / checkpoint.CHECKPOINTS)
     checkpoints = Checkpoints(folder.path, keep=1)
     meta = {"model": dataclasses.asdict(model), "vocabulary": vocabulary.digest}
     checkpoints.save(0, params, None, meta)
@@ -99,13 +115,13 @@ def _imported(
 
 
 def _export(config: ConvertConfig, source: Path) -> None:
-    """Ours to theirs: a folder that transformers loads, and nothing else in it."""
+    """Ours to theirs: a folder that transformers loads, with our `vocabulary.json` in it."""
     if jax.process_count() > 1:
         raise UserError(
             f"{source}: is written by one process, which must see all devices of its mesh; run "
             f"this on one machine, found {jax.process_count()} processes"
         )
-    checkpoints, step = checkpoint.open_checkpoint(source)
+    checkpoints, step = checkpoint.open_checkpoint(os.path.abspath(source))
     meta = checkpoints.meta(step)
     model = ModelConfig(**meta["model"])
     description = layout.described(model)
@@ -122,7 +138,7 @@ def _export(config: ConvertConfig, source: Path) -> None:
         limit = config.shard_megabytes * 10**6
         save.save(params, model, folder, dtype=dtype, shard_bytes=limit, told=progress.add)
         vocabulary.save_pretrained(folder)
-        layout.write(folder, description, dtype)
+        layout.write(folder, description, dtype, vocabulary)
     log.info("%s: done", config.output)
 
 
@@ -134,16 +150,28 @@ def _abstract(model: ModelConfig, mesh: MeshConfig) -> sharding.Tree:
 
 def _refuse_foreign(output: Path) -> None:
     """UserError for a folder in which something else than a conversion lies."""
-    if output.is_dir() and any(output.iterdir()) and _verb(output) != _VERB:
+    if output.is_dir() and any(output.iterdir()) and _described(output).get("verb") != _VERB:
         raise UserError(f"{output}: is there already; remove it, or name another folder")
 
 
-def _verb(folder: Path) -> str:
-    """What the run in this folder does; empty when it is no run folder."""
+def _refuse_other_source(folder: run.Run, source: Path, state: Mapping[str, str]) -> None:
+    """UserError when a finished conversion was made from other files than are there now."""
+    before = (folder.result or {}).get("source", {})
+    for name in sorted(before.keys() | state.keys()):
+        if before.get(name) != state.get(name):
+            raise UserError(
+                f"{source / name}: is not what was converted into {folder.path}; remove that "
+                "folder to do it again, or name another"
+            )
+
+
+def _described(folder: Path) -> Mapping[str, Any]:
+    """The folder's config.json; empty where there is none that can be read."""
     try:
-        return str(json.loads((folder / layout.FILE).read_text(encoding="utf-8"))["verb"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return ""
+        found = files.read_json(folder / layout.FILE)
+    except UserError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 class _Progress:
@@ -176,7 +204,7 @@ class _Progress:
 
 
 def _console() -> logging.Logger:
-    """A log without a file: a folder for transformers holds nothing of ours."""
+    """A log without a file: a folder for transformers is no run folder."""
     log = logging.getLogger("teacherlm.convert")
     log.setLevel(logging.INFO)
     log.propagate = False

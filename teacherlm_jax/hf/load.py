@@ -1,7 +1,7 @@
 """Their tensors into our parameters, one after the other, straight to their places on the mesh."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -15,13 +15,15 @@ from teacherlm_jax.hf.names import Piece
 from teacherlm_jax.hf.stored import Stored
 from teacherlm_jax.sharding import Tree
 
+Bounds = tuple[tuple[int, int], ...]  # start and end on each axis
+
 
 def load(pairs: Iterable[tuple[Piece, Stored]], abstract: Tree, told: Callable[[], None]) -> Tree:
     """The parameters of a model, with the shapes, dtypes and shardings of `abstract`.
 
     `pairs` must be all of its pieces (see `check.matched`); `told` is called when one is in place.
-    A tensor is read device by device, the part that each device needs; beside the parameters the
-    host holds such a part, and what takes it to the device.
+    Of a tensor, the rows that some devices need are read once and handed to them cut by cut; beside
+    the parameters the host holds these rows, and what takes a cut to its device.
     """
     wanted = dict(named_leaves(abstract))
     found: dict[str, Array] = {}
@@ -44,18 +46,32 @@ def load(pairs: Iterable[tuple[Piece, Stored]], abstract: Tree, told: Callable[[
 
 def _placed(piece: Piece, tensor: Stored, dtype: np.dtype, sharding: Sharding) -> Array:
     """The piece on the mesh; devices that hold the same part of it share one reading."""
-    holders: dict[tuple[tuple[int, int], ...], list[jax.Device]] = {}
+    holders: dict[Bounds, list[jax.Device]] = {}
     for device, index in sharding.addressable_devices_indices_map(piece.shape).items():
         assert index is not None  # only so for arrays without axes, which no parameter is
         pairs = zip(index, piece.shape, strict=True)  # slices cannot be keys before Python 3.12
         bounds = tuple(cut.indices(size)[:2] for cut, size in pairs)
         holders.setdefault(bounds, []).append(device)
-    parts: list[Array] = []
-    for bounds, devices in holders.items():
-        index = tuple(slice(*pair) for pair in bounds)
-        part = piece.to_ours(tensor.read(piece.their_index(index), dtype), index)
-        parts += jax.block_until_ready([jax.device_put(part, device) for device in devices])
-    return jax.make_array_from_single_device_arrays(piece.shape, sharding, parts)
+    arrays: list[Array] = []
+    for bounds, part in _parts(piece, tensor, dtype, holders):
+        ours = piece.to_ours(part, tuple(slice(*pair) for pair in bounds))
+        placed = [jax.device_put(ours, device) for device in holders[bounds]]
+        arrays += jax.block_until_ready(placed)
+    return jax.make_array_from_single_device_arrays(piece.shape, sharding, arrays)
+
+
+def _parts(
+    piece: Piece, tensor: Stored, dtype: np.dtype, wanted: Iterable[Bounds]
+) -> Iterator[tuple[Bounds, np.ndarray]]:
+    """The wanted parts as cuts of their tensor, whose rows are read once for all of them."""
+    by_rows: dict[tuple[int, int], list[tuple[Bounds, tuple[slice, ...]]]] = {}
+    for index in wanted:
+        rows, *columns = piece.their_index(tuple(slice(*pair) for pair in index))
+        by_rows.setdefault((rows.start, rows.stop), []).append((index, tuple(columns)))
+    for (start, stop), parts in by_rows.items():
+        cuts = tensor.read_columns(slice(start, stop), [columns for _, columns in parts], dtype)
+        for index, _ in parts:
+            yield index, cuts.pop(0)  # nothing here holds it on
 
 
 def _zeros(shape: tuple[int, ...], dtype: np.dtype, sharding: Sharding) -> Array:

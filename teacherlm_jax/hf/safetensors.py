@@ -3,17 +3,20 @@
 Written from its specification (github.com/huggingface/safetensors). Nothing in a file is executed.
 """
 
-import itertools
+import contextlib
 import json
 import math
-from collections.abc import Mapping
+import os
+import reprlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf.stored import DTYPES, Stored
+from teacherlm_jax.hf.stored import DTYPES, MOST_AXES, MOST_BYTES, Stored, refuse_pointer
 
 _TAGS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _LENGTH = 8  # bytes that tell the length of the header
@@ -24,8 +27,10 @@ def read_header(path: Path) -> dict[str, Stored]:
     """The tensors of a file by name.
 
     Raises UserError for a file that is no safetensors, and, naming the tensor, where its place in
-    the file does not hold its shape, lies beyond the end of a file that was cut, or is another's.
+    the file does not hold its shape, lies beyond the end of a file that was cut, or is another's;
+    all tensors together must fill what is behind the header, as the specification has it.
     """
+    refuse_pointer(path)
     size, header, start = _read_json(path)
     tensors: dict[str, Stored] = {}
     places: list[tuple[int, int, str]] = []
@@ -42,13 +47,7 @@ def read_header(path: Path) -> dict[str, Stored]:
                 f"wants {tensors[name].nbytes}",
             )
         places.append((begin, end, name))
-    _refuse_overlaps(path, places)
-    for _, end, name in sorted(places):
-        if start + end > size:
-            raise UserError(
-                f"{path}: is cut short: {name} ends at byte {start + end}, the file at {size}; "
-                "copy it again"
-            )
+    _refuse_holes(path, sorted(places), start, size)
     return tensors
 
 
@@ -60,30 +59,52 @@ def _read_json(path: Path) -> tuple[int, dict[str, Any], int]:
         if size < _LENGTH or length > min(size - _LENGTH, _LONGEST_HEADER):
             raise _corrupt(path, f"says that its header has {length} bytes, and has {size} in all")
         content = file.read(length)
+    twice: list[str] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        counts = Counter(key for key, _ in pairs)
+        twice.extend(key for key, count in counts.items() if count > 1)
+        return dict(pairs)
+
     try:
-        header = json.loads(content)
+        header = json.loads(content, object_pairs_hook=unique)
     except (ValueError, RecursionError):
         raise _corrupt(path, "its header is not JSON") from None
     if not isinstance(header, dict):
         raise _corrupt(path, "its header is no JSON object")
+    if twice:
+        raise _corrupt(path, f"its header has {reprlib.repr(twice[0])} twice")
     return size, header, _LENGTH + length
 
 
 def _place(path: Path, name: str, entry: Any) -> tuple[int, int]:
     """Where the tensor begins and ends, counted from behind the header."""
     match entry:
-        case {"dtype": str(), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if (
-            0 <= begin <= end and all(type(size) is int and size >= 0 for size in shape)
+        case {"dtype": str(), "shape": list(shape), "data_offsets": [begin, end]} if (
+            len(shape) <= MOST_AXES
+            and all(type(n) is int and 0 <= n < MOST_BYTES for n in (begin, end, *shape))
+            and begin <= end
         ):
             return begin, end
-    raise _corrupt(path, f"its header has {entry!r} for {name}")
+    raise _corrupt(path, f"its header has {reprlib.repr(entry)} for {name}")
 
 
-def _refuse_overlaps(path: Path, places: list[tuple[int, int, str]]) -> None:
-    filled = sorted(place for place in places if place[0] < place[1])
-    for (_, end, first), (begin, _, second) in itertools.pairwise(filled):
-        if begin < end:
-            raise _corrupt(path, f"{first} and {second} lie on the same bytes")
+def _refuse_holes(path: Path, places: list[tuple[int, int, str]], start: int, size: int) -> None:
+    """UserError unless the tensors at `places`, in order, fill the file from `start` to `size`."""
+    filled, before = 0, ""
+    for begin, end, name in places:
+        if begin < filled:
+            raise _corrupt(path, f"{before} and {name} lie on the same bytes")
+        if begin > filled:
+            raise _corrupt(path, f"{begin - filled} bytes before {name} belong to no tensor")
+        if start + end > size:
+            raise UserError(
+                f"{path}: is cut short: {name} ends at byte {start + end}, the file at {size}; "
+                "copy it again"
+            )
+        filled, before = end, name
+    if start + filled < size:
+        raise _corrupt(path, f"its last {size - start - filled} bytes belong to no tensor")
 
 
 def _corrupt(path: Path, what: str) -> UserError:
@@ -110,16 +131,30 @@ class Writer:
         self._start = len(content).to_bytes(_LENGTH, "little") + content
 
     def __enter__(self) -> "Writer":
-        self._file = self._path.open("wb")
-        self._file.write(self._start)
+        with self._named():
+            self._file = self._path.open("wb")
+            self._file.write(self._start)
         return self
 
     def write(self, block: np.ndarray) -> None:
         """Appends the next rows of the tensor at hand, in the dtype of the file."""
-        self._file.write(np.ascontiguousarray(block).view(np.uint8).data)
+        with self._named():
+            self._file.write(np.ascontiguousarray(block).view(np.uint8).data)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        written = self._file.tell()
-        self._file.close()
+        with self._named(), self._file:
+            if kind is None:
+                written = self._file.tell()
+                self._file.flush()
+                os.fsync(self._file.fileno())
         if kind is None and written != self._size:
             raise ValueError(f"{self._path}: {written} bytes written, {self._size} announced")
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """An OSError, such as that of a full disk, carries the name of the file."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = str(self._path)
+            raise

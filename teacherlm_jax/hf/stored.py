@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -10,6 +11,10 @@ import numpy as np
 from teacherlm_jax.errors import UserError
 
 _BLOCK = 64 << 20  # bytes read at a time
+_POINTER = b"version https://git-lfs"
+
+# What no tensor of a real file goes beyond; numbers of any size would not end as messages.
+MOST_AXES, MOST_BYTES = 64, 2**63
 
 DTYPES = {name: jnp.dtype(name) for name in ("float32", "float16", "bfloat16")}
 
@@ -42,21 +47,37 @@ class Stored:
     ) -> np.ndarray:
         """The part `index` (slices without steps), all of it when None, in `dtype` or its own.
 
-        It is read some rows at a time, and not mapped: beside the part itself, a process holds a
-        block of the file. Raises UserError when the file ends within the part: it has changed
-        since its header was read.
+        See `read_columns`.
         """
-        cuts = index or tuple(slice(None) for _ in self.shape)
-        bounds = [cut.indices(size)[:2] for cut, size in zip(cuts, self.shape, strict=True)]
-        part = np.empty([b - a for a, b in bounds], dtype or DTYPES[self.dtype])
-        if not part.size:
-            return part
-        (start, stop), columns = bounds[0], tuple(slice(*pair) for pair in bounds[1:])
+        rows, *columns = index or tuple(slice(None) for _ in self.shape)
+        return self.read_columns(rows, [tuple(columns)], dtype)[0]
+
+    def read_columns(
+        self, rows: slice, parts: Sequence[tuple[slice, ...]], dtype: np.dtype | None = None
+    ) -> list[np.ndarray]:
+        """For each of `parts`, slices of all axes but the first, its cut of the rows `rows`.
+
+        The rows are read once, some at a time, and not mapped: beside the cuts themselves, a
+        process holds a block of the file. Raises UserError when the file ends within them: it has
+        changed since its header was read.
+        """
+        start, stop = rows.indices(self.shape[0])[:2]
+        found = [
+            np.empty((stop - start, *self._sizes(part)), dtype or DTYPES[self.dtype])
+            for part in parts
+        ]
+        if not any(cut.size for cut in found):
+            return found
         step = max(1, _BLOCK * self.shape[0] // self.nbytes)
         for first in range(start, stop, step):
-            rows = self._rows(first, min(first + step, stop))
-            part[first - start : first - start + len(rows)] = rows[:, *columns]
-        return part
+            block = self._rows(first, min(first + step, stop))
+            for cut, part in zip(found, parts, strict=True):
+                cut[first - start : first - start + len(block)] = block[:, *part]
+        return found
+
+    def _sizes(self, part: tuple[slice, ...]) -> list[int]:
+        bounds = (cut.indices(size) for cut, size in zip(part, self.shape[1:], strict=True))
+        return [stop - start for start, stop, _ in bounds]
 
     def _rows(self, start: int, stop: int) -> np.ndarray:
         dtype = DTYPES[self.dtype]
@@ -67,3 +88,13 @@ class Stored:
                 f"{self.file}: ends within {self.name}; it was whole before: copy it again"
             )
         return found.reshape(stop - start, *self.shape[1:])
+
+
+def refuse_pointer(path: Path) -> None:
+    """UserError for a file of Git LFS, which stands where the real one was not fetched."""
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise UserError(
+                f"{path}: only names the file, which Git LFS keeps apart; fetch it with "
+                "`git lfs pull` in that folder"
+            )

@@ -1,156 +1,102 @@
 """PyTorch's `.bin`: a zip of one pickle, which says what is there, and of the tensors' bytes.
 
-A pickle is a program. This one gets a machine on which nothing can be done: the few names that a
-dictionary of tensors needs lead to inert stand-ins, every other name ends the reading, and torch is
-not there. The bytes lie in the zip as they are, so tensors are read like those of any other file.
+The bytes lie in the zip as they are, so tensors are read like those of any other file.
 """
 
-import io
+import contextlib
 import math
-import pickle
+import struct
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import BinaryIO
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf.stored import DTYPES, Stored
+from teacherlm_jax.hf import torch_pickle
+from teacherlm_jax.hf.stored import DTYPES, Stored, refuse_pointer
+from teacherlm_jax.hf.torch_pickle import Tensor
 
-_STORAGES = {
-    "FloatStorage": "float32",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    **{
-        f"{kind}Storage": kind.lower()
-        for kind in ("Double", "Long", "Int", "Short", "Char", "Byte", "Bool")
-    },
-}
-_LOCAL_HEADER = 30  # bytes before an entry's own name, whose length and the next's end it
+_LOCAL_HEADER = 30  # bytes before an entry's own name and extra fields
+# How what follows an entry begins: the next one, its sizes once more, the list of all entries.
+_RECORDS = (b"PK\3\4", b"PK\7\x08", b"PK\1\2")
+_LONGEST_PICKLE = 10_000_000  # bytes; a tensor takes some 300
+_LONGEST_WORD = 100  # bytes of an entry that is one word
 _WAY_OUT = "load it with transformers where you trust it, and save it as safetensors"
-
-
-class _StorageType(NamedTuple):
-    dtype: str
-
-
-class _Storage(NamedTuple):
-    dtype: str
-    key: str
-
-
-class _Tensor(NamedTuple):
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-class _Dictionary(dict):
-    """Stands for OrderedDict; takes the attributes that a state dict carries along."""
-
-
-class _StandIn(NamedTuple):
-    """What a name in the pickle leads to: it can be called, and not changed."""
-
-    make: Callable[..., Any]
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self.make(*arguments)
-
-
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
-    whole = isinstance(storage, _Storage) and type(offset) is int and offset >= 0
-    for sizes in (shape, strides):
-        whole = whole and isinstance(sizes, tuple) and all(type(n) is int and n >= 0 for n in sizes)
-    if not whole or len(shape) != len(strides):
-        raise pickle.UnpicklingError("a tensor without storage, shape and strides")
-    return _Tensor(storage, offset, shape, strides)
-
-
-def _parameter(tensor: Any, *_: Any) -> Any:
-    return tensor
-
-
-_NAMES: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): _StandIn(_Dictionary),
-    ("torch._utils", "_rebuild_tensor_v2"): _StandIn(_tensor),
-    ("torch._utils", "_rebuild_parameter"): _StandIn(_parameter),
-    **{("torch", name): _StorageType(dtype) for name, dtype in _STORAGES.items()},
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _NAMES:
-            raise _Refused(f"{module}.{name}")
-        return _NAMES[module, name]
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        match pid:
-            case ("storage", _StorageType(dtype), str(key), _, _):
-                return _Storage(dtype, key)
-        raise pickle.UnpicklingError("a reference to something other than a tensor's bytes")
-
-
-class _Refused(Exception):
-    """The name that a pickle asked for and does not get."""
 
 
 def read_header(path: Path) -> dict[str, Stored]:
     """The tensors of a file by name.
 
-    Raises UserError for a file that is no such zip or was cut, for a pickle that asks for anything
-    but tensors (none of which is run), and, by name, for what cannot be read as it lies there.
+    Raises UserError for a file that is no such zip, was cut or was damaged, for a pickle that asks
+    for anything but tensors (none of which is run), and, by name, for what cannot be read as it
+    lies there. The tensors' own bytes are not looked at.
     """
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError):
-        raise UserError(
-            f"{path}: no whole zip file, as PyTorch writes them since 1.6: either it is cut short, "
-            f"and you copy it again, or it is older: {_WAY_OUT}"
-        ) from None
-    with archive:
+    refuse_pointer(path)
+    with _explained(path), zipfile.ZipFile(path) as archive, path.open("rb") as file:
         entries = {info.filename: info for info in archive.infolist()}
         root = next((name[: -len("data.pkl")] for name in entries if _is_pickle(name)), None)
         if root is None:
             raise UserError(f"{path}: a zip file without data.pkl is none of PyTorch's")
-        if f"{root}byteorder" in entries and archive.read(f"{root}byteorder") != b"little":
+        order = entries.get(f"{root}byteorder")
+        if order and _content(path, archive, order, _LONGEST_WORD) != b"little":
             raise UserError(f"{path}: its numbers are big-endian; {_WAY_OUT}")
-        tensors = _unpickled(path, archive.read(f"{root}data.pkl"))
-    with path.open("rb") as file:
+        pickled = _content(path, archive, entries[f"{root}data.pkl"], _LONGEST_PICKLE)
         return {
             name: _stored(path, name, tensor, entries.get(f"{root}data/{tensor.storage.key}"), file)
-            for name, tensor in tensors.items()
+            for name, tensor in _unpickled(path, pickled).items()
         }
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turns what zipfile raises for damaged files into one line that names the file."""
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, OverflowError,
+            ValueError, struct.error) as error:  # fmt: skip
+        raise UserError(
+            f"{path}: no whole zip file, as PyTorch writes them since 1.6 ({error}): either it is "
+            f"cut short or damaged, and you copy it again, or it is older: {_WAY_OUT}"
+        ) from None
 
 
 def _is_pickle(name: str) -> bool:
     return name.count("/") <= 1 and name.rpartition("/")[2] == "data.pkl"
 
 
-def _unpickled(path: Path, content: bytes) -> dict[str, _Tensor]:
+def _content(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
+    _refuse_packed(path, entry)
+    if entry.file_size > most:
+        raise UserError(
+            f"{path}: {entry.filename} has {entry.file_size} bytes, wanted at most {most}; copy it "
+            "again"
+        )
+    return archive.read(entry)
+
+
+def _refuse_packed(path: Path, entry: zipfile.ZipInfo) -> None:
+    if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+        raise UserError(
+            f"{path}: {entry.filename} is compressed or encrypted, which PyTorch never does: "
+            f"{_WAY_OUT}"
+        )
+
+
+def _unpickled(path: Path, content: bytes) -> dict[str, Tensor]:
     try:
-        found = _Unpickler(io.BytesIO(content)).load()
-    except _Refused as error:
+        return torch_pickle.read(content)
+    except torch_pickle.Refused as error:
         raise UserError(
             f"{path}: its pickle asks for {error}, which tensors do not need; nothing of it was "
             f"run: {_WAY_OUT}"
         ) from None
-    except (pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError, ValueError,
-            MemoryError, RecursionError) as error:  # fmt: skip
+    except ValueError as error:
         raise UserError(f"{path}: its pickle cannot be read: {error}; copy it again") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: holds a {type(found).__name__}, wanted a dictionary of tensors")
-    for name, tensor in found.items():
-        if not isinstance(name, str) or not isinstance(tensor, _Tensor):
-            raise UserError(
-                f"{path}: {name!r} is no tensor; wanted the dictionary that save_pretrained writes"
-            )
-    return found
 
 
 def _stored(
-    path: Path, name: str, tensor: _Tensor, entry: zipfile.ZipInfo | None, file: io.BufferedReader
+    path: Path, name: str, tensor: Tensor, entry: zipfile.ZipInfo | None, file: BinaryIO
 ) -> Stored:
     """Where the tensor's bytes lie in the file itself."""
     if entry is None:
@@ -160,23 +106,41 @@ def _stored(
             f"{path}: {name} of shape {list(tensor.shape)} is stored with strides "
             f"{list(tensor.strides)}; wanted {list(_row_major(tensor.shape))}: {_WAY_OUT}"
         )
-    if entry.compress_type != zipfile.ZIP_STORED:
-        raise UserError(f"{path}: {name} is compressed, which PyTorch never does: {_WAY_OUT}")
-    file.seek(entry.header_offset)
-    header = file.read(_LOCAL_HEADER)
-    start = entry.header_offset + _LOCAL_HEADER
-    start += int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-    dtype = tensor.storage.dtype
+    _refuse_packed(path, entry)
+    start, dtype = _start(path, entry, file), tensor.storage.dtype
     if dtype not in DTYPES:
         return Stored(path, name, tensor.shape, dtype, start)
-    width = DTYPES[dtype].itemsize
-    stored = Stored(path, name, tensor.shape, dtype, start + tensor.offset * width)
-    if stored.nbytes + tensor.offset * width > entry.file_size:
+    before = tensor.offset * DTYPES[dtype].itemsize
+    stored = Stored(path, name, tensor.shape, dtype, start + before)
+    if stored.nbytes + before > entry.file_size:
         raise UserError(
-            f"{path}: {name} of shape {list(tensor.shape)} in {dtype} wants "
-            f"{stored.nbytes} bytes and has {entry.file_size}; copy it again"
+            f"{path}: {name} of shape {list(tensor.shape)} in {dtype} wants {stored.nbytes} bytes "
+            f"from byte {before} of its entry, which has {entry.file_size}; copy it again"
         )
     return stored
+
+
+def _start(path: Path, entry: zipfile.ZipInfo, file: BinaryIO) -> int:
+    """Where the entry's bytes begin: behind a header of its own, and before another record."""
+    file.seek(entry.header_offset)
+    header = file.read(_LOCAL_HEADER)
+    names, extras = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
+    encoding = "utf-8" if entry.flag_bits & 0x800 else "cp437"
+    own = header[:4] == _RECORDS[0] and file.read(names) == entry.orig_filename.encode(encoding)
+    start, size = file.tell() + extras, path.stat().st_size
+    end = start + entry.file_size
+    if own and end > size:
+        raise UserError(
+            f"{path}: is cut short: {entry.filename} ends at byte {end}, the file at {size}; copy "
+            "it again"
+        )
+    file.seek(end)
+    if not own or file.read(4) not in _RECORDS:
+        raise UserError(
+            f"{path}: is damaged: {entry.filename} has not its own header before it and the next "
+            "record behind it; copy it again"
+        )
+    return start
 
 
 def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ _KINDS: tuple[tuple[str, str, Callable[[Path], dict[str, Stored]]], ...] = (
     ("model.safetensors", "*.safetensors", safetensors.read_header),
     ("pytorch_model.bin", "pytorch_model*.bin", torch_bin.read_header),
 )
+_SMALL = (".json", ".txt", ".model")
 
 
 def holds_weights(folder: Path) -> bool:
@@ -35,11 +36,28 @@ def open_weights(folder: Path) -> dict[str, Stored]:
         if index.exists():
             return _indexed(index, read_header)
         if (folder / single).exists():
-            return read_header(folder / single)
+            return _joined([folder / single], read_header)
         if shards := sorted(folder.glob(pattern)):
             return _joined(shards, read_header)
     wanted = " or ".join(f"{single}, {single}.index.json" for single, _, _ in _KINDS)
     raise UserError(f"{folder}: holds no weights; wanted {wanted} with the shards it names")
+
+
+def source_state(folder: Path) -> dict[str, str]:
+    """What tells whether the files of a folder are still the same, by their names.
+
+    The digest of small ones (configs, the tokenizer, an index), size and time of change of weights.
+    """
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if not path.is_file():
+            continue
+        if any(path.match(pattern) for _, pattern, _ in _KINDS):
+            status = path.stat()
+            found[path.name] = f"{status.st_size} bytes, changed at {status.st_mtime_ns} ns"
+        elif path.suffix in _SMALL:
+            found[path.name] = files.file_digest(path)
+    return found
 
 
 def _indexed(index: Path, read_header: Callable[[Path], dict[str, Stored]]) -> dict[str, Stored]:
@@ -51,7 +69,7 @@ def _indexed(index: Path, read_header: Callable[[Path], dict[str, Stored]]) -> d
         raise UserError(f"{index}: has no weight_map that gives each tensor a file beside it")
     shards = [index.parent / shard for shard in sorted(set(placed.values()))]
     for shard in shards:
-        if not shard.exists():
+        if not shard.is_file():
             raise UserError(f"{shard}: no such file, though {index.name} names it; copy it there")
     tensors = _joined(shards, read_header)
     for name in sorted(placed.keys() | tensors.keys()):
@@ -69,6 +87,8 @@ def _joined(
 ) -> dict[str, Stored]:
     tensors: dict[str, Stored] = {}
     for shard in shards:
+        if not shard.is_file():
+            raise UserError(f"{shard}: is no file; wanted one that holds weights")
         for name, tensor in read_header(shard).items():
             if name in tensors:
                 raise UserError(

@@ -29,6 +29,9 @@ SPECIAL = {
 }
 
 
+_OPT_FIRST = ("<s>", "<pad>", "</s>", "<unk>")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory):
     """Tests compile the same small programs again and again; each is compiled once a session."""
@@ -55,15 +58,26 @@ def pair(request, pair_of) -> pairs.Pair:
 
 @pytest.fixture(scope="session")
 def write_tokenizer():
-    """`write_tokenizer(folder, family)`: a byte-level tokenizer of 260 ids without merges."""
+    """`write_tokenizer(folder, family)`: a byte-level tokenizer of 260 ids without merges.
+
+    A config.json in the folder gets its special ids.
+    """
 
     def write(folder: Path, family: str) -> None:
-        tokens = ("<unk>", "<s>", "</s>", "<pad>", *sorted(pre_tokenizers.ByteLevel.alphabet()))
+        first = ("<unk>", "<s>", "</s>", "<pad>") if family == "bloom" else _OPT_FIRST
+        tokens = (*first, *sorted(pre_tokenizers.ByteLevel.alphabet()))
         vocabulary = {token: id for id, token in enumerate(tokens)}
         folder.mkdir(exist_ok=True)
         (folder / "vocab.json").write_text(json.dumps(vocabulary))
         (folder / "merges.txt").write_text("#version: 0.2\n")
         (folder / "tokenizer_config.json").write_text(json.dumps(SPECIAL[family]))
+        if (folder / "config.json").exists():
+            named = {
+                name: SPECIAL[family][name] for name in ("bos_token", "eos_token", "pad_token")
+            }
+            ids = {f"{name}_id": vocabulary[token] for name, token in named.items()}
+            config = json.loads((folder / "config.json").read_text())
+            (folder / "config.json").write_text(json.dumps(config | ids))
 
     return write
 

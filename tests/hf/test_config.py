@@ -114,6 +114,15 @@ def test_a_file_that_is_no_object_is_refused(read):
         read([])
 
 
+@pytest.mark.parametrize(
+    "content", ['{"n_layer": ' + "[" * 100_000, '{"n_layer": ' + "9" * 5000 + "}"]
+)
+def test_json_that_cannot_be_read_is_refused_by_file(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match="config.json: not JSON that can be read"):
+        layout.read(tmp_path, "float32")
+
+
 def test_a_model_that_theirs_cannot_say_is_refused():
     model = ModelConfig("opt", max_positions=8, vocab_size=9, layer_norm_epsilon=1e-6)
     with pytest.raises(UserError, match="layer_norm_epsilon=1e-06: OPT of Hugging Face has 1e-05"):

@@ -1,11 +1,14 @@
 import multiprocessing
 import os
 import signal
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf.folder import whole_or_nothing
+from teacherlm_jax.hf.safetensors import Writer
 
 
 def test_a_folder_appears_when_its_block_ends(tmp_path):
@@ -56,6 +59,49 @@ def test_a_place_that_holds_something_is_refused_and_left_alone(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
     with whole_or_nothing(tmp_path / "empty"):
         pass
+
+
+def test_a_mount_point_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    (tmp_path / "disk").mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "disk")
+    with (
+        pytest.raises(UserError, match="disk: is a mount point.*such as .*/disk/model"),
+        whole_or_nothing(tmp_path / "disk"),
+    ):
+        pytest.fail("the block was entered")
+    assert [path.name for path in tmp_path.iterdir()] == ["disk"]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_what_a_link_leads_to_is_filled_and_the_link_stays(tmp_path, exists):
+    if exists:
+        (tmp_path / "there").mkdir()
+    (tmp_path / "out").symlink_to("there")
+    with whole_or_nothing(tmp_path / "out") as folder:
+        (folder / "file").write_text("whole")
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "there" / "file").read_text() == "whole"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "there"]
+
+
+def test_all_is_on_the_disk_before_the_folder_has_its_name(tmp_path, monkeypatch):
+    synced = []
+    fsync, rename = os.fsync, Path.rename
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda handle: (synced.append(os.readlink(f"/proc/self/fd/{handle}")), fsync(handle)),
+    )
+    monkeypatch.setattr(
+        Path, "rename", lambda path, to: (synced.append(f"renamed {path.name}"), rename(path, to))
+    )
+    with (
+        whole_or_nothing(tmp_path / "out") as folder,
+        Writer(folder / "model.safetensors", {"m": (1,)}, "float32") as writer,
+    ):
+        writer.write(np.ones(1, np.float32))
+    partial = str(tmp_path / ".out.partial")
+    assert synced == [f"{partial}/model.safetensors", partial, "renamed .out.partial"]
 
 
 def test_two_processes_do_not_fill_one_folder(tmp_path):

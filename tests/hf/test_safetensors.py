@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import stored
+from teacherlm_jax.hf import stored, torch_bin
 from teacherlm_jax.hf.safetensors import Writer, read_header
 
 RANDOM = np.random.default_rng(0)
@@ -121,6 +122,18 @@ def test_a_file_cut_after_its_header_was_read_names_the_tensor(path):
         ({"a": entry(0, 8, [2], dtype=3)}, "for a; copy it again"),
         ({"a": {"dtype": "F32", "shape": [2]}}, "for a; copy it again"),
         ({"a": 3}, "its header has 3 for a"),
+        ({"a": entry(False, True, [1], "U8")}, "for a; copy it again"),
+        ({"a": entry(0, 4, [True])}, "for a; copy it again"),
+        ({"a": entry(0, 4, [2**63])}, "for a; copy it again"),
+        ({"a": entry(0, 4, [int("9" * 4000)] * 2)}, "for a; copy it again"),
+        ({"a": entry(0, int("9" * 4000), [1], "I8")}, "for a; copy it again"),
+        (b'{"a": ' + b"[" * 300 + b"]" * 300 + b"}", "for a; copy it again"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "its header is not JSON"),
+        (b'{"a": {}, "b": 1, "a": 2}', "its header has 'a' twice"),
+        (b'{"a": {"dtype": "F32", "dtype": "F16"}}', "its header has 'dtype' twice"),
+        ({"a": entry(0, 4, [1]), "b": entry(8, 12, [1])}, "4 bytes before b belong to no tensor"),
+        ({"a": entry(4, 12, [2])}, "4 bytes before a belong to no tensor"),
+        ({"a": entry(0, 8, [2])}, "its last 4 bytes belong to no tensor"),
     ],
 )
 def test_a_corrupt_header_is_refused_with_the_reason(tmp_path, header, message):
@@ -128,6 +141,24 @@ def test_a_corrupt_header_is_refused_with_the_reason(tmp_path, header, message):
     with pytest.raises(UserError, match=re.escape(message)) as raised:
         read_header(path)
     assert str(path) in str(raised.value)
+    assert len(str(raised.value)) < 400 + len(str(path))
+
+
+def test_a_pointer_of_git_lfs_is_told_from_a_damaged_file(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n")
+    for read in (read_header, torch_bin.read_header):
+        with pytest.raises(UserError, match=r"model.safetensors: .*`git lfs pull`"):
+            read(path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_blamed_on_the_file():
+    with (
+        pytest.raises(OSError, match="No space left on device: '/dev/full'"),
+        Writer(Path("/dev/full"), {"m": (6, 4)}, "float32") as writer,
+    ):
+        writer.write(np.ones((6, 4), np.float32))
 
 
 @pytest.mark.parametrize("content", [b"", b"1234", (2**40).to_bytes(8, "little") + b"{}"])

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.hf import torch_bin
 from teacherlm_jax.hf.torch_bin import read_header
 
 
@@ -35,6 +36,16 @@ def with_pickle(path, content):
         for name, entry in entries.items():
             archive.writestr(name, content if name.endswith("data.pkl") else entry)
     return path
+
+
+# A call for a tensor of float32 with a shape and strides, and such that no message could show.
+TENSOR = (
+    b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+    b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x02tQK\x00%btR"
+)
+SHAPE = b"K\x02\x85K\x01\x85"
+HUGE_SHAPE = b"\x8a\xff" + b"\x01" * 255 + b"\x85K\x01\x85"
+LONG_SHAPE = b"(" + b"K\x02" * 65 + b"t(" + b"K\x02" * 65 + b"t"
 
 
 class Call:
@@ -68,6 +79,24 @@ def test_tensors_are_read_as_torch_wrote_them(path):
     assert [header[name].dtype for name in ("single", "half", "brain")] == [
         "float32", "float16", "bfloat16",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "state",
+    [b"}X\x05\x00\x00\x00itemsK\x01s", b"}X\x05\x00\x00\x00itemsccollections\nOrderedDict\ns"],
+)
+def test_attributes_of_a_dictionary_change_nothing(path, state):
+    content = b"\x80\x02ccollections\nOrderedDict\n)RX\x01\x00\x00\x00a" + TENSOR % SHAPE + b"s"
+    assert read_header(with_pickle(path, content + state + b"b."))["a"].shape == (2,)
+
+
+@pytest.mark.parametrize("entry", ["data.pkl", "byteorder"])
+def test_entries_larger_than_any_that_torch_writes_are_refused_unread(path, entry, monkeypatch):
+    torch.save({"a": torch.ones(2)}, path)
+    for bound in ("_LONGEST_PICKLE", "_LONGEST_WORD"):
+        monkeypatch.setattr(torch_bin, bound, {"data.pkl": 50, "byteorder": 3}[entry])
+    with pytest.raises(UserError, match=rf"{entry} has \d+ bytes, wanted at most"):
+        read_header(path)
 
 
 def test_a_layout_that_is_not_row_by_row_is_refused_by_name(path):
@@ -120,6 +149,16 @@ def test_a_pickle_that_asks_for_anything_else_is_refused_and_nothing_runs(
         b"\x80\x02ctorch\nFloatStorage\n)R.",
         b"",
         b"no pickle",
+        b"\x80\x02})" + b"\x85" * 1_000_000 + b"K\x01s.",  # a key that is nested a million times
+        b"\x80\x02}X\x01\x00\x00\x00a" + TENSOR % HUGE_SHAPE + b"s.",
+        b"\x80\x02}X\x01\x00\x00\x00a" + TENSOR % LONG_SHAPE + b"s.",
+        b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.",  # as many bytes as there can be
+        b"\x80\x02h\x05.",  # what was never kept
+        b"\x80\x02}}s.",  # nothing to set something in
+        b"\x80\x02(.",
+        b"\x80\x02}}.",
+        b"\x80\x02ccollections\nOrderedDict\n)RK\x01K\x02s.",  # a key that is no name
+        b"\x80\x02}(X\x01\x00\x00\x00au.",  # a key without a value
     ],
 )
 def test_a_pickle_that_misuses_what_it_gets_is_refused(path, content):
@@ -130,9 +169,10 @@ def test_a_pickle_that_misuses_what_it_gets_is_refused(path, content):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([1], "holds a list, wanted a dictionary of tensors"),
-        ({"a": {"b": 1}}, "'a' is no tensor"),
-        ({3: 1}, "3 is no tensor"),
+        ([1], "EMPTY_LIST, which tensors do not need"),
+        ({"a": {"b": 1}}, "'a' is of type dict, wanted a tensor"),
+        (torch.ones(2), "it describes something of type Tensor, wanted a dictionary of tensors"),
+        ({3: 1}, "a key of a dictionary is no name"),
     ],
 )
 def test_anything_but_a_dictionary_of_tensors_is_refused(path, value, message):
@@ -173,6 +213,44 @@ def test_a_cut_file_is_refused_by_name(path):
         read_header(path)
 
 
+def test_bytes_that_are_not_there_any_more_are_refused(path):
+    torch.save({"a": torch.ones(1000)}, path)
+    whole, start = path.read_bytes(), read_header(path)["a"].offset
+    header = whole.rindex(b"PK\3\4", 0, start)
+    for begin, end in ((header, start), (header + 26, header + 30), (header + 28, header + 30)):
+        path.write_bytes(whole[:begin] + bytes(end - begin) + whole[end:])
+        with pytest.raises(UserError, match="is damaged: pytorch_model/data/0 has not its own"):
+            read_header(path)
+    last = whole.rindex(b"PK\1\2")
+    for at in range(last):  # the entry of the tensor says that it is larger than the file
+        if whole[at : at + 4] == b"PK\1\2" and b"data/0" in whole[at + 46 : at + 80]:
+            path.write_bytes(
+                whole[: at + 20] + (10**9).to_bytes(4, "little") * 2 + whole[at + 28 :]
+            )
+    with pytest.raises(UserError, match="is cut short: pytorch_model/data/0 ends at byte"):
+        read_header(path)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_damaged_file_is_refused_or_its_tensors_are_found_where_they_are(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "damaged.bin"
+    torch.save({"a": torch.ones(2, 3), "b": torch.ones(5).half()}, path)
+    whole, wanted = path.read_bytes(), read_header(path)
+    begin = data.draw(st.integers(0, len(whole)))
+    size = data.draw(st.integers(0, 64))
+    other = data.draw(st.sampled_from([b"", bytes(size)]) | st.binary(max_size=4))
+    path.write_bytes(whole[:begin] + other + whole[begin + max(size, len(other)) :])
+    try:
+        found = read_header(path)
+    except UserError as error:
+        told = str(error)
+    else:
+        assert found == wanted
+        told = str(path)
+    assert str(path) in told
+
+
 def test_other_zip_files_are_refused(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("hello", "there")
@@ -184,7 +262,7 @@ def test_other_zip_files_are_refused(path):
     ("change", "message"),
     [
         (lambda name, data: (None, data) if "/data/" in name else (name, data), "of a are missing"),
-        (lambda name, data: (name, data[:4] if "/data/" in name else data), "wants 8 bytes and ha"),
+        (lambda name, data: (name, data[:4] if "/data/" in name else data), "wants 8 bytes from "),
         (lambda name, data: (name, b"big" if "byteorder" in name else data), "big-endian"),
     ],
 )
@@ -207,5 +285,5 @@ def test_a_compressed_entry_is_refused(path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in entries:
             archive.writestr(name, data)
-    with pytest.raises(UserError, match="a is compressed"):
+    with pytest.raises(UserError, match="byteorder is compressed or encrypted"):
         read_header(path)

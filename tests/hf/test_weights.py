@@ -61,6 +61,7 @@ def test_a_missing_shard_is_named(tmp_path):
         ),
         ({"a": "../one.safetensors"}, "has no weight_map that gives each tensor a file beside it"),
         ({"a": 1}, "has no weight_map"),
+        ({"a": ".."}, r"\.\.: no such file, though model.safetensors.index.json names it"),
     ],
 )
 def test_an_index_that_does_not_fit_its_shards_is_refused(tmp_path, placed, message):
@@ -74,6 +75,13 @@ def test_a_tensor_in_two_shards_is_refused(tmp_path):
     for name in ("one", "two"):
         save_file({"a": A}, tmp_path / f"{name}.safetensors")
     with pytest.raises(UserError, match="two.safetensors: a is in one.safetensors too"):
+        open_weights(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "other.safetensors"])
+def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=f"{name}: is no file; wanted one that holds weights"):
         open_weights(tmp_path)
 
 
