@@ -216,15 +216,16 @@ def load_model(
     """A model with its parameters on `mesh`: a run folder's newest, or of `RUN/checkpoints/STEP`.
 
     `dtype` is that of the computation, `attention` its implementation; empty, they are those that
-    it was trained with. Nothing but the parameters is read. Raises UserError when there is no checkpoint, it is damaged, or its
-    vocabulary is another's.
+    it was trained with. Nothing but the parameters is read. Raises UserError when there is no
+    checkpoint, it is damaged, or its vocabulary is another's.
     """
     checkpoints, step = open_checkpoint(path)
     meta = checkpoints.meta(step)
     vocabulary = load_vocabulary(checkpoints.run, meta["vocabulary"])
     config = ModelConfig(**meta["model"])
-    chosen = {"dtype": dtype, "attention": attention}
-    config = dataclasses.replace(config, **{key: value for key, value in chosen.items() if value})
+    config = dataclasses.replace(
+        config, dtype=dtype or config.dtype, attention=attention or config.attention
+    )
     graph, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
     params = checkpoints.params(step, abstract)
     checkpoints.close()
