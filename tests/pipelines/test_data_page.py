@@ -1,0 +1,48 @@
+"""The example of docs/data.md, as it stands there."""
+
+import os
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from teacherlm_jax import cli, files
+
+PAGE = Path(__file__).parents[2] / "docs" / "data.md"
+
+
+def _example() -> str:
+    """The page's one block of Python, without its indentation."""
+    block = re.search(r"\n\n((?:    .*\n|\n)+)", PAGE.read_text(encoding="utf-8"))
+    assert block is not None
+    return re.sub(r"^    ", "", block[1], flags=re.MULTILINE)
+
+
+def test_the_example_prepares_data_of_other_columns(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["red", "green", "blue", "grey", "brown", "black", "white", "pink"]
+    rows = [
+        {
+            "prompt": f"Which colour stands first of {first} and {second}?",
+            "choices": [first, second],
+            "label": 0,
+            "rationale": f"{first} stands before {second}, so it is {first}.",
+        }
+        for first in words
+        for second in words
+        if first != second
+    ]
+    for part in (0, 1):
+        pq.write_table(pa.Table.from_pylist(rows[part::2]), f"mine-{part}.parquet")
+    config = _example().replace("size=8000", "size=400")
+    assert len([line for line in config.splitlines() if line.strip()]) <= 13  # ten of config
+    Path("mine.py").write_text(config, encoding="utf-8")
+    assert cli.main(["prepare", "--config=mine.py", "--check_only"]) == 0
+    assert cli.main(["prepare", "--config=mine.py"]) == 0
+    manifest = files.read_json("runs/mine/teacher/manifest.json")
+    assert manifest["texts"] == len(rows)
+    counted = manifest["statistics"]["tokens_by_field"]["cot"]["human"]["count"]
+    assert counted == len(rows)
+    assert cli.main(["report", "--data=runs/mine"]) == 0
+    assert os.path.exists("runs/mine.report/report.html")
