@@ -160,7 +160,7 @@ class Checkpoints:
         # Reading takes a second copy of what is read at the same time: no more than one large
         # array, then, and as many small ones as are as large together.
         largest = max(array.size * array.dtype.itemsize for array in jax.tree.leaves(abstract))
-        handler = ocp.StandardCheckpointHandler(restore_concurrent_gb=-(-largest // 10**9))
+        handler = ocp.StandardCheckpointHandler(restore_concurrent_gb=1.001 * largest / 1e9)
         with self._explained(step, item), ocp.Checkpointer(handler) as reader:
             return reader.restore(self.path(step) / item, ocp.args.StandardRestore(abstract))
 
