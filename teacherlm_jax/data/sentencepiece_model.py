@@ -116,11 +116,11 @@ class SentencePiece:
 
 def train(texts: Iterable[str], size: int, seed: int) -> bytes:
     """The bytes of a model trained on `texts`; see `vocabulary.train_sentencepiece`."""
-    model = io.BytesIO()
+    model, reading = io.BytesIO(), _Reading(texts)
     sentencepiece.set_random_generator_seed(seed)
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
+            sentence_iterator=iter(reading),
             model_writer=model,
             vocab_size=size,
             hard_vocab_limit=False,
@@ -141,8 +141,27 @@ def train(texts: Iterable[str], size: int, seed: int) -> bytes:
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise _explained(str(error), size) from None
+        raise (reading.failure or _explained(str(error), size)) from None
     return model.getvalue()
+
+
+class _Reading:
+    """Texts that keep what went wrong in reading them, which the library makes an error of its own.
+
+    Attributes:
+        failure: what the texts raised, if they did.
+    """
+
+    def __init__(self, texts: Iterable[str]):
+        self._texts = texts
+        self.failure: BaseException | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            yield from self._texts
+        except BaseException as error:
+            self.failure = error
+            raise
 
 
 def _explained(error: str, size: int) -> UserError:

@@ -158,3 +158,13 @@ def test_a_changed_byte_level_description_is_refused(toy_folder, tmp_path, chang
     files.write_json(tmp_path / "vocabulary.json", described)
     with pytest.raises(UserError, match=message):
         Vocabulary.load(tmp_path)
+
+
+def test_what_goes_wrong_in_reading_the_texts_is_told_as_it_is(tmp_path):
+    def texts():
+        yield "one two three"
+        raise UserError("mine.jsonl.gz: cut short after line 1")
+
+    with pytest.raises(UserError, match="^mine.jsonl.gz: cut short after line 1$"):
+        train_sentencepiece(texts(), tmp_path / "vocabulary", size=400, seed=0)
+    assert not (tmp_path / "vocabulary").exists()
