@@ -105,6 +105,8 @@ def _read(
     """Surveys some sources one after the other, and logs what was found."""
     refused = files.RefusedRows(run.path / side_file)
     sources = []
+    if config.check_only and vocabulary is None:
+        wanted = _without_lengths(wanted, run)
     try:
         for source in wanted:
             found = _read_one(config, source, run, refused, questions, vocabulary)
@@ -119,6 +121,19 @@ def _read(
     return sources, refused
 
 
+def _without_lengths(wanted: Sequence[SourceConfig], run: Run) -> list[SourceConfig]:
+    """The sources, their limits of tokens left out, which only a vocabulary can count."""
+    limited = [source.name for source in wanted if source.max_tokens]
+    if limited:
+        run.log.warning(
+            "max_tokens of %d sources, such as %s, is not looked at, since there is no vocabulary "
+            "yet",
+            len(limited),
+            limited[0],
+        )
+    return [dataclasses.replace(source, max_tokens=0) for source in wanted]
+
+
 def _read_one(
     config: PrepareConfig,
     source: SourceConfig,
@@ -127,13 +142,6 @@ def _read_one(
     questions: Questions,
     vocabulary: Vocabulary | None,
 ) -> Source:
-    if source.max_tokens and vocabulary is None and config.check_only:
-        run.log.warning(
-            "%s: max_tokens=%d is not looked at, since there is no vocabulary yet",
-            source.name,
-            source.max_tokens,
-        )
-        source = dataclasses.replace(source, max_tokens=0)
     return survey(
         source,
         config.root,

@@ -124,8 +124,8 @@ def test_lengths_need_a_vocabulary_unless_only_a_check_is_wanted(
     sources = (SourceConfig("small", "small.jsonl", max_tokens=longest),)
     config = make(tmp_path, root=str(root), sources=sources, evaluation=())
     assert len(list(do(config).sources[0].read())) == 20
-    warning = f"max_tokens={longest} is not looked at, since there is no vocabulary yet"
-    assert f"small: {warning}" in caplog.messages
+    warning = "is not looked at, since there is no vocabulary yet"
+    assert f"max_tokens of 1 sources, such as small, {warning}" in caplog.messages
     caplog.clear()
     config.check_only = False
     source = do(config, vocabulary).sources[0]
