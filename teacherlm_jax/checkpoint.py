@@ -4,8 +4,8 @@ A run folder has `vocabulary/` and `checkpoints/STEP/` with three items: `params
 optimiser's state, the step and the random key; a converted model has none) and `meta` (JSON). Orbax
 writes a step under another name and renames it when it is whole.
 
-Arrays are written as they lie in memory, uncompressed: compressing weights saved a tenth of the
-disk, took several times as long, and held a second copy of the model until the last was written.
+Arrays are written as they lie in memory, uncompressed: weights hardly compress, and doing so takes
+longer and holds a second copy of the model until the last array is written.
 """
 
 import contextlib

@@ -42,21 +42,16 @@ def attention(
     Raises:
       UserError: no implementation has this name, or this one cannot hold rows as long as these.
     """
-    check(implementation)
-    if alibi_slopes is not None:
-        alibi_slopes = jax.lax.stop_gradient(alibi_slopes)
-    return IMPLEMENTATIONS[implementation](
-        q, k, v, alibi_slopes=alibi_slopes, positions=positions, segment_ids=segment_ids
-    )
-
-
-def check(implementation: str) -> None:
-    """Raises a UserError unless an implementation has this name."""
     if implementation not in IMPLEMENTATIONS:
         raise UserError(
             f"config.model.attention={implementation!r}: wanted one of "
             f"{', '.join(sorted(IMPLEMENTATIONS))}"
         )
+    if alibi_slopes is not None:
+        alibi_slopes = jax.lax.stop_gradient(alibi_slopes)
+    return IMPLEMENTATIONS[implementation](
+        q, k, v, alibi_slopes=alibi_slopes, positions=positions, segment_ids=segment_ids
+    )
 
 
 def _on_each_device(implementation: Callable[..., Array]) -> Callable[..., Array]:
