@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import functools
 import importlib
 import operator
 import os
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from teacherlm_jax import __version__, config, flags, run
+from teacherlm_jax import __version__, config, flags, run, sweep
 from teacherlm_jax.errors import Interrupted, UserError
 
 USER_ERROR = 2
@@ -23,7 +24,7 @@ class Verb:
 
     Attributes:
         summary: its line in the help.
-        config_class: what its config files return.
+        config_classes: of which its config files return one.
         function: `module:function`, imported only when the verb runs, so that preparing data never
             loads JAX and training never loads TensorFlow.
         may_change: keys that a finished or interrupted run may be continued with differently.
@@ -32,16 +33,19 @@ class Verb:
             them. Such a verb opens its output itself, which need not be a run folder.
         needs_file: whether it takes a config file to say what is to be done.
         folder: of a config, the run folder.
+        options: dataclasses of what the command line gives beside the config, each by its name.
+            They are the function's last arguments, and no part of the run's config.
     """
 
     summary: str
-    config_class: type
+    config_classes: tuple[type, ...]
     function: str
     may_change: tuple[str, ...] = ()
     repeats: bool = False
     positional: Mapping[str, str] = dataclasses.field(default_factory=dict)
     needs_file: bool = True
     folder: Callable[[Any], str] = operator.attrgetter("output")
+    options: tuple[type, ...] = ()
 
     @property
     def usage(self) -> str:
@@ -53,38 +57,38 @@ class Verb:
 VERBS = {
     "prepare": Verb(
         "turn data sets into packed rows on disk",
-        config.PrepareConfig,
+        (config.PrepareConfig,),
         "teacherlm_jax.tasks.prepare:prepare",
         may_change=("check_only", "evaluation"),
         repeats=True,  # it compares what is there with the sources as they are now
     ),
     "train": Verb(
         "train a teacher's stage or a student",
-        config.TrainConfig,
+        (config.TrainConfig,),
         "teacherlm_jax.training.loop:train",
         may_change=("mesh", "checkpoint", "log_every", "verify_data"),
     ),
     "annotate": Verb(
         "let teachers explain every row of a data set",
-        config.AnnotateConfig,
+        (config.AnnotateConfig,),
         "teacherlm_jax.annotation.job:annotate",
         may_change=("mesh", "slots", "attention"),
     ),
     "evaluate": Verb(
         "rank classification on benchmarks",
-        config.EvaluateConfig,
+        (config.EvaluateConfig,),
         "teacherlm_jax.evaluation.harness:evaluate",
         may_change=("mesh", "batch_tokens", "attention"),
     ),
     "convert": Verb(
         "a checkpoint of Hugging Face's layout to ours, or back",
-        config.ConvertConfig,
+        (config.ConvertConfig,),
         "teacherlm_jax.hf.convert:convert",
         positional={"source": "SRC", "output": "DST"},
     ),
     "report": Verb(
         "tables and figures of finished runs, or of a data set (--data DIR)",
-        config.ReportConfig,
+        (config.ReportConfig,),
         "teacherlm_jax.report.build:report",
         repeats=True,
         needs_file=False,
@@ -92,7 +96,7 @@ VERBS = {
     ),
     "quickstart": Verb(
         "the whole flow at toy size, with generated data",
-        config.QuickstartConfig,
+        (config.QuickstartConfig,),
         "teacherlm_jax.quickstart:quickstart",
         repeats=True,
     ),
@@ -133,9 +137,18 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     verb = VERBS[name]
     if "--help" in arguments or "-h" in arguments:
         print(f"teacherlm {name} {verb.usage}: {verb.summary}")
-        print(f"\nkeys and defaults:\n{flags.describe(verb.config_class)}")
+        print(f"\nkeys and defaults:\n{flags.describe(verb.config_classes[0])}")
+        for kind in (config.SweepOptions, *verb.options):
+            print(flags.describe_options(kind))
         return 0
-    settings = flags.load(arguments, verb.config_class, verb.positional, verb.needs_file)
+    request = flags.load(
+        arguments, verb.config_classes, verb.positional, verb.needs_file, verb.options
+    )
+    settings, asked = request.config, request.options[config.SweepOptions]
+    if asked.sweep_list or asked.sweep_results:
+        table = sweep.listing if asked.sweep_list else functools.partial(sweep.results, settings)
+        print(table(request.points))
+        return 0
     if verb.positional:
         _load(verb.function)(settings)
         return 0
@@ -144,7 +157,8 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         if folder.result is not None and not verb.repeats:
             folder.log.info("%s: finished before; remove the folder to do it again", folder.path)
         else:
-            result = _load(verb.function)(settings, folder)
+            options = [request.options[kind] for kind in verb.options]
+            result = _load(verb.function)(settings, folder, *options)
             if result is not None:
                 folder.finish(result)
     return 0

@@ -17,55 +17,103 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from teacherlm_jax import fields
+from teacherlm_jax import fields, sweep
+from teacherlm_jax.config import SweepOptions
 from teacherlm_jax.errors import UserError
 
 _OVERRIDE = re.compile(r"--?(?P<no>no)?config\.(?P<key>[^=]+)(=(?P<value>.*))?$", re.DOTALL)
+_NOT_UNDERSTOOD = "not understood; overrides look like --config.key=value"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a command line asks for.
+
+    Attributes:
+        config: what the verb takes; every field has the right type and a possible value. Of a
+            sweep, the base that its points vary, where none of them is chosen.
+        points: of the sweep in the config file, if the command line asks for one.
+        options: what stands beside the config, by class.
+    """
+
+    config: Any
+    points: tuple[sweep.Point, ...]
+    options: Mapping[type, Any]
 
 
 def load(
     arguments: Sequence[str],
-    config_class: type,
+    config_classes: Sequence[type],
     positional: Mapping[str, str] | None = None,
     needs_file: bool = True,
-) -> Any:
-    """Reads the config that the command line names and applies its overrides.
+    options: Sequence[type] = (),
+) -> Request:
+    """Reads the config that the command line names; applies its sweep's point and its overrides.
 
     Args:
         arguments: what follows the verb on the command line.
-        config_class: dataclass that the verb takes.
+        config_classes: dataclasses of which the verb takes one.
         positional: of a verb that takes values without a name: the keys that they set, in order,
             with what the help calls each. Such a verb needs no config file.
         needs_file: whether a verb without such values needs one.
-
-    Returns:
-        An instance of `config_class` whose every field has the right type and a possible value.
+        options: dataclasses whose fields are given by their names alone, as in
+            `--topology=v5e:8x8`.
 
     Raises:
         UserError: naming the file or key that is wrong, with the nearest known key.
     """
-    specification, overrides, values = _split(_in_full(arguments, config_class))
-    path = specification.split(":", 1)[0] or "the command line"
-    config = _from_file(specification, config_class) if specification else config_class()
+    kinds = (SweepOptions, *options)
+    specification, given, values = _split(_in_full(arguments, config_classes, kinds))
+    path, _, variant = specification.partition(":")
+    blamed = path or "the command line"
+    chosen = {kind: _options(kind, given) for kind in kinds}
+    points: tuple[sweep.Point, ...] = ()
+    if specification:
+        module = _import(Path(path))
+        config = _made(module, specification, variant, config_classes)
+        if chosen[SweepOptions].asked:
+            with _blaming(path):
+                points = sweep.points(module)
+    else:
+        config = config_classes[0]()
     if positional:
         _set_positional(config, positional, values)
     elif values:
-        raise UserError(f"{values[0]!r}: not understood; overrides look like --config.key=value")
+        raise UserError(f"{values[0]!r}: {_NOT_UNDERSTOOD}")
     elif not specification and needs_file:
         raise UserError(
             "--config is missing; name a config file, as in --config=configs/quickstart.py"
         )
+    config = _settled(config, points, chosen[SweepOptions], given, blamed)
+    return Request(config, points, chosen)
+
+
+def _settled(
+    config: Any, points: Sequence[sweep.Point], asked: SweepOptions, given: Sequence[str], path: str
+) -> Any:
+    """The config with what a point of its sweep, then the command line, say otherwise; checked."""
+    point = sweep.chosen(points, asked.sweep_index) if asked.sweep_index >= 0 else None
+    if point:
+        for key, value in point.overrides.items():
+            _require_known_key(f"{path}: sweep() at {point.name!r}", config, key)
+            config = _with(config, key, value)
+    overrides = [argument for argument in given if _OVERRIDE.match(argument)]
     for override in overrides:
-        _require_known_key(path, config, override)
+        _require_known_key(path, config, _key(override))
     config = _override(config, overrides)
     with _blaming(path):
         fields.check(config)
-    return config
+    return sweep.placed(config, point) if point else config
 
 
 def describe(config_class: type) -> str:
     """One line a key: its name and default, for `teacherlm VERB --help`."""
     return "\n".join(f"  --{key}={value!r}" for key, value in _described(config_class(), "config"))
+
+
+def describe_options(kind: type) -> str:
+    """One line an option: its name and default, for `teacherlm VERB --help`."""
+    return "\n".join(f"  --{key}={value!r}" for key, value in dataclasses.asdict(kind()).items())
 
 
 def _described(value: Any, key: str) -> Iterator[tuple[str, Any]]:
@@ -82,28 +130,40 @@ def _described(value: Any, key: str) -> Iterator[tuple[str, Any]]:
             yield name, item
 
 
-def _in_full(arguments: Sequence[str], config_class: type) -> Iterator[str]:
-    """Keys that may be given by their name alone (`short` in their metadata), as overrides.
+def _in_full(
+    arguments: Sequence[str], config_classes: Sequence[type], options: Sequence[type]
+) -> Iterator[str]:
+    """What may be given by its name alone, as the key that it is short for.
 
-    `--data DIR` and `--data=DIR` become `--config.data=DIR`, and `--flag` becomes `--config.flag`.
+    `--data DIR` and `--data=DIR` become `--config.data=DIR`, and `--flag` becomes `--config.flag`,
+    where a key has `short` in its metadata. Options become `--options.topology=…`.
     """
-    short = {field.name: field for field in dataclasses.fields(config_class)}
+    short = {
+        field.name: ("config", field)
+        for kind in config_classes
+        for field in dataclasses.fields(kind)
+        if field.metadata.get("short")
+    }
+    short |= {
+        field.name: ("options", field) for kind in options for field in dataclasses.fields(kind)
+    }
     rest = iter(arguments)
     for argument in rest:
         name, equals, _ = argument.partition("=")
-        field = short.get(name.removeprefix("--")) if name.startswith("--") else None
-        if field is None or not field.metadata.get("short"):
+        found = short.get(name.removeprefix("--")) if name.startswith("--") else None
+        if found is None:
             yield argument
         else:
+            group, field = found
             takes_next = not equals and field.type is not bool
             value = f"={next(rest, '')}" if takes_next else ""
-            yield f"--config.{argument.removeprefix('--')}{value}"
+            yield f"--{group}.{argument.removeprefix('--')}{value}"
 
 
 def _split(arguments: Iterable[str]) -> tuple[str, list[str], list[str]]:
-    """Parts the arguments into the config file's name, the overrides and values without a name."""
+    """Parts the arguments into the config file's name, keys that are set, and nameless values."""
     specification = ""
-    overrides: list[str] = []
+    given: list[str] = []
     values: list[str] = []
     rest = iter(arguments)
     for argument in rest:
@@ -111,13 +171,30 @@ def _split(arguments: Iterable[str]) -> tuple[str, list[str], list[str]]:
             if specification:
                 raise UserError(f"{argument}: a second --config; give one")
             specification = argument.partition("=")[2] or next(rest, "")
-        elif _OVERRIDE.match(argument):
-            overrides.append(argument)
+        elif _OVERRIDE.match(argument) or argument.startswith("--options."):
+            given.append(argument)
         elif argument.startswith("-"):
-            raise UserError(f"{argument!r}: not understood; overrides look like --config.key=value")
+            raise UserError(f"{argument!r}: {_NOT_UNDERSTOOD}")
         else:
             values.append(argument)
-    return specification, overrides, values
+    return specification, given, values
+
+
+def _options(kind: type, given: Iterable[str]) -> Any:
+    """The options of one class, from those that the command line gives."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    ours = [
+        f"--config.{argument.removeprefix('--options.')}"
+        for argument in given
+        if argument.startswith("--options.")
+        and argument.removeprefix("--options.").partition("=")[0] in names
+    ]
+    try:
+        options = _override(kind(), ours)
+        fields.check(options, "options")
+    except UserError as error:
+        raise UserError(re.sub(r"(--config|\boptions)\.", "--", str(error))) from None
+    return options
 
 
 def _set_positional(config: Any, positional: Mapping[str, str], values: Sequence[str]) -> None:
@@ -128,17 +205,20 @@ def _set_positional(config: Any, positional: Mapping[str, str], values: Sequence
         setattr(config, key, value)
 
 
-def _from_file(specification: str, config_class: type) -> Any:
-    path, _, variant = specification.partition(":")
-    module = _import(Path(path))
+def _made(
+    module: types.ModuleType, specification: str, variant: str, classes: Sequence[type]
+) -> Any:
+    """What the config file gives for a variant."""
+    path = specification.partition(":")[0]
     if not hasattr(module, "get_config"):
         raise UserError(f"{path}: has no function get_config(variant)")
     with _blaming(path):
         config = module.get_config(variant)
-    if not isinstance(config, config_class):
+    if not isinstance(config, tuple(classes)):
+        wanted = " or ".join(each.__name__ for each in classes)
         raise UserError(
             f"{specification}: returns a {type(config).__name__}, "
-            f"but this verb takes a {config_class.__name__}; name another variant or verb"
+            f"but this verb takes a {wanted}; name another variant or verb"
         )
     return config
 
@@ -173,11 +253,14 @@ def _blaming(path: str) -> Iterator[None]:
         raise UserError(f"{where}: {type(error).__name__}: {error}") from error
 
 
-def _require_known_key(path: str, config: Any, override: str) -> None:
+def _key(override: str) -> str:
     match = _OVERRIDE.match(override)
     if match is None:
-        raise UserError(f"{override!r}: not understood; overrides look like --config.key=value")
-    key = match["key"]
+        raise UserError(f"{override!r}: {_NOT_UNDERSTOOD}")
+    return match["key"]
+
+
+def _require_known_key(path: str, config: Any, key: str) -> None:
     known = [name.removeprefix("config.") for name, _ in _leaves(config, "config")]
     if key in known:
         return
@@ -199,6 +282,17 @@ def _override(config: Any, overrides: list[str]) -> Any:
     except (flags.Error, TypeError, ValueError) as error:
         raise UserError(f"{error}".replace("flag --", "--")) from None
     return values.config
+
+
+def _with(config: Any, key: str, value: Any) -> Any:
+    """A copy of the config with the value at a known key, as in "sources[0].limit"."""
+    config = copy.deepcopy(config)
+    *way, last = re.findall(r"[^.\[\]]+|\[\d+\]", key)
+    place = config
+    for step in way:
+        place = place[int(step[1:-1])] if step.startswith("[") else getattr(place, step)
+    setattr(place, last, value)
+    return config
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:

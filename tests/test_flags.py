@@ -1,8 +1,11 @@
+import dataclasses
+
 import pytest
 
 from teacherlm_jax import flags
 from teacherlm_jax.config import ConvertConfig, PrepareConfig, TrainConfig
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.fields import at_least
 
 CONFIG = """
 from teacherlm_jax import config
@@ -27,7 +30,7 @@ def file(tmp_path):
 
 
 def load(file, *overrides, variant=""):
-    return flags.load([f"--config={file}:{variant}", *overrides], TrainConfig)
+    return flags.load([f"--config={file}:{variant}", *overrides], (TrainConfig,)).config
 
 
 def refusal(file, *overrides, variant=""):
@@ -105,9 +108,9 @@ def test_a_file_that_is_no_python_names_its_line(file):
 
 def test_a_missing_file_and_a_missing_flag_are_refused(tmp_path):
     with pytest.raises(UserError, match="no such config file"):
-        flags.load([f"--config={tmp_path}/none.py"], TrainConfig)
+        flags.load([f"--config={tmp_path}/none.py"], (TrainConfig,))
     with pytest.raises(UserError, match="--config is missing"):
-        flags.load([], TrainConfig)
+        flags.load([], (TrainConfig,))
 
 
 def test_every_key_of_every_config_is_described():
@@ -123,7 +126,7 @@ def test_a_second_config_is_refused(file):
 def test_an_error_names_its_line_when_the_file_is_given_from_here(file, monkeypatch):
     monkeypatch.chdir(file.parent)
     with pytest.raises(UserError, match=r"^student\.py:6: KeyError"):
-        flags.load(["--config=student.py:boom"], TrainConfig)
+        flags.load(["--config=student.py:boom"], (TrainConfig,))
 
 
 def test_fields_of_tuple_items_can_be_set(tmp_path):
@@ -134,10 +137,12 @@ def test_fields_of_tuple_items_can_be_set(tmp_path):
         "    return PrepareConfig(output='o', sources=(SourceConfig('a', 'a.jsonl'),),\n"
         "        mixtures=(MixtureConfig('m'),), vocabulary=VocabularyConfig('v'))\n"
     )
-    settings = flags.load([f"--config={path}", "--config.sources[0].limit=5"], PrepareConfig)
+    settings = flags.load(
+        [f"--config={path}", "--config.sources[0].limit=5"], (PrepareConfig,)
+    ).config
     assert settings.sources[0].limit == 5
     with pytest.raises(UserError, match=r"mixtures\[0\].sources: no source is named 'b'"):
-        flags.load([f"--config={path}", "--config.mixtures[0].sources=b"], PrepareConfig)
+        flags.load([f"--config={path}", "--config.mixtures[0].sources=b"], (PrepareConfig,))
 
 
 FOLDERS = {"source": "SRC", "output": "DST"}
@@ -145,7 +150,7 @@ FOLDERS = {"source": "SRC", "output": "DST"}
 
 def test_values_without_a_name_go_to_their_keys_and_need_no_file():
     words = ["here", "--config.dtype=bfloat16", "there"]
-    settings = flags.load(words, ConvertConfig, FOLDERS)
+    settings = flags.load(words, (ConvertConfig,), FOLDERS).config
     assert settings == ConvertConfig("here", "there", "bfloat16")
 
 
@@ -156,7 +161,9 @@ def test_values_without_a_name_come_before_those_of_a_file(tmp_path):
         "def get_config(variant):\n"
         "    return ConvertConfig(source='x', output='y', shard_megabytes=7)\n"
     )
-    settings = flags.load(["here", "there", "--config", str(path)], ConvertConfig, FOLDERS)
+    settings = flags.load(
+        ["here", "there", "--config", str(path)], (ConvertConfig,), FOLDERS
+    ).config
     assert settings == ConvertConfig("here", "there", shard_megabytes=7)
 
 
@@ -174,5 +181,34 @@ def test_values_without_a_name_come_before_those_of_a_file(tmp_path):
 )
 def test_a_wrong_number_of_values_and_wrong_keys_are_refused(words, message):
     with pytest.raises(UserError) as raised:
-        flags.load(words, ConvertConfig, FOLDERS)
+        flags.load(words, (ConvertConfig,), FOLDERS)
     assert message in str(raised.value)
+
+
+@dataclasses.dataclass
+class Options:
+    topology: str = ""
+    chips: int = at_least(1, 1)
+    check: bool = False
+
+
+def test_options_stand_beside_the_config_by_their_names_alone(file):
+    words = [f"--config={file}", "--topology", "v5e:2x2", "--chips=4", "--check"]
+    request = flags.load(words, (TrainConfig,), options=(Options,))
+    assert request.options[Options] == Options("v5e:2x2", 4, True)
+    assert request.config == load(file)
+    assert "--chips=1" in flags.describe_options(Options)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--chips=many", "--chips"),
+        ("--chips=0", r"--chips: 0 is not in \[1, inf\)"),
+        ("--topologie=v5e", "'--topologie=v5e': not understood"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused_by_name(file, word, message):
+    with pytest.raises(UserError, match=message) as raised:
+        flags.load([f"--config={file}", word], (TrainConfig,), options=(Options,))
+    assert "options" not in str(raised.value)

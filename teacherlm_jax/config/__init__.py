@@ -23,6 +23,7 @@ from teacherlm_jax.config.inference import (
 )
 from teacherlm_jax.config.model import MeshConfig, ModelConfig
 from teacherlm_jax.config.names import FORMATS, FORMS, GATES, READERS
+from teacherlm_jax.config.options import SweepOptions
 from teacherlm_jax.config.training import CheckpointConfig, OptimizerConfig, TrainConfig
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "SamplingConfig",
     "SourceConfig",
     "StepConfig",
+    "SweepOptions",
     "TeachersConfig",
     "TrainConfig",
     "VocabularyConfig",

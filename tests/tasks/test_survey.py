@@ -154,12 +154,12 @@ def test_a_check_needs_no_mixtures_and_can_be_asked_for_in_short(folder):
         "        vocabulary=VocabularyConfig('v'))\n"
     )
     for asked_for in ("--check_only", "--config.check_only", "--config.check_only=True"):
-        assert flags.load([f"--config={path}", asked_for], PrepareConfig).check_only
+        assert flags.load([f"--config={path}", asked_for], (PrepareConfig,)).config.check_only
     named = "--config.sources[0].columns.question=prompt"
-    config = flags.load([f"--config={path}", "--check_only", named], PrepareConfig)
+    config = flags.load([f"--config={path}", "--check_only", named], (PrepareConfig,)).config
     assert config.sources[0].columns.question == "prompt"
     with pytest.raises(UserError, match=r"config.mixtures: empty"):
-        flags.load([f"--config={path}"], PrepareConfig)
+        flags.load([f"--config={path}"], (PrepareConfig,))
 
 
 @pytest.mark.parametrize(
