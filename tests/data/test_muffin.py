@@ -70,6 +70,11 @@ def test_what_is_not_listed_is_named():
             muffin.to_fields(prompt, {})
 
 
+def test_paths_name_the_config_where_tfds_has_several():
+    (source, *_) = muffin.sources(["paws_wiki"], folder="tfds")
+    assert source.path == "tfds/paws_wiki/labeled_final_tokenized/1.1.0"
+
+
 CASES = [
     (
         "cb/1",
@@ -262,6 +267,33 @@ def test_a_row_is_asked_about_in_the_words_of_its_prompt(prompt, row, answered, 
             "1 questions, 0 answers",
         ),
         ("piqa/1", {"goal": "A", "sol1": "B", "sol2": "C", "label": -1}, "is the place of no"),
+        (
+            "rte/1",
+            {"premise": "A", "hypothesis": "B", "label": "yes"},
+            "label is no number but str",
+        ),
+        (
+            "rte/1",
+            {"premise": "A", "hypothesis": "B", "label": None},
+            "label is no number but null",
+        ),
+        (
+            "stsb/1",
+            {"sentence1": "A", "sentence2": "B", "label": float("nan")},
+            "is no number but a fraction",
+        ),
+        ("imdb_reviews/1", {"text": b"\xff<br />", "label": 0}, "text is no text but bytes"),
+        (
+            "common_gen/1",
+            {"concepts": "dog", "target": "A."},
+            "concepts is no list of texts",
+        ),
+        ("squad/1", {"answers": {"text": None}}, "answers.text is no list of texts"),
+        (
+            "definite_pronoun_resolution/1",
+            {"sentence": "A", "pronoun": "it", "candidates": "AB", "label": 0},
+            "candidates is no list of texts",
+        ),
     ],
 )
 def test_rows_that_make_no_sample_are_refused_with_the_reason(prompt, row, reason):

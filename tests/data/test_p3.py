@@ -77,19 +77,28 @@ def test_a_row_without_choices_is_free_text():
         assert p3.to_fields(free) == {"question": "Is the sky blue?", "answer": "Yes"}
 
 
+def test_a_row_with_more_choices_than_letters_is_free_text():
+    kinds = [f"kind {number}" for number in range(47)]  # as in trec_fine_grained_open
+    made = p3.to_fields(row(answer_choices=kinds, targets_pretokenized="\nkind 46"))
+    assert made == {"question": "Is the sky blue?", "answer": "kind 46"}
+    most = p3.to_fields(row(answer_choices=kinds[:26], targets_pretokenized="kind 25"))
+    assert (len(most["options"]), most["answer"]) == (26, "(Z)")
+
+
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
         ({"targets_pretokenized": "Perhaps"}, "the target is none of the answer choices"),
         ({"targets_pretokenized": "yes"}, "the target is none of the answer choices"),
         ({"answer_choices": ["Yes", "Yes "]}, "the target equals more than one answer choice"),
-        ({"answer_choices": ["Yes"]}, "1 answer choices; 2 to 26 can be told apart"),
-        ({"answer_choices": "Yes"}, "1 answer choices; 2 to 26 can be told apart"),
-        ({"answer_choices": ["Yes", b"\xff"]}, "answer_choices are no texts"),
-        ({"answer_choices": [str(i) for i in range(27)]}, "27 answer choices; 2 to 26"),
+        ({"answer_choices": ["Yes"]}, "a single answer choice"),
+        ({"answer_choices": "Yes"}, "a single answer choice"),
+        ({"answer_choices": ["Yes", b"\xff"]}, "answer_choices are no list of texts"),
+        ({"answer_choices": 5}, "answer_choices are no list of texts"),
+        ({"answer_choices": [str(i) for i in range(27)]}, "the target is none of the answer choi"),
         ({"targets_pretokenized": "<NO LABEL>"}, "the row has no label"),
-        ({"inputs_pretokenized": None}, "inputs_pretokenized is no text: None"),
-        ({"targets_pretokenized": [1, 2]}, r"targets_pretokenized is no text: \[1, 2\]"),
+        ({"inputs_pretokenized": None}, "inputs_pretokenized is no text but null"),
+        ({"targets_pretokenized": [1, 2]}, "targets_pretokenized is no text but a list"),
     ],
 )
 def test_rows_that_make_no_sample_are_refused_with_the_reason(other, reason):

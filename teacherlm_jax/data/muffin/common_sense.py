@@ -2,7 +2,7 @@
 
 import re
 
-from teacherlm_jax.data.muffin.task import Choice, DataSet, Row, field, prompts
+from teacherlm_jax.data.muffin.task import Choice, DataSet, Row, prompts, text_at, texts_at
 
 _BRACKETED = re.compile(r"\[\w+\]\s*")  # [header], [title], [step]: marks left of WikiHow's layout
 
@@ -10,8 +10,8 @@ _BRACKETED = re.compile(r"\[\w+\]\s*")  # [header], [title], [step]: marks left 
 def _without_marks(row: Row) -> Row:
     return {
         **row,
-        "context": _BRACKETED.sub("", field(row, "context")),
-        "endings": [_BRACKETED.sub("", ending) for ending in field(row, "endings")],
+        "context": _BRACKETED.sub("", text_at(row, "context")),
+        "endings": [_BRACKETED.sub("", ending) for ending in texts_at(row, "endings")],
     }
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from teacherlm_jax.data.muffin.task import DataSet, Label, Prompt, Row, field, labels, prompts
+from teacherlm_jax.data.muffin.task import DataSet, Label, Prompt, Row, labels, number_at, prompts
 
 _SAME = Label("label", labels("No", "Yes"))
 _DEGREES = Label("degree", labels("0", "1", "2", "3", "4", "5"))
@@ -28,7 +28,7 @@ def _same(answer: Label) -> tuple[Prompt, ...]:
 
 def _with_degree(row: Row) -> Row:
     """The mean of several people's marks, rounded to the nearest whole one."""
-    return {**row, "degree": math.floor(field(row, "label") + 0.5)}
+    return {**row, "degree": math.floor(number_at(row, "label") + 0.5)}
 
 
 _SENTENCES = {"first": "sentence1", "second": "sentence2"}
@@ -51,7 +51,7 @@ SETS = (
     ),
     DataSet(
         name="paws_wiki",
-        builders=("paws_wiki/1.1.0",),
+        builders=("paws_wiki/labeled_final_tokenized/1.1.0",),
         prompts=_same(_SAME),
         slots=_SENTENCES,
         words={"kind": "sentences"},

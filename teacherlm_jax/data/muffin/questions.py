@@ -7,9 +7,9 @@ from teacherlm_jax.data.muffin.task import (
     Prompt,
     Row,
     Text,
-    field,
     labels,
     prompts,
+    text_at,
 )
 
 
@@ -30,7 +30,7 @@ def _known(answer: Text | Choice) -> tuple[Prompt, ...]:
 
 
 def _with_mark(row: Row) -> Row:
-    return {**row, "question": field(row, "question").strip().removesuffix("?") + "?"}
+    return {**row, "question": text_at(row, "question").strip().removesuffix("?") + "?"}
 
 
 _TREC = Label(

@@ -8,9 +8,10 @@ from teacherlm_jax.data.muffin.task import (
     Prompt,
     Row,
     Text,
-    field,
     labels,
     prompts,
+    text_at,
+    texts_at,
 )
 from teacherlm_jax.data.sample import SampleError
 
@@ -37,22 +38,22 @@ def _about_passage(answer: Text | Choice | Label) -> tuple[Prompt, ...]:
 
 def _squad(row: Row) -> Row:
     """Questions that the passage leaves open have no answers in SQuAD 2.0."""
-    given = field(row, "answers.text")
-    return {**row, "answer": given[0] if len(given) else _UNANSWERABLE}
+    given = texts_at(row, "answers.text")
+    return {**row, "answer": given[0] if given else _UNANSWERABLE}
 
 
 def _record(row: Row) -> Row:
     """The article, its highlights as plain lines, and the place of the name as a blank."""
     return {
         **row,
-        "passage": field(row, "passage").replace("@highlight\n", ""),
-        "query": field(row, "query").replace("@placeholder", _BLANK),
+        "passage": text_at(row, "passage").replace("@highlight\n", ""),
+        "query": text_at(row, "query").replace("@placeholder", _BLANK),
     }
 
 
 def _quac(row: Row) -> Row:
-    passage = field(row, "context").strip().removesuffix("CANNOTANSWER")
-    answer = field(row, "orig_answer.text")
+    passage = text_at(row, "context").strip().removesuffix("CANNOTANSWER")
+    answer = text_at(row, "orig_answer.text")
     return {
         **row,
         "passage": passage,
@@ -62,12 +63,12 @@ def _quac(row: Row) -> Row:
 
 def _coqa(row: Row) -> Row:
     """The last question of a conversation, and all that was said before it."""
-    questions, answers = field(row, "questions"), field(row, "answers.input_text")
-    if not len(questions) or len(questions) != len(answers):
+    questions, answers = texts_at(row, "questions"), texts_at(row, "answers.input_text")
+    if not questions or len(questions) != len(answers):
         raise SampleError(f"{len(questions)} questions, {len(answers)} answers")
     said = [f"- {asked} {told}" for asked, told in zip(questions, answers, strict=True)]
     return {
-        "story": field(row, "story"),
+        "story": text_at(row, "story"),
         "said": "\n".join(said[:-1]) or "(nothing yet)",
         "question": questions[-1],
         "answer": answers[-1],
@@ -80,7 +81,7 @@ SETS = (
         builders=("bool_q/1.0.0",),
         prompts=_about_passage(Label("answer", _NO_YES)),
         slots={"passage": "passage", "question": "question"},
-        change=lambda row: {**row, "question": field(row, "question").strip() + "?"},
+        change=lambda row: {**row, "question": text_at(row, "question").strip() + "?"},
     ),
     DataSet(
         name="drop",

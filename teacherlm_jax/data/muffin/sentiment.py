@@ -1,6 +1,6 @@
 """Sentiment: does a text speak well or ill of something?"""
 
-from teacherlm_jax.data.muffin.task import DataSet, Label, Prompt, Row, field, labels, prompts
+from teacherlm_jax.data.muffin.task import DataSet, Label, Prompt, Row, labels, prompts, text_at
 
 
 def _mood(answer: Label) -> tuple[Prompt, ...]:
@@ -23,11 +23,11 @@ _NEGATIVE_POSITIVE = Label("label", labels("Negative", "Positive"))
 
 
 def _without_breaks(row: Row) -> Row:
-    return {**row, "text": field(row, "text").replace("<br />", "\n")}
+    return {**row, "text": text_at(row, "text").replace("<br />", "\n")}
 
 
 def _without_escapes(row: Row) -> Row:
-    return {**row, "text": field(row, "text").replace('\\""', '"').replace("\\n", " ")}
+    return {**row, "text": text_at(row, "text").replace('\\""', '"').replace("\\n", " ")}
 
 
 SETS = (

@@ -2,19 +2,19 @@
 
 import re
 
-from teacherlm_jax.data.muffin.task import DataSet, Prompt, Row, Text, field, prompts
+from teacherlm_jax.data.muffin.task import DataSet, Prompt, Row, Text, prompts, text_at, texts_at
 
 _MARK = re.compile(r"\[[A-Z]+\]\s*")  # [TABLECONTEXT], [TITLE]: what tables leave behind
 _ATTRIBUTE = re.compile(r"([^\[\],]+)\[([^\]]*)\]")  # name[value]
 
 
 def _triples(row: Row, path: str) -> str:
-    told = (" – ".join(part.strip() for part in one.split("|")) for one in field(row, path))
+    told = (" – ".join(part.strip() for part in one.split("|")) for one in texts_at(row, path))
     return _MARK.sub("", "\n".join(told)).replace("_", " ")
 
 
 def _attributes(row: Row) -> Row:
-    found = _ATTRIBUTE.findall(field(row, "meaning_representation"))
+    found = _ATTRIBUTE.findall(text_at(row, "meaning_representation"))
     return {**row, "facts": "; ".join(f"{name.strip()}: {value}" for name, value in found)}
 
 
@@ -52,7 +52,7 @@ SETS = (
             "Tell in one line something that happens and involves {concepts}.",
         ),
         slots={"concepts": "concepts"},
-        change=lambda row: {**row, "concepts": ", ".join(field(row, "concepts"))},
+        change=lambda row: {**row, "concepts": ", ".join(texts_at(row, "concepts"))},
         large=True,
     ),
     DataSet(

@@ -6,10 +6,11 @@ from teacherlm_jax.data.muffin.task import (
     Prompt,
     Row,
     Text,
-    field,
     labels,
     numbered,
     prompts,
+    text_at,
+    texts_at,
 )
 from teacherlm_jax.data.sample import SampleError
 
@@ -33,29 +34,29 @@ def _summary(path: str) -> tuple[Prompt, ...]:
 
 
 def _gigaword(row: Row) -> Row:
-    if any(sign in field(row, path) for path in ("document", "summary") for sign in ("UNK", "#")):
+    if any(sign in text_at(row, path) for path in ("document", "summary") for sign in ("UNK", "#")):
         raise SampleError("figures or rare words are blotted out")
     return row
 
 
 def _multi_news(row: Row) -> Row:
     """Articles on one event stand one after the other, with bars between them."""
-    return {**row, "document": field(row, "document").replace("|||||", "\n\n")}
+    return {**row, "document": text_at(row, "document").replace("|||||", "\n\n")}
 
 
 def _reviews(row: Row) -> Row:
     return {
         **row,
-        "film": field(row, "_movie_name").replace("_", " "),
-        "reviews": numbered(field(row, "_critics.value")[:_LISTED]),
+        "film": text_at(row, "_movie_name").replace("_", " "),
+        "reviews": numbered(texts_at(row, "_critics.value")[:_LISTED]),
     }
 
 
 def _arguments(row: Row) -> Row:
     return {
         **row,
-        "debate": field(row, "_debate_name").replace("_", " "),
-        "arguments": numbered(field(row, "_argument_sentences.value")[:_LISTED]),
+        "debate": text_at(row, "_debate_name").replace("_", " "),
+        "arguments": numbered(texts_at(row, "_argument_sentences.value")[:_LISTED]),
     }
 
 

@@ -1,11 +1,12 @@
 """What a data set of Muffin is: where TFDS has it, its ten prompts, and where its answers stand."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from teacherlm_jax.data.sample import LETTERS, SampleError
+from teacherlm_jax.data.sample import LETTERS, SampleError, kind_of
 
 Row = Mapping[str, Any]  # an example as TFDS gives it, in plain Python values
 Answer = tuple[list[str], str]  # options (none: free text) and the answer, or the letter of one
@@ -40,10 +41,10 @@ class Label:
 
     def read(self, row: Row) -> Answer:
         """Its options and answer in a row; raises SampleError for a row without a label."""
-        label = int(field(row, self.path))
+        label = number_at(row, self.path)
         if label not in self.options:
             raise SampleError(f"{self.path} {label} is the label of no option")
-        return list(self.options.values()), _letter(list(self.options).index(label))
+        return list(self.options.values()), _letter(list(self.options).index(int(label)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +60,10 @@ class Choice:
     def read(self, row: Row) -> Answer:
         """Its options and answer in a row; raises SampleError for a row without a label."""
         found = _options(row, self.options)
-        label = int(field(row, self.path))
-        if not 0 <= label < len(found):
+        label = number_at(row, self.path)
+        if label not in range(len(found)):
             raise SampleError(f"{self.path} {label} is the place of no option")
-        return found, _letter(label)
+        return found, _letter(int(label))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,10 +155,34 @@ def field(row: Row, path: str) -> Any:
     return value
 
 
+def text_at(row: Row, path: str) -> str:
+    """The text at a path; raises SampleError when there is none."""
+    value = field(row, path)
+    if not isinstance(value, str):
+        raise SampleError(f"{path} is no text but {kind_of(value)}")
+    return value
+
+
+def texts_at(row: Row, path: str) -> list[str]:
+    """The list of texts at a path; raises SampleError when there is none."""
+    values = field(row, path)
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise SampleError(f"{path} is no list of texts")
+    return values
+
+
+def number_at(row: Row, path: str) -> float:
+    """The number at a path, such as a label; raises SampleError when there is none."""
+    value = field(row, path)
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise SampleError(f"{path} is no number but {kind_of(value)}")
+    return value
+
+
 def tidy(text: Any) -> str:
     """A text without white space at its ends and without runs of blanks; lines stay lines."""
     if not isinstance(text, str):
-        raise SampleError(f"{text!r} is no text")
+        raise SampleError(f"{kind_of(text)} where a text should be")
     return re.sub(r"[ \t]+", " ", text).strip()
 
 
@@ -167,9 +192,8 @@ def numbered(texts: Sequence[str]) -> str:
 
 
 def _options(row: Row, paths: tuple[str, ...]) -> list[str]:
-    values = [field(row, path) for path in paths]
-    listed = values[0] if len(values) == 1 else values
-    return [tidy(option) for option in listed]
+    found = texts_at(row, paths[0]) if len(paths) == 1 else [text_at(row, path) for path in paths]
+    return [tidy(option) for option in found]
 
 
 def _letter(index: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data.p3.datasets import DATASETS
-from teacherlm_jax.data.sample import LETTERS, SampleError
+from teacherlm_jax.data.sample import LETTERS, SampleError, kind_of
 from teacherlm_jax.errors import UserError
 
 LIMIT = 3000  # samples of a task
@@ -75,8 +75,10 @@ def to_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     The row's `inputs_pretokenized` is the question, whether or not it lists options of its own.
     With `answer_choices` the sample is multiple choice: they are the options, in their order, and
     the answer is the letter of the one that `targets_pretokenized` equals; without, the target is
-    the answer as free text. White space at both ends of each is left out. A target that is none of
-    the choices, or equals two, is refused, as are fewer choices than two, or more than letters.
+    the answer as free text. So it is where there are more choices than letters, as in two tasks of
+    TREC (47 kinds of questions) and in rows of WikiHop (up to 79 candidates). White space at both
+    ends of each is left out. A target that is none of the choices, or equals two, is refused, as is
+    a single choice.
     """
     question = _text(row, "inputs_pretokenized")
     target = _text(row, "targets_pretokenized")
@@ -86,15 +88,17 @@ def to_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     if not choices:
         return {"question": question, "answer": target}
     listed = [choices] if isinstance(choices, str) else choices  # TFRecords know no list of one
-    if not all(isinstance(choice, str) for choice in listed):
-        raise SampleError(f"answer_choices are no texts: {listed!r}")
+    if not isinstance(listed, list) or not all(isinstance(choice, str) for choice in listed):
+        raise SampleError("answer_choices are no list of texts")
     options = [choice.strip() for choice in listed]
-    if not 2 <= len(options) <= len(LETTERS):
-        raise SampleError(f"{len(options)} answer choices; 2 to {len(LETTERS)} can be told apart")
+    if len(options) < 2:
+        raise SampleError("a single answer choice")
     if target not in options:
         raise SampleError("the target is none of the answer choices")
     if options.count(target) > 1:
         raise SampleError("the target equals more than one answer choice")
+    if len(options) > len(LETTERS):
+        return {"question": question, "answer": target}
     return {
         "question": question,
         "options": options,
@@ -104,5 +108,5 @@ def to_fields(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _text(row: Mapping[str, Any], key: str) -> str:
     if not isinstance(row.get(key), str):
-        raise SampleError(f"{key} is no text: {row.get(key)!r}")
+        raise SampleError(f"{key} is no text but {kind_of(row.get(key))}")
     return row[key].strip()
