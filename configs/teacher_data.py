@@ -4,18 +4,20 @@
     teacherlm prepare --config=configs/teacher_data.py:data=FOLDER,vocabulary=FOLDER
 
 The authors' TeacherData-2M was never released. Any files will do whose rows have a question, an
-answer and the three explanations; questions begin with the sentence that names their subject, where
-the rows have one. Four mixtures are made: `teacher_stage2`, and `teacher_stage3_KIND` for each kind
+answer and the three explanations: COLUMNS below says which columns hold them, and is meant to be
+edited. Leave empty there what the files lack. A row whose options are null or an empty list asks
+for free text, and a question begins with the sentence that names its subject, where the row has
+one. Four mixtures are made: `teacher_stage2`, and `teacher_stage3_KIND` for each kind
 of explanation. With the variant `all` they are prepared together with P3-Sense-3K and Muffin-3W,
 and there are two more: `teacher_stage1`, and `teacher_no_stage` with everything at once.
 
     teacherlm prepare --config=configs/teacher_data.py:all,data=FOLDER,vocabulary=FOLDER
 
-Settings: `data=FOLDER` (holds the files; with `all`, also P3 in `P3/` and TFDS's data sets in
-`tfds/`), `files=*.jsonl` (which files in it; .jsonl, .jsonl.gz, .jsonl.zst or .parquet), `author`
-(whose explanations they are), `root=FOLDER` (where the runs lie), `vocabulary=FOLDER` (BLOOM's
-tokenizer files) and `pieces=8000` (train a vocabulary of that size there when the folder holds
-none). The names of the columns stand in COLUMNS below.
+Settings: `data=FOLDER` (with `all`, also holds P3 in `P3/` and TFDS's data sets in `tfds/`),
+`files=teacher_data/*.jsonl` (which files in it; of any kind that tells by its name how it is read),
+`author=human` (whose explanations they are), `root=FOLDER` (where the runs lie),
+`vocabulary=FOLDER` (BLOOM's tokenizer files) and `pieces=8000` (train a vocabulary of that size
+there when the folder holds none).
 """
 
 import dataclasses

@@ -7,7 +7,14 @@ from typing import Any
 from teacherlm_jax.config import ColumnsConfig
 from teacherlm_jax.data import muffin, p3
 from teacherlm_jax.data.columns import from_columns
-from teacherlm_jax.data.sample import LETTERS, Sample, SampleError, from_row, resolve_answer
+from teacherlm_jax.data.sample import (
+    LETTERS,
+    Sample,
+    SampleError,
+    from_row,
+    kind_of,
+    resolve_answer,
+)
 
 Row = Mapping[str, Any]
 
@@ -161,7 +168,7 @@ def _text(row: Row, key: str) -> str:
     if key not in row:
         raise SampleError(f"no {key}")
     if not isinstance(row[key], str):
-        raise SampleError(f"{key} is not text: {row[key]!r}")
+        raise SampleError(f"{key} is not text but {kind_of(row[key])}")
     return row[key]
 
 

@@ -1,16 +1,24 @@
 """Rows of any layout as samples, by a config that says which column holds what."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax.config import ColumnsConfig, SourceConfig
-from teacherlm_jax.data.sample import KINDS, LETTERS, SampleError, resolve_answer
+from teacherlm_jax.data.sample import (
+    KINDS,
+    LETTERS,
+    SampleError,
+    kind_of,
+    resolve_answer,
+    resolve_text,
+)
 from teacherlm_jax.errors import UserError
 
 Row = Mapping[str, Any]
 
 _MISSING = object()
-_KINDS_OF_VALUES = {dict: "an object", list: "a list", type(None): "null", float: "a fraction"}
+_LETTER = re.compile(r"\(?[A-Z]\)?[.)]?")  # of an option
 
 
 def wanted(config: SourceConfig) -> tuple[str, ...]:
@@ -54,13 +62,13 @@ class Unseen:
 def from_columns(named: ColumnsConfig, row: Row) -> dict[str, Any]:
     """What `from_row` makes a sample of; it is empty where there is no column or a null.
 
-    Raises SampleError that names the column: where there is no question, option or answer, and
-    where it holds something else.
+    Raises SampleError that names the column: where there is no question or answer, where an answer
+    chooses among options that are not there, and where it holds something else.
     """
     options, labels = _options(row, named.options) if named.options else ([], [])
     question = _required(row, named.question)
     if not isinstance(question, str):
-        raise SampleError(f"column {named.question!r} holds {_kind(question)} and no text")
+        raise SampleError(f"column {named.question!r} holds {kind_of(question)} and no text")
     return {
         "id": _optional(row, named.id),
         "question": question,
@@ -80,16 +88,40 @@ def _answer(row: Row, named: ColumnsConfig, options: Sequence[str], labels: Sequ
     value = _required(row, named.answer)
     text = _as_text(value, named.answer)
     if not options:
+        if named.options and _needs_options(value, named.answer_is):
+            raise SampleError(
+                f"column {named.answer!r} holds a letter or number, but there are no options"
+            )
         return text
+    if named.answer_is == "text":
+        return resolve_text(text, options)
     if named.answer_is == "number" or (not named.answer_is and _is_whole(value)):
-        return _by_number(text, named, len(options))
-    if text in labels:
-        return f"({LETTERS[labels.index(text)]})"
-    if named.answer_is == "letter":
-        return f"({text.strip().strip('().').upper()})"
-    if named.answer_is == "text" and options.count(text) == 1:
-        return f"({LETTERS[options.index(text)]})"
-    return resolve_answer(text, list(options))
+        letter = _by_number(text, named, len(options))
+    elif text in labels:
+        letter = f"({LETTERS[labels.index(text)]})"
+    elif named.answer_is == "letter":
+        letter = f"({text.strip().strip('().').upper()})"
+    else:
+        letter = resolve_answer(text, options)
+    if not named.answer_is and not _agree(letter, text, options, labels):
+        raise SampleError(
+            f"column {named.answer!r} is one option's number or label and another one's label or "
+            "text; say with answer_is which is meant"
+        )
+    return letter
+
+
+def _needs_options(value: Any, answer_is: str) -> bool:
+    """Whether an answer says nothing without options to choose from."""
+    if answer_is:
+        return answer_is != "text"
+    return _is_whole(value) or (isinstance(value, str) and bool(_LETTER.fullmatch(value.strip())))
+
+
+def _agree(letter: str, text: str, options: Sequence[str], labels: Sequence[str]) -> bool:
+    """Whether labels and options that equal an answer are those of its letter."""
+    equal = [place for texts in (labels, options) for place, t in enumerate(texts) if t == text]
+    return all(f"({LETTERS[place]})" == letter for place in equal)
 
 
 def _by_number(text: str, named: ColumnsConfig, count: int) -> str:
@@ -99,7 +131,7 @@ def _by_number(text: str, named: ColumnsConfig, count: int) -> str:
         raise SampleError(f"column {named.answer!r} holds no whole number") from None
     if not 0 <= index < count:
         raise SampleError(
-            f"column {named.answer!r}: {text} is none of {count} options counted from {named.first}"
+            f"column {named.answer!r} is none of {count} options counted from {named.first}"
         )
     return f"({LETTERS[index]})"
 
@@ -108,14 +140,18 @@ def _options(row: Row, names: Sequence[str]) -> tuple[list[str], list[str]]:
     """The options and, where they have some of their own, their labels.
 
     One column holds a list of texts; an object of texts by label; or labels and texts, as a list of
-    objects or an object of lists. Several hold an option each. Nulls at the end are no options.
+    objects or an object of lists. Several hold an option each. Nulls at the end are no options, and
+    a row without any asks for free text.
     """
+    found = [_find(row, name) for name in names]
+    if all(value is _MISSING for value in found):
+        raise _no_column(row, names[0])
     if len(names) > 1:
-        found = [_find(row, name) for name in names]
         return _texts([None if value is _MISSING else value for value in found], names[0]), []
-    (name,) = names
-    value = _required(row, name)
+    (name,), (value,) = names, found
     labels: Any = []
+    if _is_null(value):
+        return [], []
     if isinstance(value, list) and value and all(map(_is_labelled, value)):
         labels, value = [each["label"] for each in value], [each["text"] for each in value]
     elif _is_labelled(value):
@@ -123,9 +159,17 @@ def _options(row: Row, names: Sequence[str]) -> tuple[list[str], list[str]]:
     elif isinstance(value, Mapping):
         labels, value = list(value), list(value.values())
     if not isinstance(value, list) or not isinstance(labels, list):
-        raise SampleError(f"column {name!r} holds {_kind(value)} and no list of options")
+        raise SampleError(f"column {name!r} holds {kind_of(value)} and no list of options")
     texts = _texts(value, name)
-    return texts, [str(label) for label in labels[: len(texts)]]
+    return texts, _labels(labels, len(texts), name)
+
+
+def _labels(values: Sequence[Any], count: int, name: str) -> list[str]:
+    """Those of `count` options, or none at all."""
+    labels = [_as_text(value, name) for value in values[:count]]
+    if labels and len(set(labels)) < count:
+        raise SampleError(f"column {name!r} holds {len(set(labels))} labels of {count} options")
+    return labels
 
 
 def _is_labelled(value: Any) -> bool:
@@ -136,9 +180,7 @@ def _texts(values: Sequence[Any], name: str) -> list[str]:
     end = len(values)
     while end and values[end - 1] in (None, ""):
         end -= 1
-    if not end:
-        raise SampleError(f"column {name!r} holds no option")
-    if len(values[:end]) > len(LETTERS):
+    if end > len(LETTERS):
         raise SampleError(f"column {name!r} holds {end} options, more than there are letters")
     return [_as_text(value, name) for value in values[:end]]
 
@@ -146,10 +188,14 @@ def _texts(values: Sequence[Any], name: str) -> list[str]:
 def _required(row: Row, name: str) -> Any:
     value = _find(row, name)
     if value is _MISSING:
-        raise SampleError(f"no column {name!r}; the columns are {', '.join(row)}")
+        raise _no_column(row, name)
     if _is_null(value):
         raise SampleError(f"column {name!r} is null")
     return value
+
+
+def _no_column(row: Row, name: str) -> SampleError:
+    return SampleError(f"no column {name!r}; the columns are {', '.join(row)}")
 
 
 def _optional(row: Row, name: str) -> str:
@@ -177,7 +223,7 @@ def _as_text(value: Any, name: str) -> str:
         return str(value)
     if _is_whole(value):
         return str(int(value))
-    raise SampleError(f"column {name!r} holds {_kind(value)} and no text")
+    raise SampleError(f"column {name!r} holds {kind_of(value)} and no text")
 
 
 def _is_whole(value: Any) -> bool:
@@ -187,7 +233,3 @@ def _is_whole(value: Any) -> bool:
 
 def _is_null(value: Any) -> bool:
     return value is None or (isinstance(value, float) and value != value)
-
-
-def _kind(value: Any) -> str:
-    return _KINDS_OF_VALUES.get(type(value), type(value).__name__)

@@ -2,15 +2,21 @@
 
 import dataclasses
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 KINDS = ("cot", "fundamental", "mistake")  # chain of thought, fundamentals, common mistakes
 LETTERS = string.ascii_uppercase
 
+_NAMES_OF_TYPES = {dict: "an object", list: "a list", type(None): "null", float: "a fraction"}
+
 
 class SampleError(ValueError):
-    """A row that makes no sample; the message is the reason, without file or line."""
+    """A row that makes no sample; the message is the reason, without file or line.
+
+    Rows are counted by their reasons, so a reason tells what kind of thing a value is, and leaves
+    the value itself to the list of refused rows.
+    """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,8 +42,8 @@ class Sample:
         for name in ("id", "question", "answer"):
             _require_text(name, getattr(self, name))
         for name in ("subject", "source"):
-            if not isinstance(getattr(self, name), str):
-                raise SampleError(f"{name} is not text: {getattr(self, name)!r}")
+            if not isinstance(value := getattr(self, name), str):
+                raise SampleError(f"{name} is not text but {kind_of(value)}")
         _check_options(self.options)
         if self.options and _letter_index(self.answer, len(self.options)) is None:
             raise SampleError(f"answer {self.answer!r} is none of {_letters_of(self.options)}")
@@ -86,7 +92,7 @@ def from_row(row: Mapping[str, Any]) -> Sample:
             raise SampleError(f"no {name}")
     options = row.get("options", [])
     if not isinstance(options, (list, tuple)):
-        raise SampleError(f"options are no list: {options!r}")
+        raise SampleError(f"options are no list but {kind_of(options)}")
     answer = row["answer"]
     if options:
         _check_options(options)
@@ -104,7 +110,7 @@ def from_row(row: Mapping[str, Any]) -> Sample:
     )
 
 
-def resolve_answer(answer: str, options: tuple[str, ...] | list[str]) -> str:
+def resolve_answer(answer: str, options: Sequence[str]) -> str:
     """The letter form of an answer that is given as "B", "(B)" or the text of an option.
 
     Texts are compared as they stand first, then without regard to case, to runs of white space and
@@ -113,18 +119,40 @@ def resolve_answer(answer: str, options: tuple[str, ...] | list[str]) -> str:
     answer = answer.strip()
     if answer.startswith("(") and _letter_index(answer, len(options)) is not None:
         return answer
+    found = _places_of_text(answer, options)
+    letter = _letter_index(f"({answer})", len(options))
+    if letter is not None and letter not in found:
+        found.append(letter)
+    return _only(found)
+
+
+def resolve_text(answer: str, options: Sequence[str]) -> str:
+    """The letter form of an answer that is given by its text, even where that text is a letter.
+
+    Texts are compared, and errors raised, as by `resolve_answer`.
+    """
+    return _only(_places_of_text(answer.strip(), options))
+
+
+def _only(places: list[int]) -> str:
+    if not places:
+        raise SampleError("the answer is no option")
+    if len(places) > 1:
+        raise SampleError("the answer fits more than one option")
+    return f"({LETTERS[places[0]]})"
+
+
+def _places_of_text(answer: str, options: Sequence[str]) -> list[int]:
     found = [index for index, option in enumerate(options) if option.strip() == answer]
     if not found:
         wanted = _plain(answer)
         found = [index for index, option in enumerate(options) if _plain(option) == wanted]
-    letter = _letter_index(f"({answer})", len(options))
-    if letter is not None and letter not in found:
-        found.append(letter)
-    if not found:
-        raise SampleError("the answer is no option")
-    if len(found) > 1:
-        raise SampleError("the answer fits more than one option")
-    return f"({LETTERS[found[0]]})"
+    return found
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in a word or two."""
+    return _NAMES_OF_TYPES.get(type(value), type(value).__name__)
 
 
 def _plain(text: str) -> str:
@@ -145,7 +173,7 @@ def _letters_of(options: tuple[str, ...]) -> str:
 
 def _require_text(name: str, value: Any) -> None:
     if not isinstance(value, str):
-        raise SampleError(f"{name} is not text: {value!r}")
+        raise SampleError(f"{name} is not text but {kind_of(value)}")
     if not value.strip():
         raise SampleError(f"empty {name}")
 
@@ -163,10 +191,10 @@ def _check_explanations(explanations: Any) -> None:
     _require_by_kind("explanations", explanations)
     for kind, texts in explanations.items():
         if not isinstance(texts, Mapping):
-            raise SampleError(f"explanations of kind {kind} are not filed by author: {texts!r}")
+            raise SampleError(f"explanations of kind {kind} are not filed by author")
         for author, text in texts.items():
             if not isinstance(text, str):
-                raise SampleError(f"{kind} by {author} is not text: {text!r}")
+                raise SampleError(f"{kind} by {author} is not text but {kind_of(text)}")
 
 
 def _check_annotations(annotations: Any) -> None:
@@ -178,14 +206,12 @@ def _check_annotations(annotations: Any) -> None:
         if not isinstance(gates, Mapping) or any(
             type(passed) is not bool for passed in gates.values()
         ):
-            raise SampleError(
-                f"the annotation of {kind} has no gates that passed or failed: {gates!r}"
-            )
+            raise SampleError(f"the annotation of {kind} has no gates that passed or failed")
 
 
 def _require_by_kind(name: str, value: Any) -> None:
     if not isinstance(value, Mapping):
-        raise SampleError(f"{name} are no object: {value!r}")
+        raise SampleError(f"{name} are no object but {kind_of(value)}")
     for kind in value:
         if kind not in KINDS:
             raise SampleError(f"unknown kind of explanation {kind!r}; known: {', '.join(KINDS)}")

@@ -99,6 +99,52 @@ def test_options_may_have_labels_that_answers_are_given_by(options):
     assert (found.options, found.answer) == (("red", "blue"), "(B)")
 
 
+@pytest.mark.parametrize(
+    ("options", "answer", "letters"),
+    [
+        (["1", "2", "3"], 1, {"number": "(B)", "text": "(A)"}),
+        ([1, 2, 3], 2, {"number": "(C)", "text": "(B)"}),
+        ({"label": [1, 2], "text": ["red", "blue"]}, 1, {"number": "(B)", "letter": "(A)"}),
+        ({"1": "2", "2": "1"}, "2", {"letter": "(B)", "text": "(A)"}),
+        ({"A": "B", "B": "A"}, "A", {"letter": "(A)", "text": "(B)"}),
+    ],
+)
+def test_an_answer_that_fits_two_options_in_two_ways_is_refused(options, answer, letters):
+    row = ROW | {"choices": options, "answer": answer}
+    assert refusal(row, options=CHOICES).startswith("column 'answer' is one option's number")
+    for answer_is, letter in letters.items():
+        assert sample(row, options=CHOICES, answer_is=answer_is).answer == letter
+
+
+def test_an_answer_that_fits_one_option_in_two_ways_is_taken():
+    for options, answer in ((["0", "1"], 1), ({"A": "A", "B": "B"}, "B")):
+        row = ROW | {"choices": options, "answer": answer}
+        assert sample(row, options=CHOICES).answer == "(B)"
+
+
+@pytest.mark.parametrize("nothing", [None, [], [None, None], NAN, {"label": [], "text": []}])
+def test_a_row_without_options_asks_for_free_text(nothing):
+    row = ROW | {"choices": nothing}
+    found = sample(row, options=CHOICES)
+    assert (found.options, found.answer) == ((), "blue")
+    assert sample(row | {"answer": 7}, options=CHOICES, answer_is="text").answer == "7"
+
+
+def test_a_row_whose_columns_of_options_are_null_asks_for_free_text():
+    row = {"question": "Sky?", "a": None, "answer": "blue"}
+    assert sample(row, options=("a", "b")).options == ()
+
+
+@pytest.mark.parametrize(
+    ("answer", "answer_is"),
+    [(1, ""), (1.0, ""), ("B", ""), ("(B)", ""), ("b", "letter"), ("1", "number")],
+)
+def test_an_answer_that_chooses_among_no_options_is_refused(answer, answer_is):
+    row = ROW | {"choices": [], "answer": answer}
+    said = refusal(row, options=CHOICES, answer_is=answer_is)
+    assert said == "column 'answer' holds a letter or number, but there are no options"
+
+
 def test_options_may_stand_in_columns_of_their_own():
     row = {"question": "Sky?", "a": "red", "b": "blue", "c": None, "d": "", "answer": 1}
     for names in (("a", "b"), ("a", "b", "c", "d"), ("a", "b", "e")):
@@ -134,17 +180,15 @@ def test_names_lead_into_objects_and_lists_by_dots():
         (ROW | {"question": None}, {}, "column 'question' is null"),
         (ROW | {"answer": NAN}, {}, "column 'answer' is null"),
         (ROW | {"answer": None}, {"answer": "answer.text.0"}, "column 'answer.text.0' is null"),
-        (ROW | {"choices": None}, {"options": CHOICES}, "column 'choices' is null"),
         (ROW | {"choices": ["a", None, "b"]}, {"options": CHOICES}, "column 'choices' holds null"),
-        (ROW | {"choices": []}, {"options": CHOICES}, "column 'choices' holds no option"),
         (ROW | {"choices": "a b"}, {"options": CHOICES}, "column 'choices' holds str and no list"),
         (ROW | {"choices": ["a"] * 27}, {"options": CHOICES}, "column 'choices' holds 27 options"),
         (ROW | {"question": 3}, {}, "column 'question' holds int and no text"),
         (ROW | {"answer": ["x"]}, {}, "column 'answer' holds a list and no text"),
         (ROW | {"answer": 0.5}, {}, "column 'answer' holds a fraction and no text"),
-        (ROW | {"answer": 2}, {"options": CHOICES}, "column 'answer': 2 is none of 2 options cou"),
-        (ROW | {"answer": -1}, {"options": CHOICES}, "column 'answer': -1 is none of 2 options"),
-        (ROW | {"answer": 0}, {"options": CHOICES, "first": 1}, "column 'answer': 0 is none of 2"),
+        (ROW | {"answer": 2}, {"options": CHOICES}, "column 'answer' is none of 2 options cou"),
+        (ROW | {"answer": -1}, {"options": CHOICES}, "column 'answer' is none of 2 options"),
+        (ROW | {"answer": 0}, {"options": CHOICES, "first": 1}, "column 'answer' is none of 2"),
         (ROW, {"options": CHOICES, "answer_is": "number"}, "column 'answer' holds no whole number"),
         (ROW | {"answer": "C"}, {"options": CHOICES}, "the answer is no option"),
         (
@@ -153,6 +197,24 @@ def test_names_lead_into_objects_and_lists_by_dots():
             "the answer is no option",
         ),
         (ROW | {"why": {"x": 1}}, {"cot": "why"}, "column 'why' holds an object and no text"),
+        (
+            ROW,
+            {"options": ("wrong", "too")},
+            "no column 'wrong'; the columns are question, choices",
+        ),
+        (
+            ROW | {"answer": "B"},
+            {"options": CHOICES, "answer_is": "text"},
+            "the answer is no option",
+        ),
+        *(
+            (
+                ROW | {"choices": {"label": labels, "text": ["red", "blue"]}},
+                {"options": CHOICES},
+                "column 'choices' holds 1 labels of 2 options",
+            )
+            for labels in (["A"], ["A", "A"])
+        ),
     ],
 )
 def test_rows_that_do_not_fit_are_refused_with_the_column(row, columns, reason):
@@ -173,7 +235,7 @@ def test_a_source_of_columns_is_read_and_names_its_samples_itself(tmp_path):
     assert first.explanation("cot", "human") == "Look up."
     assert second.explanation("cot", "human") is None
     assert dict(refused.counts) == {
-        "column 'answer': 3 is none of 2 options counted from 0": 1,
+        "column 'answer' is none of 2 options counted from 0": 1,
     }
 
 
