@@ -73,9 +73,9 @@ class RowReader:
         # The pipeline carries numbers of rows, and rows from where they are a batch: its steps cost
         # more for each element than the reading of a row does.
         numbers = grain.MapDataset.range(self.rows).seed(seed).shuffle()
-        slices = numbers.repeat(_ROWS // self.rows).batch(
-            batch_size // process_count, batch_fn=list
-        )
+        self._order = numbers.repeat(_ROWS // self.rows)
+        self._batch_size = batch_size
+        slices = self._order.batch(batch_size // process_count, batch_fn=list)
         self._batches = slices[process_index::process_count].map(self._source.batch)
 
     def batch(self, step: int) -> Batch:
@@ -85,6 +85,11 @@ class RowReader:
         [batch_size / process_count, length]; see `packing.PackedRow`.
         """
         return self._batches[step]
+
+    def numbers(self, step: int) -> list[int]:
+        """Where on disk the rows of a step (from 0) stand, those of all processes, in order."""
+        first = step * self._batch_size
+        return [self._order[place] for place in range(first, first + self._batch_size)]
 
     def row(self, number: int) -> packing.PackedRow:
         """One row by its place on disk, from 0 to `rows` - 1."""
@@ -143,10 +148,28 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             "mixture below the output of `prepare`, and let `prepare` finish"
         )
     manifest = files.read_json(folder / MANIFEST)
-    missing = [key for key in ("length", "rows", "shards") if key not in manifest]
+    wanted = {"length": _is_count, "rows": _is_count, "shards": _are_shards}
+    missing = [key for key in wanted if not isinstance(manifest, dict) or key not in manifest]
     if missing:
         raise UserError(f"{folder / MANIFEST}: lacks {', '.join(missing)}; {_AGAIN}")
+    for key, fits in wanted.items():
+        if not fits(manifest[key]):
+            raise UserError(f"{folder / MANIFEST}: {key} cannot be {manifest[key]!r}; {_AGAIN}")
     return manifest
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _are_shards(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(shard, dict)
+        and isinstance(shard.get("name"), str)
+        and isinstance(shard.get("digest"), str)
+        and _is_count(shard.get("bytes"))
+        for shard in value or [None]
+    )
 
 
 def _check_shard(folder: Path, shard: Mapping[str, Any], verify: bool) -> None:

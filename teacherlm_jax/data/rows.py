@@ -153,11 +153,14 @@ def _lines(path: epath.Path) -> Iterator[tuple[int, Row | files.MalformedRow]]:
 
 
 def _unpacked(path: epath.Path, file: BinaryIO) -> Iterable[bytes]:
+    if path.suffix not in (".gz", ".zst"):
+        return file
+    if not file.read(1):
+        raise EOFError("nothing is in it, not even what packs no rows")  # the unpackers take it
+    file.seek(0)
     if path.suffix == ".gz":
         return gzip.GzipFile(fileobj=file)
-    if path.suffix == ".zst":
-        return io.BufferedReader(pa.CompressedInputStream(file, "zstd"))
-    return file
+    return io.BufferedReader(pa.CompressedInputStream(file, "zstd"))
 
 
 def _parquet(config: SourceConfig, paths: Sequence[epath.Path]) -> Rows:

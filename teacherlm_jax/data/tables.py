@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,9 +13,12 @@ from teacherlm_jax import files
 from teacherlm_jax.data.columns import column_of
 from teacherlm_jax.errors import UserError
 
+T = TypeVar("T")
+
 DATASET, SPLITS = "state.json", "dataset_dict.json"  # what folders of `save_to_disk` hold
 
 _BATCH = 1024  # rows that become Python objects at once
+_BUFFER = 1 << 20  # bytes of a column of parquet that are read at once
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # of every Arrow stream that was closed
 
 
@@ -32,7 +35,8 @@ def parquet_rows(
     are.
     """
     with files.opened(path) as file, _undamaged(path):
-        table = pq.ParquetFile(file, pre_buffer=False)  # which would hold the whole file
+        # a group of rows, which may be the whole file, is not to be held whole
+        table = pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
         wanted = _present(path, columns, table.schema_arrow.names)
         yield from _numbered(table.iter_batches(_BATCH, columns=wanted))
 
@@ -45,13 +49,7 @@ def arrow_rows(
         _require_end(path, file)
         with pa.ipc.open_stream(file) as stream:
             wanted = _present(path, columns, stream.schema.names)
-            batches = (batch.select(wanted) for batch in stream)
-            parts = (
-                batch.slice(start, _BATCH)
-                for batch in batches
-                for start in range(0, batch.num_rows, _BATCH)
-            )
-            yield from _numbered(parts)
+            yield from _numbered(_parts(batch.select(wanted) for batch in stream))
 
 
 def saved_files(folder: epath.Path, split: str) -> tuple[list[epath.Path], epath.Path]:
@@ -61,11 +59,12 @@ def saved_files(folder: epath.Path, split: str) -> tuple[list[epath.Path], epath
     UserError where there is no such split, and for what is not there or cannot be read.
     """
     if (folder / SPLITS).exists():
-        splits = files.read_json(folder / SPLITS)["splits"]
+        splits = _listed(folder / SPLITS, files.read_json(folder / SPLITS), "splits", str)
         if split not in splits:
             raise UserError(f"{folder}: no split {split!r}; its splits are {', '.join(splits)}")
         folder = folder / split
     state = files.read_json(folder / DATASET)
+    saved = _listed(folder / DATASET, state, "_data_files", dict)
     if state.get("_split") not in (None, split):
         found = state["_split"]
         raise UserError(
@@ -76,7 +75,15 @@ def saved_files(folder: epath.Path, split: str) -> tuple[list[epath.Path], epath
             f"{folder}: its rows stand in an order kept apart from them, as old versions of "
             "`datasets` saved it; load it and save it again with a newer one"
         )
-    return [folder / file["filename"] for file in state["_data_files"]], folder / DATASET
+    return [folder / file.get("filename", "") for file in saved], folder / DATASET
+
+
+def _listed(path: epath.Path, value: Any, key: str, kind: type[T]) -> list[T]:
+    """What a JSON object lists under a key; UserError where it does not."""
+    found = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(found, list) or not all(isinstance(each, kind) for each in found):
+        raise UserError(f"{path}: lists no {key}, as `save_to_disk` of `datasets` writes them")
+    return found
 
 
 def _require_end(path: epath.Path, file: BinaryIO) -> None:
@@ -97,6 +104,13 @@ def _present(path: epath.Path, columns: Sequence[str], there: Sequence[str]) -> 
     return list(found or there)
 
 
+def _parts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        batch.validate(full=True)  # lest damaged numbers lead outside of its memory
+        for start in range(0, batch.num_rows, _BATCH):
+            yield batch.slice(start, _BATCH)
+
+
 def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, dict[str, Any]]]:
     number = 0
     for batch in batches:
@@ -112,3 +126,5 @@ def _undamaged(path: epath.Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: damaged, or not what its name says: {error}") from error
+    except MemoryError as error:  # of a damaged length
+        raise UserError(f"{path}: damaged, or in pieces larger than the memory") from error

@@ -224,6 +224,26 @@ def test_a_manifest_that_lacks_something_is_refused(folder):
     assert "manifest.json: lacks length, shards" in refusal(folder)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("length", None),
+        ("length", "8"),
+        ("length", 0),
+        ("rows", 0),
+        ("rows", 10.0),
+        ("shards", None),
+        ("shards", []),
+        ("shards", [1]),
+        ("shards", [{"name": "rows-00000-of-00003.array_record"}]),
+    ],
+)
+def test_a_manifest_that_holds_something_else_is_refused(folder, key, value):
+    manifest = files.read_json(folder / "manifest.json") | {key: value}
+    files.write_json(folder / "manifest.json", manifest)
+    assert f"manifest.json: {key} cannot be {value!r}; remove the folder" in refusal(folder)
+
+
 @pytest.mark.parametrize(("batch_size", "process_count"), [(3, 2), (0, 1)])
 def test_a_batch_that_cannot_be_cut_evenly_is_refused(folder, batch_size, process_count):
     message = refusal(folder, batch_size=batch_size, process_count=process_count)

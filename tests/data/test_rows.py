@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -123,6 +124,23 @@ def test_a_file_cut_short_is_named(tmp_path, name):
         read(tmp_path, name)
 
 
+@pytest.mark.parametrize("name", KINDS[2:])
+def test_a_file_cut_down_to_nothing_is_named_and_one_of_no_rows_is_read(tmp_path, name):
+    path = tmp_path / name
+    table = pa.table({"question": pa.array([], pa.string())})
+    if path.suffix == ".parquet":
+        pq.write_table(table, path)
+    elif path.suffix == ".arrow":
+        with path.open("wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+            stream.write_table(table)
+    else:
+        write(path, [])
+    assert read(tmp_path, name) == []
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match=rf"{path}: (damaged|cut short)"):
+        read(tmp_path, name)
+
+
 def test_the_line_after_which_a_file_is_damaged_is_named(tmp_path):
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(as_lines(ROWS)) + gzip.compress(as_lines(ROWS))[:-8])
@@ -140,27 +158,54 @@ def test_an_arrow_stream_cut_between_two_batches_is_not_taken_for_a_whole_one(tm
         read(tmp_path, path.name)
 
 
+@pytest.mark.parametrize("offset", [-(2**30), 2**30])
+def test_an_arrow_stream_whose_texts_lie_outside_of_it_is_refused(tmp_path, offset):
+    """To make Python objects of such texts ends the process."""
+    path = tmp_path / "a.arrow"
+    write(path, [{"question": "a" * 77}, {"question": "b" * 1000}])
+    whole, damaged = (np.array([0, end, 1077], np.int32).tobytes() for end in (77, offset))
+    assert path.read_bytes().count(whole) == 1
+    path.write_bytes(path.read_bytes().replace(whole, damaged))
+    with pytest.raises(UserError, match=rf"{path}: damaged"):
+        read(tmp_path, path.name)
+
+
+def test_a_parquet_file_of_one_group_of_rows_is_not_held_whole(tmp_path, monkeypatch):
+    path = tmp_path / "a.parquet"
+    some = [{"question": os.urandom(1000).hex()} for _ in range(4000)]
+    pq.write_table(pa.Table.from_pylist(some), path, compression="none", use_dictionary=False)
+    consumed = count_reading(monkeypatch)
+    found = rows.open_rows(SourceConfig("set", path.name), str(tmp_path)).read()
+    next(found)
+    assert 1000 < sum(consumed) < path.stat().st_size / 2
+    assert [row for _, row in found] == some[1:]
+
+
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst", "a.parquet", "a.arrow"])
 def test_a_file_is_not_held_whole(tmp_path, monkeypatch, name):
     monkeypatch.setattr(tables, "_BATCH", 2)
     write(tmp_path / name, [row | {"id": os.urandom(100_000).hex()} for row in ROWS * 6])
-    opened, consumed = files.opened, 0
+    consumed = count_reading(monkeypatch)
+    next(rows.open_rows(SourceConfig("set", name), str(tmp_path)).read())
+    assert 100_000 < sum(consumed) < (tmp_path / name).stat().st_size / 3
+
+
+def count_reading(monkeypatch):
+    """A list of the numbers of bytes that are read from now on."""
+    opened, consumed = files.opened, []
 
     @contextlib.contextmanager
     def counting(path):
         class Counting(files._Bytes):
             def readinto(self, buffer):
-                nonlocal consumed
-                count = super().readinto(buffer)
-                consumed += count
-                return count
+                consumed.append(super().readinto(buffer))
+                return consumed[-1]
 
         with opened(path) as file:
             yield Counting(file)
 
     monkeypatch.setattr(files, "opened", counting)
-    next(rows.open_rows(SourceConfig("set", name), str(tmp_path)).read())
-    assert 100_000 < consumed < (tmp_path / name).stat().st_size / 3
+    return consumed
 
 
 @pytest.mark.parametrize(
@@ -248,6 +293,17 @@ def test_a_saved_dataset_of_another_split_is_not_taken_for_the_one_asked_for(tmp
 def test_a_saved_dataset_in_an_order_kept_apart_is_refused(tmp_path):
     write_dataset(tmp_path / "saved", [ROWS], _indices_data_files=[{"filename": "indices.arrow"}])
     with pytest.raises(UserError, match=r"saved: its rows stand in an order kept apart"):
+        read(tmp_path, "saved")
+
+
+@pytest.mark.parametrize("state", [[], {}, {"_data_files": None}, {"_data_files": [1]}])
+def test_a_saved_dataset_whose_state_lists_no_files_is_refused(tmp_path, state):
+    write_dataset(tmp_path / "saved", [ROWS])
+    files.write_json(tmp_path / "saved" / "state.json", state)
+    with pytest.raises(UserError, match=r"state.json: lists no _data_files, as `save_to_disk`"):
+        read(tmp_path, "saved")
+    files.write_json(tmp_path / "saved" / "dataset_dict.json", state)
+    with pytest.raises(UserError, match=r"dataset_dict.json: lists no splits, as `save_to_disk`"):
         read(tmp_path, "saved")
 
 
