@@ -10,7 +10,7 @@ longer and holds a second copy of the model until the last array is written.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from absl import logging
 from flax import nnx
 from jax.sharding import Mesh
 
-from teacherlm_jax import sharding
+from teacherlm_jax import selection, sharding
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.errors import UserError
@@ -36,6 +36,7 @@ logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathnam
 
 CHECKPOINTS = "checkpoints"
 VOCABULARY = "vocabulary"
+BEST = "best"  # stands for a step, where a checkpoint is named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,17 +66,26 @@ class Checkpoints:
         folder: where they lie, one folder a step.
     """
 
-    def __init__(self, run: Path | str, keep: int = 0):
+    def __init__(
+        self,
+        run: Path | str,
+        keep: int = 0,
+        best: int = 0,
+        ranking: Callable[[], list[int]] = list,
+    ):
         """Opens the checkpoints for reading or, with `keep`, for writing.
 
         Opened for writing, the folder is made, what an interrupted save left is removed, and the
-        newest `keep` checkpoints survive a save. There must be one writer.
+        newest `keep` checkpoints survive a save, and the `best` first of those that `ranking` gives
+        then. There must be one writer.
         """
         writes = keep > 0
         self.run = Path(run)
         self.folder = self.run.absolute() / CHECKPOINTS
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep or None, create=writes, cleanup_tmp_directories=writes
+            preservation_policy=_Kept(keep, best, ranking) if writes else None,
+            create=writes,
+            cleanup_tmp_directories=writes,
         )
         handlers = {
             "params": ocp.PyTreeCheckpointHandler(use_compression=False),
@@ -140,6 +150,10 @@ class Checkpoints:
             )
         return self._verified(step, "optimizer", "optimizer", abstract)
 
+    def wait(self) -> None:
+        """Waits for what is being written; raises what went wrong with it."""
+        self._manager.wait_until_finished()
+
     def close(self) -> None:
         """Waits for what is being written."""
         self._manager.close()
@@ -195,6 +209,22 @@ class Checkpoints:
                 )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Kept:
+    """Orbax's policy of what survives a save: the newest checkpoints, and the best."""
+
+    newest: int
+    best: int
+    ranking: Callable[[], list[int]]
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        del context
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        ranked = [step for step in self.ranking() if step in steps]
+        kept = {*steps[-self.newest :], *ranked[: self.best]}
+        return [step in kept for step in steps]
+
+
 def _kind(array: Any) -> str:
     return f"{array.dtype}{list(array.shape)}"
 
@@ -235,12 +265,13 @@ def load_model(
 
 
 def open_checkpoint(path: Path | str) -> tuple[Checkpoints, int]:
-    """The checkpoint that `path` names: a run folder's newest, or `RUN/checkpoints/STEP`.
+    """The checkpoint that `path` names.
 
-    Raises UserError when it is not there.
+    It is a run folder's newest, or `RUN/checkpoints/STEP`, or the one that did best by the metric
+    of its training's config, `RUN/checkpoints/best`. Raises UserError when it is not there.
     """
     path = Path(path)
-    one_step = path.parent.name == CHECKPOINTS and path.name.isdigit()
+    one_step = path.parent.name == CHECKPOINTS and (path.name.isdigit() or path.name == BEST)
     run = path.parent.parent if one_step else path
     if not run.is_dir():
         raise UserError(f"{run}: no such folder; name the run folder of a `train`")
@@ -251,6 +282,8 @@ def open_checkpoint(path: Path | str) -> tuple[Checkpoints, int]:
     steps = checkpoints.steps()
     if not steps:
         raise UserError(nothing)
+    if one_step and path.name == BEST:
+        return checkpoints, selection.best_step(run, steps)
     if one_step and int(path.name) not in steps:
         found = ", ".join(map(str, steps))
         raise UserError(f"{path}: no such checkpoint; {run} has the steps {found}")

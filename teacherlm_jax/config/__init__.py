@@ -24,12 +24,20 @@ from teacherlm_jax.config.inference import (
 from teacherlm_jax.config.model import MeshConfig, ModelConfig
 from teacherlm_jax.config.names import FORMATS, FORMS, GATES, READERS
 from teacherlm_jax.config.options import SweepOptions
-from teacherlm_jax.config.training import CheckpointConfig, OptimizerConfig, TrainConfig
+from teacherlm_jax.config.training import (
+    HELD_OUT,
+    CheckpointConfig,
+    OptimizerConfig,
+    ProfileConfig,
+    TrainConfig,
+    ValidationConfig,
+)
 
 __all__ = [
     "FORMATS",
     "FORMS",
     "GATES",
+    "HELD_OUT",
     "READERS",
     "AnnotateConfig",
     "BenchmarkConfig",
@@ -43,6 +51,7 @@ __all__ = [
     "OptimizerConfig",
     "PartConfig",
     "PrepareConfig",
+    "ProfileConfig",
     "QuickstartConfig",
     "ReportConfig",
     "SamplingConfig",
@@ -51,5 +60,6 @@ __all__ = [
     "SweepOptions",
     "TeachersConfig",
     "TrainConfig",
+    "ValidationConfig",
     "VocabularyConfig",
 ]

@@ -97,9 +97,10 @@ def _read(config: BenchmarkConfig, whole: EvaluateConfig, run: Run) -> tuple[lis
     return questions, refused.total
 
 
-def _refuse_no_number(
+def refuse_no_number(
     model: str, name: str, questions: Sequence[Question], scores: Sequence[tuple[float, ...]]
 ) -> None:
+    """Raises UserError naming model, benchmark and question where a score is no number."""
     for question, found in zip(questions, scores, strict=True):
         if any(math.isnan(score) for score in found):
             raise UserError(
@@ -107,6 +108,16 @@ def _refuse_no_number(
                 f"{list(found)}, and one that is no number cannot be ranked; the parameters are "
                 "damaged or overflow: evaluate an earlier checkpoint"
             )
+
+
+def predictions(
+    questions: Sequence[Question], scores: Sequence[tuple[float, ...]]
+) -> list[rank.Prediction]:
+    """What a model predicts that gives the options of the questions these scores."""
+    return [
+        rank.Prediction(id=each.id, subject=each.subject, gold=each.gold, scores=found)
+        for each, found in zip(questions, scores, strict=True)
+    ]
 
 
 def _evaluate_one(
@@ -117,14 +128,11 @@ def _evaluate_one(
     run: Run,
 ) -> dict[str, Any]:
     """Writes the predictions of one benchmark and sums them up."""
-    _refuse_no_number(model, name, questions, scores)
-    predictions = [
-        rank.Prediction(id=each.id, subject=each.subject, gold=each.gold, scores=found)
-        for each, found in zip(questions, scores, strict=True)
-    ]
-    rows = (_row(each, made) for each, made in zip(questions, predictions, strict=True))
+    refuse_no_number(model, name, questions, scores)
+    made = predictions(questions, scores)
+    rows = (_row(each, found) for each, found in zip(questions, made, strict=True))
     files.write_jsonl(run.path / f"{name}.predictions.jsonl", rows)
-    summary = rank.summarize(predictions)
+    summary = rank.summarize(made)
     right, majority = _shares(summary["accuracy"], summary["interval"]), 100 * summary["majority"]
     run.log.info("%s: %s of %d, majority %.1f %%", name, right, summary["rows"], majority)
     if (subjects := len(summary["by_subject"])) > 1:

@@ -8,7 +8,7 @@ states that predict an option are multiplied with the vocabulary.
 import dataclasses
 import functools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -74,27 +74,41 @@ class Scorer:
           batch_tokens: padded tokens of a batch, about.
           pad_id: what fills rows up; any token will do.
         """
-        graph, self._state = nnx.split(model)
+        graph, state = nnx.split(model)
+        self._state: nnx.State | None = state
         self._mesh = mesh
         self._batch_tokens = batch_tokens
         self._pad_id = pad_id
-        # The graph is bound, not passed: it holds the model's config, which has no hash.
-        self.log_probabilities = jax.jit(functools.partial(_log_probabilities, graph))
+        # The graph is bound, not passed: it holds the model's config, which has no hash. What comes
+        # out lies whole on every device, so that every process can read it.
+        self.log_probabilities = jax.jit(
+            functools.partial(_log_probabilities, graph), out_shardings=sharding.replicated(mesh)
+        )
+
+    def take(self, model: nnx.Module | None) -> None:
+        """Goes on with a model of the same graph; with None, lets go of the one it has."""
+        self._state = None if model is None else nnx.state(model)
 
     def score(
-        self, questions: Sequence[Encoded], *, one_row_a_question: bool = True
+        self,
+        questions: Sequence[Encoded],
+        *,
+        one_row_a_question: bool = True,
+        before_batch: Callable[[], None] = lambda: None,
     ) -> list[tuple[float, ...]]:
         """Mean log-probability per token of every option of every question, in nats.
 
         Args:
           one_row_a_question: read all options off one forward pass where each is a single token;
             False gives every option its own row, as longer options need anyway.
+          before_batch: called before every batch; what it raises ends the scoring.
         """
         rows: list[_Row] = []
         for index, question in enumerate(questions):
             rows.extend(_rows(index, question, one_row_a_question))
         scores = [[0.0] * len(question.options) for question in questions]
         for batch, shape in _batches(rows, self._batch_tokens, sharding.batch_cuts(self._mesh)):
+            before_batch()
             arrays = _arrays(batch, shape, self._pad_id)
             arrays = jax.device_put(arrays, sharding.batch_sharding(self._mesh))
             with jax.set_mesh(self._mesh):

@@ -1,33 +1,57 @@
 """The training run, told from top to bottom. Every stage of a teacher and every student is this."""
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from signal import Signals
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from teacherlm_jax import checkpoint, fields, sharding
+from teacherlm_jax import checkpoint, fields, files, sharding
 from teacherlm_jax.checkpoint import Checkpoints
 from teacherlm_jax.config import TrainConfig
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.errors import Interrupted
 from teacherlm_jax.run import Run
+from teacherlm_jax.training import summary
+from teacherlm_jax.training.account import Account
 from teacherlm_jax.training.interrupt import stop_requests
 from teacherlm_jax.training.optimizer import learning_rate
+from teacherlm_jax.training.profiling import Profiler
 from teacherlm_jax.training.progress import Progress
 from teacherlm_jax.training.setup import (
     Plan,
+    compile_for,
     first_state,
     make_plan,
     open_reader,
     resumable,
 )
+from teacherlm_jax.training.speed import Speed
 from teacherlm_jax.training.state import TrainState
-from teacherlm_jax.training.step import Batch, Metrics, Step, batch_shapes, compile_step
+from teacherlm_jax.training.step import Batch, Metrics, Step
+from teacherlm_jax.training.validation import Stopped, Validation
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """A run under way: what was asked for, and everything that it is done with."""
+
+    config: TrainConfig
+    run: Run
+    mesh: Mesh
+    reader: RowReader
+    plan: Plan
+    account: Account
+    checkpoints: Checkpoints
+    validation: Validation
+    progress: Progress
+    profiler: Profiler
+    stop_requested: Callable[[int], Signals | None]
 
 
 def train(config: TrainConfig, run: Run) -> dict[str, Any]:
@@ -36,110 +60,186 @@ def train(config: TrainConfig, run: Run) -> dict[str, Any]:
     A run that was interrupted goes on from its newest checkpoint with the rows that come next; one
     that is finished gives its result again. Of the result, `loss` (nats) and `accuracy` are means
     over the loss tokens of the last progress line; `tokens` (padding not counted) and `seconds`
-    (compiling and saving not counted) are the whole run's.
+    (compiling, measuring and saving not counted) are the whole run's. `summary.json` tells more.
 
     Raises UserError for a config, data or checkpoint that cannot be used and for a loss that is not
     finite, and Interrupted when a signal asked it to stop; the run is saved then.
     """
     # --- What is wrong with the request shows before any work ---
+    account = Account()
     fields.check(config)
+    if config.compilation_cache:
+        jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
 
     # --- Devices, rows, and the shapes of everything; nothing is computed yet ---
     mesh = sharding.make_mesh(config.mesh)
     reader = open_reader(config, mesh)
     plan = make_plan(config, mesh)
+    speed = Speed.of(plan.model, reader.manifest["length"], mesh)
 
     with contextlib.ExitStack() as stack:
         stop_requested = stack.enter_context(stop_requests())
         stack.enter_context(jax.set_mesh(mesh))
-        checkpoints = Checkpoints(run.path, config.checkpoint.keep)
+        validation = Validation(config, run, plan, mesh)
+        saving = config.checkpoint
+        checkpoints = Checkpoints(run.path, saving.keep, saving.best, validation.ranking)
         stack.callback(checkpoints.close)  # waits for what is being written
 
-        # --- This run's newest checkpoint, or another run's parameters, or random ones ---
+        # --- This run's newest checkpoint, or another model's parameters, or random ones ---
         state, earlier = first_state(config, plan, checkpoints)
+        validation.go_on_from(int(state.step))
         if jax.process_index() == 0:
             plan.vocabulary.save(run.path / checkpoint.VOCABULARY)
-        progress = Progress(run.path, run.log, config.steps, earlier)
+        progress = Progress(
+            run.path, run.log, config.steps, earlier, account,
+            rows_of=lambda step: reader.numbers(step - 1), rates=speed.rates,
+        )  # fmt: skip
         stack.callback(progress.close)
+        profiler = stack.enter_context(contextlib.closing(Profiler(config.profile, run)))
 
-        # --- Updates, up to the last one ---
-        if int(state.step) < config.steps:
-            step = _compiled(config, run, plan, mesh, reader)
-            updates = _updates(step, state, reader, mesh, config)
-            _follow(updates, config, plan, checkpoints, progress, stop_requested)
+        # --- Updates, up to the last one, or until there is nothing to gain ---
+        work = _Work(
+            config, run, mesh, reader, plan, account, checkpoints, validation, progress, profiler,
+            stop_requested,
+        )  # fmt: skip
+        _follow(work, state)
+        account.turn_to("checkpoint")
+        checkpoints.wait()
+    told = summary.summary(progress, account, speed)
+    if jax.process_index() == 0:
+        files.write_json(run.path / summary.FILE, told)
+    run.log.info(summary.line(told))
+    return _result(work)
+
+
+def _result(work: _Work) -> dict[str, Any]:
+    progress, step = work.progress, work.progress.step
+    ranked = [each for each in work.validation.ranking() if each in work.checkpoints.steps()]
     return {
-        **progress.state(),
-        "steps": config.steps,
+        **{key: progress.last[key] for key in ("loss", "accuracy")},
+        "step": step,
+        "steps": work.config.steps,
+        "stopped_early": step < work.config.steps,
+        "tokens": progress.tokens,
+        "seconds": progress.seconds,
         "tokens_per_second": progress.tokens / progress.seconds,
-        "parameters": plan.parameters,
-        "checkpoint": str(run.path / checkpoint.CHECKPOINTS / str(config.steps)),
+        "parameters": work.plan.parameters,
+        "checkpoint": str(work.checkpoints.path(step)),
+        **({"best_checkpoint": str(work.checkpoints.path(ranked[0]))} if ranked else {}),
     }
 
 
-def _compiled(config: TrainConfig, run: Run, plan: Plan, mesh: Mesh, reader: RowReader) -> Step:
+def _follow(work: _Work, first: TrainState) -> None:
+    """Measures, logs and saves as the updates come; leaves with Interrupted when asked to."""
+    config, progress, steps = work.config, work.progress, work.config.steps
+    every = config.checkpoint.every
+    start = int(first.step)
+    stop = _measured(work, start, first)  # of a run that was interrupted before it did
+    if stop is not None:
+        raise _interrupted(stop, start, steps)
+    if start == steps or work.validation.exhausted():
+        return
+    for done, state, metrics in _updates(work, first):
+        progress.add(metrics)
+        work.profiler.after(done, metrics["loss"])
+        due = work.validation.due(done)
+        stop = work.stop_requested(done)
+        save = done == steps or (every and done % every == 0) or (due and config.checkpoint.best)
+        if done % config.log_every == 0 or done == steps:
+            progress.read(float(learning_rate(done - 1, config.optimizer, steps)))
+        elif save or due or stop:
+            progress.fetch()  # which refuses a loss that is not finite: no such state is saved
+        if due and stop is None:
+            stop = _measured(work, done, state)
+        exhausted = work.validation.exhausted()
+        if save or stop or exhausted:
+            _save(work, done, state)
+        if stop is not None and (done < steps or work.validation.due(done)):
+            raise _interrupted(stop, done, steps)
+        if exhausted:
+            work.run.log.info(
+                f"stopped early at step {done}: {config.validation.metric} has not improved in "
+                f"{config.validation.patience} measurements"
+            )
+            return
+
+
+def _interrupted(stop: Signals, done: int, steps: int) -> Interrupted:
+    return Interrupted(
+        f"{stop.name}: saved at step {done} of {steps}; the same command goes on",
+        status=128 + stop,
+    )
+
+
+def _measured(work: _Work, step: int, state: TrainState) -> Signals | None:
+    """Measures the model of a step if that is due; gives the signal that came meanwhile."""
+    if not work.validation.due(step):
+        return None
+    alone = jax.process_count() == 1  # several would have to agree on the moment
+
+    def stopped() -> bool:
+        return alone and work.stop_requested(step) is not None
+
+    work.progress.pause()
+    with work.account.on("validation"):
+        try:
+            found = work.validation.measure(step, state.params, stopped)
+        except Stopped:
+            return work.stop_requested(step)
+    work.progress.note(step, {f"validation/{name}": value for name, value in found.items()})
+    return None
+
+
+def _save(work: _Work, step: int, state: TrainState) -> None:
+    work.progress.pause()
+    work.account.turn_to("checkpoint")
+    meta = {**work.plan.origin, "progress": work.progress.state()}
+    work.checkpoints.save(step, state.params, resumable(state), meta)
+
+
+def _updates(work: _Work, state: TrainState) -> Iterator[tuple[int, TrainState, Metrics]]:
+    """Number, state and metrics of each update, which uses up the state before it."""
+    account, start, steps = work.account, int(state.step), work.config.steps
+    with account.on("compile"):
+        step = _compiled(work)
+    batches = work.reader.iterate(start)
+    with account.on("input"):
+        batch = _placed(next(batches), work)
+    for done in range(start + 1, steps + 1):
+        account.turn_to("steps")
+        work.profiler.before(done)
+        state, metrics = step(state, batch)
+        if done < steps:  # rows travel while the devices work
+            asked = time.monotonic()
+            batch = _placed(next(batches), work)
+            if cast(
+                Any, metrics["loss"]
+            ).is_ready():  # and they had ended before the rows were here
+                account.move(time.monotonic() - asked, "steps", "input")
+        yield done, state, metrics
+
+
+def _compiled(work: _Work) -> Step:
     """The step, compiled ahead, with a line about what is about to run."""
     began = time.monotonic()
-    batch = batch_shapes(config.batch_size, reader.manifest["length"], mesh)
-    step = compile_step(plan.graph, plan.optimizer, plan.abstract, batch, mesh, config.loss_block)
-    run.log.info(
+    config, plan, length = work.config, work.plan, work.reader.manifest["length"]
+    step = compile_for(config, plan, work.mesh, length)
+    work.run.log.info(
         "%s parameters; %s rows of %s tokens, %s a step; mesh %s; compiled in %.1f s",
         f"{plan.parameters:,}",
-        f"{reader.rows:,}",
-        reader.manifest["length"],
+        f"{work.reader.rows:,}",
+        length,
         config.batch_size,
-        ", ".join(f"{axis}={size}" for axis, size in mesh.shape.items()),
+        ", ".join(f"{axis}={size}" for axis, size in work.mesh.shape.items()),
         time.monotonic() - began,
     )
     return step
 
 
-def _updates(
-    step: Step, state: TrainState, reader: RowReader, mesh: Mesh, config: TrainConfig
-) -> Iterator[tuple[int, TrainState, Metrics]]:
-    """Number, state and metrics of each update, which uses up the state before it."""
-    start = int(state.step)
-    batches = reader.iterate(start)
-    batch = _placed(next(batches), mesh, config.batch_size)
-    for done in range(start + 1, config.steps + 1):
-        state, metrics = step(state, batch)
-        if done < config.steps:  # rows travel while the devices work
-            batch = _placed(next(batches), mesh, config.batch_size)
-        yield done, state, metrics
-
-
-def _placed(rows: Mapping[str, np.ndarray], mesh: Mesh, batch_size: int) -> Batch:
+def _placed(rows: Mapping[str, np.ndarray], work: _Work) -> Batch:
     """This process's rows of a batch as its part of the arrays on the mesh."""
-    where = sharding.batch_sharding(mesh)
+    where, size = sharding.batch_sharding(work.mesh), work.config.batch_size
     return {
-        name: jax.make_array_from_process_local_data(where, array, (batch_size, array.shape[1]))
+        name: jax.make_array_from_process_local_data(where, array, (size, array.shape[1]))
         for name, array in rows.items()
     }
-
-
-def _follow(
-    updates: Iterator[tuple[int, TrainState, Metrics]],
-    config: TrainConfig,
-    plan: Plan,
-    checkpoints: Checkpoints,
-    progress: Progress,
-    stop_requested: Callable[[int], Signals | None],
-) -> None:
-    """Logs and saves as the updates come; leaves with Interrupted when asked to."""
-    every = config.checkpoint.every
-    progress.restart_clock()
-    for done, state, metrics in updates:
-        progress.add(metrics)
-        stop = stop_requested(done)
-        save = done == config.steps or stop is not None or (every and done % every == 0)
-        if save or done % config.log_every == 0:
-            # Reading refuses a loss that is not finite, so no such state is ever saved.
-            progress.read(done, float(learning_rate(done - 1, config.optimizer, config.steps)))
-        if save:
-            meta = {**plan.origin, "progress": progress.state()}
-            checkpoints.save(done, state.params, resumable(state), meta)
-            progress.restart_clock()
-        if stop is not None and done < config.steps:
-            raise Interrupted(
-                f"{stop.name}: saved at step {done} of {config.steps}; the same command goes on",
-                status=128 + stop,
-            )

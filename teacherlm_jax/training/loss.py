@@ -54,13 +54,20 @@ def next_tokens(
 
 
 def next_token_loss(
-    model: LanguageModel, batch: Mapping[str, Array], block: int
-) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
+    model: LanguageModel,
+    batch: Mapping[str, Array],
+    block: int,
+    share_of: Float32[Array, ""] | None = None,
+) -> tuple[Float32[Array, ""], dict[str, Array]]:
     """Mean cross entropy in nats over the batch's loss tokens (0 when there is none); its parts.
 
     `batch` holds tokens, positions, segment_ids and loss_mask, `[B, T]` each. `block` is how many
-    tokens' logits exist at a time on one device, at most. The parts are sums: `loss`, `correct`
-    (loss tokens whose target has the highest logit), `loss_tokens`, and `tokens` (all but padding).
+    tokens' logits exist at a time on one device, at most. With `share_of`, the loss tokens of a
+    larger batch that this one is a part of, the loss is this part's share of that batch's mean.
+
+    The parts are sums: `loss`, `correct` (loss tokens whose target has the highest logit),
+    `loss_tokens`, and `tokens` (all but padding); and of each row whether all that the model made
+    of it are numbers, `finite` (bool [B]).
     """
     hidden = model.hidden(batch["tokens"], batch["positions"], batch["segment_ids"])
     targets, bears_loss = next_tokens(batch)
@@ -71,8 +78,10 @@ def next_token_loss(
         "correct": correct,
         "loss_tokens": count,
         "tokens": jnp.sum(batch["segment_ids"] > 0, dtype=jnp.float32),
+        "finite": jnp.all(jnp.isfinite(hidden), axis=(1, 2)),
     }
-    return loss / jnp.maximum(count, 1.0), jax.lax.stop_gradient(parts)
+    whole = count if share_of is None else share_of
+    return loss / jnp.maximum(whole, 1.0), jax.lax.stop_gradient(parts)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))

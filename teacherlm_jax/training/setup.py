@@ -19,27 +19,25 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 from teacherlm_jax.training import optimizer as optimizers
 from teacherlm_jax.training.state import TrainState, abstract_state, initial_state
+from teacherlm_jax.training.step import Step, batch_shapes, compile_step
+from teacherlm_jax.training.warm_start import warm_start
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """A run as shapes: nothing of it is on a device yet.
+class Shapes:
+    """What a model and its optimiser will be on a mesh.
 
     Attributes:
         build: makes the model from random streams.
         graph: the model's graph definition; `nnx.merge(graph, params)` is the model.
         optimizer: its update rule.
         abstract: shapes and shardings of the state.
-        vocabulary: of the data.
-        origin: what a checkpoint of this run says about itself; see `Checkpoints.save`.
     """
 
     build: Callable[[nnx.Rngs], nnx.Module]
     graph: nnx.GraphDef
     optimizer: optax.GradientTransformation
     abstract: TrainState
-    vocabulary: Vocabulary
-    origin: dict[str, Any]
 
     @property
     def parameters(self) -> int:
@@ -47,17 +45,27 @@ class Plan:
         return sum(array.size for array in jax.tree.leaves(self.abstract.params))
 
 
+@dataclasses.dataclass(frozen=True)
+class Plan(Shapes):
+    """A run as shapes: nothing of it is on a device yet.
+
+    Attributes:
+        model: its shape, `vocab_size` resolved.
+        vocabulary: of the data.
+        origin: what a checkpoint of this run says about itself; see `Checkpoints.save`.
+    """
+
+    model: ModelConfig
+    vocabulary: Vocabulary
+    origin: dict[str, Any]
+
+
 def open_reader(config: TrainConfig, mesh: Mesh) -> RowReader:
     """The run's rows, those that this process feeds to the mesh.
 
     Raises UserError when the batch cannot be cut as the mesh wants, or the folder cannot be read.
     """
-    cuts = sharding.batch_cuts(mesh)
-    if config.batch_size % cuts:
-        raise UserError(
-            f"config.batch_size={config.batch_size}: not divisible by {cuts}, the devices along "
-            "config.mesh.data*fsdp; choose a multiple, or a smaller mesh"
-        )
+    refuse_uneven(config, mesh)
     index, count = sharding.process_rows(mesh, config.batch_size)
     return RowReader(
         config.data,
@@ -67,6 +75,17 @@ def open_reader(config: TrainConfig, mesh: Mesh) -> RowReader:
         process_count=count,
         verify=config.verify_data,
     )
+
+
+def refuse_uneven(config: TrainConfig, mesh: Mesh) -> None:
+    """Raises UserError unless the mesh cuts each part of a batch into equal pieces."""
+    cuts = sharding.batch_cuts(mesh)
+    if config.batch_size % (cuts * config.accumulate):
+        parts = f" times config.accumulate={config.accumulate}" if config.accumulate > 1 else ""
+        raise UserError(
+            f"config.batch_size={config.batch_size}: not divisible by {cuts}, the devices along "
+            f"config.mesh.data*fsdp{parts}; choose a multiple, or a smaller mesh"
+        )
 
 
 def make_plan(config: TrainConfig, mesh: Mesh) -> Plan:
@@ -82,17 +101,9 @@ def make_plan(config: TrainConfig, mesh: Mesh) -> Plan:
     model = fit_to_vocabulary(config.model, vocabulary.size)
     longest = manifest["inputs"]["max_tokens"]
     registry.refuse_longer(model, longest, f"{config.data}: was prepared with texts of up to")
-
-    def build(rngs: nnx.Rngs) -> nnx.Module:
-        return registry.build(model, rngs)
-
-    graph, params = sharding.abstract_model(lambda: build(nnx.Rngs(0)), mesh)
-    optimizer = optimizers.make_optimizer(config.optimizer, config.steps)
     return Plan(
-        build=build,
-        graph=graph,
-        optimizer=optimizer,
-        abstract=abstract_state(params, optimizer, mesh),
+        **vars(make_shapes(config, model, mesh)),
+        model=model,
         vocabulary=vocabulary,
         origin={
             "model": dataclasses.asdict(model),
@@ -100,6 +111,33 @@ def make_plan(config: TrainConfig, mesh: Mesh) -> Plan:
             "data": files.file_digest(Path(config.data) / "manifest.json"),
             "vocabulary": vocabulary.digest,
         },
+    )
+
+
+def make_shapes(config: TrainConfig, model: ModelConfig, mesh: Mesh) -> Shapes:
+    """The shapes of a run of `model`, whose `vocab_size` is known; reads nothing.
+
+    Raises UserError, by name and numbers, for a parameter that the mesh does not divide.
+    """
+
+    def build(rngs: nnx.Rngs) -> nnx.Module:
+        return registry.build(model, rngs)
+
+    graph, params = sharding.abstract_model(lambda: build(nnx.Rngs(0)), mesh)
+    optimizer = optimizers.make_optimizer(config.optimizer, config.steps)
+    return Shapes(build, graph, optimizer, abstract_state(params, optimizer, mesh))
+
+
+def compile_for(config: TrainConfig, shapes: Shapes, mesh: Mesh, length: int) -> Step:
+    """The update of `config` compiled for rows of `length` tokens. Call it within the mesh."""
+    return compile_step(
+        shapes.graph,
+        shapes.optimizer,
+        shapes.abstract,
+        batch_shapes(config.batch_size, length, mesh),
+        mesh,
+        config.loss_block,
+        config.accumulate,
     )
 
 
@@ -124,7 +162,9 @@ def first_state(
     """
     if steps := checkpoints.steps():
         return _resumed(plan, checkpoints, steps[-1])
-    params = _warm_start(config.init_from, plan) if config.init_from else None
+    params = None
+    if config.init_from:
+        params = warm_start(config.init_from, plan.model, plan.vocabulary, plan.abstract.params)
     return initial_state(plan.build, plan.optimizer, plan.abstract, config.seed, params), {}
 
 
@@ -144,15 +184,3 @@ def _resumed(plan: Plan, checkpoints: Checkpoints, step: int) -> tuple[TrainStat
     params = checkpoints.params(step, plan.abstract.params)
     rest = checkpoints.optimizer(step, resumable(plan.abstract))
     return TrainState(params=params, **rest), meta["progress"]
-
-
-def _warm_start(init_from: str, plan: Plan) -> sharding.Tree:
-    source, step = checkpoint.open_checkpoint(init_from)
-    found = source.meta(step)["vocabulary"]
-    if found != plan.vocabulary.digest:
-        raise UserError(
-            f"config.init_from={init_from}: was trained with the vocabulary {found}, config.data "
-            f"has {plan.vocabulary.digest}; prepare the data with "
-            f"{source.run / checkpoint.VOCABULARY}"
-        )
-    return source.params(step, plan.abstract.params, cast=True)

@@ -9,12 +9,14 @@ import pytest
 
 from teacherlm_jax import files
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.training.account import Account
 from teacherlm_jax.training.progress import Progress, clock, progress_line
 
 
-def metrics(loss=2.0, grad_norm=1.0):
+def metrics(loss=2.0, grad_norm=1.0, finite=(True, True)):
     values = {"loss": loss, "correct": 1.0, "loss_tokens": 2.0, "tokens": 3.0}
-    return {key: jnp.float32(value) for key, value in {**values, "grad_norm": grad_norm}.items()}
+    scalars = {key: jnp.float32(value) for key, value in {**values, "grad_norm": grad_norm}.items()}
+    return {**scalars, "finite": jnp.array(finite)}
 
 
 @pytest.fixture
@@ -23,16 +25,45 @@ def log():
 
 
 @pytest.fixture
-def progress(tmp_path, log):
-    opened = Progress(tmp_path, log, 900, {})
-    yield opened
-    opened.close()
+def opened(tmp_path, log):
+    """Opens a Progress in the test's folder; what it was given earlier is its argument."""
+    made = []
+
+    def open_progress(earlier):
+        account = Account()
+        account.turn_to("steps")
+        progress = Progress(
+            tmp_path,
+            log,
+            900,
+            earlier,
+            account,
+            rows_of=lambda step: [10 * step, 10 * step + 1],
+            rates=lambda tokens_per_second: {"mfu": 0.25},
+        )
+        made.append(progress)
+        return progress
+
+    yield open_progress
+    for progress in made:
+        progress.close()
+
+
+@pytest.fixture
+def progress(opened):
+    return opened({})
+
+
+def written(tmp_path):
+    return [row for _, row in files.read_jsonl(tmp_path / "metrics.jsonl")]
 
 
 def test_the_line_is_the_one_the_documentation_shows():
-    scalars = {"loss": 1.2341, "accuracy": 0.61, "tokens_per_second": 12345.4}
-    line = "step 120/900  loss 1.234  acc 0.610  tokens/s 12,345  left 0:42"
+    scalars = {"loss": 1.2341, "accuracy": 0.61, "tokens_per_second": 12345.4, "mfu": 0.412}
+    line = "step 120/900  loss 1.234  acc 0.610  tokens/s 12,345  mfu 0.41  left 0:42"
     assert progress_line(120, 900, scalars, 42.3) == line
+    del scalars["mfu"]
+    assert progress_line(120, 900, scalars, 42.3) == line.replace("mfu 0.41  ", "")
 
 
 @pytest.mark.parametrize(
@@ -45,48 +76,104 @@ def test_clock(seconds, text):
 def test_a_window_is_averaged_over_its_loss_tokens_and_reaches_tensorboard(progress, tmp_path):
     progress.add(metrics(loss=2.0))
     progress.add(metrics(loss=4.0, grad_norm=3.0))
-    progress.read(2, learning_rate=0.5)
+    progress.read(learning_rate=0.5)
     assert progress.last["loss"] == 1.5
     assert progress.last["accuracy"] == 0.5
     assert progress.last["grad_norm"] == 2.0
+    assert progress.last["mfu"] == 0.25
     assert progress.state()["tokens"] == 6
+    progress.note(2, {"validation/x": 0.125})
     progress.close()
     (events,) = (tmp_path / "tensorboard").iterdir()
-    written = events.read_bytes()
-    assert b"train/loss" in written and struct.pack("<f", 1.5) in written
+    content = events.read_bytes()
+    assert b"train/loss" in content and struct.pack("<f", 1.5) in content
+    assert b"validation/x" in content and struct.pack("<f", 0.125) in content
 
 
-def test_a_resumed_run_goes_on_counting(tmp_path, log, progress):
+def test_a_resumed_run_goes_on_counting(opened, progress, tmp_path):
     progress.add(metrics())
-    progress.read(1, learning_rate=0.5)
+    progress.read(learning_rate=0.5)
     saved = progress.state()
     progress.add(metrics())
-    progress.read(2, learning_rate=0.5)  # lost: the run was saved before
-    resumed = Progress(tmp_path, log, 900, saved)
+    progress.read(learning_rate=0.5)  # lost: the run was saved before
+    lost = written(tmp_path)[-1]["seconds"]
+    resumed = opened(saved)
+    assert resumed._account.seconds()["repeated"] == pytest.approx(lost)
     resumed.add(metrics())
-    resumed.read(3, learning_rate=0.25)
-    assert resumed.tokens == 6
-    assert resumed.seconds > saved["seconds"]
-    resumed.close()
-    rows = [row for _, row in files.read_jsonl(tmp_path / "metrics.jsonl")]
-    assert [(row["step"], row["learning_rate"]) for row in rows] == [(1, 0.5), (3, 0.25)]
+    resumed.add(metrics())
+    resumed.read(learning_rate=0.25)
+    assert resumed.tokens == 9 and resumed.step == 3
+    assert resumed.seconds > saved["spent"]["steps"]
+    assert [(row["step"], row["learning_rate"]) for row in written(tmp_path)] == [
+        (1, 0.5),
+        (3, 0.25),
+    ]
 
 
-@pytest.mark.parametrize("bad", [{"loss": math.nan}, {"grad_norm": math.inf}])
-def test_the_first_step_that_is_not_finite_ends_the_run_by_number(progress, bad):
+def test_a_run_saved_inside_a_window_tells_what_an_unbroken_one_tells(opened, tmp_path):
+    unbroken = opened({})
+    for loss in (2.0, 4.0, 7.1):
+        unbroken.add(metrics(loss=loss))
+    unbroken.read(learning_rate=0.5)
+    (tmp_path / "metrics.jsonl").unlink()
+
+    first = opened({})
+    first.add(metrics(loss=2.0))
+    first.add(metrics(loss=4.0))
+    first.fetch()
+    saved = first.state()
+    assert not (tmp_path / "metrics.jsonl").exists()
+    second = opened(saved)
+    second.add(metrics(loss=7.1))
+    second.read(learning_rate=0.5)
+    for key in ("loss", "accuracy", "loss_tokens", "grad_norm"):
+        assert second.last[key] == unbroken.last[key]
+    assert second.tokens == unbroken.tokens
+    assert second.last["seconds"] >= saved["window_seconds"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"loss": math.nan, "finite": (True, False)}, "step 2: the loss is nan; .* rows 21 of"),
+        ({"grad_norm": math.inf}, "step 2: the gradient's norm is inf; .* all its rows, 20, 21 of"),
+        ({"loss": math.nan, "finite": (False, False)}, "the step before spoilt the parameters"),
+    ],
+)
+def test_the_first_step_that_is_not_finite_ends_the_run_and_names_its_rows(progress, bad, message):
     progress.add(metrics())
     progress.add(metrics(**bad))
     progress.add(metrics(loss=math.nan))
-    with pytest.raises(UserError, match="^step 12: the (loss|gradient's norm) is (nan|inf)"):
-        progress.read(13, learning_rate=0.5)
+    with pytest.raises(UserError, match=message):
+        progress.read(learning_rate=0.5)
+
+
+def test_a_line_that_a_crash_cut_does_not_spoil_the_next(opened, progress, tmp_path):
+    progress.add(metrics())
+    progress.read(learning_rate=0.5)
+    saved = progress.state()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "lo')
+    resumed = opened(saved)
+    resumed.add(metrics())
+    resumed.read(learning_rate=0.5)
+    assert [row["step"] for row in written(tmp_path)] == [1, 2]
+
+
+def test_step_times_leave_out_what_comes_between(progress):
+    for _ in range(3):
+        progress.add(metrics())
+    progress.pause()
+    progress.add(metrics())
+    assert len(progress.durations) == 2
 
 
 def test_the_writer_does_not_bring_torch_or_tensorflow(tmp_path):
     code = (
-        "import logging, sys\n"
+        "import sys\n"
         "from pathlib import Path\n"
-        "from teacherlm_jax.training.progress import Progress\n"
-        "Progress(Path(sys.argv[1]), logging.getLogger(), 1, {}).close()\n"
+        "from teacherlm_jax.training.tensorboard import event_writer\n"
+        "event_writer(Path(sys.argv[1]), 1).close()\n"
         "print([name for name in ('torch', 'tensorflow') if name in sys.modules])"
     )
     done = subprocess.run(

@@ -1,0 +1,242 @@
+import dataclasses
+import json
+import shutil
+import signal
+
+import pytest
+
+from teacherlm_jax import checkpoint, files, selection
+from teacherlm_jax.config import (
+    BenchmarkConfig,
+    CheckpointConfig,
+    MeshConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ProfileConfig,
+    TrainConfig,
+    ValidationConfig,
+)
+from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.training.loop import train
+
+from .test_loop import lines, open_run, parameters
+
+
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory):
+    """A folder with a benchmark of a few two-option questions."""
+    folder = tmp_path_factory.mktemp("questions")
+    rows = [
+        {"id": f"q{n}", "question": "red is blue" if n % 2 else "one or two and the red",
+         "options": ["True", "False"], "answer": "AB"[n % 2], "subject": "s"}
+        for n in range(6)
+    ]  # fmt: skip
+    files.write_jsonl(folder / "set.jsonl", rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(prepared, questions):
+    return TrainConfig(
+        output="runs/unused",
+        data=str(prepared),
+        model=ModelConfig(layers=1, width=16, heads=2, vocab_size=400, dtype="float32"),
+        optimizer=OptimizerConfig(learning_rate=0.02, warmup_steps=2),
+        mesh=MeshConfig(data=2, fsdp=4),
+        checkpoint=CheckpointConfig(keep=1, best=1),
+        validation=ValidationConfig(
+            every=2,
+            root=str(questions),
+            benchmarks=(BenchmarkConfig("set", "set.jsonl"),),
+            data=str(prepared),
+            rows=11,
+            metric="held_out/loss",
+        ),
+        batch_size=8,
+        steps=6,
+        log_every=4,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory):
+    run = open_run(tmp_path_factory.mktemp("finished"))
+    result = train(config, run)
+    files.write_json(run.path / "config.json", {"config": dataclasses.asdict(config)})
+    return run, result
+
+
+def steps_of(run):
+    return sorted(int(path.name) for path in (run.path / "checkpoints").iterdir())
+
+
+def comparable(run):
+    """What two runs must agree on, bit for bit: measurements, and metrics without times."""
+    timed = ("seconds", "tokens_per_second", "tokens_per_second_per_chip")
+    metrics = [row for _, row in files.read_jsonl(run.path / "metrics.jsonl")]
+    kept = [{key: row[key] for key in row if key not in timed} for row in metrics]
+    return selection.measurements(run.path), kept
+
+
+def test_a_run_measures_itself_at_its_cadence_and_keeps_its_best(finished):
+    run, result = finished
+    rows = selection.measurements(run.path)
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    names = {"set/accuracy", "set/macro_accuracy", "held_out/loss", "held_out/accuracy"}
+    assert all(row.keys() == names | {"step"} for row in rows)
+    losses = [row["held_out/loss"] for row in rows]
+    assert losses[0] > losses[1] > losses[2] > 0, "a model that learns, on rows that it has seen"
+    assert result["best_checkpoint"].endswith("checkpoints/6")
+    assert steps_of(run) == [6]
+    told = [line for line in lines(run) if line.startswith("validation at step 4")]
+    assert "held_out/loss" in told[0] and told[0].endswith("(best)")
+
+
+def test_the_held_out_loss_is_that_of_each_row_once(finished, config, tmp_path):
+    """Eleven rows in batches of eight, against the same rows in one batch of sixteen."""
+    whole = dataclasses.replace(config, batch_size=16, steps=2, init_from=str(finished[0].path))
+    slow = dataclasses.replace(whole, optimizer=OptimizerConfig(learning_rate=1e-30))
+    run = open_run(tmp_path)
+    train(slow, run)
+    (row,) = selection.measurements(run.path)
+    expected = selection.measurements(finished[0].path)[-1]
+    assert row["held_out/loss"] == pytest.approx(expected["held_out/loss"], rel=1e-6)
+    assert row["set/accuracy"] == expected["set/accuracy"]
+
+
+def test_the_best_and_the_newest_checkpoint_stay_and_the_best_can_be_named(config, tmp_path):
+    rising = dataclasses.replace(
+        config,
+        optimizer=OptimizerConfig(learning_rate=0.5),
+        validation=dataclasses.replace(config.validation, metric="held_out/loss", rows=0),
+    )
+    run = open_run(tmp_path)
+    result = train(rising, run)
+    files.write_json(run.path / "config.json", {"config": dataclasses.asdict(rising)})
+    best = selection.ranking(selection.measurements(run.path), "held_out/loss")[0]
+    assert steps_of(run) == sorted({best, 6})
+    assert result["best_checkpoint"].endswith(f"checkpoints/{best}")
+    assert parameters(run.path / "checkpoints" / "best")[1].step == best
+
+
+def test_a_run_stops_when_its_metric_does_not_improve(finished, config, tmp_path):
+    stuck = dataclasses.replace(
+        config,
+        optimizer=OptimizerConfig(learning_rate=1e-30),
+        validation=dataclasses.replace(config.validation, metric="set/accuracy", patience=1),
+    )
+    run = open_run(tmp_path)
+    result = train(stuck, run)
+    assert result["stopped_early"] and result["step"] == 4
+    assert [row["step"] for row in selection.measurements(run.path)] == [2, 4]
+    assert "stopped early at step 4" in lines(run)[-2]
+    again = open_run(tmp_path)
+    assert train(stuck, again)["step"] == 4
+    assert not any(line.startswith("step") for line in lines(again))
+
+
+def test_a_run_stopped_while_it_measures_ends_as_one_that_was_not(finished, config, tmp_path):
+    class Stopping:
+        """Sends SIGTERM when the second measurement begins."""
+
+        calls = 0
+
+        def __call__(self, *args, **kwargs):
+            self.calls += 1
+            if self.calls == 2:
+                signal.raise_signal(signal.SIGTERM)
+            return encoded(*args, **kwargs)
+
+    from teacherlm_jax.evaluation import scoring
+
+    encoded = scoring._batches
+    stopping = Stopping()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "_batches", stopping)
+        with pytest.raises(Interrupted, match="SIGTERM: saved at step 4 of 6"):
+            train(config, open_run(tmp_path))
+    assert [row["step"] for row in selection.measurements(tmp_path)] == [2]
+    resumed = open_run(tmp_path)
+    result = train(config, resumed)
+    expected_run, expected = finished
+    assert comparable(resumed) == comparable(expected_run)
+    assert result["loss"] == expected["loss"]
+    assert parameters(tmp_path)[1].digest == parameters(expected_run.path)[1].digest
+
+
+def test_measurements_of_steps_that_are_lost_are_made_again(finished, config, tmp_path):
+    run = open_run(tmp_path)
+    shutil.copytree(finished[0].path, run.path, dirs_exist_ok=True)
+    shutil.rmtree(run.path / "checkpoints")
+    with (run.path / "validation.jsonl").open("a") as file:
+        file.write('{"step": 8, "held')  # cut by a crash
+    train(dataclasses.replace(config, steps=3), run)
+    assert [row["step"] for row in selection.measurements(run.path)] == [2, 3]
+
+
+def test_the_summary_tells_speed_and_where_the_time_went(finished):
+    run, result = finished
+    told = files.read_json(run.path / "summary.json")
+    assert told["steps"] == 6 and told["chips"] == 8
+    assert told["tokens"] == result["tokens"]
+    assert told["tokens_per_second"] == pytest.approx(8 * told["tokens_per_second_per_chip"])
+    assert sum(told["seconds"].values()) == pytest.approx(told["wall_seconds"])
+    assert sum(told["share"].values()) == pytest.approx(1)
+    for activity in ("start", "compile", "steps", "checkpoint", "validation"):
+        assert told["seconds"][activity] > 0, activity
+    assert told["goodput"] == told["share"]["steps"]
+    times = told["step_seconds"]
+    assert 0 < times["p50"] <= times["p90"] <= times["p99"] <= times["max"]
+    assert told["model_flops_per_token"] > 6 * 400 * 16 and told["peak_flops_per_chip"] is None
+
+
+def test_traces_of_the_steps_that_were_asked_for(config, tmp_path):
+    traced = dataclasses.replace(
+        config, steps=4, validation=ValidationConfig(), checkpoint=CheckpointConfig(),
+        profile=ProfileConfig("2:3", memory=True),
+    )  # fmt: skip
+    run = open_run(tmp_path)
+    train(traced, run)
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+    assert (tmp_path / "profile/memory_3_process_0.prof").stat().st_size > 0
+    assert any("steps 2 to 3 are traced" in line for line in lines(run))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metric": "mmlu/accuracy"}, "config.validation.metric: 'mmlu/accuracy' is not measured"),
+        ({"every": 0}, "config.validation.every: goes with"),
+        ({"metric": "", "patience": 1}, "config.validation.metric: empty"),
+        ({"data": "", "metric": ""}, "config.validation.rows: is for"),
+        ({"data": "nowhere"}, "nowhere: no such folder"),
+        ({"root": "nowhere"}, "nowhere/set.jsonl"),
+    ],
+)
+def test_validation_that_cannot_be_is_refused_by_key(config, tmp_path, changes, message):
+    validation = dataclasses.replace(config.validation, **changes)
+    wrong = dataclasses.replace(config, validation=validation, checkpoint=CheckpointConfig(keep=1))
+    with pytest.raises(UserError, match=message):
+        train(wrong, open_run(tmp_path))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_best_checkpoint_needs_a_metric_and_a_measurement(config, tmp_path):
+    wrong = dataclasses.replace(config, validation=ValidationConfig())
+    with pytest.raises(UserError, match=r"config.checkpoint.best: needs config.validation.metric"):
+        train(wrong, open_run(tmp_path))
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text(json.dumps({"config": {"validation": {"metric": ""}}}))
+    with pytest.raises(UserError, match=f"{run}: was trained without config.validation.metric"):
+        selection.best_step(run, [3, 6])
+    metric = {"config": {"validation": {"metric": "a/accuracy"}}}
+    (run / "config.json").write_text(json.dumps(metric))
+    with pytest.raises(UserError, match=r"none of its checkpoints \(3, 6\) was measured"):
+        selection.best_step(run, [3, 6])
+    files.write_jsonl(run / "validation.jsonl", [
+        {"step": 3, "a/accuracy": 0.5}, {"step": 6, "a/accuracy": 0.5},
+        {"step": 9, "a/accuracy": 0.9},
+    ])  # fmt: skip
+    assert selection.best_step(run, [3, 6]) == 3
+    assert checkpoint.BEST == "best"
