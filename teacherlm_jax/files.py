@@ -4,6 +4,7 @@ What is written lies on this machine. What is read may also lie in a store that 
 such as `gs://bucket/folder`.
 """
 
+import codecs
 import contextlib
 import dataclasses
 import glob
@@ -96,6 +97,8 @@ def read_jsonl(path: epath.PathLike) -> Iterator[tuple[int, dict[str, Any] | Mal
 def parse_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any] | MalformedRow]]:
     """The rows of a jsonl file's lines; see `read_jsonl`."""
     for number, line in enumerate(lines, start=1):
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
         if line.strip():
             yield number, _parse_line(line)
 

@@ -96,3 +96,9 @@ def test_the_digest_is_that_of_the_bytes(tmp_path):
     assert files.file_digest(path) == (
         "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+def test_a_mark_of_byte_order_before_the_first_row_is_no_part_of_it(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}\n{"a": 2}\n')
+    assert list(files.read_jsonl(path)) == [(1, {"a": 1}), (2, {"a": 2})]
