@@ -71,6 +71,17 @@ def test_the_places_of_every_parameter_are_the_golden_ones(name, changes):
 
 
 @pytest.mark.parametrize(
+    ("name", "cut"),
+    [("bloom-7b1", (1, 64, 1)), ("bloom-176b", (1, 32, 8)), ("opt-6.7b", (2, 8, 2))],
+)
+def test_published_sizes_lie_on_a_pod_as_the_golden_files_say(name, cut):
+    mesh = AbstractMesh(cut, sharding.MESH_AXES)
+    state = abstract_model(**vars(registry.shape(name)))
+    expected = GOLDEN / f"{name}_{'x'.join(map(str, cut))}.txt"
+    assert sharding.describe(state, mesh) == expected.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
     ("axes", "shape", "message"),
     [
         (("embed", "width"), (4, 4), "blocks/up: unknown logical axis 'width'"),
