@@ -64,3 +64,35 @@ def test_a_bfloat16_import_is_trained_in_float32_and_goes_back(prepared, convert
     np.testing.assert_allclose(lines[0]["loss"], loss(source), atol=0.02)
     assert lines[-1]["loss"] - 0.5 < loss(tmp_path / "back") < lines[-1]["loss"]
     assert loss(tmp_path / "back") < 0.5 * loss(source)
+
+
+def train_from(start, tmp_path, prepared, name, **model):
+    text = CONFIG.format(output=str(tmp_path / name), data=str(prepared), start=str(start))
+    for key, value in model.items():
+        text = text.replace('dtype="float32"', f'dtype="float32", {key}={value!r}')
+    (tmp_path / "train.py").write_text(text)
+    return cli.main(["train", f"--config={tmp_path}/train.py", "--config.steps=1"])
+
+
+def test_training_starts_from_a_folder_of_their_layout_as_from_its_conversion(
+    prepared, convert, tmp_path
+):
+    mesh = ("--config.mesh.fsdp=4", "--config.mesh.tensor=2")
+    assert convert(tmp_path / "theirs", tmp_path / "ours", *mesh)[0] == 0
+    losses = []
+    for start in ("theirs", "ours"):
+        assert train_from(tmp_path / start, tmp_path, prepared, f"from_{start}") == 0
+        ((_, row),) = files.read_jsonl(tmp_path / f"from_{start}" / "metrics.jsonl")
+        losses.append(row["loss"])
+    assert losses[0] == losses[1]
+
+
+def test_a_start_of_another_shape_or_tokenizer_is_refused_by_key(prepared, tmp_path, capsys):
+    theirs = tmp_path / "theirs"
+    assert train_from(theirs, tmp_path, prepared, "a", layer_norm_epsilon=1e-5) == 0
+    assert train_from(theirs, tmp_path, prepared, "b", tied=False) == 2
+    assert "theirs: its tied is True, config.model.tied is False" in capsys.readouterr().err
+    ids = files.read_json(theirs / "vocab.json")
+    files.write_json(theirs / "vocab.json", ids | {"a": ids["b"], "b": ids["a"]})
+    assert train_from(theirs, tmp_path, prepared, "c") == 2
+    assert "prepare the data with that tokenizer" in capsys.readouterr().err
