@@ -8,7 +8,7 @@ activation's cannot, since its batch already is.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -190,14 +190,29 @@ def process_rows(mesh: Mesh, rows: int) -> tuple[int, int]:
     """Which rows of a batch this process feeds: (index, count) of equal consecutive parts.
 
     Processes that differ only along `tensor` feed the same rows. `rows` must be divisible by
-    `batch_cuts(mesh)`.
+    `batch_cuts(mesh)`. Raises UserError as `process_part` does.
     """
-    held = batch_sharding(mesh).addressable_devices_indices_map((rows, 1)).values()
-    cuts = [index[0] for index in held if index is not None]
-    starts = [cut.start or 0 for cut in cuts]
-    stops = [rows if cut.stop is None else cut.stop for cut in cuts]
-    part = max(stops) - min(starts)
-    return min(starts) // part, rows // part
+    cuts = batch_sharding(mesh).devices_indices_map((rows, 1))
+    held: dict[int, set[int]] = {}
+    for device in mesh.devices.flat:
+        held.setdefault(device.process_index, set()).add(cuts[device][0].start or 0)
+    return process_part(held, jax.process_index())
+
+
+def process_part(held: Mapping[int, Collection[int]], process: int) -> tuple[int, int]:
+    """(index, count) of one process among the parts that `held` (process -> its pieces) makes.
+
+    Raises UserError where processes share some pieces of a batch and not all, or hold unequally
+    many: what one process feeds would then be no part of its own.
+    """
+    parts = sorted({tuple(sorted(pieces)) for pieces in held.values()})
+    pieces = [piece for part in parts for piece in part]
+    if len(set(pieces)) < len(pieces) or len(set(map(len, parts))) > 1:
+        raise UserError(
+            f"config.mesh: cuts a batch unevenly over {len(held)} processes; give data*fsdp a size "
+            "that their number divides, or tensor one that the devices of a process divide"
+        )
+    return parts.index(tuple(sorted(held[process]))), len(parts)
 
 
 def constrain(x: jax.Array, axes: Sequence[str]) -> jax.Array:

@@ -137,3 +137,19 @@ def test_one_process_feeds_all_rows():
     mesh = sharding.make_mesh(MeshConfig(2, 2, 2))
     assert sharding.process_rows(mesh, 12) == (0, 1)
     assert sharding.batch_cuts(mesh) == 4
+
+
+def test_processes_feed_equal_parts_of_a_batch_wherever_their_devices_lie():
+    beside = {0: {0, 2}, 1: {4, 6}}
+    between = {0: {0, 4}, 1: {2, 6}}
+    for held in (beside, between):
+        assert [sharding.process_part(held, process) for process in held] == [(0, 2), (1, 2)]
+    along_tensor = {0: {0}, 1: {0}, 2: {4}, 3: {4}}
+    assert [sharding.process_part(along_tensor, each)[0] for each in range(4)] == [0, 0, 1, 1]
+    assert sharding.process_part({0: {0, 4}, 1: {4, 0}}, 1) == (0, 1)
+
+
+@pytest.mark.parametrize("held", [{0: {0, 1}, 1: {1, 2}, 2: {2, 3}}, {0: {0, 1, 2}, 1: {3}}])
+def test_uneven_process_counts_are_refused(held):
+    with pytest.raises(UserError, match=f"config.mesh: cuts a batch unevenly over {len(held)} pro"):
+        sharding.process_part(held, 0)

@@ -1,6 +1,7 @@
 """Leaving on SIGTERM and SIGINT at a moment of our choosing: between steps, with the run saved."""
 
 import contextlib
+import itertools
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,10 @@ import jax
 from jax.experimental import multihost_utils
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+# What JAX's preemption service is told in the place of the step: it counts from 0, and waits for
+# exactly the next number, which would never come in a run that goes on from a later step.
+_ASKED = itertools.count(1)
 
 
 @contextlib.contextmanager
@@ -29,7 +34,7 @@ def stop_requests() -> Iterator[Callable[[int], signal.Signals | None]]:
 
     def asked(step: int) -> signal.Signals | None:
         if jax.process_count() > 1:
-            reached = multihost_utils.reached_preemption_sync_point(step)
+            reached = multihost_utils.reached_preemption_sync_point(next(_ASKED))
             return signal.SIGTERM if reached else None
         return received[0] if received else None
 
