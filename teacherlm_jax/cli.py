@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from teacherlm_jax import __version__, config, flags, run, sweep
+from teacherlm_jax import __version__, config, distributed, flags, run, sweep
 from teacherlm_jax.errors import Interrupted, UserError
 
 USER_ERROR = 2
@@ -35,6 +35,7 @@ class Verb:
         folder: of a config, the run folder.
         options: dataclasses of what the command line gives beside the config, each by its name.
             They are the function's last arguments, and no part of the run's config.
+        together: several processes can do it as one; see `distributed`.
     """
 
     summary: str
@@ -46,6 +47,7 @@ class Verb:
     needs_file: bool = True
     folder: Callable[[Any], str] = operator.attrgetter("output")
     options: tuple[type, ...] = ()
+    together: bool = False
 
     @property
     def usage(self) -> str:
@@ -59,7 +61,7 @@ VERBS = {
         "turn data sets into packed rows on disk",
         (config.PrepareConfig,),
         "teacherlm_jax.tasks.prepare:prepare",
-        may_change=("check_only", "evaluation"),
+        may_change=("check_only", "evaluation", "runner", "beam_options"),
         repeats=True,  # it compares what is there with the sources as they are now
     ),
     "train": Verb(
@@ -67,6 +69,7 @@ VERBS = {
         (config.TrainConfig,),
         "teacherlm_jax.training.loop:train",
         may_change=("mesh", "checkpoint", "log_every", "verify_data"),
+        together=True,
     ),
     "annotate": Verb(
         "let teachers explain every row of a data set",
@@ -149,6 +152,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         table = sweep.listing if asked.sweep_list else functools.partial(sweep.results, settings)
         print(table(request.points))
         return 0
+    distributed.start(name, verb.together)
     if verb.positional:
         _load(verb.function)(settings)
         return 0

@@ -9,13 +9,19 @@ class UserError(Exception):
     """
 
 
+def one_line(said: object) -> str:
+    """The words of a library's error, which may stand on several lines, on one."""
+    return " ".join(str(said).split())
+
+
 class Interrupted(Exception):
     """The run was told to stop, saved what it had, and can be continued by the same command.
 
     The message is all that the user sees.
 
     Attributes:
-        status: exit status of the command: 128 plus the signal's number, SIGTERM's by default.
+        status: exit status of the command: 128 plus the signal's number, SIGTERM's by default; 75
+            where another process did not come.
     """
 
     def __init__(self, message: str, status: int = 143):

@@ -1,9 +1,14 @@
-"""Run folders: each verb leaves its config (seeds in it), versions, commit, log and result."""
+"""Run folders: each verb leaves its config (seeds in it), versions, commit, log and result.
+
+Where several processes work together, the first writes all of it and keeps the lock; the others
+know the folder, and what it holds, from the first.
+"""
 
 import dataclasses
 import fcntl
 import importlib.metadata
 import logging
+import os
 import platform
 import re
 import subprocess
@@ -12,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
-from teacherlm_jax import __version__, files
+from teacherlm_jax import __version__, distributed, files
 from teacherlm_jax.errors import UserError
 
 _RECORDED_PACKAGES = (
@@ -28,6 +33,8 @@ _RECORDED_PACKAGES = (
     "sentencepiece",
 )
 
+
+COMMIT = "TEACHERLM_COMMIT"  # says the commit of a tree that was copied without its history
 
 # What a run leaves that was refused before its work began.
 _BEFORE_WORK = re.compile(r"(config|versions|check)\.json|log\.txt|\.lock|(.+\.)?refused\.jsonl")
@@ -71,6 +78,24 @@ class Run:
         files.write_json(self.path / "result.json", result)
 
 
+class _Follower(Run):
+    """The run folder of another process, which writes; of the log, only warnings are shown here."""
+
+    def __init__(self, path: Path, result: dict[str, Any] | None):
+        log = logging.Logger(f"teacherlm.{path}", logging.WARNING)
+        log.addHandler(_console())
+        super().__init__(path, log)
+        self._result = result
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What the folder held when it was opened."""
+        return self._result
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Leaves it to the process that writes."""
+
+
 def open_run(output: str, verb: str, config: Any, *, may_change: tuple[str, ...] = ()) -> Run:
     """Makes or re-opens the folder `output` for `verb` with `config` (a dataclass).
 
@@ -82,11 +107,29 @@ def open_run(output: str, verb: str, config: Any, *, may_change: tuple[str, ...]
         raise UserError(
             "config.output: empty; name the run folder, as in --config.output=runs/mine"
         )
+    if files.is_remote(output):
+        raise UserError(
+            f"config.output={output}: a run folder lies on a file system; mount the bucket, or a "
+            "disk that all machines share, and name a folder there"
+        )
     path = Path(output)
+    opened: list[Run] = []
+
+    def open_here() -> dict[str, Any] | None:
+        opened.append(
+            _opened(path, {"verb": verb, "config": dataclasses.asdict(config)}, may_change)
+        )
+        return opened[0].result
+
+    result = distributed.of_first(open_here)
+    return opened[0] if opened else _Follower(path, result)
+
+
+def _opened(path: Path, resolved: dict[str, Any], may_change: tuple[str, ...]) -> Run:
+    """The folder, made or held against its config, with its lock taken."""
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file; config.output must name a folder")
     path.mkdir(parents=True, exist_ok=True)
-    resolved = {"verb": verb, "config": dataclasses.asdict(config)}
     _refuse_other_config(path, resolved, may_change)
     run = Run(path, _logger(path), _locked(path))
     if run.result is None:  # what a finished run says of itself stays
@@ -154,7 +197,8 @@ def _versions() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "command": sys.argv,
-        "commit": _commit(),
+        "processes": distributed.process_count(),
+        "commit": os.environ.get(COMMIT) or _commit(),
         "packages": packages,
     }
 
@@ -195,8 +239,12 @@ def _logger(path: Path) -> logging.Logger:
         log.removeHandler(handler)
     to_file = _LogFile(path / "log.txt", encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    to_console = logging.StreamHandler(sys.stdout)
-    to_console.setFormatter(logging.Formatter("%(message)s"))
-    for handler in (to_file, to_console):
+    for handler in (to_file, _console()):
         log.addHandler(handler)
     return log
+
+
+def _console() -> logging.Handler:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    return handler

@@ -93,3 +93,25 @@ def test_an_empty_output_and_a_file_in_its_place_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
         run.open_run(str(tmp_path / "file"), "train", TrainConfig())
+
+
+def test_a_bucket_is_refused_as_a_run_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"config\.output=gs://b/r: .* mount the bucket"):
+        run.open_run("gs://b/r", "train", TrainConfig())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_commit_that_a_launcher_names_is_recorded(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEACHERLM_COMMIT", "abc")
+    open_run(config(tmp_path)).close()
+    assert files.read_json(tmp_path / "run/versions.json")["commit"] == "abc"
+
+
+def test_processes_that_follow_write_nothing_and_know_what_the_first_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(run.distributed, "of_first", lambda make: {"loss": 1.0})
+    with open_run(config(tmp_path)) as folder:
+        assert folder.result == {"loss": 1.0}
+        folder.log.info("nobody hears it")
+        folder.finish({"loss": 2.0})
+    assert not list(tmp_path.iterdir())

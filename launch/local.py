@@ -1,0 +1,8 @@
+"""Runs one verb in several processes on this machine; see docs/launch.md."""
+
+import sys
+
+from teacherlm_jax.launching.local import main
+
+if __name__ == "__main__":
+    sys.exit(main())

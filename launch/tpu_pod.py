@@ -1,0 +1,8 @@
+"""Runs one verb on every host of a Cloud TPU slice; see docs/launch.md."""
+
+import sys
+
+from teacherlm_jax.launching.tpu_pod import main
+
+if __name__ == "__main__":
+    sys.exit(main())

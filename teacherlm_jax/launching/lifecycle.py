@@ -1,0 +1,102 @@
+"""A slice from the request to the end of the run, across preemptions."""
+
+from collections.abc import Sequence
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.launching import hosts
+from teacherlm_jax.launching.gcloud import Slice
+from teacherlm_jax.launching.shell import Shell
+
+_ACTIVE = "ACTIVE"
+_LOST = ("SUSPENDED", "FAILED")
+_REFUSED = 2  # the command said what it cannot use: again it would say the same
+# ssh lost the connection; SIGTERM, SIGKILL; JAX missed another host; hosts did not meet.
+_CUT = (255, 128 + 15, 128 + 9, 128 + 6, 75)
+_LOOKS = 10  # for a preemption behind a failure that could also be the program's own
+_TRIES = 3  # in a row on one slice whose hosts are there and fail
+
+
+class Lifecycle:
+    """Keeps one slice alive for one run."""
+
+    def __init__(self, pod: Slice, shell: Shell, *, poll: float, restarts: int):
+        """Looks every `poll` seconds, and starts anew up to `restarts` times."""
+        self._pod, self._shell = pod, shell
+        self._poll, self._restarts = poll, restarts
+        self._left = restarts
+
+    def make_ready(self) -> None:
+        """Returns when the slice is there: asks for it, waits for it, replaces a lost one.
+
+        Raises UserError when gcloud refuses, or restarts are used up.
+        """
+        asked = False
+        while (state := self._state()) != _ACTIVE:
+            if state in _LOST:
+                self._restart(f"the slice is {state}")
+                self._must(self._pod.delete())
+                state = ""
+            if not state:
+                if asked and not self._left:
+                    raise UserError(f"{self._pod.name}: asked for, and not there")
+                self._must(self._pod.create())
+                asked = True
+            self._shell.wait(self._poll)
+
+    def once(self, steps: Sequence[Sequence[str]]) -> int:
+        """Runs commands up to the first that fails; gives its exit status, or 0."""
+        for words in steps:
+            if status := self._shell.call(words):
+                return status
+        return 0
+
+    def follow(self, steps: Sequence[Sequence[str]]) -> int:
+        """Runs commands on the slice up to the last, which is long; again when the slice is lost.
+
+        Gives the exit status of the last attempt. SIGINT and SIGTERM let the run save and leave.
+        """
+        tries = 0
+        while True:
+            self.make_ready()
+            status, stopped = self.once(steps[:-1]), False
+            if not status:
+                status, stopped = self._shell.attend(steps[-1], self._pod.on_all(hosts.stop()))
+            if stopped or status in (0, _REFUSED):
+                return status
+            there = self._still_there(looks=1 if status in _CUT else _LOOKS)
+            if there and status not in _CUT:
+                return status
+            self._restart(f"the run ended with status {status}")
+            tries = tries + 1 if there else 0
+            if tries == _TRIES:
+                self._must(self._pod.delete())
+                tries = 0
+
+    def _still_there(self, looks: int) -> bool:
+        for _ in range(looks):
+            self._shell.wait(self._poll)
+            if self._state() != _ACTIVE:
+                return False
+        return True
+
+    def _restart(self, reason: str) -> None:
+        if not self._left:
+            raise UserError(
+                f"{self._pod.name}: {reason}, and --restarts={self._restarts} are used up; the "
+                "same command goes on"
+            )
+        self._left -= 1
+        print(f"launch: {reason}; starting again ({self._left} restarts left)", flush=True)
+
+    def _state(self) -> str:
+        """The request's state; empty where there is none."""
+        status, output, errors = self._shell.ask(self._pod.state())
+        if status == 0:
+            return output.strip()
+        if "NOT_FOUND" in errors:
+            return ""
+        raise UserError(f"{self._pod.name}: its state cannot be told: {errors.strip()}")
+
+    def _must(self, words: Sequence[str]) -> None:
+        if status := self._shell.call(words):
+            raise UserError(f"{self._pod.name}: gcloud {words[4]} failed with status {status}")

@@ -1,0 +1,92 @@
+"""Several CPU processes of one verb on this machine, as a pod would run it: see docs/launch.md."""
+
+import argparse
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from teacherlm_jax import distributed
+from teacherlm_jax.launching import processes
+
+_DEVICES = "--xla_force_host_platform_device_count"
+_HERE = "127.0.0.1"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Starts what the command line says; returns its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _parser()
+    if "--" in arguments:
+        where = list(arguments).index("--")
+        options, words = parser.parse_args(arguments[:where]), list(arguments[where + 1 :])
+    else:
+        options, words = parser.parse_args(arguments), []
+    if not words:
+        parser.error("no verb; write it behind --, as in -- train --config=FILE.py")
+    environments = environments_of(options.processes, options.devices, os.environ)
+    command = [sys.executable, "-m", "teacherlm_jax", *words]
+    logs = options.logs or Path("runs/logs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    return processes.run(processes.Job(command, environments, logs, options.grace))
+
+
+def environments_of(
+    count: int, devices: int, environment: Mapping[str, str]
+) -> list[dict[str, str]]:
+    """What each of `count` processes with `devices` simulated devices finds in its environment."""
+    flags = re.sub(rf"{_DEVICES}=\d+", "", environment.get("XLA_FLAGS", ""))
+    common = {
+        **environment,
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONUNBUFFERED": "1",
+        "XLA_FLAGS": f"{flags} {_DEVICES}={devices}".strip(),
+    }
+    if count == 1:
+        return [common]
+    address = f"{_HERE}:{_free_port()}"
+    common |= {
+        distributed.ADDRESS: address,
+        distributed.COUNT: str(count),
+        "JAX_COORDINATOR_BIND_ADDRESS": address,  # by itself JAX listens to the whole network
+    }
+    return [{**common, distributed.INDEX: str(index)} for index in range(count)]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HERE, 0))
+        return probe.getsockname()[1]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="local.py",
+        usage="%(prog)s --processes=2 --devices=4 -- VERB --config=FILE.py --config.key=value …",
+        description="Runs one verb in several CPU processes on this machine.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--processes", type=_positive, default=2, help="how many (2)")
+    parser.add_argument("--devices", type=_positive, default=1, help="simulated, in each (1)")
+    parser.add_argument(
+        "--logs", type=Path, help="folder for process-N.txt (a new one in runs/logs)"
+    )
+    parser.add_argument(
+        "--grace",
+        type=float,
+        default=10.0,
+        help="seconds for the others to end once one has failed (10)",
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: wanted a positive whole number")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

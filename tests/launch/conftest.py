@@ -1,0 +1,82 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FAKE = Path(__file__).with_name("gcloud.py")
+
+# In the place of Python on a host: makes an environment whose pip does nothing, and whose
+# `teacherlm` writes down how it was started and, told to wait, goes on until it may save.
+PYTHON = """#!/bin/sh
+mkdir -p "$3/bin"
+printf '#!/bin/sh\\n' > "$3/bin/python"
+cp teacherlm "$3/bin/teacherlm"
+chmod +x "$3/bin/python"
+"""
+TEACHERLM = """#!{python}
+import json, os, signal, sys, time
+def save(number, frame):
+    open(os.environ["HOME"] + "/saved", "w").close()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, save)
+with open(os.environ["HOME"] + "/runs.jsonl", "a") as runs:
+    runs.write(json.dumps([sys.argv[1:], os.environ["TEACHERLM_DISTRIBUTED"], os.getcwd()]) + "\\n")
+if "wait" in sys.argv:
+    time.sleep(60)
+"""
+
+
+class Cloud:
+    """A fake gcloud on the path, and what was asked of it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.home = folder / "home"
+
+    def cue(self, **cues):
+        (self.folder / "cues.json").write_text(json.dumps(cues))
+
+    @property
+    def calls(self):
+        path = self.folder / "calls.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @property
+    def commands(self):
+        """The calls by name."""
+        return [words[3] for words in self.calls]
+
+    @property
+    def runs(self):
+        """What `teacherlm` was started with on the hosts: arguments, mode, folder."""
+        return [json.loads(line) for line in (self.home / "runs.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def cloud(tmp_path, monkeypatch):
+    folder = tmp_path / "cloud"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "home").mkdir()
+    for path, text in (
+        (folder / "bin" / "gcloud", f"#!{sys.executable}\n{FAKE.read_text()}"),
+        (folder / "home" / "python", PYTHON),
+        (folder / "home" / "teacherlm", TEACHERLM.format(python=sys.executable)),
+    ):
+        path.write_text(text)
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder / "bin"), prepend=":")
+    monkeypatch.setenv("TEACHERLM_FAKE", str(folder))
+    return Cloud(folder)
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory):
+    """A small source tree with one commit."""
+    folder = tmp_path_factory.mktemp("checkout")
+    (folder / "requirements.txt").touch()
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "first"]):
+        subprocess.run(["git", "-C", folder, *words], check=True)
+    return folder

@@ -1,0 +1,71 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import teacherlm_jax
+from teacherlm_jax.launching import local
+
+ROOT = Path(teacherlm_jax.__file__).parents[1]
+HOSTILE = "--config.title=two  spaces, 'single', \"double\", $HOME `id` $(id); echo no && * ~ | >\n"
+
+
+def test_every_value_arrives_as_it_was(tmp_path, monkeypatch):
+    fake = tmp_path / "python"
+    fake.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(fake))
+    words = ["train", HOSTILE, "", "--", "--processes=9"]
+    assert local.main(["--processes=2", f"--logs={tmp_path}", "--", *words]) == 0
+    for number in range(2):
+        line = (tmp_path / f"process-{number}.txt").read_text()
+        assert json.loads(line) == ["-m", "teacherlm_jax", *words]
+
+
+def test_processes_find_each_other_and_their_devices():
+    before = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8 --other", "HOME": "/h"}
+    first, second = local.environments_of(2, 4, before)
+    assert first["XLA_FLAGS"].split() == ["--other", "--xla_force_host_platform_device_count=4"]
+    assert first["JAX_COORDINATOR_ADDRESS"].startswith("127.0.0.1:")
+    assert (first["JAX_NUM_PROCESSES"], first["JAX_PROCESS_ID"]) == ("2", "0")
+    assert second == {**first, "JAX_PROCESS_ID": "1"}
+    assert first["HOME"] == "/h"
+
+
+def test_one_process_is_started_as_if_alone():
+    (only,) = local.environments_of(1, 1, {})
+    assert not {"JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES"} & only.keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train"], "unrecognized arguments: train"),
+        (["--processes=2"], "no verb"),
+        (["--processes=0", "--", "train"], "'0': wanted a positive whole number"),
+    ],
+)
+def test_what_cannot_be_started_is_refused(arguments, message, capsys):
+    with pytest.raises(SystemExit) as refusal:
+        local.main(arguments)
+    assert refusal.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["local", "tpu_pod"])
+def test_the_launchers_run_from_a_checkout_and_as_modules(name):
+    for words in ([f"launch/{name}.py"], ["-m", f"launch.{name}"]):
+        done = subprocess.run(
+            [sys.executable, *words, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith(f"usage: {name}.py")
+
+
+def test_launching_needs_no_jax():
+    code = (
+        "import sys, teacherlm_jax.launching.local, teacherlm_jax.launching.tpu_pod\n"
+        "sys.exit('jax' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

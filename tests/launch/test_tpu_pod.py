@@ -1,0 +1,176 @@
+import subprocess
+import sys
+import time
+
+import pytest
+
+from teacherlm_jax.launching import tpu_pod
+
+HOSTILE = (
+    "--config.title=two  spaces, 'single', \"double\", $HOME `id` $(id); echo no && * ? ~ | > #\n"
+    "\\n\\ and é"
+)
+TRAIN = ["train", "--config=configs/teacher.py:560m,stage1", HOSTILE, ""]
+
+
+def arguments(checkout, action, *options, words=()):
+    """The launcher's command line for one slice, without waiting."""
+    return [
+        *(action, "--name=mine", "--zone=us-west4-a", "--project=p", "--poll=0"),
+        *("--accelerator_type=v5litepod-16", "--runtime_version=v2-alpha-tpuv5-lite"),
+        *(f"--source={checkout}", "--python=./python", *options),
+        *(["--", *words] if words else []),
+    ]
+
+
+@pytest.fixture
+def pod(cloud, checkout):
+    def call(action, *options, words=()):
+        return tpu_pod.main(arguments(checkout, action, *options, words=words))
+
+    return call
+
+
+def test_a_run_asks_installs_runs_and_tears_down(pod, cloud):
+    cloud.cue(states=["WAITING_FOR_RESOURCES", "PROVISIONING"])
+    assert pod("run", "--spot", "--tear_down", words=TRAIN) == 0
+    looks = ["describe", "create", "describe", "describe", "describe"]
+    assert cloud.commands == [*looks, "scp", "ssh", "ssh", "delete"]
+    create = next(words for words in cloud.calls if words[3] == "create")
+    assert create == [
+        *("compute", "tpus", "queued-resources", "create", "mine", "--node-id=mine"),
+        *("--zone=us-west4-a", "--project=p", "--quiet", "--accelerator-type=v5litepod-16"),
+        *("--runtime-version=v2-alpha-tpuv5-lite", "--spot"),
+    ]
+    assert not (cloud.folder / "created").exists()
+
+
+def test_every_value_arrives_on_the_hosts_as_it_was(pod, cloud):
+    assert pod("run", words=TRAIN) == 0
+    assert cloud.runs == [[TRAIN, "auto", str(cloud.home / "teacherlm_jax")]]
+
+
+def test_a_dry_run_prints_just_what_a_run_does(pod, cloud, capfd):
+    assert pod("run", "--dry_run", "--tear_down", words=TRAIN) == 0
+    printed = capfd.readouterr().out
+    assert not cloud.calls
+    subprocess.run(["bash", "-c", printed], check=True)  # typed by a person
+    typed = list(cloud.calls)
+    (cloud.folder / "calls.jsonl").unlink()
+    assert pod("run", "--tear_down", words=TRAIN) == 0
+    assert cloud.calls == typed and len(typed) == 7
+    assert cloud.runs[0] == cloud.runs[1]
+
+
+@pytest.mark.parametrize("state", ["SUSPENDED", "FAILED"])
+def test_a_run_on_a_preempted_slice_goes_on_on_a_new_one(pod, cloud, state):
+    cloud.cue(states=["ACTIVE", "SUSPENDING", state], ssh=[0, 1])
+    assert pod("run", words=TRAIN) == 0
+    first = ["describe", "create", "describe", "scp", "ssh", "ssh"]
+    again = ["describe", "describe", "delete", "create", "describe", "scp", "ssh", "ssh"]
+    assert cloud.commands == [*first, *again]
+    scripts = [words for words in cloud.calls if words[3] == "ssh"]
+    assert scripts[1] == scripts[3], "the same command goes on"
+    assert len(cloud.runs) == 1
+
+
+def test_a_lost_connection_starts_the_run_again_and_at_last_on_another_slice(pod, cloud):
+    cloud.cue(ssh=[0, 255, 0, 255, 0, 255])
+    assert pod("run", words=TRAIN) == 0
+    assert cloud.commands.count("create") == 2
+    assert cloud.commands.count("delete") == 1
+    assert len(cloud.runs) == 1
+
+
+def test_restarts_are_limited(pod, cloud, capsys):
+    cloud.cue(ssh=[0, 255, 0, 255])
+    assert pod("run", "--restarts=1", words=TRAIN) == 2
+    assert "status 255, and --restarts=1 are used up" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", [1, 2])
+def test_a_run_that_fails_by_itself_is_not_repeated(pod, cloud, status):
+    cloud.cue(ssh=[0, status])
+    assert pod("run", "--tear_down", words=TRAIN) == status
+    assert cloud.commands.count("ssh") == 2
+    assert "delete" not in cloud.commands, "what can be looked at is kept"
+
+
+def test_a_refused_request_ends_with_its_reason(pod, cloud, capsys):
+    cloud.cue(create=[1])
+    assert pod("create") == 2
+    assert "mine: gcloud create failed with status 1" in capsys.readouterr().err
+    assert cloud.commands == ["describe", "create"]
+
+
+def test_an_unknown_state_is_told_and_nothing_is_made(pod, cloud, capsys):
+    (cloud.folder / "created").touch()
+    cloud.cue(describe=[1], states=["no permission"])
+    assert pod("run", words=TRAIN) == 2
+    assert "its state cannot be told" in capsys.readouterr().err
+    assert cloud.commands == ["describe"]
+
+
+def test_what_is_installed_is_not_installed_again(pod, cloud):
+    assert pod("create") == 0
+    for _ in range(2):
+        assert pod("install", "--before=echo 'two  words' >> lacked") == 0
+    assert (cloud.home / "lacked").read_text() == "two  words\n"
+    assert (cloud.home / "teacherlm_jax" / "requirements.txt").exists()
+
+
+def test_a_run_left_behind_is_told_to_save_before_the_next_one_starts(pod, cloud):
+    script = cloud.home / "teacherlm-old"
+    script.write_text("trap 'echo saved > saved; exit' TERM\nwhile :; do sleep 0.05; done\n")
+    left = subprocess.Popen(["bash", script], cwd=cloud.home)
+    (cloud.home / "teacherlm.pid").write_text(str(left.pid))
+    assert pod("run", words=TRAIN) == 0
+    assert left.wait(timeout=10) == 0
+    assert (cloud.home / "saved").exists()
+
+
+def test_a_signal_lets_the_hosts_save_and_is_no_reason_to_start_again(cloud, checkout):
+    words = arguments(checkout, "run", words=["train", "wait"])
+    launcher = subprocess.Popen([sys.executable, "-m", "teacherlm_jax.launching.tpu_pod", *words])
+    end = time.monotonic() + 60
+    while not (cloud.home / "runs.jsonl").exists():
+        assert launcher.poll() is None and time.monotonic() < end
+        time.sleep(0.02)
+    launcher.terminate()
+    assert launcher.wait(timeout=60) == 143
+    assert (cloud.home / "saved").exists()
+    assert cloud.commands == ["describe", "create", "describe", "scp", "ssh", "ssh", "ssh"]
+
+
+def test_only_what_a_commit_holds_is_sent(pod, cloud, checkout, capsys):
+    (checkout / "requirements.txt").write_text("changed")
+    try:
+        assert pod("run", words=TRAIN) == 2
+    finally:
+        (checkout / "requirements.txt").write_text("")
+    assert "has changes that no commit holds" in capsys.readouterr().err
+    assert not cloud.calls
+
+
+@pytest.mark.parametrize(
+    ("action", "words", "message"),
+    [
+        ("run", [], "a verb belongs to `run`"),
+        ("create", ["train"], "a verb belongs to `run`"),
+        ("run --accelerator_type=", ["train"], "--accelerator_type and --runtime_version are"),
+        ("run --source=/", ["train"], "name a checkout as --source"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is(
+    pod, cloud, capsys, action, words, message
+):
+    assert pod(*action.split(), words=words) == 2
+    assert message in capsys.readouterr().err
+    assert not cloud.calls
+
+
+def test_without_gcloud_the_way_out_is_named(pod, cloud, capsys, monkeypatch):
+    (cloud.folder / "bin" / "gcloud").unlink()
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert pod("delete") == 2
+    assert "gcloud: no such command here" in capsys.readouterr().err

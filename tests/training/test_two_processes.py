@@ -1,0 +1,145 @@
+"""Two processes of four simulated devices, as `launch/local.py` starts them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import teacherlm_jax
+from teacherlm_jax import files
+from teacherlm_jax.checkpoint import Checkpoints
+
+ROOT = Path(teacherlm_jax.__file__).parents[1]
+STEPS = 6
+CONFIG = """
+from teacherlm_jax.config import *
+
+def get_config(variant):
+    return TrainConfig(
+        data={data!r},
+        model=ModelConfig(layers=2, width=32, heads=2, vocab_size=400, dtype="float32"),
+        optimizer=OptimizerConfig(learning_rate=0.01, warmup_steps=2, weight_decay=0.1),
+        mesh=MeshConfig(data=2, fsdp=4),
+        checkpoint=CheckpointConfig(every=1, keep=9),
+        batch_size=8,
+        steps={steps},
+        log_every=1,
+    )
+"""
+SECONDS = 300  # for one run, on a machine that does much else
+
+
+class Launch:
+    """A launcher at work."""
+
+    def __init__(self, folder, output, *overrides, processes=2):
+        self.run = folder / output
+        fast = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+        words = ["train", f"--config={folder}/mine.py", f"--config.output={self.run}", *overrides]
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, ROOT / "launch" / "local.py", f"--processes={processes}"),
+                *(f"--devices={8 // processes}", f"--logs={folder}/logs-{output}", "--", *words),
+            ],
+            env={
+                **os.environ,
+                "XLA_FLAGS": fast,
+                "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        first = self._process.stdout.readline()
+        self.pids = [int(pid) for pid in re.findall(r"\d is (\d+)", first)]
+
+    def wait_for(self, seen):
+        """Returns once `seen()` is true; the launcher must be at work until then."""
+        end = time.monotonic() + SECONDS
+        while not seen():
+            assert self._process.poll() is None, self._process.stdout.read()
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    def terminate(self):
+        self._process.terminate()
+
+    def end(self):
+        """Exit status and what was shown, once all has ended."""
+        shown, _ = self._process.communicate(timeout=SECONDS)
+        assert not any(Path(f"/proc/{pid}").exists() for pid in self.pids)
+        return self._process.returncode, shown
+
+    def losses(self):
+        return {
+            row["step"]: (row["loss"], row["grad_norm"])
+            for _, row in files.read_jsonl(self.run / "metrics.jsonl")
+        }
+
+
+@pytest.fixture(scope="module")
+def folder(prepared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "mine.py").write_text(CONFIG.format(data=str(prepared), steps=STEPS))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """A run that nothing interrupted."""
+    launch = Launch(folder, "whole")
+    status, shown = launch.end()
+    assert status == 0, shown
+    return launch
+
+
+def test_two_processes_train_as_one_does(whole, folder):
+    one = Launch(folder, "one", processes=1)
+    status, shown = one.end()
+    assert status == 0, shown
+    assert whole.losses().keys() == one.losses().keys() == set(range(1, STEPS + 1))
+    for step, (loss, _) in whole.losses().items():
+        assert loss == pytest.approx(one.losses()[step][0], rel=1e-5)
+    for launch, processes in ((one, 1), (whole, 2)):
+        assert files.read_json(launch.run / "versions.json")["processes"] == processes
+    alone, both = (files.read_json(launch.run / "result.json") for launch in (one, whole))
+    assert both["tokens"] == alone["tokens"]
+
+
+def test_a_refusal_ends_both_and_is_told_once(whole, folder):
+    status, shown = Launch(folder, "whole", "--config.seed=1").end()
+    assert status == 2
+    assert shown.count("holds a run with config.seed=0, asked for 1") == 1
+    told = (folder / "logs-whole" / "process-1.txt").read_text()
+    assert "holds a run" not in told and "Traceback" not in told
+
+
+def test_a_killed_run_goes_on_and_a_stopped_one_is_saved_with_the_same_bits(whole, folder):
+    killed = Launch(folder, "killed")
+    killed.wait_for((killed.run / "checkpoints" / "2").exists)
+    os.kill(killed.pids[1], signal.SIGKILL)
+    status, shown = killed.end()
+    assert status == 128 + signal.SIGKILL
+    assert "process 1 was killed by SIGKILL" in shown
+    assert not (killed.run / "result.json").exists()
+
+    versions = killed.run / "versions.json"
+    resumed = Launch(folder, "killed")
+    resumed.wait_for(lambda: "before" in files.read_json(versions))
+    resumed.terminate()  # noted before the first step, acted upon between two
+    status, shown = resumed.end()
+    assert status == 128 + signal.SIGTERM
+    saved = int(re.search(rf"SIGTERM: saved at step (\d) of {STEPS}", shown)[1])
+    assert 2 < saved < STEPS
+
+    ours, theirs = (Checkpoints(launch.run).meta(saved) for launch in (resumed, whole))
+    assert ours["parameters"] == theirs["parameters"]
+    assert ours["optimizer"] == theirs["optimizer"]
+    expected = {step: values for step, values in whole.losses().items() if step <= saved}
+    assert resumed.losses() == expected
