@@ -50,7 +50,7 @@ $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-$(VENV)/.test: requirements-test.txt requirements-tpu.txt $(VENV)/.runtime
+$(VENV)/.test: requirements-test.txt requirements-beam.txt requirements-tpu.txt $(VENV)/.runtime
 	@echo "== installing what the tests need"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \

@@ -15,6 +15,7 @@ PAD_ID, EOS_ID, UNKNOWN_ID = 0, 1, 2
 
 _SPACE_MARK = "\u2581"  # SentencePiece's sign for a space
 _SAMPLED_TEXTS = 2_000_000  # texts that training looks at; more are sampled
+_REQUIRED = string.ascii_letters + string.digits + string.punctuation  # are pieces by themselves
 _LONGEST_TEXT = 1 << 20  # bytes; the library would leave longer ones out
 
 
@@ -126,7 +127,7 @@ def train(texts: Iterable[str], size: int, seed: int) -> bytes:
             hard_vocab_limit=False,
             model_type="bpe",
             byte_fallback=True,
-            required_chars=string.ascii_letters + string.digits + string.punctuation,
+            required_chars=_REQUIRED,
             pad_id=PAD_ID,
             eos_id=EOS_ID,
             unk_id=UNKNOWN_ID,
@@ -157,11 +158,21 @@ class _Reading:
         self.failure: BaseException | None = None
 
     def __iter__(self) -> Iterator[str]:
+        left, count = set(_REQUIRED), 0
         try:
-            yield from self._texts
+            for text in self._texts:
+                left.difference_update(text)
+                count += bool(text)
+                yield text
         except BaseException as error:
             self.failure = error
             raise
+        # Before 0.2.3, the trainer ends the process over a required character that no text has, or
+        # none of those that it samples.
+        if count > _SAMPLED_TEXTS:
+            yield from _REQUIRED * (20 * count // _SAMPLED_TEXTS)
+        elif count:
+            yield from sorted(left)
 
 
 def _explained(error: str, size: int) -> UserError:
