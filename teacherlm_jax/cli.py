@@ -68,7 +68,9 @@ VERBS = {
         "train a teacher's stage or a student",
         (config.TrainConfig,),
         "teacherlm_jax.training.loop:train",
-        may_change=("mesh", "checkpoint", "log_every", "verify_data"),
+        may_change=(
+            *("mesh", "checkpoint", "log_every", "verify_data", "profile", "compilation_cache"),
+        ),
         together=True,
     ),
     "annotate": Verb(
@@ -82,12 +84,21 @@ VERBS = {
         (config.EvaluateConfig,),
         "teacherlm_jax.evaluation.harness:evaluate",
         may_change=("mesh", "batch_tokens", "attention"),
+        together=True,
     ),
     "convert": Verb(
         "a checkpoint of Hugging Face's layout to ours, or back",
         (config.ConvertConfig,),
         "teacherlm_jax.hf.convert:convert",
         positional={"source": "SRC", "output": "DST"},
+    ),
+    "plan": Verb(
+        "what a config needs of a TPU slice, without having one",
+        (config.TrainConfig, config.AnnotateConfig),
+        "teacherlm_jax.planning.plan:plan",
+        may_change=("",),  # every plan is made anew
+        folder=lambda settings: f"{settings.output}.plan",
+        options=(config.PlanOptions,),
     ),
     "report": Verb(
         "tables and figures of finished runs, or of a data set (--data DIR)",

@@ -55,11 +55,19 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     """The mesh `('data', 'fsdp', 'tensor')` over `devices` (all of them when None).
 
     One size of `config` may be -1 and takes what the others leave. Raises UserError naming the
-    `config.mesh` key when the sizes do not multiply to the number of devices.
+    `config.mesh` key when the sizes do not multiply to the number of devices, or the links between
+    these do not carry such a mesh.
     """
     devices = list(jax.devices() if devices is None else devices)
     shape = _mesh_shape(config, len(devices))
-    return jax.make_mesh(shape, MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+    try:
+        return jax.make_mesh(shape, MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+    except NotImplementedError:  # on a slice of TPUs
+        sizes = ", ".join(f"{axis}={size}" for axis, size in zip(MESH_AXES, shape, strict=True))
+        raise UserError(
+            f"config.mesh: {sizes} cannot be laid over the slice; each axis must be the product of "
+            "some of the slice's own sizes (4, 16 or 64 on 4x4x4)"
+        ) from None
 
 
 def _mesh_shape(config: MeshConfig, devices: int) -> tuple[int, ...]:

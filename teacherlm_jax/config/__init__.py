@@ -24,6 +24,7 @@ from teacherlm_jax.config.inference import (
 from teacherlm_jax.config.model import MeshConfig, ModelConfig
 from teacherlm_jax.config.names import FORMATS, FORMS, GATES, READERS
 from teacherlm_jax.config.options import SweepOptions
+from teacherlm_jax.config.plan import PlanOptions
 from teacherlm_jax.config.training import (
     HELD_OUT,
     CheckpointConfig,
@@ -50,6 +51,7 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "PartConfig",
+    "PlanOptions",
     "PrepareConfig",
     "ProfileConfig",
     "QuickstartConfig",

@@ -1,0 +1,199 @@
+"""`make bench-plan`: the smallest slice of each TPU that trains each teacher at the paper's batch.
+
+Nothing is run: the real training steps are compiled for slices that are not here, one after the
+other, from the smallest on which an estimate says that they could fit. What was compiled is kept in
+`runs/bench_plan`, so that an interrupted benchmark goes on, and is made anew when the program or
+the compiler changes. Compiling everything takes about half an hour on two cores.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import re
+import sys
+from typing import Any
+
+import jax
+
+from benchmarks import harness, topology
+from teacherlm_jax import files
+from teacherlm_jax.config import TrainConfig
+from teacherlm_jax.models import registry
+from teacherlm_jax.planning import chips, compiler, memory, training
+from teacherlm_jax.planning.chips import GIB, Slice
+from teacherlm_jax.planning.figures import Task, figures
+from teacherlm_jax.planning.programs import Program
+from teacherlm_jax.planning.training import Training
+from teacherlm_jax.training.flops import model_flops
+from teacherlm_jax.training.step import batch_shapes, train_step
+
+LENGTH = 2048
+BATCHES = {"560m": 256, "1b1": 512, "3b": 512, "7b1": 768, "176b": 1024}  # rows, as in the paper
+_FLAT = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+SLICES = {
+    "v5e": _FLAT,
+    "v6e": _FLAT,
+    "v5p": ("1x1x1", "2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8"),
+}
+GOALS = {("7b1", "v5e"): 64, ("176b", "v5p"): 256}  # chips, at most
+ATTEMPTS = 2  # compiled on a slice; the second one knows how far off the estimate was
+_KEPT = harness.ROOT / "runs" / "bench_plan"
+
+
+def main() -> int:
+    """Finds the slices, prints the table and puts it into docs/plan.md."""
+    sys.path.append(str(topology.FOLDER))
+    cases = sorted(
+        ((size, chip) for size in BATCHES for chip in SLICES), key=lambda case: case not in GOALS
+    )
+    found = {}
+    for size, chip in cases:
+        found[size, chip] = smallest(size, chip)
+        print(_told(size, chip, found[size, chip]), flush=True)
+    rows = [found[size, chip] for size in BATCHES for chip in SLICES if found[size, chip]]
+    none = [f"bloom-{size} on {chip}" for (size, chip), row in found.items() if row is None]
+    text = _table(rows)
+    if none:
+        text += f"\nNo slice of up to 256 chips was found for: {', '.join(none)}.\n"
+    print(text)
+    conditions = harness.conditions() + f"Compiled by libtpu {topology.version()}, not run.\n"
+    harness.put_into(harness.ROOT / "docs" / "plan.md", "plan", text + conditions)
+    reached = [found[case] for case in GOALS]
+    met = all(
+        row is not None and row["chips"] <= most
+        for row, most in zip(reached, GOALS.values(), strict=True)
+    )
+    return harness.finish(
+        "plan",
+        ", ".join(f"bloom-{size} on {found[size, chip]['slice']}" for size, chip in GOALS)
+        if all(reached)
+        else "one of them fits nowhere",
+        ", ".join(f"bloom-{size} on {most} {chip}" for (size, chip), most in GOALS.items()),
+        met,
+        {"rows": rows, "fits_nowhere": none},
+    )
+
+
+def smallest(size: str, chip: str) -> dict[str, Any] | None:
+    """Figures of a model on the smallest slice of a chip that it fits; None where on none."""
+    config = TrainConfig(
+        output=f"runs/bloom-{size}",
+        data=f"runs/bloom-{size}-data",
+        model=registry.shape(f"bloom-{size}", attention="fused"),
+        batch_size=BATCHES[size],
+    )
+    parameters = round(model_flops(config.model, 1, 0) / 6)
+    for shape in SLICES[chip]:
+        where, factor = chips.parse(f"{chip}:{shape}"), 1.0
+        for _ in range(ATTEMPTS):
+            way = next(memory.candidates(config, parameters, where, LENGTH, factor), None)
+            if way is None:
+                break
+            row = _figures(way, where)
+            if row["fits"]:
+                return row
+            print(f"  {where.name}, {_mesh(row)}: needs {row['memory'] / GIB:.1f} GiB", flush=True)
+            factor = 1.01 * row["memory"] / memory.estimate(way, parameters, LENGTH)
+    return None
+
+
+def _figures(config: TrainConfig, where: Slice) -> dict[str, Any]:
+    """Figures of a config on a slice, compiled now or before."""
+    run = training.prepare(config, compiler.devices(where), LENGTH)
+    kept = _KEPT / f"{_key(run, where)}.json"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(kept, dataclasses.asdict(run.compiled()))
+    needed = model_flops(run.config.model, config.batch_size * LENGTH, LENGTH)
+    task = Task(dict(run.mesh.shape), needed, passes_by_data=1)
+    state = run.shapes.abstract
+    return {
+        "model": config.output.rpartition("/")[2],
+        "slice": where.name,
+        "chips": where.chips,
+        "mesh": dict(run.mesh.shape),
+        "accumulate": config.accumulate,
+        "remat": config.model.remat,
+        "batch": config.batch_size,
+        "parameters": run.shapes.parameters,
+        "state": training.bytes_of((state.params, state.opt_state))[1],
+        **figures(Program(**files.read_json(kept)), task, where),
+    }
+
+
+def _key(run: Training, where: Slice) -> str:
+    """Names what is compiled: the traced step, the places of what it takes, and the compiler."""
+    config, shapes = run.config, run.shapes
+    batch = batch_shapes(config.batch_size, run.length, run.mesh)
+    step = functools.partial(
+        train_step,
+        graph=shapes.graph,
+        optimizer=shapes.optimizer,
+        loss_block=config.loss_block,
+        accumulate=config.accumulate,
+    )
+    with jax.set_mesh(run.mesh):
+        traced = str(jax.make_jaxpr(step)(shapes.abstract, batch))
+    program = re.sub(r"0x[0-9a-f]+", "", traced)  # where functions lie in this process
+    places = [str(each.sharding.spec) for each in jax.tree.leaves((shapes.abstract, batch))]
+    versions = [topology.version(), harness.versions()["jax"]]
+    parts = [program, places, dict(run.mesh.shape), where.name, versions]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _told(size: str, chip: str, row: dict[str, Any] | None) -> str:
+    if row is None:
+        return f"bloom-{size} on {chip}: no slice is large enough"
+    return f"bloom-{size}: {row['slice']}, {_mesh(row)}, {row['memory'] / GIB:.1f} GiB a chip"
+
+
+def _mesh(row: dict[str, Any]) -> str:
+    axes = [f"{axis}={size}" for axis, size in row["mesh"].items() if size > 1] or ["one chip"]
+    return ", ".join([*axes, f"accumulate={row['accumulate']}"])
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    header = (
+        "model",
+        "slice",
+        "chips",
+        "mesh, accumulation",
+        "remat",
+        "rows",
+        "state, GiB a chip",
+        "peak, GiB a chip",
+        "model PFLOP a step",
+        "compiled over model",
+        "sent, GB a chip",
+        "FLOP a byte",
+        "roofline, s",
+        "bound by",
+        "MFU at most",
+    )
+    return harness.table(header, [_cells(row) for row in rows])
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    best = row["roofline"]
+    return [
+        row["model"],
+        row["slice"],
+        str(row["chips"]),
+        _mesh(row),
+        row["remat"],
+        str(row["batch"]),
+        f"{row['state'] / GIB:.1f}",
+        f"{row['memory'] / GIB:.1f} of {row['memory_available'] / GIB:.1f}",
+        f"{row['model_flops'] / 1e15:.1f}",
+        f"{row['flops'] * row['chips'] / row['model_flops']:.2f}",
+        f"{sum(each['bytes'] for each in row['sent']) / 1e9:.1f}",
+        f"{row['intensity']:.0f}",
+        f"{best['seconds']:.1f}",
+        best["bound"],
+        f"{row['mfu_bound']:.0%}",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

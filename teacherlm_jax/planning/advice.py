@@ -1,0 +1,120 @@
+"""What to change when something does not fit: each piece of advice lowers what was too much."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from teacherlm_jax.config import AnnotateConfig, MeshConfig, TrainConfig
+from teacherlm_jax.planning import memory
+from teacherlm_jax.planning.annotation import Annotation
+from teacherlm_jax.planning.chips import GIB, Slice
+from teacherlm_jax.planning.training import Training, bytes_of
+
+_MOST = 3  # pieces of advice in one sentence
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """Another config, and the settings that tell it from the one that was asked for."""
+
+    words: str
+    config: Any
+
+
+def for_training(run: Training, where: Slice, needed: float) -> list[Change]:
+    """Changes that should let a step fit that needs `needed` bytes a chip.
+
+    An estimate of both says by what share a change lowers the need. First come single settings,
+    those that cost the least time in front; then, where none is enough, all that a step can do with
+    less memory on this slice. Empty where that is not enough either.
+    """
+    parameters = run.shapes.parameters
+    now = memory.estimate(run.config, parameters, run.length)
+
+    def enough(config: TrainConfig) -> bool:
+        share = memory.estimate(config, parameters, run.length) / now
+        fits = share * needed <= where.chip.usable * GIB
+        return fits and memory.divides(config) and where.carries(dataclasses.astuple(config.mesh))
+
+    found: dict[str, Change] = {}
+    for kind, config in _single(run.config):
+        if kind not in found and enough(config):
+            found[kind] = Change(_words(run, config), config)
+    if not found:
+        ways = memory.candidates(run.config, parameters, where, run.length, needed / now)
+        return [Change(_words(run, way), way) for way in ways][:1]
+    return list(found.values())[:_MOST]
+
+
+def _single(config: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
+    """One setting at a time, by its name, ever further from what it is."""
+    mesh, model = config.mesh, config.model
+    if mesh.data > 1:
+        other = MeshConfig(1, mesh.data * mesh.fsdp, mesh.tensor)
+        yield "fsdp", dataclasses.replace(config, mesh=other)
+    if model.attention == "xla":
+        fused = dataclasses.replace(model, attention="fused")
+        yield "attention", dataclasses.replace(config, model=fused)
+    for remat in {"none": ("dots", "full"), "dots": ("full",)}.get(model.remat, ()):
+        less = dataclasses.replace(model, remat=remat)
+        yield "remat", dataclasses.replace(config, model=less)
+    rows = config.batch_size // (mesh.data * mesh.fsdp)
+    for parts in range(config.accumulate + 1, rows + 1):
+        if rows % parts == 0:
+            yield "accumulate", dataclasses.replace(config, accumulate=parts)
+    for times in (2, 4, 8, 16):
+        if mesh.fsdp % times == 0:
+            other = MeshConfig(mesh.data, mesh.fsdp // times, mesh.tensor * times)
+            yield "tensor", dataclasses.replace(config, mesh=other)
+
+
+def _words(run: Training, config: TrainConfig) -> str:
+    """The settings that differ, such as `fsdp=16, tensor=4`; an axis of -1 follows by itself."""
+    pairs: list[tuple[Any, Any, Any]] = [
+        (run.config.mesh, config.mesh, run.asked.mesh),
+        (run.config.model, config.model, run.asked.model),
+        (run.config, config, run.asked),
+    ]
+    return ", ".join(
+        f"{field.name}={getattr(after, field.name)}"
+        for before, after, asked in pairs
+        for field in dataclasses.fields(before)
+        if getattr(before, field.name) != getattr(after, field.name)
+        and not dataclasses.is_dataclass(getattr(before, field.name))
+        and getattr(asked, field.name) != -1
+    )
+
+
+def for_annotation(run: Annotation, where: Slice, needed: float) -> list[Change]:
+    """The same for an annotation: fewer slots have a smaller cache, `tensor` cuts the weights."""
+    available, mesh = where.chip.usable * GIB, run.config.mesh
+    _, weights = bytes_of(run.params)
+    found = []
+    for share in (2, 4, 8, 16):
+        slots = run.config.slots // share
+        even = slots and slots % (mesh.data * mesh.fsdp) == 0
+        if even and needed - run.cache * (1 - 1 / share) <= available:
+            config: AnnotateConfig = dataclasses.replace(run.config, slots=slots)
+            found.append(Change(f"slots={slots}", config))
+            break
+    for share in (2, 4, 8, 16):
+        other = MeshConfig(mesh.data // share, mesh.fsdp, mesh.tensor * share)
+        cut = run.model.heads % other.tensor == 0 and where.carries(dataclasses.astuple(other))
+        if cut and needed - weights * (1 - 1 / share) <= available:
+            config = dataclasses.replace(run.config, mesh=other)
+            found.append(Change(f"tensor={other.tensor}", config))
+            break
+    return found
+
+
+def sentence(needed: float, available: float, changes: list[Change], proven: str = "") -> str:
+    """`does not fit: needs 21.3 GiB of 16.0 GiB; try tensor=4 or remat=full`.
+
+    `proven` says what came of compiling a change.
+    """
+    fault = f"does not fit: needs {needed / GIB:.1f} GiB of {available / GIB:.1f} GiB"
+    if proven:
+        return f"{fault}; {proven}"
+    if not changes:
+        return f"{fault}, and no setting makes it fit on this slice; plan for a larger one"
+    return f"{fault}; try {' or '.join(change.words for change in changes)}"

@@ -1,0 +1,72 @@
+"""A plan in words, for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from teacherlm_jax.planning.chips import Slice
+from teacherlm_jax.planning.programs import in_gib
+
+
+def page(plan: Mapping[str, Any], where: Slice) -> str:
+    """The figures of a plan (see `plan.plan`), one a line, all of one chip unless they say else."""
+    lines = [f"{plan['what']}", f"on {where.name}: {where.chips} chips, mesh {_axes(plan['mesh'])}"]
+    lines += [f"assumed: {sentence}" for sentence in plan["assumed"]]
+    lines.append(f"{plan['parameters']:,} parameters")
+    lines += _aligned(
+        [
+            (name, f"{in_gib(sizes['total'])} in all, {in_gib(sizes['chip'])} a chip")
+            for name, sizes in plan["held"].items()
+        ]
+    )
+    for program in plan["programs"]:
+        lines += ["", f"{program['program']} (compiled in {program['compile_seconds']:.0f} s)"]
+        lines += _aligned(_rows(program))
+    return "\n".join(lines) + "\n"
+
+
+def _axes(mesh: Mapping[str, int]) -> str:
+    return ", ".join(f"{axis}={size}" for axis, size in mesh.items())
+
+
+def _aligned(rows: Sequence[tuple[str, str]]) -> list[str]:
+    return [f"  {name:<24}{value}" for name, value in rows]
+
+
+def _rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and values of a program's figures; no more than its need when it does not fit."""
+    of = f"{in_gib(figures['memory'])} of {in_gib(figures['memory_available'])}"
+    if "flops" not in figures:
+        return [("peak memory", f"{of}: does not fit")]
+    best = figures["roofline"]
+    rows = [
+        ("peak memory", f"{of}: {'fits' if figures['fits'] else 'does not fit'}"),
+        ("compiled operations", f"{figures['flops']:.3e} in products"),
+        ("memory moved", f"{figures['memory_moved'] / 1e9:,.1f} GB"),
+        ("arithmetic intensity", f"{figures['intensity']:,.0f} operations a byte"),
+    ]
+    rows += [("sent to other chips", line) for line in _sent(figures["sent"])]
+    times = ", ".join(f"{name} {best[name]:.4g}" for name in ("compute", "memory", "links"))
+    rows.append(("roofline", f"{best['seconds']:.4g} s, bound by {best['bound']} (s: {times})"))
+    if figures["model_flops"]:
+        rows.insert(1, ("model operations", f"{figures['model_flops']:.3e} on all chips"))
+        rows.append(("MFU at most", f"{figures['mfu_bound']:.1%}"))
+    told = figures["compiler_seconds"]
+    without = "none: it gave no positive number"
+    rows.append(("compiler's estimate", f"{told:.4g} s" if told else without))
+    if figures["loops_by_data"]:
+        rows.append(("loops by the data", f"{figures['passes_by_data']:g} passes taken for each"))
+    rows += [
+        ("not counted", f"the operations of {times:g} runs of the kernel {name}")
+        for name, times in figures["kernels_not_counted"].items()
+    ]
+    return rows
+
+
+def _sent(sent: Sequence[Mapping[str, Any]]) -> list[str]:
+    total = sum(each["bytes"] for each in sent)
+    lines = [f"{total / 1e9:,.3f} GB"]
+    return lines + [
+        f"  {each['bytes'] / 1e9:,.3f} GB {each['kind']} along {each['axes'] or 'no axis'}"
+        for each in sent
+        if each["bytes"] >= total / 1000
+    ]

@@ -1,0 +1,120 @@
+"""The plan verb: what a config needs of a TPU slice, on a machine that has none.
+
+The plan is printed, and saved in the run folder as `SLICE.txt` and `SLICE.json`; the latter has
+every figure, unrounded, and the config.
+"""
+
+import dataclasses
+from typing import Any
+
+from teacherlm_jax import files
+from teacherlm_jax.config import AnnotateConfig, TrainConfig
+from teacherlm_jax.config.plan import PlanOptions
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.planning import advice, annotation, chips, compiler, training
+from teacherlm_jax.planning.annotation import Annotation
+from teacherlm_jax.planning.chips import Slice
+from teacherlm_jax.planning.figures import figures
+from teacherlm_jax.planning.page import page
+from teacherlm_jax.planning.training import Training
+from teacherlm_jax.run import Run
+
+
+def plan(config: TrainConfig | AnnotateConfig, run: Run, options: PlanOptions) -> None:
+    """Compiles for the slice what `config` would run there, and tells what came of it.
+
+    Raises UserError for a slice that is not, a config that does not go with it, and a machine
+    without the compiler; and, with what to try, when a chip's memory is too small for it (the plan
+    is printed and saved then).
+    """
+    where = chips.parse(options.topology)
+    devices = compiler.devices(where)
+    prepared: Training | Annotation
+    if isinstance(config, TrainConfig):
+        prepared = training.prepare(config, devices, options.length)
+    else:
+        prepared = annotation.prepare(config, devices, options.length, options.model)
+    made = planned(prepared, where)
+    text = page(made, where)
+    name = where.name.replace(":", "-")
+    files.write_json(run.path / f"{name}.json", made)
+    files.write_text(run.path / f"{name}.txt", text)
+    run.log.info("%s\n%s", text, run.path / f"{name}.json")
+    worst = max(made["programs"], key=lambda program: program["memory"])
+    if not worst["fits"]:
+        raise UserError(_fault(prepared, where, worst, devices if options.advise else []))
+
+
+def planned(run: Training | Annotation, where: Slice) -> dict[str, Any]:
+    """The plan, as JSON-able values; this is what compiles."""
+    return _of_training(run, where) if isinstance(run, Training) else _of_annotation(run, where)
+
+
+def _of_training(run: Training, where: Slice) -> dict[str, Any]:
+    config, model, state = run.config, run.config.model, run.shapes.abstract
+    program = figures(run.compiled(), run.task, where)
+    return {
+        "what": (
+            f"training: {config.batch_size} rows of {run.length} tokens a step, "
+            f"accumulate={config.accumulate}; remat={model.remat}, attention={model.attention}"
+        ),
+        "slice": where.name,
+        "mesh": dict(run.mesh.shape),
+        "assumed": list(run.assumed),
+        "parameters": run.shapes.parameters,
+        "held": {"parameters": _held(state.params), "optimiser": _held(state.opt_state)},
+        "programs": [program],
+        "config": dataclasses.asdict(config),
+    }
+
+
+def _of_annotation(run: Annotation, where: Slice) -> dict[str, Any]:
+    config = run.config
+    compiled = zip(run.compiled(), run.tasks, strict=True)
+    return {
+        "what": (
+            f"annotation: {config.slots} slots, prompts of up to {run.length} tokens, "
+            f"{config.sampling.max_new_tokens} more written; attention={run.model.attention}"
+        ),
+        "slice": where.name,
+        "mesh": dict(run.mesh.shape),
+        "assumed": list(run.assumed),
+        "parameters": run.parameters,
+        "held": {
+            "parameters": _held(run.params),
+            "keys and values": {"total": run.cache * where.chips, "chip": run.cache},
+        },
+        "programs": [figures(program, task, where) for program, task in compiled],
+        "config": dataclasses.asdict(config),
+    }
+
+
+def _held(tree: Any) -> dict[str, float]:
+    total, chip = training.bytes_of(tree)
+    return {"total": total, "chip": chip}
+
+
+def _fault(
+    prepared: Training | Annotation, where: Slice, worst: dict[str, Any], devices: list
+) -> str:
+    """What does not fit and what would; with `devices`, what was found to by compiling it."""
+    if isinstance(prepared, Training):
+        changes = advice.for_training(prepared, where, worst["memory"])
+    else:
+        changes = advice.for_annotation(prepared, where, worst["memory"])
+    proven = _proven(prepared, changes, where, devices) if devices and changes else ""
+    return advice.sentence(worst["memory"], worst["memory_available"], changes, proven)
+
+
+def _proven(
+    prepared: Training | Annotation, changes: list[advice.Change], where: Slice, devices: list
+) -> str:
+    tried = []
+    for change in changes:
+        made = planned(prepared.again(change.config, devices), where)
+        worst = max(made["programs"], key=lambda program: program["memory"])
+        needs = f"{worst['memory'] / chips.GIB:.1f} GiB"
+        if worst["fits"]:
+            return f"{change.words} fits: compiled, it needs {needs}"
+        tried.append(f"{change.words} needs {needs}")
+    return f"tried by compiling, in vain: {'; '.join(tried)}"

@@ -1,0 +1,77 @@
+"""Slices by name, and what no slice is."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.planning import chips
+
+PAGE = Path(__file__).parents[2] / "docs" / "plan.md"
+
+
+@pytest.mark.parametrize(
+    ("topology", "name", "count"),
+    [
+        ("v5e:8x8", "v5e:8x8", 64),
+        ("v5litepod:4x4", "v5e:4x4", 16),
+        ("V6E:1x1", "v6e:1x1", 1),
+        ("v5p:4x4x8", "v5p:4x4x8", 128),
+    ],
+)
+def test_a_slice_is_read_from_its_name(topology, name, count):
+    found = chips.parse(topology)
+    assert (found.name, found.chips) == (name, count)
+
+
+@pytest.mark.parametrize(
+    ("topology", "fault"),
+    [
+        ("h100:8", "no chip is named 'h100'; known: v5e, v5p, v6e, as in"),
+        ("v5e", "wanted 2 sizes for v5e, as in --topology=v5e:4x4"),
+        ("v5e:8", "wanted 2 sizes for v5e"),
+        ("v5p:8x8", "wanted 3 sizes for v5p, as in --topology=v5p:4x4x4"),
+        ("v5e:8xx8", "wanted 2 sizes"),
+        ("v5e:3x3", "no slice has this shape; the first two sizes are even"),
+        ("v5e:0x4", "no slice has this shape"),
+        ("v5e:32x32", "1024 chips; the largest slice of v5e has 256"),
+    ],
+)
+def test_what_no_slice_is_called_is_refused_with_the_way_out(topology, fault):
+    with pytest.raises(UserError, match=re.escape(f"--topology={topology}: {fault}")):
+        chips.parse(topology)
+
+
+@pytest.mark.parametrize(
+    ("topology", "axes", "carried"),
+    [
+        ("v5e:8x8", (1, 32, 2), True),  # JAX splits the dimensions of this one
+        ("v6e:8x8", (1, 32, 2), False),
+        ("v6e:8x8", (1, 8, 8), True),
+        ("v6e:1x1", (1, 1, 1), True),
+        ("v5p:4x4x4", (1, 32, 2), False),
+        ("v5p:4x4x4", (1, 16, 4), True),
+        ("v5p:4x4x4", (4, 4, 4), True),
+        ("v5p:2x2x4", (1, 2, 8), True),
+        ("v5p:2x2x4", (1, 4, 1), False),
+    ],
+)
+def test_a_mesh_takes_dimensions_of_a_slice_whole(topology, axes, carried):
+    assert chips.parse(topology).carries(axes) == carried
+
+
+def test_the_page_shows_the_figures_that_are_reckoned_with():
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in PAGE.read_text(encoding="utf-8").splitlines()
+        if re.match(r"\| v\d\w \|", line)
+    ]
+    assert {row[0] for row in rows} == set(chips.CHIPS)
+    for name, peak, memory, usable, bandwidth, links, most, _ in rows:
+        chip = chips.CHIPS[name]
+        shown = [float(cell.replace(",", "")) for cell in (peak, memory, usable, bandwidth, links)]
+        kept = [chip.peak / 1e12, chip.hbm, chip.usable, chip.bandwidth / 1e9, chip.links / 1e9]
+        assert all(map(math.isclose, shown, kept)), name
+        assert int(most.replace(",", "")) == chip.most

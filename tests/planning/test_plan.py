@@ -1,0 +1,200 @@
+"""The real programs of small runs, compiled for slices that are not here."""
+
+import json
+import re
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from benchmarks import topology
+from teacherlm_jax import run
+from teacherlm_jax.config import AnnotateConfig, MeshConfig, TeachersConfig, TrainConfig
+from teacherlm_jax.config.plan import PlanOptions
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.models import registry
+from teacherlm_jax.planning import compiler
+from teacherlm_jax.planning import plan as plan_verb
+from teacherlm_jax.planning.plan import plan
+from teacherlm_jax.training.flops import model_flops
+
+# Plans three runs into the folder of its argument, and prints what users would be told.
+_PLAN = """
+import dataclasses, sys
+import jax
+from teacherlm_jax import run
+from teacherlm_jax.config import (AnnotateConfig, MeshConfig, SamplingConfig, TeachersConfig,
+                                  TrainConfig)
+from teacherlm_jax.config.plan import PlanOptions
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.models import registry
+from teacherlm_jax.planning.plan import plan
+
+model = registry.shape("bloom-tiny", remat="full")
+train = TrainConfig(output=sys.argv[1] + "/train", data="nowhere", model=model, batch_size=8,
+                    mesh=MeshConfig(1, 2, 2), accumulate=2)
+many = dataclasses.replace(train, output=sys.argv[1] + "/many", batch_size=2**20,
+                           mesh=MeshConfig(), accumulate=1)
+annotate = AnnotateConfig(output=sys.argv[1] + "/annotate", slots=8, attention="xla",
+                          prompt_length=32, sampling=SamplingConfig(max_new_tokens=32),
+                          mesh=MeshConfig(2, 1, 2), teachers=TeachersConfig(cot="nowhere"))
+cases = [(train, PlanOptions("v5e:2x2", length=128)),
+         (annotate, PlanOptions("v5e:2x2", model="bloom-tiny")),
+         (many, PlanOptions("v5e:1x1", length=128))]
+for config, options in cases:
+    with run.open_run(config.output, "plan", config) as folder:
+        try:
+            plan(config, folder, options)
+        except UserError as error:
+            print("told:", error)
+print("computed here:", jax.jit(lambda x: x + 1)(1), jax.default_backend())
+"""
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    environment = topology.environment("v5litepod-4")
+    if environment is None:
+        pytest.skip(f"no compiler for TPUs in {topology.FOLDER}: make setup-test puts it there")
+    folder = tmp_path_factory.mktemp("plans")
+    done = subprocess.run(
+        [sys.executable, "-c", _PLAN, str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, done.stdout
+
+
+def saved(folder, name, where):
+    return json.loads((folder / name / f"{where}.json").read_text(encoding="utf-8"))
+
+
+def test_a_plan_is_printed_and_saved_with_every_figure(planned):
+    folder, printed = planned
+    found = saved(folder, "train", "v5e-2x2")
+    assert found["mesh"] == {"data": 1, "fsdp": 2, "tensor": 2}
+    (step,) = found["programs"]
+    assert step["fits"] and 0 < step["memory"] < step["memory_available"]
+    # A float32 parameter, and two moments of it beside it, cut in four but for norms and biases.
+    parameters, optimiser = found["held"]["parameters"], found["held"]["optimiser"]
+    assert parameters["total"] == 4 * found["parameters"]
+    assert parameters["total"] / 4 <= parameters["chip"] < parameters["total"] / 3
+    assert 2 * parameters["chip"] <= optimiser["chip"] < 2 * parameters["chip"] + 100
+    for line in ("training step", "peak memory", "MFU at most", "compiler's estimate"):
+        assert line in printed
+    assert (folder / "train" / "v5e-2x2.txt").read_text(encoding="utf-8") in printed
+
+
+def test_the_operations_of_a_plan_are_those_of_the_model_and_some(planned):
+    (step,) = saved(planned[0], "train", "v5e-2x2")["programs"]
+    model = registry.shape("bloom-tiny")
+    assert step["model_flops"] == model_flops(model, 8 * 128, 128)
+    blocks = 3 * 2 * 2 * 12 * 32 * 32 * 8 * 128  # of two layers
+    more = 4 * step["flops"] - step["model_flops"]
+    # Again, a forward pass of the blocks without its last product, and all pairs of tokens.
+    attention = 8 * 128 * 2 * 2 * 2 * 32 * (4 * 128 - 3 * 64.5)
+    assert more == pytest.approx(blocks / 3 * 8 / 12 + attention, rel=0.02)
+    assert step["loops_by_data"] == 0
+
+
+def test_chips_send_each_other_what_the_mesh_cuts(planned):
+    (step,) = saved(planned[0], "train", "v5e-2x2")["programs"]
+    sent = {(each["kind"], each["axes"]): each["bytes"] for each in step["sent"]}
+    # Of every block and pass, forward and backward, two sums of activations over `tensor`.
+    activations = 2 * 128 * 32 * 2  # a chip's rows of a part, in bfloat16
+    assert sent["all-reduce", "tensor"] >= 2 * 2 * 2 * 2 * activations / 2
+    assert any(kind == "all-gather" and axes == "fsdp" for kind, axes in sent)
+
+
+def test_an_annotation_is_planned_from_its_teachers_published_shape(planned):
+    found = saved(planned[0], "annotate", "v5e-2x2")
+    assert found["assumed"] == ["the teacher is a bloom-tiny (--model)"]
+    reading, writing = found["programs"]
+    assert reading["program"] == "prefill of 2 prompts of 32 tokens"
+    assert writing["program"] == "decode of 16 tokens in 8 slots"
+    assert writing["loops_by_data"] == 1
+    assert writing["passes_by_data"] == 16
+    # Keys and values of two layers, eight slots and 64 tokens, in bfloat16.
+    assert found["held"]["keys and values"]["total"] == 2 * 2 * 8 * 64 * 32 * 2
+    head = 16 * 8 * 2 * 512 * 32
+    assert 4 * writing["flops"] >= head
+
+
+def test_what_does_not_fit_says_by_how_much_and_what_to_try(planned):
+    (told,) = re.findall("told: (.*)", planned[1])
+    found = re.fullmatch(
+        r"does not fit: needs ([\d.]+) GiB of 15.8 GiB; try accumulate=(\d+).*", told
+    )
+    assert found and float(found[1]) > 15.75 and 2**20 % int(found[2]) == 0
+    (step,) = saved(planned[0], "many", "v5e-1x1")["programs"]
+    assert not step["fits"]
+    assert "does not fit" in (planned[0] / "many" / "v5e-1x1.txt").read_text(encoding="utf-8")
+
+
+def test_the_machine_computes_on_its_own_processor_as_before(planned):
+    assert "computed here: 2 cpu" in planned[1]
+
+
+def test_without_the_compiler_it_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(compiler, "_installed", lambda: False)
+    config = TrainConfig(output=str(tmp_path), data="nowhere", model=registry.shape("bloom-tiny"))
+    with (
+        run.open_run(str(tmp_path), "plan", config) as folder,
+        pytest.raises(UserError, match=r'pip install "teacherlm_jax\[plan\]"'),
+    ):
+        plan(config, folder, PlanOptions("v5e:2x2"))
+
+
+@pytest.mark.parametrize(
+    ("needs", "told"),
+    [
+        ([21.3, 18.0, 12.5], r"; \S+ fits: compiled, it needs 12.5 GiB"),
+        ([21.3, 18.0, 17.0, 16.0], r"; tried by compiling, in vain: \S+ needs 18.0 GiB; \S+ needs"),
+    ],
+)
+def test_advice_can_be_proven_by_compiling_it(needs, told, monkeypatch, tmp_path):
+    left = iter(needs)
+
+    def planned(prepared, where):
+        needed = next(left)
+        sizes = {"memory": needed * 2**30, "memory_available": 15.75 * 2**30}
+        return {"programs": [{**sizes, "fits": needed < 15.75}]}
+
+    monkeypatch.setattr(compiler, "devices", lambda where: jax.devices()[: where.chips])
+    monkeypatch.setattr(plan_verb, "planned", planned)
+    monkeypatch.setattr(plan_verb, "page", lambda made, where: "")
+    model = registry.shape("bloom-560m", remat="none", attention="xla")
+    config = TrainConfig(output=str(tmp_path), data="d", model=model, batch_size=64)
+    with (
+        run.open_run(str(tmp_path), "plan", config) as folder,
+        pytest.raises(UserError, match=f"^does not fit: needs 21.3 GiB of 15.8 GiB{told}"),
+    ):
+        plan_verb.plan(config, folder, PlanOptions("v5e:2x2", advise=True))
+    assert next(left, None) is None
+
+
+def test_what_only_the_data_or_the_teacher_could_tell_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiler, "devices", lambda where: jax.devices()[: where.chips])
+    open_size = registry.shape("bloom-tiny", vocab_size=0)
+    train = TrainConfig(output=str(tmp_path / "t"), data="nowhere", model=open_size)
+    annotate = AnnotateConfig(output=str(tmp_path / "a"), teachers=TeachersConfig(cot="nowhere"))
+    uneven = TrainConfig(
+        output=str(tmp_path / "u"), data="d", model=open_size, batch_size=6, mesh=MeshConfig(4)
+    )
+    odd = TrainConfig(output=str(tmp_path / "o"), data="d", mesh=MeshConfig(3, 1, 1))
+    for config, fault in (
+        (odd, r"config.mesh: data=3, .* which must be the 4 devices here"),
+        (train, r"config.model.vocab_size: 0, and nowhere is not here to tell it"),
+        (annotate, r"nowhere: no such folder.*; or name its shape, as in --model=bloom-7b1"),
+        (uneven, r"config.batch_size=6: not divisible by 4"),
+    ):
+        with (
+            run.open_run(config.output, "plan", config) as folder,
+            pytest.raises(UserError, match=fault),
+        ):
+            plan(config, folder, PlanOptions("v5e:2x2"))
