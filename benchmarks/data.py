@@ -6,6 +6,7 @@ a loop that asks for a batch of the paper's size and then sleeps, as a host does
 work for a step.
 """
 
+import importlib.util
 import logging
 import math
 import os
@@ -154,18 +155,21 @@ def _first_batches(folder: Path) -> dict[int, float]:
     return least
 
 
-def prepare(folder: Path, found: Sequence[Sample], author: str, vocabulary: Path) -> float:
+def prepare(
+    folder: Path, found: Sequence[Sample], author: str, vocabulary: Path, runner: str = ""
+) -> float:
     """Tokens a second of the whole verb: read, check, tokenise, shuffle, pack, write."""
     from teacherlm_jax.tasks.prepare import prepare as verb  # imports TensorFlow
 
     files.write_jsonl(folder / "samples.jsonl", map(to_row, found))
     settings = config.PrepareConfig(
-        output=str(folder / "prepared"),
+        output=str(folder / f"prepared{runner}"),
         root=str(folder),
         sources=(config.SourceConfig("samples", "samples.jsonl"),),
         mixtures=(config.MixtureConfig("bench", forms=("C",), author=author),),
         vocabulary=config.VocabularyConfig(str(vocabulary)),
         length=LENGTH,
+        runner=runner,
     )
     Path(settings.output).mkdir()
     start = time.perf_counter()
@@ -188,8 +192,12 @@ def measure(folder: Path) -> dict[str, float]:
     rows, figures["filled"], figures["packed_tokens_per_second"] = pack(encoded)
     write(folder / "rows", rows)
     figures |= read(folder / "rows")
-    rate = prepare(folder, found, authors[0], folder / "vocabulary")
-    return figures | {"prepared_tokens_per_second": rate, "seqio_filled": seqio_filled(encoded)}
+    given = (folder, found, authors[0], folder / "vocabulary")
+    figures["prepared_tokens_per_second"] = alone = prepare(*given)
+    if importlib.util.find_spec("apache_beam"):  # an extra
+        figures["prepared_on_beam_tokens_per_second"] = on_beam = prepare(*given, "DirectRunner")
+        figures["beam_ratio"] = on_beam / alone
+    return figures | {"seqio_filled": seqio_filled(encoded)}
 
 
 def _opt(folder: Path) -> Vocabulary:

@@ -10,6 +10,7 @@ from typing import Any
 from teacherlm_jax.errors import UserError
 
 _INTERVAL = re.compile(r"([\[(])(-?\d+), (\d+|inf)([\])])")
+_ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of a store
 
 
 def choice(*names: str) -> Any:
@@ -29,9 +30,20 @@ def at_least(minimum: int, default: float) -> Any:
     return number(default, limits=f"[{minimum}, inf)")
 
 
-def required() -> Any:
-    """A text field that the config or the command line must fill."""
-    return dataclasses.field(default="", metadata={"required": True})
+def required(*, local: bool = False) -> Any:
+    """A text field that the config or the command line must fill; `local` as by `local`."""
+    return dataclasses.field(default="", metadata={"required": True, "local": local})
+
+
+def local(*, short: bool = False) -> Any:
+    """A field for a path of this machine, "" unless it is given; no address of a store will do.
+
+    What takes such an address for a path makes a folder of its name here.
+
+    Args:
+        short: the command line may give it by its name alone; see `flags.load`.
+    """
+    return dataclasses.field(default="", metadata={"local": True, "short": short})
 
 
 def check(value: Any, key: str = "config") -> None:
@@ -70,6 +82,8 @@ def _field_problems(name: str, item: Any, metadata: Any) -> Iterator[tuple[str, 
         yield name, f"{item} is not in {metadata['limits']}"
     if metadata.get("required") and not item:
         yield name, f"empty; give it, as in --{name}=VALUE"
+    if metadata.get("local") and _ADDRESS.match(item):
+        yield name, f"{item} lies in a store; only folders of this machine work here"
 
 
 def _within(value: float, limits: str) -> bool:

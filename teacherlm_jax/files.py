@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,10 +21,11 @@ from typing import Any, BinaryIO, TextIO, cast
 
 from etils import epath
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import UserError, one_line
 
 _DIGEST_BLOCK = 1 << 20  # bytes read at a time
 _STORES = ("gs://", "s3://", "az://", "hf://")  # those of etils.epath
+_ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of a store, known or not
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,12 +138,19 @@ def blamed_on(path: epath.Path) -> Iterator[None]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise UserError(f"{path}: cannot be read: {one_line(error.strerror or error)}") from error
     except Exception as error:
         if not is_remote(path):
             raise
         # Every client of a store has errors of its own: for rights, for names, for the network.
-        raise UserError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
+        kind, said = type(error).__name__, one_line(error)
+        if kind in ("UnimplementedError", "ImportError"):  # of TensorFlow, of fsspec
+            store = str(path).partition("://")[0]
+            raise UserError(
+                f"{path}: nothing that is installed here reads {store}:// ({said}); copy the files "
+                "to this machine"
+            ) from error
+        raise UserError(f"{path}: cannot be read: {kind}: {said}") from error
 
 
 class _Bytes(io.RawIOBase):
@@ -185,10 +194,19 @@ def _parse_line(line: bytes) -> dict[str, Any] | MalformedRow:
 
 
 def under(root: epath.PathLike, path: str) -> epath.Path:
-    """`path`, taken under `root` unless it is whole by itself; `~` is the user's home."""
+    """`path`, taken under `root` unless it is whole by itself; `~` is the user's home.
+
+    Raises UserError for an address, as of a site, that is none of a store that is known.
+    """
     path = os.path.expanduser(path)
     below = os.path.expanduser(os.fspath(root))
-    return epath.Path(path if is_remote(path) else os.path.join(below, path))
+    whole = path if _ADDRESS.match(path) else os.path.join(below, path)
+    if _ADDRESS.match(whole) and not is_remote(whole):
+        raise UserError(
+            f"{whole}: an address of no store that is known; give a path of this machine, or one "
+            f"that begins with {', '.join(_STORES)}"
+        )
+    return epath.Path(whole)
 
 
 def expand(root: epath.PathLike, pattern: str) -> list[epath.Path]:

@@ -1,14 +1,9 @@
 """From `--config=FILE.py:variant --config.key=value …` to a checked config, or a clear refusal."""
 
-import contextlib
 import copy
 import dataclasses
 import difflib
-import importlib.util
-import os
 import re
-import traceback
-import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +12,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from teacherlm_jax import fields, sweep
+from teacherlm_jax import config_file, fields, sweep
 from teacherlm_jax.config import SweepOptions
 from teacherlm_jax.errors import UserError
 
@@ -63,16 +58,17 @@ def load(
         UserError: naming the file or key that is wrong, with the nearest known key.
     """
     kinds = (SweepOptions, *options)
-    specification, given, values = _split(_in_full(arguments, config_classes, kinds))
+    short = _short(config_classes, kinds)
+    specification, given, values = _split(_in_full(arguments, short), ("config", *short))
     path, _, variant = specification.partition(":")
     blamed = path or "the command line"
     chosen = {kind: _options(kind, given) for kind in kinds}
     points: tuple[sweep.Point, ...] = ()
     if specification:
-        module = _import(Path(path))
-        config = _made(module, specification, variant, config_classes)
+        module = config_file.load(Path(path))
+        config = config_file.made(module, specification, variant, config_classes)
         if chosen[SweepOptions].asked:
-            with _blaming(path):
+            with config_file.blaming(path):
                 points = sweep.points(module)
     else:
         config = config_classes[0]()
@@ -101,7 +97,7 @@ def _settled(
     for override in overrides:
         _require_known_key(path, config, _key(override))
     config = _override(config, overrides)
-    with _blaming(path):
+    with config_file.blaming(path):
         fields.check(config)
     return sweep.placed(config, point) if point else config
 
@@ -130,38 +126,48 @@ def _described(value: Any, key: str) -> Iterator[tuple[str, Any]]:
             yield name, item
 
 
-def _in_full(
-    arguments: Sequence[str], config_classes: Sequence[type], options: Sequence[type]
-) -> Iterator[str]:
-    """What may be given by its name alone, as the key that it is short for.
+_Short = Mapping[str, tuple[str, dataclasses.Field[Any]]]
 
-    `--data DIR` and `--data=DIR` become `--config.data=DIR`, and `--flag` becomes `--config.flag`,
-    where a key has `short` in its metadata. Options become `--options.topology=…`.
-    """
+
+def _short(config_classes: Sequence[type], options: Sequence[type]) -> _Short:
+    """What may be given by its name alone: keys with `short` in their metadata, and options."""
     short = {
         field.name: ("config", field)
         for kind in config_classes
         for field in dataclasses.fields(kind)
         if field.metadata.get("short")
     }
-    short |= {
+    return short | {
         field.name: ("options", field) for kind in options for field in dataclasses.fields(kind)
     }
+
+
+def _in_full(arguments: Sequence[str], short: _Short) -> Iterator[str]:
+    """What is given by its name alone, as the key that it is short for.
+
+    `--data DIR` and `--data=DIR` become `--config.data=DIR`, and `--flag` becomes `--config.flag`.
+    Options become `--options.topology=…`.
+    """
     rest = iter(arguments)
     for argument in rest:
-        name, equals, _ = argument.partition("=")
+        name, equals, value = argument.partition("=")
         found = short.get(name.removeprefix("--")) if name.startswith("--") else None
         if found is None:
             yield argument
+        elif found[1].type is bool:
+            yield f"--{found[0]}.{argument.removeprefix('--')}"
         else:
-            group, field = found
-            takes_next = not equals and field.type is not bool
-            value = f"={next(rest, '')}" if takes_next else ""
-            yield f"--{group}.{argument.removeprefix('--')}{value}"
+            value = value if equals else next(rest, "")
+            if not value or (not equals and value.startswith("--")):
+                raise UserError(f"{name}: no value behind it; give one, as in {name}=VALUE")
+            yield f"--{found[0]}.{name.removeprefix('--')}={value}"
 
 
-def _split(arguments: Iterable[str]) -> tuple[str, list[str], list[str]]:
-    """Parts the arguments into the config file's name, keys that are set, and nameless values."""
+def _split(arguments: Iterable[str], names: Iterable[str]) -> tuple[str, list[str], list[str]]:
+    """Parts the arguments into the config file's name, keys that are set, and nameless values.
+
+    `names` are those that may be given by themselves, to tell the nearest of a wrong one.
+    """
     specification = ""
     given: list[str] = []
     values: list[str] = []
@@ -174,7 +180,9 @@ def _split(arguments: Iterable[str]) -> tuple[str, list[str], list[str]]:
         elif _OVERRIDE.match(argument) or argument.startswith("--options."):
             given.append(argument)
         elif argument.startswith("-"):
-            raise UserError(f"{argument!r}: {_NOT_UNDERSTOOD}")
+            near = difflib.get_close_matches(argument.lstrip("-").partition("=")[0], names, n=1)
+            hint = f"; did you mean --{near[0]}?" if near else ""
+            raise UserError(f"{argument!r}: {_NOT_UNDERSTOOD}{hint}")
         else:
             values.append(argument)
     return specification, given, values
@@ -193,7 +201,7 @@ def _options(kind: type, given: Iterable[str]) -> Any:
         options = _override(kind(), ours)
         fields.check(options, "options")
     except UserError as error:
-        raise UserError(re.sub(r"(--config|\boptions)\.", "--", str(error))) from None
+        raise UserError(re.sub(r"(--)?\b(config|options)\.", "--", str(error))) from None
     return options
 
 
@@ -203,54 +211,6 @@ def _set_positional(config: Any, positional: Mapping[str, str], values: Sequence
         raise UserError(f"wanted {' '.join(positional.values())}, found {found}; give just these")
     for key, value in zip(positional, values, strict=True):
         setattr(config, key, value)
-
-
-def _made(
-    module: types.ModuleType, specification: str, variant: str, classes: Sequence[type]
-) -> Any:
-    """What the config file gives for a variant."""
-    path = specification.partition(":")[0]
-    if not hasattr(module, "get_config"):
-        raise UserError(f"{path}: has no function get_config(variant)")
-    with _blaming(path):
-        config = module.get_config(variant)
-    if not isinstance(config, tuple(classes)):
-        wanted = " or ".join(each.__name__ for each in classes)
-        raise UserError(
-            f"{specification}: returns a {type(config).__name__}, "
-            f"but this verb takes a {wanted}; name another variant or verb"
-        )
-    return config
-
-
-def _import(path: Path) -> types.ModuleType:
-    if not path.is_file():
-        raise UserError(f"{path}: no such config file")
-    name = f"teacherlm_config_{path.stem}"
-    specification = importlib.util.spec_from_file_location(name, path)
-    if specification is None or specification.loader is None:
-        raise UserError(f"{path}: not a Python file; a config's name ends in .py")
-    module = importlib.util.module_from_spec(specification)
-    with _blaming(str(path)):
-        specification.loader.exec_module(module)
-    return module
-
-
-@contextlib.contextmanager
-def _blaming(path: str) -> Iterator[None]:
-    """Turns whatever a user's config file raises into one line that names the file's own line."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    except SyntaxError as error:
-        raise UserError(f"{error.filename}:{error.lineno}: {error.msg}") from None
-    except Exception as error:
-        trace = traceback.extract_tb(error.__traceback__)
-        full = os.path.abspath(path)
-        lines = [frame.lineno for frame in trace if os.path.abspath(frame.filename) == full]
-        where = f"{path}:{lines[-1]}" if lines else path
-        raise UserError(f"{where}: {type(error).__name__}: {error}") from error
 
 
 def _key(override: str) -> str:
@@ -273,6 +233,10 @@ def _require_known_key(path: str, config: Any, key: str) -> None:
 
 
 def _override(config: Any, overrides: list[str]) -> Any:
+    kinds = {name: type(value).__name__ for name, value in _leaves(config, "config")}
+    for override in overrides:
+        if kinds.get(override.lstrip("-"), "bool") != "bool":  # it would take the next for its own
+            raise UserError(f"{override}: no value behind it; give one, as in {override}=VALUE")
     values = flags.FlagValues()
     try:
         config_flags.DEFINE_config_dataclass(
@@ -280,8 +244,17 @@ def _override(config: Any, overrides: list[str]) -> Any:
         )
         values(["teacherlm", *overrides])
     except (flags.Error, TypeError, ValueError) as error:
-        raise UserError(f"{error}".replace("flag --", "--")) from None
+        raise UserError(_illegal(str(error), kinds, overrides)) from None
     return values.config
+
+
+def _illegal(said: str, kinds: Mapping[str, str], overrides: Iterable[str]) -> str:
+    """What is wrong with an override, where the library says that one is."""
+    for override in overrides:
+        name, equals, value = override.lstrip("-").partition("=")
+        if equals and name in kinds and said.startswith(f"flag --{name}={value}: "):
+            return f"{name}: {value!r} is no {kinds[name]}"
+    return said.replace("flag --", "--")
 
 
 def _with(config: Any, key: str, value: Any) -> Any:

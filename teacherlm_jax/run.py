@@ -4,6 +4,7 @@ Where several processes work together, the first writes all of it and keeps the 
 know the folder, and what it holds, from the first.
 """
 
+import contextlib
 import dataclasses
 import fcntl
 import importlib.metadata
@@ -37,7 +38,9 @@ _RECORDED_PACKAGES = (
 COMMIT = "TEACHERLM_COMMIT"  # says the commit of a tree that was copied without its history
 
 # What a run leaves that was refused before its work began.
-_BEFORE_WORK = re.compile(r"(config|versions|check)\.json|log\.txt|\.lock|(.+\.)?refused\.jsonl")
+_BEFORE_WORK = re.compile(
+    r"(config|versions|check)\.json|log\.txt|\.lock|\.work|(.+\.)?refused\.jsonl"
+)
 
 
 class Run:
@@ -62,8 +65,19 @@ class Run:
     def __enter__(self) -> "Run":
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self._keep(error)
         self.close()
+
+    def _keep(self, error: BaseException) -> None:
+        """Writes what ended the run into the log file; the command says it on the console."""
+        said = f"{type(error).__name__}: {error}"
+        record = self.log.makeRecord(self.log.name, logging.ERROR, "", 0, said, (), None)
+        with contextlib.suppress(OSError):  # such as the full disk that ended the run
+            for handler in self.log.handlers:
+                if isinstance(handler, _LogFile):
+                    handler.handle(record)
 
     def close(self) -> None:
         """Lets go of the folder: its log and its lock."""
@@ -107,7 +121,7 @@ def open_run(output: str, verb: str, config: Any, *, may_change: tuple[str, ...]
         raise UserError(
             "config.output: empty; name the run folder, as in --config.output=runs/mine"
         )
-    if files.is_remote(output):
+    if "://" in output:
         raise UserError(
             f"config.output={output}: a run folder lies on a file system; mount the bucket, or a "
             "disk that all machines share, and name a folder there"
@@ -134,7 +148,8 @@ def _opened(path: Path, resolved: dict[str, Any], may_change: tuple[str, ...]) -
     run = Run(path, _logger(path), _locked(path))
     if run.result is None:  # what a finished run says of itself stays
         earlier = path / "versions.json"
-        before = files.read_json(earlier) if earlier.exists() else None
+        last = files.read_json(earlier) if earlier.exists() else {}
+        before = [*last.pop("before", []), last] if last else []
         files.write_json(path / "config.json", resolved)
         files.write_json(earlier, _versions() | ({"before": before} if before else {}))
     return run

@@ -1,4 +1,5 @@
 import pytest
+from etils import epath
 
 from teacherlm_jax import files
 from teacherlm_jax.errors import UserError
@@ -102,3 +103,32 @@ def test_a_mark_of_byte_order_before_the_first_row_is_no_part_of_it(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"a": 1}\n{"a": 2}\n')
     assert list(files.read_jsonl(path)) == [(1, {"a": 1}), (2, {"a": 2})]
+
+
+@pytest.mark.parametrize("address", ["https://example.org/x", "hdfs://name/x", "file:///x"])
+def test_an_address_of_no_known_store_is_refused_with_those_that_are_known(address):
+    for root, path in ((address, "a.jsonl"), ("data", f"{address}/a.jsonl")):
+        with pytest.raises(UserError, match="/x/a.jsonl: an address of no store .* gs://, s3://"):
+            files.expand(root, path)
+
+
+class UnimplementedError(Exception):
+    """What TensorFlow raises for stores that it was built without."""
+
+
+@pytest.mark.parametrize("error", [ImportError("Install s3fs"), UnimplementedError("not there")])
+def test_a_store_that_nothing_here_can_read_is_named(error):
+    with pytest.raises(UserError) as raised, files.blamed_on(epath.Path("s3://bucket/a")):
+        raise error
+    assert str(raised.value) == (
+        f"s3://bucket/a: nothing that is installed here reads s3:// ({error}); copy the files to "
+        "this machine"
+    )
+
+
+def test_the_words_of_a_store_stand_on_one_line():
+    with pytest.raises(UserError) as raised, files.blamed_on(epath.Path("gs://bucket/a")):
+        raise RuntimeError("libcurl code 6\n\t when reading metadata\n")
+    assert str(raised.value) == (
+        "gs://bucket/a: cannot be read: RuntimeError: libcurl code 6 when reading metadata"
+    )

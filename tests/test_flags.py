@@ -69,8 +69,14 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(file):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("--config.steps=many", "steps"),
-        ("--config.steps=1.5", "steps"),
+        ("--config.steps=many", "config.steps: 'many' is no int"),
+        ("--config.steps=1.5", "config.steps: '1.5' is no int"),
+        ("--config.optimizer.b1=a: b", "config.optimizer.b1: 'a: b' is no float"),
+        ("--config.verify_data=perhaps", "config.verify_data: 'perhaps' is no bool"),
+        ("--config.steps", "--config.steps: no value behind it; give one, as in --config.steps=V"),
+        ("--config.data=gs://b/x", "config.data: gs://b/x lies in a store; only folders of this"),
+        ("--config.validation.data=s3://b", "config.validation.data: s3://b lies in a store"),
+        ("--confg.steps=3", "'--confg.steps=3': not understood"),
         ("--config.steps=0", "config.steps: 0 is not in [1, inf)"),
         ("--config.seed=-1", "config.seed: -1 is not in [0, 2147483647]"),
         ("--config.optimizer.learning_rate=nan", "learning_rate: nan is not in (0, inf)"),
@@ -94,7 +100,8 @@ def test_a_wrong_type_inside_the_file_is_refused_by_name(file):
 
 
 def test_a_config_of_another_verb_is_refused(file):
-    assert "PrepareConfig" in refusal(file, variant="data")
+    said = "get_config gives PrepareConfig, but this verb takes TrainConfig; name another"
+    assert said in refusal(file, variant="data")
 
 
 def test_an_error_inside_the_file_names_its_line(file):
@@ -203,12 +210,21 @@ def test_options_stand_beside_the_config_by_their_names_alone(file):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("--chips=many", "--chips"),
+        ("--chips=many", "--chips: 'many' is no int"),
         ("--chips=0", r"--chips: 0 is not in \[1, inf\)"),
-        ("--topologie=v5e", "'--topologie=v5e': not understood"),
+        ("--topologie=v5e", "'--topologie=v5e': not understood; .*; did you mean --topology?"),
+        ("--topology", "--topology: no value behind it; give one, as in --topology=VALUE"),
+        ("--topology=", "--topology: no value behind it"),
     ],
 )
 def test_options_that_cannot_be_used_are_refused_by_name(file, word, message):
     with pytest.raises(UserError, match=message) as raised:
         flags.load([f"--config={file}", word], (TrainConfig,), options=(Options,))
     assert "options" not in str(raised.value)
+
+
+def test_an_override_without_its_value_does_not_take_the_next_one_for_it(file):
+    assert "--config.data: no value behind it" in refusal(
+        file, "--config.data", "--config.steps=70"
+    )
+    assert load(file, "--config.verify_data").verify_data

@@ -44,7 +44,10 @@ def test_a_resumed_run_remembers_the_versions_before(tmp_path):
     open_run(config(tmp_path)).close()
     files.write_json(tmp_path / "run/versions.json", {"commit": "old"})
     open_run(config(tmp_path)).close()
-    assert files.read_json(tmp_path / "run/versions.json")["before"] == {"commit": "old"}
+    open_run(config(tmp_path)).close()
+    oldest, newer = files.read_json(tmp_path / "run/versions.json")["before"]
+    assert oldest == {"commit": "old"}
+    assert newer["packages"] and "before" not in newer
 
 
 def test_a_run_folder_keeps_config_versions_log_and_result(tmp_path):
@@ -115,3 +118,15 @@ def test_processes_that_follow_write_nothing_and_know_what_the_first_found(tmp_p
         folder.log.info("nobody hears it")
         folder.finish({"loss": 2.0})
     assert not list(tmp_path.iterdir())
+
+
+def test_the_log_keeps_what_ended_a_run(tmp_path, capsys):
+    def fail():
+        with open_run(config(tmp_path)):
+            raise UserError("rows.jsonl:3: no question")
+
+    with pytest.raises(UserError):
+        fail()
+    last = (tmp_path / "run/log.txt").read_text().splitlines()[-1]
+    assert last.endswith("ERROR UserError: rows.jsonl:3: no question")
+    assert "no question" not in capsys.readouterr().out

@@ -10,7 +10,7 @@ from teacherlm_jax.fields import at_least, choice, required
 class ConvertConfig:
     """A checkpoint from one layout to the other; what the source is decides the direction."""
 
-    source: str = required()  # a folder of Hugging Face's layout, or a run folder of ours
+    source: str = required(local=True)  # a folder of Hugging Face's layout, or a run folder of ours
     output: str = required()  # a folder that holds nothing yet
     # Of the parameters; empty: float32 on the way here, as they are on the way back.
     dtype: str = choice("", "float32", "bfloat16", "float16")

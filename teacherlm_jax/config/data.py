@@ -124,7 +124,7 @@ class VocabularyConfig:
     With a size, it is trained on the sources when none is there.
     """
 
-    path: str = required()
+    path: str = required(local=True)
     size: int = at_least(0, 0)
 
 
@@ -144,9 +144,14 @@ class PrepareConfig:
     seed: int = number(0, limits="[0, 2147483647]")
     # read everything and tell what was found, but prepare nothing; --check_only for short
     check_only: bool = dataclasses.field(default=False, metadata={"short": True})
+    # of Apache Beam, as in --runner=DirectRunner; "": all in this process
+    runner: str = dataclasses.field(default="", metadata={"short": True})
+    beam_options: tuple[str, ...] = ()  # of Beam's pipelines, as in "--direct_num_workers=4"
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields (key, what is wrong) for combinations that cannot be."""
+        if self.beam_options and not self.runner:
+            yield "beam_options", "are for a runner of Beam; name one, as in --runner=DirectRunner"
         if self.max_tokens > self.length:
             yield "max_tokens", f"{self.max_tokens} is more than a row holds (length={self.length})"
         if not self.sources:

@@ -2,10 +2,11 @@
 
 import dataclasses
 import glob
+import os
 from collections.abc import Iterator
 
 from teacherlm_jax.config.names import PLAIN_FORMATS
-from teacherlm_jax.fields import at_least, choice, number, required
+from teacherlm_jax.fields import at_least, choice, local, number, required
 
 
 @dataclasses.dataclass
@@ -13,12 +14,12 @@ class ReportConfig:
     """Tables and figures of all the runs below a folder, or of one data set."""
 
     output: str = ""  # empty: beside the data, see `folder`
-    root: str = ""  # holds the runs
+    root: str = local()  # holds the runs
     title: str = "TeacherLM"
     # samples (file, glob or folder), an annotation's run folder, or what `prepare` wrote
-    data: str = dataclasses.field(default="", metadata={"short": True})
+    data: str = local(short=True)
     format: str = choice(*PLAIN_FORMATS)  # of the data's rows, where they are samples
-    vocabulary: str = ""  # folder of the one that counts tokens; empty: the one found at the data
+    vocabulary: str = local()  # folder of what counts tokens; empty: the one found at the data
 
     @property
     def folder(self) -> str:
@@ -35,6 +36,9 @@ class ReportConfig:
             for key in ("format", "vocabulary"):
                 if getattr(self, key) != getattr(ReportConfig, key):
                     yield key, "is for --data alone; leave it out"
+        # told here, before a report's folder is made beside what is not there
+        elif not (os.path.exists(self.data) or glob.glob(self.data)):
+            yield "data", f"{self.data}: no file matches, and no folder has this name"
 
 
 @dataclasses.dataclass

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from teacherlm_jax.config.data import SourceConfig
 from teacherlm_jax.config.model import MeshConfig
 from teacherlm_jax.config.names import ATTENTION, GATES, NAME, PLAIN_FORMATS
-from teacherlm_jax.fields import at_least, choice, number, required
+from teacherlm_jax.fields import at_least, choice, local, number, required
 
 
 @dataclasses.dataclass
@@ -24,9 +24,9 @@ class SamplingConfig:
 class TeachersConfig:
     """Run folder of the teacher that writes each kind; empty: that kind is not written."""
 
-    cot: str = ""
-    fundamental: str = ""
-    mistake: str = ""
+    cot: str = local()
+    fundamental: str = local()
+    mistake: str = local()
 
 
 @dataclasses.dataclass
@@ -90,7 +90,7 @@ class EvaluateConfig:
 
     output: str = required()
     root: str = ""
-    model: str = required()  # run folder
+    model: str = required(local=True)  # run folder
     benchmarks: tuple[BenchmarkConfig, ...] = ()
     max_length: int = at_least(
         2, 2048

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from teacherlm_jax.config.inference import BenchmarkConfig
 from teacherlm_jax.config.model import MeshConfig, ModelConfig
-from teacherlm_jax.fields import at_least, choice, number, required
+from teacherlm_jax.fields import at_least, choice, local, number, required
 
 
 @dataclasses.dataclass
@@ -43,7 +43,7 @@ class ValidationConfig:
     every: int = at_least(0, 0)  # steps, and after the last one; 0: never
     root: str = ""  # folder that the benchmarks' paths are taken under
     benchmarks: tuple[BenchmarkConfig, ...] = ()
-    data: str = ""  # folder of one prepared mixture: the held-out rows
+    data: str = local()  # folder of one prepared mixture: the held-out rows
     rows: int = at_least(0, 0)  # of these at most; 0: all
     max_length: int = at_least(2, 2048)  # tokens of a benchmark's prompt
     batch_tokens: int = at_least(1, 16384)
@@ -110,7 +110,7 @@ class TrainConfig:
     """One training run: a stage of a teacher, or a student."""
 
     output: str = required()  # run folder
-    data: str = required()  # folder of one prepared mixture
+    data: str = required(local=True)  # folder of one prepared mixture
     # where the parameters come from: a run folder (its newest checkpoint), RUN/checkpoints/STEP,
     # RUN/checkpoints/best, or a folder of Hugging Face's layout; empty: random
     init_from: str = ""

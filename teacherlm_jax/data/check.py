@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 from array import array
 from collections.abc import Iterable
+from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import UInt64
@@ -17,6 +18,8 @@ from teacherlm_jax.data.rows import Place
 from teacherlm_jax.data.sample import Sample
 
 SHOWN = 3  # places that are told of each pair of data sets
+
+_ARRAYS = ("_questions", "_samples", "_file", "_line")  # of a `Questions`
 
 _ENDS = " .,;:!?…\"'`´‘’“”„«»‹›()[]{}¿¡。，？！、"
 
@@ -58,16 +61,36 @@ class Questions:
 
     def add(self, source: str, place: Place, sample: Sample) -> None:
         """Takes note of one sample."""
-        key = (source, place.file)
-        if key not in self._numbers:
-            self._numbers[key] = len(self._files)
-            self._files.append(key)
         question = normalised(sample.question)
         options = sorted(map(normalised, sample.options))
         self._questions.append(_hash(question))
         self._samples.append(_hash("\n".join((question, *options))))
-        self._file.append(self._numbers[key])
+        self._file.append(self._number((source, place.file)))
         self._line.append(place.line)
+
+    def extend(self, other: "Questions") -> None:
+        """Takes note of all samples of `other`, after its own."""
+        numbers = np.array([self._number(key) for key in other._files], np.uint64)
+        self._questions.extend(other._questions)
+        self._samples.extend(other._samples)
+        self._file.frombytes(numbers[np.array(other._file, np.int64)].tobytes())
+        self._line.extend(other._line)
+
+    def save(self, file: BinaryIO) -> None:
+        """Writes all of it as arrays, in numpy's format."""
+        arrays: dict[str, Any] = {name: np.array(getattr(self, name)) for name in _ARRAYS}
+        np.savez(file, names=np.array(self._files, str).reshape(-1, 2), **arrays)
+
+    @classmethod
+    def load(cls, file: BinaryIO) -> "Questions":
+        """What `save` wrote."""
+        made = cls()
+        with np.load(file, allow_pickle=False) as arrays:
+            for source, name in arrays["names"].tolist():
+                made._number((source, name))
+            for name in _ARRAYS:
+                getattr(made, name).frombytes(arrays[name].astype(np.uint64).tobytes())
+        return made
 
     def twice(self) -> list[Shared]:
         """The samples whose question, with the same options in any order, was there before."""
@@ -99,6 +122,13 @@ class Questions:
             if counts[key] <= SHOWN:
                 places.setdefault(key, []).append((self._place(here), other._place(there)))
         return [Shared(*key, count, tuple(places[key])) for key, count in counts.items()]
+
+    def _number(self, key: tuple[str, str]) -> int:
+        """The number of a source's file, a new one where it has none."""
+        if key not in self._numbers:
+            self._numbers[key] = len(self._files)
+            self._files.append(key)
+        return self._numbers[key]
 
     def _source(self, number: int) -> str:
         return self._files[self._file[number]][0]

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax.config import ColumnsConfig, SourceConfig
+from teacherlm_jax.data.labels import Label
 from teacherlm_jax.data.sample import (
     KINDS,
     LETTERS,
@@ -37,9 +38,14 @@ def column_of(name: str, there: Collection[str]) -> str:
 
 
 class Unseen:
-    """The columns that a source's config names and none of its rows has had so far."""
+    """The columns that a source's config names and none of its rows has had so far.
+
+    Attributes:
+        all_read: whether no row is left to look at; the reader of the rows sets it.
+    """
 
     def __init__(self, config: SourceConfig):
+        self.all_read = False
         self._source = config.name
         self._names = set(wanted(config))
         self._there: dict[str, None] = {}
@@ -51,8 +57,11 @@ class Unseen:
             self._there |= dict.fromkeys(row)
 
     def refuse(self) -> None:
-        """Raises UserError that names such columns, if there are any, and those of the rows."""
-        if self._names:
+        """Raises UserError that names such columns and those of the rows, if there are any.
+
+        While there are rows left, such as those beyond a limit, they may have them.
+        """
+        if self._names and self.all_read:
             raise UserError(
                 f"source {self._source!r}: no row has a column {' or '.join(sorted(self._names))}; "
                 f"the columns are {', '.join(self._there)}"
@@ -86,6 +95,9 @@ def from_columns(named: ColumnsConfig, row: Row) -> dict[str, Any]:
 def _answer(row: Row, named: ColumnsConfig, options: Sequence[str], labels: Sequence[str]) -> str:
     """Free text, or with options the letter of the right one."""
     value = _required(row, named.answer)
+    if isinstance(value, Label):
+        meant = named.answer_is or ("number" if named.options else "text")
+        value = int(value) if meant == "number" else value
     text = _as_text(value, named.answer)
     if not options:
         if named.options and _needs_options(value, named.answer_is):
@@ -200,7 +212,9 @@ def _no_column(row: Row, name: str) -> SampleError:
 
 def _optional(row: Row, name: str) -> str:
     value = _find(row, name) if name else None
-    return "" if value is _MISSING or _is_null(value) else _as_text(value, name)
+    if value is _MISSING or _is_null(value) or (isinstance(value, Label) and not value.name):
+        return ""
+    return _as_text(value, name)
 
 
 def _find(row: Row, name: str) -> Any:
@@ -219,6 +233,10 @@ def _find(row: Row, name: str) -> Any:
 
 
 def _as_text(value: Any, name: str) -> str:
+    if isinstance(value, Label):
+        if not value.name:
+            raise SampleError(f"column {name!r} holds the number of no class")
+        return value.name
     if isinstance(value, (str, int)):  # True and False are written like this too
         return str(value)
     if _is_whole(value):

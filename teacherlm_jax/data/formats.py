@@ -3,7 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from teacherlm_jax import files
 from teacherlm_jax.config import SourceConfig
@@ -97,12 +97,25 @@ class SourceReading:
             self.samples += 1
             yield place, sample
         if not self.samples:
-            names = ", ".join(map(str, rows.files))
+            names = ", ".join(map(str, rows.files or rows.beside))
             raise UserError(
                 f"source {self.config.name!r}: no row of {names} makes a usable sample in the "
                 f"format {self.config.format!r}; {_why(refused, before)}"
             )
         unseen.refuse()
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What the first reading decided, as plain values for `choose`."""
+        kept = None if self._kept is None else _listed(self._kept)
+        return {"samples": self.samples, "kept": kept, "left_out": _listed(self._left_out)}
+
+    def choose(self, chosen: Mapping[str, Any]) -> None:
+        """Takes over what the first reading of another object, of the same source, decided."""
+        kept = chosen["kept"]
+        self.samples = chosen["samples"]
+        self._kept = None if kept is None else {file: set(kept[file]) for file in kept}
+        self._left_out = {file: set(lines) for file, lines in chosen["left_out"].items()}
 
     def again(self, checked_only: bool = False) -> Iterator[tuple[Place, Sample]]:
         """Yields the samples of the first reading once more."""
@@ -137,6 +150,7 @@ class SourceReading:
             if isinstance(row, Mapping):
                 unseen.look(row)
             yield place, row
+        unseen.all_read = True
 
     def _taken(
         self,
@@ -208,6 +222,10 @@ class SourceReading:
             named=self.config.columns,
             prompt=self.config.prompt,
         )
+
+
+def _listed(lines: Mapping[str, set[int]]) -> dict[str, list[int]]:
+    return {file: sorted(numbers) for file, numbers in lines.items()}
 
 
 def without_failed(sample: Sample) -> Sample:

@@ -101,6 +101,11 @@ class RowReader:
         return iter(self._batches[start_step:].to_iter_dataset(options))
 
 
+def steps_of_epochs(folder: Path | str, batch_size: int, epochs: int) -> int:
+    """Steps in which a prepared folder is read `epochs` times; UserError when it is not there."""
+    return -(-_read_manifest(Path(folder))["rows"] * epochs // batch_size)
+
+
 class _Rows:
     """The rows of all shards, one after another."""
 

@@ -18,7 +18,7 @@ from etils import epath
 from teacherlm_jax import files
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data import columns, tables
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import UserError, one_line
 
 Row = Mapping[str, Any]
 
@@ -32,6 +32,9 @@ _FILES = {
 }
 # The reader of a folder by a file that it holds.
 _FOLDERS = {tables.DATASET: "datasets", tables.SPLITS: "datasets", "features.json": "tfds"}
+
+_JSON = re.compile(rf"\.json{_SHARD}(\.gz|\.zst)?$")  # names of what may be one list of all rows
+_SHOWN = 4  # names of what a folder holds, in a message
 
 
 class Place(NamedTuple):
@@ -66,9 +69,48 @@ Reader = Callable[[SourceConfig, Sequence[epath.Path]], Rows]
 
 
 def find(config: SourceConfig, root: str) -> list[epath.Path]:
-    """The files that a source's path names, or the one folder."""
+    """The files that a source's path names, or the one folder that its files describe.
+
+    A folder that nothing describes stands for the files in it. Raises UserError where there are
+    none, and where those of a folder are more than the shards of one data set.
+    """
     path = files.under(root, config.path)
-    return [path] if path.is_dir() else files.expand(root, config.path)
+    if not path.is_dir():
+        return files.expand(root, config.path)
+    described = any((path / name).exists() for name in _FOLDERS)
+    return [path] if described or config.reader == "tfds" else _shards(config, path)
+
+
+def _shards(config: SourceConfig, folder: epath.Path) -> list[epath.Path]:
+    """All files of a folder, where their names differ in numbers alone and one reader reads them.
+
+    Files of other names may be another split, which nobody wants to train on unasked.
+    """
+    there = sorted(path for path in folder.iterdir() if path.name[0] not in "._")
+    kinds: dict[str, list[str]] = {}
+    for path in there:
+        kinds.setdefault(re.sub(r"\d+", "*", path.name), []).append(path.name)
+    if len(kinds) == 1 and (config.reader or _reader_of_file(there[0])):
+        return there
+    shown = [names[0] if len(names) == 1 else kind for kind, names in kinds.items()]
+    known = [folder / name for name in shown if config.reader or _reader_of_file(folder / name)]
+    below = described_below(folder)
+    shown = [path.name for path in below] or shown
+    held = ", ".join(shown[:_SHOWN]) + (" and others" if len(shown) > _SHOWN else "")
+    way_out = " or ".join(map(str, (below or known)[:_SHOWN])) or "files of rows"
+    raise UserError(
+        f"source {config.name!r}: the folder {folder} holds {held or 'nothing'}, and neither one "
+        f"of {', '.join(_FOLDERS)} nor shards of a single data set; give {way_out}"
+    )
+
+
+def described_below(folder: epath.Path) -> list[epath.Path]:
+    """Those folders in a folder that are a data set, such as the versions of one of TFDS."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and any((path / name).exists() for name in _FOLDERS)
+    ]
 
 
 def reader_of(config: SourceConfig, found: Sequence[epath.Path]) -> str:
@@ -89,20 +131,18 @@ def reader_of(config: SourceConfig, found: Sequence[epath.Path]) -> str:
 
 def _told_by(source: str, path: epath.Path) -> str:
     if path.is_dir():
-        for name, reader in _FOLDERS.items():
-            if (path / name).exists():
-                return reader
-        raise UserError(
-            f"source {source!r}: the folder {path} holds none of {', '.join(_FOLDERS)}; name the "
-            f"files in it, such as {path / '*.parquet'}, or the folder below it that does"
-        )
-    for reader, ending in _FILES.items():
-        if ending.search(path.name):
-            return reader
+        return next(reader for name, reader in _FOLDERS.items() if (path / name).exists())
+    if reader := _reader_of_file(path):
+        return reader
     raise UserError(
         f"source {source!r}: the name of {path} does not tell how to read it; set the source's "
         "reader, such as 'jsonl'"
     )
+
+
+def _reader_of_file(path: epath.Path) -> str:
+    """The reader that a file's name tells; empty where it tells none."""
+    return next((name for name, ending in _FILES.items() if ending.search(path.name)), "")
 
 
 def names_apart(paths: Sequence[epath.Path]) -> dict[epath.Path, str]:
@@ -147,9 +187,21 @@ def _lines(path: epath.Path) -> Iterator[tuple[int, Row | files.MalformedRow]]:
     with files.opened(path) as file:
         try:
             for line, row in files.parse_lines(_unpacked(path, file)):
+                if line == 1 and isinstance(row, files.MalformedRow):
+                    _refuse_list(path, row)
                 yield line, row
         except (EOFError, OSError, zlib.error) as error:
-            raise UserError(f"{path}: damaged or cut short after line {line}: {error}") from error
+            raise UserError(
+                f"{path}: damaged or cut short after line {line}: {one_line(error)}"
+            ) from error
+
+
+def _refuse_list(path: epath.Path, first: files.MalformedRow) -> None:
+    """Raises UserError for a file that is JSON as a whole, a list of all its rows."""
+    if _JSON.search(path.name) and first.text.lstrip().startswith("["):
+        raise UserError(
+            f"{path}: a JSON list; one object a line is wanted, as `jq -c '.[]'` writes them"
+        )
 
 
 def _unpacked(path: epath.Path, file: BinaryIO) -> Iterable[bytes]:

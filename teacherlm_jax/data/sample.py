@@ -5,10 +5,18 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from teacherlm_jax.data.labels import Label
+
 KINDS = ("cot", "fundamental", "mistake")  # chain of thought, fundamentals, common mistakes
 LETTERS = string.ascii_uppercase
 
-_NAMES_OF_TYPES = {dict: "an object", list: "a list", type(None): "null", float: "a fraction"}
+_NAMES_OF_TYPES = {
+    dict: "an object",
+    list: "a list",
+    type(None): "null",
+    float: "a fraction",
+    Label: "a class label",
+}
 
 
 class SampleError(ValueError):

@@ -1,6 +1,7 @@
 """Columnar files, a batch of rows at a time: parquet, and what Hugging Face's `datasets` saves."""
 
 import contextlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, TypeVar
@@ -11,7 +12,8 @@ from etils import epath
 
 from teacherlm_jax import files
 from teacherlm_jax.data.columns import column_of
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.data.labels import Names, labelled, names_of_datasets
+from teacherlm_jax.errors import UserError, one_line
 
 T = TypeVar("T")
 
@@ -31,14 +33,15 @@ def parquet_rows(
         path: of the file.
         columns: names of those to read, which may lead into one by dots; empty: all.
 
-    Raises UserError for a file that is damaged, and for a column that is not there, with those that
-    are.
+    Class labels of `datasets` are numbers that know their names (`labels.Label`). Raises UserError
+    for a file that is damaged, and for a column that is not there, with those that are.
     """
     with files.opened(path) as file, _undamaged(path):
         # a group of rows, which may be the whole file, is not to be held whole
         table = pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
         wanted = _present(path, columns, table.schema_arrow.names)
-        yield from _numbered(table.iter_batches(_BATCH, columns=wanted))
+        names = _names(table.schema_arrow)
+        yield from _numbered(table.iter_batches(_BATCH, columns=wanted), names)
 
 
 def arrow_rows(
@@ -49,7 +52,8 @@ def arrow_rows(
         _require_end(path, file)
         with pa.ipc.open_stream(file) as stream:
             wanted = _present(path, columns, stream.schema.names)
-            yield from _numbered(_parts(batch.select(wanted) for batch in stream))
+            parts = _parts(batch.select(wanted) for batch in stream)
+            yield from _numbered(parts, _names(stream.schema))
 
 
 def saved_files(folder: epath.Path, split: str) -> tuple[list[epath.Path], epath.Path]:
@@ -111,12 +115,22 @@ def _parts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             yield batch.slice(start, _BATCH)
 
 
-def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _names(schema: pa.Schema) -> Names:
+    """Where class labels stand, as `datasets` notes it in every file that it writes."""
+    told: Any = json.loads((schema.metadata or {}).get(b"huggingface", "null"))
+    for key in ("info", "features"):
+        told = told.get(key) if isinstance(told, dict) else None
+    return names_of_datasets(told)
+
+
+def _numbered(
+    batches: Iterable[pa.RecordBatch], names: Names
+) -> Iterator[tuple[int, dict[str, Any]]]:
     number = 0
     for batch in batches:
         for row in batch.to_pylist():
             number += 1
-            yield number, row
+            yield number, labelled(row, names) if names else row
 
 
 @contextlib.contextmanager
@@ -125,6 +139,7 @@ def _undamaged(path: epath.Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged, or not what its name says: {error}") from error
+        said = one_line(error)
+        raise UserError(f"{path}: damaged, or not what its name says: {said}") from error
     except MemoryError as error:  # of a damaged length
         raise UserError(f"{path}: damaged, or in pieces larger than the memory") from error

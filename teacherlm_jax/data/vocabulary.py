@@ -18,6 +18,7 @@ from teacherlm_jax.data.special_ids import SpecialIds
 from teacherlm_jax.errors import UserError
 
 PAD_ID = 0
+_SHOWN = 4  # names of files, in a message
 DESCRIPTION = "vocabulary.json"
 
 
@@ -88,6 +89,11 @@ class Vocabulary:
     def load(cls, folder: Path | str) -> "Vocabulary":
         """Opens a folder that `save` wrote; UserError when it is missing, foreign or damaged."""
         path = Path(folder) / DESCRIPTION
+        if not path.exists():
+            raise UserError(
+                f"{path}: no such file; a vocabulary lies in every prepared mixture and in every "
+                "run folder of a model: prepare the mixture again, or copy the run folder whole"
+            )
         description = files.read_json(path)
         kind = str(description.get("type")) if isinstance(description, dict) else ""
         if kind not in _KINDS:
@@ -182,6 +188,16 @@ def holds_vocabulary(folder: Path | str) -> bool:
     return (Path(folder) / DESCRIPTION).exists() or pretrained.holds_tokenizer(Path(folder))
 
 
+def held_instead(folder: Path | str) -> str:
+    """What a folder without a vocabulary has, for a message: above all files of other names."""
+    if not Path(folder).is_dir():
+        return "no such folder"
+    names = sorted(path.name for path in Path(folder).iterdir())
+    wanted = (Path(pretrained.VOCABULARY).stem, Path(pretrained.MERGES).stem, "tokenizer")
+    near = [name for name in names if any(word in name for word in wanted)]
+    return ", ".join((near or names)[:_SHOWN]) or "nothing"
+
+
 def open_vocabulary(folder: Path | str) -> Vocabulary:
     """The vocabulary in a folder of ours, or in one of transformers with a byte-level BPE.
 
@@ -190,7 +206,7 @@ def open_vocabulary(folder: Path | str) -> Vocabulary:
     if not holds_vocabulary(folder):
         raise UserError(
             f"{folder}: holds no vocabulary; wanted {DESCRIPTION}, {ByteLevel.filename}, or "
-            f"{pretrained.VOCABULARY} and {pretrained.MERGES}"
+            f"{pretrained.VOCABULARY} and {pretrained.MERGES}, found {held_instead(folder)}"
         )
     if (Path(folder) / DESCRIPTION).exists():
         return Vocabulary.load(folder)

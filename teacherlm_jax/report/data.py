@@ -52,6 +52,8 @@ def _of_mixtures(folders: Sequence[Path], vocabulary: str) -> tuple[list[Measure
         if vocabulary:
             find.require_digest(open_vocabulary(vocabulary), Path(vocabulary), reader)
         measured.append(measure.of_rows(reader, own))
+        if sources := measure.of_sources(reader.manifest):
+            blocks.append(_sources(sources, folder.name))
         blocks.append(_tasks(reader))
     return measured, blocks
 
@@ -89,6 +91,19 @@ def _table(measured: Sequence[Measured]) -> Table:
         "options, of answers, and of explanations by kind and author.",
         ("data", "rows", "options", *map(_name, fields)),
         rows,
+    )
+
+
+def _sources(sources: Sequence[Measured], mixture: str) -> Table:
+    """The means of a mixture's sources, which its rows on disk do not keep apart."""
+    fields = measure.fields_of(sources)
+    return Table(
+        f"Texts of the mixture {mixture} by source, and their mean tokens before any cut.",
+        ("source", "texts", *map(_name, fields)),
+        tuple(
+            (each.name, count(each.rows), *(_cell(each.mean(field)) for field in fields))
+            for each in sources
+        ),
     )
 
 

@@ -66,7 +66,8 @@ def read_samples(path: str, format: str, refused: files.RefusedRows) -> Iterator
     """
     inside = Path(path) / _SAMPLES
     folder = inside if inside.is_dir() else Path(path)
-    where = str(folder / _LINES) if next(folder.glob(_LINES), None) else path
+    inner = str(Path(glob.escape(str(folder))) / _LINES)
+    where = inner if next(folder.glob(_LINES), None) else path
     # a folder without jsonl files is for `read_samples` to open, or to refuse
     for file in [path] if Path(where).is_dir() else files.expand("", where):
         name = _NUMBERED.sub("", Path(file).stem)

@@ -98,9 +98,12 @@ def of_rows(reader: RowReader, vocabulary: Vocabulary) -> Measured:
     """
     manifest = reader.manifest
     author = manifest["inputs"]["mixture"]["author"]
-    triggers = {
+    forms = {task.rpartition("/")[2] for task in manifest["tasks"]}
+    written = {kind for form in forms for kind in prompts.FORMS[form]}
+    triggers = {  # in texts of other forms they are words of a question
         kind: np.array(vocabulary.encode(f" {trigger}"), np.int32).tobytes()
         for kind, trigger in prompts.TRIGGERS.items()
+        if kind in written
     }
     found = Measured(manifest["mixture"], means=_means(manifest))
     for number in range(reader.rows):
@@ -114,13 +117,38 @@ def of_rows(reader: RowReader, vocabulary: Vocabulary) -> Measured:
     return found
 
 
+def of_sources(manifest: Mapping[str, Any]) -> list[Measured]:
+    """The sources of a prepared mixture, as far as its manifest tells of them: texts and means.
+
+    A source in several forms counts with all its texts. Manifests from before there were figures
+    by task tell of none.
+    """
+    found: dict[str, Measured] = {}
+    counts: dict[tuple[str, Field], int] = {}
+    for task, by_field in manifest.get("statistics", {}).get("tokens_by_task", {}).items():
+        name = task.rpartition("/")[0]
+        source = found.setdefault(name, Measured(name))
+        source.rows += manifest["tasks"].get(task, {"texts": 0})["texts"]
+        for field, figures in _figures(by_field):
+            before, more = counts.get((name, field), 0), figures["count"]
+            sum_before = source.means.get(field, 0.0) * before
+            source.means[field] = (sum_before + figures["mean"] * more) / (before + more)
+            counts[name, field] = before + more
+    return list(found.values())
+
+
 def _means(manifest: Mapping[str, Any]) -> dict[Field, float]:
-    means: dict[Field, float] = {}
     # absent from what was prepared before there were any
-    for name, told in manifest.get("statistics", {}).get("tokens_by_field", {}).items():
+    by_field = manifest.get("statistics", {}).get("tokens_by_field", {})
+    return {field: figures["mean"] for field, figures in _figures(by_field)}
+
+
+def _figures(by_field: Mapping[str, Any]) -> Iterator[tuple[Field, Mapping[str, Any]]]:
+    """The figures of each field of a manifest; those of explanations stand there by author."""
+    for name, told in by_field.items():
         by_author = {"": told} if (name, "") in (QUESTION, ANSWER) else told
-        means |= {(name, author): figures["mean"] for author, figures in by_author.items()}
-    return means
+        for author, figures in by_author.items():
+            yield (name, author), figures
 
 
 def _texts(row: PackedRow) -> list[np.ndarray]:

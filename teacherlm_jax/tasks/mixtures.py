@@ -5,17 +5,22 @@ import functools
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
 import seqio
 import tensorflow as tf
 
 from teacherlm_jax.config import MixtureConfig, PartConfig
+from teacherlm_jax.data import prompts
 from teacherlm_jax.data.packing import Encoded
 from teacherlm_jax.data.vocabulary import Vocabulary
+from teacherlm_jax.tasks import chunks
+from teacherlm_jax.tasks.chunks import Rendering
 from teacherlm_jax.tasks.sources import Source
-from teacherlm_jax.tasks.tasks import CHUNK, PASSED_THROUGH, add_task
+from teacherlm_jax.tasks.tasks import PASSED_THROUGH, TextTask, add_task
+
+_BATCH = 64  # examples that leave TensorFlow at once, as wide as the longest of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,26 +43,45 @@ def _drawn_on(part: PartConfig, sources: Sequence[Source]) -> list[Source]:
     return [source for source in sources if not part.sources or source.config.name in part.sources]
 
 
-def add_mixture(
+def text_tasks(
     config: MixtureConfig, sources: Sequence[Source], vocabulary: Vocabulary, seed: int
-) -> seqio.Mixture:
-    """Registers a mixture and its tasks, one for each source and form, in place of earlier ones.
+) -> list[TextTask]:
+    """The tasks of a mixture, one for each source and form.
 
-    Tasks are mixed in proportion to their numbers of examples, until all of them have run out.
     Names carry a digest of everything that decides the examples.
     """
     tasks = []
     for part in config.parts:
         for source, form in itertools.product(_drawn_on(part, sources), part.forms):
-            decided = (config, source, form, vocabulary.digest, seed)
+            rendering = Rendering(form, config, part.subject_prefix, seed)
+            decided = (source, rendering, vocabulary.digest, prompts.PROMPT_VERSION, chunks.SIZE)
             name = _name(f"{config.name}_{source.config.name}_{form}", *decided)
-            add_task(name, source, form, config, part.subject_prefix, vocabulary, seed)
-            tasks.append(name)
-    name = _name(config.name, *tasks)
+            tasks.append(TextTask(name, source, rendering))
+    return tasks
+
+
+def add_mixture(
+    config: MixtureConfig,
+    sources: Sequence[Source],
+    vocabulary: Vocabulary,
+    seed: int,
+    chunks_of: Callable[[TextTask], Iterable[chunks.Chunk]] | None = None,
+) -> seqio.Mixture:
+    """Registers a mixture and its tasks, one for each source and form, in place of earlier ones.
+
+    Tasks are mixed in proportion to their numbers of examples, until all of them have run out.
+    `chunks_of` gives the texts of a task; without it they are encoded when they are asked for.
+    """
+    tasks = text_tasks(config, sources, vocabulary, seed)
+    for task in tasks:
+        made = functools.partial(task.chunks, vocabulary)
+        add_task(task, vocabulary, functools.partial(chunks_of, task) if chunks_of else made)
+    names = [task.name for task in tasks]
+    name = _name(config.name, *names)
     seqio.MixtureRegistry.remove(name)
     return seqio.MixtureRegistry.add(
         name,
-        tasks,
+        names,
         default_rate=seqio.mixing_rate_num_examples,
         # left alone, SeqIO stops when the first task has run out
         sample_fn=functools.partial(
@@ -75,22 +99,22 @@ def read_texts(mixture: seqio.Mixture, seed: int) -> Iterator[Text]:
         seed=seed,
         num_epochs=1,
         passthrough_features=PASSED_THROUGH,
+        trim_output_features=False,
         try_in_mem_cache=False,
     )
     # example by example, the way from TensorFlow to Python would take as long as the tokenising
-    for batch in dataset.ragged_batch(CHUNK):
+    for batch in dataset.padded_batch(_BATCH).as_numpy_iterator():
         yield from _unbatched(batch)
 
 
-def _unbatched(batch: dict[str, Any]) -> Iterator[Text]:
-    ends = batch["targets"].row_splits.numpy().tolist()
-    tokens, masks = (batch[name].values.numpy() for name in ("targets", "loss_mask"))
-    tasks, drops, fields = (batch[name].numpy().tolist() for name in PASSED_THROUGH)
+def _unbatched(batch: dict[str, np.ndarray]) -> Iterator[Text]:
+    lengths = np.count_nonzero(batch["targets"], axis=1).tolist()  # no text has a token 0: padding
+    tasks, drops, fields = (batch[name].tolist() for name in PASSED_THROUGH)
     for index, (task, drop) in enumerate(zip(tasks, drops, strict=True)):
-        stretch = slice(ends[index], ends[index + 1])
+        length = lengths[index]
         # copied, lest a text that waits for its row keep the whole batch in memory
-        encoded = Encoded(tokens[stretch].copy(), masks[stretch].copy(), fields[index])
-        yield Text(task.decode(), drop.decode(), encoded)
+        tokens, mask = (batch[name][index, :length].copy() for name in ("targets", "loss_mask"))
+        yield Text(task.decode(), drop.decode(), Encoded(tokens, mask, fields[index]))
 
 
 def _name(readable: str, *decided: object) -> str:

@@ -1,9 +1,8 @@
 """The verb `prepare`: raw files to packed rows on disk, one folder for each mixture."""
 
-import dataclasses
-import json
+import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.data.vocabulary import (
     Vocabulary,
+    held_instead,
     holds_vocabulary,
     open_vocabulary,
     train_sentencepiece,
@@ -20,14 +20,21 @@ from teacherlm_jax.data.vocabulary import (
 from teacherlm_jax.data.writer import MANIFEST, write_shards
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.run import Run
-from teacherlm_jax.tasks.mixtures import add_mixture, read_texts, used_sources
+from teacherlm_jax.tasks.beam import Beam
+from teacherlm_jax.tasks.chunks import Chunk
+from teacherlm_jax.tasks.inputs import already_prepared, inputs
+from teacherlm_jax.tasks.mixtures import add_mixture, read_texts, text_tasks
 from teacherlm_jax.tasks.sources import Source
 from teacherlm_jax.tasks.survey import survey_all, unsurveyed
 from teacherlm_jax.tasks.tally import Clock, Tally
+from teacherlm_jax.tasks.tasks import TextTask
+from teacherlm_jax.tasks.workers import Workers, remove_work
 
 THROUGHPUT = "throughput.json"  # beside the mixtures, whose own bytes tell of no clock
 CHECK = "check.json"
 _UNFINISHED = ".partial"  # ends the name of a folder that is being written
+
+_ChunksOf = Callable[[TextTask], Iterator[Chunk]]
 
 
 def prepare(config: PrepareConfig, run: Run) -> dict[str, Any] | None:
@@ -47,26 +54,53 @@ def prepare(config: PrepareConfig, run: Run) -> dict[str, Any] | None:
     that was prepared from other inputs.
     """
     fields.check(config)
-    if config.check_only:
-        files.write_json(run.path / CHECK, _found(config, run))
-        return None
+    with _workers(config) as workers:
+        if config.check_only:
+            found = _found(config, run, workers)
+            files.write_json(run.path / CHECK, found)
+            _refuse_unusable(config, found["survey"].get("unusable", {}), run.path / CHECK)
+            return None
+        result = _prepare_all(config, run, workers)
+    remove_work(Path(config.output))
+    return result
+
+
+def _workers(config: PrepareConfig) -> contextlib.AbstractContextManager[Workers | None]:
+    if not config.runner:
+        return contextlib.nullcontext()
+    return Workers(Beam(config.runner, config.beam_options), Path(config.output))
+
+
+def _found(config: PrepareConfig, run: Run, workers: Workers | None) -> dict[str, Any]:
+    """What stands in the sources."""
+    folder = config.vocabulary.path
+    vocabulary = open_vocabulary(folder) if holds_vocabulary(folder) else None
+    survey = survey_all(config, run, vocabulary, workers)
+    return {"refused": survey.refused, "survey": survey.figures}
+
+
+def _prepare_all(config: PrepareConfig, run: Run, workers: Workers | None) -> dict[str, Any]:
     output = Path(config.output)
-    for left in output.glob(f".*{_UNFINISHED}"):
-        run.log.info("removing %s, which an interrupted run left", left)
-        shutil.rmtree(left)
+    for folder in output.glob(f".*{_UNFINISHED}"):
+        run.log.info("removing %s, which an interrupted run left", folder)
+        shutil.rmtree(folder)
     vocabulary = _vocabulary(config, run)
     _refuse_no_room(config, vocabulary)
-    survey = survey_all(config, run, vocabulary)
-    manifests = {
-        mixture.name: _prepare_mixture(config, mixture, survey.sources, vocabulary, run)
-        for mixture in config.mixtures
-    }
+    survey = survey_all(config, run, vocabulary, workers)
+    manifests = already_prepared(config, survey.sources, vocabulary, run)
+    left = [mixture for mixture in config.mixtures if mixture.name not in manifests]
+    chunks_of = _tokenised(config, left, survey.sources, vocabulary, workers)
+    for mixture in left:
+        manifests[mixture.name] = _prepare_mixture(
+            config, mixture, survey.sources, vocabulary, chunks_of, run
+        )
     throughput = _throughput(output)
     told = ("rows", "texts", "tokens", "filled", "drops")
     return {
         "mixtures": {
-            name: {key: manifest[key] for key in told} | {"throughput": throughput.get(name)}
-            for name, manifest in manifests.items()
+            mixture.name: {key: manifests[mixture.name][key] for key in told}
+            | {"throughput": throughput.get(mixture.name)}
+            for mixture in config.mixtures
         },
         "vocabulary_size": vocabulary.size,
         "refused": survey.refused,
@@ -74,12 +108,32 @@ def prepare(config: PrepareConfig, run: Run) -> dict[str, Any] | None:
     }
 
 
-def _found(config: PrepareConfig, run: Run) -> dict[str, Any]:
-    """What stands in the sources."""
-    folder = config.vocabulary.path
-    vocabulary = open_vocabulary(folder) if holds_vocabulary(folder) else None
-    survey = survey_all(config, run, vocabulary)
-    return {"refused": survey.refused, "survey": survey.figures}
+def _tokenised(
+    config: PrepareConfig,
+    mixtures: Sequence[MixtureConfig],
+    sources: Sequence[Source],
+    vocabulary: Vocabulary,
+    workers: Workers | None,
+) -> _ChunksOf | None:
+    """What the workers made of the tasks of some mixtures."""
+    if workers is None:
+        return None
+    tasks = [
+        task
+        for mixture in mixtures
+        for task in text_tasks(mixture, sources, vocabulary, config.seed)
+    ]
+    return workers.tokenise(tasks, vocabulary)
+
+
+def _refuse_unusable(config: PrepareConfig, unusable: dict[str, str], path: Path) -> None:
+    """Raises UserError for a check that found sources of no use."""
+    for name, reason in unusable.items():
+        count = len(config.sources) + len(config.evaluation)
+        raise UserError(
+            f"{len(unusable)} of {count} sources cannot be used, such as {name!r}: {reason} "
+            f"({path} has all of them, and what was found in the others)"
+        )
 
 
 def _refuse_no_room(config: PrepareConfig, vocabulary: Vocabulary) -> None:
@@ -100,8 +154,9 @@ def _vocabulary(config: PrepareConfig, run: Run) -> Vocabulary:
         return vocabulary
     if not size:
         raise UserError(
-            f"config.vocabulary.path: no vocabulary in {str(folder)!r}; name a folder that holds "
-            "one, or have one trained there with config.vocabulary.size=8000"
+            f"config.vocabulary.path: no vocabulary in {str(folder)!r}, found "
+            f"{held_instead(folder)}; name a folder that holds one, or have one trained there with "
+            "config.vocabulary.size=8000"
         )
     run.log.info("training a vocabulary of at most %d pieces", size)
     texts = (text for sample in unsurveyed(config) for text in _spoken(sample))
@@ -129,19 +184,17 @@ def _prepare_mixture(
     mixture: MixtureConfig,
     sources: Sequence[Source],
     vocabulary: Vocabulary,
+    chunks_of: _ChunksOf | None,
     run: Run,
 ) -> dict[str, Any]:
-    """Writes one mixture's folder, or finds it written; returns its manifest."""
+    """Writes one mixture's folder; returns its manifest."""
     folder = Path(config.output) / mixture.name
-    inputs = _inputs(config, mixture, used_sources(mixture, sources), vocabulary)
-    if folder.exists():
-        return _already_prepared(folder, inputs, run)
     clock = Clock()
     unfinished = folder.with_name(f".{mixture.name}{_UNFINISHED}")
     unfinished.mkdir(parents=True)
     longest = config.max_tokens or config.length
     tally = Tally(mixture.author, longest, mixture.too_long, len(vocabulary.begin))
-    registered = add_mixture(mixture, sources, vocabulary, config.seed)
+    registered = add_mixture(mixture, sources, vocabulary, config.seed, chunks_of)
     texts = clock.waiting_for(read_texts(registered, config.seed))
     rows = packing.pack(tally.kept(texts), config.length)
     shards = write_shards(unfinished, rows, config.rows_per_shard)
@@ -150,7 +203,8 @@ def _prepare_mixture(
             f"mixture {mixture.name!r}: no text is left of its sources; dropped: {tally.drops}"
         )
     vocabulary.save(unfinished / "vocabulary")
-    manifest: dict[str, Any] = {"mixture": mixture.name, "inputs": inputs}
+    manifest: dict[str, Any] = {"mixture": mixture.name}
+    manifest["inputs"] = inputs(config, mixture, sources, vocabulary)
     manifest["length"] = config.length
     manifest |= tally.summary(config.length, shards)
     files.write_json(unfinished / MANIFEST, manifest)
@@ -166,48 +220,6 @@ def _throughput(output: Path) -> dict[str, Any]:
     """Figures by the name of the mixture, as far as mixtures have been prepared."""
     path = output / THROUGHPUT
     return files.read_json(path) if path.exists() else {}
-
-
-def _inputs(
-    config: PrepareConfig,
-    mixture: MixtureConfig,
-    sources: Sequence[Source],
-    vocabulary: Vocabulary,
-) -> dict[str, Any]:
-    """Everything that decides a mixture's bytes, and nothing else, as JSON gives it back."""
-    inputs = {
-        "mixture": dataclasses.asdict(mixture),
-        "sources": [
-            dataclasses.asdict(source.config)
-            | {"samples": source.samples, "refused": source.refused, "digests": source.digests}
-            for source in sources
-        ],
-        "vocabulary": {"size": vocabulary.size, "digest": vocabulary.digest},
-        "prompt_version": prompts.PROMPT_VERSION,
-        "length": config.length,
-        "max_tokens": config.max_tokens or config.length,
-        "rows_per_shard": config.rows_per_shard,
-        "seed": config.seed,
-    }
-    return json.loads(json.dumps(inputs))
-
-
-def _already_prepared(folder: Path, inputs: dict[str, Any], run: Run) -> dict[str, Any]:
-    if not (folder / MANIFEST).is_file():
-        raise UserError(
-            f"{folder}: is there but was not written by `prepare` (no {MANIFEST}); "
-            "remove it or choose another name"
-        )
-    manifest = files.read_json(folder / MANIFEST)
-    earlier = manifest["inputs"]
-    other = [key for key in inputs if earlier.get(key) != inputs[key]]
-    if other:
-        raise UserError(
-            f"{folder}: was prepared from other inputs ({', '.join(other)}); "
-            "choose another config.output, or remove the folder to prepare it again"
-        )
-    run.log.info("%s: already prepared", folder)
-    return manifest
 
 
 def _log(manifest: dict[str, Any], figures: dict[str, float], run: Run) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,9 +16,12 @@ from google.protobuf.message import DecodeError
 from teacherlm_jax import files
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data import rows
+from teacherlm_jax.data.labels import Names, inside, labelled
 from teacherlm_jax.data.rows import Place, Placed, Row, Rows
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import UserError, one_line
 
+_GZIP = b"\x1f\x8b\x08"  # what begins every packed file
+_INTERNAL = re.compile(r"\{\{.*?\}\}|\[Op:\w+\].*", re.DOTALL)  # parts of TensorFlow's messages
 _DESCRIBED = ("dataset_info.json", "features.json")  # what a folder of TFDS holds besides its data
 
 
@@ -27,15 +31,18 @@ def _tfds(config: SourceConfig, paths: Sequence[epath.Path]) -> Rows:
     beside = tuple(folder / name for name in _DESCRIBED)
     for path in beside:
         if not path.exists():
+            versions = " or ".join(map(str, rows.described_below(folder)))
             raise UserError(
-                f"{path}: no such file; give the folder of one version of a TFDS data set, as in "
-                "glue/sst2/2.0.0"
+                f"{path}: no such file; give the folder of one version of a TFDS data set, "
+                f"{versions or 'as in glue/sst2/2.0.0'}"
             )
     try:
         builder = tfds.builder_from_directory(folder)
         parts = builder.info.splits[config.split].file_instructions
     except (AssertionError, KeyError, ValueError, ParseError) as error:
-        raise UserError(f"{folder}: cannot read split={config.split!r}: {error}") from None
+        said = one_line(error.args[0] if error.args else error)
+        raise UserError(f"{folder}: cannot read split={config.split!r}: {said}") from None
+    names = _names(builder.info.features)
 
     def read() -> Iterator[Placed]:
         in_order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
@@ -49,9 +56,20 @@ def _tfds(config: SourceConfig, paths: Sequence[epath.Path]) -> Rows:
                 for number in range(1, part.take + 1)
             )
             for place, example in zip(places, tfds.as_numpy(dataset), strict=True):
-                yield place, _plain(example)
+                yield place, labelled(_plain(example), names)
 
     return Rows(tuple(epath.Path(part.filename) for part in parts), read, beside)
+
+
+def _names(feature: Any) -> Names:
+    """Where the class labels of a TFDS feature stand."""
+    if isinstance(feature, tfds.features.ClassLabel):
+        return tuple(feature.names)
+    if isinstance(feature, tfds.features.Sequence):
+        return _names(feature.feature)
+    if isinstance(feature, tfds.features.FeaturesDict):
+        return inside({key: _names(value) for key, value in feature.items()})
+    return {}
 
 
 def _tfrecord(config: SourceConfig, paths: Sequence[epath.Path]) -> Rows:
@@ -60,7 +78,11 @@ def _tfrecord(config: SourceConfig, paths: Sequence[epath.Path]) -> Rows:
 
 
 def _examples(path: epath.Path) -> Iterator[tuple[int, Row | files.MalformedRow]]:
-    compression = "GZIP" if path.suffix == ".gz" else ""
+    with files.opened(path) as file:
+        begin = file.read(len(_GZIP))
+    if not begin:
+        raise UserError(f"{path}: nothing is in it; remove the file, or copy it again")
+    compression = "GZIP" if begin == _GZIP else ""
     with _blamed_on(path):
         records = tf.data.TFRecordDataset(str(path), compression).prefetch(tf.data.AUTOTUNE)
         for number, record in enumerate(records.as_numpy_iterator(), start=1):
@@ -100,7 +122,8 @@ def _blamed_on(path: epath.Path) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        raise UserError(f"{path}: damaged, cut short or not readable: {error.message}") from error
+        said = one_line(_INTERNAL.sub("", error.message))
+        raise UserError(f"{path}: damaged, cut short or not readable: {said}") from error
 
 
 open_rows = functools.partial(

@@ -3,16 +3,19 @@
 import copy
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from teacherlm_jax import files
 from teacherlm_jax.config import SourceConfig
+from teacherlm_jax.data.check import Questions
 from teacherlm_jax.data.formats import SourceReading
-from teacherlm_jax.data.rows import Place, Rows, names_apart
+from teacherlm_jax.data.rows import Rows, names_apart
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.tasks.rows import open_rows
+
+_FOUND = ("samples", "refused", "digests", "by_file")  # fields of a Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +45,19 @@ class Source:
         for _, sample in self._reading.again(checked_only):
             yield sample
 
+    def to_json(self) -> dict[str, Any]:
+        """All that a reading of the files found, for `from_json`."""
+        found = {name: getattr(self, name) for name in _FOUND}
+        return found | {"seed": self._reading.seed, "chosen": self._reading.chosen}
+
+    @classmethod
+    def from_json(cls, config: SourceConfig, root: str, found: dict[str, Any]) -> "Source":
+        """The source again, without reading it."""
+        reading = SourceReading(config, root, found["seed"], open_rows)
+        reading.choose(found["chosen"])
+        figures = {name: found[name] for name in _FOUND}
+        return cls(config=config, root=root, **figures, _reading=reading)
+
 
 def survey(
     config: SourceConfig,
@@ -50,9 +66,8 @@ def survey(
     *,
     seed: int = 0,
     vocabulary: Vocabulary | None = None,
-    met: Callable[[Place, Sample], None] | None = None,
-) -> Source:
-    """Reads a source for the first time.
+) -> tuple[Source, Questions]:
+    """Reads a source for the first time, and takes note of its questions.
 
     Args:
         config: where and what.
@@ -60,22 +75,20 @@ def survey(
         refused: takes the rows that cannot be used.
         seed: decides which samples a limit by seed keeps.
         vocabulary: counts tokens, where the source has `max_tokens`.
-        met: is told of every sample.
 
     Raises UserError for all that `SourceReading.first` does.
     """
     reading = SourceReading(config, root, seed, open_rows)
     before = defaultdict(Counter[str], copy.deepcopy(refused.by_file))
-    used = Counter[str]()
+    used, questions = Counter[str](), Questions()
     for place, sample in reading.first(refused, vocabulary=vocabulary):
         used[place.file] += 1
-        if met is not None:
-            met(place, sample)
+        questions.add(config.name, place, sample)
     by_file = {
         file: _figures(read, used[file], refused.by_file.get(file, Counter()) - before[file])
         for file, read in reading.rows_read.items()
     }
-    return Source(
+    source = Source(
         config=config,
         root=root,
         samples=reading.samples,
@@ -84,6 +97,7 @@ def survey(
         by_file=by_file,
         _reading=reading,
     )
+    return source, questions
 
 
 def _figures(read: int, used: int, refused: Mapping[str, int]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """All sources of a preparation, read once: what is usable, what comes twice, what is tested on."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax import files
@@ -10,12 +10,16 @@ from teacherlm_jax.data.check import Questions, Shared
 from teacherlm_jax.data.formats import SourceReading
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.data.vocabulary import Vocabulary
+from teacherlm_jax.errors import UserError
 from teacherlm_jax.run import Run
 from teacherlm_jax.tasks.rows import open_rows
 from teacherlm_jax.tasks.sources import Source, survey
+from teacherlm_jax.tasks.workers import Surveyed, Workers
 
 REFUSED = "refused.jsonl"  # in the run folder, as is EVALUATION
 EVALUATION = "evaluation.refused.jsonl"
+
+_Read = Callable[[str, int, files.RefusedRows], Surveyed]  # of a role and a number in it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +31,8 @@ class Survey:
         refused: rows that cannot be used, by reason.
         figures: plain values for the result: `sources` and `evaluation` by name, with the rows
             read, used and refused of each file; `twice`, samples that stand twice in the sources;
-            `evaluated`, samples whose question stands in an evaluation set.
+            `evaluated`, samples whose question stands in an evaluation set; of a check,
+            `unusable`, why sources by name cannot be used.
     """
 
     sources: list[Source]
@@ -35,7 +40,12 @@ class Survey:
     figures: dict[str, Any]
 
 
-def survey_all(config: PrepareConfig, run: Run, vocabulary: Vocabulary | None = None) -> Survey:
+def survey_all(
+    config: PrepareConfig,
+    run: Run,
+    vocabulary: Vocabulary | None = None,
+    workers: Workers | None = None,
+) -> Survey:
     """Reads every source, and every evaluation set, from end to end.
 
     Rows that cannot be used go to `refused.jsonl` in the run folder (`evaluation.refused.jsonl` for
@@ -48,12 +58,19 @@ def survey_all(config: PrepareConfig, run: Run, vocabulary: Vocabulary | None = 
         run: the run folder.
         vocabulary: counts tokens for `max_tokens`. A check alone may do without: then lengths are
             not looked at, and the log warns of it.
+        workers: read the sources side by side; without them it is done here, one after the other.
 
-    Raises UserError for a source that cannot be read, or has no usable row.
+    Raises UserError for a source that cannot be read, or has no usable row; a check looks at the
+    others, too.
     """
-    questions, tested = Questions(), Questions()
-    sources, refused = _read(config, config.sources, run, REFUSED, questions, vocabulary)
-    others, _ = _read(config, config.evaluation, run, EVALUATION, tested, vocabulary)
+    wanted = {"sources": [*config.sources], "evaluation": [*config.evaluation]}
+    if config.check_only and vocabulary is None:
+        wanted = {role: _without_lengths(sources, run) for role, sources in wanted.items()}
+    survey_roles = workers.survey if workers else _one_by_one
+    read = survey_roles(wanted, config.root, config.seed, vocabulary)
+    unusable: dict[str, str] = {}
+    sources, questions, refused = _take(config, "sources", run, REFUSED, read, unusable)
+    others, tested, _ = _take(config, "evaluation", run, EVALUATION, read, unusable)
     twice, evaluated = questions.twice(), questions.also_in(tested)
     _warn(twice, evaluated, run)
     figures = {
@@ -61,8 +78,23 @@ def survey_all(config: PrepareConfig, run: Run, vocabulary: Vocabulary | None = 
         "evaluation": {source.config.name: source.by_file for source in others},
         "twice": [_plain(shared) for shared in twice],
         "evaluated": [_plain(shared) for shared in evaluated],
+        **({"unusable": unusable} if unusable else {}),
     }
     return Survey(sources, dict(refused.counts), figures)
+
+
+def _one_by_one(
+    wanted: Mapping[str, Sequence[SourceConfig]],
+    root: str,
+    seed: int,
+    vocabulary: Vocabulary | None,
+) -> _Read:
+    """As `Workers.survey`, in this process, when a source is asked for."""
+
+    def read(role: str, number: int, refused: files.RefusedRows) -> Surveyed:
+        return survey(wanted[role][number], root, refused, seed=seed, vocabulary=vocabulary)
+
+    return read
 
 
 def unsurveyed(config: PrepareConfig) -> Iterator[Sample]:
@@ -94,31 +126,40 @@ def _warn(twice: Iterable[Shared], evaluated: Iterable[Shared], run: Run) -> Non
         )
 
 
-def _read(
+def _take(
     config: PrepareConfig,
-    wanted: Sequence[SourceConfig],
+    role: str,
     run: Run,
     side_file: str,
-    questions: Questions,
-    vocabulary: Vocabulary | None,
-) -> tuple[list[Source], files.RefusedRows]:
-    """Surveys some sources one after the other, and logs what was found."""
-    refused = files.RefusedRows(run.path / side_file)
+    read: _Read,
+    unusable: dict[str, str],
+) -> tuple[list[Source], Questions, files.RefusedRows]:
+    """Takes what is found in the sources of a role, in their order, and logs it.
+
+    Those that a check cannot use go to `unusable`, by name, with the reason.
+    """
+    refused, questions = files.RefusedRows(run.path / side_file), Questions()
     sources = []
-    if config.check_only and vocabulary is None:
-        wanted = _without_lengths(wanted, run)
     try:
-        for source in wanted:
-            found = _read_one(config, source, run, refused, questions, vocabulary)
-            sources.append(found)
-            run.log.info("%s: %d samples", source.name, found.samples)
+        for number, wanted in enumerate(getattr(config, role)):
+            try:
+                source, asked = read(role, number, refused)
+            except UserError as error:
+                if not config.check_only:
+                    raise
+                unusable[wanted.name] = str(error)
+                run.log.warning("%s: cannot be used: %s", wanted.name, error)
+                continue
+            sources.append(source)
+            questions.extend(asked)
+            run.log.info("%s: %d samples", source.config.name, source.samples)
             if config.check_only:
-                _log_files(found, run)
+                _log_files(source, run)
     finally:
         refused.close()
     for reason, count in refused.counts.items():
         run.log.info("refused %d rows: %s (see %s)", count, reason, refused.path)
-    return sources, refused
+    return sources, questions, refused
 
 
 def _without_lengths(wanted: Sequence[SourceConfig], run: Run) -> list[SourceConfig]:
@@ -132,24 +173,6 @@ def _without_lengths(wanted: Sequence[SourceConfig], run: Run) -> list[SourceCon
             limited[0],
         )
     return [dataclasses.replace(source, max_tokens=0) for source in wanted]
-
-
-def _read_one(
-    config: PrepareConfig,
-    source: SourceConfig,
-    run: Run,
-    refused: files.RefusedRows,
-    questions: Questions,
-    vocabulary: Vocabulary | None,
-) -> Source:
-    return survey(
-        source,
-        config.root,
-        refused,
-        seed=config.seed,
-        vocabulary=vocabulary,
-        met=lambda place, sample: questions.add(source.name, place, sample),
-    )
 
 
 def _log_files(source: Source, run: Run) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from teacherlm_jax.data import packing
@@ -30,7 +30,8 @@ class Tally:
         self._author, self._longest, self._too_long, self._begin = author, longest, too_long, begin
         self._tasks: dict[str, dict[str, int]] = {}
         self._longer: Counter[str] = Counter()
-        self._fields = {field: _Spread() for field in packing.FIELDS}
+        self._fields = _spreads()
+        self._fields_of_task: dict[str, dict[str, _Spread]] = {}
         self._lengths: Counter[int] = Counter()
         self.drops: dict[str, dict[str, int]] = {}
 
@@ -46,9 +47,11 @@ class Tally:
             if not made:
                 self._count_drop(text.task, f"longer than {self._longest} tokens")
                 continue
+            of_task = self._fields_of_task.setdefault(text.task, _spreads())
             for field, size in zip(packing.FIELDS, text.encoded.field_tokens, strict=True):
                 if size:
                     self._fields[field].add(size)
+                    of_task[field].add(size)
             yield from self._counted(text.task, made)
 
     def summary(self, length: int, shards: list[dict[str, Any]]) -> dict[str, Any]:
@@ -63,7 +66,14 @@ class Tally:
             "tasks": dict(sorted(self._tasks.items())),
             "drops": dict(sorted(self.drops.items())),
             "too_long": {task: {self._too_long: n} for task, n in sorted(self._longer.items())},
-            "statistics": {"tokens_by_field": self._by_field(), "lengths": self._histogram()},
+            "statistics": {
+                "tokens_by_field": self._by_field(self._fields),
+                "tokens_by_task": {
+                    task: self._by_field(fields)
+                    for task, fields in sorted(self._fields_of_task.items())
+                },
+                "lengths": self._histogram(),
+            },
             "shards": shards,
         }
 
@@ -80,9 +90,9 @@ class Tally:
             self._lengths[size] += 1
             yield encoded
 
-    def _by_field(self) -> dict[str, Any]:
+    def _by_field(self, fields: Mapping[str, "_Spread"]) -> dict[str, Any]:
         """Of each field, and of explanations by author, as they were before any cut."""
-        told = {field: spread.told() for field, spread in self._fields.items() if spread.count}
+        told = {field: spread.told() for field, spread in fields.items() if spread.count}
         return {
             field: figures if field in ("question", "answer") else {self._author: figures}
             for field, figures in told.items()
@@ -111,6 +121,10 @@ class _Spread:
     def told(self) -> dict[str, float]:
         mean = round(self._sum / self.count, 2)
         return {"count": self.count, "mean": mean, "max": self._max}
+
+
+def _spreads() -> dict[str, _Spread]:
+    return {field: _Spread() for field in packing.FIELDS}
 
 
 class Clock:

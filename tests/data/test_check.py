@@ -1,5 +1,7 @@
 """Samples that come twice, and questions that also stand in other data."""
 
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,3 +130,21 @@ def test_what_the_real_sets_share_is_found(shared_data):
     )
     found = {(each.source, each.other): each.count for each in training.also_in(tested)}
     assert found == {("mmlu_dev", "mmlu"): 1, ("leaked", "with_facts"): 40}
+
+
+def test_questions_of_several_readings_are_as_those_of_one():
+    one, two = {"a": ["A?", "B?", "A"]}, {"b": ["b", ("A?", ("x", "y"))], "c": ["C?"]}
+    joined = questions(**one)
+    joined.extend(questions())
+    joined.extend(through_a_file(questions(**two)))
+    tested = questions(test=["c", "a"])
+    whole = questions(**one, **two)
+    assert joined.twice() == whole.twice() and len(whole.twice()) == 2
+    assert joined.also_in(tested) == whole.also_in(tested) and len(whole.also_in(tested)) == 3
+
+
+def through_a_file(found):
+    file = io.BytesIO()
+    found.save(file)
+    file.seek(0)
+    return Questions.load(file)

@@ -1,8 +1,7 @@
-"""Raw rows to samples: the adapters on small rows and on the real sets."""
+"""A whole source to samples: what is refused, how rows are named, what later readings give."""
 
 import datetime
 import gzip
-import hashlib
 import json
 
 import pyarrow as pa
@@ -10,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from teacherlm_jax import files
-from teacherlm_jax.config import SourceConfig
-from teacherlm_jax.data import formats, prompts
-from teacherlm_jax.data.sample import LETTERS, Sample, SampleError, from_row, to_row
+from teacherlm_jax.config import ColumnsConfig, SourceConfig
+from teacherlm_jax.data import formats
+from teacherlm_jax.data.sample import SampleError, from_row, to_row
 from teacherlm_jax.errors import UserError
 
 
@@ -40,106 +39,8 @@ def write_rows(path, *rows):
 QUESTION = {"question": "Sky?\nOptions:\n- red\n- blue", "answer": "blue", "cot": "Look up."}
 
 
-def test_options_written_with_dashes_leave_the_question():
-    assert adapt("cot", **QUESTION) == Sample(
-        id="set-7",
-        question="Sky?",
-        answer="(B)",
-        options=("red", "blue"),
-        subject="things",
-        source="set",
-        explanations={"cot": {"human": "Look up."}},
-    )
-
-
-def test_options_written_with_letters_lose_them():
-    row = {"question": "2+2?\nOptions:\n(A) 3\n(B) 4", "answer": "(B)", "cot": ""}
-    sample = adapt("cot", **row)
-    assert (sample.question, sample.options, sample.answer) == ("2+2?", ("3", "4"), "(B)")
-
-
-def test_rows_without_options_keep_their_answer_as_text():
-    sample = adapt("cot", question="Is ice cold? ", answer="yes", cot="It is frozen.")
-    assert (sample.question, sample.options, sample.answer) == ("Is ice cold?", (), "yes")
-
-
-def test_the_word_options_inside_a_sentence_is_no_heading():
-    row = {"question": "How many options: one or two?", "answer": "2", "cot": ""}
-    assert adapt("cot", **row).options == ()
-
-
-@pytest.mark.parametrize(
-    ("format", "row", "reason"),
-    [
-        ("cot", QUESTION | {"answer": "green"}, "the answer is no option"),
-        ("cot", QUESTION | {"question": "?\nOptions:\n(B) 3\n(A) 4"}, "a line below the question"),
-        (
-            "cot",
-            {
-                "question": "?\nOptions:\n" + "\n".join(f"({a}) x" for a in LETTERS + "A"),
-                "answer": "x",
-                "cot": "",
-            },
-            "a line below the question",
-        ),
-        ("cot", {"question": "?"}, "no answer"),
-        ("creak", {"sentence": "Ice is hot.", "label": "maybe"}, "label 'maybe' is neither"),
-        ("creak", {"label": "true"}, "no sentence"),
-        ("strategyqa", {"facts": "x", "origin_question": "?"}, "facts are no list of texts"),
-        (
-            "strategyqa",
-            {"facts": [], "origin_question": "?", "origin_answer": "yes"},
-            "origin_answer 'yes' is neither",
-        ),
-        (
-            "mmlu",
-            {"question": "?", "subject": "law", "choices": [1, 2], "answer": "A"},
-            "choices are no list of texts",
-        ),
-        (
-            "mmlu",
-            {"question": "?", "subject": "law", "choices": ["a", "b"], "answer": "C"},
-            "the answer is no option",
-        ),
-    ],
-)
-def test_rows_that_make_no_sample_are_refused_with_a_reason(format, row, reason):
-    with pytest.raises(SampleError) as refusal:
-        adapt(format, **row)
-    assert str(refusal.value).startswith(reason)
-
-
-def test_mmlu_questions_stand_on_one_line_and_end_like_sentences():
-    row = {"subject": "us_law", "idx": 3, "choices": ["a\nb", "c"], "answer": 1}
-    sample = adapt("mmlu", question="One\ntwo", **row)
-    assert prompts.question_prompt(sample, subject_prefix=True) == (
-        "The following are multiple choice questions (with answers) about us law. "
-        "Q: One two. (A) a b (B) c A: The answer is ("
-    )
-    assert (sample.id, sample.answer) == ("us_law-3", "(B)")
-    for ended in ('One."', "One,", "One!", "One?", "One."):
-        assert adapt("mmlu", question=ended, **row).question == ended
-
-
-def test_strategyqa_prompts_are_the_authors_own(shared_data):
-    for line, row in files.read_jsonl(shared_data / "eval" / "strategy_qa.jsonl"):
-        sample = formats.to_sample("strategyqa", row, source="strategyqa", line=line)
-        assert prompts.question_prompt(sample) == f"Q: {row['question']} A: The answer is ("
-        assert sample.answer == row["answer"]
-
-
-def test_creak_evaluation_rows_are_the_authors_own(shared_data):
-    for line, row in files.read_jsonl(shared_data / "eval" / "creak.jsonl"):
-        sample = formats.to_sample("creak", row, source="creak", line=line)
-        assert prompts.question_prompt(sample) == f"Q: {row['question']} A: The answer is ("
-        assert (sample.id, sample.answer) == (row["ex_id"], row["answer"])
-
-
-def test_ecqa_prompts_are_the_authors_but_for_their_double_spaces(shared_data):
-    for line, row in files.read_jsonl(shared_data / "eval" / "ecqa.jsonl"):
-        sample = formats.to_sample("ecqa", row, source="ecqa", line=line)
-        assert prompts.question_prompt(sample) == prompts.clean(row["test"])
-        assert sample.answer == row["answer"]
+def numbered(count):
+    return [QUESTION | {"question": f"{n}?\nOptions:\n- red\n- blue"} for n in range(count)]
 
 
 def test_all_mmlu_rows_make_samples_with_57_subjects(shared_data):
@@ -206,14 +107,6 @@ def test_files_of_one_name_in_several_folders_are_told_apart(tmp_path):
     samples, counts = read(tmp_path, "*/train.jsonl")
     assert [sample.id for sample in samples] == ["set-one/train.jsonl-1", "set-two/train.jsonl-1"]
     assert counts == {}
-
-
-def test_the_limit_counts_usable_rows(tmp_path):
-    bad = QUESTION | {"answer": "green"}
-    write_rows(tmp_path / "a.jsonl", bad, QUESTION, QUESTION, QUESTION, bad)
-    samples, counts = read(tmp_path, limit=2)
-    assert [sample.id for sample in samples] == ["set-2", "set-3"]
-    assert sum(counts.values()) == 1
 
 
 def test_a_source_without_a_usable_row_names_its_files_and_the_commonest_reason(tmp_path):
@@ -308,93 +201,6 @@ def test_the_reasons_of_another_source_are_not_given_for_an_empty_one(tmp_path):
         list(formats.read_samples(SourceConfig("set", "a.jsonl"), str(tmp_path), refused))
 
 
-def seeded(folder, seed, limit, **settings):
-    config = SourceConfig("set", "*.jsonl*", "cot", limit=limit, limit_by="seed", **settings)
-    refused = files.RefusedRows(None)
-    return [each.id for each in formats.read_samples(config, str(folder), refused, seed=seed)]
-
-
-def numbered(count):
-    return [QUESTION | {"question": f"{n}?\nOptions:\n- red\n- blue"} for n in range(count)]
-
-
-def test_a_limit_by_seed_keeps_usable_rows_that_the_seed_and_their_ids_decide(tmp_path):
-    bad = QUESTION | {"answer": "green"}
-    write_rows(tmp_path / "a.jsonl", bad, *numbered(30))
-    ids = [f"set-{line}" for line in range(2, 32)]
-    ranks = {id: hashlib.sha256(f"7:{id}".encode()).hexdigest() for id in ids}
-    kept = sorted(ids, key=ranks.get)[:5]
-    assert seeded(tmp_path, 7, 5) == [id for id in ids if id in kept]
-    assert seeded(tmp_path, 8, 5) != seeded(tmp_path, 7, 5)
-    assert set(seeded(tmp_path, 7, 5)) < set(seeded(tmp_path, 7, 6))
-    assert seeded(tmp_path, 7, 40) == ids
-
-
-def test_a_limit_by_seed_does_not_depend_on_where_rows_stand(tmp_path):
-    made = [formats.to_sample("cot", row, source="", line=n) for n, row in enumerate(numbered(30))]
-    rows = [to_row(sample) for sample in made]
-    for folder, order in (("one", rows), ("other", rows[::-1])):
-        (tmp_path / folder).mkdir()
-        write_rows(tmp_path / folder / "a.jsonl", *order[:11])
-        write_rows(tmp_path / folder / "b.jsonl", *order[11:])
-    drawn = {}
-    for folder in ("one", "other"):
-        config = SourceConfig("set", "*.jsonl", limit=9, limit_by="seed")
-        read = formats.read_samples(config, str(tmp_path / folder), files.RefusedRows(None), seed=3)
-        drawn[folder] = [sample.id for sample in read]
-    assert sorted(drawn["one"]) == sorted(drawn["other"])
-    assert drawn["one"] != drawn["other"]
-
-
-def test_the_first_reading_decides_and_later_ones_give_the_same(tmp_path):
-    rows = [to_row(adapt("cot", **row)) | {"id": str(n)} for n, row in enumerate(numbered(20))]
-    write_rows(tmp_path / "a.jsonl", *rows[:9], {"broken": 1}, rows[3], *rows[9:])
-    for settings in ({}, {"limit": 7}, {"limit": 7, "limit_by": "seed"}):
-        reading = formats.SourceReading(SourceConfig("set", "a.jsonl", **settings), str(tmp_path))
-        refused = files.RefusedRows(None)
-        first = list(reading.first(refused))
-        assert list(reading.again()) == list(reading.again()) == first
-        assert reading.samples == len(first) == settings.get("limit", 20)
-        assert refused.total == (0 if reading.config.limit_by == "first" and settings else 2)
-
-
-class Words:
-    """Counts a token a word."""
-
-    begin = ()
-    eos_id = 1
-
-    def encode_batch(self, texts):
-        return [[2] * len(text.split()) for text in texts]
-
-
-def test_samples_longer_than_allowed_are_left_out_and_filed(tmp_path):
-    rows = [{"question": "word " * (n % 5), "answer": "x", "cot": "long " * 9} for n in range(20)]
-    rows[0], rows[1] = {"id": "twin"} | rows[3], {"id": "twin"} | rows[1]  # 7 tokens, 5 tokens
-    write_rows(tmp_path / "a.jsonl", *[row | {"explanations": {}} for row in rows])
-    for by, limit, wanted in (("first", 0, 8), ("first", 5, 5), ("seed", 5, 5)):
-        config = SourceConfig("set", "a.jsonl", limit=limit, limit_by=by, max_tokens=6)
-        reading = formats.SourceReading(config, str(tmp_path))
-        refused = files.RefusedRows(None)
-        first = list(reading.first(refused, vocabulary=Words()))
-        # Q: and A: are words, and so is what ends a text
-        assert all(2 + len(sample.question.split()) + 1 + 1 <= 6 for _, sample in first)
-        assert len(first) == wanted
-        assert refused.counts["longer than 6 tokens"] > 0
-        assert list(reading.again()) == first
-    with pytest.raises(UserError, match=r"source 'set': max_tokens=6, but nothing here counts"):
-        list(formats.read_samples(config, str(tmp_path), files.RefusedRows(None)))
-
-
-def test_a_limit_by_seed_measures_only_what_it_might_keep(tmp_path):
-    measured = []
-    write_rows(tmp_path / "a.jsonl", *numbered(1000))
-    config = SourceConfig("set", "a.jsonl", "cot", limit=10, limit_by="seed")
-    refused = files.RefusedRows(None)
-    list(formats.read_samples(config, str(tmp_path), refused, usable=measured.append))
-    assert 10 <= len(measured) < 200  # about 10 (1 + ln 100) of a thousand
-
-
 def test_packed_files_and_tables_make_the_samples_that_lines_make(tmp_path):
     path = tmp_path / "a.jsonl"
     write_rows(path, *numbered(5), QUESTION | {"answer": "green"})
@@ -418,3 +224,20 @@ def test_a_refused_row_that_is_no_json_is_filed_as_text(tmp_path):
     assert (len(samples), counts) == (1, {"empty answer": 1})
     ((_, entry),) = files.read_jsonl(tmp_path / "refused.txt")
     assert entry["row"]["when"] == "datetime.date(2024, 2, 29)"
+
+
+def test_a_column_that_a_row_beyond_the_limit_may_have_is_not_missed(tmp_path):
+    rows = [{"question": "?", "answer": "x"}, {"question": "!", "answer": "y", "why": "So."}]
+    write_rows(tmp_path / "a.jsonl", *rows)
+    settings = {"format": "columns", "columns": ColumnsConfig(cot="why")}
+    assert len(read(tmp_path, limit=1, **settings)[0]) == 1
+    assert len(read(tmp_path, **settings)[0]) == 2
+    write_rows(tmp_path / "a.jsonl", rows[0])
+    with pytest.raises(UserError, match="no row has a column why; the columns are question, ans"):
+        read(tmp_path, limit=2, **settings)
+
+
+def test_a_saved_data_set_without_rows_is_named(tmp_path):
+    files.write_json(tmp_path / "saved/state.json", {"_data_files": []})
+    with pytest.raises(UserError, match=r"no row of .*saved/state.json makes .*there are no rows"):
+        read(tmp_path, "saved")

@@ -236,6 +236,26 @@ def test_malformed_files_are_named(tmp_path, given, message):
         open_vocabulary(small_opt(tmp_path, **given))
 
 
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["README.md", "gpt2-merges.txt", "gpt2-vocab.json"], "gpt2-merges.txt, gpt2-vocab.json"),
+        (["README.md"], "README.md"),
+        (list("abcde"), "a, b, c, d"),
+        ([], "nothing"),
+        (None, "no such folder"),
+    ],
+)
+def test_what_lies_where_a_vocabulary_should_is_named(tmp_path, names, found):
+    for name in names or ():
+        (tmp_path / name).write_text("{}")
+    folder = tmp_path if names is not None else tmp_path / "none"
+    with pytest.raises(UserError) as raised:
+        open_vocabulary(folder)
+    assert str(raised.value).startswith(f"{folder}: holds no vocabulary; wanted ")
+    assert str(raised.value).endswith(f"merges.txt, found {found}")
+
+
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(UserError, match="holds no vocabulary; wanted vocabulary.json, tokenizer"):
         open_vocabulary(tmp_path)

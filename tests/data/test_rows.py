@@ -245,10 +245,66 @@ def test_files_of_several_kinds_are_no_source(tmp_path):
         read(tmp_path, "*")
 
 
-def test_a_folder_that_tells_nothing_is_named(tmp_path):
+@pytest.mark.parametrize("name", KINDS)
+def test_a_folder_of_shards_is_read_whole(tmp_path, name):
+    base, _, ending = name.partition(".")
     (tmp_path / "some").mkdir()
-    with pytest.raises(UserError, match=r"the folder .*some holds none of state.json"):
+    for number, shard in enumerate((ROWS[:2], ROWS[2:])):
+        write(tmp_path / "some" / f"{base}-{number:05}-of-00002.{ending}", shard)
+    for hidden in ("_SUCCESS", ".gitattributes"):
+        (tmp_path / "some" / hidden).write_text("")
+    assert values(tmp_path, "some") == ROWS
+
+
+def test_a_folder_of_shards_can_be_read_by_the_reader_that_is_asked_for(tmp_path):
+    (tmp_path / "1.txt").write_bytes(as_lines(ROWS))
+    assert values(tmp_path, "", reader="jsonl") == ROWS
+
+
+@pytest.mark.parametrize(
+    ("names", "held", "way_out"),
+    [
+        (["train-0.jsonl", "train-1.jsonl", "test.jsonl"], "test.jsonl, train-*.jsonl", None),
+        (["a.parquet", "README.md"], "README.md, a.parquet", "a.parquet"),
+        (["a.jsonl", "a.parquet"], "a.jsonl, a.parquet", None),
+        (["1.0.0/features.json", "x.txt"], "1.0.0", "1.0.0"),
+        (["1.0.0/features.json", "1.1.0/features.json"], "1.0.0, 1.1.0", None),
+        (["x.txt"], "x.txt", ""),
+        ([f"{letter}.txt" for letter in "abcde"], "a.txt, b.txt, c.txt, d.txt and others", ""),
+        ([], "nothing", ""),
+    ],
+)
+def test_a_folder_of_anything_else_is_refused_with_what_it_holds(tmp_path, names, held, way_out):
+    folder = tmp_path / "some"
+    folder.mkdir()
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("{}")
+    wanted = held.split(", ") if way_out is None else [way_out] if way_out else []
+    given = " or ".join(str(folder / name) for name in wanted) or "files of rows"
+    with pytest.raises(UserError) as raised:
         read(tmp_path, "some")
+    assert str(raised.value) == (
+        f"source 'set': the folder {folder} holds {held}, and neither one of state.json, "
+        f"dataset_dict.json, features.json nor shards of a single data set; give {given}"
+    )
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz", "a.json-00000-of-00001"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_list_is_refused_for_what_it_is(tmp_path, name, indent):
+    text = json.dumps(ROWS, indent=indent).encode()
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    with pytest.raises(UserError, match=rf"{name}: a JSON list; one object a line is wanted"):
+        read(tmp_path, name)
+
+
+def test_a_list_among_lines_of_objects_is_one_row_that_cannot_be_used(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b"[1]\n" + as_lines(ROWS))
+    (tmp_path / "b.json").write_bytes(as_lines(ROWS) + b"[1]\n")
+    for name in ("a.jsonl", "b.json"):
+        found = values(tmp_path, name)
+        assert [row.reason for row in found if row not in ROWS] == ["not a JSON object"]
 
 
 def test_what_takes_tensorflow_is_left_to_prepare(tmp_path):

@@ -105,7 +105,9 @@ def test_no_text_at_all_is_an_error_of_the_user(tmp_path):
 
 
 def test_a_damaged_or_missing_vocabulary_is_refused_by_name(vocabulary, tmp_path):
-    with pytest.raises(UserError, match="nothing/vocabulary.json: no such file"):
+    with pytest.raises(
+        UserError, match="nothing/vocabulary.json: no such file; .*prepare .* again"
+    ):
         Vocabulary.load(tmp_path / "nothing")
     vocabulary.save(tmp_path)
     model = tmp_path / "sentencepiece.model"

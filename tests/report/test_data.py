@@ -1,18 +1,14 @@
 """The paper's Table 2 of any samples and prepared rows, and their lengths."""
 
 import re
-from collections import Counter
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from teacherlm_jax import cli, files
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import Sample, to_row
 from teacherlm_jax.data.vocabulary import train_sentencepiece
 from teacherlm_jax.data.writer import write_shards
-from teacherlm_jax.report import measure
 
 LENGTH = 256
 FORMS = ("text", "C", "CMF", "FCM", "shuffle")
@@ -164,6 +160,29 @@ def test_the_manifests_means_go_before_those_of_the_rows(tmp_path, vocabulary):
     assert found["C"]["mean_tokens"] == {"question": 20.5, "cot by teacher": 8.25}
 
 
+def test_a_mixture_tells_the_means_of_its_sources(tmp_path, vocabulary):
+    folder = prepared(tmp_path / "C", vocabulary, "C")
+    manifest = files.read_json(folder / "manifest.json")
+    manifest["tasks"] = {
+        "a/C": {"texts": 1, "tokens": 9},
+        "a/text": {"texts": 3, "tokens": 9},
+        "b/C": {"texts": 5, "tokens": 9},
+    }
+    cot = {"teacher": {"count": 1, "mean": 8.0}}
+    manifest["statistics"] = {
+        "tokens_by_task": {
+            "a/C": {"question": {"count": 1, "mean": 10.0}, "cot": cot},
+            "a/text": {"question": {"count": 3, "mean": 20.0}},
+            "b/C": {"question": {"count": 5, "mean": 7.0}},
+        }
+    }
+    files.write_json(folder / "manifest.json", manifest)
+    written = (report(folder)[0] / "report.md").read_text()
+    assert "| source | texts | question | cot by teacher |" in written
+    assert "| a | 4 | 17.5 | 8.0 |" in written
+    assert "| b | 5 | 7.0 | – |" in written
+
+
 def test_the_tasks_of_a_mixture_stand_with_what_was_left_out_or_cut(tmp_path, vocabulary):
     folder = prepared(tmp_path / "C", vocabulary, "C")
     manifest = files.read_json(folder / "manifest.json")
@@ -224,6 +243,9 @@ def test_what_cannot_be_reported_on_is_refused(data, tmp_path, capsys):
     (data / "vocabulary").rename(tmp_path / "elsewhere")
     assert "tells of no vocabulary to count its tokens with" in refusal(capsys, "--data", data)
     assert "nowhere: no file matches" in refusal(capsys, "--data", tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere.report").exists()
+    for empty in (["--data"], ["--data="], ["--data", "--config.format=cot"]):
+        assert "--data: no value behind it; give one, as in --data=V" in refusal(capsys, *empty)
     assert "config.output: empty" in refusal(capsys, f"--data={tmp_path}/*.jsonl")
     assert "config.root: give it for the runs below a folder, or --data" in refusal(capsys)
     assert "config.root" in refusal(capsys, "--data", data, "--config.root=runs")
@@ -246,36 +268,3 @@ def test_many_sources_are_drawn_together(data, tmp_path):
     assert len(found) == 11
     assert [path.name for path in (folder / "figures").iterdir()] == ["lengths-0.svg"]
     assert "### all 11 together" in (folder / "report.md").read_text()
-
-
-@pytest.mark.parametrize(
-    ("options", "shown"),
-    [
-        ({0: 9}, "–"),
-        ({5: 9}, "5"),
-        ({2: 1, 5: 9}, "2 and 5"),
-        ({2: 1, 3: 1, 9: 1}, "2 to 9"),
-        ({0: 1, 4: 1}, "4, –"),
-    ],
-)
-def test_numbers_of_options_are_told_in_one_cell(options, shown):
-    assert measure.options_text(Counter(options)) == shown
-
-
-LENGTHS = st.dictionaries(st.integers(0, 300), st.integers(1, 9), min_size=1).map(Counter)
-
-
-@given(lengths=LENGTHS, longest=st.integers(1, 400))
-def test_every_text_is_in_its_bar_and_longer_ones_in_the_last(lengths, longest):
-    edges, counts = measure.histogram(lengths, longest)
-    assert sum(counts) == lengths.total()
-    assert edges[0] == 0 and edges[-1] > longest
-    for low, high, count in list(zip(edges, edges[1:], counts, strict=False))[:-1]:
-        assert count == sum(texts for size, texts in lengths.items() if low <= size < high)
-
-
-@given(lengths=LENGTHS, share=st.floats(0.01, 1))
-def test_a_percentile_is_the_least_length_that_enough_texts_do_not_exceed(lengths, share):
-    found = measure.percentile(lengths, share)
-    below = sum(texts for size, texts in lengths.items() if size < found)
-    assert below < share * lengths.total() <= below + lengths[found]

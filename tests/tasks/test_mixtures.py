@@ -16,7 +16,7 @@ from teacherlm_jax.tasks.sources import survey
 def sources(root, tmp_path_factory):
     refused = files.RefusedRows(tmp_path_factory.mktemp("refused") / "refused.jsonl")
     return [
-        survey(SourceConfig(name=name, path=f"{name}.jsonl"), str(root), refused)
+        survey(SourceConfig(name=name, path=f"{name}.jsonl"), str(root), refused)[0]
         for name in ("big", "small")
     ]
 

@@ -1,6 +1,7 @@
 """Sources of every kind, those that TensorFlow reads among them."""
 
 import gzip
+import json
 import pickle
 
 import numpy as np
@@ -14,10 +15,13 @@ from etils.epath import backend
 from teacherlm_jax import config as config_module
 from teacherlm_jax import files
 from teacherlm_jax.config import ColumnsConfig, SourceConfig
+from teacherlm_jax.data.check import Questions
+from teacherlm_jax.data.labels import Label
 from teacherlm_jax.data.rows import Place
+from teacherlm_jax.data.sample import from_row
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.tasks.rows import open_rows
-from teacherlm_jax.tasks.sources import survey
+from teacherlm_jax.tasks.sources import Source, survey
 
 NAMED = ColumnsConfig(options=("choices",), answer="label", cot="why")
 
@@ -83,7 +87,7 @@ def test_a_tfds_data_set_gives_plain_rows_with_their_places(builder):
         "spans": [[1], [2, 4]],
         "score": 0.5,
     }
-    assert [type(value) for value in found[0][1].values()] == [list, int, str, float, list, str]
+    assert [type(value) for value in found[0][1].values()] == [list, Label, str, float, list, str]
 
 
 def test_a_part_of_a_tfds_split_keeps_the_places_of_its_rows(builder):
@@ -98,13 +102,6 @@ def test_a_split_that_is_not_there_is_named(builder, split):
     with pytest.raises(UserError) as raised:
         read(builder, split=split)
     assert str(raised.value).startswith(f"{builder}: cannot read split={split!r}: ")
-
-
-def test_a_folder_without_a_version_of_a_data_set_is_named(builder):
-    with pytest.raises(UserError, match=r"toy holds none of state.json"):
-        read(builder.parent)
-    with pytest.raises(UserError, match=r"toy/dataset_info.json: no such file; give the folder of"):
-        read(builder.parent, reader="tfds")
 
 
 def test_a_shard_that_is_missing_or_cut_short_is_named(tmp_path):
@@ -122,7 +119,7 @@ def test_a_shard_that_is_missing_or_cut_short_is_named(tmp_path):
 def test_a_tfds_data_set_is_a_source(builder):
     refused = files.RefusedRows(None)
     config = SourceConfig("toy", str(builder), "columns", columns=NAMED)
-    source = survey(config, "", refused)
+    source, _ = survey(config, "", refused)
     first, *_, last = source.read()
     assert (source.samples, source.refused) == (5, 0)
     assert (first.question, first.options, first.answer) == ("Wörd train 0?", ("x", "y"), "(A)")
@@ -181,7 +178,7 @@ def test_a_record_that_is_no_example_is_refused_and_a_cut_file_named(tmp_path):
     write_records(path, example(question="?", answer="x"), b"\x0a\xff no example")
     refused = files.RefusedRows(None)
     config = SourceConfig("set", str(path), "columns")
-    source = survey(config, "", refused)
+    source, _ = survey(config, "", refused)
     assert (source.samples, dict(refused.counts)) == (1, {"no tf.train.Example": 1})
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(UserError, match=rf"{path}: damaged, cut short or not readable"):
@@ -198,7 +195,7 @@ def test_digests_are_those_of_the_bytes_of_every_file(tmp_path):
         write_table(tmp_path / f"part-{number}.parquet", 3)
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"question": "?", "answer": "x"}\n'))
     for pattern in ("part-*.parquet", "a.jsonl.gz"):
-        source = survey(
+        source, _ = survey(
             SourceConfig("set", pattern, "columns"), str(tmp_path), files.RefusedRows(None)
         )
         assert source.digests == {
@@ -212,35 +209,46 @@ def test_each_file_is_told_of(tmp_path):
         tmp_path / "b.jsonl", [{"question": f"{n}?", "answer": "x"} for n in range(5)]
     )
     (tmp_path / "c.jsonl").write_text("")
-    refused, met = files.RefusedRows(None), []
+    refused = files.RefusedRows(None)
     refused.add(tmp_path / "a.jsonl", 9, "of another source", {})
-
-    def told(place, sample):
-        met.append((place, sample.question))
 
     def figures(**settings):
         config = SourceConfig("set", "*.jsonl", "columns", **settings)
-        source = survey(config, str(tmp_path), refused, met=told)
+        source, questions = survey(config, str(tmp_path), refused)
         read = {file: tuple(each.values()) for file, each in source.by_file.items()}
-        return source, [read[str(tmp_path / f"{name}.jsonl")] for name in "abc"]
+        return source, questions, [read[str(tmp_path / f"{name}.jsonl")] for name in "abc"]
 
     why = {"no column 'answer'; the columns are question": 1}
-    source, found = figures()
+    source, questions, found = figures()
     assert found == [(2, 1, why), (5, 5, {}), (0, 0, {})]
-    assert (source.samples, source.refused, len(met)) == (6, 1, 6)
-    assert met[1] == (Place(str(tmp_path / "b.jsonl"), 1), "0?")
-    source, found = figures(limit=3)
+    assert (source.samples, source.refused) == (6, 1)
+    tested = Questions()
+    tested.add("test", Place("t", 1), from_row({"id": "1", "question": "0?", "answer": "x"}))
+    (shared,) = questions.also_in(tested)
+    assert shared.places == ((Place(str(tmp_path / "b.jsonl"), 1), Place("t", 1)),)
+    source, _, found = figures(limit=3)
     assert found == [(2, 1, why), (2, 2, {}), (0, 0, {})]
-    source, found = figures(limit=3, limit_by="seed")
+    source, _, found = figures(limit=3, limit_by="seed")
     assert [read for read, _, _ in found] == [2, 5, 0]
     assert sum(used for _, used, _ in found) == source.samples == 3
     assert source.refused == 1
 
 
+def test_a_source_goes_through_json_as_it_is(tmp_path):
+    write_table(tmp_path / "a.parquet", 30)
+    for settings in ({}, {"limit": 7}, {"limit": 7, "limit_by": "seed"}):
+        config = SourceConfig("set", "a.parquet", "columns", **settings)
+        source, _ = survey(config, str(tmp_path), files.RefusedRows(None), seed=5)
+        found = json.loads(json.dumps(source.to_json()))
+        again = Source.from_json(config, str(tmp_path), found)
+        assert list(again.read()) == list(source.read())
+        assert repr(again) == repr(source)  # names of tasks are made of it
+
+
 def test_a_source_goes_to_another_process_as_it_is(tmp_path):
     write_table(tmp_path / "a.parquet", 30)
     config = SourceConfig("set", "a.parquet", "columns", limit=7, limit_by="seed")
-    source = survey(config, str(tmp_path), files.RefusedRows(None), seed=5)
+    source, _ = survey(config, str(tmp_path), files.RefusedRows(None), seed=5)
     copy = pickle.loads(pickle.dumps(source))
     assert list(copy.read()) == list(source.read())
     assert repr(copy) == repr(source)  # names of tasks are made of it

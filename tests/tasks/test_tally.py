@@ -49,6 +49,23 @@ def test_tokens_are_told_by_field_and_explanations_by_author():
     }
 
 
+def test_tokens_by_field_are_told_of_every_task_too():
+    _, told = summary()
+    assert told["statistics"]["tokens_by_task"] == {
+        "a/C": {
+            "question": {"count": 1, "mean": 4.0, "max": 4},
+            "answer": {"count": 1, "mean": 1.0, "max": 1},
+            "cot": {"teacher": {"count": 1, "mean": 3.0, "max": 3}},
+        },
+        "b/CM": {
+            "question": {"count": 2, "mean": 8.5, "max": 9},
+            "answer": {"count": 2, "mean": 2.5, "max": 3},
+            "cot": {"teacher": {"count": 2, "mean": 8.5, "max": 9}},
+            "mistake": {"teacher": {"count": 1, "mean": 9.0, "max": 9}},
+        },
+    }
+
+
 def test_lengths_are_told_as_a_histogram_in_which_every_text_stands_once():
     _, told = summary()
     edges, counts = (told["statistics"]["lengths"][key] for key in ("edges", "counts"))

@@ -1,0 +1,128 @@
+"""Class labels, from what data sets note of them to what is trained on."""
+
+import json
+import pickle
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from teacherlm_jax import files
+from teacherlm_jax.config import ColumnsConfig, SourceConfig
+from teacherlm_jax.data import formats, rows
+from teacherlm_jax.data.columns import from_columns
+from teacherlm_jax.data.labels import Label, labelled, names_of_datasets
+from teacherlm_jax.data.sample import SampleError
+
+TEXT = {"dtype": "string", "_type": "Value"}
+LABEL = {"names": ["negative", "positive"], "_type": "ClassLabel"}
+ROWS = [{"question": "Good?", "label": 1}, {"question": "Bad?", "label": 0}]
+
+
+def names_of(label):
+    return label.name if isinstance(label, Label) else label
+
+
+def test_a_label_is_its_number_to_all_who_do_not_ask_for_its_name():
+    label = Label(1, "positive")
+    assert (label, str(label), json.dumps([label])) == (1, "1", "[1]")
+    copy = pickle.loads(pickle.dumps(label))
+    assert (copy, copy.name) == (1, "positive")
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "wanted"),
+    [
+        (LABEL, 1, "positive"),
+        (LABEL, -1, ""),
+        (LABEL, 2, ""),
+        (LABEL, None, None),
+        (TEXT, 1, 1),
+        ({"feature": LABEL, "length": -1, "_type": "Sequence"}, [1, 0], ["positive", "negative"]),
+        ([LABEL], [0], ["negative"]),
+        ({"a": LABEL, "b": TEXT}, {"a": 0, "b": 0}, {"a": "negative", "b": 0}),
+        ({"feature": {"a": LABEL}, "_type": "List"}, {"a": [0]}, {"a": ["negative"]}),
+        ([{"a": LABEL}], [{"a": 0}], [{"a": "negative"}]),
+        ({"a": LABEL}, {"other": 0}, {"other": 0}),
+        ({"a": LABEL}, None, None),
+        (None, 1, 1),
+    ],
+)
+def test_labels_are_found_wherever_the_features_have_them(feature, value, wanted):
+    found = labelled(value, names_of_datasets(feature))
+
+    def named(value):
+        if isinstance(value, dict):
+            return {key: named(inside) for key, inside in value.items()}
+        return [named(item) for item in value] if isinstance(value, list) else names_of(value)
+
+    assert named(found) == wanted
+
+
+def write(path, features):
+    """What `datasets` writes: a table that notes its features."""
+    table = pa.Table.from_pylist(ROWS)
+    noted = json.dumps({"info": {"features": features}, "fingerprint": "1"})
+    table = table.replace_schema_metadata({"huggingface": noted})
+    if path.suffix == ".parquet":
+        pq.write_table(table, path)
+    else:
+        with path.open("wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+            stream.write_table(table)
+
+
+@pytest.mark.parametrize("name", ["a.arrow", "a.parquet"])
+def test_labels_of_a_data_set_are_trained_on_by_their_names(tmp_path, name):
+    write(tmp_path / name, {"question": TEXT, "label": LABEL})
+    columns = ColumnsConfig(answer="label", subject="label")
+    config = SourceConfig("set", name, "columns", columns=columns)
+    samples = list(formats.read_samples(config, str(tmp_path), files.RefusedRows(None)))
+    assert [(each.answer, each.subject) for each in samples] == [
+        ("positive", "positive"),
+        ("negative", "negative"),
+    ]
+
+
+@pytest.mark.parametrize("noted", [None, "names", {"label": 3}, {"label": {"_type": "ClassLabel"}}])
+def test_a_table_that_notes_no_labels_has_numbers(tmp_path, noted):
+    write(tmp_path / "a.arrow", noted)
+    found = rows.open_rows(SourceConfig("set", "a.arrow"), str(tmp_path)).read()
+    assert [type(row["label"]) for _, row in found] == [int, int]
+
+
+OPTIONS = {"options": ("choices",)}
+
+
+@pytest.mark.parametrize(
+    ("label", "columns", "answer"),
+    [
+        (Label(1, "x"), {}, "x"),
+        (Label(1, "x"), OPTIONS, "(B)"),
+        (Label(1, "x"), {**OPTIONS, "first": 1}, "(A)"),
+        (Label(1, "x"), {**OPTIONS, "answer_is": "text"}, "(A)"),
+        (Label(1, "A"), {**OPTIONS, "answer_is": "letter"}, "(A)"),
+        (Label(1, "x"), {"answer_is": "number"}, "1"),
+    ],
+)
+def test_a_label_is_a_number_of_options_or_a_name(label, columns, answer):
+    row = {"question": "?", "choices": ["x", "y"], "answer": label}
+    assert from_columns(ColumnsConfig(**columns), row)["answer"] == answer
+
+
+def test_options_may_be_labels_themselves():
+    row = {"question": "?", "choices": [Label(0, "no"), Label(1, "yes")], "answer": 1}
+    assert from_columns(ColumnsConfig(**OPTIONS), row)["options"] == ["no", "yes"]
+
+
+def test_a_label_is_no_question():
+    with pytest.raises(SampleError, match="column 'question' holds a class label and no text"):
+        from_columns(ColumnsConfig(), {"question": Label(1, "x"), "answer": "x"})
+
+
+def test_the_number_of_no_class_is_no_answer_and_no_subject():
+    row = {"question": "?", "choices": ["x", "y"], "answer": Label(-1), "topic": Label(-1)}
+    with pytest.raises(SampleError, match="column 'answer' holds the number of no class"):
+        from_columns(ColumnsConfig(), row)
+    with pytest.raises(SampleError, match="column 'answer' is none of 2 options"):
+        from_columns(ColumnsConfig(**OPTIONS), row)
+    assert from_columns(ColumnsConfig(subject="topic"), row | {"answer": "x"})["subject"] == ""

@@ -1,0 +1,255 @@
+"""`prepare` on Beam: what it leaves is what it leaves in one process, errors included."""
+
+import multiprocessing
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from teacherlm_jax import cli, fields, files
+from teacherlm_jax.config import (
+    ColumnsConfig,
+    MixtureConfig,
+    PartConfig,
+    PrepareConfig,
+    SourceConfig,
+    VocabularyConfig,
+)
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.run import open_run
+from teacherlm_jax.tasks import chunks, workers
+from teacherlm_jax.tasks.beam import Beam
+from teacherlm_jax.tasks.prepare import prepare
+
+pytest.importorskip("apache_beam", reason="Beam is an extra: pip install teacherlm_jax[beam]")
+
+IN_MEMORY = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
+SMALL = 16  # samples of a chunk, so that sources have several
+
+
+@pytest.fixture(scope="module")
+def data(root, vocabulary, tmp_path_factory):
+    """Three sources, one of them in shards with rows of no use, and an evaluation set."""
+    folder = tmp_path_factory.mktemp("data")
+    vocabulary.save(folder / "vocabulary")
+    big = [row for _, row in files.read_jsonl(root / "big.jsonl")]
+    small = [row for _, row in files.read_jsonl(root / "small.jsonl")]
+    for number in range(2):
+        gated = [row | {"annotations": {"cot": verdict(n)}} for n, row in enumerate(big)]
+        rows = gated[number::2]
+        files.write_jsonl(folder / f"gated-{number}.jsonl", [{"broken": "\u2028"}, *rows, rows[0]])
+    files.write_jsonl(folder / "big.jsonl", big)
+    files.write_jsonl(folder / "small.jsonl", [*small, big[7] | {"id": "again"}])
+    files.write_jsonl(folder / "asked.jsonl", [{"q": small[3]["question"]}, {"q": None}])
+    return folder
+
+
+def verdict(number):
+    return {"author": "program", "gates": {"finished": number % 3 > 0}}
+
+
+def make(data, output, **settings):
+    mixed = {"author": "program", "forms": ("text", "shuffle")}
+    parts = (PartConfig(("drawn",), ("CMF",), subject_prefix=True),)
+    asked = ColumnsConfig(question="q", answer="q")
+    made = {
+        "output": str(output),
+        "root": str(data),
+        "sources": (
+            SourceConfig("drawn", "big.jsonl", limit=40, limit_by="seed"),
+            SourceConfig("gated", "gated-*.jsonl"),
+            SourceConfig("small", "small.jsonl", max_tokens=60),
+        ),
+        "evaluation": (SourceConfig("asked", "asked.jsonl", "columns", columns=asked),),
+        "mixtures": (
+            MixtureConfig("mix", sources=("gated", "small"), also=parts, **mixed),
+            MixtureConfig("checked", checked_only=True, loss="answer", **mixed),
+        ),
+        "vocabulary": VocabularyConfig(str(data / "vocabulary")),
+        "length": 256,
+        "rows_per_shard": 20,
+    }
+    return PrepareConfig(**made | settings)
+
+
+def on_beam(data, output, **settings):
+    return make(data, output, runner="DirectRunner", beam_options=IN_MEMORY, **settings)
+
+
+def do(config):
+    with open_run(config.output, "prepare", config) as run:
+        return prepare(config, run)
+
+
+def contents(output):
+    """All that a run leaves but for times and its own settings."""
+    own = ("log.txt", "config.json", "versions.json", "throughput.json", ".lock")
+    return {
+        str(path.relative_to(output)): path.read_bytes()
+        for path in sorted(output.rglob("*"))
+        if path.is_file() and path.name not in own
+    }
+
+
+def messages(output):
+    lines = (output / "log.txt").read_text().replace(str(output), "OUTPUT").splitlines()
+    return [line.split(" ", 2)[2] for line in lines if "Mtokens/s" not in line]
+
+
+@pytest.fixture(scope="module")
+def alone(data, tmp_path_factory):
+    """The work done in one process, and its result."""
+    output = tmp_path_factory.mktemp("alone")
+    return output, do(make(data, output))
+
+
+def without_times(result):
+    mixtures = result["mixtures"].items()
+    return result | {"mixtures": {k: v | {"throughput": None} for k, v in mixtures}}
+
+
+def test_beam_leaves_the_same_bytes_and_tells_the_same(alone, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(chunks, "SIZE", SMALL)
+    result = do(on_beam(data, tmp_path))
+    output, wanted = alone
+    assert contents(tmp_path) == contents(output)
+    assert messages(tmp_path) == messages(output)
+    assert without_times(result) == without_times(wanted)
+    assert wanted["refused"] and wanted["survey"]["twice"] and wanted["survey"]["evaluated"]
+    assert len(list(output.glob("mix/rows-*"))) > 1
+    assert not (tmp_path / workers.WORK).exists()
+
+
+def test_a_check_on_beam_tells_the_same(data, tmp_path):
+    for name, made in (("alone", make), ("beam", on_beam)):
+        assert do(made(data, tmp_path / name, check_only=True)) is None
+    assert contents(tmp_path / "beam") == contents(tmp_path / "alone")
+    assert "check.json" in contents(tmp_path / "beam")
+    assert messages(tmp_path / "beam") == messages(tmp_path / "alone")
+
+
+def refusal(config):
+    with pytest.raises(UserError) as raised:
+        do(config)
+    return str(raised.value).replace(config.output, "OUTPUT")
+
+
+def test_a_source_of_no_use_is_refused_as_in_one_process(data, tmp_path):
+    bad = {"sources": (*make(data, tmp_path).sources, SourceConfig("bad", "asked.jsonl"))}
+    found = [
+        (refusal(made(data, tmp_path / made.__name__, **bad)), contents(tmp_path / made.__name__))
+        for made in (make, on_beam)
+    ]
+    assert found[0] == found[1]
+    assert "source 'bad': no row of" in found[0][0]
+    assert "OUTPUT/refused.jsonl has them all" in found[0][0]
+    do(on_beam(data, tmp_path / "on_beam"))  # which the refusal left free for another config
+
+
+def test_what_a_worker_cannot_do_later_is_one_message_and_the_rest_is_kept(
+    alone, data, tmp_path, monkeypatch
+):
+    encode, encoded = chunks.encode_chunk, []
+
+    def fails_late(samples, rendering, vocabulary):
+        if len(encoded) == 9:
+            raise UserError("the store is away")
+        encoded.append(rendering)
+        return encode(samples, rendering, vocabulary)
+
+    monkeypatch.setattr(chunks, "SIZE", SMALL)
+    monkeypatch.setattr(chunks, "encode_chunk", fails_late)
+    assert refusal(on_beam(data, tmp_path)) == "the store is away"
+    assert len(list(tmp_path.glob(f"{workers.WORK}/tasks/*/chunk-*.npz"))) == len(encoded) == 9
+    monkeypatch.setattr(chunks, "encode_chunk", lambda *given: encoded.append(0) or encode(*given))
+    do(on_beam(data, tmp_path))
+    assert contents(tmp_path) == contents(alone[0])
+    chunks_in_all = sum(
+        -(-source["samples"] // SMALL) * forms
+        for name, forms in (("mix", 2), ("checked", 2))
+        for source in files.read_json(tmp_path / name / "manifest.json")["inputs"]["sources"]
+        if not (name == "mix" and source["name"] == "drawn")
+    )
+    drawn = -(-40 // SMALL)  # in one form of `mix`
+    assert len(encoded) == chunks_in_all + drawn
+
+
+def test_workers_that_do_not_see_the_folder_are_told_of(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(Beam, "run", lambda *given: None)
+    message = refusal(on_beam(data, tmp_path))
+    assert "sources-00000: not there after the work of DirectRunner; config.output has" in message
+
+
+@pytest.mark.parametrize(
+    ("runner", "options", "message"),
+    [
+        ("NoRunner", (), "config.runner: 'NoRunner' cannot be used: Unexpected pipeline runner"),
+        ("no.such.Runner", (), "config.runner: 'no.such.Runner' cannot be used: No module"),
+        ("DirectRunner", ("--direct_workers=2",), "Beam has no option --direct_workers"),
+        ("DirectRunner", ("--direct_num_workers=x",), "config.beam_options: argument --direct_num"),
+    ],
+)
+def test_what_beam_does_not_know_is_named_before_any_work(data, tmp_path, runner, options, message):
+    config = make(data, tmp_path, runner=runner, beam_options=options)
+    assert message in refusal(config)
+
+
+def test_without_beam_the_message_says_how_to_install_it(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    with pytest.raises(UserError, match=r'pip install "teacherlm_jax\[beam\]"'):
+        Beam.__init__.__globals__["_import_beam"].__wrapped__()
+
+
+def test_options_are_for_a_runner(data, tmp_path):
+    with pytest.raises(UserError, match="beam_options: are for a runner of Beam; name one, as in"):
+        fields.check(make(data, tmp_path, beam_options=IN_MEMORY))
+
+
+CONFIG = """
+from teacherlm_jax.config import *
+
+def get_config(output):
+    return PrepareConfig(
+        output=output,
+        root={root!r},
+        sources=tuple(SourceConfig(name, f"{{name}}.jsonl") for name in ("big", "small")),
+        mixtures=(MixtureConfig("mix", forms=("text", "CMF"), author="program"),),
+        vocabulary=VocabularyConfig({root!r} + "/vocabulary"),
+        length=256,
+    )
+"""
+
+
+def children(pid):
+    """The processes that any thread of a process began, and those that they began."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    found = [int(child) for path in lists for child in path.read_text().split()]
+    return found + [below for child in found for below in children(child)]
+
+
+def test_processes_killed_with_their_runner_leave_work_that_goes_on(data, tmp_path):
+    file, killed, peaceful = tmp_path / "data.py", tmp_path / "killed", tmp_path / "peaceful"
+    file.write_text(CONFIG.format(root=str(data)))
+    options = "--config.beam_options=('--direct_num_workers=2',)"
+    words = ["prepare", f"--config={file}:{killed}", "--runner=DirectRunner", options]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["teacherlm_jax.tasks.prepare"])  # TensorFlow loads once
+    process = context.Process(target=cli.main, args=(words,))
+    process.start()
+    while process.is_alive() and not list(killed.glob(f"{workers.WORK}/tasks/*/chunk-*.npz")):
+        time.sleep(0.002)
+    begun = children(process.pid)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert len(begun) >= 2
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in begun) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [pid for pid in begun if Path(f"/proc/{pid}").exists()]
+    assert cli.main(["prepare", f"--config={file}:{killed}"]) == 0  # of the runner, no word
+    assert cli.main(["prepare", f"--config={file}:{peaceful}"]) == 0
+    assert contents(killed / "mix") == contents(peaceful / "mix")
+    assert not (killed / workers.WORK).exists()
