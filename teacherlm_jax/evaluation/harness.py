@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from teacherlm_jax import checkpoint, files, sharding
+from teacherlm_jax import checkpoint, distributed, files, sharding
 from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig
 from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.errors import UserError
@@ -87,7 +87,8 @@ def encode(
 
 
 def _read(config: BenchmarkConfig, whole: EvaluateConfig, run: Run) -> tuple[list[Question], int]:
-    refused = files.RefusedRows(run.path / f"{config.name}.refused.jsonl")
+    side_file = run.path / f"{config.name}.refused.jsonl"
+    refused = files.RefusedRows(side_file if distributed.is_first() else None)
     try:
         questions = benchmarks.read(config, whole.root, refused)
     finally:
@@ -130,8 +131,9 @@ def _evaluate_one(
     """Writes the predictions of one benchmark and sums them up."""
     refuse_no_number(model, name, questions, scores)
     made = predictions(questions, scores)
-    rows = (_row(each, found) for each, found in zip(questions, made, strict=True))
-    files.write_jsonl(run.path / f"{name}.predictions.jsonl", rows)
+    if distributed.is_first():
+        rows = (_row(each, found) for each, found in zip(questions, made, strict=True))
+        files.write_jsonl(run.path / f"{name}.predictions.jsonl", rows)
     summary = rank.summarize(made)
     right, majority = _shares(summary["accuracy"], summary["interval"]), 100 * summary["majority"]
     run.log.info("%s: %s of %d, majority %.1f %%", name, right, summary["rows"], majority)
