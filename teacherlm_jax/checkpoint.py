@@ -2,7 +2,8 @@
 
 A run folder has `vocabulary/` and `checkpoints/STEP/` with three items: `params`, `optimizer` (the
 optimiser's state, the step and the random key; a converted model has none) and `meta` (JSON). Orbax
-writes a step under another name and renames it when it is whole.
+writes a step under another name and renames it when it is whole. `meta` holds a fingerprint of
+every array, and a digest of itself: what comes back is what was saved, or is refused.
 
 Arrays are written as they lie in memory, uncompressed: weights hardly compress, and doing so takes
 longer and holds a second copy of the model until the last array is written.
@@ -10,22 +11,21 @@ longer and holds a second copy of the model until the last array is written.
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from absl import logging
 from flax import nnx
 from jax.sharding import Mesh
 
-from teacherlm_jax import selection, sharding
+from teacherlm_jax import restoring, retention, selection, sharding
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.fingerprint import digest, fingerprint, leaf_name, named_leaves
+from teacherlm_jax.fingerprint import as_saved, digest, fingerprint, first_other_kind
 from teacherlm_jax.models import registry
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.sharding import Tree
@@ -37,6 +37,7 @@ logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathnam
 CHECKPOINTS = "checkpoints"
 VOCABULARY = "vocabulary"
 BEST = "best"  # stands for a step, where a checkpoint is named
+_DIGEST = "digest"  # of what stands beside it in `meta`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,18 +81,26 @@ class Checkpoints:
         then. There must be one writer.
         """
         writes = keep > 0
+        self._kept = retention.Kept(keep, best, ranking)
         self.run = Path(run)
         self.folder = self.run.absolute() / CHECKPOINTS
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=_Kept(keep, best, ranking) if writes else None,
+            preservation_policy=self._kept if writes else None,
+            todelete_subdir=retention.REMOVED if writes else None,
             create=writes,
             cleanup_tmp_directories=writes,
+            lightweight_initialize=True,  # nothing reads when they were written
         )
         handlers = {
             "params": ocp.PyTreeCheckpointHandler(use_compression=False),
             "optimizer": ocp.PyTreeCheckpointHandler(use_compression=False),
             "meta": ocp.JsonCheckpointHandler(),
         }
+        self._writes = writes and jax.process_index() == 0
+        self._orderly = contextlib.ExitStack()
+        if writes:
+            self._orderly.enter_context(restoring.orderly())
+        self._empty_removed()
         self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
 
     def steps(self) -> list[int]:
@@ -107,15 +116,17 @@ class Checkpoints:
     ) -> None:
         """Starts to write a checkpoint; returns when the arrays may be used up.
 
-        `meta` is JSON-able; what is needed to verify the arrays is added to it. Without an
-        `optimizer`, the checkpoint is a model to begin with, and no run can be resumed from it.
+        `meta` is JSON-able; what is needed to verify the arrays and itself is added to it. Without
+        an `optimizer`, the checkpoint is a model to begin with, and no run can be resumed from it.
+        What went wrong with the save before is raised.
         """
+        self.wait()
         meta = {**meta, "step": step, "parameters": fingerprint(params)}
         items: dict[str, ocp.args.CheckpointArgs] = {"params": ocp.args.PyTreeSave(params)}
         if optimizer is not None:
             meta["optimizer"] = fingerprint(optimizer)
             items["optimizer"] = ocp.args.PyTreeSave(optimizer)
-        items["meta"] = ocp.args.JsonSave(meta)
+        items["meta"] = ocp.args.JsonSave({**meta, _DIGEST: digest(meta)})
         if not self._manager.save(step, args=ocp.args.Composite(**items)):
             raise UserError(
                 f"{self.path(step)}: cannot be written, the run has the steps {self.steps()} "
@@ -123,11 +134,11 @@ class Checkpoints:
             )
 
     def meta(self, step: int) -> dict[str, Any]:
-        """What was saved beside the arrays; UserError when it cannot be read."""
-        with self._explained(step, "meta"):
-            return self._manager.restore(
-                step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())
-            )["meta"]
+        """What was saved beside the arrays; UserError unless it can be read and is just that."""
+        meta, reason = self._meta(step)
+        if reason:
+            raise UserError(f"{self.path(step)}: {reason}; {self._way_out(step)}")
+        return meta
 
     def params(self, step: int, abstract: Tree, *, cast: bool = False) -> Tree:
         """Parameters with the shapes and shardings of `abstract`, verified against their digest.
@@ -138,7 +149,7 @@ class Checkpoints:
         if not cast:
             return self._verified(step, "params", "parameters", abstract)
         saved = self.meta(step)["parameters"]
-        found = self._verified(step, "params", "parameters", _with_dtypes(abstract, saved))
+        found = self._verified(step, "params", "parameters", as_saved(abstract, saved))
         return jax.tree.map(lambda array, wanted: array.astype(wanted.dtype), found, abstract)
 
     def optimizer(self, step: int, abstract: Tree) -> Tree:
@@ -150,94 +161,78 @@ class Checkpoints:
             )
         return self._verified(step, "optimizer", "optimizer", abstract)
 
+    def check(self) -> None:
+        """Raises what went wrong with a save that has ended; waits for none."""
+        if not self._manager.is_saving_in_progress():
+            self._end_save()
+
     def wait(self) -> None:
         """Waits for what is being written; raises what went wrong with it."""
-        self._manager.wait_until_finished()
+        self._end_save()
+        self._empty_removed()
+
+    def finish(self) -> None:
+        """Waits, and removes what a process that died after its last save should have removed."""
+        self.wait()
+        steps = self.steps()
+        for step in sorted(set(steps) - self._kept.of(steps)):
+            self._manager.delete(step)
+        self._empty_removed()
 
     def close(self) -> None:
-        """Waits for what is being written."""
-        self._manager.close()
+        """Waits for what is being written; raises what went wrong with it."""
+        with self._orderly:
+            self._manager.close()
+        self._empty_removed()
+
+    def _end_save(self) -> None:
+        try:
+            self._manager.wait_until_finished()
+        except (
+            OSError
+        ) as error:  # such as that of a full disk, which Orbax's threads leave nameless
+            error.filename = error.filename or str(self.folder)
+            raise
+
+    def _empty_removed(self) -> None:
+        if self._writes:
+            retention.empty(self.folder)
+
+    def _meta(self, step: int) -> tuple[dict[str, Any], str]:
+        """A step's `meta`, and what is wrong with it."""
+        path, reader = self.path(step), ocp.args.Composite(meta=ocp.args.JsonRestore())
+        found, reason = restoring.attempt(path, lambda: self._manager.restore(step, args=reader))
+        if found is None:
+            return {}, f"not a whole checkpoint, meta cannot be read ({reason})"
+        meta = found["meta"]
+        if not isinstance(meta, dict) or meta.pop(_DIGEST, None) != digest(meta):
+            return {}, "meta is not what was saved (its digest differs)"
+        return meta, ""
 
     def _verified(self, step: int, item: str, proof: str, abstract: Tree) -> Tree:
         """One item of a checkpoint, which must be what `save` fingerprinted under `proof`."""
-        saved = self.meta(step)[proof]
-        self._refuse_other_shapes(step, item, saved, abstract)
-        found = self._restored(step, item, abstract)
-        if digest(fingerprint(found)) != digest(saved):
+        path, saved = self.path(step), self.meta(step)[proof]
+        if other := first_other_kind(saved, abstract):
+            name, kind, wanted = other
             raise UserError(
-                f"{self.path(step)}: {item} is not what was saved (its digest differs); "
-                f"{self._way_out(step)}"
+                f"{path}: {item} has {kind} as {name}, the run wants {wanted}; give config.model "
+                "the sizes and the param_dtype that the checkpoint was trained with"
             )
+        found, reason = restoring.attempt(path, lambda: restoring.arrays(path / item, abstract))
+        if found is None:
+            wrong = f"not a whole checkpoint, {item} cannot be read ({reason})"
+            raise UserError(f"{path}: {wrong}; {self._way_out(step)}")
+        if digest(fingerprint(found)) != digest(saved):
+            wrong = f"{item} is not what was saved (its digest differs)"
+            raise UserError(f"{path}: {wrong}; {self._way_out(step)}")
         return found
 
-    def _restored(self, step: int, item: str, abstract: Tree) -> Tree:
-        # Reading takes a second copy of what is read at the same time: no more than one large
-        # array, then, and as many small ones as are as large together.
-        largest = max(array.size * array.dtype.itemsize for array in jax.tree.leaves(abstract))
-        handler = ocp.StandardCheckpointHandler(restore_concurrent_gb=1.001 * largest / 1e9)
-        with self._explained(step, item), ocp.Checkpointer(handler) as reader:
-            return reader.restore(self.path(step) / item, ocp.args.StandardRestore(abstract))
-
-    @contextlib.contextmanager
-    def _explained(self, step: int, item: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # for files that were cut, Orbax raises just that
-            reason = str(error).strip().split("\n")[0][:300] or type(error).__name__
-            raise UserError(
-                f"{self.path(step)}: not a whole checkpoint, {item} cannot be read "
-                f"({reason}); {self._way_out(step)}"
-            ) from None
-
     def _way_out(self, step: int) -> str:
-        others = [other for other in self.steps() if other != step]
-        if others:
-            return f"remove {self.path(step)} to go on from step {max(others)}"
-        return f"no other checkpoint stands in {self.folder}; train again"
-
-    def _refuse_other_shapes(
-        self, step: int, item: str, saved: Mapping[str, Any], abstract: Tree
-    ) -> None:
-        wanted = {name: _kind(array) for name, array in named_leaves(abstract)}
-        for name in sorted(wanted.keys() | saved.keys()):
-            found = f"{saved[name]['dtype']}{saved[name]['shape']}" if name in saved else "nothing"
-            if found != wanted.get(name, "nothing"):
-                raise UserError(
-                    f"{self.path(step)}: {item} has {found} as {name}, the run wants "
-                    f"{wanted.get(name, 'nothing')}; give config.model the sizes and the "
-                    "param_dtype that the checkpoint was trained with"
-                )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Kept:
-    """Orbax's policy of what survives a save: the newest checkpoints, and the best."""
-
-    newest: int
-    best: int
-    ranking: Callable[[], list[int]]
-
-    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        del context
-        steps = [checkpoint.step for checkpoint in checkpoints]
-        ranked = [step for step in self.ranking() if step in steps]
-        kept = {*steps[-self.newest :], *ranked[: self.best]}
-        return [step in kept for step in steps]
-
-
-def _kind(array: Any) -> str:
-    return f"{array.dtype}{list(array.shape)}"
-
-
-def _with_dtypes(abstract: Tree, saved: Mapping[str, Any]) -> Tree:
-    """`abstract` with the dtypes that were saved."""
-
-    def held(path: Any, array: Any) -> jax.ShapeDtypeStruct:
-        entry = saved.get(leaf_name(path), {})
-        dtype = jnp.dtype(entry.get("dtype", array.dtype))
-        return jax.ShapeDtypeStruct(array.shape, dtype, sharding=array.sharding)
-
-    return jax.tree_util.tree_map_with_path(held, abstract)
+        """What to do about a damaged checkpoint; the one it offers has a `meta` in order."""
+        for other in sorted(set(self.steps()) - {step}, reverse=True):
+            if not self._meta(other)[1]:
+                return f"remove {self.path(step)} to go on from step {other}"
+        return f"no other whole checkpoint stands in {self.folder}; train again"
 
 
 def load_model(

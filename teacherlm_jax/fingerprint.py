@@ -33,6 +33,31 @@ def fingerprint(params: Tree) -> dict[str, dict[str, Any]]:
     }
 
 
+def first_other_kind(saved: Mapping[str, Any], abstract: Tree) -> tuple[str, str, str] | None:
+    """The first array, by name, that a fingerprint and a tree of shapes do not agree on.
+
+    Gives its name and both kinds, as in "float32[2, 16]" or, where it is missing, "nothing"; None
+    when all agree.
+    """
+    wanted = {name: f"{array.dtype}{list(array.shape)}" for name, array in named_leaves(abstract)}
+    found = {name: f"{entry['dtype']}{entry['shape']}" for name, entry in saved.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        kinds = found.get(name, "nothing"), wanted.get(name, "nothing")
+        if kinds[0] != kinds[1]:
+            return name, *kinds
+    return None
+
+
+def as_saved(abstract: Tree, saved: Mapping[str, Any]) -> Tree:
+    """A tree of shapes with the dtypes of a fingerprint."""
+
+    def held(path: Any, array: Any) -> jax.ShapeDtypeStruct:
+        dtype = saved.get(leaf_name(path), {}).get("dtype", array.dtype)
+        return jax.ShapeDtypeStruct(array.shape, jnp.dtype(dtype), sharding=array.sharding)
+
+    return jax.tree_util.tree_map_with_path(held, abstract)
+
+
 def named_leaves(tree: Tree) -> list[tuple[str, Any]]:
     """The leaves of nested dicts in JAX's order, each with its path, as in "blocks/up/bias"."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)

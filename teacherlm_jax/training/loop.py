@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from signal import Signals
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from teacherlm_jax.errors import Interrupted
 from teacherlm_jax.run import Run
 from teacherlm_jax.training import summary
 from teacherlm_jax.training.account import Account
-from teacherlm_jax.training.interrupt import stop_requests
+from teacherlm_jax.training.interrupt import StopRequests, stop_requests
 from teacherlm_jax.training.optimizer import learning_rate
 from teacherlm_jax.training.profiling import Profiler
 from teacherlm_jax.training.progress import Progress
@@ -51,7 +51,7 @@ class _Work:
     validation: Validation
     progress: Progress
     profiler: Profiler
-    stop_requested: Callable[[int], Signals | None]
+    stop_requested: StopRequests
 
 
 def train(config: TrainConfig, run: Run) -> dict[str, Any]:
@@ -71,14 +71,16 @@ def train(config: TrainConfig, run: Run) -> dict[str, Any]:
     if config.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
 
-    # --- Devices, rows, and the shapes of everything; nothing is computed yet ---
-    mesh = sharding.make_mesh(config.mesh)
-    reader = open_reader(config, mesh)
-    plan = make_plan(config, mesh)
-    speed = Speed.of(plan.model, reader.manifest["length"], mesh)
-
     with contextlib.ExitStack() as stack:
         stop_requested = stack.enter_context(stop_requests())
+        starting = stack.enter_context(contextlib.ExitStack())
+        starting.enter_context(stop_requested.acted_on())
+
+        # --- Devices, rows, and the shapes of everything; nothing is computed yet ---
+        mesh = sharding.make_mesh(config.mesh)
+        reader = open_reader(config, mesh)
+        plan = make_plan(config, mesh)
+        speed = Speed.of(plan.model, reader.manifest["length"], mesh)
         stack.enter_context(jax.set_mesh(mesh))
         validation = Validation(config, run, plan, mesh)
         saving = config.checkpoint
@@ -96,6 +98,7 @@ def train(config: TrainConfig, run: Run) -> dict[str, Any]:
         )  # fmt: skip
         stack.callback(progress.close)
         profiler = stack.enter_context(contextlib.closing(Profiler(config.profile, run)))
+        starting.close()
 
         # --- Updates, up to the last one, or until there is nothing to gain ---
         work = _Work(
@@ -104,7 +107,7 @@ def train(config: TrainConfig, run: Run) -> dict[str, Any]:
         )  # fmt: skip
         _follow(work, state)
         account.turn_to("checkpoint")
-        checkpoints.wait()
+        checkpoints.finish()
     told = summary.summary(progress, account, speed)
     if jax.process_index() == 0:
         files.write_json(run.path / summary.FILE, told)
@@ -141,6 +144,7 @@ def _follow(work: _Work, first: TrainState) -> None:
         return
     for done, state, metrics in _updates(work, first):
         progress.add(metrics)
+        work.checkpoints.check()
         work.profiler.after(done, metrics["loss"])
         due = work.validation.due(done)
         stop = work.stop_requested(done)
@@ -152,6 +156,8 @@ def _follow(work: _Work, first: TrainState) -> None:
         if due and stop is None:
             stop = _measured(work, done, state)
         exhausted = work.validation.exhausted()
+        if exhausted:
+            progress.read(float(learning_rate(done - 1, config.optimizer, steps)))
         if save or stop or exhausted:
             _save(work, done, state)
         if stop is not None and (done < steps or work.validation.due(done)):
@@ -200,7 +206,7 @@ def _save(work: _Work, step: int, state: TrainState) -> None:
 def _updates(work: _Work, state: TrainState) -> Iterator[tuple[int, TrainState, Metrics]]:
     """Number, state and metrics of each update, which uses up the state before it."""
     account, start, steps = work.account, int(state.step), work.config.steps
-    with account.on("compile"):
+    with work.stop_requested.acted_on(), account.on("compile"):
         step = _compiled(work)
     batches = work.reader.iterate(start)
     with account.on("input"):

@@ -15,7 +15,7 @@ from teacherlm_jax import files
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.training.account import Account
 from teacherlm_jax.training.step import Metrics
-from teacherlm_jax.training.tensorboard import event_writer
+from teacherlm_jax.training.tensorboard import EventWriter
 
 Scalars = dict[str, float]
 
@@ -69,7 +69,7 @@ class Progress:
         if jax.process_index() == 0:  # one process writes for all
             lost = drop_after(self._metrics, self.step)
             account.add({"repeated": sum(row.get("seconds", 0.0) for row in lost)})
-            self._writer = event_writer(folder / "tensorboard", purge_step=self.step + 1)
+            self._writer = EventWriter(folder / "tensorboard", purge_step=self.step + 1)
         self._window_began = self.seconds - float(earlier.get("window_seconds", 0.0))
         self._mark: float | None = None
 
@@ -136,9 +136,8 @@ class Progress:
 
     def note(self, step: int, scalars: Mapping[str, float]) -> None:
         """Shows further scalars of a step in TensorBoard."""
-        for key, value in scalars.items():
-            if self._writer is not None:
-                self._writer.add_scalar(key, value, step)
+        if self._writer is not None:
+            self._writer.add_scalars(scalars, step)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps, so that a resumed run goes on as if nothing had been.

@@ -172,8 +172,8 @@ def test_the_writer_does_not_bring_torch_or_tensorflow(tmp_path):
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from teacherlm_jax.training.tensorboard import event_writer\n"
-        "event_writer(Path(sys.argv[1]), 1).close()\n"
+        "from teacherlm_jax.training.tensorboard import EventWriter\n"
+        "EventWriter(Path(sys.argv[1]), 1).close()\n"
         "print([name for name in ('torch', 'tensorflow') if name in sys.modules])"
     )
     done = subprocess.run(

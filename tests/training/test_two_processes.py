@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import teacherlm_jax
-from teacherlm_jax import files
+from teacherlm_jax import cli, files
 from teacherlm_jax.checkpoint import Checkpoints
 
 ROOT = Path(teacherlm_jax.__file__).parents[1]
@@ -31,16 +31,27 @@ def get_config(variant):
         log_every=1,
     )
 """
+BENCHMARK = """
+from teacherlm_jax.config import *
+
+def get_config(variant):
+    return EvaluateConfig(
+        root={folder!r},
+        model="{folder}/whole",
+        benchmarks=(BenchmarkConfig("questions", "questions.jsonl"),),
+        mesh=MeshConfig(data=2, fsdp=4),
+    )
+"""
 SECONDS = 300  # for one run, on a machine that does much else
 
 
 class Launch:
     """A launcher at work."""
 
-    def __init__(self, folder, output, *overrides, processes=2):
+    def __init__(self, folder, output, *overrides, processes=2, verb="train"):
         self.run = folder / output
         fast = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-        words = ["train", f"--config={folder}/mine.py", f"--config.output={self.run}", *overrides]
+        words = [verb, f"--config={folder}/{verb}.py", f"--config.output={self.run}", *overrides]
         self._process = subprocess.Popen(
             [
                 *(sys.executable, ROOT / "launch" / "local.py", f"--processes={processes}"),
@@ -86,7 +97,13 @@ class Launch:
 @pytest.fixture(scope="module")
 def folder(prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    (folder / "mine.py").write_text(CONFIG.format(data=str(prepared), steps=STEPS))
+    (folder / "train.py").write_text(CONFIG.format(data=str(prepared), steps=STEPS))
+    (folder / "evaluate.py").write_text(BENCHMARK.format(folder=str(folder)))
+    rows = [
+        {"id": f"q{number}", "question": f"is {word} one", "options": ["so", "not"], "answer": "A"}
+        for number, word in enumerate(("red", "green", "blue"))
+    ]
+    files.write_jsonl(folder / "questions.jsonl", rows)
     return folder
 
 
@@ -112,6 +129,23 @@ def test_two_processes_train_as_one_does(whole, folder):
     assert both["tokens"] == alone["tokens"]
 
 
+def test_two_processes_evaluate_as_one_does(whole, folder):
+    both = Launch(folder, "both", verb="evaluate")
+    status, shown = both.end()
+    assert status == 0, shown
+    alone = folder / "alone"
+    words = [f"--config={folder}/evaluate.py", f"--config.output={alone}"]
+    assert cli.main(["evaluate", *words]) == 0
+    found, expected = (
+        [row for _, row in files.read_jsonl(run / "questions.predictions.jsonl")]
+        for run in (both.run, alone)
+    )
+    assert len(found) == 3
+    for row, one in zip(found, expected, strict=True):
+        assert row["scores"] == pytest.approx(one["scores"], rel=1e-5)
+        assert row["prediction"] == one["prediction"]
+
+
 def test_a_refusal_ends_both_and_is_told_once(whole, folder):
     status, shown = Launch(folder, "whole", "--config.seed=1").end()
     assert status == 2
@@ -134,7 +168,7 @@ def test_a_killed_run_goes_on_and_a_stopped_one_is_saved_with_the_same_bits(whol
     resumed.wait_for(lambda: "before" in files.read_json(versions))
     resumed.terminate()  # noted before the first step, acted upon between two
     status, shown = resumed.end()
-    assert status == 128 + signal.SIGTERM
+    assert status == 128 + signal.SIGTERM, shown
     saved = int(re.search(rf"SIGTERM: saved at step (\d) of {STEPS}", shown)[1])
     assert 2 < saved < STEPS
 

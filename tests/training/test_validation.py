@@ -124,6 +124,7 @@ def test_a_run_stops_when_its_metric_does_not_improve(finished, config, tmp_path
         config,
         optimizer=OptimizerConfig(learning_rate=1e-30),
         validation=dataclasses.replace(config.validation, metric="set/accuracy", patience=1),
+        log_every=50,  # it stops before the first progress line is due
     )
     run = open_run(tmp_path)
     result = train(stuck, run)
