@@ -1,0 +1,128 @@
+"""The paper's students: BLOOM, BLOOMZ and OPT, trained on explained samples (arXiv 2310.19019).
+
+    teacherlm train --config=configs/student.py:bloomz-7b1/multi/CMF,base=data/bloomz-7b1
+    teacherlm train --config=configs/student.py:bloomz-7b1/creak/C,base=data/bloomz-7b1
+
+The variant is MODEL/SET/FORM. SET `multi` is P3-Sense-3K explained by a teacher: learning rate
+2e-5, 256 rows a step. `creak`, `ecqa` and `strategyqa` are single tasks: 6e-6 constant, 64 rows a
+step, up to ten epochs, measured after each on the task's own evaluation set, the best checkpoint
+kept; `base` is the plain model or the multi-task student. FORM says which explanations follow the
+answer: text (none), C, M, F, CM, CMF, FCM or shuffle. `configs/student_data.py` prepares the data.
+
+@HARDWARE@
+
+Accuracy (%) that the paper reports, to be met:
+
+    zero-shot MMLU after `multi`     C     CMF   text
+    bloom-1b1                       32.9   33.0   31.0
+    bloom-3b                        38.1   38.0   36.1
+    bloom-7b1                       42.6   43.0   39.2
+    bloomz-1b1                      32.8   33.5   32.2
+    bloomz-3b                       40.1   40.3   38.6
+    bloomz-7b1                      44.0   44.7   41.3
+    opt-1.3b                        35.8   34.3   33.1
+    opt-2.7b                        38.4   39.4   37.0
+    opt-6.7b                        42.2   42.7   39.1
+
+    bloomz-7b1 after a single task   C      F      M    text
+    creak                           77.0   54.8   58.2   64.0
+    ecqa                            61.9   61.9   61.9   71.9
+    strategyqa                      65.8   73.3   57.0   71.1
+
+Settings behind the variant: `data=FOLDER` (prepared mixtures), `root=FOLDER` (where the runs lie;
+on a pod, a disk that all its hosts share), `base=FOLDER` (a folder of Hugging Face's layout, or a
+checkpoint of ours; empty: random parameters), `eval=FOLDER` (holds creak.jsonl, ecqa.jsonl,
+strategy_qa.jsonl and mmlu_test.jsonl; empty: nothing is measured), `epochs=1` (of `multi`; the
+paper does not say), `steps=0` (that many in place of epochs), `attention=fused` (TPUs; elsewhere
+`blockwise`) and `tiny` (two steps of a toy model, to see that everything runs).
+"""
+
+from teacherlm_jax import config, variants
+from teacherlm_jax.data.reader import steps_of_epochs
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.models import registry
+
+MODELS = (
+    *("bloom-1b1", "bloom-3b", "bloom-7b1"),
+    *("bloomz-1b1", "bloomz-3b", "bloomz-7b1"),
+    *("opt-1.3b", "opt-2.7b", "opt-6.7b"),
+)
+# Learning rate, rows a step, epochs, and the benchmark: file and format.
+MULTI = "multi"
+SETS = {
+    MULTI: (2e-5, 256, 1, ("mmlu_test.jsonl", "mmlu")),
+    "creak": (6e-6, 64, 10, ("creak.jsonl", "creak")),
+    "ecqa": (6e-6, 64, 10, ("ecqa.jsonl", "ecqa")),
+    "strategyqa": (6e-6, 64, 10, ("strategy_qa.jsonl", "strategyqa")),
+}
+
+
+def get_config(argument: str = "") -> config.TrainConfig:
+    """The config of one model, set and form."""
+    variant, given = variants.parse(
+        argument,
+        data="",
+        root="runs/student",
+        base="",
+        eval="data/eval",
+        epochs=0,
+        steps=0,
+        attention="fused",
+        tiny=False,
+    )
+    name, which, form = _parts(variant)
+    rate, rows, epochs, benchmark = SETS[which]
+    tiny, rows = given["tiny"], 8 if given["tiny"] else rows
+    data = f"{given['data'] or given['root'] + f'/{which}_data'}/student_{form}"
+    epochs = given["epochs"] or epochs
+    steps = 2 if tiny else given["steps"] or steps_of_epochs(data, rows, epochs)
+    return config.TrainConfig(
+        output=f"{given['root']}/{name}/{which}_{form}",
+        data=data,
+        init_from=given["base"],
+        model=model(name, given["attention"], tiny),
+        optimizer=config.OptimizerConfig(
+            learning_rate=rate, warmup_steps=min(100, steps // 2) if which == MULTI else 0
+        ),
+        mesh=config.MeshConfig(data=1, fsdp=-1),
+        checkpoint=config.CheckpointConfig(
+            every=max(1, steps // 20), best=1 if given["eval"] else 0
+        ),
+        validation=validation(given["eval"], benchmark, every=max(1, steps // max(epochs, 10))),
+        batch_size=rows,
+        steps=steps,
+        log_every=10,
+        compilation_cache="" if tiny else f"{given['root']}/compiled",
+    )
+
+
+def _parts(variant: str) -> tuple[str, str, str]:
+    """Model, set and form of a variant; UserError with what is known for any other."""
+    parts = variant.split("/")
+    for part, known in zip(parts, (MODELS, SETS, config.FORMS), strict=False):
+        if part not in known:
+            raise UserError(f"unknown {part!r} in {variant!r}; known: {', '.join(known)}")
+    if len(parts) != 3:
+        raise UserError(f"variant {variant!r}: wanted MODEL/SET/FORM, as in bloomz-7b1/creak/C")
+    return parts[0], parts[1], parts[2]
+
+
+def model(name: str, attention: str, tiny: bool) -> config.ModelConfig:
+    """The student's shape, or one that has every part of it."""
+    if tiny:
+        return registry.shape(f"{name.split('-')[0].removesuffix('z')}-tiny", vocab_size=0)
+    return registry.shape(name, remat="full", attention=attention)
+
+
+def validation(folder: str, benchmark: tuple[str, str], every: int) -> config.ValidationConfig:
+    """The benchmark that checkpoints are compared by, prompted as the authors did."""
+    if not folder:
+        return config.ValidationConfig()
+    file, format = benchmark
+    measure = "macro_accuracy" if format == "mmlu" else "accuracy"
+    return config.ValidationConfig(
+        every=every,
+        root=folder,
+        benchmarks=(config.BenchmarkConfig(format, file, format, style="authors"),),
+        metric=f"{format}/{measure}",
+    )

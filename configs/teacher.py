@@ -1,0 +1,139 @@
+"""The paper's teachers: BLOOM of five sizes, trained in three stages (arXiv 2310.19019).
+
+    teacherlm train --config=configs/teacher.py:7b1/stage1,base=data/bloom-7b1
+    teacherlm train --config=configs/teacher.py:7b1/stage2
+    teacherlm train --config=configs/teacher.py:7b1/stage3_cot
+
+The variant is SIZE/STAGE. Stage 1 learns to answer (P3-Sense-3K and Muffin-3W), from BLOOM as it is
+published (`base`, a folder of Hugging Face's layout). Stage 2 learns all three explanations
+(TeacherData) from stage 1's checkpoint of the best MMLU, and each stage 3 one kind of them
+(stage3_cot, stage3_fundamental, stage3_mistake) from stage 2's. `no_stage` is the paper's control:
+all data at once, for as many steps. 176b has stage 2 alone, from `base`, as in the paper.
+`configs/teacher_data.py:all` prepares the data.
+
+Hardware, memory and time are what a plan tells (compiled for the slice, not
+run; the times are the least that the slice needs, by its roofline):
+
+    teacherlm plan --config=configs/teacher.py:7b1/stage2 --topology=v5e:8x8
+
+    size   slice      mesh                GiB a chip      a step  stage1  stage2  each stage3
+    560m   v5e:4x4    fsdp=16              5.8 of 15.8    1.4 s   3.7 h   5.6 h   0.4 h
+    1b1    v5e:4x4    fsdp=16              8.8 of 15.8    4.1 s   5.5 h   8.2 h   0.5 h
+    3b     v5e:4x8    fsdp=32             13.8 of 15.8    6.1 s   8.1 h  12.1 h   0.8 h
+    7b1    v5e:8x8    fsdp=32, tensor=2    9.9 of 15.8    7.2 s   0.6 h  10.2 h   1.9 h
+    176b   v5p:8x8x4  fsdp=32, tensor=8   40.1 of 95.7   23.5 s     -     3.1 h     -
+
+On other slices set config.mesh and config.accumulate as docs/plan.md says.
+
+MMLU (%, zero-shot, mean over subjects) that the paper reports, to be met:
+
+    size   stage1  stage2  stage3_cot  stage3_fundamental  stage3_mistake  no_stage
+    560m    31.0    36.5      38.4            34.7              34.9         35.3
+    1b1     32.9    41.4      41.4            39.3              38.8         40.3
+    3b      36.5    46.3      46.7            45.2              45.1         46.0
+    7b1     41.5    51.1      52.3            50.3              49.0         47.0
+    176b     -      59.8       -               -                 -            -
+
+Checkpoints are compared by MMLU, as the authors did; the rows that choose are the rows that the
+table reports. People also read samples after stages 2 and 3, which no config can do.
+
+Settings behind the variant: `data=FOLDER` (prepared mixtures), `root=FOLDER` (where the runs lie;
+on a pod, a disk that all its hosts share), `base=FOLDER` (empty: random parameters), `mmlu=FILE`
+(rows as MMLU publishes them; empty: nothing is measured), `attention=fused` (TPUs; elsewhere
+`blockwise`) and `tiny` (two steps of a toy model, to see that everything runs).
+"""
+
+from teacherlm_jax import config, variants
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.models import registry
+
+LENGTH = 2048
+BILLION = 10**9
+STAGES = ("stage1", "stage2", "stage3_cot", "stage3_fundamental", "stage3_mistake")
+CONTROL = "no_stage"
+
+# Peak learning rate, rows a step, and tokens of stages 1, 2 and 3, as the paper gives them.
+PAPER = {
+    "560m": (3e-4, 256, (5 * BILLION, 7.5 * BILLION, 0.5 * BILLION)),
+    "1b1": (1e-4, 512, (5 * BILLION, 7.5 * BILLION, 0.5 * BILLION)),
+    "3b": (4e-5, 512, (5 * BILLION, 7.5 * BILLION, 0.5 * BILLION)),
+    "7b1": (2e-5, 768, (0.5 * BILLION, 8 * BILLION, 1.5 * BILLION)),
+    "176b": (6e-5, 1024, (0, 1 * BILLION, 0)),
+}
+# How each is cut (devices along `tensor`; the rest are along `fsdp`), and the parts of a batch.
+CUTS = {"560m": (1, 1), "1b1": (1, 4), "3b": (1, 4), "7b1": (2, 4), "176b": (8, 8)}
+
+
+def get_config(argument: str = "") -> config.TrainConfig:
+    """The config of one size and stage."""
+    variant, given = variants.parse(
+        argument,
+        data="runs/teacher/teacher_data",
+        root="runs/teacher",
+        base="",
+        mmlu="data/eval/mmlu_test.jsonl",
+        attention="fused",
+        tiny=False,
+    )
+    size, _, stage = variant.partition("/")
+    known = [f"{each}/{name}" for each in PAPER for name in stages_of(each)]
+    if variant not in known:
+        raise UserError(f"unknown variant {variant!r}; known: {', '.join(known)}")
+    rate, rows, _ = PAPER[size]
+    tiny, steps = given["tiny"], 2 if given["tiny"] else steps_of(size, stage)
+    tensor, parts = (1, 1) if tiny else CUTS[size]
+    return config.TrainConfig(
+        output=f"{given['root']}/{size}/{stage}",
+        data=f"{given['data']}/teacher_{stage}",
+        init_from=start_of(size, stage, given["root"], given["base"]),
+        model=model(size, given["attention"], tiny),
+        optimizer=config.OptimizerConfig(learning_rate=rate, warmup_steps=min(100, steps // 2)),
+        mesh=config.MeshConfig(data=1, fsdp=-1, tensor=tensor),
+        checkpoint=config.CheckpointConfig(
+            every=max(1, steps // 100), best=1 if given["mmlu"] else 0
+        ),
+        validation=validation(given["mmlu"], every=max(1, steps // 20)),
+        batch_size=8 if tiny else rows,
+        accumulate=parts,
+        steps=steps,
+        log_every=10,
+        compilation_cache="" if tiny else f"{given['root']}/compiled",
+    )
+
+
+def stages_of(size: str) -> tuple[str, ...]:
+    """The stages that the paper trained a size in."""
+    return ("stage2",) if size == "176b" else (*STAGES, CONTROL)
+
+
+def steps_of(size: str, stage: str) -> int:
+    """Steps that the paper's tokens make; the control takes those of a teacher's three stages."""
+    _, rows, tokens = PAPER[size]
+    budget = sum(tokens) if stage == CONTROL else tokens[int(stage[len("stage")]) - 1]
+    return round(budget / (rows * LENGTH))
+
+
+def start_of(size: str, stage: str, root: str, base: str) -> str:
+    """Where a stage's parameters come from."""
+    if stage in ("stage1", CONTROL) or stages_of(size)[0] == stage:
+        return base
+    earlier = "stage1" if stage == "stage2" else "stage2"
+    return f"{root}/{size}/{earlier}/checkpoints/best"
+
+
+def model(size: str, attention: str, tiny: bool) -> config.ModelConfig:
+    """BLOOM of a size, or one that has every part of it."""
+    if tiny:
+        return registry.shape("bloom-tiny", vocab_size=0)
+    return registry.shape(f"bloom-{size}", remat="full", attention=attention)
+
+
+def validation(mmlu: str, every: int) -> config.ValidationConfig:
+    """MMLU by rank classification, prompted as the authors did."""
+    if not mmlu:
+        return config.ValidationConfig()
+    return config.ValidationConfig(
+        every=every,
+        benchmarks=(config.BenchmarkConfig("mmlu", mmlu, "mmlu", style="authors"),),
+        metric="mmlu/macro_accuracy",
+    )

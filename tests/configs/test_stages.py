@@ -1,0 +1,169 @@
+"""The configs of teachers and students: the paper's numbers in them, and a step of every one."""
+
+import importlib.util
+import os
+import pathlib
+
+import jax
+import pytest
+
+from teacherlm_jax import cli, fields, files, selection
+from teacherlm_jax.config import FORMS
+from teacherlm_jax.data import packing, writer
+from teacherlm_jax.data.vocabulary import train_sentencepiece
+from teacherlm_jax.errors import UserError
+
+FOLDER = pathlib.Path(__file__).parents[2] / "configs"
+BENCHMARKS = {
+    "creak.jsonl": {"sentence": "Red is a colour.", "label": "true"},
+    "ecqa.jsonl": {"q_text": "What is red?", "q_ans": "a rose"}
+    | {f"q_op{n}": text for n, text in enumerate(("the sky", "a rose", "snow", "sea", "ash"), 1)},
+    "strategy_qa.jsonl": {
+        "facts": ["Roses are red."],
+        "origin_question": "Is a rose red?",
+        "origin_answer": True,
+    },
+    "mmlu_test.jsonl": {
+        "subject": "botany",
+        "question": "What is red?",
+        "choices": ["snow", "a rose", "ash", "sea"],
+        "answer": 1,
+    },
+}
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TEACHER, STUDENT = load("teacher"), load("student")
+TEACHERS = [f"{size}/{stage}" for size in TEACHER.PAPER for stage in TEACHER.stages_of(size)]
+STUDENTS = [
+    f"{model}/{which}/{FORMS[(index + number) % len(FORMS)]}"
+    for index, model in enumerate(STUDENT.MODELS)
+    for number, which in enumerate(STUDENT.SETS)
+]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_once(tmp_path_factory):
+    """The toy models are few; each is compiled once a session."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with prepared rows under the name of every mixture, and with the benchmarks."""
+    folder = tmp_path_factory.mktemp("place")
+    texts = [f"Q: What is {n}? A: The answer is (B). It is red." for n in range(40)]
+    vocabulary = train_sentencepiece(texts, folder / "rows/vocabulary", size=400, seed=0)
+    ids = [[*vocabulary.encode(text), vocabulary.eos_id] for text in texts]
+    encoded = [packing.Encoded(text, [True] * len(text)) for text in ids]
+    rows = list(packing.pack(encoded, 64))
+    shards = writer.write_shards(folder / "rows", rows, rows_per_shard=64)
+    inputs = {"vocabulary": {"digest": vocabulary.digest}, "max_tokens": 64}
+    manifest = {"inputs": inputs, "length": 64, "rows": len(rows), "shards": shards}
+    files.write_json(folder / "rows/manifest.json", manifest)
+    (folder / "data").mkdir()
+    stages = [f"teacher_{stage}" for stage in (*TEACHER.STAGES, TEACHER.CONTROL)]
+    for name in (*stages, *(f"student_{form}" for form in FORMS)):
+        (folder / "data" / name).symlink_to(folder / "rows")
+    (folder / "eval").mkdir()
+    for name, row in BENCHMARKS.items():
+        files.write_jsonl(folder / "eval" / name, [row])
+    return folder
+
+
+@pytest.mark.parametrize("variant", TEACHERS)
+def test_every_teacher_trains_in_its_tiny_form(place, variant):
+    settings = f"root={place}/runs,data={place}/data,mmlu={place}/eval/mmlu_test.jsonl,tiny"
+    assert cli.main(["train", f"--config={FOLDER}/teacher.py:{variant},{settings}"]) == 0
+    run = place / "runs" / variant
+    assert files.read_json(run / "result.json")["step"] == 2
+    assert [row["step"] for row in selection.measurements(run)] == [1, 2]
+
+
+@pytest.mark.parametrize("variant", STUDENTS)
+def test_every_student_trains_in_its_tiny_form(place, variant):
+    settings = f"root={place}/runs,data={place}/data,eval={place}/eval,tiny"
+    assert cli.main(["train", f"--config={FOLDER}/student.py:{variant},{settings}"]) == 0
+    model, which, form = variant.split("/")
+    run = place / "runs" / model / f"{which}_{form}"
+    assert files.read_json(run / "result.json")["step"] == 2
+    assert selection.measurements(run)
+
+
+def test_stages_take_the_papers_rates_batches_and_tokens():
+    wanted = {
+        "560m/stage1": (3e-4, 256, 5e9),
+        "1b1/stage2": (1e-4, 512, 7.5e9),
+        "3b/stage3_mistake": (4e-5, 512, 0.5e9),
+        "7b1/stage1": (2e-5, 768, 0.5e9),
+        "7b1/no_stage": (2e-5, 768, 10e9),
+        "176b/stage2": (6e-5, 1024, 1e9),
+    }
+    for variant, (rate, rows, tokens) in wanted.items():
+        made = TEACHER.get_config(variant)
+        fields.check(made)
+        assert (made.optimizer.learning_rate, made.batch_size) == (rate, rows)
+        assert made.steps * rows * 2048 == pytest.approx(tokens, rel=1e-3)
+        assert made.model.vocab_size == 250_880 and made.model.remat == "full"
+
+
+def test_each_stage_starts_from_the_best_of_the_one_before():
+    def start(variant):
+        return TEACHER.get_config(f"{variant},root=r,base=b").init_from
+
+    assert start("7b1/stage1") == start("7b1/no_stage") == start("176b/stage2") == "b"
+    assert start("7b1/stage2") == "r/7b1/stage1/checkpoints/best"
+    assert start("7b1/stage3_cot") == "r/7b1/stage2/checkpoints/best"
+
+
+def test_students_take_the_papers_rates_and_read_their_data_as_often_as_told(place, monkeypatch):
+    def made(variant):
+        return STUDENT.get_config(f"{variant},data={place}/data,root=r")
+
+    multi, single = made("opt-6.7b/multi/CMF"), made("bloomz-7b1/creak/C")
+    for each in (multi, single):
+        fields.check(each)
+    rows = files.read_json(place / "rows/manifest.json")["rows"]
+    assert (multi.optimizer.learning_rate, multi.batch_size) == (2e-5, 256)
+    assert multi.steps == -(-rows // 256)
+    assert (single.optimizer.learning_rate, single.batch_size) == (6e-6, 64)
+    assert single.steps == -(-rows * 10 // 64) and single.optimizer.warmup_steps == 0
+    assert single.validation.metric == "creak/accuracy"
+    assert made("bloomz-7b1/creak/C,steps=7").steps == 7
+    monkeypatch.chdir(place)
+    assert os.path.isdir("data")
+    with pytest.raises(UserError, match="r/multi_data/student_C: no such folder"):
+        STUDENT.get_config("opt-6.7b/multi/C,root=r")
+
+
+@pytest.mark.parametrize(
+    ("module", "variant", "message"),
+    [
+        (TEACHER, "176b/stage1", "unknown variant '176b/stage1'; known: 560m/stage1"),
+        (TEACHER, "", "unknown variant ''"),
+        (STUDENT, "bloom-560m/multi/C", "unknown 'bloom-560m' in .* known: bloom-1b1"),
+        (STUDENT, "opt-6.7b/gsm8k/C", "unknown 'gsm8k' in .* known: multi, creak"),
+        (STUDENT, "opt-6.7b/multi/MC", "unknown 'MC' in"),
+        (STUDENT, "opt-6.7b/multi", "wanted MODEL/SET/FORM"),
+    ],
+)
+def test_variants_that_are_not_there_are_named(module, variant, message):
+    with pytest.raises(UserError, match=message):
+        module.get_config(variant)
+
+
+def test_student_data_has_a_mixture_of_every_form():
+    made = load("student_data").get_config("creak,data=d,root=r,author=human")
+    fields.check(made)
+    assert made.output == "r/creak_data"
+    assert {mixture.name for mixture in made.mixtures} == {f"student_{form}" for form in FORMS}
+    assert {mixture.author for mixture in made.mixtures} == {"human"}
+    with pytest.raises(UserError, match="unknown variant 'gsm8k'"):
+        load("student_data").get_config("gsm8k")
