@@ -73,10 +73,21 @@ class Lifecycle:
                 tries = 0
 
     def _still_there(self, looks: int) -> bool:
-        for _ in range(looks):
+        """Whether the slice is there and stays so for some looks.
+
+        What cut the run off may keep gcloud from answering for a while, too.
+        """
+        failed = 0
+        while looks:
             self._shell.wait(self._poll)
-            if self._state() != _ACTIVE:
-                return False
+            try:
+                if self._state() != _ACTIVE:
+                    return False
+                looks -= 1
+            except UserError:
+                failed += 1
+                if failed == _LOOKS:
+                    raise
         return True
 
     def _restart(self, reason: str) -> None:

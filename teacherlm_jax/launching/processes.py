@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import signal
 import subprocess
 import sys
@@ -126,8 +127,9 @@ class _Child:
         self._process.terminate()
 
     def kill(self) -> None:
-        """Ends it."""
-        self._process.kill()
+        """Ends it and all that it started, which would hold on to its output."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     def finish(self) -> None:
         """Waits until it has ended and its last line is read."""

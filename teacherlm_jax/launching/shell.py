@@ -1,6 +1,8 @@
 """Commands of this machine, run as lists of words (no shell takes part), or only shown."""
 
+import os
 import shlex
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -47,9 +49,10 @@ class Shell:
                     print(f"launch: {received[0].name}: stopping; again leaves at once", flush=True)
                     self.call(stop)
                 if len(received) > 1:
-                    process.kill()
+                    os.killpg(process.pid, signal.SIGKILL)  # gcloud is a script around others
                 time.sleep(_LOOK_SECONDS)
-            return (128 + received[0] if received else process.returncode), stopped
+            # A signal that came as the command ended asks for no restart either.
+            return (128 + received[0] if received else process.returncode), bool(received)
 
     def wait(self, seconds: float) -> None:
         """Lets time pass."""

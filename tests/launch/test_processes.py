@@ -83,6 +83,12 @@ def test_one_that_does_not_end_in_time_is_killed(run):
     assert time.monotonic() - began < 30
 
 
+def test_what_a_process_started_ends_with_it(run):
+    began = time.monotonic()
+    assert run("import subprocess\nsubprocess.Popen(['sleep', '60'])\nsys.exit(3)") == 3
+    assert time.monotonic() - began < 30
+
+
 def test_what_all_tell_the_user_is_shown_once(run, capfd):
     assert run("print('teacherlm: no such folder')\nsys.exit(2)", count=3) == 2
     assert capfd.readouterr().out.count("teacherlm: no such folder") == 1

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from teacherlm_jax.launching import tpu_pod
+from teacherlm_jax.launching.shell import Shell
 
 HOSTILE = (
     "--config.title=two  spaces, 'single', \"double\", $HOME `id` $(id); echo no && * ? ~ | > #\n"
@@ -82,6 +83,20 @@ def test_a_lost_connection_starts_the_run_again_and_at_last_on_another_slice(pod
     assert len(cloud.runs) == 1
 
 
+def test_a_slice_that_cannot_be_asked_after_for_a_while_is_asked_after_again(pod, cloud):
+    cloud.cue(ssh=[0, 255], describe=[0, 0, 1, 1])
+    assert pod("run", words=TRAIN) == 0
+    first = ["describe", "create", "describe", "scp", "ssh", "ssh"]
+    again = ["describe", "describe", "describe", "describe", "scp", "ssh", "ssh"]
+    assert cloud.commands == [*first, *again]
+
+
+def test_a_slice_that_can_no_more_be_asked_after_ends_the_launcher(pod, cloud, capsys):
+    cloud.cue(ssh=[0, 255], describe=[0, 0, *[1] * 99])
+    assert pod("run", words=TRAIN) == 2
+    assert "its state cannot be told" in capsys.readouterr().err
+
+
 def test_restarts_are_limited(pod, cloud, capsys):
     cloud.cue(ssh=[0, 255, 0, 255])
     assert pod("run", "--restarts=1", words=TRAIN) == 2
@@ -140,6 +155,11 @@ def test_a_signal_lets_the_hosts_save_and_is_no_reason_to_start_again(cloud, che
     assert launcher.wait(timeout=60) == 143
     assert (cloud.home / "saved").exists()
     assert cloud.commands == ["describe", "create", "describe", "scp", "ssh", "ssh", "ssh"]
+
+
+def test_a_signal_that_comes_as_the_run_ends_is_no_reason_to_start_again():
+    ends = ["sh", "-c", "sleep 0.05; kill -TERM $PPID; exit 255"]
+    assert Shell().attend(ends, ["true"]) == (143, True)
 
 
 def test_only_what_a_commit_holds_is_sent(pod, cloud, checkout, capsys):
