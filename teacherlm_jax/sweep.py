@@ -13,7 +13,7 @@ import csv
 import dataclasses
 import io
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from teacherlm_jax.config.names import NAME
 from teacherlm_jax.errors import UserError
 
 TABLE = "sweep.csv"
+_DEEP = 3  # names in a column's, as in benchmarks.mmlu.accuracy; subjects stand deeper
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,7 @@ def listing(found: Sequence[Point]) -> str:
 
 
 def results(config: Any, found: Sequence[Point]) -> str:
-    """A table (CSV) of all points: what each changes and, where it is finished, its plain results.
+    """A table (CSV) of all points: what each changes and, where it is finished, its figures.
 
     It is also written to `sweep.csv` in the output of `config`, the sweep's base.
     """
@@ -93,9 +94,9 @@ def results(config: Any, found: Sequence[Point]) -> str:
         folder = Path(point.overrides.get("output", placed(config, point).output))
         done = (folder / "result.json").exists()
         result = files.read_json(folder / "result.json") if done else {}
-        plain = {key: value for key, value in result.items() if isinstance(value, (int, float))}
         state = "finished" if done else "begun" if folder.exists() else "not begun"
-        rows.append({"index": index, "name": point.name, **point.overrides, "state": state} | plain)
+        told = {"index": index, "name": point.name, **point.overrides, "state": state}
+        rows.append(told | dict(_figures(result, _DEEP)))
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -104,3 +105,12 @@ def results(config: Any, found: Sequence[Point]) -> str:
     Path(config.output).mkdir(parents=True, exist_ok=True)
     files.write_text(Path(config.output) / TABLE, text.getvalue())
     return text.getvalue().rstrip("\n")
+
+
+def _figures(result: Mapping[str, Any], deep: int) -> Iterator[tuple[str, float]]:
+    """The numbers of a result by their names, those of its parts behind the part's name."""
+    for name, value in result.items():
+        if isinstance(value, (int, float)):
+            yield name, value
+        elif isinstance(value, Mapping) and deep > 1:
+            yield from ((f"{name}.{key}", item) for key, item in _figures(value, deep - 1))

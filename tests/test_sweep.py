@@ -25,7 +25,8 @@ def command(tmp_path, monkeypatch):
 
     def work(config, folder):
         trained.append(config)
-        return {"loss": 2.5, "checkpoint": "somewhere"}
+        measured = {"accuracy": 0.5, "by_subject": {"law": {"accuracy": 0.25}}}
+        return {"loss": 2.5, "checkpoint": "somewhere", "benchmarks": {"mmlu": measured}}
 
     def run(*words, text=SWEEP):
         path = tmp_path / "mine.py"
@@ -69,7 +70,8 @@ def test_one_table_has_the_results_of_all_points(command, capsys, tmp_path):
     rows = list(csv.DictReader(shown.splitlines()))
     assert [row["state"] for row in rows] == ["not begun", "finished"]
     assert [row["loss"] for row in rows] == ["", "2.5"]
-    assert "checkpoint" not in rows[0]
+    assert [row["benchmarks.mmlu.accuracy"] for row in rows] == ["", "0.5"]
+    assert not [name for name in rows[0] if name == "checkpoint" or "by_subject" in name]
     result = files.read_json(tmp_path / "runs/rate_0.0003/result.json")
     assert result["checkpoint"] == "somewhere"
 
