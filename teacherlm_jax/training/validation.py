@@ -10,12 +10,12 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from teacherlm_jax import files, selection, sharding
+from teacherlm_jax import distributed, files, selection, sharding
 from teacherlm_jax.config import HELD_OUT, BenchmarkConfig, TrainConfig, ValidationConfig
 from teacherlm_jax.data.reader import RowReader
-from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import benchmarks, harness, rank, scoring
+from teacherlm_jax.models import registry
 from teacherlm_jax.run import Run
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.training.loss import next_token_loss
@@ -38,11 +38,14 @@ class Validation:
         self._config, self._log, self._steps = config.validation, run.log, config.steps
         self._graph, self._mesh = plan.graph, mesh
         self._file = run.path / selection.FILE
-        self._rows = selection.measurements(run.path)
+        # Of the first process: one that saw an older file would measure when the others do not.
+        self._rows = distributed.of_first(lambda: selection.measurements(run.path))
         self._questions = {each.name: self._read(each, plan) for each in self._config.benchmarks}
         self._held_out = None
         if self._config.data:
-            self._held_out = _HeldOut(self._config, plan.vocabulary, mesh, config.batch_size)
+            # As many at a time as training has in memory.
+            rows = config.batch_size // config.accumulate
+            self._held_out = _HeldOut(self._config, plan, mesh, rows)
         self._scorer: scoring.Scorer | None = None
         self._loss = jax.jit(
             lambda params, batch: next_token_loss(
@@ -141,6 +144,13 @@ class Validation:
             _refuse(stop)
             sums.append(jax.device_get(self._loss(params, batch)))
         total = {key: math.fsum(float(each[key]) for each in sums) for key in _SUMMED}
+        if not math.isfinite(total["loss"]):
+            raise UserError(
+                f"config.validation.data={self._config.data}: this run's model has the loss "
+                f"{total['loss']} on these rows, and one that is no number cannot be compared; the "
+                "parameters are damaged or overflow: in another config.output, start from an "
+                "earlier checkpoint, with a lower config.optimizer.learning_rate"
+            )
         counted = max(total["loss_tokens"], 1.0)
         yield f"{HELD_OUT}/loss", total["loss"] / counted
         yield f"{HELD_OUT}/accuracy", total["correct"] / counted
@@ -153,18 +163,19 @@ _SUMMED = ("loss", "correct", "loss_tokens")
 class _HeldOut:
     """The rows of a prepared folder in batches, each row once."""
 
-    def __init__(
-        self, config: ValidationConfig, vocabulary: Vocabulary, mesh: Mesh, batch_size: int
-    ):
+    def __init__(self, config: ValidationConfig, plan: Plan, mesh: Mesh, batch_size: int):
         self._mesh, self._size = mesh, batch_size
         self._index, self._count = sharding.process_rows(mesh, batch_size)
         self._reader = RowReader(config.data, batch_size=batch_size, seed=0)
-        found = self._reader.manifest["inputs"]["vocabulary"]["digest"]
-        if found != vocabulary.digest:
+        inputs = self._reader.manifest["inputs"]
+        found, wanted = inputs["vocabulary"]["digest"], plan.vocabulary.digest
+        if found != wanted:
             raise UserError(
                 f"config.validation.data={config.data}: was prepared with the vocabulary {found}, "
-                f"config.data with {vocabulary.digest}; prepare both with one"
+                f"config.data with {wanted}; prepare both with one"
             )
+        what = f"config.validation.data={config.data}: was prepared with texts of up to"
+        registry.refuse_longer(plan.model, inputs["max_tokens"], what)
         self._rows = min(config.rows or self._reader.rows, self._reader.rows)
 
     def batches(self) -> Iterator[dict[str, jax.Array]]:

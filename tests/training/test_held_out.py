@@ -1,0 +1,86 @@
+import dataclasses
+import shutil
+
+import jax
+import pytest
+
+from teacherlm_jax import files, sharding
+from teacherlm_jax.config import (
+    CheckpointConfig,
+    MeshConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainConfig,
+    ValidationConfig,
+)
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.training import validation
+from teacherlm_jax.training.loop import train
+from teacherlm_jax.training.setup import make_plan
+from teacherlm_jax.training.validation import Validation
+
+from .test_loop import open_run
+
+
+@pytest.fixture
+def config(prepared):
+    return TrainConfig(
+        output="runs/unused",
+        data=str(prepared),
+        model=ModelConfig(layers=1, width=16, heads=2, vocab_size=400, dtype="float32"),
+        mesh=MeshConfig(data=2, fsdp=4),
+        checkpoint=CheckpointConfig(best=1),
+        validation=ValidationConfig(every=1, data=str(prepared), rows=11, metric="held_out/loss"),
+        batch_size=16,
+        steps=2,
+    )
+
+
+def opened(config, run):
+    mesh = sharding.make_mesh(config.mesh)
+    with jax.set_mesh(mesh):
+        return Validation(config, run, make_plan(config, mesh), mesh)
+
+
+def test_a_model_that_makes_no_numbers_of_them_is_refused_and_not_saved(config, tmp_path):
+    wild = dataclasses.replace(config, optimizer=OptimizerConfig(learning_rate=1e30))
+    with pytest.raises(UserError, match=r"config.validation.data=.*has the loss (nan|inf) on"):
+        train(wild, open_run(tmp_path))
+    assert not (tmp_path / "validation.jsonl").exists()
+    assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
+
+
+def test_they_go_through_the_model_in_the_parts_of_a_batch(config, tmp_path, monkeypatch):
+    shapes = []
+
+    def spied(model, batch, block):
+        shapes.append(batch["tokens"].shape)
+        return loss(model, batch, block)
+
+    loss = validation.next_token_loss
+    monkeypatch.setattr(validation, "next_token_loss", spied)
+    train(dataclasses.replace(config, accumulate=2, steps=1), open_run(tmp_path))
+    assert shapes == [(8, 32)]
+
+
+def test_texts_longer_than_the_model_has_positions_are_refused(config, prepared, tmp_path):
+    data = shutil.copytree(prepared, tmp_path / "longer")
+    manifest = files.read_json(data / "manifest.json")
+    inputs = {**manifest["inputs"], "max_tokens": 33}
+    files.write_json(data / "manifest.json", {**manifest, "inputs": inputs})
+    longer = dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, family="opt", max_positions=32),
+        validation=dataclasses.replace(config.validation, data=str(data)),
+    )
+    with pytest.raises(UserError, match="config.validation.data=.* of up to 33 tokens, but the"):
+        opened(longer, open_run(tmp_path / "run"))
+
+
+def test_every_process_knows_the_measurements_of_the_first(config, tmp_path, monkeypatch):
+    run = open_run(tmp_path)
+    rows = [{"step": step, "held_out/loss": 1.0} for step in (1, 2)]
+    files.write_jsonl(tmp_path / "validation.jsonl", rows)
+    assert not opened(config, run).due(2)
+    monkeypatch.setattr(validation.distributed, "of_first", lambda make: make()[:1])
+    assert opened(config, run).due(2)
