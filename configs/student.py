@@ -9,7 +9,18 @@ step, up to ten epochs, measured after each on the task's own evaluation set, th
 kept; `base` is the plain model or the multi-task student. FORM says which explanations follow the
 answer: text (none), C, M, F, CM, CMF, FCM or shuffle. `configs/student_data.py` prepares the data.
 
-@HARDWARE@
+Hardware and memory are what a plan tells (compiled for the slice, not run; a step's time is the
+least that the slice needs, by its roofline, and a run takes as many as its data's rows make):
+
+    teacherlm plan --config=configs/student.py:opt-6.7b/multi/CMF,steps=100 --topology=v5e:4x8
+
+    model          slice    mesh                GiB a chip     a step of `multi`
+    bloom(z)-1b1   v5e:2x4  fsdp=8               9.8 of 15.8   3.3 s
+    opt-1.3b       v5e:2x4  fsdp=8               7.0 of 15.8   3.6 s
+    bloom(z)-3b    v5e:4x4  fsdp=16             14.1 of 15.8   3.9 s
+    opt-2.7b       v5e:4x4  fsdp=16              8.3 of 15.8   3.6 s
+    bloom(z)-7b1   v5e:4x8  fsdp=16, tensor=2   10.5 of 15.8   4.5 s (1.1 s of a single task)
+    opt-6.7b       v5e:4x8  fsdp=16, tensor=2    9.8 of 15.8   4.3 s
 
 Accuracy (%) that the paper reports, to be met:
 
@@ -32,9 +43,10 @@ Accuracy (%) that the paper reports, to be met:
 Settings behind the variant: `data=FOLDER` (prepared mixtures), `root=FOLDER` (where the runs lie;
 on a pod, a disk that all its hosts share), `base=FOLDER` (a folder of Hugging Face's layout, or a
 checkpoint of ours; empty: random parameters), `eval=FOLDER` (holds creak.jsonl, ecqa.jsonl,
-strategy_qa.jsonl and mmlu_test.jsonl; empty: nothing is measured), `epochs=1` (of `multi`; the
-paper does not say), `steps=0` (that many in place of epochs), `attention=fused` (TPUs; elsewhere
-`blockwise`) and `tiny` (two steps of a toy model, to see that everything runs).
+strategy_qa.jsonl and mmlu_test.jsonl; empty: nothing is measured), `epochs=3` (in place of
+ten; of `multi` one, where the paper does not say), `steps=0` (that many in place of epochs),
+`attention=fused` (TPUs; elsewhere `blockwise`) and `tiny` (two steps of a toy model, to see that
+everything runs).
 """
 
 from teacherlm_jax import config, variants
@@ -54,6 +66,13 @@ SETS = {
     "creak": (6e-6, 64, 10, ("creak.jsonl", "creak")),
     "ecqa": (6e-6, 64, 10, ("ecqa.jsonl", "ecqa")),
     "strategyqa": (6e-6, 64, 10, ("strategy_qa.jsonl", "strategyqa")),
+}
+# Devices along `tensor` (the rest are along `fsdp`), and the parts of a batch of `multi` and of a
+# single task, by size.
+CUTS = {
+    **dict.fromkeys(("1b1", "1.3b", "3b"), (1, 8, 2)),
+    "2.7b": (1, 4, 1),
+    **dict.fromkeys(("7b1", "6.7b"), (2, 4, 1)),
 }
 
 
@@ -75,6 +94,8 @@ def get_config(argument: str = "") -> config.TrainConfig:
     tiny, rows = given["tiny"], 8 if given["tiny"] else rows
     data = f"{given['data'] or given['root'] + f'/{which}_data'}/student_{form}"
     epochs = given["epochs"] or epochs
+    measurements = 10 if which == MULTI else epochs
+    tensor, *parts = (1, 1, 1) if tiny else CUTS[name.partition("-")[2]]
     steps = 2 if tiny else given["steps"] or steps_of_epochs(data, rows, epochs)
     return config.TrainConfig(
         output=f"{given['root']}/{name}/{which}_{form}",
@@ -84,12 +105,13 @@ def get_config(argument: str = "") -> config.TrainConfig:
         optimizer=config.OptimizerConfig(
             learning_rate=rate, warmup_steps=min(100, steps // 2) if which == MULTI else 0
         ),
-        mesh=config.MeshConfig(data=1, fsdp=-1),
+        mesh=config.MeshConfig(data=1, fsdp=-1, tensor=tensor),
         checkpoint=config.CheckpointConfig(
             every=max(1, steps // 20), best=1 if given["eval"] else 0
         ),
-        validation=validation(given["eval"], benchmark, every=max(1, steps // max(epochs, 10))),
+        validation=validation(given["eval"], benchmark, every=-(-steps // measurements)),
         batch_size=rows,
+        accumulate=parts[which != MULTI],
         steps=steps,
         log_every=10,
         compilation_cache="" if tiny else f"{given['root']}/compiled",

@@ -137,6 +137,8 @@ def test_students_take_the_papers_rates_and_read_their_data_as_often_as_told(pla
     assert single.steps == -(-rows * 10 // 64) and single.optimizer.warmup_steps == 0
     assert single.validation.metric == "creak/accuracy"
     assert made("bloomz-7b1/creak/C,steps=7").steps == 7
+    assert made("bloomz-7b1/creak/C,steps=98").validation.every == 10, "after each of ten epochs"
+    assert made("bloomz-7b1/creak/C,steps=98,epochs=2").validation.every == 49
     monkeypatch.chdir(place)
     assert os.path.isdir("data")
     with pytest.raises(UserError, match="r/multi_data/student_C: no such folder"):
