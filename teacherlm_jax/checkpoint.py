@@ -188,10 +188,9 @@ class Checkpoints:
     def _end_save(self) -> None:
         try:
             self._manager.wait_until_finished()
-        except (
-            OSError
-        ) as error:  # such as that of a full disk, which Orbax's threads leave nameless
-            error.filename = error.filename or str(self.folder)
+        except OSError as error:
+            if error.errno is not None:  # a full disk's, which Orbax's threads leave nameless
+                error.filename = error.filename or str(self.folder)
             raise
 
     def _empty_removed(self) -> None:

@@ -71,6 +71,7 @@ def test_a_step_learns_and_one_without_loss_tokens_changes_nothing():
         place = sharding.batch_sharding(mesh)
         batches = [jax.device_put(batch_of(loss), place) for loss in (False, True)]
         state, metrics = step(state, batches[0])
+        assert metrics.pop("finite").all()
         assert {key: float(value) for key, value in metrics.items()} == {
             "loss": 0,
             "correct": 0,
