@@ -155,6 +155,16 @@ def of_first(make: Callable[[], Any]) -> Any:
     return value
 
 
+def without(see: Callable[[], bool]) -> list[int]:
+    """The numbers of the processes in which `see` is false; all of them ask, and all get it."""
+    if process_count() == 1:
+        return [] if see() else [0]
+    from jax.experimental import multihost_utils
+
+    seen = np.ravel(multihost_utils.process_allgather(np.array(see())))
+    return [number for number, each in enumerate(seen) if not each]
+
+
 def _broadcast(text: str) -> str:
     """The first process's text in all of them."""
     from jax.experimental import multihost_utils

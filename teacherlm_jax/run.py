@@ -136,6 +136,15 @@ def open_run(output: str, verb: str, config: Any, *, may_change: tuple[str, ...]
         return opened[0].result
 
     result = distributed.of_first(open_here)
+    blind = distributed.without(lambda: (path / "config.json").exists())
+    if blind:
+        for each in opened:
+            each.close()
+        numbers = ", ".join(map(str, blind))
+        raise UserError(
+            f"{path}: the processes {numbers} do not see this folder; put config.output on a disk "
+            "that all hosts share, under one absolute path"
+        )
     return opened[0] if opened else _Follower(path, result)
 
 

@@ -200,11 +200,35 @@ def process_rows(mesh: Mesh, rows: int) -> tuple[int, int]:
     Processes that differ only along `tensor` feed the same rows. `rows` must be divisible by
     `batch_cuts(mesh)`. Raises UserError as `process_part` does.
     """
+    return process_part(_held(mesh, rows), jax.process_index())
+
+
+def _held(mesh: Mesh, rows: int) -> dict[int, set[int]]:
+    """Of each process, where the pieces of a batch begin that its devices hold."""
     cuts = batch_sharding(mesh).devices_indices_map((rows, 1))
     held: dict[int, set[int]] = {}
     for device in mesh.devices.flat:
         held.setdefault(device.process_index, set()).add(cuts[device][0].start or 0)
-    return process_part(held, jax.process_index())
+    return held
+
+
+def fed_order(mesh: Mesh, rows: int) -> list[int]:
+    """For each row of a batch on the mesh, its number in the order in which processes feed them.
+
+    They differ where the devices of a process do not stand side by side in the mesh.
+    """
+    return order_of(_held(mesh, rows), rows)
+
+
+def order_of(held: Mapping[int, Collection[int]], rows: int) -> list[int]:
+    """`fed_order` of the pieces that processes hold (process -> where its pieces begin)."""
+    parts = sorted({tuple(sorted(pieces)) for pieces in held.values()})
+    starts = [start for part in parts for start in part]
+    size = rows // len(starts)
+    order = [0] * rows
+    for place, start in enumerate(starts):
+        order[start : start + size] = range(place * size, (place + 1) * size)
+    return order
 
 
 def process_part(held: Mapping[int, Collection[int]], process: int) -> tuple[int, int]:

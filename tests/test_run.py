@@ -113,11 +113,18 @@ def test_a_commit_that_a_launcher_names_is_recorded(tmp_path, monkeypatch):
 
 def test_processes_that_follow_write_nothing_and_know_what_the_first_found(tmp_path, monkeypatch):
     monkeypatch.setattr(run.distributed, "of_first", lambda make: {"loss": 1.0})
+    monkeypatch.setattr(run.distributed, "without", lambda see: [])
     with open_run(config(tmp_path)) as folder:
         assert folder.result == {"loss": 1.0}
         folder.log.info("nobody hears it")
         folder.finish({"loss": 2.0})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_some_processes_do_not_see_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(run.distributed, "without", lambda see: [1, 3])
+    with pytest.raises(UserError, match="run: the processes 1, 3 do not see this folder; put"):
+        open_run(config(tmp_path))
 
 
 def test_the_log_keeps_what_ended_a_run(tmp_path, capsys):

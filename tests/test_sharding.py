@@ -149,6 +149,14 @@ def test_processes_feed_equal_parts_of_a_batch_wherever_their_devices_lie():
     assert sharding.process_part({0: {0, 4}, 1: {4, 0}}, 1) == (0, 1)
 
 
+def test_rows_are_told_apart_where_devices_of_a_process_do_not_stand_side_by_side():
+    """As on a v5e:8x8, whose first host holds the pieces 0, 1, 8 and 9 of a batch."""
+    held = {0: {0, 2, 8, 10}, 1: {4, 6, 12, 14}}
+    assert sharding.order_of(held, 16) == [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15]
+    mesh = sharding.make_mesh(MeshConfig(2, 2, 2))
+    assert sharding.fed_order(mesh, 8) == list(range(8))
+
+
 @pytest.mark.parametrize("held", [{0: {0, 1}, 1: {1, 2}, 2: {2, 3}}, {0: {0, 1, 2}, 1: {3}}])
 def test_uneven_process_counts_are_refused(held):
     with pytest.raises(UserError, match=f"config.mesh: cuts a batch unevenly over {len(held)} pro"):

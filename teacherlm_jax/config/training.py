@@ -141,5 +141,10 @@ class TrainConfig:
                 "accumulate",
                 f"{self.accumulate} does not divide batch_size={self.batch_size}",
             )
+        if self.profile.bounds and self.profile.bounds[1] > self.steps:
+            yield (
+                "profile.steps",
+                f"{self.profile.steps!r} ends after the last of steps={self.steps}",
+            )
         if self.checkpoint.best and not self.validation.metric:
             yield "checkpoint.best", "needs config.validation.metric to tell which is best"

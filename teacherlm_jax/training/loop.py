@@ -1,11 +1,13 @@
 """The training run, told from top to bottom. Every stage of a teacher and every student is this."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from signal import Signals
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
@@ -92,9 +94,10 @@ def train(config: TrainConfig, run: Run) -> dict[str, Any]:
         validation.go_on_from(int(state.step))
         if jax.process_index() == 0:
             plan.vocabulary.save(run.path / checkpoint.VOCABULARY)
+        order = sharding.fed_order(mesh, config.batch_size)
         progress = Progress(
             run.path, run.log, config.steps, earlier, account,
-            rows_of=lambda step: reader.numbers(step - 1), rates=speed.rates,
+            rows_of=functools.partial(_rows_of, reader, order), rates=speed.rates,
         )  # fmt: skip
         stack.callback(progress.close)
         profiler = stack.enter_context(contextlib.closing(Profiler(config.profile, run)))
@@ -115,6 +118,12 @@ def train(config: TrainConfig, run: Run) -> dict[str, Any]:
     return _result(work)
 
 
+def _rows_of(reader: RowReader, order: Sequence[int], step: int) -> list[int]:
+    """Where on disk the rows of a step (from 1) stand, in the order of the batch on the mesh."""
+    numbers = reader.numbers(step - 1)
+    return [numbers[place] for place in order]
+
+
 def _result(work: _Work) -> dict[str, Any]:
     progress, step = work.progress, work.progress.step
     ranked = [each for each in work.validation.ranking() if each in work.checkpoints.steps()]
@@ -128,7 +137,19 @@ def _result(work: _Work) -> dict[str, Any]:
         "tokens_per_second": progress.tokens / progress.seconds,
         "parameters": work.plan.parameters,
         "checkpoint": str(work.checkpoints.path(step)),
-        **({"best_checkpoint": str(work.checkpoints.path(ranked[0]))} if ranked else {}),
+        **_best(work, ranked[:1]),
+    }
+
+
+def _best(work: _Work, steps: Sequence[int]) -> dict[str, Any]:
+    """The best checkpoint, if there is one, and what it was chosen by."""
+    return {
+        key: value
+        for step in steps
+        for key, value in (
+            ("best_checkpoint", str(work.checkpoints.path(step))),
+            ("best_metric", work.validation.value(step)),
+        )
     }
 
 
@@ -211,18 +232,24 @@ def _updates(work: _Work, state: TrainState) -> Iterator[tuple[int, TrainState, 
     batches = work.reader.iterate(start)
     with account.on("input"):
         batch = _placed(next(batches), work)
-    for done in range(start + 1, steps + 1):
-        account.turn_to("steps")
-        work.profiler.before(done)
-        state, metrics = step(state, batch)
-        if done < steps:  # rows travel while the devices work
-            asked = time.monotonic()
-            batch = _placed(next(batches), work)
-            if cast(
-                Any, metrics["loss"]
-            ).is_ready():  # and they had ended before the rows were here
-                account.move(time.monotonic() - asked, "steps", "input")
-        yield done, state, metrics
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        for done in range(start + 1, steps + 1):
+            account.turn_to("steps")
+            work.profiler.before(done)
+            state, metrics = step(state, batch)
+            if done < steps:  # rows travel while the devices work
+                asked, ended = time.monotonic(), pool.submit(_ended, metrics)
+                batch = _placed(next(batches), work)
+                if ended.done():  # and the devices had nothing to do until the rows were here
+                    idle = time.monotonic() - max(asked, ended.result())
+                    account.move(idle, "steps", "input")
+            yield done, state, metrics
+
+
+def _ended(metrics: Metrics) -> float:
+    """Waits until a step has ended, and says when that was."""
+    jax.block_until_ready(metrics)
+    return time.monotonic()
 
 
 def _compiled(work: _Work) -> Step:

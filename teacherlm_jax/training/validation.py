@@ -87,6 +87,10 @@ class Validation:
         metric = self._config.metric
         return selection.ranking(self._rows, metric) if metric else []
 
+    def value(self, step: int) -> float:
+        """The config's metric as measured at a step."""
+        return next(row[self._config.metric] for row in self._rows if row["step"] == step)
+
     def exhausted(self) -> bool:
         """Whether the metric has not improved for as long as the config's patience."""
         patience = self._config.patience

@@ -116,6 +116,8 @@ def test_the_best_and_the_newest_checkpoint_stay_and_the_best_can_be_named(confi
     best = selection.ranking(selection.measurements(run.path), "held_out/loss")[0]
     assert steps_of(run) == sorted({best, 6})
     assert result["best_checkpoint"].endswith(f"checkpoints/{best}")
+    measured = {row["step"]: row["held_out/loss"] for row in selection.measurements(run.path)}
+    assert result["best_metric"] == measured[best] == min(measured.values())
     assert parameters(run.path / "checkpoints" / "best")[1].step == best
 
 
@@ -189,6 +191,12 @@ def test_the_summary_tells_speed_and_where_the_time_went(finished):
     times = told["step_seconds"]
     assert 0 < times["p50"] <= times["p90"] <= times["p99"] <= times["max"]
     assert told["model_flops_per_token"] > 6 * 400 * 16 and told["peak_flops_per_chip"] is None
+
+
+def test_a_trace_beyond_the_last_step_is_refused(config, tmp_path):
+    late = dataclasses.replace(config, profile=ProfileConfig("5:7"))
+    with pytest.raises(UserError, match=r"config.profile.steps: '5:7' ends after the last of st"):
+        train(late, open_run(tmp_path))
 
 
 def test_traces_of_the_steps_that_were_asked_for(config, tmp_path):
