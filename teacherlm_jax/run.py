@@ -195,9 +195,16 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _is_work(entry: Path) -> bool:
+    """Whether a file or folder of a run is of its work; an empty folder is not."""
+    if _BEFORE_WORK.fullmatch(entry.name):
+        return False
+    return not entry.is_dir() or any(entry.iterdir())
+
+
 def _refuse_other_config(path: Path, resolved: dict[str, Any], may_change: tuple[str, ...]) -> None:
     earlier = path / "config.json"
-    if not earlier.exists() or all(_BEFORE_WORK.fullmatch(entry.name) for entry in path.iterdir()):
+    if not earlier.exists() or not any(map(_is_work, path.iterdir())):
         return
     before, now = flatten(files.read_json(earlier)), flatten(resolved)
     free = tuple(f"config.{key}" for key in may_change)

@@ -78,13 +78,14 @@ def test_a_folder_in_which_no_work_began_takes_another_config(tmp_path):
     with open_run(config(tmp_path, init_from="a typo")) as folder:
         folder.log.info("refused")
         (folder.path / "mine.refused.jsonl").touch()
+        (folder.path / "checkpoints").mkdir()
     open_run(config(tmp_path)).close()
     assert files.read_json(tmp_path / "run/config.json")["config"]["init_from"] == ""
 
 
 def test_settings_that_do_not_decide_the_result_may_change(tmp_path):
     with open_run(config(tmp_path)) as folder:
-        (folder.path / "checkpoints").mkdir()
+        (folder.path / "checkpoints/1").mkdir(parents=True)
     with pytest.raises(UserError, match=r"config\.log_every=10, asked for 99"):
         open_run(config(tmp_path, log_every=99))
     open_run(config(tmp_path, log_every=99), may_change=("log_every",)).close()

@@ -48,6 +48,7 @@ class _Work:
     mesh: Mesh
     reader: RowReader
     plan: Plan
+    speed: Speed
     account: Account
     checkpoints: Checkpoints
     validation: Validation
@@ -74,48 +75,58 @@ def train(config: TrainConfig, run: Run) -> dict[str, Any]:
         jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
 
     with contextlib.ExitStack() as stack:
+        # --- Everything that the run is done with, and the state that it goes on from ---
         stop_requested = stack.enter_context(stop_requests())
-        starting = stack.enter_context(contextlib.ExitStack())
-        starting.enter_context(stop_requested.acted_on())
-
-        # --- Devices, rows, and the shapes of everything; nothing is computed yet ---
-        mesh = sharding.make_mesh(config.mesh)
-        reader = open_reader(config, mesh)
-        plan = make_plan(config, mesh)
-        speed = Speed.of(plan.model, reader.manifest["length"], mesh)
-        stack.enter_context(jax.set_mesh(mesh))
-        validation = Validation(config, run, plan, mesh)
-        saving = config.checkpoint
-        checkpoints = Checkpoints(run.path, saving.keep, saving.best, validation.ranking)
-        stack.callback(checkpoints.close)  # waits for what is being written
-
-        # --- This run's newest checkpoint, or another model's parameters, or random ones ---
-        state, earlier = first_state(config, plan, checkpoints)
-        validation.go_on_from(int(state.step))
-        if jax.process_index() == 0:
-            plan.vocabulary.save(run.path / checkpoint.VOCABULARY)
-        order = sharding.fed_order(mesh, config.batch_size)
-        progress = Progress(
-            run.path, run.log, config.steps, earlier, account,
-            rows_of=functools.partial(_rows_of, reader, order), rates=speed.rates,
-        )  # fmt: skip
-        stack.callback(progress.close)
-        profiler = stack.enter_context(contextlib.closing(Profiler(config.profile, run)))
-        starting.close()
+        with stop_requested.acted_on():
+            work, state = _begin(config, run, account, stop_requested, stack)
 
         # --- Updates, up to the last one, or until there is nothing to gain ---
-        work = _Work(
-            config, run, mesh, reader, plan, account, checkpoints, validation, progress, profiler,
-            stop_requested,
-        )  # fmt: skip
         _follow(work, state)
         account.turn_to("checkpoint")
-        checkpoints.finish()
-    told = summary.summary(progress, account, speed)
+        work.checkpoints.finish()
+    told = summary.summary(work.progress, account, work.speed)
     if jax.process_index() == 0:
         files.write_json(run.path / summary.FILE, told)
     run.log.info(summary.line(told))
     return _result(work)
+
+
+def _begin(
+    config: TrainConfig,
+    run: Run,
+    account: Account,
+    stop_requested: StopRequests,
+    stack: contextlib.ExitStack,
+) -> tuple[_Work, TrainState]:
+    """The run's work and first state; `stack` closes what it opens."""
+    # --- Devices, rows, and the shapes of everything; nothing is computed yet ---
+    mesh = sharding.make_mesh(config.mesh)
+    reader = open_reader(config, mesh)
+    plan = make_plan(config, mesh)
+    speed = Speed.of(plan.model, reader.manifest["length"], mesh)
+    stack.enter_context(jax.set_mesh(mesh))
+    validation = Validation(config, run, plan, mesh)
+    saving = config.checkpoint
+    checkpoints = Checkpoints(run.path, saving.keep, saving.best, validation.ranking)
+    stack.callback(checkpoints.close)  # waits for what is being written
+
+    # --- This run's newest checkpoint, or another model's parameters, or random ones ---
+    state, earlier = first_state(config, plan, checkpoints)
+    validation.go_on_from(int(state.step))
+    if jax.process_index() == 0:
+        plan.vocabulary.save(run.path / checkpoint.VOCABULARY)
+    order = sharding.fed_order(mesh, config.batch_size)
+    progress = Progress(
+        run.path, run.log, config.steps, earlier, account,
+        rows_of=functools.partial(_rows_of, reader, order), rates=speed.rates,
+    )  # fmt: skip
+    stack.callback(progress.close)
+    profiler = stack.enter_context(contextlib.closing(Profiler(config.profile, run)))
+    work = _Work(
+        config, run, mesh, reader, plan, speed, account, checkpoints, validation, progress,
+        profiler, stop_requested,
+    )  # fmt: skip
+    return work, state
 
 
 def _rows_of(reader: RowReader, order: Sequence[int], step: int) -> list[int]:
@@ -183,7 +194,7 @@ def _follow(work: _Work, first: TrainState) -> None:
             _save(work, done, state)
         if stop is not None and (done < steps or work.validation.due(done)):
             raise _interrupted(stop, done, steps)
-        if exhausted:
+        if exhausted and done < steps:
             work.run.log.info(
                 f"stopped early at step {done}: {config.validation.metric} has not improved in "
                 f"{config.validation.patience} measurements"

@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from teacherlm_jax import checkpoint, files, sharding
+from teacherlm_jax import run as run_folder
 from teacherlm_jax.config import (
     CheckpointConfig,
     MeshConfig,
@@ -152,6 +153,16 @@ def test_a_stage_starts_from_the_parameters_of_another_run(finished, config, tmp
     first = next(line for line in lines(opened) if line.startswith("step 1/3"))
     assert float(first.split()[3]) < earlier["loss"] + 0.5 < np.log(400) - 1
     assert parameters(run.path)[1].digest != parameters(tmp_path)[1].digest
+
+
+def test_a_run_that_was_refused_can_be_mended_in_the_same_folder(config, tmp_path):
+    def attempt(settings):
+        with run_folder.open_run(str(tmp_path / "run"), "train", settings) as run:
+            return train(settings, run)
+
+    with pytest.raises(UserError, match="nowhere: no such folder"):
+        attempt(dataclasses.replace(config, init_from="nowhere"))
+    assert attempt(config)["step"] == config.steps
 
 
 def test_a_start_from_other_shapes_is_refused_by_parameter(finished, config, tmp_path):
