@@ -108,7 +108,7 @@ def test_a_job_that_met_too_little_memory_goes_on_with_fewer_slots(tmp_path, mon
 
     def work(config, folder):
         asked.append(config.slots)
-        (folder.path / "texts").mkdir(exist_ok=True)
+        (folder.path / "texts" / "cot").mkdir(parents=True, exist_ok=True)
         if config.slots > 16:
             raise UserError("no memory")
         return {}
