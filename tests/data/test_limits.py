@@ -1,7 +1,6 @@
 """Which samples of a source are kept: the first, those that the seed draws, the short ones."""
 
 import hashlib
-import json
 
 import pytest
 
@@ -11,29 +10,7 @@ from teacherlm_jax.data import formats
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.errors import UserError
 
-
-def adapt(format, **row):
-    return formats.to_sample(format, row, source="set", line=7, subject="things")
-
-
-def read(folder, pattern="*.jsonl", *, usable=None, checked_only=False, **settings):
-    refused = files.RefusedRows(folder / "refused.txt")
-    config = SourceConfig(**{"name": "set", "path": pattern, "format": "cot"} | settings)
-    try:
-        read = formats.read_samples(
-            config, str(folder), refused, checked_only=checked_only, usable=usable
-        )
-        samples = list(read)
-    finally:
-        refused.close()
-    return samples, dict(refused.counts)
-
-
-def write_rows(path, *rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-
-
-QUESTION = {"question": "Sky?\nOptions:\n- red\n- blue", "answer": "blue", "cot": "Look up."}
+from .test_formats import QUESTION, adapt, read, write_rows
 
 
 def test_the_limit_counts_usable_rows(tmp_path):
