@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.training.speed import PEAKS
 
 GIB = 2**30
 
@@ -82,9 +83,9 @@ def _carried(axes: Sequence[int], dimensions: Sequence[int]) -> bool:
 
 
 _CHIPS = (
-    Chip("v5e", 16, 15.75, 819e9, 197e12, 200e9, 2, 256),
-    Chip("v5p", 95, 95.74, 2765e9, 459e12, 600e9, 3, 6144),
-    Chip("v6e", 32, 31.25, 1638e9, 918e12, 400e9, 2, 256),
+    Chip("v5e", 16, 15.75, 819e9, PEAKS["TPU v5e"], 200e9, 2, 256),
+    Chip("v5p", 95, 95.74, 2765e9, PEAKS["TPU v5p"], 600e9, 3, 6144),
+    Chip("v6e", 32, 31.25, 1638e9, PEAKS["TPU v6e"], 400e9, 2, 256),
 )
 CHIPS: Mapping[str, Chip] = MappingProxyType({chip.name: chip for chip in _CHIPS})
 _OTHER_NAMES = {"v5litepod": "v5e", "v5lite": "v5e", "trillium": "v6e"}
