@@ -37,6 +37,7 @@ class Validation:
         """
         self._config, self._log, self._steps = config.validation, run.log, config.steps
         self._graph, self._mesh = plan.graph, mesh
+        self._pad_id = plan.vocabulary.pad_id
         self._file = run.path / selection.FILE
         # Of the first process: one that saw an older file would measure when the others do not.
         self._rows = distributed.of_first(lambda: selection.measurements(run.path))
@@ -109,11 +110,11 @@ class Validation:
         encoded, truncated = harness.encode(questions, plan.vocabulary, longest)
         if truncated:
             self._log.warning("%s: %d contexts lose their left end", config.name, truncated)
-        return questions, encoded, plan.vocabulary.pad_id
+        return questions, encoded
 
     def _measured(self, params: Tree, stop: Callable[[], bool]) -> Iterator[tuple[str, float]]:
         with self._scoring(params) as scorer:
-            for name, (questions, encoded, _) in self._questions.items():
+            for name, (questions, encoded) in self._questions.items():
                 assert scorer is not None  # there are questions
                 scores = scorer.score(encoded, before_batch=lambda: _refuse(stop))
                 harness.refuse_no_number("this run's model", name, questions, scores)
@@ -131,9 +132,9 @@ class Validation:
             return
         model = nnx.merge(self._graph, params)
         if self._scorer is None:
-            pad_id = next(iter(self._questions.values()))[2]
+            tokens, pad_id = self._config.batch_tokens, self._pad_id
             self._scorer = scoring.Scorer(
-                model, mesh=self._mesh, batch_tokens=self._config.batch_tokens, pad_id=pad_id
+                model, mesh=self._mesh, batch_tokens=tokens, pad_id=pad_id
             )
         self._scorer.take(model)
         try:
@@ -160,7 +161,7 @@ class Validation:
         yield f"{HELD_OUT}/accuracy", total["correct"] / counted
 
 
-_Set = tuple[list[benchmarks.Question], list[scoring.Encoded], int]
+_Set = tuple[list[benchmarks.Question], list[scoring.Encoded]]
 _SUMMED = ("loss", "correct", "loss_tokens")
 
 
