@@ -24,14 +24,14 @@ import torch
 from tokenizers import pre_tokenizers
 
 from benchmarks import harness
-from teacherlm_jax import files
 from teacherlm_jax.config import ModelConfig
-from teacherlm_jax.hf import config as layout
-from teacherlm_jax.hf import names
-from teacherlm_jax.hf.names import Piece
+from teacherlm_jax.hf import config_json as layout
+from teacherlm_jax.hf import tensor_names
 from teacherlm_jax.hf.safetensors import Writer
+from teacherlm_jax.hf.tensor_names import Piece
 from teacherlm_jax.hf.weights import open_weights
 from teacherlm_jax.models import registry
+from teacherlm_jax.storage import files
 
 GIB = 2**30
 SHARD = 2 * 10**9  # bytes of a file of the source
@@ -102,7 +102,7 @@ def _measured(model: ModelConfig, folder: Path) -> list[Measured]:
     print(f"wrote the source in {time.monotonic() - start:.0f} s", flush=True)
     results = []
     for dtype, width in (("float32", 4), ("bfloat16", 2)):
-        sizes = [math.prod(piece.theirs) * width for piece in names.pieces(model)]
+        sizes = [math.prod(piece.theirs) * width for piece in tensor_names.pieces(model)]
         for name, source, output in (
             (f"safetensors to ours, {dtype}", folder / "theirs", folder / dtype),
             (f"ours to safetensors, {dtype}", folder / dtype, folder / "back"),
@@ -150,7 +150,7 @@ def _write_source(model: ModelConfig, folder: Path) -> None:
     folder.mkdir()
     shards: list[list[Piece]] = [[]]
     room = SHARD
-    for piece in names.pieces(model):
+    for piece in tensor_names.pieces(model):
         nbytes = 4 * math.prod(piece.theirs)
         if nbytes > room and shards[-1]:
             shards.append([])

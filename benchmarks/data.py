@@ -21,16 +21,18 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import harness
-from teacherlm_jax import config, files
-from teacherlm_jax.data import formats, packing, prompts, synthetic
+from teacherlm_jax import config
+from teacherlm_jax.data import packing, prompts, synthetic
 from teacherlm_jax.data.packing import Encoded, PackedRow
 from teacherlm_jax.data.prompts import Piece
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.data.sample import Sample, to_row
 from teacherlm_jax.data.synthetic.generating import AUTHOR
-from teacherlm_jax.data.vocabulary import Vocabulary, open_vocabulary, train_sentencepiece
 from teacherlm_jax.data.writer import MANIFEST, write_shards
-from teacherlm_jax.run import Run
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.sources import reading
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import Vocabulary, open_vocabulary, train_sentencepiece
 
 DATA = Path(os.environ.get("TEACHERLM_DATA", harness.ROOT.parent / "shared" / "data"))
 GENERATED = 8000  # samples, where there are no real ones
@@ -53,7 +55,7 @@ def samples() -> Iterator[tuple[str, Sample]]:
         return
     for path in sorted(folder.glob("*.jsonl")):
         source = config.SourceConfig(path.stem, path.name, "cot")
-        for sample in formats.read_samples(source, str(folder), files.RefusedRows(None)):
+        for sample in reading.read_samples(source, str(folder), files.RefusedRows(None)):
             if sample.explanation("cot", "human"):
                 yield "human", sample
 
@@ -159,7 +161,7 @@ def prepare(
     folder: Path, found: Sequence[Sample], author: str, vocabulary: Path, runner: str = ""
 ) -> float:
     """Tokens a second of the whole verb: read, check, tokenise, shuffle, pack, write."""
-    from teacherlm_jax.tasks.prepare import prepare as verb  # imports TensorFlow
+    from teacherlm_jax.tasks.prepare import prepare as verb
 
     files.write_jsonl(folder / "samples.jsonl", map(to_row, found))
     settings = config.PrepareConfig(

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import harness, kills
-from teacherlm_jax import files
 from teacherlm_jax.data import packing, writer
-from teacherlm_jax.data.vocabulary import Vocabulary, train_sentencepiece
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import Vocabulary, train_sentencepiece
 
 GOAL = 30  # kills
 CHAINS, KILLS, LONGEST = 5, 36, 8  # so many at least, and kills of one chain at most

@@ -20,7 +20,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from benchmarks.harness import ROOT
-from teacherlm_jax import files
+from teacherlm_jax.storage import files
 from teacherlm_jax.training.account import Account
 
 SAVING = "*.orbax-checkpoint-tmp"  # what Orbax calls a step that is not whole
@@ -31,7 +31,7 @@ _LOOK = 0.001  # seconds between two looks at what a process is at
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command behind the first argument, which names the file of its notes."""
-    from teacherlm_jax import cli
+    from teacherlm_jax.cli import main as cli
 
     note = os.open(arguments[0], os.O_CREAT | os.O_WRONLY)
     turn_to = Account.turn_to

@@ -17,14 +17,14 @@ from typing import Any
 import jax
 
 from benchmarks import harness, topology
-from teacherlm_jax import files
 from teacherlm_jax.config import TrainConfig
 from teacherlm_jax.models import registry
-from teacherlm_jax.planning import chips, compiler, memory, training
+from teacherlm_jax.planning import chips, compiler, memory, training_program
 from teacherlm_jax.planning.chips import GIB, Slice
-from teacherlm_jax.planning.figures import Task, figures
+from teacherlm_jax.planning.program_figures import Task, figures
 from teacherlm_jax.planning.programs import Program
-from teacherlm_jax.planning.training import Training
+from teacherlm_jax.planning.training_program import Training
+from teacherlm_jax.storage import files
 from teacherlm_jax.training.flops import model_flops
 from teacherlm_jax.training.step import batch_shapes, train_step
 
@@ -100,7 +100,7 @@ def smallest(size: str, chip: str) -> dict[str, Any] | None:
 
 def _figures(config: TrainConfig, where: Slice) -> dict[str, Any]:
     """Figures of a config on a slice, compiled now or before."""
-    run = training.prepare(config, compiler.devices(where), LENGTH)
+    run = training_program.prepare(config, compiler.devices(where), LENGTH)
     kept = _KEPT / f"{_key(run, where)}.json"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def _figures(config: TrainConfig, where: Slice) -> dict[str, Any]:
         "remat": config.model.remat,
         "batch": config.batch_size,
         "parameters": run.shapes.parameters,
-        "state": training.bytes_of((state.params, state.opt_state))[1],
+        "state": training_program.bytes_of((state.params, state.opt_state))[1],
         **figures(Program(**files.read_json(kept)), task, where),
     }
 

@@ -14,7 +14,7 @@ from benchmarks import data
 from benchmarks.trainers import ARRAYS, Batch
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.packing import Encoded, PackedRow
-from teacherlm_jax.data.vocabulary import train_sentencepiece
+from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 PIECES = 8000
 

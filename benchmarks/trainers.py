@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from teacherlm_jax import files
 from teacherlm_jax.config import MeshConfig, ModelConfig, OptimizerConfig, TrainConfig
+from teacherlm_jax.storage import files
 
 Batch = Mapping[str, np.ndarray]  # tokens, segment_ids, positions, loss_mask: [B, T]
 Train = Callable[[Batch], float]  # one update; the loss before it
@@ -111,7 +111,7 @@ def ours(case: Case, folder: Path) -> Train:
     from flax import nnx
 
     from teacherlm_jax import sharding
-    from teacherlm_jax.hf import check, load
+    from teacherlm_jax.hf import load, tensor_check
     from teacherlm_jax.hf.weights import open_weights
     from teacherlm_jax.models import registry
     from teacherlm_jax.training.optimizer import make_optimizer
@@ -126,7 +126,7 @@ def ours(case: Case, folder: Path) -> Train:
     graph, abstract_params = sharding.abstract_model(lambda: build(nnx.Rngs(0)), mesh)
     optimizer = make_optimizer(OPTIMIZER, 1_000_000)
     abstract = abstract_state(abstract_params, optimizer, mesh)
-    pairs = check.matched(folder, case.model, open_weights(folder))
+    pairs = tensor_check.matched(folder, case.model, open_weights(folder))
     params = load.load(pairs, abstract_params, lambda: None)
     state = initial_state(build, optimizer, abstract, 0, params)
     del params

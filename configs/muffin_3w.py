@@ -4,7 +4,7 @@
     teacherlm prepare --config=configs/muffin_3w.py:data=FOLDER,vocabulary=FOLDER
 
 The first command reads everything, writes no rows, and tells the samples of each task; the second
-prepares them as one mixture, `muffin_3w`. `teacherlm_jax.data.muffin` says which data sets these
+prepares them as one mixture, `muffin_3w`. `teacherlm_jax.sources.muffin` says which data sets these
 are and why; nothing is downloaded here.
 
 Settings: `data=FOLDER` (a data folder of TensorFlow Datasets, in which they were prepared, such as
@@ -13,8 +13,10 @@ lie), `vocabulary=FOLDER` (BLOOM's tokenizer files) and `pieces=8000` (train a v
 size there when the folder holds none).
 """
 
-from teacherlm_jax import config, variants
-from teacherlm_jax.data import muffin, recipes
+from teacherlm_jax import config
+from teacherlm_jax.config import variants
+from teacherlm_jax.data import recipes
+from teacherlm_jax.sources import muffin
 
 
 def get_config(argument: str = "") -> config.PrepareConfig:

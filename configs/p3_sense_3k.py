@@ -4,8 +4,8 @@
     teacherlm prepare --config=configs/p3_sense_3k.py:data=FOLDER,vocabulary=FOLDER
 
 The first command reads everything, writes no rows, and tells the samples of each of the 539 tasks;
-the second prepares them as one mixture, `p3_sense_3k`. `teacherlm_jax.data.p3` says which data sets
-these are and why; nothing is downloaded here.
+the second prepares them as one mixture, `p3_sense_3k`. `teacherlm_jax.sources.p3` says which data
+sets these are and why; nothing is downloaded here.
 
 Settings: `data=FOLDER` (a copy of the data set bigscience/P3 of the Hugging Face Hub),
 `layout=tfrecord` (its files as published, in `data/TASK/`) or `layout=parquet` (its newest
@@ -14,8 +14,10 @@ lie), `vocabulary=FOLDER` (BLOOM's tokenizer files) and `pieces=8000` (train a v
 size there when the folder holds none).
 """
 
-from teacherlm_jax import config, variants
-from teacherlm_jax.data import p3, recipes
+from teacherlm_jax import config
+from teacherlm_jax.config import variants
+from teacherlm_jax.data import recipes
+from teacherlm_jax.sources import p3
 
 
 def get_config(argument: str = "") -> config.PrepareConfig:

@@ -15,7 +15,8 @@ everything, to see that it runs; the models learn nothing).
 
 import os
 
-from teacherlm_jax import config, variants
+from teacherlm_jax import config
+from teacherlm_jax.config import variants
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.errors import UserError
 

@@ -11,7 +11,8 @@ Settings behind the variant: `data=FOLDER` (layout in docs/real_data.md), `root=
 runs lie) and `tiny` (a few steps on a few rows, to see that everything runs).
 """
 
-from teacherlm_jax import config, variants
+from teacherlm_jax import config
+from teacherlm_jax.config import variants
 from teacherlm_jax.errors import UserError
 
 RATIONALES = ("gsm8k", "ecqa", "creak", "aqua", "strategyqa")

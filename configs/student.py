@@ -49,7 +49,8 @@ ten; of `multi` one, where the paper does not say), `steps=0` (that many in plac
 everything runs).
 """
 
-from teacherlm_jax import config, variants
+from teacherlm_jax import config
+from teacherlm_jax.config import variants
 from teacherlm_jax.data.reader import steps_of_epochs
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry

@@ -15,7 +15,8 @@ OPT's students need data of their own) and `pieces=8000` (train a vocabulary of 
 the folder holds none).
 """
 
-from teacherlm_jax import config, variants
+from teacherlm_jax import config
+from teacherlm_jax.config import variants
 from teacherlm_jax.data import recipes
 from teacherlm_jax.errors import UserError
 

@@ -43,7 +43,8 @@ on a pod, a disk that all its hosts share), `base=FOLDER` (empty: random paramet
 `blockwise`) and `tiny` (two steps of a toy model, to see that everything runs).
 """
 
-from teacherlm_jax import config, variants
+from teacherlm_jax import config
+from teacherlm_jax.config import variants
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 

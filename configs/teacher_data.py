@@ -22,10 +22,12 @@ there when the folder holds none).
 
 import dataclasses
 
-from teacherlm_jax import config, variants
-from teacherlm_jax.data import muffin, p3, recipes
+from teacherlm_jax import config
+from teacherlm_jax.config import variants
+from teacherlm_jax.data import recipes
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.sources import muffin, p3
 
 COLUMNS = config.ColumnsConfig(
     question="question",

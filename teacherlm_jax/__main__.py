@@ -2,6 +2,6 @@
 
 import sys
 
-from teacherlm_jax.cli import main
+from teacherlm_jax.cli.main import main
 
 sys.exit(main())

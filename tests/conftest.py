@@ -1,6 +1,8 @@
 """Strict numerics, eight simulated devices and no network, for every test."""
 
+import json
 import os
+import shutil
 
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
@@ -40,6 +42,23 @@ def shared_data() -> pathlib.Path:
     folder = pathlib.Path(os.environ.get("TEACHERLM_DATA", beside))
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set TEACHERLM_DATA to the folder that holds it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def opt_folder(shared_data, tmp_path_factory):
+    """OPT's two files, with the configs that OPT's checkpoints have."""
+    folder = tmp_path_factory.mktemp("opt")
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(shared_data / "opt_tokenizer" / f"gpt2-{name}", folder / name)
+    flags = {"lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
+    end = {"__type": "AddedToken", "content": "</s>", **flags}
+    named = {"bos_token": end, "eos_token": end, "unk_token": end, "pad_token": "<pad>"}
+    config = {"add_prefix_space": False, "add_bos_token": True, "tokenizer_class": "GPT2Tokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(named | config))
+    (folder / "special_tokens_map.json").write_text(json.dumps(named))
+    ids = {"bos_token_id": 2, "eos_token_id": 2, "pad_token_id": 1}
+    (folder / "config.json").write_text(json.dumps({"model_type": "opt"} | ids))
     return folder
 
 

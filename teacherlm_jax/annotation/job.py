@@ -16,15 +16,17 @@ from typing import Any
 
 import jax
 
-from teacherlm_jax import checkpoint, files, sharding
-from teacherlm_jax.annotation import rows, shards
-from teacherlm_jax.annotation.plan import Plan, Task, Teacher, make_plan
+from teacherlm_jax import sharding
+from teacherlm_jax.annotation import explained_rows, shards
+from teacherlm_jax.annotation.job_plan import Plan, Task, Teacher, make_plan
 from teacherlm_jax.annotation.shards import ShardFolder
+from teacherlm_jax.checkpoints import store
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.errors import Interrupted
 from teacherlm_jax.generation.engine import Engine, Request
 from teacherlm_jax.generation.sampling import request_key
-from teacherlm_jax.run import Run
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import files
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -159,7 +161,7 @@ def _write_kinds(
 ) -> None:
     """One teacher writes all that is missing of its kinds; the engine never drains in between."""
     mesh = sharding.make_mesh(config.mesh)
-    loaded = checkpoint.load_model(
+    loaded = store.load_model(
         teacher.checkpoint, mesh, dtype=config.dtype, attention=config.attention
     )
     tasks = {
@@ -178,7 +180,7 @@ def _write_kinds(
         )
         for completion in engine.generate(_requests(tasks, config.seed)):
             task = tasks[completion.id]
-            row = rows.explanation(config, teacher.name, loaded, task, completion)
+            row = explained_rows.explanation(config, teacher.name, loaded, task, completion)
             folders[task.kind].add(row)
             progress.add(row["new_tokens"])
     del engine, loaded
@@ -194,7 +196,7 @@ def _merge(
     config: AnnotateConfig, plan: Plan, folders: Mapping[str, ShardFolder], to: Path
 ) -> dict[str, Any]:
     """Writes the annotated samples shard by shard; gives the counts by kind."""
-    counts = {kind: rows.KindCounts(config.gates) for kind in plan.kinds}
+    counts = {kind: explained_rows.KindCounts(config.gates) for kind in plan.kinds}
     for index, ids in enumerate(plan.shards):
         texts = {kind: folder.read(index) for kind, folder in folders.items()}
         for kind, written in texts.items():
@@ -203,6 +205,6 @@ def _merge(
         merged = []
         for place, id in enumerate(ids):
             own = {kind: written[place] for kind, written in texts.items()}
-            merged.append(rows.annotated(plan.samples[id], own))
+            merged.append(explained_rows.annotated(plan.samples[id], own))
         files.write_jsonl(to / shards.shard_name(index, len(plan.shards)), merged)
     return {kind: counts[kind].result() for kind in plan.kinds}

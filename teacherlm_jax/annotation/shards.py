@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax import files
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import files
 
 
 def shard_name(index: int, count: int) -> str:

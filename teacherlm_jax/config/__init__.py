@@ -4,8 +4,19 @@ Config files return these (see `configs/`); the command line overrides single fi
 plain values, so that a resolved config can be written to JSON and compared.
 """
 
-from teacherlm_jax.config.convert import ConvertConfig
-from teacherlm_jax.config.data import (
+from teacherlm_jax.config.convert_config import ConvertConfig
+from teacherlm_jax.config.inference_config import (
+    AnnotateConfig,
+    BenchmarkConfig,
+    EvaluateConfig,
+    SamplingConfig,
+    TeachersConfig,
+)
+from teacherlm_jax.config.model_config import MeshConfig, ModelConfig
+from teacherlm_jax.config.names import FORMATS, FORMS, GATES, READERS
+from teacherlm_jax.config.pipeline_config import QuickstartConfig, ReportConfig, StepConfig
+from teacherlm_jax.config.plan_options import PlanOptions
+from teacherlm_jax.config.prepare_config import (
     ColumnsConfig,
     MixtureConfig,
     PartConfig,
@@ -13,19 +24,8 @@ from teacherlm_jax.config.data import (
     SourceConfig,
     VocabularyConfig,
 )
-from teacherlm_jax.config.flow import QuickstartConfig, ReportConfig, StepConfig
-from teacherlm_jax.config.inference import (
-    AnnotateConfig,
-    BenchmarkConfig,
-    EvaluateConfig,
-    SamplingConfig,
-    TeachersConfig,
-)
-from teacherlm_jax.config.model import MeshConfig, ModelConfig
-from teacherlm_jax.config.names import FORMATS, FORMS, GATES, READERS
-from teacherlm_jax.config.options import SweepOptions
-from teacherlm_jax.config.plan import PlanOptions
-from teacherlm_jax.config.training import (
+from teacherlm_jax.config.sweep_options import SweepOptions
+from teacherlm_jax.config.train_config import (
     HELD_OUT,
     CheckpointConfig,
     OptimizerConfig,

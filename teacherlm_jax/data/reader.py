@@ -17,10 +17,10 @@ from typing import Any
 import grain
 import numpy as np
 
-from teacherlm_jax import files
 from teacherlm_jax.data import packing
 from teacherlm_jax.data.writer import MANIFEST
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import files
 
 Batch = dict[str, np.ndarray]
 

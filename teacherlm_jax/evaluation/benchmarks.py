@@ -9,10 +9,11 @@ white space at the ends of an MMLU question, which they keep, the samples know n
 
 import dataclasses
 
-from teacherlm_jax import files
 from teacherlm_jax.config import BenchmarkConfig, SourceConfig
-from teacherlm_jax.data import formats, prompts
+from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import LETTERS, Sample, SampleError
+from teacherlm_jax.sources import reading
+from teacherlm_jax.storage import files
 
 _NOT_CLEANED = ("ecqa", "mmlu")  # sets whose double spaces the authors left in
 
@@ -77,7 +78,7 @@ def read(config: BenchmarkConfig, root: str, refused: files.RefusedRows) -> list
     nothing is left.
     """
     source = SourceConfig(config.name, config.path, config.format, limit=config.limit)
-    samples = formats.read_samples(source, root, refused, usable=_require_options)
+    samples = reading.read_samples(source, root, refused, usable=_require_options)
     return [question(sample, config) for sample in samples]
 
 

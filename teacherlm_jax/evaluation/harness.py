@@ -5,13 +5,16 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from teacherlm_jax import checkpoint, distributed, files, sharding
+from teacherlm_jax import sharding
+from teacherlm_jax.checkpoints import store
 from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig
-from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import benchmarks, rank, scoring
 from teacherlm_jax.evaluation.benchmarks import Question
-from teacherlm_jax.run import Run
+from teacherlm_jax.runs import distributed
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 
 def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
@@ -30,7 +33,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     """
     read = {each.name: _read(each, config, run) for each in config.benchmarks}
     mesh = sharding.make_mesh(config.mesh)
-    loaded = checkpoint.load_model(config.model, mesh, attention=config.attention)
+    loaded = store.load_model(config.model, mesh, attention=config.attention)
     run.log.info("%s: step %d, %s", config.model, loaded.step, loaded.digest)
     scorer = scoring.Scorer(
         loaded.model,

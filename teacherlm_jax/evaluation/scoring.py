@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float32, Int
 
 from teacherlm_jax import sharding
-from teacherlm_jax.buckets import power_of_two
+from teacherlm_jax.data.packing import power_of_two
 from teacherlm_jax.evaluation import rank
 
 _SHORTEST_BUCKET = 32

@@ -19,9 +19,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float32, Int, PyTree, UInt32
 
-from teacherlm_jax import fields, sharding
-from teacherlm_jax.buckets import power_of_two
-from teacherlm_jax.config import SamplingConfig
+from teacherlm_jax import sharding
+from teacherlm_jax.config import SamplingConfig, fields
+from teacherlm_jax.data.packing import power_of_two
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.sampling import sample
 from teacherlm_jax.models.cache import KVCache

@@ -19,18 +19,21 @@ from typing import Any
 import jax
 from flax import nnx
 
-from teacherlm_jax import checkpoint, files, run, sharding
-from teacherlm_jax.checkpoint import Checkpoints
+from teacherlm_jax import sharding
+from teacherlm_jax.checkpoints import store
+from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import ConvertConfig, MeshConfig, ModelConfig
-from teacherlm_jax.data.vocabulary import Vocabulary, open_vocabulary
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import check, load, names, save
-from teacherlm_jax.hf import config as layout
-from teacherlm_jax.hf.folder import whole_or_nothing
-from teacherlm_jax.hf.names import Piece
-from teacherlm_jax.hf.stored import DTYPES, Stored
+from teacherlm_jax.hf import config_json as layout
+from teacherlm_jax.hf import load, save, tensor_check, tensor_names
+from teacherlm_jax.hf.atomic_folder import whole_or_nothing
+from teacherlm_jax.hf.lazy_tensor import DTYPES, Stored
+from teacherlm_jax.hf.tensor_names import Piece
 from teacherlm_jax.hf.weights import holds_weights, open_weights, source_state
 from teacherlm_jax.models import registry
+from teacherlm_jax.runs import run_folder
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import Vocabulary, open_vocabulary
 
 _VERB = "convert"
 
@@ -51,7 +54,7 @@ def convert(config: ConvertConfig) -> None:
     else:
         raise UserError(
             f"{source}: neither layout; wanted {layout.FILE} beside weights, or a run folder with "
-            f"{checkpoint.CHECKPOINTS}/"
+            f"{store.CHECKPOINTS}/"
         )
 
 
@@ -61,8 +64,8 @@ def _is_ours(source: Path) -> bool:
     if "model_type" in described:
         return False
     whole = source.absolute()  # "0" and "." have names and parents, too
-    is_step = whole.parent.name == checkpoint.CHECKPOINTS and whole.name.isdigit()
-    return is_step or "verb" in described or (source / checkpoint.CHECKPOINTS).is_dir()
+    is_step = whole.parent.name == store.CHECKPOINTS and whole.name.isdigit()
+    return is_step or "verb" in described or (source / store.CHECKPOINTS).is_dir()
 
 
 def _import(config: ConvertConfig, source: Path) -> None:
@@ -80,11 +83,11 @@ def _import(config: ConvertConfig, source: Path) -> None:
             f"{model.vocab_size} (vocab_size in {layout.FILE}); copy both from one place"
         )
     layout.refuse_other_ids(source, vocabulary)
-    pairs = check.matched(source, model, open_weights(source))
+    pairs = tensor_check.matched(source, model, open_weights(source))
     state = source_state(source)
     abstract = _abstract(model, config.mesh)
     _refuse_foreign(Path(config.output))
-    with run.open_run(config.output, _VERB, config, may_change=("mesh",)) as folder:
+    with run_folder.open_run(config.output, _VERB, config, may_change=("mesh",)) as folder:
         if folder.result is None:
             result = _imported(folder, model, vocabulary, pairs, abstract)
             folder.finish(result | {"source": state})
@@ -94,7 +97,7 @@ def _import(config: ConvertConfig, source: Path) -> None:
 
 
 def _imported(
-    folder: run.Run,
+    folder: run_folder.Run,
     model: ModelConfig,
     vocabulary: Vocabulary,
     pairs: list[tuple[Piece, Stored]],
@@ -102,9 +105,9 @@ def _imported(
 ) -> dict[str, Any]:
     progress = _Progress(folder.log, "read", [tensor.nbytes for _, tensor in pairs])
     params = load.load(pairs, abstract, progress.add)
-    vocabulary.save(folder.path / checkpoint.VOCABULARY)
-    if (folder.path / checkpoint.CHECKPOINTS).exists():  # of one that was stopped before its result
-        shutil.rmtree(folder.path / checkpoint.CHECKPOINTS)
+    vocabulary.save(folder.path / store.VOCABULARY)
+    if (folder.path / store.CHECKPOINTS).exists():  # of one that was stopped before its result
+        shutil.rmtree(folder.path / store.CHECKPOINTS)
     checkpoints = Checkpoints(folder.path, keep=1)
     meta = {"model": dataclasses.asdict(model), "vocabulary": vocabulary.digest}
     checkpoints.save(0, params, None, meta)
@@ -121,11 +124,11 @@ def _export(config: ConvertConfig, source: Path) -> None:
             f"{source}: is written by one process, which must see all devices of its mesh; run "
             f"this on one machine, found {jax.process_count()} processes"
         )
-    checkpoints, step = checkpoint.open_checkpoint(os.path.abspath(source))
+    checkpoints, step = store.open_checkpoint(os.path.abspath(source))
     meta = checkpoints.meta(step)
     model = ModelConfig(**meta["model"])
     description = layout.described(model)
-    vocabulary = checkpoint.load_vocabulary(checkpoints.run, meta["vocabulary"])
+    vocabulary = store.load_vocabulary(checkpoints.run, meta["vocabulary"])
     dtype = config.dtype or model.param_dtype
     abstract = _abstract(model, config.mesh)
     log = _console()
@@ -133,7 +136,9 @@ def _export(config: ConvertConfig, source: Path) -> None:
         log.info("reading %s", checkpoints.path(step))
         params = checkpoints.params(step, abstract)
         checkpoints.close()
-        sizes = [math.prod(piece.theirs) * DTYPES[dtype].itemsize for piece in names.pieces(model)]
+        sizes = [
+            math.prod(piece.theirs) * DTYPES[dtype].itemsize for piece in tensor_names.pieces(model)
+        ]
         progress = _Progress(log, "written", sizes)
         limit = config.shard_megabytes * 10**6
         save.save(params, model, folder, dtype=dtype, shard_bytes=limit, told=progress.add)
@@ -154,7 +159,7 @@ def _refuse_foreign(output: Path) -> None:
         raise UserError(f"{output}: is there already; remove it, or name another folder")
 
 
-def _refuse_other_source(folder: run.Run, source: Path, state: Mapping[str, str]) -> None:
+def _refuse_other_source(folder: run_folder.Run, source: Path, state: Mapping[str, str]) -> None:
     """UserError when a finished conversion was made from other files than are there now."""
     before = (folder.result or {}).get("source", {})
     for name in sorted(before.keys() | state.keys()):

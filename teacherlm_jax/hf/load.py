@@ -10,9 +10,9 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Array, Int
 
-from teacherlm_jax.fingerprint import named_leaves
-from teacherlm_jax.hf.names import Piece
-from teacherlm_jax.hf.stored import Stored
+from teacherlm_jax.checkpoints.fingerprint import named_leaves
+from teacherlm_jax.hf.lazy_tensor import Stored
+from teacherlm_jax.hf.tensor_names import Piece
 from teacherlm_jax.sharding import Tree
 
 Bounds = tuple[tuple[int, int], ...]  # start and end on each axis

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf.stored import DTYPES, MOST_AXES, MOST_BYTES, Stored, refuse_pointer
+from teacherlm_jax.hf.lazy_tensor import DTYPES, MOST_AXES, MOST_BYTES, Stored, refuse_pointer
 
 _TAGS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _LENGTH = 8  # bytes that tell the length of the header

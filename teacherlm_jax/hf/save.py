@@ -10,15 +10,15 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int
 
-from teacherlm_jax import files
+from teacherlm_jax.checkpoints.fingerprint import named_leaves
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.fingerprint import named_leaves
-from teacherlm_jax.hf import names
-from teacherlm_jax.hf.names import Piece
+from teacherlm_jax.hf import tensor_names
+from teacherlm_jax.hf.lazy_tensor import DTYPES
 from teacherlm_jax.hf.safetensors import Writer
-from teacherlm_jax.hf.stored import DTYPES
+from teacherlm_jax.hf.tensor_names import Piece
 from teacherlm_jax.sharding import Tree
+from teacherlm_jax.storage import files
 
 _BLOCK = 64 << 20  # bytes converted and written at a time
 
@@ -63,7 +63,7 @@ def _shards(config: ModelConfig, itemsize: int, limit: int) -> list[list[Piece]]
     """The pieces in order, parted before the one with which a file would be too large."""
     shards: list[list[Piece]] = []
     room = 0
-    for piece in names.pieces(config):
+    for piece in tensor_names.pieces(config):
         nbytes = math.prod(piece.theirs) * itemsize
         if not shards or nbytes > room:
             shards.append([])
@@ -74,7 +74,7 @@ def _shards(config: ModelConfig, itemsize: int, limit: int) -> list[list[Piece]]
 
 
 def _name(config: ModelConfig, piece: Piece) -> str:
-    prefix = "" if piece.name == names.HEAD else names.PREFIXES[config.family]
+    prefix = "" if piece.name == tensor_names.HEAD else tensor_names.PREFIXES[config.family]
     return prefix + piece.name
 
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import torch_pickle
-from teacherlm_jax.hf.stored import DTYPES, Stored, refuse_pointer
+from teacherlm_jax.hf.lazy_tensor import DTYPES, Stored, refuse_pointer
 from teacherlm_jax.hf.torch_pickle import Tensor
 
 _LOCAL_HEADER = 30  # bytes before an entry's own name and extra fields

@@ -9,7 +9,7 @@ import enum
 import pickletools
 from typing import Any, NamedTuple
 
-from teacherlm_jax.hf.stored import MOST_AXES, MOST_BYTES
+from teacherlm_jax.hf.lazy_tensor import MOST_AXES, MOST_BYTES
 
 _STORAGES = {
     "FloatStorage": "float32",

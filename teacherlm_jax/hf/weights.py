@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from teacherlm_jax import files
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import safetensors, torch_bin
-from teacherlm_jax.hf.stored import Stored
+from teacherlm_jax.hf.lazy_tensor import Stored
+from teacherlm_jax.storage import files
 
 # What to look for, the first that is there counting: files of one kind, and what reads them.
 _KINDS: tuple[tuple[str, str, Callable[[Path], dict[str, Stored]]], ...] = (

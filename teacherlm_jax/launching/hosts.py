@@ -7,8 +7,8 @@ In a host's home folder lie the source tree `teacherlm_jax/` with its environmen
 import shlex
 from collections.abc import Sequence
 
-from teacherlm_jax import distributed
-from teacherlm_jax.run import COMMIT
+from teacherlm_jax.runs import distributed
+from teacherlm_jax.runs.run_folder import COMMIT
 
 TREE = "teacherlm_jax"
 _PID = "teacherlm.pid"

@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from teacherlm_jax import distributed
 from teacherlm_jax.launching import processes
+from teacherlm_jax.runs import distributed
 
 _DEVICES = "--xla_force_host_platform_device_count"
 _HERE = "127.0.0.1"

@@ -7,8 +7,7 @@ from typing import Any
 
 from flax import nnx
 
-from teacherlm_jax import fields
-from teacherlm_jax.config import ModelConfig
+from teacherlm_jax.config import ModelConfig, fields
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models.bloom import Bloom
 from teacherlm_jax.models.decoder import Decoder

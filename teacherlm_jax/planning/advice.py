@@ -6,9 +6,9 @@ from typing import Any
 
 from teacherlm_jax.config import AnnotateConfig, MeshConfig, TrainConfig
 from teacherlm_jax.planning import memory
-from teacherlm_jax.planning.annotation import Annotation
+from teacherlm_jax.planning.annotation_programs import Annotation
 from teacherlm_jax.planning.chips import GIB, Slice
-from teacherlm_jax.planning.training import Training, bytes_of
+from teacherlm_jax.planning.training_program import Training, bytes_of
 
 _MOST = 3  # pieces of advice in one sentence
 

@@ -7,17 +7,17 @@ every figure, unrounded, and the config.
 import dataclasses
 from typing import Any
 
-from teacherlm_jax import files
 from teacherlm_jax.config import AnnotateConfig, TrainConfig
-from teacherlm_jax.config.plan import PlanOptions
+from teacherlm_jax.config.plan_options import PlanOptions
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.planning import advice, annotation, chips, compiler, training
-from teacherlm_jax.planning.annotation import Annotation
+from teacherlm_jax.planning import advice, annotation_programs, chips, compiler, training_program
+from teacherlm_jax.planning.annotation_programs import Annotation
 from teacherlm_jax.planning.chips import Slice
-from teacherlm_jax.planning.figures import figures
-from teacherlm_jax.planning.page import page
-from teacherlm_jax.planning.training import Training
-from teacherlm_jax.run import Run
+from teacherlm_jax.planning.plan_text import page
+from teacherlm_jax.planning.program_figures import figures
+from teacherlm_jax.planning.training_program import Training
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import files
 
 
 def plan(config: TrainConfig | AnnotateConfig, run: Run, options: PlanOptions) -> None:
@@ -31,9 +31,9 @@ def plan(config: TrainConfig | AnnotateConfig, run: Run, options: PlanOptions) -
     devices = compiler.devices(where)
     prepared: Training | Annotation
     if isinstance(config, TrainConfig):
-        prepared = training.prepare(config, devices, options.length)
+        prepared = training_program.prepare(config, devices, options.length)
     else:
-        prepared = annotation.prepare(config, devices, options.length, options.model)
+        prepared = annotation_programs.prepare(config, devices, options.length, options.model)
     made = planned(prepared, where)
     text = page(made, where)
     name = where.name.replace(":", "-")
@@ -90,7 +90,7 @@ def _of_annotation(run: Annotation, where: Slice) -> dict[str, Any]:
 
 
 def _held(tree: Any) -> dict[str, float]:
-    total, chip = training.bytes_of(tree)
+    total, chip = training_program.bytes_of(tree)
     return {"total": total, "chip": chip}
 
 

@@ -8,11 +8,11 @@ from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.report import accuracy, explanations, trainings
 from teacherlm_jax.report.blocks import Block, Heading, Notice, Table
 from teacherlm_jax.report.collect import FoundRun, find_runs
-from teacherlm_jax.report.data import report_data
-from teacherlm_jax.report.summary import summary
+from teacherlm_jax.report.console_summary import summary
+from teacherlm_jax.report.data_report import report_data
 from teacherlm_jax.report.words import count
 from teacherlm_jax.report.writing import write
-from teacherlm_jax.run import Run
+from teacherlm_jax.runs.run_folder import Run
 
 
 def report(config: ReportConfig, run: Run) -> dict[str, Any]:

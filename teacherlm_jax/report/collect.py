@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax import files
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.report import shapes
+from teacherlm_jax.report import result_shapes
+from teacherlm_jax.storage import files
 
 _NO_RUNS_INSIDE = ("checkpoints", "tensorboard", "texts", "samples", "vocabulary")
 
@@ -83,13 +83,13 @@ def _read(path: Path, root: Path) -> FoundRun | None:
     versions: dict[str, Any] = {}
     try:
         written = files.read_json(path)
-        if shapes.difference(written, {"verb": str, "config": {}}):
+        if result_shapes.difference(written, {"verb": str, "config": {}}):
             return None
         verb, config = written["verb"], written["config"]
         if (path.parent / "versions.json").exists():
-            versions = _shaped(path.parent / "versions.json", shapes.VERSIONS)
+            versions = _shaped(path.parent / "versions.json", result_shapes.VERSIONS)
         if (path.parent / "result.json").exists():
-            result = _shaped(path.parent / "result.json", shapes.RESULTS.get(verb, {}))
+            result = _shaped(path.parent / "result.json", result_shapes.RESULTS.get(verb, {}))
         else:
             trouble = _last_words(path.parent)
     except UserError as error:
@@ -109,7 +109,7 @@ def _read(path: Path, root: Path) -> FoundRun | None:
 def _shaped(path: Path, shape: Mapping[str, Any]) -> dict[str, Any]:
     """A JSON file of a run; raises UserError when the page could not be made of it."""
     found = files.read_json(path)
-    if difference := shapes.difference(found, shape):
+    if difference := result_shapes.difference(found, shape):
         raise UserError(f"{path}: {difference}; remove the run folder, or run its command again")
     return found
 

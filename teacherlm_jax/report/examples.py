@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from teacherlm_jax import files
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import Sample, from_row
+from teacherlm_jax.storage import files
 
 _Thing = TypeVar("_Thing")
 

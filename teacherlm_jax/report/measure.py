@@ -17,7 +17,7 @@ from teacherlm_jax.data import prompts
 from teacherlm_jax.data.packing import PackedRow
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.data.sample import LETTERS, Sample
-from teacherlm_jax.data.vocabulary import Vocabulary
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 QUESTION, ANSWER, TEXT = ("question", ""), ("answer", ""), ("text", "")
 

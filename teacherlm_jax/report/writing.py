@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from teacherlm_jax import files
 from teacherlm_jax.report.blocks import Block, Figure, markdown
 from teacherlm_jax.report.figures import standalone
-from teacherlm_jax.report.page import page
-from teacherlm_jax.run import Run
+from teacherlm_jax.report.html_page import page
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import files
 
 
 def write(run: Run, title: str, lede: str, blocks: Sequence[Block], told: str) -> Path:

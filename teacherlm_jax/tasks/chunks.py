@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from teacherlm_jax import files
 from teacherlm_jax.config import MixtureConfig
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import Sample
-from teacherlm_jax.data.vocabulary import Vocabulary
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 SIZE = 256  # samples
 

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax import files
 from teacherlm_jax.config import MixtureConfig, PrepareConfig
 from teacherlm_jax.data import prompts
-from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.data.writer import MANIFEST
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.run import Run
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import files
 from teacherlm_jax.tasks.mixtures import used_sources
-from teacherlm_jax.tasks.sources import Source
+from teacherlm_jax.tasks.surveyed_source import Source
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 
 def inputs(

@@ -14,11 +14,11 @@ import tensorflow as tf
 from teacherlm_jax.config import MixtureConfig, PartConfig
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.packing import Encoded
-from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.tasks import chunks
 from teacherlm_jax.tasks.chunks import Rendering
-from teacherlm_jax.tasks.sources import Source
-from teacherlm_jax.tasks.tasks import PASSED_THROUGH, TextTask, add_task
+from teacherlm_jax.tasks.seqio_tasks import PASSED_THROUGH, TextTask, add_task
+from teacherlm_jax.tasks.surveyed_source import Source
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 _BATCH = 64  # examples that leave TensorFlow at once, as wide as the longest of them
 

@@ -6,29 +6,29 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax import fields, files
-from teacherlm_jax.config import MixtureConfig, PrepareConfig
+from teacherlm_jax.config import MixtureConfig, PrepareConfig, fields
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import KINDS, Sample
-from teacherlm_jax.data.vocabulary import (
+from teacherlm_jax.data.writer import MANIFEST, write_shards
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import files
+from teacherlm_jax.tasks.beam import Beam
+from teacherlm_jax.tasks.chunks import Chunk
+from teacherlm_jax.tasks.inputs import already_prepared, inputs
+from teacherlm_jax.tasks.mixtures import add_mixture, read_texts, text_tasks
+from teacherlm_jax.tasks.seqio_tasks import TextTask
+from teacherlm_jax.tasks.survey import survey_all, unsurveyed
+from teacherlm_jax.tasks.surveyed_source import Source
+from teacherlm_jax.tasks.tally import Clock, Tally
+from teacherlm_jax.tasks.workers import Workers, remove_work
+from teacherlm_jax.tokenization.vocabulary import (
     Vocabulary,
     held_instead,
     holds_vocabulary,
     open_vocabulary,
     train_sentencepiece,
 )
-from teacherlm_jax.data.writer import MANIFEST, write_shards
-from teacherlm_jax.errors import UserError
-from teacherlm_jax.run import Run
-from teacherlm_jax.tasks.beam import Beam
-from teacherlm_jax.tasks.chunks import Chunk
-from teacherlm_jax.tasks.inputs import already_prepared, inputs
-from teacherlm_jax.tasks.mixtures import add_mixture, read_texts, text_tasks
-from teacherlm_jax.tasks.sources import Source
-from teacherlm_jax.tasks.survey import survey_all, unsurveyed
-from teacherlm_jax.tasks.tally import Clock, Tally
-from teacherlm_jax.tasks.tasks import TextTask
-from teacherlm_jax.tasks.workers import Workers, remove_work
 
 THROUGHPUT = "throughput.json"  # beside the mixtures, whose own bytes tell of no clock
 CHECK = "check.json"

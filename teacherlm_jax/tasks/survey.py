@@ -4,17 +4,17 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from teacherlm_jax import files
 from teacherlm_jax.config import PrepareConfig, SourceConfig
-from teacherlm_jax.data.check import Questions, Shared
-from teacherlm_jax.data.formats import SourceReading
 from teacherlm_jax.data.sample import Sample
-from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.run import Run
-from teacherlm_jax.tasks.rows import open_rows
-from teacherlm_jax.tasks.sources import Source, survey
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.sources.duplicates import Questions, Shared
+from teacherlm_jax.sources.reading import SourceReading
+from teacherlm_jax.storage import files
+from teacherlm_jax.tasks.surveyed_source import Source, survey
+from teacherlm_jax.tasks.tfds_rows import open_rows
 from teacherlm_jax.tasks.workers import Surveyed, Workers
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 REFUSED = "refused.jsonl"  # in the run folder, as is EVALUATION
 EVALUATION = "evaluation.refused.jsonl"

@@ -14,16 +14,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax import files
 from teacherlm_jax.config import SourceConfig
-from teacherlm_jax.data.check import Questions
 from teacherlm_jax.data.sample import Sample
-from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.sources.duplicates import Questions
+from teacherlm_jax.storage import files
 from teacherlm_jax.tasks import chunks
 from teacherlm_jax.tasks.beam import Beam
-from teacherlm_jax.tasks.sources import Source, survey
-from teacherlm_jax.tasks.tasks import TextTask
+from teacherlm_jax.tasks.seqio_tasks import TextTask
+from teacherlm_jax.tasks.surveyed_source import Source, survey
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 WORK = ".work"  # in the run folder
 

@@ -13,13 +13,15 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from teacherlm_jax import checkpoint, fields, files, sharding
-from teacherlm_jax.checkpoint import Checkpoints
-from teacherlm_jax.config import TrainConfig
+from teacherlm_jax import sharding
+from teacherlm_jax.checkpoints import store
+from teacherlm_jax.checkpoints.store import Checkpoints
+from teacherlm_jax.config import TrainConfig, fields
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.errors import Interrupted
-from teacherlm_jax.run import Run
-from teacherlm_jax.training import summary
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import files
+from teacherlm_jax.training import run_summary
 from teacherlm_jax.training.account import Account
 from teacherlm_jax.training.interrupt import StopRequests, stop_requests
 from teacherlm_jax.training.optimizer import learning_rate
@@ -84,10 +86,10 @@ def train(config: TrainConfig, run: Run) -> dict[str, Any]:
         _follow(work, state)
         account.turn_to("checkpoint")
         work.checkpoints.finish()
-    told = summary.summary(work.progress, account, work.speed)
+    told = run_summary.summary(work.progress, account, work.speed)
     if jax.process_index() == 0:
-        files.write_json(run.path / summary.FILE, told)
-    run.log.info(summary.line(told))
+        files.write_json(run.path / run_summary.FILE, told)
+    run.log.info(run_summary.line(told))
     return _result(work)
 
 
@@ -114,7 +116,7 @@ def _begin(
     state, earlier = first_state(config, plan, checkpoints)
     validation.go_on_from(int(state.step))
     if jax.process_index() == 0:
-        plan.vocabulary.save(run.path / checkpoint.VOCABULARY)
+        plan.vocabulary.save(run.path / store.VOCABULARY)
     order = sharding.fed_order(mesh, config.batch_size)
     progress = Progress(
         run.path, run.log, config.steps, earlier, account,

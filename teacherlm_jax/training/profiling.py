@@ -3,7 +3,7 @@
 import jax
 
 from teacherlm_jax.config import ProfileConfig
-from teacherlm_jax.run import Run
+from teacherlm_jax.runs.run_folder import Run
 
 FOLDER = "profile"  # in the run folder
 

@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from teacherlm_jax import files
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import files
 from teacherlm_jax.training.account import Account
 from teacherlm_jax.training.step import Metrics
 from teacherlm_jax.training.tensorboard import EventWriter

@@ -10,13 +10,15 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from teacherlm_jax import checkpoint, files, sharding
-from teacherlm_jax.checkpoint import Checkpoints
+from teacherlm_jax import sharding
+from teacherlm_jax.checkpoints import store
+from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import ModelConfig, TrainConfig
 from teacherlm_jax.data.reader import RowReader
-from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
 from teacherlm_jax.training import optimizer as optimizers
 from teacherlm_jax.training.state import TrainState, abstract_state, initial_state
 from teacherlm_jax.training.step import Step, batch_shapes, compile_step
@@ -90,12 +92,12 @@ def refuse_uneven(config: TrainConfig, mesh: Mesh) -> None:
 
 def make_plan(config: TrainConfig, mesh: Mesh) -> Plan:
     """The run's shapes and their places on the mesh; UserError where something does not fit."""
-    vocabulary = Vocabulary.load(Path(config.data) / checkpoint.VOCABULARY)
+    vocabulary = Vocabulary.load(Path(config.data) / store.VOCABULARY)
     manifest = files.read_json(Path(config.data) / "manifest.json")
     wanted = manifest["inputs"]["vocabulary"]["digest"]
     if vocabulary.digest != wanted:
         raise UserError(
-            f"{config.data}/{checkpoint.VOCABULARY}: its digest is {vocabulary.digest}, the rows "
+            f"{config.data}/{store.VOCABULARY}: its digest is {vocabulary.digest}, the rows "
             f"were made with {wanted}; prepare the mixture again"
         )
     model = fit_to_vocabulary(config.model, vocabulary.size)

@@ -10,14 +10,17 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from teacherlm_jax import distributed, files, selection, sharding
+from teacherlm_jax import sharding
+from teacherlm_jax.checkpoints import selection
 from teacherlm_jax.config import HELD_OUT, BenchmarkConfig, TrainConfig, ValidationConfig
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import benchmarks, harness, rank, scoring
 from teacherlm_jax.models import registry
-from teacherlm_jax.run import Run
+from teacherlm_jax.runs import distributed
+from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sharding import Tree
+from teacherlm_jax.storage import files
 from teacherlm_jax.training.loss import next_token_loss
 from teacherlm_jax.training.progress import drop_after
 from teacherlm_jax.training.setup import Plan

@@ -3,14 +3,14 @@
 import dataclasses
 from pathlib import Path
 
-from teacherlm_jax import checkpoint
+from teacherlm_jax.checkpoints import store
 from teacherlm_jax.config import ModelConfig
-from teacherlm_jax.data.vocabulary import Vocabulary, open_vocabulary
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import check, load
-from teacherlm_jax.hf import config as layout
+from teacherlm_jax.hf import config_json as layout
+from teacherlm_jax.hf import load, tensor_check
 from teacherlm_jax.hf.weights import holds_weights, open_weights
 from teacherlm_jax.sharding import Tree
+from teacherlm_jax.tokenization.vocabulary import Vocabulary, open_vocabulary
 
 _OF_THE_SHAPE = (
     "family",
@@ -41,12 +41,12 @@ def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstr
     folder = Path(init_from)
     if (folder / layout.FILE).exists() and holds_weights(folder):
         return _from_their_layout(folder, model, vocabulary, abstract)
-    source, step = checkpoint.open_checkpoint(init_from)
+    source, step = store.open_checkpoint(init_from)
     found = source.meta(step)["vocabulary"]
     if found != vocabulary.digest:
         raise UserError(
             f"config.init_from={init_from}: was trained with the vocabulary {found}, config.data "
-            f"has {vocabulary.digest}; prepare the data with {source.run / checkpoint.VOCABULARY}"
+            f"has {vocabulary.digest}; prepare the data with {source.run / store.VOCABULARY}"
         )
     params = source.params(step, abstract, cast=True)
     source.close()
@@ -71,5 +71,5 @@ def _from_their_layout(
             f"prepared with {vocabulary.digest}; prepare the data with that tokenizer"
         )
     described = dataclasses.replace(theirs, param_dtype=model.param_dtype)
-    pairs = check.matched(folder, described, open_weights(folder))
+    pairs = tensor_check.matched(folder, described, open_weights(folder))
     return load.load(pairs, abstract, lambda: None)

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from teacherlm_jax import files
-from teacherlm_jax.checkpoint import Checkpoints
+from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import (
     AnnotateConfig,
     ModelConfig,
@@ -16,8 +15,9 @@ from teacherlm_jax.config import (
 )
 from teacherlm_jax.data import prompts, synthetic
 from teacherlm_jax.data.sample import to_row
-from teacherlm_jax.data.vocabulary import train_sentencepiece
 from teacherlm_jax.models import registry
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,13 +5,13 @@ import logging
 
 import pytest
 
-from teacherlm_jax import files
 from teacherlm_jax.annotation import job
 from teacherlm_jax.config import SourceConfig, TeachersConfig
-from teacherlm_jax.data import formats
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.run import Run
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.sources import reading
+from teacherlm_jax.storage import files
 
 
 def _run(folder):
@@ -20,7 +20,7 @@ def _run(folder):
 
 def _read(config, folder, **settings):
     refused = files.RefusedRows(folder / "unused.jsonl")
-    samples = list(formats.read_samples(config, "", refused, **settings))
+    samples = list(reading.read_samples(config, "", refused, **settings))
     assert refused.total == 0
     return samples
 

@@ -4,9 +4,8 @@ import dataclasses
 
 import pytest
 
-from teacherlm_jax import fields
 from teacherlm_jax.annotation import gates
-from teacherlm_jax.config import AnnotateConfig, SourceConfig, TeachersConfig
+from teacherlm_jax.config import AnnotateConfig, SourceConfig, TeachersConfig, fields
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError

@@ -11,15 +11,15 @@ from typing import ClassVar
 
 import pytest
 
-from teacherlm_jax import files
-from teacherlm_jax.annotation import job, plan
+from teacherlm_jax.annotation import job, job_plan
 from teacherlm_jax.config import SamplingConfig, TeachersConfig
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import KINDS, from_row, to_row
-from teacherlm_jax.data.vocabulary import train_sentencepiece
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.generation.engine import Engine
-from teacherlm_jax.run import Run
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 
 def _run(folder):
@@ -65,7 +65,7 @@ def test_a_row_tells_all_that_it_came_from(finished, samples, teachers, vocabula
             assert text == text.strip()
             ended = row["finish_reason"] == "eos"
             assert new_tokens < 6 if ended else new_tokens == 6
-            prompt = plan.prompt_tokens(sample, kind, vocabulary, False)
+            prompt = job_plan.prompt_tokens(sample, kind, vocabulary, False)
             assert vocabulary.decode(prompt) == prompts.explanation_prompt(sample, kind)
             assert row == {
                 "id": sample.id,
@@ -98,7 +98,7 @@ def test_a_prompt_begins_as_every_text_of_its_vocabulary_does(samples):
 
     for kind in KINDS:
         prompt = prompts.explanation_prompt(samples[0], kind)
-        found = plan.prompt_tokens(samples[0], kind, Begins(), False)
+        found = job_plan.prompt_tokens(samples[0], kind, Begins(), False)
         assert found == (2, *prompt.encode())
 
 
@@ -246,11 +246,11 @@ def test_prompts_that_are_too_long_are_refused_with_the_reason(
     make_config, data, teachers, samples, tmp_path
 ):
     config = dataclasses.replace(make_config(cot=teachers[0]), prompt_length=0)
-    whole = plan.make_plan(config, _run(tmp_path))
+    whole = job_plan.make_plan(config, _run(tmp_path))
     lengths = sorted(len(task.tokens) for task in whole.tasks(("cot",)))
     assert whole.prompt_length == lengths[-1]
     limit = lengths[len(lengths) // 2]
-    part = plan.make_plan(dataclasses.replace(config, prompt_length=limit), _run(tmp_path))
+    part = job_plan.make_plan(dataclasses.replace(config, prompt_length=limit), _run(tmp_path))
     assert len(part.samples) == sum(length <= limit for length in lengths) < len(samples)
     assert part.prompt_length == limit
     assert part.refused == 2 + len(samples) - len(part.samples)
@@ -261,7 +261,7 @@ def test_prompts_that_are_too_long_are_refused_with_the_reason(
         assert samples[row["line"] - 1].id == row["row"]["id"]
         assert row["file"] == str(data / "samples.jsonl")
     with pytest.raises(UserError, match=r"reason is .*config\.prompt_length=3 tokens' \(11 rows\)"):
-        plan.make_plan(dataclasses.replace(config, prompt_length=3), _run(tmp_path))
+        job_plan.make_plan(dataclasses.replace(config, prompt_length=3), _run(tmp_path))
 
 
 def test_unusable_settings_are_named(make_config, teachers, tmp_path):

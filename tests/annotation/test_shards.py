@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teacherlm_jax import files
 from teacherlm_jax.annotation import shards
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import files
 
 IDS = tuple("abcdefg")
 SHARDS = shards.cut(IDS, 3)

@@ -7,11 +7,13 @@ import pathlib
 import jax
 import pytest
 
-from teacherlm_jax import cli, fields, files, selection
-from teacherlm_jax.config import FORMS
+from teacherlm_jax.checkpoints import selection
+from teacherlm_jax.cli import main
+from teacherlm_jax.config import FORMS, fields
 from teacherlm_jax.data import packing, writer
-from teacherlm_jax.data.vocabulary import train_sentencepiece
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs"
 BENCHMARKS = {
@@ -81,7 +83,7 @@ def place(tmp_path_factory):
 @pytest.mark.parametrize("variant", TEACHERS)
 def test_every_teacher_trains_in_its_tiny_form(place, variant):
     settings = f"root={place}/runs,data={place}/data,mmlu={place}/eval/mmlu_test.jsonl,tiny"
-    assert cli.main(["train", f"--config={FOLDER}/teacher.py:{variant},{settings}"]) == 0
+    assert main.main(["train", f"--config={FOLDER}/teacher.py:{variant},{settings}"]) == 0
     run = place / "runs" / variant
     assert files.read_json(run / "result.json")["step"] == 2
     assert [row["step"] for row in selection.measurements(run)] == [1, 2]
@@ -90,7 +92,7 @@ def test_every_teacher_trains_in_its_tiny_form(place, variant):
 @pytest.mark.parametrize("variant", STUDENTS)
 def test_every_student_trains_in_its_tiny_form(place, variant):
     settings = f"root={place}/runs,data={place}/data,eval={place}/eval,tiny"
-    assert cli.main(["train", f"--config={FOLDER}/student.py:{variant},{settings}"]) == 0
+    assert main.main(["train", f"--config={FOLDER}/student.py:{variant},{settings}"]) == 0
     model, which, form = variant.split("/")
     run = place / "runs" / model / f"{which}_{form}"
     assert files.read_json(run / "result.json")["step"] == 2

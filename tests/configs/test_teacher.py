@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from teacherlm_jax import fields
+from teacherlm_jax.config import fields
 from teacherlm_jax.errors import UserError
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs"

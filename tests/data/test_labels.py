@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from teacherlm_jax import files
 from teacherlm_jax.config import ColumnsConfig, SourceConfig
-from teacherlm_jax.data import formats, rows
-from teacherlm_jax.data.columns import from_columns
 from teacherlm_jax.data.labels import Label, labelled, names_of_datasets
 from teacherlm_jax.data.sample import SampleError
+from teacherlm_jax.sources import raw_rows, reading
+from teacherlm_jax.sources.columns import from_columns
+from teacherlm_jax.storage import files
 
 TEXT = {"dtype": "string", "_type": "Value"}
 LABEL = {"names": ["negative", "positive"], "_type": "ClassLabel"}
@@ -76,7 +76,7 @@ def test_labels_of_a_data_set_are_trained_on_by_their_names(tmp_path, name):
     write(tmp_path / name, {"question": TEXT, "label": LABEL})
     columns = ColumnsConfig(answer="label", subject="label")
     config = SourceConfig("set", name, "columns", columns=columns)
-    samples = list(formats.read_samples(config, str(tmp_path), files.RefusedRows(None)))
+    samples = list(reading.read_samples(config, str(tmp_path), files.RefusedRows(None)))
     assert [(each.answer, each.subject) for each in samples] == [
         ("positive", "positive"),
         ("negative", "negative"),
@@ -86,7 +86,7 @@ def test_labels_of_a_data_set_are_trained_on_by_their_names(tmp_path, name):
 @pytest.mark.parametrize("noted", [None, "names", {"label": 3}, {"label": {"_type": "ClassLabel"}}])
 def test_a_table_that_notes_no_labels_has_numbers(tmp_path, noted):
     write(tmp_path / "a.arrow", noted)
-    found = rows.open_rows(SourceConfig("set", "a.arrow"), str(tmp_path)).read()
+    found = raw_rows.open_rows(SourceConfig("set", "a.arrow"), str(tmp_path)).read()
     assert [type(row["label"]) for _, row in found] == [int, int]
 
 

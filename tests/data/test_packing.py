@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teacherlm_jax import files
 from teacherlm_jax.config import SourceConfig
-from teacherlm_jax.data import formats, packing, prompts
+from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.packing import Encoded
 from teacherlm_jax.data.prompts import Piece
 from teacherlm_jax.data.sample import Sample
-from teacherlm_jax.data.vocabulary import open_vocabulary
+from teacherlm_jax.sources import reading
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import open_vocabulary
 
 LENGTH = 16
 
@@ -267,7 +268,7 @@ def test_rows_of_real_rationales_are_at_least_97_percent_full(shared_data, opt_f
     """All five sets with their human chains of thought, in OPT's own vocabulary."""
     vocabulary = open_vocabulary(opt_folder)
     source = SourceConfig(name="real", path="rationale/*.jsonl", format="cot")
-    samples = formats.read_samples(source, str(shared_data), files.RefusedRows(None))
+    samples = reading.read_samples(source, str(shared_data), files.RefusedRows(None))
     cut = [prompts.pieces(sample, "C", "human") for sample in samples]
     texts = packing.encode_texts(cut, vocabulary, "text")
     kept = [text for text in texts if packing.fit(text, 2048, "drop")]
@@ -278,3 +279,11 @@ def test_rows_of_real_rationales_are_at_least_97_percent_full(shared_data, opt_f
     assert sum(int((row.segment_ids > 0).sum()) for row in rows) == sum(
         len(text.tokens) for text in kept
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "smallest", "size"),
+    [(1, 1, 1), (2, 1, 2), (3, 1, 4), (64, 1, 64), (65, 1, 128), (1, 16, 16), (17, 16, 32)],
+)
+def test_a_bucket_is_the_next_power_of_two_from_the_smallest_on(number, smallest, size):
+    assert packing.power_of_two(number, smallest) == size

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from teacherlm_jax.data import formats, prompts
+from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import KINDS, Sample
+from teacherlm_jax.sources import reading
 
 CHOICE = Sample(
     id="sky",
@@ -28,7 +29,7 @@ def test_all_prompts_of_the_authors_are_rebuilt_to_the_last_byte(shared_data):
     lines = (shared_data / "annotate" / "creak_prompts.jsonl").read_text("utf-8").splitlines()
     for line, text in enumerate(lines, start=1):
         row = json.loads(text)
-        sample = formats.to_sample("creak", row, source="creak", line=line)
+        sample = reading.to_sample("creak", row, source="creak", line=line)
         assert joined(sample, "text", "human") == row["text"]
         for kind, field in fields.items():
             assert prompts.explanation_prompt(sample, kind) == row[field]

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teacherlm_jax import files
 from teacherlm_jax.data import packing
 from teacherlm_jax.data.packing import Encoded
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.data.writer import write_shards
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import files
 
 ROWS, LENGTH = 10, 8
 
@@ -252,7 +252,7 @@ def test_a_batch_that_cannot_be_cut_evenly_is_refused(folder, batch_size, proces
 
 def test_reading_data_imports_no_tensorflow_and_no_torch():
     program = (
-        "import sys; import teacherlm_jax.data.reader, teacherlm_jax.data.formats; "
+        "import sys; import teacherlm_jax.data.reader, teacherlm_jax.sources.reading; "
         "print(sorted({'tensorflow', 'seqio', 'tensorflow_datasets', 'torch', 'transformers'}"
         " & sys.modules.keys()))"
     )

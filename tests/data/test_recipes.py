@@ -2,7 +2,6 @@
 
 import pytest
 
-from teacherlm_jax import fields
 from teacherlm_jax.config import (
     FORMS,
     MixtureConfig,
@@ -10,6 +9,7 @@ from teacherlm_jax.config import (
     PrepareConfig,
     SourceConfig,
     VocabularyConfig,
+    fields,
 )
 from teacherlm_jax.data import recipes
 from teacherlm_jax.errors import UserError

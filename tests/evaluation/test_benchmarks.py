@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from teacherlm_jax import fields, files
-from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig
+from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig, fields
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import benchmarks
+from teacherlm_jax.storage import files
 
 FILES = {
     "creak": ("creak.jsonl", 674, 2),

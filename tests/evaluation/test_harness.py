@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from teacherlm_jax import files
-from teacherlm_jax.checkpoint import Checkpoints
+from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig, ModelConfig
 from teacherlm_jax.data import prompts, synthetic
 from teacherlm_jax.data.sample import to_row
-from teacherlm_jax.data.vocabulary import train_sentencepiece
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import harness
 from teacherlm_jax.evaluation.benchmarks import Question
 from teacherlm_jax.models import registry
-from teacherlm_jax.run import Run
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 
 def _with_options(count: int) -> list:

@@ -10,7 +10,7 @@ import pytest
 from tokenizers import pre_tokenizers
 
 from benchmarks import pairs
-from teacherlm_jax import cli
+from teacherlm_jax.cli import main
 from teacherlm_jax.config import ModelConfig
 
 # Of the same sizes, so that most of what they compile is the same.
@@ -101,7 +101,7 @@ def convert(capsys):
 
     def run(source, output, *overrides) -> tuple[int, str]:
         capsys.readouterr()
-        status = cli.main(["convert", str(source), str(output), *overrides])
+        status = main.main(["convert", str(source), str(output), *overrides])
         return status, capsys.readouterr().err
 
     return run

@@ -12,13 +12,15 @@ from flax import nnx
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from teacherlm_jax import cli, files, sharding
-from teacherlm_jax.checkpoint import Checkpoints, load_model
+from teacherlm_jax import sharding
+from teacherlm_jax.checkpoints.store import Checkpoints, load_model
+from teacherlm_jax.cli import main
 from teacherlm_jax.config import MeshConfig, ModelConfig
-from teacherlm_jax.data.vocabulary import Vocabulary, train_sentencepiece
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import load
 from teacherlm_jax.models import registry
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import Vocabulary, train_sentencepiece
 
 CUT = ("--config.mesh.fsdp=4", "--config.mesh.tensor=2")
 
@@ -272,9 +274,9 @@ def test_a_damaged_checkpoint_is_refused_before_anything_is_written(
 
 
 def test_help_and_a_wrong_number_of_folders(convert, capsys):
-    assert cli.main(["convert", "--help"]) == 0
+    assert main.main(["convert", "--help"]) == 0
     shown = capsys.readouterr().out
     assert "teacherlm convert SRC DST --config.key=value" in shown
     assert "--config.shard_megabytes=5000" in shown
-    assert cli.main(["convert", "one"]) == 2
+    assert main.main(["convert", "one"]) == 2
     assert capsys.readouterr().err == ("teacherlm: wanted SRC DST, found 'one'; give just these\n")

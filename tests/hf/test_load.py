@@ -8,11 +8,11 @@ import pytest
 from flax import nnx
 
 from teacherlm_jax import sharding
+from teacherlm_jax.checkpoints.fingerprint import named_leaves
 from teacherlm_jax.config import MeshConfig
-from teacherlm_jax.fingerprint import named_leaves
-from teacherlm_jax.hf import check, weights
+from teacherlm_jax.hf import tensor_check, weights
+from teacherlm_jax.hf.lazy_tensor import Stored
 from teacherlm_jax.hf.load import load
-from teacherlm_jax.hf.stored import Stored
 from teacherlm_jax.models import registry
 
 CUT = MeshConfig(data=2, fsdp=2, tensor=2)
@@ -27,7 +27,7 @@ def abstract(config, mesh, devices=None):
 def pairs(pair_of, save):
     def of(name):
         folder = save(pair_of(name))
-        return check.matched(folder, pair_of(name).config, weights.open_weights(folder))
+        return tensor_check.matched(folder, pair_of(name).config, weights.open_weights(folder))
 
     return of
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import stored, torch_bin
+from teacherlm_jax.hf import lazy_tensor, torch_bin
 from teacherlm_jax.hf.safetensors import Writer, read_header
 
 RANDOM = np.random.default_rng(0)
@@ -60,11 +60,11 @@ def test_a_part_is_that_part_whatever_the_block(tmp_path_factory, data):
     for size in TENSORS[name].shape:
         start = data.draw(st.integers(0, size))
         cuts.append(slice(start, data.draw(st.integers(start, size))))
-    block, stored._BLOCK = stored._BLOCK, data.draw(st.integers(1, 100))
+    block, lazy_tensor._BLOCK = lazy_tensor._BLOCK, data.draw(st.integers(1, 100))
     try:
         part = read_header(path)[name].read(tuple(cuts), np.dtype(np.float32))
     finally:
-        stored._BLOCK = block
+        lazy_tensor._BLOCK = block
     np.testing.assert_array_equal(part, TENSORS[name][tuple(cuts)].astype(np.float32))
 
 

@@ -6,10 +6,10 @@ from flax import nnx
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from teacherlm_jax import files
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import config as layout
+from teacherlm_jax.hf import config_json as layout
 from teacherlm_jax.hf.save import save
+from teacherlm_jax.storage import files
 
 
 def parameters(pair):

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from teacherlm_jax import files
-from teacherlm_jax.checkpoint import Checkpoints
+from teacherlm_jax.checkpoints.store import Checkpoints
+from teacherlm_jax.storage import files
 
 
 @pytest.fixture

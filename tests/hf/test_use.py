@@ -5,9 +5,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from teacherlm_jax import cli, files
+from teacherlm_jax.cli import main
 from teacherlm_jax.data import packing, writer
-from teacherlm_jax.data.vocabulary import open_vocabulary
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import open_vocabulary
 
 TEXT = "Q: What is red? A: The sky is not."
 CONFIG = """
@@ -49,7 +50,7 @@ def test_a_bfloat16_import_is_trained_in_float32_and_goes_back(prepared, convert
     assert convert(source, tmp_path / "ours", dtype, *mesh)[0] == 0
     settings = {"output": str(tmp_path / "run"), "data": str(prepared)}
     (tmp_path / "train.py").write_text(CONFIG.format(**settings, start=str(tmp_path / "ours")))
-    assert cli.main(["train", f"--config={tmp_path}/train.py"]) == 0
+    assert main.main(["train", f"--config={tmp_path}/train.py"]) == 0
     assert convert(tmp_path / "run", tmp_path / "back", *mesh) == (0, "")
 
     lines = [row for _, row in files.read_jsonl(tmp_path / "run" / "metrics.jsonl")]
@@ -71,7 +72,7 @@ def train_from(start, tmp_path, prepared, name, **model):
     for key, value in model.items():
         text = text.replace('dtype="float32"', f'dtype="float32", {key}={value!r}')
     (tmp_path / "train.py").write_text(text)
-    return cli.main(["train", f"--config={tmp_path}/train.py", "--config.steps=1"])
+    return main.main(["train", f"--config={tmp_path}/train.py", "--config.steps=1"])
 
 
 def test_training_starts_from_a_folder_of_their_layout_as_from_its_conversion(

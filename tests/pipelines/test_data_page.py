@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from teacherlm_jax import cli, files
+from teacherlm_jax.cli import main
+from teacherlm_jax.storage import files
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 
@@ -38,11 +39,11 @@ def test_the_example_prepares_data_of_other_columns(tmp_path, monkeypatch):
     config = _example().replace("size=8000", "size=400")
     assert len([line for line in config.splitlines() if line.strip()]) <= 13  # ten of config
     Path("mine.py").write_text(config, encoding="utf-8")
-    assert cli.main(["prepare", "--config=mine.py", "--check_only"]) == 0
-    assert cli.main(["prepare", "--config=mine.py"]) == 0
+    assert main.main(["prepare", "--config=mine.py", "--check_only"]) == 0
+    assert main.main(["prepare", "--config=mine.py"]) == 0
     manifest = files.read_json("runs/mine/teacher/manifest.json")
     assert manifest["texts"] == len(rows)
     counted = manifest["statistics"]["tokens_by_field"]["cot"]["human"]["count"]
     assert counted == len(rows)
-    assert cli.main(["report", "--data=runs/mine"]) == 0
+    assert main.main(["report", "--data=runs/mine"]) == 0
     assert os.path.exists("runs/mine.report/report.html")

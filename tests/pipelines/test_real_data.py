@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from teacherlm_jax import files
+from teacherlm_jax.storage import files
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs/real_data.md"

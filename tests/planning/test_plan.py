@@ -9,14 +9,14 @@ import jax
 import pytest
 
 from benchmarks import topology
-from teacherlm_jax import run
 from teacherlm_jax.config import AnnotateConfig, MeshConfig, TeachersConfig, TrainConfig
-from teacherlm_jax.config.plan import PlanOptions
+from teacherlm_jax.config.plan_options import PlanOptions
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 from teacherlm_jax.planning import compiler
 from teacherlm_jax.planning import plan as plan_verb
 from teacherlm_jax.planning.plan import plan
+from teacherlm_jax.runs import run_folder
 from teacherlm_jax.training.flops import model_flops
 
 # Plans three runs into the folder of its argument, and prints what users would be told.
@@ -26,7 +26,7 @@ import jax
 from teacherlm_jax import run
 from teacherlm_jax.config import (AnnotateConfig, MeshConfig, SamplingConfig, TeachersConfig,
                                   TrainConfig)
-from teacherlm_jax.config.plan import PlanOptions
+from teacherlm_jax.config.plan_options import PlanOptions
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 from teacherlm_jax.planning.plan import plan
@@ -144,7 +144,7 @@ def test_without_the_compiler_it_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setattr(compiler, "_installed", lambda: False)
     config = TrainConfig(output=str(tmp_path), data="nowhere", model=registry.shape("bloom-tiny"))
     with (
-        run.open_run(str(tmp_path), "plan", config) as folder,
+        run_folder.open_run(str(tmp_path), "plan", config) as folder,
         pytest.raises(UserError, match=r'pip install "teacherlm_jax\[plan\]"'),
     ):
         plan(config, folder, PlanOptions("v5e:2x2"))
@@ -171,7 +171,7 @@ def test_advice_can_be_proven_by_compiling_it(needs, told, monkeypatch, tmp_path
     model = registry.shape("bloom-560m", remat="none", attention="xla")
     config = TrainConfig(output=str(tmp_path), data="d", model=model, batch_size=64)
     with (
-        run.open_run(str(tmp_path), "plan", config) as folder,
+        run_folder.open_run(str(tmp_path), "plan", config) as folder,
         pytest.raises(UserError, match=f"^does not fit: needs 21.3 GiB of 15.8 GiB{told}"),
     ):
         plan_verb.plan(config, folder, PlanOptions("v5e:2x2", advise=True))
@@ -194,7 +194,7 @@ def test_what_only_the_data_or_the_teacher_could_tell_is_asked_for(tmp_path, mon
         (uneven, r"config.batch_size=6: not divisible by 4"),
     ):
         with (
-            run.open_run(config.output, "plan", config) as folder,
+            run_folder.open_run(config.output, "plan", config) as folder,
             pytest.raises(UserError, match=fault),
         ):
             plan(config, folder, PlanOptions("v5e:2x2"))

@@ -12,7 +12,7 @@ from teacherlm_jax.planning import advice, chips, memory, roofline
 from teacherlm_jax.planning.chips import GIB
 from teacherlm_jax.planning.counts import Counts
 from teacherlm_jax.planning.programs import compiled, in_gib, lacking
-from teacherlm_jax.planning.training import Training
+from teacherlm_jax.planning.training_program import Training
 
 STEP = (
     "RESOURCE_EXHAUSTED: E1000: CompileTimeHbmOom: XLA:TPU compile permanent error. Ran out of "

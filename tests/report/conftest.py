@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from teacherlm_jax import files
+from teacherlm_jax.storage import files
 
 KINDS = {"cot": (0.962, 24.1), "fundamental": (0.991, 31.7), "mistake": (0.874, 22.0)}
 ACCURACY = {"stage1": 0.41, "stage2": 0.78, "student_text": 0.55, "student_CMF": 0.84}

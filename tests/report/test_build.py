@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from teacherlm_jax import files
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.report.build import report
-from teacherlm_jax.run import Run
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import files
 
 VOID = {"meta", "br", "link", "img"}
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from teacherlm_jax import files
 from teacherlm_jax.report.examples import examples
+from teacherlm_jax.storage import files
 
 
 def _row(number, source):

@@ -3,10 +3,10 @@
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from teacherlm_jax import files
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import to_row
-from teacherlm_jax.data.vocabulary import train_sentencepiece
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from teacherlm_jax import cli, fields, files
+from teacherlm_jax.cli import main
 from teacherlm_jax.config import (
     ColumnsConfig,
     MixtureConfig,
@@ -16,9 +16,11 @@ from teacherlm_jax.config import (
     PrepareConfig,
     SourceConfig,
     VocabularyConfig,
+    fields,
 )
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.run import open_run
+from teacherlm_jax.runs.run_folder import open_run
+from teacherlm_jax.storage import files
 from teacherlm_jax.tasks import chunks, workers
 from teacherlm_jax.tasks.beam import Beam
 from teacherlm_jax.tasks.prepare import prepare
@@ -236,7 +238,7 @@ def test_processes_killed_with_their_runner_leave_work_that_goes_on(data, tmp_pa
     words = ["prepare", f"--config={file}:{killed}", "--runner=DirectRunner", options]
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["teacherlm_jax.tasks.prepare"])  # TensorFlow loads once
-    process = context.Process(target=cli.main, args=(words,))
+    process = context.Process(target=main.main, args=(words,))
     process.start()
     while process.is_alive() and not list(killed.glob(f"{workers.WORK}/tasks/*/chunk-*.npz")):
         time.sleep(0.002)
@@ -249,7 +251,7 @@ def test_processes_killed_with_their_runner_leave_work_that_goes_on(data, tmp_pa
     while any(Path(f"/proc/{pid}").exists() for pid in begun) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not [pid for pid in begun if Path(f"/proc/{pid}").exists()]
-    assert cli.main(["prepare", f"--config={file}:{killed}"]) == 0  # of the runner, no word
-    assert cli.main(["prepare", f"--config={file}:{peaceful}"]) == 0
+    assert main.main(["prepare", f"--config={file}:{killed}"]) == 0  # of the runner, no word
+    assert main.main(["prepare", f"--config={file}:{peaceful}"]) == 0
     assert contents(killed / "mix") == contents(peaceful / "mix")
     assert not (killed / workers.WORK).exists()

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from teacherlm_jax import cli, files
+from teacherlm_jax.cli import main
+from teacherlm_jax.storage import files
 
 MIXTURES = ("first", "second", "third")
 CONFIG = """
@@ -40,7 +41,7 @@ def start(root, tmp_path_factory):
 
     def begin(output):
         words = ["prepare", f"--config={file}:{output}"]
-        process = context.Process(target=cli.main, args=(words,))
+        process = context.Process(target=main.main, args=(words,))
         process.start()
         return process
 

@@ -5,11 +5,11 @@ import collections
 import pytest
 import seqio
 
-from teacherlm_jax import files
 from teacherlm_jax.config import MixtureConfig, PartConfig, SourceConfig
 from teacherlm_jax.data import packing, prompts
+from teacherlm_jax.storage import files
 from teacherlm_jax.tasks.mixtures import add_mixture, read_texts, used_sources
-from teacherlm_jax.tasks.sources import survey
+from teacherlm_jax.tasks.surveyed_source import survey
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from teacherlm_jax import files
-from teacherlm_jax.data import muffin
-from teacherlm_jax.data.formats import SourceReading
-from teacherlm_jax.data.muffin.task import PROMPTS
 from teacherlm_jax.data.sample import from_row
-from teacherlm_jax.tasks import rows
+from teacherlm_jax.sources import muffin
+from teacherlm_jax.sources.muffin.data_set import PROMPTS
+from teacherlm_jax.sources.reading import SourceReading
+from teacherlm_jax.storage import files
+from teacherlm_jax.tasks import tfds_rows
 
 SETS = [pytest.param(made, id=made.name) for made in muffin.DATASETS.values()]
 
@@ -124,7 +124,7 @@ def tfds_folder(tmp_path_factory):
 def test_a_data_set_on_disk_is_asked_about_under_each_prompt(tfds_folder, vocabulary):
     asked = {}
     for config in muffin.sources(["rte"]):
-        reading = SourceReading(config, str(tfds_folder), seed=0, open_rows=rows.open_rows)
+        reading = SourceReading(config, str(tfds_folder), seed=0, open_rows=tfds_rows.open_rows)
         refused = files.RefusedRows(None)
         samples = [sample for _, sample in reading.first(refused, vocabulary=vocabulary)]
         assert dict(refused.counts) == {"label -1 is the label of no option": 1}

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from teacherlm_jax import files
 from teacherlm_jax.config import MixtureConfig, PrepareConfig, VocabularyConfig
-from teacherlm_jax.data import p3
-from teacherlm_jax.data.formats import SourceReading
-from teacherlm_jax.run import Run
-from teacherlm_jax.tasks import rows
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.sources import p3
+from teacherlm_jax.sources.reading import SourceReading
+from teacherlm_jax.storage import files
+from teacherlm_jax.tasks import tfds_rows
 from teacherlm_jax.tasks.prepare import prepare
 
 CHOICE, FREE = "ag_news_classify", "ag_news_recommend"
@@ -73,7 +73,7 @@ def read(root, layout="tfrecord", vocabulary=None, **settings):
     """The samples of the task with choices, and the reasons of the rows refused."""
     named = {source.name: source for source in p3.sources(["ag_news"], layout)}
     config = dataclasses.replace(named[CHOICE], **settings)
-    reading = SourceReading(config, str(root), seed=0, open_rows=rows.open_rows)
+    reading = SourceReading(config, str(root), seed=0, open_rows=tfds_rows.open_rows)
     refused = files.RefusedRows(None)
     found = reading.first(refused, vocabulary=vocabulary)
     return [sample for _, sample in found], dict(refused.counts)

@@ -6,20 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from teacherlm_jax import files
-from teacherlm_jax.config import (
-    MixtureConfig,
-    PrepareConfig,
-    SourceConfig,
-    VocabularyConfig,
-)
+from teacherlm_jax.config import MixtureConfig, PrepareConfig, SourceConfig, VocabularyConfig
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.data.sample import from_row
-from teacherlm_jax.data.vocabulary import Vocabulary
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.run import Run, open_run
+from teacherlm_jax.runs.run_folder import Run, open_run
+from teacherlm_jax.storage import files
 from teacherlm_jax.tasks.prepare import prepare
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 LENGTH = 256
 

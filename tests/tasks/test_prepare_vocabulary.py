@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from teacherlm_jax import checkpoint, files, sharding
+from teacherlm_jax import sharding
+from teacherlm_jax.checkpoints import store
 from teacherlm_jax.config import (
     MixtureConfig,
     PrepareConfig,
@@ -18,10 +19,11 @@ from teacherlm_jax.config import (
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.data.sample import from_row
-from teacherlm_jax.data.vocabulary import Vocabulary, open_vocabulary
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.run import Run
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import files
 from teacherlm_jax.tasks.prepare import prepare
+from teacherlm_jax.tokenization.vocabulary import Vocabulary, open_vocabulary
 from teacherlm_jax.training import setup
 
 
@@ -103,7 +105,7 @@ def test_the_vocabulary_travels_with_the_rows(begun, opt_like, tmp_path):
     config = TrainConfig(data=str(output / "mix"), output=str(tmp_path), steps=1, batch_size=8)
     plan = setup.make_plan(config, sharding.make_mesh(config.mesh))
     plan.vocabulary.save(tmp_path / "vocabulary")
-    assert checkpoint.load_vocabulary(tmp_path, wanted).digest == wanted
+    assert store.load_vocabulary(tmp_path, wanted).digest == wanted
 
 
 def test_rows_or_a_checkpoint_with_another_vocabulary_are_refused(
@@ -122,7 +124,7 @@ def test_rows_or_a_checkpoint_with_another_vocabulary_are_refused(
         with pytest.raises(UserError, match=f"mix/vocabulary: its digest is {other.digest}, the"):
             setup.make_plan(config, sharding.make_mesh(config.mesh))
         with pytest.raises(UserError, match=f"{other.digest}, the checkpoint was trained with"):
-            checkpoint.load_vocabulary(tmp_path / "mix", own)
+            store.load_vocabulary(tmp_path / "mix", own)
     path = VocabularyConfig(path=str(tmp_path / "bare"))
     mixtures = (MixtureConfig(name="mix", forms=("text", "CMF"), author="program", loss="answer"),)
     with pytest.raises(UserError, match=r"mix: was prepared from other inputs \(vocabulary\)"):

@@ -3,8 +3,8 @@
 import pytest
 import tensorflow as tf
 
-from teacherlm_jax.data.vocabulary import open_vocabulary, train_sentencepiece
-from teacherlm_jax.tasks.vocabulary import SeqioVocabulary
+from teacherlm_jax.tasks.seqio_vocabulary import SeqioVocabulary
+from teacherlm_jax.tokenization.vocabulary import open_vocabulary, train_sentencepiece
 
 TEXTS = [" the sky is blue", "", " the grass is green", " né \u2581\n</s> 漢"]
 

@@ -6,12 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from teacherlm_jax import fields, files, flags
-from teacherlm_jax.config import ColumnsConfig, PrepareConfig, SourceConfig, VocabularyConfig
+from teacherlm_jax.cli import flags
+from teacherlm_jax.config import (
+    ColumnsConfig,
+    PrepareConfig,
+    SourceConfig,
+    VocabularyConfig,
+    fields,
+)
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import from_row, to_row
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.run import Run
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import files
 from teacherlm_jax.tasks.survey import survey_all, unsurveyed
 
 

@@ -2,9 +2,9 @@ import jax
 import numpy as np
 import pytest
 
-from teacherlm_jax import files
 from teacherlm_jax.data import packing, writer
-from teacherlm_jax.data.vocabulary import train_sentencepiece
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 WORDS = [
     "red",

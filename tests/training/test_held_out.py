@@ -4,7 +4,7 @@ import shutil
 import jax
 import pytest
 
-from teacherlm_jax import files, sharding
+from teacherlm_jax import sharding
 from teacherlm_jax.config import (
     CheckpointConfig,
     MeshConfig,
@@ -14,6 +14,7 @@ from teacherlm_jax.config import (
     ValidationConfig,
 )
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import files
 from teacherlm_jax.training import validation
 from teacherlm_jax.training.loop import train
 from teacherlm_jax.training.setup import make_plan

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from teacherlm_jax import checkpoint, files, sharding
-from teacherlm_jax import run as run_folder
+from teacherlm_jax import sharding
+from teacherlm_jax.checkpoints import store
 from teacherlm_jax.config import (
     CheckpointConfig,
     MeshConfig,
@@ -17,9 +17,11 @@ from teacherlm_jax.config import (
     OptimizerConfig,
     TrainConfig,
 )
-from teacherlm_jax.data.vocabulary import train_sentencepiece
 from teacherlm_jax.errors import Interrupted, UserError
-from teacherlm_jax.run import Run
+from teacherlm_jax.runs import run_folder
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 from teacherlm_jax.training.loop import train
 from teacherlm_jax.training.setup import fit_to_vocabulary
 
@@ -68,7 +70,7 @@ def lines(run):
 
 
 def parameters(path):
-    loaded = checkpoint.load_model(path, sharding.make_mesh(MeshConfig()))
+    loaded = store.load_model(path, sharding.make_mesh(MeshConfig()))
     return jax.device_get(nnx.to_pure_dict(nnx.state(loaded.model))), loaded
 
 

@@ -7,8 +7,8 @@ import sys
 import jax.numpy as jnp
 import pytest
 
-from teacherlm_jax import files
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import files
 from teacherlm_jax.training.account import Account
 from teacherlm_jax.training.progress import Progress, clock, progress_line
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import teacherlm_jax
-from teacherlm_jax import cli, files
-from teacherlm_jax.checkpoint import Checkpoints
+from teacherlm_jax.checkpoints.store import Checkpoints
+from teacherlm_jax.cli import main
+from teacherlm_jax.storage import files
 
 ROOT = Path(teacherlm_jax.__file__).parents[1]
 STEPS = 6
@@ -135,7 +136,7 @@ def test_two_processes_evaluate_as_one_does(whole, folder):
     assert status == 0, shown
     alone = folder / "alone"
     words = [f"--config={folder}/evaluate.py", f"--config.output={alone}"]
-    assert cli.main(["evaluate", *words]) == 0
+    assert main.main(["evaluate", *words]) == 0
     found, expected = (
         [row for _, row in files.read_jsonl(run / "questions.predictions.jsonl")]
         for run in (both.run, alone)

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from teacherlm_jax import checkpoint, files, selection
+from teacherlm_jax.checkpoints import selection, store
 from teacherlm_jax.config import (
     BenchmarkConfig,
     CheckpointConfig,
@@ -17,6 +17,7 @@ from teacherlm_jax.config import (
     ValidationConfig,
 )
 from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.storage import files
 from teacherlm_jax.training.loop import train
 
 from .test_loop import lines, open_run, parameters
@@ -248,4 +249,4 @@ def test_a_best_checkpoint_needs_a_metric_and_a_measurement(config, tmp_path):
         {"step": 9, "a/accuracy": 0.9},
     ])  # fmt: skip
     assert selection.best_step(run, [3, 6]) == 3
-    assert checkpoint.BEST == "best"
+    assert store.BEST == "best"

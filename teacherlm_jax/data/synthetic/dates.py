@@ -5,7 +5,7 @@ import random
 from typing import ClassVar, Self
 
 from teacherlm_jax.data.synthetic.facts import Facts, Solution
-from teacherlm_jax.data.synthetic.words import EVENTS, NAMES, listed
+from teacherlm_jax.data.synthetic.word_lists import EVENTS, NAMES, listed
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (

@@ -5,7 +5,7 @@ import random
 from typing import ClassVar, Self
 
 from teacherlm_jax.data.synthetic.facts import TRUE_FALSE, Facts, Solution, conclusion
-from teacherlm_jax.data.synthetic.words import NAMES
+from teacherlm_jax.data.synthetic.word_lists import NAMES
 
 _THINGS = ("pens", "cups", "books", "coins", "cards", "rings")
 _LARGEST = 20  # number that is compared with another one

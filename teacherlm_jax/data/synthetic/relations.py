@@ -5,7 +5,7 @@ import random
 from typing import ClassVar, Self
 
 from teacherlm_jax.data.synthetic.facts import TRUE_FALSE, Facts, Solution, conclusion
-from teacherlm_jax.data.synthetic.words import NAMES, capitalised, listed, with_article
+from teacherlm_jax.data.synthetic.word_lists import NAMES, capitalised, listed, with_article
 
 _KINDS = {
     "fruit": ("apple", "fig", "lemon", "pear", "plum"),

@@ -1,0 +1,1 @@
+"""Checkpoints: one verified Orbax bundle per step."""

@@ -1,0 +1,1 @@
+"""The command line: a verb, a config file, and overrides become one call."""

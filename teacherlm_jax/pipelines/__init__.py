@@ -1,0 +1,1 @@
+"""Verbs in sequence, each step restartable."""

@@ -1,0 +1,164 @@
+"""The programs of a real annotation, compiled for a slice."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding
+
+from teacherlm_jax import sharding
+from teacherlm_jax.checkpoints import store
+from teacherlm_jax.config import AnnotateConfig, MeshConfig, ModelConfig
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.generation.engine import Engine
+from teacherlm_jax.models import registry
+from teacherlm_jax.planning.program_figures import Task
+from teacherlm_jax.planning.programs import Program, compiled
+from teacherlm_jax.planning.training_program import visits
+from teacherlm_jax.sharding import Tree
+
+ASSUMED_LENGTH = 2048  # tokens of the longest prompt
+_KEYS = ("layers", "batch", "length", "heads", "head_dim")
+_CACHE = {"k": _KEYS, "v": _KEYS, "lengths": ("batch",)}  # axes of what the engine places
+STEPS = 16  # tokens a slot that the device writes between two looks of the host
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotation:
+    """An annotation on a slice, as shapes.
+
+    Attributes:
+        config: with the mesh settled.
+        mesh: over the slice's chips.
+        model: shape of the teacher.
+        graph: its graph definition.
+        params: its parameters, abstract.
+        length: tokens of the longest prompt.
+        assumed: what was taken for granted, a sentence each.
+    """
+
+    config: AnnotateConfig
+    mesh: Mesh
+    model: ModelConfig
+    graph: nnx.GraphDef
+    params: Tree
+    length: int
+    assumed: tuple[str, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Number of the teacher's parameters."""
+        return sum(array.size for array in jax.tree.leaves(self.params))
+
+    @property
+    def tasks(self) -> list[Task]:
+        """What the programs are for; the second one writes until the last slot has finished."""
+        mesh = dict(self.mesh.shape)
+        return [Task(mesh, None, visits(self.model, self.length)), Task(mesh, None, STEPS)]
+
+    def again(self, config: AnnotateConfig, devices: list[jax.Device]) -> "Annotation":
+        """The same with another config."""
+        return _of_model(config, devices, self.model, self.length, self.assumed)
+
+    @property
+    def cache(self) -> float:
+        """Bytes a chip of the keys and values of all slots, full."""
+        tokens = self.config.slots * (self.length + self.config.sampling.max_new_tokens)
+        each = jnp.dtype(self.model.dtype).itemsize
+        return 2 * self.model.layers * tokens * self.model.width * each / self.mesh.size
+
+    def compiled(self) -> list[Program]:
+        """What reads the longest prompts, and what writes with the cache's whole length."""
+        with jax.set_mesh(self.mesh):
+            engine = _ShapesEngine(
+                nnx.merge(self.graph, self.params),
+                slots=self.config.slots,
+                prompt_length=self.length,
+                sampling=self.config.sampling,
+                eos_id=self.model.vocab_size - 1,
+                drawable=range(self.model.vocab_size),
+                steps_per_sync=STEPS,
+            )
+            return engine.programs()
+
+
+class _ShapesEngine(Engine):
+    """The engine with shapes in place of parameters: it compiles and runs nothing."""
+
+    def programs(self) -> list[Program]:
+        slots = self._placed(jax.eval_shape(self._start, self._parameters))
+        G, T = self._group, self._prompt_length
+        tokens, keys = jax.ShapeDtypeStruct((G, T), jnp.int32), (G, 2)
+        numbers = jax.ShapeDtypeStruct((G,), jnp.int32)
+        prompts = (tokens, numbers, jax.ShapeDtypeStruct(keys, jnp.uint32), numbers)
+        reading = self._read.lower(self._parameters, slots, *prompts)
+        writing = self._write.lower(self._parameters, slots, self._cache_length)
+        return [
+            compiled(f"prefill of {G} prompts of {T} tokens", reading.compile),
+            compiled(f"decode of {STEPS} tokens in {self._slots} slots", writing.compile),
+        ]
+
+    def _placed(self, slots: Any) -> Any:
+        """The shapes of all slots with their places, which the engine gives to its cache alone."""
+        mesh = jax.tree.leaves(self._parameters)[0].sharding.mesh
+
+        def placed(path: Any, array: Any) -> jax.ShapeDtypeStruct:
+            axes = _CACHE.get(path[-1].name, ("length",) * array.ndim)
+            spec = sharding.spec(axes, array.shape, mesh, "cache", sharding.ACTIVATION_RULES)
+            place = NamedSharding(mesh, spec)
+            return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=place)
+
+        return jax.tree_util.tree_map_with_path(placed, slots)
+
+
+def prepare(
+    config: AnnotateConfig, devices: list[jax.Device], length: int, named: str
+) -> Annotation:
+    """The annotation of `config` on these devices.
+
+    `length` is the longest prompt's, 0 where the config tells; `named` a published shape, empty
+    where the teachers' checkpoints are here. Raises UserError where nothing tells what the teacher
+    is, and where it does not go with the mesh.
+    """
+    model, assumed = _teacher(config, named)
+    model = dataclasses.replace(
+        model, dtype=config.dtype or model.dtype, attention=config.attention or model.attention
+    )
+    length = length or config.prompt_length
+    if not length:
+        length = ASSUMED_LENGTH
+        assumed += (f"prompts of up to {length} tokens (--length)",)
+    return _of_model(config, devices, model, length, assumed)
+
+
+def _of_model(
+    config: AnnotateConfig,
+    devices: list[jax.Device],
+    model: ModelConfig,
+    length: int,
+    assumed: tuple[str, ...],
+) -> Annotation:
+    mesh = sharding.make_mesh(config.mesh, devices)
+    settled = dataclasses.replace(config, mesh=MeshConfig(*mesh.devices.shape))
+    graph, params = sharding.abstract_model(lambda: registry.build(model, nnx.Rngs(0)), mesh)
+    return Annotation(settled, mesh, model, graph, params, length, assumed)
+
+
+def _teacher(config: AnnotateConfig, named: str) -> tuple[ModelConfig, tuple[str, ...]]:
+    """The shape to plan for: the one with this name, or the largest of the teachers'."""
+    if named:
+        return registry.shape(named), (f"the teacher is a {named} (--model)",)
+    folders = sorted(set(filter(None, dataclasses.astuple(config.teachers))))
+    found = {}
+    for folder in folders:
+        try:
+            checkpoints, step = store.open_checkpoint(folder)
+        except UserError as error:
+            raise UserError(f"{error}; or name its shape, as in --model=bloom-7b1") from None
+        found[folder] = ModelConfig(**checkpoints.meta(step)["model"])
+        checkpoints.close()
+    largest = max(found, key=lambda folder: found[folder].layers * found[folder].width ** 2)
+    others = len(found) - 1
+    return found[largest], (f"{largest} is the largest of {others + 1} teachers",) * bool(others)

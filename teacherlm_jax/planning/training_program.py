@@ -1,0 +1,112 @@
+"""The real training step, compiled for a slice."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import jax
+from jax.sharding import Mesh
+
+from teacherlm_jax import sharding
+from teacherlm_jax.checkpoints import store
+from teacherlm_jax.config import MeshConfig, ModelConfig, TrainConfig
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.models import attention_blockwise, registry
+from teacherlm_jax.planning.program_figures import Task
+from teacherlm_jax.planning.programs import Program, compiled
+from teacherlm_jax.sharding import Tree
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
+from teacherlm_jax.training import setup
+from teacherlm_jax.training.flops import model_flops
+
+ASSUMED_LENGTH = 2048  # tokens of a packed row in the paper
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A training run on a slice, as shapes.
+
+    Attributes:
+        asked: the config as it was given.
+        config: with every size settled.
+        mesh: over the slice's chips.
+        shapes: of model and optimiser.
+        length: tokens of a row.
+        assumed: what was taken for granted, a sentence each.
+    """
+
+    asked: TrainConfig
+    config: TrainConfig
+    mesh: Mesh
+    shapes: setup.Shapes
+    length: int
+    assumed: tuple[str, ...]
+
+    @property
+    def task(self) -> Task:
+        """What the step is for, every row being one text."""
+        tokens = self.config.batch_size * self.length
+        needed = model_flops(self.config.model, tokens, self.length)
+        return Task(dict(self.mesh.shape), needed, visits(self.config.model, self.length))
+
+    def again(self, config: TrainConfig, devices: list[jax.Device]) -> "Training":
+        """The same with another config."""
+        return prepare(config, devices, self.length)
+
+    def compiled(self) -> Program:
+        """The step that `train` would run."""
+        with jax.set_mesh(self.mesh):
+            return compiled(
+                "training step",
+                lambda: setup.compile_for(self.config, self.shapes, self.mesh, self.length),
+            )
+
+
+def prepare(config: TrainConfig, devices: list[jax.Device], length: int) -> Training:
+    """The run of `config` on these devices; `length` is that of its rows, 0 where its data tell.
+
+    Raises UserError where the model, the batch and the mesh do not go together.
+    """
+    mesh = sharding.make_mesh(config.mesh, devices)
+    setup.refuse_uneven(config, mesh)
+    length, model, assumed = _of_data(config, length)
+    settled = dataclasses.replace(config, model=model, mesh=MeshConfig(*mesh.devices.shape))
+    return Training(config, settled, mesh, setup.make_shapes(settled, model, mesh), length, assumed)
+
+
+def _of_data(config: TrainConfig, length: int) -> tuple[int, ModelConfig, tuple[str, ...]]:
+    """Length of rows, the model with its vocabulary's size, and what of it was assumed."""
+    manifest, model = Path(config.data) / "manifest.json", config.model
+    assumed: tuple[str, ...] = ()
+    if manifest.is_file():
+        length = length or files.read_json(manifest)["length"]
+        vocabulary = Vocabulary.load(Path(config.data) / store.VOCABULARY)
+        model = setup.fit_to_vocabulary(model, vocabulary.size)
+    elif not length:
+        length = ASSUMED_LENGTH
+        assumed = (f"rows of {length} tokens, since {config.data} is not here (--length)",)
+    if not model.vocab_size:
+        raise UserError(
+            f"config.model.vocab_size: 0, and {config.data} is not here to tell it; give it, as in "
+            "--config.model.vocab_size=250880"
+        )
+    registry.refuse_longer(model, length, "--length: rows of")
+    return length, model, assumed
+
+
+def visits(model: ModelConfig, length: int) -> float:
+    """Blocks of keys that a block of queries visits on average in rows of one text each.
+
+    Of the blockwise attention, where the texts decide how many; 1 for the others.
+    """
+    if model.attention != "blockwise":
+        return 1.0
+    return (math.ceil(length / attention_blockwise.BLOCK) + 1) / 2
+
+
+def bytes_of(tree: Tree) -> tuple[float, float]:
+    """Bytes of a tree of abstract arrays: of all of it, and of what a chip holds of it."""
+    leaves = jax.tree.leaves(tree)
+    held = (math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in leaves)
+    return float(sum(x.size * x.dtype.itemsize for x in leaves)), float(sum(held))

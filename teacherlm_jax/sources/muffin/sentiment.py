@@ -1,0 +1,75 @@
+"""Sentiment: does a text speak well or ill of something?"""
+
+from teacherlm_jax.sources.muffin.data_set import (
+    DataSet,
+    Label,
+    Prompt,
+    Row,
+    labels,
+    prompts,
+    text_at,
+)
+
+
+def _mood(answer: Label) -> tuple[Prompt, ...]:
+    return prompts(
+        answer,
+        "{text}\n\nIs the mood of this {kind} positive or negative?",
+        "What feeling does the {kind} express? {text}",
+        "Sort this {kind} by its sentiment: {text}",
+        "Here is a {kind}: {text}\nDoes it speak well or ill?",
+        "A {kind} says:\n{text}\nIs its writer pleased or displeased?",
+        'Read the {kind} "{text}" and name its attitude.',
+        "{text}\nWould you count this {kind} among the favourable or the unfavourable ones?",
+        "Tell the tone of the {kind} that follows.\n\n{text}",
+        "Thumbs up or thumbs down? The {kind} reads: {text}",
+        "If somebody wrote this {kind}, how did they feel about it? {text}",
+    )
+
+
+_NEGATIVE_POSITIVE = Label("label", labels("Negative", "Positive"))
+
+
+def _without_breaks(row: Row) -> Row:
+    return {**row, "text": text_at(row, "text").replace("<br />", "\n")}
+
+
+def _without_escapes(row: Row) -> Row:
+    return {**row, "text": text_at(row, "text").replace('\\""', '"').replace("\\n", " ")}
+
+
+SETS = (
+    DataSet(
+        name="imdb_reviews",
+        builders=("imdb_reviews/plain_text/1.0.0",),
+        prompts=_mood(_NEGATIVE_POSITIVE),
+        slots={"text": "text"},
+        words={"kind": "film review"},
+        change=_without_breaks,
+    ),
+    DataSet(
+        name="sentiment140",
+        builders=("sentiment140/1.0.0",),
+        prompts=_mood(Label("polarity", {0: "Negative", 4: "Positive"})),  # 2, neutral: none
+        slots={"text": "text"},
+        words={"kind": "tweet"},
+        large=True,
+    ),
+    DataSet(
+        name="sst2",
+        builders=("glue/sst2/2.0.0",),
+        prompts=_mood(_NEGATIVE_POSITIVE),
+        slots={"text": "sentence"},
+        words={"kind": "sentence about a film"},
+        large=True,
+    ),
+    DataSet(
+        name="yelp_polarity_reviews",
+        builders=("yelp_polarity_reviews/0.2.0",),
+        prompts=_mood(_NEGATIVE_POSITIVE),
+        slots={"text": "text"},
+        words={"kind": "review of a business"},
+        change=_without_escapes,
+        large=True,
+    ),
+)

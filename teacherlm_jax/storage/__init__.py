@@ -1,0 +1,1 @@
+"""Files: read, replaced in one step, listed and hashed."""

@@ -1,0 +1,187 @@
+"""SentencePiece: the vocabularies of models that are trained here (Kudo and Richardson 2018)."""
+
+import io
+import json
+import re
+import string
+from collections.abc import Iterable, Iterator, Sequence
+
+import sentencepiece
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.tokenization.special_ids import SpecialIds, declared
+
+PAD_ID, EOS_ID, UNKNOWN_ID = 0, 1, 2
+
+_SPACE_MARK = "\u2581"  # SentencePiece's sign for a space
+_SAMPLED_TEXTS = 2_000_000  # texts that training looks at; more are sampled
+_REQUIRED = string.ascii_letters + string.digits + string.punctuation  # are pieces by themselves
+_LONGEST_TEXT = 1 << 20  # bytes; the library would leave longer ones out
+
+
+class SentencePiece:
+    """The file of a SentencePiece vocabulary.
+
+    Attributes:
+        content: of the file, byte for byte.
+        name: of the file, for messages.
+        size: number of ids.
+        special_ids: the ids that `encode` never gives.
+        special: what each of them is for.
+    """
+
+    kind = "sentencepiece"
+    filename = "sentencepiece.model"
+
+    def __init__(self, content: bytes, name: str):
+        """Raises UserError when `content` is no SentencePiece model."""
+        self.content, self.name = content, name
+        try:
+            processor = sentencepiece.SentencePieceProcessor(model_proto=content)
+        except RuntimeError as error:
+            raise UserError(f"{name}: no SentencePiece model: {error}; copy it again") from None
+        self._processor = processor
+        self.size: int = processor.vocab_size()
+        ids = {"eos": processor.eos_id(), "unk": processor.unk_id(), "pad": processor.pad_id()}
+        self.special_ids = frozenset(ids.values())
+        names = {f"{name}_token": processor.id_to_piece(id) for name, id in ids.items()}
+        self.special = SpecialIds(ids["eos"], ids["unk"], names=names)
+        self._mark = [processor.piece_to_id(f"<0x{byte:02X}>") for byte in _SPACE_MARK.encode()]
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text."""
+        # The library takes the space mark itself for a space, so it travels as its three bytes.
+        first, *rest = text.split(_SPACE_MARK)
+        ids = self._processor.encode(first)
+        for part in rest:
+            ids += self._mark + self._processor.encode(part)
+        return ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, by threads of the library."""
+        if any(_SPACE_MARK in text for text in texts):
+            return [self.encode(text) for text in texts]
+        return self._processor.encode(list(texts))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids that are not special."""
+        return self._processor.decode(list(ids))
+
+    def pretrained(self) -> bytes:
+        """A `tokenizer.json` for transformers that gives the same ids.
+
+        It cannot do so for a text with U+2581, which stands for a space there, nor, as with every
+        tokenizer in transformers, for one that spells a special token. Where two pairs of pieces
+        overlap and both make the same piece, SentencePiece takes the left one and `tokenizers` the
+        one listed first; such a text would differ too, but none has been found.
+        """
+        pieces = [self._processor.id_to_piece(id) for id in range(self.size)]
+        described = {
+            "version": "1.0",
+            "added_tokens": [declared(pieces[id], id) for id in sorted(self.special_ids)],
+            "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE_MARK},
+            "pre_tokenizer": None,
+            "post_processor": None,
+            "decoder": {
+                "type": "Sequence",
+                "decoders": [
+                    {"type": "Replace", "pattern": {"String": _SPACE_MARK}, "content": " "},
+                    {"type": "ByteFallback"},
+                    {"type": "Fuse"},
+                ],
+            },
+            "model": {
+                "type": "BPE",
+                "unk_token": pieces[self._processor.unk_id()],
+                "fuse_unk": True,
+                "byte_fallback": True,
+                "vocab": {piece: id for id, piece in enumerate(pieces)},
+                "merges": list(self._merges()),
+            },
+        }
+        return json.dumps(described, ensure_ascii=False).encode()
+
+    def _merges(self) -> Iterator[list[str]]:
+        """Pairs of pieces that make a piece, best score first."""
+        model = self._processor
+        scores = {
+            model.id_to_piece(id): model.get_score(id)
+            for id in range(self.size)
+            if not (id in self.special_ids or model.is_byte(id))
+        }
+        for piece in sorted(scores, key=lambda piece: -scores[piece]):
+            for cut in range(1, len(piece)):
+                if piece[:cut] in scores and piece[cut:] in scores:
+                    yield [piece[:cut], piece[cut:]]
+
+
+def train(texts: Iterable[str], size: int, seed: int) -> bytes:
+    """The bytes of a model trained on `texts`; see `vocabulary.train_sentencepiece`."""
+    model, reading = io.BytesIO(), _Reading(texts)
+    sentencepiece.set_random_generator_seed(seed)
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(reading),
+            model_writer=model,
+            vocab_size=size,
+            hard_vocab_limit=False,
+            model_type="bpe",
+            byte_fallback=True,
+            required_chars=_REQUIRED,
+            pad_id=PAD_ID,
+            eos_id=EOS_ID,
+            unk_id=UNKNOWN_ID,
+            bos_id=-1,
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            add_dummy_prefix=False,
+            max_sentence_length=_LONGEST_TEXT,
+            input_sentence_size=_SAMPLED_TEXTS,
+            shuffle_input_sentence=True,
+            num_threads=1,  # the result must not depend on the machine
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise (reading.failure or _explained(str(error), size)) from None
+    return model.getvalue()
+
+
+class _Reading:
+    """Texts that keep what went wrong in reading them, which the library makes an error of its own.
+
+    Attributes:
+        failure: what the texts raised, if they did.
+    """
+
+    def __init__(self, texts: Iterable[str]):
+        self._texts = texts
+        self.failure: BaseException | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        left, count = set(_REQUIRED), 0
+        try:
+            for text in self._texts:
+                left.difference_update(text)
+                count += bool(text)
+                yield text
+        except BaseException as error:
+            self.failure = error
+            raise
+        # Before 0.2.3, the trainer ends the process over a required character that no text has, or
+        # none of those that it samples.
+        if count > _SAMPLED_TEXTS:
+            yield from _REQUIRED * (20 * count // _SAMPLED_TEXTS)
+        elif count:
+            yield from sorted(left)
+
+
+def _explained(error: str, size: int) -> UserError:
+    too_small = re.search(r"smaller than required_chars\. \d+ vs (\d+)", error)
+    if too_small:
+        return UserError(
+            f"config.vocabulary.size: {size} is too small; the characters of these texts and the "
+            f"bytes take {too_small[1]} pieces, so ask for more than that"
+        )
+    if "!sentences_.empty()" in error:
+        return UserError("config.vocabulary: no text to train the vocabulary on")
+    return UserError(f"config.vocabulary.size={size}: SentencePiece cannot train: {error}")

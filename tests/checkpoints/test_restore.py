@@ -1,0 +1,169 @@
+"""No damage to a checkpoint passes unseen, and none ends in a traceback."""
+
+import random
+import shutil
+import subprocess
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from teacherlm_jax.checkpoints.store import Checkpoints, open_checkpoint
+from teacherlm_jax.cli import main
+from teacherlm_jax.errors import UserError
+
+META = {"progress": {"step": 7, "tokens": 1234, "window": [{"loss": 0.1}, {"loss": 12.5}]}}
+
+
+def state(step):
+    params = {
+        "blocks": {"up": jnp.arange(600, dtype=jnp.float32).reshape(2, 30, 10) + step},
+        "bias": jnp.full((7,), step, jnp.bfloat16),
+    }
+    moments = jax.tree.map(lambda array: array * 2, params)
+    return params, {"moments": moments, "step": jnp.int32(step), "key": jnp.uint32([1, step])}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    run = tmp_path_factory.mktemp("run")
+    checkpoints = Checkpoints(run, keep=2)
+    for step in (1, 2):
+        checkpoints.save(step, *state(step), META)
+    checkpoints.close()
+    return run
+
+
+@pytest.fixture
+def run(saved, tmp_path):
+    """A copy of the run, to be damaged."""
+    return shutil.copytree(saved, tmp_path / "run")
+
+
+def read(run):
+    """All that a run would resume with."""
+    checkpoints, step = open_checkpoint(run)
+    where = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    params, optimizer = jax.tree.map(
+        lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=where), state(0)
+    )
+    found = (checkpoints.params(step, params), checkpoints.optimizer(step, optimizer))
+    meta = checkpoints.meta(step)
+    checkpoints.close()
+    return meta, [np.asarray(array).tobytes() for array in jax.tree.leaves(found)]
+
+
+def damaged(content, kind, draw):
+    if kind == "cut":
+        return content[: len(content) // 2]
+    flipped = bytearray(content)
+    flipped[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    return bytes(flipped)
+
+
+def test_whatever_happens_to_a_file_the_same_bits_come_back_or_one_line(run, capfd):
+    whole, draw, refused = read(run), random.Random(0), set()
+    paths = sorted(path for path in (run / "checkpoints/2").rglob("*") if path.is_file())
+    for path in paths:
+        content = path.read_bytes()
+        for kind in ("flipped", "cut", "missing"):
+            if kind == "missing":
+                path.unlink()
+            else:
+                path.write_bytes(damaged(content, kind, draw))
+            try:
+                assert read(run) == whole, f"{path} {kind}: other values came back"
+            except UserError as error:
+                refused.add(f"{path.parts[path.parts.index('2') + 1]} {kind}")
+                told = str(error)
+                assert told.startswith(f"{run}/checkpoints/2: "), told
+                assert "\n" not in told and "<" not in told
+                assert told.endswith(f"remove {run}/checkpoints/2 to go on from step 1")
+            path.write_bytes(content)
+    for item in ("params", "optimizer", "meta"):
+        assert {f"{item} {kind}" for kind in ("flipped", "cut", "missing")} <= refused
+    assert capfd.readouterr().err == ""
+
+
+def test_no_bit_of_what_stands_beside_the_arrays_can_change(run):
+    checkpoints = Checkpoints(run)
+    whole, path = checkpoints.meta(2), run / "checkpoints/2/meta/metadata"
+    content, draw = path.read_bytes(), random.Random(1)
+    for place in range(0, len(content), 3):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << draw.randrange(8)
+        path.write_bytes(bytes(flipped))
+        with pytest.raises(UserError, match=r"checkpoints/2: .*meta .*to go on from step 1"):
+            raise AssertionError(f"{place}: {checkpoints.meta(2)} instead of {whole}")
+
+
+def test_the_checkpoint_that_is_offered_has_no_damage_that_shows_at_once(run):
+    (run / "checkpoints/1/meta/metadata").write_text("{}")
+    (run / "checkpoints/2/meta/metadata").write_text('{"progress": {}}')
+    with pytest.raises(
+        UserError, match=r"checkpoints/2: meta is not what was saved .*; no other whole checkpoint"
+    ):
+        Checkpoints(run).meta(2)
+
+
+@pytest.mark.parametrize(
+    ("folder", "named"),
+    [("d", r"params/d/{file}: "), ("ocdbt.process_0/d", r'reading "(blocks\.up|bias)/')],
+)
+def test_the_message_names_the_file_or_the_array_that_cannot_be_read(run, folder, named):
+    paths = (run / "checkpoints/2/params" / folder).iterdir()
+    largest = max(paths, key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:20])
+    with pytest.raises(
+        UserError, match=rf"params cannot be read \(.*{named.format(file=largest.name)}"
+    ):
+        read(run)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of its own, of one MiB, and a function that makes it larger."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    yield (
+        folder,
+        lambda: subprocess.run(["mount", "-o", "remount,size=8m", str(folder)], check=True),
+    )
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def ask_after_every_step(checkpoints):
+    """As a run does, which then need not wait for its next save to hear of a failure."""
+    for _ in range(1000):
+        checkpoints.check()
+        time.sleep(0.01)
+
+
+def test_a_full_disk_is_told_of_in_one_line_and_costs_no_checkpoint(small_disk, capfd):
+    run, enlarge = small_disk
+    checkpoints = Checkpoints(run, keep=1)
+    checkpoints.save(1, *state(1), META)
+    checkpoints.check()
+    checkpoints.wait()
+    large = {"x": jnp.zeros(400_000)}
+    checkpoints.save(2, large, {"step": jnp.int32(2)}, META)
+    with pytest.raises(Exception, match="No space left on device") as failure:
+        ask_after_every_step(checkpoints)
+    told = main._of_the_machine(failure.value)
+    assert told.startswith(f"{run}/checkpoints")
+    assert "No space left on device; what was finished before is whole" in told
+    checkpoints.close()
+    assert read(run)[0]["step"] == 1
+    assert capfd.readouterr().err == ""
+
+    enlarge()
+    again = Checkpoints(run, keep=1)
+    again.save(2, large, {"step": jnp.int32(2)}, META)
+    again.close()
+    assert [path.name for path in again.folder.iterdir()] == ["2"]

@@ -1,0 +1,109 @@
+import dataclasses
+import shutil
+
+import jax.numpy as jnp
+import pytest
+
+from teacherlm_jax.checkpoints import retention, selection
+from teacherlm_jax.checkpoints.store import Checkpoints, open_checkpoint
+
+
+@dataclasses.dataclass
+class Saved:
+    step: int
+
+
+@pytest.mark.parametrize(
+    ("newest", "best", "losses", "kept"),
+    [
+        (1, 0, {}, [6]),
+        (2, 0, {}, [5, 6]),
+        (9, 0, {}, [1, 2, 3, 4, 5, 6]),
+        (1, 1, {2: 0.5, 4: 0.3, 6: 0.4}, [4, 6]),
+        (1, 2, {2: 0.5, 4: 0.3, 6: 0.4}, [4, 6]),
+        (2, 2, {2: 0.2, 4: 0.3, 6: 0.4}, [2, 4, 5, 6]),
+        (1, 1, {2: 0.3, 4: 0.3}, [2, 6]),  # of equals, the earlier
+        (1, 1, {7: 0.1, 4: 0.3}, [4, 6]),  # measured, never saved
+        (1, 1, {}, [6]),
+    ],
+)
+def test_the_newest_checkpoints_and_the_best_are_kept(newest, best, losses, kept):
+    rows = [{"step": step, "held_out/loss": loss} for step, loss in losses.items()]
+    policy = retention.Kept(newest, best, lambda: selection.ranking(rows, "held_out/loss"))
+    saved = [Saved(step) for step in range(1, 7)]
+    found = policy.should_preserve(saved, context=None)
+    assert [each.step for each, stays in zip(saved, found, strict=True) if stays] == kept
+
+
+def save(checkpoints, step):
+    checkpoints.save(step, {"x": jnp.arange(4.0) + step}, {"step": jnp.int32(step)}, {})
+
+
+def test_a_run_saves_at_its_cadence_and_keeps_what_its_measurements_say(tmp_path):
+    """Seven saves with a measurement before every second one, as a run makes them."""
+    losses = {2: 0.5, 4: 0.3, 6: 0.4}
+    rows = []
+    checkpoints = Checkpoints(
+        tmp_path, keep=1, best=1, ranking=lambda: selection.ranking(rows, "loss")
+    )
+    after = []
+    for step in range(1, 8):
+        if step in losses:
+            rows.append({"step": step, "loss": losses[step]})
+        save(checkpoints, step)
+        checkpoints.wait()
+        after.append(sorted(path.name for path in checkpoints.folder.iterdir()))
+    checkpoints.close()
+    assert Checkpoints(tmp_path).steps() == [4, 7]
+    assert after == [["1"], ["2"], ["2", "3"], ["4"], ["4", "5"], ["4", "6"], ["4", "7"]]
+
+
+def test_a_save_that_never_ends_costs_none_of_the_checkpoints_before_it(tmp_path, monkeypatch):
+    """The new best is measured, and the process dies before it is saved."""
+    rows = [{"step": 1, "loss": 0.5}]
+    checkpoints = Checkpoints(
+        tmp_path, keep=1, best=1, ranking=lambda: selection.ranking(rows, "loss")
+    )
+    for step in (1, 2):
+        save(checkpoints, step)
+    checkpoints.wait()
+    rows.append({"step": 3, "loss": 0.1})
+
+    def fails(*args, **kwargs):
+        raise OSError("the disk is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("orbax.checkpoint._src.path.atomicity.async_path.rename", fails)
+        save(checkpoints, 3)
+        with pytest.raises(OSError, match="the disk is gone"):
+            checkpoints.wait()
+    checkpoints.close()
+    assert Checkpoints(tmp_path).steps() == [1, 2]
+
+
+def test_what_a_process_did_not_live_to_remove_is_removed_by_the_next(tmp_path):
+    rows = [{"step": 1, "loss": 0.5}]
+    checkpoints = Checkpoints(tmp_path, keep=4)
+    for step in (1, 2, 3, 4):
+        save(checkpoints, step)
+    checkpoints.close()
+    again = Checkpoints(tmp_path, 1, 1, lambda: selection.ranking(rows, "loss"))
+    again.finish()
+    again.close()
+    assert sorted(path.name for path in again.folder.iterdir()) == ["1", "4"]
+
+
+def test_what_is_removed_goes_whole_even_if_a_crash_comes_between(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    save(checkpoints, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda path: None)  # the process dies before
+        save(checkpoints, 2)
+        checkpoints.close()
+    half_removed = checkpoints.folder / retention.REMOVED / "1"
+    shutil.rmtree(half_removed / "params")
+    found, step = open_checkpoint(tmp_path)
+    assert (found.steps(), step) == ([2], 2)
+    assert half_removed.exists(), "readers leave a writer's work alone"
+    Checkpoints(tmp_path, keep=1).close()
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["2"]

@@ -1,0 +1,122 @@
+import errno
+from pathlib import Path
+
+import pytest
+
+from teacherlm_jax.cli import main
+from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.storage import files
+
+CONFIG = """
+from teacherlm_jax import config
+
+def get_config(variant=""):
+    return config.TrainConfig(output={output!r}, data="data")
+"""
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Runs `teacherlm train` with `work` in the place of training; gives the exit status."""
+    path = tmp_path / "mine.py"
+    path.write_text(CONFIG.format(output=str(tmp_path / "run")))
+
+    def run(work, *overrides):
+        monkeypatch.setattr(main, "_load", lambda function: work)
+        return main.main(["train", f"--config={path}", *overrides])
+
+    return run
+
+
+def test_a_finished_run_is_not_done_again(command, tmp_path):
+    calls = []
+
+    def work(config, folder):
+        calls.append(config.steps)
+        return {"steps": config.steps}
+
+    assert command(work) == 0
+    assert command(work) == 0
+    assert calls == [100]
+    assert files.read_json(tmp_path / "run/result.json") == {"steps": 100}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "expected"),
+    [
+        (UserError("data/x: no such folder"), 2, "teacherlm: data/x: no such folder"),
+        (Interrupted("saved step 3"), 143, "saved step 3"),
+        (OSError(errno.ENOSPC, "full", "runs/x/rows"), 2, "runs/x/rows: No space left on device"),
+        (OSError(errno.ENAMETOOLONG, "long", "runs/y"), 2, "runs/y: File name too long"),
+        (ValueError("writing d/1: No space left on device"), 2, "config.output: No space left"),
+        (ValueError('writing "/d/1": No space left on device'), 2, "/d/1: No space left"),
+    ],
+)
+def test_failures_end_in_one_line_and_a_status(command, tmp_path, capsys, error, status, expected):
+    def work(config, folder):
+        raise error
+
+    assert command(work) == status
+    shown = capsys.readouterr().err
+    assert expected in shown
+    assert shown.count("\n") == 1
+    assert not (tmp_path / "run/result.json").exists()
+
+
+def test_a_bug_is_not_hidden(command):
+    def work(config, folder):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        command(work)
+
+
+def test_an_output_below_a_file_is_refused(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(CONFIG.format(output=str(tmp_path / "mine.py/run")))
+    assert main.main(["train", f"--config={tmp_path}/mine.py"]) == 2
+    assert "Not a directory" in capsys.readouterr().err
+
+
+def test_an_unknown_verb_is_refused(capsys):
+    assert main.main(["trane"]) == 2
+    assert "unknown verb 'trane'" in capsys.readouterr().err
+
+
+def test_help_lists_verbs_and_keys(capsys):
+    assert main.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(verb in shown for verb in main.VERBS)
+    assert main.main(["train", "--help"]) == 0
+    assert "--config.optimizer.learning_rate" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", main.VERBS)
+def test_every_verb_names_a_function_that_exists(verb):
+    module, _, function = main.VERBS[verb].function.partition(":")
+    source = Path(main.__file__).parents[2] / (module.replace(".", "/") + ".py")
+    assert f"\ndef {function}(" in source.read_text(encoding="utf-8")
+
+
+def test_a_job_that_met_too_little_memory_goes_on_with_fewer_slots(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "job.py"
+    path.write_text(
+        "from teacherlm_jax.config import *\n"
+        "def get_config(variant):\n"
+        f"    return AnnotateConfig(output={str(tmp_path / 'run')!r},\n"
+        "        source=SourceConfig('a', 'a.jsonl'), teachers=TeachersConfig(cot='t'))\n"
+    )
+    asked = []
+
+    def work(config, folder):
+        asked.append(config.slots)
+        (folder.path / "texts" / "cot").mkdir(parents=True, exist_ok=True)
+        if config.slots > 16:
+            raise UserError("no memory")
+        return {}
+
+    monkeypatch.setattr(main, "_load", lambda function: work)
+    assert main.main(["annotate", f"--config={path}"]) == 2
+    assert main.main(["annotate", f"--config={path}", "--config.seed=1"]) == 2
+    assert main.main(["annotate", f"--config={path}", "--config.slots=16"]) == 0
+    assert asked == [64, 16]
+    assert "config.seed=0, asked for 1" in capsys.readouterr().err

@@ -1,0 +1,108 @@
+import csv
+
+import pytest
+
+from teacherlm_jax.cli import main
+from teacherlm_jax.storage import files
+
+BASE = """
+from teacherlm_jax import config
+
+def get_config(variant=""):
+    return config.TrainConfig(output={output!r}, data="data")
+
+"""
+SWEEP = """
+def sweep():
+    for rate in (1e-4, 3e-4):
+        yield f"rate_{rate:g}", {"optimizer.learning_rate": rate, "steps": 7}
+"""
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Runs `teacherlm train` on a config file that ends in `text`; what it trains is recorded."""
+    trained = []
+
+    def work(config, folder):
+        trained.append(config)
+        measured = {"accuracy": 0.5, "by_subject": {"law": {"accuracy": 0.25}}}
+        return {"loss": 2.5, "checkpoint": "somewhere", "benchmarks": {"mmlu": measured}}
+
+    def run(*words, text=SWEEP):
+        path = tmp_path / "mine.py"
+        path.write_text(BASE.format(output=str(tmp_path / "runs")) + text)
+        monkeypatch.setattr(main, "_load", lambda function: work)
+        return main.main(["train", f"--config={path}", *words])
+
+    run.trained = trained
+    return run
+
+
+def test_a_point_is_a_run_of_its_own_and_the_command_line_has_the_last_word(command, tmp_path):
+    assert command("--sweep_index=1", "--config.steps=9") == 0
+    (config,) = command.trained
+    assert config.output == str(tmp_path / "runs/rate_0.0003")
+    assert (config.optimizer.learning_rate, config.steps) == (3e-4, 9)
+    assert (tmp_path / "runs/rate_0.0003/result.json").exists()
+
+
+def test_without_an_index_the_config_runs_as_it_is(command):
+    assert command() == 0
+    assert command.trained[0].steps == 100
+
+
+def test_the_list_shows_every_point_and_runs_none(command, capsys, tmp_path):
+    assert command("--sweep_list") == 0
+    shown = capsys.readouterr().out
+    assert shown == (
+        "  0  rate_0.0001  optimizer.learning_rate=0.0001 steps=7\n"
+        "  1  rate_0.0003  optimizer.learning_rate=0.0003 steps=7\n"
+    )
+    assert not command.trained and not (tmp_path / "runs").exists()
+
+
+def test_one_table_has_the_results_of_all_points(command, capsys, tmp_path):
+    assert command("--sweep_index=1") == 0
+    capsys.readouterr()
+    assert command("--sweep_results") == 0
+    shown = capsys.readouterr().out
+    assert shown == (tmp_path / "runs/sweep.csv").read_text()
+    rows = list(csv.DictReader(shown.splitlines()))
+    assert [row["state"] for row in rows] == ["not begun", "finished"]
+    assert [row["loss"] for row in rows] == ["", "2.5"]
+    assert [row["benchmarks.mmlu.accuracy"] for row in rows] == ["", "0.5"]
+    assert not [name for name in rows[0] if name == "checkpoint" or "by_subject" in name]
+    result = files.read_json(tmp_path / "runs/rate_0.0003/result.json")
+    assert result["checkpoint"] == "somewhere"
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        ("", ["--sweep_list"], "has no function sweep()"),
+        (SWEEP, ["--sweep_index=2"], "--sweep_index=2: the sweep's points are 0 to 1"),
+        (SWEEP, ["--sweep_index=-2"], "--sweep_index: -2 is not in [-1, inf)"),
+        (SWEEP, ["--sweep_index=1", "--sweep_list"], "give one of"),
+        ("def sweep():\n    yield 'a'", ["--sweep_list"], "yields 'a' at index 0"),
+        ("def sweep():\n    yield 'a/b', {}", ["--sweep_list"], "cannot name a folder"),
+        ("def sweep():\n    return [('a', {}), ('a', {})]", ["--sweep_list"], "two points 'a'"),
+        ("def sweep():\n    return []", ["--sweep_list"], "yields nothing"),
+        ("def sweep():\n    return 1 / 0", ["--sweep_list"], "mine.py:8: ZeroDivisionError"),
+        (
+            "def sweep():\n    yield 'a', {'stepps': 3}",
+            ["--sweep_index=0"],
+            "sweep() at 'a': unknown key stepps; did you mean steps?",
+        ),
+        (
+            "def sweep():\n    yield 'a', {'steps': 'many'}",
+            ["--sweep_index=0"],
+            "config.steps: 'many' is no int",
+        ),
+    ],
+)
+def test_sweeps_that_cannot_be_used_are_refused(command, capsys, text, words, message):
+    assert command(*words, text=text) == 2
+    shown = capsys.readouterr().err
+    assert message in shown and shown.count("\n") == 1
+    assert not command.trained

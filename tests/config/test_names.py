@@ -1,0 +1,73 @@
+"""Names that a config may give, against what they stand for."""
+
+import dataclasses
+import functools
+
+import pytest
+
+from teacherlm_jax import config
+from teacherlm_jax.annotation import gates
+from teacherlm_jax.config import fields
+from teacherlm_jax.data import packing, prompts
+from teacherlm_jax.models import attention, decoder, registry
+from teacherlm_jax.sources import reading
+from teacherlm_jax.training import optimizer
+
+
+@pytest.mark.parametrize(
+    ("names", "meanings"),
+    [
+        (config.FORMS, prompts.FORMS),
+        (config.GATES, gates.GATES),
+        (config.FORMATS, reading.FORMATS),
+    ],
+)
+def test_every_name_in_a_table_has_its_meaning(names, meanings):
+    assert set(names) == set(meanings)
+
+
+@pytest.mark.parametrize(
+    ("owner", "field", "meanings"),
+    [
+        (config.ModelConfig, "family", registry.FAMILIES),
+        (config.ModelConfig, "remat", decoder.REMAT),
+        (config.ModelConfig, "attention", attention.IMPLEMENTATIONS),
+        (config.OptimizerConfig, "schedule", optimizer.SCHEDULES),
+        (config.MixtureConfig, "loss", packing.LOSSES),
+    ],
+)
+def test_every_choice_of_a_field_has_its_meaning(owner, field, meanings):
+    (declared,) = (each for each in dataclasses.fields(owner) if each.name == field)
+    assert set(declared.metadata["choices"]) == set(meanings)
+
+
+LOCAL = [
+    (config.AnnotateConfig, "teachers.cot"),
+    (config.AnnotateConfig, "teachers.fundamental"),
+    (config.AnnotateConfig, "teachers.mistake"),
+    (config.ConvertConfig, "source"),
+    (config.EvaluateConfig, "model"),
+    (config.PrepareConfig, "vocabulary.path"),
+    (config.ReportConfig, "data"),
+    (config.ReportConfig, "root"),
+    (config.ReportConfig, "vocabulary"),
+    (config.TrainConfig, "data"),
+    (config.TrainConfig, "validation.data"),
+]
+
+
+@pytest.mark.parametrize(("kind", "key"), LOCAL)
+@pytest.mark.parametrize("address", ["gs://bucket/x", "s3://bucket", "https://example.org/x"])
+def test_what_must_lie_on_this_machine_takes_no_address_of_a_store(kind, key, address):
+    settings = kind()
+    *groups, name = key.split(".")
+    setattr(functools.reduce(getattr, groups, settings), name, address)
+    found = [said for name, said in fields.problems(settings, "config") if name == f"config.{key}"]
+    assert found[0] == f"{address} lies in a store; only folders of this machine work here"
+
+
+def test_what_may_lie_in_a_store_takes_its_address():
+    source = config.SourceConfig("a", "gs://bucket/a.jsonl")
+    fields.check(source)
+    settings = config.PrepareConfig(root="gs://bucket", sources=(source,))
+    assert "config.root" not in dict(fields.problems(settings, "config"))

@@ -1,0 +1,271 @@
+"""The paper's Table 2 of any samples and prepared rows, and their lengths."""
+
+import re
+
+import pytest
+
+from teacherlm_jax.cli import main
+from teacherlm_jax.data import packing, prompts
+from teacherlm_jax.data.sample import Sample, to_row
+from teacherlm_jax.data.writer import write_shards
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
+
+LENGTH = 256
+FORMS = ("text", "C", "CMF", "FCM", "shuffle")
+TEXTS = {"cot": "Six times seven is {}.", "fundamental": "Times is adding.", "mistake": "To add."}
+
+
+def sample(number, options=(), source="sums"):
+    texts = {kind: {"teacher": text.format(number)} for kind, text in TEXTS.items()}
+    texts["cot"]["human"] = "By heart, of course, as everyone else does."
+    return Sample(
+        id=f"{source}-{number}",
+        question=f"What is {number} times seven (A) or so?",
+        answer="(B)" if options else str(7 * number),
+        options=options,
+        source=source,
+        explanations=texts if number else {},
+    )
+
+
+SAMPLES = (
+    *(sample(number) for number in range(6)),
+    *(sample(number, ("many", "42", "(A) lot"), "choices") for number in range(4)),
+    *(sample(number, ("many", "42"), "choices") for number in range(4, 6)),
+)
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory):
+    texts = ["".join(p.text for p in prompts.pieces(s, "text", "")) for s in SAMPLES]
+    return train_sentencepiece(
+        [*texts, *TEXTS.values(), *prompts.TRIGGERS.values()] * 4,
+        tmp_path_factory.mktemp("vocabulary"),
+        size=370,
+        seed=0,
+    )
+
+
+@pytest.fixture
+def data(tmp_path, vocabulary):
+    """A folder of samples, with a vocabulary beside them."""
+    folder = tmp_path / "data"
+    rows = [to_row(each) for each in SAMPLES]
+    files.write_jsonl(folder / "samples/part-00000-of-00002.jsonl", rows[:5])
+    files.write_jsonl(folder / "samples/part-00001-of-00002.jsonl", rows[5:])
+    vocabulary.save(folder / "vocabulary")
+    return folder
+
+
+def prepared(folder, vocabulary, form):
+    texts = [
+        packing.encode_pieces(prompts.pieces(each, form, "teacher"), vocabulary, "text")
+        for each in SAMPLES
+        if form == "text" or each.explanations
+    ]
+    folder.mkdir(parents=True)
+    shards = write_shards(folder, packing.pack(texts, LENGTH), rows_per_shard=2)
+    vocabulary.save(folder / "vocabulary")
+    manifest = {
+        "mixture": folder.name,
+        "inputs": {
+            "mixture": {"author": "teacher"},
+            "vocabulary": {"digest": vocabulary.digest},
+        },
+        "length": LENGTH,
+        "rows": sum(shard["records"] for shard in shards),
+        "texts": len(texts),
+        "tokens": sum(len(text.tokens) for text in texts),
+        "tasks": {f"sums/{form}": {"texts": len(texts), "tokens": 99}},
+        "drops": {f"sums/{form}": {"no cot by teacher": 2}},
+        "shards": shards,
+    }
+    files.write_json(folder / "manifest.json", manifest)
+    return folder
+
+
+def mean_tokens(vocabulary, texts):
+    sizes = [len(vocabulary.encode(text)) for text in texts]
+    return round(sum(sizes) / len(sizes), 2)
+
+
+def report(path, *more):
+    """What `teacherlm report --data PATH` leaves in the folder beside the data."""
+    assert main.main(["report", "--data", str(path), *more]) == 0
+    folder = path.with_name(f"{path.name}.report")
+    return folder, files.read_json(folder / "result.json")["data"]
+
+
+def test_samples_are_told_by_source_with_options_and_means_by_kind_and_author(data, vocabulary):
+    _, found = report(data)
+    assert list(found) == ["sums", "choices"]
+    sums, choices = found.values()
+    assert (sums["rows"], sums["options"]) == (6, {"0": 6})
+    assert (choices["rows"], choices["options"]) == (6, {"2": 2, "3": 4})
+    explained = [each for each in SAMPLES[:6] if each.explanations]
+    questions = [prompts.question_prompt(each) for each in SAMPLES[:6]]
+    assert sums["mean_tokens"] == {
+        "question": mean_tokens(vocabulary, questions),
+        "answer": mean_tokens(vocabulary, [f" {each.answer}" for each in SAMPLES[:6]]),
+        "cot by human": mean_tokens(vocabulary, [f" {explained[0].explanation('cot', 'human')}"]),
+        "cot by teacher": mean_tokens(
+            vocabulary, [f" {each.explanation('cot', 'teacher')}" for each in explained]
+        ),
+        "fundamental by teacher": mean_tokens(vocabulary, [f" {TEXTS['fundamental']}"]),
+        "mistake by teacher": mean_tokens(vocabulary, [f" {TEXTS['mistake']}"]),
+    }
+
+
+def test_the_table_is_printed_and_stands_on_the_page(data, capsys):
+    folder, found = report(data)
+    shown = " ".join(capsys.readouterr().out.split())
+    question = f"{found['sums']['mean_tokens']['question']:.1f}"
+    header = "data rows options question answer cot by human cot by teacher fundamental by teacher"
+    assert f"{header} mistake by teacher sums 6 – {question} " in shown
+    assert "choices 6 2 and 3 " in shown
+    page = re.sub(r"<[^>]+>", " ", (folder / "report.html").read_text())
+    assert f"sums 6 – {question} " in " ".join(page.split())
+    assert "StrategyQA 2 1,832 228 28 90 192 55" in " ".join(page.split())
+    assert "| choices | 6 | 2 and 3 |" in (folder / "report.md").read_text()
+    drawn = [path.name for path in sorted((folder / "figures").iterdir())]
+    assert drawn == ["lengths-0.svg", "lengths-1.svg"]
+
+
+def test_rows_on_disk_tell_what_their_samples_do(data, tmp_path, vocabulary):
+    _, of_samples = report(data)
+    for form in FORMS:
+        prepared(tmp_path / "prepared" / form, vocabulary, form)
+    _, found = report(tmp_path / "prepared")
+    assert sorted(found) == sorted(FORMS)
+    assert found["text"] == {"rows": 12, "options": {"0": 6, "2": 2, "3": 4}, "mean_tokens": {}}
+    for form in FORMS[1:]:
+        assert found[form]["rows"] == 10
+        assert found[form]["options"] == {"0": 5, "2": 2, "3": 3}
+    of_both = [of_samples[name]["mean_tokens"] for name in ("sums", "choices")]
+    for name in ("fundamental by teacher", "mistake by teacher"):
+        assert found["CMF"]["mean_tokens"][name] == of_both[0][name] == of_both[1][name]
+    cots = [f" {each.explanation('cot', 'teacher')}" for each in SAMPLES if each.explanations]
+    for form in FORMS[1:]:
+        assert found[form]["mean_tokens"]["cot by teacher"] == mean_tokens(vocabulary, cots)
+    assert set(found["C"]["mean_tokens"]) == {"cot by teacher"}
+
+
+def test_the_manifests_means_go_before_those_of_the_rows(tmp_path, vocabulary):
+    folder = prepared(tmp_path / "C", vocabulary, "C")
+    manifest = files.read_json(folder / "manifest.json")
+    by_field = {"question": {"mean": 20.5}, "cot": {"teacher": {"mean": 8.25}}}
+    manifest["statistics"] = {"tokens_by_field": by_field}
+    files.write_json(folder / "manifest.json", manifest)
+    _, found = report(folder)
+    assert found["C"]["mean_tokens"] == {"question": 20.5, "cot by teacher": 8.25}
+
+
+def test_a_mixture_tells_the_means_of_its_sources(tmp_path, vocabulary):
+    folder = prepared(tmp_path / "C", vocabulary, "C")
+    manifest = files.read_json(folder / "manifest.json")
+    manifest["tasks"] = {
+        "a/C": {"texts": 1, "tokens": 9},
+        "a/text": {"texts": 3, "tokens": 9},
+        "b/C": {"texts": 5, "tokens": 9},
+    }
+    cot = {"teacher": {"count": 1, "mean": 8.0}}
+    manifest["statistics"] = {
+        "tokens_by_task": {
+            "a/C": {"question": {"count": 1, "mean": 10.0}, "cot": cot},
+            "a/text": {"question": {"count": 3, "mean": 20.0}},
+            "b/C": {"question": {"count": 5, "mean": 7.0}},
+        }
+    }
+    files.write_json(folder / "manifest.json", manifest)
+    written = (report(folder)[0] / "report.md").read_text()
+    assert "| source | texts | question | cot by teacher |" in written
+    assert "| a | 4 | 17.5 | 8.0 |" in written
+    assert "| b | 5 | 7.0 | – |" in written
+
+
+def test_the_tasks_of_a_mixture_stand_with_what_was_left_out_or_cut(tmp_path, vocabulary):
+    folder = prepared(tmp_path / "C", vocabulary, "C")
+    manifest = files.read_json(folder / "manifest.json")
+    manifest["too_long"] = {"sums/C": {"right": 3}, "choices/C": {"drop": 4}}
+    files.write_json(folder / "manifest.json", manifest)
+    written = (report(folder)[0] / "report.md").read_text()
+    assert "| sums/C | 10 | 99 |  |" in written
+    assert "| sums/C | 2 | – | left out: no cot by teacher |" in written
+    assert "| sums/C | 3 | – | too long: right |" in written
+    assert "choices/C" not in written
+
+
+def test_rows_that_make_no_sample_are_counted_with_the_reason(data):
+    path = data / "samples/part-00000-of-00002.jsonl"
+    path.write_text(path.read_text() + '{"id": "x"}\n')
+    folder, found = report(data)
+    assert found["sums"]["rows"] == 6
+    assert "1 rows: no question" in (folder / "report.md").read_text()
+    assert "no question" in (folder / "refused.jsonl").read_text()
+
+
+def test_samples_without_a_source_are_named_by_their_file(data, tmp_path):
+    rows = [to_row(each) | {"source": ""} for each in SAMPLES[:2]]
+    files.write_jsonl(tmp_path / "mine-00000-of-00001.jsonl", rows)
+    more = [f"--config.vocabulary={data / 'vocabulary'}", f"--config.output={tmp_path / 'out'}"]
+    assert main.main(["report", f"--data={tmp_path / '*.jsonl'}", *more]) == 0
+    assert list(files.read_json(tmp_path / "out/result.json")["data"]) == ["mine"]
+
+
+def test_annotated_samples_are_counted_with_the_vocabulary_of_their_teacher(data, tmp_path):
+    data.rename(tmp_path / "teacher")
+    made = {"author": "teacher", "gates": {}, "teacher": str(tmp_path / "teacher/checkpoints/3")}
+    rows = [to_row(each) | {"annotations": {"cot": made}} for each in SAMPLES]
+    files.write_jsonl(tmp_path / "a/b/c/annotated.jsonl", rows)
+    _, found = report(tmp_path / "a/b/c/annotated.jsonl")
+    assert found["sums"]["mean_tokens"]["cot by teacher"] > 1
+
+
+def refusal(capsys, *arguments):
+    assert main.main(["report", *map(str, arguments)]) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    return shown
+
+
+def test_another_vocabulary_is_refused_by_its_digest(tmp_path, vocabulary, capsys):
+    folder = prepared(tmp_path / "C", vocabulary, "C")
+    other = train_sentencepiece(["four five six"] * 9, tmp_path / "other", size=370, seed=0)
+    asked = refusal(capsys, "--data", folder, f"--config.vocabulary={tmp_path / 'other'}")
+    assert f"{tmp_path / 'other'}: its digest is {other.digest}, the rows of the mixture C" in asked
+    other.save(folder / "vocabulary")
+    assert f"{folder / 'vocabulary'}: its digest is {other.digest}" in refusal(
+        capsys, "--data", folder
+    )
+
+
+def test_what_cannot_be_reported_on_is_refused(data, tmp_path, capsys):
+    (data / "vocabulary").rename(tmp_path / "elsewhere")
+    assert "tells of no vocabulary to count its tokens with" in refusal(capsys, "--data", data)
+    assert "nowhere: no file matches" in refusal(capsys, "--data", tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere.report").exists()
+    for empty in (["--data"], ["--data="], ["--data", "--config.format=cot"]):
+        assert "--data: no value behind it; give one, as in --data=V" in refusal(capsys, *empty)
+    assert "config.output: empty" in refusal(capsys, f"--data={tmp_path}/*.jsonl")
+    assert "config.root: give it for the runs below a folder, or --data" in refusal(capsys)
+    assert "config.root" in refusal(capsys, "--data", data, "--config.root=runs")
+    root = ("--config.root=runs", "--config.output=out")
+    assert "config.format: is for --data alone" in refusal(capsys, *root, "--config.format=cot")
+
+
+def test_a_manifest_of_another_shape_is_refused(tmp_path, vocabulary, capsys):
+    folder = prepared(tmp_path / "C", vocabulary, "C")
+    manifest = files.read_json(folder / "manifest.json")
+    del manifest["inputs"]["mixture"]
+    files.write_json(folder / "manifest.json", manifest)
+    assert "it lacks inputs.mixture; prepare the mixture again" in refusal(capsys, "--data", folder)
+
+
+def test_many_sources_are_drawn_together(data, tmp_path):
+    rows = [to_row(sample(1, source=f"source {number}")) for number in range(9)]
+    files.write_jsonl(data / "samples/part-00000-of-00002.jsonl", rows)
+    folder, found = report(data)
+    assert len(found) == 11
+    assert [path.name for path in (folder / "figures").iterdir()] == ["lengths-0.svg"]
+    assert "### all 11 together" in (folder / "report.md").read_text()

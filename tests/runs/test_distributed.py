@@ -1,0 +1,86 @@
+import dataclasses
+import os
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.runs import distributed
+from teacherlm_jax.runs.distributed import Place
+
+SET = {"JAX_COORDINATOR_ADDRESS": "a:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"}
+
+
+@dataclasses.dataclass
+class Device:
+    process_index: int
+
+
+def test_a_launcher_says_where_a_process_stands():
+    assert distributed.place(SET) == Place("a:1", count=2, index=1)
+    assert distributed.place({"JAX_COORDINATOR_ADDRESS": "a:1"}) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"JAX_PROCESS_ID": "2"},
+        {"JAX_PROCESS_ID": ""},
+        {"JAX_NUM_PROCESSES": "two"},
+        {"JAX_COORDINATOR_ADDRESS": ""},
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused(changes):
+    with pytest.raises(UserError, match=f"{next(iter(changes))}='.*set all three, or none"):
+        distributed.place(SET | changes)
+
+
+def test_uneven_processes_are_refused_in_words():
+    distributed.refuse_uneven([Device(0), Device(1), Device(0), Device(1)])
+    with pytest.raises(UserError, match="uneven processes: 2 in process 0, 1 in process 1; give"):
+        distributed.refuse_uneven([Device(0), Device(1), Device(0)])
+
+
+def test_alone_a_process_is_the_first_of_one():
+    distributed.start("train", together=True)
+    assert distributed.is_first() and distributed.process_count() == 1
+    assert distributed.of_first(lambda: "value") == "value"
+
+
+@pytest.mark.parametrize("environment", [SET, {"TEACHERLM_DISTRIBUTED": "auto"}])
+def test_a_verb_of_one_process_is_refused_in_several(monkeypatch, environment):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="report: works in one process"):
+        distributed.start("report", together=False)
+
+
+def test_an_unknown_mode_is_refused(monkeypatch):
+    monkeypatch.setenv("TEACHERLM_DISTRIBUTED", "yes")
+    with pytest.raises(UserError, match="TEACHERLM_DISTRIBUTED='yes': wanted auto"):
+        distributed.start("train", together=True)
+
+
+def test_processes_that_do_not_meet_may_be_started_again(monkeypatch):
+    def nobody(*arguments, **options):
+        raise RuntimeError("DEADLINE_EXCEEDED")
+
+    monkeypatch.setattr(jax.distributed, "initialize", nobody)
+    for name, value in SET.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(
+        Interrupted, match="a:1: the processes did not meet: DEAD.*start all"
+    ) as end:
+        distributed.start("train", together=True)
+    assert end.value.status == os.EX_TEMPFAIL
+
+
+def test_one_process_starts_without_jax():
+    code = (
+        "import sys; from teacherlm_jax import distributed, run\n"
+        "distributed.start('report', False)\n"
+        "sys.exit('jax' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

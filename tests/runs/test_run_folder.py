@@ -1,0 +1,141 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from teacherlm_jax.config import TrainConfig
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import run_folder
+from teacherlm_jax.storage import files
+
+
+def config(tmp_path, **changes):
+    return TrainConfig(output=str(tmp_path / "run"), data="d", **changes)
+
+
+def open_run(settings, **options):
+    return run_folder.open_run(settings.output, "train", settings, **options)
+
+
+def test_a_second_process_is_kept_out(tmp_path):
+    settings = config(tmp_path)
+    code = (
+        "import sys; from teacherlm_jax import config, run\n"
+        "run.open_run(sys.argv[1], 'train', config.TrainConfig(output=sys.argv[1], data='d'))"
+    )
+    words = [sys.executable, "-c", code, settings.output]
+    held = open_run(settings)
+    refused = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "another process works in this run folder" in refused.stderr
+    held.close()
+    assert subprocess.run(words, check=False).returncode == 0
+
+
+def test_a_finished_run_keeps_what_it_says_of_itself(tmp_path):
+    with open_run(config(tmp_path)) as folder:
+        folder.finish({})
+    files.write_json(tmp_path / "run/versions.json", {"commit": "old"})
+    open_run(config(tmp_path, log_every=99), may_change=("log_every",)).close()
+    assert files.read_json(tmp_path / "run/versions.json") == {"commit": "old"}
+    assert files.read_json(tmp_path / "run/config.json")["config"]["log_every"] == 10
+
+
+def test_a_resumed_run_remembers_the_versions_before(tmp_path):
+    open_run(config(tmp_path)).close()
+    files.write_json(tmp_path / "run/versions.json", {"commit": "old"})
+    open_run(config(tmp_path)).close()
+    open_run(config(tmp_path)).close()
+    oldest, newer = files.read_json(tmp_path / "run/versions.json")["before"]
+    assert oldest == {"commit": "old"}
+    assert newer["packages"] and "before" not in newer
+
+
+def test_a_run_folder_keeps_config_versions_log_and_result(tmp_path):
+    with open_run(config(tmp_path, seed=7)) as folder:
+        folder.log.info("hello")
+        assert folder.result is None
+        folder.finish({"loss": 1.5})
+        assert folder.result == {"loss": 1.5}
+    kept = json.loads((folder.path / "config.json").read_text())
+    assert kept["verb"] == "train"
+    assert kept["config"]["seed"] == 7
+    versions = json.loads((folder.path / "versions.json").read_text())
+    assert versions["packages"]["jax"] != "not installed"
+    assert versions["commit"]
+    assert "hello" in (folder.path / "log.txt").read_text()
+
+
+def test_a_folder_of_another_config_is_refused_by_key_and_left_whole(tmp_path):
+    with open_run(config(tmp_path)) as folder:
+        folder.finish({"loss": 1.0})
+    with pytest.raises(UserError, match=r"config\.seed=0, asked for 3"):
+        open_run(config(tmp_path, seed=3))
+    assert files.read_json(tmp_path / "run/config.json")["config"]["seed"] == 0
+    assert files.read_json(tmp_path / "run/result.json") == {"loss": 1.0}
+
+
+def test_a_folder_in_which_no_work_began_takes_another_config(tmp_path):
+    with open_run(config(tmp_path, init_from="a typo")) as folder:
+        folder.log.info("refused")
+        (folder.path / "mine.refused.jsonl").touch()
+        (folder.path / "checkpoints").mkdir()
+    open_run(config(tmp_path)).close()
+    assert files.read_json(tmp_path / "run/config.json")["config"]["init_from"] == ""
+
+
+def test_settings_that_do_not_decide_the_result_may_change(tmp_path):
+    with open_run(config(tmp_path)) as folder:
+        (folder.path / "checkpoints/1").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"config\.log_every=10, asked for 99"):
+        open_run(config(tmp_path, log_every=99))
+    open_run(config(tmp_path, log_every=99), may_change=("log_every",)).close()
+
+
+def test_an_empty_output_and_a_file_in_its_place_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"config\.output: empty"):
+        run_folder.open_run("", "train", TrainConfig())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        run_folder.open_run(str(tmp_path / "file"), "train", TrainConfig())
+
+
+def test_a_bucket_is_refused_as_a_run_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"config\.output=gs://b/r: .* mount the bucket"):
+        run_folder.open_run("gs://b/r", "train", TrainConfig())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_commit_that_a_launcher_names_is_recorded(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEACHERLM_COMMIT", "abc")
+    open_run(config(tmp_path)).close()
+    assert files.read_json(tmp_path / "run/versions.json")["commit"] == "abc"
+
+
+def test_processes_that_follow_write_nothing_and_know_what_the_first_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder.distributed, "of_first", lambda make: {"loss": 1.0})
+    monkeypatch.setattr(run_folder.distributed, "without", lambda see: [])
+    with open_run(config(tmp_path)) as folder:
+        assert folder.result == {"loss": 1.0}
+        folder.log.info("nobody hears it")
+        folder.finish({"loss": 2.0})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_some_processes_do_not_see_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder.distributed, "without", lambda see: [1, 3])
+    with pytest.raises(UserError, match="run: the processes 1, 3 do not see this folder; put"):
+        open_run(config(tmp_path))
+
+
+def test_the_log_keeps_what_ended_a_run(tmp_path, capsys):
+    def fail():
+        with open_run(config(tmp_path)):
+            raise UserError("rows.jsonl:3: no question")
+
+    with pytest.raises(UserError):
+        fail()
+    last = (tmp_path / "run/log.txt").read_text().splitlines()[-1]
+    assert last.endswith("ERROR UserError: rows.jsonl:3: no question")
+    assert "no question" not in capsys.readouterr().out

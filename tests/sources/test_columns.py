@@ -1,0 +1,249 @@
+"""Rows of any layout, by a config of their columns."""
+
+import pytest
+
+from teacherlm_jax.config import ColumnsConfig, SourceConfig
+from teacherlm_jax.data.sample import Sample, SampleError, from_row
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.sources import reading
+from teacherlm_jax.sources.columns import from_columns
+from teacherlm_jax.storage import files
+
+NAN = float("nan")
+ROW = {"question": "Sky?", "choices": ["red", "blue"], "answer": "blue"}
+CHOICES = ("choices",)
+
+
+def sample(row, **columns):
+    return from_row({"id": "1"} | {k: v for k, v in made(row, **columns).items() if v})
+
+
+def made(row, **columns):
+    return from_columns(ColumnsConfig(**columns), row)
+
+
+def refusal(row, **columns):
+    with pytest.raises(SampleError) as refused:
+        sample(row, **columns)
+    return str(refused.value)
+
+
+def test_every_column_goes_where_the_config_says():
+    row = {
+        "q": "Sky?",
+        "gold": 1,
+        "choices": ["red", "blue"],
+        "topic": "colours",
+        "number": 17,
+        "why": "Look up.",
+        "facts": {"short": "Light scatters."},
+        "trap": None,
+    }
+    columns = {"question": "q", "answer": "gold", "options": CHOICES, "subject": "topic"}
+    kinds = {"cot": "why", "fundamental": "facts.short", "mistake": "trap", "author": "expert"}
+    assert sample(row, id="number", **columns, **kinds) == Sample(
+        id="17",
+        question="Sky?",
+        answer="(B)",
+        options=("red", "blue"),
+        subject="colours",
+        explanations={
+            "cot": {"expert": "Look up."},
+            "fundamental": {"expert": "Light scatters."},
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "columns", "letter"),
+    [
+        (1, {}, "(B)"),
+        (1.0, {}, "(B)"),  # whole numbers in a column with nulls
+        (2, {"first": 1}, "(B)"),
+        ("2", {"first": 1, "answer_is": "number"}, "(B)"),
+        ("B", {}, "(B)"),
+        ("(B)", {}, "(B)"),
+        ("b)", {"answer_is": "letter"}, "(B)"),
+        ("blue", {}, "(B)"),
+        ("Blue.", {}, "(B)"),
+        ("blue", {"answer_is": "text"}, "(B)"),
+    ],
+)
+def test_an_answer_may_be_a_number_a_letter_or_a_text(answer, columns, letter):
+    assert sample(ROW | {"answer": answer}, options=CHOICES, **columns).answer == letter
+
+
+@pytest.mark.parametrize(
+    ("answer", "columns", "letter"),
+    [("B", {}, None), ("B", {"answer_is": "text"}, "(A)"), ("B", {"answer_is": "letter"}, "(B)")],
+)
+def test_what_an_answer_is_can_be_said_where_it_could_be_two_things(answer, columns, letter):
+    row = ROW | {"choices": ["B", "C"], "answer": answer}
+    if letter:
+        assert sample(row, options=CHOICES, **columns).answer == letter
+    else:
+        assert refusal(row, options=CHOICES) == "the answer fits more than one option"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"label": ["1", "2"], "text": ["red", "blue"]},
+        [{"label": "1", "text": "red"}, {"label": "2", "text": "blue"}],
+        {"1": "red", "2": "blue"},
+    ],
+)
+def test_options_may_have_labels_that_answers_are_given_by(options):
+    row = ROW | {"choices": options, "answer": "2"}
+    found = sample(row, options=CHOICES)
+    assert (found.options, found.answer) == (("red", "blue"), "(B)")
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "letters"),
+    [
+        (["1", "2", "3"], 1, {"number": "(B)", "text": "(A)"}),
+        ([1, 2, 3], 2, {"number": "(C)", "text": "(B)"}),
+        ({"label": [1, 2], "text": ["red", "blue"]}, 1, {"number": "(B)", "letter": "(A)"}),
+        ({"1": "2", "2": "1"}, "2", {"letter": "(B)", "text": "(A)"}),
+        ({"A": "B", "B": "A"}, "A", {"letter": "(A)", "text": "(B)"}),
+    ],
+)
+def test_an_answer_that_fits_two_options_in_two_ways_is_refused(options, answer, letters):
+    row = ROW | {"choices": options, "answer": answer}
+    assert refusal(row, options=CHOICES).startswith("column 'answer' is one option's number")
+    for answer_is, letter in letters.items():
+        assert sample(row, options=CHOICES, answer_is=answer_is).answer == letter
+
+
+def test_an_answer_that_fits_one_option_in_two_ways_is_taken():
+    for options, answer in ((["0", "1"], 1), ({"A": "A", "B": "B"}, "B")):
+        row = ROW | {"choices": options, "answer": answer}
+        assert sample(row, options=CHOICES).answer == "(B)"
+
+
+@pytest.mark.parametrize("nothing", [None, [], [None, None], NAN, {"label": [], "text": []}])
+def test_a_row_without_options_asks_for_free_text(nothing):
+    row = ROW | {"choices": nothing}
+    found = sample(row, options=CHOICES)
+    assert (found.options, found.answer) == ((), "blue")
+    assert sample(row | {"answer": 7}, options=CHOICES, answer_is="text").answer == "7"
+
+
+def test_a_row_whose_columns_of_options_are_null_asks_for_free_text():
+    row = {"question": "Sky?", "a": None, "answer": "blue"}
+    assert sample(row, options=("a", "b")).options == ()
+
+
+@pytest.mark.parametrize(
+    ("answer", "answer_is"),
+    [(1, ""), (1.0, ""), ("B", ""), ("(B)", ""), ("b", "letter"), ("1", "number")],
+)
+def test_an_answer_that_chooses_among_no_options_is_refused(answer, answer_is):
+    row = ROW | {"choices": [], "answer": answer}
+    said = refusal(row, options=CHOICES, answer_is=answer_is)
+    assert said == "column 'answer' holds a letter or number, but there are no options"
+
+
+def test_options_may_stand_in_columns_of_their_own():
+    row = {"question": "Sky?", "a": "red", "b": "blue", "c": None, "d": "", "answer": 1}
+    for names in (("a", "b"), ("a", "b", "c", "d"), ("a", "b", "e")):
+        found = sample(row, options=names)
+        assert (found.options, found.answer) == (("red", "blue"), "(B)")
+
+
+def test_options_may_be_numbers():
+    row = {"question": "2 + 2?", "choices": [3, 4.0, True], "answer": "4"}
+    assert sample(row, options=CHOICES).options == ("3", "4", "True")
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"), [("x", "x"), (72, "72"), (72.0, "72"), (True, "True"), (0, "0")]
+)
+def test_without_options_an_answer_is_free_text(answer, text):
+    assert sample({"question": "?", "answer": answer}).answer == text
+
+
+def test_names_lead_into_objects_and_lists_by_dots():
+    row = {"question": {"stem": "Who?"}, "answers": {"text": ["Ann", "Bo"]}, "a.b": "odd"}
+    found = sample(row, question="question.stem", answer="answers.text.1", subject="a.b")
+    assert (found.question, found.answer, found.subject) == ("Who?", "Bo", "odd")
+
+
+@pytest.mark.parametrize(
+    ("row", "columns", "reason"),
+    [
+        ({"answer": "x"}, {}, "no column 'question'; the columns are answer"),
+        (ROW, {"answer": "gold"}, "no column 'gold'; the columns are question, choices, answer"),
+        (ROW, {"answer": "answer.text"}, "no column 'answer.text'; the columns are question, ch"),
+        (ROW, {"options": ("wrong",)}, "no column 'wrong'; the columns are question, choices, a"),
+        (ROW | {"question": None}, {}, "column 'question' is null"),
+        (ROW | {"answer": NAN}, {}, "column 'answer' is null"),
+        (ROW | {"answer": None}, {"answer": "answer.text.0"}, "column 'answer.text.0' is null"),
+        (ROW | {"choices": ["a", None, "b"]}, {"options": CHOICES}, "column 'choices' holds null"),
+        (ROW | {"choices": "a b"}, {"options": CHOICES}, "column 'choices' holds str and no list"),
+        (ROW | {"choices": ["a"] * 27}, {"options": CHOICES}, "column 'choices' holds 27 options"),
+        (ROW | {"question": 3}, {}, "column 'question' holds int and no text"),
+        (ROW | {"answer": ["x"]}, {}, "column 'answer' holds a list and no text"),
+        (ROW | {"answer": 0.5}, {}, "column 'answer' holds a fraction and no text"),
+        (ROW | {"answer": 2}, {"options": CHOICES}, "column 'answer' is none of 2 options cou"),
+        (ROW | {"answer": -1}, {"options": CHOICES}, "column 'answer' is none of 2 options"),
+        (ROW | {"answer": 0}, {"options": CHOICES, "first": 1}, "column 'answer' is none of 2"),
+        (ROW, {"options": CHOICES, "answer_is": "number"}, "column 'answer' holds no whole number"),
+        (ROW | {"answer": "C"}, {"options": CHOICES}, "the answer is no option"),
+        (
+            ROW | {"answer": "C"},
+            {"options": CHOICES, "answer_is": "letter"},
+            "the answer is no option",
+        ),
+        (ROW | {"why": {"x": 1}}, {"cot": "why"}, "column 'why' holds an object and no text"),
+        (
+            ROW,
+            {"options": ("wrong", "too")},
+            "no column 'wrong'; the columns are question, choices",
+        ),
+        (
+            ROW | {"answer": "B"},
+            {"options": CHOICES, "answer_is": "text"},
+            "the answer is no option",
+        ),
+        *(
+            (
+                ROW | {"choices": {"label": labels, "text": ["red", "blue"]}},
+                {"options": CHOICES},
+                "column 'choices' holds 1 labels of 2 options",
+            )
+            for labels in (["A"], ["A", "A"])
+        ),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused_with_the_column(row, columns, reason):
+    assert refusal(row, **columns).startswith(reason)
+
+
+def read(folder, refused, **columns):
+    named = ColumnsConfig(**columns)
+    config = SourceConfig("set", "a.jsonl", format="columns", columns=named, subject="things")
+    return list(reading.read_samples(config, str(folder), refused))
+
+
+def test_a_source_of_columns_is_read_and_names_its_samples_itself(tmp_path):
+    files.write_jsonl(tmp_path / "a.jsonl", [ROW | {"why": "Look up."}, ROW, ROW | {"answer": 3}])
+    refused = files.RefusedRows(None)
+    first, second = read(tmp_path, refused, options=CHOICES, cot="why")
+    assert (first.id, first.source, first.subject) == ("set-1", "set", "things")
+    assert first.explanation("cot", "human") == "Look up."
+    assert second.explanation("cot", "human") is None
+    assert dict(refused.counts) == {
+        "column 'answer' is none of 2 options counted from 0": 1,
+    }
+
+
+def test_a_column_that_no_row_has_is_named_with_those_that_are_there(tmp_path):
+    files.write_jsonl(tmp_path / "a.jsonl", [ROW, ROW | {"extra": 1}])
+    with pytest.raises(UserError, match=r"'set': no row has a column why; the columns are questi"):
+        read(tmp_path, files.RefusedRows(None), options=CHOICES, cot="why")
+    with pytest.raises(
+        UserError, match=r"is \"no column 'q'; the columns are question, choices, a"
+    ):
+        read(tmp_path, files.RefusedRows(None), question="q")

@@ -1,0 +1,106 @@
+"""The table of P3's tasks, and its rows as samples."""
+
+import pytest
+
+from teacherlm_jax.data.sample import SampleError
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.sources import p3
+
+
+def row(**other):
+    made = {
+        "inputs_pretokenized": "Is the sky blue?\n",
+        "targets_pretokenized": "\nYes",
+        "answer_choices": ["No", " Yes "],
+    }
+    return made | other
+
+
+def test_there_are_58_data_sets_with_539_tasks():
+    names = [task for dataset in p3.DATASETS for task in p3.tasks(dataset)]
+    assert len(p3.DATASETS) == 58
+    assert len(names) == len(set(names)) == 539
+    assert not [name for name in names if name.endswith("_score_eval")]
+
+
+def test_the_counts_of_some_data_sets_are_those_of_p3():
+    counts = {name: len(prompts) for name, prompts in p3.DATASETS.items()}
+    assert counts["anli"] == 3 * counts["super_glue_cb"] == 45
+    assert (counts["imdb"], counts["trec"], counts["super_glue_record"]) == (11, 18, 20)
+
+
+def test_sources_follow_the_rules_of_the_paper():
+    sources = p3.sources()
+    assert len(sources) == 539
+    for source in sources:
+        assert (source.limit, source.limit_by, source.max_tokens) == (3000, "seed", 1200)
+        assert list(source.problems()) == []
+    named = {source.name: source for source in sources}
+    assert named["super_glue_wsc.fixed_p_is_are_r"].path == (
+        "data/super_glue_wsc.fixed_p_is_are_r/train.tfrecord-*-of-*"
+    )
+
+
+def test_sources_can_be_some_data_sets_in_another_layout_and_folder():
+    sources = p3.sources(["glue_qqp"], layout="parquet", folder="P3")
+    assert [source.path for source in sources][:2] == [
+        "P3/glue_qqp_answer/train-*-of-*.parquet",
+        "P3/glue_qqp_duplicate/train-*-of-*.parquet",
+    ]
+    assert {source.reader for source in sources} == {"parquet"}
+
+
+def test_what_is_not_listed_is_named():
+    with pytest.raises(UserError, match="no data set 'glue_qqq'; listed: super_glue_wsc.fixed, "):
+        p3.sources(["glue_qqq"])
+    with pytest.raises(UserError, match="unknown layout 'csv'; known: tfrecord, parquet"):
+        p3.sources(layout="csv")
+
+
+def test_a_row_with_choices_is_multiple_choice():
+    assert p3.to_fields(row()) == {
+        "question": "Is the sky blue?",
+        "options": ["No", "Yes"],
+        "answer": "(B)",
+    }
+
+
+def test_choices_that_are_letters_are_told_by_their_place():
+    made = p3.to_fields(row(answer_choices=["B", "A"], targets_pretokenized="B"))
+    assert (made["options"], made["answer"]) == (["B", "A"], "(A)")
+
+
+def test_a_row_without_choices_is_free_text():
+    given = row()
+    del given["answer_choices"]
+    for free in (given, row(answer_choices=[])):
+        assert p3.to_fields(free) == {"question": "Is the sky blue?", "answer": "Yes"}
+
+
+def test_a_row_with_more_choices_than_letters_is_free_text():
+    kinds = [f"kind {number}" for number in range(47)]  # as in trec_fine_grained_open
+    made = p3.to_fields(row(answer_choices=kinds, targets_pretokenized="\nkind 46"))
+    assert made == {"question": "Is the sky blue?", "answer": "kind 46"}
+    most = p3.to_fields(row(answer_choices=kinds[:26], targets_pretokenized="kind 25"))
+    assert (len(most["options"]), most["answer"]) == (26, "(Z)")
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"targets_pretokenized": "Perhaps"}, "the target is none of the answer choices"),
+        ({"targets_pretokenized": "yes"}, "the target is none of the answer choices"),
+        ({"answer_choices": ["Yes", "Yes "]}, "the target equals more than one answer choice"),
+        ({"answer_choices": ["Yes"]}, "a single answer choice"),
+        ({"answer_choices": "Yes"}, "a single answer choice"),
+        ({"answer_choices": ["Yes", b"\xff"]}, "answer_choices are no list of texts"),
+        ({"answer_choices": 5}, "answer_choices are no list of texts"),
+        ({"answer_choices": [str(i) for i in range(27)]}, "the target is none of the answer choi"),
+        ({"targets_pretokenized": "<NO LABEL>"}, "the row has no label"),
+        ({"inputs_pretokenized": None}, "inputs_pretokenized is no text but null"),
+        ({"targets_pretokenized": [1, 2]}, "targets_pretokenized is no text but a list"),
+    ],
+)
+def test_rows_that_make_no_sample_are_refused_with_the_reason(other, reason):
+    with pytest.raises(SampleError, match=reason):
+        p3.to_fields(row(**other))

@@ -1,0 +1,387 @@
+"""Rows of every kind of file, on this machine and in a store."""
+
+import contextlib
+import gzip
+import json
+import os
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from etils import epath
+
+from teacherlm_jax.config import ColumnsConfig, SourceConfig
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.sources import arrow, raw_rows
+from teacherlm_jax.storage import files
+
+ROWS = [
+    {"question": f"What is {number}?", "answer": number, "choices": ["a", "b"], "notes": {"x": "y"}}
+    for number in range(5)
+]
+
+
+def as_lines(some):
+    return "".join(json.dumps(row) + "\n" for row in some).encode()
+
+
+def write_zst(path, *parts):
+    """A file of one zstd frame for each part."""
+    with path.open("wb") as file:
+        for part in parts:
+            packed = pa.BufferOutputStream()
+            with pa.CompressedOutputStream(packed, "zstd") as stream:
+                stream.write(part)
+            file.write(packed.getvalue())
+
+
+def write_arrow(path, some, rows_per_batch=2):
+    table = pa.Table.from_pylist(some)
+    with path.open("wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table, max_chunksize=rows_per_batch)
+
+
+def write(path, some=ROWS):
+    """Rows in a file of the kind that its name tells."""
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(as_lines(some)))
+    elif path.suffix == ".zst":
+        write_zst(path, as_lines(some))
+    elif path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(some), path, row_group_size=2)
+    elif path.suffix == ".arrow":
+        write_arrow(path, some)
+    else:
+        path.write_bytes(as_lines(some))
+
+
+def write_dataset(folder, shards, split="train", **state):
+    """A folder as `Dataset.save_to_disk` leaves it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f"data-{n:05}-of-{len(shards):05}.arrow" for n in range(len(shards))]
+    for name, shard in zip(names, shards, strict=True):
+        write_arrow(folder / name, shard)
+    described = {
+        "_data_files": [{"filename": name} for name in names],
+        "_fingerprint": "c4f3db84c2782a9d",
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": split,
+    }
+    files.write_json(folder / "state.json", described | state)
+    files.write_json(folder / "dataset_info.json", {"citation": "", "features": {}, "splits": None})
+
+
+def read(folder, path, **settings):
+    config = SourceConfig("set", path, **settings)
+    return list(raw_rows.open_rows(config, str(folder)).read())
+
+
+def values(folder, path, **settings):
+    return [row for _, row in read(folder, path, **settings)]
+
+
+KINDS = ("rows.jsonl", "rows.json", "rows.jsonl.gz", "rows.jsonl.zst", "rows.parquet", "rows.arrow")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_file_gives_the_same_rows_with_their_places(tmp_path, name):
+    path = tmp_path / name
+    write(path)
+    wanted = [(raw_rows.Place(str(path), number), row) for number, row in enumerate(ROWS, start=1)]
+    assert read(tmp_path, name) == wanted
+
+
+def test_parts_that_were_packed_apart_are_read_as_one(tmp_path):
+    halves = as_lines(ROWS[:2]), as_lines(ROWS[2:])
+    (tmp_path / "a.jsonl.gz").write_bytes(b"".join(map(gzip.compress, halves)))
+    write_zst(tmp_path / "b.jsonl.zst", *halves)
+    assert values(tmp_path, "a.jsonl.gz") == values(tmp_path, "b.jsonl.zst") == ROWS
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_shards_come_in_the_order_of_their_names(tmp_path, name):
+    base, _, ending = name.partition(".")
+    for number, shard in enumerate((ROWS[:2], ROWS[2:])):
+        write(tmp_path / f"{base}-{number:05}-of-00002.{ending}", shard)
+    assert values(tmp_path, f"{base}-*-of-00002.{ending}") == ROWS
+    assert [place.line for place, _ in read(tmp_path, f"*.{ending}")] == [1, 2, 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", KINDS[2:])
+def test_a_file_cut_short_is_named(tmp_path, name):
+    path = tmp_path / name
+    write(path, [row | {"id": os.urandom(999).hex()} for row in ROWS])
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(UserError, match=rf"{path}: (damaged|cut short)"):
+        read(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", KINDS[2:])
+def test_a_file_cut_down_to_nothing_is_named_and_one_of_no_rows_is_read(tmp_path, name):
+    path = tmp_path / name
+    table = pa.table({"question": pa.array([], pa.string())})
+    if path.suffix == ".parquet":
+        pq.write_table(table, path)
+    elif path.suffix == ".arrow":
+        with path.open("wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+            stream.write_table(table)
+    else:
+        write(path, [])
+    assert read(tmp_path, name) == []
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match=rf"{path}: (damaged|cut short)"):
+        read(tmp_path, name)
+
+
+def test_the_line_after_which_a_file_is_damaged_is_named(tmp_path):
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(as_lines(ROWS)) + gzip.compress(as_lines(ROWS))[:-8])
+    with pytest.raises(UserError, match=rf"{path}: damaged or cut short after line 10"):
+        read(tmp_path, path.name)
+
+
+def test_an_arrow_stream_cut_between_two_batches_is_not_taken_for_a_whole_one(tmp_path):
+    path = tmp_path / "a.arrow"
+    write(path)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pa.ipc.open_stream(path.read_bytes()) as stream:
+        assert stream.read_all().num_rows == 5  # to Arrow it looks whole
+    with pytest.raises(UserError, match=rf"{path}: cut short"):
+        read(tmp_path, path.name)
+
+
+@pytest.mark.parametrize("offset", [-(2**30), 2**30])
+def test_an_arrow_stream_whose_texts_lie_outside_of_it_is_refused(tmp_path, offset):
+    """To make Python objects of such texts ends the process."""
+    path = tmp_path / "a.arrow"
+    write(path, [{"question": "a" * 77}, {"question": "b" * 1000}])
+    whole, damaged = (np.array([0, end, 1077], np.int32).tobytes() for end in (77, offset))
+    assert path.read_bytes().count(whole) == 1
+    path.write_bytes(path.read_bytes().replace(whole, damaged))
+    with pytest.raises(UserError, match=rf"{path}: damaged"):
+        read(tmp_path, path.name)
+
+
+def test_a_parquet_file_of_one_group_of_rows_is_not_held_whole(tmp_path, monkeypatch):
+    path = tmp_path / "a.parquet"
+    some = [{"question": os.urandom(1000).hex()} for _ in range(4000)]
+    pq.write_table(pa.Table.from_pylist(some), path, compression="none", use_dictionary=False)
+    consumed = count_reading(monkeypatch)
+    found = raw_rows.open_rows(SourceConfig("set", path.name), str(tmp_path)).read()
+    next(found)
+    assert 1000 < sum(consumed) < path.stat().st_size / 2
+    assert [row for _, row in found] == some[1:]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst", "a.parquet", "a.arrow"])
+def test_a_file_is_not_held_whole(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(arrow, "_BATCH", 2)
+    write(tmp_path / name, [row | {"id": os.urandom(100_000).hex()} for row in ROWS * 6])
+    consumed = count_reading(monkeypatch)
+    next(raw_rows.open_rows(SourceConfig("set", name), str(tmp_path)).read())
+    assert 100_000 < sum(consumed) < (tmp_path / name).stat().st_size / 3
+
+
+def count_reading(monkeypatch):
+    """A list of the numbers of bytes that are read from now on."""
+    opened, consumed = files.opened, []
+
+    @contextlib.contextmanager
+    def counting(path):
+        class Counting(files._Bytes):
+            def readinto(self, buffer):
+                consumed.append(super().readinto(buffer))
+                return consumed[-1]
+
+        with opened(path) as file:
+            yield Counting(file)
+
+    monkeypatch.setattr(files, "opened", counting)
+    return consumed
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        ("a.jsonl-00000-of-00002", "jsonl"),
+        ("c4.json-00000-of-00512.gz", "jsonl"),
+        ("a.ndjson.zst", "jsonl"),
+        ("train-00000-of-00001.parquet", "parquet"),
+        ("cache-1a2b.arrow", "datasets"),
+        ("train.tfrecord-00000-of-00001", "tfrecord"),
+        ("set-train.tfrecord.gz", "tfrecord"),
+    ],
+)
+def test_names_tell_readers(tmp_path, name, reader):
+    assert raw_rows.reader_of(SourceConfig("set", name), [epath.Path(tmp_path / name)]) == reader
+
+
+def test_a_reader_can_be_asked_for(tmp_path):
+    (tmp_path / "rows.txt").write_bytes(as_lines(ROWS))
+    with pytest.raises(UserError, match=r"rows.txt does not tell how to read it; set the source's"):
+        read(tmp_path, "rows.txt")
+    assert values(tmp_path, "rows.txt", reader="jsonl") == ROWS
+
+
+def test_a_reader_that_does_not_fit_names_the_file(tmp_path):
+    (tmp_path / "rows.txt").write_bytes(as_lines(ROWS))
+    for reader in ("parquet", "datasets"):
+        with pytest.raises(UserError, match=r"rows.txt: "):
+            read(tmp_path, "rows.txt", reader=reader)
+
+
+def test_files_of_several_kinds_are_no_source(tmp_path):
+    write(tmp_path / "a.jsonl")
+    write(tmp_path / "b.parquet")
+    with pytest.raises(UserError, match=r"a.jsonl .* several kinds \(jsonl, parquet\)"):
+        read(tmp_path, "*")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_folder_of_shards_is_read_whole(tmp_path, name):
+    base, _, ending = name.partition(".")
+    (tmp_path / "some").mkdir()
+    for number, shard in enumerate((ROWS[:2], ROWS[2:])):
+        write(tmp_path / "some" / f"{base}-{number:05}-of-00002.{ending}", shard)
+    for hidden in ("_SUCCESS", ".gitattributes"):
+        (tmp_path / "some" / hidden).write_text("")
+    assert values(tmp_path, "some") == ROWS
+
+
+def test_a_folder_of_shards_can_be_read_by_the_reader_that_is_asked_for(tmp_path):
+    (tmp_path / "1.txt").write_bytes(as_lines(ROWS))
+    assert values(tmp_path, "", reader="jsonl") == ROWS
+
+
+@pytest.mark.parametrize(
+    ("names", "held", "way_out"),
+    [
+        (["train-0.jsonl", "train-1.jsonl", "test.jsonl"], "test.jsonl, train-*.jsonl", None),
+        (["a.parquet", "README.md"], "README.md, a.parquet", "a.parquet"),
+        (["a.jsonl", "a.parquet"], "a.jsonl, a.parquet", None),
+        (["1.0.0/features.json", "x.txt"], "1.0.0", "1.0.0"),
+        (["1.0.0/features.json", "1.1.0/features.json"], "1.0.0, 1.1.0", None),
+        (["x.txt"], "x.txt", ""),
+        ([f"{letter}.txt" for letter in "abcde"], "a.txt, b.txt, c.txt, d.txt and others", ""),
+        ([], "nothing", ""),
+    ],
+)
+def test_a_folder_of_anything_else_is_refused_with_what_it_holds(tmp_path, names, held, way_out):
+    folder = tmp_path / "some"
+    folder.mkdir()
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("{}")
+    wanted = held.split(", ") if way_out is None else [way_out] if way_out else []
+    given = " or ".join(str(folder / name) for name in wanted) or "files of rows"
+    with pytest.raises(UserError) as raised:
+        read(tmp_path, "some")
+    assert str(raised.value) == (
+        f"source 'set': the folder {folder} holds {held}, and neither one of state.json, "
+        f"dataset_dict.json, features.json nor shards of a single data set; give {given}"
+    )
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz", "a.json-00000-of-00001"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_list_is_refused_for_what_it_is(tmp_path, name, indent):
+    text = json.dumps(ROWS, indent=indent).encode()
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    with pytest.raises(UserError, match=rf"{name}: a JSON list; one object a line is wanted"):
+        read(tmp_path, name)
+
+
+def test_a_list_among_lines_of_objects_is_one_row_that_cannot_be_used(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b"[1]\n" + as_lines(ROWS))
+    (tmp_path / "b.json").write_bytes(as_lines(ROWS) + b"[1]\n")
+    for name in ("a.jsonl", "b.json"):
+        found = values(tmp_path, name)
+        assert [row.reason for row in found if row not in ROWS] == ["not a JSON object"]
+
+
+def test_what_takes_tensorflow_is_left_to_prepare(tmp_path):
+    (tmp_path / "a.tfrecord").write_bytes(b"")
+    with pytest.raises(UserError, match=r"a.tfrecord takes TensorFlow .* only `teacherlm prepare`"):
+        read(tmp_path, "a.tfrecord")
+
+
+def test_a_saved_dataset_is_read_in_the_order_of_its_state(tmp_path):
+    write_dataset(tmp_path / "saved", [ROWS[:3], ROWS[3:]])
+    found = read(tmp_path, "saved")
+    assert [row for _, row in found] == ROWS
+    assert found[3][0] == (str(tmp_path / "saved" / "data-00001-of-00002.arrow"), 1)
+    state = files.read_json(tmp_path / "saved" / "state.json")
+    files.write_json(
+        tmp_path / "saved" / "state.json", state | {"_data_files": state["_data_files"][::-1]}
+    )
+    assert values(tmp_path, "saved") == ROWS[3:] + ROWS[:3]
+    opened = raw_rows.open_rows(SourceConfig("set", "saved"), str(tmp_path))
+    assert [path.name for path in opened.beside] == ["state.json"]
+
+
+def test_a_split_of_a_saved_dictionary_is_read(tmp_path):
+    write_dataset(tmp_path / "saved" / "train", [ROWS])
+    write_dataset(tmp_path / "saved" / "test", [ROWS[:1]], split="test")
+    files.write_json(tmp_path / "saved" / "dataset_dict.json", {"splits": ["train", "test"]})
+    assert values(tmp_path, "saved") == ROWS
+    assert values(tmp_path, "saved", split="test") == ROWS[:1]
+    with pytest.raises(UserError, match=r"saved: no split 'dev'; its splits are train, test"):
+        read(tmp_path, "saved", split="dev")
+
+
+def test_a_saved_dataset_of_another_split_is_not_taken_for_the_one_asked_for(tmp_path):
+    write_dataset(tmp_path / "saved", [ROWS], split="validation")
+    with pytest.raises(UserError, match=r"saved: holds the split 'validation' and not 'train'"):
+        read(tmp_path, "saved")
+    assert values(tmp_path, "saved", split="validation") == ROWS
+    write_dataset(tmp_path / "nameless", [ROWS], split=None)
+    assert values(tmp_path, "nameless") == ROWS
+
+
+def test_a_saved_dataset_in_an_order_kept_apart_is_refused(tmp_path):
+    write_dataset(tmp_path / "saved", [ROWS], _indices_data_files=[{"filename": "indices.arrow"}])
+    with pytest.raises(UserError, match=r"saved: its rows stand in an order kept apart"):
+        read(tmp_path, "saved")
+
+
+@pytest.mark.parametrize("state", [[], {}, {"_data_files": None}, {"_data_files": [1]}])
+def test_a_saved_dataset_whose_state_lists_no_files_is_refused(tmp_path, state):
+    write_dataset(tmp_path / "saved", [ROWS])
+    files.write_json(tmp_path / "saved" / "state.json", state)
+    with pytest.raises(UserError, match=r"state.json: lists no _data_files, as `save_to_disk`"):
+        read(tmp_path, "saved")
+    files.write_json(tmp_path / "saved" / "dataset_dict.json", state)
+    with pytest.raises(UserError, match=r"dataset_dict.json: lists no splits, as `save_to_disk`"):
+        read(tmp_path, "saved")
+
+
+def test_a_saved_dataset_without_its_data_names_the_file(tmp_path):
+    write_dataset(tmp_path / "saved", [ROWS])
+    (tmp_path / "saved" / "data-00000-of-00001.arrow").unlink()
+    with pytest.raises(UserError, match=r"data-00000-of-00001.arrow: no such file"):
+        read(tmp_path, "saved")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "a.arrow"])
+def test_a_split_of_what_has_none_is_refused(tmp_path, name):
+    write(tmp_path / name)
+    with pytest.raises(UserError, match=rf"split='test', but .*{name} has no splits"):
+        read(tmp_path, name, split="test")
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
+def test_only_the_columns_of_the_config_are_read_and_each_must_be_there(tmp_path, name):
+    write(tmp_path / name)
+    named = ColumnsConfig(options=("choices",), subject="notes.x")
+    found = values(tmp_path, name, format="columns", columns=named)
+    assert found == ROWS
+    found = values(tmp_path, name, format="columns", columns=ColumnsConfig())
+    assert found == [{"question": row["question"], "answer": row["answer"]} for row in ROWS]
+    with pytest.raises(
+        UserError, match=rf"{name}: no column 'why'; its columns are question, answer, choices"
+    ):
+        read(tmp_path, name, format="columns", columns=ColumnsConfig(cot="why.not"))

@@ -1,0 +1,103 @@
+"""Files in a store, read as those on this machine are."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from etils.epath import gpath
+from etils.epath import testing as epath_testing
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import files
+
+from .test_rows import KINDS, ROWS, read, values, write, write_dataset
+
+
+class StoreFile:
+    """A file that can do no more than TensorFlow's."""
+
+    def __init__(self, path):
+        self._file = Path(path).open("rb")  # noqa: SIM115 (closed below)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._file.close()
+
+    def read(self, count):
+        return self._file.read(count)
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        self._file.seek(offset, whence)
+
+    def tell(self):
+        return self._file.tell()
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch):
+    """The folder behind gs://bucket, which `etils.epath` reaches through a store of its own."""
+    folder = tmp_path / "behind"
+    folder.mkdir()
+
+    def local(path):
+        assert str(path).startswith("gs://bucket")
+        return str(path).replace("gs://bucket", str(folder), 1)
+
+    def opened(original, path, mode):
+        assert mode == "rb"
+        if "secret" in str(path):
+            raise RuntimeError("403: no right to read it")
+        return StoreFile(local(path))
+
+    def is_folder(original, path):
+        if "forbidden" in str(path):
+            raise RuntimeError("401: who are you?")
+        return original(local(path))
+
+    def matched(original, pattern):
+        return [name.replace(str(folder), "gs://bucket", 1) for name in original(local(pattern))]
+
+    monkeypatch.setattr(gpath, "_is_tf_installed", lambda: False)
+    with epath_testing.mock_epath(
+        open=opened,
+        exists=lambda original, path: original(local(path)),
+        isdir=is_folder,
+        glob=matched,
+    ):
+        yield folder
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_files_in_a_store_are_read_like_those_on_this_machine(bucket, name):
+    write(bucket / name)
+    (bucket / "deep").mkdir()
+    write(bucket / "deep" / name, ROWS[:1])
+    assert values("gs://bucket", name) == ROWS
+    assert [place for place, _ in read("", f"gs://bucket/*/{name}")] == [
+        (f"gs://bucket/deep/{name}", 1)
+    ]
+    digest = hashlib.sha256((bucket / name).read_bytes()).hexdigest()
+    assert files.file_digest(f"gs://bucket/{name}") == f"sha256:{digest}"
+
+
+def test_a_saved_dataset_in_a_store_is_read(bucket):
+    write_dataset(bucket / "saved", [ROWS[:3], ROWS[3:]])
+    assert values("gs://bucket", "saved") == ROWS
+    assert values("somewhere/else", "gs://bucket/saved") == ROWS
+
+
+def test_what_is_not_in_a_store_or_may_not_be_read_is_named(bucket):
+    with pytest.raises(UserError, match="gs://bucket/none.jsonl: no file matches"):
+        read("gs://bucket", "none.jsonl")
+    write(bucket / "secret.jsonl")
+    with pytest.raises(
+        UserError, match="gs://bucket/secret.jsonl: cannot be read: RuntimeError: 4"
+    ):
+        read("gs://bucket", "secret.jsonl")
+    with pytest.raises(
+        UserError, match="gs://bucket/forbidden/.*: cannot be read: RuntimeError: 4"
+    ):
+        read("gs://bucket/forbidden", "*.jsonl")

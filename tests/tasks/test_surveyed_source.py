@@ -1,0 +1,272 @@
+"""Sources of every kind, those that TensorFlow reads among them."""
+
+import gzip
+import json
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from etils.epath import backend
+
+from teacherlm_jax import config as config_module
+from teacherlm_jax.config import ColumnsConfig, SourceConfig
+from teacherlm_jax.data.labels import Label
+from teacherlm_jax.data.sample import from_row
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.sources.duplicates import Questions
+from teacherlm_jax.sources.raw_rows import Place
+from teacherlm_jax.storage import files
+from teacherlm_jax.tasks.surveyed_source import Source, survey
+from teacherlm_jax.tasks.tfds_rows import open_rows
+
+NAMED = ColumnsConfig(options=("choices",), answer="label", cot="why")
+
+
+def write_builder(folder, **splits):
+    """A data set as TFDS leaves it on disk, in shards of three rows."""
+    features = tfds.features.FeaturesDict(
+        {
+            "question": tfds.features.Text(),
+            "choices": tfds.features.Sequence(tfds.features.Text()),
+            "label": tfds.features.ClassLabel(names=["first", "second"]),
+            "why": tfds.features.Text(),
+            "spans": tfds.features.Sequence(tfds.features.Sequence(np.int64)),
+            "score": np.float32,
+        }
+    )
+    folder.mkdir(parents=True)
+    identity = tfds.core.dataset_info.DatasetIdentity(
+        name="toy", version=tfds.core.Version("1.0.0"), data_dir=str(folder), module_name="toy"
+    )
+    info = tfds.core.DatasetInfo(builder=identity, features=features)
+    writer = tfds.core.SequentialWriter(info, max_examples_per_shard=3)
+    writer.initialize_splits(list(splits))
+    for name, count in splits.items():
+        rows = [
+            {
+                "question": f"Wörd {name} {number}?",
+                "choices": ["x", "y"],
+                "label": number % 2,
+                "why": "Because.",
+                "spans": [[1], [2, number]],
+                "score": 0.5,
+            }
+            for number in range(count)
+        ]
+        writer.add_examples({name: rows})
+    writer.close_all()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory):
+    return write_builder(tmp_path_factory.mktemp("tfds") / "toy" / "1.0.0", train=5, test=2)
+
+
+def read(path, **settings):
+    return list(open_rows(SourceConfig("set", str(path), **settings), "").read())
+
+
+def test_every_reader_of_the_config_has_its_meaning(builder):
+    assert set(config_module.READERS) == set(open_rows.keywords["readers"])
+
+
+def test_a_tfds_data_set_gives_plain_rows_with_their_places(builder):
+    found = read(builder)
+    assert [place.line for place, _ in found] == [1, 2, 3, 1, 2]
+    assert found[4][0].file == str(builder / "toy-train.tfrecord-00001")
+    assert found[4][1] == {
+        "question": "Wörd train 4?",
+        "choices": ["x", "y"],
+        "label": 0,
+        "why": "Because.",
+        "spans": [[1], [2, 4]],
+        "score": 0.5,
+    }
+    assert [type(value) for value in found[0][1].values()] == [list, Label, str, float, list, str]
+
+
+def test_a_part_of_a_tfds_split_keeps_the_places_of_its_rows(builder):
+    found = read(builder, split="train[1:4]")
+    assert [place.line for place, _ in found] == [2, 3, 1]
+    assert [row["question"][-2] for _, row in found] == ["1", "2", "3"]
+    assert len(read(builder, split="test")) == 2
+
+
+@pytest.mark.parametrize("split", ["dev", "dev[:1]", "train[", "train[7:2]"])
+def test_a_split_that_is_not_there_is_named(builder, split):
+    with pytest.raises(UserError) as raised:
+        read(builder, split=split)
+    assert str(raised.value).startswith(f"{builder}: cannot read split={split!r}: ")
+
+
+def test_a_shard_that_is_missing_or_cut_short_is_named(tmp_path):
+    folder = write_builder(tmp_path / "toy" / "1.0.0", train=5)
+    shard = folder / "toy-train.tfrecord-00001"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-9])
+    with pytest.raises(UserError, match=rf"{folder}: damaged, cut short or not readable: .*trunc"):
+        read(folder)
+    shard.unlink()
+    with pytest.raises(UserError, match=rf"{folder}: damaged, cut .*toy-train.tfrecord-00001; No"):
+        read(folder)
+
+
+def test_a_tfds_data_set_is_a_source(builder):
+    refused = files.RefusedRows(None)
+    config = SourceConfig("toy", str(builder), "columns", columns=NAMED)
+    source, _ = survey(config, "", refused)
+    first, *_, last = source.read()
+    assert (source.samples, source.refused) == (5, 0)
+    assert (first.question, first.options, first.answer) == ("Wörd train 0?", ("x", "y"), "(A)")
+    assert first.explanation("cot", "human") == "Because."
+    assert last.id == "toy-toy-train.tfrecord-00001-2"
+    assert sorted(source.digests) == [
+        "dataset_info.json",
+        "features.json",
+        "toy-train.tfrecord-00000",
+        "toy-train.tfrecord-00001",
+    ]
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+def test_a_damaged_description_names_its_folder(tmp_path, name):
+    folder = write_builder(tmp_path / "toy" / "1.0.0", train=5)
+    (folder / name).write_text('{"half": ')
+    with pytest.raises(UserError, match=rf"{folder}: cannot read split='train': "):
+        read(folder)
+
+
+def example(**values):
+    """A serialised tf.train.Example of texts and numbers."""
+    features = {}
+    for name, value in values.items():
+        some = value if isinstance(value, list) else [value]
+        if all(isinstance(each, int) for each in some):
+            features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=some))
+        else:
+            texts = [each.encode() if isinstance(each, str) else each for each in some]
+            features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+def write_records(path, *records):
+    options = "GZIP" if path.suffix == ".gz" else None
+    with tf.io.TFRecordWriter(str(path), options) as writer:
+        for record in records:
+            writer.write(record)
+
+
+@pytest.mark.parametrize("name", ["train.tfrecord-00000-of-00001", "train.tfrecord.gz"])
+def test_tfrecords_of_examples_give_plain_rows_with_their_places(tmp_path, name):
+    rows = [
+        {"question": "Grün?", "choices": ["x", "y"], "label": 1, "ids": [], "raw": b"\xff\xfe"},
+        {"question": "Blue?", "choices": ["x", "y"], "label": 0, "ids": [3, 4], "raw": "ok"},
+    ]
+    write_records(tmp_path / name, *(example(**row) for row in rows))
+    found = read(tmp_path / name)
+    assert [row for _, row in found] == rows
+    assert [place for place, _ in found] == [(str(tmp_path / name), n) for n in (1, 2)]
+
+
+def test_a_record_that_is_no_example_is_refused_and_a_cut_file_named(tmp_path):
+    path = tmp_path / "a.tfrecord"
+    write_records(path, example(question="?", answer="x"), b"\x0a\xff no example")
+    refused = files.RefusedRows(None)
+    config = SourceConfig("set", str(path), "columns")
+    source, _ = survey(config, "", refused)
+    assert (source.samples, dict(refused.counts)) == (1, {"no tf.train.Example": 1})
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(UserError, match=rf"{path}: damaged, cut short or not readable"):
+        read(path)
+
+
+def write_table(path, count):
+    rows = [{"question": f"{n}?", "answer": "x"} for n in range(count)]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+def test_digests_are_those_of_the_bytes_of_every_file(tmp_path):
+    for number in range(2):
+        write_table(tmp_path / f"part-{number}.parquet", 3)
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"question": "?", "answer": "x"}\n'))
+    for pattern in ("part-*.parquet", "a.jsonl.gz"):
+        source, _ = survey(
+            SourceConfig("set", pattern, "columns"), str(tmp_path), files.RefusedRows(None)
+        )
+        assert source.digests == {
+            path.name: files.file_digest(path) for path in sorted(tmp_path.glob(pattern))
+        }
+
+
+def test_each_file_is_told_of(tmp_path):
+    files.write_jsonl(tmp_path / "a.jsonl", [{"question": "?", "answer": "x"}, {"question": "!"}])
+    files.write_jsonl(
+        tmp_path / "b.jsonl", [{"question": f"{n}?", "answer": "x"} for n in range(5)]
+    )
+    (tmp_path / "c.jsonl").write_text("")
+    refused = files.RefusedRows(None)
+    refused.add(tmp_path / "a.jsonl", 9, "of another source", {})
+
+    def figures(**settings):
+        config = SourceConfig("set", "*.jsonl", "columns", **settings)
+        source, questions = survey(config, str(tmp_path), refused)
+        read = {file: tuple(each.values()) for file, each in source.by_file.items()}
+        return source, questions, [read[str(tmp_path / f"{name}.jsonl")] for name in "abc"]
+
+    why = {"no column 'answer'; the columns are question": 1}
+    source, questions, found = figures()
+    assert found == [(2, 1, why), (5, 5, {}), (0, 0, {})]
+    assert (source.samples, source.refused) == (6, 1)
+    tested = Questions()
+    tested.add("test", Place("t", 1), from_row({"id": "1", "question": "0?", "answer": "x"}))
+    (shared,) = questions.also_in(tested)
+    assert shared.places == ((Place(str(tmp_path / "b.jsonl"), 1), Place("t", 1)),)
+    source, _, found = figures(limit=3)
+    assert found == [(2, 1, why), (2, 2, {}), (0, 0, {})]
+    source, _, found = figures(limit=3, limit_by="seed")
+    assert [read for read, _, _ in found] == [2, 5, 0]
+    assert sum(used for _, used, _ in found) == source.samples == 3
+    assert source.refused == 1
+
+
+def test_a_source_goes_through_json_as_it_is(tmp_path):
+    write_table(tmp_path / "a.parquet", 30)
+    for settings in ({}, {"limit": 7}, {"limit": 7, "limit_by": "seed"}):
+        config = SourceConfig("set", "a.parquet", "columns", **settings)
+        source, _ = survey(config, str(tmp_path), files.RefusedRows(None), seed=5)
+        found = json.loads(json.dumps(source.to_json()))
+        again = Source.from_json(config, str(tmp_path), found)
+        assert list(again.read()) == list(source.read())
+        assert repr(again) == repr(source)  # names of tasks are made of it
+
+
+def test_a_source_goes_to_another_process_as_it_is(tmp_path):
+    write_table(tmp_path / "a.parquet", 30)
+    config = SourceConfig("set", "a.parquet", "columns", limit=7, limit_by="seed")
+    source, _ = survey(config, str(tmp_path), files.RefusedRows(None), seed=5)
+    copy = pickle.loads(pickle.dumps(source))
+    assert list(copy.read()) == list(source.read())
+    assert repr(copy) == repr(source)  # names of tasks are made of it
+
+
+def test_tensorflows_own_files_of_a_store_are_read(tmp_path, monkeypatch):
+    write_table(tmp_path / "a.parquet", 3)
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"question": "?", "answer": "x"}\n'))
+
+    def local(name):
+        real = getattr(backend.tf_backend, name)
+        return lambda path, *rest: real(str(path).replace("gs://bucket", str(tmp_path)), *rest)
+
+    for name in ("open", "exists", "isdir"):
+        monkeypatch.setattr(backend.tf_backend, name, local(name))
+    assert len(read("gs://bucket/a.parquet", format="columns")) == 3
+    assert read("gs://bucket/a.jsonl.gz") == [
+        (("gs://bucket/a.jsonl.gz", 1), {"question": "?", "answer": "x"})
+    ]
+    with pytest.raises(UserError, match="gs://bucket/b.jsonl: cannot be read: NotFoundError"):
+        files.file_digest("gs://bucket/b.jsonl")
