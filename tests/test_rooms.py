@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -30,32 +31,49 @@ def room(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+# Every room imports only rooms that come before it, so imports run one way.
+ROOMS = (
+    *("errors", "config", "storage", "sharding", "runs", "tokenization", "data", "sources"),
+    *("tasks", "models", "checkpoints", "generation", "evaluation", "hf", "annotation"),
+    *("training", "planning", "report", "launching", "pipelines", "api", "cli", "__main__"),
+)
+PLAIN = ("tokenization", "data", "sources", "tasks")  # they prepare data without a model
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_keep_the_rules_between_rooms(path):
-    tops = {name.split(".")[0] for name in imports(path)}
-    rooms = {name.split(".")[1] for name in imports(path) if name.startswith("teacherlm_jax.")}
+def test_a_file_imports_only_what_its_room_may(path):
+    names = set(imports(path))
+    tops = {name.split(".")[0] for name in names}
+    rooms = {name.split(".")[1] for name in names if name.startswith("teacherlm_jax.")}
     here = room(path)
-    assert not tops & ORACLES, "torch and transformers belong to tests and benchmarks"
+    assert not tops & ORACLES, "only tests and benchmarks import torch and transformers"
     if here != "tasks":
-        assert not tops & TENSORFLOW, "only tasks imports TensorFlow and SeqIO"
+        assert not tops & TENSORFLOW, "only tasks imports TensorFlow, SeqIO and Beam"
         assert "tasks" not in rooms, "importing tasks imports TensorFlow"
-    if here in ("data", "tasks"):
-        assert "models" not in rooms, "data and tasks never see models"
+    if here in PLAIN:
+        assert "models" not in rooms, "the rooms that prepare data never import models"
     if here == "models":
-        assert rooms <= {"models", "config", "errors", "fields", "sharding"}, (
-            "models do no input or output"
-        )
-    if here == "config":
-        assert rooms <= {"config", "errors", "fields"}, "every room may know it, it knows none"
-    if here == "data":
-        assert rooms <= {"data", "config", "errors", "fields", "files"}, "data is plain"
-    if here != "__main__":
-        assert "cli" not in rooms, "nothing imports the command"
+        assert rooms <= {"models", "config", "errors", "sharding"}, "models do no I/O"
+    if here != "__init__":
+        above = rooms - {"__version__", here} - set(ROOMS[: ROOMS.index(here)])
+        assert not above, f"{here} may import only rooms that come before it in ROOMS"
+
+
+def test_file_names_are_unique_in_the_package():
+    names = Counter(path.name for path in FILES if not path.name.startswith("__"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_the_folders_of_tests_mirror_the_rooms():
+    tests = Path(__file__).parent
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"}
+    folders = {path.name for path in tests.iterdir() if path.is_dir()} - {"__pycache__"}
+    assert folders <= rooms | {"configs", "golden"}, "tests mirror the package"
 
 
 def test_every_room_of_the_package_was_read():
-    rooms = {room(path) for path in FILES}
-    assert {"models", "data", "tasks", "training", "generation", "evaluation"} <= rooms
+    assert {room(path) for path in FILES} - {"__init__"} <= set(ROOMS)
+    assert {"models", "data", "tasks", "training"} <= {room(path) for path in FILES}
 
 
 def test_training_generation_and_evaluation_bring_neither_tensorflow_nor_torch():
