@@ -25,10 +25,10 @@ from teacherlm_jax import config
 from teacherlm_jax.data import packing, prompts, synthetic
 from teacherlm_jax.data.packing import Encoded, PackedRow
 from teacherlm_jax.data.prompts import Piece
-from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.data.sample import Sample, to_row
 from teacherlm_jax.data.synthetic.generating import AUTHOR
-from teacherlm_jax.data.writer import MANIFEST, write_shards
+from teacherlm_jax.data.writer import write_shards
+from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources import reading
 from teacherlm_jax.storage import files
@@ -105,18 +105,31 @@ def seqio_filled(encoded: Sequence[Encoded]) -> float:
     return sum(used) / (len(used) * LENGTH)
 
 
-def write(folder: Path, rows: Sequence[PackedRow]) -> None:
+def write(folder: Path, rows: Sequence[PackedRow], vocabulary: Vocabulary) -> None:
     """A prepared folder of the rows, as often as it takes to have enough of them."""
     folder.mkdir()
     many = [*rows, *(rows * (ROWS // len(rows)))]
     shards = write_shards(folder, many, rows_per_shard=4096)
-    manifest = {"length": LENGTH, "rows": len(many), "shards": shards}
-    files.write_json(folder / MANIFEST, manifest)
+    vocabulary.save(folder / layout.VOCABULARY)
+    manifest = {
+        "mixture": folder.name,
+        "inputs": {
+            "mixture": {"author": ""},
+            "vocabulary": {"digest": vocabulary.digest},
+            "max_tokens": LENGTH,
+        },
+        "tasks": {},
+        "drops": {},
+        "length": LENGTH,
+        "rows": len(many),
+        "shards": shards,
+    }
+    files.write_json(folder / layout.MANIFEST, manifest)
 
 
 def read(folder: Path) -> dict[str, float]:
     """Rows and bytes a second, first batches near and far, and waiting beside a step."""
-    reader = RowReader(folder, batch_size=BATCH, seed=0)
+    reader = prepared.open(folder).reader(batch_size=BATCH)
     batches = reader.iterate()
     size = sum(array.nbytes for array in next(batches).values())
     rate = 20 * BATCH / seconds(lambda: [next(batches) for _ in range(20)])
@@ -152,7 +165,7 @@ def _first_batches(folder: Path) -> dict[int, float]:
     for _ in range(25):
         for step in least:
             start = time.perf_counter()
-            RowReader(folder, batch_size=BATCH, seed=0).batch(step)
+            prepared.open(folder).reader(batch_size=BATCH).batch(step)
             least[step] = min(least[step], time.perf_counter() - start)
     return least
 
@@ -192,7 +205,7 @@ def measure(folder: Path) -> dict[str, float]:
     if (DATA / "opt_tokenizer").is_dir():
         figures["byte_level_tokens_per_second"] = tokenise(texts, _opt(folder / "opt"))[1]
     rows, figures["filled"], figures["packed_tokens_per_second"] = pack(encoded)
-    write(folder / "rows", rows)
+    write(folder / "rows", rows, sentencepiece)
     figures |= read(folder / "rows")
     given = (folder, found, authors[0], folder / "vocabulary")
     figures["prepared_tokens_per_second"] = alone = prepare(*given)

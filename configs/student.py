@@ -51,7 +51,7 @@ everything runs).
 
 from teacherlm_jax import config
 from teacherlm_jax.config import variants
-from teacherlm_jax.data.reader import steps_of_epochs
+from teacherlm_jax.data import prepared
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 
@@ -97,7 +97,7 @@ def get_config(argument: str = "") -> config.TrainConfig:
     epochs = given["epochs"] or epochs
     measurements = 10 if which == MULTI else epochs
     tensor, *parts = (1, 1, 1) if tiny else CUTS[name.partition("-")[2]]
-    steps = 2 if tiny else given["steps"] or steps_of_epochs(data, rows, epochs)
+    steps = 2 if tiny else given["steps"] or prepared.open(data).steps(rows, epochs)
     return config.TrainConfig(
         output=f"{given['root']}/{name}/{which}_{form}",
         data=data,

@@ -17,6 +17,10 @@ import socket
 import jax
 import pytest
 
+from teacherlm_jax.data import packing, writer
+from teacherlm_jax.runs import layout
+from teacherlm_jax.storage import files
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
@@ -59,6 +63,33 @@ def opt_folder(shared_data, tmp_path_factory):
     (folder / "special_tokens_map.json").write_text(json.dumps(named))
     ids = {"bos_token_id": 2, "eos_token_id": 2, "pad_token_id": 1}
     (folder / "config.json").write_text(json.dumps({"model_type": "opt"} | ids))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_prepared():
+    """A function that writes a prepared folder: encoded texts, their vocabulary, the length."""
+    return _write_prepared
+
+
+def _write_prepared(folder, encoded, vocabulary, length, rows_per_shard=16, **manifest):
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = writer.write_shards(folder, packing.pack(encoded, length), rows_per_shard)
+    vocabulary.save(folder / layout.VOCABULARY)
+    whole = {
+        "mixture": folder.name,
+        "inputs": {
+            "mixture": {"author": "teacher"},
+            "vocabulary": {"digest": vocabulary.digest},
+            "max_tokens": length,
+        },
+        "length": length,
+        "rows": sum(shard["records"] for shard in shards),
+        "tasks": {},
+        "drops": {},
+        "shards": shards,
+    }
+    files.write_json(folder / layout.MANIFEST, whole | manifest)
     return folder
 
 

@@ -25,6 +25,7 @@ from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.errors import Interrupted
 from teacherlm_jax.generation.engine import Engine, Request
 from teacherlm_jax.generation.sampling import request_key
+from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 
@@ -61,7 +62,7 @@ def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
         for folder in folders.values():
             folder.close()
     seconds = time.monotonic() - start
-    by_kind = _merge(config, plan, folders, run.path / "samples")
+    by_kind = _merge(config, plan, folders, run.path / layout.SAMPLES)
     return {
         "rows": len(plan.samples),
         "refused": plan.refused,
@@ -83,7 +84,7 @@ def _write_missing(
 
 def _folder(kind: str, plan: Plan, run: Run) -> ShardFolder:
     """The explanations of one kind, those on disk held against the plan."""
-    folder, fault = run.path / "texts" / kind, functools.partial(plan.fault, kind)
+    folder, fault = run.path / layout.TEXTS / kind, functools.partial(plan.fault, kind)
     return ShardFolder(folder, plan.shards, fault, run.log)
 
 

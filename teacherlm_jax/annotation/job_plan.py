@@ -14,6 +14,7 @@ from teacherlm_jax.config import AnnotateConfig, fields
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import KINDS, Sample, SampleError
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources import reading
 from teacherlm_jax.storage import files
@@ -129,7 +130,7 @@ def make_plan(config: AnnotateConfig, run: Run) -> Plan:
     fields.check(config)
     teachers, vocabulary = _teachers(config)
     kinds = tuple(kind for kind in KINDS if getattr(config.teachers, kind))
-    refused = files.RefusedRows(run.path / "refused.jsonl")
+    refused = files.RefusedRows(run.path / layout.REFUSED)
     try:
         samples, longest = _samples(config, kinds, vocabulary, refused)
     finally:

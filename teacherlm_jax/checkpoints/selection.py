@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
-
-FILE = "validation.jsonl"  # in the run folder: one object a measurement, with its step
 
 
 def measurements(folder: Path) -> list[dict[str, Any]]:
     """The measurements of a run by step; none where it has made none."""
-    path = folder / FILE
+    path = folder / layout.VALIDATION
     if not path.exists():
         return []
     return [row for _, row in files.read_jsonl(path) if isinstance(row, dict)]
@@ -28,7 +27,7 @@ def best_step(folder: Path, steps: list[int]) -> int:
 
     Raises UserError for a run that chose no metric, or measured none of these checkpoints.
     """
-    config = files.read_json(folder / "config.json")["config"]
+    config = files.read_json(folder / layout.CONFIG)["config"]
     metric = config.get("validation", {}).get("metric", "")
     if not metric:
         raise UserError(

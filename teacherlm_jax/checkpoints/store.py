@@ -28,6 +28,7 @@ from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.runs import layout
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
@@ -35,8 +36,6 @@ from teacherlm_jax.tokenization.vocabulary import Vocabulary
 # and all, would stand beside the one message that the user gets.
 logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
 
-CHECKPOINTS = "checkpoints"
-VOCABULARY = "vocabulary"
 BEST = "best"  # stands for a step, where a checkpoint is named
 _DIGEST = "digest"  # of what stands beside it in `meta`
 
@@ -84,7 +83,7 @@ class Checkpoints:
         writes = keep > 0
         self._kept = retention.Kept(keep, best, ranking)
         self.run = Path(run)
-        self.folder = self.run.absolute() / CHECKPOINTS
+        self.folder = self.run.absolute() / layout.CHECKPOINTS
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._kept if writes else None,
             todelete_subdir=retention.REMOVED if writes else None,
@@ -266,12 +265,12 @@ def open_checkpoint(path: Path | str) -> tuple[Checkpoints, int]:
     of its training's config, `RUN/checkpoints/best`. Raises UserError when it is not there.
     """
     path = Path(path)
-    one_step = path.parent.name == CHECKPOINTS and (path.name.isdigit() or path.name == BEST)
+    one_step = path.parent.name == layout.CHECKPOINTS and (path.name.isdigit() or path.name == BEST)
     run = path.parent.parent if one_step else path
     if not run.is_dir():
         raise UserError(f"{run}: no such folder; name the run folder of a `train`")
     nothing = f"{run}: holds no whole checkpoint; let `train` finish there first"
-    if not (run / CHECKPOINTS).is_dir():
+    if not (run / layout.CHECKPOINTS).is_dir():
         raise UserError(nothing)
     checkpoints = Checkpoints(run)
     steps = checkpoints.steps()
@@ -287,7 +286,7 @@ def open_checkpoint(path: Path | str) -> tuple[Checkpoints, int]:
 
 def load_vocabulary(run: Path | str, wanted: str) -> Vocabulary:
     """The vocabulary in a run folder; UserError when its digest is not `wanted`."""
-    folder = Path(run) / VOCABULARY
+    folder = Path(run) / layout.VOCABULARY
     vocabulary = Vocabulary.load(folder)
     if vocabulary.digest != wanted:
         raise UserError(

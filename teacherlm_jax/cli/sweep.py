@@ -19,6 +19,7 @@ from typing import Any
 
 from teacherlm_jax.config.names import NAME
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 
 TABLE = "sweep.csv"
@@ -92,8 +93,8 @@ def results(config: Any, found: Sequence[Point]) -> str:
     rows = []
     for index, point in enumerate(found):
         folder = Path(point.overrides.get("output", placed(config, point).output))
-        done = (folder / "result.json").exists()
-        result = files.read_json(folder / "result.json") if done else {}
+        done = (folder / layout.RESULT).exists()
+        result = files.read_json(folder / layout.RESULT) if done else {}
         state = "finished" if done else "begun" if folder.exists() else "not begun"
         told = {"index": index, "name": point.name, **point.overrides, "state": state}
         rows.append(told | dict(_figures(result, _DEEP)))

@@ -13,7 +13,6 @@ from array_record.python import array_record_module
 from teacherlm_jax.data import packing
 from teacherlm_jax.storage import files
 
-MANIFEST = "manifest.json"
 _OPTIONS = "group_size:1,zstd:3"  # one row a group: a random read decompresses no other row
 
 

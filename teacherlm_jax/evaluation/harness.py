@@ -11,7 +11,7 @@ from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import benchmarks, rank, scoring
 from teacherlm_jax.evaluation.benchmarks import Question
-from teacherlm_jax.runs import distributed
+from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
@@ -90,7 +90,7 @@ def encode(
 
 
 def _read(config: BenchmarkConfig, whole: EvaluateConfig, run: Run) -> tuple[list[Question], int]:
-    side_file = run.path / f"{config.name}.refused.jsonl"
+    side_file = run.path / layout.refused(config.name)
     refused = files.RefusedRows(side_file if distributed.is_first() else None)
     try:
         questions = benchmarks.read(config, whole.root, refused)
@@ -136,7 +136,7 @@ def _evaluate_one(
     made = predictions(questions, scores)
     if distributed.is_first():
         rows = (_row(each, found) for each, found in zip(questions, made, strict=True))
-        files.write_jsonl(run.path / f"{name}.predictions.jsonl", rows)
+        files.write_jsonl(run.path / layout.predictions(name), rows)
     summary = rank.summarize(made)
     right, majority = _shares(summary["accuracy"], summary["interval"]), 100 * summary["majority"]
     run.log.info("%s: %s of %d, majority %.1f %%", name, right, summary["rows"], majority)

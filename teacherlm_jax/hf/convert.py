@@ -24,14 +24,13 @@ from teacherlm_jax.checkpoints import store
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import ConvertConfig, MeshConfig, ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import config_json as layout
-from teacherlm_jax.hf import load, save, tensor_check, tensor_names
+from teacherlm_jax.hf import config_json, load, save, tensor_check, tensor_names
 from teacherlm_jax.hf.atomic_folder import whole_or_nothing
 from teacherlm_jax.hf.lazy_tensor import DTYPES, Stored
 from teacherlm_jax.hf.tensor_names import Piece
 from teacherlm_jax.hf.weights import holds_weights, open_weights, source_state
 from teacherlm_jax.models import registry
-from teacherlm_jax.runs import run_folder
+from teacherlm_jax.runs import layout, run_folder
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, open_vocabulary
 
@@ -49,12 +48,12 @@ def convert(config: ConvertConfig) -> None:
         raise UserError(f"{source}: no such folder; name one of Hugging Face's layout, or a run's")
     if _is_ours(source):
         _export(config, source)
-    elif (source / layout.FILE).exists() or holds_weights(source):
+    elif (source / config_json.FILE).exists() or holds_weights(source):
         _import(config, source)
     else:
         raise UserError(
-            f"{source}: neither layout; wanted {layout.FILE} beside weights, or a run folder with "
-            f"{store.CHECKPOINTS}/"
+            f"{source}: not a model; expected a folder with {config_json.FILE} and weights, or a "
+            f"run folder with {layout.CHECKPOINTS}/"
         )
 
 
@@ -64,8 +63,8 @@ def _is_ours(source: Path) -> bool:
     if "model_type" in described:
         return False
     whole = source.absolute()  # "0" and "." have names and parents, too
-    is_step = whole.parent.name == store.CHECKPOINTS and whole.name.isdigit()
-    return is_step or "verb" in described or (source / store.CHECKPOINTS).is_dir()
+    is_step = whole.parent.name == layout.CHECKPOINTS and whole.name.isdigit()
+    return is_step or "verb" in described or (source / layout.CHECKPOINTS).is_dir()
 
 
 def _import(config: ConvertConfig, source: Path) -> None:
@@ -75,14 +74,14 @@ def _import(config: ConvertConfig, source: Path) -> None:
             "config.dtype=float16: parameters here are float32, which holds every float16, or "
             "bfloat16; choose one of them"
         )
-    model = layout.read(source, config.dtype or "float32")
+    model = config_json.read(source, config.dtype or "float32")
     vocabulary = open_vocabulary(source)
     if vocabulary.size > model.vocab_size:
         raise UserError(
             f"{source}: the tokenizer has {vocabulary.size} ids, the embedding only "
-            f"{model.vocab_size} (vocab_size in {layout.FILE}); copy both from one place"
+            f"{model.vocab_size} (vocab_size in {config_json.FILE}); copy both from one place"
         )
-    layout.refuse_other_ids(source, vocabulary)
+    config_json.refuse_other_ids(source, vocabulary)
     pairs = tensor_check.matched(source, model, open_weights(source))
     state = source_state(source)
     abstract = _abstract(model, config.mesh)
@@ -105,9 +104,9 @@ def _imported(
 ) -> dict[str, Any]:
     progress = _Progress(folder.log, "read", [tensor.nbytes for _, tensor in pairs])
     params = load.load(pairs, abstract, progress.add)
-    vocabulary.save(folder.path / store.VOCABULARY)
-    if (folder.path / store.CHECKPOINTS).exists():  # of one that was stopped before its result
-        shutil.rmtree(folder.path / store.CHECKPOINTS)
+    vocabulary.save(folder.path / layout.VOCABULARY)
+    if (folder.path / layout.CHECKPOINTS).exists():  # of one that was stopped before its result
+        shutil.rmtree(folder.path / layout.CHECKPOINTS)
     checkpoints = Checkpoints(folder.path, keep=1)
     meta = {"model": dataclasses.asdict(model), "vocabulary": vocabulary.digest}
     checkpoints.save(0, params, None, meta)
@@ -127,7 +126,7 @@ def _export(config: ConvertConfig, source: Path) -> None:
     checkpoints, step = store.open_checkpoint(os.path.abspath(source))
     meta = checkpoints.meta(step)
     model = ModelConfig(**meta["model"])
-    description = layout.described(model)
+    description = config_json.described(model)
     vocabulary = store.load_vocabulary(checkpoints.run, meta["vocabulary"])
     dtype = config.dtype or model.param_dtype
     abstract = _abstract(model, config.mesh)
@@ -143,7 +142,7 @@ def _export(config: ConvertConfig, source: Path) -> None:
         limit = config.shard_megabytes * 10**6
         save.save(params, model, folder, dtype=dtype, shard_bytes=limit, told=progress.add)
         vocabulary.save_pretrained(folder)
-        layout.write(folder, description, dtype, vocabulary)
+        config_json.write(folder, description, dtype, vocabulary)
     log.info("%s: done", config.output)
 
 
@@ -173,7 +172,7 @@ def _refuse_other_source(folder: run_folder.Run, source: Path, state: Mapping[st
 def _described(folder: Path) -> Mapping[str, Any]:
     """The folder's config.json; empty where there is none that can be read."""
     try:
-        found = files.read_json(folder / layout.FILE)
+        found = files.read_json(folder / config_json.FILE)
     except UserError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -13,6 +13,7 @@ from teacherlm_jax.config import QuickstartConfig, StepConfig
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 
@@ -33,10 +34,10 @@ def quickstart(config: QuickstartConfig, run: Run) -> dict[str, Any]:
         started = time.monotonic()
         _run_step(config, step, run)
         seconds[step.title] = round(time.monotonic() - started, 1)
-    report = files.read_json(Path(config.report) / "result.json")
+    report = files.read_json(Path(config.report) / layout.RESULT)
     run.log.info("")
     run.log.info("== done in %.0f s", sum(seconds.values()))
-    run.log.info("%s", (Path(config.report) / "summary.txt").read_text(encoding="utf-8"))
+    run.log.info("%s", (Path(config.report) / layout.REPORT_TEXT).read_text(encoding="utf-8"))
     return {"seconds": seconds, "report": report}
 
 
@@ -59,7 +60,7 @@ def _generate(config: QuickstartConfig, run: Run) -> None:
 
 
 def _run_step(config: QuickstartConfig, step: StepConfig, run: Run) -> None:
-    if (Path(step.output) / "result.json").exists() and step.output != config.report:
+    if (Path(step.output) / layout.RESULT).exists() and step.output != config.report:
         run.log.info("%s: finished before", step.output)
         return
     words = [step.verb, f"--config={config.file}:{step.variant}"]

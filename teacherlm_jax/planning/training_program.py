@@ -2,21 +2,18 @@
 
 import dataclasses
 import math
-from pathlib import Path
 
 import jax
 from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints import store
 from teacherlm_jax.config import MeshConfig, ModelConfig, TrainConfig
+from teacherlm_jax.data import prepared
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import attention_blockwise, registry
 from teacherlm_jax.planning.program_figures import Task
 from teacherlm_jax.planning.programs import Program, compiled
 from teacherlm_jax.sharding import Tree
-from teacherlm_jax.storage import files
-from teacherlm_jax.tokenization.vocabulary import Vocabulary
 from teacherlm_jax.training import setup
 from teacherlm_jax.training.flops import model_flops
 
@@ -77,12 +74,12 @@ def prepare(config: TrainConfig, devices: list[jax.Device], length: int) -> Trai
 
 def _of_data(config: TrainConfig, length: int) -> tuple[int, ModelConfig, tuple[str, ...]]:
     """Length of rows, the model with its vocabulary's size, and what of it was assumed."""
-    manifest, model = Path(config.data) / "manifest.json", config.model
+    model = config.model
     assumed: tuple[str, ...] = ()
-    if manifest.is_file():
-        length = length or files.read_json(manifest)["length"]
-        vocabulary = Vocabulary.load(Path(config.data) / store.VOCABULARY)
-        model = setup.fit_to_vocabulary(model, vocabulary.size)
+    if prepared.is_prepared(config.data):
+        data = prepared.open(config.data)
+        length = length or data.length
+        model = setup.fit_to_vocabulary(model, data.vocabulary.size)
     elif not length:
         length = ASSUMED_LENGTH
         assumed = (f"rows of {length} tokens, since {config.data} is not here (--length)",)

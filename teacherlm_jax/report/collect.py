@@ -8,9 +8,12 @@ from typing import Any
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.report import result_shapes
+from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 
-_NO_RUNS_INSIDE = ("checkpoints", "tensorboard", "texts", "samples", "vocabulary")
+_NO_RUNS_INSIDE = (
+    *(layout.CHECKPOINTS, layout.TENSORBOARD, layout.TEXTS, layout.SAMPLES, layout.VOCABULARY),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +47,7 @@ class FoundRun:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """Lines of a training's `metrics.jsonl`; a line that a crash cut is left out."""
-        path = self.path / "metrics.jsonl"
+        path = self.path / layout.METRICS
         if not path.exists():
             return []
         return [row for _, row in files.read_jsonl(path) if isinstance(row, dict)]
@@ -71,8 +74,8 @@ def find_runs(root: Path | str, own: Path) -> list[FoundRun]:
 def _config_files(root: Path) -> Iterator[Path]:
     for folder, inside, names in os.walk(root):
         inside[:] = sorted(n for n in inside if n not in _NO_RUNS_INSIDE and n[0] != ".")
-        if "config.json" in names:
-            yield Path(folder, "config.json")
+        if layout.CONFIG in names:
+            yield Path(folder, layout.CONFIG)
 
 
 def _read(path: Path, root: Path) -> FoundRun | None:
@@ -86,10 +89,10 @@ def _read(path: Path, root: Path) -> FoundRun | None:
         if result_shapes.difference(written, {"verb": str, "config": {}}):
             return None
         verb, config = written["verb"], written["config"]
-        if (path.parent / "versions.json").exists():
-            versions = _shaped(path.parent / "versions.json", result_shapes.VERSIONS)
-        if (path.parent / "result.json").exists():
-            result = _shaped(path.parent / "result.json", result_shapes.RESULTS.get(verb, {}))
+        if (path.parent / layout.VERSIONS).exists():
+            versions = _shaped(path.parent / layout.VERSIONS, result_shapes.VERSIONS)
+        if (path.parent / layout.RESULT).exists():
+            result = _shaped(path.parent / layout.RESULT, result_shapes.RESULTS.get(verb, {}))
         else:
             trouble = _last_words(path.parent)
     except UserError as error:
@@ -116,7 +119,7 @@ def _shaped(path: Path, shape: Mapping[str, Any]) -> dict[str, Any]:
 
 def _last_words(folder: Path) -> str:
     """The last line of an unfinished run's log."""
-    log = folder / "log.txt"
+    log = folder / layout.LOG
     lines = log.read_text("utf-8", "replace").split("\n") if log.exists() else []
     said = [line for line in lines if line.strip()]
     return f"its log ends with: {said[-1].strip()}" if said else "it has written no log"

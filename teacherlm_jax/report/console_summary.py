@@ -11,6 +11,7 @@ from teacherlm_jax.report.collect import FoundRun
 from teacherlm_jax.report.examples import Example, examples
 from teacherlm_jax.report.lineage import below, students
 from teacherlm_jax.report.words import count, interval, percent
+from teacherlm_jax.runs import layout
 
 _WIDTH = 100  # columns
 _SHOWN = 3
@@ -26,7 +27,7 @@ def summary(title: str, runs: Sequence[FoundRun], root: Path | str, folder: Path
     parts += _samples(runs)
     if unfinished := [run.name for run in runs if not run.finished]:
         parts.append("\n".join(["Unfinished", *(f"  {name}" for name in unfinished)]))
-    page = (folder / "report.html").absolute()
+    page = (folder / layout.REPORT_HTML).absolute()
     parts.append(f"{ruled('The whole report', '-')}\n{page}")
     return "\n\n".join(parts) + "\n"
 
@@ -97,7 +98,7 @@ def _samples(runs: Sequence[FoundRun]) -> list[str]:
     """A few annotated samples of every annotation."""
     parts = []
     for run in explanations.finished(runs):
-        found = examples(run.path / "samples", _SHOWN)
+        found = examples(run.path / layout.SAMPLES, _SHOWN)
         if found:
             parts.append(ruled(f"Samples from {run.name}", "-"))
             parts += [_sample(example) for example in found]

@@ -2,18 +2,19 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.config import ReportConfig
-from teacherlm_jax.data.reader import RowReader
+from teacherlm_jax.data import prepared
 from teacherlm_jax.report import data_inputs, figures, measure, paper
 from teacherlm_jax.report.blocks import Block, Figure, Heading, Notice, Subheading, Table
 from teacherlm_jax.report.console_summary import aligned, ruled
 from teacherlm_jax.report.measure import ANSWER, TEXT, Field, Measured
 from teacherlm_jax.report.words import count, rounded
 from teacherlm_jax.report.writing import write
+from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import open_vocabulary
@@ -31,13 +32,13 @@ def report_data(config: ReportConfig, run: Run) -> dict[str, Any]:
     if folders := data_inputs.mixtures(config.data):
         measured, more = _of_mixtures(folders, config.vocabulary)
     else:
-        measured, more = _of_samples(config, run.path / "refused.jsonl")
+        measured, more = _of_samples(config, run.path / layout.REFUSED)
     title = f"{config.title}: data"
     rows = sum(each.rows for each in measured)
     lede = f"{config.data}: {count(rows)} rows. Lengths are in tokens."
     table = _table(measured)
     blocks = [Heading("Data"), table, Heading("Lengths"), *_lengths(measured), *more, *_paper()]
-    place = (run.path / "report.html").absolute()
+    place = (run.path / layout.REPORT_HTML).absolute()
     told = f"{ruled(title, '=')}\n{lede}\n\n{aligned([table.header, *table.rows])}\n\n{place}\n"
     page = write(run, title, lede, blocks, told)
     run.log.info("%s", told)
@@ -48,13 +49,13 @@ def _of_mixtures(folders: Sequence[Path], vocabulary: str) -> tuple[list[Measure
     measured: list[Measured] = []
     blocks: list[Block] = [Heading("Tasks")]
     for folder in folders:
-        reader, own = data_inputs.open_mixture(folder)
+        data = prepared.open(folder)
         if vocabulary:
-            data_inputs.require_digest(open_vocabulary(vocabulary), Path(vocabulary), reader)
-        measured.append(measure.of_rows(reader, own))
-        if sources := measure.of_sources(reader.manifest):
+            data_inputs.require_digest(open_vocabulary(vocabulary), Path(vocabulary), data)
+        measured.append(measure.of_rows(data))
+        if sources := measure.of_sources(data.manifest):
             blocks.append(_sources(sources, folder.name))
-        blocks.append(_tasks(reader))
+        blocks.append(_tasks(data.manifest))
     return measured, blocks
 
 
@@ -187,8 +188,7 @@ def _spreads(each: Measured) -> Table:
     )
 
 
-def _tasks(reader: RowReader) -> Table:
-    manifest = reader.manifest
+def _tasks(manifest: Mapping[str, Any]) -> Table:
     rows: list[tuple[str, ...]] = [
         (task, count(found["texts"]), count(found["tokens"]), "")
         for task, found in manifest["tasks"].items()

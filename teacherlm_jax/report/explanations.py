@@ -10,6 +10,7 @@ from teacherlm_jax.report.blocks import Block, Card, Figure, Heading, Paragraph,
 from teacherlm_jax.report.collect import FoundRun, label
 from teacherlm_jax.report.examples import Example, examples
 from teacherlm_jax.report.words import count, percent
+from teacherlm_jax.runs import layout
 
 KIND_NAMES = {
     "cot": "chain of thought",
@@ -36,7 +37,7 @@ def section(runs: Sequence[FoundRun], root: Path | str) -> list[Block]:
     ]
     for run in done:
         blocks += [Subheading(run.name), *_figure(run), _table(run, root)]
-        blocks += [_card(example, run) for example in examples(run.path / "samples", _SHOWN)]
+        blocks += [_card(example, run) for example in examples(run.path / layout.SAMPLES, _SHOWN)]
     return blocks
 
 

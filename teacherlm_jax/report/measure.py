@@ -15,7 +15,7 @@ import numpy as np
 
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.packing import PackedRow
-from teacherlm_jax.data.reader import RowReader
+from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.data.sample import LETTERS, Sample
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
@@ -90,13 +90,13 @@ def _fields(sample: Sample) -> Iterator[tuple[Field, str]]:
                 yield (kind, author), f" {text.strip()}"
 
 
-def of_rows(reader: RowReader, vocabulary: Vocabulary) -> Measured:
+def of_rows(data: Prepared) -> Measured:
     """A prepared mixture. Its rows tell lengths and options, its manifest author and means.
 
     Texts that were cut without their beginning count as free text, and in the lengths with what
     is left of them; the manifest's means are of whole texts.
     """
-    manifest = reader.manifest
+    manifest, vocabulary, reader = data.manifest, data.vocabulary, data.reader()
     author = manifest["inputs"]["mixture"]["author"]
     forms = {task.rpartition("/")[2] for task in manifest["tasks"]}
     written = {kind for form in forms for kind in prompts.FORMS[form]}

@@ -6,6 +6,7 @@ from pathlib import Path
 from teacherlm_jax.report.blocks import Block, Figure, markdown
 from teacherlm_jax.report.figures import standalone
 from teacherlm_jax.report.html_page import page
+from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 
@@ -17,8 +18,8 @@ def write(run: Run, title: str, lede: str, blocks: Sequence[Block], told: str) -
     """
     for block in blocks:
         if isinstance(block, Figure):
-            files.write_text(run.path / "figures" / f"{block.name}.svg", standalone(block.svg))
-    files.write_text(run.path / "report.html", page(title, lede, blocks))
-    files.write_text(run.path / "report.md", markdown(title, lede, blocks))
-    files.write_text(run.path / "summary.txt", told)
-    return run.path / "report.html"
+            files.write_text(run.path / layout.FIGURES / f"{block.name}.svg", standalone(block.svg))
+    files.write_text(run.path / layout.REPORT_HTML, page(title, lede, blocks))
+    files.write_text(run.path / layout.REPORT_MARKDOWN, markdown(title, lede, blocks))
+    files.write_text(run.path / layout.REPORT_TEXT, told)
+    return run.path / layout.REPORT_HTML

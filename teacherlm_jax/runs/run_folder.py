@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from teacherlm_jax import __version__
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs import distributed
+from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.storage import files
 
 _RECORDED_PACKAGES = (
@@ -61,7 +61,7 @@ class Run:
     @property
     def result(self) -> dict[str, Any] | None:
         """What an earlier invocation finished with; None when the work is not finished."""
-        result = self.path / "result.json"
+        result = self.path / layout.RESULT
         return files.read_json(result) if result.exists() else None
 
     def __enter__(self) -> "Run":
@@ -91,7 +91,7 @@ class Run:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Writes `result.json`, which marks the run as finished."""
-        files.write_json(self.path / "result.json", result)
+        files.write_json(self.path / layout.RESULT, result)
 
 
 class _Follower(Run):
@@ -138,7 +138,7 @@ def open_run(output: str, verb: str, config: Any, *, may_change: tuple[str, ...]
         return opened[0].result
 
     result = distributed.of_first(open_here)
-    blind = distributed.without(lambda: (path / "config.json").exists())
+    blind = distributed.without(lambda: (path / layout.CONFIG).exists())
     if blind:
         for each in opened:
             each.close()
@@ -158,17 +158,17 @@ def _opened(path: Path, resolved: dict[str, Any], may_change: tuple[str, ...]) -
     _refuse_other_config(path, resolved, may_change)
     run = Run(path, _logger(path), _locked(path))
     if run.result is None:  # what a finished run says of itself stays
-        earlier = path / "versions.json"
+        earlier = path / layout.VERSIONS
         last = files.read_json(earlier) if earlier.exists() else {}
         before = [*last.pop("before", []), last] if last else []
-        files.write_json(path / "config.json", resolved)
+        files.write_json(path / layout.CONFIG, resolved)
         files.write_json(earlier, _versions() | ({"before": before} if before else {}))
     return run
 
 
 def _locked(path: Path) -> TextIO:
     """The folder's lock, so that no two processes write into one run."""
-    lock = (path / ".lock").open("w", encoding="utf-8")
+    lock = (path / layout.LOCK).open("w", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -205,7 +205,7 @@ def _is_work(entry: Path) -> bool:
 
 
 def _refuse_other_config(path: Path, resolved: dict[str, Any], may_change: tuple[str, ...]) -> None:
-    earlier = path / "config.json"
+    earlier = path / layout.CONFIG
     if not earlier.exists() or not any(map(_is_work, path.iterdir())):
         return
     before, now = flatten(files.read_json(earlier)), flatten(resolved)
@@ -270,7 +270,7 @@ def _logger(path: Path) -> logging.Logger:
     for handler in list(log.handlers):
         handler.close()
         log.removeHandler(handler)
-    to_file = _LogFile(path / "log.txt", encoding="utf-8")
+    to_file = _LogFile(path / layout.LOG, encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     for handler in (to_file, _console()):
         log.addHandler(handler)

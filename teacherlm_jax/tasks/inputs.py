@@ -8,8 +8,8 @@ from typing import Any
 
 from teacherlm_jax.config import MixtureConfig, PrepareConfig
 from teacherlm_jax.data import prompts
-from teacherlm_jax.data.writer import MANIFEST
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tasks.mixtures import used_sources
@@ -60,12 +60,12 @@ def already_prepared(
 
 def _manifest(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
     """That of a prepared mixture, if it was prepared from `wanted`."""
-    if not (folder / MANIFEST).is_file():
+    if not (folder / layout.MANIFEST).is_file():
         raise UserError(
-            f"{folder}: is there but was not written by `prepare` (no {MANIFEST}); "
+            f"{folder}: is there but was not written by `prepare` (no {layout.MANIFEST}); "
             "remove it or choose another name"
         )
-    manifest = files.read_json(folder / MANIFEST)
+    manifest = files.read_json(folder / layout.MANIFEST)
     earlier = manifest["inputs"]
     other = [key for key in wanted if earlier.get(key) != wanted[key]]
     if other:

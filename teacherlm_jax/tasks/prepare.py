@@ -9,8 +9,9 @@ from typing import Any
 from teacherlm_jax.config import MixtureConfig, PrepareConfig, fields
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import KINDS, Sample
-from teacherlm_jax.data.writer import MANIFEST, write_shards
+from teacherlm_jax.data.writer import write_shards
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tasks.beam import Beam
@@ -30,8 +31,6 @@ from teacherlm_jax.tokenization.vocabulary import (
     train_sentencepiece,
 )
 
-THROUGHPUT = "throughput.json"  # beside the mixtures, whose own bytes tell of no clock
-CHECK = "check.json"
 _UNFINISHED = ".partial"  # ends the name of a folder that is being written
 
 _ChunksOf = Callable[[TextTask], Iterator[Chunk]]
@@ -57,8 +56,8 @@ def prepare(config: PrepareConfig, run: Run) -> dict[str, Any] | None:
     with _workers(config) as workers:
         if config.check_only:
             found = _found(config, run, workers)
-            files.write_json(run.path / CHECK, found)
-            _refuse_unusable(config, found["survey"].get("unusable", {}), run.path / CHECK)
+            files.write_json(run.path / layout.CHECK, found)
+            _refuse_unusable(config, found["survey"].get("unusable", {}), run.path / layout.CHECK)
             return None
         result = _prepare_all(config, run, workers)
     remove_work(Path(config.output))
@@ -202,14 +201,14 @@ def _prepare_mixture(
         raise UserError(
             f"mixture {mixture.name!r}: no text is left of its sources; dropped: {tally.drops}"
         )
-    vocabulary.save(unfinished / "vocabulary")
+    vocabulary.save(unfinished / layout.VOCABULARY)
     manifest: dict[str, Any] = {"mixture": mixture.name}
     manifest["inputs"] = inputs(config, mixture, sources, vocabulary)
     manifest["length"] = config.length
     manifest |= tally.summary(config.length, shards)
-    files.write_json(unfinished / MANIFEST, manifest)
+    files.write_json(unfinished / layout.MANIFEST, manifest)
     figures = clock.told(manifest["tokens"])
-    path = folder.with_name(THROUGHPUT)
+    path = folder.with_name(layout.THROUGHPUT)
     files.write_json(path, _throughput(folder.parent) | {mixture.name: figures})
     unfinished.rename(folder)
     _log(manifest, figures, run)
@@ -218,7 +217,7 @@ def _prepare_mixture(
 
 def _throughput(output: Path) -> dict[str, Any]:
     """Figures by the name of the mixture, as far as mixtures have been prepared."""
-    path = output / THROUGHPUT
+    path = output / layout.THROUGHPUT
     return files.read_json(path) if path.exists() else {}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from teacherlm_jax.config import PrepareConfig, SourceConfig
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources.duplicates import Questions, Shared
 from teacherlm_jax.sources.reading import SourceReading
@@ -15,9 +16,6 @@ from teacherlm_jax.tasks.surveyed_source import Source, survey
 from teacherlm_jax.tasks.tfds_rows import open_rows
 from teacherlm_jax.tasks.workers import Surveyed, Workers
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
-
-REFUSED = "refused.jsonl"  # in the run folder, as is EVALUATION
-EVALUATION = "evaluation.refused.jsonl"
 
 _Read = Callable[[str, int, files.RefusedRows], Surveyed]  # of a role and a number in it
 
@@ -69,8 +67,8 @@ def survey_all(
     survey_roles = workers.survey if workers else _one_by_one
     read = survey_roles(wanted, config.root, config.seed, vocabulary)
     unusable: dict[str, str] = {}
-    sources, questions, refused = _take(config, "sources", run, REFUSED, read, unusable)
-    others, tested, _ = _take(config, "evaluation", run, EVALUATION, read, unusable)
+    sources, questions, refused = _take(config, "sources", run, layout.REFUSED, read, unusable)
+    others, tested, _ = _take(config, "evaluation", run, layout.EVALUATION_REFUSED, read, unusable)
     twice, evaluated = questions.twice(), questions.also_in(tested)
     _warn(twice, evaluated, run)
     figures = {

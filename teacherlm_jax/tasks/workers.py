@@ -17,6 +17,7 @@ from typing import Any
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import layout
 from teacherlm_jax.sources.duplicates import Questions
 from teacherlm_jax.storage import files
 from teacherlm_jax.tasks import chunks
@@ -25,9 +26,7 @@ from teacherlm_jax.tasks.seqio_tasks import TextTask
 from teacherlm_jax.tasks.surveyed_source import Source, survey
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
-WORK = ".work"  # in the run folder
-
-_REFUSED, _QUESTIONS = "refused.jsonl", "questions.npz"  # of a source, as are the others
+_QUESTIONS = "questions.npz"  # of a source, as are the others
 _SOURCE, _ERROR = "source.json", "error.json"  # written last, the one or the other
 
 Surveyed = tuple[Source, Questions]
@@ -38,8 +37,8 @@ _Samples = tuple[tuple[_Task, ...], int, list[Sample]]  # number of the chunk
 
 def remove_work(output: Path) -> None:
     """Removes what workers left in a run folder, now or before an interruption, if they did."""
-    if (output / WORK).exists():
-        shutil.rmtree(output / WORK)
+    if (output / layout.WORK).exists():
+        shutil.rmtree(output / layout.WORK)
 
 
 class Workers:
@@ -50,9 +49,9 @@ class Workers:
     """
 
     def __init__(self, beam: Beam, output: Path):
-        """Begins in `output / WORK`."""
+        """Begins in `output/.work`."""
         self._beam, self._output = beam, output.absolute()
-        self._folder = self._output / WORK
+        self._folder = self._output / layout.WORK
         self._parts: dict[str, Path] = {}  # of the survey, by the name of the source
 
     def __enter__(self) -> "Workers":
@@ -134,8 +133,8 @@ class Workers:
 
     def _shared(self, vocabulary: Vocabulary) -> tuple[Path, str]:
         """A copy that workers open, and its digest."""
-        vocabulary.save(self._folder / "vocabulary")
-        return self._folder / "vocabulary", vocabulary.digest
+        vocabulary.save(self._folder / layout.VOCABULARY)
+        return self._folder / layout.VOCABULARY, vocabulary.digest
 
     def _made(self, path: Path) -> Path:
         """The path, at which workers left something."""
@@ -156,7 +155,7 @@ def _survey(
     """Surveys a source into the folder `given`."""
     part, config = given
     part.mkdir(parents=True, exist_ok=True)
-    refused = files.RefusedRows(part / _REFUSED)
+    refused = files.RefusedRows(part / layout.REFUSED)
     opened = _vocabulary(*vocabulary) if vocabulary else None
     try:
         source, questions = survey(config, root, refused, seed=seed, vocabulary=opened)
@@ -176,13 +175,13 @@ def _read_survey(
     part: Path, config: SourceConfig, root: str, refused: files.RefusedRows
 ) -> Surveyed:
     """What `_survey` left; its refused rows go to `refused`."""
-    if (part / _REFUSED).exists():
-        with (part / _REFUSED).open(encoding="utf-8") as lines:
+    if (part / layout.REFUSED).exists():
+        with (part / layout.REFUSED).open(encoding="utf-8") as lines:
             for entry in map(json.loads, lines):
                 refused.add(entry["file"], entry["line"], entry["reason"], entry["row"])
     if (part / _ERROR).exists():
         message = files.read_json(part / _ERROR)
-        raise UserError(message.replace(str(part / _REFUSED), str(refused.path)))
+        raise UserError(message.replace(str(part / layout.REFUSED), str(refused.path)))
     with (part / _QUESTIONS).open("rb") as file:
         questions = Questions.load(file)
     return Source.from_json(config, root, files.read_json(part / _SOURCE)), questions

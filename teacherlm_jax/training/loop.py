@@ -14,11 +14,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints import store
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import TrainConfig, fields
+from teacherlm_jax.data import prepared
+from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.errors import Interrupted
+from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.training import run_summary
@@ -48,6 +50,7 @@ class _Work:
     config: TrainConfig
     run: Run
     mesh: Mesh
+    data: Prepared
     reader: RowReader
     plan: Plan
     speed: Speed
@@ -88,7 +91,7 @@ def train(config: TrainConfig, run: Run) -> dict[str, Any]:
         work.checkpoints.finish()
     told = run_summary.summary(work.progress, account, work.speed)
     if jax.process_index() == 0:
-        files.write_json(run.path / run_summary.FILE, told)
+        files.write_json(run.path / layout.SUMMARY, told)
     run.log.info(run_summary.line(told))
     return _result(work)
 
@@ -103,9 +106,10 @@ def _begin(
     """The run's work and first state; `stack` closes what it opens."""
     # --- Devices, rows, and the shapes of everything; nothing is computed yet ---
     mesh = sharding.make_mesh(config.mesh)
-    reader = open_reader(config, mesh)
-    plan = make_plan(config, mesh)
-    speed = Speed.of(plan.model, reader.manifest["length"], mesh)
+    data = prepared.open(config.data)
+    reader = open_reader(config, data, mesh)
+    plan = make_plan(config, data, mesh)
+    speed = Speed.of(plan.model, data.length, mesh)
     stack.enter_context(jax.set_mesh(mesh))
     validation = Validation(config, run, plan, mesh)
     saving = config.checkpoint
@@ -116,7 +120,7 @@ def _begin(
     state, earlier = first_state(config, plan, checkpoints)
     validation.go_on_from(int(state.step))
     if jax.process_index() == 0:
-        plan.vocabulary.save(run.path / store.VOCABULARY)
+        plan.vocabulary.save(run.path / layout.VOCABULARY)
     order = sharding.fed_order(mesh, config.batch_size)
     progress = Progress(
         run.path, run.log, config.steps, earlier, account,
@@ -125,7 +129,7 @@ def _begin(
     stack.callback(progress.close)
     profiler = stack.enter_context(contextlib.closing(Profiler(config.profile, run)))
     work = _Work(
-        config, run, mesh, reader, plan, speed, account, checkpoints, validation, progress,
+        config, run, mesh, data, reader, plan, speed, account, checkpoints, validation, progress,
         profiler, stop_requested,
     )  # fmt: skip
     return work, state
@@ -268,7 +272,7 @@ def _ended(metrics: Metrics) -> float:
 def _compiled(work: _Work) -> Step:
     """The step, compiled ahead, with a line about what is about to run."""
     began = time.monotonic()
-    config, plan, length = work.config, work.plan, work.reader.manifest["length"]
+    config, plan, length = work.config, work.plan, work.data.length
     step = compile_for(config, plan, work.mesh, length)
     work.run.log.info(
         "%s parameters; %s rows of %s tokens, %s a step; mesh %s; compiled in %.1f s",

@@ -3,9 +3,8 @@
 import jax
 
 from teacherlm_jax.config import ProfileConfig
+from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
-
-FOLDER = "profile"  # in the run folder
 
 
 class Profiler:
@@ -13,7 +12,7 @@ class Profiler:
 
     def __init__(self, config: ProfileConfig, run: Run):
         """Traces go to the run's `profile/`; none is made where the config names no steps."""
-        self._config, self._folder, self._log = config, run.path / FOLDER, run.log
+        self._config, self._folder, self._log = config, run.path / layout.PROFILE, run.log
         self._tracing = False
 
     def before(self, step: int) -> None:

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 from teacherlm_jax.training.account import Account
 from teacherlm_jax.training.step import Metrics
@@ -19,7 +20,6 @@ from teacherlm_jax.training.tensorboard import EventWriter
 
 Scalars = dict[str, float]
 
-METRICS = "metrics.jsonl"
 _NAMED = 8  # rows that a message lists
 
 
@@ -64,12 +64,12 @@ class Progress:
         self._rows_of, self._rates = rows_of, rates
         self._fetched: list[Scalars] = list(earlier.get("window", []))
         self._waiting: list[Metrics] = []
-        self._metrics = folder / METRICS
+        self._metrics = folder / layout.METRICS
         self._writer = None
         if jax.process_index() == 0:  # one process writes for all
             lost = drop_after(self._metrics, self.step)
             account.add({"repeated": sum(row.get("seconds", 0.0) for row in lost)})
-            self._writer = EventWriter(folder / "tensorboard", purge_step=self.step + 1)
+            self._writer = EventWriter(folder / layout.TENSORBOARD, purge_step=self.step + 1)
         self._window_began = self.seconds - float(earlier.get("window_seconds", 0.0))
         self._mark: float | None = None
 

@@ -9,8 +9,6 @@ from teacherlm_jax.training.account import Account
 from teacherlm_jax.training.progress import Progress, clock
 from teacherlm_jax.training.speed import Speed
 
-FILE = "summary.json"  # in the run folder
-
 _PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,13 +10,12 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints import store
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import ModelConfig, TrainConfig
+from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
-from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 from teacherlm_jax.training import optimizer as optimizers
 from teacherlm_jax.training.state import TrainState, abstract_state, initial_state
@@ -62,15 +60,14 @@ class Plan(Shapes):
     origin: dict[str, Any]
 
 
-def open_reader(config: TrainConfig, mesh: Mesh) -> RowReader:
-    """The run's rows, those that this process feeds to the mesh.
+def open_reader(config: TrainConfig, data: Prepared, mesh: Mesh) -> RowReader:
+    """Open the rows that this process feeds to the mesh.
 
-    Raises UserError when the batch cannot be cut as the mesh wants, or the folder cannot be read.
+    Raises UserError when the mesh does not divide the batch, or a shard cannot be read.
     """
     refuse_uneven(config, mesh)
     index, count = sharding.process_rows(mesh, config.batch_size)
-    return RowReader(
-        config.data,
+    return data.reader(
         batch_size=config.batch_size,
         seed=config.seed,
         process_index=index,
@@ -90,28 +87,20 @@ def refuse_uneven(config: TrainConfig, mesh: Mesh) -> None:
         )
 
 
-def make_plan(config: TrainConfig, mesh: Mesh) -> Plan:
-    """The run's shapes and their places on the mesh; UserError where something does not fit."""
-    vocabulary = Vocabulary.load(Path(config.data) / store.VOCABULARY)
-    manifest = files.read_json(Path(config.data) / "manifest.json")
-    wanted = manifest["inputs"]["vocabulary"]["digest"]
-    if vocabulary.digest != wanted:
-        raise UserError(
-            f"{config.data}/{store.VOCABULARY}: its digest is {vocabulary.digest}, the rows "
-            f"were made with {wanted}; prepare the mixture again"
-        )
-    model = fit_to_vocabulary(config.model, vocabulary.size)
-    longest = manifest["inputs"]["max_tokens"]
-    registry.refuse_longer(model, longest, f"{config.data}: was prepared with texts of up to")
+def make_plan(config: TrainConfig, data: Prepared, mesh: Mesh) -> Plan:
+    """Return the run's shapes and their sharding; UserError where something does not fit."""
+    model = fit_to_vocabulary(config.model, data.vocabulary.size)
+    what = f"{config.data}: was prepared with texts of up to"
+    registry.refuse_longer(model, data.max_tokens, what)
     return Plan(
         **vars(make_shapes(config, model, mesh)),
         model=model,
-        vocabulary=vocabulary,
+        vocabulary=data.vocabulary,
         origin={
             "model": dataclasses.asdict(model),
             "config": dataclasses.asdict(config),
-            "data": files.file_digest(Path(config.data) / "manifest.json"),
-            "vocabulary": vocabulary.digest,
+            "data": data.digest,
+            "vocabulary": data.vocabulary.digest,
         },
     )
 

@@ -13,11 +13,11 @@ from jax.sharding import Mesh
 from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints import selection
 from teacherlm_jax.config import HELD_OUT, BenchmarkConfig, TrainConfig, ValidationConfig
-from teacherlm_jax.data.reader import RowReader
+from teacherlm_jax.data import prepared
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import benchmarks, harness, rank, scoring
 from teacherlm_jax.models import registry
-from teacherlm_jax.runs import distributed
+from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.storage import files
@@ -41,7 +41,7 @@ class Validation:
         self._config, self._log, self._steps = config.validation, run.log, config.steps
         self._graph, self._mesh = plan.graph, mesh
         self._pad_id = plan.vocabulary.pad_id
-        self._file = run.path / selection.FILE
+        self._file = run.path / layout.VALIDATION
         # Of the first process: one that saw an older file would measure when the others do not.
         self._rows = distributed.of_first(lambda: selection.measurements(run.path))
         self._questions = {each.name: self._read(each, plan) for each in self._config.benchmarks}
@@ -174,16 +174,16 @@ class _HeldOut:
     def __init__(self, config: ValidationConfig, plan: Plan, mesh: Mesh, batch_size: int):
         self._mesh, self._size = mesh, batch_size
         self._index, self._count = sharding.process_rows(mesh, batch_size)
-        self._reader = RowReader(config.data, batch_size=batch_size, seed=0)
-        inputs = self._reader.manifest["inputs"]
-        found, wanted = inputs["vocabulary"]["digest"], plan.vocabulary.digest
+        data = prepared.open(config.data)
+        self._reader = data.reader(batch_size=batch_size)
+        found, wanted = data.vocabulary.digest, plan.vocabulary.digest
         if found != wanted:
             raise UserError(
                 f"config.validation.data={config.data}: was prepared with the vocabulary {found}, "
                 f"config.data with {wanted}; prepare both with one"
             )
         what = f"config.validation.data={config.data}: was prepared with texts of up to"
-        registry.refuse_longer(plan.model, inputs["max_tokens"], what)
+        registry.refuse_longer(plan.model, data.max_tokens, what)
         self._rows = min(config.rows or self._reader.rows, self._reader.rows)
 
     def batches(self) -> Iterator[dict[str, jax.Array]]:

@@ -6,9 +6,9 @@ from pathlib import Path
 from teacherlm_jax.checkpoints import store
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import config_json as layout
-from teacherlm_jax.hf import load, tensor_check
+from teacherlm_jax.hf import config_json, load, tensor_check
 from teacherlm_jax.hf.weights import holds_weights, open_weights
+from teacherlm_jax.runs import layout
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, open_vocabulary
 
@@ -26,7 +26,7 @@ _OF_THE_SHAPE = (
 
 
 def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstract: Tree) -> Tree:
-    """Parameters of another run's checkpoint, or of a folder of Hugging Face's layout.
+    """Parameters of another run's checkpoint, or of a folder of Hugging Face's config_json.
 
     Args:
         init_from: see `checkpoint.open_checkpoint`; or a folder with config.json and weights, which
@@ -39,14 +39,14 @@ def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstr
     vocabulary.
     """
     folder = Path(init_from)
-    if (folder / layout.FILE).exists() and holds_weights(folder):
+    if (folder / config_json.FILE).exists() and holds_weights(folder):
         return _from_their_layout(folder, model, vocabulary, abstract)
     source, step = store.open_checkpoint(init_from)
     found = source.meta(step)["vocabulary"]
     if found != vocabulary.digest:
         raise UserError(
             f"config.init_from={init_from}: was trained with the vocabulary {found}, config.data "
-            f"has {vocabulary.digest}; prepare the data with {source.run / store.VOCABULARY}"
+            f"has {vocabulary.digest}; prepare the data with {source.run / layout.VOCABULARY}"
         )
     params = source.params(step, abstract, cast=True)
     source.close()
@@ -56,7 +56,7 @@ def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstr
 def _from_their_layout(
     folder: Path, model: ModelConfig, vocabulary: Vocabulary, abstract: Tree
 ) -> Tree:
-    theirs = layout.read(folder, model.param_dtype)
+    theirs = config_json.read(folder, model.param_dtype)
     for name in _OF_THE_SHAPE:
         wanted, found = getattr(model, name), getattr(theirs, name)
         if wanted != found:

@@ -11,7 +11,6 @@ import pytest
 from flax import nnx
 
 from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints import store
 from teacherlm_jax.checkpoints.fingerprint import digest, fingerprint
 from teacherlm_jax.checkpoints.store import Checkpoints, load_model
 from teacherlm_jax.config import MeshConfig, ModelConfig
@@ -154,7 +153,6 @@ def test_steps_only_go_forward(run, params):
 
 
 def test_the_names_of_the_bundle_are_those_documented(saved):
-    assert store.CHECKPOINTS == "checkpoints"
     items = {path.name for path in (saved / "checkpoints" / "3").iterdir() if path.is_dir()}
     assert items == {"params", "optimizer", "meta"}
 

@@ -9,34 +9,35 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teacherlm_jax.data import packing
+from teacherlm_jax.data import prepared
 from teacherlm_jax.data.packing import Encoded
-from teacherlm_jax.data.reader import RowReader
-from teacherlm_jax.data.writer import write_shards
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 ROWS, LENGTH = 10, 8
 
 
-def write(folder, rows=ROWS, rows_per_shard=4):
-    """Row n holds one text of six tokens n + 3."""
-    texts = [Encoded([number + 3] * 6, [True] * 6) for number in range(rows)]
-    shards = write_shards(folder, packing.pack(texts, LENGTH), rows_per_shard)
-    manifest = {"length": LENGTH, "rows": rows, "shards": shards}
-    files.write_json(folder / "manifest.json", manifest)
-    return folder
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return write(tmp_path)
+def six_tokens(rows):
+    """Texts that fill one row each: text n is the token n + 3, six times."""
+    return [Encoded([number + 3] * 6, [True] * 6) for number in range(rows)]
 
 
 @pytest.fixture(scope="module")
-def shared_folder(tmp_path_factory):
+def vocabulary(tmp_path_factory):
+    return train_sentencepiece(["a b c d"], tmp_path_factory.mktemp("vocabulary"), 400, seed=0)
+
+
+@pytest.fixture
+def folder(write_prepared, vocabulary, tmp_path):
+    return write_prepared(tmp_path, six_tokens(ROWS), vocabulary, LENGTH, rows_per_shard=4)
+
+
+@pytest.fixture(scope="module")
+def shared_folder(write_prepared, vocabulary, tmp_path_factory):
     """One that no test changes."""
-    return write(tmp_path_factory.mktemp("rows"))
+    folder = tmp_path_factory.mktemp("rows")
+    return write_prepared(folder, six_tokens(ROWS), vocabulary, LENGTH, rows_per_shard=4)
 
 
 def row_numbers(batch):
@@ -44,7 +45,7 @@ def row_numbers(batch):
 
 
 def order(folder, steps, **asked):
-    reader = RowReader(folder, **{"batch_size": 2, "seed": 0} | asked)
+    reader = prepared.open(folder).reader(**{"batch_size": 2, "seed": 0} | asked)
     return [row_numbers(reader.batch(step)) for step in range(steps)]
 
 
@@ -60,7 +61,7 @@ def test_shards_are_named_and_described_with_their_number(folder):
 
 
 def test_a_batch_holds_whole_rows(folder):
-    batch = RowReader(folder, batch_size=4, seed=0).batch(0)
+    batch = prepared.open(folder).reader(batch_size=4, seed=0).batch(0)
     assert {name: (value.shape, value.dtype) for name, value in batch.items()} == {
         "tokens": ((4, LENGTH), np.int32),
         "segment_ids": ((4, LENGTH), np.int32),
@@ -82,13 +83,13 @@ def test_every_epoch_holds_every_row_once_in_an_order_of_its_own(folder):
     batch_size=st.integers(1, 2 * ROWS + 3), seed=st.integers(0, 2**31 - 1), epoch=st.integers(0, 9)
 )
 def test_batches_run_on_over_the_end_of_an_epoch(shared_folder, batch_size, seed, epoch):
-    reader = RowReader(shared_folder, batch_size=batch_size, seed=seed)
+    reader = prepared.open(shared_folder).reader(batch_size=batch_size, seed=seed)
     start, end = epoch * ROWS, (epoch + 1) * ROWS
     steps = range(start // batch_size, -(-end // batch_size))
     rows = list(itertools.chain.from_iterable(row_numbers(reader.batch(step)) for step in steps))
     before = start - steps.start * batch_size
     assert sorted(rows[before : before + ROWS]) == list(range(ROWS))
-    by_ones = RowReader(shared_folder, batch_size=1, seed=seed)
+    by_ones = prepared.open(shared_folder).reader(batch_size=1, seed=seed)
     assert rows[:before] == [
         number
         for step in range(start - before, start)
@@ -102,12 +103,15 @@ def test_the_seed_decides_the_order(folder):
 
 
 @pytest.fixture(scope="module")
-def hosts(tmp_path_factory):
+def hosts(write_prepared, vocabulary, tmp_path_factory):
     """The readers of each number of hosts; 24 rows a step do not divide the 100 of an epoch."""
-    folder = write(tmp_path_factory.mktemp("hundred"), rows=100, rows_per_shard=30)
+    folder = tmp_path_factory.mktemp("hundred")
+    write_prepared(folder, six_tokens(100), vocabulary, LENGTH, rows_per_shard=30)
     return {
         count: [
-            RowReader(folder, batch_size=24, seed=3, process_index=index, process_count=count)
+            prepared.open(folder).reader(
+                batch_size=24, seed=3, process_index=index, process_count=count
+            )
             for index in range(count)
         ]
         for count in (1, 2, 3, 4, 8)
@@ -138,7 +142,7 @@ def test_the_order_of_a_seed_stays_what_it_was(folder):
 @pytest.mark.parametrize("start", [0, 7, 1_000_000])
 def test_iterating_from_any_step_gives_that_steps_batches(folder, start):
     host = {"batch_size": 4, "seed": 3, "process_index": 1, "process_count": 2}
-    reader = RowReader(folder, **host)
+    reader = prepared.open(folder).reader(**host)
     read = list(itertools.islice(reader.iterate(start), 4))
     for step, batch in enumerate(read, start=start):
         for name, value in reader.batch(step).items():
@@ -151,7 +155,7 @@ def test_batches_of_one_row_are_read_too(folder):
 
 
 def test_the_furthest_step_is_reached_without_the_steps_before_it(folder):
-    reader = RowReader(folder, batch_size=2, seed=0)
+    reader = prepared.open(folder).reader(batch_size=2, seed=0)
     first = 10**15
     rows = [number for step in range(5) for number in row_numbers(reader.batch(first + step))]
     assert sorted(rows) == list(range(ROWS))
@@ -163,7 +167,7 @@ def shard_path(folder):
 
 def refusal(folder, **asked):
     with pytest.raises(UserError) as error:
-        RowReader(folder, **{"batch_size": 2, "seed": 0} | asked)
+        prepared.open(folder).reader(**{"batch_size": 2, "seed": 0} | asked)
     return str(error.value)
 
 
@@ -204,44 +208,13 @@ def test_a_damaged_row_is_named_when_it_is_read(folder):
     manifest = files.read_json(folder / "manifest.json") | {"length": 5}
     files.write_json(folder / "manifest.json", manifest)
     with pytest.raises(UserError, match=r"row \d is damaged: .* 6 tokens, rows have 5"):
-        RowReader(folder, batch_size=2, seed=0).batch(0)
+        prepared.open(folder).reader(batch_size=2, seed=0).batch(0)
 
 
 def test_a_manifest_that_counts_other_rows_is_refused(folder):
     manifest = files.read_json(folder / "manifest.json") | {"rows": 11}
     files.write_json(folder / "manifest.json", manifest)
     assert "the shards hold 10 rows, the manifest says 11" in refusal(folder)
-
-
-def test_a_folder_without_a_manifest_is_not_finished(folder):
-    (folder / "manifest.json").unlink()
-    assert "has no manifest.json" in refusal(folder)
-    assert "no such folder" in refusal(folder / "nowhere")
-
-
-def test_a_manifest_that_lacks_something_is_refused(folder):
-    files.write_json(folder / "manifest.json", {"rows": 3})
-    assert "manifest.json: lacks length, shards" in refusal(folder)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("length", None),
-        ("length", "8"),
-        ("length", 0),
-        ("rows", 0),
-        ("rows", 10.0),
-        ("shards", None),
-        ("shards", []),
-        ("shards", [1]),
-        ("shards", [{"name": "rows-00000-of-00003.array_record"}]),
-    ],
-)
-def test_a_manifest_that_holds_something_else_is_refused(folder, key, value):
-    manifest = files.read_json(folder / "manifest.json") | {key: value}
-    files.write_json(folder / "manifest.json", manifest)
-    assert f"manifest.json: {key} cannot be {value!r}; remove the folder" in refusal(folder)
 
 
 @pytest.mark.parametrize(("batch_size", "process_count"), [(3, 2), (0, 1)])

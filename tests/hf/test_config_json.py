@@ -6,7 +6,7 @@ from transformers import AutoConfig
 from benchmarks import pairs
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import config_json as layout
+from teacherlm_jax.hf import config_json
 from teacherlm_jax.models.registry import SHAPES
 from teacherlm_jax.storage import files
 
@@ -55,7 +55,7 @@ OPT_350M = {
 def read(tmp_path):
     def from_values(values, dtype="float32"):
         files.write_json(tmp_path / "config.json", values)
-        return layout.read(tmp_path, dtype)
+        return config_json.read(tmp_path, dtype)
 
     return from_values
 
@@ -68,7 +68,7 @@ def test_published_configs_are_understood(read):
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_shape_comes_back_and_transformers_understands_it(read, name, tmp_path):
-    description = layout.described(SHAPES[name])
+    description = config_json.described(SHAPES[name])
     assert read(description) == SHAPES[name]
     theirs, wanted = AutoConfig.from_pretrained(tmp_path), pairs.their_config(SHAPES[name])
     for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"):
@@ -120,10 +120,10 @@ def test_a_file_that_is_no_object_is_refused(read):
 def test_json_that_cannot_be_read_is_refused_by_file(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(UserError, match="config.json: not JSON that can be read"):
-        layout.read(tmp_path, "float32")
+        config_json.read(tmp_path, "float32")
 
 
 def test_a_model_that_theirs_cannot_say_is_refused():
     model = ModelConfig("opt", max_positions=8, vocab_size=9, layer_norm_epsilon=1e-6)
     with pytest.raises(UserError, match="layer_norm_epsilon=1e-06: OPT of Hugging Face has 1e-05"):
-        layout.described(model)
+        config_json.described(model)

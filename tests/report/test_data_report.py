@@ -7,7 +7,6 @@ import pytest
 from teacherlm_jax.cli import main
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import Sample, to_row
-from teacherlm_jax.data.writer import write_shards
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
@@ -58,31 +57,26 @@ def data(tmp_path, vocabulary):
     return folder
 
 
-def prepared(folder, vocabulary, form):
-    texts = [
-        packing.encode_pieces(prompts.pieces(each, form, "teacher"), vocabulary, "text")
-        for each in SAMPLES
-        if form == "text" or each.explanations
-    ]
-    folder.mkdir(parents=True)
-    shards = write_shards(folder, packing.pack(texts, LENGTH), rows_per_shard=2)
-    vocabulary.save(folder / "vocabulary")
-    manifest = {
-        "mixture": folder.name,
-        "inputs": {
-            "mixture": {"author": "teacher"},
-            "vocabulary": {"digest": vocabulary.digest},
-        },
-        "length": LENGTH,
-        "rows": sum(shard["records"] for shard in shards),
-        "texts": len(texts),
-        "tokens": sum(len(text.tokens) for text in texts),
-        "tasks": {f"sums/{form}": {"texts": len(texts), "tokens": 99}},
-        "drops": {f"sums/{form}": {"no cot by teacher": 2}},
-        "shards": shards,
-    }
-    files.write_json(folder / "manifest.json", manifest)
-    return folder
+@pytest.fixture
+def prepared(write_prepared):
+    """A function of a folder, a vocabulary and a form that writes the samples as a mixture."""
+
+    def write(folder, vocabulary, form):
+        texts = [
+            packing.encode_pieces(prompts.pieces(each, form, "teacher"), vocabulary, "text")
+            for each in SAMPLES
+            if form == "text" or each.explanations
+        ]
+        return write_prepared(
+            *(folder, texts, vocabulary, LENGTH),
+            rows_per_shard=2,
+            texts=len(texts),
+            tokens=sum(len(text.tokens) for text in texts),
+            tasks={f"sums/{form}": {"texts": len(texts), "tokens": 99}},
+            drops={f"sums/{form}": {"no cot by teacher": 2}},
+        )
+
+    return write
 
 
 def mean_tokens(vocabulary, texts):
@@ -132,7 +126,7 @@ def test_the_table_is_printed_and_stands_on_the_page(data, capsys):
     assert drawn == ["lengths-0.svg", "lengths-1.svg"]
 
 
-def test_rows_on_disk_tell_what_their_samples_do(data, tmp_path, vocabulary):
+def test_rows_on_disk_tell_what_their_samples_do(prepared, data, tmp_path, vocabulary):
     _, of_samples = report(data)
     for form in FORMS:
         prepared(tmp_path / "prepared" / form, vocabulary, form)
@@ -151,7 +145,7 @@ def test_rows_on_disk_tell_what_their_samples_do(data, tmp_path, vocabulary):
     assert set(found["C"]["mean_tokens"]) == {"cot by teacher"}
 
 
-def test_the_manifests_means_go_before_those_of_the_rows(tmp_path, vocabulary):
+def test_the_manifests_means_go_before_those_of_the_rows(prepared, tmp_path, vocabulary):
     folder = prepared(tmp_path / "C", vocabulary, "C")
     manifest = files.read_json(folder / "manifest.json")
     by_field = {"question": {"mean": 20.5}, "cot": {"teacher": {"mean": 8.25}}}
@@ -161,7 +155,7 @@ def test_the_manifests_means_go_before_those_of_the_rows(tmp_path, vocabulary):
     assert found["C"]["mean_tokens"] == {"question": 20.5, "cot by teacher": 8.25}
 
 
-def test_a_mixture_tells_the_means_of_its_sources(tmp_path, vocabulary):
+def test_a_mixture_tells_the_means_of_its_sources(prepared, tmp_path, vocabulary):
     folder = prepared(tmp_path / "C", vocabulary, "C")
     manifest = files.read_json(folder / "manifest.json")
     manifest["tasks"] = {
@@ -184,7 +178,7 @@ def test_a_mixture_tells_the_means_of_its_sources(tmp_path, vocabulary):
     assert "| b | 5 | 7.0 | – |" in written
 
 
-def test_the_tasks_of_a_mixture_stand_with_what_was_left_out_or_cut(tmp_path, vocabulary):
+def test_the_tasks_of_a_mixture_stand_with_what_was_left_out_or_cut(prepared, tmp_path, vocabulary):
     folder = prepared(tmp_path / "C", vocabulary, "C")
     manifest = files.read_json(folder / "manifest.json")
     manifest["too_long"] = {"sums/C": {"right": 3}, "choices/C": {"drop": 4}}
@@ -229,13 +223,16 @@ def refusal(capsys, *arguments):
     return shown
 
 
-def test_another_vocabulary_is_refused_by_its_digest(tmp_path, vocabulary, capsys):
+def test_another_vocabulary_is_refused_by_its_digest(prepared, tmp_path, vocabulary, capsys):
     folder = prepared(tmp_path / "C", vocabulary, "C")
     other = train_sentencepiece(["four five six"] * 9, tmp_path / "other", size=370, seed=0)
     asked = refusal(capsys, "--data", folder, f"--config.vocabulary={tmp_path / 'other'}")
-    assert f"{tmp_path / 'other'}: its digest is {other.digest}, the rows of the mixture C" in asked
+    assert (
+        f"{tmp_path / 'other'}: has the digest {other.digest}, but the rows of the mixture C"
+        in asked
+    )
     other.save(folder / "vocabulary")
-    assert f"{folder / 'vocabulary'}: its digest is {other.digest}" in refusal(
+    assert f"{folder / 'vocabulary'}: has the digest {other.digest}" in refusal(
         capsys, "--data", folder
     )
 
@@ -254,12 +251,14 @@ def test_what_cannot_be_reported_on_is_refused(data, tmp_path, capsys):
     assert "config.format: is for --data alone" in refusal(capsys, *root, "--config.format=cot")
 
 
-def test_a_manifest_of_another_shape_is_refused(tmp_path, vocabulary, capsys):
+def test_a_manifest_of_another_shape_is_refused(prepared, tmp_path, vocabulary, capsys):
     folder = prepared(tmp_path / "C", vocabulary, "C")
     manifest = files.read_json(folder / "manifest.json")
     del manifest["inputs"]["mixture"]
     files.write_json(folder / "manifest.json", manifest)
-    assert "it lacks inputs.mixture; prepare the mixture again" in refusal(capsys, "--data", folder)
+    assert "lacks inputs.mixture.author; remove the folder and prepare it again" in refusal(
+        capsys, "--data", folder
+    )
 
 
 def test_many_sources_are_drawn_together(data, tmp_path):

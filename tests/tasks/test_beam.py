@@ -19,9 +19,10 @@ from teacherlm_jax.config import (
     fields,
 )
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import open_run
 from teacherlm_jax.storage import files
-from teacherlm_jax.tasks import chunks, workers
+from teacherlm_jax.tasks import chunks
 from teacherlm_jax.tasks.beam import Beam
 from teacherlm_jax.tasks.prepare import prepare
 
@@ -121,7 +122,7 @@ def test_beam_leaves_the_same_bytes_and_tells_the_same(alone, data, tmp_path, mo
     assert without_times(result) == without_times(wanted)
     assert wanted["refused"] and wanted["survey"]["twice"] and wanted["survey"]["evaluated"]
     assert len(list(output.glob("mix/rows-*"))) > 1
-    assert not (tmp_path / workers.WORK).exists()
+    assert not (tmp_path / layout.WORK).exists()
 
 
 def test_a_check_on_beam_tells_the_same(data, tmp_path):
@@ -164,7 +165,7 @@ def test_what_a_worker_cannot_do_later_is_one_message_and_the_rest_is_kept(
     monkeypatch.setattr(chunks, "SIZE", SMALL)
     monkeypatch.setattr(chunks, "encode_chunk", fails_late)
     assert refusal(on_beam(data, tmp_path)) == "the store is away"
-    assert len(list(tmp_path.glob(f"{workers.WORK}/tasks/*/chunk-*.npz"))) == len(encoded) == 9
+    assert len(list(tmp_path.glob(f"{layout.WORK}/tasks/*/chunk-*.npz"))) == len(encoded) == 9
     monkeypatch.setattr(chunks, "encode_chunk", lambda *given: encoded.append(0) or encode(*given))
     do(on_beam(data, tmp_path))
     assert contents(tmp_path) == contents(alone[0])
@@ -240,7 +241,7 @@ def test_processes_killed_with_their_runner_leave_work_that_goes_on(data, tmp_pa
     context.set_forkserver_preload(["teacherlm_jax.tasks.prepare"])  # TensorFlow loads once
     process = context.Process(target=main.main, args=(words,))
     process.start()
-    while process.is_alive() and not list(killed.glob(f"{workers.WORK}/tasks/*/chunk-*.npz")):
+    while process.is_alive() and not list(killed.glob(f"{layout.WORK}/tasks/*/chunk-*.npz")):
         time.sleep(0.002)
     begun = children(process.pid)
     process.kill()
@@ -254,4 +255,4 @@ def test_processes_killed_with_their_runner_leave_work_that_goes_on(data, tmp_pa
     assert main.main(["prepare", f"--config={file}:{killed}"]) == 0  # of the runner, no word
     assert main.main(["prepare", f"--config={file}:{peaceful}"]) == 0
     assert contents(killed / "mix") == contents(peaceful / "mix")
-    assert not (killed / workers.WORK).exists()
+    assert not (killed / layout.WORK).exists()

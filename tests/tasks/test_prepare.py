@@ -8,7 +8,7 @@ import pytest
 
 from teacherlm_jax.config import MixtureConfig, PrepareConfig, SourceConfig, VocabularyConfig
 from teacherlm_jax.data import packing, prompts
-from teacherlm_jax.data.reader import RowReader
+from teacherlm_jax.data import prepared as data_folder
 from teacherlm_jax.data.sample import from_row
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs.run_folder import Run, open_run
@@ -52,7 +52,7 @@ def prepared(root, tmp_path_factory):
 
 
 def rows_of(folder):
-    reader = RowReader(folder, batch_size=1, seed=0, verify=True)
+    reader = data_folder.open(folder).reader(verify=True)
     for step in range(reader.rows):
         yield {name: value[0] for name, value in reader.batch(step).items()}
 

@@ -16,8 +16,8 @@ from teacherlm_jax.config import (
     TrainConfig,
     VocabularyConfig,
 )
+from teacherlm_jax.data import prepared as data_folder
 from teacherlm_jax.data import prompts
-from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.data.sample import from_row
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs.run_folder import Run
@@ -46,7 +46,7 @@ def do(config):
 
 
 def rows_of(folder):
-    reader = RowReader(folder, batch_size=1, seed=0, verify=True)
+    reader = data_folder.open(folder).reader(verify=True)
     for step in range(reader.rows):
         yield {name: value[0] for name, value in reader.batch(step).items()}
 
@@ -103,7 +103,7 @@ def test_the_vocabulary_travels_with_the_rows(begun, opt_like, tmp_path):
     manifest = files.read_json(output / "mix" / "manifest.json")
     assert manifest["inputs"]["vocabulary"] == {"size": 500, "digest": wanted}
     config = TrainConfig(data=str(output / "mix"), output=str(tmp_path), steps=1, batch_size=8)
-    plan = setup.make_plan(config, sharding.make_mesh(config.mesh))
+    plan = setup.make_plan(config, data_folder.open(config.data), sharding.make_mesh(config.mesh))
     plan.vocabulary.save(tmp_path / "vocabulary")
     assert store.load_vocabulary(tmp_path, wanted).digest == wanted
 
@@ -121,8 +121,8 @@ def test_rows_or_a_checkpoint_with_another_vocabulary_are_refused(
     for other in (open_vocabulary(tmp_path / "bare"), vocabulary):
         shutil.rmtree(tmp_path / "mix" / "vocabulary")
         other.save(tmp_path / "mix" / "vocabulary")
-        with pytest.raises(UserError, match=f"mix/vocabulary: its digest is {other.digest}, the"):
-            setup.make_plan(config, sharding.make_mesh(config.mesh))
+        with pytest.raises(UserError, match=f"mix/vocabulary: has the digest {other.digest}, but"):
+            data_folder.open(config.data)
         with pytest.raises(UserError, match=f"{other.digest}, the checkpoint was trained with"):
             store.load_vocabulary(tmp_path / "mix", own)
     path = VocabularyConfig(path=str(tmp_path / "bare"))

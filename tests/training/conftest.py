@@ -2,8 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from teacherlm_jax.data import packing, writer
-from teacherlm_jax.storage import files
+from teacherlm_jax.data import packing
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 WORDS = [
@@ -33,7 +32,7 @@ def compile_once(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory):
+def prepared(write_prepared, tmp_path_factory):
     """A prepared folder of short texts: rows of 32 tokens, all tokens bearing loss."""
     folder = tmp_path_factory.mktemp("prepared")
     rng = np.random.default_rng(0)
@@ -43,9 +42,4 @@ def prepared(tmp_path_factory):
     for text in texts:
         tokens = [*vocabulary.encode(text), vocabulary.eos_id]
         encoded.append(packing.Encoded(tokens, [True] * len(tokens)))
-    rows = list(packing.pack(encoded, 32))
-    shards = writer.write_shards(folder, rows, rows_per_shard=16)
-    inputs = {"vocabulary": {"digest": vocabulary.digest}, "max_tokens": 32}
-    manifest = {"inputs": inputs, "length": 32, "rows": len(rows), "shards": shards}
-    files.write_json(folder / "manifest.json", manifest)
-    return folder
+    return write_prepared(folder, encoded, vocabulary, length=32)

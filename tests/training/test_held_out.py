@@ -13,6 +13,7 @@ from teacherlm_jax.config import (
     TrainConfig,
     ValidationConfig,
 )
+from teacherlm_jax.data import prepared as prepared_folder
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
 from teacherlm_jax.training import validation
@@ -40,7 +41,9 @@ def config(prepared):
 def opened(config, run):
     mesh = sharding.make_mesh(config.mesh)
     with jax.set_mesh(mesh):
-        return Validation(config, run, make_plan(config, mesh), mesh)
+        return Validation(
+            config, run, make_plan(config, prepared_folder.open(config.data), mesh), mesh
+        )
 
 
 def test_a_model_that_makes_no_numbers_of_them_is_refused_and_not_saved(config, tmp_path):

@@ -1,0 +1,163 @@
+"""A prepared mixture: the packed rows, manifest and vocabulary in one folder, validated once."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from teacherlm_jax.data.reader import PREPARE_AGAIN, RowReader
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import layout
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """The folder of one mixture that `prepare` has finished.
+
+    Attributes:
+        folder: where it is.
+        manifest: what was prepared, as read from `manifest.json`.
+        digest: `sha256:…` of the manifest, which names every shard by digest.
+        vocabulary: the one that the rows were made with.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    digest: str
+    vocabulary: Vocabulary
+
+    @property
+    def mixture(self) -> str:
+        """Name of the mixture."""
+        return self.manifest["mixture"]
+
+    @property
+    def rows(self) -> int:
+        """Number of packed rows."""
+        return self.manifest["rows"]
+
+    @property
+    def length(self) -> int:
+        """Tokens per packed row."""
+        return self.manifest["length"]
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of the longest text that a row may hold."""
+        return self.manifest["inputs"]["max_tokens"]
+
+    def steps(self, batch_size: int, epochs: int) -> int:
+        """Return the number of steps that read all rows `epochs` times."""
+        return -(-self.rows * epochs // batch_size)
+
+    def reader(
+        self,
+        *,
+        batch_size: int = 1,
+        seed: int = 0,
+        process_index: int = 0,
+        process_count: int = 1,
+        verify: bool = False,
+    ) -> RowReader:
+        """Open the rows; see `RowReader` for the arguments and for what it raises."""
+        return RowReader(
+            self.folder,
+            self.manifest,
+            batch_size=batch_size,
+            seed=seed,
+            process_index=process_index,
+            process_count=process_count,
+            verify=verify,
+        )
+
+
+def open(folder: Path | str) -> Prepared:
+    """Open the folder of a prepared mixture.
+
+    Raises UserError when the folder is missing or unfinished, when its manifest lacks a key or has
+    a value of the wrong type, and when its vocabulary is not the one that the rows were made with.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    vocabulary = Vocabulary.load(folder / layout.VOCABULARY)
+    wanted = manifest["inputs"]["vocabulary"]["digest"]
+    if vocabulary.digest != wanted:
+        raise UserError(
+            f"{folder / layout.VOCABULARY}: has the digest {vocabulary.digest}, but the rows were "
+            f"made with {wanted}; {PREPARE_AGAIN}"
+        )
+    digest = files.file_digest(folder / layout.MANIFEST)
+    return Prepared(folder, manifest, digest, vocabulary)
+
+
+def is_prepared(folder: Path | str) -> bool:
+    """Return whether a folder has the manifest of a finished mixture."""
+    return (Path(folder) / layout.MANIFEST).is_file()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a prepared mixture, with every key that this package reads.
+
+    Raises UserError when the folder is missing or unfinished, and when a key is missing or has a
+    value of the wrong type.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder; run `teacherlm prepare`, which makes one for each mixture"
+        )
+    path = folder / layout.MANIFEST
+    if not path.is_file():
+        raise UserError(
+            f"{folder}: has no {layout.MANIFEST}, so it is not a finished mixture; name the folder "
+            "of one mixture in the output of `prepare`, and let `prepare` finish"
+        )
+    manifest = files.read_json(path)
+    for key, is_valid in _KEYS.items():
+        value = functools.reduce(_get, key.split("."), manifest)
+        if value is None:
+            raise UserError(f"{path}: lacks {key}; {PREPARE_AGAIN}")
+        if not is_valid(value):
+            raise UserError(f"{path}: {key} cannot be {value!r}; {PREPARE_AGAIN}")
+    return manifest
+
+
+def _get(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _are_shards(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(shard, dict)
+        and isinstance(shard.get("name"), str)
+        and isinstance(shard.get("digest"), str)
+        and _is_count(shard.get("bytes"))
+        for shard in value or [None]
+    )
+
+
+_KEYS: Mapping[str, Callable[[Any], bool]] = {
+    "mixture": _is_text,
+    "length": _is_count,
+    "rows": _is_count,
+    "shards": _are_shards,
+    "tasks": _is_object,
+    "drops": _is_object,
+    "inputs.mixture.author": _is_text,
+    "inputs.vocabulary.digest": _is_text,
+    "inputs.max_tokens": _is_count,
+}
