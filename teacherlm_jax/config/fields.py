@@ -13,37 +13,72 @@ _INTERVAL = re.compile(r"([\[(])(-?\d+), (\d+|inf)([\])])")
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of a store
 
 
-def choice(*names: str) -> Any:
-    """A field that takes one of `names`; the first is its default."""
-    return dataclasses.field(default=names[0], metadata={"choices": names})
-
-
-def number(default: float, *, limits: str) -> Any:
-    """A numeric field within `limits`, an interval such as "[0, 1)" or "(0, inf)"."""
-    if not _INTERVAL.fullmatch(limits):
-        raise ValueError(f"limits {limits!r} is no interval")
-    return dataclasses.field(default=default, metadata={"limits": limits})
-
-
-def at_least(minimum: int, default: float) -> Any:
-    """A numeric field that is never below `minimum`."""
-    return number(default, limits=f"[{minimum}, inf)")
-
-
-def required(*, local: bool = False) -> Any:
-    """A text field that the config or the command line must fill; `local` as by `local`."""
-    return dataclasses.field(default="", metadata={"required": True, "local": local})
-
-
-def local(*, short: bool = False) -> Any:
-    """A field for a path of this machine, "" unless it is given; no address of a store will do.
-
-    What takes such an address for a path makes a folder of its name here.
+def plain(default: Any, *, help: str = "") -> Any:
+    """Return a field that takes any value of its type.
 
     Args:
-        short: the command line may give it by its name alone; see `flags.load`.
+        default: its value where a config sets none.
+        help: what it means, with its unit, for `teacherlm VERB --help`; every helper here takes it.
     """
-    return dataclasses.field(default="", metadata={"local": True, "short": short})
+    return _field(default, help)
+
+
+def choice(*names: str, help: str = "") -> Any:
+    """Return a field that takes one of `names`; the first is its default."""
+    return _field(names[0], help, choices=names)
+
+
+def number(default: float, *, limits: str, help: str = "") -> Any:
+    """Return a numeric field within `limits`, an interval such as "[0, 1)" or "(0, inf)"."""
+    if not _INTERVAL.fullmatch(limits):
+        raise ValueError(f"limits {limits!r} is not an interval")
+    return _field(default, help, limits=limits)
+
+
+def at_least(minimum: int, default: float, *, help: str = "") -> Any:
+    """Return a numeric field with a lower bound."""
+    return number(default, limits=f"[{minimum}, inf)", help=help)
+
+
+def required(*, help: str = "") -> Any:
+    """Return a text field that the config or the command line must fill."""
+    return _field("", help, required=True)
+
+
+def location(
+    *, required: bool = False, local: bool = False, short: bool = False, help: str = ""
+) -> Any:
+    """Return a field for a file or folder; "" unless it is given.
+
+    A path says where something is and not what it is, so a run may be resumed with another one;
+    its inputs are compared by digest.
+
+    Args:
+        required: whether the config or the command line must fill it.
+        local: whether an address such as `gs://bucket/folder` is refused.
+        short: whether the command line may give it by its name alone, as in `--data=DIR`.
+        help: see `plain`.
+    """
+    return _field("", help, path=True, required=required, local=local, short=short)
+
+
+def _field(default: Any, help: str, **metadata: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, **metadata})
+
+
+def path_keys(value: Any, key: str = "") -> set[str]:
+    """Return the dotted keys of a config, such as "source.path", that hold paths.
+
+    Items of tuples are numbered, as in "sources[0].path".
+    """
+    keys = set()
+    for field in dataclasses.fields(value):
+        name, item = f"{key}.{field.name}" if key else field.name, getattr(value, field.name)
+        if field.metadata.get("path"):
+            keys.add(name)
+        for part, inside in _dataclasses_in(name, item):
+            keys |= path_keys(inside, part)
+    return keys
 
 
 def check(value: Any, key: str = "config") -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 from collections.abc import Iterator
 
-from teacherlm_jax.config.fields import at_least, choice, local, number, required
+from teacherlm_jax.config.fields import at_least, choice, location, number, required
 from teacherlm_jax.config.model_config import MeshConfig
 from teacherlm_jax.config.names import ATTENTION, GATES, NAME, PLAIN_FORMATS
 from teacherlm_jax.config.prepare_config import SourceConfig
@@ -24,17 +24,17 @@ class SamplingConfig:
 class TeachersConfig:
     """Run folder of the teacher that writes each kind; empty: that kind is not written."""
 
-    cot: str = local()
-    fundamental: str = local()
-    mistake: str = local()
+    cot: str = location(local=True)
+    fundamental: str = location(local=True)
+    mistake: str = location(local=True)
 
 
 @dataclasses.dataclass
 class AnnotateConfig:
     """Teachers explain every row of a data set."""
 
-    output: str = required()
-    root: str = ""
+    output: str = location(required=True)
+    root: str = location()
     source: SourceConfig = dataclasses.field(default_factory=SourceConfig)
     teachers: TeachersConfig = dataclasses.field(default_factory=TeachersConfig)
     author: str = "teacher"  # name under which the explanations are filed
@@ -72,7 +72,7 @@ class BenchmarkConfig:
     """One set for rank classification."""
 
     name: str = required()
-    path: str = required()
+    path: str = location(required=True)
     format: str = choice(*PLAIN_FORMATS)
     style: str = choice("clean", "authors")  # theirs doubles the `Q: ` on ECQA
     subject_prefix: bool = False
@@ -88,9 +88,9 @@ class BenchmarkConfig:
 class EvaluateConfig:
     """Rank classification of one model on some benchmarks."""
 
-    output: str = required()
-    root: str = ""
-    model: str = required(local=True)  # run folder
+    output: str = location(required=True)
+    root: str = location()
+    model: str = location(required=True, local=True)  # run folder
     benchmarks: tuple[BenchmarkConfig, ...] = ()
     max_length: int = at_least(
         2, 2048

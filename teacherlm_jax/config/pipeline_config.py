@@ -5,7 +5,7 @@ import glob
 import os
 from collections.abc import Iterator
 
-from teacherlm_jax.config.fields import at_least, choice, local, number, required
+from teacherlm_jax.config.fields import at_least, choice, location, number, required
 from teacherlm_jax.config.names import PLAIN_FORMATS
 
 
@@ -13,13 +13,15 @@ from teacherlm_jax.config.names import PLAIN_FORMATS
 class ReportConfig:
     """Tables and figures of all the runs below a folder, or of one data set."""
 
-    output: str = ""  # empty: beside the data, see `folder`
-    root: str = local()  # holds the runs
+    output: str = location()  # empty: beside the data, see `folder`
+    root: str = location(local=True)  # holds the runs
     title: str = "TeacherLM"
     # samples (file, glob or folder), an annotation's run folder, or what `prepare` wrote
-    data: str = local(short=True)
+    data: str = location(local=True, short=True)
     format: str = choice(*PLAIN_FORMATS)  # of the data's rows, where they are samples
-    vocabulary: str = local()  # folder of what counts tokens; empty: the one found at the data
+    vocabulary: str = location(
+        local=True
+    )  # folder of what counts tokens; empty: the one found at the data
 
     @property
     def folder(self) -> str:
@@ -48,17 +50,17 @@ class StepConfig:
     title: str = required()
     verb: str = required()
     variant: str = required()
-    output: str = required()  # the step's run folder
+    output: str = location(required=True)  # the step's run folder
 
 
 @dataclasses.dataclass
 class QuickstartConfig:
     """Generated samples, then a pipeline of verbs over them."""
 
-    output: str = required()
-    file: str = required()  # config file whose variants the steps name
+    output: str = location(required=True)
+    file: str = location(required=True)  # config file whose variants the steps name
     steps: tuple[StepConfig, ...] = ()
-    report: str = required()  # run folder of the step that reports
+    report: str = location(required=True)  # run folder of the step that reports
     train_samples: int = at_least(1, 1000)
     unlabelled_samples: int = at_least(1, 100)
     test_samples: int = at_least(1, 100)

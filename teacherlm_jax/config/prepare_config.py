@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator
 
-from teacherlm_jax.config.fields import at_least, choice, number, required
+from teacherlm_jax.config.fields import at_least, choice, location, number, required
 from teacherlm_jax.config.names import FORMATS, FORMS, NAME, READERS
 
 
@@ -44,7 +44,9 @@ class SourceConfig:
     """Files of one data set and how their rows are to be read."""
 
     name: str = required()
-    path: str = required()  # file, glob or folder, taken under the config's root; gs:// too
+    path: str = location(
+        required=True
+    )  # file, glob or folder, taken under the config's root; gs:// too
     format: str = choice(*FORMATS)
     reader: str = choice("", *READERS)  # "": told by the file's name, or by what is in the folder
     split: str = "train"  # of folders that the readers "tfds" and "datasets" read
@@ -124,7 +126,7 @@ class VocabularyConfig:
     With a size, it is trained on the sources when none is there.
     """
 
-    path: str = required(local=True)
+    path: str = location(required=True, local=True)
     size: int = at_least(0, 0)
 
 
@@ -132,8 +134,8 @@ class VocabularyConfig:
 class PrepareConfig:
     """Raw files to packed rows on disk, for several mixtures over the same sources."""
 
-    output: str = required()
-    root: str = ""  # folder that the sources' paths are taken under; gs:// too
+    output: str = location(required=True)
+    root: str = location()  # folder that the sources' paths are taken under; gs:// too
     sources: tuple[SourceConfig, ...] = ()
     evaluation: tuple[SourceConfig, ...] = ()  # what no training question should stand in
     mixtures: tuple[MixtureConfig, ...] = ()

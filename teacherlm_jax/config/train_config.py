@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
-from teacherlm_jax.config.fields import at_least, choice, local, number, required
+from teacherlm_jax.config.fields import at_least, choice, location, number
 from teacherlm_jax.config.inference_config import BenchmarkConfig
 from teacherlm_jax.config.model_config import MeshConfig, ModelConfig
 
@@ -41,9 +41,9 @@ class ValidationConfig:
     """Measuring a model while it trains: on benchmarks, and by its loss on held-out rows."""
 
     every: int = at_least(0, 0)  # steps, and after the last one; 0: never
-    root: str = ""  # folder that the benchmarks' paths are taken under
+    root: str = location()  # folder that the benchmarks' paths are taken under
     benchmarks: tuple[BenchmarkConfig, ...] = ()
-    data: str = local()  # folder of one prepared mixture: the held-out rows
+    data: str = location(local=True)  # folder of one prepared mixture: the held-out rows
     rows: int = at_least(0, 0)  # of these at most; 0: all
     max_length: int = at_least(2, 2048)  # tokens of a benchmark's prompt
     batch_tokens: int = at_least(1, 16384)
@@ -109,11 +109,11 @@ class ProfileConfig:
 class TrainConfig:
     """One training run: a stage of a teacher, or a student."""
 
-    output: str = required()  # run folder
-    data: str = required(local=True)  # folder of one prepared mixture
+    output: str = location(required=True)  # run folder
+    data: str = location(required=True, local=True)  # folder of one prepared mixture
     # where the parameters come from: a run folder (its newest checkpoint), RUN/checkpoints/STEP,
     # RUN/checkpoints/best, or a folder of Hugging Face's layout; empty: random
-    init_from: str = ""
+    init_from: str = location()
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
@@ -127,7 +127,9 @@ class TrainConfig:
     seed: int = number(0, limits="[0, 2147483647]")
     log_every: int = at_least(1, 10)  # steps between progress lines
     loss_block: int = at_least(1, 512)  # tokens whose logits exist at a time on one device
-    compilation_cache: str = ""  # folder that keeps compiled programs; empty: as JAX is told
+    compilation_cache: str = (
+        location()
+    )  # folder that keeps compiled programs; empty: as JAX is told
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yields (key, what is wrong) for combinations that cannot be."""

@@ -1,0 +1,26 @@
+"""Fields of configs: what they may hold, and which of them say only where something is."""
+
+from teacherlm_jax.config import (
+    AnnotateConfig,
+    BenchmarkConfig,
+    EvaluateConfig,
+    PrepareConfig,
+    SourceConfig,
+    TrainConfig,
+)
+from teacherlm_jax.config.fields import path_keys
+
+
+def test_keys_that_hold_paths_are_known_also_inside_tuples():
+    assert path_keys(TrainConfig()) == {"output", "data", "init_from", "compilation_cache"} | {
+        "validation.root",
+        "validation.data",
+    }
+    sources = (SourceConfig("a", "a.jsonl"), SourceConfig("b", "b.jsonl"))
+    keys = path_keys(PrepareConfig(sources=sources))
+    assert {"output", "root", "vocabulary.path", "sources[0].path", "sources[1].path"} == keys
+    benchmark = EvaluateConfig(benchmarks=(BenchmarkConfig("b", "b.jsonl"),))
+    assert "benchmarks[0].path" in path_keys(benchmark)
+    assert {f"teachers.{kind}" for kind in ("cot", "fundamental", "mistake")} <= path_keys(
+        AnnotateConfig()
+    )
