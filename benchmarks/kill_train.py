@@ -180,8 +180,19 @@ def _write(folder: Path, texts: list[str], vocabulary: Vocabulary) -> None:
     rows = list(packing.pack(entries, LENGTH))
     vocabulary.save(folder / "vocabulary")
     shards = writer.write_shards(folder, rows, rows_per_shard=16)
-    inputs = {"vocabulary": {"digest": vocabulary.digest}, "max_tokens": LENGTH}
-    manifest = {"inputs": inputs, "length": LENGTH, "rows": len(rows), "shards": shards}
+    manifest = {
+        "mixture": folder.name,
+        "inputs": {
+            "mixture": {"author": ""},
+            "vocabulary": {"digest": vocabulary.digest},
+            "max_tokens": LENGTH,
+        },
+        "tasks": {},
+        "drops": {},
+        "length": LENGTH,
+        "rows": len(rows),
+        "shards": shards,
+    }
     files.write_json(folder / "manifest.json", manifest)
 
 

@@ -163,9 +163,10 @@ def test_parameters_cut_short_are_refused_by_name_and_quietly(run):
         path.write_bytes(content[: len(content) // 2])
     code = (
         "import sys\n"
-        "from teacherlm_jax import checkpoint, config, errors, sharding\n"
+        "from teacherlm_jax import config, errors, sharding\n"
+        "from teacherlm_jax.checkpoints import store\n"
         "try:\n"
-        "    checkpoint.load_model(sys.argv[1], sharding.make_mesh(config.MeshConfig()))\n"
+        "    store.load_model(sys.argv[1], sharding.make_mesh(config.MeshConfig()))\n"
         "except errors.UserError as error:\n"
         "    print(error)\n"
     )

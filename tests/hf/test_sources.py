@@ -40,7 +40,10 @@ def test_a_checkpoint_is_one_by_a_path_of_any_kind(ours, convert, monkeypatch, f
 
 
 def test_a_folder_of_checkpoints_is_neither(ours, convert):
-    assert "checkpoints: neither layout" in convert(ours / "checkpoints", ours.parent / "back")[1]
+    assert (
+        "checkpoints: not a model; expected a folder with"
+        in convert(ours / "checkpoints", ours.parent / "back")[1]
+    )
 
 
 def test_an_import_that_is_killed_before_its_result_is_finished_by_the_same_command(
@@ -48,9 +51,10 @@ def test_an_import_that_is_killed_before_its_result_is_finished_by_the_same_comm
 ):
     program = (
         "import os, signal\n"
-        "from teacherlm_jax import cli, run\n"
-        "run.Run.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"cli.main(['convert', {str(source)!r}, {str(tmp_path / 'ours')!r}])\n"
+        "from teacherlm_jax.cli import main\n"
+        "from teacherlm_jax.runs import run_folder\n"
+        "run_folder.Run.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"main.main(['convert', {str(source)!r}, {str(tmp_path / 'ours')!r}])\n"
     )
     killed = subprocess.run([sys.executable, "-c", program], check=False, env=dict(os.environ))
     assert killed.returncode == -signal.SIGKILL

@@ -23,7 +23,7 @@ from teacherlm_jax.training.flops import model_flops
 _PLAN = """
 import dataclasses, sys
 import jax
-from teacherlm_jax import run
+from teacherlm_jax.runs import run_folder
 from teacherlm_jax.config import (AnnotateConfig, MeshConfig, SamplingConfig, TeachersConfig,
                                   TrainConfig)
 from teacherlm_jax.config.plan_options import PlanOptions
@@ -43,7 +43,7 @@ cases = [(train, PlanOptions("v5e:2x2", length=128)),
          (annotate, PlanOptions("v5e:2x2", model="bloom-tiny")),
          (many, PlanOptions("v5e:1x1", length=128))]
 for config, options in cases:
-    with run.open_run(config.output, "plan", config) as folder:
+    with run_folder.open_run(config.output, "plan", config) as folder:
         try:
             plan(config, folder, options)
         except UserError as error:

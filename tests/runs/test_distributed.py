@@ -79,7 +79,7 @@ def test_processes_that_do_not_meet_may_be_started_again(monkeypatch):
 
 def test_one_process_starts_without_jax():
     code = (
-        "import sys; from teacherlm_jax import distributed, run\n"
+        "import sys; from teacherlm_jax.runs import distributed, run_folder\n"
         "distributed.start('report', False)\n"
         "sys.exit('jax' in sys.modules)"
     )

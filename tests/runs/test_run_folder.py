@@ -21,8 +21,9 @@ def open_run(settings, **options):
 def test_a_second_process_is_kept_out(tmp_path):
     settings = config(tmp_path)
     code = (
-        "import sys; from teacherlm_jax import config, run\n"
-        "run.open_run(sys.argv[1], 'train', config.TrainConfig(output=sys.argv[1], data='d'))"
+        "import sys; from teacherlm_jax import config; from teacherlm_jax.runs import run_folder\n"
+        "settings = config.TrainConfig(output=sys.argv[1], data='d')\n"
+        "run_folder.open_run(sys.argv[1], 'train', settings)"
     )
     words = [sys.executable, "-c", code, settings.output]
     held = open_run(settings)

@@ -10,7 +10,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources import reading as formats
 from teacherlm_jax.storage import files
 
-from .test_formats import QUESTION, adapt, read, write_rows
+from .test_file_formats import QUESTION, adapt, read, write_rows
 
 
 def test_the_limit_counts_usable_rows(tmp_path):

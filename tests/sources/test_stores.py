@@ -11,7 +11,7 @@ from etils.epath import testing as epath_testing
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
 
-from .test_rows import KINDS, ROWS, read, values, write, write_dataset
+from .test_raw_rows import KINDS, ROWS, read, values, write, write_dataset
 
 
 class StoreFile:
