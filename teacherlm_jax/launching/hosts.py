@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 
 from teacherlm_jax.runs import distributed
-from teacherlm_jax.runs.run_folder import COMMIT
+from teacherlm_jax.runs.versions import COMMIT
 
 TREE = "teacherlm_jax"
 _PID = "teacherlm.pid"

@@ -1,33 +1,34 @@
 """Names of the files and folders in a run folder, and in the folder of a prepared mixture."""
 
-# Of every run.
+# Every run.
 CONFIG = "config.json"  # the verb and its resolved config
+INPUTS = "inputs.json"  # digests of the run's inputs, by config key
 VERSIONS = "versions.json"  # package versions, commit, command line
 LOG = "log.txt"
 LOCK = ".lock"
-RESULT = "result.json"  # written last: a run that has one is finished
+RESULT = "result.json"  # written last; its presence means that the run is finished
 
-# Of a training run.
+# Training runs.
 CHECKPOINTS = "checkpoints"  # one folder per step
 VOCABULARY = "vocabulary"  # also in the folder of a prepared mixture
-METRICS = "metrics.jsonl"  # one object per progress line
-VALIDATION = "validation.jsonl"  # one object per measurement
-SUMMARY = "summary.json"  # speed, and where the time went
+METRICS = "metrics.jsonl"  # one object per log line
+VALIDATION = "validation.jsonl"  # one object per validation
+SUMMARY = "summary.json"  # throughput, and a breakdown of the time
 TENSORBOARD = "tensorboard"
 PROFILE = "profile"  # traces and memory profiles
 
-# Of `prepare`: its output holds one folder per mixture.
-MANIFEST = "manifest.json"  # of one mixture, written last
-THROUGHPUT = "throughput.json"  # kept apart, so that the same input gives the same bytes
-CHECK = "check.json"  # what `--config.check_only` found
+# Runs of `prepare`, which write one folder per mixture.
+MANIFEST = "manifest.json"  # describes one mixture; written last
+THROUGHPUT = "throughput.json"  # a file of its own, so that the same input gives the same bytes
+CHECK = "check.json"  # results of `--config.check_only`
 EVALUATION_REFUSED = "evaluation.refused.jsonl"
 WORK = ".work"  # results of Beam workers, removed at the end
 
-# Of `annotate`.
-TEXTS = "texts"  # one folder per kind: the explanations as they are written
+# Runs of `annotate`.
+TEXTS = "texts"  # one folder per kind, with explanations as they are generated
 SAMPLES = "samples"  # the explained samples
 
-# Of several verbs.
+# Several verbs.
 REFUSED = "refused.jsonl"  # rows that cannot be used: file, line, reason, row
 REPORT_HTML = "report.html"
 REPORT_MARKDOWN = "report.md"

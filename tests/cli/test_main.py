@@ -119,4 +119,4 @@ def test_a_job_that_met_too_little_memory_goes_on_with_fewer_slots(tmp_path, mon
     assert main.main(["annotate", f"--config={path}", "--config.seed=1"]) == 2
     assert main.main(["annotate", f"--config={path}", "--config.slots=16"]) == 0
     assert asked == [64, 16]
-    assert "config.seed=0, asked for 1" in capsys.readouterr().err
+    assert "config.seed=0, but now config.seed=1" in capsys.readouterr().err

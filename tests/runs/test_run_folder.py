@@ -28,7 +28,7 @@ def test_a_second_process_is_kept_out(tmp_path):
     words = [sys.executable, "-c", code, settings.output]
     held = open_run(settings)
     refused = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert "another process works in this run folder" in refused.stderr
+    assert "another process is using this run folder" in refused.stderr
     held.close()
     assert subprocess.run(words, check=False).returncode == 0
 
@@ -70,7 +70,7 @@ def test_a_run_folder_keeps_config_versions_log_and_result(tmp_path):
 def test_a_folder_of_another_config_is_refused_by_key_and_left_whole(tmp_path):
     with open_run(config(tmp_path)) as folder:
         folder.finish({"loss": 1.0})
-    with pytest.raises(UserError, match=r"config\.seed=0, asked for 3"):
+    with pytest.raises(UserError, match=r"config\.seed=0, but now config\.seed=3"):
         open_run(config(tmp_path, seed=3))
     assert files.read_json(tmp_path / "run/config.json")["config"]["seed"] == 0
     assert files.read_json(tmp_path / "run/result.json") == {"loss": 1.0}
@@ -88,7 +88,7 @@ def test_a_folder_in_which_no_work_began_takes_another_config(tmp_path):
 def test_settings_that_do_not_decide_the_result_may_change(tmp_path):
     with open_run(config(tmp_path)) as folder:
         (folder.path / "checkpoints/1").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"config\.log_every=10, asked for 99"):
+    with pytest.raises(UserError, match=r"config\.log_every=10, but now config\.log_every=99"):
         open_run(config(tmp_path, log_every=99))
     open_run(config(tmp_path, log_every=99), may_change=("log_every",)).close()
 
@@ -126,7 +126,7 @@ def test_processes_that_follow_write_nothing_and_know_what_the_first_found(tmp_p
 
 def test_a_folder_that_some_processes_do_not_see_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder.distributed, "without", lambda see: [1, 3])
-    with pytest.raises(UserError, match="run: the processes 1, 3 do not see this folder; put"):
+    with pytest.raises(UserError, match="run: processes 1, 3 do not see this folder; put"):
         open_run(config(tmp_path))
 
 

@@ -150,7 +150,7 @@ def test_two_processes_evaluate_as_one_does(whole, folder):
 def test_a_refusal_ends_both_and_is_told_once(whole, folder):
     status, shown = Launch(folder, "whole", "--config.seed=1").end()
     assert status == 2
-    assert shown.count("holds a run with config.seed=0, asked for 1") == 1
+    assert shown.count("this run was started with config.seed=0, but now config.seed=1") == 1
     told = (folder / "logs-whole" / "process-1.txt").read_text()
     assert "holds a run" not in told and "Traceback" not in told
 

@@ -1,0 +1,115 @@
+"""Identity of a run: its settings and the digests of its inputs, never paths.
+
+A run folder may move, and its inputs may move too; the same command then resumes the run. A run
+with other settings or other inputs needs a folder of its own.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import layout
+from teacherlm_jax.storage import files
+
+# Files of a run that was refused before its work began.
+_BEFORE_WORK = re.compile(
+    r"(config|versions|inputs|check)\.json|log\.txt|\.lock|\.work|(.+\.)?refused\.jsonl"
+)
+
+
+def work_began(folder: Path) -> bool:
+    """Return whether a run folder holds results; empty folders and refused rows do not count."""
+    return any(map(_is_work, folder.iterdir()))
+
+
+def _is_work(entry: Path) -> bool:
+    if _BEFORE_WORK.fullmatch(entry.name):
+        return False
+    return not entry.is_dir() or any(entry.iterdir())
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested dicts and sequences as one dict with keys such as "sources[0].path"."""
+    items: Iterable[tuple[str, Any]]
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, (list, tuple)) and value:
+        items = ((f"[{index}]", item) for index, item in enumerate(value))
+    else:
+        return {prefix: list(value) if isinstance(value, tuple) else value}
+    flat: dict[str, Any] = {}
+    for key, item in items:
+        joined = f"{prefix}{key}" if key.startswith("[") or not prefix else f"{prefix}.{key}"
+        flat |= flatten(item, joined)
+    return flat
+
+
+def refuse_other_settings(
+    folder: Path, resolved: Mapping[str, Any], ignored: Iterable[str], may_change: Iterable[str]
+) -> None:
+    """Raise UserError if work began in `folder` with other settings than `resolved`.
+
+    Args:
+        folder: the run folder.
+        resolved: the verb and its config, as they are written to `config.json`.
+        ignored: keys that are not compared because they hold paths.
+        may_change: keys that are not compared because they do not change the result; a key of a
+            part of the config, such as "mesh", includes all keys of that part, and "" all keys.
+    """
+    recorded = folder / layout.CONFIG
+    if not recorded.exists() or not work_began(folder):
+        return
+    before, now = flatten(files.read_json(recorded)), flatten(dict(resolved))
+    skipped = {f"config.{key}" for key in ignored}
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) == now.get(key) or key in skipped:
+            continue
+        if not any(_belongs_to(key, part) for part in may_change):
+            raise UserError(
+                f"{folder}: this run was started with {key}={before.get(key)!r}, but now {key}="
+                f"{now.get(key)!r}; choose another config.output, or remove the folder to start "
+                "over"
+            )
+
+
+def _belongs_to(key: str, part: str) -> bool:
+    whole = f"config.{part}" if part else "config"
+    return key == whole or key.startswith((f"{whole}.", f"{whole}["))
+
+
+def check_inputs(folder: Path, inputs: Mapping[str, str], paths: Mapping[str, str]) -> None:
+    """Record the digests of a run's inputs, or raise UserError if they changed since.
+
+    Digests are recorded until the run's work begins and compared from then on.
+
+    Args:
+        folder: the run folder.
+        inputs: digests by config key, such as "data" or "benchmarks.creak".
+        paths: paths by config key, shown in the message.
+    """
+    recorded = folder / layout.INPUTS
+    before = files.read_json(recorded) if recorded.exists() and work_began(folder) else None
+    if before is None:
+        files.write_json(recorded, dict(inputs))
+        return
+    changes = [
+        _change(key, paths.get(key), before.get(key), inputs.get(key))
+        for key in sorted(before.keys() | inputs.keys())
+        if before.get(key) != inputs.get(key)
+    ]
+    if changes:
+        raise UserError(
+            f"{folder}: inputs changed since this run was started: {', '.join(changes)}; restore "
+            "them to resume the run, or choose another config.output"
+        )
+
+
+def _change(key: str, path: str | None, before: str | None, now: str | None) -> str:
+    shown = f"config.{key}={path}" if path else f"config.{key}"
+    if before is None:
+        return f"{shown} (new, digest {now})"
+    if now is None:
+        return f"{shown} (no longer used, digest {before})"
+    return f"{shown} (digest {now}, was {before})"
