@@ -1,34 +1,31 @@
-"""From `--config=FILE.py:variant --config.key=value …` to a checked config, or a clear refusal."""
+"""From `--config=FILE.py:variant --config.key=value …` to a checked config, or a UserError."""
 
-import copy
+import argparse
+import contextlib
 import dataclasses
 import difflib
-import re
+import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from absl import flags
-from ml_collections import config_flags
-
-from teacherlm_jax.cli import config_file, sweep
+from teacherlm_jax.cli import config_file, overrides, sweep
 from teacherlm_jax.config import SweepOptions, fields
 from teacherlm_jax.errors import UserError
 
-_OVERRIDE = re.compile(r"--?(?P<no>no)?config\.(?P<key>[^=]+)(=(?P<value>.*))?$", re.DOTALL)
-_NOT_UNDERSTOOD = "not understood; overrides look like --config.key=value"
+_NO_VALUE = "expected one argument"  # argparse's own words
+_Override = tuple[str, str | None]  # a key and the text of its value
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
-    """What a command line asks for.
+class CommandLine:
+    """A parsed command line of one verb.
 
     Attributes:
-        config: what the verb takes; every field has the right type and a possible value. Of a
-            sweep, the base that its points vary, where none of them is chosen.
-        points: of the sweep in the config file, if the command line asks for one.
-        options: what stands beside the config, by class.
+        config: the config to run, checked; of a sweep without a chosen point, its unchecked base.
+        points: points of the sweep in the config file, if the command line asks for it.
+        options: an instance of each options class, by class.
     """
 
     config: Any
@@ -42,239 +39,164 @@ def load(
     positional: Mapping[str, str] | None = None,
     needs_file: bool = True,
     options: Sequence[type] = (),
-) -> Request:
-    """Reads the config that the command line names; applies its sweep's point and its overrides.
+) -> CommandLine:
+    """Read the config that the command line names; apply its sweep's point and its overrides.
 
     Args:
-        arguments: what follows the verb on the command line.
-        config_classes: dataclasses of which the verb takes one.
-        positional: of a verb that takes values without a name: the keys that they set, in order,
-            with what the help calls each. Such a verb needs no config file.
-        needs_file: whether a verb without such values needs one.
-        options: dataclasses whose fields are given by their names alone, as in
-            `--topology=v5e:8x8`.
+        arguments: the command line after the verb.
+        config_classes: config classes that the verb accepts; without a file, the first is used.
+        positional: names in the help, by key, of values that are given without a key, in order.
+            A verb that has them needs no config file.
+        needs_file: whether a verb without positional values needs a config file.
+        options: dataclasses of options given by name only, as in `--topology=v5e:8x8`.
 
     Raises:
-        UserError: naming the file or key that is wrong, with the nearest known key.
+        UserError: names the wrong file, key or option, with the nearest known one.
     """
     kinds = (SweepOptions, *options)
-    short = _short(config_classes, kinds)
-    specification, given, values = _split(_in_full(arguments, short), ("config", *short))
+    given, words = _split(arguments)
+    parsed, values = _parse(words, config_classes, kinds)
+    chosen = {kind: _options(kind, parsed) for kind in kinds}
+    given += _positional(values, positional or {})
+    given += [(key, str(parsed[key])) for key in _short_keys(config_classes) if key in parsed]
+    if not parsed["config"]:
+        if needs_file and not positional:
+            raise UserError(
+                "--config is missing; name a config file, as in --config=configs/quickstart.py"
+            )
+        return CommandLine(_checked(config_classes[0](), given, ""), (), chosen)
+    (specification, *others) = parsed["config"]
+    if others:
+        raise UserError(f"--config={others[0]}: a second --config; give only one")
     path, _, variant = specification.partition(":")
-    blamed = path or "the command line"
-    chosen = {kind: _options(kind, given) for kind in kinds}
-    points: tuple[sweep.Point, ...] = ()
-    if specification:
-        module = config_file.load(Path(path))
-        config = config_file.made(module, specification, variant, config_classes)
-        if chosen[SweepOptions].asked:
-            with config_file.blaming(path):
-                points = sweep.points(module)
-    else:
-        config = config_classes[0]()
-    if positional:
-        _set_positional(config, positional, values)
-    elif values:
-        raise UserError(f"{values[0]!r}: {_NOT_UNDERSTOOD}")
-    elif not specification and needs_file:
-        raise UserError(
-            "--config is missing; name a config file, as in --config=configs/quickstart.py"
-        )
-    config = _settled(config, points, chosen[SweepOptions], given, blamed)
-    return Request(config, points, chosen)
+    module = config_file.load(Path(path))
+    base = config_file.get_config(module, specification, variant, config_classes)
+    return _swept(module, base, given, chosen, path)
 
 
-def _settled(
-    config: Any, points: Sequence[sweep.Point], asked: SweepOptions, given: Sequence[str], path: str
-) -> Any:
-    """The config with what a point of its sweep, then the command line, say otherwise; checked."""
-    point = sweep.chosen(points, asked.sweep_index) if asked.sweep_index >= 0 else None
-    if point:
-        for key, value in point.overrides.items():
-            _require_known_key(f"{path}: sweep() at {point.name!r}", config, key)
-            config = _with(config, key, value)
-    overrides = [argument for argument in given if _OVERRIDE.match(argument)]
-    for override in overrides:
-        _require_known_key(path, config, _key(override))
-    config = _override(config, overrides)
-    with config_file.blaming(path):
-        fields.check(config)
-    return sweep.placed(config, point) if point else config
+def _swept(
+    module: types.ModuleType,
+    base: Any,
+    given: Sequence[_Override],
+    options: Mapping[type, Any],
+    path: str,
+) -> CommandLine:
+    """Return the command line of a config file, with the sweep that it asks for."""
+    asked = options[SweepOptions]
+    if not asked.asked:
+        return CommandLine(_checked(base, given, path), (), options)
+    with config_file.errors_in(path):
+        points = sweep.points(module)
+    if asked.sweep_index < 0:
+        return CommandLine(_overridden(base, given), points, options)
+    point = sweep.chosen(points, asked.sweep_index)
+    blamed = f"{path}: sweep() at {point.name!r}"
+    config = overrides.apply_values(base, point.overrides, blamed)
+    return CommandLine(sweep.placed(_checked(config, given, path), point), points, options)
 
 
-def describe(config_class: type) -> str:
-    """One line a key: its name and default, for `teacherlm VERB --help`."""
-    return "\n".join(f"  --{key}={value!r}" for key, value in _described(config_class(), "config"))
-
-
-def describe_options(kind: type) -> str:
-    """One line an option: its name and default, for `teacherlm VERB --help`."""
-    return "\n".join(f"  --{key}={value!r}" for key, value in dataclasses.asdict(kind()).items())
-
-
-def _described(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """Every key with its default; the items of a tuple of dataclasses stand for all, as [N]."""
-    hints = typing.get_type_hints(type(value))
-    for field in dataclasses.fields(value):
-        name, item = f"{key}.{field.name}", getattr(value, field.name)
-        inside: Any = next(iter(typing.get_args(hints[field.name])), None)
-        if dataclasses.is_dataclass(item):
-            yield from _described(item, name)
-        elif isinstance(inside, type) and dataclasses.is_dataclass(inside):
-            yield from _described(inside(), f"{name}[N]")
-        else:
-            yield name, item
-
-
-_Short = Mapping[str, tuple[str, dataclasses.Field[Any]]]
-
-
-def _short(config_classes: Sequence[type], options: Sequence[type]) -> _Short:
-    """What may be given by its name alone: keys with `short` in their metadata, and options."""
-    short = {
-        field.name: ("config", field)
-        for kind in config_classes
-        for field in dataclasses.fields(kind)
-        if field.metadata.get("short")
-    }
-    return short | {
-        field.name: ("options", field) for kind in options for field in dataclasses.fields(kind)
-    }
-
-
-def _in_full(arguments: Sequence[str], short: _Short) -> Iterator[str]:
-    """What is given by its name alone, as the key that it is short for.
-
-    `--data DIR` and `--data=DIR` become `--config.data=DIR`, and `--flag` becomes `--config.flag`.
-    Options become `--options.topology=…`.
-    """
-    rest = iter(arguments)
-    for argument in rest:
-        name, equals, value = argument.partition("=")
-        found = short.get(name.removeprefix("--")) if name.startswith("--") else None
-        if found is None:
-            yield argument
-        elif found[1].type is bool:
-            yield f"--{found[0]}.{argument.removeprefix('--')}"
-        else:
-            value = value if equals else next(rest, "")
-            if not value or (not equals and value.startswith("--")):
-                raise UserError(f"{name}: no value behind it; give one, as in {name}=VALUE")
-            yield f"--{found[0]}.{name.removeprefix('--')}={value}"
-
-
-def _split(arguments: Iterable[str], names: Iterable[str]) -> tuple[str, list[str], list[str]]:
-    """Parts the arguments into the config file's name, keys that are set, and nameless values.
-
-    `names` are those that may be given by themselves, to tell the nearest of a wrong one.
-    """
-    specification = ""
-    given: list[str] = []
-    values: list[str] = []
-    rest = iter(arguments)
-    for argument in rest:
-        if argument in ("--config", "-config") or argument.startswith(("--config=", "-config=")):
-            if specification:
-                raise UserError(f"{argument}: a second --config; give one")
-            specification = argument.partition("=")[2] or next(rest, "")
-        elif _OVERRIDE.match(argument) or argument.startswith("--options."):
-            given.append(argument)
-        elif argument.startswith("-"):
-            near = difflib.get_close_matches(argument.lstrip("-").partition("=")[0], names, n=1)
-            hint = f"; did you mean --{near[0]}?" if near else ""
-            raise UserError(f"{argument!r}: {_NOT_UNDERSTOOD}{hint}")
-        else:
-            values.append(argument)
-    return specification, given, values
-
-
-def _options(kind: type, given: Iterable[str]) -> Any:
-    """The options of one class, from those that the command line gives."""
-    names = {field.name for field in dataclasses.fields(kind)}
-    ours = [
-        f"--config.{argument.removeprefix('--options.')}"
-        for argument in given
-        if argument.startswith("--options.")
-        and argument.removeprefix("--options.").partition("=")[0] in names
-    ]
-    try:
-        options = _override(kind(), ours)
-        fields.check(options, "options")
-    except UserError as error:
-        raise UserError(re.sub(r"(--)?\b(config|options)\.", "--", str(error))) from None
-    return options
-
-
-def _set_positional(config: Any, positional: Mapping[str, str], values: Sequence[str]) -> None:
-    if len(values) != len(positional):
-        found = " ".join(map(repr, values)) or "nothing"
-        raise UserError(f"wanted {' '.join(positional.values())}, found {found}; give just these")
-    for key, value in zip(positional, values, strict=True):
-        setattr(config, key, value)
-
-
-def _key(override: str) -> str:
-    match = _OVERRIDE.match(override)
-    if match is None:
-        raise UserError(f"{override!r}: {_NOT_UNDERSTOOD}")
-    return match["key"]
-
-
-def _require_known_key(path: str, config: Any, key: str) -> None:
-    known = [name.removeprefix("config.") for name, _ in _leaves(config, "config")]
-    if key in known:
-        return
-    inside = [name for name in known if name.startswith((f"{key}.", f"{key}["))]
-    if inside:
-        raise UserError(f"{path}: {key} is a group of keys; set one of them, such as {inside[0]}")
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise UserError(f"{path}: unknown key {key}{hint}")
-
-
-def _override(config: Any, overrides: list[str]) -> Any:
-    kinds = {name: type(value).__name__ for name, value in _leaves(config, "config")}
-    for override in overrides:
-        if kinds.get(override.lstrip("-"), "bool") != "bool":  # it would take the next for its own
-            raise UserError(f"{override}: no value behind it; give one, as in {override}=VALUE")
-    values = flags.FlagValues()
-    try:
-        config_flags.DEFINE_config_dataclass(
-            "config", copy.deepcopy(config), flag_values=values, sys_argv=overrides
-        )
-        values(["teacherlm", *overrides])
-    except (flags.Error, TypeError, ValueError) as error:
-        raise UserError(_illegal(str(error), kinds, overrides)) from None
-    return values.config
-
-
-def _illegal(said: str, kinds: Mapping[str, str], overrides: Iterable[str]) -> str:
-    """What is wrong with an override, where the library says that one is."""
-    for override in overrides:
-        name, equals, value = override.lstrip("-").partition("=")
-        if equals and name in kinds and said.startswith(f"flag --{name}={value}: "):
-            return f"{name}: {value!r} is no {kinds[name]}"
-    return said.replace("flag --", "--")
-
-
-def _with(config: Any, key: str, value: Any) -> Any:
-    """A copy of the config with the value at a known key, as in "sources[0].limit"."""
-    config = copy.deepcopy(config)
-    *way, last = re.findall(r"[^.\[\]]+|\[\d+\]", key)
-    place = config
-    for step in way:
-        place = place[int(step[1:-1])] if step.startswith("[") else getattr(place, step)
-    setattr(place, last, value)
+def _overridden(config: Any, given: Sequence[_Override]) -> Any:
+    for key, text in given:
+        config = overrides.apply_text(config, key, text)
     return config
 
 
-def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """Yields (dotted key, value) for everything that an override can set."""
-    if dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            yield from _leaves(getattr(value, field.name), f"{key}.{field.name}")
-    elif isinstance(value, (tuple, list)) and value and dataclasses.is_dataclass(value[0]):
-        for index, item in enumerate(value):
-            yield from _leaves(item, f"{key}[{index}]")
-    else:
-        yield key, value
+def _checked(config: Any, given: Sequence[_Override], path: str) -> Any:
+    """Return the config with the command line's overrides; UserError if a value is invalid."""
+    config = _overridden(config, given)
+    with config_file.errors_in(path) if path else contextlib.nullcontext():
+        fields.check(config)
+    return config
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[_Override], list[str]]:
+    """Separate the overrides, `--config.KEY=VALUE`, from all other arguments."""
+    given, words = [], []
+    for argument in arguments:
+        override = overrides.split(argument)
+        if override is None:
+            words.append(argument)
+        else:
+            given.append(override)
+    return given, words
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are UserErrors."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UserError with argparse's message."""
+        option, _, problem = message.removeprefix("argument ").partition(": ")
+        if problem == _NO_VALUE:
+            problem = f"no value; write {option}=VALUE"
+        raise UserError(f"{option}: {problem}")
+
+
+def _parse(
+    words: Sequence[str], config_classes: Sequence[type], kinds: Sequence[type]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the options that were given, by name, and the values without a name.
+
+    "config" is always among the options, as a list.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("--config", action="append", default=[])
+    named = dict.fromkeys(_short_keys(config_classes), str)
+    for kind in (*config_classes, *kinds):
+        hints = typing.get_type_hints(kind)
+        named |= {name: hint for name, hint in hints.items() if kind in kinds or name in named}
+    for name, hint in named.items():
+        optional = {"nargs": "?", "const": True} if hint is bool else {}
+        parser.add_argument(f"--{name}", type=_value_of(hint), **optional)  # type: ignore[arg-type]
+    parsed, rest = parser.parse_known_args(words)
+    for word in rest:
+        if word.startswith("-"):
+            name = word.lstrip("-").partition("=")[0]
+            near = difflib.get_close_matches(name, ("config", *named), n=1)
+            advice = f"did you mean --{near[0]}?" if near else "keys look like --config.key=value"
+            raise UserError(f"unknown option {word!r}; {advice}")
+    return vars(parsed), rest
+
+
+def _value_of(hint: Any) -> Callable[[str], Any]:
+    """Return a function that reads the text of an option of this type."""
+
+    def read(text: str) -> Any:
+        if not text:
+            raise argparse.ArgumentTypeError(_NO_VALUE)
+        try:
+            return overrides.parse(text, hint)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+def _short_keys(config_classes: Sequence[type]) -> list[str]:
+    """Return the keys that the command line accepts by name only, as in `--data=DIR`."""
+    return [
+        field.name
+        for kind in config_classes
+        for field in dataclasses.fields(kind)
+        if field.metadata.get("short")
+    ]
+
+
+def _options(kind: type, parsed: Mapping[str, Any]) -> Any:
+    """Return the options of one class; UserError if a value is invalid."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    options = kind(**{name: parsed[name] for name in names if name in parsed})
+    for key, problem in fields.problems(options, "-"):
+        name = key.removeprefix("-.")
+        raise UserError(f"--{name}: {problem.replace('--' + key, '--' + name)}")
+    return options
+
+
+def _positional(values: Sequence[str], names: Mapping[str, str]) -> list[_Override]:
+    """Return the positional values as overrides; UserError if there are too few or too many."""
+    if values and not names:
+        raise UserError(f"unexpected argument {values[0]!r}; keys look like --config.key=value")
+    if len(values) != len(names):
+        got = " ".join(map(repr, values)) or "nothing"
+        raise UserError(f"expected {' '.join(names.values())}, got {got}")
+    return list(zip(names, values, strict=True))

@@ -1,19 +1,17 @@
 """The command `teacherlm VERB --config=FILE.py[:variant] --config.key=value …`."""
 
 import dataclasses
-import errno
+import difflib
 import functools
 import importlib
 import operator
-import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax import __version__, config
-from teacherlm_jax.cli import flags, sweep
+from teacherlm_jax.cli import failures, flags, help_text, sweep
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.runs import distributed, run_folder
 
@@ -22,22 +20,22 @@ USER_ERROR = 2
 
 @dataclasses.dataclass(frozen=True)
 class Verb:
-    """One thing that the command does.
+    """One verb of the command.
 
     Attributes:
         summary: its line in the help.
-        config_classes: of which its config files return one.
+        config_classes: config classes that the verb accepts.
         function: `module:function`, imported only when the verb runs, so that preparing data never
             loads JAX and training never loads TensorFlow.
-        may_change: keys that a finished or interrupted run may be continued with differently.
-        repeats: the verb does its work again although the run folder holds a result.
-        positional: keys that the command line sets without their names, and what the help calls
-            them. Such a verb opens its output itself, which need not be a run folder.
-        needs_file: whether it takes a config file to say what is to be done.
-        folder: of a config, the run folder.
-        options: dataclasses of what the command line gives beside the config, each by its name.
-            They are the function's last arguments, and no part of the run's config.
-        together: several processes can do it as one; see `distributed`.
+        may_change: keys that may change when an interrupted or finished run is continued.
+        repeats: the verb runs again even if the run folder holds a result.
+        positional: names in the help, by key, of values that are given without a key. Such a verb
+            opens its output itself, which need not be a run folder.
+        needs_file: whether the verb needs a config file.
+        folder: function that returns the run folder of a config.
+        options: dataclasses of further options, each given by its name alone. The function gets
+            them as its last arguments; they are not part of the run's config.
+        together: several processes can run the verb as one; see `distributed`.
     """
 
     summary: str
@@ -51,23 +49,23 @@ class Verb:
     options: tuple[type, ...] = ()
     together: bool = False
 
-    @property
-    def usage(self) -> str:
-        """What follows the verb's name on the command line."""
-        first = " ".join(self.positional.values()) or "--config=FILE.py[:variant]"
-        return f"{first} --config.key=value …"
+    def usage(self, name: str) -> str:
+        """Return the form of a command line with this verb, which has the given name."""
+        config = "--config=FILE.py[:VARIANT]" if self.needs_file else "[--config=FILE.py[:VARIANT]]"
+        first = " ".join(self.positional.values()) or config
+        return f"teacherlm {name} {first} [--config.KEY=VALUE ...]"
 
 
 VERBS = {
     "prepare": Verb(
-        "turn data sets into packed rows on disk",
+        "tokenize and pack data sets into rows on disk",
         (config.PrepareConfig,),
         "teacherlm_jax.tasks.prepare:prepare",
         may_change=("check_only", "evaluation", "runner", "beam_options"),
-        repeats=True,  # it compares what is there with the sources as they are now
+        repeats=True,  # it compares its output with the sources as they are now
     ),
     "train": Verb(
-        "train a teacher's stage or a student",
+        "train a stage of a teacher, or a student",
         (config.TrainConfig,),
         "teacherlm_jax.training.loop:train",
         may_change=(
@@ -76,34 +74,34 @@ VERBS = {
         together=True,
     ),
     "annotate": Verb(
-        "let teachers explain every row of a data set",
+        "let teachers write explanations for every row of a data set",
         (config.AnnotateConfig,),
         "teacherlm_jax.annotation.job:annotate",
         may_change=("mesh", "slots", "attention"),
     ),
     "evaluate": Verb(
-        "rank classification on benchmarks",
+        "measure a model on benchmarks by rank classification",
         (config.EvaluateConfig,),
         "teacherlm_jax.evaluation.harness:evaluate",
         may_change=("mesh", "batch_tokens", "attention"),
         together=True,
     ),
     "convert": Verb(
-        "a checkpoint of Hugging Face's layout to ours, or back",
+        "convert a Hugging Face checkpoint to ours, or back",
         (config.ConvertConfig,),
         "teacherlm_jax.hf.convert:convert",
         positional={"source": "SRC", "output": "DST"},
     ),
     "plan": Verb(
-        "what a config needs of a TPU slice, without having one",
+        "compile a config for a TPU slice you need not own: memory, time, fit",
         (config.TrainConfig, config.AnnotateConfig),
         "teacherlm_jax.planning.plan:plan",
-        may_change=("",),  # every plan is made anew
+        may_change=("",),  # every plan starts over
         folder=lambda settings: f"{settings.output}.plan",
         options=(config.PlanOptions,),
     ),
     "report": Verb(
-        "tables and figures of finished runs, or of a data set (--data DIR)",
+        "write tables and figures of finished runs, or of a data set (--data=DIR)",
         (config.ReportConfig,),
         "teacherlm_jax.report.build:report",
         repeats=True,
@@ -111,7 +109,7 @@ VERBS = {
         folder=operator.attrgetter("folder"),
     ),
     "quickstart": Verb(
-        "the whole flow at toy size, with generated data",
+        "run the whole flow at toy size on generated data",
         (config.QuickstartConfig,),
         "teacherlm_jax.pipelines.quickstart:quickstart",
         repeats=True,
@@ -120,16 +118,15 @@ VERBS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns the exit status (0 done, 2 unusable input, over 128 interrupted)."""
+    """Run one verb; return the exit status (0 done, 2 invalid input, over 128 interrupted)."""
+    failures.allow_any_text(sys.stdout)
     arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in ("--help", "-h", "help"):
-        print(_help())
-        return 0
-    if arguments[0] == "--version":
-        print(f"teacherlm {__version__}")
-        return 0
     try:
-        return _run(arguments[0], arguments[1:])
+        status = _dispatch(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # such as `teacherlm train --help | head`
+        return failures.silence(sys.stdout)
     except UserError as error:
         print(f"teacherlm: {error}", file=sys.stderr)
         return USER_ERROR
@@ -137,33 +134,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"teacherlm: {error}", file=sys.stderr)
         return error.status
     except KeyboardInterrupt:
-        print("teacherlm: interrupted; the same command goes on from here", file=sys.stderr)
+        print("teacherlm: interrupted; repeat the command to resume", file=sys.stderr)
         return 128 + signal.SIGINT
     except Exception as error:
-        message = _of_the_machine(error)
+        message = failures.of_the_machine(error)
         if message is None:
             raise
         print(f"teacherlm: {message}", file=sys.stderr)
         return USER_ERROR
 
 
-def _run(name: str, arguments: Sequence[str]) -> int:
-    if name not in VERBS:
-        raise UserError(f"unknown verb {name!r}; known: {', '.join(VERBS)}")
-    verb = VERBS[name]
-    if "--help" in arguments or "-h" in arguments:
-        print(f"teacherlm {name} {verb.usage}: {verb.summary}")
-        print(f"\nkeys and defaults:\n{flags.describe(verb.config_classes[0])}")
-        for kind in (config.SweepOptions, *verb.options):
-            print(flags.describe_options(kind))
+def _dispatch(arguments: Sequence[str]) -> int:
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print(_help())
         return 0
-    request = flags.load(
+    name, *rest = arguments
+    if name == "--version":
+        print(f"teacherlm {__version__}")
+        return 0
+    if name not in VERBS:
+        near = difflib.get_close_matches(name, VERBS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UserError(f"unknown verb {name!r}; known: {', '.join(VERBS)}{hint}")
+    verb = VERBS[name]
+    if "--help" in rest or "-h" in rest:
+        options = (*verb.options, config.SweepOptions)
+        print(help_text.verb_help(verb.usage(name), verb.summary, verb.config_classes, options))
+        return 0
+    return _run(name, verb, rest)
+
+
+def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
+    command = flags.load(
         arguments, verb.config_classes, verb.positional, verb.needs_file, verb.options
     )
-    settings, asked = request.config, request.options[config.SweepOptions]
+    settings, asked = command.config, command.options[config.SweepOptions]
     if asked.sweep_list or asked.sweep_results:
         table = sweep.listing if asked.sweep_list else functools.partial(sweep.results, settings)
-        print(table(request.points))
+        print(table(command.points))
         return 0
     distributed.start(name, verb.together)
     if verb.positional:
@@ -172,34 +180,13 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     path = verb.folder(settings)
     with run_folder.open_run(path, name, settings, may_change=verb.may_change) as folder:
         if folder.result is not None and not verb.repeats:
-            folder.log.info("%s: finished before; remove the folder to do it again", folder.path)
+            folder.log.info("%s: finished before; remove the folder to run it again", folder.path)
         else:
-            options = [request.options[kind] for kind in verb.options]
+            options = [command.options[kind] for kind in verb.options]
             result = _load(verb.function)(settings, folder, *options)
             if result is not None:
                 folder.finish(result)
     return 0
-
-
-def _of_the_machine(error: Exception) -> str | None:
-    """What to tell the user of a full disk or a path that cannot be used; None for all else.
-
-    Libraries that write by themselves report a full disk in errors of their own.
-    """
-    full = os.strerror(errno.ENOSPC)
-    if isinstance(error, OSError) and error.errno is not None:
-        where, what = error.filename or "config.output", os.strerror(error.errno)
-        known = error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT)
-    else:
-        named = re.search(r'"(/[^"]+)"', str(error))
-        where, what = named[1] if named else "config.output", full
-        known = full in str(error)
-    if not known:
-        return None
-    return (
-        f"{where}: {what}; what was finished before is whole: mend that or name another "
-        "config.output, then give the same command again"
-    )
 
 
 def _load(function: str) -> Callable[..., Any]:
@@ -210,7 +197,8 @@ def _load(function: str) -> Callable[..., Any]:
 def _help() -> str:
     rows = "\n".join(f"  {name:<12}{verb.summary}" for name, verb in VERBS.items())
     return (
-        "teacherlm VERB --config=FILE.py[:variant] --config.key=value …\n"
-        f"teacherlm convert {VERBS['convert'].usage}\n\n"
-        f"{rows}\n\n`teacherlm VERB --help` lists a verb's keys and their defaults."
+        "usage: teacherlm VERB --config=FILE.py[:VARIANT] [--config.KEY=VALUE ...]\n\n"
+        f"verbs:\n{rows}\n\n"
+        "`teacherlm VERB --help` lists the options and config keys of a verb.\n"
+        "A first run: teacherlm quickstart --config=configs/quickstart.py"
     )

@@ -1,7 +1,7 @@
-"""What every verb can be told: one dataclass a verb, made of smaller ones that the verbs share.
+"""Settings of every verb: one dataclass per verb, built from smaller ones that verbs share.
 
-Config files return these (see `configs/`); the command line overrides single fields. All of it is
-plain values, so that a resolved config can be written to JSON and compared.
+Config files return these (see `configs/`), and the command line overrides single fields. They hold
+only plain values, so a resolved config can be written to JSON and compared.
 """
 
 from teacherlm_jax.config.convert_config import ConvertConfig

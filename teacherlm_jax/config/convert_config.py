@@ -1,20 +1,28 @@
-"""What `convert` can be told."""
+"""Settings of `convert`."""
 
 import dataclasses
 
-from teacherlm_jax.config.fields import at_least, choice, location
+from teacherlm_jax.config.fields import at_least, choice, group, location
 from teacherlm_jax.config.model_config import MeshConfig
 
 
 @dataclasses.dataclass
 class ConvertConfig:
-    """A checkpoint from one layout to the other; what the source is decides the direction."""
+    """Conversion of a checkpoint between the Hugging Face layout and ours, in either direction.
+
+    The layout of the source decides the direction.
+    """
 
     source: str = location(
-        required=True, local=True
-    )  # a folder of Hugging Face's layout, or a run folder of ours
-    output: str = location(required=True)  # a folder that holds nothing yet
-    # Of the parameters; empty: float32 on the way here, as they are on the way back.
-    dtype: str = choice("", "float32", "bfloat16", "float16")
-    shard_megabytes: int = at_least(1, 5000)  # of weights in a file for Hugging Face, at most
-    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+        required=True, local=True, help="a Hugging Face model folder, or one of our run folders"
+    )
+    output: str = location(required=True, help="folder to write; must be empty or absent")
+    dtype: str = choice(
+        *("", "float32", "bfloat16", "float16"),
+        help="dtype of the converted parameters; empty: float32 when converting from Hugging Face, "
+        "the dtype of the checkpoint when converting to it",
+    )
+    shard_megabytes: int = at_least(
+        1, 5000, help="largest size of one weights file written for Hugging Face, in MB"
+    )
+    mesh: MeshConfig = group(MeshConfig)

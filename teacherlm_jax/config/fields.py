@@ -1,4 +1,4 @@
-"""Fields of configs that say what they may hold, and the check that holds them to it."""
+"""Fields of config classes, with their help texts and limits, and the check of their values."""
 
 import dataclasses
 import difflib
@@ -10,17 +10,18 @@ from typing import Any
 from teacherlm_jax.errors import UserError
 
 _INTERVAL = re.compile(r"([\[(])(-?\d+), (\d+|inf)([\])])")
-_ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of a store
+_ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of a bucket or a site
 
 
-def plain(default: Any, *, help: str = "") -> Any:
+def plain(default: Any, *, short: bool = False, help: str = "") -> Any:
     """Return a field that takes any value of its type.
 
     Args:
-        default: its value where a config sets none.
-        help: what it means, with its unit, for `teacherlm VERB --help`; every helper here takes it.
+        default: the value if a config sets none.
+        short: whether the command line accepts the bare name, as in `--check_only`.
+        help: meaning and unit, shown by `teacherlm VERB --help`; every helper here takes it.
     """
-    return _field(default, help)
+    return _field(default, help, short=short)
 
 
 def choice(*names: str, help: str = "") -> Any:
@@ -48,7 +49,7 @@ def required(*, help: str = "") -> Any:
 def location(
     *, required: bool = False, local: bool = False, short: bool = False, help: str = ""
 ) -> Any:
-    """Return a field for a file or folder; "" unless it is given.
+    """Return a field for the path of a file or folder; empty by default.
 
     A path says where something is and not what it is, so a run may be resumed with another one;
     its inputs are compared by digest.
@@ -56,10 +57,20 @@ def location(
     Args:
         required: whether the config or the command line must fill it.
         local: whether an address such as `gs://bucket/folder` is refused.
-        short: whether the command line may give it by its name alone, as in `--data=DIR`.
+        short: whether the command line accepts the bare name, as in `--data=DIR`.
         help: see `plain`.
     """
     return _field("", help, path=True, required=required, local=local, short=short)
+
+
+def group(kind: type, *, help: str = "") -> Any:
+    """Return a field that holds a config class of its own, with that class's defaults."""
+    return dataclasses.field(default_factory=kind, metadata={"help": help or _summary(kind)})
+
+
+def _summary(kind: type) -> str:
+    """First paragraph of a class's docstring, on one line."""
+    return " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
 
 
 def _field(default: Any, help: str, **metadata: Any) -> Any:
@@ -82,23 +93,23 @@ def path_keys(value: Any, key: str = "") -> set[str]:
 
 
 def check(value: Any, key: str = "config") -> None:
-    """Raises UserError naming the first key of a config (a dataclass) that cannot be used.
+    """Raise UserError with the first key of a config (a dataclass) that has an invalid value.
 
-    `key` is the config's own name. Whole numbers in fields of type float become floats.
+    `key` is the name of the config itself. An int in a field of type float becomes a float.
     """
     for name, problem in problems(value, key):
         raise UserError(f"{name}: {problem}")
 
 
 def problems(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Yields (key, what is wrong) for every field of a dataclass, its parts before itself."""
+    """Yield (key, problem) for every invalid field of a dataclass, nested classes first."""
     hints = typing.get_type_hints(type(value))
     for field in dataclasses.fields(value):
         name, item = f"{key}.{field.name}", getattr(value, field.name)
         if hints[field.name] is float and type(item) is int:
             setattr(value, field.name, float(item))
         elif not _has_type(item, hints[field.name]):
-            yield name, f"{item!r} is no {_type_name(hints[field.name])}"
+            yield name, f"expected {type_name(hints[field.name])}, got {item!r}"
             continue
         yield from _field_problems(name, item, field.metadata)
         for part, inside in _dataclasses_in(name, item):
@@ -110,20 +121,25 @@ def problems(value: Any, key: str) -> Iterator[tuple[str, str]]:
 
 def _field_problems(name: str, item: Any, metadata: Any) -> Iterator[tuple[str, str]]:
     if "choices" in metadata and item not in metadata["choices"]:
-        near = difflib.get_close_matches(str(item), metadata["choices"], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        yield name, f"{item!r} is none of {', '.join(map(repr, metadata['choices']))}{hint}"
+        yield name, not_among(item, metadata["choices"])
     if "limits" in metadata and not _within(item, metadata["limits"]):
         yield name, f"{item} is not in {metadata['limits']}"
     if metadata.get("required") and not item:
-        yield name, f"empty; give it, as in --{name}=VALUE"
+        yield name, f"empty; set it, as in --{name}=VALUE"
     if metadata.get("local") and _ADDRESS.match(item):
-        yield name, f"{item} lies in a store; only folders of this machine work here"
+        yield name, f"{item} is an address; this key takes only local paths, so copy or mount it"
+
+
+def not_among(value: str, choices: typing.Sequence[str]) -> str:
+    """Return the message for a value that is none of `choices`, with the nearest of them."""
+    near = difflib.get_close_matches(str(value), choices, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"expected one of {', '.join(map(repr, choices))}, got {value!r}{hint}"
 
 
 def _within(value: float, limits: str) -> bool:
     match = _INTERVAL.fullmatch(limits)
-    assert match is not None  # `number` took it
+    assert match is not None  # `number` checked it
     opening, low, high, closing = match.groups()
     above = value >= float(low) if opening == "[" else value > float(low)
     return above and (value <= float(high) if closing == "]" else value < float(high))
@@ -145,5 +161,10 @@ def _has_type(item: Any, hint: Any) -> bool:
     return type(item) is hint
 
 
-def _type_name(hint: Any) -> str:
-    return getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint)
+def type_name(hint: Any) -> str:
+    """Return a type with its article for messages, as in "an int" or "a tuple of strings"."""
+    if typing.get_origin(hint) is tuple:
+        inner = typing.get_args(hint)[0]
+        return "a tuple of strings" if inner is str else f"a tuple of {inner.__name__}"
+    name = {str: "string"}.get(hint, hint.__name__)
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

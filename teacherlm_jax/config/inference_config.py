@@ -1,108 +1,157 @@
-"""What a trained model is asked to do: explain a data set, take benchmarks."""
+"""Settings of `annotate` and `evaluate`."""
 
 import dataclasses
-import difflib
 from collections.abc import Iterator
 
-from teacherlm_jax.config.fields import at_least, choice, location, number, required
+from teacherlm_jax.config.fields import (
+    at_least,
+    choice,
+    group,
+    location,
+    not_among,
+    number,
+    plain,
+    required,
+)
 from teacherlm_jax.config.model_config import MeshConfig
 from teacherlm_jax.config.names import ATTENTION, GATES, NAME, PLAIN_FORMATS
 from teacherlm_jax.config.prepare_config import SourceConfig
 
+_ATTENTION = (
+    "attention implementation: 'xla' is the reference, 'blockwise' needs memory linear in the "
+    "length, 'fused' runs on TPUs only; empty: the one the model was trained with"
+)
+_SEED_LIMITS = "[0, 2147483647]"
+
 
 @dataclasses.dataclass
 class SamplingConfig:
-    """How the next token is drawn."""
+    """How the next token is sampled."""
 
-    temperature: float = at_least(0, 1.0)  # 0: the likeliest token
-    top_k: int = at_least(0, 50)  # 0: no limit
-    top_p: float = number(1.0, limits="(0, 1]")  # 1: no limit
-    max_new_tokens: int = at_least(1, 2048)
+    temperature: float = at_least(
+        0, 1.0, help="divides the logits; 0 always takes the most likely token"
+    )
+    top_k: int = at_least(
+        0, 50, help="sample only from the k most likely tokens; 0: from all tokens"
+    )
+    top_p: float = number(
+        1.0,
+        limits="(0, 1]",
+        help="sample only from the most likely tokens that together have this probability",
+    )
+    max_new_tokens: int = at_least(
+        1, 2048, help="longest explanation, in tokens; longer ones are cut and fail `finished`"
+    )
 
 
 @dataclasses.dataclass
 class TeachersConfig:
-    """Run folder of the teacher that writes each kind; empty: that kind is not written."""
+    """The teacher of each kind of explanation; kinds without a teacher are not written."""
 
-    cot: str = location(local=True)
-    fundamental: str = location(local=True)
-    mistake: str = location(local=True)
+    cot: str = location(local=True, help="run folder of the teacher for chains of thought")
+    fundamental: str = location(local=True, help="run folder of the teacher for fundamentals")
+    mistake: str = location(local=True, help="run folder of the teacher for common mistakes")
 
 
 @dataclasses.dataclass
 class AnnotateConfig:
-    """Teachers explain every row of a data set."""
+    """Explanations by teachers for every row of a data set."""
 
-    output: str = location(required=True)
-    root: str = location()
-    source: SourceConfig = dataclasses.field(default_factory=SourceConfig)
-    teachers: TeachersConfig = dataclasses.field(default_factory=TeachersConfig)
-    author: str = "teacher"  # name under which the explanations are filed
-    subject_prefix: bool = False
-    sampling: SamplingConfig = dataclasses.field(default_factory=SamplingConfig)
-    gates: tuple[str, ...] = ("finished", "not_empty")
-    seed: int = number(0, limits="[0, 2147483647]")
-    slots: int = at_least(1, 64)  # texts written side by side
+    output: str = location(required=True, help="run folder")
+    root: str = location(help="folder that source.path is relative to")
+    source: SourceConfig = group(SourceConfig, help="the data set to explain")
+    teachers: TeachersConfig = group(TeachersConfig)
+    author: str = plain("teacher", help="name under which the explanations are stored in a sample")
+    subject_prefix: bool = plain(
+        False, help="begin prompts with the sentence that names the subject, if a row has one"
+    )
+    sampling: SamplingConfig = group(SamplingConfig)
+    gates: tuple[str, ...] = plain(
+        ("finished", "not_empty"),
+        help=f"checks of every explanation, recorded beside it; any of {', '.join(GATES)}",
+    )
+    seed: int = number(0, limits=_SEED_LIMITS, help="seed of the sampling")
+    slots: int = at_least(
+        1,
+        64,
+        help="explanations generated at the same time; the KV cache grows with it, so lower it "
+        "when memory runs out",
+    )
     prompt_length: int = at_least(
-        0, 0
-    )  # tokens; longer prompts are refused; 0: the longest prompt's
-    rows_per_shard: int = at_least(1, 256)
-    dtype: str = choice("", "bfloat16", "float32")  # of the computation; empty: as trained
-    attention: str = choice("", *ATTENTION)  # empty: as trained
-    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+        0, 0, help="longest prompt, in tokens; longer ones are refused; 0: that of the data"
+    )
+    rows_per_shard: int = at_least(1, 256, help="rows per file of the output")
+    dtype: str = choice(
+        *("", "bfloat16", "float32"),
+        help="dtype of the computation; empty: the one the teacher was trained with",
+    )
+    attention: str = choice("", *ATTENTION, help=_ATTENTION)
+    mesh: MeshConfig = group(MeshConfig)
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields (key, what is wrong) for combinations that cannot be."""
+        """Yield (key, problem) for invalid combinations of values."""
         if not any(dataclasses.astuple(self.teachers)):
             yield (
                 "teachers",
                 "all empty; name a run folder, as in --config.teachers.cot=runs/teacher",
             )
         if not self.author.strip():
-            yield "author", "empty; name whom the explanations are filed under, as in 'teacher'"
+            yield "author", "empty; name the author of the explanations, as in 'teacher'"
         for gate in self.gates:
             if gate not in GATES:
-                near = difflib.get_close_matches(gate, GATES, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                yield "gates", f"{gate!r} is none of {', '.join(map(repr, GATES))}{hint}"
+                yield "gates", not_among(gate, GATES)
 
 
 @dataclasses.dataclass
 class BenchmarkConfig:
-    """One set for rank classification."""
+    """One data set for rank classification."""
 
-    name: str = required()
-    path: str = location(required=True)
-    format: str = choice(*PLAIN_FORMATS)
-    style: str = choice("clean", "authors")  # theirs doubles the `Q: ` on ECQA
-    subject_prefix: bool = False
-    limit: int = at_least(0, 0)
+    name: str = required(help="name in results and file names")
+    path: str = location(required=True, help="file, glob or folder, relative to `root`")
+    format: str = choice(
+        *PLAIN_FORMATS,
+        help="layout of the rows: 'sample' is ours, the others are read as published",
+    )
+    style: str = choice(
+        *("clean", "authors"),
+        help="prompt: 'clean' matches our training texts, 'authors' copies the evaluation code of "
+        "the TeacherLM authors (on ECQA it repeats `Q: `)",
+    )
+    subject_prefix: bool = plain(
+        False, help="begin prompts with the sentence that names the subject, if a row has one"
+    )
+    limit: int = at_least(0, 0, help="use the first rows only, this many; 0: all")
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields (key, what is wrong) for names that cannot be those of files."""
+        """Yield (key, problem) for a name that cannot be used in file names."""
         if not NAME.fullmatch(self.name):
             yield "name", f"{self.name!r} cannot name a file; use letters, digits, _, - and ."
 
 
 @dataclasses.dataclass
 class EvaluateConfig:
-    """Rank classification of one model on some benchmarks."""
+    """Rank classification of one model on benchmarks."""
 
-    output: str = location(required=True)
-    root: str = location()
-    model: str = location(required=True, local=True)  # run folder
-    benchmarks: tuple[BenchmarkConfig, ...] = ()
+    output: str = location(required=True, help="run folder")
+    root: str = location(help="folder that the benchmarks' paths are relative to")
+    model: str = location(required=True, local=True, help="run folder of the model")
+    benchmarks: tuple[BenchmarkConfig, ...] = plain((), help="the data sets")
     max_length: int = at_least(
-        2, 2048
-    )  # tokens; longer prompts lose their left end and are counted
-    batch_tokens: int = at_least(1, 16384)
-    attention: str = choice("", *ATTENTION)  # empty: as trained
-    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+        2,
+        2048,
+        help="longest prompt with its option, in tokens; longer prompts are truncated on the left "
+        "and counted",
+    )
+    batch_tokens: int = at_least(
+        1, 16384, help="tokens per forward pass; lower it when memory runs out"
+    )
+    attention: str = choice("", *ATTENTION, help=_ATTENTION)
+    mesh: MeshConfig = group(MeshConfig)
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields (key, what is wrong) for combinations that cannot be."""
+        """Yield (key, problem) for invalid combinations of values."""
         if not self.benchmarks:
             yield "benchmarks", "empty; name at least one BenchmarkConfig"
         names = [benchmark.name for benchmark in self.benchmarks]
         for twice in sorted({name for name in names if names.count(name) > 1}):
-            yield "benchmarks", f"the name {twice!r} stands twice"
+            yield "benchmarks", f"two have the name {twice!r}; names must differ"

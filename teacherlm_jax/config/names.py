@@ -1,16 +1,16 @@
-"""Names that a config may give.
+"""Names that config fields accept.
 
-What they stand for is written where it is done, in rooms that know the config and that it must not
-know; tests hold the two sides together.
+The code that each name stands for is in other rooms, which this one must not import; tests compare
+the two sides.
 """
 
 import re
 
-FORMS = ("text", "C", "M", "F", "CM", "CMF", "FCM", "shuffle")  # of texts: data.prompts
+FORMS = ("text", "C", "M", "F", "CM", "CMF", "FCM", "shuffle")  # text forms, in data.prompts
 GATES = ("finished", "not_empty", "no_other_trigger", "no_repetition", "synthetic")
 FORMATS = ("sample", "columns", "cot", "creak", "ecqa", "strategyqa", "mmlu", "p3", "muffin")
-# Those that need no word beside their name, not of columns and not of prompts.
+# Formats that need no further settings.
 PLAIN_FORMATS = tuple(name for name in FORMATS if name not in ("columns", "muffin"))
 READERS = ("jsonl", "parquet", "datasets", "tfds", "tfrecord")
 ATTENTION = ("xla", "blockwise", "fused")  # models.attention
-NAME = re.compile(r"\w[\w.-]*")  # what can name a file or a folder
+NAME = re.compile(r"\w[\w.-]*")  # valid names of files and folders

@@ -1,16 +1,25 @@
-"""What `teacherlm plan` is told beside the config whose work it plans."""
+"""Command-line options of `teacherlm plan`, given beside the config to plan."""
 
 import dataclasses
 
-from teacherlm_jax.config.fields import at_least, required
+from teacherlm_jax.config.fields import at_least, plain, required
 
 
 @dataclasses.dataclass
 class PlanOptions:
-    """The slice to plan for, and what its data and teachers would tell if they were here."""
+    """The slice to plan for, and facts about data and teachers that are not on this machine."""
 
-    topology: str = required()  # such as v5e:8x8 or v5p:4x4x8
-    # tokens of a packed row, or of the longest prompt; 0: as data or config say, else 2048
-    length: int = at_least(0, 0)
-    model: str = ""  # of an annotation: a published shape, such as bloom-7b1; empty: the teacher's
-    advise: bool = False  # where it does not fit, compile what would be advised until one fits
+    topology: str = required(help="TPU slice to plan for, such as v5e:8x8 or v5p:4x4x8")
+    length: int = at_least(
+        0,
+        0,
+        help="tokens of a packed row, or of the longest prompt; 0: from the data or the config, "
+        "else 2048",
+    )
+    model: str = plain(
+        "",
+        help="for an annotation: published model shape, such as bloom-7b1; empty: the teacher's",
+    )
+    advise: bool = plain(
+        False, help="if it does not fit, compile suggested settings until one fits"
+    )

@@ -1,111 +1,163 @@
-"""What is read, and what is prepared of it."""
+"""Settings of `prepare`, and of data sources in general."""
 
 import dataclasses
 import itertools
 from collections.abc import Iterator
 
-from teacherlm_jax.config.fields import at_least, choice, location, number, required
+from teacherlm_jax.config.fields import (
+    at_least,
+    choice,
+    group,
+    location,
+    not_among,
+    number,
+    plain,
+    required,
+)
 from teacherlm_jax.config.names import FORMATS, FORMS, NAME, READERS
+
+_FORMS_HELP = (
+    "text forms: each makes one training text per sample from question and answer ('text') and "
+    "the explanations C (chain of thought), F (fundamentals), M (common mistakes) in that order; "
+    f"'shuffle' draws the order per sample; any of {', '.join(FORMS)}"
+)
+_SUBJECT_HELP = "begin texts with the sentence that names the subject, if a sample has one"
+_SOURCES_HELP = "names of the sources to use; empty: all"
 
 
 @dataclasses.dataclass
 class ColumnsConfig:
-    """Which columns hold what, for a source of the format "columns"; "" where none does.
+    """Columns of a source in the format 'columns'; an empty name means there is no such column.
 
     A dot leads into a column of objects, as in "answers.text".
     """
 
-    question: str = "question"
-    answer: str = "answer"  # an option's number, letter or text; without options, any text
-    options: tuple[str, ...] = ()  # one column of lists, or a column for each option
-    subject: str = ""
-    id: str = ""
-    cot: str = ""  # three kinds of explanation
-    fundamental: str = ""
-    mistake: str = ""
-    author: str = "human"  # of the explanations
-    # what an answer to options is; "": whole numbers are numbers, all else is letter or text
-    answer_is: str = choice("", "number", "letter", "text")
-    first: int = at_least(0, 0)  # number of the first option, where answers are numbers
+    question: str = plain("question", help="column of the question")
+    answer: str = plain(
+        "answer",
+        help="column of the answer: the number, letter or text of an option, or free text without "
+        "options",
+    )
+    options: tuple[str, ...] = plain(
+        (), help="one column with a list of options, or one column per option; empty: free text"
+    )
+    subject: str = plain("", help="column of the subject")
+    id: str = plain("", help="column of the id; empty: the number of the row is used")
+    cot: str = plain("", help="column of the chain of thought")
+    fundamental: str = plain("", help="column of the fundamentals")
+    mistake: str = plain("", help="column of the common mistakes")
+    author: str = plain("human", help="author under whom the explanations are stored")
+    answer_is: str = choice(
+        *("", "number", "letter", "text"),
+        help="how the answer names an option; empty: integers are numbers, anything else is a "
+        "letter, label or text, and ambiguous rows are refused",
+    )
+    first: int = at_least(0, 0, help="number of the first option if answers are numbers")
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields (key, what is wrong) for combinations that cannot be."""
+        """Yield (key, problem) for invalid combinations of values."""
         for key in ("question", "answer"):
             if not getattr(self, key):
                 yield key, "empty; every sample needs one"
         if not all(self.options):
-            yield "options", f"{self.options} has an empty name"
+            yield "options", f"{self.options} contains an empty name"
         if not self.author and (self.cot or self.fundamental or self.mistake):
             yield "author", "empty; explanations are filed by author"
 
 
 @dataclasses.dataclass
 class SourceConfig:
-    """Files of one data set and how their rows are to be read."""
+    """The files of one data set and the layout of their rows."""
 
-    name: str = required()
+    name: str = required(help="name of the data set in ids, results and mixtures")
     path: str = location(
-        required=True
-    )  # file, glob or folder, taken under the config's root; gs:// too
-    format: str = choice(*FORMATS)
-    reader: str = choice("", *READERS)  # "": told by the file's name, or by what is in the folder
-    split: str = "train"  # of folders that the readers "tfds" and "datasets" read
-    columns: ColumnsConfig = dataclasses.field(default_factory=ColumnsConfig)
-    prompt: str = ""  # DATASET/NUMBER, what the format "muffin" asks about a row: data.muffin
-    subject: str = ""  # for rows that carry none
-    limit: int = at_least(0, 0)  # rows used at most; 0: all
-    limit_by: str = choice("first", "seed")  # or those that the run's seed draws by their ids
-    max_tokens: int = at_least(0, 0)  # of question and answer; longer samples are left out; 0: none
+        required=True, help="file, glob or folder, relative to `root`; gs:// works too"
+    )
+    format: str = choice(
+        *FORMATS,
+        help="layout of the rows: 'sample' is ours, 'columns' is described by `columns`, the "
+        "others are read as published",
+    )
+    reader: str = choice(
+        "", *READERS, help="file type; empty: from the file's name or the folder's contents"
+    )
+    split: str = plain(
+        "train",
+        help="split to read if the readers 'tfds' and 'datasets' read a folder; with 'tfds' also a "
+        "slice such as train[:1%]",
+    )
+    columns: ColumnsConfig = group(ColumnsConfig)
+    prompt: str = plain(
+        "", help="for the format 'muffin': its prompt, as DATASET/NUMBER; see sources.muffin"
+    )
+    subject: str = plain("", help="subject of rows that have none")
+    limit: int = at_least(0, 0, help="largest number of rows to use; 0: all")
+    limit_by: str = choice(
+        *("first", "seed"),
+        help="rows that `limit` keeps: the first ones, or a random subset drawn by the run's seed",
+    )
+    max_tokens: int = at_least(
+        0,
+        0,
+        help="leave out samples whose question and answer have more tokens than this; 0: keep all",
+    )
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields (key, what is wrong) for combinations that cannot be."""
+        """Yield (key, problem) for invalid combinations of values."""
         if self.format != "columns" and self.columns != ColumnsConfig():
-            yield "columns", f"read by the format 'columns' alone, and this is {self.format!r}"
+            yield "columns", f"used only by the format 'columns', and this is {self.format!r}"
         if self.format != "muffin" and self.prompt:
-            yield "prompt", f"read by the format 'muffin' alone, and this is {self.format!r}"
+            yield "prompt", f"used only by the format 'muffin', and this is {self.format!r}"
         if self.format == "muffin" and not self.prompt:
-            yield "prompt", "empty; the format 'muffin' asks by one of its prompts"
+            yield "prompt", "empty; the format 'muffin' needs one, as in 'rte/1'"
 
 
 @dataclasses.dataclass
 class PartConfig:
-    """Sources that a mixture draws on in text forms of their own."""
+    """Sources that a mixture uses in other text forms."""
 
-    sources: tuple[str, ...] = ()  # names of sources; empty: all of them
-    forms: tuple[str, ...] = ("text",)  # see data.prompts.FORMS
-    subject_prefix: bool = False  # of samples that have a subject
+    sources: tuple[str, ...] = plain((), help=_SOURCES_HELP)
+    forms: tuple[str, ...] = plain(("text",), help=_FORMS_HELP)
+    subject_prefix: bool = plain(False, help=_SUBJECT_HELP)
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields (key, what is wrong) for combinations that cannot be."""
+        """Yield (key, problem) for invalid combinations of values."""
         yield from _form_problems(self.forms)
 
 
 @dataclasses.dataclass
 class MixtureConfig:
-    """A prepared training set: which sources in which text forms, and what bears loss.
+    """One prepared training set: its sources, their text forms, and the tokens that bear loss.
 
-    `data.recipes` makes those of the paper.
+    `data.recipes` has the mixtures of the paper.
     """
 
-    name: str = required()  # of its folder below the output
-    sources: tuple[str, ...] = ()  # names of sources; empty: all of them
-    forms: tuple[str, ...] = ("text",)  # see data.prompts.FORMS
-    author: str = "human"  # whose explanations
-    loss: str = choice("text", "answer", "answer_and_explanations")
-    subject_prefix: bool = False  # of samples that have a subject
-    checked_only: bool = False  # leave out explanations that failed a gate
-    also: tuple[PartConfig, ...] = ()  # mixed with the texts of the fields above
-    too_long: str = choice("drop", "left", "right", "split")  # see data.packing.TOO_LONG
+    name: str = required(help="name of its folder below the output")
+    sources: tuple[str, ...] = plain((), help=_SOURCES_HELP)
+    forms: tuple[str, ...] = plain(("text",), help=_FORMS_HELP)
+    author: str = plain("human", help="author of the explanations to use")
+    loss: str = choice(
+        *("text", "answer", "answer_and_explanations"),
+        help="tokens that bear loss: the whole text, the answer, or answer and explanations",
+    )
+    subject_prefix: bool = plain(False, help=_SUBJECT_HELP)
+    checked_only: bool = plain(False, help="leave out explanations that failed a gate")
+    also: tuple[PartConfig, ...] = plain((), help="further sources, each with forms of its own")
+    too_long: str = choice(
+        *("drop", "left", "right", "split"),
+        help="texts longer than max_tokens: drop them, keep their first tokens ('left') or their "
+        "last ones ('right'), or split them into several texts",
+    )
 
     @property
     def parts(self) -> tuple[PartConfig, ...]:
-        """All that it draws on: `also`, and before it the part that its own fields describe."""
+        """All parts of the mixture: the one that its own fields describe, then `also`."""
         return PartConfig(self.sources, self.forms, self.subject_prefix), *self.also
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields (key, what is wrong) for combinations that cannot be."""
+        """Yield (key, problem) for invalid combinations of values."""
         if not NAME.fullmatch(self.name):
-            yield "name", f"{self.name!r} cannot name a folder; use letters, digits, _, - and ."
+            yield "name", f"{self.name!r} cannot name a file; use letters, digits, _, - and ."
         yield from _form_problems(self.forms)
 
 
@@ -114,48 +166,65 @@ def _form_problems(forms: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         yield "forms", f"empty; name some of {', '.join(FORMS)}"
     for form in forms:
         if forms.count(form) > 1:
-            yield "forms", f"{form!r} stands twice; each form makes one text of a sample"
+            yield "forms", f"{form!r} appears twice; each form makes one text per sample"
         if form not in FORMS:
-            yield "forms", f"{form!r} is none of {', '.join(FORMS)}"
+            yield "forms", not_among(form, FORMS)
 
 
 @dataclasses.dataclass
 class VocabularyConfig:
-    """The vocabulary's folder, ours or one of transformers.
+    """The vocabulary, ours or a Hugging Face tokenizer."""
 
-    With a size, it is trained on the sources when none is there.
-    """
-
-    path: str = location(required=True, local=True)
-    size: int = at_least(0, 0)
+    path: str = location(
+        required=True, local=True, help="folder of the vocabulary, or Hugging Face tokenizer folder"
+    )
+    size: int = at_least(
+        0,
+        0,
+        help="train a SentencePiece vocabulary of this many pieces on the sources if the folder "
+        "has none; 0: never",
+    )
 
 
 @dataclasses.dataclass
 class PrepareConfig:
-    """Raw files to packed rows on disk, for several mixtures over the same sources."""
+    """Packed rows on disk, for several mixtures over the same sources."""
 
-    output: str = location(required=True)
-    root: str = location()  # folder that the sources' paths are taken under; gs:// too
-    sources: tuple[SourceConfig, ...] = ()
-    evaluation: tuple[SourceConfig, ...] = ()  # what no training question should stand in
-    mixtures: tuple[MixtureConfig, ...] = ()
-    vocabulary: VocabularyConfig = dataclasses.field(default_factory=VocabularyConfig)
-    length: int = at_least(2, 2048)  # tokens of a packed row
-    max_tokens: int = at_least(0, 0)  # of a text; 0: the row's length. See MixtureConfig.too_long
-    rows_per_shard: int = at_least(1, 4096)
-    seed: int = number(0, limits="[0, 2147483647]")
-    # read everything and tell what was found, but prepare nothing; --check_only for short
-    check_only: bool = dataclasses.field(default=False, metadata={"short": True})
-    # of Apache Beam, as in --runner=DirectRunner; "": all in this process
-    runner: str = dataclasses.field(default="", metadata={"short": True})
-    beam_options: tuple[str, ...] = ()  # of Beam's pipelines, as in "--direct_num_workers=4"
+    output: str = location(required=True, help="run folder; each mixture gets a folder in it")
+    root: str = location(help="folder that the sources' paths are relative to; gs:// works too")
+    sources: tuple[SourceConfig, ...] = plain((), help="the data sets")
+    evaluation: tuple[SourceConfig, ...] = plain(
+        (), help="evaluation sets; training questions that also appear in them are reported"
+    )
+    mixtures: tuple[MixtureConfig, ...] = plain((), help="the training sets to prepare")
+    vocabulary: VocabularyConfig = group(VocabularyConfig)
+    length: int = at_least(2, 2048, help="tokens per packed row")
+    max_tokens: int = at_least(
+        0, 0, help="longest text, in tokens; see mixtures[N].too_long; 0: the length of a row"
+    )
+    rows_per_shard: int = at_least(1, 4096, help="packed rows per output file")
+    seed: int = number(
+        0, limits="[0, 2147483647]", help="seed of subsampling, of 'shuffle' forms and of mixing"
+    )
+    check_only: bool = plain(
+        False, short=True, help="read and check everything, report it, and prepare nothing"
+    )
+    runner: str = plain(
+        "", short=True, help="Apache Beam runner, such as DirectRunner; empty: run without Beam"
+    )
+    beam_options: tuple[str, ...] = plain(
+        (), help="options of the Beam runner, as in \"('--direct_num_workers=4',)\""
+    )
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields (key, what is wrong) for combinations that cannot be."""
+        """Yield (key, problem) for invalid combinations of values."""
         if self.beam_options and not self.runner:
-            yield "beam_options", "are for a runner of Beam; name one, as in --runner=DirectRunner"
+            yield "beam_options", "need a Beam runner; set one, as in --runner=DirectRunner"
         if self.max_tokens > self.length:
-            yield "max_tokens", f"{self.max_tokens} is more than a row holds (length={self.length})"
+            yield (
+                "max_tokens",
+                f"{self.max_tokens} exceeds length={self.length}, the tokens of a row",
+            )
         if not self.sources:
             yield "sources", "empty; name at least one SourceConfig"
         if not self.mixtures and not self.check_only:
@@ -163,7 +232,7 @@ class PrepareConfig:
         for kind in ("sources", "evaluation", "mixtures"):
             names = [thing.name for thing in getattr(self, kind)]
             for twice in sorted({name for name in names if names.count(name) > 1}):
-                yield kind, f"the name {twice!r} stands twice"
+                yield kind, f"two have the name {twice!r}; names must differ"
         for index, mixture in enumerate(self.mixtures):
             for key, problem in self._problems_of(mixture):
                 yield f"mixtures[{index}].{key}", problem
@@ -177,5 +246,5 @@ class PrepareConfig:
                 yield f"{key}sources", f"no source is named {name!r}"
             for task in itertools.product(dict.fromkeys(part.sources or known), part.forms):
                 if task in tasks:
-                    yield f"{key}forms", f"{task[0]!r} in the form {task[1]!r} stands twice"
+                    yield f"{key}forms", f"{task[0]!r} in the form {task[1]!r} appears twice"
                 tasks.add(task)

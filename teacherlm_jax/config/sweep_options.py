@@ -1,18 +1,20 @@
-"""What stands on a command line beside the config: keys that decide no result."""
+"""Command-line options about the sweep of a config file."""
 
 import dataclasses
 from collections.abc import Iterator
 
-from teacherlm_jax.config.fields import at_least
+from teacherlm_jax.config.fields import at_least, plain
 
 
 @dataclasses.dataclass
 class SweepOptions:
-    """Which of the config file's `sweep()` is meant; see `teacherlm_jax.cli.sweep`."""
+    """Which runs of the config file's `sweep()` are meant; see `teacherlm_jax.cli.sweep`."""
 
-    sweep_index: int = at_least(-1, -1)  # runs this point; -1: the config as it is
-    sweep_list: bool = False  # prints the points and runs none
-    sweep_results: bool = False  # collects what the finished ones gave, in one table
+    sweep_index: int = at_least(-1, -1, help="run this point of the sweep, counted from 0")
+    sweep_list: bool = plain(False, help="print the points of the sweep and run none")
+    sweep_results: bool = plain(
+        False, help="print the results of the finished points, and write them to OUTPUT/sweep.csv"
+    )
 
     @property
     def asked(self) -> bool:
@@ -20,6 +22,6 @@ class SweepOptions:
         return self.sweep_index >= 0 or self.sweep_list or self.sweep_results
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields (key, what is wrong) for combinations that cannot be."""
+        """Yield (key, problem) for invalid combinations of values."""
         if (self.sweep_index >= 0) + self.sweep_list + self.sweep_results > 1:
-            yield "sweep_index", "give one of --sweep_index, --sweep_list and --sweep_results"
+            yield "sweep_index", "give only one of --sweep_index, --sweep_list and --sweep_results"

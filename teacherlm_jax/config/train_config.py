@@ -1,60 +1,82 @@
-"""How a model is trained."""
+"""Settings of `train`."""
 
 import dataclasses
 import re
 from collections.abc import Iterator
 
-from teacherlm_jax.config.fields import at_least, choice, location, number
+from teacherlm_jax.config.fields import at_least, choice, group, location, number, plain
 from teacherlm_jax.config.inference_config import BenchmarkConfig
 from teacherlm_jax.config.model_config import MeshConfig, ModelConfig
 
 
 @dataclasses.dataclass
 class OptimizerConfig:
-    """AdamW with global-norm clipping; the rate warms up linearly, then follows `schedule`."""
+    """AdamW with gradient clipping; linear warm-up, then `schedule`."""
 
-    learning_rate: float = number(1e-4, limits="(0, inf)")
-    warmup_steps: int = at_least(0, 0)
-    schedule: str = choice("constant", "linear", "cosine")
-    final_fraction: float = number(0.0, limits="[0, 1]")  # of the peak, at the end of a decay
-    b1: float = number(0.9, limits="[0, 1)")
-    b2: float = number(0.95, limits="[0, 1)")
-    eps: float = number(1e-8, limits="(0, inf)")
-    weight_decay: float = at_least(0, 0.0)
-    clip_norm: float = number(1.0, limits="(0, inf)")
+    learning_rate: float = number(1e-4, limits="(0, inf)", help="peak learning rate")
+    warmup_steps: int = at_least(0, 0, help="steps of linear warm-up; fewer than `steps`")
+    schedule: str = choice(
+        *("constant", "linear", "cosine"), help="learning rate after the warm-up"
+    )
+    final_fraction: float = number(
+        0.0, limits="[0, 1]", help="learning rate at the last step, as a fraction of the peak"
+    )
+    b1: float = number(0.9, limits="[0, 1)", help="decay rate of the first moment")
+    b2: float = number(0.95, limits="[0, 1)", help="decay rate of the second moment")
+    eps: float = number(
+        1e-8, limits="(0, inf)", help="added to the root of the second moment in the update"
+    )
+    weight_decay: float = at_least(
+        0, 0.0, help="decoupled weight decay of all parameters but norms and biases"
+    )
+    clip_norm: float = number(
+        1.0, limits="(0, inf)", help="gradients are scaled down to this global norm"
+    )
 
 
 @dataclasses.dataclass
 class CheckpointConfig:
-    """When a run saves itself. It always does at the end and on SIGTERM."""
+    """Checkpoints; one is always saved at the end and on SIGTERM."""
 
-    every: int = at_least(0, 0)  # steps; 0: only at the end
-    keep: int = at_least(1, 2)  # newest checkpoints kept
-    best: int = at_least(0, 0)  # and as many of the best by config.validation.metric
+    every: int = at_least(0, 0, help="steps between checkpoints; 0: only at the end")
+    keep: int = at_least(1, 2, help="number of newest checkpoints to keep")
+    best: int = at_least(
+        0, 0, help="number of best checkpoints to keep as well, by validation.metric"
+    )
 
 
-HELD_OUT = "held_out"  # what validation calls the rows of its `data`
+HELD_OUT = "held_out"  # name of the rows of `ValidationConfig.data` in metrics
 
 
 @dataclasses.dataclass
 class ValidationConfig:
-    """Measuring a model while it trains: on benchmarks, and by its loss on held-out rows."""
+    """Validation during training: accuracy on benchmarks, and loss on held-out rows."""
 
-    every: int = at_least(0, 0)  # steps, and after the last one; 0: never
-    root: str = location()  # folder that the benchmarks' paths are taken under
-    benchmarks: tuple[BenchmarkConfig, ...] = ()
-    data: str = location(local=True)  # folder of one prepared mixture: the held-out rows
-    rows: int = at_least(0, 0)  # of these at most; 0: all
-    max_length: int = at_least(2, 2048)  # tokens of a benchmark's prompt
-    batch_tokens: int = at_least(1, 16384)
-    # what checkpoints are compared by: BENCHMARK/accuracy, BENCHMARK/macro_accuracy, held_out/loss
-    # or held_out/accuracy
-    metric: str = ""
-    patience: int = at_least(0, 0)  # measurements without a better one that end the run; 0: none
+    every: int = at_least(
+        0, 0, help="steps between measurements (one more after the last step); 0: never"
+    )
+    root: str = location(help="folder that the benchmarks' paths are relative to")
+    benchmarks: tuple[BenchmarkConfig, ...] = plain((), help="data sets for rank classification")
+    data: str = location(local=True, help="folder of one prepared mixture with held-out rows")
+    rows: int = at_least(0, 0, help="held-out rows to use, at most; 0: all")
+    max_length: int = at_least(
+        2, 2048, help="longest benchmark prompt, in tokens; longer ones are truncated on the left"
+    )
+    batch_tokens: int = at_least(
+        1, 16384, help="tokens per forward pass on benchmarks; lower it when memory runs out"
+    )
+    metric: str = plain(
+        "",
+        help="metric that picks the best checkpoint: BENCHMARK/accuracy, BENCHMARK/macro_accuracy, "
+        "held_out/loss or held_out/accuracy",
+    )
+    patience: int = at_least(
+        0, 0, help="stop early after this many measurements without a better metric; 0: never"
+    )
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """What is measured."""
+        """Names of the metrics that are measured."""
         names = [
             f"{benchmark.name}/{kind}"
             for benchmark in self.benchmarks
@@ -64,79 +86,91 @@ class ValidationConfig:
         return (*names, *held_out)
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields (key, what is wrong) for combinations that cannot be."""
+        """Yield (key, problem) for invalid combinations of values."""
         if bool(self.every) != bool(self.metrics):
-            yield "every", "goes with config.validation.benchmarks or .data; give both or neither"
+            yield (
+                "every",
+                "works only with config.validation.benchmarks or .data; set both or neither",
+            )
         names = [benchmark.name for benchmark in self.benchmarks]
         for twice in sorted({name for name in names if names.count(name) > 1}):
-            yield "benchmarks", f"the name {twice!r} stands twice"
+            yield "benchmarks", f"two have the name {twice!r}; names must differ"
         if HELD_OUT in names:
             yield (
                 "benchmarks",
-                f"the name {HELD_OUT!r} is that of the rows of config.validation.data",
+                f"the name {HELD_OUT!r} is reserved for config.validation.data; choose another",
             )
         if self.metric and self.metric not in self.metrics:
             measured = ", ".join(self.metrics) or "nothing"
-            yield "metric", f"{self.metric!r} is not measured; measured are: {measured}"
+            yield "metric", f"{self.metric!r} is not measured; choose from: {measured}"
         if self.patience and not self.metric:
             yield "metric", "empty; config.validation.patience needs one"
         if self.rows and not self.data:
-            yield "rows", "is for config.validation.data alone; leave it at 0"
+            yield "rows", "works only with config.validation.data; leave it at 0"
 
 
 @dataclasses.dataclass
 class ProfileConfig:
-    """A trace of some steps for TensorBoard or Perfetto, in the run folder's `profile/`."""
+    """Traces of some steps for TensorBoard or Perfetto, in `profile/` of the run folder."""
 
-    steps: str = ""  # FIRST:LAST, as in 10:15, both traced; empty: none
-    memory: bool = False  # also what is in the devices' memory after the last of them
+    steps: str = plain("", help="first and last step to trace, as in 10:15; empty: no trace")
+    memory: bool = plain(False, help="also save a profile of device memory after the last of them")
 
     @property
     def bounds(self) -> tuple[int, int] | None:
-        """The first and the last step that are traced."""
+        """First and last traced step, or None."""
         match = re.fullmatch(r"(\d+):(\d+)", self.steps)
         return (int(match[1]), int(match[2])) if match else None
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields (key, what is wrong) for combinations that cannot be."""
+        """Yield (key, problem) for invalid combinations of values."""
         if self.steps and not (self.bounds and 1 <= self.bounds[0] <= self.bounds[1]):
-            yield "steps", f"{self.steps!r}; wanted FIRST:LAST, as in 10:15, steps counting from 1"
+            yield "steps", f"expected FIRST:LAST, as in 10:15, counted from 1, got {self.steps!r}"
         if self.memory and not self.steps:
-            yield "memory", "says what to add to a trace; give config.profile.steps"
+            yield "memory", "adds to a trace; set config.profile.steps too"
 
 
 @dataclasses.dataclass
 class TrainConfig:
     """One training run: a stage of a teacher, or a student."""
 
-    output: str = location(required=True)  # run folder
-    data: str = location(required=True, local=True)  # folder of one prepared mixture
-    # where the parameters come from: a run folder (its newest checkpoint), RUN/checkpoints/STEP,
-    # RUN/checkpoints/best, or a folder of Hugging Face's layout; empty: random
-    init_from: str = location()
-    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
-    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
-    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
-    checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
-    validation: ValidationConfig = dataclasses.field(default_factory=ValidationConfig)
-    profile: ProfileConfig = dataclasses.field(default_factory=ProfileConfig)
-    verify_data: bool = True  # read every shard once and compare its digest before training
-    batch_size: int = at_least(1, 8)  # packed rows a step, over all devices
-    accumulate: int = at_least(1, 1)  # parts of a batch that go through the model in turn
-    steps: int = at_least(1, 100)
-    seed: int = number(0, limits="[0, 2147483647]")
-    log_every: int = at_least(1, 10)  # steps between progress lines
-    loss_block: int = at_least(1, 512)  # tokens whose logits exist at a time on one device
-    compilation_cache: str = (
-        location()
-    )  # folder that keeps compiled programs; empty: as JAX is told
+    output: str = location(required=True, help="run folder")
+    data: str = location(required=True, local=True, help="folder of one prepared mixture")
+    init_from: str = location(
+        help="initial parameters: a run folder (its newest checkpoint), RUN/checkpoints/STEP, "
+        "RUN/checkpoints/best, or a Hugging Face model folder; empty: random"
+    )
+    model: ModelConfig = group(ModelConfig)
+    optimizer: OptimizerConfig = group(OptimizerConfig)
+    mesh: MeshConfig = group(MeshConfig)
+    checkpoint: CheckpointConfig = group(CheckpointConfig)
+    validation: ValidationConfig = group(ValidationConfig)
+    profile: ProfileConfig = group(ProfileConfig)
+    verify_data: bool = plain(
+        True, help="before training, read every shard once and compare its digest"
+    )
+    batch_size: int = at_least(1, 8, help="packed rows per step, over all devices")
+    accumulate: int = at_least(
+        1, 1, help="split each batch into this many parts, run in turn, to save memory"
+    )
+    steps: int = at_least(1, 100, help="number of optimizer steps")
+    seed: int = number(
+        0, limits="[0, 2147483647]", help="seed of the initial parameters and the order of rows"
+    )
+    log_every: int = at_least(1, 10, help="steps between progress lines")
+    loss_block: int = at_least(
+        1, 512, help="tokens per device whose logits are in memory at the same time"
+    )
+    compilation_cache: str = location(
+        help="folder that keeps compiled programs for later runs; empty: JAX's own setting"
+    )
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yields (key, what is wrong) for combinations that cannot be."""
+        """Yield (key, problem) for invalid combinations of values."""
         if self.optimizer.warmup_steps >= self.steps:
             yield (
                 "optimizer.warmup_steps",
-                f"{self.optimizer.warmup_steps} leaves nothing of steps={self.steps}",
+                f"{self.optimizer.warmup_steps} must be less than steps={self.steps}",
             )
         if self.batch_size % self.accumulate:
             yield (
@@ -146,7 +180,7 @@ class TrainConfig:
         if self.profile.bounds and self.profile.bounds[1] > self.steps:
             yield (
                 "profile.steps",
-                f"{self.profile.steps!r} ends after the last of steps={self.steps}",
+                f"{self.profile.steps!r} ends after the last step, {self.steps}",
             )
         if self.checkpoint.best and not self.validation.metric:
-            yield "checkpoint.best", "needs config.validation.metric to tell which is best"
+            yield "checkpoint.best", "needs config.validation.metric to compare checkpoints by"

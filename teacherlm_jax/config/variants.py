@@ -1,23 +1,24 @@
-"""What stands behind the colon of `--config=FILE.py:…`: a variant and settings of the file."""
+"""Variants and settings of a config file, as in `--config=FILE.py:NAME,key=value`."""
 
 from typing import Any
 
+from teacherlm_jax.config.fields import type_name
 from teacherlm_jax.errors import UserError
 
 
 def parse(argument: str, **settings: Any) -> tuple[str, dict[str, Any]]:
-    """Splits what stands behind the colon of `--config=FILE.py:NAME,key=value,flag`.
+    """Parse the text after the colon of `--config=FILE.py:NAME,key=value,flag`.
 
     Args:
-        argument: the text behind the colon; may be empty.
-        settings: the keys that the config file understands, with their defaults. A default that
-            is a bool makes a flag, which may stand without a value.
+        argument: the text after the colon; may be empty.
+        settings: the keys that the config file accepts, with their defaults. A key whose default
+            is a bool is a flag and may be given without a value.
 
     Returns:
         The name ("" when the first part is a setting) and the settings with their values.
 
     Raises:
-        UserError: a key that the file does not understand, or a value of another type.
+        UserError: an unknown key, or a value of the wrong type.
     """
     parts = [part for part in argument.split(",") if part]
     name = parts.pop(0) if parts and "=" not in parts[0] and parts[0] not in settings else ""
@@ -29,7 +30,9 @@ def parse(argument: str, **settings: Any) -> tuple[str, dict[str, Any]]:
         try:
             settings[key] = text.lower() in ("", "true", "1") if kind is bool else kind(text)
         except ValueError:
-            raise UserError(f"--config: {key}={text!r} is no {kind.__name__}") from None
+            raise UserError(
+                f"--config: setting {key}: expected {type_name(kind)}, got {text!r}"
+            ) from None
         if not given and kind is not bool:
             raise UserError(f"--config: setting {key} needs a value, as in {key}={settings[key]!r}")
     return name, settings

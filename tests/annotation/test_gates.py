@@ -86,10 +86,12 @@ def _settings(**settings):
 
 def test_a_config_with_an_unknown_gate_is_refused_with_the_nearest_known_one():
     fields.check(_settings(gates=tuple(gates.GATES)))
-    with pytest.raises(UserError, match="config.gates: 'finish' is none of .*mean 'finished'"):
+    with pytest.raises(
+        UserError, match="config.gates: expected one of .*, got 'finish'; did you mean 'finished'"
+    ):
         fields.check(_settings(gates=("not_empty", "finish")))
     with pytest.raises(
-        UserError, match="config.gates: 'xyz' is none of 'finished', .*'synthetic'$"
+        UserError, match="config.gates: expected one of 'finished', .*'synthetic', got 'xyz'$"
     ):
         fields.check(_settings(gates=("xyz",)))
 

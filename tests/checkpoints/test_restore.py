@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from teacherlm_jax.checkpoints.store import Checkpoints, open_checkpoint
-from teacherlm_jax.cli import main
+from teacherlm_jax.cli import failures
 from teacherlm_jax.errors import UserError
 
 META = {"progress": {"step": 7, "tokens": 1234, "window": [{"loss": 0.1}, {"loss": 12.5}]}}
@@ -155,9 +155,9 @@ def test_a_full_disk_is_told_of_in_one_line_and_costs_no_checkpoint(small_disk, 
     checkpoints.save(2, large, {"step": jnp.int32(2)}, META)
     with pytest.raises(Exception, match="No space left on device") as failure:
         ask_after_every_step(checkpoints)
-    told = main._of_the_machine(failure.value)
+    told = failures.of_the_machine(failure.value)
     assert told.startswith(f"{run}/checkpoints")
-    assert "No space left on device; what was finished before is whole" in told
+    assert "No space left on device; finished work is intact" in told
     checkpoints.close()
     assert read(run)[0]["step"] == 1
     assert capfd.readouterr().err == ""

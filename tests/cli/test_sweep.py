@@ -83,7 +83,7 @@ def test_one_table_has_the_results_of_all_points(command, capsys, tmp_path):
         ("", ["--sweep_list"], "has no function sweep()"),
         (SWEEP, ["--sweep_index=2"], "--sweep_index=2: the sweep's points are 0 to 1"),
         (SWEEP, ["--sweep_index=-2"], "--sweep_index: -2 is not in [-1, inf)"),
-        (SWEEP, ["--sweep_index=1", "--sweep_list"], "give one of"),
+        (SWEEP, ["--sweep_index=1", "--sweep_list"], "give only one of"),
         ("def sweep():\n    yield 'a'", ["--sweep_list"], "yields 'a' at index 0"),
         ("def sweep():\n    yield 'a/b', {}", ["--sweep_list"], "cannot name a folder"),
         ("def sweep():\n    return [('a', {}), ('a', {})]", ["--sweep_list"], "two points 'a'"),
@@ -92,12 +92,12 @@ def test_one_table_has_the_results_of_all_points(command, capsys, tmp_path):
         (
             "def sweep():\n    yield 'a', {'stepps': 3}",
             ["--sweep_index=0"],
-            "sweep() at 'a': unknown key stepps; did you mean steps?",
+            "sweep() at 'a': stepps: unknown key; did you mean steps?",
         ),
         (
             "def sweep():\n    yield 'a', {'steps': 'many'}",
             ["--sweep_index=0"],
-            "config.steps: 'many' is no int",
+            "config.steps: expected an int, got 'many'",
         ),
     ],
 )

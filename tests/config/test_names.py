@@ -1,4 +1,4 @@
-"""Names that a config may give, against what they stand for."""
+"""Names that config fields accept, compared with the tables of the code they stand for."""
 
 import dataclasses
 import functools
@@ -22,7 +22,7 @@ from teacherlm_jax.training import optimizer
         (config.FORMATS, reading.FORMATS),
     ],
 )
-def test_every_name_in_a_table_has_its_meaning(names, meanings):
+def test_every_accepted_name_is_implemented(names, meanings):
     assert set(names) == set(meanings)
 
 
@@ -36,7 +36,7 @@ def test_every_name_in_a_table_has_its_meaning(names, meanings):
         (config.MixtureConfig, "loss", packing.LOSSES),
     ],
 )
-def test_every_choice_of_a_field_has_its_meaning(owner, field, meanings):
+def test_every_choice_of_a_field_is_implemented(owner, field, meanings):
     (declared,) = (each for each in dataclasses.fields(owner) if each.name == field)
     assert set(declared.metadata["choices"]) == set(meanings)
 
@@ -58,15 +58,19 @@ LOCAL = [
 
 @pytest.mark.parametrize(("kind", "key"), LOCAL)
 @pytest.mark.parametrize("address", ["gs://bucket/x", "s3://bucket", "https://example.org/x"])
-def test_what_must_lie_on_this_machine_takes_no_address_of_a_store(kind, key, address):
+def test_keys_for_local_paths_refuse_addresses(kind, key, address):
     settings = kind()
     *groups, name = key.split(".")
     setattr(functools.reduce(getattr, groups, settings), name, address)
-    found = [said for name, said in fields.problems(settings, "config") if name == f"config.{key}"]
-    assert found[0] == f"{address} lies in a store; only folders of this machine work here"
+    problems = [
+        text for name, text in fields.problems(settings, "config") if name == f"config.{key}"
+    ]
+    assert problems[0] == (
+        f"{address} is an address; this key takes only local paths, so copy or mount it"
+    )
 
 
-def test_what_may_lie_in_a_store_takes_its_address():
+def test_sources_may_be_in_a_bucket():
     source = config.SourceConfig("a", "gs://bucket/a.jsonl")
     fields.check(source)
     settings = config.PrepareConfig(root="gs://bucket", sources=(source,))

@@ -105,8 +105,8 @@ def test_a_set_without_any_options_is_an_error(tmp_path, refused):
         ([{"name": ""}], r"config.benchmarks\[0\].name: empty"),
         ([{"name": "a"}, {"name": "../x"}], r"benchmarks\[1\].name: '../x' cannot name a file"),
         ([{"name": "a$b"}], "cannot name a file; use letters, digits"),
-        ([{"name": "a"}, {"name": "b"}, {"name": "a"}], "benchmarks: the name 'a' stands twice"),
-        ([{"name": "a", "format": "race"}], r"benchmarks\[0\].format: 'race' is none of 'sample'"),
+        ([{"name": "a"}, {"name": "b"}, {"name": "a"}], "benchmarks: two have the name 'a'"),
+        ([{"name": "a", "format": "race"}], r"benchmarks\[0\].format: expected one of 'sample'"),
         ([{"name": "a", "style": "author"}], "did you mean 'authors'"),
     ],
 )

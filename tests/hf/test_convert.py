@@ -189,7 +189,7 @@ NORM = "transformer.h.1.input_layernorm.weight"
         (lambda folder: (folder / "model.safetensors").unlink(), (), "theirs: holds no weights"),
         (lambda folder: None, ("--config.dtype=float16",), "config.dtype=float16: parameters here"),
         (lambda folder: None, ("--config.mesh.tensor=8",), "'heads' of size 4 is not divisible by"),
-        (lambda folder: None, ("--config.shard=8",), "the command line: unknown key shard"),
+        (lambda folder: None, ("--config.shard=8",), "--config.shard: unknown key"),
     ],
 )
 def test_what_cannot_be_converted_is_refused_before_anything_is_written(
@@ -276,7 +276,7 @@ def test_a_damaged_checkpoint_is_refused_before_anything_is_written(
 def test_help_and_a_wrong_number_of_folders(convert, capsys):
     assert main.main(["convert", "--help"]) == 0
     shown = capsys.readouterr().out
-    assert "teacherlm convert SRC DST --config.key=value" in shown
-    assert "--config.shard_megabytes=5000" in shown
+    assert "teacherlm convert SRC DST [--config.KEY=VALUE ...]" in shown
+    assert "--config.shard_megabytes=INT  (default 5000" in shown
     assert main.main(["convert", "one"]) == 2
-    assert capsys.readouterr().err == ("teacherlm: wanted SRC DST, found 'one'; give just these\n")
+    assert capsys.readouterr().err == "teacherlm: expected SRC DST, got 'one'\n"

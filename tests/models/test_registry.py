@@ -92,17 +92,17 @@ def test_a_shape_that_is_taken_and_changed_leaves_the_registry_as_it_was():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("family", "gpt", "config.model.family: 'gpt' is none of 'bloom', 'opt'"),
-        ("dtype", "int8", "config.model.dtype: 'int8' is none of 'bfloat16', 'float32'"),
-        ("param_dtype", "f32", "config.model.param_dtype: 'f32' is none of 'float32'"),
-        ("remat", "all", "config.model.remat: 'all' is none of 'none', 'dots', 'full'"),
-        ("attention", "fast", "config.model.attention: 'fast' is none of 'xla'"),
+        ("family", "gpt", "config.model.family: expected one of 'bloom', 'opt', got 'gpt'"),
+        ("dtype", "int8", "config.model.dtype: expected one of 'bfloat16', 'float32'"),
+        ("param_dtype", "f32", "config.model.param_dtype: expected one of 'float32'"),
+        ("remat", "all", "config.model.remat: expected one of 'none', 'dots', 'full'"),
+        ("attention", "fast", "config.model.attention: expected one of 'xla'"),
         ("layers", 0, "config.model.layers: 0 is not in"),
         ("vocab_size", 0, "config.model.vocab_size: 0; a model needs"),
         ("heads", 5, "config.model.width: 32 is not divisible by heads=5"),
-        ("max_positions", 9, "config.model.max_positions: 9: BLOOM has none; leave 0"),
-        ("embedding_width", 9, "config.model.embedding_width: 9: BLOOM has none; leave 0"),
-        ("norm", "after", "config.model.norm: 'after': BLOOM has none; leave 'before'"),
+        ("max_positions", 9, "config.model.max_positions: 9 is for OPT only; leave it at 0"),
+        ("embedding_width", 9, "config.model.embedding_width: 9 is for OPT only; leave it at 0"),
+        ("norm", "after", "config.model.norm: 'after' is for OPT only; leave it at 'before'"),
     ],
 )
 def test_a_config_that_cannot_be_used_is_refused_by_field(field, value, message):
@@ -111,7 +111,7 @@ def test_a_config_that_cannot_be_used_is_refused_by_field(field, value, message)
 
 
 def test_opt_needs_to_know_how_many_positions_it_learns():
-    with pytest.raises(UserError, match="config.model.max_positions: 0; OPT learns its positions"):
+    with pytest.raises(UserError, match="config.model.max_positions: 0; OPT learns positions"):
         registry.build(dataclasses.replace(GOOD, family="opt"), nnx.Rngs(0))
 
 

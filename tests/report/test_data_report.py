@@ -240,15 +240,15 @@ def test_another_vocabulary_is_refused_by_its_digest(prepared, tmp_path, vocabul
 def test_what_cannot_be_reported_on_is_refused(data, tmp_path, capsys):
     (data / "vocabulary").rename(tmp_path / "elsewhere")
     assert "tells of no vocabulary to count its tokens with" in refusal(capsys, "--data", data)
-    assert "nowhere: no file matches" in refusal(capsys, "--data", tmp_path / "nowhere")
+    assert "nowhere: no such file or folder" in refusal(capsys, "--data", tmp_path / "nowhere")
     assert not (tmp_path / "nowhere.report").exists()
     for empty in (["--data"], ["--data="], ["--data", "--config.format=cot"]):
-        assert "--data: no value behind it; give one, as in --data=V" in refusal(capsys, *empty)
+        assert "--data: no value; write --data=VALUE" in refusal(capsys, *empty)
     assert "config.output: empty" in refusal(capsys, f"--data={tmp_path}/*.jsonl")
-    assert "config.root: give it for the runs below a folder, or --data" in refusal(capsys)
+    assert "config.root: set it to report the runs below a folder, or set --data" in refusal(capsys)
     assert "config.root" in refusal(capsys, "--data", data, "--config.root=runs")
     root = ("--config.root=runs", "--config.output=out")
-    assert "config.format: is for --data alone" in refusal(capsys, *root, "--config.format=cot")
+    assert "config.format: works only with --data" in refusal(capsys, *root, "--config.format=cot")
 
 
 def test_a_manifest_of_another_shape_is_refused(prepared, tmp_path, vocabulary, capsys):

@@ -206,7 +206,7 @@ def test_without_beam_the_message_says_how_to_install_it(data, tmp_path, monkeyp
 
 
 def test_options_are_for_a_runner(data, tmp_path):
-    with pytest.raises(UserError, match="beam_options: are for a runner of Beam; name one, as in"):
+    with pytest.raises(UserError, match="beam_options: need a Beam runner; set one, as in"):
         fields.check(make(data, tmp_path, beam_options=IN_MEMORY))
 
 

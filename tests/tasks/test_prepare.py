@@ -245,7 +245,7 @@ def test_explanations_that_failed_a_gate_stay_out_of_a_checked_mixture(root, tmp
     [
         ({"mixtures": (MixtureConfig(name="mix", sources=("bog",)),)}, "no source is named 'bog'"),
         ({"mixtures": (MixtureConfig(name="../mix"),)}, r"\[0\].name: '../mix' cannot name"),
-        ({"mixtures": (MixtureConfig(name="mix", forms=("C", "C")),)}, "'C' stands twice"),
+        ({"mixtures": (MixtureConfig(name="mix", forms=("C", "C")),)}, "'C' appears twice"),
         (
             {"mixtures": (MixtureConfig(name="mix", forms=("C",), author="nobody"),)},
             r"mixture 'mix': no text is left.*'no cot by nobody': 20",

@@ -172,14 +172,14 @@ def test_a_check_needs_no_mixtures_and_can_be_asked_for_in_short(folder):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"columns": ColumnsConfig(cot="why")}, "columns: read by the format 'columns' alone"),
+        ({"columns": ColumnsConfig(cot="why")}, "columns: used only by the format 'columns'"),
         ({"format": "columns", "columns": ColumnsConfig(question="")}, "columns.question: empty"),
-        ({"format": "columns", "columns": ColumnsConfig(options=("",))}, "has an empty name"),
+        ({"format": "columns", "columns": ColumnsConfig(options=("",))}, "contains an empty name"),
         (
             {"format": "columns", "columns": ColumnsConfig(cot="c", author="")},
             "columns.author: empty; explanations are filed by author",
         ),
-        ({"reader": "csv"}, "sources[0].reader: 'csv' is none of"),
+        ({"reader": "csv"}, "sources[0].reader: expected one of"),
         ({"limit_by": "sead"}, "did you mean 'seed'?"),
     ],
 )

@@ -196,7 +196,7 @@ def test_the_summary_tells_speed_and_where_the_time_went(finished):
 
 def test_a_trace_beyond_the_last_step_is_refused(config, tmp_path):
     late = dataclasses.replace(config, profile=ProfileConfig("5:7"))
-    with pytest.raises(UserError, match=r"config.profile.steps: '5:7' ends after the last of st"):
+    with pytest.raises(UserError, match=r"config.profile.steps: '5:7' ends after the last step"):
         train(late, open_run(tmp_path))
 
 
@@ -216,9 +216,9 @@ def test_traces_of_the_steps_that_were_asked_for(config, tmp_path):
     ("changes", "message"),
     [
         ({"metric": "mmlu/accuracy"}, "config.validation.metric: 'mmlu/accuracy' is not measured"),
-        ({"every": 0}, "config.validation.every: goes with"),
+        ({"every": 0}, "config.validation.every: works only with"),
         ({"metric": "", "patience": 1}, "config.validation.metric: empty"),
-        ({"data": "", "metric": ""}, "config.validation.rows: is for"),
+        ({"data": "", "metric": ""}, "config.validation.rows: works only with"),
         ({"data": "nowhere"}, "nowhere: no such folder"),
         ({"root": "nowhere"}, "nowhere/set.jsonl"),
     ],

@@ -1,0 +1,112 @@
+"""Help of the command, generated from the config classes: plain ASCII, 100 columns wide."""
+
+import dataclasses
+import textwrap
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+WIDTH = 100
+_TYPES = {int: "INT", float: "FLOAT", bool: "BOOL", str: "TEXT"}
+
+
+def verb_help(
+    usage: str, summary: str, config_classes: Sequence[type], options: Sequence[type]
+) -> str:
+    """Return the help of one verb: its usage, its options, and every key of its config classes."""
+    parts = [f"usage: {usage}", _wrapped(summary), "options:"]
+    file_help = "config file: a Python file with a function get_config(variant)"
+    parts.append(_entry("--config=FILE.py[:VARIANT]", "", file_help))
+    for kind in options:
+        parts += (_option_entry(field, hint) for field, hint in _fields(kind))
+    parts.append(_entry("--help", "", "show this help"))
+    for kind in config_classes:
+        parts.append(_wrapped(f"keys of the config ({kind.__name__}): {_summary(kind)}"))
+        parts += _key_entries(kind, "--config")
+    return "\n\n".join(parts)
+
+
+def _key_entries(kind: type, key: str) -> Iterator[str]:
+    """Yield an entry per key, those of nested classes last; [N] stands for any item of a tuple."""
+    groups: list[tuple[str, str, type]] = []
+    for field, hint in _fields(kind):
+        name, inner = f"{key}.{field.name}", next(iter(typing.get_args(hint)), None)
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            groups.append((name, field.metadata["help"], hint))
+        elif isinstance(inner, type) and dataclasses.is_dataclass(inner):
+            groups.append((f"{name}[N]", field.metadata["help"], inner))
+        else:
+            yield _field_entry(name, field, hint)
+    for name, text, inside in groups:
+        yield _wrapped(f"{name.removeprefix('--config.')}: {text}")
+        yield from _key_entries(inside, name)
+
+
+def _fields(kind: type) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        yield field, hints[field.name]
+
+
+def _option_entry(field: dataclasses.Field[Any], hint: Any) -> str:
+    if hint is bool:
+        return _entry(f"--{field.name}", "", field.metadata["help"])
+    return _field_entry(f"--{field.name}", field, hint)
+
+
+def _field_entry(name: str, field: dataclasses.Field[Any], hint: Any) -> str:
+    short = f", or --{field.name}" if field.metadata.get("short") else ""
+    return _entry(f"{name}={_type(field, hint)}{short}", _facts(field), field.metadata["help"])
+
+
+def _type(field: dataclasses.Field[Any], hint: Any) -> str:
+    if "choices" in field.metadata:
+        return "NAME"
+    return "PATH" if field.metadata.get("path") else _TYPES.get(hint, "NAME,NAME,...")
+
+
+def _facts(field: dataclasses.Field[Any]) -> str:
+    """Return a field's default, choices and limits, as in "default 8; at least 1"."""
+    metadata, default = field.metadata, field.default
+    if metadata.get("required"):
+        return "required"
+    shown = ",".join(default) if isinstance(default, tuple) else str(default)
+    facts = [f"default {shown}" if shown else "default empty"]
+    if "choices" in metadata:
+        names = [name for name in metadata["choices"] if name]
+        facts.append(f"one of {', '.join(names)}")
+    if "limits" in metadata:
+        facts.append(_limits(metadata["limits"]))
+    return "; ".join(facts)
+
+
+def _limits(interval: str) -> str:
+    low = interval[1:].partition(",")[0]
+    if interval.endswith("inf)"):
+        return f"at least {low}" if interval.startswith("[") else f"greater than {low}"
+    return f"in {interval}"
+
+
+def _entry(head: str, facts: str, text: str) -> str:
+    """Return a head line with its facts in brackets, and the text indented below it."""
+    first = f"{head}  ({facts})" if facts else head
+    return "\n".join((_indented(first, 2, 8), _indented(text, 6, 6)))
+
+
+def _indented(text: str, first: int, rest: int) -> str:
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=" " * first,
+        subsequent_indent=" " * rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _wrapped(text: str) -> str:
+    return _indented(text, 0, 2)
+
+
+def _summary(kind: type) -> str:
+    return " ".join((kind.__doc__ or "").partition("\n\n")[0].split())

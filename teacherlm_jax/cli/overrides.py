@@ -1,0 +1,138 @@
+"""Overrides: values of single keys that replace those of a config.
+
+The command line gives them as text, `--config.KEY=VALUE`; a sweep gives them as values. A key is
+dotted and may count items of tuples, as in "sources[0].limit".
+"""
+
+import ast
+import copy
+import dataclasses
+import difflib
+import re
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from teacherlm_jax.config import fields
+from teacherlm_jax.errors import UserError
+
+_OVERRIDE = re.compile(r"--(?P<no>no)?config\.(?P<key>[^=]+)(=(?P<value>.*))?", re.DOTALL)
+_STEP = re.compile(r"[^.\[\]]+|\[\d+\]")  # of a key: a field's name, or an item's number
+_BOOLS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+
+
+def split(argument: str) -> tuple[str, str | None] | None:
+    """Return (key, text) of an argument `--config.KEY=TEXT`; None if it is not an override.
+
+    The text is None for `--config.KEY`, which sets a bool, and "false" for `--noconfig.KEY`.
+    """
+    match = _OVERRIDE.fullmatch(argument)
+    if match is None:
+        return None
+    return match["key"], "false" if match["no"] else match["value"]
+
+
+def apply_text(config: Any, key: str, text: str | None) -> Any:
+    """Return a copy of the config with the value that `text` spells; None spells True.
+
+    Raises UserError for an unknown key and for a text that its type cannot have.
+    """
+    name = f"--config.{key}"
+    _require_known(config, key, name, "--config.")
+    hint = _hint(config, key)
+    if text is None:
+        if hint is not bool:
+            raise UserError(f"{name}: no value; write {name}=VALUE")
+        text = "true"
+    try:
+        value = parse(text, hint)
+    except ValueError as error:
+        raise UserError(f"config.{key}: {error}") from None
+    return _with(config, key, value)
+
+
+def apply_values(config: Any, values: Mapping[str, Any], blamed: str) -> Any:
+    """Return a copy of the config with the values by key; UserError for an unknown key.
+
+    `blamed` says in that error where the keys come from.
+    """
+    for key, value in values.items():
+        _require_known(config, key, f"{blamed}: {key}", "")
+        config = _with(config, key, value)
+    return config
+
+
+def knows(config: Any, key: str) -> bool:
+    """Return whether an override can set the key."""
+    return any(key == name for name, _ in leaves(config))
+
+
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (key, value) for everything in a config that an override can set."""
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            name = f"{key}.{field.name}" if key else field.name
+            yield from leaves(getattr(value, field.name), name)
+    elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+        for index, item in enumerate(value):
+            yield from leaves(item, f"{key}[{index}]")
+    else:
+        yield key, value
+
+
+def parse(text: str, hint: Any) -> Any:
+    """Return the value of a type (str, int, float, bool, tuple[str, ...]) that a text spells.
+
+    A tuple is written as in Python or with bare commas, as in `finished,not_empty`. Raises
+    ValueError with the expected type.
+    """
+    try:
+        if hint is bool:
+            return _BOOLS[text.lower()]
+        if typing.get_origin(hint) is tuple:
+            return _parse_tuple(text)
+        return hint(text)
+    except (KeyError, ValueError):
+        raise ValueError(f"expected {fields.type_name(hint)}, got {text!r}") from None
+
+
+def _parse_tuple(text: str) -> tuple[Any, ...]:
+    try:
+        value = ast.literal_eval(text)
+    except (SyntaxError, ValueError):  # not written as in Python
+        return tuple(item.strip() for item in text.split(",") if item.strip())
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def _require_known(config: Any, key: str, name: str, prefix: str) -> None:
+    """Raise UserError for an unknown key; `prefix` goes before the keys that it suggests."""
+    known = [leaf for leaf, _ in leaves(config)]
+    if key in known:
+        return
+    inside = [leaf for leaf in known if leaf.startswith((f"{key}.", f"{key}["))]
+    if inside:
+        raise UserError(f"{name}: is a group of keys; set one of them, such as {prefix}{inside[0]}")
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    hint = f"; did you mean {prefix}{near[0]}?" if near else ""
+    raise UserError(f"{name}: unknown key{hint}")
+
+
+def _steps(config: Any, key: str) -> tuple[Any, str]:
+    """Return the object that holds a known key's value, and the name of its field there."""
+    *way, last = _STEP.findall(key)
+    owner = config
+    for step in way:
+        owner = owner[int(step[1:-1])] if step.startswith("[") else getattr(owner, step)
+    return owner, last
+
+
+def _hint(config: Any, key: str) -> Any:
+    owner, name = _steps(config, key)
+    return typing.get_type_hints(type(owner))[name]
+
+
+def _with(config: Any, key: str, value: Any) -> Any:
+    config = copy.deepcopy(config)
+    owner, name = _steps(config, key)
+    setattr(owner, name, value)
+    return config

@@ -1,0 +1,100 @@
+"""The help of the command: complete, within 100 columns, and on every console."""
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from teacherlm_jax import config
+from teacherlm_jax.cli import help_text, main
+
+CLASSES = [kind for name in config.__all__ if isinstance(kind := getattr(config, name), type)]
+
+
+@pytest.fixture
+def shown(capsys):
+    """Function that returns the help of a verb."""
+
+    def of(verb):
+        assert main.main([verb, "--help"]) == 0
+        return capsys.readouterr().out
+
+    return of
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_field_of_every_config_class_has_a_help_text(kind):
+    texts = {field.name: field.metadata.get("help", "") for field in dataclasses.fields(kind)}
+    assert all(text.isascii() and len(text) > 8 for text in texts.values()), texts
+
+
+@pytest.mark.parametrize("verb", main.VERBS)
+def test_the_help_of_every_verb_fits_100_columns_of_ascii_and_describes_every_key(verb, shown):
+    text = shown(verb)
+    assert text.isascii()
+    assert max(map(len, text.splitlines())) <= help_text.WIDTH
+    for entry in re.findall(r"^  (--\S+).*\n(.*)", text, re.MULTILINE):
+        assert entry[1].strip(), entry
+    options = dataclasses.fields(config.SweepOptions)
+    for kind in main.VERBS[verb].options:
+        options += dataclasses.fields(kind)
+    assert all(f"  --{option.name}" in text for option in options)
+
+
+def test_an_entry_shows_name_type_default_choices_limits_and_meaning(shown):
+    text = shown("train")
+    for entry in (
+        "--config.output=PATH  (required)\n      run folder\n",
+        "--config.batch_size=INT  (default 8; at least 1)\n      packed rows per step, over all",
+        "--config.optimizer.b1=FLOAT  (default 0.9; in [0, 1))\n",
+        "--config.optimizer.clip_norm=FLOAT  (default 1.0; greater than 0)\n",
+        "--config.model.family=NAME  (default bloom; one of bloom, opt)\n      architecture\n",
+        "--config.verify_data=BOOL  (default True)\n      before training, read every shard once",
+        "--config.init_from=PATH  (default empty)\n",
+        "--config.validation.benchmarks[N].path=PATH  (required)\n",
+        "--sweep_list\n      print the points of the sweep",
+    ):
+        assert entry in text
+    assert "--config.gates=NAME,NAME,...  (default finished,not_empty" in shown("annotate")
+    assert "--config.check_only=BOOL, or --check_only  (default False)" in shown("prepare")
+
+
+def run(*words, tail="", **environment):
+    command = " ".join([sys.executable, "-m", "teacherlm_jax", *words])
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} {tail}"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("words", [("--help",), ("train", "--help"), ("--version",)])
+def test_help_works_on_a_console_that_knows_only_ascii(words):
+    done = run(*words, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(("usage: teacherlm", "teacherlm "))
+
+
+def test_a_name_that_the_console_cannot_show_is_escaped(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from teacherlm_jax import config\n"
+        "def get_config(variant):\n"
+        "    return config.TrainConfig(output='o', data='d')\n"
+        "def sweep():\n"
+        "    yield 'größe', {'steps': 3}\n"
+    )
+    done = run("train", f"--config={tmp_path}/mine.py", "--sweep_list", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"gr\xf6\xdfe" in done.stdout
+
+
+def test_a_reader_that_closes_the_pipe_ends_the_help_in_silence():
+    # The reader ends before a byte is written, so that the first write already fails.
+    done = run("train", "--help", tail="| (exec <&-; sleep 0.1)")
+    assert done.stderr == ""
+    assert done.returncode == 141
