@@ -5,6 +5,7 @@ Rows come one after the other and no file is held whole. Files may lie in a stor
 """
 
 import dataclasses
+import functools
 import gzip
 import io
 import re
@@ -34,6 +35,7 @@ _FILES = {
 _FOLDERS = {arrow.DATASET: "datasets", arrow.SPLITS: "datasets", "features.json": "tfds"}
 
 _JSON = re.compile(rf"\.json{_SHARD}(\.gz|\.zst)?$")  # names of what may be one list of all rows
+_BLOCK = 1 << 20  # bytes read at a time
 _SHOWN = 4  # names of what a folder holds, in a message
 
 
@@ -58,11 +60,14 @@ class Rows:
         files: those that hold rows, in the order in which they are read.
         read: a function that reads them all, from the first row on at each call.
         beside: other files that decide what the rows are.
+        digests: `sha256:…` by path of the files that `read` has read from end to end, as far as
+            they are read in sequence.
     """
 
     files: tuple[epath.Path, ...]
     read: Callable[[], Iterator[Placed]]
     beside: tuple[epath.Path, ...] = ()
+    digests: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 Reader = Callable[[SourceConfig, Sequence[epath.Path]], Rows]
@@ -179,17 +184,24 @@ def in_files(
 
 def _jsonl(config: SourceConfig, paths: Sequence[epath.Path]) -> Rows:
     refuse_split(config, paths[0])
-    return Rows(tuple(paths), in_files(paths, _lines))
+    digests: dict[str, str] = {}
+    read = in_files(paths, functools.partial(_lines, digests=digests))
+    return Rows(tuple(paths), read, digests=digests)
 
 
-def _lines(path: epath.Path) -> Iterator[tuple[int, Row | files.MalformedRow]]:
+def _lines(
+    path: epath.Path, digests: dict[str, str]
+) -> Iterator[tuple[int, Row | files.MalformedRow]]:
     line = 0
-    with files.opened(path) as file:
+    with files.opened(path) as opened:
+        hashed = files.HashedFile(opened)
         try:
+            file = io.BufferedReader(hashed, _BLOCK)
             for line, row in files.parse_lines(_unpacked(path, file)):
                 if line == 1 and isinstance(row, files.MalformedRow):
                     _refuse_list(path, row)
                 yield line, row
+            digests[str(path)] = hashed.digest()
         except (EOFError, OSError, zlib.error) as error:
             raise UserError(
                 f"{path}: damaged or cut short after line {line}: {one_line(error)}"

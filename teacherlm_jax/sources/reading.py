@@ -3,7 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data import packing, prompts
@@ -19,6 +19,16 @@ from teacherlm_jax.tokenization.vocabulary import Vocabulary
 __all__ = ["FORMATS", "SourceReading", "read_samples", "to_sample", "without_failed"]
 
 Check = Callable[[Sample], None]  # raises SampleError for a sample that is of no use
+
+
+class Candidates(Protocol):
+    """Holds samples with their places, in order, while a limit by seed is being drawn."""
+
+    def add(self, place: Place, sample: Sample) -> None:
+        """Take one sample."""
+
+    def read(self) -> Iterator[tuple[Place, Sample]]:
+        """Yield every sample in the order in which it was added."""
 
 
 def read_samples(
@@ -53,6 +63,7 @@ class SourceReading:
         root: the folder that `config.path` is taken under.
         seed: with the samples' ids, decides which of them a limit by seed keeps.
         open_rows: finds the files and their rows.
+        rows: the files of the first reading; digests of those that it read in sequence.
         rows_read: by file, in the first reading.
         samples: their number, when the first reading has ended.
     """
@@ -61,6 +72,7 @@ class SourceReading:
     root: str
     seed: int = 0
     open_rows: Callable[[SourceConfig, str], Rows] = open_rows
+    rows: Rows | None = None
     rows_read: Counter[str] = dataclasses.field(default_factory=Counter)
     samples: int = 0
     _kept: dict[str, set[int]] | None = None  # lines by file; None: all but those left out
@@ -73,6 +85,7 @@ class SourceReading:
         checked_only: bool = False,
         usable: Check | None = None,
         vocabulary: Vocabulary | None = None,
+        candidates: Candidates | None = None,
     ) -> Iterator[tuple[Place, Sample]]:
         """Yields the samples with their places, file by file and line by line, up to the limit.
 
@@ -81,16 +94,23 @@ class SourceReading:
         `refused`, with their file and line; the limit does not count them. With `checked_only`,
         explanations that failed a gate are left out of their samples (see `without_failed`).
 
+        A limit by seed is known only after the last row. `candidates` then holds the samples that
+        may be kept; without it the files are read a second time.
+
         Raises UserError for an unknown format, no file, no usable row, a column that the config
         names and no row has, and for `max_tokens` without a vocabulary.
         """
         checks = [check for check in (usable, _length_check(self.config, vocabulary)) if check]
         before = refused.counts.copy()
-        rows, unseen = self._open(), columns.Unseen(self.config)
+        self.rows = rows = self._open()
+        unseen = columns.Unseen(self.config)
         placed = self._watched(rows, unseen)
         if self.config.limit and self.config.limit_by == "seed":
-            self._draw(placed, rows, refused, checks)
-            chosen = self.again(checked_only)
+            self._draw(placed, rows, refused, checks, candidates)
+            if candidates is None:
+                chosen = self.again(checked_only)
+            else:
+                chosen = self._held(candidates, checked_only)
         else:
             chosen = self._taken(placed, rows, refused, checks, checked_only)
         self.samples = 0
@@ -117,6 +137,12 @@ class SourceReading:
         self.samples = chosen["samples"]
         self._kept = None if kept is None else {file: set(kept[file]) for file in kept}
         self._left_out = {file: set(lines) for file, lines in chosen["left_out"].items()}
+
+    def _held(self, candidates: Candidates, checked_only: bool) -> Iterator[tuple[Place, Sample]]:
+        """Yield the samples that were drawn, from among the candidates."""
+        for place, sample in candidates.read():
+            if self._is_chosen(place):
+                yield place, without_failed(sample) if checked_only else sample
 
     def again(self, checked_only: bool = False) -> Iterator[tuple[Place, Sample]]:
         """Yields the samples of the first reading once more."""
@@ -178,6 +204,7 @@ class SourceReading:
         rows: Rows,
         refused: files.RefusedRows,
         checks: Sequence[Check],
+        candidates: Candidates | None,
     ) -> None:
         """Decides which samples the seed keeps; checks only those that it might keep."""
         draw, seen = Draw[Place](self.config.limit, self.seed), set[str]()
@@ -186,6 +213,8 @@ class SourceReading:
             seen.add(id)
             if draw.takes(id) and _passes(found, checks, refused):
                 draw.add(id, found.place)
+                if candidates is not None:
+                    candidates.add(found.place, found.sample)
         self._kept = {}
         for place in draw.drawn():
             self._kept.setdefault(place.file, set()).add(place.line)

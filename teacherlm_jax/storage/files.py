@@ -128,6 +128,50 @@ def is_remote(path: epath.PathLike) -> bool:
     return os.fspath(path).startswith(_STORES)
 
 
+class HashedFile(io.RawIOBase):
+    """A file whose digest is known after one pass over it.
+
+    Wrap it in `io.BufferedReader`. Reading has to be sequential; only a seek to the start, before
+    anything else is read, is allowed.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._hash = hashlib.sha256()
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True; see `seek`."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into `buffer` and return the number of bytes."""
+        block = self._file.read(len(buffer))
+        buffer[: len(block)] = block
+        self._hash.update(block)
+        return len(block)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Return to the start of the file, which begins the digest anew."""
+        if (offset, whence) != (0, os.SEEK_SET):
+            raise io.UnsupportedOperation("a hashed file can be rewound only to its start")
+        self._hash = hashlib.sha256()
+        return self._file.seek(0)
+
+    def tell(self) -> int:
+        """Return the position in the file, in bytes."""
+        return self._file.tell()
+
+    def digest(self) -> str:
+        """Read what is left, and return `sha256:` with the digest as `file_digest` does."""
+        while block := self._file.read(_DIGEST_BLOCK):
+            self._hash.update(block)
+        return f"sha256:{self._hash.hexdigest()}"
+
+
 @contextlib.contextmanager
 def blamed_on(path: epath.Path) -> Iterator[None]:
     """Turns the errors of a file, or of its store, into a UserError that names it."""

@@ -1,6 +1,8 @@
 """Which samples of a source are kept: the first, those that the seed draws, the short ones."""
 
+import gzip
 import hashlib
+import json
 
 import pytest
 
@@ -106,3 +108,37 @@ def test_a_limit_by_seed_measures_only_what_it_might_keep(tmp_path):
     refused = files.RefusedRows(None)
     list(formats.read_samples(config, str(tmp_path), refused, usable=measured.append))
     assert 10 <= len(measured) < 200  # about 10 (1 + ln 100) of a thousand
+
+
+class Held(list):
+    """Candidates in memory."""
+
+    def add(self, place, sample):
+        self.append((place, sample))
+
+    def read(self):
+        return iter(self)
+
+
+def test_a_limit_by_seed_takes_one_pass_where_candidates_can_be_held(tmp_path, monkeypatch):
+    write_rows(tmp_path / "a.jsonl", *numbered(1000))
+    config = SourceConfig("set", "a.jsonl", "cot", limit=10, limit_by="seed")
+    twice = list(formats.SourceReading(config, str(tmp_path)).first(files.RefusedRows(None)))
+    opened, open_file = [], files.opened
+    monkeypatch.setattr(files, "opened", lambda path: opened.append(path) or open_file(path))
+    reading, held = formats.SourceReading(config, str(tmp_path)), Held()
+    found = list(reading.first(files.RefusedRows(None), candidates=held))
+    assert found == twice and len(opened) == 1
+    assert 10 < len(held) < 200  # about 10 (1 + ln 100) of a thousand
+
+
+def test_the_digest_of_a_file_of_lines_is_known_after_one_pass(tmp_path):
+    for name, pack in (("a.jsonl", bytes), ("b.jsonl.gz", gzip.compress)):
+        lines = b"".join(json.dumps(row).encode() + b"\n" for row in numbered(50))
+        (tmp_path / name).write_bytes(pack(lines))
+        path = str(tmp_path / name)
+        for limit in (0, 3):
+            config = SourceConfig("set", name, "cot", limit=limit)
+            reading = formats.SourceReading(config, str(tmp_path))
+            list(reading.first(files.RefusedRows(None)))
+            assert reading.rows.digests == ({} if limit else {path: files.file_digest(path)})

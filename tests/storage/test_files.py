@@ -1,3 +1,5 @@
+import io
+
 import pytest
 from etils import epath
 
@@ -132,3 +134,23 @@ def test_the_words_of_a_store_stand_on_one_line():
     assert str(raised.value) == (
         "gs://bucket/a: cannot be read: RuntimeError: libcurl code 6 when reading metadata"
     )
+
+
+def test_a_hashed_file_has_its_digest_after_one_pass_however_it_was_read(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(range(256)) * 10_000)
+    wanted = files.file_digest(path)
+    for sizes in ([], [1], [5, 100_000], [-1]):
+        with files.opened(path) as opened:
+            hashed = files.HashedFile(opened)
+            buffered = io.BufferedReader(hashed)
+            content = b"".join(buffered.read(size) for size in sizes)
+            assert path.read_bytes().startswith(content)
+            assert hashed.digest() == wanted
+    with files.opened(path) as opened:
+        hashed = files.HashedFile(opened)
+        hashed.read(7)
+        hashed.seek(0)
+        assert hashed.digest() == wanted
+        with pytest.raises(io.UnsupportedOperation):
+            hashed.seek(3)
