@@ -32,6 +32,7 @@ from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources import reading
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, open_vocabulary, train_sentencepiece
 
 DATA = Path(os.environ.get("TEACHERLM_DATA", harness.ROOT.parent / "shared" / "data"))
@@ -55,7 +56,7 @@ def samples() -> Iterator[tuple[str, Sample]]:
         return
     for path in sorted(folder.glob("*.jsonl")):
         source = config.SourceConfig(path.stem, path.name, "cot")
-        for sample in reading.read_samples(source, str(folder), files.RefusedRows(None)):
+        for sample in reading.read_samples(source, str(folder), RefusedRows(None)):
             if sample.explanation("cot", "human"):
                 yield "human", sample
 

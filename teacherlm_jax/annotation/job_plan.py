@@ -17,7 +17,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources import reading
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 
@@ -130,13 +130,12 @@ def make_plan(config: AnnotateConfig, run: Run) -> Plan:
     fields.check(config)
     teachers, vocabulary = _teachers(config)
     kinds = tuple(kind for kind in KINDS if getattr(config.teachers, kind))
-    refused = files.RefusedRows(run.path / layout.REFUSED)
+    refused = RefusedRows(run.path / layout.REFUSED)
     try:
         samples, longest = _samples(config, kinds, vocabulary, refused)
     finally:
         refused.close()
-    for reason, count in refused.counts.items():
-        run.log.warning("%d rows refused: %s; see %s", count, reason, refused.path)
+    refused.report(run.log)
     _refuse_explained(config, kinds, samples.values())
     gates.require_usable(config.gates, samples.values())
     return Plan(
@@ -187,7 +186,7 @@ def _samples(
     config: AnnotateConfig,
     kinds: Sequence[str],
     vocabulary: Vocabulary,
-    refused: files.RefusedRows,
+    refused: RefusedRows,
 ) -> tuple[dict[str, Sample], int]:
     """The samples whose prompts fit, by id, and the length that all prompts fit in."""
     longest = 0

@@ -5,7 +5,6 @@ row of a shard is there, the shard is written in the order of its samples under 
 which an atomic rename gives it, and the partial file goes. A file with a final name is complete.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.growing import GrowingRows
 
 
 def shard_name(index: int, count: int) -> str:
@@ -47,7 +47,7 @@ class ShardFolder:
         self._shard_of = {id: index for index, ids in enumerate(shards) for id in ids}
         self._complete: set[int] = set()
         self._rows: dict[int, dict[str, dict[str, Any]]] = {}  # of partial shards, by id
-        self._open: dict[int, Any] = {}  # files of partial shards
+        self._open: dict[int, GrowingRows] = {}  # partial shards
         folder.mkdir(parents=True, exist_ok=True)
         self._refuse_strangers()
         for index in range(len(shards)):
@@ -75,9 +75,8 @@ class ShardFolder:
             raise ValueError(f"{self.path(index)}: a second row for {row['id']}")
         rows[row["id"]] = row
         if index not in self._open:
-            self._open[index] = self._partial(index).open("a", encoding="utf-8")
-        self._open[index].write(json.dumps(row, ensure_ascii=False) + "\n")
-        self._open[index].flush()
+            self._open[index] = GrowingRows(self._partial(index))
+        self._open[index].add(row)
         return self._finish_if_full(index)
 
     def read(self, index: int) -> list[dict[str, Any]]:

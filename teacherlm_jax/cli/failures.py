@@ -1,31 +1,21 @@
 """Errors of the machine as messages for its user, and output to limited consoles."""
 
-import errno
 import io
 import os
-import re
 import signal
 from typing import TextIO
 
+from teacherlm_jax.storage import disk_errors
+
 
 def of_the_machine(error: Exception) -> str | None:
-    """Return the message for a full disk or an unusable path; None for any other error.
-
-    Libraries that write files themselves report a full disk by errors of their own.
-    """
-    full = os.strerror(errno.ENOSPC)
-    if isinstance(error, OSError) and error.errno is not None:
-        name, problem = error.filename or "config.output", os.strerror(error.errno)
-        known = error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT)
-    else:
-        quoted = re.search(r'"(/[^"]+)"', str(error))
-        name, problem = quoted[1] if quoted else "config.output", full
-        known = full in str(error)
-    if not known:
+    """Return the message for an error of a disk or an unusable path; None for any other error."""
+    explained = disk_errors.explain(error, "config.output")
+    if explained is None:
         return None
     return (
-        f"{name}: {problem}; finished work is intact: correct that, or set another config.output, "
-        "then repeat the command"
+        f"{explained}; finished work is intact: correct that, or set another config.output, then "
+        "repeat the command"
     )
 
 

@@ -13,7 +13,7 @@ from teacherlm_jax.config import BenchmarkConfig, SourceConfig
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import LETTERS, Sample, SampleError
 from teacherlm_jax.sources import reading
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 
 _NOT_CLEANED = ("ecqa", "mmlu")  # sets whose double spaces the authors left in
 
@@ -71,7 +71,7 @@ def _authors_context(sample: Sample, config: BenchmarkConfig) -> str:
     return text
 
 
-def read(config: BenchmarkConfig, root: str, refused: files.RefusedRows) -> list[Question]:
+def read(config: BenchmarkConfig, root: str, refused: RefusedRows) -> list[Question]:
     """Questions of one benchmark.
 
     Rows that make no sample, and samples without options, go to `refused`. Raises UserError when

@@ -14,6 +14,7 @@ from teacherlm_jax.evaluation.benchmarks import Question
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 
@@ -91,13 +92,12 @@ def encode(
 
 def _read(config: BenchmarkConfig, whole: EvaluateConfig, run: Run) -> tuple[list[Question], int]:
     side_file = run.path / layout.refused(config.name)
-    refused = files.RefusedRows(side_file if distributed.is_first() else None)
+    refused = RefusedRows(side_file if distributed.is_first() else None)
     try:
         questions = benchmarks.read(config, whole.root, refused)
     finally:
         refused.close()
-    for reason, count in refused.counts.items():
-        run.log.warning("%s: %d rows refused: %s", config.name, count, reason)
+    refused.report(run.log, config.name)
     return questions, refused.total
 
 

@@ -12,7 +12,8 @@ from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sources import reading
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import locations
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, holds_vocabulary, open_vocabulary
 
 _LINES = "*.jsonl"
@@ -38,7 +39,7 @@ def require_digest(vocabulary: Vocabulary, folder: Path, data: Prepared) -> None
         )
 
 
-def read_samples(path: str, format: str, refused: files.RefusedRows) -> Iterator[Sample]:
+def read_samples(path: str, format: str, refused: RefusedRows) -> Iterator[Sample]:
     """Yields the samples of a file, a glob or a folder; see `formats.read_samples`.
 
     Those whose rows name no source are told apart by the names of their files.
@@ -48,7 +49,7 @@ def read_samples(path: str, format: str, refused: files.RefusedRows) -> Iterator
     inner = str(Path(glob.escape(str(folder))) / _LINES)
     where = inner if next(folder.glob(_LINES), None) else path
     # a folder without jsonl files is for `read_samples` to open, or to refuse
-    for file in [path] if Path(where).is_dir() else files.expand("", where):
+    for file in [path] if Path(where).is_dir() else locations.expand("", where):
         name = _NUMBERED.sub("", Path(file).stem)
         yield from reading.read_samples(SourceConfig(name, str(file), format), "", refused)
 

@@ -16,7 +16,7 @@ from teacherlm_jax.report.words import count, rounded
 from teacherlm_jax.report.writing import write
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import open_vocabulary
 
 _SHOWN = 6  # data sets whose lengths are drawn apart; more of them are drawn together
@@ -60,7 +60,7 @@ def _of_mixtures(folders: Sequence[Path], vocabulary: str) -> tuple[list[Measure
 
 
 def _of_samples(config: ReportConfig, side_file: Path) -> tuple[list[Measured], list[Block]]:
-    refused = files.RefusedRows(side_file)
+    refused = RefusedRows(side_file)
     try:
         samples = data_inputs.read_samples(config.data, config.format, refused)
         first = next(samples)
@@ -71,7 +71,7 @@ def _of_samples(config: ReportConfig, side_file: Path) -> tuple[list[Measured], 
         measured = measure.of_samples(itertools.chain([first], samples), vocabulary)
     finally:
         refused.close()
-    lines = tuple(f"{count(rows)} rows: {reason}" for reason, rows in refused.counts.items())
+    lines = tuple(refused.summary())
     return measured, [Notice("Rows that could not be used", lines)] if lines else []
 
 

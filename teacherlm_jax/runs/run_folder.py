@@ -18,6 +18,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import distributed, identity, layout
 from teacherlm_jax.runs.versions import versions
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.disk_errors import naming
 
 
 class Run:
@@ -77,11 +78,12 @@ class Run:
 
     def close(self) -> None:
         """Close the log and release the lock."""
-        for handler in list(self.log.handlers):
-            handler.close()
-            self.log.removeHandler(handler)
-        if self._lock is not None:
-            self._lock.close()
+        with contextlib.ExitStack() as closing:  # closes the rest even if the log cannot be written
+            if self._lock is not None:
+                closing.callback(self._lock.close)
+            for handler in list(self.log.handlers):
+                self.log.removeHandler(handler)
+                closing.callback(handler.close)
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write `result.json`, which marks the run as finished."""
@@ -181,8 +183,14 @@ class _LogFile(logging.FileHandler):
     """A log file that ends the run when it cannot be written, instead of printing tracebacks."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
-        """Re-raise the error that is being handled."""
-        raise
+        """Re-raise the error that is being handled, which names the file if the disk failed."""
+        with naming(self.baseFilename):
+            raise
+
+    def close(self) -> None:
+        """Close the file; the errors of writing its last lines name it, too."""
+        with naming(self.baseFilename):
+            super().close()
 
 
 def _logger(path: Path) -> logging.Logger:

@@ -19,7 +19,7 @@ from etils import epath
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.errors import UserError, one_line
 from teacherlm_jax.sources import arrow, columns
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import files, locations
 
 Row = Mapping[str, Any]
 
@@ -79,9 +79,9 @@ def find(config: SourceConfig, root: str) -> list[epath.Path]:
     A folder that nothing describes stands for the files in it. Raises UserError where there are
     none, and where those of a folder are more than the shards of one data set.
     """
-    path = files.under(root, config.path)
+    path = locations.under(root, config.path)
     if not path.is_dir():
-        return files.expand(root, config.path)
+        return locations.expand(root, config.path)
     described = any((path / name).exists() for name in _FOLDERS)
     return [path] if described or config.reader == "tfds" else _shards(config, path)
 
@@ -254,7 +254,7 @@ def open_rows(config: SourceConfig, root: str, readers: Mapping[str, Reader] = R
     Raises UserError when there are none, when neither names nor contents tell how to read them, and
     for what no reader reads.
     """
-    with files.blamed_on(files.under(root, config.path)):
+    with locations.refusing(locations.under(root, config.path)):
         found = find(config, root)
         reader = reader_of(config, found)
         if reader not in readers:

@@ -14,6 +14,7 @@ from teacherlm_jax.sources.adapters import FORMATS, to_sample
 from teacherlm_jax.sources.raw_rows import Place, Placed, Row, Rows, names_apart, open_rows
 from teacherlm_jax.sources.subsample import Draw
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 __all__ = ["FORMATS", "SourceReading", "read_samples", "to_sample", "without_failed"]
@@ -34,7 +35,7 @@ class Candidates(Protocol):
 def read_samples(
     config: SourceConfig,
     root: str,
-    refused: files.RefusedRows,
+    refused: RefusedRows,
     *,
     checked_only: bool = False,
     usable: Check | None = None,
@@ -80,7 +81,7 @@ class SourceReading:
 
     def first(
         self,
-        refused: files.RefusedRows,
+        refused: RefusedRows,
         *,
         checked_only: bool = False,
         usable: Check | None = None,
@@ -101,18 +102,18 @@ class SourceReading:
         names and no row has, and for `max_tokens` without a vocabulary.
         """
         checks = [check for check in (usable, _length_check(self.config, vocabulary)) if check]
-        before = refused.counts.copy()
+        own = refused.part()
         self.rows = rows = self._open()
         unseen = columns.Unseen(self.config)
         placed = self._watched(rows, unseen)
         if self.config.limit and self.config.limit_by == "seed":
-            self._draw(placed, rows, refused, checks, candidates)
+            self._draw(placed, rows, own, checks, candidates)
             if candidates is None:
                 chosen = self.again(checked_only)
             else:
                 chosen = self._held(candidates, checked_only)
         else:
-            chosen = self._taken(placed, rows, refused, checks, checked_only)
+            chosen = self._taken(placed, rows, own, checks, checked_only)
         self.samples = 0
         for place, sample in chosen:
             self.samples += 1
@@ -121,7 +122,7 @@ class SourceReading:
             names = ", ".join(map(str, rows.files or rows.beside))
             raise UserError(
                 f"source {self.config.name!r}: no row of {names} makes a usable sample in the "
-                f"format {self.config.format!r}; {_why(refused, before)}"
+                f"format {self.config.format!r}; {_why(own)}"
             )
         unseen.refuse()
 
@@ -149,7 +150,7 @@ class SourceReading:
         last = self.config.limit if self._kept is None else sum(map(len, self._kept.values()))
         rows, seen = self._open(), set[str]()
         placed = (each for each in rows.read() if self._is_chosen(each[0]))
-        filed_before = files.RefusedRows(None)
+        filed_before = RefusedRows(None)
         found = self._found(placed, rows, filed_before, seen, checked_only)
         for number, (place, sample, _) in enumerate(found, start=1):
             seen.add(sample.id)
@@ -183,7 +184,7 @@ class SourceReading:
         self,
         placed: Iterable[Placed],
         rows: Rows,
-        refused: files.RefusedRows,
+        refused: RefusedRows,
         checks: Sequence[Check],
         checked_only: bool,
     ) -> Iterator[tuple[Place, Sample]]:
@@ -202,7 +203,7 @@ class SourceReading:
         self,
         placed: Iterable[Placed],
         rows: Rows,
-        refused: files.RefusedRows,
+        refused: RefusedRows,
         checks: Sequence[Check],
         candidates: Candidates | None,
     ) -> None:
@@ -223,7 +224,7 @@ class SourceReading:
         self,
         placed: Iterable[Placed],
         rows: Rows,
-        refused: files.RefusedRows,
+        refused: RefusedRows,
         seen: set[str],
         checked_only: bool = False,
     ) -> Iterator[_Found]:
@@ -289,7 +290,7 @@ def _length_check(config: SourceConfig, vocabulary: Vocabulary | None) -> Check 
     return check
 
 
-def _passes(found: _Found, checks: Iterable[Check], refused: files.RefusedRows) -> bool:
+def _passes(found: _Found, checks: Iterable[Check], refused: RefusedRows) -> bool:
     """Whether a sample is of use; files its row when it is not."""
     try:
         for check in checks:
@@ -301,16 +302,15 @@ def _passes(found: _Found, checks: Iterable[Check], refused: files.RefusedRows) 
 
 
 def _file(
-    refused: files.RefusedRows, place: Place, error: SampleError, row: Row | files.MalformedRow
+    refused: RefusedRows, place: Place, error: SampleError, row: Row | files.MalformedRow
 ) -> None:
     shown = row.text if isinstance(row, files.MalformedRow) else row
-    refused.add(place.file, place.line, str(error), shown)
+    refused.refuse(place.file, place.line, str(error), shown)
 
 
-def _why(refused: files.RefusedRows, before: Counter[str]) -> str:
-    counts = refused.counts - before  # those of other sources are not this one's
-    if not counts:
+def _why(refused: RefusedRows) -> str:
+    if not refused.total:
         return "there are no rows"
-    reason, count = counts.most_common(1)[0]
+    reason, count = refused.counts.most_common(1)[0]
     where = f"; {refused.path} has them all" if refused.path else ""
     return f"the commonest reason is {reason!r} ({count} rows){where}"

@@ -1,6 +1,7 @@
 """All sources of a preparation, read once: what is usable, what comes twice, what is tested on."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,13 +12,14 @@ from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources.duplicates import Questions, Shared
 from teacherlm_jax.sources.reading import SourceReading
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import refused_rows
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks.surveyed_source import Source, survey
 from teacherlm_jax.tasks.tfds_rows import open_rows
 from teacherlm_jax.tasks.workers import Surveyed, Workers
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
-_Read = Callable[[str, int, files.RefusedRows], Surveyed]  # of a role and a number in it
+_Read = Callable[[str, int, RefusedRows], Surveyed]  # of a role and a number in it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +91,7 @@ def _one_by_one(
 ) -> _Read:
     """As `Workers.survey`, in this process, when a source is asked for."""
 
-    def read(role: str, number: int, refused: files.RefusedRows) -> Surveyed:
+    def read(role: str, number: int, refused: RefusedRows) -> Surveyed:
         return survey(wanted[role][number], root, refused, seed=seed, vocabulary=vocabulary)
 
     return read
@@ -104,7 +106,7 @@ def unsurveyed(config: PrepareConfig) -> Iterator[Sample]:
     for source in config.sources:
         of_any_length = dataclasses.replace(source, max_tokens=0)
         reading = SourceReading(of_any_length, config.root, config.seed, open_rows)
-        for _, sample in reading.first(files.RefusedRows(None)):
+        for _, sample in reading.first(RefusedRows(None)):
             yield sample
 
 
@@ -131,12 +133,12 @@ def _take(
     side_file: str,
     read: _Read,
     unusable: dict[str, str],
-) -> tuple[list[Source], Questions, files.RefusedRows]:
+) -> tuple[list[Source], Questions, RefusedRows]:
     """Takes what is found in the sources of a role, in their order, and logs it.
 
     Those that a check cannot use go to `unusable`, by name, with the reason.
     """
-    refused, questions = files.RefusedRows(run.path / side_file), Questions()
+    refused, questions = RefusedRows(run.path / side_file), Questions()
     sources = []
     try:
         for number, wanted in enumerate(getattr(config, role)):
@@ -155,8 +157,7 @@ def _take(
                 _log_files(source, run)
     finally:
         refused.close()
-    for reason, count in refused.counts.items():
-        run.log.info("refused %d rows: %s (see %s)", count, reason, refused.path)
+    refused.report(run.log, level=logging.INFO)
     return sources, questions, refused
 
 
@@ -179,8 +180,8 @@ def _log_files(source: Source, run: Run) -> None:
         run.log.info(
             "  %s: %d rows read, %d used, %d refused", file, found["read"], found["used"], refused
         )
-        for reason, count in found["refused"].items():
-            run.log.info("    %d refused: %s", count, reason)
+        for line in refused_rows.summary(found["refused"]):
+            run.log.info("    %s", line)
 
 
 def _plain(shared: Shared) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """Raw files as sources that can be read again and again."""
 
-import copy
 import dataclasses
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from teacherlm_jax.sources.duplicates import Questions
 from teacherlm_jax.sources.raw_rows import Rows, names_apart
 from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import ReasonCounts, RefusedRows
 from teacherlm_jax.tasks.tfds_rows import open_rows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
@@ -62,7 +62,7 @@ class Source:
 def survey(
     config: SourceConfig,
     root: str,
-    refused: files.RefusedRows,
+    refused: RefusedRows,
     *,
     seed: int = 0,
     vocabulary: Vocabulary | None = None,
@@ -79,13 +79,13 @@ def survey(
     Raises UserError for all that `SourceReading.first` does.
     """
     reading = SourceReading(config, root, seed, open_rows)
-    before = defaultdict(Counter[str], copy.deepcopy(refused.by_file))
+    own = refused.part()
     used, questions = Counter[str](), Questions()
-    for place, sample in reading.first(refused, vocabulary=vocabulary):
+    for place, sample in reading.first(own, vocabulary=vocabulary):
         used[place.file] += 1
         questions.add(config.name, place, sample)
     by_file = {
-        file: _figures(read, used[file], refused.by_file.get(file, Counter()) - before[file])
+        file: _figures(read, used[file], own.by_file.get(file, ReasonCounts()).counts)
         for file, read in reading.rows_read.items()
     }
     source = Source(

@@ -20,6 +20,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sources.duplicates import Questions
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks import chunks
 from teacherlm_jax.tasks.beam import Beam
 from teacherlm_jax.tasks.seqio_tasks import TextTask
@@ -71,7 +72,7 @@ class Workers:
         root: str,
         seed: int,
         vocabulary: Vocabulary | None,
-    ) -> Callable[[str, int, files.RefusedRows], Surveyed]:
+    ) -> Callable[[str, int, RefusedRows], Surveyed]:
         """Surveys the sources of some roles, "sources" among them, side by side.
 
         Returns a function of the role and the source's number in it: it gives what `sources.survey`
@@ -90,7 +91,7 @@ class Workers:
         names = (source.name for source in wanted["sources"])
         self._parts = dict(zip(names, parts["sources"], strict=True))
 
-        def read(role: str, number: int, refused: files.RefusedRows) -> Surveyed:
+        def read(role: str, number: int, refused: RefusedRows) -> Surveyed:
             return _read_survey(
                 self._made(parts[role][number]), wanted[role][number], root, refused
             )
@@ -155,7 +156,7 @@ def _survey(
     """Surveys a source into the folder `given`."""
     part, config = given
     part.mkdir(parents=True, exist_ok=True)
-    refused = files.RefusedRows(part / layout.REFUSED)
+    refused = RefusedRows(part / layout.REFUSED)
     opened = _vocabulary(*vocabulary) if vocabulary else None
     try:
         source, questions = survey(config, root, refused, seed=seed, vocabulary=opened)
@@ -171,14 +172,12 @@ def _survey(
     yield from ()
 
 
-def _read_survey(
-    part: Path, config: SourceConfig, root: str, refused: files.RefusedRows
-) -> Surveyed:
+def _read_survey(part: Path, config: SourceConfig, root: str, refused: RefusedRows) -> Surveyed:
     """What `_survey` left; its refused rows go to `refused`."""
     if (part / layout.REFUSED).exists():
         with (part / layout.REFUSED).open(encoding="utf-8") as lines:
             for entry in map(json.loads, lines):
-                refused.add(entry["file"], entry["line"], entry["reason"], entry["row"])
+                refused.refuse(entry["file"], entry["line"], entry["reason"], entry["row"])
     if (part / _ERROR).exists():
         message = files.read_json(part / _ERROR)
         raise UserError(message.replace(str(part / layout.REFUSED), str(refused.path)))

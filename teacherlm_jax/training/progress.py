@@ -1,6 +1,5 @@
 """What a run tells while it goes: lines, metrics.jsonl and TensorBoard; and its end at a NaN."""
 
-import json
 import logging
 import math
 import time
@@ -14,6 +13,7 @@ import numpy as np
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.growing import append_row
 from teacherlm_jax.training.account import Account
 from teacherlm_jax.training.step import Metrics
 from teacherlm_jax.training.tensorboard import EventWriter
@@ -162,8 +162,7 @@ class Progress:
         if self._writer is None:
             return
         self.note(self.step, {f"train/{key}": value for key, value in self.last.items()})
-        with self._metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": self.step, **self.last}) + "\n")
+        append_row(self._metrics, {"step": self.step, **self.last})
 
     def _refuse_not_finite(self, scalars: Scalars, finite: np.ndarray) -> None:
         for key, name in (("loss", "loss"), ("grad_norm", "gradient's norm")):

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from teacherlm_jax.storage.disk_errors import naming
+
 
 class EventWriter:
     """One file of events, on disk as soon as they are added.
@@ -26,6 +28,7 @@ class EventWriter:
             from tensorboardX.proto.summary_pb2 import Summary
         self._event, self._summary = Event, Summary
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._file = EventsWriter(str(folder / "events"))
         self._closed = False
         start = SessionLog(status=SessionLog.START)
@@ -37,8 +40,9 @@ class EventWriter:
         summary = self._summary(
             value=[value(tag=key, simple_value=number) for key, number in scalars.items()]
         )
-        self._file.write_event(self._event(wall_time=time.time(), step=step, summary=summary))
-        self._file.flush()
+        with naming(self._folder):
+            self._file.write_event(self._event(wall_time=time.time(), step=step, summary=summary))
+            self._file.flush()
 
     def close(self) -> None:
         """Closes the file; may be called again."""

@@ -1,7 +1,6 @@
 """Measuring a model while it trains, choosing among its checkpoints, and when to stop."""
 
 import contextlib
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 
@@ -20,7 +19,8 @@ from teacherlm_jax.models import registry
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sharding import Tree
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage.growing import append_row
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.training.loss import next_token_loss
 from teacherlm_jax.training.progress import drop_after
 from teacherlm_jax.training.setup import Plan
@@ -79,8 +79,7 @@ class Validation:
         row = {"step": step, **found}
         self._rows.append(row)
         if jax.process_index() == 0:
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            append_row(self._file, row)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in found.items())
         best = "  (best)" if self.ranking()[:1] == [step] else ""
         self._log.info(f"validation at step {step}  {shown}{best}")
@@ -104,10 +103,9 @@ class Validation:
         return len(steps) - 1 - steps.index(self.ranking()[0]) >= patience
 
     def _read(self, config: BenchmarkConfig, plan: Plan) -> "_Set":
-        refused = files.RefusedRows(None)
+        refused = RefusedRows(None)
         questions = benchmarks.read(config, self._config.root, refused)
-        if refused.total:
-            self._log.warning("%s: %d rows refused", config.name, refused.total)
+        refused.report(self._log, config.name)
         longest = self._config.max_length
         longest = min(longest, plan.model.max_positions or longest)
         encoded, truncated = harness.encode(questions, plan.vocabulary, longest)

@@ -11,7 +11,7 @@ from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources import reading
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 
 
 def _run(folder):
@@ -19,7 +19,7 @@ def _run(folder):
 
 
 def _read(config, folder, **settings):
-    refused = files.RefusedRows(folder / "unused.jsonl")
+    refused = RefusedRows(folder / "unused.jsonl")
     samples = list(reading.read_samples(config, "", refused, **settings))
     assert refused.total == 0
     return samples

@@ -124,3 +124,13 @@ def test_shards_of_another_job_are_refused_by_name(tmp_path, name, rows, message
     with pytest.raises(UserError, match=message) as caught:
         _open(tmp_path)
     assert name in str(caught.value)
+
+
+def test_a_shard_that_cannot_be_written_is_named(tmp_path):
+    partial = tmp_path / "part-00000-of-00003.jsonl.partial"
+    kept = _open(tmp_path)
+    partial.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as error:
+        kept.add(_row("a"))
+    kept.close()
+    assert error.value.filename == str(partial)

@@ -12,7 +12,7 @@ from teacherlm_jax.data.labels import Label, labelled, names_of_datasets
 from teacherlm_jax.data.sample import SampleError
 from teacherlm_jax.sources import raw_rows, reading
 from teacherlm_jax.sources.columns import from_columns
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 
 TEXT = {"dtype": "string", "_type": "Value"}
 LABEL = {"names": ["negative", "positive"], "_type": "ClassLabel"}
@@ -76,7 +76,7 @@ def test_labels_of_a_data_set_are_trained_on_by_their_names(tmp_path, name):
     write(tmp_path / name, {"question": TEXT, "label": LABEL})
     columns = ColumnsConfig(answer="label", subject="label")
     config = SourceConfig("set", name, "columns", columns=columns)
-    samples = list(reading.read_samples(config, str(tmp_path), files.RefusedRows(None)))
+    samples = list(reading.read_samples(config, str(tmp_path), RefusedRows(None)))
     assert [(each.answer, each.subject) for each in samples] == [
         ("positive", "positive"),
         ("negative", "negative"),

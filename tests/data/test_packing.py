@@ -13,7 +13,7 @@ from teacherlm_jax.data.packing import Encoded
 from teacherlm_jax.data.prompts import Piece
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.sources import reading
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import open_vocabulary
 
 LENGTH = 16
@@ -268,7 +268,7 @@ def test_rows_of_real_rationales_are_at_least_97_percent_full(shared_data, opt_f
     """All five sets with their human chains of thought, in OPT's own vocabulary."""
     vocabulary = open_vocabulary(opt_folder)
     source = SourceConfig(name="real", path="rationale/*.jsonl", format="cot")
-    samples = reading.read_samples(source, str(shared_data), files.RefusedRows(None))
+    samples = reading.read_samples(source, str(shared_data), RefusedRows(None))
     cut = [prompts.pieces(sample, "C", "human") for sample in samples]
     texts = packing.encode_texts(cut, vocabulary, "text")
     kept = [text for text in texts if packing.fit(text, 2048, "drop")]

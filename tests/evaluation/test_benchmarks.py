@@ -9,6 +9,7 @@ from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import benchmarks
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 
 FILES = {
     "creak": ("creak.jsonl", 674, 2),
@@ -20,7 +21,7 @@ FILES = {
 
 @pytest.fixture
 def refused(tmp_path):
-    side_file = files.RefusedRows(tmp_path / "refused.jsonl")
+    side_file = RefusedRows(tmp_path / "refused.jsonl")
     yield side_file
     side_file.close()
 

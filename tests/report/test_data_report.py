@@ -195,7 +195,7 @@ def test_rows_that_make_no_sample_are_counted_with_the_reason(data):
     path.write_text(path.read_text() + '{"id": "x"}\n')
     folder, found = report(data)
     assert found["sums"]["rows"] == 6
-    assert "1 rows: no question" in (folder / "report.md").read_text()
+    assert "1 row refused: no question" in (folder / "report.md").read_text()
     assert "no question" in (folder / "refused.jsonl").read_text()
 
 

@@ -140,3 +140,14 @@ def test_the_log_keeps_what_ended_a_run(tmp_path, capsys):
     last = (tmp_path / "run/log.txt").read_text().splitlines()[-1]
     assert last.endswith("ERROR UserError: rows.jsonl:3: no question")
     assert "no question" not in capsys.readouterr().out
+
+
+def test_a_log_that_cannot_be_written_ends_the_run_and_is_named(tmp_path, capsys):
+    folder = open_run(config(tmp_path))
+    folder.close()
+    (tmp_path / "run/log.txt").unlink()
+    (tmp_path / "run/log.txt").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as error, open_run(config(tmp_path)) as run:
+        run.log.info("hello")
+    assert error.value.filename == str(tmp_path / "run/log.txt")
+    assert capsys.readouterr().err == ""

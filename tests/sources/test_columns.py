@@ -8,6 +8,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources import reading
 from teacherlm_jax.sources.columns import from_columns
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 
 NAN = float("nan")
 ROW = {"question": "Sky?", "choices": ["red", "blue"], "answer": "blue"}
@@ -229,7 +230,7 @@ def read(folder, refused, **columns):
 
 def test_a_source_of_columns_is_read_and_names_its_samples_itself(tmp_path):
     files.write_jsonl(tmp_path / "a.jsonl", [ROW | {"why": "Look up."}, ROW, ROW | {"answer": 3}])
-    refused = files.RefusedRows(None)
+    refused = RefusedRows(None)
     first, second = read(tmp_path, refused, options=CHOICES, cot="why")
     assert (first.id, first.source, first.subject) == ("set-1", "set", "things")
     assert first.explanation("cot", "human") == "Look up."
@@ -242,8 +243,8 @@ def test_a_source_of_columns_is_read_and_names_its_samples_itself(tmp_path):
 def test_a_column_that_no_row_has_is_named_with_those_that_are_there(tmp_path):
     files.write_jsonl(tmp_path / "a.jsonl", [ROW, ROW | {"extra": 1}])
     with pytest.raises(UserError, match=r"'set': no row has a column why; the columns are questi"):
-        read(tmp_path, files.RefusedRows(None), options=CHOICES, cot="why")
+        read(tmp_path, RefusedRows(None), options=CHOICES, cot="why")
     with pytest.raises(
         UserError, match=r"is \"no column 'q'; the columns are question, choices, a"
     ):
-        read(tmp_path, files.RefusedRows(None), question="q")
+        read(tmp_path, RefusedRows(None), question="q")

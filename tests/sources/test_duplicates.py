@@ -11,7 +11,7 @@ from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.sources.duplicates import SHOWN, Questions, Shared, normalised
 from teacherlm_jax.sources.raw_rows import Place
 from teacherlm_jax.sources.reading import SourceReading
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 
 
 def questions(**sources):
@@ -105,7 +105,7 @@ def test_nothing_is_missed_and_nothing_invented(training, tested):
 def read(root, *sources):
     found = Questions()
     for config in sources:
-        for place, sample in SourceReading(config, str(root)).first(files.RefusedRows(None)):
+        for place, sample in SourceReading(config, str(root)).first(RefusedRows(None)):
             found.add(config.name, place, sample)
     return found
 

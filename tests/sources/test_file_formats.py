@@ -13,6 +13,7 @@ from teacherlm_jax.data.sample import SampleError, from_row, to_row
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources import reading
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 
 
 def adapt(format, **row):
@@ -20,7 +21,7 @@ def adapt(format, **row):
 
 
 def read(folder, pattern="*.jsonl", *, usable=None, checked_only=False, **settings):
-    refused = files.RefusedRows(folder / "refused.txt")
+    refused = RefusedRows(folder / "refused.txt")
     config = SourceConfig(**{"name": "set", "path": pattern, "format": "cot"} | settings)
     try:
         read = reading.read_samples(
@@ -62,7 +63,7 @@ def test_all_mmlu_rows_make_samples_with_57_subjects(shared_data):
 def test_real_rationales_are_read_and_what_is_refused_is_counted(
     shared_data, tmp_path, name, usable, with_options, refused
 ):
-    rejected = files.RefusedRows(tmp_path / "refused.jsonl")
+    rejected = RefusedRows(tmp_path / "refused.jsonl")
     config = SourceConfig(name=name, path=f"rationale/{name}_train.jsonl", format="cot")
     samples = list(reading.read_samples(config, str(shared_data), rejected))
     rejected.close()
@@ -195,8 +196,8 @@ def test_rows_that_the_reader_has_no_use_for_are_refused_with_their_place(tmp_pa
 
 def test_the_reasons_of_another_source_are_not_given_for_an_empty_one(tmp_path):
     write_rows(tmp_path / "a.jsonl")
-    refused = files.RefusedRows(None)
-    refused.add("other.jsonl", 1, "no answer", {})
+    refused = RefusedRows(None)
+    refused.refuse("other.jsonl", 1, "no answer", {})
     with pytest.raises(UserError, match="there are no rows"):
         list(reading.read_samples(SourceConfig("set", "a.jsonl"), str(tmp_path), refused))
 

@@ -10,7 +10,7 @@ from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources import reading as formats
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 
 from .test_file_formats import QUESTION, adapt, read, write_rows
 
@@ -25,7 +25,7 @@ def test_the_limit_counts_usable_rows(tmp_path):
 
 def seeded(folder, seed, limit, **settings):
     config = SourceConfig("set", "*.jsonl*", "cot", limit=limit, limit_by="seed", **settings)
-    refused = files.RefusedRows(None)
+    refused = RefusedRows(None)
     return [each.id for each in formats.read_samples(config, str(folder), refused, seed=seed)]
 
 
@@ -55,7 +55,7 @@ def test_a_limit_by_seed_does_not_depend_on_where_rows_stand(tmp_path):
     drawn = {}
     for folder in ("one", "other"):
         config = SourceConfig("set", "*.jsonl", limit=9, limit_by="seed")
-        read = formats.read_samples(config, str(tmp_path / folder), files.RefusedRows(None), seed=3)
+        read = formats.read_samples(config, str(tmp_path / folder), RefusedRows(None), seed=3)
         drawn[folder] = [sample.id for sample in read]
     assert sorted(drawn["one"]) == sorted(drawn["other"])
     assert drawn["one"] != drawn["other"]
@@ -66,7 +66,7 @@ def test_the_first_reading_decides_and_later_ones_give_the_same(tmp_path):
     write_rows(tmp_path / "a.jsonl", *rows[:9], {"broken": 1}, rows[3], *rows[9:])
     for settings in ({}, {"limit": 7}, {"limit": 7, "limit_by": "seed"}):
         reading = formats.SourceReading(SourceConfig("set", "a.jsonl", **settings), str(tmp_path))
-        refused = files.RefusedRows(None)
+        refused = RefusedRows(None)
         first = list(reading.first(refused))
         assert list(reading.again()) == list(reading.again()) == first
         assert reading.samples == len(first) == settings.get("limit", 20)
@@ -90,7 +90,7 @@ def test_samples_longer_than_allowed_are_left_out_and_filed(tmp_path):
     for by, limit, wanted in (("first", 0, 8), ("first", 5, 5), ("seed", 5, 5)):
         config = SourceConfig("set", "a.jsonl", limit=limit, limit_by=by, max_tokens=6)
         reading = formats.SourceReading(config, str(tmp_path))
-        refused = files.RefusedRows(None)
+        refused = RefusedRows(None)
         first = list(reading.first(refused, vocabulary=Words()))
         # Q: and A: are words, and so is what ends a text
         assert all(2 + len(sample.question.split()) + 1 + 1 <= 6 for _, sample in first)
@@ -98,14 +98,14 @@ def test_samples_longer_than_allowed_are_left_out_and_filed(tmp_path):
         assert refused.counts["longer than 6 tokens"] > 0
         assert list(reading.again()) == first
     with pytest.raises(UserError, match=r"source 'set': max_tokens=6, but nothing here counts"):
-        list(formats.read_samples(config, str(tmp_path), files.RefusedRows(None)))
+        list(formats.read_samples(config, str(tmp_path), RefusedRows(None)))
 
 
 def test_a_limit_by_seed_measures_only_what_it_might_keep(tmp_path):
     measured = []
     write_rows(tmp_path / "a.jsonl", *numbered(1000))
     config = SourceConfig("set", "a.jsonl", "cot", limit=10, limit_by="seed")
-    refused = files.RefusedRows(None)
+    refused = RefusedRows(None)
     list(formats.read_samples(config, str(tmp_path), refused, usable=measured.append))
     assert 10 <= len(measured) < 200  # about 10 (1 + ln 100) of a thousand
 

@@ -7,14 +7,14 @@ import seqio
 
 from teacherlm_jax.config import MixtureConfig, PartConfig, SourceConfig
 from teacherlm_jax.data import packing, prompts
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks.mixtures import add_mixture, read_texts, used_sources
 from teacherlm_jax.tasks.surveyed_source import survey
 
 
 @pytest.fixture(scope="module")
 def sources(root, tmp_path_factory):
-    refused = files.RefusedRows(tmp_path_factory.mktemp("refused") / "refused.jsonl")
+    refused = RefusedRows(tmp_path_factory.mktemp("refused") / "refused.jsonl")
     return [
         survey(SourceConfig(name=name, path=f"{name}.jsonl"), str(root), refused)[0]
         for name in ("big", "small")

@@ -8,7 +8,7 @@ from teacherlm_jax.data.sample import from_row
 from teacherlm_jax.sources import muffin
 from teacherlm_jax.sources.muffin.data_set import PROMPTS
 from teacherlm_jax.sources.reading import SourceReading
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks import tfds_rows
 
 SETS = [pytest.param(made, id=made.name) for made in muffin.DATASETS.values()]
@@ -125,7 +125,7 @@ def test_a_data_set_on_disk_is_asked_about_under_each_prompt(tfds_folder, vocabu
     asked = {}
     for config in muffin.sources(["rte"]):
         reading = SourceReading(config, str(tfds_folder), seed=0, open_rows=tfds_rows.open_rows)
-        refused = files.RefusedRows(None)
+        refused = RefusedRows(None)
         samples = [sample for _, sample in reading.first(refused, vocabulary=vocabulary)]
         assert dict(refused.counts) == {"label -1 is the label of no option": 1}
         assert len(samples) == 7 and {sample.options for sample in samples} == {("Yes", "No")}

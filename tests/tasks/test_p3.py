@@ -15,6 +15,7 @@ from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources import p3
 from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks import tfds_rows
 from teacherlm_jax.tasks.prepare import prepare
 
@@ -74,7 +75,7 @@ def read(root, layout="tfrecord", vocabulary=None, **settings):
     named = {source.name: source for source in p3.sources(["ag_news"], layout)}
     config = dataclasses.replace(named[CHOICE], **settings)
     reading = SourceReading(config, str(root), seed=0, open_rows=tfds_rows.open_rows)
-    refused = files.RefusedRows(None)
+    refused = RefusedRows(None)
     found = reading.first(refused, vocabulary=vocabulary)
     return [sample for _, sample in found], dict(refused.counts)
 

@@ -20,6 +20,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources.duplicates import Questions
 from teacherlm_jax.sources.raw_rows import Place
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks.surveyed_source import Source, survey
 from teacherlm_jax.tasks.tfds_rows import open_rows
 
@@ -117,7 +118,7 @@ def test_a_shard_that_is_missing_or_cut_short_is_named(tmp_path):
 
 
 def test_a_tfds_data_set_is_a_source(builder):
-    refused = files.RefusedRows(None)
+    refused = RefusedRows(None)
     config = SourceConfig("toy", str(builder), "columns", columns=NAMED)
     source, _ = survey(config, "", refused)
     first, *_, last = source.read()
@@ -176,7 +177,7 @@ def test_tfrecords_of_examples_give_plain_rows_with_their_places(tmp_path, name)
 def test_a_record_that_is_no_example_is_refused_and_a_cut_file_named(tmp_path):
     path = tmp_path / "a.tfrecord"
     write_records(path, example(question="?", answer="x"), b"\x0a\xff no example")
-    refused = files.RefusedRows(None)
+    refused = RefusedRows(None)
     config = SourceConfig("set", str(path), "columns")
     source, _ = survey(config, "", refused)
     assert (source.samples, dict(refused.counts)) == (1, {"no tf.train.Example": 1})
@@ -196,7 +197,7 @@ def test_digests_are_those_of_the_bytes_of_every_file(tmp_path):
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"question": "?", "answer": "x"}\n'))
     for pattern in ("part-*.parquet", "a.jsonl.gz"):
         source, _ = survey(
-            SourceConfig("set", pattern, "columns"), str(tmp_path), files.RefusedRows(None)
+            SourceConfig("set", pattern, "columns"), str(tmp_path), RefusedRows(None)
         )
         assert source.digests == {
             path.name: files.file_digest(path) for path in sorted(tmp_path.glob(pattern))
@@ -209,8 +210,8 @@ def test_each_file_is_told_of(tmp_path):
         tmp_path / "b.jsonl", [{"question": f"{n}?", "answer": "x"} for n in range(5)]
     )
     (tmp_path / "c.jsonl").write_text("")
-    refused = files.RefusedRows(None)
-    refused.add(tmp_path / "a.jsonl", 9, "of another source", {})
+    refused = RefusedRows(None)
+    refused.refuse(tmp_path / "a.jsonl", 9, "of another source", {})
 
     def figures(**settings):
         config = SourceConfig("set", "*.jsonl", "columns", **settings)
@@ -238,7 +239,7 @@ def test_a_source_goes_through_json_as_it_is(tmp_path):
     write_table(tmp_path / "a.parquet", 30)
     for settings in ({}, {"limit": 7}, {"limit": 7, "limit_by": "seed"}):
         config = SourceConfig("set", "a.parquet", "columns", **settings)
-        source, _ = survey(config, str(tmp_path), files.RefusedRows(None), seed=5)
+        source, _ = survey(config, str(tmp_path), RefusedRows(None), seed=5)
         found = json.loads(json.dumps(source.to_json()))
         again = Source.from_json(config, str(tmp_path), found)
         assert list(again.read()) == list(source.read())
@@ -248,7 +249,7 @@ def test_a_source_goes_through_json_as_it_is(tmp_path):
 def test_a_source_goes_to_another_process_as_it_is(tmp_path):
     write_table(tmp_path / "a.parquet", 30)
     config = SourceConfig("set", "a.parquet", "columns", limit=7, limit_by="seed")
-    source, _ = survey(config, str(tmp_path), files.RefusedRows(None), seed=5)
+    source, _ = survey(config, str(tmp_path), RefusedRows(None), seed=5)
     copy = pickle.loads(pickle.dumps(source))
     assert list(copy.read()) == list(source.read())
     assert repr(copy) == repr(source)  # names of tasks are made of it

@@ -10,7 +10,7 @@ from teacherlm_jax.config import ColumnsConfig, SourceConfig
 from teacherlm_jax.data.labels import Label
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources import reading as formats
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks.tfds_rows import open_rows
 
 
@@ -62,7 +62,7 @@ def test_labels_of_tfds_know_their_names_wherever_they_stand(builder):
 
 def test_labels_of_tfds_are_trained_on_by_their_names(builder):
     config = SourceConfig("toy", str(builder), "columns", columns=ColumnsConfig(answer="label"))
-    refused = files.RefusedRows(None)
+    refused = RefusedRows(None)
     reading = formats.SourceReading(config, "", open_rows=open_rows)
     assert [sample.answer for _, sample in reading.first(refused)] == ["negative", "positive"]
     assert dict(refused.counts) == {"column 'label' holds the number of no class": 1}

@@ -180,3 +180,11 @@ def test_the_writer_does_not_bring_torch_or_tensorflow(tmp_path):
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_metrics_that_cannot_be_written_name_their_file(progress, tmp_path):
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    progress.add(metrics())
+    with pytest.raises(OSError, match="No space left") as error:
+        progress.read(learning_rate=0.5)
+    assert error.value.filename == str(tmp_path / "metrics.jsonl")

@@ -1,0 +1,87 @@
+"""Paths and globs, on this machine or in a store that `etils.epath` knows."""
+
+import contextlib
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator
+
+from etils import epath
+
+from teacherlm_jax.errors import UserError, one_line
+
+_STORES = ("gs://", "s3://", "az://", "hf://")  # those of etils.epath
+_ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of any store, supported or not
+
+
+def is_remote(path: epath.PathLike) -> bool:
+    """Return whether a path is in a store and not on this machine."""
+    return os.fspath(path).startswith(_STORES)
+
+
+def under(root: epath.PathLike, path: str) -> epath.Path:
+    """Return `path` below `root`, or `path` itself if it is absolute; `~` is the user's home.
+
+    Raises UserError for an address, such as that of a website, that is not in a supported store.
+    """
+    path = os.path.expanduser(path)
+    folder = os.path.expanduser(os.fspath(root))
+    whole = path if _ADDRESS.match(path) else os.path.join(folder, path)
+    if _ADDRESS.match(whole) and not is_remote(whole):
+        raise UserError(
+            f"{whole}: not in a supported store; expected a path on this machine, or one that "
+            f"begins with {', '.join(_STORES)}"
+        )
+    return epath.Path(whole)
+
+
+def expand(root: epath.PathLike, pattern: str) -> list[epath.Path]:
+    """Return the files that `pattern` (a path or a glob below `root`) names, sorted by name.
+
+    Raises UserError if no file matches.
+    """
+    full = under(root, pattern)
+    with refusing(full):
+        if full.exists() and not full.is_dir():  # a name that contains brackets or stars
+            return [full]
+        matches = sorted(path for path in _matches(root, pattern) if not path.is_dir())
+    if not matches:
+        raise UserError(f"{full}: no file matches; give a path or a glob that names existing files")
+    return matches
+
+
+def _matches(root: epath.PathLike, pattern: str) -> Iterable[epath.Path]:
+    full = under(root, pattern)
+    if "**" in pattern:
+        raise UserError(f"{full}: ** is not supported; write one * for each level of folders")
+    if not is_remote(full):
+        folder = glob.escape(os.path.expanduser(os.fspath(root)))
+        names = glob.glob(os.path.join(folder, os.path.expanduser(pattern)))
+        return map(epath.Path, names)
+    store, bucket, *folders = full.parts[1:]  # ("/", "gs", "bucket", …)
+    return epath.Path(f"{store}://{bucket}").glob("/".join(folders))
+
+
+@contextlib.contextmanager
+def refusing(path: epath.Path) -> Iterator[None]:
+    """Turn errors of opening or reading a file, or of its store, into a UserError that names it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {one_line(error.strerror or error)}") from error
+    except Exception as error:
+        if not is_remote(path):
+            raise
+        # Every client of a store has its own errors: for permissions, for names, for the network.
+        kind, message = type(error).__name__, one_line(error)
+        if kind in ("UnimplementedError", "ImportError"):  # of TensorFlow, of fsspec
+            store = str(path).partition("://")[0]
+            raise UserError(
+                f"{path}: no installed package can read {store}:// ({message}); copy the files to "
+                "this machine"
+            ) from error
+        raise UserError(f"{path}: cannot be read: {kind}: {message}") from error

@@ -1,0 +1,57 @@
+"""Errors of disks in one line, and errors of the program left alone."""
+
+import errno
+import os
+import resource
+import signal
+
+import pytest
+
+from teacherlm_jax.storage import disk_errors, files
+
+SHARED = (errno.ESTALE, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.ENOSPC, errno.EROFS)
+
+
+@pytest.mark.parametrize("number", SHARED)
+def test_an_error_of_a_shared_disk_is_explained_with_and_without_the_file(number):
+    text = os.strerror(number)
+    with pytest.raises(OSError, match=text) as named, disk_errors.naming("run/log.txt"):
+        raise OSError(number, text)
+    assert disk_errors.explain(named.value, "run") == f"run/log.txt: {text}"
+    assert disk_errors.explain(OSError(number, text), "run") == f"run: {text}"
+
+
+@pytest.mark.parametrize("number", SHARED)
+def test_an_error_of_a_library_that_was_caused_by_a_disk_is_explained(number):
+    text = os.strerror(number)
+    assert disk_errors.explain(ValueError(f'writing "/d/1": {text}'), "run") == f"/d/1: {text}"
+    assert disk_errors.explain(ValueError(f"d/1: {text} [os=1]"), "run") == f"run: {text}"
+    wrapped = RuntimeError("saving failed")
+    wrapped.__cause__ = OSError(number, text, "/d/2")
+    assert disk_errors.explain(wrapped, "run") == f"/d/2: {text}"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ZeroDivisionError(), OSError("plain words"), OSError(errno.EBADF, "bad"), ValueError("EIO")],
+)
+def test_errors_of_the_program_are_not_explained_away(error):
+    assert disk_errors.explain(error, "run") is None
+
+
+def test_a_file_that_grows_too_large_is_named_and_its_old_content_stays(tmp_path):
+    """The process's limit of file sizes stands in for that of a shared disk."""
+    path = tmp_path / "result.json"
+    files.write_json(path, {"kept": True})
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as error:
+            files.write_text(path, "x" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert disk_errors.explain(error.value, "run") == f"{path}: File too large"
+    assert files.read_json(path) == {"kept": True}
+    assert os.listdir(tmp_path) == ["result.json"]
