@@ -1,7 +1,7 @@
 """One raw row as a sample: a small adapter for each form in which rows come."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from teacherlm_jax.config import ColumnsConfig
@@ -14,9 +14,7 @@ from teacherlm_jax.data.sample import (
     resolve_answer,
 )
 from teacherlm_jax.sources import muffin, p3
-from teacherlm_jax.sources.columns import from_columns
-
-Row = Mapping[str, Any]
+from teacherlm_jax.sources.columns import RawRow, from_columns
 
 _OPTIONS_HEADING = re.compile(r"\n\s*Options:[ \t]*\n")
 _DASHED = re.compile(r"- (.*\S)\s*")
@@ -26,7 +24,7 @@ _SENTENCE_ENDS = (".", ",", "?", "!", '"')
 
 def to_sample(
     format: str,
-    row: Row,
+    row: RawRow,
     *,
     source: str,
     line: int,
@@ -57,7 +55,7 @@ def to_sample(
     return from_row(made)
 
 
-def _cot(row: Row) -> dict[str, Any]:
+def _cot(row: RawRow) -> dict[str, Any]:
     """Question, answer and a human chain of thought; options stand as lines below "Options:"."""
     parts = _OPTIONS_HEADING.split(_text(row, "question"))
     if len(parts) > 2:
@@ -85,7 +83,7 @@ def _option_lines(block: str) -> list[str]:
     return options
 
 
-def _creak(row: Row) -> dict[str, Any]:
+def _creak(row: RawRow) -> dict[str, Any]:
     """CREAK: is the sentence true? Its explanation, where there is one, is the human's."""
     label = _text(row, "label")
     if label not in ("true", "false"):
@@ -100,7 +98,7 @@ def _creak(row: Row) -> dict[str, Any]:
     }
 
 
-def _ecqa(row: Row) -> dict[str, Any]:
+def _ecqa(row: RawRow) -> dict[str, Any]:
     """ECQA: common-sense questions with five options, the answer given by its text."""
     options = [_text(row, f"q_op{number}") for number in range(1, 6)]
     return {
@@ -112,7 +110,7 @@ def _ecqa(row: Row) -> dict[str, Any]:
     }
 
 
-def _strategyqa(row: Row) -> dict[str, Any]:
+def _strategyqa(row: RawRow) -> dict[str, Any]:
     """StrategyQA as the authors ask it: the gold facts first, then the question in lower case."""
     facts, answer = row.get("facts"), row.get("origin_answer")
     if not isinstance(facts, list) or not all(isinstance(fact, str) for fact in facts):
@@ -129,7 +127,7 @@ def _strategyqa(row: Row) -> dict[str, Any]:
     }
 
 
-def _mmlu(row: Row) -> dict[str, Any]:
+def _mmlu(row: RawRow) -> dict[str, Any]:
     """MMLU: on one line, ending like a sentence, the subject in plain words."""
     question = _text(row, "question").replace("\n", " ").strip()
     if not question.endswith(_SENTENCE_ENDS):
@@ -164,7 +162,7 @@ FORMATS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-def _text(row: Row, key: str) -> str:
+def _text(row: RawRow, key: str) -> str:
     if key not in row:
         raise SampleError(f"no {key}")
     if not isinstance(row[key], str):

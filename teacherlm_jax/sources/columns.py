@@ -16,7 +16,7 @@ from teacherlm_jax.data.sample import (
 )
 from teacherlm_jax.errors import UserError
 
-Row = Mapping[str, Any]
+RawRow = Mapping[str, Any]
 
 _MISSING = object()
 _LETTER = re.compile(r"\(?[A-Z]\)?[.)]?")  # of an option
@@ -50,7 +50,7 @@ class Unseen:
         self._names = set(wanted(config))
         self._there: dict[str, None] = {}
 
-    def look(self, row: Row) -> None:
+    def look(self, row: RawRow) -> None:
         """Takes note of the columns of one more row."""
         if self._names:
             self._names = {name for name in self._names if column_of(name, row) not in row}
@@ -68,7 +68,7 @@ class Unseen:
             )
 
 
-def from_columns(named: ColumnsConfig, row: Row) -> dict[str, Any]:
+def from_columns(named: ColumnsConfig, row: RawRow) -> dict[str, Any]:
     """What `from_row` makes a sample of; it is empty where there is no column or a null.
 
     Raises SampleError that names the column: where there is no question or answer, where an answer
@@ -92,7 +92,9 @@ def from_columns(named: ColumnsConfig, row: Row) -> dict[str, Any]:
     }
 
 
-def _answer(row: Row, named: ColumnsConfig, options: Sequence[str], labels: Sequence[str]) -> str:
+def _answer(
+    row: RawRow, named: ColumnsConfig, options: Sequence[str], labels: Sequence[str]
+) -> str:
     """Free text, or with options the letter of the right one."""
     value = _required(row, named.answer)
     if isinstance(value, Label):
@@ -148,7 +150,7 @@ def _by_number(text: str, named: ColumnsConfig, count: int) -> str:
     return f"({LETTERS[index]})"
 
 
-def _options(row: Row, names: Sequence[str]) -> tuple[list[str], list[str]]:
+def _options(row: RawRow, names: Sequence[str]) -> tuple[list[str], list[str]]:
     """The options and, where they have some of their own, their labels.
 
     One column holds a list of texts; an object of texts by label; or labels and texts, as a list of
@@ -197,7 +199,7 @@ def _texts(values: Sequence[Any], name: str) -> list[str]:
     return [_as_text(value, name) for value in values[:end]]
 
 
-def _required(row: Row, name: str) -> Any:
+def _required(row: RawRow, name: str) -> Any:
     value = _find(row, name)
     if value is _MISSING:
         raise _no_column(row, name)
@@ -206,18 +208,18 @@ def _required(row: Row, name: str) -> Any:
     return value
 
 
-def _no_column(row: Row, name: str) -> SampleError:
+def _no_column(row: RawRow, name: str) -> SampleError:
     return SampleError(f"no column {name!r}; the columns are {', '.join(row)}")
 
 
-def _optional(row: Row, name: str) -> str:
+def _optional(row: RawRow, name: str) -> str:
     value = _find(row, name) if name else None
     if value is _MISSING or _is_null(value) or (isinstance(value, Label) and not value.name):
         return ""
     return _as_text(value, name)
 
 
-def _find(row: Row, name: str) -> Any:
+def _find(row: RawRow, name: str) -> Any:
     """The value of a column, or of what a name with dots leads to; None within a null."""
     if name in row:
         return row[name]

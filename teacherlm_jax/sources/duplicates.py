@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt64
 
 from teacherlm_jax.data.sample import Sample
-from teacherlm_jax.sources.raw_rows import Place
+from teacherlm_jax.sources.raw_rows import RowLocation
 
 SHOWN = 3  # places that are told of each pair of data sets
 
@@ -25,7 +25,7 @@ _ENDS = " .,;:!?…\"'`´‘’“”„«»‹›()[]{}¿¡。，？！、"
 
 
 @dataclasses.dataclass(frozen=True)
-class Shared:
+class Overlap:
     """What one data set has in common with another, or with itself.
 
     Attributes:
@@ -38,7 +38,7 @@ class Shared:
     source: str
     other: str
     count: int
-    places: tuple[tuple[Place, Place], ...]
+    places: tuple[tuple[RowLocation, RowLocation], ...]
 
     def __str__(self) -> str:
         return ", ".join(f"{here} = {there}" for here, there in self.places)
@@ -59,7 +59,7 @@ class Questions:
         self._questions, self._samples = array("Q"), array("Q")
         self._file, self._line = array("Q"), array("Q")
 
-    def add(self, source: str, place: Place, sample: Sample) -> None:
+    def add(self, source: str, place: RowLocation, sample: Sample) -> None:
         """Takes note of one sample."""
         question = normalised(sample.question)
         options = sorted(map(normalised, sample.options))
@@ -92,7 +92,7 @@ class Questions:
                 getattr(made, name).frombytes(arrays[name].astype(np.uint64).tobytes())
         return made
 
-    def twice(self) -> list[Shared]:
+    def twice(self) -> list[Overlap]:
         """The samples whose question, with the same options in any order, was there before."""
         hashes = np.array(self._samples, np.uint64)
         order = np.argsort(hashes, kind="stable")
@@ -103,7 +103,7 @@ class Questions:
         pairs = sorted(zip(order[again].tolist(), firsts[again].tolist(), strict=True))
         return self._grouped(pairs, self)
 
-    def also_in(self, other: "Questions") -> list[Shared]:
+    def also_in(self, other: "Questions") -> list[Overlap]:
         """The samples whose question, whatever its options, is also one of `other`."""
         there: dict[int, int] = {}
         for number, value in enumerate(other._questions):
@@ -112,16 +112,16 @@ class Questions:
         found = np.flatnonzero(np.isin(np.array(self._questions, np.uint64), known)).tolist()
         return self._grouped(((here, there[self._questions[here]]) for here in found), other)
 
-    def _grouped(self, pairs: Iterable[tuple[int, int]], other: "Questions") -> list[Shared]:
+    def _grouped(self, pairs: Iterable[tuple[int, int]], other: "Questions") -> list[Overlap]:
         """Pairs of samples, the second of `other`, by the pair of sources that they are in."""
         counts: dict[tuple[str, str], int] = {}
-        places: dict[tuple[str, str], list[tuple[Place, Place]]] = {}
+        places: dict[tuple[str, str], list[tuple[RowLocation, RowLocation]]] = {}
         for here, there in pairs:
             key = (self._source(here), other._source(there))
             counts[key] = counts.get(key, 0) + 1
             if counts[key] <= SHOWN:
                 places.setdefault(key, []).append((self._place(here), other._place(there)))
-        return [Shared(*key, count, tuple(places[key])) for key, count in counts.items()]
+        return [Overlap(*key, count, tuple(places[key])) for key, count in counts.items()]
 
     def _number(self, key: tuple[str, str]) -> int:
         """The number of a source's file, a new one where it has none."""
@@ -133,8 +133,8 @@ class Questions:
     def _source(self, number: int) -> str:
         return self._files[self._file[number]][0]
 
-    def _place(self, number: int) -> Place:
-        return Place(self._files[self._file[number]][1], self._line[number])
+    def _place(self, number: int) -> RowLocation:
+        return RowLocation(self._files[self._file[number]][1], self._line[number])
 
 
 def _hash(text: str) -> int:

@@ -11,7 +11,7 @@ import io
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 from etils import epath
@@ -19,9 +19,8 @@ from etils import epath
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.errors import UserError, one_line
 from teacherlm_jax.sources import arrow, columns
+from teacherlm_jax.sources.columns import RawRow
 from teacherlm_jax.storage import files, locations
-
-Row = Mapping[str, Any]
 
 # The reader of a file by its name. Shards may be numbered behind the ending, as TensorFlow does it.
 _SHARD = r"(-\d+-of-\d+)?"
@@ -39,7 +38,7 @@ _BLOCK = 1 << 20  # bytes read at a time
 _SHOWN = 4  # names of what a folder holds, in a message
 
 
-class Place(NamedTuple):
+class RowLocation(NamedTuple):
     """Where a row stands: its file, and its line or number there, from 1."""
 
     file: str
@@ -49,11 +48,11 @@ class Place(NamedTuple):
         return f"{self.file}:{self.line}"
 
 
-Placed = tuple[Place, Row | files.MalformedRow]
+LocatedRow = tuple[RowLocation, RawRow | files.MalformedRow]
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
+class SourceRows:
     """What a source's path names.
 
     Attributes:
@@ -65,12 +64,12 @@ class Rows:
     """
 
     files: tuple[epath.Path, ...]
-    read: Callable[[], Iterator[Placed]]
+    read: Callable[[], Iterator[LocatedRow]]
     beside: tuple[epath.Path, ...] = ()
     digests: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-Reader = Callable[[SourceConfig, Sequence[epath.Path]], Rows]
+Reader = Callable[[SourceConfig, Sequence[epath.Path]], SourceRows]
 
 
 def find(config: SourceConfig, root: str) -> list[epath.Path]:
@@ -170,28 +169,28 @@ def refuse_split(config: SourceConfig, path: epath.Path) -> None:
 
 def in_files(
     paths: Sequence[epath.Path],
-    read: Callable[[epath.Path], Iterable[tuple[int, Row | files.MalformedRow]]],
-) -> Callable[[], Iterator[Placed]]:
+    read: Callable[[epath.Path], Iterable[tuple[int, RawRow | files.MalformedRow]]],
+) -> Callable[[], Iterator[LocatedRow]]:
     """A function that gives the rows of files one after the other, by one that reads a file."""
 
-    def rows() -> Iterator[Placed]:
+    def rows() -> Iterator[LocatedRow]:
         for path in paths:
             for line, row in read(path):
-                yield Place(str(path), line), row
+                yield RowLocation(str(path), line), row
 
     return rows
 
 
-def _jsonl(config: SourceConfig, paths: Sequence[epath.Path]) -> Rows:
+def _jsonl(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
     refuse_split(config, paths[0])
     digests: dict[str, str] = {}
     read = in_files(paths, functools.partial(_lines, digests=digests))
-    return Rows(tuple(paths), read, digests=digests)
+    return SourceRows(tuple(paths), read, digests=digests)
 
 
 def _lines(
     path: epath.Path, digests: dict[str, str]
-) -> Iterator[tuple[int, Row | files.MalformedRow]]:
+) -> Iterator[tuple[int, RawRow | files.MalformedRow]]:
     line = 0
     with files.opened(path) as opened:
         hashed = files.HashedFile(opened)
@@ -227,13 +226,13 @@ def _unpacked(path: epath.Path, file: BinaryIO) -> Iterable[bytes]:
     return io.BufferedReader(pa.CompressedInputStream(file, "zstd"))
 
 
-def _parquet(config: SourceConfig, paths: Sequence[epath.Path]) -> Rows:
+def _parquet(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
     refuse_split(config, paths[0])
     wanted = columns.wanted(config)
-    return Rows(tuple(paths), in_files(paths, lambda path: arrow.parquet_rows(path, wanted)))
+    return SourceRows(tuple(paths), in_files(paths, lambda path: arrow.parquet_rows(path, wanted)))
 
 
-def _datasets(config: SourceConfig, paths: Sequence[epath.Path]) -> Rows:
+def _datasets(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
     wanted = columns.wanted(config)
     beside: tuple[epath.Path, ...] = ()
     if paths[0].is_dir():
@@ -242,13 +241,15 @@ def _datasets(config: SourceConfig, paths: Sequence[epath.Path]) -> Rows:
     else:
         refuse_split(config, paths[0])
     read = in_files(paths, lambda path: arrow.arrow_rows(path, wanted))
-    return Rows(tuple(paths), read, beside)
+    return SourceRows(tuple(paths), read, beside)
 
 
 READERS: Mapping[str, Reader] = {"jsonl": _jsonl, "parquet": _parquet, "datasets": _datasets}
 
 
-def open_rows(config: SourceConfig, root: str, readers: Mapping[str, Reader] = READERS) -> Rows:
+def open_rows(
+    config: SourceConfig, root: str, readers: Mapping[str, Reader] = READERS
+) -> SourceRows:
     """Finds the files of a source and, among `readers`, how to read them.
 
     Raises UserError when there are none, when neither names nor contents tell how to read them, and

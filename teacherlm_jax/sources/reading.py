@@ -11,8 +11,15 @@ from teacherlm_jax.data.sample import Sample, SampleError
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources import columns
 from teacherlm_jax.sources.adapters import FORMATS, to_sample
-from teacherlm_jax.sources.raw_rows import Place, Placed, Row, Rows, names_apart, open_rows
-from teacherlm_jax.sources.subsample import Draw
+from teacherlm_jax.sources.raw_rows import (
+    LocatedRow,
+    RawRow,
+    RowLocation,
+    SourceRows,
+    names_apart,
+    open_rows,
+)
+from teacherlm_jax.sources.subsample import SeededSubsample
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
@@ -25,10 +32,10 @@ Check = Callable[[Sample], None]  # raises SampleError for a sample that is of n
 class Candidates(Protocol):
     """Holds samples with their places, in order, while a limit by seed is being drawn."""
 
-    def add(self, place: Place, sample: Sample) -> None:
+    def add(self, place: RowLocation, sample: Sample) -> None:
         """Take one sample."""
 
-    def read(self) -> Iterator[tuple[Place, Sample]]:
+    def read(self) -> Iterator[tuple[RowLocation, Sample]]:
         """Yield every sample in the order in which it was added."""
 
 
@@ -50,9 +57,9 @@ def read_samples(
 
 
 class _Found(NamedTuple):
-    place: Place
+    place: RowLocation
     sample: Sample
-    row: Row | files.MalformedRow
+    row: RawRow | files.MalformedRow
 
 
 @dataclasses.dataclass
@@ -72,8 +79,8 @@ class SourceReading:
     config: SourceConfig
     root: str
     seed: int = 0
-    open_rows: Callable[[SourceConfig, str], Rows] = open_rows
-    rows: Rows | None = None
+    open_rows: Callable[[SourceConfig, str], SourceRows] = open_rows
+    rows: SourceRows | None = None
     rows_read: Counter[str] = dataclasses.field(default_factory=Counter)
     samples: int = 0
     _kept: dict[str, set[int]] | None = None  # lines by file; None: all but those left out
@@ -87,7 +94,7 @@ class SourceReading:
         usable: Check | None = None,
         vocabulary: Vocabulary | None = None,
         candidates: Candidates | None = None,
-    ) -> Iterator[tuple[Place, Sample]]:
+    ) -> Iterator[tuple[RowLocation, Sample]]:
         """Yields the samples with their places, file by file and line by line, up to the limit.
 
         Rows that make no sample, rows whose id was there before, rows whose sample `usable` raises
@@ -139,13 +146,15 @@ class SourceReading:
         self._kept = None if kept is None else {file: set(kept[file]) for file in kept}
         self._left_out = {file: set(lines) for file, lines in chosen["left_out"].items()}
 
-    def _held(self, candidates: Candidates, checked_only: bool) -> Iterator[tuple[Place, Sample]]:
+    def _held(
+        self, candidates: Candidates, checked_only: bool
+    ) -> Iterator[tuple[RowLocation, Sample]]:
         """Yield the samples that were drawn, from among the candidates."""
         for place, sample in candidates.read():
             if self._is_chosen(place):
                 yield place, without_failed(sample) if checked_only else sample
 
-    def again(self, checked_only: bool = False) -> Iterator[tuple[Place, Sample]]:
+    def again(self, checked_only: bool = False) -> Iterator[tuple[RowLocation, Sample]]:
         """Yields the samples of the first reading once more."""
         last = self.config.limit if self._kept is None else sum(map(len, self._kept.values()))
         rows, seen = self._open(), set[str]()
@@ -158,12 +167,12 @@ class SourceReading:
             if number == last:
                 return
 
-    def _is_chosen(self, place: Place) -> bool:
+    def _is_chosen(self, place: RowLocation) -> bool:
         if self._kept is not None:
             return place.line in self._kept.get(place.file, ())
         return place.line not in self._left_out.get(place.file, ())
 
-    def _open(self) -> Rows:
+    def _open(self) -> SourceRows:
         if self.config.format not in FORMATS:
             raise UserError(
                 f"source {self.config.name!r}: unknown format {self.config.format!r}; known: "
@@ -171,7 +180,7 @@ class SourceReading:
             )
         return self.open_rows(self.config, self.root)
 
-    def _watched(self, rows: Rows, unseen: columns.Unseen) -> Iterator[Placed]:
+    def _watched(self, rows: SourceRows, unseen: columns.Unseen) -> Iterator[LocatedRow]:
         self.rows_read = Counter({str(path): 0 for path in rows.files})
         for place, row in rows.read():
             self.rows_read[place.file] += 1
@@ -182,12 +191,12 @@ class SourceReading:
 
     def _taken(
         self,
-        placed: Iterable[Placed],
-        rows: Rows,
+        placed: Iterable[LocatedRow],
+        rows: SourceRows,
         refused: RefusedRows,
         checks: Sequence[Check],
         checked_only: bool,
-    ) -> Iterator[tuple[Place, Sample]]:
+    ) -> Iterator[tuple[RowLocation, Sample]]:
         """The first samples that pass the checks, up to the limit."""
         self._kept, self._left_out, seen = None, {}, set[str]()
         for found in self._found(placed, rows, refused, seen, checked_only):
@@ -201,14 +210,14 @@ class SourceReading:
 
     def _draw(
         self,
-        placed: Iterable[Placed],
-        rows: Rows,
+        placed: Iterable[LocatedRow],
+        rows: SourceRows,
         refused: RefusedRows,
         checks: Sequence[Check],
         candidates: Candidates | None,
     ) -> None:
         """Decides which samples the seed keeps; checks only those that it might keep."""
-        draw, seen = Draw[Place](self.config.limit, self.seed), set[str]()
+        draw, seen = SeededSubsample[RowLocation](self.config.limit, self.seed), set[str]()
         for found in self._found(placed, rows, refused, seen):
             id = found.sample.id
             seen.add(id)
@@ -222,8 +231,8 @@ class SourceReading:
 
     def _found(
         self,
-        placed: Iterable[Placed],
-        rows: Rows,
+        placed: Iterable[LocatedRow],
+        rows: SourceRows,
         refused: RefusedRows,
         seen: set[str],
         checked_only: bool = False,
@@ -240,7 +249,7 @@ class SourceReading:
                 continue
             yield _Found(place, without_failed(sample) if checked_only else sample, row)
 
-    def _sample(self, place: Place, row: Row | files.MalformedRow, file: str) -> Sample:
+    def _sample(self, place: RowLocation, row: RawRow | files.MalformedRow, file: str) -> Sample:
         if isinstance(row, files.MalformedRow):
             raise SampleError(row.reason)
         return to_sample(
@@ -302,7 +311,7 @@ def _passes(found: _Found, checks: Iterable[Check], refused: RefusedRows) -> boo
 
 
 def _file(
-    refused: RefusedRows, place: Place, error: SampleError, row: Row | files.MalformedRow
+    refused: RefusedRows, place: RowLocation, error: SampleError, row: RawRow | files.MalformedRow
 ) -> None:
     shown = row.text if isinstance(row, files.MalformedRow) else row
     refused.refuse(place.file, place.line, str(error), shown)

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Draw(Generic[T]):
+class SeededSubsample(Generic[T]):
     """The `limit` items of lowest rank among all that were met.
 
     A rank is a hash of the seed and the item's id. Which items are drawn depends on nothing else,

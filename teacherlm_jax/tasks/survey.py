@@ -10,7 +10,7 @@ from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
-from teacherlm_jax.sources.duplicates import Questions, Shared
+from teacherlm_jax.sources.duplicates import Overlap, Questions
 from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.storage import refused_rows
 from teacherlm_jax.storage.refused_rows import RefusedRows
@@ -110,7 +110,7 @@ def unsurveyed(config: PrepareConfig) -> Iterator[Sample]:
             yield sample
 
 
-def _warn(twice: Iterable[Shared], evaluated: Iterable[Shared], run: Run) -> None:
+def _warn(twice: Iterable[Overlap], evaluated: Iterable[Overlap], run: Run) -> None:
     for shared in twice:
         where = "in it" if shared.source == shared.other else f"in {shared.other}"
         run.log.warning(
@@ -184,7 +184,7 @@ def _log_files(source: Source, run: Run) -> None:
             run.log.info("    %s", line)
 
 
-def _plain(shared: Shared) -> dict[str, Any]:
+def _plain(shared: Overlap) -> dict[str, Any]:
     return {
         "source": shared.source,
         "other": shared.other,

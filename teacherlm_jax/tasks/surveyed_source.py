@@ -8,7 +8,7 @@ from typing import Any
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.sources.duplicates import Questions
-from teacherlm_jax.sources.raw_rows import Rows, names_apart
+from teacherlm_jax.sources.raw_rows import SourceRows, names_apart
 from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import ReasonCounts, RefusedRows
@@ -104,6 +104,6 @@ def _figures(read: int, used: int, refused: Mapping[str, int]) -> dict[str, Any]
     return {"read": read, "used": used, "refused": dict(refused)}
 
 
-def _digests(rows: Rows) -> dict[str, str]:
+def _digests(rows: SourceRows) -> dict[str, str]:
     names = names_apart((*rows.files, *rows.beside))
     return {name: files.file_digest(path) for path, name in names.items()}

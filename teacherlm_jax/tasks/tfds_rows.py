@@ -17,7 +17,7 @@ from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data.labels import Names, inside, labelled
 from teacherlm_jax.errors import UserError, one_line
 from teacherlm_jax.sources import raw_rows
-from teacherlm_jax.sources.raw_rows import Place, Placed, Row, Rows
+from teacherlm_jax.sources.raw_rows import LocatedRow, RawRow, RowLocation, SourceRows
 from teacherlm_jax.storage import files
 
 _GZIP = b"\x1f\x8b\x08"  # what begins every packed file
@@ -25,7 +25,7 @@ _INTERNAL = re.compile(r"\{\{.*?\}\}|\[Op:\w+\].*", re.DOTALL)  # parts of Tenso
 _DESCRIBED = ("dataset_info.json", "features.json")  # what a folder of TFDS holds besides its data
 
 
-def _tfds(config: SourceConfig, paths: Sequence[epath.Path]) -> Rows:
+def _tfds(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
     """The rows of a split, which may be a part of one, as in "train[:1%]", in the files' order."""
     folder = paths[0]
     beside = tuple(folder / name for name in _DESCRIBED)
@@ -44,21 +44,21 @@ def _tfds(config: SourceConfig, paths: Sequence[epath.Path]) -> Rows:
         raise UserError(f"{folder}: cannot read split={config.split!r}: {said}") from None
     names = _names(builder.info.features)
 
-    def read() -> Iterator[Placed]:
+    def read() -> Iterator[LocatedRow]:
         in_order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
         with _blamed_on(folder):
             dataset = builder.as_dataset(
                 split=config.split, shuffle_files=False, read_config=in_order
             )
             places = (
-                Place(part.filename, part.skip + number)
+                RowLocation(part.filename, part.skip + number)
                 for part in parts
                 for number in range(1, part.take + 1)
             )
             for place, example in zip(places, tfds.as_numpy(dataset), strict=True):
                 yield place, labelled(_plain(example), names)
 
-    return Rows(tuple(epath.Path(part.filename) for part in parts), read, beside)
+    return SourceRows(tuple(epath.Path(part.filename) for part in parts), read, beside)
 
 
 def _names(feature: Any) -> Names:
@@ -72,12 +72,12 @@ def _names(feature: Any) -> Names:
     return {}
 
 
-def _tfrecord(config: SourceConfig, paths: Sequence[epath.Path]) -> Rows:
+def _tfrecord(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
     raw_rows.refuse_split(config, paths[0])
-    return Rows(tuple(paths), raw_rows.in_files(paths, _examples))
+    return SourceRows(tuple(paths), raw_rows.in_files(paths, _examples))
 
 
-def _examples(path: epath.Path) -> Iterator[tuple[int, Row | files.MalformedRow]]:
+def _examples(path: epath.Path) -> Iterator[tuple[int, RawRow | files.MalformedRow]]:
     with files.opened(path) as file:
         begin = file.read(len(_GZIP))
     if not begin:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from teacherlm_jax.config import ColumnsConfig, SourceConfig
 from teacherlm_jax.data.sample import Sample
-from teacherlm_jax.sources.duplicates import SHOWN, Questions, Shared, normalised
-from teacherlm_jax.sources.raw_rows import Place
+from teacherlm_jax.sources.duplicates import SHOWN, Overlap, Questions, normalised
+from teacherlm_jax.sources.raw_rows import RowLocation
 from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.storage.refused_rows import RefusedRows
 
@@ -22,7 +22,7 @@ def questions(**sources):
             question, options = (each, ()) if isinstance(each, str) else each
             answer = "(A)" if options else "x"
             sample = Sample(id=str(line), question=question, answer=answer, options=options)
-            found.add(source, Place(f"{source}.jsonl", line), sample)
+            found.add(source, RowLocation(f"{source}.jsonl", line), sample)
     return found
 
 
@@ -54,14 +54,14 @@ def test_what_is_normalised_stays_so(text):
 def test_samples_that_come_twice_are_counted_with_their_places():
     found = questions(a=["One?", "Two?", "one"], b=["Three?", "TWO", "One"])
     assert found.twice() == [
-        Shared("a", "a", 1, ((Place("a.jsonl", 3), Place("a.jsonl", 1)),)),
-        Shared(
+        Overlap("a", "a", 1, ((RowLocation("a.jsonl", 3), RowLocation("a.jsonl", 1)),)),
+        Overlap(
             "b",
             "a",
             2,
             (
-                (Place("b.jsonl", 2), Place("a.jsonl", 2)),
-                (Place("b.jsonl", 3), Place("a.jsonl", 1)),
+                (RowLocation("b.jsonl", 2), RowLocation("a.jsonl", 2)),
+                (RowLocation("b.jsonl", 3), RowLocation("a.jsonl", 1)),
             ),
         ),
     ]
@@ -72,7 +72,7 @@ def test_samples_that_come_twice_are_counted_with_their_places():
 def test_one_question_with_other_options_is_no_second_sample():
     asked = [("Which?", ("x", "y")), ("Which?", ("x", "z")), ("Which?", ("Y", "x"))]
     (shared,) = questions(a=asked).twice()
-    assert shared.places == ((Place("a.jsonl", 3), Place("a.jsonl", 1)),)
+    assert shared.places == ((RowLocation("a.jsonl", 3), RowLocation("a.jsonl", 1)),)
 
 
 def test_all_are_counted_and_the_first_are_shown():
@@ -89,7 +89,7 @@ def test_questions_that_stand_in_another_set_are_found_whatever_their_options():
         ("a", "test", 1),
         ("b", "test", 1),
     ]
-    assert found[0].places == ((Place("a.jsonl", 2), Place("test.jsonl", 2)),)
+    assert found[0].places == ((RowLocation("a.jsonl", 2), RowLocation("test.jsonl", 2)),)
     assert training.also_in(Questions()) == Questions().also_in(training) == []
 
 

@@ -91,7 +91,9 @@ KINDS = ("rows.jsonl", "rows.json", "rows.jsonl.gz", "rows.jsonl.zst", "rows.par
 def test_every_kind_of_file_gives_the_same_rows_with_their_places(tmp_path, name):
     path = tmp_path / name
     write(path)
-    wanted = [(raw_rows.Place(str(path), number), row) for number, row in enumerate(ROWS, start=1)]
+    wanted = [
+        (raw_rows.RowLocation(str(path), number), row) for number, row in enumerate(ROWS, start=1)
+    ]
     assert read(tmp_path, name) == wanted
 
 

@@ -18,7 +18,7 @@ from teacherlm_jax.data.labels import Label
 from teacherlm_jax.data.sample import from_row
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources.duplicates import Questions
-from teacherlm_jax.sources.raw_rows import Place
+from teacherlm_jax.sources.raw_rows import RowLocation
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks.surveyed_source import Source, survey
@@ -224,9 +224,9 @@ def test_each_file_is_told_of(tmp_path):
     assert found == [(2, 1, why), (5, 5, {}), (0, 0, {})]
     assert (source.samples, source.refused) == (6, 1)
     tested = Questions()
-    tested.add("test", Place("t", 1), from_row({"id": "1", "question": "0?", "answer": "x"}))
+    tested.add("test", RowLocation("t", 1), from_row({"id": "1", "question": "0?", "answer": "x"}))
     (shared,) = questions.also_in(tested)
-    assert shared.places == ((Place(str(tmp_path / "b.jsonl"), 1), Place("t", 1)),)
+    assert shared.places == ((RowLocation(str(tmp_path / "b.jsonl"), 1), RowLocation("t", 1)),)
     source, _, found = figures(limit=3)
     assert found == [(2, 1, why), (2, 2, {}), (0, 0, {})]
     source, _, found = figures(limit=3, limit_by="seed")

@@ -1,6 +1,6 @@
 """Coreference: whom or what does a pronoun or a gap stand for?"""
 
-from teacherlm_jax.sources.muffin.data_set import Choice, DataSet, Label, labels, prompts
+from teacherlm_jax.sources.muffin.data_set import Choice, DataSet, FixedOptions, labels, prompts
 
 SETS = (
     DataSet(
@@ -45,7 +45,7 @@ SETS = (
         name="wsc",
         builders=("super_glue/wsc/1.0.2",),
         prompts=prompts(
-            Label("label", labels("No", "Yes")),
+            FixedOptions("label", labels("No", "Yes")),
             '{text}\nDoes "{second}" mean "{first}" here?',
             'In the passage "{text}", is "{first}" what "{second}" refers to?',
             "Text: {text}\nPronoun: {second}\nCandidate: {first}\nDo they name the same?",

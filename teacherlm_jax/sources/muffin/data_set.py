@@ -33,7 +33,7 @@ class Text:
 
 
 @dataclasses.dataclass(frozen=True)
-class Label:
+class FixedOptions:
     """The answer is one of the same options for every row, told by the number at `path`."""
 
     path: str
@@ -87,10 +87,10 @@ class Prompt:
     """A question with slots in braces, and where its answer stands."""
 
     text: str
-    answer: Text | Label | Choice | Among
+    answer: Text | FixedOptions | Choice | Among
 
 
-def prompts(answer: Text | Label | Choice | Among, *texts: str) -> tuple[Prompt, ...]:
+def prompts(answer: Text | FixedOptions | Choice | Among, *texts: str) -> tuple[Prompt, ...]:
     """Several wordings of one question."""
     return tuple(Prompt(text, answer) for text in texts)
 

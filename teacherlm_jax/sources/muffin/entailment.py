@@ -1,12 +1,12 @@
 """Natural language inference: does one text follow from another?"""
 
-from teacherlm_jax.sources.muffin.data_set import DataSet, Label, Prompt, labels, prompts
+from teacherlm_jax.sources.muffin.data_set import DataSet, FixedOptions, Prompt, labels, prompts
 
 _THREE = ("Yes", "It cannot be told", "No")  # entailment, neutral, contradiction
 _TWO = ("Yes", "No")  # entailment, or not
 
 
-def _follows(answer: Label) -> tuple[Prompt, ...]:
+def _follows(answer: FixedOptions) -> tuple[Prompt, ...]:
     return prompts(
         answer,
         "{premise}\n\nGiven only this, is the following claim true? {hypothesis}",
@@ -34,47 +34,47 @@ SETS = (
     DataSet(
         name="anli",
         builders=("anli/r1/0.1.0", "anli/r2/0.1.0", "anli/r3/0.1.0"),
-        prompts=_follows(Label("label", labels(*_THREE))),
+        prompts=_follows(FixedOptions("label", labels(*_THREE))),
         slots={"premise": "context", "hypothesis": "hypothesis"},
         large=True,
     ),
     DataSet(
         name="cb",
         builders=("super_glue/cb/1.0.2",),
-        prompts=_follows(Label("label", {0: _THREE[0], 2: _THREE[1], 1: _THREE[2]})),
+        prompts=_follows(FixedOptions("label", {0: _THREE[0], 2: _THREE[1], 1: _THREE[2]})),
         slots=_HYPOTHESIS,
     ),
     DataSet(
         name="mnli",
         builders=("glue/mnli/2.0.0",),
-        prompts=_follows(Label("label", labels(*_THREE))),
+        prompts=_follows(FixedOptions("label", labels(*_THREE))),
         slots=_HYPOTHESIS,
         large=True,
     ),
     DataSet(
         name="rte",
         builders=("super_glue/rte/1.0.2",),
-        prompts=_follows(Label("label", labels(*_TWO))),
+        prompts=_follows(FixedOptions("label", labels(*_TWO))),
         slots=_HYPOTHESIS,
     ),
     DataSet(
         name="snli",
         builders=("snli/1.1.0",),
-        prompts=_follows(Label("label", labels(*_THREE))),
+        prompts=_follows(FixedOptions("label", labels(*_THREE))),
         slots=_HYPOTHESIS,
         large=True,
     ),
     DataSet(
         name="wnli",
         builders=("glue/wnli/2.0.0",),
-        prompts=_follows(Label("label", {1: "Yes", 0: "No"})),
+        prompts=_follows(FixedOptions("label", {1: "Yes", 0: "No"})),
         slots=_SENTENCES,
     ),
     DataSet(
         name="qnli",
         builders=("glue/qnli/2.0.0",),
         prompts=prompts(
-            Label("label", labels(*_TWO)),
+            FixedOptions("label", labels(*_TWO)),
             "Question: {question}\nSentence: {sentence}\nDoes the sentence answer the question?",
             'Can "{question}" be answered from this sentence alone? {sentence}',
             "Somebody asks: {question}\nAn encyclopaedia says: {sentence}\n"

@@ -4,7 +4,7 @@ import math
 
 from teacherlm_jax.sources.muffin.data_set import (
     DataSet,
-    Label,
+    FixedOptions,
     Prompt,
     Row,
     labels,
@@ -12,11 +12,11 @@ from teacherlm_jax.sources.muffin.data_set import (
     prompts,
 )
 
-_SAME = Label("label", labels("No", "Yes"))
-_DEGREES = Label("degree", labels("0", "1", "2", "3", "4", "5"))
+_SAME = FixedOptions("label", labels("No", "Yes"))
+_DEGREES = FixedOptions("degree", labels("0", "1", "2", "3", "4", "5"))
 
 
-def _same(answer: Label) -> tuple[Prompt, ...]:
+def _same(answer: FixedOptions) -> tuple[Prompt, ...]:
     return prompts(
         answer,
         "1. {first}\n2. {second}\nDo both {kind} mean the same?",

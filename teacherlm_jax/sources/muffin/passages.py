@@ -5,7 +5,7 @@ from teacherlm_jax.sources.muffin.data_set import (
     Among,
     Choice,
     DataSet,
-    Label,
+    FixedOptions,
     Prompt,
     Row,
     Text,
@@ -20,7 +20,7 @@ _NO_YES = labels("No", "Yes")
 _BLANK = "_____"
 
 
-def _about_passage(answer: Text | Choice | Label) -> tuple[Prompt, ...]:
+def _about_passage(answer: Text | Choice | FixedOptions) -> tuple[Prompt, ...]:
     return prompts(
         answer,
         "{passage}\n\n{question}",
@@ -79,7 +79,7 @@ SETS = (
     DataSet(
         name="bool_q",
         builders=("bool_q/1.0.0",),
-        prompts=_about_passage(Label("answer", _NO_YES)),
+        prompts=_about_passage(FixedOptions("answer", _NO_YES)),
         slots={"passage": "passage", "question": "question"},
         change=lambda row: {**row, "question": text_at(row, "question").strip() + "?"},
     ),
@@ -158,7 +158,7 @@ SETS = (
         name="multirc",
         builders=("super_glue/multirc/1.0.2",),
         prompts=prompts(
-            Label("label", _NO_YES),
+            FixedOptions("label", _NO_YES),
             '{passage}\n\n{question}\nIs "{reply}" a right answer?',
             "Passage: {passage}\nQuestion: {question}\nProposed: {reply}\nCorrect?",
             "{passage}\nA pupil was asked: {question} The pupil said: {reply}\nDo you mark it as "

@@ -3,7 +3,7 @@
 from teacherlm_jax.sources.muffin.data_set import (
     Choice,
     DataSet,
-    Label,
+    FixedOptions,
     Prompt,
     Row,
     Text,
@@ -33,7 +33,7 @@ def _with_mark(row: Row) -> Row:
     return {**row, "question": text_at(row, "question").strip().removesuffix("?") + "?"}
 
 
-_TREC = Label(
+_TREC = FixedOptions(
     "label-coarse",
     labels(
         "A description or definition",
@@ -44,8 +44,8 @@ _TREC = Label(
         "A place",
     ),
 )
-_COLA = Label("label", labels("Unacceptable", "Acceptable"))
-_WIC = Label("label", labels("No", "Yes"))
+_COLA = FixedOptions("label", labels("Unacceptable", "Acceptable"))
+_WIC = FixedOptions("label", labels("No", "Yes"))
 
 SETS = (
     DataSet(

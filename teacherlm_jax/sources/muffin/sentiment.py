@@ -2,7 +2,7 @@
 
 from teacherlm_jax.sources.muffin.data_set import (
     DataSet,
-    Label,
+    FixedOptions,
     Prompt,
     Row,
     labels,
@@ -11,7 +11,7 @@ from teacherlm_jax.sources.muffin.data_set import (
 )
 
 
-def _mood(answer: Label) -> tuple[Prompt, ...]:
+def _mood(answer: FixedOptions) -> tuple[Prompt, ...]:
     return prompts(
         answer,
         "{text}\n\nIs the mood of this {kind} positive or negative?",
@@ -27,7 +27,7 @@ def _mood(answer: Label) -> tuple[Prompt, ...]:
     )
 
 
-_NEGATIVE_POSITIVE = Label("label", labels("Negative", "Positive"))
+_NEGATIVE_POSITIVE = FixedOptions("label", labels("Negative", "Positive"))
 
 
 def _without_breaks(row: Row) -> Row:
@@ -50,7 +50,7 @@ SETS = (
     DataSet(
         name="sentiment140",
         builders=("sentiment140/1.0.0",),
-        prompts=_mood(Label("polarity", {0: "Negative", 4: "Positive"})),  # 2, neutral: none
+        prompts=_mood(FixedOptions("polarity", {0: "Negative", 4: "Positive"})),  # 2, neutral: none
         slots={"text": "text"},
         words={"kind": "tweet"},
         large=True,

@@ -3,7 +3,7 @@
 from teacherlm_jax.data.sample import SampleError
 from teacherlm_jax.sources.muffin.data_set import (
     DataSet,
-    Label,
+    FixedOptions,
     Prompt,
     Row,
     Text,
@@ -117,7 +117,7 @@ SETS = (
         name="ag_news_subset",
         builders=("ag_news_subset/1.0.0",),
         prompts=prompts(
-            Label("label", labels("World", "Sports", "Business", "Science and technology")),
+            FixedOptions("label", labels("World", "Sports", "Business", "Science and technology")),
             "{title}\n{text}\nIn which section of a newspaper does this belong?",
             "Title: {title}\nText: {text}\nTopic:",
             "Sort the report by its subject. {title}. {text}",
