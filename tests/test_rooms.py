@@ -80,7 +80,7 @@ def test_training_generation_and_evaluation_bring_neither_tensorflow_nor_torch()
     code = (
         "import sys\n"
         "import teacherlm_jax.training.loop, teacherlm_jax.annotation.job\n"
-        "import teacherlm_jax.evaluation.harness, teacherlm_jax.report.build\n"
+        "import teacherlm_jax.evaluation.evaluate, teacherlm_jax.report.build\n"
         "print(sorted({'tensorflow', 'seqio', 'torch', 'transformers'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

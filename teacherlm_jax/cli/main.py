@@ -82,7 +82,7 @@ VERBS = {
     "evaluate": Verb(
         "measure a model on benchmarks by rank classification",
         (config.EvaluateConfig,),
-        "teacherlm_jax.evaluation.harness:evaluate",
+        "teacherlm_jax.evaluation.evaluate:evaluate",
         may_change=("mesh", "batch_tokens", "attention"),
         together=True,
     ),

@@ -20,19 +20,12 @@ from jaxtyping import Array, Float32, Int
 from teacherlm_jax import sharding
 from teacherlm_jax.data.packing import power_of_two
 from teacherlm_jax.evaluation import rank
+from teacherlm_jax.evaluation.tokenized import TokenizedQuestion
 
 _SHORTEST_BUCKET = 32
 _FEWEST_OPTIONS = 8  # looking a few more up costs nothing, another compilation does
 
 _Shape = tuple[int, int, int, int]  # rows, tokens, positions that are looked at, options at each
-
-
-@dataclasses.dataclass(frozen=True)
-class Encoded:
-    """A question in tokens: its context and each of its options."""
-
-    context: tuple[int, ...]
-    options: tuple[tuple[int, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +84,7 @@ class Scorer:
 
     def score(
         self,
-        questions: Sequence[Encoded],
+        questions: Sequence[TokenizedQuestion],
         *,
         one_row_a_question: bool = True,
         before_batch: Callable[[], None] = lambda: None,
@@ -122,7 +115,7 @@ class Scorer:
         return [tuple(each) for each in scores]
 
 
-def _rows(index: int, question: Encoded, one_row: bool) -> Iterator[_Row]:
+def _rows(index: int, question: TokenizedQuestion, one_row: bool) -> Iterator[_Row]:
     context, last = question.context, len(question.context) - 1
     if one_row and all(len(option) == 1 for option in question.options):
         targets = tuple(option[0] for option in question.options)

@@ -14,7 +14,8 @@ from teacherlm_jax.checkpoints import selection
 from teacherlm_jax.config import HELD_OUT, BenchmarkConfig, TrainConfig, ValidationConfig
 from teacherlm_jax.data import prepared
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.evaluation import benchmarks, harness, rank, scoring
+from teacherlm_jax.evaluation import benchmarks, predictions, rank, scoring, tokenized
+from teacherlm_jax.evaluation.question import Question
 from teacherlm_jax.models import registry
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
@@ -108,9 +109,11 @@ class Validation:
         refused.report(self._log, config.name)
         longest = self._config.max_length
         longest = min(longest, plan.model.max_positions or longest)
-        encoded, truncated = harness.encode(questions, plan.vocabulary, longest)
+        encoded, truncated = tokenized.tokenize(questions, plan.vocabulary, longest)
         if truncated:
-            self._log.warning("%s: %d contexts lose their left end", config.name, truncated)
+            self._log.warning(
+                "%s: %d contexts were truncated on the left to max_length", config.name, truncated
+            )
         return questions, encoded
 
     def _measured(self, params: Tree, stop: Callable[[], bool]) -> Iterator[tuple[str, float]]:
@@ -118,8 +121,14 @@ class Validation:
             for name, (questions, encoded) in self._questions.items():
                 assert scorer is not None  # there are questions
                 scores = scorer.score(encoded, before_batch=lambda: _refuse(stop))
-                harness.refuse_no_number("this run's model", name, questions, scores)
-                summary = rank.summarize(harness.predictions(questions, scores))
+                predictions.refuse_nan(
+                    f"this run's model on {name}",
+                    questions,
+                    scores,
+                    "in another config.output, start from an earlier checkpoint, with a lower "
+                    "config.optimizer.learning_rate",
+                )
+                summary = rank.summarize(predictions.predictions(questions, scores))
                 yield f"{name}/accuracy", summary["accuracy"]
                 yield f"{name}/macro_accuracy", summary["macro_accuracy"]
         if self._held_out is not None:
@@ -162,7 +171,7 @@ class Validation:
         yield f"{HELD_OUT}/accuracy", total["correct"] / counted
 
 
-_Set = tuple[list[benchmarks.Question], list[scoring.Encoded]]
+_Set = tuple[list[Question], list[tokenized.TokenizedQuestion]]
 _SUMMED = ("loss", "correct", "loss_tokens")
 
 

@@ -9,6 +9,7 @@ from flax import nnx
 from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig, ModelConfig
 from teacherlm_jax.evaluation import scoring
+from teacherlm_jax.evaluation.tokenized import TokenizedQuestion
 from teacherlm_jax.models import registry
 
 VOCABULARY = 96
@@ -51,11 +52,11 @@ def _questions(options: list[list[int]], lengths=(3, 17, 31, 32, 33, 40, 5)) -> 
         counts = options[index % len(options)]
         context = tuple(draw.integers(3, VOCABULARY, length).tolist())
         texts = tuple(tuple(draw.integers(3, VOCABULARY, count).tolist()) for count in counts)
-        drawn.append(scoring.Encoded(context, texts))
+        drawn.append(TokenizedQuestion(context, texts))
     return drawn
 
 
-def _by_hand(logits, question: scoring.Encoded) -> list[float]:
+def _by_hand(logits, question: TokenizedQuestion) -> list[float]:
     """One text at a time, the whole softmax of every position, in float64."""
     scores = []
     for option in question.options:

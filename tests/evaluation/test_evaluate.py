@@ -13,8 +13,8 @@ from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig, ModelConfig
 from teacherlm_jax.data import prompts, synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.evaluation import harness
-from teacherlm_jax.evaluation.benchmarks import Question
+from teacherlm_jax.evaluation import scoring
+from teacherlm_jax.evaluation.evaluate import evaluate
 from teacherlm_jax.models import registry
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
@@ -64,10 +64,10 @@ def evaluated(tmp_path_factory, model, samples):
     )
     run = Run(folder / "run", logging.getLogger("test"))
     run.path.mkdir()
-    return run.path, harness.evaluate(config, run)
+    return run.path, evaluate(config, run)
 
 
-def test_predictions_are_written_one_a_question_with_all_scores(evaluated, samples):
+def test_predictions_are_written_one_per_question_with_all_scores(evaluated, samples):
     folder, _ = evaluated
     rows = [row for _, row in files.read_jsonl(folder / "toys.predictions.jsonl")]
     assert [row["id"] for row in rows] == [sample.id for sample in samples]
@@ -78,7 +78,7 @@ def test_predictions_are_written_one_a_question_with_all_scores(evaluated, sampl
         assert row["prediction"] == max(row["scores"], key=row["scores"].get)
 
 
-def test_the_result_sums_the_predictions_up(evaluated, samples):
+def test_the_result_summarizes_the_predictions(evaluated, samples):
     folder, result = evaluated
     rows = [row for _, row in files.read_jsonl(folder / "toys.predictions.jsonl")]
     found = result["benchmarks"]["toys"]
@@ -96,81 +96,40 @@ def test_the_result_sums_the_predictions_up(evaluated, samples):
     json.dumps(result)
 
 
-def test_refused_rows_lie_beside_the_predictions(evaluated):
+def test_refused_rows_are_written_next_to_the_predictions(evaluated):
     folder, _ = evaluated
     refused = [row for _, row in files.read_jsonl(folder / "toys.refused.jsonl")]
     assert [row["reason"] for row in refused] == ["no options to rank", "no question"]
 
 
-class _Letters:
-    """A vocabulary of one token a character, after what begins every text."""
-
-    def __init__(self, begin=()):
-        self.begin = begin
-
-    def encode(self, text):
-        return [ord(character) for character in text]
-
-
-def _question(context, *options):
-    return Question(id="1", subject="", context=context, options=options, gold=0)
-
-
-def test_contexts_are_cut_to_the_positions_that_a_model_has_learned(tmp_path, samples):
+def test_contexts_are_truncated_to_the_positions_of_the_model(tmp_path, samples):
     opt = _saved(tmp_path / "opt", samples, family="opt", max_positions=20)
     files.write_jsonl(tmp_path / "set.jsonl", [to_row(sample) for sample in samples])
     toys = BenchmarkConfig(name="toys", path="set.jsonl")
     config = EvaluateConfig(root=str(tmp_path), model=str(opt), benchmarks=(toys,))
     run = Run(tmp_path / "run", logging.getLogger("test"))
     run.path.mkdir()
-    result = harness.evaluate(config, run)["benchmarks"]["toys"]
+    result = evaluate(config, run)["benchmarks"]["toys"]
     assert 0 < result["truncated"] <= result["rows"] == len(samples)
 
 
-def test_long_contexts_lose_their_left_end_alike_for_all_options():
-    questions = [
-        _question("abcdef", "A", "B"),
-        _question("abcdef", "A", "BCD"),
-        _question("ab", "A"),
-    ]
-    encoded, truncated = harness.encode(questions, _Letters(), max_length=4)
-    contexts = ["".join(map(chr, each.context)) for each in encoded]
-    # Of "BCD" the model reads two tokens; the last is only predicted.
-    assert contexts == ["cdef", "ef", "ab"]
-    assert truncated == 2
-    assert encoded[1].options == ((65,), (66, 67, 68))
-
-
-def test_what_begins_every_text_stays_when_a_context_loses_its_left_end():
-    questions = [_question("abcdef", "A"), _question("ab", "A")]
-    encoded, truncated = harness.encode(questions, _Letters((2,)), max_length=4)
-    assert [each.context for each in encoded] == [(2, *b"def"), (2, *b"ab")]
-    assert truncated == 1
-
-
-@pytest.mark.parametrize(("begin", "option"), [((), "ABCD"), ((2,), "ABC")])
-def test_an_option_that_leaves_no_room_is_an_error(begin, option):
-    with pytest.raises(UserError, match="config.max_length: 3 tokens leave no room .* of 1"):
-        harness.encode([_question("abcdef", option)], _Letters(begin), max_length=3)
-
-
-def test_unusable_benchmarks_are_found_before_the_model_is_loaded(tmp_path):
+def test_unusable_benchmarks_are_refused_before_the_model_is_loaded(tmp_path):
     run = Run(tmp_path, logging.getLogger("test"))
     config = EvaluateConfig(model="nowhere", benchmarks=(BenchmarkConfig("a", "x"),))
     with pytest.raises(UserError, match="x: no file matches"):
-        harness.evaluate(config, run)
+        evaluate(config, run)
 
 
-def test_a_score_that_is_no_number_is_told_with_its_model_and_question(
+def test_a_nan_score_is_an_error_that_names_the_model_and_the_question(
     tmp_path, model, samples, monkeypatch
 ):
     scores = [(-1.0,) * len(sample.options) for sample in samples]
     scores[3] = (math.nan, *scores[3][1:])
-    monkeypatch.setattr(harness.scoring.Scorer, "score", lambda self, encoded: scores)
+    monkeypatch.setattr(scoring.Scorer, "score", lambda self, encoded: scores)
     files.write_jsonl(tmp_path / "set.jsonl", map(to_row, samples))
     config = EvaluateConfig(
         root=str(tmp_path), model=str(model), benchmarks=(BenchmarkConfig("toys", "set.jsonl"),)
     )
-    with pytest.raises(UserError, match=f"{model}: .* question {samples[3].id} of toys .*nan"):
-        harness.evaluate(config, Run(tmp_path, logging.getLogger("test")))
+    with pytest.raises(UserError, match=f"{model} on toys: NaN .* question {samples[3].id}, "):
+        evaluate(config, Run(tmp_path, logging.getLogger("test")))
     assert not (tmp_path / "toys.predictions.jsonl").exists()

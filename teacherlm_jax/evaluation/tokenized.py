@@ -1,0 +1,71 @@
+"""Questions as token ids, truncated to what a model can read."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.evaluation.question import Question
+
+
+class Tokenizer(Protocol):
+    """The part of a `Vocabulary` that tokenizing needs."""
+
+    begin: tuple[int, ...]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizedQuestion:
+    """Token ids of a question's context and of each of its options."""
+
+    context: tuple[int, ...]
+    options: tuple[tuple[int, ...], ...]
+
+
+def tokenize(
+    questions: Sequence[Question], vocabulary: Tokenizer, max_length: int
+) -> tuple[list[TokenizedQuestion], int]:
+    """Tokenize questions so that the model reads at most `max_length` tokens per option.
+
+    The model reads the vocabulary's `begin` ids, the context, and all tokens of an option but the
+    last. A context that is too long is truncated on the left, and equally for all options of its
+    question, so that they are compared on the same context.
+
+    Returns:
+        The tokenized questions, and the number of contexts that were truncated.
+
+    Raises:
+        UserError: an option has no tokens or leaves no room for the context, or a context has no
+            tokens.
+    """
+    contexts = vocabulary.encode_batch([question.context for question in questions])
+    texts = list(dict.fromkeys(option for question in questions for option in question.options))
+    ids = dict(zip(texts, map(tuple, vocabulary.encode_batch(texts)), strict=True))
+    tokenized, truncated = [], 0
+    for question, context in zip(questions, contexts, strict=True):
+        options = tuple(ids[option] for option in question.options)
+        room = _room(question, options, max_length, len(vocabulary.begin))
+        truncated += len(context) > room
+        read = (*vocabulary.begin, *context[-room:])
+        if not read:
+            raise UserError(f"question {question.id}: its context {question.context!r} is empty")
+        tokenized.append(TokenizedQuestion(read, options))
+    return tokenized, truncated
+
+
+def _room(question: Question, options: Sequence[Sequence[int]], max_length: int, begin: int) -> int:
+    """Return the number of tokens left for the context next to `begin` ids and any option."""
+    for text, option in zip(question.options, options, strict=True):
+        if not option:
+            raise UserError(f"question {question.id}: the option {text!r} has no tokens to score")
+    longest = max(map(len, options))
+    room = max_length - begin - longest + 1
+    if room < 1:
+        raise UserError(
+            f"config.max_length={max_length}: too short for question {question.id}, whose longest "
+            f"option has {longest} tokens; raise it to {max_length - room + 1} or more"
+        )
+    return room

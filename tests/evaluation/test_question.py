@@ -1,0 +1,73 @@
+"""Prompts of benchmarks, compared with the authors' own rows and with the published forms."""
+
+import json
+
+import pytest
+
+from teacherlm_jax.config import BenchmarkConfig
+from teacherlm_jax.data.sample import Sample
+from teacherlm_jax.evaluation import benchmarks
+from teacherlm_jax.evaluation.question import Question
+from teacherlm_jax.storage.refused_rows import RefusedRows
+
+FILES = {
+    "creak": ("creak.jsonl", 674, 2),
+    "ecqa": ("ecqa.jsonl", 1091, 5),
+    "strategyqa": ("strategy_qa.jsonl", 105, 2),
+    "mmlu": ("mmlu_test.jsonl", 6949, 4),
+}
+
+
+@pytest.fixture
+def refused(tmp_path):
+    side_file = RefusedRows(tmp_path / "refused.jsonl")
+    yield side_file
+    side_file.close()
+
+
+def _read(folder, refused, format, style):
+    name, rows, _ = FILES[format]
+    benchmark = BenchmarkConfig(name=format, path=name, format=format, style=style)
+    asked = benchmarks.read(benchmark, str(folder), refused)
+    assert refused.total == 0
+    raw = [json.loads(line) for line in (folder / name).read_text().splitlines()]
+    assert len(asked) == len(raw) == rows
+    return list(zip(asked, raw, strict=True))
+
+
+@pytest.mark.parametrize("format", ["creak", "ecqa", "strategyqa"])
+def test_authors_style_equals_the_authors_own_prompts(shared_data, refused, format):
+    for question, row in _read(shared_data / "eval", refused, format, "authors"):
+        assert question.context == f"Q: {row['question']} A: The answer is ("
+        assert question.options == tuple("ABCDE"[: FILES[format][2]])
+        assert f"({question.options[question.gold]})" == row["answer"]
+
+
+def test_authors_style_of_mmlu_equals_the_published_form(shared_data, refused):
+    for question, row in _read(shared_data / "eval", refused, "mmlu", "authors"):
+        asked = row["question"].strip().replace("\n", " ")
+        stop = "" if asked[-1] in '.,?!"' else "."
+        a, b, c, d = (choice.replace("\n", " ") for choice in row["choices"])
+        assert question.context == (
+            "The following are multiple choice questions (with answers) about "
+            f"{row['subject'].replace('_', ' ')}. "
+            f"Q: {asked}{stop} (A) {a} (B) {b} (C) {c} (D) {d} A: The answer is ("
+        )
+        assert question.options[question.gold] == row["answer"]
+        assert question.subject == row["subject"].replace("_", " ")
+
+
+def test_clean_style_asks_ecqa_once_and_without_double_spaces(shared_data, refused):
+    for question, row in _read(shared_data / "eval", refused, "ecqa", "clean"):
+        assert question.context == f"{row['question'].replace('  ', ' ')} A: The answer is ("
+
+
+def test_clean_style_names_the_subject_only_with_subject_prefix():
+    sample = Sample(id="1", question="Up?", answer="(B)", options=("no", "yes"), subject="law")
+    plain = Question.from_sample(sample, BenchmarkConfig(name="x", format="mmlu"))
+    prefixed = Question.from_sample(sample, BenchmarkConfig(name="x", subject_prefix=True))
+    assert plain.context == "Q: Up? (A) no (B) yes A: The answer is ("
+    assert prefixed.context == (
+        "The following are multiple choice questions (with answers) about law. " + plain.context
+    )
+    assert (plain.gold, plain.options, plain.subject) == (1, ("A", "B"), "law")

@@ -1,0 +1,61 @@
+"""Tokenized questions: truncation of contexts, and questions that cannot be scored."""
+
+import pytest
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.evaluation.question import Question
+from teacherlm_jax.evaluation.tokenized import tokenize
+
+
+class _Characters:
+    """A vocabulary with one token per character, and `begin` before every text."""
+
+    def __init__(self, begin=()):
+        self.begin = begin
+
+    def encode_batch(self, texts):
+        return [[ord(character) for character in text] for text in texts]
+
+
+def _question(context, *options):
+    return Question(id="q1", subject="", context=context, options=options, gold=0)
+
+
+def test_long_contexts_are_truncated_on_the_left_and_equally_for_all_options():
+    questions = [
+        _question("abcdef", "A", "B"),
+        _question("abcdef", "A", "BCD"),
+        _question("ab", "A"),
+    ]
+    tokenized, truncated = tokenize(questions, _Characters(), max_length=4)
+    contexts = ["".join(map(chr, question.context)) for question in tokenized]
+    # Of "BCD" the model reads two tokens; the last one is only predicted.
+    assert contexts == ["cdef", "ef", "ab"]
+    assert truncated == 2
+    assert tokenized[1].options == ((65,), (66, 67, 68))
+
+
+def test_the_ids_that_begin_every_text_survive_truncation():
+    questions = [_question("abcdef", "A"), _question("ab", "A")]
+    tokenized, truncated = tokenize(questions, _Characters((2,)), max_length=4)
+    assert [question.context for question in tokenized] == [(2, *b"def"), (2, *b"ab")]
+    assert truncated == 1
+
+
+@pytest.mark.parametrize(("begin", "option", "needed"), [((), "ABCD", 4), ((2,), "ABC", 4)])
+def test_an_option_that_leaves_no_room_is_an_error_with_the_length_that_suffices(
+    begin, option, needed
+):
+    questions = [_question("abcdef", option)]
+    message = f"config.max_length=3: too short for question q1.* raise it to {needed} or more"
+    with pytest.raises(UserError, match=message):
+        tokenize(questions, _Characters(begin), max_length=3)
+    tokenize(questions, _Characters(begin), max_length=needed)
+
+
+def test_an_option_or_context_without_tokens_is_an_error():
+    with pytest.raises(UserError, match="question q1: the option '' has no tokens"):
+        tokenize([_question("abc", "A", "")], _Characters(), max_length=9)
+    with pytest.raises(UserError, match="question q1: its context '' is empty"):
+        tokenize([_question("", "A")], _Characters(), max_length=9)
+    tokenize([_question("", "A")], _Characters((2,)), max_length=9)
