@@ -10,6 +10,7 @@ from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources import reading as formats
+from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 
 from .test_file_formats import QUESTION, adapt, read, write_rows
@@ -123,11 +124,11 @@ class Held(list):
 def test_a_limit_by_seed_takes_one_pass_where_candidates_can_be_held(tmp_path, monkeypatch):
     write_rows(tmp_path / "a.jsonl", *numbered(1000))
     config = SourceConfig("set", "a.jsonl", "cot", limit=10, limit_by="seed")
-    twice = list(formats.SourceReading(config, str(tmp_path)).first(files.RefusedRows(None)))
+    twice = list(formats.SourceReading(config, str(tmp_path)).first(RefusedRows(None)))
     opened, open_file = [], files.opened
     monkeypatch.setattr(files, "opened", lambda path: opened.append(path) or open_file(path))
     reading, held = formats.SourceReading(config, str(tmp_path)), Held()
-    found = list(reading.first(files.RefusedRows(None), candidates=held))
+    found = list(reading.first(RefusedRows(None), candidates=held))
     assert found == twice and len(opened) == 1
     assert 10 < len(held) < 200  # about 10 (1 + ln 100) of a thousand
 
@@ -140,5 +141,5 @@ def test_the_digest_of_a_file_of_lines_is_known_after_one_pass(tmp_path):
         for limit in (0, 3):
             config = SourceConfig("set", name, "cot", limit=limit)
             reading = formats.SourceReading(config, str(tmp_path))
-            list(reading.first(files.RefusedRows(None)))
+            list(reading.first(RefusedRows(None)))
             assert reading.rows.digests == ({} if limit else {path: files.file_digest(path)})
