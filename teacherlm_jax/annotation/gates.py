@@ -1,6 +1,7 @@
-"""Gates: yes-or-no questions about one explanation, asked once it is written.
+"""Gates: checks of one generated explanation, each passed or failed.
 
-A verdict never removes a text. It is filed with it, and whoever trains on the texts decides.
+A verdict never removes an explanation. It is recorded beside it, and `prepare` with `checked_only`
+leaves out what failed.
 """
 
 import dataclasses
@@ -8,26 +9,27 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from teacherlm_jax.annotation import conclusion
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.prompts import TRIGGERS
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
 
-REPEATED_WORDS = 4
-REPETITION_LIMIT = 4  # times that the same four words may follow each other in one text
+_REPEATED_WORDS = 4
+_REPETITION_LIMIT = 4  # occurrences of the same four words in a row in one text
 
 _NEXT_QUESTION = re.compile(r"\bQ:")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GateInput:
-    """What a gate may look at.
+    """An explanation and what it explains.
 
     Attributes:
-        sample: the one that was explained.
-        kind: of the explanation, one of `data.sample.KINDS`.
+        sample: the explained sample.
+        kind: kind of the explanation, one of `data.sample.KINDS`.
         text: the explanation, stripped.
-        finish_reason: "eos" when the teacher ended it, "length" when it was cut.
+        finish_reason: "eos" if the teacher ended the text, "length" if max_new_tokens did.
     """
 
     sample: Sample
@@ -36,52 +38,66 @@ class GateInput:
     finish_reason: str
 
 
-def finished(given: GateInput) -> bool:
-    """The teacher ended the text itself."""
-    return given.finish_reason == "eos"
+def finished(explained: GateInput) -> bool:
+    """Return whether the teacher ended the text itself."""
+    return explained.finish_reason == "eos"
 
 
-def not_empty(given: GateInput) -> bool:
-    """There is a text."""
-    return bool(given.text.strip())
+def not_empty(explained: GateInput) -> bool:
+    """Return whether the text holds more than white space."""
+    return bool(explained.text.strip())
 
 
-def no_other_trigger(given: GateInput) -> bool:
-    """The text runs neither into another kind of explanation nor into another question."""
-    others = (trigger for kind, trigger in TRIGGERS.items() if kind != given.kind)
-    return not _NEXT_QUESTION.search(given.text) and not any(
-        trigger.strip() in given.text for trigger in others
+def concludes_answer(explained: GateInput) -> bool:
+    """Return whether a chain of thought does not contradict the given answer.
+
+    Only a stated conclusion is judged (see `annotation.conclusion`): the last "the answer is …", or
+    a last sentence that ends in an option's letter or, after a word like "so", in its text. A text
+    without one passes, as does any other kind of explanation, which may well name wrong answers.
+    """
+    return explained.kind != "cot" or not conclusion.contradicts(explained.sample, explained.text)
+
+
+def no_other_trigger(explained: GateInput) -> bool:
+    """Return whether the text stops before another kind of explanation or another question."""
+    others = (trigger for kind, trigger in TRIGGERS.items() if kind != explained.kind)
+    return not _NEXT_QUESTION.search(explained.text) and not any(
+        trigger.strip() in explained.text for trigger in others
     )
 
 
-def no_repetition(given: GateInput) -> bool:
-    """No four words in a row occur more than four times, as they do when a model is in a loop."""
-    words = given.text.split()
-    runs = zip(*(words[start:] for start in range(REPEATED_WORDS)), strict=False)
-    return max(Counter(runs).values(), default=0) <= REPETITION_LIMIT
+def no_repetition(explained: GateInput) -> bool:
+    """Return whether no four words in a row occur more than four times, as they do in a loop."""
+    words = explained.text.split()
+    runs = zip(*(words[start:] for start in range(_REPEATED_WORDS)), strict=False)
+    return max(Counter(runs).values(), default=0) <= _REPETITION_LIMIT
 
 
-def synthetic_check(given: GateInput) -> bool:
-    """The text is right, by the rules that generated the sample; for generated samples only."""
-    return synthetic.check(given.sample, given.kind, given.text).ok
+def synthetic_check(explained: GateInput) -> bool:
+    """Return whether the text is right by the rules that generated the sample.
+
+    Only generated samples can be judged.
+    """
+    return synthetic.check(explained.sample, explained.kind, explained.text).ok
 
 
 GATES: dict[str, Callable[[GateInput], bool]] = {
     "finished": finished,
     "not_empty": not_empty,
+    "concludes_answer": concludes_answer,
     "no_other_trigger": no_other_trigger,
     "no_repetition": no_repetition,
     "synthetic": synthetic_check,
 }
 
 
-def verdicts(names: Iterable[str], given: GateInput) -> dict[str, bool]:
-    """The verdict of each named gate."""
-    return {name: GATES[name](given) for name in names}
+def verdicts(names: Iterable[str], explained: GateInput) -> dict[str, bool]:
+    """Return the verdict of each named gate."""
+    return {name: GATES[name](explained) for name in names}
 
 
 def require_usable(names: Iterable[str], samples: Iterable[Sample]) -> None:
-    """Raises UserError when one of the named gates cannot judge one of these samples."""
+    """Raise UserError if one of the named gates cannot judge one of the samples."""
     if "synthetic" not in names:
         return
     for sample in samples:
@@ -89,6 +105,6 @@ def require_usable(names: Iterable[str], samples: Iterable[Sample]) -> None:
             synthetic.check(sample, KINDS[0], "")
         except UserError as error:
             raise UserError(
-                f"config.gates: the gate 'synthetic' judges generated samples only; {error}; or "
-                "leave the gate out"
+                f"config.gates: the gate 'synthetic' judges only generated samples; {error}; or "
+                "remove 'synthetic' from config.gates"
             ) from None

@@ -11,6 +11,7 @@ from teacherlm_jax.config.inference_config import (
     EvaluateConfig,
     SamplingConfig,
     TeachersConfig,
+    authors_sampling,
 )
 from teacherlm_jax.config.model_config import MeshConfig, ModelConfig
 from teacherlm_jax.config.names import FORMATS, FORMS, GATES, READERS
@@ -64,4 +65,5 @@ __all__ = [
     "TrainConfig",
     "ValidationConfig",
     "VocabularyConfig",
+    "authors_sampling",
 ]

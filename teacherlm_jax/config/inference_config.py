@@ -29,19 +29,27 @@ class SamplingConfig:
     """How the next token is sampled."""
 
     temperature: float = at_least(
-        0, 1.0, help="divides the logits; 0 always takes the most likely token"
+        0, 0.7, help="divides the logits; 0 always takes the most likely token"
     )
     top_k: int = at_least(
         0, 50, help="sample only from the k most likely tokens; 0: from all tokens"
     )
     top_p: float = number(
-        1.0,
+        0.95,
         limits="(0, 1]",
         help="sample only from the most likely tokens that together have this probability",
     )
     max_new_tokens: int = at_least(
-        1, 2048, help="longest explanation, in tokens; longer ones are cut and fail `finished`"
+        1,
+        512,
+        help="longest explanation, in tokens; longer ones are truncated and fail the gate "
+        "`finished`",
     )
+
+
+def authors_sampling() -> SamplingConfig:
+    """Return the sampling of the TeacherLM authors' annotation script (arXiv 2310.19019)."""
+    return SamplingConfig(temperature=1.0, top_k=50, top_p=1.0, max_new_tokens=2048)
 
 
 @dataclasses.dataclass
@@ -67,7 +75,7 @@ class AnnotateConfig:
     )
     sampling: SamplingConfig = group(SamplingConfig)
     gates: tuple[str, ...] = plain(
-        ("finished", "not_empty"),
+        ("finished", "not_empty", "concludes_answer"),
         help=f"checks of every explanation, recorded beside it; any of {', '.join(GATES)}",
     )
     seed: int = number(0, limits=_SEED_LIMITS, help="seed of the sampling")

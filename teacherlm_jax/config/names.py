@@ -7,7 +7,13 @@ the two sides.
 import re
 
 FORMS = ("text", "C", "M", "F", "CM", "CMF", "FCM", "shuffle")  # text forms, in data.prompts
-GATES = ("finished", "not_empty", "no_other_trigger", "no_repetition", "synthetic")
+# Checks of one explanation, in annotation.gates: the teacher ended it; it is not blank; a chain of
+# thought that states a conclusion states the given answer; it does not run into another kind or
+# question; it does not loop; it is right by the rules that generated the sample.
+GATES = (
+    *("finished", "not_empty", "concludes_answer", "no_other_trigger", "no_repetition"),
+    "synthetic",
+)
 FORMATS = ("sample", "columns", "cot", "creak", "ecqa", "strategyqa", "mmlu", "p3", "muffin")
 # Formats that need no further settings.
 PLAIN_FORMATS = tuple(name for name in FORMATS if name not in ("columns", "muffin"))

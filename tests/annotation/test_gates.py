@@ -1,4 +1,4 @@
-"""What each gate lets through."""
+"""Texts that pass and fail each gate."""
 
 import dataclasses
 
@@ -14,36 +14,40 @@ SAMPLE = Sample(id="1", question="2 + 2?", answer="4", source="sums")
 LOOP = "the cat sat down and " * 5
 
 
-def _given(text: str, kind: str = "cot", finish_reason: str = "eos") -> gates.GateInput:
+def _explained(text: str, kind: str = "cot", finish_reason: str = "eos") -> gates.GateInput:
     return gates.GateInput(sample=SAMPLE, kind=kind, text=text, finish_reason=finish_reason)
 
 
 @pytest.mark.parametrize(
-    ("gate", "given", "passes"),
+    ("gate", "explained", "passes"),
     [
-        ("finished", _given("x"), True),
-        ("finished", _given("x", finish_reason="length"), False),
-        ("not_empty", _given("x"), True),
-        ("not_empty", _given(""), False),
-        ("not_empty", _given(" \n"), False),
-        ("no_other_trigger", _given("Two and two. Mistakes are common."), True),
-        ("no_other_trigger", _given("Two. The common mistakes are: to add."), False),
-        ("no_other_trigger", _given("The common mistakes are: two.", kind="mistake"), True),
-        ("no_other_trigger", _given("Two. Let's think step by step.", kind="mistake"), False),
-        ("no_other_trigger", _given("Four. Q: 3 + 3? A: 6"), False),
-        ("no_other_trigger", _given("See the FAQ: four."), True),
-        ("no_repetition", _given("one two three"), True),
-        ("no_repetition", _given(LOOP), False),
-        ("no_repetition", _given("the cat sat down and " * 4), True),
-        ("no_repetition", _given("a a a a a a a a"), False),
-        ("no_repetition", _given("a a a a a a a"), True),
+        ("finished", _explained("x"), True),
+        ("finished", _explained("x", finish_reason="length"), False),
+        ("not_empty", _explained("x"), True),
+        ("not_empty", _explained(""), False),
+        ("not_empty", _explained(" \n"), False),
+        ("concludes_answer", _explained("Two and two. The answer is 4."), True),
+        ("concludes_answer", _explained("Two and two. The answer is 5."), False),
+        ("concludes_answer", _explained("Some say the answer is 5.", kind="mistake"), True),
+        ("concludes_answer", _explained("x"), True),
+        ("no_other_trigger", _explained("Two and two. Mistakes are common."), True),
+        ("no_other_trigger", _explained("Two. The common mistakes are: to add."), False),
+        ("no_other_trigger", _explained("The common mistakes are: two.", kind="mistake"), True),
+        ("no_other_trigger", _explained("Two. Let's think step by step.", kind="mistake"), False),
+        ("no_other_trigger", _explained("Four. Q: 3 + 3? A: 6"), False),
+        ("no_other_trigger", _explained("See the FAQ: four."), True),
+        ("no_repetition", _explained("one two three"), True),
+        ("no_repetition", _explained(LOOP), False),
+        ("no_repetition", _explained("the cat sat down and " * 4), True),
+        ("no_repetition", _explained("a a a a a a a a"), False),
+        ("no_repetition", _explained("a a a a a a a"), True),
     ],
 )
-def test_gate(gate, given, passes):
-    assert gates.GATES[gate](given) is passes
+def test_gate_passes_or_fails_a_text(gate, explained, passes):
+    assert gates.GATES[gate](explained) is passes
 
 
-def test_true_explanations_of_generated_samples_pass_and_those_of_others_fail():
+def test_right_explanations_of_generated_samples_pass_and_others_fail():
     first, second = synthetic.generate(2, seed=0, families=[next(iter(synthetic.FAMILIES))])
     for kind in KINDS:
         (text,) = first.explanations[kind].values()
@@ -59,7 +63,7 @@ def test_true_explanations_of_generated_samples_pass_and_those_of_others_fail():
     assert gates.verdicts(["synthetic"], misplaced) == {"synthetic": False}
 
 
-def test_samples_that_no_family_made_are_refused_before_anything_is_written():
+def test_the_synthetic_gate_refuses_samples_that_were_not_generated():
     (made,) = synthetic.generate(1, seed=0)
     gates.require_usable(["finished", "synthetic"], [made])
     gates.require_usable(["finished", "no_repetition"], [SAMPLE])
@@ -71,7 +75,9 @@ def test_samples_that_no_family_made_are_refused_before_anything_is_written():
         "no question of synthetic/": dataclasses.replace(made, question="Why?"),
     }
     for reason, sample in unfit.items():
-        with pytest.raises(UserError, match=f"config.gates: .*{reason}.*; or leave the gate out"):
+        with pytest.raises(
+            UserError, match=f"config.gates: .*{reason}.*; or remove 'synthetic' from config.gates"
+        ):
             gates.require_usable(["synthetic"], [made, sample])
 
 
@@ -86,6 +92,8 @@ def _settings(**settings):
 
 def test_a_config_with_an_unknown_gate_is_refused_with_the_nearest_known_one():
     fields.check(_settings(gates=tuple(gates.GATES)))
+    assert fields.check(_settings()) is None
+    assert _settings().gates == ("finished", "not_empty", "concludes_answer")
     with pytest.raises(
         UserError, match="config.gates: expected one of .*, got 'finish'; did you mean 'finished'"
     ):

@@ -58,7 +58,9 @@ def test_an_entry_shows_name_type_default_choices_limits_and_meaning(shown):
         "--sweep_list\n      print the points of the sweep",
     ):
         assert entry in text
-    assert "--config.gates=NAME,NAME,...  (default finished,not_empty" in shown("annotate")
+    assert "--config.gates=NAME,NAME,...  (default finished,not_empty,concludes_answer" in shown(
+        "annotate"
+    )
     assert "--config.check_only=BOOL, or --check_only  (default False)" in shown("prepare")
 
 

@@ -15,7 +15,8 @@ ROWS = 4000
 def _draw(**settings):
     logits = jnp.broadcast_to(jnp.log(jnp.asarray(PROBABILITIES, jnp.float32)), (ROWS, 4))
     keys = jax.random.bits(jax.random.key(0), (ROWS, 2), jnp.uint32)
-    return np.asarray(sample(logits, keys, jnp.zeros(ROWS, int), SamplingConfig(**settings)))
+    config = SamplingConfig(**{"temperature": 1.0, "top_p": 1.0} | settings)
+    return np.asarray(sample(logits, keys, jnp.zeros(ROWS, jnp.int32), config))
 
 
 def _shares(drawn):
@@ -60,7 +61,7 @@ def test_another_counter_or_another_key_draws_again():
     logits = jnp.zeros((200, 50))
     key = jnp.broadcast_to(jnp.asarray(request_key(0, "a", "cot")), (200, 2))
     other = jnp.broadcast_to(jnp.asarray(request_key(0, "b", "cot")), (200, 2))
-    counters, settings = jnp.arange(200), SamplingConfig(top_k=0)
+    counters, settings = jnp.arange(200), SamplingConfig(temperature=1.0, top_k=0, top_p=1.0)
     drawn = sample(logits, key, counters, settings)
     assert len(set(np.asarray(drawn).tolist())) > 40
     assert np.mean(np.asarray(drawn == sample(logits, other, counters, settings))) < 0.1
