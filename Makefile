@@ -5,21 +5,41 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test quickstart test lint format clean
+# The newest Python that the packages support, on which CI runs the core of the tests too.
+NEWEST ?= python3.13
+NEWEST_PYTHON := $(shell $(NEWEST) -c '' 2>/dev/null && echo $(NEWEST) || \
+  ls -d $(HOME)/.pyenv/versions/$(subst python,,$(NEWEST)).*/bin/python 2>/dev/null | tail -n 1)
+CORE := tests/cli tests/config tests/data tests/evaluation tests/generation tests/models tests/runs \
+  tests/storage tests/tokenization tests/test_rooms.py tests/test_sharding.py
 
-help: ## what can be made
+UV ?= uv
+COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-annotate \
+  --custom-compile-command "make lock"
+
+.PHONY: help setup setup-test quickstart test test-newest lint format lock clean
+
+help: ## list the targets
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## /  make \1\t/' | expand -t 22
 
-setup: $(VENV)/.runtime ## virtual environment in .venv with what the program needs
+setup: $(VENV)/.runtime ## create .venv with what the program needs
 
-setup-test: $(VENV)/.test ## the same with what tests and checks need
+setup-test: $(VENV)/.test ## create .venv with what tests and checks need, too
 
-quickstart: $(VENV)/.runtime ## the whole of TeacherLM at toy size, at most ten minutes on two cores
+quickstart: $(VENV)/.runtime ## run all of TeacherLM at toy size: at most ten minutes on two cores
 	@$(BIN)/teacherlm quickstart --config=configs/quickstart.py
 
-test: lint ## format, lint, types, tests
+test: lint ## check format, lint and types, and run all tests
 	@echo "== tests"
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-newest: ## the core of the tests and a tiny quickstart on the newest Python
+	@if [ -z "$(NEWEST_PYTHON)" ]; then echo "== skipped: no $(NEWEST) on this machine"; else \
+	  $(MAKE) --no-print-directory VENV=.venv-newest PYTHON=$(NEWEST_PYTHON) .venv-newest/.test && \
+	  echo "== core tests on $$(.venv-newest/bin/python --version)" && \
+	  .venv-newest/bin/python -m pytest -q -n 2 --dist loadfile $(CORE) && \
+	  echo "== a tiny quickstart" && \
+	  .venv-newest/bin/teacherlm quickstart \
+	    --config=configs/quickstart.py:tiny,root=$$(mktemp -d)/quickstart; fi
 
 lint: $(VENV)/.test
 	@echo "== format, lint, types"
@@ -27,22 +47,29 @@ lint: $(VENV)/.test
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-format: $(VENV)/.test ## puts the code into its form
+format: $(VENV)/.test ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench-%: $(VENV)/.test ## one comparison of benchmarks/, as in make bench-attention
+bench-%: $(VENV)/.test ## run one benchmark, for example make bench-attention
 	@$(BIN)/python -m benchmarks.$(subst -,_,$*)
 
-clean: ## removes the environment and caches, never runs
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info build
+lock: ## resolve the pinned versions again, with uv (pip install uv)
+	$(COMPILE) --extra test --extra beam --output-file requirements-test.txt
+	$(COMPILE) --constraint requirements-test.txt --output-file requirements.txt
+	$(COMPILE) --constraint requirements-test.txt --extra beam --output-file requirements-beam.txt
+	$(COMPILE) --constraint requirements-test.txt --extra plan --no-header | grep ^libtpu \
+	  > requirements-tpu.txt
+
+clean: ## remove the environments and caches, never runs
+	rm -rf $(VENV) .venv-newest .mypy_cache .ruff_cache .pytest_cache *.egg-info build
 
 $(VENV)/bin/python:
-	@echo "== making the virtual environment $(VENV) with $(PYTHON)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed: name one, as in make PYTHON=/usr/bin/python3.11"; exit 1; }
+	@echo "== creating the virtual environment $(VENV) with $(PYTHON)"
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Python 3.11, 3.12 or 3.13 is needed; name one, for example make PYTHON=/usr/bin/python3.11"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-	  echo "no virtual environment could be made; on Debian: apt-get install python3-venv"; exit 1; }
+	  echo "could not create the virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
 
 $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
 	@echo "== installing the pinned packages (about 2 GB on disk; a minute or two)"
@@ -50,9 +77,10 @@ $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-$(VENV)/.test: requirements-test.txt requirements-beam.txt requirements-tpu.txt $(VENV)/.runtime
+$(VENV)/.test: requirements-test.txt requirements-torch.txt requirements-tpu.txt $(VENV)/.runtime
 	@echo "== installing what the tests need"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -r requirements-test.txt -r requirements-torch.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
 	  --target $(VENV)/tpu -r requirements-tpu.txt
 	@touch $@

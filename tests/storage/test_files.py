@@ -21,7 +21,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_malformed_json_names_file_and_line(tmp_path):
     path = tmp_path / "a.json"
-    path.write_text('{\n"a": 1,\n}')
+    path.write_text('{\n"a": 1\n]')
     with pytest.raises(UserError, match=rf"{path}:3: not JSON"):
         files.read_json(path)
     with pytest.raises(UserError, match="no such file"):

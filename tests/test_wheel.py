@@ -1,0 +1,77 @@
+"""The wheel: it builds, and works in an environment into which nothing else of the project goes."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*words, **environment):
+    done = subprocess.run(
+        [str(word) for word in words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": "", **environment},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel built from the files that git would hand out."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    listed = run("git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, listed.split("\n")):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder)
+    run(sys.executable, "-m", "pip", "wheel", *options, source)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The `bin` folder of an empty environment that the wheel was installed in."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False)
+    python = folder / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps")
+    run(*pip, wheel)
+    return folder / "bin"
+
+
+def test_the_wheel_holds_the_package_alone_with_its_types_and_data(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert all(top == "teacherlm_jax" or top.endswith(".dist-info") for top in tops), tops
+    assert "teacherlm_jax/py.typed" in names
+    package = ROOT / "teacherlm_jax"
+    kinds = (".py", ".css", ".json")
+    wanted = {
+        path.relative_to(ROOT).as_posix() for path in package.rglob("*") if path.suffix in kinds
+    }
+    assert wanted <= set(names)
+
+
+def test_the_command_and_the_package_work_where_only_the_wheel_is_installed(installed, tmp_path):
+    # The libraries come from this environment; the package itself must come from the wheel.
+    libraries = sysconfig.get_paths()["purelib"]
+    where = "import teacherlm_jax; print(teacherlm_jax.__file__)"
+    found = run(installed / "python", "-P", "-c", where, PYTHONPATH=libraries)
+    assert found.startswith(str(installed.parent)), found
+    shown = run(installed / "teacherlm", "--help", PYTHONPATH=libraries)
+    assert "annotate" in shown
+    code = "import teacherlm_jax.training.loop, teacherlm_jax.report.build, teacherlm_jax.tasks"
+    run(installed / "python", "-P", "-c", code, PYTHONPATH=libraries)
