@@ -27,8 +27,8 @@ from benchmarks import harness
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.hf import config_json as layout
 from teacherlm_jax.hf import tensor_names
-from teacherlm_jax.hf.safetensors import Writer
-from teacherlm_jax.hf.tensor_names import Piece
+from teacherlm_jax.hf.safetensors import SafetensorsWriter
+from teacherlm_jax.hf.tensor_names import TensorSlot
 from teacherlm_jax.hf.weights import open_weights
 from teacherlm_jax.models import registry
 from teacherlm_jax.storage import files
@@ -102,7 +102,7 @@ def _measured(model: ModelConfig, folder: Path) -> list[Measured]:
     print(f"wrote the source in {time.monotonic() - start:.0f} s", flush=True)
     results = []
     for dtype, width in (("float32", 4), ("bfloat16", 2)):
-        sizes = [math.prod(piece.theirs) * width for piece in tensor_names.pieces(model)]
+        sizes = [math.prod(slot.stored_shape) * width for slot in tensor_names.slots(model)]
         for name, source, output in (
             (f"safetensors to ours, {dtype}", folder / "theirs", folder / dtype),
             (f"ours to safetensors, {dtype}", folder / dtype, folder / "back"),
@@ -148,20 +148,20 @@ def _run(source: Path, output: Path, dtype: str) -> tuple[float, int]:
 def _write_source(model: ModelConfig, folder: Path) -> None:
     """A folder of transformers' layout: random weights, and a tokenizer of bytes."""
     folder.mkdir()
-    shards: list[list[Piece]] = [[]]
+    shards: list[list[TensorSlot]] = [[]]
     room = SHARD
-    for piece in tensor_names.pieces(model):
-        nbytes = 4 * math.prod(piece.theirs)
+    for slot in tensor_names.slots(model):
+        nbytes = 4 * math.prod(slot.stored_shape)
         if nbytes > room and shards[-1]:
             shards.append([])
             room = SHARD
-        shards[-1].append(piece)
+        shards[-1].append(slot)
         room -= nbytes
     random, placed = np.random.default_rng(0), {}
-    for number, pieces in enumerate(shards, start=1):
+    for number, slots in enumerate(shards, start=1):
         file = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        shapes = {f"transformer.{piece.name}": piece.theirs for piece in pieces}
-        with Writer(folder / file, shapes, "float32") as writer:
+        shapes = {f"transformer.{slot.name}": slot.stored_shape for slot in slots}
+        with SafetensorsWriter(folder / file, shapes, "float32") as writer:
             for shape in shapes.values():
                 for block in _numbers(random, math.prod(shape)):
                     writer.write(block)

@@ -11,6 +11,7 @@ from teacherlm_jax.errors import UserError
 
 _INTERVAL = re.compile(r"([\[(])(-?\d+), (\d+|inf)([\])])")
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of a bucket or a site
+_HUB = "hf://"  # begins the address of a model on the Hugging Face Hub
 
 
 def plain(default: Any, *, short: bool = False, help: str = "") -> Any:
@@ -47,7 +48,12 @@ def required(*, help: str = "") -> Any:
 
 
 def location(
-    *, required: bool = False, local: bool = False, short: bool = False, help: str = ""
+    *,
+    required: bool = False,
+    local: bool = False,
+    hub: bool = False,
+    short: bool = False,
+    help: str = "",
 ) -> Any:
     """Return a field for the path of a file or folder; empty by default.
 
@@ -57,10 +63,11 @@ def location(
     Args:
         required: whether the config or the command line must fill it.
         local: whether an address such as `gs://bucket/folder` is refused.
+        hub: whether `local` allows the address of a model, `hf://org/name`.
         short: whether the command line accepts the bare name, as in `--data=DIR`.
         help: see `plain`.
     """
-    return _field("", help, path=True, required=required, local=local, short=short)
+    return _field("", help, path=True, required=required, local=local, hub=hub, short=short)
 
 
 def group(kind: type, *, help: str = "") -> Any:
@@ -126,7 +133,8 @@ def _field_problems(name: str, item: Any, metadata: Any) -> Iterator[tuple[str, 
         yield name, f"{item} is not in {metadata['limits']}"
     if metadata.get("required") and not item:
         yield name, f"empty; set it, as in --{name}=VALUE"
-    if metadata.get("local") and _ADDRESS.match(item):
+    on_hub = metadata.get("hub") and item.startswith(_HUB)
+    if metadata.get("local") and _ADDRESS.match(item) and not on_hub:
         yield name, f"{item} is an address; this key takes only local paths, so copy or mount it"
 
 

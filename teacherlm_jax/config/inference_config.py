@@ -14,7 +14,7 @@ from teacherlm_jax.config.fields import (
     required,
 )
 from teacherlm_jax.config.model_config import MeshConfig
-from teacherlm_jax.config.names import ATTENTION, GATES, NAME, PLAIN_FORMATS
+from teacherlm_jax.config.names import ATTENTION, GATES, MODEL_PATHS, NAME, PLAIN_FORMATS
 from teacherlm_jax.config.prepare_config import SourceConfig
 
 _ATTENTION = (
@@ -56,9 +56,13 @@ def authors_sampling() -> SamplingConfig:
 class TeachersConfig:
     """The teacher of each kind of explanation; kinds without a teacher are not written."""
 
-    cot: str = location(local=True, help="run folder of the teacher for chains of thought")
-    fundamental: str = location(local=True, help="run folder of the teacher for fundamentals")
-    mistake: str = location(local=True, help="run folder of the teacher for common mistakes")
+    cot: str = location(local=True, hub=True, help=f"teacher for chains of thought: {MODEL_PATHS}")
+    fundamental: str = location(
+        local=True, hub=True, help="teacher for fundamentals, named like teachers.cot"
+    )
+    mistake: str = location(
+        local=True, hub=True, help="teacher for common mistakes, named like teachers.cot"
+    )
 
 
 @dataclasses.dataclass
@@ -142,7 +146,9 @@ class EvaluateConfig:
 
     output: str = location(required=True, help="run folder")
     root: str = location(help="folder that the benchmarks' paths are relative to")
-    model: str = location(required=True, local=True, help="run folder of the model")
+    model: str = location(
+        required=True, local=True, hub=True, help=f"model to evaluate: {MODEL_PATHS}"
+    )
     benchmarks: tuple[BenchmarkConfig, ...] = plain((), help="the data sets")
     max_length: int = at_least(
         2,

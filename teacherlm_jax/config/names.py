@@ -19,4 +19,8 @@ FORMATS = ("sample", "columns", "cot", "creak", "ecqa", "strategyqa", "mmlu", "p
 PLAIN_FORMATS = tuple(name for name in FORMATS if name not in ("columns", "muffin"))
 READERS = ("jsonl", "parquet", "datasets", "tfds", "tfrecord")
 ATTENTION = ("xla", "blockwise", "fused")  # models.attention
+MODEL_PATHS = (  # hf.any_model
+    "a run folder (its newest checkpoint), RUN/checkpoints/STEP, RUN/checkpoints/best, a Hugging "
+    "Face model folder, or hf://org/name"
+)
 NAME = re.compile(r"\w[\w.-]*")  # valid names of files and folders

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from teacherlm_jax.config.fields import at_least, choice, group, location, number, plain
 from teacherlm_jax.config.inference_config import BenchmarkConfig
 from teacherlm_jax.config.model_config import MeshConfig, ModelConfig
+from teacherlm_jax.config.names import MODEL_PATHS
 
 
 @dataclasses.dataclass
@@ -137,8 +138,7 @@ class TrainConfig:
     output: str = location(required=True, help="run folder")
     data: str = location(required=True, local=True, help="folder of one prepared mixture")
     init_from: str = location(
-        help="initial parameters: a run folder (its newest checkpoint), RUN/checkpoints/STEP, "
-        "RUN/checkpoints/best, or a Hugging Face model folder; empty: random"
+        help=f"model with the initial parameters: {MODEL_PATHS}; empty: random parameters",
     )
     model: ModelConfig = group(ModelConfig)
     optimizer: OptimizerConfig = group(OptimizerConfig)

@@ -1,4 +1,4 @@
-"""A folder that is there as a whole or not at all."""
+"""A folder that appears complete or not at all."""
 
 import contextlib
 import fcntl
@@ -12,20 +12,20 @@ from teacherlm_jax.errors import UserError
 
 @contextlib.contextmanager
 def whole_or_nothing(path: Path) -> Iterator[Path]:
-    """Gives a folder for files, which gets the name `path` when the block ends without an error.
+    """Yield a folder for files that is renamed to `path` when the block ends without an error.
 
-    Until then it stands beside `path` as `.NAME.partial`; files that a killed process left there
-    are removed first. Raises UserError when `path` holds something or is a mount point, or when
-    another process is at work.
+    Until then it is `.NAME.partial` beside `path`; files that a killed process left there are
+    removed first. Raises UserError when `path` is not empty or is a mount point, or when another
+    process is writing it.
     """
-    path = Path(os.path.realpath(path))  # renaming would put a folder in the place of a link
+    path = Path(os.path.realpath(path))  # so that renaming does not replace a symbolic link
     if os.path.ismount(path):
         raise UserError(
-            f"{path}: is a mount point, which no finished folder can take the place of; name a "
+            f"{path}: is a mount point, which cannot be replaced by the finished folder; name a "
             f"folder in it, such as {path / 'model'}"
         )
     if path.exists() and not (path.is_dir() and next(path.iterdir(), None) is None):
-        raise UserError(f"{path}: is there already; remove it, or name another folder")
+        raise UserError(f"{path}: already exists; remove it, or name another folder")
     partial = path.with_name(f".{path.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     lock = os.open(partial, os.O_RDONLY)
@@ -35,7 +35,7 @@ def whole_or_nothing(path: Path) -> Iterator[Path]:
             for left in partial.iterdir():
                 left.unlink()
             yield partial
-            os.fsync(lock)  # the names of the files, which are on the disk already
+            os.fsync(lock)  # the directory entries; the files themselves are synced already
             partial.rename(path)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)

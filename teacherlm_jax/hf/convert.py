@@ -1,18 +1,18 @@
-"""The convert verb: a folder of Hugging Face's layout to a run folder of ours, or back.
+"""The convert verb: Hugging Face folders to run folders, and back.
 
-What the source is decides the direction. Nothing is written before all headers were checked, and
-nothing that an interrupted conversion leaves is taken for a whole one: an import has no checkpoint
-until Orbax has renamed it, an export lies under another name until its last file is there.
+The source decides the direction. All headers are checked before anything is written, and an
+interrupted conversion is never taken for a complete one: a run folder has no checkpoint until Orbax
+has renamed it, and a Hugging Face folder gets its name after its last file.
 """
 
+import contextlib
 import dataclasses
 import logging
 import math
-import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,106 +24,87 @@ from teacherlm_jax.checkpoints import store
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import ConvertConfig, MeshConfig, ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import config_json, load, save, tensor_check, tensor_names
+from teacherlm_jax.hf import any_model, config_json, model_folder, save, tensor_names
 from teacherlm_jax.hf.atomic_folder import whole_or_nothing
-from teacherlm_jax.hf.lazy_tensor import DTYPES, Stored
-from teacherlm_jax.hf.tensor_names import Piece
-from teacherlm_jax.hf.weights import holds_weights, open_weights, source_state
+from teacherlm_jax.hf.lazy_tensor import DTYPES
+from teacherlm_jax.hf.model_folder import ModelFolder
+from teacherlm_jax.hf.weights import source_state
 from teacherlm_jax.models import registry
 from teacherlm_jax.runs import layout, run_folder
-from teacherlm_jax.storage import files
-from teacherlm_jax.tokenization.vocabulary import Vocabulary, open_vocabulary
 
 _VERB = "convert"
 
 
 def convert(config: ConvertConfig) -> None:
-    """Converts `config.source` into the folder `config.output`.
+    """Convert `config.source` into the folder `config.output`.
 
-    Raises UserError, by name, for a source that is neither layout or is not whole, and for an
-    output that holds something else already.
+    Raises UserError when the source is not a model or is incomplete, and when the output already
+    holds something else. A refused conversion leaves nothing on disk.
     """
-    source = Path(config.source)
-    if not source.is_dir():
-        raise UserError(f"{source}: no such folder; name one of Hugging Face's layout, or a run's")
-    if _is_ours(source):
+    source = any_model.resolve(config.source)
+    if any_model.is_checkpoint(source):
         _export(config, source)
-    elif (source / config_json.FILE).exists() or holds_weights(source):
-        _import(config, source)
     else:
-        raise UserError(
-            f"{source}: not a model; expected a folder with {config_json.FILE} and weights, or a "
-            f"run folder with {layout.CHECKPOINTS}/"
-        )
-
-
-def _is_ours(source: Path) -> bool:
-    """Whether the folder is a run's or a checkpoint's: in doubt, config.json tells."""
-    described = _described(source)
-    if "model_type" in described:
-        return False
-    whole = source.absolute()  # "0" and "." have names and parents, too
-    is_step = whole.parent.name == layout.CHECKPOINTS and whole.name.isdigit()
-    return is_step or "verb" in described or (source / layout.CHECKPOINTS).is_dir()
+        _import(config, source)
 
 
 def _import(config: ConvertConfig, source: Path) -> None:
-    """Theirs to ours: a run folder whose step 0 has parameters and no optimiser."""
+    """Convert a Hugging Face folder to a run folder whose step 0 has no optimizer state."""
     if config.dtype == "float16":
         raise UserError(
-            "config.dtype=float16: parameters here are float32, which holds every float16, or "
-            "bfloat16; choose one of them"
+            "config.dtype=float16: parameters of a run are float32, which holds every float16 "
+            "value, or bfloat16; choose one of them"
         )
-    model = config_json.read(source, config.dtype or "float32")
-    vocabulary = open_vocabulary(source)
-    if vocabulary.size > model.vocab_size:
-        raise UserError(
-            f"{source}: the tokenizer has {vocabulary.size} ids, the embedding only "
-            f"{model.vocab_size} (vocab_size in {config_json.FILE}); copy both from one place"
-        )
-    config_json.refuse_other_ids(source, vocabulary)
-    pairs = tensor_check.matched(source, model, open_weights(source))
+    opened = model_folder.open_model(source, config.dtype or "float32")
     state = source_state(source)
-    abstract = _abstract(model, config.mesh)
-    _refuse_foreign(Path(config.output))
-    with run_folder.open_run(config.output, _VERB, config, may_change=("mesh",)) as folder:
+    abstract = _abstract(opened.config, config.mesh)
+    output = Path(config.output)
+    _refuse_foreign(output)
+    with (
+        _nothing_if_refused(output),
+        run_folder.open_run(config.output, _VERB, config, may_change=("mesh",)) as folder,
+    ):
         if folder.result is None:
-            result = _imported(folder, model, vocabulary, pairs, abstract)
-            folder.finish(result | {"source": state})
+            folder.finish(_imported(folder, opened, abstract) | {"source": state})
         else:
             _refuse_other_source(folder, source, state)
-            folder.log.info("%s: converted before; remove it to do it again", folder.path)
+            folder.log.info("%s: converted before; remove it to convert again", folder.path)
 
 
 def _imported(
-    folder: run_folder.Run,
-    model: ModelConfig,
-    vocabulary: Vocabulary,
-    pairs: list[tuple[Piece, Stored]],
-    abstract: sharding.Tree,
+    folder: run_folder.Run, opened: ModelFolder, abstract: sharding.Tree
 ) -> dict[str, Any]:
-    progress = _Progress(folder.log, "read", [tensor.nbytes for _, tensor in pairs])
-    params = load.load(pairs, abstract, progress.add)
-    vocabulary.save(folder.path / layout.VOCABULARY)
-    if (folder.path / layout.CHECKPOINTS).exists():  # of one that was stopped before its result
+    names = ", ".join(path.name for path in opened.weight_files[:3])
+    more = len(opened.weight_files) - 3
+    folder.log.info("reading %s%s", names, f" and {more} more" if more > 0 else "")
+    if prefix := opened.dropped_prefix:
+        folder.log.info("dropped %r in front of tensor names", prefix)
+    progress = _TensorProgress(folder.log, "read", [tensor.nbytes for _, tensor in opened.tensors])
+    params = opened.parameters(abstract, progress.add)
+    opened.vocabulary.save(folder.path / layout.VOCABULARY)
+    if (folder.path / layout.CHECKPOINTS).exists():  # left by a conversion that was interrupted
         shutil.rmtree(folder.path / layout.CHECKPOINTS)
     checkpoints = Checkpoints(folder.path, keep=1)
-    meta = {"model": dataclasses.asdict(model), "vocabulary": vocabulary.digest}
-    checkpoints.save(0, params, None, meta)
+    model = dataclasses.asdict(opened.config)
+    checkpoints.save(0, params, None, {"model": model, "vocabulary": opened.vocabulary.digest})
     checkpoints.close()
     count = sum(array.size for array in jax.tree.leaves(params))
-    folder.log.info("%s: %s parameters in %s", folder.path, f"{count:,}", model.param_dtype)
-    return {"model": meta["model"], "parameters": count, **progress.figures()}
+    folder.log.info(
+        "%s: %s parameters stored in %s (config.dtype); the model computes in %s unless the dtype "
+        "key of a verb says otherwise", folder.path, f"{count:,}", opened.config.param_dtype,
+        opened.config.dtype,
+    )  # fmt: skip
+    return {"model": model, "parameters": count, **progress.figures()}
 
 
 def _export(config: ConvertConfig, source: Path) -> None:
-    """Ours to theirs: a folder that transformers loads, with our `vocabulary.json` in it."""
+    """Convert a checkpoint to a folder that transformers loads; it contains our vocabulary too."""
     if jax.process_count() > 1:
         raise UserError(
-            f"{source}: is written by one process, which must see all devices of its mesh; run "
-            f"this on one machine, found {jax.process_count()} processes"
+            f"{source}: one process writes an exported model and must see all devices of its mesh, "
+            f"but {jax.process_count()} processes are running; run this on one machine"
         )
-    checkpoints, step = store.open_checkpoint(os.path.abspath(source))
+    checkpoints, step = store.open_checkpoint(source.absolute())
     meta = checkpoints.meta(step)
     model = ModelConfig(**meta["model"])
     description = config_json.described(model)
@@ -135,65 +116,76 @@ def _export(config: ConvertConfig, source: Path) -> None:
         log.info("reading %s", checkpoints.path(step))
         params = checkpoints.params(step, abstract)
         checkpoints.close()
-        sizes = [
-            math.prod(piece.theirs) * DTYPES[dtype].itemsize for piece in tensor_names.pieces(model)
-        ]
-        progress = _Progress(log, "written", sizes)
+        width = DTYPES[dtype].itemsize
+        sizes = [math.prod(slot.stored_shape) * width for slot in tensor_names.slots(model)]
+        progress = _TensorProgress(log, "written", sizes)
         limit = config.shard_megabytes * 10**6
-        save.save(params, model, folder, dtype=dtype, shard_bytes=limit, told=progress.add)
+        save.save(params, model, folder, dtype=dtype, shard_bytes=limit, on_tensor=progress.add)
         vocabulary.save_pretrained(folder)
         config_json.write(folder, description, dtype, vocabulary)
-    log.info("%s: done", config.output)
+    log.info(
+        "%s: weights stored in %s (config.dtype, torch_dtype in %s), which is also the dtype that "
+        "transformers computes in unless it is given another", config.output, dtype,
+        config_json.FILE,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _nothing_if_refused(output: Path) -> Iterator[None]:
+    """Remove what the block wrote into a missing or empty folder if it ends with a UserError."""
+    existed = output.is_dir()
+    empty = not existed or not any(output.iterdir())
+    try:
+        yield
+    except UserError:
+        if empty:
+            shutil.rmtree(output, ignore_errors=True)
+            if existed:
+                output.mkdir()
+        raise
 
 
 def _abstract(model: ModelConfig, mesh: MeshConfig) -> sharding.Tree:
-    """The model's parameters as shapes with their places on the mesh."""
+    """Shapes of the model's parameters with their places on the mesh."""
     devices = sharding.make_mesh(mesh)
     return sharding.abstract_model(lambda: registry.build(model, nnx.Rngs(0)), devices)[1]
 
 
 def _refuse_foreign(output: Path) -> None:
-    """UserError for a folder in which something else than a conversion lies."""
-    if output.is_dir() and any(output.iterdir()) and _described(output).get("verb") != _VERB:
-        raise UserError(f"{output}: is there already; remove it, or name another folder")
+    """Raise UserError when the folder holds something other than a conversion."""
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    if model_folder.read_config(output).get("verb") != _VERB:
+        raise UserError(f"{output}: already exists; remove it, or name another folder")
 
 
 def _refuse_other_source(folder: run_folder.Run, source: Path, state: Mapping[str, str]) -> None:
-    """UserError when a finished conversion was made from other files than are there now."""
+    """Raise UserError when the source's files changed since they were converted."""
     before = (folder.result or {}).get("source", {})
     for name in sorted(before.keys() | state.keys()):
         if before.get(name) != state.get(name):
             raise UserError(
-                f"{source / name}: is not what was converted into {folder.path}; remove that "
-                "folder to do it again, or name another"
+                f"{source / name}: changed since it was converted into {folder.path}; remove that "
+                "folder to convert again, or name another config.output"
             )
 
 
-def _described(folder: Path) -> Mapping[str, Any]:
-    """The folder's config.json; empty where there is none that can be read."""
-    try:
-        found = files.read_json(folder / config_json.FILE)
-    except UserError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-class _Progress:
-    """Lines of progress, at most one in five seconds, and the figures in the end."""
+class _TensorProgress:
+    """Progress lines, at most one in five seconds, and figures for the result."""
 
     def __init__(self, log: logging.Logger, done: str, sizes: Sequence[int]):
-        """`sizes` are the bytes of all tensors to come; `done` is what happens to them."""
+        """`sizes` are the bytes of all tensors in order; `done` says what happens to them."""
         self._log, self._done = log, done
         self._count, self._bytes = len(sizes), sum(sizes)
         self._left = list(reversed(sizes))
-        self._start = self._told = time.monotonic()
+        self._start = self._last_line = time.monotonic()
 
     def add(self) -> None:
-        """One more tensor is done."""
+        """Count one more tensor."""
         self._left.pop()
         now = time.monotonic()
-        if not self._left or now - self._told > 5:
-            self._told = now
+        if not self._left or now - self._last_line > 5:
+            self._last_line = now
             gigabytes = (self._bytes - sum(self._left)) / 1e9
             self._log.info(
                 "%s %d of %d tensors, %.2f of %.2f GB, %.0f s", self._done,
@@ -202,13 +194,13 @@ class _Progress:
             )  # fmt: skip
 
     def figures(self) -> dict[str, Any]:
-        """For the result."""
+        """Return count, bytes and seconds for the result."""
         seconds = round(time.monotonic() - self._start, 2)
         return {"tensors": self._count, "bytes": self._bytes, "seconds": seconds}
 
 
 def _console() -> logging.Logger:
-    """A log without a file: a folder for transformers is no run folder."""
+    """Return a logger without a file: an exported folder is not a run folder."""
     log = logging.getLogger("teacherlm.convert")
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -20,8 +20,8 @@ DTYPES = {name: jnp.dtype(name) for name in ("float32", "float16", "bfloat16")}
 
 
 @dataclasses.dataclass(frozen=True)
-class Stored:
-    """A tensor whose bytes lie in one piece of a file, the last axis fastest, little-endian.
+class StoredTensor:
+    """A tensor whose bytes lie in one slot of a file, the last axis fastest, little-endian.
 
     Attributes:
         file: where.

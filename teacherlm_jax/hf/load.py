@@ -1,4 +1,4 @@
-"""Their tensors into our parameters, one after the other, straight to their places on the mesh."""
+"""Tensors of a Hugging Face folder into our parameters, each straight to its place on the mesh."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
@@ -11,62 +11,66 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Array, Int
 
 from teacherlm_jax.checkpoints.fingerprint import named_leaves
-from teacherlm_jax.hf.lazy_tensor import Stored
-from teacherlm_jax.hf.tensor_names import Piece
+from teacherlm_jax.hf.lazy_tensor import StoredTensor
+from teacherlm_jax.hf.tensor_names import TensorSlot
 from teacherlm_jax.sharding import Tree
 
 Bounds = tuple[tuple[int, int], ...]  # start and end on each axis
 
 
-def load(pairs: Iterable[tuple[Piece, Stored]], abstract: Tree, told: Callable[[], None]) -> Tree:
-    """The parameters of a model, with the shapes, dtypes and shardings of `abstract`.
+def load(
+    tensors: Iterable[tuple[TensorSlot, StoredTensor]],
+    abstract: Tree,
+    on_tensor: Callable[[], None],
+) -> Tree:
+    """Return the parameters of a model with the shapes, dtypes and shardings of `abstract`.
 
-    `pairs` must be all of its pieces (see `check.matched`); `told` is called when one is in place.
-    Of a tensor, the rows that some devices need are read once and handed to them cut by cut; beside
-    the parameters the host holds these rows, and what takes a cut to its device.
+    `tensors` must fill all slots of the model (see `tensor_check.matched`); `on_tensor` is called
+    after each. The rows of a tensor that some devices need are read once and copied to them part
+    by part; beside the parameters the host holds these rows, and what takes a part to its device.
     """
     wanted = dict(named_leaves(abstract))
     found: dict[str, Array] = {}
-    for piece, tensor in pairs:
-        leaf = wanted[piece.parameter]
-        if piece.layer is None:
-            found[piece.parameter] = _placed(piece, tensor, leaf.dtype, leaf.sharding)
+    for slot, tensor in tensors:
+        leaf = wanted[slot.parameter]
+        if slot.layer is None:
+            found[slot.parameter] = _placed(slot, tensor, leaf.dtype, leaf.sharding)
         else:
-            if piece.parameter not in found:
-                found[piece.parameter] = _zeros(leaf.shape, leaf.dtype, leaf.sharding)
+            if slot.parameter not in found:
+                found[slot.parameter] = _zeros(leaf.shape, leaf.dtype, leaf.sharding)
             flat = NamedSharding(leaf.sharding.mesh, PartitionSpec(*leaf.sharding.spec[1:]))
-            part = _placed(piece, tensor, leaf.dtype, flat)
-            found[piece.parameter] = _filled(
-                found[piece.parameter], part, piece.layer, piece.start, leaf.sharding
+            part = _placed(slot, tensor, leaf.dtype, flat)
+            found[slot.parameter] = _filled(
+                found[slot.parameter], part, slot.layer, slot.start, leaf.sharding
             )
-        jax.block_until_ready(found[piece.parameter])  # so that the next waits until this is freed
-        told()
+        jax.block_until_ready(found[slot.parameter])  # so that the next waits until this is freed
+        on_tensor()
     return jax.tree.unflatten(jax.tree.structure(abstract), [found[name] for name in wanted])
 
 
-def _placed(piece: Piece, tensor: Stored, dtype: np.dtype, sharding: Sharding) -> Array:
-    """The piece on the mesh; devices that hold the same part of it share one reading."""
+def _placed(slot: TensorSlot, tensor: StoredTensor, dtype: np.dtype, sharding: Sharding) -> Array:
+    """The slot on the mesh; devices that hold the same part of it share one reading."""
     holders: dict[Bounds, list[jax.Device]] = {}
-    for device, index in sharding.addressable_devices_indices_map(piece.shape).items():
+    for device, index in sharding.addressable_devices_indices_map(slot.shape).items():
         assert index is not None  # only so for arrays without axes, which no parameter is
-        pairs = zip(index, piece.shape, strict=True)  # slices cannot be keys before Python 3.12
+        pairs = zip(index, slot.shape, strict=True)  # slices cannot be keys before Python 3.12
         bounds = tuple(cut.indices(size)[:2] for cut, size in pairs)
         holders.setdefault(bounds, []).append(device)
     arrays: list[Array] = []
-    for bounds, part in _parts(piece, tensor, dtype, holders):
-        ours = piece.to_ours(part, tuple(slice(*pair) for pair in bounds))
+    for bounds, part in _parts(slot, tensor, dtype, holders):
+        ours = slot.from_stored(part, tuple(slice(*pair) for pair in bounds))
         placed = [jax.device_put(ours, device) for device in holders[bounds]]
         arrays += jax.block_until_ready(placed)
-    return jax.make_array_from_single_device_arrays(piece.shape, sharding, arrays)
+    return jax.make_array_from_single_device_arrays(slot.shape, sharding, arrays)
 
 
 def _parts(
-    piece: Piece, tensor: Stored, dtype: np.dtype, wanted: Iterable[Bounds]
+    slot: TensorSlot, tensor: StoredTensor, dtype: np.dtype, wanted: Iterable[Bounds]
 ) -> Iterator[tuple[Bounds, np.ndarray]]:
     """The wanted parts as cuts of their tensor, whose rows are read once for all of them."""
     by_rows: dict[tuple[int, int], list[tuple[Bounds, tuple[slice, ...]]]] = {}
     for index in wanted:
-        rows, *columns = piece.their_index(tuple(slice(*pair) for pair in index))
+        rows, *columns = slot.stored_index(tuple(slice(*pair) for pair in index))
         by_rows.setdefault((rows.start, rows.stop), []).append((index, tuple(columns)))
     for (start, stop), parts in by_rows.items():
         cuts = tensor.read_columns(slice(start, stop), [columns for _, columns in parts], dtype)

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf.lazy_tensor import DTYPES, MOST_AXES, MOST_BYTES, Stored, refuse_pointer
+from teacherlm_jax.hf.lazy_tensor import DTYPES, MOST_AXES, MOST_BYTES, StoredTensor, refuse_pointer
 
 _TAGS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _LENGTH = 8  # bytes that tell the length of the header
 _LONGEST_HEADER = 100_000_000  # bytes, as the specification has it
 
 
-def read_header(path: Path) -> dict[str, Stored]:
+def read_header(path: Path) -> dict[str, StoredTensor]:
     """The tensors of a file by name.
 
     Raises UserError for a file that is no safetensors, and, naming the tensor, where its place in
@@ -32,14 +32,14 @@ def read_header(path: Path) -> dict[str, Stored]:
     """
     refuse_pointer(path)
     size, header, start = _read_json(path)
-    tensors: dict[str, Stored] = {}
+    tensors: dict[str, StoredTensor] = {}
     places: list[tuple[int, int, str]] = []
     for name, entry in header.items():
         if name == "__metadata__":
             continue
         begin, end = _place(path, name, entry)
         dtype = _TAGS.get(entry["dtype"], entry["dtype"])
-        tensors[name] = Stored(path, name, tuple(entry["shape"]), dtype, start + begin)
+        tensors[name] = StoredTensor(path, name, tuple(entry["shape"]), dtype, start + begin)
         if dtype in DTYPES and end - begin != tensors[name].nbytes:
             raise _corrupt(
                 path,
@@ -111,7 +111,7 @@ def _corrupt(path: Path, what: str) -> UserError:
     return UserError(f"{path}: no whole safetensors file: {what}; copy it again")
 
 
-class Writer:
+class SafetensorsWriter:
     """Writes one file, its tensors one after the other in the order of the header.
 
     Used as a context; the file is whole when every tensor of the header was written.
@@ -130,7 +130,7 @@ class Writer:
         self._path, self._size = path, _LENGTH + len(content) + end
         self._start = len(content).to_bytes(_LENGTH, "little") + content
 
-    def __enter__(self) -> "Writer":
+    def __enter__(self) -> "SafetensorsWriter":
         with self._named():
             self._file = self._path.open("wb")
             self._file.write(self._start)

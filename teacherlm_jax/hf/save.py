@@ -15,8 +15,8 @@ from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import tensor_names
 from teacherlm_jax.hf.lazy_tensor import DTYPES
-from teacherlm_jax.hf.safetensors import Writer
-from teacherlm_jax.hf.tensor_names import Piece
+from teacherlm_jax.hf.safetensors import SafetensorsWriter
+from teacherlm_jax.hf.tensor_names import TensorSlot
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.storage import files
 
@@ -30,58 +30,58 @@ def save(
     *,
     dtype: str,
     shard_bytes: int,
-    told: Callable[[], None],
+    on_tensor: Callable[[], None],
 ) -> None:
     """Writes the parameters (all on this process's devices) in `dtype`, a key of stored.DTYPES.
 
     Files hold at most `shard_bytes` of tensors each, or one tensor that is larger; more than one
-    get an index. `told` is called when a tensor is written. Raises UserError, naming the tensor,
+    get an index. `on_tensor` is called after each tensor. Raises UserError, naming the tensor,
     when a value is too large for `dtype`.
     """
     arrays = dict(named_leaves(params))
     shards = _shards(config, DTYPES[dtype].itemsize, shard_bytes)
     placed: dict[str, str] = {}
-    for number, pieces in enumerate(shards, start=1):
+    for number, slots in enumerate(shards, start=1):
         file = "model.safetensors"
         if len(shards) > 1:
             file = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        shapes = {_name(config, piece): piece.theirs for piece in pieces}
-        with Writer(folder / file, shapes, dtype) as writer:
-            for piece in pieces:
-                theirs = piece.to_theirs(_fetched(arrays[piece.parameter], piece))
-                for block in _blocks(theirs, DTYPES[dtype], _name(config, piece)):
+        shapes = {_name(config, slot): slot.stored_shape for slot in slots}
+        with SafetensorsWriter(folder / file, shapes, dtype) as writer:
+            for slot in slots:
+                theirs = slot.to_stored(_fetched(arrays[slot.parameter], slot))
+                for block in _blocks(theirs, DTYPES[dtype], _name(config, slot)):
                     writer.write(block)
-                told()
+                on_tensor()
         placed |= dict.fromkeys(shapes, file)
     if len(shards) > 1:
-        total = DTYPES[dtype].itemsize * sum(math.prod(p.theirs) for ps in shards for p in ps)
+        total = DTYPES[dtype].itemsize * sum(math.prod(p.stored_shape) for ps in shards for p in ps)
         index = {"metadata": {"total_size": total}, "weight_map": placed}
         files.write_json(folder / "model.safetensors.index.json", index)
 
 
-def _shards(config: ModelConfig, itemsize: int, limit: int) -> list[list[Piece]]:
-    """The pieces in order, parted before the one with which a file would be too large."""
-    shards: list[list[Piece]] = []
+def _shards(config: ModelConfig, itemsize: int, limit: int) -> list[list[TensorSlot]]:
+    """The slots in order, parted before the one with which a file would be too large."""
+    shards: list[list[TensorSlot]] = []
     room = 0
-    for piece in tensor_names.pieces(config):
-        nbytes = math.prod(piece.theirs) * itemsize
+    for slot in tensor_names.slots(config):
+        nbytes = math.prod(slot.stored_shape) * itemsize
         if not shards or nbytes > room:
             shards.append([])
             room = limit
-        shards[-1].append(piece)
+        shards[-1].append(slot)
         room -= nbytes
     return shards
 
 
-def _name(config: ModelConfig, piece: Piece) -> str:
-    prefix = "" if piece.name == tensor_names.HEAD else tensor_names.PREFIXES[config.family]
-    return prefix + piece.name
+def _name(config: ModelConfig, slot: TensorSlot) -> str:
+    prefix = "" if slot.name == tensor_names.HEAD else tensor_names.PREFIXES[config.family]
+    return prefix + slot.name
 
 
-def _fetched(array: Array, piece: Piece) -> np.ndarray:
-    """The piece on the host: without a copy where one device of the host holds it whole."""
-    if piece.layer is not None:
-        array = _piece(array, piece.layer, piece.start, piece.shape)
+def _fetched(array: Array, slot: TensorSlot) -> np.ndarray:
+    """The slot on the host: without a copy where one device of the host holds it whole."""
+    if slot.layer is not None:
+        array = _piece(array, slot.layer, slot.start, slot.shape)
     shards = [shard for shard in array.addressable_shards if shard.replica_id == 0]
     if len(shards) == 1:
         return np.asarray(shards[0].data)

@@ -1,6 +1,6 @@
-"""Whether the tensors of a folder are those of a model: all of them, no other, of its shapes."""
+"""Check that the tensors of a folder are exactly those of a model, in its shapes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,87 +8,108 @@ import numpy as np
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import tensor_names
-from teacherlm_jax.hf.lazy_tensor import DTYPES, Stored
-from teacherlm_jax.hf.tensor_names import Piece
+from teacherlm_jax.hf.lazy_tensor import DTYPES, StoredTensor
+from teacherlm_jax.hf.tensor_names import TensorSlot
 
-_SHOWN = 5  # problems told at once
+_SHOWN = 5  # problems in one message
 _BLOCK = 64 << 20  # bytes compared at a time
 
 
 def matched(
-    folder: Path, config: ModelConfig, tensors: Mapping[str, Stored]
-) -> list[tuple[Piece, Stored]]:
-    """Each piece of the model with the tensor that it is.
+    folder: Path, config: ModelConfig, tensors: Mapping[str, StoredTensor]
+) -> list[tuple[TensorSlot, StoredTensor]]:
+    """Return each slot of the model with the tensor that fills it.
 
-    Headers suffice, but for a head that is stored although it is tied: it must be the embedding,
-    bit for bit. Raises UserError naming the first tensors that are missing, superfluous, or of
-    another shape (telling both) or a dtype that is not read.
+    A prefix that a wrapper put in front of the names, such as `module.` or `_orig_mod.`, is
+    dropped. Only headers are read, except when a file stores a head that is tied to the embedding:
+    the two must be equal bit for bit. Raises UserError naming the files and the first tensors that
+    are missing, unexpected, of another shape or of a dtype that cannot be read.
     """
-    found, problems = _without_prefix(config.family, tensors)
+    by_name, problems = _by_name(config.family, tensors)
     pairs = []
-    for piece in tensor_names.pieces(config):
-        tensor = found.pop(piece.name, None)
+    for slot in tensor_names.slots(config):
+        tensor = by_name.pop(slot.name, None)
         if tensor is None:
-            problems.append(f"{piece.name} of shape {list(piece.theirs)} is missing")
-        elif problem := _problem(piece, tensor):
+            problems.append(f"{slot.name} of shape {list(slot.stored_shape)} is missing")
+        elif problem := _problem(slot, tensor):
             problems.append(problem)
         else:
-            pairs.append((piece, tensor))
-    head = found.pop(tensor_names.HEAD, None) if config.tied else None
+            pairs.append((slot, tensor))
+    head = by_name.pop(tensor_names.HEAD, None) if config.tied else None
     problems += [
         f"{tensor.name} of shape {list(tensor.shape)} has no place in the model"
-        for name, tensor in found.items()
+        for name, tensor in by_name.items()
         if name not in tensor_names.HARMLESS[config.family]
     ]
     if problems:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise UserError(
-            f"{folder}: its weights are not those of its config.json: "
+            f"{folder}: the tensors in {_files(tensors)} do not match config.json: "
             f"{'; '.join(problems[:_SHOWN])}{more}; copy config.json and weights again, from one "
-            "place"
+            "checkpoint"
         )
     if head is not None:
-        embedding = next(t for piece, t in pairs if piece.parameter == tensor_names.EMBEDDING)
+        embedding = next(t for slot, t in pairs if slot.parameter == tensor_names.EMBEDDING)
         _refuse_other_head(folder, head, embedding)
     return pairs
 
 
-def _without_prefix(
-    family: str, tensors: Mapping[str, Stored]
-) -> tuple[dict[str, Stored], list[str]]:
-    """The tensors by their name without the prefix, and what stands there twice."""
-    found: dict[str, Stored] = {}
-    twice = []
-    for name, tensor in tensors.items():
-        bare = name.removeprefix(tensor_names.PREFIXES[family])
-        if bare in found:
-            twice.append(f"{name} and {found[bare].name} are the same tensor")
-        found[bare] = tensor
-    return found, twice
+def wrapper_prefix(family: str, names: Iterable[str]) -> str:
+    """Return what a wrapper put in front of the family's own tensor names; mostly nothing.
 
-
-def _problem(piece: Piece, tensor: Stored) -> str:
-    if tensor.shape != piece.theirs:
-        return (
-            f"{tensor.name} has the shape {list(tensor.shape)}, config.json wants "
-            f"{list(piece.theirs)}"
-        )
-    if tensor.dtype not in DTYPES:
-        return f"{tensor.name} is of dtype {tensor.dtype}, read are {', '.join(DTYPES)}"
+    It is what precedes the name of the embedding: `module.` of DistributedDataParallel,
+    `_orig_mod.` of torch.compile, `model.` of Lightning, or several of them.
+    """
+    embedding = tensor_names.EMBEDDING_NAMES[family]
+    for name in names:
+        if name == embedding or name.endswith(f".{embedding}"):
+            return name.removesuffix(embedding).removesuffix(tensor_names.PREFIXES[family])
     return ""
 
 
-def _refuse_other_head(folder: Path, head: Stored, embedding: Stored) -> None:
+def _files(tensors: Mapping[str, StoredTensor]) -> str:
+    names = sorted({tensor.file.name for tensor in tensors.values()})
+    more = f" and {len(names) - _SHOWN} more files" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more if names else "the files of weights"
+
+
+def _by_name(
+    family: str, tensors: Mapping[str, StoredTensor]
+) -> tuple[dict[str, StoredTensor], list[str]]:
+    """The tensors by name without prefixes, and a problem for each name that occurs twice."""
+    wrapper = wrapper_prefix(family, tensors)
+    by_name: dict[str, StoredTensor] = {}
+    twice = []
+    for name, tensor in tensors.items():
+        bare = name.removeprefix(wrapper).removeprefix(tensor_names.PREFIXES[family])
+        if bare in by_name:
+            twice.append(f"{name} and {by_name[bare].name} are the same tensor")
+        by_name[bare] = tensor
+    return by_name, twice
+
+
+def _problem(slot: TensorSlot, tensor: StoredTensor) -> str:
+    if tensor.shape != slot.stored_shape:
+        return (
+            f"{tensor.name} has the shape {list(tensor.shape)}, but config.json implies "
+            f"{list(slot.stored_shape)}"
+        )
+    if tensor.dtype not in DTYPES:
+        return f"{tensor.name} has the dtype {tensor.dtype}; expected {', '.join(DTYPES)}"
+    return ""
+
+
+def _refuse_other_head(folder: Path, head: StoredTensor, embedding: StoredTensor) -> None:
     same = (head.shape, head.dtype) == (embedding.shape, embedding.dtype)
     if not same or not _equal(head, embedding):
         raise UserError(
-            f"{folder}: {head.name} is not {embedding.name}, though config.json ties the head to "
-            'the embedding; if the model has a head of its own, say "tie_word_embeddings": false '
-            "in config.json"
+            f"{folder}: {head.name} differs from {embedding.name}, but config.json ties the "
+            'head to the embedding; if the model has a separate head, set "tie_word_embeddings": '
+            "false in config.json"
         )
 
 
-def _equal(first: Stored, second: Stored) -> bool:
+def _equal(first: StoredTensor, second: StoredTensor) -> bool:
     if (first.file, first.offset) == (second.file, second.offset):
         return True
     rows = max(1, _BLOCK * first.shape[0] // max(1, first.nbytes))

@@ -14,6 +14,7 @@ import numpy as np
 from teacherlm_jax.config import ModelConfig
 
 HEAD, EMBEDDING = "lm_head.weight", "embedding"
+EMBEDDING_NAMES = {"bloom": "word_embeddings.weight", "opt": "decoder.embed_tokens.weight"}
 PREFIXES = {"bloom": "transformer.", "opt": "model."}  # of all names but the head's, if any
 HARMLESS = {"bloom": (), "opt": ("decoder.version",)}  # known to be there, and to mean nothing
 
@@ -21,15 +22,15 @@ _OPT_OFFSET = 2  # rows of OPT's position table before position 0
 
 
 @dataclasses.dataclass(frozen=True)
-class Piece:
-    """One tensor of theirs, and the piece of one of our parameters that it is.
+class TensorSlot:
+    """One tensor of theirs, and the slot of one of our parameters that it is.
 
     Attributes:
         name: theirs, without the family's prefix.
         parameter: ours, as in "blocks/up/kernel".
-        shape: of the piece, without the axis of layers.
+        shape: of the slot, without the axis of layers.
         layer: its index on the axis of layers; None where there is no such axis.
-        start: where on the last axis the piece begins.
+        start: where on the last axis the slot begins.
         inputs: how many leading axes are a projection's inputs, 0 for biases; None for a table,
             which has the same shape on both sides.
     """
@@ -42,15 +43,15 @@ class Piece:
     inputs: int | None = 0
 
     @property
-    def theirs(self) -> tuple[int, ...]:
+    def stored_shape(self) -> tuple[int, ...]:
         """The shape of their tensor."""
         if self.inputs is None:
             return self.shape
         outputs = math.prod(self.shape[self.inputs :])
         return (outputs, math.prod(self.shape[: self.inputs])) if self.inputs else (outputs,)
 
-    def their_index(self, index: tuple[slice, ...]) -> tuple[slice, ...]:
-        """Where in their tensor the part `index` of the piece lies.
+    def stored_index(self, index: tuple[slice, ...]) -> tuple[slice, ...]:
+        """Where in their tensor the part `index` of the slot lies.
 
         Of axes that are one for them, only the first may be cut.
         """
@@ -69,28 +70,28 @@ class Piece:
         size = math.prod(self.shape[axis] for axis in rest)
         return bounds[first][0] * size, bounds[first][1] * size
 
-    def to_ours(self, array: np.ndarray, index: tuple[slice, ...]) -> np.ndarray:
-        """A part of their tensor, that at `their_index(index)`, as part `index` of the piece."""
+    def from_stored(self, array: np.ndarray, index: tuple[slice, ...]) -> np.ndarray:
+        """A part of their tensor, that at `stored_index(index)`, as part `index` of the slot."""
         if self.inputs is None:
             return array
         bounds = (cut.indices(size) for cut, size in zip(index, self.shape, strict=True))
         return array.T.reshape([stop - start for start, stop, _ in bounds])
 
-    def to_theirs(self, array: np.ndarray) -> np.ndarray:
-        """The whole piece as their tensor: a view where that can be."""
-        return array if self.inputs is None else array.reshape(self.theirs[::-1]).T
+    def to_stored(self, array: np.ndarray) -> np.ndarray:
+        """The whole slot as their tensor: a view where that can be."""
+        return array if self.inputs is None else array.reshape(self.stored_shape[::-1]).T
 
 
-def pieces(config: ModelConfig) -> Iterator[Piece]:
+def slots(config: ModelConfig) -> Iterator[TensorSlot]:
     """All tensors of a model, in the order in which transformers saves them."""
     yield from {"bloom": _bloom, "opt": _opt}[config.family](config)
     if not config.tied:
         yield _table(HEAD, "head", _embedding_shape(config))
 
 
-def _bloom(config: ModelConfig) -> Iterator[Piece]:
+def _bloom(config: ModelConfig) -> Iterator[TensorSlot]:
     D, N, H = config.width, config.heads, config.width // config.heads
-    yield _table("word_embeddings.weight", EMBEDDING, _embedding_shape(config))
+    yield _table(EMBEDDING_NAMES["bloom"], EMBEDDING, _embedding_shape(config))
     yield from _norm("word_embeddings_layernorm", "embedding_norm", D)
     for i in range(config.layers):
         at, attention, mlp = f"h.{i}", f"h.{i}.self_attention", f"h.{i}.mlp"
@@ -105,21 +106,21 @@ def _bloom(config: ModelConfig) -> Iterator[Piece]:
     yield from _norm("ln_f", "final_norm", D)
 
 
-def _opt(config: ModelConfig) -> Iterator[Piece]:
+def _opt(config: ModelConfig) -> Iterator[TensorSlot]:
     D, E, rows = config.width, config.embedding_width, config.max_positions + _OPT_OFFSET
-    yield _table("decoder.embed_tokens.weight", EMBEDDING, _embedding_shape(config))
+    yield _table(EMBEDDING_NAMES["opt"], EMBEDDING, _embedding_shape(config))
     yield _table("decoder.embed_positions.weight", "position_embedding", (rows, D))
     if E not in (0, D):
         for way, shape in (("out", (D, E)), ("in", (E, D))):
             name = f"decoder.project_{way}.weight"
-            yield Piece(name, f"project_{way}/kernel", shape, inputs=1)
+            yield TensorSlot(name, f"project_{way}/kernel", shape, inputs=1)
     if config.norm == "before":
         yield from _norm("decoder.final_layer_norm", "final_norm", D)
     for i in range(config.layers):
         yield from _opt_layer(config, i)
 
 
-def _opt_layer(config: ModelConfig, i: int) -> Iterator[Piece]:
+def _opt_layer(config: ModelConfig, i: int) -> Iterator[TensorSlot]:
     D, N, H = config.width, config.heads, config.width // config.heads
     at, attention = f"decoder.layers.{i}", f"decoder.layers.{i}.self_attn"
     for part, place in (("k", 1), ("v", 2), ("q", 0)):
@@ -136,13 +137,13 @@ def _embedding_shape(config: ModelConfig) -> tuple[int, int]:
     return config.vocab_size, config.embedding_width or config.width
 
 
-def _table(name: str, parameter: str, shape: tuple[int, int]) -> Piece:
-    return Piece(name, parameter, shape, inputs=None)
+def _table(name: str, parameter: str, shape: tuple[int, int]) -> TensorSlot:
+    return TensorSlot(name, parameter, shape, inputs=None)
 
 
-def _norm(name: str, parameter: str, width: int, layer: int | None = None) -> Iterator[Piece]:
-    yield Piece(f"{name}.weight", f"{parameter}/scale", (width,), layer)
-    yield Piece(f"{name}.bias", f"{parameter}/bias", (width,), layer)
+def _norm(name: str, parameter: str, width: int, layer: int | None = None) -> Iterator[TensorSlot]:
+    yield TensorSlot(f"{name}.weight", f"{parameter}/scale", (width,), layer)
+    yield TensorSlot(f"{name}.bias", f"{parameter}/bias", (width,), layer)
 
 
 def _projection(
@@ -152,7 +153,7 @@ def _projection(
     outputs: tuple[int, ...],
     layer: int,
     start: int = 0,
-) -> Iterator[Piece]:
+) -> Iterator[TensorSlot]:
     kernel = (*inputs, *outputs)
-    yield Piece(f"{name}.weight", f"{parameter}/kernel", kernel, layer, start, len(inputs))
-    yield Piece(f"{name}.bias", f"{parameter}/bias", outputs, layer, start)
+    yield TensorSlot(f"{name}.weight", f"{parameter}/kernel", kernel, layer, start, len(inputs))
+    yield TensorSlot(f"{name}.bias", f"{parameter}/bias", outputs, layer, start)

@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import torch_pickle
-from teacherlm_jax.hf.lazy_tensor import DTYPES, Stored, refuse_pointer
-from teacherlm_jax.hf.torch_pickle import Tensor
+from teacherlm_jax.hf.lazy_tensor import DTYPES, StoredTensor, refuse_pointer
+from teacherlm_jax.hf.torch_pickle import PickledTensor
 
 _LOCAL_HEADER = 30  # bytes before an entry's own name and extra fields
 # How what follows an entry begins: the next one, its sizes once more, the list of all entries.
@@ -25,7 +25,7 @@ _LONGEST_WORD = 100  # bytes of an entry that is one word
 _WAY_OUT = "load it with transformers where you trust it, and save it as safetensors"
 
 
-def read_header(path: Path) -> dict[str, Stored]:
+def read_header(path: Path) -> dict[str, StoredTensor]:
     """The tensors of a file by name.
 
     Raises UserError for a file that is no such zip, was cut or was damaged, for a pickle that asks
@@ -83,10 +83,10 @@ def _refuse_packed(path: Path, entry: zipfile.ZipInfo) -> None:
         )
 
 
-def _unpickled(path: Path, content: bytes) -> dict[str, Tensor]:
+def _unpickled(path: Path, content: bytes) -> dict[str, PickledTensor]:
     try:
         return torch_pickle.read(content)
-    except torch_pickle.Refused as error:
+    except torch_pickle.RefusedPickle as error:
         raise UserError(
             f"{path}: its pickle asks for {error}, which tensors do not need; nothing of it was "
             f"run: {_WAY_OUT}"
@@ -96,8 +96,8 @@ def _unpickled(path: Path, content: bytes) -> dict[str, Tensor]:
 
 
 def _stored(
-    path: Path, name: str, tensor: Tensor, entry: zipfile.ZipInfo | None, file: BinaryIO
-) -> Stored:
+    path: Path, name: str, tensor: PickledTensor, entry: zipfile.ZipInfo | None, file: BinaryIO
+) -> StoredTensor:
     """Where the tensor's bytes lie in the file itself."""
     if entry is None:
         raise UserError(f"{path}: the bytes of {name} are missing; copy it again")
@@ -109,9 +109,9 @@ def _stored(
     _refuse_packed(path, entry)
     start, dtype = _start(path, entry, file), tensor.storage.dtype
     if dtype not in DTYPES:
-        return Stored(path, name, tensor.shape, dtype, start)
+        return StoredTensor(path, name, tensor.shape, dtype, start)
     before = tensor.offset * DTYPES[dtype].itemsize
-    stored = Stored(path, name, tensor.shape, dtype, start + before)
+    stored = StoredTensor(path, name, tensor.shape, dtype, start + before)
     if stored.nbytes + before > entry.file_size:
         raise UserError(
             f"{path}: {name} of shape {list(tensor.shape)} in {dtype} wants {stored.nbytes} bytes "

@@ -22,23 +22,23 @@ _STORAGES = {
 }
 
 
-class Storage(NamedTuple):
+class PickledStorage(NamedTuple):
     """The bytes that tensors share: their dtype, and the name of the file's entry."""
 
     dtype: str
     key: str
 
 
-class Tensor(NamedTuple):
+class PickledTensor(NamedTuple):
     """A tensor's place in its storage; offset and strides count numbers, not bytes."""
 
-    storage: Storage
+    storage: PickledStorage
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
 
-class Refused(Exception):
+class RefusedPickle(Exception):
     """The name that a pickle asked for and does not get."""
 
 
@@ -62,10 +62,10 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (
 _MARK = object()
 
 
-def read(content: bytes) -> dict[str, Tensor]:
+def read(content: bytes) -> dict[str, PickledTensor]:
     """The tensors by name.
 
-    Raises Refused for a name that tensors do not need, and ValueError for anything else but a
+    Raises RefusedPickle for a name that tensors do not need, and ValueError for anything else but a
     pickle (protocol 2, as PyTorch writes it) of a dictionary of tensors.
     """
     machine = _Machine()
@@ -77,7 +77,7 @@ def read(content: bytes) -> dict[str, Tensor]:
             f"it describes something of type {_kind(found)}, wanted a dictionary of tensors"
         )
     for name, tensor in found.items():
-        if not isinstance(tensor, Tensor):
+        if not isinstance(tensor, PickledTensor):
             raise ValueError(
                 f"{name!r} is of type {_kind(tensor)}, wanted a tensor, which is all that "
                 "save_pretrained writes"
@@ -86,7 +86,7 @@ def read(content: bytes) -> dict[str, Tensor]:
 
 
 def _kind(value: Any) -> str:
-    return type(value).__name__.lstrip("_")
+    return type(value).__name__.lstrip("_").removeprefix("Pickled")
 
 
 class _Machine:
@@ -127,7 +127,7 @@ class _Machine:
                 self._stack.append(self._memo[argument])
             case "GLOBAL":
                 if argument not in _NAMES:
-                    raise Refused(".".join(argument.split(" ")))
+                    raise RefusedPickle(".".join(argument.split(" ")))
                 self._stack.append(_NAMES[argument])
             case _:
                 self._step_of_objects(name)
@@ -183,10 +183,10 @@ class _Machine:
         self._dictionary().update(zip(keys, values, strict=True))
 
 
-def _storage(value: Any) -> Storage:
+def _storage(value: Any) -> PickledStorage:
     match value:
         case ("storage", _StorageType(dtype), str(key), _, _):
-            return Storage(dtype, key)
+            return PickledStorage(dtype, key)
     raise ValueError("a reference to something other than a tensor's bytes")
 
 
@@ -194,11 +194,13 @@ def _called(call: Any, arguments: Any) -> Any:
     match call, arguments:
         case (_Call.DICTIONARY, ()):
             return {}
-        case (_Call.PARAMETER, (Tensor() as tensor, *_)):
+        case (_Call.PARAMETER, (PickledTensor() as tensor, *_)):
             return tensor
-        case (_Call.TENSOR, (Storage() as storage, offset, tuple(shape), tuple(strides), *_)) if (
-            len(shape) == len(strides) <= MOST_AXES
-            and all(type(n) is int and 0 <= n < MOST_BYTES for n in (offset, *shape, *strides))
+        case (
+            _Call.TENSOR,
+            (PickledStorage() as storage, offset, tuple(shape), tuple(strides), *_),
+        ) if len(shape) == len(strides) <= MOST_AXES and all(
+            type(n) is int and 0 <= n < MOST_BYTES for n in (offset, *shape, *strides)
         ):
-            return Tensor(storage, offset, shape, strides)
+            return PickledTensor(storage, offset, shape, strides)
     raise ValueError("a tensor without storage, shape and strides")

@@ -1,75 +1,64 @@
-"""The parameters that a run begins with, when another model gives them."""
+"""Initial parameters of a run that come from another model."""
 
-import dataclasses
 from pathlib import Path
 
 from teacherlm_jax.checkpoints import store
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import config_json, load, tensor_check
-from teacherlm_jax.hf.weights import holds_weights, open_weights
+from teacherlm_jax.hf import any_model, model_folder
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sharding import Tree
-from teacherlm_jax.tokenization.vocabulary import Vocabulary, open_vocabulary
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
-_OF_THE_SHAPE = (
-    "family",
-    "layers",
-    "width",
-    "heads",
-    "vocab_size",
-    "embedding_width",
-    "max_positions",
-    "norm",
-    "tied",
+_SHAPE_KEYS = (
+    *("family", "layers", "width", "heads", "vocab_size", "embedding_width", "max_positions"),
+    *("norm", "tied"),
 )
 
 
 def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstract: Tree) -> Tree:
-    """Parameters of another run's checkpoint, or of a folder of Hugging Face's config_json.
+    """Return the parameters of another model, placed as `abstract` says.
 
     Args:
-        init_from: see `checkpoint.open_checkpoint`; or a folder with config.json and weights, which
+        init_from: any path that `any_model.describe` takes. The parameters of a Hugging Face folder
             are read straight to their places on the mesh.
-        model: the run's, `vocab_size` resolved.
-        vocabulary: of the run's data, which must be that of the source.
-        abstract: shapes, dtypes and shardings that the parameters get.
+        model: the run's model, `vocab_size` resolved.
+        vocabulary: of the run's data; the other model must have the same one.
+        abstract: shapes, dtypes and shardings of the parameters.
 
-    Raises UserError for a source that is not there, is damaged, or is of another shape or
-    vocabulary.
+    Raises UserError when the other model is missing or damaged, or has another shape or vocabulary.
     """
-    folder = Path(init_from)
-    if (folder / config_json.FILE).exists() and holds_weights(folder):
-        return _from_their_layout(folder, model, vocabulary, abstract)
-    source, step = store.open_checkpoint(init_from)
-    found = source.meta(step)["vocabulary"]
-    if found != vocabulary.digest:
+    folder = any_model.resolve(init_from)
+    if not any_model.is_checkpoint(folder):
+        return _from_model_folder(init_from, folder, model, vocabulary, abstract)
+    source, step = store.open_checkpoint(folder)
+    digest = source.meta(step)["vocabulary"]
+    if digest != vocabulary.digest:
         raise UserError(
-            f"config.init_from={init_from}: was trained with the vocabulary {found}, config.data "
-            f"has {vocabulary.digest}; prepare the data with {source.run / layout.VOCABULARY}"
+            f"config.init_from={init_from}: was trained with the vocabulary {digest}, but "
+            f"config.data was prepared with {vocabulary.digest}; prepare the data with "
+            f"{source.run / layout.VOCABULARY}"
         )
     params = source.params(step, abstract, cast=True)
     source.close()
     return params
 
 
-def _from_their_layout(
-    folder: Path, model: ModelConfig, vocabulary: Vocabulary, abstract: Tree
+def _from_model_folder(
+    init_from: str, folder: Path, model: ModelConfig, vocabulary: Vocabulary, abstract: Tree
 ) -> Tree:
-    theirs = config_json.read(folder, model.param_dtype)
-    for name in _OF_THE_SHAPE:
-        wanted, found = getattr(model, name), getattr(theirs, name)
-        if wanted != found:
+    opened = model_folder.open_model(folder, model.param_dtype)
+    for key in _SHAPE_KEYS:
+        expected, found = getattr(model, key), getattr(opened.config, key)
+        if expected != found:
             raise UserError(
-                f"config.init_from={folder}: its {name} is {found!r}, config.model.{name} is "
-                f"{wanted!r}; give config.model the shape of that model"
+                f"config.init_from={init_from}: its {key} is {found!r}, but config.model.{key} is "
+                f"{expected!r}; set config.model.{key}={found!r}"
             )
-    digest = open_vocabulary(folder).digest
-    if digest != vocabulary.digest:
+    if opened.vocabulary.digest != vocabulary.digest:
         raise UserError(
-            f"config.init_from={folder}: its tokenizer's digest is {digest}, config.data was "
-            f"prepared with {vocabulary.digest}; prepare the data with that tokenizer"
+            f"config.init_from={init_from}: its tokenizer has the digest "
+            f"{opened.vocabulary.digest}, but config.data was prepared with {vocabulary.digest}; "
+            f"prepare the data with config.vocabulary.path={folder}"
         )
-    described = dataclasses.replace(theirs, param_dtype=model.param_dtype)
-    pairs = tensor_check.matched(folder, described, open_weights(folder))
-    return load.load(pairs, abstract, lambda: None)
+    return opened.parameters(abstract)

@@ -8,7 +8,7 @@ import pytest
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf.atomic_folder import whole_or_nothing
-from teacherlm_jax.hf.safetensors import Writer
+from teacherlm_jax.hf.safetensors import SafetensorsWriter
 
 
 def test_a_folder_appears_when_its_block_ends(tmp_path):
@@ -54,7 +54,7 @@ def test_a_place_that_holds_something_is_refused_and_left_alone(tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "empty").mkdir()
     for place in (tmp_path, tmp_path / "file"):
-        with pytest.raises(UserError, match="is there already"), whole_or_nothing(place):
+        with pytest.raises(UserError, match="already exists"), whole_or_nothing(place):
             pytest.fail("the block was entered")
     assert (tmp_path / "file").read_text() == "mine"
     with whole_or_nothing(tmp_path / "empty"):
@@ -97,7 +97,7 @@ def test_all_is_on_the_disk_before_the_folder_has_its_name(tmp_path, monkeypatch
     )
     with (
         whole_or_nothing(tmp_path / "out") as folder,
-        Writer(folder / "model.safetensors", {"m": (1,)}, "float32") as writer,
+        SafetensorsWriter(folder / "model.safetensors", {"m": (1,)}, "float32") as writer,
     ):
         writer.write(np.ones(1, np.float32))
     partial = str(tmp_path / ".out.partial")

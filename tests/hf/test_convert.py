@@ -178,16 +178,28 @@ NORM = "transformer.h.1.input_layernorm.weight"
         (
             edit_weights(lambda t: t.update({NORM: t[NORM][:31].clone()})),
             (),
-            f"{NORM} has the shape [31], config.json wants [32]",
+            f"{NORM} has the shape [31], but config.json implies [32]",
         ),
         (cut_weights, (), "model.safetensors: is cut short: transformer."),
-        (edit_config(hidden_size=64), (), "has the shape [288, 32], config.json wants [288, 64]"),
+        (
+            edit_config(hidden_size=64),
+            (),
+            "has the shape [288, 32], but config.json implies [288, 64]",
+        ),
         (edit_config(model_type="gpt2"), (), "model_type is 'gpt2'"),
-        (edit_config(vocab_size=256), (), "the tokenizer has 260 ids, the embedding only 256"),
+        (
+            edit_config(vocab_size=256),
+            (),
+            "the tokenizer has 260 ids, but the embedding has only 256 rows",
+        ),
         (lambda folder: (folder / "config.json").unlink(), (), "theirs/config.json: no such file"),
         (lambda folder: (folder / "vocab.json").unlink(), (), "theirs: holds no vocabulary"),
         (lambda folder: (folder / "model.safetensors").unlink(), (), "theirs: holds no weights"),
-        (lambda folder: None, ("--config.dtype=float16",), "config.dtype=float16: parameters here"),
+        (
+            lambda folder: None,
+            ("--config.dtype=float16",),
+            "config.dtype=float16: parameters of a run are",
+        ),
         (lambda folder: None, ("--config.mesh.tensor=8",), "'heads' of size 4 is not divisible by"),
         (lambda folder: None, ("--config.shard=8",), "--config.shard: unknown key"),
     ],
@@ -206,7 +218,7 @@ def test_what_cannot_be_converted_is_refused_before_anything_is_written(
 def test_sources_of_neither_layout_are_refused(convert, tmp_path):
     assert "no such folder" in convert(tmp_path / "absent", tmp_path / "out")[1]
     (tmp_path / "empty").mkdir()
-    assert "empty: neither layout; wanted config.json" in convert(
+    assert "empty: not a model; expected a run folder" in convert(
         tmp_path / "empty", tmp_path / "out"
     )[1]  # fmt: skip
     assert not (tmp_path / "out").exists()
@@ -218,11 +230,11 @@ def test_an_output_that_holds_something_is_refused_and_left_alone(pair_of, save,
     for other in (source, tmp_path / "ours"):
         before = sorted(path.name for path in other.iterdir())
         status, told = convert(tmp_path / "ours", other, *CUT)
-        assert (status, "is there already" in told) == (2, True)
+        assert (status, "already exists" in told) == (2, True)
         assert sorted(path.name for path in other.iterdir()) == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text(json.dumps({"verb": "train"}))
-    assert "is there already" in convert(source, tmp_path / "mine", *CUT)[1]
+    assert "already exists" in convert(source, tmp_path / "mine", *CUT)[1]
     told = convert(source, tmp_path / "ours", "--config.dtype=bfloat16", *CUT)[1]
     assert "config.dtype='float32'" in told or "config.dtype=''" in told
 

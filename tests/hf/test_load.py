@@ -11,7 +11,7 @@ from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints.fingerprint import named_leaves
 from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.hf import tensor_check, weights
-from teacherlm_jax.hf.lazy_tensor import Stored
+from teacherlm_jax.hf.lazy_tensor import StoredTensor
 from teacherlm_jax.hf.load import load
 from teacherlm_jax.models import registry
 
@@ -65,7 +65,7 @@ def test_every_byte_is_read_once_whatever_the_mesh(pair_of, pairs, monkeypatch, 
 
 def test_the_host_holds_the_rows_that_some_devices_need(pair_of, pairs, monkeypatch):
     held = {}
-    read = Stored.read_columns
+    read = StoredTensor.read_columns
 
     def counted(self, *arguments):
         parts = read(self, *arguments)
@@ -73,8 +73,8 @@ def test_the_host_holds_the_rows_that_some_devices_need(pair_of, pairs, monkeypa
         return parts
 
     found = pairs("bloom")
-    monkeypatch.setattr(Stored, "read_columns", counted)
+    monkeypatch.setattr(StoredTensor, "read_columns", counted)
     load(found, abstract(pair_of("bloom").config, CUT), lambda: None)
-    for piece, tensor in found:
-        if piece.name == "word_embeddings.weight" or "dense_h_to_4h.weight" in piece.name:
+    for slot, tensor in found:
+        if slot.name == "word_embeddings.weight" or "dense_h_to_4h.weight" in slot.name:
             assert held[tensor.name] == [math.prod(tensor.shape) // 2] * 2

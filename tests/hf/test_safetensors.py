@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import lazy_tensor, torch_bin
-from teacherlm_jax.hf.safetensors import Writer, read_header
+from teacherlm_jax.hf.safetensors import SafetensorsWriter, read_header
 
 RANDOM = np.random.default_rng(0)
 TENSORS = {
@@ -71,7 +71,7 @@ def test_a_part_is_that_part_whatever_the_block(tmp_path_factory, data):
 def test_the_library_reads_what_is_written_here(tmp_path):
     path = tmp_path / "model.safetensors"
     matrix = RANDOM.normal(size=(6, 4)).astype(np.float32)
-    with Writer(path, {"m": (6, 4), "v": (5,)}, "float32") as writer:
+    with SafetensorsWriter(path, {"m": (6, 4), "v": (5,)}, "float32") as writer:
         writer.write(matrix[:2])
         writer.write(matrix[2:])
         writer.write(np.ones(5, np.float32))
@@ -86,7 +86,7 @@ def test_the_library_reads_what_is_written_here(tmp_path):
 def test_a_file_that_lacks_what_its_header_announces_is_a_mistake_of_the_caller(tmp_path):
     with (
         pytest.raises(ValueError, match="announced"),
-        Writer(tmp_path / "m", {"m": (6, 4)}, "float32") as writer,
+        SafetensorsWriter(tmp_path / "m", {"m": (6, 4)}, "float32") as writer,
     ):
         writer.write(np.ones(3, np.float32))
 
@@ -156,7 +156,7 @@ def test_a_pointer_of_git_lfs_is_told_from_a_damaged_file(tmp_path):
 def test_a_full_disk_is_blamed_on_the_file():
     with (
         pytest.raises(OSError, match="No space left on device: '/dev/full'"),
-        Writer(Path("/dev/full"), {"m": (6, 4)}, "float32") as writer,
+        SafetensorsWriter(Path("/dev/full"), {"m": (6, 4)}, "float32") as writer,
     ):
         writer.write(np.ones((6, 4), np.float32))
 

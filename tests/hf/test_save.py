@@ -20,7 +20,7 @@ def test_shards_hold_what_fits_and_their_index_leads_transformers_to_all(pair_of
     pair, told = pair_of("bloom"), []
     save(
         parameters(pair), pair.config, tmp_path,
-        dtype="float32", shard_bytes=30_000, told=lambda: told.append(1),
+        dtype="float32", shard_bytes=30_000, on_tensor=lambda: told.append(1),
     )  # fmt: skip
     index = files.read_json(tmp_path / "model.safetensors.index.json")
     shards = sorted(tmp_path.glob("*.safetensors"))
@@ -45,7 +45,7 @@ def test_a_smaller_dtype_is_rounded_as_torch_rounds(pair_of, tmp_path, dtype):
     pair = pair_of("opt")
     save(
         parameters(pair), pair.config, tmp_path,
-        dtype=dtype, shard_bytes=10**9, told=lambda: None,
+        dtype=dtype, shard_bytes=10**9, on_tensor=lambda: None,
     )  # fmt: skip
     wanted = pair.theirs.state_dict()
     for name, tensor in load_file(tmp_path / "model.safetensors").items():
@@ -60,6 +60,6 @@ def test_a_value_too_large_for_the_dtype_is_refused_by_tensor(pair_of, tmp_path)
     with pytest.raises(UserError, match=message.replace("+", r"\+")):
         save(
             params, pair_of("bloom").config, tmp_path,
-            dtype="float16", shard_bytes=10**9, told=lambda: None,
+            dtype="float16", shard_bytes=10**9, on_tensor=lambda: None,
         )  # fmt: skip
     assert np.isfinite(bias).all()

@@ -41,7 +41,7 @@ def test_a_checkpoint_is_one_by_a_path_of_any_kind(ours, convert, monkeypatch, f
 
 def test_a_folder_of_checkpoints_is_neither(ours, convert):
     assert (
-        "checkpoints: not a model; expected a folder with"
+        "checkpoints: not a model; expected a run folder with"
         in convert(ours / "checkpoints", ours.parent / "back")[1]
     )
 
@@ -76,7 +76,7 @@ def test_another_source_is_not_taken_for_the_one_that_was_converted(source, ours
         files.write_json(path, files.read_json(path) | {"more": 1})
     status, told = convert(source, ours)
     assert status == 2
-    assert f"theirs/{name}: is not what was converted into {ours}; remove that folder" in told
+    assert f"theirs/{name}: changed since it was converted into {ours}; remove that folder" in told
 
 
 @pytest.mark.parametrize(("key", "id", "wanted"), [("bos", 5, 1), ("eos", 1, 2)])

@@ -7,7 +7,7 @@ from safetensors.numpy import save_file
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import safetensors, tensor_check, tensor_names
-from teacherlm_jax.hf.lazy_tensor import Stored
+from teacherlm_jax.hf.lazy_tensor import StoredTensor
 
 BLOOM = ModelConfig("bloom", 2, 8, 2, vocab_size=10)
 OPT = ModelConfig("opt", 2, 8, 2, vocab_size=10, max_positions=6)
@@ -16,8 +16,10 @@ NORM = "h.1.input_layernorm.weight"
 
 def headers(config, prefix=""):
     return {
-        prefix + piece.name: Stored(Path("w"), prefix + piece.name, piece.theirs, "float32", 0)
-        for piece in tensor_names.pieces(config)
+        prefix + slot.name: StoredTensor(
+            Path("w"), prefix + slot.name, slot.stored_shape, "float32", 0
+        )
+        for slot in tensor_names.slots(config)
     }
 
 
@@ -32,36 +34,37 @@ def refusal(config, tensors):
 def test_tensors_are_found_with_and_without_the_prefix(config, prefixed):
     tensors = headers(config, tensor_names.PREFIXES[config.family] if prefixed else "")
     pairs = tensor_check.matched(Path("theirs"), config, tensors)
-    assert [piece for piece, _ in pairs] == list(tensor_names.pieces(config))
+    assert [slot for slot, _ in pairs] == list(tensor_names.slots(config))
     assert [tensor for _, tensor in pairs] == list(tensors.values())
 
 
 def test_a_missing_tensor_is_named_with_its_shape():
     tensors = headers(BLOOM)
     del tensors[NORM]
-    assert (
-        f"theirs: its weights are not those of its config.json: {NORM} of shape [8] is missi"
-        in (refusal(BLOOM, tensors))
+    assert f"theirs: the tensors in w do not match config.json: {NORM} of shape [8] is missi" in (
+        refusal(BLOOM, tensors)
     )
 
 
 def test_a_superfluous_tensor_is_named_with_its_shape():
     tensors = headers(BLOOM, "transformer.")
     name = "transformer.h.2.input_layernorm.weight"
-    tensors[name] = Stored(Path("w"), name, (8,), "float32", 0)
+    tensors[name] = StoredTensor(Path("w"), name, (8,), "float32", 0)
     assert f"{name} of shape [8] has no place in the model" in refusal(BLOOM, tensors)
 
 
 def test_a_misshapen_tensor_is_named_with_both_shapes():
     tensors = headers(BLOOM)
-    tensors[NORM] = Stored(Path("w"), NORM, (8, 1), "float32", 0)
-    assert f"{NORM} has the shape [8, 1], config.json wants [8]" in refusal(BLOOM, tensors)
+    tensors[NORM] = StoredTensor(Path("w"), NORM, (8, 1), "float32", 0)
+    assert f"{NORM} has the shape [8, 1], but config.json implies [8]" in refusal(BLOOM, tensors)
 
 
 def test_a_dtype_that_is_not_read_is_named():
     tensors = headers(BLOOM)
-    tensors[NORM] = Stored(Path("w"), NORM, (8,), "I8", 0)
-    assert f"{NORM} is of dtype I8, read are float32, float16, bfloat16" in refusal(BLOOM, tensors)
+    tensors[NORM] = StoredTensor(Path("w"), NORM, (8,), "I8", 0)
+    assert f"{NORM} has the dtype I8; expected float32, float16, bfloat16" in refusal(
+        BLOOM, tensors
+    )
 
 
 def test_a_tensor_under_both_names_is_refused():
@@ -77,7 +80,7 @@ def test_many_problems_are_told_by_the_first_few():
 
 def test_what_old_files_have_beside_the_weights_is_let_be():
     tensors = headers(OPT, "model.")
-    tensors["decoder.version"] = Stored(Path("w"), "decoder.version", (1,), "float32", 0)
+    tensors["decoder.version"] = StoredTensor(Path("w"), "decoder.version", (1,), "float32", 0)
     assert len(tensor_check.matched(Path("theirs"), OPT, tensors)) == len(tensors) - 1
 
 
@@ -90,18 +93,18 @@ def test_a_head_of_its_own_is_wanted_where_config_json_says_so():
 def test_a_stored_head_that_is_tied_must_be_the_embedding(tmp_path, monkeypatch, block):
     monkeypatch.setattr(tensor_check, "_BLOCK", block)
     embedding = np.random.default_rng(0).normal(size=(10, 8)).astype(np.float32)
-    pieces = {
-        piece.name: np.zeros(piece.theirs, np.float32) for piece in tensor_names.pieces(BLOOM)
+    slots = {
+        slot.name: np.zeros(slot.stored_shape, np.float32) for slot in tensor_names.slots(BLOOM)
     }
-    pieces["word_embeddings.weight"] = embedding
-    save_file(pieces | {tensor_names.HEAD: embedding}, tmp_path / "same.safetensors")
+    slots["word_embeddings.weight"] = embedding
+    save_file(slots | {tensor_names.HEAD: embedding}, tmp_path / "same.safetensors")
     tensors = safetensors.read_header(tmp_path / "same.safetensors")
-    assert len(tensor_check.matched(tmp_path, BLOOM, tensors)) == len(pieces)
+    assert len(tensor_check.matched(tmp_path, BLOOM, tensors)) == len(slots)
     other = embedding.copy()
     other[9, 7] = np.nextafter(other[9, 7], np.float32(9))
     for head in (other, embedding[:9], embedding.astype(np.float16), embedding.reshape(-1)):
-        save_file(pieces | {tensor_names.HEAD: head}, tmp_path / "other.safetensors")
+        save_file(slots | {tensor_names.HEAD: head}, tmp_path / "other.safetensors")
         tensors = safetensors.read_header(tmp_path / "other.safetensors")
         message = refusal(BLOOM, tensors)
-        assert "lm_head.weight is not word_embeddings.weight" in message
-        assert 'say "tie_word_embeddings": false' in message
+        assert "lm_head.weight differs from word_embeddings.weight" in message
+        assert 'set "tie_word_embeddings": false' in message

@@ -8,25 +8,25 @@ import pytest
 from benchmarks import pairs
 from teacherlm_jax.checkpoints.fingerprint import named_leaves
 from teacherlm_jax.hf import tensor_names
-from teacherlm_jax.hf.tensor_names import Piece
+from teacherlm_jax.hf.tensor_names import TensorSlot
 
-KERNEL = Piece("w", "w/kernel", (6, 4, 5), inputs=1)
-MIXED = Piece("w", "w/kernel", (4, 5, 6), inputs=2)
-BIAS = Piece("b", "w/bias", (4, 5))
-TABLE = Piece("e", "embedding", (6, 5), inputs=None)
+KERNEL = TensorSlot("w", "w/kernel", (6, 4, 5), inputs=1)
+MIXED = TensorSlot("w", "w/kernel", (4, 5, 6), inputs=2)
+BIAS = TensorSlot("b", "w/bias", (4, 5))
+TABLE = TensorSlot("e", "embedding", (6, 5), inputs=None)
 
 
-def prefixed(config, piece):
+def prefixed(config, slot):
     return (
-        piece.name
-        if piece.name == tensor_names.HEAD
-        else tensor_names.PREFIXES[config.family] + piece.name
+        slot.name
+        if slot.name == tensor_names.HEAD
+        else tensor_names.PREFIXES[config.family] + slot.name
     )
 
 
 def test_names_shapes_and_order_are_those_of_transformers(pair):
     found = {
-        prefixed(pair.config, piece): piece.theirs for piece in tensor_names.pieces(pair.config)
+        prefixed(pair.config, slot): slot.stored_shape for slot in tensor_names.slots(pair.config)
     }
     wanted = {name: tuple(value.shape) for name, value in pair.theirs.state_dict().items()}
     if pair.config.tied:  # a state dict lists the head, a file leaves it out
@@ -39,37 +39,37 @@ def test_the_pieces_make_up_our_parameters(pair):
     weights = {name: value.detach().numpy() for name, value in pair.theirs.named_parameters()}
     wanted = dict(named_leaves(pairs.our_tree(pair.config, weights)))
     unseen = {name: np.ones(array.shape, bool) for name, array in wanted.items()}
-    for piece in tensor_names.pieces(pair.config):
-        tensor = weights[prefixed(pair.config, piece)]
-        whole = tuple(slice(None) for _ in piece.shape)
-        at = (() if piece.layer is None else (piece.layer,)) + (
+    for slot in tensor_names.slots(pair.config):
+        tensor = weights[prefixed(pair.config, slot)]
+        whole = tuple(slice(None) for _ in slot.shape)
+        at = (() if slot.layer is None else (slot.layer,)) + (
             ...,
-            slice(piece.start, piece.start + piece.shape[-1]),
+            slice(slot.start, slot.start + slot.shape[-1]),
         )
-        np.testing.assert_array_equal(wanted[piece.parameter][at], piece.to_ours(tensor, whole))
-        np.testing.assert_array_equal(piece.to_theirs(wanted[piece.parameter][at]), tensor)
-        assert unseen[piece.parameter][at].all(), f"{piece.name} covers what another covers"
-        unseen[piece.parameter][at] = False
+        np.testing.assert_array_equal(wanted[slot.parameter][at], slot.from_stored(tensor, whole))
+        np.testing.assert_array_equal(slot.to_stored(wanted[slot.parameter][at]), tensor)
+        assert unseen[slot.parameter][at].all(), f"{slot.name} covers what another covers"
+        unseen[slot.parameter][at] = False
     assert not any(jax.tree.leaves(jax.tree.map(np.any, unseen)))
 
 
-@pytest.mark.parametrize("piece", [KERNEL, MIXED, BIAS, TABLE], ids=str)
-def test_a_part_of_a_piece_comes_from_just_its_part_of_their_tensor(piece):
-    tensor = np.arange(math.prod(piece.theirs)).reshape(piece.theirs)
-    ours = piece.to_ours(tensor, tuple(slice(None) for _ in piece.shape))
-    np.testing.assert_array_equal(piece.to_theirs(ours), tensor)
-    cuttable = {0, piece.inputs or 0} if piece.inputs is not None else {0, 1}
+@pytest.mark.parametrize("slot", [KERNEL, MIXED, BIAS, TABLE], ids=str)
+def test_a_part_of_a_piece_comes_from_just_its_part_of_their_tensor(slot):
+    tensor = np.arange(math.prod(slot.stored_shape)).reshape(slot.stored_shape)
+    ours = slot.from_stored(tensor, tuple(slice(None) for _ in slot.shape))
+    np.testing.assert_array_equal(slot.to_stored(ours), tensor)
+    cuttable = {0, slot.inputs or 0} if slot.inputs is not None else {0, 1}
     choices = [
         [slice(None), slice(0, size // 2), slice(size // 2, size)]
         if axis in cuttable
         else [slice(None)]
-        for axis, size in enumerate(piece.shape)
+        for axis, size in enumerate(slot.shape)
     ]
     for index in itertools.product(*choices):
-        part = piece.to_ours(tensor[piece.their_index(index)], index)
+        part = slot.from_stored(tensor[slot.stored_index(index)], index)
         np.testing.assert_array_equal(part, ours[index])
 
 
 def test_a_cut_inside_one_of_their_axes_is_a_mistake_of_the_caller():
     with pytest.raises(ValueError, match="cuts an axis inside"):
-        MIXED.their_index((slice(None), slice(0, 2), slice(None)))
+        MIXED.stored_index((slice(None), slice(0, 2), slice(None)))

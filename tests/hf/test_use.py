@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from teacherlm_jax.cli import main
-from teacherlm_jax.data import packing, writer
+from teacherlm_jax.data import packing
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import open_vocabulary
 
@@ -30,18 +30,13 @@ def get_config(variant):
 
 
 @pytest.fixture
-def prepared(save, pair_of, tmp_path):
+def prepared(save, pair_of, tmp_path, write_prepared):
     """Rows of one text, in the vocabulary of their model."""
     vocabulary = open_vocabulary(save(pair_of("bloom")))
     tokens = [*vocabulary.begin, *vocabulary.encode(TEXT), vocabulary.eos_id]
     text = packing.Encoded(tokens, [True] * len(tokens))
     folder = tmp_path / "data"
-    vocabulary.save(folder / "vocabulary")
-    shards = writer.write_shards(folder, list(packing.pack([text] * 16, 40)), rows_per_shard=16)
-    inputs = {"vocabulary": {"digest": vocabulary.digest}, "max_tokens": 40}
-    manifest = {"inputs": inputs, "length": 40, "rows": 16, "shards": shards}
-    files.write_json(folder / "manifest.json", manifest)
-    return folder
+    return write_prepared(folder, [text] * 16, vocabulary, 40)
 
 
 def test_a_bfloat16_import_is_trained_in_float32_and_goes_back(prepared, convert, tmp_path):
@@ -92,8 +87,11 @@ def test_a_start_of_another_shape_or_tokenizer_is_refused_by_key(prepared, tmp_p
     theirs = tmp_path / "theirs"
     assert train_from(theirs, tmp_path, prepared, "a", layer_norm_epsilon=1e-5) == 0
     assert train_from(theirs, tmp_path, prepared, "b", tied=False) == 2
-    assert "theirs: its tied is True, config.model.tied is False" in capsys.readouterr().err
+    assert (
+        "theirs: its tied is True, but config.model.tied is False; set config.model.tied=True"
+        in capsys.readouterr().err
+    )
     ids = files.read_json(theirs / "vocab.json")
     files.write_json(theirs / "vocab.json", ids | {"a": ids["b"], "b": ids["a"]})
     assert train_from(theirs, tmp_path, prepared, "c") == 2
-    assert "prepare the data with that tokenizer" in capsys.readouterr().err
+    assert f"prepare the data with config.vocabulary.path={theirs}" in capsys.readouterr().err

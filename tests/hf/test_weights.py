@@ -47,21 +47,21 @@ def test_bin_shards_are_joined_by_their_index(tmp_path):
 def test_a_missing_shard_is_named(tmp_path):
     save_file({"a": A}, tmp_path / "one.safetensors")
     indexed(tmp_path, a="one.safetensors", b="two.safetensors")
-    with pytest.raises(UserError, match=r"two.safetensors: no such file, though model.safetensors"):
+    with pytest.raises(UserError, match=r"two.safetensors: no such file, but model.safetensors"):
         open_weights(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("placed", "message"),
     [
-        ({"a": "one.safetensors"}, "says that b is in no file, found it in one.safetensors"),
+        ({"a": "one.safetensors"}, "says that b is in no file, but it is in one.safetensors"),
         (
             {"a": "one.safetensors", "b": "one.safetensors", "c": "one.safetensors"},
-            "says that c is in one.safetensors, found it in no file",
+            "says that c is in one.safetensors, but it is in no file",
         ),
         ({"a": "../one.safetensors"}, "has no weight_map that gives each tensor a file beside it"),
         ({"a": 1}, "has no weight_map"),
-        ({"a": ".."}, r"\.\.: no such file, though model.safetensors.index.json names it"),
+        ({"a": ".."}, r"\.\.: no such file, but model.safetensors.index.json lists it"),
     ],
 )
 def test_an_index_that_does_not_fit_its_shards_is_refused(tmp_path, placed, message):
@@ -74,17 +74,17 @@ def test_an_index_that_does_not_fit_its_shards_is_refused(tmp_path, placed, mess
 def test_a_tensor_in_two_shards_is_refused(tmp_path):
     for name in ("one", "two"):
         save_file({"a": A}, tmp_path / f"{name}.safetensors")
-    with pytest.raises(UserError, match="two.safetensors: a is in one.safetensors too"):
+    with pytest.raises(UserError, match="two.safetensors: a is also in one.safetensors"):
         open_weights(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "other.safetensors"])
 def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path, name):
     (tmp_path / name).mkdir()
-    with pytest.raises(UserError, match=f"{name}: is no file; wanted one that holds weights"):
+    with pytest.raises(UserError, match=f"{name}: is a folder; expected a file of weights"):
         open_weights(tmp_path)
 
 
 def test_a_folder_without_weights_is_refused_with_what_is_wanted(tmp_path):
-    with pytest.raises(UserError, match="holds no weights; wanted model.safetensors"):
+    with pytest.raises(UserError, match="holds no weights; expected model.safetensors"):
         open_weights(tmp_path)

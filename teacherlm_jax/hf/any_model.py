@@ -1,0 +1,128 @@
+"""Models by any path: run folders, single checkpoints, Hugging Face folders and the hub."""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from flax import nnx
+from jax.sharding import Mesh
+
+from teacherlm_jax import sharding
+from teacherlm_jax.checkpoints import fingerprint, store
+from teacherlm_jax.checkpoints.store import LoadedModel
+from teacherlm_jax.config import ModelConfig
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.hf import hub, model_folder
+from teacherlm_jax.models import registry
+from teacherlm_jax.runs import layout
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
+
+_STEP = re.compile(rf"\d+|{store.BEST}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelDescription:
+    """A model whose parameters have not been loaded.
+
+    Attributes:
+        path: the checkpoint or Hugging Face folder that was meant. It stays the same model when a
+            run writes newer checkpoints or a model on the hub gets a new revision.
+        vocabulary: of its tokens.
+        config: its shape, `vocab_size` resolved.
+        step: number of updates; 0 for a Hugging Face folder.
+    """
+
+    path: Path
+    vocabulary: Vocabulary
+    config: ModelConfig
+    step: int
+    _make_digest: Callable[[], str]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """`sha256:…` that identifies the parameters; the same as that of the loaded model.
+
+        For a checkpoint it is recorded with the parameters. For a Hugging Face folder it is
+        computed from the weight files, which takes as long as reading them.
+        """
+        return self._make_digest()
+
+
+def resolve(path: Path | str) -> Path:
+    """Return the local folder of a model by any path; see `describe` for the paths.
+
+    A model on the hub is downloaded. Raises UserError when `path` names neither kind of model.
+    """
+    folder = hub.download(str(path)) if hub.is_address(path) else Path(path)
+    if is_checkpoint(folder) or model_folder.is_model_folder(folder):
+        return folder
+    problem = "not a model" if folder.is_dir() else "no such folder"
+    raise UserError(
+        f"{path}: {problem}; expected a run folder with {layout.CHECKPOINTS}/, one checkpoint "
+        f"such as RUN/{layout.CHECKPOINTS}/100 or RUN/{layout.CHECKPOINTS}/{store.BEST}, a Hugging "
+        f"Face folder with config.json and weights, or {hub.SCHEME}org/name"
+    )
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Return whether `folder` is a run folder with checkpoints, or names one of them.
+
+    The checkpoint need not exist.
+    """
+    if model_folder.is_model_folder(folder):
+        return False
+    full = folder.absolute()  # "0" and "." have names and parents, too
+    if full.parent.name == layout.CHECKPOINTS and _STEP.fullmatch(full.name):
+        return True
+    return (folder / layout.CHECKPOINTS).is_dir() or "verb" in model_folder.read_config(folder)
+
+
+def describe(path: Path | str) -> ModelDescription:
+    """Describe a model without loading its parameters.
+
+    Args:
+        path: a run folder (its newest checkpoint), `RUN/checkpoints/STEP`,
+            `RUN/checkpoints/best`, a Hugging Face folder, or `hf://org/name[@revision]`.
+
+    Raises UserError when there is no model, or it is damaged or incomplete.
+    """
+    folder = resolve(path)
+    if not is_checkpoint(folder):
+        opened = model_folder.open_model(folder)
+        return ModelDescription(folder, opened.vocabulary, opened.config, 0, lambda: opened.digest)
+    checkpoints, step = store.open_checkpoint(folder.absolute())
+    meta = checkpoints.meta(step)
+    vocabulary = store.load_vocabulary(checkpoints.run, meta["vocabulary"])
+    checkpoints.close()
+    config, parameters = ModelConfig(**meta["model"]), meta["parameters"]
+    return ModelDescription(
+        checkpoints.path(step), vocabulary, config, step, lambda: fingerprint.digest(parameters)
+    )
+
+
+def load(path: Path | str, mesh: Mesh, *, dtype: str = "", attention: str = "") -> LoadedModel:
+    """Load a model with its parameters on `mesh`.
+
+    Args:
+        path: as for `describe`.
+        mesh: devices that hold the parameters.
+        dtype: compute dtype; empty: the one it was trained with, bfloat16 for a Hugging Face
+            folder. Parameters keep their dtype, which is float32 for a Hugging Face folder.
+        attention: attention implementation; empty: the one it was trained with.
+
+    Raises UserError when there is no model, or it is damaged or incomplete.
+    """
+    folder = resolve(path)
+    if is_checkpoint(folder):
+        return store.load_model(folder.absolute(), mesh, dtype=dtype, attention=attention)
+    opened = model_folder.open_model(folder)
+    config = dataclasses.replace(
+        opened.config,
+        dtype=dtype or opened.config.dtype,
+        attention=attention or opened.config.attention,
+    )
+    graph, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
+    model = nnx.merge(graph, opened.parameters(abstract))
+    return LoadedModel(model, opened.vocabulary, config, 0, opened.digest)

@@ -1,0 +1,96 @@
+"""Models on the Hugging Face Hub, downloaded into the hub's own cache."""
+
+import os
+import re
+from pathlib import Path
+
+from teacherlm_jax.errors import UserError, one_line
+from teacherlm_jax.hf import config_json
+from teacherlm_jax.hf.weights import FORMATS
+
+SCHEME = "hf://"
+
+_ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+_TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "merges.txt", "vocabulary.json", "sentencepiece.model"),
+)
+# Weights with standard names. A pattern matches the whole path, so files in subfolders, such as
+# ONNX exports, are not downloaded.
+_WEIGHTS = (
+    ("model.safetensors", "model.safetensors.index.json", "model[-_]0*.safetensors"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model[-_]0*.bin"),
+)
+
+
+def is_address(path: Path | str) -> bool:
+    """Return whether `path` names a model on the hub."""
+    return os.fspath(path).startswith(SCHEME)
+
+
+def download(address: str) -> Path:
+    """Return the local folder of `hf://org/name` or `hf://org/name@revision`.
+
+    Config, tokenizer and weights are downloaded unless the cache has them; `.bin` weights only
+    when the model has no safetensors. Without a network, a model that the cache holds completely
+    is used. HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE work as in all tools of the hub.
+
+    Raises UserError when the address is malformed, the model or revision does not exist, the
+    model is gated or holds no weights, or the hub cannot be reached.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        raise UserError(
+            f"{address}: not an address of a model; expected hf://org/name or "
+            "hf://org/name@revision"
+        )
+    name, revision = match[1], match[2] or "main"
+    for patterns, format in zip(_WEIGHTS, FORMATS, strict=True):
+        folder = _snapshot(address, name, revision, (config_json.FILE, *_TOKENIZER, *patterns))
+        if any(folder.glob(format.pattern)):
+            return folder
+    raise UserError(
+        f"{address}: this model has no weights in a format that can be read; expected "
+        "model.safetensors or pytorch_model.bin, whole or in shards"
+    )
+
+
+def _snapshot(address: str, name: str, revision: str, patterns: tuple[str, ...]) -> Path:
+    import huggingface_hub as library
+    from huggingface_hub import constants, errors
+
+    page = f"{constants.ENDPOINT}/{name}"
+    try:
+        return Path(
+            library.snapshot_download(name, revision=revision, allow_patterns=list(patterns))
+        )
+    except errors.GatedRepoError:
+        problem = (
+            f"this model is gated; accept its terms at {page}, then log in with `hf auth login` "
+            "or set HF_TOKEN"
+        )
+    except errors.RepositoryNotFoundError:
+        problem = (
+            f"no such model at {constants.ENDPOINT}, or it is private; check the name, or log in "
+            "with `hf auth login` or HF_TOKEN"
+        )
+    except errors.RevisionNotFoundError:
+        problem = f"the model has no revision {revision!r}; {page}/commits/main lists them"
+    except errors.HFValidationError as error:
+        problem = f"not an address of a model: {one_line(error)}"
+    except errors.HfHubHTTPError as error:
+        problem = f"{constants.ENDPOINT} answered with an error, try again later: {one_line(error)}"
+    except (OSError, errors.OfflineModeIsEnabled) as error:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+            raise  # the disk's, not the network's
+        problem = _unreachable(name, revision, constants.ENDPOINT, offline=constants.HF_HUB_OFFLINE)
+    raise UserError(f"{address}: {problem}")
+
+
+def _unreachable(name: str, revision: str, endpoint: str, *, offline: bool) -> str:
+    cause = "HF_HUB_OFFLINE is set" if offline else f"{endpoint} cannot be reached"
+    way_out = "unset it" if offline else "connect to the network"
+    return (
+        f"{cause}, and the cache does not hold the whole model; {way_out}, or run `hf download "
+        f"{name} --revision {revision} --local-dir FOLDER` on another machine and name FOLDER"
+    )

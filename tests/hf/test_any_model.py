@@ -1,0 +1,111 @@
+"""One way to load a model, whatever its path leads to."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from teacherlm_jax import sharding
+from teacherlm_jax.config import MeshConfig
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.hf import any_model
+from teacherlm_jax.storage import files
+
+
+@pytest.fixture
+def mesh():
+    return sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+
+
+@pytest.fixture
+def theirs(save, pair_of):
+    return save(pair_of("bloom"))
+
+
+@pytest.fixture
+def run(theirs, convert, tmp_path):
+    assert convert(theirs, tmp_path / "run") == (0, "")
+    return tmp_path / "run"
+
+
+def parameters(loaded):
+    return jax.tree.leaves(nnx.to_pure_dict(nnx.state(loaded.model)))
+
+
+def test_a_hugging_face_folder_and_its_conversion_are_the_same_model(theirs, run, mesh):
+    first, second = any_model.load(theirs, mesh), any_model.load(run, mesh)
+    for one, other in zip(parameters(first), parameters(second), strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert one.sharding.is_equivalent_to(other.sharding, one.ndim)
+    assert (first.config, first.step) == (second.config, second.step)
+    assert first.vocabulary.digest == second.vocabulary.digest
+
+
+@pytest.mark.parametrize("path", ["theirs", "run", "run/checkpoints/0"])
+def test_a_description_agrees_with_the_loaded_model(run, tmp_path, mesh, path):
+    described, loaded = any_model.describe(tmp_path / path), any_model.load(tmp_path / path, mesh)
+    for name in ("config", "step", "digest"):
+        assert getattr(described, name) == getattr(loaded, name)
+    assert described.vocabulary.digest == loaded.vocabulary.digest
+    again = any_model.describe(described.path)
+    assert (again.path, again.digest) == (described.path, described.digest)
+
+
+def test_the_best_checkpoint_has_a_path_of_its_own(run, mesh):
+    config = files.read_json(run / "config.json")
+    config["config"]["validation"] = {"metric": "loss"}
+    files.write_json(run / "config.json", config)
+    (run / "validation.jsonl").write_text(json.dumps({"step": 0, "loss": 1.0}) + "\n")
+    described = any_model.describe(run / "checkpoints" / "best")
+    assert described.path == run / "checkpoints" / "0"
+    assert described.digest == any_model.load(run / "checkpoints" / "best", mesh).digest
+
+
+@pytest.mark.parametrize("path", ["theirs", "run"])
+def test_dtype_and_attention_are_those_asked_for(run, tmp_path, mesh, path):
+    assert any_model.load(tmp_path / path, mesh).config.dtype == "bfloat16"
+    loaded = any_model.load(tmp_path / path, mesh, dtype="float32", attention="blockwise")
+    assert (loaded.config.dtype, loaded.config.attention) == ("float32", "blockwise")
+    assert (loaded.model.dtype, loaded.model.attention) == ("float32", "blockwise")
+
+
+def test_a_hugging_face_folder_gives_the_logits_of_its_model(theirs, pair_of):
+    one = sharding.make_mesh(MeshConfig(), devices=jax.devices()[:1])
+    tokens = jnp.arange(20)[None] + 4
+    found = any_model.load(theirs, one, dtype="float32").model(tokens)
+    np.testing.assert_array_equal(found, pair_of("bloom").ours(tokens))
+
+
+def test_a_digest_follows_the_weights_and_not_the_names_of_files(theirs, tmp_path):
+    before = any_model.describe(theirs).digest
+    weights = theirs / "model.safetensors"
+    moved = theirs.rename(tmp_path / "moved")
+    (moved / weights.name).rename(moved / "model-00001-of-00001.safetensors")
+    files.write_json(moved / "config.json", files.read_json(moved / "config.json") | {"x": 1})
+    assert any_model.describe(moved).digest == before
+    content = (moved / "model-00001-of-00001.safetensors").read_bytes()
+    changed = content[:-1] + bytes([content[-1] ^ 1])
+    (moved / "model-00001-of-00001.safetensors").write_bytes(changed)
+    assert any_model.describe(moved).digest != before
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("absent", "absent: no such folder; expected a run folder with checkpoints/"),
+        ("empty", "empty: not a model; expected a run folder with checkpoints/"),
+        ("run/checkpoints", "run/checkpoints: not a model; expected a run folder"),
+        ("run/checkpoints/9", "9: no such checkpoint; .*run has the steps 0"),
+        ("absent/checkpoints/9", "absent: no such folder"),
+    ],
+)
+def test_a_path_without_a_model_is_refused_with_the_paths_that_work(
+    run, tmp_path, mesh, path, message
+):
+    (tmp_path / "empty").mkdir()
+    for open_path in (any_model.describe, lambda path: any_model.load(path, mesh)):
+        with pytest.raises(UserError, match=message):
+            open_path(tmp_path / path)

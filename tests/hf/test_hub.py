@@ -1,0 +1,118 @@
+"""Downloads from a hub on this machine."""
+
+import shutil
+
+import huggingface_hub
+import pytest
+import torch
+from huggingface_hub import constants
+
+from teacherlm_jax import sharding
+from teacherlm_jax.config import MeshConfig
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.hf import any_model, hub
+from tests.hf import fake_hub
+
+BLOOM, MIXED = "bigscience/bloom-tiny", "lab/mixed"
+
+
+@pytest.fixture
+def folder(save, pair_of):
+    return save(pair_of("bloom"))
+
+
+@pytest.fixture
+def server(folder, tmp_path, monkeypatch):
+    """A hub with three models, and a cache of its own."""
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "model.safetensors").write_bytes(b"not downloaded")
+    (folder / "README.md").write_text("not downloaded")
+    torch.save({"a": torch.ones(2)}, folder / "pytorch_model.bin")
+    only_bin = shutil.copytree(folder, tmp_path / "bin")
+    (only_bin / "model.safetensors").unlink()
+    for name in ("HF_HUB_CACHE", "HF_HOME"):
+        monkeypatch.setattr(constants, name, str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    models = {BLOOM: folder, MIXED: only_bin, "lab/gated": folder}
+    with fake_hub.serving(models, gated={"lab/gated"}) as running:
+        use_endpoint(monkeypatch, running.url)
+        yield running
+    huggingface_hub.close_session()
+
+
+def use_endpoint(monkeypatch, url):
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(
+        constants,
+        "HUGGINGFACE_CO_URL_TEMPLATE",
+        f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
+    )
+
+
+def test_a_model_is_downloaded_once_and_only_what_is_read(server, folder):
+    downloaded = hub.download(f"hf://{BLOOM}")
+    assert {path.name for path in downloaded.iterdir()} == {
+        "config.json", "merges.txt", "model.safetensors", "tokenizer_config.json", "vocab.json",
+    }  # fmt: skip
+    assert sorted(server.sent) == sorted(path.name for path in downloaded.iterdir())
+    assert hub.download(f"hf://{BLOOM}@main") == downloaded
+    assert hub.download(f"hf://{BLOOM}@{fake_hub.COMMIT}") == downloaded
+    assert len(server.sent) == 5
+    weights = (downloaded / "model.safetensors").read_bytes()
+    assert weights == (folder / "model.safetensors").read_bytes()
+
+
+def test_bin_weights_are_downloaded_where_there_are_no_safetensors(server):
+    names = {path.name for path in hub.download(f"hf://{MIXED}").iterdir()}
+    assert "pytorch_model.bin" in names
+    assert not any(name.endswith(".safetensors") for name in names)
+
+
+def test_an_address_is_a_model_like_its_folder(server, folder):
+    mesh = sharding.make_mesh(MeshConfig())
+    described = any_model.describe(f"hf://{BLOOM}")
+    loaded = any_model.load(f"hf://{BLOOM}", mesh)
+    assert described.path.name == fake_hub.COMMIT
+    assert described.digest == loaded.digest == any_model.describe(described.path).digest
+    (folder / "pytorch_model.bin").unlink()
+    assert described.digest == any_model.describe(folder).digest
+
+
+def test_a_downloaded_model_needs_no_hub(server, monkeypatch):
+    downloaded = hub.download(f"hf://{BLOOM}")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert hub.download(f"hf://{BLOOM}") == downloaded
+    with pytest.raises(UserError, match="mixed: HF_HUB_OFFLINE is set, and the cache does not"):
+        hub.download(f"hf://{MIXED}")
+
+
+def test_an_unreachable_hub_is_named_with_the_way_out(server, monkeypatch):
+    use_endpoint(monkeypatch, "http://127.0.0.1:9")
+    message = (
+        f"hf://{MIXED}: http://127.0.0.1:9 cannot be reached, and the cache does not hold .* "
+        f"or run `hf download {MIXED} --revision main --local-dir FOLDER` on another machine"
+    )
+    with pytest.raises(UserError, match=message):
+        hub.download(f"hf://{MIXED}")
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("hf://lab/absent", "absent: no such model at http://127.0.0.1:.* or it is private"),
+        ("hf://lab/gated", "gated: this model is gated; accept its terms at http.*/lab/gated"),
+        (f"hf://{BLOOM}@v9", "@v9: the model has no revision 'v9'"),
+        ("hf://bloom", "hf://bloom: not an address of a model; expected hf://org/name or"),
+        ("hf://lab/a--b", "hf://lab/a--b: not an address of a model: "),
+    ],
+)
+def test_a_model_that_cannot_be_downloaded_is_refused_with_the_reason(server, address, message):
+    with pytest.raises(UserError, match=message):
+        hub.download(address)
+
+
+def test_a_model_without_weights_is_refused(server, folder):
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        (folder / name).unlink()
+    with pytest.raises(UserError, match="bloom-tiny: this model has no weights in a format"):
+        hub.download(f"hf://{BLOOM}")
