@@ -1,14 +1,17 @@
 """Fields of configs: what they may hold, and which of them say only where something is."""
 
+import pytest
+
 from teacherlm_jax.config import (
     AnnotateConfig,
     BenchmarkConfig,
     EvaluateConfig,
     PrepareConfig,
     SourceConfig,
+    TeachersConfig,
     TrainConfig,
 )
-from teacherlm_jax.config.fields import path_keys
+from teacherlm_jax.config.fields import path_keys, problems
 
 
 def test_keys_that_hold_paths_are_known_also_inside_tuples():
@@ -24,3 +27,13 @@ def test_keys_that_hold_paths_are_known_also_inside_tuples():
     assert {f"teachers.{kind}" for kind in ("cot", "fundamental", "mistake")} <= path_keys(
         AnnotateConfig()
     )
+
+
+@pytest.mark.parametrize("path", ["hf://org/name", "hf://org/name@main", "runs/teacher"])
+def test_a_path_of_a_model_may_be_an_address_on_the_hub(path):
+    assert list(problems(TeachersConfig(cot=path), "config.teachers")) == []
+
+
+def test_a_path_of_a_model_may_not_be_in_a_bucket():
+    ((key, problem),) = problems(TeachersConfig(cot="gs://b/run"), "config.teachers")
+    assert (key, "gs://b/run is an address" in problem) == ("config.teachers.cot", True)
