@@ -23,7 +23,7 @@ from teacherlm_jax.annotation.shards import ShardFolder
 from teacherlm_jax.checkpoints import store
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.errors import Interrupted
-from teacherlm_jax.generation.engine import Engine, Request
+from teacherlm_jax.generation.engine import Engine, GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
@@ -188,9 +188,9 @@ def _write_kinds(
     gc.collect()  # the next teacher needs the memory
 
 
-def _requests(tasks: Mapping[str, Task], seed: int) -> Iterator[Request]:
+def _requests(tasks: Mapping[str, Task], seed: int) -> Iterator[GenerationRequest]:
     for name, task in tasks.items():
-        yield Request(name, task.tokens, request_key(seed, task.sample.id, task.kind))
+        yield GenerationRequest(name, task.tokens, request_key(seed, task.sample.id, task.kind))
 
 
 def _merge(

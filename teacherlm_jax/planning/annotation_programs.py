@@ -1,12 +1,11 @@
 """The programs of a real annotation, compiled for a slice."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints import store
@@ -20,8 +19,6 @@ from teacherlm_jax.planning.training_program import visits
 from teacherlm_jax.sharding import Tree
 
 ASSUMED_LENGTH = 2048  # tokens of the longest prompt
-_KEYS = ("layers", "batch", "length", "heads", "head_dim")
-_CACHE = {"k": _KEYS, "v": _KEYS, "lengths": ("batch",)}  # axes of what the engine places
 STEPS = 16  # tokens a slot that the device writes between two looks of the host
 
 
@@ -72,7 +69,7 @@ class Annotation:
     def compiled(self) -> list[Program]:
         """What reads the longest prompts, and what writes with the cache's whole length."""
         with jax.set_mesh(self.mesh):
-            engine = _ShapesEngine(
+            engine = Engine(
                 nnx.merge(self.graph, self.params),
                 slots=self.config.slots,
                 prompt_length=self.length,
@@ -81,36 +78,8 @@ class Annotation:
                 drawable=range(self.model.vocab_size),
                 steps_per_sync=STEPS,
             )
-            return engine.programs()
-
-
-class _ShapesEngine(Engine):
-    """The engine with shapes in place of parameters: it compiles and runs nothing."""
-
-    def programs(self) -> list[Program]:
-        slots = self._placed(jax.eval_shape(self._start, self._parameters))
-        G, T = self._group, self._prompt_length
-        tokens, keys = jax.ShapeDtypeStruct((G, T), jnp.int32), (G, 2)
-        numbers = jax.ShapeDtypeStruct((G,), jnp.int32)
-        prompts = (tokens, numbers, jax.ShapeDtypeStruct(keys, jnp.uint32), numbers)
-        reading = self._read.lower(self._parameters, slots, *prompts)
-        writing = self._write.lower(self._parameters, slots, self._cache_length)
-        return [
-            compiled(f"prefill of {G} prompts of {T} tokens", reading.compile),
-            compiled(f"decode of {STEPS} tokens in {self._slots} slots", writing.compile),
-        ]
-
-    def _placed(self, slots: Any) -> Any:
-        """The shapes of all slots with their places, which the engine gives to its cache alone."""
-        mesh = jax.tree.leaves(self._parameters)[0].sharding.mesh
-
-        def placed(path: Any, array: Any) -> jax.ShapeDtypeStruct:
-            axes = _CACHE.get(path[-1].name, ("length",) * array.ndim)
-            spec = sharding.spec(axes, array.shape, mesh, "cache", sharding.ACTIVATION_RULES)
-            place = NamedSharding(mesh, spec)
-            return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=place)
-
-        return jax.tree_util.tree_map_with_path(placed, slots)
+            programs = engine.programs()
+            return [compiled(program.name, program.lowered.compile) for program in programs]
 
 
 def prepare(

@@ -9,7 +9,7 @@ from flax import nnx
 from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig, ModelConfig, SamplingConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.generation.engine import Completion, Engine, Request
+from teacherlm_jax.generation.engine import Completion, Engine, GenerationRequest
 from teacherlm_jax.generation.sampling import request_key, sample
 from teacherlm_jax.models import registry
 
@@ -31,7 +31,9 @@ def requests():
     rng = np.random.default_rng(0)
     lengths = [1, 30, 16, 17, 3, 5, 8, 22, 2, 11, 29, 4, 7]
     return [
-        Request(str(n), tuple(rng.integers(2, 32, length).tolist()), request_key(0, str(n), "cot"))
+        GenerationRequest(
+            str(n), tuple(rng.integers(2, 32, length).tolist()), request_key(0, str(n), "cot")
+        )
         for n, length in enumerate(lengths)
     ]
 
@@ -95,7 +97,7 @@ def test_texts_of_a_sharded_model_are_the_same(model, requests, naive):
         sharded = nnx.merge(graph, jax.device_put(state, sharding.state_shardings(state, mesh)))
         engine = Engine(sharded, slots=8, prompt_length=30, sampling=SAMPLING, eos_id=EOS)
         assert _by_id(engine.generate(requests)) == naive
-        with pytest.raises(UserError, match=r"config\.slots=6: wanted a positive multiple of 4"):
+        with pytest.raises(UserError, match=r"config\.slots=6: expected a positive multiple of 4"):
             Engine(sharded, slots=6, prompt_length=30, sampling=SAMPLING, eos_id=EOS)
 
 
@@ -121,14 +123,14 @@ def test_eight_slots_are_kept_busy_by_texts_of_uneven_lengths(model, monkeypatch
         drawable=range(EOS, EOS + 16),  # one draw in sixteen ends a text
         steps_per_sync=1,
     )
-    write, busy = engine._write, []
+    write, busy = engine._decode, []
 
     def counted(parameters, slots, window):
         busy.append(int(slots.active.sum()))
         return write(parameters, slots, window)
 
-    monkeypatch.setattr(engine, "_write", counted)
-    prompts = [Request(str(n), (3, 4), request_key(0, str(n), "cot")) for n in range(64)]
+    monkeypatch.setattr(engine, "_decode", counted)
+    prompts = [GenerationRequest(str(n), (3, 4), request_key(0, str(n), "cot")) for n in range(64)]
     lengths = [len(text.tokens) for text in engine.generate(prompts)]
     assert max(lengths) > 2 * sum(lengths) / len(lengths)
     started = busy[: -max(lengths)]  # at the end there is nothing left to begin
@@ -159,19 +161,48 @@ def test_one_new_token_at_most_comes_from_the_prompt_alone(model, requests, naiv
 
 
 def test_a_prompt_that_is_too_long_is_refused_with_its_id_and_both_numbers(engine):
-    request = Request("row 7", (3,) * 31, request_key(0, "row 7", "cot"))
-    with pytest.raises(UserError, match="request row 7: its prompt has 31 tokens, wanted 1 to 30"):
+    request = GenerationRequest("row 7", (3,) * 31, request_key(0, "row 7", "cot"))
+    with pytest.raises(
+        UserError, match="request row 7: its prompt has 31 tokens, expected 1 to 30"
+    ):
         list(engine.generate([request]))
 
 
 def test_an_empty_prompt_is_refused(engine):
     with pytest.raises(UserError, match="request x: its prompt has 0 tokens"):
-        list(engine.generate([Request("x", (), request_key(0, "x", "cot"))]))
+        list(engine.generate([GenerationRequest("x", (), request_key(0, "x", "cot"))]))
 
 
 def test_texts_beyond_the_learned_positions_are_refused_before_they_are_written():
     config = ModelConfig("opt", 1, 8, 2, vocab_size=32, max_positions=40)
     opt = registry.build(config, nnx.Rngs(0))
-    with pytest.raises(UserError, match="max_new_tokens=24: with prompts of up to 17 tokens .* 41"):
+    with pytest.raises(UserError, match="max_new_tokens=24: prompts of up to 17 tokens .* 41"):
         Engine(opt, slots=1, prompt_length=17, sampling=SAMPLING, eos_id=EOS)
     Engine(opt, slots=1, prompt_length=16, sampling=SAMPLING, eos_id=EOS)
+
+
+def test_the_programs_of_an_engine_compile_without_running_it(model, engine):
+    prefill, decode = engine.programs()
+    assert prefill.name == "prefill of 1 prompts of 30 tokens"
+    assert decode.name == "decode of 5 tokens in 4 slots"
+    for program in (prefill, decode):
+        sizes = program.lowered.compile().memory_analysis()
+        cache = 2 * 2 * 4 * (30 + NEW) * 32 * 4  # keys and values of two layers in four slots
+        assert sizes.alias_size_in_bytes >= cache, "the cache is updated in place"
+
+
+def test_the_programs_of_a_model_of_shapes_are_placed_on_its_mesh(model):
+    mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+    with jax.set_mesh(mesh):
+        graph, shapes = sharding.abstract_model(
+            lambda: registry.build(
+                ModelConfig(layers=2, width=32, heads=4, vocab_size=32, dtype="float32"),
+                nnx.Rngs(0),
+            ),
+            mesh,
+        )
+        abstract = nnx.merge(graph, shapes)
+        engine = Engine(abstract, slots=8, prompt_length=16, sampling=SAMPLING, eos_id=EOS)
+        compiled = engine.programs()[1].lowered.compile()
+    cache = 2 * 2 * 8 * (16 + NEW) * 32 * 4
+    assert cache / 8 <= compiled.memory_analysis().alias_size_in_bytes < cache / 4

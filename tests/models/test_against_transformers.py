@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import parity
 from teacherlm_jax.config import SamplingConfig
-from teacherlm_jax.generation.engine import Engine, Request
+from teacherlm_jax.generation.engine import Engine, GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
 
 TOLERANCE = 1e-4
@@ -97,7 +97,9 @@ def test_greedy_texts_of_64_tokens_equal_those_of_transformers(pair_of, name):
     pair = pair_of(name)
     sampling = SamplingConfig(temperature=0.0, max_new_tokens=64)
     prompts = [tuple(text.tolist()) for text in _texts(3, 9, 17)]
-    requests = [Request(str(n), p, request_key(0, str(n), "cot")) for n, p in enumerate(prompts)]
+    requests = [
+        GenerationRequest(str(n), p, request_key(0, str(n), "cot")) for n, p in enumerate(prompts)
+    ]
     no_end = [id for id in range(96) if id != 1]  # so that every text has its 64 tokens
     engine = Engine(
         pair.ours, slots=2, prompt_length=20, sampling=sampling, eos_id=1, drawable=no_end
