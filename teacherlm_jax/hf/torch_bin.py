@@ -23,6 +23,11 @@ _RECORDS = (b"PK\3\4", b"PK\7\x08", b"PK\1\2")
 _LONGEST_PICKLE = 10_000_000  # bytes; a tensor takes some 300
 _LONGEST_WORD = 100  # bytes of an entry that is one word
 _WAY_OUT = "load it with transformers where you trust it, and save it as safetensors"
+# transformers itself cannot save tensors that are not contiguous.
+_CONTIGUOUS = (
+    "import torch; torch.save({{name: tensor.contiguous() for name, tensor in "
+    "torch.load({path!r}, weights_only=True).items()}}, {path!r})"
+)
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
@@ -104,7 +109,8 @@ def _stored(
     if tensor.strides != _row_major(tensor.shape):
         raise UserError(
             f"{path}: {name} of shape {list(tensor.shape)} is stored with strides "
-            f"{list(tensor.strides)}; wanted {list(_row_major(tensor.shape))}: {_WAY_OUT}"
+            f"{list(tensor.strides)}, expected {list(_row_major(tensor.shape))}; where you trust "
+            f"the file, rewrite it in Python: {_CONTIGUOUS.format(path=str(path))}"
         )
     _refuse_packed(path, entry)
     start, dtype = _start(path, entry, file), tensor.storage.dtype

@@ -9,33 +9,26 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
-from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints.store import Checkpoints, load_model
+from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.cli import main
-from teacherlm_jax.config import MeshConfig, ModelConfig
+from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import load
 from teacherlm_jax.models import registry
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, train_sentencepiece
-
-CUT = ("--config.mesh.fsdp=4", "--config.mesh.tensor=2")
-
-
-def loaded(run):
-    mesh = sharding.make_mesh(MeshConfig(), devices=jax.devices()[:1])
-    return load_model(run, mesh, dtype="float32")
-
-
-def parameters(model):
-    return nnx.to_pure_dict(nnx.state(model))
-
-
-def assert_same(found, wanted):
-    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+from tests.hf.folders import (
+    CUT,
+    NORM,
+    assert_same,
+    cut_weights,
+    edit_config,
+    edit_weights,
+    loaded,
+    parameters,
+)
 
 
 def assert_same_state(folder, model):
@@ -145,29 +138,31 @@ def test_a_model_of_ours_goes_and_comes_with_the_same_digest(name, convert, tmp_
     assert (found.vocabulary.digest, found.step) == (vocabulary.digest, 0)
 
 
-def edit_config(**changes):
-    def edit(folder):
-        path = folder / "config.json"
-        files.write_json(path, files.read_json(path) | changes)
-
-    return edit
-
-
-def edit_weights(change):
-    def edit(folder):
-        tensors = load_file(folder / "model.safetensors")
-        change(tensors)
-        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-
-    return edit
+def test_the_files_that_are_read_and_a_dropped_prefix_are_named(
+    pair_of, save, convert, tmp_path, capsys
+):
+    pair = pair_of("bloom")
+    folder = save(pair)
+    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+    state = {f"module.{name}": tensor for name, tensor in pair.theirs.state_dict().items()}
+    torch.save(state, folder / "pytorch_model.bin")
+    assert main.main(["convert", str(folder), str(tmp_path / "ours"), *CUT]) == 0
+    shown = capsys.readouterr().out
+    assert "reading pytorch_model.bin\n" in shown
+    assert "dropped 'module.' in front of tensor names" in shown
+    assert_same(parameters(loaded(tmp_path / "ours").model), parameters(pair.ours))
 
 
-def cut_weights(folder):
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-NORM = "transformer.h.1.input_layernorm.weight"
+def test_the_dtypes_of_storage_and_of_computation_are_named(
+    pair_of, save, convert, tmp_path, capsys
+):
+    asked = "--config.dtype=bfloat16"
+    source, ours = save(pair_of("bloom")), tmp_path / "ours"
+    assert main.main(["convert", str(source), str(ours), asked, *CUT]) == 0
+    shown = capsys.readouterr().out
+    assert "parameters stored in bfloat16 (config.dtype); the model computes in bfloat16" in shown
+    assert main.main(["convert", str(ours), str(tmp_path / "back"), *CUT]) == 0
+    assert "weights stored in bfloat16 (config.dtype, torch_dtype in" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

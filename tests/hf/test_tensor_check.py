@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +109,32 @@ def test_a_stored_head_that_is_tied_must_be_the_embedding(tmp_path, monkeypatch,
         message = refusal(BLOOM, tensors)
         assert "lm_head.weight differs from word_embeddings.weight" in message
         assert 'set "tie_word_embeddings": false' in message
+
+
+@pytest.mark.parametrize("config", [BLOOM, OPT], ids=lambda config: config.family)
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "module._orig_mod.", "model."])
+@pytest.mark.parametrize("prefixed", [True, False])
+def test_the_prefix_of_a_wrapper_is_dropped(config, wrapper, prefixed):
+    family = tensor_names.PREFIXES[config.family] if prefixed else ""
+    untied = dataclasses.replace(config, tied=False)
+    tensors = headers(untied, wrapper + family)
+    head = tensors.pop(f"{wrapper}{family}{tensor_names.HEAD}")
+    tensors[wrapper + tensor_names.HEAD] = head
+    pairs = tensor_check.matched(Path("theirs"), untied, tensors)
+    assert [slot for slot, _ in pairs] == list(tensor_names.slots(untied))
+    assert len({tensor.name for _, tensor in pairs}) == len(tensors)
+
+
+def test_a_tensor_without_the_prefix_of_all_others_is_named():
+    tensors = headers(BLOOM, "module.")
+    tensors["v_head.weight"] = StoredTensor(Path("w"), "v_head.weight", (1, 8), "float32", 0)
+    message = refusal(BLOOM, tensors)
+    assert "v_head.weight of shape [1, 8] has no place in the model" in message
+    assert "is missing" not in message
+
+
+def test_a_refusal_names_the_files_that_were_read():
+    tensors = headers(BLOOM)
+    del tensors[NORM]
+    tensors |= {"x": StoredTensor(Path("f/other.bin"), "x", (1,), "float32", 0)}
+    assert "the tensors in other.bin, w do not match config.json" in refusal(BLOOM, tensors)

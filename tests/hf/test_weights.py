@@ -88,3 +88,46 @@ def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path, name):
 def test_a_folder_without_weights_is_refused_with_what_is_wanted(tmp_path):
     with pytest.raises(UserError, match="holds no weights; expected model.safetensors"):
         open_weights(tmp_path)
+
+
+@pytest.mark.parametrize("stray", ["adapter_model", "value_head", "model_of_mine"])
+@pytest.mark.parametrize("whole", ["single", "indexed", "numbered"])
+def test_a_stray_file_is_not_taken_for_the_model(tmp_path, stray, whole):
+    save_file({"stray": A}, tmp_path / f"{stray}.safetensors")
+    shards = {
+        "single": "pytorch_model.bin",
+        "indexed": "shard.bin",
+        "numbered": "pytorch_model-00001-of-00001.bin",
+    }
+    torch.save({"b": torch.ones(2)}, tmp_path / shards[whole])
+    if whole == "indexed":
+        index = {"weight_map": {"b": "shard.bin"}}
+        (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    found = open_weights(tmp_path)
+    assert {name: tensor.file.name for name, tensor in found.items()} == {"b": shards[whole]}
+
+
+def test_a_single_file_comes_before_an_index_as_in_transformers(tmp_path):
+    save_file({"a": A}, tmp_path / "model.safetensors")
+    save_file({"b": B}, tmp_path / "model-00001-of-00001.safetensors")
+    indexed(tmp_path, b="model-00001-of-00001.safetensors")
+    assert open_weights(tmp_path).keys() == {"a"}
+
+
+@pytest.mark.parametrize("names", [["adapter_model"], ["adapter_model", "value_head"]])
+def test_a_folder_with_only_parts_of_a_model_is_refused_with_the_way_out(tmp_path, names):
+    for name in names:
+        save_file({"a": A}, tmp_path / f"{name}.safetensors")
+    named = ", ".join(f"{name}.safetensors" for name in names)
+    with pytest.raises(UserError, match=f"holds no weights of a whole model, only {named}; merge"):
+        open_weights(tmp_path)
+
+
+def test_numbered_shards_must_be_complete_and_of_one_set(tmp_path):
+    for number in (1, 3):
+        save_file({f"t{number}": A}, tmp_path / f"model-{number:05}-of-00004.safetensors")
+    with pytest.raises(UserError, match="shards 2, 4 of 4 are missing beside model-00001-of-00004"):
+        open_weights(tmp_path)
+    save_file({"x": A}, tmp_path / "model_00001-of-00001.safetensors")
+    with pytest.raises(UserError, match="shards of sets of 1 and 4 without an index; keep"):
+        open_weights(tmp_path)

@@ -1,0 +1,51 @@
+"""Steps that tests of conversions share: models read back, folders damaged."""
+
+import jax
+import numpy as np
+from flax import nnx
+from safetensors.torch import load_file, save_file
+
+from teacherlm_jax import sharding
+from teacherlm_jax.checkpoints.store import load_model
+from teacherlm_jax.config import MeshConfig
+from teacherlm_jax.storage import files
+
+CUT = ("--config.mesh.fsdp=4", "--config.mesh.tensor=2")
+
+
+NORM = "transformer.h.1.input_layernorm.weight"
+
+
+def loaded(run):
+    mesh = sharding.make_mesh(MeshConfig(), devices=jax.devices()[:1])
+    return load_model(run, mesh, dtype="float32")
+
+
+def parameters(model):
+    return nnx.to_pure_dict(nnx.state(model))
+
+
+def assert_same(found, wanted):
+    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+
+
+def edit_config(**changes):
+    def edit(folder):
+        path = folder / "config.json"
+        files.write_json(path, files.read_json(path) | changes)
+
+    return edit
+
+
+def edit_weights(change):
+    def edit(folder):
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+    return edit
+
+
+def cut_weights(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])

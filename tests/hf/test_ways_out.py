@@ -1,0 +1,133 @@
+"""Ways out that messages of conversions name, taken, and refusals that leave nothing."""
+
+import re
+import shutil
+
+import jax.numpy as jnp
+import pytest
+import torch
+from flax import nnx
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from teacherlm_jax.checkpoints.store import Checkpoints
+from teacherlm_jax.config import ModelConfig
+from teacherlm_jax.hf import load
+from teacherlm_jax.models import registry
+from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
+from tests.hf.folders import (
+    CUT,
+    NORM,
+    assert_same,
+    cut_weights,
+    edit_config,
+    edit_weights,
+    loaded,
+    parameters,
+)
+
+
+@pytest.fixture
+def own_run(tmp_path):
+    """A run with a SentencePiece vocabulary, trained here."""
+    run = tmp_path / "run"
+    vocabulary = train_sentencepiece(["one two three"] * 9, run / "vocabulary", size=400, seed=0)
+    config = ModelConfig("bloom", 2, 32, 4, vocab_size=408)
+    params = nnx.to_pure_dict(nnx.state(registry.build(config, nnx.Rngs(0))))
+    checkpoints = Checkpoints(run, keep=1)
+    meta = {"model": vars(config), "vocabulary": vocabulary.digest}
+    checkpoints.save(7, params, {"step": jnp.int32(7)}, meta)
+    checkpoints.close()
+    return run
+
+
+def test_an_export_that_transformers_saved_again_comes_back_with_the_two_files_that_are_named(
+    own_run, convert, tmp_path
+):
+    export, again = tmp_path / "export", tmp_path / "again"
+    assert convert(own_run, export, *CUT) == (0, "")
+    AutoModelForCausalLM.from_pretrained(export).save_pretrained(again)
+    AutoTokenizer.from_pretrained(export).save_pretrained(again)
+    status, message = convert(again, tmp_path / "back", *CUT)
+    assert (status, (tmp_path / "back").exists()) == (2, False)
+    assert "was exported from a SentencePiece vocabulary" in message
+    names = re.search(r"copy (\S+) and (\S+) from the exported folder", message).groups()
+    for name in names:
+        shutil.copy(export / name, again / name)
+    assert convert(again, tmp_path / "back", *CUT) == (0, "")
+    found, before = loaded(tmp_path / "back"), loaded(own_run)
+    assert (found.digest, found.vocabulary.digest) == (before.digest, before.vocabulary.digest)
+
+
+def test_a_source_that_changes_while_it_is_read_leaves_nothing(
+    pair_of, save, convert, tmp_path, monkeypatch
+):
+    source = save(pair_of("bloom"))
+    read = load.load
+
+    def cut(*arguments):
+        cut_weights(source)
+        return read(*arguments)
+
+    monkeypatch.setattr(load, "load", cut)
+    (tmp_path / "mine").mkdir()
+    for output in ("ours", "mine"):
+        status, message = convert(source, tmp_path / output, *CUT)
+        assert (status, "model.safetensors: " in message) == (2, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "theirs"]
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_a_value_too_large_for_float16_leaves_nothing_and_bfloat16_takes_it(
+    pair_of, save, convert, tmp_path
+):
+    source = save(pair_of("bloom"))
+    edit_weights(lambda tensors: tensors[NORM].fill_(70_000))(source)
+    assert convert(source, tmp_path / "ours", *CUT)[0] == 0
+    status, message = convert(tmp_path / "ours", tmp_path / "back", "--config.dtype=float16", *CUT)
+    assert status == 2
+    assert "which it cannot hold; choose bfloat16 or float32" in message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "theirs"]
+    assert convert(tmp_path / "ours", tmp_path / "back", "--config.dtype=bfloat16", *CUT)[0] == 0
+
+
+def test_a_head_that_is_not_the_embedding_is_converted_as_the_message_says(
+    pair_of, save, convert, tmp_path
+):
+    source = save(pair_of("bloom with a head of its own"))
+    edit_config(tie_word_embeddings=True)(source)
+    status, message = convert(source, tmp_path / "ours", *CUT)
+    assert (status, 'set "tie_word_embeddings": false in config.json' in message) == (2, True)
+    edit_config(tie_word_embeddings=False)(source)
+    assert convert(source, tmp_path / "ours", *CUT) == (0, "")
+
+
+def test_a_bin_file_of_the_old_format_is_converted_once_transformers_saved_it(
+    pair_of, save, convert, tmp_path
+):
+    source = save(pair_of("bloom"))
+    tensors = load_file(source / "model.safetensors")
+    torch.save(tensors, source / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    (source / "model.safetensors").unlink()
+    status, message = convert(source, tmp_path / "ours", *CUT)
+    assert (status, "load it with transformers" in message) == (2, True)
+    AutoModelForCausalLM.from_pretrained(source).save_pretrained(source)
+    assert convert(source, tmp_path / "ours", *CUT) == (0, "")
+
+
+def test_a_bin_file_of_transposed_tensors_is_converted_after_the_program_in_the_message(
+    pair_of, save, convert, tmp_path
+):
+    pair = pair_of("bloom")
+    source = save(pair)
+    (source / "model.safetensors").unlink()
+    state = {
+        name: tensor.T.contiguous().T if tensor.ndim == 2 else tensor
+        for name, tensor in pair.theirs.state_dict().items()
+    }
+    torch.save(state, source / "pytorch_model.bin")
+    status, message = convert(source, tmp_path / "ours", *CUT)
+    assert (status, "is stored with strides" in message) == (2, True)
+    exec(message.partition("rewrite it in Python: ")[2], {})
+    assert convert(source, tmp_path / "ours", *CUT) == (0, "")
+    assert_same(parameters(loaded(tmp_path / "ours").model), parameters(pair.ours))
