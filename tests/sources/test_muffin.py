@@ -63,10 +63,10 @@ def test_the_rounds_of_anli_share_what_the_data_set_may_have():
 
 
 def test_what_is_not_listed_is_named():
-    with pytest.raises(UserError, match="no data set 'mnlj'; listed: anli, "):
+    with pytest.raises(UserError, match="unknown data set 'mnlj'; expected one of anli, "):
         muffin.sources(["mnlj"])
     for prompt in ("rte", "rte/0", "rte/11", "rte/x"):
-        with pytest.raises(UserError, match=f"no prompt '{prompt}'; they are named DATASET/1"):
+        with pytest.raises(UserError, match=f"unknown prompt '{prompt}'; expected DATASET/1"):
             muffin.to_fields(prompt, {})
 
 
@@ -79,7 +79,7 @@ CASES = [
     (
         "cb/1",
         {"premise": "It rained.", "hypothesis": "It was dry.", "label": 1},
-        (["Yes", "It cannot be told", "No"], "(C)"),
+        (["Yes", "It is impossible to say", "No"], "(C)"),
         "is the following claim true? It was dry.",
     ),
     (
@@ -117,7 +117,7 @@ CASES = [
         "sentiment140/1",
         {"text": "so  glad!", "polarity": 4},
         (["Negative", "Positive"], "(B)"),
-        "so glad!\n\nIs the mood of this tweet positive or negative?",
+        "so glad!\n\nIs this tweet positive or negative?",
     ),
     (
         "stsb/4",
@@ -155,7 +155,7 @@ CASES = [
             "answers": {"input_text": ["Tom", "home"]},
         },
         ([], "home"),
-        "Story: Tom ran home.\nTalk about it:\n- Who ran? Tom\n- Where to?",
+        "Story: Tom ran home.\nConversation about it:\n- Who ran? Tom\n- Where to?",
     ),
     (
         "record/2",
@@ -166,7 +166,7 @@ CASES = [
             "answers": ["Bob"],
         },
         (["Ann", "Bob"], "(B)"),
-        "Article: Ann met Bob.\nThey talked.\nFill the gap: It was _____ who came.",
+        "Article: Ann met Bob.\nThey talked.\nFill in the blank: It was _____ who came.",
     ),
     (
         "copa/1",
@@ -178,7 +178,7 @@ CASES = [
             "label": 0,
         },
         (["Ice.", "Sun."], "(A)"),
-        "He fell. Which of these is the likelier cause?",
+        "He fell. Which of these is the more likely cause?",
     ),
     (
         "hellaswag/1",
@@ -189,7 +189,7 @@ CASES = [
             "label": 0,
         },
         (["Press it.", "Sing."], "(A)"),
-        "How to knead Take dough.\n\nHow does it go on?",
+        "How to knead Take dough.\n\nWhat happens next?",
     ),
     (
         "wmt16_deen/6",
@@ -213,7 +213,7 @@ CASES = [
         "e2e_nlg/2",
         {"meaning_representation": "name[The Mill], area[city centre]", "target": "The Mill."},
         ([], "The Mill."),
-        "name: The Mill; area: city centre\nWrite what a guide would say about it.",
+        "name: The Mill; area: city centre\nWrite what a travel guide would say about it.",
     ),
     (
         "opinion_abstracts_rotten_tomatoes/1",
@@ -240,16 +240,20 @@ def test_a_row_is_asked_about_in_the_words_of_its_prompt(prompt, row, answered, 
 @pytest.mark.parametrize(
     ("prompt", "row", "reason"),
     [
-        ("snli/1", {"premise": "A", "hypothesis": "B", "label": -1}, "label -1 is the label of no"),
+        (
+            "snli/1",
+            {"premise": "A", "hypothesis": "B", "label": -1},
+            "label is -1, which is not the label",
+        ),
         ("snli/1", {"premise": "A", "label": 0}, "no hypothesis"),
         ("snli/1", {"premise": " ", "hypothesis": "B", "label": 0}, "empty premise"),
-        ("sentiment140/1", {"text": "so", "polarity": 2}, "polarity 2 is the label of no option"),
-        ("gigaword/1", {"document": "in #### .", "summary": "x"}, "are blotted out"),
+        ("sentiment140/1", {"text": "so", "polarity": 2}, "polarity is 2, which is not the label"),
+        ("gigaword/1", {"document": "in #### .", "summary": "x"}, "are masked"),
         ("natural_questions/1", {"question": "who", "answer": []}, "answer is empty"),
         (
             "record/1",
             {"passage": "A", "query": "@placeholder", "entities": ["A", "B"], "answers": ["C"]},
-            "the answer is no option",
+            "the answer is not one of the options",
         ),
         (
             "record/1",
@@ -259,40 +263,44 @@ def test_a_row_is_asked_about_in_the_words_of_its_prompt(prompt, row, answered, 
                 "entities": [str(number) for number in range(30)],
                 "answers": ["29"],
             },
-            "more options than the 26",
+            "more than 26 options",
         ),
         (
             "coqa/1",
             {"story": "A", "questions": ["B?"], "answers": {"input_text": []}},
             "1 questions, 0 answers",
         ),
-        ("piqa/1", {"goal": "A", "sol1": "B", "sol2": "C", "label": -1}, "is the place of no"),
+        (
+            "piqa/1",
+            {"goal": "A", "sol1": "B", "sol2": "C", "label": -1},
+            "label is -1, which is not the index",
+        ),
         (
             "rte/1",
             {"premise": "A", "hypothesis": "B", "label": "yes"},
-            "label is no number but str",
+            "label is str, not a number",
         ),
         (
             "rte/1",
             {"premise": "A", "hypothesis": "B", "label": None},
-            "label is no number but null",
+            "label is null, not a number",
         ),
         (
             "stsb/1",
             {"sentence1": "A", "sentence2": "B", "label": float("nan")},
-            "is no number but a fraction",
+            "is a fraction, not a number",
         ),
-        ("imdb_reviews/1", {"text": b"\xff<br />", "label": 0}, "text is no text but bytes"),
+        ("imdb_reviews/1", {"text": b"\xff<br />", "label": 0}, "text is bytes, not a text"),
         (
             "common_gen/1",
             {"concepts": "dog", "target": "A."},
-            "concepts is no list of texts",
+            "concepts is not a list of texts",
         ),
-        ("squad/1", {"answers": {"text": None}}, "answers.text is no list of texts"),
+        ("squad/1", {"answers": {"text": None}}, "answers.text is not a list of texts"),
         (
             "definite_pronoun_resolution/1",
             {"sentence": "A", "pronoun": "it", "candidates": "AB", "label": 0},
-            "candidates is no list of texts",
+            "candidates is not a list of texts",
         ),
     ],
 )

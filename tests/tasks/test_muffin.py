@@ -52,10 +52,16 @@ def test_tfds_has_the_data_set_and_every_prompt_fits_its_features(made, tmp_path
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
-        ("anli", {"e": "Yes", "n": "It cannot be told", "c": "No"}),
-        ("cb", {"entailment": "Yes", "neutral": "It cannot be told", "contradiction": "No"}),
-        ("mnli", {"entailment": "Yes", "neutral": "It cannot be told", "contradiction": "No"}),
-        ("snli", {"entailment": "Yes", "neutral": "It cannot be told", "contradiction": "No"}),
+        ("anli", {"e": "Yes", "n": "It is impossible to say", "c": "No"}),
+        ("cb", {"entailment": "Yes", "neutral": "It is impossible to say", "contradiction": "No"}),
+        (
+            "mnli",
+            {"entailment": "Yes", "neutral": "It is impossible to say", "contradiction": "No"},
+        ),
+        (
+            "snli",
+            {"entailment": "Yes", "neutral": "It is impossible to say", "contradiction": "No"},
+        ),
         ("rte", {"entailment": "Yes", "not_entailment": "No"}),
         ("qnli", {"entailment": "Yes", "not_entailment": "No"}),
         ("wnli", {"entailment": "Yes", "not_entailment": "No"}),

@@ -1,4 +1,4 @@
-"""What a data set of Muffin is: where TFDS has it, its ten prompts, and where its answers stand."""
+"""A data set of Muffin: its name in TFDS, its ten prompts, and the fields of its answers."""
 
 import dataclasses
 import math
@@ -9,21 +9,21 @@ from typing import Any
 from teacherlm_jax.data.sample import LETTERS, SampleError, kind_of
 
 Row = Mapping[str, Any]  # an example as TFDS gives it, in plain Python values
-Answer = tuple[list[str], str]  # options (none: free text) and the answer, or the letter of one
+Answer = tuple[list[str], str]  # options (empty: free text), and the answer or its letter
 
-PROMPTS = 10  # of a data set
+PROMPTS = 10  # per data set
 
 _PATH_MARK = "."
 
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """The answer is free text in the field at `path`; where there are several, the first."""
+    """Free-text answers: the text in the field at `path`, or the first if it is a list."""
 
     path: str
 
     def read(self, row: Row) -> Answer:
-        """Its options and answer in a row; raises SampleError when there is none."""
+        """Return the options and the answer of a row; raise SampleError if it has no answer."""
         value = field(row, self.path)
         if isinstance(value, (list, tuple)):
             if not value:
@@ -34,74 +34,74 @@ class Text:
 
 @dataclasses.dataclass(frozen=True)
 class FixedOptions:
-    """The answer is one of the same options for every row, told by the number at `path`."""
+    """The same options for every row; the number at `path` is the label of the answer."""
 
     path: str
     options: Mapping[int, str]
 
     def read(self, row: Row) -> Answer:
-        """Its options and answer in a row; raises SampleError for a row without a label."""
+        """Return the options and the answer of a row; raise SampleError if it has no label."""
         label = number_at(row, self.path)
         if label not in self.options:
-            raise SampleError(f"{self.path} {label} is the label of no option")
+            raise SampleError(f"{self.path} is {label}, which is not the label of an option")
         return list(self.options.values()), _letter(list(self.options).index(int(label)))
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """The options are the row's own; the number at `path` tells the right one, from 0.
+    """Options that differ by row; the number at `path` is the index of the answer, from 0.
 
-    `options` are the fields that hold one option each, or the one field that lists them all.
+    `options` names the fields with one option each, or the one field with a list of them.
     """
 
     path: str
     options: tuple[str, ...]
 
     def read(self, row: Row) -> Answer:
-        """Its options and answer in a row; raises SampleError for a row without a label."""
+        """Return the options and the answer of a row; raise SampleError if it has no label."""
         found = _options(row, self.options)
         label = number_at(row, self.path)
         if label not in range(len(found)):
-            raise SampleError(f"{self.path} {label} is the place of no option")
+            raise SampleError(f"{self.path} is {label}, which is not the index of an option")
         return found, _letter(int(label))
 
 
 @dataclasses.dataclass(frozen=True)
 class Among:
-    """The options are listed in a field of the row; the first text at `path` is the right one."""
+    """Options listed in a field of the row; the first text at `path` is the answer."""
 
     path: str
     options: str
 
     def read(self, row: Row) -> Answer:
-        """Its options and answer in a row; raises SampleError when the answer is none of them."""
+        """Return the options and the answer of a row; raise SampleError if it is not an option."""
         found = list(dict.fromkeys(_options(row, (self.options,))))
         answer = Text(self.path).read(row)[1]
         if answer not in found:
-            raise SampleError("the answer is no option")
+            raise SampleError("the answer is not one of the options")
         return found, _letter(found.index(answer))
 
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-    """A question with slots in braces, and where its answer stands."""
+    """A question with slots in braces, and how to read its answer from a row."""
 
     text: str
     answer: Text | FixedOptions | Choice | Among
 
 
 def prompts(answer: Text | FixedOptions | Choice | Among, *texts: str) -> tuple[Prompt, ...]:
-    """Several wordings of one question."""
+    """Return prompts that ask one question in several wordings."""
     return tuple(Prompt(text, answer) for text in texts)
 
 
 def labels(*options: str) -> dict[int, str]:
-    """Options by their numbers, from 0."""
+    """Return options by their labels, from 0."""
     return dict(enumerate(options))
 
 
 def unchanged(row: Row) -> Row:
-    """The row itself, for data sets whose rows can be asked about as they stand."""
+    """Return the row itself, for data sets whose rows need no change."""
     return row
 
 
@@ -110,15 +110,15 @@ class DataSet:
     """A data set of Muffin.
 
     Attributes:
-        name: ours; names its sources.
-        builders: what TFDS calls it, NAME[/CONFIG]/VERSION, which is also its folder there. More
-            than one where rounds or levels of difficulty are data sets of TFDS.
-        prompts: ten questions.
-        slots: the field that fills each slot of the prompts.
-        words: slots that the data set fills with the same words for every row.
-        change: what is made of a row before; may raise SampleError for rows that are of no use.
+        name: our name, which its sources begin with.
+        builders: names in TFDS, NAME[/CONFIG]/VERSION, which are also folders there. There are
+            several if rounds or levels of difficulty are separate data sets in TFDS.
+        prompts: ten prompts.
+        slots: by slot of the prompts, the field that fills it.
+        words: by slot, the words that fill it in every row.
+        change: preprocesses a row; may raise SampleError for a row that cannot be used.
         split: the training split.
-        large: whether every builder has so many rows that no prompt needs those of another.
+        large: every builder has enough rows that prompts never share rows.
     """
 
     name: str
@@ -131,9 +131,9 @@ class DataSet:
     large: bool = False
 
     def to_fields(self, number: int, row: Row) -> dict[str, Any]:
-        """The fields of a sample: the row asked about in prompt `number`, from 1.
+        """Return the fields of a sample: the row in prompt `number`, from 1.
 
-        Raises SampleError for rows that make no sample.
+        Raises SampleError for a row that cannot be used.
         """
         prompt, row = self.prompts[number - 1], self.change(row)
         filled = {slot: tidy(field(row, path)) for slot, path in self.slots.items()}
@@ -146,7 +146,7 @@ class DataSet:
 
 
 def field(row: Row, path: str) -> Any:
-    """The value at a path such as "answers.text"; raises SampleError when there is none."""
+    """Return the value at a path such as "answers.text"; raise SampleError if it is missing."""
     value: Any = row
     for name in path.split(_PATH_MARK):
         if not isinstance(value, Mapping) or name not in value:
@@ -156,38 +156,38 @@ def field(row: Row, path: str) -> Any:
 
 
 def text_at(row: Row, path: str) -> str:
-    """The text at a path; raises SampleError when there is none."""
+    """Return the text at a path; raise SampleError if it is missing or not a text."""
     value = field(row, path)
     if not isinstance(value, str):
-        raise SampleError(f"{path} is no text but {kind_of(value)}")
+        raise SampleError(f"{path} is {kind_of(value)}, not a text")
     return value
 
 
 def texts_at(row: Row, path: str) -> list[str]:
-    """The list of texts at a path; raises SampleError when there is none."""
+    """Return the texts at a path; raise SampleError if it is not a list of texts."""
     values = field(row, path)
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise SampleError(f"{path} is no list of texts")
+        raise SampleError(f"{path} is not a list of texts")
     return values
 
 
 def number_at(row: Row, path: str) -> float:
-    """The number at a path, such as a label; raises SampleError when there is none."""
+    """Return the number at a path; raise SampleError if it is missing or not a number."""
     value = field(row, path)
     if not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise SampleError(f"{path} is no number but {kind_of(value)}")
+        raise SampleError(f"{path} is {kind_of(value)}, not a number")
     return value
 
 
 def tidy(text: Any) -> str:
-    """A text without white space at its ends and without runs of blanks; lines stay lines."""
+    """Strip a text and collapse runs of spaces and tabs; line breaks stay."""
     if not isinstance(text, str):
-        raise SampleError(f"{kind_of(text)} where a text should be")
+        raise SampleError(f"expected a text, got {kind_of(text)}")
     return re.sub(r"[ \t]+", " ", text).strip()
 
 
 def numbered(texts: Sequence[str]) -> str:
-    """The texts as lines, each with its number."""
+    """Return the texts as numbered lines."""
     return "\n".join(f"{number}. {tidy(text)}" for number, text in enumerate(texts, start=1))
 
 
@@ -198,5 +198,5 @@ def _options(row: Row, paths: tuple[str, ...]) -> list[str]:
 
 def _letter(index: int) -> str:
     if index >= len(LETTERS):
-        raise SampleError(f"more options than the {len(LETTERS)} that can be told apart")
+        raise SampleError(f"more than {len(LETTERS)} options")
     return f"({LETTERS[index]})"

@@ -2,7 +2,7 @@
 
 from teacherlm_jax.sources.muffin.data_set import DataSet, FixedOptions, Prompt, labels, prompts
 
-_THREE = ("Yes", "It cannot be told", "No")  # entailment, neutral, contradiction
+_THREE = ("Yes", "It is impossible to say", "No")  # entailment, neutral, contradiction
 _TWO = ("Yes", "No")  # entailment, or not
 
 
@@ -11,18 +11,18 @@ def _follows(answer: FixedOptions) -> tuple[Prompt, ...]:
         answer,
         "{premise}\n\nGiven only this, is the following claim true? {hypothesis}",
         "Text: {premise}\nStatement: {hypothesis}\nDoes the text support the statement?",
-        "Suppose that this is so: {premise}\nIs it then also the case that: {hypothesis}",
-        'Somebody tells you: "{premise}" May you conclude from it: "{hypothesis}"',
+        "Suppose the following is true: {premise}\nDoes it follow that {hypothesis}",
+        'Someone tells you: "{premise}" Can you conclude that "{hypothesis}"?',
         "Check the claim against the source.\nSource: {premise}\nClaim: {hypothesis}\n"
-        "Is the claim borne out?",
-        "A reader of the passage below maintains: {hypothesis}\nPassage: {premise}\n"
-        "Is the reader right?",
-        "First: {premise}\nSecond: {hypothesis}\nWhoever accepts the first, must they accept the "
-        "second?",
-        'Is "{hypothesis}" a consequence of what is said here?\n\n{premise}',
-        "Judge the second sentence by the first alone.\n1. {premise}\n2. {hypothesis}\n"
-        "Is the second one correct?",
-        "Here is all that is known: {premise}\nOn these grounds, would you agree that this holds? "
+        "Is the claim supported?",
+        "Someone who read the passage below says: {hypothesis}\nPassage: {premise}\n"
+        "Are they right?",
+        "Statement 1: {premise}\nStatement 2: {hypothesis}\nIf statement 1 is true, must "
+        "statement 2 be true as well?",
+        'Does "{hypothesis}" follow from this text?\n\n{premise}',
+        "Using only the first sentence, decide about the second.\n1. {premise}\n2. {hypothesis}\n"
+        "Is the second sentence correct?",
+        "This is all we know: {premise}\nBased on that, would you say the following is true? "
         "{hypothesis}",
     )
 
@@ -76,20 +76,21 @@ SETS = (
         prompts=prompts(
             FixedOptions("label", labels(*_TWO)),
             "Question: {question}\nSentence: {sentence}\nDoes the sentence answer the question?",
-            'Can "{question}" be answered from this sentence alone? {sentence}',
-            "Somebody asks: {question}\nAn encyclopaedia says: {sentence}\n"
-            "Is the answer contained in it?",
+            'Can you answer "{question}" using only this sentence? {sentence}',
+            "Someone asks: {question}\nAn encyclopedia says: {sentence}\n"
+            "Does the entry contain the answer?",
             "{sentence}\n\nAfter reading this, do you know the answer to the question below?\n"
             "{question}",
-            "Decide whether the sentence holds what is asked for.\nAsked: {question}\n"
+            "Decide whether the sentence contains the answer to the question.\nQuestion: "
+            "{question}\n"
             "Sentence: {sentence}",
             'I searched for "{question}" and found this line: {sentence}\nIs it what I need?',
-            "Is the information wanted by the question given in the sentence?\n"
+            "Does the sentence give the information that the question asks for?\n"
             "Sentence: {sentence}\nQuestion: {question}",
             "A quiz question reads: {question}\nYour notes read: {sentence}\n"
-            "Do your notes settle it?",
-            "Would quoting this sentence be a full reply to the question?\n{question}\n{sentence}",
-            'Take the fact "{sentence}". Does it resolve "{question}"?',
+            "Do your notes answer it?",
+            "Would this sentence be a complete answer to the question?\n{question}\n{sentence}",
+            'Here is a fact: "{sentence}" Does it answer the question "{question}"?',
         ),
         slots={"question": "question", "sentence": "sentence"},
         large=True,

@@ -1,4 +1,4 @@
-"""Paraphrase: do two sentences say the same?"""
+"""Paraphrase: do two sentences mean the same thing?"""
 
 import math
 
@@ -19,18 +19,19 @@ _DEGREES = FixedOptions("degree", labels("0", "1", "2", "3", "4", "5"))
 def _same(answer: FixedOptions) -> tuple[Prompt, ...]:
     return prompts(
         answer,
-        "1. {first}\n2. {second}\nDo both {kind} mean the same?",
-        'Is "{second}" another way to put "{first}"?',
+        "1. {first}\n2. {second}\nDo these two {kind} mean the same thing?",
+        'Is "{second}" another way of saying "{first}"?',
         "Compare the two {kind}.\n{first}\n{second}\nAre they equivalent?",
-        "One: {first}\nTwo: {second}\nCould one stand in for the other without loss?",
-        "Here are two {kind}: {first} {second} Is their meaning identical?",
-        "Could an editor drop one of these {kind} as a repetition of the other?\n"
+        "1: {first}\n2: {second}\nCould you replace one with the other without changing the "
+        "meaning?",
+        "Here are two {kind}: {first} {second} Do they have the same meaning?",
+        "Could an editor delete one of these {kind} because it only repeats the other?\n"
         "A: {first}\nB: {second}",
-        "{first}\n{second}\nHas the second line the content of the first?",
-        "Decide whether the {kind} below amount to the same thing.\n- {first}\n- {second}",
-        "Somebody rewrote the first of these {kind} as the second. Did its sense survive?\n"
+        "{first}\n{second}\nDoes the second line say the same thing as the first?",
+        "Decide whether the {kind} below are paraphrases of each other.\n- {first}\n- {second}",
+        "Someone rewrote the first of these {kind} as the second. Did the meaning stay the same?\n"
         "First: {first}\nSecond: {second}",
-        "Judge by meaning, not by words: do these {kind} agree?\n{first}\n{second}",
+        "Look at the meaning and not at the wording: are these {kind} the same?\n{first}\n{second}",
     )
 
 
@@ -70,20 +71,22 @@ SETS = (
         builders=("glue/stsb/2.0.0",),
         prompts=prompts(
             _DEGREES,
-            "{first}\n{second}\nHow alike are they in meaning, from 0 (not at all) to 5 (the "
+            "{first}\n{second}\nHow similar are they in meaning, from 0 (not at all) to 5 (the "
             "same)?",
-            "Give the pair a mark for likeness, 0 to 5: {first} / {second}",
-            "Sentence 1: {first}\nSentence 2: {second}\nDegree of similarity, 5 being the highest:",
+            "Rate the similarity of this pair from 0 to 5: {first} / {second}",
+            "Sentence 1: {first}\nSentence 2: {second}\nSimilarity score, where 5 is the highest:",
             'On a scale up to 5, how close is "{first}" to "{second}"?',
-            "Two sentences are given. Say how much of their sense they share, 0 for nothing and "
-            "5 for everything.\n- {first}\n- {second}",
-            "Rate the overlap in content (0 least, 5 most).\nA: {first}\nB: {second}",
-            "If 5 means interchangeable and 0 unrelated, where does this pair stand?\n"
+            "Here are two sentences. How much meaning do they share, from 0 for none to "
+            "5 for all of it?\n- {first}\n- {second}",
+            "Rate how much the content overlaps (0 is least, 5 is most).\nA: {first}\nB: {second}",
+            "If 5 means interchangeable and 0 means unrelated, how would you rate this pair?\n"
             "{first}\n{second}",
-            "{first}\n\n{second}\n\nWhich number from 0 to 5 tells best how far these agree?",
-            "An annotator has to score semantic similarity between 0 and 5. What score fits?\n"
+            "{first}\n\n{second}\n\nWhich number from 0 to 5 best describes how similar these are?",
+            "An annotator scores semantic similarity from 0 to 5. What score should this pair "
+            "get?\n"
             "First: {first}\nSecond: {second}",
-            "Mark 0 to 5: do the lines below convey the same?\n1) {first}\n2) {second}",
+            "From 0 to 5, how closely do the lines below match in meaning?\n1) {first}\n2) "
+            "{second}",
         ),
         slots=_SENTENCES,
         change=_with_degree,

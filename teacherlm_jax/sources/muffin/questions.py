@@ -1,4 +1,4 @@
-"""Questions without a passage, and questions about the kind of a text or a word."""
+"""Questions without a passage, and questions about the type of a text or the use of a word."""
 
 from teacherlm_jax.sources.muffin.data_set import (
     Choice,
@@ -19,12 +19,12 @@ def _known(answer: Text | Choice) -> tuple[Prompt, ...]:
         "{question}",
         "Answer from what you know: {question}",
         "Here is a quiz question. {question}",
-        "{question} Reply with the answer alone.",
+        "{question} Reply with just the answer.",
         "Please tell me the answer to this: {question}",
         'A friend asks you: "{question}" What do you say?',
         "Answer without looking anything up. {question}",
-        "Find the right answer.\n{question}",
-        "In an examination you are asked the following.\n\n{question}",
+        "Find the correct answer.\n{question}",
+        "You get this question in an exam.\n\n{question}",
         "What is the correct response to the question below?\n{question}",
     )
 
@@ -63,7 +63,7 @@ SETS = (
         large=True,
     ),
     DataSet(
-        name="trivia_qa",  # the same questions as its other variants have, without documents
+        name="trivia_qa",  # the questions of its other variants, without their documents
         builders=("trivia_qa/rc.nocontext/1.1.0",),
         prompts=_known(Text("answer.value")),
         slots={"question": "question"},
@@ -74,16 +74,16 @@ SETS = (
         builders=("trec/1.0.0",),
         prompts=prompts(
             _TREC,
-            "{text}\nWhat kind of answer does this question want?",
-            "Sort the question by what it asks for: {text}",
-            'When somebody asks "{text}", what are they after?',
+            "{text}\nWhat kind of answer does this question ask for?",
+            "Classify the question by what it asks for: {text}",
+            'When someone asks "{text}", what do they want to know?',
             "Classify the following question by the type of its answer.\n{text}",
-            "Question: {text}\nThe reply will be of which sort?",
-            "Before a search engine answers, it guesses the answer's type. Guess it: {text}",
-            'To which class does the question "{text}" belong?',
-            "What should the answer to this be? {text}",
-            "{text}\n\nA librarian files questions by the thing sought. Where does this one go?",
-            "Don't answer, but say what an answer would name: {text}",
+            "Question: {text}\nWhat type of answer does it need?",
+            "Before it answers, a search engine predicts the answer type. Predict it: {text}",
+            'Which category does the question "{text}" belong to?',
+            "What should the answer to this question be? {text}",
+            "{text}\n\nA librarian sorts questions by what they ask for. Where does this one go?",
+            "Don't answer this question, but say what kind of thing the answer would be: {text}",
         ),
         slots={"text": "text"},
     ),
@@ -95,13 +95,14 @@ SETS = (
             "{sentence}\nIs this sentence acceptable English?",
             'Would a native speaker say "{sentence}"?',
             "Judge the grammar of this sentence: {sentence}",
-            "A linguist marks odd sentences with a star. How does this one fare? {sentence}",
-            "Is anything wrong with the wording here?\n{sentence}",
-            "Sentence: {sentence}\nGrammatical judgement:",
-            "Proofread: {sentence} Does it pass?",
-            "Does the sentence below obey the rules of English?\n{sentence}",
-            "{sentence}\nWell formed or not?",
-            "How does this sound to a careful ear? {sentence}",
+            "A linguist marks ungrammatical sentences with a star. How would you label this one? "
+            "{sentence}",
+            "Is there anything wrong with this sentence?\n{sentence}",
+            "Sentence: {sentence}\nGrammaticality judgment:",
+            "Proofread this sentence: {sentence} Is it correct?",
+            "Does the sentence below follow the rules of English grammar?\n{sentence}",
+            "{sentence}\nIs it well-formed?",
+            "How does this sound to a native speaker? {sentence}",
         ),
         slots={"sentence": "sentence"},
     ),
@@ -110,19 +111,22 @@ SETS = (
         builders=("super_glue/wic/1.0.2",),
         prompts=prompts(
             _WIC,
-            '1. {first}\n2. {second}\nDoes "{word}" mean the same in both sentences?',
-            'Look at "{word}" in these two sentences. Is it used in one sense?\n{first}\n{second}',
+            '1. {first}\n2. {second}\nDoes "{word}" mean the same thing in both sentences?',
+            'Look at "{word}" in these two sentences. Is it used in the same '
+            "sense?\n{first}\n{second}",
             "Word: {word}\nA: {first}\nB: {second}\nSame meaning?",
-            'Would a dictionary file both uses of "{word}" under one entry?\n- {first}\n- {second}',
-            '{first}\n{second}\n\nDo the two sentences share a sense of "{word}"?',
-            'Compare how "{word}" is meant: "{first}" and "{second}". Is it meant alike?',
-            'The word "{word}" has several senses. Do these examples show the same one?\n{first}\n'
+            'Would a dictionary list both uses of "{word}" under the same definition?\n- '
+            "{first}\n- {second}",
+            '{first}\n{second}\n\nDo the two sentences use "{word}" in the same sense?',
+            'Compare how "{word}" is meant: "{first}" and "{second}". Does it mean the same '
+            "thing in both?",
+            'The word "{word}" has several senses. Do these examples use the same one?\n{first}\n'
             "{second}",
             'If you translated both, could you use one word for "{word}"?\n1) {first}\n2) {second}',
-            'Is "{word}" in the first sentence what "{word}" is in the second?\nFirst: {first}\n'
+            'Is the "{word}" in the first sentence the same as the "{word}" in the '
+            "second?\nFirst: {first}\n"
             "Second: {second}",
-            'Decide whether "{word}" keeps its meaning from one sentence to the next.\n{first}\n'
-            "{second}",
+            'Decide whether "{word}" has the same meaning in both sentences.\n{first}\n{second}',
         ),
         slots={"first": "sentence1", "second": "sentence2", "word": "word"},
     ),

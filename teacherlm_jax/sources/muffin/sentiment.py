@@ -1,4 +1,4 @@
-"""Sentiment: does a text speak well or ill of something?"""
+"""Sentiment: is a text positive or negative?"""
 
 from teacherlm_jax.sources.muffin.data_set import (
     DataSet,
@@ -14,16 +14,16 @@ from teacherlm_jax.sources.muffin.data_set import (
 def _mood(answer: FixedOptions) -> tuple[Prompt, ...]:
     return prompts(
         answer,
-        "{text}\n\nIs the mood of this {kind} positive or negative?",
+        "{text}\n\nIs this {kind} positive or negative?",
         "What feeling does the {kind} express? {text}",
-        "Sort this {kind} by its sentiment: {text}",
-        "Here is a {kind}: {text}\nDoes it speak well or ill?",
-        "A {kind} says:\n{text}\nIs its writer pleased or displeased?",
-        'Read the {kind} "{text}" and name its attitude.',
-        "{text}\nWould you count this {kind} among the favourable or the unfavourable ones?",
-        "Tell the tone of the {kind} that follows.\n\n{text}",
+        "Classify the sentiment of this {kind}: {text}",
+        "Here is a {kind}: {text}\nIs the opinion good or bad?",
+        "A {kind} says:\n{text}\nIs the author happy or unhappy?",
+        'Read this {kind} and describe its attitude: "{text}"',
+        "{text}\nWould you say this {kind} is favorable or unfavorable?",
+        "What is the tone of the following {kind}?\n\n{text}",
         "Thumbs up or thumbs down? The {kind} reads: {text}",
-        "If somebody wrote this {kind}, how did they feel about it? {text}",
+        "How did the person who wrote this {kind} feel? {text}",
     )
 
 
@@ -44,7 +44,7 @@ SETS = (
         builders=("imdb_reviews/plain_text/1.0.0",),
         prompts=_mood(_NEGATIVE_POSITIVE),
         slots={"text": "text"},
-        words={"kind": "film review"},
+        words={"kind": "movie review"},
         change=_without_breaks,
     ),
     DataSet(
@@ -60,7 +60,7 @@ SETS = (
         builders=("glue/sst2/2.0.0",),
         prompts=_mood(_NEGATIVE_POSITIVE),
         slots={"text": "sentence"},
-        words={"kind": "sentence about a film"},
+        words={"kind": "sentence about a movie"},
         large=True,
     ),
     DataSet(

@@ -1,4 +1,4 @@
-"""Summaries: of news, e-mail, instructions, reviews and arguments; and topics of news."""
+"""Summaries of news, e-mail, instructions, reviews and arguments; topics of news."""
 
 from teacherlm_jax.data.sample import SampleError
 from teacherlm_jax.sources.muffin.data_set import (
@@ -14,33 +14,33 @@ from teacherlm_jax.sources.muffin.data_set import (
     texts_at,
 )
 
-_LISTED = 10  # reviews or arguments that a prompt shows at most
+_LISTED = 10  # most reviews or arguments that a prompt shows
 
 
 def _summary(path: str) -> tuple[Prompt, ...]:
     return prompts(
         Text(path),
-        "{text}\n\nSum up this {kind} in {size}.",
-        "Write {size} that tells what matters in the following {kind}.\n{text}",
-        "The {kind}: {text}\nIts gist in {size}:",
-        "I have no time to read all this. What does it say, in {size}?\n{text}",
-        "Condense to {size}: {text}",
+        "{text}\n\nSummarize this {kind} in {size}.",
+        "Write {size} with the most important information in the following {kind}.\n{text}",
+        "Here is a {kind}: {text}\nSummary in {size}:",
+        "I do not have time to read all of this. What does it say, in {size}?\n{text}",
+        "Condense this to {size}: {text}",
         "{text}\nWhat are the main points of this {kind}? Give {size}.",
-        "Read the {kind} below and report it briefly, as {size}.\n\n{text}",
-        "Shorten this {kind} for a reader in a hurry; {size} will do.\n{text}",
-        "How would you retell the following {kind} in {size}? {text}",
-        "An editor wants {size} to stand above this {kind}. Write it.\n{text}",
+        "Read the {kind} below and summarize it briefly as {size}.\n\n{text}",
+        "Shorten this {kind} to {size} for a reader in a hurry.\n{text}",
+        "How would you sum up the following {kind} in {size}? {text}",
+        "An editor needs {size} to introduce this {kind}. Write it.\n{text}",
     )
 
 
 def _gigaword(row: Row) -> Row:
     if any(sign in text_at(row, path) for path in ("document", "summary") for sign in ("UNK", "#")):
-        raise SampleError("figures or rare words are blotted out")
+        raise SampleError("numbers or rare words are masked")
     return row
 
 
 def _multi_news(row: Row) -> Row:
-    """Articles on one event stand one after the other, with bars between them."""
+    """Separate the articles on one event by blank lines instead of bars."""
     return {**row, "document": text_at(row, "document").replace("|||||", "\n\n")}
 
 
@@ -74,7 +74,7 @@ SETS = (
         builders=("gigaword/1.2.0",),
         prompts=_summary("summary"),
         slots={"text": "document"},
-        words={"kind": "opening of a news report", "size": "a headline"},
+        words={"kind": "beginning of a news report", "size": "a headline"},
         change=_gigaword,
         large=True,
     ),
@@ -83,7 +83,7 @@ SETS = (
         builders=("multi_news/2.1.0",),
         prompts=_summary("summary"),
         slots={"text": "document"},
-        words={"kind": "set of articles on one event", "size": "one paragraph"},
+        words={"kind": "set of articles about one event", "size": "one paragraph"},
         change=_multi_news,
         large=True,
     ),
@@ -103,13 +103,15 @@ SETS = (
             "{text}\n\nWhat is the subject line of this e-mail?",
             "Write a subject for the message below.\n{text}",
             "E-mail: {text}\nSubject:",
-            "The sender forgot the subject. Supply it.\n{text}",
+            "The sender forgot the subject line. Add one.\n{text}",
             "In a few words, what is this message about? {text}",
-            "Give this e-mail a title that its receiver will understand at once.\n{text}",
-            "How would this mail be listed in an inbox?\n\n{text}",
-            "Name the matter of the letter: {text}",
-            "Find a short heading for what is written here.\n{text}",
-            "An assistant sorts mail by subject. Which subject does it note for this? {text}",
+            "Give this e-mail a subject line that the recipient will understand "
+            "immediately.\n{text}",
+            "What would the subject of this e-mail be in an inbox?\n\n{text}",
+            "State the subject of this message: {text}",
+            "Write a short title for this message.\n{text}",
+            "An assistant sorts e-mail by subject. Which subject should it use for this one? "
+            "{text}",
         ),
         slots={"text": "email_body"},
     ),
@@ -118,16 +120,16 @@ SETS = (
         builders=("ag_news_subset/1.0.0",),
         prompts=prompts(
             FixedOptions("label", labels("World", "Sports", "Business", "Science and technology")),
-            "{title}\n{text}\nIn which section of a newspaper does this belong?",
+            "{title}\n{text}\nWhich section of a newspaper does this belong in?",
             "Title: {title}\nText: {text}\nTopic:",
-            "Sort the report by its subject. {title}. {text}",
+            "Classify the article by topic. {title}. {text}",
             "What is this news about? {text}",
-            'An editor files "{title}". Under what heading?\n{text}',
-            "{text}\n\nName the field that this story comes from.",
+            'An editor files "{title}". Which category does it go under?\n{text}',
+            "{text}\n\nWhat area is this story about?",
             "Classify: {title} — {text}",
-            "Readers of which pages would look for this? {title}\n{text}",
-            "A news agency tags its reports. Which tag goes with this one?\n{title}\n{text}",
-            "Decide on the topic of the article that begins so: {text}",
+            "Which section would readers look for this in? {title}\n{text}",
+            "A news agency tags its articles. Which tag fits this one?\n{title}\n{text}",
+            "Decide on the topic of an article that begins like this: {text}",
         ),
         slots={"title": "title", "text": "description"},
         large=True,
@@ -138,15 +140,15 @@ SETS = (
         prompts=prompts(
             Text("_critic_consensus"),
             'Reviews of "{film}":\n{reviews}\nWhat do the critics agree on?',
-            '{reviews}\n\nSum up these opinions of the film "{film}".',
-            'In a sentence, how was "{film}" received? These are reviews of it:\n{reviews}',
-            "Film: {film}\nWhat critics wrote:\n{reviews}\nConsensus:",
+            '{reviews}\n\nSummarize these opinions of the movie "{film}".',
+            'In one sentence, how was "{film}" received? Here are some reviews:\n{reviews}',
+            "Movie: {film}\nWhat critics wrote:\n{reviews}\nConsensus:",
             "Tell a friend what reviewers think of {film}.\n{reviews}",
-            "Write one line that all of these reviewers of {film} could sign.\n{reviews}",
-            'Weigh the voices on "{film}" and give their common verdict.\n{reviews}',
-            "From these notices, draw the general view of {film}:\n{reviews}",
-            "{reviews}\nAll this was said of {film}. Put it in brief.",
-            "What is the press's overall judgement of {film}?\n{reviews}",
+            "Write one sentence that all of these reviewers of {film} would agree with.\n{reviews}",
+            'Consider these opinions of "{film}" and give the overall verdict.\n{reviews}',
+            "What is the general opinion of {film} in these reviews?\n{reviews}",
+            "{reviews}\nThese are reviews of {film}. Summarize them.",
+            "What do critics think of {film} overall?\n{reviews}",
         ),
         slots={"film": "film", "reviews": "reviews"},
         change=_reviews,
@@ -156,19 +158,18 @@ SETS = (
         builders=("opinion_abstracts/idebate/1.0.0",),
         prompts=prompts(
             Text("_claim"),
-            "Debate: {debate}\nArguments:\n{arguments}\nWhat is claimed?",
-            "{arguments}\n\nWhich thesis do these arguments support in the debate “{debate}”?",
-            "Somebody argues on “{debate}” as follows. State the point in one sentence.\n"
+            "Debate: {debate}\nArguments:\n{arguments}\nWhat is the claim?",
+            "{arguments}\n\nWhich claim do these arguments support in the debate “{debate}”?",
+            "Someone makes these arguments about “{debate}”. State their point in one sentence.\n"
             "{arguments}",
-            "Sum up this side of “{debate}”.\n{arguments}",
+            "Summarize this side of the debate “{debate}”.\n{arguments}",
             "Topic: {debate}\nReasons given:\n{arguments}\nClaim:",
-            "Write the sentence for which the following are reasons. They are about {debate}.\n"
+            "Write the claim that these reasons support. They are about {debate}.\n{arguments}",
+            "What does the speaker want to prove about {debate}?\n{arguments}",
+            "A debate club files these arguments about {debate}. What is the main claim?\n"
             "{arguments}",
-            "What does the speaker want to show, on the question of {debate}?\n{arguments}",
-            "A debating club has to file these arguments on {debate}. Give their heading.\n"
-            "{arguments}",
-            "Boil these points on “{debate}” down to their common conclusion.\n{arguments}",
-            "{arguments}\nIn the debate on {debate}, what follows from all this?",
+            "Boil these points about “{debate}” down to one conclusion.\n{arguments}",
+            "{arguments}\nIn the debate about {debate}, what do these arguments show?",
         ),
         slots={"debate": "debate", "arguments": "arguments"},
         change=_arguments,
