@@ -1,9 +1,10 @@
-"""Reading what Orbax wrote: in bounded memory, and with one line where it is damaged."""
+"""Reading what Orbax wrote: in bounded memory, and with a one-line reason if it is damaged."""
 
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
 from contextvars import Context
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
@@ -14,9 +15,9 @@ import orbax.checkpoint as ocp
 from teacherlm_jax.sharding import Tree
 
 _LONGEST = 200  # characters of a reason
-# How TensorStore names the file that it could not read; the innermost comes last.
+# TensorStore's name of a file that it could not read; the innermost comes last.
 _FILE = re.compile(r'local file "([^"]*[^"/])"(?: \[[^:]*)?(?:: )?')
-# What it adds to its reasons about itself.
+# Details about itself that TensorStore adds to its reasons.
 _MACHINERY = re.compile(r"\s*(\[[\w\[\]]+=|\[source |See full TensorStore details).*", re.DOTALL)
 
 _Read = TypeVar("_Read")
@@ -24,9 +25,14 @@ _Ts = TypeVarTuple("_Ts")
 
 
 def arrays(item: Path, abstract: Tree) -> Tree:
-    """The arrays of an item of a checkpoint, with the shapes and shardings of `abstract`."""
-    # Reading takes a second copy of what is read at the same time: no more than one large array,
-    # then, and as many small ones as are as large together.
+    """Read the arrays of one item of a checkpoint.
+
+    Args:
+        item: folder of the item, such as `checkpoints/100/params`.
+        abstract: tree of `jax.ShapeDtypeStruct` with the arrays' shapes, dtypes and shardings.
+    """
+    # Orbax holds a second copy of all arrays that it reads at the same time. This limits them to
+    # the size of the largest array.
     largest = max(array.size * array.dtype.itemsize for array in jax.tree.leaves(abstract))
     handler = ocp.StandardCheckpointHandler(restore_concurrent_gb=1.001 * largest / 1e9)
     with ocp.Checkpointer(handler) as reader:
@@ -34,16 +40,16 @@ def arrays(item: Path, abstract: Tree) -> Tree:
 
 
 def attempt(folder: Path, read: Callable[[], _Read]) -> tuple[_Read | None, str]:
-    """What `read` gives of a checkpoint's folder; or None, and why it cannot be read."""
+    """Return the result of `read` on a checkpoint's folder and "", or None and a reason."""
     try:
         with orderly():
             return read(), ""
-    except Exception as error:  # for files that were cut, Orbax raises just that
+    except Exception as error:  # Orbax raises plain Exceptions for truncated files
         return None, _reason(error, folder)
 
 
 def _reason(error: BaseException, folder: Path) -> str:
-    """Why something below `folder` could not be read and, where that is known, which file."""
+    """Return a one-line reason for an error of reading below `folder`, with the file if known."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = str(error).strip()
@@ -55,43 +61,60 @@ def _reason(error: BaseException, folder: Path) -> str:
     return what.replace(f"{folder}/", "")[:_LONGEST]
 
 
-@contextlib.contextmanager
-def orderly() -> Iterator[None]:
-    """Ends all reads and writes that Orbax begins in the block, also when one of them fails.
-
-    It leaves the others in an event loop that it closes, and each of them is then complained of on
-    the console, by TensorStore's threads or by Python.
-    """
-    before = asyncio.get_event_loop_policy()
-    asyncio.set_event_loop_policy(_Policy())
-    try:
-        yield
-    finally:
-        asyncio.set_event_loop_policy(before)
-
-
-class _Policy(asyncio.DefaultEventLoopPolicy):
-    def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        return _Loop()
-
-
 class _Loop(asyncio.SelectorEventLoop):
-    """A loop that ends what it has begun before it closes, as `asyncio.run` does, and is quiet."""
+    """An event loop that cancels pending tasks before it closes, as `asyncio.run` does."""
 
     def close(self) -> None:
-        if not self.is_closed() and (begun := asyncio.all_tasks(self)):
-            for task in begun:
+        if not self.is_closed() and (pending := asyncio.all_tasks(self)):
+            for task in pending:
                 task.cancel()
-            self.run_until_complete(asyncio.gather(*begun, return_exceptions=True))
+            self.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
         super().close()
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Says nothing of a second one that fails: the first has been told of."""
+        """Ignore the failure of a second task: the first one was raised."""
 
     def call_soon_threadsafe(
         self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        # What ends when the loop is closed is waited for by nobody.
+        # Nothing waits for a read that ends after its loop was closed.
         if self.is_closed():
             return asyncio.Handle(callback, args, self, context)
         return super().call_soon_threadsafe(callback, *args, context=context)
+
+
+class _Loops:
+    """Replaces the event loops that `asyncio.new_event_loop` creates, while anyone needs it.
+
+    Orbax creates its loops by that function and offers no other way to choose them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._original = asyncio.new_event_loop
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._users:
+                self._original = asyncio.new_event_loop
+                vars(asyncio)["new_event_loop"] = _Loop
+            self._users += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                vars(asyncio)["new_event_loop"] = self._original
+
+
+_loops = _Loops()
+
+
+def orderly() -> contextlib.AbstractContextManager[None]:
+    """Cancel all reads and writes that Orbax starts in the block if one of them fails.
+
+    Orbax leaves the others pending in an event loop that it closes, and TensorStore's threads or
+    Python then print a complaint about each of them.
+    """
+    return _loops

@@ -1,5 +1,6 @@
 """No damage to a checkpoint passes unseen, and none ends in a traceback."""
 
+import asyncio
 import random
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from teacherlm_jax.checkpoints import restore
 from teacherlm_jax.checkpoints.store import Checkpoints, open_checkpoint
 from teacherlm_jax.cli import failures
 from teacherlm_jax.errors import UserError
@@ -167,3 +169,17 @@ def test_a_full_disk_is_told_of_in_one_line_and_costs_no_checkpoint(small_disk, 
     again.save(2, large, {"step": jnp.int32(2)}, META)
     again.close()
     assert [path.name for path in again.folder.iterdir()] == ["2"]
+
+
+def test_event_loops_of_others_are_left_alone_after_the_last_reader_closed():
+    """Checkpoints may be closed in any order."""
+    original = asyncio.new_event_loop
+    first, second = restore.orderly(), restore.orderly()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    loop = asyncio.new_event_loop()
+    assert type(loop).__module__ == restore.__name__
+    loop.close()
+    second.__exit__(None, None, None)
+    assert asyncio.new_event_loop is original
