@@ -51,7 +51,9 @@ def test_sources_can_be_some_data_sets_in_another_layout_and_folder():
 
 
 def test_what_is_not_listed_is_named():
-    with pytest.raises(UserError, match="no data set 'glue_qqq'; listed: super_glue_wsc.fixed, "):
+    with pytest.raises(
+        UserError, match="unknown data set 'glue_qqq'; expected one of super_glue_wsc.fixed, "
+    ):
         p3.sources(["glue_qqq"])
     with pytest.raises(UserError, match="unknown layout 'csv'; known: tfrecord, parquet"):
         p3.sources(layout="csv")
@@ -88,17 +90,20 @@ def test_a_row_with_more_choices_than_letters_is_free_text():
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
-        ({"targets_pretokenized": "Perhaps"}, "the target is none of the answer choices"),
-        ({"targets_pretokenized": "yes"}, "the target is none of the answer choices"),
+        ({"targets_pretokenized": "Perhaps"}, "the target is not one of the answer choices"),
+        ({"targets_pretokenized": "yes"}, "the target is not one of the answer choices"),
         ({"answer_choices": ["Yes", "Yes "]}, "the target equals more than one answer choice"),
-        ({"answer_choices": ["Yes"]}, "a single answer choice"),
-        ({"answer_choices": "Yes"}, "a single answer choice"),
-        ({"answer_choices": ["Yes", b"\xff"]}, "answer_choices are no list of texts"),
-        ({"answer_choices": 5}, "answer_choices are no list of texts"),
-        ({"answer_choices": [str(i) for i in range(27)]}, "the target is none of the answer choi"),
+        ({"answer_choices": ["Yes"]}, "only one answer choice"),
+        ({"answer_choices": "Yes"}, "only one answer choice"),
+        ({"answer_choices": ["Yes", b"\xff"]}, "answer_choices is not a list of texts"),
+        ({"answer_choices": 5}, "answer_choices is not a list of texts"),
+        (
+            {"answer_choices": [str(i) for i in range(27)]},
+            "the target is not one of the answer choi",
+        ),
         ({"targets_pretokenized": "<NO LABEL>"}, "the row has no label"),
-        ({"inputs_pretokenized": None}, "inputs_pretokenized is no text but null"),
-        ({"targets_pretokenized": [1, 2]}, "targets_pretokenized is no text but a list"),
+        ({"inputs_pretokenized": None}, "inputs_pretokenized is null, not a text"),
+        ({"targets_pretokenized": [1, 2]}, "targets_pretokenized is a list, not a text"),
     ],
 )
 def test_rows_that_make_no_sample_are_refused_with_the_reason(other, reason):

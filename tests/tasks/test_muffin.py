@@ -133,7 +133,7 @@ def test_a_data_set_on_disk_is_asked_about_under_each_prompt(tfds_folder, vocabu
         reading = SourceReading(config, str(tfds_folder), seed=0, open_rows=tfds_rows.open_rows)
         refused = RefusedRows(None)
         samples = [sample for _, sample in reading.first(refused, vocabulary=vocabulary)]
-        assert dict(refused.counts) == {"label -1 is the label of no option": 1}
+        assert dict(refused.counts) == {"label is -1, which is not the label of an option": 1}
         assert len(samples) == 7 and {sample.options for sample in samples} == {("Yes", "No")}
         for sample in samples:
             number = int(sample.question.split("It struck ")[1].split(".")[0])

@@ -104,7 +104,7 @@ def test_the_rows_of_a_task_are_samples(published, vocabulary):
     assert {sample.options for sample in samples} == {("World", "Sports")}
     assert {sample.source for sample in samples} == {CHOICE}
     assert len({sample.id for sample in samples}) == 6
-    assert refused == {"the target is none of the answer choices": 1}
+    assert refused == {"the target is not one of the answer choices": 1}
 
 
 def test_a_limit_draws_from_all_shards_the_same_rows_each_time(published, vocabulary):
@@ -149,7 +149,7 @@ def test_every_task_is_prepared_and_counted(published, vocabulary, tmp_path):
     texts = {task: counts["texts"] for task, counts in manifest["tasks"].items()}
     assert texts.pop(f"{CHOICE}/text") == 6
     assert set(texts.values()) == {3} and len(texts) == 6
-    assert result["refused"] == {"the target is none of the answer choices": 1}
+    assert result["refused"] == {"the target is not one of the answer choices": 1}
 
 
 def test_the_samples_of_each_task_are_told_without_preparing(published, vocabulary, tmp_path):

@@ -1,6 +1,6 @@
 """The data sets of P3-Sense-3K and the prompts that P3 publishes for each.
 
-A task is a data set under one of its prompts; P3 has it in a folder named DATASET_PROMPT.
+A task is a data set under one of its prompts, in a folder of P3 named DATASET_PROMPT.
 """
 
 _ARC = (
@@ -29,7 +29,7 @@ _CB = (
 )
 _ANLI = " ".join(f"{prompt}_r{number}" for prompt in _CB.split() for number in (1, 2, 3))
 
-# Grouped by what is asked for, as T0 does.
+# Grouped by type of task, as in T0.
 _PROMPTS = {
     # Coreference
     "super_glue_wsc.fixed": (
