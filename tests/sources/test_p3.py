@@ -55,7 +55,7 @@ def test_what_is_not_listed_is_named():
         UserError, match="unknown data set 'glue_qqq'; expected one of super_glue_wsc.fixed, "
     ):
         p3.sources(["glue_qqq"])
-    with pytest.raises(UserError, match="unknown layout 'csv'; known: tfrecord, parquet"):
+    with pytest.raises(UserError, match="unknown layout 'csv'; expected one of tfrecord, parquet"):
         p3.sources(layout="csv")
 
 
