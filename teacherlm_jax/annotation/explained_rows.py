@@ -1,72 +1,76 @@
-"""What is written of an explanation, and what is counted of many."""
+"""Rows that annotation writes: explanations with their provenance, and annotated samples."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from teacherlm_jax.annotation import gates
-from teacherlm_jax.annotation.job_plan import Task
+from teacherlm_jax.annotation.explain import GeneratedExplanation
+from teacherlm_jax.annotation.explanation_prompts import prompt_digest
 from teacherlm_jax.checkpoints.store import LoadedModel
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import Sample, to_row
-from teacherlm_jax.generation.engine import Completion
 
 
-def explanation(
-    config: AnnotateConfig,
-    teacher: str,
-    loaded: LoadedModel,
-    task: Task,
-    completion: Completion,
+def explanation_row(
+    config: AnnotateConfig, teacher: str, loaded: LoadedModel, explanation: GeneratedExplanation
 ) -> dict[str, Any]:
-    """One explanation as it goes to disk, with all that it came from."""
-    text = loaded.vocabulary.decode(completion.tokens).strip()
-    judged = gates.GateInput(
-        sample=task.sample, kind=task.kind, text=text, finish_reason=completion.finish_reason
-    )
+    """Return the row of one explanation: its text, its verdicts and its provenance."""
+    sample, kind = explanation.sample, explanation.kind
     return {
-        "id": task.sample.id,
-        "kind": task.kind,
-        "text": text,
+        "id": sample.id,
+        "kind": kind,
+        "text": explanation.text,
         "author": config.author,
-        "source": task.sample.source,
+        "source": sample.source,
         "teacher": teacher,
         "step": loaded.step,
         "model_digest": loaded.digest,
         "prompt_version": prompts.PROMPT_VERSION,
-        "prompt_digest": task.prompt_digest,
+        "prompt_digest": prompt_digest(sample, kind, config.subject_prefix),
         "subject_prefix": config.subject_prefix,
         "sampling": asdict(config.sampling),
         "dtype": loaded.config.dtype,
         "seed": config.seed,
-        "prompt_tokens": len(task.tokens),
-        "new_tokens": len(completion.tokens),
-        "finish_reason": completion.finish_reason,
-        "gates": gates.verdicts(config.gates, judged),
+        "prompt_tokens": explanation.prompt_tokens,
+        "new_tokens": explanation.new_tokens,
+        "finish_reason": explanation.finish_reason,
+        "gates": explanation.gates,
     }
 
 
-def annotated(sample: Sample, texts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """A row of the sample form with the explanations `texts` (by kind, as on disk) filed in it.
+def is_explanation(row: Mapping[str, Any]) -> bool:
+    """Return whether a row read from disk has the keys and types that are used later on."""
+    texts = ("id", "text", "author", "finish_reason", "model_digest", "prompt_digest")
+    gates = row.get("gates")
+    return (
+        all(isinstance(row.get(key), str) for key in texts)
+        and type(row.get("new_tokens")) is int
+        and isinstance(gates, dict)
+        and all(type(verdict) is bool for verdict in gates.values())
+    )
 
-    Provenance stands beside them: `annotations[kind]` is the explanation's row without its text;
-    what earlier jobs noted of other kinds stays.
+
+def annotated(sample: Sample, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a sample as a row, with the explanations of `rows` (by kind) and their provenance.
+
+    `annotations[kind]` is the explanation's row without its text. Annotations of other kinds, by
+    earlier runs, are kept.
     """
-    row = to_row(sample)
-    for kind, given in texts.items():
-        row["explanations"].setdefault(kind, {})[given["author"]] = given["text"]
+    merged = to_row(sample)
+    for kind, row in rows.items():
+        merged["explanations"].setdefault(kind, {})[row["author"]] = row["text"]
     new = {
-        kind: {key: value for key, value in given.items() if key not in ("id", "kind", "text")}
-        for kind, given in texts.items()
+        kind: {key: value for key, value in row.items() if key not in ("id", "kind", "text")}
+        for kind, row in rows.items()
     }
-    row["annotations"] = {**sample.annotations, **new}
-    return row
+    merged["annotations"] = {**sample.annotations, **new}
+    return merged
 
 
 class KindCounts:
-    """What is reported of all explanations of one kind."""
+    """Figures of all explanations of one kind."""
 
     def __init__(self, gate_names: Sequence[str]):
         self._count = self._new_tokens = self._all_gates = 0
@@ -75,7 +79,7 @@ class KindCounts:
         self._teacher: dict[str, Any] = {}
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Counts one row as it is on disk."""
+        """Count one row as it is on disk."""
         self._count += 1
         self._new_tokens += row["new_tokens"]
         self._gates.update(name for name, passed in row["gates"].items() if passed)
@@ -84,7 +88,7 @@ class KindCounts:
         self._teacher = {key: row[key] for key in ("teacher", "step", "model_digest")}
 
     def result(self) -> dict[str, Any]:
-        """The counts as JSON; `passed_all_gates` is None where no gate was asked."""
+        """Return the figures as JSON; `passed_all_gates` is None if no gate was configured."""
         return {
             **self._teacher,
             "count": self._count,

@@ -1,7 +1,7 @@
-"""The annotate verb: teachers explain every sample of a data set; an interruption costs nothing.
+"""The annotate verb: teachers explain every sample of a data set, and interruptions lose nothing.
 
-Texts lie below the run folder in `texts/KIND/`, one row an explanation; once all are there,
-`samples/` holds the data set again with the explanations in its samples and provenance beside them.
+Explanations are written to `texts/KIND/` in the run folder, one row each. Once all are there,
+`samples/` holds the data set with the explanations in its samples, and their provenance.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import gc
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,85 +18,93 @@ import jax
 
 from teacherlm_jax import sharding
 from teacherlm_jax.annotation import explained_rows, shards
-from teacherlm_jax.annotation.job_plan import Plan, Task, Teacher, make_plan
+from teacherlm_jax.annotation.explain import generate_explanations
+from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt
+from teacherlm_jax.annotation.job_plan import AnnotationJob, plan_job
 from teacherlm_jax.annotation.shards import ShardFolder
-from teacherlm_jax.checkpoints import store
+from teacherlm_jax.annotation.teachers import AnnotationTeacher, inputs
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.errors import Interrupted
-from teacherlm_jax.generation.engine import Engine, GenerationRequest
-from teacherlm_jax.generation.sampling import request_key
+from teacherlm_jax.hf import any_model
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 
+__all__ = ["annotate", "inputs"]
+
 _SECONDS_BETWEEN_LINES = 10.0
+_LAST_WRITING = ("texts", "seconds", "tokens_per_second")  # of the invocation that wrote last
 
 
 def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
-    """Writes every explanation that is not on disk yet, then the annotated samples.
+    """Write every explanation that is not on disk, then the annotated samples.
 
-    A text depends on teacher, sample, kind, sampling and seed, not on order or interruptions.
+    An explanation depends on its teacher, sample and kind, the sampling and the seed, not on order
+    or interruptions. A run that has finished is continued with the rows that were added to its
+    source.
 
     Returns:
-      `rows` (samples annotated), `refused`, `kinds` (for each: teacher, count, gates passed, mean
-      new tokens, finish reasons), and of this invocation `texts`, `seconds`, `tokens_per_second`.
+        `rows` (annotated samples), `refused` (rows), `kinds` (for each: teacher, count, gates
+        passed, mean new tokens, finish reasons), and figures of the invocation that wrote last:
+        `texts`, `seconds`, `tokens_per_second`.
 
     Raises:
-      UserError: a setting, the data or a teacher cannot be used, or the folder is another job's.
+        UserError: a setting, the source or a teacher cannot be used, or inputs of the run changed.
     """
-    plan = make_plan(config, run)
-    folders = {kind: _folder(kind, plan, run) for kind in plan.kinds}
-    progress = Progress(run, plan, folders)
+    job = plan_job(config, run)
+    folders = {kind: _folder(kind, job, run) for kind in job.kinds}
+    missing = job.missing_prompts(lambda kind, id: folders[kind].has(id))
+    finished_before = run.result
+    if finished_before and missing:
+        run.log.info("%s: the finished run is continued", run.path)
+        (run.path / layout.RESULT).unlink()
+    progress = AnnotationProgress(run, len(job.samples) * len(job.kinds), len(missing))
     start = time.monotonic()
     try:
         with _terminable():
-            _write_missing(config, plan, folders, progress)
+            _write_missing(config, job, missing, folders, progress)
     except KeyboardInterrupt as interrupt:
         by = signal.SIGTERM if isinstance(interrupt, _Terminated) else signal.SIGINT
         raise Interrupted(
-            f"{by.name}: stopped with {progress.done} of {progress.total} texts in {run.path}; "
-            "the same command goes on from there",
+            f"{by.name}: stopped with {progress.done} of {progress.total} explanations in "
+            f"{run.path}; repeat the command to resume",
             status=128 + by,
         ) from None
     finally:
         for folder in folders.values():
             folder.close()
     seconds = time.monotonic() - start
-    by_kind = _merge(config, plan, folders, run.path / layout.SAMPLES)
-    return {
-        "rows": len(plan.samples),
-        "refused": plan.refused,
-        "kinds": by_kind,
-        "texts": progress.written,
-        "seconds": seconds,
-        "tokens_per_second": progress.tokens / seconds if progress.written else 0.0,
-    }
+    kinds = _merge(config, job, folders, run.path / layout.SAMPLES)
+    for kind, figures in kinds.items():
+        run.log.info("%s", _verdict_line(kind, figures))
+    written = (progress.written, seconds, progress.tokens / seconds if progress.written else 0.0)
+    last = dict(zip(_LAST_WRITING, written, strict=True))
+    if finished_before and not missing:
+        run.log.info("%s: finished before, and its inputs have not changed", run.path)
+        last = {key: finished_before[key] for key in _LAST_WRITING}
+    return {"rows": len(job.samples), "refused": job.refused, "kinds": kinds, **last}
 
 
-def _write_missing(
-    config: AnnotateConfig, plan: Plan, folders: Mapping[str, ShardFolder], progress: "Progress"
-) -> None:
-    """Loads those teachers, one after the other, that have something left to write."""
-    for teacher in plan.teachers:
-        if not all(folders[kind].complete for kind in teacher.kinds):
-            _write_kinds(config, plan, teacher, folders, progress)
-
-
-def _folder(kind: str, plan: Plan, run: Run) -> ShardFolder:
-    """The explanations of one kind, those on disk held against the plan."""
-    folder, fault = run.path / layout.TEXTS / kind, functools.partial(plan.fault, kind)
-    return ShardFolder(folder, plan.shards, fault, run.log)
+def _folder(kind: str, job: AnnotationJob, run: Run) -> ShardFolder:
+    """Open the explanations of one kind; those on disk are compared with the job."""
+    return ShardFolder(
+        run.path / layout.TEXTS / kind,
+        job.shards,
+        functools.partial(job.fault, kind),
+        run.log,
+        explained_rows.is_explanation,
+    )
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM came."""
+    """SIGTERM was received."""
 
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Lets SIGTERM end the block at once, as SIGINT does: every text is on disk when it is counted.
+    """Let SIGTERM end the block at once, as SIGINT does; every counted text is on disk.
 
-    Python lets only the main thread handle signals; elsewhere they do what they always did.
+    Only the main thread can handle signals; in other threads nothing changes.
     """
 
     def end(number: int, frame: object) -> None:
@@ -112,31 +120,31 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-class Progress:
-    """Counts texts and says how far the job is, every ten seconds."""
+class AnnotationProgress:
+    """Counts explanations and logs the progress of the job every ten seconds.
 
-    def __init__(self, run: Run, plan: Plan, folders: Mapping[str, ShardFolder]):
+    Attributes:
+        total: explanations of the whole job.
+        written: explanations written by this invocation.
+        tokens: their generated tokens.
+    """
+
+    def __init__(self, run: Run, total: int, missing: int):
         self._log = run.log
-        self.total = len(plan.samples) * len(plan.kinds)
-        on_disk = (folder.has(id) for folder in folders.values() for id in plan.samples)
-        self._before = sum(on_disk)
+        self.total = total
+        self._before = total - missing
         self._start = self._last = time.monotonic()
         self.written = 0
         self.tokens = 0
-        run.log.info(
-            "%d samples, %d texts wanted, %d here already",
-            len(plan.samples),
-            self.total,
-            self._before,
-        )
+        run.log.info("%d explanations, %d of them on disk", total, self._before)
 
     @property
     def done(self) -> int:
-        """Texts on disk, those of earlier invocations included."""
+        """Explanations on disk, including those of earlier invocations."""
         return self._before + self.written
 
     def add(self, new_tokens: int) -> None:
-        """Counts one text."""
+        """Count one explanation."""
         self.written += 1
         self.tokens += new_tokens
         now = time.monotonic()
@@ -145,7 +153,7 @@ class Progress:
         self._last = now
         left = (self.total - self.done) * (now - self._start) / self.written
         self._log.info(
-            "%d/%d texts, %.0f tokens/s, %s left",
+            "%d/%d explanations, %.0f tokens/s, %s left",
             self.done,
             self.total,
             self.tokens / (now - self._start),
@@ -153,59 +161,71 @@ class Progress:
         )
 
 
-def _write_kinds(
+def _write_missing(
     config: AnnotateConfig,
-    plan: Plan,
-    teacher: Teacher,
+    job: AnnotationJob,
+    missing: Sequence[ExplanationPrompt],
     folders: Mapping[str, ShardFolder],
-    progress: Progress,
+    progress: AnnotationProgress,
 ) -> None:
-    """One teacher writes all that is missing of its kinds; the engine never drains in between."""
+    """Load the teachers that have something to write, one after the other."""
+    for teacher in job.teachers:
+        if own := [prompt for prompt in missing if prompt.kind in teacher.kinds]:
+            _write_by(config, job, teacher, own, folders, progress)
+
+
+def _write_by(
+    config: AnnotateConfig,
+    job: AnnotationJob,
+    teacher: AnnotationTeacher,
+    prompts: Sequence[ExplanationPrompt],
+    folders: Mapping[str, ShardFolder],
+    progress: AnnotationProgress,
+) -> None:
+    """Write the missing explanations of one teacher."""
     mesh = sharding.make_mesh(config.mesh)
-    loaded = store.load_model(
-        teacher.checkpoint, mesh, dtype=config.dtype, attention=config.attention
-    )
-    tasks = {
-        f"{task.kind}/{task.sample.id}": task
-        for task in plan.tasks(teacher.kinds)
-        if not folders[task.kind].has(task.sample.id)
-    }
+    loaded = any_model.load(teacher.path, mesh, dtype=config.dtype, attention=config.attention)
     with jax.set_mesh(mesh):
-        engine = Engine(
-            loaded.model,
+        generated = generate_explanations(
+            loaded,
+            prompts,
+            config.sampling,
+            seed=config.seed,
+            gates=config.gates,
             slots=config.slots,
-            prompt_length=plan.prompt_length,
-            sampling=config.sampling,
-            eos_id=loaded.vocabulary.eos_id,
-            drawable=loaded.vocabulary.drawable(),
         )
-        for completion in engine.generate(_requests(tasks, config.seed)):
-            task = tasks[completion.id]
-            row = explained_rows.explanation(config, teacher.name, loaded, task, completion)
-            folders[task.kind].add(row)
-            progress.add(row["new_tokens"])
-    del engine, loaded
+        for index, (prompt, explanation) in enumerate(generated):
+            if index == 0:
+                job.record()  # only now, so that a run without results can change its settings
+            row = explained_rows.explanation_row(config, teacher.name, loaded, explanation)
+            folders[prompt.kind].add(row)
+            progress.add(explanation.new_tokens)
+    del generated, loaded
     gc.collect()  # the next teacher needs the memory
 
 
-def _requests(tasks: Mapping[str, Task], seed: int) -> Iterator[GenerationRequest]:
-    for name, task in tasks.items():
-        yield GenerationRequest(name, task.tokens, request_key(seed, task.sample.id, task.kind))
-
-
 def _merge(
-    config: AnnotateConfig, plan: Plan, folders: Mapping[str, ShardFolder], to: Path
+    config: AnnotateConfig, job: AnnotationJob, folders: Mapping[str, ShardFolder], to: Path
 ) -> dict[str, Any]:
-    """Writes the annotated samples shard by shard; gives the counts by kind."""
-    counts = {kind: explained_rows.KindCounts(config.gates) for kind in plan.kinds}
-    for index, ids in enumerate(plan.shards):
-        texts = {kind: folder.read(index) for kind, folder in folders.items()}
-        for kind, written in texts.items():
-            for row in written:
+    """Write the annotated samples shard by shard; return the figures of each kind."""
+    counts = {kind: explained_rows.KindCounts(config.gates) for kind in job.kinds}
+    for index, ids in enumerate(job.shards):
+        rows = {kind: folder.read(index) for kind, folder in folders.items()}
+        for kind, explanations in rows.items():
+            for row in explanations:
                 counts[kind].add(row)
         merged = []
-        for place, id in enumerate(ids):
-            own = {kind: written[place] for kind, written in texts.items()}
-            merged.append(explained_rows.annotated(plan.samples[id], own))
-        files.write_jsonl(to / shards.shard_name(index, len(plan.shards)), merged)
-    return {kind: counts[kind].result() for kind in plan.kinds}
+        for position, id in enumerate(ids):
+            own = {kind: explanations[position] for kind, explanations in rows.items()}
+            merged.append(explained_rows.annotated(job.samples[id], own))
+        files.write_jsonl(to / shards.shard_name(index), merged)
+    return {kind: counts[kind].result() for kind in job.kinds}
+
+
+def _verdict_line(kind: str, figures: Mapping[str, Any]) -> str:
+    """Return the verdicts on one kind as text, naming the gates that ran."""
+    if not figures["gates"]:
+        return f"{kind}: {figures['count']} explanations, not checked by any gate"
+    passed = ", ".join(f"{gate} {count}" for gate, count in figures["gates"].items())
+    everything = figures["passed_all_gates"]
+    return f"{kind}: {figures['count']} explanations; passed {passed}; all of these {everything}"

@@ -1,232 +1,220 @@
-"""What an annotation job will write, known beforehand: samples, prompts, shards, teachers."""
+"""Everything about an annotation job that is known before a teacher is loaded."""
 
 import dataclasses
-import hashlib
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.annotation import gates, shards
-from teacherlm_jax.checkpoints import fingerprint, store
+from teacherlm_jax.annotation.explanation_prompts import (
+    ExplanationPrompt,
+    encode_prompts,
+    prompt_digest,
+)
+from teacherlm_jax.annotation.teachers import AnnotationTeacher, describe_teachers, digests
 from teacherlm_jax.config import AnnotateConfig, fields
-from teacherlm_jax.data import packing, prompts
-from teacherlm_jax.data.sample import KINDS, Sample, SampleError
+from teacherlm_jax.data import prompts
+from teacherlm_jax.data.sample import KINDS, Sample, to_row
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.generation.texts import longest_prompt
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
-from teacherlm_jax.sources import reading
+from teacherlm_jax.sources.raw_rows import RowLocation
+from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """One explanation to be written, with its prompt in tokens."""
-
-    sample: Sample
-    kind: str
-    tokens: tuple[int, ...]
-
-    @property
-    def prompt_digest(self) -> str:
-        """Names the prompt: 16 hexadecimal digits of the SHA-256 of its tokens."""
-        return hashlib.sha256(json.dumps(self.tokens).encode()).hexdigest()[:16]
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Teacher:
-    """A model that writes explanations.
+class AnnotationJob:
+    """The samples, teachers and shards of an annotation.
 
     Attributes:
-        name: run folder or checkpoint, as the config has it.
-        checkpoint: the one that is meant; a run folder may get newer ones.
-        step: updates it has had.
-        digest: of its parameters.
-        kinds: of the explanations that it writes.
-    """
-
-    name: str
-    checkpoint: Path
-    step: int
-    digest: str
-    kinds: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
-    """All that is decided before a teacher is loaded.
-
-    Attributes:
-        samples: by id, in the order of the data.
-        kinds: to be written, in the order of `data.sample.KINDS`.
-        teachers: each distinct one, once.
-        shards: the ids of each shard.
-        prompt_length: longest prompt that the engine must take, in tokens.
-        refused: rows of the data that are not annotated.
-        vocabulary: of all teachers.
+        samples: samples to explain, by id, in the order of the source.
+        kinds: kinds of explanations to write, in the order of `data.sample.KINDS`.
+        teachers: the distinct teachers.
+        shards: the ids of each shard; those on record first, then those of new rows.
+        shard_list: file that records `shards`.
+        refused: number of rows that are not annotated.
+        vocabulary: vocabulary of all teachers.
         subject_prefix: whether prompts begin with the sample's subject.
+        encoded: prompts of the new rows, by sample id, tokenized to check their length.
     """
 
     samples: dict[str, Sample]
     kinds: tuple[str, ...]
-    teachers: tuple[Teacher, ...]
+    teachers: tuple[AnnotationTeacher, ...]
     shards: list[tuple[str, ...]]
-    prompt_length: int
+    shard_list: Path
     refused: int
     vocabulary: Vocabulary
     subject_prefix: bool
+    encoded: dict[str, list[ExplanationPrompt]]
 
-    def tasks(self, kinds: Sequence[str]) -> Iterator[Task]:
-        """The explanations of these kinds, sample by sample."""
-        for sample in self.samples.values():
-            for kind in kinds:
-                yield self._task(sample, kind)
+    def missing_prompts(self, on_disk: Callable[[str, str], bool]) -> list[ExplanationPrompt]:
+        """Return the prompts of all missing explanations, sample by sample.
+
+        Samples that are complete on disk are not tokenized, and no sample is tokenized twice.
+        `on_disk` returns whether the explanation of a (kind, sample id) exists.
+        """
+        missing = {
+            id: sample
+            for id, sample in self.samples.items()
+            if not all(on_disk(kind, id) for kind in self.kinds)
+        }
+        rest = [sample for id, sample in missing.items() if id not in self.encoded]
+        later = encode_prompts(rest, self.kinds, self.vocabulary, self.subject_prefix)
+        found = (self.encoded[id] if id in self.encoded else next(later) for id in missing)
+        return [p for own in found for p in own if not on_disk(p.kind, p.sample.id)]
+
+    def record(self) -> None:
+        """Write the ids of all shards to disk, so that a later invocation keeps them."""
+        shards.write_shard_list(self.shard_list, self.shards)
 
     def fault(self, kind: str, row: Mapping[str, Any]) -> str:
-        """Why an explanation on disk is not of this job; empty when it is.
+        """Return why an explanation on disk does not belong to this job; empty if it does.
 
-        It is when the same teacher wrote it for the same prompt; the run folder's config settles
-        all else.
+        It does if the same model wrote it for the same prompt. All other settings are fixed by the
+        run folder's config.
         """
         (teacher,) = (teacher for teacher in self.teachers if kind in teacher.kinds)
         if row.get("model_digest") != teacher.digest:
             return (
                 f"was written by {row.get('teacher')} at step {row.get('step')} "
-                f"({row.get('model_digest')}), and {teacher.name} is at step {teacher.step} "
+                f"({row.get('model_digest')}), but {teacher.name} is now at step {teacher.step} "
                 f"({teacher.digest}); name the checkpoint that wrote it, or choose another "
                 "config.output"
             )
-        wanted = self._task(self.samples[row["id"]], kind).prompt_digest
-        if row.get("prompt_digest") != wanted:
+        digest = prompt_digest(self.samples[row["id"]], kind, self.subject_prefix)
+        if row.get("prompt_digest") != digest:
             return (
-                f"was written for another prompt (digest {row.get('prompt_digest')}) than the data "
-                f"give now ({wanted}, prompt version {prompts.PROMPT_VERSION}); put the data back "
-                "as they were, or choose another config.output"
+                f"was written for another prompt (digest {row.get('prompt_digest')}) than the "
+                f"source gives now ({digest}, prompt version {prompts.PROMPT_VERSION}); restore "
+                "the rows of the source, or choose another config.output"
             )
         return ""
 
-    def _task(self, sample: Sample, kind: str) -> Task:
-        tokens = prompt_tokens(sample, kind, self.vocabulary, self.subject_prefix)
-        return Task(sample, kind, tokens)
 
+def plan_job(config: AnnotateConfig, run: Run) -> AnnotationJob:
+    """Read the source and describe the teachers.
 
-def prompt_tokens(
-    sample: Sample, kind: str, vocabulary: Vocabulary, subject_prefix: bool
-) -> tuple[int, ...]:
-    """A teacher's prompt in the tokens that training gave it, with what begins every text."""
-    pieces = prompts.explanation_pieces(sample, kind, subject_prefix)
-    return tuple(packing.encode_prompt(pieces, vocabulary))
+    Rows that cannot be read, and samples whose prompt is too long, go to `refused.jsonl` in the run
+    folder. Rows on record keep their shards; rows that were added to the source since get new ones.
 
-
-def make_plan(config: AnnotateConfig, run: Run) -> Plan:
-    """Reads the data and the teachers' vocabularies.
-
-    Rows that cannot be read, and samples with too long a prompt, go to `refused.jsonl` in the run
-    folder. Raises UserError for a config that cannot be used, when no sample is left, when
-    vocabularies differ, when a gate cannot judge a sample, and when a sample is explained already.
+    Raises UserError for a config that cannot be used, if no sample is left, if a sample on record
+    is no longer in the source, if vocabularies differ, if a gate cannot judge a sample, and if a
+    sample has been explained before.
     """
     fields.check(config)
-    teachers, vocabulary = _teachers(config)
+    teachers, vocabulary = describe_teachers(config)
+    run.check_inputs(digests(teachers))
     kinds = tuple(kind for kind in KINDS if getattr(config.teachers, kind))
+    longest = _longest(config, teachers)
+    shard_list = run.path / layout.SHARD_LIST
+    recorded = shards.read_shard_list(shard_list)
     refused = RefusedRows(run.path / layout.REFUSED)
     try:
-        samples, longest = _samples(config, kinds, vocabulary, refused)
+        rows = _read(config, refused, vocabulary)
+        samples = {sample.id: sample for _, sample in rows}
+        _refuse_explained(config, kinds, samples.values())
+        gates.require_usable(config.gates, samples.values())
+        _refuse_lost(config, recorded, samples)
+        known = {id for ids in recorded for id in ids}
+        new = [(location, sample) for location, sample in rows if sample.id not in known]
+        encoded = _encode_new(config, new, kinds, vocabulary, longest, refused)
     finally:
         refused.close()
     refused.report(run.log)
-    _refuse_explained(config, kinds, samples.values())
-    gates.require_usable(config.gates, samples.values())
-    return Plan(
-        samples=samples,
+    if not known and not encoded:
+        raise UserError(
+            f"{config.source.path}: all prompts have more tokens than {longest[1]}; change that, "
+            "or choose another source"
+        )
+    if recorded and encoded:
+        run.log.info("%d rows are new in the source and will be annotated too", len(encoded))
+    return AnnotationJob(
+        samples={id: s for id, s in samples.items() if id in known or id in encoded},
         kinds=kinds,
         teachers=teachers,
-        shards=shards.cut(list(samples), config.rows_per_shard),
-        prompt_length=longest,
+        shards=[*recorded, *shards.split_into_shards(list(encoded), config.rows_per_shard)],
+        shard_list=shard_list,
         refused=refused.total,
         vocabulary=vocabulary,
         subject_prefix=config.subject_prefix,
+        encoded=encoded,
     )
 
 
-def _teachers(config: AnnotateConfig) -> tuple[tuple[Teacher, ...], Vocabulary]:
-    """The teachers and the vocabulary of all of them, without loading any parameters."""
-    by_name: dict[str, list[str]] = defaultdict(list)
-    for kind in KINDS:
-        if name := getattr(config.teachers, kind):
-            by_name[str(Path(name))].append(kind)
-    found = [_opened(name, tuple(kinds)) for name, kinds in by_name.items()]
-    first, common = found[0]
-    for teacher, vocabulary in found:
-        if vocabulary.digest != common.digest:
-            raise UserError(
-                f"config.teachers: {first.name} has the vocabulary {common.digest}, {teacher.name} "
-                f"has {vocabulary.digest}; teachers of one job must share theirs: give each a job"
-            )
-    return tuple(teacher for teacher, _ in found), common
+def _read(
+    config: AnnotateConfig, refused: RefusedRows, vocabulary: Vocabulary
+) -> list[tuple[RowLocation, Sample]]:
+    source = SourceReading(config.source, config.root, config.seed)
+    return list(source.first(refused, vocabulary=vocabulary))
 
 
-def _opened(name: str, kinds: tuple[str, ...]) -> tuple[Teacher, Vocabulary]:
-    checkpoints, step = store.open_checkpoint(name)
-    meta = checkpoints.meta(step)
-    vocabulary = store.load_vocabulary(checkpoints.run, meta["vocabulary"])
-    checkpoints.close()
-    teacher = Teacher(
-        name=name,
-        checkpoint=checkpoints.path(step),
-        step=step,
-        digest=fingerprint.digest(meta["parameters"]),
-        kinds=kinds,
-    )
-    return teacher, vocabulary
+def _longest(config: AnnotateConfig, teachers: Iterable[AnnotationTeacher]) -> tuple[int, str]:
+    """Return the most tokens of a prompt (0: any number), and the reason for a longer one."""
+    limits = [(config.prompt_length, f"config.prompt_length={config.prompt_length}")]
+    for teacher in teachers:
+        limit = longest_prompt(teacher.max_positions, config.sampling)
+        reason = (
+            f"the {limit} that {teacher.max_positions} learned positions leave with "
+            f"config.sampling.max_new_tokens={config.sampling.max_new_tokens}"
+        )
+        limits.append((limit, reason))
+    return min(((limit, reason) for limit, reason in limits if limit), default=(0, ""))
 
 
-def _samples(
+def _encode_new(
     config: AnnotateConfig,
+    rows: Sequence[tuple[RowLocation, Sample]],
     kinds: Sequence[str],
     vocabulary: Vocabulary,
+    longest: tuple[int, str],
     refused: RefusedRows,
-) -> tuple[dict[str, Sample], int]:
-    """The samples whose prompts fit, by id, and the length that all prompts fit in."""
-    longest = 0
+) -> dict[str, list[ExplanationPrompt]]:
+    """Return the prompts of rows by sample id; rows with longer ones than `longest` are refused."""
+    limit, reason = longest
+    accepted = {}
+    every = encode_prompts((s for _, s in rows), kinds, vocabulary, config.subject_prefix)
+    for (location, sample), encoded in zip(rows, every, strict=True):
+        length = max(len(prompt.tokens) for prompt in encoded)
+        if limit and length > limit:
+            why = f"the prompt of {sample.id!r} has {length} tokens, more than {reason}"
+            refused.refuse(location.file, location.line, why, to_row(sample))
+        else:
+            accepted[sample.id] = encoded
+    return accepted
 
-    def fits(sample: Sample) -> None:
-        nonlocal longest
-        prompts_of_it = (
-            prompt_tokens(sample, kind, vocabulary, config.subject_prefix) for kind in kinds
+
+def _refuse_lost(
+    config: AnnotateConfig, recorded: Sequence[Sequence[str]], samples: Mapping[str, Sample]
+) -> None:
+    lost = [id for ids in recorded for id in ids if id not in samples]
+    if lost:
+        raise UserError(
+            f"{config.source.path}: {len(lost)} samples of this job, such as {lost[0]}, are no "
+            "longer in the source; restore their rows, or choose another config.output"
         )
-        length = max(map(len, prompts_of_it))
-        if config.prompt_length and length > config.prompt_length:
-            raise SampleError(
-                f"prompt longer than config.prompt_length={config.prompt_length} tokens"
-            )
-        longest = max(longest, length)
-
-    found = reading.read_samples(
-        config.source, config.root, refused, usable=fits, seed=config.seed, vocabulary=vocabulary
-    )
-    samples = {sample.id: sample for sample in found}
-    return samples, config.prompt_length or longest
 
 
 def _refuse_explained(
     config: AnnotateConfig, kinds: Sequence[str], samples: Iterable[Sample]
 ) -> None:
-    """Raises UserError where a new explanation would take the place of another, or of its verdicts.
+    """Raise UserError if a new explanation would replace another, or the verdicts of another.
 
-    Verdicts are kept by kind, one author's each.
+    Verdicts are kept by kind, for one author only.
     """
     for sample in samples:
         for kind in kinds:
             if annotated := sample.annotations.get(kind):
-                found = f"an annotated {kind}, by {annotated['author']!r}"
+                existing = f"an annotated {kind} by {annotated['author']!r}"
                 way_out = "annotate the data as they were before that"
             elif config.author in sample.explanations.get(kind, {}):
-                found, way_out = f"a {kind} by {config.author!r}", "choose another config.author"
+                existing, way_out = f"a {kind} by {config.author!r}", "choose another config.author"
             else:
                 continue
             raise UserError(
-                f"{config.source.path}: sample {sample.id} has {found}, which this job would "
-                f"replace; {way_out}, or leave config.teachers.{kind} empty"
+                f"{config.source.path}: sample {sample.id} already has {existing}, which this job "
+                f"would replace; {way_out}, or leave config.teachers.{kind} empty"
             )

@@ -77,7 +77,8 @@ VERBS = {
         "let teachers write explanations for every row of a data set",
         (config.AnnotateConfig,),
         "teacherlm_jax.annotation.job:annotate",
-        may_change=("mesh", "slots", "attention"),
+        may_change=("mesh", "slots", "attention", "prompt_length"),
+        repeats=True,  # it compares its output with the source as it is now
     ),
     "evaluate": Verb(
         "measure a model on benchmarks by rank classification",

@@ -37,7 +37,7 @@ def refuse_too_many(state: PyTree, parameters: PyTree, slots: int, ways: int) ->
     fit = int(min(free) / needed * slots) // ways * ways
     fewer = f"config.slots (to at most {fit}), " if fit else ""
     raise UserError(
-        f"config.slots={slots}: the KV cache of {slots} texts needs {needed / _GIB:.2f} GiB per "
+        f"config.slots: the KV cache of {slots} texts needs {needed / _GIB:.2f} GiB per "
         f"device, and {min(free) / _GIB:.2f} GiB are free; lower {fewer}{_WAYS_OUT}"
     )
 
@@ -52,8 +52,8 @@ def report_shortage(slots: int) -> Iterator[None]:
             raise
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"config.slots={slots}: out of memory while generating ({reason}); lower config.slots, "
-            f"{_WAYS_OUT}"
+            f"config.slots: out of memory while generating {slots} texts at a time ({reason}); "
+            f"lower config.slots, {_WAYS_OUT}"
         ) from error
 
 

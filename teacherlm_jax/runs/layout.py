@@ -27,6 +27,7 @@ WORK = ".work"  # results of Beam workers, removed at the end
 # Runs of `annotate`.
 TEXTS = "texts"  # one folder per kind, with explanations as they are generated
 SAMPLES = "samples"  # the explained samples
+SHARD_LIST = "shards.jsonl"  # sample ids of each shard of TEXTS and SAMPLES
 
 # Several verbs.
 REFUSED = "refused.jsonl"  # rows that cannot be used: file, line, reason, row

@@ -1,4 +1,4 @@
-"""Teachers that know nothing, over a vocabulary that has the words of the samples."""
+"""Untrained teachers whose vocabulary has the words of the samples."""
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +20,16 @@ from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
+def strict_dtypes():
+    """Let a mixture of dtypes without a cast raise an error."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory):
-    """Engines of the same shape share their compiled programs, as restarts of a command do."""
+    """Let engines of the same shape share their compiled programs, as restarts of a command do."""
     settings = {
         "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -37,13 +44,13 @@ def compile_once(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def samples():
-    """Eleven generated samples, with the explanations of their generator."""
+    """Eleven generated samples with the explanations of their generator."""
     return list(synthetic.generate(11, seed=3))
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory, samples):
-    """A folder with the samples, a line that is no JSON and a row without an answer."""
+    """A folder with the samples, a line that is not JSON, and a row without an answer."""
     folder = tmp_path_factory.mktemp("data")
     files.write_jsonl(folder / "samples.jsonl", [to_row(sample) for sample in samples])
     with (folder / "samples.jsonl").open("a") as file:
@@ -59,21 +66,21 @@ def vocabulary(tmp_path_factory, samples):
 
 @pytest.fixture(scope="session")
 def teachers(tmp_path_factory, vocabulary):
-    """Two run folders of trainings: same shape, other parameters."""
+    """Run folders of two models with the same shape and different parameters."""
     folders = [tmp_path_factory.mktemp(f"teacher{seed}") for seed in (0, 1)]
     return [_make_teacher(folder, vocabulary, seed) for seed, folder in enumerate(folders)]
 
 
 @pytest.fixture(scope="session")
 def make_teacher():
-    """A function of a folder, a vocabulary, a seed and rows of the table: one more teacher."""
+    """A function that makes a teacher: folder, vocabulary, seed, and further model settings."""
     return _make_teacher
 
 
-def _make_teacher(folder, vocabulary, seed, rows=0):
-    """A run folder with one checkpoint of random parameters."""
-    rows = rows or vocabulary.size
-    config = ModelConfig(layers=1, width=16, heads=2, vocab_size=rows, dtype="float32")
+def _make_teacher(folder, vocabulary, seed, **model):
+    """Return a run folder with one checkpoint of random parameters."""
+    shape = {"layers": 1, "width": 16, "heads": 2, "vocab_size": vocabulary.size}
+    config = ModelConfig(**shape | {"dtype": "float32"} | model)
     params = nnx.to_pure_dict(nnx.split(registry.build(config, nnx.Rngs(seed)))[1])
     vocabulary.save(folder / "vocabulary")
     checkpoints = Checkpoints(folder)
@@ -85,7 +92,7 @@ def _make_teacher(folder, vocabulary, seed, rows=0):
 
 @pytest.fixture(scope="session")
 def make_config(data):
-    """A function of the teachers' folders, by kind, that makes a config for the samples."""
+    """A function that makes a config for the samples: the teachers' folders by kind."""
 
     def make(**teachers):
         return AnnotateConfig(
@@ -94,11 +101,10 @@ def make_config(data):
             source=SourceConfig("toys", "samples.jsonl"),
             teachers=TeachersConfig(**{kind: str(folder) for kind, folder in teachers.items()}),
             author="me",
-            sampling=SamplingConfig(temperature=1.0, top_k=0, max_new_tokens=6),
+            sampling=SamplingConfig(temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=6),
             gates=("finished", "not_empty", "synthetic"),
             seed=5,
             slots=8,
-            prompt_length=256,  # the same for all jobs, so that they share their compiled programs
             rows_per_shard=4,
         )
 

@@ -1,4 +1,4 @@
-"""Jobs one after the other, each explaining what the one before has annotated."""
+"""A job that annotates what another job has annotated."""
 
 import dataclasses
 import logging
@@ -38,7 +38,7 @@ def chained(make_config, tmp_path_factory, teachers):
     return again, folders, job.annotate(again, _run(folders[1]))
 
 
-def test_a_second_job_keeps_what_the_first_noted(chained):
+def test_a_second_job_keeps_the_annotations_of_the_first(chained):
     _, (first, second), _ = chained
     before = _read(SourceConfig("first", str(first / "samples" / "*")), first)
     after = _read(SourceConfig("second", str(second / "samples" / "*")), second)
@@ -50,7 +50,7 @@ def test_a_second_job_keeps_what_the_first_noted(chained):
         assert "me" in new.explanations["cot"]
 
 
-def test_preparing_can_leave_out_what_failed_a_gate_of_either_job(chained):
+def test_a_source_can_drop_explanations_that_failed_a_gate_of_either_job(chained):
     _, (_, folder), result = chained
     source = SourceConfig("again", str(folder / "samples" / "*.jsonl"))
     kept = [sample.explanations for sample in _read(source, folder, checked_only=True)]
@@ -60,21 +60,23 @@ def test_preparing_can_leave_out_what_failed_a_gate_of_either_job(chained):
     assert all("program" in texts[kind] for texts in kept for kind in KINDS)
 
 
-@pytest.mark.parametrize("author", ["me", "you"])  # one set of verdicts is kept of each kind
-def test_what_is_annotated_is_not_annotated_again(chained, teachers, tmp_path, author):
+@pytest.mark.parametrize("author", ["me", "you"])  # one set of verdicts is kept per kind
+def test_an_annotated_kind_is_not_annotated_again(chained, teachers, tmp_path, author):
     again, _, _ = chained
     cot = TeachersConfig(cot=str(teachers[0]))
-    ways_out = r"as they were before that, or leave config\.teachers\.cot empty"
-    found = "sample synthetic-train-3-0 has an annotated cot, by 'me', which this job would replace"
-    with pytest.raises(UserError, match=f"{found}; .*{ways_out}"):
+    way_out = r"as they were before that, or leave config\.teachers\.cot empty"
+    found = "sample synthetic-train-3-0 already has an annotated cot by 'me', which this job would"
+    with pytest.raises(UserError, match=f"{found} replace; .*{way_out}"):
         job.annotate(dataclasses.replace(again, teachers=cot, author=author), _run(tmp_path))
     assert not (tmp_path / "texts").exists()
 
 
-def test_another_author_is_not_written_over(make_config, teachers, tmp_path):
+def test_the_explanations_of_another_author_are_not_replaced(make_config, teachers, tmp_path):
     human = dataclasses.replace(make_config(cot=teachers[0]), author="program")
-    ways_out = r"choose another config\.author, or leave config\.teachers\.cot empty"
-    found = "sample synthetic-train-3-0 has a cot by 'program', which this job would replace"
-    with pytest.raises(UserError, match=f"{found}; {ways_out}"):
+    way_out = r"choose another config\.author, or leave config\.teachers\.cot empty"
+    found = (
+        "sample synthetic-train-3-0 already has a cot by 'program', which this job would replace"
+    )
+    with pytest.raises(UserError, match=f"{found}; {way_out}"):
         job.annotate(human, _run(tmp_path))
     assert not (tmp_path / "texts").exists()

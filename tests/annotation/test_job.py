@@ -1,7 +1,6 @@
-"""The whole job with a real engine: what is on disk, and that interruptions change none of it."""
+"""A whole job with a real engine: its files, and that interruptions do not change them."""
 
 import dataclasses
-import hashlib
 import json
 import logging
 import os
@@ -12,11 +11,14 @@ from typing import ClassVar
 import pytest
 
 from teacherlm_jax.annotation import job, job_plan
+from teacherlm_jax.annotation.explanation_prompts import encode_prompts, prompt_digest
 from teacherlm_jax.config import SamplingConfig, TeachersConfig
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import KINDS, from_row, to_row
 from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.generation import texts
 from teacherlm_jax.generation.engine import Engine
+from teacherlm_jax.hf import any_model
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
@@ -28,9 +30,9 @@ def _run(folder):
 
 
 def _contents(folder):
-    """Every file of texts and samples, by its path."""
-    found = [path for part in ("texts", "samples") for path in (folder / part).rglob("*.*")]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+    """Return the bytes of every file of texts and samples, by path."""
+    paths = [path for part in ("texts", "samples") for path in (folder / part).rglob("*.*")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def _rows(folder, kind):
@@ -40,7 +42,7 @@ def _rows(folder, kind):
 
 @pytest.fixture(scope="module")
 def finished(make_config, tmp_path_factory, teachers):
-    """An undisturbed job: one teacher writes two kinds, another the third."""
+    """A job without interruptions: one teacher writes two kinds, another the third."""
     config = make_config(cot=teachers[0], fundamental=teachers[1], mistake=teachers[0])
     folder = tmp_path_factory.mktemp("finished")
     return config, folder, job.annotate(config, _run(folder))
@@ -48,14 +50,14 @@ def finished(make_config, tmp_path_factory, teachers):
 
 def test_every_sample_gets_every_kind_in_the_order_of_the_data(finished, samples):
     _, folder, _ = finished
-    names = [f"part-0000{index}-of-00003.jsonl" for index in range(3)]
+    names = [f"part-0000{index}.jsonl" for index in range(3)]
     for part in ("texts/cot", "texts/fundamental", "texts/mistake", "samples"):
         assert sorted(path.name for path in (folder / part).iterdir()) == names
     for kind in KINDS:
         assert [row["id"] for row in _rows(folder, kind)] == [sample.id for sample in samples]
 
 
-def test_a_row_tells_all_that_it_came_from(finished, samples, teachers, vocabulary):
+def test_a_row_has_its_full_provenance(finished, samples, teachers, vocabulary):
     config, folder, _ = finished
     digests = set()
     for kind in KINDS:
@@ -65,8 +67,8 @@ def test_a_row_tells_all_that_it_came_from(finished, samples, teachers, vocabula
             assert text == text.strip()
             ended = row["finish_reason"] == "eos"
             assert new_tokens < 6 if ended else new_tokens == 6
-            prompt = job_plan.prompt_tokens(sample, kind, vocabulary, False)
-            assert vocabulary.decode(prompt) == prompts.explanation_prompt(sample, kind)
+            ((prompt,),) = encode_prompts([sample], [kind], vocabulary, False)
+            assert vocabulary.decode(prompt.tokens) == prompts.explanation_prompt(sample, kind)
             assert row == {
                 "id": sample.id,
                 "kind": kind,
@@ -75,12 +77,12 @@ def test_a_row_tells_all_that_it_came_from(finished, samples, teachers, vocabula
                 "teacher": str(teachers[1] if kind == "fundamental" else teachers[0]),
                 "step": 7,
                 "prompt_version": prompts.PROMPT_VERSION,
-                "prompt_digest": hashlib.sha256(json.dumps(prompt).encode()).hexdigest()[:16],
+                "prompt_digest": prompt_digest(sample, kind, False),
                 "subject_prefix": False,
                 "sampling": dataclasses.asdict(config.sampling),
                 "dtype": "float32",
                 "seed": 5,
-                "prompt_tokens": len(prompt),
+                "prompt_tokens": len(prompt.tokens),
                 "finish_reason": row["finish_reason"],
                 "gates": {"finished": ended, "not_empty": bool(text), "synthetic": False},
             }
@@ -89,20 +91,7 @@ def test_a_row_tells_all_that_it_came_from(finished, samples, teachers, vocabula
     assert by_kind["cot"] == by_kind["mistake"] != by_kind["fundamental"]
 
 
-def test_a_prompt_begins_as_every_text_of_its_vocabulary_does(samples):
-    class Begins:
-        begin = (2,)
-
-        def encode(self, text):
-            return list(text.encode())
-
-    for kind in KINDS:
-        prompt = prompts.explanation_prompt(samples[0], kind)
-        found = job_plan.prompt_tokens(samples[0], kind, Begins(), False)
-        assert found == (2, *prompt.encode())
-
-
-def test_annotated_samples_are_samples_again_with_texts_and_provenance(finished, samples):
+def test_annotated_samples_hold_the_explanations_and_their_provenance(finished, samples):
     _, folder, _ = finished
     texts = {kind: {row["id"]: row for row in _rows(folder, kind)} for kind in KINDS}
     paths = sorted((folder / "samples").iterdir())
@@ -136,7 +125,7 @@ def test_the_result_counts_what_is_on_disk(finished):
         assert sum(found["finish_reasons"].values()) == 11
 
 
-def test_rows_that_cannot_be_read_are_kept_aside_with_line_and_reason(finished, data):
+def test_rows_that_cannot_be_read_go_to_a_side_file_with_line_and_reason(finished, data):
     _, folder, _ = finished
     refused = [row for _, row in files.read_jsonl(folder / "refused.jsonl")]
     assert [row["line"] for row in refused] == [12, 13]
@@ -146,7 +135,7 @@ def test_rows_that_cannot_be_read_are_kept_aside_with_line_and_reason(finished, 
 
 
 class _Interrupted(Engine):
-    """An engine that is stopped after some texts, and remembers what it was asked."""
+    """An engine that sends a signal after some texts, and records its requests."""
 
     asked: ClassVar[list[str]] = []
     signal = signal.SIGTERM
@@ -168,9 +157,11 @@ def test_an_interrupted_job_repeats_nothing_and_ends_with_the_same_bytes(
     finished, tmp_path, monkeypatch
 ):
     config, folder, _ = finished
-    monkeypatch.setattr(job, "Engine", _Interrupted)
+    monkeypatch.setattr(texts, "Engine", _Interrupted)
     _Interrupted.asked, _Interrupted.stop_after = [], 13
-    with pytest.raises(Interrupted, match="SIGTERM: stopped with 13 of 33 texts in") as caught:
+    with pytest.raises(
+        Interrupted, match="SIGTERM: stopped with 13 of 33 explanations in"
+    ) as caught:
         job.annotate(config, _run(tmp_path))
     assert caught.value.status == 143
     written = set()
@@ -190,7 +181,7 @@ def test_an_interrupted_job_repeats_nothing_and_ends_with_the_same_bytes(
 def test_a_finished_job_loads_no_teacher_again(finished, monkeypatch):
     config, folder, result = finished
     before = _contents(folder)
-    monkeypatch.setattr(job, "Engine", None)
+    monkeypatch.setattr(any_model, "load", None)
     again = job.annotate(config, _run(folder))
     assert (again["texts"], again["kinds"]) == (0, result["kinds"])
     assert _contents(folder) == before
@@ -198,23 +189,27 @@ def test_a_finished_job_loads_no_teacher_again(finished, monkeypatch):
 
 def _copied(folder, to):
     shutil.copytree(folder / "texts" / "cot", to / "texts" / "cot")
+    shutil.copy(folder / "shards.jsonl", to)
     return sorted((to / "texts" / "cot").iterdir())
 
 
-def test_another_teacher_cannot_go_on_where_one_left_off(finished, teachers, tmp_path):
+def test_another_teacher_cannot_continue_a_job(finished, teachers, tmp_path):
     config, folder, _ = finished
     other = dataclasses.replace(config, teachers=TeachersConfig(cot=str(teachers[1])))
-    first, second, _ = _copied(folder, tmp_path)
-    with pytest.raises(UserError, match=f"{first.name}: row 1, .* written by .*teacher0.* step 7"):
-        job.annotate(other, _run(tmp_path))
+    (tmp_path / "a").mkdir()
+    first, *_ = _copied(folder, tmp_path / "a")
+    with pytest.raises(UserError, match=f"{first.name}:1: .* written by .*teacher0.* step 7"):
+        job.annotate(other, _run(tmp_path / "a"))
     own = dataclasses.replace(config, teachers=TeachersConfig(cot=str(teachers[0])))
+    (tmp_path / "b").mkdir()
+    _, second, _ = _copied(folder, tmp_path / "b")
     rows = [row for _, row in files.read_jsonl(second)]
     files.write_jsonl(second, [*rows[:2], rows[2] | {"model_digest": "other"}, *rows[3:]])
-    with pytest.raises(UserError, match=rf"{second.name}: row 3, .* \(other\), and .*teacher0"):
-        job.annotate(own, _run(tmp_path))
+    with pytest.raises(UserError, match=rf"{second.name}:3: .* \(other\), but .*teacher0"):
+        job.annotate(own, _run(tmp_path / "b"))
 
 
-def test_texts_are_not_filed_beside_questions_that_changed(finished, teachers, samples, tmp_path):
+def test_explanations_of_questions_that_changed_are_refused(finished, teachers, samples, tmp_path):
     config, folder, _ = finished
     _copied(folder, tmp_path)
     changed = dataclasses.replace(samples[5], question=samples[5].question + "!")
@@ -223,7 +218,7 @@ def test_texts_are_not_filed_beside_questions_that_changed(finished, teachers, s
     config = dataclasses.replace(
         config, root=str(tmp_path), teachers=TeachersConfig(cot=str(teachers[0])), gates=()
     )
-    place = rf"part-00001-of-00003.jsonl: row 2, of '{changed.id}', was written for another prompt"
+    place = rf"part-00001.jsonl:2: the explanation of '{changed.id}' was written for another prompt"
     with pytest.raises(UserError, match=f"{place} .*choose another config.output"):
         job.annotate(config, _run(tmp_path))
 
@@ -231,10 +226,10 @@ def test_texts_are_not_filed_beside_questions_that_changed(finished, teachers, s
 def test_rows_of_the_table_beyond_the_vocabulary_are_never_written(
     make_config, vocabulary, make_teacher, tmp_path
 ):
-    teacher = make_teacher(tmp_path / "padded", vocabulary, 0, rows=2 * vocabulary.size)
+    teacher = make_teacher(tmp_path / "padded", vocabulary, 0, vocab_size=2 * vocabulary.size)
     config = dataclasses.replace(
         make_config(cot=teacher),
-        sampling=SamplingConfig(temperature=100.0, top_k=0, max_new_tokens=6),
+        sampling=SamplingConfig(temperature=100.0, top_k=0, top_p=1.0, max_new_tokens=6),
         gates=(),
     )
     result = job.annotate(config, _run(tmp_path / "run"))
@@ -242,26 +237,29 @@ def test_rows_of_the_table_beyond_the_vocabulary_are_never_written(
     assert result["kinds"]["cot"]["passed_all_gates"] is None
 
 
-def test_prompts_that_are_too_long_are_refused_with_the_reason(
+def test_prompts_that_are_too_long_are_refused_by_id(
     make_config, data, teachers, samples, tmp_path
 ):
-    config = dataclasses.replace(make_config(cot=teachers[0]), prompt_length=0)
-    whole = job_plan.make_plan(config, _run(tmp_path))
-    lengths = sorted(len(task.tokens) for task in whole.tasks(("cot",)))
-    assert whole.prompt_length == lengths[-1]
+    config = make_config(cot=teachers[0])
+    whole = job_plan.plan_job(config, _run(tmp_path))
+    lengths = sorted(len(own[0].tokens) for own in whole.encoded.values())
     limit = lengths[len(lengths) // 2]
-    part = job_plan.make_plan(dataclasses.replace(config, prompt_length=limit), _run(tmp_path))
+    part = job_plan.plan_job(dataclasses.replace(config, prompt_length=limit), _run(tmp_path))
     assert len(part.samples) == sum(length <= limit for length in lengths) < len(samples)
-    assert part.prompt_length == limit
     assert part.refused == 2 + len(samples) - len(part.samples)
     refused = [row for _, row in files.read_jsonl(tmp_path / "refused.jsonl")]
-    too_long = [row for row in refused if f"prompt_length={limit} tokens" in row["reason"]]
+    too_long = [
+        row for row in refused if f"more than config.prompt_length={limit}" in row["reason"]
+    ]
     assert len(too_long) == len(samples) - len(part.samples)
     for row in too_long:
         assert samples[row["line"] - 1].id == row["row"]["id"]
+        assert row["reason"].startswith(f"the prompt of {row['row']['id']!r} has ")
         assert row["file"] == str(data / "samples.jsonl")
-    with pytest.raises(UserError, match=r"reason is .*config\.prompt_length=3 tokens' \(11 rows\)"):
-        job_plan.make_plan(dataclasses.replace(config, prompt_length=3), _run(tmp_path))
+    with pytest.raises(
+        UserError, match=r"all prompts have more tokens than config\.prompt_length=3;"
+    ):
+        job_plan.plan_job(dataclasses.replace(config, prompt_length=3), _run(tmp_path))
 
 
 def test_unusable_settings_are_named(make_config, teachers, tmp_path):
@@ -281,5 +279,5 @@ def test_teachers_with_different_vocabularies_are_refused(
     zebras = train_sentencepiece(["zebra " * 9], tmp_path / "zebras", size=380, seed=0)
     other = make_teacher(tmp_path / "other", zebras, seed=0)
     config = make_config(cot=teachers[0], mistake=other)
-    with pytest.raises(UserError, match="must share theirs"):
+    with pytest.raises(UserError, match="must share a vocabulary"):
         job.annotate(config, _run(tmp_path / "run"))

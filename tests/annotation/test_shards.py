@@ -1,4 +1,4 @@
-"""Shards survive being interrupted anywhere, and refuse what is not theirs."""
+"""Shards survive interruptions and damage, and refuse rows of other jobs."""
 
 import json
 import logging
@@ -12,27 +12,29 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
 
 IDS = tuple("abcdefg")
-SHARDS = shards.cut(IDS, 3)
+SHARDS = shards.split_into_shards(IDS, 3)
 
 
 def _row(id: str) -> dict:
     return {"id": id, "text": f"text of {id} – ünïcode"}
 
 
-def _open(folder, fault=lambda row: "") -> shards.ShardFolder:
-    return shards.ShardFolder(folder, SHARDS, fault, logging.getLogger("test"))
+def _open(folder, fault=lambda row: "", ids=SHARDS) -> shards.ShardFolder:
+    return shards.ShardFolder(
+        folder, ids, fault, logging.getLogger("test"), lambda row: "text" in row
+    )
 
 
 def _names(folder) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_shards_are_cut_in_order_and_the_last_is_shorter():
+def test_ids_are_split_into_shards_in_order_and_the_last_is_shorter():
     assert SHARDS == [("a", "b", "c"), ("d", "e", "f"), ("g",)]
-    assert shards.shard_name(1, 3) == "part-00001-of-00003.jsonl"
+    assert shards.shard_name(1) == "part-00001.jsonl"
 
 
-@settings(deadline=None, max_examples=30)  # disks have moods
+@settings(deadline=None, max_examples=30)  # disks differ in speed
 @given(st.permutations(IDS), st.lists(st.integers(0, len(IDS)), max_size=3))
 def test_any_order_with_any_interruptions_gives_the_same_files(tmp_path_factory, order, stops):
     folder = tmp_path_factory.mktemp("shards")
@@ -45,7 +47,7 @@ def test_any_order_with_any_interruptions_gives_the_same_files(tmp_path_factory,
                 written += 1
         kept.close()
     assert kept.complete
-    assert _names(folder) == [shards.shard_name(index, 3) for index in range(3)]
+    assert _names(folder) == [shards.shard_name(index) for index in range(3)]
     for index, ids in enumerate(SHARDS):
         assert kept.read(index) == [_row(id) for id in ids]
 
@@ -55,31 +57,44 @@ def test_a_shard_has_its_final_name_only_when_it_is_complete(tmp_path):
     assert [kept.add(_row(id)) for id in "cab"] == [False, False, True]
     assert kept.add(_row("e")) is False
     kept.close()
-    assert _names(tmp_path) == ["part-00000-of-00003.jsonl", "part-00001-of-00003.jsonl.partial"]
+    assert _names(tmp_path) == ["part-00000.jsonl", "part-00001.jsonl.partial"]
     assert [row["id"] for row in kept.read(0)] == ["a", "b", "c"]
 
 
-def test_a_line_cut_by_a_crash_is_forgotten_aloud_and_the_lines_before_it_are_kept(
-    tmp_path, caplog
+@pytest.mark.parametrize("name", ["part-00000.jsonl", "part-00000.jsonl.partial"])
+@pytest.mark.parametrize(
+    ("damage", "lost"),
+    [
+        (lambda lines: [lines[0], b"\x00\x01 {", lines[2]], "b"),  # overwritten in the middle
+        (lambda lines: [lines[0], lines[1][:9] + lines[2], b""], "bc"),  # two lines merged
+        (lambda lines: [lines[0], lines[1], lines[2][:-5]], "c"),  # cut off by a crash
+        (lambda lines: [b"[]", *lines[1:]], "a"),
+        (lambda lines: [*lines[:2], b'{"id": "c"}'], "c"),  # JSON without the text
+        (lambda lines: [lines[0], lines[0], *lines[1:]], ""),  # a repeated row
+    ],
+)
+def test_damaged_lines_are_generated_again_and_all_others_stay(
+    tmp_path, caplog, name, damage, lost
 ):
+    lines = [json.dumps(_row(id)).encode() for id in "abc"]
+    (tmp_path / name).write_bytes(b"\n".join(damage(lines)))
     kept = _open(tmp_path)
-    kept.add(_row("b"))
-    kept.add(_row("a"))
+    assert "".join(id for id in "abc" if not kept.has(id)) == lost
+    warnings = [record.getMessage() for record in caplog.records]
+    assert [message.startswith(f"{tmp_path / name}: dropped ") for message in warnings] == (
+        [True] if lost else []
+    )
     kept.close()
-    partial = tmp_path / "part-00000-of-00003.jsonl.partial"
-    partial.write_bytes(partial.read_bytes()[:-5])
-    again = _open(tmp_path)
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{partial}: forgetting the last line, which an interruption cut; its text is written again"
-    ]
-    assert (again.has("b"), again.has("a")) == (True, False)
-    again.add(_row("c"))
-    again.add(_row("a"))
-    assert [row["id"] for row in again.read(0)] == ["a", "b", "c"]
+    again = _open(tmp_path)  # the damage is gone from the disk
+    assert len(caplog.records) == bool(lost)
+    for id in lost:
+        again.add(_row(id))
+    assert again.read(0) == [_row(id) for id in "abc"]
+    assert _names(tmp_path) == ["part-00000.jsonl"]
 
 
-def test_a_crash_between_the_last_row_and_the_rename_is_made_good(tmp_path):
-    name = shards.shard_name(2, 3)
+def test_a_crash_between_the_last_row_and_the_rename_is_recovered(tmp_path):
+    name = shards.shard_name(2)
     (tmp_path / f"{name}.partial").write_text(json.dumps(_row("g")) + "\n")
     assert _open(tmp_path).has("g")
     assert _names(tmp_path) == [name]
@@ -89,18 +104,20 @@ def test_a_crash_between_the_last_row_and_the_rename_is_made_good(tmp_path):
 
 
 @pytest.mark.parametrize("written", ["abc", "ab"])  # a complete shard, and a partial one
-def test_every_row_on_disk_is_asked_for_its_faults(tmp_path, written):
+def test_a_row_on_disk_that_belongs_to_another_job_is_refused(tmp_path, written):
     kept = _open(tmp_path)
     for id in written:
         kept.add(_row(id))
     kept.close()
     (name,) = _names(tmp_path)
-    with pytest.raises(UserError, match=rf"{name}: row 2, of 'b', is another's; begin again"):
+    with pytest.raises(
+        UserError, match=rf"{name}:2: the explanation of 'b' is another's; begin again"
+    ):
         _open(tmp_path, lambda row: "is another's; begin again" if row["id"] == "b" else "")
     assert _open(tmp_path).has("b")
 
 
-def test_a_second_row_for_one_id_is_a_defect_of_the_caller(tmp_path):
+def test_a_second_row_for_an_id_is_an_error_of_the_caller(tmp_path):
     kept = _open(tmp_path)
     kept.add(_row("a"))
     with pytest.raises(ValueError, match="second row for a"):
@@ -111,12 +128,10 @@ def test_a_second_row_for_one_id_is_a_defect_of_the_caller(tmp_path):
 @pytest.mark.parametrize(
     ("name", "rows", "message"),
     [
-        ("part-00000-of-00004.jsonl", [], "no shard of this job, which has 3"),
-        ("part-00000-of-00003.jsonl", [_row("a")], "holds 1 rows, not the 3 samples"),
-        ("part-00000-of-00003.jsonl", [_row("a"), _row("x")], "row 2 is of 'x'"),
-        ("part-00000-of-00003.jsonl.partial", [_row("g")], "row 1 is of 'g'"),
-        ("part-00000-of-00003.jsonl", [_row(id) for id in "acb"], "their order"),
-        ("part-00000-of-00003.jsonl", ["text"], "row 1 is not a JSON object"),
+        ("part-00003.jsonl", [], "not a shard of this job, which has 3 on record"),
+        ("part-00000-of-00003.jsonl", [], "not a shard of this job"),
+        ("part-00000.jsonl", [_row("a"), _row("x")], ":2: id 'x' does not belong to this shard"),
+        ("part-00000.jsonl.partial", [_row("g")], ":1: id 'g' does not belong to this shard"),
     ],
 )
 def test_shards_of_another_job_are_refused_by_name(tmp_path, name, rows, message):
@@ -126,11 +141,32 @@ def test_shards_of_another_job_are_refused_by_name(tmp_path, name, rows, message
     assert name in str(caught.value)
 
 
-def test_a_shard_that_cannot_be_written_is_named(tmp_path):
-    partial = tmp_path / "part-00000-of-00003.jsonl.partial"
+def test_rows_in_another_order_are_sorted(tmp_path):
+    files.write_jsonl(tmp_path / "part-00000.jsonl", [_row(id) for id in "acb"])
+    assert [row["id"] for row in _open(tmp_path).read(0)] == ["a", "b", "c"]
+
+
+def test_complete_shards_stay_as_they_are_when_shards_are_added(tmp_path):
     kept = _open(tmp_path)
-    partial.symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left") as error:
-        kept.add(_row("a"))
-    kept.close()
-    assert error.value.filename == str(partial)
+    for id in IDS:
+        kept.add(_row(id))
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    grown = _open(tmp_path, ids=[*SHARDS, ("h", "i")])
+    assert [grown.has(id) for id in "agh"] == [True, True, False]
+    grown.add(_row("i"))
+    grown.add(_row("h"))
+    assert grown.complete
+    after = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert before.items() <= after.items()
+    assert [row["id"] for row in grown.read(3)] == ["h", "i"]
+
+
+def test_the_shard_list_is_read_as_it_was_written_or_refused(tmp_path):
+    path = tmp_path / "shards.jsonl"
+    assert shards.read_shard_list(path) == []
+    shards.write_shard_list(path, SHARDS)
+    assert shards.read_shard_list(path) == SHARDS
+    for line in ('{"ids": []}', '{"ids": [1]}', "{", "{}"):
+        path.write_text(f'{{"ids": ["a"]}}\n{line}\n')
+        with pytest.raises(UserError, match="shards.jsonl:2: expected a list of ids; restore"):
+            shards.read_shard_list(path)

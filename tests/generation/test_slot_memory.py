@@ -30,7 +30,9 @@ def test_too_many_slots_are_refused_with_the_number_that_fits(model, monkeypatch
     monkeypatch.setattr(slot_memory, "free_bytes", lambda device, sharing: 20 * per_slot + 1)
     _engine(model, 20)
     keys = r"config\.slots \(to at most 20\), config\.prompt_length or .*max_new_tokens"
-    with pytest.raises(UserError, match=rf"config\.slots=21: .* are free; lower {keys}$"):
+    with pytest.raises(
+        UserError, match=rf"config\.slots: the KV cache of 21 texts .* are free; lower {keys}$"
+    ):
         _engine(model, 21)
     monkeypatch.setattr(slot_memory, "free_bytes", lambda device, sharing: per_slot - 1)
     with pytest.raises(UserError, match=r"are free; lower config\.prompt_length or"):
@@ -66,6 +68,6 @@ def test_memory_that_runs_out_names_what_to_lower(model, monkeypatch, message):
         with pytest.raises(jax.errors.JaxRuntimeError):
             list(engine.generate([request]))
         return
-    expected = f"config.slots=4: out of memory while generating ({message}); lower config.slots"
+    expected = f"out of memory while generating 4 texts at a time ({message}); lower config.slots, "
     with pytest.raises(UserError, match=re.escape(expected)):
         list(engine.generate([request]))

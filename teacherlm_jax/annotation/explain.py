@@ -1,0 +1,126 @@
+"""Explanations of samples by a loaded teacher, with gate verdicts and without any files."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from teacherlm_jax.annotation import gates as gate_checks
+from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt, encode_prompts
+from teacherlm_jax.checkpoints.store import LoadedModel
+from teacherlm_jax.config import SamplingConfig
+from teacherlm_jax.data.sample import KINDS, Sample
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.generation.engine import GenerationRequest
+from teacherlm_jax.generation.sampling import request_key
+from teacherlm_jax.generation.texts import complete, on_mesh
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GeneratedExplanation:
+    """One explanation by a teacher.
+
+    Attributes:
+        sample: the explained sample.
+        kind: kind of the explanation.
+        text: the explanation, stripped.
+        prompt_tokens: number of tokens of the prompt.
+        new_tokens: number of generated tokens, without the end-of-text token.
+        finish_reason: "eos" if the teacher ended the text, "length" if max_new_tokens did.
+        gates: verdict by gate.
+    """
+
+    sample: Sample
+    kind: str
+    text: str
+    prompt_tokens: int
+    new_tokens: int
+    finish_reason: str
+    gates: dict[str, bool]
+
+
+def explain(
+    model: LoadedModel,
+    samples: Sequence[Sample],
+    kinds: Sequence[str] = KINDS,
+    sampling: SamplingConfig | None = None,
+    *,
+    seed: int = 0,
+    gates: Sequence[str] = ("finished", "not_empty", "concludes_answer"),
+    subject_prefix: bool = False,
+    slots: int = 64,
+) -> list[GeneratedExplanation]:
+    """Return explanations of all kinds for all samples, sample by sample.
+
+    An explanation depends on the model, its sample, its kind, `sampling` and `seed`, not on the
+    other samples: it is the one that `annotate` writes with these settings.
+
+    Args:
+        model: the teacher.
+        samples: samples with distinct ids, answers included.
+        kinds: kinds of explanations, of `data.sample.KINDS`.
+        sampling: settings of the sampling; None: the defaults.
+        seed: seed of the sampling.
+        gates: names of the gates that judge each explanation, of `annotation.gates.GATES`.
+        subject_prefix: begin prompts with the sentence that names the subject, if a sample has one.
+        slots: number of explanations generated at the same time.
+
+    Raises:
+        UserError: an unknown kind or gate, two samples with one id, or a setting, a prompt's length
+            or the memory does not suffice (see `generation.texts.complete`).
+    """
+    _require_known("kinds", kinds, KINDS)
+    _require_known("gates", gates, tuple(gate_checks.GATES))
+    gate_checks.require_usable(gates, samples)
+    if len({sample.id for sample in samples}) < len(samples):
+        raise UserError("samples: two have the same id; ids must differ")
+    encoded = encode_prompts(samples, kinds, model.vocabulary, subject_prefix)
+    prompts = [prompt for own in encoded for prompt in own]
+    with on_mesh(model):
+        generated = generate_explanations(
+            model, prompts, sampling or SamplingConfig(), seed=seed, gates=gates, slots=slots
+        )
+        by_id = {prompt.id: explanation for prompt, explanation in generated}
+    return [by_id[prompt.id] for prompt in prompts]
+
+
+def generate_explanations(
+    model: LoadedModel,
+    prompts: Sequence[ExplanationPrompt],
+    sampling: SamplingConfig,
+    *,
+    seed: int,
+    gates: Sequence[str],
+    slots: int,
+) -> Iterator[tuple[ExplanationPrompt, GeneratedExplanation]]:
+    """Yield each prompt with its explanation as it is finished. Call it under the model's mesh."""
+    by_id = {prompt.id: prompt for prompt in prompts}
+    requests = [
+        GenerationRequest(id, prompt.tokens, request_key(seed, prompt.sample.id, prompt.kind))
+        for id, prompt in by_id.items()
+    ]
+    for completion in complete(model, requests, sampling, slots=slots):
+        prompt = by_id[completion.id]
+        text = model.vocabulary.decode(completion.tokens).strip()
+        judged = gate_checks.GateInput(
+            sample=prompt.sample,
+            kind=prompt.kind,
+            text=text,
+            finish_reason=completion.finish_reason,
+        )
+        yield (
+            prompt,
+            GeneratedExplanation(
+                sample=prompt.sample,
+                kind=prompt.kind,
+                text=text,
+                prompt_tokens=len(prompt.tokens),
+                new_tokens=len(completion.tokens),
+                finish_reason=completion.finish_reason,
+                gates=gate_checks.verdicts(gates, judged),
+            ),
+        )
+
+
+def _require_known(name: str, values: Sequence[str], known: Sequence[str]) -> None:
+    for value in values:
+        if value not in known:
+            raise UserError(f"{name}: expected some of {', '.join(known)}, got {value!r}")

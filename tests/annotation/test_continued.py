@@ -1,0 +1,243 @@
+"""Jobs that are continued: grown sources, damaged shards, changed inputs, and what is tokenized."""
+
+import dataclasses
+import re
+import shutil
+from collections import Counter
+
+import pytest
+
+from teacherlm_jax.annotation import job
+from teacherlm_jax.cli import main
+from teacherlm_jax.data import synthetic
+from teacherlm_jax.data.sample import to_row
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.generation import texts
+from teacherlm_jax.generation.engine import Engine
+from teacherlm_jax.runs import run_folder
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
+
+SAMPLES = list(synthetic.generate(9, seed=8))
+
+
+@pytest.fixture
+def tokenized(monkeypatch):
+    """Counts of texts given to the tokenizer, and of its calls under the key "calls"."""
+    counts = Counter()
+
+    def encode_batch(self, texts):
+        counts.update(texts)
+        counts["calls"] += 1
+        return real(self, texts)
+
+    real = Vocabulary.encode_batch
+    monkeypatch.setattr(Vocabulary, "encode_batch", encode_batch)
+    monkeypatch.setattr(Vocabulary, "encode", None)
+    return counts
+
+
+def _write(folder, samples):
+    files.write_jsonl(folder / "samples.jsonl", [to_row(sample) for sample in samples])
+
+
+@pytest.fixture
+def start(make_config, teachers, tmp_path):
+    """A function that writes a source of some samples and annotates it like the command."""
+
+    def annotate(samples, **settings):
+        _write(tmp_path, samples)
+        config = dataclasses.replace(
+            make_config(cot=teachers[0], mistake=teachers[0]),
+            root=str(tmp_path),
+            output=str(tmp_path / "run"),
+            **settings,
+        )
+        with run_folder.open_run(config.output, "annotate", config) as run:
+            result = job.annotate(config, run)
+            run.finish(result)
+        return result
+
+    return annotate
+
+
+def _log(tmp_path):
+    return (tmp_path / "run/log.txt").read_text()
+
+
+def _files(tmp_path):
+    return {
+        str(path.relative_to(tmp_path)): path.read_bytes()
+        for part in ("texts", "samples")
+        for path in sorted((tmp_path / "run" / part).rglob("part-*"))
+    }
+
+
+def test_each_prompt_is_tokenized_once_and_only_while_its_texts_are_missing(
+    start, tokenized, tmp_path
+):
+    start(SAMPLES)
+    assert tokenized["calls"] == 1
+    assert set(tokenized.values()) == {1}, "every distinct text was tokenized once"
+    tokenized.clear()
+    start(SAMPLES)
+    assert not tokenized, "a finished job is checked without a tokenizer"
+    path = tmp_path / "run/texts/mistake/part-00001.jsonl"  # samples 4 to 7
+    rows = [row for _, row in files.read_jsonl(path)]
+    files.write_jsonl(path, [row for row in rows if row["id"] != SAMPLES[5].id])
+    start(SAMPLES)
+    assert tokenized["calls"] == 1
+    questions = {text for text in tokenized if text.startswith("Q: ")}
+    assert len(questions) == 1
+    assert SAMPLES[5].question in questions.pop()
+
+
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_rows_added_to_the_source_are_annotated_too(start, tmp_path, unfinished):
+    start(SAMPLES)
+    whole = _files(tmp_path)
+    shutil.rmtree(tmp_path / "run")
+    start(SAMPLES[:6])
+    if unfinished:
+        (tmp_path / "run/result.json").unlink()
+        (tmp_path / "run/texts/cot/part-00001.jsonl").unlink()
+    before = _files(tmp_path)
+    result = start(SAMPLES)
+    assert result["rows"] == 9
+    assert result["texts"] == 2 * 3 + 2 * unfinished
+    assert "3 rows are new in the source and will be annotated too" in _log(tmp_path)
+    after = _files(tmp_path)
+    assert before.items() <= after.items(), "finished shards stay"
+    assert sorted(after) == sorted(
+        f"run/{part}/part-0000{index}.jsonl"
+        for part in ("texts/cot", "texts/mistake", "samples")
+        for index in range(3)
+    )
+    # the same texts as those of a job that knew all rows from the start
+    lines = lambda found: sorted(line for text in found.values() for line in text.splitlines())  # noqa: E731
+    assert lines(after) == lines(whole)
+
+
+def test_a_finished_job_that_did_not_change_keeps_its_result(start, tmp_path):
+    result = start(SAMPLES[:2])
+    assert result["texts"] == 4
+    assert start(SAMPLES[:2]) == result
+    assert "finished before, and its inputs have not changed" in _log(tmp_path)
+
+
+def test_the_log_names_the_gates_that_ran(start, tmp_path):
+    start(SAMPLES[:2], gates=("not_empty", "concludes_answer"))
+    assert "cot: 2 explanations; passed not_empty " in _log(tmp_path)
+    assert ", concludes_answer 2; all of these " in _log(tmp_path)
+
+
+def test_no_gates_are_reported_as_no_check(start, tmp_path):
+    start(SAMPLES[:1], gates=())
+    assert "mistake: 1 explanations, not checked by any gate" in _log(tmp_path)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_rows_that_changed_or_disappeared_are_refused_by_id(start, tmp_path, finished):
+    start(SAMPLES[:3], gates=())
+    if not finished:
+        (tmp_path / "run/result.json").unlink()
+    changed = dataclasses.replace(SAMPLES[1], question=f"{SAMPLES[1].question} Why?")
+    with pytest.raises(UserError, match=f":2: the explanation of '{changed.id}' was written for"):
+        start([SAMPLES[0], changed, SAMPLES[2]], gates=())
+    with pytest.raises(UserError, match=f"1 samples of this job, such as {SAMPLES[0].id}, are no"):
+        start(SAMPLES[1:3], gates=())
+    start(SAMPLES[:3], gates=())  # the way out: the rows are restored
+
+
+def test_a_newer_checkpoint_of_a_teacher_is_refused_by_key_and_digest(
+    start, make_teacher, vocabulary, make_config, tmp_path
+):
+    teacher = make_teacher(tmp_path / "teacher", vocabulary, seed=0)
+    settings = {"teachers": make_config(cot=teacher).teachers}
+    start(SAMPLES[:2], **settings)
+    assert list(job.inputs(make_config(cot=teacher))) == ["teachers.cot"]
+    newer = make_teacher(tmp_path / "newer", vocabulary, seed=1)
+    shutil.copytree(newer / "checkpoints/7", teacher / "checkpoints/8")
+    with pytest.raises(UserError, match=r"inputs changed .*config\.teachers\.cot=.* \(digest "):
+        start(SAMPLES[:2], **settings)
+    settings["teachers"].cot = str(teacher / "checkpoints/7")
+    start(SAMPLES[:2], **settings)  # the way out: the checkpoint is named
+
+
+@pytest.mark.parametrize("name", ["part-00000.jsonl", "part-00000.jsonl.partial"])
+def test_a_damaged_line_costs_only_its_own_explanation(start, tmp_path, name):
+    start(SAMPLES[:4])
+    whole = _files(tmp_path)
+    (tmp_path / "run/result.json").unlink()
+    complete = tmp_path / "run/texts/cot/part-00000.jsonl"
+    lines = complete.read_bytes().splitlines()
+    complete.unlink()
+    (complete.parent / name).write_bytes(b"\n".join([lines[0], lines[1][:40], *lines[2:], b""]))
+    result = start(SAMPLES[:4])
+    assert result["texts"] == 1
+    assert _files(tmp_path) == whole
+    assert f"{name}: dropped 1 damaged lines (such as line 2)" in _log(tmp_path)
+
+
+def _with_a_long_question(words):
+    long = dataclasses.replace(SAMPLES[3], question=f"{'really ' * words}{SAMPLES[3].question}")
+    return [*SAMPLES[:3], long, *SAMPLES[4:]], long
+
+
+def test_a_row_too_long_for_the_learned_positions_is_refused_and_the_others_are_written(
+    start, make_teacher, make_config, vocabulary, tmp_path
+):
+    samples, long = _with_a_long_question(words=40)
+    opt = make_teacher(tmp_path / "opt", vocabulary, 0, family="opt", max_positions=128)
+    teachers = make_config(cot=opt).teachers
+    result = start(samples, teachers=teachers, gates=())
+    assert (result["rows"], result["refused"]) == (8, 1)
+    (refused,) = (row for _, row in files.read_jsonl(tmp_path / "run/refused.jsonl"))
+    assert refused["row"]["id"] == long.id
+    assert "more than the 122 that 128 learned positions leave with" in refused["reason"]
+    assert f"the prompt of '{long.id}' has " in _log(tmp_path)
+    (tmp_path / "run/result.json").unlink()
+    assert start(samples, teachers=teachers, gates=())["refused"] == 1
+
+
+def test_one_long_prompt_does_not_enlarge_the_cache_of_all_slots(start, monkeypatch):
+    engines = []
+
+    class Noted(Engine):
+        def __init__(self, model, **settings):
+            engines.append((settings["prompt_length"], settings["slots"]))
+            super().__init__(model, **settings)
+
+    monkeypatch.setattr(texts, "Engine", Noted)
+    samples, _ = _with_a_long_question(words=400)
+    result = start(samples + list(synthetic.generate(4, seed=9)), slots=64, gates=())
+    assert result["rows"] == 13
+    (typical, slots), (longest, few) = engines
+    assert (slots, few) == (24, 8)  # one for each of the eight devices that share a batch
+    assert longest > 4 * typical
+
+
+def test_the_command_refuses_too_many_slots_and_runs_with_fewer(
+    make_config, teachers, tmp_path, monkeypatch, capsys
+):
+    _write(tmp_path, SAMPLES)
+    path = tmp_path / "config.py"
+    path.write_text(
+        "from teacherlm_jax.config import *\n"
+        "def get_config(variant):\n"
+        f"    return AnnotateConfig(output={str(tmp_path / 'run')!r}, root={str(tmp_path)!r},\n"
+        "        source=SourceConfig('toys', 'samples.jsonl'),\n"
+        f"        teachers=TeachersConfig(cot={str(teachers[0])!r},\n"
+        f"                                mistake={str(teachers[0])!r}),\n"
+        "        sampling=SamplingConfig(max_new_tokens=6))\n"
+    )
+    free = "teacherlm_jax.generation.slot_memory.free_bytes"
+    monkeypatch.setattr(free, lambda *_: 30_000)
+    assert main.main(["annotate", f"--config={path}"]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    (fewer,) = re.findall(r"lower config\.slots \(to at most (\d+)\)", message)
+    assert 8 <= int(fewer) < 24
+    # a refused run has no results, so all its settings may still change
+    ways_out = [f"--config.slots={fewer}", "--config.seed=1"]
+    assert main.main(["annotate", f"--config={path}", *ways_out]) == 0
