@@ -10,7 +10,7 @@ import numpy as np
 
 from teacherlm_jax.errors import UserError
 
-_BLOCK = 64 << 20  # bytes read at a time
+BLOCK_BYTES = 64 << 20  # of a tensor read, compared or written at a time
 _POINTER = b"version https://git-lfs"
 
 # What no tensor of a real file goes beyond; numbers of any size would not end as messages.
@@ -68,7 +68,7 @@ class StoredTensor:
         ]
         if not any(cut.size for cut in found):
             return found
-        step = max(1, _BLOCK * self.shape[0] // self.nbytes)
+        step = max(1, BLOCK_BYTES * self.shape[0] // self.nbytes)
         for first in range(start, stop, step):
             block = self._rows(first, min(first + step, stop))
             for cut, part in zip(found, parts, strict=True):

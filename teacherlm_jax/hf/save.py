@@ -13,14 +13,12 @@ from jaxtyping import Array, Int
 from teacherlm_jax.checkpoints.fingerprint import named_leaves
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import tensor_names
+from teacherlm_jax.hf import lazy_tensor, tensor_names
 from teacherlm_jax.hf.lazy_tensor import DTYPES
 from teacherlm_jax.hf.safetensors import SafetensorsWriter
 from teacherlm_jax.hf.tensor_names import TensorSlot
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.storage import files
-
-_BLOCK = 64 << 20  # bytes converted and written at a time
 
 
 def save(
@@ -101,7 +99,7 @@ def _piece(
 
 def _blocks(theirs: np.ndarray, dtype: np.dtype, name: str) -> Iterator[np.ndarray]:
     """The tensor in `dtype`, some of its rows at a time."""
-    rows = max(1, _BLOCK * len(theirs) // max(1, theirs.nbytes))
+    rows = max(1, lazy_tensor.BLOCK_BYTES * len(theirs) // max(1, theirs.nbytes))
     for start in range(0, len(theirs), rows):
         block = theirs[start : start + rows]
         with np.errstate(over="ignore"):  # told below, by name

@@ -7,12 +7,11 @@ import numpy as np
 
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import tensor_names
+from teacherlm_jax.hf import lazy_tensor, tensor_names
 from teacherlm_jax.hf.lazy_tensor import DTYPES, StoredTensor
 from teacherlm_jax.hf.tensor_names import TensorSlot
 
 _SHOWN = 5  # problems in one message
-_BLOCK = 64 << 20  # bytes compared at a time
 
 
 def matched(
@@ -112,7 +111,7 @@ def _refuse_other_head(folder: Path, head: StoredTensor, embedding: StoredTensor
 def _equal(first: StoredTensor, second: StoredTensor) -> bool:
     if (first.file, first.offset) == (second.file, second.offset):
         return True
-    rows = max(1, _BLOCK * first.shape[0] // max(1, first.nbytes))
+    rows = max(1, lazy_tensor.BLOCK_BYTES * first.shape[0] // max(1, first.nbytes))
     for start in range(0, first.shape[0], rows):
         block = (slice(start, start + rows), slice(None))
         if not np.array_equal(first.read(block).view(np.uint8), second.read(block).view(np.uint8)):

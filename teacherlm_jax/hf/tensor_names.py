@@ -12,13 +12,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from teacherlm_jax.config import ModelConfig
+from teacherlm_jax.models.opt import POSITION_OFFSET
 
 HEAD, EMBEDDING = "lm_head.weight", "embedding"
 EMBEDDING_NAMES = {"bloom": "word_embeddings.weight", "opt": "decoder.embed_tokens.weight"}
 PREFIXES = {"bloom": "transformer.", "opt": "model."}  # of all names but the head's, if any
 HARMLESS = {"bloom": (), "opt": ("decoder.version",)}  # known to be there, and to mean nothing
-
-_OPT_OFFSET = 2  # rows of OPT's position table before position 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _bloom(config: ModelConfig) -> Iterator[TensorSlot]:
 
 
 def _opt(config: ModelConfig) -> Iterator[TensorSlot]:
-    D, E, rows = config.width, config.embedding_width, config.max_positions + _OPT_OFFSET
+    D, E, rows = config.width, config.embedding_width, config.max_positions + POSITION_OFFSET
     yield _table(EMBEDDING_NAMES["opt"], EMBEDDING, _embedding_shape(config))
     yield _table("decoder.embed_positions.weight", "position_embedding", (rows, D))
     if E not in (0, D):

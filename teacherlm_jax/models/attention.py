@@ -10,9 +10,7 @@ from teacherlm_jax import sharding
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models.attention_blockwise import blockwise
 from teacherlm_jax.models.attention_fused import fused
-from teacherlm_jax.models.attention_xla import xla
-
-_MASKED = -1e30  # finite, so that no softmax gives NaN
+from teacherlm_jax.models.attention_xla import MASKED_SCORE, xla
 
 
 def attention(
@@ -109,7 +107,7 @@ def attend_to_cache(
     if alibi_slopes is not None:
         farther = distance.astype(jnp.float32)[:, :, None]
         scores = scores - alibi_slopes[None, None, :] * farther
-    scores = jnp.where((distance >= 0)[:, :, None], scores, _MASKED)
+    scores = jnp.where((distance >= 0)[:, :, None], scores, MASKED_SCORE)
     weights = jnp.exp(scores - jnp.max(scores, axis=1, keepdims=True))
     mixed = jnp.sum(weights[..., None] * v.astype(jnp.float32), axis=1)
     return (mixed / jnp.sum(weights, axis=1)[..., None]).astype(v.dtype)

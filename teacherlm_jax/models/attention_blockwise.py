@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from teacherlm_jax.models.attention_xla import MASKED_SCORE
+
 # Tokens of a block, at most. Larger blocks hold more pairs that nobody sees, smaller ones take more
 # steps, each of which costs an accelerator the start of its kernels.
 BLOCK = 256
-
-_MASKED = -1e30  # finite: a block of which a query sees nothing must not give NaN
 
 
 def blockwise(
@@ -78,7 +78,7 @@ def _forward(size, q, k, v, slopes, segment_ids, first):
             return higher, total * shrink + jnp.sum(weights, axis=-1), mixed
 
         none = jnp.zeros(q.shape[:-1], jnp.float32)
-        start = (none + _MASKED, none, jnp.zeros(q.shape, jnp.float32))
+        start = (none + MASKED_SCORE, none, jnp.zeros(q.shape, jnp.float32))
         # The diagonal comes last: there each query sees itself, and what blocks without any
         # visible key added before shrinks to nothing.
         highest, total, mixed = jax.lax.fori_loop(first, i + 1, key_block, start)
@@ -139,7 +139,7 @@ def _scores(q, k, slopes, ahead, query_segments, key_segments):
     if slopes is not None:
         scores = scores - (slopes[:, None, None] * distance[None].astype(jnp.float32))[None]
     same = query_segments[:, :, None] == key_segments[:, None, :]
-    return jnp.where((same & (distance >= 0)[None])[:, None], scores, _MASKED)
+    return jnp.where((same & (distance >= 0)[None])[:, None], scores, MASKED_SCORE)
 
 
 def _product(dims, a, b):

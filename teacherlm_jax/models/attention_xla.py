@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-_MASKED = -1e30  # finite, so that a row without any visible key gives no NaN
+# Score of a key that a query must not see. Finite, so that a row or block without any visible key
+# does not give NaN.
+MASKED_SCORE = -1e30
 
 
 def xla(
@@ -27,7 +29,7 @@ def xla(
     scores = scores * q.shape[-1] ** -0.5
     if alibi_slopes is not None:
         scores = scores - alibi_slopes[None, :, None, None] * distance.astype(jnp.float32)
-    scores = jnp.where(same & (distance >= 0), scores, _MASKED)
+    scores = jnp.where(same & (distance >= 0), scores, MASKED_SCORE)
     highest = jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True))
     weights = jnp.exp(scores - highest)
     mixed = jnp.einsum(

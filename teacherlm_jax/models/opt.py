@@ -17,7 +17,7 @@ from teacherlm_jax.models.block import ACTIVATION
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.models.layers import Norm, Projection, parameter
 
-OFFSET = 2  # rows of the position table before position 0, as published
+POSITION_OFFSET = 2  # rows of the position table before position 0, as published
 
 
 class Opt(Decoder):
@@ -30,7 +30,7 @@ class Opt(Decoder):
         super().__init__(config, rngs)
         D, E, dtype = config.width, config.embedding_width, jnp.dtype(config.param_dtype)
         normal = nnx.initializers.normal(config.initializer_range)
-        rows = config.max_positions + OFFSET
+        rows = config.max_positions + POSITION_OFFSET
         self.position_embedding = parameter(rngs, normal, (rows, D), ("positions", "embed"), dtype)
         self.projected, self.normed = E not in (0, D), config.norm == "before"
         if self.projected:
@@ -48,7 +48,7 @@ class Opt(Decoder):
         x = self._look_up(self.embedding, tokens)
         if self.projected:
             x = self.project_in(x)
-        places = self._look_up(self.position_embedding, positions + OFFSET)
+        places = self._look_up(self.position_embedding, positions + POSITION_OFFSET)
         return sharding.constrain(x + places, ACTIVATION)
 
     def _finish(self, x: Float[Array, "B T D"]) -> Float[Array, "B T E"]:

@@ -60,11 +60,11 @@ def test_a_part_is_that_part_whatever_the_block(tmp_path_factory, data):
     for size in TENSORS[name].shape:
         start = data.draw(st.integers(0, size))
         cuts.append(slice(start, data.draw(st.integers(start, size))))
-    block, lazy_tensor._BLOCK = lazy_tensor._BLOCK, data.draw(st.integers(1, 100))
+    block, lazy_tensor.BLOCK_BYTES = lazy_tensor.BLOCK_BYTES, data.draw(st.integers(1, 100))
     try:
         part = read_header(path)[name].read(tuple(cuts), np.dtype(np.float32))
     finally:
-        lazy_tensor._BLOCK = block
+        lazy_tensor.BLOCK_BYTES = block
     np.testing.assert_array_equal(part, TENSORS[name][tuple(cuts)].astype(np.float32))
 
 

@@ -7,7 +7,7 @@ from safetensors.numpy import save_file
 
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import safetensors, tensor_check, tensor_names
+from teacherlm_jax.hf import lazy_tensor, safetensors, tensor_check, tensor_names
 from teacherlm_jax.hf.lazy_tensor import StoredTensor
 
 BLOOM = ModelConfig("bloom", 2, 8, 2, vocab_size=10)
@@ -92,7 +92,7 @@ def test_a_head_of_its_own_is_wanted_where_config_json_says_so():
 
 @pytest.mark.parametrize("block", [8, 1 << 20])
 def test_a_stored_head_that_is_tied_must_be_the_embedding(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(tensor_check, "_BLOCK", block)
+    monkeypatch.setattr(lazy_tensor, "BLOCK_BYTES", block)
     embedding = np.random.default_rng(0).normal(size=(10, 8)).astype(np.float32)
     slots = {
         slot.name: np.zeros(slot.stored_shape, np.float32) for slot in tensor_names.slots(BLOOM)
