@@ -35,9 +35,10 @@ def _rows(texts, length):
     segment_ids = np.zeros((len(texts), length), np.int32)
     positions = np.zeros((len(texts), length), np.int32)
     for row, lengths in enumerate(texts):
-        start = 0
-        for segment, tokens in enumerate(lengths, start=1):
+        start = segment = 0
+        for tokens in lengths:
             if tokens > 0:
+                segment += 1
                 segment_ids[row, start : start + tokens] = segment
                 positions[row, start : start + tokens] = np.arange(tokens)
             start += abs(tokens)
@@ -109,7 +110,7 @@ def test_attention_equals_its_definition_written_with_loops(implementation):
 @pytest.mark.parametrize(("heads", "biased"), [(3, True), (12, True), (3, False)])
 def test_values_and_gradients_equal_the_reference(implementation, heads, biased):
     slopes = _slopes(heads) if biased else None
-    real = (SEGMENTS > 0)[..., None, None]
+    real = (SEGMENTS > 0)[..., None, None].astype(jnp.float32)
     weights = _random(len(SEGMENTS), LENGTH, heads, 8, seed=3) * real
     found, wanted = (
         _value_and_gradients(*_qkv(heads), slopes, weights, each)
@@ -129,10 +130,13 @@ def test_padding_gives_finite_results_and_gradients(implementation):
 @every_implementation
 def test_no_text_sees_padding_or_another_text(implementation):
     q, k, v = _qkv(heads=3)
-    first = (SEGMENTS == 1)[..., None, None]
-    others = [jnp.where(first, x, 7 + 5 * x) for x in (k, v)]
+    first = np.asarray(SEGMENTS == 1)
+    rows = np.asarray(SEGMENTS)[first.any(axis=1)]
+    assert (rows[:, 0] == 0).any(), "a row with padding before its first text"
+    assert (rows > 1).any(), "a row with several texts"
+    others = [jnp.where(first[..., None, None], x, 7 + 5 * x) for x in (k, v)]
     kept, changed = (_attend(q, *x, _slopes(3), implementation) for x in ((k, v), others))
-    np.testing.assert_array_equal(kept * first, changed * first)
+    np.testing.assert_array_equal(kept[first], changed[first])
 
 
 @every_implementation

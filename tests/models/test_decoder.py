@@ -145,7 +145,9 @@ def test_bfloat16_computes_in_bfloat16_and_stays_near_float32(config, forward):
 
 
 def test_every_parameter_names_the_axis_of_each_dimension(model):
-    for path, parameter in nnx.to_flat_state(nnx.state(model)):
+    parameters = list(nnx.to_flat_state(nnx.state(model)))
+    assert len(parameters) > 10
+    for path, parameter in parameters:
         assert len(parameter.axes) == parameter.get_value().ndim, path
         assert (parameter.axes[0] == "layers") == (path[0] == "blocks"), path
 
@@ -166,7 +168,11 @@ def test_a_sharded_model_computes_what_one_device_does(config, model, forward, a
         program = forward_on_mesh.lower(state, placed).compile().as_text()
     assert len(logits.sharding.device_set) == 8
     np.testing.assert_allclose(logits, wanted, atol=1e-5)
-    assert "[4,12,32]" not in program  # no device holds what all of the batch reads
+    whole = "[4,12,32]"  # what the first block reads of all of the batch
+    assert whole not in program
+    on_one_device = jax.jit(lambda state, tokens: nnx.merge(graph, state)(tokens))
+    alone = on_one_device.lower(nnx.state(model), tokens).compile().as_text()
+    assert whole in alone
 
 
 def test_the_program_does_not_grow_with_depth(config):
