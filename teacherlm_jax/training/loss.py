@@ -171,7 +171,10 @@ def _on_device(hidden, table, targets, bears_loss, *, block, gradients, cuts):
     def add(total, inputs):
         states, targets, bears_loss = inputs
         losses, correct, slopes = _token_losses(states, table, targets, cuts.vocab)
-        sums = jnp.sum(losses * bears_loss), jnp.sum(correct * bears_loss, dtype=jnp.float32)
+        sums = (
+            jnp.sum(losses * bears_loss.astype(losses.dtype)),
+            jnp.sum(correct * bears_loss, dtype=jnp.float32),
+        )
         if not gradients:
             return jax.tree.map(jnp.add, total, (sums, ())), ()
         slopes = jnp.where(bears_loss[:, None], slopes, 0.0).astype(states.dtype)
@@ -208,7 +211,7 @@ def _token_losses(
     top = jax.lax.pmax(jnp.max(logits, axis=1), cuts)
     powers = jnp.exp(logits - top[:, None])
     total = jax.lax.psum(jnp.sum(powers, axis=1), cuts)
-    slopes = powers / total[:, None] - is_target
+    slopes = powers / total[:, None] - is_target.astype(powers.dtype)
     return top + jnp.log(total) - of_target, of_target >= top, slopes
 
 

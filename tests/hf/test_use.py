@@ -29,6 +29,11 @@ def get_config(variant):
 """
 
 
+@pytest.fixture(autouse=True)
+def strict_dtypes():
+    """Leave promotion as it is: optax raises a decay rate, a float, to the power of a step."""
+
+
 @pytest.fixture
 def prepared(save, pair_of, tmp_path, write_prepared):
     """Rows of one text, in the vocabulary of their model."""

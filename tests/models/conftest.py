@@ -2,6 +2,7 @@
 
 import functools
 
+import jax
 import pytest
 
 from benchmarks import pairs
@@ -45,3 +46,10 @@ def pair_of():
 def pair(request) -> pairs.Pair:
     """Every shape in turn."""
     return _pair(request.param)
+
+
+@pytest.fixture(autouse=True)
+def strict_dtypes():
+    """Implicit promotion between dtypes is an error, as is promotion between ranks."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield

@@ -53,7 +53,7 @@ def test_the_channels_hold_slope_times_position_exactly(heads):
     nothing = jnp.zeros((1, positions.shape[1], heads, 4))
     q, k = with_alibi(nothing, nothing, jnp.asarray(slopes), jnp.asarray(positions))
     for channels in (q, k):
-        assert (channels.astype(jnp.bfloat16) == channels).all()
+        assert (channels.astype(jnp.bfloat16).astype(channels.dtype) == channels).all()
     products = np.einsum("BTNH,BTNH->BTN", np.asarray(q, np.float64), np.asarray(k, np.float64))
     wanted = slopes.astype(np.float64)[None, None] * positions[:, :, None]
     np.testing.assert_array_equal(products, wanted)
