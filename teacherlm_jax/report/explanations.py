@@ -31,8 +31,9 @@ def section(runs: Sequence[FoundRun], root: Path | str) -> list[Block]:
     blocks: list[Block] = [
         Heading("Explanations"),
         Paragraph(
-            "A teacher is given a question with its right answer and writes why. Gates are "
-            "yes-or-no checks of each text; one that fails is kept, with the verdict beside it."
+            "A teacher is given a question with its right answer and explains it. Gates check each "
+            "text; one that fails is kept, with its verdict beside it. A text that passes has "
+            "passed only the gates that are named."
         ),
     ]
     for run in done:
@@ -58,11 +59,13 @@ def gate_shares(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def verdict(gates: Mapping[str, bool]) -> str:
-    """What the gates said of one text, in words."""
+    """Return the verdicts on one text in words, naming the gates that ran."""
+    if not gates:
+        return NO_GATES
     failed = [gate.replace("_", " ") for gate, passed in gates.items() if not passed]
     if failed:
         return f"fails: {', '.join(failed)}"
-    return "passes all gates" if gates else NO_GATES
+    return f"passes: {', '.join(gate.replace('_', ' ') for gate in gates)}"
 
 
 def _figure(run: FoundRun) -> list[Block]:

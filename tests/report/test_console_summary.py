@@ -80,7 +80,7 @@ def test_samples_are_printed_in_full_with_their_verdicts(runs):
 """
         in summary
     )
-    assert "  common mistakes (passes all gates)\n" in summary
+    assert "  common mistakes (passes: finished, not empty, synthetic)\n" in summary
 
 
 @pytest.mark.parametrize(
