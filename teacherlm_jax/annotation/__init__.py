@@ -1,1 +1,1 @@
-"""Teachers explain data sets: the job, its shards on disk, and the gates that judge a text."""
+"""Annotation: teachers explain data sets; jobs, their shards, and gates on each explanation."""

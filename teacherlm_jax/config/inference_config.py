@@ -90,7 +90,10 @@ class AnnotateConfig:
         "when memory runs out",
     )
     prompt_length: int = at_least(
-        0, 0, help="longest prompt, in tokens; longer ones are refused; 0: that of the data"
+        0,
+        0,
+        help="rows with a longer prompt, in tokens, are refused; 0: no limit, and prompts much "
+        "longer than the others are generated in fewer slots",
     )
     rows_per_shard: int = at_least(1, 256, help="rows per file of the output")
     dtype: str = choice(

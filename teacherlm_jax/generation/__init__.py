@@ -1,1 +1,1 @@
-"""Writing text with a model: how a token is drawn, and an engine that keeps many texts going."""
+"""Text generation: sampling, a slot engine, and texts for prompts of any length."""

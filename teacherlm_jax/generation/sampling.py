@@ -1,4 +1,4 @@
-"""Drawing the next token. Pure; a row's draw depends on its own logits, key and counter alone."""
+"""Sampling of the next token: a pure function of a row's own logits, key and counter."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from teacherlm_jax.config import SamplingConfig
 
 
 def request_key(seed: int, sample_id: str, kind: str) -> UInt32[np.ndarray, "2"]:
-    """The random key of one text: the first 64 bits of SHA-256 over (seed, sample id, kind)."""
+    """Return the random key of one text: 64 bits of the SHA-256 of (seed, sample id, kind)."""
     digest = hashlib.sha256(json.dumps([seed, sample_id, kind]).encode()).digest()
     return np.frombuffer(digest[:8], dtype=">u4").astype(np.uint32)
 
@@ -23,11 +23,17 @@ def sample(
     counters: Int[Array, "B"],
     config: SamplingConfig,
 ) -> Int[Array, "B"]:
-    """The next token of each row, int32.
+    """Return the next token of each row, int32.
 
-    `counters` number a row's tokens from 0: key and counter together give the row's randomness.
-    The temperature comes first, then `top_k`, then `top_p` over what is left: the fewest likeliest
-    tokens that reach that probability (nucleus sampling, arXiv 1904.09751).
+    The temperature is applied first, then `top_k`, then `top_p` to the remaining tokens: it keeps
+    the smallest set of most likely tokens that reaches that probability (nucleus sampling, arXiv
+    1904.09751).
+
+    Args:
+        logits: of each row; -inf excludes a token.
+        keys: a key for each row, see `request_key`.
+        counters: position of the token in its text, from 0; with the key it determines the draw.
+        config: settings of the sampling.
     """
     if config.temperature == 0:
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)
@@ -39,7 +45,7 @@ def sample(
         likelihoods = jax.nn.softmax(scores, axis=-1)
         before = jnp.cumsum(likelihoods, axis=-1) - likelihoods
         scores = jnp.where(before < config.top_p, scores, -jnp.inf)
-    # Named, since the environment can choose another default, whose keys have another size.
+    # The generator is named because the environment can set another default with larger keys.
     wrapped = jax.random.wrap_key_data(keys, impl="threefry2x32")
     keys = jax.vmap(jax.random.fold_in)(wrapped, counters)
     drawn = jax.vmap(jax.random.categorical)(keys, scores)

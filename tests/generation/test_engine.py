@@ -1,4 +1,4 @@
-"""The engine against the same texts written one by one, and its behaviour at the edges."""
+"""The engine, compared with texts generated one by one, and its edge cases."""
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ def engine(model):
 
 @pytest.fixture(scope="module")
 def naive(model, requests):
-    """Each text alone, by a full forward pass a token."""
+    """Every text generated alone, with a full forward pass per token."""
     graph, state = nnx.split(model)
     forward = jax.jit(lambda state, tokens: nnx.merge(graph, state)(tokens))
 
@@ -73,10 +73,10 @@ def _by_id(completions):
     return found
 
 
-def test_texts_equal_those_written_one_by_one_with_the_full_forward(engine, requests, naive):
+def test_texts_equal_those_generated_one_by_one_with_full_forward_passes(engine, requests, naive):
     assert _by_id(engine.generate(requests)) == naive
     reasons = {completion.finish_reason for completion in naive.values()}
-    assert reasons == {"eos", "length"}  # both ends are met
+    assert reasons == {"eos", "length"}  # both reasons occur
 
 
 @pytest.mark.parametrize("slots", [1, 16])
@@ -102,9 +102,9 @@ def test_texts_of_a_sharded_model_are_the_same(model, requests, naive):
 
 
 @pytest.mark.parametrize("temperature", [0.0, 100.0])
-def test_ids_that_are_not_drawable_are_never_drawn(model, requests, temperature):
+def test_ids_outside_drawable_are_never_sampled(model, requests, temperature):
     settings = SamplingConfig(temperature=temperature, top_k=0, max_new_tokens=NEW)
-    drawable = range(EOS, 9)  # the table has 32 rows, and at 100 all are as likely
+    drawable = range(EOS, 9)  # of 32 rows, which are equally likely at 100
     engine = Engine(
         model, slots=4, prompt_length=30, sampling=settings, eos_id=EOS, drawable=drawable
     )
@@ -113,14 +113,14 @@ def test_ids_that_are_not_drawable_are_never_drawn(model, requests, temperature)
     assert temperature == 0 or drawn == set(drawable) - {EOS}
 
 
-def test_eight_slots_are_kept_busy_by_texts_of_uneven_lengths(model, monkeypatch):
+def test_slots_stay_busy_with_texts_of_uneven_lengths(model, monkeypatch):
     engine = Engine(
         model,
         slots=8,
         prompt_length=8,
         sampling=SamplingConfig(temperature=100.0, top_k=0, max_new_tokens=64),
         eos_id=EOS,
-        drawable=range(EOS, EOS + 16),  # one draw in sixteen ends a text
+        drawable=range(EOS, EOS + 16),  # one token in sixteen ends a text
         steps_per_sync=1,
     )
     write, busy = engine._decode, []
@@ -133,11 +133,11 @@ def test_eight_slots_are_kept_busy_by_texts_of_uneven_lengths(model, monkeypatch
     prompts = [GenerationRequest(str(n), (3, 4), request_key(0, str(n), "cot")) for n in range(64)]
     lengths = [len(text.tokens) for text in engine.generate(prompts)]
     assert max(lengths) > 2 * sum(lengths) / len(lengths)
-    started = busy[: -max(lengths)]  # at the end there is nothing left to begin
+    started = busy[: -max(lengths)]  # at the end no request is waiting
     assert sum(started) > 0.85 * 8 * len(started)
 
 
-def test_a_finished_text_is_handed_over_before_all_requests_are_read(engine, requests):
+def test_a_finished_text_is_yielded_before_all_requests_are_read(engine, requests):
     read = []
 
     def reading():
@@ -153,7 +153,7 @@ def test_no_requests_give_no_completions(engine):
     assert list(engine.generate([])) == []
 
 
-def test_one_new_token_at_most_comes_from_the_prompt_alone(model, requests, naive):
+def test_a_text_of_one_token_comes_from_the_prefill_alone(model, requests, naive):
     short = SamplingConfig(temperature=1.0, top_k=12, top_p=0.95, max_new_tokens=1)
     engine = Engine(model, slots=4, prompt_length=30, sampling=short, eos_id=EOS)
     for completion in engine.generate(requests[4:7]):  # of one bucket
@@ -173,7 +173,7 @@ def test_an_empty_prompt_is_refused(engine):
         list(engine.generate([GenerationRequest("x", (), request_key(0, "x", "cot"))]))
 
 
-def test_texts_beyond_the_learned_positions_are_refused_before_they_are_written():
+def test_texts_beyond_the_learned_positions_are_refused_before_generation():
     config = ModelConfig("opt", 1, 8, 2, vocab_size=32, max_positions=40)
     opt = registry.build(config, nnx.Rngs(0))
     with pytest.raises(UserError, match="max_new_tokens=24: prompts of up to 17 tokens .* 41"):

@@ -1,4 +1,4 @@
-"""What is drawn, and what the draw depends on."""
+"""Sampled tokens, and what a draw depends on."""
 
 import jax
 import jax.numpy as jnp
@@ -36,18 +36,18 @@ def _shares(drawn):
         ({"top_k": 2, "top_p": 0.5}, [1]),  # of the two, token 1 has 0.57
     ],
 )
-def test_filters_keep_the_likeliest_tokens_in_their_proportions(settings, kept):
+def test_filters_keep_the_most_likely_tokens_in_proportion(settings, kept):
     wanted = np.where(np.isin(np.arange(4), kept), PROBABILITIES, 0)
     np.testing.assert_allclose(_shares(_draw(**settings)), wanted / wanted.sum(), atol=0.03)
 
 
-def test_temperature_sharpens_and_zero_takes_the_likeliest():
+def test_low_temperature_sharpens_and_zero_takes_the_most_likely_token():
     sharpened = PROBABILITIES**2 / (PROBABILITIES**2).sum()
     np.testing.assert_allclose(_shares(_draw(temperature=0.5)), sharpened, atol=0.03)
     assert set(_draw(temperature=0.0)) == {1}
 
 
-def test_a_draw_depends_on_its_own_key_and_counter_alone():
+def test_a_draw_depends_only_on_its_own_logits_key_and_counter():
     logits = jax.random.normal(jax.random.key(1), (6, 30))
     keys = np.stack([request_key(0, str(row), "cot") for row in range(6)])
     counters, order = jnp.arange(6), jnp.array([3, 1, 5])
@@ -57,7 +57,7 @@ def test_a_draw_depends_on_its_own_key_and_counter_alone():
     np.testing.assert_array_equal(together[order], some)
 
 
-def test_another_counter_or_another_key_draws_again():
+def test_another_counter_or_key_gives_an_independent_draw():
     logits = jnp.zeros((200, 50))
     key = jnp.broadcast_to(jnp.asarray(request_key(0, "a", "cot")), (200, 2))
     other = jnp.broadcast_to(jnp.asarray(request_key(0, "b", "cot")), (200, 2))
@@ -68,7 +68,7 @@ def test_another_counter_or_another_key_draws_again():
     assert np.mean(np.asarray(drawn == sample(logits, key, counters + 200, settings))) < 0.1
 
 
-def test_request_keys_tell_seed_sample_and_kind_apart():
+def test_request_keys_differ_by_seed_sample_and_kind():
     keys = {
         tuple(request_key(seed, sample_id, kind).tolist())
         for seed in (0, 1)
