@@ -1,6 +1,7 @@
 """Everything about an annotation job that is known before a teacher is loaded."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def plan_job(config: AnnotateConfig, run: Run) -> AnnotationJob:
     recorded = shards.read_shard_list(shard_list)
     refused = RefusedRows(run.path / layout.REFUSED)
     try:
-        rows = _read(config, refused, vocabulary)
+        rows = _read(config, refused, vocabulary, run.log)
         samples = {sample.id: sample for _, sample in rows}
         _refuse_explained(config, kinds, samples.values())
         gates.require_usable(config.gates, samples.values())
@@ -146,10 +147,13 @@ def plan_job(config: AnnotateConfig, run: Run) -> AnnotationJob:
 
 
 def _read(
-    config: AnnotateConfig, refused: RefusedRows, vocabulary: Vocabulary
+    config: AnnotateConfig, refused: RefusedRows, vocabulary: Vocabulary, log: logging.Logger
 ) -> list[tuple[RowLocation, Sample]]:
     source = SourceReading(config.source, config.root, config.seed)
-    return list(source.first(refused, vocabulary=vocabulary))
+    rows = list(source.first(refused, vocabulary=vocabulary))
+    for warning in source.warnings:
+        log.warning("%s: %s", config.source.name, warning)
+    return rows
 
 
 def _longest(config: AnnotateConfig, teachers: Iterable[AnnotationTeacher]) -> tuple[int, str]:

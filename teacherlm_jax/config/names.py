@@ -17,7 +17,7 @@ GATES = (
 FORMATS = ("sample", "columns", "cot", "creak", "ecqa", "strategyqa", "mmlu", "p3", "muffin")
 # Formats that need no further settings.
 PLAIN_FORMATS = tuple(name for name in FORMATS if name not in ("columns", "muffin"))
-READERS = ("jsonl", "parquet", "datasets", "tfds", "tfrecord")
+READERS = ("jsonl", "csv", "tsv", "parquet", "datasets", "tfds", "tfrecord")
 ATTENTION = ("xla", "blockwise", "fused")  # models.attention
 MODEL_PATHS = (  # hf.any_model
     "a run folder (its newest checkpoint), RUN/checkpoints/STEP, RUN/checkpoints/best, a Hugging "

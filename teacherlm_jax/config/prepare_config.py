@@ -49,10 +49,18 @@ class ColumnsConfig:
     author: str = plain("human", help="author under whom the explanations are stored")
     answer_is: str = choice(
         *("", "number", "letter", "text"),
-        help="how the answer names an option; empty: integers are numbers, anything else is a "
-        "letter, label or text, and ambiguous rows are refused",
+        help="how the answer names an option; empty: whole numbers are numbers, anything else is "
+        "a letter, label or text, and ambiguous rows are refused",
     )
     first: int = at_least(0, 0, help="number of the first option if answers are numbers")
+    strip_marks: bool = plain(
+        False, help="remove the marks that options begin with, such as 'A) ' or '1. '"
+    )
+    answer_after: str = plain(
+        "",
+        help="mark inside the answer's column, such as '####': the answer is the text after its "
+        "last occurrence, and an explanation in the same column is the text before it",
+    )
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, problem) for invalid combinations of values."""
@@ -86,7 +94,15 @@ class SourceConfig:
         help="split to read if the readers 'tfds' and 'datasets' read a folder; with 'tfds' also a "
         "slice such as train[:1%]",
     )
+    header: tuple[str, ...] = plain(
+        (), help="names of the columns of csv and tsv files whose first row is not a header"
+    )
     columns: ColumnsConfig = group(ColumnsConfig)
+    drop_placeholders: bool = plain(
+        False,
+        help="leave out explanations that are placeholders, such as 'n/a', 'none' or '-'; by "
+        "default they are kept, counted and reported",
+    )
     prompt: str = plain(
         "", help="for the format 'muffin': its prompt, as DATASET/NUMBER; see sources.muffin"
     )

@@ -1,6 +1,7 @@
-"""One labelled example and its explanations: the form that the whole package speaks."""
+"""One labelled example and its explanations, in the form that the whole package uses."""
 
 import dataclasses
+import re
 import string
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +10,8 @@ from teacherlm_jax.data.labels import Label
 
 KINDS = ("cot", "fundamental", "mistake")  # chain of thought, fundamentals, common mistakes
 LETTERS = string.ascii_uppercase
+
+_WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # also as csv files write columns with nulls: "3.0"
 
 _NAMES_OF_TYPES = {
     dict: "an object",
@@ -20,10 +23,10 @@ _NAMES_OF_TYPES = {
 
 
 class SampleError(ValueError):
-    """A row that makes no sample; the message is the reason, without file or line.
+    """A row that cannot be used as a sample; the message is the reason, without file or line.
 
-    Rows are counted by their reasons, so a reason tells what kind of thing a value is, and leaves
-    the value itself to the list of refused rows.
+    Rows are counted by reason, so values in a reason are quoted or are numbers, by which reasons
+    that differ only in values are recognised.
     """
 
 
@@ -32,9 +35,9 @@ class Sample:
     """A question with its right answer, and explanations by kind and author.
 
     With options, `answer` is the letter of the right one in brackets, as in "(B)"; without, it is
-    free text. `annotations` tell where machine-written explanations come from: by kind, an object
-    with the `author` of the text, the verdicts `gates` (name: passed), and whatever else its
-    writer noted. Raises SampleError for anything else, so that a Sample in hand is a usable one.
+    free text. `annotations` describe generated explanations: by kind, an object with the `author`
+    of the text, the verdicts `gates` (name: passed), and anything else that was recorded. Raises
+    SampleError for any other content, so every Sample can be used.
     """
 
     id: str
@@ -62,19 +65,19 @@ class Sample:
 
     @property
     def answer_index(self) -> int:
-        """Place of the right option, from 0; raises SampleError when the sample has no options."""
+        """Index of the right option, from 0; raises SampleError if the sample has no options."""
         if not self.options:
-            raise SampleError("no options, hence no answer among them")
+            raise SampleError("the sample has no options")
         return LETTERS.index(self.answer[1])
 
     def explanation(self, kind: str, author: str) -> str | None:
-        """The explanation of that kind by that author; None when there is none or it is blank."""
+        """Return the explanation of a kind by an author; None if it is missing or blank."""
         text = self.explanations.get(kind, {}).get(author, "")
         return text if text.strip() else None
 
 
 def to_row(sample: Sample) -> dict[str, Any]:
-    """The sample as a JSON object, which `from_row` gives back; annotations only if it has some."""
+    """Return the sample as a JSON object for `from_row`; with annotations only if it has any."""
     row = {
         "id": sample.id,
         "question": sample.question,
@@ -85,29 +88,30 @@ def to_row(sample: Sample) -> dict[str, Any]:
         "explanations": {kind: dict(texts) for kind, texts in sample.explanations.items()},
     }
     if sample.annotations:
-        row["annotations"] = {kind: dict(made) for kind, made in sample.annotations.items()}
+        row["annotations"] = {kind: dict(value) for kind, value in sample.annotations.items()}
     return row
 
 
 def from_row(row: Mapping[str, Any]) -> Sample:
-    """A sample from a JSON object with the keys of `to_row`; those after the answer may be missing.
+    """Return the sample of a JSON object with the keys of `to_row`.
 
-    The answer of a row with options may be a letter ("B", "(B)") or an option's text (see
-    `resolve_answer`). Keys that are no field of a sample are left alone. Raises SampleError.
+    Keys after the answer may be missing, and other keys are ignored. The answer of a row with
+    options may be a letter ("B", "(B)") or an option's text (see `resolve_answer`). An id that is a
+    whole number becomes text. Raises SampleError for a row that cannot be used.
     """
     for name in ("id", "question", "answer"):
         if name not in row:
             raise SampleError(f"no {name}")
     options = row.get("options", [])
     if not isinstance(options, (list, tuple)):
-        raise SampleError(f"options are no list but {kind_of(options)}")
+        raise SampleError(f"options are not a list but {kind_of(options)}")
     answer = row["answer"]
     if options:
         _check_options(options)
         _require_text("answer", answer)
         answer = resolve_answer(answer, options)
     return Sample(
-        id=row["id"],
+        id=id_text(row["id"]),
         question=row["question"],
         answer=answer,
         options=tuple(options),
@@ -119,48 +123,78 @@ def from_row(row: Mapping[str, Any]) -> Sample:
 
 
 def resolve_answer(answer: str, options: Sequence[str]) -> str:
-    """The letter form of an answer that is given as "B", "(B)" or the text of an option.
+    """Return the letter form of an answer that is given as "B", "(B)" or the text of an option.
 
-    Texts are compared as they stand first, then without regard to case, to runs of white space and
-    to one final full stop. Raises SampleError when no option fits, or more than one does.
+    Texts are compared exactly, and if none is equal, ignoring case, runs of white space and one
+    full stop at the end. Raises SampleError if no option or more than one matches.
     """
     answer = answer.strip()
     if answer.startswith("(") and _letter_index(answer, len(options)) is not None:
         return answer
-    found = _places_of_text(answer, options)
+    indices = _indices_of_text(answer, options)
     letter = _letter_index(f"({answer})", len(options))
-    if letter is not None and letter not in found:
-        found.append(letter)
-    return _only(found)
+    if letter is not None and letter not in indices:
+        indices.append(letter)
+    return _only(indices)
 
 
 def resolve_text(answer: str, options: Sequence[str]) -> str:
-    """The letter form of an answer that is given by its text, even where that text is a letter.
+    """Return the letter form of an answer that is an option's text, even if that is a letter.
 
-    Texts are compared, and errors raised, as by `resolve_answer`.
+    Texts are compared and errors raised as in `resolve_answer`.
     """
-    return _only(_places_of_text(answer.strip(), options))
+    return _only(_indices_of_text(answer.strip(), options))
 
 
-def _only(places: list[int]) -> str:
-    if not places:
-        raise SampleError("the answer is no option")
-    if len(places) > 1:
-        raise SampleError("the answer fits more than one option")
-    return f"({LETTERS[places[0]]})"
+def _only(indices: list[int]) -> str:
+    if not indices:
+        raise SampleError("the answer is none of the options")
+    if len(indices) > 1:
+        raise SampleError("the answer matches more than one option")
+    return f"({LETTERS[indices[0]]})"
 
 
-def _places_of_text(answer: str, options: Sequence[str]) -> list[int]:
-    found = [index for index, option in enumerate(options) if option.strip() == answer]
-    if not found:
-        wanted = _plain(answer)
-        found = [index for index, option in enumerate(options) if _plain(option) == wanted]
-    return found
+def _indices_of_text(answer: str, options: Sequence[str]) -> list[int]:
+    exact = [index for index, option in enumerate(options) if option.strip() == answer]
+    wanted = _plain(answer)
+    return exact or [index for index, option in enumerate(options) if _plain(option) == wanted]
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, in a word or two."""
+    """Return the type of a value in a word or two, such as "a list" or "null"."""
     return _NAMES_OF_TYPES.get(type(value), type(value).__name__)
+
+
+def whole_number(value: Any) -> int | None:
+    """Return the whole number that a value is in any JSON type: 3, 3.0, "3" or "3.0"; else None.
+
+    Columns of whole numbers with nulls among them often arrive as floats, and csv files have only
+    text.
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+        return int(value.strip().partition(".")[0])
+    return None
+
+
+def id_text(value: Any) -> Any:
+    """Return an id as text if it is a whole number; any other value unchanged."""
+    number = None if isinstance(value, str) else whole_number(value)
+    return value if number is None else str(number)
+
+
+def without_nan(value: Any) -> Any:
+    """Return a value of a row with every NaN in it, which is how some files spell null, as None."""
+    if isinstance(value, float) and value != value:
+        return None
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    return value
 
 
 def _plain(text: str) -> str:
@@ -168,7 +202,7 @@ def _plain(text: str) -> str:
 
 
 def _letter_index(answer: str, count: int) -> int | None:
-    """Index of an answer written "(B)" among `count` options; None when it is not one of them."""
+    """Return the index of an answer "(B)" among `count` options; None if it is not among them."""
     if len(answer) != 3 or answer[0] != "(" or answer[2] != ")":
         return None
     index = LETTERS.find(answer[1])
@@ -190,7 +224,7 @@ def _check_options(options: Any) -> None:
     if not options:
         return
     if not 2 <= len(options) <= len(LETTERS):
-        raise SampleError(f"{len(options)} options; 2 to {len(LETTERS)} can be told apart")
+        raise SampleError(f"{len(options)} options; expected 2 to {len(LETTERS)}")
     for option in options:
         _require_text("option", option)
 
@@ -199,7 +233,9 @@ def _check_explanations(explanations: Any) -> None:
     _require_by_kind("explanations", explanations)
     for kind, texts in explanations.items():
         if not isinstance(texts, Mapping):
-            raise SampleError(f"explanations of kind {kind} are not filed by author")
+            raise SampleError(
+                f"explanations of the kind {kind} are not an object of texts by author"
+            )
         for author, text in texts.items():
             if not isinstance(text, str):
                 raise SampleError(f"{kind} by {author} is not text but {kind_of(text)}")
@@ -207,32 +243,34 @@ def _check_explanations(explanations: Any) -> None:
 
 def _check_annotations(annotations: Any) -> None:
     _require_by_kind("annotations", annotations)
-    for kind, made in annotations.items():
-        if not isinstance(made, Mapping) or not isinstance(made.get("author"), str):
-            raise SampleError(f"the annotation of {kind} names no author")
-        gates = made.get("gates")
+    for kind, annotation in annotations.items():
+        if not isinstance(annotation, Mapping) or not isinstance(annotation.get("author"), str):
+            raise SampleError(f"the annotation of {kind} has no author")
+        gates = annotation.get("gates")
         if not isinstance(gates, Mapping) or any(
             type(passed) is not bool for passed in gates.values()
         ):
-            raise SampleError(f"the annotation of {kind} has no gates that passed or failed")
+            raise SampleError(f"the annotation of {kind} has no gates with true or false")
 
 
 def _require_by_kind(name: str, value: Any) -> None:
     if not isinstance(value, Mapping):
-        raise SampleError(f"{name} are no object but {kind_of(value)}")
+        raise SampleError(f"{name} are not an object but {kind_of(value)}")
     for kind in value:
         if kind not in KINDS:
             raise SampleError(f"unknown kind of explanation {kind!r}; known: {', '.join(KINDS)}")
 
 
 def _require_encodable(name: str, value: Any) -> None:
-    """Refuses halves of characters, which JSON can escape but no file or vocabulary can hold."""
+    """Refuse half surrogate pairs, which JSON can escape but UTF-8 cannot encode."""
     if isinstance(value, str):
         try:
             value.encode("utf-8")
         except UnicodeEncodeError as error:
             half = value[error.start]
-            raise SampleError(f"{name}: not UTF-8 encodable, half a character, {half!r}") from None
+            raise SampleError(
+                f"{name} contains half a surrogate pair, {half!r}, which UTF-8 cannot encode"
+            ) from None
     elif isinstance(value, Mapping):
         for key, item in value.items():
             _require_encodable(name, key)

@@ -68,7 +68,7 @@ def _read(config: BenchmarkConfig, root: str, run: Run) -> tuple[list[Question],
     side_file = run.path / layout.refused(config.name)
     refused = RefusedRows(side_file if distributed.is_first() else None)
     try:
-        questions = benchmarks.read(config, root, refused)
+        questions = benchmarks.read(config, root, refused, run.log)
     finally:
         refused.close()
     refused.report(run.log, config.name)

@@ -1,4 +1,4 @@
-"""One raw row as a sample: a small adapter for each form in which rows come."""
+"""One raw row as a sample: a small adapter for each format of rows."""
 
 import re
 from collections.abc import Callable
@@ -10,11 +10,14 @@ from teacherlm_jax.data.sample import (
     Sample,
     SampleError,
     from_row,
+    id_text,
     kind_of,
     resolve_answer,
+    whole_number,
+    without_nan,
 )
 from teacherlm_jax.sources import muffin, p3
-from teacherlm_jax.sources.columns import RawRow, from_columns
+from teacherlm_jax.sources.columns import PartialRow, RawRow, from_columns
 
 _OPTIONS_HEADING = re.compile(r"\n\s*Options:[ \t]*\n")
 _DASHED = re.compile(r"- (.*\S)\s*")
@@ -33,45 +36,50 @@ def to_sample(
     named: ColumnsConfig | None = None,
     prompt: str = "",
 ) -> Sample:
-    """One raw row as a sample.
+    """Return one raw row as a sample.
 
     Args:
         format: a key of FORMATS.
         row: the row's values by name.
-        source: name of the data set; becomes the sample's `source` where the row names none.
-        line: its line or number; names rows that carry no id of their own.
-        subject: for rows that carry none.
-        file: tells apart the same line of several files, in the ids made from lines.
-        named: which column holds what; the format "columns" asks for it.
-        prompt: of the format "muffin", which asks for one of its own.
+        source: name of the data set; the sample's `source` if the row has none.
+        line: line or number of the row, for the ids of rows without one.
+        subject: subject of rows without one.
+        file: file name, which distinguishes the same line of several files in such ids.
+        named: names of the columns, for the format "columns".
+        prompt: name of the prompt, for the format "muffin".
 
-    Raises SampleError with the reason when the row makes no sample.
+    NaN counts as null in every format. Raises SampleError with the reason if the row is not a
+    sample.
     """
-    told = {"columns": (named or ColumnsConfig(),), "muffin": (prompt,)}.get(format, ())
-    made = FORMATS[format](*told, row)
-    place = "-".join(part for part in (source, file, str(line)) if part)
-    for key, default in (("id", place), ("source", source), ("subject", subject)):
-        made[key] = made.get(key) or default
-    return from_row(made)
+    settings = {"columns": (named or ColumnsConfig(),), "muffin": (prompt,)}.get(format, ())
+    cleaned = without_nan(row)
+    if isinstance(row, PartialRow):
+        cleaned = PartialRow(cleaned, row.columns)
+    values = FORMATS[format](*settings, cleaned)
+    location = "-".join(part for part in (source, file, str(line)) if part)
+    for key, default in (("id", location), ("source", source), ("subject", subject)):
+        if values.get(key) in (None, ""):
+            values[key] = default
+    return from_row(values)
 
 
 def _cot(row: RawRow) -> dict[str, Any]:
-    """Question, answer and a human chain of thought; options stand as lines below "Options:"."""
+    """Question, answer and a human chain of thought; options are lines after "Options:"."""
     parts = _OPTIONS_HEADING.split(_text(row, "question"))
     if len(parts) > 2:
         raise SampleError("more than one block of options in the question")
-    made = {
+    values = {
         "question": parts[0].strip(),
         "answer": _text(row, "answer"),
         "explanations": _by_human(_text(row, "cot")),
     }
     if len(parts) == 2:
-        made["options"] = _option_lines(parts[1])
-    return made
+        values["options"] = _option_lines(parts[1])
+    return values
 
 
 def _option_lines(block: str) -> list[str]:
-    """Options written "- text" or "(A) text", one a line; letters have to come in order."""
+    """Return options written "- text" or "(A) text", one per line, with letters in order."""
     options = []
     for line in block.strip().splitlines():
         if dashed := _DASHED.fullmatch(line):
@@ -79,27 +87,25 @@ def _option_lines(block: str) -> list[str]:
         elif (lettered := _LETTERED.fullmatch(line)) and lettered[1] in LETTERS[len(options) :][:1]:
             options.append(lettered[2])
         else:
-            raise SampleError("a line below the question's options is no option")
+            raise SampleError("a line after 'Options:' in the question is not an option")
     return options
 
 
 def _creak(row: RawRow) -> dict[str, Any]:
-    """CREAK: is the sentence true? Its explanation, where there is one, is the human's."""
-    label = _text(row, "label")
-    if label not in ("true", "false"):
-        raise SampleError(f"label {label!r} is neither 'true' nor 'false'")
+    """CREAK: whether a sentence is true; its explanation, if there is one, is by a human."""
+    label = _truth(row, "label")
     return {
         "id": row.get("ex_id"),
         "question": "Determine the correctness of the following sentence. "
         + _text(row, "sentence"),
         "options": ["True", "False"],
-        "answer": "(A)" if label == "true" else "(B)",
+        "answer": "(A)" if label else "(B)",
         "explanations": _by_human(row.get("explanation", "")),
     }
 
 
 def _ecqa(row: RawRow) -> dict[str, Any]:
-    """ECQA: common-sense questions with five options, the answer given by its text."""
+    """ECQA: common-sense questions with five options; the answer is an option's text."""
     options = [_text(row, f"q_op{number}") for number in range(1, 6)]
     return {
         "id": row.get("q_no"),
@@ -111,36 +117,37 @@ def _ecqa(row: RawRow) -> dict[str, Any]:
 
 
 def _strategyqa(row: RawRow) -> dict[str, Any]:
-    """StrategyQA as the authors ask it: the gold facts first, then the question in lower case."""
-    facts, answer = row.get("facts"), row.get("origin_answer")
+    """StrategyQA in the authors' form: the gold facts, then the question in lower case."""
+    facts = row.get("facts")
     if not isinstance(facts, list) or not all(isinstance(fact, str) for fact in facts):
-        raise SampleError("facts are no list of texts")
-    if not isinstance(answer, bool):
-        raise SampleError(f"origin_answer {answer!r} is neither true nor false")
-    told = " ".join(f"Fact {number}: {fact}" for number, fact in enumerate(facts, start=1))
+        raise SampleError("facts are not a list of texts")
+    answer = _truth(row, "origin_answer")
+    stated = " ".join(f"Fact {number}: {fact}" for number, fact in enumerate(facts, start=1))
     question = _text(row, "origin_question").strip().lower()
     return {
         "id": row.get("qid"),
-        "question": f"{told} Given these facts above, {question}",
+        "question": f"{stated} Given these facts above, {question}",
         "options": ["True", "False"],
         "answer": "(A)" if answer else "(B)",
     }
 
 
 def _mmlu(row: RawRow) -> dict[str, Any]:
-    """MMLU: on one line, ending like a sentence, the subject in plain words."""
+    """MMLU: a question on one line that ends like a sentence, and a subject in plain words."""
     question = _text(row, "question").replace("\n", " ").strip()
     if not question.endswith(_SENTENCE_ENDS):
         question += "."
     choices = row.get("choices")
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
-        raise SampleError("choices are no list of texts")
+        raise SampleError("choices are not a list of texts")
     answer = row.get("answer")
-    if isinstance(answer, int) and 0 <= answer < len(LETTERS):
-        answer = LETTERS[answer]
+    number = whole_number(answer)
+    if number is not None and 0 <= number < len(choices):
+        answer = LETTERS[number]
     subject = _text(row, "subject")
+    index = id_text(row.get("idx"))
     return {
-        "id": f"{subject}-{row['idx']}" if "idx" in row else None,
+        "id": None if index is None else f"{subject}-{index}",
         "subject": subject.replace("_", " "),
         "question": question,
         "options": [choice.replace("\n", " ") for choice in choices],
@@ -148,7 +155,8 @@ def _mmlu(row: RawRow) -> dict[str, Any]:
     }
 
 
-# From a row to what `from_row` makes a sample of. Two take what else a source tells before it.
+# Functions of a row that return the fields of a sample for `from_row`. Those of "columns" and
+# "muffin" take a setting of the source before the row.
 FORMATS: dict[str, Callable[..., dict[str, Any]]] = {
     "sample": dict,
     "columns": from_columns,
@@ -170,14 +178,24 @@ def _text(row: RawRow, key: str) -> str:
     return row[key]
 
 
+def _truth(row: RawRow, key: str) -> bool:
+    """Return the value of true or false, which may also be text in any case."""
+    if key not in row:
+        raise SampleError(f"no {key}")
+    value = str(row[key]).lower() if isinstance(row[key], bool | str) else ""
+    if value not in ("true", "false"):
+        raise SampleError(f"{key} {row[key]!r} is neither 'true' nor 'false'")
+    return value == "true"
+
+
 def _by_human(explanation: str) -> dict[str, dict[str, str]]:
     return {"cot": {"human": explanation}} if explanation else {}
 
 
 def _by_text(answer: str, options: list[str]) -> str:
-    """The letter of an answer that is given by its text alone, even where that text is a letter.
+    """Return the letter of an answer that is an option's text, even if that text is a letter.
 
-    A few questions list one option twice; the authors' rows then give the last of them.
+    If a question lists an option twice, the last one counts, as in the authors' rows.
     """
-    places = [place for place, option in enumerate(options) if option == answer]
-    return f"({LETTERS[places[-1]]})" if places else resolve_answer(answer, options)
+    indices = [index for index, option in enumerate(options) if option == answer]
+    return f"({LETTERS[indices[-1]]})" if indices else resolve_answer(answer, options)

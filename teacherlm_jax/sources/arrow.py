@@ -1,4 +1,4 @@
-"""Columnar files, a batch of rows at a time: parquet, and what Hugging Face's `datasets` saves."""
+"""Columnar files, read a batch at a time: parquet, and Arrow streams of Hugging Face `datasets`."""
 
 import contextlib
 import json
@@ -12,55 +12,72 @@ from etils import epath
 
 from teacherlm_jax.data.labels import Names, labelled, names_of_datasets
 from teacherlm_jax.errors import UserError, one_line
-from teacherlm_jax.sources.columns import column_of
+from teacherlm_jax.sources.columns import PartialRow, column_of
 from teacherlm_jax.storage import files
 
 T = TypeVar("T")
 
-DATASET, SPLITS = "state.json", "dataset_dict.json"  # what folders of `save_to_disk` hold
+DATASET, SPLITS = "state.json", "dataset_dict.json"  # files that `save_to_disk` writes
 
-_BATCH = 1024  # rows that become Python objects at once
-_BUFFER = 1 << 20  # bytes of a column of parquet that are read at once
-_END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # of every Arrow stream that was closed
+_BATCH = 1024  # rows converted to Python objects at once
+_BUFFER = 1 << 20  # bytes of a parquet column read at once
+_END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # end of every complete Arrow stream
+
+NumberedRow = tuple[int, dict[str, Any] | files.MalformedRow]
 
 
-def parquet_rows(
-    path: epath.Path, columns: Sequence[str] = ()
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields (number from 1, row) of a parquet file.
+def parquet_rows(path: epath.Path, columns: Sequence[str] = ()) -> Iterator[NumberedRow]:
+    """Yield (row number from 1, row) for every row of a parquet file.
 
     Args:
-        path: of the file.
-        columns: names of those to read, which may lead into one by dots; empty: all.
+        path: the file.
+        columns: names of the columns to read, which may lead into a column by dots; empty: all.
+            Names that the file does not have are skipped; its rows are then `PartialRow`s.
 
-    Class labels of `datasets` are numbers that know their names (`labels.Label`). Raises UserError
-    for a file that is damaged, and for a column that is not there, with those that are.
+    Class labels of `datasets` become `labels.Label`s. A row with a value that cannot be read, such
+    as text that is not UTF-8, is a MalformedRow. Raises UserError for a damaged file.
     """
     with files.opened(path) as file, _undamaged(path):
-        # a group of rows, which may be the whole file, is not to be held whole
+        # Without pre-buffering, a row group, which may be the whole file, is not held in memory.
         table = pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
-        wanted = _present(path, columns, table.schema_arrow.names)
-        names = _names(table.schema_arrow)
-        yield from _numbered(table.iter_batches(_BATCH, columns=wanted), names)
+        there = table.schema_arrow.names
+        batches = table.iter_batches(_BATCH, columns=_present(columns, there))
+        yield from _numbered(path, batches, table.schema_arrow, columns)
 
 
-def arrow_rows(
-    path: epath.Path, columns: Sequence[str] = ()
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The same of an Arrow stream, such as the `.arrow` files of `datasets`."""
+def arrow_rows(path: epath.Path, columns: Sequence[str] = ()) -> Iterator[NumberedRow]:
+    """Yield the rows of an Arrow stream, such as an `.arrow` file, as `parquet_rows` does."""
     with files.opened(path) as file, _undamaged(path):
         _require_end(path, file)
         with pa.ipc.open_stream(file) as stream:
-            wanted = _present(path, columns, stream.schema.names)
-            parts = _parts(batch.select(wanted) for batch in stream)
-            yield from _numbered(parts, _names(stream.schema))
+            present = _present(columns, stream.schema.names)
+            batches = (
+                batch.select(present).slice(start, _BATCH)
+                for batch in stream
+                for start in range(0, batch.num_rows, _BATCH)
+            )
+            yield from _numbered(path, batches, stream.schema, columns)
+
+
+def parquet_columns(path: epath.Path) -> list[str]:
+    """Return the names of a parquet file's columns."""
+    with files.opened(path) as file, _undamaged(path):
+        return pq.ParquetFile(file).schema_arrow.names
+
+
+def arrow_columns(path: epath.Path) -> list[str]:
+    """Return the names of an Arrow stream's columns."""
+    with files.opened(path) as file, _undamaged(path):
+        _require_end(path, file)
+        with pa.ipc.open_stream(file) as stream:
+            return stream.schema.names
 
 
 def saved_files(folder: epath.Path, split: str) -> tuple[list[epath.Path], epath.Path]:
-    """The `.arrow` files of a folder that `save_to_disk` wrote, in order, and what lists them.
+    """Return the `.arrow` files that `save_to_disk` wrote to a folder, and the list of them.
 
-    The folder is that of a Dataset, or of a DatasetDict, of which `split` names the part. Raises
-    UserError where there is no such split, and for what is not there or cannot be read.
+    The folder is that of a Dataset, or of a DatasetDict with the split `split`. Raises UserError
+    for an unknown split, and for a list of files that is missing or cannot be read.
     """
     if (folder / SPLITS).exists():
         splits = _listed(folder / SPLITS, files.read_json(folder / SPLITS), "splits", str)
@@ -70,76 +87,122 @@ def saved_files(folder: epath.Path, split: str) -> tuple[list[epath.Path], epath
     state = files.read_json(folder / DATASET)
     saved = _listed(folder / DATASET, state, "_data_files", dict)
     if state.get("_split") not in (None, split):
-        found = state["_split"]
+        actual = state["_split"]
         raise UserError(
-            f"{folder}: holds the split {found!r} and not {split!r}; set split={found!r}"
+            f"{folder}: contains the split {actual!r}, not {split!r}; set split={actual!r}"
         )
     if state.get("_indices_data_files"):
         raise UserError(
-            f"{folder}: its rows stand in an order kept apart from them, as old versions of "
-            "`datasets` saved it; load it and save it again with a newer one"
+            f"{folder}: the order of its rows is saved in a separate file, as old versions of "
+            "`datasets` did; load it and save it again with a newer version"
         )
     return [folder / file.get("filename", "") for file in saved], folder / DATASET
 
 
 def _listed(path: epath.Path, value: Any, key: str, kind: type[T]) -> list[T]:
-    """What a JSON object lists under a key; UserError where it does not."""
-    found = value.get(key) if isinstance(value, dict) else None
-    if not isinstance(found, list) or not all(isinstance(each, kind) for each in found):
-        raise UserError(f"{path}: lists no {key}, as `save_to_disk` of `datasets` writes them")
-    return found
+    """Return the list under a key of a JSON object; raise UserError if there is none."""
+    items = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(items, list) or not all(isinstance(item, kind) for item in items):
+        raise UserError(f"{path}: no list {key}, as `save_to_disk` of `datasets` writes it")
+    return items
 
 
 def _require_end(path: epath.Path, file: BinaryIO) -> None:
-    """Refuses a stream that was cut between two batches, which Arrow takes for a whole one."""
+    """Refuse a stream truncated between two batches, which Arrow accepts as a complete one."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - len(_END_OF_STREAM)))
     if file.read() != _END_OF_STREAM:
-        raise UserError(f"{path}: cut short, or no Arrow stream as `datasets` writes them")
+        raise UserError(f"{path}: truncated, or not an Arrow stream as `datasets` writes them")
     file.seek(0)
 
 
-def _present(path: epath.Path, columns: Sequence[str], there: Sequence[str]) -> list[str]:
-    """The columns of those names, or all that are there."""
-    found = dict.fromkeys(column_of(name, there) for name in columns)
-    for column in found:
-        if column not in there:
-            raise UserError(f"{path}: no column {column!r}; its columns are {', '.join(there)}")
-    return list(found or there)
+def _present(wanted: Sequence[str], there: Sequence[str]) -> list[str]:
+    """Return those of the wanted columns that a file has; all of its columns if none is wanted.
 
-
-def _parts(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        batch.validate(full=True)  # lest damaged numbers lead outside of its memory
-        for start in range(0, batch.num_rows, _BATCH):
-            yield batch.slice(start, _BATCH)
-
-
-def _names(schema: pa.Schema) -> Names:
-    """Where class labels stand, as `datasets` notes it in every file that it writes."""
-    told: Any = json.loads((schema.metadata or {}).get(b"huggingface", "null"))
-    for key in ("info", "features"):
-        told = told.get(key) if isinstance(told, dict) else None
-    return names_of_datasets(told)
+    A file that has none of them still needs one column, since its rows are counted.
+    """
+    if not wanted:
+        return list(there)
+    present = dict.fromkeys(column_of(name, there) for name in wanted)
+    return [name for name in present if name in there] or list(there[:1])
 
 
 def _numbered(
-    batches: Iterable[pa.RecordBatch], names: Names
-) -> Iterator[tuple[int, dict[str, Any]]]:
+    path: epath.Path,
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    wanted: Sequence[str],
+) -> Iterator[NumberedRow]:
+    names, there = _label_names(schema), tuple(schema.names)
+    partial = any(column_of(name, there) not in there for name in wanted)
     number = 0
     for batch in batches:
-        for row in batch.to_pylist():
+        for row in _rows(path, batch):
             number += 1
-            yield number, labelled(row, names) if names else row
+            if isinstance(row, dict):
+                row = labelled(row, names) if names else row
+                row = PartialRow(row, there) if partial else row
+            yield number, row
+
+
+def _rows(path: epath.Path, batch: pa.RecordBatch) -> list[dict[str, Any] | files.MalformedRow]:
+    """Return the rows of a batch, one by one if a value in it cannot be read."""
+    try:
+        batch.validate(full=True)  # damaged offsets would lead outside of the batch's memory
+        return batch.to_pylist()
+    except (pa.ArrowInvalid, ValueError, OverflowError):
+        return [_row(path, batch.slice(index, 1)) for index in range(batch.num_rows)]
+
+
+def _row(path: epath.Path, single: pa.RecordBatch) -> dict[str, Any] | files.MalformedRow:
+    """Return the row of a batch of one; a value that cannot be read makes it malformed."""
+    values: dict[str, Any] = {}
+    reason = ""
+    for name, column in zip(single.schema.names, single.columns, strict=True):
+        try:
+            column.validate(full=True)
+            values[name] = column[0].as_py()
+        except (pa.ArrowInvalid, ValueError, OverflowError) as error:
+            problem = _problem(path, error)
+            reason = reason or f"column {name!r} {problem}"
+            values[name] = _bytes(column)
+    return files.MalformedRow(reason, repr(values)) if reason else values
+
+
+def _problem(path: epath.Path, error: Exception) -> str:
+    """Return what is wrong with a value; raise UserError if the file is damaged instead."""
+    if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error):
+        return "is not UTF-8"
+    if isinstance(error, pa.ArrowInvalid):
+        raise _damaged(path, error) from error
+    return f"holds a value that Python cannot represent: {one_line(error)}"
+
+
+def _bytes(column: pa.Array) -> Any:
+    """Return the bytes of a text that is not UTF-8; None for any other value."""
+    with contextlib.suppress(pa.ArrowException):
+        return column.cast(pa.binary())[0].as_py()
+    return None
+
+
+def _label_names(schema: pa.Schema) -> Names:
+    """Return the columns of class labels, which `datasets` records in every file it writes."""
+    recorded: Any = json.loads((schema.metadata or {}).get(b"huggingface", "null"))
+    for key in ("info", "features"):
+        recorded = recorded.get(key) if isinstance(recorded, dict) else None
+    return names_of_datasets(recorded)
 
 
 @contextlib.contextmanager
 def _undamaged(path: epath.Path) -> Iterator[None]:
-    """Names the file in the errors of pyarrow, some of which are plain ValueErrors and OSErrors."""
+    """Name the file in errors of pyarrow, some of which are plain ValueErrors and OSErrors."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
-        said = one_line(error)
-        raise UserError(f"{path}: damaged, or not what its name says: {said}") from error
-    except MemoryError as error:  # of a damaged length
-        raise UserError(f"{path}: damaged, or in pieces larger than the memory") from error
+        raise _damaged(path, error) from error
+    except MemoryError as error:  # from a damaged length
+        raise UserError(f"{path}: damaged, or contains a block larger than the memory") from error
+
+
+def _damaged(path: epath.Path, error: Exception) -> UserError:
+    return UserError(f"{path}: damaged, or not of the type its name says: {one_line(error)}")

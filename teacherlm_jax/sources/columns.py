@@ -1,4 +1,4 @@
-"""Rows of any layout as samples, by a config that says which column holds what."""
+"""Rows of any layout as samples, by a config that names the column of each field."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -13,8 +13,9 @@ from teacherlm_jax.data.sample import (
     kind_of,
     resolve_answer,
     resolve_text,
+    whole_number,
 )
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.sources.option_marks import MARK, without_marks
 
 RawRow = Mapping[str, Any]
 
@@ -22,8 +23,25 @@ _MISSING = object()
 _LETTER = re.compile(r"\(?[A-Z]\)?[.)]?")  # of an option
 
 
+class PartialRow(dict[str, Any]):
+    """A row of which only some columns were read.
+
+    Attributes:
+        columns: names of all columns of its file.
+    """
+
+    def __init__(self, values: Mapping[str, Any], columns: Sequence[str]):
+        super().__init__(values)
+        self.columns = columns
+
+
+def columns_of(row: RawRow) -> Collection[str]:
+    """Return the names of a row's columns, including those that were not read."""
+    return row.columns if isinstance(row, PartialRow) else row.keys()
+
+
 def wanted(config: SourceConfig) -> tuple[str, ...]:
-    """The columns that a source's format reads; empty: it may read any."""
+    """Return the columns that a source's format reads; empty: it may read any."""
     if config.format != "columns":
         return ()
     named = config.columns
@@ -33,51 +51,21 @@ def wanted(config: SourceConfig) -> tuple[str, ...]:
 
 
 def column_of(name: str, there: Collection[str]) -> str:
-    """The column of a name, which may lead into it by dots, where `there` are the columns."""
+    """Return the column of a name that may lead into it by dots; `there` are the columns."""
     return name if name in there else name.partition(".")[0]
 
 
-class Unseen:
-    """The columns that a source's config names and none of its rows has had so far.
-
-    Attributes:
-        all_read: whether no row is left to look at; the reader of the rows sets it.
-    """
-
-    def __init__(self, config: SourceConfig):
-        self.all_read = False
-        self._source = config.name
-        self._names = set(wanted(config))
-        self._there: dict[str, None] = {}
-
-    def look(self, row: RawRow) -> None:
-        """Takes note of the columns of one more row."""
-        if self._names:
-            self._names = {name for name in self._names if column_of(name, row) not in row}
-            self._there |= dict.fromkeys(row)
-
-    def refuse(self) -> None:
-        """Raises UserError that names such columns and those of the rows, if there are any.
-
-        While there are rows left, such as those beyond a limit, they may have them.
-        """
-        if self._names and self.all_read:
-            raise UserError(
-                f"source {self._source!r}: no row has a column {' or '.join(sorted(self._names))}; "
-                f"the columns are {', '.join(self._there)}"
-            )
-
-
 def from_columns(named: ColumnsConfig, row: RawRow) -> dict[str, Any]:
-    """What `from_row` makes a sample of; it is empty where there is no column or a null.
+    """Return the fields of a sample for `from_row`; missing and null columns give empty ones.
 
-    Raises SampleError that names the column: where there is no question or answer, where an answer
-    chooses among options that are not there, and where it holds something else.
+    NaN has to be replaced by None before. Raises SampleError that names the column if the question
+    or the answer is missing, if the answer selects an option and there are none, and if a column
+    contains a value of another type.
     """
-    options, labels = _options(row, named.options) if named.options else ([], [])
+    options, labels = _options(row, named) if named.options else ([], [])
     question = _required(row, named.question)
     if not isinstance(question, str):
-        raise SampleError(f"column {named.question!r} holds {kind_of(question)} and no text")
+        raise SampleError(f"column {named.question!r} contains {kind_of(question)} instead of text")
     return {
         "id": _optional(row, named.id),
         "question": question,
@@ -85,86 +73,162 @@ def from_columns(named: ColumnsConfig, row: RawRow) -> dict[str, Any]:
         "answer": _answer(row, named, options, labels),
         "subject": _optional(row, named.subject),
         "explanations": {
-            kind: {named.author: text}
-            for kind in KINDS
-            if (text := _optional(row, getattr(named, kind)))
+            kind: {named.author: text} for kind in KINDS if (text := _explanation(row, named, kind))
         },
     }
+
+
+def answer_number(named: ColumnsConfig, row: RawRow) -> int | None:
+    """Return the number that a row's answer names an option by; None if it is not a number."""
+    if not named.options or named.answer_is not in ("", "number"):
+        return None
+    value = _find(row, named.answer)
+    return None if value is _MISSING else whole_number(value)
+
+
+def _explanation(row: RawRow, named: ColumnsConfig, kind: str) -> str:
+    column = getattr(named, kind)
+    text = _optional(row, column)
+    if named.answer_after and column == named.answer:
+        return text.rpartition(named.answer_after)[0].strip()
+    return text
 
 
 def _answer(
     row: RawRow, named: ColumnsConfig, options: Sequence[str], labels: Sequence[str]
 ) -> str:
-    """Free text, or with options the letter of the right one."""
+    """Return a free-text answer or, with options, the letter of the right one."""
     value = _required(row, named.answer)
     if isinstance(value, Label):
         meant = named.answer_is or ("number" if named.options else "text")
         value = int(value) if meant == "number" else value
     text = _as_text(value, named.answer)
-    if not options:
-        if named.options and _needs_options(value, named.answer_is):
-            raise SampleError(
-                f"column {named.answer!r} holds a letter or number, but there are no options"
-            )
-        return text
+    if named.answer_after:
+        _, mark, text = text.rpartition(named.answer_after)
+        if not mark:
+            raise SampleError(f"column {named.answer!r} does not contain {named.answer_after!r}")
+        text = text.strip()
+    if options:
+        return _letter(text, named, options, labels)
+    if named.options and _needs_options(text, named.answer_is):
+        raise SampleError(
+            f"column {named.answer!r} contains a letter or number, but there are no options; set "
+            "columns.answer_is to 'text' if it is the answer itself"
+        )
+    return text
+
+
+def _letter(text: str, named: ColumnsConfig, options: Sequence[str], labels: Sequence[str]) -> str:
+    """Return the letter form of an answer among options."""
+    if named.strip_marks and (mark := MARK.match(text)) and mark[1] in labels:
+        index = labels.index(mark[1])  # an answer such as "B) blue" repeats its option
+        text = mark[1] if text[mark.end() :].strip() == options[index] else text
     if named.answer_is == "text":
         return resolve_text(text, options)
-    if named.answer_is == "number" or (not named.answer_is and _is_whole(value)):
-        letter = _by_number(text, named, len(options))
-    elif text in labels:
-        letter = f"({LETTERS[labels.index(text)]})"
-    elif named.answer_is == "letter":
-        letter = f"({text.strip().strip('().').upper()})"
-    else:
-        letter = resolve_answer(text, options)
-    if not named.answer_is and not _agree(letter, text, options, labels):
-        raise SampleError(
-            f"column {named.answer!r} is one option's number or label and another one's label or "
-            "text; say with answer_is which is meant"
-        )
+    if named.answer_is == "number":
+        return _by_number(text, named, len(options))
+    if named.answer_is == "letter":
+        if text in labels:
+            return f"({LETTERS[labels.index(text)]})"
+        return f"({text.strip().strip('().').upper()})"
+    if whole_number(text) is not None:
+        return _by_number_or_text(text, named, options, labels)
+    labelled = text in labels
+    letter = f"({LETTERS[labels.index(text)]})" if labelled else resolve_answer(text, options)
+    if _equal_to(text, options, labels) - {letter}:
+        raise _ambiguous(named)
     return letter
 
 
-def _needs_options(value: Any, answer_is: str) -> bool:
-    """Whether an answer says nothing without options to choose from."""
+def _by_number_or_text(
+    text: str, named: ColumnsConfig, options: Sequence[str], labels: Sequence[str]
+) -> str:
+    """Return the letter of an answer that is a whole number, in any JSON type.
+
+    The number may be that of an option, a label, or the text of an option. It is refused if these
+    differ, and also if it is ambiguous as a number that is counted from 1.
+    """
+    equal = _equal_to(text, options, labels)
+    index = (whole_number(text) or 0) - named.first
+    if not equal:
+        return _by_number(text, named, len(options))
+    if 0 <= index < len(options):
+        equal.add(f"({LETTERS[index]})")
+    elif named.first == 0 and index == len(options):
+        equal.add(f"({LETTERS[index - 1]})")
+    if len(equal) > 1:
+        raise _ambiguous(named)
+    return equal.pop()
+
+
+def _equal_to(text: str, options: Sequence[str], labels: Sequence[str]) -> set[str]:
+    """Return the letters of the options whose label or text equals an answer."""
+    number = whole_number(text)
+    same = {text} if number is None else {text.strip(), str(number)}
+    return {
+        f"({LETTERS[index]})"
+        for texts in (labels, options)
+        for index, other in enumerate(texts)
+        if other in same or (number is not None and other.strip() in same)
+    }
+
+
+def _ambiguous(named: ColumnsConfig) -> SampleError:
+    return SampleError(
+        f"column {named.answer!r} names one option by number or label and another by label or "
+        "text; set columns.answer_is to the one that is meant"
+    )
+
+
+def _needs_options(text: str, answer_is: str) -> bool:
+    """Return whether an answer has no meaning without options."""
     if answer_is:
         return answer_is != "text"
-    return _is_whole(value) or (isinstance(value, str) and bool(_LETTER.fullmatch(value.strip())))
-
-
-def _agree(letter: str, text: str, options: Sequence[str], labels: Sequence[str]) -> bool:
-    """Whether labels and options that equal an answer are those of its letter."""
-    equal = [place for texts in (labels, options) for place, t in enumerate(texts) if t == text]
-    return all(f"({LETTERS[place]})" == letter for place in equal)
+    return whole_number(text) is not None or bool(_LETTER.fullmatch(text.strip()))
 
 
 def _by_number(text: str, named: ColumnsConfig, count: int) -> str:
-    try:
-        index = int(text) - named.first
-    except ValueError:
-        raise SampleError(f"column {named.answer!r} holds no whole number") from None
-    if not 0 <= index < count:
+    number = whole_number(text)
+    if number is None:
+        raise SampleError(f"column {named.answer!r} does not contain a whole number")
+    if not 0 <= number - named.first < count:
         raise SampleError(
             f"column {named.answer!r} is none of {count} options counted from {named.first}"
         )
-    return f"({LETTERS[index]})"
+    return f"({LETTERS[number - named.first]})"
 
 
-def _options(row: RawRow, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The options and, where they have some of their own, their labels.
+def _options(row: RawRow, named: ColumnsConfig) -> tuple[list[str], list[str]]:
+    """Return the options and their labels, if they have labels of their own.
 
-    One column holds a list of texts; an object of texts by label; or labels and texts, as a list of
-    objects or an object of lists. Several hold an option each. Nulls at the end are no options, and
-    a row without any asks for free text.
+    One column contains a list of texts; an object of texts by label; or labels and texts, as a list
+    of objects or an object of lists. Several columns contain one option each. Nulls at the end are
+    left out, and a row without options asks for free text.
     """
-    found = [_find(row, name) for name in names]
-    if all(value is _MISSING for value in found):
+    names = named.options
+    values = [_find(row, name) for name in names]
+    if all(value is _MISSING for value in values):
         raise _no_column(row, names[0])
+    labels: list[str] = []
     if len(names) > 1:
-        return _texts([None if value is _MISSING else value for value in found], names[0]), []
-    (name,), (value,) = names, found
+        texts = _texts([None if value is _MISSING else value for value in values], names)
+    else:
+        texts, labels = _listed_options(values[0], names[0])
+    if named.strip_marks and texts:
+        stripped = without_marks(texts)
+        if stripped is None:
+            raise SampleError(
+                f"column {names[0]!r} contains an option without its mark, such as 'A)'; set "
+                "columns.strip_marks to False"
+            )
+        texts, labels = stripped[0], labels or stripped[1]
+    return texts, labels
+
+
+def _listed_options(value: Any, name: str) -> tuple[list[str], list[str]]:
+    """Return the options and labels of one column."""
     labels: Any = []
-    if _is_null(value):
+    if value is None:
         return [], []
     if isinstance(value, list) and value and all(map(_is_labelled, value)):
         labels, value = [each["label"] for each in value], [each["text"] for each in value]
@@ -173,16 +237,16 @@ def _options(row: RawRow, names: Sequence[str]) -> tuple[list[str], list[str]]:
     elif isinstance(value, Mapping):
         labels, value = list(value), list(value.values())
     if not isinstance(value, list) or not isinstance(labels, list):
-        raise SampleError(f"column {name!r} holds {kind_of(value)} and no list of options")
-    texts = _texts(value, name)
+        raise SampleError(f"column {name!r} contains {kind_of(value)} instead of a list of options")
+    texts = _texts(value, [name] * len(value))
     return texts, _labels(labels, len(texts), name)
 
 
 def _labels(values: Sequence[Any], count: int, name: str) -> list[str]:
-    """Those of `count` options, or none at all."""
+    """Return the labels of `count` options; empty if there are none."""
     labels = [_as_text(value, name) for value in values[:count]]
     if labels and len(set(labels)) < count:
-        raise SampleError(f"column {name!r} holds {len(set(labels))} labels of {count} options")
+        raise SampleError(f"column {name!r} contains {len(set(labels))} labels for {count} options")
     return labels
 
 
@@ -190,37 +254,43 @@ def _is_labelled(value: Any) -> bool:
     return isinstance(value, Mapping) and {"label", "text"} <= value.keys()
 
 
-def _texts(values: Sequence[Any], name: str) -> list[str]:
+def _texts(values: Sequence[Any], names: Sequence[str]) -> list[str]:
+    """Return options as text, without nulls at the end; `names` are their columns."""
     end = len(values)
     while end and values[end - 1] in (None, ""):
         end -= 1
     if end > len(LETTERS):
-        raise SampleError(f"column {name!r} holds {end} options, more than there are letters")
-    return [_as_text(value, name) for value in values[:end]]
+        raise SampleError(f"column {names[0]!r} contains {end} options; at most 26 are supported")
+    texts = []
+    for value, name in zip(values[:end], names, strict=False):
+        if value == "":
+            raise SampleError(f"column {name!r} contains an empty option before another one")
+        texts.append(_as_text(value, name))
+    return texts
 
 
 def _required(row: RawRow, name: str) -> Any:
     value = _find(row, name)
     if value is _MISSING:
         raise _no_column(row, name)
-    if _is_null(value):
+    if value is None:
         raise SampleError(f"column {name!r} is null")
     return value
 
 
 def _no_column(row: RawRow, name: str) -> SampleError:
-    return SampleError(f"no column {name!r}; the columns are {', '.join(row)}")
+    return SampleError(f"no column {name!r}; the columns are {', '.join(columns_of(row))}")
 
 
 def _optional(row: RawRow, name: str) -> str:
     value = _find(row, name) if name else None
-    if value is _MISSING or _is_null(value) or (isinstance(value, Label) and not value.name):
+    if value is _MISSING or value is None or (isinstance(value, Label) and not value.name):
         return ""
     return _as_text(value, name)
 
 
 def _find(row: RawRow, name: str) -> Any:
-    """The value of a column, or of what a name with dots leads to; None within a null."""
+    """Return the value of a column, or the value that a dotted name leads to; None inside null."""
     if name in row:
         return row[name]
     value: Any = row
@@ -237,19 +307,10 @@ def _find(row: RawRow, name: str) -> Any:
 def _as_text(value: Any, name: str) -> str:
     if isinstance(value, Label):
         if not value.name:
-            raise SampleError(f"column {name!r} holds the number of no class")
+            raise SampleError(f"column {name!r} contains a class number without a name")
         return value.name
-    if isinstance(value, (str, int)):  # True and False are written like this too
+    if isinstance(value, str | bool):
         return str(value)
-    if _is_whole(value):
-        return str(int(value))
-    raise SampleError(f"column {name!r} holds {kind_of(value)} and no text")
-
-
-def _is_whole(value: Any) -> bool:
-    """Whether it is a whole number; those with nulls among them often come as floats."""
-    return type(value) is int or (isinstance(value, float) and value.is_integer())
-
-
-def _is_null(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value)
+    if (number := whole_number(value)) is not None:
+        return str(number)
+    raise SampleError(f"column {name!r} contains {kind_of(value)} instead of text")

@@ -1,45 +1,42 @@
-"""The raw rows of a source: which files its path names, and how each kind of file is read.
+"""The raw rows of a source: the files that its path names, and the reader of each type of file.
 
-Rows come one after the other and no file is held whole. Files may lie in a store, such as
-`gs://bucket/folder`. What only TensorFlow can read, `tasks.tfds_rows` reads.
+Rows are read as a stream, so no file is held in memory as a whole. Files may be in a bucket, such
+as `gs://bucket/folder`. `tasks.tfds_rows` reads the types that need TensorFlow.
 """
 
 import dataclasses
 import functools
-import gzip
-import io
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-import pyarrow as pa
 from etils import epath
 
 from teacherlm_jax.config import SourceConfig
-from teacherlm_jax.errors import UserError, one_line
-from teacherlm_jax.sources import arrow, columns
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.sources import arrow, columns, text_files
 from teacherlm_jax.sources.columns import RawRow
+from teacherlm_jax.sources.text_files import COMPRESSED, SHARD
 from teacherlm_jax.storage import files, locations
 
-# The reader of a file by its name. Shards may be numbered behind the ending, as TensorFlow does it.
-_SHARD = r"(-\d+-of-\d+)?"
+# The reader of a file by its name.
 _FILES = {
-    "jsonl": re.compile(rf"\.(jsonl|json|ndjson){_SHARD}(\.gz|\.zst)?$"),
-    "parquet": re.compile(rf"\.parquet{_SHARD}$"),
+    "jsonl": re.compile(rf"\.(jsonl|json|ndjson){SHARD}{COMPRESSED}$"),
+    "csv": re.compile(rf"\.csv{SHARD}{COMPRESSED}$"),
+    "tsv": re.compile(rf"\.tsv{SHARD}{COMPRESSED}$"),
+    "parquet": re.compile(rf"\.parquet{SHARD}$"),
     "datasets": re.compile(r"\.arrow$"),
-    "tfrecord": re.compile(rf"\.tfrecords?{_SHARD}(\.gz)?$"),
+    "tfrecord": re.compile(rf"\.tfrecords?{SHARD}(\.gz)?$"),
 }
-# The reader of a folder by a file that it holds.
+_ENDINGS = ".jsonl, .csv, .tsv, .parquet or .arrow"  # of files that every verb reads
+# The reader of a folder by a file that it contains.
 _FOLDERS = {arrow.DATASET: "datasets", arrow.SPLITS: "datasets", "features.json": "tfds"}
 
-_JSON = re.compile(rf"\.json{_SHARD}(\.gz|\.zst)?$")  # names of what may be one list of all rows
-_BLOCK = 1 << 20  # bytes read at a time
-_SHOWN = 4  # names of what a folder holds, in a message
+_SHOWN = 4  # file names in a message
 
 
 class RowLocation(NamedTuple):
-    """Where a row stands: its file, and its line or number there, from 1."""
+    """Location of a row: its file, and its line or its number in the file, from 1."""
 
     file: str
     line: int
@@ -53,14 +50,13 @@ LocatedRow = tuple[RowLocation, RawRow | files.MalformedRow]
 
 @dataclasses.dataclass(frozen=True)
 class SourceRows:
-    """What a source's path names.
+    """The files of a source, and how to read their rows.
 
     Attributes:
-        files: those that hold rows, in the order in which they are read.
-        read: a function that reads them all, from the first row on at each call.
-        beside: other files that decide what the rows are.
-        digests: `sha256:…` by path of the files that `read` has read from end to end, as far as
-            they are read in sequence.
+        files: the files with rows, in the order in which they are read.
+        read: a function that yields all rows; each call begins at the first one.
+        beside: other files that determine the rows, such as a list of the shards.
+        digests: `sha256:…` by path, for text files that `read` has read to their end.
     """
 
     files: tuple[epath.Path, ...]
@@ -73,10 +69,10 @@ Reader = Callable[[SourceConfig, Sequence[epath.Path]], SourceRows]
 
 
 def find(config: SourceConfig, root: str) -> list[epath.Path]:
-    """The files that a source's path names, or the one folder that its files describe.
+    """Return the files that a source's path names, or the folder of a saved data set.
 
-    A folder that nothing describes stands for the files in it. Raises UserError where there are
-    none, and where those of a folder are more than the shards of one data set.
+    Any other folder stands for the files in it. Raises UserError if there are no files, and if a
+    folder contains anything but the shards of one data set.
     """
     path = locations.under(root, config.path)
     if not path.is_dir():
@@ -86,9 +82,9 @@ def find(config: SourceConfig, root: str) -> list[epath.Path]:
 
 
 def _shards(config: SourceConfig, folder: epath.Path) -> list[epath.Path]:
-    """All files of a folder, where their names differ in numbers alone and one reader reads them.
+    """Return all files of a folder if their names differ only in numbers and have one reader.
 
-    Files of other names may be another split, which nobody wants to train on unasked.
+    Files with other names may be another split, which must not be trained on by accident.
     """
     there = sorted(path for path in folder.iterdir() if path.name[0] not in "._")
     kinds: dict[str, list[str]] = {}
@@ -101,15 +97,15 @@ def _shards(config: SourceConfig, folder: epath.Path) -> list[epath.Path]:
     below = described_below(folder)
     shown = [path.name for path in below] or shown
     held = ", ".join(shown[:_SHOWN]) + (" and others" if len(shown) > _SHOWN else "")
-    way_out = " or ".join(map(str, (below or known)[:_SHOWN])) or "files of rows"
+    way_out = " or ".join(map(str, (below or known)[:_SHOWN])) or "files with rows"
     raise UserError(
-        f"source {config.name!r}: the folder {folder} holds {held or 'nothing'}, and neither one "
-        f"of {', '.join(_FOLDERS)} nor shards of a single data set; give {way_out}"
+        f"source {config.name!r}: the folder {folder} contains {held or 'nothing'}, but neither "
+        f"{', '.join(_FOLDERS)} nor only shards of one data set; set the path to {way_out}"
     )
 
 
 def described_below(folder: epath.Path) -> list[epath.Path]:
-    """Those folders in a folder that are a data set, such as the versions of one of TFDS."""
+    """Return the saved data sets in a folder, such as the versions of a TFDS data set."""
     return [
         path
         for path in sorted(folder.iterdir())
@@ -117,40 +113,40 @@ def described_below(folder: epath.Path) -> list[epath.Path]:
     ]
 
 
-def reader_of(config: SourceConfig, found: Sequence[epath.Path]) -> str:
-    """The reader that a source asks for or, without that, the one that its files tell.
+def reader_of(config: SourceConfig, paths: Sequence[epath.Path]) -> str:
+    """Return the reader that a source sets or, by default, the one that fits its files.
 
-    Raises UserError when they tell none, or more than one.
+    Raises UserError if no reader or more than one fits.
     """
     if config.reader:
         return config.reader
-    readers = sorted({_told_by(config.name, path) for path in found})
+    readers = sorted({_reader_of_path(config.name, path) for path in paths})
     if len(readers) > 1:
         raise UserError(
-            f"source {config.name!r}: {found[0]} and the files beside it are of several kinds "
-            f"({', '.join(readers)}); make a source for each"
+            f"source {config.name!r}: the files beside {paths[0]} are of several types "
+            f"({', '.join(readers)}); set the path to files of one type"
         )
     return readers[0]
 
 
-def _told_by(source: str, path: epath.Path) -> str:
+def _reader_of_path(source: str, path: epath.Path) -> str:
     if path.is_dir():
         return next(reader for name, reader in _FOLDERS.items() if (path / name).exists())
     if reader := _reader_of_file(path):
         return reader
     raise UserError(
-        f"source {source!r}: the name of {path} does not tell how to read it; set the source's "
-        "reader, such as 'jsonl'"
+        f"source {source!r}: the name of {path} does not show its type; rename the file so that "
+        f"it ends in {_ENDINGS}"
     )
 
 
 def _reader_of_file(path: epath.Path) -> str:
-    """The reader that a file's name tells; empty where it tells none."""
+    """Return the reader that fits a file's name; empty if none does."""
     return next((name for name, ending in _FILES.items() if ending.search(path.name)), "")
 
 
 def names_apart(paths: Sequence[epath.Path]) -> dict[epath.Path, str]:
-    """What tells files apart, wherever they lie: their paths from the folder that they share."""
+    """Return the paths of files relative to the deepest folder that contains all of them."""
     folders = [path.parent.parts for path in paths]
     shared = 0
     while len({parts[: shared + 1] for parts in folders}) == 1 and shared < len(folders[0]):
@@ -159,11 +155,11 @@ def names_apart(paths: Sequence[epath.Path]) -> dict[epath.Path, str]:
 
 
 def refuse_split(config: SourceConfig, path: epath.Path) -> None:
-    """Raises UserError where a config names a split of what has none."""
+    """Raise UserError if a config names a split of files that have no splits."""
     if config.split != "train":
         raise UserError(
             f"source {config.name!r}: split={config.split!r}, but {path} has no splits; name the "
-            "files of the split in the path and leave split alone"
+            "files of the split in the path and remove the key split"
         )
 
 
@@ -171,7 +167,7 @@ def in_files(
     paths: Sequence[epath.Path],
     read: Callable[[epath.Path], Iterable[tuple[int, RawRow | files.MalformedRow]]],
 ) -> Callable[[], Iterator[LocatedRow]]:
-    """A function that gives the rows of files one after the other, by one that reads a file."""
+    """Return a function that yields the rows of all files, given one that reads a file."""
 
     def rows() -> Iterator[LocatedRow]:
         for path in paths:
@@ -184,83 +180,105 @@ def in_files(
 def _jsonl(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
     refuse_split(config, paths[0])
     digests: dict[str, str] = {}
-    read = in_files(paths, functools.partial(_lines, digests=digests))
+    read = in_files(paths, lambda path: text_files.json_lines(path, digests))
     return SourceRows(tuple(paths), read, digests=digests)
 
 
-def _lines(
-    path: epath.Path, digests: dict[str, str]
-) -> Iterator[tuple[int, RawRow | files.MalformedRow]]:
-    line = 0
-    with files.opened(path) as opened:
-        hashed = files.HashedFile(opened)
-        try:
-            file = io.BufferedReader(hashed, _BLOCK)
-            for line, row in files.parse_lines(_unpacked(path, file)):
-                if line == 1 and isinstance(row, files.MalformedRow):
-                    _refuse_list(path, row)
-                yield line, row
-            digests[str(path)] = hashed.digest()
-        except (EOFError, OSError, zlib.error) as error:
-            raise UserError(
-                f"{path}: damaged or cut short after line {line}: {one_line(error)}"
-            ) from error
-
-
-def _refuse_list(path: epath.Path, first: files.MalformedRow) -> None:
-    """Raises UserError for a file that is JSON as a whole, a list of all its rows."""
-    if _JSON.search(path.name) and first.text.lstrip().startswith("["):
-        raise UserError(
-            f"{path}: a JSON list; one object a line is wanted, as `jq -c '.[]'` writes them"
-        )
-
-
-def _unpacked(path: epath.Path, file: BinaryIO) -> Iterable[bytes]:
-    if path.suffix not in (".gz", ".zst"):
-        return file
-    if not file.read(1):
-        raise EOFError("nothing is in it, not even what packs no rows")  # the unpackers take it
-    file.seek(0)
-    if path.suffix == ".gz":
-        return gzip.GzipFile(fileobj=file)
-    return io.BufferedReader(pa.CompressedInputStream(file, "zstd"))
+def _separated(delimiter: str, config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
+    refuse_split(config, paths[0])
+    digests: dict[str, str] = {}
+    read = in_files(
+        paths,
+        lambda path: text_files.separated_rows(path, digests, delimiter, config.header),
+    )
+    return SourceRows(tuple(paths), read, digests=digests)
 
 
 def _parquet(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
     refuse_split(config, paths[0])
-    wanted = columns.wanted(config)
-    return SourceRows(tuple(paths), in_files(paths, lambda path: arrow.parquet_rows(path, wanted)))
+    read = _columnar(config, paths, arrow.parquet_columns, arrow.parquet_rows)
+    return SourceRows(tuple(paths), read)
 
 
 def _datasets(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
-    wanted = columns.wanted(config)
     beside: tuple[epath.Path, ...] = ()
     if paths[0].is_dir():
         paths, state = arrow.saved_files(paths[0], config.split)
         beside = (state,)
     else:
         refuse_split(config, paths[0])
-    read = in_files(paths, lambda path: arrow.arrow_rows(path, wanted))
+    read = _columnar(config, paths, arrow.arrow_columns, arrow.arrow_rows)
     return SourceRows(tuple(paths), read, beside)
 
 
-READERS: Mapping[str, Reader] = {"jsonl": _jsonl, "parquet": _parquet, "datasets": _datasets}
+def _columnar(
+    config: SourceConfig,
+    paths: Sequence[epath.Path],
+    columns_of: Callable[[epath.Path], Sequence[str]],
+    rows_of: Callable[[epath.Path, Sequence[str]], Iterable[arrow.NumberedRow]],
+) -> Callable[[], Iterator[LocatedRow]]:
+    """Return a function that yields the rows of columnar files, reading only the columns in use.
+
+    It raises UserError before the first row if a column of the config is in none of the files.
+    """
+    wanted = columns.wanted(config)
+
+    def read() -> Iterator[LocatedRow]:
+        _require_columns(paths, wanted, columns_of)
+        yield from in_files(paths, lambda path: rows_of(path, wanted))()
+
+    return read
+
+
+def _require_columns(
+    paths: Sequence[epath.Path],
+    wanted: Sequence[str],
+    columns_of: Callable[[epath.Path], Sequence[str]],
+) -> None:
+    """Raise UserError for a wanted column that none of the files has."""
+    missing, known = list(wanted), dict[str, None]()
+    for path in paths:
+        if not missing:
+            return
+        there = columns_of(path)
+        known |= dict.fromkeys(there)
+        missing = [name for name in missing if columns.column_of(name, there) not in there]
+    if missing and paths:
+        others = f" and {len(paths) - 1} other files" if len(paths) > 1 else ""
+        raise UserError(
+            f"{paths[0]}{others}: no column {columns.column_of(missing[0], known)!r}; the columns "
+            f"are {', '.join(known)}"
+        )
+
+
+READERS: Mapping[str, Reader] = {
+    "jsonl": _jsonl,
+    "csv": functools.partial(_separated, ","),
+    "tsv": functools.partial(_separated, "\t"),
+    "parquet": _parquet,
+    "datasets": _datasets,
+}
 
 
 def open_rows(
     config: SourceConfig, root: str, readers: Mapping[str, Reader] = READERS
 ) -> SourceRows:
-    """Finds the files of a source and, among `readers`, how to read them.
+    """Find the files of a source and choose their reader from `readers`.
 
-    Raises UserError when there are none, when neither names nor contents tell how to read them, and
-    for what no reader reads.
+    Raises UserError if there are no files, if neither their names nor their contents show how to
+    read them, and if no reader can read them.
     """
     with locations.refusing(locations.under(root, config.path)):
-        found = find(config, root)
-        reader = reader_of(config, found)
+        paths = find(config, root)
+        reader = reader_of(config, paths)
         if reader not in readers:
             raise UserError(
-                f"source {config.name!r}: {found[0]} takes TensorFlow to read, which only "
-                "`teacherlm prepare` does; give this verb its rows as jsonl or parquet"
+                f"source {config.name!r}: reading {paths[0]} requires TensorFlow, which only "
+                "`teacherlm prepare` uses; convert the rows to jsonl or parquet for this verb"
             )
-        return readers[reader](config, found)
+        if config.header and reader not in ("csv", "tsv"):
+            raise UserError(
+                f"source {config.name!r}: header={config.header}, but {paths[0]} is read by the "
+                f"reader {reader!r} and not as csv or tsv; leave header empty"
+            )
+        return readers[reader](config, paths)

@@ -1,6 +1,7 @@
-"""Raw data sets as samples: the reading of a whole source, as often as it is needed."""
+"""The samples of a source, which can be read several times with the same result."""
 
 import dataclasses
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -9,8 +10,8 @@ from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import Sample, SampleError
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.sources import columns
 from teacherlm_jax.sources.adapters import FORMATS, to_sample
+from teacherlm_jax.sources.explanation_filters import without_failed, without_placeholders
 from teacherlm_jax.sources.raw_rows import (
     LocatedRow,
     RawRow,
@@ -19,6 +20,7 @@ from teacherlm_jax.sources.raw_rows import (
     names_apart,
     open_rows,
 )
+from teacherlm_jax.sources.source_notes import SourceNotes
 from teacherlm_jax.sources.subsample import SeededSubsample
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
@@ -26,11 +28,11 @@ from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 __all__ = ["FORMATS", "SourceReading", "read_samples", "to_sample", "without_failed"]
 
-Check = Callable[[Sample], None]  # raises SampleError for a sample that is of no use
+Check = Callable[[Sample], None]  # raises SampleError for a sample that cannot be used
 
 
 class Candidates(Protocol):
-    """Holds samples with their places, in order, while a limit by seed is being drawn."""
+    """Store of samples with their locations, in order, while a limit by seed is drawn."""
 
     def add(self, place: RowLocation, sample: Sample) -> None:
         """Take one sample."""
@@ -48,32 +50,42 @@ def read_samples(
     usable: Check | None = None,
     vocabulary: Vocabulary | None = None,
     seed: int = 0,
+    log: logging.Logger | None = None,
 ) -> Iterator[Sample]:
-    """Yields the samples of a source, once; see `SourceReading.first`."""
+    """Yield the samples of a source once; see `SourceReading.first`.
+
+    The source's warnings go to `log` after the last sample.
+    """
     reading = SourceReading(config, root, seed)
-    found = reading.first(refused, checked_only=checked_only, usable=usable, vocabulary=vocabulary)
-    for _, sample in found:
+    for _, sample in reading.first(
+        refused, checked_only=checked_only, usable=usable, vocabulary=vocabulary
+    ):
         yield sample
+    if log is not None:
+        for warning in reading.warnings:
+            log.warning("%s: %s", config.name, warning)
 
 
-class _Found(NamedTuple):
-    place: RowLocation
+class _LocatedSample(NamedTuple):
+    location: RowLocation
     sample: Sample
     row: RawRow | files.MalformedRow
 
 
 @dataclasses.dataclass
 class SourceReading:
-    """A source to be read several times: the first reading decides which rows are its samples.
+    """A source that is read several times; the first reading decides which rows are samples.
 
     Attributes:
-        config: what to read.
-        root: the folder that `config.path` is taken under.
-        seed: with the samples' ids, decides which of them a limit by seed keeps.
-        open_rows: finds the files and their rows.
-        rows: the files of the first reading; digests of those that it read in sequence.
-        rows_read: by file, in the first reading.
-        samples: their number, when the first reading has ended.
+        config: files and layout of the source.
+        root: folder that `config.path` is relative to.
+        seed: decides with the samples' ids which of them a limit by seed keeps.
+        open_rows: function that finds the files and their rows.
+        rows: the files of the first reading, with the digests of text files.
+        rows_read: number of rows by file in the first reading.
+        samples: number of samples, known when the first reading has ended.
+        warnings: what the rows suggest to check in the config, known when the first reading has
+            ended.
     """
 
     config: SourceConfig
@@ -83,8 +95,13 @@ class SourceReading:
     rows: SourceRows | None = None
     rows_read: Counter[str] = dataclasses.field(default_factory=Counter)
     samples: int = 0
-    _kept: dict[str, set[int]] | None = None  # lines by file; None: all but those left out
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    _kept: dict[str, set[int]] | None = None  # lines by file; None: all except `_left_out`
     _left_out: dict[str, set[int]] = dataclasses.field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs to read the source again."""
+        return self.__dict__ | {"rows": None}
 
     def first(
         self,
@@ -95,14 +112,15 @@ class SourceReading:
         vocabulary: Vocabulary | None = None,
         candidates: Candidates | None = None,
     ) -> Iterator[tuple[RowLocation, Sample]]:
-        """Yields the samples with their places, file by file and line by line, up to the limit.
+        """Yield the samples with their locations, in the order of the files, up to the limit.
 
-        Rows that make no sample, rows whose id was there before, rows whose sample `usable` raises
-        SampleError for and those with more than `config.max_tokens` tokens of `vocabulary` go to
-        `refused`, with their file and line; the limit does not count them. With `checked_only`,
-        explanations that failed a gate are left out of their samples (see `without_failed`).
+        Rows that cannot be used go to `refused` with their file and line, and the limit does not
+        count them: rows that are not a sample, rows with the id of an earlier row, rows for whose
+        sample `usable` raises SampleError, and rows with more than `config.max_tokens` tokens of
+        `vocabulary`. With `checked_only`, explanations that failed a gate are left out, and with
+        `config.drop_placeholders` those that are placeholders.
 
-        A limit by seed is known only after the last row. `candidates` then holds the samples that
+        A limit by seed is known only after the last row. `candidates` then stores the samples that
         may be kept; without it the files are read a second time.
 
         Raises UserError for an unknown format, no file, no usable row, a column that the config
@@ -111,27 +129,28 @@ class SourceReading:
         checks = [check for check in (usable, _length_check(self.config, vocabulary)) if check]
         own = refused.part()
         self.rows = rows = self._open()
-        unseen = columns.Unseen(self.config)
-        placed = self._watched(rows, unseen)
+        notes = SourceNotes(self.config)
+        located = self._noted(rows, notes)
         if self.config.limit and self.config.limit_by == "seed":
-            self._draw(placed, rows, own, checks, candidates)
+            self._draw(located, rows, own, checks, notes, candidates)
             if candidates is None:
                 chosen = self.again(checked_only)
             else:
                 chosen = self._held(candidates, checked_only)
         else:
-            chosen = self._taken(placed, rows, own, checks, checked_only)
+            chosen = self._first_usable(located, rows, own, checks, notes, checked_only)
         self.samples = 0
-        for place, sample in chosen:
+        for location, sample in chosen:
             self.samples += 1
-            yield place, sample
+            yield location, sample
+        self.warnings = list(notes.warnings())
         if not self.samples:
             names = ", ".join(map(str, rows.files or rows.beside))
             raise UserError(
-                f"source {self.config.name!r}: no row of {names} makes a usable sample in the "
-                f"format {self.config.format!r}; {_why(own)}"
+                f"source {self.config.name!r}: no row of {names} is a usable sample in the "
+                f"format {self.config.format!r}; {_why(own, self.warnings)}"
             )
-        unseen.refuse()
+        notes.refuse_missing()
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -140,7 +159,7 @@ class SourceReading:
         return {"samples": self.samples, "kept": kept, "left_out": _listed(self._left_out)}
 
     def choose(self, chosen: Mapping[str, Any]) -> None:
-        """Takes over what the first reading of another object, of the same source, decided."""
+        """Adopt what the first reading of the same source by another object decided."""
         kept = chosen["kept"]
         self.samples = chosen["samples"]
         self._kept = None if kept is None else {file: set(kept[file]) for file in kept}
@@ -149,28 +168,28 @@ class SourceReading:
     def _held(
         self, candidates: Candidates, checked_only: bool
     ) -> Iterator[tuple[RowLocation, Sample]]:
-        """Yield the samples that were drawn, from among the candidates."""
-        for place, sample in candidates.read():
-            if self._is_chosen(place):
-                yield place, without_failed(sample) if checked_only else sample
+        """Yield the candidates that were drawn."""
+        for location, sample in candidates.read():
+            if self._is_chosen(location):
+                yield location, without_failed(sample) if checked_only else sample
 
     def again(self, checked_only: bool = False) -> Iterator[tuple[RowLocation, Sample]]:
-        """Yields the samples of the first reading once more."""
+        """Yield the samples of the first reading again."""
         last = self.config.limit if self._kept is None else sum(map(len, self._kept.values()))
         rows, seen = self._open(), set[str]()
-        placed = (each for each in rows.read() if self._is_chosen(each[0]))
-        filed_before = RefusedRows(None)
-        found = self._found(placed, rows, filed_before, seen, checked_only)
-        for number, (place, sample, _) in enumerate(found, start=1):
+        located = ((place, row) for place, row in rows.read() if self._is_chosen(place))
+        refused_before = RefusedRows(None)
+        samples = self._new_samples(located, rows, refused_before, seen, checked_only)
+        for number, (location, sample, _) in enumerate(samples, start=1):
             seen.add(sample.id)
-            yield place, sample
+            yield location, sample
             if number == last:
                 return
 
-    def _is_chosen(self, place: RowLocation) -> bool:
+    def _is_chosen(self, location: RowLocation) -> bool:
         if self._kept is not None:
-            return place.line in self._kept.get(place.file, ())
-        return place.line not in self._left_out.get(place.file, ())
+            return location.line in self._kept.get(location.file, ())
+        return location.line not in self._left_out.get(location.file, ())
 
     def _open(self) -> SourceRows:
         if self.config.format not in FORMATS:
@@ -180,83 +199,91 @@ class SourceReading:
             )
         return self.open_rows(self.config, self.root)
 
-    def _watched(self, rows: SourceRows, unseen: columns.Unseen) -> Iterator[LocatedRow]:
+    def _noted(self, rows: SourceRows, notes: SourceNotes) -> Iterator[LocatedRow]:
         self.rows_read = Counter({str(path): 0 for path in rows.files})
-        for place, row in rows.read():
-            self.rows_read[place.file] += 1
+        for location, row in rows.read():
+            self.rows_read[location.file] += 1
             if isinstance(row, Mapping):
-                unseen.look(row)
-            yield place, row
-        unseen.all_read = True
+                notes.add_row(row)
+            yield location, row
+        notes.all_read = True
 
-    def _taken(
+    def _first_usable(
         self,
-        placed: Iterable[LocatedRow],
+        located: Iterable[LocatedRow],
         rows: SourceRows,
         refused: RefusedRows,
         checks: Sequence[Check],
+        notes: SourceNotes,
         checked_only: bool,
     ) -> Iterator[tuple[RowLocation, Sample]]:
-        """The first samples that pass the checks, up to the limit."""
+        """Yield the first samples that pass the checks, up to the limit."""
         self._kept, self._left_out, seen = None, {}, set[str]()
-        for found in self._found(placed, rows, refused, seen, checked_only):
-            if not _passes(found, checks, refused):
-                self._left_out.setdefault(found.place.file, set()).add(found.place.line)
+        for new in self._new_samples(located, rows, refused, seen, checked_only, notes):
+            if not _passes(new, checks, refused):
+                self._left_out.setdefault(new.location.file, set()).add(new.location.line)
                 continue
-            seen.add(found.sample.id)
-            yield found.place, found.sample
+            seen.add(new.sample.id)
+            yield new.location, new.sample
             if len(seen) == self.config.limit:
                 return
 
     def _draw(
         self,
-        placed: Iterable[LocatedRow],
+        located: Iterable[LocatedRow],
         rows: SourceRows,
         refused: RefusedRows,
         checks: Sequence[Check],
+        notes: SourceNotes,
         candidates: Candidates | None,
     ) -> None:
-        """Decides which samples the seed keeps; checks only those that it might keep."""
+        """Decide which samples the seed keeps; check only those that it might keep."""
         draw, seen = SeededSubsample[RowLocation](self.config.limit, self.seed), set[str]()
-        for found in self._found(placed, rows, refused, seen):
-            id = found.sample.id
+        for new in self._new_samples(located, rows, refused, seen, notes=notes):
+            id = new.sample.id
             seen.add(id)
-            if draw.takes(id) and _passes(found, checks, refused):
-                draw.add(id, found.place)
+            if draw.takes(id) and _passes(new, checks, refused):
+                draw.add(id, new.location)
                 if candidates is not None:
-                    candidates.add(found.place, found.sample)
+                    candidates.add(new.location, new.sample)
         self._kept = {}
-        for place in draw.drawn():
-            self._kept.setdefault(place.file, set()).add(place.line)
+        for location in draw.drawn():
+            self._kept.setdefault(location.file, set()).add(location.line)
 
-    def _found(
+    def _new_samples(
         self,
-        placed: Iterable[LocatedRow],
+        located: Iterable[LocatedRow],
         rows: SourceRows,
         refused: RefusedRows,
         seen: set[str],
         checked_only: bool = False,
-    ) -> Iterator[_Found]:
-        """The rows that make samples whose ids were not `seen`, a set that the caller adds to."""
+        notes: SourceNotes | None = None,
+    ) -> Iterator[_LocatedSample]:
+        """Yield the samples whose ids are not in `seen`, a set that the caller extends."""
         names = {str(path): name for path, name in names_apart(rows.files).items()}
-        for place, row in placed:
+        for location, row in located:
             try:
-                sample = self._sample(place, row, names[place.file] if len(names) > 1 else "")
+                file = names[location.file] if len(names) > 1 else ""
+                sample = self._sample(location, row, file)
                 if sample.id in seen:
                     raise SampleError("an earlier row has the same id")
             except SampleError as error:
-                _file(refused, place, error, row)
+                _refuse(refused, location, error, row)
                 continue
-            yield _Found(place, without_failed(sample) if checked_only else sample, row)
+            if notes is not None:
+                notes.add_sample(sample)
+            if self.config.drop_placeholders:
+                sample = without_placeholders(sample)
+            yield _LocatedSample(location, without_failed(sample) if checked_only else sample, row)
 
-    def _sample(self, place: RowLocation, row: RawRow | files.MalformedRow, file: str) -> Sample:
+    def _sample(self, location: RowLocation, row: RawRow | files.MalformedRow, file: str) -> Sample:
         if isinstance(row, files.MalformedRow):
             raise SampleError(row.reason)
         return to_sample(
             self.config.format,
             row,
             source=self.config.name,
-            line=place.line,
+            line=location.line,
             subject=self.config.subject,
             file=file,
             named=self.config.columns,
@@ -268,27 +295,14 @@ def _listed(lines: Mapping[str, set[int]]) -> dict[str, list[int]]:
     return {file: sorted(numbers) for file, numbers in lines.items()}
 
 
-def without_failed(sample: Sample) -> Sample:
-    """The sample without those explanations that failed a gate, by its annotations.
-
-    Explanations without verdicts, such as people's, stay.
-    """
-    explanations = dict(sample.explanations)
-    for kind, made in sample.annotations.items():
-        if kind in explanations and not all(made["gates"].values()):
-            texts = explanations[kind]
-            explanations[kind] = {name: texts[name] for name in texts if name != made["author"]}
-    return dataclasses.replace(sample, explanations=explanations)
-
-
 def _length_check(config: SourceConfig, vocabulary: Vocabulary | None) -> Check | None:
-    """The check of a source's max_tokens: question and answer, as the plain text form has them."""
+    """Return the check of `max_tokens`, which counts question and answer in the form 'text'."""
     if not config.max_tokens:
         return None
     if vocabulary is None:
         raise UserError(
-            f"source {config.name!r}: max_tokens={config.max_tokens}, but nothing here counts "
-            "tokens before it reads; leave max_tokens at 0"
+            f"source {config.name!r}: max_tokens={config.max_tokens}, but there is no "
+            "vocabulary to count tokens with; set max_tokens=0"
         )
 
     def check(sample: Sample) -> None:
@@ -299,27 +313,31 @@ def _length_check(config: SourceConfig, vocabulary: Vocabulary | None) -> Check 
     return check
 
 
-def _passes(found: _Found, checks: Iterable[Check], refused: RefusedRows) -> bool:
-    """Whether a sample is of use; files its row when it is not."""
+def _passes(new: _LocatedSample, checks: Iterable[Check], refused: RefusedRows) -> bool:
+    """Return whether a sample passes all checks; refuse its row if it does not."""
     try:
         for check in checks:
-            check(found.sample)
+            check(new.sample)
     except SampleError as error:
-        _file(refused, found.place, error, found.row)
+        _refuse(refused, new.location, error, new.row)
         return False
     return True
 
 
-def _file(
-    refused: RefusedRows, place: RowLocation, error: SampleError, row: RawRow | files.MalformedRow
+def _refuse(
+    refused: RefusedRows,
+    location: RowLocation,
+    error: SampleError,
+    row: RawRow | files.MalformedRow,
 ) -> None:
     shown = row.text if isinstance(row, files.MalformedRow) else row
-    refused.refuse(place.file, place.line, str(error), shown)
+    refused.refuse(location.file, location.line, str(error), shown)
 
 
-def _why(refused: RefusedRows) -> str:
+def _why(refused: RefusedRows, warnings: Sequence[str]) -> str:
     if not refused.total:
         return "there are no rows"
     reason, count = refused.counts.most_common(1)[0]
-    where = f"; {refused.path} has them all" if refused.path else ""
-    return f"the commonest reason is {reason!r} ({count} rows){where}"
+    side_file = f"; see {refused.path} for all of them" if refused.path else ""
+    hints = "".join(f"; {warning}" for warning in warnings)
+    return f"the most frequent reason is {reason!r} ({count} rows){side_file}{hints}"

@@ -153,6 +153,8 @@ def _take(
             sources.append(source)
             questions.extend(asked)
             run.log.info("%s: %d samples", source.config.name, source.samples)
+            for warning in source.warnings:
+                run.log.warning("%s: %s", source.config.name, warning)
             if config.check_only:
                 _log_files(source, run)
     finally:

@@ -15,7 +15,7 @@ from teacherlm_jax.storage.refused_rows import ReasonCounts, RefusedRows
 from teacherlm_jax.tasks.tfds_rows import open_rows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
-_FOUND = ("samples", "refused", "digests", "by_file")  # fields of a Source
+_FOUND = ("samples", "refused", "digests", "by_file", "warnings")  # fields of a Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Source:
         digests: sha256 by file name, of every file that decides what the rows are.
         by_file: for each file that holds rows: how many were `read`, how many of these are `used`,
             and how many were `refused`, by reason. What is neither is beyond the limit.
+        warnings: what the rows suggest to check in the config.
     """
 
     config: SourceConfig
@@ -38,6 +39,7 @@ class Source:
     refused: int
     digests: dict[str, str]
     by_file: dict[str, dict[str, Any]] = dataclasses.field(repr=False)
+    warnings: list[str] = dataclasses.field(repr=False)
     _reading: SourceReading = dataclasses.field(repr=False)
 
     def read(self, checked_only: bool = False) -> Iterator[Sample]:
@@ -95,6 +97,7 @@ def survey(
         refused=sum(sum(each["refused"].values()) for each in by_file.values()),
         digests=_digests(open_rows(config, root)),
         by_file=by_file,
+        warnings=reading.warnings,
         _reading=reading,
     )
     return source, questions

@@ -115,13 +115,15 @@ def test_options_may_be_labels_themselves():
 
 
 def test_a_label_is_no_question():
-    with pytest.raises(SampleError, match="column 'question' holds a class label and no text"):
+    with pytest.raises(
+        SampleError, match="column 'question' contains a class label instead of text"
+    ):
         from_columns(ColumnsConfig(), {"question": Label(1, "x"), "answer": "x"})
 
 
 def test_the_number_of_no_class_is_no_answer_and_no_subject():
     row = {"question": "?", "choices": ["x", "y"], "answer": Label(-1), "topic": Label(-1)}
-    with pytest.raises(SampleError, match="column 'answer' holds the number of no class"):
+    with pytest.raises(SampleError, match="column 'answer' contains a class number without a name"):
         from_columns(ColumnsConfig(), row)
     with pytest.raises(SampleError, match="column 'answer' is none of 2 options"):
         from_columns(ColumnsConfig(**OPTIONS), row)

@@ -63,27 +63,27 @@ def test_an_exact_option_goes_before_one_that_differs_in_case():
         ({"question": "  "}, "empty question"),
         ({"question": None}, "question is not text but null"),
         ({"answer": 5}, "answer is not text but int"),
-        ({"answer": "green"}, "the answer is no option"),
-        ({"answer": "(C)"}, "the answer is no option"),
-        ({"answer": "red", "options": ["red", "red"]}, "the answer fits more than one option"),
-        ({"answer": "A", "options": ["B", "A"]}, "the answer fits more than one option"),
-        ({"options": ["only"]}, "1 options; 2 to 26 can be told apart"),
-        ({"options": "blue"}, "options are no list but str"),
+        ({"answer": "green"}, "the answer is none of the options"),
+        ({"answer": "(C)"}, "the answer is none of the options"),
+        ({"answer": "red", "options": ["red", "red"]}, "the answer matches more than one option"),
+        ({"answer": "A", "options": ["B", "A"]}, "the answer matches more than one option"),
+        ({"options": ["only"]}, "1 options; expected 2 to 26"),
+        ({"options": "blue"}, "options are not a list but str"),
         ({"options": ["red", ""]}, "empty option"),
         ({"subject": 3}, "subject is not text but int"),
         ({"explanations": {"proof": {}}}, "unknown kind of explanation 'proof'"),
-        ({"explanations": {"cot": "because"}}, "explanations of kind cot are not filed by author"),
+        ({"explanations": {"cot": "because"}}, "explanations of the kind cot are not an object"),
         ({"explanations": {"cot": {"human": 1}}}, "cot by human is not text but int"),
-        ({"explanations": []}, "explanations are no object"),
-        ({"explanations": None}, "explanations are no object"),
-        ({"annotations": 3}, "annotations are no object but int"),
+        ({"explanations": []}, "explanations are not an object"),
+        ({"explanations": None}, "explanations are not an object"),
+        ({"annotations": 3}, "annotations are not an object but int"),
         ({"annotations": {"proof": {}}}, "unknown kind of explanation 'proof'"),
-        ({"annotations": {"cot": 3}}, "the annotation of cot names no author"),
-        ({"annotations": {"cot": {"gates": {}}}}, "the annotation of cot names no author"),
+        ({"annotations": {"cot": 3}}, "the annotation of cot has no author"),
+        ({"annotations": {"cot": {"gates": {}}}}, "the annotation of cot has no author"),
         ({"annotations": {"cot": {"author": "me"}}}, "the annotation of cot has no gates"),
         (
             {"annotations": {"cot": {"author": "me", "gates": {"finished": "no"}}}},
-            "the annotation of cot has no gates that passed or failed",
+            "the annotation of cot has no gates with true or false",
         ),
     ],
 )
@@ -108,7 +108,7 @@ def test_a_row_that_makes_no_sample_is_refused_with_its_reason(changes, reason):
 )
 def test_half_a_character_is_refused_wherever_it_stands(changes):
     (name,) = changes
-    with pytest.raises(SampleError, match=f"{name}: not UTF-8 encodable"):
+    with pytest.raises(SampleError, match=f"{name} contains half a surrogate pair"):
         from_row(row(**changes))
     assert from_row(row(question="Sky? \U0001f600")).question.endswith("\U0001f600")
 

@@ -46,8 +46,8 @@ def test_the_word_options_inside_a_sentence_is_no_heading():
 @pytest.mark.parametrize(
     ("format", "row", "reason"),
     [
-        ("cot", QUESTION | {"answer": "green"}, "the answer is no option"),
-        ("cot", QUESTION | {"question": "?\nOptions:\n(B) 3\n(A) 4"}, "a line below the question"),
+        ("cot", QUESTION | {"answer": "green"}, "the answer is none of the options"),
+        ("cot", QUESTION | {"question": "?\nOptions:\n(B) 3\n(A) 4"}, "a line after 'Options:'"),
         (
             "cot",
             {
@@ -55,12 +55,12 @@ def test_the_word_options_inside_a_sentence_is_no_heading():
                 "answer": "x",
                 "cot": "",
             },
-            "a line below the question",
+            "a line after 'Options:'",
         ),
         ("cot", {"question": "?"}, "no answer"),
         ("creak", {"sentence": "Ice is hot.", "label": "maybe"}, "label 'maybe' is neither"),
         ("creak", {"label": "true"}, "no sentence"),
-        ("strategyqa", {"facts": "x", "origin_question": "?"}, "facts are no list of texts"),
+        ("strategyqa", {"facts": "x", "origin_question": "?"}, "facts are not a list of texts"),
         (
             "strategyqa",
             {"facts": [], "origin_question": "?", "origin_answer": "yes"},
@@ -69,12 +69,12 @@ def test_the_word_options_inside_a_sentence_is_no_heading():
         (
             "mmlu",
             {"question": "?", "subject": "law", "choices": [1, 2], "answer": "A"},
-            "choices are no list of texts",
+            "choices are not a list of texts",
         ),
         (
             "mmlu",
             {"question": "?", "subject": "law", "choices": ["a", "b"], "answer": "C"},
-            "the answer is no option",
+            "the answer is none of the options",
         ),
     ],
 )

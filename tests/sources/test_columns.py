@@ -3,7 +3,7 @@
 import pytest
 
 from teacherlm_jax.config import ColumnsConfig, SourceConfig
-from teacherlm_jax.data.sample import Sample, SampleError, from_row
+from teacherlm_jax.data.sample import Sample, SampleError, from_row, without_nan
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources import reading
 from teacherlm_jax.sources.columns import from_columns
@@ -20,7 +20,7 @@ def sample(row, **columns):
 
 
 def made(row, **columns):
-    return from_columns(ColumnsConfig(**columns), row)
+    return from_columns(ColumnsConfig(**columns), without_nan(row))
 
 
 def refusal(row, **columns):
@@ -83,7 +83,7 @@ def test_what_an_answer_is_can_be_said_where_it_could_be_two_things(answer, colu
     if letter:
         assert sample(row, options=CHOICES, **columns).answer == letter
     else:
-        assert refusal(row, options=CHOICES) == "the answer fits more than one option"
+        assert refusal(row, options=CHOICES) == "the answer matches more than one option"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_options_may_have_labels_that_answers_are_given_by(options):
 )
 def test_an_answer_that_fits_two_options_in_two_ways_is_refused(options, answer, letters):
     row = ROW | {"choices": options, "answer": answer}
-    assert refusal(row, options=CHOICES).startswith("column 'answer' is one option's number")
+    assert refusal(row, options=CHOICES).startswith("column 'answer' names one option by number")
     for answer_is, letter in letters.items():
         assert sample(row, options=CHOICES, answer_is=answer_is).answer == letter
 
@@ -143,7 +143,10 @@ def test_a_row_whose_columns_of_options_are_null_asks_for_free_text():
 def test_an_answer_that_chooses_among_no_options_is_refused(answer, answer_is):
     row = ROW | {"choices": [], "answer": answer}
     said = refusal(row, options=CHOICES, answer_is=answer_is)
-    assert said == "column 'answer' holds a letter or number, but there are no options"
+    assert said == (
+        "column 'answer' contains a letter or number, but there are no options; set "
+        "columns.answer_is to 'text' if it is the answer itself"
+    )
 
 
 def test_options_may_stand_in_columns_of_their_own():
@@ -181,23 +184,43 @@ def test_names_lead_into_objects_and_lists_by_dots():
         (ROW | {"question": None}, {}, "column 'question' is null"),
         (ROW | {"answer": NAN}, {}, "column 'answer' is null"),
         (ROW | {"answer": None}, {"answer": "answer.text.0"}, "column 'answer.text.0' is null"),
-        (ROW | {"choices": ["a", None, "b"]}, {"options": CHOICES}, "column 'choices' holds null"),
-        (ROW | {"choices": "a b"}, {"options": CHOICES}, "column 'choices' holds str and no list"),
-        (ROW | {"choices": ["a"] * 27}, {"options": CHOICES}, "column 'choices' holds 27 options"),
-        (ROW | {"question": 3}, {}, "column 'question' holds int and no text"),
-        (ROW | {"answer": ["x"]}, {}, "column 'answer' holds a list and no text"),
-        (ROW | {"answer": 0.5}, {}, "column 'answer' holds a fraction and no text"),
+        (
+            ROW | {"choices": ["a", None, "b"]},
+            {"options": CHOICES},
+            "column 'choices' contains null",
+        ),
+        (
+            ROW | {"choices": "a b"},
+            {"options": CHOICES},
+            "column 'choices' contains str instead of a list",
+        ),
+        (
+            ROW | {"choices": ["a"] * 27},
+            {"options": CHOICES},
+            "column 'choices' contains 27 options",
+        ),
+        (ROW | {"question": 3}, {}, "column 'question' contains int instead of text"),
+        (ROW | {"answer": ["x"]}, {}, "column 'answer' contains a list instead of text"),
+        (ROW | {"answer": 0.5}, {}, "column 'answer' contains a fraction instead of text"),
         (ROW | {"answer": 2}, {"options": CHOICES}, "column 'answer' is none of 2 options cou"),
         (ROW | {"answer": -1}, {"options": CHOICES}, "column 'answer' is none of 2 options"),
         (ROW | {"answer": 0}, {"options": CHOICES, "first": 1}, "column 'answer' is none of 2"),
-        (ROW, {"options": CHOICES, "answer_is": "number"}, "column 'answer' holds no whole number"),
-        (ROW | {"answer": "C"}, {"options": CHOICES}, "the answer is no option"),
+        (
+            ROW,
+            {"options": CHOICES, "answer_is": "number"},
+            "column 'answer' does not contain a whole number",
+        ),
+        (ROW | {"answer": "C"}, {"options": CHOICES}, "the answer is none of the options"),
         (
             ROW | {"answer": "C"},
             {"options": CHOICES, "answer_is": "letter"},
-            "the answer is no option",
+            "the answer is none of the options",
         ),
-        (ROW | {"why": {"x": 1}}, {"cot": "why"}, "column 'why' holds an object and no text"),
+        (
+            ROW | {"why": {"x": 1}},
+            {"cot": "why"},
+            "column 'why' contains an object instead of text",
+        ),
         (
             ROW,
             {"options": ("wrong", "too")},
@@ -206,13 +229,13 @@ def test_names_lead_into_objects_and_lists_by_dots():
         (
             ROW | {"answer": "B"},
             {"options": CHOICES, "answer_is": "text"},
-            "the answer is no option",
+            "the answer is none of the options",
         ),
         *(
             (
                 ROW | {"choices": {"label": labels, "text": ["red", "blue"]}},
                 {"options": CHOICES},
-                "column 'choices' holds 1 labels of 2 options",
+                "column 'choices' contains 1 labels for 2 options",
             )
             for labels in (["A"], ["A", "A"])
         ),

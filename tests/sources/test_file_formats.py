@@ -54,7 +54,7 @@ def test_all_mmlu_rows_make_samples_with_57_subjects(shared_data):
     ("name", "usable", "with_options", "refused"),
     [
         ("gsm8k", 7473, 0, {}),
-        ("ecqa", 7050, 7050, {"the answer fits more than one option": 30}),
+        ("ecqa", 7050, 7050, {"the answer matches more than one option": 30}),
         ("creak", 6915, 4931, {}),
         ("aqua", 2728, 2728, {}),
         ("strategyqa", 1859, 0, {}),
@@ -112,9 +112,7 @@ def test_files_of_one_name_in_several_folders_are_told_apart(tmp_path):
 
 def test_a_source_without_a_usable_row_names_its_files_and_the_commonest_reason(tmp_path):
     write_rows(tmp_path / "a.jsonl", {"question": "?"}, {"question": "?"})
-    with pytest.raises(
-        UserError, match=r"a\.jsonl makes a usable sample .* 'no answer' \(2 rows\)"
-    ):
+    with pytest.raises(UserError, match=r"a\.jsonl is a usable sample .* 'no answer' \(2 rows\)"):
         read(tmp_path)
     write_rows(tmp_path / "a.jsonl")
     with pytest.raises(UserError, match="there are no rows"):
@@ -173,7 +171,9 @@ def test_half_a_character_refuses_the_row(tmp_path):
     write_rows(tmp_path / "a.jsonl", row, row | {"id": "bad", "question": "Sky? \ud83d"})
     samples, counts = read(tmp_path, format="sample")
     assert [sample.id for sample in samples] == ["set-7"]
-    assert list(counts) == [r"question: not UTF-8 encodable, half a character, '\ud83d'"]
+    assert list(counts) == [
+        r"question contains half a surrogate pair, '\ud83d', which UTF-8 cannot encode"
+    ]
 
 
 def test_rows_that_the_reader_has_no_use_for_are_refused_with_their_place(tmp_path):
@@ -190,7 +190,9 @@ def test_rows_that_the_reader_has_no_use_for_are_refused_with_their_place(tmp_pa
     ((_, entry),) = files.read_jsonl(tmp_path / "refused.txt")
     assert (entry["file"], entry["line"]) == (str(tmp_path / "b.jsonl"), 2)
     write_rows(tmp_path / "a.jsonl", open_question)
-    with pytest.raises(UserError, match=r"the commonest reason is 'no options to rank' \(1 rows\)"):
+    with pytest.raises(
+        UserError, match=r"the most frequent reason is 'no options to rank' \(1 rows\)"
+    ):
         read(tmp_path, "a.jsonl", usable=usable)
 
 
@@ -209,7 +211,7 @@ def test_packed_files_and_tables_make_the_samples_that_lines_make(tmp_path):
     rows = [row for _, row in files.read_jsonl(path)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "c.parquet")
     wanted, counts = read(tmp_path, "a.jsonl")
-    assert len(wanted) == 5 and counts == {"the answer is no option": 1}
+    assert len(wanted) == 5 and counts == {"the answer is none of the options": 1}
     for name in ("b.jsonl.gz", "c.parquet"):
         assert read(tmp_path, name) == (wanted, counts)
         ((_, entry),) = files.read_jsonl(tmp_path / "refused.txt")
@@ -240,5 +242,7 @@ def test_a_column_that_a_row_beyond_the_limit_may_have_is_not_missed(tmp_path):
 
 def test_a_saved_data_set_without_rows_is_named(tmp_path):
     files.write_json(tmp_path / "saved/state.json", {"_data_files": []})
-    with pytest.raises(UserError, match=r"no row of .*saved/state.json makes .*there are no rows"):
+    with pytest.raises(
+        UserError, match=r"no row of .*saved/state.json is a usable sample.*there are no rows"
+    ):
         read(tmp_path, "saved")

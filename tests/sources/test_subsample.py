@@ -98,7 +98,7 @@ def test_samples_longer_than_allowed_are_left_out_and_filed(tmp_path):
         assert len(first) == wanted
         assert refused.counts["longer than 6 tokens"] > 0
         assert list(reading.again()) == first
-    with pytest.raises(UserError, match=r"source 'set': max_tokens=6, but nothing here counts"):
+    with pytest.raises(UserError, match=r"source 'set': max_tokens=6, but there is no vocabulary"):
         list(formats.read_samples(config, str(tmp_path), RefusedRows(None)))
 
 

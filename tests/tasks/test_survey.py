@@ -140,7 +140,9 @@ def test_lengths_need_a_vocabulary_unless_only_a_check_is_wanted(
     short = [each for each, length in zip(samples, lengths, strict=True) if length <= longest]
     assert list(source.read()) == short
     assert (source.samples, source.refused) == (len(short), 20 - len(short))
-    with pytest.raises(UserError, match=f"'small': max_tokens={longest}, but nothing here counts"):
+    with pytest.raises(
+        UserError, match=f"'small': max_tokens={longest}, but there is no vocabulary"
+    ):
         do(config)
 
 
@@ -179,7 +181,7 @@ def test_a_check_needs_no_mixtures_and_can_be_asked_for_in_short(folder):
             {"format": "columns", "columns": ColumnsConfig(cot="c", author="")},
             "columns.author: empty; explanations are filed by author",
         ),
-        ({"reader": "csv"}, "sources[0].reader: expected one of"),
+        ({"reader": "xml"}, "sources[0].reader: expected one of"),
         ({"limit_by": "sead"}, "did you mean 'seed'?"),
     ],
 )

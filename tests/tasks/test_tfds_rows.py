@@ -65,11 +65,11 @@ def test_labels_of_tfds_are_trained_on_by_their_names(builder):
     refused = RefusedRows(None)
     reading = formats.SourceReading(config, "", open_rows=open_rows)
     assert [sample.answer for _, sample in reading.first(refused)] == ["negative", "positive"]
-    assert dict(refused.counts) == {"column 'label' holds the number of no class": 1}
+    assert dict(refused.counts) == {"column 'label' contains a class number without a name": 1}
 
 
 def test_the_version_that_is_there_is_named(builder):
-    with pytest.raises(UserError, match=rf"toy holds 1.0.0, .*; give {builder}$"):
+    with pytest.raises(UserError, match=rf"toy contains 1.0.0, .*; set the path to {builder}$"):
         read(builder.parent)
     with pytest.raises(UserError, match=rf"dataset_info.json: no such file; .* set, {builder}$"):
         read(builder.parent, reader="tfds")
