@@ -16,6 +16,7 @@ from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.runs import distributed, run_folder
 
 USER_ERROR = 2
+VALIDATE = "--validate"  # check verb, config and keys, and do nothing else
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,9 +167,12 @@ def _dispatch(arguments: Sequence[str]) -> int:
 
 
 def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
-    command = flags.load(
-        arguments, verb.config_classes, verb.positional, verb.needs_file, verb.options
-    )
+    words = [word for word in arguments if word != VALIDATE]
+    command = flags.load(words, verb.config_classes, verb.positional, verb.needs_file, verb.options)
+    if len(words) < len(arguments):
+        distributed.require_able(name, verb.together)
+        print(f"teacherlm {name}: the command line is valid")
+        return 0
     settings, asked = command.config, command.options[config.SweepOptions]
     if asked.sweep_list or asked.sweep_results:
         table = sweep.listing if asked.sweep_list else functools.partial(sweep.results, settings)
@@ -200,6 +204,7 @@ def _help() -> str:
     return (
         "usage: teacherlm VERB --config=FILE.py[:VARIANT] [--config.KEY=VALUE ...]\n\n"
         f"verbs:\n{rows}\n\n"
+        f"`teacherlm VERB {VALIDATE} ...` checks a command line without running it.\n"
         "`teacherlm VERB --help` lists the options and config keys of a verb.\n"
         "A first run: teacherlm quickstart --config=configs/quickstart.py"
     )

@@ -9,7 +9,7 @@ _NODE = (*_TPUS, "tpu-vm")
 
 
 @dataclasses.dataclass(frozen=True)
-class Slice:
+class QueuedSlice:
     """One slice, and the queued resource of the same name that asks for it.
 
     Attributes:

@@ -1,11 +1,12 @@
 """A slice from the request to the end of the run, across preemptions."""
 
+import re
 from collections.abc import Sequence
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import UserError, one_line
 from teacherlm_jax.launching import hosts
-from teacherlm_jax.launching.gcloud import Slice
-from teacherlm_jax.launching.shell import Shell
+from teacherlm_jax.launching.gcloud import QueuedSlice
+from teacherlm_jax.launching.shell import Answer, Shell
 
 _ACTIVE = "ACTIVE"
 _LOST = ("SUSPENDED", "FAILED")
@@ -13,13 +14,21 @@ _REFUSED = 2  # the command said what it cannot use: again it would say the same
 # ssh lost the connection; SIGTERM, SIGKILL; JAX missed another host; hosts did not meet.
 _CUT = (255, 128 + 15, 128 + 9, 128 + 6, 75)
 _LOOKS = 10  # for a preemption behind a failure that could also be the program's own
+_MISSING = "NOT_FOUND"
+# Errors of the cloud or the network that pass by themselves.
+_TRANSIENT = re.compile(
+    r"UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|INTERNAL\b|RESOURCE_EXHAUSTED|\b(429|50[0234])\b|"
+    r"timed? ?out|connection (reset|refused|aborted)|name resolution|max retries",
+    re.IGNORECASE,
+)
+_BACKOFF = (1, 2, 4, 8, 10, 10, 10, 10)  # pauses, in units of --poll: 27.5 minutes at 30 seconds
 _TRIES = 3  # in a row on one slice whose hosts are there and fail
 
 
 class Lifecycle:
     """Keeps one slice alive for one run."""
 
-    def __init__(self, pod: Slice, shell: Shell, *, poll: float, restarts: int):
+    def __init__(self, pod: QueuedSlice, shell: Shell, *, poll: float, restarts: int):
         """Looks every `poll` seconds, and starts anew up to `restarts` times."""
         self._pod, self._shell = pod, shell
         self._poll, self._restarts = poll, restarts
@@ -42,6 +51,10 @@ class Lifecycle:
                 self._must(self._pod.create())
                 asked = True
             self._shell.wait(self._poll)
+
+    def delete(self) -> None:
+        """Delete the slice and its request; UserError if gcloud cannot."""
+        self._must(self._pod.delete())
 
     def once(self, steps: Sequence[Sequence[str]]) -> int:
         """Runs commands up to the first that fails; gives its exit status, or 0."""
@@ -100,14 +113,40 @@ class Lifecycle:
         print(f"launch: {reason}; starting again ({self._left} restarts left)", flush=True)
 
     def _state(self) -> str:
-        """The request's state; empty where there is none."""
-        status, output, errors = self._shell.ask(self._pod.state())
+        """Return the state of the request, or "" if there is no request."""
+        status, output, errors = self._ask(self._pod.state())
         if status == 0:
             return output.strip()
-        if "NOT_FOUND" in errors:
+        if _MISSING in errors:
             return ""
-        raise UserError(f"{self._pod.name}: its state cannot be told: {errors.strip()}")
+        raise UserError(f"{self._pod.name}: gcloud cannot tell its state: {one_line(errors)}")
 
     def _must(self, words: Sequence[str]) -> None:
-        if status := self._shell.call(words):
-            raise UserError(f"{self._pod.name}: gcloud {words[4]} failed with status {status}")
+        status, _, errors = self._ask(words)
+        if status:
+            reason = f": {one_line(errors)}" if errors.strip() else ""
+            raise UserError(
+                f"{self._pod.name}: gcloud {words[4]} failed with status {status}{reason}"
+            )
+
+    def _ask(self, words: Sequence[str]) -> Answer:
+        """Run a gcloud command, and repeat it with growing pauses while the error is transient."""
+        for factor in _BACKOFF:
+            answer = self._shell.ask(words)
+            if answer.status == 0 or not _TRANSIENT.search(answer.errors):
+                return answer
+            seconds = factor * self._poll
+            print(
+                f"launch: gcloud {words[4]}: {one_line(answer.errors)}; trying again in "
+                f"{seconds:g} s",
+                flush=True,
+            )
+            self._shell.wait(seconds)
+        answer = self._shell.ask(words)
+        if answer.status and _TRANSIENT.search(answer.errors):
+            raise UserError(
+                f"{self._pod.name}: gcloud {words[4]} failed {len(_BACKOFF) + 1} times in "
+                f"{sum(_BACKOFF) * self._poll:g} s: {one_line(answer.errors)}; the slice may still "
+                "exist and cost money: repeat the command, or delete it"
+            )
+        return answer

@@ -9,7 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from teacherlm_jax.launching import processes
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.launching import command_check, processes
 from teacherlm_jax.runs import distributed
 
 _DEVICES = "--xla_force_host_platform_device_count"
@@ -28,6 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words:
         parser.error("no verb; write it behind --, as in -- train --config=FILE.py")
     environments = environments_of(options.processes, options.devices, os.environ)
+    try:
+        command_check.require_valid(words, environments[0], Path())
+    except UserError as error:
+        print(f"launch: {error}", file=sys.stderr)
+        return 2
     command = [sys.executable, "-m", "teacherlm_jax", *words]
     logs = options.logs or Path("runs/logs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     return processes.run(processes.Job(command, environments, logs, options.grace))

@@ -137,10 +137,18 @@ class _Child:
         self._reader.join()
 
     def _read(self, lines: IO[bytes], log: Path) -> None:
+        """Show and keep the lines; if the log cannot be written, go on showing them."""
         with lines, log.open("ab", buffering=0) as file:
+            writable = True
             for line in lines:
-                file.write(line)
                 self._console.show(self.number, line)
+                if not writable:
+                    continue
+                try:
+                    file.write(line)
+                except OSError as error:
+                    writable = False
+                    self._console.say(f"{log}: {error.strerror}; further lines are only shown here")
 
 
 def _watch(
@@ -152,7 +160,9 @@ def _watch(
             return 0
         if received and not passed_on:
             passed_on = True
-            console.say(f"{received[0].name}: asked the processes to save and leave; again kills")
+            console.say(
+                f"{received[0].name}: asked all to save and exit; signal again to kill them"
+            )
             for child in children:
                 child.terminate()
         if len(received) > 1:

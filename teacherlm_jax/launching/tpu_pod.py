@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.launching import hosts
-from teacherlm_jax.launching.gcloud import Slice
+from teacherlm_jax.launching import accelerators, command_check, hosts
+from teacherlm_jax.launching.gcloud import QueuedSlice
 from teacherlm_jax.launching.lifecycle import Lifecycle
 from teacherlm_jax.launching.shell import DryShell, Shell
+from teacherlm_jax.runs import distributed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +41,9 @@ def _do(options: argparse.Namespace, words: list[str], shell: Shell) -> int:
             "--accelerator_type and --runtime_version are missing; give both, as in "
             "--accelerator_type=v5litepod-64 --runtime_version=v2-alpha-tpuv5-lite"
         )
-    pod = Slice(
+    if options.accelerator_type:
+        accelerators.require_known(options.accelerator_type)
+    pod = QueuedSlice(
         name=options.name,
         zone=options.zone,
         project=options.project,
@@ -49,13 +52,17 @@ def _do(options: argparse.Namespace, words: list[str], shell: Shell) -> int:
         create_flags=(*(["--spot"] if options.spot else []), *options.create_flag),
         internal_ip=options.internal_ip,
     )
-    if options.action == "delete":
-        return shell.call(pod.delete())
     lifecycle = Lifecycle(pod, shell, poll=options.poll, restarts=options.restarts)
+    if options.action == "delete":
+        lifecycle.delete()
+        return 0
     if options.action == "create":
         lifecycle.make_ready()
         return 0
     commit = _commit(options.source)
+    if words:
+        _require_committed(options.source, words)
+        command_check.require_valid(words, {distributed.MODE: "auto"}, options.source)
     archive = _archive(options.source, commit, shell)
     installing = hosts.install(Path(archive).name, commit, options.python, options.before)
     steps = [pod.copy(archive), pod.on_all(installing)]
@@ -63,7 +70,7 @@ def _do(options: argparse.Namespace, words: list[str], shell: Shell) -> int:
         return lifecycle.once(steps)
     status = lifecycle.follow([*steps, pod.on_all(hosts.run(words, commit))])
     if options.tear_down and status == 0:
-        shell.call(pod.delete())
+        lifecycle.delete()
     return status
 
 
@@ -82,6 +89,18 @@ def _commit(source: Path) -> str:
             f"{changed.stdout}commit them, or set them aside"
         )
     return commit.stdout.strip()
+
+
+def _require_committed(source: Path, words: Sequence[str]) -> None:
+    """Raise UserError if a config file of the checkout is not part of a commit."""
+    path = command_check.config_file(words)
+    if path is None or not (source / path).exists() or Path(path).is_absolute():
+        return
+    git = ["git", "-C", str(source), "ls-files", "--error-unmatch", path]
+    if subprocess.run(git, capture_output=True, check=False).returncode:
+        raise UserError(
+            f"{path}: not part of the commit, and only commits are sent to the hosts; commit it"
+        )
 
 
 def _archive(source: Path, commit: str, shell: Shell) -> str:

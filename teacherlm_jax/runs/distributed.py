@@ -27,7 +27,7 @@ _LEAVE_SECONDS = 30  # for the others to end: more, and one that failed alone is
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class ProcessAddress:
     """A process among others: where they meet, how many they are, which one it is."""
 
     address: str
@@ -44,7 +44,7 @@ class Device(Protocol):
 _started = False
 
 
-def place(environment: Mapping[str, str]) -> Place | None:
+def place(environment: Mapping[str, str]) -> ProcessAddress | None:
     """What a launcher said in `environment`; None where it said nothing.
 
     Raises UserError for numbers that are none, or do not fit each other.
@@ -59,7 +59,7 @@ def place(environment: Mapping[str, str]) -> Place | None:
             f"{shown}: wanted the first process's HOST:PORT, the number of processes, and this "
             "process's number from 0; set all three, or none"
         )
-    return Place(found[ADDRESS], int(count), int(index))
+    return ProcessAddress(found[ADDRESS], int(count), int(index))
 
 
 def start(verb: str, together: bool) -> None:
@@ -70,14 +70,9 @@ def start(verb: str, together: bool) -> None:
     where the others do not come.
     """
     global _started
-    here = place(os.environ)
-    if here is None and not _left_to_jax():
+    if not require_able(verb, together):
         return
-    if not together:
-        raise UserError(
-            f"{verb}: works in one process, and was started as one of several; start it without a "
-            "launcher, or on one worker"
-        )
+    here = place(os.environ)
     import jax
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -95,6 +90,21 @@ def start(verb: str, together: bool) -> None:
         raise Interrupted(message, status=os.EX_TEMPFAIL) from None
     _started = True
     refuse_uneven(jax.devices())
+
+
+def require_able(verb: str, together: bool) -> bool:
+    """Return whether a launcher started this process as one of several.
+
+    Raises UserError if it did and the verb cannot run in several (`together` is false).
+    """
+    if place(os.environ) is None and not _left_to_jax():
+        return False
+    if not together:
+        raise UserError(
+            f"{verb}: runs in one process only, but was started as one of several; start it "
+            "without a launcher, or on one worker"
+        )
+    return True
 
 
 def _left_to_jax() -> bool:

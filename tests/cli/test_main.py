@@ -120,3 +120,14 @@ def test_a_job_that_met_too_little_memory_goes_on_with_fewer_slots(tmp_path, mon
     assert main.main(["annotate", f"--config={path}", "--config.slots=16"]) == 0
     assert asked == [64, 16]
     assert "config.seed=0, but now config.seed=1" in capsys.readouterr().err
+
+
+def test_a_valid_command_line_can_be_checked_without_running_it(command, tmp_path, capsys):
+    def work(config, folder):
+        raise AssertionError("it ran")
+
+    assert command(work, "--validate") == 0
+    assert "valid" in capsys.readouterr().out
+    assert command(work, "--validate", "--config.stpes=3") == 2
+    assert "stpes" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

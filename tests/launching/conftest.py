@@ -23,7 +23,7 @@ def save(number, frame):
 signal.signal(signal.SIGTERM, save)
 with open(os.environ["HOME"] + "/runs.jsonl", "a") as runs:
     runs.write(json.dumps([sys.argv[1:], os.environ["TEACHERLM_DISTRIBUTED"], os.getcwd()]) + "\\n")
-if "wait" in sys.argv:
+if "--config.init_from=wait" in sys.argv:
     time.sleep(60)
 """
 
@@ -76,6 +76,12 @@ def checkout(tmp_path_factory):
     """A small source tree with one commit."""
     folder = tmp_path_factory.mktemp("checkout")
     (folder / "requirements.txt").touch()
+    (folder / "configs").mkdir()
+    (folder / "configs" / "teacher.py").write_text(
+        "from teacherlm_jax.config import TrainConfig\n"
+        "def get_config(variant):\n"
+        "    return TrainConfig(output='runs/x', data='data')\n"
+    )
     identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
     for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "first"]):
         subprocess.run(["git", "-C", folder, *words], check=True)

@@ -2,7 +2,8 @@
 
 TEACHERLM_FAKE names a folder. There `calls.jsonl` takes the arguments of every call. `cues.json`
 may hold, for each command, statuses to end with, one after the other (0 when used up), and under
-"states" the states that a slice goes through once it was created (ACTIVE when used up). What
+"states" the states that a slice goes through once it was created (ACTIVE when used up). Under
+"errors" are messages for the statuses that are not 0. What
 `ssh --command` says is run by bash in `home`, as a host's login shell would.
 """
 
@@ -30,6 +31,8 @@ def take(name, default):
 
 
 status = take(command, 0)
+if status and (message := take("errors", "")):
+    print(message, file=sys.stderr)
 if command == "describe":
     if not (folder / "created").exists():
         sys.exit("ERROR: (gcloud.compute.tpus.queued-resources.describe) NOT_FOUND: no such")

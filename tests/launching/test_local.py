@@ -69,3 +69,19 @@ def test_launching_needs_no_jax():
         "sys.exit('jax' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian", "--config=nope.py"], "unknown verb 'trian'"),
+        (["train", "--config=nope.py"], "nope.py: no such config file"),
+        (["train", "--config=configs/quickstart.py:stage1", "--config.lr=1"], "config.lr"),
+        (["report", "--config.root=runs", "--config.output=r"], "report: runs in one process only"),
+    ],
+)
+def test_a_command_line_is_validated_before_processes_start(tmp_path, words, message, capsys):
+    logs = tmp_path / "logs"
+    assert local.main(["--processes=2", f"--logs={logs}", "--", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not logs.exists()

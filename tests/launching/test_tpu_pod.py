@@ -1,17 +1,21 @@
+import shlex
 import subprocess
 import sys
 import time
 
 import pytest
 
-from teacherlm_jax.launching import tpu_pod
-from teacherlm_jax.launching.shell import Shell
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.launching import accelerators, hosts, tpu_pod
+from teacherlm_jax.launching.gcloud import QueuedSlice
+from teacherlm_jax.launching.lifecycle import Lifecycle
+from teacherlm_jax.launching.shell import Answer, Shell
 
 HOSTILE = (
-    "--config.title=two  spaces, 'single', \"double\", $HOME `id` $(id); echo no && * ? ~ | > #\n"
+    "--config.output=two  spaces, 'single', \"double\", $HOME `id` $(id); echo no && * ? ~ | > #\n"
     "\\n\\ and é"
 )
-TRAIN = ["train", "--config=configs/teacher.py:560m,stage1", HOSTILE, ""]
+TRAIN = ["train", "--config=configs/teacher.py:560m,stage1", HOSTILE]
 
 
 def arguments(checkout, action, *options, words=()):
@@ -94,7 +98,7 @@ def test_a_slice_that_cannot_be_asked_after_for_a_while_is_asked_after_again(pod
 def test_a_slice_that_can_no_more_be_asked_after_ends_the_launcher(pod, cloud, capsys):
     cloud.cue(ssh=[0, 255], describe=[0, 0, *[1] * 99])
     assert pod("run", words=TRAIN) == 2
-    assert "its state cannot be told" in capsys.readouterr().err
+    assert "gcloud cannot tell its state" in capsys.readouterr().err
 
 
 def test_restarts_are_limited(pod, cloud, capsys):
@@ -122,7 +126,7 @@ def test_an_unknown_state_is_told_and_nothing_is_made(pod, cloud, capsys):
     (cloud.folder / "created").touch()
     cloud.cue(describe=[1], states=["no permission"])
     assert pod("run", words=TRAIN) == 2
-    assert "its state cannot be told" in capsys.readouterr().err
+    assert "gcloud cannot tell its state" in capsys.readouterr().err
     assert cloud.commands == ["describe"]
 
 
@@ -145,7 +149,7 @@ def test_a_run_left_behind_is_told_to_save_before_the_next_one_starts(pod, cloud
 
 
 def test_a_signal_lets_the_hosts_save_and_is_no_reason_to_start_again(cloud, checkout):
-    words = arguments(checkout, "run", words=["train", "wait"])
+    words = arguments(checkout, "run", words=[*TRAIN[:2], "--config.init_from=wait"])
     launcher = subprocess.Popen([sys.executable, "-m", "teacherlm_jax.launching.tpu_pod", *words])
     end = time.monotonic() + 60
     while not (cloud.home / "runs.jsonl").exists():
@@ -176,16 +180,32 @@ def test_only_what_a_commit_holds_is_sent(pod, cloud, checkout, capsys):
     ("action", "words", "message"),
     [
         ("run", [], "a verb belongs to `run`"),
-        ("create", ["train"], "a verb belongs to `run`"),
-        ("run --accelerator_type=", ["train"], "--accelerator_type and --runtime_version are"),
-        ("run --source=/", ["train"], "name a checkout as --source"),
+        ("create", TRAIN, "a verb belongs to `run`"),
+        ("run --accelerator_type=", TRAIN, "--accelerator_type and --runtime_version are"),
+        ("run --source=/", TRAIN, "name a checkout as --source"),
+        ("run", ["trian", *TRAIN[1:]], "unknown verb 'trian'"),
+        ("run", ["train", "--config=nope.py"], "nope.py: no such config file"),
+        ("run", [*TRAIN, "--config.lerning_rate=1"], "lerning_rate"),
+        ("run", [*TRAIN, "--config.steps=many"], "steps"),
+        (
+            "run",
+            ["report", "--config.root=runs", "--config.output=r"],
+            "report: runs in one process only",
+        ),
+        ("run --accelerator_type=v5litepod-17", TRAIN, "the nearest is v5litepod-16"),
+        ("run --accelerator_type=v7-16", TRAIN, "unknown TPU version 'v7'"),
+        ("create --accelerator_type=v3-100", [], "the nearest is v3-128"),
+        ("create --accelerator_type=v4-12", [], "multiples of 8 up to 8192"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is(
     pod, cloud, capsys, action, words, message
 ):
-    assert pod(*action.split(), words=words) == 2
-    assert message in capsys.readouterr().err
+    for options in ([], ["--dry_run"]):
+        assert pod(*action.split(), *options, words=words) == 2
+        shown = capsys.readouterr()
+        assert message in shown.err
+        assert shown.out == ""
     assert not cloud.calls
 
 
@@ -194,3 +214,76 @@ def test_without_gcloud_the_way_out_is_named(pod, cloud, capsys, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     assert pod("delete") == 2
     assert "gcloud: no such command here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "ERROR: (gcloud.compute.tpus.queued-resources.describe) UNAVAILABLE: try again",
+        "ERROR: gcloud crashed (ConnectionError): Connection reset by peer",
+        "ERROR: HTTPError 503: backend error",
+    ],
+)
+def test_a_transient_error_while_a_slice_is_awaited_is_tried_again(pod, cloud, capsys, error):
+    cloud.cue(states=["PROVISIONING"], describe=[0, 0, 1, 1], errors=[error, error])
+    assert pod("run", words=TRAIN) == 0
+    assert cloud.commands == ["describe", "create", *["describe"] * 4, "scp", "ssh", "ssh"]
+    assert "trying again in 0 s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["create", "delete"])
+def test_requesting_and_deleting_a_slice_outlast_a_transient_error(pod, cloud, command):
+    cloud.cue(**{command: [1]}, errors=["UNAVAILABLE"])
+    assert pod("run", "--tear_down", words=TRAIN) == 0
+    assert cloud.commands.count(command) == 2
+
+
+def test_an_error_that_does_not_pass_ends_the_launcher_after_a_stated_time(pod, cloud, capsys):
+    cloud.cue(describe=[1] * 99, errors=["UNAVAILABLE"] * 99)
+    assert pod("create") == 2
+    assert "describe failed 9 times in 0 s: UNAVAILABLE" in capsys.readouterr().err
+    assert cloud.commands == ["describe"] * 9
+
+
+def test_an_error_of_permission_is_not_tried_again(pod, cloud, capsys):
+    cloud.cue(create=[1], errors=["PERMISSION_DENIED: who are you?"])
+    assert pod("create") == 2
+    assert "create failed with status 1: PERMISSION_DENIED: who" in capsys.readouterr().err
+    assert cloud.commands == ["describe", "create"]
+
+
+def test_pauses_between_tries_grow():
+    class Refusing(Shell):
+        def __init__(self):
+            self.pauses = []
+
+        def ask(self, words):
+            return Answer(1, "", "UNAVAILABLE")
+
+        def wait(self, seconds):
+            self.pauses.append(seconds)
+
+    shell = Refusing()
+    lifecycle = Lifecycle(QueuedSlice("mine", "zone"), shell, poll=30, restarts=0)
+    with pytest.raises(UserError, match="failed 9 times in 1650 s"):
+        lifecycle.make_ready()
+    assert shell.pauses == [30, 60, 120, 240, 300, 300, 300, 300]
+
+
+def test_a_config_that_no_commit_holds_is_refused(pod, cloud, checkout, capsys):
+    new = checkout / "configs" / "new.py"
+    new.write_text((checkout / "configs" / "teacher.py").read_text())
+    try:
+        assert pod("run", "--dry_run", words=["train", "--config=configs/new.py:x"]) == 2
+    finally:
+        new.unlink()
+    assert "configs/new.py: not part of the commit" in capsys.readouterr().err
+
+
+def test_an_empty_value_arrives_on_the_hosts():
+    assert shlex.split(hosts.run(["train", "--config.init_from=", ""], "c"))[-1] == ""
+
+
+@pytest.mark.parametrize("name", ["v5litepod-16", "v6e-256", "v5p-128", "v4-512", "v3-32", "v2-8"])
+def test_accelerator_types_that_exist_are_accepted(name):
+    accelerators.require_known(name)

@@ -8,7 +8,7 @@ import pytest
 
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.runs import distributed
-from teacherlm_jax.runs.distributed import Place
+from teacherlm_jax.runs.distributed import ProcessAddress
 
 SET = {"JAX_COORDINATOR_ADDRESS": "a:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"}
 
@@ -19,7 +19,7 @@ class Device:
 
 
 def test_a_launcher_says_where_a_process_stands():
-    assert distributed.place(SET) == Place("a:1", count=2, index=1)
+    assert distributed.place(SET) == ProcessAddress("a:1", count=2, index=1)
     assert distributed.place({"JAX_COORDINATOR_ADDRESS": "a:1"}) is None
 
 
@@ -53,7 +53,7 @@ def test_alone_a_process_is_the_first_of_one():
 def test_a_verb_of_one_process_is_refused_in_several(monkeypatch, environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match="report: works in one process"):
+    with pytest.raises(UserError, match="report: runs in one process only"):
         distributed.start("report", together=False)
 
 
