@@ -15,7 +15,7 @@ from benchmarks import harness
 from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig, TrainConfig
 from teacherlm_jax.models import registry
-from teacherlm_jax.training.setup import compile_for, make_shapes
+from teacherlm_jax.training.setup import compile_for, make_model_spec
 
 SHALLOW, DEEP, ROUNDS = 2, 24, 5
 GOAL = 1.5  # times as long, at most
@@ -30,7 +30,7 @@ def seconds(layers: int) -> float:
     jax.clear_caches()
     start = time.perf_counter()
     with jax.set_mesh(mesh):
-        compile_for(config, make_shapes(config, config.model, mesh), mesh, LENGTH)
+        compile_for(config, make_model_spec(config, config.model, mesh), mesh, LENGTH)
     return time.perf_counter() - start
 
 

@@ -21,7 +21,7 @@ import orbax.checkpoint as ocp
 
 from benchmarks.harness import ROOT
 from teacherlm_jax.storage import files
-from teacherlm_jax.training.account import Account
+from teacherlm_jax.training.chronometer import Chronometer
 
 SAVING = "*.orbax-checkpoint-tmp"  # what Orbax calls a step that is not whole
 TIMED = ("seconds", "tokens_per_second", "tokens_per_second_per_chip", "mfu")
@@ -34,13 +34,13 @@ def main(arguments: Sequence[str]) -> int:
     from teacherlm_jax.cli import main as cli
 
     note = os.open(arguments[0], os.O_CREAT | os.O_WRONLY)
-    turn_to = Account.turn_to
+    begin = Chronometer.begin
 
-    def noted(account: Account, activity: str) -> None:
-        turn_to(account, activity)
+    def noted(chrono: Chronometer, activity: str) -> None:
+        begin(chrono, activity)
         os.pwrite(note, activity.ljust(_WIDEST).encode(), 0)
 
-    Account.turn_to = noted
+    Chronometer.begin = noted
     return cli.main(arguments[1:])
 
 

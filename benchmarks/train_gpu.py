@@ -18,8 +18,7 @@ from benchmarks.trainers import Case
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.data.packing import Encoded
 from teacherlm_jax.models import registry
-from teacherlm_jax.training.flops import model_flops
-from teacherlm_jax.training.speed import peak
+from teacherlm_jax.training.flops import model_flops, peak
 
 LENGTH, STEPS = 1024, 10
 MFU, RATIO = 0.45, 2.0  # goals

@@ -36,7 +36,7 @@ class Training:
     asked: TrainConfig
     config: TrainConfig
     mesh: Mesh
-    shapes: setup.Shapes
+    shapes: setup.ModelSpec
     length: int
     assumed: tuple[str, ...]
 
@@ -69,7 +69,9 @@ def prepare(config: TrainConfig, devices: list[jax.Device], length: int) -> Trai
     setup.refuse_uneven(config, mesh)
     length, model, assumed = _of_data(config, length)
     settled = dataclasses.replace(config, model=model, mesh=MeshConfig(*mesh.devices.shape))
-    return Training(config, settled, mesh, setup.make_shapes(settled, model, mesh), length, assumed)
+    return Training(
+        config, settled, mesh, setup.make_model_spec(settled, model, mesh), length, assumed
+    )
 
 
 def _of_data(config: TrainConfig, length: int) -> tuple[int, ModelConfig, tuple[str, ...]]:

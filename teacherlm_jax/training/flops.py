@@ -1,26 +1,98 @@
-"""Floating-point operations that a model needs, however it is computed: what MFU measures by."""
+"""Floating-point operations: how many a model needs, and how many devices can do (MFU)."""
+
+import dataclasses
+
+from jax.sharding import Mesh
 
 from teacherlm_jax.config import ModelConfig
 
+# Peak dense bfloat16 FLOP/s of one device as its maker publishes it, by the beginning of the
+# device's kind in JAX.
+PEAKS = {
+    "TPU v4": 275e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5e": 197e12,
+    "TPU v5p": 459e12,
+    "TPU v5": 459e12,
+    "TPU v6 lite": 918e12,
+    "TPU v6e": 918e12,
+    "NVIDIA A100": 312e12,
+    "NVIDIA H100 PCIe": 756e12,
+    "NVIDIA H100 NVL": 835e12,
+    "NVIDIA H100": 989e12,
+    "NVIDIA H200 NVL": 835e12,
+    "NVIDIA H200": 989e12,
+}
+
+
+def peak(kind: str) -> float | None:
+    """Return the peak bfloat16 FLOP/s of a device of this kind; None if it is not known."""
+    return next((flops for name, flops in PEAKS.items() if kind.startswith(name)), None)
+
 
 def model_flops(config: ModelConfig, tokens: float, length: int) -> float:
-    """Operations of the matrix products of forward and backward pass over `tokens` tokens.
+    """Return the FLOPs of forward and backward matrix products over `tokens` tokens.
 
-    `length` is the tokens of a text. A multiplication and an addition are two operations, and the
-    backward pass takes twice the forward one, so this is the 6 · N · tokens of PaLM (arXiv
-    2204.02311, appendix B) with two differences. Attention counts what a causal mask lets through,
-    (length + 1) / 2 keys a query, half of what PaLM counts. N holds the weights that tokens are
-    multiplied with: the head, though it may be the embedding, but neither the embedding as such,
-    which is a look-up, nor positions, norms and biases. What a program computes again (remat) and
-    what it computes behind the mask do not count.
+    Texts have `length` tokens. A multiplication and an addition are two operations and the backward
+    pass costs twice the forward pass, so this is the 6 · N · tokens of PaLM (arXiv 2204.02311,
+    appendix B) with two differences. Attention counts only what a causal mask lets through,
+    (length + 1) / 2 keys per query: half of what PaLM counts. N counts the weights that tokens are
+    multiplied with: it includes the output head even if it is tied to the embedding, but not the
+    embedding lookup, positions, norms and biases. Recomputation (remat) and masked positions are
+    not counted.
 
-    Raises ValueError for a config whose `vocab_size` is still open.
+    Raises ValueError if `config.vocab_size` is still 0.
     """
     if config.vocab_size < 1:
-        raise ValueError("vocab_size: 0; operations depend on the vocabulary's size")
+        raise ValueError("vocab_size: 0; FLOPs depend on the size of the vocabulary")
     D, E = config.width, config.embedding_width or config.width
     block = (3 + 1 + 4 + 4) * D * D  # queries, keys and values; their output; up; down
     ends = E * config.vocab_size + (2 * E * D if E != D else 0)
     mixing = 2 * D * (length + 1) / 2  # scores, and values by weight, of all heads
-    a_token = 2 * (config.layers * (block + mixing) + ends)
-    return 3 * a_token * tokens
+    per_token = 2 * (config.layers * (block + mixing) + ends)
+    return 3 * per_token * tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class Utilization:
+    """How tokens per second translate into a share of the devices' peak.
+
+    Attributes:
+        device: kind of the devices, as JAX calls it.
+        chips: number of devices.
+        flops_per_token: model FLOPs of a training step per token.
+        peak: FLOP/s of one device; None if it is not known, as for CPUs.
+    """
+
+    device: str
+    chips: int
+    flops_per_token: float
+    peak: float | None
+
+    @classmethod
+    def on(cls, mesh: Mesh, model: ModelConfig, length: int) -> "Utilization":
+        """Return it for a model that trains on rows of `length` tokens on the devices of a mesh."""
+        kind = mesh.devices.flat[0].device_kind
+        return cls(kind, mesh.size, model_flops(model, 1, length), peak(kind))
+
+    def rates(self, tokens_per_second: float) -> dict[str, float]:
+        """Return `tokens_per_second_per_chip` and, if the peak is known, `mfu`.
+
+        That is the model FLOPs utilization, from 0 to 1 (PaLM, arXiv 2204.02311, appendix B).
+        """
+        rates = {"tokens_per_second_per_chip": tokens_per_second / self.chips}
+        if self.peak:
+            rates["mfu"] = tokens_per_second * self.flops_per_token / (self.chips * self.peak)
+        return rates
+
+    def summary(self, tokens: int, seconds: float) -> dict[str, float | int | str | None]:
+        """Return device, speed and FLOPs of a run that trained on `tokens` in `seconds`."""
+        tokens_per_second = tokens / max(seconds, 1e-9)
+        return {
+            "device": self.device,
+            "chips": self.chips,
+            "tokens_per_second": tokens_per_second,
+            **self.rates(tokens_per_second),
+            "model_flops_per_token": self.flops_per_token,
+            "peak_flops_per_chip": self.peak,
+        }

@@ -1,4 +1,4 @@
-"""Leaving on SIGTERM and SIGINT at a moment of our choosing: between steps, with the run saved."""
+"""SIGTERM and SIGINT end a run between two steps, after it has been saved."""
 
 import contextlib
 import os
@@ -15,12 +15,12 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequests:
-    """The signals that came while they were held back."""
+    """Signals that arrived while they were held back."""
 
     def __init__(self) -> None:
-        """Takes signals over where it can: in the main thread of a run of one process.
+        """Handle signals if possible: in the main thread of a run of one process.
 
-        Python lets only the main thread handle them; elsewhere they do what they always did. Where
+        Python lets only the main thread handle signals; elsewhere they keep their usual effect. If
         several processes train together, JAX's preemption service catches SIGTERM.
         """
         self._asked = 0
@@ -30,13 +30,13 @@ class StopRequests:
         self._ours = main and jax.process_count() == 1
 
     def __call__(self, step: int) -> signal.Signals | None:
-        """The signal that came, or None; to be asked after every step, with its number.
+        """Return the signal that arrived, or None; call it after every step, with its number.
 
-        Several processes hear of it at the same step, which JAX's preemption service picks.
+        Several processes get it at the same step, which JAX's preemption service chooses.
         """
         if jax.process_count() > 1:
-            # It picks the number after the last that was asked for, which is 1 when none was yet,
-            # though a resumed run begins with a later one: so all are asked for, in order.
+            # It chooses the number after the last one asked for, which is 1 if there was none yet,
+            # although a resumed run begins with a later one: so all are asked for, in order.
             numbers = range(self._asked + 1, step + 1)
             self._asked = max(step, self._asked)
             reached = [multihost_utils.reached_preemption_sync_point(number) for number in numbers]
@@ -44,42 +44,42 @@ class StopRequests:
         return self._received[0] if self._received else None
 
     def hold(self) -> None:
-        """Holds signals back; the same one once more acts at once, as it would have before."""
+        """Hold signals back; a second one of the same kind has its usual effect at once."""
         for number in _SIGNALS if self._ours else ():
             self._before[number] = signal.signal(number, self._note)
 
-    def let_go(self) -> None:
-        """Lets signals do what they did before."""
+    def release(self) -> None:
+        """Restore the usual effect of signals."""
         while self._before:
             signal.signal(*self._before.popitem())
 
     @contextlib.contextmanager
-    def acted_on(self) -> Iterator[None]:
-        """Lets signals act while the block runs, in which there is nothing to save.
+    def immediate(self) -> Iterator[None]:
+        """Let signals act at once while the block runs, during which there is nothing to save.
 
-        SIGTERM ends the process at once, with a line and status 143, even if a compiler is at work:
-        Python's own handlers would wait for that. A thread hears of signals without delay.
+        SIGTERM ends the process with one line and status 143 even while a program is compiled:
+        Python's own handlers would wait for the compiler, a thread does not.
         """
         if not self._ours:
             yield
             return
-        self.let_go()
-        heard, tell = os.pipe()
-        os.set_blocking(tell, False)
-        before = signal.signal(signal.SIGTERM, lambda number, frame: None)
-        told_before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
-        thread = threading.Thread(target=_leave_on_sigterm, args=(heard,), daemon=True)
+        self.release()
+        readable, writable = os.pipe()
+        os.set_blocking(writable, False)
+        handler = signal.signal(signal.SIGTERM, lambda number, frame: None)
+        wakeup = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+        thread = threading.Thread(target=_exit_on_sigterm, args=(readable,), daemon=True)
         thread.start()
         try:
             while self._received:  # those that were held back until now
                 signal.raise_signal(self._received.pop())
             yield
         finally:
-            signal.set_wakeup_fd(told_before)
-            signal.signal(signal.SIGTERM, before)
-            os.close(tell)
+            signal.set_wakeup_fd(wakeup)
+            signal.signal(signal.SIGTERM, handler)
+            os.close(writable)
             thread.join()
-            os.close(heard)
+            os.close(readable)
             self.hold()
 
     def _note(self, number: int, frame: object) -> None:
@@ -89,22 +89,22 @@ class StopRequests:
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[StopRequests]:
-    """Holds back SIGTERM and SIGINT while the block runs."""
+    """Hold back SIGTERM and SIGINT while the block runs."""
     requests = StopRequests()
     requests.hold()
     try:
         yield requests
     finally:
-        requests.let_go()
+        requests.release()
 
 
-def _leave_on_sigterm(heard: int) -> None:
-    """Reads the numbers of signals from a pipe until it is closed."""
-    while number := os.read(heard, 1):
+def _exit_on_sigterm(readable: int) -> None:
+    """Read signal numbers from a pipe until it is closed; exit the process on SIGTERM."""
+    while number := os.read(readable, 1):
         if number[0] == signal.SIGTERM:
             print(
-                "teacherlm: SIGTERM: no step had begun that was to be saved; the same command "
-                "goes on",
+                "teacherlm: SIGTERM before the first step: nothing to save; repeat the command to "
+                "start again",
                 file=sys.stderr,
                 flush=True,
             )

@@ -1,295 +1,267 @@
-"""The training run, told from top to bottom. Every stage of a teacher and every student is this."""
+"""The training loop: one program for every stage of a teacher and for students."""
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import functools
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from signal import Signals
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import TrainConfig, fields
 from teacherlm_jax.data import prepared
-from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.errors import Interrupted
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
-from teacherlm_jax.training import run_summary
-from teacherlm_jax.training.account import Account
+from teacherlm_jax.training import results, setup
+from teacherlm_jax.training.chronometer import Chronometer
+from teacherlm_jax.training.flops import Utilization
 from teacherlm_jax.training.interrupt import StopRequests, stop_requests
-from teacherlm_jax.training.optimizer import learning_rate
+from teacherlm_jax.training.metrics_log import MetricsLog
+from teacherlm_jax.training.optimizer import learning_rate_at
 from teacherlm_jax.training.profiling import Profiler
-from teacherlm_jax.training.progress import Progress
-from teacherlm_jax.training.setup import (
-    Plan,
-    compile_for,
-    first_state,
-    make_plan,
-    open_reader,
-    resumable,
-)
-from teacherlm_jax.training.speed import Speed
+from teacherlm_jax.training.setup import RunSpec
 from teacherlm_jax.training.state import TrainState
-from teacherlm_jax.training.step import Batch, Metrics, Step
-from teacherlm_jax.training.validation import Stopped, Validation
+from teacherlm_jax.training.step import DeviceBatch, UpdateFn
+from teacherlm_jax.training.validation import Validation, ValidationStopped
 
 
 @dataclasses.dataclass(frozen=True)
-class _Work:
-    """A run under way: what was asked for, and everything that it is done with."""
+class _Training:
+    """Everything that the loop works with."""
 
     config: TrainConfig
     run: Run
     mesh: Mesh
-    data: Prepared
+    spec: RunSpec
+    length: int  # tokens per row
     reader: RowReader
-    plan: Plan
-    speed: Speed
-    account: Account
-    checkpoints: Checkpoints
+    chrono: Chronometer
+    utilization: Utilization
+    metrics: MetricsLog
     validation: Validation
-    progress: Progress
+    checkpoints: Checkpoints
     profiler: Profiler
-    stop_requested: StopRequests
+    signals: StopRequests
 
 
 def train(config: TrainConfig, run: Run) -> dict[str, Any]:
-    """Trains as `config` says, saving to `run`, and gives the run's result.
+    """Train as `config` says, save to `run`, and return the run's result (see `results.result`).
 
-    A run that was interrupted goes on from its newest checkpoint with the rows that come next; one
-    that is finished gives its result again. Of the result, `loss` (nats) and `accuracy` are means
-    over the loss tokens of the last progress line; `tokens` (padding not counted) and `seconds`
-    (compiling, measuring and saving not counted) are the whole run's. `summary.json` tells more.
+    An interrupted run resumes from its newest checkpoint with the rows that come next; a finished
+    one returns its result again. `summary.json` gets speed and where the time went.
 
     Raises UserError for a config, data or checkpoint that cannot be used and for a loss that is not
-    finite, and Interrupted when a signal asked it to stop; the run is saved then.
+    finite; Interrupted after a signal, with the run saved.
     """
-    # --- What is wrong with the request shows before any work ---
-    account = Account()
     fields.check(config)
-    if config.compilation_cache:
-        jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
-
+    chrono = Chronometer()
     with contextlib.ExitStack() as stack:
-        # --- Everything that the run is done with, and the state that it goes on from ---
-        stop_requested = stack.enter_context(stop_requests())
-        with stop_requested.acted_on():
-            work, state = _begin(config, run, account, stop_requested, stack)
-
-        # --- Updates, up to the last one, or until there is nothing to gain ---
-        _follow(work, state)
-        account.turn_to("checkpoint")
-        work.checkpoints.finish()
-    told = run_summary.summary(work.progress, account, work.speed)
-    if jax.process_index() == 0:
-        files.write_json(run.path / layout.SUMMARY, told)
-    run.log.info(run_summary.line(told))
-    return _result(work)
+        stack.callback(chrono.close)
+        signals = stack.enter_context(stop_requests())
+        with signals.immediate():  # there is nothing to save yet
+            training, state = _open(config, run, chrono, signals, stack)
+        signal = _validate(training, int(state.step), state)  # if an interruption came before it
+        if signal:
+            raise _interrupted(signal, int(state.step), config.steps)
+        if state.step < config.steps and not training.validation.exhausted():
+            _loop(training, state)
+        chrono.begin("checkpoint")
+        training.checkpoints.finish()
+    return _finish(training)
 
 
-def _begin(
+def _loop(training: _Training, state: TrainState) -> None:
+    """Train from `state` to the last step, or until the validation metric stops improving."""
+    config, chrono, metrics = training.config, training.chrono, training.metrics
+    validation, profiler = training.validation, training.profiler
+    first = int(state.step)
+    update, batches = _compile(training), _batches(training, first)
+    with chrono.pause("input"):
+        batch = next(batches)
+    for step in range(first + 1, config.steps + 1):
+        # --- Update; the next batch is fetched while the devices work ---
+        chrono.begin("steps")
+        with profiler.step(step):
+            state, step_metrics = update(state, batch)
+        if step < config.steps:
+            with chrono.fetching(step_metrics):
+                batch = next(batches)
+        metrics.add(step_metrics)
+        training.checkpoints.check()
+        profiler.end_trace(step, step_metrics)
+
+        # --- Log; a loss that is not finite ends the run before anything is saved ---
+        signal, due = training.signals(step), _due(training, step)
+        if due.log:
+            metrics.write(learning_rate_at(step, config))
+        elif signal or due.validation or due.checkpoint:
+            metrics.fetch()
+
+        # --- Validate ---
+        if due.validation and not signal:
+            signal = _validate(training, step, state)
+        if exhausted := validation.exhausted():
+            metrics.write(learning_rate_at(step, config))
+
+        # --- Save, and end early if asked to or if there is nothing to gain ---
+        if signal or due.checkpoint or exhausted:
+            _save(training, step, state)
+        if signal and (step < config.steps or validation.due(step)):
+            raise _interrupted(signal, step, config.steps)
+        if exhausted:
+            return
+
+
+class _Due(NamedTuple):
+    """What follows a step."""
+
+    log: bool
+    validation: bool
+    checkpoint: bool
+
+
+def _due(training: _Training, step: int) -> _Due:
+    config, last = training.config, step == training.config.steps
+    every, best = config.checkpoint.every, config.checkpoint.best
+    validation = training.validation.due(step)
+    return _Due(
+        log=last or step % config.log_every == 0,
+        validation=validation,
+        checkpoint=last or (every > 0 and step % every == 0) or (validation and best > 0),
+    )
+
+
+def _open(
     config: TrainConfig,
     run: Run,
-    account: Account,
-    stop_requested: StopRequests,
+    chrono: Chronometer,
+    signals: StopRequests,
     stack: contextlib.ExitStack,
-) -> tuple[_Work, TrainState]:
-    """The run's work and first state; `stack` closes what it opens."""
-    # --- Devices, rows, and the shapes of everything; nothing is computed yet ---
+) -> tuple[_Training, TrainState]:
+    """Open everything that the run works with, and its first state; `stack` closes it."""
+    # --- Devices, rows and shapes; nothing is allocated on the devices ---
+    if config.compilation_cache:
+        jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
     mesh = sharding.make_mesh(config.mesh)
     data = prepared.open(config.data)
-    reader = open_reader(config, data, mesh)
-    plan = make_plan(config, data, mesh)
-    speed = Speed.of(plan.model, data.length, mesh)
+    reader = setup.open_reader(config, data, mesh)
+    spec = setup.make_run_spec(config, data, mesh)
+    utilization = Utilization.on(mesh, spec.model, data.length)
     stack.enter_context(jax.set_mesh(mesh))
-    validation = Validation(config, run, plan, mesh)
+    validation = Validation(config, run, spec, mesh)
     saving = config.checkpoint
     checkpoints = Checkpoints(run.path, saving.keep, saving.best, validation.ranking)
     stack.callback(checkpoints.close)  # waits for what is being written
 
-    # --- This run's newest checkpoint, or another model's parameters, or random ones ---
-    state, earlier = first_state(config, plan, checkpoints)
-    validation.go_on_from(int(state.step))
+    # --- The first state: the newest checkpoint, or the parameters of another model, or random ---
+    state, earlier = setup.first_state(config, spec, checkpoints)
+    validation.drop_after(int(state.step))
     if jax.process_index() == 0:
-        plan.vocabulary.save(run.path / layout.VOCABULARY)
+        spec.vocabulary.save(run.path / layout.VOCABULARY)
     order = sharding.fed_order(mesh, config.batch_size)
-    progress = Progress(
-        run.path, run.log, config.steps, earlier, account,
-        rows_of=functools.partial(_rows_of, reader, order), rates=speed.rates,
+    metrics = MetricsLog(
+        run.path, run.log, config.steps, earlier, chrono,
+        rows_of=functools.partial(_rows_of, reader, order), rates=utilization.rates,
     )  # fmt: skip
-    stack.callback(progress.close)
+    stack.callback(metrics.close)
     profiler = stack.enter_context(contextlib.closing(Profiler(config.profile, run)))
-    work = _Work(
-        config, run, mesh, data, reader, plan, speed, account, checkpoints, validation, progress,
-        profiler, stop_requested,
+    training = _Training(
+        config, run, mesh, spec, data.length, reader, chrono, utilization, metrics, validation,
+        checkpoints, profiler, signals,
     )  # fmt: skip
-    return work, state
+    return training, state
 
 
 def _rows_of(reader: RowReader, order: Sequence[int], step: int) -> list[int]:
-    """Where on disk the rows of a step (from 1) stand, in the order of the batch on the mesh."""
+    """Return the row numbers on disk of a step (from 1), in the order of the batch on the mesh."""
     numbers = reader.numbers(step - 1)
     return [numbers[place] for place in order]
 
 
-def _result(work: _Work) -> dict[str, Any]:
-    progress, step = work.progress, work.progress.step
-    ranked = [each for each in work.validation.ranking() if each in work.checkpoints.steps()]
-    return {
-        **{key: progress.last[key] for key in ("loss", "accuracy")},
-        "step": step,
-        "steps": work.config.steps,
-        "stopped_early": step < work.config.steps,
-        "tokens": progress.tokens,
-        "seconds": progress.seconds,
-        "tokens_per_second": progress.tokens / progress.seconds,
-        "parameters": work.plan.parameters,
-        "checkpoint": str(work.checkpoints.path(step)),
-        **_best(work, ranked[:1]),
-    }
-
-
-def _best(work: _Work, steps: Sequence[int]) -> dict[str, Any]:
-    """The best checkpoint, if there is one, and what it was chosen by."""
-    return {
-        key: value
-        for step in steps
-        for key, value in (
-            ("best_checkpoint", str(work.checkpoints.path(step))),
-            ("best_metric", work.validation.value(step)),
-        )
-    }
-
-
-def _follow(work: _Work, first: TrainState) -> None:
-    """Measures, logs and saves as the updates come; leaves with Interrupted when asked to."""
-    config, progress, steps = work.config, work.progress, work.config.steps
-    every = config.checkpoint.every
-    start = int(first.step)
-    stop = _measured(work, start, first)  # of a run that was interrupted before it did
-    if stop is not None:
-        raise _interrupted(stop, start, steps)
-    if start == steps or work.validation.exhausted():
-        return
-    for done, state, metrics in _updates(work, first):
-        progress.add(metrics)
-        work.checkpoints.check()
-        work.profiler.after(done, metrics["loss"])
-        due = work.validation.due(done)
-        stop = work.stop_requested(done)
-        save = done == steps or (every and done % every == 0) or (due and config.checkpoint.best)
-        if done % config.log_every == 0 or done == steps:
-            progress.read(float(learning_rate(done - 1, config.optimizer, steps)))
-        elif save or due or stop:
-            progress.fetch()  # which refuses a loss that is not finite: no such state is saved
-        if due and stop is None:
-            stop = _measured(work, done, state)
-        exhausted = work.validation.exhausted()
-        if exhausted:
-            progress.read(float(learning_rate(done - 1, config.optimizer, steps)))
-        if save or stop or exhausted:
-            _save(work, done, state)
-        if stop is not None and (done < steps or work.validation.due(done)):
-            raise _interrupted(stop, done, steps)
-        if exhausted and done < steps:
-            work.run.log.info(
-                f"stopped early at step {done}: {config.validation.metric} has not improved in "
-                f"{config.validation.patience} measurements"
-            )
-            return
-
-
-def _interrupted(stop: Signals, done: int, steps: int) -> Interrupted:
-    return Interrupted(
-        f"{stop.name}: saved at step {done} of {steps}; the same command goes on",
-        status=128 + stop,
+def _compile(training: _Training) -> UpdateFn:
+    """Compile the step ahead of time, and log what is about to run."""
+    config, chrono, spec = training.config, training.chrono, training.spec
+    before = chrono.seconds()["compile"]
+    with training.signals.immediate(), chrono.pause("compile"):
+        update = setup.compile_for(config, spec, training.mesh, training.length)
+    training.run.log.info(
+        "%s parameters; %s rows of %d tokens, %d rows per step; mesh %s; compiled in %.1f s",
+        f"{spec.parameters:,}",
+        f"{training.reader.rows:,}",
+        training.length,
+        config.batch_size,
+        ", ".join(f"{axis}={size}" for axis, size in training.mesh.shape.items()),
+        chrono.seconds()["compile"] - before,
     )
+    return update
 
 
-def _measured(work: _Work, step: int, state: TrainState) -> Signals | None:
-    """Measures the model of a step if that is due; gives the signal that came meanwhile."""
-    if not work.validation.due(step):
+def _batches(training: _Training, first: int) -> Iterator[DeviceBatch]:
+    """Yield the batches of step `first` (from 0) and later ones, placed on the mesh.
+
+    A process holds its rows of each batch; the arrays are the whole batch.
+    """
+    where, size = sharding.batch_sharding(training.mesh), training.config.batch_size
+    for rows in training.reader.iterate(first):
+        yield {
+            name: jax.make_array_from_process_local_data(where, array, (size, array.shape[1]))
+            for name, array in rows.items()
+        }
+
+
+def _validate(training: _Training, step: int, state: TrainState) -> Signals | None:
+    """Validate the model of a step if that is due; return the signal that came meanwhile."""
+    validation, signals = training.validation, training.signals
+    if not validation.due(step):
         return None
-    alone = jax.process_count() == 1  # several would have to agree on the moment
+    alone = jax.process_count() == 1  # several would have to agree on when to stop
 
-    def stopped() -> bool:
-        return alone and work.stop_requested(step) is not None
+    def stop_requested() -> bool:
+        return alone and signals(step) is not None
 
-    work.progress.pause()
-    with work.account.on("validation"):
+    with training.chrono.pause("validation"):
         try:
-            found = work.validation.measure(step, state.params, stopped)
-        except Stopped:
-            return work.stop_requested(step)
-    work.progress.note(step, {f"validation/{name}": value for name, value in found.items()})
+            measured = validation.measure(step, state.params, stop_requested)
+        except ValidationStopped:
+            return signals(step)
+    scalars = {f"validation/{name}": value for name, value in measured.items()}
+    training.metrics.add_scalars(scalars, step)
     return None
 
 
-def _save(work: _Work, step: int, state: TrainState) -> None:
-    work.progress.pause()
-    work.account.turn_to("checkpoint")
-    meta = {**work.plan.origin, "progress": work.progress.state()}
-    work.checkpoints.save(step, state.params, resumable(state), meta)
+def _save(training: _Training, step: int, state: TrainState) -> None:
+    """Start saving a checkpoint; return when the state may be donated."""
+    training.chrono.begin("checkpoint")
+    meta = {**training.spec.origin, "progress": training.metrics.state()}
+    training.checkpoints.save(step, state.params, setup.resumable(state), meta)
 
 
-def _updates(work: _Work, state: TrainState) -> Iterator[tuple[int, TrainState, Metrics]]:
-    """Number, state and metrics of each update, which uses up the state before it."""
-    account, start, steps = work.account, int(state.step), work.config.steps
-    with work.stop_requested.acted_on(), account.on("compile"):
-        step = _compiled(work)
-    batches = work.reader.iterate(start)
-    with account.on("input"):
-        batch = _placed(next(batches), work)
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        for done in range(start + 1, steps + 1):
-            account.turn_to("steps")
-            work.profiler.before(done)
-            state, metrics = step(state, batch)
-            if done < steps:  # rows travel while the devices work
-                asked, ended = time.monotonic(), pool.submit(_ended, metrics)
-                batch = _placed(next(batches), work)
-                if ended.done():  # and the devices had nothing to do until the rows were here
-                    idle = time.monotonic() - max(asked, ended.result())
-                    account.move(idle, "steps", "input")
-            yield done, state, metrics
-
-
-def _ended(metrics: Metrics) -> float:
-    """Waits until a step has ended, and says when that was."""
-    jax.block_until_ready(metrics)
-    return time.monotonic()
-
-
-def _compiled(work: _Work) -> Step:
-    """The step, compiled ahead, with a line about what is about to run."""
-    began = time.monotonic()
-    config, plan, length = work.config, work.plan, work.data.length
-    step = compile_for(config, plan, work.mesh, length)
-    work.run.log.info(
-        "%s parameters; %s rows of %s tokens, %s a step; mesh %s; compiled in %.1f s",
-        f"{plan.parameters:,}",
-        f"{work.reader.rows:,}",
-        length,
-        config.batch_size,
-        ", ".join(f"{axis}={size}" for axis, size in work.mesh.shape.items()),
-        time.monotonic() - began,
+def _interrupted(signal: Signals, step: int, steps: int) -> Interrupted:
+    return Interrupted(
+        f"{signal.name}: saved at step {step} of {steps}; repeat the command to resume",
+        status=128 + signal,
     )
-    return step
 
 
-def _placed(rows: Mapping[str, np.ndarray], work: _Work) -> Batch:
-    """This process's rows of a batch as its part of the arrays on the mesh."""
-    where, size = sharding.batch_sharding(work.mesh), work.config.batch_size
-    return {
-        name: jax.make_array_from_process_local_data(where, array, (size, array.shape[1]))
-        for name, array in rows.items()
-    }
+def _finish(training: _Training) -> dict[str, Any]:
+    """Write the summary and return the result."""
+    config, run, metrics = training.config, training.run, training.metrics
+    if metrics.step < config.steps:
+        run.log.info(
+            f"stopped early at step {metrics.step}: {config.validation.metric} has not improved in "
+            f"the last {config.validation.patience} validations"
+        )
+    summary = results.summary(metrics, training.chrono, training.utilization)
+    if jax.process_index() == 0:
+        files.write_json(run.path / layout.SUMMARY, summary)
+    run.log.info(results.summary_line(summary))
+    return results.result(
+        config, training.spec, metrics, training.chrono, training.validation, training.checkpoints
+    )

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float32, Int
 
-from teacherlm_jax.config import OptimizerConfig
+from teacherlm_jax.config import OptimizerConfig, TrainConfig
 from teacherlm_jax.sharding import Tree
 
-# Fraction of the way from the peak rate to the final one, by progress in [0, 1] after warm-up.
+# Fraction of the decay from the peak to the final rate, by progress in [0, 1] after warm-up.
 SCHEDULES = {
     "constant": lambda progress: 0.0 * progress,
     "linear": lambda progress: progress,
@@ -23,7 +23,7 @@ _NOT_DECAYED = ("scale", "bias")
 def learning_rate(
     step: Int[Array, ""] | int, config: OptimizerConfig, steps: int
 ) -> Float32[Array, ""]:
-    """The rate of update number `step` (from 0) of `steps`.
+    """Return the rate of update number `step` (from 0) of `steps`.
 
     It rises linearly to the peak at step `warmup_steps`, then follows the schedule, which reaches
     `final_fraction` of the peak at the last step.
@@ -36,15 +36,20 @@ def learning_rate(
     return config.learning_rate * rise * fall
 
 
+def learning_rate_at(step: int, config: TrainConfig) -> float:
+    """Return the rate of a run's step, counted from 1."""
+    return float(learning_rate(step - 1, config.optimizer, config.steps))
+
+
 def decayed(params: Tree) -> Tree:
-    """True for each parameter that weight decay pulls at: all but norms and biases."""
+    """Return True for each parameter with weight decay: all but norms and biases."""
     return jax.tree_util.tree_map_with_path(
         lambda path, _: path[-1].key not in _NOT_DECAYED, params
     )
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """The optimiser of a run of `steps` updates."""
+    """Return the optimizer of a run of `steps` updates."""
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         optax.adamw(

@@ -1,4 +1,8 @@
-"""Traces of some steps, on demand."""
+"""Profiler traces of the steps that a config names."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 
@@ -8,37 +12,40 @@ from teacherlm_jax.runs.run_folder import Run
 
 
 class Profiler:
-    """Starts and stops `jax.profiler` around the steps that a config names."""
+    """Marks every step for `jax.profiler`, and traces the steps that a config names."""
 
     def __init__(self, config: ProfileConfig, run: Run):
-        """Traces go to the run's `profile/`; none is made where the config names no steps."""
+        """Write traces to the run's `profile/`; there are none if the config names no steps."""
         self._config, self._folder, self._log = config, run.path / layout.PROFILE, run.log
         self._tracing = False
 
-    def before(self, step: int) -> None:
-        """To be called before a step (from 1) is handed to the devices."""
+    @contextlib.contextmanager
+    def step(self, step: int) -> Iterator[None]:
+        """Mark the block that starts a step (from 1); begin a trace if it is the first of those."""
         bounds = self._config.bounds
         if bounds and not self._tracing and bounds[0] <= step <= bounds[1]:
             jax.profiler.start_trace(self._folder)
             self._tracing = True
+        with jax.profiler.StepTraceAnnotation("train", step_num=step):
+            yield
 
-    def after(self, step: int, waits: jax.Array) -> None:
-        """To be called when a step is under way; `waits` is ready when it is done."""
+    def end_trace(self, step: int, running: Any) -> None:
+        """End the trace if a step is the last of it, once its results `running` are ready."""
         bounds = self._config.bounds
         if self._tracing and bounds and step >= bounds[1]:
-            jax.block_until_ready(waits)
+            jax.block_until_ready(running)
             self.close()
             if self._config.memory:
                 path = self._folder / f"memory_{step}_process_{jax.process_index()}.prof"
                 jax.profiler.save_device_memory_profile(path)
             self._log.info(
-                "steps %d to %d are traced in %s (TensorBoard's profile plugin shows them)",
+                "traced steps %d to %d: %s (open it with TensorBoard's profile plugin)",
                 *bounds,
                 self._folder,
             )
 
     def close(self) -> None:
-        """Ends a trace that is under way."""
+        """End a trace that is still being recorded."""
         if self._tracing:
             jax.profiler.stop_trace()
             self._tracing = False

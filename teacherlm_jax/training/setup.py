@@ -1,4 +1,4 @@
-"""What a run needs before its first step: a sound request, its shapes and its first state."""
+"""Everything that a run needs before its first step: valid settings, shapes and a first state."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,19 +19,19 @@ from teacherlm_jax.models import registry
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 from teacherlm_jax.training import optimizer as optimizers
 from teacherlm_jax.training.state import TrainState, abstract_state, initial_state
-from teacherlm_jax.training.step import Step, batch_shapes, compile_step
+from teacherlm_jax.training.step import UpdateFn, batch_shapes, compile_step
 from teacherlm_jax.training.warm_start import warm_start
 
 
 @dataclasses.dataclass(frozen=True)
-class Shapes:
-    """What a model and its optimiser will be on a mesh.
+class ModelSpec:
+    """A model and its optimizer on a mesh as shapes and shardings; nothing is allocated.
 
     Attributes:
         build: makes the model from random streams.
         graph: the model's graph definition; `nnx.merge(graph, params)` is the model.
         optimizer: its update rule.
-        abstract: shapes and shardings of the state.
+        abstract: shapes, dtypes and shardings of the training state.
     """
 
     build: Callable[[nnx.Rngs], nnx.Module]
@@ -46,13 +46,13 @@ class Shapes:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan(Shapes):
-    """A run as shapes: nothing of it is on a device yet.
+class RunSpec(ModelSpec):
+    """A training run as shapes, with the data that it was made for.
 
     Attributes:
-        model: its shape, `vocab_size` resolved.
+        model: shape of the model, `vocab_size` resolved.
         vocabulary: of the data.
-        origin: what a checkpoint of this run says about itself; see `Checkpoints.save`.
+        origin: what every checkpoint of this run records about it; see `Checkpoints.save`.
     """
 
     model: ModelConfig
@@ -63,7 +63,7 @@ class Plan(Shapes):
 def open_reader(config: TrainConfig, data: Prepared, mesh: Mesh) -> RowReader:
     """Open the rows that this process feeds to the mesh.
 
-    Raises UserError when the mesh does not divide the batch, or a shard cannot be read.
+    Raises UserError if the mesh does not divide the batch, or a shard cannot be read.
     """
     refuse_uneven(config, mesh)
     index, count = sharding.process_rows(mesh, config.batch_size)
@@ -77,7 +77,7 @@ def open_reader(config: TrainConfig, data: Prepared, mesh: Mesh) -> RowReader:
 
 
 def refuse_uneven(config: TrainConfig, mesh: Mesh) -> None:
-    """Raises UserError unless the mesh cuts each part of a batch into equal pieces."""
+    """Raise UserError unless the mesh divides each part of a batch evenly."""
     cuts = sharding.batch_cuts(mesh)
     if config.batch_size % (cuts * config.accumulate):
         parts = f" times config.accumulate={config.accumulate}" if config.accumulate > 1 else ""
@@ -87,13 +87,13 @@ def refuse_uneven(config: TrainConfig, mesh: Mesh) -> None:
         )
 
 
-def make_plan(config: TrainConfig, data: Prepared, mesh: Mesh) -> Plan:
-    """Return the run's shapes and their sharding; UserError where something does not fit."""
+def make_run_spec(config: TrainConfig, data: Prepared, mesh: Mesh) -> RunSpec:
+    """Return the shapes of a run on prepared data; UserError if model, data or mesh do not fit."""
     model = fit_to_vocabulary(config.model, data.vocabulary.size)
     what = f"{config.data}: was prepared with texts of up to"
     registry.refuse_longer(model, data.max_tokens, what)
-    return Plan(
-        **vars(make_shapes(config, model, mesh)),
+    return RunSpec(
+        **vars(make_model_spec(config, model, mesh)),
         model=model,
         vocabulary=data.vocabulary,
         origin={
@@ -105,10 +105,10 @@ def make_plan(config: TrainConfig, data: Prepared, mesh: Mesh) -> Plan:
     )
 
 
-def make_shapes(config: TrainConfig, model: ModelConfig, mesh: Mesh) -> Shapes:
-    """The shapes of a run of `model`, whose `vocab_size` is known; reads nothing.
+def make_model_spec(config: TrainConfig, model: ModelConfig, mesh: Mesh) -> ModelSpec:
+    """Return the shapes for training `model`, whose `vocab_size` is known; reads no files.
 
-    Raises UserError, by name and numbers, for a parameter that the mesh does not divide.
+    Raises UserError naming a parameter that the mesh does not divide, with both numbers.
     """
 
     def build(rngs: nnx.Rngs) -> nnx.Module:
@@ -116,15 +116,15 @@ def make_shapes(config: TrainConfig, model: ModelConfig, mesh: Mesh) -> Shapes:
 
     graph, params = sharding.abstract_model(lambda: build(nnx.Rngs(0)), mesh)
     optimizer = optimizers.make_optimizer(config.optimizer, config.steps)
-    return Shapes(build, graph, optimizer, abstract_state(params, optimizer, mesh))
+    return ModelSpec(build, graph, optimizer, abstract_state(params, optimizer, mesh))
 
 
-def compile_for(config: TrainConfig, shapes: Shapes, mesh: Mesh, length: int) -> Step:
-    """The update of `config` compiled for rows of `length` tokens. Call it within the mesh."""
+def compile_for(config: TrainConfig, spec: ModelSpec, mesh: Mesh, length: int) -> UpdateFn:
+    """Compile the update of `config` for rows of `length` tokens; call it under the mesh."""
     return compile_step(
-        shapes.graph,
-        shapes.optimizer,
-        shapes.abstract,
+        spec.graph,
+        spec.optimizer,
+        spec.abstract,
         batch_shapes(config.batch_size, length, mesh),
         mesh,
         config.loss_block,
@@ -133,45 +133,49 @@ def compile_for(config: TrainConfig, shapes: Shapes, mesh: Mesh, length: int) ->
 
 
 def fit_to_vocabulary(model: ModelConfig, size: int) -> ModelConfig:
-    """`model` with as many rows as the vocabulary has ids, unless it says more itself."""
+    """Return `model` with a `vocab_size` of `size` ids, unless it sets a larger one itself."""
     if model.vocab_size == 0:
         return dataclasses.replace(model, vocab_size=size)
     if model.vocab_size < size:
         raise UserError(
-            f"config.model.vocab_size={model.vocab_size}: the data's vocabulary has {size} ids; "
-            "wanted at least as many, or 0 for just as many"
+            f"config.model.vocab_size={model.vocab_size}: the vocabulary of the data has {size} "
+            f"ids; set it to {size} or more, or to 0 for exactly as many"
         )
     return model
 
 
 def first_state(
-    config: TrainConfig, plan: Plan, checkpoints: Checkpoints
+    config: TrainConfig, spec: RunSpec, checkpoints: Checkpoints
 ) -> tuple[TrainState, dict[str, Any]]:
-    """The state to go on from, and what `Progress` counted until then.
+    """Return the state to continue from, and the `MetricsLog.state` that was saved with it.
 
-    It is this run's newest checkpoint; else the parameters of `config.init_from`; else random.
+    It is that of the run's newest checkpoint; otherwise it has the parameters of
+    `config.init_from`; otherwise random ones.
     """
     if steps := checkpoints.steps():
-        return _resumed(plan, checkpoints, steps[-1])
+        return _resumed(spec, checkpoints, steps[-1])
     params = None
     if config.init_from:
-        params = warm_start(config.init_from, plan.model, plan.vocabulary, plan.abstract.params)
-    return initial_state(plan.build, plan.optimizer, plan.abstract, config.seed, params), {}
+        params = warm_start(config.init_from, spec.model, spec.vocabulary, spec.abstract.params)
+    return initial_state(spec.build, spec.optimizer, spec.abstract, config.seed, params), {}
 
 
 def resumable(state: TrainState) -> dict[str, Any]:
-    """The part of the state that a checkpoint keeps beside the parameters."""
+    """Return the part of the state that a checkpoint keeps beside the parameters."""
     return {"opt_state": state.opt_state, "step": state.step, "key": state.key}
 
 
-def _resumed(plan: Plan, checkpoints: Checkpoints, step: int) -> tuple[TrainState, dict[str, Any]]:
+def _resumed(
+    spec: RunSpec, checkpoints: Checkpoints, step: int
+) -> tuple[TrainState, dict[str, Any]]:
     meta = checkpoints.meta(step)
-    for key, name in (("data", "data (its manifest)"), ("vocabulary", "vocabulary")):
-        if meta[key] != plan.origin[key]:
+    for key, name in (("data", "data (its manifest)"), ("vocabulary", "a vocabulary")):
+        if meta[key] != spec.origin[key]:
             raise UserError(
-                f"{checkpoints.path(step)}: was trained with another {name}: {meta[key]}, now "
-                f"{plan.origin[key]}; bring the old one back, or choose another config.output"
+                f"{checkpoints.path(step)}: was trained on {name} with the digest {meta[key]}, but "
+                f"config.data has {spec.origin[key]}; restore the old data, or choose another "
+                "config.output"
             )
-    params = checkpoints.params(step, plan.abstract.params)
-    rest = checkpoints.optimizer(step, resumable(plan.abstract))
+    params = checkpoints.params(step, spec.abstract.params)
+    rest = checkpoints.optimizer(step, resumable(spec.abstract))
     return TrainState(params=params, **rest), meta["progress"]

@@ -1,4 +1,4 @@
-"""What training carries from step to step, born in its place on the mesh."""
+"""The training state, created directly with its shardings on the mesh."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from teacherlm_jax.sharding import Tree, replicated
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """Everything that the next step depends on, besides its batch.
+    """Everything that the next step depends on, except its batch.
 
     Attributes:
         params: parameters, nested dicts of arrays.
-        opt_state: the optimiser's state.
-        step: updates done.
-        key: data of the run's random key; the parameters were drawn from it.
+        opt_state: state of the optimizer.
+        step: number of updates so far.
+        key: data of the random key that the parameters were drawn from.
     """
 
     params: Tree
@@ -33,9 +33,9 @@ class TrainState:
 
 
 def abstract_state(params: Tree, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
-    """Shapes and shardings of the state over abstract `params` (see `sharding.abstract_model`).
+    """Return shapes and shardings of the state for abstract `params` (`sharding.abstract_model`).
 
-    What the optimiser keeps for a parameter lies as that parameter does; the rest is replicated.
+    Arrays that the optimizer keeps for a parameter are sharded like it; the rest is replicated.
     """
     whole = replicated(mesh)
 
@@ -58,7 +58,7 @@ def abstract_state(params: Tree, optimizer: optax.GradientTransformation, mesh: 
 
 
 def shardings(abstract: Tree) -> Tree:
-    """The shardings of a tree of ShapeDtypeStruct."""
+    """Return the shardings of a tree of ShapeDtypeStruct."""
     return jax.tree.map(lambda array: array.sharding, abstract)
 
 
@@ -69,10 +69,10 @@ def initial_state(
     seed: int,
     params: Tree | None = None,
 ) -> TrainState:
-    """The state before the first step, of `params` (which are used up) or drawn from `seed`.
+    """Return the state before the first step, with `params` (donated) or random parameters.
 
-    Everything is made under jit with the shardings of `abstract`, so nothing is ever whole on one
-    device, and the drawn values do not depend on the mesh.
+    Everything is created under jit with the shardings of `abstract`, so no device ever holds a
+    whole array that is sharded, and the values drawn from `seed` do not depend on the mesh.
     """
 
     def make(params: Tree | None) -> TrainState:

@@ -1,4 +1,4 @@
-"""One update, compiled for a mesh."""
+"""One update of the parameters, compiled for a mesh."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,26 +13,26 @@ from teacherlm_jax.sharding import Tree, batch_sharding, constrain, replicated
 from teacherlm_jax.training.loss import next_token_loss, next_tokens
 from teacherlm_jax.training.state import TrainState, shardings
 
-Batch = Mapping[str, jax.Array]  # tokens, positions, segment_ids, loss_mask: [B, T]
+DeviceBatch = Mapping[str, jax.Array]  # tokens, positions, segment_ids, loss_mask: [B, T]
 Metrics = dict[str, Array]  # float32 scalars, and `finite`, bool [B]
-Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+UpdateFn = Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]
 
 
 def train_step(
     state: TrainState,
-    batch: Batch,
+    batch: DeviceBatch,
     *,
     graph: nnx.GraphDef,
     optimizer: optax.GradientTransformation,
     loss_block: int,
     accumulate: int = 1,
 ) -> tuple[TrainState, Metrics]:
-    """The state after one update on `batch`, and the step's metrics.
+    """Return the state after one update on `batch`, and the metrics of the step.
 
-    With `accumulate`, so many parts of the batch go through the model in turn, and their gradients
-    add up to that of the whole; B must be divisible by it.
+    The batch goes through the model in `accumulate` parts, one after another, whose gradients add
+    up to that of the whole batch; B must be divisible by it.
 
-    Metrics are the parts of `loss.next_token_loss` and `grad_norm`, the gradient's norm before
+    Metrics are the sums of `loss.next_token_loss` and `grad_norm`, the norm of the gradient before
     clipping. A batch without loss tokens has a gradient of zero.
     """
 
@@ -51,11 +51,11 @@ def train_step(
 
 
 def _accumulated(
-    gradient_of: Callable[..., tuple[Tree, Metrics]], params: Tree, batch: Batch, parts: int
+    gradient_of: Callable[..., tuple[Tree, Metrics]], params: Tree, batch: DeviceBatch, parts: int
 ) -> tuple[Tree, Metrics]:
-    """The sum of the gradients of all parts, in the parameters' dtype, and of their metrics."""
+    """Return the sums over all parts of gradients (in the parameters' dtype) and metrics."""
     share_of = jnp.sum(next_tokens(batch)[1], dtype=jnp.float32)
-    # Part p takes every row whose number leaves the remainder p, so that no row changes its device.
+    # Part p has the rows whose number modulo `parts` is p, so that no row moves to another device.
     taken = {
         name: jnp.swapaxes(rows.reshape(-1, parts, *rows.shape[1:]), 0, 1)
         for name, rows in batch.items()
@@ -79,14 +79,15 @@ def compile_step(
     graph: nnx.GraphDef,
     optimizer: optax.GradientTransformation,
     abstract: TrainState,
-    batch: Batch,
+    batch: DeviceBatch,
     mesh: Mesh,
     loss_block: int,
     accumulate: int = 1,
-) -> Step:
-    """`train_step` compiled for the shapes and shardings of `abstract` and `batch`.
+) -> UpdateFn:
+    """Compile `train_step` for the shapes and shardings of `abstract` and `batch`.
 
-    The state passed in is used up (its memory holds the new one). Call within `jax.set_mesh(mesh)`.
+    Calling the result donates the state passed in: its memory holds the new state. Call both under
+    `jax.set_mesh(mesh)`.
     """
 
     def step(state, batch):
@@ -109,8 +110,8 @@ def compile_step(
     return jitted.lower(abstract, batch).compile()
 
 
-def batch_shapes(rows: int, length: int, mesh: Mesh) -> Batch:
-    """What a batch of `rows` packed rows looks like on the mesh."""
+def batch_shapes(rows: int, length: int, mesh: Mesh) -> DeviceBatch:
+    """Return shapes, dtypes and shardings of a batch of `rows` packed rows on the mesh."""
 
     def shape(dtype):
         return jax.ShapeDtypeStruct((rows, length), dtype, sharding=batch_sharding(mesh))

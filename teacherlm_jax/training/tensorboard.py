@@ -1,4 +1,4 @@
-"""Scalars for TensorBoard, without bringing torch along."""
+"""TensorBoard event files, written without importing torch."""
 
 import contextlib
 import sys
@@ -11,16 +11,16 @@ from teacherlm_jax.storage.disk_errors import naming
 
 
 class EventWriter:
-    """One file of events, on disk as soon as they are added.
+    """An event file in which every scalar is on disk as soon as it is added.
 
-    tensorboardX's own SummaryWriter keeps them in a queue for up to two minutes, which are lost
-    with a process that is killed; and its thread ends in a traceback when the disk is full.
+    tensorboardX's own SummaryWriter queues events for up to two minutes and loses them if the
+    process is killed; and its thread prints a traceback when the disk is full.
     """
 
     def __init__(self, folder: Path, purge_step: int):
-        """Begins a file of its own in `folder`.
+        """Start a new file in `folder`.
 
-        What was written of `purge_step` and later steps is hidden, since they come again.
+        Earlier events of `purge_step` and later steps are hidden, because those are repeated.
         """
         with _WithoutTorch():
             from tensorboardX.event_file_writer import EventsWriter
@@ -35,7 +35,7 @@ class EventWriter:
         self._file.write_event(Event(wall_time=time.time(), step=purge_step, session_log=start))
 
     def add_scalars(self, scalars: Mapping[str, float], step: int) -> None:
-        """Writes what is known of a step."""
+        """Write scalars of a step."""
         value = self._summary.Value
         summary = self._summary(
             value=[value(tag=key, simple_value=number) for key, number in scalars.items()]
@@ -45,8 +45,8 @@ class EventWriter:
             self._file.flush()
 
     def close(self) -> None:
-        """Closes the file; may be called again."""
-        # What could not be written was told of when it was added.
+        """Close the file; may be called more than once."""
+        # Whatever could not be written was reported when it was added.
         with contextlib.suppress(OSError):
             if not self._closed:
                 self._closed = True
@@ -54,16 +54,15 @@ class EventWriter:
 
 
 class _WithoutTorch:
-    """Makes imports find no torch.
+    """Hide torch from imports.
 
-    tensorboardX imports it wherever it is installed. That takes a second, and training has no use
-    for it.
+    tensorboardX imports it if it is installed, which takes a second, and training does not need it.
     """
 
     def __enter__(self) -> None:
         self._hidden = "torch" not in sys.modules
         if self._hidden:
-            cast(dict[str, Any], sys.modules)["torch"] = None  # how Python notes that there is none
+            cast(dict[str, Any], sys.modules)["torch"] = None  # how Python marks a missing module
 
     def __exit__(self, *error: object) -> None:
         if self._hidden:

@@ -16,9 +16,9 @@ from teacherlm_jax.config import (
 from teacherlm_jax.data import prepared as prepared_folder
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
-from teacherlm_jax.training import validation
+from teacherlm_jax.training import held_out, validation
 from teacherlm_jax.training.loop import train
-from teacherlm_jax.training.setup import make_plan
+from teacherlm_jax.training.setup import make_run_spec
 from teacherlm_jax.training.validation import Validation
 
 from .test_loop import open_run
@@ -42,27 +42,32 @@ def opened(config, run):
     mesh = sharding.make_mesh(config.mesh)
     with jax.set_mesh(mesh):
         return Validation(
-            config, run, make_plan(config, prepared_folder.open(config.data), mesh), mesh
+            config, run, make_run_spec(config, prepared_folder.open(config.data), mesh), mesh
         )
 
 
-def test_a_model_that_makes_no_numbers_of_them_is_refused_and_not_saved(config, tmp_path):
+def test_a_model_with_a_nan_loss_on_held_out_rows_is_refused_and_not_saved(config, tmp_path):
     wild = dataclasses.replace(config, optimizer=OptimizerConfig(learning_rate=1e30))
-    with pytest.raises(UserError, match=r"config.validation.data=.*has the loss (nan|inf) on"):
+    with pytest.raises(
+        UserError,
+        match=r"config.validation.data=.*: the loss of this run's model on these rows is (nan|inf)",
+    ):
         train(wild, open_run(tmp_path))
     assert not (tmp_path / "validation.jsonl").exists()
     assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
 
 
-def test_they_go_through_the_model_in_the_parts_of_a_batch(config, tmp_path, monkeypatch):
+def test_held_out_rows_are_read_in_batches_of_the_size_that_training_has_in_memory(
+    config, tmp_path, monkeypatch
+):
     shapes = []
 
     def spied(model, batch, block):
         shapes.append(batch["tokens"].shape)
         return loss(model, batch, block)
 
-    loss = validation.next_token_loss
-    monkeypatch.setattr(validation, "next_token_loss", spied)
+    loss = held_out.next_token_loss
+    monkeypatch.setattr(held_out, "next_token_loss", spied)
     train(dataclasses.replace(config, accumulate=2, steps=1), open_run(tmp_path))
     assert shapes == [(8, 32)]
 

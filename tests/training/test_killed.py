@@ -27,7 +27,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(start):
     # there would be a checkpoint.
     compiling = start("killed")
     assert compiling.kill("compile", signal.SIGTERM) == "compile"
-    assert "teacherlm: SIGTERM: no step had begun" in compiling.told
+    assert "teacherlm: SIGTERM before the first step" in compiling.told
     assert compiling.process.returncode == 128 + signal.SIGTERM
     assert not list((compiling.run / "checkpoints").iterdir())
 

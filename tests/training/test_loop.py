@@ -45,7 +45,7 @@ def config(prepared):
 
 
 class Lines(logging.Handler):
-    """Keeps the messages, and sends a signal when one of them begins as told."""
+    """Collects messages; sends SIGTERM after one that begins with `signal_at`."""
 
     def __init__(self, signal_at=""):
         super().__init__()
@@ -83,7 +83,7 @@ def finished(config, tmp_path_factory):
     return run, result
 
 
-def test_a_run_learns_tells_and_saves(finished, config):
+def test_a_run_learns_logs_and_saves(finished, config):
     run, result = finished
     manifest = files.read_json(f"{config.data}/manifest.json")
     first = next(line for line in lines(run) if line.startswith("step 1/6"))
@@ -98,7 +98,7 @@ def test_a_run_learns_tells_and_saves(finished, config):
     assert loaded.step == 6 and loaded.config.vocab_size == 400
 
 
-def test_opt_trains_by_the_same_program_and_on_every_mesh_alike(config, tmp_path):
+def test_opt_trains_with_the_same_program_and_equally_on_every_mesh(config, tmp_path):
     like_350m = {"max_positions": 32, "embedding_width": 8, "norm": "after"}
     model = dataclasses.replace(config.model, family="opt", **like_350m)
     opt = dataclasses.replace(config, model=model, steps=4)
@@ -118,7 +118,9 @@ def test_a_run_that_was_saved_at_its_end_is_not_trained_again(finished, config):
     assert not any(line.startswith("step") for line in lines(again))
 
 
-def test_a_run_stopped_by_sigterm_ends_bit_equal_to_one_that_was_not(finished, config, tmp_path):
+def test_a_run_stopped_by_sigterm_and_resumed_is_bit_equal_to_an_uninterrupted_one(
+    finished, config, tmp_path
+):
     handler = signal.getsignal(signal.SIGTERM)
     stopped = open_run(tmp_path, signal_at="step 4/6")
     with pytest.raises(Interrupted, match="SIGTERM: saved at step 5 of 6") as interruption:
@@ -137,7 +139,7 @@ def test_a_run_stopped_by_sigterm_ends_bit_equal_to_one_that_was_not(finished, c
     assert ours[1].digest == theirs[1].digest
 
 
-def test_a_run_goes_on_with_the_same_rows_on_another_mesh(finished, config, tmp_path):
+def test_a_run_resumes_with_the_same_rows_on_another_mesh(finished, config, tmp_path):
     stopped = open_run(tmp_path, signal_at="step 2/6")
     with pytest.raises(Interrupted):
         train(config, stopped)
@@ -157,7 +159,7 @@ def test_a_stage_starts_from_the_parameters_of_another_run(finished, config, tmp
     assert parameters(run.path)[1].digest != parameters(tmp_path)[1].digest
 
 
-def test_a_run_that_was_refused_can_be_mended_in_the_same_folder(config, tmp_path):
+def test_a_run_that_was_refused_can_be_corrected_in_the_same_folder(config, tmp_path):
     def attempt(settings):
         with run_folder.open_run(str(tmp_path / "run"), "train", settings) as run:
             return train(settings, run)
@@ -175,7 +177,7 @@ def test_a_start_from_other_shapes_is_refused_by_parameter(finished, config, tmp
         train(stage, open_run(tmp_path))
 
 
-def test_changed_data_is_refused_when_a_run_goes_on(finished, config, tmp_path, prepared):
+def test_changed_data_is_refused_when_a_run_resumes(finished, config, tmp_path, prepared):
     stopped = open_run(tmp_path / "run", signal_at="step 1/6")
     with pytest.raises(Interrupted):
         train(config, stopped)
@@ -186,7 +188,7 @@ def test_changed_data_is_refused_when_a_run_goes_on(finished, config, tmp_path, 
         if path.name != "manifest.json":
             (changed / path.name).symlink_to(path)
     files.write_json(changed / "manifest.json", {**manifest, "seed": 1})
-    with pytest.raises(UserError, match="was trained with another data"):
+    with pytest.raises(UserError, match="was trained on data .its manifest. with the digest"):
         train(dataclasses.replace(config, data=str(changed)), open_run(tmp_path / "run"))
 
 
@@ -235,22 +237,24 @@ def test_settings_that_cannot_be_used_are_refused_by_key(config, tmp_path, chang
     assert not list((tmp_path / "checkpoints").glob("*"))
 
 
-def test_the_model_takes_its_rows_from_the_vocabulary_unless_it_has_enough():
+def test_vocab_size_is_that_of_the_vocabulary_unless_it_is_set_larger():
     model = ModelConfig(vocab_size=0)
     assert fit_to_vocabulary(model, 300).vocab_size == 300
     assert fit_to_vocabulary(dataclasses.replace(model, vocab_size=320), 300).vocab_size == 320
-    with pytest.raises(UserError, match="config.model.vocab_size=256.*has 300 ids"):
+    with pytest.raises(
+        UserError, match="config.model.vocab_size=256.*has 300 ids; set it to 300 or more"
+    ):
         fit_to_vocabulary(dataclasses.replace(model, vocab_size=256), 300)
 
 
 def test_rows_of_another_vocabulary_are_refused(config, prepared, tmp_path):
     data = shutil.copytree(prepared, tmp_path / "data")
     train_sentencepiece(["four five six"] * 9, data / "vocabulary", size=400, seed=0)
-    with pytest.raises(UserError, match="data/vocabulary: its digest is .* rows were made with"):
+    with pytest.raises(UserError, match="data/vocabulary: has the digest .* rows were made with"):
         train(dataclasses.replace(config, data=str(data)), open_run(tmp_path / "run"))
 
 
-def test_rows_that_were_altered_are_refused_before_training(config, prepared, tmp_path):
+def test_altered_rows_are_refused_before_training(config, prepared, tmp_path):
     data = shutil.copytree(prepared, tmp_path / "data")
     shard = next(data.glob("rows-*"))
     content = bytearray(shard.read_bytes())

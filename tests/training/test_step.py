@@ -11,7 +11,7 @@ from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig, ModelConfig, OptimizerConfig, TrainConfig
 from teacherlm_jax.models import registry
 from teacherlm_jax.training.loss import next_token_loss
-from teacherlm_jax.training.setup import compile_for, make_shapes
+from teacherlm_jax.training.setup import compile_for, make_model_spec
 from teacherlm_jax.training.state import initial_state
 
 ROWS, LENGTH, VOCABULARY = 8, 16, 64
@@ -36,17 +36,17 @@ def batch(ragged=True):
     }
 
 
-def after_one_step(rows, mesh=None, spoilt=None, **changes):
+def after_one_step(rows, mesh=None, corrupt=None, **changes):
     """Metrics of one step, and the first moments of AdamW after it: a tenth of the gradient."""
     config = dataclasses.replace(CONFIG, **changes)
     mesh = sharding.make_mesh(mesh or MeshConfig(data=8))
     with jax.set_mesh(mesh):
-        shapes = make_shapes(config, config.model, mesh)
-        state = initial_state(shapes.build, shapes.optimizer, shapes.abstract, seed=0)
-        if spoilt is not None:
-            table = state.params["embedding"].at[spoilt].set(np.nan)
+        spec = make_model_spec(config, config.model, mesh)
+        state = initial_state(spec.build, spec.optimizer, spec.abstract, seed=0)
+        if corrupt is not None:
+            table = state.params["embedding"].at[corrupt].set(np.nan)
             state = dataclasses.replace(state, params={**state.params, "embedding": table})
-        step = compile_for(config, shapes, mesh, LENGTH)
+        step = compile_for(config, spec, mesh, LENGTH)
         placed = jax.device_put(rows, sharding.batch_sharding(mesh))
         state, metrics = step(state, placed)
         adam = next(
@@ -87,7 +87,7 @@ def test_meshes_agree_on_loss_and_gradients(cut):
 
 @functools.cache
 def _on_one_device():
-    """Loss and gradient by the definition, on one device and without an optimiser."""
+    """Loss and gradient by the definition, on one device and without an optimizer."""
 
     def build():
         return registry.build(MODEL, nnx.Rngs(params=jax.random.key(0)))
@@ -106,11 +106,11 @@ def _on_one_device():
 
 
 @pytest.mark.parametrize("parts", [1, 4])
-def test_rows_of_which_the_model_makes_no_numbers_are_pointed_out(parts):
+def test_rows_for_which_the_model_outputs_nan_are_marked(parts):
     rows = batch(ragged=False)
     rows["tokens"][rows["tokens"] == 7] = 8
     rows["tokens"][5, 3] = 7
     mesh = MeshConfig(data=2, fsdp=1, tensor=4)
-    metrics, _ = after_one_step(rows, mesh, spoilt=7, accumulate=parts)
+    metrics, _ = after_one_step(rows, mesh, corrupt=7, accumulate=parts)
     assert np.isnan(metrics["loss"])
     assert metrics["finite"].tolist() == [row != 5 for row in range(ROWS)]

@@ -1,0 +1,96 @@
+"""Loss of a model on held-out rows: those of a prepared folder, each counted once."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Shaped
+
+from teacherlm_jax import sharding
+from teacherlm_jax.config import TrainConfig
+from teacherlm_jax.data import prepared
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.models import registry
+from teacherlm_jax.sharding import Tree
+from teacherlm_jax.training.loss import next_token_loss
+from teacherlm_jax.training.loss_tokens import refuse_without_loss
+from teacherlm_jax.training.setup import RunSpec
+
+_SUMMED = ("loss", "correct", "loss_tokens")
+_FIELDS = ("tokens", "segment_ids", "positions", "loss_mask")
+
+
+class HeldOutRows:
+    """The rows of `config.validation.data`, in as large batches as training has in memory."""
+
+    def __init__(self, config: TrainConfig, spec: RunSpec, mesh: Mesh):
+        """Open the rows; nothing is computed yet.
+
+        Raises UserError for rows that cannot be read, were made with another vocabulary or for a
+        longer model, or have no token that bears loss.
+        """
+        folder = config.validation.data
+        self._key = f"config.validation.data={folder}"
+        self._mesh, self._size = mesh, config.batch_size // config.accumulate
+        self._index, self._count = sharding.process_rows(mesh, self._size)
+        data = prepared.open(folder)
+        if data.vocabulary.digest != spec.vocabulary.digest:
+            raise UserError(
+                f"{self._key}: was prepared with the vocabulary {data.vocabulary.digest}, but "
+                f"config.data with {spec.vocabulary.digest}; prepare both with the same one"
+            )
+        what = f"{self._key}: was prepared with texts of up to"
+        registry.refuse_longer(spec.model, data.max_tokens, what)
+        self._reader = data.reader(batch_size=self._size)
+        self._rows = min(config.validation.rows or self._reader.rows, self._reader.rows)
+        refuse_without_loss(self._reader, self._rows, self._key)
+        self._loss = jax.jit(
+            lambda params, batch: next_token_loss(
+                nnx.merge(spec.graph, params), batch, config.loss_block
+            )[1],
+            out_shardings=sharding.replicated(mesh),
+        )
+
+    def measure(self, params: Tree, before_batch: Callable[[], None]) -> Mapping[str, float]:
+        """Return `loss` (nats) and `accuracy`, means over the tokens that bear loss.
+
+        `before_batch` is called before every batch; what it raises ends the measurement. Raises
+        UserError if the loss is NaN or infinite.
+        """
+        sums = []
+        for batch in self._batches():
+            before_batch()
+            sums.append(jax.device_get(self._loss(params, batch)))
+        total = {key: math.fsum(float(batch[key]) for batch in sums) for key in _SUMMED}
+        if not math.isfinite(total["loss"]):
+            raise UserError(
+                f"{self._key}: the loss of this run's model on these rows is {total['loss']}, so "
+                "its parameters are corrupted or overflow; in another config.output, start from an "
+                "earlier checkpoint with a lower config.optimizer.learning_rate"
+            )
+        count = total["loss_tokens"]  # at least one, or these rows would have been refused
+        return {"loss": total["loss"] / count, "accuracy": total["correct"] / count}
+
+    def _batches(self) -> Iterator[dict[str, Shaped[Array, "B T"]]]:
+        """Yield batches on the mesh; the last one is filled up with empty rows."""
+        share = self._size // self._count
+        for start in range(0, self._rows, self._size):
+            first = start + self._index * share
+            numbers = np.arange(first, first + share)
+            rows = [self._reader.row(min(int(n), self._rows - 1)) for n in numbers]
+            yield {
+                name: self._placed(
+                    np.stack([getattr(row, name) for row in rows]), numbers < self._rows
+                )
+                for name in _FIELDS
+            }
+
+    def _placed(
+        self, rows: Shaped[np.ndarray, "R T"], is_row: Bool[np.ndarray, "R"]
+    ) -> Shaped[Array, "B T"]:
+        rows = np.where(is_row[:, None], rows, np.zeros((), rows.dtype))
+        where = sharding.batch_sharding(self._mesh)
+        return jax.make_array_from_process_local_data(where, rows, (self._size, rows.shape[1]))

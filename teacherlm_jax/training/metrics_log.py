@@ -1,0 +1,219 @@
+"""The metrics of a run: progress lines, metrics.jsonl and TensorBoard; a NaN loss ends the run."""
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Bool
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import layout
+from teacherlm_jax.storage import files
+from teacherlm_jax.storage.growing import append_row
+from teacherlm_jax.training.chronometer import Chronometer, clock
+from teacherlm_jax.training.step import Metrics
+from teacherlm_jax.training.tensorboard import EventWriter
+
+Scalars = dict[str, float]
+
+_LISTED = 8  # rows that a message lists
+
+
+class MetricsLog:
+    """Metrics of every step, fetched from the devices only when a progress line is due.
+
+    Attributes:
+        step: the newest step whose metrics were fetched.
+        tokens: tokens trained on so far in the whole run, padding not counted.
+        last: scalars of the last window. `loss` and `accuracy` are those of the last window that
+            had a token with loss, and missing if there was none.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        log: logging.Logger,
+        steps: int,
+        earlier: Mapping[str, Any],
+        chrono: Chronometer,
+        rows_of: Callable[[int], Sequence[int]],
+        rates: Callable[[float], Scalars],
+    ):
+        """Continue `folder`/metrics.jsonl and `folder`/tensorboard, or start them.
+
+        Args:
+            folder: the run folder.
+            log: gets one line per window.
+            steps: of the whole run.
+            earlier: the `state()` that the run was saved with; empty for a new run. Rows of later
+                steps are dropped from the files, because those steps are repeated.
+            chrono: of the run; it is resumed here.
+            rows_of: returns the row numbers that a step (from 1) reads.
+            rates: returns further scalars of a window, given its tokens per second.
+        """
+        self.step = int(earlier.get("step", 0))
+        self.tokens = int(earlier.get("tokens", 0))
+        self.last: Scalars = dict(earlier.get("last", {}))
+        self._log, self._steps, self._chrono = log, steps, chrono
+        self._rows_of, self._rates = rows_of, rates
+        self._fetched: list[Scalars] = list(earlier.get("window", []))
+        self._waiting: list[Metrics] = []
+        self._file = folder / layout.METRICS
+        self._writer = None
+        lost: list[dict[str, Any]] = []
+        if jax.process_index() == 0:  # the first process writes for all
+            lost = drop_after(self._file, self.step)
+            self._writer = EventWriter(folder / layout.TENSORBOARD, purge_step=self.step + 1)
+        chrono.resume(earlier, repeated=sum(row.get("seconds", 0.0) for row in lost))
+
+    def add(self, metrics: Metrics) -> None:
+        """Add the metrics of a step that was just started; wait until at most two are running."""
+        self._waiting.append(metrics)
+        if len(self._waiting) > 1:
+            jax.block_until_ready(self._waiting[-2])
+        self._chrono.end_step()
+
+    def fetch(self) -> None:
+        """Fetch the metrics of all steps added so far; `step` is the last of them afterwards.
+
+        Raises UserError naming the first step whose loss or gradient is not finite, and its rows.
+        """
+        for metrics in jax.device_get(self._waiting):
+            self.step += 1
+            finite = metrics.pop("finite")
+            scalars = {key: float(value) for key, value in metrics.items()}
+            self._refuse_not_finite(scalars, finite)
+            self.tokens += int(scalars["tokens"])
+            self._fetched.append(scalars)
+        self._waiting = []
+
+    def write(self, learning_rate: float) -> None:
+        """Log the window of the steps added since the last call; do nothing if it is empty.
+
+        Raises UserError as `fetch` does.
+        """
+        self.fetch()
+        window, self._fetched = self._fetched, []
+        if not window:
+            return
+        seconds = max(self._chrono.end_window(), 1e-9)
+        scalars = averages(window)
+        scalars |= {"learning_rate": learning_rate, "seconds": seconds}
+        scalars["tokens_per_second"] = sum(entry["tokens"] for entry in window) / seconds
+        scalars |= self._rates(scalars["tokens_per_second"])
+        self.last = {**self.last, **scalars}
+        if self._writer is not None:
+            self.add_scalars({f"train/{key}": value for key, value in scalars.items()}, self.step)
+            append_row(self._file, {"step": self.step, **scalars})
+        left = (self._steps - self.step) * seconds / len(window)
+        self._log.info(progress_line(self.step, self._steps, scalars, left))
+        if "loss" not in scalars:
+            first = self.step - len(window) + 1
+            self._log.warning(
+                f"steps {first} to {self.step}: no token of their rows bears loss, so the model "
+                "learned nothing from them"
+            )
+
+    def add_scalars(self, scalars: Mapping[str, float], step: int) -> None:
+        """Add scalars of a step to TensorBoard."""
+        if self._writer is not None:
+            self._writer.add_scalars(scalars, step)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps, JSON-able; only metrics that were fetched are in it."""
+        return {
+            "step": self.step,
+            "tokens": self.tokens,
+            "last": self.last,
+            "window": self._fetched,
+            **self._chrono.state(),
+        }
+
+    def close(self) -> None:
+        """Close the TensorBoard file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _refuse_not_finite(self, scalars: Scalars, finite: Bool[np.ndarray, "B"]) -> None:
+        for key, name in (("loss", "loss"), ("grad_norm", "gradient norm")):
+            if not math.isfinite(scalars[key]):
+                rows = [int(number) for number in self._rows_of(self.step)]
+                raise UserError(
+                    f"step {self.step}: the {name} is {scalars[key]}: {_cause(rows, finite)}; the "
+                    "run ends here and its earlier checkpoints are kept: train again in another "
+                    "config.output with a lower config.optimizer.learning_rate or more "
+                    "config.optimizer.warmup_steps (a checkpoint of this run as config.init_from "
+                    "continues from it)"
+                )
+
+
+def averages(window: Sequence[Scalars]) -> Scalars:
+    """Return the scalars of a window of steps, at least one, from the sums of each step.
+
+    `loss` (nats) and `accuracy` are means over the tokens that bear loss, and missing if none does.
+    """
+    total = {key: math.fsum(entry[key] for entry in window) for key in window[0]}
+    means = {key: total[key] / len(window) for key in ("loss_tokens", "grad_norm")}
+    count = total["loss_tokens"]
+    if not count:
+        return means
+    return {"loss": total["loss"] / count, "accuracy": total["correct"] / count, **means}
+
+
+def _cause(rows: Sequence[int], finite: Bool[np.ndarray, "B"]) -> str:
+    """Return which rows of a step, numbered as in the data, make its loss NaN or infinite."""
+    bad = [row for row, is_finite in zip(rows, finite, strict=True) if not is_finite]
+    if len(bad) == len(rows):
+        return (
+            "every row gives NaN, so an earlier step corrupted the parameters (rows of this step: "
+            f"{_listed(rows)})"
+        )
+    if bad:
+        return f"the model outputs NaN or infinity for rows {_listed(bad)} of config.data"
+    return f"the model output is finite for all rows, {_listed(rows)} of config.data"
+
+
+def _listed(rows: Sequence[int]) -> str:
+    more = f" and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
+    return ", ".join(map(str, rows[:_LISTED])) + more
+
+
+def drop_after(path: Path, step: int) -> list[dict[str, Any]]:
+    """Keep the lines of a metrics file up to `step`; return those of later steps.
+
+    A line that a crash left incomplete is removed, too.
+    """
+    if not path.exists():
+        return []
+    rows = [row for _, row in files.read_jsonl(path)]
+    complete = [row for row in rows if isinstance(row, dict) and "step" in row]
+    kept = [row for row in complete if row["step"] <= step]
+    if len(kept) < len(rows):
+        files.write_jsonl(path, kept)
+    return [row for row in complete if row["step"] > step]
+
+
+def progress_line(step: int, steps: int, scalars: Mapping[str, float], seconds_left: float) -> str:
+    """Return a line such as the following one; `n/a` if no token bears loss.
+
+    `step 12/90  loss 1.234  acc 0.610  grad 0.52  lr 3.0e-04  tokens/s 12,345  mfu 0.41  eta 0:42`
+    """
+    means = [
+        f"{name} {scalars[key]:.3f}" if key in scalars else f"{name} n/a"
+        for key, name in (("loss", "loss"), ("accuracy", "acc"))
+    ]
+    return "  ".join(
+        [
+            f"step {step}/{steps}",
+            *means,
+            f"grad {scalars['grad_norm']:.2f}",
+            f"lr {scalars['learning_rate']:.1e}",
+            f"tokens/s {scalars['tokens_per_second']:,.0f}",
+            *([f"mfu {scalars['mfu']:.2f}"] if "mfu" in scalars else []),
+            f"eta {clock(seconds_left)}",
+        ]
+    )
