@@ -160,13 +160,39 @@ def _row(path: epath.Path, single: pa.RecordBatch) -> dict[str, Any] | files.Mal
     reason = ""
     for name, column in zip(single.schema.names, single.columns, strict=True):
         try:
-            column.validate(full=True)
-            values[name] = column[0].as_py()
+            values[name] = _value(column)
         except (pa.ArrowInvalid, ValueError, OverflowError) as error:
             problem = _problem(path, error)
             reason = reason or f"column {name!r} {problem}"
             values[name] = _bytes(column)
     return files.MalformedRow(reason, repr(values)) if reason else values
+
+
+def _value(single: pa.Array) -> Any:
+    """Return the value of an array of one as a Python object."""
+    try:
+        single.validate(full=True)
+    except pa.ArrowInvalid as error:
+        if "UTF8" not in str(error):
+            raise
+        # A list is validated with the texts of other rows; what matters here are its offsets.
+        single.cast(_as_binary(single.type)).validate(full=True)
+    return single[0].as_py()
+
+
+def _as_binary(type: pa.DataType) -> pa.DataType:
+    """Return a type with bytes in place of text, which need not be UTF-8."""
+    if pa.types.is_string(type):
+        return pa.binary()
+    if pa.types.is_large_string(type):
+        return pa.large_binary()
+    if pa.types.is_list(type):
+        return pa.list_(_as_binary(type.value_type))
+    if pa.types.is_large_list(type):
+        return pa.large_list(_as_binary(type.value_type))
+    if pa.types.is_struct(type):
+        return pa.struct([(field.name, _as_binary(field.type)) for field in type])
+    return type
 
 
 def _problem(path: epath.Path, error: Exception) -> str:
@@ -180,8 +206,8 @@ def _problem(path: epath.Path, error: Exception) -> str:
 
 def _bytes(column: pa.Array) -> Any:
     """Return the bytes of a text that is not UTF-8; None for any other value."""
-    with contextlib.suppress(pa.ArrowException):
-        return column.cast(pa.binary())[0].as_py()
+    with contextlib.suppress(pa.ArrowException, ValueError, OverflowError):
+        return column.cast(_as_binary(column.type))[0].as_py()
     return None
 
 
