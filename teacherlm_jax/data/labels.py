@@ -1,21 +1,21 @@
-"""Class labels: numbers that know their names, where a data set tells them."""
+"""Class labels: numbers with the names that a data set records for them."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-# Where the labels of a data set stand: the names of one, or by column what is inside of it.
+# Names of class labels: those of one label, or by column the names of labels inside it.
 Names: TypeAlias = "tuple[str, ...] | Mapping[str, Names]"
 
 
 class Label(int):
-    """The number of a class; it is that number to all who do not ask for more.
+    """The number of a class, which behaves like a plain integer and has a name.
 
     Attributes:
-        name: of the class; empty for numbers that have none, such as -1 where no class is known.
+        name: name of the class; empty for numbers without one, such as -1 for an unknown class.
     """
 
     def __new__(cls, number: int, name: str = "") -> "Label":
-        """A label of that number."""
+        """Return a label with this number."""
         label = super().__new__(cls, number)
         label.name = name
         return label
@@ -24,7 +24,7 @@ class Label(int):
 
 
 def labelled(value: Any, names: Names) -> Any:
-    """A value with its numbers of classes as labels; in lists, those of each item."""
+    """Return a value with its class numbers as labels, also inside lists and objects."""
     if isinstance(value, list):
         return [labelled(item, names) for item in value]
     if isinstance(names, tuple):
@@ -32,14 +32,14 @@ def labelled(value: Any, names: Names) -> Any:
         return Label(value, names[value] if known else "") if type(value) is int else value
     if not isinstance(value, Mapping):
         return value
-    found = {key: labelled(value[key], inside) for key, inside in names.items() if key in value}
-    return {**value, **found}
+    labels = {key: labelled(value[key], inside) for key, inside in names.items() if key in value}
+    return {**value, **labels}
 
 
 def names_of_datasets(feature: Any) -> Names:
-    """Where the labels stand, by the features that Hugging Face's `datasets` notes of a data set.
+    """Return the names of labels from the features that Hugging Face's `datasets` records.
 
-    They are JSON: `{"names": […], "_type": "ClassLabel"}` for one column of labels.
+    Features are JSON: `{"names": […], "_type": "ClassLabel"}` for one column of labels.
     """
     if isinstance(feature, list):  # of one item, as older versions write lists
         return names_of_datasets(feature[0]) if feature else {}
@@ -55,5 +55,5 @@ def names_of_datasets(feature: Any) -> Names:
 
 
 def inside(columns: Mapping[str, Names]) -> Mapping[str, Names]:
-    """Those columns that have labels in them."""
+    """Return the columns that contain labels."""
     return {key: names for key, names in columns.items() if names}

@@ -1,1 +1,1 @@
-"""Data sets of any layout, read row by row into samples."""
+"""Data sets of any layout, read row by row as samples."""

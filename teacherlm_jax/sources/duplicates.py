@@ -1,8 +1,8 @@
-"""Which samples come twice, and which questions of the training data also stand elsewhere.
+"""Duplicate samples, and training questions that also appear in other data (contamination).
 
-Questions are compared without regard to case, to runs of white space and to punctuation at both
-ends, by a 64-bit hash: among ten million questions, two that differ share one once in 370,000
-times. A sample takes 32 bytes here.
+Questions are compared by a 64-bit hash, ignoring case, runs of white space and punctuation at both
+ends. Among ten million questions, the probability that two different ones share a hash is 1 in
+370,000. A sample takes 32 bytes of memory.
 """
 
 import dataclasses
@@ -17,22 +17,22 @@ from jaxtyping import UInt64
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.sources.raw_rows import RowLocation
 
-SHOWN = 3  # places that are told of each pair of data sets
+SHOWN = 3  # locations kept for each pair of data sets
 
-_ARRAYS = ("_questions", "_samples", "_file", "_line")  # of a `Questions`
+_ARRAYS = ("_questions", "_samples", "_file", "_line")  # attributes of `Questions`
 
 _ENDS = " .,;:!?…\"'`´‘’“”„«»‹›()[]{}¿¡。，？！、"
 
 
 @dataclasses.dataclass(frozen=True)
 class Overlap:
-    """What one data set has in common with another, or with itself.
+    """Samples that one data set shares with another, or duplicates within itself.
 
     Attributes:
         source: name of the data set.
-        other: name of the one that has it too, before it or in another role.
-        count: samples of `source` of which this is true.
-        places: of the first of them, each with the place in `other`.
+        other: name of the data set with the same samples; it comes earlier or has another role.
+        count: number of shared samples of `source`.
+        places: locations of the first of them, each with its location in `other`.
     """
 
     source: str
@@ -45,22 +45,22 @@ class Overlap:
 
 
 def normalised(text: str) -> str:
-    """A text as it is compared: folded case, single spaces, no punctuation at its ends."""
+    """Return a text as it is compared: case-folded, single spaces, no punctuation at its ends."""
     plain = " ".join(text.casefold().split())
     return plain.strip(_ENDS) or plain
 
 
 class Questions:
-    """The questions of some data sets, as hashes, with their places."""
+    """The questions of several data sets, as hashes with their locations."""
 
     def __init__(self) -> None:
         self._files: list[tuple[str, str]] = []  # names of source and file
-        self._numbers: dict[tuple[str, str], int] = {}  # of these, in the list
+        self._numbers: dict[tuple[str, str], int] = {}  # index in the list
         self._questions, self._samples = array("Q"), array("Q")
         self._file, self._line = array("Q"), array("Q")
 
     def add(self, source: str, place: RowLocation, sample: Sample) -> None:
-        """Takes note of one sample."""
+        """Add one sample."""
         question = normalised(sample.question)
         options = sorted(map(normalised, sample.options))
         self._questions.append(_hash(question))
@@ -69,7 +69,7 @@ class Questions:
         self._line.append(place.line)
 
     def extend(self, other: "Questions") -> None:
-        """Takes note of all samples of `other`, after its own."""
+        """Append all samples of `other`."""
         numbers = np.array([self._number(key) for key in other._files], np.uint64)
         self._questions.extend(other._questions)
         self._samples.extend(other._samples)
@@ -77,23 +77,23 @@ class Questions:
         self._line.extend(other._line)
 
     def save(self, file: BinaryIO) -> None:
-        """Writes all of it as arrays, in numpy's format."""
+        """Write everything as arrays in numpy's `npz` format."""
         arrays: dict[str, Any] = {name: np.array(getattr(self, name)) for name in _ARRAYS}
         np.savez(file, names=np.array(self._files, str).reshape(-1, 2), **arrays)
 
     @classmethod
     def load(cls, file: BinaryIO) -> "Questions":
-        """What `save` wrote."""
-        made = cls()
+        """Read what `save` wrote."""
+        questions = cls()
         with np.load(file, allow_pickle=False) as arrays:
             for source, name in arrays["names"].tolist():
-                made._number((source, name))
+                questions._number((source, name))
             for name in _ARRAYS:
-                getattr(made, name).frombytes(arrays[name].astype(np.uint64).tobytes())
-        return made
+                getattr(questions, name).frombytes(arrays[name].astype(np.uint64).tobytes())
+        return questions
 
     def twice(self) -> list[Overlap]:
-        """The samples whose question, with the same options in any order, was there before."""
+        """Return the samples whose question came before with the same options, in any order."""
         hashes = np.array(self._samples, np.uint64)
         order = np.argsort(hashes, kind="stable")
         starts = np.ones(len(order), bool)
@@ -104,27 +104,28 @@ class Questions:
         return self._grouped(pairs, self)
 
     def also_in(self, other: "Questions") -> list[Overlap]:
-        """The samples whose question, whatever its options, is also one of `other`."""
-        there: dict[int, int] = {}
+        """Return the samples whose question is also in `other`, whatever its options."""
+        first: dict[int, int] = {}
         for number, value in enumerate(other._questions):
-            there.setdefault(value, number)
-        known: UInt64[np.ndarray, " N"] = np.fromiter(there, np.uint64, len(there))
-        found = np.flatnonzero(np.isin(np.array(self._questions, np.uint64), known)).tolist()
-        return self._grouped(((here, there[self._questions[here]]) for here in found), other)
+            first.setdefault(value, number)
+        hashes: UInt64[np.ndarray, " N"] = np.fromiter(first, np.uint64, len(first))
+        shared = np.flatnonzero(np.isin(np.array(self._questions, np.uint64), hashes)).tolist()
+        pairs = ((number, first[self._questions[number]]) for number in shared)
+        return self._grouped(pairs, other)
 
     def _grouped(self, pairs: Iterable[tuple[int, int]], other: "Questions") -> list[Overlap]:
-        """Pairs of samples, the second of `other`, by the pair of sources that they are in."""
+        """Group pairs of samples, the second from `other`, by their pair of sources."""
         counts: dict[tuple[str, str], int] = {}
         places: dict[tuple[str, str], list[tuple[RowLocation, RowLocation]]] = {}
-        for here, there in pairs:
-            key = (self._source(here), other._source(there))
+        for own, others in pairs:
+            key = (self._source(own), other._source(others))
             counts[key] = counts.get(key, 0) + 1
             if counts[key] <= SHOWN:
-                places.setdefault(key, []).append((self._place(here), other._place(there)))
+                places.setdefault(key, []).append((self._place(own), other._place(others)))
         return [Overlap(*key, count, tuple(places[key])) for key, count in counts.items()]
 
     def _number(self, key: tuple[str, str]) -> int:
-        """The number of a source's file, a new one where it has none."""
+        """Return the number of a source's file, which is added if it is new."""
         if key not in self._numbers:
             self._numbers[key] = len(self._files)
             self._files.append(key)

@@ -1,4 +1,4 @@
-"""Class labels, from what data sets note of them to what is trained on."""
+"""Class labels, from what data sets record about them to the answers of samples."""
 
 import json
 import pickle
@@ -23,7 +23,7 @@ def names_of(label):
     return label.name if isinstance(label, Label) else label
 
 
-def test_a_label_is_its_number_to_all_who_do_not_ask_for_its_name():
+def test_a_label_behaves_like_its_number():
     label = Label(1, "positive")
     assert (label, str(label), json.dumps([label])) == (1, "1", "[1]")
     copy = pickle.loads(pickle.dumps(label))
@@ -48,7 +48,7 @@ def test_a_label_is_its_number_to_all_who_do_not_ask_for_its_name():
         (None, 1, 1),
     ],
 )
-def test_labels_are_found_wherever_the_features_have_them(feature, value, wanted):
+def test_labels_are_found_at_every_depth_of_the_features(feature, value, wanted):
     found = labelled(value, names_of_datasets(feature))
 
     def named(value):
@@ -84,7 +84,7 @@ def test_labels_of_a_data_set_are_trained_on_by_their_names(tmp_path, name):
 
 
 @pytest.mark.parametrize("noted", [None, "names", {"label": 3}, {"label": {"_type": "ClassLabel"}}])
-def test_a_table_that_notes_no_labels_has_numbers(tmp_path, noted):
+def test_a_table_without_recorded_labels_has_plain_numbers(tmp_path, noted):
     write(tmp_path / "a.arrow", noted)
     found = raw_rows.open_rows(SourceConfig("set", "a.arrow"), str(tmp_path)).read()
     assert [type(row["label"]) for _, row in found] == [int, int]
@@ -114,14 +114,14 @@ def test_options_may_be_labels_themselves():
     assert from_columns(ColumnsConfig(**OPTIONS), row)["options"] == ["no", "yes"]
 
 
-def test_a_label_is_no_question():
+def test_a_label_cannot_be_a_question():
     with pytest.raises(
         SampleError, match="column 'question' contains a class label instead of text"
     ):
         from_columns(ColumnsConfig(), {"question": Label(1, "x"), "answer": "x"})
 
 
-def test_the_number_of_no_class_is_no_answer_and_no_subject():
+def test_a_class_number_without_a_name_is_neither_answer_nor_subject():
     row = {"question": "?", "choices": ["x", "y"], "answer": Label(-1), "topic": Label(-1)}
     with pytest.raises(SampleError, match="column 'answer' contains a class number without a name"):
         from_columns(ColumnsConfig(), row)

@@ -1,4 +1,4 @@
-"""Samples: what makes one, what is refused, and the way to JSON and back."""
+"""Samples: valid and refused rows, and the way to JSON and back."""
 
 import json
 
@@ -87,7 +87,7 @@ def test_an_exact_option_goes_before_one_that_differs_in_case():
         ),
     ],
 )
-def test_a_row_that_makes_no_sample_is_refused_with_its_reason(changes, reason):
+def test_a_row_that_cannot_be_used_is_refused_with_its_reason(changes, reason):
     with pytest.raises(SampleError) as refusal:
         from_row(row(**changes))
     assert str(refusal.value).startswith(reason)
@@ -106,7 +106,7 @@ def test_a_row_that_makes_no_sample_is_refused_with_its_reason(changes, reason):
         {"annotations": {"cot": {"author": "me", "gates": {}, "notes": [HALF]}}},
     ],
 )
-def test_half_a_character_is_refused_wherever_it_stands(changes):
+def test_half_a_surrogate_pair_is_refused_in_every_field(changes):
     (name,) = changes
     with pytest.raises(SampleError, match=f"{name} contains half a surrogate pair"):
         from_row(row(**changes))
@@ -114,7 +114,7 @@ def test_half_a_character_is_refused_wherever_it_stands(changes):
 
 
 @pytest.mark.parametrize("key", ["id", "question", "answer", "options", "subject", "explanations"])
-def test_rows_that_are_refused_for_the_same_have_the_same_reason(key):
+def test_rows_with_values_of_the_same_wrong_type_have_the_same_reason(key):
     reasons = set()
     for value in (7.5, 8.5):
         with pytest.raises(SampleError) as refusal:
@@ -130,7 +130,7 @@ def test_a_missing_field_is_named(key):
         from_row(incomplete)
 
 
-def test_the_constructor_takes_no_answer_but_a_letter_in_brackets():
+def test_the_constructor_accepts_only_a_letter_in_brackets_as_answer():
     with pytest.raises(SampleError, match=r"'blue' is none of \(A\) to \(B\)"):
         Sample(id="1", question="Sky?", answer="blue", options=("red", "blue"))
 
@@ -142,6 +142,6 @@ def test_a_blank_explanation_counts_as_none():
     assert sample.explanation("mistake", "human") is None
 
 
-def test_free_text_answers_have_no_place_among_options():
+def test_a_free_text_answer_has_no_index():
     with pytest.raises(SampleError, match="no options"):
         _ = from_row({"id": "1", "question": "6 times 7?", "answer": "42"}).answer_index

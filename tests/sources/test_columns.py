@@ -78,7 +78,7 @@ def test_an_answer_may_be_a_number_a_letter_or_a_text(answer, columns, letter):
     ("answer", "columns", "letter"),
     [("B", {}, None), ("B", {"answer_is": "text"}, "(A)"), ("B", {"answer_is": "letter"}, "(B)")],
 )
-def test_what_an_answer_is_can_be_said_where_it_could_be_two_things(answer, columns, letter):
+def test_answer_is_decides_between_two_meanings_of_an_answer(answer, columns, letter):
     row = ROW | {"choices": ["B", "C"], "answer": answer}
     if letter:
         assert sample(row, options=CHOICES, **columns).answer == letter
@@ -110,14 +110,14 @@ def test_options_may_have_labels_that_answers_are_given_by(options):
         ({"A": "B", "B": "A"}, "A", {"letter": "(A)", "text": "(B)"}),
     ],
 )
-def test_an_answer_that_fits_two_options_in_two_ways_is_refused(options, answer, letters):
+def test_an_answer_that_names_two_options_in_two_ways_is_refused(options, answer, letters):
     row = ROW | {"choices": options, "answer": answer}
     assert refusal(row, options=CHOICES).startswith("column 'answer' names one option by number")
     for answer_is, letter in letters.items():
         assert sample(row, options=CHOICES, answer_is=answer_is).answer == letter
 
 
-def test_an_answer_that_fits_one_option_in_two_ways_is_taken():
+def test_an_answer_that_names_one_option_in_two_ways_is_used():
     for options, answer in ((["0", "1"], 1), ({"A": "A", "B": "B"}, "B")):
         row = ROW | {"choices": options, "answer": answer}
         assert sample(row, options=CHOICES).answer == "(B)"
@@ -140,7 +140,7 @@ def test_a_row_whose_columns_of_options_are_null_asks_for_free_text():
     ("answer", "answer_is"),
     [(1, ""), (1.0, ""), ("B", ""), ("(B)", ""), ("b", "letter"), ("1", "number")],
 )
-def test_an_answer_that_chooses_among_no_options_is_refused(answer, answer_is):
+def test_an_answer_that_needs_options_is_refused_without_them(answer, answer_is):
     row = ROW | {"choices": [], "answer": answer}
     said = refusal(row, options=CHOICES, answer_is=answer_is)
     assert said == (
@@ -149,7 +149,7 @@ def test_an_answer_that_chooses_among_no_options_is_refused(answer, answer_is):
     )
 
 
-def test_options_may_stand_in_columns_of_their_own():
+def test_each_option_may_have_its_own_column():
     row = {"question": "Sky?", "a": "red", "b": "blue", "c": None, "d": "", "answer": 1}
     for names in (("a", "b"), ("a", "b", "c", "d"), ("a", "b", "e")):
         found = sample(row, options=names)
@@ -251,7 +251,7 @@ def read(folder, refused, **columns):
     return list(reading.read_samples(config, str(folder), refused))
 
 
-def test_a_source_of_columns_is_read_and_names_its_samples_itself(tmp_path):
+def test_rows_of_a_source_without_ids_are_named_by_their_lines(tmp_path):
     files.write_jsonl(tmp_path / "a.jsonl", [ROW | {"why": "Look up."}, ROW, ROW | {"answer": 3}])
     refused = RefusedRows(None)
     first, second = read(tmp_path, refused, options=CHOICES, cot="why")

@@ -1,4 +1,4 @@
-"""Samples that come twice, and questions that also stand in other data."""
+"""Duplicate samples, and questions that also appear in other data."""
 
 import io
 
@@ -15,7 +15,7 @@ from teacherlm_jax.storage.refused_rows import RefusedRows
 
 
 def questions(**sources):
-    """Of each source, questions or (question, options), in lines of one file."""
+    """Questions, or pairs of question and options, of each source, as lines of one file."""
     found = Questions()
     for source, asked in sources.items():
         for line, each in enumerate(asked, start=1):
@@ -47,11 +47,11 @@ def test_questions_that_differ_stay_apart(one, other):
 
 
 @given(st.text())
-def test_what_is_normalised_stays_so(text):
+def test_normalising_twice_changes_nothing_more(text):
     assert normalised(normalised(text)) == normalised(text)
 
 
-def test_samples_that_come_twice_are_counted_with_their_places():
+def test_duplicates_are_counted_with_their_locations():
     found = questions(a=["One?", "Two?", "one"], b=["Three?", "TWO", "One"])
     assert found.twice() == [
         Overlap("a", "a", 1, ((RowLocation("a.jsonl", 3), RowLocation("a.jsonl", 1)),)),
@@ -69,19 +69,19 @@ def test_samples_that_come_twice_are_counted_with_their_places():
     assert Questions().twice() == []
 
 
-def test_one_question_with_other_options_is_no_second_sample():
+def test_a_question_with_other_options_is_not_a_duplicate():
     asked = [("Which?", ("x", "y")), ("Which?", ("x", "z")), ("Which?", ("Y", "x"))]
     (shared,) = questions(a=asked).twice()
     assert shared.places == ((RowLocation("a.jsonl", 3), RowLocation("a.jsonl", 1)),)
 
 
-def test_all_are_counted_and_the_first_are_shown():
+def test_all_duplicates_are_counted_and_the_first_are_shown():
     (shared,) = questions(a=["Same?"] * 10).twice()
     assert shared.count == 9
     assert [here.line for here, _ in shared.places] == [2, 3, 4][:SHOWN]
 
 
-def test_questions_that_stand_in_another_set_are_found_whatever_their_options():
+def test_questions_that_are_in_another_set_are_found_whatever_their_options():
     training = questions(a=["One?", "Two?"], b=[("Two?", ("x", "y"))])
     tested = questions(test=["Nought?", "TWO", "Two?"], dev=["Two?"])
     found = training.also_in(tested)
@@ -94,7 +94,7 @@ def test_questions_that_stand_in_another_set_are_found_whatever_their_options():
 
 
 @given(st.lists(st.integers(0, 20)), st.lists(st.integers(0, 20)))
-def test_nothing_is_missed_and_nothing_invented(training, tested):
+def test_every_shared_question_is_counted_and_no_other(training, tested):
     found = questions(a=[f"Is it {n}?" for n in training])
     twice = sum(shared.count for shared in found.twice())
     assert twice == len(training) - len(set(training))
@@ -110,7 +110,7 @@ def read(root, *sources):
     return found
 
 
-def test_what_the_real_sets_share_is_found(shared_data):
+def test_questions_that_the_real_sets_share_are_found(shared_data):
     training = read(
         shared_data,
         SourceConfig("strategyqa", "rationale/strategyqa_train.jsonl", "cot"),
@@ -132,7 +132,7 @@ def test_what_the_real_sets_share_is_found(shared_data):
     assert found == {("mmlu_dev", "mmlu"): 1, ("leaked", "with_facts"): 40}
 
 
-def test_questions_of_several_readings_are_as_those_of_one():
+def test_questions_of_several_readings_equal_those_of_one():
     one, two = {"a": ["A?", "B?", "A"]}, {"b": ["b", ("A?", ("x", "y"))], "c": ["C?"]}
     joined = questions(**one)
     joined.extend(questions())

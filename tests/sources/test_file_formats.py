@@ -110,7 +110,7 @@ def test_files_of_one_name_in_several_folders_are_told_apart(tmp_path):
     assert counts == {}
 
 
-def test_a_source_without_a_usable_row_names_its_files_and_the_commonest_reason(tmp_path):
+def test_a_source_without_a_usable_row_names_its_files_and_the_most_frequent_reason(tmp_path):
     write_rows(tmp_path / "a.jsonl", {"question": "?"}, {"question": "?"})
     with pytest.raises(UserError, match=r"a\.jsonl is a usable sample .* 'no answer' \(2 rows\)"):
         read(tmp_path)
@@ -166,7 +166,7 @@ def test_explanations_and_annotations_of_another_form_refuse_the_row_and_no_more
         assert sum(counts.values()) == 1
 
 
-def test_half_a_character_refuses_the_row(tmp_path):
+def test_half_a_surrogate_pair_refuses_the_row(tmp_path):
     row = to_row(adapt("cot", **QUESTION))
     write_rows(tmp_path / "a.jsonl", row, row | {"id": "bad", "question": "Sky? \ud83d"})
     samples, counts = read(tmp_path, format="sample")
@@ -176,7 +176,7 @@ def test_half_a_character_refuses_the_row(tmp_path):
     ]
 
 
-def test_rows_that_the_reader_has_no_use_for_are_refused_with_their_place(tmp_path):
+def test_rows_that_the_caller_cannot_use_are_refused_with_their_location(tmp_path):
     def usable(sample):
         if not sample.options:
             raise SampleError("no options to rank")
@@ -204,7 +204,7 @@ def test_the_reasons_of_another_source_are_not_given_for_an_empty_one(tmp_path):
         list(reading.read_samples(SourceConfig("set", "a.jsonl"), str(tmp_path), refused))
 
 
-def test_packed_files_and_tables_make_the_samples_that_lines_make(tmp_path):
+def test_compressed_files_and_tables_give_the_same_samples_as_plain_lines(tmp_path):
     path = tmp_path / "a.jsonl"
     write_rows(path, *numbered(5), QUESTION | {"answer": "green"})
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(path.read_bytes()))
@@ -218,7 +218,7 @@ def test_packed_files_and_tables_make_the_samples_that_lines_make(tmp_path):
         assert (entry["file"], entry["line"]) == (str(tmp_path / name), 6)
 
 
-def test_a_refused_row_that_is_no_json_is_filed_as_text(tmp_path):
+def test_a_refused_row_that_is_not_json_is_written_as_text(tmp_path):
     when = datetime.date(2024, 2, 29)
     table = pa.Table.from_pylist([{"question": "?", "answer": "x", "cot": "", "when": when}] * 2)
     table = table.set_column(1, "answer", pa.array(["x", ""]))

@@ -1,8 +1,10 @@
-"""Rows of every kind of file, on this machine and in a store."""
+"""Rows of every type of file."""
 
+import bz2
 import contextlib
 import gzip
 import json
+import lzma
 import os
 
 import numpy as np
@@ -27,7 +29,7 @@ def as_lines(some):
 
 
 def write_zst(path, *parts):
-    """A file of one zstd frame for each part."""
+    """Write a file with one zstd frame for each part."""
     with path.open("wb") as file:
         for part in parts:
             packed = pa.BufferOutputStream()
@@ -43,11 +45,15 @@ def write_arrow(path, some, rows_per_batch=2):
 
 
 def write(path, some=ROWS):
-    """Rows in a file of the kind that its name tells."""
+    """Write rows to a file of the type that its name shows."""
     if path.suffix == ".gz":
         path.write_bytes(gzip.compress(as_lines(some)))
     elif path.suffix == ".zst":
         write_zst(path, as_lines(some))
+    elif path.suffix == ".xz":
+        path.write_bytes(lzma.compress(as_lines(some)))
+    elif path.suffix == ".bz2":
+        path.write_bytes(bz2.compress(as_lines(some)))
     elif path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(some), path, row_group_size=2)
     elif path.suffix == ".arrow":
@@ -57,7 +63,7 @@ def write(path, some=ROWS):
 
 
 def write_dataset(folder, shards, split="train", **state):
-    """A folder as `Dataset.save_to_disk` leaves it."""
+    """Write a folder as `Dataset.save_to_disk` does."""
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"data-{n:05}-of-{len(shards):05}.arrow" for n in range(len(shards))]
     for name, shard in zip(names, shards, strict=True):
@@ -84,7 +90,10 @@ def values(folder, path, **settings):
     return [row for _, row in read(folder, path, **settings)]
 
 
-KINDS = ("rows.jsonl", "rows.json", "rows.jsonl.gz", "rows.jsonl.zst", "rows.parquet", "rows.arrow")
+KINDS = (
+    *("rows.jsonl", "rows.json", "rows.jsonl.gz", "rows.jsonl.zst", "rows.jsonl.xz"),
+    *("rows.jsonl.bz2", "rows.parquet", "rows.arrow"),
+)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -97,7 +106,7 @@ def test_every_kind_of_file_gives_the_same_rows_with_their_places(tmp_path, name
     assert read(tmp_path, name) == wanted
 
 
-def test_parts_that_were_packed_apart_are_read_as_one(tmp_path):
+def test_files_of_several_compressed_streams_are_read_to_the_end(tmp_path):
     halves = as_lines(ROWS[:2]), as_lines(ROWS[2:])
     (tmp_path / "a.jsonl.gz").write_bytes(b"".join(map(gzip.compress, halves)))
     write_zst(tmp_path / "b.jsonl.zst", *halves)
@@ -114,7 +123,7 @@ def test_shards_come_in_the_order_of_their_names(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", KINDS[2:])
-def test_a_file_cut_short_is_named(tmp_path, name):
+def test_a_truncated_file_is_named(tmp_path, name):
     path = tmp_path / name
     write(path, [row | {"id": os.urandom(999).hex()} for row in ROWS])
     path.write_bytes(path.read_bytes()[:-5])
@@ -123,7 +132,7 @@ def test_a_file_cut_short_is_named(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", KINDS[2:])
-def test_a_file_cut_down_to_nothing_is_named_and_one_of_no_rows_is_read(tmp_path, name):
+def test_an_empty_file_is_refused_and_a_file_without_rows_is_read(tmp_path, name):
     path = tmp_path / name
     table = pa.table({"question": pa.array([], pa.string())})
     if path.suffix == ".parquet":
@@ -146,7 +155,7 @@ def test_the_line_after_which_a_file_is_damaged_is_named(tmp_path):
         read(tmp_path, path.name)
 
 
-def test_an_arrow_stream_cut_between_two_batches_is_not_taken_for_a_whole_one(tmp_path):
+def test_an_arrow_stream_truncated_between_two_batches_is_refused(tmp_path):
     path = tmp_path / "a.arrow"
     write(path)
     path.write_bytes(path.read_bytes()[:-8])
@@ -157,8 +166,8 @@ def test_an_arrow_stream_cut_between_two_batches_is_not_taken_for_a_whole_one(tm
 
 
 @pytest.mark.parametrize("offset", [-(2**30), 2**30])
-def test_an_arrow_stream_whose_texts_lie_outside_of_it_is_refused(tmp_path, offset):
-    """To make Python objects of such texts ends the process."""
+def test_an_arrow_stream_with_offsets_outside_of_it_is_refused(tmp_path, offset):
+    """Converting such texts to Python objects would crash the process."""
     path = tmp_path / "a.arrow"
     write(path, [{"question": "a" * 77}, {"question": "b" * 1000}])
     whole, damaged = (np.array([0, end, 1077], np.int32).tobytes() for end in (77, offset))
@@ -168,7 +177,7 @@ def test_an_arrow_stream_whose_texts_lie_outside_of_it_is_refused(tmp_path, offs
         read(tmp_path, path.name)
 
 
-def test_a_parquet_file_of_one_group_of_rows_is_not_held_whole(tmp_path, monkeypatch):
+def test_a_parquet_file_with_one_row_group_is_not_held_in_memory(tmp_path, monkeypatch):
     path = tmp_path / "a.parquet"
     some = [{"question": os.urandom(1000).hex()} for _ in range(4000)]
     pq.write_table(pa.Table.from_pylist(some), path, compression="none", use_dictionary=False)
@@ -180,7 +189,7 @@ def test_a_parquet_file_of_one_group_of_rows_is_not_held_whole(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst", "a.parquet", "a.arrow"])
-def test_a_file_is_not_held_whole(tmp_path, monkeypatch, name):
+def test_a_file_is_not_held_in_memory(tmp_path, monkeypatch, name):
     monkeypatch.setattr(arrow, "_BATCH", 2)
     write(tmp_path / name, [row | {"id": os.urandom(100_000).hex()} for row in ROWS * 6])
     consumed = count_reading(monkeypatch)
@@ -189,7 +198,7 @@ def test_a_file_is_not_held_whole(tmp_path, monkeypatch, name):
 
 
 def count_reading(monkeypatch):
-    """A list of the numbers of bytes that are read from now on."""
+    """Return a list to which the number of bytes of every read is appended."""
     opened, consumed = files.opened, []
 
     @contextlib.contextmanager
@@ -218,11 +227,11 @@ def count_reading(monkeypatch):
         ("set-train.tfrecord.gz", "tfrecord"),
     ],
 )
-def test_names_tell_readers(tmp_path, name, reader):
+def test_the_name_of_a_file_decides_its_reader(tmp_path, name, reader):
     assert raw_rows.reader_of(SourceConfig("set", name), [epath.Path(tmp_path / name)]) == reader
 
 
-def test_a_reader_can_be_asked_for(tmp_path):
+def test_a_reader_can_be_set(tmp_path):
     (tmp_path / "rows.txt").write_bytes(as_lines(ROWS))
     with pytest.raises(
         UserError,
@@ -239,7 +248,7 @@ def test_a_reader_that_does_not_fit_names_the_file(tmp_path):
             read(tmp_path, "rows.txt", reader=reader)
 
 
-def test_files_of_several_kinds_are_no_source(tmp_path):
+def test_files_of_several_types_are_refused(tmp_path):
     write(tmp_path / "a.jsonl")
     write(tmp_path / "b.parquet")
     with pytest.raises(UserError, match=r"a.jsonl are of several types \(jsonl, parquet\)"):
@@ -257,7 +266,7 @@ def test_a_folder_of_shards_is_read_whole(tmp_path, name):
     assert values(tmp_path, "some") == ROWS
 
 
-def test_a_folder_of_shards_can_be_read_by_the_reader_that_is_asked_for(tmp_path):
+def test_a_folder_of_shards_is_read_by_the_reader_that_is_set(tmp_path):
     (tmp_path / "1.txt").write_bytes(as_lines(ROWS))
     assert values(tmp_path, "", reader="jsonl") == ROWS
 
@@ -293,7 +302,7 @@ def test_a_folder_of_anything_else_is_refused_with_what_it_holds(tmp_path, names
 
 @pytest.mark.parametrize("name", ["a.json", "a.json.gz", "a.json-00000-of-00001"])
 @pytest.mark.parametrize("indent", [None, 2])
-def test_a_json_list_is_refused_for_what_it_is(tmp_path, name, indent):
+def test_a_json_list_is_refused_as_one(tmp_path, name, indent):
     text = json.dumps(ROWS, indent=indent).encode()
     (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
     with pytest.raises(UserError, match=rf"{name}: a JSON list; expected one object per line"):
@@ -308,7 +317,7 @@ def test_a_list_among_lines_of_objects_is_one_row_that_cannot_be_used(tmp_path):
         assert [row.reason for row in found if row not in ROWS] == ["not a JSON object"]
 
 
-def test_what_takes_tensorflow_is_left_to_prepare(tmp_path):
+def test_files_that_need_tensorflow_are_left_to_prepare(tmp_path):
     (tmp_path / "a.tfrecord").write_bytes(b"")
     with pytest.raises(
         UserError, match=r"a.tfrecord requires TensorFlow, which only `teacherlm prepare`"
@@ -340,7 +349,7 @@ def test_a_split_of_a_saved_dictionary_is_read(tmp_path):
         read(tmp_path, "saved", split="dev")
 
 
-def test_a_saved_dataset_of_another_split_is_not_taken_for_the_one_asked_for(tmp_path):
+def test_a_saved_dataset_with_another_split_is_refused(tmp_path):
     write_dataset(tmp_path / "saved", [ROWS], split="validation")
     with pytest.raises(UserError, match=r"saved: contains the split 'validation', not 'train'"):
         read(tmp_path, "saved")
@@ -349,7 +358,7 @@ def test_a_saved_dataset_of_another_split_is_not_taken_for_the_one_asked_for(tmp
     assert values(tmp_path, "nameless") == ROWS
 
 
-def test_a_saved_dataset_in_an_order_kept_apart_is_refused(tmp_path):
+def test_a_saved_dataset_with_a_separate_order_is_refused(tmp_path):
     write_dataset(tmp_path / "saved", [ROWS], _indices_data_files=[{"filename": "indices.arrow"}])
     with pytest.raises(
         UserError, match=r"saved: the order of its rows is saved in a separate file"
@@ -376,7 +385,7 @@ def test_a_saved_dataset_without_its_data_names_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "a.arrow"])
-def test_a_split_of_what_has_none_is_refused(tmp_path, name):
+def test_a_split_of_files_without_splits_is_refused(tmp_path, name):
     write(tmp_path / name)
     with pytest.raises(UserError, match=rf"split='test', but .*{name} has no splits"):
         read(tmp_path, name, split="test")

@@ -46,7 +46,7 @@ def test_a_limit_by_seed_keeps_usable_rows_that_the_seed_and_their_ids_decide(tm
     assert seeded(tmp_path, 7, 40) == ids
 
 
-def test_a_limit_by_seed_does_not_depend_on_where_rows_stand(tmp_path):
+def test_a_limit_by_seed_does_not_depend_on_the_order_of_rows(tmp_path):
     made = [formats.to_sample("cot", row, source="", line=n) for n, row in enumerate(numbered(30))]
     rows = [to_row(sample) for sample in made]
     for folder, order in (("one", rows), ("other", rows[::-1])):
