@@ -115,6 +115,15 @@ def test_a_check_tells_of_every_file_and_a_preparation_of_every_source(folder, c
         assert (lines in caplog.messages) is check_only
 
 
+def test_a_check_warns_of_placeholders_with_the_key_that_drops_them(folder, caplog):
+    row = {"question": "?", "answer": "x", "cot": "N/A."}
+    files.write_jsonl(folder / "placeholders.jsonl", [row])
+    source = SourceConfig("odd", "placeholders.jsonl", "cot")
+    do(make(folder, sources=(source,)))
+    warning = "odd: 1 of 1 explanations of the kind cot are placeholders such as 'N/A.'; set "
+    assert f"{warning}drop_placeholders to leave them out" in caplog.messages
+
+
 def test_limits_are_drawn_by_the_seed_of_the_preparation(folder):
     sources = (SourceConfig("one", "*-?.jsonl", "columns", limit=1, limit_by="seed"),)
     found = [do(make(folder, sources=sources, seed=seed)).sources[0] for seed in range(8)]
