@@ -9,7 +9,7 @@ from teacherlm_jax.checkpoints.store import LoadedModel
 from teacherlm_jax.config import SamplingConfig
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.generation.engine import GenerationRequest
+from teacherlm_jax.generation.requests import GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
 from teacherlm_jax.generation.texts import complete, on_mesh
 

@@ -60,28 +60,17 @@ def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
         (run.path / layout.RESULT).unlink()
     progress = AnnotationProgress(run, len(job.samples) * len(job.kinds), len(missing))
     start = time.monotonic()
-    try:
-        with _terminable():
-            _write_missing(config, job, missing, folders, progress)
-    except KeyboardInterrupt as interrupt:
-        by = signal.SIGTERM if isinstance(interrupt, _Terminated) else signal.SIGINT
-        raise Interrupted(
-            f"{by.name}: stopped with {progress.done} of {progress.total} explanations in "
-            f"{run.path}; repeat the command to resume",
-            status=128 + by,
-        ) from None
-    finally:
-        for folder in folders.values():
-            folder.close()
+    with _interruptible(run, progress, folders):
+        _write_missing(config, job, missing, folders, progress)
     seconds = time.monotonic() - start
     kinds = _merge(config, job, folders, run.path / layout.SAMPLES)
     for kind, figures in kinds.items():
         run.log.info("%s", _verdict_line(kind, figures))
-    written = (progress.written, seconds, progress.tokens / seconds if progress.written else 0.0)
-    last = dict(zip(_LAST_WRITING, written, strict=True))
     if finished_before and not missing:
         run.log.info("%s: finished before, and its inputs have not changed", run.path)
         last = {key: finished_before[key] for key in _LAST_WRITING}
+    else:
+        last = progress.figures(seconds)
     return {"rows": len(job.samples), "refused": job.refused, "kinds": kinds, **last}
 
 
@@ -94,6 +83,26 @@ def _folder(kind: str, job: AnnotationJob, run: Run) -> ShardFolder:
         run.log,
         explained_rows.is_explanation,
     )
+
+
+@contextlib.contextmanager
+def _interruptible(
+    run: Run, progress: "AnnotationProgress", folders: Mapping[str, ShardFolder]
+) -> Iterator[None]:
+    """Close the shards at the end of the block; SIGTERM and SIGINT end it as Interrupted."""
+    try:
+        with _terminable():
+            yield
+    except KeyboardInterrupt as interrupt:
+        by = signal.SIGTERM if isinstance(interrupt, _Terminated) else signal.SIGINT
+        raise Interrupted(
+            f"{by.name}: stopped with {progress.done} of {progress.total} explanations in "
+            f"{run.path}; repeat the command to resume",
+            status=128 + by,
+        ) from None
+    finally:
+        for folder in folders.values():
+            folder.close()
 
 
 class _Terminated(KeyboardInterrupt):
@@ -142,6 +151,11 @@ class AnnotationProgress:
     def done(self) -> int:
         """Explanations on disk, including those of earlier invocations."""
         return self._before + self.written
+
+    def figures(self, seconds: float) -> dict[str, Any]:
+        """Return what this invocation wrote in `seconds`, under the keys _LAST_WRITING."""
+        speed = self.tokens / seconds if self.written else 0.0
+        return dict(zip(_LAST_WRITING, (self.written, seconds, speed), strict=True))
 
     def add(self, new_tokens: int) -> None:
         """Count one explanation."""

@@ -110,31 +110,20 @@ def plan_job(config: AnnotateConfig, run: Run) -> AnnotationJob:
     teachers, vocabulary = describe_teachers(config)
     run.check_inputs(digests(teachers))
     kinds = tuple(kind for kind in KINDS if getattr(config.teachers, kind))
-    longest = _longest(config, teachers)
     shard_list = run.path / layout.SHARD_LIST
     recorded = shards.read_shard_list(shard_list)
     refused = RefusedRows(run.path / layout.REFUSED)
     try:
+        longest = _longest(config, teachers)
         rows = _read(config, refused, vocabulary, run.log)
-        samples = {sample.id: sample for _, sample in rows}
-        _refuse_explained(config, kinds, samples.values())
-        gates.require_usable(config.gates, samples.values())
-        _refuse_lost(config, recorded, samples)
-        known = {id for ids in recorded for id in ids}
-        new = [(location, sample) for location, sample in rows if sample.id not in known]
-        encoded = _encode_new(config, new, kinds, vocabulary, longest, refused)
+        samples, encoded = _accepted(config, rows, kinds, vocabulary, longest, recorded, refused)
     finally:
         refused.close()
-    refused.report(run.log)
-    if not known and not encoded:
-        raise UserError(
-            f"{config.source.path}: all prompts have more tokens than {longest[1]}; change that, "
-            "or choose another source"
-        )
+        refused.report(run.log)
     if recorded and encoded:
         run.log.info("%d rows are new in the source and will be annotated too", len(encoded))
     return AnnotationJob(
-        samples={id: s for id, s in samples.items() if id in known or id in encoded},
+        samples=samples,
         kinds=kinds,
         teachers=teachers,
         shards=[*recorded, *shards.split_into_shards(list(encoded), config.rows_per_shard)],
@@ -144,6 +133,31 @@ def plan_job(config: AnnotateConfig, run: Run) -> AnnotationJob:
         subject_prefix=config.subject_prefix,
         encoded=encoded,
     )
+
+
+def _accepted(
+    config: AnnotateConfig,
+    rows: Sequence[tuple[RowLocation, Sample]],
+    kinds: Sequence[str],
+    vocabulary: Vocabulary,
+    longest: tuple[int, str],
+    recorded: Sequence[Sequence[str]],
+    refused: RefusedRows,
+) -> tuple[dict[str, Sample], dict[str, list[ExplanationPrompt]]]:
+    """Return all samples of the job by id, and the prompts of those that are not on record."""
+    samples = {sample.id: sample for _, sample in rows}
+    _refuse_explained(config, kinds, samples.values())
+    gates.require_usable(config.gates, samples.values())
+    _refuse_lost(config, recorded, samples)
+    known = {id for ids in recorded for id in ids}
+    new = [(location, sample) for location, sample in rows if sample.id not in known]
+    encoded = _encode_new(config, new, kinds, vocabulary, longest, refused)
+    if not known and not encoded:
+        raise UserError(
+            f"{config.source.path}: all prompts have more tokens than {longest[1]}; change that, "
+            "or choose another source"
+        )
+    return {id: s for id, s in samples.items() if id in known or id in encoded}, encoded
 
 
 def _read(

@@ -8,17 +8,16 @@ A text depends on its prompt, its key and the model, not on its slot or on the o
 for the rounding of float sums, whose order may change with the compiled shapes.
 """
 
-import collections
 import dataclasses
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import AbstractMesh, Mesh, NamedSharding
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Float32, Int, PyTree, UInt32
 
 from teacherlm_jax import sharding
@@ -26,47 +25,14 @@ from teacherlm_jax.config import SamplingConfig, fields
 from teacherlm_jax.data.packing import power_of_two
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation import slot_memory
+from teacherlm_jax.generation.requests import Completion, GenerationRequest, WaitingRequests
 from teacherlm_jax.generation.sampling import sample
+from teacherlm_jax.generation.slot_state import SlotState, constrained, placed
 from teacherlm_jax.models.cache import KVCache
 from teacherlm_jax.models.decoder import Decoder
 
 _GROUP = 8  # most prompts in one prefill
-_SMALLEST_BUCKET = 16  # tokens of a prompt
 _SMALLEST_WINDOW = 64  # entries of the cache
-_CACHE_AXES = {
-    **dict.fromkeys(("k", "v"), ("layers", "batch", "length", "heads", "head_dim")),
-    "lengths": ("batch",),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class GenerationRequest:
-    """A prompt to be continued.
-
-    Attributes:
-        id: name of the request, repeated in its completion.
-        tokens: ids of the prompt.
-        key: random key of this text alone, see `sampling.request_key`.
-    """
-
-    id: str
-    tokens: Sequence[int] | Int[np.ndarray, "T"]
-    key: UInt32[np.ndarray, "2"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Completion:
-    """The text generated for a request.
-
-    Attributes:
-        id: id of the request.
-        tokens: ids, without the end-of-text token.
-        finish_reason: "eos" if the model ended the text, "length" if max_new_tokens did.
-    """
-
-    id: str
-    tokens: tuple[int, ...]
-    finish_reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,18 +46,6 @@ class EngineProgram:
 
     name: str
     lowered: jax.stages.Lowered
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class _Slots:
-    """State on the device. The first `counts[b]` of `written[b]` are the text so far of slot b."""
-
-    cache: KVCache
-    written: Int[Array, "B T"]
-    counts: Int[Array, "B"]
-    keys: UInt32[Array, "B 2"]
-    active: Bool[Array, "B"]
 
 
 class Engine:
@@ -146,7 +100,7 @@ class Engine:
         Raises:
             UserError: a prompt is empty or longer than `prompt_length`, or memory ran out.
         """
-        waiting = _Waiting(requests, self._prompt_length)
+        waiting = WaitingRequests(requests, self._prompt_length)
         with slot_memory.report_shortage(self._slots):
             slots = self._allocate(self._parameters)
         running: dict[int, GenerationRequest] = {}  # by slot
@@ -199,7 +153,7 @@ class Engine:
     def _abstract_slots(self) -> tuple[list[jax.ShapeDtypeStruct], Any]:
         """Return the shapes of all slots, with shardings if the parameters have any, as leaves.
 
-        The second value is the tree of the leaves: a `_Slots` itself holds only arrays.
+        The second value is the tree of the leaves: a `SlotState` itself holds only arrays.
         """
         names: list[str] = []
         trees = []
@@ -214,16 +168,16 @@ class Engine:
         placement = getattr(jax.tree.leaves(self._parameters)[0], "sharding", None)
         if isinstance(placement, NamedSharding):
             pairs = zip(names, shapes, strict=True)
-            shapes = [_placed(name, shape, placement.mesh) for name, shape in pairs]
+            shapes = [placed(name, shape, placement.mesh) for name, shape in pairs]
         return shapes, trees[0]
 
     def _refill(
         self,
-        slots: _Slots,
+        slots: SlotState,
         free: list[int],
         running: dict[int, GenerationRequest],
-        waiting: "_Waiting",
-    ) -> _Slots:
+        waiting: WaitingRequests,
+    ) -> SlotState:
         """Read prompts into free slots until there are no more of either."""
         while free and (taken := waiting.take(min(len(free), self._group), ahead=len(free))):
             bucket, requests = taken
@@ -240,14 +194,14 @@ class Engine:
                 slots = self._prefill(self._parameters, slots, tokens, lengths, keys, targets)
         return slots
 
-    def _window(self, slots: _Slots) -> int:
+    def _window(self, slots: SlotState) -> int:
         """Return how many cache entries the next steps can reach, rounded up to a power of two."""
         lengths = np.asarray(slots.cache.lengths)[np.asarray(slots.active)]
         reached = int(lengths.max(initial=0)) + self._steps
         return min(power_of_two(reached, _SMALLEST_WINDOW), self._cache_length)
 
     def _finished(
-        self, slots: _Slots, running: dict[int, GenerationRequest]
+        self, slots: SlotState, running: dict[int, GenerationRequest]
     ) -> Iterator[Completion]:
         active = np.asarray(slots.active)
         done = [slot for slot in running if not active[slot]]
@@ -263,11 +217,11 @@ class Engine:
 
     # The methods below are traced and run on the device.
 
-    def _empty(self, parameters: PyTree) -> _Slots:
+    def _empty(self, parameters: PyTree) -> SlotState:
         """Return free slots."""
         model = nnx.merge(self._graph, parameters)
-        return _Slots(
-            cache=_constrained(model.empty_cache(self._slots, self._cache_length)),
+        return SlotState(
+            cache=constrained(model.empty_cache(self._slots, self._cache_length)),
             written=jnp.zeros((self._slots, self._sampling.max_new_tokens), jnp.int32),
             counts=jnp.zeros(self._slots, jnp.int32),
             keys=jnp.zeros((self._slots, 2), jnp.uint32),
@@ -277,19 +231,19 @@ class Engine:
     def _prefill_step(
         self,
         parameters: PyTree,
-        slots: _Slots,
+        slots: SlotState,
         tokens: Int[Array, "G T"],
         lengths: Int[Array, "G"],
         keys: UInt32[Array, "G 2"],
         targets: Int[Array, "G"],
-    ) -> _Slots:
+    ) -> SlotState:
         """Read a group of prompts into the slots `targets` and sample the first token of each."""
         model = nnx.merge(self._graph, parameters)
         logits, new = model.prefill(tokens, lengths, tokens.shape[1])
         first = self._draw(logits, keys, jnp.zeros_like(lengths))
         cache, room = slots.cache, min(tokens.shape[1], self._cache_length)
-        return _Slots(
-            cache=_constrained(
+        return SlotState(
+            cache=constrained(
                 KVCache(
                     cache.k.at[:, targets, :room].set(new.k[:, :, :room], mode="drop"),
                     cache.v.at[:, targets, :room].set(new.v[:, :, :room], mode="drop"),
@@ -302,7 +256,7 @@ class Engine:
             active=slots.active.at[targets].set(self._unfinished(first, 1), mode="drop"),
         )
 
-    def _decode_steps(self, parameters: PyTree, slots: _Slots, window: int) -> _Slots:
+    def _decode_steps(self, parameters: PyTree, slots: SlotState, window: int) -> SlotState:
         """Sample up to `steps_per_sync` tokens in each active slot; stop when none is active."""
         model = nnx.merge(self._graph, parameters)
         rows = jnp.arange(self._slots)
@@ -316,8 +270,8 @@ class Engine:
             column = jnp.where(slots.active, slots.counts, self._sampling.max_new_tokens)
             counts = slots.counts + slots.active.astype(jnp.int32)
             lengths = jnp.where(slots.active, cache.lengths, slots.cache.lengths)
-            return count + 1, _Slots(
-                cache=_constrained(KVCache(cache.k, cache.v, lengths)),
+            return count + 1, SlotState(
+                cache=constrained(KVCache(cache.k, cache.v, lengths)),
                 written=slots.written.at[rows, column].set(token, mode="drop"),
                 counts=counts,
                 keys=slots.keys,
@@ -343,43 +297,6 @@ class Engine:
         return (token != self._eos_id) & (counts < self._sampling.max_new_tokens)
 
 
-class _Waiting:
-    """Requests that have not been started, by the bucket of their prompt's length."""
-
-    def __init__(self, requests: Iterable[GenerationRequest], prompt_length: int):
-        self._requests, self._prompt_length = iter(requests), prompt_length
-        self._buckets: dict[int, collections.deque[GenerationRequest]] = {}
-
-    def take(self, count: int, ahead: int) -> tuple[int, list[GenerationRequest]] | None:
-        """Return a bucket and up to `count` of its requests, after looking at `ahead` requests.
-
-        A prompt's bucket depends only on its own length, so a prompt is always read in the same
-        shape.
-        """
-        while sum(map(len, self._buckets.values())) < ahead:
-            request = next(self._requests, None)
-            if request is None:
-                break
-            self._buckets.setdefault(self._bucket(request), collections.deque()).append(request)
-        if not self._buckets:
-            return None
-        bucket = max(self._buckets, key=lambda bucket: len(self._buckets[bucket]))
-        queue = self._buckets[bucket]
-        taken = [queue.popleft() for _ in range(min(count, len(queue)))]
-        if not queue:
-            del self._buckets[bucket]
-        return bucket, taken
-
-    def _bucket(self, request: GenerationRequest) -> int:
-        length = len(request.tokens)
-        if not 1 <= length <= self._prompt_length:
-            raise UserError(
-                f"request {request.id}: its prompt has {length} tokens, expected 1 to "
-                f"{self._prompt_length}; shorten it or leave it out"
-            )
-        return power_of_two(length, _SMALLEST_BUCKET)
-
-
 def batch_ways(slots: int) -> int:
     """Return how many devices of the mesh in context share a batch.
 
@@ -401,22 +318,3 @@ def _refuse_too_long(max_positions: int, prompt_length: int, new_tokens: int) ->
             f"make texts of {prompt_length + new_tokens} tokens, but the model has learned "
             f"positions for {max_positions}; lower it"
         )
-
-
-def _placed(
-    name: str, shape: jax.ShapeDtypeStruct, mesh: Mesh | AbstractMesh
-) -> jax.ShapeDtypeStruct:
-    """Return the shape of a part of the slots with its sharding, replicated unless in the cache."""
-    axes = _CACHE_AXES.get(name, ("length",) * len(shape.shape))
-    spec = sharding.spec(axes, shape.shape, mesh, name, sharding.ACTIVATION_RULES)
-    return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=NamedSharding(mesh, spec))
-
-
-def _constrained(cache: KVCache) -> KVCache:
-    """Return the cache with the shardings of its axes."""
-    return KVCache(
-        **{
-            name: sharding.constrain(getattr(cache, name), axes)
-            for name, axes in _CACHE_AXES.items()
-        }
-    )

@@ -18,7 +18,8 @@ from flax import nnx
 from teacherlm_jax.checkpoints.store import LoadedModel
 from teacherlm_jax.config import SamplingConfig, fields
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.generation.engine import Completion, Engine, GenerationRequest, batch_ways
+from teacherlm_jax.generation.engine import Engine, batch_ways
+from teacherlm_jax.generation.requests import Completion, GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
 
 _TYPICAL = 0.9  # share of the prompts that the first group takes at least

@@ -9,7 +9,8 @@ from flax import nnx
 from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig, ModelConfig, SamplingConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.generation.engine import Completion, Engine, GenerationRequest
+from teacherlm_jax.generation.engine import Engine
+from teacherlm_jax.generation.requests import Completion, GenerationRequest
 from teacherlm_jax.generation.sampling import request_key, sample
 from teacherlm_jax.models import registry
 

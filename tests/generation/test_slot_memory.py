@@ -10,7 +10,8 @@ import pytest
 from teacherlm_jax.config import SamplingConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation import slot_memory
-from teacherlm_jax.generation.engine import Engine, GenerationRequest
+from teacherlm_jax.generation.engine import Engine
+from teacherlm_jax.generation.requests import GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
 
 SAMPLING = SamplingConfig(max_new_tokens=8)

@@ -10,7 +10,8 @@ from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig, SamplingConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation import texts
-from teacherlm_jax.generation.engine import Engine, GenerationRequest
+from teacherlm_jax.generation.engine import Engine
+from teacherlm_jax.generation.requests import GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
 from teacherlm_jax.generation.texts import LengthGroup, length_groups
 

@@ -8,7 +8,8 @@ import torch
 
 from benchmarks import parity
 from teacherlm_jax.config import SamplingConfig
-from teacherlm_jax.generation.engine import Engine, GenerationRequest
+from teacherlm_jax.generation.engine import Engine
+from teacherlm_jax.generation.requests import GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
 
 TOLERANCE = 1e-4
