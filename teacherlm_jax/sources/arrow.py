@@ -201,7 +201,7 @@ def _problem(path: epath.Path, error: Exception) -> str:
         return "is not UTF-8"
     if isinstance(error, pa.ArrowInvalid):
         raise _damaged(path, error) from error
-    return f"holds a value that Python cannot represent: {one_line(error)}"
+    return f"contains a value that Python cannot represent: {one_line(error)}"
 
 
 def _bytes(column: pa.Array) -> Any:

@@ -244,7 +244,8 @@ def _require_columns(
         known |= dict.fromkeys(there)
         missing = [name for name in missing if columns.column_of(name, there) not in there]
     if missing and paths:
-        others = f" and {len(paths) - 1} other files" if len(paths) > 1 else ""
+        count = len(paths) - 1
+        others = f" and {count} other file{'s' if count > 1 else ''}" if count else ""
         raise UserError(
             f"{paths[0]}{others}: no column {columns.column_of(missing[0], known)!r}; the columns "
             f"are {', '.join(known)}"

@@ -177,7 +177,7 @@ class SourceReading:
         """Yield the samples of the first reading again."""
         last = self.config.limit if self._kept is None else sum(map(len, self._kept.values()))
         rows, seen = self._open(), set[str]()
-        located = ((place, row) for place, row in rows.read() if self._is_chosen(place))
+        located = (each for each in rows.read() if self._is_chosen(each[0]))
         refused_before = RefusedRows(None)
         samples = self._new_samples(located, rows, refused_before, seen, checked_only)
         for number, (location, sample, _) in enumerate(samples, start=1):

@@ -73,7 +73,7 @@ def test_a_date_that_python_cannot_represent_refuses_its_row(tmp_path, name):
     found = raw_rows.open_rows(SourceConfig("set", name), str(tmp_path)).read()
     first, second, third = (row for _, row in found)
     assert (first["when"], third["question"]) == (datetime.datetime(1970, 1, 1), "3?")
-    assert second.reason.startswith("column 'when' holds a value that Python cannot represent")
+    assert second.reason.startswith("column 'when' contains a value that Python cannot represent")
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
@@ -107,7 +107,7 @@ def test_a_required_column_that_one_of_two_shards_lacks_refuses_its_rows(tmp_pat
     samples, counts = read(tmp_path, f"s-*.{ending}")
     assert len(samples) == 1
     assert counts == {"no column 'answer'; the columns are question, z": 1}
-    with pytest.raises(UserError, match=r"1 other files: no column 'w'; the columns are questi"):
+    with pytest.raises(UserError, match=r"and 1 other file: no column 'w'; the columns are questi"):
         read(tmp_path, f"s-*.{ending}", cot="w")
 
 
