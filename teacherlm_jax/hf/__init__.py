@@ -1,1 +1,1 @@
-"""Checkpoints of Hugging Face's layout, read and written without torch or transformers."""
+"""Models in the Hugging Face format, read and written without torch or transformers."""

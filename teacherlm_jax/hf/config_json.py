@@ -1,7 +1,7 @@
-"""A model's `config.json` of Hugging Face's layout to our ModelConfig, and back.
+"""Conversion between a Hugging Face `config.json` and our ModelConfig.
 
-Keys that decide what is computed are read or held to the one value that we compute; keys of
-training (dropouts) and of other programs mean nothing here.
+Keys that affect the computation are read, or must have the one value that is implemented; keys for
+training (dropout) and for other programs are ignored.
 """
 
 import json
@@ -15,10 +15,10 @@ from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 FILE, GENERATION_FILE = "config.json", "generation_config.json"
-_OPT_EPSILON = 1e-5  # of its layer norms; its config has no key for it
+_OPT_EPSILON = 1e-5  # epsilon of OPT's layer norms, which its config has no key for
 _ARCHITECTURES = {"bloom": "BloomForCausalLM", "opt": "OPTForCausalLM"}
 
-# What we compute, where the config's own defaults are the same.
+# The implemented values, which are also the defaults of these keys.
 _BLOOM_WANTED = {"apply_residual_connection_post_layernorm": False}
 _OPT_WANTED = {
     "activation_function": "relu",
@@ -28,61 +28,61 @@ _OPT_WANTED = {
 }
 
 
-class _Keys:
-    """The keys of one config.json, read with complaints that name file, key and value."""
+class _ConfigKeys:
+    """The keys of one config.json; errors name file, key and value."""
 
     def __init__(self, path: Path, values: Mapping[str, Any]):
         self._path = path
         self._values = values
 
     def get(self, kind: type, *names: str, default: Any = None) -> Any:
-        """The value under the first of `names` that is there, else the default, if there is one."""
+        """Return the value of the first of `names` that is set, else the default if given."""
         for name in names:
             value = self._values.get(name)
             if value is None:
                 continue
             value = float(value) if kind is float and type(value) is int else value
             if type(value) is not kind:
-                raise UserError(f"{self._path}: {name} is {value!r}, wanted {kind.__name__}")
+                raise UserError(f"{self._path}: {name} is {value!r}, expected {kind.__name__}")
             return value
         if default is None:
             raise UserError(f"{self._path}: has no {' or '.join(names)}; copy the whole file")
         return default
 
     def want(self, name: str, wanted: Any) -> None:
-        """Refuses another value than `wanted`, which is also what an absent key means."""
+        """Raise UserError unless the key is absent or has the value `wanted`."""
         found = self._values.get(name)
         if found is not None and found != wanted:
             raise UserError(
-                f"{self._path}: {name} is {json.dumps(found)}, computed here is only "
-                f"{json.dumps(wanted)}: this model cannot be converted"
+                f"{self._path}: {name} is {json.dumps(found)}, but only {json.dumps(wanted)} is "
+                "implemented; this model cannot be converted"
             )
 
 
 def read(folder: Path, param_dtype: str) -> ModelConfig:
-    """The model that the folder's config.json describes, its parameters in `param_dtype`.
+    """Return the model that the folder's config.json describes, with parameters in `param_dtype`.
 
-    Raises UserError naming the key where it describes none that we compute.
+    Raises UserError naming the key when the model is not one that is implemented.
     """
     path = folder / FILE
     values = files.read_json(path)
     if not isinstance(values, dict):
-        raise UserError(f"{path}: wanted a JSON object, found {type(values).__name__}")
+        raise UserError(f"{path}: expected a JSON object, got {type(values).__name__}")
     family = values.get("model_type")
     if family not in _ARCHITECTURES:
         raise UserError(
-            f"{path}: model_type is {family!r}; known are {', '.join(map(repr, _ARCHITECTURES))}"
+            f"{path}: model_type is {family!r}; expected {' or '.join(map(repr, _ARCHITECTURES))}"
         )
-    keys = _Keys(path, values)
+    keys = _ConfigKeys(path, values)
     keys.want("quantization_config", None)
     config = {"bloom": _bloom, "opt": _opt}[family](keys)
     config.param_dtype = param_dtype
     for key, problem in fields.problems(config, "model"):
-        raise UserError(f"{path}: describes a model that cannot be: {key}: {problem}")
+        raise UserError(f"{path}: describes an invalid model: {key}: {problem}")
     return config
 
 
-def _bloom(keys: _Keys) -> ModelConfig:
+def _bloom(keys: _ConfigKeys) -> ModelConfig:
     width = keys.get(int, "n_embed", "hidden_size")
     for name, wanted in {**_BLOOM_WANTED, "n_inner": 4 * width}.items():
         keys.want(name, wanted)
@@ -98,7 +98,7 @@ def _bloom(keys: _Keys) -> ModelConfig:
     )
 
 
-def _opt(keys: _Keys) -> ModelConfig:
+def _opt(keys: _ConfigKeys) -> ModelConfig:
     width = keys.get(int, "hidden_size")
     for name, wanted in {**_OPT_WANTED, "ffn_dim": 4 * width}.items():
         keys.want(name, wanted)
@@ -119,9 +119,9 @@ def _opt(keys: _Keys) -> ModelConfig:
 
 
 def described(config: ModelConfig) -> dict[str, Any]:
-    """The config.json of a model, but for its dtype and its special ids.
+    """Return the config.json of a model, without its dtype and its special ids.
 
-    Raises UserError for a model that no config.json describes.
+    Raises UserError for a model that no config.json can describe.
     """
     common = {
         "architectures": [_ARCHITECTURES[config.family]],
@@ -135,8 +135,8 @@ def described(config: ModelConfig) -> dict[str, Any]:
         return {**common, **_BLOOM_WANTED, **_described_bloom(config)}
     if config.layer_norm_epsilon != _OPT_EPSILON:
         raise UserError(
-            f"config.model.layer_norm_epsilon={config.layer_norm_epsilon}: OPT of Hugging Face "
-            f"has {_OPT_EPSILON} and no key for another; such a model cannot be converted"
+            f"config.model.layer_norm_epsilon={config.layer_norm_epsilon}: OPT in the "
+            f"Hugging Face format always has {_OPT_EPSILON}; this model cannot be converted"
         )
     return {**common, **_OPT_WANTED, **_described_opt(config)}
 
@@ -167,25 +167,25 @@ def _described_opt(config: ModelConfig) -> dict[str, Any]:
 
 
 def refuse_other_ids(folder: Path, vocabulary: Vocabulary) -> None:
-    """UserError where config.json states another begin or end of texts than the tokenizer's files.
+    """Raise UserError when config.json and the tokenizer disagree on the bos or eos token.
 
-    What pads is nobody's concern: many tokenizers pad with the end of texts.
+    The pad token is not compared: many tokenizers pad with eos.
     """
     stated, named = files.read_json(folder / FILE), vocabulary.named_ids()
     for name in ("bos_token", "eos_token"):
         found, id = stated.get(f"{name}_id"), named.get(name)
         if id is not None and type(found) is int and found != id:
             raise UserError(
-                f"{folder / FILE}: {name}_id is {found}, but the tokenizer beside it has its "
-                f"{name} at {id}; copy both from one place, or correct the one that is wrong"
+                f"{folder / FILE}: {name}_id is {found}, but {name} of the tokenizer has the id "
+                f"{id}; copy both from one checkpoint, or correct the wrong one"
             )
 
 
 def write(folder: Path, description: Mapping[str, Any], dtype: str, vocabulary: Vocabulary) -> None:
-    """Writes config.json and generation_config.json.
+    """Write config.json and generation_config.json.
 
-    `description` is what `described` gives. A vocabulary without a padding token of its own is
-    padded with id 0, as our rows are.
+    `description` is the result of `described`. A vocabulary without a pad token is padded with id
+    0, like our rows.
     """
     named = vocabulary.named_ids()
     ids = {
@@ -193,6 +193,6 @@ def write(folder: Path, description: Mapping[str, Any], dtype: str, vocabulary: 
         "eos_token_id": vocabulary.eos_id,
         "pad_token_id": named.get("pad_token", vocabulary.pad_id),
     }
-    # Under its old name the dtype is understood by every version of transformers.
+    # All versions of transformers understand the old name of the dtype.
     files.write_json(folder / FILE, {**description, "torch_dtype": dtype, **ids})
     files.write_json(folder / GENERATION_FILE, {"_from_model_config": True, **ids})

@@ -1,4 +1,4 @@
-"""A tensor in a file: known by its header, read when it is wanted, and only the part wanted."""
+"""Tensors in files: described by a header, and read lazily and in parts."""
 
 import dataclasses
 import math
@@ -13,7 +13,7 @@ from teacherlm_jax.errors import UserError
 BLOCK_BYTES = 64 << 20  # of a tensor read, compared or written at a time
 _POINTER = b"version https://git-lfs"
 
-# What no tensor of a real file goes beyond; numbers of any size would not end as messages.
+# Bounds that no real tensor exceeds; without them a damaged header could produce huge messages.
 MOST_AXES, MOST_BYTES = 64, 2**63
 
 DTYPES = {name: jnp.dtype(name) for name in ("float32", "float16", "bfloat16")}
@@ -21,14 +21,14 @@ DTYPES = {name: jnp.dtype(name) for name in ("float32", "float16", "bfloat16")}
 
 @dataclasses.dataclass(frozen=True)
 class StoredTensor:
-    """A tensor whose bytes lie in one slot of a file, the last axis fastest, little-endian.
+    """A tensor that is contiguous in a file, in row-major order and little-endian.
 
     Attributes:
-        file: where.
-        name: as the file has it.
-        shape: of the tensor.
-        dtype: a key of DTYPES, or the file's own word for what cannot be read here.
-        offset: of its first byte in the file.
+        file: the file.
+        name: the tensor's name in the file.
+        shape: its shape.
+        dtype: a key of DTYPES, or the file's own name of a dtype that cannot be read.
+        offset: position of its first byte in the file.
     """
 
     file: Path
@@ -39,13 +39,13 @@ class StoredTensor:
 
     @property
     def nbytes(self) -> int:
-        """Its size; the dtype must be one of DTYPES."""
+        """Size in bytes; the dtype must be one of DTYPES."""
         return math.prod(self.shape) * DTYPES[self.dtype].itemsize
 
     def read(
         self, index: tuple[slice, ...] | None = None, dtype: np.dtype | None = None
     ) -> np.ndarray:
-        """The part `index` (slices without steps), all of it when None, in `dtype` or its own.
+        """Return the part `index` (slices without steps; None: all) in `dtype` or the stored dtype.
 
         See `read_columns`.
         """
@@ -55,11 +55,11 @@ class StoredTensor:
     def read_columns(
         self, rows: slice, parts: Sequence[tuple[slice, ...]], dtype: np.dtype | None = None
     ) -> list[np.ndarray]:
-        """For each of `parts`, slices of all axes but the first, its cut of the rows `rows`.
+        """Return, for each of `parts` (slices of all axes but the first), that part of `rows`.
 
-        The rows are read once, some at a time, and not mapped: beside the cuts themselves, a
-        process holds a block of the file. Raises UserError when the file ends within them: it has
-        changed since its header was read.
+        The rows are read once, in blocks and without memory mapping: beside the parts themselves,
+        a process holds one block of the file. Raises UserError when the file ends early, which
+        means that it changed since its header was read.
         """
         start, stop = rows.indices(self.shape[0])[:2]
         found = [
@@ -85,16 +85,16 @@ class StoredTensor:
         found = np.fromfile(self.file, dtype, count, offset=self.offset + before * dtype.itemsize)
         if found.size != count:
             raise UserError(
-                f"{self.file}: ends within {self.name}; it was whole before: copy it again"
+                f"{self.file}: ends within {self.name} and was truncated meanwhile; copy it again"
             )
         return found.reshape(stop - start, *self.shape[1:])
 
 
 def refuse_pointer(path: Path) -> None:
-    """UserError for a file of Git LFS, which stands where the real one was not fetched."""
+    """Raise UserError for a Git LFS pointer, which is there until the real file is fetched."""
     with path.open("rb") as file:
         if file.read(len(_POINTER)) == _POINTER:
             raise UserError(
-                f"{path}: only names the file, which Git LFS keeps apart; fetch it with "
+                f"{path}: is a Git LFS pointer and not the file itself; fetch the file with "
                 "`git lfs pull` in that folder"
             )

@@ -15,7 +15,7 @@ from teacherlm_jax.hf.lazy_tensor import StoredTensor
 from teacherlm_jax.hf.tensor_names import TensorSlot
 from teacherlm_jax.sharding import Tree
 
-Bounds = tuple[tuple[int, int], ...]  # start and end on each axis
+Bounds = tuple[tuple[int, int], ...]  # start and stop on each axis
 
 
 def load(
@@ -43,16 +43,16 @@ def load(
             found[slot.parameter] = _filled(
                 found[slot.parameter], part, slot.layer, slot.start, leaf.sharding
             )
-        jax.block_until_ready(found[slot.parameter])  # so that the next waits until this is freed
+        jax.block_until_ready(found[slot.parameter])  # so that host memory is freed before the next
         on_tensor()
     return jax.tree.unflatten(jax.tree.structure(abstract), [found[name] for name in wanted])
 
 
 def _placed(slot: TensorSlot, tensor: StoredTensor, dtype: np.dtype, sharding: Sharding) -> Array:
-    """The slot on the mesh; devices that hold the same part of it share one reading."""
+    """Return the slot on the mesh; devices that hold the same part share one read."""
     holders: dict[Bounds, list[jax.Device]] = {}
     for device, index in sharding.addressable_devices_indices_map(slot.shape).items():
-        assert index is not None  # only so for arrays without axes, which no parameter is
+        assert index is not None  # None occurs only for arrays without axes
         pairs = zip(index, slot.shape, strict=True)  # slices cannot be keys before Python 3.12
         bounds = tuple(cut.indices(size)[:2] for cut, size in pairs)
         holders.setdefault(bounds, []).append(device)
@@ -67,7 +67,7 @@ def _placed(slot: TensorSlot, tensor: StoredTensor, dtype: np.dtype, sharding: S
 def _parts(
     slot: TensorSlot, tensor: StoredTensor, dtype: np.dtype, wanted: Iterable[Bounds]
 ) -> Iterator[tuple[Bounds, np.ndarray]]:
-    """The wanted parts as cuts of their tensor, whose rows are read once for all of them."""
+    """Yield the wanted parts of a tensor, whose rows are read once for all of them."""
     by_rows: dict[tuple[int, int], list[tuple[Bounds, tuple[slice, ...]]]] = {}
     for index in wanted:
         rows, *columns = slot.stored_index(tuple(slice(*pair) for pair in index))
@@ -75,7 +75,7 @@ def _parts(
     for (start, stop), parts in by_rows.items():
         cuts = tensor.read_columns(slice(start, stop), [columns for _, columns in parts], dtype)
         for index, _ in parts:
-            yield index, cuts.pop(0)  # nothing here holds it on
+            yield index, cuts.pop(0)  # so that the caller holds the only reference
 
 
 def _zeros(shape: tuple[int, ...], dtype: np.dtype, sharding: Sharding) -> Array:
@@ -86,7 +86,7 @@ def _zeros(shape: tuple[int, ...], dtype: np.dtype, sharding: Sharding) -> Array
 def _filled(
     stack: Array, part: Array, layer: Int[Array, ""], start: Int[Array, ""], sharding: Sharding
 ) -> Array:
-    """`stack`, which is used up, with `part` in its layer; one compilation for all its layers."""
+    """Return `stack` (donated) with `part` in its layer; compiled once for all layers."""
     place: list[Any] = [layer, *[0] * (part.ndim - 1), start]
     stack = jax.lax.dynamic_update_slice(stack, part[None], place)
     return jax.lax.with_sharding_constraint(stack, sharding)

@@ -1,6 +1,6 @@
-"""The safetensors format: eight bytes of length, a JSON header, and the tensors' bytes.
+"""The safetensors format: the header's length in eight bytes, a JSON header, the tensors' bytes.
 
-Written from its specification (github.com/huggingface/safetensors). Nothing in a file is executed.
+Implements the specification (github.com/huggingface/safetensors). Nothing in a file is executed.
 """
 
 import contextlib
@@ -19,16 +19,16 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf.lazy_tensor import DTYPES, MOST_AXES, MOST_BYTES, StoredTensor, refuse_pointer
 
 _TAGS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-_LENGTH = 8  # bytes that tell the length of the header
-_LONGEST_HEADER = 100_000_000  # bytes, as the specification has it
+_LENGTH = 8  # bytes that hold the length of the header
+_LONGEST_HEADER = 100_000_000  # bytes; the limit of the specification
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
-    """The tensors of a file by name.
+    """Return the tensors of a file by name.
 
-    Raises UserError for a file that is no safetensors, and, naming the tensor, where its place in
-    the file does not hold its shape, lies beyond the end of a file that was cut, or is another's;
-    all tensors together must fill what is behind the header, as the specification has it.
+    Raises UserError for a file in another format, and naming the tensor when its byte range does
+    not fit its shape, exceeds a truncated file or overlaps another tensor. The tensors must fill
+    the file after the header without gaps, as the specification demands.
     """
     refuse_pointer(path)
     size, header, start = _read_json(path)
@@ -43,8 +43,8 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         if dtype in DTYPES and end - begin != tensors[name].nbytes:
             raise _corrupt(
                 path,
-                f"{name} has {end - begin} bytes, its shape {list(tensors[name].shape)} in {dtype} "
-                f"wants {tensors[name].nbytes}",
+                f"{name} has {end - begin} bytes, but its shape {list(tensors[name].shape)} in "
+                f"{dtype} needs {tensors[name].nbytes}",
             )
         places.append((begin, end, name))
     _refuse_holes(path, sorted(places), start, size)
@@ -52,12 +52,12 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
 
 
 def _read_json(path: Path) -> tuple[int, dict[str, Any], int]:
-    """The file's size, its header, and where the tensors' bytes begin."""
+    """Return the file's size, its header, and the position of the first tensor."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_LENGTH), "little")
         if size < _LENGTH or length > min(size - _LENGTH, _LONGEST_HEADER):
-            raise _corrupt(path, f"says that its header has {length} bytes, and has {size} in all")
+            raise _corrupt(path, f"its header has {length} bytes, but the file has only {size}")
         content = file.read(length)
     twice: list[str] = []
 
@@ -71,14 +71,14 @@ def _read_json(path: Path) -> tuple[int, dict[str, Any], int]:
     except (ValueError, RecursionError):
         raise _corrupt(path, "its header is not JSON") from None
     if not isinstance(header, dict):
-        raise _corrupt(path, "its header is no JSON object")
+        raise _corrupt(path, "its header is not a JSON object")
     if twice:
         raise _corrupt(path, f"its header has {reprlib.repr(twice[0])} twice")
     return size, header, _LENGTH + length
 
 
 def _place(path: Path, name: str, entry: Any) -> tuple[int, int]:
-    """Where the tensor begins and ends, counted from behind the header."""
+    """Return where the tensor begins and ends, relative to the end of the header."""
     match entry:
         case {"dtype": str(), "shape": list(shape), "data_offsets": [begin, end]} if (
             len(shape) <= MOST_AXES
@@ -90,16 +90,16 @@ def _place(path: Path, name: str, entry: Any) -> tuple[int, int]:
 
 
 def _refuse_holes(path: Path, places: list[tuple[int, int, str]], start: int, size: int) -> None:
-    """UserError unless the tensors at `places`, in order, fill the file from `start` to `size`."""
+    """Raise UserError unless the sorted `places` fill the file from `start` to `size`."""
     filled, before = 0, ""
     for begin, end, name in places:
         if begin < filled:
-            raise _corrupt(path, f"{before} and {name} lie on the same bytes")
+            raise _corrupt(path, f"{before} and {name} overlap")
         if begin > filled:
             raise _corrupt(path, f"{begin - filled} bytes before {name} belong to no tensor")
         if start + end > size:
             raise UserError(
-                f"{path}: is cut short: {name} ends at byte {start + end}, the file at {size}; "
+                f"{path}: is truncated: {name} ends at byte {start + end}, the file at {size}; "
                 "copy it again"
             )
         filled, before = end, name
@@ -108,25 +108,25 @@ def _refuse_holes(path: Path, places: list[tuple[int, int, str]], start: int, si
 
 
 def _corrupt(path: Path, what: str) -> UserError:
-    return UserError(f"{path}: no whole safetensors file: {what}; copy it again")
+    return UserError(f"{path}: is damaged or not a safetensors file: {what}; copy it again")
 
 
 class SafetensorsWriter:
-    """Writes one file, its tensors one after the other in the order of the header.
+    """Writes one file, tensor by tensor in the order of the header.
 
-    Used as a context; the file is whole when every tensor of the header was written.
+    A context manager; the file is complete when every tensor of the header was written.
     """
 
     def __init__(self, path: Path, tensors: Mapping[str, tuple[int, ...]], dtype: str):
-        """`tensors` are shapes by name; all are of one dtype, a key of DTYPES."""
+        """`tensors` are shapes by name; all have the same dtype, a key of DTYPES."""
         tag = next(tag for tag, name in _TAGS.items() if name == dtype)
-        header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers asks for it
+        header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers requires it
         end = 0
         for name, shape in tensors.items():
             begin, end = end, end + math.prod(shape) * DTYPES[dtype].itemsize
             header[name] = {"dtype": tag, "shape": list(shape), "data_offsets": [begin, end]}
         content = json.dumps(header, separators=(",", ":")).encode()
-        content += b" " * (-len(content) % _LENGTH)  # the tensors begin at a multiple of eight
+        content += b" " * (-len(content) % _LENGTH)  # aligns the tensors to eight bytes
         self._path, self._size = path, _LENGTH + len(content) + end
         self._start = len(content).to_bytes(_LENGTH, "little") + content
 
@@ -137,7 +137,7 @@ class SafetensorsWriter:
         return self
 
     def write(self, block: np.ndarray) -> None:
-        """Appends the next rows of the tensor at hand, in the dtype of the file."""
+        """Append the next rows of the current tensor, in the dtype of the file."""
         with self._named():
             self._file.write(np.ascontiguousarray(block).view(np.uint8).data)
 
@@ -152,7 +152,7 @@ class SafetensorsWriter:
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
-        """An OSError, such as that of a full disk, carries the name of the file."""
+        """Add the file's name to an OSError, such as that of a full disk."""
         try:
             yield
         except OSError as error:

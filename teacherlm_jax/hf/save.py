@@ -1,4 +1,4 @@
-"""Our parameters as sharded safetensors of Hugging Face's layout, written tensor by tensor."""
+"""Parameters written as safetensors shards in the Hugging Face format, tensor by tensor."""
 
 import functools
 import math
@@ -30,10 +30,10 @@ def save(
     shard_bytes: int,
     on_tensor: Callable[[], None],
 ) -> None:
-    """Writes the parameters (all on this process's devices) in `dtype`, a key of stored.DTYPES.
+    """Write the parameters (all on this process's devices) in `dtype`, a key of DTYPES.
 
-    Files hold at most `shard_bytes` of tensors each, or one tensor that is larger; more than one
-    get an index. `on_tensor` is called after each tensor. Raises UserError, naming the tensor,
+    A file holds at most `shard_bytes` of tensors, or one larger tensor; several files get an
+    index. `on_tensor` is called after each tensor. Raises UserError, naming the tensor,
     when a value is too large for `dtype`.
     """
     arrays = dict(named_leaves(params))
@@ -46,8 +46,8 @@ def save(
         shapes = {_name(config, slot): slot.stored_shape for slot in slots}
         with SafetensorsWriter(folder / file, shapes, dtype) as writer:
             for slot in slots:
-                theirs = slot.to_stored(_fetched(arrays[slot.parameter], slot))
-                for block in _blocks(theirs, DTYPES[dtype], _name(config, slot)):
+                tensor = slot.to_stored(_fetched(arrays[slot.parameter], slot))
+                for block in _blocks(tensor, DTYPES[dtype], _name(config, slot)):
                     writer.write(block)
                 on_tensor()
         placed |= dict.fromkeys(shapes, file)
@@ -58,7 +58,7 @@ def save(
 
 
 def _shards(config: ModelConfig, itemsize: int, limit: int) -> list[list[TensorSlot]]:
-    """The slots in order, parted before the one with which a file would be too large."""
+    """Return the slots in order, in groups that fit one file each."""
     shards: list[list[TensorSlot]] = []
     room = 0
     for slot in tensor_names.slots(config):
@@ -77,7 +77,7 @@ def _name(config: ModelConfig, slot: TensorSlot) -> str:
 
 
 def _fetched(array: Array, slot: TensorSlot) -> np.ndarray:
-    """The slot on the host: without a copy where one device of the host holds it whole."""
+    """Return the slot on the host, without a copy when one of its devices holds all of it."""
     if slot.layer is not None:
         array = _piece(array, slot.layer, slot.start, slot.shape)
     shards = [shard for shard in array.addressable_shards if shard.replica_id == 0]
@@ -97,14 +97,14 @@ def _piece(
     return jax.lax.dynamic_slice(stack, place, (1, *shape))[0]
 
 
-def _blocks(theirs: np.ndarray, dtype: np.dtype, name: str) -> Iterator[np.ndarray]:
-    """The tensor in `dtype`, some of its rows at a time."""
-    rows = max(1, lazy_tensor.BLOCK_BYTES * len(theirs) // max(1, theirs.nbytes))
-    for start in range(0, len(theirs), rows):
-        block = theirs[start : start + rows]
-        with np.errstate(over="ignore"):  # told below, by name
+def _blocks(tensor: np.ndarray, dtype: np.dtype, name: str) -> Iterator[np.ndarray]:
+    """Yield blocks of rows of the tensor in `dtype`."""
+    rows = max(1, lazy_tensor.BLOCK_BYTES * len(tensor) // max(1, tensor.nbytes))
+    for start in range(0, len(tensor), rows):
+        block = tensor[start : start + rows]
+        with np.errstate(over="ignore"):  # reported below, by name
             converted = np.ascontiguousarray(block).astype(dtype, copy=False)
-        if dtype != theirs.dtype and not np.array_equal(np.isfinite(converted), np.isfinite(block)):
+        if dtype != tensor.dtype and not np.array_equal(np.isfinite(converted), np.isfinite(block)):
             largest = np.max(np.abs(block), initial=0, where=np.isfinite(block))
             raise UserError(
                 f"config.dtype={dtype}: {name} has values up to {largest:.4g}, which it cannot "

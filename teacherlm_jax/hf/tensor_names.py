@@ -1,8 +1,8 @@
-"""Names of BLOOM's and OPT's tensors in Hugging Face's layout, and where each lies in ours.
+"""Names of BLOOM's and OPT's tensors in the Hugging Face format, and their places in ours.
 
-They keep a layer's tensors apart, ours are stacked; their projections are [outputs, inputs], ours
-[inputs, outputs] with heads as axes of their own; OPT's query, key and value are three tensors,
-ours one with the three of a head side by side. All else is the same numbers in the same order.
+There, each layer has its own tensors, projections are [outputs, inputs], and OPT has separate
+query, key and value. Here, layers are stacked, projections are [inputs, outputs] with an axis for
+heads, and the query, key and value of a head are adjacent. Numbers and their order are the same.
 """
 
 import dataclasses
@@ -16,22 +16,22 @@ from teacherlm_jax.models.opt import POSITION_OFFSET
 
 HEAD, EMBEDDING = "lm_head.weight", "embedding"
 EMBEDDING_NAMES = {"bloom": "word_embeddings.weight", "opt": "decoder.embed_tokens.weight"}
-PREFIXES = {"bloom": "transformer.", "opt": "model."}  # of all names but the head's, if any
-HARMLESS = {"bloom": (), "opt": ("decoder.version",)}  # known to be there, and to mean nothing
+PREFIXES = {"bloom": "transformer.", "opt": "model."}  # of all names except the head's; optional
+HARMLESS = {"bloom": (), "opt": ("decoder.version",)}  # in old files, without meaning
 
 
 @dataclasses.dataclass(frozen=True)
 class TensorSlot:
-    """One tensor of theirs, and the slot of one of our parameters that it is.
+    """One stored tensor, and the slot of one of our parameters that it fills.
 
     Attributes:
-        name: theirs, without the family's prefix.
-        parameter: ours, as in "blocks/up/kernel".
-        shape: of the slot, without the axis of layers.
-        layer: its index on the axis of layers; None where there is no such axis.
-        start: where on the last axis the slot begins.
-        inputs: how many leading axes are a projection's inputs, 0 for biases; None for a table,
-            which has the same shape on both sides.
+        name: name of the stored tensor, without the family's prefix.
+        parameter: name of our parameter, as in "blocks/up/kernel".
+        shape: shape of the slot, without the layer axis.
+        layer: index on the layer axis; None for a parameter without one.
+        start: first index on the last axis.
+        inputs: number of leading axes that are a projection's inputs, 0 for biases; None for a
+            table, which has the same shape in both formats.
     """
 
     name: str
@@ -43,16 +43,16 @@ class TensorSlot:
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
-        """The shape of their tensor."""
+        """Shape of the stored tensor."""
         if self.inputs is None:
             return self.shape
         outputs = math.prod(self.shape[self.inputs :])
         return (outputs, math.prod(self.shape[: self.inputs])) if self.inputs else (outputs,)
 
     def stored_index(self, index: tuple[slice, ...]) -> tuple[slice, ...]:
-        """Where in their tensor the part `index` of the slot lies.
+        """Return the part of the stored tensor that holds the part `index` of the slot.
 
-        Of axes that are one for them, only the first may be cut.
+        Of our axes that are one stored axis, only the first may be sliced.
         """
         bounds = [cut.indices(size)[:2] for cut, size in zip(index, self.shape, strict=True)]
         if self.inputs is None:
@@ -65,24 +65,24 @@ class TensorSlot:
     def _joined(self, bounds: list[tuple[int, int]], axes: range) -> tuple[int, int]:
         first, *rest = axes
         if any(bounds[axis] != (0, self.shape[axis]) for axis in rest):
-            raise ValueError(f"{self.parameter}: {bounds} cuts an axis inside one of theirs")
+            raise ValueError(f"{self.parameter}: {bounds} slices an axis inside a stored axis")
         size = math.prod(self.shape[axis] for axis in rest)
         return bounds[first][0] * size, bounds[first][1] * size
 
     def from_stored(self, array: np.ndarray, index: tuple[slice, ...]) -> np.ndarray:
-        """A part of their tensor, that at `stored_index(index)`, as part `index` of the slot."""
+        """Return part `index` of the slot, given part `stored_index(index)` of the tensor."""
         if self.inputs is None:
             return array
         bounds = (cut.indices(size) for cut, size in zip(index, self.shape, strict=True))
         return array.T.reshape([stop - start for start, stop, _ in bounds])
 
     def to_stored(self, array: np.ndarray) -> np.ndarray:
-        """The whole slot as their tensor: a view where that can be."""
+        """Return the whole slot as the stored tensor, as a view if possible."""
         return array if self.inputs is None else array.reshape(self.stored_shape[::-1]).T
 
 
 def slots(config: ModelConfig) -> Iterator[TensorSlot]:
-    """All tensors of a model, in the order in which transformers saves them."""
+    """Yield all tensors of a model in the order in which transformers saves them."""
     yield from {"bloom": _bloom, "opt": _opt}[config.family](config)
     if not config.tied:
         yield _table(HEAD, "head", _embedding_shape(config))

@@ -1,6 +1,6 @@
-"""PyTorch's `.bin`: a zip of one pickle, which says what is there, and of the tensors' bytes.
+"""PyTorch's `.bin` format: a zip file with a pickle that describes the tensors, and their bytes.
 
-The bytes lie in the zip as they are, so tensors are read like those of any other file.
+The bytes are uncompressed, so tensors are read straight from the zip file.
 """
 
 import contextlib
@@ -18,10 +18,10 @@ from teacherlm_jax.hf.lazy_tensor import DTYPES, StoredTensor, refuse_pointer
 from teacherlm_jax.hf.torch_pickle import PickledTensor
 
 _LOCAL_HEADER = 30  # bytes before an entry's own name and extra fields
-# How what follows an entry begins: the next one, its sizes once more, the list of all entries.
+# First bytes of what follows an entry: the next entry, a data descriptor, the central directory.
 _RECORDS = (b"PK\3\4", b"PK\7\x08", b"PK\1\2")
-_LONGEST_PICKLE = 10_000_000  # bytes; a tensor takes some 300
-_LONGEST_WORD = 100  # bytes of an entry that is one word
+_LONGEST_PICKLE = 10_000_000  # bytes; a tensor takes about 300
+_LONGEST_WORD = 100  # bytes of an entry that holds one word
 _WAY_OUT = "load it with transformers where you trust it, and save it as safetensors"
 # transformers itself cannot save tensors that are not contiguous.
 _CONTIGUOUS = (
@@ -31,18 +31,18 @@ _CONTIGUOUS = (
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
-    """The tensors of a file by name.
+    """Return the tensors of a file by name; their bytes are not read.
 
-    Raises UserError for a file that is no such zip, was cut or was damaged, for a pickle that asks
-    for anything but tensors (none of which is run), and, by name, for what cannot be read as it
-    lies there. The tensors' own bytes are not looked at.
+    Raises UserError for a file that is damaged, truncated or in another format, for a pickle that
+    needs anything but tensors (nothing of it is run), and by name for tensors that are not stored
+    as plain rows.
     """
     refuse_pointer(path)
     with _explained(path), zipfile.ZipFile(path) as archive, path.open("rb") as file:
         entries = {info.filename: info for info in archive.infolist()}
         root = next((name[: -len("data.pkl")] for name in entries if _is_pickle(name)), None)
         if root is None:
-            raise UserError(f"{path}: a zip file without data.pkl is none of PyTorch's")
+            raise UserError(f"{path}: is a zip file without data.pkl, so PyTorch did not write it")
         order = entries.get(f"{root}byteorder")
         if order and _content(path, archive, order, _LONGEST_WORD) != b"little":
             raise UserError(f"{path}: its numbers are big-endian; {_WAY_OUT}")
@@ -55,14 +55,14 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turns what zipfile raises for damaged files into one line that names the file."""
+    """Turn the errors that zipfile raises for damaged files into a UserError."""
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, OverflowError,
             ValueError, struct.error) as error:  # fmt: skip
         raise UserError(
-            f"{path}: no whole zip file, as PyTorch writes them since 1.6 ({error}): either it is "
-            f"cut short or damaged, and you copy it again, or it is older: {_WAY_OUT}"
+            f"{path}: not a complete zip file, the format of PyTorch since 1.6 ({error}); if it is "
+            f"truncated or damaged, copy it again; if it is older, {_WAY_OUT}"
         ) from None
 
 
@@ -74,8 +74,8 @@ def _content(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most:
     _refuse_packed(path, entry)
     if entry.file_size > most:
         raise UserError(
-            f"{path}: {entry.filename} has {entry.file_size} bytes, wanted at most {most}; copy it "
-            "again"
+            f"{path}: {entry.filename} has {entry.file_size} bytes, expected at most {most}; "
+            "copy it again"
         )
     return archive.read(entry)
 
@@ -93,8 +93,8 @@ def _unpickled(path: Path, content: bytes) -> dict[str, PickledTensor]:
         return torch_pickle.read(content)
     except torch_pickle.RefusedPickle as error:
         raise UserError(
-            f"{path}: its pickle asks for {error}, which tensors do not need; nothing of it was "
-            f"run: {_WAY_OUT}"
+            f"{path}: its pickle asks for {error}, which tensors do not need, so none of it was "
+            f"run; {_WAY_OUT}"
         ) from None
     except ValueError as error:
         raise UserError(f"{path}: its pickle cannot be read: {error}; copy it again") from None
@@ -103,7 +103,7 @@ def _unpickled(path: Path, content: bytes) -> dict[str, PickledTensor]:
 def _stored(
     path: Path, name: str, tensor: PickledTensor, entry: zipfile.ZipInfo | None, file: BinaryIO
 ) -> StoredTensor:
-    """Where the tensor's bytes lie in the file itself."""
+    """Return the tensor with the position of its bytes in the file."""
     if entry is None:
         raise UserError(f"{path}: the bytes of {name} are missing; copy it again")
     if tensor.strides != _row_major(tensor.shape):
@@ -120,14 +120,14 @@ def _stored(
     stored = StoredTensor(path, name, tensor.shape, dtype, start + before)
     if stored.nbytes + before > entry.file_size:
         raise UserError(
-            f"{path}: {name} of shape {list(tensor.shape)} in {dtype} wants {stored.nbytes} bytes "
+            f"{path}: {name} of shape {list(tensor.shape)} in {dtype} needs {stored.nbytes} bytes "
             f"from byte {before} of its entry, which has {entry.file_size}; copy it again"
         )
     return stored
 
 
 def _start(path: Path, entry: zipfile.ZipInfo, file: BinaryIO) -> int:
-    """Where the entry's bytes begin: behind a header of its own, and before another record."""
+    """Return where the entry's bytes begin; its own header and the next record must frame them."""
     file.seek(entry.header_offset)
     header = file.read(_LOCAL_HEADER)
     names, extras = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
@@ -137,14 +137,14 @@ def _start(path: Path, entry: zipfile.ZipInfo, file: BinaryIO) -> int:
     end = start + entry.file_size
     if own and end > size:
         raise UserError(
-            f"{path}: is cut short: {entry.filename} ends at byte {end}, the file at {size}; copy "
-            "it again"
+            f"{path}: is truncated: {entry.filename} ends at byte {end}, the file at {size}; "
+            "copy it again"
         )
     file.seek(end)
     if not own or file.read(4) not in _RECORDS:
         raise UserError(
-            f"{path}: is damaged: {entry.filename} has not its own header before it and the next "
-            "record behind it; copy it again"
+            f"{path}: is damaged: {entry.filename} is not framed by its own header and the next "
+            "record; copy it again"
         )
     return start
 

@@ -1,8 +1,8 @@
-"""The pickle in a `.bin` of PyTorch's, read for the tensors that it describes.
+"""The pickle in a PyTorch `.bin` file, interpreted without running it.
 
-A pickle is a program. Here it gets a machine of its own, which knows the few steps that write a
-dictionary of tensors and no other: nothing of it is run by Python's own, nothing is imported, and
-names lead to marks that cannot be called. Steps: `pickletools` of the standard library.
+A pickle is a program. It is interpreted by a machine that knows only the few opcodes that build a
+dictionary of tensors: Python's own unpickler is not used, nothing is imported, and names stand for
+values that cannot be called. Opcodes are those of `pickletools` in the standard library.
 """
 
 import enum
@@ -23,14 +23,14 @@ _STORAGES = {
 
 
 class PickledStorage(NamedTuple):
-    """The bytes that tensors share: their dtype, and the name of the file's entry."""
+    """Bytes that tensors may share: their dtype and the name of the zip entry."""
 
     dtype: str
     key: str
 
 
 class PickledTensor(NamedTuple):
-    """A tensor's place in its storage; offset and strides count numbers, not bytes."""
+    """A tensor's place in its storage; offset and strides count elements, not bytes."""
 
     storage: PickledStorage
     offset: int
@@ -39,7 +39,7 @@ class PickledTensor(NamedTuple):
 
 
 class RefusedPickle(Exception):
-    """The name that a pickle asked for and does not get."""
+    """A pickle asked for a name that it may not use; the message is that name."""
 
 
 class _StorageType(NamedTuple):
@@ -47,7 +47,7 @@ class _StorageType(NamedTuple):
 
 
 class _Call(enum.Enum):
-    """What a pickle may call."""
+    """The functions that a pickle may call."""
 
     DICTIONARY = "collections OrderedDict"
     TENSOR = "torch._utils _rebuild_tensor_v2"
@@ -63,24 +63,22 @@ _MARK = object()
 
 
 def read(content: bytes) -> dict[str, PickledTensor]:
-    """The tensors by name.
+    """Return the tensors by name.
 
-    Raises RefusedPickle for a name that tensors do not need, and ValueError for anything else but a
-    pickle (protocol 2, as PyTorch writes it) of a dictionary of tensors.
+    Raises RefusedPickle for a name that tensors do not need, and ValueError unless
+    `content` is a pickle (protocol 2, as PyTorch writes it) of a dictionary of tensors.
     """
-    machine = _Machine()
+    machine = _PickleMachine()
     for opcode, argument, _ in pickletools.genops(content):
         machine.step(opcode.name, argument)
     found = machine.result()
     if not isinstance(found, dict):
-        raise ValueError(
-            f"it describes something of type {_kind(found)}, wanted a dictionary of tensors"
-        )
+        raise ValueError(f"it holds a {_kind(found)}, expected a dictionary of tensors")
     for name, tensor in found.items():
         if not isinstance(tensor, PickledTensor):
             raise ValueError(
-                f"{name!r} is of type {_kind(tensor)}, wanted a tensor, which is all that "
-                "save_pretrained writes"
+                f"{name!r} is a {_kind(tensor)}, expected a tensor; save_pretrained writes nothing "
+                "else"
             )
     return found
 
@@ -89,22 +87,22 @@ def _kind(value: Any) -> str:
     return type(value).__name__.lstrip("_").removeprefix("Pickled")
 
 
-class _Machine:
-    """Values on a stack and in a memo, as a pickle's steps put them there."""
+class _PickleMachine:
+    """The stack and the memo of a pickle's program."""
 
     def __init__(self) -> None:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
 
     def result(self) -> Any:
-        """What is left at the end."""
+        """Return the value that is left at the end."""
         value = self._pop()
         if self._stack:
-            raise ValueError("more than one thing is left at its end")
+            raise ValueError("more than one value is left at its end")
         return value
 
     def step(self, name: str, argument: Any) -> None:
-        """One opcode by its name in `pickletools`; ValueError for others and for misuse."""
+        """Run one opcode by its name in `pickletools`; ValueError if it is unknown or misused."""
         match name:
             case "PROTO" | "STOP":
                 pass
@@ -123,7 +121,7 @@ class _Machine:
                 self._memo[argument] = self._top()
             case "BINGET" | "LONG_BINGET":
                 if argument not in self._memo:
-                    raise ValueError(f"nothing was kept as {argument}")
+                    raise ValueError(f"the memo has no entry {argument}")
                 self._stack.append(self._memo[argument])
             case "GLOBAL":
                 if argument not in _NAMES:
@@ -150,11 +148,11 @@ class _Machine:
                 arguments, call = self._pop(), self._pop()
                 self._stack.append(_called(call, arguments))
             case _:
-                raise ValueError(f"it has the step {name}, which tensors do not need")
+                raise ValueError(f"it uses the opcode {name}, which tensors do not need")
 
     def _top(self) -> Any:
         if not self._stack or self._stack[-1] is _MARK:
-            raise ValueError("a step finds nothing to work on")
+            raise ValueError("an opcode has no operand")
         return self._stack[-1]
 
     def _pop(self) -> Any:
@@ -162,7 +160,7 @@ class _Machine:
         return self._stack.pop()
 
     def _marked(self) -> list[Any]:
-        """What was put there since the last mark."""
+        """Pop the values since the last mark."""
         values = []
         while self._stack and self._stack[-1] is not _MARK:
             values.append(self._stack.pop())
@@ -173,13 +171,13 @@ class _Machine:
 
     def _dictionary(self) -> dict[str, Any]:
         if not isinstance(self._top(), dict):
-            raise ValueError(f"it sets something in a {_kind(self._top())}")
+            raise ValueError(f"it sets an item of a {_kind(self._top())}")
         return self._top()
 
     def _set(self, items: list[Any]) -> None:
         keys, values = items[::2], items[1::2]
         if len(keys) != len(values) or not all(isinstance(key, str) for key in keys):
-            raise ValueError("a key of a dictionary is no name")
+            raise ValueError("a key of a dictionary is not a name")
         self._dictionary().update(zip(keys, values, strict=True))
 
 

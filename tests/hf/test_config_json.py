@@ -82,22 +82,26 @@ def test_every_shape_comes_back_and_transformers_understands_it(read, name, tmp_
 @pytest.mark.parametrize(
     ("model", "changes", "message"),
     [
-        (BLOOM_560M, {"model_type": "gpt2"}, "model_type is 'gpt2'; known are 'bloom', 'opt'"),
+        (
+            BLOOM_560M,
+            {"model_type": "gpt2"},
+            "model_type is 'gpt2'; expected 'bloom' or 'opt'",
+        ),
         (BLOOM_560M, {"model_type": None}, "model_type is None"),
         (
             BLOOM_560M,
             {"apply_residual_connection_post_layernorm": True},
-            "apply_residual_connection_post_layernorm is true, computed here is only false",
+            "apply_residual_connection_post_layernorm is true, but only false is implemented",
         ),
-        (BLOOM_560M, {"n_inner": 2048}, "n_inner is 2048, computed here is only 4096"),
+        (BLOOM_560M, {"n_inner": 2048}, "n_inner is 2048, but only 4096 is implemented"),
         (BLOOM_560M, {"quantization_config": {"bits": 8}}, 'quantization_config is {"bits": 8}'),
         (BLOOM_560M, {"n_layer": None}, "has no n_layer or num_hidden_layers"),
-        (BLOOM_560M, {"n_layer": "24"}, "n_layer is '24', wanted int"),
+        (BLOOM_560M, {"n_layer": "24"}, "n_layer is '24', expected int"),
         (BLOOM_560M, {"n_layer": 0}, "layers: 0 is not in [1, inf)"),
         (BLOOM_560M, {"num_attention_heads": 17}, "1024 is not divisible by heads=17"),
-        (BLOOM_560M, {"tie_word_embeddings": "yes"}, "tie_word_embeddings is 'yes', wanted bool"),
+        (BLOOM_560M, {"tie_word_embeddings": "yes"}, "tie_word_embeddings is 'yes', expected bool"),
         (OPT_350M, {"activation_function": "gelu"}, 'activation_function is "gelu"'),
-        (OPT_350M, {"ffn_dim": 2048}, "ffn_dim is 2048, computed here is only 4096"),
+        (OPT_350M, {"ffn_dim": 2048}, "ffn_dim is 2048, but only 4096 is implemented"),
         (OPT_350M, {"enable_bias": False}, "enable_bias is false"),
         (OPT_350M, {"layer_norm_elementwise_affine": False}, "elementwise_affine is false"),
         (OPT_350M, {"_remove_final_layer_norm": True}, "_remove_final_layer_norm is true"),
@@ -110,7 +114,7 @@ def test_what_is_not_computed_is_refused_by_key(read, model, changes, message, t
 
 
 def test_a_file_that_is_no_object_is_refused(read):
-    with pytest.raises(UserError, match="wanted a JSON object, found list"):
+    with pytest.raises(UserError, match="expected a JSON object, got list"):
         read([])
 
 
@@ -125,5 +129,7 @@ def test_json_that_cannot_be_read_is_refused_by_file(tmp_path, content):
 
 def test_a_model_that_theirs_cannot_say_is_refused():
     model = ModelConfig("opt", max_positions=8, vocab_size=9, layer_norm_epsilon=1e-6)
-    with pytest.raises(UserError, match="layer_norm_epsilon=1e-06: OPT of Hugging Face has 1e-05"):
+    with pytest.raises(
+        UserError, match="layer_norm_epsilon=1e-06: OPT in the Hugging Face format always has 1e-05"
+    ):
         config_json.described(model)

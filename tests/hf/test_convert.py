@@ -108,8 +108,8 @@ def test_an_export_holds_what_transformers_wants_and_nothing_else(pair_of, save,
     assert config["architectures"] == ["OPTForCausalLM"]
     assert (config["torch_dtype"], config["tie_word_embeddings"]) == ("float32", True)
     generation = GenerationConfig.from_pretrained(tmp_path / "back")
-    for told in (config, generation.to_dict()):
-        ids = [told[f"{name}_token_id"] for name in ("bos", "eos", "pad")]
+    for written in (config, generation.to_dict()):
+        ids = [written[f"{name}_token_id"] for name in ("bos", "eos", "pad")]
         assert ids == [2, 2, 1]
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "back")
     vocabulary = Vocabulary.load(tmp_path / "ours" / "vocabulary")
@@ -175,7 +175,7 @@ def test_the_dtypes_of_storage_and_of_computation_are_named(
             (),
             f"{NORM} has the shape [31], but config.json implies [32]",
         ),
-        (cut_weights, (), "model.safetensors: is cut short: transformer."),
+        (cut_weights, (), "model.safetensors: is truncated: transformer."),
         (
             edit_config(hidden_size=64),
             (),
@@ -204,9 +204,9 @@ def test_what_cannot_be_converted_is_refused_before_anything_is_written(
 ):
     source = save(pair_of("bloom"))
     damage(source)
-    status, told = convert(source, tmp_path / "ours", *overrides)
-    assert (status, told.count("\n")) == (2, 1)
-    assert message in told
+    status, shown = convert(source, tmp_path / "ours", *overrides)
+    assert (status, shown.count("\n")) == (2, 1)
+    assert message in shown
     assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
 
 
@@ -224,14 +224,14 @@ def test_an_output_that_holds_something_is_refused_and_left_alone(pair_of, save,
     assert convert(source, tmp_path / "ours", *CUT)[0] == 0
     for other in (source, tmp_path / "ours"):
         before = sorted(path.name for path in other.iterdir())
-        status, told = convert(tmp_path / "ours", other, *CUT)
-        assert (status, "already exists" in told) == (2, True)
+        status, message = convert(tmp_path / "ours", other, *CUT)
+        assert (status, "already exists" in message) == (2, True)
         assert sorted(path.name for path in other.iterdir()) == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text(json.dumps({"verb": "train"}))
     assert "already exists" in convert(source, tmp_path / "mine", *CUT)[1]
-    told = convert(source, tmp_path / "ours", "--config.dtype=bfloat16", *CUT)[1]
-    assert "config.dtype='float32'" in told or "config.dtype=''" in told
+    message = convert(source, tmp_path / "ours", "--config.dtype=bfloat16", *CUT)[1]
+    assert "config.dtype='float32'" in message or "config.dtype=''" in message
 
 
 def test_an_interrupted_import_is_no_model_and_the_same_command_makes_it_one(
@@ -274,9 +274,9 @@ def test_a_damaged_checkpoint_is_refused_before_anything_is_written(
 ):
     assert convert(save(pair_of("bloom")), tmp_path / "ours", *CUT)[0] == 0
     shutil.rmtree(tmp_path / "ours" / "checkpoints" / "0" / "params")
-    status, told = convert(tmp_path / "ours", tmp_path / "back", *CUT)
+    status, message = convert(tmp_path / "ours", tmp_path / "back", *CUT)
     assert status == 2
-    assert "checkpoints/0: not a whole checkpoint, params cannot be read" in told
+    assert "checkpoints/0: not a whole checkpoint, params cannot be read" in message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "theirs"]
 
 

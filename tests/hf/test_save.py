@@ -17,10 +17,10 @@ def parameters(pair):
 
 
 def test_shards_hold_what_fits_and_their_index_leads_transformers_to_all(pair_of, tmp_path):
-    pair, told = pair_of("bloom"), []
+    pair, saved = pair_of("bloom"), []
     save(
         parameters(pair), pair.config, tmp_path,
-        dtype="float32", shard_bytes=30_000, on_tensor=lambda: told.append(1),
+        dtype="float32", shard_bytes=30_000, on_tensor=lambda: saved.append(1),
     )  # fmt: skip
     index = files.read_json(tmp_path / "model.safetensors.index.json")
     shards = sorted(tmp_path.glob("*.safetensors"))
@@ -34,7 +34,7 @@ def test_shards_hold_what_fits_and_their_index_leads_transformers_to_all(pair_of
         assert all(index["weight_map"][name] == path.name for name in held)
         total += sum(held.values())
     assert total == index["metadata"]["total_size"]
-    assert len(told) == len(index["weight_map"])
+    assert len(saved) == len(index["weight_map"])
     files.write_json(tmp_path / "config.json", layout.described(pair.config))
     back = AutoModelForCausalLM.from_pretrained(tmp_path).state_dict()
     assert all(torch.equal(back[name], value) for name, value in pair.theirs.state_dict().items())

@@ -74,9 +74,11 @@ def test_another_source_is_not_taken_for_the_one_that_was_converted(source, ours
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     else:
         files.write_json(path, files.read_json(path) | {"more": 1})
-    status, told = convert(source, ours)
+    status, message = convert(source, ours)
     assert status == 2
-    assert f"theirs/{name}: changed since it was converted into {ours}; remove that folder" in told
+    assert (
+        f"theirs/{name}: changed since it was converted into {ours}; remove that folder" in message
+    )
 
 
 @pytest.mark.parametrize(("key", "id", "wanted"), [("bos", 5, 1), ("eos", 1, 2)])
@@ -85,10 +87,13 @@ def test_special_ids_that_contradict_the_tokenizer_are_refused(
 ):
     path = source / "config.json"
     files.write_json(path, files.read_json(path) | {f"{key}_token_id": id})
-    status, told = convert(source, tmp_path / "ours")
+    status, message = convert(source, tmp_path / "ours")
     assert (status, (tmp_path / "ours").exists()) == (2, False)
-    assert f"config.json: {key}_token_id is {id}, but the tokenizer beside it has its " in told
-    assert f"{key}_token at {wanted}" in told
+    assert (
+        f"config.json: {key}_token_id is {id}, but {key}_token of the tokenizer has the id "
+        in message
+    )
+    assert f"has the id {wanted}; copy" in message
 
 
 def test_an_export_has_the_ids_of_tokens_that_the_source_does_not_declare(
@@ -106,7 +111,7 @@ def test_an_export_has_the_ids_of_tokens_that_the_source_does_not_declare(
     assert convert(source, tmp_path / "ours") == (0, "")
     assert convert(tmp_path / "ours", tmp_path / "back") == (0, "")
     for name in ("config.json", "generation_config.json"):
-        told = files.read_json(tmp_path / "back" / name)
-        assert [told[f"{key}_token_id"] for key in ("bos", "eos", "pad")] == [1, 2, 3]
+        written = files.read_json(tmp_path / "back" / name)
+        assert [written[f"{key}_token_id"] for key in ("bos", "eos", "pad")] == [1, 2, 3]
     added = files.read_json(tmp_path / "back" / "tokenizer.json")["added_tokens"]
     assert [(token["id"], token["special"]) for token in added] == [(n, True) for n in range(4)]

@@ -73,7 +73,7 @@ def test_a_tensor_under_both_names_is_refused():
     assert f"transformer.{NORM} and {NORM} are the same tensor" in refusal(BLOOM, tensors)
 
 
-def test_many_problems_are_told_by_the_first_few():
+def test_of_many_problems_the_first_few_are_shown():
     message = refusal(BLOOM, {})
     assert message.count("is missing") == 5
     assert f"and {len(headers(BLOOM)) - 5} more" in message

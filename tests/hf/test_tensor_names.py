@@ -71,5 +71,5 @@ def test_a_part_of_a_piece_comes_from_just_its_part_of_their_tensor(slot):
 
 
 def test_a_cut_inside_one_of_their_axes_is_a_mistake_of_the_caller():
-    with pytest.raises(ValueError, match="cuts an axis inside"):
+    with pytest.raises(ValueError, match="slices an axis inside"):
         MIXED.stored_index((slice(None), slice(0, 2), slice(None)))

@@ -95,7 +95,7 @@ def test_entries_larger_than_any_that_torch_writes_are_refused_unread(path, entr
     torch.save({"a": torch.ones(2)}, path)
     for bound in ("_LONGEST_PICKLE", "_LONGEST_WORD"):
         monkeypatch.setattr(torch_bin, bound, {"data.pkl": 50, "byteorder": 3}[entry])
-    with pytest.raises(UserError, match=rf"{entry} has \d+ bytes, wanted at most"):
+    with pytest.raises(UserError, match=rf"{entry} has \d+ bytes, expected at most"):
         read_header(path)
 
 
@@ -127,9 +127,9 @@ def test_a_pickle_that_asks_for_anything_else_is_refused_and_nothing_runs(
 ):
     witness = tmp_path / "it_ran"
     function, arguments = call.call
-    told = tuple(a.format(str(witness)) if isinstance(a, str) else None for a in arguments)
-    content = pickle.dumps({"a": Call(function, *told)}, protocol=2)
-    with pytest.raises(UserError, match=f"asks for {name}.*nothing of it was run"):
+    filled = tuple(a.format(str(witness)) if isinstance(a, str) else None for a in arguments)
+    content = pickle.dumps({"a": Call(function, *filled)}, protocol=2)
+    with pytest.raises(UserError, match=f"asks for {name}.*none of it was run"):
         read_header(with_pickle(path, content))
     assert not witness.exists()
     if function in (os.system, exec, eval):  # the file does what the test says it would
@@ -170,9 +170,9 @@ def test_a_pickle_that_misuses_what_it_gets_is_refused(path, content):
     ("value", "message"),
     [
         ([1], "EMPTY_LIST, which tensors do not need"),
-        ({"a": {"b": 1}}, "'a' is of type dict, wanted a tensor"),
-        (torch.ones(2), "it describes something of type Tensor, wanted a dictionary of tensors"),
-        ({3: 1}, "a key of a dictionary is no name"),
+        ({"a": {"b": 1}}, "'a' is a dict, expected a tensor"),
+        (torch.ones(2), "it holds a Tensor, expected a dictionary of tensors"),
+        ({3: 1}, "a key of a dictionary is not a name"),
     ],
 )
 def test_anything_but_a_dictionary_of_tensors_is_refused(path, value, message):
@@ -202,14 +202,16 @@ def test_whatever_a_changed_pickle_says_it_ends_in_an_answer_or_a_refusal(tmp_pa
 
 def test_a_file_of_the_format_before_zip_is_refused_with_the_way_out(path):
     torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
-    with pytest.raises(UserError, match="older: load it with transformers.*save it as safetensors"):
+    with pytest.raises(
+        UserError, match="is older, load it with transformers.*save it as safetensors"
+    ):
         read_header(path)
 
 
 def test_a_cut_file_is_refused_by_name(path):
     torch.save({"a": torch.ones(1000)}, path)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(UserError, match="pytorch_model.bin: no whole zip file.*cut short"):
+    with pytest.raises(UserError, match="pytorch_model.bin: not a complete zip file.*truncated"):
         read_header(path)
 
 
@@ -219,7 +221,7 @@ def test_bytes_that_are_not_there_any_more_are_refused(path):
     header = whole.rindex(b"PK\3\4", 0, start)
     for begin, end in ((header, start), (header + 26, header + 30), (header + 28, header + 30)):
         path.write_bytes(whole[:begin] + bytes(end - begin) + whole[end:])
-        with pytest.raises(UserError, match="is damaged: pytorch_model/data/0 has not its own"):
+        with pytest.raises(UserError, match="is damaged: pytorch_model/data/0 is not framed"):
             read_header(path)
     last = whole.rindex(b"PK\1\2")
     for at in range(last):  # the entry of the tensor says that it is larger than the file
@@ -227,7 +229,7 @@ def test_bytes_that_are_not_there_any_more_are_refused(path):
             path.write_bytes(
                 whole[: at + 20] + (10**9).to_bytes(4, "little") * 2 + whole[at + 28 :]
             )
-    with pytest.raises(UserError, match="is cut short: pytorch_model/data/0 ends at byte"):
+    with pytest.raises(UserError, match="is truncated: pytorch_model/data/0 ends at byte"):
         read_header(path)
 
 
@@ -244,11 +246,11 @@ def test_a_damaged_file_is_refused_or_its_tensors_are_found_where_they_are(tmp_p
     try:
         found = read_header(path)
     except UserError as error:
-        told = str(error)
+        answer = str(error)
     else:
         assert found == wanted
-        told = str(path)
-    assert str(path) in told
+        answer = str(path)
+    assert str(path) in answer
 
 
 def test_other_zip_files_are_refused(path):
@@ -262,7 +264,7 @@ def test_other_zip_files_are_refused(path):
     ("change", "message"),
     [
         (lambda name, data: (None, data) if "/data/" in name else (name, data), "of a are missing"),
-        (lambda name, data: (name, data[:4] if "/data/" in name else data), "wants 8 bytes from "),
+        (lambda name, data: (name, data[:4] if "/data/" in name else data), "needs 8 bytes from "),
         (lambda name, data: (name, b"big" if "byteorder" in name else data), "big-endian"),
     ],
 )
