@@ -1,1 +1,1 @@
-"""Language models as pure JAX: no files, no flags, no devices."""
+"""Language models in pure JAX, without files, flags or device placement."""

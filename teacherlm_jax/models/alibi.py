@@ -1,4 +1,4 @@
-"""ALiBi: attention with linear biases (arXiv 2108.12409), in place of position embeddings.
+"""ALiBi: attention with linear biases (arXiv 2108.12409) instead of position embeddings.
 
 Head n adds `-slope[n] * (query position - key position)` to its scores before the softmax.
 """
@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 
 def slopes(heads: int) -> Float[np.ndarray, "N"]:
-    """Slopes of `heads` heads, float32, all positive.
+    """Return the slopes of `heads` heads, float32, all positive.
 
     A power of two gets 2^(-8i/heads), i = 1..heads. Any other number gets the slopes of the next
     lower power of two, then every other slope of the next higher one, as BLOOM does.

@@ -1,4 +1,4 @@
-"""The one attention contract, its implementations by name, and attention to a cache."""
+"""The attention contract, its implementations by name, and attention over a KV cache."""
 
 from collections.abc import Callable, Mapping
 
@@ -23,26 +23,26 @@ def attention(
     segment_ids: Int[Array, "B T"],
     implementation: str = "xla",
 ) -> Float[Array, "B T N H"]:
-    """Causal softmax attention of packed texts to themselves, with ALiBi where there are slopes.
+    """Causal softmax self-attention over packed texts, with ALiBi if slopes are given.
 
-    The contract that every implementation keeps:
+    Every implementation keeps this contract:
 
-    - A row holds texts one behind the other: equal segment ids stand side by side, and positions
-      count 0, 1, 2, … within each text. A query sees the keys of its own text up to itself.
+    - A row holds texts one after the other: equal segment ids are contiguous, and positions count
+      0, 1, 2, … within each text. A query sees the keys of its own text up to itself.
     - Scores are q.k / sqrt(H) - slope * (query position - key position). An implementation may
-      drop what is constant along the keys, which the softmax removes: the key's position is enough.
-    - Segment 0 is padding, before or behind the texts. What padding's queries give is unspecified
+      drop terms that are constant along the keys, which cancel in the softmax.
+    - Segment 0 is padding, before or after the texts. The output of padding queries is unspecified
       but finite, and so are the gradients through it; no other query sees padding.
-    - Scores, ALiBi and softmax are float32; the result has v's dtype. Slopes get no gradient.
+    - Scores, ALiBi and softmax are float32; the result has the dtype of v. Slopes get no gradient.
 
-    On a mesh in context, rows and heads lie as `sharding.ACTIVATION_RULES` says; T is not cut.
+    On a mesh in context, rows and heads are sharded by `sharding.ACTIVATION_RULES`; T is not.
 
     Raises:
-      UserError: no implementation has this name, or this one cannot hold rows as long as these.
+      UserError: the implementation is unknown, or cannot process rows of this length.
     """
     if implementation not in IMPLEMENTATIONS:
         raise UserError(
-            f"config.model.attention={implementation!r}: wanted one of "
+            f"config.model.attention={implementation!r}: expected one of "
             f"{', '.join(sorted(IMPLEMENTATIONS))}"
         )
     if alibi_slopes is not None:
@@ -53,10 +53,10 @@ def attention(
 
 
 def _on_each_device(implementation: Callable[..., Array]) -> Callable[..., Array]:
-    """The same on a mesh: every device attends with its own rows and heads, and exchanges nothing.
+    """Wrap an implementation so that each device of a mesh computes its own rows and heads.
 
-    The compiler cannot cut a kernel by itself, and loops whose bounds come from the texts of a row
-    should not wait for other devices' texts.
+    Nothing is exchanged. The compiler cannot partition a kernel by itself, and loops with bounds
+    that depend on the texts of a row should not wait for other devices.
     """
 
     def attend(q, k, v, *, alibi_slopes, positions, segment_ids):
@@ -74,7 +74,7 @@ def _on_each_device(implementation: Callable[..., Array]) -> Callable[..., Array
         heads = sharding.spec(names, q.shape, mesh, "the queries of attention", rules)
         row, slope = jax.P(heads[0], heads[1]), jax.P(heads[2])
         cuts = (heads, heads, heads, slope, row, row)
-        # The check of what varies over the mesh knows no Pallas kernels.
+        # The check of varying axes does not support Pallas kernels.
         return jax.shard_map(local, in_specs=cuts, out_specs=heads, check_vma=False)(*arrays)
 
     return attend
@@ -95,11 +95,11 @@ def attend_to_cache(
     alibi_slopes: Float[Array, "N"] | None,
     lengths: Int[Array, "B"],
 ) -> Float[Array, "B N H"]:
-    """Each row's newest query over that row's cache: the same maths as `attention`.
+    """Attention of each row's newest query over that row's cache, as `attention` computes it.
 
-    The query's own key is entry `lengths[b]`; entries behind it are not read. One query a row is
-    bound by the reading of keys and values, so this multiplies and sums instead of calling a matrix
-    product, which XLA fuses with taking a layer out of the cache (twice as fast on a CPU).
+    The query's own key is entry `lengths[b]`; later entries are ignored. With one query per row,
+    reading keys and values is the bottleneck, so this multiplies and sums instead of calling a
+    matrix product: XLA fuses that with slicing a layer from the cache (twice as fast on a CPU).
     """
     distance = lengths[:, None] - jnp.arange(k.shape[1])[None, :]
     scores = jnp.sum(q.astype(jnp.float32)[:, None] * k.astype(jnp.float32), axis=-1)

@@ -1,9 +1,9 @@
 """Attention block by block, in memory linear in T: flash attention (arXiv 2205.14135) in JAX.
 
-Queries and keys are cut into blocks, and only the scores of one pair of blocks exist at a time. The
-backward pass computes them again from the saved log-sum-exp. A pair of blocks of which no query
-sees a key is never visited: those ahead of the diagonal, and those before the first text that
-reaches into the query block. Packed rows thus cost time by the lengths of their texts, not by T².
+Queries and keys are split into blocks, and only the scores of one pair of blocks exist at a time.
+The backward pass recomputes them from the saved log-sum-exp. Pairs of blocks without a visible key
+are skipped: those above the diagonal, and those before the first text that reaches into the query
+block. The time for packed rows thus depends on the lengths of their texts, not on T².
 """
 
 import functools
@@ -15,8 +15,8 @@ from jaxtyping import Array, Float, Int
 
 from teacherlm_jax.models.attention_xla import MASKED_SCORE
 
-# Tokens of a block, at most. Larger blocks hold more pairs that nobody sees, smaller ones take more
-# steps, each of which costs an accelerator the start of its kernels.
+# Largest number of tokens in a block. Larger blocks compute more masked pairs; smaller blocks take
+# more steps, each with the launch cost of its kernels.
 BLOCK = 256
 
 
@@ -29,9 +29,9 @@ def blockwise(
     positions: Int[Array, "B T"],
     segment_ids: Int[Array, "B T"],
 ) -> Float[Array, "B T N H"]:
-    """Keeps the contract of `attention.attention`; any T, which is padded to equal blocks inside.
+    """Implement the contract of `attention.attention` for any T, padded to equal blocks inside.
 
-    Of the rows given together, every one visits the blocks that any one needs.
+    All rows of a batch visit the blocks that any of them needs.
     """
     T = q.shape[1]
     blocks = math.ceil(T / BLOCK)
@@ -49,7 +49,7 @@ def _pad(x: Array, count: int) -> Array:
 def _first_key_blocks(
     positions: Int[Array, "B T"], segment_ids: Int[Array, "B T"], size: int
 ) -> Int[Array, "blocks"]:
-    """The first key block that some query of each query block sees. It never decreases."""
+    """Return the first key block that any query of each query block sees; it never decreases."""
     here = jnp.arange(positions.shape[1])
     starts = here[None] - jnp.where(segment_ids == 0, 0, positions)
     return jnp.min(starts.reshape(len(starts), -1, size), axis=(0, 2)) // size
@@ -79,8 +79,8 @@ def _forward(size, q, k, v, slopes, segment_ids, first):
 
         none = jnp.zeros(q.shape[:-1], jnp.float32)
         start = (none + MASKED_SCORE, none, jnp.zeros(q.shape, jnp.float32))
-        # The diagonal comes last: there each query sees itself, and what blocks without any
-        # visible key added before shrinks to nothing.
+        # The diagonal comes last: there each query sees itself, so contributions of earlier
+        # blocks without a visible key are scaled to zero.
         highest, total, mixed = jax.lax.fori_loop(first, i + 1, key_block, start)
         return None, ((mixed / total[..., None]).astype(v.dtype), highest + jnp.log(total))
 
@@ -91,7 +91,7 @@ def _forward(size, q, k, v, slopes, segment_ids, first):
 
 
 def _backward(size, residuals, d_mixed):
-    """One pass over the pairs of blocks, five products each."""
+    """Compute all gradients in one pass over the pairs of blocks, with five products each."""
     q, k, v, slopes, segment_ids, first, mixed, log_sums = residuals
     queries, keys, values = (_tiles(x, size) for x in (q, k, v))
     segments = _tiles(segment_ids, size)
@@ -101,7 +101,7 @@ def _backward(size, residuals, d_mixed):
     d_mixed = _tiles(d_mixed, size)
 
     def key_block(dq, inputs):
-        j, k, v, segment, behind = inputs
+        j, k, v, segment, stop = inputs
 
         def query_block(i, carry):
             dq, dk, dv = carry
@@ -117,13 +117,13 @@ def _backward(size, residuals, d_mixed):
             return jax.lax.dynamic_update_index_in_dim(dq, added, i, 0), dk, dv
 
         none = jnp.zeros(k.shape, jnp.float32)
-        dq, dk, dv = jax.lax.fori_loop(j, behind, query_block, (dq, none, none))
+        dq, dk, dv = jax.lax.fori_loop(j, stop, query_block, (dq, none, none))
         return dq, (dk.astype(k.dtype), dv.astype(v.dtype))
 
     blocks = jnp.arange(len(first))
-    behind = jnp.sum(first[None, :] <= blocks[:, None], axis=1)  # the last that sees it, and one
+    stops = jnp.sum(first[None, :] <= blocks[:, None], axis=1)  # one past the last query block
     dq = jnp.zeros(queries.shape, jnp.float32)
-    dq, (dk, dv) = jax.lax.scan(key_block, dq, (blocks, keys, values, segments, behind))
+    dq, (dk, dv) = jax.lax.scan(key_block, dq, (blocks, keys, values, segments, stops))
     return _untile(dq).astype(q.dtype), _untile(dk), _untile(dv), None, None, None
 
 
@@ -131,9 +131,9 @@ _attend.defvjp(_forward, _backward)
 
 
 def _scores(q, k, slopes, ahead, query_segments, key_segments):
-    """Scores of a block of queries with a block of keys that starts `ahead` tokens before it."""
+    """Scores of a block of queries and a block of keys that starts `ahead` tokens earlier."""
     size = q.shape[2]
-    # Inside a text, places in the row are as far apart as positions.
+    # Within a text, distances in the row equal distances in position.
     distance = ahead + jnp.arange(size)[:, None] - jnp.arange(size)[None, :]
     scores = _product("BNTH,BNSH->BNTS", q, k) * q.shape[-1] ** -0.5
     if slopes is not None:
@@ -147,7 +147,7 @@ def _product(dims, a, b):
 
 
 def _tiles(x, size):
-    """[B T N H] or [B T] cut into blocks: [blocks B N size H] or [blocks B size]."""
+    """Split [B T N H] or [B T] into blocks: [blocks B N size H] or [blocks B size]."""
     x = x.reshape(x.shape[0], -1, size, *x.shape[2:])
     return jnp.einsum("BCTNH->CBNTH", x) if x.ndim == 5 else jnp.einsum("BCT->CBT", x)
 

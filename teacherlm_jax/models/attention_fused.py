@@ -1,13 +1,13 @@
-"""Attention by the fused kernel of TPUs, splash attention, which knows nothing of ALiBi.
+"""Attention with the fused TPU kernel, splash attention, which does not support ALiBi itself.
 
-ALiBi goes in through channels appended to queries and keys. Along the keys, -slope * (query
-position - key position) differs from slope * key position by a constant, which the softmax
-removes; and slope * key position is a product of something of the query's head and something of the
-key, as any channel's. A TPU multiplies bfloat16 numbers, eight significant bits each, so both
-factors go in as sums of parts that bfloat16 holds exactly: three for the slope, whose 24 bits they
-hold, two for the position. Six products of parts are six channels. Products of two such parts are
-exact in float32, where the kernel sums them: what is lost is the rounding of sums as large as slope
-* position, which docs/attention.md shows by length.
+ALiBi enters through extra channels of queries and keys. Along the keys, -slope * (query position -
+key position) differs from slope * key position by a constant, which cancels in the softmax; and
+slope * key position is a product of a value of the query's head and a value of the key, like that
+of any channel. A TPU multiplies bfloat16 numbers with eight significant bits, so both factors are
+sums of parts that bfloat16 represents exactly: three parts for the 24 bits of a slope, two for a
+position. The six products of parts are six channels. Each product is exact in float32, in which the
+kernel sums them; the error is the rounding of sums as large as slope * position, which
+docs/attention.md shows by length.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ def fused(
     positions: Int[Array, "B T"],
     segment_ids: Int[Array, "B T"],
 ) -> Float[Array, "B T N H"]:
-    """Keeps the contract of `attention.attention` with T up to 65,536, padded to blocks inside.
+    """Implement the contract of `attention.attention` for T up to 65,536, padded to blocks inside.
 
     It runs the kernel where the mesh in context is of TPUs, or where JAX's default backend is a TPU
     when there is no mesh, and so also compiles for TPUs that are elsewhere. Results can be checked
@@ -46,12 +46,12 @@ def fused(
     which is exact where H is a power of four.
 
     Raises:
-      UserError: a row is longer than positions can be told apart, or there is no TPU.
+      UserError: a row is too long for exact positions, or there is no TPU.
     """
     T, H = q.shape[1], q.shape[-1]
     if T > LONGEST:
         raise UserError(
-            f"config.model.attention='fused': rows of {T} tokens, wanted at most {LONGEST}; "
+            f"config.model.attention='fused': rows of {T} tokens, expected at most {LONGEST}; "
             "set config.model.attention='blockwise'"
         )
     q = (q.astype(jnp.float32) * H**-0.5).astype(q.dtype)
@@ -71,7 +71,7 @@ def with_alibi(
     slopes: Float[Array, "N"],
     positions: Int[Array, "B T"],
 ) -> tuple[Float[Array, "B T N H+6"], Float[Array, "B T N H+6"]]:
-    """Queries and keys whose products are q.k + slope * key position.
+    """Return queries and keys with products q.k + slope * key position.
 
     Every appended number is exact in bfloat16, for float32 slopes and positions below 65,536.
     """
@@ -97,8 +97,9 @@ def _kernel(heads: int, length: int) -> Callable[..., Array]:
     platform = _platform()
     if platform != "tpu" and not _INTERPRETED.get():
         raise UserError(
-            f"config.model.attention='fused': is a kernel for TPUs, and this runs on {platform}; "
-            "choose 'blockwise' (config.attention where a model is annotating or evaluated)"
+            "config.model.attention='fused': it is a kernel for TPUs, but the program "
+            f"runs on {platform}; "
+            "choose 'blockwise' (the key is config.attention in annotate and evaluate)"
         )
     block = next(size for size in _BLOCKS if length % size == 0)
     return splash.make_splash_mha(
@@ -119,7 +120,7 @@ def _kernel(heads: int, length: int) -> Callable[..., Array]:
 
 @contextlib.contextmanager
 def interpreted() -> Iterator[None]:
-    """Lets programs that are traced inside interpret the kernel where there is no TPU."""
+    """Let programs traced in this context interpret the kernel where there is no TPU."""
     token = _INTERPRETED.set(True)
     try:
         yield
@@ -128,6 +129,6 @@ def interpreted() -> Iterator[None]:
 
 
 def _platform() -> str:
-    """What the program being traced will run on."""
+    """Return the platform that the program being traced will run on."""
     device = jax.sharding.get_abstract_mesh().abstract_device
     return jax.default_backend() if device is None else device.platform

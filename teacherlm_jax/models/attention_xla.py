@@ -1,4 +1,4 @@
-"""Attention as the contract of `attention.py` reads, all scores at once: the reference."""
+"""Reference implementation of the contract in `attention.py`: all scores at once."""
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,10 @@ def xla(
     positions: Int[Array, "B T"],
     segment_ids: Int[Array, "B T"],
 ) -> Float[Array, "B T N H"]:
-    """Holds the scores of all query/key pairs, [B N T T], and leaves the rest to the compiler.
+    """Compute the scores of all pairs of query and key, [B N T T], and leave the rest to XLA.
 
-    The division by the softmax's sum comes after the mixing of values, as in flash attention
-    (arXiv 2205.14135): one array of that size less to keep for the backward pass.
+    The division by the softmax's sum comes after the product with the values, as in flash
+    attention (arXiv 2205.14135): the backward pass keeps one array of that size less.
     """
     distance = positions[:, None, :, None] - positions[:, None, None, :]
     same = segment_ids[:, None, :, None] == segment_ids[:, None, None, :]

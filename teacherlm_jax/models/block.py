@@ -1,4 +1,4 @@
-"""The decoder block that every family is made of: attention, then MLP."""
+"""The decoder block of all families: attention, then MLP."""
 
 import functools
 from collections.abc import Callable
@@ -18,9 +18,9 @@ HEADS = ("batch", "length", "heads", "head_dim")
 
 
 class Block(nnx.Module):
-    """One block, whose layer norms stand before attention and MLP or, as published, after the sums.
+    """One block, with layer norms before attention and MLP or after the residual sums.
 
-    Holds the parameters of all L layers, stacked; the maths is that of one.
+    Holds the stacked parameters of all L layers; `__call__` computes one layer.
     """
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
@@ -31,7 +31,7 @@ class Block(nnx.Module):
             Projection, initializer=normal, dtype=dtype, rngs=rngs, layers=layers
         )
         self.attention_norm = Norm(D, config.layer_norm_epsilon, dtype, rngs, layers)
-        # Query, key and value of a head lie side by side, as in BLOOM's own checkpoints.
+        # Query, key and value of a head are adjacent, as in BLOOM's own checkpoints.
         self.query_key_value = project(
             "BTD,DNK->BTNK", (D, N, 3 * H), ("embed", "heads", "head_dim"), bias_dims=2
         )
@@ -45,7 +45,7 @@ class Block(nnx.Module):
         self.activation = {"bloom": gelu, "opt": jax.nn.relu}[config.family]
 
     def __call__(self, x: Float[Array, "B T D"], attend: Callable) -> tuple[Array, Any]:
-        """`attend(q, k, v)` gives the mixed values [B T N H] and what the caller wants kept."""
+        """Apply the block; `attend(q, k, v)` returns mixed values [B T N H] and what to keep."""
         mixed, kept = attend(*self._heads(self._before(self.attention_norm, x)))
         x = self._after(self.attention_norm, x + self.attention_output(mixed))
         wide = self.activation(self.up(self._before(self.mlp_norm, x)))

@@ -1,6 +1,6 @@
-"""BLOOM (arXiv 2211.05100): ALiBi in place of positions, and a layer norm on the embedding.
+"""BLOOM (arXiv 2211.05100): ALiBi instead of position embeddings, layer norm on the embedding.
 
-Follows transformers' `BloomForCausalLM`, without dropout, which BLOOM's checkpoints do not use.
+Follows `BloomForCausalLM` in transformers, without dropout, which BLOOM's checkpoints do not use.
 """
 
 import jax.numpy as jnp

@@ -9,10 +9,10 @@ from jaxtyping import Array, Float, Int
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class KVCache:
-    """Keys and values of every layer for a batch of texts; a pytree, its first axis is the layer.
+    """Keys and values of every layer for a batch of texts, as a pytree; the layer axis is first.
 
-    Row b's real entries are the first `lengths[b]` of its S; what lies behind them is never read.
-    An entry's index is its position in the text.
+    The first `lengths[b]` entries of row b are valid; the others are ignored. An entry's index is
+    its position in the text.
     """
 
     k: Float[Array, "L B S N H"]

@@ -1,7 +1,7 @@
-"""A causal language model of blocks that are stacked and scanned: what all families share.
+"""The causal language model that all families share, with stacked and scanned blocks.
 
-Compile time does not grow with depth. A family says how tokens become what the first block reads
-(`_embed`), what is done to what the last one gives (`_finish`), and its ALiBi slopes, if any.
+Compile time does not grow with depth. A family defines the input of the first block (`_embed`), the
+steps after the last block (`_finish`), and its ALiBi slopes, if any.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from teacherlm_jax.models.cache import KVCache
 from teacherlm_jax.models.embedding import look_up
 from teacherlm_jax.models.layers import parameter
 
-# What the backward pass computes again. "dots" keeps the results of the projections.
+# What the backward pass recomputes. "dots" keeps the results of the projections.
 REMAT: dict[str, Callable] = {
     "none": lambda f: f,
     "dots": lambda f: jax.checkpoint(
@@ -28,17 +28,17 @@ REMAT: dict[str, Callable] = {
     "full": lambda f: jax.checkpoint(f, prevent_cse=False),
 }
 
-# What a forward pass hands out of every layer.
+# What a forward pass returns from every layer.
 _NOTHING, _KEYS_AND_VALUES, _BLOCK_INPUTS = range(3)
 
 
 class Decoder(nnx.Module):
     """The whole model. Build it with `registry.build`, which checks the config.
 
-    It computes in `config.dtype`; norms' statistics, attention's scores and logits are float32.
+    It computes in `config.dtype`; norm statistics, attention scores and logits are float32.
 
     Attributes:
-        max_positions: tokens of the longest text that it can read; 0: any.
+        max_positions: longest text in tokens; 0: no limit.
     """
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
@@ -61,7 +61,7 @@ class Decoder(nnx.Module):
         positions: Int[Array, "B T"] | None = None,
         segment_ids: Int[Array, "B T"] | None = None,
     ) -> Float32[Array, "B T V"]:
-        """Logits of the token that follows each token. By default a row is one text."""
+        """Return the logits of the token after each token. By default a row is one text."""
         if positions is None:
             positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
         if segment_ids is None:
@@ -74,10 +74,11 @@ class Decoder(nnx.Module):
         positions: Int[Array, "B T"],
         segment_ids: Int[Array, "B T"],
     ) -> Float[Array, "B T E"]:
-        """What the head reads: the last layer's output, normed and as wide as the embedding.
+        """Return the input of the head: the last layer's output after the final norm.
 
-        In the compute dtype. `positions` restart at 0 with each text of a row, `segment_ids` tell
-        the texts apart and are 0 on padding, where the output means nothing.
+        It is in the compute dtype and as wide as the embedding. `positions` restart at 0 with each
+        text of a row; `segment_ids` distinguish the texts and are 0 for padding, where the output
+        is meaningless.
         """
         return self._finish(self._forward(tokens, positions, segment_ids, _NOTHING)[0])
 
@@ -87,20 +88,20 @@ class Decoder(nnx.Module):
         positions: Int[Array, "B T"],
         segment_ids: Int[Array, "B T"],
     ) -> Float[Array, "I B T D"]:
-        """What each block reads and, last, what the last one gives, not yet normed: I = L + 1.
+        """Return the input of each block, then the output of the last one before the final norm.
 
-        For looking into a model; `hidden` does not keep them.
+        I = L + 1. For inspecting a model; `hidden` does not keep them.
         """
         last, inputs = self._forward(tokens, positions, segment_ids, _BLOCK_INPUTS)
         return jnp.concatenate([inputs, last[None]])
 
     def logits(self, hidden: Float[Array, "*batch E"]) -> Float32[Array, "*batch V"]:
-        """Logits over the vocabulary of what `hidden` gives."""
+        """Return logits over the vocabulary, given the output of `hidden`."""
         table = self.head_table().astype(hidden.dtype)
         return jnp.einsum("...E,VE->...V", hidden, table, preferred_element_type=jnp.float32)
 
     def head_table(self) -> Float[Array, "V E"]:
-        """The head's kernel, which is the embedding where they are tied, as its parameter is."""
+        """Return the head's kernel in its own dtype; the embedding if they are tied."""
         return (self.embedding if self.tied else self.head)[...]
 
     def empty_cache(self, rows: int, cache_length: int) -> KVCache:
@@ -129,7 +130,7 @@ class Decoder(nnx.Module):
     def decode(
         self, tokens: Int[Array, "B"], cache: KVCache, window: int | None = None
     ) -> tuple[Float32[Array, "B V"], KVCache]:
-        """Appends one token to each row; gives the logits after it and the cache that holds it.
+        """Append one token to each row; return the logits after it and the updated cache.
 
         With a `window`, only the cache's first `window` entries are read: faster, and the same
         where every `lengths[b]` is below it. A full row loses the token; its logits mean nothing.
@@ -160,7 +161,7 @@ class Decoder(nnx.Module):
         return logits, KVCache(keys, values, cache.lengths + 1)
 
     def _forward(self, tokens, positions, segment_ids, keep):
-        """The last block's output [B T D], and what `keep` names of every layer, stacked."""
+        """Return the last block's output [B T D], and what `keep` names of all layers, stacked."""
 
         def attend(q, k, v):
             mixed = attention(
@@ -184,15 +185,15 @@ class Decoder(nnx.Module):
     def _embed(
         self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"]
     ) -> Float[Array, "B T D"]:
-        """What the first block reads."""
+        """Return the input of the first block."""
         raise NotImplementedError
 
     def _finish(self, x: Float[Array, "B T D"]) -> Float[Array, "B T E"]:
-        """What the head reads of what the last block gives."""
+        """Return the input of the head, given the output of the last block."""
         raise NotImplementedError
 
     def _slopes(self) -> Float[Array, "N"] | None:
-        """Of ALiBi, in families that have it."""
+        """Return the ALiBi slopes; None in families without ALiBi."""
         return None
 
     def _look_up(self, parameter: nnx.Param, ids: Int[Array, "B T"]) -> Float[Array, "B T E"]:
@@ -202,5 +203,5 @@ class Decoder(nnx.Module):
         return nnx.split(self.blocks)[1]
 
     def _block(self, state):
-        """The block as a module whose parameters are one layer's slice."""
+        """Return the block with one layer's slice of the parameters."""
         return nnx.merge(nnx.graphdef(self.blocks), state)

@@ -1,4 +1,4 @@
-"""Looking ids up in a table that lies cut over the devices of a mesh."""
+"""Lookup of ids in a table that is sharded over a mesh."""
 
 import functools
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from teacherlm_jax import sharding
 def look_up(
     table: Float[Array, "V E"], ids: Int[Array, "B T"], axes: Sequence[str], dtype: DTypeLike
 ) -> Float[Array, "B T E"]:
-    """The rows of `table`, whose logical axes are `axes`, that `ids` name, in `dtype`.
+    """Return the rows `ids` of `table`, whose logical axes are `axes`, in `dtype`.
 
-    On the mesh in context the table stays where it is. A device looks all ids of its `fsdp` group
-    up in the piece that it holds, and the group then swaps widths for rows: what travels is as
-    large as the result, whereas the compiler, left alone, gathers the batch of all devices on each.
-    An id beyond a table whose rows are not cut gives no number.
+    On the mesh in context the table is not moved. Each device looks up all ids of its `fsdp` group
+    in its own shard, and an all-to-all within the group then exchanges columns for rows. This moves
+    as many bytes as the result has; the compiler alone would gather the whole batch on every
+    device. An id out of range gives NaN if the rows of the table are not sharded.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:

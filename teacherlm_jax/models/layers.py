@@ -1,7 +1,7 @@
-"""What decoder blocks are made of. Parameters are stacked over layers; the maths is that of one.
+"""Modules of decoder blocks: layer norm, projections and activations.
 
-A parameter says its shape, initialiser and logical axes where it is made. `layers` stacks it along
-a leading "layers" axis; the maths is written for one layer, which `scan` slices out.
+Each parameter states its shape, initializer and logical axes where it is created. `layers` stacks
+it along a leading "layers" axis; the maths is written for one layer, which `scan` slices out.
 """
 
 import functools
@@ -22,7 +22,7 @@ def parameter(
     dtype: DTypeLike,
     layers: int = 0,
 ) -> nnx.Param:
-    """A parameter that carries its logical axes as `.axes`, stacked when `layers` is not 0."""
+    """Return a parameter with its logical axes as `.axes`, stacked if `layers` is not 0."""
     if layers:
         shape, axes = (layers, *shape), ("layers", *axes)
     return nnx.Param(initializer(rngs.params(), tuple(shape), dtype), axes=tuple(axes))
@@ -40,12 +40,12 @@ class Norm(nnx.Module):
         self.epsilon = epsilon
 
     def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
-        """Normal x, in x's dtype."""
-        return _normalise(x, self.scale[...], self.bias[...], self.epsilon)
+        """Return normalized x, in the dtype of x."""
+        return _normalize(x, self.scale[...], self.bias[...], self.epsilon)
 
 
-# Elementwise work is cheaper to do again in the backward pass than to keep in memory for it,
-# whatever the remat policy: a fifth of a training step on a CPU.
+# Recomputing elementwise operations in the backward pass is cheaper than keeping their results,
+# whatever the remat policy: it saves a fifth of a training step on a CPU.
 @functools.partial(jax.checkpoint, prevent_cse=False)
 def gelu(x: Float[Array, "*batch F"]) -> Float[Array, "*batch F"]:
     """The tanh approximation of GELU (arXiv 1606.08415), which BLOOM uses."""
@@ -53,7 +53,7 @@ def gelu(x: Float[Array, "*batch F"]) -> Float[Array, "*batch F"]:
 
 
 @functools.partial(jax.checkpoint, prevent_cse=False)
-def _normalise(x, scale, bias, epsilon):
+def _normalize(x, scale, bias, epsilon):
     x32 = x.astype(jnp.float32)
     centred = x32 - jnp.mean(x32, axis=-1, keepdims=True)
     variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
@@ -63,7 +63,7 @@ def _normalise(x, scale, bias, epsilon):
 
 
 class Projection(nnx.Module):
-    """`einsum(equation, x, kernel) + bias`, in x's dtype."""
+    """`einsum(equation, x, kernel) + bias`, in the dtype of x."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Projection(nnx.Module):
         rngs: nnx.Rngs,
         layers: int = 0,
     ):
-        """The bias spans the kernel's last `bias_dims` dimensions, the output's too; 0: no bias."""
+        """The bias has the last `bias_dims` dimensions of kernel and output; 0: no bias."""
         self.kernel = parameter(rngs, initializer, shape, axes, dtype, layers)
         self.biased = bias_dims > 0
         if self.biased:
@@ -86,7 +86,7 @@ class Projection(nnx.Module):
         self.equation = equation
 
     def __call__(self, x: Array) -> Array:
-        """What the equation makes of x, plus the bias."""
+        """Apply the projection to x."""
         y = jnp.einsum(self.equation, x, self.kernel[...].astype(x.dtype))
         if not self.biased:
             return y

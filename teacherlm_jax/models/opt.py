@@ -1,8 +1,8 @@
-"""OPT (arXiv 2205.01068): learned positions and ReLU; the 350m model is a species of its own.
+"""OPT (arXiv 2205.01068): learned positions and ReLU; opt-350m differs from the other sizes.
 
-Follows transformers' `OPTForCausalLM` without dropout, which training here does not use. opt-350m
-norms after each sum instead of before attention and MLP, has no final norm, and its embedding is
-half as wide as the model: one projection leads in, another out.
+Follows `OPTForCausalLM` in transformers, without dropout, which training here does not use.
+opt-350m applies layer norm after each residual sum instead of before attention and MLP, has no
+final norm, and its embedding is half as wide as the model, with a projection in and one out.
 """
 
 import functools
@@ -23,7 +23,7 @@ POSITION_OFFSET = 2  # rows of the position table before position 0, as publishe
 class Opt(Decoder):
     """The whole model. Build it with `registry.build`, which checks the config.
 
-    Positions from `max_positions` on have no embedding: a row that has some becomes no number.
+    Positions from `max_positions` on have no embedding and give NaN.
     """
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):

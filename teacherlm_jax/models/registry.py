@@ -1,4 +1,4 @@
-"""Model families by name, and the shapes of the published ones."""
+"""Model families by name, and the shapes of the published models."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -208,7 +208,7 @@ def test_attention_to_a_cache_equals_attention_of_the_last_query():
 
 
 def test_an_unknown_implementation_is_refused_with_the_choices():
-    with pytest.raises(UserError, match=r"config\.model\.attention='magic': wanted one of .*xla"):
+    with pytest.raises(UserError, match=r"config\.model\.attention='magic': expected one of .*xla"):
         _attend(*_qkv(heads=3), _slopes(3), "magic")
 
 

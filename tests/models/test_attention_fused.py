@@ -62,7 +62,7 @@ def test_the_channels_hold_slope_times_position_exactly(heads):
 def test_rows_too_long_for_exact_positions_are_refused():
     array = jax.ShapeDtypeStruct((1, LONGEST + 1, 2, 8), jnp.bfloat16)
     tokens = jax.ShapeDtypeStruct((1, LONGEST + 1), jnp.int32)
-    with pytest.raises(UserError, match=r"65537 tokens, wanted at most 65536; set .*'blockwise'"):
+    with pytest.raises(UserError, match=r"65537 tokens, expected at most 65536; set .*'blockwise'"):
         jax.eval_shape(
             lambda x, t: attention(
                 x, x, x, alibi_slopes=None, positions=t, segment_ids=t, implementation="fused"
@@ -74,7 +74,9 @@ def test_rows_too_long_for_exact_positions_are_refused():
 
 def test_where_there_is_no_tpu_it_is_refused_with_the_way_out():
     array, tokens = jnp.zeros((1, 128, 2, 8)), jnp.zeros((1, 128), jnp.int32)
-    with pytest.raises(UserError, match="is a kernel for TPUs, and this runs on cpu; choose 'bloc"):
+    with pytest.raises(
+        UserError, match="kernel for TPUs, but the program runs on cpu; choose 'bloc"
+    ):
         attention(
             array,
             array,
