@@ -14,7 +14,7 @@ from teacherlm_jax.config.fields import (
     required,
 )
 from teacherlm_jax.config.model_config import MeshConfig
-from teacherlm_jax.config.names import ATTENTION, GATES, MODEL_PATHS, NAME, PLAIN_FORMATS
+from teacherlm_jax.config.names import ATTENTION, GATES, MODEL_PATHS, NAME
 from teacherlm_jax.config.prepare_config import SourceConfig
 
 _ATTENTION = (
@@ -118,29 +118,47 @@ class AnnotateConfig:
 
 
 @dataclasses.dataclass
-class BenchmarkConfig:
-    """One data set for rank classification."""
+class BenchmarkConfig(SourceConfig):
+    """One data set for rank classification: a source whose samples have options."""
 
     name: str = required(help="name in results and file names")
-    path: str = location(required=True, help="file, glob or folder, relative to `root`")
-    format: str = choice(
-        *PLAIN_FORMATS,
-        help="layout of the rows: 'sample' is ours, the others are read as published",
+    limit_by: str = choice(
+        *("first", "seed"),
+        help="rows that `limit` keeps: the first ones, or a random subset, the same one in every "
+        "evaluation",
     )
     style: str = choice(
         *("clean", "authors"),
         help="prompt: 'clean' matches our training texts, 'authors' copies the evaluation code of "
-        "the TeacherLM authors (on ECQA it repeats `Q: `)",
+        "the TeacherLM authors: ECQA repeats `Q: `, MMLU keeps white space around questions, no "
+        "special token begins a prompt",
+    )
+    score: str = choice(
+        *("letters", "texts"),
+        help="what is scored of an option: its letter, after `A: The answer is (` and with all "
+        "options in the prompt, or its text, after `A:` and without them",
+    )
+    reduction: str = choice(
+        *("mean", "sum"),
+        help="score of an option with several tokens: the mean (equation 1 of the paper) or the "
+        "sum of their log-probabilities",
     )
     subject_prefix: bool = plain(
         False, help="begin prompts with the sentence that names the subject, if a row has one"
     )
-    limit: int = at_least(0, 0, help="use the first rows only, this many; 0: all")
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield (key, problem) for a name that cannot be used in file names."""
+        """Yield (key, problem) for invalid combinations of values."""
+        yield from super().problems()
         if not NAME.fullmatch(self.name):
             yield "name", f"{self.name!r} cannot name a file; use letters, digits, _, - and ."
+        if self.max_tokens:
+            yield (
+                "max_tokens",
+                f"{self.max_tokens}, but long questions are truncated; leave it at 0",
+            )
+        if self.style == "authors" and self.score == "texts":
+            yield "score", "'texts', but the style 'authors' scores letters; choose style='clean'"
 
 
 @dataclasses.dataclass
@@ -161,6 +179,11 @@ class EvaluateConfig:
     )
     batch_tokens: int = at_least(
         1, 16384, help="tokens per forward pass; lower it when memory runs out"
+    )
+    dtype: str = choice(
+        *("float32", "bfloat16"),
+        help="dtype of the computation; with bfloat16 scores depend on batch_tokens, and close "
+        "predictions change",
     )
     attention: str = choice("", *ATTENTION, help=_ATTENTION)
     mesh: MeshConfig = group(MeshConfig)

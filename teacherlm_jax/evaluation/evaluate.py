@@ -5,14 +5,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints import store
+from teacherlm_jax.checkpoints.store import LoadedModel
 from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig
-from teacherlm_jax.evaluation import benchmarks, predictions, rank, scoring, tokenized
+from teacherlm_jax.data.sample import LETTERS
+from teacherlm_jax.evaluation import benchmarks, predictions, rank
 from teacherlm_jax.evaluation.question import Question
+from teacherlm_jax.evaluation.scoring import Scorer
+from teacherlm_jax.hf import any_model
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
+
+_TIES_TO_WARN_OF = 0.01  # share of the questions
 
 
 def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
@@ -23,44 +28,66 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
 
     Returns:
         `benchmarks`: by name, the result of `rank.summarize` with the numbers of `truncated`
-        contexts and `refused` rows, and `seconds`. `model`, `step` and `digest` of the checkpoint.
+        contexts and `refused` rows, and `seconds`. `model`, `step` and `digest` of the
+        checkpoint, and the `dtype` of the computation.
 
     Raises:
         UserError: the model or a benchmark cannot be read, a setting cannot be used, or a score is
             NaN.
     """
-    inputs = {benchmark.name: _read(benchmark, config.root, run) for benchmark in config.benchmarks}
+    benchmark_rows = {each.name: _read(each, config.root, run) for each in config.benchmarks}
     mesh = sharding.make_mesh(config.mesh)
-    loaded = store.load_model(config.model, mesh, attention=config.attention)
+    loaded = any_model.load(config.model, mesh, dtype=config.dtype, attention=config.attention)
     run.log.info("%s: step %d, %s", config.model, loaded.step, loaded.digest)
-    scorer = scoring.Scorer(
-        loaded.model,
-        mesh=mesh,
-        batch_tokens=config.batch_tokens,
-        pad_id=loaded.vocabulary.pad_id,
-    )
-    max_length = min(config.max_length, loaded.config.max_positions or config.max_length)
-    if max_length < config.max_length:
-        run.log.info("the model has %d positions, which limit max_length", max_length)
+    positions = loaded.config.max_positions
+    if 0 < positions < config.max_length:
+        run.log.info("the model has %d positions, which limit max_length", positions)
+    scorer = predictions.scorer_of(loaded, config.batch_tokens)
     results = {}
-    for name, (questions, refused) in inputs.items():
-        start = time.monotonic()
-        encoded, truncated = tokenized.tokenize(questions, loaded.vocabulary, max_length)
-        scores = scorer.score(encoded)
-        advice = "evaluate an earlier checkpoint"
-        predictions.refuse_nan(f"{config.model} on {name}", questions, scores, advice)
-        predicted = predictions.predictions(questions, scores)
-        _write(run, name, questions, predicted)
-        summary = rank.summarize(predicted)
-        seconds = time.monotonic() - start
-        _log(run, name, summary, truncated, seconds)
-        results[name] = summary | {"truncated": truncated, "refused": refused, "seconds": seconds}
+    for benchmark in config.benchmarks:
+        questions, refused = benchmark_rows[benchmark.name]
+        results[benchmark.name] = _evaluate(benchmark, questions, config, loaded, scorer, run)
+        results[benchmark.name]["refused"] = refused
     return {
         "benchmarks": results,
         "model": config.model,
         "step": loaded.step,
         "digest": loaded.digest,
+        "dtype": config.dtype,
     }
+
+
+def inputs(config: EvaluateConfig) -> dict[str, str]:
+    """Return the digests of the model and of each benchmark's files, by config key."""
+    digests = {"model": any_model.describe(config.model).digest}
+    for benchmark in config.benchmarks:
+        digests[f"benchmarks.{benchmark.name}"] = benchmarks.digest(benchmark, config.root)
+    return digests
+
+
+def _evaluate(
+    benchmark: BenchmarkConfig,
+    questions: Sequence[Question],
+    config: EvaluateConfig,
+    loaded: LoadedModel,
+    scorer: Scorer,
+    run: Run,
+) -> dict[str, Any]:
+    """Score one benchmark, write its predictions and return its figures."""
+    start = time.monotonic()
+    predicted, truncated = predictions.score(
+        loaded,
+        questions,
+        reduction=benchmark.reduction,
+        max_length=config.max_length,
+        scorer=scorer,
+        name=f"{config.model} on {benchmark.name}",
+    )
+    _write(run, benchmark.name, questions, predicted)
+    summary = rank.summarize(predicted)
+    seconds = time.monotonic() - start
+    _log(run, benchmark.name, summary, truncated, seconds)
+    return summary | {"truncated": truncated, "seconds": seconds}
 
 
 def _read(config: BenchmarkConfig, root: str, run: Run) -> tuple[list[Question], int]:
@@ -87,9 +114,9 @@ def _row(question: Question, prediction: rank.Prediction) -> dict[str, Any]:
     return {
         "id": question.id,
         "subject": question.subject,
-        "gold": question.options[question.gold],
-        "prediction": question.options[prediction.choice],
-        "scores": dict(zip(question.options, prediction.scores, strict=True)),
+        "gold": "" if prediction.gold is None else LETTERS[prediction.gold],
+        "prediction": LETTERS[prediction.choice],
+        "scores": dict(zip(LETTERS, prediction.scores, strict=False)),
     }
 
 
@@ -104,6 +131,12 @@ def _log(run: Run, name: str, summary: dict[str, Any], truncated: int, seconds: 
     if (subjects := len(summary["by_subject"])) > 1:
         mean = _percent(summary["macro_accuracy"], summary["macro_interval"])
         run.log.info("%s: macro accuracy %s over %d subjects", name, mean, subjects)
+    if summary["ties"] > _TIES_TO_WARN_OF * summary["rows"]:
+        run.log.warning(
+            "%s: %d of %d questions have several options with the best score; the first option "
+            "wins ties",
+            *(name, summary["ties"], summary["rows"]),
+        )
     if truncated:
         run.log.warning("%s: %d contexts were truncated on the left to max_length", name, truncated)
 

@@ -1,9 +1,15 @@
 """Questions for rank classification, and how samples are turned into them.
 
-Every option is scored by its letter, after `… A: The answer is (`. The style "clean" asks as the
-training texts of this package do. The style "authors" asks as the evaluation code of the TeacherLM
-authors does (arXiv 2310.19019): ECQA prompts begin with `Q: Q: `, ECQA and MMLU prompts keep double
-spaces, and of two equal options of an ECQA question, the later one is the right one.
+Options are scored by their letters, after `Q: … (A) … (B) … A: The answer is (`, or by their texts,
+after `Q: … A:`. Both are the forms of this package's training texts.
+
+The style "authors" copies the evaluation code of the TeacherLM authors (arXiv 2310.19019):
+
+- no special token begins a prompt;
+- double spaces are kept in ECQA and MMLU prompts;
+- ECQA: prompts begin with `Q: Q: `, and of two equal options the later one is the right one;
+- MMLU: white space around a question is kept, line breaks become spaces, and a question whose last
+  character is none of `. , ? ! "` gets a full stop.
 """
 
 import dataclasses
@@ -13,6 +19,7 @@ from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import LETTERS, Sample
 
 _KEEP_DOUBLE_SPACES = ("ecqa", "mmlu")  # formats, in the style "authors"
+_SENTENCE_ENDS = (".", ",", "?", "!", '"')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,49 +27,75 @@ class Question:
     """One question for rank classification.
 
     Attributes:
-        id: id of the sample.
-        subject: subject of the sample; empty if it has none.
         context: text up to where the options begin; tokenized separately from them.
         options: texts to score.
-        gold: index of the right option.
+        gold: index of the right option; None if it is unknown.
+        id: id of the sample.
+        subject: subject of the sample; empty if it has none.
+        begin: whether the ids that begin every text of the vocabulary precede the context.
     """
 
-    id: str
-    subject: str
     context: str
     options: tuple[str, ...]
-    gold: int
+    gold: int | None = None
+    id: str = ""
+    subject: str = ""
+    begin: bool = True
 
     @classmethod
-    def from_sample(cls, sample: Sample, config: BenchmarkConfig) -> "Question":
-        """Return a sample that has options as a question in the style of `config`."""
+    def from_sample(
+        cls, sample: Sample, config: BenchmarkConfig, raw_question: str | None = None
+    ) -> "Question":
+        """Return a sample that has options as a question in the form that `config` describes.
+
+        Args:
+            sample: sample with options.
+            config: style, scored part of the options, and whether the subject is named.
+            raw_question: text of the question as published, with the white space around it, which
+                the style "authors" keeps on MMLU; None: that of the sample.
+        """
+        gold, options = sample.answer_index, tuple(LETTERS[: len(sample.options)])
         if config.style == "authors":
-            context, gold = _authors_context(sample, config), _authors_gold(sample, config)
+            context = _authors_context(sample, config, raw_question)
+            if config.format == "ecqa":
+                gold = _last_equal(sample.options, gold)
+        elif config.score == "texts":
+            open_question = dataclasses.replace(sample, options=())
+            context = prompts.question_prompt(open_question, config.subject_prefix)
+            options = tuple(f" {option.strip()}" for option in sample.options)
+            gold = options.index(options[gold])  # equal options have equal scores: the first wins
         else:
             context = prompts.question_prompt(sample, config.subject_prefix)
-            gold = sample.answer_index
         return cls(
+            context=context,
+            options=options,
+            gold=gold,
             id=sample.id,
             subject=sample.subject,
-            context=context,
-            options=tuple(LETTERS[: len(sample.options)]),
-            gold=gold,
+            begin=config.style != "authors",
         )
 
 
-def _authors_gold(sample: Sample, config: BenchmarkConfig) -> int:
-    if config.format != "ecqa":
-        return sample.answer_index
-    answer = sample.options[sample.answer_index]
-    return max(index for index, option in enumerate(sample.options) if option == answer)
+def _last_equal(options: tuple[str, ...], index: int) -> int:
+    return max(other for other, option in enumerate(options) if option == options[index])
 
 
-def _authors_context(sample: Sample, config: BenchmarkConfig) -> str:
+def _authors_context(sample: Sample, config: BenchmarkConfig, raw_question: str | None) -> str:
     with_subject = config.subject_prefix or config.format == "mmlu"
     if config.format not in _KEEP_DOUBLE_SPACES:
         return prompts.question_prompt(sample, with_subject)
-    stem = f"Q: {sample.question}" if config.format == "ecqa" else sample.question
+    stem = sample.question
+    if config.format == "ecqa":
+        stem = f"Q: {stem}"
+    elif raw_question is not None:
+        stem = authors_mmlu_question(raw_question)
     text = f"Q: {stem} {prompts.options_text(sample)} A: The answer is ("
     if with_subject and sample.subject:
         return f"{prompts.subject_sentence(sample.subject)} {text}"
     return text
+
+
+def authors_mmlu_question(question: str) -> str:
+    """Return an MMLU question as the authors' code writes it; see the module's docstring."""
+    line = question.replace("\n", " ")
+    return line if line.endswith(_SENTENCE_ENDS) else f"{line}."

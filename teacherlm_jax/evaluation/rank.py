@@ -1,7 +1,8 @@
-"""Rank classification in numbers: scores to predictions, predictions to accuracy.
+"""Rank classification in numbers: from scores to predictions, and from predictions to accuracy.
 
 Method: TeacherLM (arXiv 2310.19019), equation 1. The score of an option is the mean log-probability
-of its tokens given the question, the best score is the prediction, and nothing is generated.
+of its tokens given the question, the option with the best score is the prediction, and nothing is
+generated.
 """
 
 import dataclasses
@@ -13,20 +14,23 @@ from typing import Any
 _Z_95 = 1.959963984540054  # two-sided 95 % point of the standard normal distribution
 
 
+REDUCTIONS = ("mean", "sum")  # of the log-probabilities of an option's tokens
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a model made of one question.
+    """Prediction of a model for one question.
 
     Attributes:
-        id: of the sample.
-        subject: of the sample; empty when it has none.
-        gold: index of the right option.
-        scores: mean log-probability per token of each option, in nats.
+        id: id of the sample.
+        subject: subject of the sample; empty if it has none.
+        gold: index of the right option; None if it is unknown.
+        scores: score of each option, in nats.
     """
 
     id: str
     subject: str
-    gold: int
+    gold: int | None
     scores: tuple[float, ...]
 
     @property
@@ -36,39 +40,48 @@ class Prediction:
 
     @property
     def correct(self) -> bool:
-        """Whether the best option is the right one."""
+        """Whether the best option is the right one; ValueError if that is unknown."""
+        if self.gold is None:
+            raise ValueError(f"question {self.id!r} has no gold option")
         return self.choice == self.gold
 
+    @property
+    def tied(self) -> bool:
+        """Whether several options have the best score."""
+        return self.scores.count(self.scores[self.choice]) > 1
 
-def option_score(log_probabilities: Sequence[float]) -> float:
-    """Mean of the log-probabilities of one option's tokens, in nats."""
+
+def option_score(log_probabilities: Sequence[float], reduction: str = "mean") -> float:
+    """Return the mean or sum of the log-probabilities of one option's tokens, in nats."""
     if not log_probabilities:
         raise ValueError("an option without tokens has no score")
-    return math.fsum(log_probabilities) / len(log_probabilities)
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction {reduction!r}; expected one of {REDUCTIONS}")
+    total = math.fsum(log_probabilities)
+    return total / len(log_probabilities) if reduction == "mean" else total
 
 
 def best(scores: Sequence[float]) -> int:
-    """Index of the highest score; of several highest, the first.
-
-    Raises ValueError for a score that is no number: comparing with it would depend on the order.
-    """
+    """Return the index of the highest score; the first one wins ties. ValueError for NaN."""
     if any(math.isnan(score) for score in scores):
-        raise ValueError(f"a score is no number: {list(scores)}")
+        raise ValueError(f"NaN among the scores {list(scores)}")
     return max(range(len(scores)), key=lambda index: (scores[index], -index))
 
 
 def accuracy(predictions: Sequence[Prediction]) -> float:
-    """Share of the predictions that are right, from 0 to 1."""
+    """Return the share of right predictions, from 0 to 1; ValueError for no predictions."""
+    if not predictions:
+        raise ValueError("no predictions, hence no accuracy")
     return sum(prediction.correct for prediction in predictions) / len(predictions)
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """95 % score interval of a share (Wilson 1927), low and high end, from 0 to 1.
+    """Return the 95 % score interval of a share (Wilson 1927): lower and upper limit, 0 to 1.
 
-    Unlike the textbook interval it stays within 0 and 1 and has a width when all or none are right.
+    Unlike the textbook interval it stays within 0 and 1, and is not empty if all or none are right.
     """
     if not 0 <= correct <= total or total == 0:
-        raise ValueError(f"{correct} of {total} is no share")
+        raise ValueError(f"{correct} of {total} is not a share")
     share = correct / total
     shrink = 1 + _Z_95**2 / total
     centre = (share + _Z_95**2 / (2 * total)) / shrink
@@ -78,12 +91,14 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
 
 
 def majority_baseline(gold: Sequence[int]) -> float:
-    """Accuracy of always naming the option letter that is right most often."""
+    """Return the accuracy of always choosing the option that is right most often."""
+    if not gold:
+        raise ValueError("no questions, hence no majority")
     return max(Counter(gold).values()) / len(gold)
 
 
 def accuracy_by_subject(predictions: Sequence[Prediction]) -> dict[str, dict[str, Any]]:
-    """For each subject, in alphabetical order, its number of rows and its accuracy."""
+    """Return the number of rows and the accuracy by subject, in alphabetical order."""
     groups: dict[str, list[Prediction]] = defaultdict(list)
     for prediction in predictions:
         groups[prediction.subject].append(prediction)
@@ -96,11 +111,11 @@ def accuracy_by_subject(predictions: Sequence[Prediction]) -> dict[str, dict[str
 def macro_interval(
     macro: float, by_subject: Mapping[str, Mapping[str, Any]]
 ) -> tuple[float, float]:
-    """95 % interval of a mean over subjects, low and high end, from 0 to 1.
+    """Return the 95 % interval of a mean over subjects: lower and upper limit, from 0 to 1.
 
     Subjects are strata of equal weight, so the variance of their mean is the sum of theirs,
-    p(1-p)/n, over the square of their number. One right and one wrong answer are added to the p
-    (Laplace's rule): a subject of few questions, all of them right, is not certain to stay so.
+    p(1-p)/n, divided by the square of their number. Each p counts one more right and one more wrong
+    answer (Laplace's rule), because a subject with few questions, all right, is not certain.
     """
     variance = 0.0
     for subject in by_subject.values():
@@ -112,19 +127,23 @@ def macro_interval(
 
 
 def summarize(predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """Everything that is reported of one benchmark; shares are from 0 to 1.
+    """Return the figures of one benchmark; shares are from 0 to 1.
 
-    `macro_accuracy` is the plain mean over subjects, which is how MMLU is reported, and
-    `macro_interval` is its own; a benchmark without subjects has one, the empty one.
+    `macro_accuracy` is the plain mean over subjects, as MMLU is reported, and `macro_interval` is
+    its interval; rows without a subject have the subject "". `ties` is the number of predictions
+    for which several options have the best score. Raises ValueError for no predictions.
     """
+    micro = accuracy(predictions)
     by_subject = accuracy_by_subject(predictions)
     macro = math.fsum(row["accuracy"] for row in by_subject.values()) / len(by_subject)
     correct = sum(prediction.correct for prediction in predictions)
+    gold = [prediction.gold for prediction in predictions if prediction.gold is not None]
     return {
         "rows": len(predictions),
-        "accuracy": accuracy(predictions),
+        "accuracy": micro,
         "interval": list(wilson_interval(correct, len(predictions))),
-        "majority": majority_baseline([prediction.gold for prediction in predictions]),
+        "majority": majority_baseline(gold),
+        "ties": sum(prediction.tied for prediction in predictions),
         "macro_accuracy": macro,
         "macro_interval": list(macro_interval(macro, by_subject)),
         "by_subject": by_subject,

@@ -23,17 +23,17 @@ from teacherlm_jax.evaluation import rank
 from teacherlm_jax.evaluation.tokenized import TokenizedQuestion
 
 _SHORTEST_BUCKET = 32
-_FEWEST_OPTIONS = 8  # looking a few more up costs nothing, another compilation does
+_FEWEST_OPTIONS = 8  # a few more lookups cost nothing, another compilation does
 
-_Shape = tuple[int, int, int, int]  # rows, tokens, positions that are looked at, options at each
+_Shape = tuple[int, int, int, int]  # rows, tokens per row, positions per row, options per position
 
 
 @dataclasses.dataclass(frozen=True)
 class _Row:
-    """One text for the model, and the tokens whose log-probabilities are wanted in it.
+    """One row of a batch, and the tokens whose log-probabilities are wanted in it.
 
-    `targets[p]` are looked up after the token at `positions[p]`. `question` and `option` say whom
-    the answer belongs to; an `option` of None stands for all of them, one target each.
+    `targets[p]` are looked up after the token at `positions[p]`. `question` and `option` are the
+    indices that the result belongs to; an `option` of None means one target for each option.
     """
 
     question: int
@@ -48,7 +48,7 @@ class _Row:
 
 
 def bucket_length(length: int) -> int:
-    """The padded length of a row: a power of two, or one and a half times one, at least 32."""
+    """Return the padded length of a row: 2^n or 1.5 * 2^n tokens, at least 32."""
     power = _SHORTEST_BUCKET
     while power < length:
         if power * 3 // 2 >= length:
@@ -58,61 +58,67 @@ def bucket_length(length: int) -> int:
 
 
 class Scorer:
-    """Scores questions with one model; its compiled programs serve all sets it is asked about."""
+    """Scores questions with one model; compiled programs are shared by all benchmarks."""
 
     def __init__(self, model: nnx.Module, *, mesh: Mesh, batch_tokens: int, pad_id: int):
-        """Takes a model with `hidden` and `logits`, as this package's have, placed on `mesh`.
+        """Prepare to score with a model whose parameters are on `mesh`.
 
         Args:
-          batch_tokens: padded tokens of a batch, about.
-          pad_id: what fills rows up; any token will do.
+            model: model with the methods `hidden` and `logits`.
+            mesh: devices that share every batch.
+            batch_tokens: approximate number of tokens per batch, padding included.
+            pad_id: id that fills rows up; the scores do not depend on it.
         """
         graph, state = nnx.split(model)
         self._state: nnx.State | None = state
         self._mesh = mesh
         self._batch_tokens = batch_tokens
         self._pad_id = pad_id
-        # The graph is bound, not passed: it holds the model's config, which has no hash. What comes
-        # out lies whole on every device, so that every process can read it.
+        # The graph is bound, not passed, because it cannot be hashed. The result is replicated, so
+        # that every process can read it.
         self.log_probabilities = jax.jit(
             functools.partial(_log_probabilities, graph), out_shardings=sharding.replicated(mesh)
         )
 
     def take(self, model: nnx.Module | None) -> None:
-        """Goes on with a model of the same graph; with None, lets go of the one it has."""
+        """Replace the model by another one of the same graph, or release it with None."""
         self._state = None if model is None else nnx.state(model)
 
     def score(
         self,
         questions: Sequence[TokenizedQuestion],
         *,
-        one_row_a_question: bool = True,
+        reduction: str = "mean",
+        one_row_per_question: bool = True,
         before_batch: Callable[[], None] = lambda: None,
     ) -> list[tuple[float, ...]]:
-        """Mean log-probability per token of every option of every question, in nats.
+        """Return the score of every option of every question, in nats.
 
         Args:
-          one_row_a_question: read all options off one forward pass where each is a single token;
-            False gives every option its own row, as longer options need anyway.
-          before_batch: called before every batch; what it raises ends the scoring.
+            questions: tokenized questions.
+            reduction: "mean" or "sum" of the log-probabilities of an option's tokens.
+            one_row_per_question: score all options of a question in one row if each is a single
+                token; False gives every option its own row, which longer options need anyway.
+            before_batch: called before every batch; an exception that it raises ends the scoring.
         """
         rows: list[_Row] = []
         for index, question in enumerate(questions):
-            rows.extend(_rows(index, question, one_row_a_question))
+            rows.extend(_rows(index, question, one_row_per_question))
         scores = [[0.0] * len(question.options) for question in questions]
         for batch, shape in _batches(rows, self._batch_tokens, sharding.batch_cuts(self._mesh)):
             before_batch()
             arrays = _arrays(batch, shape, self._pad_id)
             arrays = jax.device_put(arrays, sharding.batch_sharding(self._mesh))
             with jax.set_mesh(self._mesh):
-                found = np.asarray(self.log_probabilities(self._state, *arrays), np.float64)
-            for row, values in zip(batch, found, strict=False):  # padding rows may follow
+                log_probabilities = self.log_probabilities(self._state, *arrays)
+            batch_values = np.asarray(log_probabilities, np.float64)
+            for row, values in zip(batch, batch_values, strict=False):  # padding rows may follow
                 if row.option is None:
                     scores[row.question] = values[0, : row.shape[1]].tolist()
                 else:
-                    mean = rank.option_score(values[: row.shape[0], 0].tolist())
-                    scores[row.question][row.option] = mean
-        return [tuple(each) for each in scores]
+                    of_tokens = values[: row.shape[0], 0].tolist()
+                    scores[row.question][row.option] = rank.option_score(of_tokens, reduction)
+        return [tuple(option_scores) for option_scores in scores]
 
 
 def _rows(index: int, question: TokenizedQuestion, one_row: bool) -> Iterator[_Row]:
@@ -129,9 +135,9 @@ def _rows(index: int, question: TokenizedQuestion, one_row: bool) -> Iterator[_R
 def _batches(
     rows: Sequence[_Row], batch_tokens: int, multiple: int
 ) -> Iterator[tuple[list[_Row], _Shape]]:
-    """Rows of like length with their batch's shape; longest first.
+    """Yield rows of similar length with the shape of their batch, the longest first.
 
-    The longest batch comes first so that memory runs out at once or not at all.
+    So memory runs out in the first batch or not at all.
     """
     buckets: dict[tuple[int, int, int], list[_Row]] = defaultdict(list)
     for row in rows:
@@ -170,19 +176,23 @@ def _log_probabilities(
     positions: Int[Array, "B P"],
     targets: Int[Array, "B P O"],
 ) -> Float32[Array, "B P O"]:
-    """Log-probability of each of O targets as the token after each of P positions of its row."""
+    """Return the log-probability of each of O targets after each of P positions of its row.
+
+    Products of float32 values are computed in float32, which GPUs and TPUs do only if asked to.
+    """
     model = nnx.merge(graph, state)
-    where = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-    segments = (where < lengths).astype(jnp.int32)
-    # Padding counts no positions, of which the model may have fewer than the bucket has places.
-    hidden = model.hidden(tokens, where * segments, segments)
-    hidden = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
+    indices = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32), tokens.shape)
+    segments = (indices < lengths).astype(jnp.int32)
 
     def at_one_position(pair):
         states, wanted = pair  # [B D], [B O]
         log_probabilities = jax.nn.log_softmax(model.logits(states), axis=-1)
         return jnp.take_along_axis(log_probabilities, wanted, axis=-1)
 
-    # One position at a time: [B, P, V] in float32 would not fit for long options.
-    found = jax.lax.map(at_one_position, (hidden.swapaxes(0, 1), targets.swapaxes(0, 1)))
-    return found.swapaxes(0, 1)
+    with jax.default_matmul_precision("highest"):
+        # Padding has position 0: the bucket may be longer than the positions of the model.
+        hidden = model.hidden(tokens, indices * segments, segments)
+        hidden = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
+        # One position at a time: [B, P, V] in float32 would not fit for long options.
+        by_position = hidden.swapaxes(0, 1), targets.swapaxes(0, 1)
+        return jax.lax.map(at_one_position, by_position).swapaxes(0, 1)

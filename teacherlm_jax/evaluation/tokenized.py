@@ -30,9 +30,9 @@ def tokenize(
 ) -> tuple[list[TokenizedQuestion], int]:
     """Tokenize questions so that the model reads at most `max_length` tokens per option.
 
-    The model reads the vocabulary's `begin` ids, the context, and all tokens of an option but the
-    last. A context that is too long is truncated on the left, and equally for all options of its
-    question, so that they are compared on the same context.
+    The model reads the vocabulary's `begin` ids (unless a question leaves them out), the context,
+    and all tokens of an option but the last. A context that is too long is truncated on the left,
+    and equally for all options of its question, so that they are compared on the same context.
 
     Returns:
         The tokenized questions, and the number of contexts that were truncated.
@@ -47,9 +47,10 @@ def tokenize(
     tokenized, truncated = [], 0
     for question, context in zip(questions, contexts, strict=True):
         options = tuple(ids[option] for option in question.options)
-        room = _room(question, options, max_length, len(vocabulary.begin))
+        begin = vocabulary.begin if question.begin else ()
+        room = _room(question, options, max_length, len(begin))
         truncated += len(context) > room
-        read = (*vocabulary.begin, *context[-room:])
+        read = (*begin, *context[-room:])
         if not read:
             raise UserError(f"question {question.id}: its context {question.context!r} is empty")
         tokenized.append(TokenizedQuestion(read, options))

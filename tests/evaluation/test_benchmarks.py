@@ -2,7 +2,7 @@
 
 import pytest
 
-from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig, fields
+from teacherlm_jax.config import BenchmarkConfig, ColumnsConfig, EvaluateConfig, fields
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import benchmarks
 from teacherlm_jax.storage import files
@@ -49,8 +49,10 @@ def test_a_benchmark_without_any_options_is_an_error(tmp_path, refused):
         ([{"name": "a"}, {"name": "../x"}], r"benchmarks\[1\].name: '../x' cannot name a file"),
         ([{"name": "a$b"}], "cannot name a file; use letters, digits"),
         ([{"name": "a"}, {"name": "b"}, {"name": "a"}], "benchmarks: .*'a'"),
-        ([{"name": "a", "format": "race"}], r"benchmarks\[0\].format: .*'race'.*'sample'"),
+        ([{"name": "a", "format": "race"}], r"benchmarks\[0\].format: .*'sample'.*'race'"),
         ([{"name": "a", "style": "author"}], "did you mean 'authors'"),
+        ([{"name": "a", "max_tokens": 9}], r"benchmarks\[0\].max_tokens: 9, but long"),
+        ([{"name": "a", "style": "authors", "score": "texts"}], r"score: .* choose style='clean'"),
     ],
 )
 def test_configs_that_describe_no_benchmark_are_refused(settings, message):
@@ -58,3 +60,29 @@ def test_configs_that_describe_no_benchmark_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
         fields.check(EvaluateConfig(output="o", model="m", benchmarks=sets))
     fields.check(EvaluateConfig(output="o", model="m", benchmarks=(BenchmarkConfig("a", "x"),)))
+
+
+def test_a_csv_with_named_columns_is_a_benchmark(tmp_path, refused):
+    text = "q,a,b,right\n6 * 7?,41,42,b\nUp?,no,yes,a\n"
+    (tmp_path / "set.csv").write_text(text)
+    columns = ColumnsConfig(question="q", options=("a", "b"), answer="right", answer_is="letter")
+    benchmark = BenchmarkConfig("set", "set.csv", "columns", columns=columns)
+    fields.check(benchmark)
+    read = benchmarks.read(benchmark, str(tmp_path), refused)
+    assert [(question.context, question.gold) for question in read] == [
+        ("Q: 6 * 7? (A) 41 (B) 42 A: The answer is (", 1),
+        ("Q: Up? (A) no (B) yes A: The answer is (", 0),
+    ]
+
+
+def test_the_digest_of_a_benchmark_is_that_of_its_content_and_not_of_its_path(tmp_path):
+    rows = [{"id": "1", "question": "Up?", "answer": "A", "options": ["yes", "no"]}]
+    for name in ("a-1.jsonl", "a-2.jsonl", "b.jsonl"):
+        files.write_jsonl(tmp_path / name, rows)
+    single, other, several = (
+        benchmarks.digest(BenchmarkConfig("x", path), str(tmp_path))
+        for path in ("a-1.jsonl", "b.jsonl", "a-*.jsonl")
+    )
+    assert single == other == files.file_digest(tmp_path / "b.jsonl")
+    files.write_jsonl(tmp_path / "a-2.jsonl", [*rows, *rows])
+    assert benchmarks.digest(BenchmarkConfig("x", "a-*.jsonl"), str(tmp_path)) != several

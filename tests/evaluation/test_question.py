@@ -8,6 +8,7 @@ from teacherlm_jax.config import BenchmarkConfig
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.evaluation import benchmarks
 from teacherlm_jax.evaluation.question import Question
+from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 
 FILES = {
@@ -45,7 +46,7 @@ def test_authors_style_equals_the_authors_own_prompts(shared_data, refused, form
 
 def test_authors_style_of_mmlu_equals_the_published_form(shared_data, refused):
     for question, row in _read(shared_data / "eval", refused, "mmlu", "authors"):
-        asked = row["question"].strip().replace("\n", " ")
+        asked = row["question"].replace("\n", " ")
         stop = "" if asked[-1] in '.,?!"' else "."
         a, b, c, d = (choice.replace("\n", " ") for choice in row["choices"])
         assert question.context == (
@@ -71,3 +72,43 @@ def test_clean_style_names_the_subject_only_with_subject_prefix():
         "The following are multiple choice questions (with answers) about law. " + plain.context
     )
     assert (plain.gold, plain.options, plain.subject) == (1, ("A", "B"), "law")
+
+
+@pytest.mark.parametrize(
+    ("published", "asked"),
+    [
+        ("Up?", "Up?"),
+        ("Up", "Up."),
+        (" _______, where\nit is", " _______, where it is."),
+        ("heinous acts. ", "heinous acts. ."),
+        ('He said "up"', 'He said "up"'),
+        ("a  b,\n", "a  b, ."),
+    ],
+)
+def test_authors_style_of_mmlu_keeps_outer_white_space_and_ends_the_sentence(
+    tmp_path, refused, published, asked
+):
+    row = {"question": published, "choices": ["no", " yes"], "answer": 1, "subject": "world_law"}
+    files.write_jsonl(tmp_path / "mmlu.jsonl", [row])
+    benchmark = BenchmarkConfig("m", "mmlu.jsonl", "mmlu", style="authors")
+    (question,) = benchmarks.read(benchmark, str(tmp_path), refused)
+    assert question.context == (
+        "The following are multiple choice questions (with answers) about world law. "
+        f"Q: {asked} (A) no (B)  yes A: The answer is ("
+    )
+    assert not question.begin
+
+
+def test_texts_are_scored_after_the_question_alone():
+    sample = Sample(id="1", question="Up?", answer="(C)", options=("no", "yes", "yes "))
+    question = Question.from_sample(sample, BenchmarkConfig("x", score="texts"))
+    assert question.context == "Q: Up? A:"
+    assert question.options == (" no", " yes", " yes")
+    assert question.gold == 1  # equal options have equal scores, and the first one wins
+    assert question.begin
+
+
+def test_the_shared_mmlu_rows_include_outer_white_space(shared_data):
+    lines = (shared_data / "eval" / "mmlu_test.jsonl").read_text().splitlines()
+    asked = [json.loads(line)["question"] for line in lines]
+    assert sum(text != text.strip() for text in asked) > 100

@@ -30,14 +30,15 @@ def test_best_score_wins_and_the_first_of_equals(scores, winner):
     assert rank.best(scores) == winner
 
 
-def test_a_score_that_is_no_number_is_refused():
-    with pytest.raises(ValueError, match="no number"):
+def test_a_nan_score_is_refused():
+    with pytest.raises(ValueError, match="NaN"):
         rank.best((-1.0, math.nan))
 
 
-def test_score_is_the_mean_and_not_the_sum():
-    short, long = rank.option_score([-1.0]), rank.option_score([-0.75, -0.75])
-    assert (short, long) == (-1.0, -0.75)
+def test_the_score_of_an_option_is_the_mean_or_the_sum_of_its_tokens():
+    assert rank.option_score([-1.0]) == rank.option_score([-1.0], "sum") == -1.0
+    assert rank.option_score([-0.75, -0.25]) == -0.5
+    assert rank.option_score([-0.75, -0.25], "sum") == -1.0
     with pytest.raises(ValueError, match="without tokens"):
         rank.option_score([])
 
@@ -111,3 +112,25 @@ def test_the_interval_of_a_mean_has_a_width_when_every_subject_is_all_right():
     low, high = rank.macro_interval(1.0, subjects)
     assert low < 0.9
     assert high == 1.0
+
+
+def test_ties_for_the_best_score_are_counted():
+    scores = [(-1.0, -1.0), (-1.0, -2.0), (-3.0, -2.0, -2.0), (-1.0, -2.0, -2.0)]
+    summary = rank.summarize([_prediction(0, each) for each in scores])
+    assert (summary["ties"], summary["rows"]) == (2, 4)
+
+
+def test_nothing_has_no_accuracy():
+    with pytest.raises(ValueError, match="no predictions"):
+        rank.accuracy([])
+    with pytest.raises(ValueError, match="no questions"):
+        rank.majority_baseline([])
+    with pytest.raises(ValueError, match="no predictions"):
+        rank.summarize([])
+
+
+def test_a_prediction_without_gold_is_neither_right_nor_wrong():
+    prediction = rank.Prediction(id="q", subject="", gold=None, scores=(-1.0, -2.0))
+    assert prediction.choice == 0
+    with pytest.raises(ValueError, match="'q' has no gold"):
+        _ = prediction.correct

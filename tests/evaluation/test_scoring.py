@@ -80,7 +80,7 @@ def test_scores_equal_those_of_one_text_at_a_time(scorer, logits, options):
 def test_one_forward_pass_a_question_agrees_with_one_an_option(scorer):
     questions = _questions([[1, 1, 1, 1]])
     together = scorer.score(questions)
-    apart = scorer.score(questions, one_row_a_question=False)
+    apart = scorer.score(questions, one_row_per_question=False)
     assert np.asarray(together) == pytest.approx(np.asarray(apart), abs=TOLERANCE)
 
 

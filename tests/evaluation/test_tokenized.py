@@ -1,5 +1,7 @@
 """Tokenized questions: truncation of contexts, and questions that cannot be scored."""
 
+import dataclasses
+
 import pytest
 
 from teacherlm_jax.errors import UserError
@@ -59,3 +61,10 @@ def test_an_option_or_context_without_tokens_is_an_error():
     with pytest.raises(UserError, match="question q1: its context '' is empty"):
         tokenize([_question("", "A")], _Characters(), max_length=9)
     tokenize([_question("", "A")], _Characters((2,)), max_length=9)
+
+
+def test_a_question_may_leave_out_the_ids_that_begin_every_text():
+    plain = dataclasses.replace(_question("abc", "A"), begin=False)
+    (question,), truncated = tokenize([plain], _Characters((2,)), max_length=3)
+    assert question.context == tuple(b"abc")
+    assert truncated == 0
