@@ -9,12 +9,13 @@ import pytest
 from flax import nnx
 
 from teacherlm_jax.checkpoints.store import Checkpoints
+from teacherlm_jax.cli.main import main
 from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig, ModelConfig
 from teacherlm_jax.data import prompts, synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import scoring
-from teacherlm_jax.evaluation.evaluate import evaluate
+from teacherlm_jax.evaluation.evaluate import evaluate, inputs
 from teacherlm_jax.models import registry
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
@@ -125,7 +126,7 @@ def test_a_nan_score_is_an_error_that_names_the_model_and_the_question(
 ):
     scores = [(-1.0,) * len(sample.options) for sample in samples]
     scores[3] = (math.nan, *scores[3][1:])
-    monkeypatch.setattr(scoring.Scorer, "score", lambda self, encoded: scores)
+    monkeypatch.setattr(scoring.Scorer, "score", lambda self, encoded, **_: scores)
     files.write_jsonl(tmp_path / "set.jsonl", map(to_row, samples))
     config = EvaluateConfig(
         root=str(tmp_path), model=str(model), benchmarks=(BenchmarkConfig("toys", "set.jsonl"),)
@@ -133,3 +134,52 @@ def test_a_nan_score_is_an_error_that_names_the_model_and_the_question(
     with pytest.raises(UserError, match=f"{model} on toys: NaN .* question {samples[3].id}, "):
         evaluate(config, Run(tmp_path, logging.getLogger("test")))
     assert not (tmp_path / "toys.predictions.jsonl").exists()
+
+
+def _config_file(folder, model, samples):
+    files.write_jsonl(folder / "set.jsonl", map(to_row, samples))
+    (folder / "config.py").write_text(
+        "from teacherlm_jax.config import *\n\n"
+        "def get_config(variant):\n"
+        f"    benchmark = BenchmarkConfig('toys', 'set.jsonl', score=variant or 'letters')\n"
+        f"    return EvaluateConfig(root={str(folder)!r}, model={str(model)!r},\n"
+        "        benchmarks=(benchmark,))\n"
+    )
+
+
+def _scores(folder, variant, output, *overrides):
+    output = folder / output
+    config = f"--config={folder / 'config.py'}:{variant}"
+    assert main(["evaluate", config, f"--config.output={output}", *overrides]) == 0
+    rows = [row for _, row in files.read_jsonl(output / "toys.predictions.jsonl")]
+    return [score for row in rows for score in row["scores"].values()]
+
+
+@pytest.mark.parametrize("variant", ["letters", "texts"])
+def test_scores_in_float32_do_not_depend_on_batch_tokens(tmp_path, model, samples, variant):
+    _config_file(tmp_path, model, samples)
+    one = _scores(tmp_path, variant, "one", "--config.batch_tokens=1")
+    many = _scores(tmp_path, variant, "many", "--config.batch_tokens=4096")
+    assert many == pytest.approx(one, abs=1e-6, rel=0)
+    assert files.read_json(tmp_path / "one" / "result.json")["dtype"] == "float32"
+
+
+def test_the_dtype_of_the_computation_is_a_key(tmp_path, model, samples):
+    _config_file(tmp_path, model, samples)
+    exact = _scores(tmp_path, "letters", "exact")
+    rounded = _scores(tmp_path, "letters", "rounded", "--config.dtype=bfloat16")
+    assert rounded != pytest.approx(exact, abs=1e-6, rel=0)
+    assert files.read_json(tmp_path / "rounded" / "result.json")["dtype"] == "bfloat16"
+
+
+def test_the_inputs_are_identified_by_digests(tmp_path, model, samples):
+    files.write_jsonl(tmp_path / "set.jsonl", map(to_row, samples))
+    toys = BenchmarkConfig("toys", "set.jsonl")
+    config = EvaluateConfig(root=str(tmp_path), model=str(model), benchmarks=(toys,))
+    first = inputs(config)
+    assert first.keys() == {"model", "benchmarks.toys"}
+    assert all(value.startswith("sha256:") for value in first.values())
+    files.write_jsonl(tmp_path / "set.jsonl", map(to_row, samples[:-1]))
+    changed = inputs(config)
+    assert changed["model"] == first["model"]
+    assert changed["benchmarks.toys"] != first["benchmarks.toys"]
