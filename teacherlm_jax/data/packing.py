@@ -144,6 +144,11 @@ TOO_LONG: dict[str, Callable[[Encoded, int, int], tuple[Encoded, ...]]] = {
 }
 
 
+def bears_loss(text: Encoded) -> bool:
+    """Return whether a text has a token to train on; the first one has no context to predict it."""
+    return bool(np.any(text.loss_mask[1:]))
+
+
 def _from(text: Encoded, start: int, end: int, begin: int) -> Encoded:
     """The stretch [start, end) of a text behind what begins it."""
     tokens, mask = np.asarray(text.tokens, np.int32), np.asarray(text.loss_mask, bool)

@@ -1,6 +1,6 @@
-"""Encoded texts, some hundreds at once: how they go to TensorFlow, and from one process to another.
+"""Chunks of a few hundred encoded texts, the unit that TensorFlow and other processes receive.
 
-One by one, the way between Python and TensorFlow would take longer than the tokenising.
+Handing texts to TensorFlow one by one would take longer than tokenizing them.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int32, Shaped
 
 from teacherlm_jax.config import MixtureConfig
 from teacherlm_jax.data import packing, prompts
@@ -19,18 +19,18 @@ from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
-SIZE = 256  # samples
+SIZE = 256  # samples per chunk
 
 
 @dataclasses.dataclass(frozen=True)
 class Rendering:
-    """How samples become texts.
+    """Settings that turn samples into texts.
 
     Attributes:
         form: a key of `prompts.FORMS`.
-        mixture: tells whose explanations, and what bears loss.
-        subject_prefix: whether subjects are named before questions.
-        seed: of orders drawn for each sample.
+        mixture: decides whose explanations are used, and which tokens bear loss.
+        subject_prefix: put a sentence with the subject before each question.
+        seed: decides the order of explanations in the form "shuffle", for each sample.
     """
 
     form: str
@@ -40,32 +40,32 @@ class Rendering:
 
 
 class Chunk(NamedTuple):
-    """The texts of N samples in one form, with T tokens in all; F are `packing.FIELDS`.
+    """The texts of `samples` samples in one form, with `tokens` tokens in total.
 
     Attributes:
-        tokens: of all texts, one after another, with what begins and ends each.
-        loss_mask: which of them bear loss.
-        lengths: tokens of each text.
-        fields: of these, how many come from each field.
-        drops: why a sample makes no text (then its length is 0), empty where it makes one.
+        tokens: all texts, one after another, with their special tokens.
+        loss_mask: True for tokens that bear loss.
+        lengths: number of tokens of each text.
+        fields: how many of these come from each of `packing.FIELDS`.
+        drops: byte strings: the reason why a sample gives no text (its length is then 0), or empty.
     """
 
-    tokens: Int32[np.ndarray, " T"]
-    loss_mask: Bool[np.ndarray, " T"]
-    lengths: Int32[np.ndarray, " N"]
-    fields: Int32[np.ndarray, "N F"]
-    drops: np.ndarray  # N byte strings
+    tokens: Int32[np.ndarray, " tokens"]
+    loss_mask: Bool[np.ndarray, " tokens"]
+    lengths: Int32[np.ndarray, " samples"]
+    fields: Int32[np.ndarray, "samples fields"]
+    drops: Shaped[np.ndarray, " samples"]
 
 
 def chunked(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
-    """Yields the samples in lists of SIZE, the last one shorter."""
+    """Yield the samples in lists of SIZE; the last one may be shorter."""
     rest = iter(samples)
     while chunk := list(itertools.islice(rest, SIZE)):
         yield chunk
 
 
 def encode_chunk(samples: Sequence[Sample], rendering: Rendering, vocabulary: Vocabulary) -> Chunk:
-    """The texts of some samples."""
+    """Encode the texts of some samples."""
     texts: list[tuple[prompts.Piece, ...]] = []
     drops = []
     for sample in samples:
@@ -73,9 +73,9 @@ def encode_chunk(samples: Sequence[Sample], rendering: Rendering, vocabulary: Vo
         texts.append(text)
         drops.append(drop.encode())
     loss = rendering.mixture.loss
-    made = iter(packing.encode_texts([text for text in texts if text], vocabulary, loss))
-    nothing = packing.Encoded((), (), (0,) * len(packing.FIELDS))
-    encoded = [next(made) if text else nothing for text in texts]
+    encodings = iter(packing.encode_texts([text for text in texts if text], vocabulary, loss))
+    empty = packing.Encoded((), (), (0,) * len(packing.FIELDS))
+    encoded = [next(encodings) if text else empty for text in texts]
     chained = itertools.chain.from_iterable
     return Chunk(
         np.fromiter(chained(text.tokens for text in encoded), np.int32),
@@ -87,7 +87,7 @@ def encode_chunk(samples: Sequence[Sample], rendering: Rendering, vocabulary: Vo
 
 
 def _text(sample: Sample, rendering: Rendering) -> tuple[tuple[prompts.Piece, ...], str]:
-    """A sample's text; or none and why, where it lacks an explanation that the form needs."""
+    """Return a sample's text, or no text and the reason if an explanation is missing."""
     mixture = rendering.mixture
     try:
         text = prompts.pieces(
@@ -103,13 +103,13 @@ def _text(sample: Sample, rendering: Rendering) -> tuple[tuple[prompts.Piece, ..
 
 
 def save_chunk(path: Path, chunk: Chunk) -> None:
-    """Writes a chunk in one step."""
+    """Write a chunk atomically."""
     content = io.BytesIO()
     np.savez(content, **chunk._asdict())
     files.write_bytes(path, content.getvalue())
 
 
 def load_chunk(path: Path) -> Chunk:
-    """The chunk that `save_chunk` wrote."""
+    """Return a chunk that `save_chunk` wrote."""
     with np.load(path, allow_pickle=False) as arrays:
         return Chunk(**arrays)

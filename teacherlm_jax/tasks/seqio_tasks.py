@@ -10,13 +10,13 @@ import tensorflow as tf
 from teacherlm_jax.data import packing
 from teacherlm_jax.tasks.chunks import Chunk, Rendering, chunked, encode_chunk
 from teacherlm_jax.tasks.seqio_vocabulary import SeqioVocabulary
-from teacherlm_jax.tasks.surveyed_source import Source
+from teacherlm_jax.tasks.surveyed_source import SurveyedSource
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
-PASSED_THROUGH = ("task", "drop", "fields")  # features beside the output features; see `add_task`
+PASSED_THROUGH = ("task", "drop", "fields")  # features that are not output features; see `add_task`
 
 _SHUFFLE_BUFFER = 10_000  # examples
-_SIGNATURE = {  # of a chunk
+_SIGNATURE = {  # the TensorFlow types of a Chunk
     "tokens": tf.TensorSpec([None], tf.int32),
     "loss_mask": tf.TensorSpec([None], tf.bool),
     "lengths": tf.TensorSpec([None], tf.int32),
@@ -27,25 +27,25 @@ _SIGNATURE = {  # of a chunk
 
 @dataclasses.dataclass(frozen=True)
 class TextTask:
-    """What a SeqIO task of ours consists of.
+    """A SeqIO task: the samples of one source in one text form.
 
     Attributes:
-        name: in SeqIO's registry; it carries a digest of everything that decides the examples.
-        source: whose samples.
-        rendering: what becomes of them.
+        name: name in SeqIO's registry, with a digest of everything that decides the examples.
+        source: provides the samples.
+        rendering: turns samples into texts.
     """
 
     name: str
-    source: Source
+    source: SurveyedSource
     rendering: Rendering
 
     @property
     def label(self) -> str:
-        """What manifests call it."""
+        """Name of the task in manifests, "SOURCE/FORM"."""
         return f"{self.source.config.name}/{self.rendering.form}"
 
     def chunks(self, vocabulary: Vocabulary) -> Iterator[Chunk]:
-        """Yields all its texts, in the order of the source."""
+        """Yield all texts of the task, in the order of the source."""
         for samples in chunked(self.source.read(self.rendering.mixture.checked_only)):
             yield encode_chunk(samples, self.rendering, vocabulary)
 
@@ -53,13 +53,13 @@ class TextTask:
 def add_task(
     task: TextTask, vocabulary: Vocabulary, chunks: Callable[[], Iterable[Chunk]]
 ) -> seqio.Task:
-    """Registers a task, in place of one of the same name; `chunks` gives its texts, each time.
+    """Register a task, replacing one of the same name; `chunks` yields its texts from the start.
 
-    Its examples have the output features `targets` (int32 tokens of one text, with what begins and
-    ends it) and `loss_mask` (bool, as long), and three that SeqIO passes through on demand: `task`
-    ("SOURCE/FORM"); `drop`, the reason why a sample makes no text in this form (then `targets` is
-    empty), so that the reader of the task can count what it leaves out; and `fields`, the
-    numbers of tokens that come from each of `packing.FIELDS` (int32).
+    Its examples have two output features: `targets`, the int32 tokens of one text with its special
+    tokens, and `loss_mask`, bool of the same length. SeqIO passes three others through on demand:
+    `task` is "SOURCE/FORM"; `drop` is the reason why a sample gives no text in this form (`targets`
+    is then empty), which the reader counts; and `fields` holds the int32 numbers of tokens that
+    come from each of `packing.FIELDS`.
     """
     seqio.TaskRegistry.remove(task.name)
     return seqio.TaskRegistry.add(
@@ -77,10 +77,10 @@ def add_task(
 
 
 def _data_source(chunks: Callable[[], Iterable[Chunk]], samples: int) -> seqio.FunctionDataSource:
-    """A SeqIO source with one split, `train`, whose elements are chunks."""
+    """Return a SeqIO source with one split, `train`, whose elements are chunks."""
 
     def dataset(split: str, shuffle_files: bool, seed: int | None = None) -> tf.data.Dataset:
-        del split, shuffle_files, seed  # one split, always in the files' order; the task shuffles
+        del split, shuffle_files, seed  # there is one split, in file order; the task shuffles it
         return tf.data.Dataset.from_generator(
             lambda: (chunk._asdict() for chunk in chunks()), output_signature=_SIGNATURE
         )
@@ -91,10 +91,10 @@ def _data_source(chunks: Callable[[], Iterable[Chunk]], samples: int) -> seqio.F
 
 
 def _unravelled(dataset: tf.data.Dataset, *, label: str) -> tf.data.Dataset:
-    """Preprocessor: chunks to the features of a task, one example a sample.
+    """Split chunks into the examples of a task, one per sample; a SeqIO preprocessor.
 
-    With ragged tensors, or a `map` that TensorFlow sees outside of `flat_map` and runs in threads,
-    it takes five times as long.
+    Ragged tensors, or a `map` outside of `flat_map` that TensorFlow runs in threads, would take
+    five times as long.
     """
 
     def examples(chunk: dict[str, tf.Tensor]) -> tf.data.Dataset:
@@ -106,7 +106,7 @@ def _unravelled(dataset: tf.data.Dataset, *, label: str) -> tf.data.Dataset:
         }
         lengths = tf.cast(chunk["lengths"], tf.int64)
         texts = tf.data.Dataset.from_tensors(long).rebatch(lengths)
-        told = tf.data.Dataset.from_tensor_slices(short)
-        return tf.data.Dataset.zip((texts, told)).map(lambda text, more: text | more)
+        rest = tf.data.Dataset.from_tensor_slices(short)
+        return tf.data.Dataset.zip((texts, rest)).map(lambda text, more: text | more)
 
     return dataset.flat_map(examples)

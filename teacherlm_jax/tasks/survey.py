@@ -1,76 +1,68 @@
-"""All sources of a preparation, read once: what is usable, what comes twice, what is tested on."""
+"""All sources of a preparation in one pass: usable rows, duplicates and contamination."""
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from teacherlm_jax.config import PrepareConfig, SourceConfig
-from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources.duplicates import Overlap, Questions
-from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.storage import refused_rows
 from teacherlm_jax.storage.refused_rows import RefusedRows
-from teacherlm_jax.tasks.surveyed_source import Source, survey
-from teacherlm_jax.tasks.tfds_rows import open_rows
-from teacherlm_jax.tasks.workers import Surveyed, Workers
+from teacherlm_jax.tasks.in_process import Engine, ReadSurvey
+from teacherlm_jax.tasks.surveyed_source import SurveyedSource
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
-
-_Read = Callable[[str, int, RefusedRows], Surveyed]  # of a role and a number in it
 
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """What was found in the sources of a preparation.
+    """Findings in the sources of a preparation.
 
     Attributes:
-        sources: ready to be read again.
-        refused: rows that cannot be used, by reason.
+        sources: the surveyed sources, in the order of the config.
+        refused: number of rows that cannot be used, by reason.
         figures: plain values for the result: `sources` and `evaluation` by name, with the rows
-            read, used and refused of each file; `twice`, samples that stand twice in the sources;
-            `evaluated`, samples whose question stands in an evaluation set; of a check,
-            `unusable`, why sources by name cannot be used.
+            read, used and refused of each file; `twice`, duplicate samples; `evaluated`, samples
+            whose question is also in an evaluation set; and for a check `unusable`, the reason by
+            name of each source that cannot be used.
     """
 
-    sources: list[Source]
+    sources: list[SurveyedSource]
     refused: dict[str, int]
     figures: dict[str, Any]
 
 
 def survey_all(
-    config: PrepareConfig,
-    run: Run,
-    vocabulary: Vocabulary | None = None,
-    workers: Workers | None = None,
+    config: PrepareConfig, run: Run, engine: Engine, vocabulary: Vocabulary | None = None
 ) -> Survey:
-    """Reads every source, and every evaluation set, from end to end.
+    """Read every source and every evaluation set from start to end.
 
-    Rows that cannot be used go to `refused.jsonl` in the run folder (`evaluation.refused.jsonl` for
-    evaluation sets). The log tells what was found, file by file if `config.check_only`, and warns
-    of samples that come twice and of questions that also stand in an evaluation set: neither is
-    left out.
+    Rows that cannot be used are written to `refused.jsonl` in the run folder, those of evaluation
+    sets to `evaluation.refused.jsonl`. The log shows the number of samples of each source (and of
+    each file if `config.check_only`), and warns of duplicates and of contamination. Both stay in
+    the data.
 
     Args:
         config: names the sources.
         run: the run folder.
-        vocabulary: counts tokens for `max_tokens`. A check alone may do without: then lengths are
-            not looked at, and the log warns of it.
-        workers: read the sources side by side; without them it is done here, one after the other.
+        engine: surveys the sources, in this process or on workers.
+        vocabulary: counts tokens for `max_tokens`. Only a check works without it: it then ignores
+            the limit and logs a warning.
 
-    Raises UserError for a source that cannot be read, or has no usable row; a check looks at the
-    others, too.
+    Raises UserError for a source that cannot be read or has no usable row. A check looks at all
+    other sources first.
     """
     wanted = {"sources": [*config.sources], "evaluation": [*config.evaluation]}
     if config.check_only and vocabulary is None:
-        wanted = {role: _without_lengths(sources, run) for role, sources in wanted.items()}
-    survey_roles = workers.survey if workers else _one_by_one
-    read = survey_roles(wanted, config.root, config.seed, vocabulary)
+        wanted = {role: _without_max_tokens(sources, run) for role, sources in wanted.items()}
+    keep = not config.check_only
+    read = engine.survey(wanted, config.root, config.seed, vocabulary, keep=keep)
     unusable: dict[str, str] = {}
-    sources, questions, refused = _take(config, "sources", run, layout.REFUSED, read, unusable)
-    others, tested, _ = _take(config, "evaluation", run, layout.EVALUATION_REFUSED, read, unusable)
+    sources, questions, refused = _collect(config, "sources", run, read, unusable)
+    others, tested, _ = _collect(config, "evaluation", run, read, unusable)
     twice, evaluated = questions.twice(), questions.also_in(tested)
     _warn(twice, evaluated, run)
     figures = {
@@ -83,72 +75,27 @@ def survey_all(
     return Survey(sources, dict(refused.counts), figures)
 
 
-def _one_by_one(
-    wanted: Mapping[str, Sequence[SourceConfig]],
-    root: str,
-    seed: int,
-    vocabulary: Vocabulary | None,
-) -> _Read:
-    """As `Workers.survey`, in this process, when a source is asked for."""
-
-    def read(role: str, number: int, refused: RefusedRows) -> Surveyed:
-        return survey(wanted[role][number], root, refused, seed=seed, vocabulary=vocabulary)
-
-    return read
+_SIDE_FILES = {"sources": layout.REFUSED, "evaluation": layout.EVALUATION_REFUSED}
 
 
-def unsurveyed(config: PrepareConfig) -> Iterator[Sample]:
-    """The samples of all sources before any survey, to train a vocabulary on.
+def _collect(
+    config: PrepareConfig, role: str, run: Run, read: ReadSurvey, unusable: dict[str, str]
+) -> tuple[list[SurveyedSource], Questions, RefusedRows]:
+    """Collect and log the survey of each source in a role, in the order of the config.
 
-    They are read as they come, whatever their length; rows that cannot be used are passed over. It
-    is the survey that files them.
+    Sources that a check cannot use are added to `unusable` with the reason.
     """
-    for source in config.sources:
-        of_any_length = dataclasses.replace(source, max_tokens=0)
-        reading = SourceReading(of_any_length, config.root, config.seed, open_rows)
-        for _, sample in reading.first(RefusedRows(None)):
-            yield sample
-
-
-def _warn(twice: Iterable[Overlap], evaluated: Iterable[Overlap], run: Run) -> None:
-    for shared in twice:
-        where = "in it" if shared.source == shared.other else f"in {shared.other}"
-        run.log.warning(
-            "%s: %d samples stand before %s, such as %s", shared.source, shared.count, where, shared
-        )
-    for shared in evaluated:
-        run.log.warning(
-            "%s: %d questions stand in the evaluation set %s, such as %s",
-            shared.source,
-            shared.count,
-            shared.other,
-            shared,
-        )
-
-
-def _take(
-    config: PrepareConfig,
-    role: str,
-    run: Run,
-    side_file: str,
-    read: _Read,
-    unusable: dict[str, str],
-) -> tuple[list[Source], Questions, RefusedRows]:
-    """Takes what is found in the sources of a role, in their order, and logs it.
-
-    Those that a check cannot use go to `unusable`, by name, with the reason.
-    """
-    refused, questions = RefusedRows(run.path / side_file), Questions()
+    refused, questions = RefusedRows(run.path / _SIDE_FILES[role]), Questions()
     sources = []
     try:
-        for number, wanted in enumerate(getattr(config, role)):
+        for index, source_config in enumerate(getattr(config, role)):
             try:
-                source, asked = read(role, number, refused)
+                source, asked = read(role, index, refused)
             except UserError as error:
                 if not config.check_only:
                     raise
-                unusable[wanted.name] = str(error)
-                run.log.warning("%s: cannot be used: %s", wanted.name, error)
+                unusable[source_config.name] = str(error)
+                run.log.warning("%s: cannot be used: %s", source_config.name, error)
                 continue
             sources.append(source)
             questions.extend(asked)
@@ -163,26 +110,48 @@ def _take(
     return sources, questions, refused
 
 
-def _without_lengths(wanted: Sequence[SourceConfig], run: Run) -> list[SourceConfig]:
-    """The sources, their limits of tokens left out, which only a vocabulary can count."""
-    limited = [source.name for source in wanted if source.max_tokens]
+def _without_max_tokens(sources: Sequence[SourceConfig], run: Run) -> list[SourceConfig]:
+    limited = [source.name for source in sources if source.max_tokens]
     if limited:
         run.log.warning(
-            "max_tokens of %d sources, such as %s, is not looked at, since there is no vocabulary "
-            "yet",
+            "max_tokens of %d sources, for example %s, is ignored: there is no vocabulary yet to "
+            "count tokens with",
             len(limited),
             limited[0],
         )
-    return [dataclasses.replace(source, max_tokens=0) for source in wanted]
+    return [dataclasses.replace(source, max_tokens=0) for source in sources]
 
 
-def _log_files(source: Source, run: Run) -> None:
-    for file, found in source.by_file.items():
-        refused = sum(found["refused"].values())
-        run.log.info(
-            "  %s: %d rows read, %d used, %d refused", file, found["read"], found["used"], refused
+def _warn(twice: Iterable[Overlap], evaluated: Iterable[Overlap], run: Run) -> None:
+    for shared in twice:
+        other = "this source" if shared.source == shared.other else shared.other
+        run.log.warning(
+            "%s: %d duplicates of samples in %s, for example %s",
+            shared.source,
+            shared.count,
+            other,
+            shared,
         )
-        for line in refused_rows.summary(found["refused"]):
+    for shared in evaluated:
+        run.log.warning(
+            "%s: %d questions also appear in the evaluation set %s (contamination), for example %s",
+            shared.source,
+            shared.count,
+            shared.other,
+            shared,
+        )
+
+
+def _log_files(source: SurveyedSource, run: Run) -> None:
+    for file, figures in source.by_file.items():
+        run.log.info(
+            "  %s: %d rows read, %d used, %d refused",
+            file,
+            figures["read"],
+            figures["used"],
+            sum(figures["refused"].values()),
+        )
+        for line in refused_rows.summary(figures["refused"]):
             run.log.info("    %s", line)
 
 

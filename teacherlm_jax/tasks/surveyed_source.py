@@ -1,104 +1,139 @@
-"""Raw files as sources that can be read again and again."""
+"""One source, surveyed in a single pass over its files that spools its usable samples."""
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data.sample import Sample
+from teacherlm_jax.sources import raw_rows
 from teacherlm_jax.sources.duplicates import Questions
 from teacherlm_jax.sources.raw_rows import SourceRows, names_apart
-from teacherlm_jax.sources.reading import SourceReading
+from teacherlm_jax.sources.reading import SourceReading, without_failed
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import ReasonCounts, RefusedRows
+from teacherlm_jax.tasks.sample_spool import SampleSpool
 from teacherlm_jax.tasks.tfds_rows import open_rows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
-_FOUND = ("samples", "refused", "digests", "by_file", "warnings")  # fields of a Source
+_SAMPLES, _CANDIDATES = "samples.jsonl.zst", "candidates.jsonl.zst"
+_FOUND = ("reader", "samples", "refused", "digest", "files", "by_file", "warnings")  # as JSON
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
-    """A source that was read once from end to end, so that all its later readings are known.
+class SurveyedSource:
+    """A source whose files were read from start to end.
 
     Attributes:
-        config: where and what.
-        root: the folder that `config.path` is taken under.
-        samples: usable rows, up to the limit.
-        refused: rows that cannot be used.
-        digests: sha256 by file name, of every file that decides what the rows are.
-        by_file: for each file that holds rows: how many were `read`, how many of these are `used`,
-            and how many were `refused`, by reason. What is neither is beyond the limit.
+        config: location, format and limits of the source.
+        reader: the reader that its files were read with.
+        samples: number of usable rows, up to the limit.
+        refused: number of rows that cannot be used.
+        digest: `sha256:…` of the usable samples; empty if they were not kept.
+        files: `sha256:…` by file name, for every file that decides what the rows are.
+        by_file: for each file that holds rows, how many were `read`, how many of these are `used`,
+            and how many were `refused`, by reason. The rest is beyond the limit.
         warnings: what the rows suggest to check in the config.
+        folder: the scratch folder that holds the spooled samples.
     """
 
     config: SourceConfig
-    root: str
+    reader: str
     samples: int
     refused: int
-    digests: dict[str, str]
-    by_file: dict[str, dict[str, Any]] = dataclasses.field(repr=False)
-    warnings: list[str] = dataclasses.field(repr=False)
-    _reading: SourceReading = dataclasses.field(repr=False)
+    digest: str
+    files: Mapping[str, str]
+    by_file: Mapping[str, Mapping[str, Any]]
+    warnings: Sequence[str]
+    folder: Path
 
     def read(self, checked_only: bool = False) -> Iterator[Sample]:
-        """Yields the samples again, `checked_only` without explanations that failed a gate."""
-        for _, sample in self._reading.again(checked_only):
-            yield sample
+        """Yield the samples from the spool.
+
+        With `checked_only`, explanations that failed a gate are left out of their samples. Raises
+        ValueError if the survey did not keep the samples.
+        """
+        if not self.digest:
+            raise ValueError(f"the survey did not keep the samples of {self.config.name!r}")
+        for _, sample in SampleSpool(self.folder / _SAMPLES).read():
+            yield without_failed(sample) if checked_only else sample
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything about the source that decides a mixture: settings and digests, no path."""
+        settings = dataclasses.asdict(self.config)
+        del settings["path"]
+        found = {"reader": self.reader, "samples": self.samples, "refused": self.refused}
+        return settings | found | {"digest": self.digest, "files": list(self.files.values())}
 
     def to_json(self) -> dict[str, Any]:
-        """All that a reading of the files found, for `from_json`."""
-        found = {name: getattr(self, name) for name in _FOUND}
-        return found | {"seed": self._reading.seed, "chosen": self._reading.chosen}
+        """Return what the survey found as plain values, for `from_json`."""
+        return {name: getattr(self, name) for name in _FOUND}
 
     @classmethod
-    def from_json(cls, config: SourceConfig, root: str, found: dict[str, Any]) -> "Source":
-        """The source again, without reading it."""
-        reading = SourceReading(config, root, found["seed"], open_rows)
-        reading.choose(found["chosen"])
-        figures = {name: found[name] for name in _FOUND}
-        return cls(config=config, root=root, **figures, _reading=reading)
+    def from_json(
+        cls, config: SourceConfig, folder: Path, found: Mapping[str, Any]
+    ) -> "SurveyedSource":
+        """Return the source that was surveyed into `folder`, possibly by another process."""
+        return cls(config=config, folder=folder, **{name: found[name] for name in _FOUND})
 
 
-def survey(
+def survey_source(
     config: SourceConfig,
     root: str,
     refused: RefusedRows,
+    folder: Path,
     *,
+    keep: bool = True,
     seed: int = 0,
     vocabulary: Vocabulary | None = None,
-) -> tuple[Source, Questions]:
-    """Reads a source for the first time, and takes note of its questions.
+) -> tuple[SurveyedSource, Questions]:
+    """Read a source in one pass; return what was found, and its questions.
+
+    Files that are not read in sequence (Parquet, Arrow, TFRecord), and those that a limit leaves
+    before their end, are opened once more for their digest.
 
     Args:
-        config: where and what.
-        root: the folder that `config.path` is taken under.
-        refused: takes the rows that cannot be used.
+        config: location, format and limits of the source.
+        root: the folder that `config.path` is relative to.
+        refused: collects the rows that cannot be used.
+        folder: scratch folder of this source.
+        keep: spool the samples, so that `SurveyedSource.read` can yield them.
         seed: decides which samples a limit by seed keeps.
-        vocabulary: counts tokens, where the source has `max_tokens`.
+        vocabulary: counts tokens, for a source with `max_tokens`.
 
-    Raises UserError for all that `SourceReading.first` does.
+    Raises UserError as `SourceReading.first` does.
     """
     reading = SourceReading(config, root, seed, open_rows)
     own = refused.part()
+    spool, candidates = SampleSpool(folder / _SAMPLES), SampleSpool(folder / _CANDIDATES)
     used, questions = Counter[str](), Questions()
-    for place, sample in reading.first(own, vocabulary=vocabulary):
-        used[place.file] += 1
-        questions.add(config.name, place, sample)
+    try:
+        for place, sample in reading.first(own, vocabulary=vocabulary, candidates=candidates):
+            used[place.file] += 1
+            questions.add(config.name, place, sample)
+            if keep:
+                spool.add(place, sample)
+    finally:
+        digest = spool.close()
+        candidates.close()
+        candidates.path.unlink(missing_ok=True)
     by_file = {
         file: _figures(read, used[file], own.by_file.get(file, ReasonCounts()).counts)
         for file, read in reading.rows_read.items()
     }
-    source = Source(
+    source = SurveyedSource(
         config=config,
-        root=root,
+        reader=raw_rows.reader_of(config, raw_rows.find(config, root)),
         samples=reading.samples,
-        refused=sum(sum(each["refused"].values()) for each in by_file.values()),
-        digests=_digests(open_rows(config, root)),
+        refused=sum(sum(figures["refused"].values()) for figures in by_file.values()),
+        digest=digest if keep else "",
+        files=_digests(reading.rows or open_rows(config, root)),
         by_file=by_file,
         warnings=reading.warnings,
-        _reading=reading,
+        folder=folder,
     )
     return source, questions
 
@@ -108,5 +143,8 @@ def _figures(read: int, used: int, refused: Mapping[str, int]) -> dict[str, Any]
 
 
 def _digests(rows: SourceRows) -> dict[str, str]:
+    """Return digests by name, computed here for files whose reading did not give one."""
     names = names_apart((*rows.files, *rows.beside))
-    return {name: files.file_digest(path) for path, name in names.items()}
+    return {
+        name: rows.digests.get(str(path)) or files.file_digest(path) for path, name in names.items()
+    }

@@ -172,7 +172,9 @@ def test_what_a_worker_cannot_do_later_is_one_message_and_the_rest_is_kept(
     chunks_in_all = sum(
         -(-source["samples"] // SMALL) * forms
         for name, forms in (("mix", 2), ("checked", 2))
-        for source in files.read_json(tmp_path / name / "manifest.json")["inputs"]["sources"]
+        for source in files.read_json(tmp_path / name / "manifest.json")["inputs"][
+            "sources"
+        ].values()
         if not (name == "mix" and source["name"] == "drawn")
     )
     drawn = -(-40 // SMALL)  # in one form of `mix`
@@ -182,7 +184,9 @@ def test_what_a_worker_cannot_do_later_is_one_message_and_the_rest_is_kept(
 def test_workers_that_do_not_see_the_folder_are_told_of(data, tmp_path, monkeypatch):
     monkeypatch.setattr(Beam, "run", lambda *given: None)
     message = refusal(on_beam(data, tmp_path))
-    assert "sources-00000: not there after the work of DirectRunner; config.output has" in message
+    assert (
+        "sources-00000: DirectRunner finished but did not write it; config.output must" in message
+    )
 
 
 @pytest.mark.parametrize(

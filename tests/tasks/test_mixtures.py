@@ -8,15 +8,15 @@ import seqio
 from teacherlm_jax.config import MixtureConfig, PartConfig, SourceConfig
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.storage.refused_rows import RefusedRows
-from teacherlm_jax.tasks.mixtures import add_mixture, read_texts, used_sources
-from teacherlm_jax.tasks.surveyed_source import survey
+from teacherlm_jax.tasks.mixtures import add_mixture, read_texts, text_tasks, used_sources
+from teacherlm_jax.tasks.surveyed_source import survey_source
 
 
 @pytest.fixture(scope="module")
 def sources(root, tmp_path_factory):
-    refused = RefusedRows(tmp_path_factory.mktemp("refused") / "refused.jsonl")
+    refused, scratch = RefusedRows(None), tmp_path_factory.mktemp("scratch")
     return [
-        survey(SourceConfig(name=name, path=f"{name}.jsonl"), str(root), refused)[0]
+        survey_source(SourceConfig(name, f"{name}.jsonl"), str(root), refused, scratch / name)[0]
         for name in ("big", "small")
     ]
 
@@ -26,7 +26,9 @@ def mixture_config(**settings):
 
 
 def texts(surveyed, vocabulary, seed=0, **settings):
-    mixture = add_mixture(mixture_config(**settings), surveyed, vocabulary, seed)
+    config = mixture_config(**settings)
+    tasks = text_tasks(config, surveyed, vocabulary, seed)
+    mixture = add_mixture(config.name, tasks, vocabulary)
     return list(read_texts(mixture, seed))
 
 
@@ -122,7 +124,8 @@ def test_samples_without_the_explanation_come_with_the_reason(sources, vocabular
 
 
 def test_other_programs_can_use_a_task_through_seqio(sources, vocabulary):
-    mixture = add_mixture(mixture_config(forms=("text",)), sources, vocabulary, 0)
+    tasks = text_tasks(mixture_config(forms=("text",)), sources, vocabulary, 0)
+    mixture = add_mixture("mix", tasks, vocabulary)
     dataset = seqio.get_dataset(
         mixture.name,
         task_feature_lengths={"targets": 64, "loss_mask": 64},

@@ -114,7 +114,9 @@ def test_a_prepared_mixture_is_left_alone(prepared, root, caplog):
 
 def test_a_mixture_prepared_from_other_inputs_is_refused(prepared, root):
     output, _ = prepared
-    with pytest.raises(UserError, match=r"mix: was prepared from other inputs \(seed\)"):
+    with pytest.raises(
+        UserError, match=r"mix: was prepared from other inputs \(seed is 5, was 0\);"
+    ):
         do(make(root, output, seed=5))
 
 
@@ -131,7 +133,7 @@ def test_what_an_interrupted_run_left_is_removed_and_done_again(prepared, root, 
 def test_a_folder_that_prepare_did_not_write_is_not_touched(prepared, root, tmp_path):
     (tmp_path / "mix").mkdir()
     (tmp_path / "mix" / "precious").write_text("mine")
-    with pytest.raises(UserError, match="was not written by `prepare`"):
+    with pytest.raises(UserError, match="exists but was not written by `prepare`"):
         do(make(root, tmp_path))
     assert (tmp_path / "mix" / "precious").read_text() == "mine"
 
@@ -190,7 +192,9 @@ def test_a_check_looks_at_all_sources_and_names_those_of_no_use(root, tmp_path):
         SourceConfig("lost", "lost-*.jsonl"),
     )
     config = small(root, tmp_path, check_only=True, sources=sources)
-    with pytest.raises(UserError, match=r"^2 of 3 sources cannot be used, such as 'gone': .*gone"):
+    with pytest.raises(
+        UserError, match=r"^2 of 3 sources cannot be used, for example 'gone': .*gone"
+    ):
         do(config)
     found = files.read_json(Path(config.output) / "check.json")["survey"]
     assert set(found["unusable"]) == {"gone", "lost"} and set(found["sources"]) == {"small"}
@@ -248,7 +252,7 @@ def test_explanations_that_failed_a_gate_stay_out_of_a_checked_mixture(root, tmp
         ({"mixtures": (MixtureConfig(name="mix", forms=("C", "C")),)}, "'C' appears twice"),
         (
             {"mixtures": (MixtureConfig(name="mix", forms=("C",), author="nobody"),)},
-            r"mixture 'mix': no text is left.*'no cot by nobody': 20",
+            r"mixture 'mix': no text is left to train on.*'no cot by nobody': 20",
         ),
         (
             {"sources": (SourceConfig(name="small", path="nowhere.jsonl"),)},
@@ -259,3 +263,41 @@ def test_explanations_that_failed_a_gate_stay_out_of_a_checked_mixture(root, tmp
 def test_what_cannot_be_prepared_is_named(root, tmp_path, settings, message):
     with pytest.raises(UserError, match=message):
         do(small(root, tmp_path, **settings))
+
+
+def test_moved_and_renamed_raw_files_are_the_same_inputs(root, tmp_path, caplog):
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+    content = (root / "small.jsonl").read_bytes()
+    (tmp_path / "here" / "small.jsonl").write_bytes(content)
+    (tmp_path / "there" / "other.json").write_bytes(content)
+    output, before = tmp_path / "out", SourceConfig("small", "small.jsonl")
+    do(small(tmp_path / "here", output, sources=(before,)))
+    moved = small(tmp_path / "there", output, sources=(SourceConfig("small", "other.json"),))
+    with caplog.at_level(logging.INFO):
+        do(moved)
+    assert f"{output / 'mix'}: already prepared" in caplog.messages
+    (tmp_path / "there" / "other.json").write_bytes(content[: content.rindex(b"\n", 0, -1) + 1])
+    with pytest.raises(UserError, match=r"mix: was prepared from other inputs \(sources.small.dig"):
+        do(moved)
+
+
+def long_questions(tmp_path, **settings):
+    rows = [
+        {"id": str(n), "question": "Why is this so? " * 40, "answer": "Because of that."}
+        for n in range(12)
+    ]
+    files.write_jsonl(tmp_path / "long.jsonl", rows)
+    values = {"forms": ("text",), "loss": "answer", "too_long": "left"}
+    mixture = MixtureConfig(name="mix", **values | settings)
+    source = SourceConfig("long", "long.jsonl", "columns")
+    return make(tmp_path, tmp_path / "out", sources=(source,), mixtures=(mixture,), length=64)
+
+
+def test_a_mixture_whose_texts_bear_no_loss_is_refused_and_leaves_nothing(tmp_path):
+    config = long_questions(tmp_path)
+    message = r"'mix': no text is left .*'no token that bears loss': 12.*too_long='left'"
+    with pytest.raises(UserError, match=message):
+        do(config)
+    assert not list(Path(config.output).glob("*mix*"))
+    assert do(long_questions(tmp_path, too_long="right"))["mixtures"]["mix"]["texts"] == 12

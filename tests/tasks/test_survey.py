@@ -19,7 +19,9 @@ from teacherlm_jax.data.sample import from_row, to_row
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
-from teacherlm_jax.tasks.survey import survey_all, unsurveyed
+from teacherlm_jax.tasks.in_process import InProcess, WorkFolder
+from teacherlm_jax.tasks.survey import survey_all
+from teacherlm_jax.tasks.trained_vocabulary import unsurveyed
 
 
 def asked(*questions):
@@ -55,7 +57,8 @@ def make(folder, **settings):
 def do(config, vocabulary=None):
     log = logging.getLogger("test.survey")
     log.setLevel(logging.INFO)
-    return survey_all(config, Run(Path(config.output), log), vocabulary)
+    engine = InProcess(WorkFolder(Path(config.output)))
+    return survey_all(config, Run(Path(config.output), log), engine, vocabulary)
 
 
 def test_the_figures_tell_of_every_file(folder):
@@ -75,7 +78,10 @@ def test_the_figures_tell_of_every_file(folder):
     }
     assert json.loads(json.dumps(found.figures)) == found.figures
     assert [source.samples for source in found.sources] == [4, 3]
-    assert [sample.question for sample in found.sources[1].read()] == ["D?", "B", "E?"]
+    with pytest.raises(ValueError, match="did not keep the samples of 'two'"):
+        next(found.sources[1].read())
+    kept = do(make(folder, check_only=False)).sources[1]
+    assert [sample.question for sample in kept.read()] == ["D?", "B", "E?"]
 
 
 def test_refused_rows_of_training_and_evaluation_are_filed_apart(folder):
@@ -92,9 +98,12 @@ def test_samples_that_come_twice_and_questions_that_are_tested_are_warned_of(fol
     one, two, test = (folder / f"{name}.jsonl" for name in ("one", "two-0", "test"))
     warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert warned == [
-        f"one: 1 samples stand before in it, such as {one}:3 = {one}:1",
-        f"two: 1 samples stand before in one, such as {two}:2 = {one}:2",
-        f"one: 1 questions stand in the evaluation set test, such as {one}:4 = {test}:1",
+        f"one: 1 duplicates of samples in this source, for example {one}:3 = {one}:1",
+        f"two: 1 duplicates of samples in one, for example {two}:2 = {one}:2",
+        (
+            "one: 1 questions also appear in the evaluation set test (contamination), "
+            f"for example {one}:4 = {test}:1"
+        ),
     ]
     assert found.figures["twice"] == [
         {"source": "one", "other": "one", "count": 1, "first": [[f"{one}:3", f"{one}:1"]]},
@@ -126,8 +135,11 @@ def test_a_check_warns_of_placeholders_with_the_key_that_drops_them(folder, capl
 
 def test_limits_are_drawn_by_the_seed_of_the_preparation(folder):
     sources = (SourceConfig("one", "*-?.jsonl", "columns", limit=1, limit_by="seed"),)
-    found = [do(make(folder, sources=sources, seed=seed)).sources[0] for seed in range(8)]
-    assert len({next(source.read()).id for source in found}) > 1
+    drawn = set()
+    for seed in range(8):
+        config = make(folder, sources=sources, seed=seed, check_only=False)
+        drawn |= {sample.id for sample in do(config).sources[0].read()}
+    assert len(drawn) > 1
 
 
 def test_lengths_need_a_vocabulary_unless_only_a_check_is_wanted(
@@ -139,9 +151,9 @@ def test_lengths_need_a_vocabulary_unless_only_a_check_is_wanted(
     longest = sorted(lengths)[9]
     sources = (SourceConfig("small", "small.jsonl", max_tokens=longest),)
     config = make(tmp_path, root=str(root), sources=sources, evaluation=())
-    assert len(list(do(config).sources[0].read())) == 20
-    warning = "is not looked at, since there is no vocabulary yet"
-    assert f"max_tokens of 1 sources, such as small, {warning}" in caplog.messages
+    assert do(config).sources[0].samples == 20
+    warning = "is ignored: there is no vocabulary yet to count tokens with"
+    assert f"max_tokens of 1 sources, for example small, {warning}" in caplog.messages
     caplog.clear()
     config.check_only = False
     source = do(config, vocabulary).sources[0]

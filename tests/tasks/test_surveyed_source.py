@@ -21,7 +21,7 @@ from teacherlm_jax.sources.duplicates import Questions
 from teacherlm_jax.sources.raw_rows import RowLocation
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
-from teacherlm_jax.tasks.surveyed_source import Source, survey
+from teacherlm_jax.tasks.surveyed_source import SurveyedSource, survey_source
 from teacherlm_jax.tasks.tfds_rows import open_rows
 
 NAMED = ColumnsConfig(options=("choices",), answer="label", cot="why")
@@ -117,16 +117,16 @@ def test_a_shard_that_is_missing_or_cut_short_is_named(tmp_path):
         read(folder)
 
 
-def test_a_tfds_data_set_is_a_source(builder):
+def test_a_tfds_data_set_is_a_source(builder, tmp_path):
     refused = RefusedRows(None)
     config = SourceConfig("toy", str(builder), "columns", columns=NAMED)
-    source, _ = survey(config, "", refused)
+    source, _ = survey_source(config, "", refused, tmp_path / "scratch")
     first, *_, last = source.read()
     assert (source.samples, source.refused) == (5, 0)
     assert (first.question, first.options, first.answer) == ("Wörd train 0?", ("x", "y"), "(A)")
     assert first.explanation("cot", "human") == "Because."
     assert last.id == "toy-toy-train.tfrecord-00001-2"
-    assert sorted(source.digests) == [
+    assert sorted(source.files) == [
         "dataset_info.json",
         "features.json",
         "toy-train.tfrecord-00000",
@@ -179,7 +179,7 @@ def test_a_record_that_is_no_example_is_refused_and_a_cut_file_named(tmp_path):
     write_records(path, example(question="?", answer="x"), b"\x0a\xff no example")
     refused = RefusedRows(None)
     config = SourceConfig("set", str(path), "columns")
-    source, _ = survey(config, "", refused)
+    source, _ = survey_source(config, "", refused, tmp_path / "scratch")
     assert (source.samples, dict(refused.counts)) == (1, {"no tf.train.Example": 1})
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(UserError, match=rf"{path}: damaged, cut short or not readable"):
@@ -196,10 +196,9 @@ def test_digests_are_those_of_the_bytes_of_every_file(tmp_path):
         write_table(tmp_path / f"part-{number}.parquet", 3)
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"question": "?", "answer": "x"}\n'))
     for pattern in ("part-*.parquet", "a.jsonl.gz"):
-        source, _ = survey(
-            SourceConfig("set", pattern, "columns"), str(tmp_path), RefusedRows(None)
-        )
-        assert source.digests == {
+        config = SourceConfig("set", pattern, "columns")
+        source, _ = survey_source(config, str(tmp_path), RefusedRows(None), tmp_path / "scratch")
+        assert source.files == {
             path.name: files.file_digest(path) for path in sorted(tmp_path.glob(pattern))
         }
 
@@ -215,7 +214,7 @@ def test_each_file_is_told_of(tmp_path):
 
     def figures(**settings):
         config = SourceConfig("set", "*.jsonl", "columns", **settings)
-        source, questions = survey(config, str(tmp_path), refused)
+        source, questions = survey_source(config, str(tmp_path), refused, tmp_path / "work")
         read = {file: tuple(each.values()) for file, each in source.by_file.items()}
         return source, questions, [read[str(tmp_path / f"{name}.jsonl")] for name in "abc"]
 
@@ -239,20 +238,22 @@ def test_a_source_goes_through_json_as_it_is(tmp_path):
     write_table(tmp_path / "a.parquet", 30)
     for settings in ({}, {"limit": 7}, {"limit": 7, "limit_by": "seed"}):
         config = SourceConfig("set", "a.parquet", "columns", **settings)
-        source, _ = survey(config, str(tmp_path), RefusedRows(None), seed=5)
+        refused, scratch = RefusedRows(None), tmp_path / "scratch"
+        source, _ = survey_source(config, str(tmp_path), refused, scratch, seed=5)
         found = json.loads(json.dumps(source.to_json()))
-        again = Source.from_json(config, str(tmp_path), found)
+        again = SurveyedSource.from_json(config, tmp_path / "scratch", found)
         assert list(again.read()) == list(source.read())
-        assert repr(again) == repr(source)  # names of tasks are made of it
+        assert again.identity == source.identity  # part of the names of tasks
 
 
 def test_a_source_goes_to_another_process_as_it_is(tmp_path):
     write_table(tmp_path / "a.parquet", 30)
     config = SourceConfig("set", "a.parquet", "columns", limit=7, limit_by="seed")
-    source, _ = survey(config, str(tmp_path), RefusedRows(None), seed=5)
+    refused, scratch = RefusedRows(None), tmp_path / "scratch"
+    source, _ = survey_source(config, str(tmp_path), refused, scratch, seed=5)
     copy = pickle.loads(pickle.dumps(source))
     assert list(copy.read()) == list(source.read())
-    assert repr(copy) == repr(source)  # names of tasks are made of it
+    assert copy.identity == source.identity  # part of the names of tasks
 
 
 def test_tensorflows_own_files_of_a_store_are_read(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What went into a mixture's rows and what did not: the figures of its manifest."""
+"""Statistics of the texts in a mixture's rows, and of those left out, for its manifest."""
 
 import time
 from collections import Counter
@@ -6,26 +6,28 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from teacherlm_jax.data import packing
-from teacherlm_jax.tasks.mixtures import Text
+from teacherlm_jax.tasks.mixtures import MixtureText
+
+NO_LOSS = "no token that bears loss"
 
 _BARS = 32  # of the histogram of lengths
 
 
-class Tally:
-    """Counts the texts of a mixture on their way into the rows.
+class MixtureStatistics:
+    """Fits the texts of a mixture into `longest` tokens, and counts them by task.
 
     Attributes:
-        drops: texts left out, by task and reason.
+        drops: number of texts left out, by task and reason.
     """
 
     def __init__(self, author: str, longest: int, too_long: str, begin: int):
-        """Prepares to count.
+        """Start with no texts.
 
         Args:
-            author: whose explanations the texts have.
-            longest: tokens that a text has at most.
-            too_long: what becomes of longer ones, a key of `packing.TOO_LONG`.
-            begin: the number of ids that begin every text.
+            author: author of the explanations in the texts.
+            longest: maximum number of tokens in a text.
+            too_long: what to do with longer texts, a key of `packing.TOO_LONG`.
+            begin: number of special tokens at the start of every text.
         """
         self._author, self._longest, self._too_long, self._begin = author, longest, too_long, begin
         self._tasks: dict[str, dict[str, int]] = {}
@@ -35,27 +37,31 @@ class Tally:
         self._lengths: Counter[int] = Counter()
         self.drops: dict[str, dict[str, int]] = {}
 
-    def kept(self, texts: Iterable[Text]) -> Iterator[packing.Encoded]:
-        """Yields what goes into rows: the texts that there are, none of them too long."""
+    def fitted(self, texts: Iterable[MixtureText]) -> Iterator[packing.Encoded]:
+        """Yield the texts for the rows: none too long, and each with a token that bears loss.
+
+        A text without one teaches nothing, since no other text in its row can see it. It can only
+        arise from truncation or splitting; each such text or part counts as one drop.
+        """
         for text in texts:
             if text.drop:
                 self._count_drop(text.task, text.drop)
                 continue
             if len(text.encoded.tokens) > self._longest:
                 self._longer[text.task] += 1
-            made = packing.fit(text.encoded, self._longest, self._too_long, self._begin)
-            if not made:
+            parts = packing.fit(text.encoded, self._longest, self._too_long, self._begin)
+            if not parts:
                 self._count_drop(text.task, f"longer than {self._longest} tokens")
                 continue
-            of_task = self._fields_of_task.setdefault(text.task, _spreads())
-            for field, size in zip(packing.FIELDS, text.encoded.field_tokens, strict=True):
-                if size:
-                    self._fields[field].add(size)
-                    of_task[field].add(size)
-            yield from self._counted(text.task, made)
+            with_loss = [part for part in parts if packing.bears_loss(part)]
+            for _ in range(len(parts) - len(with_loss)):
+                self._count_drop(text.task, NO_LOSS)
+            if with_loss:
+                self._count_fields(text)
+            yield from self._counted(text.task, with_loss)
 
     def summary(self, length: int, shards: list[dict[str, Any]]) -> dict[str, Any]:
-        """The manifest's figures, for rows of `length` tokens in `shards`."""
+        """Return the manifest's figures for rows of `length` tokens in `shards`, at least one."""
         rows = sum(shard["records"] for shard in shards)
         tokens = sum(counts["tokens"] for counts in self._tasks.values())
         return {
@@ -81,25 +87,32 @@ class Tally:
         reasons = self.drops.setdefault(task, {})
         reasons[reason] = reasons.get(reason, 0) + 1
 
-    def _counted(self, task: str, made: tuple[packing.Encoded, ...]) -> Iterator[packing.Encoded]:
-        counts = self._tasks.setdefault(task, {"texts": 0, "tokens": 0})
-        for encoded in made:
+    def _count_fields(self, text: MixtureText) -> None:
+        of_task = self._fields_of_task.setdefault(text.task, _spreads())
+        for field, size in zip(packing.FIELDS, text.encoded.field_tokens, strict=True):
+            if size:
+                self._fields[field].add(size)
+                of_task[field].add(size)
+
+    def _counted(self, task: str, parts: Iterable[packing.Encoded]) -> Iterator[packing.Encoded]:
+        for encoded in parts:
             size = len(encoded.tokens)
+            counts = self._tasks.setdefault(task, {"texts": 0, "tokens": 0})
             counts["texts"] += 1
             counts["tokens"] += size
             self._lengths[size] += 1
             yield encoded
 
     def _by_field(self, fields: Mapping[str, "_Spread"]) -> dict[str, Any]:
-        """Of each field, and of explanations by author, as they were before any cut."""
-        told = {field: spread.told() for field, spread in fields.items() if spread.count}
+        """Return the figures of each field before any truncation; explanations by author."""
+        figures = {field: spread.figures() for field, spread in fields.items() if spread.count}
         return {
-            field: figures if field in ("question", "answer") else {self._author: figures}
-            for field, figures in told.items()
+            field: value if field in ("question", "answer") else {self._author: value}
+            for field, value in figures.items()
         }
 
     def _histogram(self) -> dict[str, list[int]]:
-        """Of the texts in the rows: `counts[i]` have `edges[i] <= tokens < edges[i + 1]`."""
+        """Count texts by length: `counts[i]` texts have `edges[i] <= tokens < edges[i + 1]`."""
         width = -(-self._longest // _BARS)
         counts = [0] * -(-self._longest // width)
         for size, count in self._lengths.items():
@@ -118,7 +131,7 @@ class _Spread:
         self._sum += number
         self._max = max(self._max, number)
 
-    def told(self) -> dict[str, float]:
+    def figures(self) -> dict[str, float]:
         mean = round(self._sum / self.count, 2)
         return {"count": self.count, "mean": mean, "max": self._max}
 
@@ -127,25 +140,25 @@ def _spreads() -> dict[str, _Spread]:
     return {field: _Spread() for field in packing.FIELDS}
 
 
-class Clock:
-    """How long a mixture takes, and how much of it texts are waited for."""
+class ThroughputTimer:
+    """Measures the time to prepare a mixture, and how much of it is spent waiting for texts."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
         self._waited = 0.0
 
-    def waiting_for(self, texts: Iterable[Text]) -> Iterator[Text]:
-        """Yields `texts` and notes the time until each is there."""
+    def waiting_for(self, texts: Iterable[MixtureText]) -> Iterator[MixtureText]:
+        """Yield `texts`, and measure the time until each one arrives."""
         asked = time.perf_counter()
         for text in texts:
             self._waited += time.perf_counter() - asked
             yield text
             asked = time.perf_counter()
 
-    def told(self, tokens: int) -> dict[str, float]:
-        """Seconds until now, and million tokens a second of both halves of the work, and of all.
+    def figures(self, tokens: int) -> dict[str, float]:
+        """Return the seconds so far, and million tokens per second in total and in both stages.
 
-        Texts are read and tokenised in one half, packed and written in the other.
+        The first stage reads and tokenizes texts, the second packs and writes them.
         """
         seconds = time.perf_counter() - self._start
         spent = {

@@ -1,0 +1,116 @@
+"""The folder of one mixture: packed rows, vocabulary and manifest."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from teacherlm_jax.config import MixtureConfig, PrepareConfig
+from teacherlm_jax.data import packing
+from teacherlm_jax.data.writer import write_shards
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import layout
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import files
+from teacherlm_jax.tasks.in_process import ChunksOf
+from teacherlm_jax.tasks.mixture_statistics import NO_LOSS, MixtureStatistics, ThroughputTimer
+from teacherlm_jax.tasks.mixtures import add_mixture, read_texts
+from teacherlm_jax.tasks.seqio_tasks import TextTask
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
+
+_UNFINISHED = ".partial"  # suffix of a folder that is being written
+
+
+def remove_unfinished(run: Run) -> None:
+    """Remove mixtures that an interrupted run did not finish."""
+    for folder in run.path.glob(f".*{_UNFINISHED}"):
+        run.log.info("removing %s, which an interrupted run did not finish", folder)
+        shutil.rmtree(folder)
+
+
+def write_mixture(
+    config: PrepareConfig,
+    mixture: MixtureConfig,
+    inputs: Mapping[str, Any],
+    tasks: Sequence[TextTask],
+    vocabulary: Vocabulary,
+    chunks_of: ChunksOf,
+    run: Run,
+) -> dict[str, Any]:
+    """Write the folder of one mixture; return its manifest.
+
+    The folder gets its name when it is complete. Raises UserError, and leaves nothing, if no text
+    is left for its rows.
+    """
+    timer = ThroughputTimer()
+    folder = run.path / f".{mixture.name}{_UNFINISHED}"
+    folder.mkdir(parents=True)
+    longest = config.max_tokens or config.length
+    statistics = MixtureStatistics(mixture.author, longest, mixture.too_long, len(vocabulary.begin))
+    registered = add_mixture(mixture.name, tasks, vocabulary, chunks_of)
+    texts = timer.waiting_for(read_texts(registered, config.seed))
+    rows = packing.pack(statistics.fitted(texts), config.length)
+    shards = write_shards(folder, rows, config.rows_per_shard)
+    if not shards:
+        shutil.rmtree(folder)
+        raise UserError(_no_text(mixture, statistics.drops))
+    vocabulary.save(folder / layout.VOCABULARY)
+    manifest: dict[str, Any] = {"mixture": mixture.name, "inputs": inputs, "length": config.length}
+    manifest |= statistics.summary(config.length, shards)
+    files.write_json(folder / layout.MANIFEST, manifest)
+    figures = timer.figures(manifest["tokens"])
+    files.write_json(run.path / layout.THROUGHPUT, read_throughput(run) | {mixture.name: figures})
+    folder.rename(run.path / mixture.name)
+    _log(manifest, figures, run)
+    return manifest
+
+
+def read_throughput(run: Run) -> dict[str, Any]:
+    """Return the throughput of the mixtures prepared so far, by name."""
+    path = run.path / layout.THROUGHPUT
+    return files.read_json(path) if path.exists() else {}
+
+
+def _no_text(mixture: MixtureConfig, drops: Mapping[str, Mapping[str, int]]) -> str:
+    reasons = {reason for by_reason in drops.values() for reason in by_reason}
+    advice = "check the mixture's author and forms"
+    if NO_LOSS in reasons:
+        advice = (
+            "truncation removes every token that bears loss, so raise config.length and "
+            f"config.max_tokens, or change the mixture's loss={mixture.loss!r} or "
+            f"too_long={mixture.too_long!r}"
+        )
+    elif any(reason.startswith("longer than") for reason in reasons):
+        advice = (
+            "raise config.length and config.max_tokens, or change the mixture's "
+            f"too_long={mixture.too_long!r}"
+        )
+    return f"mixture {mixture.name!r}: no text is left to train on; dropped: {drops}; {advice}"
+
+
+def _log(manifest: Mapping[str, Any], figures: Mapping[str, float], run: Run) -> None:
+    run.log.info(
+        "%s: %d texts, %d tokens in %d rows of %d (%.1f %% filled); %.2f Mtokens/s (reading and "
+        "tokenizing %.2f, packing and writing %.2f)",
+        manifest["mixture"],
+        manifest["texts"],
+        manifest["tokens"],
+        manifest["rows"],
+        manifest["length"],
+        100 * manifest["filled"],
+        figures["prepared_mtokens_per_second"],
+        figures["tokenised_mtokens_per_second"],
+        figures["packed_mtokens_per_second"],
+    )
+    for task, reasons in manifest["drops"].items():
+        for reason, count in reasons.items():
+            run.log.info("%s: dropped %d texts of %s: %s", manifest["mixture"], count, task, reason)
+    for task, policies in manifest["too_long"].items():
+        for policy, count in policies.items():
+            if policy != "drop":
+                run.log.info(
+                    "%s: %d texts of %s were too long (too_long=%s)",
+                    manifest["mixture"],
+                    count,
+                    task,
+                    policy,
+                )
