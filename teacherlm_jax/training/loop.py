@@ -262,6 +262,12 @@ def _finish(training: _Training) -> dict[str, Any]:
     if jax.process_index() == 0:
         files.write_json(run.path / layout.SUMMARY, summary)
     run.log.info(results.summary_line(summary))
-    return results.result(
+    result = results.result(
         config, training.spec, metrics, training.chrono, training.validation, training.checkpoints
     )
+    if "best_step" in result and "best_checkpoint" not in result:
+        run.log.warning(
+            f"the checkpoint of step {result['best_step']}, the best by "
+            f"{config.validation.metric}, was not kept; set config.checkpoint.best=1 to keep it"
+        )
+    return result
