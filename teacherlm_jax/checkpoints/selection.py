@@ -1,5 +1,6 @@
-"""Which of a run's checkpoints is the best, by what was measured while it trained."""
+"""The best of a run's checkpoints, by its validation during training."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from teacherlm_jax.storage import files
 
 
 def measurements(folder: Path) -> list[dict[str, Any]]:
-    """The measurements of a run by step; none where it has made none."""
+    """Return the rows of a run's `validation.jsonl`, one per validated step; none without it."""
     path = folder / layout.VALIDATION
     if not path.exists():
         return []
@@ -17,28 +18,45 @@ def measurements(folder: Path) -> list[dict[str, Any]]:
 
 
 def ranking(rows: list[dict[str, Any]], metric: str) -> list[int]:
-    """Steps of measurements, the best first; of equals, the earlier. Losses are best when low."""
+    """Return the validated steps, the best first; of equal ones the earlier.
+
+    All of them are ranked, whether their checkpoints were kept or not. A low loss is better, and
+    a high value of any other metric. A step whose value is not a finite number is left out.
+    """
     sign = 1 if metric.endswith("loss") else -1
-    return [row["step"] for row in sorted(rows, key=lambda row: (sign * row[metric], row["step"]))]
+    numbers = [row for row in rows if _is_number(row.get(metric))]
+    ranked = sorted(numbers, key=lambda row: (sign * row[metric], row["step"]))
+    return [row["step"] for row in ranked]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def best_step(folder: Path, steps: list[int]) -> int:
-    """The one of a run's checkpoints, at `steps`, that did best by its config's metric.
+    """Return the step of a run's best checkpoint by `config.validation.metric`.
 
-    Raises UserError for a run that chose no metric, or measured none of these checkpoints.
+    Args:
+        folder: the run folder.
+        steps: steps of the checkpoints that exist.
+
+    Raises:
+        UserError: the run has no metric, or none of these checkpoints was validated.
     """
     config = files.read_json(folder / layout.CONFIG)["config"]
     metric = config.get("validation", {}).get("metric", "")
     if not metric:
         raise UserError(
-            f"{folder}: was trained without config.validation.metric, so none of its checkpoints "
-            f"is the best; name one of {', '.join(map(str, steps))}, as in "
+            f"{folder}: was trained without config.validation.metric, so its best checkpoint is "
+            f"unknown; name one of {', '.join(map(str, steps))}, as in "
             f"{folder}/checkpoints/{steps[-1]}"
         )
-    measured = [row for row in measurements(folder) if row["step"] in steps]
-    if not measured:
+    validated = [row for row in measurements(folder) if row["step"] in steps]
+    ranked = ranking(validated, metric)
+    if not ranked:
         raise UserError(
-            f"{folder}: none of its checkpoints ({', '.join(map(str, steps))}) was measured; train "
-            "with config.checkpoint.best=1, so that what is measured is kept"
+            f"{folder}: none of its checkpoints ({', '.join(map(str, steps))}) has a value of "
+            f"{metric}; name one, as in {folder}/checkpoints/{steps[-1]}, or train with "
+            "config.checkpoint.best=1, which keeps the best one"
         )
-    return ranking(measured, metric)[0]
+    return ranked[0]
