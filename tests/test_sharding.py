@@ -133,10 +133,18 @@ def test_activations_are_pinned_under_a_mesh_and_left_alone_without():
             sharding.constrain(x[:6], axes)
 
 
-def test_one_process_feeds_all_rows():
+def test_rows_are_fed_by_the_processes_that_hold_their_devices(monkeypatch):
+    """Eight devices of one process feed all rows; of two processes, each feeds its half."""
     mesh = sharding.make_mesh(MeshConfig(2, 2, 2))
-    assert sharding.process_rows(mesh, 12) == (0, 1)
     assert sharding.batch_cuts(mesh) == 4
+    assert sharding.process_rows(mesh, 12) == (0, 1)
+    held = sharding._held(mesh, 12)
+    assert held == {0: {0, 3, 6, 9}}
+    halves = {0: {0, 3}, 1: {6, 9}}
+    monkeypatch.setattr(sharding, "_held", lambda mesh, rows: halves)
+    assert sharding.process_rows(mesh, 12) == (0, 2)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    assert sharding.process_rows(mesh, 12) == (1, 2)
 
 
 def test_processes_feed_equal_parts_of_a_batch_wherever_their_devices_lie():
