@@ -19,7 +19,7 @@ from teacherlm_jax.errors import Interrupted
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
-from teacherlm_jax.training import results, setup
+from teacherlm_jax.training import device_memory, results, setup
 from teacherlm_jax.training.chronometer import Chronometer
 from teacherlm_jax.training.flops import Utilization
 from teacherlm_jax.training.interrupt import StopRequests, stop_requests
@@ -153,6 +153,7 @@ def _open(
     data = prepared.open(config.data)
     reader = setup.open_reader(config, data, mesh)
     spec = setup.make_run_spec(config, data, mesh)
+    device_memory.refuse_too_large(spec.abstract, mesh)
     utilization = Utilization.on(mesh, spec.model, data.length)
     stack.enter_context(jax.set_mesh(mesh))
     validation = Validation(config, run, spec, mesh)
