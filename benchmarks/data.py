@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks import harness
 from teacherlm_jax import config
-from teacherlm_jax.data import packing, prompts, synthetic
+from teacherlm_jax.data import packing, prepared, prompts, synthetic
 from teacherlm_jax.data.packing import Encoded, PackedRow
 from teacherlm_jax.data.prompts import Piece
 from teacherlm_jax.data.sample import Sample, to_row

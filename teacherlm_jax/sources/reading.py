@@ -152,19 +152,6 @@ class SourceReading:
             )
         notes.refuse_missing()
 
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """What the first reading decided, as plain values for `choose`."""
-        kept = None if self._kept is None else _listed(self._kept)
-        return {"samples": self.samples, "kept": kept, "left_out": _listed(self._left_out)}
-
-    def choose(self, chosen: Mapping[str, Any]) -> None:
-        """Adopt what the first reading of the same source by another object decided."""
-        kept = chosen["kept"]
-        self.samples = chosen["samples"]
-        self._kept = None if kept is None else {file: set(kept[file]) for file in kept}
-        self._left_out = {file: set(lines) for file, lines in chosen["left_out"].items()}
-
     def _held(
         self, candidates: Candidates, checked_only: bool
     ) -> Iterator[tuple[RowLocation, Sample]]:
@@ -289,10 +276,6 @@ class SourceReading:
             named=self.config.columns,
             prompt=self.config.prompt,
         )
-
-
-def _listed(lines: Mapping[str, set[int]]) -> dict[str, list[int]]:
-    return {file: sorted(numbers) for file, numbers in lines.items()}
 
 
 def _length_check(config: SourceConfig, vocabulary: Vocabulary | None) -> Check | None:
