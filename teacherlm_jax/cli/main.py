@@ -1,122 +1,20 @@
 """The command `teacherlm VERB --config=FILE.py[:variant] --config.key=value …`."""
 
-import dataclasses
 import difflib
 import functools
-import importlib
-import operator
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from teacherlm_jax import __version__, config
 from teacherlm_jax.cli import failures, flags, help_text, sweep
 from teacherlm_jax.errors import Interrupted, UserError
-from teacherlm_jax.runs import distributed, run_folder
+from teacherlm_jax.pipelines import verbs
+from teacherlm_jax.pipelines.verbs import VERBS, Verb
+from teacherlm_jax.runs import distributed
 
 USER_ERROR = 2
 VALIDATE = "--validate"  # check verb, config and keys, and do nothing else
-
-
-@dataclasses.dataclass(frozen=True)
-class Verb:
-    """One verb of the command.
-
-    Attributes:
-        summary: its line in the help.
-        config_classes: config classes that the verb accepts.
-        function: `module:function`, imported only when the verb runs, so that preparing data never
-            loads JAX and training never loads TensorFlow.
-        may_change: keys that may change when an interrupted or finished run is continued.
-        repeats: the verb runs again even if the run folder holds a result.
-        positional: names in the help, by key, of values that are given without a key. Such a verb
-            opens its output itself, which need not be a run folder.
-        needs_file: whether the verb needs a config file.
-        folder: function that returns the run folder of a config.
-        options: dataclasses of further options, each given by its name alone. The function gets
-            them as its last arguments; they are not part of the run's config.
-        together: several processes can run the verb as one; see `distributed`.
-    """
-
-    summary: str
-    config_classes: tuple[type, ...]
-    function: str
-    may_change: tuple[str, ...] = ()
-    repeats: bool = False
-    positional: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    needs_file: bool = True
-    folder: Callable[[Any], str] = operator.attrgetter("output")
-    options: tuple[type, ...] = ()
-    together: bool = False
-
-    def usage(self, name: str) -> str:
-        """Return the form of a command line with this verb, which has the given name."""
-        config = "--config=FILE.py[:VARIANT]" if self.needs_file else "[--config=FILE.py[:VARIANT]]"
-        first = " ".join(self.positional.values()) or config
-        return f"teacherlm {name} {first} [--config.KEY=VALUE ...]"
-
-
-VERBS = {
-    "prepare": Verb(
-        "tokenize and pack data sets into rows on disk",
-        (config.PrepareConfig,),
-        "teacherlm_jax.tasks.prepare:prepare",
-        may_change=("check_only", "evaluation", "runner", "beam_options"),
-        repeats=True,  # it compares its output with the sources as they are now
-    ),
-    "train": Verb(
-        "train a stage of a teacher, or a student",
-        (config.TrainConfig,),
-        "teacherlm_jax.training.loop:train",
-        may_change=(
-            *("mesh", "checkpoint", "log_every", "verify_data", "profile", "compilation_cache"),
-        ),
-        together=True,
-    ),
-    "annotate": Verb(
-        "let teachers write explanations for every row of a data set",
-        (config.AnnotateConfig,),
-        "teacherlm_jax.annotation.job:annotate",
-        may_change=("mesh", "slots", "attention", "prompt_length"),
-        repeats=True,  # it compares its output with the source as it is now
-    ),
-    "evaluate": Verb(
-        "measure a model on benchmarks by rank classification",
-        (config.EvaluateConfig,),
-        "teacherlm_jax.evaluation.evaluate:evaluate",
-        may_change=("mesh", "batch_tokens", "attention"),
-        together=True,
-    ),
-    "convert": Verb(
-        "convert a Hugging Face checkpoint to ours, or back",
-        (config.ConvertConfig,),
-        "teacherlm_jax.hf.convert:convert",
-        positional={"source": "SRC", "output": "DST"},
-    ),
-    "plan": Verb(
-        "compile a config for a TPU slice you need not own: memory, time, fit",
-        (config.TrainConfig, config.AnnotateConfig),
-        "teacherlm_jax.planning.plan:plan",
-        may_change=("",),  # every plan starts over
-        folder=lambda settings: f"{settings.output}.plan",
-        options=(config.PlanOptions,),
-    ),
-    "report": Verb(
-        "write tables and figures of finished runs, or of a data set (--data=DIR)",
-        (config.ReportConfig,),
-        "teacherlm_jax.report.build:report",
-        repeats=True,
-        needs_file=False,
-        folder=operator.attrgetter("folder"),
-    ),
-    "quickstart": Verb(
-        "run the whole flow at toy size on generated data",
-        (config.QuickstartConfig,),
-        "teacherlm_jax.pipelines.quickstart:quickstart",
-        repeats=True,
-    ),
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -179,24 +77,8 @@ def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
         print(table(command.points))
         return 0
     distributed.start(name, verb.together)
-    if verb.positional:
-        _load(verb.function)(settings)
-        return 0
-    path = verb.folder(settings)
-    with run_folder.open_run(path, name, settings, may_change=verb.may_change) as folder:
-        if folder.result is not None and not verb.repeats:
-            folder.log.info("%s: finished before; remove the folder to run it again", folder.path)
-        else:
-            options = [command.options[kind] for kind in verb.options]
-            result = _load(verb.function)(settings, folder, *options)
-            if result is not None:
-                folder.finish(result)
+    verbs.run(name, settings, *(command.options[kind] for kind in verb.options))
     return 0
-
-
-def _load(function: str) -> Callable[..., Any]:
-    module, _, attribute = function.partition(":")
-    return getattr(importlib.import_module(module), attribute)
 
 
 def _help() -> str:

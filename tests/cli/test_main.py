@@ -5,6 +5,7 @@ import pytest
 
 from teacherlm_jax.cli import main
 from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.storage import files
 
 CONFIG = """
@@ -22,7 +23,8 @@ def command(tmp_path, monkeypatch):
     path.write_text(CONFIG.format(output=str(tmp_path / "run")))
 
     def run(work, *overrides):
-        monkeypatch.setattr(main, "_load", lambda function: work)
+        loaded = {"inputs": lambda config: {}}
+        monkeypatch.setattr(verbs, "_load", lambda name: loaded.get(name.split(":")[1], work))
         return main.main(["train", f"--config={path}", *overrides])
 
     return run
@@ -114,7 +116,8 @@ def test_a_job_that_met_too_little_memory_goes_on_with_fewer_slots(tmp_path, mon
             raise UserError("no memory")
         return {}
 
-    monkeypatch.setattr(main, "_load", lambda function: work)
+    loaded = {"inputs": lambda config: {}}
+    monkeypatch.setattr(verbs, "_load", lambda name: loaded.get(name.split(":")[1], work))
     assert main.main(["annotate", f"--config={path}"]) == 2
     assert main.main(["annotate", f"--config={path}", "--config.seed=1"]) == 2
     assert main.main(["annotate", f"--config={path}", "--config.slots=16"]) == 0

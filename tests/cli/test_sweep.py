@@ -3,6 +3,7 @@ import csv
 import pytest
 
 from teacherlm_jax.cli import main
+from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.storage import files
 
 BASE = """
@@ -32,7 +33,8 @@ def command(tmp_path, monkeypatch):
     def run(*words, text=SWEEP):
         path = tmp_path / "mine.py"
         path.write_text(BASE.format(output=str(tmp_path / "runs")) + text)
-        monkeypatch.setattr(main, "_load", lambda function: work)
+        loaded = {"inputs": lambda config: {}}
+        monkeypatch.setattr(verbs, "_load", lambda name: loaded.get(name.split(":")[1], work))
         return main.main(["train", f"--config={path}", *words])
 
     run.trained = trained

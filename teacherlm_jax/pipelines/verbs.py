@@ -1,0 +1,173 @@
+"""The verbs, and how one of them runs in its run folder: for the command line and for Python."""
+
+import dataclasses
+import importlib
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from teacherlm_jax import config
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import distributed, run_folder
+from teacherlm_jax.runs.run_folder import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Verb:
+    """One verb of the command.
+
+    Attributes:
+        summary: its line in the help.
+        config_classes: config classes that the verb accepts.
+        function: `module:function`, imported only when the verb runs, so that preparing data never
+            loads JAX and training never loads TensorFlow.
+        may_change: keys that may change when an interrupted or finished run is continued.
+        inputs: `module:function` that returns the digests of a config's inputs by key; empty for
+            verbs that compare their inputs themselves.
+        repeats: the verb runs again even if the run folder holds a result.
+        positional: names in the help, by key, of values that are given without a key. Such a verb
+            opens its output itself, which need not be a run folder.
+        needs_file: whether the verb needs a config file.
+        folder: function that returns the run folder of a config.
+        options: dataclasses of further options, each given by its name alone. The function gets
+            them as its last arguments; they are not part of the run's config.
+        together: several processes can run the verb as one; see `distributed`.
+    """
+
+    summary: str
+    config_classes: tuple[type, ...]
+    function: str
+    may_change: tuple[str, ...] = ()
+    inputs: str = ""
+    repeats: bool = False
+    positional: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    needs_file: bool = True
+    folder: Callable[[Any], str] = operator.attrgetter("output")
+    options: tuple[type, ...] = ()
+    together: bool = False
+
+    def usage(self, name: str) -> str:
+        """Return the form of a command line with this verb, which has the given name."""
+        config = "--config=FILE.py[:VARIANT]" if self.needs_file else "[--config=FILE.py[:VARIANT]]"
+        first = " ".join(self.positional.values()) or config
+        return f"teacherlm {name} {first} [--config.KEY=VALUE ...]"
+
+
+VERBS = {
+    "prepare": Verb(
+        "tokenize and pack data sets into rows on disk",
+        (config.PrepareConfig,),
+        "teacherlm_jax.tasks.prepare:prepare",
+        may_change=("check_only", "evaluation", "runner", "beam_options"),
+        repeats=True,  # it compares its output with the sources as they are now
+    ),
+    "train": Verb(
+        "train a stage of a teacher, or a student",
+        (config.TrainConfig,),
+        "teacherlm_jax.training.loop:train",
+        may_change=(
+            *("mesh", "checkpoint", "log_every", "verify_data", "profile", "compilation_cache"),
+        ),
+        inputs="teacherlm_jax.training.run_inputs:inputs",
+        together=True,
+    ),
+    "annotate": Verb(
+        "let teachers write explanations for every row of a data set",
+        (config.AnnotateConfig,),
+        "teacherlm_jax.annotation.job:annotate",
+        may_change=("mesh", "slots", "attention", "prompt_length"),
+        repeats=True,  # it compares its output with the source as it is now
+    ),
+    "evaluate": Verb(
+        "measure a model on benchmarks by rank classification",
+        (config.EvaluateConfig,),
+        "teacherlm_jax.evaluation.evaluate:evaluate",
+        may_change=("mesh", "batch_tokens", "attention"),
+        inputs="teacherlm_jax.evaluation.evaluate:inputs",
+        together=True,
+    ),
+    "convert": Verb(
+        "convert a Hugging Face checkpoint to ours, or back",
+        (config.ConvertConfig,),
+        "teacherlm_jax.hf.convert:convert",
+        positional={"source": "SRC", "output": "DST"},
+    ),
+    "plan": Verb(
+        "compile a config for a TPU slice you need not own: memory, time, fit",
+        (config.TrainConfig, config.AnnotateConfig),
+        "teacherlm_jax.planning.plan:plan",
+        may_change=("",),  # every plan starts over
+        folder=lambda settings: f"{settings.output}.plan",
+        options=(config.PlanOptions,),
+    ),
+    "report": Verb(
+        "write tables and figures of finished runs, or of a data set (--data=DIR)",
+        (config.ReportConfig,),
+        "teacherlm_jax.report.build:report",
+        repeats=True,
+        needs_file=False,
+        folder=operator.attrgetter("folder"),
+    ),
+    "quickstart": Verb(
+        "run the whole flow at toy size on generated data",
+        (config.QuickstartConfig,),
+        "teacherlm_jax.pipelines.quickstart:quickstart",
+        repeats=True,
+    ),
+}
+
+
+def run(name: str, settings: Any, *options: Any) -> dict[str, Any] | None:
+    """Run a verb in the run folder of its config; return its result.
+
+    A run that finished before is not repeated, unless the verb compares its output with its inputs
+    itself.
+
+    Args:
+        name: a key of VERBS.
+        settings: the verb's config, checked.
+        options: one instance of each of the verb's options.
+
+    Raises:
+        UserError: the config, an input or the run folder cannot be used, or inputs have changed
+            since the run was started.
+        Interrupted: a signal asked the run to stop.
+    """
+    verb = VERBS[name]
+    if verb.positional:
+        return _load(verb.function)(settings)
+    folder = verb.folder(settings)
+    with run_folder.open_run(folder, name, settings, may_change=verb.may_change) as opened:
+        if opened.result is not None and not verb.repeats:
+            _say_finished(opened, verb, settings)
+            return opened.result
+        if verb.inputs:
+            opened.check_inputs(_digests(verb, settings))
+        result = _load(verb.function)(settings, opened, *options)
+        if result is not None:
+            opened.finish(result)
+        return result
+
+
+def _digests(verb: Verb, settings: Any) -> dict[str, str]:
+    return distributed.of_first(lambda: _load(verb.inputs)(settings))
+
+
+def _say_finished(opened: Run, verb: Verb, settings: Any) -> None:
+    """Log that a run finished before; raise UserError if its inputs have changed since."""
+    compared = ""
+    if verb.inputs:
+        try:
+            digests = _digests(verb, settings)
+        except UserError as error:  # such as data that were removed after the training
+            compared = f" (its inputs cannot be compared: {error})"
+        else:
+            opened.check_inputs(digests)
+    opened.log.info(
+        "%s: finished before%s; remove the folder to run it again", opened.path, compared
+    )
+
+
+def _load(function: str) -> Callable[..., Any]:
+    module, _, attribute = function.partition(":")
+    return getattr(importlib.import_module(module), attribute)
