@@ -9,4 +9,22 @@ Dimension legend, used in every array annotation of the package:
     E embedding width
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from teacherlm_jax.api import Explanation, Model, OptionScores, load, train
+
 __version__ = "0.1.0"
+__all__ = ["Explanation", "Model", "OptionScores", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    # The API imports JAX, which takes seconds: `import teacherlm_jax` alone is free.
+    if name in __all__:
+        return getattr(importlib.import_module("teacherlm_jax.api"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,234 @@
+"""The Python API: load a model, let it explain, score and generate; train one.
+
+    import teacherlm_jax
+
+    model = teacherlm_jax.load("runs/quickstart/stage2")
+    texts = model.explain(question, options, answer)
+
+The verbs of the command line use the same functions.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
+
+from teacherlm_jax import sharding
+from teacherlm_jax.annotation import explain as explaining
+from teacherlm_jax.checkpoints.store import LoadedModel
+from teacherlm_jax.config import (
+    BenchmarkConfig,
+    MeshConfig,
+    SamplingConfig,
+    TrainConfig,
+    fields,
+)
+from teacherlm_jax.data.sample import KINDS, Sample, SampleError, from_row
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.evaluation import predictions, rank
+from teacherlm_jax.evaluation.question import Question
+from teacherlm_jax.generation import texts as generating
+from teacherlm_jax.hf import any_model
+from teacherlm_jax.pipelines import verbs
+
+_GATES = ("finished", "not_empty", "concludes_answer")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptionScores:
+    """The scores of a question's options.
+
+    Attributes:
+        options: texts of the options.
+        scores: log-probability of each option in nats, as `Model.score` describes.
+    """
+
+    options: tuple[str, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def prediction(self) -> str:
+        """The option with the best score; the first one of a tie."""
+        return self.options[rank.best(self.scores)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """One explanation that a model wrote.
+
+    Attributes:
+        text: the explanation.
+        gates: verdict of each gate that judged it, by name.
+        finish_reason: "eos" if the model ended the text, "length" if `max_new_tokens` did.
+    """
+
+    text: str
+    gates: Mapping[str, bool]
+    finish_reason: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether all gates accept the text."""
+        return all(self.gates.values())
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Model:
+    """A teacher, a student, or any BLOOM or OPT model, loaded and ready to use.
+
+    Attributes:
+        loaded: its parameters, vocabulary, shape, step and digest.
+        mesh: the devices that hold the parameters.
+    """
+
+    def __init__(self, loaded: LoadedModel, mesh: Mesh):
+        self.loaded = loaded
+        self.mesh = mesh
+
+    def explain(
+        self,
+        question: str,
+        options: Sequence[str] = (),
+        answer: str = "",
+        *,
+        kinds: Sequence[str] = KINDS,
+        subject: str = "",
+        sampling: SamplingConfig | None = None,
+        gates: Sequence[str] = _GATES,
+        seed: int = 0,
+    ) -> dict[str, Explanation]:
+        """Return one explanation of each kind for a question with its answer.
+
+        A text depends only on the model, the sample, the kind, `sampling` and `seed`.
+
+        Args:
+            question: the question, without its options.
+            options: texts of the options, without letters; empty for a free-text answer.
+            answer: the correct answer: a letter such as "B", the text of an option, or free text.
+            kinds: kinds to write: "cot", "fundamental", "mistake".
+            subject: if given, prompts begin with the sentence that names it.
+            sampling: how tokens are sampled; None: the defaults of `SamplingConfig`.
+            gates: names of the gates that judge each text.
+            seed: seed of the sampling.
+
+        Raises:
+            UserError: the question has no answer, the answer is not one of the options, or a
+                setting is invalid.
+        """
+        sample = _sample(question, options, answer, subject)
+        explanations = explaining.explain(
+            *(self.loaded, [sample], tuple(kinds), sampling),
+            seed=seed,
+            gates=gates,
+            subject_prefix=bool(subject),
+            slots=self._slots(len(kinds)),
+        )
+        return {
+            each.kind: Explanation(each.text, each.gates, each.finish_reason)
+            for each in explanations
+        }
+
+    def score(
+        self,
+        question: str,
+        options: Sequence[str],
+        *,
+        score: str = "letters",
+        reduction: str = "mean",
+        subject: str = "",
+    ) -> OptionScores:
+        """Return the scores of a question's options: rank classification, zero-shot.
+
+        Load the model with `dtype="float32"` for scores that do not depend on rounding.
+
+        Args:
+            question: the question, without its options.
+            options: texts of the options, without letters; at least two.
+            score: "letters" scores the letter of each option, all options being in the prompt;
+                "texts" scores its text, without options in the prompt.
+            reduction: "mean" (equation 1 of the paper) or "sum" of the log-probabilities of an
+                option's tokens.
+            subject: if given, the prompt begins with the sentence that names it.
+
+        Raises UserError if the question or the options cannot be used.
+        """
+        sample = _sample(question, options, "A", subject)
+        settings = BenchmarkConfig(
+            name="api", path="api", score=score, reduction=reduction, subject_prefix=bool(subject)
+        )
+        fields.check(settings, "arguments")
+        asked = Question.from_sample(sample, settings)
+        (prediction,), _ = predictions.score(self.loaded, [asked], reduction=reduction)
+        return OptionScores(sample.options, prediction.scores)
+
+    def generate(
+        self, prompt: str, *, sampling: SamplingConfig | None = None, seed: int = 0
+    ) -> str:
+        """Return the model's continuation of a text.
+
+        Args:
+            prompt: text that the model continues, taken as it is.
+            sampling: how tokens are sampled; None: the defaults of `SamplingConfig`.
+            seed: seed of the sampling.
+
+        Raises UserError if the prompt is empty or too long for the model's learned positions.
+        """
+        settings = sampling or SamplingConfig()
+        (text,) = generating.generate(
+            self.loaded, [prompt], settings, seed=seed, slots=self._slots(1)
+        )
+        return text
+
+    def _slots(self, texts: int) -> int:
+        """Return the smallest number of slots for so many texts that the devices can share."""
+        ways = sharding.batch_cuts(self.mesh)
+        return ways * max(1, -(-texts // ways))
+
+
+def load(path: Path | str, *, mesh: Mesh | None = None, dtype: str = "") -> Model:
+    """Load a model with its parameters onto the devices.
+
+    Args:
+        path: a run folder (its newest checkpoint), `RUN/checkpoints/STEP`,
+            `RUN/checkpoints/best`, a Hugging Face folder, or `hf://org/name[@revision]`.
+        mesh: devices that hold the parameters; None: all devices.
+        dtype: compute dtype, "float32" or "bfloat16"; empty: as trained.
+
+    Raises UserError if there is no model, or it is damaged or incomplete.
+    """
+    mesh = mesh or sharding.make_mesh(MeshConfig())
+    return Model(any_model.load(path, mesh, dtype=dtype), mesh)
+
+
+def train(config: TrainConfig) -> dict[str, Any]:
+    """Train a stage of a teacher, or a student; return the run's result.
+
+    It is the verb `train`: the run folder is `config.output`, an interrupted run is resumed, and a
+    finished one returns its result again.
+
+    Raises:
+        UserError: the config, the data or the run folder cannot be used.
+        Interrupted: a signal stopped the run, which is saved.
+    """
+    fields.check(config)
+    result = verbs.run("train", config)
+    assert result is not None
+    return result
+
+
+def _sample(question: str, options: Sequence[str], answer: str, subject: str) -> Sample:
+    row = {
+        "id": "sample",
+        "question": question,
+        "options": list(options),
+        "answer": answer,
+        "subject": subject,
+    }
+    try:
+        return from_row(row)
+    except SampleError as error:
+        raise UserError(f"{question!r}: {error}") from None

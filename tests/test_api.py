@@ -1,0 +1,126 @@
+"""The Python API: what notebooks use."""
+
+import subprocess
+import sys
+
+import pytest
+
+import teacherlm_jax
+from teacherlm_jax.config import MeshConfig, ModelConfig, SamplingConfig, TrainConfig
+from teacherlm_jax.data import packing, prompts, synthetic
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
+
+QUESTION, OPTIONS, ANSWER = "Is ice cold?", ("Yes", "No"), "A"
+SHORT = SamplingConfig(max_new_tokens=5)
+
+
+@pytest.fixture(scope="module")
+def config(write_prepared, tmp_path_factory):
+    """Two steps of a tiny model on generated samples."""
+    folder = tmp_path_factory.mktemp("api")
+    samples = list(synthetic.generate(24, seed=0))
+    texts = [prompts.pieces(sample, "CMF", synthetic.AUTHOR) for sample in samples]
+    whole = ["".join(piece.text for piece in pieces) for pieces in texts]
+    vocabulary = train_sentencepiece(whole, folder / "vocabulary", 500, seed=0)
+    encoded = packing.encode_texts(texts, vocabulary, "text")
+    data = write_prepared(folder / "data", encoded, vocabulary, length=256)
+    return TrainConfig(
+        output=str(folder / "run"),
+        data=str(data),
+        model=ModelConfig(layers=1, width=16, heads=2, dtype="float32"),
+        mesh=MeshConfig(data=8),
+        batch_size=8,
+        steps=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def result(config):
+    return teacherlm_jax.train(config)
+
+
+@pytest.fixture(scope="module")
+def model(config, result):
+    return teacherlm_jax.load(config.output)
+
+
+def test_training_returns_its_result_and_a_finished_run_returns_it_again(config, result):
+    assert result["step"] == 2 and result["loss"] > 0
+    assert teacherlm_jax.train(config) == result
+
+
+def test_a_config_that_cannot_be_used_is_refused_by_key(config):
+    with pytest.raises(UserError, match=r"config\.data: "):
+        teacherlm_jax.train(TrainConfig(output=config.output))
+
+
+def test_a_model_explains_a_question_in_three_ways(model):
+    explanations = model.explain(QUESTION, OPTIONS, ANSWER, sampling=SHORT)
+    assert list(explanations) == ["cot", "fundamental", "mistake"]
+    for explanation in explanations.values():
+        assert set(explanation.gates) == {"finished", "not_empty", "concludes_answer"}
+        assert explanation.passed == all(explanation.gates.values())
+        assert str(explanation) == explanation.text
+
+
+def test_an_explanation_depends_on_its_kind_and_seed_alone(model):
+    every = model.explain(QUESTION, OPTIONS, ANSWER, sampling=SHORT, seed=3)
+    alone = model.explain(QUESTION, OPTIONS, "yes", kinds=("mistake",), sampling=SHORT, seed=3)
+    assert alone["mistake"] == every["mistake"]
+    other = model.explain(QUESTION, OPTIONS, ANSWER, sampling=SHORT, seed=4)
+    assert {kind: each.text for kind, each in other.items()} != {
+        kind: each.text for kind, each in every.items()
+    }
+
+
+def test_an_answer_that_is_not_an_option_is_refused(model):
+    with pytest.raises(UserError, match=r"'Is ice cold\?': "):
+        model.explain(QUESTION, OPTIONS, "Perhaps")
+
+
+@pytest.mark.parametrize("score", ["letters", "texts"])
+def test_the_prediction_is_the_option_with_the_best_score(model, score):
+    scored = model.score(QUESTION, OPTIONS, score=score)
+    assert scored.options == OPTIONS and len(scored.scores) == 2
+    assert all(value < 0 for value in scored.scores)
+    assert scored.prediction == OPTIONS[scored.scores.index(max(scored.scores))]
+
+
+def test_the_sum_over_an_options_tokens_is_no_higher_than_their_mean(model):
+    options = ("it is very cold in the winter", "no")
+    means = model.score(QUESTION, options, score="texts").scores
+    sums = model.score(QUESTION, options, score="texts", reduction="sum").scores
+    assert sums[0] < means[0]
+
+
+def test_unknown_ways_to_score_are_refused(model):
+    with pytest.raises(
+        UserError, match=r"arguments\.score: expected one of 'letters', 'texts', got 'words'"
+    ):
+        model.score(QUESTION, OPTIONS, score="words")
+
+
+def test_generation_continues_a_prompt_the_same_way_for_one_seed(model):
+    text = model.generate("Q: Is ice cold?", sampling=SHORT, seed=1)
+    assert text == model.generate("Q: Is ice cold?", sampling=SHORT, seed=1)
+
+
+def test_a_path_without_a_model_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no such folder; expected a run folder"):
+        teacherlm_jax.load(tmp_path / "nothing")
+
+
+def test_importing_the_package_imports_neither_jax_nor_numpy():
+    code = (
+        "import sys, teacherlm_jax\n"
+        "assert 'load' in dir(teacherlm_jax)\n"
+        "print(sorted({'jax', 'numpy', 'flax', 'tensorflow'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_package_has_no_other_attributes():
+    with pytest.raises(AttributeError, match="no attribute 'explode'"):
+        getattr(teacherlm_jax, "explode".lower())
