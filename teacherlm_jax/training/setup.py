@@ -18,6 +18,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 from teacherlm_jax.training import optimizer as optimizers
+from teacherlm_jax.training.loss_tokens import refuse_without_loss
 from teacherlm_jax.training.state import TrainState, abstract_state, initial_state
 from teacherlm_jax.training.step import UpdateFn, batch_shapes, compile_step
 from teacherlm_jax.training.warm_start import warm_start
@@ -63,17 +64,20 @@ class RunSpec(ModelSpec):
 def open_reader(config: TrainConfig, data: Prepared, mesh: Mesh) -> RowReader:
     """Open the rows that this process feeds to the mesh.
 
-    Raises UserError if the mesh does not divide the batch, or a shard cannot be read.
+    Raises UserError if the mesh does not divide the batch, a shard cannot be read, or no token of
+    the rows bears loss.
     """
     refuse_uneven(config, mesh)
     index, count = sharding.process_rows(mesh, config.batch_size)
-    return data.reader(
+    reader = data.reader(
         batch_size=config.batch_size,
         seed=config.seed,
         process_index=index,
         process_count=count,
         verify=config.verify_data,
     )
+    refuse_without_loss(reader, reader.rows, f"config.data={config.data}")
+    return reader
 
 
 def refuse_uneven(config: TrainConfig, mesh: Mesh) -> None:

@@ -105,8 +105,9 @@ def test_the_vocabulary_travels_with_the_rows(begun, opt_like, tmp_path):
     manifest = files.read_json(output / "mix" / "manifest.json")
     assert manifest["inputs"]["vocabulary"] == {"size": 500, "digest": wanted}
     config = TrainConfig(data=str(output / "mix"), output=str(tmp_path), steps=1, batch_size=8)
-    plan = setup.make_plan(config, data_folder.open(config.data), sharding.make_mesh(config.mesh))
-    plan.vocabulary.save(tmp_path / "vocabulary")
+    mesh = sharding.make_mesh(config.mesh)
+    spec = setup.make_run_spec(config, data_folder.open(config.data), mesh)
+    spec.vocabulary.save(tmp_path / "vocabulary")
     assert store.load_vocabulary(tmp_path, wanted).digest == wanted
 
 

@@ -26,20 +26,29 @@ WORDS = [
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory):
-    """Tests compile the same small programs again and again; each is compiled once a session."""
+    """Keep compiled programs for the session: many tests compile the same small ones."""
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture(scope="session")
 def prepared(write_prepared, tmp_path_factory):
-    """A prepared folder of short texts: rows of 32 tokens, all tokens bearing loss."""
-    folder = tmp_path_factory.mktemp("prepared")
+    """A prepared folder of short texts: rows of 32 tokens, all of which bear loss."""
+    return _prepared(write_prepared, tmp_path_factory.mktemp("prepared"), bears_loss=True)
+
+
+@pytest.fixture(scope="session")
+def without_loss(write_prepared, tmp_path_factory):
+    """The same rows and vocabulary as `prepared`, but no token bears loss."""
+    return _prepared(write_prepared, tmp_path_factory.mktemp("without_loss"), bears_loss=False)
+
+
+def _prepared(write_prepared, folder, *, bears_loss):
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(WORDS, rng.integers(3, 9))) for _ in range(120)]
     vocabulary = train_sentencepiece(texts, folder / "vocabulary", size=400, seed=0)
     encoded = []
     for text in texts:
         tokens = [*vocabulary.encode(text), vocabulary.eos_id]
-        encoded.append(packing.Encoded(tokens, [True] * len(tokens)))
+        encoded.append(packing.Encoded(tokens, [bears_loss] * len(tokens)))
     return write_prepared(folder, encoded, vocabulary, length=32)

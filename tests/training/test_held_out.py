@@ -86,6 +86,16 @@ def test_texts_longer_than_the_model_has_positions_are_refused(config, prepared,
         opened(longer, open_run(tmp_path / "run"))
 
 
+def test_held_out_rows_without_a_token_that_bears_loss_are_refused_by_key(
+    config, without_loss, tmp_path
+):
+    nothing = dataclasses.replace(config.validation, data=str(without_loss))
+    message = r"^config.validation.data=.*: no token of its 11 rows bears loss"
+    with pytest.raises(UserError, match=message):
+        train(dataclasses.replace(config, validation=nothing), open_run(tmp_path))
+    assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
+
+
 def test_every_process_knows_the_measurements_of_the_first(config, tmp_path, monkeypatch):
     run = open_run(tmp_path)
     rows = [{"step": step, "held_out/loss": 1.0} for step in (1, 2)]

@@ -237,6 +237,12 @@ def test_settings_that_cannot_be_used_are_refused_by_key(config, tmp_path, chang
     assert not list((tmp_path / "checkpoints").glob("*"))
 
 
+def test_data_without_a_token_that_bears_loss_are_refused_by_key(config, without_loss, tmp_path):
+    with pytest.raises(UserError, match=r"^config.data=.*: no token of its \d+ rows bears loss"):
+        train(dataclasses.replace(config, data=str(without_loss)), open_run(tmp_path))
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_vocab_size_is_that_of_the_vocabulary_unless_it_is_set_larger():
     model = ModelConfig(vocab_size=0)
     assert fit_to_vocabulary(model, 300).vocab_size == 300
