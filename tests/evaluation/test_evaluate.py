@@ -1,10 +1,13 @@
 """The verb from files to files, with a real checkpoint of random parameters."""
 
+import dataclasses
 import json
 import logging
 import math
+import shutil
 
 import jax.numpy as jnp
+import pyarrow as pa
 import pytest
 from flax import nnx
 
@@ -183,3 +186,83 @@ def test_the_inputs_are_identified_by_digests(tmp_path, model, samples):
     changed = inputs(config)
     assert changed["model"] == first["model"]
     assert changed["benchmarks.toys"] != first["benchmarks.toys"]
+
+
+def _command(folder, *overrides):
+    output = f"--config.output={folder / 'run'}"
+    return main(["evaluate", f"--config={folder / 'config.py'}", output, *overrides])
+
+
+def test_a_finished_evaluation_notices_another_benchmark_at_the_same_path(
+    tmp_path, model, samples, capsys
+):
+    _config_file(tmp_path, model, samples)
+    assert _command(tmp_path) == 0
+    before = (tmp_path / "run" / "result.json").read_bytes()
+    files.write_jsonl(tmp_path / "set.jsonl", map(to_row, samples[:-1]))
+    assert _command(tmp_path) == 2
+    message = capsys.readouterr().err
+    assert "inputs changed since this run was started: config.benchmarks.toys" in message
+    assert message.count("sha256:") == 2 and "choose another config.output" in message
+    assert (tmp_path / "run" / "result.json").read_bytes() == before
+
+
+def test_a_finished_evaluation_notices_another_model_at_the_same_path(
+    tmp_path, model, samples, capsys
+):
+    shutil.copytree(model, tmp_path / "model")
+    _config_file(tmp_path, tmp_path / "model", samples)
+    assert _command(tmp_path) == 0
+    shutil.rmtree(tmp_path / "model")
+    _saved(tmp_path / "model", samples, initializer_range=0.5)
+    assert _command(tmp_path) == 2
+    assert f"config.model={tmp_path / 'model'} (digest sha256:" in capsys.readouterr().err
+
+
+def test_a_finished_evaluation_knows_its_inputs_under_another_path(
+    tmp_path, model, samples, capsys
+):
+    _config_file(tmp_path, model, samples)
+    assert _command(tmp_path) == 0
+    shutil.copytree(model, tmp_path / "moved")
+    assert _command(tmp_path, f"--config.model={tmp_path / 'moved'}") == 0
+    assert "finished before" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "moved")
+    assert _command(tmp_path, f"--config.model={tmp_path / 'moved'}") == 0
+    assert "its inputs cannot be compared" in capsys.readouterr().out
+
+
+def test_ties_are_counted_and_reported_when_every_option_has_the_same_score(
+    tmp_path, samples, capsys
+):
+    model = _saved(tmp_path / "flat", samples, initializer_range=1e-30)
+    _config_file(tmp_path, model, samples)
+    assert _command(tmp_path) == 0
+    result = files.read_json(tmp_path / "run" / "result.json")["benchmarks"]["toys"]
+    assert result["ties"] == len(samples)
+    warning = f"toys: {len(samples)} of {len(samples)} questions have several options with the best"
+    assert warning in capsys.readouterr().out
+
+
+def test_a_split_of_a_saved_data_set_is_a_benchmark(tmp_path, model, samples):
+    rows = [
+        {key: row[key] for key in ("id", "question", "options", "answer")}
+        for row in map(to_row, samples)
+    ]
+    table = pa.Table.from_pylist(rows)
+    folder = tmp_path / "set" / "validation"
+    folder.mkdir(parents=True)
+    path = folder / "data-00000-of-00001.arrow"
+    with path.open("wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table)
+    state = {"_data_files": [{"filename": path.name}], "_split": "validation"}
+    files.write_json(folder / "state.json", state)
+    files.write_json(tmp_path / "set" / "dataset_dict.json", {"splits": ["validation"]})
+    toys = BenchmarkConfig("toys", "set", split="validation")
+    config = EvaluateConfig(root=str(tmp_path), model=str(model), benchmarks=(toys,))
+    run = Run(tmp_path / "run", logging.getLogger("test"))
+    run.path.mkdir()
+    assert evaluate(config, run)["benchmarks"]["toys"]["rows"] == len(samples)
+    wrong = dataclasses.replace(config, benchmarks=(dataclasses.replace(toys, split="train"),))
+    with pytest.raises(UserError, match="no split 'train'"):
+        evaluate(wrong, run)
