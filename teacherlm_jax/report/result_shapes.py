@@ -5,6 +5,7 @@ from typing import Any
 
 _EACH = "*"  # in a shape: every value of an object that has at least one
 _NUMBER = (int, float)
+_NUMBER_OR_NULL = (*_NUMBER, type(None))
 _INTERVAL = [_NUMBER, _NUMBER]
 
 _BENCHMARK = {
@@ -31,8 +32,8 @@ RESULTS: Mapping[str, Any] = {
     "train": {
         "steps": int,
         "tokens": int,
-        "loss": _NUMBER,
-        "accuracy": _NUMBER,
+        "loss": _NUMBER_OR_NULL,  # null if no token of the run's steps bears loss
+        "accuracy": _NUMBER_OR_NULL,
         "tokens_per_second": _NUMBER,
     },
     "annotate": {"rows": int, "refused": int, "kinds": {_EACH: _KIND}},

@@ -1,6 +1,6 @@
 """The section on trainings: what was trained from what, for how long, and how the loss fell."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from teacherlm_jax.report import figures
@@ -29,7 +29,7 @@ def _figure(runs: Sequence[FoundRun]) -> list[Block]:
             steps, losses = [row["step"] for row in metrics], [row["loss"] for row in metrics]
             lines.append((run.name, steps, losses))
     if not lines:
-        return [Paragraph("No loss curves: none of these runs has a metrics.jsonl.")]
+        return [Paragraph("No loss curves: none of these runs has a loss in its metrics.jsonl.")]
     ends = ", ".join(f"{name} {losses[-1]:.3f}" for name, _, losses in lines)
     return [
         Figure(
@@ -42,6 +42,10 @@ def _figure(runs: Sequence[FoundRun]) -> list[Block]:
     ]
 
 
+def _or_na(value: float | None, text: Callable[[float], str]) -> str:
+    return "n/a" if value is None else text(value)
+
+
 def _table(runs: Sequence[FoundRun], root: Path | str) -> Table:
     rows = []
     for run in runs:
@@ -52,8 +56,8 @@ def _table(runs: Sequence[FoundRun], root: Path | str) -> Table:
                 label(run.config.get("init_from", ""), root) or "random",
                 count(result["steps"]),
                 count(result["tokens"]),
-                rounded(result["loss"], 3),
-                percent(result["accuracy"]),
+                _or_na(result["loss"], lambda loss: rounded(loss, 3)),
+                _or_na(result["accuracy"], percent),
                 rounded(result["tokens_per_second"], 0),
             )
         )

@@ -127,6 +127,13 @@ def test_trainings_tell_their_start_length_loss_and_speed(made):
     assert "stage3_cot stage2 240 983,040 0.412 87.1 8,192" in text
 
 
+def test_a_training_without_loss_tokens_shows_no_loss(runs, made):
+    result = files.read_json(runs / "stage1" / "result.json")
+    files.write_json(runs / "stage1" / "result.json", result | {"loss": None, "accuracy": None})
+    text = _page(_again(made, runs)).text
+    assert "stage1 random 240 983,040 n/a n/a 8,192" in text
+
+
 def test_unfinished_and_unreadable_runs_are_named_with_the_reason(made):
     text = _page(made).text
     assert "student_F (train): its log ends with: step 100/240 loss 1.055" in text
