@@ -23,13 +23,15 @@ class CommandLine:
     """A parsed command line of one verb.
 
     Attributes:
-        config: the config to run, checked; of a sweep without a chosen point, its unchecked base.
+        config: the config that the file returns, with the command line's overrides.
+        runs: the configs to run, checked: one, or one for each point of a sweep.
         points: points of the sweep in the config file, if the command line asks for it.
         options: an instance of each options class, by class.
     """
 
     config: Any
-    points: tuple[sweep.Point, ...]
+    runs: tuple[Any, ...]
+    points: tuple[sweep.SweepPoint, ...]
     options: Mapping[type, Any]
 
 
@@ -64,7 +66,7 @@ def load(
             raise UserError(
                 "--config is missing; name a config file, as in --config=configs/quickstart.py"
             )
-        return CommandLine(_checked(config_classes[0](), given, ""), (), chosen)
+        return _single(_checked(config_classes[0](), given, ""), chosen)
     (specification, *others) = parsed["config"]
     if others:
         raise UserError(f"--config={others[0]}: a second --config; give only one")
@@ -84,15 +86,32 @@ def _swept(
     """Return the command line of a config file, with the sweep that it asks for."""
     asked = options[SweepOptions]
     if not asked.asked:
-        return CommandLine(_checked(base, given, path), (), options)
+        if sweep.has_sweep(module):
+            raise UserError(
+                f"{path}: has a sweep; run one point with --sweep_index=0, or all of them with "
+                "--sweep_all (--sweep_list shows them)"
+            )
+        return _single(_checked(base, given, path), options)
     with config_file.errors_in(path):
         points = sweep.points(module)
-    if asked.sweep_index < 0:
-        return CommandLine(_overridden(base, given), points, options)
-    point = sweep.chosen(points, asked.sweep_index)
-    blamed = f"{path}: sweep() at {point.name!r}"
-    config = overrides.apply_values(base, point.overrides, blamed)
-    return CommandLine(sweep.placed(_checked(config, given, path), point), points, options)
+    chosen = points if asked.sweep_all else ()
+    if asked.sweep_index >= 0:
+        chosen = (sweep.choose(points, asked.sweep_index),)
+    runs = tuple(_config_of_point(base, point, given, path) for point in chosen)
+    return CommandLine(_overridden(base, given), runs, points, options)
+
+
+def _single(config: Any, options: Mapping[type, Any]) -> CommandLine:
+    return CommandLine(config, (config,), (), options)
+
+
+def _config_of_point(
+    base: Any, point: sweep.SweepPoint, given: Sequence[_Override], path: str
+) -> Any:
+    """Return the checked config of one point; UserError if the command line overrides the sweep."""
+    sweep.refuse_swept_keys(point, (key for key, _ in given))
+    config = overrides.apply_values(base, point.overrides, f"{path}: sweep() at {point.name!r}")
+    return sweep.config_of_point(_checked(config, given, path), point)
 
 
 def _overridden(config: Any, given: Sequence[_Override]) -> Any:

@@ -1,4 +1,4 @@
-"""Sweeps: one config file, several runs of it that differ in named settings.
+"""Sweeps: one config file, several runs that differ in some settings.
 
 A config file with a sweep has a function that yields the name of each point and what it changes:
 
@@ -6,43 +6,53 @@ A config file with a sweep has a function that yields the name of each point and
         for rate in (1e-4, 3e-4):
             yield f"rate_{rate:g}", {"optimizer.learning_rate": rate}
 
-Each point is a run of its own in the folder of its name below the config's output.
+Each point is a run of its own, in the folder of its name inside the config's output.
 """
 
 import csv
 import dataclasses
 import io
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.config.names import NAME
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs import layout
+from teacherlm_jax.runs import identity, layout
 from teacherlm_jax.storage import files
 
 TABLE = "sweep.csv"
-_DEEP = 3  # names in a column's, as in benchmarks.mmlu.accuracy; subjects stand deeper
+_DEPTH = 3  # levels of a result in the table, as in benchmarks.mmlu.accuracy
 
 
 @dataclasses.dataclass(frozen=True)
-class Point:
-    """One run of a sweep: its name, and values by key, as in {"optimizer.learning_rate": 1e-4}."""
+class SweepPoint:
+    """One run of a sweep.
+
+    Attributes:
+        name: name of its folder.
+        overrides: values by key, as in {"optimizer.learning_rate": 1e-4}.
+    """
 
     name: str
     overrides: Mapping[str, Any]
 
 
-def points(module: types.ModuleType) -> tuple[Point, ...]:
-    """The points that a config file's `sweep()` yields; UserError where they cannot be used."""
-    if not hasattr(module, "sweep"):
+def has_sweep(module: types.ModuleType) -> bool:
+    """Return whether a config file defines a sweep."""
+    return hasattr(module, "sweep")
+
+
+def points(module: types.ModuleType) -> tuple[SweepPoint, ...]:
+    """Return the points that a config file's `sweep()` yields; UserError if one is invalid."""
+    if not has_sweep(module):
         raise UserError("has no function sweep(), which yields (name, {key: value})")
-    found: list[Point] = []
+    sweep_points: list[SweepPoint] = []
     for index, item in enumerate(module.sweep()):
         if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], Mapping)):
             raise UserError(
-                f"sweep() yields {item!r} at index {index}; wanted (name, {{key: value}})"
+                f"sweep() yields {item!r} at index {index}; expected (name, {{key: value}})"
             )
         name, overrides = item
         if not (isinstance(name, str) and NAME.fullmatch(name)):
@@ -50,54 +60,69 @@ def points(module: types.ModuleType) -> tuple[Point, ...]:
                 f"sweep() names point {index} {name!r}, which cannot name a folder; use letters, "
                 "digits, _, - and ."
             )
-        if name in (point.name for point in found):
+        if name in (point.name for point in sweep_points):
             raise UserError(f"sweep() names two points {name!r}; each has a folder of its own")
-        found.append(Point(name, dict(overrides)))
-    if not found:
+        sweep_points.append(SweepPoint(name, dict(overrides)))
+    if not sweep_points:
         raise UserError("sweep() yields nothing")
-    return tuple(found)
+    return tuple(sweep_points)
 
 
-def chosen(found: Sequence[Point], index: int) -> Point:
-    """The point of an index; UserError for one that is not there."""
-    if index >= len(found):
+def choose(sweep_points: Sequence[SweepPoint], index: int) -> SweepPoint:
+    """Return the point of an index, from 0; UserError if there is none."""
+    if index >= len(sweep_points):
         raise UserError(
-            f"--sweep_index={index}: the sweep's points are 0 to {len(found) - 1}; "
+            f"--sweep_index={index}: the sweep has the points 0 to {len(sweep_points) - 1}; "
             "--sweep_list shows them"
         )
-    return found[index]
+    return sweep_points[index]
 
 
-def placed(config: Any, point: Point) -> Any:
-    """The config with the point's own folder as output, unless the point itself names one."""
+def refuse_swept_keys(point: SweepPoint, keys: Iterable[str]) -> None:
+    """Raise UserError if the command line sets a key that the sweep sets.
+
+    The run would be filed under the name of a point whose settings it does not have.
+    """
+    for key in keys:
+        if key in point.overrides:
+            raise UserError(
+                f"--config.{key}: sweep() sets this key at {point.name!r}; change sweep(), or run "
+                "a config without a sweep"
+            )
+
+
+def config_of_point(config: Any, point: SweepPoint) -> Any:
+    """Return the config with the point's own folder as output, unless the point sets one."""
     if "output" in point.overrides:
         return config
     return dataclasses.replace(config, output=f"{config.output}/{point.name}")
 
 
-def listing(found: Sequence[Point]) -> str:
-    """One line a point: index, name, and what it changes."""
-    width = max(len(point.name) for point in found)
+def listing(sweep_points: Sequence[SweepPoint]) -> str:
+    """Return one line per point: index, name, and what it changes."""
+    width = max(len(point.name) for point in sweep_points)
     return "\n".join(
         f"{index:>3}  {point.name:<{width}}  "
         + " ".join(f"{key}={value!r}" for key, value in point.overrides.items())
-        for index, point in enumerate(found)
+        for index, point in enumerate(sweep_points)
     )
 
 
-def results(config: Any, found: Sequence[Point]) -> str:
-    """A table (CSV) of all points: what each changes and, where it is finished, its figures.
+def results(config: Any, sweep_points: Sequence[SweepPoint]) -> str:
+    """Return a table (CSV) of all points: the swept settings and, if finished, the results.
 
-    It is also written to `sweep.csv` in the output of `config`, the sweep's base.
+    Settings are those that a run was started with, read from its own `config.json`; for a point
+    that has not run, those of the sweep. The table is also written to `sweep.csv` in the output of
+    `config`, the sweep's base.
     """
     rows = []
-    for index, point in enumerate(found):
-        folder = Path(point.overrides.get("output", placed(config, point).output))
-        done = (folder / layout.RESULT).exists()
-        result = files.read_json(folder / layout.RESULT) if done else {}
-        state = "finished" if done else "begun" if folder.exists() else "not begun"
-        told = {"index": index, "name": point.name, **point.overrides, "state": state}
-        rows.append(told | dict(_figures(result, _DEEP)))
+    for index, point in enumerate(sweep_points):
+        folder = Path(point.overrides.get("output", config_of_point(config, point).output))
+        finished = (folder / layout.RESULT).exists()
+        result = files.read_json(folder / layout.RESULT) if finished else {}
+        state = "finished" if finished else "started" if folder.exists() else "not started"
+        row = {"index": index, "name": point.name, **_settings(folder, point), "state": state}
+        rows.append(row | dict(_figures(result, _DEPTH)))
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -108,10 +133,18 @@ def results(config: Any, found: Sequence[Point]) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def _figures(result: Mapping[str, Any], deep: int) -> Iterator[tuple[str, float]]:
-    """The numbers of a result by their names, those of its parts behind the part's name."""
+def _settings(folder: Path, point: SweepPoint) -> dict[str, Any]:
+    """Return the values of the swept keys that the run in `folder` was started with."""
+    if not (folder / layout.CONFIG).exists():
+        return dict(point.overrides)
+    started = identity.flatten(files.read_json(folder / layout.CONFIG)["config"])
+    return {key: started.get(key, value) for key, value in point.overrides.items()}
+
+
+def _figures(result: Mapping[str, Any], depth: int) -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a result by dotted name, down to a depth."""
     for name, value in result.items():
         if isinstance(value, (int, float)):
             yield name, value
-        elif isinstance(value, Mapping) and deep > 1:
-            yield from ((f"{name}.{key}", item) for key, item in _figures(value, deep - 1))
+        elif isinstance(value, Mapping) and depth > 1:
+            yield from ((f"{name}.{key}", item) for key, item in _figures(value, depth - 1))

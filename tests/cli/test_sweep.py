@@ -42,16 +42,40 @@ def command(tmp_path, monkeypatch):
 
 
 def test_a_point_is_a_run_of_its_own_and_the_command_line_has_the_last_word(command, tmp_path):
-    assert command("--sweep_index=1", "--config.steps=9") == 0
+    assert command("--sweep_index=1", "--config.batch_size=9") == 0
     (config,) = command.trained
     assert config.output == str(tmp_path / "runs/rate_0.0003")
-    assert (config.optimizer.learning_rate, config.steps) == (3e-4, 9)
+    assert (config.optimizer.learning_rate, config.steps, config.batch_size) == (3e-4, 7, 9)
     assert (tmp_path / "runs/rate_0.0003/result.json").exists()
 
 
-def test_without_an_index_the_config_runs_as_it_is(command):
-    assert command() == 0
-    assert command.trained[0].steps == 100
+def test_without_an_index_a_config_with_a_sweep_is_refused_with_both_ways_out(command, capsys):
+    assert command() == 2
+    assert "run one point with --sweep_index=0, or all of them with --sweep_all" in (
+        capsys.readouterr().err
+    )
+    assert command("--sweep_index=0") == 0
+    assert command("--sweep_all") == 0
+    assert [config.optimizer.learning_rate for config in command.trained] == [1e-4, 3e-4]
+
+
+def test_an_override_of_a_swept_key_is_refused(command, capsys):
+    for words in (["--sweep_index=1"], ["--sweep_all"]):
+        assert command(*words, "--config.steps=9") == 2
+        assert "--config.steps: sweep() sets this key at 'rate_" in capsys.readouterr().err
+    assert not command.trained
+
+
+def test_the_table_shows_the_settings_that_a_run_had_after_the_sweep_was_edited(command, capsys):
+    assert command("--sweep_index=1") == 0
+    edited = SWEEP.replace('"steps": 7', '"steps": 8')
+    capsys.readouterr()
+    assert command("--sweep_results", text=edited) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [(row["state"], row["steps"]) for row in rows] == [
+        ("not started", "8"),
+        ("finished", "7"),
+    ]
 
 
 def test_the_list_shows_every_point_and_runs_none(command, capsys, tmp_path):
@@ -71,7 +95,7 @@ def test_one_table_has_the_results_of_all_points(command, capsys, tmp_path):
     shown = capsys.readouterr().out
     assert shown == (tmp_path / "runs/sweep.csv").read_text()
     rows = list(csv.DictReader(shown.splitlines()))
-    assert [row["state"] for row in rows] == ["not begun", "finished"]
+    assert [row["state"] for row in rows] == ["not started", "finished"]
     assert [row["loss"] for row in rows] == ["", "2.5"]
     assert [row["benchmarks.mmlu.accuracy"] for row in rows] == ["", "0.5"]
     assert not [name for name in rows[0] if name == "checkpoint" or "by_subject" in name]
@@ -83,7 +107,7 @@ def test_one_table_has_the_results_of_all_points(command, capsys, tmp_path):
     ("text", "words", "message"),
     [
         ("", ["--sweep_list"], "has no function sweep()"),
-        (SWEEP, ["--sweep_index=2"], "--sweep_index=2: the sweep's points are 0 to 1"),
+        (SWEEP, ["--sweep_index=2"], "--sweep_index=2: the sweep has the points 0 to 1"),
         (SWEEP, ["--sweep_index=-2"], "--sweep_index: -2 is not in [-1, inf)"),
         (SWEEP, ["--sweep_index=1", "--sweep_list"], "give only one of"),
         ("def sweep():\n    yield 'a'", ["--sweep_list"], "yields 'a' at index 0"),
