@@ -27,3 +27,13 @@ class Interrupted(Exception):
     def __init__(self, message: str, status: int = 143):
         super().__init__(message)
         self.status = status
+
+
+_OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "std::bad_alloc")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error, such as one of JAX's runtime, says that memory ran out."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in _OUT_OF_MEMORY)

@@ -5,6 +5,7 @@ import os
 import signal
 from typing import TextIO
 
+from teacherlm_jax.errors import is_out_of_memory
 from teacherlm_jax.storage import disk_errors
 
 
@@ -17,6 +18,18 @@ def of_the_machine(error: Exception) -> str | None:
         f"{explained}; finished work is intact: correct that, or set another config.output, then "
         "repeat the command"
     )
+
+
+def of_memory(error: Exception, lower: str) -> str | None:
+    """Return the message for an out-of-memory error; None for any other error.
+
+    `lower` names the config keys that reduce the memory of the verb that ran.
+    """
+    if not is_out_of_memory(error):
+        return None
+    reason = (str(error).splitlines() or [""])[0].strip()
+    details = f" ({reason})" if reason else ""
+    return f"out of memory{details}; lower {lower}, or use devices with more memory"
 
 
 def allow_any_text(stream: TextIO) -> None:

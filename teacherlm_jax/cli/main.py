@@ -1,7 +1,6 @@
 """The command `teacherlm VERB --config=FILE.py[:variant] --config.key=value …`."""
 
 import difflib
-import functools
 import signal
 import sys
 from collections.abc import Sequence
@@ -37,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("teacherlm: interrupted; repeat the command to resume", file=sys.stderr)
         return 128 + signal.SIGINT
     except Exception as error:
-        message = failures.of_the_machine(error)
+        lower = VERBS[arguments[0]].memory_keys if arguments[0] in VERBS else ""
+        message = failures.of_the_machine(error) or failures.of_memory(error, lower)
         if message is None:
             raise
         print(f"teacherlm: {message}", file=sys.stderr)
@@ -71,13 +71,15 @@ def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
         distributed.require_able(name, verb.together)
         print(f"teacherlm {name}: the command line is valid")
         return 0
-    settings, asked = command.config, command.options[config.SweepOptions]
-    if asked.sweep_list or asked.sweep_results:
-        table = sweep.listing if asked.sweep_list else functools.partial(sweep.results, settings)
-        print(table(command.points))
+    if command.options[config.SweepOptions].sweep_list:
+        print(sweep.listing(command.points))
+    if command.options[config.SweepOptions].sweep_results:
+        print(sweep.results(command.config, command.points))
+    if not command.runs:
         return 0
     distributed.start(name, verb.together)
-    verbs.run(name, settings, *(command.options[kind] for kind in verb.options))
+    for settings in command.runs:
+        verbs.run(name, settings, *(command.options[kind] for kind in verb.options))
     return 0
 
 

@@ -11,7 +11,7 @@ import jax
 from jax.sharding import NamedSharding
 from jaxtyping import PyTree
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import UserError, is_out_of_memory
 
 _GIB = 2**30
 _WAYS_OUT = "config.prompt_length or config.sampling.max_new_tokens"
@@ -48,7 +48,7 @@ def report_shortage(slots: int) -> Iterator[None]:
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error) and "Out of memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
         reason = str(error).splitlines()[0]
         raise UserError(

@@ -31,6 +31,7 @@ class Verb:
         folder: function that returns the run folder of a config.
         options: dataclasses of further options, each given by its name alone. The function gets
             them as its last arguments; they are not part of the run's config.
+        memory_keys: config keys that reduce the memory that the verb needs, for its error message.
         together: several processes can run the verb as one; see `distributed`.
     """
 
@@ -44,6 +45,7 @@ class Verb:
     needs_file: bool = True
     folder: Callable[[Any], str] = operator.attrgetter("output")
     options: tuple[type, ...] = ()
+    memory_keys: str = "the size of the model or of the data"
     together: bool = False
 
     def usage(self, name: str) -> str:
@@ -69,6 +71,8 @@ VERBS = {
             *("mesh", "checkpoint", "log_every", "verify_data", "profile", "compilation_cache"),
         ),
         inputs="teacherlm_jax.training.run_inputs:inputs",
+        memory_keys="config.batch_size or config.loss_block, raise config.accumulate, set "
+        "config.model.remat='full'",
         together=True,
     ),
     "annotate": Verb(
@@ -76,6 +80,7 @@ VERBS = {
         (config.AnnotateConfig,),
         "teacherlm_jax.annotation.job:annotate",
         may_change=("mesh", "slots", "attention", "prompt_length"),
+        memory_keys="config.slots, config.prompt_length or config.sampling.max_new_tokens",
         repeats=True,  # it compares its output with the source as it is now
     ),
     "evaluate": Verb(
@@ -84,6 +89,7 @@ VERBS = {
         "teacherlm_jax.evaluation.evaluate:evaluate",
         may_change=("mesh", "batch_tokens", "attention"),
         inputs="teacherlm_jax.evaluation.evaluate:inputs",
+        memory_keys="config.batch_tokens or config.max_length",
         together=True,
     ),
     "convert": Verb(

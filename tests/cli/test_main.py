@@ -48,6 +48,9 @@ def test_a_finished_run_is_not_done_again(command, tmp_path):
     [
         (UserError("data/x: no such folder"), 2, "teacherlm: data/x: no such folder"),
         (Interrupted("saved step 3"), 143, "saved step 3"),
+        (MemoryError(), 2, "out of memory; lower config.batch_size or config.loss_block, raise"),
+        (RuntimeError("RESOURCE_EXHAUSTED: no 9 GiB\nat 0x1"), 2, "(RESOURCE_EXHAUSTED: no 9 GiB)"),
+        (RuntimeError("std::bad_alloc"), 2, "out of memory (std::bad_alloc); lower"),
         (OSError(errno.ENOSPC, "full", "runs/x/rows"), 2, "runs/x/rows: No space left on device"),
         (OSError(errno.ENAMETOOLONG, "long", "runs/y"), 2, "runs/y: File name too long"),
         (ValueError("writing d/1: No space left on device"), 2, "config.output: No space left"),
