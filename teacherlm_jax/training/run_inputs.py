@@ -4,7 +4,10 @@ from pathlib import Path
 
 from teacherlm_jax.config import TrainConfig
 from teacherlm_jax.data import prepared
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.evaluation import benchmarks
 from teacherlm_jax.hf import any_model
+from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 
 
@@ -12,15 +15,33 @@ def inputs(config: TrainConfig) -> dict[str, str]:
     """Return the digest of each input by config key.
 
     The keys are `data` and, where the config sets them, `init_from`, `validation.data` and
-    `validation.benchmarks.NAME`. Raises UserError for an input that is missing or damaged.
+    `validation.benchmarks.NAME`. Raises UserError for an input that is missing or damaged; only
+    `init_from` may be missing once the run has a checkpoint of its own, which it resumes from.
     """
     validation = config.validation
     digests = {"data": prepared.open(config.data).digest}
     if config.init_from:
-        digests["init_from"] = any_model.describe(config.init_from).digest
+        digests["init_from"] = _initial_digest(config)
     if validation.data:
         digests["validation.data"] = prepared.open(validation.data).digest
     for benchmark in validation.benchmarks:
-        path = Path(validation.root) / benchmark.path
-        digests[f"validation.benchmarks.{benchmark.name}"] = files.file_digest(path)
+        digest = benchmarks.digest(benchmark, validation.root)
+        digests[f"validation.benchmarks.{benchmark.name}"] = digest
     return digests
+
+
+def _initial_digest(config: TrainConfig) -> str:
+    """Return the digest of `init_from`, or the recorded one if only a resumed run names it."""
+    try:
+        return any_model.describe(config.init_from).digest
+    except UserError:
+        recorded = _recorded(Path(config.output)).get("init_from")
+        if recorded is None:
+            raise
+        return recorded
+
+
+def _recorded(run: Path) -> dict[str, str]:
+    """Return the recorded inputs of a run that has a checkpoint; nothing for any other run."""
+    saved = any(path.name.isdigit() for path in (run / layout.CHECKPOINTS).glob("*"))
+    return files.read_json(run / layout.INPUTS) if saved and (run / layout.INPUTS).exists() else {}

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import jax
 from flax import nnx
@@ -23,6 +24,14 @@ from teacherlm_jax.training.setup import RunSpec
 
 class ValidationStopped(Exception):
     """A signal arrived during a validation, which was abandoned."""
+
+
+class _Benchmark(NamedTuple):
+    """One benchmark, read and tokenized, and how the log-probabilities of an option are reduced."""
+
+    questions: list[Question]
+    encoded: list[tokenized.TokenizedQuestion]
+    reduction: str
 
 
 class Validation:
@@ -96,9 +105,9 @@ class Validation:
         steps = [row["step"] for row in self._rows]
         return len(steps) - 1 - steps.index(self.ranking()[0]) >= patience
 
-    def _read(self, config: BenchmarkConfig) -> "_Encoded":
+    def _read(self, config: BenchmarkConfig) -> "_Benchmark":
         refused = RefusedRows(None)
-        questions = benchmarks.read(config, self._config.root, refused)
+        questions = benchmarks.read(config, self._config.root, refused, self._log)
         refused.report(self._log, config.name)
         longest = self._config.max_length
         longest = min(longest, self._spec.model.max_positions or longest)
@@ -108,15 +117,15 @@ class Validation:
                 "%s: %d contexts were truncated on the left to %d tokens",
                 *(config.name, truncated, longest),
             )
-        return questions, encoded
+        return _Benchmark(questions, encoded, config.reduction)
 
     def _measured(
         self, params: Tree, before_batch: Callable[[], None]
     ) -> Iterator[tuple[str, float]]:
         if self._benchmarks:
             with self._scoring(params) as scorer:
-                for name, (questions, encoded) in self._benchmarks.items():
-                    scores = scorer.score(encoded, before_batch=before_batch)
+                for name, (questions, encoded, reduction) in self._benchmarks.items():
+                    scores = scorer.score(encoded, reduction=reduction, before_batch=before_batch)
                     predictions.refuse_nan(
                         f"this run's model on {name}",
                         questions,
@@ -147,6 +156,3 @@ class Validation:
             yield self._scorer
         finally:
             self._scorer.take(None)
-
-
-_Encoded = tuple[list[Question], list[tokenized.TokenizedQuestion]]

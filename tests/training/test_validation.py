@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints import selection, store
 from teacherlm_jax.config import (
     BenchmarkConfig,
@@ -17,7 +18,11 @@ from teacherlm_jax.config import (
     ValidationConfig,
 )
 from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.evaluation import predictions, rank
+from teacherlm_jax.evaluation.benchmarks import read
+from teacherlm_jax.hf import any_model
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.training.loop import train
 
 from .test_loop import lines, open_run, parameters
@@ -91,6 +96,34 @@ def test_a_run_validates_at_its_interval_and_keeps_the_best_checkpoint(finished)
     assert steps_of(run) == [6]
     told = [line for line in lines(run) if line.startswith("validation at step 4")]
     assert "held_out/loss" in told[0] and told[0].endswith("(best)")
+
+
+def test_option_texts_are_reduced_as_their_benchmark_says(config, tmp_path):
+    """The short option is always right, and a sum over more tokens is lower."""
+    rows = [
+        {"question": f"is it {word}", "options": ["red", "blue because the one is not two"],
+         "answer": "A"}
+        for word in ("one", "two", "three", "red")
+    ]  # fmt: skip
+    files.write_jsonl(tmp_path / "set.jsonl", rows)
+    reductions = ("sum", "mean")
+    benchmarks = [
+        BenchmarkConfig(name, "set.jsonl", score="texts", reduction=name) for name in reductions
+    ]
+    validation = ValidationConfig(every=4, root=str(tmp_path), benchmarks=tuple(benchmarks))
+    texts = dataclasses.replace(
+        config, validation=validation, checkpoint=CheckpointConfig(), steps=4
+    )
+    run = open_run(tmp_path / "run")
+    train(texts, run)
+    (measured,) = selection.measurements(run.path)
+    loaded = any_model.load(run.path, sharding.make_mesh(MeshConfig()))
+    for benchmark in benchmarks:
+        questions = read(benchmark, str(tmp_path), RefusedRows(None))
+        predicted, _ = predictions.score(loaded, questions, reduction=benchmark.reduction)
+        accuracy = rank.summarize(predicted)["accuracy"]
+        assert measured[f"{benchmark.name}/accuracy"] == accuracy
+    assert measured["sum/accuracy"] == 1 > measured["mean/accuracy"]
 
 
 def test_the_held_out_loss_counts_every_row_once(finished, config, tmp_path):
@@ -244,7 +277,7 @@ def test_a_best_checkpoint_needs_a_metric_and_a_measurement(config, tmp_path):
         selection.best_step(run, [3, 6])
     metric = {"config": {"validation": {"metric": "a/accuracy"}}}
     (run / "config.json").write_text(json.dumps(metric))
-    with pytest.raises(UserError, match=r"none of its checkpoints \(3, 6\) was measured"):
+    with pytest.raises(UserError, match=r"none of its checkpoints \(3, 6\) has a value of"):
         selection.best_step(run, [3, 6])
     files.write_jsonl(run / "validation.jsonl", [
         {"step": 3, "a/accuracy": 0.5}, {"step": 6, "a/accuracy": 0.5},
