@@ -145,7 +145,7 @@ def _key(run: Training, where: Slice) -> str:
 def _told(size: str, chip: str, row: dict[str, Any] | None) -> str:
     if row is None:
         return f"bloom-{size} on {chip}: no slice is large enough"
-    return f"bloom-{size}: {row['slice']}, {_mesh(row)}, {row['memory'] / GIB:.1f} GiB a chip"
+    return f"bloom-{size}: {row['slice']}, {_mesh(row)}, {row['memory'] / GIB:.1f} GiB per chip"
 
 
 def _mesh(row: dict[str, Any]) -> str:
@@ -161,8 +161,8 @@ def _table(rows: list[dict[str, Any]]) -> str:
         "mesh, accumulation",
         "remat",
         "rows",
-        "state, GiB a chip",
-        "peak, GiB a chip",
+        "state, GiB per chip",
+        "peak, GiB per chip",
         "model PFLOP a step",
         "compiled over model",
         "sent, GB a chip",

@@ -1,16 +1,16 @@
-"""Muffin-3W: 56 data sets of FLAN under ten prompts each, at most 30,000 samples a data set.
+"""Muffin-3W: 56 data sets of FLAN under ten prompts each, at most 30,000 samples per data set.
 
     teacherlm prepare --config=configs/muffin_3w.py:data=FOLDER --config.check_only=True
     teacherlm prepare --config=configs/muffin_3w.py:data=FOLDER,vocabulary=FOLDER
 
-The first command reads everything, writes no rows, and tells the samples of each task; the second
-prepares them as one mixture, `muffin_3w`. `teacherlm_jax.sources.muffin` says which data sets these
-are and why; nothing is downloaded here.
+The first command reads everything, writes no rows, and shows the number of samples of each task;
+the second prepares them as one mixture, `muffin_3w`. `teacherlm_jax.sources.muffin` lists the data
+sets and the reasons for the choice. Nothing is downloaded.
 
-Settings: `data=FOLDER` (a data folder of TensorFlow Datasets, in which they were prepared, such as
-`~/tensorflow_datasets`), `datasets=NAME+NAME` (only these of the 56), `root=FOLDER` (where the runs
-lie), `vocabulary=FOLDER` (BLOOM's tokenizer files) and `pieces=8000` (train a vocabulary of that
-size there when the folder holds none).
+Settings: `data=FOLDER` (a data folder of TensorFlow Datasets with the prepared data sets, such as
+`~/tensorflow_datasets`), `datasets=NAME+NAME` (only these of the 56), `root=FOLDER` (run folders),
+`vocabulary=FOLDER` (BLOOM's tokenizer files) and `pieces=8000` (if that folder has no vocabulary,
+train one of this size).
 """
 
 from teacherlm_jax import config
@@ -20,7 +20,7 @@ from teacherlm_jax.sources import muffin
 
 
 def get_config(argument: str = "") -> config.PrepareConfig:
-    """The mixture of all tasks in their plain text form."""
+    """Return the mixture of all tasks in the form `text`."""
     _, given = variants.parse(
         argument,
         data="data/tfds",

@@ -1,17 +1,17 @@
-"""P3-Sense-3K: 58 data sets of P3 under all their prompts, at most 3,000 samples a task.
+"""P3-Sense-3K: 58 data sets of P3 under all their prompts, at most 3,000 samples per task.
 
     teacherlm prepare --config=configs/p3_sense_3k.py:data=FOLDER --config.check_only=True
     teacherlm prepare --config=configs/p3_sense_3k.py:data=FOLDER,vocabulary=FOLDER
 
-The first command reads everything, writes no rows, and tells the samples of each of the 539 tasks;
-the second prepares them as one mixture, `p3_sense_3k`. `teacherlm_jax.sources.p3` says which data
-sets these are and why; nothing is downloaded here.
+The first command reads everything, writes no rows, and shows the number of samples of each of the
+539 tasks; the second prepares them as one mixture, `p3_sense_3k`. `teacherlm_jax.sources.p3` lists
+the data sets and the reasons for the choice. Nothing is downloaded.
 
-Settings: `data=FOLDER` (a copy of the data set bigscience/P3 of the Hugging Face Hub),
-`layout=tfrecord` (its files as published, in `data/TASK/`) or `layout=parquet` (its newest
-revision, in `TASK/`), `datasets=NAME+NAME` (only these of the 58), `root=FOLDER` (where the runs
-lie), `vocabulary=FOLDER` (BLOOM's tokenizer files) and `pieces=8000` (train a vocabulary of that
-size there when the folder holds none).
+Settings: `data=FOLDER` (a copy of the data set bigscience/P3 from the Hugging Face Hub),
+`layout=tfrecord` (the files as published, in `data/TASK/`) or `layout=parquet` (the newest
+revision, in `TASK/`), `datasets=NAME+NAME` (only these of the 58), `root=FOLDER` (run folders),
+`vocabulary=FOLDER` (BLOOM's tokenizer files) and `pieces=8000` (if that folder has no vocabulary,
+train one of this size).
 """
 
 from teacherlm_jax import config
@@ -21,7 +21,7 @@ from teacherlm_jax.sources import p3
 
 
 def get_config(argument: str = "") -> config.PrepareConfig:
-    """The mixture of all tasks in their plain text form."""
+    """Return the mixture of all tasks in the form `text`."""
     _, given = variants.parse(
         argument,
         data="data/P3",

@@ -2,15 +2,16 @@
 
     teacherlm quickstart --config=configs/quickstart.py
 
-Three stages of a 0.8M-parameter teacher, its explanations of samples that had none, two students,
-rank classification of all of them, and a report. Two CPU cores, at most ten minutes, under 4 GB.
+Trains a 0.8M-parameter teacher in three stages, lets it explain samples that have no explanations,
+trains two students, evaluates all models by rank classification, and writes a report. It takes at
+most ten minutes on two CPU cores, and less than 4 GB of memory.
 
-Every step is a verb with one variant of this file, and can be given alone, for instance
+Each step is a verb with a variant of this file, and can be run alone, for example
 
     teacherlm train --config=configs/quickstart.py:stage2 --config.output=runs/other
 
-Settings behind the variant: `root=FOLDER` (where all runs lie) and `tiny` (a few steps of
-everything, to see that it runs; the models learn nothing).
+Settings after the variant: `root=FOLDER` (run folders) and `tiny` (a few steps of everything, as a
+smoke test; the models learn nothing).
 """
 
 import os
@@ -25,17 +26,17 @@ LETTERS = {"cot": "C", "fundamental": "F", "mistake": "M"}
 STUDENTS = ("student_text", "student_CMF")
 FILE = os.path.relpath(__file__)
 
-# With BLOOM's 0.02 a model this narrow takes far longer to begin to copy from its question.
+# With BLOOM's 0.02, a model this narrow takes much longer to learn to copy from the question.
 MODEL = config.ModelConfig(layers=4, width=128, heads=4, dtype="float32", initializer_range=0.08)
 
-# Steps and peak learning rate of each run. A step reads BATCH rows of LENGTH tokens: many small
-# steps teach more in the same time than few large ones.
+# Steps and peak learning rate of each run. A step has BATCH rows of LENGTH tokens: many small steps
+# train better than a few large ones in the same time.
 BATCH, LENGTH = 2, 256
 STEPS = {
     "stage1": (1200, 1e-3),
     "stage2": (2400, 1.5e-3),
     **dict.fromkeys((f"stage3_{kind}" for kind in KINDS), (500, 1e-3)),
-    # Four passes over the samples for each; with explanations those are three times as long.
+    # Four epochs each; samples with explanations are three times as long.
     "student_text": (500, 1.5e-3),
     "student_CMF": (1500, 1.5e-3),
 }
@@ -43,7 +44,7 @@ BASE = {"stage2": "stage1", **dict.fromkeys((f"stage3_{kind}" for kind in KINDS)
 
 
 def get_config(argument: str = ""):
-    """The pipeline itself without a variant; otherwise the config of one of its steps."""
+    """Return the config of a step or, without a variant, the whole pipeline."""
     variant, settings = variants.parse(argument, root="runs/quickstart", tiny=False)
     root, tiny = settings["root"], settings["tiny"]
     if not variant:
@@ -67,7 +68,7 @@ def get_config(argument: str = ""):
 
 
 def pipeline(root: str, tiny: bool) -> config.QuickstartConfig:
-    """The steps in their order."""
+    """Return the pipeline of all steps, in order."""
     step = config.StepConfig
     behind = f",root={root}" + (",tiny" if tiny else "")
     plan = [
@@ -95,7 +96,7 @@ def pipeline(root: str, tiny: bool) -> config.QuickstartConfig:
 
 
 def teacher_data(root: str) -> config.PrepareConfig:
-    """Vocabulary, and one mixture a stage; only answers bear loss in stage 1."""
+    """Prepare the vocabulary and one mixture per stage; stage 1 has loss only on answers."""
     mixture = config.MixtureConfig
     rich = {"author": synthetic.AUTHOR, "loss": "answer_and_explanations"}
     return config.PrepareConfig(
@@ -113,7 +114,7 @@ def teacher_data(root: str) -> config.PrepareConfig:
 
 
 def student_data(root: str) -> config.PrepareConfig:
-    """The explained samples as the students see them: answers alone, or all explanations too."""
+    """Prepare the explained samples for both students: answers only, and with explanations."""
     mixture = config.MixtureConfig
     loss = "answer_and_explanations"
     return config.PrepareConfig(
@@ -130,7 +131,7 @@ def student_data(root: str) -> config.PrepareConfig:
 
 
 def train(name: str, root: str, tiny: bool) -> config.TrainConfig:
-    """One stage or student: the same program, other data and another start."""
+    """Train one stage or student."""
     steps, rate = STEPS[name]
     steps = 4 if tiny else steps
     data = "student_data" if name in STUDENTS else "teacher_data"
@@ -153,7 +154,7 @@ def train(name: str, root: str, tiny: bool) -> config.TrainConfig:
 
 
 def annotate(root: str, tiny: bool) -> config.AnnotateConfig:
-    """Each specialist writes its kind; the gate `synthetic` re-derives whether it is true."""
+    """Let each specialist write its kind; the gate `synthetic` solves the sample and compares."""
     return config.AnnotateConfig(
         output=f"{root}/annotate",
         root=f"{root}/samples",
@@ -165,7 +166,7 @@ def annotate(root: str, tiny: bool) -> config.AnnotateConfig:
 
 
 def evaluate(name: str, root: str) -> config.EvaluateConfig:
-    """Accuracy of one model on samples that no training saw."""
+    """Evaluate one model on held-out samples."""
     return config.EvaluateConfig(
         output=f"{root}/evaluate_{name}",
         root=f"{root}/samples",

@@ -1,14 +1,14 @@
-"""TeacherLM on real data, nothing generated: a 10M-parameter teacher, one explained set, a student.
+"""TeacherLM on real data: a 10M-parameter teacher, one explained data set, and a student.
 
     teacherlm prepare --config=configs/real_data.py:teacher_data,data=FOLDER
 
-and so on: docs/real_data.md has all the commands. The teacher learns chains of thought from five
-sets of human rationales (GSM8K, ECQA, CREAK, AQuA, StrategyQA, as in the FLAN collection), explains
-CREAK statements that come without one, and a student learns from these. Both are measured zero-shot
-on CREAK, ECQA, StrategyQA and MMLU. Models this small stay near chance; the intervals show it.
+and so on; the tutorial "Real data" has all commands. The teacher learns chains of thought from five
+sets of human rationales (GSM8K, ECQA, CREAK, AQuA, StrategyQA, as in the FLAN collection) and
+explains CREAK statements that have none; a student learns from these. Both are evaluated zero-shot
+on CREAK, ECQA, StrategyQA and MMLU. Models this small stay near chance, as the intervals show.
 
-Settings behind the variant: `data=FOLDER` (layout in docs/real_data.md), `root=FOLDER` (where all
-runs lie) and `tiny` (a few steps on a few rows, to see that everything runs).
+Settings after the variant: `data=FOLDER` (files as in the tutorial), `root=FOLDER` (run folders)
+and `tiny` (a few steps on a few rows, as a smoke test).
 """
 
 from teacherlm_jax import config
@@ -29,7 +29,7 @@ STEPS = {"teacher": (1500, 1e-3), "student": (400, 1e-3)}
 
 
 def get_config(argument: str = ""):
-    """The config of one step."""
+    """Return the config of one step."""
     variant, settings = variants.parse(argument, data="data", root="runs/real_data", tiny=False)
     data, root, tiny = settings["data"], settings["root"], settings["tiny"]
     steps = {
@@ -48,7 +48,7 @@ def get_config(argument: str = ""):
 
 
 def teacher_data(data: str, root: str, tiny: bool) -> config.PrepareConfig:
-    """Question, answer and human chain of thought; the explanation and the answer bear loss."""
+    """Prepare question, answer and human chain of thought; loss on answer and explanation."""
     return config.PrepareConfig(
         output=f"{root}/teacher_data",
         root=f"{data}/rationale",
@@ -63,7 +63,7 @@ def teacher_data(data: str, root: str, tiny: bool) -> config.PrepareConfig:
 
 
 def student_data(root: str, tiny: bool) -> config.PrepareConfig:
-    """The statements with the teacher's chains of thought."""
+    """Prepare the statements with the teacher's chains of thought."""
     return config.PrepareConfig(
         output=f"{root}/student_data",
         root=f"{root}/annotate/samples",
@@ -79,7 +79,7 @@ def student_data(root: str, tiny: bool) -> config.PrepareConfig:
 
 
 def train(name: str, root: str, tiny: bool) -> config.TrainConfig:
-    """Teacher and student differ in their data and their number of steps alone."""
+    """Train teacher or student; they differ only in data and number of steps."""
     steps, rate = STEPS[name]
     steps = 3 if tiny else steps
     return config.TrainConfig(
@@ -101,7 +101,7 @@ def train(name: str, root: str, tiny: bool) -> config.TrainConfig:
 
 
 def annotate(data: str, root: str, tiny: bool) -> config.AnnotateConfig:
-    """The teacher's chain of thought for every statement."""
+    """Let the teacher write a chain of thought for every statement."""
     return config.AnnotateConfig(
         output=f"{root}/annotate",
         root=f"{data}/unlabelled",
@@ -115,7 +115,7 @@ def annotate(data: str, root: str, tiny: bool) -> config.AnnotateConfig:
 
 
 def evaluate(name: str, data: str, root: str, tiny: bool) -> config.EvaluateConfig:
-    """The four benchmarks of the paper, prompted as its authors did."""
+    """Evaluate on the four benchmarks of the paper, with the authors' prompts."""
     return config.EvaluateConfig(
         output=f"{root}/evaluate_{name}",
         root=f"{data}/eval",

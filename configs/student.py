@@ -4,17 +4,18 @@
     teacherlm train --config=configs/student.py:bloomz-7b1/creak/C,base=data/bloomz-7b1
 
 The variant is MODEL/SET/FORM. SET `multi` is P3-Sense-3K explained by a teacher: learning rate
-2e-5, 256 rows a step. `creak`, `ecqa` and `strategyqa` are single tasks: 6e-6 constant, 64 rows a
-step, up to ten epochs, measured after each on the task's own evaluation set, the best checkpoint
-kept; `base` is the plain model or the multi-task student. FORM says which explanations follow the
-answer: text (none), C, M, F, CM, CMF, FCM or shuffle. `configs/student_data.py` prepares the data.
+2e-5, 256 rows per step. `creak`, `ecqa` and `strategyqa` are single tasks: constant learning rate
+6e-6, 64 rows per step, up to ten epochs, each followed by validation on the task's evaluation set;
+the best checkpoint is kept. `base` is the plain model or the multi-task student. FORM is the order
+of the explanations after the answer: text (none), C, M, F, CM, CMF, FCM or shuffle.
+`configs/student_data.py` prepares the data.
 
-Hardware and memory are what a plan tells (compiled for the slice, not run; a step's time is the
-least that the slice needs, by its roofline, and a run takes as many as its data's rows make):
+Hardware and memory, from `plan` (compiled for the slice, not run; step times are the lower bound of
+the roofline model, and the number of steps depends on the data):
 
     teacherlm plan --config=configs/student.py:opt-6.7b/multi/CMF,steps=100 --topology=v5e:4x8
 
-    model          slice    mesh                GiB a chip     a step of `multi`
+    model          slice    mesh                GiB per chip   step of `multi`
     bloom(z)-1b1   v5e:2x4  fsdp=8               9.8 of 15.8   3.3 s
     opt-1.3b       v5e:2x4  fsdp=8               7.0 of 15.8   3.6 s
     bloom(z)-3b    v5e:4x4  fsdp=16             14.1 of 15.8   3.9 s
@@ -22,7 +23,7 @@ least that the slice needs, by its roofline, and a run takes as many as its data
     bloom(z)-7b1   v5e:4x8  fsdp=16, tensor=2   10.5 of 15.8   4.5 s (1.1 s of a single task)
     opt-6.7b       v5e:4x8  fsdp=16, tensor=2    9.8 of 15.8   4.3 s
 
-Accuracy (%) that the paper reports, to be met:
+Expected result: the paper's accuracy (%):
 
     zero-shot MMLU after `multi`     C     CMF   text
     bloom-1b1                       32.9   33.0   31.0
@@ -40,13 +41,13 @@ Accuracy (%) that the paper reports, to be met:
     ecqa                            61.9   61.9   61.9   71.9
     strategyqa                      65.8   73.3   57.0   71.1
 
-Settings behind the variant: `data=FOLDER` (prepared mixtures), `root=FOLDER` (where the runs lie;
-on a pod, a disk that all its hosts share), `base=FOLDER` (a folder of Hugging Face's layout, or a
-checkpoint of ours; empty: random parameters), `eval=FOLDER` (holds creak.jsonl, ecqa.jsonl,
-strategy_qa.jsonl and mmlu_test.jsonl; empty: nothing is measured), `epochs=3` (in place of
-ten; of `multi` one, where the paper does not say), `steps=0` (that many in place of epochs),
-`attention=fused` (TPUs; elsewhere `blockwise`) and `tiny` (two steps of a toy model, to see that
-everything runs).
+Settings after the variant: `data=FOLDER` (prepared mixtures), `root=FOLDER` (run folders; on a pod,
+a disk that all hosts share), `base=MODEL` (a Hugging Face folder, `hf://bigscience/bloomz-7b1`, or
+a checkpoint of ours; empty: random parameters), `eval=FOLDER` (with creak.jsonl, ecqa.jsonl,
+strategy_qa.jsonl and mmlu_test.jsonl; empty: no validation), `epochs=3` (instead of ten; `multi`
+has one, since the paper gives none), `steps=0` (a number of steps instead of epochs),
+`attention=fused` (on TPUs; `blockwise` elsewhere) and `tiny` (two steps of a toy model, as a smoke
+test).
 """
 
 from teacherlm_jax import config
@@ -60,7 +61,7 @@ MODELS = (
     *("bloomz-1b1", "bloomz-3b", "bloomz-7b1"),
     *("opt-1.3b", "opt-2.7b", "opt-6.7b"),
 )
-# Learning rate, rows a step, epochs, and the benchmark: file and format.
+# Learning rate, rows per step, epochs, and the file and format of the benchmark.
 MULTI = "multi"
 SETS = {
     MULTI: (2e-5, 256, 1, ("mmlu_test.jsonl", "mmlu")),
@@ -68,8 +69,8 @@ SETS = {
     "ecqa": (6e-6, 64, 10, ("ecqa.jsonl", "ecqa")),
     "strategyqa": (6e-6, 64, 10, ("strategy_qa.jsonl", "strategyqa")),
 }
-# Devices along `tensor` (the rest are along `fsdp`), and the parts of a batch of `multi` and of a
-# single task, by size.
+# By size: devices along `tensor` (the rest are along `fsdp`), and the parts that a batch is
+# accumulated from, for `multi` and for a single task.
 CUTS = {
     **dict.fromkeys(("1b1", "1.3b", "3b"), (1, 8, 2)),
     "2.7b": (1, 4, 1),
@@ -78,7 +79,7 @@ CUTS = {
 
 
 def get_config(argument: str = "") -> config.TrainConfig:
-    """The config of one model, set and form."""
+    """Return the config of one model, set and form."""
     variant, given = variants.parse(
         argument,
         data="",
@@ -120,7 +121,7 @@ def get_config(argument: str = "") -> config.TrainConfig:
 
 
 def _parts(variant: str) -> tuple[str, str, str]:
-    """Model, set and form of a variant; UserError with what is known for any other."""
+    """Return the model, set and form of a variant; UserError if one is unknown."""
     parts = variant.split("/")
     for part, known in zip(parts, (MODELS, SETS, config.FORMS), strict=False):
         if part not in known:
@@ -131,14 +132,14 @@ def _parts(variant: str) -> tuple[str, str, str]:
 
 
 def model(name: str, attention: str, tiny: bool) -> config.ModelConfig:
-    """The student's shape, or one that has every part of it."""
+    """Return the shape of the student, or a tiny one with the same parts."""
     if tiny:
         return registry.shape(f"{name.split('-')[0].removesuffix('z')}-tiny", vocab_size=0)
     return registry.shape(name, remat="full", attention=attention)
 
 
 def validation(folder: str, benchmark: tuple[str, str], every: int) -> config.ValidationConfig:
-    """The benchmark that checkpoints are compared by, prompted as the authors did."""
+    """Return the benchmark that selects checkpoints, with the authors' prompts."""
     if not folder:
         return config.ValidationConfig()
     file, format = benchmark

@@ -1,18 +1,17 @@
-"""What the students learn: explained samples, in each of the paper's eight forms.
+"""Training data of the students: explained samples in each of the paper's eight forms.
 
     teacherlm prepare --config=configs/student_data.py:data=runs/teacher/7b1/annotate
     teacherlm prepare --config=configs/student_data.py:creak,data=runs/teacher/7b1/annotate_creak
 
-The variant names the set and its output, `ROOT/VARIANT_data`: `multi` (P3-Sense-3K, explained by a
-teacher, for a student of many tasks) unless it is given, or `creak`, `ecqa`, `strategyqa`. What
-`annotate` writes is read, or any samples in our form. Each form is a mixture of its own,
-`student_text` to `student_shuffle`; one that asks for an explanation which a sample lacks leaves
-that sample out, and counts it.
+The variant names the set and the output, `ROOT/VARIANT_data`: `multi` (the default: P3-Sense-3K
+explained by a teacher), `creak`, `ecqa` or `strategyqa`. The input is the output of `annotate`, or
+any samples in our format. Each form is a mixture, `student_text` to `student_shuffle`; a sample
+that lacks an explanation of a form is left out of that mixture and counted.
 
-Settings: `data=FOLDER` (holds `samples/*.jsonl`), `author=teacher` (whose explanations),
-`root=FOLDER` (where the runs lie), `vocabulary=FOLDER` (the student's tokenizer files: BLOOM's and
-OPT's students need data of their own) and `pieces=8000` (train a vocabulary of that size there when
-the folder holds none).
+Settings: `data=FOLDER` (with `samples/*.jsonl`), `author=teacher` (whose explanations),
+`root=FOLDER` (run folders), `vocabulary=FOLDER` (the student's tokenizer files; BLOOM and OPT
+students need separate data) and `pieces=8000` (if that folder has no vocabulary, train one of this
+size).
 """
 
 from teacherlm_jax import config
@@ -24,7 +23,7 @@ SETS = ("multi", "creak", "ecqa", "strategyqa")
 
 
 def get_config(argument: str = "") -> config.PrepareConfig:
-    """The eight mixtures of one set."""
+    """Return the eight mixtures of one set."""
     variant, given = variants.parse(
         argument,
         data="runs/teacher/annotate",

@@ -4,28 +4,28 @@
     teacherlm train --config=configs/teacher.py:7b1/stage2
     teacherlm train --config=configs/teacher.py:7b1/stage3_cot
 
-The variant is SIZE/STAGE. Stage 1 learns to answer (P3-Sense-3K and Muffin-3W), from BLOOM as it is
-published (`base`, a folder of Hugging Face's layout). Stage 2 learns all three explanations
-(TeacherData) from stage 1's checkpoint of the best MMLU, and each stage 3 one kind of them
-(stage3_cot, stage3_fundamental, stage3_mistake) from stage 2's. `no_stage` is the paper's control:
-all data at once, for as many steps. 176b has stage 2 alone, from `base`, as in the paper.
-`configs/teacher_data.py:all` prepares the data.
+The variant is SIZE/STAGE. Stage 1 trains published BLOOM (`base`) to answer questions (P3-Sense-3K
+and Muffin-3W). Stage 2 starts from the stage-1 checkpoint with the best MMLU accuracy and adds all
+three kinds of explanations (TeacherData). Stage 3 trains one specialist per kind from the best
+stage-2 checkpoint (stage3_cot, stage3_fundamental, stage3_mistake). `no_stage` is the paper's
+control: all data mixed from the start, for the same number of steps. As in the paper, 176b has only
+stage 2, from `base`. `configs/teacher_data.py:all` prepares the data.
 
-Hardware, memory and time are what a plan tells (compiled for the slice, not
-run; the times are the least that the slice needs, by its roofline):
+Hardware, memory and time, from `plan` (compiled for the slice, not run; times are the lower bound
+of the roofline model):
 
     teacherlm plan --config=configs/teacher.py:7b1/stage2 --topology=v5e:8x8
 
-    size   slice      mesh                GiB a chip      a step  stage1  stage2  each stage3
+    size   slice      mesh                GiB per chip    step    stage1  stage2  each stage3
     560m   v5e:4x4    fsdp=16              5.8 of 15.8    1.4 s   3.7 h   5.6 h   0.4 h
     1b1    v5e:4x4    fsdp=16              8.8 of 15.8    4.1 s   5.5 h   8.2 h   0.5 h
     3b     v5e:4x8    fsdp=32             13.8 of 15.8    6.1 s   8.1 h  12.1 h   0.8 h
     7b1    v5e:8x8    fsdp=32, tensor=2    9.9 of 15.8    7.2 s   0.6 h  10.2 h   1.9 h
     176b   v5p:8x8x4  fsdp=32, tensor=8   40.1 of 95.7   23.5 s     -     3.1 h     -
 
-On other slices set config.mesh and config.accumulate as docs/plan.md says.
+On other slices, set config.mesh and config.accumulate.
 
-MMLU (%, zero-shot, mean over subjects) that the paper reports, to be met:
+Expected result: the paper's MMLU accuracy (%, zero-shot, mean over subjects):
 
     size   stage1  stage2  stage3_cot  stage3_fundamental  stage3_mistake  no_stage
     560m    31.0    36.5      38.4            34.7              34.9         35.3
@@ -34,13 +34,14 @@ MMLU (%, zero-shot, mean over subjects) that the paper reports, to be met:
     7b1     41.5    51.1      52.3            50.3              49.0         47.0
     176b     -      59.8       -               -                 -            -
 
-Checkpoints are compared by MMLU, as the authors did; the rows that choose are the rows that the
-table reports. People also read samples after stages 2 and 3, which no config can do.
+Checkpoints are selected by MMLU, as in the paper: the selection uses the rows that the table
+reports. The authors also read samples after stages 2 and 3, which a config cannot do.
 
-Settings behind the variant: `data=FOLDER` (prepared mixtures), `root=FOLDER` (where the runs lie;
-on a pod, a disk that all its hosts share), `base=FOLDER` (empty: random parameters), `mmlu=FILE`
-(rows as MMLU publishes them; empty: nothing is measured), `attention=fused` (TPUs; elsewhere
-`blockwise`) and `tiny` (two steps of a toy model, to see that everything runs).
+Settings after the variant: `data=FOLDER` (prepared mixtures), `root=FOLDER` (run folders; on a pod,
+a disk that all hosts share), `base=MODEL` (a Hugging Face folder, `hf://bigscience/bloom-7b1`, or a
+checkpoint of ours; empty: random parameters), `mmlu=FILE` (rows as published; empty: no
+validation), `attention=fused` (on TPUs; `blockwise` elsewhere) and `tiny` (two steps of a toy
+model, as a smoke test).
 """
 
 from teacherlm_jax import config
@@ -53,7 +54,7 @@ BILLION = 10**9
 STAGES = ("stage1", "stage2", "stage3_cot", "stage3_fundamental", "stage3_mistake")
 CONTROL = "no_stage"
 
-# Peak learning rate, rows a step, and tokens of stages 1, 2 and 3, as the paper gives them.
+# From the paper: peak learning rate, rows per step, and tokens of stages 1, 2 and 3.
 PAPER = {
     "560m": (3e-4, 256, (5 * BILLION, 7.5 * BILLION, 0.5 * BILLION)),
     "1b1": (1e-4, 512, (5 * BILLION, 7.5 * BILLION, 0.5 * BILLION)),
@@ -61,12 +62,12 @@ PAPER = {
     "7b1": (2e-5, 768, (0.5 * BILLION, 8 * BILLION, 1.5 * BILLION)),
     "176b": (6e-5, 1024, (0, 1 * BILLION, 0)),
 }
-# How each is cut (devices along `tensor`; the rest are along `fsdp`), and the parts of a batch.
+# Devices along `tensor` (the rest are along `fsdp`), and parts that a batch is accumulated from.
 CUTS = {"560m": (1, 1), "1b1": (1, 4), "3b": (1, 4), "7b1": (2, 4), "176b": (8, 8)}
 
 
 def get_config(argument: str = "") -> config.TrainConfig:
-    """The config of one size and stage."""
+    """Return the config of one size and stage."""
     variant, given = variants.parse(
         argument,
         data="runs/teacher/teacher_data",
@@ -103,19 +104,19 @@ def get_config(argument: str = "") -> config.TrainConfig:
 
 
 def stages_of(size: str) -> tuple[str, ...]:
-    """The stages that the paper trained a size in."""
+    """Return the stages in which the paper trained a size."""
     return ("stage2",) if size == "176b" else (*STAGES, CONTROL)
 
 
 def steps_of(size: str, stage: str) -> int:
-    """Steps that the paper's tokens make; the control takes those of a teacher's three stages."""
+    """Return the steps for the paper's tokens; the control takes as many as all three stages."""
     _, rows, tokens = PAPER[size]
     budget = sum(tokens) if stage == CONTROL else tokens[int(stage[len("stage")]) - 1]
     return round(budget / (rows * LENGTH))
 
 
 def start_of(size: str, stage: str, root: str, base: str) -> str:
-    """Where a stage's parameters come from."""
+    """Return the model that a stage starts from."""
     if stage in ("stage1", CONTROL) or stages_of(size)[0] == stage:
         return base
     earlier = "stage1" if stage == "stage2" else "stage2"
@@ -123,14 +124,14 @@ def start_of(size: str, stage: str, root: str, base: str) -> str:
 
 
 def model(size: str, attention: str, tiny: bool) -> config.ModelConfig:
-    """BLOOM of a size, or one that has every part of it."""
+    """Return the shape of BLOOM in a size, or a tiny one with the same parts."""
     if tiny:
         return registry.shape("bloom-tiny", vocab_size=0)
     return registry.shape(f"bloom-{size}", remat="full", attention=attention)
 
 
 def validation(mmlu: str, every: int) -> config.ValidationConfig:
-    """MMLU by rank classification, prompted as the authors did."""
+    """Return MMLU by rank classification, with the authors' prompts."""
     if not mmlu:
         return config.ValidationConfig()
     return config.ValidationConfig(

@@ -1,23 +1,22 @@
-"""TeacherData: samples of five elements, of many subjects, for stages 2 and 3 of a teacher.
+"""TeacherData: five-element samples of many subjects, for stages 2 and 3 of a teacher.
 
     teacherlm prepare --config=configs/teacher_data.py:data=FOLDER --config.check_only=True
     teacherlm prepare --config=configs/teacher_data.py:data=FOLDER,vocabulary=FOLDER
 
-The authors' TeacherData-2M was never released. Any files will do whose rows have a question, an
-answer and the three explanations: COLUMNS below says which columns hold them, and is meant to be
-edited. Leave empty there what the files lack. A row whose options are null or an empty list asks
-for free text, and a question begins with the sentence that names its subject, where the row has
-one. Four mixtures are made: `teacher_stage2`, and `teacher_stage3_KIND` for each kind
-of explanation. With the variant `all` they are prepared together with P3-Sense-3K and Muffin-3W,
-and there are two more: `teacher_stage1`, and `teacher_no_stage` with everything at once.
+The authors' TeacherData-2M was never released. Use any files whose rows have a question, an answer
+and the three explanations: edit COLUMNS below to name their columns, and leave empty what the files
+lack. A row whose options are null or an empty list has a free-text answer. If a row has a subject,
+its prompt begins with the sentence that names it. There are four mixtures: `teacher_stage2`, and
+`teacher_stage3_KIND` for each kind of explanation. The variant `all` also prepares P3-Sense-3K and
+Muffin-3W, and two more mixtures: `teacher_stage1`, and `teacher_no_stage` with everything mixed.
 
     teacherlm prepare --config=configs/teacher_data.py:all,data=FOLDER,vocabulary=FOLDER
 
-Settings: `data=FOLDER` (with `all`, also holds P3 in `P3/` and TFDS's data sets in `tfds/`),
-`files=teacher_data/*.jsonl` (which files in it; of any kind that tells by its name how it is read),
-`author=human` (whose explanations they are), `root=FOLDER` (where the runs lie),
-`vocabulary=FOLDER` (BLOOM's tokenizer files) and `pieces=8000` (train a vocabulary of that size
-there when the folder holds none).
+Settings: `data=FOLDER` (for `all`, with P3 in `P3/` and the data sets of TFDS in `tfds/`),
+`files=teacher_data/*.jsonl` (files in it, in any format whose name tells the reader),
+`author=human` (author of the explanations), `root=FOLDER` (run folders), `vocabulary=FOLDER`
+(BLOOM's tokenizer files) and `pieces=8000` (if that folder has no vocabulary, train one of this
+size).
 """
 
 import dataclasses
@@ -42,7 +41,7 @@ NAME = "teacher_data"
 
 
 def get_config(argument: str = "") -> config.PrepareConfig:
-    """Stages 2 and 3 of the teacher; with the variant `all`, also stage 1 and the control."""
+    """Return the mixtures of stages 2 and 3; with `all`, also of stage 1 and the control."""
     variant, given = variants.parse(
         argument,
         data="data",
@@ -71,7 +70,7 @@ def get_config(argument: str = "") -> config.PrepareConfig:
 
 
 def mixtures(author: str, answered: tuple[str, ...]) -> tuple[config.MixtureConfig, ...]:
-    """The stages that TeacherData serves; `answered` are the sources of stage 1, if there are."""
+    """Return the mixtures of TeacherData; `answered` are the sources of stage 1, if any."""
     stages = ("teacher_stage2", *(f"teacher_stage3_{kind}" for kind in KINDS))
     made = tuple(recipes.mixture(stage, sources=(NAME,), author=author) for stage in stages)
     if not answered:
