@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from teacherlm_jax.checkpoints import selection
 from teacherlm_jax.config.names import NAME
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import identity, layout
@@ -111,6 +112,7 @@ def listing(sweep_points: Sequence[SweepPoint]) -> str:
 def results(config: Any, sweep_points: Sequence[SweepPoint]) -> str:
     """Return a table (CSV) of all points: the swept settings and, if finished, the results.
 
+    Finished trainings with a `validation.metric` are ranked by its best value, 1 being the best.
     Settings are those that a run was started with, read from its own `config.json`; for a point
     that has not run, those of the sweep. The table is also written to `sweep.csv` in the output of
     `config`, the sweep's base.
@@ -122,7 +124,8 @@ def results(config: Any, sweep_points: Sequence[SweepPoint]) -> str:
         result = files.read_json(folder / layout.RESULT) if finished else {}
         state = "finished" if finished else "started" if folder.exists() else "not started"
         row = {"index": index, "name": point.name, **_settings(folder, point), "state": state}
-        rows.append(row | dict(_figures(result, _DEPTH)))
+        rows.append(row | _metric(folder, result) | dict(_figures(result, _DEPTH)))
+    _rank(rows)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -139,6 +142,24 @@ def _settings(folder: Path, point: SweepPoint) -> dict[str, Any]:
         return dict(point.overrides)
     started = identity.flatten(files.read_json(folder / layout.CONFIG)["config"])
     return {key: started.get(key, value) for key, value in point.overrides.items()}
+
+
+def _metric(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the name of the metric that a result has a best value of; empty if it has none."""
+    if "best_metric" not in result:
+        return {}
+    started = files.read_json(folder / layout.CONFIG)["config"]
+    return {"metric": started["validation"]["metric"], "rank": None}
+
+
+def _rank(rows: Sequence[dict[str, Any]]) -> None:
+    """Set the rank of each row with a `best_metric` among the rows with the same metric."""
+    for metric in {row["metric"] for row in rows if "metric" in row}:
+        group = [row for row in rows if row.get("metric") == metric]
+        values = [{"step": row["index"], metric: row["best_metric"]} for row in group]
+        order = selection.ranking(values, metric)
+        for row in group:
+            row["rank"] = order.index(row["index"]) + 1
 
 
 def _figures(result: Mapping[str, Any], depth: int) -> Iterator[tuple[str, float]]:

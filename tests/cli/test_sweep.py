@@ -104,6 +104,27 @@ def test_one_table_has_the_results_of_all_points(command, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("metric", "ranks"), [("mmlu/accuracy", ["2", "1", ""]), ("held_out/loss", ["1", "2", ""])]
+)
+def test_trainings_are_ranked_by_their_best_value_and_not_by_their_last(
+    command, capsys, tmp_path, metric, ranks
+):
+    sweep = "def sweep():\n    for seed in (1, 2, 3):\n        yield f's{seed}', {'seed': seed}\n"
+    for seed, best, last in ((1, 0.25, 0.25), (2, 0.5, 0.125)):
+        folder = tmp_path / "runs" / f"s{seed}"
+        settings = {"seed": seed, "validation": {"metric": metric}}
+        files.write_json(folder / "config.json", {"config": settings})
+        result = {"best_metric": best, "best_step": 2, "final_metric": last}
+        files.write_json(folder / "result.json", result)
+    assert command("--sweep_results", text=sweep) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["metric"] for row in rows] == [metric, metric, ""]
+    assert [row["rank"] for row in rows] == ranks
+    assert [row["best_metric"] for row in rows] == ["0.25", "0.5", ""]
+    assert [row["final_metric"] for row in rows] == ["0.25", "0.125", ""]
+
+
+@pytest.mark.parametrize(
     ("text", "words", "message"),
     [
         ("", ["--sweep_list"], "has no function sweep()"),

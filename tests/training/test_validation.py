@@ -24,6 +24,7 @@ from teacherlm_jax.hf import any_model
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.training.loop import train
+from teacherlm_jax.training.validation import Validation
 
 from .test_loop import lines, open_run, parameters
 
@@ -153,6 +154,24 @@ def test_the_best_and_the_newest_checkpoint_are_kept_and_the_best_can_be_named(c
     measured = {row["step"]: row["held_out/loss"] for row in selection.measurements(run.path)}
     assert result["best_metric"] == measured[best] == min(measured.values())
     assert parameters(run.path / "checkpoints" / "best")[1].step == best
+
+
+def test_the_best_value_is_reported_when_its_checkpoint_was_not_kept(config, tmp_path, monkeypatch):
+    accuracies = iter((0.25, 0.19, 0.125, 0.125))
+    monkeypatch.setattr(Validation, "_measured", lambda *_: [("set/accuracy", next(accuracies))])
+    falling = dataclasses.replace(
+        config,
+        steps=8,
+        checkpoint=CheckpointConfig(keep=1, best=0),
+        validation=dataclasses.replace(config.validation, metric="set/accuracy"),
+    )
+    run = open_run(tmp_path)
+    result = train(falling, run)
+    assert (result["best_metric"], result["best_step"]) == (0.25, 2)
+    assert result["final_metric"] == 0.125
+    assert "best_checkpoint" not in result and steps_of(run) == [8]
+    assert lines(run)[-1].startswith("the checkpoint of step 2, the best by set/accuracy, was not")
+    assert "config.checkpoint.best=1" in lines(run)[-1]
 
 
 def test_a_run_stops_when_its_metric_does_not_improve(finished, config, tmp_path):
