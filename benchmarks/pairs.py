@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
 from flax import nnx
 from transformers import AutoModelForCausalLM, BloomConfig, OPTConfig, PreTrainedModel
 
@@ -46,6 +45,8 @@ class Pair:
 
         Every row of `batch` is one text without padding.
         """
+        import torch
+
         graph, state = nnx.split(self.ours)
         masked = {**batch, "loss_mask": np.ones(batch["tokens"].shape, bool)}
 
@@ -64,6 +65,8 @@ class Pair:
 
 def make(config: ModelConfig, seed: int = 0) -> Pair:
     """Random weights whose norms and biases are no ones and zeros, which would hide errors."""
+    import torch  # here, so that the shapes and names are known without it
+
     torch.manual_seed(seed)
     theirs = AutoModelForCausalLM.from_config(their_config(config)).eval()
     with torch.no_grad():

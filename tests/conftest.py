@@ -40,6 +40,12 @@ def no_network(monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def torch():
+    """PyTorch, whose pinned version has no build for newer Pythons; requirements-torch.txt."""
+    return pytest.importorskip("torch", reason="no torch for this Python: requirements-torch.txt")
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> pathlib.Path:
     """Folder of real data beside the checkout; TEACHERLM_DATA names another place."""
     beside = pathlib.Path(__file__).parents[2] / "shared" / "data"

@@ -40,7 +40,7 @@ def compile_once(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def pair_of():
+def pair_of(torch):
     """`pair_of(name of SHAPES)`: a `benchmarks.pairs.Pair` with a vocabulary of 288."""
 
     @functools.cache

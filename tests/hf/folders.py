@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 from flax import nnx
-from safetensors.torch import load_file, save_file
 
 from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints.store import load_model
@@ -39,6 +38,8 @@ def edit_config(**changes):
 
 def edit_weights(change):
     def edit(folder):
+        from safetensors.torch import load_file, save_file
+
         tensors = load_file(folder / "model.safetensors")
         change(tensors)
         save_file(tensors, folder / "model.safetensors", {"format": "pt"})

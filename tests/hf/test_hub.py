@@ -4,7 +4,6 @@ import shutil
 
 import huggingface_hub
 import pytest
-import torch
 from huggingface_hub import constants
 
 from teacherlm_jax import sharding
@@ -22,7 +21,7 @@ def folder(save, pair_of):
 
 
 @pytest.fixture
-def server(folder, tmp_path, monkeypatch):
+def server(folder, torch, tmp_path, monkeypatch):
     """A hub with three models, and a cache of its own."""
     (folder / "onnx").mkdir()
     (folder / "onnx" / "model.safetensors").write_bytes(b"not downloaded")

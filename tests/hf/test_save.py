@@ -1,15 +1,16 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from flax import nnx
-from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import config_json as layout
 from teacherlm_jax.hf.save import save
 from teacherlm_jax.storage import files
+
+torch = pytest.importorskip("torch", reason="no torch for this Python: requirements-torch.txt")
+from safetensors.torch import load_file  # noqa: E402
 
 
 def parameters(pair):

@@ -9,13 +9,14 @@ import zipfile
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import torch_bin
 from teacherlm_jax.hf.torch_bin import read_header
+
+torch = pytest.importorskip("torch", reason="no torch for this Python: requirements-torch.txt")
 
 
 @pytest.fixture

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from teacherlm_jax.cli import main
 from teacherlm_jax.data import packing
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import open_vocabulary
+
+torch = pytest.importorskip("torch", reason="no torch for this Python: requirements-torch.txt")
 
 TEXT = "Q: What is red? A: The sky is not."
 CONFIG = """

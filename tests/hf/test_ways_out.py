@@ -5,9 +5,7 @@ import shutil
 
 import jax.numpy as jnp
 import pytest
-import torch
 from flax import nnx
-from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from teacherlm_jax.checkpoints.store import Checkpoints
@@ -41,6 +39,7 @@ def own_run(tmp_path):
     return run
 
 
+@pytest.mark.usefixtures("torch")
 def test_an_export_that_transformers_saved_again_comes_back_with_the_two_files_that_are_named(
     own_run, convert, tmp_path
 ):
@@ -103,8 +102,10 @@ def test_a_head_that_is_not_the_embedding_is_converted_as_the_message_says(
 
 
 def test_a_bin_file_of_the_old_format_is_converted_once_transformers_saved_it(
-    pair_of, save, convert, tmp_path
+    pair_of, save, convert, tmp_path, torch
 ):
+    from safetensors.torch import load_file
+
     source = save(pair_of("bloom"))
     tensors = load_file(source / "model.safetensors")
     torch.save(tensors, source / "pytorch_model.bin", _use_new_zipfile_serialization=False)
@@ -116,7 +117,7 @@ def test_a_bin_file_of_the_old_format_is_converted_once_transformers_saved_it(
 
 
 def test_a_bin_file_of_transposed_tensors_is_converted_after_the_program_in_the_message(
-    pair_of, save, convert, tmp_path
+    pair_of, save, convert, tmp_path, torch
 ):
     pair = pair_of("bloom")
     source = save(pair)

@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import save_file
 
 from teacherlm_jax.errors import UserError
@@ -17,7 +16,7 @@ def indexed(folder, **placed):
     return index
 
 
-def test_one_file_is_found_and_safetensors_comes_before_bin(tmp_path):
+def test_one_file_is_found_and_safetensors_comes_before_bin(tmp_path, torch):
     assert not holds_weights(tmp_path)
     torch.save({"b": torch.ones(2)}, tmp_path / "pytorch_model.bin")
     assert holds_weights(tmp_path)
@@ -35,7 +34,7 @@ def test_shards_are_joined_by_their_index_or_without_one(tmp_path):
     assert open_weights(tmp_path) == found
 
 
-def test_bin_shards_are_joined_by_their_index(tmp_path):
+def test_bin_shards_are_joined_by_their_index(tmp_path, torch):
     for name in "ab":
         torch.save({name: torch.ones(2)}, tmp_path / f"pytorch_model-{name}.bin")
     placed = {name: f"pytorch_model-{name}.bin" for name in "ab"}
@@ -92,7 +91,7 @@ def test_a_folder_without_weights_is_refused_with_what_is_wanted(tmp_path):
 
 @pytest.mark.parametrize("stray", ["adapter_model", "value_head", "model_of_mine"])
 @pytest.mark.parametrize("whole", ["single", "indexed", "numbered"])
-def test_a_stray_file_is_not_taken_for_the_model(tmp_path, stray, whole):
+def test_a_stray_file_is_not_taken_for_the_model(tmp_path, stray, whole, torch):
     save_file({"stray": A}, tmp_path / f"{stray}.safetensors")
     shards = {
         "single": "pytorch_model.bin",

@@ -37,15 +37,15 @@ def _pair(name: str) -> pairs.Pair:
 
 
 @pytest.fixture(scope="session")
-def pair_of():
+def pair_of(torch):
     """`pair_of(name of SHAPES)`: a `benchmarks.pairs.Pair`."""
     return _pair
 
 
 @pytest.fixture(scope="session", params=list(SHAPES))
-def pair(request) -> pairs.Pair:
+def pair(request, pair_of) -> pairs.Pair:
     """Every shape in turn."""
-    return _pair(request.param)
+    return pair_of(request.param)
 
 
 @pytest.fixture(autouse=True)

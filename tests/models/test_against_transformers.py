@@ -4,13 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
-from benchmarks import parity
 from teacherlm_jax.config import SamplingConfig
 from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.generation.requests import GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
+
+torch = pytest.importorskip("torch", reason="no torch for this Python: requirements-torch.txt")
+from benchmarks import parity  # noqa: E402
 
 TOLERANCE = 1e-4
 LENGTH = 24

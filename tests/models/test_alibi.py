@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-import torch
-from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 
 from teacherlm_jax.models import alibi
 
 
 @pytest.mark.parametrize("heads", [1, 4, 8, 12, 16, 32, 112])
-def test_slopes_are_those_of_transformers(heads):
+def test_slopes_are_those_of_transformers(heads, torch):
+    from transformers.models.bloom.modeling_bloom import build_alibi_tensor
+
     # [heads, 1, 2]: slope times position
     bias = build_alibi_tensor(torch.ones(1, 2), heads, torch.float32)
     np.testing.assert_allclose(alibi.slopes(heads), bias[:, 0, 1].numpy(), rtol=1e-6)

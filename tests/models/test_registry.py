@@ -5,7 +5,6 @@ import math
 
 import jax
 import pytest
-import torch
 from flax import nnx
 from transformers import OPTConfig, OPTForCausalLM
 
@@ -55,7 +54,7 @@ OPT: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("name", OPT)
-def test_opt_shapes_have_as_many_parameters_as_transformers_gives_the_published_ones(name):
+def test_opt_shapes_have_as_many_parameters_as_transformers_gives_the_published_ones(name, torch):
     (layers, width, heads), ours = OPT[name]["sizes"], registry.SHAPES[name]
     more = {key: value for key, value in OPT[name].items() if key != "sizes"}
     published = OPTConfig(
