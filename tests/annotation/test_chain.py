@@ -1,7 +1,6 @@
 """A job that annotates what another job has annotated."""
 
 import dataclasses
-import logging
 
 import pytest
 
@@ -9,13 +8,9 @@ from teacherlm_jax.annotation import job
 from teacherlm_jax.config import SourceConfig, TeachersConfig
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources import reading
 from teacherlm_jax.storage.refused_rows import RefusedRows
-
-
-def _run(folder):
-    return Run(folder, logging.getLogger("test"))
+from tests.make_run import make_run
 
 
 def _read(config, folder, **settings):
@@ -30,12 +25,12 @@ def chained(make_config, tmp_path_factory, teachers):
     """Two jobs: the second explains what the first has annotated."""
     folders = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
     config = dataclasses.replace(make_config(cot=teachers[0]), gates=("not_empty", "synthetic"))
-    job.annotate(config, _run(folders[0]))
+    job.annotate(config, make_run(folders[0]))
     source = SourceConfig("again", str(folders[0] / "samples" / "*.jsonl"))
     again = dataclasses.replace(
         make_config(fundamental=teachers[0]), root="", source=source, gates=("not_empty",)
     )
-    return again, folders, job.annotate(again, _run(folders[1]))
+    return again, folders, job.annotate(again, make_run(folders[1]))
 
 
 def test_a_second_job_keeps_the_annotations_of_the_first(chained):
@@ -67,7 +62,7 @@ def test_an_annotated_kind_is_not_annotated_again(chained, teachers, tmp_path, a
     way_out = r"as they were before that, or leave config\.teachers\.cot empty"
     found = "sample synthetic-train-3-0 already has an annotated cot by 'me', which this job would"
     with pytest.raises(UserError, match=f"{found} replace; .*{way_out}"):
-        job.annotate(dataclasses.replace(again, teachers=cot, author=author), _run(tmp_path))
+        job.annotate(dataclasses.replace(again, teachers=cot, author=author), make_run(tmp_path))
     assert not (tmp_path / "texts").exists()
 
 
@@ -78,5 +73,5 @@ def test_the_explanations_of_another_author_are_not_replaced(make_config, teache
         "sample synthetic-train-3-0 already has a cot by 'program', which this job would replace"
     )
     with pytest.raises(UserError, match=f"{found}; {way_out}"):
-        job.annotate(human, _run(tmp_path))
+        job.annotate(human, make_run(tmp_path))
     assert not (tmp_path / "texts").exists()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 import os
 import shutil
 import signal
@@ -19,14 +18,9 @@ from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.generation import texts
 from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.hf import any_model
-from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
-
-
-def _run(folder):
-    folder.mkdir(exist_ok=True)
-    return Run(folder, logging.getLogger("test"))
+from tests.make_run import make_run
 
 
 def _contents(folder):
@@ -45,7 +39,7 @@ def finished(make_config, tmp_path_factory, teachers):
     """A job without interruptions: one teacher writes two kinds, another the third."""
     config = make_config(cot=teachers[0], fundamental=teachers[1], mistake=teachers[0])
     folder = tmp_path_factory.mktemp("finished")
-    return config, folder, job.annotate(config, _run(folder))
+    return config, folder, job.annotate(config, make_run(folder))
 
 
 def test_every_sample_gets_every_kind_in_the_order_of_the_data(finished, samples):
@@ -162,7 +156,7 @@ def test_an_interrupted_job_repeats_nothing_and_ends_with_the_same_bytes(
     with pytest.raises(
         Interrupted, match="SIGTERM: stopped with 13 of 33 explanations in"
     ) as caught:
-        job.annotate(config, _run(tmp_path))
+        job.annotate(config, make_run(tmp_path))
     assert caught.value.status == 143
     written = set()
     for path in (tmp_path / "texts").rglob("part-*"):
@@ -171,7 +165,7 @@ def test_an_interrupted_job_repeats_nothing_and_ends_with_the_same_bytes(
     assert len(written) == 13
 
     _Interrupted.asked, _Interrupted.stop_after = [], 1000
-    result = job.annotate(config, _run(tmp_path))
+    result = job.annotate(config, make_run(tmp_path))
     assert len(_Interrupted.asked) == 20
     assert written.isdisjoint(_Interrupted.asked)
     assert result["texts"] == 20
@@ -182,7 +176,7 @@ def test_a_finished_job_loads_no_teacher_again(finished, monkeypatch):
     config, folder, result = finished
     before = _contents(folder)
     monkeypatch.setattr(any_model, "load", None)
-    again = job.annotate(config, _run(folder))
+    again = job.annotate(config, make_run(folder))
     assert (again["texts"], again["kinds"]) == (0, result["kinds"])
     assert _contents(folder) == before
 
@@ -199,14 +193,14 @@ def test_another_teacher_cannot_continue_a_job(finished, teachers, tmp_path):
     (tmp_path / "a").mkdir()
     first, *_ = _copied(folder, tmp_path / "a")
     with pytest.raises(UserError, match=f"{first.name}:1: .* written by .*teacher0.* step 7"):
-        job.annotate(other, _run(tmp_path / "a"))
+        job.annotate(other, make_run(tmp_path / "a"))
     own = dataclasses.replace(config, teachers=TeachersConfig(cot=str(teachers[0])))
     (tmp_path / "b").mkdir()
     _, second, _ = _copied(folder, tmp_path / "b")
     rows = [row for _, row in files.read_jsonl(second)]
     files.write_jsonl(second, [*rows[:2], rows[2] | {"model_digest": "other"}, *rows[3:]])
     with pytest.raises(UserError, match=rf"{second.name}:3: .* \(other\), but .*teacher0"):
-        job.annotate(own, _run(tmp_path / "b"))
+        job.annotate(own, make_run(tmp_path / "b"))
 
 
 def test_explanations_of_questions_that_changed_are_refused(finished, teachers, samples, tmp_path):
@@ -220,7 +214,7 @@ def test_explanations_of_questions_that_changed_are_refused(finished, teachers, 
     )
     place = rf"part-00001.jsonl:2: the explanation of '{changed.id}' was written for another prompt"
     with pytest.raises(UserError, match=f"{place} .*choose another config.output"):
-        job.annotate(config, _run(tmp_path))
+        job.annotate(config, make_run(tmp_path))
 
 
 def test_rows_of_the_table_beyond_the_vocabulary_are_never_written(
@@ -232,7 +226,7 @@ def test_rows_of_the_table_beyond_the_vocabulary_are_never_written(
         sampling=SamplingConfig(temperature=100.0, top_k=0, top_p=1.0, max_new_tokens=6),
         gates=(),
     )
-    result = job.annotate(config, _run(tmp_path / "run"))
+    result = job.annotate(config, make_run(tmp_path / "run"))
     assert result["kinds"]["cot"]["mean_tokens"] > 3
     assert result["kinds"]["cot"]["passed_all_gates"] is None
 
@@ -241,10 +235,10 @@ def test_prompts_that_are_too_long_are_refused_by_id(
     make_config, data, teachers, samples, tmp_path
 ):
     config = make_config(cot=teachers[0])
-    whole = job_plan.plan_job(config, _run(tmp_path))
+    whole = job_plan.plan_job(config, make_run(tmp_path))
     lengths = sorted(len(own[0].tokens) for own in whole.encoded.values())
     limit = lengths[len(lengths) // 2]
-    part = job_plan.plan_job(dataclasses.replace(config, prompt_length=limit), _run(tmp_path))
+    part = job_plan.plan_job(dataclasses.replace(config, prompt_length=limit), make_run(tmp_path))
     assert len(part.samples) == sum(length <= limit for length in lengths) < len(samples)
     assert part.refused == 2 + len(samples) - len(part.samples)
     refused = [row for _, row in files.read_jsonl(tmp_path / "refused.jsonl")]
@@ -259,11 +253,11 @@ def test_prompts_that_are_too_long_are_refused_by_id(
     with pytest.raises(
         UserError, match=r"all prompts have more tokens than config\.prompt_length=3;"
     ):
-        job_plan.plan_job(dataclasses.replace(config, prompt_length=3), _run(tmp_path))
+        job_plan.plan_job(dataclasses.replace(config, prompt_length=3), make_run(tmp_path))
 
 
 def test_unusable_settings_are_named(make_config, teachers, tmp_path):
-    run = _run(tmp_path / "run")
+    run = make_run(tmp_path / "run")
     with pytest.raises(UserError, match="config.teachers: all empty"):
         job.annotate(make_config(), run)
     with pytest.raises(UserError, match="nowhere: no such folder"):
@@ -280,4 +274,4 @@ def test_teachers_with_different_vocabularies_are_refused(
     other = make_teacher(tmp_path / "other", zebras, seed=0)
     config = make_config(cot=teachers[0], mistake=other)
     with pytest.raises(UserError, match="must share a vocabulary"):
-        job.annotate(config, _run(tmp_path / "run"))
+        job.annotate(config, make_run(tmp_path / "run"))

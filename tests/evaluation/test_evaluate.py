@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 import math
 import shutil
 
@@ -20,9 +19,9 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import scoring
 from teacherlm_jax.evaluation.evaluate import evaluate, inputs
 from teacherlm_jax.models import registry
-from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
+from tests.make_run import make_run
 
 
 def _with_options(count: int) -> list:
@@ -66,8 +65,7 @@ def evaluated(tmp_path_factory, model, samples):
         benchmarks=(BenchmarkConfig(name="toys", path="set.jsonl"),),
         batch_tokens=512,
     )
-    run = Run(folder / "run", logging.getLogger("test"))
-    run.path.mkdir()
+    run = make_run(folder / "run")
     return run.path, evaluate(config, run)
 
 
@@ -111,14 +109,13 @@ def test_contexts_are_truncated_to_the_positions_of_the_model(tmp_path, samples)
     files.write_jsonl(tmp_path / "set.jsonl", [to_row(sample) for sample in samples])
     toys = BenchmarkConfig(name="toys", path="set.jsonl")
     config = EvaluateConfig(root=str(tmp_path), model=str(opt), benchmarks=(toys,))
-    run = Run(tmp_path / "run", logging.getLogger("test"))
-    run.path.mkdir()
+    run = make_run(tmp_path / "run")
     result = evaluate(config, run)["benchmarks"]["toys"]
     assert 0 < result["truncated"] <= result["rows"] == len(samples)
 
 
 def test_unusable_benchmarks_are_refused_before_the_model_is_loaded(tmp_path):
-    run = Run(tmp_path, logging.getLogger("test"))
+    run = make_run(tmp_path)
     config = EvaluateConfig(model="nowhere", benchmarks=(BenchmarkConfig("a", "x"),))
     with pytest.raises(UserError, match="x: no file matches"):
         evaluate(config, run)
@@ -135,7 +132,7 @@ def test_a_nan_score_is_an_error_that_names_the_model_and_the_question(
         root=str(tmp_path), model=str(model), benchmarks=(BenchmarkConfig("toys", "set.jsonl"),)
     )
     with pytest.raises(UserError, match=f"{model} on toys: NaN .* question {samples[3].id}, "):
-        evaluate(config, Run(tmp_path, logging.getLogger("test")))
+        evaluate(config, make_run(tmp_path))
     assert not (tmp_path / "toys.predictions.jsonl").exists()
 
 

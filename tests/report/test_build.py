@@ -1,7 +1,6 @@
 """The page shows every number of every run, hides no run, and needs nothing else."""
 
 import html.parser
-import logging
 import re
 
 import pytest
@@ -9,8 +8,8 @@ import pytest
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.report.build import report
-from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
+from tests.make_run import make_run
 
 VOID = {"meta", "br", "link", "img"}
 
@@ -45,8 +44,7 @@ class Page(html.parser.HTMLParser):
 
 @pytest.fixture
 def made(runs):
-    run = Run(runs / "report", logging.getLogger("test"))
-    run.path.mkdir()
+    run = make_run(runs / "report")
     files.write_json(run.path / "config.json", {"verb": "report", "config": {}})
     result = report(ReportConfig(output="", root=str(runs), title="Toys & <pears>"), run)
     return run.path, result
@@ -54,7 +52,7 @@ def made(runs):
 
 def _again(made, runs):
     """The report once more, over runs that have changed since."""
-    run = Run(made[0], logging.getLogger("test"))
+    run = make_run(made[0])
     return run.path, report(ReportConfig(output="", root=str(runs), title="Toys & <pears>"), run)
 
 
@@ -220,7 +218,7 @@ def test_the_same_runs_give_the_same_bytes(made, runs):
 )
 def test_nothing_to_report_on_is_an_error(tmp_path, name, message):
     (tmp_path / "empty").mkdir()
-    run = Run(tmp_path / "report", logging.getLogger("test"))
+    run = make_run(tmp_path / "report")
     with pytest.raises(UserError, match=message):
         report(ReportConfig(output="", root=str(tmp_path / name), title=""), run)
 
@@ -228,7 +226,7 @@ def test_nothing_to_report_on_is_an_error(tmp_path, name, message):
 def test_a_page_without_loss_curves_says_so(runs):
     for path in runs.rglob("metrics.jsonl"):
         path.unlink()
-    run = Run(runs / "report", logging.getLogger("test"))
+    run = make_run(runs / "report")
     report(ReportConfig(output="", root=str(runs), title="t"), run)
     assert "No loss curves" in Page((run.path / "report.html").read_text()).text
     assert not (run.path / "figures" / "loss.svg").exists()

@@ -1,18 +1,17 @@
 """The summary on the console: one table, samples to read, and at its end where the page lies."""
 
-import logging
 import re
 
 import pytest
 
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.report.build import report
-from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
+from tests.make_run import make_run
 
 
 def _summary(runs) -> str:
-    run = Run(runs / "report", logging.getLogger("test"))
+    run = make_run(runs / "report")
     report(ReportConfig(output="", root=str(runs), title="Toys"), run)
     return (run.path / "summary.txt").read_text()
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,13 +10,13 @@ import pytest
 import tensorflow as tf
 
 from teacherlm_jax.config import MixtureConfig, PrepareConfig, VocabularyConfig
-from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources import p3
 from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks import tfds_rows
 from teacherlm_jax.tasks.prepare import prepare
+from tests.make_run import make_run
 
 CHOICE, FREE = "ag_news_classify", "ag_news_recommend"
 
@@ -94,7 +93,7 @@ def config_of(root, output, vocabulary, **settings):
 
 
 def do(config):
-    return prepare(config, Run(Path(config.output), logging.getLogger("test.p3")))
+    return prepare(config, make_run(config.output))
 
 
 def test_the_rows_of_a_task_are_samples(published, vocabulary):

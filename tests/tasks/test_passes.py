@@ -1,16 +1,15 @@
 """`prepare` reads its sources once, whatever number of forms and mixtures it makes of them."""
 
 import collections
-import logging
 from pathlib import Path
 
 import pytest
 
 from teacherlm_jax.config import MixtureConfig, PrepareConfig, SourceConfig, VocabularyConfig
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tasks.prepare import prepare
+from tests.make_run import make_run
 
 
 def make(root, output, **settings):
@@ -53,7 +52,7 @@ def passes(root, monkeypatch):
 
 
 def do(config):
-    return prepare(config, Run(Path(config.output), logging.getLogger("test.passes")))
+    return prepare(config, make_run(config.output))
 
 
 def test_one_pass_serves_vocabulary_survey_digests_forms_and_mixtures(root, tmp_path, passes):

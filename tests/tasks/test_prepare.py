@@ -11,10 +11,11 @@ from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data import prepared as data_folder
 from teacherlm_jax.data.sample import from_row
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs.run_folder import Run, open_run
+from teacherlm_jax.runs.run_folder import open_run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tasks.prepare import prepare
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
+from tests.make_run import make_run
 
 LENGTH = 256
 
@@ -36,9 +37,7 @@ def make(root, output, **settings):
 
 
 def do(config):
-    log = logging.getLogger("test.prepare")
-    log.setLevel(logging.INFO)
-    return prepare(config, Run(Path(config.output), log))
+    return prepare(config, make_run(config.output))
 
 
 def contents(folder):

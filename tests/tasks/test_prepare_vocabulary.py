@@ -1,9 +1,7 @@
 """`prepare` and the vocabulary: trained or found, in every text, beside the rows, never another."""
 
 import dataclasses
-import logging
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -20,11 +18,11 @@ from teacherlm_jax.data import prepared as data_folder
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import from_row
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tasks.prepare import prepare
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, open_vocabulary
 from teacherlm_jax.training import setup
+from tests.make_run import make_run
 
 
 def small(root, output, **settings):
@@ -42,7 +40,7 @@ def small(root, output, **settings):
 
 
 def do(config):
-    return prepare(config, Run(Path(config.output), logging.getLogger("test.prepare")))
+    return prepare(config, make_run(config.output))
 
 
 def rows_of(folder):

@@ -17,11 +17,11 @@ from teacherlm_jax.config import (
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import from_row, to_row
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tasks.in_process import InProcess, WorkFolder
 from teacherlm_jax.tasks.survey import survey_all
 from teacherlm_jax.tasks.trained_vocabulary import unsurveyed
+from tests.make_run import make_run
 
 
 def asked(*questions):
@@ -55,10 +55,8 @@ def make(folder, **settings):
 
 
 def do(config, vocabulary=None):
-    log = logging.getLogger("test.survey")
-    log.setLevel(logging.INFO)
     engine = InProcess(WorkFolder(Path(config.output)))
-    return survey_all(config, Run(Path(config.output), log), engine, vocabulary)
+    return survey_all(config, make_run(config.output), engine, vocabulary)
 
 
 def test_the_figures_tell_of_every_file(folder):

@@ -19,11 +19,11 @@ from teacherlm_jax.config import (
 )
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.runs import run_folder
-from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 from teacherlm_jax.training.loop import train
 from teacherlm_jax.training.setup import fit_to_vocabulary
+from tests.make_run import make_run
 
 CUT = MeshConfig(data=2, fsdp=2, tensor=2)
 
@@ -61,8 +61,7 @@ class Lines(logging.Handler):
 def open_run(path, signal_at=""):
     log = logging.Logger("run", logging.INFO)
     log.addHandler(Lines(signal_at))
-    path.mkdir(exist_ok=True)
-    return Run(path, log)
+    return make_run(path, log)
 
 
 def lines(run):
