@@ -1,7 +1,7 @@
 """The attention implementations side by side: agreement, memory, time, for T = 512 to 8192.
 
-Heads as bloom-560m's, 16 of width 64. Writes the table of docs/attention.md. On two cores it takes
-about five minutes, most of them for the fused kernel, which a CPU interprets.
+16 heads of width 64, as in bloom-560m. Writes the table of docs/explanation/attention.md. On two
+cores it takes about five minutes, most of them for the fused kernel, which a CPU interprets.
 """
 
 import dataclasses
@@ -63,7 +63,7 @@ class Figures:
 
 
 def main() -> int:
-    """Measures everything, prints the table and puts it into docs/attention.md."""
+    """Measures everything, prints the table and puts it into docs/explanation/attention.md."""
     jax.config.update("jax_platforms", "cpu")
     rows = []
     for length in LENGTHS:
@@ -75,7 +75,7 @@ def main() -> int:
     text = _table(rows)
     print(text)
     harness.put_into(
-        harness.ROOT / "docs" / "attention.md",
+        harness.DOCS / "explanation" / "attention.md",
         "attention",
         f"{text}{harness.conditions()}Compiled for the chip by libtpu {topology.version()}.\n",
     )

@@ -48,8 +48,7 @@ def main() -> int:
     rows = [(str(layers), f"{statistics.median(times):.2f}") for layers, times in spent.items()]
     text = harness.table(("layers", "seconds"), rows)
     print(text)
-    page = harness.ROOT / "docs" / "results.md"
-    harness.put_into(page, "compile", text + harness.conditions())
+    harness.put_into(harness.RESULTS_PAGE, "compile", text + harness.conditions())
     return harness.finish(
         "compile",
         f"{DEEP} layers take {ratio:.2f} times as long as {SHALLOW}",

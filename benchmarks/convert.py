@@ -80,7 +80,7 @@ def main() -> int:
     header = ("conversion", "s", "arrays", "largest tensor", "peak", "beyond arrays", "allowed")
     text = harness.table(header, rows)
     print(text)
-    harness.put_into(harness.ROOT / "docs" / "models.md", "convert", text + harness.conditions())
+    harness.put_into(harness.RESULTS_PAGE, "convert", text + harness.conditions())
     worst = max(results, key=lambda r: r.beyond / r.allowed)
     return harness.finish(
         "convert",

@@ -244,7 +244,7 @@ def main() -> int:
     ]
     text = harness.table(("", "measured", "goal"), rows)
     print(text)
-    harness.put_into(harness.ROOT / "docs" / "data.md", "data", text + harness.conditions())
+    harness.put_into(harness.RESULTS_PAGE, "data", text + harness.conditions())
     return harness.finish(
         "data",
         f"{found['filled']:.1%} filled, {found['packed_tokens_per_second'] / 1e6:.1f}M tokens/s "

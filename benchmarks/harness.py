@@ -12,6 +12,8 @@ from teacherlm_jax.storage import files
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+DOCS = ROOT / "docs"
+RESULTS_PAGE = DOCS / "explanation" / "results.md"
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy", "tokenizers", "torch", "transformers")
 
 
@@ -28,11 +30,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def put_into(page: Path, name: str, text: str) -> None:
-    """Replaces what stands between `<!-- NAME -->` and `<!-- /NAME -->` in a page under docs."""
+    """Replace the text between `<!-- NAME -->` and `<!-- /NAME -->` in a page of the docs."""
     before, opening, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
     _, closing, after = rest.partition(f"<!-- /{name} -->\n")
     if not opening or not closing:
-        raise ValueError(f"{page}: no place marked <!-- {name} --> … <!-- /{name} -->")
+        raise ValueError(f"{page}: has no marks <!-- {name} --> and <!-- /{name} -->")
     files.write_text(page, f"{before}{opening}{text}{closing}{after}")
 
 

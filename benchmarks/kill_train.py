@@ -125,8 +125,7 @@ def _finish(fallen: collections.Counter, chains: int, differing: list[str], life
     print(text + told)
     for each in differing:
         print(f"differs: {each}")
-    page = harness.ROOT / "docs" / "results.md"
-    harness.put_into(page, "kill_train", text + told + harness.conditions())
+    harness.put_into(harness.RESULTS_PAGE, "kill_train", text + told + harness.conditions())
     return harness.finish(
         "kill_train",
         f"{count} kills, {chains} chains, {len(differing)} differences",

@@ -190,14 +190,16 @@ def tables(bytes_held, least, apart) -> str:
 
 
 def main() -> int:
-    """Prints the tables, puts them into docs/models.md; says whether both goals are met."""
+    """Print the tables and put them into the docs; return the exit status."""
     jax.config.update("jax_num_cpu_devices", 8)
     print(f"{VOCABULARY:,} words, width {WIDTH}, float32")
     print(f"blocks of {BLOCK:,} tokens, of {TIMED_BLOCK:,} where timed\n")
     bytes_held, least, apart = memory(), seconds(), differences()
     text = tables(bytes_held, least, apart)
     print(text)
-    harness.put_into(harness.ROOT / "docs" / "models.md", "loss", text + harness.conditions())
+    harness.put_into(
+        harness.DOCS / "explanation" / "packing-and-loss.md", "loss", text + harness.conditions()
+    )
     share = bytes_held["blocks, fused"][TOKENS[-1]] / _direct_bytes(bytes_held)
     largest = max(max(found.values()) for found in apart.values())
     details = {"bytes": bytes_held, "seconds": least, "differences": apart}

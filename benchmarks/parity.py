@@ -1,4 +1,4 @@
-"""How far we are from transformers, module by module; writes the table of docs/models.md.
+"""Differences from transformers, module by module; the table of docs/explanation/results.md.
 
 Every module of ours gets the input that transformers' module got in a forward pass over random
 tokens, with the same weights, and its output is held against theirs in float32. bfloat16 is held
@@ -214,7 +214,7 @@ def _relative(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def within(row: Row, layers: int) -> bool:
-    """Whether a row keeps to what docs/models.md promises."""
+    """Whether a row keeps to what docs/explanation/results.md promises."""
     if row.bfloat16 is None:
         return row.float32 <= GRADIENT_TOLERANCE
     whole = row.theirs is not None
@@ -233,7 +233,7 @@ def main() -> int:
     header = ("model", "module", "float32", "bfloat16", "transformers' bfloat16")
     text = harness.table(header, lines)
     print(text)
-    harness.put_into(harness.ROOT / "docs" / "models.md", "parity", text + harness.conditions())
+    harness.put_into(harness.RESULTS_PAGE, "parity", text + harness.conditions())
     worst = max(row["float32"] for rows in details.values() for row in rows)
     goal = f"{TOLERANCE:.0e}, gradients {GRADIENT_TOLERANCE:.0e}, bfloat16 within its bound"
     return harness.finish("parity", f"{worst:.1e} at most", goal, met, {"rows": details})

@@ -42,7 +42,7 @@ _KEPT = harness.ROOT / "runs" / "bench_plan"
 
 
 def main() -> int:
-    """Finds the slices, prints the table and puts it into docs/plan.md."""
+    """Finds the slices, prints the table and puts it into docs/reference/tpu-slices.md."""
     sys.path.append(str(topology.FOLDER))
     cases = sorted(
         ((size, chip) for size in BATCHES for chip in SLICES), key=lambda case: case not in GOALS
@@ -58,7 +58,7 @@ def main() -> int:
         text += f"\nNo slice of up to 256 chips was found for: {', '.join(none)}.\n"
     print(text)
     conditions = harness.conditions() + f"Compiled by libtpu {topology.version()}, not run.\n"
-    harness.put_into(harness.ROOT / "docs" / "plan.md", "plan", text + conditions)
+    harness.put_into(harness.DOCS / "reference" / "tpu-slices.md", "plan", text + conditions)
     reached = [found[case] for case in GOALS]
     met = all(
         row is not None and row["chips"] <= most

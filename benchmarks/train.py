@@ -129,7 +129,7 @@ def farthest(found: dict[str, Rounds]) -> float:
 
 
 def on_cpu() -> int:
-    """Measures, prints, and puts the table into docs/results.md."""
+    """Measures, prints, and puts the table into docs/explanation/results.md."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])  # the children inherit it
     with tempfile.TemporaryDirectory() as folder:
         shares = write_case(Path(folder))
@@ -139,8 +139,9 @@ def on_cpu() -> int:
     text = harness.table(header, [line.cells() for line in lines])
     text += f"\nMedians of {ROUNDS} rounds and their span; losses at most {apart:.0e} apart.\n"
     print(text)
-    page = harness.ROOT / "docs" / "results.md"
-    harness.put_into(page, "train", text + harness.conditions("torch", "transformers"))
+    harness.put_into(
+        harness.RESULTS_PAGE, "train", text + harness.conditions("torch", "transformers")
+    )
     figures = ", ".join(f"{line.rows} {line.ratio:.2f}" for line in lines)
     goals = ", ".join(f"{line.goal:.1f}" for line in lines)
     return harness.finish(

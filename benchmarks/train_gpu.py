@@ -81,7 +81,7 @@ def measure(name: str, device: str, beside: bool) -> Row:
 
 
 def main() -> int:
-    """Measures, prints, and puts the table into docs/results.md."""
+    """Measures, prints, and puts the table into docs/explanation/results.md."""
     probe = subprocess.run(
         [sys.executable, "-c", _PROBE], stdout=subprocess.PIPE, text=True, check=True
     )
@@ -91,8 +91,9 @@ def main() -> int:
     text = harness.table(header, [row.cells() for row in found])
     text += f"\nOn one {device}: rows of {LENGTH:,} tokens.\n"
     print(text)
-    page = harness.ROOT / "docs" / "results.md"
-    harness.put_into(page, "train_gpu", text + harness.conditions("torch", "transformers"))
+    harness.put_into(
+        harness.RESULTS_PAGE, "train_gpu", text + harness.conditions("torch", "transformers")
+    )
     return harness.finish(
         "train_gpu",
         ", ".join(f"{row.model} MFU {row.mfu}, {row.ratio} times transformers" for row in found),

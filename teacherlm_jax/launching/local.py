@@ -1,4 +1,7 @@
-"""Several CPU processes of one verb on this machine, as a pod would run it: see docs/launch.md."""
+"""Run one verb in several CPU processes on this machine, as a pod would run it.
+
+See docs/how-to/several-processes.md.
+"""
 
 import argparse
 import os

@@ -1,4 +1,7 @@
-"""One verb on every host of a Cloud TPU slice, again after each preemption: see docs/launch.md."""
+"""Run one verb on every host of a Cloud TPU slice, again after each preemption.
+
+See docs/how-to/several-processes.md.
+"""
 
 import argparse
 import shlex

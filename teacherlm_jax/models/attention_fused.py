@@ -7,7 +7,7 @@ of any channel. A TPU multiplies bfloat16 numbers with eight significant bits, s
 sums of parts that bfloat16 represents exactly: three parts for the 24 bits of a slope, two for a
 position. The six products of parts are six channels. Each product is exact in float32, in which the
 kernel sums them; the error is the rounding of sums as large as slope * position, which
-docs/attention.md shows by length.
+docs/explanation/attention.md shows by length.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """TPU chips and slices of them by name, with the figures that their makers publish.
 
-Where each figure stands in public is said in docs/plan.md.
+Where each figure stands in public is said in docs/reference/tpu-slices.md.
 """
 
 import dataclasses

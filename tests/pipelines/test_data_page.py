@@ -1,4 +1,4 @@
-"""The example of docs/data.md, as it stands there."""
+"""The example of docs/how-to/prepare-your-data.md, run as the page has it."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from teacherlm_jax.cli import main
 from teacherlm_jax.storage import files
 
-PAGE = Path(__file__).parents[2] / "docs" / "data.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "prepare-your-data.md"
 
 
 def _example() -> str:

@@ -1,4 +1,4 @@
-"""The commands of docs/real_data.md, read from that page and run with few steps on few rows."""
+"""The commands of docs/tutorial/real-data.md, run as the page has them, on few rows."""
 
 import re
 import shlex
@@ -11,7 +11,7 @@ import pytest
 from teacherlm_jax.storage import files
 
 REPOSITORY = Path(__file__).parents[2]
-PAGE = REPOSITORY / "docs/real_data.md"
+PAGE = REPOSITORY / "docs/tutorial/real-data.md"
 
 
 def commands():

@@ -9,7 +9,7 @@ import pytest
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.planning import chips
 
-PAGE = Path(__file__).parents[2] / "docs" / "plan.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "tpu-slices.md"
 
 
 @pytest.mark.parametrize(
