@@ -14,10 +14,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "prepare-your-data.md"
 
 
 def _example() -> str:
-    """The page's one block of Python, without its indentation."""
-    block = re.search(r"\n\n((?:    .*\n|\n)+)", PAGE.read_text(encoding="utf-8"))
+    """Return the page's example of a config."""
+    block = re.search(r"<!-- example -->\n```python\n(.+?)```", PAGE.read_text("utf-8"), re.DOTALL)
     assert block is not None
-    return re.sub(r"^    ", "", block[1], flags=re.MULTILINE)
+    return block[1]
 
 
 def test_the_example_prepares_data_of_other_columns(tmp_path, monkeypatch):

@@ -15,8 +15,8 @@ PAGE = REPOSITORY / "docs/tutorial/real-data.md"
 
 
 def commands():
-    """Every line of the page that gives the command `teacherlm`, as words."""
-    lines = re.findall(r"^ {4}teacherlm (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    """Return every line of the page that gives the command `teacherlm`, as words."""
+    lines = re.findall(r"^teacherlm (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     return [shlex.split(line) for line in lines]
 
 
