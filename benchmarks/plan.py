@@ -20,10 +20,10 @@ from benchmarks import harness, topology
 from teacherlm_jax.config import TrainConfig
 from teacherlm_jax.models import registry
 from teacherlm_jax.planning import chips, compiler, memory, training_program
-from teacherlm_jax.planning.chips import GIB, Slice
-from teacherlm_jax.planning.program_figures import Task, figures
-from teacherlm_jax.planning.programs import Program
-from teacherlm_jax.planning.training_program import Training
+from teacherlm_jax.planning.chips import GIB, TpuSlice
+from teacherlm_jax.planning.program_figures import Workload, figures
+from teacherlm_jax.planning.programs import CompiledProgram
+from teacherlm_jax.planning.training_program import PlannedTraining
 from teacherlm_jax.storage import files
 from teacherlm_jax.training.flops import model_flops
 from teacherlm_jax.training.step import batch_shapes, train_step
@@ -98,7 +98,7 @@ def smallest(size: str, chip: str) -> dict[str, Any] | None:
     return None
 
 
-def _figures(config: TrainConfig, where: Slice) -> dict[str, Any]:
+def _figures(config: TrainConfig, where: TpuSlice) -> dict[str, Any]:
     """Figures of a config on a slice, compiled now or before."""
     run = training_program.prepare(config, compiler.devices(where), LENGTH)
     kept = _KEPT / f"{_key(run, where)}.json"
@@ -106,7 +106,7 @@ def _figures(config: TrainConfig, where: Slice) -> dict[str, Any]:
         kept.parent.mkdir(parents=True, exist_ok=True)
         files.write_json(kept, dataclasses.asdict(run.compiled()))
     needed = model_flops(run.config.model, config.batch_size * LENGTH, LENGTH)
-    task = Task(dict(run.mesh.shape), needed, passes_by_data=1)
+    task = Workload(dict(run.mesh.shape), needed, passes_by_data=1)
     state = run.shapes.abstract
     return {
         "model": config.output.rpartition("/")[2],
@@ -118,11 +118,11 @@ def _figures(config: TrainConfig, where: Slice) -> dict[str, Any]:
         "batch": config.batch_size,
         "parameters": run.shapes.parameters,
         "state": training_program.bytes_of((state.params, state.opt_state))[1],
-        **figures(Program(**files.read_json(kept)), task, where),
+        **figures(CompiledProgram(**files.read_json(kept)), task, where),
     }
 
 
-def _key(run: Training, where: Slice) -> str:
+def _key(run: PlannedTraining, where: TpuSlice) -> str:
     """Names what is compiled: the traced step, the places of what it takes, and the compiler."""
     config, shapes = run.config, run.shapes
     batch = batch_shapes(config.batch_size, run.length, run.mesh)

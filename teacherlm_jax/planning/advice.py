@@ -6,22 +6,22 @@ from typing import Any
 
 from teacherlm_jax.config import AnnotateConfig, MeshConfig, TrainConfig
 from teacherlm_jax.planning import memory
-from teacherlm_jax.planning.annotation_programs import Annotation
-from teacherlm_jax.planning.chips import GIB, Slice
-from teacherlm_jax.planning.training_program import Training, bytes_of
+from teacherlm_jax.planning.annotation_programs import PlannedAnnotation
+from teacherlm_jax.planning.chips import GIB, TpuSlice
+from teacherlm_jax.planning.training_program import PlannedTraining, bytes_of
 
 _MOST = 3  # pieces of advice in one sentence
 
 
 @dataclasses.dataclass(frozen=True)
-class Change:
+class ConfigChange:
     """Another config, and the settings that tell it from the one that was asked for."""
 
     words: str
     config: Any
 
 
-def for_training(run: Training, where: Slice, needed: float) -> list[Change]:
+def for_training(run: PlannedTraining, where: TpuSlice, needed: float) -> list[ConfigChange]:
     """Changes that should let a step fit that needs `needed` bytes a chip.
 
     An estimate of both says by what share a change lowers the need. First come single settings,
@@ -36,13 +36,13 @@ def for_training(run: Training, where: Slice, needed: float) -> list[Change]:
         fits = share * needed <= where.chip.usable * GIB
         return fits and memory.divides(config) and where.carries(dataclasses.astuple(config.mesh))
 
-    found: dict[str, Change] = {}
+    found: dict[str, ConfigChange] = {}
     for kind, config in _single(run.config):
         if kind not in found and enough(config):
-            found[kind] = Change(_words(run, config), config)
+            found[kind] = ConfigChange(_words(run, config), config)
     if not found:
         ways = memory.candidates(run.config, parameters, where, run.length, needed / now)
-        return [Change(_words(run, way), way) for way in ways][:1]
+        return [ConfigChange(_words(run, way), way) for way in ways][:1]
     return list(found.values())[:_MOST]
 
 
@@ -68,7 +68,7 @@ def _single(config: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
             yield "tensor", dataclasses.replace(config, mesh=other)
 
 
-def _words(run: Training, config: TrainConfig) -> str:
+def _words(run: PlannedTraining, config: TrainConfig) -> str:
     """The settings that differ, such as `fsdp=16, tensor=4`; an axis of -1 follows by itself."""
     pairs: list[tuple[Any, Any, Any]] = [
         (run.config.mesh, config.mesh, run.asked.mesh),
@@ -85,7 +85,7 @@ def _words(run: Training, config: TrainConfig) -> str:
     )
 
 
-def for_annotation(run: Annotation, where: Slice, needed: float) -> list[Change]:
+def for_annotation(run: PlannedAnnotation, where: TpuSlice, needed: float) -> list[ConfigChange]:
     """The same for an annotation: fewer slots have a smaller cache, `tensor` cuts the weights."""
     available, mesh = where.chip.usable * GIB, run.config.mesh
     _, weights = bytes_of(run.params)
@@ -95,19 +95,19 @@ def for_annotation(run: Annotation, where: Slice, needed: float) -> list[Change]
         even = slots and slots % (mesh.data * mesh.fsdp) == 0
         if even and needed - run.cache * (1 - 1 / share) <= available:
             config: AnnotateConfig = dataclasses.replace(run.config, slots=slots)
-            found.append(Change(f"slots={slots}", config))
+            found.append(ConfigChange(f"slots={slots}", config))
             break
     for share in (2, 4, 8, 16):
         other = MeshConfig(mesh.data // share, mesh.fsdp, mesh.tensor * share)
         cut = run.model.heads % other.tensor == 0 and where.carries(dataclasses.astuple(other))
         if cut and needed - weights * (1 - 1 / share) <= available:
             config = dataclasses.replace(run.config, mesh=other)
-            found.append(Change(f"tensor={other.tensor}", config))
+            found.append(ConfigChange(f"tensor={other.tensor}", config))
             break
     return found
 
 
-def sentence(needed: float, available: float, changes: list[Change], proven: str = "") -> str:
+def sentence(needed: float, available: float, changes: list[ConfigChange], proven: str = "") -> str:
     """`does not fit: needs 21.3 GiB of 16.0 GiB; try tensor=4 or remat=full`.
 
     `proven` says what came of compiling a change.

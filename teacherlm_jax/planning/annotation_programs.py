@@ -13,8 +13,8 @@ from teacherlm_jax.config import AnnotateConfig, MeshConfig, ModelConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.models import registry
-from teacherlm_jax.planning.program_figures import Task
-from teacherlm_jax.planning.programs import Program, compiled
+from teacherlm_jax.planning.program_figures import Workload
+from teacherlm_jax.planning.programs import CompiledProgram, compiled
 from teacherlm_jax.planning.training_program import visits
 from teacherlm_jax.sharding import Tree
 
@@ -23,7 +23,7 @@ STEPS = 16  # tokens a slot that the device writes between two looks of the host
 
 
 @dataclasses.dataclass(frozen=True)
-class Annotation:
+class PlannedAnnotation:
     """An annotation on a slice, as shapes.
 
     Attributes:
@@ -50,12 +50,12 @@ class Annotation:
         return sum(array.size for array in jax.tree.leaves(self.params))
 
     @property
-    def tasks(self) -> list[Task]:
+    def tasks(self) -> list[Workload]:
         """What the programs are for; the second one writes until the last slot has finished."""
         mesh = dict(self.mesh.shape)
-        return [Task(mesh, None, visits(self.model, self.length)), Task(mesh, None, STEPS)]
+        return [Workload(mesh, None, visits(self.model, self.length)), Workload(mesh, None, STEPS)]
 
-    def again(self, config: AnnotateConfig, devices: list[jax.Device]) -> "Annotation":
+    def again(self, config: AnnotateConfig, devices: list[jax.Device]) -> "PlannedAnnotation":
         """The same with another config."""
         return _of_model(config, devices, self.model, self.length, self.assumed)
 
@@ -66,7 +66,7 @@ class Annotation:
         each = jnp.dtype(self.model.dtype).itemsize
         return 2 * self.model.layers * tokens * self.model.width * each / self.mesh.size
 
-    def compiled(self) -> list[Program]:
+    def compiled(self) -> list[CompiledProgram]:
         """What reads the longest prompts, and what writes with the cache's whole length."""
         with jax.set_mesh(self.mesh):
             engine = Engine(
@@ -84,7 +84,7 @@ class Annotation:
 
 def prepare(
     config: AnnotateConfig, devices: list[jax.Device], length: int, named: str
-) -> Annotation:
+) -> PlannedAnnotation:
     """The annotation of `config` on these devices.
 
     `length` is the longest prompt's, 0 where the config tells; `named` a published shape, empty
@@ -108,11 +108,11 @@ def _of_model(
     model: ModelConfig,
     length: int,
     assumed: tuple[str, ...],
-) -> Annotation:
+) -> PlannedAnnotation:
     mesh = sharding.make_mesh(config.mesh, devices)
     settled = dataclasses.replace(config, mesh=MeshConfig(*mesh.devices.shape))
     graph, params = sharding.abstract_model(lambda: registry.build(model, nnx.Rngs(0)), mesh)
-    return Annotation(settled, mesh, model, graph, params, length, assumed)
+    return PlannedAnnotation(settled, mesh, model, graph, params, length, assumed)
 
 
 def _teacher(config: AnnotateConfig, named: str) -> tuple[ModelConfig, tuple[str, ...]]:

@@ -42,7 +42,7 @@ class Chip:
 
 
 @dataclasses.dataclass(frozen=True)
-class Slice:
+class TpuSlice:
     """Some chips that are linked with each other, such as v5e:8x8."""
 
     chip: Chip
@@ -91,7 +91,7 @@ CHIPS: Mapping[str, Chip] = MappingProxyType({chip.name: chip for chip in _CHIPS
 _OTHER_NAMES = {"v5litepod": "v5e", "v5lite": "v5e", "trillium": "v6e"}
 
 
-def parse(topology: str) -> Slice:
+def parse(topology: str) -> TpuSlice:
     """The slice that a topology such as "v5e:8x8" or "v5p:4x4x8" names.
 
     The names that Cloud TPUs are asked for by (v5litepod) are understood too. Raises UserError for
@@ -122,4 +122,4 @@ def parse(topology: str) -> Slice:
             f"--topology={topology}: {math.prod(sizes)} chips; the largest slice of {chip.name} "
             f"has {chip.most}"
         )
-    return Slice(chip, sizes)
+    return TpuSlice(chip, sizes)

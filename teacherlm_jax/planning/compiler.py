@@ -8,7 +8,7 @@ import jax
 from jax.experimental import topologies
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.planning.chips import Slice
+from teacherlm_jax.planning.chips import TpuSlice
 
 # The compiler must neither ask the cloud what chips there are nor wait for a program that has them.
 _SETTINGS = {
@@ -18,7 +18,7 @@ _SETTINGS = {
 }
 
 
-def devices(wanted: Slice) -> list[jax.Device]:
+def devices(wanted: TpuSlice) -> list[jax.Device]:
     """The chips of the slice, for meshes to compile for; nothing can run on them.
 
     This process computes on its CPU from here on, and leaves TPUs that the machine may have alone.

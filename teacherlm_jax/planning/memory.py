@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 
 from teacherlm_jax.config import MeshConfig, TrainConfig
-from teacherlm_jax.planning.chips import GIB, Slice
+from teacherlm_jax.planning.chips import GIB, TpuSlice
 
 # How much more than the sum of what it must hold a program was found to take, by gaps between
 # arrays and copies in other layouts.
@@ -54,7 +54,7 @@ def sent(config: TrainConfig, parameters: int, length: int) -> float:
 
 
 def candidates(
-    config: TrainConfig, parameters: int, where: Slice, length: int, factor: float = 1.0
+    config: TrainConfig, parameters: int, where: TpuSlice, length: int, factor: float = 1.0
 ) -> Iterator[TrainConfig]:
     """Ways to train the same on this slice that should fit, the least communication first.
 

@@ -11,11 +11,11 @@ from teacherlm_jax.config import AnnotateConfig, TrainConfig
 from teacherlm_jax.config.plan_options import PlanOptions
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.planning import advice, annotation_programs, chips, compiler, training_program
-from teacherlm_jax.planning.annotation_programs import Annotation
-from teacherlm_jax.planning.chips import Slice
+from teacherlm_jax.planning.annotation_programs import PlannedAnnotation
+from teacherlm_jax.planning.chips import TpuSlice
 from teacherlm_jax.planning.plan_text import page
 from teacherlm_jax.planning.program_figures import figures
-from teacherlm_jax.planning.training_program import Training
+from teacherlm_jax.planning.training_program import PlannedTraining
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 
@@ -29,7 +29,7 @@ def plan(config: TrainConfig | AnnotateConfig, run: Run, options: PlanOptions) -
     """
     where = chips.parse(options.topology)
     devices = compiler.devices(where)
-    prepared: Training | Annotation
+    prepared: PlannedTraining | PlannedAnnotation
     if isinstance(config, TrainConfig):
         prepared = training_program.prepare(config, devices, options.length)
     else:
@@ -45,12 +45,14 @@ def plan(config: TrainConfig | AnnotateConfig, run: Run, options: PlanOptions) -
         raise UserError(_fault(prepared, where, worst, devices if options.advise else []))
 
 
-def planned(run: Training | Annotation, where: Slice) -> dict[str, Any]:
+def planned(run: PlannedTraining | PlannedAnnotation, where: TpuSlice) -> dict[str, Any]:
     """The plan, as JSON-able values; this is what compiles."""
-    return _of_training(run, where) if isinstance(run, Training) else _of_annotation(run, where)
+    return (
+        _of_training(run, where) if isinstance(run, PlannedTraining) else _of_annotation(run, where)
+    )
 
 
-def _of_training(run: Training, where: Slice) -> dict[str, Any]:
+def _of_training(run: PlannedTraining, where: TpuSlice) -> dict[str, Any]:
     config, model, state = run.config, run.config.model, run.shapes.abstract
     program = figures(run.compiled(), run.task, where)
     return {
@@ -68,7 +70,7 @@ def _of_training(run: Training, where: Slice) -> dict[str, Any]:
     }
 
 
-def _of_annotation(run: Annotation, where: Slice) -> dict[str, Any]:
+def _of_annotation(run: PlannedAnnotation, where: TpuSlice) -> dict[str, Any]:
     config = run.config
     compiled = zip(run.compiled(), run.tasks, strict=True)
     return {
@@ -95,10 +97,13 @@ def _held(tree: Any) -> dict[str, float]:
 
 
 def _fault(
-    prepared: Training | Annotation, where: Slice, worst: dict[str, Any], devices: list
+    prepared: PlannedTraining | PlannedAnnotation,
+    where: TpuSlice,
+    worst: dict[str, Any],
+    devices: list,
 ) -> str:
     """What does not fit and what would; with `devices`, what was found to by compiling it."""
-    if isinstance(prepared, Training):
+    if isinstance(prepared, PlannedTraining):
         changes = advice.for_training(prepared, where, worst["memory"])
     else:
         changes = advice.for_annotation(prepared, where, worst["memory"])
@@ -107,7 +112,10 @@ def _fault(
 
 
 def _proven(
-    prepared: Training | Annotation, changes: list[advice.Change], where: Slice, devices: list
+    prepared: PlannedTraining | PlannedAnnotation,
+    changes: list[advice.ConfigChange],
+    where: TpuSlice,
+    devices: list,
 ) -> str:
     tried = []
     for change in changes:

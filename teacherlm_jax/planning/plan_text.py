@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from teacherlm_jax.planning.chips import Slice
+from teacherlm_jax.planning.chips import TpuSlice
 from teacherlm_jax.planning.programs import in_gib
 
 
-def page(plan: Mapping[str, Any], where: Slice) -> str:
+def page(plan: Mapping[str, Any], where: TpuSlice) -> str:
     """The figures of a plan (see `plan.plan`), one a line, all of one chip unless they say else."""
     lines = [f"{plan['what']}", f"on {where.name}: {where.chips} chips, mesh {_axes(plan['mesh'])}"]
     lines += [f"assumed: {sentence}" for sentence in plan["assumed"]]

@@ -4,14 +4,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from teacherlm_jax.planning.chips import GIB, Slice
+from teacherlm_jax.planning.chips import GIB, TpuSlice
 from teacherlm_jax.planning.counts import count
-from teacherlm_jax.planning.programs import Program
+from teacherlm_jax.planning.programs import CompiledProgram
 from teacherlm_jax.planning.roofline import intensity, mfu_bound, roofline
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class Workload:
     """What a program is for.
 
     Attributes:
@@ -25,7 +25,7 @@ class Task:
     passes_by_data: float
 
 
-def figures(program: Program, task: Task, where: Slice) -> dict[str, Any]:
+def figures(program: CompiledProgram, task: Workload, where: TpuSlice) -> dict[str, Any]:
     """JSON-able figures of a program on a slice; what is not known is None.
 
     Sizes are bytes, times seconds, and all but `model_flops` (of all chips) are of one chip.

@@ -16,7 +16,7 @@ _UNITS = {"K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
 
 
 @dataclasses.dataclass(frozen=True)
-class Program:
+class CompiledProgram:
     """One compiled program.
 
     Attributes:
@@ -36,14 +36,14 @@ class Program:
     compile_seconds: float
 
 
-def compiled(name: str, compile_it: Callable[[], Any]) -> Program:
+def compiled(name: str, compile_it: Callable[[], Any]) -> CompiledProgram:
     """What `compile_it()` gives, a `jax.stages.Compiled`, or the memory that it lacks."""
     began = time.monotonic()
     try:
         program = compile_it()
     except jax.errors.JaxRuntimeError as error:
         needed, available = lacking(str(error))
-        return Program(name, "", needed, available, None, time.monotonic() - began)
+        return CompiledProgram(name, "", needed, available, None, time.monotonic() - began)
     seconds = time.monotonic() - began
     sizes = program.memory_analysis()
     memory = (
@@ -54,7 +54,9 @@ def compiled(name: str, compile_it: Callable[[], Any]) -> Program:
         + sizes.generated_code_size_in_bytes
     )
     optimal = program.cost_analysis().get("optimal_seconds", 0.0)
-    return Program(name, program.as_text(), memory, None, optimal if optimal > 0 else None, seconds)
+    return CompiledProgram(
+        name, program.as_text(), memory, None, optimal if optimal > 0 else None, seconds
+    )
 
 
 def lacking(message: str) -> tuple[float, float]:

@@ -11,8 +11,8 @@ from teacherlm_jax.config import MeshConfig, ModelConfig, TrainConfig
 from teacherlm_jax.data import prepared
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import attention_blockwise, registry
-from teacherlm_jax.planning.program_figures import Task
-from teacherlm_jax.planning.programs import Program, compiled
+from teacherlm_jax.planning.program_figures import Workload
+from teacherlm_jax.planning.programs import CompiledProgram, compiled
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.training import setup
 from teacherlm_jax.training.flops import model_flops
@@ -21,7 +21,7 @@ ASSUMED_LENGTH = 2048  # tokens of a packed row in the paper
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
+class PlannedTraining:
     """A training run on a slice, as shapes.
 
     Attributes:
@@ -41,17 +41,17 @@ class Training:
     assumed: tuple[str, ...]
 
     @property
-    def task(self) -> Task:
+    def task(self) -> Workload:
         """What the step is for, every row being one text."""
         tokens = self.config.batch_size * self.length
         needed = model_flops(self.config.model, tokens, self.length)
-        return Task(dict(self.mesh.shape), needed, visits(self.config.model, self.length))
+        return Workload(dict(self.mesh.shape), needed, visits(self.config.model, self.length))
 
-    def again(self, config: TrainConfig, devices: list[jax.Device]) -> "Training":
+    def again(self, config: TrainConfig, devices: list[jax.Device]) -> "PlannedTraining":
         """The same with another config."""
         return prepare(config, devices, self.length)
 
-    def compiled(self) -> Program:
+    def compiled(self) -> CompiledProgram:
         """The step that `train` would run."""
         with jax.set_mesh(self.mesh):
             return compiled(
@@ -60,7 +60,7 @@ class Training:
             )
 
 
-def prepare(config: TrainConfig, devices: list[jax.Device], length: int) -> Training:
+def prepare(config: TrainConfig, devices: list[jax.Device], length: int) -> PlannedTraining:
     """The run of `config` on these devices; `length` is that of its rows, 0 where its data tell.
 
     Raises UserError where the model, the batch and the mesh do not go together.
@@ -69,7 +69,7 @@ def prepare(config: TrainConfig, devices: list[jax.Device], length: int) -> Trai
     setup.refuse_uneven(config, mesh)
     length, model, assumed = _of_data(config, length)
     settled = dataclasses.replace(config, model=model, mesh=MeshConfig(*mesh.devices.shape))
-    return Training(
+    return PlannedTraining(
         config, settled, mesh, setup.make_model_spec(settled, model, mesh), length, assumed
     )
 
