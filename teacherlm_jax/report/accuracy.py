@@ -6,13 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.report import figures, paper
-from teacherlm_jax.report.blocks import Block, Figure, Heading, Paragraph, Subheading, Table
-from teacherlm_jax.report.collect import FoundRun, label
-from teacherlm_jax.report.words import count, interval, percent
+from teacherlm_jax.report.blocks import (
+    Block,
+    Heading,
+    Paragraph,
+    Subheading,
+    SvgFigure,
+    Table,
+    count,
+    interval,
+    percent,
+)
+from teacherlm_jax.report.collect import RunRecord, label
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Measured:
+class ModelAccuracy:
     """One model on one benchmark.
 
     Attributes:
@@ -22,7 +31,7 @@ class Measured:
         macro: whether the headline is the mean over subjects, as it is where the paper's is.
     """
 
-    run: FoundRun
+    run: RunRecord
     model: str
     result: dict[str, Any]
     macro: bool
@@ -46,16 +55,16 @@ class QuestionSet:
     benchmark: str
     rows: int
     majority: float
-    measured: tuple[Measured, ...]
+    measured: tuple[ModelAccuracy, ...]
 
 
-def by_benchmark(runs: Sequence[FoundRun], root: Path | str) -> dict[str, list[QuestionSet]]:
+def by_benchmark(runs: Sequence[RunRecord], root: Path | str) -> dict[str, list[QuestionSet]]:
     """What the finished evaluations found, by benchmark; models and sets in the order of the runs.
 
     Models that were asked other questions of a benchmark (a limit, another file) make a set of
     their own: their figures do not stand side by side.
     """
-    found: dict[str, list[tuple[FoundRun, dict[str, Any]]]] = {}
+    found: dict[str, list[tuple[RunRecord, dict[str, Any]]]] = {}
     for run in runs:
         if run.verb == "evaluate" and run.finished:
             for benchmark, result in run.result["benchmarks"].items():
@@ -64,14 +73,14 @@ def by_benchmark(runs: Sequence[FoundRun], root: Path | str) -> dict[str, list[Q
 
 
 def _sets(
-    benchmark: str, results: Sequence[tuple[FoundRun, dict[str, Any]]], root: Path | str
+    benchmark: str, results: Sequence[tuple[RunRecord, dict[str, Any]]], root: Path | str
 ) -> list[QuestionSet]:
     several_subjects = all(len(result["by_subject"]) > 1 for _, result in results)
     macro = several_subjects and paper.is_mean_of_subjects(benchmark)
-    sets: dict[tuple[int, float], list[Measured]] = {}
+    sets: dict[tuple[int, float], list[ModelAccuracy]] = {}
     for run, result in results:
         model = label(run.result["model"], root)
-        measured = Measured(run=run, model=model, result=result, macro=macro)
+        measured = ModelAccuracy(run=run, model=model, result=result, macro=macro)
         sets.setdefault((result["rows"], result["majority"]), []).append(measured)
     return [
         QuestionSet(benchmark=benchmark, rows=rows, majority=majority, measured=tuple(measured))
@@ -79,7 +88,7 @@ def _sets(
     ]
 
 
-def section(runs: Sequence[FoundRun], root: Path | str) -> list[Block]:
+def section(runs: Sequence[RunRecord], root: Path | str) -> list[Block]:
     """Blocks of the section; none when nothing was evaluated."""
     found = by_benchmark(runs, root)
     if not found:
@@ -102,7 +111,7 @@ def section(runs: Sequence[FoundRun], root: Path | str) -> list[Block]:
     return blocks
 
 
-def _figure(asked: QuestionSet, suffix: str) -> Figure:
+def _figure(asked: QuestionSet, suffix: str) -> SvgFigure:
     bars = [(each.model, each.accuracy, *each.interval) for each in asked.measured]
     first = asked.measured[0]
     if first.macro:
@@ -110,7 +119,7 @@ def _figure(asked: QuestionSet, suffix: str) -> Figure:
         what = f"{subjects} subjects, {count(asked.rows)} questions: mean accuracy over subjects"
     else:
         what = f"{count(asked.rows)} questions: accuracy"
-    return Figure(
+    return SvgFigure(
         name=f"accuracy-{asked.benchmark}{suffix}",
         svg=figures.accuracy_bars(
             bars, asked.majority, "mean over subjects, %" if first.macro else "accuracy, %"
@@ -121,7 +130,7 @@ def _figure(asked: QuestionSet, suffix: str) -> Figure:
     )
 
 
-def _table(measured: Sequence[Measured]) -> Table:
+def _table(measured: Sequence[ModelAccuracy]) -> Table:
     macro = measured[0].macro
     several_subjects = any(len(each.result["by_subject"]) > 1 for each in measured)
     left_out = any(each.result["refused"] or each.result["truncated"] for each in measured)

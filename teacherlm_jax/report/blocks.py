@@ -1,12 +1,11 @@
-"""What a page is made of, and the page in Markdown. `page.py` writes the same blocks in HTML."""
+"""The blocks that a page consists of, and how it writes numbers. `page.py` renders them."""
 
 import dataclasses
-from collections.abc import Sequence
 
 
 @dataclasses.dataclass(frozen=True)
 class Heading:
-    """A section's title."""
+    """The title of a section."""
 
     text: str
 
@@ -27,7 +26,7 @@ class Paragraph:
 
 @dataclasses.dataclass(frozen=True)
 class Notice:
-    """Something that the reader must not miss: a title, and one line an item."""
+    """A highlighted box: a title, and one line per item."""
 
     title: str
     lines: tuple[str, ...]
@@ -35,64 +34,50 @@ class Notice:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table; the first column names the rows. Cells are text, made ready to be read."""
+    """A table whose first column names the rows. Cells hold formatted text."""
 
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    left: tuple[int, ...] = (0,)  # columns of words, set to the left
+    left: tuple[int, ...] = (0,)  # columns that hold words and are aligned on the left
 
 
 @dataclasses.dataclass(frozen=True)
-class Figure:
-    """A drawing. `name` is that of its file beside the Markdown page."""
+class SvgFigure:
+    """A figure. `name` is the name of its SVG file, without the suffix."""
 
     name: str
     svg: str
     caption: str
-    description: str  # for those who cannot see it
+    description: str  # alternative text for screen readers
 
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """An annotated sample in full: what it is, and its parts, each with a label."""
+    """An annotated sample in full: a title, and pairs of a label and a text."""
 
     title: str
     parts: tuple[tuple[str, str], ...]
 
 
-Block = Heading | Subheading | Paragraph | Notice | Table | Figure | Card
+Block = Heading | Subheading | Paragraph | Notice | Table | SvgFigure | Card
 
 
-def markdown(title: str, lede: str, blocks: Sequence[Block]) -> str:
-    """The page in Markdown; figures are linked as `figures/NAME.svg`."""
-    parts = [f"# {title}", lede, *(_markdown(block) for block in blocks)]
-    return "\n\n".join(parts) + "\n"
+def count(number: int) -> str:
+    """Return 1234567 as `1,234,567`."""
+    return f"{number:,}"
 
 
-def _markdown(block: Block) -> str:
-    match block:
-        case Heading(text):
-            return f"## {text}"
-        case Subheading(text):
-            return f"### {text}"
-        case Paragraph(text):
-            return text
-        case Notice(title, lines):
-            return "\n".join([f"> **{title}**", ">", *(f"> - {line}" for line in lines)])
-        case Table():
-            return _markdown_table(block)
-        case Figure(name, _, caption, description):
-            return f"![{description}](figures/{name}.svg)\n\n*{caption}*"
-        case Card(title, parts):
-            said = [f"> **{title}**"]
-            for label, text in parts:
-                said += [">", f"> *{label}:* {' '.join(text.split())}"]
-            return "\n".join(said)
+def rounded(number: float, digits: int) -> str:
+    """Return a number with `digits` decimals and with commas between thousands."""
+    return f"{number:,.{digits}f}"
 
 
-def _markdown_table(table: Table) -> str:
-    marks = ["---" if column in table.left else "---:" for column in range(len(table.header))]
-    rows = (table.header, tuple(marks), *table.rows)
-    lines = (f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
-    return "\n".join([*lines, "", f"*{table.caption}*"])
+def percent(share: float) -> str:
+    """Return 0.5432 as `54.3`."""
+    return f"{100 * share:.1f}"
+
+
+def interval(low: float, high: float) -> str:
+    """Return 0.51, 0.58 as `51.0 to 58.0`."""
+    return f"{percent(low)} to {percent(high)}"

@@ -6,12 +6,11 @@ from typing import Any
 
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.report import accuracy, explanations, trainings
-from teacherlm_jax.report.blocks import Block, Heading, Notice, Table
-from teacherlm_jax.report.collect import FoundRun, find_runs
+from teacherlm_jax.report.blocks import Block, Heading, Notice, Table, count
+from teacherlm_jax.report.collect import RunRecord, find_runs
 from teacherlm_jax.report.console_summary import summary
 from teacherlm_jax.report.data_report import report_data
-from teacherlm_jax.report.words import count
-from teacherlm_jax.report.writing import write
+from teacherlm_jax.report.page import write
 from teacherlm_jax.runs.run_folder import Run
 
 
@@ -42,7 +41,7 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
     }
 
 
-def _lede(runs: Sequence[FoundRun]) -> str:
+def _lede(runs: Sequence[RunRecord]) -> str:
     done = [run for run in runs if run.finished]
     verbs = Counter(run.verb for run in done)
     told = [
@@ -67,7 +66,7 @@ def _number(number: int, thing: str) -> str:
     return f"{count(number)} {thing}{'' if number == 1 else 's'}"
 
 
-def _unfinished(runs: Sequence[FoundRun]) -> list[Block]:
+def _unfinished(runs: Sequence[RunRecord]) -> list[Block]:
     lines = tuple(
         f"{run.name} ({run.verb or 'unreadable'}): {run.trouble}"
         for run in runs
@@ -76,7 +75,7 @@ def _unfinished(runs: Sequence[FoundRun]) -> list[Block]:
     return [Notice("Unfinished runs, whose results are missing below", lines)] if lines else []
 
 
-def _all_runs(runs: Sequence[FoundRun]) -> list[Block]:
+def _all_runs(runs: Sequence[RunRecord]) -> list[Block]:
     rows = tuple(
         (
             run.name,

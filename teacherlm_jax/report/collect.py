@@ -17,7 +17,7 @@ _NO_RUNS_INSIDE = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FoundRun:
+class RunRecord:
     """One run folder.
 
     Attributes:
@@ -53,7 +53,7 @@ class FoundRun:
         return [row for _, row in files.read_jsonl(path) if isinstance(row, dict)]
 
 
-def find_runs(root: Path | str, own: Path) -> list[FoundRun]:
+def find_runs(root: Path | str, own: Path) -> list[RunRecord]:
     """All run folders below `root` in the order of their names, finished or not.
 
     Left out are the report's own folder, other reports, and runs that are going on around this
@@ -78,7 +78,7 @@ def _config_files(root: Path) -> Iterator[Path]:
             yield Path(folder, layout.CONFIG)
 
 
-def _read(path: Path, root: Path) -> FoundRun | None:
+def _read(path: Path, root: Path) -> RunRecord | None:
     """The run of one config.json; None when that file describes something else than a run."""
     verb, trouble = "", ""
     config: dict[str, Any] = {}
@@ -98,7 +98,7 @@ def _read(path: Path, root: Path) -> FoundRun | None:
     except UserError as error:
         result, trouble = {}, str(error)
     folder = path.parent
-    return FoundRun(
+    return RunRecord(
         path=folder,
         name=str(folder.relative_to(root)) if folder != root else folder.name,
         verb=verb,

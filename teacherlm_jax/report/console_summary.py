@@ -1,5 +1,6 @@
 """The outcome in plain text, to be read on a console: a table, some samples, where the page is."""
 
+import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,10 +8,9 @@ from pathlib import Path
 from teacherlm_jax.data.sample import KINDS, LETTERS
 from teacherlm_jax.report import accuracy, explanations
 from teacherlm_jax.report.accuracy import QuestionSet
-from teacherlm_jax.report.collect import FoundRun
+from teacherlm_jax.report.blocks import count, interval, percent
+from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.examples import Example, examples
-from teacherlm_jax.report.lineage import below, students
-from teacherlm_jax.report.words import count, interval, percent
 from teacherlm_jax.runs import layout
 
 _WIDTH = 100  # columns
@@ -19,7 +19,7 @@ _SHOWN = 3
 Line = tuple[str, ...]  # of the table: a title alone, or cells
 
 
-def summary(title: str, runs: Sequence[FoundRun], root: Path | str, folder: Path) -> str:
+def summary(title: str, runs: Sequence[RunRecord], root: Path | str, folder: Path) -> str:
     """All of it; `folder` is where the page lies."""
     parts = [ruled(title, "=")]
     if table := [*_accuracies(runs, root), *_gates(runs)]:
@@ -37,9 +37,9 @@ def ruled(title: str, mark: str) -> str:
     return f"{title}\n{mark * len(title)}"
 
 
-def _accuracies(runs: Sequence[FoundRun], root: Path | str) -> list[Line]:
+def _accuracies(runs: Sequence[RunRecord], root: Path | str) -> list[Line]:
     """Every set of questions with its models, students apart from the others."""
-    taught = students(runs)
+    taught = _students(runs)
     lines: list[Line] = []
     for sets in accuracy.by_benchmark(runs, root).values():
         for asked in sets:
@@ -54,7 +54,7 @@ def _accuracy_lines(asked: QuestionSet, taught: Sequence[Path]) -> list[Line]:
         title += f", mean over {len(first.result['by_subject'])} subjects"
     groups: dict[str, list[Line]] = {"models": [], "students": []}
     for each in asked.measured:
-        group = "students" if below(each.run.result["model"], taught) else "models"
+        group = "students" if _below(each.run.result["model"], taught) else "models"
         figures = (f"{percent(each.accuracy)} %", interval(*each.interval))
         groups[group].append((f"  {each.model}", *figures, f"{percent(asked.majority)} %"))
     lines: list[Line] = [(title,)]
@@ -64,7 +64,7 @@ def _accuracy_lines(asked: QuestionSet, taught: Sequence[Path]) -> list[Line]:
     return lines
 
 
-def _gates(runs: Sequence[FoundRun]) -> list[Line]:
+def _gates(runs: Sequence[RunRecord]) -> list[Line]:
     lines: list[Line] = []
     for run in explanations.finished(runs):
         found = run.result["kinds"]
@@ -94,7 +94,7 @@ def aligned(lines: Sequence[Line]) -> str:
     return "\n".join(written).strip("\n")
 
 
-def _samples(runs: Sequence[FoundRun]) -> list[str]:
+def _samples(runs: Sequence[RunRecord]) -> list[str]:
     """A few annotated samples of every annotation."""
     parts = []
     for run in explanations.finished(runs):
@@ -133,3 +133,33 @@ def _wrapped(name: str, text: str) -> list[str]:
         subsequent_indent=lead,
         break_on_hyphens=False,
     )
+
+
+def _students(runs: Sequence[RunRecord]) -> list[Path]:
+    """Run folders of the students among the trainings.
+
+    A training's model is one when its data was prepared from files below an annotation's run
+    folder. Runs that were moved since no longer say so.
+    """
+    annotated = [run.path for run in runs if run.verb == "annotate"]
+    prepared = [
+        run.path
+        for run in runs
+        if run.verb == "prepare" and any(_below(path, annotated) for path in _sources(run))
+    ]
+    return [
+        run.path
+        for run in runs
+        if run.verb == "train" and _below(run.config.get("data", ""), prepared)
+    ]
+
+
+def _below(path: Path | str, folders: Sequence[Path]) -> bool:
+    """Whether the path lies in one of the folders, or is one."""
+    whole = Path(os.path.abspath(path))
+    return any(whole.is_relative_to(os.path.abspath(folder)) for folder in folders)
+
+
+def _sources(run: RunRecord) -> list[Path]:
+    root = run.config.get("root", "")
+    return [Path(root, source["path"]) for source in run.config.get("sources", ())]

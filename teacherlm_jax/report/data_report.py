@@ -9,11 +9,19 @@ from typing import Any
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.data import prepared
 from teacherlm_jax.report import data_inputs, figures, measure, paper
-from teacherlm_jax.report.blocks import Block, Figure, Heading, Notice, Subheading, Table
+from teacherlm_jax.report.blocks import (
+    Block,
+    Heading,
+    Notice,
+    Subheading,
+    SvgFigure,
+    Table,
+    count,
+    rounded,
+)
 from teacherlm_jax.report.console_summary import aligned, ruled
-from teacherlm_jax.report.measure import ANSWER, TEXT, Field, Measured
-from teacherlm_jax.report.words import count, rounded
-from teacherlm_jax.report.writing import write
+from teacherlm_jax.report.measure import ANSWER, TEXT, DataStatistics, Field
+from teacherlm_jax.report.page import write
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage.refused_rows import RefusedRows
@@ -45,8 +53,10 @@ def report_data(config: ReportConfig, run: Run) -> dict[str, Any]:
     return {"page": str(page), "data": {each.name: _figures(each) for each in measured}}
 
 
-def _of_mixtures(folders: Sequence[Path], vocabulary: str) -> tuple[list[Measured], list[Block]]:
-    measured: list[Measured] = []
+def _of_mixtures(
+    folders: Sequence[Path], vocabulary: str
+) -> tuple[list[DataStatistics], list[Block]]:
+    measured: list[DataStatistics] = []
     blocks: list[Block] = [Heading("Tasks")]
     for folder in folders:
         data = prepared.open(folder)
@@ -59,7 +69,7 @@ def _of_mixtures(folders: Sequence[Path], vocabulary: str) -> tuple[list[Measure
     return measured, blocks
 
 
-def _of_samples(config: ReportConfig, side_file: Path) -> tuple[list[Measured], list[Block]]:
+def _of_samples(config: ReportConfig, side_file: Path) -> tuple[list[DataStatistics], list[Block]]:
     refused = RefusedRows(side_file)
     try:
         samples = data_inputs.read_samples(config.data, config.format, refused)
@@ -75,7 +85,7 @@ def _of_samples(config: ReportConfig, side_file: Path) -> tuple[list[Measured], 
     return measured, [Notice("Rows that could not be used", lines)] if lines else []
 
 
-def _table(measured: Sequence[Measured]) -> Table:
+def _table(measured: Sequence[DataStatistics]) -> Table:
     """The paper's Table 2 of these data sets."""
     fields = measure.fields_of(measured)
     rows = tuple(
@@ -95,7 +105,7 @@ def _table(measured: Sequence[Measured]) -> Table:
     )
 
 
-def _sources(sources: Sequence[Measured], mixture: str) -> Table:
+def _sources(sources: Sequence[DataStatistics], mixture: str) -> Table:
     """The means of a mixture's sources, which its rows on disk do not keep apart."""
     fields = measure.fields_of(sources)
     return Table(
@@ -117,7 +127,7 @@ def _name(field: Field) -> str:
     return f"{kind} by {author}" if author else kind
 
 
-def _figures(each: Measured) -> dict[str, Any]:
+def _figures(each: DataStatistics) -> dict[str, Any]:
     means = {_name(field): each.mean(field) for field in measure.fields_of([each])}
     return {
         "rows": each.rows,
@@ -126,7 +136,7 @@ def _figures(each: Measured) -> dict[str, Any]:
     }
 
 
-def _lengths(measured: Sequence[Measured]) -> list[Block]:
+def _lengths(measured: Sequence[DataStatistics]) -> list[Block]:
     """A drawing and a table of each data set, or of all of them together."""
     if len(measured) > _SHOWN:
         measured = [_together(measured)]
@@ -136,19 +146,19 @@ def _lengths(measured: Sequence[Measured]) -> list[Block]:
     return blocks
 
 
-def _together(measured: Sequence[Measured]) -> Measured:
-    whole = Measured(f"all {len(measured)} together")
+def _together(measured: Sequence[DataStatistics]) -> DataStatistics:
+    whole = DataStatistics(f"all {len(measured)} together")
     for each in measured:
         for field, lengths in each.lengths.items():
             whole.lengths.setdefault(field, Counter()).update(lengths)
     return whole
 
 
-def _drawn(each: Measured) -> list[Field]:
+def _drawn(each: DataStatistics) -> list[Field]:
     return [field for field in (TEXT, *measure.fields_of([each])) if field in each.lengths]
 
 
-def _drawing(each: Measured, name: str) -> Figure:
+def _drawing(each: DataStatistics, name: str) -> SvgFigure:
     drawn = [field for field in _drawn(each) if field != ANSWER]
     longest = max(measure.percentile(each.lengths[field], _CUT) for field in drawn)
     panels = [
@@ -166,7 +176,7 @@ def _drawing(each: Measured, name: str) -> Figure:
     if beyond:
         caption += f" The last bars hold the {count(beyond)} longer texts, too."
     said = ", ".join(f"{title} {mean:.1f}" for title, *_, mean in panels)
-    return Figure(
+    return SvgFigure(
         name=name,
         svg=figures.histograms(panels, "tokens"),
         caption=caption,
@@ -174,7 +184,7 @@ def _drawing(each: Measured, name: str) -> Figure:
     )
 
 
-def _spreads(each: Measured) -> Table:
+def _spreads(each: DataStatistics) -> Table:
     rows = []
     for field in _drawn(each):
         lengths = each.lengths[field]

@@ -6,10 +6,19 @@ from typing import Any
 
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.report import figures
-from teacherlm_jax.report.blocks import Block, Card, Figure, Heading, Paragraph, Subheading, Table
-from teacherlm_jax.report.collect import FoundRun, label
+from teacherlm_jax.report.blocks import (
+    Block,
+    Card,
+    Heading,
+    Paragraph,
+    Subheading,
+    SvgFigure,
+    Table,
+    count,
+    percent,
+)
+from teacherlm_jax.report.collect import RunRecord, label
 from teacherlm_jax.report.examples import Example, examples
-from teacherlm_jax.report.words import count, percent
 from teacherlm_jax.runs import layout
 
 KIND_NAMES = {
@@ -23,7 +32,7 @@ NO_GATES = "no gates"  # stands where a verdict would, in runs that asked for no
 _SHOWN = 3
 
 
-def section(runs: Sequence[FoundRun], root: Path | str) -> list[Block]:
+def section(runs: Sequence[RunRecord], root: Path | str) -> list[Block]:
     """Blocks of the section; none when nothing was annotated."""
     done = finished(runs)
     if not done:
@@ -42,7 +51,7 @@ def section(runs: Sequence[FoundRun], root: Path | str) -> list[Block]:
     return blocks
 
 
-def finished(runs: Sequence[FoundRun]) -> list[FoundRun]:
+def finished(runs: Sequence[RunRecord]) -> list[RunRecord]:
     """The annotations that came to their end."""
     return [run for run in runs if run.verb == "annotate" and run.finished]
 
@@ -68,7 +77,7 @@ def verdict(gates: Mapping[str, bool]) -> str:
     return f"passes: {', '.join(gate.replace('_', ' ') for gate in gates)}"
 
 
-def _figure(run: FoundRun) -> list[Block]:
+def _figure(run: RunRecord) -> list[Block]:
     shares = [
         (
             KIND_NAMES[kind],
@@ -83,7 +92,7 @@ def _figure(run: FoundRun) -> list[Block]:
         for kind, gates in shares
     )
     return [
-        Figure(
+        SvgFigure(
             name=f"gates-{run.name.replace('/', '-')}",
             svg=figures.share_bars(shares),
             caption=f"Share of the texts in {run.name} that pass each gate, by kind.",
@@ -92,7 +101,7 @@ def _figure(run: FoundRun) -> list[Block]:
     ]
 
 
-def _table(run: FoundRun, root: Path | str) -> Table:
+def _table(run: RunRecord, root: Path | str) -> Table:
     kinds = run.result["kinds"]
     gates = list(gate_shares(next(iter(kinds.values()))))
     rows = []
@@ -109,7 +118,7 @@ def _table(run: FoundRun, root: Path | str) -> Table:
     )
 
 
-def _card(example: Example, run: FoundRun) -> Card:
+def _card(example: Example, run: RunRecord) -> Card:
     parts = [("question", example.question), ("answer", example.answer)]
     for kind in KINDS:
         if kind in example.written:

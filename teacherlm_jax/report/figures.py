@@ -155,11 +155,16 @@ def _scale(axes: Axes, values: Sequence[float]) -> None:
         axes.set_ylim(bottom=0)
 
 
-def standalone(svg: str) -> str:
-    """The figure as a file of its own, which follows the viewer's light or dark setting."""
+def colour_variables() -> str:
+    """Return CSS that defines the colours as variables, in light and in dark."""
     light = "".join(f"--{name}:{pair[0]};" for name, pair in COLOURS.items())
     dark = "".join(f"--{name}:{pair[1]};" for name, pair in COLOURS.items())
-    style = f"<style>:root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
+    return f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
+
+
+def standalone(svg: str) -> str:
+    """Return the figure as a file of its own that follows the viewer's light or dark setting."""
+    style = f"<style>{colour_variables()}</style>"
     return re.sub(r"(<svg [^>]*>)", rf"\1{style}", svg, count=1)
 
 

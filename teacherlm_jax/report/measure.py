@@ -30,7 +30,7 @@ _CHOICE = " A: The answer is ("  # ends what is asked where there are options
 
 
 @dataclasses.dataclass
-class Measured:
+class DataStatistics:
     """One data set, or one source of it.
 
     Attributes:
@@ -64,15 +64,15 @@ def mean(lengths: Counter[int]) -> float:
     return sum(size * texts for size, texts in lengths.items()) / lengths.total()
 
 
-def of_samples(samples: Iterable[Sample], vocabulary: Vocabulary) -> list[Measured]:
+def of_samples(samples: Iterable[Sample], vocabulary: Vocabulary) -> list[DataStatistics]:
     """Each source of the samples, in the order in which they come."""
-    found: dict[str, Measured] = {}
+    found: dict[str, DataStatistics] = {}
     rest = iter(samples)
     while batch := list(itertools.islice(rest, _BATCH)):
         fields = [(sample, field, text) for sample in batch for field, text in _fields(sample)]
         sizes = map(len, vocabulary.encode_batch([text for *_, text in fields]))
         for sample in batch:
-            source = found.setdefault(sample.source, Measured(sample.source))
+            source = found.setdefault(sample.source, DataStatistics(sample.source))
             source.rows += 1
             source.options[len(sample.options)] += 1
         for (sample, field, _), size in zip(fields, sizes, strict=True):
@@ -90,7 +90,7 @@ def _fields(sample: Sample) -> Iterator[tuple[Field, str]]:
                 yield (kind, author), f" {text.strip()}"
 
 
-def of_rows(data: Prepared) -> Measured:
+def of_rows(data: Prepared) -> DataStatistics:
     """A prepared mixture. Its rows tell lengths and options, its manifest author and means.
 
     Texts that were cut without their beginning count as free text, and in the lengths with what
@@ -105,7 +105,7 @@ def of_rows(data: Prepared) -> Measured:
         for kind, trigger in prompts.TRIGGERS.items()
         if kind in written
     }
-    found = Measured(manifest["mixture"], means=_means(manifest))
+    found = DataStatistics(manifest["mixture"], means=_means(manifest))
     for number in range(reader.rows):
         for tokens in _texts(reader.row(number)):
             found.rows += 1
@@ -117,17 +117,17 @@ def of_rows(data: Prepared) -> Measured:
     return found
 
 
-def of_sources(manifest: Mapping[str, Any]) -> list[Measured]:
+def of_sources(manifest: Mapping[str, Any]) -> list[DataStatistics]:
     """The sources of a prepared mixture, as far as its manifest tells of them: texts and means.
 
     A source in several forms counts with all its texts. Manifests from before there were figures
     by task tell of none.
     """
-    found: dict[str, Measured] = {}
+    found: dict[str, DataStatistics] = {}
     counts: dict[tuple[str, Field], int] = {}
     for task, by_field in manifest.get("statistics", {}).get("tokens_by_task", {}).items():
         name = task.rpartition("/")[0]
-        source = found.setdefault(name, Measured(name))
+        source = found.setdefault(name, DataStatistics(name))
         source.rows += manifest["tasks"].get(task, {"texts": 0})["texts"]
         for field, figures in _figures(by_field):
             before, more = counts.get((name, field), 0), figures["count"]
@@ -206,7 +206,7 @@ def options_text(options: Counter[int]) -> str:
     return f"{shown}, –" if options[0] else shown
 
 
-def fields_of(measured: Sequence[Measured]) -> list[Field]:
+def fields_of(measured: Sequence[DataStatistics]) -> list[Field]:
     """All fields of some data sets but whole texts: question, answer, then kinds by author."""
     present = {field for each in measured for field in (*each.lengths, *each.means)}
     kinds = [QUESTION[0], ANSWER[0], *prompts.TRIGGERS]

@@ -4,12 +4,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from teacherlm_jax.report import figures
-from teacherlm_jax.report.blocks import Block, Figure, Heading, Paragraph, Table
-from teacherlm_jax.report.collect import FoundRun, label
-from teacherlm_jax.report.words import count, percent, rounded
+from teacherlm_jax.report.blocks import (
+    Block,
+    Heading,
+    Paragraph,
+    SvgFigure,
+    Table,
+    count,
+    percent,
+    rounded,
+)
+from teacherlm_jax.report.collect import RunRecord, label
 
 
-def section(runs: Sequence[FoundRun], root: Path | str) -> list[Block]:
+def section(runs: Sequence[RunRecord], root: Path | str) -> list[Block]:
     """Blocks of the section; none when nothing was trained. Unfinished runs show their curves."""
     trainings = [run for run in runs if run.verb == "train"]
     if not trainings:
@@ -21,7 +29,7 @@ def section(runs: Sequence[FoundRun], root: Path | str) -> list[Block]:
     return blocks
 
 
-def _figure(runs: Sequence[FoundRun]) -> list[Block]:
+def _figure(runs: Sequence[RunRecord]) -> list[Block]:
     lines = []
     for run in runs:
         metrics = [row for row in run.metrics if "step" in row and "loss" in row]
@@ -32,7 +40,7 @@ def _figure(runs: Sequence[FoundRun]) -> list[Block]:
         return [Paragraph("No loss curves: none of these runs has a loss in its metrics.jsonl.")]
     ends = ", ".join(f"{name} {losses[-1]:.3f}" for name, _, losses in lines)
     return [
-        Figure(
+        SvgFigure(
             name="loss",
             svg=figures.curves(lines, "step", "loss, nats a token"),
             caption="Training loss over the tokens that bear loss, from each run's metrics.jsonl. "
@@ -46,7 +54,7 @@ def _or_na(value: float | None, text: Callable[[float], str]) -> str:
     return "n/a" if value is None else text(value)
 
 
-def _table(runs: Sequence[FoundRun], root: Path | str) -> Table:
+def _table(runs: Sequence[RunRecord], root: Path | str) -> Table:
     rows = []
     for run in runs:
         result = run.result
