@@ -22,6 +22,8 @@ class Verb:
         function: `module:function`, imported only when the verb runs, so that preparing data never
             loads JAX and training never loads TensorFlow.
         may_change: keys that may change when an interrupted or finished run is continued.
+        extended_keys: `module:function` that returns the keys by which a config extends the run of
+            another config, given that config as a dict and the new one; empty: no run is extended.
         inputs: `module:function` that returns the digests of a config's inputs by key; empty for
             verbs that compare their inputs themselves.
         repeats: the verb runs again even if the run folder holds a result.
@@ -39,6 +41,7 @@ class Verb:
     config_classes: tuple[type, ...]
     function: str
     may_change: tuple[str, ...] = ()
+    extended_keys: str = ""
     inputs: str = ""
     repeats: bool = False
     positional: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -70,6 +73,7 @@ VERBS = {
         may_change=(
             *("mesh", "checkpoint", "log_every", "verify_data", "profile", "compilation_cache"),
         ),
+        extended_keys="teacherlm_jax.training.extension:extended_keys",
         inputs="teacherlm_jax.training.run_inputs:inputs",
         memory_keys="config.batch_size or config.loss_block, raise config.accumulate, set "
         "config.model.remat='full'",
@@ -126,8 +130,8 @@ VERBS = {
 def run(name: str, settings: Any, *options: Any) -> dict[str, Any] | None:
     """Run a verb in the run folder of its config; return its result.
 
-    A run that finished before is not repeated, unless the verb compares its output with its inputs
-    itself.
+    A run that finished before is not repeated, unless the config extends it or the verb compares
+    its output with its inputs itself.
 
     Args:
         name: a key of VERBS.
@@ -143,12 +147,17 @@ def run(name: str, settings: Any, *options: Any) -> dict[str, Any] | None:
     if verb.positional:
         return _load(verb.function)(settings)
     folder = verb.folder(settings)
-    with run_folder.open_run(folder, name, settings, may_change=verb.may_change) as opened:
-        if opened.result is not None and not verb.repeats:
+    extension = {"extended_keys": _load(verb.extended_keys)} if verb.extended_keys else {}
+    with run_folder.open_run(
+        folder, name, settings, may_change=verb.may_change, **extension
+    ) as opened:
+        if opened.result is not None and not verb.repeats and not opened.extends:
             _say_finished(opened, verb, settings)
             return opened.result
         if verb.inputs:
             opened.check_inputs(_digests(verb, settings))
+        if opened.extends:
+            opened.begin_extension(name, settings)
         result = _load(verb.function)(settings, opened, *options)
         if result is not None:
             opened.finish(result)
@@ -169,8 +178,10 @@ def _say_finished(opened: Run, verb: Verb, settings: Any) -> None:
             compared = f" (its inputs cannot be compared: {error})"
         else:
             opened.check_inputs(digests)
+    unused = f"; {', '.join(opened.changes)} has no effect" if opened.changes else ""
     opened.log.info(
-        "%s: finished before%s; remove the folder to run it again", opened.path, compared
+        "%s: finished before%s%s; remove the folder to run it again",
+        *(opened.path, compared, unused),
     )
 
 

@@ -46,31 +46,47 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def started_with(folder: Path) -> dict[str, Any] | None:
+    """Return the verb and config that a run was started with; None if its work has not begun."""
+    recorded = folder / layout.CONFIG
+    return files.read_json(recorded) if recorded.exists() and work_began(folder) else None
+
+
+def changed_settings(
+    before: Mapping[str, Any], now: Mapping[str, Any], ignored: Iterable[str]
+) -> dict[str, tuple[Any, Any]]:
+    """Return the old and the new value of each setting that differs, by key.
+
+    Args:
+        before: a verb and its config, as they were written to `config.json`.
+        now: a verb and its config.
+        ignored: keys of the config that are not compared because they hold paths.
+    """
+    old, new = flatten(dict(before)), flatten(dict(now))
+    skipped = {f"config.{key}" for key in ignored}
+    return {
+        key: (old.get(key), new.get(key))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and key not in skipped
+    }
+
+
 def refuse_other_settings(
-    folder: Path, resolved: Mapping[str, Any], ignored: Iterable[str], may_change: Iterable[str]
+    folder: Path, changes: Mapping[str, tuple[Any, Any]], may_change: Iterable[str]
 ) -> None:
-    """Raise UserError if work began in `folder` with other settings than `resolved`.
+    """Raise UserError for the first changed setting that a run may not change.
 
     Args:
         folder: the run folder.
-        resolved: the verb and its config, as they are written to `config.json`.
-        ignored: keys that are not compared because they hold paths.
-        may_change: keys that are not compared because they do not change the result; a key of a
-            part of the config, such as "mesh", includes all keys of that part, and "" all keys.
+        changes: settings that differ from those that the run was started with.
+        may_change: keys that do not change the result; a key of a part of the config, such as
+            "mesh", includes all keys of that part, and "" all keys.
     """
-    recorded = folder / layout.CONFIG
-    if not recorded.exists() or not work_began(folder):
-        return
-    before, now = flatten(files.read_json(recorded)), flatten(dict(resolved))
-    skipped = {f"config.{key}" for key in ignored}
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) == now.get(key) or key in skipped:
-            continue
+    for key, (before, now) in changes.items():
         if not any(_belongs_to(key, part) for part in may_change):
             raise UserError(
-                f"{folder}: this run was started with {key}={before.get(key)!r}, but now {key}="
-                f"{now.get(key)!r}; choose another config.output, or remove the folder to start "
-                "over"
+                f"{folder}: this run was started with {key}={before!r}, but now {key}={now!r}; "
+                "choose another config.output, or remove the folder to start over"
             )
 
 

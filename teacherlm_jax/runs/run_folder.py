@@ -9,7 +9,7 @@ import dataclasses
 import fcntl
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,6 +20,8 @@ from teacherlm_jax.runs.versions import versions
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.disk_errors import naming
 
+ExtendedKeys = Callable[[Mapping[str, Any], Any], tuple[str, ...]]
+
 
 class Run:
     """One run folder, open for work.
@@ -27,7 +29,13 @@ class Run:
     Attributes:
         path: the folder.
         log: logger that writes to the console and to `path/log.txt`.
+        changes: settings that differ from those that the run was started with, such as
+            `config.log_every=5 (was 10)`.
+        extends: whether some of them extend the run, so that its result is not final.
     """
+
+    changes: tuple[str, ...] = ()
+    extends = False
 
     def __init__(
         self,
@@ -58,6 +66,12 @@ class Run:
             inputs: digests by config key, such as "data" or "benchmarks.creak".
         """
         distributed.of_first(lambda: identity.check_inputs(self.path, inputs, self._paths))
+
+    def begin_extension(self, verb: str, config: Any) -> None:
+        """Record the settings that extend the run, which is not finished any more."""
+        self.log.info("%s: this run is extended: %s", self.path, ", ".join(self.changes))
+        _record(self.path, verb, config)
+        (self.path / layout.RESULT).unlink(missing_ok=True)
 
     def __enter__(self) -> "Run":
         return self
@@ -93,7 +107,8 @@ class Run:
 class _Follower(Run):
     """A run folder that another process writes; only warnings of the log are shown here."""
 
-    def __init__(self, path: Path, result: dict[str, Any] | None):
+    def __init__(self, path: Path, result: dict[str, Any] | None, extends: bool):
+        self.extends = extends
         log = logging.Logger(f"teacherlm.{path}", logging.WARNING)
         log.addHandler(_console())
         super().__init__(path, log)
@@ -107,14 +122,27 @@ class _Follower(Run):
     def finish(self, result: dict[str, Any]) -> None:
         """Do nothing: the first process writes the result."""
 
+    def begin_extension(self, verb: str, config: Any) -> None:
+        """Do nothing: the first process records the settings."""
 
-def open_run(output: str, verb: str, config: Any, *, may_change: tuple[str, ...] = ()) -> Run:
+
+def open_run(
+    output: str,
+    verb: str,
+    config: Any,
+    *,
+    may_change: tuple[str, ...] = (),
+    extended_keys: ExtendedKeys = lambda before, config: (),
+) -> Run:
     """Create or re-open the run folder `output` for `verb` with `config` (a dataclass).
 
     A folder in which work has begun keeps its settings: opening it with others raises UserError
     that names the first key that differs. Not compared are keys that hold paths, since a run is
     identified by the digests of its inputs (`Run.check_inputs`), and keys below those named in
     `may_change`, which do not change the result.
+
+    `extended_keys` returns the keys by which `config` extends a run that was started with another
+    config; call `Run.begin_extension` if `Run.extends` is set.
     """
     if not output:
         raise UserError(
@@ -128,11 +156,11 @@ def open_run(output: str, verb: str, config: Any, *, may_change: tuple[str, ...]
     path = Path(output)
     opened: list[Run] = []
 
-    def open_here() -> dict[str, Any] | None:
-        opened.append(_opened(path, verb, config, may_change))
-        return opened[0].result
+    def open_here() -> tuple[dict[str, Any] | None, bool]:
+        opened.append(_opened(path, verb, config, may_change, extended_keys))
+        return opened[0].result, opened[0].extends
 
-    result = distributed.of_first(open_here)
+    result, extends = distributed.of_first(open_here)
     blind = distributed.without(lambda: (path / layout.CONFIG).exists())
     if blind:
         for run in opened:
@@ -142,26 +170,48 @@ def open_run(output: str, verb: str, config: Any, *, may_change: tuple[str, ...]
             f"{path}: processes {numbers} do not see this folder; put config.output on a disk "
             "that all hosts share, under the same absolute path"
         )
-    return opened[0] if opened else _Follower(path, result)
+    return opened[0] if opened else _Follower(path, result, extends)
 
 
-def _opened(path: Path, verb: str, config: Any, may_change: tuple[str, ...]) -> Run:
+def _opened(
+    path: Path,
+    verb: str,
+    config: Any,
+    may_change: tuple[str, ...],
+    extended_keys: ExtendedKeys,
+) -> Run:
     """Create the folder or compare its settings, then take its lock."""
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file; config.output must name a folder")
     path.mkdir(parents=True, exist_ok=True)
-    resolved = {"verb": verb, "config": dataclasses.asdict(config)}
-    keys = path_keys(config)
-    identity.refuse_other_settings(path, resolved, keys, may_change)
+    resolved, keys = _resolved(verb, config), path_keys(config)
+    changes: dict[str, tuple[Any, Any]] = {}
+    extending: tuple[str, ...] = ()
+    before = identity.started_with(path)
+    if before is not None:
+        changes = identity.changed_settings(before, resolved, keys)
+        extending = extended_keys(before["config"], config) if before["verb"] == verb else ()
+        identity.refuse_other_settings(path, changes, (*may_change, *extending))
     settings = identity.flatten(resolved["config"])
     run = Run(path, _logger(path), _locked(path), {key: settings[key] for key in keys})
-    if run.result is None:  # a finished run keeps the record of how it was made
-        recorded = path / layout.VERSIONS
-        last = files.read_json(recorded) if recorded.exists() else {}
-        before = [*last.pop("before", []), last] if last else []
-        files.write_json(path / layout.CONFIG, resolved)
-        files.write_json(recorded, versions() | ({"before": before} if before else {}))
+    run.changes = tuple(f"{key}={now!r} (was {old!r})" for key, (old, now) in changes.items())
+    run.extends = bool(extending)
+    if run.result is None and not run.extends:  # a finished run keeps the record of how it was made
+        _record(path, verb, config)
     return run
+
+
+def _resolved(verb: str, config: Any) -> dict[str, Any]:
+    return {"verb": verb, "config": dataclasses.asdict(config)}
+
+
+def _record(path: Path, verb: str, config: Any) -> None:
+    """Write the settings and the versions of a run; versions of earlier starts are kept."""
+    recorded = path / layout.VERSIONS
+    last = files.read_json(recorded) if recorded.exists() else {}
+    before = [*last.pop("before", []), last] if last else []
+    files.write_json(path / layout.CONFIG, _resolved(verb, config))
+    files.write_json(recorded, versions() | ({"before": before} if before else {}))
 
 
 def _locked(path: Path) -> TextIO:

@@ -23,7 +23,7 @@ def command(tmp_path, monkeypatch):
     path.write_text(CONFIG.format(output=str(tmp_path / "run")))
 
     def run(work, *overrides):
-        loaded = {"inputs": lambda config: {}}
+        loaded = {"inputs": lambda config: {}, "extended_keys": lambda before, config: ()}
         monkeypatch.setattr(verbs, "_load", lambda name: loaded.get(name.split(":")[1], work))
         return main.main(["train", f"--config={path}", *overrides])
 
@@ -41,6 +41,20 @@ def test_a_finished_run_is_not_done_again(command, tmp_path):
     assert command(work) == 0
     assert calls == [100]
     assert files.read_json(tmp_path / "run/result.json") == {"steps": 100}
+
+
+def test_a_setting_that_no_longer_has_an_effect_is_named_in_one_line(command, tmp_path, capsys):
+    def work(config, folder):
+        (folder.path / "checkpoints/100").mkdir(parents=True)
+        return {"steps": config.steps}
+
+    assert command(work) == 0
+    capsys.readouterr()
+    assert command(work, "--config.log_every=5", "--config.checkpoint.keep=7") == 0
+    assert capsys.readouterr().out == (
+        f"{tmp_path}/run: finished before; config.checkpoint.keep=7 (was 2), config.log_every=5 "
+        "(was 10) has no effect; remove the folder to run it again\n"
+    )
 
 
 @pytest.mark.parametrize(

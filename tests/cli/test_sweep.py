@@ -33,7 +33,7 @@ def command(tmp_path, monkeypatch):
     def run(*words, text=SWEEP):
         path = tmp_path / "mine.py"
         path.write_text(BASE.format(output=str(tmp_path / "runs")) + text)
-        loaded = {"inputs": lambda config: {}}
+        loaded = {"inputs": lambda config: {}, "extended_keys": lambda before, config: ()}
         monkeypatch.setattr(verbs, "_load", lambda name: loaded.get(name.split(":")[1], work))
         return main.main(["train", f"--config={path}", *words])
 

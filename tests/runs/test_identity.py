@@ -12,7 +12,7 @@ from teacherlm_jax.config import (
     TrainConfig,
 )
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs import run_folder
+from teacherlm_jax.runs import identity, run_folder
 from teacherlm_jax.storage import files
 
 OLD, NEW = {"data": "sha256:aaa"}, {"data": "sha256:bbb"}
@@ -107,12 +107,12 @@ def test_paths_in_lists_are_not_compared_but_their_other_settings_are(tmp_path, 
 
 def test_a_setting_that_may_change_does_not_include_one_with_a_longer_name(tmp_path):
     settings = {"profile": 1, "profile_all": 1}
-    (tmp_path / "work").touch()
-    files.write_json(tmp_path / "config.json", {"verb": "train", "config": settings})
 
     def compare(**changes):
-        now = {"verb": "train", "config": settings | changes}
-        run_folder.identity.refuse_other_settings(tmp_path, now, (), ("profile",))
+        changed = identity.changed_settings(
+            {"config": settings}, {"config": settings | changes}, ()
+        )
+        identity.refuse_other_settings(tmp_path, changed, ("profile",))
 
     compare(profile=2)
     with pytest.raises(UserError, match="profile_all=1, but now"):

@@ -115,11 +115,12 @@ def test_a_commit_that_a_launcher_names_is_recorded(tmp_path, monkeypatch):
 
 
 def test_processes_that_follow_write_nothing_and_know_what_the_first_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_folder.distributed, "of_first", lambda make: {"loss": 1.0})
+    monkeypatch.setattr(run_folder.distributed, "of_first", lambda make: [{"loss": 1.0}, True])
     monkeypatch.setattr(run_folder.distributed, "without", lambda see: [])
     with open_run(config(tmp_path)) as folder:
-        assert folder.result == {"loss": 1.0}
+        assert folder.result == {"loss": 1.0} and folder.extends
         folder.log.info("nobody hears it")
+        folder.begin_extension("train", config(tmp_path))
         folder.finish({"loss": 2.0})
     assert not list(tmp_path.iterdir())
 
