@@ -1,6 +1,7 @@
 """Prompts: the authors' own to the last byte, and the forms of training texts."""
 
 import collections
+import dataclasses
 import json
 
 import pytest
@@ -115,6 +116,23 @@ def test_pieces_are_cut_in_training_where_they_are_at_inference():
         assert trained[-1].role == "explanation"
 
 
+def test_the_teacher_is_asked_without_the_subject_unless_the_prefix_is_set():
+    asked = prompts.explanation_prompt(CHOICE, "cot")
+    assert (
+        asked
+        == "Q: What is blue? (A) grass (B) sky A: The answer is (B). Let's think step by step."
+    )
+    prefixed = prompts.explanation_prompt(CHOICE, "cot", subject_prefix=True)
+    assert prefixed == f"{prompts.subject_sentence('colours')} {asked}"
+
+
+def test_a_piece_is_a_value_that_cannot_change():
+    piece = prompts.Piece("B", "answer")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        piece.text = "A"
+    assert len({piece, prompts.Piece("B", "answer"), prompts.Piece("B", "question")}) == 2
+
+
 def test_explanations_begin_with_one_space_however_they_were_padded():
     assert prompts.pieces(CHOICE, "C", "teacher")[-1].text == " padded"
 
@@ -137,3 +155,14 @@ def test_shuffle_draws_every_order_equally_often_and_the_seed_and_sample_decide(
     assert len(counts) == 6
     assert min(counts.values()) > 150
     assert sum(order(number, seed=4) != orders[number] for number in range(1200)) > 900
+
+
+def test_the_shuffled_order_of_a_sample_never_changes():
+    """Recorded orders: the seed is 0 unless one is given."""
+    orders = []
+    for number in range(6):
+        explanations = {kind: {"human": kind[0].upper()} for kind in KINDS}
+        sample = Sample(id=str(number), question="?", answer="!", explanations=explanations)
+        cut = prompts.pieces(sample, "shuffle", "human")
+        orders.append("".join(p.text.strip() for p in cut if p.role == "explanation"))
+    assert orders == ["CMF", "MFC", "MCF", "FCM", "MCF", "CMF"]
