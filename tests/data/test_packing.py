@@ -1,6 +1,7 @@
 """Packing: every text whole, once, apart from the others, and rows nearly full."""
 
 import collections
+import dataclasses
 
 import numpy as np
 import pytest
@@ -97,10 +98,35 @@ def test_a_full_window_finishes_its_fullest_row():
     assert rows == [[12], [9], [10]]
 
 
+def test_at_most_512_rows_are_open_at_the_same_time():
+    texts = iter([Encoded([5] * 9, [True] * 9)] * 1000)  # no two fit one row
+    next(packing.pack(texts, LENGTH))
+    assert len(list(texts)) == 1000 - 513
+
+
+def test_texts_and_rows_cannot_be_changed_and_a_row_equals_only_itself():
+    text = Encoded([5, 6], [True, True])
+    row, twin = (next(packing.pack([text], LENGTH)) for _ in range(2))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        text.tokens = [7]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        row.tokens = row.positions
+    assert row == row and row != twin
+
+
 @pytest.mark.parametrize("size", [0, LENGTH + 1])
 def test_a_text_that_fits_no_row_is_an_error(size):
     with pytest.raises(ValueError, match=f"a text of {size} tokens in rows of 16"):
         list(packing.pack([Encoded([5] * size, [True] * size)], LENGTH))
+
+
+def test_a_row_without_texts_survives_the_way_through_bytes():
+    zeros = np.zeros(LENGTH, np.int32)
+    record = packing.to_bytes(packing.PackedRow(zeros, zeros, zeros, zeros.astype(bool)))
+    back = packing.from_bytes(record, LENGTH)
+    for name in ("tokens", "segment_ids", "positions", "loss_mask"):
+        assert getattr(back, name).shape == (LENGTH,)
+        assert not getattr(back, name).any()
 
 
 @pytest.mark.parametrize("cut", [0, 3, 4, 11, -1])
@@ -145,6 +171,32 @@ class LettersWithBegin(Letters):
     """One that puts two ids before every text."""
 
     begin = (2, 0)
+
+
+class Forgetful(Letters):
+    """A vocabulary that returns the ids of all texts but the last."""
+
+    def encode_batch(self, texts):
+        return super().encode_batch(texts[:-1])
+
+
+def test_a_vocabulary_that_loses_a_text_is_an_error():
+    with pytest.raises(ValueError, match="shorter"):
+        packing.encode_pieces(PIECES, Forgetful(), "text")
+
+
+@pytest.mark.parametrize(
+    ("mask", "bears"),
+    [
+        ([False, False, False], False),
+        ([True, False, False], False),  # nothing precedes the first token to predict it from
+        ([False, True, False], True),
+        ([False, False, True], True),
+        ([True], False),
+    ],
+)
+def test_a_text_bears_loss_by_a_token_after_the_first(mask, bears):
+    assert packing.bears_loss(Encoded([5] * len(mask), mask)) is bears
 
 
 @pytest.mark.parametrize("vocabulary", [Letters(), LettersWithBegin()])
@@ -287,3 +339,7 @@ def test_rows_of_real_rationales_are_at_least_97_percent_full(shared_data, opt_f
 )
 def test_a_bucket_is_the_next_power_of_two_from_the_smallest_on(number, smallest, size):
     assert packing.power_of_two(number, smallest) == size
+
+
+def test_a_bucket_has_no_smallest_size_unless_one_is_given():
+    assert packing.power_of_two(1) == 1

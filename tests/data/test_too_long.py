@@ -88,6 +88,14 @@ def test_a_text_that_is_too_long_becomes(too_long, wanted):
     assert [tokens for tokens, _ in fitted(text, 4, too_long)] == wanted
 
 
+def test_nothing_begins_a_text_unless_the_vocabulary_says_so():
+    text = Encoded([5, 6, 7, 8, 9, END], [True] * 6)
+    (kept,) = packing.fit(text, 4, "right")
+    assert kept.tokens.tolist() == [7, 8, 9, END]
+    first, second = packing.fit(text, 4, "split")
+    assert (first.tokens.tolist(), second.tokens.tolist()) == ([5, 6, 7, 8], [9, END])
+
+
 def test_the_choices_of_the_config_are_all_there_are():
     (field,) = (each for each in dataclasses.fields(MixtureConfig) if each.name == "too_long")
     assert set(field.metadata["choices"]) == set(packing.TOO_LONG)

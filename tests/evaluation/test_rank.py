@@ -1,5 +1,6 @@
 """Scores to predictions and predictions to accuracy, against numbers worked out by other means."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -41,6 +42,8 @@ def test_the_score_of_an_option_is_the_mean_or_the_sum_of_its_tokens():
     assert rank.option_score([-0.75, -0.25], "sum") == -1.0
     with pytest.raises(ValueError, match="without tokens"):
         rank.option_score([])
+    with pytest.raises(ValueError, match="'median'; expected one of .*'mean', 'sum'"):
+        rank.option_score([-1.0], "median")
 
 
 @pytest.mark.parametrize(
@@ -55,6 +58,18 @@ def test_the_score_of_an_option_is_the_mean_or_the_sum_of_its_tokens():
 )
 def test_wilson_interval_equals_the_published_ones(correct, total, low, high):
     assert rank.wilson_interval(correct, total) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(("correct", "total"), [(-1, 5), (6, 5), (0, 0), (1, 0)])
+def test_a_wilson_interval_needs_a_share_of_something(correct, total):
+    with pytest.raises(ValueError, match=f"{correct} of {total} is not a share"):
+        rank.wilson_interval(correct, total)
+
+
+def test_wilson_intervals_of_none_and_of_all_end_exactly_at_zero_and_one():
+    for total in range(1, 500):
+        assert rank.wilson_interval(0, total)[0] == 0
+        assert rank.wilson_interval(total, total)[1] == 1
 
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -107,6 +122,22 @@ def test_the_interval_of_a_mean_over_subjects_covers_it_in_95_of_100_draws():
     assert 0.935 <= held / 2000 <= 0.965  # three standard errors of 2,000 draws
 
 
+def test_the_interval_of_a_mean_is_the_one_computed_by_hand():
+    """With one more right and one more wrong answer, the shares are 7/10 and 10/20."""
+    subjects = {"algebra": {"rows": 8, "accuracy": 0.75}, "law": {"rows": 18, "accuracy": 0.5}}
+    variance = 0.7 * 0.3 / 8 + 0.5 * 0.5 / 18
+    half = 1.959964 * math.sqrt(variance) / 2
+    expected = pytest.approx((0.625 - half, 0.625 + half), abs=1e-6)
+    assert rank.macro_interval(0.625, subjects) == expected
+
+
+def test_the_interval_of_a_mean_stays_between_zero_and_one():
+    subjects = {"algebra": {"rows": 1, "accuracy": 0.0}}
+    assert rank.macro_interval(0.0, subjects)[0] == 0.0
+    subjects = {"algebra": {"rows": 1, "accuracy": 1.0}}
+    assert rank.macro_interval(1.0, subjects)[1] == 1.0
+
+
 def test_the_interval_of_a_mean_has_a_width_when_every_subject_is_all_right():
     subjects = {"algebra": {"rows": 5, "accuracy": 1.0}, "law": {"rows": 5, "accuracy": 1.0}}
     low, high = rank.macro_interval(1.0, subjects)
@@ -134,3 +165,11 @@ def test_a_prediction_without_gold_is_neither_right_nor_wrong():
     assert prediction.choice == 0
     with pytest.raises(ValueError, match="'q' has no gold"):
         _ = prediction.correct
+
+
+def test_a_prediction_is_written_by_name_and_cannot_be_changed():
+    with pytest.raises(TypeError):
+        rank.Prediction("q", "", 0, (-1.0, -2.0))
+    prediction = _prediction(0, (-1.0, -2.0))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        prediction.gold = 1

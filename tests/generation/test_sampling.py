@@ -41,6 +41,13 @@ def test_filters_keep_the_most_likely_tokens_in_proportion(settings, kept):
     np.testing.assert_allclose(_shares(_draw(**settings)), wanted / wanted.sum(), atol=0.03)
 
 
+def test_top_p_keeps_no_token_beyond_the_set_that_reaches_it():
+    logits = jnp.broadcast_to(jnp.array([0.0, 0.0, -jnp.inf, -jnp.inf]), (200, 4))  # 1/2 each
+    keys = jax.random.bits(jax.random.key(0), (200, 2), jnp.uint32)
+    settings = SamplingConfig(temperature=1.0, top_k=0, top_p=0.5)
+    assert not np.asarray(sample(logits, keys, jnp.zeros(200, jnp.int32), settings)).any()
+
+
 def test_low_temperature_sharpens_and_zero_takes_the_most_likely_token():
     sharpened = PROBABILITIES**2 / (PROBABILITIES**2).sum()
     np.testing.assert_allclose(_shares(_draw(temperature=0.5)), sharpened, atol=0.03)
