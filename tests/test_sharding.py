@@ -53,6 +53,15 @@ def test_a_mesh_that_does_not_fit_the_devices_is_refused_by_key(config, message)
         sharding.make_mesh(config)
 
 
+def test_a_slice_that_cannot_carry_the_mesh_is_refused_with_the_sizes(monkeypatch):
+    def refuse(*arguments, **settings):
+        raise NotImplementedError("Failed to find assignment for logical_axis_index 1")
+
+    monkeypatch.setattr(jax, "make_mesh", refuse)
+    with pytest.raises(UserError, match="data=2, fsdp=4, tensor=1 .*4, 16 or 64 on 4x4x4"):
+        sharding.make_mesh(MeshConfig(data=2, fsdp=4))
+
+
 OPT = {"family": "opt", "max_positions": 30}
 
 
@@ -131,6 +140,13 @@ def test_activations_are_pinned_under_a_mesh_and_left_alone_without():
         assert pinned.sharding.spec == PartitionSpec(("data", "fsdp"))
         with pytest.raises(UserError, match="axis 'batch' of size 6 is not divisible by 4"):
             sharding.constrain(x[:6], axes)
+
+
+def test_one_device_pins_nothing_and_no_mesh_cuts_no_batch():
+    x = jnp.zeros((8, 3, 4))
+    assert sharding.batch_cuts(jax.sharding.get_abstract_mesh()) == 1
+    with jax.set_mesh(sharding.make_mesh(MeshConfig(), jax.devices()[:1])):
+        assert sharding.constrain(x, ("batch", "length", "embed")) is x
 
 
 def test_rows_are_fed_by_the_processes_that_hold_their_devices(monkeypatch):

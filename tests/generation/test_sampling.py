@@ -64,6 +64,22 @@ def test_a_draw_depends_only_on_its_own_logits_key_and_counter():
     np.testing.assert_array_equal(together[order], some)
 
 
+def test_a_draw_without_filters_is_the_categorical_draw_of_the_key_folded_with_the_counter():
+    logits = jax.random.normal(jax.random.key(1), (40, 30))
+    bits = jax.random.bits(jax.random.key(2), (40, 2), jnp.uint32)
+    counters = jnp.arange(40)
+    expected = [
+        jax.random.categorical(
+            jax.random.fold_in(jax.random.wrap_key_data(bits[row], impl="threefry2x32"), row),
+            logits[row] / 0.5,
+        )
+        for row in range(40)
+    ]
+    settings = SamplingConfig(temperature=0.5, top_k=0, top_p=1.0)
+    drawn = sample(logits, bits, counters, settings)
+    assert drawn.tolist() == [int(token) for token in expected]
+
+
 def test_another_counter_or_key_gives_an_independent_draw():
     logits = jnp.zeros((200, 50))
     key = jnp.broadcast_to(jnp.asarray(request_key(0, "a", "cot")), (200, 2))

@@ -258,6 +258,14 @@ def test_the_first_token_of_a_text_bears_no_loss():
     assert targets[:, :-1].tolist() == batch["tokens"][:, 1:].tolist()
 
 
+def test_the_mean_of_one_loss_token_is_its_loss(table):
+    mask = np.zeros((B, T), bool)
+    mask[2, 3] = True
+    loss, parts = next_token_loss(Table(table), random_batch() | {"loss_mask": mask}, B * T)
+    assert parts["loss_tokens"] == 1
+    assert loss == parts["loss"] > 0
+
+
 @pytest.mark.parametrize("block", [B, B * T])
 def test_a_batch_without_loss_tokens_gives_zero_and_no_nan(table, block):
     batch = random_batch() | {"loss_mask": np.zeros((B, T), bool)}
