@@ -16,7 +16,7 @@ UV ?= uv
 COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-annotate \
   --custom-compile-command "make lock"
 
-.PHONY: help setup setup-test quickstart test test-newest lint format lock clean
+.PHONY: help setup setup-test quickstart test test-newest lint format mutants lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## /  make \1\t/' | expand -t 22
@@ -54,15 +54,20 @@ format: $(VENV)/.test ## format the code
 bench-%: $(VENV)/.test ## run one benchmark, for example make bench-attention
 	@$(BIN)/python -m benchmarks.$(subst -,_,$*)
 
+mutants: .venv-mutants/.ready ## change the code here and there, and see the tests fail: docs/explanation/tests.md
+	@.venv-mutants/bin/python -m benchmarks.mutants
+
 lock: ## resolve the pinned versions again, with uv (pip install uv)
 	$(COMPILE) --extra test --extra beam --output-file requirements-test.txt
 	$(COMPILE) --constraint requirements-test.txt --output-file requirements.txt
 	$(COMPILE) --constraint requirements-test.txt --extra beam --output-file requirements-beam.txt
 	$(COMPILE) --constraint requirements-test.txt --extra plan --no-header | grep ^libtpu \
 	  > requirements-tpu.txt
+	echo cosmic-ray | $(subst pyproject.toml,-,$(COMPILE)) --constraint requirements-test.txt \
+	  --output-file requirements-mutants.txt
 
 clean: ## remove the environments and caches, never runs
-	rm -rf $(VENV) .venv-newest .mypy_cache .ruff_cache .pytest_cache *.egg-info build
+	rm -rf $(VENV) .venv-newest .venv-mutants .mypy_cache .ruff_cache .pytest_cache *.egg-info build
 
 $(VENV)/bin/python:
 	@echo "== creating the virtual environment $(VENV) with $(PYTHON)"
@@ -83,4 +88,13 @@ $(VENV)/.test: requirements-test.txt requirements-torch.txt requirements-tpu.txt
 	  -r requirements-test.txt -r requirements-torch.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
 	  --target $(VENV)/tpu -r requirements-tpu.txt
+	@touch $@
+
+# The tool in an environment of its own, which finds the packages of $(VENV) after its own.
+.venv-mutants/.ready: requirements-mutants.txt $(VENV)/.test
+	@echo "== creating .venv-mutants with the tool for mutation testing"
+	@$(BIN)/python -m venv --clear .venv-mutants
+	@.venv-mutants/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@site='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	  $(BIN)/python -c "$$site" > "$$(.venv-mutants/bin/python -c "$$site")/packages.pth"
 	@touch $@

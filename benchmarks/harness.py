@@ -48,7 +48,7 @@ def finish(name: str, figure: str, goal: str, met: bool, details: Mapping[str, A
         "goal": goal,
         "met": met,
         "machine": machine(),
-        "commit": _commit(),
+        "commit": commit(),
         "versions": versions(),
         **details,
     }
@@ -61,7 +61,7 @@ def conditions(*packages: str) -> str:
     """A line for below a table: the machine, versions of JAX and of `packages`, the commit."""
     found = versions()
     used = ", ".join(f"{name} {found[name]}" for name in ("jax", *packages))
-    return f"\nMeasured on {machine()}; {used}; commit {_commit()[:7]}.\n"
+    return f"\nMeasured on {machine()}; {used}; commit {commit()[:7]}.\n"
 
 
 def machine() -> str:
@@ -84,7 +84,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The commit that is checked out; with "and changes" where the code differs from it."""
     git = ["git", "-C", str(ROOT)]
     head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     changed = subprocess.run(

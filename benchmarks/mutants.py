@@ -1,0 +1,223 @@
+"""Mutation testing: change one operator, number or condition of a file, and see a test fail.
+
+cosmic-ray makes the mutants; benchmarks/mutants.toml names the files, their tests and the mutants
+that are equivalent to the original. Each mutant is tested in a process that is forked after the
+libraries have been imported, in a copy of the package. `python -m benchmarks.mutants NAME …` tests
+only the files whose path contains NAME and keeps the recorded figures of the others.
+"""
+
+import os
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import dataclasses
+import difflib
+import importlib
+import importlib.metadata
+import json
+import multiprocessing
+import random
+import re
+import shutil
+import sys
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cosmic_ray import plugins
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+
+from benchmarks import harness
+
+SETTINGS = harness.ROOT / "benchmarks" / "mutants.toml"
+PAGE = harness.ROOT / "docs" / "explanation" / "tests.md"
+COPIED = ("teacherlm_jax", "tests", "configs")
+PYTEST = (
+    *("-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0"),
+    *("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"),
+)
+COLUMNS = ("possible", "tested", "killed", "survived", "equivalent")
+OUTPUT = "output.txt"  # of the last tests
+OWN_PACKAGES = ("teacherlm_jax", "benchmarks")  # imported again in every forked process
+PRELOADED = (
+    *("jax.numpy", "flax.nnx", "optax", "orbax.checkpoint", "hypothesis", "jaxtyping"),
+    *("beartype", "etils.epath", "ml_collections", "pyarrow.parquet", "sentencepiece"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """A changed file: its text, the number of the changed line, and that line after the change."""
+
+    code: str
+    line: int
+    changed: str
+
+
+def mutants_of(code: str, operators: re.Pattern[str]) -> list[Mutant]:
+    """Return all mutants of `code` that compile and differ, in the order of their lines."""
+    found: dict[str, Mutant] = {}
+    for name in plugins.operator_names():
+        operator = plugins.get_operator(name)
+        if not operators.fullmatch(name.partition("/")[2]) or operator.arguments():
+            continue
+        nodes = ast_nodes(get_ast(code))
+        places = [node for node in nodes for _ in operator().mutation_positions(node)]
+        for occurrence, node in enumerate(places):
+            if node.parent and node.parent.type == "parameters":  # the * before keyword arguments
+                continue
+            mutated = mutate_code(code, operator(), occurrence)
+            if mutated and mutated != code and _compiles(mutated):
+                found.setdefault(mutated, Mutant(mutated, *_difference(code, mutated)))
+    return sorted(found.values(), key=lambda mutant: (mutant.line, mutant.changed))
+
+
+def _compiles(code: str) -> bool:
+    try:
+        compile(code, "mutant", "exec")
+    except SyntaxError:
+        return False
+    return True
+
+
+def _difference(code: str, mutated: str) -> tuple[int, str]:
+    """Return the number of the first changed line, and what replaces the changed lines."""
+    before, after = code.splitlines(), mutated.splitlines()
+    for tag, start, _, low, high in difflib.SequenceMatcher(None, before, after).get_opcodes():
+        if tag != "equal":
+            lines = after[low:high] or ["(deleted) " + before[start].strip()]
+            return start + 1, " ".join(" ".join(lines).split())
+    raise ValueError("the mutant equals the original")
+
+
+def _run_tests(folder: Path, arguments: list[str]) -> None:
+    """Run pytest on the copy in `folder` and exit with its status; for a forked process."""
+    output = os.open(folder / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    for name in list(sys.modules):
+        if name.partition(".")[0] in OWN_PACKAGES:
+            del sys.modules[name]
+    status = int(pytest.main(arguments))
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def exit_status(folder: Path, arguments: list[str], seconds: float | None) -> int | None:
+    """Return pytest's exit status in `folder`, or None where it took more than `seconds`."""
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=_run_tests, args=(folder, arguments))
+    process.start()
+    process.join(seconds)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        return None
+    return process.exitcode
+
+
+def survivors(folder: Path, file: dict[str, Any], mutants: list[Mutant]) -> Iterator[Mutant]:
+    """Yield the mutants that all tests of the file pass; one that never ends is killed.
+
+    Raises RuntimeError where the tests fail without a mutation.
+    """
+    arguments = [*PYTEST, *file["tests"]]
+    for name in file.get("deselect", ()):
+        arguments.append(f"--deselect={file['tests'][0]}::{name}")
+    begin = time.monotonic()
+    sys.dont_write_bytecode = False  # of the originals; a mutant's could be mistaken for another's
+    status = exit_status(folder, arguments, None)
+    if status:
+        output = (folder / OUTPUT).read_text(encoding="utf-8")
+        raise RuntimeError(f"{file['tests']} fail without a mutation:\n{output}")
+    sys.dont_write_bytecode = True
+    limit = 30 + 3 * (time.monotonic() - begin)
+    source = folder / file["source"]
+    original = source.read_text(encoding="utf-8")
+    for mutant in mutants:
+        source.write_text(mutant.code, encoding="utf-8")
+        if exit_status(folder, arguments, limit) == 0:
+            yield mutant
+    source.write_text(original, encoding="utf-8")
+
+
+def measure(folder: Path, file: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of one file; print unexplained survivors, and one line at the end."""
+    begin = time.monotonic()
+    code = (folder / file["source"]).read_text(encoding="utf-8")
+    possible = mutants_of(code, re.compile("|".join(settings["operators"])))
+    mutants = possible
+    if "sample" in file:
+        mutants = random.Random(settings["seed"]).sample(possible, file["sample"])
+    equivalent, survived = 0, []
+    for mutant in survivors(folder, file, mutants):
+        if mutant.changed in file.get("equivalent", {}):
+            equivalent += 1
+        else:
+            survived.append(f"line {mutant.line}: {mutant.changed}")
+            print(f"{file['source']}: survived: {survived[-1]}", flush=True)
+    killed = len(mutants) - equivalent - len(survived)
+    counts = (len(possible), len(mutants), killed, len(survived), equivalent)
+    figures: dict[str, Any] = dict(zip(COLUMNS, counts, strict=True))
+    print(f"{file['source']}:", ", ".join(f"{figures[c]} {c}" for c in COLUMNS), flush=True)
+    minutes = (time.monotonic() - begin) / 60
+    conditions = {"minutes": round(minutes, 1), "commit": harness.commit(), "survivors": survived}
+    return figures | conditions
+
+
+def report(results: dict[str, dict[str, Any]]) -> int:
+    """Write the table into the page and the figures into the results; return the exit status."""
+    total = Counter[str]()
+    for figures in results.values():
+        total.update({column: figures[column] for column in COLUMNS})
+    rows = [
+        [f"`{source}`", *(figures[column] for column in COLUMNS), figures["commit"][:7]]
+        for source, figures in results.items()
+    ]
+    rows.append(["all", *(total[column] for column in COLUMNS), ""])
+    tool = f"cosmic-ray {importlib.metadata.version('cosmic_ray')}"
+    count = total["tested"] - total["equivalent"]
+    share = total["killed"] / count
+    minutes = sum(figures["minutes"] for figures in results.values())
+    text = harness.table(("file", *COLUMNS, "commit"), rows)
+    text += f"\n{share:.1%} of the mutants that are not equivalent are killed.\n"
+    text += f"Measured in {minutes:.0f} minutes on {harness.machine()}; {tool}.\n"
+    harness.put_into(PAGE, "mutants", text)
+    details = {"tool": tool, "minutes": round(minutes), "files": results}
+    figure = f"{share:.1%} of {count} mutants killed"
+    return harness.finish("mutants", figure, "at least 95%", share >= 0.95, details)
+
+
+def main(names: list[str]) -> int:
+    """Test the mutants of all files, or of those whose path contains one of `names`."""
+    settings = tomllib.loads(SETTINGS.read_text(encoding="utf-8"))
+    files = [f for f in settings["file"] if not names or any(n in f["source"] for n in names)]
+    recorded = harness.RESULTS / "mutants.json"
+    before = json.loads(recorded.read_text(encoding="utf-8"))["files"] if recorded.exists() else {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, "copy")
+        for name in COPIED:
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(harness.ROOT / name, folder / name, ignore=ignored)
+        shutil.copy(harness.ROOT / "pyproject.toml", folder)
+        os.environ.setdefault("TEACHERLM_DATA", str(harness.ROOT.parent / "shared" / "data"))
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(temporary, "compiled"))
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        for name in PRELOADED:
+            importlib.import_module(name)
+        measured = {file["source"]: measure(folder, file, settings) for file in files}
+    known = before | measured
+    results = {f["source"]: known[f["source"]] for f in settings["file"] if f["source"] in known}
+    return report(results)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
