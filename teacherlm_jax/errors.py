@@ -1,27 +1,27 @@
-"""The exceptions whose messages users read."""
+"""Exceptions whose messages are written for users."""
 
 
 class UserError(Exception):
-    """Input that cannot be used: a file, a row, a key of a config, a checkpoint.
+    """Input that cannot be used: a file, a row, a config key or a checkpoint.
 
-    The message is all that the user sees (no traceback), so it names the thing, the value found,
-    the value wanted and the way out. The command exits with status 2.
+    The message is all that the user sees (no traceback), so it names the file, row or key, the
+    value found, the value expected, and what to do. The command exits with status 2.
     """
 
 
 def one_line(said: object) -> str:
-    """The words of a library's error, which may stand on several lines, on one."""
+    """Return a library's error message, which may have several lines, as one line."""
     return " ".join(str(said).split())
 
 
 class Interrupted(Exception):
-    """The run was told to stop, saved what it had, and can be continued by the same command.
+    """The run was stopped and saved; the same command resumes it.
 
     The message is all that the user sees.
 
     Attributes:
-        status: exit status of the command: 128 plus the signal's number, SIGTERM's by default; 75
-            where another process did not come.
+        status: exit status of the command: 128 plus the number of the signal (default: SIGTERM), or
+            75 if another process did not start.
     """
 
     def __init__(self, message: str, status: int = 143):

@@ -1,10 +1,10 @@
-"""Where every array lives: logical axis names, one table to mesh axes, and a resolver that refuses.
+"""Sharding: logical axis names, tables that map them to mesh axes, and strict resolution.
 
-The mesh has three axes: `data` (copies of the model), `fsdp` (parameters cut and gathered for use;
-the batch is cut along it too) and `tensor` (heads, MLP and vocabulary cut). Parameters and
-activations name their dimensions; the tables below say which mesh axes cut which name. There are
-two, because `embed` means two things: a parameter's model width lies cut along `fsdp`, an
-activation's cannot, since its batch already is.
+The mesh has three axes: `data` (the model is replicated), `fsdp` (parameters are sharded and
+gathered for use; the batch is sharded along it, too) and `tensor` (heads, MLP and vocabulary are
+sharded). Parameters and activations name their dimensions; the tables below map each name to mesh
+axes. There are two tables because `embed` differs: the model width of a parameter is sharded along
+`fsdp`, that of an activation is not, since its batch already is.
 """
 
 import math
@@ -18,26 +18,26 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionS
 from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.errors import UserError
 
-Tree = Any  # a pytree of arrays or of what stands for them
+Tree = Any  # a pytree of arrays, or of abstract arrays
 
 MESH_AXES = ("data", "fsdp", "tensor")
 
-_CUTS_BY_TENSOR = {"vocab": ("tensor",), "heads": ("tensor",), "mlp": ("tensor",)}
+_TENSOR_RULES = {"vocab": ("tensor",), "heads": ("tensor",), "mlp": ("tensor",)}
 
-# Of parameters: logical axis -> mesh axes that cut it; () leaves it whole.
+# Parameters: logical axis -> mesh axes that shard it; () replicates it.
 RULES: Mapping[str, tuple[str, ...]] = {
-    **_CUTS_BY_TENSOR,
+    **_TENSOR_RULES,
     "layers": (),  # scanned over: every device needs every layer
     "embed": ("fsdp",),
     "head_dim": (),
     "norm": (),
     "positions": (),
-    "narrow": (),  # OPT-350m's embedding, where it meets the model's width
+    "narrow": (),  # width of OPT-350m's embedding
 }
 
-# Of activations.
+# Activations.
 ACTIVATION_RULES: Mapping[str, tuple[str, ...]] = {
-    **_CUTS_BY_TENSOR,
+    **_TENSOR_RULES,
     "layers": (),
     "batch": ("data", "fsdp"),
     "length": (),
@@ -47,16 +47,16 @@ ACTIVATION_RULES: Mapping[str, tuple[str, ...]] = {
 
 _WAYS_OUT = {
     "vocab": "set config.model.vocab_size to a multiple (rows beyond the vocabulary stay unused)",
-    "batch": "give a number of rows that the mesh axes divide, or a smaller config.mesh",
+    "batch": "use a number of rows that the mesh axes divide, or a smaller config.mesh",
 }
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """The mesh `('data', 'fsdp', 'tensor')` over `devices` (all of them when None).
+    """Return the mesh `('data', 'fsdp', 'tensor')` over `devices` (None: all devices).
 
-    One size of `config` may be -1 and takes what the others leave. Raises UserError naming the
-    `config.mesh` key when the sizes do not multiply to the number of devices, or the links between
-    these do not carry such a mesh.
+    One size of `config` may be -1, which means all remaining devices. Raises UserError naming the
+    `config.mesh` key if the product of the sizes is not the number of devices, or if the topology
+    of the slice does not support the mesh.
     """
     devices = list(jax.devices() if devices is None else devices)
     shape = _mesh_shape(config, len(devices))
@@ -65,8 +65,8 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     except NotImplementedError:  # on a slice of TPUs
         sizes = ", ".join(f"{axis}={size}" for axis, size in zip(MESH_AXES, shape, strict=True))
         raise UserError(
-            f"config.mesh: {sizes} cannot be laid over the slice; each axis must be the product of "
-            "some of the slice's own sizes (4, 16 or 64 on 4x4x4)"
+            f"config.mesh: {sizes} does not fit the topology of the slice; each axis must be a "
+            "product of some of its sizes (4, 16 or 64 on 4x4x4)"
         ) from None
 
 
@@ -75,19 +75,20 @@ def _mesh_shape(config: MeshConfig, devices: int) -> tuple[int, ...]:
     for axis, size in sizes.items():
         if size != -1 and size < 1:
             raise UserError(
-                f"config.mesh.{axis}: {size}; give a positive number, or -1 for the rest"
+                f"config.mesh.{axis}: {size}; expected a positive number, or -1 for all remaining "
+                "devices"
             )
     free = [axis for axis, size in sizes.items() if size == -1]
     if len(free) > 1:
         named = " and ".join(f"config.mesh.{axis}" for axis in free)
-        raise UserError(f"{named}: both are -1; only one axis can take the devices left over")
+        raise UserError(f"{named}: both are -1; only one axis can take the remaining devices")
     fixed = math.prod(size for size in sizes.values() if size != -1)
     shown = ", ".join(f"{axis}={size}" for axis, size in sizes.items())
     if devices % fixed or (not free and fixed != devices):
-        wanted = "divide" if free else "be"
+        relation = "divide" if free else "be"
         raise UserError(
-            f"config.mesh: {shown} multiply to {fixed}, which must {wanted} the {devices} devices "
-            "here; set config.mesh.data=-1 to use whatever the other axes leave"
+            f"config.mesh: the product of {shown} is {fixed}, which must {relation} the number of "
+            f"devices, {devices}; set config.mesh.data=-1 to use all remaining devices"
         )
     return tuple(devices // fixed if size == -1 else size for size in sizes.values())
 
@@ -99,10 +100,17 @@ def spec(
     name: str,
     rules: Mapping[str, tuple[str, ...]] = RULES,
 ) -> PartitionSpec:
-    """The PartitionSpec of an array called `name` whose dimensions are `axes`, of sizes `shape`.
+    """Return the PartitionSpec of an array.
 
-    Raises UserError, by name and with the numbers, when an axis is unknown, when two dimensions ask
-    for the same mesh axis, or when a size is not divisible by the devices that should cut it.
+    Args:
+        axes: logical name of each dimension.
+        shape: size of each dimension.
+        mesh: the devices.
+        name: name of the array, for messages.
+        rules: mesh axes by logical axis.
+
+    Raises UserError with the name and the numbers if an axis is unknown, if two dimensions use the
+    same mesh axis, or if a size is not divisible by the number of devices that shard it.
     """
     if len(axes) != len(shape):
         raise UserError(f"{name}: {len(axes)} axis names {tuple(axes)} for shape {tuple(shape)}")
@@ -111,13 +119,13 @@ def spec(
     for axis, size in zip(axes, shape, strict=True):
         if axis not in rules:
             known = ", ".join(sorted(rules))
-            raise UserError(f"{name}: unknown logical axis {axis!r}; the table has {known}")
+            raise UserError(f"{name}: unknown logical axis {axis!r}; known: {known}")
         cut = rules[axis]
         for mesh_axis in cut:
             if mesh_axis in taken:
                 raise UserError(
-                    f"{name}: logical axes {taken[mesh_axis]!r} and {axis!r} both ask for the "
-                    f"mesh axis {mesh_axis!r}; one array can be cut only once along it"
+                    f"{name}: logical axes {taken[mesh_axis]!r} and {axis!r} both use the "
+                    f"mesh axis {mesh_axis!r}; it can shard only one dimension of an array"
                 )
             taken[mesh_axis] = axis
         _refuse_indivisible(name, axis, size, cut, mesh)
@@ -132,13 +140,13 @@ def _refuse_indivisible(
     if size % pieces:
         way_out = _WAYS_OUT.get(axis, f"choose a config.mesh whose {'*'.join(cut)} divides {size}")
         raise UserError(
-            f"{name}: its axis {axis!r} of size {size} is not divisible by {pieces}, "
-            f"the devices along {'*'.join(cut)}; {way_out}"
+            f"{name}: axis {axis!r} of size {size} is not divisible by {pieces}, "
+            f"the number of devices along {'*'.join(cut)}; {way_out}"
         )
 
 
 def state_shardings(state: nnx.State, mesh: Mesh) -> nnx.State:
-    """The same state with a NamedSharding in place of every array (abstract arrays will do).
+    """Return a state with a NamedSharding in place of every array, which may be abstract.
 
     Raises UserError as `spec` does, naming the parameter.
     """
@@ -151,10 +159,10 @@ def state_shardings(state: nnx.State, mesh: Mesh) -> nnx.State:
 
 
 def abstract_model(build: Callable[[], nnx.Module], mesh: Mesh) -> tuple[nnx.GraphDef, Tree]:
-    """What `build()` would make, without making it: its graph, and its parameters as shapes.
+    """Return the graph and the abstract parameters of `build()`, without allocating anything.
 
-    The parameters are nested dicts of ShapeDtypeStruct that carry their shardings: the target of a
-    restore and the out_shardings of an initialisation. `nnx.merge(graph, parameters)` is the model.
+    The parameters are nested dicts of ShapeDtypeStruct with shardings: the target of a restore, and
+    the out_shardings of an initialization. `nnx.merge(graph, parameters)` is the model.
     """
     graph, state = nnx.split(nnx.eval_shape(build))
     placed = jax.tree.map(
@@ -166,7 +174,7 @@ def abstract_model(build: Callable[[], nnx.Module], mesh: Mesh) -> tuple[nnx.Gra
 
 
 def describe(state: nnx.State, mesh: Mesh) -> str:
-    """One sorted line a parameter: path, shape, logical axes, what cuts them (for golden files)."""
+    """Return a sorted line per parameter: path, shape, logical axes, mesh axes."""
     lines = []
     for path, param in nnx.to_flat_state(state):
         name, shape = _path_name(path), param.get_value().shape
@@ -180,22 +188,22 @@ def _path_name(path: tuple[Any, ...]) -> str:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of a small array that every device holds whole."""
+    """Return the sharding of an array that is replicated on all devices."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The sharding of `[B, T]` arrays of a batch: rows cut over `data` and `fsdp`, nothing else."""
+    """Return the sharding of `[B, T]` arrays of a batch: rows over `data` and `fsdp`."""
     return NamedSharding(mesh, PartitionSpec(ACTIVATION_RULES["batch"], None))
 
 
 def batch_cuts(mesh: Mesh | AbstractMesh) -> int:
-    """Into how many pieces the rows of a batch are cut; one on an empty mesh (none in context)."""
+    """Return the number of shards of a batch; 1 on an empty mesh (no mesh in context)."""
     return math.prod(mesh.shape.get(axis, 1) for axis in ACTIVATION_RULES["batch"])
 
 
 def process_rows(mesh: Mesh, rows: int) -> tuple[int, int]:
-    """Which rows of a batch this process feeds: (index, count) of equal consecutive parts.
+    """Return (index, count): this process feeds part `index` of `count` equal parts of a batch.
 
     Processes that differ only along `tensor` feed the same rows. `rows` must be divisible by
     `batch_cuts(mesh)`. Raises UserError as `process_part` does.
@@ -204,7 +212,7 @@ def process_rows(mesh: Mesh, rows: int) -> tuple[int, int]:
 
 
 def _held(mesh: Mesh, rows: int) -> dict[int, set[int]]:
-    """Of each process, where the pieces of a batch begin that its devices hold."""
+    """Return, by process, the first rows of the shards of a batch that its devices hold."""
     cuts = batch_sharding(mesh).devices_indices_map((rows, 1))
     held: dict[int, set[int]] = {}
     for device in mesh.devices.flat:
@@ -213,15 +221,15 @@ def _held(mesh: Mesh, rows: int) -> dict[int, set[int]]:
 
 
 def fed_order(mesh: Mesh, rows: int) -> list[int]:
-    """For each row of a batch on the mesh, its number in the order in which processes feed them.
+    """Return, for each row of a batch on the mesh, its number in the order of feeding.
 
-    They differ where the devices of a process do not stand side by side in the mesh.
+    The orders differ if the devices of a process are not adjacent in the mesh.
     """
     return order_of(_held(mesh, rows), rows)
 
 
 def order_of(held: Mapping[int, Collection[int]], rows: int) -> list[int]:
-    """`fed_order` of the pieces that processes hold (process -> where its pieces begin)."""
+    """Return `fed_order` for the shards that processes hold (process -> their first rows)."""
     parts = sorted({tuple(sorted(pieces)) for pieces in held.values()})
     starts = [start for part in parts for start in part]
     size = rows // len(starts)
@@ -232,25 +240,27 @@ def order_of(held: Mapping[int, Collection[int]], rows: int) -> list[int]:
 
 
 def process_part(held: Mapping[int, Collection[int]], process: int) -> tuple[int, int]:
-    """(index, count) of one process among the parts that `held` (process -> its pieces) makes.
+    """Return (index, count) of the part of a batch that a process feeds.
 
-    Raises UserError where processes share some pieces of a batch and not all, or hold unequally
-    many: what one process feeds would then be no part of its own.
+    `held` has the first rows of the shards of each process. Raises UserError if two processes share
+    some of their shards but not all, or hold different numbers: then no parts are equal.
     """
     parts = sorted({tuple(sorted(pieces)) for pieces in held.values()})
     pieces = [piece for part in parts for piece in part]
     if len(set(pieces)) < len(pieces) or len(set(map(len, parts))) > 1:
         raise UserError(
-            f"config.mesh: cuts a batch unevenly over {len(held)} processes; give data*fsdp a size "
-            "that their number divides, or tensor one that the devices of a process divide"
+            f"config.mesh: the batch is sharded unevenly over {len(held)} processes; choose a size "
+            "of data*fsdp that is divisible by their number, or a size of tensor that divides the "
+            "number of devices per process"
         )
     return parts.index(tuple(sorted(held[process]))), len(parts)
 
 
 def constrain(x: jax.Array, axes: Sequence[str]) -> jax.Array:
-    """Pins an activation to its logical `axes` on the mesh in context (`with jax.set_mesh(mesh):`).
+    """Constrain the sharding of an activation by its logical `axes` on the mesh in context.
 
-    Without a mesh, or on one device, it returns `x` as it is. Raises UserError as `spec` does.
+    The mesh is set by `with jax.set_mesh(mesh):`. Without a mesh, or on one device, `x` is returned
+    unchanged. Raises UserError as `spec` does.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:

@@ -41,9 +41,9 @@ def test_one_axis_takes_the_devices_that_the_others_leave(config, shape):
     ("config", "message"),
     [
         (MeshConfig(data=-1, fsdp=-1), "config.mesh.data and config.mesh.fsdp: both are -1"),
-        (MeshConfig(data=3), "multiply to 3, which must be the 8 devices"),
-        (MeshConfig(data=4), "multiply to 4, which must be the 8 devices"),
-        (MeshConfig(fsdp=3), "multiply to 3, which must divide the 8 devices"),
+        (MeshConfig(data=3), "is 3, which must be the number of devices, 8"),
+        (MeshConfig(data=4), "is 4, which must be the number of devices, 8"),
+        (MeshConfig(fsdp=3), "is 3, which must divide the number of devices, 8"),
         (MeshConfig(tensor=0), "config.mesh.tensor: 0"),
         (MeshConfig(fsdp=-2), "config.mesh.fsdp: -2"),
     ],
@@ -94,7 +94,7 @@ def test_published_sizes_lie_on_a_pod_as_the_golden_files_say(name, cut):
     ("axes", "shape", "message"),
     [
         (("embed", "width"), (4, 4), "blocks/up: unknown logical axis 'width'"),
-        (("heads", "mlp"), (4, 4), "'heads' and 'mlp' both ask for the mesh axis 'tensor'"),
+        (("heads", "mlp"), (4, 4), "'heads' and 'mlp' both use the mesh axis 'tensor'"),
         (("embed", "mlp"), (4, 7), "axis 'mlp' of size 7 is not divisible by 2"),
         (("vocab", "embed"), (33, 4), "size 33 is not divisible by 2.*config.model.vocab_size"),
         (("embed",), (4, 4), "blocks/up: 1 axis names"),
@@ -183,5 +183,7 @@ def test_rows_are_told_apart_where_devices_of_a_process_do_not_stand_side_by_sid
 
 @pytest.mark.parametrize("held", [{0: {0, 1}, 1: {1, 2}, 2: {2, 3}}, {0: {0, 1, 2}, 1: {3}}])
 def test_uneven_process_counts_are_refused(held):
-    with pytest.raises(UserError, match=f"config.mesh: cuts a batch unevenly over {len(held)} pro"):
+    with pytest.raises(
+        UserError, match=f"config.mesh: the batch is sharded unevenly over {len(held)} pro"
+    ):
         sharding.process_part(held, 0)

@@ -1,4 +1,4 @@
-"""A model's values in one line: shape, dtype and checksum of every array, the same on any mesh."""
+"""Fingerprints of parameters: shape, dtype and checksum of every array, the same on any mesh."""
 
 import hashlib
 import json
@@ -15,14 +15,14 @@ from teacherlm_jax.sharding import Tree
 
 
 def digest(parameters: Mapping[str, Any]) -> str:
-    """`sha256:…` of a fingerprint: names the values of a model's parameters."""
+    """Return the `sha256:…` digest of a fingerprint, which identifies a model's parameters."""
     text = json.dumps(parameters, sort_keys=True)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def fingerprint(params: Tree) -> dict[str, dict[str, Any]]:
-    """Shape, dtype and checksum of every parameter by name; the same on any mesh."""
-    # One array after the other: the hashes of a large one take memory.
+    """Return shape, dtype and checksum of every parameter by name; the same on any mesh."""
+    # One array at a time: the hashes of a large array take memory.
     return {
         name: {
             "shape": list(array.shape),
@@ -34,10 +34,10 @@ def fingerprint(params: Tree) -> dict[str, dict[str, Any]]:
 
 
 def first_other_kind(saved: Mapping[str, Any], abstract: Tree) -> tuple[str, str, str] | None:
-    """The first array, by name, that a fingerprint and a tree of shapes do not agree on.
+    """Return the first array, by name, on which a fingerprint and abstract arrays differ.
 
-    Gives its name and both kinds, as in "float32[2, 16]" or, where it is missing, "nothing"; None
-    when all agree.
+    Returns its name and both types, such as "float32[2, 16]" or "nothing" for a missing array; None
+    if all arrays agree.
     """
     wanted = {name: f"{array.dtype}{list(array.shape)}" for name, array in named_leaves(abstract)}
     found = {name: f"{entry['dtype']}{entry['shape']}" for name, entry in saved.items()}
@@ -49,7 +49,7 @@ def first_other_kind(saved: Mapping[str, Any], abstract: Tree) -> tuple[str, str
 
 
 def as_saved(abstract: Tree, saved: Mapping[str, Any]) -> Tree:
-    """A tree of shapes with the dtypes of a fingerprint."""
+    """Return abstract arrays with the dtypes of a fingerprint."""
 
     def held(path: Any, array: Any) -> jax.ShapeDtypeStruct:
         dtype = saved.get(leaf_name(path), {}).get("dtype", array.dtype)
@@ -59,26 +59,26 @@ def as_saved(abstract: Tree, saved: Mapping[str, Any]) -> Tree:
 
 
 def named_leaves(tree: Tree) -> list[tuple[str, Any]]:
-    """The leaves of nested dicts in JAX's order, each with its path, as in "blocks/up/bias"."""
+    """Return the leaves of nested dicts in JAX's order, with paths such as "blocks/up/bias"."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return [(leaf_name(path), leaf) for path, leaf in leaves]
 
 
 def leaf_name(path: Any) -> str:
-    """A path of JAX's tree utilities as text."""
+    """Return a path of JAX's tree utilities as text."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 @jax.jit
 def _checksum(array: Array) -> UInt32[Array, ""]:
-    """Sum over elements of a hash of their bits and their place, modulo 2^32.
+    """Return the sum over elements of a hash of their bits and positions, modulo 2^32.
 
-    Integer sums are exact in any order, so the devices that hold the pieces need not agree on one.
-    At a place the hash is one to one: a change in a single element always changes the sum.
+    Integer sums are exact in any order, so they do not depend on the sharding. At each position the
+    hash is a bijection of the bits: a change of a single element always changes the sum.
     """
     if array.ndim < 3:
         return _summed(array, jnp.uint32(0))
-    # Stacked layers one by one: on a CPU the hashes take as much memory as what they are of.
+    # Stacked layers one by one: on a CPU the hashes take as much memory as the array.
     size = np.uint32(math.prod(array.shape[1:]) % 2**32)
 
     def add(layer: Int32[Array, ""], total: UInt32[Array, ""]) -> UInt32[Array, ""]:
@@ -89,7 +89,7 @@ def _checksum(array: Array) -> UInt32[Array, ""]:
 
 
 def _summed(array: Array, start: UInt32[Array, ""]) -> UInt32[Array, ""]:
-    """The sum over an array whose first element's place is `start`."""
+    """Return the sum over an array whose first element has the position `start`."""
     bits = jax.lax.bitcast_convert_type(array, np.dtype(f"uint{array.dtype.itemsize * 8}"))
     place = jnp.zeros(array.shape, jnp.uint32)
     for axis, size in enumerate(array.shape):
@@ -98,7 +98,7 @@ def _summed(array: Array, start: UInt32[Array, ""]) -> UInt32[Array, ""]:
 
 
 def _mixed(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
-    """MurmurHash3's finaliser: one to one, and every bit of `x` moves every bit of the result."""
+    """Apply MurmurHash3's finalizer, a bijection in which every bit affects every bit."""
     x = (x ^ (x >> 16)) * np.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * np.uint32(0xC2B2AE35)
     return x ^ (x >> 16)

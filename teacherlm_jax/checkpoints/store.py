@@ -1,12 +1,12 @@
-"""Checkpoints: one Orbax bundle a step, verified by digest, restored straight to any mesh.
+"""Checkpoints: one Orbax bundle per step, verified by digest, restored directly to any mesh.
 
 A run folder has `vocabulary/` and `checkpoints/STEP/` with three items: `params`, `optimizer` (the
-optimiser's state, the step and the random key; a converted model has none) and `meta` (JSON). Orbax
-writes a step under another name and renames it when it is whole. `meta` holds a fingerprint of
-every array, and a digest of itself: what comes back is what was saved, or is refused.
+optimizer's state, the step and the random key; a converted model has none) and `meta` (JSON). Orbax
+writes a step under a temporary name and renames it when it is complete. `meta` has a fingerprint of
+every array, and a digest of itself: a checkpoint that differs from what was saved is refused.
 
-Arrays are written as they lie in memory, uncompressed: weights hardly compress, and doing so takes
-longer and holds a second copy of the model until the last array is written.
+Arrays are written uncompressed: weights hardly compress, and compression takes longer and needs a
+second copy of the model in memory until the last array is written.
 """
 
 import contextlib
@@ -37,19 +37,19 @@ from teacherlm_jax.tokenization.vocabulary import Vocabulary
 logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
 
 BEST = "best"  # stands for a step, where a checkpoint is named
-_DIGEST = "digest"  # of what stands beside it in `meta`
+_DIGEST = "digest"  # key in `meta`: digest of all its other entries
 
 
 @dataclasses.dataclass(frozen=True)
 class LoadedModel:
-    """A trained model, ready to run.
+    """A loaded model, ready to run.
 
     Attributes:
-        model: on the mesh it was loaded for; compute under `with jax.set_mesh(mesh):`.
-        vocabulary: of its tokens.
+        model: the model, on the mesh it was loaded for; compute under `jax.set_mesh(mesh)`.
+        vocabulary: vocabulary of its tokens.
         config: its shape, `vocab_size` resolved.
-        step: updates it has had.
-        digest: of its parameters; the same for the same values on any mesh.
+        step: number of updates.
+        digest: digest of its parameters; equal values have equal digests on any mesh.
     """
 
     model: Decoder
@@ -74,11 +74,11 @@ class Checkpoints:
         best: int = 0,
         ranking: Callable[[], list[int]] = list,
     ):
-        """Opens the checkpoints for reading or, with `keep`, for writing.
+        """Open the checkpoints for reading or, with `keep`, for writing.
 
-        Opened for writing, the folder is made, what an interrupted save left is removed, and the
-        newest `keep` checkpoints survive a save, and the `best` first of those that `ranking` gives
-        then. There must be one writer.
+        For writing, the folder is created, leftovers of an interrupted save are removed, and each
+        save keeps the newest `keep` checkpoints and the first `best` steps of `ranking()`. There
+        must be only one writer.
         """
         writes = keep > 0
         self._kept = retention.Kept(keep, best, ranking)
@@ -104,21 +104,26 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
 
     def steps(self) -> list[int]:
-        """Steps of the whole checkpoints, ascending."""
+        """Return the steps of the complete checkpoints, ascending."""
         return sorted(self._manager.all_steps())
 
     def path(self, step: int) -> Path:
-        """Folder of a step."""
+        """Return the folder of a step."""
         return self.folder / str(step)
 
     def save(
         self, step: int, params: Tree, optimizer: Tree | None, meta: Mapping[str, Any]
     ) -> None:
-        """Starts to write a checkpoint; returns when the arrays may be used up.
+        """Start to save a checkpoint; return when the arrays may be donated.
 
-        `meta` is JSON-able; what is needed to verify the arrays and itself is added to it. Without
-        an `optimizer`, the checkpoint is a model to begin with, and no run can be resumed from it.
-        What went wrong with the save before is raised.
+        Args:
+            step: number of updates.
+            params: the parameters.
+            optimizer: the state of the optimizer; None: no run can be resumed from this checkpoint,
+                but it can be a starting point.
+            meta: JSON-serializable; digests of the arrays and of itself are added.
+
+        Raises the error of the save before, if any.
         """
         self.wait()
         meta = {**meta, "step": step, "parameters": fingerprint(params)}
@@ -129,50 +134,50 @@ class Checkpoints:
         items["meta"] = ocp.args.JsonSave({**meta, _DIGEST: digest(meta)})
         if not self._manager.save(step, args=ocp.args.Composite(**items)):
             raise UserError(
-                f"{self.path(step)}: cannot be written, the run has the steps {self.steps()} "
-                "and its checkpoints only go forward"
+                f"{self.path(step)}: cannot be written: the run has checkpoints of the steps "
+                f"{self.steps()}, and a new one must have a later step"
             )
 
     def meta(self, step: int) -> dict[str, Any]:
-        """What was saved beside the arrays; UserError unless it can be read and is just that."""
+        """Return what was saved beside the arrays; UserError if it is damaged."""
         meta, reason = self._meta(step)
         if reason:
             raise UserError(f"{self.path(step)}: {reason}; {self._way_out(step)}")
         return meta
 
     def params(self, step: int, abstract: Tree, *, cast: bool = False) -> Tree:
-        """Parameters with the shapes and shardings of `abstract`, verified against their digest.
+        """Return parameters with the shapes and shardings of `abstract`, verified by digest.
 
-        Another dtype is refused, or converted to that of `abstract` with `cast`. Raises UserError
-        naming the checkpoint, and the parameter where one does not fit.
+        A different dtype is refused or, with `cast`, converted to that of `abstract`. Raises
+        UserError with the checkpoint and, for a mismatch, the parameter.
         """
         if not cast:
             return self._verified(step, "params", "parameters", abstract)
         saved = self.meta(step)["parameters"]
-        found = self._verified(step, "params", "parameters", as_saved(abstract, saved))
-        return jax.tree.map(lambda array, wanted: array.astype(wanted.dtype), found, abstract)
+        params = self._verified(step, "params", "parameters", as_saved(abstract, saved))
+        return jax.tree.map(lambda array, shape: array.astype(shape.dtype), params, abstract)
 
     def optimizer(self, step: int, abstract: Tree) -> Tree:
-        """What `save` got as `optimizer`, with the shapes and shardings of `abstract`; verified."""
+        """Return the saved `optimizer` with the shapes and shardings of `abstract`, verified."""
         if "optimizer" not in self.meta(step):
             raise UserError(
-                f"{self.path(step)}: holds a model without an optimiser, which no run can resume; "
-                "name it as config.init_from, and another config.output"
+                f"{self.path(step)}: has no optimizer state, so no run can be resumed from it; "
+                "start a new run from it with config.init_from and another config.output"
             )
         return self._verified(step, "optimizer", "optimizer", abstract)
 
     def check(self) -> None:
-        """Raises what went wrong with a save that has ended; waits for none."""
+        """Raise the error of a finished save, if any; do not wait for a running one."""
         if not self._manager.is_saving_in_progress():
             self._end_save()
 
     def wait(self) -> None:
-        """Waits for what is being written; raises what went wrong with it."""
+        """Wait for the running save; raise its error, if any."""
         self._end_save()
         self._empty_removed()
 
     def finish(self) -> None:
-        """Waits, and removes what a process that died after its last save should have removed."""
+        """Wait for the save, and remove what an earlier process died before removing."""
         self.wait()
         steps = self.steps()
         for step in sorted(set(steps) - self._kept.of(steps)):
@@ -180,7 +185,7 @@ class Checkpoints:
         self._empty_removed()
 
     def close(self) -> None:
-        """Waits for what is being written; raises what went wrong with it."""
+        """Wait for the running save; raise its error, if any."""
         with self._orderly:
             self._manager.close()
         self._empty_removed()
@@ -189,7 +194,7 @@ class Checkpoints:
         try:
             self._manager.wait_until_finished()
         except OSError as error:
-            if error.errno is not None:  # a full disk's, which Orbax's threads leave nameless
+            if error.errno is not None:  # such as a full disk; Orbax's threads leave out the file
                 error.filename = error.filename or str(self.folder)
             raise
 
@@ -198,50 +203,54 @@ class Checkpoints:
             retention.empty(self.folder)
 
     def _meta(self, step: int) -> tuple[dict[str, Any], str]:
-        """A step's `meta`, and what is wrong with it."""
+        """Return the `meta` of a step, and the reason why it cannot be used, or ""."""
         path, reader = self.path(step), ocp.args.Composite(meta=ocp.args.JsonRestore())
         found, reason = restore.attempt(path, lambda: self._manager.restore(step, args=reader))
         if found is None:
-            return {}, f"not a whole checkpoint, meta cannot be read ({reason})"
+            return {}, f"incomplete checkpoint, meta cannot be read ({reason})"
         meta = found["meta"]
         if not isinstance(meta, dict) or meta.pop(_DIGEST, None) != digest(meta):
-            return {}, "meta is not what was saved (its digest differs)"
+            return {}, "meta differs from what was saved (wrong digest)"
         return meta, ""
 
     def _verified(self, step: int, item: str, proof: str, abstract: Tree) -> Tree:
-        """One item of a checkpoint, which must be what `save` fingerprinted under `proof`."""
+        """Return one item of a checkpoint, verified by the fingerprint under the key `proof`."""
         path, saved = self.path(step), self.meta(step)[proof]
         if other := first_other_kind(saved, abstract):
             name, kind, wanted = other
             raise UserError(
-                f"{path}: {item} has {kind} as {name}, the run wants {wanted}; give config.model "
-                "the sizes and the param_dtype that the checkpoint was trained with"
+                f"{path}: {name} in {item} is {kind}, but the run expects {wanted}; set "
+                "config.model to the sizes and param_dtype of the checkpoint"
             )
         found, reason = restore.attempt(path, lambda: restore.arrays(path / item, abstract))
         if found is None:
-            wrong = f"not a whole checkpoint, {item} cannot be read ({reason})"
+            wrong = f"incomplete checkpoint, {item} cannot be read ({reason})"
             raise UserError(f"{path}: {wrong}; {self._way_out(step)}")
         if digest(fingerprint(found)) != digest(saved):
-            wrong = f"{item} is not what was saved (its digest differs)"
+            wrong = f"{item} differ from what was saved (wrong digest)"
             raise UserError(f"{path}: {wrong}; {self._way_out(step)}")
         return found
 
     def _way_out(self, step: int) -> str:
-        """What to do about a damaged checkpoint; the one it offers has a `meta` in order."""
+        """Return what to do about a damaged checkpoint; a step that it names has a valid `meta`."""
         for other in sorted(set(self.steps()) - {step}, reverse=True):
             if not self._meta(other)[1]:
-                return f"remove {self.path(step)} to go on from step {other}"
-        return f"no other whole checkpoint stands in {self.folder}; train again"
+                return f"remove {self.path(step)} to resume from step {other}"
+        return f"{self.folder} has no other complete checkpoint; train again"
 
 
 def load_model(
     path: Path | str, mesh: Mesh, *, dtype: str = "", attention: str = ""
 ) -> LoadedModel:
-    """A model with its parameters on `mesh`: a run folder's newest, or of `RUN/checkpoints/STEP`.
+    """Load a model with its parameters on `mesh`; the optimizer state is not read.
 
-    `dtype` is that of the computation, `attention` its implementation; empty, they are those that
-    it was trained with. Nothing but the parameters is read. Raises UserError when there is no
-    checkpoint, it is damaged, or its vocabulary is another's.
+    Args:
+        path: as for `open_checkpoint`.
+        mesh: devices that hold the parameters.
+        dtype: compute dtype; empty: the one it was trained with.
+        attention: attention implementation; empty: the one it was trained with.
+
+    Raises UserError if there is no checkpoint, it is damaged, or the vocabulary is a different one.
     """
     checkpoints, step = open_checkpoint(path)
     meta = checkpoints.meta(step)
@@ -259,17 +268,20 @@ def load_model(
 
 
 def open_checkpoint(path: Path | str) -> tuple[Checkpoints, int]:
-    """The checkpoint that `path` names.
+    """Open the checkpoint that `path` names; return the run's checkpoints and the step.
 
-    It is a run folder's newest, or `RUN/checkpoints/STEP`, or the one that did best by the metric
-    of its training's config, `RUN/checkpoints/best`. Raises UserError when it is not there.
+    Args:
+        path: a run folder (its newest checkpoint), `RUN/checkpoints/STEP`, or
+            `RUN/checkpoints/best` (by the metric of the training's config).
+
+    Raises UserError if there is no such checkpoint.
     """
     path = Path(path)
     one_step = path.parent.name == layout.CHECKPOINTS and (path.name.isdigit() or path.name == BEST)
     run = path.parent.parent if one_step else path
     if not run.is_dir():
         raise UserError(f"{run}: no such folder; name the run folder of a `train`")
-    nothing = f"{run}: holds no whole checkpoint; let `train` finish there first"
+    nothing = f"{run}: has no complete checkpoint; let `train` finish first"
     if not (run / layout.CHECKPOINTS).is_dir():
         raise UserError(nothing)
     checkpoints = Checkpoints(run)
@@ -285,12 +297,12 @@ def open_checkpoint(path: Path | str) -> tuple[Checkpoints, int]:
 
 
 def load_vocabulary(run: Path | str, wanted: str) -> Vocabulary:
-    """The vocabulary in a run folder; UserError when its digest is not `wanted`."""
+    """Return the vocabulary in a run folder; UserError if its digest is not `wanted`."""
     folder = Path(run) / layout.VOCABULARY
     vocabulary = Vocabulary.load(folder)
     if vocabulary.digest != wanted:
         raise UserError(
-            f"{folder}: its digest is {vocabulary.digest}, the checkpoint was trained with "
-            f"{wanted}; put the vocabulary of that training back"
+            f"{folder}: has the digest {vocabulary.digest}, but the checkpoint was trained with "
+            f"{wanted}; restore the vocabulary of that training"
         )
     return vocabulary

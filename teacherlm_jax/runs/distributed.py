@@ -1,9 +1,9 @@
 """Several processes of one program, on one machine or on the hosts of a pod.
 
-A launcher says in the environment that a process is one of several: either by
+A launcher tells a process through the environment that it is one of several: either by
 JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or by TEACHERLM_DISTRIBUTED=auto
-where JAX finds these by itself (Cloud TPU, GKE, Slurm, Open MPI). Otherwise there is one process,
-and JAX is not even imported here.
+where JAX detects them itself (Cloud TPU, GKE, Slurm, Open MPI). Otherwise there is one process, and
+this module does not import JAX.
 """
 
 import dataclasses
@@ -21,14 +21,14 @@ from teacherlm_jax.errors import Interrupted, UserError
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 MODE = "TEACHERLM_DISTRIBUTED"
 
-_REFUSED = 2  # exit status of a process that follows a refusal which another one tells
-_MEET_SECONDS = 300  # for the others to start
-_LEAVE_SECONDS = 30  # for the others to end: more, and one that failed alone is noticed late
+_REFUSED = 2  # exit status of a process after another one has reported an error
+_MEET_SECONDS = 300  # timeout for the other processes to start
+_LEAVE_SECONDS = 30  # timeout for the others to exit; a failed process is noticed after it
 
 
 @dataclasses.dataclass(frozen=True)
 class ProcessAddress:
-    """A process among others: where they meet, how many they are, which one it is."""
+    """Coordinator address, number of processes, and the index of this process."""
 
     address: str
     count: int
@@ -36,7 +36,7 @@ class ProcessAddress:
 
 
 class Device(Protocol):
-    """The part of a `jax.Device` that is needed here."""
+    """The attributes of a `jax.Device` that this module uses."""
 
     process_index: int
 
@@ -45,9 +45,9 @@ _started = False
 
 
 def place(environment: Mapping[str, str]) -> ProcessAddress | None:
-    """What a launcher said in `environment`; None where it said nothing.
+    """Return what a launcher set in `environment`; None if it set nothing.
 
-    Raises UserError for numbers that are none, or do not fit each other.
+    Raises UserError if a value is missing or not a number, or if the index is out of range.
     """
     if COUNT not in environment:
         return None
@@ -56,18 +56,23 @@ def place(environment: Mapping[str, str]) -> ProcessAddress | None:
     if not (found[ADDRESS] and count.isdecimal() and index.isdecimal() and int(index) < int(count)):
         shown = ", ".join(f"{name}={value!r}" for name, value in found.items())
         raise UserError(
-            f"{shown}: wanted the first process's HOST:PORT, the number of processes, and this "
-            "process's number from 0; set all three, or none"
+            f"{shown}: expected HOST:PORT of the first process, the number of processes, and the "
+            "index of this process, from 0; set all three, or none"
         )
     return ProcessAddress(found[ADDRESS], int(count), int(index))
 
 
 def start(verb: str, together: bool) -> None:
-    """Joins the other processes, if a launcher started several; call before JAX is used.
+    """Join the other processes if a launcher started several; call this before JAX is used.
 
-    `together` is whether several processes can do the verb as one. Raises UserError where they
-    cannot, where the environment cannot be understood, and as `refuse_uneven` does; Interrupted
-    where the others do not come.
+    Args:
+        verb: name of the verb, for messages.
+        together: whether several processes can run the verb as one.
+
+    Raises:
+        UserError: the verb runs in one process only, the environment is invalid, or the processes
+            have different numbers of devices.
+        Interrupted: the other processes did not start in time.
     """
     global _started
     if not require_able(verb, together):
@@ -84,9 +89,9 @@ def start(verb: str, together: bool) -> None:
             initialization_timeout=_MEET_SECONDS,
             shutdown_timeout_seconds=_LEAVE_SECONDS,
         )
-    except (RuntimeError, ValueError) as error:  # nobody there, or no cluster that JAX knows
-        where = here.address if here else f"the place that {MODE}=auto found"
-        message = f"{where}: the processes did not meet: {error}; start all of them again"
+    except (RuntimeError, ValueError) as error:  # nobody answers, or JAX knows no such cluster
+        address = here.address if here else f"the address that {MODE}=auto detected"
+        message = f"{address}: the processes did not connect: {error}; start all of them again"
         raise Interrupted(message, status=os.EX_TEMPFAIL) from None
     _started = True
     refuse_uneven(jax.devices())
@@ -110,23 +115,24 @@ def require_able(verb: str, together: bool) -> bool:
 def _left_to_jax() -> bool:
     mode = os.environ.get(MODE, "")
     if mode not in ("", "auto"):
-        raise UserError(f"{MODE}={mode!r}: wanted auto, or nothing")
+        raise UserError(f"{MODE}={mode!r}: expected auto, or unset")
     return mode == "auto"
 
 
 def refuse_uneven(devices: Iterable[Device]) -> None:
-    """Raises UserError unless every process has equally many of all processes' `devices`."""
+    """Raise UserError unless all processes have the same number of `devices`."""
     counts = Counter(device.process_index for device in devices)
     if len(set(counts.values())) > 1:
-        found = ", ".join(f"{count} in process {index}" for index, count in sorted(counts.items()))
+        by_process = sorted(counts.items())
+        shown = ", ".join(f"{count} in process {index}" for index, count in by_process)
         raise UserError(
-            f"uneven processes: {found}; give every process the same number of devices, as in "
+            f"different numbers of devices: {shown}; give every process the same number, as in "
             "launch/local.py --devices=4"
         )
 
 
 def process_count() -> int:
-    """How many processes work together."""
+    """Return the number of processes."""
     if not _started:
         return 1
     import jax
@@ -135,7 +141,7 @@ def process_count() -> int:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes what is written once."""
+    """Return whether this is process 0, which writes the files that are written once."""
     if not _started:
         return True
     import jax
@@ -144,18 +150,18 @@ def is_first() -> bool:
 
 
 def of_first(make: Callable[[], Any]) -> Any:
-    """What `make` gives in the first process, and there alone it is called; to be JSON-able.
+    """Call `make` in process 0 only, and return its result in all processes.
 
-    Where `make` raises, the first process does, and the others leave with exit status 2: one of
-    them tells why, and none waits.
+    The result must be JSON-serializable. If `make` raises, process 0 raises and the others exit
+    with status 2: one process reports the error, and none waits.
     """
     if process_count() == 1:
         return make()
     if not is_first():
-        told = json.loads(_broadcast(""))
-        if told["refused"]:
+        answer = json.loads(_broadcast(""))
+        if answer["refused"]:
             sys.exit(_REFUSED)
-        return told["value"]
+        return answer["value"]
     try:
         value = make()
     except Exception:
@@ -166,17 +172,17 @@ def of_first(make: Callable[[], Any]) -> Any:
 
 
 def without(see: Callable[[], bool]) -> list[int]:
-    """The numbers of the processes in which `see` is false; all of them ask, and all get it."""
+    """Return the processes in which `see` returns false; all processes must call this."""
     if process_count() == 1:
         return [] if see() else [0]
     from jax.experimental import multihost_utils
 
     seen = np.ravel(multihost_utils.process_allgather(np.array(see())))
-    return [number for number, each in enumerate(seen) if not each]
+    return [number for number, sees in enumerate(seen) if not sees]
 
 
 def _broadcast(text: str) -> str:
-    """The first process's text in all of them."""
+    """Return the text of process 0 in all processes."""
     from jax.experimental import multihost_utils
 
     content = np.frombuffer(text.encode(), np.uint8)

@@ -82,7 +82,7 @@ def test_whatever_happens_to_a_file_the_same_bits_come_back_or_one_line(run, cap
                 told = str(error)
                 assert told.startswith(f"{run}/checkpoints/2: "), told
                 assert "\n" not in told and "<" not in told
-                assert told.endswith(f"remove {run}/checkpoints/2 to go on from step 1")
+                assert told.endswith(f"remove {run}/checkpoints/2 to resume from step 1")
             path.write_bytes(content)
     for item in ("params", "optimizer", "meta"):
         assert {f"{item} {kind}" for kind in ("flipped", "cut", "missing")} <= refused
@@ -97,7 +97,7 @@ def test_no_bit_of_what_stands_beside_the_arrays_can_change(run):
         flipped = bytearray(content)
         flipped[place] ^= 1 << draw.randrange(8)
         path.write_bytes(bytes(flipped))
-        with pytest.raises(UserError, match=r"checkpoints/2: .*meta .*to go on from step 1"):
+        with pytest.raises(UserError, match=r"checkpoints/2: .*meta .*to resume from step 1"):
             raise AssertionError(f"{place}: {checkpoints.meta(2)} instead of {whole}")
 
 
@@ -105,7 +105,8 @@ def test_the_checkpoint_that_is_offered_has_no_damage_that_shows_at_once(run):
     (run / "checkpoints/1/meta/metadata").write_text("{}")
     (run / "checkpoints/2/meta/metadata").write_text('{"progress": {}}')
     with pytest.raises(
-        UserError, match=r"checkpoints/2: meta is not what was saved .*; no other whole checkpoint"
+        UserError,
+        match=r"checkpoints/2: meta differs from what was saved .* no other complete checkpoint",
     ):
         Checkpoints(run).meta(2)
 

@@ -96,7 +96,7 @@ def test_parameters_that_are_not_those_saved_are_refused_with_the_way_out(run, m
         meta["parameters"]["embedding"]["checksum"] ^= 1
 
     edit_meta(run, 3, another_checksum)
-    with pytest.raises(UserError, match="checkpoints/3: .*digest differs.*to go on from step 2"):
+    with pytest.raises(UserError, match="checkpoints/3: .*wrong digest.*to resume from step 2"):
         load_model(run, mesh)
     assert load_model(run / "checkpoints" / "2", mesh).step == 2
 
@@ -105,7 +105,7 @@ def test_parameters_that_are_not_those_saved_are_refused_with_the_way_out(run, m
 def test_a_checkpoint_with_a_part_missing_is_refused_by_name(run, mesh, lost):
     path = run / "checkpoints" / "3" / lost
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(UserError, match="checkpoints/3: not a whole checkpoint"):
+    with pytest.raises(UserError, match="checkpoints/3: incomplete checkpoint"):
         load_model(run, mesh)
 
 
@@ -124,14 +124,16 @@ def test_what_an_interrupted_save_left_is_no_checkpoint(run, mesh, params):
 
 def test_another_vocabulary_is_refused(run, mesh, tmp_path):
     train_sentencepiece(["four five six"] * 9, run / "vocabulary", size=400, seed=0)
-    with pytest.raises(UserError, match="run/vocabulary: its digest is sha256:.* was trained with"):
+    with pytest.raises(
+        UserError, match="run/vocabulary: has the digest sha256:.* was trained with"
+    ):
         load_model(run, mesh)
 
 
 def test_places_without_a_checkpoint_are_refused_by_name(saved, tmp_path, mesh):
     with pytest.raises(UserError, match="absent: no such folder"):
         load_model(tmp_path / "absent", mesh)
-    with pytest.raises(UserError, match="holds no whole checkpoint"):
+    with pytest.raises(UserError, match="has no complete checkpoint"):
         load_model(tmp_path, mesh)
     with pytest.raises(UserError, match="checkpoints/9: no such checkpoint; .* steps 2, 3"):
         load_model(saved / "checkpoints" / "9", mesh)
@@ -140,7 +142,7 @@ def test_places_without_a_checkpoint_are_refused_by_name(saved, tmp_path, mesh):
 def test_a_model_of_another_shape_is_refused_by_parameter_and_both_shapes(saved, mesh):
     config = ModelConfig(layers=2, width=32, heads=2, vocab_size=400)
     _, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
-    message = r"params has float32\[2, 16\] as blocks/\S+, the run wants float32\[2, 32\]"
+    message = r"blocks/\S+ in params is float32\[2, 16\], but the run expects float32\[2, 32\]"
     with pytest.raises(UserError, match=message):
         Checkpoints(saved).params(3, abstract)
 
@@ -172,15 +174,15 @@ def test_parameters_cut_short_are_refused_by_name_and_quietly(run):
     )
     words = [sys.executable, "-c", code, str(run)]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert "checkpoints/3: not a whole checkpoint, params cannot be read" in done.stdout
-    assert "to go on from step 2" in done.stdout
+    assert "checkpoints/3: incomplete checkpoint, params cannot be read" in done.stdout
+    assert "to resume from step 2" in done.stdout
     assert done.stderr == "", "what Orbax leaves undone is complained of"
 
 
 def test_another_dtype_is_refused_as_such_and_not_as_damage(saved, mesh):
     config = dataclasses.replace(CONFIG, param_dtype="bfloat16")
     _, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
-    with pytest.raises(UserError, match=r"params has float32\[.* the run wants bfloat16\["):
+    with pytest.raises(UserError, match=r"in params is float32\[.* the run expects bfloat16\["):
         Checkpoints(saved).params(3, abstract)
 
 
@@ -191,7 +193,7 @@ def test_an_optimiser_that_is_not_the_one_saved_is_refused(run):
     abstract = {"step": jax.ShapeDtypeStruct((), jnp.int32)}
     assert Checkpoints(run).optimizer(3, abstract) == {"step": 3}
     edit_meta(run, 3, another_checksum)
-    with pytest.raises(UserError, match="checkpoints/3: optimizer is not what was saved"):
+    with pytest.raises(UserError, match="checkpoints/3: optimizer differ from what was saved"):
         Checkpoints(run).optimizer(3, abstract)
 
 
@@ -209,7 +211,7 @@ def test_parameters_of_another_dtype_are_converted_for_those_who_ask(saved, para
     config = dataclasses.replace(config, width=32)
     _, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
     with pytest.raises(
-        UserError, match=r"params has float32\[2, 16\] as blocks/\S+, the run wants"
+        UserError, match=r"blocks/\S+ in params is float32\[2, 16\], but the run expects"
     ):
         Checkpoints(saved).params(3, abstract, cast=True)
 
@@ -220,7 +222,7 @@ def test_a_checkpoint_without_an_optimiser_is_a_model(tmp_path, vocabulary, para
     checkpoints.save(0, params, None, {"model": vars(CONFIG), "vocabulary": vocabulary.digest})
     checkpoints.close()
     assert load_model(tmp_path, mesh).step == 0
-    with pytest.raises(UserError, match="checkpoints/0: holds a model without an optimiser"):
+    with pytest.raises(UserError, match="checkpoints/0: has no optimizer state"):
         Checkpoints(tmp_path).optimizer(0, {"step": jax.ShapeDtypeStruct((), jnp.int32)})
 
 

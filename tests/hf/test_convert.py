@@ -246,9 +246,9 @@ def test_an_interrupted_import_is_no_model_and_the_same_command_makes_it_one(
         patched.setattr(load, "load", interrupted)
         assert convert(source, tmp_path / "ours", *CUT)[0] == 130
     assert not (tmp_path / "ours" / "result.json").exists()
-    with pytest.raises(UserError, match="holds no whole checkpoint"):
+    with pytest.raises(UserError, match="has no complete checkpoint"):
         loaded(tmp_path / "ours")
-    assert "holds no whole checkpoint" in convert(tmp_path / "ours", tmp_path / "back", *CUT)[1]
+    assert "has no complete checkpoint" in convert(tmp_path / "ours", tmp_path / "back", *CUT)[1]
     assert convert(source, tmp_path / "ours", *CUT) == (0, "")
     result = files.read_json(tmp_path / "ours" / "result.json")
     assert result["parameters"] == sum(x.size for x in jax.tree.leaves(parameters(
@@ -276,7 +276,7 @@ def test_a_damaged_checkpoint_is_refused_before_anything_is_written(
     shutil.rmtree(tmp_path / "ours" / "checkpoints" / "0" / "params")
     status, message = convert(tmp_path / "ours", tmp_path / "back", *CUT)
     assert status == 2
-    assert "checkpoints/0: not a whole checkpoint, params cannot be read" in message
+    assert "checkpoints/0: incomplete checkpoint, params cannot be read" in message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "theirs"]
 
 

@@ -39,7 +39,9 @@ def test_numbers_that_do_not_fit_are_refused(changes):
 
 def test_uneven_processes_are_refused_in_words():
     distributed.refuse_uneven([Device(0), Device(1), Device(0), Device(1)])
-    with pytest.raises(UserError, match="uneven processes: 2 in process 0, 1 in process 1; give"):
+    with pytest.raises(
+        UserError, match="different numbers of devices: 2 in process 0, 1 in process 1; give"
+    ):
         distributed.refuse_uneven([Device(0), Device(1), Device(0)])
 
 
@@ -59,7 +61,7 @@ def test_a_verb_of_one_process_is_refused_in_several(monkeypatch, environment):
 
 def test_an_unknown_mode_is_refused(monkeypatch):
     monkeypatch.setenv("TEACHERLM_DISTRIBUTED", "yes")
-    with pytest.raises(UserError, match="TEACHERLM_DISTRIBUTED='yes': wanted auto"):
+    with pytest.raises(UserError, match="TEACHERLM_DISTRIBUTED='yes': expected auto"):
         distributed.start("train", together=True)
 
 
@@ -71,7 +73,7 @@ def test_processes_that_do_not_meet_may_be_started_again(monkeypatch):
     for name, value in SET.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(
-        Interrupted, match="a:1: the processes did not meet: DEAD.*start all"
+        Interrupted, match="a:1: the processes did not connect: DEAD.*start all"
     ) as end:
         distributed.start("train", together=True)
     assert end.value.status == os.EX_TEMPFAIL

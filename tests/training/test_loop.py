@@ -171,7 +171,7 @@ def test_a_run_that_was_refused_can_be_corrected_in_the_same_folder(config, tmp_
 def test_a_start_from_other_shapes_is_refused_by_parameter(finished, config, tmp_path):
     model = dataclasses.replace(config.model, vocab_size=408)
     stage = dataclasses.replace(config, init_from=str(finished[0].path), model=model)
-    message = r"params has float32\[400, 16\] as embedding, the run wants float32\[408, 16\]"
+    message = r"embedding in params is float32\[400, 16\], but the run expects float32\[408, 16\]"
     with pytest.raises(UserError, match=message):
         train(stage, open_run(tmp_path))
 
