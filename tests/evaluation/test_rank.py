@@ -146,9 +146,10 @@ def test_the_interval_of_a_mean_has_a_width_when_every_subject_is_all_right():
 
 
 def test_ties_for_the_best_score_are_counted():
-    scores = [(-1.0, -1.0), (-1.0, -2.0), (-3.0, -2.0, -2.0), (-1.0, -2.0, -2.0)]
+    tied = [(-1.0, -1.0), (-3.0, -2.0, -2.0)]
+    scores = [*tied, (-1.0, -2.0), (-1.0, -2.0, -2.0), (-2.0, -1.0)]
     summary = rank.summarize([_prediction(0, each) for each in scores])
-    assert (summary["ties"], summary["rows"]) == (2, 4)
+    assert (summary["ties"], summary["rows"]) == (2, 5)
 
 
 def test_nothing_has_no_accuracy():
