@@ -12,6 +12,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 
 import dataclasses
 import difflib
+import gc
 import importlib
 import importlib.metadata
 import json
@@ -39,15 +40,17 @@ SETTINGS = harness.ROOT / "benchmarks" / "mutants.toml"
 PAGE = harness.ROOT / "docs" / "explanation" / "tests.md"
 COPIED = ("teacherlm_jax", "tests", "configs")
 PYTEST = (
-    *("-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0"),
-    *("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"),
+    *("-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:anyio"),
+    *("--hypothesis-seed=0", "-W"),
+    "ignore:Module already imported:pytest.PytestAssertRewriteWarning",
 )
 COLUMNS = ("possible", "tested", "killed", "survived", "equivalent")
 OUTPUT = "output.txt"  # of the last tests
 OWN_PACKAGES = ("teacherlm_jax", "benchmarks")  # imported again in every forked process
 PRELOADED = (
-    *("jax.numpy", "flax.nnx", "optax", "orbax.checkpoint", "hypothesis", "jaxtyping"),
-    *("beartype", "etils.epath", "ml_collections", "pyarrow.parquet", "sentencepiece"),
+    *("array_record", "beartype", "etils.epath", "flax.nnx", "hypothesis", "jax.numpy"),
+    *("jaxtyping", "ml_collections", "optax", "orbax.checkpoint", "pyarrow.parquet"),
+    *("sentencepiece", "tokenizers"),
 )
 
 
@@ -213,6 +216,7 @@ def main(names: list[str]) -> int:
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
         for name in PRELOADED:
             importlib.import_module(name)
+        gc.freeze()  # the forked processes then share these objects and never collect them
         measured = {file["source"]: measure(folder, file, settings) for file in files}
     known = before | measured
     results = {f["source"]: known[f["source"]] for f in settings["file"] if f["source"] in known}
