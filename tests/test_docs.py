@@ -1,0 +1,129 @@
+"""The documentation: links lead somewhere, and what pages name exists in the program."""
+
+import ast
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from teacherlm_jax import config
+from teacherlm_jax.cli import help_text
+from teacherlm_jax.config import names
+from teacherlm_jax.pipelines.verbs import VERBS
+from teacherlm_jax.runs import layout
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = {
+    str(path.relative_to(ROOT)): path
+    for path in (ROOT / "README.md", *sorted(ROOT.glob("C*.md")), *sorted(DOCS.rglob("*.md")))
+}
+
+
+def text_of(name):
+    return PAGES[name].read_text(encoding="utf-8")
+
+
+def without_code(text):
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+
+
+def anchors_of(text):
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", without_code(text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links_of(path):
+    """Return (file, anchor) of every relative link in a page."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", without_code(path.read_text(encoding="utf-8")))
+    parts = (target.partition("#") for target in targets if "://" not in target)
+    return [((path.parent / file).resolve() if file else path, anchor) for file, _, anchor in parts]
+
+
+def keys_of_all_verbs():
+    helps = (
+        help_text.verb_help("", "", verb.config_classes, verb.options) for verb in VERBS.values()
+    )
+    return {key for text in helps for key in re.findall(r"--config\.([\w.\[\]]+)", text)}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_relative_link_leads_to_a_file_and_a_heading(name):
+    for target, anchor in links_of(PAGES[name]):
+        if (ROOT / "benchmarks" / "results") in target.parents:
+            continue  # a benchmark writes it when it runs
+        assert target.exists(), f"{target} does not exist"
+        if anchor:
+            assert anchor in anchors_of(target.read_text(encoding="utf-8")), f"{target}#{anchor}"
+
+
+def test_the_index_links_to_every_page():
+    linked = {target for target, _ in links_of(DOCS / "README.md")}
+    assert set(DOCS.rglob("*.md")) - {DOCS / "README.md"} <= linked
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_example_in_python_can_be_parsed(name):
+    for block in re.findall(r"```python\n(.+?)```", text_of(name), re.DOTALL):
+        ast.parse(block)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_key_that_a_page_sets_exists(name):
+    named = re.findall(r"--config\.([a-z][\w.\[\]]*\w)", text_of(name))
+    known = keys_of_all_verbs() | {"optimizer.lerning_rate"}  # an example of a wrong key
+    assert {re.sub(r"\[\d+\]", "[N]", key) for key in named} <= known
+
+
+def test_every_table_that_a_benchmark_writes_has_its_place_on_one_page():
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "benchmarks").glob("*.py")]
+    written = {
+        node.args[1].value
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "put_into"
+        if isinstance(node.args[1], ast.Constant)
+    }
+    assert {"train", "attention", "plan"} <= written
+    for name in written:
+        pages = [page for page in PAGES if f"<!-- {name} -->\n" in text_of(page)]
+        assert len(pages) == 1, f"{name}: {pages}"
+        assert f"<!-- /{name} -->\n" in text_of(pages[0])
+
+
+def test_the_reference_of_sources_has_every_reader_format_and_key():
+    text = text_of("docs/reference/sources.md")
+    fields = [
+        field.name
+        for kind in (config.SourceConfig, config.ColumnsConfig)
+        for field in dataclasses.fields(kind)
+        if field.name not in ("name", "prompt", "author")
+    ]
+    for word in (*names.READERS, *names.FORMATS, *fields):
+        assert f"`{word}" in text, word
+
+
+def test_the_reference_of_samples_has_every_gate():
+    text = text_of("docs/reference/sample-format.md")
+    on = [gate for gate in names.GATES if re.search(rf"^\| `{gate}` .*\| on \|$", text, re.M)]
+    off = [gate for gate in names.GATES if re.search(rf"^\| `{gate}` .*\| off \|$", text, re.M)]
+    assert (*on, *off) == names.GATES
+    assert tuple(on) == config.AnnotateConfig.__dataclass_fields__["gates"].default
+
+
+def test_the_reference_of_files_has_every_name_in_a_run_folder():
+    text = text_of("docs/reference/files.md")
+    named = {value for key, value in vars(layout).items() if key.isupper()}
+    for name in named - {layout.EVALUATION_REFUSED}:
+        assert f"`{name}" in text, name
+
+
+def test_the_reference_of_commands_has_every_verb_and_the_keys_that_may_change():
+    text = text_of("docs/reference/commands-and-config.md")
+    for name, verb in VERBS.items():
+        assert re.search(rf"^\| `{name}\b", text, re.MULTILINE), name
+        if verb.may_change and verb.may_change != ("",):
+            row = f"| `{name}` | {', '.join(f'`{key}`' for key in verb.may_change)}"
+            assert row in text
