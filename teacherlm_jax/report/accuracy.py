@@ -1,4 +1,4 @@
-"""The section on accuracy: every evaluated model on every benchmark, beside the paper's figures."""
+"""The section on accuracy: every evaluated model on every benchmark, with the paper's figures."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,18 +17,20 @@ from teacherlm_jax.report.blocks import (
     interval,
     percent,
 )
-from teacherlm_jax.report.collect import RunRecord, label
+from teacherlm_jax.report.collect import RunRecord
+
+_TIES_TO_SHOW = 0.01  # share of the questions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelAccuracy:
-    """One model on one benchmark.
+    """The result of one model on one benchmark.
 
     Attributes:
         run: the evaluation.
-        model: how the model is called on the page.
-        result: what the evaluation found on the benchmark, see `evaluation.rank.summarize`.
-        macro: whether the headline is the mean over subjects, as it is where the paper's is.
+        model: name of the model on the page.
+        result: result of the evaluation on the benchmark, see `evaluation.rank.summarize`.
+        macro: whether the headline figure is the mean over subjects, as in the paper.
     """
 
     run: RunRecord
@@ -38,129 +40,155 @@ class ModelAccuracy:
 
     @property
     def accuracy(self) -> float:
-        """The headline, from 0 to 1."""
+        """Return the headline figure, from 0 to 1."""
         return self.result["macro_accuracy" if self.macro else "accuracy"]
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The headline's own 95 % interval, from 0 to 1."""
+        """Return the 95 % CI of the headline figure, from 0 to 1."""
         low, high = self.result["macro_interval" if self.macro else "interval"]
         return low, high
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class QuestionSet:
-    """Models that were asked the same questions, as far as their results tell."""
+    """Models that answered the same questions, as far as their results show.
+
+    Attributes:
+        benchmark: name of the benchmark.
+        rows: number of questions.
+        majority: accuracy of the majority baseline, from 0 to 1.
+        models: results, one for each model.
+    """
 
     benchmark: str
     rows: int
     majority: float
-    measured: tuple[ModelAccuracy, ...]
+    models: tuple[ModelAccuracy, ...]
 
 
 def by_benchmark(runs: Sequence[RunRecord], root: Path | str) -> dict[str, list[QuestionSet]]:
-    """What the finished evaluations found, by benchmark; models and sets in the order of the runs.
+    """Return the results of finished evaluations by benchmark, in the order of the runs.
 
-    Models that were asked other questions of a benchmark (a limit, another file) make a set of
-    their own: their figures do not stand side by side.
+    Models with different questions of a benchmark (another limit, another file) are in different
+    sets, because their figures are not comparable.
     """
-    found: dict[str, list[tuple[RunRecord, dict[str, Any]]]] = {}
+    results: dict[str, list[tuple[RunRecord, dict[str, Any]]]] = {}
     for run in runs:
         if run.verb == "evaluate" and run.finished:
             for benchmark, result in run.result["benchmarks"].items():
-                found.setdefault(benchmark, []).append((run, result))
-    return {name: _sets(name, results, root) for name, results in found.items()}
+                results.setdefault(benchmark, []).append((run, result))
+    return {name: _question_sets(name, own, root) for name, own in results.items()}
 
 
-def _sets(
+def _question_sets(
     benchmark: str, results: Sequence[tuple[RunRecord, dict[str, Any]]], root: Path | str
 ) -> list[QuestionSet]:
     several_subjects = all(len(result["by_subject"]) > 1 for _, result in results)
     macro = several_subjects and paper.is_mean_of_subjects(benchmark)
     sets: dict[tuple[int, float], list[ModelAccuracy]] = {}
     for run, result in results:
-        model = label(run.result["model"], root)
-        measured = ModelAccuracy(run=run, model=model, result=result, macro=macro)
-        sets.setdefault((result["rows"], result["majority"]), []).append(measured)
+        model = run.input_label("model", run.result["model"], root)
+        accuracy = ModelAccuracy(run=run, model=model, result=result, macro=macro)
+        sets.setdefault((result["rows"], result["majority"]), []).append(accuracy)
     return [
-        QuestionSet(benchmark=benchmark, rows=rows, majority=majority, measured=tuple(measured))
-        for (rows, majority), measured in sets.items()
+        QuestionSet(benchmark=benchmark, rows=rows, majority=majority, models=tuple(models))
+        for (rows, majority), models in sets.items()
     ]
 
 
 def section(runs: Sequence[RunRecord], root: Path | str) -> list[Block]:
-    """Blocks of the section; none when nothing was evaluated."""
-    found = by_benchmark(runs, root)
-    if not found:
+    """Return the blocks of the section, none if nothing was evaluated."""
+    benchmarks = by_benchmark(runs, root)
+    if not benchmarks:
         return []
     blocks: list[Block] = [
         Heading("Accuracy"),
         Paragraph(
-            "Rank classification, zero-shot: the option whose text the model finds likeliest is "
-            "its answer. Intervals are 95 %: Wilson's, and for a mean over subjects the "
-            "stratified one. The majority baseline always names the letter that is right most "
-            "often; what a model has learned is what lies beyond it."
+            "Zero-shot rank classification: the option that the model scores highest is its "
+            "answer. CI: the 95 % confidence interval, Wilson's for an accuracy and the "
+            "stratified one for a mean over subjects. The majority baseline always answers with "
+            "the most frequent correct letter; a model has learned something if it is better."
         ),
     ]
-    for benchmark, sets in found.items():
+    for benchmark, sets in benchmarks.items():
         blocks.append(Subheading(benchmark))
-        for number, asked in enumerate(sets, start=1):
-            blocks.append(_figure(asked, f"-{number}" if len(sets) > 1 else ""))
-        blocks.append(_table([each for asked in sets for each in asked.measured]))
+        for number, questions in enumerate(sets, start=1):
+            blocks.append(_figure(questions, f"-{number}" if len(sets) > 1 else ""))
+        blocks.append(_table([model for questions in sets for model in questions.models]))
         blocks += [_paper_table(table) for table in paper.tables(benchmark)]
     return blocks
 
 
-def _figure(asked: QuestionSet, suffix: str) -> SvgFigure:
-    bars = [(each.model, each.accuracy, *each.interval) for each in asked.measured]
-    first = asked.measured[0]
+def _figure(questions: QuestionSet, suffix: str) -> SvgFigure:
+    bars = [(each.model, each.accuracy, *each.interval) for each in questions.models]
+    first = questions.models[0]
+    measure = "mean accuracy over subjects" if first.macro else "accuracy"
+    size = f"{count(questions.rows)} questions"
     if first.macro:
-        subjects = len(first.result["by_subject"])
-        what = f"{subjects} subjects, {count(asked.rows)} questions: mean accuracy over subjects"
-    else:
-        what = f"{count(asked.rows)} questions: accuracy"
+        size = f"{len(first.result['by_subject'])} subjects, {size}"
     return SvgFigure(
-        name=f"accuracy-{asked.benchmark}{suffix}",
+        name=f"accuracy-{questions.benchmark}{suffix}",
         svg=figures.accuracy_bars(
-            bars, asked.majority, "mean over subjects, %" if first.macro else "accuracy, %"
+            bars, questions.majority, "mean over subjects, %" if first.macro else "accuracy, %"
         ),
-        caption=f"{asked.benchmark}, {what} with its 95 % interval; dashed, the majority baseline.",
-        description=f"{what.partition(': ')[2].capitalize()} on {asked.benchmark}: "
+        caption=f"{questions.benchmark} ({size}): {measure} with its 95 % CI. "
+        "Dashed line: majority baseline.",
+        description=f"{measure.capitalize()} on {questions.benchmark}: "
         + ", ".join(f"{name} {percent(value)} %" for name, value, *_ in bars),
     )
 
 
-def _table(measured: Sequence[ModelAccuracy]) -> Table:
-    macro = measured[0].macro
-    several_subjects = any(len(each.result["by_subject"]) > 1 for each in measured)
-    left_out = any(each.result["refused"] or each.result["truncated"] for each in measured)
-    header = ["model", "step", "questions", "mean of subjects" if macro else "accuracy"]
-    header += ["95 % interval", "majority"]
-    header += ["of all questions" if macro else "mean of subjects"] if several_subjects else []
-    header += ["refused", "cut"] if left_out else []
+def _table(models: Sequence[ModelAccuracy]) -> Table:
+    macro = models[0].macro
+    several_subjects = any(len(each.result["by_subject"]) > 1 for each in models)
+    incomplete = any(each.result["refused"] or each.result["truncated"] for each in models)
+    ties = any(_ties(each) > _TIES_TO_SHOW * each.result["rows"] for each in models)
+    header = ["model", "step", "questions", "mean over subjects" if macro else "accuracy"]
+    header += ["95 % CI", "majority"]
+    header += ["accuracy" if macro else "mean over subjects"] if several_subjects else []
+    header += ["refused", "truncated"] if incomplete else []
+    header += ["ties"] if ties else []
     rows = []
-    for each in measured:
+    for each in models:
         result = each.result
         row = [each.model, count(each.run.result["step"]), count(result["rows"])]
         row += [percent(each.accuracy), interval(*each.interval), percent(result["majority"])]
         if several_subjects:
             row.append(percent(result["accuracy" if macro else "macro_accuracy"]))
-        row += [count(result["refused"]), count(result["truncated"])] if left_out else []
+        row += [count(result["refused"]), count(result["truncated"])] if incomplete else []
+        row += [count(_ties(each))] if ties else []
         rows.append((*row, each.run.name))
-    caption = "Per cent right, and the run folder that each row comes from."
+    return Table(
+        _caption(macro, incomplete, ties), (*header, "run"), tuple(rows), left=(0, len(header))
+    )
+
+
+def _ties(model: ModelAccuracy) -> int:
+    """Return the number of questions with ties; results of earlier versions have no count."""
+    return model.result.get("ties", 0)
+
+
+def _caption(macro: bool, incomplete: bool, ties: bool) -> str:
+    caption = "Accuracy in per cent, by model and run folder."
     if macro:
-        caption += " The mean of subjects is what the paper gives, and the interval is that mean's."
-    if left_out:
-        caption += " Refused: rows that could not be used. Cut: prompts that lost their left end."
-    return Table(caption, (*header, "run"), tuple(rows), left=(0, len(header)))
+        caption += " The paper reports the mean over subjects; the CI is that of this mean."
+    if incomplete:
+        caption += (
+            " Refused: rows that could not be used. Truncated: prompts that were truncated on the "
+            "left."
+        )
+    if ties:
+        caption += " Ties: questions where several options have the best score; the first one wins."
+    return caption
 
 
 def _paper_table(table: paper.PaperTable) -> Table:
     rows = tuple(
-        (name, *("–" if figure is None else f"{figure:.1f}" for figure in figures_))
-        for name, figures_ in table.rows.items()
+        (name, *("–" if value is None else f"{value:.1f}" for value in values))
+        for name, values in table.rows.items()
     )
-    caption = f"The paper's figures ({paper.SOURCE}), per cent. {table.caption}"
-    if any(figure is None for figures_ in table.rows.values() for figure in figures_):
-        caption += " –: not given, or misprinted in the paper."
-    return Table(caption, ("in the paper", *table.columns), rows)
+    caption = f"Figures of the paper ({paper.SOURCE}), in per cent. {table.caption}"
+    if any(value is None for values in table.rows.values() for value in values):
+        caption += " –: not in the paper, or misprinted there."
+    return Table(caption, ("paper", *table.columns), rows)

@@ -1,4 +1,4 @@
-"""The report verb: all runs below a folder on one page, in HTML, Markdown and for the console."""
+"""The verb `report`: all runs below a folder on one page, in HTML, Markdown and plain text."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,40 +15,47 @@ from teacherlm_jax.runs.run_folder import Run
 
 
 def report(config: ReportConfig, run: Run) -> dict[str, Any]:
-    """Writes `report.html` (self-contained), `report.md` with `figures/`, and `summary.txt`.
+    """Write `report.html` (self-contained), `report.md` with `figures/`, and `summary.txt`.
 
-    Returns the page's path, the number of runs by verb, and the names of the unfinished ones; for
-    `config.data` see `data.report_data`. Raises UserError when there is no run to report on.
+    Returns:
+        The path of the `page`, the number of `runs` by verb, the names of the `unfinished` and of
+        the `refused` runs, and the `changed` inputs by run. For a report on `config.data`, see
+        `data_report.report_data`.
+
+    Raises UserError if there is no run to report.
     """
     if config.data:
         return report_data(config, run)
     runs = find_runs(config.root, run.path)
-    lede = _lede(runs)
     blocks = [
-        *_unfinished(runs),
+        *_notices(runs),
         *accuracy.section(runs, config.root),
         *explanations.section(runs, config.root),
         *trainings.section(runs, config.root),
         *_all_runs(runs),
     ]
-    told = summary(config.title, runs, config.root, run.path)
-    path = write(run, config.title, lede, blocks, told)
+    text = summary(config.title, runs, config.root, run.path)
+    path = write(run, config.title, _lede(runs), blocks, text)
     run.log.info("%s: %d runs", path, len(runs))
+    for record in runs:
+        for sentence in record.changes.values():
+            run.log.warning("%s: %s", record.name, sentence)
     return {
         "page": str(path),
-        "runs": dict(Counter(found.verb for found in runs)),
-        "unfinished": [found.name for found in runs if not found.finished],
+        "runs": dict(Counter(record.verb for record in runs)),
+        "unfinished": _named(runs, "unfinished"),
+        "refused": _named(runs, "refused"),
+        "changed": {record.name: sorted(record.changes) for record in runs if record.changes},
     }
+
+
+def _named(runs: Sequence[RunRecord], state: str) -> list[str]:
+    return [run.name for run in runs if run.state == state]
 
 
 def _lede(runs: Sequence[RunRecord]) -> str:
     done = [run for run in runs if run.finished]
     verbs = Counter(run.verb for run in done)
-    told = [
-        _number(verbs["train"], "training"),
-        _number(verbs["annotate"], "annotation"),
-        _number(verbs["evaluate"], "evaluation"),
-    ]
     texts = sum(
         kind["count"]
         for run in done
@@ -57,22 +64,35 @@ def _lede(runs: Sequence[RunRecord]) -> str:
     )
     tokens = sum(run.result["tokens"] for run in done if run.verb == "train")
     return (
-        f"{told[0]} over {count(tokens)} tokens, {told[1]} with {_number(texts, 'explanation')}, "
-        f"{told[2]}. Every figure names the run it comes from."
+        f"{_number(verbs['train'], 'training run')} on {count(tokens)} tokens, "
+        f"{_number(verbs['annotate'], 'annotation run')} with {_number(texts, 'explanation')}, and "
+        f"{_number(verbs['evaluate'], 'evaluation')}. Every row names its run folder."
     )
 
 
-def _number(number: int, thing: str) -> str:
-    return f"{count(number)} {thing}{'' if number == 1 else 's'}"
+def _number(number: int, noun: str) -> str:
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
-def _unfinished(runs: Sequence[RunRecord]) -> list[Block]:
-    lines = tuple(
-        f"{run.name} ({run.verb or 'unreadable'}): {run.trouble}"
+def _notices(runs: Sequence[RunRecord]) -> list[Block]:
+    """Return a notice for each kind of run that needs attention."""
+    groups = (
+        (
+            "Inputs that changed after a run had finished; its results describe the earlier input",
+            [f"{run.name}: {sentence}" for run in runs for sentence in run.changes.values()],
+        ),
+        ("Unfinished runs, which have no results yet", _problems(runs, "unfinished")),
+        ("Refused runs, which stopped before their work began", _problems(runs, "refused")),
+    )
+    return [Notice(title, tuple(lines)) for title, lines in groups if lines]
+
+
+def _problems(runs: Sequence[RunRecord], state: str) -> list[str]:
+    return [
+        f"{run.name} ({run.verb or 'unreadable'}): {run.problem}"
         for run in runs
-        if not run.finished
-    )
-    return [Notice("Unfinished runs, whose results are missing below", lines)] if lines else []
+        if run.state == state
+    ]
 
 
 def _all_runs(runs: Sequence[RunRecord]) -> list[Block]:
@@ -80,7 +100,7 @@ def _all_runs(runs: Sequence[RunRecord]) -> list[Block]:
         (
             run.name,
             run.verb or "–",
-            "finished" if run.finished else "unfinished",
+            run.state,
             str(run.versions.get("commit", "–"))[:12],
             run.versions.get("packages", {}).get("jax", "–"),
         )
@@ -89,8 +109,8 @@ def _all_runs(runs: Sequence[RunRecord]) -> list[Block]:
     return [
         Heading("Runs"),
         Table(
-            "Every run folder that was found. Each holds its resolved config, versions, log and "
-            "result (config.json, versions.json, log.txt, result.json).",
+            "All run folders. Each contains the resolved config, versions, log and result of its "
+            "run (config.json, versions.json, log.txt, result.json).",
             ("run", "verb", "state", "commit", "jax"),
             rows,
             left=(0, 1, 2, 3),

@@ -1,34 +1,39 @@
-"""Run folders and what they say about themselves."""
+"""Run folders and what they record about themselves."""
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.report import result_shapes
-from teacherlm_jax.runs import layout
+from teacherlm_jax.report.changed_inputs import ChangedInputs
+from teacherlm_jax.runs import identity, layout
 from teacherlm_jax.storage import files
 
 _NO_RUNS_INSIDE = (
     *(layout.CHECKPOINTS, layout.TENSORBOARD, layout.TEXTS, layout.SAMPLES, layout.VOCABULARY),
 )
+# A record of the log, as `runs.run_folder` formats it.
+_LOG_RECORD = re.compile(r"[\d-]+ [\d:,]+ (?P<level>[A-Z]+) (?P<message>.*)")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One run folder.
+    """What one run folder records.
 
     Attributes:
         path: the folder.
-        name: its path below the folder that was searched.
-        verb: what the run does; empty when its config cannot be read.
+        name: its path relative to the folder that was searched.
+        verb: the verb of the run; empty if its config cannot be read.
         config: its resolved config.
-        result: what it finished with; empty while it is unfinished.
-        versions: command, commit and package versions; empty when there are none.
-        trouble: why it counts as unfinished, which it also does when its result cannot be read or
-            has another shape; empty when it does not.
+        result: its result; empty while the run is unfinished.
+        versions: command, commit and package versions; empty if there are none.
+        problem: why the run has no result that can be shown; empty for a finished run.
+        refused: whether the run stopped with an error before its work began.
+        changes: a sentence for each input that has changed since the run finished, by config key.
     """
 
     path: Path
@@ -37,67 +42,86 @@ class RunRecord:
     config: dict[str, Any]
     result: dict[str, Any]
     versions: dict[str, Any]
-    trouble: str
+    problem: str
+    refused: bool
+    changes: Mapping[str, str]
+
+    @property
+    def state(self) -> str:
+        """Return "finished", "unfinished" or "refused"."""
+        if self.refused:
+            return "refused"
+        return "unfinished" if self.problem else "finished"
 
     @property
     def finished(self) -> bool:
-        """Whether it came to its result."""
-        return not self.trouble
+        """Return whether the run has a result."""
+        return not self.problem
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """Lines of a training's `metrics.jsonl`; a line that a crash cut is left out."""
+        """Return the rows of `metrics.jsonl` of a training; without a line that a crash cut off."""
         path = self.path / layout.METRICS
         if not path.exists():
             return []
         return [row for _, row in files.read_jsonl(path) if isinstance(row, dict)]
 
+    def input_label(self, key: str, path: str, root: Path | str) -> str:
+        """Return how the input at `path` is shown, marked if it has changed since the run."""
+        return f"{label(path, root)} (since changed)" if key in self.changes else label(path, root)
+
 
 def find_runs(root: Path | str, own: Path) -> list[RunRecord]:
-    """All run folders below `root` in the order of their names, finished or not.
+    """Return the records of all runs below `root`, sorted by path.
 
-    Left out are the report's own folder, other reports, and runs that are going on around this
-    one, which are those whose folders hold `own`. Raises UserError when `root` is no folder or has
-    no run.
+    Reports are not included, nor the run `own` and the runs whose folders contain it. Raises
+    UserError if `root` is not a folder or contains no run.
     """
     root, own = Path(root), own.absolute()
     if not root.is_dir():
-        raise UserError(f"config.root: {root}: no such folder; name the one that holds the runs")
+        raise UserError(f"config.root={root}: no such folder; name the folder that holds the runs")
     around = (own, *own.parents)
     paths = (path for path in _config_files(root) if path.parent.absolute() not in around)
-    runs = [run for path in paths if (run := _read(path, root)) and run.verb != "report"]
+    inputs = ChangedInputs()
+    runs = [run for path in paths if (run := _read(path, root, inputs)) and run.verb != "report"]
     if not runs:
-        raise UserError(f"config.root: {root}: no run folder below it (a folder with config.json)")
+        raise UserError(
+            f"config.root={root}: contains no run folder (a folder with {layout.CONFIG}); name the "
+            "folder that holds the runs"
+        )
     return runs
 
 
 def _config_files(root: Path) -> Iterator[Path]:
-    for folder, inside, names in os.walk(root):
-        inside[:] = sorted(n for n in inside if n not in _NO_RUNS_INSIDE and n[0] != ".")
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(n for n in subfolders if n not in _NO_RUNS_INSIDE and n[0] != ".")
         if layout.CONFIG in names:
             yield Path(folder, layout.CONFIG)
 
 
-def _read(path: Path, root: Path) -> RunRecord | None:
-    """The run of one config.json; None when that file describes something else than a run."""
-    verb, trouble = "", ""
+def _read(path: Path, root: Path, inputs: ChangedInputs) -> RunRecord | None:
+    """Return the record of the run with this config.json; None if it is not that of a run."""
+    folder = path.parent
+    verb, problem = "", ""
     config: dict[str, Any] = {}
     result: dict[str, Any] = {}
     versions: dict[str, Any] = {}
+    changes: dict[str, str] = {}
+    refused = False
     try:
-        written = files.read_json(path)
-        if result_shapes.difference(written, {"verb": str, "config": {}}):
+        content = files.read_json(path)
+        if result_shapes.difference(content, {"verb": str, "config": {}}):
             return None
-        verb, config = written["verb"], written["config"]
-        if (path.parent / layout.VERSIONS).exists():
-            versions = _shaped(path.parent / layout.VERSIONS, result_shapes.VERSIONS)
-        if (path.parent / layout.RESULT).exists():
-            result = _shaped(path.parent / layout.RESULT, result_shapes.RESULTS.get(verb, {}))
+        verb, config = content["verb"], content["config"]
+        if (folder / layout.VERSIONS).exists():
+            versions = _checked(folder / layout.VERSIONS, result_shapes.VERSIONS)
+        if (folder / layout.RESULT).exists():
+            result = _checked(folder / layout.RESULT, result_shapes.RESULTS.get(verb, {}))
+            changes = inputs.of(folder, config, result)
         else:
-            trouble = _last_words(path.parent)
+            refused, problem = _why_unfinished(folder)
     except UserError as error:
-        result, trouble = {}, str(error)
-    folder = path.parent
+        result, problem = {}, str(error)
     return RunRecord(
         path=folder,
         name=str(folder.relative_to(root)) if folder != root else folder.name,
@@ -105,28 +129,37 @@ def _read(path: Path, root: Path) -> RunRecord | None:
         config=config,
         result=result,
         versions=versions,
-        trouble=trouble,
+        problem=problem,
+        refused=refused,
+        changes=changes,
     )
 
 
-def _shaped(path: Path, shape: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON file of a run; raises UserError when the page could not be made of it."""
-    found = files.read_json(path)
-    if difference := result_shapes.difference(found, shape):
-        raise UserError(f"{path}: {difference}; remove the run folder, or run its command again")
-    return found
+def _checked(path: Path, shape: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a run's JSON file; raise UserError if it lacks what the page shows."""
+    content = files.read_json(path)
+    if difference := result_shapes.difference(content, shape):
+        raise UserError(
+            f"{path}: {difference}; repeat the command of the run, or remove its folder"
+        )
+    return content
 
 
-def _last_words(folder: Path) -> str:
-    """The last line of an unfinished run's log."""
+def _why_unfinished(folder: Path) -> tuple[bool, str]:
+    """Return whether an unfinished run was refused before its work began, and its last log line."""
     log = folder / layout.LOG
-    lines = log.read_text("utf-8", "replace").split("\n") if log.exists() else []
-    said = [line for line in lines if line.strip()]
-    return f"its log ends with: {said[-1].strip()}" if said else "it has written no log"
+    text = log.read_text("utf-8", "replace") if log.exists() else ""
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    if not lines:
+        return False, "it has written no log"
+    last = [record for record in map(_LOG_RECORD.match, lines) if record][-1:]
+    if last and last[0]["level"] == "ERROR" and not identity.work_began(folder):
+        return True, last[0]["message"].removeprefix("UserError: ")
+    return False, f"the last line of its log: {lines[-1]}"
 
 
 def label(path: str, root: Path | str) -> str:
-    """How a run folder that a config names is shown: below `root` by its relative path."""
+    """Return how a path of a config is shown: relative to `root` if it is inside it."""
     if not path:
         return ""
     relative = os.path.relpath(path, root)

@@ -1,4 +1,4 @@
-"""What lies at a path that a report on data names: samples or prepared mixtures; a vocabulary."""
+"""Inputs of a report on data: samples or prepared mixtures, and their vocabulary."""
 
 import glob
 import re
@@ -16,53 +16,53 @@ from teacherlm_jax.storage import locations
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, holds_vocabulary, open_vocabulary
 
-_LINES = "*.jsonl"
-_NUMBERED = re.compile(r"-\d+-of-\d+$")  # of the shards of one data set
+_JSONL = "*.jsonl"
+_NUMBERED = re.compile(r"-\d+-of-\d+$")  # ends the names of the shards of one data set
 
 
 def mixtures(path: str) -> list[Path]:
-    """Folders of the prepared mixtures: the path itself, or those in an output of `prepare`."""
+    """Return the folders of prepared mixtures: the path itself, or those in a run of `prepare`."""
     if prepared.is_prepared(path):
         return [Path(path)]
     return sorted(
-        found.parent for found in Path(glob.escape(path)).glob(f"[!.]*/{layout.MANIFEST}")
+        manifest.parent for manifest in Path(glob.escape(path)).glob(f"[!.]*/{layout.MANIFEST}")
     )
 
 
 def require_digest(vocabulary: Vocabulary, folder: Path, data: Prepared) -> None:
-    """Raise UserError unless the vocabulary in `folder` is the one that the rows were made with."""
+    """Raise UserError if the vocabulary in `folder` is not the one of the prepared rows."""
     if vocabulary.digest != data.vocabulary.digest:
         raise UserError(
-            f"{folder}: has the digest {vocabulary.digest}, but the rows of the mixture "
-            f"{data.mixture} were made with {data.vocabulary.digest}; leave config.vocabulary "
-            "empty, or prepare the mixture again"
+            f"{folder}: the digest of this vocabulary is {vocabulary.digest}, but the mixture "
+            f"{data.mixture} was prepared with {data.vocabulary.digest}; leave config.vocabulary "
+            "empty to use the vocabulary of the mixture"
         )
 
 
 def read_samples(path: str, format: str, refused: RefusedRows) -> Iterator[Sample]:
-    """Yields the samples of a file, a glob or a folder; see `formats.read_samples`.
+    """Yield the samples of a file, a glob or a folder; see `sources.reading.read_samples`.
 
-    Those whose rows name no source are told apart by the names of their files.
+    Samples whose rows name no source get the name of their file as source.
     """
     inside = Path(path) / layout.SAMPLES
     folder = inside if inside.is_dir() else Path(path)
-    inner = str(Path(glob.escape(str(folder))) / _LINES)
-    where = inner if next(folder.glob(_LINES), None) else path
-    # a folder without jsonl files is for `read_samples` to open, or to refuse
+    inner = str(Path(glob.escape(str(folder))) / _JSONL)
+    where = inner if next(folder.glob(_JSONL), None) else path
+    # A folder without jsonl files is left to `read_samples`, which opens or refuses it.
     for file in [path] if Path(where).is_dir() else locations.expand("", where):
         name = _NUMBERED.sub("", Path(file).stem)
         yield from reading.read_samples(SourceConfig(name, str(file), format), "", refused)
 
 
 def vocabulary_of_samples(path: str, sample: Sample) -> Vocabulary:
-    """That of the teacher that annotated the sample, or one that lies near the data.
+    """Return the vocabulary of the teacher that annotated the sample, or one near the data.
 
-    Raises UserError when there is neither.
+    Raises UserError if there is neither.
     """
     teachers = [
         Path(teacher)
-        for made in sample.annotations.values()
-        if isinstance(teacher := made.get("teacher"), str)
+        for annotation in sample.annotations.values()
+        if isinstance(teacher := annotation.get("teacher"), str)
     ]
     data = Path(path)
     for near in (*teachers, data):
@@ -71,6 +71,6 @@ def vocabulary_of_samples(path: str, sample: Sample) -> Vocabulary:
             if holds_vocabulary(folder / layout.VOCABULARY):
                 return open_vocabulary(folder / layout.VOCABULARY)
     raise UserError(
-        f"{path}: tells of no vocabulary to count its tokens with; name the folder of one, as in "
+        f"{path}: no vocabulary beside it to count its tokens with; name the folder of one, as in "
         "--config.vocabulary=runs/mine/vocabulary"
     )

@@ -1,4 +1,4 @@
-"""The report on data: the paper's Table 2 for any samples or prepared rows, and their lengths."""
+"""The report on data: Table 2 of the paper for any samples or prepared rows, and their lengths."""
 
 import itertools
 from collections import Counter
@@ -19,7 +19,7 @@ from teacherlm_jax.report.blocks import (
     count,
     rounded,
 )
-from teacherlm_jax.report.console_summary import aligned, ruled
+from teacherlm_jax.report.console_summary import aligned, underlined
 from teacherlm_jax.report.measure import ANSWER, TEXT, DataStatistics, Field
 from teacherlm_jax.report.page import write
 from teacherlm_jax.runs import layout
@@ -27,15 +27,15 @@ from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import open_vocabulary
 
-_SHOWN = 6  # data sets whose lengths are drawn apart; more of them are drawn together
-_CUT = 0.995  # share of the texts that a histogram shows at their place
+_SEPARATE = 6  # data sets with a figure each; more of them share one figure
+_WITHIN_AXIS = 0.995  # share of the texts within the axis of a histogram
 
 
 def report_data(config: ReportConfig, run: Run) -> dict[str, Any]:
-    """Writes the report on `config.data`, as `build.report` does on runs, and logs its table.
+    """Write the report on `config.data`, as `build.report` does on runs, and log its table.
 
-    Returns the page's path and the table's figures by data set. Raises UserError when there is
-    nothing to measure, or no vocabulary to measure it with.
+    Returns the path of the `page`, and the figures of the table by data set in `data`. Raises
+    UserError if there is no data, or no vocabulary to count its tokens with.
     """
     if folders := data_inputs.mixtures(config.data):
         measured, more = _of_mixtures(folders, config.vocabulary)
@@ -46,11 +46,15 @@ def report_data(config: ReportConfig, run: Run) -> dict[str, Any]:
     lede = f"{config.data}: {count(rows)} rows. Lengths are in tokens."
     table = _table(measured)
     blocks = [Heading("Data"), table, Heading("Lengths"), *_lengths(measured), *more, *_paper()]
-    place = (run.path / layout.REPORT_HTML).absolute()
-    told = f"{ruled(title, '=')}\n{lede}\n\n{aligned([table.header, *table.rows])}\n\n{place}\n"
-    page = write(run, title, lede, blocks, told)
-    run.log.info("%s", told)
-    return {"page": str(page), "data": {each.name: _figures(each) for each in measured}}
+    page = (run.path / layout.REPORT_HTML).absolute()
+    rows_text = aligned([table.header, *table.rows])
+    summary = f"{underlined(title, '=')}\n{lede}\n\n{rows_text}\n\n{page}\n"
+    write(run, title, lede, blocks, summary)
+    run.log.info("%s", summary)
+    return {
+        "page": str(run.path / layout.REPORT_HTML),
+        "data": {each.name: _figures(each) for each in measured},
+    }
 
 
 def _of_mixtures(
@@ -82,11 +86,11 @@ def _of_samples(config: ReportConfig, side_file: Path) -> tuple[list[DataStatist
     finally:
         refused.close()
     lines = tuple(refused.summary())
-    return measured, [Notice("Rows that could not be used", lines)] if lines else []
+    return measured, [Notice("Refused rows, which are not counted", lines)] if lines else []
 
 
 def _table(measured: Sequence[DataStatistics]) -> Table:
-    """The paper's Table 2 of these data sets."""
+    """Return Table 2 of the paper for these data sets."""
     fields = measure.fields_of(measured)
     rows = tuple(
         (
@@ -98,7 +102,7 @@ def _table(measured: Sequence[DataStatistics]) -> Table:
         for each in measured
     )
     return Table(
-        "Rows, options of a question (– for free text), and mean tokens: of questions with their "
+        "Rows, options per question (–: free text), and mean tokens of questions with their "
         "options, of answers, and of explanations by kind and author.",
         ("data", "rows", "options", *map(_name, fields)),
         rows,
@@ -106,10 +110,10 @@ def _table(measured: Sequence[DataStatistics]) -> Table:
 
 
 def _sources(sources: Sequence[DataStatistics], mixture: str) -> Table:
-    """The means of a mixture's sources, which its rows on disk do not keep apart."""
+    """Return the means of a mixture by source; its rows on disk do not name their source."""
     fields = measure.fields_of(sources)
     return Table(
-        f"Texts of the mixture {mixture} by source, and their mean tokens before any cut.",
+        f"Texts of the mixture {mixture} by source, and their mean tokens before truncation.",
         ("source", "texts", *map(_name, fields)),
         tuple(
             (each.name, count(each.rows), *(_cell(each.mean(field)) for field in fields))
@@ -137,63 +141,69 @@ def _figures(each: DataStatistics) -> dict[str, Any]:
 
 
 def _lengths(measured: Sequence[DataStatistics]) -> list[Block]:
-    """A drawing and a table of each data set, or of all of them together."""
-    if len(measured) > _SHOWN:
-        measured = [_together(measured)]
+    """Return a figure and a table for each data set, or for all of them together."""
+    if len(measured) > _SEPARATE:
+        measured = [_merged(measured)]
     blocks: list[Block] = []
     for number, each in enumerate(measured):
-        blocks += [Subheading(each.name), _drawing(each, f"lengths-{number}"), _spreads(each)]
+        blocks += [
+            Subheading(each.name),
+            _length_figure(each, f"lengths-{number}"),
+            _length_table(each),
+        ]
     return blocks
 
 
-def _together(measured: Sequence[DataStatistics]) -> DataStatistics:
-    whole = DataStatistics(f"all {len(measured)} together")
+def _merged(measured: Sequence[DataStatistics]) -> DataStatistics:
+    merged = DataStatistics(f"all {len(measured)} data sets")
     for each in measured:
         for field, lengths in each.lengths.items():
-            whole.lengths.setdefault(field, Counter()).update(lengths)
-    return whole
+            merged.lengths.setdefault(field, Counter()).update(lengths)
+    return merged
 
 
-def _drawn(each: DataStatistics) -> list[Field]:
+def _fields_with_lengths(each: DataStatistics) -> list[Field]:
     return [field for field in (TEXT, *measure.fields_of([each])) if field in each.lengths]
 
 
-def _drawing(each: DataStatistics, name: str) -> SvgFigure:
-    drawn = [field for field in _drawn(each) if field != ANSWER]
-    longest = max(measure.percentile(each.lengths[field], _CUT) for field in drawn)
+def _length_figure(each: DataStatistics, name: str) -> SvgFigure:
+    fields = [field for field in _fields_with_lengths(each) if field != ANSWER]
+    longest = max(measure.percentile(each.lengths[field], _WITHIN_AXIS) for field in fields)
     panels = [
         (
             _name(field),
             *measure.histogram(each.lengths[field], longest),
             measure.mean(each.lengths[field]),
         )
-        for field in drawn
+        for field in fields
     ]
     beyond = sum(
-        texts for field in drawn for size, texts in each.lengths[field].items() if size > longest
+        texts for field in fields for size, texts in each.lengths[field].items() if size > longest
     )
-    caption = f"Lengths in {each.name}: share of texts by number of tokens, and the means."
+    caption = f"Text lengths in {each.name}: share of texts by number of tokens, with the mean."
     if beyond:
-        caption += f" The last bars hold the {count(beyond)} longer texts, too."
-    said = ", ".join(f"{title} {mean:.1f}" for title, *_, mean in panels)
+        caption += (
+            f" The last bar of each histogram includes longer texts ({count(beyond)} in total)."
+        )
+    means = ", ".join(f"{title} {mean:.1f}" for title, *_, mean in panels)
     return SvgFigure(
         name=name,
         svg=figures.histograms(panels, "tokens"),
         caption=caption,
-        description=f"Histograms of lengths in {each.name}; mean tokens: {said}",
+        description=f"Histograms of lengths in {each.name}; mean tokens: {means}",
     )
 
 
-def _spreads(each: DataStatistics) -> Table:
+def _length_table(each: DataStatistics) -> Table:
     rows = []
-    for field in _drawn(each):
+    for field in _fields_with_lengths(each):
         lengths = each.lengths[field]
-        places = (measure.percentile(lengths, share) for share in (0.5, 0.95, 1))
+        percentiles = (measure.percentile(lengths, share) for share in (0.5, 0.95, 1))
         mean = rounded(measure.mean(lengths), 1)
-        rows.append((_name(field), count(lengths.total()), mean, *map(count, places)))
+        rows.append((_name(field), count(lengths.total()), mean, *map(count, percentiles)))
     return Table(
-        f"Lengths in {each.name}: texts, and their tokens.",
-        ("of", "texts", "mean", "median", "95 %", "longest"),
+        f"Text lengths in {each.name}, in tokens.",
+        ("field", "texts", "mean", "median", "95th percentile", "maximum"),
         tuple(rows),
     )
 
@@ -204,7 +214,7 @@ def _tasks(manifest: Mapping[str, Any]) -> Table:
         for task, found in manifest["tasks"].items()
     ]
     rows += [
-        (task, count(texts), "–", f"left out: {reason}")
+        (task, count(texts), "–", f"dropped: {reason}")
         for task, reasons in manifest["drops"].items()
         for reason, texts in reasons.items()
     ]
@@ -212,16 +222,16 @@ def _tasks(manifest: Mapping[str, Any]) -> Table:
         (task, count(texts), "–", f"too long: {policy}")
         for task, policies in manifest.get("too_long", {}).items()
         for policy, texts in policies.items()
-        if policy != "drop"  # those are among the ones left out
+        if policy != "drop"  # already counted among the dropped texts
     ]
-    header: tuple[str, ...] = ("task", "texts", "tokens", "remark")
+    header: tuple[str, ...] = ("task", "texts", "tokens", "note")
     if not any(row[-1] for row in rows):
         header, rows = header[:-1], [row[:-1] for row in rows]
     filled = 100 * manifest["tokens"] / (manifest["rows"] * manifest["length"])
     return Table(
-        f"Texts of the mixture {manifest['mixture']} by source and form. They stand in "
-        f"{count(manifest['rows'])} rows of {count(manifest['length'])} tokens, {filled:.1f} % "
-        "filled.",
+        f"Texts of the mixture {manifest['mixture']} by source and form. They are packed into "
+        f"{count(manifest['rows'])} rows of {count(manifest['length'])} tokens; {filled:.1f} % of "
+        "the positions hold a token.",
         header,
         tuple(rows),
         left=(0, 3),
@@ -233,5 +243,5 @@ def _paper() -> list[Block]:
         (name, *("–" if figure is None else count(int(figure)) for figure in row))
         for name, row in paper.DATA.rows.items()
     )
-    caption = f"{paper.DATA.caption} {paper.SOURCE}; –: not given."
-    return [Heading("The paper's data"), Table(caption, ("data", *paper.DATA.columns), rows)]
+    caption = f"{paper.DATA.caption} {paper.SOURCE}; –: not in the paper."
+    return [Heading("Data of the paper"), Table(caption, ("data", *paper.DATA.columns), rows)]

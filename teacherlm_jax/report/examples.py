@@ -1,4 +1,4 @@
-"""Some annotated samples to be shown in full, chosen by their place and not by their quality."""
+"""Annotated samples that a report shows in full, chosen by position and not by quality."""
 
 import dataclasses
 import itertools
@@ -10,7 +10,7 @@ from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import Sample, from_row
 from teacherlm_jax.storage import files
 
-_Thing = TypeVar("_Thing")
+_Item = TypeVar("_Item")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Example:
 
     Attributes:
         sample: the sample itself.
-        written: by kind, the explanation that this annotation wrote and the verdicts of its gates.
+        written: by kind, the explanation that this annotation wrote, and the verdict of each gate.
     """
 
     sample: Sample
@@ -27,26 +27,27 @@ class Example:
 
     @property
     def id(self) -> str:
-        """Of the sample."""
+        """Return the id of the sample."""
         return self.sample.id
 
     @property
     def question(self) -> str:
-        """The question with its options, if it has any."""
+        """Return the question with its options, if it has any."""
         return f"{self.sample.question} {prompts.options_text(self.sample)}".strip()
 
     @property
     def answer(self) -> str:
-        """The right answer; with options, its letter and its text."""
+        """Return the correct answer; with options, its letter and its text."""
         if not self.sample.options:
             return self.sample.answer
         return f"{self.sample.answer} {self.sample.options[self.sample.answer_index]}"
 
 
 def examples(folder: Path, wanted: int) -> list[Example]:
-    """Up to `wanted` samples of an annotation's `samples/`, of different sources where it can.
+    """Return up to `wanted` samples from `samples/` of an annotation run.
 
-    They lie evenly over the sources found in as many shards, and evenly within a source.
+    Up to `wanted` shards are read. The samples are spread evenly over the sources in them, and
+    evenly within a source.
     """
     shards = _spread(sorted(folder.glob("part-*.jsonl")), wanted)
     by_source: dict[str, list[dict[str, Any]]] = {}
@@ -60,16 +61,16 @@ def examples(folder: Path, wanted: int) -> list[Example]:
     return [_example(row) for row in chosen[:wanted]]
 
 
-def _spread(things: Sequence[_Thing], wanted: int) -> list[_Thing]:
-    """The first, the last, and others evenly between them; all when there are not more."""
-    if len(things) <= wanted:
-        return list(things)
-    return [things[round(step * (len(things) - 1) / (wanted - 1))] for step in range(wanted)]
+def _spread(items: Sequence[_Item], wanted: int) -> list[_Item]:
+    """Return `wanted` items: the first, the last, and others evenly between; or all, if fewer."""
+    if len(items) <= wanted:
+        return list(items)
+    return [items[round(step * (len(items) - 1) / (wanted - 1))] for step in range(wanted)]
 
 
 def _example(row: Mapping[str, Any]) -> Example:
     written = {
-        kind: (row["explanations"][kind][made["author"]], made["gates"])
-        for kind, made in row["annotations"].items()
+        kind: (row["explanations"][kind][entry["author"]], entry["gates"])
+        for kind, entry in row["annotations"].items()
     }
     return Example(sample=from_row(row), written=written)

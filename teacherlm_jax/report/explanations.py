@@ -1,4 +1,4 @@
-"""The section on annotations: how many, how many check out, and some of them in full."""
+"""The section on annotations: how many texts, how many pass the gates, and samples in full."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from teacherlm_jax.report.blocks import (
     count,
     percent,
 )
-from teacherlm_jax.report.collect import RunRecord, label
+from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.examples import Example, examples
 from teacherlm_jax.runs import layout
 
@@ -27,44 +27,46 @@ KIND_NAMES = {
     "mistake": "common mistakes",
 }
 
-NO_GATES = "no gates"  # stands where a verdict would, in runs that asked for none
+NO_GATES = "no gates"  # shown instead of a verdict if a run had no gates
 
-_SHOWN = 3
+_EXAMPLES = 3  # of each annotation run
 
 
 def section(runs: Sequence[RunRecord], root: Path | str) -> list[Block]:
-    """Blocks of the section; none when nothing was annotated."""
+    """Return the blocks of the section, none if nothing was annotated."""
     done = finished(runs)
     if not done:
         return []
     blocks: list[Block] = [
         Heading("Explanations"),
         Paragraph(
-            "A teacher is given a question with its right answer and explains it. Gates check each "
-            "text; one that fails is kept, with its verdict beside it. A text that passes has "
-            "passed only the gates that are named."
+            "The teacher explains questions whose correct answer it is given. Gates check each "
+            "text. A text that fails a gate is kept, with the verdict. A text that passes has "
+            "passed the named gates only."
         ),
     ]
     for run in done:
         blocks += [Subheading(run.name), *_figure(run), _table(run, root)]
-        blocks += [_card(example, run) for example in examples(run.path / layout.SAMPLES, _SHOWN)]
+        blocks += [
+            _card(example, run) for example in examples(run.path / layout.SAMPLES, _EXAMPLES)
+        ]
     return blocks
 
 
 def finished(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """The annotations that came to their end."""
+    """Return the finished annotation runs."""
     return [run for run in runs if run.verb == "annotate" and run.finished]
 
 
-def gate_shares(found: Mapping[str, Any]) -> dict[str, str]:
-    """Of a result's kind, the per cent that pass each gate, and all of them, by column title."""
-    if found["passed_all_gates"] is None:
+def gate_shares(kind: Mapping[str, Any]) -> dict[str, str]:
+    """Return the per cent of a kind's texts that pass each gate and all gates, by column title."""
+    if kind["passed_all_gates"] is None:
         return {"all gates": NO_GATES}
     shares = {
-        gate.replace("_", " "): percent(passed / found["count"])
-        for gate, passed in found["gates"].items()
+        gate.replace("_", " "): percent(passed / kind["count"])
+        for gate, passed in kind["gates"].items()
     }
-    return {**shares, "all gates": percent(found["passed_all_gates"] / found["count"])}
+    return {**shares, "all gates": percent(kind["passed_all_gates"] / kind["count"])}
 
 
 def verdict(gates: Mapping[str, bool]) -> str:
@@ -81,13 +83,13 @@ def _figure(run: RunRecord) -> list[Block]:
     shares = [
         (
             KIND_NAMES[kind],
-            {gate.replace("_", " "): n / found["count"] for gate, n in found["gates"].items()},
+            {gate.replace("_", " "): n / own["count"] for gate, n in own["gates"].items()},
         )
-        for kind, found in run.result["kinds"].items()
+        for kind, own in run.result["kinds"].items()
     ]
-    if not shares[0][1]:  # the run asked for no gate
+    if not shares[0][1]:  # the run had no gates
         return []
-    said = "; ".join(
+    description = "; ".join(
         f"{kind}: " + ", ".join(f"{gate} {percent(share)} %" for gate, share in gates.items())
         for kind, gates in shares
     )
@@ -96,7 +98,7 @@ def _figure(run: RunRecord) -> list[Block]:
             name=f"gates-{run.name.replace('/', '-')}",
             svg=figures.share_bars(shares),
             caption=f"Share of the texts in {run.name} that pass each gate, by kind.",
-            description=f"Share of texts that pass each gate. {said}",
+            description=f"Share of texts that pass each gate. {description}",
         )
     ]
 
@@ -105,14 +107,14 @@ def _table(run: RunRecord, root: Path | str) -> Table:
     kinds = run.result["kinds"]
     gates = list(gate_shares(next(iter(kinds.values()))))
     rows = []
-    for kind, found in kinds.items():
-        written = (count(found["count"]), f"{found['mean_tokens']:.1f}")
-        teacher = label(found["teacher"], root)
-        rows.append((KIND_NAMES[kind], teacher, *written, *gate_shares(found).values()))
+    for kind, figures_ in kinds.items():
+        texts = (count(figures_["count"]), f"{figures_['mean_tokens']:.1f}")
+        teacher = run.input_label(f"teachers.{kind}", figures_["teacher"], root)
+        rows.append((KIND_NAMES[kind], teacher, *texts, *gate_shares(figures_).values()))
     return Table(
-        f"Explanations in {run.name}; per cent that pass each gate, and mean length in tokens. "
-        f"Samples: {count(run.result['rows'])}; rows refused: {count(run.result['refused'])}.",
-        ("kind", "teacher", "texts", "tokens", *gates),
+        f"Explanations in {run.name}: texts, mean tokens per text, and per cent that pass each "
+        f"gate. {count(run.result['rows'])} samples; {count(run.result['refused'])} rows refused.",
+        ("kind", "teacher", "texts", "mean tokens", *gates),
         tuple(rows),
         left=(0, 1),
     )
@@ -123,5 +125,5 @@ def _card(example: Example, run: RunRecord) -> Card:
     for kind in KINDS:
         if kind in example.written:
             text, gates = example.written[kind]
-            parts.append((f"{KIND_NAMES[kind]} · {verdict(gates)}", text or "(nothing)"))
+            parts.append((f"{KIND_NAMES[kind]} · {verdict(gates)}", text or "(empty)"))
     return Card(f"Sample {example.id} in {run.name}", tuple(parts))

@@ -1,7 +1,7 @@
-"""Figures as SVG that takes the page's colours and font, in light and in dark.
+"""Figures as SVG that follows the page's colours and font, in light and in dark.
 
-Drawn by matplotlib without its global state. Each colour is drawn as a fixed value that is then
-replaced by a CSS variable of the same meaning, with that value for where the variable is unknown.
+matplotlib draws them without its global state. Each colour is drawn as a fixed value, which is then
+replaced by a CSS variable with that value as its fallback.
 """
 
 import io
@@ -20,7 +20,7 @@ INK, MUTED, GRID = "#22262b", "#6b7178", "#dfe2e6"
 SERIES = ("#3b6ea5", "#c07f2a", "#4b8a5b", "#a5525f", "#7763a6", "#3a8787")
 _LINES = ("-", "--", ":", "-.")
 
-# Light and dark of every colour; the names are those of the page's CSS variables.
+# The light and the dark variant of each colour, by the name of its CSS variable.
 COLOURS = {
     "ink": (INK, "#e4e6e8"),
     "muted": (MUTED, "#9aa1a9"),
@@ -33,8 +33,8 @@ COLOURS = {
     "series-6": (SERIES[5], "#6fbcbc"),
 }
 
-_FIGURE_WIDTH = 9  # of "54.3" on an axis of per cent
-_ALPHA = 0.6  # of bars, so that what is drawn on them stands out
+_NUMBER_WIDTH = 9  # of "54.3", in units of an axis in per cent
+_ALPHA = 0.6  # opacity of bars, so that lines and text on them remain visible
 _WIDTH = 5.8  # inches of 72 points; narrow enough to be read on a phone
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -63,7 +63,7 @@ Bar = tuple[str, float, float, float]  # name, value, low end, high end; from 0 
 
 
 def curves(lines: Sequence[Curve], across: str, up: str) -> str:
-    """Lines of values over steps, one a run."""
+    """Return curves of values over steps, one per run."""
     with matplotlib.rc_context(_STYLE):
         figure, axes = _canvas(3.6)
         drawn: list[Artist] = []
@@ -81,16 +81,16 @@ def curves(lines: Sequence[Curve], across: str, up: str) -> str:
 
 
 def accuracy_bars(bars: Sequence[Bar], baseline: float, across: str) -> str:
-    """One bar a model with its interval, and the majority baseline as a line through all."""
+    """Return one bar with its interval per model, and a line for the majority baseline."""
     with matplotlib.rc_context(_STYLE):
         figure, axes = _canvas(0.75 + 0.34 * len(bars))
-        for place, (_, value, low, high) in enumerate(bars):
-            axes.barh(place, 100 * value, height=0.62, color=SERIES[0], alpha=_ALPHA)
-            axes.plot([100 * low, 100 * high], [place, place], color=INK, linewidth=1.2)
+        for row, (_, value, low, high) in enumerate(bars):
+            axes.barh(row, 100 * value, height=0.62, color=SERIES[0], alpha=_ALPHA)
+            axes.plot([100 * low, 100 * high], [row, row], color=INK, linewidth=1.2)
             beside = 100 * high + 1
-            if beside <= 100 * baseline < beside + _FIGURE_WIDTH:
-                beside = 100 * baseline + 1  # not under the line
-            axes.text(beside, place, f"{100 * value:.1f}", va="center", color=INK)
+            if beside <= 100 * baseline < beside + _NUMBER_WIDTH:
+                beside = 100 * baseline + 1  # so that the line does not cross the number
+            axes.text(beside, row, f"{100 * value:.1f}", va="center", color=INK)
         axes.axvline(100 * baseline, color=SERIES[1], linewidth=1.4, linestyle="--")
         axes.annotate(
             f"majority {100 * baseline:.1f}",
@@ -105,7 +105,7 @@ def accuracy_bars(bars: Sequence[Bar], baseline: float, across: str) -> str:
 
 
 def share_bars(groups: Sequence[tuple[str, dict[str, float]]]) -> str:
-    """Groups of bars from 0 to 1: in each group one bar a key, in the key's colour."""
+    """Return groups of bars for shares from 0 to 1, with one bar and one colour per key."""
     keys = list(groups[0][1])
     height = 0.8 / len(keys)
     with matplotlib.rc_context(_STYLE):
@@ -124,7 +124,7 @@ def share_bars(groups: Sequence[tuple[str, dict[str, float]]]) -> str:
 
 
 def histograms(panels: Sequence[Histogram], across: str) -> str:
-    """One histogram under another over a common axis, each with its mean as a line."""
+    """Return histograms below each other on a common axis, each with a line at its mean."""
     end = max(edges[-1] for _, edges, _, _ in panels)
     with matplotlib.rc_context(_STYLE):
         figure, every = _stack(0.6 + 0.95 * len(panels), len(panels))
@@ -146,7 +146,7 @@ def histograms(panels: Sequence[Histogram], across: str) -> str:
 
 
 def _scale(axes: Axes, values: Sequence[float]) -> None:
-    """From zero, or by powers of ten where the smaller curves would all lie on the axis."""
+    """Start the axis at zero, or make it logarithmic if values differ more than tenfold."""
     if min(values) > 0 and max(values) > 10 * min(values):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
@@ -174,7 +174,7 @@ def _canvas(height: float) -> tuple[Figure, Axes]:
 
 
 def _stack(height: float, rows: int) -> tuple[Figure, list[Axes]]:
-    """A figure with axes under one another that share the scale along which they lie."""
+    """Return a figure with `rows` axes below each other that share the horizontal scale."""
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     FigureCanvasSVG(figure)
     every = list(figure.subplots(rows, sharex=True, squeeze=False)[:, 0])
@@ -187,15 +187,15 @@ def _stack(height: float, rows: int) -> tuple[Figure, list[Axes]]:
 
 def _name_bars(axes: Axes, names: Sequence[str], across: str) -> None:
     axes.set_yticks(range(len(names)), names, color=INK, parse_math=False)
-    axes.set_ylim(len(names) - 0.5, -0.5)  # the first at the top
-    axes.set_xlim(0, 110)  # room for the figure behind a full bar
+    axes.set_ylim(len(names) - 0.5, -0.5)  # the first one at the top
+    axes.set_xlim(0, 110)  # room for the number beside a bar of 100 %
     axes.set_xticks(range(0, 101, 20))
     axes.set_xlabel(across)
     axes.grid(axis="x", linewidth=0.8)
 
 
 def _legend(figure: Figure, drawn: Sequence[Artist], names: Sequence[str]) -> None:
-    """Names may be anything: matplotlib would set `$` as mathematics and drop a leading `_`."""
+    """Add a legend of arbitrary names: matplotlib alone would parse `$` and drop a leading `_`."""
     legend = figure.legend(
         drawn,
         [str(index) for index in range(len(names))],
@@ -209,7 +209,7 @@ def _legend(figure: Figure, drawn: Sequence[Artist], names: Sequence[str]) -> No
 
 
 def _svg(figure: Figure) -> str:
-    """The figure without size, identifiers or style sheet, which would leak into the page."""
+    """Return the SVG without size, ids and style sheet, which would affect the rest of the page."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     svg = file.getvalue()

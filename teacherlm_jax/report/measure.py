@@ -1,7 +1,7 @@
-"""What a data set consists of: rows, options, and tokens of its fields, of samples or packed rows.
+"""Statistics of a data set of samples or packed rows: rows, options, and tokens by field.
 
-Tokens are those of the pieces that training texts are made of (`data.prompts`): a question with its
-options and the words around them, an answer, an explanation with the space before it.
+Tokens are counted for the pieces of training texts (`data.prompts`): a question with its options
+and the words around them, an answer, an explanation with the space before it.
 """
 
 import dataclasses
@@ -21,24 +21,24 @@ from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 QUESTION, ANSWER, TEXT = ("question", ""), ("answer", ""), ("text", "")
 
-Field = tuple[str, str]  # what it is, and the author of an explanation
+Field = tuple[str, str]  # kind of text, and the author of an explanation
 
-_BATCH = 1024  # samples whose texts are tokenised at once
+_BATCH = 1024  # samples whose texts are tokenized at once
 _BARS = 48  # of a histogram
 _LETTER = re.compile(r"\(([A-Z])\) ")
-_CHOICE = " A: The answer is ("  # ends what is asked where there are options
+_CHOICE = " A: The answer is ("  # ends a question with options
 
 
 @dataclasses.dataclass
 class DataStatistics:
-    """One data set, or one source of it.
+    """Statistics of one data set, or of one source of it.
 
     Attributes:
-        name: of the source or the mixture.
-        rows: samples, or packed texts.
-        options: how many rows have how many options; 0 for free text.
-        lengths: how many texts of a field have how many tokens.
-        means: mean tokens by field where they are known without the lengths.
+        name: name of the source or the mixture.
+        rows: number of samples or of packed texts.
+        options: number of rows by number of options; 0 options for free text.
+        lengths: by field, the number of texts by number of tokens.
+        means: mean tokens of the fields for which a manifest records them.
     """
 
     name: str
@@ -48,36 +48,36 @@ class DataStatistics:
     means: dict[Field, float] = dataclasses.field(default_factory=dict)
 
     def add(self, field: Field, tokens: int) -> None:
-        """Counts one text of a field."""
+        """Count one text of a field."""
         self.lengths.setdefault(field, Counter())[tokens] += 1
 
     def mean(self, field: Field) -> float | None:
-        """Mean tokens of a field; None where the data has none."""
+        """Return the mean tokens of a field; None if the data has no such text."""
         if field in self.means:
             return self.means[field]
-        found = self.lengths.get(field)
-        return mean(found) if found else None
+        lengths = self.lengths.get(field)
+        return mean(lengths) if lengths else None
 
 
 def mean(lengths: Counter[int]) -> float:
-    """Of how many texts have how many tokens, the mean of the tokens."""
+    """Return the mean tokens, given the number of texts by number of tokens."""
     return sum(size * texts for size, texts in lengths.items()) / lengths.total()
 
 
 def of_samples(samples: Iterable[Sample], vocabulary: Vocabulary) -> list[DataStatistics]:
-    """Each source of the samples, in the order in which they come."""
-    found: dict[str, DataStatistics] = {}
+    """Return the statistics of each source, in the order of the samples."""
+    by_source: dict[str, DataStatistics] = {}
     rest = iter(samples)
     while batch := list(itertools.islice(rest, _BATCH)):
         fields = [(sample, field, text) for sample in batch for field, text in _fields(sample)]
         sizes = map(len, vocabulary.encode_batch([text for *_, text in fields]))
         for sample in batch:
-            source = found.setdefault(sample.source, DataStatistics(sample.source))
+            source = by_source.setdefault(sample.source, DataStatistics(sample.source))
             source.rows += 1
             source.options[len(sample.options)] += 1
         for (sample, field, _), size in zip(fields, sizes, strict=True):
-            found[sample.source].add(field, size)
-    return list(found.values())
+            by_source[sample.source].add(field, size)
+    return list(by_source.values())
 
 
 def _fields(sample: Sample) -> Iterator[tuple[Field, str]]:
@@ -91,62 +91,63 @@ def _fields(sample: Sample) -> Iterator[tuple[Field, str]]:
 
 
 def of_rows(data: Prepared) -> DataStatistics:
-    """A prepared mixture. Its rows tell lengths and options, its manifest author and means.
+    """Return the statistics of a prepared mixture.
 
-    Texts that were cut without their beginning count as free text, and in the lengths with what
-    is left of them; the manifest's means are of whole texts.
+    Lengths and options are counted in its rows; author and means are those of its manifest. Texts
+    that were truncated on the left count as free text, with the length that remains; the means of
+    the manifest are those of whole texts.
     """
     manifest, vocabulary, reader = data.manifest, data.vocabulary, data.reader()
     author = manifest["inputs"]["mixture"]["author"]
     forms = {task.rpartition("/")[2] for task in manifest["tasks"]}
-    written = {kind for form in forms for kind in prompts.FORMS[form]}
-    triggers = {  # in texts of other forms they are words of a question
+    kinds = {kind for form in forms for kind in prompts.FORMS[form]}
+    triggers = {  # in texts of other forms, the same words belong to a question
         kind: np.array(vocabulary.encode(f" {trigger}"), np.int32).tobytes()
         for kind, trigger in prompts.TRIGGERS.items()
-        if kind in written
+        if kind in kinds
     }
-    found = DataStatistics(manifest["mixture"], means=_means(manifest))
+    statistics = DataStatistics(manifest["mixture"], means=_means(manifest))
     for number in range(reader.rows):
         for tokens in _texts(reader.row(number)):
-            found.rows += 1
-            found.add(TEXT, len(tokens))
-            asked, explanations = _parted(tokens[:-1], triggers)
-            found.options[_options(vocabulary.decode(asked.tolist()))] += 1
+            statistics.rows += 1
+            statistics.add(TEXT, len(tokens))
+            asked, explanations = _split(tokens[:-1], triggers)
+            statistics.options[_options(vocabulary.decode(asked.tolist()))] += 1
             for kind, size in explanations:
-                found.add((kind, author), size)
-    return found
+                statistics.add((kind, author), size)
+    return statistics
 
 
 def of_sources(manifest: Mapping[str, Any]) -> list[DataStatistics]:
-    """The sources of a prepared mixture, as far as its manifest tells of them: texts and means.
+    """Return the number of texts and the means of each source of a prepared mixture.
 
-    A source in several forms counts with all its texts. Manifests from before there were figures
-    by task tell of none.
+    A source in several forms counts with all its texts. Empty for manifests of earlier versions,
+    which have no figures by task.
     """
-    found: dict[str, DataStatistics] = {}
+    by_source: dict[str, DataStatistics] = {}
     counts: dict[tuple[str, Field], int] = {}
     for task, by_field in manifest.get("statistics", {}).get("tokens_by_task", {}).items():
         name = task.rpartition("/")[0]
-        source = found.setdefault(name, DataStatistics(name))
+        source = by_source.setdefault(name, DataStatistics(name))
         source.rows += manifest["tasks"].get(task, {"texts": 0})["texts"]
         for field, figures in _figures(by_field):
             before, more = counts.get((name, field), 0), figures["count"]
             sum_before = source.means.get(field, 0.0) * before
             source.means[field] = (sum_before + figures["mean"] * more) / (before + more)
             counts[name, field] = before + more
-    return list(found.values())
+    return list(by_source.values())
 
 
 def _means(manifest: Mapping[str, Any]) -> dict[Field, float]:
-    # absent from what was prepared before there were any
+    # Manifests of earlier versions have no statistics.
     by_field = manifest.get("statistics", {}).get("tokens_by_field", {})
     return {field: figures["mean"] for field, figures in _figures(by_field)}
 
 
 def _figures(by_field: Mapping[str, Any]) -> Iterator[tuple[Field, Mapping[str, Any]]]:
-    """The figures of each field of a manifest; those of explanations stand there by author."""
-    for name, told in by_field.items():
-        by_author = {"": told} if (name, "") in (QUESTION, ANSWER) else told
+    """Yield the figures of each field of a manifest, which lists explanations by author."""
+    for name, entry in by_field.items():
+        by_author = {"": entry} if (name, "") in (QUESTION, ANSWER) else entry
         for author, figures in by_author.items():
             yield (name, author), figures
 
@@ -156,28 +157,28 @@ def _texts(row: PackedRow) -> list[np.ndarray]:
     return np.split(row.tokens[: sizes.sum()], np.cumsum(sizes)[:-1])
 
 
-def _parted(
+def _split(
     tokens: np.ndarray, triggers: Mapping[str, bytes]
 ) -> tuple[np.ndarray, list[tuple[str, int]]]:
-    """Tokens before the first trigger, and the kinds of the explanations with their lengths.
+    """Return the tokens before the first trigger, and the kind and length of each explanation.
 
-    Every piece was tokenised alone, so a trigger's tokens stand there as they are.
+    Every piece was tokenized by itself, so a text contains the tokens of a trigger unchanged.
     """
     content, width = tokens.tobytes(), tokens.itemsize
     places = {kind: _find(content, trigger, width) for kind, trigger in triggers.items()}
-    found = sorted(
+    spans = sorted(
         (at // width, (at + len(triggers[kind])) // width, kind)
         for kind, at in places.items()
         if at >= 0
     )
-    starts = [start for start, *_ in found]
+    starts = [start for start, *_ in spans]
     ends = [*starts, len(tokens)][1:]
     asked = tokens[: starts[0]] if starts else tokens
-    return asked, [(kind, end - at) for (_, at, kind), end in zip(found, ends, strict=True)]
+    return asked, [(kind, end - at) for (_, at, kind), end in zip(spans, ends, strict=True)]
 
 
 def _find(content: bytes, part: bytes, width: int) -> int:
-    """Where `part` first stands in `content`, both numbers of `width` bytes; -1 if nowhere."""
+    """Return the first offset of `part` in `content` that is a multiple of `width`, or -1."""
     at = content.find(part)
     while at >= 0 and at % width:
         at = content.find(part, at + 1)
@@ -185,18 +186,18 @@ def _find(content: bytes, part: bytes, width: int) -> int:
 
 
 def _options(text: str) -> int:
-    """How many options the text of a question and its answer has."""
+    """Return the number of options in the text of a question and its answer."""
     question, asked, _ = text.rpartition(_CHOICE)
     if not asked:
         return 0
-    wanted = 0
+    options = 0
     for letter in _LETTER.findall(f"{question} "):
-        wanted += letter == LETTERS[wanted : wanted + 1]
-    return wanted
+        options += letter == LETTERS[options : options + 1]
+    return options
 
 
 def options_text(options: Counter[int]) -> str:
-    """Numbers of options as a cell of a table: `5`, `2 and 5`, `2 to 9`, with – for free text."""
+    """Return numbers of options as a table cell: `5`, `2 and 5`, `2 to 9`, – for free text."""
     numbers = sorted(number for number in options if number)
     if not numbers:
         return "–"
@@ -207,14 +208,14 @@ def options_text(options: Counter[int]) -> str:
 
 
 def fields_of(measured: Sequence[DataStatistics]) -> list[Field]:
-    """All fields of some data sets but whole texts: question, answer, then kinds by author."""
+    """Return all fields except whole texts: question, answer, then explanations by author."""
     present = {field for each in measured for field in (*each.lengths, *each.means)}
     kinds = [QUESTION[0], ANSWER[0], *prompts.TRIGGERS]
     return sorted(present - {TEXT}, key=lambda field: (kinds.index(field[0]), field[1]))
 
 
 def percentile(lengths: Counter[int], share: float) -> int:
-    """The least number of tokens that `share` (from 0 to 1) of the texts do not exceed."""
+    """Return the smallest length that at least `share` (from 0 to 1) of the texts do not exceed."""
     left = share * lengths.total()
     for size in sorted(lengths):
         left -= lengths[size]
@@ -224,9 +225,10 @@ def percentile(lengths: Counter[int], share: float) -> int:
 
 
 def histogram(lengths: Counter[int], longest: int) -> tuple[list[int], list[int]]:
-    """Edges and counts of bars of equal width up to `longest`; what is longer is in the last one.
+    """Return edges and counts of bars of equal width up to `longest`.
 
-    Bar i counts the texts with `edges[i] <= tokens < edges[i + 1]`.
+    Bar i counts the texts with `edges[i] <= tokens < edges[i + 1]`; the last one also counts longer
+    texts.
     """
     width = -(-longest // _BARS)
     bars = longest // width + 1

@@ -1,8 +1,8 @@
-"""The figures that the paper prints, to stand beside ours: TeacherLM, arXiv 2310.19019v2.
+"""Figures of the paper, for comparison with ours: TeacherLM, arXiv 2310.19019v2.
 
-Accuracies in per cent, zero-shot. MMLU is the mean over its 57 subjects. None stands where the
-paper has no figure, or a misprint: in Table 7 the ECQA column of BLOOMZ-1.1B repeats the MMLU
-column from the second row on.
+Zero-shot accuracies in per cent. MMLU is the mean over its 57 subjects. None means that the paper
+has no figure or a misprint: in Table 7, the ECQA column of BLOOMZ-1.1B repeats the MMLU column from
+the second row on.
 """
 
 import dataclasses
@@ -17,9 +17,9 @@ class PaperTable:
     """One table of the paper.
 
     Attributes:
-        caption: what it shows.
-        columns: names of the figures of a row.
-        rows: figures by row name, as many as there are columns.
+        caption: description for the reader.
+        columns: column names.
+        rows: figures by row name, one for each column.
     """
 
     caption: str
@@ -28,8 +28,8 @@ class PaperTable:
 
 
 TEACHERS = PaperTable(
-    "MMLU (mean of subjects) of the teachers after each stage. C, F, M: the third stage on chains "
-    "of thought, fundamentals, common mistakes. Unstaged: all data mixed from the start.",
+    "MMLU (mean over subjects) of the teachers after each stage. C, F, M: the third stage on "
+    "chains of thought, fundamentals or common mistakes. Unstaged: all data mixed from the start.",
     ("stage 1", "stage 2", "C", "F", "M", "unstaged"),
     {
         "TeacherLM-560M": (31.0, 36.47, 38.39, 34.65, 34.85, 35.27),
@@ -41,8 +41,8 @@ TEACHERS = PaperTable(
 )
 
 DATA = PaperTable(
-    "The paper's data (Table 2): options of a question, samples, and mean tokens of what people "
-    "wrote and of TeacherLM-7.1B's chains of thought (C), fundamentals (F) and mistakes (M).",
+    "Data of the paper (Table 2): options per question, samples, and mean tokens of human "
+    "explanations and of TeacherLM-7.1B's chains of thought (C), fundamentals (F), mistakes (M).",
     ("options", "training", "test", "human", "C", "F", "M"),
     {
         "ECQA": (5, 7598, 2194, 59, 75, 186, 53),
@@ -65,8 +65,8 @@ _STUDENTS = (
 )
 
 _STUDENTS_CAPTION = (
-    "{} of multi-task students, by what they were trained on: nothing, the original P3, "
-    "P3-Sense-3K as it is, or augmented with explanations in the order of the letters."
+    "{} of multi-task students by training data: none, the original P3, P3-Sense-3K as it is, or "
+    "P3-Sense-3K with explanations in the order of the letters."
 )
 
 
@@ -76,7 +76,7 @@ def _students(name: str, rows: dict[str, Row]) -> PaperTable:
 
 STUDENTS = {
     "mmlu": _students(
-        "MMLU (mean of subjects)",
+        "MMLU (mean over subjects)",
         {
             "no training": (23.1, 25.1, 24.7, 23.7, 35.2, 39.6, 24.8, 22.2, 24.9),
             "P3": (25.8, 26.3, 32.8, 24.8, 28.9, 32.2, 27.8, 28.3, 31.0),
@@ -139,12 +139,12 @@ STUDENTS = {
 
 
 def is_mean_of_subjects(benchmark: str) -> bool:
-    """Whether the paper's figure of a benchmark, by our name of it, is a mean over subjects."""
+    """Return whether the paper reports a benchmark, by our name, as a mean over subjects."""
     return benchmark.lower() == "mmlu"
 
 
 def tables(benchmark: str) -> list[PaperTable]:
-    """The paper's tables of a benchmark, by our name of it; none for one it does not have."""
+    """Return the tables of the paper for a benchmark, by our name; none if it has none."""
     name = benchmark.lower()
     teachers = [TEACHERS] if name == "mmlu" else []
     return teachers + ([STUDENTS[name]] if name in STUDENTS else [])

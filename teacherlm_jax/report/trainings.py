@@ -1,7 +1,8 @@
-"""The section on trainings: what was trained from what, for how long, and how the loss fell."""
+"""The section on training runs: where each started, how long it ran, loss and validation."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from teacherlm_jax.report import figures
 from teacherlm_jax.report.blocks import (
@@ -14,11 +15,14 @@ from teacherlm_jax.report.blocks import (
     percent,
     rounded,
 )
-from teacherlm_jax.report.collect import RunRecord, label
+from teacherlm_jax.report.collect import RunRecord
 
 
 def section(runs: Sequence[RunRecord], root: Path | str) -> list[Block]:
-    """Blocks of the section; none when nothing was trained. Unfinished runs show their curves."""
+    """Return the blocks of the section, none if nothing was trained.
+
+    Unfinished runs appear in the figure only.
+    """
     trainings = [run for run in runs if run.verb == "train"]
     if not trainings:
         return []
@@ -26,26 +30,28 @@ def section(runs: Sequence[RunRecord], root: Path | str) -> list[Block]:
     blocks: list[Block] = [Heading("Training"), *_figure(trainings)]
     if done:
         blocks.append(_table(done, root))
+    if validated := [run for run in done if "best_step" in run.result]:
+        blocks.append(_validation_table(validated))
     return blocks
 
 
 def _figure(runs: Sequence[RunRecord]) -> list[Block]:
     lines = []
     for run in runs:
-        metrics = [row for row in run.metrics if "step" in row and "loss" in row]
+        metrics = [row for row in run.metrics if "step" in row and row.get("loss") is not None]
         if metrics:
             steps, losses = [row["step"] for row in metrics], [row["loss"] for row in metrics]
             lines.append((run.name, steps, losses))
     if not lines:
-        return [Paragraph("No loss curves: none of these runs has a loss in its metrics.jsonl.")]
+        return [Paragraph("No loss curves: no run has a loss in its metrics.jsonl.")]
     ends = ", ".join(f"{name} {losses[-1]:.3f}" for name, _, losses in lines)
     return [
         SvgFigure(
             name="loss",
-            svg=figures.curves(lines, "step", "loss, nats a token"),
-            caption="Training loss over the tokens that bear loss, from each run's metrics.jsonl. "
-            "Runs with other data or other loss tokens do not compare.",
-            description=f"Training loss by step; at the end: {ends}",
+            svg=figures.curves(lines, "step", "loss (nats per token)"),
+            caption="Training loss over the tokens with loss, from the metrics.jsonl of each run. "
+            "Losses are comparable only between runs with the same data and the same loss tokens.",
+            description=f"Training loss by step; final values: {ends}",
         )
     ]
 
@@ -58,11 +64,12 @@ def _table(runs: Sequence[RunRecord], root: Path | str) -> Table:
     rows = []
     for run in runs:
         result = run.result
+        start = run.config.get("init_from", "")
         rows.append(
             (
                 run.name,
-                label(run.config.get("init_from", ""), root) or "random",
-                count(result["steps"]),
+                run.input_label("init_from", start, root) if start else "random",
+                _steps(result),
                 count(result["tokens"]),
                 _or_na(result["loss"], lambda loss: rounded(loss, 3)),
                 _or_na(result["accuracy"], percent),
@@ -70,9 +77,39 @@ def _table(runs: Sequence[RunRecord], root: Path | str) -> Table:
             )
         )
     return Table(
-        "Trainings by run folder. Loss (nats a token) and next-token accuracy (%) are those of the "
-        "last steps, over the tokens that bear loss.",
-        ("run", "started from", "steps", "tokens", "loss", "accuracy", "tokens/s"),
+        "Training runs. Loss (nats per token) and next-token accuracy (%) are those of the last "
+        "progress line, over the tokens with loss.",
+        ("run", "initial model", "steps", "tokens", "loss", "accuracy, %", "tokens/s"),
         tuple(rows),
         left=(0, 1),
+    )
+
+
+def _steps(result: dict[str, Any]) -> str:
+    """Return the number of steps; of a run that stopped early, with that of its config."""
+    step, steps = result["step"], result["steps"]
+    return count(step) if step >= steps else f"{count(step)} of {count(steps)}"
+
+
+def _validation_table(runs: Sequence[RunRecord]) -> Table:
+    """Return the best and the final value of each run's validation metric."""
+    rows = []
+    for run in runs:
+        result = run.result
+        rows.append(
+            (
+                run.name,
+                run.config.get("validation", {}).get("metric", "–"),
+                rounded(result["best_metric"], 4),
+                count(result["best_step"]),
+                rounded(result["final_metric"], 4),
+                "kept" if "best_checkpoint" in result else "not kept",
+            )
+        )
+    return Table(
+        "Validation metrics. Best: the best of all validations, at the step beside it. Final: the "
+        "last validation. The checkpoint of the best step is kept with config.checkpoint.best=1.",
+        ("run", "metric", "best", "at step", "final", "best checkpoint"),
+        tuple(rows),
+        left=(0, 1, 5),
     )

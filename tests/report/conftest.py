@@ -1,4 +1,4 @@
-"""Run folders with made-up numbers, as the verbs leave them."""
+"""Run folders with invented figures, as the verbs write them."""
 
 import math
 
@@ -112,7 +112,7 @@ def _sample(number):
 
 @pytest.fixture
 def runs(tmp_path):
-    """A folder of runs like the quickstart's: two are unfinished, one of them unreadable."""
+    """Return a folder of runs like that of the quickstart: one is unfinished, one unreadable."""
     root = tmp_path / "runs"
     _training(root, "stage1", "")
     _training(root, "stage2", str(root / "stage1"))
@@ -133,5 +133,5 @@ def runs(tmp_path):
         _write(root / f"evaluate_{name}", "evaluate", {}, result)
     (root / "broken").mkdir()
     (root / "broken" / "config.json").write_text('{"verb": ')
-    _write(root, "quickstart", {})  # goes on around the report
+    _write(root, "quickstart", {})  # contains the report and is still running
     return root

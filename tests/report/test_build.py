@@ -1,13 +1,17 @@
-"""The page shows every number of every run, hides no run, and needs nothing else."""
+"""The page shows the results of every run, hides no run, and loads nothing."""
 
 import html.parser
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
-from teacherlm_jax.config import ReportConfig
+from teacherlm_jax.config import ReportConfig, TrainConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.report.build import report
+from teacherlm_jax.runs import run_folder
 from teacherlm_jax.storage import files
 from tests.make_run import make_run
 
@@ -15,7 +19,7 @@ VOID = {"meta", "br", "link", "img"}
 
 
 class Page(html.parser.HTMLParser):
-    """Checks that tags close in order, and gathers text, identifiers and links."""
+    """Checks that tags are closed in order, and collects text and attributes."""
 
     def __init__(self, source: str):
         super().__init__()
@@ -51,7 +55,7 @@ def made(runs):
 
 
 def _again(made, runs):
-    """The report once more, over runs that have changed since."""
+    """Build the report once more, after runs have changed."""
     run = make_run(made[0])
     return run.path, report(ReportConfig(output="", root=str(runs), title="Toys & <pears>"), run)
 
@@ -69,13 +73,13 @@ def test_the_page_is_well_formed_and_fetches_nothing(made):
     assert not re.search(r"@import|url\((?!#)|<script|<link", source)
 
 
-def test_text_of_the_runs_is_shown_as_it_is_and_not_as_markup(made):
+def test_text_of_runs_is_escaped(made):
     page = _page(made)
     assert "Toys & <pears>" in page.text
     assert "One may take 3 away, <as if> Mia had sold | lost them." in page.text
 
 
-def test_every_accuracy_stands_with_interval_baseline_and_run(made):
+def test_every_accuracy_has_its_interval_baseline_and_run(made):
     text = _page(made).text
     for model, accuracy in {"stage1": 41.0, "stage2": 78.0, "student_CMF": 84.0}.items():
         low, high = accuracy - 3.4, accuracy + 3
@@ -83,26 +87,30 @@ def test_every_accuracy_stands_with_interval_baseline_and_run(made):
         assert row in text
 
 
-def test_subjects_and_refused_rows_get_columns_where_there_are_any(made):
-    # MMLU as the paper gives it: the mean of subjects (33.0) first, with its own interval.
+def test_subjects_and_refused_rows_get_columns_if_there_are_any(made):
+    # MMLU as in the paper: the mean over subjects (33.0) first, with its own interval.
     row = "stage2 240 14,042 33.0 30.0 to 36.0 26.9 31.0 3 0 evaluate_stage2"
     text = _page(made).text
     assert row in text
-    assert "questions mean of subjects 95 % interval majority of all questions refused cut" in text
-    assert "mmlu, 2 subjects, 14,042 questions: mean accuracy over subjects with its 95 %" in text
+    assert "questions mean over subjects 95 % CI majority accuracy refused truncated" in text
+    assert (
+        "mmlu (2 subjects, 14,042 questions): mean accuracy over subjects with its 95 % CI" in text
+    )
 
 
-def test_a_set_that_the_paper_lacks_keeps_accuracy_over_all_questions_first(runs, made):
+def test_accuracy_over_all_questions_comes_first_for_a_benchmark_without_a_mean_in_the_paper(
+    runs, made
+):
     path = runs / "evaluate_stage2" / "result.json"
     result = files.read_json(path)
     result["benchmarks"] = {"toys": result["benchmarks"]["mmlu"]}
     files.write_json(path, result)
     text = _page(_again(made, runs)).text
     assert "stage2 240 14,042 31.0 27.6 to 34.0 26.9 33.0 3 0 evaluate_stage2" in text
-    assert "accuracy 95 % interval majority mean of subjects refused cut" in text
+    assert "accuracy 95 % CI majority mean over subjects refused truncated" in text
 
 
-def test_the_paper_stands_beside_its_benchmarks_without_its_misprints(made):
+def test_the_papers_figures_are_shown_for_its_benchmarks_without_misprints(made):
     text = _page(made).text
     assert "TeacherLM-7.1B 41.5 51.1 52.3 50.3 49.0 47.0" in text
     assert "no training 20.6 19.3 21.2 20.2 62.8 74.3 21.2 20.4 20.8" in text  # ECQA
@@ -110,7 +118,7 @@ def test_the_paper_stands_beside_its_benchmarks_without_its_misprints(made):
     assert "CREAK of multi-task students" not in text  # nothing here was evaluated on it
 
 
-def test_explanations_are_counted_by_kind_and_three_are_printed_in_full(made):
+def test_explanations_are_counted_by_kind_and_three_are_shown_in_full(made):
     text = _page(made).text
     assert "common mistakes stage3_mistake 1,000 22.0 99.8 100.0 87.4 87.4" in text
     shown = [number for number in range(5) if f"Sample unlabelled-{number} in annotate" in text]
@@ -119,7 +127,7 @@ def test_explanations_are_counted_by_kind_and_three_are_printed_in_full(made):
     assert "fails: synthetic" in text
 
 
-def test_trainings_tell_their_start_length_loss_and_speed(made):
+def test_training_runs_show_initial_model_tokens_loss_and_speed(made):
     text = _page(made).text
     assert "stage1 random 240 983,040 0.412 87.1 8,192" in text
     assert "stage3_cot stage2 240 983,040 0.412 87.1 8,192" in text
@@ -134,18 +142,18 @@ def test_a_training_without_loss_tokens_shows_no_loss(runs, made):
 
 def test_unfinished_and_unreadable_runs_are_named_with_the_reason(made):
     text = _page(made).text
-    assert "student_F (train): its log ends with: step 100/240 loss 1.055" in text
+    assert "student_F (train): the last line of its log: step 100/240 loss 1.055" in text
     assert re.search(r"broken \(unreadable\): .*config.json:1: not JSON", text)
     assert made[1]["unfinished"] == ["broken", "student_F"]
     assert made[1]["runs"]["train"] == 8
 
 
-def test_the_run_that_the_report_is_part_of_is_not_called_unfinished(made):
+def test_the_run_that_contains_the_report_is_not_called_unfinished(made):
     assert "quickstart" not in _page(made).text
     assert "report" not in made[1]["runs"]
 
 
-def test_markdown_has_the_same_tables_and_its_figures_beside_it(made):
+def test_markdown_has_the_same_tables_and_links_its_figures(made):
     folder = made[0]
     written = (folder / "report.md").read_text()
     assert "| stage2 | 240 | 800 | 78.0 | 74.6 to 81.0 | 27.0 | evaluate_stage2 |" in written
@@ -156,20 +164,20 @@ def test_markdown_has_the_same_tables_and_its_figures_beside_it(made):
 
 
 @pytest.mark.parametrize(
-    ("run", "result", "trouble"),
+    ("run", "result", "problem"),
     [
-        ("evaluate_stage1", [], "it is no object"),
+        ("evaluate_stage1", [], "it is not an object"),
         ("evaluate_stage1", {}, "it lacks model, step, benchmarks"),
         ("annotate", {"rows": 1, "refused": 0, "kinds": {}}, r"it lacks kinds\.\*"),
         ("annotate", {"rows": 1, "refused": 0, "kinds": {"cot": {}}}, r"lacks kinds.cot.teacher,"),
-        ("stage1", {"steps": 3}, "it lacks tokens, loss, accuracy, tokens_per_second"),
+        ("stage1", {"steps": 3}, "it lacks step, tokens, loss, accuracy, tokens_per_second"),
     ],
 )
-def test_a_result_of_another_shape_makes_its_run_unfinished(runs, made, run, result, trouble):
+def test_a_result_of_another_shape_makes_its_run_unfinished(runs, made, run, result, problem):
     files.write_json(runs / run / "result.json", result)
     again = _again(made, runs)
     assert run in again[1]["unfinished"]
-    assert re.search(rf"{run} \(\w+\): .*{run}/result.json: .*{trouble}", _page(again).text)
+    assert re.search(rf"{run} \(\w+\): .*{run}/result.json: .*{problem}", _page(again).text)
 
 
 def test_an_interval_must_be_two_numbers(runs, made):
@@ -188,8 +196,8 @@ def test_an_annotation_without_gates_says_so_instead_of_counting(runs, made):
     shard = next((runs / "annotate" / "samples").iterdir())
     rows = [row for _, row in files.read_jsonl(shard)]
     for row in rows:
-        for made_of in row["annotations"].values():
-            made_of["gates"] = {}
+        for annotation in row["annotations"].values():
+            annotation["gates"] = {}
     files.write_jsonl(shard, rows)
     again = _again(made, runs)
     assert "common mistakes stage3_mistake 1,000 22.0 no gates" in _page(again).text
@@ -207,14 +215,80 @@ def test_an_annotation_of_no_sample_shows_none(runs, made):
     assert "Samples from" not in (again[0] / "summary.txt").read_text()
 
 
-def test_the_same_runs_give_the_same_bytes(made, runs):
-    first = (made[0] / "report.html").read_bytes()
-    _again(made, runs)
-    assert (made[0] / "report.html").read_bytes() == first
+def test_another_process_with_another_hash_seed_writes_the_same_bytes(made, runs):
+    written = ["report.html", "report.md", "summary.txt", "figures/loss.svg"]
+    first = [(made[0] / name).read_bytes() for name in written]
+    again = (
+        "import sys; from tests.report.test_build import _again; "
+        "from pathlib import Path; _again((Path(sys.argv[1]),), Path(sys.argv[2]))"
+    )
+    for seed in ("1", "2"):
+        for name in written:
+            (made[0] / name).unlink()
+        subprocess.run(
+            [sys.executable, "-c", again, str(made[0]), str(runs)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+        )
+        assert [(made[0] / name).read_bytes() for name in written] == first
+
+
+def test_a_run_that_was_refused_before_its_work_began_is_not_called_unfinished(made, runs):
+    config = TrainConfig(output=str(runs / "refused"), data="nowhere")
+    with (
+        pytest.raises(UserError),
+        run_folder.open_run(config.output, "train", config),
+    ):
+        raise UserError("config.data=nowhere: no such folder")
+    crashed = run_folder.open_run(str(runs / "crashed"), "train", config)
+    files.write_jsonl(runs / "crashed" / "metrics.jsonl", [{"step": 1, "loss": 2.0}])
+    with pytest.raises(UserError), crashed:
+        raise UserError("out of memory")
+    again = _again(made, runs)
+    assert again[1]["refused"] == ["refused"]
+    assert again[1]["unfinished"] == ["broken", "crashed", "student_F"]
+    text = _page(again).text
+    assert "refused (train): config.data=nowhere: no such folder" in text
+    assert "crashed (train): the last line of its log: " in text
+    assert "refused train refused" in text and "crashed train unfinished" in text
+
+
+def test_a_validated_training_shows_the_best_value_with_its_step_and_the_final_one(made, runs):
+    result = files.read_json(runs / "stage1" / "result.json")
+    best = {"best_metric": 0.25, "best_step": 80, "final_metric": 0.125}
+    files.write_json(runs / "stage1" / "result.json", result | best)
+    content = files.read_json(runs / "stage1" / "config.json")
+    content["config"]["validation"] = {"metric": "creak/accuracy"}
+    files.write_json(runs / "stage1" / "config.json", content)
+    text = _page(_again(made, runs)).text
+    assert "run metric best at step final best checkpoint" in text
+    assert "stage1 creak/accuracy 0.2500 80 0.1250 not kept" in text
+    kept = {"best_checkpoint": str(runs / "stage1/checkpoints/80")}
+    files.write_json(runs / "stage1" / "result.json", result | best | kept)
+    assert "stage1 creak/accuracy 0.2500 80 0.1250 kept" in _page(_again(made, runs)).text
+    files.write_json(runs / "stage1" / "result.json", result | {"best_step": 80})
+    assert "it lacks best_metric, final_metric" in _page(_again(made, runs)).text
+
+
+def test_a_training_that_stopped_early_shows_the_steps_it_took(made, runs):
+    result = files.read_json(runs / "stage1" / "result.json")
+    files.write_json(runs / "stage1" / "result.json", result | {"step": 160})
+    assert "stage1 random 160 of 240 983,040" in _page(_again(made, runs)).text
+
+
+@pytest.mark.parametrize(("ties", "shown"), [(8, False), (9, True)])
+def test_ties_are_shown_above_one_per_cent_of_the_questions(made, runs, ties, shown):
+    path = runs / "evaluate_stage1" / "result.json"
+    result = files.read_json(path)
+    result["benchmarks"]["generated"]["ties"] = ties
+    files.write_json(path, result)
+    text = _page(_again(made, runs)).text
+    assert ("95 % CI majority ties run" in text) == shown
+    assert (f"stage1 240 800 41.0 37.6 to 44.0 27.0 {ties} evaluate_stage1" in text) == shown
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("missing", "no such folder"), ("empty", "no run folder below it")]
+    ("name", "message"), [("missing", "no such folder"), ("empty", "contains no run folder")]
 )
 def test_nothing_to_report_on_is_an_error(tmp_path, name, message):
     (tmp_path / "empty").mkdir()

@@ -1,4 +1,4 @@
-"""The summary on the console: one table, samples to read, and at its end where the page lies."""
+"""The console summary: one table, some samples, and the path of the page."""
 
 import re
 
@@ -19,22 +19,22 @@ def _summary(runs) -> str:
 def test_it_begins_with_the_title_and_ends_with_the_page(runs):
     lines = _summary(runs).splitlines()
     assert lines[:2] == ["Toys", "===="]
-    assert lines[-3:] == ["The whole report", "----------------", str(runs / "report/report.html")]
+    assert lines[-3:] == ["Full report", "-----------", str(runs / "report/report.html")]
 
 
-def test_models_and_students_stand_apart_with_interval_and_majority(runs):
+def test_models_and_students_are_separate_with_interval_and_majority(runs):
     summary = " ".join(_summary(runs).split())
     assert (
         "Accuracy on generated, 800 questions" in summary
-        and "models right 95 % interval majority "
+        and "models accuracy 95 % CI majority "
         "stage1 41.0 % 37.6 to 44.0 27.0 % stage2 78.0 % 74.6 to 81.0 27.0 % "
-        "students right 95 % interval majority "
+        "students accuracy 95 % CI majority "
         "student_CMF 84.0 % 80.6 to 87.0 27.0 % student_text 55.0 % 51.6 to 58.0 27.0 %"
         in summary
     )
 
 
-def test_the_share_that_passes_is_told_by_gate_and_kind(runs):
+def test_the_share_that_passes_is_shown_by_gate_and_kind(runs):
     summary = " ".join(_summary(runs).split())
     assert "kind texts finished not empty synthetic all gates" in summary
     assert "common mistakes 1,000 99.8 % 100.0 % 87.4 % 87.4 %" in summary
@@ -48,7 +48,7 @@ def test_the_columns_of_the_table_are_aligned(runs):
     assert len(ends) == 1
 
 
-def test_models_asked_other_questions_make_a_block_of_their_own(runs):
+def test_models_with_other_questions_get_a_block_of_their_own(runs):
     path = runs / "evaluate_student_text" / "result.json"
     result = files.read_json(path)
     result["benchmarks"]["generated"] |= {"rows": 20, "majority": 0.5}
@@ -86,13 +86,13 @@ def test_samples_are_printed_in_full_with_their_verdicts(runs):
     ("text", "shown"),
     [("word " * 60, "word word"), ("\x1b[31mred\x00", "�[31mred�"), ("w" * 300, "w" * 88)],
 )
-def test_texts_are_wrapped_and_cannot_command_the_terminal(runs, text, shown):
+def test_texts_are_wrapped_without_control_characters(runs, text, shown):
     shard = next((runs / "annotate" / "samples").iterdir())
     rows = [row for _, row in files.read_jsonl(shard)]
     for row in rows:
         row["explanations"]["mistake"]["teacher"] = text
     files.write_jsonl(shard, rows)
-    samples = _summary(runs).partition("Samples from")[2].partition("The whole report")[0]
+    samples = _summary(runs).partition("Samples from")[2].partition("Full report")[0]
     assert shown in samples
     assert max(map(len, samples.splitlines())) <= 100
     assert all(letter.isprintable() or letter == "\n" for letter in samples)
@@ -102,7 +102,7 @@ def test_unfinished_runs_are_named(runs):
     assert "Unfinished\n  broken\n  student_F\n" in _summary(runs)
 
 
-def test_a_folder_of_nothing_but_unfinished_runs_has_a_summary(tmp_path):
+def test_a_folder_with_only_unfinished_runs_has_a_summary(tmp_path):
     files.write_json(tmp_path / "a" / "config.json", {"verb": "train", "config": {}})
     summary = _summary(tmp_path)
-    assert summary.startswith("Toys\n====\n\nUnfinished\n  a\n\nThe whole report\n")
+    assert summary.startswith("Toys\n====\n\nUnfinished\n  a\n\nFull report\n")

@@ -1,4 +1,4 @@
-"""The paper's Table 2 of any samples and prepared rows, and their lengths."""
+"""Table 2 of the paper for any samples and prepared rows, and their lengths."""
 
 import re
 
@@ -48,7 +48,7 @@ def vocabulary(tmp_path_factory):
 
 @pytest.fixture
 def data(tmp_path, vocabulary):
-    """A folder of samples, with a vocabulary beside them."""
+    """Return a folder of samples with a vocabulary beside them."""
     folder = tmp_path / "data"
     rows = [to_row(each) for each in SAMPLES]
     files.write_jsonl(folder / "samples/part-00000-of-00002.jsonl", rows[:5])
@@ -59,7 +59,7 @@ def data(tmp_path, vocabulary):
 
 @pytest.fixture
 def prepared(write_prepared):
-    """A function of a folder, a vocabulary and a form that writes the samples as a mixture."""
+    """Return a function that writes the samples in one form as a mixture."""
 
     def write(folder, vocabulary, form):
         texts = [
@@ -85,13 +85,13 @@ def mean_tokens(vocabulary, texts):
 
 
 def report(path, *more):
-    """What `teacherlm report --data PATH` leaves in the folder beside the data."""
+    """Run `teacherlm report --data PATH`; return its folder and the figures in its result."""
     assert main.main(["report", "--data", str(path), *more]) == 0
     folder = path.with_name(f"{path.name}.report")
     return folder, files.read_json(folder / "result.json")["data"]
 
 
-def test_samples_are_told_by_source_with_options_and_means_by_kind_and_author(data, vocabulary):
+def test_samples_are_reported_by_source_with_options_and_means_by_kind_and_author(data, vocabulary):
     _, found = report(data)
     assert list(found) == ["sums", "choices"]
     sums, choices = found.values()
@@ -111,7 +111,7 @@ def test_samples_are_told_by_source_with_options_and_means_by_kind_and_author(da
     }
 
 
-def test_the_table_is_printed_and_stands_on_the_page(data, capsys):
+def test_the_table_is_printed_and_on_the_page(data, capsys):
     folder, found = report(data)
     shown = " ".join(capsys.readouterr().out.split())
     question = f"{found['sums']['mean_tokens']['question']:.1f}"
@@ -126,7 +126,7 @@ def test_the_table_is_printed_and_stands_on_the_page(data, capsys):
     assert drawn == ["lengths-0.svg", "lengths-1.svg"]
 
 
-def test_rows_on_disk_tell_what_their_samples_do(prepared, data, tmp_path, vocabulary):
+def test_prepared_rows_give_the_figures_of_their_samples(prepared, data, tmp_path, vocabulary):
     _, of_samples = report(data)
     for form in FORMS:
         prepared(tmp_path / "prepared" / form, vocabulary, form)
@@ -145,7 +145,7 @@ def test_rows_on_disk_tell_what_their_samples_do(prepared, data, tmp_path, vocab
     assert set(found["C"]["mean_tokens"]) == {"cot by teacher"}
 
 
-def test_the_manifests_means_go_before_those_of_the_rows(prepared, tmp_path, vocabulary):
+def test_means_of_the_manifest_take_precedence(prepared, tmp_path, vocabulary):
     folder = prepared(tmp_path / "C", vocabulary, "C")
     manifest = files.read_json(folder / "manifest.json")
     by_field = {"question": {"mean": 20.5}, "cot": {"teacher": {"mean": 8.25}}}
@@ -155,7 +155,7 @@ def test_the_manifests_means_go_before_those_of_the_rows(prepared, tmp_path, voc
     assert found["C"]["mean_tokens"] == {"question": 20.5, "cot by teacher": 8.25}
 
 
-def test_a_mixture_tells_the_means_of_its_sources(prepared, tmp_path, vocabulary):
+def test_a_mixture_shows_the_means_of_its_sources(prepared, tmp_path, vocabulary):
     folder = prepared(tmp_path / "C", vocabulary, "C")
     manifest = files.read_json(folder / "manifest.json")
     manifest["tasks"] = {
@@ -178,19 +178,19 @@ def test_a_mixture_tells_the_means_of_its_sources(prepared, tmp_path, vocabulary
     assert "| b | 5 | 7.0 | – |" in written
 
 
-def test_the_tasks_of_a_mixture_stand_with_what_was_left_out_or_cut(prepared, tmp_path, vocabulary):
+def test_the_tasks_of_a_mixture_show_dropped_and_truncated_texts(prepared, tmp_path, vocabulary):
     folder = prepared(tmp_path / "C", vocabulary, "C")
     manifest = files.read_json(folder / "manifest.json")
     manifest["too_long"] = {"sums/C": {"right": 3}, "choices/C": {"drop": 4}}
     files.write_json(folder / "manifest.json", manifest)
     written = (report(folder)[0] / "report.md").read_text()
     assert "| sums/C | 10 | 99 |  |" in written
-    assert "| sums/C | 2 | – | left out: no cot by teacher |" in written
+    assert "| sums/C | 2 | – | dropped: no cot by teacher |" in written
     assert "| sums/C | 3 | – | too long: right |" in written
     assert "choices/C" not in written
 
 
-def test_rows_that_make_no_sample_are_counted_with_the_reason(data):
+def test_refused_rows_are_counted_with_the_reason(data):
     path = data / "samples/part-00000-of-00002.jsonl"
     path.write_text(path.read_text() + '{"id": "x"}\n')
     folder, found = report(data)
@@ -228,7 +228,7 @@ def test_another_vocabulary_is_refused_by_its_digest(prepared, tmp_path, vocabul
     other = train_sentencepiece(["four five six"] * 9, tmp_path / "other", size=370, seed=0)
     asked = refusal(capsys, "--data", folder, f"--config.vocabulary={tmp_path / 'other'}")
     assert (
-        f"{tmp_path / 'other'}: has the digest {other.digest}, but the rows of the mixture C"
+        f"{tmp_path / 'other'}: the digest of this vocabulary is {other.digest}, but the mixture C"
         in asked
     )
     other.save(folder / "vocabulary")
@@ -237,9 +237,9 @@ def test_another_vocabulary_is_refused_by_its_digest(prepared, tmp_path, vocabul
     )
 
 
-def test_what_cannot_be_reported_on_is_refused(data, tmp_path, capsys):
+def test_data_that_cannot_be_reported_is_refused(data, tmp_path, capsys):
     (data / "vocabulary").rename(tmp_path / "elsewhere")
-    assert "tells of no vocabulary to count its tokens with" in refusal(capsys, "--data", data)
+    assert "no vocabulary beside it to count its tokens with" in refusal(capsys, "--data", data)
     assert "nowhere: no such file or folder" in refusal(capsys, "--data", tmp_path / "nowhere")
     assert not (tmp_path / "nowhere.report").exists()
     for empty in (["--data"], ["--data="], ["--data", "--config.format=cot"]):
@@ -261,10 +261,10 @@ def test_a_manifest_of_another_shape_is_refused(prepared, tmp_path, vocabulary, 
     )
 
 
-def test_many_sources_are_drawn_together(data, tmp_path):
+def test_many_sources_share_one_figure(data, tmp_path):
     rows = [to_row(sample(1, source=f"source {number}")) for number in range(9)]
     files.write_jsonl(data / "samples/part-00000-of-00002.jsonl", rows)
     folder, found = report(data)
     assert len(found) == 11
     assert [path.name for path in (folder / "figures").iterdir()] == ["lengths-0.svg"]
-    assert "### all 11 together" in (folder / "report.md").read_text()
+    assert "### all 11 data sets" in (folder / "report.md").read_text()

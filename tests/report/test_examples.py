@@ -1,4 +1,4 @@
-"""Which annotated samples are shown."""
+"""The choice of the annotated samples that a report shows."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_samples_are_of_different_sources_and_spread_evenly(tmp_path, shards, sh
     assert _shards(tmp_path, *shards) == shown
 
 
-def test_an_example_shows_what_the_annotation_wrote_and_not_what_was_there(tmp_path):
+def test_an_example_shows_the_texts_of_the_annotation_and_no_others(tmp_path):
     _shards(tmp_path, "a")
     (example,) = examples(tmp_path, 3)
     assert example.written == {"cot": ("Six sevens.", {"finished": True})}

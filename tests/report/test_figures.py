@@ -1,4 +1,4 @@
-"""Figures show every name as it is, whatever matplotlib would make of it."""
+"""Figures show every name unchanged, even names that matplotlib would interpret."""
 
 import html
 import re
@@ -24,12 +24,12 @@ def _texts(svg):
         lambda: figures.share_bars([(name, {"gate": 0.5}) for name in NAMES]),
     ],
 )
-def test_names_are_drawn_as_they_are(draw):
+def test_names_are_drawn_unchanged(draw):
     texts = _texts(draw())
     assert [name for name in NAMES if name not in texts] == []
 
 
-def test_curves_far_apart_get_powers_of_ten_and_others_start_at_zero():
+def test_the_axis_is_logarithmic_for_values_far_apart_and_starts_at_zero_otherwise():
     def ticks(low):
         return _texts(figures.curves([("a", [1, 2], [4.0, low])], "step", "loss"))
 
@@ -38,7 +38,7 @@ def test_curves_far_apart_get_powers_of_ten_and_others_start_at_zero():
     assert figures.curves([("a", [1, 2], [4.0, 0.0])], "step", "loss")  # zero has no logarithm
 
 
-def test_the_figure_beside_a_bar_does_not_lie_under_the_majority_line():
+def test_the_majority_line_does_not_cross_the_number_beside_a_bar():
     def place(high):
         svg = figures.accuracy_bars([("model", 0.3, 0.2, high)], 0.5, "right, %")
         return float(re.search(r'<text[^>]*x="([\d.]+)"[^>]*>30.0<', svg)[1])

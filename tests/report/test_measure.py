@@ -1,4 +1,4 @@
-"""Numbers of options, histograms and percentiles of what a data set consists of."""
+"""Numbers of options, histograms and percentiles of a data set."""
 
 from collections import Counter
 
@@ -19,7 +19,7 @@ from teacherlm_jax.report import measure
         ({0: 1, 4: 1}, "4, –"),
     ],
 )
-def test_numbers_of_options_are_told_in_one_cell(options, shown):
+def test_numbers_of_options_fit_into_one_cell(options, shown):
     assert measure.options_text(Counter(options)) == shown
 
 
@@ -27,7 +27,7 @@ LENGTHS = st.dictionaries(st.integers(0, 300), st.integers(1, 9), min_size=1).ma
 
 
 @given(lengths=LENGTHS, longest=st.integers(1, 400))
-def test_every_text_is_in_its_bar_and_longer_ones_in_the_last(lengths, longest):
+def test_every_text_is_counted_in_its_bar_and_longer_ones_in_the_last(lengths, longest):
     edges, counts = measure.histogram(lengths, longest)
     assert sum(counts) == lengths.total()
     assert edges[0] == 0 and edges[-1] > longest
@@ -36,7 +36,7 @@ def test_every_text_is_in_its_bar_and_longer_ones_in_the_last(lengths, longest):
 
 
 @given(lengths=LENGTHS, share=st.floats(0.01, 1))
-def test_a_percentile_is_the_least_length_that_enough_texts_do_not_exceed(lengths, share):
+def test_a_percentile_is_the_smallest_length_that_enough_texts_do_not_exceed(lengths, share):
     found = measure.percentile(lengths, share)
     below = sum(texts for size, texts in lengths.items() if size < found)
     assert below < share * lengths.total() <= below + lengths[found]
