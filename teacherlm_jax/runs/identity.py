@@ -21,7 +21,12 @@ _BEFORE_WORK = re.compile(
 
 def work_began(folder: Path) -> bool:
     """Return whether a run folder holds results; empty folders and refused rows do not count."""
-    return any(map(_is_work, folder.iterdir()))
+    return bool(work_entries(folder))
+
+
+def work_entries(folder: Path) -> set[str]:
+    """Return the names of the files and folders in a run folder that hold results."""
+    return {entry.name for entry in folder.iterdir() if _is_work(entry)}
 
 
 def _is_work(entry: Path) -> bool:

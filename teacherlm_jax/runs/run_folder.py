@@ -1,13 +1,15 @@
-"""Run folders: each verb leaves its config (with seeds), versions, commit, log and result.
+"""Run folders, which record each verb's config (with seeds), versions, commit, log and result.
 
 When several processes work together, the first one writes all files and holds the lock; the
-others learn from it what the folder contains.
+others learn from it what the folder contains. A command that is refused before its work begins
+leaves no run folder behind.
 """
 
 import contextlib
 import dataclasses
 import fcntl
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any, TextIO
 from teacherlm_jax.config.fields import path_keys
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import distributed, identity, layout
+from teacherlm_jax.runs.leftovers import Leftovers
 from teacherlm_jax.runs.versions import versions
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.disk_errors import naming
@@ -43,12 +46,22 @@ class Run:
         log: logging.Logger,
         lock: TextIO | None = None,
         paths: Mapping[str, str] | None = None,
+        leftovers: Leftovers | None = None,
     ):
-        """Wrap an open folder; `paths` holds the config's paths by key, shown in messages."""
+        """Wrap an open folder.
+
+        Args:
+            path: the folder.
+            log: its logger.
+            lock: the open lock file.
+            paths: the config's paths by key, shown in messages.
+            leftovers: what to remove if the command is refused before its work begins.
+        """
         self.path = path
         self.log = log
         self._lock = lock
         self._paths = paths or {}
+        self._leftovers = leftovers
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -79,7 +92,7 @@ class Run:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None:
             self._keep(error)
-        self.close()
+        self.close(refused=isinstance(error, UserError))
 
     def _keep(self, error: BaseException) -> None:
         """Write the error that ended the run to the log file; the command shows it itself."""
@@ -90,11 +103,16 @@ class Run:
                 if isinstance(handler, _LogFile):
                     handler.handle(record)
 
-    def close(self) -> None:
-        """Close the log and release the lock."""
+    def close(self, *, refused: bool = False) -> None:
+        """Close the log and release the lock.
+
+        If the command was refused and its work has not begun, remove the files that it created.
+        """
         with contextlib.ExitStack() as closing:  # closes the rest even if the log cannot be written
             if self._lock is not None:
                 closing.callback(self._lock.close)
+            if refused and self._leftovers is not None:
+                closing.callback(self._leftovers.remove)
             for handler in list(self.log.handlers):
                 self.log.removeHandler(handler)
                 closing.callback(handler.close)
@@ -164,7 +182,7 @@ def open_run(
     blind = distributed.without(lambda: (path / layout.CONFIG).exists())
     if blind:
         for run in opened:
-            run.close()
+            run.close(refused=True)
         numbers = ", ".join(map(str, blind))
         raise UserError(
             f"{path}: processes {numbers} do not see this folder; put config.output on a disk "
@@ -183,6 +201,7 @@ def _opened(
     """Create the folder or compare its settings, then take its lock."""
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file; config.output must name a folder")
+    leftovers = Leftovers(path)
     path.mkdir(parents=True, exist_ok=True)
     resolved, keys = _resolved(verb, config), path_keys(config)
     changes: dict[str, tuple[Any, Any]] = {}
@@ -193,7 +212,8 @@ def _opened(
         extending = extended_keys(before["config"], config) if before["verb"] == verb else ()
         identity.refuse_other_settings(path, changes, (*may_change, *extending))
     settings = identity.flatten(resolved["config"])
-    run = Run(path, _logger(path), _locked(path), {key: settings[key] for key in keys})
+    paths = {key: settings[key] for key in keys}
+    run = Run(path, _logger(path), _locked(path), paths, leftovers)
     run.changes = tuple(f"{key}={now!r} (was {old!r})" for key, (old, now) in changes.items())
     run.extends = bool(extending)
     if run.result is None and not run.extends:  # a finished run keeps the record of how it was made
@@ -219,13 +239,14 @@ def _locked(path: Path) -> TextIO:
     lock = (path / layout.LOCK).open("w", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free = os.fstat(lock.fileno()).st_nlink > 0  # a refused command has not just removed it
     except BlockingIOError:
-        lock.close()
-        raise UserError(
-            f"{path}: another process is using this run folder; wait for it or stop it"
-        ) from None
+        free = False
     except OSError:  # a file system without locks
         return lock
+    if not free:
+        lock.close()
+        raise UserError(f"{path}: another process is using this run folder; wait for it or stop it")
     return lock
 
 

@@ -133,7 +133,8 @@ def test_a_folder_that_some_processes_do_not_see_is_refused(tmp_path, monkeypatc
 
 def test_the_log_keeps_what_ended_a_run(tmp_path, capsys):
     def fail():
-        with open_run(config(tmp_path)):
+        with open_run(config(tmp_path)) as folder:
+            (folder.path / "metrics.jsonl").touch()
             raise UserError("rows.jsonl:3: no question")
 
     with pytest.raises(UserError):
