@@ -3,13 +3,12 @@
 Implements the specification (github.com/huggingface/safetensors). Nothing in a file is executed.
 """
 
-import contextlib
 import json
 import math
 import os
 import reprlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf.lazy_tensor import DTYPES, MOST_AXES, MOST_BYTES, StoredTensor, refuse_pointer
+from teacherlm_jax.storage.disk_errors import naming
 
 _TAGS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _LENGTH = 8  # bytes that hold the length of the header
@@ -131,30 +131,21 @@ class SafetensorsWriter:
         self._start = len(content).to_bytes(_LENGTH, "little") + content
 
     def __enter__(self) -> "SafetensorsWriter":
-        with self._named():
+        with naming(self._path):
             self._file = self._path.open("wb")
             self._file.write(self._start)
         return self
 
     def write(self, block: np.ndarray) -> None:
         """Append the next rows of the current tensor, in the dtype of the file."""
-        with self._named():
+        with naming(self._path):
             self._file.write(np.ascontiguousarray(block).view(np.uint8).data)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._named(), self._file:
+        with naming(self._path), self._file:
             if kind is None:
                 written = self._file.tell()
                 self._file.flush()
                 os.fsync(self._file.fileno())
         if kind is None and written != self._size:
             raise ValueError(f"{self._path}: {written} bytes written, {self._size} announced")
-
-    @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
-        """Add the file's name to an OSError, such as that of a full disk."""
-        try:
-            yield
-        except OSError as error:
-            error.filename = str(self._path)
-            raise
