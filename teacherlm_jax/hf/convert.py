@@ -28,9 +28,10 @@ from teacherlm_jax.hf import any_model, config_json, model_folder, save, tensor_
 from teacherlm_jax.hf.atomic_folder import whole_or_nothing
 from teacherlm_jax.hf.lazy_tensor import DTYPES
 from teacherlm_jax.hf.model_folder import ModelFolder
-from teacherlm_jax.hf.weights import source_state
+from teacherlm_jax.hf.weights import source_state, weight_digests
 from teacherlm_jax.models import registry
 from teacherlm_jax.runs import layout, run_folder
+from teacherlm_jax.storage import files
 
 _VERB = "convert"
 
@@ -65,7 +66,9 @@ def _import(config: ConvertConfig, source: Path) -> None:
         run_folder.open_run(config.output, _VERB, config, may_change=("mesh",)) as folder,
     ):
         if folder.result is None:
-            folder.finish(_imported(folder, opened, abstract) | {"source": state})
+            imported = _imported(folder, opened, abstract)
+            folder.log.info("computing the digests of the source's weight files")
+            folder.finish(imported | {"source": state, "weight_digests": weight_digests(source)})
         else:
             _refuse_other_source(folder, source, state)
             folder.log.info("%s: converted before; remove it to convert again", folder.path)
@@ -160,10 +163,17 @@ def _refuse_foreign(output: Path) -> None:
 
 
 def _refuse_other_source(folder: run_folder.Run, source: Path, state: Mapping[str, str]) -> None:
-    """Raise UserError when the source's files changed since they were converted."""
-    before = (folder.result or {}).get("source", {})
+    """Raise UserError when the source's files changed since they were converted.
+
+    Weight files with another size or time of change are read, and compared by digest.
+    """
+    result = folder.result or {}
+    before, digests = result.get("source", {}), result.get("weight_digests", {})
     for name in sorted(before.keys() | state.keys()):
-        if before.get(name) != state.get(name):
+        if before.get(name) == state.get(name):
+            continue
+        copied = name in state and digests.get(name) == files.file_digest(source / name)
+        if not copied:
             raise UserError(
                 f"{source / name}: changed since it was converted into {folder.path}; remove that "
                 "folder to convert again, or name another config.output"

@@ -104,12 +104,22 @@ def source_state(folder: Path) -> dict[str, str]:
     for path in sorted(folder.iterdir()):
         if not path.is_file():
             continue
-        if any(path.match(format.pattern) for format in FORMATS):
+        if _is_weights(path):
             status = path.stat()
             state[path.name] = f"{status.st_size} bytes, changed at {status.st_mtime_ns} ns"
         elif path.suffix in _SMALL:
             state[path.name] = files.file_digest(path)
     return state
+
+
+def weight_digests(folder: Path) -> dict[str, str]:
+    """Return the digest of each weight file of a folder by name; all of them are read."""
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and _is_weights(path))
+    return {path.name: files.file_digest(path) for path in paths}
+
+
+def _is_weights(path: Path) -> bool:
+    return any(path.match(format.pattern) for format in FORMATS)
 
 
 def _numbered(folder: Path, format: WeightFormat) -> list[Path]:

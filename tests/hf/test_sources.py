@@ -81,6 +81,22 @@ def test_another_source_is_not_taken_for_the_one_that_was_converted(source, ours
     )
 
 
+def test_the_same_bytes_copied_again_are_recognized_as_converted_before(
+    source, ours, convert, tmp_path
+):
+    path = source / "model.safetensors"
+    copied = tmp_path / "copy"
+    copied.write_bytes(path.read_bytes())
+    os.utime(copied, ns=(1, 1))  # another time of change
+    copied.replace(path)
+    before = files.read_json(ours / "result.json")
+    assert convert(source, ours) == (0, "")
+    assert files.read_json(ours / "result.json") == before
+    path.unlink()
+    status, message = convert(source, ours)
+    assert (status, (ours / "result.json").exists()) == (2, True), message
+
+
 @pytest.mark.parametrize(("key", "id", "wanted"), [("bos", 5, 1), ("eos", 1, 2)])
 def test_special_ids_that_contradict_the_tokenizer_are_refused(
     source, convert, tmp_path, key, id, wanted
