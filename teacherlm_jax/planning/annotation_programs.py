@@ -8,10 +8,10 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints import store
 from teacherlm_jax.config import AnnotateConfig, MeshConfig, ModelConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.engine import Engine
+from teacherlm_jax.hf import any_model
 from teacherlm_jax.models import registry
 from teacherlm_jax.planning.program_figures import Workload
 from teacherlm_jax.planning.programs import CompiledProgram, compiled
@@ -123,11 +123,9 @@ def _teacher(config: AnnotateConfig, named: str) -> tuple[ModelConfig, tuple[str
     found = {}
     for folder in folders:
         try:
-            checkpoints, step = store.open_checkpoint(folder)
+            found[folder] = any_model.describe(folder).config
         except UserError as error:
             raise UserError(f"{error}; or name its shape, as in --model=bloom-7b1") from None
-        found[folder] = ModelConfig(**checkpoints.meta(step)["model"])
-        checkpoints.close()
     largest = max(found, key=lambda folder: found[folder].layers * found[folder].width ** 2)
     others = len(found) - 1
     return found[largest], (f"{largest} is the largest of {others + 1} teachers",) * bool(others)
