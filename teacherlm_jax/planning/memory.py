@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from teacherlm_jax.config import MeshConfig, TrainConfig
 from teacherlm_jax.planning.chips import GIB, TpuSlice
+from teacherlm_jax.training import step_memory
 
 # How much more than the sum of what it must hold a program was found to take, by gaps between
 # arrays and copies in other layouts.
@@ -18,30 +19,11 @@ _SMALLEST = 0.5 * GIB
 
 
 def estimate(config: TrainConfig, parameters: int, length: int) -> float:
-    """Bytes a chip: state, gradients, what the backward pass needs, and the loss or a block.
+    """Return the bytes per chip, with what a compiled program needs beside its arrays.
 
     The mesh and the vocabulary of `config` are settled: no size is -1 or 0.
     """
-    model, mesh = config.model, config.mesh
-    D, V, L = model.width, model.vocab_size, model.layers
-    each, kept = jnp.dtype(model.dtype).itemsize, jnp.dtype(model.param_dtype).itemsize
-    cut, t = mesh.fsdp * mesh.tensor, mesh.tensor
-    tokens = config.batch_size / (mesh.data * mesh.fsdp * config.accumulate) * length
-    state = 3 * kept * parameters / cut
-    gradients = kept * parameters / cut
-    sums = gradients if config.accumulate > 1 else 0.0
-    in_use = each * parameters / cut if each != kept else 0.0
-    # Of a token, in one block: its input; results of the projections; and what else there is.
-    inputs, products, rest = D, 2 * D + 7 * D / t, 4 * D + 9 * D / t
-    scores = model.heads / t * length if model.attention == "xla" else 0.0
-    saved = {"full": inputs, "dots": inputs + products, "none": inputs + products + rest + scores}
-    residuals = L * tokens * saved[model.remat] * each
-    block = tokens * (each * (products + rest) + 16 * D + 8 * scores) + 2 * each * 12 * D * D / t
-    E = model.embedding_width or D
-    loss = V * E / t * (each + 4) + 3 * 4 * min(config.loss_block, tokens) * V / t
-    loss += 3 * tokens * E * each
-    held = state + sums + in_use + residuals + max(loss, gradients + block)
-    return _SMALLEST + _OVERHEAD * held
+    return _SMALLEST + _OVERHEAD * step_memory.estimate(config, parameters, length).total
 
 
 def sent(config: TrainConfig, parameters: int, length: int) -> float:

@@ -1,5 +1,6 @@
-"""Memory of the devices beside what a training run needs at least; refused before it allocates."""
+"""Refusal of a training that the devices cannot hold, before anything is allocated."""
 
+import dataclasses
 import math
 import os
 import resource
@@ -8,31 +9,70 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
+from teacherlm_jax.config import MeshConfig, TrainConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sharding import Tree
-from teacherlm_jax.training.state import TrainState
+from teacherlm_jax.training import step_memory
+from teacherlm_jax.training.setup import RunSpec
 
 GIB = 2**30
+_TOLERANCE = 1.25  # by which the estimate of activations may be too high
+_SMALL_LOSS_BLOCK = 512  # tokens
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
-def refuse_too_large(state: TrainState, mesh: Mesh) -> None:
-    """Raise UserError if parameters, optimizer and gradients alone exceed a device's memory.
+def refuse_too_large(config: TrainConfig, spec: RunSpec, mesh: Mesh, length: int) -> None:
+    """Raise UserError if training does not fit into a device's memory.
 
-    `state` is abstract. Activations come on top of that, so this refuses only what cannot fit.
+    Sizes of parameters, optimizer and gradients are exact, those of activations are estimated for
+    rows of `length` tokens. Estimates below 1.25 times the memory are not refused, since they may
+    be that wrong; memory that runs out then ends the run with an error.
     """
     device = mesh.local_devices[0]
     limit, shared = available(device), len(mesh.local_devices) if device.platform == "cpu" else 1
-    parameters, optimizer = held(state.params) * shared, held(state.opt_state) * shared
-    needed = 2 * parameters + optimizer  # gradients are as large as the parameters
-    if limit is None or needed <= limit:
+    if limit is None:
         return
-    devices = 2 ** math.ceil(math.log2(mesh.size * needed / limit))
-    raise UserError(
-        f"config.model: needs at least {needed / GIB:.1f} GiB per device before activations "
-        f"(parameters {parameters / GIB:.1f}, optimizer {optimizer / GIB:.1f}, gradients "
-        f"{parameters / GIB:.1f}), but {device.device_kind} has {limit / GIB:.1f} GiB; use a "
-        f"smaller model, or config.mesh.fsdp over at least {devices} such devices"
+    config = dataclasses.replace(config, model=spec.model, mesh=MeshConfig(*mesh.devices.shape))
+    estimated = step_memory.estimate(config, spec.parameters, length)
+    activations = estimated.activations * shared
+    parameters, optimizer = held(spec.abstract.params), held(spec.abstract.opt_state)
+    parameters, optimizer = parameters * shared, optimizer * shared
+    state = 2 * parameters + optimizer  # gradients are as large as the parameters
+    sizes = (
+        f"parameters {parameters / GIB:.1f}, optimizer {optimizer / GIB:.1f}, gradients "
+        f"{parameters / GIB:.1f}, activations about {activations / GIB:.1f}"
+    )
+    has = f"but {device.device_kind} has {limit / GIB:.1f} GiB"
+    if state > limit:
+        devices = 2 ** math.ceil(math.log2(mesh.size * state / limit))
+        raise UserError(
+            f"config.model: needs at least {state / GIB:.1f} GiB per device before activations "
+            f"({sizes}), {has}; use a smaller model, or config.mesh.fsdp over at least {devices} "
+            "such devices"
+        )
+    if state + activations > _TOLERANCE * limit:
+        raise UserError(
+            f"config.batch_size={config.batch_size}: needs about {(state + activations) / GIB:.1f} "
+            f"GiB per device ({sizes}), {has}; "
+            f"{_ways_out(config, spec.parameters, length, limit / shared)}"
+        )
+
+
+def _ways_out(config: TrainConfig, parameters: int, length: int, limit: float) -> str:
+    """Return the settings with which a step should need at most `limit` bytes per device."""
+    model = dataclasses.replace(config.model, remat="full")
+    block = min(config.loss_block, _SMALL_LOSS_BLOCK)
+    rows = config.batch_size // (config.mesh.data * config.mesh.fsdp)
+    for parts in (parts for parts in range(1, rows + 1) if rows % parts == 0):
+        smaller = dataclasses.replace(config, model=model, loss_block=block, accumulate=parts)
+        if step_memory.estimate(smaller, parameters, length).total <= limit:
+            return (
+                f"lower config.batch_size, or set config.accumulate={parts}, "
+                f"config.model.remat='full' and config.loss_block={block}, which should fit"
+            )
+    return (
+        "not even one row per device should fit, with config.model.remat='full' and the largest "
+        "config.accumulate; use a smaller model, shorter rows, or more devices by config.mesh"
     )
 
 

@@ -64,10 +64,8 @@ class RunSpec(ModelSpec):
 def open_reader(config: TrainConfig, data: Prepared, mesh: Mesh) -> RowReader:
     """Open the rows that this process feeds to the mesh.
 
-    Raises UserError if the mesh does not divide the batch, a shard cannot be read, or no token of
-    the rows bears loss.
+    Raises UserError if a shard cannot be read, or no token of the rows bears loss.
     """
-    refuse_uneven(config, mesh)
     index, count = sharding.process_rows(mesh, config.batch_size)
     reader = data.reader(
         batch_size=config.batch_size,

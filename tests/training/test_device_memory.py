@@ -1,32 +1,88 @@
+"""Trainings under an address-space limit, which stands in for the memory of a device."""
+
+import re
 import subprocess
 import sys
 
-CODE = """
-import resource
-resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
-from teacherlm_jax import sharding
-from teacherlm_jax.config import MeshConfig, TrainConfig
-from teacherlm_jax.errors import UserError
-from teacherlm_jax.models import registry
-from teacherlm_jax.training import device_memory, setup
+import pytest
 
-mesh = sharding.make_mesh(MeshConfig())
-for name in ("bloom-560m", "bloom-7b1"):
-    model = registry.shape(name)
-    spec = setup.make_model_spec(TrainConfig(), model, mesh)
-    try:
-        device_memory.refuse_too_large(spec.abstract, mesh)
-        print(name, "fits")
-    except UserError as error:
-        print(name, error)
+COMMAND = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, ({limit} << 30, {limit} << 30))
+from teacherlm_jax.cli import main
+sys.exit(main.main(sys.argv[1:]))
 """
+CONFIG = """
+from teacherlm_jax import config
+
+def get_config(variant=""):
+    return config.TrainConfig(output={output!r}, data={data!r}, steps=2)
+"""
+BLOOMZ_7B1 = {"layers": 30, "width": 4096, "heads": 32, "vocab_size": 250_880}
+TINY = {"layers": 1, "width": 16, "heads": 2, "vocab_size": 400}
 
 
-def test_a_model_too_large_for_the_address_space_is_refused_with_sizes(one_device):
-    done = subprocess.run(
-        [sys.executable, "-c", CODE], capture_output=True, text=True, env=one_device, check=True
+@pytest.fixture
+def train(prepared, one_device, tmp_path):
+    """Runs `teacherlm train` in a process with so many GiB; returns its status and last line."""
+    path = tmp_path / "mine.py"
+    path.write_text(CONFIG.format(output=str(tmp_path / "run"), data=str(prepared)))
+
+    def run(limit, model, **settings):
+        keys = {f"model.{key}": value for key, value in model.items()} | settings
+        words = [f"--config.{key}={value}" for key, value in keys.items()]
+        command = [sys.executable, "-c", COMMAND.format(limit=limit), "train", f"--config={path}"]
+        done = subprocess.run(
+            [*command, *words],
+            capture_output=True, text=True, env=one_device, check=False, timeout=300,
+        )  # fmt: skip
+        assert done.stderr.count("\n") <= 1, done.stderr
+        return done.returncode, done.stderr
+
+    return run
+
+
+def test_a_model_too_large_for_the_device_is_refused_with_its_sizes(train, tmp_path):
+    status, message = train(16, BLOOMZ_7B1)
+    assert status == 2
+    assert "parameters 26.3, optimizer 52.7, gradients 26.3, activations about" in message
+    assert "has 16.0 GiB" in message and "config.mesh.fsdp over at least 8 such devices" in message
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"batch_size": 1_000_000, "loss_block": 100_000_000},
+        {"batch_size": 4_000_000},
+    ],
+)
+def test_activations_too_large_for_the_device_are_refused_with_what_would_fit(train, settings):
+    status, message = train(16, TINY, **settings)
+    assert status == 2
+    assert message.startswith(f"teacherlm: config.batch_size={settings['batch_size']}: needs about")
+    assert "GiB per device (parameters 0.0" in message and "has 16.0 GiB" in message
+    assert re.search(
+        r"set config.accumulate=\d+, config.model.remat='full' and config.loss_", message
     )
-    small, large = done.stdout.splitlines()
-    assert small == "bloom-560m fits"
-    assert "parameters 26.3, optimizer 52.7, gradients 26.3" in large
-    assert "has 16.0 GiB" in large and "config.mesh.fsdp over at least 8 such devices" in large
+
+
+def test_the_settings_that_should_fit_do(train):
+    model = {**TINY, "width": 8, "vocab_size": 100_000}
+    settings = {"batch_size": 256, "loss_block": 1_000_000, "steps": 1}
+    status, message = train(6, model, **settings)
+    assert status == 2
+    ways_out = dict(re.findall(r"config\.([a-z_.]+)='?([a-z0-9]+)'?(?:,| and)", message))
+    assert ways_out.keys() == {"accumulate", "model.remat", "loss_block"}
+    assert train(6, model, **settings | ways_out) == (0, "")
+
+
+def test_memory_that_runs_out_in_training_is_reported_with_the_keys_that_lower_it(train):
+    """The estimate fits in the limit, but not beside the address space of the program itself."""
+    status, message = train(
+        6, {**TINY, "width": 8, "vocab_size": 100_000}, batch_size=128, loss_block=4096
+    )
+    assert status == 2
+    assert message.startswith("teacherlm: out of memory")
+    for key in ("config.batch_size", "config.accumulate", "config.model.remat"):
+        assert key in message

@@ -1,0 +1,69 @@
+"""Memory of a training step per device, estimated from sizes alone; nothing is compiled."""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from teacherlm_jax.config import TrainConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class StepMemory:
+    """Bytes per device that a training step holds at its peak.
+
+    Attributes:
+        parameters: parameters.
+        optimizer: AdamW's two moments.
+        gradients: gradients, and their sums over the parts of a batch if `accumulate` is above 1.
+        activations: casts of the parameters, saved residuals, and one block or the loss.
+    """
+
+    parameters: float
+    optimizer: float
+    gradients: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        """Sum of all parts."""
+        return self.parameters + self.optimizer + self.gradients + self.activations
+
+
+def estimate(config: TrainConfig, parameters: int, length: int) -> StepMemory:
+    """Estimate the memory of a step on packed rows of `length` tokens.
+
+    The mesh and the vocabulary of `config` are settled: no size is -1 or 0. `parameters` is the
+    number of parameters over all devices.
+    """
+    model, mesh = config.model, config.mesh
+    itemsize = jnp.dtype(model.dtype).itemsize
+    held = jnp.dtype(model.param_dtype).itemsize * parameters / (mesh.fsdp * mesh.tensor)
+    sums = held if config.accumulate > 1 else 0.0
+    casts = itemsize * parameters / (mesh.fsdp * mesh.tensor)
+    casts = casts if itemsize != jnp.dtype(model.param_dtype).itemsize else 0.0
+    tokens = config.batch_size / (mesh.data * mesh.fsdp * config.accumulate) * length
+    residuals, block = _layers(config, tokens, length)
+    # The loss is computed before the gradients exist.
+    peak = max(_loss(config, tokens) - held, block)
+    return StepMemory(held, 2 * held, held + sums, casts + residuals + peak)
+
+
+def _layers(config: TrainConfig, tokens: float, length: int) -> tuple[float, float]:
+    """Return the bytes saved for the backward pass, and those of one block in that pass."""
+    model, t = config.model, config.mesh.tensor
+    D, itemsize = model.width, jnp.dtype(model.dtype).itemsize
+    # Values per token and block: its input, the results of its projections, and everything else.
+    inputs, products, rest = D, 2 * D + 7 * D / t, 4 * D + 9 * D / t
+    scores = model.heads / t * length if model.attention == "xla" else 0.0
+    saved = {"full": inputs, "dots": inputs + products, "none": inputs + products + rest + scores}
+    block = tokens * (itemsize * (products + rest) + 16 * D + 8 * scores)
+    weights = 2 * itemsize * 12 * D * D / t
+    return model.layers * tokens * saved[model.remat] * itemsize, block + weights
+
+
+def _loss(config: TrainConfig, tokens: float) -> float:
+    """Return the bytes of the loss: the vocabulary's weights, a block of logits, the states."""
+    model, V = config.model, config.model.vocab_size / config.mesh.tensor
+    E, itemsize = model.embedding_width or model.width, jnp.dtype(model.dtype).itemsize
+    logits = 3 * 4 * min(config.loss_block, tokens) * V
+    return V * E * (itemsize + 4) + logits + 3 * tokens * E * itemsize
