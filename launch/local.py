@@ -1,4 +1,4 @@
-"""Runs one verb in several processes on this machine; see docs/how-to/several-processes.md."""
+"""Run one verb in several processes on this machine; see docs/how-to/several-processes.md."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""What the hosts of a slice are told to do: lines for their shells, every value quoted.
+"""Shell lines for the hosts of a slice, with every value quoted.
 
-In a host's home folder lie the source tree `teacherlm_jax/` with its environment `.venv`, and
-`teacherlm.pid`, the number of the process that runs.
+The home folder of a host contains the source tree `teacherlm_jax/` with its virtual environment
+`.venv`, and `teacherlm.pid`, the process id of the run.
 """
 
 import shlex
@@ -12,18 +12,22 @@ from teacherlm_jax.runs.versions import COMMIT
 
 TREE = "teacherlm_jax"
 _PID = "teacherlm.pid"
-_STOP_SECONDS = 600  # that an earlier run gets to save itself
+_STOP_SECONDS = 600  # time for an earlier run to save a checkpoint
 
-# Whether the process that the file names runs and is ours; numbers are used again after a restart.
+# Succeeds if the process in the file is running and is ours: process ids are reused.
 _RUNS = f'grep -qs teacherlm "/proc/$(cat {_PID} 2>/dev/null)/cmdline"'
 
 
 def install(archive: str, commit: str, python: str, before: Sequence[str]) -> str:
-    """Unpacks the archive in the home folder and installs it, unless this commit is there.
+    """Return the line that unpacks and installs an archive, unless its commit is installed.
 
-    `before` are shell lines for what the machines lack.
+    Args:
+        archive: file in the home folder.
+        commit: commit of the archive.
+        python: Python interpreter of the hosts.
+        before: shell lines to run first, such as those that install system packages.
     """
-    mark, new = f"{TREE}/.installed", shlex.quote(commit)
+    marker, new = f"{TREE}/.installed", shlex.quote(commit)
     pip = f"{TREE}/.venv/bin/python -m pip --disable-pip-version-check install --quiet"
     steps = [
         *before,
@@ -33,22 +37,25 @@ def install(archive: str, commit: str, python: str, before: Sequence[str]) -> st
         f"{shlex.quote(python)} -m venv {TREE}/.venv",
         f"{pip} -r {TREE}/requirements.txt -r {TREE}/requirements-tpu.txt",
         f"{pip} --no-deps {TREE}/",
-        f"echo {new} > {mark}",
+        f"echo {new} > {marker}",
     ]
-    return f'[ "$(cat {mark} 2>/dev/null)" = {new} ] || {{ {" && ".join(steps)}; }}'
+    return f'[ "$(cat {marker} 2>/dev/null)" = {new} ] || {{ {" && ".join(steps)}; }}'
 
 
 def run(words: Sequence[str], commit: str) -> str:
-    """Runs `teacherlm WORDS` in the tree, as one process of all hosts'.
+    """Return the line that runs `teacherlm WORDS` on all hosts as one distributed program.
 
-    A run that a lost connection left behind is told to save and leave first.
+    If an earlier run is still running, for example after a lost connection, it is stopped first
+    and saves a checkpoint.
     """
-    leave = f"{stop()}; for second in $(seq {_STOP_SECONDS}); do {_RUNS} || break; sleep 1; done"
+    stop_earlier = (
+        f"{stop()}; for second in $(seq {_STOP_SECONDS}); do {_RUNS} || break; sleep 1; done"
+    )
     settings = [f"{distributed.MODE}=auto", "PYTHONUNBUFFERED=1", f"{COMMIT}={commit}"]
     command = shlex.join(["env", *settings, ".venv/bin/teacherlm", *words])
-    return f"{leave}; echo $$ > {_PID}; cd {TREE} && exec {command}"
+    return f"{stop_earlier}; echo $$ > {_PID}; cd {TREE} && exec {command}"
 
 
 def stop() -> str:
-    """Asks what runs to save and leave."""
+    """Return the line that asks the run to save a checkpoint and exit."""
     return f'if {_RUNS}; then kill -TERM "$(cat {_PID})"; fi'

@@ -1,4 +1,4 @@
-"""A slice from the request to the end of the run, across preemptions."""
+"""Lifecycle of a slice, from its request to the end of the run, across preemptions."""
 
 import re
 from collections.abc import Sequence
@@ -10,46 +10,49 @@ from teacherlm_jax.launching.shell import Answer, Shell
 
 _ACTIVE = "ACTIVE"
 _LOST = ("SUSPENDED", "FAILED")
-_REFUSED = 2  # the command said what it cannot use: again it would say the same
-# ssh lost the connection; SIGTERM, SIGKILL; JAX missed another host; hosts did not meet.
-_CUT = (255, 128 + 15, 128 + 9, 128 + 6, 75)
-_LOOKS = 10  # for a preemption behind a failure that could also be the program's own
+_REFUSED = 2  # exit status for invalid input; a restart would fail in the same way
+# Exit statuses of lost connections: ssh; SIGTERM; SIGKILL; JAX lost a host; hosts did not connect.
+_DISCONNECTED = (255, 128 + 15, 128 + 9, 128 + 6, 75)
+_LOOKS = 10  # state queries after a failure, since a preemption may be its cause
 _MISSING = "NOT_FOUND"
-# Errors of the cloud or the network that pass by themselves.
+# Transient errors of the cloud or the network.
 _TRANSIENT = re.compile(
     r"UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|INTERNAL\b|RESOURCE_EXHAUSTED|\b(429|50[0234])\b|"
     r"timed? ?out|connection (reset|refused|aborted)|name resolution|max retries",
     re.IGNORECASE,
 )
 _BACKOFF = (1, 2, 4, 8, 10, 10, 10, 10)  # pauses, in units of --poll: 27.5 minutes at 30 seconds
-_TRIES = 3  # in a row on one slice whose hosts are there and fail
+_TRIES = 3  # failures in a row on one active slice before it is replaced
 
 
 class Lifecycle:
-    """Keeps one slice alive for one run."""
+    """Requests one slice for one run, and replaces it after preemptions."""
 
     def __init__(self, pod: QueuedSlice, shell: Shell, *, poll: float, restarts: int):
-        """Looks every `poll` seconds, and starts anew up to `restarts` times."""
+        """Query the state every `poll` seconds, and restart up to `restarts` times."""
         self._pod, self._shell = pod, shell
         self._poll, self._restarts = poll, restarts
         self._left = restarts
 
     def make_ready(self) -> None:
-        """Returns when the slice is there: asks for it, waits for it, replaces a lost one.
+        """Request the slice, replace it if it is lost, and return when it is active.
 
-        Raises UserError when gcloud refuses, or restarts are used up.
+        Raises UserError if gcloud fails or no restarts are left.
         """
-        asked = False
+        requested = False
         while (state := self._state()) != _ACTIVE:
             if state in _LOST:
                 self._restart(f"the slice is {state}")
                 self._must(self._pod.delete())
                 state = ""
             if not state:
-                if asked and not self._left:
-                    raise UserError(f"{self._pod.name}: asked for, and not there")
+                if requested and not self._left:
+                    raise UserError(
+                        f"{self._pod.name}: was requested, but gcloud does not list it; repeat the "
+                        "command"
+                    )
                 self._must(self._pod.create())
-                asked = True
+                requested = True
             self._shell.wait(self._poll)
 
     def delete(self) -> None:
@@ -57,16 +60,17 @@ class Lifecycle:
         self._must(self._pod.delete())
 
     def once(self, steps: Sequence[Sequence[str]]) -> int:
-        """Runs commands up to the first that fails; gives its exit status, or 0."""
+        """Run commands until one fails; return its exit status, or 0."""
         for words in steps:
             if status := self._shell.call(words):
                 return status
         return 0
 
     def follow(self, steps: Sequence[Sequence[str]]) -> int:
-        """Runs commands on the slice up to the last, which is long; again when the slice is lost.
+        """Run commands on the slice, the last of which is the run; restart if the slice is lost.
 
-        Gives the exit status of the last attempt. SIGINT and SIGTERM let the run save and leave.
+        Returns the exit status of the last attempt. On SIGINT and SIGTERM, the run saves a
+        checkpoint and exits.
         """
         tries = 0
         while True:
@@ -76,19 +80,19 @@ class Lifecycle:
                 status, stopped = self._shell.attend(steps[-1], self._pod.on_all(hosts.stop()))
             if stopped or status in (0, _REFUSED):
                 return status
-            there = self._still_there(looks=1 if status in _CUT else _LOOKS)
-            if there and status not in _CUT:
+            active = self._stays_active(looks=1 if status in _DISCONNECTED else _LOOKS)
+            if active and status not in _DISCONNECTED:
                 return status
             self._restart(f"the run ended with status {status}")
-            tries = tries + 1 if there else 0
+            tries = tries + 1 if active else 0
             if tries == _TRIES:
                 self._must(self._pod.delete())
                 tries = 0
 
-    def _still_there(self, looks: int) -> bool:
-        """Whether the slice is there and stays so for some looks.
+    def _stays_active(self, looks: int) -> bool:
+        """Return whether the slice is active in `looks` state queries.
 
-        What cut the run off may keep gcloud from answering for a while, too.
+        The failure that ended the run may also keep gcloud from answering for a while.
         """
         failed = 0
         while looks:
@@ -106,11 +110,11 @@ class Lifecycle:
     def _restart(self, reason: str) -> None:
         if not self._left:
             raise UserError(
-                f"{self._pod.name}: {reason}, and --restarts={self._restarts} are used up; the "
-                "same command goes on"
+                f"{self._pod.name}: {reason}, and --restarts={self._restarts} are used up; repeat "
+                "the command to resume the run"
             )
         self._left -= 1
-        print(f"launch: {reason}; starting again ({self._left} restarts left)", flush=True)
+        print(f"launch: {reason}; restarting ({self._left} restarts left)", flush=True)
 
     def _state(self) -> str:
         """Return the state of the request, or "" if there is no request."""
@@ -119,7 +123,7 @@ class Lifecycle:
             return output.strip()
         if _MISSING in errors:
             return ""
-        raise UserError(f"{self._pod.name}: gcloud cannot tell its state: {one_line(errors)}")
+        raise UserError(f"{self._pod.name}: gcloud cannot query its state: {one_line(errors)}")
 
     def _must(self, words: Sequence[str]) -> None:
         status, _, errors = self._ask(words)
@@ -130,15 +134,14 @@ class Lifecycle:
             )
 
     def _ask(self, words: Sequence[str]) -> Answer:
-        """Run a gcloud command, and repeat it with growing pauses while the error is transient."""
+        """Run a gcloud command; retry after a transient error, with growing pauses."""
         for factor in _BACKOFF:
             answer = self._shell.ask(words)
             if answer.status == 0 or not _TRANSIENT.search(answer.errors):
                 return answer
             seconds = factor * self._poll
             print(
-                f"launch: gcloud {words[4]}: {one_line(answer.errors)}; trying again in "
-                f"{seconds:g} s",
+                f"launch: gcloud {words[4]}: {one_line(answer.errors)}; retrying in {seconds:g} s",
                 flush=True,
             )
             self._shell.wait(seconds)

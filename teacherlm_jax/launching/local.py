@@ -1,4 +1,4 @@
-"""Run one verb in several CPU processes on this machine, as a pod would run it.
+"""Run one verb in several CPU processes on this machine, as on the hosts of a TPU pod.
 
 See docs/how-to/several-processes.md.
 """
@@ -21,16 +21,16 @@ _HERE = "127.0.0.1"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Starts what the command line says; returns its exit status."""
+    """Start the processes of a command line; return their exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     if "--" in arguments:
-        where = list(arguments).index("--")
-        options, words = parser.parse_args(arguments[:where]), list(arguments[where + 1 :])
+        separator = list(arguments).index("--")
+        options, words = parser.parse_args(arguments[:separator]), list(arguments[separator + 1 :])
     else:
         options, words = parser.parse_args(arguments), []
     if not words:
-        parser.error("no verb; write it behind --, as in -- train --config=FILE.py")
+        parser.error("no verb; write it after --, as in -- train --config=FILE.py")
     environments = environments_of(options.processes, options.devices, os.environ)
     try:
         command_check.require_valid(words, environments[0], Path())
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def environments_of(
     count: int, devices: int, environment: Mapping[str, str]
 ) -> list[dict[str, str]]:
-    """What each of `count` processes with `devices` simulated devices finds in its environment."""
+    """Return the environments of `count` processes with `devices` simulated devices each."""
     flags = re.sub(rf"{_DEVICES}=\d+", "", environment.get("XLA_FLAGS", ""))
     common = {
         **environment,
@@ -59,7 +59,7 @@ def environments_of(
     common |= {
         distributed.ADDRESS: address,
         distributed.COUNT: str(count),
-        "JAX_COORDINATOR_BIND_ADDRESS": address,  # by itself JAX listens to the whole network
+        "JAX_COORDINATOR_BIND_ADDRESS": address,  # JAX listens on all interfaces by default
     }
     return [{**common, distributed.INDEX: str(index)} for index in range(count)]
 
@@ -74,26 +74,30 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="local.py",
         usage="%(prog)s --processes=2 --devices=4 -- VERB --config=FILE.py --config.key=value …",
-        description="Runs one verb in several CPU processes on this machine.",
+        description="Run one verb in several CPU processes on this machine.",
         allow_abbrev=False,
     )
-    parser.add_argument("--processes", type=_positive, default=2, help="how many (2)")
-    parser.add_argument("--devices", type=_positive, default=1, help="simulated, in each (1)")
     parser.add_argument(
-        "--logs", type=Path, help="folder for process-N.txt (a new one in runs/logs)"
+        "--processes", type=_positive, default=2, help="number of processes (default: 2)"
+    )
+    parser.add_argument(
+        "--devices", type=_positive, default=1, help="simulated devices per process (default: 1)"
+    )
+    parser.add_argument(
+        "--logs", type=Path, help="folder for process-N.txt (default: a new folder in runs/logs)"
     )
     parser.add_argument(
         "--grace",
         type=float,
         default=10.0,
-        help="seconds for the others to end once one has failed (10)",
+        help="seconds for the other processes to exit after one has failed (default: 10)",
     )
     return parser
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: wanted a positive whole number")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a positive integer")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""Processes of one job on this machine: told apart on the console, stopped and ended together."""
+"""Run the processes of one job on this machine, label their output, and stop them together."""
 
 import contextlib
 import dataclasses
@@ -13,21 +13,21 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Lines of a library about its connections, often broken: they are kept in the files alone.
+# Messages of a library about its connections; they are written to the log files only.
 _NOISE = (b"[Gloo]", b"connected peer ranks")
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is to be run.
+    """One command that runs in several processes.
 
     Attributes:
-        command: the same for all processes.
-        environments: one for each process.
-        logs: folder for `process-N.txt`, one for each.
-        grace: seconds that the others get to end by themselves once one has failed.
+        command: command line of all processes.
+        environments: environment variables of each process.
+        logs: folder for the logs, one `process-N.txt` per process.
+        grace: seconds for the other processes to exit after one has failed.
     """
 
     command: Sequence[str]
@@ -37,11 +37,12 @@ class Job:
 
 
 def run(job: Job) -> int:
-    """Runs the job to its end and gives its exit status.
+    """Run a job and return its exit status.
 
-    It is 0 when all processes end so; that of the first to fail otherwise, 128 plus its number
-    where a signal killed it; and after a signal to this process 128 plus that signal's, unless all
-    processes were done. The first signal is passed on as SIGTERM, the second one kills.
+    The status is 0 if all processes exit with 0, otherwise that of the first process to fail, which
+    is 128 plus the signal's number if a signal killed it. If this process receives a signal before
+    all processes have finished, the status is 128 plus that signal's number; the first signal is
+    forwarded as SIGTERM, and the second one kills the processes.
     """
     job.logs.mkdir(parents=True, exist_ok=True)
     console = _Console()
@@ -51,7 +52,7 @@ def run(job: Job) -> int:
             for number, environment in enumerate(job.environments)
         ]
         pids = ", ".join(f"{child.number} is {child.pid}" for child in children)
-        console.say(f"process {pids}; what they print is in {job.logs}")
+        console.say(f"process {pids}; their output is also in {job.logs}")
         try:
             return _watch(children, received, job.grace, console)
         finally:
@@ -62,29 +63,29 @@ def run(job: Job) -> int:
 
 
 class _Console:
-    """Shows lines of several processes, each behind its number."""
+    """Shows the output of several processes, with the process number before each line."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._told: set[bytes] = set()
+        self._messages: set[bytes] = set()
         self._only: int | None = None
 
     def say(self, message: str) -> None:
-        """Shows a line of the launcher's own."""
+        """Show a message of the launcher."""
         self._write(f"launch: {message}\n".encode())
 
     def show(self, number: int, line: bytes) -> None:
-        """Shows a line of a process; what the command tells its user, but once."""
+        """Show a line of a process; a message that several processes print is shown once."""
         if any(noise in line for noise in _NOISE) or self._only not in (None, number):
             return
         if line.startswith(b"teacherlm: "):
-            if line in self._told:
+            if line in self._messages:
                 return
-            self._told.add(line)
+            self._messages.add(line)
         self._write(f"[{number}] ".encode() + line)
 
     def only(self, number: int) -> None:
-        """Shows no more lines but of this process: the others fail because it did."""
+        """Show the output of this process only; the others fail because it failed."""
         self._only = number
 
     def _write(self, line: bytes) -> None:
@@ -94,7 +95,7 @@ class _Console:
 
 
 class _Child:
-    """One process, in a session of its own: the terminal's Ctrl-C reaches the launcher alone."""
+    """One process, in its own session, so that Ctrl-C reaches only the launcher."""
 
     def __init__(self, number: int, job: Job, environment: Mapping[str, str], console: _Console):
         self.number = number
@@ -114,30 +115,30 @@ class _Child:
 
     @property
     def pid(self) -> int:
-        """Its number here."""
+        """Process id."""
         return self._process.pid
 
     @property
     def status(self) -> int | None:
-        """None while it runs; negative: the signal that killed it."""
+        """Exit status; None while the process runs, minus the signal's number if one killed it."""
         return self._process.poll()
 
     def terminate(self) -> None:
-        """Asks it to save and leave."""
+        """Ask the process to save and exit."""
         self._process.terminate()
 
     def kill(self) -> None:
-        """Ends it and all that it started, which would hold on to its output."""
+        """Kill the process and its children, which would keep its output open."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def finish(self) -> None:
-        """Waits until it has ended and its last line is read."""
+        """Wait until the process has exited and its output has been read."""
         self._process.wait()
         self._reader.join()
 
     def _read(self, lines: IO[bytes], log: Path) -> None:
-        """Show and keep the lines; if the log cannot be written, go on showing them."""
+        """Show the lines and write them to the log; if that fails, only show them."""
         with lines, log.open("ab", buffering=0) as file:
             writable = True
             for line in lines:
@@ -148,26 +149,29 @@ class _Child:
                     file.write(line)
                 except OSError as error:
                     writable = False
-                    self._console.say(f"{log}: {error.strerror}; further lines are only shown here")
+                    self._console.say(
+                        f"{log}: {error.strerror}; the output is only shown here from now on"
+                    )
 
 
 def _watch(
     children: Sequence[_Child], received: list[signal.Signals], grace: float, console: _Console
 ) -> int:
-    passed_on = False
+    forwarded = False
     while not (failed := [child for child in children if child.status]):
         if all(child.status == 0 for child in children):
             return 0
-        if received and not passed_on:
-            passed_on = True
+        if received and not forwarded:
+            forwarded = True
             console.say(
-                f"{received[0].name}: asked all to save and exit; signal again to kill them"
+                f"{received[0].name}: asked all processes to save and exit; signal again "
+                "to kill them"
             )
             for child in children:
                 child.terminate()
         if len(received) > 1:
             return 128 + received[0]
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     first = failed[0]
     if not received:
         console.only(first.number)
@@ -180,30 +184,30 @@ def _watch(
     if status < 0:
         console.say(f"process {first.number} was killed by {signal.Signals(-status).name}")
         return 128 - status
-    console.say(f"process {first.number} ended with status {status}")
+    console.say(f"process {first.number} exited with status {status}")
     return status
 
 
 def _wait(children: Sequence[_Child], received: list[signal.Signals], grace: float) -> None:
-    """Until all have ended, the time is over, or a signal comes twice."""
-    end = time.monotonic() + grace
+    """Wait until all have exited, `grace` seconds have passed, or a second signal arrives."""
+    deadline = time.monotonic() + grace
     while any(child.status is None for child in children):
-        if time.monotonic() > end or len(received) > 1:
+        if time.monotonic() > deadline or len(received) > 1:
             return
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 @contextlib.contextmanager
 def noted_signals() -> Iterator[list[signal.Signals]]:
-    """The signals that came while the block runs, in their order; they do nothing else."""
+    """Yield the list of SIGTERM and SIGINT received in the block; they have no other effect."""
     received: list[signal.Signals] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(signal.Signals(number))
 
-    before = {number: signal.signal(number, note) for number in _SIGNALS}
+    handlers = {number: signal.signal(number, note) for number in _SIGNALS}
     try:
         yield received
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

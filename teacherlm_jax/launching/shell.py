@@ -1,4 +1,4 @@
-"""Commands of this machine, run as lists of words (no shell takes part), or only shown."""
+"""Commands on this machine, run from argv lists without a shell, or only printed."""
 
 import os
 import shlex
@@ -11,11 +11,11 @@ from typing import NamedTuple
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.launching.processes import noted_signals
 
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 
 
 class Answer(NamedTuple):
-    """What a command gave: exit status, and what it printed."""
+    """Exit status, standard output and standard error of a command."""
 
     status: int
     output: str
@@ -23,77 +23,80 @@ class Answer(NamedTuple):
 
 
 class Shell:
-    """Runs commands and shows each, as it could be typed."""
+    """Runs commands, and prints each of them as one would type it."""
 
     def call(self, words: Sequence[str]) -> int:
-        """Runs a command, its output shown; gives its exit status."""
+        """Run a command and show its output; return its exit status."""
         with _started(words, output=None) as process:
             return process.wait()
 
     def ask(self, words: Sequence[str]) -> Answer:
-        """Runs a command for what it prints."""
+        """Run a command and return its status and output."""
         with _started(words, output=subprocess.PIPE) as process:
             output, errors = process.communicate()
             return Answer(process.returncode, output, errors)
 
     def attend(self, words: Sequence[str], stop: Sequence[str]) -> tuple[int, bool]:
-        """Runs a long command; gives its exit status, and whether it was stopped.
+        """Run a long command; return its exit status, and whether a signal stopped it.
 
-        The first SIGINT or SIGTERM runs `stop`, which lets the command end; the second ends it.
+        The first SIGINT or SIGTERM runs `stop`, after which the command should exit; the second
+        kills it.
         """
         stopped = False
         with noted_signals() as received, _started(words, output=None) as process:
             while process.poll() is None:
                 if received and not stopped:
                     stopped = True
-                    print(f"launch: {received[0].name}: stopping; again leaves at once", flush=True)
+                    print(f"launch: {received[0].name}: stopping; signal again to kill", flush=True)
                     self.call(stop)
                 if len(received) > 1:
-                    os.killpg(process.pid, signal.SIGKILL)  # gcloud is a script around others
-                time.sleep(_LOOK_SECONDS)
-            # A signal that came as the command ended asks for no restart either.
+                    os.killpg(
+                        process.pid, signal.SIGKILL
+                    )  # gcloud is a script that starts other processes
+                time.sleep(_POLL_SECONDS)
+            # No restart, even if the signal arrived while the command was exiting.
             return (128 + received[0] if received else process.returncode), bool(received)
 
     def wait(self, seconds: float) -> None:
-        """Lets time pass."""
+        """Sleep."""
         time.sleep(seconds)
 
 
 class DryShell(Shell):
-    """Shows the commands and runs none; a slice appears once it was asked for."""
+    """Prints the commands without running them; a slice is active once it was requested."""
 
     def __init__(self) -> None:
         self._created = False
 
     def call(self, words: Sequence[str]) -> int:
-        """Shows a command."""
+        """Print a command."""
         self._created |= "create" in words
-        _show(words)
+        _print(words)
         return 0
 
     def ask(self, words: Sequence[str]) -> Answer:
-        """Show a command; the answer to a question for a slice's state depends on `create`."""
+        """Print a command; a query of the state is answered by whether `create` was printed."""
         if "describe" not in words:
             return Answer(self.call(words), "", "")
-        _show(words)
+        _print(words)
         return Answer(0, "ACTIVE\n", "") if self._created else Answer(1, "", "NOT_FOUND")
 
     def attend(self, words: Sequence[str], stop: Sequence[str]) -> tuple[int, bool]:
-        """Shows a command."""
+        """Print a command."""
         return self.call(words), False
 
     def wait(self, seconds: float) -> None:
-        """Waits for nothing."""
+        """Return at once."""
 
 
-def _show(words: Sequence[str]) -> None:
+def _print(words: Sequence[str]) -> None:
     print(shlex.join(words), flush=True)
 
 
 def _started(words: Sequence[str], output: int | None) -> subprocess.Popen[str]:
-    _show(words)
+    _print(words)
     try:
-        # In a session of its own: the terminal's Ctrl-C reaches the launcher alone.
+        # In its own session, so that Ctrl-C reaches only the launcher.
         return subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
@@ -104,5 +107,5 @@ def _started(words: Sequence[str], output: int | None) -> subprocess.Popen[str]:
         )
     except FileNotFoundError:
         raise UserError(
-            f"{words[0]}: no such command here; gcloud comes with the Google Cloud CLI"
+            f"{words[0]}: command not found; install the Google Cloud CLI, which contains gcloud"
         ) from None

@@ -1,4 +1,4 @@
-"""Run one verb on every host of a Cloud TPU slice, again after each preemption.
+"""Run one verb on every host of a Cloud TPU slice, and restart it after preemptions.
 
 See docs/how-to/several-processes.md.
 """
@@ -20,28 +20,34 @@ from teacherlm_jax.runs import distributed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Does what the command line says; returns the exit status, that of the verb for `run`."""
+    """Run a command line; return its exit status, which is that of the verb for `run`."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    where = arguments.index("--") if "--" in arguments else len(arguments)
-    options = _parser().parse_args(arguments[:where])
+    separator = arguments.index("--") if "--" in arguments else len(arguments)
+    options = _parser().parse_args(arguments[:separator])
     shell = DryShell() if options.dry_run else Shell()
     try:
-        return _do(options, arguments[where + 1 :], shell)
+        return _do(options, arguments[separator + 1 :], shell)
     except UserError as error:
         print(f"launch: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"launch: interrupted; {options.name} stays until `delete`", file=sys.stderr)
+        print(
+            f"launch: interrupted; the slice {options.name} exists until you run `delete`",
+            file=sys.stderr,
+        )
         return 130
 
 
 def _do(options: argparse.Namespace, words: list[str], shell: Shell) -> int:
     if bool(words) != (options.action == "run"):
-        raise UserError("a verb belongs to `run`, behind --, as in run … -- train --config=FILE.py")
-    kind = options.accelerator_type and options.runtime_version
-    if options.action in ("create", "run") and not kind:
         raise UserError(
-            "--accelerator_type and --runtime_version are missing; give both, as in "
+            f"{options.action}: expected a verb after -- for `run`, and none otherwise, as in "
+            "run … -- train --config=FILE.py"
+        )
+    complete = options.accelerator_type and options.runtime_version
+    if options.action in ("create", "run") and not complete:
+        raise UserError(
+            "--accelerator_type and --runtime_version are required, as in "
             "--accelerator_type=v5litepod-64 --runtime_version=v2-alpha-tpuv5-lite"
         )
     if options.accelerator_type:
@@ -78,18 +84,18 @@ def _do(options: argparse.Namespace, words: list[str], shell: Shell) -> int:
 
 
 def _commit(source: Path) -> str:
-    """The commit that is checked out; UserError where files differ from it."""
+    """Return the commit that is checked out; raise UserError if files differ from it."""
     git = ["git", "-C", str(source)]
     commit, changed = (
         subprocess.run([*git, *words], capture_output=True, text=True, check=False)
         for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
     )
     if commit.returncode:
-        raise UserError(f"{source}: {commit.stderr.strip()}; name a checkout as --source")
+        raise UserError(f"{source}: {commit.stderr.strip()}; set --source to a git checkout")
     if changed.stdout:
         raise UserError(
-            f"{source}: has changes that no commit holds, and only commits are sent:\n"
-            f"{changed.stdout}commit them, or set them aside"
+            f"{source}: has uncommitted changes, but only commits are sent to the hosts:\n"
+            f"{changed.stdout}commit or stash them"
         )
     return commit.stdout.strip()
 
@@ -107,11 +113,11 @@ def _require_committed(source: Path, words: Sequence[str]) -> None:
 
 
 def _archive(source: Path, commit: str, shell: Shell) -> str:
-    """The commit's files, packed."""
+    """Return the path of a new archive of the commit's files."""
     file = str(Path(tempfile.gettempdir()) / f"teacherlm_jax-{commit[:12]}.tar.gz")
     words = ["git", "-C", str(source), "archive", "--format=tar.gz", f"--output={file}", commit]
     if shell.call(words):
-        raise UserError(f"{source}: cannot be packed: {shlex.join(words)} failed")
+        raise UserError(f"{source}: cannot create an archive: {shlex.join(words)} failed")
     return file
 
 
@@ -119,30 +125,54 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tpu_pod.py",
         usage="%(prog)s ACTION --name=… --zone=… [options] [-- VERB --config=FILE.py …]",
-        description="Runs one verb on every host of a Cloud TPU slice.",
+        description="Run one verb on every host of a Cloud TPU slice.",
         allow_abbrev=False,
     )
     add = parser.add_argument
     add(
         "action",
         choices=("create", "install", "run", "delete"),
-        help="run does all: asks for the slice, installs, runs, and starts anew when it is lost",
+        help="run does everything: creates the slice, installs, runs, restarts after preemptions",
     )
-    add("--name", required=True, help="of the slice and its queued resource")
-    add("--zone", required=True)
-    add("--project", default="", help="(gcloud's own)")
-    add("--accelerator_type", default="", help="as in v5litepod-64")
-    add("--runtime_version", default="", help="as in v2-alpha-tpuv5-lite")
-    add("--spot", action="store_true", help="a slice that may be preempted")
-    add("--create_flag", action="append", default=[], help="one more of gcloud's create; repeat")
-    add("--internal_ip", action="store_true", help="reach the hosts inside the network")
-    add("--source", type=Path, default=Path(), help="checkout whose commit is installed (this)")
-    add("--python", default="python3.11", help="on the hosts (python3.11)")
-    add("--before", action="append", default=[], help="shell line for the hosts first; repeat")
-    add("--poll", type=float, default=30.0, help="seconds between two looks (30)")
-    add("--restarts", type=int, default=20, help="at most (20)")
-    add("--tear_down", action="store_true", help="delete the slice once the run is finished")
-    add("--dry_run", action="store_true", help="show the commands and run none")
+    add("--name", required=True, help="name of the slice and its queued resource")
+    add("--zone", required=True, help="zone of the slice, such as us-west4-a")
+    add("--project", default="", help="Google Cloud project (default: that of gcloud)")
+    add("--accelerator_type", default="", help="version and size, such as v5litepod-64")
+    add("--runtime_version", default="", help="image of the hosts, such as v2-alpha-tpuv5-lite")
+    add("--spot", action="store_true", help="create a slice that may be preempted")
+    add(
+        "--create_flag",
+        action="append",
+        default=[],
+        help="another flag for gcloud's create command; may be repeated",
+    )
+    add("--internal_ip", action="store_true", help="connect to the internal addresses of the hosts")
+    add(
+        "--source",
+        type=Path,
+        default=Path(),
+        help="checkout whose commit is installed (default: the current folder)",
+    )
+    add(
+        "--python",
+        default="python3.11",
+        help="Python interpreter of the hosts (default: python3.11)",
+    )
+    add(
+        "--before",
+        action="append",
+        default=[],
+        help="shell line that the hosts run before the installation; may be repeated",
+    )
+    add(
+        "--poll",
+        type=float,
+        default=30.0,
+        help="seconds between queries of the slice's state (default: 30)",
+    )
+    add("--restarts", type=int, default=20, help="maximum number of restarts (default: 20)")
+    add("--tear_down", action="store_true", help="delete the slice after a successful run")
+    add("--dry_run", action="store_true", help="print the commands without running them")
     return parser
 
 

@@ -7,8 +7,8 @@ import pytest
 
 FAKE = Path(__file__).with_name("gcloud.py")
 
-# In the place of Python on a host: makes an environment whose pip does nothing, and whose
-# `teacherlm` writes down how it was started and, told to wait, goes on until it may save.
+# A fake Python for the hosts. It creates an environment whose pip does nothing and whose
+# `teacherlm` records how it was started; with `init_from=wait` it runs until a signal stops it.
 PYTHON = """#!/bin/sh
 mkdir -p "$3/bin"
 printf '#!/bin/sh\\n' > "$3/bin/python"
@@ -29,7 +29,7 @@ if "--config.init_from=wait" in sys.argv:
 
 
 class Cloud:
-    """A fake gcloud on the path, and what was asked of it."""
+    """A fake gcloud on the path, and the calls that it received."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -45,12 +45,12 @@ class Cloud:
 
     @property
     def commands(self):
-        """The calls by name."""
+        """Names of the commands that were called."""
         return [words[3] for words in self.calls]
 
     @property
     def runs(self):
-        """What `teacherlm` was started with on the hosts: arguments, mode, folder."""
+        """Arguments, mode and folder of each start of `teacherlm` on the hosts."""
         return [json.loads(line) for line in (self.home / "runs.jsonl").read_text().splitlines()]
 
 

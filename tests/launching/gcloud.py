@@ -1,10 +1,9 @@
-"""A gcloud that owns nothing: it writes down its arguments, and does what its cues say.
+"""A fake gcloud, which records its arguments and follows a script of cues.
 
-TEACHERLM_FAKE names a folder. There `calls.jsonl` takes the arguments of every call. `cues.json`
-may hold, for each command, statuses to end with, one after the other (0 when used up), and under
-"states" the states that a slice goes through once it was created (ACTIVE when used up). Under
-"errors" are messages for the statuses that are not 0. What
-`ssh --command` says is run by bash in `home`, as a host's login shell would.
+TEACHERLM_FAKE names a folder. `calls.jsonl` in it receives the arguments of every call. `cues.json`
+may hold the exit statuses of each command in order (then 0), under "states" the states of a slice
+after its creation (then ACTIVE), and under "errors" messages for statuses other than 0. The line of
+`ssh --command` is run by bash in `home`, like the login shell of a host.
 """
 
 import json
@@ -22,7 +21,7 @@ with (folder / "calls.jsonl").open("a") as calls:
 
 
 def take(name, default):
-    """The next cue of this name."""
+    """Return the next cue of this name."""
     path = folder / "cues.json"
     cues = json.loads(path.read_text()) if path.exists() else {}
     value = cues.get(name) and cues[name].pop(0)

@@ -12,7 +12,7 @@ ROOT = Path(teacherlm_jax.__file__).parents[1]
 HOSTILE = "--config.title=two  spaces, 'single', \"double\", $HOME `id` $(id); echo no && * ~ | >\n"
 
 
-def test_every_value_arrives_as_it_was(tmp_path, monkeypatch):
+def test_every_value_arrives_unchanged(tmp_path, monkeypatch):
     fake = tmp_path / "python"
     fake.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
     fake.chmod(0o755)
@@ -24,7 +24,7 @@ def test_every_value_arrives_as_it_was(tmp_path, monkeypatch):
         assert json.loads(line) == ["-m", "teacherlm_jax", *words]
 
 
-def test_processes_find_each_other_and_their_devices():
+def test_processes_get_one_address_and_their_own_devices():
     before = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8 --other", "HOME": "/h"}
     first, second = local.environments_of(2, 4, before)
     assert first["XLA_FLAGS"].split() == ["--other", "--xla_force_host_platform_device_count=4"]
@@ -34,7 +34,7 @@ def test_processes_find_each_other_and_their_devices():
     assert first["HOME"] == "/h"
 
 
-def test_one_process_is_started_as_if_alone():
+def test_a_single_process_is_not_distributed():
     (only,) = local.environments_of(1, 1, {})
     assert not {"JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES"} & only.keys()
 
@@ -44,10 +44,10 @@ def test_one_process_is_started_as_if_alone():
     [
         (["train"], "unrecognized arguments: train"),
         (["--processes=2"], "no verb"),
-        (["--processes=0", "--", "train"], "'0': wanted a positive whole number"),
+        (["--processes=0", "--", "train"], "'0': expected a positive integer"),
     ],
 )
-def test_what_cannot_be_started_is_refused(arguments, message, capsys):
+def test_an_invalid_command_line_of_the_launcher_is_refused(arguments, message, capsys):
     with pytest.raises(SystemExit) as refusal:
         local.main(arguments)
     assert refusal.value.code == 2
@@ -63,7 +63,7 @@ def test_the_launchers_run_from_a_checkout_and_as_modules(name):
         assert done.stdout.startswith(f"usage: {name}.py")
 
 
-def test_launching_needs_no_jax():
+def test_the_launchers_do_not_import_jax():
     code = (
         "import sys, teacherlm_jax.launching.local, teacherlm_jax.launching.tpu_pod\n"
         "sys.exit('jax' in sys.modules)"

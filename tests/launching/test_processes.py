@@ -46,7 +46,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def launched(tmp_path):
-    """A launcher in a process of its own, both of its processes being ready."""
+    """Return a function that starts a launcher and waits until its two processes are ready."""
 
     def call(code):
         launcher = subprocess.Popen(
@@ -61,7 +61,7 @@ def launched(tmp_path):
     return call
 
 
-def test_lines_are_marked_and_kept_by_process(run, tmp_path, capfd):
+def test_output_is_labelled_on_the_console_and_logged_by_process(run, tmp_path, capfd):
     assert run("print('hello', N); print('[Gloo] noise'); print('to stderr', file=sys.stderr)") == 0
     shown = capfd.readouterr().out
     assert "[0] hello 0\n" in shown and "[1] hello 1\n" in shown and "[1] to stderr\n" in shown
@@ -123,13 +123,13 @@ def test_children_of_a_process_end_with_it(run, pids, note):
     assert gone(pid)
 
 
-def test_a_log_that_cannot_be_written_is_named_and_lines_are_still_shown(run, tmp_path, capfd):
+def test_a_log_that_cannot_be_written_is_named_and_the_output_is_still_shown(run, tmp_path, capfd):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "process-0.txt").symlink_to("/dev/full")
     assert run("print('one', flush=True); print('two')", count=1) == 0
     shown = capfd.readouterr().out
     assert "[0] one\n" in shown and "[0] two\n" in shown
-    assert shown.count("process-0.txt: No space left on device; further lines") == 1
+    assert shown.count("process-0.txt: No space left on device; the output is only shown") == 1
 
 
 def test_a_message_of_all_processes_is_shown_once(run, capfd):

@@ -19,7 +19,7 @@ TRAIN = ["train", "--config=configs/teacher.py:560m,stage1", HOSTILE]
 
 
 def arguments(checkout, action, *options, words=()):
-    """The launcher's command line for one slice, without waiting."""
+    """Return the launcher's command line for one slice, without pauses."""
     return [
         *(action, "--name=mine", "--zone=us-west4-a", "--project=p", "--poll=0"),
         *("--accelerator_type=v5litepod-16", "--runtime_version=v2-alpha-tpuv5-lite"),
@@ -36,7 +36,7 @@ def pod(cloud, checkout):
     return call
 
 
-def test_a_run_asks_installs_runs_and_tears_down(pod, cloud):
+def test_a_run_creates_a_slice_installs_runs_and_deletes_the_slice(pod, cloud):
     cloud.cue(states=["WAITING_FOR_RESOURCES", "PROVISIONING"])
     assert pod("run", "--spot", "--tear_down", words=TRAIN) == 0
     looks = ["describe", "create", "describe", "describe", "describe"]
@@ -50,12 +50,12 @@ def test_a_run_asks_installs_runs_and_tears_down(pod, cloud):
     assert not (cloud.folder / "created").exists()
 
 
-def test_every_value_arrives_on_the_hosts_as_it_was(pod, cloud):
+def test_every_value_arrives_on_the_hosts_unchanged(pod, cloud):
     assert pod("run", words=TRAIN) == 0
     assert cloud.runs == [[TRAIN, "auto", str(cloud.home / "teacherlm_jax")]]
 
 
-def test_a_dry_run_prints_just_what_a_run_does(pod, cloud, capfd):
+def test_a_dry_run_prints_exactly_the_commands_of_a_run(pod, cloud, capfd):
     assert pod("run", "--dry_run", "--tear_down", words=TRAIN) == 0
     printed = capfd.readouterr().out
     assert not cloud.calls
@@ -68,18 +68,18 @@ def test_a_dry_run_prints_just_what_a_run_does(pod, cloud, capfd):
 
 
 @pytest.mark.parametrize("state", ["SUSPENDED", "FAILED"])
-def test_a_run_on_a_preempted_slice_goes_on_on_a_new_one(pod, cloud, state):
+def test_a_run_on_a_preempted_slice_is_resumed_on_a_new_one(pod, cloud, state):
     cloud.cue(states=["ACTIVE", "SUSPENDING", state], ssh=[0, 1])
     assert pod("run", words=TRAIN) == 0
     first = ["describe", "create", "describe", "scp", "ssh", "ssh"]
     again = ["describe", "describe", "delete", "create", "describe", "scp", "ssh", "ssh"]
     assert cloud.commands == [*first, *again]
     scripts = [words for words in cloud.calls if words[3] == "ssh"]
-    assert scripts[1] == scripts[3], "the same command goes on"
+    assert scripts[1] == scripts[3], "the same command resumes the run"
     assert len(cloud.runs) == 1
 
 
-def test_a_lost_connection_starts_the_run_again_and_at_last_on_another_slice(pod, cloud):
+def test_a_lost_connection_restarts_the_run_and_the_third_replaces_the_slice(pod, cloud):
     cloud.cue(ssh=[0, 255, 0, 255, 0, 255])
     assert pod("run", words=TRAIN) == 0
     assert cloud.commands.count("create") == 2
@@ -87,7 +87,7 @@ def test_a_lost_connection_starts_the_run_again_and_at_last_on_another_slice(pod
     assert len(cloud.runs) == 1
 
 
-def test_a_slice_that_cannot_be_asked_after_for_a_while_is_asked_after_again(pod, cloud):
+def test_a_failed_query_of_the_state_is_repeated(pod, cloud):
     cloud.cue(ssh=[0, 255], describe=[0, 0, 1, 1])
     assert pod("run", words=TRAIN) == 0
     first = ["describe", "create", "describe", "scp", "ssh", "ssh"]
@@ -95,10 +95,10 @@ def test_a_slice_that_cannot_be_asked_after_for_a_while_is_asked_after_again(pod
     assert cloud.commands == [*first, *again]
 
 
-def test_a_slice_that_can_no_more_be_asked_after_ends_the_launcher(pod, cloud, capsys):
+def test_a_state_that_cannot_be_queried_at_all_ends_the_launcher(pod, cloud, capsys):
     cloud.cue(ssh=[0, 255], describe=[0, 0, *[1] * 99])
     assert pod("run", words=TRAIN) == 2
-    assert "gcloud cannot tell its state" in capsys.readouterr().err
+    assert "gcloud cannot query its state" in capsys.readouterr().err
 
 
 def test_restarts_are_limited(pod, cloud, capsys):
@@ -108,29 +108,29 @@ def test_restarts_are_limited(pod, cloud, capsys):
 
 
 @pytest.mark.parametrize("status", [1, 2])
-def test_a_run_that_fails_by_itself_is_not_repeated(pod, cloud, status):
+def test_a_failure_of_the_program_is_not_restarted(pod, cloud, status):
     cloud.cue(ssh=[0, status])
     assert pod("run", "--tear_down", words=TRAIN) == status
     assert cloud.commands.count("ssh") == 2
-    assert "delete" not in cloud.commands, "what can be looked at is kept"
+    assert "delete" not in cloud.commands, "the slice is kept for inspection"
 
 
-def test_a_refused_request_ends_with_its_reason(pod, cloud, capsys):
+def test_a_request_that_gcloud_refuses_ends_with_the_reason(pod, cloud, capsys):
     cloud.cue(create=[1])
     assert pod("create") == 2
     assert "mine: gcloud create failed with status 1" in capsys.readouterr().err
     assert cloud.commands == ["describe", "create"]
 
 
-def test_an_unknown_state_is_told_and_nothing_is_made(pod, cloud, capsys):
+def test_an_unknown_state_is_reported_and_nothing_is_created(pod, cloud, capsys):
     (cloud.folder / "created").touch()
     cloud.cue(describe=[1], states=["no permission"])
     assert pod("run", words=TRAIN) == 2
-    assert "gcloud cannot tell its state" in capsys.readouterr().err
+    assert "gcloud cannot query its state" in capsys.readouterr().err
     assert cloud.commands == ["describe"]
 
 
-def test_what_is_installed_is_not_installed_again(pod, cloud):
+def test_an_installed_commit_is_not_installed_again(pod, cloud):
     assert pod("create") == 0
     for _ in range(2):
         assert pod("install", "--before=echo 'two  words' >> lacked") == 0
@@ -138,7 +138,7 @@ def test_what_is_installed_is_not_installed_again(pod, cloud):
     assert (cloud.home / "teacherlm_jax" / "requirements.txt").exists()
 
 
-def test_a_run_left_behind_is_told_to_save_before_the_next_one_starts(pod, cloud):
+def test_an_earlier_run_saves_before_the_next_one_starts(pod, cloud):
     script = cloud.home / "teacherlm-old"
     script.write_text("trap 'echo saved > saved; exit' TERM\nwhile :; do sleep 0.05; done\n")
     left = subprocess.Popen(["bash", script], cwd=cloud.home)
@@ -148,7 +148,7 @@ def test_a_run_left_behind_is_told_to_save_before_the_next_one_starts(pod, cloud
     assert (cloud.home / "saved").exists()
 
 
-def test_a_signal_lets_the_hosts_save_and_is_no_reason_to_start_again(cloud, checkout):
+def test_after_a_signal_the_hosts_save_and_there_is_no_restart(cloud, checkout):
     words = arguments(checkout, "run", words=[*TRAIN[:2], "--config.init_from=wait"])
     launcher = subprocess.Popen([sys.executable, "-m", "teacherlm_jax.launching.tpu_pod", *words])
     end = time.monotonic() + 60
@@ -161,28 +161,28 @@ def test_a_signal_lets_the_hosts_save_and_is_no_reason_to_start_again(cloud, che
     assert cloud.commands == ["describe", "create", "describe", "scp", "ssh", "ssh", "ssh"]
 
 
-def test_a_signal_that_comes_as_the_run_ends_is_no_reason_to_start_again():
+def test_a_signal_at_the_end_of_the_run_causes_no_restart():
     ends = ["sh", "-c", "sleep 0.05; kill -TERM $PPID; exit 255"]
     assert Shell().attend(ends, ["true"]) == (143, True)
 
 
-def test_only_what_a_commit_holds_is_sent(pod, cloud, checkout, capsys):
+def test_uncommitted_changes_are_refused(pod, cloud, checkout, capsys):
     (checkout / "requirements.txt").write_text("changed")
     try:
         assert pod("run", words=TRAIN) == 2
     finally:
         (checkout / "requirements.txt").write_text("")
-    assert "has changes that no commit holds" in capsys.readouterr().err
+    assert "has uncommitted changes" in capsys.readouterr().err
     assert not cloud.calls
 
 
 @pytest.mark.parametrize(
     ("action", "words", "message"),
     [
-        ("run", [], "a verb belongs to `run`"),
-        ("create", TRAIN, "a verb belongs to `run`"),
-        ("run --accelerator_type=", TRAIN, "--accelerator_type and --runtime_version are"),
-        ("run --source=/", TRAIN, "name a checkout as --source"),
+        ("run", [], "expected a verb after -- for `run`"),
+        ("create", TRAIN, "expected a verb after -- for `run`"),
+        ("run --accelerator_type=", TRAIN, "--accelerator_type and --runtime_version are required"),
+        ("run --source=/", TRAIN, "set --source to a git checkout"),
         ("run", ["trian", *TRAIN[1:]], "unknown verb 'trian'"),
         ("run", ["train", "--config=nope.py"], "nope.py: no such config file"),
         ("run", [*TRAIN, "--config.lerning_rate=1"], "lerning_rate"),
@@ -198,7 +198,7 @@ def test_only_what_a_commit_holds_is_sent(pod, cloud, checkout, capsys):
         ("create --accelerator_type=v4-12", [], "multiples of 8 up to 8192"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_anything_is(
+def test_an_invalid_command_line_is_refused_before_any_call(
     pod, cloud, capsys, action, words, message
 ):
     for options in ([], ["--dry_run"]):
@@ -209,11 +209,11 @@ def test_what_cannot_be_done_is_refused_before_anything_is(
     assert not cloud.calls
 
 
-def test_without_gcloud_the_way_out_is_named(pod, cloud, capsys, monkeypatch):
+def test_a_missing_gcloud_is_reported_with_the_remedy(pod, cloud, capsys, monkeypatch):
     (cloud.folder / "bin" / "gcloud").unlink()
     monkeypatch.setenv("PATH", "/nowhere")
     assert pod("delete") == 2
-    assert "gcloud: no such command here" in capsys.readouterr().err
+    assert "gcloud: command not found" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -224,35 +224,35 @@ def test_without_gcloud_the_way_out_is_named(pod, cloud, capsys, monkeypatch):
         "ERROR: HTTPError 503: backend error",
     ],
 )
-def test_a_transient_error_while_a_slice_is_awaited_is_tried_again(pod, cloud, capsys, error):
+def test_a_query_is_retried_after_a_transient_error(pod, cloud, capsys, error):
     cloud.cue(states=["PROVISIONING"], describe=[0, 0, 1, 1], errors=[error, error])
     assert pod("run", words=TRAIN) == 0
     assert cloud.commands == ["describe", "create", *["describe"] * 4, "scp", "ssh", "ssh"]
-    assert "trying again in 0 s" in capsys.readouterr().out
+    assert "retrying in 0 s" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["create", "delete"])
-def test_requesting_and_deleting_a_slice_outlast_a_transient_error(pod, cloud, command):
+def test_create_and_delete_are_retried_after_a_transient_error(pod, cloud, command):
     cloud.cue(**{command: [1]}, errors=["UNAVAILABLE"])
     assert pod("run", "--tear_down", words=TRAIN) == 0
     assert cloud.commands.count(command) == 2
 
 
-def test_an_error_that_does_not_pass_ends_the_launcher_after_a_stated_time(pod, cloud, capsys):
+def test_a_lasting_error_ends_the_launcher_after_a_stated_time(pod, cloud, capsys):
     cloud.cue(describe=[1] * 99, errors=["UNAVAILABLE"] * 99)
     assert pod("create") == 2
     assert "describe failed 9 times in 0 s: UNAVAILABLE" in capsys.readouterr().err
     assert cloud.commands == ["describe"] * 9
 
 
-def test_an_error_of_permission_is_not_tried_again(pod, cloud, capsys):
+def test_a_permission_error_is_not_retried(pod, cloud, capsys):
     cloud.cue(create=[1], errors=["PERMISSION_DENIED: who are you?"])
     assert pod("create") == 2
     assert "create failed with status 1: PERMISSION_DENIED: who" in capsys.readouterr().err
     assert cloud.commands == ["describe", "create"]
 
 
-def test_pauses_between_tries_grow():
+def test_pauses_between_retries_grow():
     class Refusing(Shell):
         def __init__(self):
             self.pauses = []
@@ -270,7 +270,7 @@ def test_pauses_between_tries_grow():
     assert shell.pauses == [30, 60, 120, 240, 300, 300, 300, 300]
 
 
-def test_a_config_that_no_commit_holds_is_refused(pod, cloud, checkout, capsys):
+def test_an_uncommitted_config_file_is_refused(pod, cloud, checkout, capsys):
     new = checkout / "configs" / "new.py"
     new.write_text((checkout / "configs" / "teacher.py").read_text())
     try:
