@@ -31,7 +31,7 @@ def abstract_model(**changes) -> nnx.State:
         (MeshConfig(data=2, fsdp=1, tensor=-1), (2, 1, 4)),
     ],
 )
-def test_one_axis_takes_the_devices_that_the_others_leave(config, shape):
+def test_minus_one_takes_the_remaining_devices(config, shape):
     mesh = sharding.make_mesh(config)
     assert mesh.devices.shape == shape
     assert mesh.axis_names == ("data", "fsdp", "tensor")
@@ -73,7 +73,7 @@ OPT = {"family": "opt", "max_positions": 30}
         ("opt_350m", {**OPT, "embedding_width": 8, "norm": "after"}),
     ],
 )
-def test_the_places_of_every_parameter_are_the_golden_ones(name, changes):
+def test_the_sharding_of_every_parameter_equals_the_golden_file(name, changes):
     mesh = sharding.make_mesh(MeshConfig(2, 2, 2))
     expected = (GOLDEN / f"{name}_2x2x2.txt").read_text(encoding="utf-8")
     assert sharding.describe(abstract_model(**changes), mesh) == expected
@@ -83,7 +83,7 @@ def test_the_places_of_every_parameter_are_the_golden_ones(name, changes):
     ("name", "cut"),
     [("bloom-7b1", (1, 64, 1)), ("bloom-176b", (1, 32, 8)), ("opt-6.7b", (2, 8, 2))],
 )
-def test_published_sizes_lie_on_a_pod_as_the_golden_files_say(name, cut):
+def test_published_sizes_are_sharded_on_a_pod_as_in_the_golden_files(name, cut):
     mesh = AbstractMesh(cut, sharding.MESH_AXES)
     state = abstract_model(**vars(registry.shape(name)))
     expected = GOLDEN / f"{name}_{'x'.join(map(str, cut))}.txt"
@@ -100,7 +100,7 @@ def test_published_sizes_lie_on_a_pod_as_the_golden_files_say(name, cut):
         (("embed",), (4, 4), "blocks/up: 1 axis names"),
     ],
 )
-def test_axes_that_cannot_be_cut_are_refused_with_the_name_and_the_numbers(axes, shape, message):
+def test_axes_that_cannot_be_sharded_are_refused_with_name_and_numbers(axes, shape, message):
     with pytest.raises(UserError, match=message) as refusal:
         sharding.spec(axes, shape, CUT, "blocks/up")
     assert str(refusal.value).startswith("blocks/up")
@@ -110,7 +110,7 @@ def test_axes_that_cannot_be_cut_are_refused_with_the_name_and_the_numbers(axes,
     axes=st.lists(st.sampled_from(sorted(sharding.RULES)), max_size=4),
     sizes=st.lists(st.integers(1, 12), min_size=4, max_size=4),
 )
-def test_a_resolved_array_can_be_cut_and_a_refused_one_cannot(axes, sizes):
+def test_a_resolved_array_can_be_sharded_and_a_refused_one_cannot(axes, sizes):
     shape = tuple(sizes[: len(axes)])
     asked = [axis for name in axes for axis in sharding.RULES[name]]
     fits = len(set(asked)) == len(asked) and all(
@@ -125,13 +125,13 @@ def test_a_resolved_array_can_be_cut_and_a_refused_one_cannot(axes, sizes):
     assert list(resolved.shard_shape(shape)) == expected
 
 
-def test_a_vocabulary_that_tensor_does_not_divide_is_refused_with_the_way_out():
+def test_a_vocabulary_that_tensor_does_not_divide_is_refused_with_a_remedy():
     mesh = sharding.make_mesh(MeshConfig(tensor=8))
     with pytest.raises(UserError, match="embedding.*size 44 .* by 8.*config.model.vocab_size"):
         sharding.state_shardings(abstract_model(vocab_size=44, heads=8), mesh)
 
 
-def test_activations_are_pinned_under_a_mesh_and_left_alone_without():
+def test_activations_are_constrained_under_a_mesh_and_unchanged_without():
     x = jnp.zeros((8, 3, 4))
     axes = ("batch", "length", "embed")
     assert sharding.constrain(x, axes) is x
@@ -163,7 +163,7 @@ def test_rows_are_fed_by_the_processes_that_hold_their_devices(monkeypatch):
     assert sharding.process_rows(mesh, 12) == (1, 2)
 
 
-def test_processes_feed_equal_parts_of_a_batch_wherever_their_devices_lie():
+def test_processes_feed_equal_parts_of_a_batch_for_any_device_order():
     beside = {0: {0, 2}, 1: {4, 6}}
     between = {0: {0, 4}, 1: {2, 6}}
     for held in (beside, between):
@@ -173,7 +173,7 @@ def test_processes_feed_equal_parts_of_a_batch_wherever_their_devices_lie():
     assert sharding.process_part({0: {0, 4}, 1: {4, 0}}, 1) == (0, 1)
 
 
-def test_rows_are_told_apart_where_devices_of_a_process_do_not_stand_side_by_side():
+def test_rows_are_ordered_when_the_devices_of_a_process_are_not_adjacent():
     """As on a v5e:8x8, whose first host holds the pieces 0, 1, 8 and 9 of a batch."""
     held = {0: {0, 2, 8, 10}, 1: {4, 6, 12, 14}}
     assert sharding.order_of(held, 16) == [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15]

@@ -32,11 +32,11 @@ from teacherlm_jax.runs import layout
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
-# What fails in Orbax's threads is raised by the next call; its report of it in the log, traceback
-# and all, would stand beside the one message that the user gets.
+# Errors in Orbax's threads are raised by the next call, so that the user gets one message. Orbax
+# also logs them with tracebacks, which are filtered out here.
 logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
 
-BEST = "best"  # stands for a step, where a checkpoint is named
+BEST = "best"  # name of the best checkpoint in a path, in place of a step
 _DIGEST = "digest"  # key in `meta`: digest of all its other entries
 
 
@@ -64,7 +64,7 @@ class Checkpoints:
 
     Attributes:
         run: the run folder.
-        folder: where they lie, one folder a step.
+        folder: folder of the checkpoints, with one folder per step.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Checkpoints:
             todelete_subdir=retention.REMOVED if writes else None,
             create=writes,
             cleanup_tmp_directories=writes,
-            lightweight_initialize=True,  # nothing reads when they were written
+            lightweight_initialize=True,  # does not read the times of writing
         )
         handlers = {
             "params": ocp.PyTreeCheckpointHandler(use_compression=False),

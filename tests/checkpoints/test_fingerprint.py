@@ -26,7 +26,7 @@ def test_any_change_of_a_parameter_changes_the_digest(change):
     assert digest(fingerprint({"x": x})) != digest(fingerprint({"x": change(x)}))
 
 
-def test_the_digest_does_not_depend_on_where_the_pieces_lie():
+def test_the_digest_does_not_depend_on_the_sharding():
     x = jax.random.normal(jax.random.key(0), (2, 8, 6))
     mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
     cut = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data", ("fsdp", "tensor")))
@@ -36,7 +36,7 @@ def test_the_digest_does_not_depend_on_where_the_pieces_lie():
 
 @pytest.mark.parametrize("shape", [(), (24,), (4, 6), (2, 3, 4), (2, 2, 3, 2)])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "uint32"])
-def test_the_checksum_is_the_sum_of_hashes_that_its_description_says(shape, dtype):
+def test_the_checksum_is_the_documented_sum_of_hashes(shape, dtype):
     def mixed(x):
         x = (x ^ (x >> 16)) * np.uint32(0x85EBCA6B)
         x = (x ^ (x >> 13)) * np.uint32(0xC2B2AE35)

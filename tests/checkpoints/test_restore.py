@@ -1,4 +1,4 @@
-"""No damage to a checkpoint passes unseen, and none ends in a traceback."""
+"""Damage to a checkpoint is always detected, and reported in one line."""
 
 import asyncio
 import random
@@ -40,12 +40,12 @@ def saved(tmp_path_factory):
 
 @pytest.fixture
 def run(saved, tmp_path):
-    """A copy of the run, to be damaged."""
+    """A copy of the run that a test may damage."""
     return shutil.copytree(saved, tmp_path / "run")
 
 
 def read(run):
-    """All that a run would resume with."""
+    """Return everything that a run is resumed from."""
     checkpoints, step = open_checkpoint(run)
     where = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     params, optimizer = jax.tree.map(
@@ -65,7 +65,7 @@ def damaged(content, kind, draw):
     return bytes(flipped)
 
 
-def test_whatever_happens_to_a_file_the_same_bits_come_back_or_one_line(run, capfd):
+def test_a_damaged_file_gives_the_same_bits_or_a_one_line_error(run, capfd):
     whole, draw, refused = read(run), random.Random(0), set()
     paths = sorted(path for path in (run / "checkpoints/2").rglob("*") if path.is_file())
     for path in paths:
@@ -80,7 +80,7 @@ def test_whatever_happens_to_a_file_the_same_bits_come_back_or_one_line(run, cap
             except UserError as error:
                 refused.add(f"{path.parts[path.parts.index('2') + 1]} {kind}")
                 told = str(error)
-                assert told.startswith(f"{run}/checkpoints/2: "), told
+                assert message.startswith(f"{run}/checkpoints/2: "), told
                 assert "\n" not in told and "<" not in told
                 assert told.endswith(f"remove {run}/checkpoints/2 to resume from step 1")
             path.write_bytes(content)
@@ -89,7 +89,7 @@ def test_whatever_happens_to_a_file_the_same_bits_come_back_or_one_line(run, cap
     assert capfd.readouterr().err == ""
 
 
-def test_no_bit_of_what_stands_beside_the_arrays_can_change(run):
+def test_every_flipped_bit_of_meta_is_detected(run):
     checkpoints = Checkpoints(run)
     whole, path = checkpoints.meta(2), run / "checkpoints/2/meta/metadata"
     content, draw = path.read_bytes(), random.Random(1)
@@ -101,7 +101,7 @@ def test_no_bit_of_what_stands_beside_the_arrays_can_change(run):
             raise AssertionError(f"{place}: {checkpoints.meta(2)} instead of {whole}")
 
 
-def test_the_checkpoint_that_is_offered_has_no_damage_that_shows_at_once(run):
+def test_a_message_offers_no_checkpoint_whose_meta_is_damaged(run):
     (run / "checkpoints/1/meta/metadata").write_text("{}")
     (run / "checkpoints/2/meta/metadata").write_text('{"progress": {}}')
     with pytest.raises(
@@ -127,7 +127,7 @@ def test_the_message_names_the_file_or_the_array_that_cannot_be_read(run, folder
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A folder on a disk of its own, of one MiB, and a function that makes it larger."""
+    """A folder on a separate disk of one MiB, and a function that enlarges the disk."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
@@ -141,14 +141,14 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def ask_after_every_step(checkpoints):
-    """As a run does, which then need not wait for its next save to hear of a failure."""
+def check_after_every_step(checkpoints):
+    """Check for errors as a run does, which then need not wait for its next save."""
     for _ in range(1000):
         checkpoints.check()
         time.sleep(0.01)
 
 
-def test_a_full_disk_is_told_of_in_one_line_and_costs_no_checkpoint(small_disk, capfd):
+def test_a_full_disk_is_reported_in_one_line_and_costs_no_checkpoint(small_disk, capfd):
     run, enlarge = small_disk
     checkpoints = Checkpoints(run, keep=1)
     checkpoints.save(1, *state(1), META)
@@ -157,10 +157,10 @@ def test_a_full_disk_is_told_of_in_one_line_and_costs_no_checkpoint(small_disk, 
     large = {"x": jnp.zeros(400_000)}
     checkpoints.save(2, large, {"step": jnp.int32(2)}, META)
     with pytest.raises(Exception, match="No space left on device") as failure:
-        ask_after_every_step(checkpoints)
-    told = failures.of_the_machine(failure.value)
-    assert told.startswith(f"{run}/checkpoints")
-    assert "No space left on device; finished work is intact" in told
+        check_after_every_step(checkpoints)
+    message = failures.of_the_machine(failure.value)
+    assert message.startswith(f"{run}/checkpoints")
+    assert "No space left on device; finished work is intact" in message
     checkpoints.close()
     assert read(run)[0]["step"] == 1
     assert capfd.readouterr().err == ""
@@ -172,7 +172,7 @@ def test_a_full_disk_is_told_of_in_one_line_and_costs_no_checkpoint(small_disk, 
     assert [path.name for path in again.folder.iterdir()] == ["2"]
 
 
-def test_event_loops_of_others_are_left_alone_after_the_last_reader_closed():
+def test_event_loops_are_restored_after_the_last_reader_closed():
     """Checkpoints may be closed in any order."""
     original = asyncio.new_event_loop
     first, second = restore.orderly(), restore.orderly()

@@ -39,7 +39,7 @@ def save(checkpoints, step):
     checkpoints.save(step, {"x": jnp.arange(4.0) + step}, {"step": jnp.int32(step)}, {})
 
 
-def test_a_run_saves_at_its_cadence_and_keeps_what_its_measurements_say(tmp_path):
+def test_a_run_saves_at_its_interval_and_keeps_the_best_by_validation(tmp_path):
     """Seven saves with a measurement before every second one, as a run makes them."""
     losses = {2: 0.5, 4: 0.3, 6: 0.4}
     rows = []
@@ -58,7 +58,7 @@ def test_a_run_saves_at_its_cadence_and_keeps_what_its_measurements_say(tmp_path
     assert after == [["1"], ["2"], ["2", "3"], ["4"], ["4", "5"], ["4", "6"], ["4", "7"]]
 
 
-def test_a_save_that_never_ends_costs_none_of_the_checkpoints_before_it(tmp_path, monkeypatch):
+def test_an_interrupted_save_costs_no_earlier_checkpoint(tmp_path, monkeypatch):
     """The new best is measured, and the process dies before it is saved."""
     rows = [{"step": 1, "loss": 0.5}]
     checkpoints = Checkpoints(
@@ -81,7 +81,7 @@ def test_a_save_that_never_ends_costs_none_of_the_checkpoints_before_it(tmp_path
     assert Checkpoints(tmp_path).steps() == [1, 2]
 
 
-def test_what_a_process_did_not_live_to_remove_is_removed_by_the_next(tmp_path):
+def test_removals_that_a_dead_process_left_are_finished_by_the_next(tmp_path):
     rows = [{"step": 1, "loss": 0.5}]
     checkpoints = Checkpoints(tmp_path, keep=4)
     for step in (1, 2, 3, 4):
@@ -93,7 +93,7 @@ def test_what_a_process_did_not_live_to_remove_is_removed_by_the_next(tmp_path):
     assert sorted(path.name for path in again.folder.iterdir()) == ["1", "4"]
 
 
-def test_what_is_removed_goes_whole_even_if_a_crash_comes_between(tmp_path, monkeypatch):
+def test_a_crash_during_removal_leaves_no_partial_checkpoint(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path, keep=1)
     save(checkpoints, 1)
     with monkeypatch.context() as patch:

@@ -65,7 +65,7 @@ def edit_meta(run, step, change):
 
 
 @pytest.mark.parametrize("cut", [MeshConfig(), MeshConfig(data=2, fsdp=2, tensor=2)])
-def test_a_model_comes_back_on_any_mesh_with_the_same_digest(saved, params, vocabulary, cut):
+def test_a_model_is_restored_on_any_mesh_with_the_same_digest(saved, params, vocabulary, cut):
     mesh = sharding.make_mesh(cut)
     loaded = load_model(saved, mesh)
     jax.tree.map(
@@ -79,7 +79,7 @@ def test_a_model_comes_back_on_any_mesh_with_the_same_digest(saved, params, voca
     assert loaded.digest == digest(fingerprint(jax.tree.map(lambda leaf: leaf + 3, params)))
 
 
-def test_one_step_and_another_compute_dtype_can_be_asked_for(saved, mesh):
+def test_a_step_and_another_compute_dtype_can_be_chosen(saved, mesh):
     loaded = load_model(saved / "checkpoints" / "2", mesh, dtype="float32")
     assert loaded.step == 2
     assert loaded.config.dtype == "float32"
@@ -91,7 +91,7 @@ def test_the_newest_checkpoints_are_kept(saved):
     assert Checkpoints(saved).steps() == [2, 3]
 
 
-def test_parameters_that_are_not_those_saved_are_refused_with_the_way_out(run, mesh):
+def test_parameters_that_differ_from_those_saved_are_refused_with_a_remedy(run, mesh):
     def another_checksum(meta):
         meta["parameters"]["embedding"]["checksum"] ^= 1
 
@@ -102,14 +102,14 @@ def test_parameters_that_are_not_those_saved_are_refused_with_the_way_out(run, m
 
 
 @pytest.mark.parametrize("lost", ["params", "meta", "meta/metadata"])
-def test_a_checkpoint_with_a_part_missing_is_refused_by_name(run, mesh, lost):
+def test_an_incomplete_checkpoint_is_refused_by_name(run, mesh, lost):
     path = run / "checkpoints" / "3" / lost
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(UserError, match="checkpoints/3: incomplete checkpoint"):
         load_model(run, mesh)
 
 
-def test_what_an_interrupted_save_left_is_no_checkpoint(run, mesh, params):
+def test_leftovers_of_an_interrupted_save_are_not_a_checkpoint(run, mesh, params):
     unfinished = run / "checkpoints" / "3.orbax-checkpoint-tmp"
     (run / "checkpoints" / "3").rename(unfinished)
     (unfinished / "commit_success.txt").unlink()  # the last thing that a save writes
@@ -130,7 +130,7 @@ def test_another_vocabulary_is_refused(run, mesh, tmp_path):
         load_model(run, mesh)
 
 
-def test_places_without_a_checkpoint_are_refused_by_name(saved, tmp_path, mesh):
+def test_a_path_without_a_checkpoint_is_refused_by_name(saved, tmp_path, mesh):
     with pytest.raises(UserError, match="absent: no such folder"):
         load_model(tmp_path / "absent", mesh)
     with pytest.raises(UserError, match="has no complete checkpoint"):
@@ -147,19 +147,19 @@ def test_a_model_of_another_shape_is_refused_by_parameter_and_both_shapes(saved,
         Checkpoints(saved).params(3, abstract)
 
 
-def test_steps_only_go_forward(run, params):
+def test_a_step_before_the_newest_cannot_be_saved(run, params):
     checkpoints = Checkpoints(run, keep=2)
     with pytest.raises(UserError, match=r"checkpoints/2: cannot be written.*\[2, 3\]"):
         checkpoints.save(2, params, {"step": jnp.int32(2)}, {})
     checkpoints.close()
 
 
-def test_the_names_of_the_bundle_are_those_documented(saved):
+def test_the_items_of_a_checkpoint_have_the_documented_names(saved):
     items = {path.name for path in (saved / "checkpoints" / "3").iterdir() if path.is_dir()}
     assert items == {"params", "optimizer", "meta"}
 
 
-def test_parameters_cut_short_are_refused_by_name_and_quietly(run):
+def test_truncated_parameters_are_refused_by_name_without_log_noise(run):
     for path in (run / "checkpoints/3/params/ocdbt.process_0/d").iterdir():
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
@@ -179,14 +179,14 @@ def test_parameters_cut_short_are_refused_by_name_and_quietly(run):
     assert done.stderr == "", "what Orbax leaves undone is complained of"
 
 
-def test_another_dtype_is_refused_as_such_and_not_as_damage(saved, mesh):
+def test_another_dtype_is_not_reported_as_damage(saved, mesh):
     config = dataclasses.replace(CONFIG, param_dtype="bfloat16")
     _, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
     with pytest.raises(UserError, match=r"in params is float32\[.* the run expects bfloat16\["):
         Checkpoints(saved).params(3, abstract)
 
 
-def test_an_optimiser_that_is_not_the_one_saved_is_refused(run):
+def test_an_optimizer_state_that_differs_from_the_saved_one_is_refused(run):
     def another_checksum(meta):
         meta["optimizer"]["step"]["checksum"] ^= 1
 
@@ -197,7 +197,7 @@ def test_an_optimiser_that_is_not_the_one_saved_is_refused(run):
         Checkpoints(run).optimizer(3, abstract)
 
 
-def test_parameters_of_another_dtype_are_converted_for_those_who_ask(saved, params, mesh):
+def test_parameters_of_another_dtype_are_converted_with_cast(saved, params, mesh):
     config = dataclasses.replace(CONFIG, param_dtype="bfloat16")
     _, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
     found = Checkpoints(saved).params(3, abstract, cast=True)
@@ -216,7 +216,9 @@ def test_parameters_of_another_dtype_are_converted_for_those_who_ask(saved, para
         Checkpoints(saved).params(3, abstract, cast=True)
 
 
-def test_a_checkpoint_without_an_optimiser_is_a_model(tmp_path, vocabulary, params, mesh):
+def test_a_checkpoint_without_optimizer_state_is_a_starting_point(
+    tmp_path, vocabulary, params, mesh
+):
     vocabulary.save(tmp_path / "vocabulary")
     checkpoints = Checkpoints(tmp_path, keep=1)
     checkpoints.save(0, params, None, {"model": vars(CONFIG), "vocabulary": vocabulary.digest})
@@ -226,7 +228,7 @@ def test_a_checkpoint_without_an_optimiser_is_a_model(tmp_path, vocabulary, para
         Checkpoints(tmp_path).optimizer(0, {"step": jax.ShapeDtypeStruct((), jnp.int32)})
 
 
-def test_a_model_may_compute_in_another_way_than_it_was_trained(saved, mesh):
+def test_a_model_may_compute_with_another_attention_and_dtype_than_in_training(saved, mesh):
     loaded = load_model(saved, mesh, attention="blockwise", dtype="bfloat16")
     assert (loaded.config.attention, loaded.config.dtype) == ("blockwise", "bfloat16")
     assert (loaded.model.attention, loaded.model.dtype) == ("blockwise", "bfloat16")

@@ -18,7 +18,7 @@ class Device:
     process_index: int
 
 
-def test_a_launcher_says_where_a_process_stands():
+def test_a_process_learns_its_address_count_and_index_from_the_launcher():
     assert distributed.place(SET) == ProcessAddress("a:1", count=2, index=1)
     assert distributed.place({"JAX_COORDINATOR_ADDRESS": "a:1"}) is None
 
@@ -32,12 +32,12 @@ def test_a_launcher_says_where_a_process_stands():
         {"JAX_COORDINATOR_ADDRESS": ""},
     ],
 )
-def test_numbers_that_do_not_fit_are_refused(changes):
+def test_an_inconsistent_environment_is_refused(changes):
     with pytest.raises(UserError, match=f"{next(iter(changes))}='.*set all three, or none"):
         distributed.place(SET | changes)
 
 
-def test_uneven_processes_are_refused_in_words():
+def test_processes_with_different_numbers_of_devices_are_refused():
     distributed.refuse_uneven([Device(0), Device(1), Device(0), Device(1)])
     with pytest.raises(
         UserError, match="different numbers of devices: 2 in process 0, 1 in process 1; give"
@@ -45,14 +45,14 @@ def test_uneven_processes_are_refused_in_words():
         distributed.refuse_uneven([Device(0), Device(1), Device(0)])
 
 
-def test_alone_a_process_is_the_first_of_one():
+def test_a_single_process_is_the_first_of_one():
     distributed.start("train", together=True)
     assert distributed.is_first() and distributed.process_count() == 1
     assert distributed.of_first(lambda: "value") == "value"
 
 
 @pytest.mark.parametrize("environment", [SET, {"TEACHERLM_DISTRIBUTED": "auto"}])
-def test_a_verb_of_one_process_is_refused_in_several(monkeypatch, environment):
+def test_a_single_process_verb_is_refused_in_several_processes(monkeypatch, environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="report: runs in one process only"):
@@ -65,7 +65,7 @@ def test_an_unknown_mode_is_refused(monkeypatch):
         distributed.start("train", together=True)
 
 
-def test_processes_that_do_not_meet_may_be_started_again(monkeypatch):
+def test_processes_that_do_not_connect_may_be_restarted(monkeypatch):
     def nobody(*arguments, **options):
         raise RuntimeError("DEADLINE_EXCEEDED")
 

@@ -18,7 +18,7 @@ def open_run(settings, **options):
     return run_folder.open_run(settings.output, "train", settings, **options)
 
 
-def test_a_second_process_is_kept_out(tmp_path):
+def test_a_second_process_cannot_open_the_folder(tmp_path):
     settings = config(tmp_path)
     code = (
         "import sys; from teacherlm_jax import config; from teacherlm_jax.runs import run_folder\n"
@@ -33,7 +33,7 @@ def test_a_second_process_is_kept_out(tmp_path):
     assert subprocess.run(words, check=False).returncode == 0
 
 
-def test_a_finished_run_keeps_what_it_says_of_itself(tmp_path):
+def test_a_finished_run_keeps_its_recorded_config_and_versions(tmp_path):
     with open_run(config(tmp_path)) as folder:
         folder.finish({})
     files.write_json(tmp_path / "run/versions.json", {"commit": "old"})
@@ -42,7 +42,7 @@ def test_a_finished_run_keeps_what_it_says_of_itself(tmp_path):
     assert files.read_json(tmp_path / "run/config.json")["config"]["log_every"] == 10
 
 
-def test_a_resumed_run_remembers_the_versions_before(tmp_path):
+def test_a_resumed_run_records_earlier_versions_too(tmp_path):
     open_run(config(tmp_path)).close()
     files.write_json(tmp_path / "run/versions.json", {"commit": "old"})
     open_run(config(tmp_path)).close()
@@ -67,7 +67,7 @@ def test_a_run_folder_keeps_config_versions_log_and_result(tmp_path):
     assert "hello" in (folder.path / "log.txt").read_text()
 
 
-def test_a_folder_of_another_config_is_refused_by_key_and_left_whole(tmp_path):
+def test_a_folder_with_another_config_is_refused_by_key_and_unchanged(tmp_path):
     with open_run(config(tmp_path)) as folder:
         folder.finish({"loss": 1.0})
     with pytest.raises(UserError, match=r"config\.seed=0, but now config\.seed=3"):
@@ -85,7 +85,7 @@ def test_a_folder_in_which_no_work_began_takes_another_config(tmp_path):
     assert files.read_json(tmp_path / "run/config.json")["config"]["init_from"] == ""
 
 
-def test_settings_that_do_not_decide_the_result_may_change(tmp_path):
+def test_settings_that_do_not_change_the_result_may_differ(tmp_path):
     with open_run(config(tmp_path)) as folder:
         (folder.path / "checkpoints/1").mkdir(parents=True)
     with pytest.raises(UserError, match=r"config\.log_every=10, but now config\.log_every=99"):
@@ -108,18 +108,18 @@ def test_a_bucket_is_refused_as_a_run_folder(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_commit_that_a_launcher_names_is_recorded(tmp_path, monkeypatch):
+def test_the_commit_that_a_launcher_sets_is_recorded(tmp_path, monkeypatch):
     monkeypatch.setenv("TEACHERLM_COMMIT", "abc")
     open_run(config(tmp_path)).close()
     assert files.read_json(tmp_path / "run/versions.json")["commit"] == "abc"
 
 
-def test_processes_that_follow_write_nothing_and_know_what_the_first_found(tmp_path, monkeypatch):
+def test_other_processes_write_nothing_and_get_the_result_of_the_first(tmp_path, monkeypatch):
     monkeypatch.setattr(run_folder.distributed, "of_first", lambda make: [{"loss": 1.0}, True])
     monkeypatch.setattr(run_folder.distributed, "without", lambda see: [])
     with open_run(config(tmp_path)) as folder:
         assert folder.result == {"loss": 1.0} and folder.extends
-        folder.log.info("nobody hears it")
+        folder.log.info("not shown")
         folder.begin_extension("train", config(tmp_path))
         folder.finish({"loss": 2.0})
     assert not list(tmp_path.iterdir())
@@ -131,7 +131,7 @@ def test_a_folder_that_some_processes_do_not_see_is_refused(tmp_path, monkeypatc
         open_run(config(tmp_path))
 
 
-def test_the_log_keeps_what_ended_a_run(tmp_path, capsys):
+def test_the_error_that_ended_a_run_is_in_its_log(tmp_path, capsys):
     def fail():
         with open_run(config(tmp_path)) as folder:
             (folder.path / "metrics.jsonl").touch()
