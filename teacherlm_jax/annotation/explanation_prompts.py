@@ -28,7 +28,7 @@ class ExplanationPrompt:
 
     sample: Sample
     kind: str
-    tokens: Int32[np.ndarray, "T"]
+    tokens: Int32[np.ndarray, " T"]
 
     @property
     def id(self) -> str:

@@ -233,9 +233,9 @@ class Engine:
         parameters: PyTree,
         slots: SlotState,
         tokens: Int[Array, "G T"],
-        lengths: Int[Array, "G"],
+        lengths: Int[Array, " G"],
         keys: UInt32[Array, "G 2"],
-        targets: Int[Array, "G"],
+        targets: Int[Array, " G"],
     ) -> SlotState:
         """Read a group of prompts into the slots `targets` and sample the first token of each."""
         model = nnx.merge(self._graph, parameters)
@@ -284,16 +284,16 @@ class Engine:
         return jax.lax.while_loop(proceeds, step, (0, slots))[1]
 
     def _draw(
-        self, logits: Float32[Array, "B V"], keys: UInt32[Array, "B 2"], counters: Int[Array, "B"]
-    ) -> Int[Array, "B"]:
+        self, logits: Float32[Array, "B V"], keys: UInt32[Array, "B 2"], counters: Int[Array, " B"]
+    ) -> Int[Array, " B"]:
         if self._drawable is not None:
             allowed = np.isin(np.arange(logits.shape[-1]), self._drawable)
             logits = jnp.where(allowed[None], logits, -jnp.inf)
         return sample(logits, keys, counters, self._sampling)
 
     def _unfinished(
-        self, token: Int[Array, "B"], counts: Int[Array, "B"] | int
-    ) -> Bool[Array, "B"]:
+        self, token: Int[Array, " B"], counts: Int[Array, " B"] | int
+    ) -> Bool[Array, " B"]:
         return (token != self._eos_id) & (counts < self._sampling.max_new_tokens)
 
 

@@ -24,7 +24,7 @@ class GenerationRequest:
     """
 
     id: str
-    tokens: Sequence[int] | Int[np.ndarray, "T"]
+    tokens: Sequence[int] | Int[np.ndarray, " T"]
     key: UInt32[np.ndarray, "2"]
 
 

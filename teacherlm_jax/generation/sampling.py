@@ -20,9 +20,9 @@ def request_key(seed: int, sample_id: str, kind: str) -> UInt32[np.ndarray, "2"]
 def sample(
     logits: Float32[Array, "B V"],
     keys: UInt32[Array, "B 2"],
-    counters: Int[Array, "B"],
+    counters: Int[Array, " B"],
     config: SamplingConfig,
-) -> Int[Array, "B"]:
+) -> Int[Array, " B"]:
     """Return the next token of each row, int32.
 
     The temperature is applied first, then `top_k`, then `top_p` to the remaining tokens: it keeps

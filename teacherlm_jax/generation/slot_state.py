@@ -22,9 +22,9 @@ class SlotState:
 
     cache: KVCache
     written: Int[Array, "B T"]
-    counts: Int[Array, "B"]
+    counts: Int[Array, " B"]
     keys: UInt32[Array, "B 2"]
-    active: Bool[Array, "B"]
+    active: Bool[Array, " B"]
 
 
 def placed(

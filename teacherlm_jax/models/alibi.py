@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 
-def slopes(heads: int) -> Float[np.ndarray, "N"]:
+def slopes(heads: int) -> Float[np.ndarray, " N"]:
     """Return the slopes of `heads` heads, float32, all positive.
 
     A power of two gets 2^(-8i/heads), i = 1..heads. Any other number gets the slopes of the next

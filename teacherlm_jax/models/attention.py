@@ -18,7 +18,7 @@ def attention(
     k: Float[Array, "B T N H"],
     v: Float[Array, "B T N H"],
     *,
-    alibi_slopes: Float[Array, "N"] | None,
+    alibi_slopes: Float[Array, " N"] | None,
     positions: Int[Array, "B T"],
     segment_ids: Int[Array, "B T"],
     implementation: str = "xla",
@@ -92,8 +92,8 @@ def attend_to_cache(
     k: Float[Array, "B S N H"],
     v: Float[Array, "B S N H"],
     *,
-    alibi_slopes: Float[Array, "N"] | None,
-    lengths: Int[Array, "B"],
+    alibi_slopes: Float[Array, " N"] | None,
+    lengths: Int[Array, " B"],
 ) -> Float[Array, "B N H"]:
     """Attention of each row's newest query over that row's cache, as `attention` computes it.
 

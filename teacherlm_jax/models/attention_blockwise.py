@@ -25,7 +25,7 @@ def blockwise(
     k: Float[Array, "B T N H"],
     v: Float[Array, "B T N H"],
     *,
-    alibi_slopes: Float[Array, "N"] | None,
+    alibi_slopes: Float[Array, " N"] | None,
     positions: Int[Array, "B T"],
     segment_ids: Int[Array, "B T"],
 ) -> Float[Array, "B T N H"]:
@@ -48,7 +48,7 @@ def _pad(x: Array, count: int) -> Array:
 
 def _first_key_blocks(
     positions: Int[Array, "B T"], segment_ids: Int[Array, "B T"], size: int
-) -> Int[Array, "blocks"]:
+) -> Int[Array, " blocks"]:
     """Return the first key block that any query of each query block sees; it never decreases."""
     here = jnp.arange(positions.shape[1])
     starts = here[None] - jnp.where(segment_ids == 0, 0, positions)

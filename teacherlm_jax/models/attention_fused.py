@@ -32,7 +32,7 @@ def fused(
     k: Float[Array, "B T N H"],
     v: Float[Array, "B T N H"],
     *,
-    alibi_slopes: Float[Array, "N"] | None,
+    alibi_slopes: Float[Array, " N"] | None,
     positions: Int[Array, "B T"],
     segment_ids: Int[Array, "B T"],
 ) -> Float[Array, "B T N H"]:
@@ -68,7 +68,7 @@ def fused(
 def with_alibi(
     q: Float[Array, "B T N H"],
     k: Float[Array, "B T N H"],
-    slopes: Float[Array, "N"],
+    slopes: Float[Array, " N"],
     positions: Int[Array, "B T"],
 ) -> tuple[Float[Array, "B T N H+6"], Float[Array, "B T N H+6"]]:
     """Return queries and keys with products q.k + slope * key position.

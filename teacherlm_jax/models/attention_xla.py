@@ -14,7 +14,7 @@ def xla(
     k: Float[Array, "B T N H"],
     v: Float[Array, "B T N H"],
     *,
-    alibi_slopes: Float[Array, "N"] | None,
+    alibi_slopes: Float[Array, " N"] | None,
     positions: Int[Array, "B T"],
     segment_ids: Int[Array, "B T"],
 ) -> Float[Array, "B T N H"]:

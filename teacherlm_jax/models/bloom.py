@@ -34,5 +34,5 @@ class Bloom(Decoder):
     def _finish(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         return self.final_norm(x)
 
-    def _slopes(self) -> Float[Array, "N"]:
+    def _slopes(self) -> Float[Array, " N"]:
         return jnp.asarray(alibi.slopes(self.heads))

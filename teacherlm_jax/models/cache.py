@@ -17,4 +17,4 @@ class KVCache:
 
     k: Float[Array, "L B S N H"]
     v: Float[Array, "L B S N H"]
-    lengths: Int[Array, "B"]
+    lengths: Int[Array, " B"]

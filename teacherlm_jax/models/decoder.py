@@ -111,7 +111,7 @@ class Decoder(nnx.Module):
         return KVCache(zeros, zeros, jnp.zeros(rows, jnp.int32))
 
     def prefill(
-        self, tokens: Int[Array, "B T"], lengths: Int[Array, "B"], cache_length: int
+        self, tokens: Int[Array, "B T"], lengths: Int[Array, " B"], cache_length: int
     ) -> tuple[Float32[Array, "B V"], KVCache]:
         """Reads prompts, right-padded to T, the real tokens of row b being the first `lengths[b]`.
 
@@ -128,7 +128,7 @@ class Decoder(nnx.Module):
         return logits, KVCache(jnp.pad(k, room), jnp.pad(v, room), lengths)
 
     def decode(
-        self, tokens: Int[Array, "B"], cache: KVCache, window: int | None = None
+        self, tokens: Int[Array, " B"], cache: KVCache, window: int | None = None
     ) -> tuple[Float32[Array, "B V"], KVCache]:
         """Append one token to each row; return the logits after it and the updated cache.
 
@@ -192,7 +192,7 @@ class Decoder(nnx.Module):
         """Return the input of the head, given the output of the last block."""
         raise NotImplementedError
 
-    def _slopes(self) -> Float[Array, "N"] | None:
+    def _slopes(self) -> Float[Array, " N"] | None:
         """Return the ALiBi slopes; None in families without ALiBi."""
         return None
 

@@ -89,7 +89,7 @@ class HeldOutRows:
             }
 
     def _placed(
-        self, rows: Shaped[np.ndarray, "R T"], is_row: Bool[np.ndarray, "R"]
+        self, rows: Shaped[np.ndarray, "R T"], is_row: Bool[np.ndarray, " R"]
     ) -> Shaped[Array, "B T"]:
         rows = np.where(is_row[:, None], rows, np.zeros((), rows.dtype))
         where = sharding.batch_sharding(self._mesh)

@@ -196,8 +196,8 @@ def _on_device(hidden, table, targets, bears_loss, *, block, gradients, cuts):
 
 
 def _token_losses(
-    states: Float[Array, "K E"], table: Float[Array, "V E"], targets: Int[Array, "K"], cuts: Axes
-) -> tuple[Float32[Array, "K"], Bool[Array, "K"], Float32[Array, "K V"]]:
+    states: Float[Array, "K E"], table: Float[Array, "V E"], targets: Int[Array, " K"], cuts: Axes
+) -> tuple[Float32[Array, " K"], Bool[Array, " K"], Float32[Array, "K V"]]:
     """Of each of K tokens: loss in nats, whether no logit is above the target's, loss by logits.
 
     `table` is this device's part of a vocabulary cut along the mesh axes `cuts`, and so is V.

@@ -138,7 +138,7 @@ class MetricsLog:
         if self._writer is not None:
             self._writer.close()
 
-    def _refuse_not_finite(self, scalars: Scalars, finite: Bool[np.ndarray, "B"]) -> None:
+    def _refuse_not_finite(self, scalars: Scalars, finite: Bool[np.ndarray, " B"]) -> None:
         for key, name in (("loss", "loss"), ("grad_norm", "gradient norm")):
             if not math.isfinite(scalars[key]):
                 rows = [int(number) for number in self._rows_of(self.step)]
@@ -164,7 +164,7 @@ def averages(window: Sequence[Scalars]) -> Scalars:
     return {"loss": total["loss"] / count, "accuracy": total["correct"] / count, **means}
 
 
-def _cause(rows: Sequence[int], finite: Bool[np.ndarray, "B"]) -> str:
+def _cause(rows: Sequence[int], finite: Bool[np.ndarray, " B"]) -> str:
     """Return which rows of a step, numbered as in the data, make its loss NaN or infinite."""
     bad = [row for row, is_finite in zip(rows, finite, strict=True) if not is_finite]
     if len(bad) == len(rows):

@@ -79,10 +79,10 @@ def test_a_damaged_file_gives_the_same_bits_or_a_one_line_error(run, capfd):
                 assert read(run) == whole, f"{path} {kind}: other values came back"
             except UserError as error:
                 refused.add(f"{path.parts[path.parts.index('2') + 1]} {kind}")
-                told = str(error)
-                assert message.startswith(f"{run}/checkpoints/2: "), told
-                assert "\n" not in told and "<" not in told
-                assert told.endswith(f"remove {run}/checkpoints/2 to resume from step 1")
+                message = str(error)
+                assert message.startswith(f"{run}/checkpoints/2: "), message
+                assert "\n" not in message and "<" not in message
+                assert message.endswith(f"remove {run}/checkpoints/2 to resume from step 1")
             path.write_bytes(content)
     for item in ("params", "optimizer", "meta"):
         assert {f"{item} {kind}" for kind in ("flipped", "cut", "missing")} <= refused

@@ -257,8 +257,7 @@ def test_a_split_of_a_saved_data_set_is_a_benchmark(tmp_path, model, samples):
     files.write_json(tmp_path / "set" / "dataset_dict.json", {"splits": ["validation"]})
     toys = BenchmarkConfig("toys", "set", split="validation")
     config = EvaluateConfig(root=str(tmp_path), model=str(model), benchmarks=(toys,))
-    run = Run(tmp_path / "run", logging.getLogger("test"))
-    run.path.mkdir()
+    run = make_run(tmp_path / "run")
     assert evaluate(config, run)["benchmarks"]["toys"]["rows"] == len(samples)
     wrong = dataclasses.replace(config, benchmarks=(dataclasses.replace(toys, split="train"),))
     with pytest.raises(UserError, match="no split 'train'"):
