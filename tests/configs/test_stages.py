@@ -10,7 +10,7 @@ import pytest
 from teacherlm_jax.checkpoints import selection
 from teacherlm_jax.cli import main
 from teacherlm_jax.config import FORMS, fields
-from teacherlm_jax.data import packing, writer
+from teacherlm_jax.data import packing
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
@@ -58,18 +58,14 @@ def compile_once(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(write_prepared, tmp_path_factory):
     """A folder with prepared rows under the name of every mixture, and with the benchmarks."""
     folder = tmp_path_factory.mktemp("place")
     texts = [f"Q: What is {n}? A: The answer is (B). It is red." for n in range(40)]
     vocabulary = train_sentencepiece(texts, folder / "rows/vocabulary", size=400, seed=0)
     ids = [[*vocabulary.encode(text), vocabulary.eos_id] for text in texts]
     encoded = [packing.Encoded(text, [True] * len(text)) for text in ids]
-    rows = list(packing.pack(encoded, 64))
-    shards = writer.write_shards(folder / "rows", rows, rows_per_shard=64)
-    inputs = {"vocabulary": {"digest": vocabulary.digest}, "max_tokens": 64}
-    manifest = {"inputs": inputs, "length": 64, "rows": len(rows), "shards": shards}
-    files.write_json(folder / "rows/manifest.json", manifest)
+    write_prepared(folder / "rows", encoded, vocabulary, length=64)
     (folder / "data").mkdir()
     stages = [f"teacher_{stage}" for stage in (*TEACHER.STAGES, TEACHER.CONTROL)]
     for name in (*stages, *(f"student_{form}" for form in FORMS)):
