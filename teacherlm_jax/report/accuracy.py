@@ -106,9 +106,9 @@ def section(runs: Sequence[RunRecord], root: Path | str) -> list[Block]:
         Heading("Accuracy"),
         Paragraph(
             "Zero-shot rank classification: the option that the model scores highest is its "
-            "answer. CI: the 95 % confidence interval, Wilson's for an accuracy and the "
-            "stratified one for a mean over subjects. The majority baseline always answers with "
-            "the most frequent correct letter; a model has learned something if it is better."
+            "answer. CI: confidence interval, Wilson's for an accuracy and the stratified one for "
+            "a mean over subjects. Compare each accuracy with the majority baseline, which always "
+            "answers with the most frequent correct letter."
         ),
     ]
     for benchmark, sets in benchmarks.items():

@@ -113,7 +113,8 @@ def _table(run: RunRecord, root: Path | str) -> Table:
         rows.append((KIND_NAMES[kind], teacher, *texts, *gate_shares(figures_).values()))
     return Table(
         f"Explanations in {run.name}: texts, mean tokens per text, and per cent that pass each "
-        f"gate. {count(run.result['rows'])} samples; {count(run.result['refused'])} rows refused.",
+        f"gate. Samples: {count(run.result['rows'])}; "
+        f"refused rows: {count(run.result['refused'])}.",
         ("kind", "teacher", "texts", "mean tokens", *gates),
         tuple(rows),
         left=(0, 1),

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -228,6 +229,7 @@ def test_another_process_with_another_hash_seed_writes_the_same_bytes(made, runs
         subprocess.run(
             [sys.executable, "-c", again, str(made[0]), str(runs)],
             env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parents[2],
             check=True,
         )
         assert [(made[0] / name).read_bytes() for name in written] == first

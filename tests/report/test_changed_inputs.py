@@ -1,0 +1,110 @@
+"""A report marks results whose model or benchmark has changed since, and only those."""
+
+import shutil
+
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from teacherlm_jax.checkpoints.store import Checkpoints
+from teacherlm_jax.config import ModelConfig, ReportConfig
+from teacherlm_jax.evaluation import benchmarks
+from teacherlm_jax.hf import any_model
+from teacherlm_jax.models import registry
+from teacherlm_jax.report.build import report
+from teacherlm_jax.report.changed_inputs import ChangedInputs
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
+from tests.make_run import make_run
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Return two run folders with checkpoints of different parameters."""
+    root = tmp_path_factory.mktemp("models")
+    vocabulary = train_sentencepiece(["one two three"] * 9, root / "v", size=370, seed=0)
+    return [_model(root / str(seed), vocabulary, seed) for seed in (0, 1)]
+
+
+def _model(folder, vocabulary, seed):
+    config = ModelConfig(layers=1, width=16, heads=2, vocab_size=vocabulary.size)
+    params = nnx.to_pure_dict(nnx.split(registry.build(config, nnx.Rngs(seed)))[1])
+    vocabulary.save(folder / "vocabulary")
+    checkpoints = Checkpoints(folder)
+    meta = {"model": vars(config), "vocabulary": vocabulary.digest}
+    checkpoints.save(7, params, {"step": jnp.int32(7)}, meta)
+    checkpoints.close()
+    return folder
+
+
+@pytest.fixture
+def evaluated(runs, models):
+    """Return the runs, with a real model behind one evaluation."""
+    shutil.copytree(models[0], runs / "stage1", dirs_exist_ok=True)
+    files.write_json(
+        runs / "evaluate_stage1/config.json",
+        {"verb": "evaluate", "config": {"model": str(runs / "stage1"), "benchmarks": []}},
+    )
+    result = files.read_json(runs / "evaluate_stage1/result.json")
+    digest = any_model.describe(models[0]).digest
+    files.write_json(runs / "evaluate_stage1/result.json", result | {"digest": digest})
+    return runs
+
+
+def _report(runs):
+    run = make_run(runs / "report")
+    result = report(ReportConfig(output="", root=str(runs), title="t"), run)
+    return result["changed"], (run.path / "report.md").read_text()
+
+
+def test_an_accuracy_of_a_model_that_was_replaced_is_marked_with_both_digests(evaluated, models):
+    assert _report(evaluated)[0] == {}
+    before = any_model.describe(models[0]).digest
+    shutil.rmtree(evaluated / "stage1/checkpoints")
+    shutil.copytree(models[1], evaluated / "stage1", dirs_exist_ok=True)
+    changed, page = _report(evaluated)
+    assert changed == {"evaluate_stage1": ["model"]}
+    assert "| stage1 (since changed) | 240 | 800 | 41.0 |" in page
+    now = any_model.describe(models[1]).digest
+    path = evaluated / "stage1"
+    sentence = f"config.model={path}: its digest was {before} for this run and is {now} now"
+    assert f"evaluate_stage1: {sentence}" in page
+    summary = (evaluated / "report/summary.txt").read_text()
+    assert "  stage1 (since changed) " in summary
+    assert "Inputs that changed after the run had finished\n  evaluate_stage1: model\n" in summary
+
+
+def test_a_model_that_was_removed_cannot_be_mistaken_for_another_one(evaluated):
+    shutil.rmtree(evaluated / "stage1/checkpoints")
+    changed, page = _report(evaluated)
+    assert changed == {}
+    assert "since changed" not in page
+
+
+def test_recorded_digests_of_benchmarks_teachers_and_initial_models_are_compared(tmp_path, models):
+    questions = tmp_path / "creak.jsonl"
+    questions.write_text('{"id": "1"}\n')
+    benchmark = {"name": "creak", "path": str(questions), "limit": 3, "columns": {"id": "id"}}
+    config = {"init_from": str(models[0]), "teachers": {"cot": str(models[0])}}
+    config |= {"benchmarks": [benchmark], "validation": {"benchmarks": [benchmark]}}
+    digests = {"init_from": any_model.describe(models[0]).digest}
+    digests["benchmarks.creak"] = benchmarks.digest(_benchmark(questions), "")
+    digests["validation.benchmarks.creak"] = digests["benchmarks.creak"]
+    result = {"kinds": {"cot": {"model_digest": digests["init_from"]}}}
+    files.write_json(tmp_path / "run/inputs.json", digests)
+    assert ChangedInputs().of(tmp_path / "run", config, result) == {}
+
+    questions.write_text('{"id": "2"}\n')
+    config |= {"init_from": str(models[1]), "teachers": {"cot": str(models[1])}}
+    changes = ChangedInputs().of(tmp_path / "run", config, result)
+    assert sorted(changes) == sorted([*digests, "teachers.cot"])
+    assert changes["benchmarks.creak"].startswith(f"config.benchmarks.creak={questions}: its dig")
+
+
+def _benchmark(path):
+    return benchmarks.BenchmarkConfig(name="creak", path=str(path))
+
+
+def test_a_model_on_the_hub_is_not_downloaded_to_compare_it(tmp_path):
+    files.write_json(tmp_path / "inputs.json", {"model": "sha256:0"})
+    assert ChangedInputs().of(tmp_path, {"model": "hf://org/name"}, {}) == {}
