@@ -1,8 +1,8 @@
 """`make bench-plan`: the smallest slice of each TPU that trains each teacher at the paper's batch.
 
-Nothing is run: the real training steps are compiled for slices that are not here, one after the
-other, from the smallest on which an estimate says that they could fit. What was compiled is kept in
-`runs/bench_plan`, so that an interrupted benchmark goes on, and is made anew when the program or
+Nothing is run: the real training steps are compiled for absent slices, one after the
+other, beginning with the smallest on which they fit by an estimate. Results are kept in
+`runs/bench_plan`, so that an interrupted benchmark resumes; they are recomputed if the program or
 the compiler changes. Compiling everything takes about half an hour on two cores.
 """
 
@@ -37,12 +37,12 @@ SLICES = {
     "v5p": ("1x1x1", "2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8"),
 }
 GOALS = {("7b1", "v5e"): 64, ("176b", "v5p"): 256}  # chips, at most
-ATTEMPTS = 2  # compiled on a slice; the second one knows how far off the estimate was
+ATTEMPTS = 2  # compiled per slice; the second one corrects the estimate by the error of the first
 _KEPT = harness.ROOT / "runs" / "bench_plan"
 
 
 def main() -> int:
-    """Finds the slices, prints the table and puts it into docs/reference/tpu-slices.md."""
+    """Find the slices, print the table and write it to docs/reference/tpu-slices.md."""
     sys.path.append(str(topology.FOLDER))
     cases = sorted(
         ((size, chip) for size in BATCHES for chip in SLICES), key=lambda case: case not in GOALS
@@ -50,7 +50,7 @@ def main() -> int:
     found = {}
     for size, chip in cases:
         found[size, chip] = smallest(size, chip)
-        print(_told(size, chip, found[size, chip]), flush=True)
+        print(_line(size, chip, found[size, chip]), flush=True)
     rows = [found[size, chip] for size in BATCHES for chip in SLICES if found[size, chip]]
     none = [f"bloom-{size} on {chip}" for (size, chip), row in found.items() if row is None]
     text = _table(rows)
@@ -68,7 +68,7 @@ def main() -> int:
         "plan",
         ", ".join(f"bloom-{size} on {found[size, chip]['slice']}" for size, chip in GOALS)
         if all(reached)
-        else "one of them fits nowhere",
+        else "one of them does not fit on any slice",
         ", ".join(f"bloom-{size} on {most} {chip}" for (size, chip), most in GOALS.items()),
         met,
         {"rows": rows, "fits_nowhere": none},
@@ -76,7 +76,7 @@ def main() -> int:
 
 
 def smallest(size: str, chip: str) -> dict[str, Any] | None:
-    """Figures of a model on the smallest slice of a chip that it fits; None where on none."""
+    """Return the figures of a model on the smallest slice where it fits; None if there is none."""
     config = TrainConfig(
         output=f"runs/bloom-{size}",
         data=f"runs/bloom-{size}-data",
@@ -99,14 +99,14 @@ def smallest(size: str, chip: str) -> dict[str, Any] | None:
 
 
 def _figures(config: TrainConfig, where: TpuSlice) -> dict[str, Any]:
-    """Figures of a config on a slice, compiled now or before."""
+    """Return the figures of a config on a slice, compiled now or earlier."""
     run = training_program.prepare(config, compiler.devices(where), LENGTH)
     kept = _KEPT / f"{_key(run, where)}.json"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         files.write_json(kept, dataclasses.asdict(run.compiled()))
     needed = model_flops(run.config.model, config.batch_size * LENGTH, LENGTH)
-    task = Workload(dict(run.mesh.shape), needed, passes_by_data=1)
+    workload = Workload(dict(run.mesh.shape), needed, passes_by_data=1)
     state = run.shapes.abstract
     return {
         "model": config.output.rpartition("/")[2],
@@ -118,12 +118,12 @@ def _figures(config: TrainConfig, where: TpuSlice) -> dict[str, Any]:
         "batch": config.batch_size,
         "parameters": run.shapes.parameters,
         "state": training_program.bytes_of((state.params, state.opt_state))[1],
-        **figures(CompiledProgram(**files.read_json(kept)), task, where),
+        **figures(CompiledProgram(**files.read_json(kept)), workload, where),
     }
 
 
 def _key(run: PlannedTraining, where: TpuSlice) -> str:
-    """Names what is compiled: the traced step, the places of what it takes, and the compiler."""
+    """Return a key of the traced step, the sharding of its arguments, and the compiler."""
     config, shapes = run.config, run.shapes
     batch = batch_shapes(config.batch_size, run.length, run.mesh)
     step = functools.partial(
@@ -135,14 +135,14 @@ def _key(run: PlannedTraining, where: TpuSlice) -> str:
     )
     with jax.set_mesh(run.mesh):
         traced = str(jax.make_jaxpr(step)(shapes.abstract, batch))
-    program = re.sub(r"0x[0-9a-f]+", "", traced)  # where functions lie in this process
+    program = re.sub(r"0x[0-9a-f]+", "", traced)  # addresses of functions in this process
     places = [str(each.sharding.spec) for each in jax.tree.leaves((shapes.abstract, batch))]
     versions = [topology.version(), harness.versions()["jax"]]
     parts = [program, places, dict(run.mesh.shape), where.name, versions]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _told(size: str, chip: str, row: dict[str, Any] | None) -> str:
+def _line(size: str, chip: str, row: dict[str, Any] | None) -> str:
     if row is None:
         return f"bloom-{size} on {chip}: no slice is large enough"
     return f"bloom-{size}: {row['slice']}, {_mesh(row)}, {row['memory'] / GIB:.1f} GiB per chip"
@@ -163,13 +163,13 @@ def _table(rows: list[dict[str, Any]]) -> str:
         "rows",
         "state, GiB per chip",
         "peak, GiB per chip",
-        "model PFLOP a step",
-        "compiled over model",
-        "sent, GB a chip",
-        "FLOP a byte",
+        "model PFLOPs per step",
+        "compiled / model FLOPs",
+        "sent, GB per chip",
+        "FLOPs per byte",
         "roofline, s",
         "bound by",
-        "MFU at most",
+        "maximum MFU",
     )
     return harness.table(header, [_cells(row) for row in rows])
 

@@ -1,1 +1,1 @@
-"""What a config needs of a TPU slice, found by compiling for the slice without having it."""
+"""Resources that a config needs on a TPU slice, found by compiling for it without a TPU."""

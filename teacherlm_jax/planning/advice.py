@@ -1,4 +1,4 @@
-"""What to change when something does not fit: each piece of advice lowers what was too much."""
+"""Settings to change if a program does not fit into memory."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -10,23 +10,23 @@ from teacherlm_jax.planning.annotation_programs import PlannedAnnotation
 from teacherlm_jax.planning.chips import GIB, TpuSlice
 from teacherlm_jax.planning.training_program import PlannedTraining, bytes_of
 
-_MOST = 3  # pieces of advice in one sentence
+_MOST = 3  # changes in one sentence
 
 
 @dataclasses.dataclass(frozen=True)
 class ConfigChange:
-    """Another config, and the settings that tell it from the one that was asked for."""
+    """Another config, and its difference from the requested one in words."""
 
     words: str
     config: Any
 
 
 def for_training(run: PlannedTraining, where: TpuSlice, needed: float) -> list[ConfigChange]:
-    """Changes that should let a step fit that needs `needed` bytes a chip.
+    """Return changes that should make a step fit that needs `needed` bytes per chip.
 
-    An estimate of both says by what share a change lowers the need. First come single settings,
-    those that cost the least time in front; then, where none is enough, all that a step can do with
-    less memory on this slice. Empty where that is not enough either.
+    Estimates of both configs give the share of the memory that a change saves. Single settings are
+    tried first, the one that costs the least time in front; if none is enough, the best combination
+    of settings on this slice is returned. Empty if that does not fit either.
     """
     parameters = run.shapes.parameters
     now = memory.estimate(run.config, parameters, run.length)
@@ -47,7 +47,7 @@ def for_training(run: PlannedTraining, where: TpuSlice, needed: float) -> list[C
 
 
 def _single(config: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
-    """One setting at a time, by its name, ever further from what it is."""
+    """Yield configs that differ in one setting, with its name, in increasing difference."""
     mesh, model = config.mesh, config.model
     if mesh.data > 1:
         other = MeshConfig(1, mesh.data * mesh.fsdp, mesh.tensor)
@@ -69,7 +69,7 @@ def _single(config: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
 
 
 def _words(run: PlannedTraining, config: TrainConfig) -> str:
-    """The settings that differ, such as `fsdp=16, tensor=4`; an axis of -1 follows by itself."""
+    """Return the settings that differ, such as `fsdp=16, tensor=4`, without axes set to -1."""
     pairs: list[tuple[Any, Any, Any]] = [
         (run.config.mesh, config.mesh, run.asked.mesh),
         (run.config.model, config.model, run.asked.model),
@@ -86,7 +86,7 @@ def _words(run: PlannedTraining, config: TrainConfig) -> str:
 
 
 def for_annotation(run: PlannedAnnotation, where: TpuSlice, needed: float) -> list[ConfigChange]:
-    """The same for an annotation: fewer slots have a smaller cache, `tensor` cuts the weights."""
+    """Return changes for an annotation: fewer slots, or weights sharded over `tensor`."""
     available, mesh = where.chip.usable * GIB, run.config.mesh
     _, weights = bytes_of(run.params)
     found = []
@@ -99,22 +99,31 @@ def for_annotation(run: PlannedAnnotation, where: TpuSlice, needed: float) -> li
             break
     for share in (2, 4, 8, 16):
         other = MeshConfig(mesh.data // share, mesh.fsdp, mesh.tensor * share)
-        cut = run.model.heads % other.tensor == 0 and where.carries(dataclasses.astuple(other))
-        if cut and needed - weights * (1 - 1 / share) <= available:
+        divides = run.model.heads % other.tensor == 0 and where.carries(dataclasses.astuple(other))
+        if divides and needed - weights * (1 - 1 / share) <= available:
             config = dataclasses.replace(run.config, mesh=other)
             found.append(ConfigChange(f"tensor={other.tensor}", config))
             break
     return found
 
 
-def sentence(needed: float, available: float, changes: list[ConfigChange], proven: str = "") -> str:
-    """`does not fit: needs 21.3 GiB of 16.0 GiB; try tensor=4 or remat=full`.
+def sentence(
+    needed: float,
+    available: float,
+    changes: list[ConfigChange],
+    where: TpuSlice,
+    proven: str = "",
+) -> str:
+    """Return a sentence such as `does not fit: needs 21.3 GiB of 16.0 GiB; try tensor=4`.
 
-    `proven` says what came of compiling a change.
+    `proven` is the outcome of compiling the changes.
     """
-    fault = f"does not fit: needs {needed / GIB:.1f} GiB of {available / GIB:.1f} GiB"
+    problem = f"does not fit: needs {needed / GIB:.1f} GiB of {available / GIB:.1f} GiB"
     if proven:
-        return f"{fault}; {proven}"
+        return f"{problem}; {proven}"
     if not changes:
-        return f"{fault}, and no setting makes it fit on this slice; plan for a larger one"
-    return f"{fault}; try {' or '.join(change.words for change in changes)}"
+        larger = where.larger()
+        if larger is None:
+            return f"{problem}, and no setting makes it fit on the largest slice of this chip"
+        return f"{problem}, and no setting makes it fit; try --topology={larger.name}"
+    return f"{problem}; try {' or '.join(change.words for change in changes)}"

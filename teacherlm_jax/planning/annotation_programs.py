@@ -1,4 +1,4 @@
-"""The programs of a real annotation, compiled for a slice."""
+"""The programs of an annotation, compiled for a slice."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ from teacherlm_jax.planning.training_program import visits
 from teacherlm_jax.sharding import Tree
 
 ASSUMED_LENGTH = 2048  # tokens of the longest prompt
-STEPS = 16  # tokens a slot that the device writes between two looks of the host
+STEPS = 16  # decode steps between two synchronizations with the host
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,13 +27,13 @@ class PlannedAnnotation:
     """An annotation on a slice, as shapes.
 
     Attributes:
-        config: with the mesh settled.
-        mesh: over the slice's chips.
+        config: the config, with the sizes of the mesh resolved.
+        mesh: mesh of the slice's chips.
         model: shape of the teacher.
-        graph: its graph definition.
-        params: its parameters, abstract.
+        graph: graph definition of the teacher.
+        params: abstract parameters of the teacher.
         length: tokens of the longest prompt.
-        assumed: what was taken for granted, a sentence each.
+        assumed: the assumptions, a sentence each.
     """
 
     config: AnnotateConfig
@@ -46,28 +46,28 @@ class PlannedAnnotation:
 
     @property
     def parameters(self) -> int:
-        """Number of the teacher's parameters."""
+        """Return the number of the teacher's parameters."""
         return sum(array.size for array in jax.tree.leaves(self.params))
 
     @property
-    def tasks(self) -> list[Workload]:
-        """What the programs are for; the second one writes until the last slot has finished."""
+    def workloads(self) -> list[Workload]:
+        """Return the work of prefill and decode; decode is counted with all its steps."""
         mesh = dict(self.mesh.shape)
         return [Workload(mesh, None, visits(self.model, self.length)), Workload(mesh, None, STEPS)]
 
     def again(self, config: AnnotateConfig, devices: list[jax.Device]) -> "PlannedAnnotation":
-        """The same with another config."""
+        """Return the annotation with another config."""
         return _of_model(config, devices, self.model, self.length, self.assumed)
 
     @property
     def cache(self) -> float:
-        """Bytes a chip of the keys and values of all slots, full."""
+        """Return the bytes per chip of the KV cache at full length."""
         tokens = self.config.slots * (self.length + self.config.sampling.max_new_tokens)
         each = jnp.dtype(self.model.dtype).itemsize
         return 2 * self.model.layers * tokens * self.model.width * each / self.mesh.size
 
     def compiled(self) -> list[CompiledProgram]:
-        """What reads the longest prompts, and what writes with the cache's whole length."""
+        """Compile prefill of the longest prompts, and decode with the full length of the cache."""
         with jax.set_mesh(self.mesh):
             engine = Engine(
                 nnx.merge(self.graph, self.params),
@@ -85,11 +85,16 @@ class PlannedAnnotation:
 def prepare(
     config: AnnotateConfig, devices: list[jax.Device], length: int, named: str
 ) -> PlannedAnnotation:
-    """The annotation of `config` on these devices.
+    """Return the annotation of `config` on these devices.
 
-    `length` is the longest prompt's, 0 where the config tells; `named` a published shape, empty
-    where the teachers' checkpoints are here. Raises UserError where nothing tells what the teacher
-    is, and where it does not go with the mesh.
+    Args:
+        config: the config.
+        devices: chips of the slice.
+        length: tokens of the longest prompt; 0: `config.prompt_length`, else 2048.
+        named: name of the teacher's published shape; empty: the teachers' checkpoints are read.
+
+    Raises UserError if a teacher's checkpoint is missing and no shape is named, and if the model
+    cannot be sharded over the mesh.
     """
     model, assumed = _teacher(config, named)
     model = dataclasses.replace(
@@ -116,16 +121,16 @@ def _of_model(
 
 
 def _teacher(config: AnnotateConfig, named: str) -> tuple[ModelConfig, tuple[str, ...]]:
-    """The shape to plan for: the one with this name, or the largest of the teachers'."""
+    """Return the named shape, or that of the largest teacher, with the assumptions made."""
     if named:
         return registry.shape(named), (f"the teacher is a {named} (--model)",)
     folders = sorted(set(filter(None, dataclasses.astuple(config.teachers))))
-    found = {}
+    models = {}
     for folder in folders:
         try:
-            found[folder] = any_model.describe(folder).config
+            models[folder] = any_model.describe(folder).config
         except UserError as error:
             raise UserError(f"{error}; or name its shape, as in --model=bloom-7b1") from None
-    largest = max(found, key=lambda folder: found[folder].layers * found[folder].width ** 2)
-    others = len(found) - 1
-    return found[largest], (f"{largest} is the largest of {others + 1} teachers",) * bool(others)
+    largest = max(models, key=lambda folder: models[folder].layers * models[folder].width ** 2)
+    others = len(models) - 1
+    return models[largest], (f"{largest} is the largest of {others + 1} teachers",) * bool(others)

@@ -1,7 +1,4 @@
-"""TPU chips and slices of them by name, with the figures that their makers publish.
-
-Where each figure stands in public is said in docs/reference/tpu-slices.md.
-"""
+"""TPU chips and slices, with their published figures; see docs/reference/tpu-slices.md."""
 
 import dataclasses
 import itertools
@@ -18,17 +15,17 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """One chip.
+    """One kind of TPU chip.
 
     Attributes:
-        name: as a topology begins with it.
+        name: the first part of a topology, such as "v5e".
         hbm: GiB of memory, as published.
-        usable: GiB of it that the compiler lets a program have.
-        bandwidth: bytes a second between that memory and the cores.
-        peak: bfloat16 floating-point operations a second.
-        links: bytes a second that the chip can send to its neighbours, over all its links.
-        dimensions: of the torus that the chips of a slice form.
-        most: chips of the largest slice.
+        usable: GiB of memory that the compiler gives to a program.
+        bandwidth: bytes per second between memory and cores.
+        peak: bfloat16 FLOPs per second.
+        links: bytes per second that the chip can send to its neighbours, over all its links.
+        dimensions: number of dimensions of the torus that the chips of a slice form.
+        most: number of chips of the largest slice.
     """
 
     name: str
@@ -43,25 +40,35 @@ class Chip:
 
 @dataclasses.dataclass(frozen=True)
 class TpuSlice:
-    """Some chips that are linked with each other, such as v5e:8x8."""
+    """Linked chips, such as v5e:8x8."""
 
     chip: Chip
     shape: tuple[int, ...]
 
     @property
     def name(self) -> str:
-        """As the option --topology has it."""
+        """Return the slice as the option --topology names it."""
         return f"{self.chip.name}:{'x'.join(map(str, self.shape))}"
 
     @property
     def chips(self) -> int:
-        """How many there are."""
+        """Return the number of chips."""
         return math.prod(self.shape)
 
-    def carries(self, axes: Sequence[int]) -> bool:
-        """Whether JAX lays mesh axes of these sizes over the slice.
+    def larger(self) -> "TpuSlice | None":
+        """Return the next larger slice of the same chip; None if this is the largest."""
+        shape = list(self.shape)
+        if self.chips == 1:
+            shape[:2] = [2, 2]
+        else:
+            smallest = max(range(len(shape)), key=lambda place: (-shape[place], place))
+            shape[smallest] *= 2
+        return TpuSlice(self.chip, tuple(shape)) if math.prod(shape) <= self.chip.most else None
 
-        Each takes some of the slice's own dimensions whole; only on v5e does JAX split them.
+    def carries(self, axes: Sequence[int]) -> bool:
+        """Return whether JAX can map mesh axes of these sizes to the slice.
+
+        Each axis takes whole dimensions of the slice; only on v5e does JAX split a dimension.
         """
         axes = [axis for axis in axes if axis > 1]
         if self.chip.name == "v5e":
@@ -70,7 +77,7 @@ class TpuSlice:
 
 
 def _carried(axes: Sequence[int], dimensions: Sequence[int]) -> bool:
-    """Whether each axis is the product of dimensions of its own, none being left."""
+    """Return whether the axes are products of disjoint sets of dimensions that use all of them."""
     if not axes:
         return not dimensions
     for count in range(1, len(dimensions) + 1):
@@ -92,30 +99,30 @@ _OTHER_NAMES = {"v5litepod": "v5e", "v5lite": "v5e", "trillium": "v6e"}
 
 
 def parse(topology: str) -> TpuSlice:
-    """The slice that a topology such as "v5e:8x8" or "v5p:4x4x8" names.
+    """Return the slice of a topology such as "v5e:8x8" or "v5p:4x4x8".
 
-    The names that Cloud TPUs are asked for by (v5litepod) are understood too. Raises UserError for
-    an unknown chip or a shape that no slice of it has.
+    Names of Cloud TPU accelerator types, such as v5litepod, are accepted too. Raises UserError for
+    an unknown chip and for a shape that no slice has.
     """
     name, _, shape = topology.strip().lower().partition(":")
     chip = CHIPS.get(_OTHER_NAMES.get(name, name))
     if chip is None:
         raise UserError(
-            f"--topology={topology}: no chip is named {name!r}; known: {', '.join(CHIPS)}, as in "
-            "--topology=v5e:8x8"
+            f"--topology={topology}: unknown chip {name!r}; expected one of {', '.join(CHIPS)}, as "
+            "in --topology=v5e:8x8"
         )
     example = "x".join(["4"] * chip.dimensions)
     sizes = tuple(map(int, shape.split("x"))) if re.fullmatch(r"\d+(x\d+)*", shape) else ()
     if len(sizes) != chip.dimensions:
         raise UserError(
-            f"--topology={topology}: wanted {chip.dimensions} sizes for {chip.name}, as in "
+            f"--topology={topology}: expected {chip.dimensions} sizes for {chip.name}, as in "
             f"--topology={chip.name}:{example}"
         )
-    # Hosts hold two by two chips; a single chip is the one slice that is less than that.
+    # A host has two by two chips; the only smaller slice is a single chip.
     if math.prod(sizes) != 1 and (sizes[0] % 2 or sizes[1] % 2 or 0 in sizes):
         raise UserError(
-            f"--topology={topology}: no slice has this shape; the first two sizes are even, as in "
-            f"--topology={chip.name}:{example}"
+            f"--topology={topology}: no slice has this shape; the first two sizes must be even, as "
+            f"in --topology={chip.name}:{example}"
         )
     if math.prod(sizes) > chip.most:
         raise UserError(

@@ -1,7 +1,7 @@
-"""The plan verb: what a config needs of a TPU slice, on a machine that has none.
+"""The verb `plan`: resources that a config needs on a TPU slice, on a machine without a TPU.
 
-The plan is printed, and saved in the run folder as `SLICE.txt` and `SLICE.json`; the latter has
-every figure, unrounded, and the config.
+The plan is printed and saved in the run folder as `SLICE.txt` and `SLICE.json`, which contains all
+figures unrounded, and the config.
 """
 
 import dataclasses
@@ -21,11 +21,11 @@ from teacherlm_jax.storage import files
 
 
 def plan(config: TrainConfig | AnnotateConfig, run: Run, options: PlanOptions) -> None:
-    """Compiles for the slice what `config` would run there, and tells what came of it.
+    """Compile the programs of `config` for a slice; print and save their figures.
 
-    Raises UserError for a slice that is not, a config that does not go with it, and a machine
-    without the compiler; and, with what to try, when a chip's memory is too small for it (the plan
-    is printed and saved then).
+    Raises UserError if there is no such slice, if the config does not work on it, and if the
+    compiler is not installed; also, after the plan was printed and saved, if a program does not fit
+    into the memory of a chip. The message then names settings to try.
     """
     where = chips.parse(options.topology)
     devices = compiler.devices(where)
@@ -34,19 +34,19 @@ def plan(config: TrainConfig | AnnotateConfig, run: Run, options: PlanOptions) -
         prepared = training_program.prepare(config, devices, options.length)
     else:
         prepared = annotation_programs.prepare(config, devices, options.length, options.model)
-    made = planned(prepared, where)
-    text = page(made, where)
+    result = planned(prepared, where)
+    text = page(result, where)
     name = where.name.replace(":", "-")
-    files.write_json(run.path / f"{name}.json", made)
+    files.write_json(run.path / f"{name}.json", result)
     files.write_text(run.path / f"{name}.txt", text)
     run.log.info("%s\n%s", text, run.path / f"{name}.json")
-    worst = max(made["programs"], key=lambda program: program["memory"])
+    worst = max(result["programs"], key=lambda program: program["memory"])
     if not worst["fits"]:
         raise UserError(_fault(prepared, where, worst, devices if options.advise else []))
 
 
 def planned(run: PlannedTraining | PlannedAnnotation, where: TpuSlice) -> dict[str, Any]:
-    """The plan, as JSON-able values; this is what compiles."""
+    """Compile all programs and return the plan, JSON-able."""
     return (
         _of_training(run, where) if isinstance(run, PlannedTraining) else _of_annotation(run, where)
     )
@@ -54,17 +54,17 @@ def planned(run: PlannedTraining | PlannedAnnotation, where: TpuSlice) -> dict[s
 
 def _of_training(run: PlannedTraining, where: TpuSlice) -> dict[str, Any]:
     config, model, state = run.config, run.config.model, run.shapes.abstract
-    program = figures(run.compiled(), run.task, where)
+    program = figures(run.compiled(), run.workload, where)
     return {
-        "what": (
-            f"training: {config.batch_size} rows of {run.length} tokens a step, "
+        "summary": (
+            f"training: {config.batch_size} rows of {run.length} tokens per step, "
             f"accumulate={config.accumulate}; remat={model.remat}, attention={model.attention}"
         ),
         "slice": where.name,
         "mesh": dict(run.mesh.shape),
         "assumed": list(run.assumed),
         "parameters": run.shapes.parameters,
-        "held": {"parameters": _held(state.params), "optimiser": _held(state.opt_state)},
+        "held": {"parameters": _held(state.params), "optimizer": _held(state.opt_state)},
         "programs": [program],
         "config": dataclasses.asdict(config),
     }
@@ -72,11 +72,11 @@ def _of_training(run: PlannedTraining, where: TpuSlice) -> dict[str, Any]:
 
 def _of_annotation(run: PlannedAnnotation, where: TpuSlice) -> dict[str, Any]:
     config = run.config
-    compiled = zip(run.compiled(), run.tasks, strict=True)
+    compiled = zip(run.compiled(), run.workloads, strict=True)
     return {
-        "what": (
+        "summary": (
             f"annotation: {config.slots} slots, prompts of up to {run.length} tokens, "
-            f"{config.sampling.max_new_tokens} more written; attention={run.model.attention}"
+            f"{config.sampling.max_new_tokens} new tokens; attention={run.model.attention}"
         ),
         "slice": where.name,
         "mesh": dict(run.mesh.shape),
@@ -84,7 +84,7 @@ def _of_annotation(run: PlannedAnnotation, where: TpuSlice) -> dict[str, Any]:
         "parameters": run.parameters,
         "held": {
             "parameters": _held(run.params),
-            "keys and values": {"total": run.cache * where.chips, "chip": run.cache},
+            "KV cache": {"total": run.cache * where.chips, "chip": run.cache},
         },
         "programs": [figures(program, task, where) for program, task in compiled],
         "config": dataclasses.asdict(config),
@@ -102,13 +102,13 @@ def _fault(
     worst: dict[str, Any],
     devices: list,
 ) -> str:
-    """What does not fit and what would; with `devices`, what was found to by compiling it."""
+    """Return why a program does not fit and what to try; with `devices`, the advice is compiled."""
     if isinstance(prepared, PlannedTraining):
         changes = advice.for_training(prepared, where, worst["memory"])
     else:
         changes = advice.for_annotation(prepared, where, worst["memory"])
     proven = _proven(prepared, changes, where, devices) if devices and changes else ""
-    return advice.sentence(worst["memory"], worst["memory_available"], changes, proven)
+    return advice.sentence(worst["memory"], worst["memory_available"], changes, where, proven)
 
 
 def _proven(
@@ -117,12 +117,12 @@ def _proven(
     where: TpuSlice,
     devices: list,
 ) -> str:
-    tried = []
+    attempts = []
     for change in changes:
-        made = planned(prepared.again(change.config, devices), where)
-        worst = max(made["programs"], key=lambda program: program["memory"])
+        result = planned(prepared.again(change.config, devices), where)
+        worst = max(result["programs"], key=lambda program: program["memory"])
         needs = f"{worst['memory'] / chips.GIB:.1f} GiB"
         if worst["fits"]:
-            return f"{change.words} fits: compiled, it needs {needs}"
-        tried.append(f"{change.words} needs {needs}")
-    return f"tried by compiling, in vain: {'; '.join(tried)}"
+            return f"{change.words} fits (compiled: {needs})"
+        attempts.append(f"{change.words} needs {needs}")
+    return f"none of these fits either (compiled): {'; '.join(attempts)}"

@@ -1,4 +1,4 @@
-"""A plan in words, for people."""
+"""The text of a plan."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,13 +8,16 @@ from teacherlm_jax.planning.programs import in_gib
 
 
 def page(plan: Mapping[str, Any], where: TpuSlice) -> str:
-    """The figures of a plan (see `plan.plan`), one a line, all of one chip unless they say else."""
-    lines = [f"{plan['what']}", f"on {where.name}: {where.chips} chips, mesh {_axes(plan['mesh'])}"]
+    """Return the figures of a plan, one per line; per chip unless the line says otherwise."""
+    lines = [
+        f"{plan['summary']}",
+        f"on {where.name}: {where.chips} chips, mesh {_axes(plan['mesh'])}",
+    ]
     lines += [f"assumed: {sentence}" for sentence in plan["assumed"]]
     lines.append(f"{plan['parameters']:,} parameters")
     lines += _aligned(
         [
-            (name, f"{in_gib(sizes['total'])} in all, {in_gib(sizes['chip'])} a chip")
+            (name, f"{in_gib(sizes['total'])} in total, {in_gib(sizes['chip'])} per chip")
             for name, sizes in plan["held"].items()
         ]
     )
@@ -33,30 +36,32 @@ def _aligned(rows: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and values of a program's figures; no more than its need when it does not fit."""
-    of = f"{in_gib(figures['memory'])} of {in_gib(figures['memory_available'])}"
+    """Return names and values of a program's figures; only its memory if it does not fit."""
+    memory = f"{in_gib(figures['memory'])} of {in_gib(figures['memory_available'])}"
     if "flops" not in figures:
-        return [("peak memory", f"{of}: does not fit")]
+        return [("peak memory", f"{memory}: does not fit")]
     best = figures["roofline"]
     rows = [
-        ("peak memory", f"{of}: {'fits' if figures['fits'] else 'does not fit'}"),
-        ("compiled operations", f"{figures['flops']:.3e} in products"),
-        ("memory moved", f"{figures['memory_moved'] / 1e9:,.1f} GB"),
-        ("arithmetic intensity", f"{figures['intensity']:,.0f} operations a byte"),
+        ("peak memory", f"{memory}: {'fits' if figures['fits'] else 'does not fit'}"),
+        ("compiled FLOPs", f"{figures['flops']:.3e}, matrix products only"),
+        ("HBM traffic", f"{figures['memory_moved'] / 1e9:,.1f} GB"),
+        ("arithmetic intensity", f"{figures['intensity']:,.0f} FLOPs per byte"),
     ]
     rows += [("sent to other chips", line) for line in _sent(figures["sent"])]
     times = ", ".join(f"{name} {best[name]:.4g}" for name in ("compute", "memory", "links"))
-    rows.append(("roofline", f"{best['seconds']:.4g} s, bound by {best['bound']} (s: {times})"))
+    rows.append(("roofline", f"{best['seconds']:.4g} s, {best['bound']}-bound (seconds: {times})"))
     if figures["model_flops"]:
-        rows.insert(1, ("model operations", f"{figures['model_flops']:.3e} on all chips"))
-        rows.append(("MFU at most", f"{figures['mfu_bound']:.1%}"))
-    told = figures["compiler_seconds"]
-    without = "none: it gave no positive number"
-    rows.append(("compiler's estimate", f"{told:.4g} s" if told else without))
+        rows.insert(1, ("model FLOPs", f"{figures['model_flops']:.3e} on all chips"))
+        rows.append(("maximum MFU", f"{figures['mfu_bound']:.1%}"))
+    estimate = figures["compiler_seconds"]
+    without = "none (the compiler gave no positive number)"
+    rows.append(("compiler's estimate", f"{estimate:.4g} s" if estimate else without))
     if figures["loops_by_data"]:
-        rows.append(("loops by the data", f"{figures['passes_by_data']:g} passes taken for each"))
+        rows.append(
+            ("loops over data", f"{figures['passes_by_data']:g} iterations assumed for each")
+        )
     rows += [
-        ("not counted", f"the operations of {times:g} runs of the kernel {name}")
+        ("not counted", f"FLOPs of {times:g} calls of the kernel {name}")
         for name, times in figures["kernels_not_counted"].items()
     ]
     return rows

@@ -1,4 +1,4 @@
-"""Everything that is said of a program on a slice, as plain values."""
+"""All figures of a program on a slice, as plain values."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from teacherlm_jax.planning.roofline import intensity, mfu_bound, roofline
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """What a program is for.
+    """The work of one run of a program, as far as its HLO does not show it.
 
     Attributes:
-        mesh: axes and sizes, in their order.
-        needed: operations that the model needs in one run; None where nothing says so.
-        passes_by_data: taken for loops that pass as often as the data decide.
+        mesh: sizes by mesh axis, in order.
+        needed: FLOPs that the model needs; None if unknown.
+        passes_by_data: iterations assumed for loops whose number depends on the data.
     """
 
     mesh: Mapping[str, int]
@@ -25,10 +25,11 @@ class Workload:
     passes_by_data: float
 
 
-def figures(program: CompiledProgram, task: Workload, where: TpuSlice) -> dict[str, Any]:
-    """JSON-able figures of a program on a slice; what is not known is None.
+def figures(program: CompiledProgram, workload: Workload, where: TpuSlice) -> dict[str, Any]:
+    """Return the figures of a program on a slice, JSON-able; unknown ones are None.
 
-    Sizes are bytes, times seconds, and all but `model_flops` (of all chips) are of one chip.
+    Sizes are in bytes, times in seconds. All figures are per chip, except `model_flops`, which is
+    the total of all chips.
     """
     available = program.available or where.chip.usable * GIB
     result: dict[str, Any] = {
@@ -36,14 +37,18 @@ def figures(program: CompiledProgram, task: Workload, where: TpuSlice) -> dict[s
         "fits": bool(program.text) and program.memory <= available,
         "memory": program.memory,
         "memory_available": available,
-        "model_flops": task.needed,
+        "model_flops": workload.needed,
         "compile_seconds": program.compile_seconds,
     }
     if not program.text:
         return result
-    counts = count(program.text, task.mesh, task.passes_by_data)
+    counts = count(program.text, workload.mesh, workload.passes_by_data)
     best = roofline(counts, where.chip)
-    mfu = mfu_bound(task.needed, best.seconds, where.chips, where.chip) if task.needed else None
+    mfu = (
+        mfu_bound(workload.needed, best.seconds, where.chips, where.chip)
+        if workload.needed
+        else None
+    )
     return {
         **result,
         "flops": counts.flops,
@@ -53,7 +58,7 @@ def figures(program: CompiledProgram, task: Workload, where: TpuSlice) -> dict[s
             for (kind, axes), size in sorted(counts.sent.items(), key=lambda item: -item[1])
         ],
         "loops_by_data": counts.by_data,
-        "passes_by_data": task.passes_by_data,
+        "passes_by_data": workload.passes_by_data,
         "kernels_not_counted": dict(counts.opaque),
         "intensity": intensity(counts),
         "roofline": {**dataclasses.asdict(best), "seconds": best.seconds, "bound": best.bound},

@@ -1,4 +1,4 @@
-"""Programs compiled for chips that are not here, and what the compiler says of them."""
+"""Programs compiled for absent chips, with the memory and time that the compiler reports."""
 
 import dataclasses
 import re
@@ -20,12 +20,12 @@ class CompiledProgram:
     """One compiled program.
 
     Attributes:
-        name: what it does.
-        text: its optimised HLO; empty when it does not fit.
-        memory: bytes that it takes of a chip's memory, arguments and itself included.
-        available: bytes that it could have, where the compiler said so because that is too little.
-        optimal_seconds: the compiler's own estimate of its time; None where it gives none.
-        compile_seconds: how long compiling took.
+        name: its purpose.
+        text: its optimized HLO; empty if it does not fit.
+        memory: bytes of a chip's memory that it needs, including arguments and the program itself.
+        available: bytes of memory available, if the compiler reported it because they are too few.
+        optimal_seconds: the compiler's estimate of its run time; None if it gives none.
+        compile_seconds: compile time.
     """
 
     name: str
@@ -37,7 +37,7 @@ class CompiledProgram:
 
 
 def compiled(name: str, compile_it: Callable[[], Any]) -> CompiledProgram:
-    """What `compile_it()` gives, a `jax.stages.Compiled`, or the memory that it lacks."""
+    """Return the program that `compile_it()` compiles, or its memory if it does not fit."""
     began = time.monotonic()
     try:
         program = compile_it()
@@ -60,9 +60,9 @@ def compiled(name: str, compile_it: Callable[[], Any]) -> CompiledProgram:
 
 
 def lacking(message: str) -> tuple[float, float]:
-    """Bytes needed and available, from the compiler's message about memory that ran out.
+    """Return bytes needed and available, from the compiler's message that memory ran out.
 
-    Raises JaxRuntimeError, with the message, where it is about something else.
+    Raises JaxRuntimeError with the message if it is about something else.
     """
     found = _USED.search(message) or _TEMPORARIES.search(message)
     if found is None:
@@ -72,5 +72,5 @@ def lacking(message: str) -> tuple[float, float]:
 
 
 def in_gib(size: float) -> str:
-    """Bytes as people read them: `21.3 GiB`."""
+    """Return a number of bytes as text, such as `21.3 GiB`."""
     return f"{size / GIB:.1f} GiB" if size >= 0.1 * GIB else f"{size / 2**20:.1f} MiB"

@@ -1,4 +1,4 @@
-"""How fast a chip could at best be at what a program does: its roofline (Williams et al. 2009)."""
+"""The roofline of a program: a lower bound of its run time on a chip (Williams et al. 2009)."""
 
 import dataclasses
 
@@ -8,12 +8,12 @@ from teacherlm_jax.planning.counts import Counts
 
 @dataclasses.dataclass(frozen=True)
 class Roofline:
-    """Least seconds of one run, by what takes them; in the best case they pass side by side.
+    """Lower bounds of the seconds of one run, by resource; at best, all three overlap.
 
     Attributes:
-        compute: products at the chip's bfloat16 peak.
-        memory: reads and writes of main memory at its full bandwidth.
-        links: bytes to other chips with all links busy.
+        compute: matrix products at the chip's bfloat16 peak.
+        memory: HBM reads and writes at full bandwidth.
+        links: bytes sent to other chips with all links busy.
     """
 
     compute: float
@@ -22,17 +22,17 @@ class Roofline:
 
     @property
     def seconds(self) -> float:
-        """Of the run: no less than the slowest of them takes."""
+        """Return the largest of the three."""
         return max(dataclasses.astuple(self))
 
     @property
     def bound(self) -> str:
-        """What holds it up: "compute", "memory" or "links"."""
+        """Return the limiting resource: "compute", "memory" or "links"."""
         return max(dataclasses.asdict(self).items(), key=lambda item: item[1])[0]
 
 
 def roofline(counts: Counts, chip: Chip) -> Roofline:
-    """Of a program on a chip."""
+    """Return the roofline of a program on a chip."""
     return Roofline(
         compute=counts.flops / chip.peak,
         memory=counts.memory / chip.bandwidth,
@@ -41,10 +41,10 @@ def roofline(counts: Counts, chip: Chip) -> Roofline:
 
 
 def intensity(counts: Counts) -> float:
-    """Operations for each byte of main memory that is read or written."""
+    """Return the FLOPs per byte of HBM traffic."""
     return counts.flops / counts.memory if counts.memory else 0.0
 
 
 def mfu_bound(needed: float, seconds: float, chips: int, chip: Chip) -> float:
-    """Model FLOPs utilisation (arXiv 2204.02311) at best: `needed` operations in these seconds."""
+    """Return the model FLOPs utilization (arXiv 2204.02311) of `needed` FLOPs in `seconds`."""
     return needed / (seconds * chips * chip.peak)

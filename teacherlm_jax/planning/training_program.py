@@ -1,4 +1,4 @@
-"""The real training step, compiled for a slice."""
+"""The training step that `train` runs, compiled for a slice."""
 
 import dataclasses
 import math
@@ -25,12 +25,12 @@ class PlannedTraining:
     """A training run on a slice, as shapes.
 
     Attributes:
-        asked: the config as it was given.
-        config: with every size settled.
-        mesh: over the slice's chips.
-        shapes: of model and optimiser.
-        length: tokens of a row.
-        assumed: what was taken for granted, a sentence each.
+        asked: the config as requested.
+        config: the config with all sizes resolved.
+        mesh: mesh of the slice's chips.
+        shapes: shapes of model and optimizer.
+        length: tokens per row.
+        assumed: the assumptions, a sentence each.
     """
 
     asked: TrainConfig
@@ -41,18 +41,18 @@ class PlannedTraining:
     assumed: tuple[str, ...]
 
     @property
-    def task(self) -> Workload:
-        """What the step is for, every row being one text."""
+    def workload(self) -> Workload:
+        """Return the work of one step, if every row is one text."""
         tokens = self.config.batch_size * self.length
         needed = model_flops(self.config.model, tokens, self.length)
         return Workload(dict(self.mesh.shape), needed, visits(self.config.model, self.length))
 
     def again(self, config: TrainConfig, devices: list[jax.Device]) -> "PlannedTraining":
-        """The same with another config."""
+        """Return the training run with another config."""
         return prepare(config, devices, self.length)
 
     def compiled(self) -> CompiledProgram:
-        """The step that `train` would run."""
+        """Compile the step that `train` runs."""
         with jax.set_mesh(self.mesh):
             return compiled(
                 "training step",
@@ -61,9 +61,10 @@ class PlannedTraining:
 
 
 def prepare(config: TrainConfig, devices: list[jax.Device], length: int) -> PlannedTraining:
-    """The run of `config` on these devices; `length` is that of its rows, 0 where its data tell.
+    """Return the training run of `config` on these devices.
 
-    Raises UserError where the model, the batch and the mesh do not go together.
+    `length` is the number of tokens per row; 0: that of its data, else 2048. Raises UserError if
+    model, batch and mesh are incompatible.
     """
     mesh = sharding.make_mesh(config.mesh, devices)
     setup.refuse_uneven(config, mesh)
@@ -75,7 +76,7 @@ def prepare(config: TrainConfig, devices: list[jax.Device], length: int) -> Plan
 
 
 def _of_data(config: TrainConfig, length: int) -> tuple[int, ModelConfig, tuple[str, ...]]:
-    """Length of rows, the model with its vocabulary's size, and what of it was assumed."""
+    """Return the length of rows, the model with its vocabulary size, and the assumptions."""
     model = config.model
     assumed: tuple[str, ...] = ()
     if prepared.is_prepared(config.data):
@@ -84,10 +85,12 @@ def _of_data(config: TrainConfig, length: int) -> tuple[int, ModelConfig, tuple[
         model = setup.fit_to_vocabulary(model, data.vocabulary.size)
     elif not length:
         length = ASSUMED_LENGTH
-        assumed = (f"rows of {length} tokens, since {config.data} is not here (--length)",)
+        assumed = (
+            f"rows of {length} tokens, because {config.data} does not exist here (--length)",
+        )
     if not model.vocab_size:
         raise UserError(
-            f"config.model.vocab_size: 0, and {config.data} is not here to tell it; give it, as in "
+            f"config.model.vocab_size: 0, and {config.data} does not exist here; set it, as in "
             "--config.model.vocab_size=250880"
         )
     registry.refuse_longer(model, length, "--length: rows of")
@@ -95,9 +98,9 @@ def _of_data(config: TrainConfig, length: int) -> tuple[int, ModelConfig, tuple[
 
 
 def visits(model: ModelConfig, length: int) -> float:
-    """Blocks of keys that a block of queries visits on average in rows of one text each.
+    """Return the mean number of key blocks per query block, if every row is one text.
 
-    Of the blockwise attention, where the texts decide how many; 1 for the others.
+    Only blockwise attention has loops that depend on the texts; 1 for other implementations.
     """
     if model.attention != "blockwise":
         return 1.0
@@ -105,7 +108,7 @@ def visits(model: ModelConfig, length: int) -> float:
 
 
 def bytes_of(tree: Tree) -> tuple[float, float]:
-    """Bytes of a tree of abstract arrays: of all of it, and of what a chip holds of it."""
+    """Return the bytes of a tree of abstract arrays, in total and per chip."""
     leaves = jax.tree.leaves(tree)
     held = (math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in leaves)
     return float(sum(x.size * x.dtype.itemsize for x in leaves)), float(sum(held))

@@ -1,4 +1,4 @@
-"""Slices by name, and what no slice is."""
+"""Slices by name, and names that are refused."""
 
 import math
 import re
@@ -29,19 +29,37 @@ def test_a_slice_is_read_from_its_name(topology, name, count):
 @pytest.mark.parametrize(
     ("topology", "fault"),
     [
-        ("h100:8", "no chip is named 'h100'; known: v5e, v5p, v6e, as in"),
-        ("v5e", "wanted 2 sizes for v5e, as in --topology=v5e:4x4"),
-        ("v5e:8", "wanted 2 sizes for v5e"),
-        ("v5p:8x8", "wanted 3 sizes for v5p, as in --topology=v5p:4x4x4"),
-        ("v5e:8xx8", "wanted 2 sizes"),
-        ("v5e:3x3", "no slice has this shape; the first two sizes are even"),
+        ("h100:8", "unknown chip 'h100'; expected one of v5e, v5p, v6e, as in"),
+        ("v5e", "expected 2 sizes for v5e, as in --topology=v5e:4x4"),
+        ("v5e:8", "expected 2 sizes for v5e"),
+        ("v5p:8x8", "expected 3 sizes for v5p, as in --topology=v5p:4x4x4"),
+        ("v5e:8xx8", "expected 2 sizes"),
+        ("v5e:3x3", "no slice has this shape; the first two sizes must be even"),
         ("v5e:0x4", "no slice has this shape"),
         ("v5e:32x32", "1024 chips; the largest slice of v5e has 256"),
     ],
 )
-def test_what_no_slice_is_called_is_refused_with_the_way_out(topology, fault):
+def test_a_name_of_no_slice_is_refused_with_an_example(topology, fault):
     with pytest.raises(UserError, match=re.escape(f"--topology={topology}: {fault}")):
         chips.parse(topology)
+
+
+@pytest.mark.parametrize(
+    ("topology", "larger"),
+    [
+        ("v5e:1x1", "v5e:2x2"),
+        ("v5e:2x2", "v5e:2x4"),
+        ("v5e:2x4", "v5e:4x4"),
+        ("v5p:2x2x1", "v5p:2x2x2"),
+        ("v5p:4x4x4", "v5p:4x4x8"),
+    ],
+)
+def test_the_next_larger_slice_exists(topology, larger):
+    assert chips.parse(topology).larger() == chips.parse(larger)
+
+
+def test_the_largest_slice_has_no_larger_one():
+    assert chips.parse("v5e:16x16").larger() is None
 
 
 @pytest.mark.parametrize(
@@ -62,7 +80,7 @@ def test_a_mesh_takes_dimensions_of_a_slice_whole(topology, axes, carried):
     assert chips.parse(topology).carries(axes) == carried
 
 
-def test_the_page_shows_the_figures_that_are_reckoned_with():
+def test_the_documentation_shows_the_figures_of_the_code():
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in PAGE.read_text(encoding="utf-8").splitlines()

@@ -81,11 +81,11 @@ def test_a_plan_is_printed_and_saved_with_every_figure(planned):
     (step,) = found["programs"]
     assert step["fits"] and 0 < step["memory"] < step["memory_available"]
     # A float32 parameter, and two moments of it beside it, cut in four but for norms and biases.
-    parameters, optimiser = found["held"]["parameters"], found["held"]["optimiser"]
+    parameters, optimizer = found["held"]["parameters"], found["held"]["optimizer"]
     assert parameters["total"] == 4 * found["parameters"]
     assert parameters["total"] / 4 <= parameters["chip"] < parameters["total"] / 3
-    assert 2 * parameters["chip"] <= optimiser["chip"] < 2 * parameters["chip"] + 100
-    for line in ("training step", "peak memory", "MFU at most", "compiler's estimate"):
+    assert 2 * parameters["chip"] <= optimizer["chip"] < 2 * parameters["chip"] + 100
+    for line in ("training step", "peak memory", "maximum MFU", "compiler's estimate"):
         assert line in printed
     assert (folder / "train" / "v5e-2x2.txt").read_text(encoding="utf-8") in printed
 
@@ -120,7 +120,7 @@ def test_an_annotation_is_planned_from_its_teachers_published_shape(planned):
     assert writing["loops_by_data"] == 1
     assert writing["passes_by_data"] == 16
     # Keys and values of two layers, eight slots and 64 tokens, in bfloat16.
-    assert found["held"]["keys and values"]["total"] == 2 * 2 * 8 * 64 * 32 * 2
+    assert found["held"]["KV cache"]["total"] == 2 * 2 * 8 * 64 * 32 * 2
     head = 16 * 8 * 2 * 512 * 32
     assert 4 * writing["flops"] >= head
 
@@ -153,8 +153,11 @@ def test_without_the_compiler_it_says_how_to_get_it(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("needs", "told"),
     [
-        ([21.3, 18.0, 12.5], r"; \S+ fits: compiled, it needs 12.5 GiB"),
-        ([21.3, 18.0, 17.0, 16.0], r"; tried by compiling, in vain: \S+ needs 18.0 GiB; \S+ needs"),
+        ([21.3, 18.0, 12.5], r"; \S+ fits \(compiled: 12.5 GiB\)"),
+        (
+            [21.3, 18.0, 17.0, 16.0],
+            r"; none of these fits either \(compiled\): \S+ needs 18.0 GiB; \S+ needs",
+        ),
     ],
 )
 def test_advice_can_be_proven_by_compiling_it(needs, told, monkeypatch, tmp_path):
@@ -188,8 +191,8 @@ def test_what_only_the_data_or_the_teacher_could_tell_is_asked_for(tmp_path, mon
     )
     odd = TrainConfig(output=str(tmp_path / "o"), data="d", mesh=MeshConfig(3, 1, 1))
     for config, fault in (
-        (odd, r"config.mesh: data=3, .* which must be the 4 devices here"),
-        (train, r"config.model.vocab_size: 0, and nowhere is not here to tell it"),
+        (odd, r"config.mesh: the product of data=3, .* the number of devices, 4"),
+        (train, r"config.model.vocab_size: 0, and nowhere does not exist here"),
         (annotate, r"nowhere: no such folder.*; or name its shape, as in --model=bloom-7b1"),
         (uneven, r"config.batch_size=6: not divisible by 4"),
     ):

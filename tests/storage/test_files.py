@@ -1,7 +1,5 @@
 """Whole files: atomic writes, JSON, jsonl and digests."""
 
-import io
-
 import pytest
 
 from teacherlm_jax.errors import UserError
