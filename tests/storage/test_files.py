@@ -1,5 +1,7 @@
 """Whole files: atomic writes, JSON, jsonl and digests."""
 
+import io
+
 import pytest
 
 from teacherlm_jax.errors import UserError
