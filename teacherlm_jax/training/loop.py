@@ -97,14 +97,9 @@ def _loop(training: _Training, state: TrainState) -> None:
         training.checkpoints.check()
         profiler.end_trace(step, step_metrics)
 
-        # --- Log; a loss that is not finite ends the run before anything is saved ---
+        # --- Log and validate ---
         signal, due = training.signals(step), _due(training, step)
-        if due.log:
-            metrics.write(learning_rate_at(step, config))
-        elif signal or due.validation or due.checkpoint:
-            metrics.fetch()
-
-        # --- Validate ---
+        _log(training, step, due, ending=signal is not None)
         if due.validation and not signal:
             signal = _validate(training, step, state)
         if exhausted := validation.exhausted():
@@ -117,6 +112,14 @@ def _loop(training: _Training, state: TrainState) -> None:
             raise _interrupted(signal, step, config.steps)
         if exhausted:
             return
+
+
+def _log(training: _Training, step: int, due: "_Due", ending: bool) -> None:
+    """Write a progress line if it is due; a loss that is not finite is refused before a save."""
+    if due.log:
+        training.metrics.write(learning_rate_at(step, training.config))
+    elif ending or due.validation or due.checkpoint:
+        training.metrics.fetch()
 
 
 class _Due(NamedTuple):
@@ -146,15 +149,11 @@ def _open(
     stack: contextlib.ExitStack,
 ) -> tuple[_Training, TrainState]:
     """Open everything that the run works with, and its first state; `stack` closes it."""
-    # --- Devices, rows and shapes; nothing is allocated on the devices ---
     if config.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
     mesh = sharding.make_mesh(config.mesh)
     data = prepared.open(config.data)
-    setup.refuse_uneven(config, mesh)
-    spec = setup.make_run_spec(config, data, mesh)
-    device_memory.refuse_too_large(config, spec, mesh, data.length)
-    reader = setup.open_reader(config, data, mesh)
+    spec, reader = _check(config, data, mesh)
     utilization = Utilization.on(mesh, spec.model, data.length)
     stack.enter_context(jax.set_mesh(mesh))
     validation = Validation(config, run, spec, mesh)
@@ -162,7 +161,6 @@ def _open(
     checkpoints = Checkpoints(run.path, saving.keep, saving.best, validation.ranking)
     stack.callback(checkpoints.close)  # waits for what is being written
 
-    # --- The first state: the newest checkpoint, or the parameters of another model, or random ---
     state, earlier = setup.first_state(config, spec, checkpoints)
     validation.drop_after(int(state.step))
     if jax.process_index() == 0:
@@ -179,6 +177,14 @@ def _open(
         checkpoints, profiler, signals,
     )  # fmt: skip
     return training, state
+
+
+def _check(config: TrainConfig, data: prepared.Prepared, mesh: Mesh) -> tuple[RunSpec, RowReader]:
+    """Return the run's shapes and rows; refuse what cannot be trained before allocating arrays."""
+    setup.refuse_uneven(config, mesh)
+    spec = setup.make_run_spec(config, data, mesh)
+    device_memory.refuse_too_large(config, spec, mesh, data.length)
+    return spec, setup.open_reader(config, data, mesh)
 
 
 def _rows_of(reader: RowReader, order: Sequence[int], step: int) -> list[int]:
