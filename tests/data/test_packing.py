@@ -203,6 +203,7 @@ def test_a_text_bears_loss_by_a_token_after_the_first(mask, bears):
 def test_a_prompt_has_the_tokens_that_its_text_begins_with_in_training(vocabulary):
     trained = packing.encode_pieces(PIECES, vocabulary, "text").tokens
     asked = packing.encode_prompt(PIECES[:4], vocabulary)
+    assert asked == [*vocabulary.begin, *vocabulary.encode("QA). T")]
     assert trained[: len(asked)] == asked
 
 
