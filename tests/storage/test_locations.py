@@ -1,1 +1,71 @@
 """Paths and globs below a root, and the errors of stores."""
+
+import pytest
+from etils import epath
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import locations
+
+
+def test_globs_expand_sorted_and_never_to_nothing(tmp_path):
+    for name in ("b.jsonl", "a.jsonl"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "c.jsonl").mkdir()
+    assert [path.name for path in locations.expand(tmp_path, "*.jsonl")] == ["a.jsonl", "b.jsonl"]
+    with pytest.raises(UserError, match="no file matches"):
+        locations.expand(tmp_path, "*.parquet")
+
+
+def test_existing_names_that_contain_brackets_or_stars_are_not_patterns(tmp_path):
+    folder = tmp_path / "a[1]*"
+    folder.mkdir()
+    (folder / "b[2].jsonl").write_text("")
+    for name in ("b[2].jsonl", "*.jsonl"):
+        assert [path.name for path in locations.expand(folder, name)] == ["b[2].jsonl"]
+    with pytest.raises(UserError, match=r"\*\*/b.jsonl: \*\* is not supported"):
+        locations.expand(folder, "**/b.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "whole"),
+    [
+        ("data", "a.jsonl", "data/a.jsonl"),
+        ("data", "/b/a.jsonl", "/b/a.jsonl"),
+        ("", "gs://bucket/a.jsonl", "gs://bucket/a.jsonl"),
+        ("data", "gs://bucket/a.jsonl", "gs://bucket/a.jsonl"),
+        ("gs://bucket/sets", "x/a.jsonl", "gs://bucket/sets/x/a.jsonl"),
+    ],
+)
+def test_paths_are_relative_to_the_root_unless_they_are_absolute(root, path, whole):
+    assert str(locations.under(root, path)) == whole
+
+
+@pytest.mark.parametrize("address", ["https://example.org/x", "hdfs://name/x", "file:///x"])
+def test_an_address_in_an_unsupported_store_is_refused_with_the_supported_ones(address):
+    for root, path in ((address, "a.jsonl"), ("data", f"{address}/a.jsonl")):
+        with pytest.raises(
+            UserError, match="/x/a.jsonl: not in a supported store; .* gs://, s3://"
+        ):
+            locations.expand(root, path)
+
+
+class UnimplementedError(Exception):
+    """TensorFlow's error for stores that it was built without."""
+
+
+@pytest.mark.parametrize("error", [ImportError("Install s3fs"), UnimplementedError("not there")])
+def test_a_store_that_no_installed_package_can_read_is_named(error):
+    with pytest.raises(UserError) as raised, locations.refusing(epath.Path("s3://bucket/a")):
+        raise error
+    assert str(raised.value) == (
+        f"s3://bucket/a: no installed package can read s3:// ({error}); copy the files to this "
+        "machine"
+    )
+
+
+def test_error_messages_of_a_store_are_put_on_one_line():
+    with pytest.raises(UserError) as raised, locations.refusing(epath.Path("gs://bucket/a")):
+        raise RuntimeError("libcurl code 6\n\t when reading metadata\n")
+    assert str(raised.value) == (
+        "gs://bucket/a: cannot be read: RuntimeError: libcurl code 6 when reading metadata"
+    )
