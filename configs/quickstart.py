@@ -160,7 +160,10 @@ def annotate(root: str, tiny: bool) -> config.AnnotateConfig:
         root=f"{root}/samples",
         source=config.SourceConfig("unlabelled", "unlabelled.jsonl"),
         teachers=config.TeachersConfig(**{kind: f"{root}/stage3_{kind}" for kind in KINDS}),
-        sampling=config.SamplingConfig(temperature=0.3, max_new_tokens=8 if tiny else 48),
+        # A teacher of four steps would end every text at once at a low temperature.
+        sampling=config.SamplingConfig(
+            temperature=1.0 if tiny else 0.3, max_new_tokens=8 if tiny else 48
+        ),
         gates=("finished", "not_empty", "synthetic"),
     )
 
