@@ -1,10 +1,11 @@
 """Next-token cross entropy that never holds the logits of a whole batch.
 
 With BLOOM's 250,880 tokens, `[B, T, V]` float32 logits would be the largest array of a training
-step by far. The loss walks over each device's tokens in blocks instead. The loss being a scalar,
-what comes back to it in the backward pass only scales its gradients, so each block makes them from
-its logits at once and nothing is computed twice: the fused linear cross entropy of Liger Kernel
-(arXiv 2410.10989); Cut Cross-Entropy (arXiv 2411.09009) saves more memory for one product more.
+step by far, so the loss is computed for one block of each device's tokens at a time. Because the
+loss is a scalar, its cotangent only scales its gradients: each block computes them from its logits
+in the forward pass, and nothing is computed twice. This is the fused linear cross entropy of Liger
+Kernel (arXiv 2410.10989); Cut Cross-Entropy (arXiv 2411.09009) saves more memory at the cost of one
+more matrix product.
 """
 
 import functools
@@ -39,10 +40,10 @@ class LanguageModel(Protocol):
 def next_tokens(
     batch: Mapping[str, Array],
 ) -> tuple[Int[Array, "B T"], Bool[Array, "B T"]]:
-    """Each position's target, and whether it bears loss.
+    """Return the target of each position, and a mask of the positions that bear loss.
 
-    Position t predicts token t + 1. It bears loss when `loss_mask[t + 1]` does and both stand in
-    the same text, so the first token of a text never does, nor does padding.
+    Position t predicts token t + 1. It bears loss if `loss_mask[t + 1]` is set and both tokens
+    belong to the same text, so neither the first token of a text nor padding ever does.
     """
     tokens, segments = batch["tokens"], batch["segment_ids"]
     same_text = (segments[:, 1:] == segments[:, :-1]) & (segments[:, 1:] > 0)
@@ -59,15 +60,19 @@ def next_token_loss(
     block: int,
     share_of: Float32[Array, ""] | None = None,
 ) -> tuple[Float32[Array, ""], dict[str, Array]]:
-    """Mean cross entropy in nats over the batch's loss tokens (0 when there is none); its parts.
+    """Return the mean cross entropy in nats over the tokens that bear loss, and its parts.
 
-    `batch` holds tokens, positions, segment_ids and loss_mask, `[B, T]` each. `block` is how many
-    tokens' logits exist at a time on one device, at most. With `share_of`, the loss tokens of a
-    larger batch that this one is a part of, the loss is this part's share of that batch's mean.
+    Args:
+        model: model that returns hidden states and a head table.
+        batch: tokens, positions, segment_ids and loss_mask, each `[B, T]`.
+        block: largest number of tokens per device whose logits are in memory at the same time.
+        share_of: number of loss tokens of the larger batch that this one is a part of; the loss is
+            then the share of this part in the mean of that batch. None: this is a whole batch.
 
-    The parts are sums: `loss`, `correct` (loss tokens whose target has the highest logit),
-    `loss_tokens`, and `tokens` (all but padding); and of each row whether all that the model made
-    of it are numbers, `finite` (bool [B]).
+    Returns:
+        The loss, which is 0 if no token bears loss. Sums over the batch, float32: `loss`,
+        `correct` (loss tokens whose target has the highest logit), `loss_tokens`, and `tokens`
+        (all but padding). And `finite`, bool [B]: rows whose hidden states have no NaN or infinity.
     """
     hidden = model.hidden(batch["tokens"], batch["positions"], batch["segment_ids"])
     targets, bears_loss = next_tokens(batch)
@@ -92,13 +97,14 @@ def cross_entropy(
     bears_loss: Bool[Array, "B T"],
     block: int,
 ) -> tuple[Float32[Array, ""], Float32[Array, ""]]:
-    """Sums over the tokens that bear loss: cross entropy in nats, and how many targets come first.
+    """Return two sums over the tokens that bear loss: cross entropy in nats, correct predictions.
 
-    The logits are `hidden @ table.T` in hidden's dtype, summed and kept in float32, for at most
-    `block` tokens of a device at a time. On the mesh in context a vocabulary cut over devices stays
-    cut; a table cut along its width is gathered once, and its gradient summed over devices once.
-    Reverse differentiation gives hidden's gradient in its dtype, and the table's, summed in
-    float32, in the table's.
+    A prediction is correct if no logit is above that of the target. The logits are
+    `hidden @ table.T` in the dtype of `hidden`, accumulated and kept in float32, for at most
+    `block` tokens of a device at a time. On the mesh in context, a table that is sharded along its
+    vocabulary stays so; one that is sharded along its width is gathered once, and its gradient is
+    summed over the devices once. Each gradient has the dtype of its array; that of the table is
+    summed in float32.
 
     Raises UserError, as `sharding.spec` does, for sizes that the mesh does not divide.
     """
@@ -107,14 +113,14 @@ def cross_entropy(
 
 def _forward(hidden, table, targets, bears_loss, block):
     sums, gradients = _on_devices(hidden, table, targets, bears_loss, block, gradients=True)
-    # The table's gradient is summed over devices now: left for later, as a compiler may do, each
-    # device's own sum, of a table whole in its width, would lie there during the backward pass.
+    # The barrier sums the table's gradient over the devices now. If the compiler postponed that,
+    # every device would hold its own sum, of the table's full width, during the backward pass.
     of_hidden, of_table = jax.lax.optimization_barrier(gradients)
     return sums, (of_hidden, of_table.astype(table.dtype))
 
 
 def _backward(block, gradients, cotangents):
-    of_loss, _ = cotangents  # a count has no slope
+    of_loss, _ = cotangents  # a count has no gradient
     return *((each * of_loss).astype(each.dtype) for each in gradients), None, None
 
 
@@ -122,7 +128,7 @@ cross_entropy.defvjp(_forward, _backward)
 
 
 class _Cuts(NamedTuple):
-    """The mesh axes of more than one device that cut tokens, vocabulary and parameters' width."""
+    """Mesh axes of more than one device that shard tokens, vocabulary and the parameters' width."""
 
     tokens: Axes = ()
     vocab: Axes = ()
@@ -136,7 +142,7 @@ class _Cuts(NamedTuple):
 
 
 def _on_devices(hidden, table, targets, bears_loss, block, *, gradients):
-    """`_on_device` on every device of the mesh in context, or as it is where there is none."""
+    """Run `_on_device` on every device of the mesh in context, or once if there is no mesh."""
     in_use = table.astype(hidden.dtype)  # before it is gathered: bfloat16 is half the bytes
     compute = functools.partial(_on_device, block=block, gradients=gradients)
     mesh = jax.sharding.get_abstract_mesh()
@@ -158,10 +164,10 @@ def _on_devices(hidden, table, targets, bears_loss, block, *, gradients):
 
 
 def _on_device(hidden, table, targets, bears_loss, *, block, gradients, cuts):
-    """One device's part: the sums over all devices, and this one's piece of the gradients.
+    """Return the sums over all devices, and this device's shard of the gradients.
 
-    The table's gradient stays a sum over this device's own tokens until the last block, so that it
-    crosses the mesh once and not once a block.
+    Until the last block, the table's gradient is a sum over this device's own tokens, so that it is
+    reduced over the mesh once and not once per block.
     """
     count = targets.size
     blocks = -(-count // block)
@@ -198,12 +204,13 @@ def _on_device(hidden, table, targets, bears_loss, *, block, gradients, cuts):
 def _token_losses(
     states: Float[Array, "K E"], table: Float[Array, "V E"], targets: Int[Array, " K"], cuts: Axes
 ) -> tuple[Float32[Array, " K"], Bool[Array, " K"], Float32[Array, "K V"]]:
-    """Of each of K tokens: loss in nats, whether no logit is above the target's, loss by logits.
+    """Return the loss of K tokens in nats, which are correct, and the gradient by the logits.
 
-    `table` is this device's part of a vocabulary cut along the mesh axes `cuts`, and so is V.
+    `table` is this device's shard, of V rows, of a vocabulary that is sharded along the mesh axes
+    `cuts`.
     """
     logits = _product("KE,VE->KV", states, table)
-    targets = targets - jax.lax.axis_index(cuts) * len(table)  # as this part counts its rows
+    targets = targets - jax.lax.axis_index(cuts) * len(table)  # row numbers within this shard
     is_target = jax.lax.broadcasted_iota(targets.dtype, logits.shape, 1) == targets[:, None]
     within = jnp.clip(targets, 0, len(table) - 1)
     picked = jnp.take_along_axis(logits, within[:, None], axis=1)[:, 0]
@@ -220,7 +227,7 @@ def _product(form: str, a: Array, b: Array) -> Float32[Array, "..."]:
 
 
 def _split(array: Array, blocks: int) -> Array:
-    """`[K, ...]` as `[blocks, equal parts of K, ...]`, padded with zeros, which bear no loss."""
+    """Split `[K, ...]` into `[blocks, K / blocks, ...]`, padded with zeros, which bear no loss."""
     padding = [(0, -len(array) % blocks), *[(0, 0)] * (array.ndim - 1)]
     padded = jnp.pad(array, padding)
     return padded.reshape(blocks, -1, *array.shape[1:])
