@@ -1,5 +1,6 @@
 """The quickstart's own pipeline with a few steps of everything: real processes, real files."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +69,21 @@ def test_repeating_it_does_nothing_but_report(finished, one_device):
     shown = quickstart(root, one_device)
     assert shown.count("finished before") == 17
     assert (root / "stage2/result.json").stat().st_mtime_ns == before
+
+
+def test_the_ten_lines_of_the_readme_run_after_it(finished, one_device):
+    root, _ = finished
+    page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"<!-- python: [^>]*-->\n```python\n(.*?)```", page, re.DOTALL)
+    lines = [line for line in block.splitlines() if line]
+    assert len(lines) <= 10
+    assert "runs/quickstart/" in block
+    done = subprocess.run(
+        [sys.executable, "-c", block.replace("runs/quickstart", str(root))],
+        cwd=REPOSITORY, env=one_device, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    prediction, *texts = done.stdout.splitlines()
+    assert prediction in ("True", "False")
+    for kind in ("cot", "fundamental", "mistake"):
+        assert any(line.startswith(f"{kind}: ") for line in texts)
