@@ -8,7 +8,7 @@ from typing import Any
 
 from teacherlm_jax import config
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs import distributed, run_folder
+from teacherlm_jax.runs import run_folder
 from teacherlm_jax.runs.run_folder import Run
 
 
@@ -165,7 +165,8 @@ def run(name: str, settings: Any, *options: Any) -> dict[str, Any] | None:
 
 
 def _digests(verb: Verb, settings: Any) -> dict[str, str]:
-    return distributed.of_first(lambda: _load(verb.inputs)(settings))
+    # In every process: opening a checkpoint waits for all of them.
+    return _load(verb.inputs)(settings)
 
 
 def _say_finished(opened: Run, verb: Verb, settings: Any) -> None:
