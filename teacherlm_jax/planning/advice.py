@@ -124,6 +124,9 @@ def sentence(
     if not changes:
         larger = where.larger()
         if larger is None:
-            return f"{problem}, and no setting makes it fit on the largest slice of this chip"
+            return (
+                f"{problem}, and no setting makes it fit on the largest slice of this chip; use a "
+                "chip with more memory, or a smaller model"
+            )
         return f"{problem}, and no setting makes it fit; try --topology={larger.name}"
     return f"{problem}; try {' or '.join(change.words for change in changes)}"

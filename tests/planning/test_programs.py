@@ -12,7 +12,7 @@ from teacherlm_jax.planning import advice, chips, memory, roofline
 from teacherlm_jax.planning.chips import GIB
 from teacherlm_jax.planning.counts import Counts
 from teacherlm_jax.planning.programs import compiled, in_gib, lacking
-from teacherlm_jax.planning.training_program import Training
+from teacherlm_jax.planning.training_program import PlannedTraining
 
 STEP = (
     "RESOURCE_EXHAUSTED: E1000: CompileTimeHbmOom: XLA:TPU compile permanent error. Ran out of "
@@ -39,7 +39,7 @@ def run_of(asked):
     mesh = asked.mesh
     rest = 64 // (mesh.fsdp * mesh.tensor) if mesh.data == -1 else mesh.data
     settled = dataclasses.replace(asked, mesh=dataclasses.replace(mesh, data=rest))
-    return Training(asked, settled, None, Shapes(), 2048, ())
+    return PlannedTraining(asked, settled, None, Shapes(), 2048, ())
 
 
 def words(asked, needed=0.0, where="v5e:8x8"):
@@ -119,13 +119,16 @@ def test_what_is_advised_together_is_enough_for_what_compiling_found():
 
 def test_nothing_is_advised_where_nothing_helps():
     assert words(config(mesh=MeshConfig(1, 4, 1), accumulate=192), where="v5e:2x2") == []
-    told = advice.sentence(60 * GIB, 15.75 * GIB, [])
-    assert told.endswith("and no setting makes it fit on this slice; plan for a larger one")
+    sentence = advice.sentence(60 * GIB, 15.75 * GIB, [], chips.parse("v5e:2x2"))
+    assert sentence.endswith("and no setting makes it fit; try --topology=v5e:2x4")
+    assert chips.parse("v5e:2x4").name == "v5e:2x4"
+    on_largest = advice.sentence(60 * GIB, 15.75 * GIB, [], chips.parse("v5e:16x16"))
+    assert on_largest.endswith("use a chip with more memory, or a smaller model")
 
 
 def test_the_sentence_names_need_room_and_ways_out():
-    changes = [advice.Change("tensor=4", None), advice.Change("remat=full", None)]
-    assert advice.sentence(21.3 * GIB, 16 * GIB, changes) == (
+    changes = [advice.ConfigChange("tensor=4", None), advice.ConfigChange("remat=full", None)]
+    assert advice.sentence(21.3 * GIB, 16 * GIB, changes, chips.parse("v5e:2x2")) == (
         "does not fit: needs 21.3 GiB of 16.0 GiB; try tensor=4 or remat=full"
     )
 
