@@ -1,7 +1,7 @@
-"""Many texts in one row of fixed length: token by token what a model trains on.
+"""Packing: several texts in one row of fixed length.
 
-Only a text that is longer than a row is cut, as TOO_LONG tells. Inside a row each text has a
-segment id of its own and positions from 0, so that attention can keep the texts apart (TeacherLM,
+Only a text that is longer than a row is truncated or split; see TOO_LONG. In a row, each text has
+its own segment id and positions from 0, so that attention can keep the texts apart (TeacherLM,
 arXiv 2310.19019, section on training).
 """
 
@@ -22,17 +22,17 @@ LOSSES: dict[str, frozenset[str]] = {  # roles of the pieces whose tokens bear l
     "answer_and_explanations": frozenset({"answer", "explanation"}),
 }
 
-FIELDS = ("question", "answer", *KINDS)  # of a sample, as counted in Encoded.field_tokens
+FIELDS = ("question", "answer", *KINDS)  # fields that Encoded.field_tokens counts
 
-_WINDOW = 512  # rows that are open at the same time
-_NUMBER = np.dtype("<u4")  # of lengths and tokens on disk
+_WINDOW = 512  # rows that are filled at the same time
+_NUMBER = np.dtype("<u4")  # dtype of lengths and tokens on disk
 
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """One text as tokens, with what begins and ends it, and which of them bear loss.
+    """One text as tokens, with the tokens that begin and end it, and its loss mask.
 
-    `field_tokens` are the numbers of tokens that come from each of FIELDS; empty: not counted.
+    `field_tokens` has the number of tokens from each of FIELDS; empty: not counted.
     """
 
     tokens: Sequence[int] | Int32[np.ndarray, " T"]
@@ -45,10 +45,10 @@ class PackedRow:
     """One row of T tokens.
 
     Attributes:
-        tokens: ids; padding is 0 and stands at the end.
-        segment_ids: 1 for the tokens of the first text, 2 for the second …; 0 for padding.
+        tokens: ids; padding is 0, at the end.
+        segment_ids: 1 for the first text, 2 for the second …; 0 for padding.
         positions: from 0 in each text; 0 for padding.
-        loss_mask: which tokens bear loss as targets.
+        loss_mask: True for targets that bear loss.
     """
 
     tokens: Int32[np.ndarray, " T"]
@@ -58,10 +58,9 @@ class PackedRow:
 
 
 def encode_pieces(pieces: Sequence[Piece], vocabulary: Vocabulary, loss: str) -> Encoded:
-    """Tokens of a text: what begins every text, each piece tokenised alone, and a terminator.
+    """Return the tokens of a text: `begin` ids, each piece tokenized separately, and `eos`.
 
-    `loss` is a key of LOSSES. What begins a text bears none; the terminator does if the last piece
-    does.
+    `loss` is a key of LOSSES. The `begin` ids bear no loss; `eos` does if the last piece does.
     """
     return encode_texts([pieces], vocabulary, loss)[0]
 
@@ -69,7 +68,7 @@ def encode_pieces(pieces: Sequence[Piece], vocabulary: Vocabulary, loss: str) ->
 def encode_texts(
     texts: Sequence[Sequence[Piece]], vocabulary: Vocabulary, loss: str
 ) -> list[Encoded]:
-    """`encode_pieces` for many texts; pieces that come more than once are tokenised once."""
+    """Return `encode_pieces` of many texts; repeated pieces are tokenized once."""
     distinct = list(dict.fromkeys(piece.text for pieces in texts for piece in pieces))
     ids = dict(zip(distinct, vocabulary.encode_batch(distinct), strict=True))
     return [_assembled_text(pieces, ids, vocabulary, LOSSES[loss]) for pieces in texts]
@@ -97,7 +96,7 @@ def _assembled_text(
 
 
 def encode_prompt(pieces: Iterable[Piece], vocabulary: Vocabulary) -> list[int]:
-    """Tokens of a text that a model goes on with: as `encode_pieces`, without the terminator."""
+    """Return the tokens of a prompt: as `encode_pieces`, without `eos`."""
     tokens = [*vocabulary.begin]
     for piece in pieces:
         tokens += vocabulary.encode(piece.text)
@@ -105,10 +104,10 @@ def encode_prompt(pieces: Iterable[Piece], vocabulary: Vocabulary) -> list[int]:
 
 
 def fit(text: Encoded, longest: int, too_long: str, begin: int = 0) -> tuple[Encoded, ...]:
-    """The text itself if it has at most `longest` tokens, otherwise what is made of it.
+    """Return the text if it has at most `longest` tokens, otherwise what TOO_LONG makes of it.
 
     `too_long` is a key of TOO_LONG, `begin` the number of ids that begin every text of the
-    vocabulary (fewer than `longest`). What is made has `longest` tokens at most, and its
+    vocabulary (fewer than `longest`). Resulting texts have at most `longest` tokens, and their
     `field_tokens` are not counted.
     """
     if len(text.tokens) <= longest:
@@ -134,11 +133,11 @@ def _split(text: Encoded, longest: int, begin: int) -> tuple[Encoded, ...]:
     return tuple(_from(text, start, start + step, begin) for start in starts)
 
 
-# What becomes of a text that is too long. A kept stretch is a segment, so it begins with what
-# begins every text, as a model expects; only one that reaches the text's end has the terminator.
+# Policies for a text that is too long. Each part is a segment, so it starts with the `begin` ids,
+# as a model expects; only a part that reaches the end of the text has `eos`.
 TOO_LONG: dict[str, Callable[[Encoded, int, int], tuple[Encoded, ...]]] = {
-    "drop": _drop,  # nothing
-    "left": _keep_left,  # its first tokens, one text without a terminator
+    "drop": _drop,  # no text
+    "left": _keep_left,  # its first tokens, without `eos`
     "right": _keep_right,  # its last tokens, as the authors' code does
     "split": _split,  # several texts one after another, with all tokens
 }
@@ -150,7 +149,7 @@ def bears_loss(text: Encoded) -> bool:
 
 
 def _from(text: Encoded, start: int, end: int, begin: int) -> Encoded:
-    """The stretch [start, end) of a text behind what begins it."""
+    """Return the tokens [start, end) of a text, after the `begin` ids."""
     tokens, mask = np.asarray(text.tokens, np.int32), np.asarray(text.loss_mask, bool)
     return Encoded(
         np.concatenate([tokens[:begin], tokens[start:end]]),
@@ -159,11 +158,11 @@ def _from(text: Encoded, start: int, end: int, begin: int) -> Encoded:
 
 
 def pack(texts: Iterable[Encoded], length: int, window: int = _WINDOW) -> Iterator[PackedRow]:
-    """Fills rows of `length` tokens with whole texts, best fit first.
+    """Yield rows of `length` tokens that are filled with whole texts, best fit first.
 
-    Each text goes to the open row that it leaves the least room in. When none takes it, a row is
-    opened; when `window` rows are open already, the fullest of them is finished first. The result
-    depends on the texts and their order alone. Raises ValueError for a text that fits no row.
+    Each text goes to the open row in which it leaves the least room. If it fits in none, a row is
+    opened; if `window` rows are open already, the fullest one is finished first. The result depends
+    only on the texts and their order. Raises ValueError for a text that is too long for a row.
     """
     open_rows: list[tuple[int, int]] = []  # (room left, serial number), sorted
     contents: dict[int, list[Encoded]] = {}
@@ -191,7 +190,7 @@ def pack(texts: Iterable[Encoded], length: int, window: int = _WINDOW) -> Iterat
 
 
 def to_bytes(row: PackedRow) -> bytes:
-    """A row as a record: number of texts, their lengths, their tokens, their loss as bits."""
+    """Return a row as a record: number of texts, lengths, tokens, and the loss mask as bits."""
     sizes = np.bincount(row.segment_ids)[1:]
     used = int(sizes.sum())
     head = np.concatenate([[len(sizes)], sizes, row.tokens[:used]]).astype(_NUMBER)
@@ -199,7 +198,7 @@ def to_bytes(row: PackedRow) -> bytes:
 
 
 def from_bytes(record: bytes, length: int) -> PackedRow:
-    """The row of `length` tokens that `to_bytes` wrote; raises ValueError for other bytes."""
+    """Return the row of `length` tokens of a record; raise ValueError for invalid bytes."""
     if len(record) < _NUMBER.itemsize:
         raise ValueError("a record without a head")
     count = int(np.frombuffer(record, _NUMBER, 1)[0])
@@ -224,7 +223,7 @@ def _row(texts: Sequence[Encoded], length: int) -> PackedRow:
 
 
 def _assembled(sizes: np.ndarray, tokens: np.ndarray, mask: np.ndarray, length: int) -> PackedRow:
-    """A padded row from the texts' lengths, and their tokens and loss one after another."""
+    """Return a padded row from the lengths of texts, and their concatenated tokens and loss."""
     used = len(tokens)
     starts = np.cumsum(sizes) - sizes
     values = {

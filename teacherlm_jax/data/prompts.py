@@ -1,8 +1,8 @@
-"""From samples to text: the prompts of TeacherLM and the forms of its training texts.
+"""Prompts of TeacherLM and the forms of its training texts.
 
-Every text is a row of pieces, and each piece is tokenised alone. Their borders are the same in
-training and at inference, so that a model meets the very tokens that it was trained on.
-Wording and clean-up follow the authors' public code (TeacherLM, arXiv 2310.19019).
+A text consists of pieces that are tokenized separately. The boundaries are the same in training and
+at inference, so a model sees exactly the tokens that it was trained on. Wording and clean-up follow
+the authors' public code (TeacherLM, arXiv 2310.19019).
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import itertools
 
 from teacherlm_jax.data.sample import KINDS, LETTERS, Sample
 
-PROMPT_VERSION = "1"  # goes up when any text below changes; annotations record it
+PROMPT_VERSION = "1"  # increases when a text below changes; annotations record it
 
 TRIGGERS = {
     "cot": "Let's think step by step.",
@@ -27,22 +27,22 @@ FORMS: dict[str, tuple[str, ...]] = {
     "CM": ("cot", "mistake"),
     "CMF": ("cot", "mistake", "fundamental"),
     "FCM": ("fundamental", "cot", "mistake"),
-    "shuffle": KINDS,  # in an order of its own for every sample
+    "shuffle": KINDS,  # in an order that is drawn per sample
 }
 
 _ORDERS = tuple(itertools.permutations(KINDS))
 
 
 class MissingExplanation(Exception):
-    """A form asks for an explanation that the sample lacks; the message is the reason to count."""
+    """The sample lacks an explanation that the form needs; the message is the counted reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """A stretch of a training text; `role` is question, answer, trigger or explanation.
+    """A part of a training text; `role` is question, answer, trigger or explanation.
 
-    What the template puts after the answer (closing bracket, triggers) has the role trigger. `kind`
-    is an explanation's, one of `sample.KINDS`, and empty for all else.
+    What the template adds after the answer (closing bracket, triggers) has the role trigger. `kind`
+    is the kind of an explanation, one of `sample.KINDS`, and empty otherwise.
     """
 
     text: str
@@ -51,13 +51,13 @@ class Piece:
 
 
 def clean(text: str) -> str:
-    """The authors' clean-up: one pass over double spaces; strips a text that ends in a space."""
+    """Apply the authors' clean-up: one pass over double spaces; strip a text that ends in one."""
     text = text.replace("  ", " ")
     return text.strip() if text.endswith(" ") else text
 
 
 def question_prompt(sample: Sample, subject_prefix: bool = False) -> str:
-    """What is asked, up to where the answer starts.
+    """Return the prompt of a question, up to its answer.
 
     `Q: … (A) … (B) … A: The answer is (` with options, `Q: … A:` without. With `subject_prefix`,
     samples that have a subject begin with the sentence that names it.
@@ -69,37 +69,37 @@ def question_prompt(sample: Sample, subject_prefix: bool = False) -> str:
 
 
 def options_text(sample: Sample) -> str:
-    """The options with their letters, `(A) … (B) …`, as they stand; empty without options."""
+    """Return the options with letters, `(A) … (B) …`; empty without options."""
     return " ".join(
         f"({letter}) {option}" for letter, option in zip(LETTERS, sample.options, strict=False)
     )
 
 
 def subject_sentence(subject: str) -> str:
-    """The sentence that names a subject before a question."""
+    """Return the sentence that names a subject before a question."""
     return f"The following are multiple choice questions (with answers) about {subject}."
 
 
 def explanation_pieces(
     sample: Sample, kind: str, subject_prefix: bool = False
 ) -> tuple[Piece, ...]:
-    """The teacher's prompt for one kind of explanation, cut as training texts are."""
+    """Return the pieces of the teacher's prompt for one kind, as in training texts."""
     return (*_question_and_answer(sample, subject_prefix), _trigger(kind))
 
 
 def explanation_prompt(sample: Sample, kind: str, subject_prefix: bool = False) -> str:
-    """The teacher's prompt for one kind of explanation: question, gold answer, trigger."""
+    """Return the teacher's prompt for one kind: question, gold answer, trigger."""
     return "".join(piece.text for piece in explanation_pieces(sample, kind, subject_prefix))
 
 
 def pieces(
     sample: Sample, form: str, author: str, *, subject_prefix: bool = False, seed: int = 0
 ) -> tuple[Piece, ...]:
-    """The training text of a sample in a form (a key of FORMS), with `author`'s explanations.
+    """Return the training text of a sample in a form, with the explanations of an author.
 
-    The joined texts are the whole text. `seed` decides the order of the form "shuffle", together
-    with the sample's id. Raises MissingExplanation when the author has not written what the form
-    needs.
+    The whole text is the concatenation of the pieces. `form` is a key of FORMS; the order of
+    "shuffle" depends on `seed` and the id of the sample. Raises MissingExplanation if the sample
+    lacks an explanation by `author` that the form needs.
     """
     text = list(_question_and_answer(sample, subject_prefix))
     for kind in _shuffled(sample.id, seed) if form == "shuffle" else FORMS[form]:
@@ -122,6 +122,6 @@ def _trigger(kind: str) -> Piece:
 
 
 def _shuffled(sample_id: str, seed: int) -> tuple[str, ...]:
-    """One of the six orders, evenly drawn from the seed and the sample's id."""
+    """Return one of the six orders, drawn uniformly by the seed and the id of the sample."""
     digest = hashlib.sha256(f"{seed}\n{sample_id}".encode()).digest()
     return _ORDERS[int.from_bytes(digest) % len(_ORDERS)]

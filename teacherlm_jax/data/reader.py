@@ -1,12 +1,12 @@
-"""Batches of packed rows for any step: what a training step reads depends on its number alone.
+"""Batches of packed rows for any step: the rows of a step depend only on the seed and the step.
 
-Rows are shuffled anew for every epoch by a permutation that is computed, not stored (Grain), so
-that a run which starts again at step n, on however many hosts, goes on with the very same rows, and
-that no step is further away than the first.
+Rows are reshuffled for every epoch by a permutation that is computed, not stored (Grain). A run
+that is resumed at step n, on any number of hosts, reads the same rows, and every step is reached in
+the same time.
 
-Epochs follow each other without a gap: each holds every row once, and where the batch size does not
-divide the number of rows, the batch at the border holds the last rows of one epoch and the first of
-the next. No row is left out, and only such a batch can hold a row twice.
+Epochs follow each other without a gap: each has every row once. If the batch size does not divide
+the number of rows, the batch at the boundary has the last rows of one epoch and the first rows of
+the next. No row is left out, and only such a batch can have a row twice.
 """
 
 import dataclasses
@@ -24,10 +24,10 @@ from teacherlm_jax.storage import files
 Batch = dict[str, np.ndarray]
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(packing.PackedRow))
-_THREADS = 4  # batches read side by side
-_ROWS = 1 << 60  # after which the order ends; Grain's own endless one overflows in batches of one
+_THREADS = 4  # threads that read batches
+_ROWS = 1 << 60  # end of the order; Grain's endless order overflows with batches of one row
 PREPARE_AGAIN = "remove the folder and prepare it again"
-_AHEAD = 8  # batches read before they are asked for
+_AHEAD = 8  # batches that are prefetched
 
 
 class RowReader:
@@ -51,13 +51,13 @@ class RowReader:
         """Open the shards of a prepared folder; `prepared.open` calls this.
 
         Args:
-            folder: one mixture's folder below the output of `prepare`.
+            folder: folder of one mixture in the output of `prepare`.
             manifest: its manifest, as `prepared.read_manifest` returns it.
-            batch_size: rows a step, over all processes.
-            seed: of the order of rows.
-            process_index: which slice of every batch this process reads.
-            process_count: into how many slices batches are cut.
-            verify: reads every shard and compares its digest with the manifest's.
+            batch_size: rows per step, over all processes.
+            seed: seed of the order of rows.
+            process_index: index of the part of every batch that this process reads.
+            process_count: number of equal parts of a batch.
+            verify: read every shard and compare its digest with the manifest.
 
         Raises UserError when a shard is missing, truncated or (with `verify`) altered, or when the
         batch does not divide evenly.
@@ -69,8 +69,8 @@ class RowReader:
             )
         self._source = _Rows(folder, manifest, verify)
         self.rows = len(self._source)
-        # The pipeline carries numbers of rows, and rows from where they are a batch: its steps cost
-        # more for each element than the reading of a row does.
+        # The pipeline carries row numbers and reads the rows of a whole batch at the end: its steps
+        # cost more per element than reading a row.
         numbers = grain.MapDataset.range(self.rows).seed(seed).shuffle()
         self._order = numbers.repeat(_ROWS // self.rows)
         self._batch_size = batch_size

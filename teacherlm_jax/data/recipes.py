@@ -1,12 +1,13 @@
-"""The mixtures of the paper by name: three teacher stages, their control, and the students.
+"""The mixtures of the paper by name: three teacher stages, the control, and the students.
 
-TeacherLM (arXiv 2310.19019): a teacher learns answers first (stage 1: P3 and Muffin), then to write
-all three explanations (stage 2: TeacherData, each text with all five elements of its sample), then,
-as three models, one kind of explanation each (stage 3: TeacherData split by kind). The control has
-no stages: all of it mixed from the start. Students learn the explained samples in some form.
+TeacherLM (arXiv 2310.19019): a teacher first learns to answer (stage 1: P3 and Muffin), then to
+write all three explanations (stage 2: TeacherData, all five elements of a sample in one text),
+then, as three models, one kind of explanation each (stage 3: TeacherData split by kind). The
+control has no stages: everything is mixed from the start. Students learn the explained samples in
+some form.
 
-Which tokens bear loss the paper does not say; `loss` decides, and the default is all of them, as in
-the authors' code for students.
+The paper does not say which tokens bear loss. The setting is `loss`; by default all tokens do, as
+in the authors' code for students.
 """
 
 import difflib
@@ -38,18 +39,17 @@ def mixture(
     name: str = "",
     **settings: Any,
 ) -> MixtureConfig:
-    """One of the paper's mixtures.
+    """Return one of the paper's mixtures.
 
     Args:
         recipe: one of RECIPES.
-        sources: names of the sources that it draws on, one or many; none: all. For the control,
-            those of stage 1.
-        teacher_data: for the control alone, the sources of stages 2 and 3.
-        name: of its folder; the recipe's where there is none.
+        sources: names of its sources; empty: all. For the control, those of stage 1.
+        teacher_data: only for the control, the sources of stages 2 and 3.
+        name: name of its folder; empty: the name of the recipe.
         settings: other fields of MixtureConfig, such as `author`, `loss` and `too_long`.
 
-    The subject stands before the questions of TeacherData. Raises UserError for an unknown recipe,
-    and for a control that does not name both kinds of sources.
+    Prompts of TeacherData begin with the subject. Raises UserError for an unknown recipe, and for a
+    control without both kinds of sources.
     """
     name = name or recipe
     if recipe == NO_STAGE:
@@ -71,7 +71,7 @@ def mixture(
 def _no_stage(
     sources: tuple[str, ...], teacher_data: tuple[str, ...], name: str, settings: dict[str, Any]
 ) -> MixtureConfig:
-    """Every text of every stage in one mixture."""
+    """Return the control: the texts of all stages in one mixture."""
     if not sources or not teacher_data:
         raise UserError(
             f"{NO_STAGE}: name its sources, those of stage 1 (sources=…) and those of stages 2 and "

@@ -1,7 +1,7 @@
-"""Packed rows to disk: ArrayRecord shards that `reader` opens at any row.
+"""Writing of packed rows as ArrayRecord shards, which allow random access.
 
-A prepared folder holds `rows-00000-of-00003.array_record` …, `vocabulary/` and `manifest.json`,
-which is written last: a folder without it is not finished.
+A prepared folder has `rows-00000-of-00003.array_record` …, `vocabulary/` and `manifest.json`, which
+is written last: a folder without it is unfinished.
 """
 
 from collections.abc import Iterable
@@ -13,15 +13,15 @@ from array_record.python import array_record_module
 from teacherlm_jax.data import packing
 from teacherlm_jax.storage import files
 
-_OPTIONS = "group_size:1,zstd:3"  # one row a group: a random read decompresses no other row
+_OPTIONS = "group_size:1,zstd:3"  # one row per group: a random read decompresses only that row
 
 
 def write_shards(
     folder: Path, rows: Iterable[packing.PackedRow], rows_per_shard: int
 ) -> list[dict[str, Any]]:
-    """Writes all rows into shards of `rows_per_shard` and tells what each shard is.
+    """Write all rows into shards of `rows_per_shard` rows.
 
-    Returns one entry a shard for the manifest: name, records, bytes, and digest of the file.
+    Returns one entry per shard for the manifest: name, records, bytes, and digest of the file.
     """
     counts: list[int] = []
     writer = None
@@ -44,7 +44,7 @@ def _unfinished(index: int) -> str:
 
 
 def _named(folder: Path, index: int, records: int, shards: int) -> dict[str, Any]:
-    """Gives a shard its name, which needs the number of shards, and describes it."""
+    """Rename a shard, whose name has the number of shards, and return its manifest entry."""
     path = folder / f"rows-{index:05d}-of-{shards:05d}.array_record"
     (folder / _unfinished(index)).rename(path)
     return {

@@ -1,4 +1,4 @@
-"""TeacherLM on generated samples: a pipeline of verbs, each its own process and run folder."""
+"""The quickstart: a pipeline of verbs on generated samples, each a process with its run folder."""
 
 import os
 import shlex
@@ -21,10 +21,10 @@ _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def quickstart(config: QuickstartConfig, run: Run) -> dict[str, Any]:
-    """Makes the samples, runs every step that has no result yet, and prints what came out.
+    """Generate the samples, run every step that has no result yet, and print the report.
 
-    Returns a dict of the report's path, the seconds of each step of this call, and the report's own
-    result. Raises UserError when a step fails; a later call goes on from that step.
+    Returns the seconds of each step of this call and the result of the report. Raises UserError if
+    a step fails; a later call resumes from that step.
     """
     _generate(config, run)
     seconds = {}
@@ -42,7 +42,7 @@ def quickstart(config: QuickstartConfig, run: Run) -> dict[str, Any]:
 
 
 def _generate(config: QuickstartConfig, run: Run) -> None:
-    """Writes the three splits; explanations are withheld from the unlabelled one and the test."""
+    """Write the three splits; only the training split has explanations."""
     counts = {
         "train": config.train_samples,
         "unlabelled": config.unlabelled_samples,
@@ -65,27 +65,27 @@ def _run_step(config: QuickstartConfig, step: StepConfig, run: Run) -> None:
         return
     words = [step.verb, f"--config={config.file}:{step.variant}"]
     run.log.info("$ teacherlm %s", shlex.join(words))
-    # In a session of its own, so that Ctrl-C reaches the step once, through `_wait_for`.
+    # In its own session, so that Ctrl-C reaches the step only once, through `_wait_for`.
     process = subprocess.Popen(
         [sys.executable, "-m", "teacherlm_jax", *words],
         env=_environment(run),
         start_new_session=True,
     )
     status = _wait_for(process)
-    if status < 0 or status > 128:  # ended by a signal, or after one
+    if status < 0 or status > 128:  # ended by a signal, or after handling one
         raise Interrupted(
-            f"stopped in step {step.title!r}; the same command goes on from there",
+            f"stopped in step {step.title!r}; repeat the command to resume",
             status=128 - status if status < 0 else status,
         )
     if status != 0:
         raise UserError(
-            f"step {step.title!r} failed with status {status}; its own message stands above. "
-            "Mend its cause and give the same command again: finished steps are not repeated"
+            f"step {step.title!r} failed with status {status}; see its message above, correct "
+            "the cause, and repeat the command: finished steps are not repeated"
         )
 
 
 def _wait_for(step: subprocess.Popen[bytes]) -> int:
-    """The exit status of a step; a signal to stop goes to the step, which saves itself."""
+    """Return the exit status of a step; pass SIGTERM and SIGINT on to it."""
 
     def pass_on(number: int, frame: Any) -> None:
         step.send_signal(number)
@@ -99,10 +99,10 @@ def _wait_for(step: subprocess.Popen[bytes]) -> int:
 
 
 def _environment(run: Run) -> dict[str, str]:
-    """The steps run on the CPU, share one cache of compiled programs, and use large pages.
+    """Return the environment of the steps: CPU, a shared compilation cache, and huge pages.
 
-    Programs of the same shapes compile once. Large pages spare a CPU about a fifth of its work on
-    arrays of this size, which otherwise goes into page faults; only glibc reads the setting.
+    Programs of the same shapes compile once. Huge pages save about a fifth of the CPU time, which
+    page faults would take for arrays of this size; only glibc reads the setting.
     """
     return {
         "JAX_PLATFORMS": "cpu",
