@@ -61,7 +61,7 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-class Engine(Protocol):
+class PreparationEngine(Protocol):
     """Does the work on sources and tasks, in this process or elsewhere."""
 
     def survey(
@@ -99,7 +99,7 @@ class InProcess:
         *,
         keep: bool,
     ) -> ReadSurvey:
-        """Return a function that surveys a source; see `Engine.survey`."""
+        """Return a function that surveys a source; see `PreparationEngine.survey`."""
         self._work.remove_survey()
 
         def read(role: str, index: int, refused: RefusedRows) -> Surveyed:

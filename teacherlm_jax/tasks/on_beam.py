@@ -53,7 +53,7 @@ class OnBeam:
         *,
         keep: bool,
     ) -> ReadSurvey:
-        """Survey all sources at the same time; see `Engine.survey`."""
+        """Survey all sources at the same time; see `PreparationEngine.survey`."""
         self._work.remove_survey()
         work: list[_SurveyWork] = [
             (self._work.source(role, index), source, keep and role == KEPT)

@@ -13,7 +13,7 @@ from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tasks import trained_vocabulary
 from teacherlm_jax.tasks.beam import Beam
-from teacherlm_jax.tasks.in_process import Engine, InProcess, WorkFolder
+from teacherlm_jax.tasks.in_process import InProcess, PreparationEngine, WorkFolder
 from teacherlm_jax.tasks.inputs import mixture_inputs, read_manifest
 from teacherlm_jax.tasks.mixture_folder import read_throughput, remove_unfinished, write_mixture
 from teacherlm_jax.tasks.mixtures import text_tasks
@@ -49,7 +49,7 @@ def prepare(config: PrepareConfig, run: Run) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def _engine(config: PrepareConfig) -> Iterator[Engine]:
+def _engine(config: PrepareConfig) -> Iterator[PreparationEngine]:
     work = WorkFolder(Path(config.output))
     with contextlib.closing(work):
         yield (
@@ -59,7 +59,7 @@ def _engine(config: PrepareConfig) -> Iterator[Engine]:
         )
 
 
-def _prepare(config: PrepareConfig, run: Run, engine: Engine) -> dict[str, Any]:
+def _prepare(config: PrepareConfig, run: Run, engine: PreparationEngine) -> dict[str, Any]:
     remove_unfinished(run)
     vocabulary = trained_vocabulary.before_survey(config, run)
     survey = survey_all(config, run, engine, vocabulary)
@@ -103,7 +103,7 @@ def _figures(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {key: manifest[key] for key in ("rows", "texts", "tokens", "filled", "drops")}
 
 
-def _check(config: PrepareConfig, run: Run, engine: Engine) -> None:
+def _check(config: PrepareConfig, run: Run, engine: PreparationEngine) -> None:
     """Survey the sources, write the findings, and raise UserError if a source cannot be used."""
     folder, path = config.vocabulary.path, run.path / layout.CHECK
     vocabulary = open_vocabulary(folder) if holds_vocabulary(folder) else None

@@ -12,7 +12,7 @@ from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources.duplicates import Overlap, Questions
 from teacherlm_jax.storage import refused_rows
 from teacherlm_jax.storage.refused_rows import RefusedRows
-from teacherlm_jax.tasks.in_process import Engine, ReadSurvey
+from teacherlm_jax.tasks.in_process import PreparationEngine, ReadSurvey
 from teacherlm_jax.tasks.surveyed_source import SurveyedSource
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
@@ -36,7 +36,7 @@ class Survey:
 
 
 def survey_all(
-    config: PrepareConfig, run: Run, engine: Engine, vocabulary: Vocabulary | None = None
+    config: PrepareConfig, run: Run, engine: PreparationEngine, vocabulary: Vocabulary | None = None
 ) -> Survey:
     """Read every source and every evaluation set from start to end.
 
