@@ -64,6 +64,16 @@ def test_file_names_are_unique_in_the_package():
     assert [name for name, count in names.items() if count > 1] == []
 
 
+def test_names_of_public_classes_are_unique_in_the_package():
+    names = Counter(
+        node.name
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 def test_the_folders_of_tests_mirror_the_rooms():
     tests = Path(__file__).parent
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"}
