@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-# The newest Python that the packages support, on which CI runs the core of the tests too.
+# The newest Python that the packages support: `make test-newest` runs the core of the tests on it.
 NEWEST ?= python3.13
 NEWEST_PYTHON := $(shell $(NEWEST) -c '' 2>/dev/null && echo $(NEWEST) || \
   ls -d $(HOME)/.pyenv/versions/$(subst python,,$(NEWEST)).*/bin/python 2>/dev/null | tail -n 1)

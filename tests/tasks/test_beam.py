@@ -147,7 +147,7 @@ def test_a_source_of_no_use_is_refused_as_in_one_process(data, tmp_path):
     ]
     assert found[0] == found[1]
     assert "source 'bad': no row of" in found[0][0]
-    assert "OUTPUT/refused.jsonl has them all" in found[0][0]
+    assert "see OUTPUT/refused.jsonl for all of them" in found[0][0]
     do(on_beam(data, tmp_path / "on_beam"))  # which the refusal left free for another config
 
 

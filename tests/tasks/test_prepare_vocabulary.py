@@ -124,7 +124,7 @@ def test_rows_or_a_checkpoint_with_another_vocabulary_are_refused(
         other.save(tmp_path / "mix" / "vocabulary")
         with pytest.raises(UserError, match=f"mix/vocabulary: has the digest {other.digest}, but"):
             data_folder.open(config.data)
-        with pytest.raises(UserError, match=f"{other.digest}, the checkpoint was trained with"):
+        with pytest.raises(UserError, match=f"{other.digest}, but the checkpoint was"):
             store.load_vocabulary(tmp_path / "mix", own)
     path = VocabularyConfig(path=str(tmp_path / "bare"))
     mixtures = (MixtureConfig(name="mix", forms=("text", "CMF"), author="program", loss="answer"),)
