@@ -10,6 +10,7 @@ COMMAND = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, ({limit} << 30, {limit} << 30))
 from teacherlm_jax.cli import main
+{patch}
 sys.exit(main.main(sys.argv[1:]))
 """
 CONFIG = """
@@ -17,6 +18,10 @@ from teacherlm_jax import config
 
 def get_config(variant=""):
     return config.TrainConfig(output={output!r}, data={data!r}, steps=2)
+"""
+NEVER_REFUSE = """
+from teacherlm_jax.training import device_memory
+device_memory.available = lambda device: None
 """
 BLOOMZ_7B1 = {"layers": 30, "width": 4096, "heads": 32, "vocab_size": 250_880}
 TINY = {"layers": 1, "width": 16, "heads": 2, "vocab_size": 400}
@@ -28,10 +33,16 @@ def train(prepared, one_device, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(CONFIG.format(output=str(tmp_path / "run"), data=str(prepared)))
 
-    def run(limit, model, **settings):
+    def run(limit, model, patch="", **settings):
         keys = {f"model.{key}": value for key, value in model.items()} | settings
         words = [f"--config.{key}={value}" for key, value in keys.items()]
-        command = [sys.executable, "-c", COMMAND.format(limit=limit), "train", f"--config={path}"]
+        command = [
+            sys.executable,
+            "-c",
+            COMMAND.format(limit=limit, patch=patch),
+            "train",
+            f"--config={path}",
+        ]
         done = subprocess.run(
             [*command, *words],
             capture_output=True, text=True, env=one_device, check=False, timeout=300,
@@ -78,9 +89,10 @@ def test_the_settings_that_should_fit_do(train):
 
 
 def test_memory_that_runs_out_in_training_is_reported_with_the_keys_that_lower_it(train):
-    """The estimate fits in the limit, but not beside the address space of the program itself."""
+    """The step needs more than the limit, as when the estimate was too low to refuse it."""
+    settings = {"batch_size": 256, "loss_block": 1_000_000}
     status, message = train(
-        6, {**TINY, "width": 8, "vocab_size": 100_000}, batch_size=128, loss_block=4096
+        6, {**TINY, "width": 8, "vocab_size": 100_000}, NEVER_REFUSE, **settings
     )
     assert status == 2
     assert message.startswith("teacherlm: out of memory")
