@@ -237,12 +237,3 @@ def _assembled(sizes: np.ndarray, tokens: np.ndarray, mask: np.ndarray, length: 
     loss_mask = np.zeros(length, bool)
     loss_mask[:used] = mask
     return PackedRow(**padded, loss_mask=loss_mask)
-
-
-def power_of_two(number: int, smallest: int = 1) -> int:
-    """Return the smallest power of two that is at least `number` and at least `smallest`.
-
-    Lengths rounded up like this share few compiled shapes. `number` is positive; `smallest` is a
-    power of two itself.
-    """
-    return max(smallest, 1 << (number - 1).bit_length())

@@ -18,9 +18,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float32, Int
 
 from teacherlm_jax import sharding
-from teacherlm_jax.data.packing import power_of_two
 from teacherlm_jax.evaluation import rank
 from teacherlm_jax.evaluation.tokenized import TokenizedQuestion
+from teacherlm_jax.models.buckets import half_step, power_of_two
 
 _SHORTEST_BUCKET = 32
 _FEWEST_OPTIONS = 8  # a few more lookups cost nothing, another compilation does
@@ -45,16 +45,6 @@ class _Row:
     @property
     def shape(self) -> tuple[int, int]:
         return len(self.targets), len(self.targets[0])
-
-
-def bucket_length(length: int) -> int:
-    """Return the padded length of a row: 2^n or 1.5 * 2^n tokens, at least 32."""
-    power = _SHORTEST_BUCKET
-    while power < length:
-        if power * 3 // 2 >= length:
-            return power * 3 // 2
-        power *= 2
-    return power
 
 
 class Scorer:
@@ -142,8 +132,8 @@ def _batches(
     buckets: dict[tuple[int, int, int], list[_Row]] = defaultdict(list)
     for row in rows:
         positions, targets = row.shape
-        options = power_of_two(targets, _FEWEST_OPTIONS)
-        key = (bucket_length(len(row.tokens)), power_of_two(positions), options)
+        length = half_step(len(row.tokens), _SHORTEST_BUCKET)
+        key = (length, power_of_two(positions), power_of_two(targets, _FEWEST_OPTIONS))
         buckets[key].append(row)
     for key in sorted(buckets, reverse=True):
         bucket = sorted(buckets[key], key=lambda row: -len(row.tokens))

@@ -22,12 +22,12 @@ from jaxtyping import Array, Bool, Float32, Int, PyTree, UInt32
 
 from teacherlm_jax import sharding
 from teacherlm_jax.config import SamplingConfig, fields
-from teacherlm_jax.data.packing import power_of_two
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation import slot_memory
 from teacherlm_jax.generation.requests import Completion, GenerationRequest, WaitingRequests
 from teacherlm_jax.generation.sampling import sample
 from teacherlm_jax.generation.slot_state import SlotState, constrained, placed
+from teacherlm_jax.models.buckets import power_of_two
 from teacherlm_jax.models.cache import KVCache
 from teacherlm_jax.models.decoder import Decoder
 

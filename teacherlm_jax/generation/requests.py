@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Int, UInt32
 
-from teacherlm_jax.data.packing import power_of_two
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.models.buckets import power_of_two
 
 _SMALLEST_BUCKET = 16  # tokens of a prompt
 

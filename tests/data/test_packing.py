@@ -332,15 +332,3 @@ def test_rows_of_real_rationales_are_at_least_97_percent_full(shared_data, opt_f
     assert sum(int((row.segment_ids > 0).sum()) for row in rows) == sum(
         len(text.tokens) for text in kept
     )
-
-
-@pytest.mark.parametrize(
-    ("number", "smallest", "size"),
-    [(1, 1, 1), (2, 1, 2), (3, 1, 4), (64, 1, 64), (65, 1, 128), (1, 16, 16), (17, 16, 32)],
-)
-def test_a_bucket_is_the_next_power_of_two_from_the_smallest_on(number, smallest, size):
-    assert packing.power_of_two(number, smallest) == size
-
-
-def test_a_bucket_has_no_smallest_size_unless_one_is_given():
-    assert packing.power_of_two(1) == 1

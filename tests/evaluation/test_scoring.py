@@ -101,14 +101,6 @@ def test_rows_cut_over_devices_score_the_same(model, scorer):
     assert np.asarray(spread.score(questions)) == pytest.approx(expected, abs=TOLERANCE)
 
 
-@pytest.mark.parametrize(
-    ("length", "bucket"),
-    [(1, 32), (32, 32), (33, 48), (48, 48), (49, 64), (65, 96), (97, 128), (1500, 1536)],
-)
-def test_buckets_are_powers_of_two_and_their_halves_in_between(length, bucket):
-    assert scoring.bucket_length(length) == bucket
-
-
 def test_a_set_costs_as_many_compilations_as_it_has_buckets(model, one_device):
     scorer = scoring.Scorer(model, mesh=one_device, batch_tokens=96, pad_id=0)
     for lengths in (range(1, 49), range(20, 49)):
