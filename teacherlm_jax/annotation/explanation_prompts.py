@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from jaxtyping import Int32
 
-from teacherlm_jax.data import prompts
+from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
@@ -61,8 +61,7 @@ def encode_prompts(
             [prompts.explanation_pieces(sample, kind, subject_prefix) for kind in kinds]
             for sample in batch
         ]
-        texts = list(dict.fromkeys(piece.text for own in pieces for p in own for piece in p))
-        ids = dict(zip(texts, vocabulary.encode_batch(texts), strict=True))
+        ids = packing.encode_distinct(itertools.chain.from_iterable(pieces), vocabulary)
         for sample, own in zip(batch, pieces, strict=True):
             yield [
                 ExplanationPrompt(sample, kind, _tokens(prompt, ids, vocabulary.begin))

@@ -69,9 +69,16 @@ def encode_texts(
     texts: Sequence[Sequence[Piece]], vocabulary: Vocabulary, loss: str
 ) -> list[Encoded]:
     """Return `encode_pieces` of many texts; repeated pieces are tokenized once."""
-    distinct = list(dict.fromkeys(piece.text for pieces in texts for piece in pieces))
-    ids = dict(zip(distinct, vocabulary.encode_batch(distinct), strict=True))
+    ids = encode_distinct(texts, vocabulary)
     return [_assembled_text(pieces, ids, vocabulary, LOSSES[loss]) for pieces in texts]
+
+
+def encode_distinct(
+    texts: Iterable[Sequence[Piece]], vocabulary: Vocabulary
+) -> dict[str, list[int]]:
+    """Return the token ids of each distinct piece of many texts, by the text of the piece."""
+    distinct = list(dict.fromkeys(piece.text for pieces in texts for piece in pieces))
+    return dict(zip(distinct, vocabulary.encode_batch(distinct), strict=True))
 
 
 def _assembled_text(
@@ -93,14 +100,6 @@ def _assembled_text(
     tokens.append(vocabulary.eos_id)
     mask.append(pieces[-1].role in roles)
     return Encoded(tokens, mask, tuple(counts.values()))
-
-
-def encode_prompt(pieces: Iterable[Piece], vocabulary: Vocabulary) -> list[int]:
-    """Return the tokens of a prompt: as `encode_pieces`, without `eos`."""
-    tokens = [*vocabulary.begin]
-    for piece in pieces:
-        tokens += vocabulary.encode(piece.text)
-    return tokens
 
 
 def fit(text: Encoded, longest: int, too_long: str, begin: int = 0) -> tuple[Encoded, ...]:

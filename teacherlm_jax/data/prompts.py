@@ -83,13 +83,8 @@ def subject_sentence(subject: str) -> str:
 def explanation_pieces(
     sample: Sample, kind: str, subject_prefix: bool = False
 ) -> tuple[Piece, ...]:
-    """Return the pieces of the teacher's prompt for one kind, as in training texts."""
+    """Return the teacher's prompt for one kind, as in training: question, gold answer, trigger."""
     return (*_question_and_answer(sample, subject_prefix), _trigger(kind))
-
-
-def explanation_prompt(sample: Sample, kind: str, subject_prefix: bool = False) -> str:
-    """Return the teacher's prompt for one kind: question, gold answer, trigger."""
-    return "".join(piece.text for piece in explanation_pieces(sample, kind, subject_prefix))
 
 
 def pieces(

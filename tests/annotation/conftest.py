@@ -60,7 +60,10 @@ def data(tmp_path_factory, samples):
 
 @pytest.fixture(scope="session")
 def vocabulary(tmp_path_factory, samples):
-    texts = [prompts.explanation_prompt(sample, "cot") for sample in samples]
+    texts = [
+        "".join(piece.text for piece in prompts.explanation_pieces(sample, "cot"))
+        for sample in samples
+    ]
     return train_sentencepiece(texts, tmp_path_factory.mktemp("vocabulary"), size=400, seed=0)
 
 

@@ -62,7 +62,8 @@ def test_a_row_has_its_full_provenance(finished, samples, teachers, vocabulary):
             ended = row["finish_reason"] == "eos"
             assert new_tokens < 6 if ended else new_tokens == 6
             ((prompt,),) = encode_prompts([sample], [kind], vocabulary, False)
-            assert vocabulary.decode(prompt.tokens) == prompts.explanation_prompt(sample, kind)
+            pieces = prompts.explanation_pieces(sample, kind)
+            assert vocabulary.decode(prompt.tokens) == "".join(piece.text for piece in pieces)
             assert row == {
                 "id": sample.id,
                 "kind": kind,

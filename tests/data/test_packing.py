@@ -199,14 +199,6 @@ def test_a_text_bears_loss_by_a_token_after_the_first(mask, bears):
     assert packing.bears_loss(Encoded([5] * len(mask), mask)) is bears
 
 
-@pytest.mark.parametrize("vocabulary", [Letters(), LettersWithBegin()])
-def test_a_prompt_has_the_tokens_that_its_text_begins_with_in_training(vocabulary):
-    trained = packing.encode_pieces(PIECES, vocabulary, "text").tokens
-    asked = packing.encode_prompt(PIECES[:4], vocabulary)
-    assert asked == [*vocabulary.begin, *vocabulary.encode("QA). T")]
-    assert trained[: len(asked)] == asked
-
-
 @pytest.mark.parametrize("loss", packing.LOSSES)
 def test_what_begins_every_text_stands_first_and_bears_no_loss(loss):
     plain = packing.encode_pieces(PIECES, Letters(), loss)

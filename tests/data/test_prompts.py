@@ -25,6 +25,10 @@ def joined(*arguments, **settings):
     return "".join(piece.text for piece in prompts.pieces(*arguments, **settings))
 
 
+def asked_text(*arguments, **settings):
+    return "".join(piece.text for piece in prompts.explanation_pieces(*arguments, **settings))
+
+
 def test_all_prompts_of_the_authors_are_rebuilt_to_the_last_byte(shared_data):
     fields = {"cot": "cot_text", "mistake": "error_text", "fundamental": "fundamental_text"}
     lines = (shared_data / "annotate" / "creak_prompts.jsonl").read_text("utf-8").splitlines()
@@ -33,7 +37,7 @@ def test_all_prompts_of_the_authors_are_rebuilt_to_the_last_byte(shared_data):
         sample = reading.to_sample("creak", row, source="creak", line=line)
         assert joined(sample, "text", "human") == row["text"]
         for kind, field in fields.items():
-            assert prompts.explanation_prompt(sample, kind) == row[field]
+            assert asked_text(sample, kind) == row[field]
     assert len(lines) == 674
 
 
@@ -117,12 +121,12 @@ def test_pieces_are_cut_in_training_where_they_are_at_inference():
 
 
 def test_the_teacher_is_asked_without_the_subject_unless_the_prefix_is_set():
-    asked = prompts.explanation_prompt(CHOICE, "cot")
+    asked = asked_text(CHOICE, "cot")
     assert (
         asked
         == "Q: What is blue? (A) grass (B) sky A: The answer is (B). Let's think step by step."
     )
-    prefixed = prompts.explanation_prompt(CHOICE, "cot", subject_prefix=True)
+    prefixed = asked_text(CHOICE, "cot", subject_prefix=True)
     assert prefixed == f"{prompts.subject_sentence('colours')} {asked}"
 
 
