@@ -3,9 +3,12 @@
 import io
 import os
 import signal
+import sys
+from pathlib import Path
 from typing import TextIO
 
 from teacherlm_jax.errors import is_out_of_memory
+from teacherlm_jax.runs import console
 from teacherlm_jax.storage import disk_errors
 
 
@@ -32,15 +35,25 @@ def of_memory(error: Exception, lower: str) -> str | None:
     return f"out of memory{details}; lower {lower}, or use devices with more memory"
 
 
-def allow_any_text(stream: TextIO) -> None:
-    """Let a stream escape characters that its encoding lacks, in place of an error."""
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors="backslashreplace")
+def prepare_streams() -> None:
+    """Let the standard output escape characters that its encoding lacks, and let it be closed."""
+    if sys.stdout is None:  # as after `>&-`; the first file that is opened would get its number
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def silence(stream: TextIO) -> int:
     """Discard what a stream whose reader is gone still holds; return the status of SIGPIPE."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, stream.fileno())
-    os.close(devnull)
+    console.discard(stream)
     return 128 + signal.SIGPIPE
+
+
+def show(message: object) -> None:
+    """Print a message to the standard error, unless that was closed."""
+    if sys.stderr is None:
+        return
+    try:
+        print(f"teacherlm: {message}", file=sys.stderr, flush=True)
+    except OSError:
+        console.discard(sys.stderr)

@@ -18,7 +18,7 @@ VALIDATE = "--validate"  # check verb, config and keys, and do nothing else
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status (0 done, 2 invalid input, over 128 interrupted)."""
-    failures.allow_any_text(sys.stdout)
+    failures.prepare_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         status = _dispatch(arguments)
@@ -27,20 +27,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # such as `teacherlm train --help | head`
         return failures.silence(sys.stdout)
     except UserError as error:
-        print(f"teacherlm: {error}", file=sys.stderr)
+        failures.show(error)
         return USER_ERROR
     except Interrupted as error:
-        print(f"teacherlm: {error}", file=sys.stderr)
+        failures.show(error)
         return error.status
     except KeyboardInterrupt:
-        print("teacherlm: interrupted; repeat the command to resume", file=sys.stderr)
+        failures.show("interrupted; repeat the command to resume")
         return 128 + signal.SIGINT
     except Exception as error:
         lower = VERBS[arguments[0]].memory_keys if arguments[0] in VERBS else ""
         message = failures.of_the_machine(error) or failures.of_memory(error, lower)
         if message is None:
             raise
-        print(f"teacherlm: {message}", file=sys.stderr)
+        failures.show(message)
         return USER_ERROR
 
 

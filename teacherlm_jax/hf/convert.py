@@ -10,7 +10,6 @@ import dataclasses
 import logging
 import math
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from teacherlm_jax.hf.model_folder import ModelFolder
 from teacherlm_jax.hf.weights import source_state, weight_digests
 from teacherlm_jax.models import registry
 from teacherlm_jax.runs import layout, run_folder
+from teacherlm_jax.runs.console import ConsoleHandler
 from teacherlm_jax.storage import files
 
 _VERB = "convert"
@@ -214,5 +214,5 @@ def _console() -> logging.Logger:
     log = logging.getLogger("teacherlm.convert")
     log.setLevel(logging.INFO)
     log.propagate = False
-    log.handlers = [logging.StreamHandler(sys.stdout)]
+    log.handlers = [ConsoleHandler()]
     return log

@@ -7,6 +7,7 @@ from teacherlm_jax.errors import UserError, one_line
 from teacherlm_jax.launching import hosts
 from teacherlm_jax.launching.gcloud import QueuedSlice
 from teacherlm_jax.launching.shell import Answer, Shell
+from teacherlm_jax.runs.console import say
 
 _ACTIVE = "ACTIVE"
 _LOST = ("SUSPENDED", "FAILED")
@@ -114,7 +115,7 @@ class Lifecycle:
                 "the command to resume the run"
             )
         self._left -= 1
-        print(f"launch: {reason}; restarting ({self._left} restarts left)", flush=True)
+        say(f"launch: {reason}; restarting ({self._left} restarts left)")
 
     def _state(self) -> str:
         """Return the state of the request, or "" if there is no request."""
@@ -140,10 +141,7 @@ class Lifecycle:
             if answer.status == 0 or not _TRANSIENT.search(answer.errors):
                 return answer
             seconds = factor * self._poll
-            print(
-                f"launch: gcloud {words[4]}: {one_line(answer.errors)}; retrying in {seconds:g} s",
-                flush=True,
-            )
+            say(f"launch: gcloud {words[4]}: {one_line(answer.errors)}; retrying in {seconds:g} s")
             self._shell.wait(seconds)
         answer = self._shell.ask(words)
         if answer.status and _TRANSIENT.search(answer.errors):

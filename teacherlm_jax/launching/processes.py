@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from teacherlm_jax.runs.console import discard
+
 _POLL_SECONDS = 0.05
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Messages of a library about its connections; they are written to the log files only.
@@ -90,8 +92,11 @@ class _Console:
 
     def _write(self, line: bytes) -> None:
         with self._lock:
-            sys.stdout.buffer.write(line)
-            sys.stdout.buffer.flush()
+            try:
+                sys.stdout.buffer.write(line)
+                sys.stdout.buffer.flush()
+            except OSError:  # nobody reads it any more; the processes go on
+                discard(sys.stdout)
 
 
 class _Child:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.launching.processes import noted_signals
+from teacherlm_jax.runs.console import say
 
 _POLL_SECONDS = 0.2
 
@@ -47,7 +48,7 @@ class Shell:
             while process.poll() is None:
                 if received and not stopped:
                     stopped = True
-                    print(f"launch: {received[0].name}: stopping; signal again to kill", flush=True)
+                    say(f"launch: {received[0].name}: stopping; signal again to kill")
                     self.call(stop)
                 if len(received) > 1:
                     os.killpg(
@@ -90,7 +91,7 @@ class DryShell(Shell):
 
 
 def _print(words: Sequence[str]) -> None:
-    print(shlex.join(words), flush=True)
+    say(shlex.join(words))
 
 
 def _started(words: Sequence[str], output: int | None) -> subprocess.Popen[str]:

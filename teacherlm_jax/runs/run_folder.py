@@ -10,7 +10,6 @@ import dataclasses
 import fcntl
 import logging
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,6 +17,7 @@ from typing import Any, TextIO
 from teacherlm_jax.config.fields import path_keys
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import distributed, identity, layout
+from teacherlm_jax.runs.console import ConsoleHandler
 from teacherlm_jax.runs.leftovers import Leftovers
 from teacherlm_jax.runs.versions import versions
 from teacherlm_jax.storage import files
@@ -128,7 +128,7 @@ class _Follower(Run):
     def __init__(self, path: Path, result: dict[str, Any] | None, extends: bool):
         self.extends = extends
         log = logging.Logger(f"teacherlm.{path}", logging.WARNING)
-        log.addHandler(_console())
+        log.addHandler(ConsoleHandler())
         super().__init__(path, log)
         self._result = result
 
@@ -273,12 +273,6 @@ def _logger(path: Path) -> logging.Logger:
         log.removeHandler(handler)
     to_file = _LogFile(path / layout.LOG, encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    for handler in (to_file, _console()):
+    for handler in (to_file, ConsoleHandler(to_file)):
         log.addHandler(handler)
     return log
-
-
-def _console() -> logging.Handler:
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    return handler

@@ -102,10 +102,11 @@ def _exit_on_sigterm(readable: int) -> None:
     """Read signal numbers from a pipe until it is closed; exit the process on SIGTERM."""
     while number := os.read(readable, 1):
         if number[0] == signal.SIGTERM:
-            print(
-                "teacherlm: SIGTERM before the first step: nothing to save; repeat the command to "
-                "start again",
-                file=sys.stderr,
-                flush=True,
-            )
+            with contextlib.suppress(OSError):  # nobody reads it any more
+                print(
+                    "teacherlm: SIGTERM before the first step: nothing to save; repeat the "
+                    "command to start again",
+                    file=sys.stderr,
+                    flush=True,
+                )
             os._exit(128 + signal.SIGTERM)

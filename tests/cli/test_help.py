@@ -100,3 +100,17 @@ def test_a_reader_that_closes_the_pipe_ends_the_help_in_silence():
     done = run("train", "--help", tail="| (exec <&-; sleep 0.1)")
     assert done.stderr == ""
     assert done.returncode == 141
+
+
+@pytest.mark.parametrize(
+    ("words", "tail", "status"),
+    [
+        (("train", "--help"), ">&-", 0),
+        (("train", "--help"), ">&- 2>&-", 0),
+        (("trane",), "2>&-", 2),
+        (("trane",), "2>&1 | (exec <&-; sleep 0.1)", 2),
+    ],
+)
+def test_closed_streams_neither_fail_a_command_nor_change_its_status(words, tail, status):
+    done = run(*words, tail=tail)
+    assert (done.returncode, done.stderr) == (status, "")

@@ -157,3 +157,15 @@ def test_a_second_signal_kills_all_processes(launched):
     launcher.send_signal(signal.SIGINT)
     launcher.communicate(timeout=30)
     assert launcher.returncode == 128 + signal.SIGINT
+
+
+def test_a_job_goes_on_when_nobody_reads_the_launcher(tmp_path):
+    code = "import time; time.sleep(0.5); print('one'); print('two')"
+    done = subprocess.run(
+        ["bash", "-c", 'set -o pipefail; "$@" | (exec <&-; sleep 0)', "-", sys.executable, "-c"]
+        + [LAUNCHER, code, tmp_path / "logs"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    for number in range(2):
+        assert (tmp_path / f"logs/process-{number}.txt").read_text() == "one\ntwo\n"
