@@ -4,11 +4,12 @@ import io
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import TextIO
 
-from teacherlm_jax.errors import is_out_of_memory
-from teacherlm_jax.runs import console
+from teacherlm_jax.errors import UserError, is_out_of_memory, one_line
+from teacherlm_jax.runs import console, distributed
 from teacherlm_jax.storage import disk_errors
 
 
@@ -35,10 +36,24 @@ def of_memory(error: Exception, lower: str) -> str | None:
     return f"out of memory{details}; lower {lower}, or use devices with more memory"
 
 
+def message(error: BaseException, lower: str) -> str:
+    """Return the message for an error, in one line; a bug's traceback is shown first.
+
+    `lower`: see `of_memory`.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    known = isinstance(error, Exception) and (of_the_machine(error) or of_memory(error, lower))
+    if known:
+        return known
+    traceback.print_exception(error)
+    return one_line(f"{type(error).__name__}: {error}")
+
+
 def prepare_streams() -> None:
     """Let the standard output escape characters that its encoding lacks, and let it be closed."""
     if sys.stdout is None:  # as after `>&-`; the first file that is opened would get its number
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for the process)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -50,8 +65,8 @@ def silence(stream: TextIO) -> int:
 
 
 def show(message: object) -> None:
-    """Print a message to the standard error, unless that was closed."""
-    if sys.stderr is None:
+    """Print a message to the standard error: once, if several processes meet the same error."""
+    if sys.stderr is None or distributed.first_tells(str(message)):
         return
     try:
         print(f"teacherlm: {message}", file=sys.stderr, flush=True)

@@ -9,7 +9,6 @@ this module does not import JAX.
 import dataclasses
 import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
@@ -24,6 +23,7 @@ MODE = "TEACHERLM_DISTRIBUTED"
 _REFUSED = 2  # exit status of a process after another one has reported an error
 _MEET_SECONDS = 300  # timeout for the other processes to start
 _LEAVE_SECONDS = 30  # timeout for the others to exit; a failed process is noticed after it
+_TELL_SECONDS = 5  # timeout for process 0 to fail with an error that another process met
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +33,13 @@ class ProcessAddress:
     address: str
     count: int
     index: int
+
+
+class RefusedByFirst(SystemExit):
+    """Process 0 has raised an error and reports it; this process exits without a message."""
+
+    def __init__(self) -> None:
+        super().__init__(_REFUSED)
 
 
 class Device(Protocol):
@@ -160,7 +167,7 @@ def of_first(make: Callable[[], Any]) -> Any:
     if not is_first():
         answer = json.loads(_broadcast(""))
         if answer["refused"]:
-            sys.exit(_REFUSED)
+            raise RefusedByFirst
         return answer["value"]
     try:
         value = make()
@@ -169,6 +176,47 @@ def of_first(make: Callable[[], Any]) -> Any:
         raise
     _broadcast(json.dumps({"refused": False, "value": value}))
     return value
+
+
+def first_tells(message: str) -> bool:
+    """Return whether this is another process than 0, which fails with the same message.
+
+    Call this before a message of an error is shown, so that it is shown once. No process waits
+    long for another, which may be at work.
+    """
+    if process_count() == 1:
+        return False
+    key = "teacherlm/message"
+    if is_first():
+        _store().key_value_set(key, message, allow_overwrite=True)
+        return False
+    return _published(key, _TELL_SECONDS) == message
+
+
+def all_failed(work: str) -> bool:
+    """Return whether all processes failed in `work`, which names it; those that did call this."""
+    if process_count() == 1:
+        return True
+    import jax
+
+    keys = [f"teacherlm/failed/{work}/{index}" for index in range(jax.process_count())]
+    _store().key_value_set(keys[jax.process_index()], "failed", allow_overwrite=True)
+    return all(_published(key, _LEAVE_SECONDS) is not None for key in keys)
+
+
+def _store() -> Any:
+    """Return the key-value store that all processes share, which JAX itself uses."""
+    from jax._src.distributed import global_state
+
+    return global_state.client
+
+
+def _published(key: str, seconds: float) -> str | None:
+    """Return the value of a key that a process publishes within a time, or None."""
+    try:
+        return _store().blocking_key_value_get(key, int(1000 * seconds))
+    except RuntimeError:  # the time has passed, or process 0 is gone
+        return None
 
 
 def without(see: Callable[[], bool]) -> list[int]:

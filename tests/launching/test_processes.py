@@ -161,11 +161,9 @@ def test_a_second_signal_kills_all_processes(launched):
 
 def test_a_job_goes_on_when_nobody_reads_the_launcher(tmp_path):
     code = "import time; time.sleep(0.5); print('one'); print('two')"
-    done = subprocess.run(
-        ["bash", "-c", 'set -o pipefail; "$@" | (exec <&-; sleep 0)', "-", sys.executable, "-c"]
-        + [LAUNCHER, code, tmp_path / "logs"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    piped = 'set -o pipefail; "$@" | (exec <&-; sleep 0)'
+    words = ["bash", "-c", piped, "-", sys.executable, "-c", LAUNCHER, code, tmp_path / "logs"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     for number in range(2):
         assert (tmp_path / f"logs/process-{number}.txt").read_text() == "one\ntwo\n"

@@ -49,10 +49,10 @@ SECONDS = 300  # for one run, on a machine that does much else
 class Launch:
     """A launcher at work."""
 
-    def __init__(self, folder, output, *overrides, processes=2, verb="train"):
+    def __init__(self, folder, output, *overrides, processes=2, verb="train", config="train"):
         self.run = folder / output
         fast = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-        words = [verb, f"--config={folder}/{verb}.py", f"--config.output={self.run}", *overrides]
+        words = [verb, f"--config={folder}/{config}.py", f"--config.output={self.run}", *overrides]
         self._process = subprocess.Popen(
             [
                 *(sys.executable, ROOT / "launch" / "local.py", f"--processes={processes}"),
@@ -131,7 +131,7 @@ def test_two_processes_train_as_one_does(whole, folder):
 
 
 def test_two_processes_evaluate_as_one_does(whole, folder):
-    both = Launch(folder, "both", verb="evaluate")
+    both = Launch(folder, "both", verb="evaluate", config="evaluate")
     status, shown = both.end()
     assert status == 0, shown
     alone = folder / "alone"
@@ -153,6 +153,20 @@ def test_a_refusal_ends_both_and_is_told_once(whole, folder):
     assert shown.count("this run was started with config.seed=0, but now config.seed=1") == 1
     told = (folder / "logs-whole" / "process-1.txt").read_text()
     assert "holds a run" not in told and "Traceback" not in told
+
+
+def said(folder, output, number):
+    """Messages of errors in the log of a process."""
+    lines = (folder / f"logs-{output}" / f"process-{number}.txt").read_text().splitlines()
+    return [line for line in lines if line.startswith("teacherlm: ")]
+
+
+def test_a_missing_input_is_told_by_the_first_process_only(folder):
+    status, _ = Launch(folder, "without", f"--config.data={folder}/none").end()
+    assert status == 2
+    (message,) = said(folder, "without", 0)
+    assert f"{folder}/none" in message
+    assert said(folder, "without", 1) == []
 
 
 def test_a_killed_run_goes_on_and_a_stopped_one_is_saved_with_the_same_bits(whole, folder):
