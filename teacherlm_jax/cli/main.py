@@ -1,6 +1,7 @@
 """The command `teacherlm VERB --config=FILE.py[:variant] --config.key=value …`."""
 
 import difflib
+import functools
 import signal
 import sys
 from collections.abc import Sequence
@@ -78,8 +79,12 @@ def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
     if not command.runs:
         return 0
     distributed.start(name, verb.together)
-    for settings in command.runs:
-        verbs.run(name, settings, *(command.options[kind] for kind in verb.options))
+    options = tuple(command.options[kind] for kind in verb.options)
+    if command.options[config.SweepOptions].sweep_all:
+        work = [functools.partial(verbs.run, name, run, *options) for run in command.runs]
+        sweep.run_all(command.points, work, lambda error: failures.message(error, verb.memory_keys))
+    else:
+        verbs.run(name, command.runs[0], *options)
     return 0
 
 

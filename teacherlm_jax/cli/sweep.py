@@ -13,14 +13,14 @@ import csv
 import dataclasses
 import io
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.checkpoints import selection
 from teacherlm_jax.config.names import NAME
-from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs import identity, layout
+from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.runs import console, distributed, identity, layout
 from teacherlm_jax.storage import files
 
 TABLE = "sweep.csv"
@@ -97,6 +97,45 @@ def config_of_point(config: Any, point: SweepPoint) -> Any:
     if "output" in point.overrides:
         return config
     return dataclasses.replace(config, output=f"{config.output}/{point.name}")
+
+
+def run_all(
+    sweep_points: Sequence[SweepPoint],
+    work: Sequence[Callable[[], object]],
+    message: Callable[[BaseException], str],
+) -> None:
+    """Run all points, also those after one that fails; UserError at the end names these.
+
+    In several processes, the sweep ends at a point that failed in some of them only.
+
+    Args:
+        sweep_points: the points.
+        work: function that runs each point.
+        message: function that returns the message for an error.
+
+    Raises:
+        UserError: points failed.
+        Interrupted: a signal asked the run to stop, which ends the sweep.
+    """
+    failed: dict[str, list[str]] = {}  # names of points by message
+    for point, run in zip(sweep_points, work, strict=True):
+        try:
+            run()
+        except Interrupted:
+            raise
+        except (Exception, distributed.RefusedByFirst) as error:
+            if not distributed.all_failed(point.name):
+                raise
+            reason = message(error) if distributed.is_first() else ""
+            failed.setdefault(reason, []).append(point.name)
+            if distributed.is_first():
+                console.say(f"point {point.name} failed: {reason}")
+    if failed:
+        if not distributed.is_first():
+            raise distributed.RefusedByFirst
+        count = sum(map(len, failed.values()))
+        reasons = " | ".join(f"{', '.join(names)}: {reason}" for reason, names in failed.items())
+        raise UserError(f"{count} of {len(work)} points of the sweep failed: {reasons}")
 
 
 def listing(sweep_points: Sequence[SweepPoint]) -> str:

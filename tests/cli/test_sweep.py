@@ -1,8 +1,10 @@
 import csv
+import errno
 
 import pytest
 
 from teacherlm_jax.cli import main
+from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.storage import files
 
@@ -22,10 +24,15 @@ def sweep():
 
 @pytest.fixture
 def command(tmp_path, monkeypatch):
-    """Runs `teacherlm train` on a config file that ends in `text`; what it trains is recorded."""
-    trained = []
+    """Runs `teacherlm train` on a config file that ends in `text`; what it trains is recorded.
+
+    `errors` by seed are raised in place of training.
+    """
+    trained, errors = [], {}
 
     def work(config, folder):
+        if config.seed in errors:
+            raise errors[config.seed]
         trained.append(config)
         measured = {"accuracy": 0.5, "by_subject": {"law": {"accuracy": 0.25}}}
         return {"loss": 2.5, "checkpoint": "somewhere", "benchmarks": {"mmlu": measured}}
@@ -37,7 +44,7 @@ def command(tmp_path, monkeypatch):
         monkeypatch.setattr(verbs, "_load", lambda name: loaded.get(name.split(":")[1], work))
         return main.main(["train", f"--config={path}", *words])
 
-    run.trained = trained
+    run.trained, run.errors = trained, errors
     return run
 
 
@@ -122,6 +129,55 @@ def test_trainings_are_ranked_by_their_best_value_and_not_by_their_last(
     assert [row["rank"] for row in rows] == ranks
     assert [row["best_metric"] for row in rows] == ["0.25", "0.5", ""]
     assert [row["final_metric"] for row in rows] == ["0.25", "0.125", ""]
+
+
+FOUR = """
+def sweep():
+    for seed in (1, 2, 3, 4):
+        yield f"s{seed}", {"seed": seed}
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "traces"),
+    [
+        (UserError("data: gone"), "data: gone", 0),
+        (MemoryError(), "out of memory; lower config.batch_size or config.loss_block", 0),
+        (OSError(errno.ENOSPC, "full", "runs/x"), "runs/x: No space left on device", 0),
+        (ZeroDivisionError("a bug"), "ZeroDivisionError: a bug", 2),
+    ],
+)
+def test_a_sweep_goes_on_after_a_point_that_fails_and_names_it_at_the_end(
+    command, capsys, error, reason, traces
+):
+    command.errors |= {2: error, 3: error}
+    assert command("--sweep_all", text=FOUR) == 2
+    assert [config.seed for config in command.trained] == [1, 4]
+    shown = capsys.readouterr()
+    *before, last = shown.err.splitlines()
+    assert last.startswith(f"teacherlm: 2 of 4 points of the sweep failed: s2, s3: {reason}")
+    assert "\n".join(before).count("Traceback") == traces
+    assert f"point s2 failed: {reason}" in shown.out
+    command.errors.clear()
+    assert command("--sweep_all", text=FOUR) == 0
+    assert [config.seed for config in command.trained] == [1, 4, 2, 3]
+
+
+def test_different_errors_of_points_are_named_apart(command, capsys):
+    command.errors |= {1: UserError("data: gone"), 4: UserError("loss: NaN")}
+    assert command("--sweep_all", text=FOUR) == 2
+    assert capsys.readouterr().err == (
+        "teacherlm: 2 of 4 points of the sweep failed: s1: data: gone | s4: loss: NaN\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(Interrupted("saved"), 143), (KeyboardInterrupt(), 130)]
+)
+def test_an_interruption_ends_a_sweep(command, error, status):
+    command.errors |= {2: error}
+    assert command("--sweep_all", text=FOUR) == status
+    assert [config.seed for config in command.trained] == [1]
 
 
 @pytest.mark.parametrize(

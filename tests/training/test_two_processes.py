@@ -43,6 +43,13 @@ def get_config(variant):
         mesh=MeshConfig(data=2, fsdp=4),
     )
 """
+SWEEP = """
+def sweep():
+    yield "missing", {"data": "none"}
+    yield "one", {"steps": 3}
+    yield "whole", {"batch_size": 7}
+    yield "two", {"steps": 3}
+"""
 SECONDS = 300  # for one run, on a machine that does much else
 
 
@@ -167,6 +174,18 @@ def test_a_missing_input_is_told_by_the_first_process_only(folder):
     (message,) = said(folder, "without", 0)
     assert f"{folder}/none" in message
     assert said(folder, "without", 1) == []
+
+
+def test_a_sweep_goes_on_after_a_point_that_both_refuse(folder):
+    (folder / "sweep.py").write_text((folder / "train.py").read_text() + SWEEP)
+    status, shown = Launch(folder, "sweep", "--sweep_all", config="sweep").end()
+    assert status == 2, shown
+    (message,) = said(folder, "sweep", 0)
+    assert message.startswith("teacherlm: 2 of 4 points of the sweep failed: ")
+    assert "missing: " in message and "whole: " in message
+    assert said(folder, "sweep", 1) == []
+    finished = sorted(path.parent.name for path in (folder / "sweep").glob("*/result.json"))
+    assert finished == ["one", "two"]
 
 
 def test_a_killed_run_goes_on_and_a_stopped_one_is_saved_with_the_same_bits(whole, folder):
