@@ -13,7 +13,9 @@ from typing import Any, NoReturn
 from teacherlm_jax.cli import config_file, overrides, sweep
 from teacherlm_jax.config import SweepOptions, fields
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.pipelines.verbs import VERBS
 
+_CLASSES = tuple({kind for verb in VERBS.values() for kind in verb.config_classes})
 _NO_VALUE = "expected one argument"  # argparse's own words
 _Override = tuple[str, str | None]  # a key and the text of its value
 
@@ -27,12 +29,14 @@ class CommandLine:
         runs: the configs to run, checked: one, or one for each point of a sweep.
         points: points of the sweep in the config file, if the command line asks for it.
         options: an instance of each options class, by class.
+        note: message for the user; may be empty.
     """
 
     config: Any
     runs: tuple[Any, ...]
     points: tuple[sweep.SweepPoint, ...]
     options: Mapping[type, Any]
+    note: str = ""
 
 
 def load(
@@ -85,15 +89,18 @@ def _swept(
 ) -> CommandLine:
     """Return the command line of a config file, with the sweep that it asks for."""
     asked = options[SweepOptions]
-    if not asked.asked:
-        if sweep.has_sweep(module):
-            raise UserError(
-                f"{path}: has a sweep; run one point with --sweep_index=0, or all of them with "
-                "--sweep_all (--sweep_list shows them)"
-            )
+    if not asked.asked and not sweep.has_sweep(module):
         return _single(_checked(base, given, path), options)
     with config_file.errors_in(path):
         points = sweep.points(module)
+    if not asked.asked:
+        if not sweep.concerns(points, type(base), _CLASSES):
+            note = f"{path}: its sweep() sets keys of another verb and is not used"
+            return dataclasses.replace(_single(_checked(base, given, path), options), note=note)
+        raise UserError(
+            f"{path}: has a sweep; run one point with --sweep_index=0, or all of them with "
+            "--sweep_all (--sweep_list shows them)"
+        )
     chosen = points if asked.sweep_all else ()
     if asked.sweep_index >= 0:
         chosen = (sweep.choose(points, asked.sweep_index),)

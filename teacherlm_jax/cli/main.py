@@ -11,7 +11,7 @@ from teacherlm_jax.cli import failures, flags, help_text, sweep
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.pipelines.verbs import VERBS, Verb
-from teacherlm_jax.runs import distributed
+from teacherlm_jax.runs import console, distributed
 
 USER_ERROR = 2
 VALIDATE = "--validate"  # check verb, config and keys, and do nothing else
@@ -79,6 +79,8 @@ def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
     if not command.runs:
         return 0
     distributed.start(name, verb.together)
+    if command.note and distributed.is_first():
+        console.say(command.note)
     options = tuple(command.options[kind] for kind in verb.options)
     if command.options[config.SweepOptions].sweep_all:
         work = [functools.partial(verbs.run, name, run, *options) for run in command.runs]

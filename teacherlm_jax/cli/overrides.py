@@ -67,6 +67,18 @@ def knows(config: Any, key: str) -> bool:
     return any(key == name for name, _ in leaves(config))
 
 
+def has_key(kind: Any, key: str) -> bool:
+    """Return whether configs of a class have a key; any number may count an item of a tuple."""
+    for step in _STEP.findall(key):
+        if step.startswith("["):
+            kind = next(iter(typing.get_args(kind)), None)
+        elif dataclasses.is_dataclass(kind):
+            kind = typing.get_type_hints(kind).get(step)
+        else:
+            return False
+    return kind is not None
+
+
 def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (key, value) for everything in a config that an override can set."""
     if dataclasses.is_dataclass(value):

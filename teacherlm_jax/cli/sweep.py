@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.checkpoints import selection
+from teacherlm_jax.cli import overrides
 from teacherlm_jax.config.names import NAME
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.runs import console, distributed, identity, layout
@@ -67,6 +68,20 @@ def points(module: types.ModuleType) -> tuple[SweepPoint, ...]:
     if not sweep_points:
         raise UserError("sweep() yields nothing")
     return tuple(sweep_points)
+
+
+def concerns(sweep_points: Sequence[SweepPoint], kind: type, others: Iterable[type]) -> bool:
+    """Return whether a sweep is one of configs of class `kind`.
+
+    It is not if `kind` lacks a key that the sweep sets, and one of the `others` has all its keys. A
+    key that no class has is a mistake, which the sweep's first use refuses.
+    """
+    keys = {key for point in sweep_points for key in point.overrides}
+
+    def has_all(each: type) -> bool:
+        return all(overrides.has_key(each, key) for key in keys)
+
+    return has_all(kind) or not any(map(has_all, others))
 
 
 def choose(sweep_points: Sequence[SweepPoint], index: int) -> SweepPoint:

@@ -3,7 +3,8 @@ import errno
 
 import pytest
 
-from teacherlm_jax.cli import main
+from teacherlm_jax import config
+from teacherlm_jax.cli import main, overrides
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.storage import files
@@ -31,18 +32,18 @@ def command(tmp_path, monkeypatch):
     trained, errors = [], {}
 
     def work(config, folder):
-        if config.seed in errors:
+        if errors and config.seed in errors:
             raise errors[config.seed]
         trained.append(config)
         measured = {"accuracy": 0.5, "by_subject": {"law": {"accuracy": 0.25}}}
         return {"loss": 2.5, "checkpoint": "somewhere", "benchmarks": {"mmlu": measured}}
 
-    def run(*words, text=SWEEP):
+    def run(*words, text=SWEEP, verb="train", variant=""):
         path = tmp_path / "mine.py"
         path.write_text(BASE.format(output=str(tmp_path / "runs")) + text)
         loaded = {"inputs": lambda config: {}, "extended_keys": lambda before, config: ()}
         monkeypatch.setattr(verbs, "_load", lambda name: loaded.get(name.split(":")[1], work))
-        return main.main(["train", f"--config={path}", *words])
+        return main.main([verb, f"--config={path}:{variant}", *words])
 
     run.trained, run.errors = trained, errors
     return run
@@ -129,6 +130,60 @@ def test_trainings_are_ranked_by_their_best_value_and_not_by_their_last(
     assert [row["rank"] for row in rows] == ranks
     assert [row["best_metric"] for row in rows] == ["0.25", "0.5", ""]
     assert [row["final_metric"] for row in rows] == ["0.25", "0.125", ""]
+
+
+TWO_VERBS = """
+def get_config(variant=""):
+    if variant == "evaluate":
+        return config.EvaluateConfig(
+            output={output!r}, model="m", benchmarks=(config.BenchmarkConfig("b", "b.jsonl"),)
+        )
+    return config.TrainConfig(output={output!r}, data="data")
+
+def sweep():
+    yield "a", {{"batch_size": 4, "seed": 2}}
+    yield "b", {{"batch_size": 4, "optimizer.learning_rate": 1e-3}}
+"""
+
+
+def test_a_sweep_of_trainings_does_not_concern_an_evaluation_in_the_same_file(
+    command, capsys, tmp_path
+):
+    text = TWO_VERBS.format(output=str(tmp_path / "eval"))
+    assert command(text=text, verb="evaluate", variant="evaluate") == 0
+    assert "mine.py: its sweep() sets keys of another verb and is not used\n" in (
+        capsys.readouterr().out
+    )
+    assert [config.model for config in command.trained] == ["m"]
+    assert (tmp_path / "eval/result.json").exists()
+    assert command(text=text) == 2
+    assert "has a sweep; run one point" in capsys.readouterr().err
+    assert command("--sweep_all", text=text, verb="evaluate", variant="evaluate") == 2
+    assert "sweep() at 'a': batch_size: unknown key; did you mean batch_tokens?" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("key", ["stepps", "benchmarks[0].pathh", "optimizer", "model.steps"])
+def test_a_mistyped_key_of_a_sweep_is_not_taken_for_one_of_another_verb(command, capsys, key):
+    text = f"def sweep():\n    yield 'a', {{{key!r}: 3}}\n    yield 'b', {{'batch_size': 3}}"
+    assert command(text=text) == 2
+    assert "has a sweep; run one point" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "known"),
+    [
+        (config.TrainConfig, "optimizer.learning_rate", True),
+        (config.EvaluateConfig, "benchmarks[3].path", True),
+        (config.EvaluateConfig, "benchmarks[3].paths", False),
+        (config.EvaluateConfig, "optimizer.learning_rate", False),
+        (config.TrainConfig, "steps[0]", False),
+        (config.TrainConfig, "steps.more", False),
+    ],
+)
+def test_a_class_knows_its_keys(kind, key, known):
+    assert overrides.has_key(kind, key) is known
 
 
 FOUR = """
