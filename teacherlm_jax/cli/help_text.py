@@ -6,21 +6,34 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from teacherlm_jax.pipelines.verbs import Verb
+
 WIDTH = 100
+VALIDATE = "--validate"
+COMMON_OPTIONS = {  # of every verb
+    VALIDATE: "check the verb, the config file and the keys, and do nothing else",
+    "--help": "show this help",
+}
 _TYPES = {int: "INT", float: "FLOAT", bool: "BOOL", str: "TEXT"}
 
 
-def verb_help(
-    usage: str, summary: str, config_classes: Sequence[type], options: Sequence[type]
-) -> str:
-    """Return the help of one verb: its usage, its options, and every key of its config classes."""
-    parts = [f"usage: {usage}", _wrapped(summary), "options:"]
+def verb_help(name: str, verb: Verb, options: Sequence[type]) -> str:
+    """Return the help of one verb: its usage, its options, and every key of its config classes.
+
+    `options` are classes of options that the verb does not get itself.
+    """
+    parts = [f"usage: {verb.usage(name)}", _wrapped(verb.summary), "options:"]
+    parts += (_entry(word, "", f"same as --config.{key}") for key, word in verb.positional.items())
     file_help = "config file: a Python file with a function get_config(variant)"
     parts.append(_entry("--config=FILE.py[:VARIANT]", "", file_help))
-    for kind in options:
+    override_help = "set a key of the config; the keys are listed below"
+    parts.append(_entry("--config.KEY=VALUE", "", override_help))
+    for kind in (*verb.options, *options):
         parts += (_option_entry(field, hint) for field, hint in _fields(kind))
-    parts.append(_entry("--help", "", "show this help"))
-    for kind in config_classes:
+    for kind in verb.config_classes:
+        parts += (_short_entry(field, hint) for field, hint in _fields(kind) if _is_short(field))
+    parts += (_entry(option, "", text) for option, text in COMMON_OPTIONS.items())
+    for kind in verb.config_classes:
         parts.append(_wrapped(f"keys of the config ({kind.__name__}): {_summary(kind)}"))
         parts += _key_entries(kind, "--config")
     return "\n\n".join(parts)
@@ -54,8 +67,17 @@ def _option_entry(field: dataclasses.Field[Any], hint: Any) -> str:
     return _field_entry(f"--{field.name}", field, hint)
 
 
+def _is_short(field: dataclasses.Field[Any]) -> bool:
+    return bool(field.metadata.get("short"))
+
+
+def _short_entry(field: dataclasses.Field[Any], hint: Any) -> str:
+    value = "" if hint is bool else f"={_type(field, hint)}"
+    return _entry(f"--{field.name}{value}", "", f"same as --config.{field.name}")
+
+
 def _field_entry(name: str, field: dataclasses.Field[Any], hint: Any) -> str:
-    short = f", or --{field.name}" if field.metadata.get("short") else ""
+    short = f", or --{field.name}" if _is_short(field) else ""
     return _entry(f"{name}={_type(field, hint)}{short}", _facts(field), field.metadata["help"])
 
 

@@ -14,7 +14,6 @@ from teacherlm_jax.pipelines.verbs import VERBS, Verb
 from teacherlm_jax.runs import console, distributed
 
 USER_ERROR = 2
-VALIDATE = "--validate"  # check verb, config and keys, and do nothing else
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,14 +58,13 @@ def _dispatch(arguments: Sequence[str]) -> int:
         raise UserError(f"unknown verb {name!r}; known: {', '.join(VERBS)}{hint}")
     verb = VERBS[name]
     if "--help" in rest or "-h" in rest:
-        options = (*verb.options, config.SweepOptions)
-        print(help_text.verb_help(verb.usage(name), verb.summary, verb.config_classes, options))
+        print(help_text.verb_help(name, verb, (config.SweepOptions,)))
         return 0
     return _run(name, verb, rest)
 
 
 def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
-    words = [word for word in arguments if word != VALIDATE]
+    words = [word for word in arguments if word != help_text.VALIDATE]
     command = flags.load(words, verb.config_classes, verb.positional, verb.needs_file, verb.options)
     if len(words) < len(arguments):
         distributed.require_able(name, verb.together)
@@ -95,7 +93,7 @@ def _help() -> str:
     return (
         "usage: teacherlm VERB --config=FILE.py[:VARIANT] [--config.KEY=VALUE ...]\n\n"
         f"verbs:\n{rows}\n\n"
-        f"`teacherlm VERB {VALIDATE} ...` checks a command line without running it.\n"
+        f"`teacherlm VERB {help_text.VALIDATE} ...` checks a command line without running it.\n"
         "`teacherlm VERB --help` lists the options and config keys of a verb.\n"
         "A first run: teacherlm quickstart --config=configs/quickstart.py"
     )

@@ -44,6 +44,24 @@ def test_the_help_of_every_verb_fits_100_columns_of_ascii_and_describes_every_ke
     assert all(f"  --{option.name}" in text for option in options)
 
 
+@pytest.mark.parametrize(
+    ("verb", "more"),
+    [
+        ("train", ()),
+        ("prepare", ("--check_only", "--runner=TEXT")),
+        ("report", ("--data=PATH",)),
+        ("convert", ("SRC", "DST")),
+        ("plan", ("--topology=TEXT", "--length=INT", "--model=TEXT", "--advise")),
+    ],
+)
+def test_the_help_lists_every_option_of_a_verb_before_its_keys(verb, more, shown):
+    options, _, _ = shown(verb).partition("keys of the config")
+    found = {line.split()[0] for line in options.splitlines() if re.match("  [^ ]", line)}
+    swept = {"--sweep_index=INT", "--sweep_all", "--sweep_list", "--sweep_results"}
+    common = {"--config=FILE.py[:VARIANT]", "--config.KEY=VALUE", "--validate", "--help"}
+    assert found == swept | common | set(more)
+
+
 def test_an_entry_shows_name_type_default_choices_limits_and_meaning(shown):
     text = shown("train")
     for entry in (
