@@ -70,6 +70,11 @@ def load(
             raise UserError(
                 "--config is missing; name a config file, as in --config=configs/quickstart.py"
             )
+        if chosen[SweepOptions].asked:
+            raise UserError(
+                "--sweep options need a config file with a function sweep(); name it, as in "
+                "--config=mine.py"
+            )
         return _single(_checked(config_classes[0](), given, ""), chosen)
     (specification, *others) = parsed["config"]
     if others:

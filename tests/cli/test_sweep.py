@@ -164,6 +164,16 @@ def test_a_sweep_of_trainings_does_not_concern_an_evaluation_in_the_same_file(
     )
 
 
+@pytest.mark.parametrize(
+    "words", [["report", "--sweep_all"], ["convert", "a", "b", "--sweep_list"]]
+)
+def test_a_sweep_without_a_config_file_is_refused(capsys, words):
+    assert main.main(words) == 2
+    assert "--sweep options need a config file with a function sweep(); name it, as in --conf" in (
+        capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize("key", ["stepps", "benchmarks[0].pathh", "optimizer", "model.steps"])
 def test_a_mistyped_key_of_a_sweep_is_not_taken_for_one_of_another_verb(command, capsys, key):
     text = f"def sweep():\n    yield 'a', {{{key!r}: 3}}\n    yield 'b', {{'batch_size': 3}}"
