@@ -43,9 +43,7 @@ def links_of(path):
 
 
 def keys_of_all_verbs():
-    helps = (
-        help_text.verb_help("", "", verb.config_classes, verb.options) for verb in VERBS.values()
-    )
+    helps = (help_text.verb_help(name, verb, ()) for name, verb in VERBS.items())
     return {key for text in helps for key in re.findall(r"--config\.([\w.\[\]]+)", text)}
 
 
