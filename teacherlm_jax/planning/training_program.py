@@ -67,12 +67,11 @@ def prepare(config: TrainConfig, devices: list[jax.Device], length: int) -> Plan
     model, batch and mesh are incompatible.
     """
     mesh = sharding.make_mesh(config.mesh, devices)
-    setup.refuse_uneven(config, mesh)
+    setup.refuse_uneven(mesh, config.batch_size, config.accumulate)
     length, model, assumed = _of_data(config, length)
     settled = dataclasses.replace(config, model=model, mesh=MeshConfig(*mesh.devices.shape))
-    return PlannedTraining(
-        config, settled, mesh, setup.make_model_spec(settled, model, mesh), length, assumed
-    )
+    shapes = setup.make_model_spec(model, mesh, config.optimizer, config.steps)
+    return PlannedTraining(config, settled, mesh, shapes, length, assumed)
 
 
 def _of_data(config: TrainConfig, length: int) -> tuple[int, ModelConfig, tuple[str, ...]]:

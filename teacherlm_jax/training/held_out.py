@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Shaped
 
 from teacherlm_jax import sharding
-from teacherlm_jax.config import TrainConfig
+from teacherlm_jax.config import ValidationConfig
 from teacherlm_jax.data import prepared
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
@@ -24,19 +24,23 @@ _FIELDS = ("tokens", "segment_ids", "positions", "loss_mask")
 
 
 class HeldOutRows:
-    """The rows of `config.validation.data`, in as large batches as training has in memory."""
+    """The rows of `config.validation.data`, in batches of fixed size."""
 
-    def __init__(self, config: TrainConfig, spec: RunSpec, mesh: Mesh):
+    def __init__(
+        self, config: ValidationConfig, spec: RunSpec, mesh: Mesh, batch_size: int, loss_block: int
+    ):
         """Open the rows; nothing is computed yet.
+
+        `batch_size` is the number of rows in a batch over all devices, `loss_block` that of
+        `next_token_loss`.
 
         Raises UserError for rows that cannot be read, were made with another vocabulary or for a
         longer model, or have no token that bears loss.
         """
-        folder = config.validation.data
-        self._key = f"config.validation.data={folder}"
-        self._mesh, self._size = mesh, config.batch_size // config.accumulate
+        self._key = f"config.validation.data={config.data}"
+        self._mesh, self._size = mesh, batch_size
         self._index, self._count = sharding.process_rows(mesh, self._size)
-        data = prepared.open(folder)
+        data = prepared.open(config.data)
         if data.vocabulary.digest != spec.vocabulary.digest:
             raise UserError(
                 f"{self._key}: was prepared with the vocabulary {data.vocabulary.digest}, but "
@@ -45,12 +49,12 @@ class HeldOutRows:
         what = f"{self._key}: was prepared with texts of up to"
         registry.refuse_longer(spec.model, data.max_tokens, what)
         self._reader = data.reader(batch_size=self._size)
-        self._rows = min(config.validation.rows or self._reader.rows, self._reader.rows)
+        self._rows = min(config.rows or self._reader.rows, self._reader.rows)
         refuse_without_loss(self._reader, self._rows, self._key)
         self._loss = jax.jit(
-            lambda params, batch: next_token_loss(
-                nnx.merge(spec.graph, params), batch, config.loss_block
-            )[1],
+            lambda params, batch: next_token_loss(nnx.merge(spec.graph, params), batch, loss_block)[
+                1
+            ],
             out_shardings=sharding.replicated(mesh),
         )
 

@@ -103,7 +103,7 @@ def _loop(training: _Training, state: TrainState) -> None:
         if due.validation and not signal:
             signal = _validate(training, step, state)
         if exhausted := validation.exhausted():
-            metrics.write(learning_rate_at(step, config))
+            metrics.write(learning_rate_at(step, config.optimizer, config.steps))
 
         # --- Save, and end early if asked to or if there is nothing to gain ---
         if signal or due.checkpoint or exhausted:
@@ -116,8 +116,9 @@ def _loop(training: _Training, state: TrainState) -> None:
 
 def _log(training: _Training, step: int, due: "_Due", ending: bool) -> None:
     """Write a progress line if it is due; a loss that is not finite is refused before a save."""
+    config = training.config
     if due.log:
-        training.metrics.write(learning_rate_at(step, training.config))
+        training.metrics.write(learning_rate_at(step, config.optimizer, config.steps))
     elif ending or due.validation or due.checkpoint:
         training.metrics.fetch()
 
@@ -156,12 +157,15 @@ def _open(
     spec, reader = _check(config, data, mesh)
     utilization = Utilization.on(mesh, spec.model, data.length)
     stack.enter_context(jax.set_mesh(mesh))
-    validation = Validation(config, run, spec, mesh)
+    validation = Validation(
+        config.validation, run, spec, mesh, steps=config.steps,
+        batch_size=config.batch_size // config.accumulate, loss_block=config.loss_block,
+    )  # fmt: skip
     saving = config.checkpoint
     checkpoints = Checkpoints(run.path, saving.keep, saving.best, validation.ranking)
     stack.callback(checkpoints.close)  # waits for what is being written
 
-    state, earlier = setup.first_state(config, spec, checkpoints)
+    state, earlier = setup.first_state(spec, checkpoints, config.init_from, config.seed)
     validation.drop_after(int(state.step))
     if jax.process_index() == 0:
         spec.vocabulary.save(run.path / layout.VOCABULARY)
@@ -181,10 +185,13 @@ def _open(
 
 def _check(config: TrainConfig, data: prepared.Prepared, mesh: Mesh) -> tuple[RunSpec, RowReader]:
     """Return the run's shapes and rows; refuse what cannot be trained before allocating arrays."""
-    setup.refuse_uneven(config, mesh)
+    setup.refuse_uneven(mesh, config.batch_size, config.accumulate)
     spec = setup.make_run_spec(config, data, mesh)
     device_memory.refuse_too_large(config, spec, mesh, data.length)
-    return spec, setup.open_reader(config, data, mesh)
+    reader = setup.open_reader(
+        data, mesh, batch_size=config.batch_size, seed=config.seed, verify=config.verify_data
+    )
+    return spec, reader
 
 
 def _rows_of(reader: RowReader, order: Sequence[int], step: int) -> list[int]:
@@ -271,8 +278,9 @@ def _finish(training: _Training) -> dict[str, Any]:
         files.write_json(run.path / layout.SUMMARY, summary)
     run.log.info(results.summary_line(summary))
     result = results.result(
-        config, training.spec, metrics, training.chrono, training.validation, training.checkpoints
-    )
+        config.steps, training.spec.parameters, metrics, training.chrono, training.validation,
+        training.checkpoints,
+    )  # fmt: skip
     if "best_step" in result and "best_checkpoint" not in result:
         run.log.warning(
             f"the checkpoint of step {result['best_step']}, the best by "

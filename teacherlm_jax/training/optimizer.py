@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float32, Int
 
-from teacherlm_jax.config import OptimizerConfig, TrainConfig
+from teacherlm_jax.config import OptimizerConfig
 from teacherlm_jax.sharding import Tree
 
 # Fraction of the decay from the peak to the final rate, by progress in [0, 1] after warm-up.
@@ -36,9 +36,9 @@ def learning_rate(
     return config.learning_rate * rise * fall
 
 
-def learning_rate_at(step: int, config: TrainConfig) -> float:
+def learning_rate_at(step: int, config: OptimizerConfig, steps: int) -> float:
     """Return the rate of a run's step, counted from 1."""
-    return float(learning_rate(step - 1, config.optimizer, config.steps))
+    return float(learning_rate(step - 1, config, steps))
 
 
 def decayed(params: Tree) -> Tree:

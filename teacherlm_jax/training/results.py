@@ -4,23 +4,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from teacherlm_jax.checkpoints.store import Checkpoints
-from teacherlm_jax.config import TrainConfig
 from teacherlm_jax.training.chronometer import Chronometer, clock
 from teacherlm_jax.training.flops import Utilization
 from teacherlm_jax.training.metrics_log import MetricsLog
-from teacherlm_jax.training.setup import RunSpec
 from teacherlm_jax.training.validation import Validation
 
 
 def result(
-    config: TrainConfig,
-    spec: RunSpec,
+    steps: int,
+    parameters: int,
     metrics: MetricsLog,
     chrono: Chronometer,
     validation: Validation,
     checkpoints: Checkpoints,
 ) -> dict[str, Any]:
-    """Return the result of a run, JSON-able.
+    """Return the result of a run of `steps` steps on a model of `parameters`, JSON-able.
 
     `loss` (nats) and `accuracy` are means over the tokens with loss of the last progress line that
     had any, None if there was none. `tokens` (padding not counted) and `seconds` (compiling,
@@ -31,12 +29,12 @@ def result(
     return {
         **{key: metrics.last.get(key) for key in ("loss", "accuracy")},
         "step": metrics.step,
-        "steps": config.steps,
-        "stopped_early": metrics.step < config.steps,
+        "steps": steps,
+        "stopped_early": metrics.step < steps,
         "tokens": metrics.tokens,
         "seconds": seconds,
         "tokens_per_second": metrics.tokens / seconds,
-        "parameters": spec.parameters,
+        "parameters": parameters,
         "checkpoint": str(checkpoints.path(metrics.step)),
         **validated(validation, checkpoints),
     }

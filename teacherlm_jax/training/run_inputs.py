@@ -21,7 +21,7 @@ def inputs(config: TrainConfig) -> dict[str, str]:
     validation = config.validation
     digests = {"data": prepared.open(config.data).digest}
     if config.init_from:
-        digests["init_from"] = _initial_digest(config)
+        digests["init_from"] = _initial_digest(config.init_from, Path(config.output))
     if validation.data:
         digests["validation.data"] = prepared.open(validation.data).digest
     for benchmark in validation.benchmarks:
@@ -30,12 +30,12 @@ def inputs(config: TrainConfig) -> dict[str, str]:
     return digests
 
 
-def _initial_digest(config: TrainConfig) -> str:
+def _initial_digest(init_from: str, run: Path) -> str:
     """Return the digest of `init_from`, or the recorded one if only a resumed run names it."""
     try:
-        return any_model.describe(config.init_from).digest
+        return any_model.describe(init_from).digest
     except UserError:
-        recorded = _recorded(Path(config.output)).get("init_from")
+        recorded = _recorded(run).get("init_from")
         if recorded is None:
             raise
         return recorded

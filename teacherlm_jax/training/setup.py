@@ -11,14 +11,14 @@ from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints.store import Checkpoints
-from teacherlm_jax.config import ModelConfig, TrainConfig
+from teacherlm_jax.config import ModelConfig, OptimizerConfig, TrainConfig
 from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
-from teacherlm_jax.training import optimizer as optimizers
 from teacherlm_jax.training.loss_tokens import refuse_without_loss
+from teacherlm_jax.training.optimizer import make_optimizer
 from teacherlm_jax.training.state import TrainState, abstract_state, initial_state
 from teacherlm_jax.training.step import UpdateFn, batch_shapes, compile_step
 from teacherlm_jax.training.warm_start import warm_start
@@ -61,30 +61,28 @@ class RunSpec(ModelSpec):
     origin: dict[str, Any]
 
 
-def open_reader(config: TrainConfig, data: Prepared, mesh: Mesh) -> RowReader:
-    """Open the rows that this process feeds to the mesh.
+def open_reader(
+    data: Prepared, mesh: Mesh, *, batch_size: int, seed: int, verify: bool
+) -> RowReader:
+    """Open the rows that this process feeds to the mesh; see `RowReader` for the arguments.
 
     Raises UserError if a shard cannot be read, or no token of the rows bears loss.
     """
-    index, count = sharding.process_rows(mesh, config.batch_size)
+    index, count = sharding.process_rows(mesh, batch_size)
     reader = data.reader(
-        batch_size=config.batch_size,
-        seed=config.seed,
-        process_index=index,
-        process_count=count,
-        verify=config.verify_data,
+        batch_size=batch_size, seed=seed, process_index=index, process_count=count, verify=verify
     )
-    refuse_without_loss(reader, reader.rows, f"config.data={config.data}")
+    refuse_without_loss(reader, reader.rows, f"config.data={data.folder}")
     return reader
 
 
-def refuse_uneven(config: TrainConfig, mesh: Mesh) -> None:
-    """Raise UserError unless the mesh divides each part of a batch evenly."""
+def refuse_uneven(mesh: Mesh, batch_size: int, accumulate: int) -> None:
+    """Raise UserError unless the mesh divides each of the `accumulate` parts of a batch evenly."""
     cuts = sharding.batch_cuts(mesh)
-    if config.batch_size % (cuts * config.accumulate):
-        parts = f" times config.accumulate={config.accumulate}" if config.accumulate > 1 else ""
+    if batch_size % (cuts * accumulate):
+        parts = f" times config.accumulate={accumulate}" if accumulate > 1 else ""
         raise UserError(
-            f"config.batch_size={config.batch_size}: not divisible by {cuts}, the devices along "
+            f"config.batch_size={batch_size}: not divisible by {cuts}, the devices along "
             f"config.mesh.data*fsdp{parts}; choose a multiple, or a smaller mesh"
         )
 
@@ -95,7 +93,7 @@ def make_run_spec(config: TrainConfig, data: Prepared, mesh: Mesh) -> RunSpec:
     what = f"{config.data}: was prepared with texts of up to"
     registry.refuse_longer(model, data.max_tokens, what)
     return RunSpec(
-        **vars(make_model_spec(config, model, mesh)),
+        **vars(make_model_spec(model, mesh, config.optimizer, config.steps)),
         model=model,
         vocabulary=data.vocabulary,
         origin={
@@ -107,7 +105,9 @@ def make_run_spec(config: TrainConfig, data: Prepared, mesh: Mesh) -> RunSpec:
     )
 
 
-def make_model_spec(config: TrainConfig, model: ModelConfig, mesh: Mesh) -> ModelSpec:
+def make_model_spec(
+    model: ModelConfig, mesh: Mesh, optimizer: OptimizerConfig, steps: int
+) -> ModelSpec:
     """Return the shapes for training `model`, whose `vocab_size` is known; reads no files.
 
     Raises UserError naming a parameter that the mesh does not divide, with both numbers.
@@ -117,8 +117,8 @@ def make_model_spec(config: TrainConfig, model: ModelConfig, mesh: Mesh) -> Mode
         return registry.build(model, rngs)
 
     graph, params = sharding.abstract_model(lambda: build(nnx.Rngs(0)), mesh)
-    optimizer = optimizers.make_optimizer(config.optimizer, config.steps)
-    return ModelSpec(build, graph, optimizer, abstract_state(params, optimizer, mesh))
+    updates = make_optimizer(optimizer, steps)
+    return ModelSpec(build, graph, updates, abstract_state(params, updates, mesh))
 
 
 def compile_for(config: TrainConfig, spec: ModelSpec, mesh: Mesh, length: int) -> UpdateFn:
@@ -147,19 +147,19 @@ def fit_to_vocabulary(model: ModelConfig, size: int) -> ModelConfig:
 
 
 def first_state(
-    config: TrainConfig, spec: RunSpec, checkpoints: Checkpoints
+    spec: RunSpec, checkpoints: Checkpoints, init_from: str, seed: int
 ) -> tuple[TrainState, dict[str, Any]]:
     """Return the state to continue from, and the `MetricsLog.state` that was saved with it.
 
-    It is that of the run's newest checkpoint; otherwise it has the parameters of
-    `config.init_from`; otherwise random ones.
+    It is that of the run's newest checkpoint; otherwise it has the parameters of `init_from`;
+    otherwise, if that is empty, random ones from `seed`.
     """
     if steps := checkpoints.steps():
         return _resumed(spec, checkpoints, steps[-1])
     params = None
-    if config.init_from:
-        params = warm_start(config.init_from, spec.model, spec.vocabulary, spec.abstract.params)
-    return initial_state(spec.build, spec.optimizer, spec.abstract, config.seed, params), {}
+    if init_from:
+        params = warm_start(init_from, spec.model, spec.vocabulary, spec.abstract.params)
+    return initial_state(spec.build, spec.optimizer, spec.abstract, seed, params), {}
 
 
 def resumable(state: TrainState) -> dict[str, Any]:

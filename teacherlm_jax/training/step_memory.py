@@ -4,7 +4,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from teacherlm_jax.config import TrainConfig
+from teacherlm_jax.config import ModelConfig, TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,15 +42,17 @@ def estimate(config: TrainConfig, parameters: int, length: int) -> StepMemory:
     casts = itemsize * parameters / (mesh.fsdp * mesh.tensor)
     casts = casts if itemsize != jnp.dtype(model.param_dtype).itemsize else 0.0
     tokens = config.batch_size / (mesh.data * mesh.fsdp * config.accumulate) * length
-    residuals, block = _layers(config, tokens, length)
+    residuals, block = _layers(model, mesh.tensor, tokens, length)
     # The loss is computed before the gradients exist.
-    peak = max(_loss(config, tokens) - held, block)
+    peak = max(_loss(model, mesh.tensor, tokens, config.loss_block) - held, block)
     return StepMemory(held, 2 * held, held + sums, casts + residuals + peak)
 
 
-def _layers(config: TrainConfig, tokens: float, length: int) -> tuple[float, float]:
-    """Return the bytes saved for the backward pass, and those of one block in that pass."""
-    model, t = config.model, config.mesh.tensor
+def _layers(model: ModelConfig, t: int, tokens: float, length: int) -> tuple[float, float]:
+    """Return the bytes saved for the backward pass, and those of one block in that pass.
+
+    `t` is the size of the mesh axis `tensor`, `tokens` the tokens per device in memory.
+    """
     D, itemsize = model.width, jnp.dtype(model.dtype).itemsize
     # Values per token and block: its input, the results of its projections, and everything else.
     inputs, products, rest = D, 2 * D + 7 * D / t, 4 * D + 9 * D / t
@@ -61,9 +63,9 @@ def _layers(config: TrainConfig, tokens: float, length: int) -> tuple[float, flo
     return model.layers * tokens * saved[model.remat] * itemsize, block + weights
 
 
-def _loss(config: TrainConfig, tokens: float) -> float:
+def _loss(model: ModelConfig, t: int, tokens: float, loss_block: int) -> float:
     """Return the bytes of the loss: the vocabulary's weights, a block of logits, the states."""
-    model, V = config.model, config.model.vocab_size / config.mesh.tensor
-    E, itemsize = model.embedding_width or model.width, jnp.dtype(model.dtype).itemsize
-    logits = 3 * 4 * min(config.loss_block, tokens) * V
+    V, E = model.vocab_size / t, model.embedding_width or model.width
+    itemsize = jnp.dtype(model.dtype).itemsize
+    logits = 3 * 4 * min(loss_block, tokens) * V
     return V * E * (itemsize + 4) + logits + 3 * tokens * E * itemsize

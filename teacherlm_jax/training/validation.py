@@ -9,7 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from teacherlm_jax.checkpoints import selection
-from teacherlm_jax.config import HELD_OUT, BenchmarkConfig, TrainConfig
+from teacherlm_jax.config import HELD_OUT, BenchmarkConfig, ValidationConfig
 from teacherlm_jax.evaluation import benchmarks, predictions, rank, scoring, tokenized
 from teacherlm_jax.evaluation.question import Question
 from teacherlm_jax.runs import distributed, layout
@@ -37,20 +37,35 @@ class _Benchmark(NamedTuple):
 class Validation:
     """The validations of one run, kept in its `validation.jsonl`."""
 
-    def __init__(self, config: TrainConfig, run: Run, spec: RunSpec, mesh: Mesh):
+    def __init__(
+        self,
+        config: ValidationConfig,
+        run: Run,
+        spec: RunSpec,
+        mesh: Mesh,
+        *,
+        steps: int,
+        batch_size: int,
+        loss_block: int,
+    ):
         """Read the benchmarks and open the held-out rows; nothing is computed yet.
+
+        `steps` is the number of steps of the run; `batch_size` and `loss_block` are those of
+        `HeldOutRows`.
 
         Raises UserError for data that cannot be read, or were made with another vocabulary.
         """
-        self._config, self._log, self._steps = config.validation, run.log, config.steps
+        self._config, self._log, self._steps = config, run.log, steps
         self._spec, self._mesh = spec, mesh
         self._file = run.path / layout.VALIDATION
         # Those of the first process: one that saw an older file would validate alone.
         self._rows = distributed.of_first(lambda: selection.measurements(run.path))
         self._benchmarks = {
-            benchmark.name: self._read(benchmark) for benchmark in self._config.benchmarks
+            benchmark.name: self._read(benchmark) for benchmark in config.benchmarks
         }
-        self._held_out = HeldOutRows(config, spec, mesh) if self._config.data else None
+        self._held_out = None
+        if config.data:
+            self._held_out = HeldOutRows(config, spec, mesh, batch_size, loss_block)
         self._scorer: scoring.Scorer | None = None
 
     def drop_after(self, step: int) -> None:

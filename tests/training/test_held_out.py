@@ -41,8 +41,9 @@ def config(prepared):
 def opened(config, run):
     mesh = sharding.make_mesh(config.mesh)
     with jax.set_mesh(mesh):
+        spec = make_run_spec(config, prepared_folder.open(config.data), mesh)
         return Validation(
-            config, run, make_run_spec(config, prepared_folder.open(config.data), mesh), mesh
+            config.validation, run, spec, mesh, steps=config.steps, batch_size=16, loss_block=512
         )
 
 

@@ -41,7 +41,7 @@ def after_one_step(rows, mesh=None, corrupt=None, **changes):
     config = dataclasses.replace(CONFIG, **changes)
     mesh = sharding.make_mesh(mesh or MeshConfig(data=8))
     with jax.set_mesh(mesh):
-        spec = make_model_spec(config, config.model, mesh)
+        spec = make_model_spec(config.model, mesh, config.optimizer, config.steps)
         state = initial_state(spec.build, spec.optimizer, spec.abstract, seed=0)
         if corrupt is not None:
             table = state.params["embedding"].at[corrupt].set(np.nan)
