@@ -4,31 +4,21 @@ import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from teacherlm_jax.config import SourceConfig
-from teacherlm_jax.data import packing, prompts
-from teacherlm_jax.data.sample import Sample, SampleError
+from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources.adapters import FORMATS, to_sample
-from teacherlm_jax.sources.explanation_filters import without_failed, without_placeholders
-from teacherlm_jax.sources.raw_rows import (
-    LocatedRow,
-    RawRow,
-    RowLocation,
-    SourceRows,
-    names_apart,
-    open_rows,
-)
+from teacherlm_jax.sources.explanation_filters import without_failed
+from teacherlm_jax.sources.raw_rows import LocatedRow, RowLocation, SourceRows, open_rows
 from teacherlm_jax.sources.source_notes import SourceNotes
 from teacherlm_jax.sources.subsample import SeededSubsample
-from teacherlm_jax.storage import files
+from teacherlm_jax.sources.usable_rows import Check, UsableRows, length_check
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 __all__ = ["FORMATS", "SourceReading", "read_samples", "to_sample", "without_failed"]
-
-Check = Callable[[Sample], None]  # raises SampleError for a sample that cannot be used
 
 
 class Candidates(Protocol):
@@ -64,12 +54,6 @@ def read_samples(
     if log is not None:
         for warning in reading.warnings:
             log.warning("%s: %s", config.name, warning)
-
-
-class _LocatedSample(NamedTuple):
-    location: RowLocation
-    sample: Sample
-    row: RawRow | files.MalformedRow
 
 
 @dataclasses.dataclass
@@ -126,31 +110,37 @@ class SourceReading:
         Raises UserError for an unknown format, no file, no usable row, a column that the config
         names and no row has, and for `max_tokens` without a vocabulary.
         """
-        checks = [check for check in (usable, _length_check(self.config, vocabulary)) if check]
+        checks = [check for check in (usable, length_check(self.config, vocabulary)) if check]
         own = refused.part()
-        self.rows = rows = self._open()
+        self.rows = source = self._open()
         notes = SourceNotes(self.config)
-        located = self._noted(rows, notes)
-        if self.config.limit and self.config.limit_by == "seed":
-            self._draw(located, rows, own, checks, notes, candidates)
-            if candidates is None:
-                chosen = self.again(checked_only)
-            else:
-                chosen = self._held(candidates, checked_only)
-        else:
-            chosen = self._first_usable(located, rows, own, checks, notes, checked_only)
+        located = self._noted(source, notes)
+        rows = UsableRows(self.config, source, own, checks, notes)
         self.samples = 0
-        for location, sample in chosen:
+        for location, sample in self._chosen(located, rows, candidates, checked_only):
             self.samples += 1
             yield location, sample
         self.warnings = list(notes.warnings())
         if not self.samples:
-            names = ", ".join(map(str, rows.files or rows.beside))
-            raise UserError(
-                f"source {self.config.name!r}: no row of {names} is a usable sample in the "
-                f"format {self.config.format!r}; {_why(own, self.warnings)}"
-            )
+            raise self._nothing_usable(source, own)
         notes.refuse_missing()
+
+    def _chosen(
+        self,
+        located: Iterable[LocatedRow],
+        rows: UsableRows,
+        candidates: Candidates | None,
+        checked_only: bool,
+    ) -> Iterator[tuple[RowLocation, Sample]]:
+        """Yield the usable samples that the limit keeps."""
+        if not self.config.limit or self.config.limit_by != "seed":
+            yield from self._first_usable(located, rows, checked_only)
+            return
+        self._draw(located, rows, candidates)
+        if candidates is None:
+            yield from self.again(checked_only)
+        else:
+            yield from self._held(candidates, checked_only)
 
     def _held(
         self, candidates: Candidates, checked_only: bool
@@ -166,7 +156,7 @@ class SourceReading:
         rows, seen = self._open(), set[str]()
         located = (each for each in rows.read() if self._is_chosen(each[0]))
         refused_before = RefusedRows(None)
-        samples = self._new_samples(located, rows, refused_before, seen, checked_only)
+        samples = UsableRows(self.config, rows, refused_before).samples(located, seen, checked_only)
         for number, (location, sample, _) in enumerate(samples, start=1):
             seen.add(sample.id)
             yield location, sample
@@ -196,18 +186,12 @@ class SourceReading:
         notes.all_read = True
 
     def _first_usable(
-        self,
-        located: Iterable[LocatedRow],
-        rows: SourceRows,
-        refused: RefusedRows,
-        checks: Sequence[Check],
-        notes: SourceNotes,
-        checked_only: bool,
+        self, located: Iterable[LocatedRow], rows: UsableRows, checked_only: bool
     ) -> Iterator[tuple[RowLocation, Sample]]:
         """Yield the first samples that pass the checks, up to the limit."""
         self._kept, self._left_out, seen = None, {}, set[str]()
-        for new in self._new_samples(located, rows, refused, seen, checked_only, notes):
-            if not _passes(new, checks, refused):
+        for new in rows.samples(located, seen, checked_only):
+            if not rows.passes(new):
                 self._left_out.setdefault(new.location.file, set()).add(new.location.line)
                 continue
             seen.add(new.sample.id)
@@ -218,18 +202,15 @@ class SourceReading:
     def _draw(
         self,
         located: Iterable[LocatedRow],
-        rows: SourceRows,
-        refused: RefusedRows,
-        checks: Sequence[Check],
-        notes: SourceNotes,
+        rows: UsableRows,
         candidates: Candidates | None,
     ) -> None:
         """Decide which samples the seed keeps; check only those that it might keep."""
         draw, seen = SeededSubsample[RowLocation](self.config.limit, self.seed), set[str]()
-        for new in self._new_samples(located, rows, refused, seen, notes=notes):
+        for new in rows.samples(located, seen):
             id = new.sample.id
             seen.add(id)
-            if draw.takes(id) and _passes(new, checks, refused):
+            if draw.takes(id) and rows.passes(new):
                 draw.add(id, new.location)
                 if candidates is not None:
                     candidates.add(new.location, new.sample)
@@ -237,84 +218,12 @@ class SourceReading:
         for location in draw.drawn():
             self._kept.setdefault(location.file, set()).add(location.line)
 
-    def _new_samples(
-        self,
-        located: Iterable[LocatedRow],
-        rows: SourceRows,
-        refused: RefusedRows,
-        seen: set[str],
-        checked_only: bool = False,
-        notes: SourceNotes | None = None,
-    ) -> Iterator[_LocatedSample]:
-        """Yield the samples whose ids are not in `seen`, a set that the caller extends."""
-        names = {str(path): name for path, name in names_apart(rows.files).items()}
-        for location, row in located:
-            try:
-                file = names[location.file] if len(names) > 1 else ""
-                sample = self._sample(location, row, file)
-                if sample.id in seen:
-                    raise SampleError("an earlier row has the same id")
-            except SampleError as error:
-                _refuse(refused, location, error, row)
-                continue
-            if notes is not None:
-                notes.add_sample(sample)
-            if self.config.drop_placeholders:
-                sample = without_placeholders(sample)
-            yield _LocatedSample(location, without_failed(sample) if checked_only else sample, row)
-
-    def _sample(self, location: RowLocation, row: RawRow | files.MalformedRow, file: str) -> Sample:
-        if isinstance(row, files.MalformedRow):
-            raise SampleError(row.reason)
-        return to_sample(
-            self.config.format,
-            row,
-            source=self.config.name,
-            line=location.line,
-            subject=self.config.subject,
-            file=file,
-            named=self.config.columns,
-            prompt=self.config.prompt,
+    def _nothing_usable(self, rows: SourceRows, refused: RefusedRows) -> UserError:
+        names = ", ".join(map(str, rows.files or rows.beside))
+        return UserError(
+            f"source {self.config.name!r}: no row of {names} is a usable sample in the "
+            f"format {self.config.format!r}; {_why(refused, self.warnings)}"
         )
-
-
-def _length_check(config: SourceConfig, vocabulary: Vocabulary | None) -> Check | None:
-    """Return the check of `max_tokens`, which counts question and answer in the form 'text'."""
-    if not config.max_tokens:
-        return None
-    if vocabulary is None:
-        raise UserError(
-            f"source {config.name!r}: max_tokens={config.max_tokens}, but there is no "
-            "vocabulary to count tokens with; set max_tokens=0"
-        )
-
-    def check(sample: Sample) -> None:
-        text = prompts.pieces(sample, "text", author="")
-        if len(packing.encode_pieces(text, vocabulary, "text").tokens) > config.max_tokens:
-            raise SampleError(f"longer than {config.max_tokens} tokens")
-
-    return check
-
-
-def _passes(new: _LocatedSample, checks: Iterable[Check], refused: RefusedRows) -> bool:
-    """Return whether a sample passes all checks; refuse its row if it does not."""
-    try:
-        for check in checks:
-            check(new.sample)
-    except SampleError as error:
-        _refuse(refused, new.location, error, new.row)
-        return False
-    return True
-
-
-def _refuse(
-    refused: RefusedRows,
-    location: RowLocation,
-    error: SampleError,
-    row: RawRow | files.MalformedRow,
-) -> None:
-    shown = row.text if isinstance(row, files.MalformedRow) else row
-    refused.refuse(location.file, location.line, str(error), shown)
 
 
 def _why(refused: RefusedRows, warnings: Sequence[str]) -> str:
