@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
 from teacherlm_jax.annotation import explain as explaining
-from teacherlm_jax.checkpoints.store import LoadedModel
+from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import (
     BenchmarkConfig,
     MeshConfig,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from teacherlm_jax.annotation import gates as gate_checks
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt, encode_prompts
-from teacherlm_jax.checkpoints.store import LoadedModel
+from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import SamplingConfig
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError

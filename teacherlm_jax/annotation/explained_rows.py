@@ -7,7 +7,7 @@ from typing import Any
 
 from teacherlm_jax.annotation.explain import GeneratedExplanation
 from teacherlm_jax.annotation.explanation_prompts import prompt_digest
-from teacherlm_jax.checkpoints.store import LoadedModel
+from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import Sample, to_row

@@ -10,7 +10,6 @@ second copy of the model in memory until the last array is written.
 """
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,45 +17,18 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
-from flax import nnx
-from jax.sharding import Mesh
 
-from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints import restore, retention, selection
+from teacherlm_jax.checkpoints import restore, retention
 from teacherlm_jax.checkpoints.fingerprint import as_saved, digest, fingerprint, first_other_kind
-from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.models import registry
-from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sharding import Tree
-from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 # Errors in Orbax's threads are raised by the next call, so that the user gets one message. Orbax
 # also logs them with tracebacks, which are filtered out here.
 logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
 
-BEST = "best"  # name of the best checkpoint in a path, in place of a step
 _DIGEST = "digest"  # key in `meta`: digest of all its other entries
-
-
-@dataclasses.dataclass(frozen=True)
-class LoadedModel:
-    """A loaded model, ready to run.
-
-    Attributes:
-        model: the model, on the mesh it was loaded for; compute under `jax.set_mesh(mesh)`.
-        vocabulary: vocabulary of its tokens.
-        config: its shape, `vocab_size` resolved.
-        step: number of updates.
-        digest: digest of its parameters; equal values have equal digests on any mesh.
-    """
-
-    model: Decoder
-    vocabulary: Vocabulary
-    config: ModelConfig
-    step: int
-    digest: str
 
 
 class Checkpoints:
@@ -237,72 +209,3 @@ class Checkpoints:
             if not self._meta(other)[1]:
                 return f"remove {self.path(step)} to resume from step {other}"
         return f"{self.folder} has no other complete checkpoint; train again"
-
-
-def load_model(
-    path: Path | str, mesh: Mesh, *, dtype: str = "", attention: str = ""
-) -> LoadedModel:
-    """Load a model with its parameters on `mesh`; the optimizer state is not read.
-
-    Args:
-        path: as for `open_checkpoint`.
-        mesh: devices that hold the parameters.
-        dtype: compute dtype; empty: the one it was trained with.
-        attention: attention implementation; empty: the one it was trained with.
-
-    Raises UserError if there is no checkpoint, it is damaged, or the vocabulary is a different one.
-    """
-    checkpoints, step = open_checkpoint(path)
-    meta = checkpoints.meta(step)
-    vocabulary = load_vocabulary(checkpoints.run, meta["vocabulary"])
-    config = ModelConfig(**meta["model"])
-    config = dataclasses.replace(
-        config, dtype=dtype or config.dtype, attention=attention or config.attention
-    )
-    graph, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
-    params = checkpoints.params(step, abstract)
-    checkpoints.close()
-    return LoadedModel(
-        nnx.merge(graph, params), vocabulary, config, step, digest(meta["parameters"])
-    )
-
-
-def open_checkpoint(path: Path | str) -> tuple[Checkpoints, int]:
-    """Open the checkpoint that `path` names; return the run's checkpoints and the step.
-
-    Args:
-        path: a run folder (its newest checkpoint), `RUN/checkpoints/STEP`, or
-            `RUN/checkpoints/best` (by the metric of the training's config).
-
-    Raises UserError if there is no such checkpoint.
-    """
-    path = Path(path)
-    one_step = path.parent.name == layout.CHECKPOINTS and (path.name.isdigit() or path.name == BEST)
-    run = path.parent.parent if one_step else path
-    if not run.is_dir():
-        raise UserError(f"{run}: no such folder; name the run folder of a `train`")
-    nothing = f"{run}: has no complete checkpoint; let `train` finish first"
-    if not (run / layout.CHECKPOINTS).is_dir():
-        raise UserError(nothing)
-    checkpoints = Checkpoints(run)
-    steps = checkpoints.steps()
-    if not steps:
-        raise UserError(nothing)
-    if one_step and path.name == BEST:
-        return checkpoints, selection.best_step(run, steps)
-    if one_step and int(path.name) not in steps:
-        found = ", ".join(map(str, steps))
-        raise UserError(f"{path}: no such checkpoint; {run} has the steps {found}")
-    return checkpoints, int(path.name) if one_step else steps[-1]
-
-
-def load_vocabulary(run: Path | str, wanted: str) -> Vocabulary:
-    """Return the vocabulary in a run folder; UserError if its digest is not `wanted`."""
-    folder = Path(run) / layout.VOCABULARY
-    vocabulary = Vocabulary.load(folder)
-    if vocabulary.digest != wanted:
-        raise UserError(
-            f"{folder}: has the digest {vocabulary.digest}, but the checkpoint was trained with "
-            f"{wanted}; restore the vocabulary of that training"
-        )
-    return vocabulary

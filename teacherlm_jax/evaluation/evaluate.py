@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints.store import LoadedModel
+from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig
 from teacherlm_jax.data.sample import LETTERS
 from teacherlm_jax.evaluation import benchmarks, predictions, rank

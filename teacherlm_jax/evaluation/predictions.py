@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 from flax import nnx
 
-from teacherlm_jax.checkpoints.store import LoadedModel
+from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import tokenized
 from teacherlm_jax.evaluation.question import Question

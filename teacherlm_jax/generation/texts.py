@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import jax
 from flax import nnx
 
-from teacherlm_jax.checkpoints.store import LoadedModel
+from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import SamplingConfig, fields
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.engine import Engine, batch_ways

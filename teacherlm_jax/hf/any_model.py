@@ -10,8 +10,8 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints import fingerprint, store
-from teacherlm_jax.checkpoints.store import LoadedModel
+from teacherlm_jax.checkpoints import fingerprint, saved_model
+from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import hub, model_folder
@@ -19,7 +19,7 @@ from teacherlm_jax.models import registry
 from teacherlm_jax.runs import layout
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
-_STEP = re.compile(rf"\d+|{store.BEST}")
+_STEP = re.compile(rf"\d+|{saved_model.BEST}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +61,8 @@ def resolve(path: Path | str) -> Path:
     problem = "not a model" if folder.is_dir() else "no such folder"
     raise UserError(
         f"{path}: {problem}; expected a run folder with {layout.CHECKPOINTS}/, one checkpoint "
-        f"such as RUN/{layout.CHECKPOINTS}/100 or RUN/{layout.CHECKPOINTS}/{store.BEST}, a Hugging "
-        f"Face folder with config.json and weights, or {hub.SCHEME}org/name"
+        f"such as RUN/{layout.CHECKPOINTS}/100 or RUN/{layout.CHECKPOINTS}/{saved_model.BEST}, a "
+        f"Hugging Face folder with config.json and weights, or {hub.SCHEME}org/name"
     )
 
 
@@ -92,9 +92,9 @@ def describe(path: Path | str) -> ModelDescription:
     if not is_checkpoint(folder):
         opened = model_folder.open_model(folder)
         return ModelDescription(folder, opened.vocabulary, opened.config, 0, lambda: opened.digest)
-    checkpoints, step = store.open_checkpoint(folder.absolute())
+    checkpoints, step = saved_model.open_checkpoint(folder.absolute())
     meta = checkpoints.meta(step)
-    vocabulary = store.load_vocabulary(checkpoints.run, meta["vocabulary"])
+    vocabulary = saved_model.load_vocabulary(checkpoints.run, meta["vocabulary"])
     checkpoints.close()
     config, parameters = ModelConfig(**meta["model"]), meta["parameters"]
     return ModelDescription(
@@ -116,7 +116,7 @@ def load(path: Path | str, mesh: Mesh, *, dtype: str = "", attention: str = "") 
     """
     folder = resolve(path)
     if is_checkpoint(folder):
-        return store.load_model(folder.absolute(), mesh, dtype=dtype, attention=attention)
+        return saved_model.load_model(folder.absolute(), mesh, dtype=dtype, attention=attention)
     opened = model_folder.open_model(folder)
     config = dataclasses.replace(
         opened.config,

@@ -19,7 +19,7 @@ import jax
 from flax import nnx
 
 from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints import store
+from teacherlm_jax.checkpoints import saved_model
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import ConvertConfig, MeshConfig, ModelConfig
 from teacherlm_jax.errors import UserError
@@ -107,11 +107,11 @@ def _export(config: ConvertConfig, source: Path) -> None:
             f"{source}: one process writes an exported model and must see all devices of its mesh, "
             f"but {jax.process_count()} processes are running; run this on one machine"
         )
-    checkpoints, step = store.open_checkpoint(source.absolute())
+    checkpoints, step = saved_model.open_checkpoint(source.absolute())
     meta = checkpoints.meta(step)
     model = ModelConfig(**meta["model"])
     description = config_json.described(model)
-    vocabulary = store.load_vocabulary(checkpoints.run, meta["vocabulary"])
+    vocabulary = saved_model.load_vocabulary(checkpoints.run, meta["vocabulary"])
     dtype = config.dtype or model.param_dtype
     abstract = _abstract(model, config.mesh)
     log = _console()

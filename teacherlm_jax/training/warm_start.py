@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from teacherlm_jax.checkpoints import store
+from teacherlm_jax.checkpoints import saved_model
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import any_model, model_folder
@@ -31,7 +31,7 @@ def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstr
     folder = any_model.resolve(init_from)
     if not any_model.is_checkpoint(folder):
         return _from_model_folder(init_from, folder, model, vocabulary, abstract)
-    source, step = store.open_checkpoint(folder)
+    source, step = saved_model.open_checkpoint(folder)
     digest = source.meta(step)["vocabulary"]
     if digest != vocabulary.digest:
         raise UserError(

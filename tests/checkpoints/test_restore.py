@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from teacherlm_jax.checkpoints import restore
-from teacherlm_jax.checkpoints.store import Checkpoints, open_checkpoint
+from teacherlm_jax.checkpoints.saved_model import open_checkpoint
+from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.cli import failures
 from teacherlm_jax.errors import UserError
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 from teacherlm_jax.checkpoints import retention, selection
-from teacherlm_jax.checkpoints.store import Checkpoints, open_checkpoint
+from teacherlm_jax.checkpoints.saved_model import open_checkpoint
+from teacherlm_jax.checkpoints.store import Checkpoints
 
 
 @dataclasses.dataclass

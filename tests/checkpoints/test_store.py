@@ -12,7 +12,8 @@ from flax import nnx
 
 from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints.fingerprint import digest, fingerprint
-from teacherlm_jax.checkpoints.store import Checkpoints, load_model
+from teacherlm_jax.checkpoints.saved_model import load_model
+from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import MeshConfig, ModelConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
@@ -166,9 +167,9 @@ def test_truncated_parameters_are_refused_by_name_without_log_noise(run):
     code = (
         "import sys\n"
         "from teacherlm_jax import config, errors, sharding\n"
-        "from teacherlm_jax.checkpoints import store\n"
+        "from teacherlm_jax.checkpoints import saved_model\n"
         "try:\n"
-        "    store.load_model(sys.argv[1], sharding.make_mesh(config.MeshConfig()))\n"
+        "    saved_model.load_model(sys.argv[1], sharding.make_mesh(config.MeshConfig()))\n"
         "except errors.UserError as error:\n"
         "    print(error)\n"
     )

@@ -4,7 +4,7 @@ import jax
 import pytest
 from flax import nnx
 
-from teacherlm_jax.checkpoints.store import LoadedModel
+from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.models import registry
 

@@ -5,7 +5,7 @@ import numpy as np
 from flax import nnx
 
 from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints.store import load_model
+from teacherlm_jax.checkpoints.saved_model import load_model
 from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.storage import files
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints import store
+from teacherlm_jax.checkpoints import saved_model
 from teacherlm_jax.config import (
     MixtureConfig,
     PrepareConfig,
@@ -106,7 +106,7 @@ def test_the_vocabulary_travels_with_the_rows(begun, opt_like, tmp_path):
     mesh = sharding.make_mesh(config.mesh)
     spec = setup.make_run_spec(config, data_folder.open(config.data), mesh)
     spec.vocabulary.save(tmp_path / "vocabulary")
-    assert store.load_vocabulary(tmp_path, wanted).digest == wanted
+    assert saved_model.load_vocabulary(tmp_path, wanted).digest == wanted
 
 
 def test_rows_or_a_checkpoint_with_another_vocabulary_are_refused(
@@ -125,7 +125,7 @@ def test_rows_or_a_checkpoint_with_another_vocabulary_are_refused(
         with pytest.raises(UserError, match=f"mix/vocabulary: has the digest {other.digest}, but"):
             data_folder.open(config.data)
         with pytest.raises(UserError, match=f"{other.digest}, but the checkpoint was"):
-            store.load_vocabulary(tmp_path / "mix", own)
+            saved_model.load_vocabulary(tmp_path / "mix", own)
     path = VocabularyConfig(path=str(tmp_path / "bare"))
     mixtures = (MixtureConfig(name="mix", forms=("text", "CMF"), author="program", loss="answer"),)
     with pytest.raises(

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints import store
+from teacherlm_jax.checkpoints import saved_model
 from teacherlm_jax.config import (
     CheckpointConfig,
     MeshConfig,
@@ -69,7 +69,7 @@ def lines(run):
 
 
 def parameters(path):
-    loaded = store.load_model(path, sharding.make_mesh(MeshConfig()))
+    loaded = saved_model.load_model(path, sharding.make_mesh(MeshConfig()))
     return jax.device_get(nnx.to_pure_dict(nnx.state(loaded.model))), loaded
 
 

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints import selection, store
+from teacherlm_jax.checkpoints import saved_model, selection
 from teacherlm_jax.config import (
     BenchmarkConfig,
     CheckpointConfig,
@@ -303,4 +303,4 @@ def test_a_best_checkpoint_needs_a_metric_and_a_measurement(config, tmp_path):
         {"step": 9, "a/accuracy": 0.9},
     ])  # fmt: skip
     assert selection.best_step(run, [3, 6]) == 3
-    assert store.BEST == "best"
+    assert saved_model.BEST == "best"
