@@ -18,17 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding
-from jaxtyping import Array, Bool, Float32, Int, PyTree, UInt32
 
 from teacherlm_jax import sharding
 from teacherlm_jax.config import SamplingConfig, fields
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation import slot_memory
 from teacherlm_jax.generation.requests import Completion, GenerationRequest, WaitingRequests
-from teacherlm_jax.generation.sampling import sample
-from teacherlm_jax.generation.slot_state import SlotState, constrained, placed
+from teacherlm_jax.generation.slot_programs import SlotPrograms
+from teacherlm_jax.generation.slot_state import SlotState, placed
 from teacherlm_jax.models.buckets import power_of_two
-from teacherlm_jax.models.cache import KVCache
 from teacherlm_jax.models.decoder import Decoder
 
 _GROUP = 8  # most prompts in one prefill
@@ -81,18 +79,19 @@ class Engine:
         fields.check(sampling, "config.sampling")
         ways = batch_ways(slots)
         _refuse_too_long(model.max_positions, prompt_length, sampling.max_new_tokens)
-        self._graph, self._parameters = nnx.split(model)
+        graph, self._parameters = nnx.split(model)
+        self._device = SlotPrograms(
+            graph, slots=slots, cache_length=prompt_length + sampling.max_new_tokens,
+            sampling=sampling, eos_id=eos_id, drawable=drawable, steps=steps_per_sync,
+        )  # fmt: skip
         self._slots, self._prompt_length = slots, prompt_length
-        self._sampling, self._eos_id, self._steps = sampling, eos_id, steps_per_sync
-        self._cache_length = prompt_length + sampling.max_new_tokens
-        self._drawable = None if drawable is None else np.array(sorted(drawable))
         # Few slots must not wait for each other, or the longest text delays the next ones.
         self._worth_reading = max(1, min(slots // 4, _GROUP))
         self._group = ways * math.ceil(self._worth_reading / ways)
         slot_memory.refuse_too_many(self._abstract_slots()[0], self._parameters, slots, ways)
-        self._allocate = jax.jit(self._empty)
-        self._prefill = jax.jit(self._prefill_step, donate_argnums=1)
-        self._decode = jax.jit(self._decode_steps, donate_argnums=1, static_argnums=2)
+        self._allocate = jax.jit(self._device.empty)
+        self._prefill = jax.jit(self._device.prefill, donate_argnums=1)
+        self._decode = jax.jit(self._device.decode, donate_argnums=1, static_argnums=2)
 
     def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[Completion]:
         """Yield completions as they finish; requests are taken as slots become free.
@@ -133,11 +132,13 @@ class Engine:
 
         def prefill(parameters, leaves, *prompts):
             slots = jax.tree.unflatten(tree, leaves)
-            return jax.tree.leaves(self._prefill_step(parameters, slots, *prompts))
+            return jax.tree.leaves(self._device.prefill(parameters, slots, *prompts))
 
         def decode(parameters, leaves):
             slots = jax.tree.unflatten(tree, leaves)
-            return jax.tree.leaves(self._decode_steps(parameters, slots, self._cache_length))
+            return jax.tree.leaves(
+                self._device.decode(parameters, slots, self._device.cache_length)
+            )
 
         return [
             EngineProgram(
@@ -145,7 +146,7 @@ class Engine:
                 jax.jit(prefill, donate_argnums=1).lower(self._parameters, state, *prompts),
             ),
             EngineProgram(
-                f"decode of {self._steps} tokens in {self._slots} slots",
+                f"decode of {self._device.steps} tokens in {self._slots} slots",
                 jax.jit(decode, donate_argnums=1).lower(self._parameters, state),
             ),
         ]
@@ -159,7 +160,7 @@ class Engine:
         trees = []
 
         def empty(parameters):
-            leaves, tree = jax.tree_util.tree_flatten_with_path(self._empty(parameters))
+            leaves, tree = jax.tree_util.tree_flatten_with_path(self._device.empty(parameters))
             names.extend(path[-1].name for path, _ in leaves)
             trees.append(tree)
             return [leaf for _, leaf in leaves]
@@ -197,8 +198,8 @@ class Engine:
     def _window(self, slots: SlotState) -> int:
         """Return how many cache entries the next steps can reach, rounded up to a power of two."""
         lengths = np.asarray(slots.cache.lengths)[np.asarray(slots.active)]
-        reached = int(lengths.max(initial=0)) + self._steps
-        return min(power_of_two(reached, _SMALLEST_WINDOW), self._cache_length)
+        reached = int(lengths.max(initial=0)) + self._device.steps
+        return min(power_of_two(reached, _SMALLEST_WINDOW), self._device.cache_length)
 
     def _finished(
         self, slots: SlotState, running: dict[int, GenerationRequest]
@@ -210,91 +211,10 @@ class Engine:
         written, counts = np.asarray(slots.written), np.asarray(slots.counts)
         for slot in done:
             tokens = tuple(written[slot, : counts[slot]].tolist())
-            if tokens[-1] == self._eos_id:
+            if tokens[-1] == self._device.eos_id:
                 yield Completion(running.pop(slot).id, tokens[:-1], "eos")
             else:
                 yield Completion(running.pop(slot).id, tokens, "length")
-
-    # The methods below are traced and run on the device.
-
-    def _empty(self, parameters: PyTree) -> SlotState:
-        """Return free slots."""
-        model = nnx.merge(self._graph, parameters)
-        return SlotState(
-            cache=constrained(model.empty_cache(self._slots, self._cache_length)),
-            written=jnp.zeros((self._slots, self._sampling.max_new_tokens), jnp.int32),
-            counts=jnp.zeros(self._slots, jnp.int32),
-            keys=jnp.zeros((self._slots, 2), jnp.uint32),
-            active=jnp.zeros(self._slots, bool),
-        )
-
-    def _prefill_step(
-        self,
-        parameters: PyTree,
-        slots: SlotState,
-        tokens: Int[Array, "G T"],
-        lengths: Int[Array, " G"],
-        keys: UInt32[Array, "G 2"],
-        targets: Int[Array, " G"],
-    ) -> SlotState:
-        """Read a group of prompts into the slots `targets` and sample the first token of each."""
-        model = nnx.merge(self._graph, parameters)
-        logits, new = model.prefill(tokens, lengths, tokens.shape[1])
-        first = self._draw(logits, keys, jnp.zeros_like(lengths))
-        cache, room = slots.cache, min(tokens.shape[1], self._cache_length)
-        return SlotState(
-            cache=constrained(
-                KVCache(
-                    cache.k.at[:, targets, :room].set(new.k[:, :, :room], mode="drop"),
-                    cache.v.at[:, targets, :room].set(new.v[:, :, :room], mode="drop"),
-                    cache.lengths.at[targets].set(lengths, mode="drop"),
-                )
-            ),
-            written=slots.written.at[targets, 0].set(first, mode="drop"),
-            counts=slots.counts.at[targets].set(1, mode="drop"),
-            keys=slots.keys.at[targets].set(keys, mode="drop"),
-            active=slots.active.at[targets].set(self._unfinished(first, 1), mode="drop"),
-        )
-
-    def _decode_steps(self, parameters: PyTree, slots: SlotState, window: int) -> SlotState:
-        """Sample up to `steps_per_sync` tokens in each active slot; stop when none is active."""
-        model = nnx.merge(self._graph, parameters)
-        rows = jnp.arange(self._slots)
-
-        def step(carry):
-            count, slots = carry
-            newest = slots.written[rows, slots.counts - 1]
-            logits, cache = model.decode(newest, slots.cache, window)
-            token = self._draw(logits, slots.keys, slots.counts)
-            # A finished slot writes out of bounds, which drops the token, and keeps its length.
-            column = jnp.where(slots.active, slots.counts, self._sampling.max_new_tokens)
-            counts = slots.counts + slots.active.astype(jnp.int32)
-            lengths = jnp.where(slots.active, cache.lengths, slots.cache.lengths)
-            return count + 1, SlotState(
-                cache=constrained(KVCache(cache.k, cache.v, lengths)),
-                written=slots.written.at[rows, column].set(token, mode="drop"),
-                counts=counts,
-                keys=slots.keys,
-                active=slots.active & self._unfinished(token, counts),
-            )
-
-        def proceeds(carry):
-            return (carry[0] < self._steps) & jnp.any(carry[1].active)
-
-        return jax.lax.while_loop(proceeds, step, (0, slots))[1]
-
-    def _draw(
-        self, logits: Float32[Array, "B V"], keys: UInt32[Array, "B 2"], counters: Int[Array, " B"]
-    ) -> Int[Array, " B"]:
-        if self._drawable is not None:
-            allowed = np.isin(np.arange(logits.shape[-1]), self._drawable)
-            logits = jnp.where(allowed[None], logits, -jnp.inf)
-        return sample(logits, keys, counters, self._sampling)
-
-    def _unfinished(
-        self, token: Int[Array, " B"], counts: Int[Array, " B"] | int
-    ) -> Bool[Array, " B"]:
-        return (token != self._eos_id) & (counts < self._sampling.max_new_tokens)
 
 
 def batch_ways(slots: int) -> int:
