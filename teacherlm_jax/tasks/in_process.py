@@ -1,87 +1,19 @@
-"""The work of a preparation in one process, and the scratch folder that it uses."""
+"""The work of a preparation in one process."""
 
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
 from teacherlm_jax.config import SourceConfig
-from teacherlm_jax.runs import layout
-from teacherlm_jax.sources.duplicates import Questions
 from teacherlm_jax.storage.refused_rows import RefusedRows
-from teacherlm_jax.tasks.chunks import Chunk
+from teacherlm_jax.tasks.preparation_engine import (
+    KEPT,
+    ChunksOf,
+    ReadSurvey,
+    Surveyed,
+    WorkFolder,
+)
 from teacherlm_jax.tasks.seqio_tasks import TextTask
-from teacherlm_jax.tasks.surveyed_source import SurveyedSource, survey_source
+from teacherlm_jax.tasks.surveyed_source import SurveySettings, survey_source
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
-
-Surveyed = tuple[SurveyedSource, Questions]
-ReadSurvey = Callable[[str, int, RefusedRows], Surveyed]  # of a role and an index in it
-ChunksOf = Callable[[TextTask], Iterator[Chunk]]
-
-KEPT = "sources"  # the role whose samples are spooled
-
-
-class WorkFolder:
-    """The scratch folder in a run folder: spooled samples, and texts that Beam workers encoded.
-
-    Spooled samples never outlive the run. Encoded texts do if the run is interrupted or fails, and
-    the next run does not encode them again.
-    """
-
-    def __init__(self, output: Path):
-        """Name the folder `output/.work`; it is created when something is written to it."""
-        self.path = output.absolute() / layout.WORK
-
-    @property
-    def tasks(self) -> Path:
-        """Folder of encoded texts."""
-        return self.path / "tasks"
-
-    def source(self, role: str, index: int) -> Path:
-        """Folder of one source in a role, "sources" or "evaluation"."""
-        return self.path / "survey" / f"{role}-{index:05d}"
-
-    def remove_survey(self) -> None:
-        """Remove spooled samples, of this run or of one that was killed."""
-        _remove(self.path / "survey")
-
-    def remove(self) -> None:
-        """Remove everything."""
-        _remove(self.path)
-
-    def close(self) -> None:
-        """Remove everything except encoded texts."""
-        self.remove_survey()
-        if not self.tasks.exists():
-            self.remove()
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
-class PreparationEngine(Protocol):
-    """Does the work on sources and tasks, in this process or elsewhere."""
-
-    def survey(
-        self,
-        sources: Mapping[str, Sequence[SourceConfig]],
-        root: str,
-        seed: int,
-        vocabulary: Vocabulary | None,
-        *,
-        keep: bool,
-    ) -> ReadSurvey:
-        """Survey sources by role; return a function that gives the result for one of them.
-
-        The function takes the role, the source's index in it, and the collector of its refused
-        rows, and raises UserError as `survey_source` does. With `keep`, the samples of the role
-        "sources" are spooled.
-        """
-
-    def encode(self, tasks: Sequence[TextTask], vocabulary: Vocabulary) -> ChunksOf:
-        """Return a function that yields the encoded texts of one of `tasks`."""
 
 
 class InProcess:
@@ -93,9 +25,7 @@ class InProcess:
     def survey(
         self,
         sources: Mapping[str, Sequence[SourceConfig]],
-        root: str,
-        seed: int,
-        vocabulary: Vocabulary | None,
+        settings: SurveySettings,
         *,
         keep: bool,
     ) -> ReadSurvey:
@@ -103,15 +33,8 @@ class InProcess:
         self._work.remove_survey()
 
         def read(role: str, index: int, refused: RefusedRows) -> Surveyed:
-            return survey_source(
-                sources[role][index],
-                root,
-                refused,
-                self._work.source(role, index),
-                keep=keep and role == KEPT,
-                seed=seed,
-                vocabulary=vocabulary,
-            )
+            folder, kept = self._work.source(role, index), keep and role == KEPT
+            return survey_source(sources[role][index], settings, refused, folder, keep=kept)
 
         return read
 

@@ -11,9 +11,9 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
-from teacherlm_jax.tasks.in_process import ChunksOf
 from teacherlm_jax.tasks.mixture_statistics import NO_LOSS, MixtureStatistics, ThroughputTimer
 from teacherlm_jax.tasks.mixtures import add_mixture, read_texts
+from teacherlm_jax.tasks.preparation_engine import ChunksOf
 from teacherlm_jax.tasks.seqio_tasks import TextTask
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 

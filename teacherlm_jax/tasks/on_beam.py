@@ -23,9 +23,15 @@ from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks import chunks
 from teacherlm_jax.tasks.beam import Beam
-from teacherlm_jax.tasks.in_process import KEPT, ChunksOf, ReadSurvey, Surveyed, WorkFolder
+from teacherlm_jax.tasks.preparation_engine import (
+    KEPT,
+    ChunksOf,
+    ReadSurvey,
+    Surveyed,
+    WorkFolder,
+)
 from teacherlm_jax.tasks.seqio_tasks import TextTask
-from teacherlm_jax.tasks.surveyed_source import SurveyedSource, survey_source
+from teacherlm_jax.tasks.surveyed_source import SurveyedSource, SurveySettings, survey_source
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 # Files in a source's scratch folder; the survey ends by writing the second or the third.
@@ -47,9 +53,7 @@ class OnBeam:
     def survey(
         self,
         sources: Mapping[str, Sequence[SourceConfig]],
-        root: str,
-        seed: int,
-        vocabulary: Vocabulary | None,
+        settings: SurveySettings,
         *,
         keep: bool,
     ) -> ReadSurvey:
@@ -60,8 +64,9 @@ class OnBeam:
             for role in sources
             for index, source in enumerate(sources[role])
         ]
-        shared = self._share(vocabulary) if vocabulary else None
-        stage = functools.partial(_survey, root=root, seed=seed, vocabulary=shared)
+        shared = self._share(settings.vocabulary) if settings.vocabulary else None
+        plain = dataclasses.replace(settings, vocabulary=None)
+        stage = functools.partial(_survey, settings=plain, vocabulary=shared)
         self._beam.run("survey", work, [stage])
 
         def read(role: str, index: int, refused: RefusedRows) -> Surveyed:
@@ -116,17 +121,16 @@ class OnBeam:
 
 
 def _survey(
-    work: _SurveyWork, root: str, seed: int, vocabulary: tuple[Path, str] | None
+    work: _SurveyWork, settings: SurveySettings, vocabulary: tuple[Path, str] | None
 ) -> Iterator[None]:
-    """Survey a source into its scratch folder."""
+    """Survey a source into its scratch folder, with the vocabulary that workers open."""
     folder, config, keep = work
+    if vocabulary:
+        settings = dataclasses.replace(settings, vocabulary=_vocabulary(*vocabulary))
     folder.mkdir(parents=True, exist_ok=True)
     refused = RefusedRows(folder / layout.REFUSED)
-    opened = _vocabulary(*vocabulary) if vocabulary else None
     try:
-        source, questions = survey_source(
-            config, root, refused, folder, keep=keep, seed=seed, vocabulary=opened
-        )
+        source, questions = survey_source(config, settings, refused, folder, keep=keep)
     except UserError as error:
         files.write_json(folder / _ERROR, str(error))
         return

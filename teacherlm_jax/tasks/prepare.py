@@ -13,11 +13,12 @@ from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tasks import trained_vocabulary
 from teacherlm_jax.tasks.beam import Beam
-from teacherlm_jax.tasks.in_process import InProcess, PreparationEngine, WorkFolder
+from teacherlm_jax.tasks.in_process import InProcess
 from teacherlm_jax.tasks.inputs import mixture_inputs, read_manifest
 from teacherlm_jax.tasks.mixture_folder import read_throughput, remove_unfinished, write_mixture
 from teacherlm_jax.tasks.mixtures import text_tasks
 from teacherlm_jax.tasks.on_beam import OnBeam
+from teacherlm_jax.tasks.preparation_engine import PreparationEngine, WorkFolder
 from teacherlm_jax.tasks.survey import survey_all
 from teacherlm_jax.tokenization.vocabulary import holds_vocabulary, open_vocabulary
 

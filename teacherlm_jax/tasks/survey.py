@@ -12,8 +12,8 @@ from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources.duplicates import Overlap, Questions
 from teacherlm_jax.storage import refused_rows
 from teacherlm_jax.storage.refused_rows import RefusedRows
-from teacherlm_jax.tasks.in_process import PreparationEngine, ReadSurvey
-from teacherlm_jax.tasks.surveyed_source import SurveyedSource
+from teacherlm_jax.tasks.preparation_engine import PreparationEngine, ReadSurvey
+from teacherlm_jax.tasks.surveyed_source import SurveyedSource, SurveySettings
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 
@@ -58,8 +58,8 @@ def survey_all(
     wanted = {"sources": [*config.sources], "evaluation": [*config.evaluation]}
     if config.check_only and vocabulary is None:
         wanted = {role: _without_max_tokens(sources, run) for role, sources in wanted.items()}
-    keep = not config.check_only
-    read = engine.survey(wanted, config.root, config.seed, vocabulary, keep=keep)
+    settings = SurveySettings(config.root, config.seed, vocabulary)
+    read = engine.survey(wanted, settings, keep=not config.check_only)
     unusable: dict[str, str] = {}
     sources, questions, refused = _collect(config, "sources", run, read, unusable)
     others, tested, _ = _collect(config, "evaluation", run, read, unusable)

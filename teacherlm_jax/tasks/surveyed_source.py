@@ -80,15 +80,28 @@ class SurveyedSource:
         return cls(config=config, folder=folder, **{name: found[name] for name in _FOUND})
 
 
+@dataclasses.dataclass(frozen=True)
+class SurveySettings:
+    """How the sources of a preparation are read.
+
+    Attributes:
+        root: the folder that `SourceConfig.path` is relative to.
+        seed: decides which samples a limit by seed keeps.
+        vocabulary: counts tokens, for sources with `max_tokens`.
+    """
+
+    root: str
+    seed: int = 0
+    vocabulary: Vocabulary | None = None
+
+
 def survey_source(
     config: SourceConfig,
-    root: str,
+    settings: SurveySettings,
     refused: RefusedRows,
     folder: Path,
     *,
     keep: bool = True,
-    seed: int = 0,
-    vocabulary: Vocabulary | None = None,
 ) -> tuple[SurveyedSource, Questions]:
     """Read a source in one pass; return what was found, and its questions.
 
@@ -97,45 +110,58 @@ def survey_source(
 
     Args:
         config: location, format and limits of the source.
-        root: the folder that `config.path` is relative to.
+        settings: how it is read.
         refused: collects the rows that cannot be used.
         folder: scratch folder of this source.
         keep: spool the samples, so that `SurveyedSource.read` can yield them.
-        seed: decides which samples a limit by seed keeps.
-        vocabulary: counts tokens, for a source with `max_tokens`.
 
     Raises UserError as `SourceReading.first` does.
     """
-    reading = SourceReading(config, root, seed, open_rows)
+    reading = SourceReading(config, settings.root, settings.seed, open_rows)
     own = refused.part()
-    spool, candidates = SampleSpool(folder / _SAMPLES), SampleSpool(folder / _CANDIDATES)
-    used, questions = Counter[str](), Questions()
-    try:
-        for place, sample in reading.first(own, vocabulary=vocabulary, candidates=candidates):
-            used[place.file] += 1
-            questions.add(config.name, place, sample)
-            if keep:
-                spool.add(place, sample)
-    finally:
-        digest = spool.close()
-        candidates.close()
-        candidates.path.unlink(missing_ok=True)
+    used, questions, digest = _read(reading, own, settings.vocabulary, folder, keep)
     by_file = {
         file: _figures(read, used[file], own.by_file.get(file, ReasonCounts()).counts)
         for file, read in reading.rows_read.items()
     }
     source = SurveyedSource(
         config=config,
-        reader=raw_rows.reader_of(config, raw_rows.find(config, root)),
+        reader=raw_rows.reader_of(config, raw_rows.find(config, settings.root)),
         samples=reading.samples,
         refused=sum(sum(figures["refused"].values()) for figures in by_file.values()),
-        digest=digest if keep else "",
-        files=_digests(reading.rows or open_rows(config, root)),
+        digest=digest,
+        files=_digests(reading.rows or open_rows(config, settings.root)),
         by_file=by_file,
         warnings=reading.warnings,
         folder=folder,
     )
     return source, questions
+
+
+def _read(
+    reading: SourceReading,
+    refused: RefusedRows,
+    vocabulary: Vocabulary | None,
+    folder: Path,
+    keep: bool,
+) -> tuple[Counter[str], Questions, str]:
+    """Read a source to its end, and spool its samples with `keep`.
+
+    Return the number of samples by file, the questions, and the digest of the spool if it is kept.
+    """
+    spool, candidates = SampleSpool(folder / _SAMPLES), SampleSpool(folder / _CANDIDATES)
+    used, questions = Counter[str](), Questions()
+    try:
+        for place, sample in reading.first(refused, vocabulary=vocabulary, candidates=candidates):
+            used[place.file] += 1
+            questions.add(reading.config.name, place, sample)
+            if keep:
+                spool.add(place, sample)
+    finally:
+        digest = spool.close()
+        candidates.close()
+        candidates.path.unlink(missing_ok=True)
+    return used, questions, digest if keep else ""
 
 
 def _figures(read: int, used: int, refused: Mapping[str, int]) -> dict[str, Any]:

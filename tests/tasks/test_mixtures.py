@@ -9,14 +9,16 @@ from teacherlm_jax.config import MixtureConfig, PartConfig, SourceConfig
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks.mixtures import add_mixture, read_texts, text_tasks, used_sources
-from teacherlm_jax.tasks.surveyed_source import survey_source
+from teacherlm_jax.tasks.surveyed_source import SurveySettings, survey_source
 
 
 @pytest.fixture(scope="module")
 def sources(root, tmp_path_factory):
     refused, scratch = RefusedRows(None), tmp_path_factory.mktemp("scratch")
     return [
-        survey_source(SourceConfig(name, f"{name}.jsonl"), str(root), refused, scratch / name)[0]
+        survey_source(
+            SourceConfig(name, f"{name}.jsonl"), SurveySettings(str(root)), refused, scratch / name
+        )[0]
         for name in ("big", "small")
     ]
 

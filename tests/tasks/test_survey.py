@@ -18,7 +18,8 @@ from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import from_row, to_row
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
-from teacherlm_jax.tasks.in_process import InProcess, WorkFolder
+from teacherlm_jax.tasks.in_process import InProcess
+from teacherlm_jax.tasks.preparation_engine import WorkFolder
 from teacherlm_jax.tasks.survey import survey_all
 from teacherlm_jax.tasks.trained_vocabulary import unsurveyed
 from tests.make_run import make_run

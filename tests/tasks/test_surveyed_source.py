@@ -21,7 +21,7 @@ from teacherlm_jax.sources.duplicates import Questions
 from teacherlm_jax.sources.raw_rows import RowLocation
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
-from teacherlm_jax.tasks.surveyed_source import SurveyedSource, survey_source
+from teacherlm_jax.tasks.surveyed_source import SurveyedSource, SurveySettings, survey_source
 from teacherlm_jax.tasks.tfds_rows import open_rows
 
 NAMED = ColumnsConfig(options=("choices",), answer="label", cot="why")
@@ -120,7 +120,7 @@ def test_a_shard_that_is_missing_or_cut_short_is_named(tmp_path):
 def test_a_tfds_data_set_is_a_source(builder, tmp_path):
     refused = RefusedRows(None)
     config = SourceConfig("toy", str(builder), "columns", columns=NAMED)
-    source, _ = survey_source(config, "", refused, tmp_path / "scratch")
+    source, _ = survey_source(config, SurveySettings(""), refused, tmp_path / "scratch")
     first, *_, last = source.read()
     assert (source.samples, source.refused) == (5, 0)
     assert (first.question, first.options, first.answer) == ("Wörd train 0?", ("x", "y"), "(A)")
@@ -179,7 +179,7 @@ def test_a_record_that_is_no_example_is_refused_and_a_cut_file_named(tmp_path):
     write_records(path, example(question="?", answer="x"), b"\x0a\xff no example")
     refused = RefusedRows(None)
     config = SourceConfig("set", str(path), "columns")
-    source, _ = survey_source(config, "", refused, tmp_path / "scratch")
+    source, _ = survey_source(config, SurveySettings(""), refused, tmp_path / "scratch")
     assert (source.samples, dict(refused.counts)) == (1, {"no tf.train.Example": 1})
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(UserError, match=rf"{path}: damaged, cut short or not readable"):
@@ -197,7 +197,9 @@ def test_digests_are_those_of_the_bytes_of_every_file(tmp_path):
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"question": "?", "answer": "x"}\n'))
     for pattern in ("part-*.parquet", "a.jsonl.gz"):
         config = SourceConfig("set", pattern, "columns")
-        source, _ = survey_source(config, str(tmp_path), RefusedRows(None), tmp_path / "scratch")
+        source, _ = survey_source(
+            config, SurveySettings(str(tmp_path)), RefusedRows(None), tmp_path / "scratch"
+        )
         assert source.files == {
             path.name: files.file_digest(path) for path in sorted(tmp_path.glob(pattern))
         }
@@ -214,7 +216,9 @@ def test_each_file_is_told_of(tmp_path):
 
     def figures(**settings):
         config = SourceConfig("set", "*.jsonl", "columns", **settings)
-        source, questions = survey_source(config, str(tmp_path), refused, tmp_path / "work")
+        source, questions = survey_source(
+            config, SurveySettings(str(tmp_path)), refused, tmp_path / "work"
+        )
         read = {file: tuple(each.values()) for file, each in source.by_file.items()}
         return source, questions, [read[str(tmp_path / f"{name}.jsonl")] for name in "abc"]
 
@@ -239,7 +243,7 @@ def test_a_source_goes_through_json_as_it_is(tmp_path):
     for settings in ({}, {"limit": 7}, {"limit": 7, "limit_by": "seed"}):
         config = SourceConfig("set", "a.parquet", "columns", **settings)
         refused, scratch = RefusedRows(None), tmp_path / "scratch"
-        source, _ = survey_source(config, str(tmp_path), refused, scratch, seed=5)
+        source, _ = survey_source(config, SurveySettings(str(tmp_path), seed=5), refused, scratch)
         found = json.loads(json.dumps(source.to_json()))
         again = SurveyedSource.from_json(config, tmp_path / "scratch", found)
         assert list(again.read()) == list(source.read())
@@ -250,7 +254,7 @@ def test_a_source_goes_to_another_process_as_it_is(tmp_path):
     write_table(tmp_path / "a.parquet", 30)
     config = SourceConfig("set", "a.parquet", "columns", limit=7, limit_by="seed")
     refused, scratch = RefusedRows(None), tmp_path / "scratch"
-    source, _ = survey_source(config, str(tmp_path), refused, scratch, seed=5)
+    source, _ = survey_source(config, SurveySettings(str(tmp_path), seed=5), refused, scratch)
     copy = pickle.loads(pickle.dumps(source))
     assert list(copy.read()) == list(source.read())
     assert copy.identity == source.identity  # part of the names of tasks
