@@ -21,14 +21,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import harness
+from benchmarks.prepared_rows import write_prepared
 from teacherlm_jax import config
 from teacherlm_jax.data import packing, prepared, prompts, synthetic
 from teacherlm_jax.data.packing import Encoded, PackedRow
 from teacherlm_jax.data.prompts import Piece
 from teacherlm_jax.data.sample import Sample, to_row
 from teacherlm_jax.data.synthetic.generating import AUTHOR
-from teacherlm_jax.data.writer import write_shards
-from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources import reading
 from teacherlm_jax.storage import files
@@ -108,24 +107,8 @@ def seqio_filled(encoded: Sequence[Encoded]) -> float:
 
 def write(folder: Path, rows: Sequence[PackedRow], vocabulary: Vocabulary) -> None:
     """A prepared folder of the rows, as often as it takes to have enough of them."""
-    folder.mkdir()
     many = [*rows, *(rows * (ROWS // len(rows)))]
-    shards = write_shards(folder, many, rows_per_shard=4096)
-    vocabulary.save(folder / layout.VOCABULARY)
-    manifest = {
-        "mixture": folder.name,
-        "inputs": {
-            "mixture": {"author": ""},
-            "vocabulary": {"digest": vocabulary.digest},
-            "max_tokens": LENGTH,
-        },
-        "tasks": {},
-        "drops": {},
-        "length": LENGTH,
-        "rows": len(many),
-        "shards": shards,
-    }
-    files.write_json(folder / layout.MANIFEST, manifest)
+    write_prepared(folder, many, vocabulary, length=LENGTH, rows_per_shard=4096)
 
 
 def read(folder: Path) -> dict[str, float]:

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import harness, kills
-from teacherlm_jax.data import packing, writer
+from benchmarks.prepared_rows import write_prepared
+from teacherlm_jax.data import packing
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, train_sentencepiece
 
@@ -176,23 +177,8 @@ def _write(folder: Path, texts: list[str], vocabulary: Vocabulary) -> None:
     """A prepared folder, all of whose tokens bear loss."""
     encoded = [[*vocabulary.encode(text), vocabulary.eos_id] for text in texts]
     entries = [packing.Encoded(tokens, [True] * len(tokens)) for tokens in encoded]
-    rows = list(packing.pack(entries, LENGTH))
-    vocabulary.save(folder / "vocabulary")
-    shards = writer.write_shards(folder, rows, rows_per_shard=16)
-    manifest = {
-        "mixture": folder.name,
-        "inputs": {
-            "mixture": {"author": ""},
-            "vocabulary": {"digest": vocabulary.digest},
-            "max_tokens": LENGTH,
-        },
-        "tasks": {},
-        "drops": {},
-        "length": LENGTH,
-        "rows": len(rows),
-        "shards": shards,
-    }
-    files.write_json(folder / "manifest.json", manifest)
+    rows = packing.pack(entries, LENGTH)
+    write_prepared(folder, rows, vocabulary, length=LENGTH, rows_per_shard=16)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,8 @@ import socket
 import jax
 import pytest
 
-from teacherlm_jax.data import packing, writer
-from teacherlm_jax.runs import layout
-from teacherlm_jax.storage import files
+from benchmarks import prepared_rows
+from teacherlm_jax.data import packing
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -79,23 +78,14 @@ def write_prepared():
 
 
 def _write_prepared(folder, encoded, vocabulary, length, rows_per_shard=16, **manifest):
-    folder.mkdir(parents=True, exist_ok=True)
-    shards = writer.write_shards(folder, packing.pack(encoded, length), rows_per_shard)
-    vocabulary.save(folder / layout.VOCABULARY)
-    whole = {
-        "mixture": folder.name,
-        "inputs": {
-            "mixture": {"author": "teacher"},
-            "vocabulary": {"digest": vocabulary.digest},
-            "max_tokens": length,
-        },
-        "length": length,
-        "rows": sum(shard["records"] for shard in shards),
-        "tasks": {},
-        "drops": {},
-        "shards": shards,
-    }
-    files.write_json(folder / layout.MANIFEST, whole | manifest)
+    rows = packing.pack(encoded, length)
+    prepared_rows.write_prepared(
+        *(folder, rows, vocabulary),
+        length=length,
+        rows_per_shard=rows_per_shard,
+        author="teacher",
+        **manifest,
+    )
     return folder
 
 
