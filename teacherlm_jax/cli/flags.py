@@ -127,7 +127,8 @@ def _config_of_point(
 
 
 def _overridden(config: Any, given: Sequence[_Override]) -> Any:
-    for key, text in given:
+    # Named settings of a group first, so that a single key of the group is set in any order.
+    for key, text in sorted(given, key=lambda item: not overrides.named_settings(config, item[0])):
         config = overrides.apply_text(config, key, text)
     return config
 

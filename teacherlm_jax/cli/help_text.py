@@ -3,7 +3,7 @@
 import dataclasses
 import textwrap
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from teacherlm_jax.pipelines.verbs import Verb
@@ -41,18 +41,28 @@ def verb_help(name: str, verb: Verb, options: Sequence[type]) -> str:
 
 def _key_entries(kind: type, key: str) -> Iterator[str]:
     """Yield an entry per key, those of nested classes last; [N] stands for any item of a tuple."""
-    groups: list[tuple[str, str, type]] = []
+    groups: list[tuple[str, dataclasses.Field[Any], type]] = []
     for field, hint in _fields(kind):
         name, inner = f"{key}.{field.name}", next(iter(typing.get_args(hint)), None)
         if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-            groups.append((name, field.metadata["help"], hint))
+            groups.append((name, field, hint))
         elif isinstance(inner, type) and dataclasses.is_dataclass(inner):
-            groups.append((f"{name}[N]", field.metadata["help"], inner))
+            groups.append((f"{name}[N]", field, inner))
         else:
             yield _field_entry(name, field, hint)
-    for name, text, inside in groups:
-        yield _wrapped(f"{name.removeprefix('--config.')}: {text}")
+    for name, field, inside in groups:
+        yield _wrapped(f"{name.removeprefix('--config.')}: {field.metadata['help']}")
+        if named := field.metadata.get("named"):
+            facts = f"one of {', '.join(named)}"
+            yield _entry(f"{name}=NAME", facts, "; ".join(map(_named, named.items())))
         yield from _key_entries(inside, name)
+
+
+def _named(item: tuple[str, Callable[[], Any]]) -> str:
+    """Return a line about named settings, as in "authors: temperature=1.0, top_p=1.0"."""
+    name, settings = item
+    values = ", ".join(f"{key}={value}" for key, value in vars(settings()).items())
+    return f"{name}: {values}"
 
 
 def _fields(kind: type) -> Iterator[tuple[dataclasses.Field[Any], Any]]:

@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from teacherlm_jax.config import fields
@@ -38,6 +38,14 @@ def apply_text(config: Any, key: str, text: str | None) -> Any:
     Raises UserError for an unknown key and for a text that its type cannot have.
     """
     name = f"--config.{key}"
+    if names := named_settings(config, key):
+        if text is None or text not in names:
+            inside = next(leaf for leaf, _ in leaves(config) if leaf.startswith(f"{key}."))
+            raise UserError(
+                f"config.{key}: {fields.not_among(text or '', tuple(names))}; single keys are set "
+                f"as in --config.{inside}=VALUE"
+            )
+        return _with(config, key, names[text]())
     _require_known(config, key, name, "--config.")
     hint = _hint(config, key)
     if text is None:
@@ -62,9 +70,14 @@ def apply_values(config: Any, values: Mapping[str, Any], blamed: str) -> Any:
     return config
 
 
-def knows(config: Any, key: str) -> bool:
-    """Return whether an override can set the key."""
-    return any(key == name for name, _ in leaves(config))
+def named_settings(config: Any, key: str) -> Mapping[str, Callable[[], Any]]:
+    """Return functions that return settings of a group of keys, by name; empty if it has none."""
+    owner = config
+    *way, last = key.split(".")
+    for step in way:
+        owner = getattr(owner, step, None)
+    held = dataclasses.fields(owner) if dataclasses.is_dataclass(owner) else ()
+    return next((field.metadata.get("named", {}) for field in held if field.name == last), {})
 
 
 def has_key(kind: Any, key: str) -> bool:

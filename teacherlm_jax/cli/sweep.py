@@ -100,7 +100,7 @@ def refuse_swept_keys(point: SweepPoint, keys: Iterable[str]) -> None:
     The run would be filed under the name of a point whose settings it does not have.
     """
     for key in keys:
-        if key in point.overrides:
+        if any(swept == key or swept.startswith(f"{key}.") for swept in point.overrides):
             raise UserError(
                 f"--config.{key}: sweep() sets this key at {point.name!r}; change sweep(), or run "
                 "a config without a sweep"

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import re
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from teacherlm_jax.errors import UserError
@@ -70,9 +70,16 @@ def location(
     return _field("", help, path=True, required=required, local=local, hub=hub, short=short)
 
 
-def group(kind: type, *, help: str = "") -> Any:
-    """Return a field that holds a config class of its own, with that class's defaults."""
-    return dataclasses.field(default_factory=kind, metadata={"help": help or _summary(kind)})
+def group(
+    kind: type, *, named: Mapping[str, Callable[[], Any]] | None = None, help: str = ""
+) -> Any:
+    """Return a field that holds a config class of its own, with that class's defaults.
+
+    `named` are functions that return settings of that class, by names that the command line accepts
+    for all keys of the group at once, as in `--config.sampling=authors`.
+    """
+    metadata = {"help": help or _summary(kind), "named": named or {}}
+    return dataclasses.field(default_factory=kind, metadata=metadata)
 
 
 def _summary(kind: type) -> str:

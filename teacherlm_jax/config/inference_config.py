@@ -77,7 +77,9 @@ class AnnotateConfig:
     subject_prefix: bool = plain(
         False, help="begin prompts with the sentence that names the subject, if a row has one"
     )
-    sampling: SamplingConfig = group(SamplingConfig)
+    sampling: SamplingConfig = group(
+        SamplingConfig, named={"default": SamplingConfig, "authors": authors_sampling}
+    )
     gates: tuple[str, ...] = plain(
         ("finished", "not_empty", "concludes_answer"),
         help=f"checks of every explanation, recorded beside it; any of {', '.join(GATES)}",

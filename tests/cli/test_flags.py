@@ -3,7 +3,14 @@ import dataclasses
 import pytest
 
 from teacherlm_jax.cli import flags, overrides
-from teacherlm_jax.config import ConvertConfig, PrepareConfig, TrainConfig
+from teacherlm_jax.config import (
+    AnnotateConfig,
+    ConvertConfig,
+    PrepareConfig,
+    SamplingConfig,
+    TrainConfig,
+    authors_sampling,
+)
 from teacherlm_jax.config.fields import at_least, required
 from teacherlm_jax.errors import UserError
 
@@ -243,6 +250,49 @@ def test_a_bool_is_set_by_its_name_alone_and_unset_by_no(file):
     assert load(file, "--config.verify_data").verify_data
     assert not load(file, "--noconfig.verify_data").verify_data
     assert not load(file, "--config.verify_data=False").verify_data
+
+
+ANNOTATE = """
+from teacherlm_jax.config import *
+
+def get_config(variant):
+    return AnnotateConfig(
+        output="o", source=SourceConfig("a", "a.jsonl"), teachers=TeachersConfig(cot="t"),
+        sampling=SamplingConfig(temperature=0.0),
+    )
+"""
+
+
+@pytest.fixture
+def sampling(tmp_path):
+    """A function that returns the sampling of an annotation with the given overrides."""
+    path = tmp_path / "annotate.py"
+    path.write_text(ANNOTATE)
+
+    def of(*overrides):
+        return flags.load([f"--config={path}", *overrides], (AnnotateConfig,)).config.sampling
+
+    return of
+
+
+def test_a_group_of_keys_is_set_by_the_name_of_its_settings(sampling):
+    assert sampling().temperature == 0
+    assert sampling("--config.sampling=authors") == authors_sampling()
+    assert sampling("--config.sampling=default") == SamplingConfig()
+
+
+def test_a_single_key_is_set_beside_the_name_in_any_order(sampling):
+    words = ["--config.sampling=authors", "--config.sampling.max_new_tokens=64"]
+    expected = dataclasses.replace(authors_sampling(), max_new_tokens=64)
+    assert sampling(*words) == sampling(*reversed(words)) == expected
+
+
+@pytest.mark.parametrize("text", ["=autors", "=", ""])
+def test_an_unknown_name_of_settings_is_refused_with_the_known_ones(sampling, text):
+    with pytest.raises(UserError) as raised:
+        sampling(f"--config.sampling{text}")
+    assert "config.sampling: expected one of 'default', 'authors', got '" in str(raised.value)
+    assert "as in --config.sampling.temperature=VALUE" in str(raised.value)
 
 
 def test_an_override_without_a_value_does_not_consume_the_next_one(file):

@@ -196,6 +196,22 @@ def test_a_class_knows_its_keys(kind, key, known):
     assert overrides.has_key(kind, key) is known
 
 
+def test_named_settings_do_not_replace_a_swept_key(command, capsys, tmp_path):
+    text = """
+def get_config(variant=""):
+    return config.AnnotateConfig(
+        output="o", source=config.SourceConfig("a", "a.jsonl"),
+        teachers=config.TeachersConfig(cot="t"),
+    )
+
+def sweep():
+    yield "a", {"sampling.top_k": 4}
+"""
+    words = ("--sweep_all", "--config.sampling=authors")
+    assert command(*words, text=text, verb="annotate") == 2
+    assert "--config.sampling: sweep() sets this key at 'a'" in capsys.readouterr().err
+
+
 FOUR = """
 def sweep():
     for seed in (1, 2, 3, 4):
