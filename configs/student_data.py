@@ -40,7 +40,7 @@ def get_config(argument: str = "") -> config.PrepareConfig:
         root=given["data"],
         sources=(config.SourceConfig("explained", "samples/*.jsonl"),),
         mixtures=tuple(
-            recipes.mixture(f"student_{form}", author=given["author"], too_long="right")
+            recipes.mixture(f"student_{form}", author=given["author"], too_long="keep_last")
             for form in config.FORMS
         ),
         vocabulary=config.VocabularyConfig(given["vocabulary"], size=given["pieces"]),

@@ -25,9 +25,12 @@ def plain(default: Any, *, short: bool = False, help: str = "") -> Any:
     return _field(default, help, short=short)
 
 
-def choice(*names: str, help: str = "") -> Any:
-    """Return a field that takes one of `names`; the first is its default."""
-    return _field(names[0], help, choices=names)
+def choice(*names: str, renamed: Mapping[str, str] | None = None, help: str = "") -> Any:
+    """Return a field that takes one of `names`; the first is its default.
+
+    `renamed` maps names of earlier versions to present ones, for the error message.
+    """
+    return _field(names[0], help, choices=names, renamed=renamed or {})
 
 
 def number(default: float, *, limits: str, help: str = "") -> Any:
@@ -135,7 +138,10 @@ def problems(value: Any, key: str) -> Iterator[tuple[str, str]]:
 
 def _field_problems(name: str, item: Any, metadata: Any) -> Iterator[tuple[str, str]]:
     if "choices" in metadata and item not in metadata["choices"]:
-        yield name, not_among(item, metadata["choices"])
+        if item in metadata["renamed"]:
+            yield name, f"{item!r} is now named {metadata['renamed'][item]!r}; use that"
+        else:
+            yield name, not_among(item, metadata["choices"])
     if "limits" in metadata and not _within(item, metadata["limits"]):
         yield name, f"{item} is not in {metadata['limits']}"
     if metadata.get("required") and not item:

@@ -160,9 +160,10 @@ class MixtureConfig:
     checked_only: bool = plain(False, help="leave out explanations that failed a gate")
     also: tuple[PartConfig, ...] = plain((), help="further sources, each with forms of its own")
     too_long: str = choice(
-        *("drop", "left", "right", "split"),
-        help="texts longer than max_tokens: drop them, keep their first tokens ('left') or their "
-        "last ones ('right'), or split them into several texts",
+        *("drop", "keep_first", "keep_last", "split"),
+        renamed={"left": "keep_first", "right": "keep_last"},
+        help="training examples longer than max_tokens: drop them, keep their first or last "
+        "tokens, or split them into several examples",
     )
 
     @property

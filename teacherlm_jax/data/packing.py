@@ -118,11 +118,11 @@ def _drop(text: Encoded, longest: int, begin: int) -> tuple[Encoded, ...]:
     return ()
 
 
-def _keep_left(text: Encoded, longest: int, begin: int) -> tuple[Encoded, ...]:
+def _keep_first(text: Encoded, longest: int, begin: int) -> tuple[Encoded, ...]:
     return (Encoded(text.tokens[:longest], text.loss_mask[:longest]),)
 
 
-def _keep_right(text: Encoded, longest: int, begin: int) -> tuple[Encoded, ...]:
+def _keep_last(text: Encoded, longest: int, begin: int) -> tuple[Encoded, ...]:
     return (_from(text, len(text.tokens) - (longest - begin), len(text.tokens), begin),)
 
 
@@ -136,8 +136,8 @@ def _split(text: Encoded, longest: int, begin: int) -> tuple[Encoded, ...]:
 # as a model expects; only a part that reaches the end of the text has `eos`.
 TOO_LONG: dict[str, Callable[[Encoded, int, int], tuple[Encoded, ...]]] = {
     "drop": _drop,  # no text
-    "left": _keep_left,  # its first tokens, without `eos`
-    "right": _keep_right,  # its last tokens, as the authors' code does
+    "keep_first": _keep_first,  # its first tokens, without `eos`
+    "keep_last": _keep_last,  # its last tokens, as the authors' code does
     "split": _split,  # several texts one after another, with all tokens
 }
 

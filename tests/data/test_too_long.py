@@ -1,4 +1,4 @@
-"""Texts that are longer than a row: dropped, cut or split, and only when told."""
+"""Texts that are longer than a row: dropped, truncated or split, and only when told."""
 
 import dataclasses
 
@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teacherlm_jax.config import MixtureConfig
+from teacherlm_jax.config import MixtureConfig, fields
 from teacherlm_jax.data import packing
 from teacherlm_jax.data.packing import Encoded
+from teacherlm_jax.errors import UserError
 
 LENGTH = 16
 BEGIN, END = 2, 1
@@ -43,9 +44,9 @@ def test_only_texts_that_are_too_long_are_cut_and_as_told(too_long, texts, longe
             assert found == [(tokens, mask)]
         elif too_long == "drop":
             assert found == []
-        elif too_long == "left":
+        elif too_long == "keep_first":
             assert found == [(tokens[:longest], mask[:longest])]
-        elif too_long == "right":
+        elif too_long == "keep_last":
             kept = longest - 1
             assert found == [([BEGIN, *tokens[-kept:]], [False, *mask[-kept:]])]
         else:
@@ -78,8 +79,8 @@ def test_split_texts_lose_nothing_and_double_nothing_in_the_rows(texts, longest,
     ("too_long", "wanted"),
     [
         ("drop", []),
-        ("left", [[BEGIN, 5, 6, 7]]),
-        ("right", [[BEGIN, 9, 10, END]]),
+        ("keep_first", [[BEGIN, 5, 6, 7]]),
+        ("keep_last", [[BEGIN, 9, 10, END]]),
         ("split", [[BEGIN, 5, 6, 7], [BEGIN, 8, 9, 10], [BEGIN, END]]),
     ],
 )
@@ -90,7 +91,7 @@ def test_a_text_that_is_too_long_becomes(too_long, wanted):
 
 def test_nothing_begins_a_text_unless_the_vocabulary_says_so():
     text = Encoded([5, 6, 7, 8, 9, END], [True] * 6)
-    (kept,) = packing.fit(text, 4, "right")
+    (kept,) = packing.fit(text, 4, "keep_last")
     assert kept.tokens.tolist() == [7, 8, 9, END]
     first, second = packing.fit(text, 4, "split")
     assert (first.tokens.tolist(), second.tokens.tolist()) == ([5, 6, 7, 8], [9, END])
@@ -99,3 +100,9 @@ def test_nothing_begins_a_text_unless_the_vocabulary_says_so():
 def test_the_choices_of_the_config_are_all_there_are():
     (field,) = (each for each in dataclasses.fields(MixtureConfig) if each.name == "too_long")
     assert set(field.metadata["choices"]) == set(packing.TOO_LONG)
+
+
+@pytest.mark.parametrize(("old", "new"), [("left", "keep_first"), ("right", "keep_last")])
+def test_an_old_name_is_an_error_that_says_the_new_one(old, new):
+    with pytest.raises(UserError, match=rf"too_long: '{old}' is now named '{new}'"):
+        fields.check(MixtureConfig("mix", too_long=old))

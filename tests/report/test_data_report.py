@@ -181,12 +181,12 @@ def test_a_mixture_shows_the_means_of_its_sources(prepared, tmp_path, vocabulary
 def test_the_tasks_of_a_mixture_show_dropped_and_truncated_texts(prepared, tmp_path, vocabulary):
     folder = prepared(tmp_path / "C", vocabulary, "C")
     manifest = files.read_json(folder / "manifest.json")
-    manifest["too_long"] = {"sums/C": {"right": 3}, "choices/C": {"drop": 4}}
+    manifest["too_long"] = {"sums/C": {"keep_last": 3}, "choices/C": {"drop": 4}}
     files.write_json(folder / "manifest.json", manifest)
     written = (report(folder)[0] / "report.md").read_text()
     assert "| sums/C | 10 | 99 |  |" in written
     assert "| sums/C | 2 | – | dropped: no cot by teacher |" in written
-    assert "| sums/C | 3 | – | too long: right |" in written
+    assert "| sums/C | 3 | – | too long: keep_last |" in written
     assert "choices/C" not in written
 
 

@@ -79,7 +79,7 @@ def test_the_histogram_of_lengths_counts_every_text_once():
 
 
 @pytest.mark.parametrize(
-    ("too_long", "sizes"), [("left", [64]), ("right", [64]), ("split", [64, 36])]
+    ("too_long", "sizes"), [("keep_first", [64]), ("keep_last", [64]), ("split", [64, 36])]
 )
 def test_truncated_and_split_texts_are_counted(too_long, sizes):
     kept, figures = summary(too_long)
@@ -117,12 +117,12 @@ def test_the_timer_separates_waiting_for_texts_from_the_rest(monkeypatch):
 @pytest.mark.parametrize(
     ("too_long", "mask", "sizes", "dropped"),
     [
-        ("left", [False] * 90 + [True] * 10, [], 1),
-        ("right", [False] * 90 + [True] * 10, [64], 0),
-        ("right", [True] * 10 + [False] * 90, [], 1),
+        ("keep_first", [False] * 90 + [True] * 10, [], 1),
+        ("keep_last", [False] * 90 + [True] * 10, [64], 0),
+        ("keep_last", [True] * 10 + [False] * 90, [], 1),
         ("split", [False] * 90 + [True] * 10, [36], 1),
         ("split", [True] * 10 + [False] * 90, [64], 1),
-        ("left", [True] + [False] * 99, [], 1),  # nothing precedes the only target
+        ("keep_first", [True] + [False] * 99, [], 1),  # nothing precedes the only target
     ],
 )
 def test_texts_that_keep_no_token_with_loss_are_dropped_by_name(too_long, mask, sizes, dropped):

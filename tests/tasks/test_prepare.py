@@ -287,7 +287,7 @@ def long_questions(tmp_path, **settings):
         for n in range(12)
     ]
     files.write_jsonl(tmp_path / "long.jsonl", rows)
-    values = {"forms": ("text",), "loss": "answer", "too_long": "left"}
+    values = {"forms": ("text",), "loss": "answer", "too_long": "keep_first"}
     mixture = MixtureConfig(name="mix", **values | settings)
     source = SourceConfig("long", "long.jsonl", "columns")
     return make(tmp_path, tmp_path / "out", sources=(source,), mixtures=(mixture,), length=64)
@@ -295,8 +295,8 @@ def long_questions(tmp_path, **settings):
 
 def test_a_mixture_whose_texts_bear_no_loss_is_refused_and_leaves_nothing(tmp_path):
     config = long_questions(tmp_path)
-    message = r"'mix': no text is left .*'no token that bears loss': 12.*too_long='left'"
+    message = r"'mix': no text is left .*'no token that bears loss': 12.*too_long='keep_first'"
     with pytest.raises(UserError, match=message):
         do(config)
     assert not list(Path(config.output).glob("*mix*"))
-    assert do(long_questions(tmp_path, too_long="right"))["mixtures"]["mix"]["texts"] == 12
+    assert do(long_questions(tmp_path, too_long="keep_last"))["mixtures"]["mix"]["texts"] == 12
