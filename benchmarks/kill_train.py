@@ -174,7 +174,7 @@ def prepare(folder: Path, steps: int = STEPS) -> list[str]:
 
 
 def _write(folder: Path, texts: list[str], vocabulary: Vocabulary) -> None:
-    """A prepared folder, all of whose tokens bear loss."""
+    """A prepared folder, all of whose tokens are trained."""
     encoded = [[*vocabulary.encode(text), vocabulary.eos_id] for text in texts]
     entries = [packing.Encoded(tokens, [True] * len(tokens)) for tokens in encoded]
     rows = packing.pack(entries, LENGTH)

@@ -20,7 +20,7 @@ PIECES = 8000
 
 
 def texts(folder: Path, longest: int, vocab_size: int) -> list[Encoded]:
-    """Chains of thought in random order, all of whose tokens bear loss; `folder` is to work in."""
+    """Chains of thought in random order, with a full loss mask; `folder` is to work in."""
     authors, found = zip(*data.samples(), strict=True)
     pieces = [prompts.pieces(sample, "C", authors[0]) for sample in found]
     random.Random(0).shuffle(pieces)

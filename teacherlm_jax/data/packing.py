@@ -16,7 +16,7 @@ from teacherlm_jax.data.prompts import Piece
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
-LOSSES: dict[str, frozenset[str]] = {  # roles of the pieces whose tokens bear loss
+LOSSES: dict[str, frozenset[str]] = {  # roles of the pieces whose tokens are trained
     "text": frozenset({"question", "answer", "trigger", "explanation"}),
     "answer": frozenset({"answer"}),
     "answer_and_explanations": frozenset({"answer", "explanation"}),
@@ -48,7 +48,7 @@ class PackedRow:
         tokens: ids; padding is 0, at the end.
         segment_ids: 1 for the first text, 2 for the second …; 0 for padding.
         positions: from 0 in each text; 0 for padding.
-        loss_mask: True for targets that bear loss.
+        loss_mask: True for trained tokens.
     """
 
     tokens: Int32[np.ndarray, " T"]
@@ -60,7 +60,7 @@ class PackedRow:
 def encode_pieces(pieces: Sequence[Piece], vocabulary: Vocabulary, loss: str) -> Encoded:
     """Return the tokens of a text: `begin` ids, each piece tokenized separately, and `eos`.
 
-    `loss` is a key of LOSSES. The `begin` ids bear no loss; `eos` does if the last piece does.
+    `loss` is a key of LOSSES. The `begin` ids are not trained; `eos` is if the last piece is.
     """
     return encode_texts([pieces], vocabulary, loss)[0]
 

@@ -6,7 +6,7 @@ then, as three models, one kind of explanation each (stage 3: TeacherData split 
 control has no stages: everything is mixed from the start. Students learn the explained samples in
 some form.
 
-The paper does not say which tokens bear loss. The setting is `loss`; by default all tokens do, as
+The paper does not say which tokens are trained. The setting is `loss`; by default all tokens do, as
 in the authors' code for students.
 """
 

@@ -28,7 +28,7 @@ class Rendering:
 
     Attributes:
         form: a key of `prompts.FORMS`.
-        mixture: decides whose explanations are used, and which tokens bear loss.
+        mixture: decides whose explanations are used, and which tokens are trained.
         subject_prefix: put a sentence with the subject before each question.
         seed: decides the order of explanations in the form "shuffle", for each sample.
     """
@@ -44,7 +44,7 @@ class Chunk(NamedTuple):
 
     Attributes:
         tokens: all texts, one after another, with their special tokens.
-        loss_mask: True for tokens that bear loss.
+        loss_mask: True for trained tokens.
         lengths: number of tokens of each text.
         fields: how many of these come from each of `packing.FIELDS`.
         drops: byte strings: the reason why a sample gives no text (its length is then 0), or empty.

@@ -75,7 +75,7 @@ def _no_text(mixture: MixtureConfig, drops: Mapping[str, Mapping[str, int]]) -> 
     advice = "check the mixture's author and forms"
     if NO_LOSS in reasons:
         advice = (
-            "truncation removes every token that bears loss, so raise config.length and "
+            "truncation removes every trained token, so raise config.length and "
             f"config.max_tokens, or change the mixture's loss={mixture.loss!r} or "
             f"too_long={mixture.too_long!r}"
         )

@@ -8,7 +8,7 @@ from typing import Any
 from teacherlm_jax.data import packing
 from teacherlm_jax.tasks.mixtures import MixtureText
 
-NO_LOSS = "no token that bears loss"
+NO_LOSS = "no trained token"
 
 _BARS = 32  # of the histogram of lengths
 
@@ -38,7 +38,7 @@ class MixtureStatistics:
         self.drops: dict[str, dict[str, int]] = {}
 
     def fitted(self, texts: Iterable[MixtureText]) -> Iterator[packing.Encoded]:
-        """Yield the texts for the rows: none too long, and each with a token that bears loss.
+        """Yield the texts for the rows: none too long, and each with a trained token.
 
         A text without one teaches nothing, since no other text in its row can see it. It can only
         arise from truncation or splitting; each such text or part counts as one drop.

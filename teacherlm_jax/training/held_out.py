@@ -35,7 +35,7 @@ class HeldOutRows:
         `next_token_loss`.
 
         Raises UserError for rows that cannot be read, were made with another vocabulary or for a
-        longer model, or have no token that bears loss.
+        longer model, or have no trained token.
         """
         self._key = f"config.validation.data={config.data}"
         self._mesh, self._size = mesh, batch_size
@@ -59,7 +59,7 @@ class HeldOutRows:
         )
 
     def measure(self, params: Tree, before_batch: Callable[[], None]) -> Mapping[str, float]:
-        """Return `loss` (nats) and `accuracy`, means over the tokens that bear loss.
+        """Return `loss` (nats) and `accuracy`, means over the trained tokens.
 
         `before_batch` is called before every batch; what it raises ends the measurement. Raises
         UserError if the loss is NaN or infinite.

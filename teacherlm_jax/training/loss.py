@@ -40,9 +40,9 @@ class LanguageModel(Protocol):
 def next_tokens(
     batch: Mapping[str, Array],
 ) -> tuple[Int[Array, "B T"], Bool[Array, "B T"]]:
-    """Return the target of each position, and a mask of the positions that bear loss.
+    """Return the target of each position, and a mask of the positions that are trained.
 
-    Position t predicts token t + 1. It bears loss if `loss_mask[t + 1]` is set and both tokens
+    Position t predicts token t + 1. It is trained if `loss_mask[t + 1]` is set and both tokens
     belong to the same text, so neither the first token of a text nor padding ever does.
     """
     tokens, segments = batch["tokens"], batch["segment_ids"]
@@ -60,7 +60,7 @@ def next_token_loss(
     block: int,
     share_of: Float32[Array, ""] | None = None,
 ) -> tuple[Float32[Array, ""], dict[str, Array]]:
-    """Return the mean cross entropy in nats over the tokens that bear loss, and its parts.
+    """Return the mean cross entropy in nats over the trained tokens, and its parts.
 
     Args:
         model: model that returns hidden states and a head table.
@@ -70,7 +70,7 @@ def next_token_loss(
             then the share of this part in the mean of that batch. None: this is a whole batch.
 
     Returns:
-        The loss, which is 0 if no token bears loss. Sums over the batch, float32: `loss`,
+        The loss, which is 0 if no token is trained. Sums over the batch, float32: `loss`,
         `correct` (loss tokens whose target has the highest logit), `loss_tokens`, and `tokens`
         (all but padding). And `finite`, bool [B]: rows whose hidden states have no NaN or infinity.
     """
@@ -97,7 +97,7 @@ def cross_entropy(
     bears_loss: Bool[Array, "B T"],
     block: int,
 ) -> tuple[Float32[Array, ""], Float32[Array, ""]]:
-    """Return two sums over the tokens that bear loss: cross entropy in nats, correct predictions.
+    """Return two sums over the trained tokens: cross entropy in nats, correct predictions.
 
     A prediction is correct if no logit is above that of the target. The logits are
     `hidden @ table.T` in the dtype of `hidden`, accumulated and kept in float32, for at most

@@ -1,4 +1,4 @@
-"""Which tokens bear loss, and the refusal of rows in which none does."""
+"""Number of trained tokens, and the refusal of packed rows that have none."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ from teacherlm_jax.errors import UserError
 
 
 def count(row: PackedRow) -> int:
-    """Return how many tokens of a row bear loss, as `loss.next_tokens` counts them.
+    """Return the number of trained tokens of a packed row, as `loss.next_tokens` counts them.
 
-    The first token of a text never does, because no token of its text precedes it.
+    The first token of a text is never trained, because no token of its text precedes it.
     """
     segments = row.segment_ids
     same_text = (segments[1:] == segments[:-1]) & (segments[1:] > 0)
@@ -18,14 +18,15 @@ def count(row: PackedRow) -> int:
 
 
 def refuse_without_loss(reader: RowReader, rows: int, key: str) -> None:
-    """Raise UserError if no token of the first `rows` rows bears loss.
+    """Raise UserError if the first `rows` packed rows have no trained token.
 
-    Rows are read until one has a token with loss, usually the first. `key` names them in the
+    Rows are read until one has a trained token, usually the first. `key` names them in the
     message, such as `config.data=FOLDER`.
     """
     if any(count(reader.row(number)) for number in range(rows)):
         return
     raise UserError(
-        f"{key}: no token of its {rows:,} rows bears loss, so there is nothing to learn or "
-        "measure; prepare the data again with a larger length, or another loss or too_long setting"
+        f"{key}: the loss mask of all {rows:,} packed rows is empty, so there is nothing to "
+        "learn or measure; prepare the data again with a larger length, or another loss or "
+        "too_long setting"
     )

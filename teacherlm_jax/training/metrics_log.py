@@ -114,8 +114,8 @@ class MetricsLog:
         if "loss" not in scalars:
             first = self.step - len(window) + 1
             self._log.warning(
-                f"steps {first} to {self.step}: no token of their rows bears loss, so the model "
-                "learned nothing from them"
+                f"steps {first} to {self.step}: the loss mask of their packed rows is empty, so "
+                "the model learned nothing from them"
             )
 
     def add_scalars(self, scalars: Mapping[str, float], step: int) -> None:
@@ -154,7 +154,7 @@ class MetricsLog:
 def averages(window: Sequence[Scalars]) -> Scalars:
     """Return the scalars of a window of steps, at least one, from the sums of each step.
 
-    `loss` (nats) and `accuracy` are means over the tokens that bear loss, and missing if none does.
+    `loss` (nats) and `accuracy` are means over the trained tokens, and missing if there are none.
     """
     total = {key: math.fsum(entry[key] for entry in window) for key in window[0]}
     means = {key: total[key] / len(window) for key in ("loss_tokens", "grad_norm")}
@@ -198,7 +198,7 @@ def drop_after(path: Path, step: int) -> list[dict[str, Any]]:
 
 
 def progress_line(step: int, steps: int, scalars: Mapping[str, float], seconds_left: float) -> str:
-    """Return a line such as the following one; `n/a` if no token bears loss.
+    """Return a line such as the following one; `n/a` if there is no trained token.
 
     `step 12/90  loss 1.234  acc 0.610  grad 0.52  lr 3.0e-04  tokens/s 12,345  mfu 0.41  eta 0:42`
     """

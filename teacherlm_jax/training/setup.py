@@ -66,7 +66,7 @@ def open_reader(
 ) -> RowReader:
     """Open the rows that this process feeds to the mesh; see `RowReader` for the arguments.
 
-    Raises UserError if a shard cannot be read, or no token of the rows bears loss.
+    Raises UserError if a shard cannot be read, or the rows have no trained token.
     """
     index, count = sharding.process_rows(mesh, batch_size)
     reader = data.reader(

@@ -295,7 +295,7 @@ def long_questions(tmp_path, **settings):
 
 def test_a_mixture_whose_texts_bear_no_loss_is_refused_and_leaves_nothing(tmp_path):
     config = long_questions(tmp_path)
-    message = r"'mix': no text is left .*'no token that bears loss': 12.*too_long='keep_first'"
+    message = r"'mix': no text is left .*'no trained token': 12.*too_long='keep_first'"
     with pytest.raises(UserError, match=message):
         do(config)
     assert not list(Path(config.output).glob("*mix*"))

@@ -33,13 +33,13 @@ def compile_once(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def prepared(write_prepared, tmp_path_factory):
-    """A prepared folder of short texts: rows of 32 tokens, all of which bear loss."""
+    """A prepared folder of short texts: rows of 32 tokens, all of which are trained."""
     return _prepared(write_prepared, tmp_path_factory.mktemp("prepared"), bears_loss=True)
 
 
 @pytest.fixture(scope="session")
 def without_loss(write_prepared, tmp_path_factory):
-    """The same rows and vocabulary as `prepared`, but no token bears loss."""
+    """The same rows and vocabulary as `prepared`, but no token is trained."""
     return _prepared(write_prepared, tmp_path_factory.mktemp("without_loss"), bears_loss=False)
 
 

@@ -91,7 +91,7 @@ def test_held_out_rows_without_a_token_that_bears_loss_are_refused_by_key(
     config, without_loss, tmp_path
 ):
     nothing = dataclasses.replace(config.validation, data=str(without_loss))
-    message = r"^config.validation.data=.*: no token of its 11 rows bears loss"
+    message = r"^config.validation.data=.*: the loss mask of all 11 packed rows is empty"
     with pytest.raises(UserError, match=message):
         train(dataclasses.replace(config, validation=nothing), open_run(tmp_path))
     assert not list((tmp_path / "checkpoints").glob("[0-9]*"))

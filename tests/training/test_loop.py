@@ -237,7 +237,9 @@ def test_settings_that_cannot_be_used_are_refused_by_key(config, tmp_path, chang
 
 
 def test_data_without_a_token_that_bears_loss_are_refused_by_key(config, without_loss, tmp_path):
-    with pytest.raises(UserError, match=r"^config.data=.*: no token of its \d+ rows bears loss"):
+    with pytest.raises(
+        UserError, match=r"^config.data=.*: the loss mask of all \d+ packed rows is empty"
+    ):
         train(dataclasses.replace(config, data=str(without_loss)), open_run(tmp_path))
     assert not (tmp_path / "checkpoints").exists()
 

@@ -48,7 +48,7 @@ def table():
 
 
 def random_states(rows=B, length=T, vocabulary=V, dtype=jnp.float32):
-    """Hidden states, table, targets and which of them bear loss."""
+    """Hidden states, table, targets and which of them are trained."""
     keys = jax.random.split(jax.random.key(2), 4)
     return (
         jax.random.normal(keys[0], (rows, length, E)).astype(dtype),
@@ -59,7 +59,7 @@ def random_states(rows=B, length=T, vocabulary=V, dtype=jnp.float32):
 
 
 def direct_loss(hidden, table, targets, bears_loss):
-    """The definition: all logits, log_softmax, the mean over the tokens that bear loss."""
+    """The definition: all logits, log_softmax, the mean over the trained tokens."""
     logits = jnp.einsum("BTE,VE->BTV", hidden, table.astype(hidden.dtype))
     logs = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
     of_targets = jnp.take_along_axis(logs, targets[..., None], axis=-1)[..., 0]

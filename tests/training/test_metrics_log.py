@@ -169,7 +169,9 @@ def test_a_window_without_loss_tokens_has_no_loss(opened, tmp_path, caplog):
         metrics_log.add(metrics(loss=0.0, loss_tokens=0.0))
         metrics_log.write(learning_rate=0.5)
     assert "loss n/a  acc n/a" in caplog.messages[0]
-    assert caplog.messages[1].startswith("steps 2 to 2: no token of their rows bears loss")
+    assert caplog.messages[1].startswith(
+        "steps 2 to 2: the loss mask of their packed rows is empty"
+    )
     first, second = written(tmp_path)
     assert first["loss"] == 2.0
     assert "loss" not in second and "accuracy" not in second and second["loss_tokens"] == 0
