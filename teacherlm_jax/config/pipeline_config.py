@@ -27,7 +27,9 @@ class ReportConfig:
     format: str = choice(*PLAIN_FORMATS, help="layout of the rows of --data")
     vocabulary: str = location(
         local=True,
-        help="vocabulary folder that counts the tokens of --data; empty: the one beside the data",
+        hub=True,
+        help="vocabulary that counts the tokens of --data: a vocabulary or Hugging Face tokenizer "
+        "folder, or hf://org/name; empty: the one beside the data",
     )
 
     @property

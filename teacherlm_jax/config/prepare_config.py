@@ -193,7 +193,10 @@ class VocabularyConfig:
     """The vocabulary, ours or a Hugging Face tokenizer."""
 
     path: str = location(
-        required=True, local=True, help="folder of the vocabulary, or Hugging Face tokenizer folder"
+        required=True,
+        local=True,
+        hub=True,
+        help="folder of the vocabulary, a Hugging Face tokenizer folder, or hf://org/name",
     )
     size: int = at_least(
         0,

@@ -1,12 +1,14 @@
 """Models on the Hugging Face Hub, downloaded into the hub's own cache."""
 
+import dataclasses
 import os
 import re
 from pathlib import Path
 
+from teacherlm_jax.config import PrepareConfig
 from teacherlm_jax.errors import UserError, one_line
 from teacherlm_jax.hf import config_json
-from teacherlm_jax.hf.weights import FORMATS
+from teacherlm_jax.tokenization.vocabulary import holds_vocabulary
 
 SCHEME = "hf://"
 
@@ -38,13 +40,9 @@ def download(address: str) -> Path:
     Raises UserError when the address is malformed, the model or revision does not exist, the
     model is gated or holds no weights, or the hub cannot be reached.
     """
-    match = _ADDRESS.fullmatch(address)
-    if match is None:
-        raise UserError(
-            f"{address}: not an address of a model; expected hf://org/name or "
-            "hf://org/name@revision"
-        )
-    name, revision = match[1], match[2] or "main"
+    from teacherlm_jax.hf.weights import FORMATS  # loads JAX, which a vocabulary does not need
+
+    name, revision = _parse(address)
     for patterns, format in zip(_WEIGHTS, FORMATS, strict=True):
         folder = _snapshot(address, name, revision, (config_json.FILE, *_TOKENIZER, *patterns))
         if any(folder.glob(format.pattern)):
@@ -53,6 +51,41 @@ def download(address: str) -> Path:
         f"{address}: this model has no weights in a format that can be read; expected "
         "model.safetensors or pytorch_model.bin, whole or in shards"
     )
+
+
+def local_vocabulary(path: str) -> str:
+    """Return the folder of a vocabulary: the downloaded tokenizer of an address, or the path.
+
+    Weights are not downloaded. Raises UserError as `download` does, and for a model without a
+    tokenizer.
+    """
+    if not is_address(path):
+        return path
+    folder = _snapshot(path, *_parse(path), (config_json.FILE, *_TOKENIZER))
+    if not holds_vocabulary(folder):
+        raise UserError(
+            f"{path}: this model has no tokenizer that can be read; expected tokenizer.json, or "
+            "vocab.json and merges.txt"
+        )
+    return str(folder)
+
+
+def with_local_vocabulary(config: PrepareConfig) -> PrepareConfig:
+    """Return a config whose `vocabulary.path` is a folder, downloaded if it was an address."""
+    vocabulary = config.vocabulary
+    local = dataclasses.replace(vocabulary, path=local_vocabulary(vocabulary.path))
+    return dataclasses.replace(config, vocabulary=local)
+
+
+def _parse(address: str) -> tuple[str, str]:
+    """Return the name of a model and its revision; UserError if the address is malformed."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        raise UserError(
+            f"{address}: not an address of a model; expected hf://org/name or "
+            "hf://org/name@revision"
+        )
+    return match[1], match[2] or "main"
 
 
 def _snapshot(address: str, name: str, revision: str, patterns: tuple[str, ...]) -> Path:

@@ -26,6 +26,8 @@ class Verb:
             another config, given that config as a dict and the new one; empty: no run is extended.
         inputs: `module:function` that returns the digests of a config's inputs by key; empty for
             verbs that compare their inputs themselves.
+        local: `module:function` that returns the config with folders in place of addresses, which
+            are downloaded; the run's record keeps the addresses. Empty if the function does that.
         repeats: the verb runs again even if the run folder holds a result.
         positional: names in the help, by key, of values that are given without a key. Such a verb
             opens its output itself, which need not be a run folder.
@@ -43,6 +45,7 @@ class Verb:
     may_change: tuple[str, ...] = ()
     extended_keys: str = ""
     inputs: str = ""
+    local: str = ""
     repeats: bool = False
     positional: Mapping[str, str] = dataclasses.field(default_factory=dict)
     needs_file: bool = True
@@ -64,6 +67,7 @@ VERBS = {
         (config.PrepareConfig,),
         "teacherlm_jax.tasks.prepare:prepare",
         may_change=("check_only", "evaluation", "runner", "beam_options"),
+        local="teacherlm_jax.hf.hub:with_local_vocabulary",  # `tasks` cannot import `hf`
         repeats=True,  # it compares its output with the sources as they are now
     ),
     "train": Verb(
@@ -158,7 +162,8 @@ def run(name: str, settings: Any, *options: Any) -> dict[str, Any] | None:
             opened.check_inputs(_digests(verb, settings))
         if opened.extends:
             opened.begin_extension(name, settings)
-        result = _load(verb.function)(settings, opened, *options)
+        local = _load(verb.local)(settings) if verb.local else settings
+        result = _load(verb.function)(local, opened, *options)
         if result is not None:
             opened.finish(result)
         return result

@@ -10,6 +10,7 @@ from teacherlm_jax.data import prepared
 from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.hf import hub
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sources import reading
 from teacherlm_jax.storage import locations
@@ -29,11 +30,12 @@ def mixtures(path: str) -> list[Path]:
     )
 
 
-def require_digest(vocabulary: Vocabulary, folder: Path, data: Prepared) -> None:
-    """Raise UserError if the vocabulary in `folder` is not the one of the prepared rows."""
+def require_digest(path: str, data: Prepared) -> None:
+    """Raise UserError if the vocabulary at `path` is not the one of the prepared rows."""
+    vocabulary = open_vocabulary(hub.local_vocabulary(path))
     if vocabulary.digest != data.vocabulary.digest:
         raise UserError(
-            f"{folder}: the digest of this vocabulary is {vocabulary.digest}, but the mixture "
+            f"{path}: the digest of this vocabulary is {vocabulary.digest}, but the mixture "
             f"{data.mixture} was prepared with {data.vocabulary.digest}; leave config.vocabulary "
             "empty to use the vocabulary of the mixture"
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.data import prepared
+from teacherlm_jax.hf import hub
 from teacherlm_jax.report import data_inputs, figures, measure, paper
 from teacherlm_jax.report.blocks import (
     Block,
@@ -65,7 +66,7 @@ def _of_mixtures(
     for folder in folders:
         data = prepared.open(folder)
         if vocabulary:
-            data_inputs.require_digest(open_vocabulary(vocabulary), Path(vocabulary), data)
+            data_inputs.require_digest(vocabulary, data)
         measured.append(measure.of_rows(data))
         if sources := measure.of_sources(data.manifest):
             blocks.append(_sources(sources, folder.name))
@@ -79,7 +80,7 @@ def _of_samples(config: ReportConfig, side_file: Path) -> tuple[list[DataStatist
         samples = data_inputs.read_samples(config.data, config.format, refused)
         first = next(samples)
         if config.vocabulary:
-            vocabulary = open_vocabulary(config.vocabulary)
+            vocabulary = open_vocabulary(hub.local_vocabulary(config.vocabulary))
         else:
             vocabulary = data_inputs.vocabulary_of_samples(config.data, first)
         measured = measure.of_samples(itertools.chain([first], samples), vocabulary)

@@ -59,6 +59,6 @@ def _from_model_folder(
         raise UserError(
             f"config.init_from={init_from}: its tokenizer has the digest "
             f"{opened.vocabulary.digest}, but config.data was prepared with {vocabulary.digest}; "
-            f"prepare the data with config.vocabulary.path={folder}"
+            f"prepare the data with config.vocabulary.path={init_from}"
         )
     return opened.parameters(abstract)

@@ -1,15 +1,21 @@
 """Downloads from a hub on this machine."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
 from teacherlm_jax import sharding
+from teacherlm_jax.cli import main
 from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import any_model, hub
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import open_vocabulary
 from tests.hf import fake_hub
 
 BLOOM, MIXED = "bigscience/bloom-tiny", "lab/mixed"
@@ -115,3 +121,59 @@ def test_a_model_without_weights_is_refused(server, folder):
         (folder / name).unlink()
     with pytest.raises(UserError, match="bloom-tiny: this model has no weights in a format"):
         hub.download(f"hf://{BLOOM}")
+
+
+PREPARE = """
+from teacherlm_jax.config import *
+
+def get_config(variant):
+    return PrepareConfig(
+        output={output!r},
+        sources=(SourceConfig("mine", {rows!r}),),
+        mixtures=(MixtureConfig("texts"),),
+        vocabulary=VocabularyConfig("hf://bigscience/bloom-tiny", size=300),
+        length=64,
+    )
+"""
+
+
+def test_data_are_prepared_with_the_tokenizer_of_an_address(server, folder, tmp_path):
+    rows = [{"id": "a", "question": "Is red a color?", "answer": "yes"}]
+    files.write_jsonl(tmp_path / "rows.jsonl", rows)
+    config = tmp_path / "mine.py"
+    config.write_text(
+        PREPARE.format(output=str(tmp_path / "out"), rows=str(tmp_path / "rows.jsonl"))
+    )
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": server.url,
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_HUB_OFFLINE": "0",
+    }
+    words = [sys.executable, "-m", "teacherlm_jax", "prepare", f"--config={config}"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert open_vocabulary(tmp_path / "out/texts/vocabulary").digest == (
+        open_vocabulary(folder).digest
+    )
+    recorded = files.read_json(tmp_path / "out/config.json")["config"]["vocabulary"]
+    assert recorded["path"] == f"hf://{BLOOM}"
+    assert "model.safetensors" not in server.sent
+
+
+def test_a_report_counts_tokens_with_the_tokenizer_of_an_address(server, folder, tmp_path):
+    rows = [{"id": "a", "question": "Is red a color?", "answer": "yes"}]
+    files.write_jsonl(tmp_path / "rows.jsonl", rows)
+    words = ["report", f"--data={tmp_path}/rows.jsonl", f"--config.output={tmp_path}/report"]
+    results = []
+    for vocabulary in (f"hf://{BLOOM}", folder):
+        assert main.main([*words, f"--config.vocabulary={vocabulary}"]) == 0
+        results.append(files.read_json(tmp_path / "report/result.json")["data"])
+    assert results[0] == results[1]
+
+
+def test_a_model_without_a_tokenizer_gives_no_vocabulary(server, folder):
+    for name in ("vocab.json", "merges.txt"):
+        (folder / name).unlink()
+    with pytest.raises(UserError, match="bloom-tiny: this model has no tokenizer that can be"):
+        hub.local_vocabulary(f"hf://{BLOOM}")
