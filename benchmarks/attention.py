@@ -1,6 +1,6 @@
 """The attention implementations side by side: agreement, memory, time, for T = 512 to 8192.
 
-16 heads of width 64, as in bloom-560m. Writes the table of docs/explanation/attention.md. On two
+16 heads of width 64, as in bloom-560m. Writes the table of docs/reference/results.md. On two
 cores it takes about five minutes, most of them for the fused kernel, which a CPU interprets.
 """
 
@@ -63,7 +63,7 @@ class Figures:
 
 
 def main() -> int:
-    """Measures everything, prints the table and puts it into docs/explanation/attention.md."""
+    """Measures everything, prints the table and puts it into docs/reference/results.md."""
     jax.config.update("jax_platforms", "cpu")
     rows = []
     for length in LENGTHS:
@@ -75,7 +75,7 @@ def main() -> int:
     text = _table(rows)
     print(text)
     harness.put_into(
-        harness.DOCS / "explanation" / "attention.md",
+        harness.RESULTS_PAGE,
         "attention",
         f"{text}{harness.conditions()}Compiled for the chip by libtpu {topology.version()}.\n",
     )
@@ -245,12 +245,12 @@ def _table(rows: list[Figures]) -> str:
     header = (
         "T",
         "implementation",
-        "value off by",
-        "gradients off by",
-        "bfloat16 off by",
+        "output error",
+        "gradient error",
+        "bfloat16 error",
         "CPU MiB, forward",
-        "CPU MiB, both",
-        "v5e MiB, both",
+        "CPU MiB, forward and backward",
+        "v5e MiB, forward and backward",
         *(f"CPU s, {texts}" for texts in TEXTS),
     )
     return harness.table(header, [_cells(row) for row in rows])

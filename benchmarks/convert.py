@@ -77,7 +77,7 @@ def main() -> int:
          (r.arrays, r.largest, r.peak, r.beyond, r.allowed)))
         for r in results
     ]  # fmt: skip
-    header = ("conversion", "s", "arrays", "largest tensor", "peak", "beyond arrays", "allowed")
+    header = ("conversion", "s", "model size", "largest tensor", "peak", "overhead", "limit")
     text = harness.table(header, rows)
     print(text)
     harness.put_into(harness.RESULTS_PAGE, "convert", text + harness.conditions())
@@ -104,8 +104,8 @@ def _measured(model: ModelConfig, folder: Path) -> list[Measured]:
     for dtype, width in (("float32", 4), ("bfloat16", 2)):
         sizes = [math.prod(slot.stored_shape) * width for slot in tensor_names.slots(model)]
         for name, source, output in (
-            (f"safetensors to ours, {dtype}", folder / "theirs", folder / dtype),
-            (f"ours to safetensors, {dtype}", folder / dtype, folder / "back"),
+            (f"safetensors to Orbax, {dtype}", folder / "theirs", folder / dtype),
+            (f"Orbax to safetensors, {dtype}", folder / dtype, folder / "back"),
         ):
             seconds, peak = _run(source, output, dtype)
             results.append(Measured(name, seconds, peak, sum(sizes), max(sizes)))
@@ -115,7 +115,7 @@ def _measured(model: ModelConfig, folder: Path) -> list[Measured]:
             shutil.rmtree(used)
     _save_with_torch(folder / "theirs")
     seconds, peak = _run(folder / "theirs", folder / "bfloat16", "bfloat16")
-    results.append(Measured(".bin to ours, bfloat16", seconds, peak, sum(sizes), max(sizes)))
+    results.append(Measured(".bin to Orbax, bfloat16", seconds, peak, sum(sizes), max(sizes)))
     return results
 
 

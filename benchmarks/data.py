@@ -41,6 +41,26 @@ PIECES = 8000  # of the SentencePiece vocabulary
 STEP, STEPS, ROUNDS = 0.05, 50, 5  # seconds, steps of a round; the round of least waiting counts
 FAR = 1_000_000
 ROWS = 8 * BATCH  # on disk at least, those of the sets as often as it takes
+_LABELS = {  # in the table
+    "texts": "training examples",
+    "tokens": "tokens",
+    "sentencepiece_tokens_per_second": "tokenizing, SentencePiece (tokens/s)",
+    "byte_level_tokens_per_second": "tokenizing, byte-level BPE (tokens/s)",
+    "filled": "non-padding tokens after packing",
+    "packed_tokens_per_second": "packing alone (tokens/s)",
+    "rows_per_second": "reading (packed rows/s)",
+    "megabytes_per_second": "reading (MB/s)",
+    "first_batch_seconds": "time to first batch at step 0 (s)",
+    "first_batch_far_seconds": f"time to first batch at step {FAR:,} (s)",
+    "far_ratio": "ratio of the two",
+    "wait_share_of_step": "share of a step spent waiting for its batch, mean",
+    "wait_share_of_step_in_the_best_round": "the same, best round",
+    "longest_wait_share_of_step": "the same, longest wait",
+    "prepared_tokens_per_second": "`prepare` as a whole (tokens/s)",
+    "prepared_on_beam_tokens_per_second": "`prepare` on Beam's DirectRunner (tokens/s)",
+    "beam_ratio": "speed with Beam relative to without",
+    "seqio_filled": "non-padding tokens with SeqIO's packing",
+}
 FILLED, PACKED, WAITED, FAR_RATIO = 0.97, 1e6, 0.01, 1.5  # goals
 
 Texts = Sequence[tuple[Piece, ...]]
@@ -222,7 +242,7 @@ def main() -> int:
         "far_ratio": (f"under {FAR_RATIO}", found["far_ratio"] < FAR_RATIO),
     }
     rows = [
-        (name.replace("_", " "), _shown(value), goals.get(name, ("",))[0])
+        (_LABELS[name], _shown(name, value), goals.get(name, ("",))[0])
         for name, value in found.items()
     ]
     text = harness.table(("", "measured", "goal"), rows)
@@ -239,7 +259,9 @@ def main() -> int:
     )
 
 
-def _shown(value: float) -> str:
+def _shown(name: str, value: float) -> str:
+    if "share" in name or "filled" in name:
+        return f"{value:.2%}"
     return f"{value:,.0f}" if value >= 100 else f"{value:.4f}"
 
 

@@ -13,7 +13,7 @@ from teacherlm_jax.storage import files
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 DOCS = ROOT / "docs"
-RESULTS_PAGE = DOCS / "explanation" / "results.md"
+RESULTS_PAGE = DOCS / "reference" / "results.md"
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy", "tokenizers", "torch", "transformers")
 
 

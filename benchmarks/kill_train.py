@@ -120,9 +120,9 @@ def _moved(start: Any, draw: random.Random, fallen: collections.Counter) -> list
 def _finish(fallen: collections.Counter, chains: int, differing: list[str], life: float) -> int:
     rows = [(phase, *(fallen[phase, name] for name in ("SIGKILL", "SIGTERM"))) for phase in PHASES]
     count = fallen.total()
-    text = harness.table(("where the kills fell", "SIGKILL", "SIGTERM"), rows)
-    told = f"\n{count} kills in {chains} chains, {len(differing)} differences. "
-    told += f"A run in peace takes {life:.1f} s.\n"
+    text = harness.table(("phase of the run", "SIGKILL", "SIGTERM"), rows)
+    told = f"\n{count} kills in {chains} runs, {len(differing)} differences. "
+    told += f"An uninterrupted run takes {life:.1f} s.\n"
     print(text + told)
     for each in differing:
         print(f"differs: {each}")

@@ -160,7 +160,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
         "chips",
         "mesh, accumulation",
         "remat",
-        "rows",
+        "batch",
         "state, GiB per chip",
         "peak, GiB per chip",
         "model PFLOPs per step",

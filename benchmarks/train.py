@@ -114,7 +114,7 @@ def rows(found: dict[str, Rounds], shares: dict[str, float]) -> list[Row]:
 
     return [
         row("packed against padded", "packed", "padded", 1.3),
-        row("the same, without padding", "equal", "equal", 1.0),
+        row("equal sequences, no padding", "equal", "equal", 1.0),
     ]
 
 
@@ -129,13 +129,13 @@ def farthest(found: dict[str, Rounds]) -> float:
 
 
 def on_cpu() -> int:
-    """Measures, prints, and puts the table into docs/explanation/results.md."""
+    """Measures, prints, and puts the table into docs/reference/results.md."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])  # the children inherit it
     with tempfile.TemporaryDirectory() as folder:
         shares = write_case(Path(folder))
         found = take_turns(Path(folder))
     lines, apart = rows(found, shares), farthest(found)
-    header = ("rows", "filled, both", "ours, tokens/s", "transformers, tokens/s", "ratio", "goal")
+    header = ("data", "non-padding tokens", "teacherlm_jax, tokens/s", "transformers, tokens/s", "ratio", "goal")
     text = harness.table(header, [line.cells() for line in lines])
     text += f"\nMedians of {ROUNDS} rounds and their span; losses at most {apart:.0e} apart.\n"
     print(text)

@@ -81,15 +81,15 @@ def measure(name: str, device: str, beside: bool) -> Row:
 
 
 def main() -> int:
-    """Measures, prints, and puts the table into docs/explanation/results.md."""
+    """Measures, prints, and puts the table into docs/reference/results.md."""
     probe = subprocess.run(
         [sys.executable, "-c", _PROBE], stdout=subprocess.PIPE, text=True, check=True
     )
     device, beside = json.loads(probe.stdout)
     found = [measure(name, device, beside) for name in CASES]
-    header = ("model", "ours, tokens/s", "MFU", "transformers, tokens/s", "ratio")
+    header = ("model", "teacherlm_jax, tokens/s", "MFU", "transformers, tokens/s", "ratio")
     text = harness.table(header, [row.cells() for row in found])
-    text += f"\nOn one {device}: rows of {LENGTH:,} tokens.\n"
+    text += f"\nOn one {device}: packed rows of {LENGTH:,} tokens.\n"
     print(text)
     harness.put_into(
         harness.RESULTS_PAGE, "train_gpu", text + harness.conditions("torch", "transformers")
