@@ -193,7 +193,10 @@ def tables(bytes_held, least, apart) -> str:
     columns = [f"{tokens:,} tokens, GB" for tokens in TOKENS]
     timed = f"{TIMED_TOKENS:,} tokens, core seconds"
     first = harness.table(["loss", *columns, "relative to full logits (optax)", timed], rows)
-    cells = [[_LABELS[name], *(f"{value:.1e}" for value in found.values())] for name, found in apart.items()]
+    cells = [
+        [_LABELS[name], *(f"{value:.1e}" for value in found.values())]
+        for name, found in apart.items()
+    ]
     second = harness.table(["mesh", "loss", "hidden gradient", "embedding gradient"], cells)
     return f"{first}\n{second}"
 

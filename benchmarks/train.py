@@ -135,7 +135,14 @@ def on_cpu() -> int:
         shares = write_case(Path(folder))
         found = take_turns(Path(folder))
     lines, apart = rows(found, shares), farthest(found)
-    header = ("data", "non-padding tokens", "teacherlm_jax, tokens/s", "transformers, tokens/s", "ratio", "goal")
+    header = (
+        "data",
+        "non-padding tokens",
+        "teacherlm_jax, tokens/s",
+        "transformers, tokens/s",
+        "ratio",
+        "goal",
+    )
     text = harness.table(header, [line.cells() for line in lines])
     text += f"\nMedians of {ROUNDS} rounds and their span; losses at most {apart:.0e} apart.\n"
     print(text)
