@@ -158,7 +158,7 @@ class _Bytes(io.RawIOBase):
         return self._file.tell()
 
 
-class HashedFile(io.RawIOBase):
+class HashedFile(_Bytes):
     """A file whose digest is known after one pass over it.
 
     Wrap it in `io.BufferedReader`. Reading has to be sequential; only a seek to the start, before
@@ -166,34 +166,21 @@ class HashedFile(io.RawIOBase):
     """
 
     def __init__(self, file: BinaryIO):
-        self._file = file
+        super().__init__(file)
         self._hash = hashlib.sha256()
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True; see `seek`."""
-        return True
 
     def readinto(self, buffer: Any) -> int:
         """Read into `buffer` and return the number of bytes."""
-        block = self._file.read(len(buffer))
-        buffer[: len(block)] = block
-        self._hash.update(block)
-        return len(block)
+        count = super().readinto(buffer)
+        self._hash.update(buffer[:count])
+        return count
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Return to the start of the file, which begins the digest anew."""
         if (offset, whence) != (0, os.SEEK_SET):
             raise io.UnsupportedOperation("a hashed file can be rewound only to its start")
         self._hash = hashlib.sha256()
-        return self._file.seek(0)
-
-    def tell(self) -> int:
-        """Return the position in the file, in bytes."""
-        return self._file.tell()
+        return super().seek(0)
 
     def digest(self) -> str:
         """Read what is left, and return `sha256:` with the digest as `file_digest` does."""
