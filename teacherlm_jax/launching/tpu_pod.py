@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _do(options: argparse.Namespace, words: list[str], shell: Shell) -> int:
+def _refuse_incomplete(options: argparse.Namespace, words: Sequence[str]) -> None:
+    """Raise UserError unless the options and the verb after `--` are those of the action."""
     if bool(words) != (options.action == "run"):
         raise UserError(
             f"{options.action}: expected a verb after -- for `run`, and none otherwise, as in "
@@ -52,6 +53,10 @@ def _do(options: argparse.Namespace, words: list[str], shell: Shell) -> int:
         )
     if options.accelerator_type:
         accelerators.require_known(options.accelerator_type)
+
+
+def _do(options: argparse.Namespace, words: list[str], shell: Shell) -> int:
+    _refuse_incomplete(options, words)
     pod = QueuedSlice(
         name=options.name,
         zone=options.zone,

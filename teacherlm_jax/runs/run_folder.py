@@ -162,16 +162,7 @@ def open_run(
     `extended_keys` returns the keys by which `config` extends a run that was started with another
     config; call `Run.begin_extension` if `Run.extends` is set.
     """
-    if not output:
-        raise UserError(
-            "config.output: empty; name the run folder, as in --config.output=runs/mine"
-        )
-    if "://" in output:
-        raise UserError(
-            f"config.output={output}: a run folder must be on a file system; mount the bucket, or "
-            "a disk that all machines share, and name a folder on it"
-        )
-    path = Path(output)
+    path = _folder(output)
     opened: list[Run] = []
 
     def open_here() -> tuple[dict[str, Any] | None, bool]:
@@ -189,6 +180,20 @@ def open_run(
             "that all hosts share, under the same absolute path"
         )
     return opened[0] if opened else _Follower(path, result, extends)
+
+
+def _folder(output: str) -> Path:
+    """Return the path of a run folder; raise UserError if it is missing or in a bucket."""
+    if not output:
+        raise UserError(
+            "config.output: empty; name the run folder, as in --config.output=runs/mine"
+        )
+    if "://" in output:
+        raise UserError(
+            f"config.output={output}: a run folder must be on a file system; mount the bucket, or "
+            "a disk that all machines share, and name a folder on it"
+        )
+    return Path(output)
 
 
 def _opened(
