@@ -1,23 +1,19 @@
 """Untrained teachers whose vocabulary has the words of the samples."""
 
 import jax
-import jax.numpy as jnp
 import pytest
-from flax import nnx
 
-from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import (
     AnnotateConfig,
-    ModelConfig,
     SamplingConfig,
     SourceConfig,
     TeachersConfig,
 )
 from teacherlm_jax.data import prompts, synthetic
 from teacherlm_jax.data.sample import to_row
-from teacherlm_jax.models import registry
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
+from tests.untrained import save_untrained
 
 
 @pytest.fixture(autouse=True)
@@ -71,26 +67,13 @@ def vocabulary(tmp_path_factory, samples):
 def teachers(tmp_path_factory, vocabulary):
     """Run folders of two models with the same shape and different parameters."""
     folders = [tmp_path_factory.mktemp(f"teacher{seed}") for seed in (0, 1)]
-    return [_make_teacher(folder, vocabulary, seed) for seed, folder in enumerate(folders)]
+    return [save_untrained(folder, vocabulary, seed) for seed, folder in enumerate(folders)]
 
 
 @pytest.fixture(scope="session")
 def make_teacher():
     """A function that makes a teacher: folder, vocabulary, seed, and further model settings."""
-    return _make_teacher
-
-
-def _make_teacher(folder, vocabulary, seed, **model):
-    """Return a run folder with one checkpoint of random parameters."""
-    shape = {"layers": 1, "width": 16, "heads": 2, "vocab_size": vocabulary.size}
-    config = ModelConfig(**shape | {"dtype": "float32"} | model)
-    params = nnx.to_pure_dict(nnx.split(registry.build(config, nnx.Rngs(seed)))[1])
-    vocabulary.save(folder / "vocabulary")
-    checkpoints = Checkpoints(folder)
-    meta = {"model": vars(config), "vocabulary": vocabulary.digest}
-    checkpoints.save(7, params, {"step": jnp.int32(7)}, meta)
-    checkpoints.close()
-    return folder
+    return save_untrained
 
 
 @pytest.fixture(scope="session")

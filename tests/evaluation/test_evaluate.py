@@ -5,23 +5,20 @@ import json
 import math
 import shutil
 
-import jax.numpy as jnp
 import pyarrow as pa
 import pytest
-from flax import nnx
 
-from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.cli.main import main
-from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig, ModelConfig
+from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig
 from teacherlm_jax.data import prompts, synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import scoring
 from teacherlm_jax.evaluation.evaluate import evaluate, inputs
-from teacherlm_jax.models import registry
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 from tests.make_run import make_run
+from tests.untrained import save_untrained
 
 
 def _with_options(count: int) -> list:
@@ -37,14 +34,7 @@ def samples():
 def _saved(folder, samples, **shape):
     texts = [prompts.question_prompt(sample) for sample in samples]
     vocabulary = train_sentencepiece(texts, folder / "vocabulary", size=400, seed=0)
-    sizes = {"layers": 1, "width": 16, "heads": 2, "vocab_size": vocabulary.size}
-    shape = ModelConfig(**sizes, dtype="float32", **shape)
-    params = nnx.to_pure_dict(nnx.split(registry.build(shape, nnx.Rngs(0)))[1])
-    checkpoints = Checkpoints(folder)
-    meta = {"model": vars(shape), "vocabulary": vocabulary.digest}
-    checkpoints.save(7, params, {"step": jnp.int32(7)}, meta)
-    checkpoints.close()
-    return folder
+    return save_untrained(folder, vocabulary, **shape)
 
 
 @pytest.fixture(scope="module")

@@ -2,20 +2,17 @@
 
 import shutil
 
-import jax.numpy as jnp
 import pytest
-from flax import nnx
 
-from teacherlm_jax.checkpoints.store import Checkpoints
-from teacherlm_jax.config import ModelConfig, ReportConfig
+from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.evaluation import benchmarks
 from teacherlm_jax.hf import any_model
-from teacherlm_jax.models import registry
 from teacherlm_jax.report.build import report
 from teacherlm_jax.report.changed_inputs import ChangedInputs
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 from tests.make_run import make_run
+from tests.untrained import save_untrained
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +20,7 @@ def models(tmp_path_factory):
     """Return two run folders with checkpoints of different parameters."""
     root = tmp_path_factory.mktemp("models")
     vocabulary = train_sentencepiece(["one two three"] * 9, root / "v", size=370, seed=0)
-    return [_model(root / str(seed), vocabulary, seed) for seed in (0, 1)]
-
-
-def _model(folder, vocabulary, seed):
-    config = ModelConfig(layers=1, width=16, heads=2, vocab_size=vocabulary.size)
-    params = nnx.to_pure_dict(nnx.split(registry.build(config, nnx.Rngs(seed)))[1])
-    vocabulary.save(folder / "vocabulary")
-    checkpoints = Checkpoints(folder)
-    meta = {"model": vars(config), "vocabulary": vocabulary.digest}
-    checkpoints.save(7, params, {"step": jnp.int32(7)}, meta)
-    checkpoints.close()
-    return folder
+    return [save_untrained(root / str(seed), vocabulary, seed) for seed in (0, 1)]
 
 
 @pytest.fixture
