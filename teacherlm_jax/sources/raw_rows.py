@@ -6,6 +6,7 @@ as `gs://bucket/folder`. `tasks.tfds_rows` reads the types that need TensorFlow.
 
 import dataclasses
 import functools
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -93,21 +94,26 @@ def _shards(config: SourceConfig, folder: epath.Path) -> list[epath.Path]:
     if len(kinds) == 1 and (config.reader or _reader_of_file(there[0])):
         return there
     shown = [names[0] if len(names) == 1 else kind for kind, names in kinds.items()]
-    known = [folder / name for name in shown if config.reader or _reader_of_file(folder / name)]
+    known = [name for name in shown if config.reader or _reader_of_file(folder / name)]
     below = described_below(folder)
-    shown = [path.name for path in below] or shown
+    shown = below or shown
     held = ", ".join(shown[:_SHOWN]) + (" and others" if len(shown) > _SHOWN else "")
-    way_out = " or ".join(map(str, (below or known)[:_SHOWN])) or "files with rows"
+    way_out = paths_in(config, (below or known)[:_SHOWN]) or "files with rows"
     raise UserError(
         f"source {config.name!r}: the folder {folder} contains {held or 'nothing'}, but neither "
         f"{', '.join(_FOLDERS)} nor only shards of one data set; set the path to {way_out}"
     )
 
 
-def described_below(folder: epath.Path) -> list[epath.Path]:
-    """Return the saved data sets in a folder, such as the versions of a TFDS data set."""
+def paths_in(config: SourceConfig, names: Iterable[str]) -> str:
+    """Return paths that the source can be set to, for a message: names in its present path."""
+    return " or ".join(os.path.join(config.path, name) for name in names)
+
+
+def described_below(folder: epath.Path) -> list[str]:
+    """Return the names of saved data sets in a folder, such as the versions of a TFDS data set."""
     return [
-        path
+        path.name
         for path in sorted(folder.iterdir())
         if path.is_dir() and any((path / name).exists() for name in _FOLDERS)
     ]

@@ -31,7 +31,7 @@ def _tfds(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
     beside = tuple(folder / name for name in _DESCRIBED)
     for path in beside:
         if not path.exists():
-            versions = " or ".join(map(str, raw_rows.described_below(folder)))
+            versions = raw_rows.paths_in(config, raw_rows.described_below(folder))
             raise UserError(
                 f"{path}: no such file; give the folder of one version of a TFDS data set, "
                 f"{versions or 'as in glue/sst2/2.0.0'}"

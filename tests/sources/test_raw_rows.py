@@ -219,7 +219,7 @@ def test_a_folder_of_anything_else_is_refused_with_what_it_holds(tmp_path, names
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("{}")
     wanted = held.split(", ") if way_out is None else [way_out] if way_out else []
-    given = " or ".join(str(folder / name) for name in wanted) or "files with rows"
+    given = " or ".join(f"some/{name}" for name in wanted) or "files with rows"
     with pytest.raises(UserError) as raised:
         read(tmp_path, "some")
     assert str(raised.value) == (

@@ -1,0 +1,130 @@
+"""Ways out that messages about sources name, taken."""
+
+import dataclasses
+import re
+
+import pytest
+
+from teacherlm_jax.config import ColumnsConfig, SourceConfig
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.sources import reading
+from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
+
+from .test_raw_rows import write, write_dataset
+
+ROW = {"question": "Is red a color?", "answer": "yes"}
+CHOICE = {"question": "Is red a color?", "choices": ["no", "yes"], "answer": "B"}
+PLAIN = ColumnsConfig()
+CHOICES = ColumnsConfig(options=("choices",))
+
+
+def samples(config, root):
+    return list(reading.read_samples(config, str(root), RefusedRows(None)))
+
+
+def refusal(config, root):
+    with pytest.raises(UserError) as raised:
+        samples(config, root)
+    return str(raised.value)
+
+
+def source(path, columns=PLAIN, **settings):
+    return SourceConfig("mine", path, "columns", columns=columns, **settings)
+
+
+def write_all(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        write(folder / name, [ROW])
+
+
+@pytest.mark.parametrize("root", ["", "data", "absolute"])
+@pytest.mark.parametrize("names", [("a.jsonl", "b.jsonl"), ("train-1.jsonl", "train-2.jsonl", "n")])
+def test_a_folder_of_several_data_sets_names_paths_that_can_be_set(
+    tmp_path, monkeypatch, root, names
+):
+    monkeypatch.chdir(tmp_path)
+    write_all(tmp_path / "data" / "set", *names)
+    root = str(tmp_path / "data") if root == "absolute" else root
+    config = source("set" if root else "data/set")
+    paths = re.search(r"set the path to (\S+)(?: or (\S+))?$", refusal(config, root)).groups()
+    for path in filter(None, paths):
+        assert samples(dataclasses.replace(config, path=path), root)
+
+
+@pytest.mark.parametrize("root", ["", "data"])
+def test_a_folder_of_saved_data_sets_names_one_that_can_be_set(tmp_path, monkeypatch, root):
+    monkeypatch.chdir(tmp_path)
+    for version in ("1.0.0", "2.0.0"):
+        write_dataset(tmp_path / "data" / "set" / version, [[ROW]])
+    config = source("set" if root else "data/set")
+    path = re.search(r"set the path to (\S+) or ", refusal(config, root))[1]
+    assert samples(dataclasses.replace(config, path=path), root)
+
+
+def test_the_split_that_a_folder_contains_is_named(tmp_path):
+    write_dataset(tmp_path / "set", [[ROW]], split="test")
+    config = source("set")
+    split = re.search(r"set split='(\w+)'", refusal(config, tmp_path))[1]
+    assert samples(dataclasses.replace(config, split=split), tmp_path)
+
+
+# Files, the source, the way out that its message must name, and the settings that take it.
+SETTINGS = {
+    "types": (["a.jsonl", "b.parquet"], {"path": "*"}, "files of one type", {"path": "*.jsonl"}),
+    "stars": (["a/b.jsonl"], {"path": "**/*.jsonl"}, "write one \\*", {"path": "*/*.jsonl"}),
+    "header": (["a.jsonl"], {"header": ("question",)}, "leave header empty", {"header": ()}),
+    "split": (["a.jsonl"], {"split": "test"}, "remove the key split", {"split": "train"}),
+}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_the_settings_that_a_message_names_let_a_source_be_read(tmp_path, case):
+    names, wrong, said, right = SETTINGS[case]
+    for name in names:
+        write_all((tmp_path / name).parent, (tmp_path / name).name)
+    config = dataclasses.replace(source("a.jsonl"), **wrong)
+    assert re.search(said, refusal(config, tmp_path))
+    assert samples(dataclasses.replace(config, **right), tmp_path)
+
+
+def test_a_file_is_read_once_its_name_has_the_ending_that_is_named(tmp_path):
+    write(tmp_path / "rows.jsonl", [ROW])
+    (tmp_path / "rows.jsonl").rename(tmp_path / "rows")
+    ending = re.search(r"so that it ends in (\.\w+)", refusal(source("rows"), tmp_path))[1]
+    (tmp_path / "rows").rename(tmp_path / f"rows{ending}")
+    assert samples(source(f"rows{ending}"), tmp_path)
+
+
+# Columns, a row that they refuse, and the columns that take the way out of the message.
+COLUMNS = {
+    "answer_is": (
+        CHOICES,
+        {**CHOICE, "choices": None, "answer": "B"},
+        "set columns.answer_is to 'text' if it is the answer itself",
+        {"answer_is": "text"},
+    ),
+    "ambiguous": (
+        CHOICES,
+        {**CHOICE, "choices": ["1", "0"], "answer": "1"},
+        "set columns.answer_is to the one that is meant",
+        {"answer_is": "text"},
+    ),
+    "marks": (
+        dataclasses.replace(CHOICES, strip_marks=True),
+        CHOICE,
+        "set columns.strip_marks to False",
+        {"strip_marks": False},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", COLUMNS)
+def test_the_columns_that_a_message_names_let_a_row_be_read(tmp_path, case):
+    columns, row, said, right = COLUMNS[case]
+    files.write_jsonl(tmp_path / "a.jsonl", [row])
+    config = source("a.jsonl", columns)
+    assert said in refusal(config, tmp_path)
+    config = dataclasses.replace(config, columns=dataclasses.replace(columns, **right))
+    assert samples(config, tmp_path)
