@@ -17,6 +17,7 @@ from teacherlm_jax.evaluation import scoring
 from teacherlm_jax.evaluation.evaluate import evaluate, inputs
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
+from tests.limited_memory import run_limited
 from tests.make_run import make_run
 from tests.untrained import save_untrained
 
@@ -252,3 +253,37 @@ def test_a_split_of_a_saved_data_set_is_a_benchmark(tmp_path, model, samples):
     wrong = dataclasses.replace(config, benchmarks=(dataclasses.replace(toys, split="train"),))
     with pytest.raises(UserError, match="no split 'train'"):
         evaluate(wrong, run)
+
+
+LONG = """
+from teacherlm_jax.config import *
+
+def get_config(variant):
+    return EvaluateConfig(
+        output={output!r},
+        model={model!r},
+        benchmarks=(BenchmarkConfig("long", {rows!r}),),
+        max_length=2048,
+    )
+"""
+
+
+def test_memory_that_runs_out_is_reported_with_the_keys_that_lower_it(
+    model, samples, one_device, tmp_path
+):
+    """Attention over 256 prompts of 2048 tokens needs 8 GiB for its scores alone."""
+    long = [dataclasses.replace(samples[0], question="why " * 3000, id=str(n)) for n in range(256)]
+    files.write_jsonl(tmp_path / "rows.jsonl", [to_row(sample) for sample in long])
+    path = tmp_path / "mine.py"
+    path.write_text(
+        LONG.format(
+            output=str(tmp_path / "run"), model=str(model), rows=str(tmp_path / "rows.jsonl")
+        )
+    )
+    words = ["evaluate", f"--config={path}", "--config.batch_tokens=600000"]
+    status, message = run_limited(6, words, one_device)
+    assert status == 2
+    assert message.startswith("teacherlm: out of memory")
+    assert "; lower config.batch_tokens or config.max_length, or use devices with more" in message
+    words = [*words[:-1], "--config.batch_tokens=2048", "--config.benchmarks[0].limit=4"]
+    assert run_limited(6, words, one_device) == (0, "")

@@ -1,18 +1,11 @@
 """Trainings under an address-space limit, which stands in for the memory of a device."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 
-COMMAND = """
-import resource, sys
-resource.setrlimit(resource.RLIMIT_AS, ({limit} << 30, {limit} << 30))
-from teacherlm_jax.cli import main
-{patch}
-sys.exit(main.main(sys.argv[1:]))
-"""
+from tests.limited_memory import run_limited
+
 CONFIG = """
 from teacherlm_jax import config
 
@@ -36,19 +29,7 @@ def train(prepared, one_device, tmp_path):
     def run(limit, model, patch="", **settings):
         keys = {f"model.{key}": value for key, value in model.items()} | settings
         words = [f"--config.{key}={value}" for key, value in keys.items()]
-        command = [
-            sys.executable,
-            "-c",
-            COMMAND.format(limit=limit, patch=patch),
-            "train",
-            f"--config={path}",
-        ]
-        done = subprocess.run(
-            [*command, *words],
-            capture_output=True, text=True, env=one_device, check=False, timeout=300,
-        )  # fmt: skip
-        assert done.stderr.count("\n") <= 1, done.stderr
-        return done.returncode, done.stderr
+        return run_limited(limit, ["train", f"--config={path}", *words], one_device, patch)
 
     return run
 
