@@ -41,8 +41,8 @@ def get_config(
     if not isinstance(config, tuple(classes)):
         expected = " or ".join(kind.__name__ for kind in classes)
         raise UserError(
-            f"{specification}: get_config returned {type(config).__name__}, but this verb takes "
-            f"{expected}; choose another variant or verb"
+            f"{specification}: get_config returned {type(config).__name__}, but this command takes "
+            f"{expected}; choose another variant or command"
         )
     return config
 

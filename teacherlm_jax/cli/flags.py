@@ -100,7 +100,7 @@ def _swept(
         points = sweep.points(module)
     if not asked.asked:
         if not sweep.concerns(points, type(base), _CLASSES):
-            note = f"{path}: its sweep() sets keys of another verb and is not used"
+            note = f"{path}: its sweep() sets keys of another command and is not used"
             return dataclasses.replace(_single(_checked(base, given, path), options), note=note)
         raise UserError(
             f"{path}: has a sweep; run one point with --sweep_index=0, or all of them with "

@@ -3,7 +3,7 @@
 import dataclasses
 import textwrap
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 from teacherlm_jax.pipelines.verbs import Verb
@@ -11,7 +11,7 @@ from teacherlm_jax.pipelines.verbs import Verb
 WIDTH = 100
 VALIDATE = "--validate"
 COMMON_OPTIONS = {  # of every verb
-    VALIDATE: "check the verb, the config file and the keys, and do nothing else",
+    VALIDATE: "check the command, the config file and the keys, and do nothing else",
     "--help": "show this help",
 }
 _TYPES = {int: "INT", float: "FLOAT", bool: "BOOL", str: "TEXT"}
@@ -23,7 +23,7 @@ def verb_help(name: str, verb: Verb, options: Sequence[type]) -> str:
     `options` are classes of options that the verb does not get itself.
     """
     parts = [f"usage: {verb.usage(name)}", _wrapped(verb.summary), "options:"]
-    parts += (_entry(word, "", f"same as --config.{key}") for key, word in verb.positional.items())
+    parts += _positional_entries(verb)
     file_help = "config file: a Python file with a function get_config(variant)"
     parts.append(_entry("--config=FILE.py[:VARIANT]", "", file_help))
     override_help = "set a key of the config; the keys are listed below"
@@ -33,16 +33,33 @@ def verb_help(name: str, verb: Verb, options: Sequence[type]) -> str:
     for kind in verb.config_classes:
         parts += (_short_entry(field, hint) for field, hint in _fields(kind) if _is_short(field))
     parts += (_entry(option, "", text) for option, text in COMMON_OPTIONS.items())
+    shown: dict[type, str] = {}
     for kind in verb.config_classes:
         parts.append(_wrapped(f"keys of the config ({kind.__name__}): {_summary(kind)}"))
-        parts += _key_entries(kind, "--config")
+        parts += _key_entries(kind, "--config", shown, leave_out=verb.positional)
+    parts.append(f"example:\n  {verb.example}")
     return "\n\n".join(parts)
 
 
-def _key_entries(kind: type, key: str) -> Iterator[str]:
-    """Yield an entry per key, those of nested classes last; [N] stands for any item of a tuple."""
+def _positional_entries(verb: Verb) -> Iterator[str]:
+    """Yield an entry per value that is given without a key."""
+    helps = {field.name: field.metadata["help"] for field, _ in _fields(verb.config_classes[0])}
+    for key, word in verb.positional.items():
+        yield _entry(word, "required", f"{helps[key]} (the key is config.{key})")
+
+
+def _key_entries(
+    kind: type, key: str, shown: dict[type, str], leave_out: Container[str] = ()
+) -> Iterator[str]:
+    """Yield an entry per key, those of nested classes last; [N] stands for any item of a tuple.
+
+    `shown` has the name of the first group of each class. The keys of a further one are not
+    repeated. `leave_out` names fields that are described elsewhere.
+    """
     groups: list[tuple[str, dataclasses.Field[Any], type]] = []
     for field, hint in _fields(kind):
+        if field.name in leave_out:
+            continue
         name, inner = f"{key}.{field.name}", next(iter(typing.get_args(hint)), None)
         if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             groups.append((name, field, hint))
@@ -51,11 +68,15 @@ def _key_entries(kind: type, key: str) -> Iterator[str]:
         else:
             yield _field_entry(name, field, hint)
     for name, field, inside in groups:
-        yield _wrapped(f"{name.removeprefix('--config.')}: {field.metadata['help']}")
+        title = name.removeprefix("--config.")
+        same = f" (same keys as {shown[inside]} above)" if inside in shown else ""
+        yield _wrapped(f"{title}: {field.metadata['help']}{same}")
         if named := field.metadata.get("named"):
             facts = f"one of {', '.join(named)}"
             yield _entry(f"{name}=NAME", facts, "; ".join(map(_named, named.items())))
-        yield from _key_entries(inside, name)
+        if not same:
+            shown[inside] = title
+            yield from _key_entries(inside, name, shown)
 
 
 def _named(item: tuple[str, Callable[[], Any]]) -> str:
@@ -98,12 +119,14 @@ def _type(field: dataclasses.Field[Any], hint: Any) -> str:
 
 
 def _facts(field: dataclasses.Field[Any]) -> str:
-    """Return a field's default, choices and limits, as in "default 8; at least 1"."""
+    """Return a field's default, choices and limits, as in "default: 8; at least 1"."""
     metadata, default = field.metadata, field.default
     if metadata.get("required"):
         return "required"
+    if default == metadata.get("unset"):
+        return "default: none"
     shown = ",".join(default) if isinstance(default, tuple) else str(default)
-    facts = [f"default {shown}" if shown else "default empty"]
+    facts = [f"default: {shown or 'none'}"]
     if "choices" in metadata:
         names = [name for name in metadata["choices"] if name]
         facts.append(f"one of {', '.join(names)}")

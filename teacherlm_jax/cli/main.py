@@ -55,10 +55,11 @@ def _dispatch(arguments: Sequence[str]) -> int:
     if name not in VERBS:
         near = difflib.get_close_matches(name, VERBS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UserError(f"unknown verb {name!r}; known: {', '.join(VERBS)}{hint}")
+        raise UserError(f"unknown command {name!r}; known: {', '.join(VERBS)}{hint}")
     verb = VERBS[name]
     if "--help" in rest or "-h" in rest:
-        print(help_text.verb_help(name, verb, (config.SweepOptions,)))
+        swept = () if verb.positional else (config.SweepOptions,)
+        print(help_text.verb_help(name, verb, swept))
         return 0
     return _run(name, verb, rest)
 
@@ -91,9 +92,9 @@ def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
 def _help() -> str:
     rows = "\n".join(f"  {name:<12}{verb.summary}" for name, verb in VERBS.items())
     return (
-        "usage: teacherlm VERB --config=FILE.py[:VARIANT] [--config.KEY=VALUE ...]\n\n"
-        f"verbs:\n{rows}\n\n"
-        f"`teacherlm VERB {help_text.VALIDATE} ...` checks a command line without running it.\n"
-        "`teacherlm VERB --help` lists the options and config keys of a verb.\n"
+        "usage: teacherlm COMMAND --config=FILE.py[:VARIANT] [--config.KEY=VALUE ...]\n\n"
+        f"commands:\n{rows}\n\n"
+        f"`teacherlm COMMAND {help_text.VALIDATE} ...` checks a command line without running it.\n"
+        "`teacherlm COMMAND --help` lists the options and config keys of a command.\n"
         "A first run: teacherlm quickstart --config=configs/quickstart.py"
     )

@@ -9,7 +9,7 @@ from teacherlm_jax.config.names import MODEL_PATHS
 
 @dataclasses.dataclass
 class ConvertConfig:
-    """Conversion of a model between the Hugging Face format and ours, in either direction.
+    """Conversion of a model from the Hugging Face format to a run folder, or back.
 
     The source decides the direction.
     """
@@ -20,9 +20,9 @@ class ConvertConfig:
     output: str = location(required=True, help="folder to write; must be empty or absent")
     dtype: str = choice(
         *("", "float32", "bfloat16", "float16"),
-        help="dtype of the stored parameters, not of the computation; empty: float32 when "
-        "converting from Hugging Face, the dtype of the checkpoint when converting to it. A "
-        "converted model computes in bfloat16 unless the dtype key of a verb says otherwise",
+        help="dtype of the stored parameters, not of the computation (the dtype key of a command); "
+        "empty: float32 when converting from Hugging Face, the dtype of the checkpoint when "
+        "converting to it",
     )
     shard_megabytes: int = at_least(
         1, 5000, help="largest size of one weights file written for Hugging Face, in MB"

@@ -33,16 +33,19 @@ def choice(*names: str, renamed: Mapping[str, str] | None = None, help: str = ""
     return _field(names[0], help, choices=names, renamed=renamed or {})
 
 
-def number(default: float, *, limits: str, help: str = "") -> Any:
-    """Return a numeric field within `limits`, an interval such as "[0, 1)" or "(0, inf)"."""
+def number(default: float, *, limits: str, unset: float | None = None, help: str = "") -> Any:
+    """Return a numeric field within `limits`, an interval such as "[0, 1)" or "(0, inf)".
+
+    `unset` is the value that means that there is none, for the help.
+    """
     if not _INTERVAL.fullmatch(limits):
         raise ValueError(f"limits {limits!r} is not an interval")
-    return _field(default, help, limits=limits)
+    return _field(default, help, limits=limits, unset=unset)
 
 
-def at_least(minimum: int, default: float, *, help: str = "") -> Any:
-    """Return a numeric field with a lower bound."""
-    return number(default, limits=f"[{minimum}, inf)", help=help)
+def at_least(minimum: int, default: float, *, unset: float | None = None, help: str = "") -> Any:
+    """Return a numeric field with a lower bound; see `number` for `unset`."""
+    return number(default, limits=f"[{minimum}, inf)", unset=unset, help=help)
 
 
 def required(*, help: str = "") -> Any:

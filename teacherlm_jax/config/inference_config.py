@@ -67,13 +67,13 @@ class TeachersConfig:
 
 @dataclasses.dataclass
 class AnnotateConfig:
-    """Explanations by teachers for every row of a data set."""
+    """Explanations by teachers for every row of a dataset."""
 
     output: str = location(required=True, help="run folder")
     root: str = location(help="folder that source.path is relative to")
-    source: SourceConfig = group(SourceConfig, help="the data set to explain")
+    source: SourceConfig = group(SourceConfig, help="the dataset to explain")
     teachers: TeachersConfig = group(TeachersConfig)
-    author: str = plain("teacher", help="name under which the explanations are stored in a sample")
+    author: str = plain("teacher", help="label under which the explanations are stored in a sample")
     subject_prefix: bool = plain(
         False, help="begin prompts with the sentence that names the subject, if a row has one"
     )
@@ -82,20 +82,21 @@ class AnnotateConfig:
     )
     gates: tuple[str, ...] = plain(
         ("finished", "not_empty", "concludes_answer"),
-        help=f"checks of every explanation, recorded beside it; any of {', '.join(GATES)}",
+        help="quality checks of every explanation, whose verdicts are recorded (see "
+        f"docs/reference/sample-format.md); any of {', '.join(GATES)}",
     )
     seed: int = number(0, limits=_SEED_LIMITS, help="seed of the sampling")
     slots: int = at_least(
         1,
         64,
-        help="explanations generated at the same time; the KV cache grows with it, so lower it "
-        "when memory runs out",
+        help="explanations in flight at the same time (continuous batching); the KV cache grows "
+        "with it, so lower it when memory runs out",
     )
     prompt_length: int = at_least(
         0,
         0,
-        help="rows with a longer prompt, in tokens, are refused; 0: no limit, and prompts much "
-        "longer than the others are generated in fewer slots",
+        help="longest prompt, in tokens; rows with a longer one are skipped and listed in "
+        "refused.jsonl; 0: no limit, with fewer slots for prompts much longer than the others",
     )
     rows_per_shard: int = at_least(1, 256, help="rows per file of the output")
     dtype: str = choice(
@@ -121,7 +122,7 @@ class AnnotateConfig:
 
 @dataclasses.dataclass
 class BenchmarkConfig(SourceConfig):
-    """One data set for rank classification: a source whose samples have options."""
+    """One dataset for rank classification: a source whose samples have options."""
 
     name: str = required(help="name in results and file names")
     limit_by: str = choice(
@@ -131,9 +132,9 @@ class BenchmarkConfig(SourceConfig):
     )
     style: str = choice(
         *("clean", "authors"),
-        help="prompt: 'clean' matches our training texts, 'authors' copies the evaluation code of "
-        "the TeacherLM authors: ECQA repeats `Q: `, MMLU keeps white space around questions, no "
-        "special token begins a prompt",
+        help="prompt: 'clean' is the template of the training examples, 'authors' copies the "
+        "evaluation code of the TeacherLM authors (ECQA repeats `Q: `, MMLU keeps whitespace "
+        "around questions, no special token begins a prompt)",
     )
     score: str = choice(
         *("letters", "texts"),
@@ -172,12 +173,12 @@ class EvaluateConfig:
     model: str = location(
         required=True, local=True, hub=True, help=f"model to evaluate: {MODEL_PATHS}"
     )
-    benchmarks: tuple[BenchmarkConfig, ...] = plain((), help="the data sets")
+    benchmarks: tuple[BenchmarkConfig, ...] = plain((), help="the datasets")
     max_length: int = at_least(
         2,
         2048,
-        help="longest prompt with its option, in tokens; longer prompts are truncated on the left "
-        "and counted",
+        help="longest prompt with its option, in tokens; longer prompts lose their first tokens "
+        "and are counted",
     )
     batch_tokens: int = at_least(
         1, 16384, help="tokens per forward pass; lower it when memory runs out"

@@ -16,7 +16,7 @@ class ModelConfig:
     width: int = at_least(1, 64, help="width of the hidden states; a multiple of `heads`")
     heads: int = at_least(1, 4, help="attention heads per block")
     vocab_size: int = at_least(
-        0, 0, help="rows of the embedding; 0: the size of the data's vocabulary"
+        0, 0, help="tokens in the embedding; 0: the size of the data's vocabulary (tokenizer)"
     )
     embedding_width: int = at_least(
         0,
@@ -40,8 +40,9 @@ class ModelConfig:
     param_dtype: str = choice("float32", "bfloat16", help="dtype of the parameters")
     remat: str = choice(
         *("none", "dots", "full"),
-        help="activations that the backward pass recomputes to save memory: 'none', all but the "
-        "matrix products ('dots'), or 'full' (keeps only the input of each block)",
+        help="activation checkpointing: what the backward pass recomputes to save memory; 'none', "
+        "all but the results of matrix products ('dots'), or 'full' (keeps only the input of each "
+        "block)",
     )
     attention: str = choice(
         *ATTENTION,
@@ -65,9 +66,13 @@ class ModelConfig:
 class MeshConfig:
     """Devices along each mesh axis; one axis may be -1 and takes the remaining devices."""
 
-    data: int = at_least(-1, -1, help="data parallelism: copies of the model, each with own rows")
+    data: int = at_least(
+        -1, -1, help="data parallelism: copies of the model, each with its own batch rows"
+    )
     fsdp: int = at_least(
-        -1, 1, help="parameters and optimizer state are sharded over this axis, as are the rows"
+        -1,
+        1,
+        help="parameters and optimizer state are sharded over this axis, as are the batch rows",
     )
     tensor: int = at_least(
         -1, 1, help="heads, MLP and vocabulary are sharded over this axis (tensor parallelism)"

@@ -11,7 +11,7 @@ from teacherlm_jax.config.names import PLAIN_FORMATS
 
 @dataclasses.dataclass
 class ReportConfig:
-    """Tables and figures of all runs below a folder, or of one data set."""
+    """Tables and figures of all runs below a folder, or of one dataset."""
 
     output: str = location(
         help="folder of the report; with --data, empty means the path of the data plus '.report'"
@@ -21,15 +21,17 @@ class ReportConfig:
     data: str = location(
         local=True,
         short=True,
-        help="report one data set: samples (file, glob or folder), the run folder of an "
+        help="report one dataset: samples (file, glob or folder), the run folder of an "
         "annotation, or the output of `prepare`",
     )
-    format: str = choice(*PLAIN_FORMATS, help="layout of the rows of --data")
+    format: str = choice(
+        *PLAIN_FORMATS, help="layout of the rows of --data; other layouts have to be prepared first"
+    )
     vocabulary: str = location(
         local=True,
         hub=True,
-        help="vocabulary that counts the tokens of --data: a vocabulary or Hugging Face tokenizer "
-        "folder, or hf://org/name; empty: the one beside the data",
+        help="vocabulary (tokenizer) used to count the tokens of --data: a vocabulary or Hugging "
+        "Face tokenizer folder, or hf://org/name; empty: the one beside the data",
     )
 
     @property
@@ -40,7 +42,7 @@ class ReportConfig:
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, problem) for invalid combinations of values."""
         if bool(self.root) == bool(self.data):
-            yield "root", "set it to report the runs below a folder, or set --data for a data set"
+            yield "root", "set it to report the runs below a folder, or set --data for a dataset"
         if not self.output and (self.root or glob.has_magic(self.data)):
             yield "output", "empty; name the report's folder, as in --config.output=runs/report"
         if not self.data:
@@ -54,24 +56,26 @@ class ReportConfig:
 
 @dataclasses.dataclass
 class StepConfig:
-    """One step of a pipeline: a verb with one variant of the pipeline's own config file."""
+    """One step of a pipeline: a command with one variant of the pipeline's own config file."""
 
     title: str = required(help="title in the log")
-    verb: str = required(help="verb to run")
+    verb: str = required(help="command to run")
     variant: str = required(help="variant of the config file")
     output: str = location(required=True, help="run folder of the step")
 
 
 @dataclasses.dataclass
 class QuickstartConfig:
-    """Generated samples, then a pipeline of verbs over them."""
+    """Generated samples, then a pipeline of commands over them."""
 
     output: str = location(required=True, help="run folder; the steps write below it")
     file: str = location(required=True, help="config file with the variants of the steps")
     steps: tuple[StepConfig, ...] = plain((), help="the steps, in order")
     report: str = location(required=True, help="run folder of the step that writes the report")
     train_samples: int = at_least(1, 1000, help="generated samples with explanations")
-    unlabelled_samples: int = at_least(1, 100, help="generated samples that teachers explain")
+    unlabelled_samples: int = at_least(
+        1, 100, help="generated samples without explanations, which teachers explain"
+    )
     test_samples: int = at_least(1, 100, help="generated samples for evaluation")
     seed: int = number(0, limits="[0, 2147483647]", help="seed of the generated samples")
 

@@ -13,12 +13,13 @@ class PlanOptions:
     length: int = at_least(
         0,
         0,
-        help="tokens of a packed row, or of the longest prompt; 0: from the data or the config, "
-        "else 2048",
+        help="tokens of a packed row, or of the longest prompt; 0: from the data or the config if "
+        "they are on this machine, else 2048",
     )
     model: str = plain(
         "",
-        help="for an annotation: published model shape, such as bloom-7b1; empty: the teacher's",
+        help="for an annotation whose teacher is not on this machine: published model shape, such "
+        "as bloom-7b1; empty: the teacher's",
     )
     advise: bool = plain(
         False, help="if it does not fit, compile suggested settings until one fits"

@@ -17,11 +17,14 @@ from teacherlm_jax.config.fields import (
 from teacherlm_jax.config.names import FORMATS, FORMS, NAME, READERS
 
 _FORMS_HELP = (
-    "text forms: each makes one training text per sample from question and answer ('text') and "
-    "the explanations C (chain of thought), F (fundamentals), M (common mistakes) in that order; "
-    f"'shuffle' draws the order per sample; any of {', '.join(FORMS)}"
+    "explanations that follow question and answer, in order: C (chain of thought), F "
+    "(fundamentals), M (common mistakes); 'text' has none, 'shuffle' has all three in an order "
+    "drawn per sample. Each form makes one training example per sample; any of "
+    f"{', '.join(FORMS)}"
 )
-_SUBJECT_HELP = "begin texts with the sentence that names the subject, if a sample has one"
+_SUBJECT_HELP = (
+    "begin training examples with the sentence that names the subject, if a sample has one"
+)
 _SOURCES_HELP = "names of the sources to use; empty: all"
 
 
@@ -50,7 +53,7 @@ class ColumnsConfig:
     answer_is: str = choice(
         *("", "number", "letter", "text"),
         help="how the answer names an option; empty: whole numbers are numbers, anything else is "
-        "a letter, label or text, and ambiguous rows are refused",
+        "a letter, label or text, and ambiguous rows are skipped",
     )
     first: int = at_least(0, 0, help="number of the first option if answers are numbers")
     strip_marks: bool = plain(
@@ -58,7 +61,7 @@ class ColumnsConfig:
     )
     answer_after: str = plain(
         "",
-        help="mark inside the answer's column, such as '####': the answer is the text after its "
+        help="mark inside the answer's column, such as '####'; the answer is the text after its "
         "last occurrence, and an explanation in the same column is the text before it",
     )
 
@@ -75,19 +78,21 @@ class ColumnsConfig:
 
 @dataclasses.dataclass
 class SourceConfig:
-    """The files of one data set and the layout of their rows."""
+    """The files of one dataset and the layout of their rows."""
 
-    name: str = required(help="name of the data set in ids, results and mixtures")
+    name: str = required(help="name of the dataset in ids, results and mixtures")
     path: str = location(
         required=True, help="file, glob or folder, relative to `root`; gs:// works too"
     )
     format: str = choice(
         *FORMATS,
-        help="layout of the rows: 'sample' is ours, 'columns' is described by `columns`, the "
-        "others are read as published",
+        help="layout of the rows: 'sample' is the sample format that annotate writes, 'columns' is "
+        "described by `columns`, the others are as published",
     )
     reader: str = choice(
-        "", *READERS, help="file type; empty: from the file's name or the folder's contents"
+        *("", *READERS),
+        help="file type; empty: from the file's name or the folder's contents. Only prepare reads "
+        "'tfds' and 'tfrecord'",
     )
     split: str = plain(
         "train",
@@ -95,7 +100,7 @@ class SourceConfig:
         "slice such as train[:1%]",
     )
     header: tuple[str, ...] = plain(
-        (), help="names of the columns of csv and tsv files whose first row is not a header"
+        (), help="names of the columns of CSV and TSV files whose first row is not a header"
     )
     columns: ColumnsConfig = group(ColumnsConfig)
     drop_placeholders: bool = plain(
@@ -104,7 +109,7 @@ class SourceConfig:
         "default they are kept, counted and reported",
     )
     prompt: str = plain(
-        "", help="for the format 'muffin': its prompt, as DATASET/NUMBER; see sources.muffin"
+        "", help="for the format 'muffin': its prompt, as DATASET/NUMBER, such as rte/1"
     )
     subject: str = plain("", help="subject of rows that have none")
     limit: int = at_least(0, 0, help="largest number of rows to use; 0: all")
@@ -115,7 +120,8 @@ class SourceConfig:
     max_tokens: int = at_least(
         0,
         0,
-        help="leave out samples whose question and answer have more tokens than this; 0: keep all",
+        help="leave out samples whose question and answer together have more tokens than this, "
+        "counted with the run's vocabulary; 0: keep all",
     )
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -130,7 +136,7 @@ class SourceConfig:
 
 @dataclasses.dataclass
 class PartConfig:
-    """Sources that a mixture uses in other text forms."""
+    """Sources that a mixture uses in other forms."""
 
     sources: tuple[str, ...] = plain((), help=_SOURCES_HELP)
     forms: tuple[str, ...] = plain(("text",), help=_FORMS_HELP)
@@ -143,7 +149,9 @@ class PartConfig:
 
 @dataclasses.dataclass
 class MixtureConfig:
-    """One prepared training set: its sources, their text forms, and the tokens that bear loss.
+    """One prepared training set: its sources, their forms, and the tokens that are trained.
+
+    Sources are mixed in proportion to their sizes.
 
     `data.recipes` has the mixtures of the paper.
     """
@@ -151,14 +159,19 @@ class MixtureConfig:
     name: str = required(help="name of its folder below the output")
     sources: tuple[str, ...] = plain((), help=_SOURCES_HELP)
     forms: tuple[str, ...] = plain(("text",), help=_FORMS_HELP)
-    author: str = plain("human", help="author of the explanations to use")
+    author: str = plain(
+        "human", help="label of who wrote the explanations to use, such as human or teacher"
+    )
     loss: str = choice(
         *("text", "answer", "answer_and_explanations"),
-        help="tokens that bear loss: the whole text, the answer, or answer and explanations",
+        help="trained tokens (the loss mask): all tokens ('text'), the answer, or the answer and "
+        "the explanations",
     )
     subject_prefix: bool = plain(False, help=_SUBJECT_HELP)
-    checked_only: bool = plain(False, help="leave out explanations that failed a gate")
-    also: tuple[PartConfig, ...] = plain((), help="further sources, each with forms of its own")
+    checked_only: bool = plain(
+        False, help="leave out explanations that failed a quality check (gate)"
+    )
+    also: tuple[PartConfig, ...] = plain((), help="further sources with different forms")
     too_long: str = choice(
         *("drop", "keep_first", "keep_last", "split"),
         renamed={"left": "keep_first", "right": "keep_last"},
@@ -190,13 +203,13 @@ def _form_problems(forms: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 
 @dataclasses.dataclass
 class VocabularyConfig:
-    """The vocabulary, ours or a Hugging Face tokenizer."""
+    """The vocabulary (tokenizer)."""
 
     path: str = location(
         required=True,
         local=True,
         hub=True,
-        help="folder of the vocabulary, a Hugging Face tokenizer folder, or hf://org/name",
+        help="vocabulary folder, Hugging Face tokenizer folder, or hf://org/name",
     )
     size: int = at_least(
         0,
@@ -212,7 +225,7 @@ class PrepareConfig:
 
     output: str = location(required=True, help="run folder; each mixture gets a folder in it")
     root: str = location(help="folder that the sources' paths are relative to; gs:// works too")
-    sources: tuple[SourceConfig, ...] = plain((), help="the data sets")
+    sources: tuple[SourceConfig, ...] = plain((), help="the datasets")
     evaluation: tuple[SourceConfig, ...] = plain(
         (), help="evaluation sets; training questions that also appear in them are reported"
     )
@@ -220,11 +233,14 @@ class PrepareConfig:
     vocabulary: VocabularyConfig = group(VocabularyConfig)
     length: int = at_least(2, 2048, help="tokens per packed row")
     max_tokens: int = at_least(
-        0, 0, help="longest text, in tokens; see mixtures[N].too_long; 0: the length of a row"
+        0,
+        0,
+        help="longest training example, in tokens; mixtures[N].too_long says what happens to "
+        "longer ones; 0: same as `length`",
     )
     rows_per_shard: int = at_least(1, 4096, help="packed rows per output file")
     seed: int = number(
-        0, limits="[0, 2147483647]", help="seed of subsampling, of 'shuffle' forms and of mixing"
+        0, limits="[0, 2147483647]", help="seed of subsampling, of the form 'shuffle' and of mixing"
     )
     check_only: bool = plain(
         False, short=True, help="read and check everything, report it, and prepare nothing"

@@ -28,7 +28,7 @@ class OptimizerConfig:
         1e-8, limits="(0, inf)", help="added to the root of the second moment in the update"
     )
     weight_decay: float = at_least(
-        0, 0.0, help="decoupled weight decay of all parameters but norms and biases"
+        0, 0.0, help="decoupled weight decay of all parameters except norms and biases"
     )
     clip_norm: float = number(
         1.0, limits="(0, inf)", help="gradients are scaled down to this global norm"
@@ -39,7 +39,9 @@ class OptimizerConfig:
 class CheckpointConfig:
     """Checkpoints; one is always saved at the end and on SIGTERM."""
 
-    every: int = at_least(0, 0, help="steps between checkpoints; 0: only at the end")
+    every: int = at_least(
+        0, 0, help="steps between checkpoints; 0: only at the end, so a crash loses the whole run"
+    )
     keep: int = at_least(1, 2, help="number of newest checkpoints to keep")
     best: int = at_least(
         0, 0, help="number of best checkpoints to keep as well, by validation.metric"
@@ -57,11 +59,11 @@ class ValidationConfig:
         0, 0, help="steps between measurements (one more after the last step); 0: never"
     )
     root: str = location(help="folder that the benchmarks' paths are relative to")
-    benchmarks: tuple[BenchmarkConfig, ...] = plain((), help="data sets for rank classification")
-    data: str = location(local=True, help="folder of one prepared mixture with held-out rows")
-    rows: int = at_least(0, 0, help="held-out rows to use, at most; 0: all")
+    benchmarks: tuple[BenchmarkConfig, ...] = plain((), help="datasets for rank classification")
+    data: str = location(local=True, help="prepared mixture with held-out data")
+    rows: int = at_least(0, 0, help="held-out packed rows to use, at most; 0: all")
     max_length: int = at_least(
-        2, 2048, help="longest benchmark prompt, in tokens; longer ones are truncated on the left"
+        2, 2048, help="longest benchmark prompt, in tokens; longer ones lose their first tokens"
     )
     batch_tokens: int = at_least(
         1, 16384, help="tokens per forward pass on benchmarks; lower it when memory runs out"
@@ -151,11 +153,11 @@ class TrainConfig:
     )
     batch_size: int = at_least(1, 8, help="packed rows per step, over all devices")
     accumulate: int = at_least(
-        1, 1, help="split each batch into this many parts, run in turn, to save memory"
+        1, 1, help="gradient accumulation: split each batch into this many parts to save memory"
     )
     steps: int = at_least(1, 100, help="number of optimizer steps")
     seed: int = number(
-        0, limits="[0, 2147483647]", help="seed of the initial parameters and the order of rows"
+        0, limits="[0, 2147483647]", help="seed of the initial parameters and of the data order"
     )
     log_every: int = at_least(1, 10, help="steps between progress lines")
     loss_block: int = at_least(

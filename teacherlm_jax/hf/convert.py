@@ -94,7 +94,7 @@ def _imported(
     count = sum(array.size for array in jax.tree.leaves(params))
     folder.log.info(
         "%s: %s parameters stored in %s (config.dtype); the model computes in %s unless the dtype "
-        "key of a verb says otherwise", folder.path, f"{count:,}", opened.config.param_dtype,
+        "key of a command says otherwise", folder.path, f"{count:,}", opened.config.param_dtype,
         opened.config.dtype,
     )  # fmt: skip
     return {"model": model, "parameters": count, **progress.figures()}

@@ -1,4 +1,4 @@
-"""Run one verb in several CPU processes on this machine, as on the hosts of a TPU pod.
+"""Run one command in several CPU processes on this machine, as on the hosts of a TPU pod.
 
 See docs/how-to/several-processes.md.
 """
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         options, words = parser.parse_args(arguments), []
     if not words:
-        parser.error("no verb; write it after --, as in -- train --config=FILE.py")
+        parser.error("no command; write it after --, as in -- train --config=FILE.py")
     environments = environments_of(options.processes, options.devices, os.environ)
     try:
         command_check.require_valid(words, environments[0], Path())
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="local.py",
         usage="%(prog)s --processes=2 --devices=4 -- VERB --config=FILE.py --config.key=value …",
-        description="Run one verb in several CPU processes on this machine.",
+        description="Run one command in several CPU processes on this machine.",
         allow_abbrev=False,
     )
     parser.add_argument(

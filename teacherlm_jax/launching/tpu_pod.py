@@ -1,4 +1,4 @@
-"""Run one verb on every host of a Cloud TPU slice, and restart it after preemptions.
+"""Run one command on every host of a Cloud TPU slice, and restart it after preemptions.
 
 See docs/how-to/several-processes.md.
 """
@@ -42,7 +42,7 @@ def _refuse_incomplete(options: argparse.Namespace, words: Sequence[str]) -> Non
     """Raise UserError unless the options and the verb after `--` are those of the action."""
     if bool(words) != (options.action == "run"):
         raise UserError(
-            f"{options.action}: expected a verb after -- for `run`, and none otherwise, as in "
+            f"{options.action}: expected a command after -- for `run`, and none otherwise, as in "
             "run … -- train --config=FILE.py"
         )
     complete = options.accelerator_type and options.runtime_version
@@ -130,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tpu_pod.py",
         usage="%(prog)s ACTION --name=… --zone=… [options] [-- VERB --config=FILE.py …]",
-        description="Run one verb on every host of a Cloud TPU slice.",
+        description="Run one command on every host of a Cloud TPU slice.",
         allow_abbrev=False,
     )
     add = parser.add_argument

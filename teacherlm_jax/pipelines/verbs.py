@@ -18,6 +18,7 @@ class Verb:
 
     Attributes:
         summary: its line in the help.
+        example: command line that ends its help.
         config_classes: config classes that the verb accepts.
         function: `module:function`, imported only when the verb runs, so that preparing data never
             loads JAX and training never loads TensorFlow.
@@ -40,6 +41,7 @@ class Verb:
     """
 
     summary: str
+    example: str
     config_classes: tuple[type, ...]
     function: str
     may_change: tuple[str, ...] = ()
@@ -63,7 +65,8 @@ class Verb:
 
 VERBS = {
     "prepare": Verb(
-        "tokenize and pack data sets into rows on disk",
+        "tokenize datasets into packed rows on disk",
+        "teacherlm prepare --config=configs/quickstart.py:teacher_data --check_only",
         (config.PrepareConfig,),
         "teacherlm_jax.tasks.prepare:prepare",
         may_change=("check_only", "evaluation", "runner", "beam_options"),
@@ -72,6 +75,7 @@ VERBS = {
     ),
     "train": Verb(
         "train a stage of a teacher, or a student",
+        "teacherlm train --config=configs/quickstart.py:stage2 --config.output=runs/other",
         (config.TrainConfig,),
         "teacherlm_jax.training.loop:train",
         may_change=(
@@ -84,7 +88,8 @@ VERBS = {
         together=True,
     ),
     "annotate": Verb(
-        "let teachers write explanations for every row of a data set",
+        "generate explanations for every row of a dataset with trained teachers",
+        "teacherlm annotate --config=configs/quickstart.py:annotate",
         (config.AnnotateConfig,),
         "teacherlm_jax.annotation.job:annotate",
         may_change=("mesh", "slots", "attention", "prompt_length"),
@@ -92,7 +97,8 @@ VERBS = {
         repeats=True,  # it compares its output with the source as it is now
     ),
     "evaluate": Verb(
-        "measure a model on benchmarks by rank classification",
+        "evaluate a model on multiple-choice benchmarks by rank classification",
+        "teacherlm evaluate --config=configs/quickstart.py:evaluate_stage2",
         (config.EvaluateConfig,),
         "teacherlm_jax.evaluation.evaluate:evaluate",
         may_change=("mesh", "batch_tokens", "attention"),
@@ -101,13 +107,15 @@ VERBS = {
         together=True,
     ),
     "convert": Verb(
-        "convert a Hugging Face checkpoint to ours, or back",
+        "convert a checkpoint from or to the Hugging Face format",
+        "teacherlm convert hf://bigscience/bloomz-560m runs/bloomz-560m",
         (config.ConvertConfig,),
         "teacherlm_jax.hf.convert:convert",
         positional={"source": "SRC", "output": "DST"},
     ),
     "plan": Verb(
-        "compile a config for a TPU slice you need not own: memory, time, fit",
+        "estimate memory use and step time of a run on a TPU slice, without a TPU",
+        "teacherlm plan --config=configs/teacher.py:7b1/stage2 --topology=v5e:8x8",
         (config.TrainConfig, config.AnnotateConfig),
         "teacherlm_jax.planning.plan:plan",
         may_change=("",),  # every plan starts over
@@ -115,7 +123,8 @@ VERBS = {
         options=(config.PlanOptions,),
     ),
     "report": Verb(
-        "write tables and figures of finished runs, or of a data set (--data=DIR)",
+        "write tables and figures of finished runs, or of a dataset (--data=DIR)",
+        "teacherlm report --config.root=runs --config.output=runs/report",
         (config.ReportConfig,),
         "teacherlm_jax.report.build:report",
         repeats=True,
@@ -123,7 +132,8 @@ VERBS = {
         folder=operator.attrgetter("folder"),
     ),
     "quickstart": Verb(
-        "run the whole flow at toy size on generated data",
+        "run all steps on generated data with toy-sized models",
+        "teacherlm quickstart --config=configs/quickstart.py",
         (config.QuickstartConfig,),
         "teacherlm_jax.pipelines.quickstart:quickstart",
         repeats=True,

@@ -281,7 +281,7 @@ def open_rows(
         if reader not in readers:
             raise UserError(
                 f"source {config.name!r}: reading {paths[0]} requires TensorFlow, which only "
-                "`teacherlm prepare` uses; convert the rows to jsonl or parquet for this verb"
+                "`teacherlm prepare` uses; convert the rows to jsonl or parquet for this command"
             )
         if config.header and reader not in ("csv", "tsv"):
             raise UserError(

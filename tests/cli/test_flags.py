@@ -113,7 +113,7 @@ def test_a_wrong_type_in_the_file_is_refused_by_name(file):
 
 
 def test_a_config_of_another_verb_is_refused(file):
-    said = "get_config returned PrepareConfig, but this verb takes TrainConfig; choose another"
+    said = "get_config returned PrepareConfig, but this command takes TrainConfig; choose another"
     assert said in refusal(file, variant="data")
 
 

@@ -38,7 +38,7 @@ def test_the_help_of_every_verb_fits_100_columns_of_ascii_and_describes_every_ke
     assert max(map(len, text.splitlines())) <= help_text.WIDTH
     for entry in re.findall(r"^  (--\S+).*\n(.*)", text, re.MULTILINE):
         assert entry[1].strip(), entry
-    options = dataclasses.fields(config.SweepOptions)
+    options = () if verb == "convert" else dataclasses.fields(config.SweepOptions)
     for kind in main.VERBS[verb].options:
         options += dataclasses.fields(kind)
     assert all(f"  --{option.name}" in text for option in options)
@@ -59,24 +59,53 @@ def test_the_help_lists_every_option_of_a_verb_before_its_keys(verb, more, shown
     found = {line.split()[0] for line in options.splitlines() if re.match("  [^ ]", line)}
     swept = {"--sweep_index=INT", "--sweep_all", "--sweep_list", "--sweep_results"}
     common = {"--config=FILE.py[:VARIANT]", "--config.KEY=VALUE", "--validate", "--help"}
-    assert found == swept | common | set(more)
+    assert found == (set() if verb == "convert" else swept) | common | set(more)
+
+
+@pytest.mark.parametrize("verb", main.VERBS)
+def test_the_help_of_every_verb_ends_with_an_example_that_is_valid(verb, shown, capsys):
+    *_, title, example = shown(verb).splitlines()
+    assert title == "example:"
+    program, *words = example.split()
+    assert program == "teacherlm"
+    assert main.main([*words, "--validate"]) == 0
+    assert "valid" in capsys.readouterr().out
+
+
+def test_the_help_of_convert_describes_its_values_once(shown):
+    text = shown("convert")
+    assert "\n  SRC  (required)\n      model to convert: a run folder" in text
+    assert "\n  DST  (required)\n      folder to write" in text
+    assert "--config.source" not in text
+
+
+def test_the_keys_of_a_class_are_listed_once(shown):
+    text = shown("prepare")
+    assert "sources[N].columns: " in text
+    assert "evaluation[N]: evaluation sets" in text
+    assert "(same keys as sources[N] above)" in " ".join(text.split())
+    assert "--config.evaluation[N].path" not in text
+
+
+def test_a_number_that_means_none_is_shown_as_none(shown):
+    assert "--sweep_index=INT  (default: none)\n" in shown("train")
 
 
 def test_an_entry_shows_name_type_default_choices_limits_and_meaning(shown):
     text = shown("train")
     for entry in (
         "--config.output=PATH  (required)\n      run folder\n",
-        "--config.batch_size=INT  (default 8; at least 1)\n      packed rows per step, over all",
-        "--config.optimizer.b1=FLOAT  (default 0.9; in [0, 1))\n",
-        "--config.optimizer.clip_norm=FLOAT  (default 1.0; greater than 0)\n",
-        "--config.model.family=NAME  (default bloom; one of bloom, opt)\n      architecture\n",
-        "--config.verify_data=BOOL  (default True)\n      before training, read every shard once",
-        "--config.init_from=PATH  (default empty)\n",
+        "--config.batch_size=INT  (default: 8; at least 1)\n      packed rows per step, over all",
+        "--config.optimizer.b1=FLOAT  (default: 0.9; in [0, 1))\n",
+        "--config.optimizer.clip_norm=FLOAT  (default: 1.0; greater than 0)\n",
+        "--config.model.family=NAME  (default: bloom; one of bloom, opt)\n      architecture\n",
+        "--config.verify_data=BOOL  (default: True)\n      before training, read every shard once",
+        "--config.init_from=PATH  (default: none)\n",
         "--config.validation.benchmarks[N].path=PATH  (required)\n",
         "--sweep_list\n      print the points of the sweep",
     ):
         assert entry in text
-    assert "--config.gates=NAME,NAME,...  (default finished,not_empty,concludes_answer" in shown(
+    assert "--config.gates=NAME,NAME,...  (default: finished,not_empty,concludes_answer" in shown(
         "annotate"
     )
     assert (
@@ -84,7 +113,7 @@ def test_an_entry_shows_name_type_default_choices_limits_and_meaning(shown):
         "      default: temperature=0.7, top_k=50, top_p=0.95, max_new_tokens=512; authors: "
         "temperature=1.0,\n      top_k=50, top_p=1.0, max_new_tokens=2048\n"
     ) in shown("annotate")
-    assert "--config.check_only=BOOL, or --check_only  (default False)" in shown("prepare")
+    assert "--config.check_only=BOOL, or --check_only  (default: False)" in shown("prepare")
 
 
 def run(*words, tail="", **environment):

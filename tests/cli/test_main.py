@@ -98,7 +98,7 @@ def test_an_output_below_a_file_is_refused(tmp_path, capsys):
 
 def test_an_unknown_verb_is_refused(capsys):
     assert main.main(["trane"]) == 2
-    assert "unknown verb 'trane'" in capsys.readouterr().err
+    assert "unknown command 'trane'" in capsys.readouterr().err
 
 
 def test_help_lists_verbs_and_keys(capsys):

@@ -151,7 +151,7 @@ def test_a_sweep_of_trainings_does_not_concern_an_evaluation_in_the_same_file(
 ):
     text = TWO_VERBS.format(output=str(tmp_path / "eval"))
     assert command(text=text, verb="evaluate", variant="evaluate") == 0
-    assert "mine.py: its sweep() sets keys of another verb and is not used\n" in (
+    assert "mine.py: its sweep() sets keys of another command and is not used\n" in (
         capsys.readouterr().out
     )
     assert [config.model for config in command.trained] == ["m"]

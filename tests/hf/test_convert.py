@@ -284,6 +284,6 @@ def test_help_and_a_wrong_number_of_folders(convert, capsys):
     assert main.main(["convert", "--help"]) == 0
     shown = capsys.readouterr().out
     assert "teacherlm convert SRC DST [--config.KEY=VALUE ...]" in shown
-    assert "--config.shard_megabytes=INT  (default 5000" in shown
+    assert "--config.shard_megabytes=INT  (default: 5000" in shown
     assert main.main(["convert", "one"]) == 2
     assert capsys.readouterr().err == "teacherlm: expected SRC DST, got 'one'\n"

@@ -43,7 +43,7 @@ def test_a_single_process_is_not_distributed():
     ("arguments", "message"),
     [
         (["train"], "unrecognized arguments: train"),
-        (["--processes=2"], "no verb"),
+        (["--processes=2"], "no command"),
         (["--processes=0", "--", "train"], "'0': expected a positive integer"),
     ],
 )
@@ -74,7 +74,7 @@ def test_the_launchers_do_not_import_jax():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["trian", "--config=nope.py"], "unknown verb 'trian'"),
+        (["trian", "--config=nope.py"], "unknown command 'trian'"),
         (["train", "--config=nope.py"], "nope.py: no such config file"),
         (["train", "--config=configs/quickstart.py:stage1", "--config.lr=1"], "config.lr"),
         (["report", "--config.root=runs", "--config.output=r"], "report: runs in one process only"),

@@ -179,11 +179,11 @@ def test_uncommitted_changes_are_refused(pod, cloud, checkout, capsys):
 @pytest.mark.parametrize(
     ("action", "words", "message"),
     [
-        ("run", [], "expected a verb after -- for `run`"),
-        ("create", TRAIN, "expected a verb after -- for `run`"),
+        ("run", [], "expected a command after -- for `run`"),
+        ("create", TRAIN, "expected a command after -- for `run`"),
         ("run --accelerator_type=", TRAIN, "--accelerator_type and --runtime_version are required"),
         ("run --source=/", TRAIN, "set --source to a git checkout"),
-        ("run", ["trian", *TRAIN[1:]], "unknown verb 'trian'"),
+        ("run", ["trian", *TRAIN[1:]], "unknown command 'trian'"),
         ("run", ["train", "--config=nope.py"], "nope.py: no such config file"),
         ("run", [*TRAIN, "--config.lerning_rate=1"], "lerning_rate"),
         ("run", [*TRAIN, "--config.steps=many"], "steps"),
