@@ -14,7 +14,7 @@ from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks.tfds_rows import open_rows
 from teacherlm_jax.tokenization.vocabulary import (
     Vocabulary,
-    held_instead,
+    folder_content,
     holds_vocabulary,
     open_vocabulary,
     train_sentencepiece,
@@ -38,7 +38,7 @@ def before_survey(config: PrepareConfig, run: Run) -> Vocabulary | None:
     if not config.vocabulary.size:
         raise UserError(
             f"config.vocabulary.path: no vocabulary in {folder!r}, which contains "
-            f"{held_instead(folder)}; name a folder with a vocabulary, or train one there with "
+            f"{folder_content(folder)}; name a folder with a vocabulary, or train one there with "
             "config.vocabulary.size=8000"
         )
     if any(source.max_tokens for source in (*config.sources, *config.evaluation)):

@@ -1,1 +1,1 @@
-"""Text to token ids and back."""
+"""Tokenization: conversion of text to token ids and back."""

@@ -1,7 +1,8 @@
-"""Byte-level BPE, as BLOOM and OPT have it: a `tokenizer.json`, run by `tokenizers`.
+"""Byte-level BPE, the tokenizer of BLOOM and OPT: a `tokenizer.json`, run by `tokenizers`.
 
-A text is cut into words, a word into bytes, and bytes are merged by rank (Radford et al. 2019,
-"Language Models are Unsupervised Multitask Learners"). Each byte has an id, so nothing is unknown.
+A text is split into words and each word into bytes; pairs are then merged by rank (Radford et al.
+2019, "Language Models are Unsupervised Multitask Learners"). Every byte has an id, so no text
+contains an unknown token.
 """
 
 import json
@@ -13,7 +14,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.tokenization import special_ids
 
-_MOST_IDS = 1 << 22  # sixteen times what any published vocabulary has
+_MOST_IDS = 1 << 22  # sixteen times the size of the largest published vocabulary
 _PROBES = (
     "Q: It's 12,5 \u20ac\t(A) e\u0301 \u00e9 \u2581 \ufb01\n\n \u6f22\u5b57 \U0001f600 </S> \0",
     "  spaces at the ends, and  inside  ",
@@ -21,17 +22,17 @@ _PROBES = (
 
 
 class ByteLevel:
-    """The file of a byte-level vocabulary.
+    """A byte-level BPE tokenizer and the content of its file.
 
     Attributes:
-        content: of the file, byte for byte.
-        name: of the file, for messages.
-        size: the highest id plus one.
-        vocabulary: id by token; a token is spelled with one character a byte.
-        special_ids: the ids that `encode` never gives: special tokens, and those that no merge
-            leads to.
-        around: what the file puts before and after a text when it is asked to.
-        special: None; other files tell which ids have a part to play.
+        content: bytes of the file.
+        name: name of the file, for messages.
+        size: highest id plus one.
+        vocabulary: id by token; a token is spelled with one character per byte.
+        special_ids: ids that `encode` never returns: special tokens, and tokens that no merge
+            produces.
+        around: ids that the post-processor adds before and after a text.
+        special: None, because other files define the special tokens.
     """
 
     kind = "byte_level_bpe"
@@ -39,9 +40,9 @@ class ByteLevel:
     special = None
 
     def __init__(self, content: bytes, name: str):
-        """Raises UserError when `content` is no byte-level BPE, or texts would not come back."""
+        """Raise UserError if `content` is not a lossless byte-level BPE."""
         self.content, self.name = content, name
-        described = _described(content, name)
+        described = _parsed(content, name)
         self._tokenizer = _tokenizer(content, name)
         self.vocabulary: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
         self.size = max(self.vocabulary.values(), default=-1) + 1
@@ -53,53 +54,57 @@ class ByteLevel:
         self.around = self._around()
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text; the spelling of a special token is text like any other."""
+        """Return the ids of a text; a special token spelled in it is encoded as plain text."""
         return self._as_text(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, by threads of the library."""
-        found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [self._as_text(encoding.ids) for encoding in found]
+        """Return the ids of each text, computed by threads of the library."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [self._as_text(encoding.ids) for encoding in encodings]
 
     def _as_text(self, ids: list[int]) -> list[int]:
-        """The ids with those of special tokens spelled out, which merges alone have led to."""
-        if self._spelled and not self._spelled.keys().isdisjoint(ids):
-            return [part for id in ids for part in self._spelled.get(id, (id,))]
+        """Replace the id of a special token, which merges of plain text produced, by its bytes."""
+        if self._bytes_of_special and not self._bytes_of_special.keys().isdisjoint(ids):
+            return [part for id in ids for part in self._bytes_of_special.get(id, (id,))]
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids that are not special."""
+        """Return the text of ids that are not special."""
         return self._tokenizer.decode(ids, skip_special_tokens=False)
 
     def pretrained(self) -> bytes:
-        """The `tokenizer.json` for transformers: the file itself."""
+        """Return the `tokenizer.json` for transformers, which is the file itself."""
         return self.content
 
     def _find_special(self, described: Mapping[str, Any]) -> None:
-        """Which ids no text may give, and how to spell those that merges could lead to."""
+        """Set the special ids, and the bytes of special tokens that merges can produce."""
         model, added = described["model"], described.get("added_tokens") or []
         merges = model["merges"]
-        made = {(m.replace(" ", "", 1) if isinstance(m, str) else "".join(m)) for m in merges}
-        made.update(pre_tokenizers.ByteLevel.alphabet())
-        made.update(token["content"] for token in _plain(described))
+        reachable = {(m.replace(" ", "", 1) if isinstance(m, str) else "".join(m)) for m in merges}
+        reachable.update(pre_tokenizers.ByteLevel.alphabet())
+        reachable.update(token["content"] for token in _plain(described))
         if model.get("ignore_merges"):
-            made.update(model["vocab"])
+            reachable.update(model["vocab"])
         declared = {token["content"] for token in added if token["special"]}
-        plain = made - declared
+        plain = reachable - declared
         text = {id for token, id in self.vocabulary.items() if token in plain}
         self.special_ids = frozenset(range(self.size)) - text
-        self._spelled = {
+        self._bytes_of_special = {
             self.vocabulary[token]: tuple(self.vocabulary[byte] for byte in token)
-            for token in declared & made
+            for token in declared & reachable
         }
 
     def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the ids that the post-processor adds before and after a text."""
         text = self._tokenizer.encode("a", add_special_tokens=False).ids
         whole = self._tokenizer.encode("a", add_special_tokens=True).ids
         starts = (i for i in range(len(whole)) if whole[i : i + len(text)] == text)
         start = next(starts, None)
         if start is None:
-            raise UserError(f"{self.name}: its post_processor makes {whole} of the ids {text}")
+            raise UserError(
+                f"{self.name}: the post_processor turns the ids {text} into {whole}; expected one "
+                "that only adds ids before and after a text"
+            )
         return tuple(whole[:start]), tuple(whole[start + len(text) :])
 
     def _refuse_missing_bytes(self) -> None:
@@ -108,91 +113,94 @@ class ByteLevel:
         ]
         if missing:
             raise UserError(
-                f"{self.name}: is not byte-level, {len(missing)} of the 256 bytes have no id; "
-                "wanted a byte-level BPE such as BLOOM's and OPT's"
+                f"{self.name}: not byte-level, {len(missing)} of the 256 bytes have no id; "
+                "expected a byte-level BPE such as BLOOM's or OPT's"
             )
 
     def _refuse_huge(self) -> None:
         if self.size > _MOST_IDS:
             raise UserError(
-                f"{self.name}: has the id {self.size - 1}, wanted ids below {_MOST_IDS}; copy the "
-                "file again"
+                f"{self.name}: contains the id {self.size - 1}, expected ids below {_MOST_IDS}; "
+                "copy the file again"
             )
 
     def _refuse_lossy_settings(self, described: Mapping[str, Any]) -> None:
-        """UserError for what changes texts on their way to ids, or cuts them at random."""
-        found = [
+        """Raise UserError for settings that change texts, or split them at random."""
+        settings = [
             ("normalizer", described.get("normalizer")),
             ("model.dropout", described["model"].get("dropout")),
         ]
         for token in _plain(described):
-            found += [
+            settings += [
                 (f"{flag} of the added token {token['content']!r}", token.get(flag))
                 for flag in ("lstrip", "rstrip", "single_word")
             ]
-        for key, value in found:
+        for key, value in settings:
             if value:
                 raise UserError(
-                    f"{self.name}: {key} is {json.dumps(value)}, with which a text and its ids do "
-                    "not always give each other; wanted a byte-level BPE without it, such as "
-                    "BLOOM's and OPT's"
+                    f"{self.name}: {key} is {json.dumps(value)}, so encoding is not lossless; "
+                    "expected a byte-level BPE without it, such as BLOOM's or OPT's"
                 )
 
     def _refuse_lossy(self, described: Mapping[str, Any]) -> None:
         added = (f"a{token['content']}b" for token in _plain(described))
         for text in (*_PROBES, *added):
-            back = self.decode(self.encode(text))
-            if back != text:
+            decoded = self.decode(self.encode(text))
+            if decoded != text:
                 raise UserError(
-                    f"{self.name}: does not give texts back as they were: {text!r} becomes "
-                    f"{back!r}; wanted one that puts no space before texts, and whose added tokens "
-                    "are ASCII"
+                    f"{self.name}: not lossless, {text!r} is decoded as {decoded!r}; expected a "
+                    "tokenizer that adds no space before a text, with added tokens in ASCII"
                 )
 
 
 def _plain(described: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The added tokens that texts can contain."""
+    """Return the added tokens that are not special, which texts can contain."""
     return [token for token in described.get("added_tokens") or [] if not token["special"]]
 
 
-def composed(
+def compose(
     vocabulary: Mapping[str, int],
     merges: Iterable[tuple[str, str]],
     special: Iterable[str],
     begin: Sequence[int],
 ) -> bytes:
-    """A `tokenizer.json` of GPT-2's kind from the contents of `vocab.json` and `merges.txt`.
+    """Return a `tokenizer.json` like GPT-2's, made from `vocab.json` and `merges.txt`.
 
-    `special` are tokens of the vocabulary to be declared special; `begin` are ids to be put before
-    every text. The same contents give the same bytes, whatever the version of the library.
+    The bytes depend on the arguments only, not on the version of `tokenizers`.
+
+    Args:
+        vocabulary: id by token, the content of `vocab.json`.
+        merges: pairs of tokens, the content of `merges.txt`.
+        special: tokens of the vocabulary to declare as special.
+        begin: ids to add before every text.
     """
-    marks = {"add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    settings = {"add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     described = {
         "version": "1.0",
         "added_tokens": [
-            special_ids.declared(token, vocabulary[token])
+            special_ids.added_token(token, vocabulary[token])
             for token in sorted(set(special), key=vocabulary.__getitem__)
         ],
         "normalizer": None,
-        "pre_tokenizer": {"type": "ByteLevel", **marks},
+        "pre_tokenizer": {"type": "ByteLevel", **settings},
         "post_processor": _template(vocabulary, begin),
-        "decoder": {"type": "ByteLevel", **marks},
+        "decoder": {"type": "ByteLevel", **settings},
         "model": {"type": "BPE", "vocab": vocabulary, "merges": [list(merge) for merge in merges]},
     }
-    return _dumped(described)
+    return _to_bytes(described)
 
 
-def completed(file: ByteLevel, begin: Sequence[int], special: Iterable[str]) -> ByteLevel:
-    """The file as it should be for transformers; the same one where it is so already.
+def complete(file: ByteLevel, begin: Sequence[int], special: Iterable[str]) -> ByteLevel:
+    """Return `file` with the settings that transformers needs, or `file` itself if it has them.
 
-    It puts `begin` before a text and nothing after, and declares the tokens `special`, those of
-    them that no text gives.
+    The result adds `begin` before a text and nothing after it. Tokens in `special` that no text
+    contains are declared as special.
     """
     described = json.loads(file.content)
     added = described.get("added_tokens") or []
     known = {token["content"] for token in added}
     missing = [
-        special_ids.declared(token, file.vocabulary[token])
+        special_ids.added_token(token, file.vocabulary[token])
         for token in sorted(set(special) - known, key=file.vocabulary.__getitem__)
         if file.vocabulary[token] in file.special_ids
     ]
@@ -201,18 +209,18 @@ def completed(file: ByteLevel, begin: Sequence[int], special: Iterable[str]) -> 
     if file.around != (tuple(begin), ()):
         described["post_processor"] = _template(file.vocabulary, begin)
     described["added_tokens"] = sorted([*added, *missing], key=lambda token: token["id"])
-    return ByteLevel(_dumped(described), file.name)
+    return ByteLevel(_to_bytes(described), file.name)
 
 
 def _template(vocabulary: Mapping[str, int], begin: Sequence[int]) -> dict[str, Any] | None:
-    """The post-processor that puts `begin` before a text; None for none."""
+    """Return the post-processor that adds `begin` before a text, or None if `begin` is empty."""
     if not begin:
         return None
     tokens = {id: token for token, id in vocabulary.items() if id in begin}
 
     def part(sequence: str, type_id: int) -> list[dict[str, Any]]:
-        marks = [{"SpecialToken": {"id": tokens[id], "type_id": type_id}} for id in begin]
-        return [*marks, {"Sequence": {"id": sequence, "type_id": type_id}}]
+        before = [{"SpecialToken": {"id": tokens[id], "type_id": type_id}} for id in begin]
+        return [*before, {"Sequence": {"id": sequence, "type_id": type_id}}]
 
     return {
         "type": "TemplateProcessing",
@@ -224,27 +232,27 @@ def _template(vocabulary: Mapping[str, int], begin: Sequence[int]) -> dict[str, 
     }
 
 
-def _dumped(described: Mapping[str, Any]) -> bytes:
+def _to_bytes(described: Mapping[str, Any]) -> bytes:
     return json.dumps(described, ensure_ascii=False).encode()
 
 
-def _described(content: bytes, name: str) -> dict[str, Any]:
-    """The file as JSON, as far as this module looks into it."""
+def _parsed(content: bytes, name: str) -> dict[str, Any]:
+    """Return the file as JSON; raise UserError unless it contains a BPE model."""
     try:
         described = json.loads(content)
-    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or too deep
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested too deep
         raise UserError(f"{name}: not JSON: {error}; copy the file again") from None
     model = described.get("model") if isinstance(described, dict) else None
     if not isinstance(model, dict) or not isinstance(model.get("merges"), list):
         kind = model.get("type") if isinstance(model, dict) else None
-        raise UserError(f"{name}: holds no BPE (model type {kind!r}); wanted a byte-level BPE")
+        raise UserError(f"{name}: model type is {kind!r}, expected a byte-level BPE")
     return described
 
 
 def _tokenizer(content: bytes, name: str) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_str(content.decode())
-    except Exception as error:  # the library raises just that for what it cannot read
+    except Exception as error:  # the library raises no more specific class
         raise UserError(f"{name}: cannot be read: {error}; copy the file again") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()

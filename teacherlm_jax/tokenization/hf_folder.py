@@ -1,7 +1,7 @@
-"""Folders of tokenizers as transformers keeps them, read and written without it.
+"""Tokenizer folders in the format of transformers, read and written without transformers.
 
-Read are `tokenizer.json`, or `vocab.json` with `merges.txt`, and what `tokenizer_config.json`,
-`special_tokens_map.json` and the model's `config.json` say of special tokens, in this order.
+`read` uses `tokenizer.json`, or `vocab.json` with `merges.txt`. Special tokens come from
+`tokenizer_config.json`, `special_tokens_map.json` or the model's `config.json`, in this order.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ VOCABULARY, MERGES = "vocab.json", "merges.txt"
 _CONFIG = "tokenizer_config.json"
 _MAP = "special_tokens_map.json"
 
-# A model's config.json leaves out what is the default of its family.
+# A model's config.json omits values that are the default of its family.
 _DEFAULT_IDS = {
     "bloom": {"unk_token": 0, "bos_token": 1, "eos_token": 2, "pad_token": 3},
     "opt": {"bos_token": 2, "eos_token": 2, "pad_token": 1},
@@ -28,32 +28,38 @@ _DEFAULT_IDS = {
 
 
 def holds_tokenizer(folder: Path) -> bool:
-    """Whether the folder has a file that `read` would begin with."""
+    """Return whether the folder contains `tokenizer.json` or `vocab.json`."""
     return any((folder / name).exists() for name in (ByteLevel.filename, VOCABULARY))
 
 
 def read(folder: Path) -> tuple[ByteLevel, SpecialIds]:
-    """The tokenizer in a folder of transformers' kind, and which ids have a part to play.
+    """Return the tokenizer of a folder, and its special ids.
 
-    Raises UserError, naming the file, for anything but a byte-level BPE whose files fit together.
+    Raises UserError that names the file if it is not a byte-level BPE or its files contradict each
+    other.
     """
-    told = _Told(folder)
+    configs = _Configs(folder)
     path = folder / ByteLevel.filename
     if path.is_file():
         file = ByteLevel(path.read_bytes(), str(path))
-        special = told.special(file.vocabulary, file.around[0])
-        return byte_level.completed(file, special.begin, special.names.values()), special
+        special = configs.special(file.vocabulary, file.around[0])
+        return byte_level.complete(file, special.begin, special.names.values()), special
     vocabulary, merges = _read_vocabulary(folder / VOCABULARY), _read_merges(folder / MERGES)
-    told.refuse_added(vocabulary)
-    special = told.special(vocabulary)
-    content = byte_level.composed(vocabulary, merges, special.names.values(), special.begin)
+    configs.refuse_added(vocabulary)
+    special = configs.special(vocabulary)
+    content = byte_level.compose(vocabulary, merges, special.names.values(), special.begin)
     return ByteLevel(content, str(folder / VOCABULARY)), special
 
 
 def write(folder: Path, tokenizer: bytes, special: SpecialIds) -> None:
-    """Writes what `AutoTokenizer.from_pretrained` reads; `tokenizer` becomes tokenizer.json.
+    """Write the files that `AutoTokenizer.from_pretrained` reads.
 
-    Prompts are padded on the left there, as generation by a decoder needs it.
+    They ask for padding on the left, which generation with a decoder needs.
+
+    Args:
+        folder: the folder to write to.
+        tokenizer: content of `tokenizer.json`.
+        special: special ids of the vocabulary.
     """
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -68,14 +74,14 @@ def write(folder: Path, tokenizer: bytes, special: SpecialIds) -> None:
 
 
 def named_ids(tokenizer: bytes, special: SpecialIds) -> dict[str, int]:
-    """The ids of the special tokens by their names in transformers, keys of NAMES."""
+    """Return the id of each special token by its name in transformers, such as "pad_token"."""
     library = Tokenizer.from_str(tokenizer.decode())
-    found = {name: library.token_to_id(token) for name, token in special.names.items()}
-    return {name: id for name, id in found.items() if id is not None}
+    ids = {name: library.token_to_id(token) for name, token in special.names.items()}
+    return {name: id for name, id in ids.items() if id is not None}
 
 
-class _Told:
-    """What the files beside a tokenizer say of it."""
+class _Configs:
+    """Config files of a tokenizer's folder, which define its special tokens."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -84,42 +90,51 @@ class _Told:
         self._model = _read_object(folder / "config.json")
         if self._tokenizer.get("add_prefix_space"):
             raise UserError(
-                f"{folder / _CONFIG}: add_prefix_space is true, so that texts would not come back "
-                "as they were; wanted false, as BLOOM and OPT have it"
+                f"{folder / _CONFIG}: add_prefix_space is true, so encoding is not lossless; "
+                "expected false, as for BLOOM and OPT"
             )
 
     def special(self, vocabulary: Mapping[str, int], begin: tuple[int, ...] = ()) -> SpecialIds:
-        """The special ids of a vocabulary; `begin` is what its file puts before texts by itself."""
+        """Return the special ids of a vocabulary.
+
+        Args:
+            vocabulary: id by token.
+            begin: ids that the tokenizer's own post-processor adds before a text.
+        """
         names = self._names(vocabulary)
         if "eos_token" not in names:
             raise UserError(
-                f"{self._folder}: no file tells which token ends a text; put {_CONFIG} with its "
-                "eos_token there, or the model's config.json"
+                f"{self._folder}: no file defines an eos_token; add a {_CONFIG} that names it, or "
+                "the model's config.json"
             )
         ids = {name: vocabulary[token] for name, token in names.items()}
-        if not begin and "bos_token" in ids and self._puts_begin():
+        if not begin and "bos_token" in ids and self._adds_bos():
             begin = (ids["bos_token"],)
         eos_id, unknown_id = ids["eos_token"], ids.get("unk_token")
-        # OPT names one token for both; as the unknown one it has no use where bytes stand in.
+        # OPT names one token for both. A byte-level vocabulary does not need an unknown token.
         return SpecialIds(eos_id, None if unknown_id == eos_id else unknown_id, begin, names)
 
-    def _puts_begin(self) -> bool:
-        told = self._tokenizer.get("add_bos_token")
-        return self._model.get("model_type") == "opt" if told is None else bool(told)
+    def _adds_bos(self) -> bool:
+        setting = self._tokenizer.get("add_bos_token")
+        return self._model.get("model_type") == "opt" if setting is None else bool(setting)
 
     def _names(self, vocabulary: Mapping[str, int]) -> dict[str, str]:
-        """The special tokens that are named and have an id."""
+        """Return the special tokens that a file names and the vocabulary contains."""
         tokens = {id: token for token, id in vocabulary.items()}
-        found = {}
+        names = {}
         for name in NAMES:
-            named = next(self._named(name, tokens), None)
-            if named is not None and named in vocabulary:
-                found[name] = named
-            elif named is not None and name == "eos_token":
-                raise UserError(f"{self._folder}: eos_token {named!r} is not in the vocabulary")
-        return found
+            token = next(self._candidates(name, tokens), None)
+            if token is not None and token in vocabulary:
+                names[name] = token
+            elif token is not None and name == "eos_token":
+                raise UserError(
+                    f"{self._folder}: eos_token {token!r} is not in the vocabulary; name a token "
+                    "of the vocabulary"
+                )
+        return names
 
-    def _named(self, name: str, tokens: Mapping[int, str]) -> Iterator[str]:
+    def _candidates(self, name: str, tokens: Mapping[int, str]) -> Iterator[str]:
+        """Yield the token that each file gives for a name, in the order of precedence."""
         for file in (self._tokenizer, self._map):
             token = file.get(name)
             content = token.get("content") if isinstance(token, dict) else token
@@ -131,7 +146,7 @@ class _Told:
                 yield tokens[id]
 
     def refuse_added(self, vocabulary: Mapping[str, int]) -> None:
-        """UserError for tokens with ids of their own, which need a tokenizer.json."""
+        """Raise UserError for added tokens outside `vocab.json`, which need a tokenizer.json."""
         decoder = self._tokenizer.get("added_tokens_decoder")
         tokens = decoder.values() if isinstance(decoder, dict) else ()
         added = [token["content"] for token in tokens if isinstance(token, dict)]
@@ -145,10 +160,10 @@ class _Told:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """A JSON object, empty when there is no such file."""
+    """Return the JSON object of a file; empty if there is no such file."""
     value = files.read_json(path) if path.exists() else {}
     if not isinstance(value, dict):
-        raise UserError(f"{path}: wanted a JSON object, found {type(value).__name__}")
+        raise UserError(f"{path}: expected a JSON object, got {type(value).__name__}")
     return value
 
 
@@ -156,7 +171,7 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
     vocabulary = files.read_json(path)
     ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else []
     if not ids or not all(type(id) is int and id >= 0 for id in ids) or len(set(ids)) != len(ids):
-        raise UserError(f"{path}: wanted a JSON object that gives each token an id of its own")
+        raise UserError(f"{path}: expected a JSON object with a different id for each token")
     return vocabulary
 
 
@@ -164,7 +179,7 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; it belongs to {VOCABULARY} beside it") from None
+        raise UserError(f"{path}: no such file; copy it to the folder of {VOCABULARY}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     merges = []
@@ -173,6 +188,8 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
             continue
         parts = line.rstrip("\r").split(" ")
         if len(parts) != 2 or not all(parts):
-            raise UserError(f"{path}:{number}: wanted two tokens with a space between: {line!r}")
+            raise UserError(
+                f"{path}:{number}: expected two tokens separated by a space, got {line!r}"
+            )
         merges.append((parts[0], parts[1]))
     return merges

@@ -1,4 +1,4 @@
-"""SentencePiece: the vocabularies of models that are trained here (Kudo and Richardson 2018)."""
+"""SentencePiece vocabularies, for models that are trained here (Kudo and Richardson 2018)."""
 
 import io
 import json
@@ -9,37 +9,39 @@ from collections.abc import Iterable, Iterator, Sequence
 import sentencepiece
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.tokenization.special_ids import SpecialIds, declared
+from teacherlm_jax.tokenization.special_ids import SpecialIds, added_token
 
 PAD_ID, EOS_ID, UNKNOWN_ID = 0, 1, 2
 
-_SPACE_MARK = "\u2581"  # SentencePiece's sign for a space
-_SAMPLED_TEXTS = 2_000_000  # texts that training looks at; more are sampled
-_REQUIRED = string.ascii_letters + string.digits + string.punctuation  # are pieces by themselves
-_LONGEST_TEXT = 1 << 20  # bytes; the library would leave longer ones out
+_SPACE_MARK = "\u2581"  # SentencePiece's symbol for a space
+_SAMPLED_TEXTS = 2_000_000  # maximum number of texts to train on, sampled from all texts
+_REQUIRED = string.ascii_letters + string.digits + string.punctuation  # each gets its own piece
+_LONGEST_TEXT = 1 << 20  # bytes; the library skips longer texts
 
 
 class SentencePiece:
-    """The file of a SentencePiece vocabulary.
+    """A SentencePiece tokenizer and the content of its file.
 
     Attributes:
-        content: of the file, byte for byte.
-        name: of the file, for messages.
+        content: bytes of the file.
+        name: name of the file, for messages.
         size: number of ids.
-        special_ids: the ids that `encode` never gives.
-        special: what each of them is for.
+        special_ids: ids that `encode` never returns.
+        special: the role of each special id.
     """
 
     kind = "sentencepiece"
     filename = "sentencepiece.model"
 
     def __init__(self, content: bytes, name: str):
-        """Raises UserError when `content` is no SentencePiece model."""
+        """Raise UserError if `content` is not a SentencePiece model."""
         self.content, self.name = content, name
         try:
             processor = sentencepiece.SentencePieceProcessor(model_proto=content)
         except RuntimeError as error:
-            raise UserError(f"{name}: no SentencePiece model: {error}; copy it again") from None
+            raise UserError(
+                f"{name}: not a SentencePiece model: {error}; copy the file again"
+            ) from None
         self._processor = processor
         self.size: int = processor.vocab_size()
         ids = {"eos": processor.eos_id(), "unk": processor.unk_id(), "pad": processor.pad_id()}
@@ -49,8 +51,8 @@ class SentencePiece:
         self._mark = [processor.piece_to_id(f"<0x{byte:02X}>") for byte in _SPACE_MARK.encode()]
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text."""
-        # The library takes the space mark itself for a space, so it travels as its three bytes.
+        """Return the ids of a text."""
+        # The library decodes the space mark to a space, so the mark is encoded as its three bytes.
         first, *rest = text.split(_SPACE_MARK)
         ids = self._processor.encode(first)
         for part in rest:
@@ -58,27 +60,27 @@ class SentencePiece:
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, by threads of the library."""
+        """Return the ids of each text, computed by threads of the library."""
         if any(_SPACE_MARK in text for text in texts):
             return [self.encode(text) for text in texts]
         return self._processor.encode(list(texts))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids that are not special."""
+        """Return the text of ids that are not special."""
         return self._processor.decode(list(ids))
 
     def pretrained(self) -> bytes:
-        """A `tokenizer.json` for transformers that gives the same ids.
+        """Return a `tokenizer.json` with which transformers computes the same ids.
 
-        It cannot do so for a text with U+2581, which stands for a space there, nor, as with every
-        tokenizer in transformers, for one that spells a special token. Where two pairs of pieces
-        overlap and both make the same piece, SentencePiece takes the left one and `tokenizers` the
-        one listed first; such a text would differ too, but none has been found.
+        The ids differ for a text with U+2581, which means a space there, and, as with every
+        tokenizer in transformers, for a text that spells a special token. If two overlapping pairs
+        of pieces merge to the same piece, SentencePiece merges the left pair and `tokenizers` the
+        pair that is listed first; such a text would also differ, but no example is known.
         """
         pieces = [self._processor.id_to_piece(id) for id in range(self.size)]
         described = {
             "version": "1.0",
-            "added_tokens": [declared(pieces[id], id) for id in sorted(self.special_ids)],
+            "added_tokens": [added_token(pieces[id], id) for id in sorted(self.special_ids)],
             "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE_MARK},
             "pre_tokenizer": None,
             "post_processor": None,
@@ -102,7 +104,7 @@ class SentencePiece:
         return json.dumps(described, ensure_ascii=False).encode()
 
     def _merges(self) -> Iterator[list[str]]:
-        """Pairs of pieces that make a piece, best score first."""
+        """Yield the pairs of pieces that merge to a piece, best score first."""
         model = self._processor
         scores = {
             model.id_to_piece(id): model.get_score(id)
@@ -110,18 +112,18 @@ class SentencePiece:
             if not (id in self.special_ids or model.is_byte(id))
         }
         for piece in sorted(scores, key=lambda piece: -scores[piece]):
-            for cut in range(1, len(piece)):
-                if piece[:cut] in scores and piece[cut:] in scores:
-                    yield [piece[:cut], piece[cut:]]
+            for middle in range(1, len(piece)):
+                if piece[:middle] in scores and piece[middle:] in scores:
+                    yield [piece[:middle], piece[middle:]]
 
 
 def train(texts: Iterable[str], size: int, seed: int) -> bytes:
-    """The bytes of a model trained on `texts`; see `vocabulary.train_sentencepiece`."""
-    model, reading = io.BytesIO(), _Reading(texts)
+    """Return the bytes of a model trained on `texts`; see `vocabulary.train_sentencepiece`."""
+    model, reader = io.BytesIO(), _TextReader(texts)
     sentencepiece.set_random_generator_seed(seed)
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(reading),
+            sentence_iterator=iter(reader),
             model_writer=model,
             vocab_size=size,
             hard_vocab_limit=False,
@@ -142,15 +144,15 @@ def train(texts: Iterable[str], size: int, seed: int) -> bytes:
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise (reading.failure or _explained(str(error), size)) from None
+        raise (reader.failure or _explained(str(error), size)) from None
     return model.getvalue()
 
 
-class _Reading:
-    """Texts that keep what went wrong in reading them, which the library makes an error of its own.
+class _TextReader:
+    """Iterable of texts that keeps an error of reading them, which the library would replace.
 
     Attributes:
-        failure: what the texts raised, if they did.
+        failure: the exception that reading raised, or None.
     """
 
     def __init__(self, texts: Iterable[str]):
@@ -158,30 +160,33 @@ class _Reading:
         self.failure: BaseException | None = None
 
     def __iter__(self) -> Iterator[str]:
-        left, count = set(_REQUIRED), 0
+        unseen, count = set(_REQUIRED), 0
         try:
             for text in self._texts:
-                left.difference_update(text)
+                unseen.difference_update(text)
                 count += bool(text)
                 yield text
         except BaseException as error:
             self.failure = error
             raise
-        # Before 0.2.3, the trainer ends the process over a required character that no text has, or
-        # none of those that it samples.
+        # Before 0.2.3, the trainer aborts the process if no sampled text contains a required
+        # character.
         if count > _SAMPLED_TEXTS:
             yield from _REQUIRED * (20 * count // _SAMPLED_TEXTS)
         elif count:
-            yield from sorted(left)
+            yield from sorted(unseen)
 
 
 def _explained(error: str, size: int) -> UserError:
+    """Return the UserError for an error message of the trainer."""
     too_small = re.search(r"smaller than required_chars\. \d+ vs (\d+)", error)
     if too_small:
         return UserError(
             f"config.vocabulary.size: {size} is too small; the characters of these texts and the "
-            f"bytes take {too_small[1]} pieces, so ask for more than that"
+            f"bytes need {too_small[1]} pieces, so choose a larger size"
         )
     if "!sentences_.empty()" in error:
-        return UserError("config.vocabulary: no text to train the vocabulary on")
+        return UserError(
+            "config.vocabulary: no text to train the vocabulary on; name sources that contain text"
+        )
     return UserError(f"config.vocabulary.size={size}: SentencePiece cannot train: {error}")

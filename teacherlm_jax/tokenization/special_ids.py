@@ -1,4 +1,4 @@
-"""The ids that mean something other than text: what ends a text, and what stands before one."""
+"""Special ids of a vocabulary: the end of a text, unknown tokens, and the prefix of every text."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -11,13 +11,13 @@ NAMES = ("bos_token", "eos_token", "unk_token", "pad_token")  # as transformers 
 
 @dataclasses.dataclass(frozen=True)
 class SpecialIds:
-    """The special ids of a vocabulary that have a part to play.
+    """Special ids of a vocabulary, by role.
 
     Attributes:
-        eos_id: ends a text.
-        unknown_id: stands for what no other id can say; None where there is no such id.
-        begin: stand before every text, in training as in prompts.
-        names: token by its name in transformers, keys of NAMES, for the way back to there.
+        eos_id: id that ends a text.
+        unknown_id: id of an unknown token; None if the vocabulary has none.
+        begin: ids before every text, in training and in prompts.
+        names: token by its name in transformers (a key of NAMES), for export.
     """
 
     eos_id: int
@@ -26,7 +26,7 @@ class SpecialIds:
     names: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """As `from_json` reads it."""
+        """Return the JSON object that `from_json` reads."""
         return {
             "eos_id": self.eos_id,
             "unknown_id": self.unknown_id,
@@ -35,18 +35,21 @@ class SpecialIds:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], where: str) -> "SpecialIds":
-        """The special ids in a JSON object of the file `where`; UserError when they are none."""
-        checks: dict[str, Callable[[Any], bool]] = {
-            "eos_id": _is_id,
-            "unknown_id": lambda found: found is None or _is_id(found),
-            "begin": lambda found: isinstance(found, list) and all(map(_is_id, found)),
-            "special_tokens": _are_names,
+    def from_json(cls, value: Mapping[str, Any], file: str) -> "SpecialIds":
+        """Return the special ids in a JSON object; raise UserError that names `file` if invalid."""
+        checks: dict[str, tuple[Callable[[Any], bool], str]] = {
+            "eos_id": (_is_id, "an id"),
+            "unknown_id": (lambda id: id is None or _is_id(id), "an id or null"),
+            "begin": (
+                lambda ids: isinstance(ids, list) and all(map(_is_id, ids)),
+                "a list of ids",
+            ),
+            "special_tokens": (_are_names, f"tokens by name ({', '.join(NAMES)})"),
         }
-        for key, is_right in checks.items():
-            if not is_right(value.get(key)):
+        for key, (is_valid, expected) in checks.items():
+            if not is_valid(value.get(key)):
                 raise UserError(
-                    f"{where}: {key} is {value.get(key)!r}, which is never written there; copy the "
+                    f"{file}: {key} is {value.get(key)!r}, expected {expected}; copy the "
                     "vocabulary again"
                 )
         return cls(
@@ -54,10 +57,10 @@ class SpecialIds:
         )
 
 
-def declared(token: str, id: int) -> dict[str, Any]:
-    """A special token as a `tokenizer.json` lists it."""
-    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    return {"id": id, "content": token, **plain, "special": True}
+def added_token(token: str, id: int) -> dict[str, Any]:
+    """Return the entry of a special token in the `added_tokens` of a `tokenizer.json`."""
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {"id": id, "content": token, **flags, "special": True}
 
 
 def _is_id(value: Any) -> bool:

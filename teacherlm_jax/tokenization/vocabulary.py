@@ -1,7 +1,7 @@
-"""Text to token ids and back, without loss: a vocabulary in a folder of its own.
+"""Vocabularies: lossless conversion of text to token ids and back.
 
-A folder holds one tokenizer's file, `sentencepiece.model` or `tokenizer.json`, and
-`vocabulary.json`, which says what it is (type, size, digest) and which ids are special.
+The folder of a vocabulary contains a tokenizer's file, `sentencepiece.model` or `tokenizer.json`,
+and `vocabulary.json` with its type, size, digest and special ids.
 """
 
 import hashlib
@@ -18,35 +18,35 @@ from teacherlm_jax.tokenization.sentencepiece import SentencePiece
 from teacherlm_jax.tokenization.special_ids import SpecialIds
 
 PAD_ID = 0
-_SHOWN = 4  # names of files, in a message
+_SHOWN = 4  # number of file names in a message
 DESCRIPTION = "vocabulary.json"
 
 
 class TokenizerFile(Protocol):
-    """What a kind of vocabulary is: a file of its kind, and how it cuts texts."""
+    """A tokenizer and the content of its file; each kind of vocabulary implements this."""
 
     kind: str
     filename: str  # in a vocabulary's folder
     content: bytes
-    name: str  # for messages
+    name: str  # of the file, for messages
     size: int
-    special_ids: frozenset[int]  # never in `encode`
+    special_ids: frozenset[int]  # ids that `encode` never returns
 
     @property
     def special(self) -> SpecialIds | None:
-        """Those with a part to play, where the file itself tells."""
+        """Special ids by role; None if the file does not define them."""
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text."""
+        """Return the ids of a text."""
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text."""
+        """Return the ids of each text."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids that are not special."""
+        """Return the text of ids that are not special."""
 
     def pretrained(self) -> bytes:
-        """The `tokenizer.json` that gives transformers the same ids."""
+        """Return a `tokenizer.json` with which transformers computes the same ids."""
 
 
 _KINDS: dict[str, type[SentencePiece] | type[ByteLevel]] = {
@@ -55,24 +55,24 @@ _KINDS: dict[str, type[SentencePiece] | type[ByteLevel]] = {
 
 
 class Vocabulary:
-    """A mapping between text and token ids.
+    """A lossless mapping between text and token ids.
 
     Attributes:
         kind: "sentencepiece" or "byte_level_bpe".
         size: number of ids.
-        pad_id: the id of padding, always 0; no text contains it.
-        eos_id: the id that ends a text.
-        unknown_id: the id of what no other id can say, None where there is no such id.
-        begin: the ids that stand before every text, none for most vocabularies.
-        special_ids: all ids that `encode` never gives and `decode` leaves out.
-        digest: `sha256:…` of the file, and of the special ids where the file does not tell them;
-            names the vocabulary in manifests and checkpoints.
+        pad_id: id of padding, always 0; no text contains it.
+        eos_id: id that ends a text.
+        unknown_id: id of an unknown token; None if the vocabulary has none.
+        begin: ids before every text; empty for most vocabularies.
+        special_ids: ids that `encode` never returns and `decode` skips.
+        digest: `sha256:…` of the file, and of the special ids if the file does not define them;
+            identifies the vocabulary in manifests and checkpoints.
     """
 
     def __init__(self, file: TokenizerFile, special: SpecialIds):
-        """`load`, `open_vocabulary` and `train_sentencepiece` call this.
+        """Use `load`, `open_vocabulary` or `train_sentencepiece` instead.
 
-        Raises UserError when a text could contain an id that has another part to play.
+        Raises UserError if a text could contain the id of padding, or one of `begin` or `eos_id`.
         """
         self._file, self._special = file, special
         self.kind = file.kind
@@ -87,73 +87,78 @@ class Vocabulary:
 
     @classmethod
     def load(cls, folder: Path | str) -> "Vocabulary":
-        """Opens a folder that `save` wrote; UserError when it is missing, foreign or damaged."""
+        """Open a folder that `save` wrote.
+
+        Raises UserError if it is missing, damaged, or not a vocabulary.
+        """
         path = Path(folder) / DESCRIPTION
         if not path.exists():
             raise UserError(
-                f"{path}: no such file; a vocabulary lies in every prepared mixture and in every "
-                "run folder of a model: prepare the mixture again, or copy the run folder whole"
+                f"{path}: no such file; prepare the mixture again, or copy the whole run folder of "
+                "the model, including its vocabulary"
             )
         description = files.read_json(path)
         kind = str(description.get("type")) if isinstance(description, dict) else ""
         if kind not in _KINDS:
             raise UserError(
-                f"{path}: describes no vocabulary: its type is {kind!r}, wanted "
-                f"{' or '.join(map(repr, _KINDS))}"
+                f"{path}: vocabulary type is {kind!r}, expected "
+                f"{' or '.join(map(repr, _KINDS))}; copy the vocabulary again"
             )
         model = Path(folder) / _KINDS[kind].filename
         if not model.is_file():
-            raise UserError(f"{model}: no such file; the vocabulary's folder is not complete")
+            raise UserError(f"{model}: no such file; copy the whole folder of the vocabulary again")
         file = _KINDS[kind](model.read_bytes(), str(model))
         vocabulary = cls(file, file.special or SpecialIds.from_json(description, str(path)))
         if vocabulary.digest != description.get("digest"):
             raise UserError(
-                f"{model}: has the digest {vocabulary.digest}, {DESCRIPTION} beside it wants "
-                f"{description.get('digest')}; copy or train the vocabulary again"
+                f"{model}: digest is {vocabulary.digest}, expected "
+                f"{description.get('digest')} as in {DESCRIPTION}; copy or train the vocabulary "
+                "again"
             )
         for key, value in vocabulary._description().items():
             if description.get(key, value) != value:
                 raise UserError(
-                    f"{path}: {key} is {description[key]}, {model.name} beside it says {value}; "
+                    f"{path}: {key} is {description[key]}, expected {value} as in {model.name}; "
                     "copy or train the vocabulary again"
                 )
         return vocabulary
 
     def save(self, folder: Path | str) -> None:
-        """Writes the folder that `load` opens; the description comes last."""
+        """Write the folder that `load` opens, with the description last."""
         files.write_bytes(Path(folder) / self._file.filename, self._file.content)
         files.write_json(Path(folder) / DESCRIPTION, self._description())
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """Writes what `save` does, and beside it what transformers' `AutoTokenizer` reads.
+        """Write the files of `save` and those that `AutoTokenizer` of transformers reads.
 
-        It gives the ids `begin + encode(text)`, but for texts that spell a special token, which
-        transformers takes for that token; for SentencePiece see `SentencePiece.pretrained`, too.
+        The tokenizer there returns `begin + encode(text)`, except for texts that spell a special
+        token, which transformers encodes as that token. `SentencePiece.pretrained` lists further
+        exceptions.
         """
         hf_folder.write(Path(folder), self._file.pretrained(), self._special)
         self.save(folder)
 
     def named_ids(self) -> dict[str, int]:
-        """The ids of the special tokens by their names in transformers, such as "pad_token"."""
+        """Return the id of each special token by its name in transformers, such as "pad_token"."""
         return hf_folder.named_ids(self._file.pretrained(), self._special)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text, without what begins and ends it; `decode` gives the same text back.
+        """Return the ids of a text, without `begin` and `eos_id`; `decode` returns the same text.
 
-        What reads like a special token is text like any other.
+        A special token spelled in the text is encoded as plain text.
         """
         return self._file.encode(text)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """What `encode` gives for each of `texts`, worked out side by side on all cores."""
+        """Return the ids of each text, as `encode` does, computed in parallel on all cores."""
         return self._file.encode_batch(texts)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids; special ids are left out wherever they stand."""
+        """Return the text of `ids`, skipping special ids."""
         return self._file.decode([int(id) for id in ids if int(id) not in self.special_ids])
 
     def drawable(self) -> list[int]:
-        """The ids that a text may consist of or end with, ascending."""
+        """Return the ids that generation may sample, ascending: those of text, and `eos_id`."""
         return [id for id in range(self.size) if id == self.eos_id or id not in self.special_ids]
 
     def _description(self) -> dict[str, object]:
@@ -163,15 +168,15 @@ class Vocabulary:
     def _refuse_ambiguous(self) -> None:
         if self.pad_id not in self.special_ids:
             raise UserError(
-                f"{self._file.name}: texts can contain the id 0, which fills the rows here; wanted "
-                "a special token there, as BLOOM's and OPT's vocabularies have it, or a vocabulary "
-                "trained with config.vocabulary.size"
+                f"{self._file.name}: texts can contain the id 0, which is used for padding; "
+                "expected a special token at id 0, as in BLOOM's and OPT's vocabularies, or train "
+                "a vocabulary with config.vocabulary.size"
             )
         for id in (self.eos_id, *self.begin):
             if id not in self.special_ids:
                 raise UserError(
-                    f"{self._file.name}: the id {id} is to begin or end texts, and is none of its "
-                    "special ids; name a special token, one that no text gives"
+                    f"{self._file.name}: texts can contain the id {id}, which begins or ends a "
+                    "text; name a special token as bos_token and eos_token"
                 )
 
 
@@ -179,34 +184,35 @@ def _digest(file: TokenizerFile, special: SpecialIds) -> str:
     digest = f"sha256:{hashlib.sha256(file.content).hexdigest()}"
     if special == file.special:
         return digest
-    told = [digest, special.eos_id, special.unknown_id, special.begin]
-    return f"sha256:{hashlib.sha256(json.dumps(told).encode()).hexdigest()}"
+    parts = [digest, special.eos_id, special.unknown_id, special.begin]
+    return f"sha256:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 
 def holds_vocabulary(folder: Path | str) -> bool:
-    """Whether there is something in the folder that `open_vocabulary` would begin with."""
+    """Return whether the folder contains a vocabulary that `open_vocabulary` can open."""
     return (Path(folder) / DESCRIPTION).exists() or hf_folder.holds_tokenizer(Path(folder))
 
 
-def held_instead(folder: Path | str) -> str:
-    """What a folder without a vocabulary has, for a message: above all files of other names."""
+def folder_content(folder: Path | str) -> str:
+    """Return a few file names of a folder without a vocabulary, similar names first."""
     if not Path(folder).is_dir():
         return "no such folder"
     names = sorted(path.name for path in Path(folder).iterdir())
-    wanted = (Path(hf_folder.VOCABULARY).stem, Path(hf_folder.MERGES).stem, "tokenizer")
-    near = [name for name in names if any(word in name for word in wanted)]
-    return ", ".join((near or names)[:_SHOWN]) or "nothing"
+    words = (Path(hf_folder.VOCABULARY).stem, Path(hf_folder.MERGES).stem, "tokenizer")
+    similar = [name for name in names if any(word in name for word in words)]
+    return ", ".join((similar or names)[:_SHOWN]) or "nothing"
 
 
 def open_vocabulary(folder: Path | str) -> Vocabulary:
-    """The vocabulary in a folder of ours, or in one of transformers with a byte-level BPE.
+    """Open a vocabulary that `save` wrote, or a byte-level BPE in the format of transformers.
 
-    Raises UserError when there is none, or it is damaged or of another kind.
+    Raises UserError if there is none, or it is damaged or of another kind.
     """
     if not holds_vocabulary(folder):
         raise UserError(
-            f"{folder}: holds no vocabulary; wanted {DESCRIPTION}, {ByteLevel.filename}, or "
-            f"{hf_folder.VOCABULARY} and {hf_folder.MERGES}, found {held_instead(folder)}"
+            f"{folder}: no vocabulary in this folder; expected {DESCRIPTION}, "
+            f"{ByteLevel.filename}, or {hf_folder.VOCABULARY} and {hf_folder.MERGES}, found "
+            f"{folder_content(folder)}"
         )
     if (Path(folder) / DESCRIPTION).exists():
         return Vocabulary.load(folder)
@@ -216,15 +222,20 @@ def open_vocabulary(folder: Path | str) -> Vocabulary:
 def train_sentencepiece(
     texts: Iterable[str], folder: Path | str, size: int, seed: int
 ) -> Vocabulary:
-    """Trains a byte-pair vocabulary on `texts`, saves it in `folder` and returns it.
+    """Train a byte-pair vocabulary on `texts`, save it in `folder` and return it.
 
-    A word that comes often, with the space before it, ends up as one piece; printable ASCII has a
-    piece a character, so that option letters are one token; anything else falls back to bytes.
-    `size` is a ceiling: texts with little in them give fewer pieces. The same texts, size and seed
-    give the same bytes; the seed matters when there are more than two million texts, which are then
-    sampled.
+    A frequent word becomes one piece, together with the space before it. Each printable ASCII
+    character has a piece, so that option letters are one token. All other text falls back to bytes.
+    The same texts, size and seed give the same bytes.
 
-    Raises UserError when `size` is too small for the characters, or there is no text.
+    Args:
+        texts: training texts; more than two million are sampled.
+        folder: the folder to save the vocabulary in.
+        size: maximum number of pieces; texts with few different words give fewer.
+        seed: seed of the sampling.
+
+    Raises:
+        UserError: `size` is too small for the characters of the texts, or there is no text.
     """
     model = sentencepiece.train(texts, size, seed)
     file = SentencePiece(model, str(Path(folder) / SentencePiece.filename))

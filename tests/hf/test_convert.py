@@ -188,7 +188,11 @@ def test_the_dtypes_of_storage_and_of_computation_are_named(
             "the tokenizer has 260 ids, but the embedding has only 256 rows",
         ),
         (lambda folder: (folder / "config.json").unlink(), (), "theirs/config.json: no such file"),
-        (lambda folder: (folder / "vocab.json").unlink(), (), "theirs: holds no vocabulary"),
+        (
+            lambda folder: (folder / "vocab.json").unlink(),
+            (),
+            "theirs: no vocabulary in this folder",
+        ),
         (lambda folder: (folder / "model.safetensors").unlink(), (), "theirs: holds no weights"),
         (
             lambda folder: None,

@@ -1,29 +1,29 @@
-"""Real texts, and tokenizers of BLOOM's and OPT's kind in folders as transformers keeps them."""
+"""Real texts, and tokenizer folders like BLOOM's in the format of transformers."""
 
 import json
 
 import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-SPECIAL = ("<unk>", "<s>", "</s>", "<pad>")  # BLOOM's, by id
+SPECIAL = ("<unk>", "<s>", "</s>", "<pad>")  # BLOOM's special tokens, by id
 
 
 @pytest.fixture(scope="session")
 def real_texts(shared_data):
-    """A thousand texts of five data sets: questions, answers and explanations."""
+    """A thousand texts from five data sets: questions, answers and explanations."""
     texts = []
     for path in sorted((shared_data / "rationale").glob("*.jsonl")):
         with path.open(encoding="utf-8") as file:
             rows = [json.loads(next(file)) for _ in range(100)]
-        found = [text for row in rows for text in row.values() if isinstance(text, str) and text]
-        texts += found[:200]
+        values = [value for row in rows for value in row.values()]
+        texts += [value for value in values if isinstance(value, str) and value][:200]
     assert len(texts) == 1000
     return texts
 
 
 @pytest.fixture(scope="session")
 def make_bloom():
-    """A function of a folder, texts and a size: a tokenizer trained by BLOOM's recipe."""
+    """A function that trains a tokenizer of a given size like BLOOM's, and saves it in a folder."""
     return _make_bloom
 
 
@@ -55,7 +55,7 @@ def _make_bloom(folder, texts, size):
 
 @pytest.fixture(scope="session")
 def bloom_folder(make_bloom, real_texts, tmp_path_factory):
-    """A tokenizer of 2,000 ids by BLOOM's recipe, trained on the real texts."""
+    """A tokenizer like BLOOM's with 2,000 ids, trained on the real texts."""
     folder = tmp_path_factory.mktemp("bloom")
     make_bloom(folder, real_texts, 2000)
     return folder
@@ -63,7 +63,7 @@ def bloom_folder(make_bloom, real_texts, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def toy_folder(make_bloom, tmp_path_factory):
-    """A small one, whose merges lead to `</s>`, since its texts spell it often."""
+    """A small tokenizer whose merges produce `</s>`, because its training texts often spell it."""
     folder = tmp_path_factory.mktemp("toy")
     make_bloom(folder, ["a </s></s></s> b"] * 9, 300)
     return folder

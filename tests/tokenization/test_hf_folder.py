@@ -1,4 +1,4 @@
-"""Folders as transformers keeps them: what is read from them, and written for it."""
+"""Tokenizer folders in the format of transformers: reading and writing them."""
 
 import functools
 import json
@@ -15,8 +15,8 @@ from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, open_vocabulary, train_sentencepiece
 
 
-def copied(folder, to, **changes):
-    """A copy of a folder with keys of its tokenizer_config.json set, or removed by None."""
+def copy_with(folder, to, **changes):
+    """Copy a folder, with keys of tokenizer_config.json changed (None removes a key)."""
     shutil.copytree(folder, to)
     if changes:
         config = files.read_json(to / "tokenizer_config.json") | changes
@@ -26,7 +26,7 @@ def copied(folder, to, **changes):
 
 
 def template(*tokens):
-    """A post-processor that puts `<s>` or `</s>` where the tokens say, the text being `$`."""
+    """Return a post-processor that adds `<s>` or `</s>` around the text, which is written `$`."""
     sequence = {"Sequence": {"id": "A", "type_id": 0}}
     parts = [sequence if t == "$" else {"SpecialToken": {"id": t, "type_id": 0}} for t in tokens]
     ids = {"<s>": 1, "</s>": 2}
@@ -39,40 +39,42 @@ def template(*tokens):
 
 
 @pytest.mark.parametrize("name", ["opt_folder", "bloom_folder"])
-def test_transformers_reads_what_was_saved_for_it(request, name, real_texts, tmp_path):
+def test_transformers_reads_a_saved_tokenizer(request, name, real_texts, tmp_path):
     folder = request.getfixturevalue(name)
     vocabulary = open_vocabulary(folder)
     vocabulary.save_pretrained(tmp_path)
-    shutil.copy(folder / "config.json", tmp_path)  # a model's config lies beside its tokenizer
-    oracle = AutoTokenizer.from_pretrained(tmp_path)
-    encoded = oracle(real_texts)
+    shutil.copy(folder / "config.json", tmp_path)  # as in the folder of a model
+    reference = AutoTokenizer.from_pretrained(tmp_path)
+    encoded = reference(real_texts)
     assert set(encoded) == {"input_ids", "attention_mask"}
     for text, ids in zip(real_texts, encoded["input_ids"], strict=True):
         assert ids == [*vocabulary.begin, *vocabulary.encode(text)]
-        assert oracle.decode(ids, skip_special_tokens=True) == text
-    assert (oracle.eos_token_id, len(oracle)) == (vocabulary.eos_id, vocabulary.size)
-    assert oracle.pad_token == "<pad>"
-    assert oracle.padding_side == "left"  # else a shorter prompt's text would go on behind padding
+        assert reference.decode(ids, skip_special_tokens=True) == text
+    assert (reference.eos_token_id, len(reference)) == (vocabulary.eos_id, vocabulary.size)
+    assert reference.pad_token == "<pad>"
+    assert (
+        reference.padding_side == "left"
+    )  # or generated text would follow padding, not the prompt
 
 
 @pytest.fixture(scope="module")
 def sentencepiece(real_texts, tmp_path_factory):
-    """A vocabulary trained here, and the folder it was saved in for transformers."""
+    """A trained vocabulary, and the folder in which it was saved for transformers."""
     folder = tmp_path_factory.mktemp("sentencepiece")
     vocabulary = train_sentencepiece(real_texts, folder / "trained", 2000, seed=0)
     vocabulary.save_pretrained(folder / "saved")
     return vocabulary, folder / "saved"
 
 
-def test_transformers_gives_the_ids_of_a_sentencepiece_vocabulary(sentencepiece, real_texts):
+def test_transformers_computes_the_ids_of_a_sentencepiece_vocabulary(sentencepiece, real_texts):
     vocabulary, folder = sentencepiece
-    oracle = AutoTokenizer.from_pretrained(folder)
+    reference = AutoTokenizer.from_pretrained(folder)
     unseen = ["  two  spaces\n\tand a tab ", "漢字 😀 é <0x41>", "aaaa", "", "=" * 9]
     for text in (*real_texts, *unseen):
-        ids = oracle(text)["input_ids"]
+        ids = reference(text)["input_ids"]
         assert ids == vocabulary.encode(text)
-        assert oracle.decode(ids) == text
-    assert (oracle.eos_token_id, oracle.pad_token_id, oracle.unk_token_id) == (1, 0, 2)
+        assert reference.decode(ids) == text
+    assert (reference.eos_token_id, reference.pad_token_id, reference.unk_token_id) == (1, 0, 2)
     assert vocabulary.named_ids() == {"eos_token": 1, "pad_token": 0, "unk_token": 2}
     assert open_vocabulary(folder).digest == vocabulary.digest
 
@@ -81,7 +83,7 @@ def test_transformers_gives_the_ids_of_a_sentencepiece_vocabulary(sentencepiece,
     text=st.text("aaeest 0.=-\n")
     | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2581<"))
 )
-def test_the_converted_sentencepiece_gives_the_same_ids_for_any_text(sentencepiece, text):
+def test_a_converted_sentencepiece_model_gives_the_same_ids_for_any_text(sentencepiece, text):
     vocabulary, folder = sentencepiece
     converted = _opened(folder / "tokenizer.json")
     assert converted.encode(text).ids == vocabulary.encode(text)
@@ -93,7 +95,7 @@ def _opened(path):
 
 
 @pytest.mark.parametrize("name", ["opt_folder", "bloom_folder"])
-def test_the_digest_is_the_same_on_every_way(request, name, tmp_path):
+def test_the_digest_does_not_depend_on_how_a_vocabulary_was_saved(request, name, tmp_path):
     vocabulary = open_vocabulary(request.getfixturevalue(name))
     vocabulary.save(tmp_path / "saved")
     assert Vocabulary.load(tmp_path / "saved").digest == vocabulary.digest
@@ -107,12 +109,12 @@ def test_the_digest_is_the_same_on_every_way(request, name, tmp_path):
 def test_special_tokens_that_the_file_does_not_declare_are_declared(
     toy_folder, tmp_path, undeclared
 ):
-    folder = copied(toy_folder, tmp_path / "toy")
+    folder = copy_with(toy_folder, tmp_path / "toy")
     described = files.read_json(folder / "tokenizer.json")
     described["model"]["merges"] = [
         merge for merge in described["model"]["merges"] if "".join(merge) != "</s>"
     ]
-    wanted = described.pop("added_tokens")
+    expected = described.pop("added_tokens")
     if undeclared is not None:
         described["added_tokens"] = undeclared
     files.write_json(folder / "tokenizer.json", described)
@@ -121,21 +123,21 @@ def test_special_tokens_that_the_file_does_not_declare_are_declared(
         "unk_token": 0, "bos_token": 1, "eos_token": 2, "pad_token": 3,
     }  # fmt: skip
     vocabulary.save_pretrained(tmp_path / "saved")
-    assert files.read_json(tmp_path / "saved" / "tokenizer.json")["added_tokens"] == wanted
+    assert files.read_json(tmp_path / "saved" / "tokenizer.json")["added_tokens"] == expected
     assert open_vocabulary(tmp_path / "saved").digest == vocabulary.digest
 
 
-def test_blooms_file_travels_byte_for_byte(bloom_folder, tmp_path):
+def test_the_file_of_bloom_is_saved_byte_for_byte(bloom_folder, tmp_path):
     open_vocabulary(bloom_folder).save_pretrained(tmp_path)
     saved = (tmp_path / "tokenizer.json").read_bytes()
     assert saved == (bloom_folder / "tokenizer.json").read_bytes()
 
 
-def test_an_opt_folder_without_its_tokenizers_config_is_known_by_its_model(opt_folder, tmp_path):
-    folder = copied(opt_folder, tmp_path / "opt")
+def test_opt_without_a_tokenizer_config_is_recognized_by_its_model(opt_folder, tmp_path):
+    folder = copy_with(opt_folder, tmp_path / "opt")
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         (folder / name).unlink()
-    (folder / "config.json").write_text('{"model_type": "opt"}')  # defaults are left out there
+    (folder / "config.json").write_text('{"model_type": "opt"}')  # default ids are omitted
     vocabulary = open_vocabulary(folder)
     assert (vocabulary.eos_id, vocabulary.begin, vocabulary.unknown_id) == (2, (2,), None)
     assert vocabulary.digest == open_vocabulary(opt_folder).digest
@@ -148,14 +150,14 @@ def test_an_opt_folder_without_its_tokenizers_config_is_known_by_its_model(opt_f
         (None, {"add_bos_token": False}, ()),
         (template("<s>", "$"), {}, (1,)),
         (template("<s>", "$"), {"add_bos_token": True}, (1,)),
-        (template("$", "</s>"), {}, ()),  # we end texts ourselves
+        (template("$", "</s>"), {}, ()),  # packing and prompts add eos_id themselves
         (template("<s>", "$", "</s>"), {}, (1,)),
     ],
 )
-def test_what_begins_a_text_is_what_the_tokenizer_puts_there(
+def test_begin_is_the_ids_that_the_tokenizer_adds_before_a_text(
     toy_folder, tmp_path, post_processor, config, begin
 ):
-    folder = copied(toy_folder, tmp_path / "toy", **config)
+    folder = copy_with(toy_folder, tmp_path / "toy", **config)
     described = files.read_json(folder / "tokenizer.json") | {"post_processor": post_processor}
     files.write_json(folder / "tokenizer.json", described)
     vocabulary = open_vocabulary(folder)
@@ -167,7 +169,7 @@ def test_what_begins_a_text_is_what_the_tokenizer_puts_there(
 
 def test_the_special_ids_are_part_of_the_digest(toy_folder, tmp_path):
     plain = open_vocabulary(toy_folder)
-    other = open_vocabulary(copied(toy_folder, tmp_path / "other", eos_token="<s>"))
+    other = open_vocabulary(copy_with(toy_folder, tmp_path / "other", eos_token="<s>"))
     assert (plain.eos_id, other.eos_id) == (2, 1)
     assert plain.digest != other.digest
 
@@ -176,27 +178,27 @@ def test_the_special_ids_are_part_of_the_digest(toy_folder, tmp_path):
     ("config", "message"),
     [
         ({"eos_token": "<end>"}, "eos_token '<end>' is not in the vocabulary"),
-        ({"eos_token": "a"}, "the id .* is to begin or end texts, and is none of"),
+        ({"eos_token": "a"}, "texts can contain the id .*, which begins or ends a text; name"),
         (
             {"add_bos_token": True, "bos_token": "a"},
-            "the id .* is to begin or end texts, and is none of",
+            "texts can contain the id .*, which begins or ends a text; name",
         ),
         ({"add_prefix_space": True}, "tokenizer_config.json: add_prefix_space is true"),
     ],
 )
-def test_special_tokens_that_cannot_be_are_refused(toy_folder, tmp_path, config, message):
+def test_invalid_special_tokens_are_refused(toy_folder, tmp_path, config, message):
     with pytest.raises(UserError, match=message):
-        open_vocabulary(copied(toy_folder, tmp_path / "toy", **config))
+        open_vocabulary(copy_with(toy_folder, tmp_path / "toy", **config))
 
 
-def test_a_folder_that_does_not_tell_what_ends_a_text_is_refused(toy_folder, tmp_path):
+def test_a_folder_without_an_eos_token_is_refused(toy_folder, tmp_path):
     shutil.copy(toy_folder / "tokenizer.json", tmp_path)
-    with pytest.raises(UserError, match="no file tells which token ends a text; put tokenizer_"):
+    with pytest.raises(UserError, match="no file defines an eos_token; add a tokenizer_config"):
         open_vocabulary(tmp_path)
 
 
-def test_a_vocabulary_whose_id_0_is_text_is_refused_with_the_way_out(toy_folder, tmp_path):
-    folder = copied(toy_folder, tmp_path / "gpt2")
+def test_a_vocabulary_whose_id_0_is_text_is_refused_with_advice(toy_folder, tmp_path):
+    folder = copy_with(toy_folder, tmp_path / "gpt2")
     described = files.read_json(folder / "tokenizer.json")
     described["added_tokens"] = described["added_tokens"][1:]
     vocab = described["model"]["vocab"]
@@ -207,7 +209,7 @@ def test_a_vocabulary_whose_id_0_is_text_is_refused_with_the_way_out(toy_folder,
 
 
 def small_opt(folder, vocab=None, merges="#version: 0.2\n", **others):
-    """A folder with vocab.json, merges.txt and other JSON files."""
+    """Write vocab.json, merges.txt and other JSON files to a folder, and return it."""
     files.write_json(folder / "vocab.json", {"</s>": 0} if vocab is None else vocab)
     (folder / "merges.txt").write_text(merges)
     for name, value in {"tokenizer_config": {"eos_token": "</s>"}, **others}.items():
@@ -216,28 +218,28 @@ def small_opt(folder, vocab=None, merges="#version: 0.2\n", **others):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("content", "message"),
     [
-        ({"vocab": ["a"]}, "vocab.json: wanted a JSON object that gives each token an id"),
-        ({"vocab": {"a": 0, "b": 0}}, "vocab.json: wanted a JSON object"),
-        ({"vocab": {"a": "0"}}, "vocab.json: wanted a JSON object"),
-        ({"merges": "#version: 0.2\na b\nabc\n"}, "merges.txt:3: wanted two tokens .*: 'abc'"),
-        ({"tokenizer_config": []}, "tokenizer_config.json: wanted a JSON object, found list"),
+        ({"vocab": ["a"]}, "vocab.json: expected a JSON object with a different id for each"),
+        ({"vocab": {"a": 0, "b": 0}}, "vocab.json: expected a JSON object"),
+        ({"vocab": {"a": "0"}}, "vocab.json: expected a JSON object"),
+        ({"merges": "#version: 0.2\na b\nabc\n"}, "merges.txt:3: expected two tokens .* 'abc'"),
+        ({"tokenizer_config": []}, "tokenizer_config.json: expected a JSON object, got list"),
         ({"added_tokens": {"<new>": 9}}, "added token '<new>' is not in vocab.json; save"),
         (
             {"tokenizer_config": {"added_tokens_decoder": {"9": {"content": "<new>"}}}},
             "added token '<new>' is not in vocab.json",
         ),
-        ({}, "vocab.json: is not byte-level, 256 of the 256 bytes"),
+        ({}, "vocab.json: not byte-level, 256 of the 256 bytes"),
     ],
 )
-def test_malformed_files_are_named(tmp_path, given, message):
+def test_malformed_files_are_named(tmp_path, content, message):
     with pytest.raises(UserError, match=message):
-        open_vocabulary(small_opt(tmp_path, **given))
+        open_vocabulary(small_opt(tmp_path, **content))
 
 
 @pytest.mark.parametrize(
-    ("names", "found"),
+    ("names", "listed"),
     [
         (["README.md", "gpt2-merges.txt", "gpt2-vocab.json"], "gpt2-merges.txt, gpt2-vocab.json"),
         (["README.md"], "README.md"),
@@ -246,22 +248,22 @@ def test_malformed_files_are_named(tmp_path, given, message):
         (None, "no such folder"),
     ],
 )
-def test_what_lies_where_a_vocabulary_should_is_named(tmp_path, names, found):
+def test_files_of_a_folder_without_a_vocabulary_are_listed(tmp_path, names, listed):
     for name in names or ():
         (tmp_path / name).write_text("{}")
     folder = tmp_path if names is not None else tmp_path / "none"
     with pytest.raises(UserError) as raised:
         open_vocabulary(folder)
-    assert str(raised.value).startswith(f"{folder}: holds no vocabulary; wanted ")
-    assert str(raised.value).endswith(f"merges.txt, found {found}")
+    assert str(raised.value).startswith(f"{folder}: no vocabulary in this folder; expected ")
+    assert str(raised.value).endswith(f"merges.txt, found {listed}")
 
 
 def test_missing_files_are_named(tmp_path):
-    with pytest.raises(UserError, match="holds no vocabulary; wanted vocabulary.json, tokenizer"):
+    with pytest.raises(UserError, match="no vocabulary in this folder; expected vocabulary.json"):
         open_vocabulary(tmp_path)
     small_opt(tmp_path)
     (tmp_path / "merges.txt").unlink()
-    with pytest.raises(UserError, match="merges.txt: no such file; it belongs to vocab.json"):
+    with pytest.raises(UserError, match="merges.txt: no such file; copy it to the folder of vocab"):
         open_vocabulary(tmp_path)
     (tmp_path / "vocab.json").write_text(json.dumps({})[:1])
     with pytest.raises(UserError, match=r"vocab.json:1: not JSON"):

@@ -1,4 +1,4 @@
-"""The vocabulary: lossless, the same every time, one piece for a frequent word."""
+"""The vocabulary: lossless, reproducible, with one piece for each frequent word."""
 
 import json
 
@@ -33,28 +33,28 @@ def vocabulary(folder):
 
 
 @given(text=st.text())
-def test_any_text_comes_back_as_it_went_in(vocabulary, text):
+def test_any_text_is_encoded_without_loss(vocabulary, text):
     assert vocabulary.decode(vocabulary.encode(text)) == text
 
 
 @pytest.mark.parametrize(
     "text", ["a\u2581b \u2581", "\u2581", "a\n\n b  c  ", "\t\0\r\n", "</s><pad>", "漢字 😀"]
 )
-def test_awkward_texts_come_back_as_they_went_in(vocabulary, text):
+def test_unusual_texts_are_encoded_without_loss(vocabulary, text):
     assert vocabulary.decode(vocabulary.encode(text)) == text
 
 
 @given(many=st.lists(st.text(alphabet="ab \u2581é") | st.text()))
-def test_texts_encoded_together_have_the_ids_that_they_have_alone(vocabulary, many):
+def test_texts_have_the_same_ids_in_a_batch_as_alone(vocabulary, many):
     assert vocabulary.encode_batch(many) == [vocabulary.encode(text) for text in many]
 
 
-def test_no_text_contains_padding_or_a_terminator(vocabulary):
+def test_no_text_contains_a_special_id(vocabulary):
     ids = vocabulary.encode("<pad></s><unk> \u2581 é \0")
     assert not {vocabulary.pad_id, vocabulary.eos_id, 2} & set(ids)
 
 
-def test_special_ids_leave_no_text(vocabulary):
+def test_decoding_skips_special_ids(vocabulary):
     ids = vocabulary.encode(" sky")
     assert vocabulary.decode([1, 0, *ids, 2, 1, 0, *ids]) == " sky sky"
 
@@ -63,7 +63,7 @@ def test_option_letters_are_one_token(vocabulary):
     assert all(len(vocabulary.encode(letter)) == 1 for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-def test_nearly_every_word_of_the_generated_texts_is_one_piece_with_its_space(vocabulary):
+def test_most_words_of_generated_texts_are_one_piece_with_the_space_before_them(vocabulary):
     words = [word for text in texts() for word in text.split(" ")[1:] if word.isalnum()]
     whole = sum(len(vocabulary.encode(f" {word}")) == 1 for word in words)
     assert whole / len(words) > 0.99
@@ -76,7 +76,7 @@ def test_training_again_gives_the_same_bytes(vocabulary, folder, tmp_path):
     assert again.digest == vocabulary.digest
 
 
-def test_a_saved_vocabulary_is_the_same_one(vocabulary, tmp_path):
+def test_a_saved_vocabulary_loads_unchanged(vocabulary, tmp_path):
     vocabulary.save(tmp_path / "copy")
     copy = Vocabulary.load(tmp_path / "copy")
     assert (copy.size, copy.digest, copy.pad_id, copy.eos_id) == (
@@ -90,16 +90,16 @@ def test_a_saved_vocabulary_is_the_same_one(vocabulary, tmp_path):
     assert described["size"] == vocabulary.size <= SIZE
 
 
-def test_the_size_is_a_ceiling(tmp_path):
+def test_the_size_is_a_maximum(tmp_path):
     assert train_sentencepiece(["a b a b"], tmp_path, 5000, seed=0).size < 500
 
 
-def test_too_small_a_size_says_how_many_pieces_it_takes(tmp_path):
-    with pytest.raises(UserError, match=r"config.vocabulary.size: 100 is too small.* take \d+"):
+def test_the_error_for_a_size_that_is_too_small_names_the_minimum(tmp_path):
+    with pytest.raises(UserError, match=r"config.vocabulary.size: 100 is too small.* need \d+"):
         train_sentencepiece(["some text"], tmp_path, 100, seed=0)
 
 
-def test_no_text_at_all_is_an_error_of_the_user(tmp_path):
+def test_training_without_text_is_refused(tmp_path):
     with pytest.raises(UserError, match="no text to train"):
         train_sentencepiece([], tmp_path, 500, seed=0)
 
@@ -112,26 +112,24 @@ def test_a_damaged_or_missing_vocabulary_is_refused_by_name(vocabulary, tmp_path
     vocabulary.save(tmp_path)
     model = tmp_path / "sentencepiece.model"
     model.write_bytes(model.read_bytes()[:-1] + b"x")
-    with pytest.raises(UserError, match=r"sentencepiece.model: has the digest sha256:"):
+    with pytest.raises(UserError, match=r"sentencepiece.model: digest is sha256:.* as in vocab"):
         Vocabulary.load(tmp_path)
     model.unlink()
     with pytest.raises(UserError, match=r"sentencepiece.model: no such file"):
         Vocabulary.load(tmp_path)
     (tmp_path / "vocabulary.json").write_text('{"type": "other"}')
-    with pytest.raises(
-        UserError, match="describes no vocabulary: its type is 'other', wanted 'sent"
-    ):
+    with pytest.raises(UserError, match="vocabulary type is 'other', expected 'sentencepiece' or"):
         Vocabulary.load(tmp_path)
 
 
-def test_a_description_without_the_newer_keys_still_names_its_vocabulary(vocabulary, tmp_path):
+def test_a_description_without_the_newer_keys_can_be_loaded(vocabulary, tmp_path):
     vocabulary.save(tmp_path)
     described = files.read_json(tmp_path / "vocabulary.json")
     older = {key: described[key] for key in ("type", "size", "digest", "pad_id", "eos_id")}
     files.write_json(tmp_path / "vocabulary.json", older)
-    found = Vocabulary.load(tmp_path)
-    assert found.digest == vocabulary.digest == files.file_digest(tmp_path / "sentencepiece.model")
-    assert (found.begin, found.unknown_id, found.kind) == ((), 2, "sentencepiece")
+    loaded = Vocabulary.load(tmp_path)
+    assert loaded.digest == vocabulary.digest == files.file_digest(tmp_path / "sentencepiece.model")
+    assert (loaded.begin, loaded.unknown_id, loaded.kind) == ((), 2, "sentencepiece")
 
 
 @pytest.mark.parametrize(("key", "value"), [("size", 9), ("eos_id", 2), ("begin", [1])])
@@ -146,12 +144,12 @@ def test_a_description_that_contradicts_its_file_is_refused(vocabulary, tmp_path
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"eos_id": 1}, "tokenizer.json: has the digest sha256:.*wants sha256:"),
-        ({"begin": [1]}, "tokenizer.json: has the digest sha256:"),
-        ({"eos_id": None}, "vocabulary.json: eos_id is None, which is never written"),
-        ({"begin": "x"}, "vocabulary.json: begin is 'x', which is never written"),
+        ({"eos_id": 1}, "tokenizer.json: digest is sha256:.*expected sha256:"),
+        ({"begin": [1]}, "tokenizer.json: digest is sha256:"),
+        ({"eos_id": None}, "vocabulary.json: eos_id is None, expected an id; copy"),
+        ({"begin": "x"}, "vocabulary.json: begin is 'x', expected a list of ids; copy"),
         ({"special_tokens": {"eos_token": 3}}, "vocabulary.json: special_tokens is"),
-        ({"size": 5}, "vocabulary.json: size is 5, tokenizer.json beside it says 266"),
+        ({"size": 5}, "vocabulary.json: size is 5, expected 266 as in tokenizer.json"),
     ],
 )
 def test_a_changed_byte_level_description_is_refused(toy_folder, tmp_path, changes, message):
@@ -162,7 +160,7 @@ def test_a_changed_byte_level_description_is_refused(toy_folder, tmp_path, chang
         Vocabulary.load(tmp_path)
 
 
-def test_what_goes_wrong_in_reading_the_texts_is_told_as_it_is(tmp_path):
+def test_an_error_in_reading_the_texts_is_raised_unchanged(tmp_path):
     def texts():
         yield "one two three"
         raise UserError("mine.jsonl.gz: cut short after line 1")
