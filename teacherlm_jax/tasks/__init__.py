@@ -13,22 +13,21 @@ from absl import logging
 
 
 @contextlib.contextmanager
-def chatter_held_back() -> Iterator[None]:
-    """Drops what is written to standard error, unless the block fails: then all of it is shown.
+def quiet_stderr() -> Iterator[None]:
+    """Discard standard error of the block and its child processes; show it if the block fails.
 
-    This holds for processes that begin in the block, too. While it loads and looks for devices,
-    TensorFlow's native code reports the GPU libraries that a machine lacks, whatever the log level.
-    It reads data here; nobody wants a GPU of it.
+    When TensorFlow is imported, its native code complains about missing GPU libraries at any log
+    level. TensorFlow only reads data here and needs no GPU.
     """
     sys.stderr.flush()
     console = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(console, held.read())
+            captured.seek(0)
+            os.write(console, captured.read())
             raise
         finally:
             os.dup2(console, 2)
@@ -36,27 +35,28 @@ def chatter_held_back() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Lets Ctrl-C wait for the end of the block, and take effect then.
+def _delayed_interrupt() -> Iterator[None]:
+    """Delay Ctrl-C until the end of the block.
 
-    While they load, TensorFlow and its company take any exception for a library that is not there.
+    TensorFlow and the libraries that it imports treat any exception during their import as a
+    missing library.
     """
-    if threading.current_thread() is not threading.main_thread():  # where no signal is handled
+    if threading.current_thread() is not threading.main_thread():  # only that one handles signals
         yield
         return
-    met: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: met.append(number))
+    received: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if met:
+        signal.signal(signal.SIGINT, handler)
+    if received:
         signal.raise_signal(signal.SIGINT)
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-with _interrupts_held_back(), chatter_held_back():
+with _delayed_interrupt(), quiet_stderr():
     importlib.import_module("seqio")
-    importlib.import_module("tensorflow").config.set_visible_devices([], "GPU")  # for models alone
+    importlib.import_module("tensorflow").config.set_visible_devices([], "GPU")  # JAX uses the GPUs
 
-logging.set_verbosity(logging.ERROR)  # SeqIO warns of every source that is not cached
+logging.set_verbosity(logging.ERROR)  # SeqIO warns about every source that is not cached

@@ -1,4 +1,4 @@
-"""Work on Apache Beam: functions that follow one another, over many elements, on any runner."""
+"""Pipelines on Apache Beam: a sequence of functions, applied to many elements on any runner."""
 
 import contextlib
 import functools
@@ -8,89 +8,100 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.tasks import chatter_held_back
+from teacherlm_jax.tasks import quiet_stderr
 
 DIRECT = "DirectRunner"
 
 Stage = Callable[[Any], Iterable[Any]]
 
-# Beam's own choice for the name DirectRunner begins with a download of another runner.
+# What Beam itself uses for the name DirectRunner downloads another runner first.
 _ON_THIS_MACHINE = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 _DIRECT_OPTIONS = ("--direct_running_mode=multi_processing", "--direct_num_workers=0")  # all cores
 
 
 class Beam:
-    """A runner of Beam with its options.
+    """A Beam runner with its options.
 
     Attributes:
-        runner: its name, for messages.
+        runner: name of the runner, for messages.
     """
 
     def __init__(self, runner: str, options: Sequence[str]):
-        """Finds the runner; DirectRunner has a process on every core unless `options` differ.
+        """Open a runner; by default, DirectRunner uses one process per core.
 
-        Raises UserError when Beam is not installed, and for what it does not know.
+        Args:
+            runner: name of the runner, as Beam knows it.
+            options: options of Beam and of the runner, such as "--direct_num_workers=4".
+
+        Raises:
+            UserError: Beam is not installed, or does not know the runner or an option.
         """
         self.runner = runner
         self._beam = _import_beam()
         self._direct = runner.lower() in (DIRECT.lower(), "direct")
         self._class = _ON_THIS_MACHINE if self._direct else runner
-        self._options = self._parsed((*_DIRECT_OPTIONS, *options) if self._direct else options)
-        self._made()
+        self._options = self._parse((*_DIRECT_OPTIONS, *options) if self._direct else options)
+        self._new_runner()  # to report an unknown runner early
 
     def run(self, name: str, elements: Iterable[Any], stages: Sequence[Stage]) -> None:
-        """Gives each element to the first stage, and what a stage yields to the next one.
+        """Apply the first stage to each element, and each further stage to the results before it.
 
-        All of it is shared out among the workers before each stage. Elements and stages travel
-        there by pickle.
+        Elements are distributed evenly over the workers before each stage. Beam pickles elements
+        and stages to send them to workers.
+
+        Args:
+            name: name of the pipeline's steps.
+            elements: input of the first stage.
+            stages: functions that take one element and return any number of elements.
         """
-        pipeline = self._beam.Pipeline(runner=self._made(), options=self._options)
-        found = pipeline | self._beam.Create(list(elements))
+        pipeline = self._beam.Pipeline(runner=self._new_runner(), options=self._options)
+        collection = pipeline | self._beam.Create(list(elements))
         for number, stage in enumerate(stages):
-            found |= f"share {name} {number}" >> self._beam.Reshuffle()
-            found |= f"{name} {number}" >> self._beam.FlatMap(stage)
-        # on this machine its workers write to the same console, on others into logs of their own
-        with chatter_held_back() if self._direct else contextlib.nullcontext():
+            collection |= f"share {name} {number}" >> self._beam.Reshuffle()
+            collection |= f"{name} {number}" >> self._beam.FlatMap(stage)
+        # local workers write to this console, remote workers to their own logs
+        with quiet_stderr() if self._direct else contextlib.nullcontext():
             pipeline.run().wait_until_finish()
 
-    def _made(self) -> Any:
-        """A new runner: one runs one pipeline."""
+    def _new_runner(self) -> Any:
+        """Return a new runner; each runner runs one pipeline only."""
         runner = importlib.import_module("apache_beam.runners.runner")
         try:
             return runner.create_runner(self._class)
         except (ImportError, AttributeError, ValueError) as error:
             raise UserError(f"config.runner: {self.runner!r} cannot be used: {error}") from None
 
-    def _parsed(self, options: Sequence[str]) -> Any:
+    def _parse(self, options: Sequence[str]) -> Any:
         module = importlib.import_module("apache_beam.options.pipeline_options")
-        told = io.StringIO()
+        stderr = io.StringIO()
         try:
-            with contextlib.redirect_stderr(told):
-                found = module.PipelineOptions([*options])
-                known, asked = (
-                    found.get_all_options(retain_unknown_options=every) for every in (False, True)
+            with contextlib.redirect_stderr(stderr):
+                parsed = module.PipelineOptions([*options])
+                known, requested = (
+                    parsed.get_all_options(retain_unknown_options=unknown)
+                    for unknown in (False, True)
                 )
-        except SystemExit:  # argparse's way
-            why = told.getvalue().strip().rpartition("error: ")[2]
-            raise UserError(f"config.beam_options: {why}") from None
-        # what serves another runner may understand what Beam itself does not
-        if self._direct and (unknown := sorted(asked.keys() - known.keys())):
+        except SystemExit:  # raised by argparse
+            reason = stderr.getvalue().strip().rpartition("error: ")[2]
+            raise UserError(f"config.beam_options: {reason}") from None
+        # other runners may accept options that Beam itself does not know
+        if self._direct and (unknown := sorted(requested.keys() - known.keys())):
             raise UserError(
                 f"config.beam_options: Beam has no option --{unknown[0]}; see the help of "
                 "apache_beam.options.pipeline_options.DirectOptions"
             )
-        return found
+        return parsed
 
 
 @functools.cache
 def _import_beam() -> Any:
     try:
-        with chatter_held_back():  # of libraries of Google's that it misses
+        with quiet_stderr():  # Beam complains about missing Google libraries
             return importlib.import_module("apache_beam")
     except ModuleNotFoundError as error:
         if error.name != "apache_beam":
             raise
     raise UserError(
         "config.runner: Apache Beam is not installed; install it as "
-        'pip install "teacherlm_jax[beam]", or leave the runner out'
+        'pip install "teacherlm_jax[beam]", or leave config.runner empty'
     )

@@ -162,7 +162,7 @@ def _read(work: _ReadWork) -> Iterator[_EncodeWork]:
     """Read the samples of a source, and yield those whose texts are missing in some task."""
     source, checked_only, targets = work
     for number, samples in enumerate(chunks.chunked(source.read(checked_only))):
-        missing = tuple(each for each in targets if not _chunk_file(each[0], number).exists())
+        missing = tuple(target for target in targets if not _chunk_file(target[0], number).exists())
         if missing:
             yield missing, number, samples
 

@@ -28,11 +28,11 @@ class SampleSpool:
         self._file: BinaryIO | None = None
         self._hash = hashlib.sha256()
 
-    def add(self, place: RowLocation, sample: Sample) -> None:
+    def add(self, location: RowLocation, sample: Sample) -> None:
         """Append one sample."""
         row = json.dumps(to_row(sample), ensure_ascii=False)
         self._hash.update(row.encode() + b"\n")
-        line = f"[{json.dumps(place.file)}, {place.line}, {row}]\n"
+        line = f"[{json.dumps(location.file)}, {location.line}, {row}]\n"
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             compressed = pa.output_stream(str(self.path), compression="zstd")

@@ -1,4 +1,4 @@
-"""Our vocabulary as SeqIO wants it."""
+"""Adapter of a vocabulary to SeqIO's interface."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,10 +10,10 @@ from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 
 class SeqioVocabulary(seqio.Vocabulary):
-    """The ids of a `tokenization.vocabulary.Vocabulary`, whose padding is 0 as SeqIO demands."""
+    """A `tokenization.vocabulary.Vocabulary` for SeqIO, which requires the padding id 0."""
 
     def __init__(self, vocabulary: Vocabulary):
-        """Wraps `vocabulary`; two wrappers are equal when the digests are."""
+        """Wrap `vocabulary`; two wrappers are equal if the digests of their vocabularies are."""
         self._vocabulary = vocabulary
         super().__init__(extra_ids=0)
 
@@ -24,12 +24,12 @@ class SeqioVocabulary(seqio.Vocabulary):
 
     @property
     def bos_id(self) -> int | None:
-        """Id that stands before every text, if one does; `encode` leaves it to the task."""
+        """First id before every text, or None; `encode` does not add it."""
         return next(iter(self._vocabulary.begin), None)
 
     @property
     def unk_id(self) -> int | None:
-        """Id of what the vocabulary cannot say, if it has one; bytes stand in for it in texts."""
+        """Id of an unknown token, or None; texts never contain it, since bytes have ids."""
         return self._vocabulary.unknown_id
 
     @property
@@ -37,13 +37,16 @@ class SeqioVocabulary(seqio.Vocabulary):
         return self._vocabulary.size
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ids up to the first that ends one; what begins a text may end one, as in OPT."""
-        found = np.asarray(ids, np.int64).tolist()
+        """Return the text of `ids` up to the first `eos_id`.
+
+        Ids that begin a text are skipped first, because OPT begins and ends texts with the same id.
+        """
+        numbers = np.asarray(ids, np.int64).tolist()
         begin = list(self._vocabulary.begin)
-        return super().decode(found[len(begin) :] if found[: len(begin)] == begin else found)
+        return super().decode(numbers[len(begin) :] if numbers[: len(begin)] == begin else numbers)
 
     def decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
-        """`decode` of the last axis of int32 ids of any rank."""
+        """Decode the last axis of int32 ids of any rank, as `decode` does."""
         begin = tf.constant(self._vocabulary.begin, ids.dtype)
         count = len(self._vocabulary.begin)
         if count and ids.shape[-1] != 0:
@@ -59,7 +62,7 @@ class SeqioVocabulary(seqio.Vocabulary):
         return self._vocabulary.decode(ids)
 
     def _encode_tf(self, s: tf.Tensor) -> tf.Tensor | tf.RaggedTensor:
-        """Ids of a string, or a ragged row of ids for each of a list of them."""
+        """Return the ids of a string, or the ids of each of several strings as a ragged tensor."""
 
         def encode(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             ids = [self._vocabulary.encode(text.decode()) for text in texts]

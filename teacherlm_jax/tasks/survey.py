@@ -83,7 +83,7 @@ def _collect(
 ) -> tuple[list[SurveyedSource], Questions, RefusedRows]:
     """Collect and log the survey of each source in a role, in the order of the config.
 
-    Sources that a check cannot use are added to `unusable` with the reason.
+    Sources that cannot be used are added to `unusable` with the reason if `config.check_only`.
     """
     refused, questions = RefusedRows(run.path / _SIDE_FILES[role]), Questions()
     sources = []

@@ -19,7 +19,7 @@ from teacherlm_jax.tasks.tfds_rows import open_rows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 _SAMPLES, _CANDIDATES = "samples.jsonl.zst", "candidates.jsonl.zst"
-_FOUND = ("reader", "samples", "refused", "digest", "files", "by_file", "warnings")  # as JSON
+_RECORDED = ("reader", "samples", "refused", "digest", "files", "by_file", "warnings")  # as JSON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +32,11 @@ class SurveyedSource:
         samples: number of usable rows, up to the limit.
         refused: number of rows that cannot be used.
         digest: `sha256:…` of the usable samples; empty if they were not kept.
-        files: `sha256:…` by file name, for every file that decides what the rows are.
-        by_file: for each file that holds rows, how many were `read`, how many of these are `used`,
-            and how many were `refused`, by reason. The rest is beyond the limit.
-        warnings: what the rows suggest to check in the config.
-        folder: the scratch folder that holds the spooled samples.
+        files: `sha256:…` by file name, for every file that the rows depend on.
+        by_file: number of rows of each file that were `read`, `used`, and `refused` (by reason).
+            The other rows are beyond the limit.
+        warnings: likely mistakes in the config, seen from the rows.
+        folder: scratch folder with the spooled samples.
     """
 
     config: SourceConfig
@@ -65,19 +65,19 @@ class SurveyedSource:
         """Everything about the source that decides a mixture: settings and digests, no path."""
         settings = dataclasses.asdict(self.config)
         del settings["path"]
-        found = {"reader": self.reader, "samples": self.samples, "refused": self.refused}
-        return settings | found | {"digest": self.digest, "files": list(self.files.values())}
+        counts = {"reader": self.reader, "samples": self.samples, "refused": self.refused}
+        return settings | counts | {"digest": self.digest, "files": list(self.files.values())}
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the survey found as plain values, for `from_json`."""
-        return {name: getattr(self, name) for name in _FOUND}
+        """Return the results of the survey as plain values, for `from_json`."""
+        return {name: getattr(self, name) for name in _RECORDED}
 
     @classmethod
     def from_json(
-        cls, config: SourceConfig, folder: Path, found: Mapping[str, Any]
+        cls, config: SourceConfig, folder: Path, value: Mapping[str, Any]
     ) -> "SurveyedSource":
         """Return the source that was surveyed into `folder`, possibly by another process."""
-        return cls(config=config, folder=folder, **{name: found[name] for name in _FOUND})
+        return cls(config=config, folder=folder, **{name: value[name] for name in _RECORDED})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,10 +103,10 @@ def survey_source(
     *,
     keep: bool = True,
 ) -> tuple[SurveyedSource, Questions]:
-    """Read a source in one pass; return what was found, and its questions.
+    """Read a source in one pass; return the survey, and the source's questions.
 
-    Files that are not read in sequence (Parquet, Arrow, TFRecord), and those that a limit leaves
-    before their end, are opened once more for their digest.
+    Files that are not read in sequence (Parquet, Arrow, TFRecord), or not to their end because of
+    a limit, are opened once more to compute their digest.
 
     Args:
         config: location, format and limits of the source.
@@ -169,7 +169,7 @@ def _figures(read: int, used: int, refused: Mapping[str, int]) -> dict[str, Any]
 
 
 def _digests(rows: SourceRows) -> dict[str, str]:
-    """Return digests by name, computed here for files whose reading did not give one."""
+    """Return digests by name, computed here for files without one from reading."""
     names = names_apart((*rows.files, *rows.beside))
     return {
         name: rows.digests.get(str(path)) or files.file_digest(path) for path, name in names.items()

@@ -1,4 +1,4 @@
-"""The raw rows that only TensorFlow can read: TFDS data sets on disk, and TFRecords of Examples."""
+"""Raw rows that only TensorFlow can read: TFDS data sets on disk, and TFRecords of Examples."""
 
 import contextlib
 import functools
@@ -20,15 +20,15 @@ from teacherlm_jax.sources import raw_rows
 from teacherlm_jax.sources.raw_rows import LocatedRow, RawRow, RowLocation, SourceRows
 from teacherlm_jax.storage import files
 
-_GZIP = b"\x1f\x8b\x08"  # what begins every packed file
+_GZIP = b"\x1f\x8b\x08"  # first bytes of every gzip file
 _INTERNAL = re.compile(r"\{\{.*?\}\}|\[Op:\w+\].*", re.DOTALL)  # parts of TensorFlow's messages
-_DESCRIBED = ("dataset_info.json", "features.json")  # what a folder of TFDS holds besides its data
+_DESCRIPTIONS = ("dataset_info.json", "features.json")  # files of a TFDS folder besides its data
 
 
 def _tfds(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
-    """The rows of a split, which may be a part of one, as in "train[:1%]", in the files' order."""
+    """Return the rows of a split, or of a part such as "train[:1%]", in the order of the files."""
     folder = paths[0]
-    beside = tuple(folder / name for name in _DESCRIBED)
+    beside = tuple(folder / name for name in _DESCRIPTIONS)
     for path in beside:
         if not path.exists():
             versions = raw_rows.paths_in(config, raw_rows.described_below(folder))
@@ -40,29 +40,29 @@ def _tfds(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
         builder = tfds.builder_from_directory(folder)
         parts = builder.info.splits[config.split].file_instructions
     except (AssertionError, KeyError, ValueError, ParseError) as error:
-        said = one_line(error.args[0] if error.args else error)
-        raise UserError(f"{folder}: cannot read split={config.split!r}: {said}") from None
+        message = one_line(error.args[0] if error.args else error)
+        raise UserError(f"{folder}: cannot read split={config.split!r}: {message}") from None
     names = _names(builder.info.features)
 
     def read() -> Iterator[LocatedRow]:
         in_order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-        with _blamed_on(folder):
+        with _naming(folder):
             dataset = builder.as_dataset(
                 split=config.split, shuffle_files=False, read_config=in_order
             )
-            places = (
+            locations = (
                 RowLocation(part.filename, part.skip + number)
                 for part in parts
                 for number in range(1, part.take + 1)
             )
-            for place, example in zip(places, tfds.as_numpy(dataset), strict=True):
-                yield place, labelled(_plain(example), names)
+            for location, example in zip(locations, tfds.as_numpy(dataset), strict=True):
+                yield location, labelled(_plain(example), names)
 
     return SourceRows(tuple(epath.Path(part.filename) for part in parts), read, beside)
 
 
 def _names(feature: Any) -> Names:
-    """Where the class labels of a TFDS feature stand."""
+    """Return the names of the class labels in a TFDS feature, by their place in it."""
     if isinstance(feature, tfds.features.ClassLabel):
         return tuple(feature.names)
     if isinstance(feature, tfds.features.Sequence):
@@ -79,34 +79,34 @@ def _tfrecord(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
 
 def _examples(path: epath.Path) -> Iterator[tuple[int, RawRow | files.MalformedRow]]:
     with files.opened(path) as file:
-        begin = file.read(len(_GZIP))
-    if not begin:
-        raise UserError(f"{path}: nothing is in it; remove the file, or copy it again")
-    compression = "GZIP" if begin == _GZIP else ""
-    with _blamed_on(path):
+        start = file.read(len(_GZIP))
+    if not start:
+        raise UserError(f"{path}: empty file; remove it, or copy it again")
+    compression = "GZIP" if start == _GZIP else ""
+    with _naming(path):
         records = tf.data.TFRecordDataset(str(path), compression).prefetch(tf.data.AUTOTUNE)
         for number, record in enumerate(records.as_numpy_iterator(), start=1):
             try:
                 features = tf.train.Example.FromString(record).features.feature
             except DecodeError:
-                yield number, files.MalformedRow("no tf.train.Example", repr(record))
+                yield number, files.MalformedRow("not a tf.train.Example", repr(record))
                 continue
             yield number, {name: _values(feature) for name, feature in features.items()}
 
 
 def _values(feature: tf.train.Feature) -> Any:
-    """The value of a feature that has one; of others, the list of all."""
+    """Return the value of a feature that has exactly one, else the list of its values."""
     kind = feature.WhichOneof("kind")
     values = [] if kind is None else [_plain(value) for value in getattr(feature, kind).value]
     return values[0] if len(values) == 1 else values
 
 
 def _plain(value: Any) -> Any:
-    """Plain Python values of what TensorFlow gives; bytes that are UTF-8 become text."""
+    """Convert a value of TensorFlow to plain Python values; bytes in UTF-8 become text."""
     if isinstance(value, dict):
-        return {name: _plain(inside) for name, inside in value.items()}
+        return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_plain(inside) for inside in value]
+        return [_plain(item) for item in value]
     if isinstance(value, (np.ndarray, np.generic)):
         return _plain(value.tolist())
     if isinstance(value, tf.RaggedTensor):
@@ -118,12 +118,13 @@ def _plain(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _blamed_on(path: epath.Path) -> Iterator[None]:
+def _naming(path: epath.Path) -> Iterator[None]:
+    """Turn TensorFlow's errors into a UserError that names `path`."""
     try:
         yield
     except tf.errors.OpError as error:
-        said = one_line(_INTERNAL.sub("", error.message))
-        raise UserError(f"{path}: damaged, cut short or not readable: {said}") from error
+        message = one_line(_INTERNAL.sub("", error.message))
+        raise UserError(f"{path}: damaged, truncated or not readable: {message}") from error
 
 
 open_rows = functools.partial(

@@ -28,7 +28,7 @@ def vocabulary(root, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def opt_like(root, tmp_path_factory):
-    """A folder of transformers' kind: `</s>`, id 2, stands before every text and ends it."""
+    """A tokenizer folder in the format of transformers; `</s>` (id 2) begins and ends each text."""
     folder = tmp_path_factory.mktemp("opt_like")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

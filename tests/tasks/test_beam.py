@@ -1,4 +1,4 @@
-"""`prepare` on Beam: what it leaves is what it leaves in one process, errors included."""
+"""`prepare` on Beam: the same files, messages and errors as in one process."""
 
 import multiprocessing
 import signal
@@ -29,12 +29,12 @@ from teacherlm_jax.tasks.prepare import prepare
 pytest.importorskip("apache_beam", reason="Beam is an extra: pip install teacherlm_jax[beam]")
 
 IN_MEMORY = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
-SMALL = 16  # samples of a chunk, so that sources have several
+SMALL = 16  # samples per chunk, so that each source has several chunks
 
 
 @pytest.fixture(scope="module")
 def data(root, vocabulary, tmp_path_factory):
-    """Three sources, one of them in shards with rows of no use, and an evaluation set."""
+    """Three sources, one of them in shards with unusable rows, and an evaluation set."""
     folder = tmp_path_factory.mktemp("data")
     vocabulary.save(folder / "vocabulary")
     big = [row for _, row in files.read_jsonl(root / "big.jsonl")]
@@ -57,7 +57,7 @@ def make(data, output, **settings):
     mixed = {"author": "program", "forms": ("text", "shuffle")}
     parts = (PartConfig(("drawn",), ("CMF",), subject_prefix=True),)
     asked = ColumnsConfig(question="q", answer="q")
-    made = {
+    values = {
         "output": str(output),
         "root": str(data),
         "sources": (
@@ -74,7 +74,7 @@ def make(data, output, **settings):
         "length": 256,
         "rows_per_shard": 20,
     }
-    return PrepareConfig(**made | settings)
+    return PrepareConfig(**values | settings)
 
 
 def on_beam(data, output, **settings):
@@ -87,12 +87,12 @@ def do(config):
 
 
 def contents(output):
-    """All that a run leaves but for times and its own settings."""
-    own = ("log.txt", "config.json", "versions.json", "throughput.json", ".lock")
+    """Return the content of all files of a run, except those with times and the run's settings."""
+    excluded = ("log.txt", "config.json", "versions.json", "throughput.json", ".lock")
     return {
         str(path.relative_to(output)): path.read_bytes()
         for path in sorted(output.rglob("*"))
-        if path.is_file() and path.name not in own
+        if path.is_file() and path.name not in excluded
     }
 
 
@@ -103,7 +103,7 @@ def messages(output):
 
 @pytest.fixture(scope="module")
 def alone(data, tmp_path_factory):
-    """The work done in one process, and its result."""
+    """Output folder and result of a run in one process."""
     output = tmp_path_factory.mktemp("alone")
     return output, do(make(data, output))
 
@@ -113,21 +113,21 @@ def without_times(result):
     return result | {"mixtures": {k: v | {"throughput": None} for k, v in mixtures}}
 
 
-def test_beam_leaves_the_same_bytes_and_tells_the_same(alone, data, tmp_path, monkeypatch):
+def test_beam_writes_the_same_files_and_messages(alone, data, tmp_path, monkeypatch):
     monkeypatch.setattr(chunks, "SIZE", SMALL)
     result = do(on_beam(data, tmp_path))
-    output, wanted = alone
+    output, expected = alone
     assert contents(tmp_path) == contents(output)
     assert messages(tmp_path) == messages(output)
-    assert without_times(result) == without_times(wanted)
-    assert wanted["refused"] and wanted["survey"]["twice"] and wanted["survey"]["evaluated"]
+    assert without_times(result) == without_times(expected)
+    assert expected["refused"] and expected["survey"]["twice"] and expected["survey"]["evaluated"]
     assert len(list(output.glob("mix/rows-*"))) > 1
     assert not (tmp_path / layout.WORK).exists()
 
 
-def test_a_check_on_beam_tells_the_same(data, tmp_path):
-    for name, made in (("alone", make), ("beam", on_beam)):
-        assert do(made(data, tmp_path / name, check_only=True)) is None
+def test_a_check_on_beam_writes_the_same_report_and_messages(data, tmp_path):
+    for name, config in (("alone", make), ("beam", on_beam)):
+        assert do(config(data, tmp_path / name, check_only=True)) is None
     assert contents(tmp_path / "beam") == contents(tmp_path / "alone")
     assert "check.json" in contents(tmp_path / "beam")
     assert messages(tmp_path / "beam") == messages(tmp_path / "alone")
@@ -139,37 +139,37 @@ def refusal(config):
     return str(raised.value).replace(config.output, "OUTPUT")
 
 
-def test_a_source_of_no_use_is_refused_as_in_one_process(data, tmp_path):
+def test_an_unusable_source_is_refused_as_in_one_process(data, tmp_path):
     bad = {"sources": (*make(data, tmp_path).sources, SourceConfig("bad", "asked.jsonl"))}
-    found = [
-        (refusal(made(data, tmp_path / made.__name__, **bad)), contents(tmp_path / made.__name__))
-        for made in (make, on_beam)
+    outcomes = [
+        (refusal(config(data, tmp_path / name, **bad)), contents(tmp_path / name))
+        for name, config in (("alone", make), ("beam", on_beam))
     ]
-    assert found[0] == found[1]
-    assert "source 'bad': no row of" in found[0][0]
-    assert "see OUTPUT/refused.jsonl for all of them" in found[0][0]
-    do(on_beam(data, tmp_path / "on_beam"))  # which the refusal left free for another config
+    assert outcomes[0] == outcomes[1]
+    assert "source 'bad': no row of" in outcomes[0][0]
+    assert "see OUTPUT/refused.jsonl for all of them" in outcomes[0][0]
+    do(on_beam(data, tmp_path / "beam"))  # the folder is free for another config
 
 
-def test_what_a_worker_cannot_do_later_is_one_message_and_the_rest_is_kept(
+def test_a_worker_that_fails_late_gives_one_message_and_keeps_the_finished_chunks(
     alone, data, tmp_path, monkeypatch
 ):
     encode, encoded = chunks.encode_chunk, []
 
     def fails_late(samples, rendering, vocabulary):
         if len(encoded) == 9:
-            raise UserError("the store is away")
+            raise UserError("the store is not available")
         encoded.append(rendering)
         return encode(samples, rendering, vocabulary)
 
     monkeypatch.setattr(chunks, "SIZE", SMALL)
     monkeypatch.setattr(chunks, "encode_chunk", fails_late)
-    assert refusal(on_beam(data, tmp_path)) == "the store is away"
+    assert refusal(on_beam(data, tmp_path)) == "the store is not available"
     assert len(list(tmp_path.glob(f"{layout.WORK}/tasks/*/chunk-*.npz"))) == len(encoded) == 9
-    monkeypatch.setattr(chunks, "encode_chunk", lambda *given: encoded.append(0) or encode(*given))
+    monkeypatch.setattr(chunks, "encode_chunk", lambda *args: encoded.append(0) or encode(*args))
     do(on_beam(data, tmp_path))
     assert contents(tmp_path) == contents(alone[0])
-    chunks_in_all = sum(
+    total = sum(
         -(-source["samples"] // SMALL) * forms
         for name, forms in (("mix", 2), ("checked", 2))
         for source in files.read_json(tmp_path / name / "manifest.json")["inputs"][
@@ -178,11 +178,11 @@ def test_what_a_worker_cannot_do_later_is_one_message_and_the_rest_is_kept(
         if not (name == "mix" and source["name"] == "drawn")
     )
     drawn = -(-40 // SMALL)  # in one form of `mix`
-    assert len(encoded) == chunks_in_all + drawn
+    assert len(encoded) == total + drawn
 
 
-def test_workers_that_do_not_see_the_folder_are_told_of(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(Beam, "run", lambda *given: None)
+def test_workers_that_do_not_see_the_run_folder_are_reported(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(Beam, "run", lambda *args: None)
     message = refusal(on_beam(data, tmp_path))
     assert (
         "sources-00000: DirectRunner finished but did not write it; config.output must" in message
@@ -198,18 +198,20 @@ def test_workers_that_do_not_see_the_folder_are_told_of(data, tmp_path, monkeypa
         ("DirectRunner", ("--direct_num_workers=x",), "config.beam_options: argument --direct_num"),
     ],
 )
-def test_what_beam_does_not_know_is_named_before_any_work(data, tmp_path, runner, options, message):
+def test_an_unknown_runner_or_option_is_refused_before_any_work(
+    data, tmp_path, runner, options, message
+):
     config = make(data, tmp_path, runner=runner, beam_options=options)
     assert message in refusal(config)
 
 
-def test_without_beam_the_message_says_how_to_install_it(data, tmp_path, monkeypatch):
+def test_the_error_without_beam_says_how_to_install_it(data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     with pytest.raises(UserError, match=r'pip install "teacherlm_jax\[beam\]"'):
         Beam.__init__.__globals__["_import_beam"].__wrapped__()
 
 
-def test_options_are_for_a_runner(data, tmp_path):
+def test_beam_options_without_a_runner_are_refused(data, tmp_path):
     with pytest.raises(UserError, match="beam_options: need a Beam runner; set one, as in"):
         fields.check(make(data, tmp_path, beam_options=IN_MEMORY))
 
@@ -230,14 +232,14 @@ def get_config(output):
 
 
 def children(pid):
-    """The processes that any thread of a process began, and those that they began."""
+    """Return the ids of all processes that a process started, directly or through another one."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")
-    found = [int(child) for path in lists for child in path.read_text().split()]
-    return found + [below for child in found for below in children(child)]
+    direct = [int(child) for path in lists for child in path.read_text().split()]
+    return direct + [indirect for child in direct for indirect in children(child)]
 
 
-def test_processes_killed_with_their_runner_leave_work_that_goes_on(data, tmp_path):
-    file, killed, peaceful = tmp_path / "data.py", tmp_path / "killed", tmp_path / "peaceful"
+def test_a_run_whose_workers_were_killed_can_be_resumed(data, tmp_path):
+    file, killed, undisturbed = tmp_path / "data.py", tmp_path / "killed", tmp_path / "undisturbed"
     file.write_text(CONFIG.format(root=str(data)))
     options = "--config.beam_options=('--direct_num_workers=2',)"
     words = ["prepare", f"--config={file}:{killed}", "--runner=DirectRunner", options]
@@ -247,16 +249,16 @@ def test_processes_killed_with_their_runner_leave_work_that_goes_on(data, tmp_pa
     process.start()
     while process.is_alive() and not list(killed.glob(f"{layout.WORK}/tasks/*/chunk-*.npz")):
         time.sleep(0.002)
-    begun = children(process.pid)
+    started = children(process.pid)
     process.kill()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    assert len(begun) >= 2
+    assert len(started) >= 2
     deadline = time.monotonic() + 60
-    while any(Path(f"/proc/{pid}").exists() for pid in begun) and time.monotonic() < deadline:
+    while any(Path(f"/proc/{pid}").exists() for pid in started) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not [pid for pid in begun if Path(f"/proc/{pid}").exists()]
-    assert main.main(["prepare", f"--config={file}:{killed}"]) == 0  # of the runner, no word
-    assert main.main(["prepare", f"--config={file}:{peaceful}"]) == 0
-    assert contents(killed / "mix") == contents(peaceful / "mix")
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+    assert main.main(["prepare", f"--config={file}:{killed}"]) == 0  # without the runner
+    assert main.main(["prepare", f"--config={file}:{undisturbed}"]) == 0
+    assert contents(killed / "mix") == contents(undisturbed / "mix")
     assert not (killed / layout.WORK).exists()

@@ -1,4 +1,4 @@
-"""`prepare`, killed at any moment and given again, ends with the bytes of a run left in peace."""
+"""`prepare`, killed at any time and resumed, writes the bytes of an uninterrupted run."""
 
 import multiprocessing
 import random
@@ -33,7 +33,7 @@ def get_config(output):
 
 @pytest.fixture(scope="module")
 def start(root, tmp_path_factory):
-    """Starts `teacherlm prepare` with an output, in a process of its own that can be killed."""
+    """A function that starts `teacherlm prepare` with an output in a process that can be killed."""
     file = tmp_path_factory.mktemp("config") / "data.py"
     file.write_text(CONFIG.format(root=str(root), names=MIXTURES))
     context = multiprocessing.get_context("forkserver")
@@ -58,7 +58,7 @@ def contents(output):
 
 
 def finished(output):
-    """The mixtures that are there, and when their files were written."""
+    """Return the modification time of each file of the finished mixtures."""
     return {
         path: path.stat().st_mtime_ns
         for name in MIXTURES
@@ -68,33 +68,33 @@ def finished(output):
 
 
 def wait_for(path, process):
-    """Until there is such a file, or the process has ended."""
+    """Wait until the file exists or the process has ended; return the time."""
     while process.is_alive() and not path.exists():
         time.sleep(0.002)
     return time.monotonic()
 
 
-def test_a_run_killed_again_and_again_ends_with_the_same_bytes(start, tmp_path):
-    peaceful, killed = tmp_path / "peaceful", tmp_path / "killed"
-    process = start(peaceful)
-    began = wait_for(peaceful / "log.txt", process)
+def test_a_run_killed_several_times_ends_with_the_same_bytes(start, tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    process = start(undisturbed)
+    began = wait_for(undisturbed / "log.txt", process)
     process.join()
     duration = time.monotonic() - began
     assert process.exitcode == 0
 
-    draw, deaths, kept = random.Random(5), [], {}
-    moments = ("log.txt", "log.txt", "first/manifest.json")  # the last: with one mixture finished
-    for number, waited_for in enumerate(moments):
+    rng, exit_codes, kept = random.Random(5), [], {}
+    awaited = ("log.txt", "log.txt", "first/manifest.json")  # the last: with one mixture finished
+    for number, name in enumerate(awaited):
         process = start(killed)
-        wait_for(killed / waited_for, process)
-        time.sleep(draw.uniform(0, duration / 3) if number < 2 else 0)
+        wait_for(killed / name, process)
+        time.sleep(rng.uniform(0, duration / 3) if number < 2 else 0)
         process.kill()
         process.join()
-        deaths.append(process.exitcode)
+        exit_codes.append(process.exitcode)
         now = finished(killed)
         assert kept.items() <= now.items()
         kept = now
-    assert deaths == [-signal.SIGKILL] * 3
+    assert exit_codes == [-signal.SIGKILL] * 3
     assert kept
     assert not (killed / "result.json").exists()
 
@@ -102,10 +102,10 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bytes(start, tmp_path):
     process.join()
     assert process.exitcode == 0
     assert kept.items() <= finished(killed).items()
-    assert contents(killed) == contents(peaceful)
+    assert contents(killed) == contents(undisturbed)
     assert not list(killed.glob(".*.partial"))
-    told = [files.read_json(output / "result.json") for output in (killed, peaceful)]
-    for result in told:
+    results = [files.read_json(output / "result.json") for output in (killed, undisturbed)]
+    for result in results:
         for mixture in result["mixtures"].values():
             assert mixture.pop("throughput")["prepared_mtokens_per_second"] > 0
-    assert told[0] == told[1]
+    assert results[0] == results[1]

@@ -1,4 +1,4 @@
-"""The loading of TensorFlow, in a process of its own and with stand-ins that load at once."""
+"""Import of TensorFlow, tested in a new process with stubs of the libraries."""
 
 import subprocess
 import sys
@@ -31,8 +31,8 @@ else:
 """
 
 
-def told(folder, before="", then=""):
-    """What a process says that is interrupted while it loads TensorFlow: output and errors."""
+def import_interrupted(folder, before="", then=""):
+    """Interrupt a process while it imports TensorFlow; return its output lines and errors."""
     (folder / "seqio.py").write_text(SEQIO.format(then=then))
     (folder / "tensorflow.py").write_text(TENSORFLOW)
     code = f"import sys; sys.path.insert(0, {str(folder)!r})\n" + MAIN.format(before=before)
@@ -40,24 +40,26 @@ def told(folder, before="", then=""):
     return done.stdout.split("\n")[:-1], done.stderr
 
 
-def test_ctrl_c_waits_for_tensorflow_and_nothing_is_said_of_its_loading(tmp_path):
-    assert told(tmp_path) == (["loaded", "interrupted"], "")
+def test_ctrl_c_takes_effect_after_a_silent_import_of_tensorflow(tmp_path):
+    assert import_interrupted(tmp_path) == (["loaded", "interrupted"], "")
 
 
 @pytest.mark.parametrize("handler", ["signal.SIG_IGN", "lambda number, frame: print('handled')"])
-def test_a_signal_that_is_handled_otherwise_still_is(tmp_path, handler):
-    output, _ = told(tmp_path, f"import signal; signal.signal(signal.SIGINT, {handler})")
+def test_another_handler_of_the_signal_is_called_after_the_import(tmp_path, handler):
+    output, _ = import_interrupted(
+        tmp_path, f"import signal; signal.signal(signal.SIGINT, {handler})"
+    )
     handled = ["handled"] if "handled" in handler else []
     assert output == ["loaded", *handled, "not interrupted"]
 
 
-def test_what_is_written_while_loading_fails_is_shown(tmp_path):
-    _, errors = told(tmp_path, then="raise ImportError('no such library')")
+def test_standard_error_is_shown_if_the_import_fails(tmp_path):
+    _, errors = import_interrupted(tmp_path, then="raise ImportError('no such library')")
     assert errors.startswith("noise of a library\n")
     assert errors.endswith("ImportError: no such library\n")
 
 
-def test_another_thread_than_the_first_can_load_it(tmp_path):
+def test_tensorflow_can_be_imported_in_a_thread(tmp_path):
     (tmp_path / "seqio.py").write_text("")
     (tmp_path / "tensorflow.py").write_text(TENSORFLOW)
     code = (

@@ -1,4 +1,4 @@
-"""A manifest's figures, against numbers worked out by hand."""
+"""Figures of a manifest, compared with numbers computed by hand."""
 
 import itertools
 
@@ -31,7 +31,7 @@ def summary(too_long="drop"):
 
 def test_texts_and_tokens_are_counted_by_task_and_drops_by_reason():
     kept, figures = summary()
-    assert [len(each.tokens) for each in kept] == [10, 20, 33]
+    assert [len(part.tokens) for part in kept] == [10, 20, 33]
     assert figures["tasks"] == {
         "a/C": {"texts": 1, "tokens": 10},
         "b/CM": {"texts": 2, "tokens": 53},
@@ -83,7 +83,7 @@ def test_the_histogram_of_lengths_counts_every_text_once():
 )
 def test_truncated_and_split_texts_are_counted(too_long, sizes):
     kept, figures = summary(too_long)
-    assert [len(each.tokens) for each in kept] == [10, 20, 33, *sizes]
+    assert [len(part.tokens) for part in kept] == [10, 20, 33, *sizes]
     assert figures["too_long"] == {"a/C": {too_long: 1}}
     assert figures["drops"] == {"a/C": {"no cot by teacher": 1}}
     assert figures["tasks"]["a/C"] == {"texts": 1 + len(sizes), "tokens": 10 + sum(sizes)}
@@ -102,7 +102,7 @@ def test_the_longest_text_is_in_the_last_bar_of_the_histogram(longest):
 
 
 def test_the_timer_separates_waiting_for_texts_from_the_rest(monkeypatch):
-    ticks = itertools.count()  # a second at each look: start, and before and after each text
+    ticks = itertools.count()  # each call adds a second: at the start, and around each text
     monkeypatch.setattr(mixture_statistics.time, "perf_counter", lambda: next(ticks))
     timer = mixture_statistics.ThroughputTimer()
     assert len(list(timer.waiting_for([text(1), text(1)]))) == 2
@@ -122,11 +122,11 @@ def test_the_timer_separates_waiting_for_texts_from_the_rest(monkeypatch):
         ("keep_last", [True] * 10 + [False] * 90, [], 1),
         ("split", [False] * 90 + [True] * 10, [36], 1),
         ("split", [True] * 10 + [False] * 90, [64], 1),
-        ("keep_first", [True] + [False] * 99, [], 1),  # nothing precedes the only target
+        ("keep_first", [True] + [False] * 99, [], 1),  # the only target is the first token
     ],
 )
-def test_texts_that_keep_no_token_with_loss_are_dropped_by_name(too_long, mask, sizes, dropped):
+def test_texts_left_without_a_token_that_bears_loss_are_dropped(too_long, mask, sizes, dropped):
     counted = mixture_statistics.MixtureStatistics("teacher", 64, too_long, begin=0)
     long = MixtureText("a/C", "", Encoded([7] * 100, mask, (90, 10, 0, 0, 0)))
-    assert [len(kept.tokens) for kept in counted.fitted([long])] == sizes
+    assert [len(part.tokens) for part in counted.fitted([long])] == sizes
     assert counted.drops == ({"a/C": {mixture_statistics.NO_LOSS: dropped}} if dropped else {})

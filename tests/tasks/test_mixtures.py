@@ -1,4 +1,4 @@
-"""SeqIO tasks and mixtures: every text once, in a seeded order, with the tokens of inference."""
+"""SeqIO tasks and mixtures: every text once, in a seeded order, tokenized as at inference."""
 
 import collections
 
@@ -34,30 +34,30 @@ def texts(surveyed, vocabulary, seed=0, **settings):
     return list(read_texts(mixture, seed))
 
 
-def tokens(found):
-    return [tuple(text.encoded.tokens.tolist()) for text in found]
+def tokens(texts):
+    return [tuple(text.encoded.tokens.tolist()) for text in texts]
 
 
 def expected(sources, vocabulary, form, loss="text"):
     for source in sources:
         for sample in source.read():
-            cut = prompts.pieces(sample, form, "program")
-            yield packing.encode_pieces(cut, vocabulary, loss)
+            pieces = prompts.pieces(sample, form, "program")
+            yield packing.encode_pieces(pieces, vocabulary, loss)
 
 
-def test_a_mixture_holds_every_text_of_every_task_once(sources, vocabulary):
-    wanted = collections.Counter(
+def test_a_mixture_contains_every_text_of_every_task_once(sources, vocabulary):
+    reference = collections.Counter(
         tuple(text.tokens)
         for form in ("text", "CM")
         for text in expected(sources, vocabulary, form)
     )
-    found = texts(sources, vocabulary)
-    assert collections.Counter(tokens(found)) == wanted
-    counts = collections.Counter(text.task for text in found)
+    mixed = texts(sources, vocabulary)
+    assert collections.Counter(tokens(mixed)) == reference
+    counts = collections.Counter(text.task for text in mixed)
     assert counts == {"big/text": 60, "big/CM": 60, "small/text": 20, "small/CM": 20}
 
 
-def test_the_seed_decides_the_order_and_filling_the_registry_twice_is_harmless(sources, vocabulary):
+def test_the_order_depends_on_the_seed_only_and_tasks_are_registered_once(sources, vocabulary):
     first = tokens(texts(sources, vocabulary, seed=0))
     registered = len(seqio.TaskRegistry.names())
     assert tokens(texts(sources, vocabulary, seed=0)) == first
@@ -67,62 +67,62 @@ def test_the_seed_decides_the_order_and_filling_the_registry_twice_is_harmless(s
     assert sorted(other) == sorted(first)
 
 
-def test_tasks_are_mixed_and_not_one_after_another(sources, vocabulary):
+def test_texts_of_different_tasks_are_interleaved(sources, vocabulary):
     names = [text.task for text in texts(sources, vocabulary, forms=("text",))]
     assert 4 <= names[:40].count("small/text") <= 16  # about ten of all twenty
 
 
-def test_a_mixture_draws_on_the_sources_it_names(sources, vocabulary):
-    found = texts(sources, vocabulary, sources=("small",), forms=("text",))
-    assert {text.task for text in found} == {"small/text"}
+def test_a_mixture_uses_only_the_sources_it_names(sources, vocabulary):
+    mixed = texts(sources, vocabulary, sources=("small",), forms=("text",))
+    assert {text.task for text in mixed} == {"small/text"}
 
 
-def test_parts_draw_on_their_own_sources_in_their_own_forms(sources, vocabulary):
+def test_parts_have_their_own_sources_and_forms(sources, vocabulary):
     also = (PartConfig(("small",), ("C", "M")),)
     settings = {"sources": ("big",), "forms": ("text",), "also": also}
-    found = texts(sources, vocabulary, **settings)
-    counts = collections.Counter(text.task for text in found)
+    mixed = texts(sources, vocabulary, **settings)
+    counts = collections.Counter(text.task for text in mixed)
     assert counts == {"big/text": 60, "small/C": 20, "small/M": 20}
     used = used_sources(mixture_config(**settings), sources)
     assert [source.config.name for source in used] == ["big", "small"]
 
 
-def test_the_subject_stands_before_the_questions_of_parts_that_ask_for_it(sources, vocabulary):
+def test_questions_of_parts_with_subject_prefix_begin_with_the_subject(sources, vocabulary):
     parts = (PartConfig(("small",), ("text",), subject_prefix=True),)
-    found = texts(sources, vocabulary, sources=("small",), forms=("C",), also=parts)
-    wanted = {
-        tuple(packing.encode_pieces(cut, vocabulary, "text").tokens)
+    mixed = texts(sources, vocabulary, sources=("small",), forms=("C",), also=parts)
+    reference = {
+        tuple(packing.encode_pieces(pieces, vocabulary, "text").tokens)
         for source in sources
         for sample in source.read()
-        for cut in [prompts.pieces(sample, "text", "program", subject_prefix=True)]
+        for pieces in [prompts.pieces(sample, "text", "program", subject_prefix=True)]
     }
-    prefixed = [text for text in found if text.task == "small/text"]
+    prefixed = [text for text in mixed if text.task == "small/text"]
     assert len(prefixed) == 20
-    assert set(tokens(prefixed)) <= wanted
+    assert set(tokens(prefixed)) <= reference
     assert all(sample.subject for source in sources for sample in source.read())
 
 
-def test_fields_are_counted_as_the_samples_have_them(sources, vocabulary):
-    found = texts(sources, vocabulary, sources=("small",), forms=("CM",))
-    wanted = [text.field_tokens for text in expected(sources[1:], vocabulary, "CM")]
-    assert sorted(tuple(text.encoded.field_tokens) for text in found) == sorted(wanted)
+def test_each_text_has_the_token_counts_of_its_fields(sources, vocabulary):
+    mixed = texts(sources, vocabulary, sources=("small",), forms=("CM",))
+    reference = [text.field_tokens for text in expected(sources[1:], vocabulary, "CM")]
+    assert sorted(tuple(text.encoded.field_tokens) for text in mixed) == sorted(reference)
 
 
-def test_the_loss_mask_travels_with_the_tokens(sources, vocabulary):
-    found = texts(sources, vocabulary, forms=("C",), loss="answer_and_explanations")
-    wanted = {
+def test_each_text_has_its_loss_mask(sources, vocabulary):
+    mixed = texts(sources, vocabulary, forms=("C",), loss="answer_and_explanations")
+    masks = {
         tuple(text.tokens): text.loss_mask
         for text in expected(sources, vocabulary, "C", "answer_and_explanations")
     }
-    for text in found:
+    for text in mixed:
         key = tuple(text.encoded.tokens.tolist())
-        assert text.encoded.loss_mask.tolist() == list(wanted[key])
+        assert text.encoded.loss_mask.tolist() == list(masks[key])
 
 
-def test_samples_without_the_explanation_come_with_the_reason(sources, vocabulary):
-    found = texts(sources, vocabulary, forms=("C",), author="teacher")
-    assert {text.drop for text in found} == {"no cot by teacher"}
-    assert all(len(text.encoded.tokens) == 0 for text in found)
+def test_samples_without_the_explanation_have_a_reason_and_no_text(sources, vocabulary):
+    mixed = texts(sources, vocabulary, forms=("C",), author="teacher")
+    assert {text.drop for text in mixed} == {"no cot by teacher"}
+    assert all(len(text.encoded.tokens) == 0 for text in mixed)
 
 
 def test_other_programs_can_use_a_task_through_seqio(sources, vocabulary):

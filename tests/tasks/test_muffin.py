@@ -1,4 +1,4 @@
-"""Muffin's table against TFDS, and a data set on disk read through it."""
+"""Muffin's table of data sets, compared with TFDS, and used to read a data set on disk."""
 
 import numpy as np
 import pytest
@@ -11,10 +11,10 @@ from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks import tfds_rows
 
-SETS = [pytest.param(made, id=made.name) for made in muffin.DATASETS.values()]
+SETS = [pytest.param(data_set, id=data_set.name) for data_set in muffin.DATASETS.values()]
 
-# Texts that stand for more than themselves: their data sets take them apart.
-SHAPED = {
+# Texts with a syntax of their own, which their data sets parse.
+STRUCTURED = {
     "meaning_representation": "name[The Mill], area[city centre]",
     "tripleset": ["Bonn | country | Germany", "Bonn | river | Rhine"],
     "input": ["Bonn_Zoo | location | Bonn"],
@@ -22,9 +22,9 @@ SHAPED = {
 
 
 def example(feature, name=""):
-    """A row of a TFDS feature, in plain Python values as its reader gives them."""
-    if name in SHAPED:
-        return SHAPED[name]
+    """Return a value of a TFDS feature as the reader returns it, in plain Python values."""
+    if name in STRUCTURED:
+        return STRUCTURED[name]
     if isinstance(feature, tfds.features.FeaturesDict):
         return {key: example(inner, key) for key, inner in feature.items()}
     if isinstance(feature, tfds.features.Sequence):
@@ -36,21 +36,21 @@ def example(feature, name=""):
     return f"some {name}" if kind.kind in "OSU" else kind.type(0).item()
 
 
-@pytest.mark.parametrize("made", SETS)
-def test_tfds_has_the_data_set_and_every_prompt_fits_its_features(made, tmp_path):
-    for path in made.builders:
+@pytest.mark.parametrize("data_set", SETS)
+def test_tfds_has_the_data_set_and_the_features_of_every_prompt(data_set, tmp_path):
+    for path in data_set.builders:
         name, version = path.rsplit("/", 1)
         builder = tfds.builder(f"{name}:{version}", data_dir=tmp_path)
         row = example(builder.info.features)
-        if made.name == "record":
+        if data_set.name == "record":
             row["entities"] = row["answers"] + ["someone else"]
         for number in range(1, PROMPTS + 1):
-            sample = from_row({"id": "1", **made.to_fields(number, row)})
+            sample = from_row({"id": "1", **data_set.to_fields(number, row)})
             assert "{" not in sample.question
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"),
+    ("name", "options"),
     [
         ("anli", {"e": "Yes", "n": "It is impossible to say", "c": "No"}),
         ("cb", {"entailment": "Yes", "neutral": "It is impossible to say", "contradiction": "No"}),
@@ -97,17 +97,17 @@ def test_tfds_has_the_data_set_and_every_prompt_fits_its_features(made, tmp_path
         ),
     ],
 )
-def test_the_labels_of_tfds_mean_what_the_options_say(name, meant, tmp_path):
-    made = muffin.DATASETS[name]
-    answer = made.prompts[0].answer
-    path, version = made.builders[0].rsplit("/", 1)
+def test_options_match_the_labels_of_tfds(name, options, tmp_path):
+    data_set = muffin.DATASETS[name]
+    answer = data_set.prompts[0].answer
+    path, version = data_set.builders[0].rsplit("/", 1)
     label = tfds.builder(f"{path}:{version}", data_dir=tmp_path).info.features[answer.path]
-    assert {label.int2str(number): text for number, text in answer.options.items()} == meant
+    assert {label.int2str(number): text for number, text in answer.options.items()} == options
 
 
 @pytest.fixture(scope="module")
 def tfds_folder(tmp_path_factory):
-    """TFDS's folder with a few rows of super_glue/rte, written by TFDS under its own features."""
+    """A folder with a few rows of super_glue/rte, written by TFDS with the data set's features."""
     folder = tmp_path_factory.mktemp("tfds")
     info = tfds.builder("super_glue/rte:1.0.2", data_dir=folder).info
     (folder / "super_glue" / "rte" / "1.0.2").mkdir(parents=True)
@@ -127,8 +127,8 @@ def tfds_folder(tmp_path_factory):
     return folder
 
 
-def test_a_data_set_on_disk_is_asked_about_under_each_prompt(tfds_folder, vocabulary):
-    asked = {}
+def test_each_prompt_is_applied_to_a_data_set_on_disk(tfds_folder, vocabulary):
+    questions = {}
     for config in muffin.sources(["rte"]):
         reading = SourceReading(config, str(tfds_folder), seed=0, open_rows=tfds_rows.open_rows)
         refused = RefusedRows(None)
@@ -139,5 +139,5 @@ def test_a_data_set_on_disk_is_asked_about_under_each_prompt(tfds_folder, vocabu
             number = int(sample.question.split("It struck ")[1].split(".")[0])
             assert sample.answer == ("(A)", "(B)")[number % 2]
             assert f"It is {number} o'clock." in sample.question
-        asked[config.name] = {sample.question for sample in samples}
-    assert len(set.union(*asked.values())) == 10 * 7
+        questions[config.name] = {sample.question for sample in samples}
+    assert len(set.union(*questions.values())) == 10 * 7

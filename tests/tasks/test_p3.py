@@ -1,4 +1,4 @@
-"""P3's files on disk, as it publishes them, read by the sources of its table."""
+"""P3's files in their published format, read by the sources of the P3 table."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ CHOICE, FREE = "ag_news_classify", "ag_news_recommend"
 
 
 def write_task(folder, rows, shards=1):
-    """A task of P3: TFRecords of tf.train.Example, and what lies beside them."""
+    """Write the folder of a P3 task: TFRecords of tf.train.Example, and the files beside them."""
     folder.mkdir(parents=True)
     for shard in range(shards):
         name = f"train.tfrecord-{shard:05d}-of-{shards:05d}"
@@ -54,7 +54,7 @@ def example(inputs, targets, choices=()):
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """P3's folder with all tasks of AG News: two told apart here, the rest alike."""
+    """A P3 folder with all tasks of AG News: one with choices, the others with free answers."""
     folder = tmp_path_factory.mktemp("P3")
     topics = ["World", "Sports"]
     for task in p3.tasks("ag_news"):
@@ -70,18 +70,18 @@ def published(tmp_path_factory):
 
 
 def read(root, layout="tfrecord", vocabulary=None, **settings):
-    """The samples of the task with choices, and the reasons of the rows refused."""
+    """Return the samples of the task with choices, and the refused rows by reason."""
     named = {source.name: source for source in p3.sources(["ag_news"], layout)}
     config = dataclasses.replace(named[CHOICE], **settings)
     reading = SourceReading(config, str(root), seed=0, open_rows=tfds_rows.open_rows)
     refused = RefusedRows(None)
-    found = reading.first(refused, vocabulary=vocabulary)
-    return [sample for _, sample in found], dict(refused.counts)
+    samples = [sample for _, sample in reading.first(refused, vocabulary=vocabulary)]
+    return samples, dict(refused.counts)
 
 
 def config_of(root, output, vocabulary, **settings):
     vocabulary.save(output / "vocabulary")
-    made = {
+    values = {
         "output": str(output / "prepared"),
         "root": str(root),
         "sources": p3.sources(["ag_news"]),
@@ -89,14 +89,14 @@ def config_of(root, output, vocabulary, **settings):
         "vocabulary": VocabularyConfig(str(output / "vocabulary")),
         "length": 64,
     }
-    return PrepareConfig(**made | settings)
+    return PrepareConfig(**values | settings)
 
 
 def do(config):
     return prepare(config, make_run(config.output))
 
 
-def test_the_rows_of_a_task_are_samples(published, vocabulary):
+def test_the_rows_of_a_task_become_samples(published, vocabulary):
     samples, refused = read(published, vocabulary=vocabulary)
     answers = {sample.question: sample.answer for sample in samples}
     assert answers == {f"Report {n}": "(A)" if n % 2 == 0 else "(B)" for n in range(6)}
@@ -106,7 +106,7 @@ def test_the_rows_of_a_task_are_samples(published, vocabulary):
     assert refused == {"the target is not one of the answer choices": 1}
 
 
-def test_a_limit_draws_from_all_shards_the_same_rows_each_time(published, vocabulary):
+def test_a_limit_draws_the_same_rows_from_all_shards_each_time(published, vocabulary):
     drawn = [sample.id for sample in read(published, vocabulary=vocabulary, limit=3)[0]]
     assert len(drawn) == 3
     assert drawn == [sample.id for sample in read(published, vocabulary=vocabulary, limit=3)[0]]
@@ -114,7 +114,7 @@ def test_a_limit_draws_from_all_shards_the_same_rows_each_time(published, vocabu
     assert set(drawn) != set(first)
 
 
-def test_rows_over_the_limit_of_tokens_are_left_out(tmp_path, vocabulary):
+def test_rows_longer_than_max_tokens_are_refused(tmp_path, vocabulary):
     choices = ["World", "Sports"]
     rows = [
         {"inputs": "Rain " * size, "targets": "World", "choices": choices} for size in (1, 2000)
@@ -125,7 +125,7 @@ def test_rows_over_the_limit_of_tokens_are_left_out(tmp_path, vocabulary):
     assert refused == {"longer than 1200 tokens": 1}
 
 
-def test_the_newest_revision_is_read_too(tmp_path, vocabulary):
+def test_the_parquet_layout_is_read_too(tmp_path, vocabulary):
     table = {
         "inputs_pretokenized": ["Report 0", "Report 1"],
         "targets_pretokenized": ["World", "Sports"],
@@ -151,10 +151,10 @@ def test_every_task_is_prepared_and_counted(published, vocabulary, tmp_path):
     assert result["refused"] == {"the target is not one of the answer choices": 1}
 
 
-def test_the_samples_of_each_task_are_told_without_preparing(published, vocabulary, tmp_path):
+def test_a_check_counts_the_samples_of_each_task(published, vocabulary, tmp_path):
     config = config_of(published, tmp_path, vocabulary, check_only=True)
     do(config)
-    told = files.read_json(Path(config.output) / "check.json")["survey"]["sources"]
-    used = {task: sum(file["used"] for file in found.values()) for task, found in told.items()}
+    sources = files.read_json(Path(config.output) / "check.json")["survey"]["sources"]
+    used = {task: sum(file["used"] for file in by.values()) for task, by in sources.items()}
     assert used == {task: 6 if task == CHOICE else 3 for task in p3.tasks("ag_news")}
     assert not (tmp_path / "prepared" / "mix").exists()

@@ -1,4 +1,4 @@
-"""`prepare` reads its sources once, whatever number of forms and mixtures it makes of them."""
+"""`prepare` reads its sources once, however many forms and mixtures it writes."""
 
 import collections
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.make_run import make_run
 
 
 def make(root, output, **settings):
-    """Two mixtures of three forms, and a vocabulary that is trained on the sources."""
+    """Return a config with two mixtures of three forms, and a vocabulary to be trained."""
     values = {
         "output": str(output),
         "root": str(root),
@@ -33,7 +33,7 @@ def make(root, output, **settings):
 
 @pytest.fixture
 def passes(root, monkeypatch):
-    """Counts how often each source file is opened, and how many rows are parsed."""
+    """Counter of how often each source file is opened, and of the rows that are parsed."""
     counts, opened, parse_lines = collections.Counter(), files.opened, files.parse_lines
 
     def counting_opened(path, *rest):
@@ -62,7 +62,7 @@ def test_one_pass_serves_vocabulary_survey_digests_forms_and_mixtures(root, tmp_
     assert not (tmp_path / layout.WORK).exists()
 
 
-def test_max_tokens_take_one_more_pass_while_there_is_no_vocabulary(root, tmp_path, passes):
+def test_max_tokens_needs_a_second_pass_only_to_train_the_vocabulary(root, tmp_path, passes):
     sources = (SourceConfig("big", "big.jsonl", max_tokens=1000),)
     do(make(root, tmp_path, sources=sources))
     assert passes == {"big.jsonl": 2, "rows": 120}
@@ -71,7 +71,7 @@ def test_max_tokens_take_one_more_pass_while_there_is_no_vocabulary(root, tmp_pa
     assert passes == {"big.jsonl": 1, "rows": 60}
 
 
-def test_a_check_is_one_pass_and_keeps_no_samples(root, tmp_path, passes):
+def test_a_check_reads_once_and_keeps_no_samples(root, tmp_path, passes):
     assert do(make(root, tmp_path, check_only=True)) is None
     assert passes == {"big.jsonl": 1, "small.jsonl": 1, "rows": 80}
     assert [path.name for path in tmp_path.iterdir()] == [layout.CHECK]

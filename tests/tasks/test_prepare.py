@@ -1,4 +1,4 @@
-"""The verb `prepare`: packed rows with a manifest, the same every time, and errors by name."""
+"""The verb `prepare`: reproducible packed rows with a manifest, and errors that name the cause."""
 
 import logging
 from pathlib import Path
@@ -21,7 +21,7 @@ LENGTH = 256
 
 
 def make(root, output, **settings):
-    """A config over both sources with one mixture of two forms."""
+    """Return a config with both sources and one mixture of two forms."""
     defaults = {
         "output": str(output),
         "root": str(root),
@@ -56,23 +56,23 @@ def rows_of(folder):
         yield {name: value[0] for name, value in reader.batch(step).items()}
 
 
-def test_the_rows_hold_the_text_of_every_sample_in_every_form(prepared, root):
+def test_the_rows_contain_the_text_of_every_sample_in_every_form(prepared, root):
     output, _ = prepared
     vocabulary = Vocabulary.load(output / "mix" / "vocabulary")
-    found = []
+    segments = []
     for row in rows_of(output / "mix"):
         for segment in range(1, row["segment_ids"].max() + 1):
-            found.append(row["tokens"][row["segment_ids"] == segment].tolist())
-    wanted = []
+            segments.append(row["tokens"][row["segment_ids"] == segment].tolist())
+    expected = []
     for name in ("big", "small"):
         for _, row in files.read_jsonl(root / f"{name}.jsonl"):
             for form in ("text", "CMF"):
-                cut = prompts.pieces(from_row(row), form, "program")
-                wanted.append(list(packing.encode_pieces(cut, vocabulary, "text").tokens))
-    assert sorted(found) == sorted(wanted)
+                pieces = prompts.pieces(from_row(row), form, "program")
+                expected.append(list(packing.encode_pieces(pieces, vocabulary, "text").tokens))
+    assert sorted(segments) == sorted(expected)
 
 
-def test_the_manifest_counts_what_is_there(prepared):
+def test_the_manifest_counts_rows_texts_and_tokens(prepared):
     output, result = prepared
     manifest = files.read_json(output / "mix" / "manifest.json")
     rows = list(rows_of(output / "mix"))
@@ -102,7 +102,7 @@ def test_another_seed_gives_other_rows(prepared, root, tmp_path):
     assert contents(tmp_path / "mix") != contents(output / "mix")
 
 
-def test_a_prepared_mixture_is_left_alone(prepared, root, caplog):
+def test_a_prepared_mixture_is_kept(prepared, root, caplog):
     output, result = prepared
     before = {path: path.stat().st_mtime_ns for path in (output / "mix").rglob("*")}
     with caplog.at_level(logging.INFO):
@@ -119,13 +119,13 @@ def test_a_mixture_prepared_from_other_inputs_is_refused(prepared, root):
         do(make(root, output, seed=5))
 
 
-def test_what_an_interrupted_run_left_is_removed_and_done_again(prepared, root, tmp_path):
+def test_the_unfinished_mixture_of_an_interrupted_run_is_prepared_again(prepared, root, tmp_path):
     output, _ = prepared
-    left = tmp_path / ".mix.partial"
-    left.mkdir()
-    (left / "rows-00000.array_record").write_bytes(b"half")
+    unfinished = tmp_path / ".mix.partial"
+    unfinished.mkdir()
+    (unfinished / "rows-00000.array_record").write_bytes(b"half")
     do(make(root, tmp_path))
-    assert not left.exists()
+    assert not unfinished.exists()
     assert contents(tmp_path / "mix") == contents(output / "mix")
 
 
@@ -138,7 +138,7 @@ def test_a_folder_that_prepare_did_not_write_is_not_touched(prepared, root, tmp_
 
 
 def small(root, output, **settings):
-    """A config over the small source alone, with the prepared vocabulary's size."""
+    """Return a config with the small source only."""
     sources = (SourceConfig(name="small", path="small.jsonl"),)
     return make(root, output, **{"sources": sources} | settings)
 
@@ -152,26 +152,26 @@ def test_texts_that_are_too_long_are_dropped_and_counted(root, tmp_path):
     assert 0 < dropped == 40 - result["mixtures"]["mix"]["texts"]
 
 
-def test_texts_that_are_too_long_are_split_when_told(root, tmp_path):
+def test_texts_that_are_too_long_are_split_if_requested(root, tmp_path):
     mixture = MixtureConfig(name="mix", forms=("CMF",), author="program", too_long="split")
     do(small(root, tmp_path, mixtures=(mixture,), max_tokens=60))
     manifest = files.read_json(tmp_path / "mix" / "manifest.json")
     vocabulary = Vocabulary.load(tmp_path / "mix" / "vocabulary")
     sizes = []
     for _, row in files.read_jsonl(root / "small.jsonl"):
-        cut = prompts.pieces(from_row(row), "CMF", "program")
-        sizes.append(len(packing.encode_pieces(cut, vocabulary, "text").tokens))
+        pieces = prompts.pieces(from_row(row), "CMF", "program")
+        sizes.append(len(packing.encode_pieces(pieces, vocabulary, "text").tokens))
     assert manifest["drops"] == {}
     assert manifest["tokens"] == sum(sizes)
     assert manifest["texts"] == sum(-(-size // 60) for size in sizes)
     assert manifest["too_long"] == {"small/CMF": {"split": sum(size > 60 for size in sizes)}}
 
 
-def test_throughput_is_told_beside_the_mixture_and_kept(prepared):
+def test_throughput_is_written_to_its_own_file_and_to_the_result(prepared):
     output, result = prepared
-    told = files.read_json(output / "throughput.json")
-    assert told == {"mix": result["mixtures"]["mix"]["throughput"]}
-    assert all(figure > 0 for figure in told["mix"].values())
+    throughput = files.read_json(output / "throughput.json")
+    assert throughput == {"mix": result["mixtures"]["mix"]["throughput"]}
+    assert all(figure > 0 for figure in throughput["mix"].values())
 
 
 def test_a_check_prepares_nothing(root, tmp_path):
@@ -179,12 +179,12 @@ def test_a_check_prepares_nothing(root, tmp_path):
     assert do(config) is None
     result = files.read_json(Path(config.output) / "check.json")
     assert set(result) == {"refused", "survey"}
-    (found,) = result["survey"]["sources"]["small"].values()
-    assert found == {"read": 20, "used": 20, "refused": {}}
+    (counts,) = result["survey"]["sources"]["small"].values()
+    assert counts == {"read": 20, "used": 20, "refused": {}}
     assert [path.name for path in Path(config.output).iterdir()] == ["check.json"]
 
 
-def test_a_check_looks_at_all_sources_and_names_those_of_no_use(root, tmp_path):
+def test_a_check_reads_all_sources_and_names_the_unusable_ones(root, tmp_path):
     sources = (
         SourceConfig("gone", "gone.jsonl"),
         SourceConfig("small", "small.jsonl"),
@@ -195,11 +195,11 @@ def test_a_check_looks_at_all_sources_and_names_those_of_no_use(root, tmp_path):
         UserError, match=r"^2 of 3 sources cannot be used, for example 'gone': .*gone"
     ):
         do(config)
-    found = files.read_json(Path(config.output) / "check.json")["survey"]
-    assert set(found["unusable"]) == {"gone", "lost"} and set(found["sources"]) == {"small"}
+    survey = files.read_json(Path(config.output) / "check.json")["survey"]
+    assert set(survey["unusable"]) == {"gone", "lost"} and set(survey["sources"]) == {"small"}
 
 
-def test_what_was_only_checked_can_be_mended_and_prepared_in_the_same_folder(root, tmp_path):
+def test_the_folder_of_a_check_can_be_used_to_prepare_with_another_config(root, tmp_path):
     for config in (small(root, tmp_path, check_only=True), small(root, tmp_path, length=48)):
         with open_run(config.output, "prepare", config) as folder:
             assert folder.result is None
@@ -224,7 +224,7 @@ def test_refused_rows_are_listed_beside_the_mixtures(root, tmp_path):
     assert (entry["line"], entry["row"]["id"]) == (21, "new")
 
 
-def test_explanations_that_failed_a_gate_stay_out_of_a_checked_mixture(root, tmp_path):
+def test_explanations_that_failed_a_gate_are_left_out_of_a_checked_mixture(root, tmp_path):
     def annotated(number, row):
         verdict = {"gates": {"finished": number % 4 > 0}, "author": "program"}
         return row | {"annotations": {"cot": verdict}}
@@ -259,7 +259,7 @@ def test_explanations_that_failed_a_gate_stay_out_of_a_checked_mixture(root, tmp
         ),
     ],
 )
-def test_what_cannot_be_prepared_is_named(root, tmp_path, settings, message):
+def test_a_config_that_cannot_be_prepared_is_refused(root, tmp_path, settings, message):
     with pytest.raises(UserError, match=message):
         do(small(root, tmp_path, **settings))
 

@@ -1,4 +1,4 @@
-"""`prepare` and the vocabulary: trained or found, in every text, beside the rows, never another."""
+"""The vocabulary of `prepare`: trained or opened, saved with the rows, and compared later."""
 
 import dataclasses
 import shutil
@@ -26,8 +26,8 @@ from tests.make_run import make_run
 
 
 def small(root, output, **settings):
-    """A config over the small source alone, in two forms."""
-    made = {
+    """Return a config with the small source only, in two forms."""
+    values = {
         "output": str(output),
         "root": str(root),
         "sources": (SourceConfig("small", "small.jsonl"),),
@@ -36,7 +36,7 @@ def small(root, output, **settings):
         "length": 256,
         "rows_per_shard": 10,
     }
-    return PrepareConfig(**made | settings)
+    return PrepareConfig(**values | settings)
 
 
 def do(config):
@@ -49,7 +49,7 @@ def rows_of(folder):
         yield {name: value[0] for name, value in reader.batch(step).items()}
 
 
-def test_a_text_needs_room_behind_what_begins_it(root, opt_like, tmp_path):
+def test_max_tokens_must_leave_room_after_the_begin_ids(root, opt_like, tmp_path):
     path = VocabularyConfig(path=str(opt_like))
     with pytest.raises(
         UserError, match="config.max_tokens=1: leaves no room for text, because every"
@@ -57,7 +57,7 @@ def test_a_text_needs_room_behind_what_begins_it(root, opt_like, tmp_path):
         do(small(root, tmp_path, vocabulary=path, max_tokens=1))
 
 
-def test_a_missing_vocabulary_is_trained_only_when_a_size_is_given(root, tmp_path):
+def test_a_missing_vocabulary_is_trained_only_if_a_size_is_set(root, tmp_path):
     config = small(root, tmp_path, vocabulary=VocabularyConfig(path=str(tmp_path / "none")))
     with pytest.raises(UserError, match=r"config.vocabulary.path: no vocabulary in .*none"):
         do(config)
@@ -68,51 +68,51 @@ def test_a_missing_vocabulary_is_trained_only_when_a_size_is_given(root, tmp_pat
 
 
 @pytest.fixture(scope="module")
-def begun(root, opt_like, tmp_path_factory):
-    """The small source prepared with a vocabulary in a folder of transformers' kind."""
-    output = tmp_path_factory.mktemp("begun")
-    path = VocabularyConfig(path=str(opt_like), size=900)  # nothing is trained: one is there
+def with_begin(root, opt_like, tmp_path_factory):
+    """The small source, prepared with a vocabulary whose texts start with a `begin` id."""
+    output = tmp_path_factory.mktemp("with_begin")
+    path = VocabularyConfig(path=str(opt_like), size=900)  # exists, so none is trained
     mixture = MixtureConfig(name="mix", forms=("text", "CMF"), author="program", loss="answer")
     return output, do(small(root, output, vocabulary=path, mixtures=(mixture,)))
 
 
-def test_each_text_begins_as_its_vocabulary_demands(begun, root, opt_like):
-    output, result = begun
+def test_each_text_starts_with_the_begin_ids_of_its_vocabulary(with_begin, root, opt_like):
+    output, result = with_begin
     vocabulary = open_vocabulary(opt_like)
-    found, borne = [], 0
+    segments, first_tokens_with_loss = [], 0
     for row in rows_of(output / "mix"):
         for segment in range(1, row["segment_ids"].max() + 1):
-            at = row["segment_ids"] == segment
-            found.append(row["tokens"][at].tolist())
-            borne += int(row["loss_mask"][at][0])
-    wanted = []
+            in_segment = row["segment_ids"] == segment
+            segments.append(row["tokens"][in_segment].tolist())
+            first_tokens_with_loss += int(row["loss_mask"][in_segment][0])
+    expected = []
     for _, row in files.read_jsonl(root / "small.jsonl"):
         for form in ("text", "CMF"):
-            cut = prompts.pieces(from_row(row), form, "program")
-            ids = [id for piece in cut for id in vocabulary.encode(piece.text)]
-            wanted.append([2, *ids, 2])
-    assert sorted(found) == sorted(wanted)
-    assert borne == 0
-    assert result["mixtures"]["mix"]["tokens"] == sum(map(len, wanted))
+            pieces = prompts.pieces(from_row(row), form, "program")
+            ids = [id for piece in pieces for id in vocabulary.encode(piece.text)]
+            expected.append([2, *ids, 2])
+    assert sorted(segments) == sorted(expected)
+    assert first_tokens_with_loss == 0
+    assert result["mixtures"]["mix"]["tokens"] == sum(map(len, expected))
     assert result["vocabulary_size"] == 500
 
 
-def test_the_vocabulary_travels_with_the_rows(begun, opt_like, tmp_path):
-    output, _ = begun
-    wanted = open_vocabulary(opt_like).digest
+def test_the_vocabulary_is_saved_with_the_rows(with_begin, opt_like, tmp_path):
+    output, _ = with_begin
+    digest = open_vocabulary(opt_like).digest
     manifest = files.read_json(output / "mix" / "manifest.json")
-    assert manifest["inputs"]["vocabulary"] == {"size": 500, "digest": wanted}
+    assert manifest["inputs"]["vocabulary"] == {"size": 500, "digest": digest}
     config = TrainConfig(data=str(output / "mix"), output=str(tmp_path), steps=1, batch_size=8)
     mesh = sharding.make_mesh(config.mesh)
     spec = setup.make_run_spec(config, data_folder.open(config.data), mesh)
     spec.vocabulary.save(tmp_path / "vocabulary")
-    assert saved_model.load_vocabulary(tmp_path, wanted).digest == wanted
+    assert saved_model.load_vocabulary(tmp_path, digest).digest == digest
 
 
 def test_rows_or_a_checkpoint_with_another_vocabulary_are_refused(
-    begun, vocabulary, opt_like, root, tmp_path
+    with_begin, vocabulary, opt_like, root, tmp_path
 ):
-    output, _ = begun
+    output, _ = with_begin
     shutil.copytree(output / "mix", tmp_path / "mix")
     own = open_vocabulary(opt_like).digest
     described = files.read_json(opt_like / "tokenizer_config.json") | {"add_bos_token": False}
@@ -134,8 +134,8 @@ def test_rows_or_a_checkpoint_with_another_vocabulary_are_refused(
         do(small(root, output, vocabulary=path, mixtures=mixtures))
 
 
-def test_a_damaged_vocabulary_is_not_trained_anew(root, opt_like, tmp_path):
-    folder = shutil.copytree(opt_like, tmp_path / "cut")
+def test_a_damaged_vocabulary_is_refused_and_not_replaced(root, opt_like, tmp_path):
+    folder = shutil.copytree(opt_like, tmp_path / "damaged")
     (folder / "tokenizer.json").write_text('{"version": "1.0", "mod')
-    with pytest.raises(UserError, match=r"cut/tokenizer.json: not JSON"):
+    with pytest.raises(UserError, match=r"damaged/tokenizer.json: not JSON"):
         do(small(root, tmp_path, vocabulary=VocabularyConfig(path=str(folder), size=500)))

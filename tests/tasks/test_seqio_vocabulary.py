@@ -1,4 +1,4 @@
-"""SeqIO's view of a vocabulary is the vocabulary itself, in Python and in TensorFlow."""
+"""A vocabulary wrapped for SeqIO gives the same ids and texts, in Python and in TensorFlow."""
 
 import pytest
 import tensorflow as tf
@@ -12,8 +12,8 @@ TEXTS = [" the sky is blue", "", " the grass is green", " né \u2581\n</s> 漢"]
 @pytest.fixture(params=["vocabulary", "opt_like"])
 def plain(request):
     """A vocabulary of each kind."""
-    found = request.getfixturevalue(request.param)
-    return found if request.param == "vocabulary" else open_vocabulary(found)
+    value = request.getfixturevalue(request.param)
+    return value if request.param == "vocabulary" else open_vocabulary(value)
 
 
 def test_ids_are_the_same_in_python_and_in_tensorflow(plain):
@@ -29,11 +29,11 @@ def test_ids_are_the_same_in_python_and_in_tensorflow(plain):
 def test_a_batch_of_texts_becomes_a_ragged_batch_of_ids(plain):
     wrapped = SeqioVocabulary(plain)
     dataset = tf.data.Dataset.from_tensor_slices(TEXTS).batch(3).map(wrapped.encode_tf)
-    found = [row for batch in dataset for row in batch.to_list()]
-    assert found == [plain.encode(text) for text in TEXTS]
+    rows = [row for batch in dataset for row in batch.to_list()]
+    assert rows == [plain.encode(text) for text in TEXTS]
 
 
-def test_a_whole_text_is_decoded_up_to_its_end(plain):
+def test_a_text_is_decoded_up_to_its_eos_id(plain):
     wrapped = SeqioVocabulary(plain)
     whole = [[*plain.begin, *plain.encode(t), plain.eos_id, *plain.encode(" x")] for t in TEXTS]
     assert [wrapped.decode(ids) for ids in whole] == TEXTS
@@ -42,7 +42,7 @@ def test_a_whole_text_is_decoded_up_to_its_end(plain):
     assert [text.decode() for text in wrapped.decode_tf(padded).numpy()] == TEXTS
 
 
-def test_special_ids_are_those_that_seqio_demands(vocabulary, opt_like):
+def test_special_ids_have_the_names_of_seqio(vocabulary, opt_like):
     wrapped = SeqioVocabulary(vocabulary)
     assert (wrapped.pad_id, wrapped.eos_id, wrapped.bos_id, wrapped.unk_id) == (0, 1, None, 2)
     assert wrapped.vocab_size == vocabulary.size

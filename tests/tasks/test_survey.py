@@ -1,4 +1,4 @@
-"""All sources of a preparation, read once: figures, warnings and refused rows."""
+"""Survey of all sources of a preparation: figures, warnings and refused rows."""
 
 import json
 import logging
@@ -25,16 +25,16 @@ from teacherlm_jax.tasks.trained_vocabulary import unsurveyed
 from tests.make_run import make_run
 
 
-def asked(*questions):
+def rows_of(*questions):
     return [{"question": question, "answer": "x"} for question in questions]
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Two training sets and an evaluation set that share some questions."""
-    files.write_jsonl(tmp_path / "one.jsonl", asked("A?", "B?", "a", "C?"))
-    files.write_jsonl(tmp_path / "two-0.jsonl", asked("D?", "B"))
-    files.write_jsonl(tmp_path / "two-1.jsonl", [*asked("E?"), {"question": "F?"}])
+    files.write_jsonl(tmp_path / "one.jsonl", rows_of("A?", "B?", "a", "C?"))
+    files.write_jsonl(tmp_path / "two-0.jsonl", rows_of("D?", "B"))
+    files.write_jsonl(tmp_path / "two-1.jsonl", [*rows_of("E?"), {"question": "F?"}])
     files.write_jsonl(tmp_path / "test.jsonl", [{"q": "“c”"}, {"q": "z?"}, {"q": None}])
     return tmp_path
 
@@ -60,30 +60,30 @@ def do(config, vocabulary=None):
     return survey_all(config, make_run(config.output), engine, vocabulary)
 
 
-def test_the_figures_tell_of_every_file(folder):
-    found = do(make(folder))
-    why = {"no column 'answer'; the columns are question": 1}
-    assert found.refused == why
-    assert found.figures["sources"] == {
+def test_the_figures_count_the_rows_of_every_file(folder):
+    survey = do(make(folder))
+    reasons = {"no column 'answer'; the columns are question": 1}
+    assert survey.refused == reasons
+    assert survey.figures["sources"] == {
         "one": {str(folder / "one.jsonl"): {"read": 4, "used": 4, "refused": {}}},
         "two": {
             str(folder / "two-0.jsonl"): {"read": 2, "used": 2, "refused": {}},
-            str(folder / "two-1.jsonl"): {"read": 2, "used": 1, "refused": why},
+            str(folder / "two-1.jsonl"): {"read": 2, "used": 1, "refused": reasons},
         },
     }
     refused = {"column 'q' is null": 1}
-    assert found.figures["evaluation"] == {
+    assert survey.figures["evaluation"] == {
         "test": {str(folder / "test.jsonl"): {"read": 3, "used": 2, "refused": refused}}
     }
-    assert json.loads(json.dumps(found.figures)) == found.figures
-    assert [source.samples for source in found.sources] == [4, 3]
+    assert json.loads(json.dumps(survey.figures)) == survey.figures
+    assert [source.samples for source in survey.sources] == [4, 3]
     with pytest.raises(ValueError, match="did not keep the samples of 'two'"):
-        next(found.sources[1].read())
+        next(survey.sources[1].read())
     kept = do(make(folder, check_only=False)).sources[1]
     assert [sample.question for sample in kept.read()] == ["D?", "B", "E?"]
 
 
-def test_refused_rows_of_training_and_evaluation_are_filed_apart(folder):
+def test_refused_rows_of_training_and_evaluation_go_to_different_files(folder):
     do(make(folder))
     ((_, entry),) = files.read_jsonl(folder / "out" / "refused.jsonl")
     assert (entry["file"], entry["line"]) == (str(folder / "two-1.jsonl"), 2)
@@ -91,12 +91,12 @@ def test_refused_rows_of_training_and_evaluation_are_filed_apart(folder):
     assert (entry["file"], entry["line"]) == (str(folder / "test.jsonl"), 3)
 
 
-def test_samples_that_come_twice_and_questions_that_are_tested_are_warned_of(folder, caplog):
+def test_duplicates_and_contamination_are_reported(folder, caplog):
     with caplog.at_level(logging.INFO):
-        found = do(make(folder))
+        survey = do(make(folder))
     one, two, test = (folder / f"{name}.jsonl" for name in ("one", "two-0", "test"))
-    warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert warned == [
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [
         f"one: 1 duplicates of samples in this source, for example {one}:3 = {one}:1",
         f"two: 1 duplicates of samples in one, for example {two}:2 = {one}:2",
         (
@@ -104,26 +104,26 @@ def test_samples_that_come_twice_and_questions_that_are_tested_are_warned_of(fol
             f"for example {one}:4 = {test}:1"
         ),
     ]
-    assert found.figures["twice"] == [
+    assert survey.figures["twice"] == [
         {"source": "one", "other": "one", "count": 1, "first": [[f"{one}:3", f"{one}:1"]]},
         {"source": "two", "other": "one", "count": 1, "first": [[f"{two}:2", f"{one}:2"]]},
     ]
-    assert found.figures["evaluated"] == [
+    assert survey.figures["evaluated"] == [
         {"source": "one", "other": "test", "count": 1, "first": [[f"{one}:4", f"{test}:1"]]}
     ]
 
 
-def test_a_check_tells_of_every_file_and_a_preparation_of_every_source(folder, caplog):
-    lines = f"  {folder / 'two-1.jsonl'}: 2 rows read, 1 used, 1 refused"
+def test_only_a_check_logs_the_counts_of_every_file(folder, caplog):
+    line = f"  {folder / 'two-1.jsonl'}: 2 rows read, 1 used, 1 refused"
     for check_only in (True, False):
         caplog.clear()
         with caplog.at_level(logging.INFO):
             do(make(folder, check_only=check_only))
         assert "two: 3 samples" in caplog.messages
-        assert (lines in caplog.messages) is check_only
+        assert (line in caplog.messages) is check_only
 
 
-def test_a_check_warns_of_placeholders_with_the_key_that_drops_them(folder, caplog):
+def test_the_warning_about_placeholders_names_the_key_that_drops_them(folder, caplog):
     row = {"question": "?", "answer": "x", "cot": "N/A."}
     files.write_jsonl(folder / "placeholders.jsonl", [row])
     source = SourceConfig("odd", "placeholders.jsonl", "cot")
@@ -132,7 +132,7 @@ def test_a_check_warns_of_placeholders_with_the_key_that_drops_them(folder, capl
     assert f"{warning}drop_placeholders to leave them out" in caplog.messages
 
 
-def test_limits_are_drawn_by_the_seed_of_the_preparation(folder):
+def test_a_limit_by_seed_uses_the_seed_of_the_preparation(folder):
     sources = (SourceConfig("one", "*-?.jsonl", "columns", limit=1, limit_by="seed"),)
     drawn = set()
     for seed in range(8):
@@ -141,9 +141,7 @@ def test_limits_are_drawn_by_the_seed_of_the_preparation(folder):
     assert len(drawn) > 1
 
 
-def test_lengths_need_a_vocabulary_unless_only_a_check_is_wanted(
-    root, vocabulary, tmp_path, caplog
-):
+def test_max_tokens_needs_a_vocabulary_except_in_a_check(root, vocabulary, tmp_path, caplog):
     samples = [from_row(row) for _, row in files.read_jsonl(root / "small.jsonl")]
     texts = [prompts.pieces(sample, "text", "") for sample in samples]
     lengths = [len(packing.encode_pieces(text, vocabulary, "text").tokens) for text in texts]
@@ -157,7 +155,7 @@ def test_lengths_need_a_vocabulary_unless_only_a_check_is_wanted(
     config.check_only = False
     source = do(config, vocabulary).sources[0]
     assert warning not in caplog.text
-    short = [each for each, length in zip(samples, lengths, strict=True) if length <= longest]
+    short = [sample for sample, length in zip(samples, lengths, strict=True) if length <= longest]
     assert list(source.read()) == short
     assert (source.samples, source.refused) == (len(short), 20 - len(short))
     with pytest.raises(
@@ -167,14 +165,14 @@ def test_lengths_need_a_vocabulary_unless_only_a_check_is_wanted(
 
 
 def test_a_vocabulary_can_be_trained_on_all_samples_before_the_survey(folder, root):
-    found = unsurveyed(make(folder))
-    assert [each.question for each in found] == ["A?", "B?", "a", "C?", "D?", "B", "E?"]
+    samples = unsurveyed(make(folder))
+    assert [sample.question for sample in samples] == ["A?", "B?", "a", "C?", "D?", "B", "E?"]
     sources = (SourceConfig("small", "small.jsonl", max_tokens=1),)
     rows = [row for _, row in files.read_jsonl(root / "small.jsonl")]
-    assert [to_row(each) for each in unsurveyed(make(root, sources=sources))] == rows
+    assert [to_row(sample) for sample in unsurveyed(make(root, sources=sources))] == rows
 
 
-def test_a_check_needs_no_mixtures_and_can_be_asked_for_in_short(folder):
+def test_a_check_needs_no_mixtures_and_has_a_short_flag(folder):
     path = folder / "mine.py"
     path.write_text(
         "from teacherlm_jax.config import *\n"
@@ -182,8 +180,8 @@ def test_a_check_needs_no_mixtures_and_can_be_asked_for_in_short(folder):
         "    return PrepareConfig(output='o', sources=(SourceConfig('a', 'a.jsonl', 'columns'),),\n"
         "        vocabulary=VocabularyConfig('v'))\n"
     )
-    for asked_for in ("--check_only", "--config.check_only", "--config.check_only=True"):
-        assert flags.load([f"--config={path}", asked_for], (PrepareConfig,)).config.check_only
+    for flag in ("--check_only", "--config.check_only", "--config.check_only=True"):
+        assert flags.load([f"--config={path}", flag], (PrepareConfig,)).config.check_only
     named = "--config.sources[0].columns.question=prompt"
     config = flags.load([f"--config={path}", "--check_only", named], (PrepareConfig,)).config
     assert config.sources[0].columns.question == "prompt"
@@ -205,7 +203,7 @@ def test_a_check_needs_no_mixtures_and_can_be_asked_for_in_short(folder):
         ({"limit_by": "sead"}, "did you mean 'seed'?"),
     ],
 )
-def test_what_a_source_cannot_be_is_named(folder, settings, message):
+def test_invalid_settings_of_a_source_are_refused(folder, settings, message):
     config = make(folder, sources=(SourceConfig("a", "a.jsonl", **settings),))
     with pytest.raises(UserError) as raised:
         fields.check(config)

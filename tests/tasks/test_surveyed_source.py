@@ -1,4 +1,4 @@
-"""Sources of every kind, those that TensorFlow reads among them."""
+"""Survey of a source of every kind, including those that TensorFlow reads."""
 
 import gzip
 import json
@@ -28,7 +28,7 @@ NAMED = ColumnsConfig(options=("choices",), answer="label", cot="why")
 
 
 def write_builder(folder, **splits):
-    """A data set as TFDS leaves it on disk, in shards of three rows."""
+    """Write a TFDS data set in shards of three rows; return its folder."""
     features = tfds.features.FeaturesDict(
         {
             "question": tfds.features.Text(),
@@ -72,15 +72,15 @@ def read(path, **settings):
     return list(open_rows(SourceConfig("set", str(path), **settings), "").read())
 
 
-def test_every_reader_of_the_config_has_its_meaning(builder):
+def test_every_reader_of_the_config_is_implemented(builder):
     assert set(config_module.READERS) == set(open_rows.keywords["readers"])
 
 
-def test_a_tfds_data_set_gives_plain_rows_with_their_places(builder):
-    found = read(builder)
-    assert [place.line for place, _ in found] == [1, 2, 3, 1, 2]
-    assert found[4][0].file == str(builder / "toy-train.tfrecord-00001")
-    assert found[4][1] == {
+def test_a_tfds_data_set_gives_plain_rows_with_their_locations(builder):
+    rows = read(builder)
+    assert [location.line for location, _ in rows] == [1, 2, 3, 1, 2]
+    assert rows[4][0].file == str(builder / "toy-train.tfrecord-00001")
+    assert rows[4][1] == {
         "question": "Wörd train 4?",
         "choices": ["x", "y"],
         "label": 0,
@@ -88,32 +88,32 @@ def test_a_tfds_data_set_gives_plain_rows_with_their_places(builder):
         "spans": [[1], [2, 4]],
         "score": 0.5,
     }
-    assert [type(value) for value in found[0][1].values()] == [list, Label, str, float, list, str]
+    assert [type(value) for value in rows[0][1].values()] == [list, Label, str, float, list, str]
 
 
-def test_a_part_of_a_tfds_split_keeps_the_places_of_its_rows(builder):
-    found = read(builder, split="train[1:4]")
-    assert [place.line for place, _ in found] == [2, 3, 1]
-    assert [row["question"][-2] for _, row in found] == ["1", "2", "3"]
+def test_a_part_of_a_tfds_split_keeps_the_locations_of_its_rows(builder):
+    rows = read(builder, split="train[1:4]")
+    assert [location.line for location, _ in rows] == [2, 3, 1]
+    assert [row["question"][-2] for _, row in rows] == ["1", "2", "3"]
     assert len(read(builder, split="test")) == 2
 
 
 @pytest.mark.parametrize("split", ["dev", "dev[:1]", "train[", "train[7:2]"])
-def test_a_split_that_is_not_there_is_named(builder, split):
+def test_an_unknown_split_is_refused(builder, split):
     with pytest.raises(UserError) as raised:
         read(builder, split=split)
     assert str(raised.value).startswith(f"{builder}: cannot read split={split!r}: ")
 
 
-def test_a_shard_that_is_missing_or_cut_short_is_named(tmp_path):
+def test_a_missing_or_truncated_shard_is_named(tmp_path):
     folder = write_builder(tmp_path / "toy" / "1.0.0", train=5)
     shard = folder / "toy-train.tfrecord-00001"
     whole = shard.read_bytes()
     shard.write_bytes(whole[:-9])
-    with pytest.raises(UserError, match=rf"{folder}: damaged, cut short or not readable: .*trunc"):
+    with pytest.raises(UserError, match=rf"{folder}: damaged, truncated or not readable: .*trunc"):
         read(folder)
     shard.unlink()
-    with pytest.raises(UserError, match=rf"{folder}: damaged, cut .*toy-train.tfrecord-00001; No"):
+    with pytest.raises(UserError, match=rf"{folder}: damaged, trunc.*toy-train.tfrecord-00001; No"):
         read(folder)
 
 
@@ -143,14 +143,14 @@ def test_a_damaged_description_names_its_folder(tmp_path, name):
 
 
 def example(**values):
-    """A serialised tf.train.Example of texts and numbers."""
+    """Return a serialized tf.train.Example with texts and numbers."""
     features = {}
     for name, value in values.items():
-        some = value if isinstance(value, list) else [value]
-        if all(isinstance(each, int) for each in some):
-            features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=some))
+        items = value if isinstance(value, list) else [value]
+        if all(isinstance(item, int) for item in items):
+            features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=items))
         else:
-            texts = [each.encode() if isinstance(each, str) else each for each in some]
+            texts = [item.encode() if isinstance(item, str) else item for item in items]
             features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=texts))
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
@@ -163,26 +163,26 @@ def write_records(path, *records):
 
 
 @pytest.mark.parametrize("name", ["train.tfrecord-00000-of-00001", "train.tfrecord.gz"])
-def test_tfrecords_of_examples_give_plain_rows_with_their_places(tmp_path, name):
+def test_tfrecords_of_examples_give_plain_rows_with_their_locations(tmp_path, name):
     rows = [
         {"question": "Grün?", "choices": ["x", "y"], "label": 1, "ids": [], "raw": b"\xff\xfe"},
         {"question": "Blue?", "choices": ["x", "y"], "label": 0, "ids": [3, 4], "raw": "ok"},
     ]
     write_records(tmp_path / name, *(example(**row) for row in rows))
-    found = read(tmp_path / name)
-    assert [row for _, row in found] == rows
-    assert [place for place, _ in found] == [(str(tmp_path / name), n) for n in (1, 2)]
+    located = read(tmp_path / name)
+    assert [row for _, row in located] == rows
+    assert [location for location, _ in located] == [(str(tmp_path / name), n) for n in (1, 2)]
 
 
-def test_a_record_that_is_no_example_is_refused_and_a_cut_file_named(tmp_path):
+def test_an_invalid_record_is_refused_and_a_truncated_file_is_named(tmp_path):
     path = tmp_path / "a.tfrecord"
     write_records(path, example(question="?", answer="x"), b"\x0a\xff no example")
     refused = RefusedRows(None)
     config = SourceConfig("set", str(path), "columns")
     source, _ = survey_source(config, SurveySettings(""), refused, tmp_path / "scratch")
-    assert (source.samples, dict(refused.counts)) == (1, {"no tf.train.Example": 1})
+    assert (source.samples, dict(refused.counts)) == (1, {"not a tf.train.Example": 1})
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(UserError, match=rf"{path}: damaged, cut short or not readable"):
+    with pytest.raises(UserError, match=rf"{path}: damaged, truncated or not readable"):
         read(path)
 
 
@@ -191,7 +191,7 @@ def write_table(path, count):
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
-def test_digests_are_those_of_the_bytes_of_every_file(tmp_path):
+def test_a_source_records_the_digest_of_every_file(tmp_path):
     for number in range(2):
         write_table(tmp_path / f"part-{number}.parquet", 3)
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"question": "?", "answer": "x"}\n'))
@@ -205,7 +205,7 @@ def test_digests_are_those_of_the_bytes_of_every_file(tmp_path):
         }
 
 
-def test_each_file_is_told_of(tmp_path):
+def test_rows_are_counted_for_each_file(tmp_path):
     files.write_jsonl(tmp_path / "a.jsonl", [{"question": "?", "answer": "x"}, {"question": "!"}])
     files.write_jsonl(
         tmp_path / "b.jsonl", [{"question": f"{n}?", "answer": "x"} for n in range(5)]
@@ -219,38 +219,38 @@ def test_each_file_is_told_of(tmp_path):
         source, questions = survey_source(
             config, SurveySettings(str(tmp_path)), refused, tmp_path / "work"
         )
-        read = {file: tuple(each.values()) for file, each in source.by_file.items()}
+        read = {file: tuple(counts.values()) for file, counts in source.by_file.items()}
         return source, questions, [read[str(tmp_path / f"{name}.jsonl")] for name in "abc"]
 
-    why = {"no column 'answer'; the columns are question": 1}
-    source, questions, found = figures()
-    assert found == [(2, 1, why), (5, 5, {}), (0, 0, {})]
+    reasons = {"no column 'answer'; the columns are question": 1}
+    source, questions, by_file = figures()
+    assert by_file == [(2, 1, reasons), (5, 5, {}), (0, 0, {})]
     assert (source.samples, source.refused) == (6, 1)
     tested = Questions()
     tested.add("test", RowLocation("t", 1), from_row({"id": "1", "question": "0?", "answer": "x"}))
     (shared,) = questions.also_in(tested)
     assert shared.places == ((RowLocation(str(tmp_path / "b.jsonl"), 1), RowLocation("t", 1)),)
-    source, _, found = figures(limit=3)
-    assert found == [(2, 1, why), (2, 2, {}), (0, 0, {})]
-    source, _, found = figures(limit=3, limit_by="seed")
-    assert [read for read, _, _ in found] == [2, 5, 0]
-    assert sum(used for _, used, _ in found) == source.samples == 3
+    source, _, by_file = figures(limit=3)
+    assert by_file == [(2, 1, reasons), (2, 2, {}), (0, 0, {})]
+    source, _, by_file = figures(limit=3, limit_by="seed")
+    assert [read for read, _, _ in by_file] == [2, 5, 0]
+    assert sum(used for _, used, _ in by_file) == source.samples == 3
     assert source.refused == 1
 
 
-def test_a_source_goes_through_json_as_it_is(tmp_path):
+def test_a_source_is_unchanged_by_a_round_trip_through_json(tmp_path):
     write_table(tmp_path / "a.parquet", 30)
     for settings in ({}, {"limit": 7}, {"limit": 7, "limit_by": "seed"}):
         config = SourceConfig("set", "a.parquet", "columns", **settings)
         refused, scratch = RefusedRows(None), tmp_path / "scratch"
         source, _ = survey_source(config, SurveySettings(str(tmp_path), seed=5), refused, scratch)
-        found = json.loads(json.dumps(source.to_json()))
-        again = SurveyedSource.from_json(config, tmp_path / "scratch", found)
-        assert list(again.read()) == list(source.read())
-        assert again.identity == source.identity  # part of the names of tasks
+        value = json.loads(json.dumps(source.to_json()))
+        loaded = SurveyedSource.from_json(config, tmp_path / "scratch", value)
+        assert list(loaded.read()) == list(source.read())
+        assert loaded.identity == source.identity  # part of the names of tasks
 
 
-def test_a_source_goes_to_another_process_as_it_is(tmp_path):
+def test_a_source_is_unchanged_by_pickling(tmp_path):
     write_table(tmp_path / "a.parquet", 30)
     config = SourceConfig("set", "a.parquet", "columns", limit=7, limit_by="seed")
     refused, scratch = RefusedRows(None), tmp_path / "scratch"
@@ -260,7 +260,7 @@ def test_a_source_goes_to_another_process_as_it_is(tmp_path):
     assert copy.identity == source.identity  # part of the names of tasks
 
 
-def test_tensorflows_own_files_of_a_store_are_read(tmp_path, monkeypatch):
+def test_files_of_a_store_are_read_through_tensorflow(tmp_path, monkeypatch):
     write_table(tmp_path / "a.parquet", 3)
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"question": "?", "answer": "x"}\n'))
 

@@ -1,4 +1,4 @@
-"""What only TensorFlow reads: class labels by name, and files that are not what they seem."""
+"""Rows that TensorFlow reads: names of class labels, and files with misleading names."""
 
 import gzip
 
@@ -16,7 +16,7 @@ from teacherlm_jax.tasks.tfds_rows import open_rows
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory):
-    """A data set as TFDS leaves it on disk: three rows with labels, on their own and inside."""
+    """A TFDS data set on disk: three rows with labels, also inside lists and objects."""
     label = tfds.features.ClassLabel(names=["negative", "positive"])
     features = tfds.features.FeaturesDict(
         {
@@ -50,7 +50,7 @@ def read(path, **settings):
     return [row for _, row in open_rows(SourceConfig("set", str(path), **settings), "").read()]
 
 
-def test_labels_of_tfds_know_their_names_wherever_they_stand(builder):
+def test_class_labels_have_names_also_inside_lists_and_objects(builder):
     first, second, unknown = read(builder)
     assert [row["label"].name for row in (first, second, unknown)] == ["negative", "positive", ""]
     assert [row["label"] for row in (first, second, unknown)] == [0, 1, -1]
@@ -60,7 +60,7 @@ def test_labels_of_tfds_know_their_names_wherever_they_stand(builder):
     assert not isinstance(first["question"], Label)
 
 
-def test_labels_of_tfds_are_trained_on_by_their_names(builder):
+def test_answers_are_the_names_of_class_labels(builder):
     config = SourceConfig("toy", str(builder), "columns", columns=ColumnsConfig(answer="label"))
     refused = RefusedRows(None)
     reading = formats.SourceReading(config, "", open_rows=open_rows)
@@ -68,7 +68,7 @@ def test_labels_of_tfds_are_trained_on_by_their_names(builder):
     assert dict(refused.counts) == {"column 'label' contains a class number without a name": 1}
 
 
-def test_the_version_that_is_there_is_named(builder):
+def test_the_error_for_a_missing_version_names_the_existing_ones(builder):
     with pytest.raises(UserError, match=rf"toy contains 1.0.0, .*; set the path to {builder}$"):
         read(builder.parent)
     with pytest.raises(UserError, match=rf"dataset_info.json: no such file; .* set, {builder}$"):
@@ -76,7 +76,7 @@ def test_the_version_that_is_there_is_named(builder):
 
 
 @pytest.mark.parametrize("split", ["train[:5", "train[7:2]", "train[:x]", "test"])
-def test_a_split_that_is_not_there_is_told_on_one_line(builder, split):
+def test_the_error_for_an_unknown_split_is_one_line(builder, split):
     with pytest.raises(UserError) as raised:
         read(builder, split=split)
     assert str(raised.value).startswith(f"{builder}: cannot read split={split!r}: ")
@@ -84,12 +84,12 @@ def test_a_split_that_is_not_there_is_told_on_one_line(builder, split):
 
 
 def record(length):
-    """A TFRecord of one Example that is `length` bytes long."""
+    """Return a serialized Example of `length` bytes."""
     text = b"x" * (length - 26)
     features = {"text": tf.train.Feature(bytes_list=tf.train.BytesList(value=[text]))}
-    made = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
-    assert len(made) == length
-    return made
+    content = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+    assert len(content) == length
+    return content
 
 
 def write_record(path, content):
@@ -97,10 +97,10 @@ def write_record(path, content):
         writer.write(content)
 
 
-def test_what_is_packed_tells_its_first_bytes_and_not_its_name(tmp_path):
-    write_record(tmp_path / "plain.tfrecord.gz", record(0x8B1F))  # begins as packed files do
-    packed = gzip.compress((tmp_path / "plain.tfrecord.gz").read_bytes())
-    (tmp_path / "packed.tfrecord-00000-of-00001").write_bytes(packed)
+def test_compression_is_detected_from_the_content_and_not_the_name(tmp_path):
+    write_record(tmp_path / "plain.tfrecord.gz", record(0x8B1F))  # its length looks like gzip
+    compressed = gzip.compress((tmp_path / "plain.tfrecord.gz").read_bytes())
+    (tmp_path / "compressed.tfrecord-00000-of-00001").write_bytes(compressed)
     for path in tmp_path.iterdir():
         assert [len(row["text"]) for row in read(path)] == [0x8B1F - 26]
     assert (tmp_path / "plain.tfrecord.gz").read_bytes()[:2] == b"\x1f\x8b"
@@ -109,18 +109,18 @@ def test_what_is_packed_tells_its_first_bytes_and_not_its_name(tmp_path):
 @pytest.mark.parametrize("name", ["a.tfrecord", "a.tfrecord.gz"])
 def test_an_empty_file_is_refused_by_name(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
-    with pytest.raises(UserError, match=rf"{name}: nothing is in it; remove the file, or copy"):
+    with pytest.raises(UserError, match=rf"{name}: empty file; remove it, or copy"):
         read(tmp_path / name)
 
 
 @pytest.mark.parametrize(
     "content", [b"no records at all, but text", gzip.compress(b"text" * 9, mtime=0)]
 )
-def test_what_is_no_tfrecord_is_told_on_one_plain_line(tmp_path, content):
+def test_the_error_for_a_file_that_is_not_a_tfrecord_is_one_plain_line(tmp_path, content):
     path = tmp_path / "a.tfrecord"
     path.write_bytes(content)
     with pytest.raises(UserError) as raised:
         read(path)
-    said = str(raised.value)
-    assert said.startswith(f"{path}: damaged, cut short or not readable: ")
-    assert not any(odd in said for odd in ("{{", "[Op:", "\n"))
+    message = str(raised.value)
+    assert message.startswith(f"{path}: damaged, truncated or not readable: ")
+    assert not any(internal in message for internal in ("{{", "[Op:", "\n"))
