@@ -1,1 +1,1 @@
-"""Samples, their text forms, the vocabulary, and packed rows: plain Python, no accelerator."""
+"""Samples, their text forms, and packed rows of tokens; nothing here needs an accelerator."""

@@ -41,7 +41,7 @@ def names_of_datasets(feature: Any) -> Names:
 
     Features are JSON: `{"names": […], "_type": "ClassLabel"}` for one column of labels.
     """
-    if isinstance(feature, list):  # of one item, as older versions write lists
+    if isinstance(feature, list):  # a list of one item, in features of older versions
         return names_of_datasets(feature[0]) if feature else {}
     if not isinstance(feature, Mapping):
         return {}

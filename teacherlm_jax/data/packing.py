@@ -91,19 +91,19 @@ def _assembled_text(
     mask = [False] * len(tokens)
     counts = dict.fromkeys(FIELDS, 0)
     for piece in pieces:
-        found = ids[piece.text]
-        tokens += found
-        mask += [piece.role in roles] * len(found)
+        piece_ids = ids[piece.text]
+        tokens += piece_ids
+        mask += [piece.role in roles] * len(piece_ids)
         field = piece.kind or piece.role
         if field in counts:
-            counts[field] += len(found)
+            counts[field] += len(piece_ids)
     tokens.append(vocabulary.eos_id)
     mask.append(pieces[-1].role in roles)
     return Encoded(tokens, mask, tuple(counts.values()))
 
 
 def fit(text: Encoded, longest: int, too_long: str, begin: int = 0) -> tuple[Encoded, ...]:
-    """Return the text if it has at most `longest` tokens, otherwise what TOO_LONG makes of it.
+    """Return the text if it has at most `longest` tokens, else apply a policy of TOO_LONG.
 
     `too_long` is a key of TOO_LONG, `begin` the number of ids that begin every text of the
     vocabulary (fewer than `longest`). Resulting texts have at most `longest` tokens, and their
@@ -169,10 +169,10 @@ def pack(texts: Iterable[Encoded], length: int, window: int = _WINDOW) -> Iterat
     for text in texts:
         size = len(text.tokens)
         if not 0 < size <= length:
-            raise ValueError(f"a text of {size} tokens in rows of {length}")
-        place = bisect.bisect_left(open_rows, (size, -1))
-        if place < len(open_rows):
-            room, serial = open_rows.pop(place)
+            raise ValueError(f"a text of {size} tokens does not fit rows of {length}")
+        index = bisect.bisect_left(open_rows, (size, -1))
+        if index < len(open_rows):
+            room, serial = open_rows.pop(index)
         else:
             if len(open_rows) == window:
                 yield _row(contents.pop(open_rows.pop(0)[1]), length)
@@ -199,7 +199,7 @@ def to_bytes(row: PackedRow) -> bytes:
 def from_bytes(record: bytes, length: int) -> PackedRow:
     """Return the row of `length` tokens of a record; raise ValueError for invalid bytes."""
     if len(record) < _NUMBER.itemsize:
-        raise ValueError("a record without a head")
+        raise ValueError("a record without a header")
     count = int(np.frombuffer(record, _NUMBER, 1)[0])
     if len(record) < _NUMBER.itemsize * (1 + count):
         raise ValueError(f"a record of {len(record)} bytes with {count} texts")

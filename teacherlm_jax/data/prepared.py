@@ -18,10 +18,10 @@ class Prepared:
     """The folder of one mixture that `prepare` has finished.
 
     Attributes:
-        folder: where it is.
-        manifest: what was prepared, as read from `manifest.json`.
-        digest: `sha256:…` of the manifest, which names every shard by digest.
-        vocabulary: the one that the rows were made with.
+        folder: path of the folder.
+        manifest: content of `manifest.json`.
+        digest: `sha256:…` of the manifest, which contains the digest of every shard.
+        vocabulary: vocabulary that the rows were tokenized with.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ class Prepared:
 
     @property
     def max_tokens(self) -> int:
-        """Tokens of the longest text that a row may hold."""
+        """Maximum number of tokens of a text in a row."""
         return self.manifest["inputs"]["max_tokens"]
 
     def steps(self, batch_size: int, epochs: int) -> int:
@@ -62,7 +62,7 @@ class Prepared:
         process_count: int = 1,
         verify: bool = False,
     ) -> RowReader:
-        """Open the rows; see `RowReader` for the arguments and for what it raises."""
+        """Open the rows; see `RowReader` for the arguments and exceptions."""
         return RowReader(
             self.folder,
             self.manifest,
@@ -77,17 +77,17 @@ class Prepared:
 def open(folder: Path | str) -> Prepared:
     """Open the folder of a prepared mixture.
 
-    Raises UserError when the folder is missing or unfinished, when its manifest lacks a key or has
-    a value of the wrong type, and when its vocabulary is not the one that the rows were made with.
+    Raises UserError if the folder is missing or unfinished, if its manifest lacks a key or has a
+    value of the wrong type, and if the rows were tokenized with another vocabulary than its own.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
     vocabulary = Vocabulary.load(folder / layout.VOCABULARY)
-    wanted = manifest["inputs"]["vocabulary"]["digest"]
-    if vocabulary.digest != wanted:
+    expected = manifest["inputs"]["vocabulary"]["digest"]
+    if vocabulary.digest != expected:
         raise UserError(
             f"{folder / layout.VOCABULARY}: has the digest {vocabulary.digest}, but the rows were "
-            f"made with {wanted}; {PREPARE_AGAIN}"
+            f"tokenized with {expected}; {PREPARE_AGAIN}"
         )
     digest = files.file_digest(folder / layout.MANIFEST)
     return Prepared(folder, manifest, digest, vocabulary)
@@ -101,12 +101,12 @@ def is_prepared(folder: Path | str) -> bool:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of a prepared mixture, with every key that this package reads.
 
-    Raises UserError when the folder is missing or unfinished, and when a key is missing or has a
-    value of the wrong type.
+    Raises UserError if the folder is missing or unfinished, and if a key is missing or has a value
+    of the wrong type.
     """
     if not folder.is_dir():
         raise UserError(
-            f"{folder}: no such folder; run `teacherlm prepare`, which makes one for each mixture"
+            f"{folder}: no such folder; run `teacherlm prepare`, which writes one for each mixture"
         )
     path = folder / layout.MANIFEST
     if not path.is_file():
@@ -115,12 +115,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             "of one mixture in the output of `prepare`, and let `prepare` finish"
         )
     manifest = files.read_json(path)
-    for key, is_valid in _KEYS.items():
+    for key, (is_valid, expected) in _KEYS.items():
         value = functools.reduce(_get, key.split("."), manifest)
         if value is None:
-            raise UserError(f"{path}: lacks {key}; {PREPARE_AGAIN}")
+            raise UserError(f"{path}: the key {key} is missing; {PREPARE_AGAIN}")
         if not is_valid(value):
-            raise UserError(f"{path}: {key} cannot be {value!r}; {PREPARE_AGAIN}")
+            raise UserError(f"{path}: {key} is {value!r}, expected {expected}; {PREPARE_AGAIN}")
     return manifest
 
 
@@ -150,14 +150,19 @@ def _are_shards(value: Any) -> bool:
     )
 
 
-_KEYS: Mapping[str, Callable[[Any], bool]] = {
-    "mixture": _is_text,
-    "length": _is_count,
-    "rows": _is_count,
-    "shards": _are_shards,
-    "tasks": _is_object,
-    "drops": _is_object,
-    "inputs.mixture.author": _is_text,
-    "inputs.vocabulary.digest": _is_text,
-    "inputs.max_tokens": _is_count,
+_TEXT = (_is_text, "text")
+_OBJECT = (_is_object, "an object")
+_COUNT = (_is_count, "a positive integer")
+
+# Keys of a manifest, each with a check of its value and a description of valid values.
+_KEYS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "mixture": _TEXT,
+    "length": _COUNT,
+    "rows": _COUNT,
+    "shards": (_are_shards, "a list of objects with name, digest and bytes"),
+    "tasks": _OBJECT,
+    "drops": _OBJECT,
+    "inputs.mixture.author": _TEXT,
+    "inputs.vocabulary.digest": _TEXT,
+    "inputs.max_tokens": _COUNT,
 }

@@ -1,12 +1,12 @@
 """Batches of packed rows for any step: the rows of a step depend only on the seed and the step.
 
 Rows are reshuffled for every epoch by a permutation that is computed, not stored (Grain). A run
-that is resumed at step n, on any number of hosts, reads the same rows, and every step is reached in
-the same time.
+that is resumed at step n, on any number of hosts, reads the same rows, and any step can be read in
+constant time.
 
-Epochs follow each other without a gap: each has every row once. If the batch size does not divide
-the number of rows, the batch at the boundary has the last rows of one epoch and the first rows of
-the next. No row is left out, and only such a batch can have a row twice.
+Every epoch contains each row once. If the batch size does not divide the number of rows, the batch
+at the boundary contains the last rows of one epoch and the first rows of the next. No row is left
+out, and only such a batch can contain a row twice.
 """
 
 import dataclasses
@@ -25,9 +25,10 @@ Batch = dict[str, np.ndarray]
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(packing.PackedRow))
 _THREADS = 4  # threads that read batches
-_ROWS = 1 << 60  # end of the order; Grain's endless order overflows with batches of one row
-PREPARE_AGAIN = "remove the folder and prepare it again"
+_ROWS = 1 << 60  # end of the order; Grain's infinite order overflows with batches of one row
 _AHEAD = 8  # batches that are prefetched
+
+PREPARE_AGAIN = "remove this folder and run `teacherlm prepare` again"
 
 
 class RowReader:
@@ -52,25 +53,25 @@ class RowReader:
 
         Args:
             folder: folder of one mixture in the output of `prepare`.
-            manifest: its manifest, as `prepared.read_manifest` returns it.
+            manifest: its manifest, from `prepared.read_manifest`.
             batch_size: rows per step, over all processes.
             seed: seed of the order of rows.
             process_index: index of the part of every batch that this process reads.
             process_count: number of equal parts of a batch.
             verify: read every shard and compare its digest with the manifest.
 
-        Raises UserError when a shard is missing, truncated or (with `verify`) altered, or when the
-        batch does not divide evenly.
+        Raises UserError if a shard is missing, truncated or (with `verify`) altered, and if
+        `batch_size` is not a positive multiple of `process_count`.
         """
         if batch_size < 1 or batch_size % process_count:
             raise UserError(
-                f"batch_size={batch_size}: cannot be cut evenly for {process_count} processes; "
-                "choose a positive multiple of their number"
+                f"batch_size={batch_size}: expected a positive multiple of the number of processes "
+                f"({process_count})"
             )
         self._source = _Rows(folder, manifest, verify)
         self.rows = len(self._source)
-        # The pipeline carries row numbers and reads the rows of a whole batch at the end: its steps
-        # cost more per element than reading a row.
+        # The pipeline processes row numbers and reads the rows of a batch at the end, because each
+        # stage of a pipeline costs more per element than reading a row.
         numbers = grain.MapDataset.range(self.rows).seed(seed).shuffle()
         self._order = numbers.repeat(_ROWS // self.rows)
         self._batch_size = batch_size
@@ -78,7 +79,7 @@ class RowReader:
         self._batches = slices[process_index::process_count].map(self._source.batch)
 
     def batch(self, step: int) -> Batch:
-        """This process's rows of a step (from 0).
+        """Return the rows of a step (from 0) that this process reads.
 
         Returns tokens, segment_ids and positions (int32) and loss_mask (bool), each of the shape
         [batch_size / process_count, length]; see `packing.PackedRow`.
@@ -86,22 +87,22 @@ class RowReader:
         return self._batches[step]
 
     def numbers(self, step: int) -> list[int]:
-        """Where on disk the rows of a step (from 0) stand, those of all processes, in order."""
+        """Return the row numbers of a step (from 0) over all processes, in the batch's order."""
         first = step * self._batch_size
-        return [self._order[place] for place in range(first, first + self._batch_size)]
+        return [self._order[index] for index in range(first, first + self._batch_size)]
 
     def row(self, number: int) -> packing.PackedRow:
-        """One row by its place on disk, from 0 to `rows` - 1."""
+        """Return one row by its number in the order on disk, from 0 to `rows` - 1."""
         return self._source.row(number)
 
     def iterate(self, start_step: int = 0) -> Iterator[Batch]:
-        """Yields the batches of `start_step` and all later steps, read ahead by threads."""
+        """Yield the batches from `start_step` on, prefetched by threads."""
         options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_AHEAD)
         return iter(self._batches[start_step:].to_iter_dataset(options))
 
 
 class _Rows:
-    """The rows of all shards, one after another."""
+    """Random access to the rows of all shards, numbered in the order of the shards."""
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any], verify: bool):
         self._folder = folder
@@ -111,29 +112,29 @@ class _Rows:
         paths = [str(folder / shard["name"]) for shard in manifest["shards"]]
         try:
             self._records = grain.sources.ArrayRecordDataSource(paths)
-        except RuntimeError as error:  # what the library raises for files that are no ArrayRecord
+        except RuntimeError as error:  # raised for files that are not ArrayRecord
             raise UserError(
                 f"{folder}: a shard cannot be opened: {error}; {PREPARE_AGAIN}"
             ) from None
         if len(self._records) != manifest["rows"]:
             raise UserError(
-                f"{folder}: the shards hold {len(self._records)} rows, the manifest says "
-                f"{manifest['rows']}; {PREPARE_AGAIN}"
+                f"{folder}: the shards contain {len(self._records)} rows, expected "
+                f"{manifest['rows']} as in the manifest; {PREPARE_AGAIN}"
             )
 
     def __len__(self) -> int:
         return len(self._records)
 
     def batch(self, numbers: Sequence[int]) -> Batch:
-        """The rows with these numbers; see `RowReader.batch`."""
+        """Return the rows with these numbers; see `RowReader.batch`."""
         rows = [self.row(number) for number in numbers]
         return {name: np.stack([getattr(row, name) for row in rows]) for name in _FIELDS}
 
     def row(self, number: int) -> packing.PackedRow:
-        """See `RowReader.row`."""
+        """Return one row; see `RowReader.row`."""
         try:
             return packing.from_bytes(self._records[number], self._length)
-        except (RuntimeError, ValueError) as error:  # a checksum, or bytes that make no row
+        except (RuntimeError, ValueError) as error:  # a wrong checksum, or invalid bytes
             raise UserError(
                 f"{self._folder}: row {number} is damaged: {error}; {PREPARE_AGAIN}"
             ) from None
@@ -142,13 +143,15 @@ class _Rows:
 def _check_shard(folder: Path, shard: Mapping[str, Any], verify: bool) -> None:
     path = folder / shard["name"]
     if not path.is_file():
-        raise UserError(f"{path}: no such file, though the manifest lists it; {PREPARE_AGAIN}")
+        raise UserError(f"{path}: no such file, but the manifest lists it; {PREPARE_AGAIN}")
     size = path.stat().st_size
     if size != shard["bytes"]:
         raise UserError(
-            f"{path}: has {size} bytes, the manifest says {shard['bytes']}; {PREPARE_AGAIN}"
+            f"{path}: has {size} bytes, expected {shard['bytes']} as in the manifest; "
+            f"{PREPARE_AGAIN}"
         )
     if verify and (digest := files.file_digest(path)) != shard["digest"]:
         raise UserError(
-            f"{path}: has the digest {digest}, the manifest says {shard['digest']}; {PREPARE_AGAIN}"
+            f"{path}: digest is {digest}, expected {shard['digest']} as in the manifest; "
+            f"{PREPARE_AGAIN}"
         )

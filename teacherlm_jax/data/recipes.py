@@ -1,13 +1,13 @@
-"""The mixtures of the paper by name: three teacher stages, the control, and the students.
+"""Mixtures of the paper by name: three teacher stages, the control, and the students.
 
 TeacherLM (arXiv 2310.19019): a teacher first learns to answer (stage 1: P3 and Muffin), then to
-write all three explanations (stage 2: TeacherData, all five elements of a sample in one text),
-then, as three models, one kind of explanation each (stage 3: TeacherData split by kind). The
-control has no stages: everything is mixed from the start. Students learn the explained samples in
-some form.
+write all three explanations (stage 2: TeacherData, with all five elements of a sample in one text).
+In stage 3, three models each learn one kind of explanation (TeacherData split by kind). The control
+has no stages: all texts are mixed from the start. Students learn from explained samples in one of
+the text forms.
 
-The paper does not say which tokens are trained. The setting is `loss`; by default all tokens do, as
-in the authors' code for students.
+The paper does not say which tokens are trained. Set `loss` to choose them; by default all tokens
+are, as in the authors' code for students.
 """
 
 import difflib
@@ -18,8 +18,8 @@ from teacherlm_jax.errors import UserError
 
 NO_STAGE = "teacher_no_stage"
 
-# Stage 2 draws the order of the explanations for each sample. In a fixed order only the first kind
-# would ever follow the answer, and a teacher is later asked for each kind right behind it.
+# Stage 2 shuffles the explanations of each sample. In a fixed order, only the first kind would ever
+# follow the answer directly, but a teacher must later write each kind directly after the answer.
 _TEACHERS = {
     "teacher_stage2": "shuffle",
     "teacher_stage3_cot": "C",
@@ -43,19 +43,22 @@ def mixture(
 
     Args:
         recipe: one of RECIPES.
-        sources: names of its sources; empty: all. For the control, those of stage 1.
-        teacher_data: only for the control, the sources of stages 2 and 3.
-        name: name of its folder; empty: the name of the recipe.
+        sources: names of the sources; empty: all. For the control, those of stage 1.
+        teacher_data: names of the sources of stages 2 and 3; for the control only.
+        name: name of the mixture's folder; empty: the name of the recipe.
         settings: other fields of MixtureConfig, such as `author`, `loss` and `too_long`.
 
     Prompts of TeacherData begin with the subject. Raises UserError for an unknown recipe, and for a
-    control without both kinds of sources.
+    control without `sources` or without `teacher_data`.
     """
     name = name or recipe
     if recipe == NO_STAGE:
         return _no_stage(sources, teacher_data, name, settings)
     if teacher_data:
-        raise UserError(f"{recipe}: takes no teacher_data beside sources; only {NO_STAGE} does")
+        raise UserError(
+            f"{recipe}: does not use teacher_data={teacher_data!r}, only {NO_STAGE} does; name all "
+            "sources in sources"
+        )
     if recipe == "teacher_stage1":
         return MixtureConfig(name, sources, ("text",), **settings)
     if recipe in _TEACHERS:
@@ -74,8 +77,8 @@ def _no_stage(
     """Return the control: the texts of all stages in one mixture."""
     if not sources or not teacher_data:
         raise UserError(
-            f"{NO_STAGE}: name its sources, those of stage 1 (sources=…) and those of stages 2 and "
-            "3 (teacher_data=…)"
+            f"{NO_STAGE}: needs the sources of stage 1 (sources=…) and those of stages 2 and 3 "
+            "(teacher_data=…); set both"
         )
     explained = PartConfig(teacher_data, tuple(_TEACHERS.values()), subject_prefix=True)
     return MixtureConfig(name, sources, ("text",), also=(explained,), **settings)

@@ -11,7 +11,7 @@ from teacherlm_jax.data.labels import Label
 KINDS = ("cot", "fundamental", "mistake")  # chain of thought, fundamentals, common mistakes
 LETTERS = string.ascii_uppercase
 
-_WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # also as csv files write columns with nulls: "3.0"
+_WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # csv files spell columns with nulls as "3.0"
 
 _NAMES_OF_TYPES = {
     dict: "an object",
@@ -25,19 +25,19 @@ _NAMES_OF_TYPES = {
 class SampleError(ValueError):
     """A row that cannot be used as a sample; the message is the reason, without file or line.
 
-    Rows are counted by reason, so values in a reason are quoted or are numbers, by which reasons
-    that differ only in values are recognised.
+    Rows are counted by reason. Values in a reason are quoted or are numbers, so that reasons that
+    differ only in values are counted together.
     """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A question with its right answer, and explanations by kind and author.
+    """A question with its correct answer, and explanations by kind and author.
 
-    With options, `answer` is the letter of the right one in brackets, as in "(B)"; without, it is
-    free text. `annotations` describe generated explanations: by kind, an object with the `author`
-    of the text, the verdicts `gates` (name: passed), and anything else that was recorded. Raises
-    SampleError for any other content, so every Sample can be used.
+    With options, `answer` is the letter of the correct one in brackets, such as "(B)"; without
+    options, it is free text. `annotations` describe generated explanations: for each kind, an
+    object with the `author` of the text, the verdicts `gates` (name: passed), and other recorded
+    values. Raises SampleError for any other content, so every Sample is valid.
     """
 
     id: str
@@ -54,10 +54,10 @@ class Sample:
             _require_text(name, getattr(self, name))
         for name in ("subject", "source"):
             if not isinstance(value := getattr(self, name), str):
-                raise SampleError(f"{name} is not text but {kind_of(value)}")
+                raise SampleError(f"{name} is {kind_of(value)}, expected text")
         _check_options(self.options)
         if self.options and _letter_index(self.answer, len(self.options)) is None:
-            raise SampleError(f"answer {self.answer!r} is none of {_letters_of(self.options)}")
+            raise SampleError(f"answer {self.answer!r} is not one of {_letters_of(self.options)}")
         _check_explanations(self.explanations)
         _check_annotations(self.annotations)
         for field in dataclasses.fields(self):
@@ -65,7 +65,7 @@ class Sample:
 
     @property
     def answer_index(self) -> int:
-        """Index of the right option, from 0; raises SampleError if the sample has no options."""
+        """Index of the correct option, from 0; raises SampleError if the sample has no options."""
         if not self.options:
             raise SampleError("the sample has no options")
         return LETTERS.index(self.answer[1])
@@ -77,7 +77,7 @@ class Sample:
 
 
 def to_row(sample: Sample) -> dict[str, Any]:
-    """Return the sample as a JSON object for `from_row`; with annotations only if it has any."""
+    """Return the sample as a JSON object for `from_row`; annotations are omitted if empty."""
     row = {
         "id": sample.id,
         "question": sample.question,
@@ -104,7 +104,7 @@ def from_row(row: Mapping[str, Any]) -> Sample:
             raise SampleError(f"no {name}")
     options = row.get("options", [])
     if not isinstance(options, (list, tuple)):
-        raise SampleError(f"options are not a list but {kind_of(options)}")
+        raise SampleError(f"options are {kind_of(options)}, expected a list")
     answer = row["answer"]
     if options:
         _check_options(options)
@@ -125,8 +125,8 @@ def from_row(row: Mapping[str, Any]) -> Sample:
 def resolve_answer(answer: str, options: Sequence[str]) -> str:
     """Return the letter form of an answer that is given as "B", "(B)" or the text of an option.
 
-    Texts are compared exactly, and if none is equal, ignoring case, runs of white space and one
-    full stop at the end. Raises SampleError if no option or more than one matches.
+    Texts are compared exactly. If none is equal, they are compared ignoring case, runs of white
+    space and one full stop at the end. Raises SampleError if no option or more than one matches.
     """
     answer = answer.strip()
     if answer.startswith("(") and _letter_index(answer, len(options)) is not None:
@@ -148,7 +148,7 @@ def resolve_text(answer: str, options: Sequence[str]) -> str:
 
 def _only(indices: list[int]) -> str:
     if not indices:
-        raise SampleError("the answer is none of the options")
+        raise SampleError("the answer is not one of the options")
     if len(indices) > 1:
         raise SampleError("the answer matches more than one option")
     return f"({LETTERS[indices[0]]})"
@@ -156,20 +156,19 @@ def _only(indices: list[int]) -> str:
 
 def _indices_of_text(answer: str, options: Sequence[str]) -> list[int]:
     exact = [index for index, option in enumerate(options) if option.strip() == answer]
-    wanted = _plain(answer)
-    return exact or [index for index, option in enumerate(options) if _plain(option) == wanted]
+    plain = _plain(answer)
+    return exact or [index for index, option in enumerate(options) if _plain(option) == plain]
 
 
 def kind_of(value: Any) -> str:
-    """Return the type of a value in a word or two, such as "a list" or "null"."""
+    """Return the name of a value's type for messages, such as "a list" or "null"."""
     return _NAMES_OF_TYPES.get(type(value), type(value).__name__)
 
 
 def whole_number(value: Any) -> int | None:
-    """Return the whole number that a value is in any JSON type: 3, 3.0, "3" or "3.0"; else None.
+    """Return the whole number of a value of any JSON type (3, 3.0, "3" or "3.0"), or None.
 
-    Columns of whole numbers with nulls among them often arrive as floats, and csv files have only
-    text.
+    Columns of whole numbers with nulls are often stored as floats, and csv files contain only text.
     """
     if isinstance(value, bool):
         return None
@@ -187,7 +186,7 @@ def id_text(value: Any) -> Any:
 
 
 def without_nan(value: Any) -> Any:
-    """Return a value of a row with every NaN in it, which is how some files spell null, as None."""
+    """Return a value of a row with None in place of every NaN, which some files use for null."""
     if isinstance(value, float) and value != value:
         return None
     if isinstance(value, list):
@@ -215,7 +214,7 @@ def _letters_of(options: tuple[str, ...]) -> str:
 
 def _require_text(name: str, value: Any) -> None:
     if not isinstance(value, str):
-        raise SampleError(f"{name} is not text but {kind_of(value)}")
+        raise SampleError(f"{name} is {kind_of(value)}, expected text")
     if not value.strip():
         raise SampleError(f"empty {name}")
 
@@ -234,11 +233,12 @@ def _check_explanations(explanations: Any) -> None:
     for kind, texts in explanations.items():
         if not isinstance(texts, Mapping):
             raise SampleError(
-                f"explanations of the kind {kind} are not an object of texts by author"
+                f"explanations of the kind {kind} are {kind_of(texts)}, expected an object of "
+                "texts by author"
             )
         for author, text in texts.items():
             if not isinstance(text, str):
-                raise SampleError(f"{kind} by {author} is not text but {kind_of(text)}")
+                raise SampleError(f"{kind} by {author} is {kind_of(text)}, expected text")
 
 
 def _check_annotations(annotations: Any) -> None:
@@ -250,19 +250,21 @@ def _check_annotations(annotations: Any) -> None:
         if not isinstance(gates, Mapping) or any(
             type(passed) is not bool for passed in gates.values()
         ):
-            raise SampleError(f"the annotation of {kind} has no gates with true or false")
+            raise SampleError(
+                f"the annotation of {kind} has no gates, an object with values true or false"
+            )
 
 
 def _require_by_kind(name: str, value: Any) -> None:
     if not isinstance(value, Mapping):
-        raise SampleError(f"{name} are not an object but {kind_of(value)}")
+        raise SampleError(f"{name} are {kind_of(value)}, expected an object")
     for kind in value:
         if kind not in KINDS:
             raise SampleError(f"unknown kind of explanation {kind!r}; known: {', '.join(KINDS)}")
 
 
 def _require_encodable(name: str, value: Any) -> None:
-    """Refuse half surrogate pairs, which JSON can escape but UTF-8 cannot encode."""
+    """Raise SampleError for half a surrogate pair, which JSON can escape but not UTF-8 encode."""
     if isinstance(value, str):
         try:
             value.encode("utf-8")

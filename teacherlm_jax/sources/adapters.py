@@ -92,7 +92,7 @@ def _option_lines(block: str) -> list[str]:
 
 
 def _creak(row: RawRow) -> dict[str, Any]:
-    """CREAK: whether a sentence is true; its explanation, if there is one, is by a human."""
+    """CREAK: sentences that are true or false; an explanation, if present, is by a human."""
     label = _truth(row, "label")
     return {
         "id": row.get("ex_id"),
@@ -174,7 +174,7 @@ def _text(row: RawRow, key: str) -> str:
     if key not in row:
         raise SampleError(f"no {key}")
     if not isinstance(row[key], str):
-        raise SampleError(f"{key} is not text but {kind_of(row[key])}")
+        raise SampleError(f"{key} is {kind_of(row[key])}, expected text")
     return row[key]
 
 

@@ -97,6 +97,6 @@ def _by_number(text: str, named: ColumnsConfig, count: int) -> str:
         raise SampleError(f"column {named.answer!r} does not contain a whole number")
     if not 0 <= number - named.first < count:
         raise SampleError(
-            f"column {named.answer!r} is none of {count} options counted from {named.first}"
+            f"column {named.answer!r} is not one of {count} options counted from {named.first}"
         )
     return f"({LETTERS[number - named.first]})"

@@ -68,11 +68,11 @@ def test_the_synthetic_gate_refuses_samples_that_were_not_generated():
     gates.require_usable(["finished", "synthetic"], [made])
     gates.require_usable(["finished", "no_repetition"], [SAMPLE])
     unfit = {
-        "source 'sums' is no generated one": SAMPLE,
-        "source 'synthetic/nothing' is no generated one": dataclasses.replace(
+        "source is 'sums', expected a generated sample": SAMPLE,
+        "source is 'synthetic/nothing', expected a generated sample": dataclasses.replace(
             made, source="synthetic/nothing"
         ),
-        "no question of synthetic/": dataclasses.replace(made, question="Why?"),
+        "the question does not belong to synthetic/": dataclasses.replace(made, question="Why?"),
     }
     for reason, sample in unfit.items():
         with pytest.raises(

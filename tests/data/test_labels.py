@@ -1,4 +1,4 @@
-"""Class labels, from what data sets record about them to the answers of samples."""
+"""Class labels, from the features that data sets record to the answers of samples."""
 
 import json
 import pickle
@@ -31,7 +31,7 @@ def test_a_label_behaves_like_its_number():
 
 
 @pytest.mark.parametrize(
-    ("feature", "value", "wanted"),
+    ("feature", "value", "expected"),
     [
         (LABEL, 1, "positive"),
         (LABEL, -1, ""),
@@ -48,22 +48,22 @@ def test_a_label_behaves_like_its_number():
         (None, 1, 1),
     ],
 )
-def test_labels_are_found_at_every_depth_of_the_features(feature, value, wanted):
-    found = labelled(value, names_of_datasets(feature))
+def test_labels_are_named_at_every_depth_of_the_features(feature, value, expected):
+    with_labels = labelled(value, names_of_datasets(feature))
 
     def named(value):
         if isinstance(value, dict):
-            return {key: named(inside) for key, inside in value.items()}
+            return {key: named(item) for key, item in value.items()}
         return [named(item) for item in value] if isinstance(value, list) else names_of(value)
 
-    assert named(found) == wanted
+    assert named(with_labels) == expected
 
 
 def write(path, features):
-    """What `datasets` writes: a table that notes its features."""
+    """Write a table with its features in the metadata, as `datasets` does."""
     table = pa.Table.from_pylist(ROWS)
-    noted = json.dumps({"info": {"features": features}, "fingerprint": "1"})
-    table = table.replace_schema_metadata({"huggingface": noted})
+    metadata = json.dumps({"info": {"features": features}, "fingerprint": "1"})
+    table = table.replace_schema_metadata({"huggingface": metadata})
     if path.suffix == ".parquet":
         pq.write_table(table, path)
     else:
@@ -72,22 +72,24 @@ def write(path, features):
 
 
 @pytest.mark.parametrize("name", ["a.arrow", "a.parquet"])
-def test_labels_of_a_data_set_are_trained_on_by_their_names(tmp_path, name):
+def test_answers_and_subjects_are_the_names_of_class_labels(tmp_path, name):
     write(tmp_path / name, {"question": TEXT, "label": LABEL})
     columns = ColumnsConfig(answer="label", subject="label")
     config = SourceConfig("set", name, "columns", columns=columns)
     samples = list(reading.read_samples(config, str(tmp_path), RefusedRows(None)))
-    assert [(each.answer, each.subject) for each in samples] == [
+    assert [(sample.answer, sample.subject) for sample in samples] == [
         ("positive", "positive"),
         ("negative", "negative"),
     ]
 
 
-@pytest.mark.parametrize("noted", [None, "names", {"label": 3}, {"label": {"_type": "ClassLabel"}}])
-def test_a_table_without_recorded_labels_has_plain_numbers(tmp_path, noted):
-    write(tmp_path / "a.arrow", noted)
-    found = raw_rows.open_rows(SourceConfig("set", "a.arrow"), str(tmp_path)).read()
-    assert [type(row["label"]) for _, row in found] == [int, int]
+@pytest.mark.parametrize(
+    "features", [None, "names", {"label": 3}, {"label": {"_type": "ClassLabel"}}]
+)
+def test_a_table_without_recorded_labels_has_plain_numbers(tmp_path, features):
+    write(tmp_path / "a.arrow", features)
+    rows = raw_rows.open_rows(SourceConfig("set", "a.arrow"), str(tmp_path)).read()
+    assert [type(row["label"]) for _, row in rows] == [int, int]
 
 
 OPTIONS = {"options": ("choices",)}
@@ -104,12 +106,12 @@ OPTIONS = {"options": ("choices",)}
         (Label(1, "x"), {"answer_is": "number"}, "1"),
     ],
 )
-def test_a_label_is_a_number_of_options_or_a_name(label, columns, answer):
+def test_a_label_selects_an_option_by_number_or_is_an_answer_by_name(label, columns, answer):
     row = {"question": "?", "choices": ["x", "y"], "answer": label}
     assert from_columns(ColumnsConfig(**columns), row)["answer"] == answer
 
 
-def test_options_may_be_labels_themselves():
+def test_options_may_be_labels():
     row = {"question": "?", "choices": [Label(0, "no"), Label(1, "yes")], "answer": 1}
     assert from_columns(ColumnsConfig(**OPTIONS), row)["options"] == ["no", "yes"]
 
@@ -121,10 +123,10 @@ def test_a_label_cannot_be_a_question():
         from_columns(ColumnsConfig(), {"question": Label(1, "x"), "answer": "x"})
 
 
-def test_a_class_number_without_a_name_is_neither_answer_nor_subject():
+def test_a_class_number_without_a_name_is_refused_as_an_answer_and_ignored_as_a_subject():
     row = {"question": "?", "choices": ["x", "y"], "answer": Label(-1), "topic": Label(-1)}
     with pytest.raises(SampleError, match="column 'answer' contains a class number without a name"):
         from_columns(ColumnsConfig(), row)
-    with pytest.raises(SampleError, match="column 'answer' is none of 2 options"):
+    with pytest.raises(SampleError, match="column 'answer' is not one of 2 options"):
         from_columns(ColumnsConfig(**OPTIONS), row)
     assert from_columns(ColumnsConfig(subject="topic"), row | {"answer": "x"})["subject"] == ""

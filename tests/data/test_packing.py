@@ -1,4 +1,4 @@
-"""Packing: every text whole, once, apart from the others, and rows nearly full."""
+"""Packing: every text once and unchanged in a segment of its own, and rows that are nearly full."""
 
 import collections
 import dataclasses
@@ -21,7 +21,7 @@ LENGTH = 16
 
 
 class Letters:
-    """A vocabulary of one id a character, which shows the cuts between pieces."""
+    """A vocabulary with one id per character, so that boundaries between pieces are visible."""
 
     eos_id = 1
     begin: tuple[int, ...] = ()
@@ -35,33 +35,33 @@ class Letters:
 
 @st.composite
 def texts(draw):
-    """Texts whose tokens are unique, so that a lost or doubled one shows."""
+    """Texts with unique tokens, so that a lost or duplicate token is noticed."""
     sizes = draw(st.lists(st.integers(1, LENGTH), max_size=40))
-    made, start = [], 3
+    encoded, start = [], 3
     for size in sizes:
         mask = draw(st.lists(st.booleans(), min_size=size, max_size=size))
-        made.append(Encoded(list(range(start, start + size)), mask))
+        encoded.append(Encoded(list(range(start, start + size)), mask))
         start += size
-    return made
+    return encoded
 
 
 def unpacked(row):
-    """The texts of a row, and what stands in its padding."""
+    """Return the tokens, loss mask and positions of each text in a row."""
     count = row.segment_ids.max()
-    cut = [row.segment_ids == segment for segment in range(1, count + 1)]
-    return [(tuple(row.tokens[at]), tuple(row.loss_mask[at]), row.positions[at]) for at in cut]
+    masks = [row.segment_ids == segment for segment in range(1, count + 1)]
+    return [(tuple(row.tokens[at]), tuple(row.loss_mask[at]), row.positions[at]) for at in masks]
 
 
 @given(texts=texts(), window=st.integers(1, 8))
-def test_packing_loses_nothing_doubles_nothing_and_cuts_nothing(texts, window):
+def test_packing_keeps_every_text_whole_and_once(texts, window):
     rows = list(packing.pack(texts, LENGTH, window))
-    found = [(tokens, mask) for row in rows for tokens, mask, _ in unpacked(row)]
-    given = [(tuple(text.tokens), tuple(text.loss_mask)) for text in texts]
-    assert collections.Counter(found) == collections.Counter(given)
+    packed = [(tokens, mask) for row in rows for tokens, mask, _ in unpacked(row)]
+    expected = [(tuple(text.tokens), tuple(text.loss_mask)) for text in texts]
+    assert collections.Counter(packed) == collections.Counter(expected)
 
 
 @given(texts=texts(), window=st.integers(1, 8))
-def test_rows_number_their_texts_from_one_and_restart_positions(texts, window):
+def test_segment_ids_start_at_one_and_positions_restart_in_each_text(texts, window):
     for row in packing.pack(texts, LENGTH, window):
         used = int((row.segment_ids > 0).sum())
         assert (np.diff(row.segment_ids[:used]) >= 0).all()
@@ -76,16 +76,16 @@ def test_rows_number_their_texts_from_one_and_restart_positions(texts, window):
 
 
 @given(texts=texts())
-def test_a_row_survives_the_way_through_bytes(texts):
+def test_a_row_is_unchanged_by_a_round_trip_through_bytes(texts):
     for row in packing.pack(texts, LENGTH):
-        back = packing.from_bytes(packing.to_bytes(row), LENGTH)
+        decoded = packing.from_bytes(packing.to_bytes(row), LENGTH)
         for name in ("tokens", "segment_ids", "positions", "loss_mask"):
-            np.testing.assert_array_equal(getattr(back, name), getattr(row, name))
-            assert getattr(back, name).dtype == getattr(row, name).dtype
+            np.testing.assert_array_equal(getattr(decoded, name), getattr(row, name))
+            assert getattr(decoded, name).dtype == getattr(row, name).dtype
 
 
-def test_a_text_goes_where_it_leaves_the_least_room():
-    sizes = (10, 12, 4, 6)  # the 4 fits behind both and fills the row of the 12
+def test_a_text_goes_to_the_row_in_which_it_leaves_the_least_room():
+    sizes = (10, 12, 4, 6)  # the 4 fits after both and fills the row of the 12
     texts = [Encoded([size] * size, [True] * size) for size in sizes]
     rows = [[len(tokens) for tokens, _, _ in unpacked(row)] for row in packing.pack(texts, 16)]
     assert rows == [[12, 4], [10, 6]]
@@ -104,7 +104,7 @@ def test_at_most_512_rows_are_open_at_the_same_time():
     assert len(list(texts)) == 1000 - 513
 
 
-def test_texts_and_rows_cannot_be_changed_and_a_row_equals_only_itself():
+def test_texts_and_rows_are_immutable_and_a_row_equals_only_itself():
     text = Encoded([5, 6], [True, True])
     row, twin = (next(packing.pack([text], LENGTH)) for _ in range(2))
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -116,25 +116,25 @@ def test_texts_and_rows_cannot_be_changed_and_a_row_equals_only_itself():
 
 @pytest.mark.parametrize("size", [0, LENGTH + 1])
 def test_a_text_that_fits_no_row_is_an_error(size):
-    with pytest.raises(ValueError, match=f"a text of {size} tokens in rows of 16"):
+    with pytest.raises(ValueError, match=f"a text of {size} tokens does not fit rows of 16"):
         list(packing.pack([Encoded([5] * size, [True] * size)], LENGTH))
 
 
-def test_a_row_without_texts_survives_the_way_through_bytes():
+def test_a_row_without_texts_is_unchanged_by_a_round_trip_through_bytes():
     zeros = np.zeros(LENGTH, np.int32)
     record = packing.to_bytes(packing.PackedRow(zeros, zeros, zeros, zeros.astype(bool)))
-    back = packing.from_bytes(record, LENGTH)
+    decoded = packing.from_bytes(record, LENGTH)
     for name in ("tokens", "segment_ids", "positions", "loss_mask"):
-        assert getattr(back, name).shape == (LENGTH,)
-        assert not getattr(back, name).any()
+        assert getattr(decoded, name).shape == (LENGTH,)
+        assert not getattr(decoded, name).any()
 
 
-@pytest.mark.parametrize("cut", [0, 3, 4, 11, -1])
-def test_other_bytes_make_no_row(cut):
+@pytest.mark.parametrize("end", [0, 3, 4, 11, -1])
+def test_a_truncated_record_is_an_error(end):
     text = Encoded([7] * 9, [True] * 9)
     record = packing.to_bytes(next(packing.pack([text], LENGTH)))
     with pytest.raises(ValueError, match="a record"):
-        packing.from_bytes(record[:cut], LENGTH)
+        packing.from_bytes(record[:end], LENGTH)
     with pytest.raises(ValueError, match="9 tokens, rows have 8"):
         packing.from_bytes(record, 8)
 
@@ -149,7 +149,7 @@ PIECES = (
 
 
 @pytest.mark.parametrize(
-    ("loss", "pieces", "borne"),
+    ("loss", "pieces", "with_loss"),
     [
         ("text", PIECES, "QA). T e$"),
         ("answer", PIECES, "A"),
@@ -159,16 +159,16 @@ PIECES = (
         ("answer", PIECES[:2], "A$"),
     ],
 )
-def test_loss_falls_on_the_pieces_asked_for_and_the_end_follows_the_last(loss, pieces, borne):
+def test_pieces_with_the_chosen_roles_bear_loss_and_eos_as_the_last_piece(loss, pieces, with_loss):
     encoded = packing.encode_pieces(pieces, Letters(), loss)
     assert encoded.tokens[-1] == Letters.eos_id
     shown = "".join(chr(token) for token in encoded.tokens[:-1]) + "$"
     kept = "".join(character for character, on in zip(shown, encoded.loss_mask, strict=True) if on)
-    assert kept == borne
+    assert kept == with_loss
 
 
 class LettersWithBegin(Letters):
-    """One that puts two ids before every text."""
+    """A vocabulary with two `begin` ids before every text."""
 
     begin = (2, 0)
 
@@ -189,22 +189,22 @@ def test_a_vocabulary_that_loses_a_text_is_an_error():
     ("mask", "bears"),
     [
         ([False, False, False], False),
-        ([True, False, False], False),  # nothing precedes the first token to predict it from
+        ([True, False, False], False),  # the first token has no context to predict it from
         ([False, True, False], True),
         ([False, False, True], True),
         ([True], False),
     ],
 )
-def test_a_text_bears_loss_by_a_token_after_the_first(mask, bears):
+def test_a_text_bears_loss_if_a_token_after_the_first_does(mask, bears):
     assert packing.bears_loss(Encoded([5] * len(mask), mask)) is bears
 
 
 @pytest.mark.parametrize("loss", packing.LOSSES)
-def test_what_begins_every_text_stands_first_and_bears_no_loss(loss):
+def test_begin_ids_come_first_and_bear_no_loss(loss):
     plain = packing.encode_pieces(PIECES, Letters(), loss)
-    begun = packing.encode_pieces(PIECES, LettersWithBegin(), loss)
-    assert begun.tokens == [2, 0, *plain.tokens]
-    assert begun.loss_mask == [False, False, *plain.loss_mask]
+    with_begin = packing.encode_pieces(PIECES, LettersWithBegin(), loss)
+    assert with_begin.tokens == [2, 0, *plain.tokens]
+    assert with_begin.loss_mask == [False, False, *plain.loss_mask]
 
 
 SAMPLES = (
@@ -232,7 +232,7 @@ IDS = {
 
 
 class Table(Letters):
-    """A vocabulary that knows the pieces of SAMPLES alone; id 2 stands before every text."""
+    """A vocabulary that knows only the pieces of SAMPLES, with the id 2 before every text."""
 
     begin = (2,)
 
@@ -241,7 +241,7 @@ class Table(Letters):
 
 
 # Both samples in the form C in a row of 20 tokens. The first is 2 (begin), 11 12 (question), 13
-# (answer), 31 32 (trigger), 33 (explanation), 1 (end); the second has 25 behind its answer.
+# (answer), 31 32 (trigger), 33 (explanation), 1 (eos); the second has 25 after its answer.
 TOKENS = [2, 11, 12, 13, 31, 32, 33, 1, 2, 21, 22, 23, 24, 25, 31, 32, 34, 35, 1, 0]
 SEGMENTS = [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0]
 POSITIONS = [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0]
@@ -253,7 +253,7 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize("loss", packing.LOSSES)
-def test_a_row_is_what_a_person_writes_by_hand(loss):
+def test_a_packed_row_equals_one_written_by_hand(loss):
     texts = [
         packing.encode_pieces(prompts.pieces(sample, "C", "human"), Table(), loss)
         for sample in SAMPLES
@@ -265,7 +265,7 @@ def test_a_row_is_what_a_person_writes_by_hand(loss):
     assert row.loss_mask.astype(int).tolist() == WEIGHTS[loss]
 
 
-# The same without explanations: the terminator follows the answer, or the bracket behind it.
+# The same without explanations: `eos` follows the answer, or the bracket after it.
 WEIGHTS_OF_ANSWERS = {
     "text": [0, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1],
     "answer": [0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0],
@@ -274,7 +274,7 @@ WEIGHTS_OF_ANSWERS = {
 
 
 @pytest.mark.parametrize("loss", packing.LOSSES)
-def test_a_row_of_answers_is_what_a_person_writes_by_hand(loss):
+def test_a_packed_row_of_answers_equals_one_written_by_hand(loss):
     texts = [
         packing.encode_pieces(prompts.pieces(sample, "text", "human"), Table(), loss)
         for sample in SAMPLES
@@ -286,7 +286,7 @@ def test_a_row_of_answers_is_what_a_person_writes_by_hand(loss):
     assert row.loss_mask.astype(int).tolist() == WEIGHTS_OF_ANSWERS[loss]
 
 
-def test_texts_encoded_together_are_those_encoded_alone(opt_folder):
+def test_texts_are_encoded_in_a_batch_as_alone(opt_folder):
     vocabulary = open_vocabulary(opt_folder)
     texts = [(Piece(f"Q: {word} </s>", "question"), Piece(" A", "answer")) for word in "aabc"]
     alone = [packing.encode_pieces(text, vocabulary, "answer") for text in texts]
@@ -295,7 +295,7 @@ def test_texts_encoded_together_are_those_encoded_alone(opt_folder):
     assert alone[0].tokens == [2, *spelled, 2]
 
 
-def test_tokens_are_counted_by_the_field_they_come_from():
+def test_tokens_are_counted_by_field():
     first, second = packing.encode_texts(
         [prompts.pieces(sample, "C", "human") for sample in SAMPLES], Table(), "text"
     )
@@ -310,12 +310,12 @@ def test_tokens_are_counted_by_the_field_they_come_from():
 
 
 def test_rows_of_real_rationales_are_at_least_97_percent_full(shared_data, opt_folder):
-    """All five sets with their human chains of thought, in OPT's own vocabulary."""
+    """Five data sets with human chains of thought, tokenized with OPT's vocabulary."""
     vocabulary = open_vocabulary(opt_folder)
     source = SourceConfig(name="real", path="rationale/*.jsonl", format="cot")
     samples = reading.read_samples(source, str(shared_data), RefusedRows(None))
-    cut = [prompts.pieces(sample, "C", "human") for sample in samples]
-    texts = packing.encode_texts(cut, vocabulary, "text")
+    pieces = [prompts.pieces(sample, "C", "human") for sample in samples]
+    texts = packing.encode_texts(pieces, vocabulary, "text")
     kept = [text for text in texts if packing.fit(text, 2048, "drop")]
     rows = list(packing.pack(kept, 2048))
     filled = sum(len(text.tokens) for text in kept) / (len(rows) * 2048)

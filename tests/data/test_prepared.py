@@ -1,4 +1,4 @@
-"""A prepared folder is validated once, and everything about it comes from one call."""
+"""Prepared folders: one call validates and opens the rows, manifest and vocabulary."""
 
 import functools
 
@@ -41,51 +41,56 @@ def test_one_call_gives_rows_lengths_vocabulary_and_digest(folder, vocabulary):
 @pytest.mark.parametrize(
     ("batch_size", "epochs", "steps"), [(10, 1, 1), (4, 1, 3), (4, 2, 5), (20, 1, 1), (1, 3, 30)]
 )
-def test_steps_read_every_row_as_often_as_there_are_epochs(folder, batch_size, epochs, steps):
+def test_the_number_of_steps_covers_all_epochs(folder, batch_size, epochs, steps):
     assert prepared.open(folder).steps(batch_size, epochs) == steps
 
 
 def test_another_vocabulary_beside_the_rows_is_refused(folder, vocabulary, tmp_path):
     other = train_sentencepiece(["x y z"], tmp_path / "other", 400, seed=0)
     other.save(folder / "vocabulary")
-    wanted = f"has the digest {other.digest}, but the rows were made with {vocabulary.digest}"
-    assert f"{folder}/vocabulary: {wanted}" in refusal(folder)
+    reason = f"has the digest {other.digest}, but the rows were tokenized with {vocabulary.digest}"
+    assert f"{folder}/vocabulary: {reason}" in refusal(folder)
 
 
-def test_only_a_finished_mixture_is_prepared(folder):
+def test_a_folder_is_prepared_only_with_a_manifest(folder):
     assert prepared.is_prepared(folder)
     assert not prepared.is_prepared(folder.parent)
 
 
-def test_a_folder_without_a_manifest_is_not_finished(folder):
+def test_a_folder_without_a_manifest_is_refused(folder):
     (folder / "manifest.json").unlink()
     assert "has no manifest.json" in refusal(folder)
     assert "no such folder" in refusal(folder / "nowhere")
 
 
-def test_a_manifest_that_lacks_something_is_refused(folder):
+def test_a_manifest_with_a_missing_key_is_refused(folder):
     files.write_json(folder / "manifest.json", {"rows": 3, "mixture": "a"})
-    assert "manifest.json: lacks length; remove the folder" in refusal(folder)
+    assert "manifest.json: the key length is missing; remove this folder" in refusal(folder)
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
+    ("key", "value", "expected"),
     [
-        ("length", "8"),
-        ("length", 0),
-        ("rows", 0),
-        ("rows", 10.0),
-        ("tasks", []),
-        ("inputs.max_tokens", "8"),
-        ("inputs.mixture.author", 1),
-        ("shards", []),
-        ("shards", [1]),
-        ("shards", [{"name": "rows-00000-of-00003.array_record"}]),
+        ("length", "8", "a positive integer"),
+        ("length", 0, "a positive integer"),
+        ("rows", 0, "a positive integer"),
+        ("rows", 10.0, "a positive integer"),
+        ("tasks", [], "an object"),
+        ("inputs.max_tokens", "8", "a positive integer"),
+        ("inputs.mixture.author", 1, "text"),
+        ("shards", [], "a list of objects with name, digest and bytes"),
+        ("shards", [1], "a list of objects with name, digest and bytes"),
+        (
+            "shards",
+            [{"name": "rows-00000-of-00003.array_record"}],
+            "a list of objects with name, digest and bytes",
+        ),
     ],
 )
-def test_a_manifest_that_holds_something_else_is_refused(folder, key, value):
+def test_a_manifest_with_an_invalid_value_is_refused(folder, key, value, expected):
     manifest = files.read_json(folder / "manifest.json")
     *parents, last = key.split(".")
     functools.reduce(dict.__getitem__, parents, manifest)[last] = value
     files.write_json(folder / "manifest.json", manifest)
-    assert f"manifest.json: {key} cannot be {value!r}; remove the folder" in refusal(folder)
+    message = f"manifest.json: {key} is {value!r}, expected {expected}; remove this folder"
+    assert message in refusal(folder)

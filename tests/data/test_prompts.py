@@ -1,4 +1,4 @@
-"""Prompts: the authors' own to the last byte, and the forms of training texts."""
+"""Prompts, which equal the authors' byte for byte, and the forms of training texts."""
 
 import collections
 import dataclasses
@@ -25,11 +25,11 @@ def joined(*arguments, **settings):
     return "".join(piece.text for piece in prompts.pieces(*arguments, **settings))
 
 
-def asked_text(*arguments, **settings):
+def explanation_prompt(*arguments, **settings):
     return "".join(piece.text for piece in prompts.explanation_pieces(*arguments, **settings))
 
 
-def test_all_prompts_of_the_authors_are_rebuilt_to_the_last_byte(shared_data):
+def test_all_prompts_of_the_authors_are_reproduced_byte_for_byte(shared_data):
     fields = {"cot": "cot_text", "mistake": "error_text", "fundamental": "fundamental_text"}
     lines = (shared_data / "annotate" / "creak_prompts.jsonl").read_text("utf-8").splitlines()
     for line, text in enumerate(lines, start=1):
@@ -37,7 +37,7 @@ def test_all_prompts_of_the_authors_are_rebuilt_to_the_last_byte(shared_data):
         sample = reading.to_sample("creak", row, source="creak", line=line)
         assert joined(sample, "text", "human") == row["text"]
         for kind, field in fields.items():
-            assert asked_text(sample, kind) == row[field]
+            assert explanation_prompt(sample, kind) == row[field]
     assert len(lines) == 674
 
 
@@ -47,14 +47,14 @@ def test_all_prompts_of_the_authors_are_rebuilt_to_the_last_byte(shared_data):
         ("a  b", "a b"),
         ("a   b", "a  b"),  # one pass: three become two
         (" a b ", "a b"),
-        (" a b", " a b"),  # the start is left alone when the end needs nothing
+        (" a b", " a b"),  # a text that does not end in a space is not stripped
     ],
 )
-def test_clean_up_is_the_authors_single_pass(text, cleaned):
+def test_clean_up_is_one_pass_as_in_the_authors_code(text, cleaned):
     assert prompts.clean(text) == cleaned
 
 
-def test_questions_end_where_the_answer_starts():
+def test_a_question_prompt_ends_where_the_answer_starts():
     assert (
         prompts.question_prompt(CHOICE) == "Q: What is blue? (A) grass (B) sky A: The answer is ("
     )
@@ -64,12 +64,12 @@ def test_questions_end_where_the_answer_starts():
 def test_options_and_subject_are_written_as_in_the_question():
     assert prompts.options_text(CHOICE) == "(A) grass (B) sky"
     assert prompts.options_text(FREE) == ""
-    asked = prompts.question_prompt(CHOICE, subject_prefix=True)
-    assert asked.startswith(f"{prompts.subject_sentence('colours')} Q: ")
-    assert f" {prompts.options_text(CHOICE)} A:" in asked
+    prompt = prompts.question_prompt(CHOICE, subject_prefix=True)
+    assert prompt.startswith(f"{prompts.subject_sentence('colours')} Q: ")
+    assert f" {prompts.options_text(CHOICE)} A:" in prompt
 
 
-def test_the_subject_prefix_stands_before_the_question_of_samples_that_have_a_subject():
+def test_the_subject_prefix_is_added_only_to_samples_that_have_a_subject():
     assert prompts.question_prompt(CHOICE, subject_prefix=True) == (
         "The following are multiple choice questions (with answers) about colours. "
         "Q: What is blue? (A) grass (B) sky A: The answer is ("
@@ -99,7 +99,7 @@ MISTAKE = " The common mistakes are: mistake text."
         ),
     ],
 )
-def test_every_form_is_the_answered_question_and_its_explanations(form, rest):
+def test_every_form_is_the_question_with_its_answer_and_explanations(form, rest):
     answered = "Q: What is blue? (A) grass (B) sky A: The answer is (B)."
     assert joined(CHOICE, form, "human") == answered + rest
 
@@ -108,29 +108,29 @@ def test_free_text_answers_follow_the_colon():
     assert joined(FREE, "C", "human") == "Q: 48 + 24? A: 72 Let's think step by step. Add."
 
 
-def test_pieces_are_cut_in_training_where_they_are_at_inference():
+def test_piece_boundaries_are_the_same_in_training_and_at_inference():
     for sample, answer in ((CHOICE, "B"), (FREE, " 72")):
-        question, given, *_ = prompts.pieces(sample, "C", "human")
+        question, answer_piece, *_ = prompts.pieces(sample, "C", "human")
         assert question == prompts.Piece(prompts.question_prompt(sample), "question")
-        assert given == prompts.Piece(answer, "answer")
-        asked = prompts.explanation_pieces(sample, "cot")
-        trained = prompts.pieces(sample, "C", "human")
-        assert trained[: len(asked)] == asked
-        assert trained[len(asked) :] == (trained[-1],)
-        assert trained[-1].role == "explanation"
+        assert answer_piece == prompts.Piece(answer, "answer")
+        prompt = prompts.explanation_pieces(sample, "cot")
+        text = prompts.pieces(sample, "C", "human")
+        assert text[: len(prompt)] == prompt
+        assert text[len(prompt) :] == (text[-1],)
+        assert text[-1].role == "explanation"
 
 
-def test_the_teacher_is_asked_without_the_subject_unless_the_prefix_is_set():
-    asked = asked_text(CHOICE, "cot")
+def test_the_teachers_prompt_has_the_subject_only_with_subject_prefix():
+    prompt = explanation_prompt(CHOICE, "cot")
     assert (
-        asked
+        prompt
         == "Q: What is blue? (A) grass (B) sky A: The answer is (B). Let's think step by step."
     )
-    prefixed = asked_text(CHOICE, "cot", subject_prefix=True)
-    assert prefixed == f"{prompts.subject_sentence('colours')} {asked}"
+    prefixed = explanation_prompt(CHOICE, "cot", subject_prefix=True)
+    assert prefixed == f"{prompts.subject_sentence('colours')} {prompt}"
 
 
-def test_a_piece_is_a_value_that_cannot_change():
+def test_a_piece_is_immutable_and_compared_by_value():
     piece = prompts.Piece("B", "answer")
     with pytest.raises(dataclasses.FrozenInstanceError):
         piece.text = "A"
@@ -146,12 +146,12 @@ def test_a_missing_explanation_is_named_by_kind_and_author():
         prompts.pieces(FREE, "CM", "human")
 
 
-def test_shuffle_draws_every_order_equally_often_and_the_seed_and_sample_decide():
+def test_shuffle_draws_each_order_equally_often_by_seed_and_sample():
     def order(number, seed):
         text = [(kind, {"human": kind}) for kind in KINDS]
         sample = Sample(id=str(number), question="?", answer="!", explanations=dict(text))
-        cut = prompts.pieces(sample, "shuffle", "human", seed=seed)
-        return tuple(piece.text for piece in cut if piece.role == "explanation")
+        pieces = prompts.pieces(sample, "shuffle", "human", seed=seed)
+        return tuple(piece.text for piece in pieces if piece.role == "explanation")
 
     orders = [order(number, seed=3) for number in range(1200)]
     assert orders == [order(number, seed=3) for number in range(1200)]
@@ -162,11 +162,11 @@ def test_shuffle_draws_every_order_equally_often_and_the_seed_and_sample_decide(
 
 
 def test_the_shuffled_order_of_a_sample_never_changes():
-    """Recorded orders: the seed is 0 unless one is given."""
+    """The orders were recorded with the default seed, 0."""
     orders = []
     for number in range(6):
         explanations = {kind: {"human": kind[0].upper()} for kind in KINDS}
         sample = Sample(id=str(number), question="?", answer="!", explanations=explanations)
-        cut = prompts.pieces(sample, "shuffle", "human")
-        orders.append("".join(p.text.strip() for p in cut if p.role == "explanation"))
+        pieces = prompts.pieces(sample, "shuffle", "human")
+        orders.append("".join(p.text.strip() for p in pieces if p.role == "explanation"))
     assert orders == ["CMF", "MFC", "MCF", "FCM", "MCF", "CMF"]

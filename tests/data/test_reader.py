@@ -1,4 +1,4 @@
-"""The reader: rows of a step depend on the seed and the step alone, and damage is named."""
+"""The reader: the rows of a step depend only on seed and step, and damaged files are named."""
 
 import itertools
 import subprocess
@@ -19,7 +19,7 @@ ROWS, LENGTH = 10, 8
 
 
 def six_tokens(rows):
-    """Texts that fill one row each: text n is the token n + 3, six times."""
+    """Return texts that fill one row each: text n is the token n + 3, six times."""
     return [Encoded([number + 3] * 6, [True] * 6) for number in range(rows)]
 
 
@@ -35,7 +35,7 @@ def folder(write_prepared, vocabulary, tmp_path):
 
 @pytest.fixture(scope="module")
 def shared_folder(write_prepared, vocabulary, tmp_path_factory):
-    """One that no test changes."""
+    """A prepared folder that no test changes."""
     folder = tmp_path_factory.mktemp("rows")
     return write_prepared(folder, six_tokens(ROWS), vocabulary, LENGTH, rows_per_shard=4)
 
@@ -44,12 +44,12 @@ def row_numbers(batch):
     return (batch["tokens"][:, 0] - 3).tolist()
 
 
-def order(folder, steps, **asked):
-    reader = prepared.open(folder).reader(**{"batch_size": 2, "seed": 0} | asked)
+def order(folder, steps, **settings):
+    reader = prepared.open(folder).reader(**{"batch_size": 2, "seed": 0} | settings)
     return [row_numbers(reader.batch(step)) for step in range(steps)]
 
 
-def test_shards_are_named_and_described_with_their_number(folder):
+def test_the_manifest_lists_the_shards_with_their_records(folder):
     shards = files.read_json(folder / "manifest.json")["shards"]
     assert [(shard["name"], shard["records"]) for shard in shards] == [
         ("rows-00000-of-00003.array_record", 4),
@@ -60,7 +60,7 @@ def test_shards_are_named_and_described_with_their_number(folder):
         assert shard["digest"] == files.file_digest(folder / shard["name"])
 
 
-def test_a_batch_holds_whole_rows(folder):
+def test_a_batch_has_the_arrays_of_whole_rows(folder):
     batch = prepared.open(folder).reader(batch_size=4, seed=0).batch(0)
     assert {name: (value.shape, value.dtype) for name, value in batch.items()} == {
         "tokens": ((4, LENGTH), np.int32),
@@ -71,7 +71,7 @@ def test_a_batch_holds_whole_rows(folder):
     np.testing.assert_array_equal(batch["segment_ids"], [[1] * 6 + [0] * 2] * 4)
 
 
-def test_every_epoch_holds_every_row_once_in_an_order_of_its_own(folder):
+def test_every_epoch_contains_every_row_once_in_a_different_order(folder):
     rows = list(itertools.chain.from_iterable(order(folder, 15)))
     epochs = [rows[start : start + ROWS] for start in range(0, 30, ROWS)]
     assert all(sorted(epoch) == list(range(ROWS)) for epoch in epochs)
@@ -82,29 +82,29 @@ def test_every_epoch_holds_every_row_once_in_an_order_of_its_own(folder):
 @given(
     batch_size=st.integers(1, 2 * ROWS + 3), seed=st.integers(0, 2**31 - 1), epoch=st.integers(0, 9)
 )
-def test_batches_run_on_over_the_end_of_an_epoch(shared_folder, batch_size, seed, epoch):
+def test_a_batch_may_span_the_boundary_of_two_epochs(shared_folder, batch_size, seed, epoch):
     reader = prepared.open(shared_folder).reader(batch_size=batch_size, seed=seed)
     start, end = epoch * ROWS, (epoch + 1) * ROWS
     steps = range(start // batch_size, -(-end // batch_size))
     rows = list(itertools.chain.from_iterable(row_numbers(reader.batch(step)) for step in steps))
     before = start - steps.start * batch_size
     assert sorted(rows[before : before + ROWS]) == list(range(ROWS))
-    by_ones = prepared.open(shared_folder).reader(batch_size=1, seed=seed)
+    single_rows = prepared.open(shared_folder).reader(batch_size=1, seed=seed)
     assert rows[:before] == [
         number
         for step in range(start - before, start)
-        for number in row_numbers(by_ones.batch(step))
+        for number in row_numbers(single_rows.batch(step))
     ]
 
 
-def test_the_seed_decides_the_order(folder):
+def test_the_order_depends_on_the_seed(folder):
     assert order(folder, 5, seed=1) == order(folder, 5, seed=1)
     assert order(folder, 5, seed=1) != order(folder, 5, seed=2)
 
 
 @pytest.fixture(scope="module")
 def hosts(write_prepared, vocabulary, tmp_path_factory):
-    """The readers of each number of hosts; 24 rows a step do not divide the 100 of an epoch."""
+    """Readers for several numbers of hosts; the batch size 24 does not divide the 100 rows."""
     folder = tmp_path_factory.mktemp("hundred")
     write_prepared(folder, six_tokens(100), vocabulary, LENGTH, rows_per_shard=30)
     return {
@@ -123,15 +123,15 @@ def hosts(write_prepared, vocabulary, tmp_path_factory):
     start=st.integers(0, 10**9),
     counts=st.lists(st.sampled_from([1, 2, 3, 4, 8]), min_size=2, max_size=6),
 )
-def test_any_number_of_hosts_reads_what_one_would_even_when_it_changes(hosts, start, counts):
+def test_the_batches_do_not_depend_on_the_number_of_hosts(hosts, start, counts):
     for step, count in enumerate(counts, start=start):
         parts = [reader.batch(step) for reader in hosts[count]]
         for name, value in hosts[1][0].batch(step).items():
             np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), value)
 
 
-def test_the_order_of_a_seed_stays_what_it_was(folder):
-    """Runs that began with an earlier version, or another one of Grain, go on with their rows."""
+def test_the_order_of_a_seed_does_not_change_between_versions(folder):
+    """A run that was started with an older version, or another version of Grain, can resume."""
     assert order(folder, 3, batch_size=5, seed=7) == [
         [7, 9, 0, 8, 4],
         [2, 5, 6, 3, 1],
@@ -140,21 +140,21 @@ def test_the_order_of_a_seed_stays_what_it_was(folder):
 
 
 @pytest.mark.parametrize("start", [0, 7, 1_000_000])
-def test_iterating_from_any_step_gives_that_steps_batches(folder, start):
+def test_iteration_can_start_at_any_step(folder, start):
     host = {"batch_size": 4, "seed": 3, "process_index": 1, "process_count": 2}
     reader = prepared.open(folder).reader(**host)
-    read = list(itertools.islice(reader.iterate(start), 4))
-    for step, batch in enumerate(read, start=start):
+    batches = list(itertools.islice(reader.iterate(start), 4))
+    for step, batch in enumerate(batches, start=start):
         for name, value in reader.batch(step).items():
             np.testing.assert_array_equal(batch[name], value)
 
 
-def test_batches_of_one_row_are_read_too(folder):
+def test_a_batch_size_of_one_works(folder):
     rows = order(folder, ROWS, batch_size=1)
     assert sorted(rows) == [[number] for number in range(ROWS)]
 
 
-def test_the_furthest_step_is_reached_without_the_steps_before_it(folder):
+def test_a_very_late_step_is_read_without_the_steps_before_it(folder):
     reader = prepared.open(folder).reader(batch_size=2, seed=0)
     first = 10**15
     rows = [number for step in range(5) for number in row_numbers(reader.batch(first + step))]
@@ -165,9 +165,9 @@ def shard_path(folder):
     return folder / "rows-00001-of-00003.array_record"
 
 
-def refusal(folder, **asked):
+def refusal(folder, **settings):
     with pytest.raises(UserError) as error:
-        prepared.open(folder).reader(**{"batch_size": 2, "seed": 0} | asked)
+        prepared.open(folder).reader(**{"batch_size": 2, "seed": 0} | settings)
     return str(error.value)
 
 
@@ -176,32 +176,32 @@ def test_a_missing_shard_is_named(folder):
     assert refusal(folder).startswith(f"{shard_path(folder)}: no such file")
 
 
-def test_a_cut_shard_is_named_with_both_sizes(folder):
+def test_a_truncated_shard_is_named_with_both_sizes(folder):
     path = shard_path(folder)
     size = path.stat().st_size
     path.write_bytes(path.read_bytes()[: size // 2])
-    assert f"{path}: has {size // 2} bytes, the manifest says {size}" in refusal(folder)
+    assert f"{path}: has {size // 2} bytes, expected {size} as in" in refusal(folder)
 
 
-def test_an_altered_shard_is_found_by_its_digest_when_asked(folder):
+def test_verify_detects_an_altered_shard(folder):
     path = shard_path(folder)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    assert f"{path}: has the digest sha256:" in refusal(folder, verify=True)
+    assert f"{path}: digest is sha256:" in refusal(folder, verify=True)
 
 
-def test_a_shard_in_the_place_of_another_is_found_by_its_digest_when_asked(folder):
+def test_verify_detects_a_shard_that_was_replaced_by_another(folder):
     first = folder / "rows-00000-of-00003.array_record"
     assert first.stat().st_size == shard_path(folder).stat().st_size
     shard_path(folder).write_bytes(first.read_bytes())
-    assert f"{shard_path(folder)}: has the digest sha256:" in refusal(folder, verify=True)
+    assert f"{shard_path(folder)}: digest is sha256:" in refusal(folder, verify=True)
 
 
 def test_a_shard_of_zeros_is_refused(folder):
     path = shard_path(folder)
     path.write_bytes(bytes(path.stat().st_size))
-    assert "prepare it again" in refusal(folder)
+    assert "run `teacherlm prepare` again" in refusal(folder)
 
 
 def test_a_damaged_row_is_named_when_it_is_read(folder):
@@ -211,19 +211,21 @@ def test_a_damaged_row_is_named_when_it_is_read(folder):
         prepared.open(folder).reader(batch_size=2, seed=0).batch(0)
 
 
-def test_a_manifest_that_counts_other_rows_is_refused(folder):
+def test_a_manifest_with_another_number_of_rows_is_refused(folder):
     manifest = files.read_json(folder / "manifest.json") | {"rows": 11}
     files.write_json(folder / "manifest.json", manifest)
-    assert "the shards hold 10 rows, the manifest says 11" in refusal(folder)
+    assert "the shards contain 10 rows, expected 11 as in the manifest" in refusal(folder)
 
 
 @pytest.mark.parametrize(("batch_size", "process_count"), [(3, 2), (0, 1)])
-def test_a_batch_that_cannot_be_cut_evenly_is_refused(folder, batch_size, process_count):
+def test_a_batch_size_that_the_processes_do_not_divide_is_refused(
+    folder, batch_size, process_count
+):
     message = refusal(folder, batch_size=batch_size, process_count=process_count)
-    assert message.startswith(f"batch_size={batch_size}: cannot be cut evenly")
+    assert message.startswith(f"batch_size={batch_size}: expected a positive multiple of the num")
 
 
-def test_reading_data_imports_no_tensorflow_and_no_torch():
+def test_reading_data_does_not_import_tensorflow_or_torch():
     program = (
         "import sys; import teacherlm_jax.data.reader, teacherlm_jax.sources.reading; "
         "print(sorted({'tensorflow', 'seqio', 'tensorflow_datasets', 'torch', 'transformers'}"

@@ -1,4 +1,4 @@
-"""The paper's mixtures by name: which sources, in which forms, with which settings."""
+"""The paper's mixtures by name, with their sources, forms and settings."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from teacherlm_jax.errors import UserError
 
 
 @pytest.mark.parametrize(
-    ("recipe", "wanted"),
+    ("recipe", "expected"),
     [
         ("teacher_stage1", MixtureConfig("teacher_stage1", ("a",), ("text",))),
         (
@@ -38,15 +38,15 @@ from teacherlm_jax.errors import UserError
         *((f"student_{form}", MixtureConfig(f"student_{form}", ("a",), (form,))) for form in FORMS),
     ],
 )
-def test_each_recipe_is_its_sources_in_its_form(recipe, wanted):
-    assert recipes.mixture(recipe, sources=("a",)) == wanted
+def test_each_recipe_has_its_sources_and_form(recipe, expected):
+    assert recipes.mixture(recipe, sources=("a",)) == expected
 
 
-def test_the_control_is_the_texts_of_all_stages_at_once():
+def test_the_control_contains_the_texts_of_all_stages():
     control = recipes.mixture("teacher_no_stage", sources=("p3", "muffin"), teacher_data=("td",))
     stage1 = PartConfig(("p3", "muffin"), ("text",))
     assert control.parts == (stage1, PartConfig(("td",), ("shuffle", "C", "F", "M"), True))
-    told = {
+    mixed = {
         (source, form) for part in control.parts for source in part.sources for form in part.forms
     }
     staged = set()
@@ -58,27 +58,27 @@ def test_the_control_is_the_texts_of_all_stages_at_once():
             for source in part.sources
             for form in part.forms
         }
-    assert told == staged
+    assert mixed == staged
 
 
 @pytest.mark.parametrize("recipe", recipes.RECIPES)
 def test_every_recipe_takes_any_author_loss_and_name_and_can_be_prepared(recipe):
     control = {"teacher_data": ("b",)} if recipe == recipes.NO_STAGE else {}
-    made = recipes.mixture(
+    mixture = recipes.mixture(
         recipe, sources=("a",), name="mine", author="davinci", loss="answer", **control
     )
-    assert (made.name, made.author, made.loss) == ("mine", "davinci", "answer")
+    assert (mixture.name, mixture.author, mixture.loss) == ("mine", "davinci", "answer")
     fields.check(
         PrepareConfig(
             output="o",
             sources=(SourceConfig("a", "a.jsonl"), SourceConfig("b", "b.jsonl")),
-            mixtures=(made,),
+            mixtures=(mixture,),
             vocabulary=VocabularyConfig("v"),
         )
     )
 
 
-def test_without_sources_a_recipe_draws_on_all_of_them():
+def test_a_recipe_without_sources_uses_all_of_them():
     assert recipes.mixture("student_CMF").sources == ()
 
 
@@ -87,11 +87,11 @@ def test_without_sources_a_recipe_draws_on_all_of_them():
     [
         ("teacher_stage4", {}, "'teacher_stage4': no such recipe; did you mean 'teacher_stage"),
         ("student_MC", {}, "no such recipe"),
-        ("teacher_no_stage", {"sources": ("a",)}, "name its sources"),
-        ("teacher_no_stage", {"teacher_data": ("a",)}, "name its sources"),
-        ("student_C", {"teacher_data": ("a",)}, "student_C: takes no teacher_data"),
+        ("teacher_no_stage", {"sources": ("a",)}, "needs the sources of stage 1"),
+        ("teacher_no_stage", {"teacher_data": ("a",)}, "needs the sources of stage 1"),
+        ("student_C", {"teacher_data": ("a",)}, "student_C: does not use teacher_data="),
     ],
 )
-def test_what_is_no_recipe_is_refused(recipe, settings, message):
+def test_an_invalid_recipe_is_refused(recipe, settings, message):
     with pytest.raises(UserError, match=message):
         recipes.mixture(recipe, **settings)

@@ -1,4 +1,4 @@
-"""Samples: valid and refused rows, and the way to JSON and back."""
+"""Samples: valid and refused rows, and conversion to JSON and back."""
 
 import json
 
@@ -19,7 +19,7 @@ ANNOTATIONS = st.dictionaries(
     ),
 )
 
-HALF = "\ud83d"  # the first of the two code units that UTF-16 writes an emoji with
+HALF = "\ud83d"  # the first of the two code units of an emoji in UTF-16
 
 
 @st.composite
@@ -43,7 +43,7 @@ def row(**changes):
 
 
 @given(samples())
-def test_a_sample_survives_the_way_through_json(sample):
+def test_a_sample_is_unchanged_by_a_round_trip_through_json(sample):
     assert from_row(json.loads(json.dumps(to_row(sample)))) == sample
 
 
@@ -53,7 +53,7 @@ def test_an_answer_may_be_a_letter_or_the_text_of_an_option(answer):
     assert (sample.answer, sample.answer_index) == ("(B)", 1)
 
 
-def test_an_exact_option_goes_before_one_that_differs_in_case():
+def test_an_exact_match_is_preferred_to_an_option_that_differs_in_case():
     assert from_row(row(options=["US", "us"], answer="us")).answer == "(B)"
 
 
@@ -61,33 +61,36 @@ def test_an_exact_option_goes_before_one_that_differs_in_case():
     ("changes", "reason"),
     [
         ({"question": "  "}, "empty question"),
-        ({"question": None}, "question is not text but null"),
-        ({"answer": 5}, "answer is not text but int"),
-        ({"answer": "green"}, "the answer is none of the options"),
-        ({"answer": "(C)"}, "the answer is none of the options"),
+        ({"question": None}, "question is null, expected text"),
+        ({"answer": 5}, "answer is int, expected text"),
+        ({"answer": "green"}, "the answer is not one of the options"),
+        ({"answer": "(C)"}, "the answer is not one of the options"),
         ({"answer": "red", "options": ["red", "red"]}, "the answer matches more than one option"),
         ({"answer": "A", "options": ["B", "A"]}, "the answer matches more than one option"),
         ({"options": ["only"]}, "1 options; expected 2 to 26"),
-        ({"options": "blue"}, "options are not a list but str"),
+        ({"options": "blue"}, "options are str, expected a list"),
         ({"options": ["red", ""]}, "empty option"),
-        ({"subject": 3}, "subject is not text but int"),
+        ({"subject": 3}, "subject is int, expected text"),
         ({"explanations": {"proof": {}}}, "unknown kind of explanation 'proof'"),
-        ({"explanations": {"cot": "because"}}, "explanations of the kind cot are not an object"),
-        ({"explanations": {"cot": {"human": 1}}}, "cot by human is not text but int"),
-        ({"explanations": []}, "explanations are not an object"),
-        ({"explanations": None}, "explanations are not an object"),
-        ({"annotations": 3}, "annotations are not an object but int"),
+        (
+            {"explanations": {"cot": "because"}},
+            "explanations of the kind cot are str, expected an ob",
+        ),
+        ({"explanations": {"cot": {"human": 1}}}, "cot by human is int, expected text"),
+        ({"explanations": []}, "explanations are a list, expected an object"),
+        ({"explanations": None}, "explanations are null, expected an object"),
+        ({"annotations": 3}, "annotations are int, expected an object"),
         ({"annotations": {"proof": {}}}, "unknown kind of explanation 'proof'"),
         ({"annotations": {"cot": 3}}, "the annotation of cot has no author"),
         ({"annotations": {"cot": {"gates": {}}}}, "the annotation of cot has no author"),
         ({"annotations": {"cot": {"author": "me"}}}, "the annotation of cot has no gates"),
         (
             {"annotations": {"cot": {"author": "me", "gates": {"finished": "no"}}}},
-            "the annotation of cot has no gates with true or false",
+            "the annotation of cot has no gates, an object with values true or false",
         ),
     ],
 )
-def test_a_row_that_cannot_be_used_is_refused_with_its_reason(changes, reason):
+def test_an_unusable_row_is_refused_with_the_reason(changes, reason):
     with pytest.raises(SampleError) as refusal:
         from_row(row(**changes))
     assert str(refusal.value).startswith(reason)
@@ -114,7 +117,7 @@ def test_half_a_surrogate_pair_is_refused_in_every_field(changes):
 
 
 @pytest.mark.parametrize("key", ["id", "question", "answer", "options", "subject", "explanations"])
-def test_rows_with_values_of_the_same_wrong_type_have_the_same_reason(key):
+def test_different_values_of_the_same_wrong_type_have_the_same_reason(key):
     reasons = set()
     for value in (7.5, 8.5):
         with pytest.raises(SampleError) as refusal:
@@ -131,11 +134,11 @@ def test_a_missing_field_is_named(key):
 
 
 def test_the_constructor_accepts_only_a_letter_in_brackets_as_answer():
-    with pytest.raises(SampleError, match=r"'blue' is none of \(A\) to \(B\)"):
+    with pytest.raises(SampleError, match=r"'blue' is not one of \(A\) to \(B\)"):
         Sample(id="1", question="Sky?", answer="blue", options=("red", "blue"))
 
 
-def test_a_blank_explanation_counts_as_none():
+def test_a_blank_explanation_counts_as_missing():
     sample = from_row(row(explanations={"cot": {"teacher": " \n", "human": "Look up."}}))
     assert sample.explanation("cot", "teacher") is None
     assert sample.explanation("cot", "human") == "Look up."

@@ -1,4 +1,4 @@
-"""Generated samples: balanced, repeatable, in splits that share nothing, and truly checkable."""
+"""Generated samples: balanced, reproducible, in disjoint splits, with a reliable check."""
 
 import dataclasses
 import itertools
@@ -30,15 +30,15 @@ def of_family(samples: list[Sample], name: str) -> list[Sample]:
     return [sample for sample in samples if sample.source == f"synthetic/{name}"]
 
 
-def bare(sample: Sample) -> Sample:
+def without_explanations(sample: Sample) -> Sample:
     return dataclasses.replace(sample, explanations={})
 
 
-def own(sample: Sample, kind: str) -> str:
+def explanation(sample: Sample, kind: str) -> str:
     return sample.explanation(kind, synthetic.AUTHOR)
 
 
-def test_there_are_at_least_six_families_and_they_take_turns(samples):
+def test_samples_come_from_at_least_six_families_in_turn(samples):
     assert len(FAMILIES) >= 6
     assert [sample.source for sample in samples[: len(FAMILIES)]] == [
         f"synthetic/{name}" for name in FAMILIES
@@ -47,21 +47,21 @@ def test_there_are_at_least_six_families_and_they_take_turns(samples):
     assert len({sample.subject for sample in samples}) == len(FAMILIES)
 
 
-def test_the_words_are_few(samples):
+def test_the_vocabulary_is_small(samples):
     texts = [sample.question for sample in samples]
     texts += [option for sample in samples for option in sample.options]
-    texts += [own(sample, kind) for sample in samples for kind in KINDS]
+    texts += [explanation(sample, kind) for sample in samples for kind in KINDS]
     assert len(set(re.findall(r"\w+", " ".join(texts)))) < 250
 
 
-def test_every_explanation_passes_the_check_without_being_in_the_sample(samples):
+def test_every_explanation_passes_a_check_of_the_sample_without_it(samples):
     for sample in samples:
         for kind in KINDS:
-            verdict = synthetic.check(bare(sample), kind, own(sample, kind))
+            verdict = synthetic.check(without_explanations(sample), kind, explanation(sample, kind))
             assert verdict.ok, (sample, kind, verdict.reason)
 
 
-def test_samples_survive_being_written_and_read(samples):
+def test_samples_are_unchanged_by_a_round_trip_through_rows(samples):
     sample = samples[0]
     assert from_row(to_row(sample)) == sample
 
@@ -71,15 +71,15 @@ def test_explanations_of_another_sample_fail(samples, name):
     family = of_family(samples, name)
     for kind in KINDS:
         foreign = [
-            (sample, own(other, kind))
+            (sample, explanation(other, kind))
             for sample, other in itertools.pairwise(family)
-            if own(other, kind) not in accepted(sample, kind)
+            if explanation(other, kind) not in accepted(sample, kind)
         ]
         assert len(foreign) > len(family) // 2  # explanations differ between samples
         for sample, text in foreign:
             verdict = synthetic.check(sample, kind, text)
             assert not verdict.ok
-            assert "stands" in verdict.reason
+            assert "expected" in verdict.reason
 
 
 def accepted(sample: Sample, kind: str) -> tuple[str, ...]:
@@ -88,27 +88,27 @@ def accepted(sample: Sample, kind: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_one_changed_word_fails(samples, name):
-    words = sorted({word for sample in samples for word in own(sample, "cot").split()})
+def test_an_explanation_with_one_changed_word_fails(samples, name):
+    words = sorted({word for sample in samples for word in explanation(sample, "cot").split()})
     rng = random.Random(0)
     for sample in of_family(samples, name):
         for kind in KINDS:
-            text = own(sample, kind).split()
-            place = rng.randrange(len(text))
-            text[place] = rng.choice([word for word in words if word != text[place]])
+            text = explanation(sample, kind).split()
+            position = rng.randrange(len(text))
+            text[position] = rng.choice([word for word in words if word != text[position]])
             changed = " ".join(text)
             if changed not in accepted(sample, kind):
                 assert not synthetic.check(sample, kind, changed).ok
 
 
-def test_kinds_are_not_taken_for_each_other(samples):
+def test_an_explanation_of_another_kind_fails(samples):
     sample = samples[0]
-    assert not synthetic.check(sample, "cot", own(sample, "mistake")).ok
+    assert not synthetic.check(sample, "cot", explanation(sample, "mistake")).ok
 
 
-def test_white_space_does_not_matter_but_the_end_does(samples):
+def test_white_space_is_ignored_but_missing_or_extra_words_fail(samples):
     for sample in samples[: len(FAMILIES)]:
-        text = own(sample, "cot")
+        text = explanation(sample, "cot")
         assert synthetic.check(sample, "cot", f"  {text.replace(' ', '  ')}\n").ok
         assert not synthetic.check(sample, "cot", f"{text} {text}").ok
         assert not synthetic.check(sample, "cot", text.rsplit(maxsplit=1)[0]).ok
@@ -117,29 +117,29 @@ def test_white_space_does_not_matter_but_the_end_does(samples):
 
 def test_the_reason_names_the_first_wrong_word():
     (sample,) = synthetic.generate(1, seed=0, families=["membership"])
-    words = own(sample, "cot").split()
+    words = explanation(sample, "cot").split()
     verdict = synthetic.check(sample, "cot", " ".join([*words[:3], "banana", *words[4:]]))
     prefix = " ".join(words[:3])
-    assert verdict.reason == f"after {prefix!r} stands 'banana' where {words[3]!r} is true"
+    assert verdict.reason == f"after {prefix!r}: expected {words[3]!r}, got 'banana'"
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_mistakes_end_in_an_option_that_is_wrong(samples, name):
+def test_mistakes_lead_to_a_wrong_option(samples, name):
     for sample in of_family(samples, name):
-        right = sample.options[sample.answer_index]
+        correct = sample.options[sample.answer_index]
         for text in accepted(sample, "mistake"):
             result = text.removesuffix(".").rsplit("which gives ", maxsplit=1)[1]
             assert result in sample.options
-            assert result != right
+            assert result != correct
 
 
-def test_a_mistake_that_leads_to_the_right_answer_cannot_be_stated():
-    with pytest.raises(ValueError, match="no wrong option"):
+def test_a_mistake_that_leads_to_the_correct_answer_is_an_error():
+    with pytest.raises(ValueError, match="leads to '1', expected a wrong option"):
         Solution(("1", "2"), "1", "", "", (("to guess", "1"),))
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_letters_are_balanced(name):
+def test_answer_letters_are_balanced(name):
     samples = list(synthetic.generate(1200, seed=5, families=[name]))
     letters = Counter(sample.answer for sample in samples)
     even = len(samples) / len(samples[0].options)
@@ -161,16 +161,16 @@ def test_splits_share_no_question(name):
     assert not test & unlabelled
 
 
-def test_the_unlabelled_split_withholds_its_explanations():
+def test_the_unlabelled_split_has_no_explanations():
     assert all(not s.explanations for s in synthetic.generate(20, seed=0, split="unlabelled"))
 
 
-def test_no_sample_comes_twice():
+def test_there_are_no_duplicate_samples():
     samples = list(synthetic.generate(6000, seed=2))
     assert len({(sample.question, sample.options) for sample in samples}) == len(samples)
 
 
-def test_a_family_that_is_used_up_says_so():
+def test_an_exhausted_family_is_an_error():
     with pytest.raises(UserError, match="synthetic/weekdays: no new sample in the split 'test'"):
         list(synthetic.generate(100_000, seed=0, families=["weekdays"], split="test"))
 
@@ -200,7 +200,7 @@ def test_the_same_arguments_give_the_same_samples_in_every_process():
 
 @settings(max_examples=200, deadline=None)
 @given(name=st.sampled_from(FAMILIES), seed=st.integers())
-def test_facts_can_be_read_back_from_the_question(name, seed):
+def test_facts_can_be_parsed_from_the_question(name, seed):
     facts = synthetic.FAMILIES[name].draw(random.Random(seed))
     assert synthetic.FAMILIES[name].parse(facts.question()) == facts
     solution = facts.solve()
@@ -211,33 +211,33 @@ def test_facts_can_be_read_back_from_the_question(name, seed):
         assert len(set(texts)) == len(texts) > 0
 
 
-def test_samples_that_no_family_made_are_refused(samples):
+def test_samples_that_were_not_generated_are_refused(samples):
     sample = samples[0]
     foreign = dataclasses.replace(sample, source="creak")
-    with pytest.raises(UserError, match="source 'creak' is no generated one"):
+    with pytest.raises(UserError, match="source is 'creak', expected a generated sample"):
         synthetic.check(foreign, "cot", "text")
     reworded = dataclasses.replace(sample, question="Why is the sky blue?")
-    with pytest.raises(UserError, match="not worded like"):
+    with pytest.raises(UserError, match="expected a question like"):
         synthetic.check(reworded, "cot", "text")
     wrong = sample.answer_index - 1
     letter = "ABC"[wrong % len(sample.options)]
-    with pytest.raises(UserError, match="is right; generate the set again"):
+    with pytest.raises(UserError, match="answer is .* generate the data set again"):
         synthetic.check(dataclasses.replace(sample, answer=f"({letter})"), "cot", "text")
     options = ("1000", *sample.options[1:])
-    with pytest.raises(UserError, match="where its question has"):
+    with pytest.raises(UserError, match="options are .*'1000'.* expected"):
         synthetic.check(dataclasses.replace(sample, options=options), "cot", "text")
-    with pytest.raises(UserError, match="kind of explanation 'error'"):
+    with pytest.raises(UserError, match="unknown kind of explanation 'error'"):
         synthetic.check(sample, "error", "text")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"families": ["arithmetic", "algebra"]}, "synthetic family: 'algebra'; the choices are"),
-        ({"families": []}, "synthetic family: none; the choices are"),
-        ({"split": "dev"}, "synthetic split: 'dev'; the choices are train, test, unlabelled"),
+        ({"families": ["arithmetic", "algebra"]}, "synthetic family: got 'algebra', expected one"),
+        ({"families": []}, "synthetic family: got none, expected one of"),
+        ({"split": "dev"}, "synthetic split: got 'dev', expected one of train, test, unlabelled"),
     ],
 )
-def test_unknown_families_and_splits_are_named(arguments, message):
+def test_unknown_families_and_splits_are_refused(arguments, message):
     with pytest.raises(UserError, match=message):
         next(synthetic.generate(1, seed=0, **arguments))

@@ -256,9 +256,8 @@ def test_a_manifest_of_another_shape_is_refused(prepared, tmp_path, vocabulary, 
     manifest = files.read_json(folder / "manifest.json")
     del manifest["inputs"]["mixture"]
     files.write_json(folder / "manifest.json", manifest)
-    assert "lacks inputs.mixture.author; remove the folder and prepare it again" in refusal(
-        capsys, "--data", folder
-    )
+    message = refusal(capsys, "--data", folder)
+    assert "the key inputs.mixture.author is missing; remove this folder and run" in message
 
 
 def test_many_sources_share_one_figure(data, tmp_path):

@@ -46,7 +46,7 @@ def test_the_word_options_inside_a_sentence_is_no_heading():
 @pytest.mark.parametrize(
     ("format", "row", "reason"),
     [
-        ("cot", QUESTION | {"answer": "green"}, "the answer is none of the options"),
+        ("cot", QUESTION | {"answer": "green"}, "the answer is not one of the options"),
         ("cot", QUESTION | {"question": "?\nOptions:\n(B) 3\n(A) 4"}, "a line after 'Options:'"),
         (
             "cot",
@@ -74,7 +74,7 @@ def test_the_word_options_inside_a_sentence_is_no_heading():
         (
             "mmlu",
             {"question": "?", "subject": "law", "choices": ["a", "b"], "answer": "C"},
-            "the answer is none of the options",
+            "the answer is not one of the options",
         ),
     ],
 )

@@ -202,19 +202,19 @@ def test_names_lead_into_objects_and_lists_by_dots():
         (ROW | {"question": 3}, {}, "column 'question' contains int instead of text"),
         (ROW | {"answer": ["x"]}, {}, "column 'answer' contains a list instead of text"),
         (ROW | {"answer": 0.5}, {}, "column 'answer' contains a fraction instead of text"),
-        (ROW | {"answer": 2}, {"options": CHOICES}, "column 'answer' is none of 2 options cou"),
-        (ROW | {"answer": -1}, {"options": CHOICES}, "column 'answer' is none of 2 options"),
-        (ROW | {"answer": 0}, {"options": CHOICES, "first": 1}, "column 'answer' is none of 2"),
+        (ROW | {"answer": 2}, {"options": CHOICES}, "column 'answer' is not one of 2 options c"),
+        (ROW | {"answer": -1}, {"options": CHOICES}, "column 'answer' is not one of 2 options"),
+        (ROW | {"answer": 0}, {"options": CHOICES, "first": 1}, "column 'answer' is not one of 2"),
         (
             ROW,
             {"options": CHOICES, "answer_is": "number"},
             "column 'answer' does not contain a whole number",
         ),
-        (ROW | {"answer": "C"}, {"options": CHOICES}, "the answer is none of the options"),
+        (ROW | {"answer": "C"}, {"options": CHOICES}, "the answer is not one of the options"),
         (
             ROW | {"answer": "C"},
             {"options": CHOICES, "answer_is": "letter"},
-            "the answer is none of the options",
+            "the answer is not one of the options",
         ),
         (
             ROW | {"why": {"x": 1}},
@@ -229,7 +229,7 @@ def test_names_lead_into_objects_and_lists_by_dots():
         (
             ROW | {"answer": "B"},
             {"options": CHOICES, "answer_is": "text"},
-            "the answer is none of the options",
+            "the answer is not one of the options",
         ),
         *(
             (
@@ -259,7 +259,7 @@ def test_rows_of_a_source_without_ids_are_named_by_their_lines(tmp_path):
     assert first.explanation("cot", "human") == "Look up."
     assert second.explanation("cot", "human") is None
     assert dict(refused.counts) == {
-        "column 'answer' is none of 2 options counted from 0": 1,
+        "column 'answer' is not one of 2 options counted from 0": 1,
     }
 
 

@@ -111,4 +111,4 @@ def test_a_csv_file_is_a_source_of_questions_with_options(tmp_path):
     refused = RefusedRows(None)
     (sample,) = reading.read_samples(config, str(tmp_path), refused)
     assert (sample.id, sample.options, sample.answer) == ("set-2", ("one", "two"), "(B)")
-    assert dict(refused.counts) == {"the answer is none of the options": 1}
+    assert dict(refused.counts) == {"the answer is not one of the options": 1}

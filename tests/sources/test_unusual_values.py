@@ -159,7 +159,7 @@ def meaning(answer, options, **columns):
         named = ColumnsConfig(options=("options",), **columns)
         return reading.to_sample("columns", row, source="s", line=1, named=named).answer
     except ValueError as error:
-        return str(error).partition(" names ")[0].partition(" is none ")[0]
+        return str(error).partition(" names ")[0].partition(" is not one ")[0]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_ids_that_are_whole_numbers_are_all_used(format, id, wanted):
 
 def test_an_id_that_is_a_fraction_is_refused():
     row = {"id": 1.5, "question": "?", "answer": "x"}
-    with pytest.raises(ValueError, match="id is not text but a fraction"):
+    with pytest.raises(ValueError, match="id is a fraction, expected text"):
         reading.to_sample("sample", row, source="set", line=1)
 
 

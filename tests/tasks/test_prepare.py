@@ -219,7 +219,7 @@ def test_refused_rows_are_listed_beside_the_mixtures(root, tmp_path):
     files.write_jsonl(tmp_path / "data.jsonl", [*rows, rows[0] | {"id": "new", "answer": "(Z)"}])
     sources = (SourceConfig(name="data", path=str(tmp_path / "data.jsonl")),)
     result = do(make(root, tmp_path / "out", sources=sources))
-    assert result["refused"] == {"the answer is none of the options": 1}
+    assert result["refused"] == {"the answer is not one of the options": 1}
     ((_, entry),) = files.read_jsonl(tmp_path / "out" / "refused.jsonl")
     assert (entry["line"], entry["row"]["id"]) == (21, "new")
 

@@ -257,7 +257,9 @@ def test_vocab_size_is_that_of_the_vocabulary_unless_it_is_set_larger():
 def test_rows_of_another_vocabulary_are_refused(config, prepared, tmp_path):
     data = shutil.copytree(prepared, tmp_path / "data")
     train_sentencepiece(["four five six"] * 9, data / "vocabulary", size=400, seed=0)
-    with pytest.raises(UserError, match="data/vocabulary: has the digest .* rows were made with"):
+    with pytest.raises(
+        UserError, match="data/vocabulary: has the digest .* rows were tokenized with"
+    ):
         train(dataclasses.replace(config, data=str(data)), open_run(tmp_path / "run"))
 
 

@@ -1,8 +1,8 @@
-"""Generated five-element samples whose explanations are true by construction and can be checked.
+"""Generated five-element samples whose explanations are correct by construction.
 
-Nine families of small reasoning problems, worded from a closed vocabulary of about 240 words, for
-the quickstart and for tests: a tiny model can learn them from scratch, and a program can say
-whether what a teacher wrote about one of them is right.
+There are nine families of small reasoning problems with a vocabulary of about 240 words, for the
+quickstart and for tests: a tiny model can learn them from scratch, and a program can check the
+explanations that a teacher writes for them.
 """
 
 from teacherlm_jax.data.synthetic.checking import Verdict, check

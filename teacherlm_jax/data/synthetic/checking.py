@@ -1,4 +1,4 @@
-"""Says whether an explanation of a generated sample is right."""
+"""Check of explanations of generated samples."""
 
 import dataclasses
 
@@ -9,45 +9,45 @@ from teacherlm_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """Whether a text is right, and if not, what is wrong with it."""
+    """Result of a check: `reason` says what is wrong with the text; it is empty if `ok`."""
 
     ok: bool
     reason: str
 
 
 def check(sample: Sample, kind: str, text: str) -> Verdict:
-    """Accepts the text when it is a true explanation of that kind, in any of the family's wordings.
+    """Check whether a text is a correct explanation, in any wording of the sample's family.
 
-    The facts are read from the sample's question; its own explanations are not looked at and may be
-    absent. White space is normalised; every word and number counts. Raises UserError for an unknown
-    kind and for a sample that no family made.
+    The facts are parsed from the sample's question; its own explanations are not used and may be
+    missing. White space is ignored, but every word and number counts. Raises UserError for an
+    unknown kind and for a sample that was not generated.
     """
     if kind not in KINDS:
-        raise UserError(f"kind of explanation {kind!r}; the kinds are {', '.join(KINDS)}")
+        raise UserError(f"unknown kind of explanation {kind!r}; expected one of {', '.join(KINDS)}")
     accepted = solve(sample).explanations(kind)
     words = text.split()
-    true_words = [candidate.split() for candidate in accepted]
-    if words in true_words:
+    correct = [candidate.split() for candidate in accepted]
+    if words in correct:
         return Verdict(True, "")
     if not words:
         return Verdict(False, "empty")
-    return Verdict(False, _first_fault(words, true_words))
+    return Verdict(False, _first_error(words, correct))
 
 
-def _first_fault(words: list[str], true_words: list[list[str]]) -> str:
-    """Where the text leaves the true text that it follows longest."""
-    shared = max(_shared_length(words, candidate) for candidate in true_words)
+def _first_error(words: list[str], correct: list[list[str]]) -> str:
+    """Describe the first difference to the correct text with the longest common prefix."""
+    shared = max(_shared_length(words, candidate) for candidate in correct)
     after = f"after {' '.join(words[:shared])!r}" if shared else "at the start"
-    found = repr(words[shared]) if shared < len(words) else "the end"
-    wanted = {
+    actual = repr(words[shared]) if shared < len(words) else "the end"
+    expected = {
         repr(candidate[shared]) if shared < len(candidate) else "the end"
-        for candidate in true_words
+        for candidate in correct
         if candidate[:shared] == words[:shared]
     }
-    return f"{after} stands {found} where {' or '.join(sorted(wanted))} is true"
+    return f"{after}: expected {' or '.join(sorted(expected))}, got {actual}"
 
 
 def _shared_length(words: list[str], others: list[str]) -> int:
-    """How many words at the start are the same."""
+    """Return the number of equal words at the start."""
     same = [word == other for word, other in zip(words, others, strict=False)]
     return [*same, False].index(False)

@@ -1,4 +1,4 @@
-"""Families about the calendar: counting days of the week, telling the older by the month."""
+"""Families about the calendar: days of the week, months of birth, and seasons."""
 
 import dataclasses
 import random
@@ -33,7 +33,7 @@ _SEASON_OF = {month: season for season, months in _SEASONS.items() for month in 
 
 @dataclasses.dataclass(frozen=True)
 class Weekdays(Facts):
-    """Two events stand on different days of one week; which comes first?"""
+    """Two events are on different days of one week; which comes first?"""
 
     SUBJECT: ClassVar[str] = "days of the week"
     QUESTION: ClassVar[str] = (
@@ -48,13 +48,13 @@ class Weekdays(Facts):
 
     @classmethod
     def draw(cls, rng: random.Random) -> Self:
-        """Two events and two different days."""
+        """Draw two events and two different days."""
         first, second = rng.sample(EVENTS, 2)
         one, other = rng.sample(_DAYS, 2)
         return cls(first, one, second, other)
 
     def solve(self) -> Solution:
-        """The event on the earlier day; a week begins on Monday."""
+        """Return the solution: the event on the earlier day, where a week begins on Monday."""
         events = [(self.one, f"the {self.first}"), (self.other, f"the {self.second}")]
         (early, right), (late, wrong) = _in_order(events, _DAYS)
         days = _DAYS.index(late) - _DAYS.index(early)
@@ -74,7 +74,7 @@ class Weekdays(Facts):
 
 @dataclasses.dataclass(frozen=True)
 class Months(Facts):
-    """Two people were born in different months of one year; who is older, or younger?"""
+    """Two people were born in different months of one year; who is older?"""
 
     SUBJECT: ClassVar[str] = "months of the year"
     QUESTION: ClassVar[str] = (
@@ -89,13 +89,13 @@ class Months(Facts):
 
     @classmethod
     def draw(cls, rng: random.Random) -> Self:
-        """Two names and two different months."""
+        """Draw two names and two different months."""
         first, second = rng.sample(NAMES, 2)
         one, other = rng.sample(_MONTHS, 2)
         return cls(first, one, second, other)
 
     def solve(self) -> Solution:
-        """Who was born in the earlier month is older."""
+        """Return the solution: the person who was born in the earlier month."""
         births = [(self.one, self.first), (self.other, self.second)]
         (early, right), (late, wrong) = _in_order(births, _MONTHS)
         order = f"{early} comes before {late}"
@@ -128,12 +128,12 @@ class Seasons(Facts):
 
     @classmethod
     def draw(cls, rng: random.Random) -> Self:
-        """Two names, an event and a month."""
+        """Draw two names, an event and a month."""
         first, second = rng.sample(NAMES, 2)
         return cls(first, second, rng.choice(EVENTS), rng.choice(_MONTHS))
 
     def solve(self) -> Solution:
-        """The season that has the month; the others are the mistakes."""
+        """Return the solution: the season of the month; the other seasons are the mistakes."""
         season = _SEASON_OF[self.month]
         return Solution(
             options=tuple(_SEASONS),
@@ -152,8 +152,8 @@ class Seasons(Facts):
 def _in_order(
     dated: list[tuple[str, str]], calendar: tuple[str, ...]
 ) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Two (date, what) pairs, the earlier one first; raises ValueError for one date or no date."""
+    """Return two (date, event) pairs, the earlier one first; raise ValueError for equal dates."""
     first, last = sorted(dated, key=lambda pair: calendar.index(pair[0]))
     if first[0] == last[0]:
-        raise ValueError(f"both are in {first[0]}")
+        raise ValueError(f"both dates are {first[0]}")
     return first, last

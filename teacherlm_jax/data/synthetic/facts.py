@@ -1,4 +1,4 @@
-"""What every family of generated problems has in common: facts, worded by one template, solved."""
+"""Base of all families of generated problems: facts, a question template, and a solution."""
 
 import dataclasses
 import functools
@@ -12,17 +12,16 @@ TRUE_FALSE = ("True", "False")
 
 
 def conclusion(truth: bool) -> tuple[str, str]:
-    """The right one of `TRUE_FALSE`, then the wrong one."""
+    """Return the correct one of `TRUE_FALSE`, then the wrong one."""
     return TRUE_FALSE if truth else TRUE_FALSE[::-1]
 
 
 @dataclasses.dataclass(frozen=True)
 class Solution:
-    """What follows from the facts of one problem.
+    """Solution of one problem, with its explanations.
 
-    `answer` is one of the `options`. Each of the `mistakes` is a wrong path ("to look for who is
-    younger") with the option that it leads to. Raises ValueError when that is no option, or is the
-    right one.
+    `answer` is one of the `options`. Each of the `mistakes` is a wrong approach ("to look for who
+    is younger") with the option that it leads to. Raises ValueError if that is not a wrong option.
     """
 
     options: tuple[str, ...]
@@ -34,10 +33,10 @@ class Solution:
     def __post_init__(self):
         for path, result in self.mistakes:
             if result == self.answer or result not in self.options:
-                raise ValueError(f"{path!r} leads to {result!r}, which is no wrong option")
+                raise ValueError(f"{path!r} leads to {result!r}, expected a wrong option")
 
     def explanations(self, kind: str) -> tuple[str, ...]:
-        """Every true text of one kind ("cot", "fundamental" or "mistake")."""
+        """Return every correct text of one kind ("cot", "fundamental" or "mistake")."""
         mistakes = tuple(
             f"A common mistake is {path}, which gives {result}." for path, result in self.mistakes
         )
@@ -47,11 +46,10 @@ class Solution:
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """Base of the families: a frozen dataclass of str and int fields that `QUESTION` words.
+    """Base class of the families: a frozen dataclass whose str and int fields fill `QUESTION`.
 
-    A family sets the class variables and defines `draw` and `solve`. The template serves both
-    ways: `question` fills it in and `parse` reads the facts back out of it, so that the two cannot
-    drift apart.
+    A family sets the class variables and defines `draw` and `solve`. `question` fills in the
+    template and `parse` reads the facts back from it, so the two always agree.
     """
 
     SUBJECT: ClassVar[str]
@@ -59,30 +57,30 @@ class Facts:
 
     @classmethod
     def draw(cls, rng: random.Random) -> Self:
-        """Facts drawn at random."""
+        """Draw facts at random."""
         raise NotImplementedError
 
     def solve(self) -> Solution:
-        """Options, answer and true explanations; ValueError or KeyError for impossible facts."""
+        """Return the solution; raise ValueError or KeyError for impossible facts."""
         raise NotImplementedError
 
     def question(self) -> str:
-        """The question that states these facts."""
+        """Return the question that states these facts."""
         return self.QUESTION.format(**vars(self))
 
     @classmethod
     def parse(cls, question: str) -> Self:
-        """Facts that a question states; raises ValueError when it is not one of this family."""
+        """Return the facts of a question; raise ValueError if it is not one of this family."""
         match = _pattern(cls.QUESTION).fullmatch(question)
         if match is None:
-            raise ValueError(f"not worded like {cls.QUESTION!r}")
+            raise ValueError(f"expected a question like {cls.QUESTION!r}")
         types = typing.get_type_hints(cls)
         return cls(**{name: types[name](text) for name, text in match.groupdict().items()})
 
 
 @functools.cache
 def _pattern(template: str) -> re.Pattern[str]:
-    """Regular expression of a format string; a field that comes again must read the same."""
+    """Return a regular expression for a format string; a repeated field must have one value."""
     pieces: list[str] = []
     seen: set[str] = set()
     for literal, name, _, _ in string.Formatter().parse(template):

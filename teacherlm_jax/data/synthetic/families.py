@@ -1,4 +1,4 @@
-"""The families by the name that stands in a sample's source."""
+"""Families of generated problems, by the name in a sample's source."""
 
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.data.synthetic.dates import Months, Seasons, Weekdays
@@ -22,38 +22,39 @@ _SOURCE = "synthetic/"
 
 
 def source_of(family: str) -> str:
-    """The source that samples of a family carry."""
+    """Return the `source` of samples of a family."""
     return _SOURCE + family
 
 
 def solve(sample: Sample) -> Solution:
-    """Works a generated sample out again from its question, and holds it against its options.
+    """Solve a generated sample from its question alone.
 
-    Raises UserError when the sample's source names no family, or when question, options or answer
-    are not as the family makes them.
+    Raises UserError if the sample's source is not a family, if the question is not one of that
+    family, and if the options or the answer differ from the solution.
     """
     family = FAMILIES.get(sample.source.removeprefix(_SOURCE))
     if family is None or not sample.source.startswith(_SOURCE):
         known = ", ".join(source_of(name) for name in FAMILIES)
         raise UserError(
-            f"sample {sample.id}: source {sample.source!r} is no generated one, so nothing can be "
-            f"checked; the generated sources are {known}"
+            f"sample {sample.id}: source is {sample.source!r}, expected a generated sample, whose "
+            f"source is one of {known}"
         )
     try:
         solution = family.parse(sample.question).solve()
     except (ValueError, LookupError) as error:
         raise UserError(
-            f"sample {sample.id}: no question of {sample.source}: {error}; generate the set again"
+            f"sample {sample.id}: the question does not belong to {sample.source}: {error}; "
+            "generate the data set again"
         ) from None
     if sample.options != solution.options:
         raise UserError(
-            f"sample {sample.id}: options {sample.options} where its question has "
-            f"{solution.options}; generate the set again"
+            f"sample {sample.id}: options are {sample.options}, expected {solution.options}; "
+            "generate the data set again"
         )
-    found = sample.options[sample.answer_index]
-    if found != solution.answer:
+    answer = sample.options[sample.answer_index]
+    if answer != solution.answer:
         raise UserError(
-            f"sample {sample.id}: answer {found!r} where {solution.answer!r} is right; "
-            f"generate the set again"
+            f"sample {sample.id}: answer is {answer!r}, expected {solution.answer!r}; "
+            "generate the data set again"
         )
     return solution

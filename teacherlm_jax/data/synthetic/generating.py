@@ -1,4 +1,4 @@
-"""Draws samples of the families: balanced, never the same twice, with splits that share nothing."""
+"""Generation of samples: balanced families, no duplicates, and splits that share no question."""
 
 import hashlib
 import random
@@ -8,26 +8,32 @@ from teacherlm_jax.data.sample import KINDS, LETTERS, Sample
 from teacherlm_jax.data.synthetic.families import FAMILIES, source_of
 from teacherlm_jax.errors import UserError
 
-AUTHOR = "program"  # under whose name the true explanations are filed
-SPLITS = {  # tenths of all possible questions; those of "unlabelled" come without explanations
+AUTHOR = "program"  # author of the generated explanations
+SPLITS = {  # tenths of all possible questions; samples of "unlabelled" have no explanations
     "train": range(8),
     "test": range(8, 9),
     "unlabelled": range(9, 10),
 }
-_TRIES = 2000  # draws in a row that bring nothing new before a family counts as used up
+_TRIES = 2000  # consecutive draws without a new question after which a family is exhausted
 
 
 def generate(
     count: int, seed: int, families: Sequence[str] | None = None, split: str = "train"
 ) -> Iterator[Sample]:
-    """Yields `count` samples, the families (all of them, or those named) taking turns.
+    """Yield samples of the families in turn.
 
-    A question belongs to one split for good, whatever the seed, so that no question of one split is
-    asked in another; within one call no question comes twice. The same arguments give the same
-    samples everywhere. Explanations stand under the author `AUTHOR`, except in the split
-    "unlabelled", which has none.
+    A question belongs to the same split for every seed, so splits share no question. One call
+    yields no question twice. The same arguments give the same samples on every machine.
+    Explanations are by `AUTHOR`; samples of the split "unlabelled" have none.
 
-    Raises UserError for an unknown family or split, and once a family has no new sample left.
+    Args:
+        count: number of samples.
+        seed: seed of the random draws.
+        families: names of families, keys of FAMILIES; None: all.
+        split: a key of SPLITS.
+
+    Raises:
+        UserError: a family or the split is unknown, or a family has no new sample left.
     """
     families = tuple(FAMILIES if families is None else families)
     _require_known("family", families, FAMILIES)
@@ -39,15 +45,15 @@ def generate(
         yield _draw(name, rng, split, seen, f"synthetic-{split}-{seed}-{index}")
 
 
-def _require_known(what: str, names: Sequence[str], known: Iterable[str]) -> None:
+def _require_known(key: str, names: Sequence[str], known: Iterable[str]) -> None:
     unknown = [name for name in names if name not in known]
     if unknown or not names:
-        found = ", ".join(map(repr, unknown)) or "none"
-        raise UserError(f"synthetic {what}: {found}; the choices are {', '.join(known)}")
+        shown = ", ".join(map(repr, unknown)) or "none"
+        raise UserError(f"synthetic {key}: got {shown}, expected one of {', '.join(known)}")
 
 
 def _draw(name: str, rng: random.Random, split: str, seen: set[str], sample_id: str) -> Sample:
-    """One sample of a family: its question is in the split and not in `seen`, which it joins."""
+    """Return a sample with a new question of the split, which is added to `seen`."""
     family = FAMILIES[name]
     for _ in range(_TRIES):
         facts = family.draw(rng)
@@ -73,6 +79,6 @@ def _draw(name: str, rng: random.Random, split: str, seen: set[str], sample_id: 
 
 
 def _tenth(question: str) -> int:
-    """Which tenth of all questions this one is in, from 0."""
+    """Return the tenth of all questions that a question belongs to, from 0 to 9."""
     digest = hashlib.sha256(question.encode()).digest()
     return int.from_bytes(digest[:4], "big") % 10

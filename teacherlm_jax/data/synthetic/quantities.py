@@ -1,4 +1,4 @@
-"""Families about numbers: is one more than another, before or after a change, in another unit?"""
+"""Families about numbers: comparing quantities, also after a change or in another unit."""
 
 import dataclasses
 import random
@@ -8,9 +8,9 @@ from teacherlm_jax.data.synthetic.facts import TRUE_FALSE, Facts, Solution, conc
 from teacherlm_jax.data.synthetic.word_lists import NAMES
 
 _THINGS = ("pens", "cups", "books", "coins", "cards", "rings")
-_LARGEST = 20  # number that is compared with another one
+_LARGEST = 20  # largest number in a comparison
 _CHANGES = {"finds": ("find", "add", "plus", 1), "loses": ("lose", "subtract", "minus", -1)}
-_CONVERSIONS = {  # unit, as several and as one: (smaller unit, how many of them it holds)
+_CONVERSIONS = {  # unit, in plural and singular: (smaller unit, number of them in one unit)
     ("weeks", "week"): ("days", 7),
     ("years", "year"): ("months", 12),
     ("yards", "yard"): ("feet", 3),
@@ -18,11 +18,11 @@ _CONVERSIONS = {  # unit, as several and as one: (smaller unit, how many of them
     ("quarts", "quart"): ("pints", 2),
     ("decades", "decade"): ("years", 10),
 }
-_FACTORS = {  # (unit, smaller unit): (the unit as one, how many)
+_FACTORS = {  # (unit, smaller unit): (singular of the unit, number of smaller units)
     (large, small): (one, factor) for (large, one), (small, factor) in _CONVERSIONS.items()
 }
-_LARGEST_RESULT = 24  # of a conversion
-_SPREAD = 6  # largest distance of the number asked about from the right result
+_LARGEST_RESULT = 24  # largest result of a conversion
+_SPREAD = 6  # largest difference between the number in the question and the correct result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Comparison(Facts):
 
     @classmethod
     def draw(cls, rng: random.Random) -> Self:
-        """A name, a thing and two different numbers."""
+        """Draw a name, a thing and two different numbers."""
         amount, limit = rng.sample(range(2, _LARGEST + 1), 2)
         return cls(rng.choice(NAMES), amount, rng.choice(_THINGS), limit)
 
     def solve(self) -> Solution:
-        """True when the amount is above the limit."""
+        """Return the solution: True if the amount is larger than the limit."""
         opposite = "fewer" if self.amount > self.limit else "more"
         return _more_than(
             self.amount,
@@ -78,7 +78,7 @@ class Arithmetic(Facts):
 
     @classmethod
     def draw(cls, rng: random.Random) -> Self:
-        """A start of 5 to 10, a change that leaves at least 3, and a limit near the result."""
+        """Draw a start of 5 to 10, a change that leaves at least 3, and a limit near the result."""
         start = rng.randint(5, 10)
         change = rng.randint(2, start - 3)
         verb = rng.choice(tuple(_CHANGES))
@@ -86,7 +86,7 @@ class Arithmetic(Facts):
         return cls(rng.choice(NAMES), start, rng.choice(_THINGS), verb, change, limit)
 
     def solve(self) -> Solution:
-        """Finding adds and losing takes away; then the result is compared."""
+        """Return the solution: add what is found or subtract what is lost, then compare."""
         verb, operation, sign_word, sign = _CHANGES[self.verb]
         result = self.start + sign * self.change
         equation = f"{self.start} {sign_word} {self.change} makes"
@@ -119,14 +119,14 @@ class Units(Facts):
 
     @classmethod
     def draw(cls, rng: random.Random) -> Self:
-        """A pair of units, a count whose conversion is at most 24 and a limit near the result."""
+        """Draw two units, a count whose conversion is at most 24, and a limit near the result."""
         (large, _), (small, factor) = rng.choice(tuple(_CONVERSIONS.items()))
         count = rng.randint(2, _LARGEST_RESULT // factor)
         name, verb = rng.choice(NAMES), rng.choice(("has", "needs", "uses"))
         return cls(name, verb, count, large, _near(rng, count * factor), small)
 
     def solve(self) -> Solution:
-        """The count times the factor is compared."""
+        """Return the solution: multiply the count by the factor, then compare."""
         one, factor = _FACTORS[self.large, self.small]
         result = self.count * factor
         return _more_than(
@@ -141,21 +141,30 @@ class Units(Facts):
 
 
 def _near(rng: random.Random, result: int) -> int:
-    """A number from 2 on that is above the result as often as below, and not far from it."""
+    """Draw a number of at least 2 near the result, above or below it with equal probability."""
     if rng.random() < 0.5:
         return rng.randint(max(result - _SPREAD, 2), result - 1)
     return rng.randint(result + 1, result + _SPREAD)
 
 
 def _wrong(amount: int, limit: int) -> int:
-    """A number on the other side of the limit, or on it, so that it leads to the wrong answer."""
+    """Return an amount that leads to the wrong answer when it is compared with the limit."""
     return limit if amount > limit else limit + 1
 
 
 def _more_than(
     amount: int, limit: int, things: str, *, steps: str, fundamental: str, misbelief: str
 ) -> Solution:
-    """Solves "more than `limit`"; `steps` lead to the amount, `misbelief` to a wrong answer."""
+    """Return the solution of "more than `limit`".
+
+    Args:
+        amount: number that is compared.
+        limit: number that it is compared with.
+        things: unit of both.
+        steps: sentence that derives the amount.
+        fundamental: the explanation of that kind.
+        misbelief: a false statement that leads to the wrong answer.
+    """
     if amount == limit:
         raise ValueError(f"both numbers are {limit}")
     relation = "more" if amount > limit else "fewer"

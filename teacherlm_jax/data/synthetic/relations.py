@@ -1,4 +1,4 @@
-"""Families about things: which kind they are of, what a set holds, how a chain compares."""
+"""Families about relations: kinds of things, membership in a set, and transitive comparison."""
 
 import dataclasses
 import random
@@ -13,7 +13,7 @@ _KINDS = {
     "tool": ("axe", "drill", "hammer", "saw", "spade"),
     "instrument": ("drum", "flute", "harp", "organ", "violin"),
 }
-_MARKS = {  # what tells that a thing is of the kind
+_MARKS = {  # a property by which a kind is recognized
     "fruit": "grows on a plant",
     "animal": "eats and breathes",
     "tool": "helps with work",
@@ -41,12 +41,12 @@ class Kinds(Facts):
 
     @classmethod
     def draw(cls, rng: random.Random) -> Self:
-        """Two names, a verb and a thing; every kind has as many things."""
+        """Draw two names, a verb and a thing; every kind has the same number of things."""
         first, second = rng.sample(NAMES, 2)
         return cls(first, rng.choice(_VERBS), second, with_article(rng.choice(tuple(_KIND_OF))))
 
     def solve(self) -> Solution:
-        """The kind that the thing is of; the others are the mistakes."""
+        """Return the solution: the kind of the thing; the other kinds are the mistakes."""
         kind = _KIND_OF[self.thing.split()[1]]
         mark, thing = _MARKS[kind], capitalised(self.thing)
         return Solution(
@@ -81,16 +81,16 @@ class Membership(Facts):
 
     @classmethod
     def draw(cls, rng: random.Random) -> Self:
-        """Three sorts and, with even odds, one of them or another one that is sought."""
+        """Draw three sorts, and a sought one that is among them with probability 1/2."""
         one, two, three, stranger = rng.sample(_HELD, 4)
         sought = rng.choice((stranger, rng.choice((one, two, three))))
         return cls(rng.choice(_HOLDERS), one, two, three, sought)
 
     def solve(self) -> Solution:
-        """True when what is sought is one of the three."""
+        """Return the solution: True if the sought sort is one of the three."""
         held = (self.one, self.two, self.three)
         if len(set(held)) < len(held):
-            raise ValueError("the same things are held twice")
+            raise ValueError("the same things are listed twice")
         answer, wrong = conclusion(self.sought in held)
         if self.sought in held:
             amount, paths = "are", [f"to overlook the {self.sought}"]
@@ -124,17 +124,17 @@ class Chain(Facts):
 
     @classmethod
     def draw(cls, rng: random.Random) -> Self:
-        """Three names, a comparative, and with even odds the same one or its opposite."""
+        """Draw three names, a comparative, and either the same one or its opposite to ask about."""
         first, second, third = rng.sample(NAMES, 3)
         relation = rng.choice(tuple(_OPPOSITES))
         return cls(first, relation, second, third, rng.choice((relation, _OPPOSITES[relation])))
 
     def solve(self) -> Solution:
-        """What holds along the chain holds between its ends."""
+        """Return the solution: the relation is transitive."""
         first, second, third, relation = self.first, self.second, self.third, self.relation
         opposite = _OPPOSITES[relation]
         if len({first, second, third}) < 3 or self.claimed not in (relation, opposite):
-            raise ValueError("the chain says nothing about what is asked")
+            raise ValueError("the answer does not follow from the premises")
         answer, wrong = conclusion(self.claimed == relation)
         premises = f"{first} is {relation} than {second} and {second} is {relation} than {third}"
         return Solution(

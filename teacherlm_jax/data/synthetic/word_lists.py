@@ -1,4 +1,4 @@
-"""The words that several families share."""
+"""Words that several families share."""
 
 from collections.abc import Sequence
 
@@ -18,15 +18,15 @@ EVENTS = (
 
 
 def with_article(noun: str) -> str:
-    """`a cup`, `an apple`."""
+    """Return a noun with its article, such as "a cup" or "an apple"."""
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def capitalised(text: str) -> str:
-    """The text as a sentence begins: `An apple`."""
+    """Return a text with a capital at its start, such as "An apple"."""
     return text[0].upper() + text[1:]
 
 
 def listed(items: Sequence[str]) -> str:
-    """`a, b and c`."""
+    """Return items as an enumeration, such as "a, b and c"."""
     return f"{', '.join(items[:-1])} and {items[-1]}"
