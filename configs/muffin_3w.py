@@ -1,16 +1,24 @@
-"""Muffin-3W: 56 data sets of FLAN under ten prompts each, at most 30,000 samples per data set.
+"""Muffin-3W: 56 datasets of FLAN with ten prompts each, at most 30,000 samples per dataset.
 
-    teacherlm prepare --config=configs/muffin_3w.py:data=FOLDER --config.check_only=True
+This command reads everything, prepares nothing, and shows the number of samples of each task:
+
+    teacherlm prepare --config=configs/muffin_3w.py:data=FOLDER --check_only
+
+This command prepares them as one mixture, `muffin_3w`:
+
     teacherlm prepare --config=configs/muffin_3w.py:data=FOLDER,vocabulary=FOLDER
 
-The first command reads everything, writes no rows, and shows the number of samples of each task;
-the second prepares them as one mixture, `muffin_3w`. `teacherlm_jax.sources.muffin` lists the data
-sets and the reasons for the choice. Nothing is downloaded.
+Nothing is downloaded. `teacherlm_jax.sources.muffin` lists the datasets and the reasons for the
+choice.
 
-Settings: `data=FOLDER` (a data folder of TensorFlow Datasets with the prepared data sets, such as
-`~/tensorflow_datasets`), `datasets=NAME+NAME` (only these of the 56), `root=FOLDER` (run folders),
-`vocabulary=FOLDER` (BLOOM's tokenizer files) and `pieces=8000` (if that folder has no vocabulary,
-train one of this size).
+Settings, as in `data=FOLDER,pieces=8000`:
+
+    data        data folder of TensorFlow Datasets with the prepared datasets, such as
+                ~/tensorflow_datasets (default: data/tfds)
+    datasets    only these of the 56, as in `rte+bool_q` (default: all)
+    root        folder of the run folders (default: runs/teacher)
+    vocabulary  BLOOM's tokenizer: a folder or hf://bigscience/bloom-560m (default: data/bloom)
+    pieces      if `vocabulary` is a folder without a tokenizer, train one of this size (default: 0)
 """
 
 from teacherlm_jax import config

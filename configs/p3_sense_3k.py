@@ -1,17 +1,25 @@
-"""P3-Sense-3K: 58 data sets of P3 under all their prompts, at most 3,000 samples per task.
+"""P3-Sense-3K: 58 datasets of P3 with all their prompts, at most 3,000 samples per task.
 
-    teacherlm prepare --config=configs/p3_sense_3k.py:data=FOLDER --config.check_only=True
+This command reads everything, prepares nothing, and shows the number of samples of each task:
+
+    teacherlm prepare --config=configs/p3_sense_3k.py:data=FOLDER --check_only
+
+This command prepares them as one mixture, `p3_sense_3k`:
+
     teacherlm prepare --config=configs/p3_sense_3k.py:data=FOLDER,vocabulary=FOLDER
 
-The first command reads everything, writes no rows, and shows the number of samples of each of the
-539 tasks; the second prepares them as one mixture, `p3_sense_3k`. `teacherlm_jax.sources.p3` lists
-the data sets and the reasons for the choice. Nothing is downloaded.
+Nothing is downloaded. There are 539 tasks. The paper counts 529 and does not name its datasets, so
+the choice is this project's; `teacherlm_jax.sources.p3` lists the datasets and the reasons.
 
-Settings: `data=FOLDER` (a copy of the data set bigscience/P3 from the Hugging Face Hub),
-`layout=tfrecord` (the files as published, in `data/TASK/`) or `layout=parquet` (the newest
-revision, in `TASK/`), `datasets=NAME+NAME` (only these of the 58), `root=FOLDER` (run folders),
-`vocabulary=FOLDER` (BLOOM's tokenizer files) and `pieces=8000` (if that folder has no vocabulary,
-train one of this size).
+Settings, as in `data=FOLDER,layout=parquet`:
+
+    data        copy of the dataset bigscience/P3 of the Hugging Face Hub (default: data/P3)
+    layout      tfrecord: the files as published, in data/TASK/ of that copy (default);
+                parquet: the newest revision, in TASK/
+    datasets    only these of the 58, as in `imdb+rotten_tomatoes` (default: all)
+    root        folder of the run folders (default: runs/teacher)
+    vocabulary  BLOOM's tokenizer: a folder or hf://bigscience/bloom-560m (default: data/bloom)
+    pieces      if `vocabulary` is a folder without a tokenizer, train one of this size (default: 0)
 """
 
 from teacherlm_jax import config

@@ -1,17 +1,19 @@
-"""All of TeacherLM at toy size, on generated samples.
+"""All of TeacherLM with toy-sized models, on generated samples.
 
     teacherlm quickstart --config=configs/quickstart.py
 
-Trains a 0.8M-parameter teacher in three stages, lets it explain samples that have no explanations,
-trains two students, evaluates all models by rank classification, and writes a report. It takes at
-most ten minutes on two CPU cores, and less than 4 GB of memory.
+Trains a teacher of 0.8M parameters in three stages, has it explain samples that have no
+explanations, trains two students, evaluates all models by rank classification, and writes a report.
+It takes about five minutes on two CPU cores and less than 2 GB of memory.
 
-Each step is a verb with a variant of this file, and can be run alone, for example
+Each step is a command with a variant of this file, and can be run alone, for example
 
     teacherlm train --config=configs/quickstart.py:stage2 --config.output=runs/other
 
-Settings after the variant: `root=FOLDER` (run folders) and `tiny` (a few steps of everything, as a
-smoke test; the models learn nothing).
+Settings after the variant, as in `stage2,tiny`:
+
+    root  folder of the run folders (default: runs/quickstart)
+    tiny  a few steps of everything, as a smoke test; the models learn nothing
 """
 
 import os
@@ -154,7 +156,7 @@ def train(name: str, root: str, tiny: bool) -> config.TrainConfig:
 
 
 def annotate(root: str, tiny: bool) -> config.AnnotateConfig:
-    """Let each specialist write its kind; the gate `synthetic` solves the sample and compares."""
+    """Have each specialist write its kind; the gate `synthetic` solves the sample and compares."""
     return config.AnnotateConfig(
         output=f"{root}/annotate",
         root=f"{root}/samples",

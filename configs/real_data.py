@@ -1,14 +1,25 @@
-"""TeacherLM on real data: a 10M-parameter teacher, one explained data set, and a student.
+"""TeacherLM on real data: a teacher of 10M parameters, one explained dataset, and a student.
 
-    teacherlm prepare --config=configs/real_data.py:teacher_data,data=FOLDER
+    teacherlm prepare  --config=configs/real_data.py:teacher_data,data=FOLDER
+    teacherlm train    --config=configs/real_data.py:teacher,data=FOLDER
+    teacherlm annotate --config=configs/real_data.py:annotate,data=FOLDER
+    teacherlm prepare  --config=configs/real_data.py:student_data,data=FOLDER
+    teacherlm train    --config=configs/real_data.py:student,data=FOLDER
+    teacherlm evaluate --config=configs/real_data.py:evaluate_teacher,data=FOLDER
+    teacherlm evaluate --config=configs/real_data.py:evaluate_student,data=FOLDER
+    teacherlm report   --config=configs/real_data.py:report
 
-and so on; the tutorial "Real data" has all commands. The teacher learns chains of thought from five
-sets of human rationales (GSM8K, ECQA, CREAK, AQuA, StrategyQA, as in the FLAN collection) and
-explains CREAK statements that have none; a student learns from these. Both are evaluated zero-shot
-on CREAK, ECQA, StrategyQA and MMLU. Models this small stay near chance, as the intervals show.
+docs/tutorial/real-data.md explains each step and the files in FOLDER. The teacher learns chains of
+thought from five sets of human rationales (GSM8K, ECQA, CREAK, AQuA, StrategyQA, as in the FLAN
+collection) and explains CREAK statements that have none. The student is trained on these
+explanations. Both are evaluated zero-shot on CREAK, ECQA, StrategyQA and MMLU. Models this small
+stay near chance, as the intervals show.
 
-Settings after the variant: `data=FOLDER` (files as in the tutorial), `root=FOLDER` (run folders)
-and `tiny` (a few steps on a few rows, as a smoke test).
+Settings after the variant, as in `teacher,tiny`:
+
+    data  folder with the files of the tutorial (default: data)
+    root  folder of the run folders (default: runs/real_data)
+    tiny  a few steps on a few rows, as a smoke test
 """
 
 from teacherlm_jax import config
@@ -115,7 +126,7 @@ def annotate(data: str, root: str, tiny: bool) -> config.AnnotateConfig:
 
 
 def evaluate(name: str, data: str, root: str, tiny: bool) -> config.EvaluateConfig:
-    """Evaluate on the four benchmarks of the paper, with the authors' prompts."""
+    """Evaluate on the four benchmarks of the paper, with the TeacherLM authors' prompts."""
     return config.EvaluateConfig(
         output=f"{root}/evaluate_{name}",
         root=f"{data}/eval",

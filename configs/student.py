@@ -1,17 +1,24 @@
 """The paper's students: BLOOM, BLOOMZ and OPT, trained on explained samples (arXiv 2310.19019).
 
-    teacherlm train --config=configs/student.py:bloomz-7b1/multi/CMF,base=data/bloomz-7b1
-    teacherlm train --config=configs/student.py:bloomz-7b1/creak/C,base=data/bloomz-7b1
+    teacherlm train --config=configs/student.py:bloomz-7b1/multi/CMF,base=hf://bigscience/bloomz-7b1
+    teacherlm train --config=configs/student.py:bloomz-7b1/creak/C,base=hf://bigscience/bloomz-7b1
 
-The variant is MODEL/SET/FORM. SET `multi` is P3-Sense-3K explained by a teacher: learning rate
-2e-5, 256 rows per step. `creak`, `ecqa` and `strategyqa` are single tasks: constant learning rate
-6e-6, 64 rows per step, up to ten epochs, each followed by validation on the task's evaluation set;
-the best checkpoint is kept. `base` is the plain model or the multi-task student. FORM is the order
-of the explanations after the answer: text (none), C, M, F, CM, CMF, FCM or shuffle.
-`configs/student_data.py` prepares the data.
+The variant is MODEL/SET/FORM:
+
+    MODEL  one of the models in the tables below
+    SET    multi: P3-Sense-3K explained by a teacher; learning rate 2e-5, 256 packed rows per step.
+           creak, ecqa, strategyqa: one task; learning rate 6e-6, 64 packed rows per step, up to ten
+           epochs, each followed by validation. The best checkpoint is kept.
+    FORM   explanations after the answer, in order: text (none), C (chain of thought), M (common
+           mistakes), F (fundamentals), CM, CMF, FCM or shuffle
+
+The rates are constant after warm-up. `configs/student_data.py` prepares the data, which has to be
+there even for `--validate`, because the number of steps depends on it. For a single task, the best
+checkpoint is selected on the task's evaluation set, which the table below reports, so its accuracy
+is optimistic.
 
 Hardware and memory, from `plan` (compiled for the slice, not run; step times are the lower bound of
-the roofline model, and the number of steps depends on the data):
+the roofline model):
 
     teacherlm plan --config=configs/student.py:opt-6.7b/multi/CMF,steps=100 --topology=v5e:4x8
 
@@ -20,7 +27,7 @@ the roofline model, and the number of steps depends on the data):
     opt-1.3b       v5e:2x4  fsdp=8               7.0 of 15.8   3.6 s
     bloom(z)-3b    v5e:4x4  fsdp=16             14.1 of 15.8   3.9 s
     opt-2.7b       v5e:4x4  fsdp=16              8.3 of 15.8   3.6 s
-    bloom(z)-7b1   v5e:4x8  fsdp=16, tensor=2   10.5 of 15.8   4.5 s (1.1 s of a single task)
+    bloom(z)-7b1   v5e:4x8  fsdp=16, tensor=2   10.5 of 15.8   4.5 s (1.1 s for a single task)
     opt-6.7b       v5e:4x8  fsdp=16, tensor=2    9.8 of 15.8   4.3 s
 
 Expected result: the paper's accuracy (%):
@@ -41,13 +48,22 @@ Expected result: the paper's accuracy (%):
     ecqa                            61.9   61.9   61.9   71.9
     strategyqa                      65.8   73.3   57.0   71.1
 
-Settings after the variant: `data=FOLDER` (prepared mixtures), `root=FOLDER` (run folders; on a pod,
-a disk that all hosts share), `base=MODEL` (a Hugging Face folder, `hf://bigscience/bloomz-7b1`, or
-a checkpoint of ours; empty: random parameters), `eval=FOLDER` (with creak.jsonl, ecqa.jsonl,
-strategy_qa.jsonl and mmlu_test.jsonl; empty: no validation), `epochs=3` (instead of ten; `multi`
-has one, since the paper gives none), `steps=0` (a number of steps instead of epochs),
-`attention=fused` (on TPUs; `blockwise` elsewhere) and `tiny` (two steps of a toy model, as a smoke
-test).
+The paper has no CMF students for single tasks.
+
+Settings after the variant, as in `bloomz-7b1/creak/C,epochs=3`:
+
+    data       folder of the prepared mixtures (default: ROOT/SET_data)
+    root       folder of the run folders; on a pod, on a disk that all hosts share
+               (default: runs/student)
+    base       model to start from, for example a Hugging Face folder, hf://bigscience/bloomz-7b1,
+               or, for a single task, the student of `multi` (default: none, random parameters)
+    eval       folder with creak.jsonl, ecqa.jsonl, strategy_qa.jsonl and mmlu_test.jsonl
+               (default: data/eval; empty: no validation)
+    epochs     number of epochs (default: 10 for single tasks; 1 for `multi`, for which the paper
+               gives none)
+    steps      number of steps instead of epochs (default: 0, use epochs)
+    attention  fused on TPUs (default), blockwise elsewhere
+    tiny       two steps of a toy model, as a smoke test
 """
 
 from teacherlm_jax import config
@@ -139,7 +155,7 @@ def model(name: str, attention: str, tiny: bool) -> config.ModelConfig:
 
 
 def validation(folder: str, benchmark: tuple[str, str], every: int) -> config.ValidationConfig:
-    """Return the benchmark that selects checkpoints, with the authors' prompts."""
+    """Return the benchmark that selects checkpoints, with the TeacherLM authors' prompts."""
     if not folder:
         return config.ValidationConfig()
     file, format = benchmark

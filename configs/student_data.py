@@ -4,14 +4,19 @@
     teacherlm prepare --config=configs/student_data.py:creak,data=runs/teacher/7b1/annotate_creak
 
 The variant names the set and the output, `ROOT/VARIANT_data`: `multi` (the default: P3-Sense-3K
-explained by a teacher), `creak`, `ecqa` or `strategyqa`. The input is the output of `annotate`, or
-any samples in our format. Each form is a mixture, `student_text` to `student_shuffle`; a sample
-that lacks an explanation of a form is left out of that mixture and counted.
+explained by a teacher), `creak`, `ecqa` or `strategyqa`. The input is the run folder of `annotate`,
+or any folder with files in the sample format. Each form is a mixture, `student_text` to
+`student_shuffle`. A sample that lacks an explanation that a form needs is left out of that mixture
+and counted.
 
-Settings: `data=FOLDER` (with `samples/*.jsonl`), `author=teacher` (whose explanations),
-`root=FOLDER` (run folders), `vocabulary=FOLDER` (the student's tokenizer files; BLOOM and OPT
-students need separate data) and `pieces=8000` (if that folder has no vocabulary, train one of this
-size).
+Settings after the variant, as in `creak,data=FOLDER`:
+
+    data        folder with samples/*.jsonl (default: runs/teacher/annotate)
+    author      label of who wrote the explanations (default: teacher)
+    root        folder of the run folders (default: runs/student)
+    vocabulary  the student's tokenizer: a folder or hf://org/name; BLOOM and OPT students need
+                separate data (default: data/bloom)
+    pieces      if `vocabulary` is a folder without a tokenizer, train one of this size (default: 0)
 """
 
 from teacherlm_jax import config

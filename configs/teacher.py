@@ -1,27 +1,36 @@
 """The paper's teachers: BLOOM of five sizes, trained in three stages (arXiv 2310.19019).
 
-    teacherlm train --config=configs/teacher.py:7b1/stage1,base=data/bloom-7b1
-    teacherlm train --config=configs/teacher.py:7b1/stage2
-    teacherlm train --config=configs/teacher.py:7b1/stage3_cot
+    teacherlm train --config=configs/teacher.py:7b1/stage1,base=hf://bigscience/bloom-7b1,mmlu=FILE
+    teacherlm train --config=configs/teacher.py:7b1/stage2,mmlu=FILE
+    teacherlm train --config=configs/teacher.py:7b1/stage3_cot,mmlu=FILE
+    teacherlm train --config=configs/teacher.py:7b1/stage3_fundamental,mmlu=FILE
+    teacherlm train --config=configs/teacher.py:7b1/stage3_mistake,mmlu=FILE
 
 The variant is SIZE/STAGE. Stage 1 trains published BLOOM (`base`) to answer questions (P3-Sense-3K
 and Muffin-3W). Stage 2 starts from the stage-1 checkpoint with the best MMLU accuracy and adds all
 three kinds of explanations (TeacherData). Stage 3 trains one specialist per kind from the best
-stage-2 checkpoint (stage3_cot, stage3_fundamental, stage3_mistake). `no_stage` is the paper's
-control: all data mixed from the start, for the same number of steps. As in the paper, 176b has only
-stage 2, from `base`. `configs/teacher_data.py:all` prepares the data.
+stage-2 checkpoint. `no_stage` is the paper's control: all data mixed from the start, for the same
+number of steps. As in the paper, 176b has only stage 2, from `base`.
+`configs/teacher_data.py:all` prepares the data.
 
 Hardware, memory and time, from `plan` (compiled for the slice, not run; times are the lower bound
 of the roofline model):
 
     teacherlm plan --config=configs/teacher.py:7b1/stage2 --topology=v5e:8x8
 
-    size   slice      mesh                GiB per chip    step    stage1  stage2  each stage3
-    560m   v5e:4x4    fsdp=16              5.8 of 15.8    1.4 s   3.7 h   5.6 h   0.4 h
-    1b1    v5e:4x4    fsdp=16              8.8 of 15.8    4.1 s   5.5 h   8.2 h   0.5 h
-    3b     v5e:4x8    fsdp=32             13.8 of 15.8    6.1 s   8.1 h  12.1 h   0.8 h
-    7b1    v5e:8x8    fsdp=32, tensor=2    9.9 of 15.8    7.2 s   0.6 h  10.2 h   1.9 h
-    176b   v5p:8x8x4  fsdp=32, tensor=8   40.1 of 95.7   23.5 s     -     3.1 h     -
+    size  batch  slice      mesh                GiB per chip    step
+    560m   256   v5e:4x4    fsdp=16              5.8 of 15.8    1.4 s
+    1b1    512   v5e:4x4    fsdp=16              8.8 of 15.8    4.1 s
+    3b     512   v5e:4x8    fsdp=32             13.8 of 15.8    6.1 s
+    7b1    768   v5e:8x8    fsdp=32, tensor=2    9.9 of 15.8    7.2 s
+    176b  1024   v5p:8x8x4  fsdp=32, tensor=8   40.1 of 95.7   23.5 s
+
+    size  stage1                stage2                 each stage3
+    560m   9,537 steps, 3.7 h   14,305 steps,  5.6 h     954 steps, 0.4 h
+    1b1    4,768 steps, 5.5 h    7,153 steps,  8.2 h     477 steps, 0.5 h
+    3b     4,768 steps, 8.1 h    7,153 steps, 12.1 h     477 steps, 0.8 h
+    7b1      318 steps, 0.6 h    5,086 steps, 10.2 h     954 steps, 1.9 h
+    176b         -                 477 steps,  3.1 h         -
 
 On other slices, set config.mesh and config.accumulate.
 
@@ -34,14 +43,21 @@ Expected result: the paper's MMLU accuracy (%, zero-shot, mean over subjects):
     7b1     41.5    51.1      52.3            50.3              49.0         47.0
     176b     -      59.8       -               -                 -            -
 
-Checkpoints are selected by MMLU, as in the paper: the selection uses the rows that the table
-reports. The authors also read samples after stages 2 and 3, which a config cannot do.
+As in the paper, checkpoints are selected by the accuracy on the same MMLU rows that the table
+reports, so the table is optimistic. The TeacherLM authors also inspected generated samples by hand
+after stages 2 and 3.
 
-Settings after the variant: `data=FOLDER` (prepared mixtures), `root=FOLDER` (run folders; on a pod,
-a disk that all hosts share), `base=MODEL` (a Hugging Face folder, `hf://bigscience/bloom-7b1`, or a
-checkpoint of ours; empty: random parameters), `mmlu=FILE` (rows as published; empty: no
-validation), `attention=fused` (on TPUs; `blockwise` elsewhere) and `tiny` (two steps of a toy
-model, as a smoke test).
+Settings after the variant, as in `7b1/stage2,root=/mnt/runs`:
+
+    data       folder of the prepared mixtures (default: runs/teacher/teacher_data)
+    root       folder of the run folders; on a pod, on a disk that all hosts share
+               (default: runs/teacher)
+    base       model that stage 1 starts from, for example a Hugging Face folder or
+               hf://bigscience/bloom-7b1 (default: none, random parameters)
+    mmlu       MMLU test rows, as in cais/mmlu (default: data/eval/mmlu_test.jsonl; empty: no
+               validation and no best checkpoint, which the next stage needs)
+    attention  fused on TPUs (default), blockwise elsewhere
+    tiny       two steps of a toy model, as a smoke test
 """
 
 from teacherlm_jax import config
@@ -131,7 +147,7 @@ def model(size: str, attention: str, tiny: bool) -> config.ModelConfig:
 
 
 def validation(mmlu: str, every: int) -> config.ValidationConfig:
-    """Return MMLU by rank classification, with the authors' prompts."""
+    """Return MMLU by rank classification, with the TeacherLM authors' prompts."""
     if not mmlu:
         return config.ValidationConfig()
     return config.ValidationConfig(

@@ -1,22 +1,34 @@
-"""TeacherData: five-element samples of many subjects, for stages 2 and 3 of a teacher.
+"""TeacherData: samples with three explanations of many subjects, for stages 2 and 3 of a teacher.
 
-    teacherlm prepare --config=configs/teacher_data.py:data=FOLDER --config.check_only=True
+This command reads everything, prepares nothing, and shows what it found:
+
+    teacherlm prepare --config=configs/teacher_data.py:data=FOLDER --check_only
+
+This command prepares the mixtures `teacher_stage2`, `teacher_stage3_cot`,
+`teacher_stage3_fundamental` and `teacher_stage3_mistake`:
+
     teacherlm prepare --config=configs/teacher_data.py:data=FOLDER,vocabulary=FOLDER
 
-The authors' TeacherData-2M was never released. Use any files whose rows have a question, an answer
-and the three explanations: edit COLUMNS below to name their columns, and leave empty what the files
-lack. A row whose options are null or an empty list has a free-text answer. If a row has a subject,
-its prompt begins with the sentence that names it. There are four mixtures: `teacher_stage2`, and
-`teacher_stage3_KIND` for each kind of explanation. The variant `all` also prepares P3-Sense-3K and
-Muffin-3W, and two more mixtures: `teacher_stage1`, and `teacher_no_stage` with everything mixed.
+The variant `all` prepares P3-Sense-3K and Muffin-3W too, with two more mixtures: `teacher_stage1`,
+and `teacher_no_stage` with everything mixed:
 
     teacherlm prepare --config=configs/teacher_data.py:all,data=FOLDER,vocabulary=FOLDER
 
-Settings: `data=FOLDER` (for `all`, with P3 in `P3/` and the data sets of TFDS in `tfds/`),
-`files=teacher_data/*.jsonl` (files in it, in any format whose name tells the reader),
-`author=human` (author of the explanations), `root=FOLDER` (run folders), `vocabulary=FOLDER`
-(BLOOM's tokenizer files) and `pieces=8000` (if that folder has no vocabulary, train one of this
-size).
+TeacherData-2M of the TeacherLM authors was never released. Use any files whose rows have a
+question, an answer and the three explanations. Edit COLUMNS below to name their columns, and leave
+empty what the files lack. A row whose options are null or an empty list has a free-text answer. If
+a row has a subject, its prompt begins with the sentence that names it.
+
+Settings after the variant, as in `all,data=FOLDER`:
+
+    data        folder of the files below; for `all`, with P3 in P3/ and the datasets of TensorFlow
+                Datasets in tfds/ (default: data)
+    files       glob in it, of any file type that is recognized by its extension
+                (default: teacher_data/*.jsonl)
+    author      label of who wrote the explanations (default: human)
+    root        folder of the run folders (default: runs/teacher)
+    vocabulary  BLOOM's tokenizer: a folder or hf://bigscience/bloom-560m (default: data/bloom)
+    pieces      if `vocabulary` is a folder without a tokenizer, train one of this size (default: 0)
 """
 
 import dataclasses
