@@ -21,6 +21,7 @@ from benchmarks import prepared_rows
 from teacherlm_jax.data import packing
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 

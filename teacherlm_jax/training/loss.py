@@ -121,7 +121,8 @@ def _forward(hidden, table, targets, bears_loss, block):
 
 def _backward(block, gradients, cotangents):
     of_loss, _ = cotangents  # a count has no gradient
-    return *((each * of_loss).astype(each.dtype) for each in gradients), None, None
+    scaled = ((each.astype(of_loss.dtype) * of_loss).astype(each.dtype) for each in gradients)
+    return *scaled, None, None
 
 
 cross_entropy.defvjp(_forward, _backward)

@@ -16,13 +16,6 @@ from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 from tests.untrained import save_untrained
 
 
-@pytest.fixture(autouse=True)
-def strict_dtypes():
-    """Let a mixture of dtypes without a cast raise an error."""
-    with jax.numpy_dtype_promotion("strict"):
-        yield
-
-
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory):
     """Let engines of the same shape share their compiled programs, as restarts of a command do."""

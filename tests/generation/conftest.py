@@ -1,19 +1,11 @@
-"""Strict dtypes, and a small model with a vocabulary of letters."""
+"""A small model with a vocabulary of letters."""
 
-import jax
 import pytest
 from flax import nnx
 
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.models import registry
-
-
-@pytest.fixture(autouse=True)
-def strict_dtypes():
-    """Let a mixture of dtypes without a cast raise an error."""
-    with jax.numpy_dtype_promotion("strict"):
-        yield
 
 
 class Letters:

@@ -105,10 +105,3 @@ def convert(capsys):
         return status, capsys.readouterr().err
 
     return run
-
-
-@pytest.fixture(autouse=True)
-def strict_dtypes():
-    """Implicit promotion between dtypes is an error, as is promotion between ranks."""
-    with jax.numpy_dtype_promotion("strict"):
-        yield

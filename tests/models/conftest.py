@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 import pytest
 
 from benchmarks import pairs
@@ -46,10 +45,3 @@ def pair_of(torch):
 def pair(request, pair_of) -> pairs.Pair:
     """Every shape in turn."""
     return pair_of(request.param)
-
-
-@pytest.fixture(autouse=True)
-def strict_dtypes():
-    """Implicit promotion between dtypes is an error, as is promotion between ranks."""
-    with jax.numpy_dtype_promotion("strict"):
-        yield

@@ -25,21 +25,22 @@ class Table:
         self.table = table
 
     def hidden(self, tokens, positions, segment_ids):
-        return self.table[tokens] + 0.1 * positions[..., None]
+        return self.table[tokens] + 0.1 * positions[..., None].astype(jnp.float32)
 
     def head_table(self):
         return self.table
 
 
-def random_batch(seed=0):
+def random_batch(seed=0, **changes):
     rng = np.random.default_rng(seed)
     segments = np.repeat([[1] * 4 + [2] * 5 + [0] * 2], B, axis=0)
-    return {
+    batch = {
         "tokens": rng.integers(1, V, (B, T)).astype(np.int32),
         "positions": np.repeat([[0, 1, 2, 3, 0, 1, 2, 3, 4, 0, 0]], B, axis=0).astype(np.int32),
         "segment_ids": segments.astype(np.int32),
         "loss_mask": (rng.random((B, T)) < 0.7) & (segments > 0),
     }
+    return jax.tree.map(jnp.asarray, batch | changes)
 
 
 @pytest.fixture
@@ -63,13 +64,17 @@ def direct_loss(hidden, table, targets, bears_loss):
     logits = jnp.einsum("BTE,VE->BTV", hidden, table.astype(hidden.dtype))
     logs = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
     of_targets = jnp.take_along_axis(logs, targets[..., None], axis=-1)[..., 0]
-    return -jnp.sum(of_targets * bears_loss) / jnp.maximum(jnp.sum(bears_loss), 1)
+    return -jnp.sum(of_targets * bears_loss.astype(of_targets.dtype)) / _count(bears_loss)
+
+
+def _count(bears_loss):
+    return jnp.maximum(jnp.sum(bears_loss, dtype=jnp.float32), 1.0)
 
 
 def blockwise_loss(block):
     def loss(hidden, table, targets, bears_loss):
         total, _ = cross_entropy(hidden, table, targets, bears_loss, block)
-        return total / jnp.maximum(jnp.sum(bears_loss), 1)
+        return total / _count(bears_loss)
 
     return loss
 
@@ -99,6 +104,7 @@ def placed(arrays, mesh):
 def plain_loss(table, batch):
     """The definition, in numpy and float64, token by token."""
     hidden = Table(table).hidden(batch["tokens"], batch["positions"], batch["segment_ids"])
+    batch = jax.device_get(batch)
     logits = np.asarray(hidden, np.float64) @ np.asarray(table, np.float64).T
     total, correct, count = 0.0, 0, 0
     for row in range(B):
@@ -108,7 +114,7 @@ def plain_loss(table, batch):
                 continue
             scores, target = logits[row, t - 1], batch["tokens"][row, t]
             total += np.log(np.sum(np.exp(scores - scores.max()))) + scores.max() - scores[target]
-            correct += scores.argmax() == target
+            correct += int(scores.argmax() == target)
             count += 1
     return total, correct, count
 
@@ -172,7 +178,7 @@ def direct_model_loss(model, batch):
 
 
 def test_a_whole_model_has_the_direct_gradients():
-    batch = jax.tree.map(jnp.asarray, random_batch())
+    batch = random_batch()
     found = gradients_of_model(lambda model: next_token_loss(model, batch, 20)[0])
     expected = gradients_of_model(lambda model: direct_model_loss(model, batch))
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -244,14 +250,14 @@ def test_eight_thousand_tokens_need_less_than_a_tenth_of_the_direct_memory():
     def lean(hidden, table, targets, bears_loss):
         logits = jnp.einsum("BTE,VE->BTV", hidden, table)
         losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, targets)
-        return jnp.sum(losses * bears_loss)
+        return jnp.sum(losses * bears_loss.astype(losses.dtype))
 
     blockwise = memory(blockwise_loss(TrainConfig.loss_block))
     assert blockwise < 0.1 * min(memory(direct_loss), memory(lean))
 
 
 def test_the_first_token_of_a_text_bears_no_loss():
-    batch = random_batch() | {"loss_mask": np.ones((B, T), bool)}
+    batch = random_batch(loss_mask=np.ones((B, T), bool))
     targets, bears_loss = next_tokens(batch)
     expected = [True] * 3 + [False] + [True] * 4 + [False] * 3
     assert bears_loss[0].tolist() == expected
@@ -261,14 +267,14 @@ def test_the_first_token_of_a_text_bears_no_loss():
 def test_the_mean_of_one_loss_token_is_its_loss(table):
     mask = np.zeros((B, T), bool)
     mask[2, 3] = True
-    loss, parts = next_token_loss(Table(table), random_batch() | {"loss_mask": mask}, B * T)
+    loss, parts = next_token_loss(Table(table), random_batch(loss_mask=mask), B * T)
     assert parts["loss_tokens"] == 1
     assert loss == parts["loss"] > 0
 
 
 @pytest.mark.parametrize("block", [B, B * T])
 def test_a_batch_without_loss_tokens_gives_zero_and_no_nan(table, block):
-    batch = random_batch() | {"loss_mask": np.zeros((B, T), bool)}
+    batch = random_batch(loss_mask=np.zeros((B, T), bool))
     loss, gradient = jax.value_and_grad(
         lambda table: next_token_loss(Table(table), batch, block)[0]
     )(table)
