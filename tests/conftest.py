@@ -14,6 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pathlib
 import socket
 
+import hypothesis
 import jax
 import pytest
 
@@ -22,6 +23,9 @@ from teacherlm_jax.data import packing
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # machines differ in speed
+hypothesis.settings.load_profile("untimed")
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 

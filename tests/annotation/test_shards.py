@@ -34,7 +34,7 @@ def test_ids_are_split_into_shards_in_order_and_the_last_is_shorter():
     assert shards.shard_name(1) == "part-00001.jsonl"
 
 
-@settings(deadline=None, max_examples=30)  # disks differ in speed
+@settings(max_examples=30)
 @given(st.permutations(IDS), st.lists(st.integers(0, len(IDS)), max_size=3))
 def test_any_order_with_any_interruptions_gives_the_same_files(tmp_path_factory, order, stops):
     folder = tmp_path_factory.mktemp("shards")

@@ -78,7 +78,7 @@ def test_every_epoch_contains_every_row_once_in_a_different_order(folder):
     assert len({tuple(epoch) for epoch in epochs}) == 3
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     batch_size=st.integers(1, 2 * ROWS + 3), seed=st.integers(0, 2**31 - 1), epoch=st.integers(0, 9)
 )
@@ -118,7 +118,7 @@ def hosts(write_prepared, vocabulary, tmp_path_factory):
     }
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     start=st.integers(0, 10**9),
     counts=st.lists(st.sampled_from([1, 2, 3, 4, 8]), min_size=2, max_size=6),

@@ -198,7 +198,7 @@ def test_the_same_arguments_give_the_same_samples_in_every_process():
     assert list(synthetic.generate(40, seed=12)) != list(synthetic.generate(40, seed=11))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(name=st.sampled_from(FAMILIES), seed=st.integers())
 def test_facts_can_be_parsed_from_the_question(name, seed):
     facts = synthetic.FAMILIES[name].draw(random.Random(seed))

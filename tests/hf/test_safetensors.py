@@ -50,7 +50,7 @@ def test_tensors_are_read_as_the_library_wrote_them(path):
         np.testing.assert_array_equal(found, wanted)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 def test_a_part_is_that_part_whatever_the_block(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "parts.safetensors"

@@ -182,7 +182,7 @@ def test_anything_but_a_dictionary_of_tensors_is_refused(path, value, message):
         read_header(path)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_whatever_a_changed_pickle_says_it_ends_in_an_answer_or_a_refusal(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "changed.bin"
@@ -234,7 +234,7 @@ def test_bytes_that_are_not_there_any_more_are_refused(path):
         read_header(path)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_damaged_file_is_refused_or_its_tensors_are_found_where_they_are(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "damaged.bin"
