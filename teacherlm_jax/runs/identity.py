@@ -18,10 +18,15 @@ _BEFORE_WORK = re.compile(
     r"(config|versions|inputs|check)\.json|log\.txt|\.lock|\.work|(.+\.)?refused\.jsonl"
 )
 
+_BEFORE_FIRST_STEP = {layout.VOCABULARY, layout.TENSORBOARD}  # of a training
+
 
 def work_began(folder: Path) -> bool:
-    """Return whether a run folder holds results; empty folders and refused rows do not count."""
-    return bool(work_entries(folder))
+    """Return whether a run folder holds results; empty folders and refused rows do not count.
+
+    Neither does what a training writes before its first step, such as one that runs out of memory.
+    """
+    return work_entries(folder) not in (set(), _BEFORE_FIRST_STEP)
 
 
 def work_entries(folder: Path) -> set[str]:

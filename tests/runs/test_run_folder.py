@@ -85,6 +85,17 @@ def test_a_folder_in_which_no_work_began_takes_another_config(tmp_path):
     assert files.read_json(tmp_path / "run/config.json")["config"]["init_from"] == ""
 
 
+def test_a_training_that_took_no_step_takes_another_config(tmp_path):
+    """Such as one that ran out of memory, whose message says to lower its batch size."""
+    with open_run(config(tmp_path)) as folder:
+        for name in ("vocabulary/vocabulary.json", "tensorboard/events"):
+            files.write_text(folder.path / name, "")
+    open_run(config(tmp_path, batch_size=4)).close()
+    (tmp_path / "run/metrics.jsonl").touch()
+    with pytest.raises(UserError, match=r"config\.batch_size=4, but now config\.batch_size=8"):
+        open_run(config(tmp_path))
+
+
 def test_settings_that_do_not_change_the_result_may_differ(tmp_path):
     with open_run(config(tmp_path)) as folder:
         (folder.path / "checkpoints/1").mkdir(parents=True)

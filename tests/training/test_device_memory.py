@@ -79,3 +79,7 @@ def test_memory_that_runs_out_in_training_is_reported_with_the_keys_that_lower_i
     assert message.startswith("teacherlm: out of memory")
     for key in ("config.batch_size", "config.accumulate", "config.model.remat"):
         assert key in message
+    # In the same run folder, since no step was taken.
+    settings = {"batch_size": 8, "loss_block": 4096, "steps": 1}
+    model = {**TINY, "width": 8, "vocab_size": 100_000}
+    assert train(6, model, NEVER_REFUSE, **settings) == (0, "")
