@@ -86,9 +86,16 @@ def _mesh_shape(config: MeshConfig, devices: int) -> tuple[int, ...]:
     shown = ", ".join(f"{axis}={size}" for axis, size in sizes.items())
     if devices % fixed or (not free and fixed != devices):
         relation = "divide" if free else "be"
+        others = fixed // max(1, sizes["data"])
+        way_out = (
+            "set config.mesh.data=-1 to use all remaining devices"
+            if not free and devices % others == 0
+            else "choose sizes that divide it, such as config.mesh.fsdp=1, config.mesh.tensor=1 "
+            "and config.mesh.data=-1"
+        )
         raise UserError(
             f"config.mesh: the product of {shown} is {fixed}, which must {relation} the number of "
-            f"devices, {devices}; set config.mesh.data=-1 to use all remaining devices"
+            f"devices, {devices}; {way_out}"
         )
     return tuple(devices // fixed if size == -1 else size for size in sizes.values())
 

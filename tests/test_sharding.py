@@ -1,4 +1,7 @@
+import dataclasses
+import itertools
 import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +54,26 @@ def test_minus_one_takes_the_remaining_devices(config, shape):
 def test_a_mesh_that_does_not_fit_the_devices_is_refused_by_key(config, message):
     with pytest.raises(UserError, match=message):
         sharding.make_mesh(config)
+
+
+SIZES = (-1, 1, 2, 3, 4, 16)
+
+
+@pytest.mark.parametrize("data", SIZES)
+def test_the_sizes_that_a_refusal_names_fit_the_devices(data):
+    refusals = 0
+    for fsdp, tensor in itertools.product(SIZES, SIZES):
+        if (data, fsdp, tensor).count(-1) > 1:
+            continue
+        config = MeshConfig(data, fsdp, tensor)
+        try:
+            sharding.make_mesh(config)
+        except UserError as error:
+            refusals += 1
+            sizes = re.findall(r"config\.mesh\.(\w+)=(-?\d+)", str(error))
+            named = {axis: int(size) for axis, size in sizes}
+            sharding.make_mesh(dataclasses.replace(config, **named))
+    assert refusals
 
 
 def test_a_slice_that_cannot_carry_the_mesh_is_refused_with_the_sizes(monkeypatch):

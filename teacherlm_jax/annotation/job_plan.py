@@ -232,7 +232,9 @@ def _refuse_explained(
                 existing, way_out = f"a {kind} by {config.author!r}", "choose another config.author"
             else:
                 continue
+            if len(kinds) > 1:  # a job of no kind is refused
+                way_out += f", or leave config.teachers.{kind} empty"
             raise UserError(
                 f"{config.source.path}: sample {sample.id} already has {existing}, which this job "
-                f"would replace; {way_out}, or leave config.teachers.{kind} empty"
+                f"would replace; {way_out}"
             )

@@ -208,4 +208,4 @@ class Checkpoints:
         for other in sorted(set(self.steps()) - {step}, reverse=True):
             if not self._meta(other)[1]:
                 return f"remove {self.path(step)} to resume from step {other}"
-        return f"{self.folder} has no other complete checkpoint; train again"
+        return f"{self.folder} has no other complete checkpoint; remove it and train again"

@@ -41,8 +41,13 @@ class ReportConfig:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, problem) for invalid combinations of values."""
-        if bool(self.root) == bool(self.data):
-            yield "root", "set it to report the runs below a folder, or set --data for a dataset"
+        if not (self.root or self.data):
+            yield (
+                "root",
+                "empty; set it to report the runs below a folder, or set --data for a dataset",
+            )
+        if self.root and self.data:
+            yield "root", f"{self.root}, but --data={self.data} is set too; leave one of them out"
         if not self.output and (self.root or glob.has_magic(self.data)):
             yield "output", "empty; name the report's folder, as in --config.output=runs/report"
         if not self.data:

@@ -104,8 +104,12 @@ class ValidationConfig:
                 f"the name {HELD_OUT!r} is reserved for config.validation.data; choose another",
             )
         if self.metric and self.metric not in self.metrics:
-            measured = ", ".join(self.metrics) or "nothing"
-            yield "metric", f"{self.metric!r} is not measured; choose from: {measured}"
+            way_out = (
+                f"choose from: {', '.join(self.metrics)}"
+                if self.metrics
+                else "set config.validation.data or config.validation.benchmarks"
+            )
+            yield "metric", f"{self.metric!r} is not measured; {way_out}"
         if self.patience and not self.metric:
             yield "metric", "empty; config.validation.patience needs one"
         if self.rows and not self.data:

@@ -52,7 +52,7 @@ def fused(
     if T > LONGEST:
         raise UserError(
             f"config.model.attention='fused': rows of {T} tokens, expected at most {LONGEST}; "
-            "set config.model.attention='blockwise'"
+            "choose 'blockwise' (the key is config.attention in annotate and evaluate)"
         )
     q = (q.astype(jnp.float32) * H**-0.5).astype(q.dtype)
     if alibi_slopes is not None:

@@ -140,7 +140,8 @@ def _checked(path: Path, shape: Mapping[str, Any]) -> dict[str, Any]:
     content = files.read_json(path)
     if difference := result_shapes.difference(content, shape):
         raise UserError(
-            f"{path}: {difference}; repeat the command of the run, or remove its folder"
+            f"{path}: {difference}; remove this file and repeat the command of the run, or remove "
+            "its folder"
         )
     return content
 

@@ -284,6 +284,7 @@ def _finish(training: _Training) -> dict[str, Any]:
     if "best_step" in result and "best_checkpoint" not in result:
         run.log.warning(
             f"the checkpoint of step {result['best_step']}, the best by "
-            f"{config.validation.metric}, was not kept; set config.checkpoint.best=1 to keep it"
+            f"{config.validation.metric}, was not kept; a run with config.checkpoint.best=1 keeps "
+            "it"
         )
     return result

@@ -37,7 +37,7 @@ def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstr
         raise UserError(
             f"config.init_from={init_from}: was trained with the vocabulary {digest}, but "
             f"config.data was prepared with {vocabulary.digest}; prepare the data with "
-            f"{source.run / layout.VOCABULARY}"
+            f"config.vocabulary.path={source.run / layout.VOCABULARY}"
         )
     params = source.params(step, abstract, cast=True)
     source.close()

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from teacherlm_jax.annotation import job
+from teacherlm_jax.annotation import job, job_plan
 from teacherlm_jax.config import SourceConfig, TeachersConfig
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.errors import UserError
@@ -59,19 +59,31 @@ def test_a_source_can_drop_explanations_that_failed_a_gate_of_either_job(chained
 def test_an_annotated_kind_is_not_annotated_again(chained, teachers, tmp_path, author):
     again, _, _ = chained
     cot = TeachersConfig(cot=str(teachers[0]))
-    way_out = r"as they were before that, or leave config\.teachers\.cot empty"
     found = "sample synthetic-train-3-0 already has an annotated cot by 'me', which this job would"
-    with pytest.raises(UserError, match=f"{found} replace; .*{way_out}"):
+    with pytest.raises(UserError, match=f"{found} replace; .* as they were before that$"):
         job.annotate(dataclasses.replace(again, teachers=cot, author=author), make_run(tmp_path))
     assert not (tmp_path / "texts").exists()
 
 
+def test_the_kind_that_a_message_names_is_left_out(chained, teachers, tmp_path):
+    again, _, _ = chained
+    both = dataclasses.replace(
+        again, teachers=TeachersConfig(cot=str(teachers[0]), mistake=str(teachers[0]))
+    )
+    with pytest.raises(UserError, match=r"that, or leave config\.teachers\.cot empty$"):
+        job_plan.plan_job(both, make_run(tmp_path))
+    both.teachers.cot = ""
+    assert job_plan.plan_job(both, make_run(tmp_path)).kinds == ("mistake",)
+
+
 def test_the_explanations_of_another_author_are_not_replaced(make_config, teachers, tmp_path):
     human = dataclasses.replace(make_config(cot=teachers[0]), author="program")
-    way_out = r"choose another config\.author, or leave config\.teachers\.cot empty"
+    way_out = r"choose another config\.author$"
     found = (
         "sample synthetic-train-3-0 already has a cot by 'program', which this job would replace"
     )
     with pytest.raises(UserError, match=f"{found}; {way_out}"):
         job.annotate(human, make_run(tmp_path))
     assert not (tmp_path / "texts").exists()
+    other = dataclasses.replace(human, author="somebody else")
+    assert job_plan.plan_job(other, make_run(tmp_path)).kinds == ("cot",)

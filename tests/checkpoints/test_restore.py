@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import shutil
 import subprocess
 import time
@@ -110,6 +111,16 @@ def test_a_message_offers_no_checkpoint_whose_meta_is_damaged(run):
         match=r"checkpoints/2: meta differs from what was saved .* no other complete checkpoint",
     ):
         Checkpoints(run).meta(2)
+
+
+def test_a_run_begins_anew_once_its_damaged_checkpoints_are_removed(run):
+    for step in (1, 2):
+        (run / f"checkpoints/{step}/meta/metadata").write_text("{}")
+    with pytest.raises(UserError, match="remove it and train again") as raised:
+        Checkpoints(run).meta(2)
+    folder = re.search(r"(\S+) has no other complete checkpoint", str(raised.value))[1]
+    shutil.rmtree(folder)
+    assert Checkpoints(run).steps() == []
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,16 @@ def test_a_finished_run_is_not_done_again(command, tmp_path):
     assert files.read_json(tmp_path / "run/result.json") == {"steps": 100}
 
 
+def test_a_run_whose_damaged_result_was_removed_is_repeated(command, tmp_path):
+    assert command(lambda config, folder: {"steps": 1}) == 0
+    (tmp_path / "run/result.json").write_text("[]")
+    assert command(lambda config, folder: {"steps": 2}) == 0  # finished before
+    assert files.read_json(tmp_path / "run/result.json") == []
+    (tmp_path / "run/result.json").unlink()
+    assert command(lambda config, folder: {"steps": 3}) == 0
+    assert files.read_json(tmp_path / "run/result.json") == {"steps": 3}
+
+
 def test_a_setting_that_no_longer_has_an_effect_is_named_in_one_line(command, tmp_path, capsys):
     def work(config, folder):
         (folder.path / "checkpoints/100").mkdir(parents=True)

@@ -178,7 +178,10 @@ def test_a_result_of_another_shape_makes_its_run_unfinished(runs, made, run, res
     files.write_json(runs / run / "result.json", result)
     again = _again(made, runs)
     assert run in again[1]["unfinished"]
-    assert re.search(rf"{run} \(\w+\): .*{run}/result.json: .*{problem}", _page(again).text)
+    assert re.search(
+        rf"{run} \(\w+\): .*{run}/result.json: .*{problem}.*; remove this file and",
+        _page(again).text,
+    )
 
 
 def test_an_interval_must_be_two_numbers(runs, made):

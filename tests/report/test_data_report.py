@@ -245,8 +245,10 @@ def test_data_that_cannot_be_reported_is_refused(data, tmp_path, capsys):
     for empty in (["--data"], ["--data="], ["--data", "--config.format=cot"]):
         assert "--data: no value; write --data=VALUE" in refusal(capsys, *empty)
     assert "config.output: empty" in refusal(capsys, f"--data={tmp_path}/*.jsonl")
-    assert "config.root: set it to report the runs below a folder, or set --data" in refusal(capsys)
-    assert "config.root" in refusal(capsys, "--data", data, "--config.root=runs")
+    neither = "config.root: empty; set it to report the runs below a folder, or set --data"
+    assert neither in refusal(capsys)
+    both = refusal(capsys, "--data", data, "--config.root=runs")
+    assert f"config.root: runs, but --data={data} is set too; leave one of them out" in both
     root = ("--config.root=runs", "--config.output=out")
     assert "config.format: works only with --data" in refusal(capsys, *root, "--config.format=cot")
 

@@ -1,0 +1,103 @@
+"""Ways out that messages about settings name, taken as overrides of the command line."""
+
+import re
+
+import pytest
+
+from teacherlm_jax import config
+from teacherlm_jax.cli import overrides
+from teacherlm_jax.config import fields
+from teacherlm_jax.errors import UserError
+
+SOURCE = config.SourceConfig("mine", "mine.jsonl")
+
+
+def train(**settings):
+    return config.TrainConfig("runs/x", "data/x", **settings)
+
+
+def annotate(**settings):
+    teachers = settings.pop("teachers", config.TeachersConfig(cot="runs/teacher"))
+    return config.AnnotateConfig("runs/x", source=SOURCE, teachers=teachers, **settings)
+
+
+def evaluate(**settings):
+    benchmark = config.BenchmarkConfig("mine", "mine.jsonl", **settings)
+    return config.EvaluateConfig("runs/x", model="m", benchmarks=(benchmark,))
+
+
+def prepare(**settings):
+    return config.PrepareConfig(
+        *("runs/x", "", (SOURCE,)),
+        mixtures=(config.MixtureConfig("texts"),),
+        vocabulary=config.VocabularyConfig(settings.pop("vocabulary", "v")),
+        **settings,
+    )
+
+
+# A config, the words of its message that name the way out, and the overrides that take it. Where
+# the message has the overrides as they are typed, they are taken from it: None.
+CASES = [
+    (config.TrainConfig(data="d"), "set it, as in", None),
+    (prepare(vocabulary=""), "set it, as in", None),
+    (annotate(teachers=config.TeachersConfig()), "name a run folder, as in", None),
+    (config.ReportConfig(), "set it to report the runs", {"root": "runs", "output": "o"}),
+    (config.ReportConfig("o"), "or set --data", {"data": "."}),
+    (config.ReportConfig("o", "runs", data="."), "leave one of them out", {"data": ""}),
+    (config.ReportConfig("o", "runs", data="."), "leave one of them out", {"root": ""}),
+    (config.ReportConfig("", "runs"), "name the report's folder, as in", None),
+    (config.ReportConfig("o", "runs", format="cot"), "leave it out", {"format": "sample"}),
+    (prepare(beam_options=("--a=1",)), "set one, as in", {"runner": "DirectRunner"}),
+    (evaluate(max_tokens=5), "leave it at 0", {"benchmarks[0].max_tokens": "0"}),
+    (
+        evaluate(style="authors", score="texts"),
+        "choose style='clean'",
+        {"benchmarks[0].style": "clean"},
+    ),
+    (annotate(author=" "), "as in 'teacher'", {"author": "teacher"}),
+    (
+        train(validation=config.ValidationConfig(metric="held_out/loss")),
+        "set config.validation.data or",
+        {"validation.data": "held_out", "validation.every": "5"},
+    ),
+    (
+        train(validation=config.ValidationConfig(every=5, data="held_out", metric="loss")),
+        "choose from: held_out/loss",
+        {"validation.metric": "held_out/loss"},
+    ),
+    (train(validation=config.ValidationConfig(every=5)), "both", {"validation.every": "0"}),
+    (
+        train(validation=config.ValidationConfig(every=5)),
+        "both",
+        {"validation.data": "held_out"},
+    ),
+    (train(validation=config.ValidationConfig(rows=5)), "at 0", {"validation.rows": "0"}),
+    (train(profile=config.ProfileConfig(memory=True)), "set config", {"profile.steps": "2:3"}),
+    (train(mesh=config.MeshConfig(tensor=0)), "a positive number", {"mesh.tensor": "1"}),
+    (
+        train(model=config.ModelConfig("opt")),
+        "set the longest text (e.g. 2048)",
+        {"model.max_positions": "2048"},
+    ),
+    (
+        train(model=config.ModelConfig(norm="after")),
+        "leave it at 'before'",
+        {"model.norm": "before"},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "case", range(len(CASES)), ids=[f"{type(c[0]).__name__}-{n}" for n, c in enumerate(CASES)]
+)
+def test_the_override_that_a_message_names_makes_a_config_valid(case):
+    settings, said, taken = CASES[case]
+    with pytest.raises(UserError) as raised:
+        fields.check(settings)
+    message = str(raised.value)
+    assert said in message
+    typed = dict(re.findall(r"--config\.(\S+?)=(\S+)", message)) if taken is None else taken
+    assert typed, message
+    for key, text in typed.items():
+        settings = overrides.apply_text(settings, key, text)
+    fields.check(settings)
