@@ -1,4 +1,4 @@
-"""Run one verb in several processes on this machine; see docs/how-to/several-processes.md."""
+"""Run one command in several processes on this machine; see docs/how-to/several-processes.md."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Run one verb on every host of a Cloud TPU slice; see docs/how-to/several-processes.md."""
+"""Run one command on every host of a Cloud TPU slice; see docs/how-to/several-processes.md."""
 
 import sys
 

@@ -49,6 +49,8 @@ def _dispatch(arguments: Sequence[str]) -> int:
         print(_help())
         return 0
     name, *rest = arguments
+    if name == help_text.VALIDATE and rest:  # before the command
+        name, *rest = (*rest, name)
     if name == "--version":
         print(f"teacherlm {__version__}")
         return 0

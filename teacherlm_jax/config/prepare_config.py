@@ -249,7 +249,8 @@ class PrepareConfig:
         "", short=True, help="Apache Beam runner, such as DirectRunner; empty: run without Beam"
     )
     beam_options: tuple[str, ...] = plain(
-        (), help="options of the Beam runner, as in \"('--direct_num_workers=4',)\""
+        (),
+        help="options of the Beam runner, with commas between them, as in --direct_num_workers=4",
     )
 
     def problems(self) -> Iterator[tuple[str, str]]:

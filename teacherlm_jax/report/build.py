@@ -111,7 +111,7 @@ def _all_runs(runs: Sequence[RunRecord]) -> list[Block]:
         Table(
             "All run folders. Each contains the resolved config, versions, log and result of its "
             "run (config.json, versions.json, log.txt, result.json).",
-            ("run", "verb", "state", "commit", "jax"),
+            ("run", "command", "state", "commit", "jax"),
             rows,
             left=(0, 1, 2, 3),
         ),

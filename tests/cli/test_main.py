@@ -161,3 +161,11 @@ def test_a_valid_command_line_can_be_checked_without_running_it(command, tmp_pat
     assert command(work, "--validate", "--config.stpes=3") == 2
     assert "stpes" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_validate_may_come_before_the_command(capsys):
+    words = ["train", "--config=configs/quickstart.py:stage1"]
+    assert main.main(["--validate", *words]) == 0
+    before = capsys.readouterr().out
+    assert main.main([*words, "--validate"]) == 0
+    assert before == capsys.readouterr().out == "teacherlm train: the command line is valid\n"
