@@ -156,7 +156,7 @@ def _lengths(measured: Sequence[DataStatistics]) -> list[Block]:
 
 
 def _merged(measured: Sequence[DataStatistics]) -> DataStatistics:
-    merged = DataStatistics(f"all {len(measured)} data sets")
+    merged = DataStatistics(f"all {len(measured)} datasets")
     for each in measured:
         for field, lengths in each.lengths.items():
             merged.lengths.setdefault(field, Counter()).update(lengths)

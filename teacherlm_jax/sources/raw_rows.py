@@ -101,7 +101,7 @@ def _shards(config: SourceConfig, folder: epath.Path) -> list[epath.Path]:
     way_out = paths_in(config, (below or known)[:_SHOWN]) or "files with rows"
     raise UserError(
         f"source {config.name!r}: the folder {folder} contains {held or 'nothing'}, but neither "
-        f"{', '.join(_FOLDERS)} nor only shards of one data set; set the path to {way_out}"
+        f"{', '.join(_FOLDERS)} nor only shards of one dataset; set the path to {way_out}"
     )
 
 

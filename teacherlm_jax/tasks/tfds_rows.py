@@ -33,7 +33,7 @@ def _tfds(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
         if not path.exists():
             versions = raw_rows.paths_in(config, raw_rows.described_below(folder))
             raise UserError(
-                f"{path}: no such file; give the folder of one version of a TFDS data set, "
+                f"{path}: no such file; give the folder of one version of a TFDS dataset, "
                 f"{versions or 'as in glue/sst2/2.0.0'}"
             )
     try:

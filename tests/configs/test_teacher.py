@@ -34,7 +34,7 @@ def test_some_data_sets_can_be_named():
     assert len(made.sources) == 6 + 5
     made = load("muffin_3w", "datasets=rte")
     assert [source.name for source in made.sources] == [f"rte_{number}" for number in range(1, 11)]
-    with pytest.raises(UserError, match="unknown data set 'rty'"):
+    with pytest.raises(UserError, match="unknown dataset 'rty'"):
         load("muffin_3w", "datasets=rty")
 
 

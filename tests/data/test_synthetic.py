@@ -221,7 +221,7 @@ def test_samples_that_were_not_generated_are_refused(samples):
         synthetic.check(reworded, "cot", "text")
     wrong = sample.answer_index - 1
     letter = "ABC"[wrong % len(sample.options)]
-    with pytest.raises(UserError, match="answer is .* generate the data set again"):
+    with pytest.raises(UserError, match="answer is .* generate the dataset again"):
         synthetic.check(dataclasses.replace(sample, answer=f"({letter})"), "cot", "text")
     options = ("1000", *sample.options[1:])
     with pytest.raises(UserError, match="options are .*'1000'.* expected"):

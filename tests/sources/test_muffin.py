@@ -63,7 +63,7 @@ def test_the_rounds_of_anli_share_what_the_data_set_may_have():
 
 
 def test_what_is_not_listed_is_named():
-    with pytest.raises(UserError, match="unknown data set 'mnlj'; expected one of anli, "):
+    with pytest.raises(UserError, match="unknown dataset 'mnlj'; expected one of anli, "):
         muffin.sources(["mnlj"])
     for prompt in ("rte", "rte/0", "rte/11", "rte/x"):
         with pytest.raises(UserError, match=f"unknown prompt '{prompt}'; expected DATASET/1"):

@@ -52,7 +52,7 @@ def test_sources_can_be_some_data_sets_in_another_layout_and_folder():
 
 def test_what_is_not_listed_is_named():
     with pytest.raises(
-        UserError, match="unknown data set 'glue_qqq'; expected one of super_glue_wsc.fixed, "
+        UserError, match="unknown dataset 'glue_qqq'; expected one of super_glue_wsc.fixed, "
     ):
         p3.sources(["glue_qqq"])
     with pytest.raises(UserError, match="unknown layout 'csv'; expected one of tfrecord, parquet"):

@@ -224,7 +224,7 @@ def test_a_folder_of_anything_else_is_refused_with_what_it_holds(tmp_path, names
         read(tmp_path, "some")
     assert str(raised.value) == (
         f"source 'set': the folder {folder} contains {held}, but neither state.json, "
-        f"dataset_dict.json, features.json nor only shards of one data set; set the path to {given}"
+        f"dataset_dict.json, features.json nor only shards of one dataset; set the path to {given}"
     )
 
 

@@ -44,17 +44,17 @@ def solve(sample: Sample) -> Solution:
     except (ValueError, LookupError) as error:
         raise UserError(
             f"sample {sample.id}: the question does not belong to {sample.source}: {error}; "
-            "generate the data set again"
+            "generate the dataset again"
         ) from None
     if sample.options != solution.options:
         raise UserError(
             f"sample {sample.id}: options are {sample.options}, expected {solution.options}; "
-            "generate the data set again"
+            "generate the dataset again"
         )
     answer = sample.options[sample.answer_index]
     if answer != solution.answer:
         raise UserError(
             f"sample {sample.id}: answer is {answer!r}, expected {solution.answer!r}; "
-            "generate the data set again"
+            "generate the dataset again"
         )
     return solution

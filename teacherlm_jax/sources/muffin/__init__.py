@@ -113,5 +113,5 @@ def to_fields(prompt: str, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _listed(name: str) -> DataSet:
     if name not in DATASETS:
-        raise UserError(f"Muffin: unknown data set {name!r}; expected one of {', '.join(DATASETS)}")
+        raise UserError(f"Muffin: unknown dataset {name!r}; expected one of {', '.join(DATASETS)}")
     return DATASETS[name]

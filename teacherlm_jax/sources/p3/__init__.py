@@ -65,7 +65,7 @@ def sources(
 def tasks(dataset: str) -> tuple[str, ...]:
     """Return the tasks of a data set, named like P3's folders; UserError if it is unknown."""
     if dataset not in DATASETS:
-        raise UserError(f"P3: unknown data set {dataset!r}; expected one of {', '.join(DATASETS)}")
+        raise UserError(f"P3: unknown dataset {dataset!r}; expected one of {', '.join(DATASETS)}")
     return tuple(f"{dataset}_{prompt}" for prompt in DATASETS[dataset])
 
 
