@@ -68,6 +68,30 @@ def test_every_example_in_python_can_be_parsed(name):
         ast.parse(block)
 
 
+def texts_of_the_program():
+    """Return all texts in the package and the Makefile, with … for each value put into them."""
+    texts = [(ROOT / "Makefile").read_text(encoding="utf-8")]
+    for path in (ROOT / "teacherlm_jax").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (getattr(value, "value", "…") for value in node.values)
+                texts.append("".join(part if isinstance(part, str) else "…" for part in parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts).replace("`", "")
+
+
+def test_every_message_on_the_page_about_troubleshooting_is_one_of_the_program():
+    cells = re.findall(r"^\| (`.+?) \|", text_of("docs/how-to/troubleshooting.md"), re.MULTILINE)
+    messages = [message for cell in cells for message in re.findall(r"`([^`]+)`", cell)]
+    of_others = {"no matches found: --config.sources[0].path=…", "KeyError", "the loss is nan"}
+    known = texts_of_the_program()
+    assert len(messages) > 30
+    for message in set(messages) - of_others:
+        for part in message.split("…"):
+            assert part.strip(" ;") in known, f"{part!r} of {message!r}"
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_every_key_that_a_page_sets_exists(name):
     named = re.findall(r"--config\.([a-z][\w.\[\]]*\w)", text_of(name))

@@ -29,8 +29,8 @@ def devices(wanted: TpuSlice) -> list[jax.Device]:
     if not _installed():
         raise UserError(
             "libtpu, the compiler for TPUs, is not installed; install it with "
-            'pip install "teacherlm_jax[plan]" (it needs no TPU, but Linux on x86-64), or name '
-            "the library in TPU_LIBRARY_PATH"
+            "`pip install -r requirements-tpu.txt` in a clone of the repository (it needs no TPU, "
+            "but Linux on x86-64), or name the library in TPU_LIBRARY_PATH"
         )
     os.environ |= _SETTINGS
     os.environ["TPU_ACCELERATOR_TYPE"] = f"v5litepod-{wanted.chips}"  # any will do
@@ -51,8 +51,8 @@ def devices(wanted: TpuSlice) -> list[jax.Device]:
     if len(description.devices) != wanted.chips:
         raise UserError(
             f"--topology={wanted.name}: the compiler sees {len(description.devices)} devices in "
-            f"{wanted.chips} chips; install the libtpu that fits this JAX, "
-            'pip install "teacherlm_jax[plan]"'
+            f"{wanted.chips} chips; install the libtpu that fits this JAX with "
+            "`pip install -r requirements-tpu.txt` in a clone of the repository"
         )
     return list(description.devices)
 

@@ -102,6 +102,6 @@ def _import_beam() -> Any:
         if error.name != "apache_beam":
             raise
     raise UserError(
-        "config.runner: Apache Beam is not installed; install it as "
-        'pip install "teacherlm_jax[beam]", or leave config.runner empty'
+        "config.runner: Apache Beam is not installed; install it with `pip install -r "
+        "requirements-beam.txt` in a clone of the repository, or leave config.runner empty"
     )

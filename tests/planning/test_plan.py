@@ -145,7 +145,7 @@ def test_without_the_compiler_it_says_how_to_get_it(monkeypatch, tmp_path):
     config = TrainConfig(output=str(tmp_path), data="nowhere", model=registry.shape("bloom-tiny"))
     with (
         run_folder.open_run(str(tmp_path), "plan", config) as folder,
-        pytest.raises(UserError, match=r'pip install "teacherlm_jax\[plan\]"'),
+        pytest.raises(UserError, match=r"pip install -r requirements-tpu\.txt"),
     ):
         plan(config, folder, PlanOptions("v5e:2x2"))
 
