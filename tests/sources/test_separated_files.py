@@ -12,7 +12,7 @@ from teacherlm_jax.sources import raw_rows, reading
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 
-from .test_raw_rows import write_zst
+from .row_files import write_zst
 
 QUOTED = 'question,A,B,answer\r\n"What is 2, or ""two""?\nSay it.",one,two,B\r\n\r\n"1?",1,2,A\r\n'
 ROWS = [

@@ -11,7 +11,9 @@ from etils.epath import testing as epath_testing
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
 
-from .test_raw_rows import KINDS, ROWS, read, values, write, write_dataset
+from .row_files import ROWS, read, values, write
+from .test_raw_rows import KINDS
+from .test_saved_datasets import write_dataset
 
 
 class StoreFile:

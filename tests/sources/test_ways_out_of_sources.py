@@ -11,7 +11,8 @@ from teacherlm_jax.sources import reading
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 
-from .test_raw_rows import write, write_dataset
+from .row_files import write
+from .test_saved_datasets import write_dataset
 
 ROW = {"question": "Is red a color?", "answer": "yes"}
 CHOICE = {"question": "Is red a color?", "choices": ["no", "yes"], "answer": "B"}
