@@ -1,1 +1,1 @@
-"""Data sets of any layout, read row by row as samples."""
+"""Readers of data sets of any layout, which yield samples row by row."""

@@ -1,4 +1,4 @@
-"""One raw row as a sample: a small adapter for each format of rows."""
+"""Conversion of a raw row to a sample, with one adapter for each format of rows."""
 
 import re
 from collections.abc import Callable
@@ -117,7 +117,7 @@ def _ecqa(row: RawRow) -> dict[str, Any]:
 
 
 def _strategyqa(row: RawRow) -> dict[str, Any]:
-    """StrategyQA in the authors' form: the gold facts, then the question in lower case."""
+    """StrategyQA as the authors prompt it: the gold facts, then the question in lower case."""
     facts = row.get("facts")
     if not isinstance(facts, list) or not all(isinstance(fact, str) for fact in facts):
         raise SampleError("facts are not a list of texts")
@@ -133,7 +133,7 @@ def _strategyqa(row: RawRow) -> dict[str, Any]:
 
 
 def _mmlu(row: RawRow) -> dict[str, Any]:
-    """MMLU: a question on one line that ends like a sentence, and a subject in plain words."""
+    """MMLU: the question on one line with punctuation at its end, and the subject without "_"."""
     question = _text(row, "question").replace("\n", " ").strip()
     if not question.endswith(_SENTENCE_ENDS):
         question += "."
@@ -179,7 +179,7 @@ def _text(row: RawRow, key: str) -> str:
 
 
 def _truth(row: RawRow, key: str) -> bool:
-    """Return the value of true or false, which may also be text in any case."""
+    """Return a boolean value, which may also be the text "true" or "false" in any case."""
     if key not in row:
         raise SampleError(f"no {key}")
     value = str(row[key]).lower() if isinstance(row[key], bool | str) else ""

@@ -1,4 +1,4 @@
-"""Columnar files, read a batch at a time: parquet, and Arrow streams of Hugging Face `datasets`."""
+"""Columnar files, read in batches: parquet, and Arrow streams of Hugging Face `datasets`."""
 
 import contextlib
 import json
@@ -31,8 +31,8 @@ def parquet_rows(path: epath.Path, columns: Sequence[str] = ()) -> Iterator[Numb
 
     Args:
         path: the file.
-        columns: names of the columns to read, which may lead into a column by dots; empty: all.
-            Names that the file does not have are skipped; its rows are then `PartialRow`s.
+        columns: names of the columns to read, which may be dotted; empty: all. Names that the file
+            does not have are skipped; its rows are then `PartialRow`s.
 
     Class labels of `datasets` become `labels.Label`s. A row with a value that cannot be read, such
     as text that is not UTF-8, is a MalformedRow. Raises UserError for a damaged file.
@@ -40,8 +40,8 @@ def parquet_rows(path: epath.Path, columns: Sequence[str] = ()) -> Iterator[Numb
     with files.opened(path) as file, _undamaged(path):
         # Without pre-buffering, a row group, which may be the whole file, is not held in memory.
         table = pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
-        there = table.schema_arrow.names
-        batches = table.iter_batches(_BATCH, columns=_present(columns, there))
+        available = table.schema_arrow.names
+        batches = table.iter_batches(_BATCH, columns=_present(columns, available))
         yield from _numbered(path, batches, table.schema_arrow, columns)
 
 
@@ -116,15 +116,15 @@ def _require_end(path: epath.Path, file: BinaryIO) -> None:
     file.seek(0)
 
 
-def _present(wanted: Sequence[str], there: Sequence[str]) -> list[str]:
+def _present(wanted: Sequence[str], available: Sequence[str]) -> list[str]:
     """Return those of the wanted columns that a file has; all of its columns if none is wanted.
 
     A file that has none of them still needs one column, since its rows are counted.
     """
     if not wanted:
-        return list(there)
-    present = dict.fromkeys(column_of(name, there) for name in wanted)
-    return [name for name in present if name in there] or list(there[:1])
+        return list(available)
+    present = dict.fromkeys(column_of(name, available) for name in wanted)
+    return [name for name in present if name in available] or list(available[:1])
 
 
 def _numbered(
@@ -133,15 +133,15 @@ def _numbered(
     schema: pa.Schema,
     wanted: Sequence[str],
 ) -> Iterator[NumberedRow]:
-    names, there = _label_names(schema), tuple(schema.names)
-    partial = any(column_of(name, there) not in there for name in wanted)
+    names, available = _label_names(schema), tuple(schema.names)
+    partial = any(column_of(name, available) not in available for name in wanted)
     number = 0
     for batch in batches:
         for row in _rows(path, batch):
             number += 1
             if isinstance(row, dict):
                 row = labelled(row, names) if names else row
-                row = PartialRow(row, there) if partial else row
+                row = PartialRow(row, available) if partial else row
             yield number, row
 
 

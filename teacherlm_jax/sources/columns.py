@@ -1,4 +1,4 @@
-"""Rows of any layout as samples, by a config that names the column of each field."""
+"""Conversion of rows of any layout to samples; the config names the column of each field."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -41,17 +41,17 @@ def wanted(config: SourceConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def column_of(name: str, there: Collection[str]) -> str:
-    """Return the column of a name that may lead into it by dots; `there` are the columns."""
-    return name if name in there else name.partition(".")[0]
+def column_of(name: str, columns: Collection[str]) -> str:
+    """Return the column that a name, which may be dotted, refers to in a row with `columns`."""
+    return name if name in columns else name.partition(".")[0]
 
 
 def from_columns(named: ColumnsConfig, row: RawRow) -> dict[str, Any]:
-    """Return the fields of a sample for `from_row`; missing and null columns give empty ones.
+    """Return the fields of a sample for `from_row`; missing and null columns give empty fields.
 
-    NaN has to be replaced by None before. Raises SampleError that names the column if the question
-    or the answer is missing, if the answer selects an option and there are none, and if a column
-    contains a value of another type.
+    The row must not contain NaN. Raises SampleError that names the column if the question or the
+    answer is missing, if the answer selects an option and there are none, and if a column contains
+    a value of the wrong type.
     """
     options, labels = _options(row, named) if named.options else ([], [])
     question = _required(row, named.question)
@@ -91,8 +91,8 @@ def _answer(
     """Return a free-text answer or, with options, the letter of the right one."""
     value = _required(row, named.answer)
     if isinstance(value, Label):
-        meant = named.answer_is or ("number" if named.options else "text")
-        value = int(value) if meant == "number" else value
+        meaning = named.answer_is or ("number" if named.options else "text")
+        value = int(value) if meaning == "number" else value
     text = _as_text(value, named.answer)
     if named.answer_after:
         _, mark, text = text.rpartition(named.answer_after)
@@ -142,7 +142,7 @@ def _listed_options(value: Any, name: str) -> tuple[list[str], list[str]]:
     if value is None:
         return [], []
     if isinstance(value, list) and value and all(map(_is_labelled, value)):
-        labels, value = [each["label"] for each in value], [each["text"] for each in value]
+        labels, value = [option["label"] for option in value], [option["text"] for option in value]
     elif _is_labelled(value):
         labels, value = value["label"], value["text"]
     elif isinstance(value, Mapping):

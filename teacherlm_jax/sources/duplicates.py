@@ -59,14 +59,14 @@ class Questions:
         self._questions, self._samples = array("Q"), array("Q")
         self._file, self._line = array("Q"), array("Q")
 
-    def add(self, source: str, place: RowLocation, sample: Sample) -> None:
+    def add(self, source: str, location: RowLocation, sample: Sample) -> None:
         """Add one sample."""
         question = normalised(sample.question)
         options = sorted(map(normalised, sample.options))
         self._questions.append(_hash(question))
         self._samples.append(_hash("\n".join((question, *options))))
-        self._file.append(self._number((source, place.file)))
-        self._line.append(place.line)
+        self._file.append(self._number((source, location.file)))
+        self._line.append(location.line)
 
     def extend(self, other: "Questions") -> None:
         """Append all samples of `other`."""
@@ -93,7 +93,7 @@ class Questions:
         return questions
 
     def twice(self) -> list[Overlap]:
-        """Return the samples whose question came before with the same options, in any order."""
+        """Return the samples whose question appeared earlier with the same options in any order."""
         hashes = np.array(self._samples, np.uint64)
         order = np.argsort(hashes, kind="stable")
         starts = np.ones(len(order), bool)
@@ -121,7 +121,7 @@ class Questions:
             key = (self._source(own), other._source(others))
             counts[key] = counts.get(key, 0) + 1
             if counts[key] <= SHOWN:
-                places.setdefault(key, []).append((self._place(own), other._place(others)))
+                places.setdefault(key, []).append((self._location(own), other._location(others)))
         return [Overlap(*key, count, tuple(places[key])) for key, count in counts.items()]
 
     def _number(self, key: tuple[str, str]) -> int:
@@ -134,7 +134,7 @@ class Questions:
     def _source(self, number: int) -> str:
         return self._files[self._file[number]][0]
 
-    def _place(self, number: int) -> RowLocation:
+    def _location(self, number: int) -> RowLocation:
         return RowLocation(self._files[self._file[number]][1], self._line[number])
 
 

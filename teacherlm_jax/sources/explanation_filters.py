@@ -1,4 +1,4 @@
-"""Explanations that are left out of samples: those that failed a gate, and placeholders."""
+"""Filters that leave out explanations: those that failed a gate, and placeholders."""
 
 import dataclasses
 from collections.abc import Callable

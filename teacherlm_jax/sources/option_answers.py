@@ -13,7 +13,7 @@ from teacherlm_jax.data.sample import (
 )
 from teacherlm_jax.sources.option_marks import MARK
 
-_LETTER = re.compile(r"\(?[A-Z]\)?[.)]?")  # of an option
+_LETTER = re.compile(r"\(?[A-Z]\)?[.)]?")  # letter of an option
 
 
 def letter_form(

@@ -51,7 +51,7 @@ LocatedRow = tuple[RowLocation, RawRow | files.MalformedRow]
 
 @dataclasses.dataclass(frozen=True)
 class SourceRows:
-    """The files of a source, and how to read their rows.
+    """The files of a source, and a function that reads their rows.
 
     Attributes:
         files: the files with rows, in the order in which they are read.
@@ -87,26 +87,26 @@ def _shards(config: SourceConfig, folder: epath.Path) -> list[epath.Path]:
 
     Files with other names may be another split, which must not be trained on by accident.
     """
-    there = sorted(path for path in folder.iterdir() if path.name[0] not in "._")
+    paths = sorted(path for path in folder.iterdir() if path.name[0] not in "._")
     kinds: dict[str, list[str]] = {}
-    for path in there:
+    for path in paths:
         kinds.setdefault(re.sub(r"\d+", "*", path.name), []).append(path.name)
-    if len(kinds) == 1 and (config.reader or _reader_of_file(there[0])):
-        return there
+    if len(kinds) == 1 and (config.reader or _reader_of_file(paths[0])):
+        return paths
     shown = [names[0] if len(names) == 1 else kind for kind, names in kinds.items()]
     known = [name for name in shown if config.reader or _reader_of_file(folder / name)]
     below = described_below(folder)
     shown = below or shown
-    held = ", ".join(shown[:_SHOWN]) + (" and others" if len(shown) > _SHOWN else "")
-    way_out = paths_in(config, (below or known)[:_SHOWN]) or "files with rows"
+    content = ", ".join(shown[:_SHOWN]) + (" and others" if len(shown) > _SHOWN else "")
+    suggested = paths_in(config, (below or known)[:_SHOWN]) or "files with rows"
     raise UserError(
-        f"source {config.name!r}: the folder {folder} contains {held or 'nothing'}, but neither "
-        f"{', '.join(_FOLDERS)} nor only shards of one dataset; set the path to {way_out}"
+        f"source {config.name!r}: the folder {folder} contains {content or 'nothing'}, expected "
+        f"{', '.join(_FOLDERS)}, or only shards of one dataset; set the path to {suggested}"
     )
 
 
 def paths_in(config: SourceConfig, names: Iterable[str]) -> str:
-    """Return paths that the source can be set to, for a message: names in its present path."""
+    """Return paths below the source's current path, as suggestions in a message."""
     return " or ".join(os.path.join(config.path, name) for name in names)
 
 
@@ -246,9 +246,9 @@ def _require_columns(
     for path in paths:
         if not missing:
             return
-        there = columns_of(path)
-        known |= dict.fromkeys(there)
-        missing = [name for name in missing if columns.column_of(name, there) not in there]
+        available = columns_of(path)
+        known |= dict.fromkeys(available)
+        missing = [name for name in missing if columns.column_of(name, available) not in available]
     if missing and paths:
         count = len(paths) - 1
         others = f" and {count} other file{'s' if count > 1 else ''}" if count else ""

@@ -1,4 +1,4 @@
-"""The samples of a source, which can be read several times with the same result."""
+"""Reading of a source's samples, several times with the same result."""
 
 import dataclasses
 import logging
@@ -24,8 +24,8 @@ __all__ = ["FORMATS", "SourceReading", "read_samples", "to_sample", "without_fai
 class Candidates(Protocol):
     """Store of samples with their locations, in order, while a limit by seed is drawn."""
 
-    def add(self, place: RowLocation, sample: Sample) -> None:
-        """Take one sample."""
+    def add(self, location: RowLocation, sample: Sample) -> None:
+        """Add one sample."""
 
     def read(self) -> Iterator[tuple[RowLocation, Sample]]:
         """Yield every sample in the order in which it was added."""
@@ -63,13 +63,12 @@ class SourceReading:
     Attributes:
         config: files and layout of the source.
         root: folder that `config.path` is relative to.
-        seed: decides with the samples' ids which of them a limit by seed keeps.
+        seed: seed of a limit by seed, which keeps samples by a hash of the seed and their ids.
         open_rows: function that finds the files and their rows.
         rows: the files of the first reading, with the digests of text files.
         rows_read: number of rows by file in the first reading.
         samples: number of samples, known when the first reading has ended.
-        warnings: what the rows suggest to check in the config, known when the first reading has
-            ended.
+        warnings: likely mistakes in the config, known when the first reading has ended.
     """
 
     config: SourceConfig
@@ -140,9 +139,9 @@ class SourceReading:
         if candidates is None:
             yield from self.again(checked_only)
         else:
-            yield from self._held(candidates, checked_only)
+            yield from self._drawn(candidates, checked_only)
 
-    def _held(
+    def _drawn(
         self, candidates: Candidates, checked_only: bool
     ) -> Iterator[tuple[RowLocation, Sample]]:
         """Yield the candidates that were drawn."""
@@ -154,7 +153,7 @@ class SourceReading:
         """Yield the samples of the first reading again."""
         last = self.config.limit if self._kept is None else sum(map(len, self._kept.values()))
         rows, seen = self._open(), set[str]()
-        located = (each for each in rows.read() if self._is_chosen(each[0]))
+        located = ((location, row) for location, row in rows.read() if self._is_chosen(location))
         refused_before = RefusedRows(None)
         samples = UsableRows(self.config, rows, refused_before).samples(located, seen, checked_only)
         for number, (location, sample, _) in enumerate(samples, start=1):

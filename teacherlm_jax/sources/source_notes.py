@@ -1,4 +1,4 @@
-"""What the rows of a source suggest about its config: missing columns, odd answers, marks."""
+"""Hints at mistakes in a source's config: missing columns, unusual answers, marks of options."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from teacherlm_jax.sources.columns import RawRow
 from teacherlm_jax.sources.explanation_filters import is_placeholder
 from teacherlm_jax.sources.option_marks import without_marks
 
-_ENOUGH = 10  # answers by number, of which none is 0
+_ENOUGH = 10  # number of answers without a 0 that suggest counting from 1
 _ANSWER_MARK = "####"  # precedes the final answer in GSM8K and in sets like it
 
 
 class SourceNotes:
-    """Counts over the rows and samples of one source, in constant memory.
+    """Counts of the rows and samples of one source, in constant memory.
 
     Attributes:
         all_read: whether every row was seen; the reader of the rows sets it.
@@ -30,7 +30,7 @@ class SourceNotes:
         self._explanations: Counter[str] = Counter()
         self._example = ""
         self._missing = set(columns.wanted(config))
-        self._there: dict[str, None] = {}
+        self._available: dict[str, None] = {}
         self._numbers = 0  # answers that are whole numbers
         self._lowest = self._highest = 0
         self._most_options = 0
@@ -39,11 +39,13 @@ class SourceNotes:
     def add_row(self, row: RawRow) -> None:
         """Note the columns of a row, and its answer if that is a number."""
         if self._missing:
-            there = columns.columns_of(row)
+            available = columns.columns_of(row)
             self._missing = {
-                name for name in self._missing if columns.column_of(name, there) not in there
+                name
+                for name in self._missing
+                if columns.column_of(name, available) not in available
             }
-            self._there |= dict.fromkeys(there)
+            self._available |= dict.fromkeys(available)
         if self._config.format != "columns":
             return
         number = columns.answer_number(self._config.columns, row)
@@ -75,11 +77,12 @@ class SourceNotes:
         if self._missing and self.all_read:
             raise UserError(
                 f"source {self._config.name!r}: no row has a column "
-                f"{' or '.join(sorted(self._missing))}; the columns are {', '.join(self._there)}"
+                f"{' or '.join(sorted(self._missing))}; the columns are "
+                f"{', '.join(self._available)}"
             )
 
     def warnings(self) -> Iterator[str]:
-        """Yield what should be checked in the config, each with the key that changes it."""
+        """Yield warnings about the config, each with the key to change."""
         named = self._config.columns
         counted_from_1 = self._lowest >= 1 and self._highest <= self._most_options
         enough = self._numbers >= _ENOUGH or self._highest == self._most_options
@@ -101,12 +104,12 @@ class SourceNotes:
                 "final answer"
             )
         for kind, count in self.placeholders.items():
-            way_out = (
+            advice = (
                 "they are left out"
                 if self._config.drop_placeholders
-                else ("set drop_placeholders to leave them out")
+                else "set drop_placeholders to leave them out"
             )
             yield (
                 f"{count} of {self._explanations[kind]} explanations of the kind {kind} are "
-                f"placeholders such as {self._example!r}; {way_out}"
+                f"placeholders such as {self._example!r}; {advice}"
             )

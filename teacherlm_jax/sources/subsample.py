@@ -8,16 +8,18 @@ T = TypeVar("T")
 
 
 class SeededSubsample(Generic[T]):
-    """The `limit` items of lowest rank among all that were offered.
+    """The `limit` items of lowest rank among all items.
 
-    The rank is a hash of the seed and the item's id, and decides alone which items are drawn. A
-    higher limit keeps all items that a lower one keeps.
+    The rank is a hash of the seed and the item's id, and nothing else decides which items are
+    drawn. A higher limit keeps all items that a lower limit keeps.
     """
 
     def __init__(self, limit: int, seed: int):
         self._limit = limit
         self._seed = seed
-        self._heap: list[tuple[int, T]] = []  # with negative ranks: the highest comes first
+        self._heap: list[
+            tuple[int, T]
+        ] = []  # with negated ranks, so that the highest rank comes first
 
     def takes(self, id: str) -> bool:
         """Return whether an item with this id would be among those drawn so far."""

@@ -1,7 +1,7 @@
 """Text files of rows, plain or compressed: JSON lines, csv and tsv.
 
-The compression is read off the name: `.gz`, `.zst`, `.xz` or `.bz2`. Files are read as streams, and
-a line or row that cannot be read is a MalformedRow, which does not stop the reading.
+The file name shows the compression: `.gz`, `.zst`, `.xz` or `.bz2`. Files are read as streams. A
+line or row that cannot be read becomes a MalformedRow, and reading continues.
 """
 
 import bz2
@@ -26,7 +26,7 @@ SHARD = r"(-\d+-of-\d+)?"  # number of a shard after the ending, as TensorFlow w
 
 _JSON = re.compile(rf"\.json{SHARD}{COMPRESSED}$")  # names of files that may be one JSON list
 _BLOCK = 1 << 18  # bytes read at a time
-_LONGEST_FIELD = 1 << 24  # characters; a longer csv field is taken for a quote that is never closed
+_LONGEST_FIELD = 1 << 24  # characters; a longer csv field is treated as a quote without an end
 
 NumberedRow = tuple[int, dict[str, Any] | files.MalformedRow]
 

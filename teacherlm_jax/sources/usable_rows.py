@@ -1,4 +1,4 @@
-"""The usable rows of a source as samples; all other rows are refused with the reason."""
+"""Conversion of a source's rows to samples; unusable rows are refused with a reason."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -20,7 +20,7 @@ Check = Callable[[Sample], None]  # raises SampleError for a sample that cannot 
 
 
 class LocatedSample(NamedTuple):
-    """A sample, with the row that it was made from and where that is."""
+    """A sample with its row and the location of the row."""
 
     location: RowLocation
     sample: Sample
@@ -28,7 +28,7 @@ class LocatedSample(NamedTuple):
 
 
 class UsableRows:
-    """Makes samples of the rows of one source."""
+    """Converter of the rows of one source to samples."""
 
     def __init__(
         self,
@@ -44,8 +44,8 @@ class UsableRows:
             config: layout of the source.
             rows: its files.
             refused: collects the rows that cannot be used, with file and line.
-            checks: for `passes`.
-            notes: notes every sample.
+            checks: checks that `passes` applies.
+            notes: object that notes every sample.
         """
         self._config, self._refused, self._checks, self._notes = config, refused, checks, notes
         names = {str(path): name for path, name in names_apart(rows.files).items()}

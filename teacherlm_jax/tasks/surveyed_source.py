@@ -152,11 +152,13 @@ def _read(
     spool, candidates = SampleSpool(folder / _SAMPLES), SampleSpool(folder / _CANDIDATES)
     used, questions = Counter[str](), Questions()
     try:
-        for place, sample in reading.first(refused, vocabulary=vocabulary, candidates=candidates):
-            used[place.file] += 1
-            questions.add(reading.config.name, place, sample)
+        for location, sample in reading.first(
+            refused, vocabulary=vocabulary, candidates=candidates
+        ):
+            used[location.file] += 1
+            questions.add(reading.config.name, location, sample)
             if keep:
-                spool.add(place, sample)
+                spool.add(location, sample)
     finally:
         digest = spool.close()
         candidates.close()

@@ -1,4 +1,4 @@
-"""Files of every type with the same rows, and how tests read them back."""
+"""Functions that write the same rows to files of every type, and read them."""
 
 import bz2
 import gzip

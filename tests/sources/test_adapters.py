@@ -1,4 +1,4 @@
-"""One raw row to a sample: the adapters on small rows, and on the authors' own."""
+"""Conversion of a raw row to a sample, on small rows and on rows of the authors."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def adapt(format, **row):
 QUESTION = {"question": "Sky?\nOptions:\n- red\n- blue", "answer": "blue", "cot": "Look up."}
 
 
-def test_options_written_with_dashes_leave_the_question():
+def test_options_written_with_dashes_are_removed_from_the_question():
     assert adapt("cot", **QUESTION) == Sample(
         id="set-7",
         question="Sky?",
@@ -27,7 +27,7 @@ def test_options_written_with_dashes_leave_the_question():
     )
 
 
-def test_options_written_with_letters_lose_them():
+def test_letters_are_removed_from_options():
     row = {"question": "2+2?\nOptions:\n(A) 3\n(B) 4", "answer": "(B)", "cot": ""}
     sample = adapt("cot", **row)
     assert (sample.question, sample.options, sample.answer) == ("2+2?", ("3", "4"), "(B)")
@@ -38,7 +38,7 @@ def test_rows_without_options_keep_their_answer_as_text():
     assert (sample.question, sample.options, sample.answer) == ("Is ice cold?", (), "yes")
 
 
-def test_the_word_options_inside_a_sentence_is_no_heading():
+def test_the_word_options_inside_a_sentence_is_not_a_heading():
     row = {"question": "How many options: one or two?", "answer": "2", "cot": ""}
     assert adapt("cot", **row).options == ()
 
@@ -78,13 +78,13 @@ def test_the_word_options_inside_a_sentence_is_no_heading():
         ),
     ],
 )
-def test_rows_that_make_no_sample_are_refused_with_a_reason(format, row, reason):
+def test_an_unusable_row_is_refused_with_a_reason(format, row, reason):
     with pytest.raises(SampleError) as refusal:
         adapt(format, **row)
     assert str(refusal.value).startswith(reason)
 
 
-def test_mmlu_questions_stand_on_one_line_and_end_like_sentences():
+def test_mmlu_questions_are_one_line_with_punctuation_at_the_end():
     row = {"subject": "us_law", "idx": 3, "choices": ["a\nb", "c"], "answer": 1}
     sample = adapt("mmlu", question="One\ntwo", **row)
     assert prompts.question_prompt(sample, subject_prefix=True) == (
@@ -92,25 +92,25 @@ def test_mmlu_questions_stand_on_one_line_and_end_like_sentences():
         "Q: One two. (A) a b (B) c A: The answer is ("
     )
     assert (sample.id, sample.answer) == ("us_law-3", "(B)")
-    for ended in ('One."', "One,", "One!", "One?", "One."):
-        assert adapt("mmlu", question=ended, **row).question == ended
+    for question in ('One."', "One,", "One!", "One?", "One."):
+        assert adapt("mmlu", question=question, **row).question == question
 
 
-def test_strategyqa_prompts_are_the_authors_own(shared_data):
+def test_strategyqa_prompts_equal_those_of_the_authors(shared_data):
     for line, row in files.read_jsonl(shared_data / "eval" / "strategy_qa.jsonl"):
         sample = reading.to_sample("strategyqa", row, source="strategyqa", line=line)
         assert prompts.question_prompt(sample) == f"Q: {row['question']} A: The answer is ("
         assert sample.answer == row["answer"]
 
 
-def test_creak_evaluation_rows_are_the_authors_own(shared_data):
+def test_creak_evaluation_rows_equal_those_of_the_authors(shared_data):
     for line, row in files.read_jsonl(shared_data / "eval" / "creak.jsonl"):
         sample = reading.to_sample("creak", row, source="creak", line=line)
         assert prompts.question_prompt(sample) == f"Q: {row['question']} A: The answer is ("
         assert (sample.id, sample.answer) == (row["ex_id"], row["answer"])
 
 
-def test_ecqa_prompts_are_the_authors_but_for_their_double_spaces(shared_data):
+def test_ecqa_prompts_equal_those_of_the_authors_except_for_double_spaces(shared_data):
     for line, row in files.read_jsonl(shared_data / "eval" / "ecqa.jsonl"):
         sample = reading.to_sample("ecqa", row, source="ecqa", line=line)
         assert prompts.question_prompt(sample) == prompts.clean(row["test"])

@@ -1,4 +1,4 @@
-"""Rows of any layout, by a config of their columns."""
+"""Rows of any layout, read by a config that names their columns."""
 
 import pytest
 
@@ -16,10 +16,10 @@ CHOICES = ("choices",)
 
 
 def sample(row, **columns):
-    return from_row({"id": "1"} | {k: v for k, v in made(row, **columns).items() if v})
+    return from_row({"id": "1"} | {k: v for k, v in fields_of(row, **columns).items() if v})
 
 
-def made(row, **columns):
+def fields_of(row, **columns):
     return from_columns(ColumnsConfig(**columns), without_nan(row))
 
 
@@ -29,7 +29,7 @@ def refusal(row, **columns):
     return str(refused.value)
 
 
-def test_every_column_goes_where_the_config_says():
+def test_every_column_becomes_the_field_that_the_config_names():
     row = {
         "q": "Sky?",
         "gold": 1,
@@ -94,10 +94,10 @@ def test_answer_is_decides_between_two_meanings_of_an_answer(answer, columns, le
         {"1": "red", "2": "blue"},
     ],
 )
-def test_options_may_have_labels_that_answers_are_given_by(options):
+def test_an_answer_may_be_the_label_of_an_option(options):
     row = ROW | {"choices": options, "answer": "2"}
-    found = sample(row, options=CHOICES)
-    assert (found.options, found.answer) == (("red", "blue"), "(B)")
+    result = sample(row, options=CHOICES)
+    assert (result.options, result.answer) == (("red", "blue"), "(B)")
 
 
 @pytest.mark.parametrize(
@@ -110,28 +110,28 @@ def test_options_may_have_labels_that_answers_are_given_by(options):
         ({"A": "B", "B": "A"}, "A", {"letter": "(A)", "text": "(B)"}),
     ],
 )
-def test_an_answer_that_names_two_options_in_two_ways_is_refused(options, answer, letters):
+def test_an_ambiguous_answer_is_refused_unless_answer_is_is_set(options, answer, letters):
     row = ROW | {"choices": options, "answer": answer}
     assert refusal(row, options=CHOICES).startswith("column 'answer' names one option by number")
     for answer_is, letter in letters.items():
         assert sample(row, options=CHOICES, answer_is=answer_is).answer == letter
 
 
-def test_an_answer_that_names_one_option_in_two_ways_is_used():
+def test_an_answer_that_names_the_same_option_in_two_ways_is_used():
     for options, answer in ((["0", "1"], 1), ({"A": "A", "B": "B"}, "B")):
         row = ROW | {"choices": options, "answer": answer}
         assert sample(row, options=CHOICES).answer == "(B)"
 
 
 @pytest.mark.parametrize("nothing", [None, [], [None, None], NAN, {"label": [], "text": []}])
-def test_a_row_without_options_asks_for_free_text(nothing):
+def test_a_row_without_options_has_a_free_text_answer(nothing):
     row = ROW | {"choices": nothing}
-    found = sample(row, options=CHOICES)
-    assert (found.options, found.answer) == ((), "blue")
+    result = sample(row, options=CHOICES)
+    assert (result.options, result.answer) == ((), "blue")
     assert sample(row | {"answer": 7}, options=CHOICES, answer_is="text").answer == "7"
 
 
-def test_a_row_whose_columns_of_options_are_null_asks_for_free_text():
+def test_a_row_whose_option_columns_are_null_has_a_free_text_answer():
     row = {"question": "Sky?", "a": None, "answer": "blue"}
     assert sample(row, options=("a", "b")).options == ()
 
@@ -142,8 +142,7 @@ def test_a_row_whose_columns_of_options_are_null_asks_for_free_text():
 )
 def test_an_answer_that_needs_options_is_refused_without_them(answer, answer_is):
     row = ROW | {"choices": [], "answer": answer}
-    said = refusal(row, options=CHOICES, answer_is=answer_is)
-    assert said == (
+    assert refusal(row, options=CHOICES, answer_is=answer_is) == (
         "column 'answer' contains a letter or number, but there are no options; set "
         "columns.answer_is to 'text' if it is the answer itself"
     )
@@ -152,8 +151,8 @@ def test_an_answer_that_needs_options_is_refused_without_them(answer, answer_is)
 def test_each_option_may_have_its_own_column():
     row = {"question": "Sky?", "a": "red", "b": "blue", "c": None, "d": "", "answer": 1}
     for names in (("a", "b"), ("a", "b", "c", "d"), ("a", "b", "e")):
-        found = sample(row, options=names)
-        assert (found.options, found.answer) == (("red", "blue"), "(B)")
+        result = sample(row, options=names)
+        assert (result.options, result.answer) == (("red", "blue"), "(B)")
 
 
 def test_options_may_be_numbers():
@@ -168,10 +167,10 @@ def test_without_options_an_answer_is_free_text(answer, text):
     assert sample({"question": "?", "answer": answer}).answer == text
 
 
-def test_names_lead_into_objects_and_lists_by_dots():
+def test_dotted_names_refer_to_values_inside_objects_and_lists():
     row = {"question": {"stem": "Who?"}, "answers": {"text": ["Ann", "Bo"]}, "a.b": "odd"}
-    found = sample(row, question="question.stem", answer="answers.text.1", subject="a.b")
-    assert (found.question, found.answer, found.subject) == ("Who?", "Bo", "odd")
+    result = sample(row, question="question.stem", answer="answers.text.1", subject="a.b")
+    assert (result.question, result.answer, result.subject) == ("Who?", "Bo", "odd")
 
 
 @pytest.mark.parametrize(
@@ -241,7 +240,7 @@ def test_names_lead_into_objects_and_lists_by_dots():
         ),
     ],
 )
-def test_rows_that_do_not_fit_are_refused_with_the_column(row, columns, reason):
+def test_the_reason_for_an_unusable_row_names_the_column(row, columns, reason):
     assert refusal(row, **columns).startswith(reason)
 
 
@@ -251,7 +250,7 @@ def read(folder, refused, **columns):
     return list(reading.read_samples(config, str(folder), refused))
 
 
-def test_rows_of_a_source_without_ids_are_named_by_their_lines(tmp_path):
+def test_rows_without_ids_get_ids_from_the_source_and_line(tmp_path):
     files.write_jsonl(tmp_path / "a.jsonl", [ROW | {"why": "Look up."}, ROW, ROW | {"answer": 3}])
     refused = RefusedRows(None)
     first, second = read(tmp_path, refused, options=CHOICES, cot="why")
@@ -263,7 +262,7 @@ def test_rows_of_a_source_without_ids_are_named_by_their_lines(tmp_path):
     }
 
 
-def test_a_column_that_no_row_has_is_named_with_those_that_are_there(tmp_path):
+def test_the_error_for_a_missing_column_lists_the_existing_ones(tmp_path):
     files.write_jsonl(tmp_path / "a.jsonl", [ROW, ROW | {"extra": 1}])
     with pytest.raises(UserError, match=r"'set': no row has a column why; the columns are questi"):
         read(tmp_path, RefusedRows(None), options=CHOICES, cot="why")

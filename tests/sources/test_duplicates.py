@@ -15,15 +15,15 @@ from teacherlm_jax.storage.refused_rows import RefusedRows
 
 
 def questions(**sources):
-    """Questions, or pairs of question and options, of each source, as lines of one file."""
-    found = Questions()
-    for source, asked in sources.items():
-        for line, each in enumerate(asked, start=1):
-            question, options = (each, ()) if isinstance(each, str) else each
+    """Return `Questions` of sources, each a list of questions or (question, options) pairs."""
+    collected = Questions()
+    for source, items in sources.items():
+        for line, item in enumerate(items, start=1):
+            question, options = (item, ()) if isinstance(item, str) else item
             answer = "(A)" if options else "x"
             sample = Sample(id=str(line), question=question, answer=answer, options=options)
-            found.add(source, RowLocation(f"{source}.jsonl", line), sample)
-    return found
+            collected.add(source, RowLocation(f"{source}.jsonl", line), sample)
+    return collected
 
 
 @pytest.mark.parametrize(
@@ -35,25 +35,25 @@ def questions(**sources):
         ("…", "…"),
     ],
 )
-def test_questions_are_the_same_whatever_their_case_spaces_and_ends(one, other):
+def test_case_spaces_and_punctuation_at_the_ends_are_ignored(one, other):
     assert normalised(one) == normalised(other)
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [("Is ice cold?", "Is ice old?"), ("1.5?", "15?"), ("!", "?"), ("C+", "C")]
 )
-def test_questions_that_differ_stay_apart(one, other):
+def test_different_questions_are_not_equal(one, other):
     assert normalised(one) != normalised(other)
 
 
 @given(st.text())
-def test_normalising_twice_changes_nothing_more(text):
+def test_normalising_is_idempotent(text):
     assert normalised(normalised(text)) == normalised(text)
 
 
 def test_duplicates_are_counted_with_their_locations():
-    found = questions(a=["One?", "Two?", "one"], b=["Three?", "TWO", "One"])
-    assert found.twice() == [
+    collected = questions(a=["One?", "Two?", "one"], b=["Three?", "TWO", "One"])
+    assert collected.twice() == [
         Overlap("a", "a", 1, ((RowLocation("a.jsonl", 3), RowLocation("a.jsonl", 1)),)),
         Overlap(
             "b",
@@ -65,13 +65,13 @@ def test_duplicates_are_counted_with_their_locations():
             ),
         ),
     ]
-    assert str(found.twice()[0]) == "a.jsonl:3 = a.jsonl:1"
+    assert str(collected.twice()[0]) == "a.jsonl:3 = a.jsonl:1"
     assert Questions().twice() == []
 
 
 def test_a_question_with_other_options_is_not_a_duplicate():
-    asked = [("Which?", ("x", "y")), ("Which?", ("x", "z")), ("Which?", ("Y", "x"))]
-    (shared,) = questions(a=asked).twice()
+    items = [("Which?", ("x", "y")), ("Which?", ("x", "z")), ("Which?", ("Y", "x"))]
+    (shared,) = questions(a=items).twice()
     assert shared.places == ((RowLocation("a.jsonl", 3), RowLocation("a.jsonl", 1)),)
 
 
@@ -81,43 +81,43 @@ def test_all_duplicates_are_counted_and_the_first_are_shown():
     assert [here.line for here, _ in shared.places] == [2, 3, 4][:SHOWN]
 
 
-def test_questions_that_are_in_another_set_are_found_whatever_their_options():
+def test_contamination_is_found_whatever_the_options():
     training = questions(a=["One?", "Two?"], b=[("Two?", ("x", "y"))])
     tested = questions(test=["Nought?", "TWO", "Two?"], dev=["Two?"])
-    found = training.also_in(tested)
-    assert [(each.source, each.other, each.count) for each in found] == [
+    overlaps = training.also_in(tested)
+    assert [(overlap.source, overlap.other, overlap.count) for overlap in overlaps] == [
         ("a", "test", 1),
         ("b", "test", 1),
     ]
-    assert found[0].places == ((RowLocation("a.jsonl", 2), RowLocation("test.jsonl", 2)),)
+    assert overlaps[0].places == ((RowLocation("a.jsonl", 2), RowLocation("test.jsonl", 2)),)
     assert training.also_in(Questions()) == Questions().also_in(training) == []
 
 
 @given(st.lists(st.integers(0, 20)), st.lists(st.integers(0, 20)))
 def test_every_shared_question_is_counted_and_no_other(training, tested):
-    found = questions(a=[f"Is it {n}?" for n in training])
-    twice = sum(shared.count for shared in found.twice())
+    collected = questions(a=[f"Is it {n}?" for n in training])
+    twice = sum(overlap.count for overlap in collected.twice())
     assert twice == len(training) - len(set(training))
-    shared = found.also_in(questions(test=[f"Is it {n}?" for n in tested]))
-    assert sum(each.count for each in shared) == sum(n in tested for n in training)
+    shared = collected.also_in(questions(test=[f"Is it {n}?" for n in tested]))
+    assert sum(overlap.count for overlap in shared) == sum(n in tested for n in training)
 
 
 def read(root, *sources):
-    found = Questions()
+    collected = Questions()
     for config in sources:
-        for place, sample in SourceReading(config, str(root)).first(RefusedRows(None)):
-            found.add(config.name, place, sample)
-    return found
+        for location, sample in SourceReading(config, str(root)).first(RefusedRows(None)):
+            collected.add(config.name, location, sample)
+    return collected
 
 
-def test_questions_that_the_real_sets_share_are_found(shared_data):
+def test_overlaps_of_real_data_sets_are_found(shared_data):
     training = read(
         shared_data,
         SourceConfig("strategyqa", "rationale/strategyqa_train.jsonl", "cot"),
         SourceConfig("mmlu_dev", "eval/mmlu_dev.jsonl", "mmlu"),
         SourceConfig("leaked", "eval/strategy_qa.jsonl", "strategyqa", limit=40),
     )
-    twice = {(each.source, each.other): str(each) for each in training.twice()}
+    twice = {(overlap.source, overlap.other): str(overlap) for overlap in training.twice()}
     assert twice.keys() == {("strategyqa", "strategyqa"), ("mmlu_dev", "mmlu_dev")}
     path = shared_data / "rationale" / "strategyqa_train.jsonl"
     assert twice["strategyqa", "strategyqa"] == f"{path}:1323 = {path}:102"
@@ -128,11 +128,11 @@ def test_questions_that_the_real_sets_share_are_found(shared_data):
         SourceConfig("with_facts", "eval/strategy_qa.jsonl", "strategyqa"),
         SourceConfig("mmlu", "eval/mmlu_test.jsonl", "mmlu"),
     )
-    found = {(each.source, each.other): each.count for each in training.also_in(tested)}
-    assert found == {("mmlu_dev", "mmlu"): 1, ("leaked", "with_facts"): 40}
+    shared = {(each.source, each.other): each.count for each in training.also_in(tested)}
+    assert shared == {("mmlu_dev", "mmlu"): 1, ("leaked", "with_facts"): 40}
 
 
-def test_questions_of_several_readings_equal_those_of_one():
+def test_joined_questions_equal_those_collected_at_once():
     one, two = {"a": ["A?", "B?", "A"]}, {"b": ["b", ("A?", ("x", "y"))], "c": ["C?"]}
     joined = questions(**one)
     joined.extend(questions())
@@ -143,8 +143,8 @@ def test_questions_of_several_readings_equal_those_of_one():
     assert joined.also_in(tested) == whole.also_in(tested) and len(whole.also_in(tested)) == 3
 
 
-def through_a_file(found):
+def through_a_file(collected):
     file = io.BytesIO()
-    found.save(file)
+    collected.save(file)
     file.seek(0)
     return Questions.load(file)

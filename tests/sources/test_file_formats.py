@@ -1,4 +1,4 @@
-"""A whole source to samples: what is refused, how rows are named, what later readings give."""
+"""Reading of a source: refused rows, ids of samples, and compressed and columnar files."""
 
 import datetime
 import gzip
@@ -44,7 +44,7 @@ def numbered(count):
     return [QUESTION | {"question": f"{n}?\nOptions:\n- red\n- blue"} for n in range(count)]
 
 
-def test_all_mmlu_rows_make_samples_with_57_subjects(shared_data):
+def test_all_mmlu_rows_are_usable_and_have_57_subjects(shared_data):
     samples, refused = read(shared_data / "eval", "mmlu_test.jsonl", format="mmlu")
     assert (len(samples), refused) == (6949, {})
     assert len({sample.subject for sample in samples}) == 57
@@ -60,7 +60,7 @@ def test_all_mmlu_rows_make_samples_with_57_subjects(shared_data):
         ("strategyqa", 1859, 0, {}),
     ],
 )
-def test_real_rationales_are_read_and_what_is_refused_is_counted(
+def test_real_rationales_are_read_and_refused_rows_are_counted(
     shared_data, tmp_path, name, usable, with_options, refused
 ):
     rejected = RefusedRows(tmp_path / "refused.jsonl")
@@ -87,21 +87,21 @@ def test_unusable_rows_go_to_the_side_file_with_file_line_and_reason(tmp_path):
     assert sum(counts.values()) == 2
 
 
-def test_a_second_row_of_the_same_id_is_refused(tmp_path):
+def test_a_second_row_with_the_same_id_is_refused(tmp_path):
     rows = [to_row(adapt("cot", **QUESTION))] * 2
     write_rows(tmp_path / "a.jsonl", *rows)
     samples, counts = read(tmp_path, format="sample")
     assert (len(samples), counts) == (1, {"an earlier row has the same id": 1})
 
 
-def test_rows_of_several_files_have_ids_of_their_own_and_come_in_order(tmp_path):
+def test_rows_of_several_files_have_unique_ids_and_come_in_order(tmp_path):
     write_rows(tmp_path / "b.jsonl", QUESTION)
     write_rows(tmp_path / "a.jsonl", QUESTION, QUESTION)
     samples, _ = read(tmp_path)
     assert [sample.id for sample in samples] == ["set-a.jsonl-1", "set-a.jsonl-2", "set-b.jsonl-1"]
 
 
-def test_files_of_one_name_in_several_folders_are_told_apart(tmp_path):
+def test_ids_of_rows_in_files_of_the_same_name_contain_the_folder(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         write_rows(tmp_path / name / "train.jsonl", QUESTION)
@@ -135,16 +135,16 @@ def annotated(gates, author="teacher"):
 
 
 @pytest.mark.parametrize(
-    ("gates", "left"),
+    ("gates", "authors"),
     [
         ({"finished": True, "not_empty": True}, ["human", "teacher"]),
         ({"finished": True, "not_empty": False}, ["human"]),
         ({}, ["human", "teacher"]),
     ],
 )
-def test_an_explanation_that_failed_a_gate_is_left_out_and_the_others_stay(gates, left):
+def test_only_an_explanation_that_failed_a_gate_is_left_out(gates, authors):
     sample = reading.without_failed(from_row(annotated(gates)))
-    assert sorted(sample.explanations["cot"]) == left
+    assert sorted(sample.explanations["cot"]) == authors
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_an_explanation_that_failed_a_gate_is_left_out_and_the_others_stay(gates
         {"annotations": {"cot": {"gates": {"finished": True}}}},
     ],
 )
-def test_explanations_and_annotations_of_another_form_refuse_the_row_and_no_more(tmp_path, changes):
+def test_a_row_with_malformed_explanations_or_annotations_is_refused(tmp_path, changes):
     good = annotated({"finished": False})
     write_rows(tmp_path / "a.jsonl", good | changes | {"id": "bad"}, good)
     for checked_only in (False, True):
@@ -166,7 +166,7 @@ def test_explanations_and_annotations_of_another_form_refuse_the_row_and_no_more
         assert sum(counts.values()) == 1
 
 
-def test_half_a_surrogate_pair_refuses_the_row(tmp_path):
+def test_a_row_with_half_a_surrogate_pair_is_refused(tmp_path):
     row = to_row(adapt("cot", **QUESTION))
     write_rows(tmp_path / "a.jsonl", row, row | {"id": "bad", "question": "Sky? \ud83d"})
     samples, counts = read(tmp_path, format="sample")
@@ -176,7 +176,7 @@ def test_half_a_surrogate_pair_refuses_the_row(tmp_path):
     ]
 
 
-def test_rows_that_the_caller_cannot_use_are_refused_with_their_location(tmp_path):
+def test_rows_that_fail_the_callers_check_are_refused_with_their_location(tmp_path):
     def usable(sample):
         if not sample.options:
             raise SampleError("no options to rank")
@@ -196,7 +196,7 @@ def test_rows_that_the_caller_cannot_use_are_refused_with_their_location(tmp_pat
         read(tmp_path, "a.jsonl", usable=usable)
 
 
-def test_the_reasons_of_another_source_are_not_given_for_an_empty_one(tmp_path):
+def test_the_error_for_an_empty_source_does_not_show_reasons_of_another_source(tmp_path):
     write_rows(tmp_path / "a.jsonl")
     refused = RefusedRows(None)
     refused.refuse("other.jsonl", 1, "no answer", {})
@@ -210,10 +210,10 @@ def test_compressed_files_and_tables_give_the_same_samples_as_plain_lines(tmp_pa
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(path.read_bytes()))
     rows = [row for _, row in files.read_jsonl(path)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "c.parquet")
-    wanted, counts = read(tmp_path, "a.jsonl")
-    assert len(wanted) == 5 and counts == {"the answer is not one of the options": 1}
+    expected, counts = read(tmp_path, "a.jsonl")
+    assert len(expected) == 5 and counts == {"the answer is not one of the options": 1}
     for name in ("b.jsonl.gz", "c.parquet"):
-        assert read(tmp_path, name) == (wanted, counts)
+        assert read(tmp_path, name) == (expected, counts)
         ((_, entry),) = files.read_jsonl(tmp_path / "refused.txt")
         assert (entry["file"], entry["line"]) == (str(tmp_path / name), 6)
 
@@ -229,7 +229,7 @@ def test_a_refused_row_that_is_not_json_is_written_as_text(tmp_path):
     assert entry["row"]["when"] == "datetime.date(2024, 2, 29)"
 
 
-def test_a_column_that_a_row_beyond_the_limit_may_have_is_not_missed(tmp_path):
+def test_a_missing_column_is_refused_only_if_all_rows_were_read(tmp_path):
     rows = [{"question": "?", "answer": "x"}, {"question": "!", "answer": "y", "why": "So."}]
     write_rows(tmp_path / "a.jsonl", *rows)
     settings = {"format": "columns", "columns": ColumnsConfig(cot="why")}

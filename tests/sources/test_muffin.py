@@ -1,4 +1,4 @@
-"""The table of Muffin's data sets, their prompts, and their rows as samples."""
+"""Muffin's data sets and prompts, and conversion of their rows to samples."""
 
 import string
 
@@ -9,7 +9,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources import muffin
 from teacherlm_jax.sources.muffin.data_set import PROMPTS
 
-SETS = [pytest.param(made, id=made.name) for made in muffin.DATASETS.values()]
+SETS = [pytest.param(dataset, id=dataset.name) for dataset in muffin.DATASETS.values()]
 
 
 def slots(text):
@@ -18,25 +18,25 @@ def slots(text):
 
 def test_there_are_56_data_sets_with_560_tasks():
     assert len(muffin.DATASETS) == 56
-    assert sum(len(made.prompts) for made in muffin.DATASETS.values()) == 560
+    assert sum(len(dataset.prompts) for dataset in muffin.DATASETS.values()) == 560
 
 
-@pytest.mark.parametrize("made", SETS)
-def test_a_data_set_has_ten_prompts_that_differ(made):
+@pytest.mark.parametrize("dataset", SETS)
+def test_a_data_set_has_ten_different_prompts(dataset):
     filled = [
-        prompt.text.format(**dict.fromkeys(made.slots, "…"), **made.words)
-        for prompt in made.prompts
+        prompt.text.format(**dict.fromkeys(dataset.slots, "…"), **dataset.words)
+        for prompt in dataset.prompts
     ]
     assert len(filled) == len(set(filled)) == PROMPTS
 
 
-@pytest.mark.parametrize("made", SETS)
-def test_every_slot_is_filled_and_every_field_asked_for(made):
-    used = set().union(*(slots(prompt.text) for prompt in made.prompts))
-    assert used == set(made.slots) | set(made.words)
+@pytest.mark.parametrize("dataset", SETS)
+def test_every_slot_has_a_field_or_text_and_every_field_is_used(dataset):
+    used = set().union(*(slots(prompt.text) for prompt in dataset.prompts))
+    assert used == set(dataset.slots) | set(dataset.words)
 
 
-def test_a_data_set_has_30000_samples_spread_over_its_prompts():
+def test_a_data_set_has_30000_samples_divided_among_its_prompts():
     sources = muffin.sources()
     assert len({source.name for source in sources}) == len(sources) == 560 + 20 + 10
     for name in muffin.DATASETS:
@@ -48,21 +48,21 @@ def test_a_data_set_has_30000_samples_spread_over_its_prompts():
         assert list(source.problems()) == []
 
 
-def test_the_prompts_of_a_large_data_set_have_rows_of_their_own():
+def test_the_prompts_of_a_large_data_set_have_different_rows():
     splits = [source.split for source in muffin.sources(["winogrande"])]
     assert splits[:2] == ["train_xl[0:3000]", "train_xl[3000:6000]"]
     assert splits[-1] == "train_xl[27000:30000]"
     assert {source.split for source in muffin.sources(["rte"])} == {"train"}
 
 
-def test_the_rounds_of_anli_share_what_the_data_set_may_have():
+def test_the_rounds_of_anli_share_the_limit_of_the_data_set():
     first = muffin.sources(["anli"], folder="tfds")[:3]
     assert [source.name for source in first] == ["anli_1_r1", "anli_1_r2", "anli_1_r3"]
     assert [source.path for source in first] == [f"tfds/anli/r{n}/0.1.0" for n in (1, 2, 3)]
     assert {source.split for source in first} == {"train[0:1000]"}
 
 
-def test_what_is_not_listed_is_named():
+def test_unknown_data_sets_and_prompts_are_refused():
     with pytest.raises(UserError, match="unknown dataset 'mnlj'; expected one of anli, "):
         muffin.sources(["mnlj"])
     for prompt in ("rte", "rte/0", "rte/11", "rte/x"):
@@ -70,7 +70,7 @@ def test_what_is_not_listed_is_named():
             muffin.to_fields(prompt, {})
 
 
-def test_paths_name_the_config_where_tfds_has_several():
+def test_paths_contain_the_config_of_tfds_if_there_are_several():
     (source, *_) = muffin.sources(["paws_wiki"], folder="tfds")
     assert source.path == "tfds/paws_wiki/labeled_final_tokenized/1.1.0"
 
@@ -229,12 +229,12 @@ CASES = [
 
 
 @pytest.mark.parametrize(
-    ("prompt", "row", "answered", "asked"), CASES, ids=lambda case: str(case)[:24]
+    ("prompt", "row", "answer", "ending"), CASES, ids=lambda case: str(case)[:24]
 )
-def test_a_row_is_asked_about_in_the_words_of_its_prompt(prompt, row, answered, asked):
-    made = muffin.to_fields(prompt, row)
-    assert (made["options"], made["answer"]) == answered
-    assert made["question"].endswith(asked)
+def test_a_prompt_turns_a_row_into_a_question_and_answer(prompt, row, answer, ending):
+    fields = muffin.to_fields(prompt, row)
+    assert (fields["options"], fields["answer"]) == answer
+    assert fields["question"].endswith(ending)
 
 
 @pytest.mark.parametrize(
@@ -278,19 +278,19 @@ def test_a_row_is_asked_about_in_the_words_of_its_prompt(prompt, row, answered, 
         (
             "rte/1",
             {"premise": "A", "hypothesis": "B", "label": "yes"},
-            "label is str, not a number",
+            "label is str, expected a number",
         ),
         (
             "rte/1",
             {"premise": "A", "hypothesis": "B", "label": None},
-            "label is null, not a number",
+            "label is null, expected a number",
         ),
         (
             "stsb/1",
             {"sentence1": "A", "sentence2": "B", "label": float("nan")},
-            "is a fraction, not a number",
+            "is a fraction, expected a number",
         ),
-        ("imdb_reviews/1", {"text": b"\xff<br />", "label": 0}, "text is bytes, not a text"),
+        ("imdb_reviews/1", {"text": b"\xff<br />", "label": 0}, "text is bytes, expected text"),
         (
             "common_gen/1",
             {"concepts": "dog", "target": "A."},
@@ -304,6 +304,6 @@ def test_a_row_is_asked_about_in_the_words_of_its_prompt(prompt, row, answered, 
         ),
     ],
 )
-def test_rows_that_make_no_sample_are_refused_with_the_reason(prompt, row, reason):
+def test_an_unusable_row_is_refused_with_the_reason(prompt, row, reason):
     with pytest.raises(SampleError, match=reason):
         muffin.to_fields(prompt, row)

@@ -1,4 +1,4 @@
-"""The table of P3's tasks, and its rows as samples."""
+"""P3's tasks, and conversion of their rows to samples."""
 
 import pytest
 
@@ -8,12 +8,12 @@ from teacherlm_jax.sources import p3
 
 
 def row(**other):
-    made = {
+    values = {
         "inputs_pretokenized": "Is the sky blue?\n",
         "targets_pretokenized": "\nYes",
         "answer_choices": ["No", " Yes "],
     }
-    return made | other
+    return values | other
 
 
 def test_there_are_58_data_sets_with_539_tasks():
@@ -23,13 +23,13 @@ def test_there_are_58_data_sets_with_539_tasks():
     assert not [name for name in names if name.endswith("_score_eval")]
 
 
-def test_the_counts_of_some_data_sets_are_those_of_p3():
+def test_some_data_sets_have_as_many_prompts_as_in_p3():
     counts = {name: len(prompts) for name, prompts in p3.DATASETS.items()}
     assert counts["anli"] == 3 * counts["super_glue_cb"] == 45
     assert (counts["imdb"], counts["trec"], counts["super_glue_record"]) == (11, 18, 20)
 
 
-def test_sources_follow_the_rules_of_the_paper():
+def test_sources_have_the_limits_of_the_paper():
     sources = p3.sources()
     assert len(sources) == 539
     for source in sources:
@@ -41,7 +41,7 @@ def test_sources_follow_the_rules_of_the_paper():
     )
 
 
-def test_sources_can_be_some_data_sets_in_another_layout_and_folder():
+def test_data_sets_layout_and_folder_can_be_chosen():
     sources = p3.sources(["glue_qqp"], layout="parquet", folder="P3")
     assert [source.path for source in sources][:2] == [
         "P3/glue_qqp_answer/train-*-of-*.parquet",
@@ -50,7 +50,7 @@ def test_sources_can_be_some_data_sets_in_another_layout_and_folder():
     assert {source.reader for source in sources} == {"parquet"}
 
 
-def test_what_is_not_listed_is_named():
+def test_unknown_data_sets_and_layouts_are_refused():
     with pytest.raises(
         UserError, match="unknown dataset 'glue_qqq'; expected one of super_glue_wsc.fixed, "
     ):
@@ -67,22 +67,22 @@ def test_a_row_with_choices_is_multiple_choice():
     }
 
 
-def test_choices_that_are_letters_are_told_by_their_place():
-    made = p3.to_fields(row(answer_choices=["B", "A"], targets_pretokenized="B"))
-    assert (made["options"], made["answer"]) == (["B", "A"], "(A)")
+def test_choices_that_are_letters_are_matched_by_their_text():
+    fields = p3.to_fields(row(answer_choices=["B", "A"], targets_pretokenized="B"))
+    assert (fields["options"], fields["answer"]) == (["B", "A"], "(A)")
 
 
 def test_a_row_without_choices_is_free_text():
-    given = row()
-    del given["answer_choices"]
-    for free in (given, row(answer_choices=[])):
+    without = row()
+    del without["answer_choices"]
+    for free in (without, row(answer_choices=[])):
         assert p3.to_fields(free) == {"question": "Is the sky blue?", "answer": "Yes"}
 
 
 def test_a_row_with_more_choices_than_letters_is_free_text():
     kinds = [f"kind {number}" for number in range(47)]  # as in trec_fine_grained_open
-    made = p3.to_fields(row(answer_choices=kinds, targets_pretokenized="\nkind 46"))
-    assert made == {"question": "Is the sky blue?", "answer": "kind 46"}
+    fields = p3.to_fields(row(answer_choices=kinds, targets_pretokenized="\nkind 46"))
+    assert fields == {"question": "Is the sky blue?", "answer": "kind 46"}
     most = p3.to_fields(row(answer_choices=kinds[:26], targets_pretokenized="kind 25"))
     assert (len(most["options"]), most["answer"]) == (26, "(Z)")
 
@@ -102,10 +102,10 @@ def test_a_row_with_more_choices_than_letters_is_free_text():
             "the target is not one of the answer choi",
         ),
         ({"targets_pretokenized": "<NO LABEL>"}, "the row has no label"),
-        ({"inputs_pretokenized": None}, "inputs_pretokenized is null, not a text"),
-        ({"targets_pretokenized": [1, 2]}, "targets_pretokenized is a list, not a text"),
+        ({"inputs_pretokenized": None}, "inputs_pretokenized is null, expected text"),
+        ({"targets_pretokenized": [1, 2]}, "targets_pretokenized is a list, expected text"),
     ],
 )
-def test_rows_that_make_no_sample_are_refused_with_the_reason(other, reason):
+def test_an_unusable_row_is_refused_with_the_reason(other, reason):
     with pytest.raises(SampleError, match=reason):
         p3.to_fields(row(**other))

@@ -25,16 +25,16 @@ KINDS = (
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_of_file_gives_the_same_rows_with_their_places(tmp_path, name):
+def test_every_type_of_file_gives_the_same_rows_with_their_locations(tmp_path, name):
     path = tmp_path / name
     write(path)
-    wanted = [
+    expected = [
         (raw_rows.RowLocation(str(path), number), row) for number, row in enumerate(ROWS, start=1)
     ]
-    assert read(tmp_path, name) == wanted
+    assert read(tmp_path, name) == expected
 
 
-def test_files_of_several_compressed_streams_are_read_to_the_end(tmp_path):
+def test_files_with_several_compressed_streams_are_read_to_the_end(tmp_path):
     halves = as_lines(ROWS[:2]), as_lines(ROWS[2:])
     (tmp_path / "a.jsonl.gz").write_bytes(b"".join(map(gzip.compress, halves)))
     write_zst(tmp_path / "b.jsonl.zst", *halves)
@@ -42,12 +42,12 @@ def test_files_of_several_compressed_streams_are_read_to_the_end(tmp_path):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_shards_come_in_the_order_of_their_names(tmp_path, name):
+def test_shards_are_read_in_the_order_of_their_names(tmp_path, name):
     base, _, ending = name.partition(".")
     for number, shard in enumerate((ROWS[:2], ROWS[2:])):
         write(tmp_path / f"{base}-{number:05}-of-00002.{ending}", shard)
     assert values(tmp_path, f"{base}-*-of-00002.{ending}") == ROWS
-    assert [place.line for place, _ in read(tmp_path, f"*.{ending}")] == [1, 2, 1, 2, 3]
+    assert [location.line for location, _ in read(tmp_path, f"*.{ending}")] == [1, 2, 1, 2, 3]
 
 
 @pytest.mark.parametrize("name", KINDS[2:])
@@ -88,7 +88,7 @@ def test_an_arrow_stream_truncated_between_two_batches_is_refused(tmp_path):
     write(path)
     path.write_bytes(path.read_bytes()[:-8])
     with pa.ipc.open_stream(path.read_bytes()) as stream:
-        assert stream.read_all().num_rows == 5  # to Arrow it looks whole
+        assert stream.read_all().num_rows == 5  # Arrow accepts it as complete
     with pytest.raises(UserError, match=rf"{path}: truncated"):
         read(tmp_path, path.name)
 
@@ -155,7 +155,7 @@ def count_reading(monkeypatch):
         ("set-train.tfrecord.gz", "tfrecord"),
     ],
 )
-def test_the_name_of_a_file_decides_its_reader(tmp_path, name, reader):
+def test_the_reader_depends_on_the_name_of_the_file(tmp_path, name, reader):
     assert raw_rows.reader_of(SourceConfig("set", name), [epath.Path(tmp_path / name)]) == reader
 
 
@@ -169,7 +169,7 @@ def test_a_reader_can_be_set(tmp_path):
     assert values(tmp_path, "rows.txt", reader="jsonl") == ROWS
 
 
-def test_a_reader_that_does_not_fit_names_the_file(tmp_path):
+def test_the_error_of_a_wrong_reader_names_the_file(tmp_path):
     (tmp_path / "rows.txt").write_bytes(as_lines(ROWS))
     for reader in ("parquet", "datasets"):
         with pytest.raises(UserError, match=r"rows.txt: "):
@@ -184,7 +184,7 @@ def test_files_of_several_types_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_folder_of_shards_is_read_whole(tmp_path, name):
+def test_all_shards_of_a_folder_are_read(tmp_path, name):
     base, _, ending = name.partition(".")
     (tmp_path / "some").mkdir()
     for number, shard in enumerate((ROWS[:2], ROWS[2:])):
@@ -194,13 +194,13 @@ def test_a_folder_of_shards_is_read_whole(tmp_path, name):
     assert values(tmp_path, "some") == ROWS
 
 
-def test_a_folder_of_shards_is_read_by_the_reader_that_is_set(tmp_path):
+def test_a_reader_can_be_set_for_a_folder_of_shards(tmp_path):
     (tmp_path / "1.txt").write_bytes(as_lines(ROWS))
     assert values(tmp_path, "", reader="jsonl") == ROWS
 
 
 @pytest.mark.parametrize(
-    ("names", "held", "way_out"),
+    ("names", "content", "suggested"),
     [
         (["train-0.jsonl", "train-1.jsonl", "test.jsonl"], "test.jsonl, train-*.jsonl", None),
         (["a.parquet", "README.md"], "README.md, a.parquet", "a.parquet"),
@@ -212,32 +212,32 @@ def test_a_folder_of_shards_is_read_by_the_reader_that_is_set(tmp_path):
         ([], "nothing", ""),
     ],
 )
-def test_a_folder_of_anything_else_is_refused_with_what_it_holds(tmp_path, names, held, way_out):
+def test_a_folder_of_anything_else_is_refused_with_its_content(tmp_path, names, content, suggested):
     folder = tmp_path / "some"
     folder.mkdir()
     for name in names:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("{}")
-    wanted = held.split(", ") if way_out is None else [way_out] if way_out else []
-    given = " or ".join(f"some/{name}" for name in wanted) or "files with rows"
+    expected = content.split(", ") if suggested is None else [suggested] if suggested else []
+    given = " or ".join(f"some/{name}" for name in expected) or "files with rows"
     with pytest.raises(UserError) as raised:
         read(tmp_path, "some")
     assert str(raised.value) == (
-        f"source 'set': the folder {folder} contains {held}, but neither state.json, "
-        f"dataset_dict.json, features.json nor only shards of one dataset; set the path to {given}"
+        f"source 'set': the folder {folder} contains {content}, expected state.json, "
+        f"dataset_dict.json, features.json, or only shards of one dataset; set the path to {given}"
     )
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.json.gz", "a.json-00000-of-00001"])
 @pytest.mark.parametrize("indent", [None, 2])
-def test_a_json_list_is_refused_as_one(tmp_path, name, indent):
+def test_a_file_that_is_a_json_list_is_refused(tmp_path, name, indent):
     text = json.dumps(ROWS, indent=indent).encode()
     (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
     with pytest.raises(UserError, match=rf"{name}: a JSON list; expected one object per line"):
         read(tmp_path, name)
 
 
-def test_a_list_among_lines_of_objects_is_one_row_that_cannot_be_used(tmp_path):
+def test_a_line_with_a_list_is_a_malformed_row(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b"[1]\n" + as_lines(ROWS))
     (tmp_path / "b.json").write_bytes(as_lines(ROWS) + b"[1]\n")
     for name in ("a.jsonl", "b.json"):
@@ -245,7 +245,7 @@ def test_a_list_among_lines_of_objects_is_one_row_that_cannot_be_used(tmp_path):
         assert [row.reason for row in found if row not in ROWS] == ["not a JSON object"]
 
 
-def test_files_that_need_tensorflow_are_left_to_prepare(tmp_path):
+def test_files_that_need_tensorflow_can_be_read_only_by_prepare(tmp_path):
     (tmp_path / "a.tfrecord").write_bytes(b"")
     with pytest.raises(
         UserError, match=r"a.tfrecord requires TensorFlow, which only `teacherlm prepare`"
@@ -254,14 +254,14 @@ def test_files_that_need_tensorflow_are_left_to_prepare(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "a.arrow"])
-def test_a_split_of_files_without_splits_is_refused(tmp_path, name):
+def test_setting_a_split_for_files_without_splits_is_refused(tmp_path, name):
     write(tmp_path / name)
     with pytest.raises(UserError, match=rf"split='test', but .*{name} has no splits"):
         read(tmp_path, name, split="test")
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
-def test_only_the_columns_of_the_config_are_read_and_each_must_be_there(tmp_path, name):
+def test_only_the_columns_of_the_config_are_read_and_none_may_be_missing(tmp_path, name):
     write(tmp_path / name)
     named = ColumnsConfig(options=("choices",), subject="notes.x")
     found = values(tmp_path, name, format="columns", columns=named)

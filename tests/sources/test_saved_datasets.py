@@ -29,11 +29,11 @@ def write_dataset(folder, shards, split="train", **state):
     files.write_json(folder / "dataset_info.json", {"citation": "", "features": {}, "splits": None})
 
 
-def test_a_saved_dataset_is_read_in_the_order_of_its_state(tmp_path):
+def test_files_of_a_saved_dataset_are_read_in_the_order_of_its_state(tmp_path):
     write_dataset(tmp_path / "saved", [ROWS[:3], ROWS[3:]])
-    found = read(tmp_path, "saved")
-    assert [row for _, row in found] == ROWS
-    assert found[3][0] == (str(tmp_path / "saved" / "data-00001-of-00002.arrow"), 1)
+    located = read(tmp_path, "saved")
+    assert [row for _, row in located] == ROWS
+    assert located[3][0] == (str(tmp_path / "saved" / "data-00001-of-00002.arrow"), 1)
     state = files.read_json(tmp_path / "saved" / "state.json")
     files.write_json(
         tmp_path / "saved" / "state.json", state | {"_data_files": state["_data_files"][::-1]}
@@ -81,7 +81,7 @@ def test_a_saved_dataset_whose_state_lists_no_files_is_refused(tmp_path, state):
         read(tmp_path, "saved")
 
 
-def test_a_saved_dataset_without_its_data_names_the_file(tmp_path):
+def test_a_missing_file_of_a_saved_dataset_is_named(tmp_path):
     write_dataset(tmp_path / "saved", [ROWS])
     (tmp_path / "saved" / "data-00000-of-00001.arrow").unlink()
     with pytest.raises(UserError, match=r"data-00000-of-00001.arrow: no such file"):

@@ -24,7 +24,8 @@ PACK = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compr
 
 def read(folder, name, **settings):
     config = SourceConfig("set", name, **settings)
-    return [(place.line, row) for place, row in raw_rows.open_rows(config, str(folder)).read()]
+    rows = raw_rows.open_rows(config, str(folder)).read()
+    return [(location.line, row) for location, row in rows]
 
 
 @pytest.mark.parametrize("ending", [*PACK, ".zst"])
@@ -39,12 +40,12 @@ def test_quotes_and_line_breaks_inside_fields_are_read(tmp_path, kind, delimiter
     assert read(tmp_path, path.name) == [(2, ROWS[0]), (5, ROWS[1])]
 
 
-def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path):
+def test_a_byte_order_mark_is_not_part_of_the_first_column_name(tmp_path):
     (tmp_path / "a.csv").write_text(QUOTED, "utf-8-sig")
     assert list(read(tmp_path, "a.csv")[0][1]) == ["question", "A", "B", "answer"]
 
 
-def test_the_digest_of_a_csv_file_is_known_when_it_was_read(tmp_path):
+def test_reading_a_csv_file_computes_its_digest(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text(QUOTED)
     rows = raw_rows.open_rows(SourceConfig("set", path.name), str(tmp_path))
@@ -85,7 +86,7 @@ def test_a_quote_that_is_never_closed_is_refused_with_its_line(tmp_path):
         (QUOTED.encode("utf-16"), "its header is not UTF-8; save the file as UTF-8"),
     ],
 )
-def test_a_header_that_cannot_be_used_is_refused(tmp_path, header, problem):
+def test_an_invalid_header_is_refused(tmp_path, header, problem):
     (tmp_path / "a.csv").write_bytes(header)
     with pytest.raises(UserError, match=f"a.csv: {problem}"):
         read(tmp_path, "a.csv")
@@ -95,7 +96,7 @@ def test_columns_can_be_named_for_files_without_a_header(tmp_path):
     (tmp_path / "a.tsv").write_text("Sky?\tblue\tLook up.\nSea?\tgreen\tLook down.\n")
     config = SourceConfig("set", "a.tsv", "cot", header=("question", "answer", "cot"))
     samples = list(reading.read_samples(config, str(tmp_path), RefusedRows(None)))
-    assert [(each.question, each.explanation("cot", "human")) for each in samples] == [
+    assert [(sample.question, sample.explanation("cot", "human")) for sample in samples] == [
         ("Sky?", "Look up."),
         ("Sea?", "Look down."),
     ]
@@ -104,7 +105,7 @@ def test_columns_can_be_named_for_files_without_a_header(tmp_path):
         read(tmp_path, "a.jsonl", header=("q",))
 
 
-def test_a_csv_file_is_a_source_of_questions_with_options(tmp_path):
+def test_options_can_be_columns_of_a_csv_file(tmp_path):
     (tmp_path / "q.csv").write_text(QUOTED.replace("A\r\n", "1\r\n"))
     columns = ColumnsConfig(options=("A", "B"), answer_is="letter")
     config = SourceConfig("set", "q.csv", "columns", columns=columns)

@@ -1,4 +1,4 @@
-"""Warnings about the rows of a source, and the keys that they name."""
+"""Warnings about a source's config, and the keys that they name."""
 
 import logging
 
@@ -29,7 +29,7 @@ def numbered(answers, options=("x", "y", "z")):
 
 
 @pytest.mark.parametrize("kind", [int, float, str])
-def test_answers_that_are_numbers_from_1_and_never_0_are_warned_of(tmp_path, kind):
+def test_answers_that_seem_to_be_counted_from_1_give_a_warning(tmp_path, kind):
     rows = numbered([kind(n) for n in (1, 2, 3)])
     _, warnings = first(tmp_path, rows, options=("options",))
     assert warnings == [
@@ -43,11 +43,11 @@ def test_answers_that_are_numbers_from_1_and_never_0_are_warned_of(tmp_path, kin
 
 
 @pytest.mark.parametrize("answers", [[0, 1, 2], [1, 2], ["A", "B", "C"], ["x", "y"], [0, 3]])
-def test_other_answers_are_not_warned_of(tmp_path, answers):
+def test_other_answers_give_no_warning(tmp_path, answers):
     assert first(tmp_path, numbered(answers), options=("options",))[1] == []
 
 
-def test_many_answers_of_which_none_is_0_are_warned_of(tmp_path):
+def test_many_answers_without_a_0_give_a_warning(tmp_path):
     assert len(first(tmp_path, numbered([1, 2] * 5), options=("options",))[1]) == 1
 
 
@@ -82,7 +82,7 @@ def test_placeholders_are_counted_and_a_key_drops_them(tmp_path):
     assert warnings[0].endswith("placeholders such as 'n/a'; they are left out")
 
 
-def test_marks_of_options_and_answers_are_warned_of_and_can_be_removed(tmp_path):
+def test_marks_of_options_and_answers_give_warnings_and_can_be_removed(tmp_path):
     rows = [{"question": "2+3?", "options": ["A)5", "B)6"], "answer": "so\n#### A"}]
     _, warnings = first(tmp_path, rows, answer="answer")
     assert warnings == [
@@ -105,7 +105,7 @@ def test_marks_of_options_and_answers_are_warned_of_and_can_be_removed(tmp_path)
     assert (samples[0].options, samples[0].answer, warnings) == (("5", "6"), "(A)", [])
 
 
-def test_warnings_go_to_the_log_of_whoever_reads_a_source_once(tmp_path, caplog):
+def test_reading_samples_once_logs_the_warnings(tmp_path, caplog):
     files.write_jsonl(tmp_path / "a.jsonl", [{"question": "?", "answer": "x", "cot": "n/a"}])
     config = SourceConfig("set", "a.jsonl", "cot")
     log = logging.getLogger("test")

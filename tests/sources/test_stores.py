@@ -1,4 +1,4 @@
-"""Files in a store, read as those on this machine are."""
+"""Files in a store, which are read like files on this machine."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ from .test_saved_datasets import write_dataset
 
 
 class StoreFile:
-    """A file that can do no more than TensorFlow's."""
+    """A file with the methods of TensorFlow's files only."""
 
     def __init__(self, path):
         self._file = Path(path).open("rb")  # noqa: SIM115 (closed below)
@@ -40,8 +40,8 @@ class StoreFile:
 
 @pytest.fixture
 def bucket(tmp_path, monkeypatch):
-    """The folder behind gs://bucket, which `etils.epath` reaches through a store of its own."""
-    folder = tmp_path / "behind"
+    """The folder that stands for gs://bucket, which `etils.epath` reads through a stub."""
+    folder = tmp_path / "bucket"
     folder.mkdir()
 
     def local(path):
@@ -51,12 +51,12 @@ def bucket(tmp_path, monkeypatch):
     def opened(original, path, mode):
         assert mode == "rb"
         if "secret" in str(path):
-            raise RuntimeError("403: no right to read it")
+            raise RuntimeError("403: permission denied")
         return StoreFile(local(path))
 
     def is_folder(original, path):
         if "forbidden" in str(path):
-            raise RuntimeError("401: who are you?")
+            raise RuntimeError("401: not authenticated")
         return original(local(path))
 
     def matched(original, pattern):
@@ -78,7 +78,7 @@ def test_files_in_a_store_are_read_like_those_on_this_machine(bucket, name):
     (bucket / "deep").mkdir()
     write(bucket / "deep" / name, ROWS[:1])
     assert values("gs://bucket", name) == ROWS
-    assert [place for place, _ in read("", f"gs://bucket/*/{name}")] == [
+    assert [location for location, _ in read("", f"gs://bucket/*/{name}")] == [
         (f"gs://bucket/deep/{name}", 1)
     ]
     digest = hashlib.sha256((bucket / name).read_bytes()).hexdigest()
@@ -91,7 +91,7 @@ def test_a_saved_dataset_in_a_store_is_read(bucket):
     assert values("somewhere/else", "gs://bucket/saved") == ROWS
 
 
-def test_what_is_not_in_a_store_or_may_not_be_read_is_named(bucket):
+def test_missing_and_forbidden_files_of_a_store_are_named(bucket):
     with pytest.raises(UserError, match="gs://bucket/none.jsonl: no file matches"):
         read("gs://bucket", "none.jsonl")
     write(bucket / "secret.jsonl")

@@ -1,4 +1,4 @@
-"""Which samples of a source are kept: the first, those that the seed draws, the short ones."""
+"""Limits of a source: the first samples, samples drawn by a seed, and samples that are short."""
 
 import gzip
 import hashlib
@@ -27,14 +27,15 @@ def test_the_limit_counts_usable_rows(tmp_path):
 def seeded(folder, seed, limit, **settings):
     config = SourceConfig("set", "*.jsonl*", "cot", limit=limit, limit_by="seed", **settings)
     refused = RefusedRows(None)
-    return [each.id for each in formats.read_samples(config, str(folder), refused, seed=seed)]
+    samples = formats.read_samples(config, str(folder), refused, seed=seed)
+    return [sample.id for sample in samples]
 
 
 def numbered(count):
     return [QUESTION | {"question": f"{n}?\nOptions:\n- red\n- blue"} for n in range(count)]
 
 
-def test_a_limit_by_seed_keeps_usable_rows_that_the_seed_and_their_ids_decide(tmp_path):
+def test_a_limit_by_seed_keeps_usable_rows_by_a_hash_of_seed_and_id(tmp_path):
     bad = QUESTION | {"answer": "green"}
     write_rows(tmp_path / "a.jsonl", bad, *numbered(30))
     ids = [f"set-{line}" for line in range(2, 32)]
@@ -47,8 +48,10 @@ def test_a_limit_by_seed_keeps_usable_rows_that_the_seed_and_their_ids_decide(tm
 
 
 def test_a_limit_by_seed_does_not_depend_on_the_order_of_rows(tmp_path):
-    made = [formats.to_sample("cot", row, source="", line=n) for n, row in enumerate(numbered(30))]
-    rows = [to_row(sample) for sample in made]
+    samples = (
+        formats.to_sample("cot", row, source="", line=n) for n, row in enumerate(numbered(30))
+    )
+    rows = [to_row(sample) for sample in samples]
     for folder, order in (("one", rows), ("other", rows[::-1])):
         (tmp_path / folder).mkdir()
         write_rows(tmp_path / folder / "a.jsonl", *order[:11])
@@ -62,7 +65,7 @@ def test_a_limit_by_seed_does_not_depend_on_the_order_of_rows(tmp_path):
     assert drawn["one"] != drawn["other"]
 
 
-def test_the_first_reading_decides_and_later_ones_give_the_same(tmp_path):
+def test_later_readings_yield_the_samples_of_the_first(tmp_path):
     rows = [to_row(adapt("cot", **row)) | {"id": str(n)} for n, row in enumerate(numbered(20))]
     write_rows(tmp_path / "a.jsonl", *rows[:9], {"broken": 1}, rows[3], *rows[9:])
     for settings in ({}, {"limit": 7}, {"limit": 7, "limit_by": "seed"}):
@@ -75,7 +78,7 @@ def test_the_first_reading_decides_and_later_ones_give_the_same(tmp_path):
 
 
 class Words:
-    """Counts a token a word."""
+    """A vocabulary with one token per word."""
 
     begin = ()
     eos_id = 1
@@ -84,56 +87,56 @@ class Words:
         return [[2] * len(text.split()) for text in texts]
 
 
-def test_samples_longer_than_allowed_are_left_out_and_filed(tmp_path):
+def test_samples_longer_than_max_tokens_are_refused(tmp_path):
     rows = [{"question": "word " * (n % 5), "answer": "x", "cot": "long " * 9} for n in range(20)]
     rows[0], rows[1] = {"id": "twin"} | rows[3], {"id": "twin"} | rows[1]  # 7 tokens, 5 tokens
     write_rows(tmp_path / "a.jsonl", *[row | {"explanations": {}} for row in rows])
-    for by, limit, wanted in (("first", 0, 8), ("first", 5, 5), ("seed", 5, 5)):
+    for by, limit, expected in (("first", 0, 8), ("first", 5, 5), ("seed", 5, 5)):
         config = SourceConfig("set", "a.jsonl", limit=limit, limit_by=by, max_tokens=6)
         reading = formats.SourceReading(config, str(tmp_path))
         refused = RefusedRows(None)
         first = list(reading.first(refused, vocabulary=Words()))
-        # Q: and A: are words, and so is what ends a text
+        # Q: and A: are words too, and `eos` is one more token
         assert all(2 + len(sample.question.split()) + 1 + 1 <= 6 for _, sample in first)
-        assert len(first) == wanted
+        assert len(first) == expected
         assert refused.counts["longer than 6 tokens"] > 0
         assert list(reading.again()) == first
     with pytest.raises(UserError, match=r"source 'set': max_tokens=6, but there is no vocabulary"):
         list(formats.read_samples(config, str(tmp_path), RefusedRows(None)))
 
 
-def test_a_limit_by_seed_measures_only_what_it_might_keep(tmp_path):
-    measured = []
+def test_a_limit_by_seed_checks_only_samples_that_it_might_keep(tmp_path):
+    checked = []
     write_rows(tmp_path / "a.jsonl", *numbered(1000))
     config = SourceConfig("set", "a.jsonl", "cot", limit=10, limit_by="seed")
     refused = RefusedRows(None)
-    list(formats.read_samples(config, str(tmp_path), refused, usable=measured.append))
-    assert 10 <= len(measured) < 200  # about 10 (1 + ln 100) of a thousand
+    list(formats.read_samples(config, str(tmp_path), refused, usable=checked.append))
+    assert 10 <= len(checked) < 200  # about 10 (1 + ln 100) of a thousand
 
 
-class Held(list):
+class CandidateList(list):
     """Candidates in memory."""
 
-    def add(self, place, sample):
-        self.append((place, sample))
+    def add(self, location, sample):
+        self.append((location, sample))
 
     def read(self):
         return iter(self)
 
 
-def test_a_limit_by_seed_takes_one_pass_where_candidates_can_be_held(tmp_path, monkeypatch):
+def test_a_limit_by_seed_needs_one_pass_if_candidates_can_be_stored(tmp_path, monkeypatch):
     write_rows(tmp_path / "a.jsonl", *numbered(1000))
     config = SourceConfig("set", "a.jsonl", "cot", limit=10, limit_by="seed")
-    twice = list(formats.SourceReading(config, str(tmp_path)).first(RefusedRows(None)))
+    two_passes = list(formats.SourceReading(config, str(tmp_path)).first(RefusedRows(None)))
     opened, open_file = [], files.opened
     monkeypatch.setattr(files, "opened", lambda path: opened.append(path) or open_file(path))
-    reading, held = formats.SourceReading(config, str(tmp_path)), Held()
-    found = list(reading.first(RefusedRows(None), candidates=held))
-    assert found == twice and len(opened) == 1
-    assert 10 < len(held) < 200  # about 10 (1 + ln 100) of a thousand
+    reading, candidates = formats.SourceReading(config, str(tmp_path)), CandidateList()
+    one_pass = list(reading.first(RefusedRows(None), candidates=candidates))
+    assert one_pass == two_passes and len(opened) == 1
+    assert 10 < len(candidates) < 200  # about 10 (1 + ln 100) of a thousand
 
 
-def test_the_digest_of_a_file_of_lines_is_known_after_one_pass(tmp_path):
+def test_one_pass_over_a_jsonl_file_computes_its_digest(tmp_path):
     for name, pack in (("a.jsonl", bytes), ("b.jsonl.gz", gzip.compress)):
         lines = b"".join(json.dumps(row).encode() + b"\n" for row in numbered(50))
         (tmp_path / name).write_bytes(pack(lines))

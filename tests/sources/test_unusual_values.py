@@ -45,7 +45,7 @@ def not_utf8(values):
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.jsonl", "a.csv"])
-def test_one_byte_that_is_not_utf8_refuses_one_row_of_three_thousand(tmp_path, name):
+def test_only_the_row_with_a_byte_that_is_not_utf8_is_refused(tmp_path, name):
     path, questions = tmp_path / name, [f"Is it {n}?".encode() for n in range(3000)]
     questions[1500] = b"Is \xff it?"
     if name.endswith("jsonl"):
@@ -67,17 +67,17 @@ def test_one_byte_that_is_not_utf8_refuses_one_row_of_three_thousand(tmp_path, n
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
-def test_a_date_that_python_cannot_represent_refuses_its_row(tmp_path, name):
+def test_a_row_with_a_date_that_python_cannot_represent_is_refused(tmp_path, name):
     when = pa.array([0, 2**50, 1], pa.timestamp("s"))
     write_table(tmp_path / name, pa.table({"question": ["1?", "2?", "3?"], "when": when}))
-    found = raw_rows.open_rows(SourceConfig("set", name), str(tmp_path)).read()
-    first, second, third = (row for _, row in found)
+    rows = raw_rows.open_rows(SourceConfig("set", name), str(tmp_path)).read()
+    first, second, third = (row for _, row in rows)
     assert (first["when"], third["question"]) == (datetime.datetime(1970, 1, 1), "3?")
     assert second.reason.startswith("column 'when' contains a value that Python cannot represent")
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
-def test_bad_bytes_inside_lists_refuse_their_row(tmp_path, name):
+def test_a_row_with_bad_bytes_inside_a_list_is_refused(tmp_path, name):
     lists = pa.ListArray.from_arrays([0, 2, 4], not_utf8([b"a", b"b", b"c", b"\xfe"]))
     table = pa.table({"question": ["1?", "2?"], "choices": lists, "answer": ["a", "c"]})
     write_table(tmp_path / name, table)
@@ -87,7 +87,7 @@ def test_bad_bytes_inside_lists_refuse_their_row(tmp_path, name):
 
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow", "jsonl"])
-def test_a_column_that_one_of_two_shards_lacks_is_empty_there(tmp_path, ending):
+def test_a_column_that_one_of_two_shards_lacks_is_empty_in_its_samples(tmp_path, ending):
     shards = [{"question": "1?", "answer": "x", "cot": "So."}, {"question": "2?", "answer": "y"}]
     for number, row in enumerate(shards):
         path = tmp_path / f"s-{number:05}.{ending}"
@@ -101,7 +101,7 @@ def test_a_column_that_one_of_two_shards_lacks_is_empty_there(tmp_path, ending):
 
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
-def test_a_required_column_that_one_of_two_shards_lacks_refuses_its_rows(tmp_path, ending):
+def test_rows_of_a_shard_without_a_required_column_are_refused(tmp_path, ending):
     for number, row in enumerate(({"question": "1?", "answer": "x"}, {"question": "2?", "z": "y"})):
         write_table(tmp_path / f"s-{number:05}.{ending}", pa.Table.from_pylist([row]))
     samples, counts = read(tmp_path, f"s-*.{ending}")
@@ -112,7 +112,7 @@ def test_a_required_column_that_one_of_two_shards_lacks_refuses_its_rows(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("options", "columns", "wanted"),
+    ("options", "columns", "expected"),
     [
         ({"o1": "a", "o2": "b", "o3": "c", "o4": NAN}, FOUR, ("a", "b", "c")),
         ({"o1": "a", "o2": "b", "o3": None, "o4": NAN}, FOUR, ("a", "b")),
@@ -123,11 +123,11 @@ def test_a_required_column_that_one_of_two_shards_lacks_refuses_its_rows(tmp_pat
         ({"all": NAN}, ("all",), ()),
     ],
 )
-def test_nan_is_null_wherever_options_are(tmp_path, options, columns, wanted):
-    answer = "a" if wanted else "free"
+def test_nan_is_null_in_every_layout_of_options(tmp_path, options, columns, expected):
+    answer = "a" if expected else "free"
     write_lines(tmp_path / "a.jsonl", {"question": "?", "answer": answer, "topic": NAN, **options})
     (sample,), _ = read(tmp_path, "a.jsonl", options=columns, subject="topic")
-    assert (sample.options, sample.subject) == (wanted, "")
+    assert (sample.options, sample.subject) == (expected, "")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_nan_is_null_wherever_options_are(tmp_path, options, columns, wanted):
         ({"o1": "a", "o2": "b", "answer": NAN}, FOUR, "column 'answer' is null"),
     ],
 )
-def test_a_null_that_cannot_be_used_is_reported_with_its_own_column(tmp_path, row, columns, reason):
+def test_the_reason_for_an_unusable_null_names_its_column(tmp_path, row, columns, reason):
     write_lines(tmp_path / "a.jsonl", {"question": "?", "answer": "a"} | row)
     with pytest.raises(UserError, match=f"the most frequent reason is [\"']*{reason}"):
         read(tmp_path, "a.jsonl", options=columns)
@@ -148,8 +148,8 @@ def test_a_null_that_cannot_be_used_is_reported_with_its_own_column(tmp_path, ro
 @pytest.mark.parametrize("format", ["sample", "cot", "mmlu"])
 def test_nan_is_null_in_every_format(format):
     row = {"question": "?", "answer": "A", "cot": "", "choices": ["a", "b"], "id": NAN}
-    given = row | {"subject": "law"} if format == "mmlu" else row | {"subject": NAN}
-    sample = reading.to_sample(format, given, source="set", line=7, subject="none")
+    row |= {"subject": "law"} if format == "mmlu" else {"subject": NAN}
+    sample = reading.to_sample(format, row, source="set", line=7, subject="none")
     assert sample.id == "set-7"
 
 
@@ -163,7 +163,7 @@ def meaning(answer, options, **columns):
 
 
 @pytest.mark.parametrize(
-    ("number", "options", "wanted"),
+    ("number", "options", "expected"),
     [
         (3, ["2", "0", "3", "1"], "column 'answer'"),  # index 3, text of option 2
         (0, ["0", "3", "5", "1"], "(A)"),  # both readings agree
@@ -178,15 +178,15 @@ def meaning(answer, options, **columns):
         (2, {"1": "red", "2": "blue"}, "(B)"),
     ],
 )
-def test_a_whole_number_means_the_same_in_every_json_type(number, options, wanted):
+def test_a_whole_number_means_the_same_in_every_json_type(number, options, expected):
     forms = [number, float(number), str(number), f" {number} ", f"{number}.0"]
-    assert [meaning(form, options) for form in forms] == [wanted] * len(forms)
+    assert [meaning(form, options) for form in forms] == [expected] * len(forms)
 
 
-def test_an_ambiguous_number_is_refused_with_the_key_that_decides():
+def test_answer_is_decides_the_meaning_of_an_ambiguous_number():
     options = ["2", "0", "3", "1"]
-    decided = {kind: meaning("3", options, answer_is=kind) for kind in ("number", "text")}
-    assert decided == {"number": "(D)", "text": "(C)"}
+    answers = {kind: meaning("3", options, answer_is=kind) for kind in ("number", "text")}
+    assert answers == {"number": "(D)", "text": "(C)"}
 
 
 @pytest.mark.parametrize(
@@ -199,21 +199,21 @@ def test_an_ambiguous_number_is_refused_with_the_key_that_decides():
         ("mmlu", {"question": "?", "subject": "law", "choices": ["a", "b"], "answer": 1.0}),
     ],
 )
-def test_published_formats_read_an_answer_in_every_json_type(format, row):
+def test_published_formats_accept_an_answer_of_every_json_type(format, row):
     assert reading.to_sample(format, row, source="set", line=1).answer == "(B)"
 
 
 @pytest.mark.parametrize("format", ["sample", "columns", "creak", "ecqa", "strategyqa"])
 @pytest.mark.parametrize(
-    ("id", "wanted"), [(0, "0"), (1, "1"), (7.0, "7"), ("0", "0"), (None, "set-9"), ("", "set-9")]
+    ("id", "expected"), [(0, "0"), (1, "1"), (7.0, "7"), ("0", "0"), (None, "set-9"), ("", "set-9")]
 )
-def test_ids_that_are_whole_numbers_are_all_used(format, id, wanted):
+def test_whole_numbers_including_0_are_used_as_ids(format, id, expected):
     row = {"question": "?", "answer": "x", "sentence": "S.", "label": "true", "facts": []}
     row |= {f"q_op{n}": f"o{n}" for n in range(1, 6)} | {"q_text": "?", "q_ans": "o1"}
     row |= {"origin_question": "?", "origin_answer": True}
     row |= dict.fromkeys(("id", "ex_id", "q_no", "qid"), id)
     named = ColumnsConfig(id="id")
-    assert reading.to_sample(format, row, source="set", line=9, named=named).id == wanted
+    assert reading.to_sample(format, row, source="set", line=9, named=named).id == expected
 
 
 def test_an_id_that_is_a_fraction_is_refused():
@@ -232,7 +232,7 @@ def test_an_id_that_is_a_fraction_is_refused():
         (["1: x", "2: y"], "2", ("x", "y")),
     ],
 )
-def test_marks_are_stripped_and_name_the_options(options, answer, stripped):
+def test_marks_are_stripped_and_can_be_given_as_answers(options, answer, stripped):
     row = {"question": "?", "options": options, "answer": answer}
     named = ColumnsConfig(options=("options",), strip_marks=True)
     sample = reading.to_sample("columns", row, source="s", line=1, named=named)
@@ -244,7 +244,7 @@ def test_options_without_a_series_of_marks_are_refused(options):
     assert meaning("5", options, strip_marks=True).startswith("column 'options' contains an option")
 
 
-def test_an_answer_is_split_at_a_mark_and_the_solution_becomes_the_explanation(tmp_path):
+def test_an_answer_is_split_at_a_mark_and_the_text_before_it_is_the_explanation(tmp_path):
     solution = "9 + 9 = #### no, 18.\n#### 18"
     rows = ({"question": "9+9?", "answer": solution}, {"question": "2?", "answer": "2"})
     write_lines(tmp_path / "a.jsonl", *rows)
@@ -254,14 +254,14 @@ def test_an_answer_is_split_at_a_mark_and_the_solution_becomes_the_explanation(t
     assert counts == {"column 'answer' does not contain '####'": 1}
 
 
-def test_a_zstd_file_with_a_long_window_is_not_called_damaged(tmp_path):
+def test_the_error_for_a_zstd_file_with_a_long_window_says_so(tmp_path):
     frame = b"\x28\xb5\x2f\xfd" + b"\x00" + bytes([20 << 3]) + (1 | 3 << 3).to_bytes(3, "little")
     (tmp_path / "a.jsonl.zst").write_bytes(frame + b"{}\n")
     with pytest.raises(UserError, match=r"a.jsonl.zst: .*longer window .* `zstd -d --long=31`"):
         read(tmp_path, "a.jsonl.zst")
 
 
-def test_a_file_of_unknown_type_can_be_read_when_it_was_renamed_as_the_message_says(tmp_path):
+def test_a_file_of_unknown_type_can_be_read_after_renaming_it_as_the_error_says(tmp_path):
     path = tmp_path / "a.txt"
     write_lines(path, {"question": "?", "answer": "x"})
     with pytest.raises(UserError, match=r"rename the file so that it ends in \.jsonl, \.csv"):

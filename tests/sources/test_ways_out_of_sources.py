@@ -1,4 +1,4 @@
-"""Ways out that messages about sources name, taken."""
+"""Advice in error messages about sources, which works when it is followed."""
 
 import dataclasses
 import re
@@ -42,7 +42,7 @@ def write_all(folder, *names):
 
 @pytest.mark.parametrize("root", ["", "data", "absolute"])
 @pytest.mark.parametrize("names", [("a.jsonl", "b.jsonl"), ("train-1.jsonl", "train-2.jsonl", "n")])
-def test_a_folder_of_several_data_sets_names_paths_that_can_be_set(
+def test_the_paths_suggested_for_a_folder_of_several_data_sets_can_be_read(
     tmp_path, monkeypatch, root, names
 ):
     monkeypatch.chdir(tmp_path)
@@ -55,7 +55,9 @@ def test_a_folder_of_several_data_sets_names_paths_that_can_be_set(
 
 
 @pytest.mark.parametrize("root", ["", "data"])
-def test_a_folder_of_saved_data_sets_names_one_that_can_be_set(tmp_path, monkeypatch, root):
+def test_the_path_suggested_for_a_folder_of_saved_data_sets_can_be_read(
+    tmp_path, monkeypatch, root
+):
     monkeypatch.chdir(tmp_path)
     for version in ("1.0.0", "2.0.0"):
         write_dataset(tmp_path / "data" / "set" / version, [[ROW]])
@@ -64,14 +66,14 @@ def test_a_folder_of_saved_data_sets_names_one_that_can_be_set(tmp_path, monkeyp
     assert samples(dataclasses.replace(config, path=path), root)
 
 
-def test_the_split_that_a_folder_contains_is_named(tmp_path):
+def test_the_split_suggested_for_a_folder_can_be_read(tmp_path):
     write_dataset(tmp_path / "set", [[ROW]], split="test")
     config = source("set")
     split = re.search(r"set split='(\w+)'", refusal(config, tmp_path))[1]
     assert samples(dataclasses.replace(config, split=split), tmp_path)
 
 
-# Files, the source, the way out that its message must name, and the settings that take it.
+# Files, wrong settings of the source, the advice of the message, and settings that follow it.
 SETTINGS = {
     "types": (["a.jsonl", "b.parquet"], {"path": "*"}, "files of one type", {"path": "*.jsonl"}),
     "stars": (["a/b.jsonl"], {"path": "**/*.jsonl"}, "write one \\*", {"path": "*/*.jsonl"}),
@@ -81,16 +83,16 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("case", SETTINGS)
-def test_the_settings_that_a_message_names_let_a_source_be_read(tmp_path, case):
-    names, wrong, said, right = SETTINGS[case]
+def test_a_source_can_be_read_with_the_settings_that_a_message_suggests(tmp_path, case):
+    names, wrong, advice, right = SETTINGS[case]
     for name in names:
         write_all((tmp_path / name).parent, (tmp_path / name).name)
     config = dataclasses.replace(source("a.jsonl"), **wrong)
-    assert re.search(said, refusal(config, tmp_path))
+    assert re.search(advice, refusal(config, tmp_path))
     assert samples(dataclasses.replace(config, **right), tmp_path)
 
 
-def test_a_file_is_read_once_its_name_has_the_ending_that_is_named(tmp_path):
+def test_a_file_can_be_read_after_renaming_it_to_the_suggested_ending(tmp_path):
     write(tmp_path / "rows.jsonl", [ROW])
     (tmp_path / "rows.jsonl").rename(tmp_path / "rows")
     ending = re.search(r"so that it ends in (\.\w+)", refusal(source("rows"), tmp_path))[1]
@@ -98,7 +100,7 @@ def test_a_file_is_read_once_its_name_has_the_ending_that_is_named(tmp_path):
     assert samples(source(f"rows{ending}"), tmp_path)
 
 
-# Columns, a row that they refuse, and the columns that take the way out of the message.
+# Columns, a row that is refused with them, the advice of the message, and columns that follow it.
 COLUMNS = {
     "answer_is": (
         CHOICES,
@@ -122,10 +124,10 @@ COLUMNS = {
 
 
 @pytest.mark.parametrize("case", COLUMNS)
-def test_the_columns_that_a_message_names_let_a_row_be_read(tmp_path, case):
-    columns, row, said, right = COLUMNS[case]
+def test_a_row_can_be_read_with_the_columns_that_a_message_suggests(tmp_path, case):
+    columns, row, advice, right = COLUMNS[case]
     files.write_jsonl(tmp_path / "a.jsonl", [row])
     config = source("a.jsonl", columns)
-    assert said in refusal(config, tmp_path)
+    assert advice in refusal(config, tmp_path)
     config = dataclasses.replace(config, columns=dataclasses.replace(columns, **right))
     assert samples(config, tmp_path)

@@ -1,17 +1,18 @@
-"""Muffin-3W: FLAN's supervised data sets from TFDS, ten prompts each, by the paper's rules.
+"""Muffin-3W: FLAN's supervised data sets from TFDS, with ten prompts each, as in the paper.
 
-TeacherLM (arXiv 2310.19019) takes 56 supervised data sets of Muffin (FLAN, Wei et al. 2022, arXiv
-2109.01652), ten prompts each, at most 30,000 samples a data set, each under 1,200 tokens. The paper
-does not name them. Ours are the 62 of FLAN, counted as FLAN counts them (the three rounds of ANLI
-are one data set, as are both levels of ARC and both versions of SQuAD), without four whose files
-TFDS does not download by itself (Newsroom, SAMSum, XSum, Story Cloze) and without two whose answers
-are written by a program (mathematics and missing punctuation). All prompts are our own.
+TeacherLM (arXiv 2310.19019) uses 56 supervised data sets of Muffin (FLAN, Wei et al. 2022, arXiv
+2109.01652) with ten prompts each, at most 30,000 samples per data set, and less than 1,200 tokens
+per sample. The paper does not name them. This package uses the 62 data sets of FLAN, counted as in
+FLAN (the three rounds of ANLI are one data set, and so are both levels of ARC and both versions of
+SQuAD), without four whose files TFDS cannot download automatically (Newsroom, SAMSum, XSum, Story
+Cloze) and without two whose answers are written by a program (mathematics and missing punctuation).
+All prompts were written for this package.
 
-A task is a data set under one prompt. A data set's 30,000 samples are divided evenly: 3,000 for
-each prompt. If a data set has 30,000 training rows, every prompt gets different rows: the next
-3,000 in TFDS's order, which is shuffled. If it has fewer, every prompt samples its 3,000 from all
-rows by the seed, so a small data set appears under all ten prompts. To use other data sets or
-prompts, edit the file of their kind, or pass names to `sources`.
+A task is a data set with one prompt. Each prompt gets 3,000 of a data set's 30,000 samples. If a
+data set has at least 30,000 training rows, every prompt gets different rows: the next 3,000 in
+TFDS's shuffled order. If it has fewer, every prompt samples up to 3,000 from all rows by the seed,
+so its rows are used with all ten prompts. To use other data sets or prompts, edit the file of their
+kind, or pass names to `sources`.
 
 The names, versions, fields and labels are those of TFDS 4.9.10. For two of the WMT pairs, TFDS
 needs files that are downloaded by hand: Czech (CzEng) and Russian (Yandex's corpus).
@@ -52,7 +53,7 @@ _KINDS = (
     structure,
     summaries,
 )
-DATASETS: dict[str, DataSet] = {made.name: made for kind in _KINDS for made in kind.SETS}
+DATASETS: dict[str, DataSet] = {dataset.name: dataset for kind in _KINDS for dataset in kind.SETS}
 
 
 def sources(
@@ -63,11 +64,11 @@ def sources(
     Args:
         datasets: keys of DATASETS; default: all 56.
         folder: TFDS's data folder, to which `tfds build` or `download_and_prepare` wrote, relative
-            to the config's root; "": the root itself.
+            to the config's root; "": the root.
 
-    Each task is one source, named DATASET_NUMBER. A data set that consists of several of TFDS's has
-    one source for each of them, DATASET_NUMBER_CONFIG, with an equal share of the limit. Raises
-    UserError for an unknown data set.
+    Each task is one source, named DATASET_NUMBER. If a data set consists of several data sets of
+    TFDS, there is one source for each of them, DATASET_NUMBER_CONFIG, with an equal share of the
+    limit. Raises UserError for an unknown data set.
     """
     return tuple(
         _source(_listed(name), number, builder, folder)
@@ -99,7 +100,7 @@ def _source(dataset: DataSet, number: int, builder: str, folder: str) -> SourceC
 
 
 def to_fields(prompt: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a sample: a row of TFDS in the prompt named "DATASET/NUMBER".
+    """Return the fields of a sample: a row of TFDS with the prompt "DATASET/NUMBER".
 
     Raises UserError for an unknown prompt, and SampleError for a row that cannot be used.
     """

@@ -1,4 +1,4 @@
-"""A data set of Muffin: its name in TFDS, its ten prompts, and the fields of its answers."""
+"""Definition of a Muffin data set: its name in TFDS, its ten prompts, and its answers."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 from teacherlm_jax.data.sample import LETTERS, SampleError, kind_of
 
-Row = Mapping[str, Any]  # an example as TFDS gives it, in plain Python values
+Row = Mapping[str, Any]  # an example of TFDS in plain Python values
 Answer = tuple[list[str], str]  # options (empty: free text), and the answer or its letter
 
 PROMPTS = 10  # per data set
@@ -59,11 +59,11 @@ class Choice:
 
     def read(self, row: Row) -> Answer:
         """Return the options and the answer of a row; raise SampleError if it has no label."""
-        found = _options(row, self.options)
+        options = _options(row, self.options)
         label = number_at(row, self.path)
-        if label not in range(len(found)):
+        if label not in range(len(options)):
             raise SampleError(f"{self.path} is {label}, which is not the index of an option")
-        return found, _letter(int(label))
+        return options, _letter(int(label))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,16 +75,16 @@ class Among:
 
     def read(self, row: Row) -> Answer:
         """Return the options and the answer of a row; raise SampleError if it is not an option."""
-        found = list(dict.fromkeys(_options(row, (self.options,))))
+        options = list(dict.fromkeys(_options(row, (self.options,))))
         answer = Text(self.path).read(row)[1]
-        if answer not in found:
+        if answer not in options:
             raise SampleError("the answer is not one of the options")
-        return found, _letter(found.index(answer))
+        return options, _letter(options.index(answer))
 
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-    """A question with slots in braces, and how to read its answer from a row."""
+    """A question with slots in braces, and a reader of its answer from a row."""
 
     text: str
     answer: Text | FixedOptions | Choice | Among
@@ -110,15 +110,15 @@ class DataSet:
     """A data set of Muffin.
 
     Attributes:
-        name: our name, which its sources begin with.
-        builders: names in TFDS, NAME[/CONFIG]/VERSION, which are also folders there. There are
+        name: name of the data set, with which the names of its sources begin.
+        builders: names in TFDS, NAME[/CONFIG]/VERSION, which are also paths in its data folder;
             several if rounds or levels of difficulty are separate data sets in TFDS.
         prompts: ten prompts.
-        slots: by slot of the prompts, the field that fills it.
-        words: by slot, the words that fill it in every row.
+        slots: fields that fill the slots of the prompts, by slot.
+        words: texts that fill slots in every row, by slot.
         change: preprocesses a row; may raise SampleError for a row that cannot be used.
         split: the training split.
-        large: every builder has enough rows that prompts never share rows.
+        large: every builder has enough rows for different rows in each prompt.
     """
 
     name: str
@@ -131,7 +131,7 @@ class DataSet:
     large: bool = False
 
     def to_fields(self, number: int, row: Row) -> dict[str, Any]:
-        """Return the fields of a sample: the row in prompt `number`, from 1.
+        """Return the fields of a sample: the row with prompt `number`, from 1.
 
         Raises SampleError for a row that cannot be used.
         """
@@ -159,7 +159,7 @@ def text_at(row: Row, path: str) -> str:
     """Return the text at a path; raise SampleError if it is missing or not a text."""
     value = field(row, path)
     if not isinstance(value, str):
-        raise SampleError(f"{path} is {kind_of(value)}, not a text")
+        raise SampleError(f"{path} is {kind_of(value)}, expected text")
     return value
 
 
@@ -175,14 +175,14 @@ def number_at(row: Row, path: str) -> float:
     """Return the number at a path; raise SampleError if it is missing or not a number."""
     value = field(row, path)
     if not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise SampleError(f"{path} is {kind_of(value)}, not a number")
+        raise SampleError(f"{path} is {kind_of(value)}, expected a number")
     return value
 
 
 def tidy(text: Any) -> str:
     """Strip a text and collapse runs of spaces and tabs; line breaks stay."""
     if not isinstance(text, str):
-        raise SampleError(f"expected a text, got {kind_of(text)}")
+        raise SampleError(f"expected text, got {kind_of(text)}")
     return re.sub(r"[ \t]+", " ", text).strip()
 
 

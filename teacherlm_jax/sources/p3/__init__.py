@@ -1,13 +1,13 @@
-"""P3-Sense-3K: the supervised data sets of P3, the Public Pool of Prompts, by the paper's rules.
+"""P3-Sense-3K: supervised data sets of P3 (Public Pool of Prompts), selected as in the paper.
 
-TeacherLM (arXiv 2310.19019) takes 58 data sets of P3 with all their prompts, 529 tasks, at most
-3,000 samples a task, each under 1,200 tokens. The paper does not name them. Ours are the
-training and evaluation sets of T0, T0+ and T0++ (Sanh et al. 2022, arXiv 2110.08207): 66 pairs of a
-data set and a subset, without the seven that measure bias and toxicity, and without Story Cloze,
-which has no training split. That leaves 58 data sets; P3 publishes 539 prompts for them, counting
-those of ANLI once for each of its three rounds. Prompts have the names of P3's folders; the copies
-of tasks for rank classification (`…_score_eval`) are left out. To use other data sets, edit
-`p3.datasets`, or pass names to `sources`.
+TeacherLM (arXiv 2310.19019) uses 58 data sets of P3 with all their prompts, 529 tasks, with at most
+3,000 samples per task and less than 1,200 tokens per sample. The paper does not name the data sets.
+This package uses the training and evaluation sets of T0, T0+ and T0++ (Sanh et al. 2022, arXiv
+2110.08207): 66 pairs of a data set and a subset, without the seven that measure bias and toxicity,
+and without Story Cloze, which has no training split. That leaves 58 data sets. P3 publishes 539
+prompts for them, where those of ANLI count once for each of its three rounds. Tasks are named like
+P3's folders; the copies for rank classification (`…_score_eval`) are left out. To use other data
+sets, edit `p3.datasets`, or pass names to `sources`.
 """
 
 import os
@@ -29,7 +29,7 @@ LAYOUTS = {
     "parquet": "{task}/train-*-of-*.parquet",
 }
 
-_NO_LABEL = "<NO LABEL>"  # the target of rows whose answer is not public
+_NO_LABEL = "<NO LABEL>"  # target of rows whose answer is not public
 
 
 def sources(
@@ -39,11 +39,11 @@ def sources(
 
     Args:
         datasets: keys of DATASETS; default: all 58.
-        layout: a key of LAYOUTS: the paths of the files in P3's folder.
-        folder: P3's folder, relative to the config's root; "": the root itself.
+        layout: a key of LAYOUTS, the format and paths of P3's files.
+        folder: P3's folder, relative to the config's root; "": the root.
 
-    The 3,000 samples of a larger task depend only on the seed and their ids. Raises UserError for
-    an unknown data set or layout.
+    Which 3,000 samples of a larger task are drawn depends only on the seed and their ids. Raises
+    UserError for an unknown data set or layout.
     """
     if layout not in LAYOUTS:
         raise UserError(f"P3: unknown layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
@@ -63,7 +63,7 @@ def sources(
 
 
 def tasks(dataset: str) -> tuple[str, ...]:
-    """Return the tasks of a data set, named like P3's folders; UserError if it is unknown."""
+    """Return the tasks of a data set, named like P3's folders; raise UserError if it is unknown."""
     if dataset not in DATASETS:
         raise UserError(f"P3: unknown dataset {dataset!r}; expected one of {', '.join(DATASETS)}")
     return tuple(f"{dataset}_{prompt}" for prompt in DATASETS[dataset])
@@ -72,12 +72,12 @@ def tasks(dataset: str) -> tuple[str, ...]:
 def to_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a sample from a row of P3; raise SampleError if it cannot be used.
 
-    The row's `inputs_pretokenized` is the question, even if it lists options itself. With
-    `answer_choices` the sample is multiple choice: they are the options, in the same order, and the
-    answer is the letter of the one that equals `targets_pretokenized`. Without them, the target is
-    a free-text answer. So it is if there are more choices than letters, as in two tasks of TREC (47
-    kinds of questions) and in rows of WikiHop (up to 79 candidates). Texts are stripped. A target
-    that equals none or two of the choices is refused, and so is a single choice.
+    `inputs_pretokenized` is the question, even if its text lists options. If the row has
+    `answer_choices`, they are the options, in the same order, and the answer is the letter of the
+    choice that equals `targets_pretokenized`. Otherwise the target is a free-text answer. It is
+    also free text if there are more choices than letters, as in two tasks of TREC (47 kinds of
+    questions) and in rows of WikiHop (up to 79 candidates). Texts are stripped. A row is refused if
+    its target equals none or several of the choices, or if there is only one choice.
     """
     question = _text(row, "inputs_pretokenized")
     target = _text(row, "targets_pretokenized")
@@ -109,5 +109,5 @@ def to_fields(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _text(row: Mapping[str, Any], key: str) -> str:
     if not isinstance(row.get(key), str):
-        raise SampleError(f"{key} is {kind_of(row.get(key))}, not a text")
+        raise SampleError(f"{key} is {kind_of(row.get(key))}, expected text")
     return row[key].strip()

@@ -1,6 +1,6 @@
-"""The data sets of P3-Sense-3K and the prompts that P3 publishes for each.
+"""Data sets of P3-Sense-3K, and the prompts that P3 publishes for each.
 
-A task is a data set under one of its prompts, in a folder of P3 named DATASET_PROMPT.
+A task is a data set with one of its prompts, in P3's folder DATASET_PROMPT.
 """
 
 _ARC = (
