@@ -152,6 +152,20 @@ def test_a_job_that_met_too_little_memory_goes_on_with_fewer_slots(tmp_path, mon
     assert "config.seed=0, but now config.seed=1" in capsys.readouterr().err
 
 
+def test_a_training_that_met_too_little_memory_is_resumed_as_the_message_says(command, capsys):
+    def work(config, folder):
+        (folder.path / "checkpoints/1").mkdir(parents=True, exist_ok=True)
+        if config.accumulate == 1:
+            raise MemoryError
+        return {}
+
+    assert command(work) == 2
+    message = capsys.readouterr().err
+    assert "config.loss_block, raise config.accumulate, set config.model.remat='full'" in message
+    taken = ("loss_block=64", "accumulate=2", "model.remat=full")
+    assert command(work, *(f"--config.{setting}" for setting in taken)) == 0
+
+
 def test_a_valid_command_line_can_be_checked_without_running_it(command, tmp_path, capsys):
     def work(config, folder):
         raise AssertionError("it ran")
