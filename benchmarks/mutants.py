@@ -48,7 +48,7 @@ COLUMNS = ("possible", "tested", "killed", "survived", "equivalent")
 OUTPUT = "output.txt"  # of the last tests
 OWN_PACKAGES = ("teacherlm_jax", "benchmarks")  # imported again in every forked process
 PRELOADED = (
-    *("array_record", "beartype", "etils.epath", "flax.nnx", "hypothesis", "jax.numpy"),
+    *("array_record", "etils.epath", "flax.nnx", "hypothesis", "jax.numpy"),
     *("jaxtyping", "ml_collections", "optax", "orbax.checkpoint", "pyarrow.parquet"),
     *("sentencepiece", "tokenizers"),
 )

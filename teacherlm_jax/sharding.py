@@ -14,6 +14,7 @@ from typing import Any
 import jax
 from flax import nnx
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Shaped
 
 from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.errors import UserError
@@ -263,7 +264,7 @@ def process_part(held: Mapping[int, Collection[int]], process: int) -> tuple[int
     return parts.index(tuple(sorted(held[process]))), len(parts)
 
 
-def constrain(x: jax.Array, axes: Sequence[str]) -> jax.Array:
+def constrain(x: Shaped[Array, "..."], axes: Sequence[str]) -> Shaped[Array, "..."]:
     """Constrain the sharding of an activation by its logical `axes` on the mesh in context.
 
     The mesh is set by `with jax.set_mesh(mesh):`. Without a mesh, or on one device, `x` is returned

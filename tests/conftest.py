@@ -18,6 +18,10 @@ import hypothesis
 import jax
 import pytest
 
+from tests import array_hints
+
+array_hints.install()  # before the package is imported
+
 from benchmarks import prepared_rows
 from teacherlm_jax.data import packing
 

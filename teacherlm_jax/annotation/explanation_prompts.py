@@ -71,6 +71,6 @@ def encode_prompts(
 
 def _tokens(
     pieces: Sequence[prompts.Piece], ids: dict[str, list[int]], begin: Sequence[int]
-) -> np.ndarray:
+) -> Int32[np.ndarray, " T"]:
     parts = (begin, *(ids[piece.text] for piece in pieces))
     return np.fromiter(itertools.chain.from_iterable(parts), np.int32)

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int32, UInt32
+from jaxtyping import Array, Int32, Shaped, UInt32
 
 from teacherlm_jax.sharding import Tree
 
@@ -70,7 +70,7 @@ def leaf_name(path: Any) -> str:
 
 
 @jax.jit
-def _checksum(array: Array) -> UInt32[Array, ""]:
+def _checksum(array: Shaped[Array, "..."]) -> UInt32[Array, ""]:
     """Return the sum over elements of a hash of their bits and positions, modulo 2^32.
 
     Integer sums are exact in any order, so they do not depend on the sharding. At each position the
@@ -88,7 +88,7 @@ def _checksum(array: Array) -> UInt32[Array, ""]:
     return jax.lax.fori_loop(0, array.shape[0], add, jnp.uint32(0))
 
 
-def _summed(array: Array, start: UInt32[Array, ""]) -> UInt32[Array, ""]:
+def _summed(array: Shaped[Array, "..."], start: UInt32[Array, ""]) -> UInt32[Array, ""]:
     """Return the sum over an array whose first element has the position `start`."""
     bits = jax.lax.bitcast_convert_type(array, np.dtype(f"uint{array.dtype.itemsize * 8}"))
     place = jnp.zeros(array.shape, jnp.uint32)

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int, Int32, Integer
 
 from teacherlm_jax.data.prompts import Piece
 from teacherlm_jax.data.sample import KINDS
@@ -221,7 +221,12 @@ def _row(texts: Sequence[Encoded], length: int) -> PackedRow:
     return _assembled(sizes, tokens, mask, length)
 
 
-def _assembled(sizes: np.ndarray, tokens: np.ndarray, mask: np.ndarray, length: int) -> PackedRow:
+def _assembled(
+    sizes: Int[np.ndarray, " texts"],
+    tokens: Integer[np.ndarray, " used"],
+    mask: Bool[np.ndarray, " used"],
+    length: int,
+) -> PackedRow:
     """Return a padded row from the lengths of texts, and their concatenated tokens and loss."""
     used = len(tokens)
     starts = np.cumsum(sizes) - sizes

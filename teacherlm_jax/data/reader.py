@@ -16,12 +16,13 @@ from typing import Any
 
 import grain
 import numpy as np
+from jaxtyping import Shaped
 
 from teacherlm_jax.data import packing
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
 
-Batch = dict[str, np.ndarray]
+Batch = dict[str, Shaped[np.ndarray, "B T"]]
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(packing.PackedRow))
 _THREADS = 4  # threads that read batches

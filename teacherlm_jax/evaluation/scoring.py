@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Float32, Int
+from jaxtyping import Array, Float32, Int, Int32
 
 from teacherlm_jax import sharding
 from teacherlm_jax.evaluation import rank
@@ -143,7 +143,7 @@ def _batches(
             yield bucket[start : start + size], (size, *key)
 
 
-def _arrays(rows: Sequence[_Row], shape: _Shape, pad_id: int) -> list[np.ndarray]:
+def _arrays(rows: Sequence[_Row], shape: _Shape, pad_id: int) -> list[Int32[np.ndarray, "B ..."]]:
     batch, length, positions_a_row, options_a_row = shape
     tokens = np.full((batch, length), pad_id, np.int32)
     lengths = np.ones((batch, 1), np.int32)  # padding rows too: attention over no key is undefined

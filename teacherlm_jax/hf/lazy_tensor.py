@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Shaped
 
 from teacherlm_jax.errors import UserError
 
@@ -44,7 +45,7 @@ class StoredTensor:
 
     def read(
         self, index: tuple[slice, ...] | None = None, dtype: np.dtype | None = None
-    ) -> np.ndarray:
+    ) -> Shaped[np.ndarray, "..."]:
         """Return the part `index` (slices without steps; None: all) in `dtype` or the stored dtype.
 
         See `read_columns`.
@@ -54,7 +55,7 @@ class StoredTensor:
 
     def read_columns(
         self, rows: slice, parts: Sequence[tuple[slice, ...]], dtype: np.dtype | None = None
-    ) -> list[np.ndarray]:
+    ) -> list[Shaped[np.ndarray, "..."]]:
         """Return, for each of `parts` (slices of all axes but the first), that part of `rows`.
 
         The rows are read once, in blocks and without memory mapping: beside the parts themselves,
@@ -79,7 +80,7 @@ class StoredTensor:
         bounds = (cut.indices(size) for cut, size in zip(part, self.shape[1:], strict=True))
         return [stop - start for start, stop, _ in bounds]
 
-    def _rows(self, start: int, stop: int) -> np.ndarray:
+    def _rows(self, start: int, stop: int) -> Shaped[np.ndarray, "rows ..."]:
         dtype = DTYPES[self.dtype]
         count, before = ((math.prod((n, *self.shape[1:]))) for n in (stop - start, start))
         found = np.fromfile(self.file, dtype, count, offset=self.offset + before * dtype.itemsize)

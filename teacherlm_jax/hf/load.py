@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, Shaped
 
 from teacherlm_jax.checkpoints.fingerprint import named_leaves
 from teacherlm_jax.hf.lazy_tensor import StoredTensor
@@ -48,7 +48,9 @@ def load(
     return jax.tree.unflatten(jax.tree.structure(abstract), [found[name] for name in wanted])
 
 
-def _placed(slot: TensorSlot, tensor: StoredTensor, dtype: np.dtype, sharding: Sharding) -> Array:
+def _placed(
+    slot: TensorSlot, tensor: StoredTensor, dtype: np.dtype, sharding: Sharding
+) -> Shaped[Array, "..."]:
     """Return the slot on the mesh; devices that hold the same part share one read."""
     holders: dict[Bounds, list[jax.Device]] = {}
     for device, index in sharding.addressable_devices_indices_map(slot.shape).items():
@@ -66,7 +68,7 @@ def _placed(slot: TensorSlot, tensor: StoredTensor, dtype: np.dtype, sharding: S
 
 def _parts(
     slot: TensorSlot, tensor: StoredTensor, dtype: np.dtype, wanted: Iterable[Bounds]
-) -> Iterator[tuple[Bounds, np.ndarray]]:
+) -> Iterator[tuple[Bounds, Shaped[np.ndarray, "..."]]]:
     """Yield the wanted parts of a tensor, whose rows are read once for all of them."""
     by_rows: dict[tuple[int, int], list[tuple[Bounds, tuple[slice, ...]]]] = {}
     for index in wanted:
@@ -78,14 +80,18 @@ def _parts(
             yield index, cuts.pop(0)  # so that the caller holds the only reference
 
 
-def _zeros(shape: tuple[int, ...], dtype: np.dtype, sharding: Sharding) -> Array:
+def _zeros(shape: tuple[int, ...], dtype: np.dtype, sharding: Sharding) -> Shaped[Array, "..."]:
     return jax.jit(lambda: jnp.zeros(shape, dtype), out_shardings=sharding)()
 
 
 @functools.partial(jax.jit, donate_argnums=0, static_argnums=4)
 def _filled(
-    stack: Array, part: Array, layer: Int[Array, ""], start: Int[Array, ""], sharding: Sharding
-) -> Array:
+    stack: Shaped[Array, "L ..."],
+    part: Shaped[Array, "..."],
+    layer: Int[Array, ""] | int,
+    start: Int[Array, ""] | int,
+    sharding: Sharding,
+) -> Shaped[Array, "L ..."]:
     """Return `stack` (donated) with `part` in its layer; compiled once for all layers."""
     place: list[Any] = [layer, *[0] * (part.ndim - 1), start]
     stack = jax.lax.dynamic_update_slice(stack, part[None], place)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf.lazy_tensor import DTYPES, MOST_AXES, MOST_BYTES, StoredTensor, refuse_pointer
@@ -136,7 +137,7 @@ class SafetensorsWriter:
             self._file.write(self._start)
         return self
 
-    def write(self, block: np.ndarray) -> None:
+    def write(self, block: Shaped[np.ndarray, "rows ..."]) -> None:
         """Append the next rows of the current tensor, in the dtype of the file."""
         with naming(self._path):
             self._file.write(np.ascontiguousarray(block).view(np.uint8).data)

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, Shaped
 
 from teacherlm_jax.checkpoints.fingerprint import named_leaves
 from teacherlm_jax.config import ModelConfig
@@ -76,7 +76,7 @@ def _name(config: ModelConfig, slot: TensorSlot) -> str:
     return prefix + slot.name
 
 
-def _fetched(array: Array, slot: TensorSlot) -> np.ndarray:
+def _fetched(array: Shaped[Array, "..."], slot: TensorSlot) -> Shaped[np.ndarray, "..."]:
     """Return the slot on the host, without a copy when one of its devices holds all of it."""
     if slot.layer is not None:
         array = _piece(array, slot.layer, slot.start, slot.shape)
@@ -91,13 +91,18 @@ def _fetched(array: Array, slot: TensorSlot) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=3)
 def _piece(
-    stack: Array, layer: Int[Array, ""], start: Int[Array, ""], shape: tuple[int, ...]
-) -> Array:
+    stack: Shaped[Array, "L ..."],
+    layer: Int[Array, ""] | int,
+    start: Int[Array, ""] | int,
+    shape: tuple[int, ...],
+) -> Shaped[Array, "..."]:
     place: list[Any] = [layer, *[0] * (len(shape) - 1), start]
     return jax.lax.dynamic_slice(stack, place, (1, *shape))[0]
 
 
-def _blocks(tensor: np.ndarray, dtype: np.dtype, name: str) -> Iterator[np.ndarray]:
+def _blocks(
+    tensor: Shaped[np.ndarray, "rows ..."], dtype: np.dtype, name: str
+) -> Iterator[Shaped[np.ndarray, "block ..."]]:
     """Yield blocks of rows of the tensor in `dtype`."""
     rows = max(1, lazy_tensor.BLOCK_BYTES * len(tensor) // max(1, tensor.nbytes))
     for start in range(0, len(tensor), rows):

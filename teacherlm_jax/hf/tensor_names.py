@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Shaped
 
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.models.opt import POSITION_OFFSET
@@ -69,14 +70,16 @@ class TensorSlot:
         size = math.prod(self.shape[axis] for axis in rest)
         return bounds[first][0] * size, bounds[first][1] * size
 
-    def from_stored(self, array: np.ndarray, index: tuple[slice, ...]) -> np.ndarray:
+    def from_stored(
+        self, array: Shaped[np.ndarray, "..."], index: tuple[slice, ...]
+    ) -> Shaped[np.ndarray, "..."]:
         """Return part `index` of the slot, given part `stored_index(index)` of the tensor."""
         if self.inputs is None:
             return array
         bounds = (cut.indices(size) for cut, size in zip(index, self.shape, strict=True))
         return array.T.reshape([stop - start for start, stop, _ in bounds])
 
-    def to_stored(self, array: np.ndarray) -> np.ndarray:
+    def to_stored(self, array: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
         """Return the whole slot as the stored tensor, as a view if possible."""
         return array if self.inputs is None else array.reshape(self.stored_shape[::-1]).T
 

@@ -20,5 +20,5 @@ def slopes(heads: int) -> Float[np.ndarray, " N"]:
     return np.concatenate([_geometric(lower), extra]).astype(np.float32)
 
 
-def _geometric(heads: int) -> np.ndarray:
+def _geometric(heads: int) -> Float[np.ndarray, " N"]:
     return 2.0 ** (-8.0 * np.arange(1, heads + 1) / heads)

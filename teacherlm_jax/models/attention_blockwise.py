@@ -11,7 +11,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from teacherlm_jax.models.attention_xla import MASKED_SCORE
 
@@ -42,7 +42,7 @@ def blockwise(
     return _attend(size, q, k, v, alibi_slopes, segment_ids, first)[:, :T]
 
 
-def _pad(x: Array, count: int) -> Array:
+def _pad(x: Shaped[Array, "B T ..."], count: int) -> Shaped[Array, "B _ ..."]:
     return jnp.pad(x, ((0, 0), (0, count)) + ((0, 0),) * (x.ndim - 2)) if count else x
 
 

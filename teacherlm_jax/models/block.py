@@ -44,7 +44,9 @@ class Block(nnx.Module):
         self.norm_first = config.norm == "before"
         self.activation = {"bloom": gelu, "opt": jax.nn.relu}[config.family]
 
-    def __call__(self, x: Float[Array, "B T D"], attend: Callable) -> tuple[Array, Any]:
+    def __call__(
+        self, x: Float[Array, "B T D"], attend: Callable
+    ) -> tuple[Float[Array, "B T D"], Any]:
         """Apply the block; `attend(q, k, v)` returns mixed values [B T N H] and what to keep."""
         mixed, kept = attend(*self._heads(self._before(self.attention_norm, x)))
         x = self._after(self.attention_norm, x + self.attention_output(mixed))

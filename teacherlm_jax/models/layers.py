@@ -85,7 +85,7 @@ class Projection(nnx.Module):
             self.bias = parameter(rngs, zeros, shape[-bias_dims:], axes[-bias_dims:], dtype, layers)
         self.equation = equation
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Float[Array, "B T ..."]) -> Float[Array, "B T ..."]:
         """Apply the projection to x."""
         y = jnp.einsum(self.equation, x, self.kernel[...].astype(x.dtype))
         if not self.biased:

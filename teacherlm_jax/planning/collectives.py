@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Int
 
 from teacherlm_jax.planning.hlo import Computation, Instruction
 
@@ -63,7 +64,7 @@ def _output(each: Instruction) -> int:
     return max(array.bytes for array in each.arrays)
 
 
-def _groups(each: Instruction, mesh: Mapping[str, int]) -> np.ndarray:
+def _groups(each: Instruction, mesh: Mapping[str, int]) -> Int[np.ndarray, "groups chips"]:
     """The chips that work together, one group a row, by their places in the mesh."""
     text = each.attributes.partition("replica_groups=")[2]
     if found := _MESH.match(text):
@@ -77,7 +78,7 @@ def _groups(each: Instruction, mesh: Mapping[str, int]) -> np.ndarray:
     return np.array([_numbers(row) for row in listed])
 
 
-def _of_mesh(axes: str, ids: str | None, together: str) -> np.ndarray:
+def _of_mesh(axes: str, ids: str | None, together: str) -> Int[np.ndarray, "groups chips"]:
     """Groups written as `mesh['a'=2,'b'=4], device_ids=([4,2]T(1,0)) {'b'}`."""
     sizes = {name: int(size) for name, size in re.findall(r"'([^']*)'=(\d+)", axes)}
     names = re.findall(r"'([^']*)'", together)
@@ -92,7 +93,7 @@ def _of_mesh(axes: str, ids: str | None, together: str) -> np.ndarray:
     return places.reshape(-1, math.prod(sizes[name] for name in names))
 
 
-def _places(sizes: str, order: str | None) -> np.ndarray:
+def _places(sizes: str, order: str | None) -> Int[np.ndarray, "..."]:
     """0, 1, 2, … in an array of these sizes, its axes then taken in this order."""
     shape = _numbers(sizes)
     places = np.arange(math.prod(shape)).reshape(shape)
@@ -103,7 +104,7 @@ def _numbers(text: str) -> list[int]:
     return list(map(int, text.split(",")))
 
 
-def _axes(groups: np.ndarray, mesh: Mapping[str, int]) -> str:
+def _axes(groups: Int[np.ndarray, "groups chips"], mesh: Mapping[str, int]) -> str:
     """The mesh axes along which the chips of some group differ, such as "fsdp" or "data+fsdp"."""
     places = np.unravel_index(groups, tuple(mesh.values()))
     differ = (np.any(place != place[:, :1]) for place in places)

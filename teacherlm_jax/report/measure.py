@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int32
 
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.packing import PackedRow
@@ -152,14 +153,14 @@ def _figures(by_field: Mapping[str, Any]) -> Iterator[tuple[Field, Mapping[str, 
             yield (name, author), figures
 
 
-def _texts(row: PackedRow) -> list[np.ndarray]:
+def _texts(row: PackedRow) -> list[Int32[np.ndarray, " T"]]:
     sizes = np.bincount(row.segment_ids)[1:]
     return np.split(row.tokens[: sizes.sum()], np.cumsum(sizes)[:-1])
 
 
 def _split(
-    tokens: np.ndarray, triggers: Mapping[str, bytes]
-) -> tuple[np.ndarray, list[tuple[str, int]]]:
+    tokens: Int32[np.ndarray, " T"], triggers: Mapping[str, bytes]
+) -> tuple[Int32[np.ndarray, " _"], list[tuple[str, int]]]:
     """Return the tokens before the first trigger, and the kind and length of each explanation.
 
     Every piece was tokenized by itself, so a text contains the tokens of a trigger unchanged.

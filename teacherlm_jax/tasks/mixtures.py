@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import seqio
 import tensorflow as tf
+from jaxtyping import Shaped
 
 from teacherlm_jax.config import MixtureConfig, PartConfig
 from teacherlm_jax.data import prompts
@@ -114,7 +115,7 @@ def read_texts(mixture: seqio.Mixture, seed: int) -> Iterator[MixtureText]:
         yield from _unbatched(batch)
 
 
-def _unbatched(batch: Mapping[str, np.ndarray]) -> Iterator[MixtureText]:
+def _unbatched(batch: Mapping[str, Shaped[np.ndarray, "B ..."]]) -> Iterator[MixtureText]:
     lengths = np.count_nonzero(batch["targets"], axis=1).tolist()  # 0 is padding, never in a text
     tasks, drops, fields = (batch[name].tolist() for name in PASSED_THROUGH)
     for index, (task, drop) in enumerate(zip(tasks, drops, strict=True)):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import seqio
 import tensorflow as tf
+from jaxtyping import Int32, Integer, Shaped
 
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
@@ -64,7 +65,9 @@ class SeqioVocabulary(seqio.Vocabulary):
     def _encode_tf(self, s: tf.Tensor) -> tf.Tensor | tf.RaggedTensor:
         """Return the ids of a string, or the ids of each of several strings as a ragged tensor."""
 
-        def encode(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def encode(
+            texts: Shaped[np.ndarray, " texts"],
+        ) -> tuple[Int32[np.ndarray, " tokens"], Int32[np.ndarray, " texts"]]:
             ids = [self._vocabulary.encode(text.decode()) for text in texts]
             lengths = np.array([len(row) for row in ids], np.int32)
             return np.array([id for row in ids for id in row], np.int32), lengths
@@ -79,7 +82,7 @@ class SeqioVocabulary(seqio.Vocabulary):
         return tf.RaggedTensor.from_row_lengths(flat, lengths, validate=False)
 
     def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
-        def decode(numbers: np.ndarray) -> np.ndarray:
+        def decode(numbers: Integer[np.ndarray, "*texts T"]) -> Shaped[np.ndarray, "*texts"]:
             rows = numbers.reshape(-1, numbers.shape[-1]).tolist()
             texts = [self._vocabulary.decode(row).encode() for row in rows]
             return np.array(texts, object).reshape(numbers.shape[:-1])

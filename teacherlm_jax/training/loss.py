@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 from jax.sharding import AbstractMesh, PartitionSpec
-from jaxtyping import Array, Bool, Float, Float32, Int
+from jaxtyping import Array, Bool, Float, Float32, Int, Shaped
 
 from teacherlm_jax import sharding
 
@@ -38,7 +38,7 @@ class LanguageModel(Protocol):
 
 
 def next_tokens(
-    batch: Mapping[str, Array],
+    batch: Mapping[str, Shaped[Array, "B T"]],
 ) -> tuple[Int[Array, "B T"], Bool[Array, "B T"]]:
     """Return the target of each position, and a mask of the positions that are trained.
 
@@ -56,10 +56,10 @@ def next_tokens(
 
 def next_token_loss(
     model: LanguageModel,
-    batch: Mapping[str, Array],
+    batch: Mapping[str, Shaped[Array, "B T"]],
     block: int,
     share_of: Float32[Array, ""] | None = None,
-) -> tuple[Float32[Array, ""], dict[str, Array]]:
+) -> tuple[Float32[Array, ""], dict[str, Shaped[Array, "..."]]]:
     """Return the mean cross entropy in nats over the trained tokens, and its parts.
 
     Args:
@@ -223,11 +223,11 @@ def _token_losses(
     return top + jnp.log(total) - of_target, of_target >= top, slopes
 
 
-def _product(form: str, a: Array, b: Array) -> Float32[Array, "..."]:
+def _product(form: str, a: Float[Array, "_ _"], b: Float[Array, "_ _"]) -> Float32[Array, "_ _"]:
     return jnp.einsum(form, a, b, preferred_element_type=jnp.float32)
 
 
-def _split(array: Array, blocks: int) -> Array:
+def _split(array: Shaped[Array, "K ..."], blocks: int) -> Shaped[Array, "{blocks} _ ..."]:
     """Split `[K, ...]` into `[blocks, K / blocks, ...]`, padded with zeros, which bear no loss."""
     padding = [(0, -len(array) % blocks), *[(0, 0)] * (array.ndim - 1)]
     padded = jnp.pad(array, padding)

@@ -1,6 +1,7 @@
 """The training state, created directly with its shardings on the mesh."""
 
 import dataclasses
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from jaxtyping import Array, Int32, UInt32
 from teacherlm_jax.sharding import Tree, replicated
 
 
+@typing.no_type_check  # trees of shapes and shardings have the same structure
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:

@@ -7,14 +7,16 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array
+from jaxtyping import Array, Shaped
 
 from teacherlm_jax.sharding import Tree, batch_sharding, constrain, replicated
 from teacherlm_jax.training.loss import next_token_loss, next_tokens
 from teacherlm_jax.training.state import TrainState, shardings
 
-DeviceBatch = Mapping[str, jax.Array]  # tokens, positions, segment_ids, loss_mask: [B, T]
-Metrics = dict[str, Array]  # float32 scalars, and `finite`, bool [B]
+# tokens, positions, segment_ids, loss_mask
+DeviceBatch = Mapping[str, Shaped[Array, "B T"]]
+BatchShapes = Mapping[str, jax.ShapeDtypeStruct]
+Metrics = dict[str, Shaped[Array, "..."]]  # float32 scalars, and `finite`, bool [B]
 UpdateFn = Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]
 
 
@@ -79,7 +81,7 @@ def compile_step(
     graph: nnx.GraphDef,
     optimizer: optax.GradientTransformation,
     abstract: TrainState,
-    batch: DeviceBatch,
+    batch: BatchShapes,
     mesh: Mesh,
     loss_block: int,
     accumulate: int = 1,
@@ -110,7 +112,7 @@ def compile_step(
     return jitted.lower(abstract, batch).compile()
 
 
-def batch_shapes(rows: int, length: int, mesh: Mesh) -> DeviceBatch:
+def batch_shapes(rows: int, length: int, mesh: Mesh) -> BatchShapes:
     """Return shapes, dtypes and shardings of a batch of `rows` packed rows on the mesh."""
 
     def shape(dtype):
