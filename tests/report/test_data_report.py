@@ -268,4 +268,4 @@ def test_many_sources_share_one_figure(data, tmp_path):
     folder, found = report(data)
     assert len(found) == 11
     assert [path.name for path in (folder / "figures").iterdir()] == ["lengths-0.svg"]
-    assert "### all 11 data sets" in (folder / "report.md").read_text()
+    assert "### all 11 datasets" in (folder / "report.md").read_text()
