@@ -58,15 +58,15 @@ def place(environment: Mapping[str, str]) -> ProcessAddress | None:
     """
     if COUNT not in environment:
         return None
-    found = {name: environment.get(name, "") for name in (ADDRESS, COUNT, INDEX)}
-    count, index = found[COUNT], found[INDEX]
-    if not (found[ADDRESS] and count.isdecimal() and index.isdecimal() and int(index) < int(count)):
-        shown = ", ".join(f"{name}={value!r}" for name, value in found.items())
+    values = {name: environment.get(name, "") for name in (ADDRESS, COUNT, INDEX)}
+    address, count, index = values.values()
+    if not (address and count.isdecimal() and index.isdecimal() and int(index) < int(count)):
+        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
         raise UserError(
             f"{shown}: expected HOST:PORT of the first process, the number of processes, and the "
             "index of this process, from 0; set all three, or none"
         )
-    return ProcessAddress(found[ADDRESS], int(count), int(index))
+    return ProcessAddress(address, int(count), int(index))
 
 
 def start(verb: str, together: bool) -> None:
@@ -179,10 +179,10 @@ def of_first(make: Callable[[], Any]) -> Any:
 
 
 def first_tells(message: str) -> bool:
-    """Return whether this is another process than 0, which fails with the same message.
+    """Return whether process 0 fails with the same message and this is another process.
 
-    Call this before a message of an error is shown, so that it is shown once. No process waits
-    long for another, which may be at work.
+    Call this before an error message is shown, so that only process 0 shows it. No process waits
+    long for another one, which may still be working.
     """
     if process_count() == 1:
         return False

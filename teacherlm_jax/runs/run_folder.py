@@ -134,7 +134,7 @@ class _Follower(Run):
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """Result that the folder held when it was opened."""
+        """Result in the folder when it was opened."""
         return self._result
 
     def finish(self, result: dict[str, Any]) -> None:
@@ -264,7 +264,7 @@ class _LogFile(logging.FileHandler):
             raise
 
     def close(self) -> None:
-        """Close the file; the errors of writing its last lines name it, too."""
+        """Close the file; an error of writing its last lines also names the file."""
         with naming(self.baseFilename):
             super().close()
 

@@ -1,1 +1,1 @@
-"""Files: read, replaced in one step, listed and hashed."""
+"""Storage: reading, atomic writing, listing and hashing of files."""

@@ -1,7 +1,7 @@
-"""Errors of writing to a disk: named after their file, and explained in one line.
+"""Disk errors: messages of one line that name the file.
 
-Disks fill up, and shared disks also fail in passing. Python's own errors of writing do not name
-the file, and libraries that write files themselves raise exceptions of their own.
+Disks can be full, and shared disks can fail temporarily. Python's own write errors do not name the
+file, and libraries that write files raise exceptions of other classes.
 """
 
 import contextlib
@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-# Errors of a disk, whatever the program did. Others, such as ENOENT, may be errors of the program,
-# unless they name a file.
+# Errors that are always caused by a disk. Others, such as ENOENT, may be errors of the program if
+# they do not name a file.
 _ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
     *(errno.ESTALE, errno.ENOTCONN, errno.ESHUTDOWN, errno.EHOSTDOWN, errno.EREMOTEIO),
@@ -30,11 +30,11 @@ def naming(path: Path | str) -> Iterator[None]:
 
 
 def explain(error: BaseException, default: str) -> str | None:
-    """Return "FILE: REASON" for an error of a disk, or None for any other error.
+    """Return "FILE: REASON" for a disk error, or None for any other error.
 
     Args:
         error: an OSError, or an exception of a library that was caused by one or quotes its text.
-        default: what to name if the error does not name a file.
+        default: file or folder to name if the error does not name a file.
     """
     if isinstance(error, OSError) and error.errno is not None:
         if error.filename is None and error.errno not in _ERRORS:

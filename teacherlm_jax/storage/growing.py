@@ -9,7 +9,7 @@ from teacherlm_jax.storage.disk_errors import naming
 
 
 class GrowingRows:
-    """A jsonl file open for appending; its errors of writing name the file."""
+    """A jsonl file open for appending; write errors name the file."""
 
     def __init__(
         self, path: Path, *, replace: bool = False, default: Callable[[Any], Any] | None = None

@@ -1,4 +1,4 @@
-"""A run goes on when nobody reads its console any more."""
+"""A run continues after its console was closed."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ with run_folder.open_run(sys.argv[1], "train", TrainConfig(output=sys.argv[1], d
 
 
 @pytest.mark.parametrize("end", ["", " 2>&1"])
-def test_a_run_whose_console_was_closed_goes_on_and_logs_to_its_file(tmp_path, end):
+def test_a_run_whose_console_was_closed_continues_and_logs_to_its_file(tmp_path, end):
     words = f"{sys.executable} -c '{RUN}' {tmp_path}/run{end}"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; (sleep 0.1) | {words} | (exec <&-; sleep 0)"],

@@ -18,7 +18,7 @@ class Device:
     process_index: int
 
 
-def test_a_process_learns_its_address_count_and_index_from_the_launcher():
+def test_a_process_reads_address_count_and_index_from_its_environment():
     assert distributed.place(SET) == ProcessAddress("a:1", count=2, index=1)
     assert distributed.place({"JAX_COORDINATOR_ADDRESS": "a:1"}) is None
 
@@ -66,10 +66,10 @@ def test_an_unknown_mode_is_refused(monkeypatch):
 
 
 def test_processes_that_do_not_connect_may_be_restarted(monkeypatch):
-    def nobody(*arguments, **options):
+    def time_out(*arguments, **options):
         raise RuntimeError("DEADLINE_EXCEEDED")
 
-    monkeypatch.setattr(jax.distributed, "initialize", nobody)
+    monkeypatch.setattr(jax.distributed, "initialize", time_out)
     for name, value in SET.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(

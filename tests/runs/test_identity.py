@@ -1,4 +1,4 @@
-"""A run is its settings and the digests of its inputs; where folders are does not matter."""
+"""A run is identified by its settings and the digests of its inputs, not by paths."""
 
 import shutil
 
@@ -57,7 +57,7 @@ def test_other_data_under_the_same_path_is_refused_with_both_digests(tmp_path, f
     assert files.read_json(tmp_path / "run/inputs.json") == OLD
 
 
-def test_both_ways_out_of_changed_inputs_work(tmp_path):
+def test_both_remedies_for_changed_inputs_work(tmp_path):
     train(tmp_path / "run")
     with pytest.raises(UserError, match=r"restore them to resume .*choose another config\.output"):
         train(tmp_path / "run", inputs=NEW)
@@ -65,7 +65,7 @@ def test_both_ways_out_of_changed_inputs_work(tmp_path):
     train(tmp_path / "other", inputs=NEW)
 
 
-def test_every_changed_input_is_named_and_also_those_that_came_or_went(tmp_path):
+def test_every_changed_added_or_removed_input_is_named(tmp_path):
     train(tmp_path / "run", inputs={"data": "1", "init_from": "2", "validation.data": "3"})
     with pytest.raises(UserError) as refused:
         train(tmp_path / "run", inputs={"data": "1", "init_from": "4", "benchmarks.mmlu": "5"})

@@ -89,14 +89,14 @@ def test_empty_folders_are_removed_and_files_that_a_message_names_are_kept(tmp_p
     assert kept == {"creak.refused.jsonl", "check.json"}
 
 
-def test_a_run_whose_work_began_is_kept_whole(tmp_path):
+def test_all_files_of_a_run_whose_work_began_are_kept(tmp_path):
     refuse(tmp_path, work=lambda folder: files.write_json(folder / "checkpoints/1/meta", {}))
     kept = {path.name for path in tmp_path.iterdir()}
     recorded = {"config.json", "versions.json", "inputs.json", "log.txt", ".lock"}
     assert kept == recorded | {"checkpoints"}
 
 
-def test_a_refused_repetition_of_a_finished_run_removes_nothing(tmp_path):
+def test_a_refused_command_removes_nothing_from_a_finished_run(tmp_path):
     with opened(tmp_path) as run:
         run.finish({"loss": 1.0})
     before = {path.name for path in tmp_path.iterdir()}
@@ -109,7 +109,7 @@ def test_a_crash_keeps_the_log_that_explains_it(tmp_path):
     assert "RuntimeError: no question" in (tmp_path / "run/log.txt").read_text()
 
 
-def test_a_lock_file_that_a_refused_command_removed_locks_nothing(tmp_path, monkeypatch):
+def test_a_lock_file_that_was_removed_meanwhile_does_not_lock_the_folder(tmp_path, monkeypatch):
     take = run_folder.fcntl.flock
 
     def removed_meanwhile(lock, operation):

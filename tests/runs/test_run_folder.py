@@ -26,10 +26,10 @@ def test_a_second_process_cannot_open_the_folder(tmp_path):
         "run_folder.open_run(sys.argv[1], 'train', settings)"
     )
     words = [sys.executable, "-c", code, settings.output]
-    held = open_run(settings)
+    holder = open_run(settings)
     refused = subprocess.run(words, capture_output=True, text=True, check=False)
     assert "another process is using this run folder" in refused.stderr
-    held.close()
+    holder.close()
     assert subprocess.run(words, check=False).returncode == 0
 
 

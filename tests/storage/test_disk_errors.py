@@ -1,4 +1,4 @@
-"""Errors of disks in one line, and errors of the program left alone."""
+"""Disk errors are explained in one line; errors of the program are not."""
 
 import errno
 import os
@@ -35,12 +35,12 @@ def test_an_error_of_a_library_that_was_caused_by_a_disk_is_explained(number):
     "error",
     [ZeroDivisionError(), OSError("plain words"), OSError(errno.EBADF, "bad"), ValueError("EIO")],
 )
-def test_errors_of_the_program_are_not_explained_away(error):
+def test_errors_of_the_program_are_not_explained_as_disk_errors(error):
     assert disk_errors.explain(error, "run") is None
 
 
-def test_a_file_that_grows_too_large_is_named_and_its_old_content_stays(tmp_path):
-    """The process's limit of file sizes stands in for that of a shared disk."""
+def test_a_file_that_gets_too_large_is_named_and_keeps_its_old_content(tmp_path):
+    """A file size limit of the process simulates the limit of a shared disk."""
     path = tmp_path / "result.json"
     files.write_json(path, {"kept": True})
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -28,7 +28,7 @@ def test_malformed_json_names_file_and_line(tmp_path):
         files.read_json(tmp_path / "none.json")
 
 
-def test_jsonl_yields_good_rows_and_the_reasons_of_bad_ones(tmp_path):
+def test_jsonl_yields_valid_rows_and_the_reasons_for_malformed_ones(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"a": 1}\n\n{"a": \n[1]\n\xff\xfe\n{"a": 2}')
     rows = list(files.read_jsonl(path))
@@ -60,21 +60,21 @@ def test_a_byte_order_mark_is_not_part_of_the_first_row(tmp_path):
     assert list(files.read_jsonl(path)) == [(1, {"a": 1}), (2, {"a": 2})]
 
 
-def test_a_hashed_file_has_its_digest_after_one_pass_however_it_was_read(tmp_path):
+def test_a_hashed_file_has_its_digest_after_one_pass_of_any_reads(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(bytes(range(256)) * 10_000)
-    wanted = files.file_digest(path)
+    expected = files.file_digest(path)
     for sizes in ([], [1], [5, 100_000], [-1]):
         with files.opened(path) as opened:
             hashed = files.HashedFile(opened)
             buffered = io.BufferedReader(hashed)
             content = b"".join(buffered.read(size) for size in sizes)
             assert path.read_bytes().startswith(content)
-            assert hashed.digest() == wanted
+            assert hashed.digest() == expected
     with files.opened(path) as opened:
         hashed = files.HashedFile(opened)
         hashed.read(7)
         hashed.seek(0)
-        assert hashed.digest() == wanted
+        assert hashed.digest() == expected
         with pytest.raises(io.UnsupportedOperation):
             hashed.seek(3)

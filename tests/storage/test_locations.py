@@ -7,7 +7,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import locations
 
 
-def test_globs_expand_sorted_and_never_to_nothing(tmp_path):
+def test_globs_expand_to_sorted_files_and_must_match_one(tmp_path):
     for name in ("b.jsonl", "a.jsonl"):
         (tmp_path / name).write_text("")
     (tmp_path / "c.jsonl").mkdir()

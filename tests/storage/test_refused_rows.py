@@ -1,5 +1,4 @@
-"""Refused rows: counted by reason, filed with their places, summarized in a bounded number of
-lines."""
+"""Refused rows are counted by reason, written to a file, and summarized in a few lines."""
 
 import logging
 import random
@@ -93,7 +92,7 @@ def test_a_part_counts_its_own_rows_and_passes_them_on(tmp_path):
     assert [row["file"] for _, row in files.read_jsonl(whole.path)] == ["a.jsonl", "b.jsonl"]
 
 
-def test_counting_stays_bounded_when_every_row_has_a_kind_of_its_own():
+def test_memory_of_the_counts_is_bounded_if_every_row_has_another_kind_of_reason():
     counts = ReasonCounts()
     for reason in MANY_KINDS:
         counts.add(reason)
