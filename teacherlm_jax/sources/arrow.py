@@ -116,14 +116,14 @@ def _require_end(path: epath.Path, file: BinaryIO) -> None:
     file.seek(0)
 
 
-def _present(wanted: Sequence[str], available: Sequence[str]) -> list[str]:
-    """Return those of the wanted columns that a file has; all of its columns if none is wanted.
+def _present(used: Sequence[str], available: Sequence[str]) -> list[str]:
+    """Return the used columns that a file has, or all of its columns if `used` is empty.
 
-    A file that has none of them still needs one column, since its rows are counted.
+    If it has none of them, returns one other column, since the rows must be counted.
     """
-    if not wanted:
+    if not used:
         return list(available)
-    present = dict.fromkeys(column_of(name, available) for name in wanted)
+    present = dict.fromkeys(column_of(name, available) for name in used)
     return [name for name in present if name in available] or list(available[:1])
 
 
@@ -131,10 +131,10 @@ def _numbered(
     path: epath.Path,
     batches: Iterable[pa.RecordBatch],
     schema: pa.Schema,
-    wanted: Sequence[str],
+    used: Sequence[str],
 ) -> Iterator[NumberedRow]:
     names, available = _label_names(schema), tuple(schema.names)
-    partial = any(column_of(name, available) not in available for name in wanted)
+    partial = any(column_of(name, available) not in available for name in used)
     number = 0
     for batch in batches:
         for row in _rows(path, batch):

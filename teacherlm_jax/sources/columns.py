@@ -31,7 +31,7 @@ def columns_of(row: RawRow) -> Collection[str]:
     return row.columns if isinstance(row, PartialRow) else row.keys()
 
 
-def wanted(config: SourceConfig) -> tuple[str, ...]:
+def used_columns(config: SourceConfig) -> tuple[str, ...]:
     """Return the columns that a source's format reads; empty: it may read any."""
     if config.format != "columns":
         return ()

@@ -72,7 +72,7 @@ Reader = Callable[[SourceConfig, Sequence[epath.Path]], SourceRows]
 def find(config: SourceConfig, root: str) -> list[epath.Path]:
     """Return the files that a source's path names, or the folder of a saved data set.
 
-    Any other folder stands for the files in it. Raises UserError if there are no files, and if a
+    For any other folder, returns the files in it. Raises UserError if there are no files, and if a
     folder contains anything but the shards of one data set.
     """
     path = locations.under(root, config.path)
@@ -227,22 +227,22 @@ def _columnar(
 
     It raises UserError before the first row if a column of the config is in none of the files.
     """
-    wanted = columns.wanted(config)
+    used = columns.used_columns(config)
 
     def read() -> Iterator[LocatedRow]:
-        _require_columns(paths, wanted, columns_of)
-        yield from in_files(paths, lambda path: rows_of(path, wanted))()
+        _require_columns(paths, used, columns_of)
+        yield from in_files(paths, lambda path: rows_of(path, used))()
 
     return read
 
 
 def _require_columns(
     paths: Sequence[epath.Path],
-    wanted: Sequence[str],
+    used: Sequence[str],
     columns_of: Callable[[epath.Path], Sequence[str]],
 ) -> None:
-    """Raise UserError for a wanted column that none of the files has."""
-    missing, known = list(wanted), dict[str, None]()
+    """Raise UserError for a used column that none of the files has."""
+    missing, known = list(used), dict[str, None]()
     for path in paths:
         if not missing:
             return

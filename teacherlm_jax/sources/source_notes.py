@@ -29,7 +29,7 @@ class SourceNotes:
         self._config = config
         self._explanations: Counter[str] = Counter()
         self._example = ""
-        self._missing = set(columns.wanted(config))
+        self._missing = set(columns.used_columns(config))
         self._available: dict[str, None] = {}
         self._numbers = 0  # answers that are whole numbers
         self._lowest = self._highest = 0

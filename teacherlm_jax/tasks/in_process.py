@@ -1,4 +1,4 @@
-"""The work of a preparation in one process."""
+"""Engine that prepares data in this process."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 
 class InProcess:
-    """An engine that does each piece of work when its result is asked for."""
+    """Engine that does each piece of work when its result is requested."""
 
     def __init__(self, work: WorkFolder):
         self._work = work

@@ -1,4 +1,4 @@
-"""The work of a preparation on Beam workers, which exchange results through the scratch folder.
+"""Engine that prepares data on Beam workers, which exchange results through the scratch folder.
 
 Workers only read and write files. They receive paths, so every worker must see the run folder, the
 sources and the vocabulary under the same paths.

@@ -1,4 +1,4 @@
-"""What an engine does for a preparation, and the scratch folder that engines use."""
+"""Interface of the engines that prepare data, and the scratch folder that they use."""
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,14 +15,14 @@ from teacherlm_jax.tasks.surveyed_source import SurveyedSource, SurveySettings
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 Surveyed = tuple[SurveyedSource, Questions]
-ReadSurvey = Callable[[str, int, RefusedRows], Surveyed]  # of a role and an index in it
+ReadSurvey = Callable[[str, int, RefusedRows], Surveyed]  # takes a role and an index in it
 ChunksOf = Callable[[TextTask], Iterator[Chunk]]
 
 KEPT = "sources"  # the role whose samples are spooled
 
 
 class PreparationEngine(Protocol):
-    """Does the work on sources and tasks, in this process or elsewhere."""
+    """Engine that surveys sources and encodes tasks, in this process or on workers."""
 
     def survey(
         self,

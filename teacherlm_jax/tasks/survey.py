@@ -55,11 +55,11 @@ def survey_all(
     Raises UserError for a source that cannot be read or has no usable row. A check looks at all
     other sources first.
     """
-    wanted = {"sources": [*config.sources], "evaluation": [*config.evaluation]}
+    by_role = {"sources": [*config.sources], "evaluation": [*config.evaluation]}
     if config.check_only and vocabulary is None:
-        wanted = {role: _without_max_tokens(sources, run) for role, sources in wanted.items()}
+        by_role = {role: _without_max_tokens(sources, run) for role, sources in by_role.items()}
     settings = SurveySettings(config.root, config.seed, vocabulary)
-    read = engine.survey(wanted, settings, keep=not config.check_only)
+    read = engine.survey(by_role, settings, keep=not config.check_only)
     unusable: dict[str, str] = {}
     sources, questions, refused = _collect(config, "sources", run, read, unusable)
     others, tested, _ = _collect(config, "evaluation", run, read, unusable)

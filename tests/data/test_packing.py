@@ -159,7 +159,9 @@ PIECES = (
         ("answer", PIECES[:2], "A$"),
     ],
 )
-def test_pieces_with_the_chosen_roles_bear_loss_and_eos_as_the_last_piece(loss, pieces, with_loss):
+def test_pieces_with_the_chosen_roles_are_trained_and_eos_as_the_last_piece(
+    loss, pieces, with_loss
+):
     encoded = packing.encode_pieces(pieces, Letters(), loss)
     assert encoded.tokens[-1] == Letters.eos_id
     shown = "".join(chr(token) for token in encoded.tokens[:-1]) + "$"
@@ -195,12 +197,12 @@ def test_a_vocabulary_that_loses_a_text_is_an_error():
         ([True], False),
     ],
 )
-def test_a_text_bears_loss_if_a_token_after_the_first_does(mask, bears):
+def test_a_text_is_trained_if_a_token_after_the_first_is(mask, bears):
     assert packing.bears_loss(Encoded([5] * len(mask), mask)) is bears
 
 
 @pytest.mark.parametrize("loss", packing.LOSSES)
-def test_begin_ids_come_first_and_bear_no_loss(loss):
+def test_begin_ids_come_first_and_are_not_trained(loss):
     plain = packing.encode_pieces(PIECES, Letters(), loss)
     with_begin = packing.encode_pieces(PIECES, LettersWithBegin(), loss)
     assert with_begin.tokens == [2, 0, *plain.tokens]

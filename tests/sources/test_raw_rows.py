@@ -110,10 +110,10 @@ def test_a_parquet_file_with_one_row_group_is_not_held_in_memory(tmp_path, monke
     some = [{"question": os.urandom(1000).hex()} for _ in range(4000)]
     pq.write_table(pa.Table.from_pylist(some), path, compression="none", use_dictionary=False)
     consumed = count_reading(monkeypatch)
-    found = raw_rows.open_rows(SourceConfig("set", path.name), str(tmp_path)).read()
-    next(found)
+    rows = raw_rows.open_rows(SourceConfig("set", path.name), str(tmp_path)).read()
+    next(rows)
     assert 1000 < sum(consumed) < path.stat().st_size / 2
-    assert [row for _, row in found] == some[1:]
+    assert [row for _, row in rows] == some[1:]
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl.zst", "a.parquet", "a.arrow"])
@@ -241,8 +241,8 @@ def test_a_line_with_a_list_is_a_malformed_row(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b"[1]\n" + as_lines(ROWS))
     (tmp_path / "b.json").write_bytes(as_lines(ROWS) + b"[1]\n")
     for name in ("a.jsonl", "b.json"):
-        found = values(tmp_path, name)
-        assert [row.reason for row in found if row not in ROWS] == ["not a JSON object"]
+        rows = values(tmp_path, name)
+        assert [row.reason for row in rows if row not in ROWS] == ["not a JSON object"]
 
 
 def test_files_that_need_tensorflow_can_be_read_only_by_prepare(tmp_path):
@@ -264,10 +264,9 @@ def test_setting_a_split_for_files_without_splits_is_refused(tmp_path, name):
 def test_only_the_columns_of_the_config_are_read_and_none_may_be_missing(tmp_path, name):
     write(tmp_path / name)
     named = ColumnsConfig(options=("choices",), subject="notes.x")
-    found = values(tmp_path, name, format="columns", columns=named)
-    assert found == ROWS
-    found = values(tmp_path, name, format="columns", columns=ColumnsConfig())
-    assert found == [{"question": row["question"], "answer": row["answer"]} for row in ROWS]
+    assert values(tmp_path, name, format="columns", columns=named) == ROWS
+    plain = values(tmp_path, name, format="columns", columns=ColumnsConfig())
+    assert plain == [{"question": row["question"], "answer": row["answer"]} for row in ROWS]
     with pytest.raises(
         UserError, match=rf"{name}: no column 'why'; the columns are question, answer, choices"
     ):

@@ -125,7 +125,7 @@ def test_the_timer_separates_waiting_for_texts_from_the_rest(monkeypatch):
         ("keep_first", [True] + [False] * 99, [], 1),  # the only target is the first token
     ],
 )
-def test_texts_left_without_a_token_that_bears_loss_are_dropped(too_long, mask, sizes, dropped):
+def test_texts_left_without_a_trained_token_are_dropped(too_long, mask, sizes, dropped):
     counted = mixture_statistics.MixtureStatistics("teacher", 64, too_long, begin=0)
     long = MixtureText("a/C", "", Encoded([7] * 100, mask, (90, 10, 0, 0, 0)))
     assert [len(part.tokens) for part in counted.fitted([long])] == sizes

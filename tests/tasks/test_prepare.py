@@ -293,7 +293,7 @@ def long_questions(tmp_path, **settings):
     return make(tmp_path, tmp_path / "out", sources=(source,), mixtures=(mixture,), length=64)
 
 
-def test_a_mixture_whose_texts_bear_no_loss_is_refused_and_leaves_nothing(tmp_path):
+def test_a_mixture_without_a_trained_token_is_refused_and_leaves_no_files(tmp_path):
     config = long_questions(tmp_path)
     message = r"'mix': no text is left .*'no trained token': 12.*too_long='keep_first'"
     with pytest.raises(UserError, match=message):

@@ -38,8 +38,8 @@ def _about_passage(answer: Text | Choice | FixedOptions) -> tuple[Prompt, ...]:
 
 def _squad(row: Row) -> Row:
     """Fill in the answer to questions that SQuAD 2.0 marks as unanswerable."""
-    given = texts_at(row, "answers.text")
-    return {**row, "answer": given[0] if given else _UNANSWERABLE}
+    answers = texts_at(row, "answers.text")
+    return {**row, "answer": answers[0] if answers else _UNANSWERABLE}
 
 
 def _record(row: Row) -> Row:

@@ -22,8 +22,8 @@ def _triples(row: Row, path: str) -> str:
 
 
 def _attributes(row: Row) -> Row:
-    found = _ATTRIBUTE.findall(text_at(row, "meaning_representation"))
-    return {**row, "facts": "; ".join(f"{name.strip()}: {value}" for name, value in found)}
+    attributes = _ATTRIBUTE.findall(text_at(row, "meaning_representation"))
+    return {**row, "facts": "; ".join(f"{name.strip()}: {value}" for name, value in attributes)}
 
 
 def _facts() -> tuple[Prompt, ...]:
