@@ -47,26 +47,28 @@ def main() -> int:
     cases = sorted(
         ((size, chip) for size in BATCHES for chip in SLICES), key=lambda case: case not in GOALS
     )
-    found = {}
+    rows_by_case = {}
     for size, chip in cases:
-        found[size, chip] = smallest(size, chip)
-        print(_line(size, chip, found[size, chip]), flush=True)
-    rows = [found[size, chip] for size in BATCHES for chip in SLICES if found[size, chip]]
-    none = [f"bloom-{size} on {chip}" for (size, chip), row in found.items() if row is None]
+        rows_by_case[size, chip] = smallest(size, chip)
+        print(_line(size, chip, rows_by_case[size, chip]), flush=True)
+    rows = [
+        rows_by_case[size, chip] for size in BATCHES for chip in SLICES if rows_by_case[size, chip]
+    ]
+    none = [f"bloom-{size} on {chip}" for (size, chip), row in rows_by_case.items() if row is None]
     text = _table(rows)
     if none:
         text += f"\nNo slice of up to 256 chips was found for: {', '.join(none)}.\n"
     print(text)
     conditions = harness.conditions() + f"Compiled by libtpu {topology.version()}, not run.\n"
     harness.put_into(harness.DOCS / "reference" / "tpu-slices.md", "plan", text + conditions)
-    reached = [found[case] for case in GOALS]
+    reached = [rows_by_case[case] for case in GOALS]
     met = all(
         row is not None and row["chips"] <= most
         for row, most in zip(reached, GOALS.values(), strict=True)
     )
     return harness.finish(
         "plan",
-        ", ".join(f"bloom-{size} on {found[size, chip]['slice']}" for size, chip in GOALS)
+        ", ".join(f"bloom-{size} on {rows_by_case[size, chip]['slice']}" for size, chip in GOALS)
         if all(reached)
         else "one of them does not fit on any slice",
         ", ".join(f"bloom-{size} on {most} {chip}" for (size, chip), most in GOALS.items()),
@@ -85,44 +87,46 @@ def smallest(size: str, chip: str) -> dict[str, Any] | None:
     )
     parameters = round(model_flops(config.model, 1, 0) / 6)
     for shape in SLICES[chip]:
-        where, factor = chips.parse(f"{chip}:{shape}"), 1.0
+        tpu_slice, factor = chips.parse(f"{chip}:{shape}"), 1.0
         for _ in range(ATTEMPTS):
-            way = next(memory.candidates(config, parameters, where, LENGTH, factor), None)
+            way = next(memory.candidates(config, parameters, tpu_slice, LENGTH, factor), None)
             if way is None:
                 break
-            row = _figures(way, where)
+            row = _figures(way, tpu_slice)
             if row["fits"]:
                 return row
-            print(f"  {where.name}, {_mesh(row)}: needs {row['memory'] / GIB:.1f} GiB", flush=True)
+            print(
+                f"  {tpu_slice.name}, {_mesh(row)}: needs {row['memory'] / GIB:.1f} GiB", flush=True
+            )
             factor = 1.01 * row["memory"] / memory.estimate(way, parameters, LENGTH)
     return None
 
 
-def _figures(config: TrainConfig, where: TpuSlice) -> dict[str, Any]:
+def _figures(config: TrainConfig, tpu_slice: TpuSlice) -> dict[str, Any]:
     """Return the figures of a config on a slice, compiled now or earlier."""
-    run = training_program.prepare(config, compiler.devices(where), LENGTH)
-    kept = _KEPT / f"{_key(run, where)}.json"
+    run = training_program.prepare(config, compiler.devices(tpu_slice), LENGTH)
+    kept = _KEPT / f"{_key(run, tpu_slice)}.json"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         files.write_json(kept, dataclasses.asdict(run.compiled()))
     needed = model_flops(run.config.model, config.batch_size * LENGTH, LENGTH)
-    workload = Workload(dict(run.mesh.shape), needed, passes_by_data=1)
+    workload = Workload(dict(run.mesh.shape), needed, assumed_trips=1)
     state = run.shapes.abstract
     return {
         "model": config.output.rpartition("/")[2],
-        "slice": where.name,
-        "chips": where.chips,
+        "slice": tpu_slice.name,
+        "chips": tpu_slice.chips,
         "mesh": dict(run.mesh.shape),
         "accumulate": config.accumulate,
         "remat": config.model.remat,
         "batch": config.batch_size,
         "parameters": run.shapes.parameters,
         "state": training_program.bytes_of((state.params, state.opt_state))[1],
-        **figures(CompiledProgram(**files.read_json(kept)), workload, where),
+        **figures(CompiledProgram(**files.read_json(kept)), workload, tpu_slice),
     }
 
 
-def _key(run: PlannedTraining, where: TpuSlice) -> str:
+def _key(run: PlannedTraining, tpu_slice: TpuSlice) -> str:
     """Return a key of the traced step, the sharding of its arguments, and the compiler."""
     config, shapes = run.config, run.shapes
     batch = batch_shapes(config.batch_size, run.length, run.mesh)
@@ -138,7 +142,7 @@ def _key(run: PlannedTraining, where: TpuSlice) -> str:
     program = re.sub(r"0x[0-9a-f]+", "", traced)  # addresses of functions in this process
     places = [str(each.sharding.spec) for each in jax.tree.leaves((shapes.abstract, batch))]
     versions = [topology.version(), harness.versions()["jax"]]
-    parts = [program, places, dict(run.mesh.shape), where.name, versions]
+    parts = [program, places, dict(run.mesh.shape), tpu_slice.name, versions]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

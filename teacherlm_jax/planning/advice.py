@@ -21,7 +21,7 @@ class ConfigChange:
     config: Any
 
 
-def for_training(run: PlannedTraining, where: TpuSlice, needed: float) -> list[ConfigChange]:
+def for_training(run: PlannedTraining, tpu_slice: TpuSlice, needed: float) -> list[ConfigChange]:
     """Return changes that should make a step fit that needs `needed` bytes per chip.
 
     Estimates of both configs give the share of the memory that a change saves. Single settings are
@@ -33,17 +33,23 @@ def for_training(run: PlannedTraining, where: TpuSlice, needed: float) -> list[C
 
     def enough(config: TrainConfig) -> bool:
         share = memory.estimate(config, parameters, run.length) / now
-        fits = share * needed <= where.chip.usable * GIB
-        return fits and memory.divides(config) and where.carries(dataclasses.astuple(config.mesh))
+        fits = share * needed <= tpu_slice.chip.usable * GIB
+        return (
+            fits and memory.divides(config) and tpu_slice.carries(dataclasses.astuple(config.mesh))
+        )
 
-    found: dict[str, ConfigChange] = {}
+    changes: dict[str, ConfigChange] = {}
     for kind, config in _single(run.config):
-        if kind not in found and enough(config):
-            found[kind] = ConfigChange(_words(run, config), config)
-    if not found:
-        ways = memory.candidates(run.config, parameters, where, run.length, needed / now)
-        return [ConfigChange(_words(run, way), way) for way in ways][:1]
-    return list(found.values())[:_MOST]
+        if kind not in changes and enough(config):
+            changes[kind] = ConfigChange(_words(run, config), config)
+    if not changes:
+        combinations = memory.candidates(
+            run.config, parameters, tpu_slice, run.length, needed / now
+        )
+        return [
+            ConfigChange(_words(run, combination), combination) for combination in combinations
+        ][:1]
+    return list(changes.values())[:_MOST]
 
 
 def _single(config: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
@@ -71,47 +77,51 @@ def _single(config: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
 def _words(run: PlannedTraining, config: TrainConfig) -> str:
     """Return the settings that differ, such as `fsdp=16, tensor=4`, without axes set to -1."""
     pairs: list[tuple[Any, Any, Any]] = [
-        (run.config.mesh, config.mesh, run.asked.mesh),
-        (run.config.model, config.model, run.asked.model),
-        (run.config, config, run.asked),
+        (run.config.mesh, config.mesh, run.requested.mesh),
+        (run.config.model, config.model, run.requested.model),
+        (run.config, config, run.requested),
     ]
     return ", ".join(
         f"{field.name}={getattr(after, field.name)}"
-        for before, after, asked in pairs
+        for before, after, requested in pairs
         for field in dataclasses.fields(before)
         if getattr(before, field.name) != getattr(after, field.name)
         and not dataclasses.is_dataclass(getattr(before, field.name))
-        and getattr(asked, field.name) != -1
+        and getattr(requested, field.name) != -1
     )
 
 
-def for_annotation(run: PlannedAnnotation, where: TpuSlice, needed: float) -> list[ConfigChange]:
+def for_annotation(
+    run: PlannedAnnotation, tpu_slice: TpuSlice, needed: float
+) -> list[ConfigChange]:
     """Return changes for an annotation: fewer slots, or weights sharded over `tensor`."""
-    available, mesh = where.chip.usable * GIB, run.config.mesh
+    available, mesh = tpu_slice.chip.usable * GIB, run.config.mesh
     _, weights = bytes_of(run.params)
-    found = []
+    changes = []
     for share in (2, 4, 8, 16):
         slots = run.config.slots // share
         even = slots and slots % (mesh.data * mesh.fsdp) == 0
         if even and needed - run.cache * (1 - 1 / share) <= available:
             config: AnnotateConfig = dataclasses.replace(run.config, slots=slots)
-            found.append(ConfigChange(f"slots={slots}", config))
+            changes.append(ConfigChange(f"slots={slots}", config))
             break
     for share in (2, 4, 8, 16):
         other = MeshConfig(mesh.data // share, mesh.fsdp, mesh.tensor * share)
-        divides = run.model.heads % other.tensor == 0 and where.carries(dataclasses.astuple(other))
+        divides = run.model.heads % other.tensor == 0 and tpu_slice.carries(
+            dataclasses.astuple(other)
+        )
         if divides and needed - weights * (1 - 1 / share) <= available:
             config = dataclasses.replace(run.config, mesh=other)
-            found.append(ConfigChange(f"tensor={other.tensor}", config))
+            changes.append(ConfigChange(f"tensor={other.tensor}", config))
             break
-    return found
+    return changes
 
 
 def sentence(
     needed: float,
     available: float,
     changes: list[ConfigChange],
-    where: TpuSlice,
+    tpu_slice: TpuSlice,
     proven: str = "",
 ) -> str:
     """Return a sentence such as `does not fit: needs 21.3 GiB of 16.0 GiB; try tensor=4`.
@@ -122,7 +132,7 @@ def sentence(
     if proven:
         return f"{problem}; {proven}"
     if not changes:
-        larger = where.larger()
+        larger = tpu_slice.larger()
         if larger is None:
             return (
                 f"{problem}, and no setting makes it fit on the largest slice of this chip; use a "

@@ -55,7 +55,7 @@ class PlannedAnnotation:
         mesh = dict(self.mesh.shape)
         return [Workload(mesh, None, visits(self.model, self.length)), Workload(mesh, None, STEPS)]
 
-    def again(self, config: AnnotateConfig, devices: list[jax.Device]) -> "PlannedAnnotation":
+    def with_config(self, config: AnnotateConfig, devices: list[jax.Device]) -> "PlannedAnnotation":
         """Return the annotation with another config."""
         return _of_model(config, devices, self.model, self.length, self.assumed)
 
@@ -63,8 +63,8 @@ class PlannedAnnotation:
     def cache(self) -> float:
         """Return the bytes per chip of the KV cache at full length."""
         tokens = self.config.slots * (self.length + self.config.sampling.max_new_tokens)
-        each = jnp.dtype(self.model.dtype).itemsize
-        return 2 * self.model.layers * tokens * self.model.width * each / self.mesh.size
+        itemsize = jnp.dtype(self.model.dtype).itemsize
+        return 2 * self.model.layers * tokens * self.model.width * itemsize / self.mesh.size
 
     def compiled(self) -> list[CompiledProgram]:
         """Compile prefill of the longest prompts, and decode with the full length of the cache."""

@@ -40,7 +40,7 @@ class Chip:
 
 @dataclasses.dataclass(frozen=True)
 class TpuSlice:
-    """Linked chips, such as v5e:8x8."""
+    """A TPU slice, such as v5e:8x8."""
 
     chip: Chip
     shape: tuple[int, ...]

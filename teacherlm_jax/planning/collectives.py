@@ -1,4 +1,4 @@
-"""What chips send each other: bytes and mesh axes of a program's collective operations."""
+"""Communication between chips: bytes and mesh axes of a program's collective operations."""
 
 import math
 import re
@@ -16,85 +16,85 @@ _MESH = re.compile(r"mesh\[(.*?)\](?:,\s*device_ids=\((.*?)\))?\s*\{(.*?)\}")
 _IDS = re.compile(r"\[([\d,]+)\](?:T\(([\d,]+)\))?")
 
 
-def sent(
-    each: Instruction, around: Computation, mesh: Mapping[str, int]
+def bytes_sent(
+    instruction: Instruction, computation: Computation, mesh: Mapping[str, int]
 ) -> tuple[str, str, float] | None:
-    """Kind, mesh axes and bytes that a chip sends for an instruction; None for any other one.
+    """Return the kind, mesh axes and bytes sent per chip of a collective; None if it is not one.
 
-    A ring of n chips is assumed, which on a torus is as good as it gets: (n - 1) / n of the whole
-    array for a gather, a scatter and an exchange, twice that for an all-reduce, and the array
-    itself for a permutation. `mesh` has the mesh's axes and sizes in their order; axes are joined
-    by "+" where several take part.
+    The bytes are those of a ring algorithm on n chips, which is optimal on a torus: (n - 1) / n of
+    the whole array for all-gather, reduce-scatter and all-to-all, twice that for all-reduce, and
+    the whole array for collective-permute. `mesh` maps the mesh axes, in order, to their sizes.
+    Several axes are joined by "+".
     """
-    kind = each.opcode.removesuffix("-start")
-    if kind not in KINDS or _goes_on(each, around):
+    kind = instruction.opcode.removesuffix("-start")
+    if kind not in KINDS or _continues_chunk(instruction, computation):
         return None
     if kind == "collective-permute":
-        pairs = re.findall(r"\{(\d+),(\d+)\}", each.attribute("source_target_pairs"))
+        pairs = re.findall(r"\{(\d+),(\d+)\}", instruction.attribute("source_target_pairs"))
         moves = np.array([list(map(int, pair)) for pair in pairs])
-        return kind, _axes(moves, mesh), float(_input(each, around))
-    groups = _groups(each, mesh)
+        return kind, _axes(moves, mesh), float(_input(instruction, computation))
+    groups = _groups(instruction, mesh)
     n = groups.shape[1]
-    if kind == "all-reduce" and "all-reduce-scatter" in around.name:
-        kind = "reduce-scatter"  # XLA's name for the two in one, of which it takes only a piece
-    whole = _output(each) if kind == "all-gather" else _input(each, around)
+    if kind == "all-reduce" and "all-reduce-scatter" in computation.name:
+        kind = "reduce-scatter"  # XLA fuses an all-reduce and a slice under this name
+    whole = _output(instruction) if kind == "all-gather" else _input(instruction, computation)
     passes = 2 if kind == "all-reduce" else 1
     return kind, _axes(groups, mesh), passes * whole * (n - 1) / n
 
 
-def in_pieces(each: Instruction) -> bool:
-    """Whether this collective is done beside other work, once for each piece of which it stands."""
-    return "chain_id=" in each.attribute("frontend_attributes")
+def is_chunked(instruction: Instruction) -> bool:
+    """Return whether XLA split this collective into chunks that overlap with other work."""
+    return "chain_id=" in instruction.attribute("frontend_attributes")
 
 
-def _goes_on(each: Instruction, around: Computation) -> bool:
-    """Whether it goes on with what an earlier piece began: the first one is read by a starter."""
-    readers = around.users(each.name)
-    return in_pieces(each) and not any(_STARTER in reader.attributes for reader in readers)
+def _continues_chunk(instruction: Instruction, computation: Computation) -> bool:
+    """Return whether this is a later chunk of a collective; only the first one has a starter."""
+    readers = computation.users(instruction.name)
+    return is_chunked(instruction) and not any(_STARTER in reader.attributes for reader in readers)
 
 
-def _input(each: Instruction, around: Computation) -> int:
-    return sum(around.instructions[name].bytes for name in each.operands)
+def _input(instruction: Instruction, computation: Computation) -> int:
+    return sum(computation.instructions[name].bytes for name in instruction.operands)
 
 
-def _output(each: Instruction) -> int:
-    """Bytes of the result; a start gives its operands as well, in front."""
-    if not each.opcode.endswith("-start"):
-        return each.bytes
-    return max(array.bytes for array in each.arrays)
+def _output(instruction: Instruction) -> int:
+    """Return the bytes of the result; the tuple of a `-start` also begins with its operands."""
+    if not instruction.opcode.endswith("-start"):
+        return instruction.bytes
+    return max(array.bytes for array in instruction.arrays)
 
 
-def _groups(each: Instruction, mesh: Mapping[str, int]) -> Int[np.ndarray, "groups chips"]:
-    """The chips that work together, one group a row, by their places in the mesh."""
-    text = each.attributes.partition("replica_groups=")[2]
-    if found := _MESH.match(text):
-        return _of_mesh(*found.groups())
-    if found := _IOTA.match(text):
-        rows = int(found[1].split(",")[0])
-        return _places(found[2], found[3]).reshape(rows, -1)
-    listed = re.findall(r"\{([\d,]+)\}", each.attribute("replica_groups"))
-    if not listed:  # all of them
+def _groups(instruction: Instruction, mesh: Mapping[str, int]) -> Int[np.ndarray, "groups chips"]:
+    """Return the replica groups, one per row; chips are numbered by position in the mesh."""
+    text = instruction.attributes.partition("replica_groups=")[2]
+    if match := _MESH.match(text):
+        return _of_mesh(*match.groups())
+    if match := _IOTA.match(text):
+        rows = int(match[1].split(",")[0])
+        return _places(match[2], match[3]).reshape(rows, -1)
+    listed = re.findall(r"\{([\d,]+)\}", instruction.attribute("replica_groups"))
+    if not listed:  # one group of all chips
         return np.arange(math.prod(mesh.values()))[None]
     return np.array([_numbers(row) for row in listed])
 
 
 def _of_mesh(axes: str, ids: str | None, together: str) -> Int[np.ndarray, "groups chips"]:
-    """Groups written as `mesh['a'=2,'b'=4], device_ids=([4,2]T(1,0)) {'b'}`."""
+    """Return groups that are written as `mesh['a'=2,'b'=4], device_ids=([4,2]T(1,0)) {'b'}`."""
     sizes = {name: int(size) for name, size in re.findall(r"'([^']*)'=(\d+)", axes)}
     names = re.findall(r"'([^']*)'", together)
     places = np.arange(math.prod(sizes.values()))
-    if found := _IDS.match(ids or ""):
-        places = _places(*found.groups())
+    if match := _IDS.match(ids or ""):
+        places = _places(*match.groups())
     elif ids:
         places = np.array(_numbers(ids))
     places = places.reshape(tuple(sizes.values()))
-    behind = [list(sizes).index(name) for name in names]
-    places = np.moveaxis(places, behind, range(-len(names), 0))
+    grouped = [list(sizes).index(name) for name in names]
+    places = np.moveaxis(places, grouped, range(-len(names), 0))
     return places.reshape(-1, math.prod(sizes[name] for name in names))
 
 
 def _places(sizes: str, order: str | None) -> Int[np.ndarray, "..."]:
-    """0, 1, 2, … in an array of these sizes, its axes then taken in this order."""
+    """Return 0, 1, 2, … as an array of this shape, transposed to this order of axes."""
     shape = _numbers(sizes)
     places = np.arange(math.prod(shape)).reshape(shape)
     return places.transpose(_numbers(order)) if order else places
@@ -105,7 +105,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _axes(groups: Int[np.ndarray, "groups chips"], mesh: Mapping[str, int]) -> str:
-    """The mesh axes along which the chips of some group differ, such as "fsdp" or "data+fsdp"."""
+    """Return the mesh axes along which the chips of a group differ, such as "data+fsdp"."""
     places = np.unravel_index(groups, tuple(mesh.values()))
     differ = (np.any(place != place[:, :1]) for place in places)
-    return "+".join(name for name, each in zip(mesh, differ, strict=True) if each)
+    return "+".join(name for name, is_different in zip(mesh, differ, strict=True) if is_different)

@@ -1,4 +1,4 @@
-"""Optimised HLO as text, read into computations and their instructions."""
+"""Parser for the text of optimized HLO: computations and their instructions."""
 
 import dataclasses
 import math
@@ -18,10 +18,9 @@ class Array:
     """The shape of one array.
 
     Attributes:
-        dims: sizes.
-        bytes: of all elements, without padding.
-        in_hbm: whether it lies in the chip's main memory; scalars, and what was put into one of its
-            small fast memories, do not.
+        dims: sizes of the dimensions.
+        bytes: size of all elements, without padding.
+        in_hbm: true for arrays in HBM; false for scalars and arrays in a small on-chip memory.
     """
 
     dims: tuple[int, ...]
@@ -31,17 +30,17 @@ class Array:
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
-    """One instruction.
+    """One HLO instruction.
 
     Attributes:
         name: without the leading percent sign.
-        opcode: such as "fusion".
-        arrays: what it gives; one, or a tuple's.
-        operands: names of the instructions that it reads, in order.
-        attributes: what follows the operands, as it stands.
-        constant: of a scalar constant, its value as it stands; else empty.
-        parameter: of a parameter, which one it is.
-        is_root: whether it is what its computation gives.
+        opcode: for example "fusion".
+        arrays: its result; several arrays if the result is a tuple.
+        operands: names of its operands, in order.
+        attributes: the text after the operands.
+        constant: text of the value, if this is a scalar constant; else empty.
+        parameter: number of the parameter, if this is one; else -1.
+        is_root: true if it is the result of its computation.
     """
 
     name: str
@@ -54,55 +53,59 @@ class Instruction:
     is_root: bool = False
 
     def attribute(self, key: str) -> str:
-        """The value of `key=…`, brackets around it included; empty where it is missing."""
-        found = re.search(rf"(?:^|[\s,]){key}=", self.attributes)
-        if found is None:
+        """Return the value of `key=…` including its brackets; empty if it is missing."""
+        match = re.search(rf"(?:^|[\s,]){key}=", self.attributes)
+        if match is None:
             return ""
-        rest = self.attributes[found.end() :]
+        rest = self.attributes[match.end() :]
         return rest[: _end(rest)]
 
     def numbers(self, key: str) -> tuple[int, ...]:
-        """The value of `key={1,2}`."""
+        """Return the numbers of `key={1,2}`."""
         return tuple(map(int, re.findall(r"-?\d+", self.attribute(key))))
 
     def called(self, key: str) -> str:
-        """The computation that `key=%name` names; empty where it is missing."""
+        """Return the name of the computation in `key=%name`; empty if it is missing."""
         return self.attribute(key).removeprefix("%")
 
     @property
     def bytes(self) -> int:
-        """Of all that it gives."""
+        """Return the size of the result in bytes."""
         return sum(array.bytes for array in self.arrays)
 
 
 @dataclasses.dataclass(frozen=True)
 class Computation:
-    """Instructions in the order in which they stand, by name."""
+    """Instructions by name, in order of the text."""
 
     name: str
     instructions: Mapping[str, Instruction]
 
     @property
     def root(self) -> Instruction:
-        """What it gives."""
-        (root,) = (each for each in self.instructions.values() if each.is_root)
+        """Return the instruction whose result is that of the computation."""
+        (root,) = (instruction for instruction in self.instructions.values() if instruction.is_root)
         return root
 
     def users(self, name: str) -> Iterator[Instruction]:
-        """The instructions that read what `name` gives."""
-        return (each for each in self.instructions.values() if name in each.operands)
+        """Return the instructions that read the result of `name`."""
+        return (
+            instruction
+            for instruction in self.instructions.values()
+            if name in instruction.operands
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Module:
-    """A program: its computations by name, and the one that it begins with."""
+    """A program: its computations by name, and the name of the entry computation."""
 
     computations: Mapping[str, Computation]
     entry: str
 
 
 def parse(text: str) -> Module:
-    """Reads what `jax.stages.Compiled.as_text` gives. Raises ValueError where it has no entry."""
+    """Parse the text of `jax.stages.Compiled.as_text`; ValueError if it has no entry."""
     computations: dict[str, Computation] = {}
     instructions: dict[str, Instruction] = {}
     entry = ""
@@ -116,14 +119,14 @@ def parse(text: str) -> Module:
             read = _instruction(named["name"], line[named.end() :], bool(named["root"]))
             instructions[read.name] = read
     if not entry:
-        raise ValueError("no HLO: it has no ENTRY computation")
+        raise ValueError("invalid HLO: the text has no ENTRY computation")
     return Module(computations, entry)
 
 
 def _instruction(name: str, text: str, is_root: bool) -> Instruction:
     text = _COMMENT.sub("", text)
     end = _end(text)
-    arrays = tuple(_array(*found.groups()) for found in _ARRAY.finditer(text[:end]))
+    arrays = tuple(_array(*match.groups()) for match in _ARRAY.finditer(text[:end]))
     opcode, _, rest = text[end:].strip().partition("(")
     inside = rest[: _closing(rest, "(")]
     attributes = rest[len(inside) + 1 :].removeprefix(",").strip()
@@ -149,7 +152,7 @@ def _array(kind: str, dims: str, layout: str | None) -> Array:
 
 
 def _end(text: str) -> int:
-    """Where a value ends that begins `text`: behind its brackets, or at a space or comma."""
+    """Return the end of the value that `text` starts with: a space or comma outside brackets."""
     place = 0
     while place < len(text) and text[place] not in " ,":
         if text[place] in _CLOSING:
@@ -159,10 +162,10 @@ def _end(text: str) -> int:
 
 
 def _closing(text: str, opening: str) -> int:
-    """Where in `text` the bracket is closed that was opened before it."""
+    """Return the position in `text` that closes a bracket opened before `text`."""
     depth = 1
     for place, character in enumerate(text):
         depth += (character == opening) - (character == _CLOSING[opening])
         if not depth:
             return place
-    raise ValueError(f"no HLO: a bracket is not closed: {text[:80]}")
+    raise ValueError(f"invalid HLO: unclosed bracket before {text[:80]!r}")

@@ -1,4 +1,4 @@
-"""How often the loops of a program run: XLA's cost analysis counts a loop's body once."""
+"""Trip counts of a program's loops, because XLA's cost analysis counts a loop's body once."""
 
 import math
 import re
@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from teacherlm_jax.planning.hlo import Computation, Instruction, Module
 
 _SAME_VALUE = ("copy", "bitcast", "copy-start", "copy-done", "reshape")
-_INCLUDED = {"LT": 0, "LE": 1}  # whether the last value of the counter is its limit
+_INCLUDED = {"LT": 0, "LE": 1}  # 1 if the loop also runs with the counter at its limit
 
 
-def trips(module: Module, around: Computation, loop: Instruction) -> int | None:
-    """Passes of a while loop that stands in the computation `around`; None: the data decide.
+def trip_count(module: Module, computation: Computation, loop: Instruction) -> int | None:
+    """Return the iterations of a while loop in `computation`; None if they depend on the data.
 
-    They are known where the compiler says so, or where the loop counts in constant steps from one
+    The number is known if the compiler states it, or if the loop counts in constant steps from one
     constant up to another, as a `scan` does.
     """
-    told = re.search(r'"known_trip_count":\s*\{"n":\s*"(\d+)"', loop.attributes)
-    if told is not None:
-        return int(told[1])
+    stated = re.search(r'"known_trip_count":\s*\{"n":\s*"(\d+)"', loop.attributes)
+    if stated is not None:
+        return int(stated[1])
     condition = module.computations[loop.called("condition")].instructions
-    compared = next(each for each in condition.values() if each.is_root)
+    compared = next(instruction for instruction in condition.values() if instruction.is_root)
     included = _INCLUDED.get(compared.attribute("direction"))
     if included is None:
         return None
@@ -28,8 +28,8 @@ def trips(module: Module, around: Computation, loop: Instruction) -> int | None:
     if counter.opcode != "get-tuple-element":
         return None
     index = int(counter.attribute("index"))
-    start = _source(around.instructions, loop.operands[0])
-    first = _source(around.instructions, start.operands[index]) if start.operands else start
+    start = _source(computation.instructions, loop.operands[0])
+    first = _source(computation.instructions, start.operands[index]) if start.operands else start
     step = _step(module.computations[loop.called("body")].instructions, index)
     if not (first.constant and limit.constant and step):
         return None
@@ -37,16 +37,16 @@ def trips(module: Module, around: Computation, loop: Instruction) -> int | None:
 
 
 def _source(instructions: Mapping[str, Instruction], name: str) -> Instruction:
-    """What gives the value that `name` hands on."""
-    found = instructions[name]
-    while found.opcode in _SAME_VALUE:
-        found = instructions[found.operands[0]]
-    return found
+    """Return the instruction that computes the value of `name`, behind copies and reshapes."""
+    instruction = instructions[name]
+    while instruction.opcode in _SAME_VALUE:
+        instruction = instructions[instruction.operands[0]]
+    return instruction
 
 
 def _step(body: Mapping[str, Instruction], index: int) -> int:
-    """What a pass adds to the counter at this place of the loop's state; 0 if it does otherwise."""
-    root = next(each for each in body.values() if each.is_root)
+    """Return the constant that an iteration adds to state `index`; 0 if it does anything else."""
+    root = next(instruction for instruction in body.values() if instruction.is_root)
     if root.opcode != "tuple":
         return 0
     added = _source(body, root.operands[index])

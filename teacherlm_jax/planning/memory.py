@@ -1,6 +1,6 @@
-"""What a training step holds on each chip, estimated from sizes alone: no compiler is asked.
+"""Memory of a training step per chip, estimated from array sizes without compiling.
 
-Estimates choose what is worth compiling, and what to advise when something does not fit.
+The estimates select configs to compile, and settings to suggest if a program does not fit.
 """
 
 import dataclasses
@@ -12,57 +12,56 @@ from teacherlm_jax.config import MeshConfig, TrainConfig
 from teacherlm_jax.planning.chips import GIB, TpuSlice
 from teacherlm_jax.training import step_memory
 
-# How much more than the sum of what it must hold a program was found to take, by gaps between
-# arrays and copies in other layouts.
+# Measured memory of compiled programs over the sum of their arrays: gaps between arrays, and copies
+# in other layouts.
 _OVERHEAD = 1.15
 _SMALLEST = 0.5 * GIB
 
 
 def estimate(config: TrainConfig, parameters: int, length: int) -> float:
-    """Return the bytes per chip, with what a compiled program needs beside its arrays.
+    """Return the estimated bytes per chip, including the overhead of a compiled program.
 
-    The mesh and the vocabulary of `config` are settled: no size is -1 or 0.
+    All sizes of the mesh and the vocabulary size in `config` must be resolved: none is -1 or 0.
     """
     return _SMALLEST + _OVERHEAD * step_memory.estimate(config, parameters, length).total
 
 
-def sent(config: TrainConfig, parameters: int, length: int) -> float:
-    """Bytes that a chip sends in a step, roughly: weights, their gradients, and activations."""
-    mesh, each = config.mesh, jnp.dtype(config.model.dtype).itemsize
+def bytes_sent(config: TrainConfig, parameters: int, length: int) -> float:
+    """Estimate the bytes that a chip sends per step: weights, their gradients, activations."""
+    mesh, itemsize = config.mesh, jnp.dtype(config.model.dtype).itemsize
     tokens = config.batch_size * length / (mesh.data * mesh.fsdp)
-    weights = 3 * config.accumulate * each * parameters / mesh.tensor
-    activations = 12 * config.model.layers * tokens * config.model.width * each
+    weights = 3 * config.accumulate * itemsize * parameters / mesh.tensor
+    activations = 12 * config.model.layers * tokens * config.model.width * itemsize
     return weights * (mesh.fsdp - 1) / mesh.fsdp + activations * (mesh.tensor - 1) / mesh.tensor
 
 
 def candidates(
-    config: TrainConfig, parameters: int, where: TpuSlice, length: int, factor: float = 1.0
+    config: TrainConfig, parameters: int, tpu_slice: TpuSlice, length: int, factor: float = 1.0
 ) -> Iterator[TrainConfig]:
-    """Ways to train the same on this slice that should fit, the least communication first.
+    """Yield configs that should fit on this slice, in order of increasing communication.
 
-    `factor` is what a compiled step was found to need over its estimate.
-
-    What may differ is how the chips are arranged (fsdp and tensor), `remat`, which becomes "full",
-    and `accumulate`: none of it changes what is learnt.
+    They differ from `config` in the mesh (fsdp and tensor), in `remat`, which is "full", and in
+    `accumulate`; none of these changes the training. `factor` is the ratio of a compiled step's
+    memory to its estimate.
     """
-    found = []
-    for tensor in _divisors(where.chips):
-        mesh = MeshConfig(data=1, fsdp=where.chips // tensor, tensor=tensor)
+    fitting = []
+    for tensor in _divisors(tpu_slice.chips):
+        mesh = MeshConfig(data=1, fsdp=tpu_slice.chips // tensor, tensor=tensor)
         axes = dataclasses.astuple(mesh)
-        way = dataclasses.replace(config, mesh=mesh, accumulate=1)
-        if not (where.carries(axes) and divides(way)):
+        candidate = dataclasses.replace(config, mesh=mesh, accumulate=1)
+        if not (tpu_slice.carries(axes) and divides(candidate)):
             continue
         model = dataclasses.replace(config.model, remat="full")
         for accumulate in _divisors(config.batch_size // mesh.fsdp):
-            way = dataclasses.replace(config, model=model, mesh=mesh, accumulate=accumulate)
-            if factor * estimate(way, parameters, length) <= where.chip.usable * GIB:
-                found.append(way)
+            candidate = dataclasses.replace(config, model=model, mesh=mesh, accumulate=accumulate)
+            if factor * estimate(candidate, parameters, length) <= tpu_slice.chip.usable * GIB:
+                fitting.append(candidate)
                 break
-    yield from sorted(found, key=lambda way: sent(way, parameters, length))
+    yield from sorted(fitting, key=lambda candidate: bytes_sent(candidate, parameters, length))
 
 
 def divides(config: TrainConfig) -> bool:
-    """Whether the mesh cuts rows, heads, vocabulary and width into equal pieces."""
+    """Return whether the mesh divides rows, heads, vocabulary and width evenly."""
     model, mesh = config.model, config.mesh
     return not (
         config.batch_size % (mesh.data * mesh.fsdp * config.accumulate)

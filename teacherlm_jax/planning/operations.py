@@ -1,4 +1,4 @@
-"""Floating-point operations of one matrix product, convolution or attention kernel."""
+"""FLOPs of one matrix product, convolution or attention kernel."""
 
 import itertools
 import math
@@ -7,48 +7,50 @@ from collections.abc import Mapping
 
 from teacherlm_jax.planning.hlo import Computation, Instruction
 
-# Products of a splash attention kernel: how many are as wide as the keys, how many as the values.
+# Matrix products of each splash attention kernel: (number with key width, number with value width).
 _KERNELS = {"splash_mha_fwd": (1, 1), "splash_mha_dq": (2, 1), "splash_mha_dkv": (2, 2)}
 
 
-def of_product(each: Instruction, around: Computation) -> int:
-    """A multiplication and an addition are two; anything but products counts nothing."""
-    if each.opcode == "dot":
-        left = around.instructions[each.operands[0]].arrays[0].dims
-        summed = math.prod(left[dim] for dim in each.numbers("lhs_contracting_dims"))
-        return 2 * math.prod(each.arrays[0].dims) * summed
-    if each.opcode == "convolution":
-        return _of_convolution(each, around)
+def product_flops(instruction: Instruction, computation: Computation) -> int:
+    """Return the FLOPs of a matrix product or convolution, two per multiply-add; else 0."""
+    if instruction.opcode == "dot":
+        left = computation.instructions[instruction.operands[0]].arrays[0].dims
+        summed = math.prod(left[dim] for dim in instruction.numbers("lhs_contracting_dims"))
+        return 2 * math.prod(instruction.arrays[0].dims) * summed
+    if instruction.opcode == "convolution":
+        return _convolution_flops(instruction, computation)
     return 0
 
 
-def _of_convolution(each: Instruction, around: Computation) -> int:
-    """Every product of two numbers that are there: what pads or stretches an input is not.
+def _convolution_flops(instruction: Instruction, computation: Computation) -> int:
+    """Return the FLOPs of a convolution, without those on padding and dilation zeros.
 
-    XLA for TPUs writes its matrix products, those of batches too, as convolutions.
+    On TPUs, XLA writes matrix products as convolutions, including batched ones.
     """
-    left, right = (around.instructions[name].arrays[0].dims for name in each.operands[:2])
-    out = each.arrays[0].dims
-    left_dims, right_dims, out_dims = re.split(r"_|->", each.attribute("dim_labels"))
-    window = _window(each.attribute("window"))
+    left, right = (
+        computation.instructions[name].arrays[0].dims for name in instruction.operands[:2]
+    )
+    out = instruction.arrays[0].dims
+    left_dims, right_dims, out_dims = re.split(r"_|->", instruction.attribute("dim_labels"))
+    window = _window(instruction.attribute("window"))
     pairs = 1
     for dim in sorted(set(left_dims) & set("0123456789"), key=int):
         lengths = left[left_dims.index(dim)], out[out_dims.index(dim)]
         place = int(dim)
         own = {key: values[place] for key, values in window.items() if place < len(values)}
         pairs *= _pairs(*lengths, own)
-    groups = int(each.attribute("batch_group_count") or 1)
+    groups = int(instruction.attribute("batch_group_count") or 1)
     channels = right[right_dims.index("i")] * out[out_dims.index("f")]
     return 2 * left[left_dims.index("b")] // groups * channels * pairs
 
 
 def _window(text: str) -> dict[str, list[str]]:
-    """`{size=1x2 pad=0_0x1_1}` as sizes by name."""
+    """Parse `{size=1x2 pad=0_0x1_1}` into values by name."""
     return {name: values.split("x") for name, values in re.findall(r"(\w+)=([-\w]+)", text)}
 
 
 def _pairs(inputs: int, outputs: int, window: Mapping[str, str]) -> int:
-    """Pairs of output and kernel element that meet an input element, along one dimension."""
+    """Count pairs of output and kernel element that meet an input element, in one dimension."""
     size, stride = int(window.get("size", 1)), int(window.get("stride", 1))
     inner, outer = int(window.get("lhs_dilate", 1)), int(window.get("rhs_dilate", 1))
     low = int(window.get("pad", "0_0").split("_")[0])
@@ -59,17 +61,19 @@ def _pairs(inputs: int, outputs: int, window: Mapping[str, str]) -> int:
     return count
 
 
-def of_kernel(each: Instruction, around: Computation) -> int | None:
-    """Of a call of a splash attention kernel; None for kernels of which nothing is known.
+def kernel_flops(instruction: Instruction, computation: Computation) -> int | None:
+    """Return the FLOPs of a splash attention kernel; None for any other kernel.
 
     A kernel is opaque to the compiler. This one visits the pairs of query and key blocks up to the
-    diagonal; how many blocks there are shows in the table of them that it reads.
+    diagonal; its first operand, a table of blocks, shows how many blocks there are.
     """
-    products = next((_KERNELS[name] for name in _KERNELS if each.name.startswith(name)), None)
+    products = next(
+        (_KERNELS[name] for name in _KERNELS if instruction.name.startswith(name)), None
+    )
     if products is None:
         return None
     table, _, queries, _, values = (
-        around.instructions[name].arrays[0].dims for name in each.operands[:5]
+        computation.instructions[name].arrays[0].dims for name in instruction.operands[:5]
     )
     blocks, length = table[-1], queries[-2]
     pairs = math.prod(queries[:-1]) * length * (blocks + 1) // (2 * blocks)

@@ -27,40 +27,42 @@ def plan(config: TrainConfig | AnnotateConfig, run: Run, options: PlanOptions) -
     compiler is not installed; also, after the plan was printed and saved, if a program does not fit
     into the memory of a chip. The message then names settings to try.
     """
-    where = chips.parse(options.topology)
-    devices = compiler.devices(where)
+    tpu_slice = chips.parse(options.topology)
+    devices = compiler.devices(tpu_slice)
     prepared: PlannedTraining | PlannedAnnotation
     if isinstance(config, TrainConfig):
         prepared = training_program.prepare(config, devices, options.length)
     else:
         prepared = annotation_programs.prepare(config, devices, options.length, options.model)
-    result = planned(prepared, where)
-    text = page(result, where)
-    name = where.name.replace(":", "-")
+    result = planned(prepared, tpu_slice)
+    text = page(result, tpu_slice)
+    name = tpu_slice.name.replace(":", "-")
     files.write_json(run.path / f"{name}.json", result)
     files.write_text(run.path / f"{name}.txt", text)
     run.log.info("%s\n%s", text, run.path / f"{name}.json")
     worst = max(result["programs"], key=lambda program: program["memory"])
     if not worst["fits"]:
-        raise UserError(_fault(prepared, where, worst, devices if options.advise else []))
+        raise UserError(_fault(prepared, tpu_slice, worst, devices if options.advise else []))
 
 
-def planned(run: PlannedTraining | PlannedAnnotation, where: TpuSlice) -> dict[str, Any]:
+def planned(run: PlannedTraining | PlannedAnnotation, tpu_slice: TpuSlice) -> dict[str, Any]:
     """Compile all programs and return the plan, JSON-able."""
     return (
-        _of_training(run, where) if isinstance(run, PlannedTraining) else _of_annotation(run, where)
+        _of_training(run, tpu_slice)
+        if isinstance(run, PlannedTraining)
+        else _of_annotation(run, tpu_slice)
     )
 
 
-def _of_training(run: PlannedTraining, where: TpuSlice) -> dict[str, Any]:
+def _of_training(run: PlannedTraining, tpu_slice: TpuSlice) -> dict[str, Any]:
     config, model, state = run.config, run.config.model, run.shapes.abstract
-    program = figures(run.compiled(), run.workload, where)
+    program = figures(run.compiled(), run.workload, tpu_slice)
     return {
         "summary": (
             f"training: {config.batch_size} rows of {run.length} tokens per step, "
             f"accumulate={config.accumulate}; remat={model.remat}, attention={model.attention}"
         ),
-        "slice": where.name,
+        "slice": tpu_slice.name,
         "mesh": dict(run.mesh.shape),
         "assumed": list(run.assumed),
         "parameters": run.shapes.parameters,
@@ -70,7 +72,7 @@ def _of_training(run: PlannedTraining, where: TpuSlice) -> dict[str, Any]:
     }
 
 
-def _of_annotation(run: PlannedAnnotation, where: TpuSlice) -> dict[str, Any]:
+def _of_annotation(run: PlannedAnnotation, tpu_slice: TpuSlice) -> dict[str, Any]:
     config = run.config
     compiled = zip(run.compiled(), run.workloads, strict=True)
     return {
@@ -78,15 +80,15 @@ def _of_annotation(run: PlannedAnnotation, where: TpuSlice) -> dict[str, Any]:
             f"annotation: {config.slots} slots, prompts of up to {run.length} tokens, "
             f"{config.sampling.max_new_tokens} new tokens; attention={run.model.attention}"
         ),
-        "slice": where.name,
+        "slice": tpu_slice.name,
         "mesh": dict(run.mesh.shape),
         "assumed": list(run.assumed),
         "parameters": run.parameters,
         "held": {
             "parameters": _held(run.params),
-            "KV cache": {"total": run.cache * where.chips, "chip": run.cache},
+            "KV cache": {"total": run.cache * tpu_slice.chips, "chip": run.cache},
         },
-        "programs": [figures(program, task, where) for program, task in compiled],
+        "programs": [figures(program, task, tpu_slice) for program, task in compiled],
         "config": dataclasses.asdict(config),
     }
 
@@ -98,28 +100,28 @@ def _held(tree: Any) -> dict[str, float]:
 
 def _fault(
     prepared: PlannedTraining | PlannedAnnotation,
-    where: TpuSlice,
+    tpu_slice: TpuSlice,
     worst: dict[str, Any],
     devices: list,
 ) -> str:
     """Return why a program does not fit and what to try; with `devices`, the advice is compiled."""
     if isinstance(prepared, PlannedTraining):
-        changes = advice.for_training(prepared, where, worst["memory"])
+        changes = advice.for_training(prepared, tpu_slice, worst["memory"])
     else:
-        changes = advice.for_annotation(prepared, where, worst["memory"])
-    proven = _proven(prepared, changes, where, devices) if devices and changes else ""
-    return advice.sentence(worst["memory"], worst["memory_available"], changes, where, proven)
+        changes = advice.for_annotation(prepared, tpu_slice, worst["memory"])
+    proven = _proven(prepared, changes, tpu_slice, devices) if devices and changes else ""
+    return advice.sentence(worst["memory"], worst["memory_available"], changes, tpu_slice, proven)
 
 
 def _proven(
     prepared: PlannedTraining | PlannedAnnotation,
     changes: list[advice.ConfigChange],
-    where: TpuSlice,
+    tpu_slice: TpuSlice,
     devices: list,
 ) -> str:
     attempts = []
     for change in changes:
-        result = planned(prepared.again(change.config, devices), where)
+        result = planned(prepared.with_config(change.config, devices), tpu_slice)
         worst = max(result["programs"], key=lambda program: program["memory"])
         needs = f"{worst['memory'] / chips.GIB:.1f} GiB"
         if worst["fits"]:

@@ -7,11 +7,11 @@ from teacherlm_jax.planning.chips import TpuSlice
 from teacherlm_jax.planning.programs import in_gib
 
 
-def page(plan: Mapping[str, Any], where: TpuSlice) -> str:
+def page(plan: Mapping[str, Any], tpu_slice: TpuSlice) -> str:
     """Return the figures of a plan, one per line; per chip unless the line says otherwise."""
     lines = [
         f"{plan['summary']}",
-        f"on {where.name}: {where.chips} chips, mesh {_axes(plan['mesh'])}",
+        f"on {tpu_slice.name}: {tpu_slice.chips} chips, mesh {_axes(plan['mesh'])}",
     ]
     lines += [f"assumed: {sentence}" for sentence in plan["assumed"]]
     lines.append(f"{plan['parameters']:,} parameters")
@@ -68,10 +68,10 @@ def _rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _sent(sent: Sequence[Mapping[str, Any]]) -> list[str]:
-    total = sum(each["bytes"] for each in sent)
+    total = sum(item["bytes"] for item in sent)
     lines = [f"{total / 1e9:,.3f} GB"]
     return lines + [
-        f"  {each['bytes'] / 1e9:,.3f} GB {each['kind']} along {each['axes'] or 'no axis'}"
-        for each in sent
-        if each["bytes"] >= total / 1000
+        f"  {item['bytes'] / 1e9:,.3f} GB {item['kind']} along {item['axes'] or 'no axis'}"
+        for item in sent
+        if item["bytes"] >= total / 1000
     ]

@@ -12,26 +12,26 @@ from teacherlm_jax.planning.roofline import intensity, mfu_bound, roofline
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """The work of one run of a program, as far as its HLO does not show it.
+    """Facts about one run of a program that its HLO does not show.
 
     Attributes:
         mesh: sizes by mesh axis, in order.
         needed: FLOPs that the model needs; None if unknown.
-        passes_by_data: iterations assumed for loops whose number depends on the data.
+        assumed_trips: iterations assumed for loops whose number depends on the data.
     """
 
     mesh: Mapping[str, int]
     needed: float | None
-    passes_by_data: float
+    assumed_trips: float
 
 
-def figures(program: CompiledProgram, workload: Workload, where: TpuSlice) -> dict[str, Any]:
+def figures(program: CompiledProgram, workload: Workload, tpu_slice: TpuSlice) -> dict[str, Any]:
     """Return the figures of a program on a slice, JSON-able; unknown ones are None.
 
     Sizes are in bytes, times in seconds. All figures are per chip, except `model_flops`, which is
     the total of all chips.
     """
-    available = program.available or where.chip.usable * GIB
+    available = program.available or tpu_slice.chip.usable * GIB
     result: dict[str, Any] = {
         "program": program.name,
         "fits": bool(program.text) and program.memory <= available,
@@ -42,10 +42,10 @@ def figures(program: CompiledProgram, workload: Workload, where: TpuSlice) -> di
     }
     if not program.text:
         return result
-    counts = count(program.text, workload.mesh, workload.passes_by_data)
-    best = roofline(counts, where.chip)
+    counts = count(program.text, workload.mesh, workload.assumed_trips)
+    best = roofline(counts, tpu_slice.chip)
     mfu = (
-        mfu_bound(workload.needed, best.seconds, where.chips, where.chip)
+        mfu_bound(workload.needed, best.seconds, tpu_slice.chips, tpu_slice.chip)
         if workload.needed
         else None
     )
@@ -57,8 +57,8 @@ def figures(program: CompiledProgram, workload: Workload, where: TpuSlice) -> di
             {"kind": kind, "axes": axes, "bytes": size}
             for (kind, axes), size in sorted(counts.sent.items(), key=lambda item: -item[1])
         ],
-        "loops_by_data": counts.by_data,
-        "passes_by_data": workload.passes_by_data,
+        "loops_by_data": counts.dynamic_loops,
+        "passes_by_data": workload.assumed_trips,
         "kernels_not_counted": dict(counts.opaque),
         "intensity": intensity(counts),
         "roofline": {**dataclasses.asdict(best), "seconds": best.seconds, "bound": best.bound},

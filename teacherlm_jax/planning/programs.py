@@ -64,10 +64,10 @@ def lacking(message: str) -> tuple[float, float]:
 
     Raises JaxRuntimeError with the message if it is about something else.
     """
-    found = _USED.search(message) or _TEMPORARIES.search(message)
-    if found is None:
+    match = _USED.search(message) or _TEMPORARIES.search(message)
+    if match is None:
         raise jax.errors.JaxRuntimeError(message)
-    needed, unit, available, other = found.groups()
+    needed, unit, available, other = match.groups()
     return float(needed) * _UNITS[unit], float(available) * _UNITS[other]
 
 

@@ -25,7 +25,7 @@ class PlannedTraining:
     """A training run on a slice, as shapes.
 
     Attributes:
-        asked: the config as requested.
+        requested: the config as the user wrote it.
         config: the config with all sizes resolved.
         mesh: mesh of the slice's chips.
         shapes: shapes of model and optimizer.
@@ -33,7 +33,7 @@ class PlannedTraining:
         assumed: the assumptions, a sentence each.
     """
 
-    asked: TrainConfig
+    requested: TrainConfig
     config: TrainConfig
     mesh: Mesh
     shapes: setup.ModelSpec
@@ -47,7 +47,7 @@ class PlannedTraining:
         needed = model_flops(self.config.model, tokens, self.length)
         return Workload(dict(self.mesh.shape), needed, visits(self.config.model, self.length))
 
-    def again(self, config: TrainConfig, devices: list[jax.Device]) -> "PlannedTraining":
+    def with_config(self, config: TrainConfig, devices: list[jax.Device]) -> "PlannedTraining":
         """Return the training run with another config."""
         return prepare(config, devices, self.length)
 

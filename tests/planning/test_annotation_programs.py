@@ -18,21 +18,21 @@ SHAPE = registry.shape("bloom-tiny", vocab_size=408, attention="xla")
 
 @pytest.fixture(scope="module")
 def teachers(tmp_path_factory):
-    """A folder with one model, as a run folder `ours` and as a Hugging Face folder `theirs`."""
+    """Folder with one model, as a run folder `run` and as a Hugging Face folder `hf`."""
     folder = tmp_path_factory.mktemp("teachers")
     text = ["one two three"] * 9
-    vocabulary = train_sentencepiece(text, folder / "ours/vocabulary", size=400, seed=0)
+    vocabulary = train_sentencepiece(text, folder / "run/vocabulary", size=400, seed=0)
     params = nnx.to_pure_dict(nnx.state(registry.build(SHAPE, nnx.Rngs(0))))
-    checkpoints = Checkpoints(folder / "ours", keep=1)
+    checkpoints = Checkpoints(folder / "run", keep=1)
     meta = {"model": dataclasses.asdict(SHAPE), "vocabulary": vocabulary.digest}
     checkpoints.save(1, params, None, meta)
     checkpoints.close()
-    assert main.main(["convert", str(folder / "ours"), str(folder / "theirs")]) == 0
+    assert main.main(["convert", str(folder / "run"), str(folder / "hf")]) == 0
     return folder
 
 
-@pytest.mark.parametrize("path", ["ours", "ours/checkpoints/1", "theirs"])
-def test_an_annotation_is_planned_for_a_teacher_of_any_kind(teachers, path):
+@pytest.mark.parametrize("path", ["run", "run/checkpoints/1", "hf"])
+def test_an_annotation_can_be_planned_for_every_kind_of_model_folder(teachers, path):
     config = AnnotateConfig(
         output="unused",
         teachers=TeachersConfig(cot=str(teachers / path)),

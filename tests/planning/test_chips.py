@@ -21,9 +21,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "tpu-slices.md"
         ("v5p:4x4x8", "v5p:4x4x8", 128),
     ],
 )
-def test_a_slice_is_read_from_its_name(topology, name, count):
-    found = chips.parse(topology)
-    assert (found.name, found.chips) == (name, count)
+def test_a_topology_is_parsed_into_a_slice(topology, name, count):
+    parsed = chips.parse(topology)
+    assert (parsed.name, parsed.chips) == (name, count)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_slice_is_read_from_its_name(topology, name, count):
         ("v5e:32x32", "1024 chips; the largest slice of v5e has 256"),
     ],
 )
-def test_a_name_of_no_slice_is_refused_with_an_example(topology, fault):
+def test_an_invalid_topology_is_refused_with_a_valid_example(topology, fault):
     with pytest.raises(UserError, match=re.escape(f"--topology={topology}: {fault}")):
         chips.parse(topology)
 
@@ -54,7 +54,7 @@ def test_a_name_of_no_slice_is_refused_with_an_example(topology, fault):
         ("v5p:4x4x4", "v5p:4x4x8"),
     ],
 )
-def test_the_next_larger_slice_exists(topology, larger):
+def test_larger_returns_the_next_larger_slice(topology, larger):
     assert chips.parse(topology).larger() == chips.parse(larger)
 
 
@@ -63,9 +63,9 @@ def test_the_largest_slice_has_no_larger_one():
 
 
 @pytest.mark.parametrize(
-    ("topology", "axes", "carried"),
+    ("topology", "axes", "possible"),
     [
-        ("v5e:8x8", (1, 32, 2), True),  # JAX splits the dimensions of this one
+        ("v5e:8x8", (1, 32, 2), True),  # JAX splits dimensions on v5e
         ("v6e:8x8", (1, 32, 2), False),
         ("v6e:8x8", (1, 8, 8), True),
         ("v6e:1x1", (1, 1, 1), True),
@@ -76,8 +76,8 @@ def test_the_largest_slice_has_no_larger_one():
         ("v5p:2x2x4", (1, 4, 1), False),
     ],
 )
-def test_a_mesh_takes_dimensions_of_a_slice_whole(topology, axes, carried):
-    assert chips.parse(topology).carries(axes) == carried
+def test_a_mesh_axis_uses_whole_dimensions_of_a_slice(topology, axes, possible):
+    assert chips.parse(topology).carries(axes) == possible
 
 
 def test_the_documentation_shows_the_figures_of_the_code():
@@ -90,6 +90,6 @@ def test_the_documentation_shows_the_figures_of_the_code():
     for name, peak, memory, usable, bandwidth, links, most, _ in rows:
         chip = chips.CHIPS[name]
         shown = [float(cell.replace(",", "")) for cell in (peak, memory, usable, bandwidth, links)]
-        kept = [chip.peak / 1e12, chip.hbm, chip.usable, chip.bandwidth / 1e9, chip.links / 1e9]
-        assert all(map(math.isclose, shown, kept)), name
+        in_code = [chip.peak / 1e12, chip.hbm, chip.usable, chip.bandwidth / 1e9, chip.links / 1e9]
+        assert all(map(math.isclose, shown, in_code)), name
         assert int(most.replace(",", "")) == chip.most

@@ -1,4 +1,4 @@
-"""Counting what a program does: its loops, products, traffic and collectives."""
+"""Counts of a compiled program: loops, FLOPs, HBM traffic and collectives."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from teacherlm_jax.planning.counts import count
 ALONE = {"data": 1, "fsdp": 1, "tensor": 1}
 
 PROGRAMS = Path(__file__).parent / "programs"
-# A loop as the compiler for TPUs leaves it, told by nothing but its constants: from 3 by 2 to 12.
+# A loop as the TPU compiler writes it, without a stated trip count: from 3 in steps of 2 up to 12.
 LOOP = (PROGRAMS / "loop.hlo").read_text(encoding="utf-8")
-# A gather of weights that runs beside pieces of other work, and a reduce-scatter in disguise.
+# An all-gather of weights in chunks that overlap with other work, and a fused reduce-scatter.
 COLLECTIVES = (PROGRAMS / "collectives.hlo").read_text(encoding="utf-8")
-# Reads one layer of four and replaces it; what lies in fast memory, S(1), is free.
+# Reads one layer of four and replaces it; arrays in on-chip memory, S(1), are free.
 PIECES = (PROGRAMS / "pieces.hlo").read_text(encoding="utf-8")
 
 
@@ -28,15 +28,15 @@ def on_cpu(function, *arrays):
     return jax.jit(function).lower(*arrays).compile().as_text()
 
 
-def test_a_loop_that_nobody_counted_is_counted_by_its_constants():
+def test_a_loop_without_a_stated_trip_count_is_counted_from_its_constants():
     module = hlo.parse(LOOP)
     main = module.computations["main"]
-    assert loops.trips(module, main, main.instructions["w"]) == 5  # 3, 5, 7, 9, 11
+    assert loops.trip_count(module, main, main.instructions["w"]) == 5  # 3, 5, 7, 9, 11
     assert count(LOOP, ALONE).memory == 5 * 2 * 8 * 16 * 4
 
 
 @pytest.mark.parametrize(
-    ("there", "instead"),
+    ("original", "replacement"),
     [
         ("constant(12)", "parameter(1)"),
         ("direction=LT", "direction=NE"),
@@ -45,15 +45,15 @@ def test_a_loop_that_nobody_counted_is_counted_by_its_constants():
         ("add(%same, %two)", "add(%old, %same)"),
     ],
 )
-def test_a_loop_whose_passes_the_data_decide_is_taken_as_told(there, instead):
-    text = LOOP.replace(there, instead)
-    counted = count(text, ALONE, passes_by_data=3)
-    assert counted.by_data == 1
+def test_a_data_dependent_loop_gets_the_assumed_trip_count(original, replacement):
+    text = LOOP.replace(original, replacement)
+    counted = count(text, ALONE, assumed_trips=3)
+    assert counted.dynamic_loops == 1
     assert counted.memory >= 3 * 2 * 8 * 16 * 4
-    assert counted.memory - count(text, ALONE, passes_by_data=2).memory == 2 * 8 * 16 * 4
+    assert counted.memory - count(text, ALONE, assumed_trips=2).memory == 2 * 8 * 16 * 4
 
 
-def test_a_scan_counts_every_pass_of_it_and_of_scans_inside():
+def test_nested_scans_count_every_iteration():
     def function(x, weights):
         def outer(x, w):
             inner = jax.lax.scan(lambda x, _: (jnp.sin(x @ w), None), x, None, length=3)
@@ -64,16 +64,16 @@ def test_a_scan_counts_every_pass_of_it_and_of_scans_inside():
     x, weights = jnp.zeros((64, 64)), jnp.zeros((5, 64, 64))
     counted = count(on_cpu(function, x, weights), ALONE)
     assert counted.flops == 5 * 3 * 2 * 64**3
-    assert counted.by_data == 0
+    assert counted.dynamic_loops == 0
 
 
-def test_a_loop_over_data_is_counted_on_the_cpu_too():
+def test_a_data_dependent_loop_is_also_recognized_on_the_cpu():
     def function(x, w, n):
         return jax.lax.fori_loop(0, n, lambda _, x: jnp.sin(x @ w), x)
 
     text = on_cpu(function, jnp.zeros((64, 64)), jnp.zeros((64, 64)), 7)
-    counted = count(text, ALONE, passes_by_data=2.5)
-    assert (counted.flops, counted.by_data) == (2.5 * 2 * 64**3, 1)
+    counted = count(text, ALONE, assumed_trips=2.5)
+    assert (counted.flops, counted.dynamic_loops) == (2.5 * 2 * 64**3, 1)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_loop_over_data_is_counted_on_the_cpu_too():
         {"window_strides": (1, 1), "padding": "SAME", "batch_group_count": 2},
     ],
 )
-def test_a_convolution_counts_as_the_compiler_does(options):
+def test_the_flops_of_a_convolution_equal_the_compilers(options):
     groups = options.get("feature_group_count", 1)
     x, w = jnp.zeros((4, 6, 9, 10)), jnp.zeros((8, 6 // groups, 3, 4))
     lowered = jax.jit(lambda x, w: jax.lax.conv_general_dilated(x, w, **options)).lower(x, w)
@@ -95,7 +95,7 @@ def test_a_convolution_counts_as_the_compiler_does(options):
     assert count(text, ALONE).flops == lowered.cost_analysis()["flops"]
 
 
-def test_collectives_count_what_a_chip_sends_by_kind_and_mesh_axes():
+def test_bytes_sent_are_counted_by_collective_and_mesh_axes():
     mesh = sharding.make_mesh(MeshConfig(1, 4, 2))
     x = jax.device_put(np.zeros((16, 32), np.float32), NamedSharding(mesh, PartitionSpec("fsdp")))
 
@@ -115,7 +115,7 @@ def test_collectives_count_what_a_chip_sends_by_kind_and_mesh_axes():
         check_vma=False,
     )
     sent = count(on_cpu(local, x), dict(mesh.shape)).sent
-    size = 4 * 32 * 4  # bytes of a chip's piece
+    size = 4 * 32 * 4  # bytes of a shard
     assert sent[("all-gather", "fsdp")] == 3 * size
     assert sent[("all-reduce", "tensor")] == size
     assert sent[("reduce-scatter", "fsdp+tensor")] == 4 * size * 7 / 8
@@ -123,7 +123,7 @@ def test_collectives_count_what_a_chip_sends_by_kind_and_mesh_axes():
     assert sent[("collective-permute", "tensor")] == size
 
 
-def test_a_collective_beside_other_work_counts_once_and_a_scatter_is_told_from_a_reduction():
+def test_a_chunked_collective_counts_once_and_a_fused_reduce_scatter_is_recognized():
     assert count(COLLECTIVES, {"data": 1, "fsdp": 2, "tensor": 2}).sent == {
         ("all-gather", "fsdp"): 32 * 64 * 2 / 2,
         ("reduce-scatter", "tensor"): 64 * 32 * 4 / 2,
@@ -132,18 +132,18 @@ def test_a_collective_beside_other_work_counts_once_and_a_scatter_is_told_from_a
     }
 
 
-def test_of_an_array_the_pieces_that_move_count_and_fast_memory_is_free():
+def test_only_slices_that_are_read_or_written_count_and_on_chip_memory_is_free():
     assert count(PIECES, ALONE).memory == 2 * 8 * 16 * 4
 
 
 def test_a_product_reads_its_factors_once_and_writes_its_result():
     counted = count((PROGRAMS / "product.hlo").read_text(encoding="utf-8"), ALONE)
     assert counted.flops == 2 * 8 * 32 * 16
-    # The first factor is brought to fast memory before; the second comes through another fusion.
+    # The first factor is copied to on-chip memory first; the second comes through another fusion.
     assert counted.memory == 2 * (8 * 32 + 32 * 16 + 8 * 16)
 
 
-def test_attention_kernels_count_the_blocks_up_to_the_diagonal_and_others_are_named():
+def test_attention_kernels_count_blocks_up_to_the_diagonal_and_unknown_kernels_are_named():
     counted = count((PROGRAMS / "kernel.hlo").read_text(encoding="utf-8"), ALONE)
     pairs = 4 * 2 * (4 + 3 + 2 + 1) * 512 * 512  # rows, heads, and blocks of 512 tokens
     forward, of_keys_and_values = 14 + 8, 2 * 14 + 2 * 8
@@ -151,6 +151,6 @@ def test_attention_kernels_count_the_blocks_up_to_the_diagonal_and_others_are_na
     assert counted.opaque == {"mine.3": 1}
 
 
-def test_text_that_is_no_program_is_refused():
-    with pytest.raises(ValueError, match="it has no ENTRY"):
+def test_text_without_an_entry_computation_is_refused():
+    with pytest.raises(ValueError, match="invalid HLO: the text has no ENTRY computation"):
         hlo.parse("HloModule m\n")

@@ -1,4 +1,4 @@
-"""The real programs of small runs, compiled for slices that are not here."""
+"""Plans of small runs, compiled for absent TPU slices."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from teacherlm_jax.planning.plan import plan
 from teacherlm_jax.runs import run_folder
 from teacherlm_jax.training.flops import model_flops
 
-# Plans three runs into the folder of its argument, and prints what users would be told.
+# Plans three runs in the folder of its argument, and prints the errors that a user would see.
 _PLAN = """
 import dataclasses, sys
 import jax
@@ -47,8 +47,8 @@ for config, options in cases:
         try:
             plan(config, folder, options)
         except UserError as error:
-            print("told:", error)
-print("computed here:", jax.jit(lambda x: x + 1)(1), jax.default_backend())
+            print("error:", error)
+print("default backend:", jax.jit(lambda x: x + 1)(1), jax.default_backend())
 """
 
 
@@ -56,7 +56,7 @@ print("computed here:", jax.jit(lambda x: x + 1)(1), jax.default_backend())
 def planned(tmp_path_factory):
     environment = topology.environment("v5litepod-4")
     if environment is None:
-        pytest.skip(f"no compiler for TPUs in {topology.FOLDER}: make setup-test puts it there")
+        pytest.skip(f"no libtpu in {topology.FOLDER}; run make setup-test to install it")
     folder = tmp_path_factory.mktemp("plans")
     done = subprocess.run(
         [sys.executable, "-c", _PLAN, str(folder)],
@@ -70,19 +70,19 @@ def planned(tmp_path_factory):
     return folder, done.stdout
 
 
-def saved(folder, name, where):
-    return json.loads((folder / name / f"{where}.json").read_text(encoding="utf-8"))
+def saved(folder, name, tpu_slice):
+    return json.loads((folder / name / f"{tpu_slice}.json").read_text(encoding="utf-8"))
 
 
 def test_a_plan_is_printed_and_saved_with_every_figure(planned):
     folder, printed = planned
-    found = saved(folder, "train", "v5e-2x2")
-    assert found["mesh"] == {"data": 1, "fsdp": 2, "tensor": 2}
-    (step,) = found["programs"]
+    figures = saved(folder, "train", "v5e-2x2")
+    assert figures["mesh"] == {"data": 1, "fsdp": 2, "tensor": 2}
+    (step,) = figures["programs"]
     assert step["fits"] and 0 < step["memory"] < step["memory_available"]
-    # A float32 parameter, and two moments of it beside it, cut in four but for norms and biases.
-    parameters, optimizer = found["held"]["parameters"], found["held"]["optimizer"]
-    assert parameters["total"] == 4 * found["parameters"]
+    # Float32 parameters and their two moments, sharded over four chips except norms and biases.
+    parameters, optimizer = figures["held"]["parameters"], figures["held"]["optimizer"]
+    assert parameters["total"] == 4 * figures["parameters"]
     assert parameters["total"] / 4 <= parameters["chip"] < parameters["total"] / 3
     assert 2 * parameters["chip"] <= optimizer["chip"] < 2 * parameters["chip"] + 100
     for line in ("training step", "peak memory", "maximum MFU", "compiler's estimate"):
@@ -90,57 +90,57 @@ def test_a_plan_is_printed_and_saved_with_every_figure(planned):
     assert (folder / "train" / "v5e-2x2.txt").read_text(encoding="utf-8") in printed
 
 
-def test_the_operations_of_a_plan_are_those_of_the_model_and_some(planned):
+def test_compiled_flops_are_model_flops_plus_rematerialization_and_masked_attention(planned):
     (step,) = saved(planned[0], "train", "v5e-2x2")["programs"]
     model = registry.shape("bloom-tiny")
     assert step["model_flops"] == model_flops(model, 8 * 128, 128)
     blocks = 3 * 2 * 2 * 12 * 32 * 32 * 8 * 128  # of two layers
     more = 4 * step["flops"] - step["model_flops"]
-    # Again, a forward pass of the blocks without its last product, and all pairs of tokens.
+    # The forward pass of the blocks again, without its last product, and all pairs of tokens.
     attention = 8 * 128 * 2 * 2 * 2 * 32 * (4 * 128 - 3 * 64.5)
     assert more == pytest.approx(blocks / 3 * 8 / 12 + attention, rel=0.02)
     assert step["loops_by_data"] == 0
 
 
-def test_chips_send_each_other_what_the_mesh_cuts(planned):
+def test_chips_exchange_the_arrays_that_the_mesh_shards(planned):
     (step,) = saved(planned[0], "train", "v5e-2x2")["programs"]
-    sent = {(each["kind"], each["axes"]): each["bytes"] for each in step["sent"]}
-    # Of every block and pass, forward and backward, two sums of activations over `tensor`.
-    activations = 2 * 128 * 32 * 2  # a chip's rows of a part, in bfloat16
+    sent = {(item["kind"], item["axes"]): item["bytes"] for item in step["sent"]}
+    # Two all-reduces of activations over `tensor` per block, forward and backward.
+    activations = 2 * 128 * 32 * 2  # rows of a microbatch per chip, in bfloat16
     assert sent["all-reduce", "tensor"] >= 2 * 2 * 2 * 2 * activations / 2
     assert any(kind == "all-gather" and axes == "fsdp" for kind, axes in sent)
 
 
 def test_an_annotation_is_planned_from_its_teachers_published_shape(planned):
-    found = saved(planned[0], "annotate", "v5e-2x2")
-    assert found["assumed"] == ["the teacher is a bloom-tiny (--model)"]
-    reading, writing = found["programs"]
-    assert reading["program"] == "prefill of 2 prompts of 32 tokens"
-    assert writing["program"] == "decode of 16 tokens in 8 slots"
-    assert writing["loops_by_data"] == 1
-    assert writing["passes_by_data"] == 16
+    figures = saved(planned[0], "annotate", "v5e-2x2")
+    assert figures["assumed"] == ["the teacher is a bloom-tiny (--model)"]
+    prefill, decode = figures["programs"]
+    assert prefill["program"] == "prefill of 2 prompts of 32 tokens"
+    assert decode["program"] == "decode of 16 tokens in 8 slots"
+    assert decode["loops_by_data"] == 1
+    assert decode["passes_by_data"] == 16
     # Keys and values of two layers, eight slots and 64 tokens, in bfloat16.
-    assert found["held"]["KV cache"]["total"] == 2 * 2 * 8 * 64 * 32 * 2
+    assert figures["held"]["KV cache"]["total"] == 2 * 2 * 8 * 64 * 32 * 2
     head = 16 * 8 * 2 * 512 * 32
-    assert 4 * writing["flops"] >= head
+    assert 4 * decode["flops"] >= head
 
 
-def test_what_does_not_fit_says_by_how_much_and_what_to_try(planned):
-    (told,) = re.findall("told: (.*)", planned[1])
-    found = re.fullmatch(
-        r"does not fit: needs ([\d.]+) GiB of 15.8 GiB; try accumulate=(\d+).*", told
+def test_a_program_that_does_not_fit_is_refused_with_its_memory_and_a_suggestion(planned):
+    (error,) = re.findall("error: (.*)", planned[1])
+    match = re.fullmatch(
+        r"does not fit: needs ([\d.]+) GiB of 15.8 GiB; try accumulate=(\d+).*", error
     )
-    assert found and float(found[1]) > 15.75 and 2**20 % int(found[2]) == 0
+    assert match and float(match[1]) > 15.75 and 2**20 % int(match[2]) == 0
     (step,) = saved(planned[0], "many", "v5e-1x1")["programs"]
     assert not step["fits"]
     assert "does not fit" in (planned[0] / "many" / "v5e-1x1.txt").read_text(encoding="utf-8")
 
 
-def test_the_machine_computes_on_its_own_processor_as_before(planned):
-    assert "computed here: 2 cpu" in planned[1]
+def test_the_process_still_computes_on_its_cpu(planned):
+    assert "default backend: 2 cpu" in planned[1]
 
 
-def test_without_the_compiler_it_says_how_to_get_it(monkeypatch, tmp_path):
+def test_a_missing_compiler_is_refused_with_the_command_that_installs_it(monkeypatch, tmp_path):
     monkeypatch.setattr(compiler, "_installed", lambda: False)
     config = TrainConfig(output=str(tmp_path), data="nowhere", model=registry.shape("bloom-tiny"))
     with (
@@ -151,7 +151,7 @@ def test_without_the_compiler_it_says_how_to_get_it(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("needs", "told"),
+    ("needs", "expected"),
     [
         ([21.3, 18.0, 12.5], r"; \S+ fits \(compiled: 12.5 GiB\)"),
         (
@@ -160,29 +160,29 @@ def test_without_the_compiler_it_says_how_to_get_it(monkeypatch, tmp_path):
         ),
     ],
 )
-def test_advice_can_be_proven_by_compiling_it(needs, told, monkeypatch, tmp_path):
-    left = iter(needs)
+def test_suggestions_can_be_verified_by_compiling_them(needs, expected, monkeypatch, tmp_path):
+    remaining = iter(needs)
 
-    def planned(prepared, where):
-        needed = next(left)
+    def planned(prepared, tpu_slice):
+        needed = next(remaining)
         sizes = {"memory": needed * 2**30, "memory_available": 15.75 * 2**30}
         return {"programs": [{**sizes, "fits": needed < 15.75}]}
 
-    monkeypatch.setattr(compiler, "devices", lambda where: jax.devices()[: where.chips])
+    monkeypatch.setattr(compiler, "devices", lambda tpu_slice: jax.devices()[: tpu_slice.chips])
     monkeypatch.setattr(plan_verb, "planned", planned)
-    monkeypatch.setattr(plan_verb, "page", lambda made, where: "")
+    monkeypatch.setattr(plan_verb, "page", lambda plan, tpu_slice: "")
     model = registry.shape("bloom-560m", remat="none", attention="xla")
     config = TrainConfig(output=str(tmp_path), data="d", model=model, batch_size=64)
     with (
         run_folder.open_run(str(tmp_path), "plan", config) as folder,
-        pytest.raises(UserError, match=f"^does not fit: needs 21.3 GiB of 15.8 GiB{told}"),
+        pytest.raises(UserError, match=f"^does not fit: needs 21.3 GiB of 15.8 GiB{expected}"),
     ):
         plan_verb.plan(config, folder, PlanOptions("v5e:2x2", advise=True))
-    assert next(left, None) is None
+    assert next(remaining, None) is None
 
 
-def test_what_only_the_data_or_the_teacher_could_tell_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(compiler, "devices", lambda where: jax.devices()[: where.chips])
+def test_sizes_that_no_data_set_or_teacher_defines_are_required(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiler, "devices", lambda tpu_slice: jax.devices()[: tpu_slice.chips])
     open_size = registry.shape("bloom-tiny", vocab_size=0)
     train = TrainConfig(output=str(tmp_path / "t"), data="nowhere", model=open_size)
     annotate = AnnotateConfig(output=str(tmp_path / "a"), teachers=TeachersConfig(cot="nowhere"))

@@ -1,4 +1,4 @@
-"""What the compiler says when memory runs out, and advice."""
+"""Errors of the compiler when memory runs out, and suggested settings."""
 
 import dataclasses
 import re
@@ -30,29 +30,29 @@ def config(**changes):
     return TrainConfig(output="o", data="d", model=model, batch_size=768, **changes)
 
 
-def run_of(asked):
-    """A run whose mesh is settled for 64 chips, with nothing of it made."""
+def run_of(requested):
+    """Return a run whose mesh is resolved for 64 chips, without its arrays."""
 
     class Shapes:
         parameters = PARAMETERS
 
-    mesh = asked.mesh
+    mesh = requested.mesh
     rest = 64 // (mesh.fsdp * mesh.tensor) if mesh.data == -1 else mesh.data
-    settled = dataclasses.replace(asked, mesh=dataclasses.replace(mesh, data=rest))
-    return PlannedTraining(asked, settled, None, Shapes(), 2048, ())
+    settled = dataclasses.replace(requested, mesh=dataclasses.replace(mesh, data=rest))
+    return PlannedTraining(requested, settled, None, Shapes(), 2048, ())
 
 
-def words(asked, needed=0.0, where="v5e:8x8"):
-    """What is advised when a step needs so many GiB, or as many as are estimated."""
-    run = run_of(asked)
+def words(requested, needed=0.0, topology="v5e:8x8"):
+    """Return the changes suggested for a step that needs `needed` GiB; 0: as estimated."""
+    run = run_of(requested)
     needed = needed * GIB or memory.estimate(run.config, PARAMETERS, 2048)
-    return [change.words for change in advice.for_training(run, chips.parse(where), needed)]
+    return [change.words for change in advice.for_training(run, chips.parse(topology), needed)]
 
 
 @pytest.mark.parametrize(
     ("message", "needed", "available"), [(STEP, 16.11, 15.75), (KERNEL, 960.0, 95.74)]
 )
-def test_memory_that_ran_out_is_told_in_numbers(message, needed, available):
+def test_needed_and_available_memory_are_read_from_the_compilers_error(message, needed, available):
     def fail():
         raise jax.errors.JaxRuntimeError(message)
 
@@ -62,15 +62,15 @@ def test_memory_that_ran_out_is_told_in_numbers(message, needed, available):
     assert program.available == pytest.approx(available * GIB)
 
 
-def test_another_failure_of_the_compiler_is_not_taken_for_it():
+def test_other_errors_of_the_compiler_are_raised_again():
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL: no"):
         lacking("INTERNAL: no")
 
 
-def test_the_estimate_is_near_what_was_compiled():
+def test_the_estimate_is_close_to_the_memory_of_the_compiled_program():
     # bloom-7b1 on v5e:4x4, fsdp=8, tensor=2, accumulate=24: `make bench-plan` compiled it.
-    way = config(mesh=MeshConfig(1, 8, 2), accumulate=24)
-    assert memory.estimate(way, PARAMETERS, 2048) / GIB == pytest.approx(15.5, rel=0.1)
+    candidate = config(mesh=MeshConfig(1, 8, 2), accumulate=24)
+    assert memory.estimate(candidate, PARAMETERS, 2048) / GIB == pytest.approx(15.5, rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -83,42 +83,44 @@ def test_the_estimate_is_near_what_was_compiled():
         {"mesh": MeshConfig(1, 4, 2), "accumulate": 192},
     ],
 )
-def test_what_is_advised_lowers_the_estimate(less):
+def test_every_suggested_change_lowers_the_estimate(less):
     now = memory.estimate(config(mesh=MeshConfig(1, 8, 1), remat="none"), PARAMETERS, 2048)
     changed = {"mesh": MeshConfig(1, 8, 1), "remat": "none", **less}
     assert memory.estimate(config(**changed), PARAMETERS, 2048) < now
-    # and not because the chips became fewer
+    # and not because the mesh has fewer chips
     assert changed["mesh"].fsdp * changed["mesh"].tensor >= 8
 
 
-def test_the_smallest_sufficient_change_of_each_setting_is_advised():
-    asked = config(mesh=MeshConfig(1, 64, 1))
-    assert words(asked, 16.1) == ["accumulate=2"]  # tensor=2 would hold more rows a chip
-    assert words(asked, 22.0) == ["accumulate=6"]
-    less = dataclasses.replace(asked, accumulate=12)
+def test_the_smallest_sufficient_change_of_each_setting_is_suggested():
+    requested = config(mesh=MeshConfig(1, 64, 1))
+    assert words(requested, 16.1) == ["accumulate=2"]  # tensor=2 means more rows per chip
+    assert words(requested, 22.0) == ["accumulate=6"]
+    less = dataclasses.replace(requested, accumulate=12)
     assert words(less, 18.0) == ["fsdp=32, tensor=2"]
     assert words(config(mesh=MeshConfig(1, 64, 1), remat="none", accumulate=6)) == ["remat=full"]
 
 
 def test_an_axis_that_follows_from_the_others_is_not_named():
     (first, *_) = words(config(), 100.0)
-    assert first == "fsdp=64"  # and data=-1 becomes 1 by itself
+    assert first == "fsdp=64"  # data=-1 is resolved to 1
 
 
-def test_where_no_single_change_is_enough_all_of_them_are_advised_together():
-    (only,) = words(config(remat="none", mesh=MeshConfig(1, 1, 1), accumulate=1), where="v5e:4x4")
+def test_settings_are_combined_if_no_single_change_is_enough():
+    (only,) = words(
+        config(remat="none", mesh=MeshConfig(1, 1, 1), accumulate=1), topology="v5e:4x4"
+    )
     assert re.fullmatch(r"fsdp=\d+, (tensor=\d+, )?remat=full, accumulate=\d+", only)
 
 
-def test_what_is_advised_together_is_enough_for_what_compiling_found():
-    """An estimate far below the need must not end in no advice: it is scaled to the need."""
-    asked = config(mesh=MeshConfig(1, 64, 1), accumulate=2)
-    (only,) = words(asked, 21.8)
+def test_estimates_are_scaled_to_the_compiled_memory_before_settings_are_combined():
+    """An estimate far below the compiled memory must still lead to a suggestion."""
+    requested = config(mesh=MeshConfig(1, 64, 1), accumulate=2)
+    (only,) = words(requested, 21.8)
     assert re.fullmatch(r"fsdp=\d+, tensor=\d+, accumulate=\d+", only)
 
 
-def test_nothing_is_advised_where_nothing_helps():
-    assert words(config(mesh=MeshConfig(1, 4, 1), accumulate=192), where="v5e:2x2") == []
+def test_no_setting_is_suggested_if_none_helps():
+    assert words(config(mesh=MeshConfig(1, 4, 1), accumulate=192), topology="v5e:2x2") == []
     sentence = advice.sentence(60 * GIB, 15.75 * GIB, [], chips.parse("v5e:2x2"))
     assert sentence.endswith("and no setting makes it fit; try --topology=v5e:2x4")
     assert chips.parse("v5e:2x4").name == "v5e:2x4"
@@ -126,24 +128,24 @@ def test_nothing_is_advised_where_nothing_helps():
     assert on_largest.endswith("use a chip with more memory, or a smaller model")
 
 
-def test_the_sentence_names_need_room_and_ways_out():
+def test_the_error_names_needed_and_available_memory_and_settings_to_try():
     changes = [advice.ConfigChange("tensor=4", None), advice.ConfigChange("remat=full", None)]
     assert advice.sentence(21.3 * GIB, 16 * GIB, changes, chips.parse("v5e:2x2")) == (
         "does not fit: needs 21.3 GiB of 16.0 GiB; try tensor=4 or remat=full"
     )
 
 
-def test_candidates_fit_by_the_estimate_divide_the_mesh_and_send_least_first():
-    where = chips.parse("v5p:4x4x4")
-    ways = list(memory.candidates(config(), PARAMETERS, where, 2048))
-    sent = [memory.sent(way, PARAMETERS, 2048) for way in ways]
-    assert ways and sent == sorted(sent)
-    for way in ways:
-        assert memory.divides(way) and where.carries(dataclasses.astuple(way.mesh))
-        assert memory.estimate(way, PARAMETERS, 2048) <= where.chip.usable * GIB
+def test_candidates_fit_by_estimate_and_are_sorted_by_communication():
+    tpu_slice = chips.parse("v5p:4x4x4")
+    candidates = list(memory.candidates(config(), PARAMETERS, tpu_slice, 2048))
+    sent = [memory.bytes_sent(candidate, PARAMETERS, 2048) for candidate in candidates]
+    assert candidates and sent == sorted(sent)
+    for candidate in candidates:
+        assert memory.divides(candidate) and tpu_slice.carries(dataclasses.astuple(candidate.mesh))
+        assert memory.estimate(candidate, PARAMETERS, 2048) <= tpu_slice.chip.usable * GIB
 
 
-def test_the_roofline_is_the_slowest_of_three():
+def test_the_roofline_is_the_maximum_of_compute_memory_and_links():
     chip = chips.CHIPS["v5e"]
     counts = Counts(flops=197e12 * 2, memory=819e9, sent={("all-gather", "fsdp"): 200e9 * 3})
     best = roofline.roofline(counts, chip)
@@ -153,5 +155,5 @@ def test_the_roofline_is_the_slowest_of_three():
     assert roofline.intensity(counts) == pytest.approx(2 * 197e12 / 819e9)
 
 
-def test_sizes_are_told_in_units_that_show_them():
+def test_sizes_are_printed_in_gib_or_mib():
     assert (in_gib(21.34 * GIB), in_gib(3 * 2**20)) == ("21.3 GiB", "3.0 MiB")
