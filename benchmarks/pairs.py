@@ -1,4 +1,4 @@
-"""The same random weights in transformers and in ours, and what each makes of the same tokens."""
+"""Pairs of a transformers model and our model with the same random weights."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -22,32 +22,34 @@ _LOSS_BLOCK = 64
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """One model twice.
+    """One model in both implementations.
 
     Attributes:
         config: its shape, in float32.
-        theirs: transformers' model, float32, in evaluation mode.
-        ours: the same weights.
+        reference: the model in transformers, float32, in evaluation mode.
+        model: the model in JAX with the same weights.
     """
 
     config: ModelConfig
-    theirs: PreTrainedModel
-    ours: Decoder
+    reference: PreTrainedModel
+    model: Decoder
 
     def in_dtype(self, dtype: str) -> Decoder:
-        """Ours with the same float32 parameters and another dtype of the computation."""
+        """Return the JAX model with the same float32 parameters and another compute dtype."""
         config = dataclasses.replace(self.config, dtype=dtype)
         graph = nnx.graphdef(nnx.eval_shape(lambda: registry.build(config, nnx.Rngs(0))))
-        return nnx.merge(graph, nnx.state(self.ours))
+        return nnx.merge(graph, nnx.state(self.model))
 
     def gradients(self, batch: Batch) -> tuple[Tree, Tree]:
-        """Gradients of the mean next-token loss by our parameters' names: ours, theirs.
+        """Return the gradients of the mean next-token loss in JAX and in transformers.
+
+        Both are trees of JAX parameters.
 
         Every row of `batch` is one text without padding.
         """
         import torch
 
-        graph, state = nnx.split(self.ours)
+        graph, state = nnx.split(self.model)
         masked = {**batch, "loss_mask": np.ones(batch["tokens"].shape, bool)}
 
         def loss(parameters):
@@ -55,32 +57,32 @@ class Pair:
             return next_token_loss(model, jax.tree.map(jnp.asarray, masked), _LOSS_BLOCK)[0]
 
         tokens = torch.from_numpy(batch["tokens"]).long()
-        self.theirs.zero_grad()
-        self.theirs(tokens, labels=tokens).loss.backward()
-        named = dict(self.theirs.named_parameters())
-        wanted = {name: parameter.grad.numpy() for name, parameter in named.items()}
-        ours = nnx.to_pure_dict(jax.jit(jax.grad(loss))(state))
-        return ours, our_tree(self.config, wanted)
+        self.reference.zero_grad()
+        self.reference(tokens, labels=tokens).loss.backward()
+        named = dict(self.reference.named_parameters())
+        expected = {name: parameter.grad.numpy() for name, parameter in named.items()}
+        gradients = nnx.to_pure_dict(jax.jit(jax.grad(loss))(state))
+        return gradients, parameter_tree(self.config, expected)
 
 
 def make(config: ModelConfig, seed: int = 0) -> Pair:
-    """Random weights whose norms and biases are no ones and zeros, which would hide errors."""
-    import torch  # here, so that the shapes and names are known without it
+    """Return a pair with random weights; norms and biases too, since ones and zeros hide errors."""
+    import torch  # imported here, so that shapes and names can be used without it
 
     torch.manual_seed(seed)
-    theirs = AutoModelForCausalLM.from_config(their_config(config)).eval()
+    reference = AutoModelForCausalLM.from_config(hf_config(config)).eval()
     with torch.no_grad():
-        for parameter in theirs.parameters():
+        for parameter in reference.parameters():
             if parameter.ndim == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
     graph, state = nnx.split(nnx.eval_shape(lambda: registry.build(config, nnx.Rngs(0))))
-    weights = {name: tensor.detach().numpy() for name, tensor in theirs.named_parameters()}
-    nnx.replace_by_pure_dict(state, jax.tree.map(jnp.asarray, our_tree(config, weights)))
-    return Pair(config, theirs, nnx.merge(graph, state))
+    weights = {name: tensor.detach().numpy() for name, tensor in reference.named_parameters()}
+    nnx.replace_by_pure_dict(state, jax.tree.map(jnp.asarray, parameter_tree(config, weights)))
+    return Pair(config, reference, nnx.merge(graph, state))
 
 
-def their_config(config: ModelConfig) -> BloomConfig | OPTConfig:
-    """What transformers calls this shape. Id 1 ends a text; dropout is off."""
+def hf_config(config: ModelConfig) -> BloomConfig | OPTConfig:
+    """Return the transformers config of a shape; the eos id is 1, and dropout is off."""
     same = {
         "vocab_size": config.vocab_size,
         "hidden_size": config.width,
@@ -109,15 +111,15 @@ def their_config(config: ModelConfig) -> BloomConfig | OPTConfig:
 
 
 def block_names(config: ModelConfig) -> Mapping[str, str]:
-    """Their names of a block's parts that both families have one of, by ours."""
+    """Return transformers' names of the modules of a block, by our names."""
     return _BLOOM_BLOCK if config.family == "bloom" else _OPT_BLOCK
 
 
-def our_tree(config: ModelConfig, theirs: Mapping[str, np.ndarray]) -> Tree:
-    """Their tensors (weights or gradients, by name) as our nested dicts of parameters."""
+def parameter_tree(config: ModelConfig, named: Mapping[str, np.ndarray]) -> Tree:
+    """Return transformers' tensors (weights or gradients, by name) as a tree of JAX parameters."""
     bloom = config.family == "bloom"
     root = "transformer." if bloom else "model.decoder."
-    tensors = {name.removeprefix(root): tensor for name, tensor in theirs.items()}
+    tensors = {name.removeprefix(root): tensor for name, tensor in named.items()}
     N, H = config.heads, config.width // config.heads
 
     def norm(name: str) -> Tree:
@@ -148,13 +150,13 @@ def our_tree(config: ModelConfig, theirs: Mapping[str, np.ndarray]) -> Tree:
 
     blocks = [block(layer) for layer in range(config.layers)]
     tree = {"blocks": jax.tree.map(lambda *layers: np.stack(layers), *blocks)}
-    for name, ours in (_BLOOM_TOP if bloom else _OPT_TOP).items():
+    for name, parameter in (_BLOOM_TOP if bloom else _OPT_TOP).items():
         if f"{name}.bias" in tensors:
-            tree[ours] = norm(name)
+            tree[parameter] = norm(name)
         elif name.startswith("project") and f"{name}.weight" in tensors:
-            tree[ours] = {"kernel": tensors[f"{name}.weight"].T}
+            tree[parameter] = {"kernel": tensors[f"{name}.weight"].T}
         elif f"{name}.weight" in tensors:
-            tree[ours] = tensors[f"{name}.weight"]
+            tree[parameter] = tensors[f"{name}.weight"]
     return tree
 
 

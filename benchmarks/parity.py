@@ -1,8 +1,8 @@
-"""Differences from transformers, module by module; the table of docs/reference/results.md.
+"""`make bench-parity`: differences from transformers by module, for docs/reference/results.md.
 
-Every module of ours gets the input that transformers' module got in a forward pass over random
-tokens, with the same weights, and its output is held against theirs in float32. bfloat16 is held
-against our own float32, since transformers' ALiBi is itself off by whole units in bfloat16.
+Each JAX module gets the input of the transformers module in a forward pass over random tokens, with
+the same weights, and the outputs are compared in float32. Outputs in bfloat16 are compared with our
+own in float32, because transformers' ALiBi biases are wrong by several units in bfloat16.
 """
 
 import copy
@@ -23,13 +23,13 @@ from teacherlm_jax.models import alibi
 from teacherlm_jax.models.attention import attention
 from teacherlm_jax.models.block import Block
 
-TOLERANCE = 1e-4  # float32, of hidden states and logits
-GRADIENT_TOLERANCE = 1e-3  # norm of the difference over the norm, of each parameter's gradient
-ROUNDING = 2.0**-9  # of bfloat16, relative: half a unit in the last of its eight binary places
+TOLERANCE = 1e-4  # absolute, for hidden states and logits in float32
+GRADIENT_TOLERANCE = 1e-3  # norm of the difference over the norm, for each parameter's gradient
+ROUNDING = 2.0**-9  # relative rounding error of bfloat16, which has eight significant bits
 
 _COMMON = {"vocab_size": 4096, "dtype": "float32"}
 _350M = {"max_positions": 2048, "embedding_width": 512, "norm": "after"}
-CASES = {  # shape, rows, tokens of a row
+CASES = {  # shape, rows, tokens per row
     "BLOOM, 16 heads": (ModelConfig("bloom", 4, 1024, 16, **_COMMON), 2, 256),
     "BLOOM, 12 heads": (ModelConfig("bloom", 4, 768, 12, **_COMMON), 2, 256),
     "BLOOM, 12 heads, 2,048 tokens": (ModelConfig("bloom", 2, 768, 12, **_COMMON), 1, 2048),
@@ -55,10 +55,12 @@ class Row:
     """One comparison.
 
     Attributes:
-        module: what was compared.
-        float32: largest absolute difference between ours and theirs.
-        bfloat16: root mean square of ours in bfloat16 minus ours in float32, over that of float32.
-        theirs: the same of transformers. Both are None where it was not asked.
+        module: name of the compared module or output.
+        float32: largest absolute difference between JAX and transformers in float32; for gradients,
+            the largest relative one.
+        bfloat16: root mean square of the difference between JAX in bfloat16 and in float32, over
+            that of float32; None for gradients.
+        theirs: the same figure for transformers; None for single modules and gradients.
     """
 
     module: str
@@ -68,68 +70,67 @@ class Row:
 
 
 def bfloat16_bound(layers: int) -> float:
-    """What bfloat16 may differ from float32 after `layers` blocks (1 for a single module).
+    """Return the allowed relative error of bfloat16 after `layers` blocks (1: a single module).
 
-    A block rounds some ten times on the way of its residual stream (two norms, six projections and
-    sums, attention's weights, the activation). Each rounding is off by at most 2^-9 and in no
-    preferred direction, so that errors add as squares: 2^-9 sqrt(10 L). Twice that is allowed, for
-    sums of which a part cancels.
+    A block rounds about ten times along its residual stream (two norms, six projections and sums,
+    attention weights, activation). Each relative error is at most 2^-9 in a random direction, so
+    the squares of the errors add up: 2^-9 sqrt(10 L). The bound is twice that, for sums with
+    cancellation.
     """
     return 2 * ROUNDING * (10 * layers) ** 0.5
 
 
 def random_batch(config: ModelConfig, rows: int, length: int) -> Batch:
-    """Rows of one text each."""
+    """Return a batch of random tokens in which every row is one text."""
     tokens = np.random.default_rng(0).integers(2, config.vocab_size, (rows, length), np.int32)
     positions = np.broadcast_to(np.arange(length, dtype=np.int32), tokens.shape)
     return {"tokens": tokens, "positions": positions, "segment_ids": np.ones_like(tokens)}
 
 
 def compare(pair: Pair, batch: Batch) -> Iterator[Row]:
-    """Every module of a middle layer, then the whole model, on one batch."""
-    seen = _observed(pair.theirs, batch["tokens"])
+    """Compare the modules of a middle layer, then the whole model, on one batch."""
+    seen = _observed(pair.reference, batch["tokens"])
     yield from _modules(pair, batch, seen)
     yield from _whole(pair, batch)
 
 
 def _modules(pair: Pair, batch: Batch, seen: "Seen") -> Iterator[Row]:
     bloom, layer = pair.config.family == "bloom", pair.config.layers // 2
-    block, at = _layer(pair.ours, layer), f"{'h' if bloom else 'layers'}.{layer}."
+    block, at = _layer(pair.model, layer), f"{'h' if bloom else 'layers'}.{layer}."
     names = pairs.block_names(pair.config)
-    for ours in ("attention_norm", "mlp_norm", "up", "down"):
-        given, wanted = seen(at + names[ours])
-        yield _row(ours.replace("_", " "), getattr(block, ours), wanted, given)
+    for name in ("attention_norm", "mlp_norm", "up", "down"):
+        inputs, expected = seen(at + names[name])
+        yield _row(name.replace("_", " "), getattr(block, name), expected, inputs)
     heads = _heads(pair.config, seen, at)
-    given = seen(at + ("self_attention.query_key_value" if bloom else "self_attn.q_proj"))[0]
-    yield _row("query, key, value", block.query_key_value, heads, given)
-    mixed, wanted = seen(at + names["attention_output"])
+    inputs = seen(at + ("self_attention.query_key_value" if bloom else "self_attn.q_proj"))[0]
+    yield _row("query, key, value", block.query_key_value, heads, inputs)
+    mixed, expected = seen(at + names["attention_output"])
     mixed = mixed.reshape(*mixed.shape[:2], pair.config.heads, -1)
     yield _row("attention", _attention(pair.config, batch), mixed, *np.split(heads, 3, -1))
-    yield _row("attention output", block.attention_output, wanted, mixed)
-    given, wanted = seen(at.removesuffix("."))
-    slow = _attention(pair.config, batch)
-    yield _row("block", lambda x: block(x, lambda *qkv: (slow(*qkv), None))[0], wanted, given)
+    yield _row("attention output", block.attention_output, expected, mixed)
+    inputs, expected = seen(at.removesuffix("."))
+    attend = _attention(pair.config, batch)
+    yield _row("block", lambda x: block(x, lambda *qkv: (attend(*qkv), None))[0], expected, inputs)
 
 
 def _whole(pair: Pair, batch: Batch) -> Iterator[Row]:
     arrays = [jnp.asarray(batch[name]) for name in ("tokens", "positions", "segment_ids")]
-    wanted = _their_outputs(pair.theirs, batch["tokens"])
-    half = _their_outputs(copy.deepcopy(pair.theirs).bfloat16(), batch["tokens"])
-    found, ours_half = (our_outputs(pair.in_dtype(d), *arrays) for d in ("float32", "bfloat16"))
-    for name in wanted:
+    expected = _torch_outputs(pair.reference, batch["tokens"])
+    expected_half = _torch_outputs(copy.deepcopy(pair.reference).bfloat16(), batch["tokens"])
+    actual, actual_half = (jax_outputs(pair.in_dtype(d), *arrays) for d in ("float32", "bfloat16"))
+    for name in expected:
         yield Row(
             name,
-            float(np.abs(found[name] - wanted[name]).max()),
-            _relative(ours_half[name], found[name]),
-            _relative(half[name], wanted[name]),
+            float(np.abs(actual[name] - expected[name]).max()),
+            _relative(actual_half[name], actual[name]),
+            _relative(expected_half[name], expected[name]),
         )
-    ours, theirs = pair.gradients(batch)
-    worst = max(jax.tree.leaves(jax.tree.map(_relative, ours, theirs)))
+    worst = max(jax.tree.leaves(jax.tree.map(_relative, *pair.gradients(batch))))
     yield Row("gradients, relative", worst, None)
 
 
-def our_outputs(model: nnx.Module, *batch: jax.Array) -> dict[str, np.ndarray]:
-    """Hidden states of all layers and after the last one, and logits; float32 arrays."""
+def jax_outputs(model: nnx.Module, *batch: jax.Array) -> dict[str, np.ndarray]:
+    """Return the inputs of all layers, the input of the head, and the logits, in float32."""
 
     @jax.jit
     def run(state, *batch):
@@ -146,12 +147,12 @@ def our_outputs(model: nnx.Module, *batch: jax.Array) -> dict[str, np.ndarray]:
     }
 
 
-def _their_outputs(model: torch.nn.Module, tokens: np.ndarray) -> dict[str, np.ndarray]:
+def _torch_outputs(model: torch.nn.Module, tokens: np.ndarray) -> dict[str, np.ndarray]:
     with torch.no_grad():
-        given = torch.from_numpy(tokens).long()
-        out = model(given, output_hidden_states=True)
-        last = model.base_model(given).last_hidden_state
-    # The last entry of BLOOM and OPT is what the head reads, where that is as wide as the others.
+        inputs = torch.from_numpy(tokens).long()
+        out = model(inputs, output_hidden_states=True)
+        last = model.base_model(inputs).last_hidden_state
+    # The last entry is the input of the head if it is as wide as the others; it is not compared.
     states = torch.stack(out.hidden_states[:-1])
     return {
         "hidden states, all layers": states.float().numpy(),
@@ -164,28 +165,29 @@ Seen = Callable[[str], tuple[np.ndarray, np.ndarray]]
 
 
 def _observed(model: torch.nn.Module, tokens: np.ndarray) -> Seen:
-    """What every module got first and gave in a forward pass, by its name in the decoder."""
-    kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    """Return a lookup of the first input and the output of each module in a forward pass."""
+    recorded: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     decoder = model.transformer if hasattr(model, "transformer") else model.model.decoder
 
-    def keep(name):
-        def hook(module, given, gave):
-            gave = gave[0] if isinstance(gave, tuple) else gave
-            if given and isinstance(gave, torch.Tensor):  # OPT joins rows and places for its MLP
-                kept[name] = tuple(x.numpy().reshape(*tokens.shape, -1) for x in (given[0], gave))
+    def record(name):
+        def hook(module, inputs, output):
+            output = output[0] if isinstance(output, tuple) else output
+            if inputs and isinstance(output, torch.Tensor):
+                pair = (inputs[0], output)  # OPT's MLP flattens rows and positions
+                recorded[name] = tuple(x.numpy().reshape(*tokens.shape, -1) for x in pair)
 
         return hook
 
-    hooks = [module.register_forward_hook(keep(name)) for name, module in decoder.named_modules()]
+    hooks = [module.register_forward_hook(record(name)) for name, module in decoder.named_modules()]
     with torch.no_grad():
         model(torch.from_numpy(tokens).long())
     for hook in hooks:
         hook.remove()
-    return lambda name: kept[name]
+    return lambda name: recorded[name]
 
 
 def _heads(config: ModelConfig, seen: Seen, at: str) -> np.ndarray:
-    """Their queries, keys and values as we hold them, [B T N 3H]."""
+    """Return transformers' queries, keys and values in our layout, [B T N 3H]."""
     if config.family == "bloom":
         fused = seen(f"{at}self_attention.query_key_value")[1]
         return fused.reshape(*fused.shape[:2], config.heads, -1)
@@ -214,19 +216,19 @@ def _layer(model: nnx.Module, layer: int) -> Block:
     return nnx.merge(graph, jax.tree.map(lambda stacked: stacked[layer], state))
 
 
-def _row(module: str, ours: Callable, wanted: np.ndarray, *given: np.ndarray) -> Row:
-    exact = np.asarray(ours(*map(jnp.asarray, given)))
-    half = np.asarray(ours(*(jnp.asarray(x, jnp.bfloat16) for x in given)), np.float32)
-    return Row(module, float(np.abs(exact - wanted).max()), _relative(half, exact))
+def _row(module: str, function: Callable, expected: np.ndarray, *inputs: np.ndarray) -> Row:
+    exact = np.asarray(function(*map(jnp.asarray, inputs)))
+    half = np.asarray(function(*(jnp.asarray(x, jnp.bfloat16) for x in inputs)), np.float32)
+    return Row(module, float(np.abs(exact - expected).max()), _relative(half, exact))
 
 
-def _relative(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Root mean square of the difference over that of `wanted`."""
-    return float(np.sqrt(np.mean(np.square(found - wanted)) / np.mean(np.square(wanted))))
+def _relative(actual: np.ndarray, expected: np.ndarray) -> float:
+    """Return the root mean square of the difference over that of `expected`."""
+    return float(np.sqrt(np.mean(np.square(actual - expected)) / np.mean(np.square(expected))))
 
 
 def within(row: Row, layers: int) -> bool:
-    """Whether a row keeps to what docs/reference/results.md promises."""
+    """Return whether a row is within the bounds stated in docs/reference/results.md."""
     if row.bfloat16 is None:
         return row.float32 <= GRADIENT_TOLERANCE
     whole = row.theirs is not None
@@ -234,7 +236,7 @@ def within(row: Row, layers: int) -> bool:
 
 
 def main() -> int:
-    """Compares, prints, and puts the table into the page."""
+    """Compare all cases; print the table and write it to docs/reference/results.md."""
     details: dict[str, list[Mapping[str, object]]] = {}
     lines, met = [], True
     for shape, (config, count, length) in CASES.items():

@@ -23,7 +23,7 @@ def attention(
     segment_ids: Int[Array, "B T"],
     implementation: str = "xla",
 ) -> Float[Array, "B T N H"]:
-    """Causal softmax self-attention over packed texts, with ALiBi if slopes are given.
+    """Compute causal softmax self-attention over packed texts, with ALiBi if slopes are set.
 
     Every implementation keeps this contract:
 
@@ -37,8 +37,7 @@ def attention(
 
     On a mesh in context, rows and heads are sharded by `sharding.ACTIVATION_RULES`; T is not.
 
-    Raises:
-      UserError: the implementation is unknown, or cannot process rows of this length.
+    Raises UserError if the implementation is unknown or cannot process rows of this length.
     """
     if implementation not in IMPLEMENTATIONS:
         raise UserError(
@@ -95,7 +94,7 @@ def attend_to_cache(
     alibi_slopes: Float[Array, " N"] | None,
     lengths: Int[Array, " B"],
 ) -> Float[Array, "B N H"]:
-    """Attention of each row's newest query over that row's cache, as `attention` computes it.
+    """Compute attention of each row's newest query over that row's cache, like `attention`.
 
     The query's own key is entry `lengths[b]`; later entries are ignored. With one query per row,
     reading keys and values is the bottleneck, so this multiplies and sums instead of calling a

@@ -131,7 +131,7 @@ _attend.defvjp(_forward, _backward)
 
 
 def _scores(q, k, slopes, ahead, query_segments, key_segments):
-    """Scores of a block of queries and a block of keys that starts `ahead` tokens earlier."""
+    """Return the scores of a block of queries and a block of keys `ahead` tokens earlier."""
     size = q.shape[2]
     # Within a text, distances in the row equal distances in position.
     distance = ahead + jnp.arange(size)[:, None] - jnp.arange(size)[None, :]

@@ -38,15 +38,14 @@ def fused(
 ) -> Float[Array, "B T N H"]:
     """Implement the contract of `attention.attention` for T up to 65,536, padded to blocks inside.
 
-    It runs the kernel where the mesh in context is of TPUs, or where JAX's default backend is a TPU
-    when there is no mesh, and so also compiles for TPUs that are elsewhere. Results can be checked
-    on any other platform under `interpreted`.
+    The kernel runs on the TPUs of the mesh in context or, without a mesh, on JAX's default backend,
+    so programs can also be compiled for absent TPUs. On other platforms, `interpreted` interprets
+    the kernel.
 
     Scores need q / sqrt(H): queries are scaled before the kernel and rounded to their own dtype,
-    which is exact where H is a power of four.
+    which is exact if H is a power of four.
 
-    Raises:
-      UserError: a row is too long for exact positions, or there is no TPU.
+    Raises UserError if a row is too long for exact positions or there is no TPU.
     """
     T, H = q.shape[1], q.shape[-1]
     if T > LONGEST:
@@ -97,7 +96,7 @@ def _kernel(heads: int, length: int) -> Callable[..., Array]:
     platform = _platform()
     if platform != "tpu" and not _INTERPRETED.get():
         raise UserError(
-            "config.model.attention='fused': it is a kernel for TPUs, but the program "
+            "config.model.attention='fused': expected a TPU, but the program "
             f"runs on {platform}; "
             "choose 'blockwise' (the key is config.attention in annotate and evaluate)"
         )
@@ -120,7 +119,7 @@ def _kernel(heads: int, length: int) -> Callable[..., Array]:
 
 @contextlib.contextmanager
 def interpreted() -> Iterator[None]:
-    """Let programs traced in this context interpret the kernel where there is no TPU."""
+    """Interpret the kernel in programs that are traced in this context without a TPU."""
     token = _INTERPRETED.set(True)
     try:
         yield

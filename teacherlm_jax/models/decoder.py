@@ -19,7 +19,7 @@ from teacherlm_jax.models.cache import KVCache
 from teacherlm_jax.models.embedding import look_up
 from teacherlm_jax.models.layers import parameter
 
-# What the backward pass recomputes. "dots" keeps the results of the projections.
+# Remat policies: "dots" keeps the results of the projections and recomputes the rest.
 REMAT: dict[str, Callable] = {
     "none": lambda f: f,
     "dots": lambda f: jax.checkpoint(
@@ -105,7 +105,7 @@ class Decoder(nnx.Module):
         return (self.embedding if self.tied else self.head)[...]
 
     def empty_cache(self, rows: int, cache_length: int) -> KVCache:
-        """A cache with room for `cache_length` tokens in each of `rows` rows, holding none."""
+        """Return an empty cache with room for `cache_length` tokens in each of `rows` rows."""
         shape = (self.layers, rows, cache_length, self.heads, self.head_width)
         zeros = jnp.zeros(shape, self.dtype)
         return KVCache(zeros, zeros, jnp.zeros(rows, jnp.int32))
@@ -113,14 +113,14 @@ class Decoder(nnx.Module):
     def prefill(
         self, tokens: Int[Array, "B T"], lengths: Int[Array, " B"], cache_length: int
     ) -> tuple[Float32[Array, "B V"], KVCache]:
-        """Reads prompts, right-padded to T, the real tokens of row b being the first `lengths[b]`.
+        """Run the model on prompts; row b has `lengths[b]` tokens, right-padded to T.
 
-        Gives the logits after each prompt's last token, and a cache with room for `cache_length`
-        tokens a row (at least T), prompt included.
+        Returns the logits after the last token of each prompt, and a cache with room for
+        `cache_length` tokens per row, including the prompt; `cache_length` is at least T.
         """
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
         segment_ids = (positions < lengths[:, None]).astype(jnp.int32)
-        positions = positions * segment_ids  # padding may reach beyond the positions there are
+        positions = positions * segment_ids  # padding may be longer than the learned positions
         x, (k, v) = self._forward(tokens, positions, segment_ids, _KEYS_AND_VALUES)
         last = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)
         room = [(0, 0), (0, 0), (0, cache_length - tokens.shape[1]), (0, 0), (0, 0)]
@@ -132,17 +132,21 @@ class Decoder(nnx.Module):
     ) -> tuple[Float32[Array, "B V"], KVCache]:
         """Append one token to each row; return the logits after it and the updated cache.
 
-        With a `window`, only the cache's first `window` entries are read: faster, and the same
-        where every `lengths[b]` is below it. A full row loses the token; its logits mean nothing.
+        With a `window`, only the first `window` entries of the cache are read, which is faster and
+        gives the same result if every `lengths[b]` is smaller. If a row of the cache is full, its
+        token is dropped and its logits are meaningless.
         """
-        where = (jnp.arange(tokens.shape[0]), cache.lengths)
+        entries = (jnp.arange(tokens.shape[0]), cache.lengths)
 
         def layer(carry, inputs):
             x, keys, values = carry
             block, index = inputs
 
             def attend(q, k, v):
-                kept = keys.at[index, *where].set(k[:, 0]), values.at[index, *where].set(v[:, 0])
+                kept = (
+                    keys.at[index, *entries].set(k[:, 0]),
+                    values.at[index, *entries].set(v[:, 0]),
+                )
                 mixed = attend_to_cache(
                     q[:, 0],
                     *(sharding.constrain(array[index, :, :window], HEADS) for array in kept),

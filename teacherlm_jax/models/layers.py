@@ -48,7 +48,7 @@ class Norm(nnx.Module):
 # whatever the remat policy: it saves a fifth of a training step on a CPU.
 @functools.partial(jax.checkpoint, prevent_cse=False)
 def gelu(x: Float[Array, "*batch F"]) -> Float[Array, "*batch F"]:
-    """The tanh approximation of GELU (arXiv 1606.08415), which BLOOM uses."""
+    """Apply the tanh approximation of GELU (arXiv 1606.08415), which BLOOM uses."""
     return jax.nn.gelu(x, approximate=True)
 
 

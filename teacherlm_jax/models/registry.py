@@ -20,8 +20,8 @@ def _bloom(layers: int, width: int, heads: int) -> ModelConfig:
     return ModelConfig("bloom", layers, width, heads, vocab_size=250_880)
 
 
-def _opt(layers: int, width: int, heads: int, **more: Any) -> ModelConfig:
-    return ModelConfig("opt", layers, width, heads, vocab_size=50_272, max_positions=2048, **more)
+def _opt(layers: int, width: int, heads: int, **fields: Any) -> ModelConfig:
+    return ModelConfig("opt", layers, width, heads, vocab_size=50_272, max_positions=2048, **fields)
 
 
 _BLOOM = {
@@ -44,7 +44,7 @@ _SHAPES = {
     "opt-13b": _opt(40, 5120, 40),
     "opt-30b": _opt(48, 7168, 56),
     "opt-66b": _opt(64, 9216, 72),
-    # For tests and first tries: every part of its family, in a second on any machine.
+    # For tests and first experiments: all modules of the family, small enough for any machine.
     "bloom-tiny": ModelConfig("bloom", 2, 32, 4, vocab_size=512),
     "opt-tiny": ModelConfig("opt", 2, 32, 4, vocab_size=512, max_positions=128),
     "opt-tiny-350m": ModelConfig(
@@ -52,36 +52,35 @@ _SHAPES = {
     ),
 }
 
-# To look at. Configs can be changed, and these are everybody's: take one with `shape`.
+# Read-only. A ModelConfig is mutable, so use `shape` to get a copy.
 SHAPES: Mapping[str, ModelConfig] = MappingProxyType(_SHAPES)
 
 
 def shape(name: str, **changes: Any) -> ModelConfig:
-    """A config of the shape that SHAPES has under this name, with some fields changed.
+    """Return a copy of the shape called `name` in SHAPES, with some fields changed.
 
-    It is the caller's own. Raises UserError, with the names there are, for another one.
+    Raises UserError with all known names if there is no such shape.
     """
     if name not in SHAPES:
-        raise UserError(f"no model is named {name!r}; known: {', '.join(SHAPES)}")
+        raise UserError(f"unknown model {name!r}; expected one of {', '.join(SHAPES)}")
     return dataclasses.replace(SHAPES[name], **changes)
 
 
-def refuse_longer(config: ModelConfig, tokens: int, what: str) -> None:
-    """Raises a UserError that begins with `what` unless the model can read texts so long."""
+def refuse_longer(config: ModelConfig, tokens: int, subject: str) -> None:
+    """Raise a UserError that starts with `subject` if the model cannot process so many tokens."""
     if 0 < config.max_positions < tokens:
         raise UserError(
-            f"{what} {tokens} tokens, but the model has learned positions for "
-            f"{config.max_positions} and no more; keep texts that short"
+            f"{subject} {tokens} tokens, but the model has learned positions for only "
+            f"{config.max_positions} tokens; use shorter texts"
         )
 
 
 def build(config: ModelConfig, rngs: nnx.Rngs) -> Decoder:
-    """A model with random parameters, drawn from the stream `params` of `rngs`.
+    """Return a model with random parameters, drawn from the stream `params` of `rngs`.
 
-    Raises:
-      UserError: a field of `config` names nothing we have, or its sizes do not fit together.
+    Raises UserError if a field of `config` has an invalid value or its sizes are incompatible.
     """
     fields.check(config, "config.model")
     if config.vocab_size < 1:
-        raise UserError("config.model.vocab_size: 0; a model needs the size of its vocabulary")
+        raise UserError("config.model.vocab_size: 0; set it to the size of the vocabulary")
     return FAMILIES[config.family](config, rngs)

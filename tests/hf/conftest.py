@@ -1,4 +1,4 @@
-"""Small random models of transformers in folders of their own, and the same weights in ours."""
+"""Small random transformers models in Hugging Face folders, and the same weights in JAX."""
 
 import dataclasses
 import functools
@@ -13,12 +13,12 @@ from benchmarks import pairs
 from teacherlm_jax.cli import main
 from teacherlm_jax.config import ModelConfig
 
-# Of the same sizes, so that most of what they compile is the same.
+# Equal sizes, so that tests share most compiled programs.
 SHAPES = {
     "bloom": ModelConfig("bloom", 2, 32, 4),
-    "bloom with a head of its own": ModelConfig("bloom", 2, 32, 4, tied=False),
+    "bloom with an untied head": ModelConfig("bloom", 2, 32, 4, tied=False),
     "opt": ModelConfig("opt", 2, 32, 4, max_positions=40),
-    "opt with a head of its own": ModelConfig("opt", 2, 32, 4, max_positions=40, tied=False),
+    "opt with an untied head": ModelConfig("opt", 2, 32, 4, max_positions=40, tied=False),
     "opt like 350m": ModelConfig(
         "opt", 2, 32, 4, max_positions=40, embedding_width=16, norm="after"
     ),
@@ -34,33 +34,33 @@ _OPT_FIRST = ("<s>", "<pad>", "</s>", "<unk>")
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory):
-    """Tests compile the same small programs again and again; each is compiled once a session."""
+    """Compile each program once per session, because many tests use the same ones."""
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture(scope="session")
 def pair_of(torch):
-    """`pair_of(name of SHAPES)`: a `benchmarks.pairs.Pair` with a vocabulary of 288."""
+    """Function from a name in SHAPES to a `benchmarks.pairs.Pair` with a vocabulary of 288."""
 
     @functools.cache
-    def made(name: str) -> pairs.Pair:
+    def make(name: str) -> pairs.Pair:
         return pairs.make(dataclasses.replace(SHAPES[name], vocab_size=288, dtype="float32"))
 
-    return made
+    return make
 
 
 @pytest.fixture(scope="session", params=list(SHAPES))
 def pair(request, pair_of) -> pairs.Pair:
-    """Every shape in turn."""
+    """Pair of each shape in SHAPES."""
     return pair_of(request.param)
 
 
 @pytest.fixture(scope="session")
 def write_tokenizer():
-    """`write_tokenizer(folder, family)`: a byte-level tokenizer of 260 ids without merges.
+    """Function that writes a byte-level tokenizer of 260 ids without merges into a folder.
 
-    A config.json in the folder gets its special ids.
+    Special ids are also written to the config.json of the folder, if there is one.
     """
 
     def write(folder: Path, family: str) -> None:
@@ -84,20 +84,20 @@ def write_tokenizer():
 
 @pytest.fixture
 def save(tmp_path, write_tokenizer):
-    """`save(pair, **options of save_pretrained)`: a whole folder of transformers' making."""
+    """Function that saves a pair and a tokenizer with transformers and returns the folder."""
 
-    def saved(pair: pairs.Pair, **options) -> Path:
-        folder = tmp_path / "theirs"
-        pair.theirs.save_pretrained(folder, **options)
+    def save_pair(pair: pairs.Pair, **options) -> Path:
+        folder = tmp_path / "hf"
+        pair.reference.save_pretrained(folder, **options)
         write_tokenizer(folder, pair.config.family)
         return folder
 
-    return saved
+    return save_pair
 
 
 @pytest.fixture
 def convert(capsys):
-    """`convert(source, output, *overrides)`: the command; gives its status and what it said."""
+    """Function that runs `convert SOURCE OUTPUT …` and returns its exit status and stderr."""
 
     def run(source, output, *overrides) -> tuple[int, str]:
         capsys.readouterr()

@@ -1,4 +1,4 @@
-"""A model hub on this machine: as much of the hub's HTTP interface as a download needs."""
+"""A local model hub with the part of the hub's HTTP interface that a download needs."""
 
 import contextlib
 import hashlib
@@ -16,7 +16,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_):
-        """Keep quiet."""
+        """Log nothing."""
 
     def do_HEAD(self):
         self.do_GET()
@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serving(models, gated=()):
-    """Serve folders by model name; yields the server with `url` and `sent`, files downloaded."""
+    """Serve folders by model name; yield the server with its `url` and the files `sent`."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.models, server.gated, server.sent = models, gated, []
     server.url = f"http://127.0.0.1:{server.server_port}"

@@ -1,4 +1,4 @@
-"""Steps that tests of conversions share: models read back, folders damaged."""
+"""Helpers for tests of conversions: load models, and edit or damage folders."""
 
 import jax
 import numpy as np
@@ -24,8 +24,8 @@ def parameters(model):
     return nnx.to_pure_dict(nnx.state(model))
 
 
-def assert_same(found, wanted):
-    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+def assert_same(actual, expected):
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
 def edit_config(**changes):

@@ -1,4 +1,4 @@
-"""One way to load a model, whatever its path leads to."""
+"""Loading of models by all kinds of paths."""
 
 import json
 
@@ -21,13 +21,13 @@ def mesh():
 
 
 @pytest.fixture
-def theirs(save, pair_of):
+def hf_folder(save, pair_of):
     return save(pair_of("bloom"))
 
 
 @pytest.fixture
-def run(theirs, convert, tmp_path):
-    assert convert(theirs, tmp_path / "run") == (0, "")
+def run(hf_folder, convert, tmp_path):
+    assert convert(hf_folder, tmp_path / "run") == (0, "")
     return tmp_path / "run"
 
 
@@ -35,16 +35,16 @@ def parameters(loaded):
     return jax.tree.leaves(nnx.to_pure_dict(nnx.state(loaded.model)))
 
 
-def test_a_hugging_face_folder_and_its_conversion_are_the_same_model(theirs, run, mesh):
-    first, second = any_model.load(theirs, mesh), any_model.load(run, mesh)
-    for one, other in zip(parameters(first), parameters(second), strict=True):
-        np.testing.assert_array_equal(one, other)
-        assert one.sharding.is_equivalent_to(other.sharding, one.ndim)
+def test_a_hugging_face_folder_and_its_conversion_are_the_same_model(hf_folder, run, mesh):
+    first, second = any_model.load(hf_folder, mesh), any_model.load(run, mesh)
+    for actual, expected in zip(parameters(first), parameters(second), strict=True):
+        np.testing.assert_array_equal(actual, expected)
+        assert actual.sharding.is_equivalent_to(expected.sharding, actual.ndim)
     assert (first.config, first.step) == (second.config, second.step)
     assert first.vocabulary.digest == second.vocabulary.digest
 
 
-@pytest.mark.parametrize("path", ["theirs", "run", "run/checkpoints/0"])
+@pytest.mark.parametrize("path", ["hf", "run", "run/checkpoints/0"])
 def test_a_description_agrees_with_the_loaded_model(run, tmp_path, mesh, path):
     described, loaded = any_model.describe(tmp_path / path), any_model.load(tmp_path / path, mesh)
     for name in ("config", "step", "digest"):
@@ -54,7 +54,7 @@ def test_a_description_agrees_with_the_loaded_model(run, tmp_path, mesh, path):
     assert (again.path, again.digest) == (described.path, described.digest)
 
 
-def test_the_best_checkpoint_has_a_path_of_its_own(run, mesh):
+def test_the_best_checkpoint_can_be_named_as_best(run, mesh):
     config = files.read_json(run / "config.json")
     config["config"]["validation"] = {"metric": "loss"}
     files.write_json(run / "config.json", config)
@@ -64,25 +64,25 @@ def test_the_best_checkpoint_has_a_path_of_its_own(run, mesh):
     assert described.digest == any_model.load(run / "checkpoints" / "best", mesh).digest
 
 
-@pytest.mark.parametrize("path", ["theirs", "run"])
-def test_dtype_and_attention_are_those_asked_for(run, tmp_path, mesh, path):
+@pytest.mark.parametrize("path", ["hf", "run"])
+def test_a_model_is_loaded_with_the_requested_dtype_and_attention(run, tmp_path, mesh, path):
     assert any_model.load(tmp_path / path, mesh).config.dtype == "bfloat16"
     loaded = any_model.load(tmp_path / path, mesh, dtype="float32", attention="blockwise")
     assert (loaded.config.dtype, loaded.config.attention) == ("float32", "blockwise")
     assert (loaded.model.dtype, loaded.model.attention) == ("float32", "blockwise")
 
 
-def test_a_hugging_face_folder_gives_the_logits_of_its_model(theirs, pair_of):
-    one = sharding.make_mesh(MeshConfig(), devices=jax.devices()[:1])
+def test_a_hugging_face_folder_gives_the_logits_of_its_model(hf_folder, pair_of):
+    one_device = sharding.make_mesh(MeshConfig(), devices=jax.devices()[:1])
     tokens = jnp.arange(20)[None] + 4
-    found = any_model.load(theirs, one, dtype="float32").model(tokens)
-    np.testing.assert_array_equal(found, pair_of("bloom").ours(tokens))
+    actual = any_model.load(hf_folder, one_device, dtype="float32").model(tokens)
+    np.testing.assert_array_equal(actual, pair_of("bloom").model(tokens))
 
 
-def test_a_digest_follows_the_weights_and_not_the_names_of_files(theirs, tmp_path):
-    before = any_model.describe(theirs).digest
-    weights = theirs / "model.safetensors"
-    moved = theirs.rename(tmp_path / "moved")
+def test_a_digest_depends_on_the_weights_and_not_on_file_names(hf_folder, tmp_path):
+    before = any_model.describe(hf_folder).digest
+    weights = hf_folder / "model.safetensors"
+    moved = hf_folder.rename(tmp_path / "moved")
     (moved / weights.name).rename(moved / "model-00001-of-00001.safetensors")
     files.write_json(moved / "config.json", files.read_json(moved / "config.json") | {"x": 1})
     assert any_model.describe(moved).digest == before
@@ -102,7 +102,7 @@ def test_a_digest_follows_the_weights_and_not_the_names_of_files(theirs, tmp_pat
         ("absent/checkpoints/9", "absent: no such folder"),
     ],
 )
-def test_a_path_without_a_model_is_refused_with_the_paths_that_work(
+def test_a_path_without_a_model_is_refused_with_the_valid_kinds_of_paths(
     run, tmp_path, mesh, path, message
 ):
     (tmp_path / "empty").mkdir()

@@ -36,7 +36,7 @@ def killed_at_work(path):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_what_a_killed_process_left_is_neither_taken_for_whole_nor_kept(tmp_path):
+def test_leftovers_of_a_killed_process_are_removed_and_never_used(tmp_path):
     process = multiprocessing.get_context("spawn").Process(
         target=killed_at_work, args=(tmp_path / "out",)
     )
@@ -50,13 +50,13 @@ def test_what_a_killed_process_left_is_neither_taken_for_whole_nor_kept(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_place_that_holds_something_is_refused_and_left_alone(tmp_path):
-    (tmp_path / "file").write_text("mine")
+def test_a_folder_that_is_not_empty_is_refused_and_unchanged(tmp_path):
+    (tmp_path / "file").write_text("existing")
     (tmp_path / "empty").mkdir()
     for place in (tmp_path, tmp_path / "file"):
         with pytest.raises(UserError, match="already exists"), whole_or_nothing(place):
             pytest.fail("the block was entered")
-    assert (tmp_path / "file").read_text() == "mine"
+    assert (tmp_path / "file").read_text() == "existing"
     with whole_or_nothing(tmp_path / "empty"):
         pass
 
@@ -73,7 +73,7 @@ def test_a_mount_point_is_refused_before_anything_is_written(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_what_a_link_leads_to_is_filled_and_the_link_stays(tmp_path, exists):
+def test_the_target_of_a_symbolic_link_is_written_and_the_link_stays(tmp_path, exists):
     if exists:
         (tmp_path / "there").mkdir()
     (tmp_path / "out").symlink_to("there")
@@ -84,7 +84,7 @@ def test_what_a_link_leads_to_is_filled_and_the_link_stays(tmp_path, exists):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "there"]
 
 
-def test_all_is_on_the_disk_before_the_folder_has_its_name(tmp_path, monkeypatch):
+def test_all_files_are_synced_before_the_folder_is_renamed(tmp_path, monkeypatch):
     synced = []
     fsync, rename = os.fsync, Path.rename
     monkeypatch.setattr(
@@ -104,7 +104,7 @@ def test_all_is_on_the_disk_before_the_folder_has_its_name(tmp_path, monkeypatch
     assert synced == [f"{partial}/model.safetensors", partial, "renamed .out.partial"]
 
 
-def test_two_processes_do_not_fill_one_folder(tmp_path):
+def test_two_processes_cannot_write_one_folder(tmp_path):
     with whole_or_nothing(tmp_path / "out") as folder:
         (folder / "file").write_text("first")
         with (

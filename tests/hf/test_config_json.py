@@ -10,7 +10,7 @@ from teacherlm_jax.hf import config_json
 from teacherlm_jax.models.registry import SHAPES
 from teacherlm_jax.storage import files
 
-# As those of the published models read, keys of old versions and all.
+# The config.json files of published models, including keys of old versions.
 BLOOM_560M = {
     "apply_residual_connection_post_layernorm": False,
     "attention_dropout": 0.0,
@@ -60,23 +60,25 @@ def read(tmp_path):
     return from_values
 
 
-def test_published_configs_are_understood(read):
+def test_published_configs_are_read_correctly(read):
     assert read(BLOOM_560M) == SHAPES["bloom-560m"]
     assert read(OPT_350M) == SHAPES["opt-350m"]
     assert read(BLOOM_560M, "bfloat16").param_dtype == "bfloat16"
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_every_shape_comes_back_and_transformers_understands_it(read, name, tmp_path):
+def test_every_shape_survives_a_round_trip_and_is_read_correctly_by_transformers(
+    read, name, tmp_path
+):
     description = config_json.described(SHAPES[name])
     assert read(description) == SHAPES[name]
-    theirs, wanted = AutoConfig.from_pretrained(tmp_path), pairs.their_config(SHAPES[name])
+    actual, expected = AutoConfig.from_pretrained(tmp_path), pairs.hf_config(SHAPES[name])
     for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"):
-        assert getattr(theirs, key) == getattr(wanted, key)
-    assert theirs.tie_word_embeddings
+        assert getattr(actual, key) == getattr(expected, key)
+    assert actual.tie_word_embeddings
     if SHAPES[name].family == "opt":
         for key in ("ffn_dim", "word_embed_proj_dim", "do_layer_norm_before"):
-            assert getattr(theirs, key) == getattr(wanted, key)
+            assert getattr(actual, key) == getattr(expected, key)
 
 
 @pytest.mark.parametrize(
@@ -107,13 +109,13 @@ def test_every_shape_comes_back_and_transformers_understands_it(read, name, tmp_
         (OPT_350M, {"_remove_final_layer_norm": True}, "_remove_final_layer_norm is true"),
     ],
 )
-def test_what_is_not_computed_is_refused_by_key(read, model, changes, message, tmp_path):
+def test_unsupported_settings_are_refused_by_key(read, model, changes, message, tmp_path):
     with pytest.raises(UserError, match=re.escape(message)) as raised:
         read(model | changes)
     assert str(tmp_path / "config.json") in str(raised.value)
 
 
-def test_a_file_that_is_no_object_is_refused(read):
+def test_a_file_without_a_json_object_is_refused(read):
     with pytest.raises(UserError, match="expected a JSON object, got list"):
         read([])
 
@@ -127,7 +129,7 @@ def test_json_that_cannot_be_read_is_refused_by_file(tmp_path, content):
         config_json.read(tmp_path, "float32")
 
 
-def test_a_model_that_theirs_cannot_say_is_refused():
+def test_a_model_that_config_json_cannot_describe_is_refused():
     model = ModelConfig("opt", max_positions=8, vocab_size=9, layer_norm_epsilon=1e-6)
     with pytest.raises(
         UserError, match="layer_norm_epsilon=1e-06: OPT in the Hugging Face format always has 1e-05"

@@ -1,4 +1,4 @@
-"""Both directions of the verb, on folders that transformers writes and reads."""
+"""The verb `convert` in both directions, on folders that transformers writes and reads."""
 
 import json
 import shutil
@@ -31,74 +31,78 @@ from tests.hf.folders import (
 
 
 def assert_same_state(folder, model):
-    """The folder's weights are the model's, bit for bit and in its dtype."""
+    """Assert that the folder has the weights of the model, bit for bit and in its dtype."""
     back = AutoModelForCausalLM.from_pretrained(folder).eval()
-    found, wanted = back.state_dict(), model.state_dict()
-    assert found.keys() == wanted.keys()
-    for name, tensor in found.items():
-        assert tensor.dtype == wanted[name].dtype
-        assert tensor.equal(wanted[name]), name
+    actual, expected = back.state_dict(), model.state_dict()
+    assert actual.keys() == expected.keys()
+    for name, tensor in actual.items():
+        assert tensor.dtype == expected[name].dtype
+        assert tensor.equal(expected[name]), name
     return back
 
 
-def test_every_shape_comes_and_goes_bit_for_bit(pair, save, convert, tmp_path, torch):
-    assert convert(save(pair), tmp_path / "ours", *CUT) == (0, "")
-    ours = loaded(tmp_path / "ours")
-    assert_same(parameters(ours.model), parameters(pair.ours))
-    assert convert(tmp_path / "ours", tmp_path / "back", *CUT) == (0, "")
-    back = assert_same_state(tmp_path / "back", pair.theirs)
+def test_every_shape_survives_a_round_trip_bit_for_bit(pair, save, convert, tmp_path, torch):
+    assert convert(save(pair), tmp_path / "converted", *CUT) == (0, "")
+    converted = loaded(tmp_path / "converted")
+    assert_same(parameters(converted.model), parameters(pair.model))
+    assert convert(tmp_path / "converted", tmp_path / "back", *CUT) == (0, "")
+    back = assert_same_state(tmp_path / "back", pair.reference)
     tokens = np.random.default_rng(0).integers(4, 260, (2, 20))
     with torch.no_grad():
         logits = back(torch.from_numpy(tokens)).logits
-        assert torch.equal(logits, pair.theirs(torch.from_numpy(tokens)).logits)
-    np.testing.assert_allclose(ours.model(jnp.asarray(tokens)), logits.numpy(), rtol=0, atol=1e-4)
+        assert torch.equal(logits, pair.reference(torch.from_numpy(tokens)).logits)
+    actual = converted.model(jnp.asarray(tokens))
+    np.testing.assert_allclose(actual, logits.numpy(), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize(("stored", "held"), [("bfloat16", "bfloat16"), ("float16", "float32")])
-def test_smaller_dtypes_come_back_bit_for_bit(
-    pair_of, save, convert, write_tokenizer, tmp_path, stored, held, torch
+@pytest.mark.parametrize(
+    ("stored", "converted"), [("bfloat16", "bfloat16"), ("float16", "float32")]
+)
+def test_smaller_dtypes_survive_a_round_trip_bit_for_bit(
+    pair_of, save, convert, write_tokenizer, tmp_path, stored, converted, torch
 ):
     pair = pair_of("opt like 350m")
     dtype = getattr(torch, stored)
-    theirs = AutoModelForCausalLM.from_pretrained(save(pair), dtype=dtype)
-    theirs.save_pretrained(tmp_path / "small")
+    reference = AutoModelForCausalLM.from_pretrained(save(pair), dtype=dtype)
+    reference.save_pretrained(tmp_path / "small")
     write_tokenizer(tmp_path / "small", "opt")
-    assert convert(tmp_path / "small", tmp_path / "ours", f"--config.dtype={held}", *CUT)[0] == 0
-    assert loaded(tmp_path / "ours").config.param_dtype == held
-    asked = f"--config.dtype={'' if stored == held else stored}"
-    assert convert(tmp_path / "ours", tmp_path / "back", asked, *CUT) == (0, "")
+    override = f"--config.dtype={converted}"
+    assert convert(tmp_path / "small", tmp_path / "converted", override, *CUT)[0] == 0
+    assert loaded(tmp_path / "converted").config.param_dtype == converted
+    override = f"--config.dtype={'' if stored == converted else stored}"
+    assert convert(tmp_path / "converted", tmp_path / "back", override, *CUT) == (0, "")
     assert files.read_json(tmp_path / "back" / "config.json")["torch_dtype"] == stored
-    assert_same_state(tmp_path / "back", theirs)
+    assert_same_state(tmp_path / "back", reference)
 
 
-def test_bin_shards_without_prefix_and_with_the_head_beside_its_embedding(
+def test_bin_shards_without_prefix_and_with_a_stored_tied_head_are_converted(
     pair_of, save, convert, tmp_path, torch
 ):
     pair = pair_of("bloom")
     folder = save(pair)
     (folder / "model.safetensors").unlink()
-    tensors = [(n.removeprefix("transformer."), t) for n, t in pair.theirs.state_dict().items()]
+    tensors = [(n.removeprefix("transformer."), t) for n, t in pair.reference.state_dict().items()]
     assert tensors[-1][0] == "lm_head.weight"
-    placed = {}
+    shard_of = {}
     for number, part in enumerate((tensors[:9], tensors[9:])):
         torch.save(dict(part), folder / f"pytorch_model-{number}.bin")
-        placed |= {name: f"pytorch_model-{number}.bin" for name, _ in part}
-    files.write_json(folder / "pytorch_model.bin.index.json", {"weight_map": placed})
-    assert convert(folder, tmp_path / "ours", *CUT) == (0, "")
-    assert_same(parameters(loaded(tmp_path / "ours").model), parameters(pair.ours))
+        shard_of |= {name: f"pytorch_model-{number}.bin" for name, _ in part}
+    files.write_json(folder / "pytorch_model.bin.index.json", {"weight_map": shard_of})
+    assert convert(folder, tmp_path / "converted", *CUT) == (0, "")
+    assert_same(parameters(loaded(tmp_path / "converted").model), parameters(pair.model))
 
 
-def test_shards_of_transformers_making_are_read(pair_of, save, convert, tmp_path):
+def test_shards_written_by_transformers_are_read(pair_of, save, convert, tmp_path):
     pair = pair_of("opt")
     folder = save(pair, max_shard_size="50KB")
     assert len(list(folder.glob("*.safetensors"))) > 3
-    assert convert(folder, tmp_path / "ours", *CUT) == (0, "")
-    assert_same(parameters(loaded(tmp_path / "ours").model), parameters(pair.ours))
+    assert convert(folder, tmp_path / "converted", *CUT) == (0, "")
+    assert_same(parameters(loaded(tmp_path / "converted").model), parameters(pair.model))
 
 
-def test_an_export_holds_what_transformers_wants_and_nothing_else(pair_of, save, convert, tmp_path):
-    assert convert(save(pair_of("opt")), tmp_path / "ours", *CUT)[0] == 0
-    assert convert(tmp_path / "ours" / "checkpoints" / "0", tmp_path / "back", *CUT) == (0, "")
+def test_an_export_has_exactly_the_files_that_transformers_needs(pair_of, save, convert, tmp_path):
+    assert convert(save(pair_of("opt")), tmp_path / "converted", *CUT)[0] == 0
+    assert convert(tmp_path / "converted" / "checkpoints" / "0", tmp_path / "back", *CUT) == (0, "")
     assert {path.name for path in (tmp_path / "back").iterdir()} == {
         "config.json", "generation_config.json", "model.safetensors", "special_tokens_map.json",
         "tokenizer.json", "tokenizer_config.json", "vocabulary.json",
@@ -111,13 +115,13 @@ def test_an_export_holds_what_transformers_wants_and_nothing_else(pair_of, save,
         ids = [written[f"{name}_token_id"] for name in ("bos", "eos", "pad")]
         assert ids == [2, 2, 1]
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "back")
-    vocabulary = Vocabulary.load(tmp_path / "ours" / "vocabulary")
+    vocabulary = Vocabulary.load(tmp_path / "converted" / "vocabulary")
     assert tokenizer("Q: 1")["input_ids"] == [*vocabulary.begin, *vocabulary.encode("Q: 1")]
 
 
 @pytest.mark.usefixtures("torch")
 @pytest.mark.parametrize("name", ["bloom", "opt"])
-def test_a_model_of_ours_goes_and_comes_with_the_same_digest(name, convert, tmp_path):
+def test_a_model_trained_here_keeps_its_digest_in_a_round_trip(name, convert, tmp_path):
     run = tmp_path / "run"
     vocabulary = train_sentencepiece(["one two three"] * 9, run / "vocabulary", size=400, seed=0)
     positions = 40 if name == "opt" else 0
@@ -127,41 +131,39 @@ def test_a_model_of_ours_goes_and_comes_with_the_same_digest(name, convert, tmp_
     meta = {"model": vars(config), "vocabulary": vocabulary.digest}
     checkpoints.save(7, params, {"step": jnp.int32(7)}, meta)
     checkpoints.close()
-    assert convert(run, tmp_path / "theirs", *CUT) == (0, "")
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "theirs")
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "theirs")
+    assert convert(run, tmp_path / "hf", *CUT) == (0, "")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "hf")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "hf")
     assert tokenizer("two one")["input_ids"] == vocabulary.encode("two one")
     assert (model.config.eos_token_id, model.config.pad_token_id) == (vocabulary.eos_id, 0)
-    assert convert(tmp_path / "theirs", tmp_path / "ours", *CUT) == (0, "")
-    found, before = loaded(tmp_path / "ours"), loaded(run)
-    assert (found.digest, found.config) == (before.digest, before.config)
-    assert (found.vocabulary.digest, found.step) == (vocabulary.digest, 0)
+    assert convert(tmp_path / "hf", tmp_path / "converted", *CUT) == (0, "")
+    after, before = loaded(tmp_path / "converted"), loaded(run)
+    assert (after.digest, after.config) == (before.digest, before.config)
+    assert (after.vocabulary.digest, after.step) == (vocabulary.digest, 0)
 
 
-def test_the_files_that_are_read_and_a_dropped_prefix_are_named(
+def test_the_weight_files_and_a_dropped_prefix_are_logged(
     pair_of, save, convert, tmp_path, capsys, torch
 ):
     pair = pair_of("bloom")
     folder = save(pair)
     (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
-    state = {f"module.{name}": tensor for name, tensor in pair.theirs.state_dict().items()}
+    state = {f"module.{name}": tensor for name, tensor in pair.reference.state_dict().items()}
     torch.save(state, folder / "pytorch_model.bin")
-    assert main.main(["convert", str(folder), str(tmp_path / "ours"), *CUT]) == 0
+    assert main.main(["convert", str(folder), str(tmp_path / "converted"), *CUT]) == 0
     shown = capsys.readouterr().out
     assert "reading pytorch_model.bin\n" in shown
     assert "dropped 'module.' in front of tensor names" in shown
-    assert_same(parameters(loaded(tmp_path / "ours").model), parameters(pair.ours))
+    assert_same(parameters(loaded(tmp_path / "converted").model), parameters(pair.model))
 
 
-def test_the_dtypes_of_storage_and_of_computation_are_named(
-    pair_of, save, convert, tmp_path, capsys
-):
-    asked = "--config.dtype=bfloat16"
-    source, ours = save(pair_of("bloom")), tmp_path / "ours"
-    assert main.main(["convert", str(source), str(ours), asked, *CUT]) == 0
+def test_the_storage_and_compute_dtypes_are_logged(pair_of, save, convert, tmp_path, capsys):
+    source, converted = save(pair_of("bloom")), tmp_path / "converted"
+    override = "--config.dtype=bfloat16"
+    assert main.main(["convert", str(source), str(converted), override, *CUT]) == 0
     shown = capsys.readouterr().out
     assert "parameters stored in bfloat16 (config.dtype); the model computes in bfloat16" in shown
-    assert main.main(["convert", str(ours), str(tmp_path / "back"), *CUT]) == 0
+    assert main.main(["convert", str(converted), str(tmp_path / "back"), *CUT]) == 0
     assert "weights stored in bfloat16 (config.dtype, torch_dtype in" in capsys.readouterr().out
 
 
@@ -187,13 +189,13 @@ def test_the_dtypes_of_storage_and_of_computation_are_named(
             (),
             "the tokenizer has 260 ids, but the embedding has only 256 rows",
         ),
-        (lambda folder: (folder / "config.json").unlink(), (), "theirs/config.json: no such file"),
+        (lambda folder: (folder / "config.json").unlink(), (), "hf/config.json: no such file"),
         (
             lambda folder: (folder / "vocab.json").unlink(),
             (),
-            "theirs: no vocabulary in this folder",
+            "hf: no vocabulary in this folder",
         ),
-        (lambda folder: (folder / "model.safetensors").unlink(), (), "theirs: holds no weights"),
+        (lambda folder: (folder / "model.safetensors").unlink(), (), "hf: holds no weights"),
         (
             lambda folder: None,
             ("--config.dtype=float16",),
@@ -203,15 +205,15 @@ def test_the_dtypes_of_storage_and_of_computation_are_named(
         (lambda folder: None, ("--config.shard=8",), "--config.shard: unknown key"),
     ],
 )
-def test_what_cannot_be_converted_is_refused_before_anything_is_written(
+def test_an_invalid_source_is_refused_before_anything_is_written(
     pair_of, save, convert, tmp_path, damage, overrides, message
 ):
     source = save(pair_of("bloom"))
     damage(source)
-    status, shown = convert(source, tmp_path / "ours", *overrides)
+    status, shown = convert(source, tmp_path / "converted", *overrides)
     assert (status, shown.count("\n")) == (2, 1)
     assert message in shown
-    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
 
 
 def test_sources_of_neither_layout_are_refused(convert, tmp_path):
@@ -223,22 +225,22 @@ def test_sources_of_neither_layout_are_refused(convert, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_an_output_that_holds_something_is_refused_and_left_alone(pair_of, save, convert, tmp_path):
+def test_an_output_that_is_not_empty_is_refused_and_unchanged(pair_of, save, convert, tmp_path):
     source = save(pair_of("bloom"))
-    assert convert(source, tmp_path / "ours", *CUT)[0] == 0
-    for other in (source, tmp_path / "ours"):
+    assert convert(source, tmp_path / "converted", *CUT)[0] == 0
+    for other in (source, tmp_path / "converted"):
         before = sorted(path.name for path in other.iterdir())
-        status, message = convert(tmp_path / "ours", other, *CUT)
+        status, message = convert(tmp_path / "converted", other, *CUT)
         assert (status, "already exists" in message) == (2, True)
         assert sorted(path.name for path in other.iterdir()) == before
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "config.json").write_text(json.dumps({"verb": "train"}))
-    assert "already exists" in convert(source, tmp_path / "mine", *CUT)[1]
-    message = convert(source, tmp_path / "ours", "--config.dtype=bfloat16", *CUT)[1]
+    (tmp_path / "existing").mkdir()
+    (tmp_path / "existing" / "config.json").write_text(json.dumps({"verb": "train"}))
+    assert "already exists" in convert(source, tmp_path / "existing", *CUT)[1]
+    message = convert(source, tmp_path / "converted", "--config.dtype=bfloat16", *CUT)[1]
     assert "config.dtype='float32'" in message or "config.dtype=''" in message
 
 
-def test_an_interrupted_import_is_no_model_and_the_same_command_makes_it_one(
+def test_an_interrupted_import_is_not_a_model_until_the_command_is_repeated(
     pair_of, save, convert, tmp_path, monkeypatch
 ):
     source = save(pair_of("opt"))
@@ -248,40 +250,42 @@ def test_an_interrupted_import_is_no_model_and_the_same_command_makes_it_one(
 
     with monkeypatch.context() as patched:
         patched.setattr(load, "load", interrupted)
-        assert convert(source, tmp_path / "ours", *CUT)[0] == 130
-    assert not (tmp_path / "ours" / "result.json").exists()
+        assert convert(source, tmp_path / "converted", *CUT)[0] == 130
+    assert not (tmp_path / "converted" / "result.json").exists()
     with pytest.raises(UserError, match="has no complete checkpoint"):
-        loaded(tmp_path / "ours")
-    assert "has no complete checkpoint" in convert(tmp_path / "ours", tmp_path / "back", *CUT)[1]
-    assert convert(source, tmp_path / "ours", *CUT) == (0, "")
-    result = files.read_json(tmp_path / "ours" / "result.json")
+        loaded(tmp_path / "converted")
+    assert (
+        "has no complete checkpoint" in convert(tmp_path / "converted", tmp_path / "back", *CUT)[1]
+    )
+    assert convert(source, tmp_path / "converted", *CUT) == (0, "")
+    result = files.read_json(tmp_path / "converted" / "result.json")
     assert result["parameters"] == sum(x.size for x in jax.tree.leaves(parameters(
-        loaded(tmp_path / "ours").model)))  # fmt: skip
+        loaded(tmp_path / "converted").model)))  # fmt: skip
     monkeypatch.setattr(load, "load", interrupted)  # a whole one is not made again
-    assert convert(source, tmp_path / "ours", *CUT) == (0, "")
+    assert convert(source, tmp_path / "converted", *CUT) == (0, "")
 
 
 def test_an_interrupted_export_leaves_no_folder(pair_of, save, convert, tmp_path, monkeypatch):
-    assert convert(save(pair_of("bloom")), tmp_path / "ours", *CUT)[0] == 0
+    assert convert(save(pair_of("bloom")), tmp_path / "converted", *CUT)[0] == 0
 
     def interrupted(self, folder):
         assert (folder / "model.safetensors").exists()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Vocabulary, "save_pretrained", interrupted)
-    assert convert(tmp_path / "ours", tmp_path / "back", *CUT)[0] == 130
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "theirs"]
+    assert convert(tmp_path / "converted", tmp_path / "back", *CUT)[0] == 130
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["converted", "hf"]
 
 
 def test_a_damaged_checkpoint_is_refused_before_anything_is_written(
     pair_of, save, convert, tmp_path
 ):
-    assert convert(save(pair_of("bloom")), tmp_path / "ours", *CUT)[0] == 0
-    shutil.rmtree(tmp_path / "ours" / "checkpoints" / "0" / "params")
-    status, message = convert(tmp_path / "ours", tmp_path / "back", *CUT)
+    assert convert(save(pair_of("bloom")), tmp_path / "converted", *CUT)[0] == 0
+    shutil.rmtree(tmp_path / "converted" / "checkpoints" / "0" / "params")
+    status, message = convert(tmp_path / "converted", tmp_path / "back", *CUT)
     assert status == 2
     assert "checkpoints/0: incomplete checkpoint, params cannot be read" in message
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "theirs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["converted", "hf"]
 
 
 def test_help_and_a_wrong_number_of_folders(convert, capsys):

@@ -1,4 +1,4 @@
-"""Downloads from a hub on this machine."""
+"""Downloads from a local fake hub."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def folder(save, pair_of):
 
 @pytest.fixture
 def server(folder, torch, tmp_path, monkeypatch):
-    """A hub with three models, and a cache of its own."""
+    """Fake hub with three models, and an empty cache."""
     (folder / "onnx").mkdir()
     (folder / "onnx" / "model.safetensors").write_bytes(b"not downloaded")
     (folder / "README.md").write_text("not downloaded")
@@ -54,7 +54,7 @@ def use_endpoint(monkeypatch, url):
     )
 
 
-def test_a_model_is_downloaded_once_and_only_what_is_read(server, folder):
+def test_only_the_files_that_are_read_are_downloaded_and_only_once(server, folder):
     downloaded = hub.download(f"hf://{BLOOM}")
     assert {path.name for path in downloaded.iterdir()} == {
         "config.json", "merges.txt", "model.safetensors", "tokenizer_config.json", "vocab.json",
@@ -67,13 +67,13 @@ def test_a_model_is_downloaded_once_and_only_what_is_read(server, folder):
     assert weights == (folder / "model.safetensors").read_bytes()
 
 
-def test_bin_weights_are_downloaded_where_there_are_no_safetensors(server):
+def test_bin_weights_are_downloaded_if_there_are_no_safetensors(server):
     names = {path.name for path in hub.download(f"hf://{MIXED}").iterdir()}
     assert "pytorch_model.bin" in names
     assert not any(name.endswith(".safetensors") for name in names)
 
 
-def test_an_address_is_a_model_like_its_folder(server, folder):
+def test_an_address_gives_the_same_model_as_its_folder(server, folder):
     mesh = sharding.make_mesh(MeshConfig())
     described = any_model.describe(f"hf://{BLOOM}")
     loaded = any_model.load(f"hf://{BLOOM}", mesh)
@@ -91,7 +91,7 @@ def test_a_downloaded_model_needs_no_hub(server, monkeypatch):
         hub.download(f"hf://{MIXED}")
 
 
-def test_an_unreachable_hub_is_named_with_the_way_out(server, monkeypatch):
+def test_an_unreachable_hub_is_reported_with_a_remedy(server, monkeypatch):
     use_endpoint(monkeypatch, "http://127.0.0.1:9")
     message = (
         f"hf://{MIXED}: http://127.0.0.1:9 cannot be reached, and the cache does not hold .* "

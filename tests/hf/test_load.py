@@ -1,4 +1,4 @@
-"""Tensors on their way to the mesh: every device gets its part, and no more is read."""
+"""Loading of tensors onto a mesh: each device gets its shard, and each byte is read once."""
 
 import math
 
@@ -33,22 +33,22 @@ def pairs(pair_of, save):
 
 
 @pytest.mark.parametrize("name", ["bloom", "opt like 350m"])
-def test_a_mesh_of_eight_holds_what_one_device_does(pair_of, pairs, name):
+def test_parameters_on_eight_devices_equal_those_on_one(pair_of, pairs, name):
     config = pair_of(name).config
     cut = abstract(config, CUT)
     eight = load(pairs(name), cut, lambda: None)
     one = load(pairs(name), abstract(config, MeshConfig(), jax.devices()[:1]), lambda: None)
-    wanted = nnx.to_pure_dict(nnx.state(pair_of(name).ours))
-    for (path, found), (_, alone), (_, true), (_, place) in zip(
-        *map(named_leaves, (eight, one, wanted, cut)), strict=True
+    expected = nnx.to_pure_dict(nnx.state(pair_of(name).model))
+    for (path, actual), (_, alone), (_, true), (_, place) in zip(
+        *map(named_leaves, (eight, one, expected, cut)), strict=True
     ):
-        np.testing.assert_array_equal(found, true, path)
+        np.testing.assert_array_equal(actual, true, path)
         np.testing.assert_array_equal(alone, true, path)
-        assert found.sharding.is_equivalent_to(place.sharding, found.ndim), path
+        assert actual.sharding.is_equivalent_to(place.sharding, actual.ndim), path
 
 
 @pytest.mark.parametrize("mesh", [CUT, MeshConfig(fsdp=8), MeshConfig()], ids=str)
-def test_every_byte_is_read_once_whatever_the_mesh(pair_of, pairs, monkeypatch, mesh):
+def test_every_byte_is_read_once_on_any_mesh(pair_of, pairs, monkeypatch, mesh):
     sizes = []
     fromfile = np.fromfile
 
@@ -57,13 +57,13 @@ def test_every_byte_is_read_once_whatever_the_mesh(pair_of, pairs, monkeypatch, 
         sizes.append(block.nbytes)
         return block
 
-    found = pairs("bloom")
+    actual = pairs("bloom")
     monkeypatch.setattr(np, "fromfile", counted)
-    load(found, abstract(pair_of("bloom").config, mesh), lambda: None)
-    assert sum(sizes) == sum(tensor.nbytes for _, tensor in found)
+    load(actual, abstract(pair_of("bloom").config, mesh), lambda: None)
+    assert sum(sizes) == sum(tensor.nbytes for _, tensor in actual)
 
 
-def test_the_host_holds_the_rows_that_some_devices_need(pair_of, pairs, monkeypatch):
+def test_the_host_reads_only_rows_that_its_devices_need(pair_of, pairs, monkeypatch):
     held = {}
     read = StoredTensor.read_columns
 
@@ -72,9 +72,9 @@ def test_the_host_holds_the_rows_that_some_devices_need(pair_of, pairs, monkeypa
         held.setdefault(self.name, []).append(sum(part.size for part in parts))
         return parts
 
-    found = pairs("bloom")
+    actual = pairs("bloom")
     monkeypatch.setattr(StoredTensor, "read_columns", counted)
-    load(found, abstract(pair_of("bloom").config, CUT), lambda: None)
-    for slot, tensor in found:
+    load(actual, abstract(pair_of("bloom").config, CUT), lambda: None)
+    for slot, tensor in actual:
         if slot.name == "word_embeddings.weight" or "dense_h_to_4h.weight" in slot.name:
             assert held[tensor.name] == [math.prod(tensor.shape) // 2] * 2

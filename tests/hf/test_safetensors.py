@@ -1,4 +1,4 @@
-"""The format against the library of its authors, and files that are damaged."""
+"""The safetensors format, compared with its official library, and damaged files."""
 
 import json
 import re
@@ -44,15 +44,15 @@ def entry(begin, end, shape, dtype="F32"):
 def test_tensors_are_read_as_the_library_wrote_them(path):
     header = read_header(path)
     assert header.keys() == TENSORS.keys()
-    for name, wanted in TENSORS.items():
-        found = header[name].read()
-        assert (found.dtype, header[name].nbytes) == (wanted.dtype, wanted.nbytes)
-        np.testing.assert_array_equal(found, wanted)
+    for name, expected in TENSORS.items():
+        actual = header[name].read()
+        assert (actual.dtype, header[name].nbytes) == (expected.dtype, expected.nbytes)
+        np.testing.assert_array_equal(actual, expected)
 
 
 @settings(max_examples=50)
 @given(st.data())
-def test_a_part_is_that_part_whatever_the_block(tmp_path_factory, data):
+def test_a_part_is_read_correctly_with_any_block_size(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "parts.safetensors"
     save_file(TENSORS, path)
     name = data.draw(st.sampled_from(sorted(TENSORS)))
@@ -68,22 +68,22 @@ def test_a_part_is_that_part_whatever_the_block(tmp_path_factory, data):
     np.testing.assert_array_equal(part, TENSORS[name][tuple(cuts)].astype(np.float32))
 
 
-def test_the_library_reads_what_is_written_here(tmp_path):
+def test_the_library_reads_our_files(tmp_path):
     path = tmp_path / "model.safetensors"
     matrix = RANDOM.normal(size=(6, 4)).astype(np.float32)
     with SafetensorsWriter(path, {"m": (6, 4), "v": (5,)}, "float32") as writer:
         writer.write(matrix[:2])
         writer.write(matrix[2:])
         writer.write(np.ones(5, np.float32))
-    found = load_file(path)
-    np.testing.assert_array_equal(found["m"], matrix)
-    np.testing.assert_array_equal(found["v"], np.ones(5))
+    actual = load_file(path)
+    np.testing.assert_array_equal(actual["m"], matrix)
+    np.testing.assert_array_equal(actual["v"], np.ones(5))
     with safetensors.safe_open(path, "np") as file:
         assert file.metadata() == {"format": "pt"}
     assert next(iter(read_header(path).values())).offset % 8 == 0
 
 
-def test_a_file_that_lacks_what_its_header_announces_is_a_mistake_of_the_caller(tmp_path):
+def test_closing_a_file_before_all_tensors_are_written_raises(tmp_path):
     with (
         pytest.raises(ValueError, match="announced"),
         SafetensorsWriter(tmp_path / "m", {"m": (6, 4)}, "float32") as writer,
@@ -92,7 +92,7 @@ def test_a_file_that_lacks_what_its_header_announces_is_a_mistake_of_the_caller(
 
 
 @pytest.mark.parametrize("missing", [1, 14, 48, 49, 62, 63, 122])
-def test_a_cut_file_names_the_first_tensor_that_it_cuts(path, missing):
+def test_a_truncated_file_is_refused_with_its_first_incomplete_tensor(path, missing):
     by_place = sorted(read_header(path).values(), key=lambda tensor: tensor.offset)
     content = path.read_bytes()
     path.write_bytes(content[:-missing])
@@ -101,7 +101,7 @@ def test_a_cut_file_names_the_first_tensor_that_it_cuts(path, missing):
         read_header(path)
 
 
-def test_a_file_cut_after_its_header_was_read_names_the_tensor(path):
+def test_a_file_truncated_after_its_header_was_read_is_refused_with_the_tensor(path):
     tensor = max(read_header(path).values(), key=lambda tensor: tensor.offset)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UserError, match=f"model.safetensors: ends within {tensor.name}"):
@@ -153,7 +153,7 @@ def test_a_git_lfs_pointer_is_not_reported_as_a_damaged_file(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_blamed_on_the_file():
+def test_a_full_disk_is_reported_with_the_file():
     with (
         pytest.raises(OSError, match="No space left on device: '/dev/full'"),
         SafetensorsWriter(Path("/dev/full"), {"m": (6, 4)}, "float32") as writer,
@@ -169,6 +169,6 @@ def test_a_length_beyond_the_file_is_refused(tmp_path, content):
         read_header(path)
 
 
-def test_dtypes_that_are_not_read_keep_their_own_name(tmp_path):
+def test_unsupported_dtypes_keep_their_name(tmp_path):
     path = with_header(tmp_path / "m", {"a": entry(0, 8, [1], "I64")}, bytes(8))
     assert read_header(path)["a"].dtype == "I64"

@@ -14,10 +14,10 @@ from safetensors.torch import load_file  # noqa: E402
 
 
 def parameters(pair):
-    return nnx.to_pure_dict(nnx.state(pair.ours))
+    return nnx.to_pure_dict(nnx.state(pair.model))
 
 
-def test_shards_hold_what_fits_and_their_index_leads_transformers_to_all(pair_of, tmp_path):
+def test_transformers_loads_all_shards_by_their_index(pair_of, tmp_path):
     pair, saved = pair_of("bloom"), []
     save(
         parameters(pair), pair.config, tmp_path,
@@ -37,20 +37,20 @@ def test_shards_hold_what_fits_and_their_index_leads_transformers_to_all(pair_of
     assert total == index["metadata"]["total_size"]
     assert len(saved) == len(index["weight_map"])
     files.write_json(tmp_path / "config.json", layout.described(pair.config))
-    back = AutoModelForCausalLM.from_pretrained(tmp_path).state_dict()
-    assert all(torch.equal(back[name], value) for name, value in pair.theirs.state_dict().items())
+    back, expected = AutoModelForCausalLM.from_pretrained(tmp_path), pair.reference.state_dict()
+    assert all(torch.equal(back.state_dict()[name], value) for name, value in expected.items())
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_a_smaller_dtype_is_rounded_as_torch_rounds(pair_of, tmp_path, dtype):
+def test_rounding_to_a_smaller_dtype_matches_torch(pair_of, tmp_path, dtype):
     pair = pair_of("opt")
     save(
         parameters(pair), pair.config, tmp_path,
         dtype=dtype, shard_bytes=10**9, on_tensor=lambda: None,
     )  # fmt: skip
-    wanted = pair.theirs.state_dict()
+    expected = pair.reference.state_dict()
     for name, tensor in load_file(tmp_path / "model.safetensors").items():
-        assert torch.equal(tensor, wanted[name].to(getattr(torch, dtype)))
+        assert torch.equal(tensor, expected[name].to(getattr(torch, dtype)))
 
 
 def test_a_value_too_large_for_the_dtype_is_refused_by_tensor(pair_of, tmp_path):

@@ -26,7 +26,7 @@ def headers(config, prefix=""):
 
 def refusal(config, tensors):
     with pytest.raises(UserError) as raised:
-        tensor_check.matched(Path("theirs"), config, tensors)
+        tensor_check.matched(Path("hf"), config, tensors)
     return str(raised.value)
 
 
@@ -34,7 +34,7 @@ def refusal(config, tensors):
 @pytest.mark.parametrize("prefixed", [True, False])
 def test_tensors_are_found_with_and_without_the_prefix(config, prefixed):
     tensors = headers(config, tensor_names.PREFIXES[config.family] if prefixed else "")
-    pairs = tensor_check.matched(Path("theirs"), config, tensors)
+    pairs = tensor_check.matched(Path("hf"), config, tensors)
     assert [slot for slot, _ in pairs] == list(tensor_names.slots(config))
     assert [tensor for _, tensor in pairs] == list(tensors.values())
 
@@ -42,25 +42,25 @@ def test_tensors_are_found_with_and_without_the_prefix(config, prefixed):
 def test_a_missing_tensor_is_named_with_its_shape():
     tensors = headers(BLOOM)
     del tensors[NORM]
-    assert f"theirs: the tensors in w do not match config.json: {NORM} of shape [8] is missi" in (
+    assert f"hf: the tensors in w do not match config.json: {NORM} of shape [8] is missi" in (
         refusal(BLOOM, tensors)
     )
 
 
-def test_a_superfluous_tensor_is_named_with_its_shape():
+def test_an_unexpected_tensor_is_named_with_its_shape():
     tensors = headers(BLOOM, "transformer.")
     name = "transformer.h.2.input_layernorm.weight"
     tensors[name] = StoredTensor(Path("w"), name, (8,), "float32", 0)
     assert f"{name} of shape [8] has no place in the model" in refusal(BLOOM, tensors)
 
 
-def test_a_misshapen_tensor_is_named_with_both_shapes():
+def test_a_tensor_of_another_shape_is_named_with_both_shapes():
     tensors = headers(BLOOM)
     tensors[NORM] = StoredTensor(Path("w"), NORM, (8, 1), "float32", 0)
     assert f"{NORM} has the shape [8, 1], but config.json implies [8]" in refusal(BLOOM, tensors)
 
 
-def test_a_dtype_that_is_not_read_is_named():
+def test_an_unsupported_dtype_is_named():
     tensors = headers(BLOOM)
     tensors[NORM] = StoredTensor(Path("w"), NORM, (8,), "I8", 0)
     assert f"{NORM} has the dtype I8; expected float32, float16, bfloat16" in refusal(
@@ -73,25 +73,25 @@ def test_a_tensor_under_both_names_is_refused():
     assert f"transformer.{NORM} and {NORM} are the same tensor" in refusal(BLOOM, tensors)
 
 
-def test_of_many_problems_the_first_few_are_shown():
+def test_only_the_first_problems_are_listed():
     message = refusal(BLOOM, {})
     assert message.count("is missing") == 5
     assert f"and {len(headers(BLOOM)) - 5} more" in message
 
 
-def test_what_old_files_have_beside_the_weights_is_let_be():
+def test_harmless_extra_tensors_of_old_files_are_ignored():
     tensors = headers(OPT, "model.")
     tensors["decoder.version"] = StoredTensor(Path("w"), "decoder.version", (1,), "float32", 0)
-    assert len(tensor_check.matched(Path("theirs"), OPT, tensors)) == len(tensors) - 1
+    assert len(tensor_check.matched(Path("hf"), OPT, tensors)) == len(tensors) - 1
 
 
-def test_a_head_of_its_own_is_wanted_where_config_json_says_so():
+def test_an_untied_head_is_required_if_config_json_says_so():
     untied = ModelConfig("bloom", 2, 8, 2, vocab_size=10, tied=False)
     assert "lm_head.weight of shape [10, 8] is missing" in refusal(untied, headers(BLOOM))
 
 
 @pytest.mark.parametrize("block", [8, 1 << 20])
-def test_a_stored_head_that_is_tied_must_be_the_embedding(tmp_path, monkeypatch, block):
+def test_a_stored_tied_head_must_equal_the_embedding(tmp_path, monkeypatch, block):
     monkeypatch.setattr(lazy_tensor, "BLOCK_BYTES", block)
     embedding = np.random.default_rng(0).normal(size=(10, 8)).astype(np.float32)
     slots = {
@@ -120,7 +120,7 @@ def test_the_prefix_of_a_wrapper_is_dropped(config, wrapper, prefixed):
     tensors = headers(untied, wrapper + family)
     head = tensors.pop(f"{wrapper}{family}{tensor_names.HEAD}")
     tensors[wrapper + tensor_names.HEAD] = head
-    pairs = tensor_check.matched(Path("theirs"), untied, tensors)
+    pairs = tensor_check.matched(Path("hf"), untied, tensors)
     assert [slot for slot, _ in pairs] == list(tensor_names.slots(untied))
     assert len({tensor.name for _, tensor in pairs}) == len(tensors)
 

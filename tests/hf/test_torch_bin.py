@@ -1,4 +1,4 @@
-"""PyTorch's files against torch itself, and files that try to do more than hold tensors."""
+"""PyTorch's .bin files, compared with torch, and files with malicious or damaged pickles."""
 
 import collections
 import io
@@ -29,7 +29,7 @@ def as_numpy(tensor):
 
 
 def with_pickle(path, content):
-    """A file as torch writes them, but for what its pickle says."""
+    """Write a file like torch's, but with another pickle."""
     torch.save({"a": torch.ones(2)}, path)
     with zipfile.ZipFile(path) as archive:
         entries = {info.filename: archive.read(info) for info in archive.infolist()}
@@ -39,7 +39,7 @@ def with_pickle(path, content):
     return path
 
 
-# A call for a tensor of float32 with a shape and strides, and such that no message could show.
+# A pickled float32 tensor with a shape and strides, and shapes too long for any error message.
 TENSOR = (
     b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
     b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x02tQK\x00%btR"
@@ -50,7 +50,7 @@ LONG_SHAPE = b"(" + b"K\x02" * 65 + b"t(" + b"K\x02" * 65 + b"t"
 
 
 class Call:
-    """Pickles as a call of something that is there on every machine."""
+    """An object whose pickle calls a function that exists on every machine."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -61,21 +61,21 @@ class Call:
 
 def test_tensors_are_read_as_torch_wrote_them(path):
     shared = torch.randn(6, 4)
-    wanted = collections.OrderedDict(
+    expected = collections.OrderedDict(
         single=torch.randn(5, 3),
         half=torch.randn(7).half(),
         brain=torch.randn(2, 3, 4).bfloat16(),
         parameter=torch.nn.Parameter(torch.randn(3, 2)),
         whole=shared,
-        rows=shared[2:5],  # of the same storage, from its middle
+        rows=shared[2:5],  # a view into the same storage
     )
-    wanted._metadata = {"": {"version": 1}}
-    torch.save(wanted, path)
+    expected._metadata = {"": {"version": 1}}
+    torch.save(expected, path)
     header = read_header(path)
-    assert header.keys() == wanted.keys()
+    assert header.keys() == expected.keys()
     assert header["rows"].file == path
     assert header["rows"].offset - header["whole"].offset == 2 * 4 * 4
-    for name, tensor in wanted.items():
+    for name, tensor in expected.items():
         np.testing.assert_array_equal(header[name].read().astype(np.float32), as_numpy(tensor))
     assert [header[name].dtype for name in ("single", "half", "brain")] == [
         "float32", "float16", "bfloat16",
@@ -86,13 +86,13 @@ def test_tensors_are_read_as_torch_wrote_them(path):
     "state",
     [b"}X\x05\x00\x00\x00itemsK\x01s", b"}X\x05\x00\x00\x00itemsccollections\nOrderedDict\ns"],
 )
-def test_attributes_of_a_dictionary_change_nothing(path, state):
+def test_attributes_of_a_dictionary_are_ignored(path, state):
     content = b"\x80\x02ccollections\nOrderedDict\n)RX\x01\x00\x00\x00a" + TENSOR % SHAPE + b"s"
     assert read_header(with_pickle(path, content + state + b"b."))["a"].shape == (2,)
 
 
 @pytest.mark.parametrize("entry", ["data.pkl", "byteorder"])
-def test_entries_larger_than_any_that_torch_writes_are_refused_unread(path, entry, monkeypatch):
+def test_oversized_entries_are_refused_without_reading_them(path, entry, monkeypatch):
     torch.save({"a": torch.ones(2)}, path)
     for bound in ("_LONGEST_PICKLE", "_LONGEST_WORD"):
         monkeypatch.setattr(torch_bin, bound, {"data.pkl": 50, "byteorder": 3}[entry])
@@ -100,13 +100,13 @@ def test_entries_larger_than_any_that_torch_writes_are_refused_unread(path, entr
         read_header(path)
 
 
-def test_a_layout_that_is_not_row_by_row_is_refused_by_name(path):
+def test_a_tensor_that_is_not_row_major_is_refused_by_name(path):
     torch.save({"turned": torch.ones(2, 3).T}, path)
     with pytest.raises(UserError, match=r"turned of shape \[3, 2\] is stored with strides \[1, 3"):
         read_header(path)
 
 
-def test_dtypes_that_are_not_read_keep_their_name(path):
+def test_unsupported_dtypes_keep_their_name(path):
     torch.save({"a": torch.ones(2, dtype=torch.int64)}, path)
     assert read_header(path)["a"].dtype == "long"
 
@@ -123,7 +123,7 @@ def test_dtypes_that_are_not_read_keep_their_name(path):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_pickle_that_asks_for_anything_else_is_refused_and_nothing_runs(
+def test_a_pickle_that_calls_other_functions_is_refused_and_nothing_runs(
     path, tmp_path, call, name
 ):
     witness = tmp_path / "it_ran"
@@ -133,7 +133,7 @@ def test_a_pickle_that_asks_for_anything_else_is_refused_and_nothing_runs(
     with pytest.raises(UserError, match=f"asks for {name}.*none of it was run"):
         read_header(with_pickle(path, content))
     assert not witness.exists()
-    if function in (os.system, exec, eval):  # the file does what the test says it would
+    if function in (os.system, exec, eval):  # check that the pickle is harmful
         pickle.loads(content)
         assert witness.exists()
 
@@ -142,27 +142,27 @@ def test_a_pickle_that_asks_for_anything_else_is_refused_and_nothing_runs(
     "content",
     [
         b"\x80\x02ccollections\nOrderedDict\n}(X\x04\x00\x00\x00makeK\x01ub.",  # sets attributes
-        b"\x80\x02ccollections\nOrderedDict\n)\x81.",  # makes an instance past the call
+        b"\x80\x02ccollections\nOrderedDict\n)\x81.",  # creates an instance without a call
         b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(K\x01K\x02K\x03K\x04tR.",
         b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.",
-        b"\x80\x02X\x01\x00\x00\x00aQ.",  # a reference to nothing known
+        b"\x80\x02X\x01\x00\x00\x00aQ.",  # an unknown persistent id
         b"\x80\x02(X\x07\x00\x00\x00storageK\x01X\x01\x00\x00\x000K\x01K\x01tQ.",
         b"\x80\x02ctorch\nFloatStorage\n)R.",
         b"",
         b"no pickle",
-        b"\x80\x02})" + b"\x85" * 1_000_000 + b"K\x01s.",  # a key that is nested a million times
+        b"\x80\x02})" + b"\x85" * 1_000_000 + b"K\x01s.",  # a key with a million nested tuples
         b"\x80\x02}X\x01\x00\x00\x00a" + TENSOR % HUGE_SHAPE + b"s.",
         b"\x80\x02}X\x01\x00\x00\x00a" + TENSOR % LONG_SHAPE + b"s.",
-        b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.",  # as many bytes as there can be
-        b"\x80\x02h\x05.",  # what was never kept
-        b"\x80\x02}}s.",  # nothing to set something in
+        b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.",  # a string of 2^63 - 1 bytes
+        b"\x80\x02h\x05.",  # a memo entry that was never stored
+        b"\x80\x02}}s.",  # SETITEM with an empty stack
         b"\x80\x02(.",
         b"\x80\x02}}.",
-        b"\x80\x02ccollections\nOrderedDict\n)RK\x01K\x02s.",  # a key that is no name
+        b"\x80\x02ccollections\nOrderedDict\n)RK\x01K\x02s.",  # a key that is not a string
         b"\x80\x02}(X\x01\x00\x00\x00au.",  # a key without a value
     ],
 )
-def test_a_pickle_that_misuses_what_it_gets_is_refused(path, content):
+def test_an_invalid_pickle_is_refused(path, content):
     with pytest.raises(UserError, match="its pickle cannot be read"):
         read_header(with_pickle(path, content))
 
@@ -184,7 +184,7 @@ def test_anything_but_a_dictionary_of_tensors_is_refused(path, value, message):
 
 @settings(max_examples=200)
 @given(st.data())
-def test_whatever_a_changed_pickle_says_it_ends_in_an_answer_or_a_refusal(tmp_path_factory, data):
+def test_a_mutated_pickle_gives_a_result_or_a_user_error(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "changed.bin"
     buffer = io.BytesIO()
     torch.save(collections.OrderedDict(a=torch.ones(2, 3)), buffer)
@@ -201,7 +201,7 @@ def test_whatever_a_changed_pickle_says_it_ends_in_an_answer_or_a_refusal(tmp_pa
     assert str(path) in answer or answer == "{}"
 
 
-def test_a_file_of_the_format_before_zip_is_refused_with_the_way_out(path):
+def test_a_file_in_the_format_before_zip_is_refused_with_a_remedy(path):
     torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
     with pytest.raises(
         UserError, match="is older, load it with transformers.*save it as safetensors"
@@ -209,14 +209,14 @@ def test_a_file_of_the_format_before_zip_is_refused_with_the_way_out(path):
         read_header(path)
 
 
-def test_a_cut_file_is_refused_by_name(path):
+def test_a_truncated_file_is_refused_by_name(path):
     torch.save({"a": torch.ones(1000)}, path)
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(UserError, match="pytorch_model.bin: not a complete zip file.*truncated"):
         read_header(path)
 
 
-def test_bytes_that_are_not_there_any_more_are_refused(path):
+def test_missing_or_overwritten_bytes_are_refused(path):
     torch.save({"a": torch.ones(1000)}, path)
     whole, start = path.read_bytes(), read_header(path)["a"].offset
     header = whole.rindex(b"PK\3\4", 0, start)
@@ -225,7 +225,7 @@ def test_bytes_that_are_not_there_any_more_are_refused(path):
         with pytest.raises(UserError, match="is damaged: pytorch_model/data/0 is not framed"):
             read_header(path)
     last = whole.rindex(b"PK\1\2")
-    for at in range(last):  # the entry of the tensor says that it is larger than the file
+    for at in range(last):  # make the tensor's zip entry larger than the file
         if whole[at : at + 4] == b"PK\1\2" and b"data/0" in whole[at + 46 : at + 80]:
             path.write_bytes(
                 whole[: at + 20] + (10**9).to_bytes(4, "little") * 2 + whole[at + 28 :]
@@ -236,20 +236,20 @@ def test_bytes_that_are_not_there_any_more_are_refused(path):
 
 @settings(max_examples=300)
 @given(st.data())
-def test_a_damaged_file_is_refused_or_its_tensors_are_found_where_they_are(tmp_path_factory, data):
+def test_a_damaged_file_is_refused_or_gives_the_original_offsets(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "damaged.bin"
     torch.save({"a": torch.ones(2, 3), "b": torch.ones(5).half()}, path)
-    whole, wanted = path.read_bytes(), read_header(path)
+    whole, expected = path.read_bytes(), read_header(path)
     begin = data.draw(st.integers(0, len(whole)))
     size = data.draw(st.integers(0, 64))
     other = data.draw(st.sampled_from([b"", bytes(size)]) | st.binary(max_size=4))
     path.write_bytes(whole[:begin] + other + whole[begin + max(size, len(other)) :])
     try:
-        found = read_header(path)
+        actual = read_header(path)
     except UserError as error:
         answer = str(error)
     else:
-        assert found == wanted
+        assert actual == expected
         answer = str(path)
     assert str(path) in answer
 
@@ -269,7 +269,7 @@ def test_other_zip_files_are_refused(path):
         (lambda name, data: (name, b"big" if "byteorder" in name else data), "big-endian"),
     ],
 )
-def test_entries_that_do_not_hold_the_tensors_are_refused(path, change, message):
+def test_missing_short_or_big_endian_entries_are_refused(path, change, message):
     torch.save({"a": torch.ones(2)}, path)
     with zipfile.ZipFile(path) as archive:
         entries = [change(info.filename, archive.read(info)) for info in archive.infolist()]

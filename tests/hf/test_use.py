@@ -1,4 +1,4 @@
-"""A model of theirs is converted, trained on, converted back, and is a model of theirs again."""
+"""A Hugging Face model is converted, trained and converted back."""
 
 import numpy as np
 import pytest
@@ -32,12 +32,12 @@ def get_config(variant):
 
 @pytest.fixture(autouse=True)
 def strict_dtypes():
-    """Leave promotion as it is: optax raises a decay rate, a float, to the power of a step."""
+    """Allow promotion, because optax raises a decay rate, a float, to the power of a step."""
 
 
 @pytest.fixture
 def prepared(save, pair_of, tmp_path, write_prepared):
-    """Rows of one text, in the vocabulary of their model."""
+    """Prepared rows of one text, tokenized with the model's vocabulary."""
     vocabulary = open_vocabulary(save(pair_of("bloom")))
     tokens = [*vocabulary.begin, *vocabulary.encode(TEXT), vocabulary.eos_id]
     text = packing.Encoded(tokens, [True] * len(tokens))
@@ -45,12 +45,12 @@ def prepared(save, pair_of, tmp_path, write_prepared):
     return write_prepared(folder, [text] * 16, vocabulary, 40)
 
 
-def test_a_bfloat16_import_is_trained_in_float32_and_goes_back(prepared, convert, tmp_path):
+def test_a_bfloat16_import_is_trained_in_float32_and_exported(prepared, convert, tmp_path):
     mesh = ("--config.mesh.fsdp=4", "--config.mesh.tensor=2")
-    source, dtype = tmp_path / "theirs", "--config.dtype=bfloat16"
-    assert convert(source, tmp_path / "ours", dtype, *mesh)[0] == 0
+    source, dtype = tmp_path / "hf", "--config.dtype=bfloat16"
+    assert convert(source, tmp_path / "converted", dtype, *mesh)[0] == 0
     settings = {"output": str(tmp_path / "run"), "data": str(prepared)}
-    (tmp_path / "train.py").write_text(CONFIG.format(**settings, start=str(tmp_path / "ours")))
+    (tmp_path / "train.py").write_text(CONFIG.format(**settings, start=str(tmp_path / "converted")))
     assert main.main(["train", f"--config={tmp_path}/train.py"]) == 0
     assert convert(tmp_path / "run", tmp_path / "back", *mesh) == (0, "")
 
@@ -76,13 +76,13 @@ def train_from(start, tmp_path, prepared, name, **model):
     return main.main(["train", f"--config={tmp_path}/train.py", "--config.steps=1"])
 
 
-def test_training_starts_from_a_folder_of_their_layout_as_from_its_conversion(
+def test_training_from_a_hugging_face_folder_equals_training_from_its_conversion(
     prepared, convert, tmp_path
 ):
     mesh = ("--config.mesh.fsdp=4", "--config.mesh.tensor=2")
-    assert convert(tmp_path / "theirs", tmp_path / "ours", *mesh)[0] == 0
+    assert convert(tmp_path / "hf", tmp_path / "converted", *mesh)[0] == 0
     losses = []
-    for start in ("theirs", "ours"):
+    for start in ("hf", "converted"):
         assert train_from(tmp_path / start, tmp_path, prepared, f"from_{start}") == 0
         ((_, row),) = files.read_jsonl(tmp_path / f"from_{start}" / "metrics.jsonl")
         losses.append(row["loss"])
@@ -90,14 +90,14 @@ def test_training_starts_from_a_folder_of_their_layout_as_from_its_conversion(
 
 
 def test_a_start_of_another_shape_or_tokenizer_is_refused_by_key(prepared, tmp_path, capsys):
-    theirs = tmp_path / "theirs"
-    assert train_from(theirs, tmp_path, prepared, "a", layer_norm_epsilon=1e-5) == 0
-    assert train_from(theirs, tmp_path, prepared, "b", tied=False) == 2
+    hf_folder = tmp_path / "hf"
+    assert train_from(hf_folder, tmp_path, prepared, "a", layer_norm_epsilon=1e-5) == 0
+    assert train_from(hf_folder, tmp_path, prepared, "b", tied=False) == 2
     assert (
-        "theirs: its tied is True, but config.model.tied is False; set config.model.tied=True"
+        "hf: its tied is True, but config.model.tied is False; set config.model.tied=True"
         in capsys.readouterr().err
     )
-    ids = files.read_json(theirs / "vocab.json")
-    files.write_json(theirs / "vocab.json", ids | {"a": ids["b"], "b": ids["a"]})
-    assert train_from(theirs, tmp_path, prepared, "c") == 2
-    assert f"prepare the data with config.vocabulary.path={theirs}" in capsys.readouterr().err
+    ids = files.read_json(hf_folder / "vocab.json")
+    files.write_json(hf_folder / "vocab.json", ids | {"a": ids["b"], "b": ids["a"]})
+    assert train_from(hf_folder, tmp_path, prepared, "c") == 2
+    assert f"prepare the data with config.vocabulary.path={hf_folder}" in capsys.readouterr().err

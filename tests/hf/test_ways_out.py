@@ -1,4 +1,4 @@
-"""Ways out that messages of conversions name, taken, and refusals that leave nothing."""
+"""Remedies that error messages of conversions suggest, and refusals that leave no files."""
 
 import re
 import shutil
@@ -27,7 +27,7 @@ from tests.hf.folders import (
 
 @pytest.fixture
 def own_run(tmp_path):
-    """A run with a SentencePiece vocabulary, trained here."""
+    """Run folder of a model with a SentencePiece vocabulary."""
     run = tmp_path / "run"
     vocabulary = train_sentencepiece(["one two three"] * 9, run / "vocabulary", size=400, seed=0)
     config = ModelConfig("bloom", 2, 32, 4, vocab_size=408)
@@ -40,7 +40,7 @@ def own_run(tmp_path):
 
 
 @pytest.mark.usefixtures("torch")
-def test_an_export_that_transformers_saved_again_comes_back_with_the_two_files_that_are_named(
+def test_an_export_saved_again_by_transformers_is_imported_after_copying_the_two_named_files(
     own_run, convert, tmp_path
 ):
     export, again = tmp_path / "export", tmp_path / "again"
@@ -54,11 +54,11 @@ def test_an_export_that_transformers_saved_again_comes_back_with_the_two_files_t
     for name in names:
         shutil.copy(export / name, again / name)
     assert convert(again, tmp_path / "back", *CUT) == (0, "")
-    found, before = loaded(tmp_path / "back"), loaded(own_run)
-    assert (found.digest, found.vocabulary.digest) == (before.digest, before.vocabulary.digest)
+    after, before = loaded(tmp_path / "back"), loaded(own_run)
+    assert (after.digest, after.vocabulary.digest) == (before.digest, before.vocabulary.digest)
 
 
-def test_a_source_that_changes_while_it_is_read_leaves_nothing(
+def test_a_source_that_changes_while_it_is_read_leaves_no_output(
     pair_of, save, convert, tmp_path, monkeypatch
 ):
     source = save(pair_of("bloom"))
@@ -69,39 +69,41 @@ def test_a_source_that_changes_while_it_is_read_leaves_nothing(
         return read(*arguments)
 
     monkeypatch.setattr(load, "load", cut)
-    (tmp_path / "mine").mkdir()
-    for output in ("ours", "mine"):
+    (tmp_path / "existing").mkdir()
+    for output in ("converted", "existing"):
         status, message = convert(source, tmp_path / output, *CUT)
         assert (status, "model.safetensors: " in message) == (2, True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "theirs"]
-    assert list((tmp_path / "mine").iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["existing", "hf"]
+    assert list((tmp_path / "existing").iterdir()) == []
 
 
-def test_a_value_too_large_for_float16_leaves_nothing_and_bfloat16_takes_it(
+def test_a_value_too_large_for_float16_is_refused_and_can_be_exported_as_bfloat16(
     pair_of, save, convert, tmp_path
 ):
     source = save(pair_of("bloom"))
     edit_weights(lambda tensors: tensors[NORM].fill_(70_000))(source)
-    assert convert(source, tmp_path / "ours", *CUT)[0] == 0
-    status, message = convert(tmp_path / "ours", tmp_path / "back", "--config.dtype=float16", *CUT)
+    assert convert(source, tmp_path / "converted", *CUT)[0] == 0
+    status, message = convert(
+        tmp_path / "converted", tmp_path / "back", "--config.dtype=float16", *CUT
+    )
     assert status == 2
     assert "which it cannot hold; choose bfloat16 or float32" in message
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "theirs"]
-    assert convert(tmp_path / "ours", tmp_path / "back", "--config.dtype=bfloat16", *CUT)[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["converted", "hf"]
+    assert (
+        convert(tmp_path / "converted", tmp_path / "back", "--config.dtype=bfloat16", *CUT)[0] == 0
+    )
 
 
-def test_a_head_that_is_not_the_embedding_is_converted_as_the_message_says(
-    pair_of, save, convert, tmp_path
-):
-    source = save(pair_of("bloom with a head of its own"))
+def test_an_untied_head_is_converted_after_the_suggested_change(pair_of, save, convert, tmp_path):
+    source = save(pair_of("bloom with an untied head"))
     edit_config(tie_word_embeddings=True)(source)
-    status, message = convert(source, tmp_path / "ours", *CUT)
+    status, message = convert(source, tmp_path / "converted", *CUT)
     assert (status, 'set "tie_word_embeddings": false in config.json' in message) == (2, True)
     edit_config(tie_word_embeddings=False)(source)
-    assert convert(source, tmp_path / "ours", *CUT) == (0, "")
+    assert convert(source, tmp_path / "converted", *CUT) == (0, "")
 
 
-def test_a_bin_file_of_the_old_format_is_converted_once_transformers_saved_it(
+def test_a_bin_file_in_the_old_format_is_converted_after_transformers_saved_it_again(
     pair_of, save, convert, tmp_path, torch
 ):
     from safetensors.torch import load_file
@@ -110,13 +112,13 @@ def test_a_bin_file_of_the_old_format_is_converted_once_transformers_saved_it(
     tensors = load_file(source / "model.safetensors")
     torch.save(tensors, source / "pytorch_model.bin", _use_new_zipfile_serialization=False)
     (source / "model.safetensors").unlink()
-    status, message = convert(source, tmp_path / "ours", *CUT)
+    status, message = convert(source, tmp_path / "converted", *CUT)
     assert (status, "load it with transformers" in message) == (2, True)
     AutoModelForCausalLM.from_pretrained(source).save_pretrained(source)
-    assert convert(source, tmp_path / "ours", *CUT) == (0, "")
+    assert convert(source, tmp_path / "converted", *CUT) == (0, "")
 
 
-def test_a_bin_file_of_transposed_tensors_is_converted_after_the_program_in_the_message(
+def test_a_bin_file_of_transposed_tensors_is_converted_after_the_suggested_program(
     pair_of, save, convert, tmp_path, torch
 ):
     pair = pair_of("bloom")
@@ -124,11 +126,11 @@ def test_a_bin_file_of_transposed_tensors_is_converted_after_the_program_in_the_
     (source / "model.safetensors").unlink()
     state = {
         name: tensor.T.contiguous().T if tensor.ndim == 2 else tensor
-        for name, tensor in pair.theirs.state_dict().items()
+        for name, tensor in pair.reference.state_dict().items()
     }
     torch.save(state, source / "pytorch_model.bin")
-    status, message = convert(source, tmp_path / "ours", *CUT)
+    status, message = convert(source, tmp_path / "converted", *CUT)
     assert (status, "is stored with strides" in message) == (2, True)
     exec(message.partition("rewrite it in Python: ")[2], {})
-    assert convert(source, tmp_path / "ours", *CUT) == (0, "")
-    assert_same(parameters(loaded(tmp_path / "ours").model), parameters(pair.ours))
+    assert convert(source, tmp_path / "converted", *CUT) == (0, "")
+    assert_same(parameters(loaded(tmp_path / "converted").model), parameters(pair.model))

@@ -16,7 +16,7 @@ def indexed(folder, **placed):
     return index
 
 
-def test_one_file_is_found_and_safetensors_comes_before_bin(tmp_path, torch):
+def test_a_single_file_is_found_and_safetensors_is_preferred_to_bin(tmp_path, torch):
     assert not holds_weights(tmp_path)
     torch.save({"b": torch.ones(2)}, tmp_path / "pytorch_model.bin")
     assert holds_weights(tmp_path)
@@ -25,16 +25,16 @@ def test_one_file_is_found_and_safetensors_comes_before_bin(tmp_path, torch):
     assert open_weights(tmp_path).keys() == {"a"}
 
 
-def test_shards_are_joined_by_their_index_or_without_one(tmp_path):
+def test_shards_are_found_with_and_without_an_index(tmp_path):
     save_file({"a": A}, tmp_path / "model-00001-of-00002.safetensors")
     save_file({"b": B}, tmp_path / "model-00002-of-00002.safetensors")
-    found = open_weights(tmp_path)
-    assert {name: tensor.shape for name, tensor in found.items()} == {"a": (2,), "b": (3,)}
+    actual = open_weights(tmp_path)
+    assert {name: tensor.shape for name, tensor in actual.items()} == {"a": (2,), "b": (3,)}
     indexed(tmp_path, a="model-00001-of-00002.safetensors", b="model-00002-of-00002.safetensors")
-    assert open_weights(tmp_path) == found
+    assert open_weights(tmp_path) == actual
 
 
-def test_bin_shards_are_joined_by_their_index(tmp_path, torch):
+def test_bin_shards_are_found_by_their_index(tmp_path, torch):
     for name in "ab":
         torch.save({name: torch.ones(2)}, tmp_path / f"pytorch_model-{name}.bin")
     placed = {name: f"pytorch_model-{name}.bin" for name in "ab"}
@@ -63,7 +63,7 @@ def test_a_missing_shard_is_named(tmp_path):
         ({"a": ".."}, r"\.\.: no such file, but model.safetensors.index.json lists it"),
     ],
 )
-def test_an_index_that_does_not_fit_its_shards_is_refused(tmp_path, placed, message):
+def test_an_index_that_contradicts_its_shards_is_refused(tmp_path, placed, message):
     save_file({"a": A, "b": B}, tmp_path / "one.safetensors")
     indexed(tmp_path, **placed)
     with pytest.raises(UserError, match=message):
@@ -78,20 +78,20 @@ def test_a_tensor_in_two_shards_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "other.safetensors"])
-def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path, name):
+def test_a_folder_instead_of_a_weight_file_is_refused(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(UserError, match=f"{name}: is a folder; expected a file of weights"):
         open_weights(tmp_path)
 
 
-def test_a_folder_without_weights_is_refused_with_what_is_wanted(tmp_path):
+def test_a_folder_without_weights_is_refused_with_the_expected_files(tmp_path):
     with pytest.raises(UserError, match="holds no weights; expected model.safetensors"):
         open_weights(tmp_path)
 
 
 @pytest.mark.parametrize("stray", ["adapter_model", "value_head", "model_of_mine"])
 @pytest.mark.parametrize("whole", ["single", "indexed", "numbered"])
-def test_a_stray_file_is_not_taken_for_the_model(tmp_path, stray, whole, torch):
+def test_other_weight_files_are_not_used_as_the_model(tmp_path, stray, whole, torch):
     save_file({"stray": A}, tmp_path / f"{stray}.safetensors")
     shards = {
         "single": "pytorch_model.bin",
@@ -102,11 +102,11 @@ def test_a_stray_file_is_not_taken_for_the_model(tmp_path, stray, whole, torch):
     if whole == "indexed":
         index = {"weight_map": {"b": "shard.bin"}}
         (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index))
-    found = open_weights(tmp_path)
-    assert {name: tensor.file.name for name, tensor in found.items()} == {"b": shards[whole]}
+    actual = open_weights(tmp_path)
+    assert {name: tensor.file.name for name, tensor in actual.items()} == {"b": shards[whole]}
 
 
-def test_a_single_file_comes_before_an_index_as_in_transformers(tmp_path):
+def test_a_single_file_is_preferred_to_an_index_as_in_transformers(tmp_path):
     save_file({"a": A}, tmp_path / "model.safetensors")
     save_file({"b": B}, tmp_path / "model-00001-of-00001.safetensors")
     indexed(tmp_path, b="model-00001-of-00001.safetensors")
@@ -114,7 +114,7 @@ def test_a_single_file_comes_before_an_index_as_in_transformers(tmp_path):
 
 
 @pytest.mark.parametrize("names", [["adapter_model"], ["adapter_model", "value_head"]])
-def test_a_folder_with_only_parts_of_a_model_is_refused_with_the_way_out(tmp_path, names):
+def test_a_folder_with_only_parts_of_a_model_is_refused_with_a_remedy(tmp_path, names):
     for name in names:
         save_file({"a": A}, tmp_path / f"{name}.safetensors")
     named = ", ".join(f"{name}.safetensors" for name in names)

@@ -1,4 +1,4 @@
-"""Small random models of transformers, and the same weights in ours."""
+"""Pairs of small random models in transformers and in JAX, with the same weights."""
 
 import functools
 
@@ -13,7 +13,7 @@ SHAPES = {
     "bloom with 12 heads": ModelConfig("bloom", 2, 96, 12, initializer_range=0.2),
     "bloom with 16 heads": ModelConfig("bloom", 2, 128, 16, initializer_range=0.1),
     "bloom with 112 heads": ModelConfig("bloom", 1, 448, 112, initializer_range=0.05),
-    "bloom with a head of its own": ModelConfig("bloom", 2, 32, 4, tied=False),
+    "bloom with an untied head": ModelConfig("bloom", 2, 32, 4, tied=False),
     "opt": ModelConfig("opt", 3, 48, 6, max_positions=90, initializer_range=0.2),
     "opt like 350m": ModelConfig(
         "opt",
@@ -37,11 +37,11 @@ def _pair(name: str) -> pairs.Pair:
 
 @pytest.fixture(scope="session")
 def pair_of(torch):
-    """`pair_of(name of SHAPES)`: a `benchmarks.pairs.Pair`."""
+    """Function from a name in SHAPES to a `benchmarks.pairs.Pair`."""
     return _pair
 
 
 @pytest.fixture(scope="session", params=list(SHAPES))
 def pair(request, pair_of) -> pairs.Pair:
-    """Every shape in turn."""
+    """Pair of each shape in SHAPES."""
     return pair_of(request.param)

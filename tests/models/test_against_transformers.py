@@ -1,4 +1,4 @@
-"""Both families against transformers on the same random weights, in float32 unless it says so."""
+"""Comparison of both families with transformers on the same random weights, in float32."""
 
 import jax
 import jax.numpy as jnp
@@ -19,23 +19,23 @@ BOTH = ("bloom", "opt", "opt like 350m")
 
 
 def _outputs(pair, tokens, positions, segment_ids):
-    """Hidden states of the inputs of all layers [L B T D], and logits."""
+    """Return the inputs of all layers [L B T D] and the logits."""
     arrays = (jnp.asarray(array, jnp.int32) for array in (tokens, positions, segment_ids))
-    found = parity.our_outputs(pair.ours, *arrays)
-    return found["hidden states, all layers"], found["logits"]
+    outputs = parity.jax_outputs(pair.model, *arrays)
+    return outputs["hidden states, all layers"], outputs["logits"]
 
 
 def _texts(*lengths):
     return [np.random.default_rng(n).integers(2, 96, n) for n in lengths]
 
 
-def _alone(pair, text):
+def _reference_outputs(pair, text):
     with torch.no_grad():
-        out = pair.theirs(torch.from_numpy(text)[None].long(), output_hidden_states=True)
+        out = pair.reference(torch.from_numpy(text)[None].long(), output_hidden_states=True)
     return torch.stack(out.hidden_states[:-1])[:, 0].numpy(), out.logits[0].numpy()
 
 
-def test_every_module_and_the_whole_model_equal_those_of_transformers(pair):
+def test_every_module_and_the_whole_model_match_transformers(pair):
     batch = parity.random_batch(pair.config, rows=2, length=LENGTH)
     rows = list(parity.compare(pair, batch))
     assert [row for row in rows if not parity.within(row, pair.config.layers)] == []
@@ -43,40 +43,40 @@ def test_every_module_and_the_whole_model_equal_those_of_transformers(pair):
     assert {"attention", "block", "hidden states, all layers", "gradients, relative"} <= modules
 
 
-def test_the_comparison_sees_a_wrong_weight(pair_of):
+def test_the_comparison_detects_wrong_weights(pair_of):
     pair = pair_of("bloom")
-    graph, state = parity.nnx.split(pair.ours)
+    graph, state = parity.nnx.split(pair.model)
     wrong = jax.tree.map(lambda array: array * 1.001, state)
-    changed = parity.Pair(pair.config, pair.theirs, parity.nnx.merge(graph, wrong))
+    changed = parity.Pair(pair.config, pair.reference, parity.nnx.merge(graph, wrong))
     batch = parity.random_batch(pair.config, rows=2, length=LENGTH)
     rows = list(parity.compare(changed, batch))
-    weightless = "attention"  # every other row has weights, or stands behind some
+    weightless = "attention"  # every other module has weights or depends on some
     assert not any(parity.within(row, 3) for row in rows if row.module != weightless)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("name", BOTH)
-def test_padded_rows_equal_those_of_transformers(pair_of, name, side):
+def test_padded_rows_match_transformers(pair_of, name, side):
     pair, texts = pair_of(name), _texts(3, 9, LENGTH)
     mask = np.stack([np.arange(LENGTH) < len(text) for text in texts])
     mask = mask[:, ::-1] if side == "left" else mask
     tokens = np.zeros((3, LENGTH), np.int64)
     tokens[mask] = np.concatenate(texts)
     with torch.no_grad():
-        out = pair.theirs(
+        out = pair.reference(
             torch.from_numpy(tokens),
             attention_mask=torch.from_numpy(mask.astype(np.int64)),
             output_hidden_states=True,
         )
     positions = (np.cumsum(mask, axis=1) - 1) * mask
     states, logits = _outputs(pair, tokens, positions, mask)
-    wanted = torch.stack(out.hidden_states[:-1]).numpy()
+    expected = torch.stack(out.hidden_states[:-1]).numpy()
     np.testing.assert_allclose(logits[mask], out.logits.numpy()[mask], rtol=0, atol=TOLERANCE)
-    np.testing.assert_allclose(states[:, mask], wanted[:, mask], rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(states[:, mask], expected[:, mask], rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_a_packed_row_equals_its_texts_run_one_by_one_in_transformers(pair_of, name):
+def test_a_packed_row_matches_its_texts_run_one_by_one_in_transformers(pair_of, name):
     pair, texts = pair_of(name), _texts(5, 1, 11)
     length = sum(map(len, texts))
     row = {
@@ -88,35 +88,35 @@ def test_a_packed_row_equals_its_texts_run_one_by_one_in_transformers(pair_of, n
     states, logits = _outputs(pair, *padded)
     start = 0
     for text in texts:
-        here = slice(start, start := start + len(text))
-        wanted_states, wanted = _alone(pair, text)
-        np.testing.assert_allclose(logits[0, here], wanted, rtol=0, atol=TOLERANCE)
-        np.testing.assert_allclose(states[:, 0, here], wanted_states, rtol=0, atol=TOLERANCE)
+        span = slice(start, start := start + len(text))
+        wanted_states, expected = _reference_outputs(pair, text)
+        np.testing.assert_allclose(logits[0, span], expected, rtol=0, atol=TOLERANCE)
+        np.testing.assert_allclose(states[:, 0, span], wanted_states, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", ["bloom with 6 heads", "bloom with 12 heads", *BOTH[1:]])
-def test_greedy_texts_of_64_tokens_equal_those_of_transformers(pair_of, name):
+def test_greedy_decoding_of_64_tokens_matches_transformers(pair_of, name):
     pair = pair_of(name)
     sampling = SamplingConfig(temperature=0.0, max_new_tokens=64)
     prompts = [tuple(text.tolist()) for text in _texts(3, 9, 17)]
     requests = [
         GenerationRequest(str(n), p, request_key(0, str(n), "cot")) for n, p in enumerate(prompts)
     ]
-    no_end = [id for id in range(96) if id != 1]  # so that every text has its 64 tokens
+    without_eos = [id for id in range(96) if id != 1]  # every text gets 64 tokens
     engine = Engine(
-        pair.ours, slots=2, prompt_length=20, sampling=sampling, eos_id=1, drawable=no_end
+        pair.model, slots=2, prompt_length=20, sampling=sampling, eos_id=1, drawable=without_eos
     )
-    found = {completion.id: completion for completion in engine.generate(requests)}
-    said = set()
+    completions = {completion.id: completion for completion in engine.generate(requests)}
+    generated = set()
     for n, prompt in enumerate(prompts):
-        wanted = pair.theirs.generate(
+        expected = pair.reference.generate(
             torch.tensor([prompt]),
             attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
             max_new_tokens=64,
             do_sample=False,
             suppress_tokens=[1],
         )[0, len(prompt) :].tolist()
-        assert list(found[str(n)].tokens) == wanted
-        assert len(wanted) == 64
-        said |= set(wanted)
-    assert len(said) > 5, "texts that repeat themselves prove little"
+        assert list(completions[str(n)].tokens) == expected
+        assert len(expected) == 64
+        generated |= set(expected)
+    assert len(generated) > 5, "texts of few distinct tokens prove little"

@@ -1,4 +1,4 @@
-"""Slopes against transformers' own."""
+"""ALiBi slopes, compared with transformers."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from teacherlm_jax.models import alibi
 
 
 @pytest.mark.parametrize("heads", [1, 4, 8, 12, 16, 32, 112])
-def test_slopes_are_those_of_transformers(heads, torch):
+def test_slopes_match_transformers(heads, torch):
     from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 
     # [heads, 1, 2]: slope times position

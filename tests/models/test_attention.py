@@ -1,4 +1,4 @@
-"""Every implementation against attention written with loops and against the reference."""
+"""Comparison of all implementations with attention written as loops and with the reference."""
 
 import functools
 
@@ -13,8 +13,8 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import alibi, attention_blockwise, attention_fused
 from teacherlm_jax.models.attention import IMPLEMENTATIONS, attend_to_cache, attention
 
-# Largest differences from the reference in float32, for scores of this size. The fused kernel sums
-# slope * position into the score before the softmax, and rounds where that sum is large.
+# Largest differences from the reference in float32. The fused kernel adds slope * position to the
+# score before the softmax, which rounds the score if that product is large.
 TOLERANCE = {"blockwise": 1e-5, "fused": 3e-5}
 
 every_implementation = pytest.mark.parametrize("implementation", sorted(IMPLEMENTATIONS))
@@ -23,7 +23,7 @@ every_other = pytest.mark.parametrize("implementation", sorted(TOLERANCE))
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    """Rows of several blocks; what is a kernel for TPUs is interpreted."""
+    """Make blocks smaller than the rows, and interpret the TPU kernel."""
     monkeypatch.setattr(attention_blockwise, "BLOCK", 32)
     monkeypatch.setattr(attention_fused, "_BLOCKS", (128,))
     with attention_fused.interpreted():
@@ -31,7 +31,7 @@ def small_blocks(monkeypatch):
 
 
 def _rows(texts, length):
-    """Segment ids and positions of rows: a text is its length, padding a negative one."""
+    """Return segment ids and positions of rows of text lengths; negative lengths are padding."""
     segment_ids = np.zeros((len(texts), length), np.int32)
     positions = np.zeros((len(texts), length), np.int32)
     for row, lengths in enumerate(texts):
@@ -45,7 +45,7 @@ def _rows(texts, length):
     return jnp.asarray(segment_ids), jnp.asarray(positions)
 
 
-# One text, packed texts, padding before and behind, padding around a text, nothing but padding.
+# One text, packed texts, padding before and after a text, padding before a text, only padding.
 LENGTH = 150
 SEGMENTS, POSITIONS = _rows([[150], [31, 33, 1, 64, 21], [-40, 50, 40], [-3, 100], []], LENGTH)
 
@@ -82,17 +82,18 @@ def _value_and_gradients(q, k, v, slopes, weights, implementation):
     return mixed, *backward(weights)
 
 
-def _one_by_one(q, k, v, slopes, b, t, n):
-    texts, places = np.asarray(SEGMENTS[b]), np.asarray(POSITIONS[b])
-    seen = [s for s in range(LENGTH) if texts[s] == texts[t] and places[s] <= places[t]]
+def _with_loops(q, k, v, slopes, b, t, n):
+    texts, positions = np.asarray(SEGMENTS[b]), np.asarray(POSITIONS[b])
+    visible = [s for s in range(LENGTH) if texts[s] == texts[t] and positions[s] <= positions[t]]
     scores = np.array(
         [
-            q[b, t, n] @ k[b, s, n] / np.sqrt(q.shape[-1]) - slopes[n] * (places[t] - places[s])
-            for s in seen
+            q[b, t, n] @ k[b, s, n] / np.sqrt(q.shape[-1])
+            - slopes[n] * (positions[t] - positions[s])
+            for s in visible
         ]
     )
     weights = np.exp(scores - scores.max())
-    return weights / weights.sum() @ v[b, seen, n]
+    return weights / weights.sum() @ v[b, visible, n]
 
 
 @every_implementation
@@ -103,7 +104,7 @@ def test_attention_equals_its_definition_written_with_loops(implementation):
     tokens = [(b, t) for b in range(len(SEGMENTS)) for t in (0, 31, 40, 102, 149)]
     for b, t in [(b, t) for b, t in tokens if SEGMENTS[b, t]]:
         for n in range(3):
-            np.testing.assert_allclose(mixed[b, t, n], _one_by_one(*exact, b, t, n), atol=1e-5)
+            np.testing.assert_allclose(mixed[b, t, n], _with_loops(*exact, b, t, n), atol=1e-5)
 
 
 @every_other
@@ -112,12 +113,12 @@ def test_values_and_gradients_equal_the_reference(implementation, heads, biased)
     slopes = _slopes(heads) if biased else None
     real = (SEGMENTS > 0)[..., None, None].astype(jnp.float32)
     weights = _random(len(SEGMENTS), LENGTH, heads, 8, seed=3) * real
-    found, wanted = (
-        _value_and_gradients(*_qkv(heads), slopes, weights, each)
-        for each in (implementation, "xla")
+    actual, expected = (
+        _value_and_gradients(*_qkv(heads), slopes, weights, name)
+        for name in (implementation, "xla")
     )
-    for ours, theirs in zip(found, wanted, strict=True):
-        np.testing.assert_allclose(ours * real, theirs * real, atol=TOLERANCE[implementation])
+    for array, reference in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(array * real, reference * real, atol=TOLERANCE[implementation])
 
 
 @every_implementation
@@ -134,15 +135,15 @@ def test_no_text_sees_padding_or_another_text(implementation):
     rows = np.asarray(SEGMENTS)[first.any(axis=1)]
     assert (rows[:, 0] == 0).any(), "a row with padding before its first text"
     assert (rows > 1).any(), "a row with several texts"
-    others = [jnp.where(first[..., None, None], x, 7 + 5 * x) for x in (k, v)]
-    kept, changed = (_attend(q, *x, _slopes(3), implementation) for x in ((k, v), others))
-    np.testing.assert_array_equal(kept[first], changed[first])
+    altered = [jnp.where(first[..., None, None], x, 7 + 5 * x) for x in (k, v)]
+    before, after = (_attend(q, *x, _slopes(3), implementation) for x in ((k, v), altered))
+    np.testing.assert_array_equal(before[first], after[first])
 
 
 @every_implementation
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_long_texts_keep_their_slopes_and_positions(implementation, dtype):
-    """Queries of zero leave ALiBi alone; bfloat16 has no whole number between 1020 and 1024."""
+def test_slopes_and_positions_are_exact_in_long_texts(implementation, dtype):
+    """With zero queries, scores are ALiBi alone; bfloat16 cannot represent 1021 to 1023."""
     length, slopes = 1024, np.array([0.7, 0.01], np.float32)
     segment_ids, positions = _rows([[length]], length)
     k, v = (_random(1, length, 2, 8, seed=seed).astype(dtype) for seed in range(2))
@@ -155,17 +156,17 @@ def test_long_texts_keep_their_slopes_and_positions(implementation, dtype):
         segment_ids=segment_ids,
     )
     assert mixed.dtype == dtype
-    # The fused kernel holds scores up to 0.7 * 1023, whose last place is 6e-5.
+    # The fused kernel holds scores up to 0.7 * 1023, whose float32 resolution is 6e-5.
     atol = 1e-2 if dtype == "bfloat16" else 1e-4 if implementation == "fused" else 1e-5
     for n, slope in enumerate(slopes.astype(np.float64)):
         weights = np.exp(-slope * (length - 1 - np.arange(length)))
-        wanted = weights / weights.sum() @ np.asarray(v[0, :, n], np.float64)
-        np.testing.assert_allclose(np.asarray(mixed[0, -1, n], np.float64), wanted, atol=atol)
+        expected = weights / weights.sum() @ np.asarray(v[0, :, n], np.float64)
+        np.testing.assert_allclose(np.asarray(mixed[0, -1, n], np.float64), expected, atol=atol)
 
 
 @every_implementation
 @pytest.mark.parametrize("biased", [True, False])
-def test_a_mesh_changes_nothing_under_scan_and_remat(implementation, biased):
+def test_results_on_a_mesh_equal_those_on_one_device_under_scan_and_remat(implementation, biased):
     segment_ids, positions = _rows([[20, 28], [48], [-8, 40], [48]], 48)
     arrays = _qkv(heads=4, shape=segment_ids.shape)
 
@@ -186,25 +187,25 @@ def test_a_mesh_changes_nothing_under_scan_and_remat(implementation, biased):
         return jnp.sum(jnp.sin(q))
 
     gradients = jax.value_and_grad(loss, argnums=(0, 1, 2))
-    value, alone = jax.jit(gradients)(*arrays)
+    value, on_one_device = jax.jit(gradients)(*arrays)
     with jax.set_mesh(sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))):
-        on_mesh = jax.jit(gradients).lower(*arrays).compile()
-        value_on_mesh, together = on_mesh(*arrays)
+        program = jax.jit(gradients).lower(*arrays).compile()
+        value_on_mesh, on_mesh = program(*arrays)
     np.testing.assert_allclose(value_on_mesh, value, rtol=1e-5)
-    for ours, theirs in zip(together, alone, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    assert "all-gather" not in on_mesh.as_text()  # every device attends with its rows and heads
+    for actual, expected in zip(on_mesh, on_one_device, strict=True):
+        np.testing.assert_allclose(actual, expected, atol=1e-5)
+    assert "all-gather" not in program.as_text()  # every device computes its own rows and heads
 
 
 def test_attention_to_a_cache_equals_attention_of_the_last_query():
     q, k, v = _qkv(heads=3)
     row = 0  # one text
-    wanted = _attend(q, k, v, _slopes(3), "xla")[row]
+    expected = _attend(q, k, v, _slopes(3), "xla")[row]
     for length in (0, 4, LENGTH - 1):
-        found = attend_to_cache(
+        actual = attend_to_cache(
             q[None, row, length], k[:1], v[:1], alibi_slopes=_slopes(3), lengths=jnp.array([length])
         )
-        np.testing.assert_allclose(found[0], wanted[length], atol=1e-6)
+        np.testing.assert_allclose(actual[0], expected[length], atol=1e-6)
 
 
 def test_an_unknown_implementation_is_refused_with_the_choices():
@@ -212,26 +213,25 @@ def test_an_unknown_implementation_is_refused_with_the_choices():
         _attend(*_qkv(heads=3), _slopes(3), "magic")
 
 
-def test_shapes_that_do_not_fit_the_annotations_are_refused_in_tests():
+def test_shapes_that_contradict_their_annotations_fail_in_tests():
     q, k, v = _qkv(heads=3)
     with pytest.raises(Exception, match="Type-check error"):
         _attend(q, k[..., 1:], v, _slopes(3), "xla")
 
 
 @pytest.mark.parametrize("implementation", ["xla", "blockwise"])
-def test_2048_tokens_keep_to_attention_in_float64(implementation):
+def test_attention_over_2048_tokens_matches_float64(implementation):
     length, heads = 2048, 3
     segment_ids, positions = _rows([[length]], length)
     q, k, v = _qkv(heads, shape=(1, length))
     slopes = _slopes(heads)
-    found = jax.jit(functools.partial(attention, implementation=implementation))(
+    actual = jax.jit(functools.partial(attention, implementation=implementation))(
         q, k, v, alibi_slopes=slopes, positions=positions, segment_ids=segment_ids
     )
-    places = np.arange(length)
-    distance = places[:, None] - places
+    distance = np.arange(length)[:, None] - np.arange(length)
     q, k, v, slopes = (np.asarray(array, np.float64) for array in (q, k, v, slopes))
     for n in range(heads):
         scores = q[0, :, n] @ k[0, :, n].T / 8**0.5 - slopes[n] * distance
         weights = np.exp(np.where(distance >= 0, scores, -np.inf))
-        wanted = weights / weights.sum(1, keepdims=True) @ v[0, :, n]
-        np.testing.assert_allclose(found[0, :, n], wanted, rtol=0, atol=1e-5)
+        expected = weights / weights.sum(1, keepdims=True) @ v[0, :, n]
+        np.testing.assert_allclose(actual[0, :, n], expected, rtol=0, atol=1e-5)

@@ -1,4 +1,4 @@
-"""What the blockwise implementation promises beyond the contract: memory, and blocks left out."""
+"""Properties of blockwise attention beyond the contract: linear memory, and skipped blocks."""
 
 import functools
 import itertools
@@ -37,20 +37,20 @@ def _temporary_bytes(length, implementation, gradients):
 
 
 @pytest.mark.parametrize("gradients", [False, True])
-def test_memory_grows_in_proportion_to_the_length(gradients):
+def test_memory_grows_linearly_with_the_length(gradients):
     sizes = [_temporary_bytes(T, "blockwise", gradients) for T in (1024, 2048, 4096)]
     assert all(after <= 2.1 * before for before, after in itertools.pairwise(sizes))
 
 
-def test_memory_of_the_reference_grows_with_the_square_of_the_length():
-    """Or else the test above would prove nothing."""
+def test_memory_of_the_reference_grows_quadratically_with_the_length():
+    """Check that the test above could fail."""
     sizes = [_temporary_bytes(T, "xla", gradients=True) for T in (1024, 2048, 4096)]
     assert all(after >= 3.8 * before for before, after in itertools.pairwise(sizes))
     assert sizes[-1] > 10 * _temporary_bytes(4096, "blockwise", gradients=True)
 
 
-def test_blocks_that_no_query_sees_are_never_visited(monkeypatch):
-    """A value that is no number stays out of a sum only where it is left out."""
+def test_blocks_without_a_visible_key_are_skipped(monkeypatch):
+    """NaN values do not affect the result only if their blocks are skipped."""
     monkeypatch.setattr(attention_blockwise, "BLOCK", 16)
     segment_ids = jnp.repeat(jnp.array([[1, 2, 0]]), jnp.array([32, 48, 16]), axis=1)
     positions = jnp.concatenate([jnp.arange(32), jnp.arange(48), jnp.zeros(16, int)])[None]

@@ -1,4 +1,4 @@
-"""ALiBi by extra channels, and the real kernel compiled for TPUs that are not here."""
+"""Fused attention: exact ALiBi channels, and the real kernel compiled for absent TPUs."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from teacherlm_jax.models import alibi
 from teacherlm_jax.models.attention import attention
 from teacherlm_jax.models.attention_fused import LONGEST, with_alibi
 
-# Argument: devices along data, fsdp and tensor. Prints how many kernels the program calls.
+# Prints the number of kernel calls in the program of each mesh and shape.
 _COMPILE = """
 import sys
 import jax, jax.numpy as jnp
@@ -47,7 +47,7 @@ for sizes, (N, H), biased in [((1, 1, 1), (3, 64), True), ((1, 1, 1), (2, 80), F
 
 
 @pytest.mark.parametrize("heads", [12, 16])
-def test_the_channels_hold_slope_times_position_exactly(heads):
+def test_the_channels_represent_slope_times_position_exactly(heads):
     positions = np.array([[0, 1, 255, 256, 257, 1023, 8191, 32_767, LONGEST - 1]])
     slopes = alibi.slopes(heads)
     nothing = jnp.zeros((1, positions.shape[1], heads, 4))
@@ -55,8 +55,8 @@ def test_the_channels_hold_slope_times_position_exactly(heads):
     for channels in (q, k):
         assert (channels.astype(jnp.bfloat16).astype(channels.dtype) == channels).all()
     products = np.einsum("BTNH,BTNH->BTN", np.asarray(q, np.float64), np.asarray(k, np.float64))
-    wanted = slopes.astype(np.float64)[None, None] * positions[:, :, None]
-    np.testing.assert_array_equal(products, wanted)
+    expected = slopes.astype(np.float64)[None, None] * positions[:, :, None]
+    np.testing.assert_array_equal(products, expected)
 
 
 def test_rows_too_long_for_exact_positions_are_refused():
@@ -74,10 +74,10 @@ def test_rows_too_long_for_exact_positions_are_refused():
         )
 
 
-def test_where_there_is_no_tpu_it_is_refused_with_the_way_out():
+def test_the_fused_kernel_without_a_tpu_is_refused_with_a_remedy():
     array, tokens = jnp.zeros((1, 128, 2, 8)), jnp.zeros((1, 128), jnp.int32)
     with pytest.raises(
-        UserError, match="kernel for TPUs, but the program runs on cpu; choose 'bloc"
+        UserError, match="expected a TPU, but the program runs on cpu; choose 'bloc"
     ):
         attention(
             array,
@@ -90,10 +90,10 @@ def test_where_there_is_no_tpu_it_is_refused_with_the_way_out():
         )
 
 
-def test_forward_and_backward_compile_for_tpus_alone_and_on_a_mesh():
+def test_forward_and_backward_compile_for_one_tpu_and_for_a_mesh():
     environment = topology.environment("v5litepod-16")
     if environment is None:
-        pytest.skip(f"no compiler for TPUs in {topology.FOLDER}: make setup-test puts it there")
+        pytest.skip(f"no libtpu in {topology.FOLDER}; run make setup-test to install it")
     compiled = subprocess.run(
         [sys.executable, "-c", _COMPILE],
         env=environment,

@@ -1,4 +1,4 @@
-"""What every family promises: packing, the cache, precision, remat, sharding."""
+"""Properties of all families: packing, the KV cache, precision, remat and sharding."""
 
 import dataclasses
 
@@ -32,7 +32,7 @@ def model(config):
 
 @pytest.fixture(scope="module")
 def forward(model):
-    """Logits of at most 20 tokens a row; always of the same shape, so that it compiles once."""
+    """Forward pass on up to 3 rows of 20 tokens, padded to one shape so that it compiles once."""
     graph, state = nnx.split(model)
     compiled = jax.jit(lambda *batch: nnx.merge(graph, state)(*batch))
 
@@ -74,14 +74,14 @@ def test_packed_texts_do_not_see_each_other(forward):
         start += len(text)
 
 
-def test_a_token_does_not_see_what_follows_it(forward):
+def test_a_token_does_not_see_later_tokens(forward):
     tokens = _tokens(1, 12)
     logits, changed = forward(tokens), forward(tokens.at[0, 7].add(1))
     np.testing.assert_array_equal(changed[:, :7], logits[:, :7])
     assert float(jnp.abs(changed[:, 7:] - logits[:, 7:]).max()) > 0.1
 
 
-def test_a_row_is_one_text_unless_told_otherwise(model, forward):
+def test_a_row_is_one_text_by_default(model, forward):
     tokens = _tokens(1, 12)
     np.testing.assert_allclose(model(tokens), forward(tokens), atol=1e-5)
 
@@ -99,7 +99,7 @@ def test_decoding_with_the_cache_equals_the_full_forward(model, forward, window)
     np.testing.assert_array_equal(cache.lengths, lengths + 7)
 
 
-def test_a_full_row_of_the_cache_leaves_the_others_alone(model, forward):
+def test_a_full_row_of_the_cache_does_not_affect_other_rows(model, forward):
     tokens = _tokens(2, 6)
     _, cache = jax.jit(model.prefill, static_argnums=2)(tokens, jnp.array([6, 3]), 6)
     logits, _ = jax.jit(model.decode)(tokens[:, 3], cache)
@@ -116,7 +116,7 @@ def _gradients(config):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_gradients_are_finite_beside_padding_and_reach_every_parameter(config, dtype):
+def test_gradients_are_finite_with_padding_and_nonzero_for_every_parameter(config, dtype):
     for gradient in jax.tree.leaves(_gradients(dataclasses.replace(config, dtype=dtype))):
         assert bool(jnp.isfinite(gradient).all())
         assert float(jnp.abs(gradient).max()) > 1e-5
@@ -124,23 +124,23 @@ def test_gradients_are_finite_beside_padding_and_reach_every_parameter(config, d
 
 def test_gradients_are_the_same_under_every_remat_policy():
     small = dataclasses.replace(SHAPES["bloom"], dtype="float32", initializer_range=0.2)
-    plain, *others = (
+    plain, *recomputed = (
         jax.tree.leaves(_gradients(dataclasses.replace(small, remat=remat)))
         for remat in ("none", "dots", "full")
     )
-    for again in others:
-        for one, other in zip(again, plain, strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-5)
+    for gradients in recomputed:
+        for actual, expected in zip(gradients, plain, strict=True):
+            np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
-def test_bfloat16_computes_in_bfloat16_and_stays_near_float32(config, forward):
+def test_bfloat16_computes_in_bfloat16_and_is_close_to_float32(config, forward):
     half = registry.build(dataclasses.replace(config, dtype="bfloat16"), nnx.Rngs(0))
     tokens = _tokens(2, 12)
     positions = jnp.broadcast_to(jnp.arange(12), tokens.shape)
     hidden = half.hidden(tokens, positions, jnp.ones_like(tokens))
-    logits, wanted = half.logits(hidden), forward(tokens)
+    logits, expected = half.logits(hidden), forward(tokens)
     assert (hidden.dtype, logits.dtype) == (jnp.bfloat16, jnp.float32)
-    assert float(jnp.abs(logits - wanted).max()) < 0.1 * float(jnp.std(wanted))
+    assert float(jnp.abs(logits - expected).max()) < 0.1 * float(jnp.std(expected))
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(nnx.state(half)))
 
 
@@ -153,9 +153,9 @@ def test_every_parameter_names_the_axis_of_each_dimension(model):
 
 
 @pytest.mark.parametrize("attention", ["xla", "blockwise"])
-def test_a_sharded_model_computes_what_one_device_does(config, model, forward, attention):
+def test_a_sharded_model_gives_the_results_of_one_device(config, model, forward, attention):
     tokens = _tokens(4, 12)
-    wanted = jnp.concatenate([forward(tokens[:2]), forward(tokens[2:])])
+    expected = jnp.concatenate([forward(tokens[:2]), forward(tokens[2:])])
     chosen = dataclasses.replace(config, attention=attention)
     graph = nnx.graphdef(nnx.eval_shape(lambda: registry.build(chosen, nnx.Rngs(0))))
     state = nnx.state(model)
@@ -167,12 +167,12 @@ def test_a_sharded_model_computes_what_one_device_does(config, model, forward, a
         logits = forward_on_mesh(state, placed)
         program = forward_on_mesh.lower(state, placed).compile().as_text()
     assert len(logits.sharding.device_set) == 8
-    np.testing.assert_allclose(logits, wanted, atol=1e-5)
-    whole = "[4,12,32]"  # what the first block reads of all of the batch
-    assert whole not in program
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    unsharded = "[4,12,32]"  # input of the first block for the whole batch
+    assert unsharded not in program
     on_one_device = jax.jit(lambda state, tokens: nnx.merge(graph, state)(tokens))
     alone = on_one_device.lower(nnx.state(model), tokens).compile().as_text()
-    assert whole in alone
+    assert unsharded in alone
 
 
 def test_the_program_does_not_grow_with_depth(config):
@@ -189,12 +189,12 @@ def test_the_program_does_not_grow_with_depth(config):
 
 
 def test_the_graph_definition_can_be_hashed(config, model):
-    again = nnx.graphdef(registry.build(config, nnx.Rngs(1)))
-    assert hash(nnx.graphdef(model)) == hash(again)
+    rebuilt = nnx.graphdef(registry.build(config, nnx.Rngs(1)))
+    assert hash(nnx.graphdef(model)) == hash(rebuilt)
 
 
 @pytest.mark.parametrize("name", ["opt", "opt like 350m"])
-def test_positions_that_were_not_learned_give_no_number_rather_than_a_wrong_one(name):
+def test_positions_beyond_the_learned_ones_give_nan(name):
     config = dataclasses.replace(SHAPES[name], dtype="float32", max_positions=4)
     model = registry.build(config, nnx.Rngs(0))
     logits = model(_tokens(1, 6))
@@ -202,7 +202,7 @@ def test_positions_that_were_not_learned_give_no_number_rather_than_a_wrong_one(
     assert bool(jnp.isfinite(model(_tokens(1, 4))).all())
 
 
-def test_prompts_may_be_padded_beyond_the_positions_there_are():
+def test_prompts_may_be_padded_beyond_the_learned_positions():
     config = dataclasses.replace(SHAPES["opt"], dtype="float32", max_positions=4)
     model = registry.build(config, nnx.Rngs(0))
     tokens = _tokens(1, 8)

@@ -1,4 +1,4 @@
-"""Published shapes, and configs that are refused."""
+"""Published shapes, and invalid configs."""
 
 import dataclasses
 import math
@@ -36,7 +36,7 @@ def test_bloom_shapes_have_the_published_number_of_parameters(name):
     assert _parameters(registry.SHAPES[name]) == PUBLISHED[name]
 
 
-# As facebook's config.json files have them: layers, width, heads, and what else differs.
+# Values of facebook's config.json files: layers, width, heads, and keys without default values.
 OPT: dict[str, dict[str, object]] = {
     "opt-125m": {"sizes": (12, 768, 12)},
     "opt-350m": {
@@ -54,9 +54,9 @@ OPT: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("name", OPT)
-def test_opt_shapes_have_as_many_parameters_as_transformers_gives_the_published_ones(name, torch):
-    (layers, width, heads), ours = OPT[name]["sizes"], registry.SHAPES[name]
-    more = {key: value for key, value in OPT[name].items() if key != "sizes"}
+def test_opt_shapes_have_as_many_parameters_as_in_transformers(name, torch):
+    (layers, width, heads), shape = OPT[name]["sizes"], registry.SHAPES[name]
+    options = {key: value for key, value in OPT[name].items() if key != "sizes"}
     published = OPTConfig(
         vocab_size=50_272,
         hidden_size=width,
@@ -64,27 +64,27 @@ def test_opt_shapes_have_as_many_parameters_as_transformers_gives_the_published_
         num_attention_heads=heads,
         ffn_dim=4 * width,
         max_position_embeddings=2048,
-        **more,
+        **options,
     )
     with torch.device("meta"):
-        theirs = OPTForCausalLM(published)
-    assert _parameters(ours) == sum(parameter.numel() for parameter in theirs.parameters())
-    assert (ours.layers, ours.width, ours.heads) == (layers, width, heads)
+        reference = OPTForCausalLM(published)
+    assert _parameters(shape) == sum(parameter.numel() for parameter in reference.parameters())
+    assert (shape.layers, shape.width, shape.heads) == (layers, width, heads)
 
 
-def test_every_shape_is_a_published_one_or_small():
+def test_every_shape_is_published_or_small():
     small = {"bloom-tiny", "opt-tiny", "opt-tiny-350m"}
     assert registry.SHAPES.keys() == PUBLISHED.keys() | OPT.keys() | small
     for name in small:
         assert _parameters(registry.SHAPES[name]) < 60_000
 
 
-def test_a_shape_that_is_taken_and_changed_leaves_the_registry_as_it_was():
-    taken = registry.shape("bloom-560m", remat="full")
-    taken.layers = 2
-    assert (taken.remat, registry.SHAPES["bloom-560m"].layers) == ("full", 24)
+def test_changing_a_copy_of_a_shape_does_not_change_the_registry():
+    copy = registry.shape("bloom-560m", remat="full")
+    copy.layers = 2
+    assert (copy.remat, registry.SHAPES["bloom-560m"].layers) == ("full", 24)
     assert registry.shape("bloomz-560m").layers == 24
-    with pytest.raises(UserError, match="no model is named 'bloom-560'; known: bloom-560m"):
+    with pytest.raises(UserError, match="unknown model 'bloom-560'; expected one of bloom-560m"):
         registry.shape("bloom-560")
 
 
@@ -97,19 +97,19 @@ def test_a_shape_that_is_taken_and_changed_leaves_the_registry_as_it_was():
         ("remat", "all", "config.model.remat: expected one of 'none', 'dots', 'full'"),
         ("attention", "fast", "config.model.attention: expected one of 'xla'"),
         ("layers", 0, "config.model.layers: 0 is not in"),
-        ("vocab_size", 0, "config.model.vocab_size: 0; a model needs"),
+        ("vocab_size", 0, "config.model.vocab_size: 0; set it to the size of the vocabulary"),
         ("heads", 5, "config.model.width: 32 is not divisible by heads=5"),
         ("max_positions", 9, "config.model.max_positions: 9 is for OPT only; leave it at 0"),
         ("embedding_width", 9, "config.model.embedding_width: 9 is for OPT only; leave it at 0"),
         ("norm", "after", "config.model.norm: 'after' is for OPT only; leave it at 'before'"),
     ],
 )
-def test_a_config_that_cannot_be_used_is_refused_by_field(field, value, message):
+def test_an_invalid_config_is_refused_by_field(field, value, message):
     with pytest.raises(UserError, match=message):
         registry.build(dataclasses.replace(GOOD, **{field: value}), nnx.Rngs(0))
 
 
-def test_opt_needs_to_know_how_many_positions_it_learns():
+def test_opt_requires_its_number_of_learned_positions():
     with pytest.raises(UserError, match="config.model.max_positions: 0; OPT learns positions"):
         registry.build(dataclasses.replace(GOOD, family="opt"), nnx.Rngs(0))
 
@@ -117,11 +117,11 @@ def test_opt_needs_to_know_how_many_positions_it_learns():
 def test_texts_longer_than_the_learned_positions_are_refused():
     registry.refuse_longer(registry.SHAPES["bloom-560m"], 10**6, "config.length:")
     registry.refuse_longer(registry.SHAPES["opt-125m"], 2048, "config.length:")
-    with pytest.raises(UserError, match="config.length: 2049 tokens, but .* for 2048 and no more"):
+    with pytest.raises(UserError, match="config.length: 2049 tokens, but .* for only 2048 tokens"):
         registry.refuse_longer(registry.SHAPES["opt-125m"], 2049, "config.length:")
 
 
-def test_the_same_seed_gives_the_same_parameters_and_another_gives_others():
+def test_parameters_depend_on_the_seed_only():
     first, again, other = (
         jax.tree.leaves(nnx.state(registry.build(GOOD, nnx.Rngs(seed)))) for seed in (0, 0, 1)
     )

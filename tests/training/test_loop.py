@@ -226,7 +226,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_never_saved(config, tmp_p
         ({"init_from": "nowhere"}, "nowhere: no such folder"),
         (
             {"model": ModelConfig("opt", max_positions=31)},
-            "prepared with texts of up to 32 tokens, but the model has learned positions for 31",
+            "texts of up to 32 tokens, but the model has learned positions for only 31",
         ),
     ],
 )
