@@ -1,1 +1,1 @@
-"""Speed, memory and agreement, measured side by side: `make bench-NAME` runs one of these."""
+"""Benchmarks of speed, memory and agreement with other libraries: `make bench-NAME` runs one."""

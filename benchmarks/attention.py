@@ -1,7 +1,7 @@
-"""The attention implementations side by side: agreement, memory, time, for T = 512 to 8192.
+"""`make bench-attention`: agreement, memory and time of attention for T = 512 to 8192.
 
-16 heads of width 64, as in bloom-560m. Writes the table of docs/reference/results.md. On two
-cores it takes about five minutes, most of them for the fused kernel, which a CPU interprets.
+16 heads of width 64, as in bloom-560m. Writes the table of docs/reference/results.md. It takes
+about five minutes on two cores, most of it for the fused kernel, which is interpreted on a CPU.
 """
 
 import dataclasses
@@ -26,10 +26,10 @@ LENGTHS = (512, 1024, 2048, 4096, 8192)
 HEADS, WIDTH = 16, 64
 OTHERS = ("blockwise", "fused")
 TEXTS = {"one text": None, "texts of about 128 tokens": 128}
-AGREEMENT = 1e-5  # of blockwise with the reference, values and gradients, float32
-GROWTH = 2.1  # of blockwise memory, forward and backward, from 4096 to 8192 tokens
-LARGEST = 8 * 2**30  # bytes that a program measured here may need besides its arguments
-CHIP_ROWS = 8  # rows of a batch on the chip: few bytes hide in its fast memory
+AGREEMENT = 1e-5  # goal: largest difference of blockwise from the reference, float32
+GROWTH = 2.1  # goal: growth of blockwise memory with gradients from 4096 to 8192 tokens
+LARGEST = 8 * 2**30  # bytes of temporary memory up to which a program is run
+CHIP_ROWS = 8  # rows per batch on the chip, too many for its on-chip memory
 
 _SLOPES = alibi.slopes(HEADS)
 _MIB = 2**20
@@ -37,17 +37,19 @@ _MIB = 2**20
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """What was measured of one implementation at one length.
+    """Measurements of one implementation at one length.
 
     Attributes:
-        value, gradients: largest difference from the reference, float32; None for itself.
+        value, gradients: largest difference from the reference in float32; None for the reference.
         bfloat16: largest difference of the bfloat16 value from the float32 reference.
-        heads: of how many heads those three are.
-        forward_bytes, bytes: temporary memory on a CPU, one row, float32; bytes with the backward;
-            None for the kernel that needs a TPU.
-        chip: temporary MiB on a v5e chip of CHIP_ROWS rows in bfloat16, forward and backward, or
-            what the compiler said it would need.
-        seconds: forward and backward on the CPU, by the texts of the row, or why it was not run.
+        heads: number of heads in these three comparisons.
+        forward_bytes: temporary memory of the forward pass on a CPU, for one float32 row; None for
+            the kernel that needs a TPU.
+        bytes: the same for forward and backward pass.
+        chip: temporary MiB of forward and backward pass on a v5e chip, for CHIP_ROWS bfloat16
+            rows, or the compiler's message that they do not fit.
+        seconds: time of forward and backward pass on the CPU by texts of the row, or the reason
+            why it was not run.
     """
 
     length: int
@@ -63,7 +65,7 @@ class Figures:
 
 
 def main() -> int:
-    """Measures everything, prints the table and puts it into docs/reference/results.md."""
+    """Measure everything; print the table and write it to docs/reference/results.md."""
     jax.config.update("jax_platforms", "cpu")
     rows = []
     for length in LENGTHS:
@@ -84,7 +86,7 @@ def main() -> int:
     growth = blockwise[-1].bytes / blockwise[-2].bytes
     return harness.finish(
         "attention",
-        f"blockwise off by {worst:.1e}; {growth:.2f} times the memory at 8192 as at 4096",
+        f"blockwise differs by {worst:.1e}; memory grows {growth:.2f} times from 4096 to 8192",
         f"{AGREEMENT:.0e}; {GROWTH} times",
         worst <= AGREEMENT and growth <= GROWTH,
         {"rows": [dataclasses.asdict(row) for row in rows]},
@@ -92,7 +94,7 @@ def main() -> int:
 
 
 def inputs(length: int, tokens: int | None, heads: np.ndarray) -> tuple[jax.Array, ...]:
-    """q, k, v, slopes, positions, segment ids and d_mixed of one row, of some of the 16 heads."""
+    """Return q, k, v, slopes, positions, segment ids and d_mixed of one row, for some heads."""
     random = np.random.default_rng(0)
     arrays = random.normal(size=(4, 1, length, HEADS, WIDTH)).astype(np.float32)[..., heads, :]
     lengths = np.array([length])
@@ -107,7 +109,7 @@ def inputs(length: int, tokens: int | None, heads: np.ndarray) -> tuple[jax.Arra
 
 
 def forward(q, k, v, slopes, positions, segment_ids, d_mixed, *, implementation):
-    """The mixed values. Takes `d_mixed` as `both` does, and leaves it."""
+    """Return the mixed values; `d_mixed` is ignored, and taken so that `both` has the same form."""
     return attention(
         q,
         k,
@@ -120,7 +122,7 @@ def forward(q, k, v, slopes, positions, segment_ids, d_mixed, *, implementation)
 
 
 def both(q, k, v, slopes, positions, segment_ids, d_mixed, *, implementation):
-    """The mixed values, and the gradients of queries, keys and values."""
+    """Return the mixed values and the gradients of queries, keys and values."""
 
     def attend(q, k, v):
         return forward(q, k, v, slopes, positions, segment_ids, None, implementation=implementation)
@@ -130,28 +132,28 @@ def both(q, k, v, slopes, positions, segment_ids, d_mixed, *, implementation):
 
 
 def agreement(length: int) -> dict[str, dict[str, float]]:
-    """Largest differences from the float32 reference, over both kinds of texts.
+    """Return the largest differences from the float32 reference, over both kinds of texts.
 
-    At the largest length of two heads, those of the steepest and of the gentlest slope: heads do
-    not touch each other, and the reference of all would need 16 GiB.
+    At the largest length, only the heads with the steepest and the gentlest slope are compared:
+    heads are independent, and the reference for all of them would need 16 GiB.
     """
     heads = np.array([0, HEADS - 1]) if length == LENGTHS[-1] else np.arange(HEADS)
-    found = {name: {"heads": len(heads)} for name in ("xla", *OTHERS)}
+    by_name = {name: {"heads": len(heads)} for name in ("xla", *OTHERS)}
     for tokens in TEXTS.values():
         arrays = inputs(length, tokens, heads)
         half = [x.astype(jnp.bfloat16) if x.ndim == 4 else x for x in arrays]
         rounded = [x.astype(jnp.float32) if x.ndim == 4 else x for x in half]
-        wanted = _run(both, "xla", arrays)
-        wanted_rounded = _run(forward, "xla", rounded)
-        for name, differences in found.items():
-            off = {"bfloat16": _farthest(_run(forward, name, half), wanted_rounded)}
+        expected = _run(both, "xla", arrays)
+        expected_rounded = _run(forward, "xla", rounded)
+        for name, differences in by_name.items():
+            errors = {"bfloat16": _largest_error(_run(forward, name, half), expected_rounded)}
             if name != "xla":
                 value, *gradients = _run(both, name, arrays)
-                off["value"] = _farthest(value, wanted[0])
-                off["gradients"] = max(map(_farthest, gradients, wanted[1:]))
-            for key, difference in off.items():
-                differences[key] = max(difference, differences.get(key, 0.0))
-    return found
+                errors["value"] = _largest_error(value, expected[0])
+                errors["gradients"] = max(map(_largest_error, gradients, expected[1:]))
+            for key, error in errors.items():
+                differences[key] = max(error, differences.get(key, 0.0))
+    return by_name
 
 
 def _run(function: Callable, implementation: str, arrays):
@@ -159,14 +161,14 @@ def _run(function: Callable, implementation: str, arrays):
     return jax.device_get(run(*arrays))
 
 
-def _farthest(found: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.abs(found.astype(np.float32) - wanted.astype(np.float32)).max())
+def _largest_error(actual: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(actual.astype(np.float32) - expected.astype(np.float32)).max())
 
 
 def figures(length: int, implementation: str, differences: dict[str, float]) -> Figures:
-    """Memory and time of one implementation at one length, beside its differences."""
+    """Return differences, memory and time of one implementation at one length."""
     on_cpu: dict[str, Any] = {"forward_bytes": None, "bytes": None}
-    if implementation == "fused":  # interpreted, its memory and its time are the interpreter's
+    if implementation == "fused":  # memory and time would be those of the interpreter
         on_cpu["seconds"] = dict.fromkeys(TEXTS, "needs a TPU")
     else:
         on_cpu = _on_cpu(length, implementation)
@@ -202,7 +204,7 @@ def _on_cpu(length: int, implementation: str) -> dict[str, Any]:
 
 
 def fastest(run: Callable, arrays) -> float:
-    """Seconds of the fastest run, of at least three and of as many as fit into three seconds."""
+    """Return the seconds of the fastest of at least three runs, or of all within three seconds."""
     times: list[float] = []
     while len(times) < 3 or (sum(times) < 3 and len(times) < 20):
         begin = time.perf_counter()
@@ -212,7 +214,7 @@ def fastest(run: Callable, arrays) -> float:
 
 
 def chip_memory(length: int, implementation: str) -> str:
-    """Temporary MiB of forward and backward on one v5e chip, compiled without having one."""
+    """Return the temporary MiB of forward and backward pass, compiled for one absent v5e chip."""
     mesh = _chip()
     place = NamedSharding(mesh, PartitionSpec())
     array = jax.ShapeDtypeStruct((CHIP_ROWS, length, HEADS, WIDTH), jnp.bfloat16, sharding=place)
@@ -225,12 +227,12 @@ def chip_memory(length: int, implementation: str) -> str:
     try:
         compiled = program.compile()
     except jax.errors.JaxRuntimeError as error:
-        wanted = re.search(
+        match = re.search(
             r"HLO temporaries \((\S+)G\) exceeds available HBM \((\S+)G\)", str(error)
         )
-        if wanted is None:
+        if match is None:
             raise
-        return "does not fit: {} of {} GiB".format(*wanted.groups())
+        return "does not fit: {} of {} GiB".format(*match.groups())
     return f"{compiled.memory_analysis().temp_size_in_bytes / _MIB:.0f}"
 
 

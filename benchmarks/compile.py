@@ -1,7 +1,7 @@
-"""How long the training step takes to compile for a deep model, beside a shallow one.
+"""`make bench-compile`: compile time of the training step for a deep and for a shallow model.
 
-Both are BLOOM of one width, with every part of a real step: remat, blockwise loss, AdamW, and a
-mesh of the devices that there are. They take turns, and nothing is kept between compilations.
+Both are BLOOM models of the same width with all parts of a real step: remat, blockwise loss, AdamW,
+and a mesh of all devices. They are compiled alternately, without a compilation cache.
 """
 
 import dataclasses
@@ -18,12 +18,12 @@ from teacherlm_jax.models import registry
 from teacherlm_jax.training.setup import compile_for, make_model_spec
 
 SHALLOW, DEEP, ROUNDS = 2, 24, 5
-GOAL = 1.5  # times as long, at most
+GOAL = 1.5  # largest ratio of the compile times
 LENGTH = 256
 
 
 def seconds(layers: int) -> float:
-    """From a config to a compiled step."""
+    """Return the time from a config to a compiled step."""
     model = registry.shape("bloom-560m", layers=layers, width=256, heads=4, remat="full")
     config = TrainConfig(model=dataclasses.replace(model, vocab_size=8192), batch_size=8)
     mesh = sharding.make_mesh(MeshConfig(data=1, fsdp=-1))
@@ -36,9 +36,9 @@ def seconds(layers: int) -> float:
 
 
 def main() -> int:
-    """Prints the times; the status says whether the goal is met."""
+    """Compile both models several times; print and save the times; return the exit status."""
     jax.config.update("jax_enable_compilation_cache", False)
-    seconds(SHALLOW)  # what only the first compilation of a process pays
+    seconds(SHALLOW)  # warm-up: the first compilation of a process takes longer
     spent = {SHALLOW: [], DEEP: []}
     for _ in range(ROUNDS):
         for layers, times in spent.items():

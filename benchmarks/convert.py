@@ -1,8 +1,8 @@
-"""Memory and time of `teacherlm convert`, there and back, on a folder of bloom-1b7's shape.
+"""`make bench-convert`: memory and time of `teacherlm convert` in both directions for bloom-1b7.
 
-The requirement: beyond the model's own arrays, which lie in host memory on a machine without an
-accelerator, the host holds less than twice the largest tensor plus 1 GiB. Peaks are those of the
-whole process as the kernel counts them (ru_maxrss), interpreter and libraries included.
+Requirement: besides the model's arrays, which are in host memory on a machine without an
+accelerator, the process needs less than twice the largest tensor plus 1 GiB. Peak memory is the
+maximum resident set size of the process (ru_maxrss), including interpreter and libraries.
 
     python -m benchmarks.convert [folder for 30 GB of temporary files]
 """
@@ -34,8 +34,8 @@ from teacherlm_jax.models import registry
 from teacherlm_jax.storage import files
 
 GIB = 2**30
-SHARD = 2 * 10**9  # bytes of a file of the source
-BLOCK = 1 << 24  # numbers drawn at a time
+SHARD = 2 * 10**9  # bytes per shard of the source
+BLOCK = 1 << 24  # random numbers generated at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Measured:
     """One conversion.
 
     Attributes:
-        name: from what to what.
-        seconds: of the whole command.
-        peak: of the process's memory, bytes.
-        arrays: of the model, bytes.
-        largest: of the model's tensors, bytes.
+        name: source and target format.
+        seconds: time of the command.
+        peak: peak memory of the process in bytes.
+        arrays: size of the model's arrays in bytes.
+        largest: size of the model's largest tensor in bytes.
     """
 
     name: str
@@ -58,17 +58,17 @@ class Measured:
 
     @property
     def beyond(self) -> int:
-        """Memory beyond the model's own arrays."""
+        """Return the bytes used besides the model's arrays."""
         return self.peak - self.arrays
 
     @property
     def allowed(self) -> int:
-        """What the requirement allows there."""
+        """Return the bytes that the requirement allows besides the arrays."""
         return 2 * self.largest + GIB
 
 
 def main() -> int:
-    """Runs it; the exit status says whether every conversion stayed within its memory."""
+    """Run all conversions; return 0 if all of them met the memory requirement."""
     model = registry.SHAPES["bloom-1b7"]
     with tempfile.TemporaryDirectory(dir=sys.argv[1] if sys.argv[1:] else None) as folder:
         results = _measured(model, Path(folder))
@@ -98,34 +98,34 @@ def _figures(result: Measured) -> dict[str, Any]:
 
 def _measured(model: ModelConfig, folder: Path) -> list[Measured]:
     start = time.monotonic()
-    _write_source(model, folder / "theirs")
+    _write_source(model, folder / "hf")
     print(f"wrote the source in {time.monotonic() - start:.0f} s", flush=True)
     results = []
     for dtype, width in (("float32", 4), ("bfloat16", 2)):
         sizes = [math.prod(slot.stored_shape) * width for slot in tensor_names.slots(model)]
         for name, source, output in (
-            (f"safetensors to Orbax, {dtype}", folder / "theirs", folder / dtype),
+            (f"safetensors to Orbax, {dtype}", folder / "hf", folder / dtype),
             (f"Orbax to safetensors, {dtype}", folder / dtype, folder / "back"),
         ):
             seconds, peak = _run(source, output, dtype)
             results.append(Measured(name, seconds, peak, sum(sizes), max(sizes)))
         if dtype == "float32":
-            _require_equal(folder / "theirs", folder / "back")
+            _require_equal(folder / "hf", folder / "back")
         for used in (folder / dtype, folder / "back"):
             shutil.rmtree(used)
-    _save_with_torch(folder / "theirs")
-    seconds, peak = _run(folder / "theirs", folder / "bfloat16", "bfloat16")
+    _save_with_torch(folder / "hf")
+    seconds, peak = _run(folder / "hf", folder / "bfloat16", "bfloat16")
     results.append(Measured(".bin to Orbax, bfloat16", seconds, peak, sum(sizes), max(sizes)))
     return results
 
 
 def _save_with_torch(folder: Path) -> None:
-    """The same tensors as PyTorch's shards, one after the other in place of the safetensors."""
+    """Replace the safetensors shards of a folder by PyTorch shards, one after the other."""
     index = folder / "model.safetensors.index.json"
-    placed = files.read_json(index)["weight_map"]
+    shard_of = files.read_json(index)["weight_map"]
     tensors = open_weights(folder)
-    for file in sorted(set(placed.values())):
-        names_in = [name for name, where in placed.items() if where == file]
+    for file in sorted(set(shard_of.values())):
+        names_in = [name for name, shard in shard_of.items() if shard == file]
         torch.save(
             {name: torch.from_numpy(tensors[name].read()) for name in names_in},
             folder / f"pytorch_{file.replace('safetensors', 'bin')}",
@@ -135,18 +135,18 @@ def _save_with_torch(folder: Path) -> None:
 
 
 def _run(source: Path, output: Path, dtype: str) -> tuple[float, int]:
-    """Seconds and peak memory of one command, in a process of its own."""
+    """Run one command; return its seconds and its peak memory in bytes."""
     words = [sys.executable, "-m", "teacherlm_jax", "convert", str(source), str(output)]
     start = time.monotonic()
     process = os.posix_spawn(sys.executable, [*words, f"--config.dtype={dtype}"], os.environ)
     _, status, usage = os.wait4(process, 0)
     if status:
-        raise RuntimeError(f"{' '.join(words)}: ended with status {status}")
+        raise RuntimeError(f"{' '.join(words)}: exit status {status}")
     return time.monotonic() - start, usage.ru_maxrss * 1024
 
 
 def _write_source(model: ModelConfig, folder: Path) -> None:
-    """A folder of transformers' layout: random weights, and a tokenizer of bytes."""
+    """Write a Hugging Face folder with random weights and a byte-level tokenizer."""
     folder.mkdir()
     shards: list[list[TensorSlot]] = [[]]
     room = SHARD
@@ -175,23 +175,23 @@ def _write_source(model: ModelConfig, folder: Path) -> None:
 
 
 def _numbers(random: np.random.Generator, count: int) -> Iterator[np.ndarray]:
-    """Random signs, exponents about those of weights, and random digits, which do not compress."""
+    """Yield random numbers with the magnitude of weights and incompressible bits."""
     for start in range(0, count, BLOCK):
         bits = random.integers(0, 2**32, min(BLOCK, count - start), np.uint32)
         yield ((bits & 0x81FFFFFF) | 0x3C000000).view(np.float32)
 
 
 def _require_equal(first: Path, second: Path) -> None:
-    """The second folder must have the same tensors, bit for bit."""
-    ours, theirs = open_weights(first), open_weights(second)
-    if ours.keys() != theirs.keys():
-        raise RuntimeError(f"{second}: has other tensors than {first}")
-    for name, tensor in ours.items():
+    """Raise RuntimeError unless both folders have the same tensors, bit for bit."""
+    expected, actual = open_weights(first), open_weights(second)
+    if expected.keys() != actual.keys():
+        raise RuntimeError(f"{second}: its tensor names differ from those of {first}")
+    for name, tensor in expected.items():
         rows = max(1, 4 * BLOCK * tensor.shape[0] // tensor.nbytes)
         for start in range(0, tensor.shape[0], rows):
             cut = (slice(start, start + rows), *(slice(None) for _ in tensor.shape[1:]))
-            if not np.array_equal(tensor.read(cut), theirs[name].read(cut)):
-                raise RuntimeError(f"{second}: {name} came back with other values")
+            if not np.array_equal(tensor.read(cut), actual[name].read(cut)):
+                raise RuntimeError(f"{second}: {name} differs from that of {first}")
 
 
 if __name__ == "__main__":

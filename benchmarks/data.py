@@ -1,9 +1,9 @@
-"""Data on its way to the model: tokenising, packing, preparing, and reading while a model trains.
+"""`make bench-data`: speed of tokenizing, packing, preparing, and reading during training.
 
-Texts are chains of thought of the real rationale sets (TEACHERLM_DATA, or ../shared/data beside the
-checkout); without them, generated samples. Files are in the page cache. The waiting time is that of
-a loop that asks for a batch of the paper's size and then sleeps, as a host does while its devices
-work for a step.
+The texts are chains of thought of the real rationale sets in TEACHERLM_DATA (default: the folder
+../shared/data next to the checkout), or generated samples without them. Files are in the page
+cache. The waiting time is that of a loop that requests a batch of the paper's size and then sleeps,
+like a host whose devices compute a step.
 """
 
 import importlib.util
@@ -35,12 +35,12 @@ from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, open_vocabulary, train_sentencepiece
 
 DATA = Path(os.environ.get("TEACHERLM_DATA", harness.ROOT.parent / "shared" / "data"))
-GENERATED = 8000  # samples, where there are no real ones
+GENERATED = 8000  # number of generated samples if there are no real ones
 LENGTH, BATCH = 2048, 256  # of the paper's smallest model; larger ones train on more hosts
 PIECES = 8000  # of the SentencePiece vocabulary
-STEP, STEPS, ROUNDS = 0.05, 50, 5  # seconds, steps of a round; the round of least waiting counts
-FAR = 1_000_000
-ROWS = 8 * BATCH  # on disk at least, those of the sets as often as it takes
+STEP, STEPS, ROUNDS = 0.05, 50, 5  # seconds per step, steps per round, rounds
+FAR = 1_000_000  # a late step
+ROWS = 8 * BATCH  # smallest number of rows on disk; rows are repeated to reach it
 _LABELS = {  # in the table
     "texts": "training examples",
     "tokens": "tokens",
@@ -67,10 +67,10 @@ Texts = Sequence[tuple[Piece, ...]]
 
 
 def samples() -> Iterator[tuple[str, Sample]]:
-    """Yields the author of the explanations, and a sample that has one."""
+    """Yield pairs of an explanation's author and the explained sample."""
     folder = DATA / "rationale"
     if not folder.is_dir():
-        print(f"no real data at {DATA}: {GENERATED:,} generated samples stand in for it")
+        print(f"{DATA}: no such folder; using {GENERATED:,} generated samples instead")
         yield from ((AUTHOR, sample) for sample in synthetic.generate(GENERATED, seed=0))
         return
     for path in sorted(folder.glob("*.jsonl")):
@@ -81,7 +81,7 @@ def samples() -> Iterator[tuple[str, Sample]]:
 
 
 def seconds(work: Callable[[], object], rounds: int = 3) -> float:
-    """The least time of some rounds, so that other work on the machine hardly changes it."""
+    """Return the minimum time of several rounds, which other work on the machine hardly affects."""
 
     def once() -> float:
         start = time.perf_counter()
@@ -91,8 +91,8 @@ def seconds(work: Callable[[], object], rounds: int = 3) -> float:
     return min(once() for _ in range(rounds))
 
 
-def tokenise(texts: Texts, vocabulary: Vocabulary) -> tuple[list[Encoded], float]:
-    """The texts as tokens, and tokens a second."""
+def tokenize(texts: Texts, vocabulary: Vocabulary) -> tuple[list[Encoded], float]:
+    """Return the tokenized texts, and the tokens per second."""
     encoded: list[Encoded] = []
 
     def work() -> None:
@@ -103,7 +103,7 @@ def tokenise(texts: Texts, vocabulary: Vocabulary) -> tuple[list[Encoded], float
 
 
 def pack(encoded: Sequence[Encoded]) -> tuple[list[PackedRow], float, float]:
-    """The rows, their filled share, and tokens a second from texts to records."""
+    """Return packed rows, their filled share, and the tokens per second from texts to records."""
     arrays = [
         Encoded(np.array(text.tokens, np.int32), np.array(text.loss_mask)) for text in encoded
     ]
@@ -114,8 +114,8 @@ def pack(encoded: Sequence[Encoded]) -> tuple[list[PackedRow], float, float]:
 
 
 def seqio_filled(encoded: Sequence[Encoded]) -> float:
-    """The filled share of the same texts in the same order, packed by SeqIO as they come."""
-    import seqio  # here, as all else is measured without TensorFlow
+    """Return the filled share of the same texts when SeqIO packs them in order."""
+    import seqio  # imported here, so that everything else is measured without TensorFlow
     import tensorflow as tf
 
     texts = tf.ragged.constant([text.tokens for text in encoded], dtype=tf.int32)
@@ -126,13 +126,13 @@ def seqio_filled(encoded: Sequence[Encoded]) -> float:
 
 
 def write(folder: Path, rows: Sequence[PackedRow], vocabulary: Vocabulary) -> None:
-    """A prepared folder of the rows, as often as it takes to have enough of them."""
+    """Write a prepared folder in which the rows are repeated until there are enough."""
     many = [*rows, *(rows * (ROWS // len(rows)))]
     write_prepared(folder, many, vocabulary, length=LENGTH, rows_per_shard=4096)
 
 
 def read(folder: Path) -> dict[str, float]:
-    """Rows and bytes a second, first batches near and far, and waiting beside a step."""
+    """Return rows and bytes per second, times to a first and a late batch, and waiting times."""
     reader = prepared.open(folder).reader(batch_size=BATCH)
     batches = reader.iterate()
     size = sum(array.nbytes for array in next(batches).values())
@@ -152,7 +152,7 @@ def read(folder: Path) -> dict[str, float]:
 
 
 def _wait(batches: Iterator[object]) -> float:
-    """Seconds until the next batch is there; then a step's time passes."""
+    """Return the seconds until the next batch is available, after sleeping for one step."""
     start = time.perf_counter()
     next(batches)
     waited = time.perf_counter() - start
@@ -161,9 +161,9 @@ def _wait(batches: Iterator[object]) -> float:
 
 
 def _first_batches(folder: Path) -> dict[int, float]:
-    """Seconds from nothing open to the batch of a step, near and far, which take turns.
+    """Return the minimum seconds to open the data and read the batch of an early and a late step.
 
-    Nothing is read ahead: that is as much work behind every step.
+    Nothing is read ahead, because read-ahead costs the same at every step.
     """
     least = {0: math.inf, FAR: math.inf}
     for _ in range(25):
@@ -175,12 +175,12 @@ def _first_batches(folder: Path) -> dict[int, float]:
 
 
 def prepare(
-    folder: Path, found: Sequence[Sample], author: str, vocabulary: Path, runner: str = ""
+    folder: Path, samples: Sequence[Sample], author: str, vocabulary: Path, runner: str = ""
 ) -> float:
-    """Tokens a second of the whole verb: read, check, tokenise, shuffle, pack, write."""
+    """Return the tokens per second of the verb: read, check, tokenize, shuffle, pack, write."""
     from teacherlm_jax.tasks.prepare import prepare as verb
 
-    files.write_jsonl(folder / "samples.jsonl", map(to_row, found))
+    files.write_jsonl(folder / "samples.jsonl", map(to_row, samples))
     settings = config.PrepareConfig(
         output=str(folder / f"prepared{runner}"),
         root=str(folder),
@@ -197,30 +197,31 @@ def prepare(
 
 
 def measure(folder: Path) -> dict[str, float]:
-    """All figures by name."""
-    authors, found = zip(*samples(), strict=True)
-    texts = [prompts.pieces(sample, "C", authors[0]) for sample in found]
+    """Return all figures by name."""
+    authors, explained = zip(*samples(), strict=True)
+    texts = [prompts.pieces(sample, "C", authors[0]) for sample in explained]
     random.Random(0).shuffle(texts)
-    spoken = ("".join(piece.text for piece in text) for text in texts)
-    sentencepiece = train_sentencepiece(spoken, folder / "vocabulary", PIECES, seed=0)
-    encoded, tokenised = tokenise(texts, sentencepiece)
+    joined = ("".join(piece.text for piece in text) for text in texts)
+    sentencepiece = train_sentencepiece(joined, folder / "vocabulary", PIECES, seed=0)
+    encoded, tokenized_per_second = tokenize(texts, sentencepiece)
     figures = {"texts": len(texts), "tokens": sum(len(text.tokens) for text in encoded)}
-    figures["sentencepiece_tokens_per_second"] = tokenised
+    figures["sentencepiece_tokens_per_second"] = tokenized_per_second
     if (DATA / "opt_tokenizer").is_dir():
-        figures["byte_level_tokens_per_second"] = tokenise(texts, _opt(folder / "opt"))[1]
+        figures["byte_level_tokens_per_second"] = tokenize(texts, _opt(folder / "opt"))[1]
     rows, figures["filled"], figures["packed_tokens_per_second"] = pack(encoded)
     write(folder / "rows", rows, sentencepiece)
     figures |= read(folder / "rows")
-    given = (folder, found, authors[0], folder / "vocabulary")
-    figures["prepared_tokens_per_second"] = alone = prepare(*given)
-    if importlib.util.find_spec("apache_beam"):  # an extra
-        figures["prepared_on_beam_tokens_per_second"] = on_beam = prepare(*given, "DirectRunner")
-        figures["beam_ratio"] = on_beam / alone
+    arguments = (folder, explained, authors[0], folder / "vocabulary")
+    figures["prepared_tokens_per_second"] = in_process = prepare(*arguments)
+    if importlib.util.find_spec("apache_beam"):  # an optional dependency
+        on_beam = prepare(*arguments, "DirectRunner")
+        figures["prepared_on_beam_tokens_per_second"] = on_beam
+        figures["beam_ratio"] = on_beam / in_process
     return figures | {"seqio_filled": seqio_filled(encoded)}
 
 
 def _opt(folder: Path) -> Vocabulary:
-    """OPT's vocabulary, whose padding and ends the benchmark's data does not tell."""
+    """Return OPT's vocabulary, with special tokens that the files in DATA do not name."""
     folder.mkdir()
     for name in ("vocab.json", "merges.txt"):
         content = (DATA / "opt_tokenizer" / f"gpt2-{name}").read_bytes()
@@ -232,30 +233,33 @@ def _opt(folder: Path) -> Vocabulary:
 
 
 def main() -> int:
-    """Prints the figures; the status says whether all goals are met."""
+    """Run the benchmark; print and save the figures; return the exit status."""
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder))
+        figures = measure(Path(folder))
     goals = {
-        "filled": (f"{FILLED:.0%}", found["filled"] >= FILLED),
-        "packed_tokens_per_second": (f"{PACKED:,.0f}", found["packed_tokens_per_second"] >= PACKED),
-        "wait_share_of_step": (f"under {WAITED:.0%}", found["wait_share_of_step"] < WAITED),
-        "far_ratio": (f"under {FAR_RATIO}", found["far_ratio"] < FAR_RATIO),
+        "filled": (f"{FILLED:.0%}", figures["filled"] >= FILLED),
+        "packed_tokens_per_second": (
+            f"{PACKED:,.0f}",
+            figures["packed_tokens_per_second"] >= PACKED,
+        ),
+        "wait_share_of_step": (f"under {WAITED:.0%}", figures["wait_share_of_step"] < WAITED),
+        "far_ratio": (f"under {FAR_RATIO}", figures["far_ratio"] < FAR_RATIO),
     }
     rows = [
         (_LABELS[name], _shown(name, value), goals.get(name, ("",))[0])
-        for name, value in found.items()
+        for name, value in figures.items()
     ]
     text = harness.table(("", "measured", "goal"), rows)
     print(text)
     harness.put_into(harness.RESULTS_PAGE, "data", text + harness.conditions())
     return harness.finish(
         "data",
-        f"{found['filled']:.1%} filled, {found['packed_tokens_per_second'] / 1e6:.1f}M tokens/s "
-        f"packed, {found['wait_share_of_step']:.2%} of a {1000 * STEP:.0f} ms step waited, step "
-        f"{FAR:,} {found['far_ratio']:.2f} times as long to reach as step 0",
+        f"{figures['filled']:.1%} filled, {figures['packed_tokens_per_second'] / 1e6:.1f}M "
+        f"tokens/s packed, wait of {figures['wait_share_of_step']:.2%} of a {1000 * STEP:.0f} ms "
+        f"step, {figures['far_ratio']:.2f} times as long to reach step {FAR:,} as step 0",
         f"{FILLED:.0%}, {PACKED / 1e6:.0f}M, {WAITED:.0%}, {FAR_RATIO}",
         all(met for _, met in goals.values()),
-        {"figures": found, "length": LENGTH, "batch_size": BATCH},
+        {"figures": figures, "length": LENGTH, "batch_size": BATCH},
     )
 
 

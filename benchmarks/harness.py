@@ -1,4 +1,4 @@
-"""What every benchmark ends with: a table, a JSON file of the figures, one line and its status."""
+"""Output of all benchmarks: a table, a JSON file of the figures, a last line and an exit status."""
 
 import importlib.metadata
 import os
@@ -18,7 +18,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "numpy", "tokenizers", "torch", "transform
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table whose columns are as wide as what they hold."""
+    """Return a Markdown table with aligned columns."""
     texts = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in texts) for column in range(len(header))]
     lines = [
@@ -34,14 +34,14 @@ def put_into(page: Path, name: str, text: str) -> None:
     before, opening, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
     _, closing, after = rest.partition(f"<!-- /{name} -->\n")
     if not opening or not closing:
-        raise ValueError(f"{page}: has no marks <!-- {name} --> and <!-- /{name} -->")
+        raise ValueError(f"{page}: expected the marks <!-- {name} --> and <!-- /{name} -->")
     files.write_text(page, f"{before}{opening}{text}{closing}{after}")
 
 
 def finish(name: str, figure: str, goal: str, met: bool, details: Mapping[str, Any]) -> int:
-    """Writes `benchmarks/results/NAME.json`, prints the last line; returns the exit status.
+    """Write `benchmarks/results/NAME.json`, print the last line and return the exit status.
 
-    `details` is JSON-able: every figure that the table shows.
+    `details` contains every figure of the table and is JSON-serializable.
     """
     result = {
         "figure": figure,
@@ -58,14 +58,14 @@ def finish(name: str, figure: str, goal: str, met: bool, details: Mapping[str, A
 
 
 def conditions(*packages: str) -> str:
-    """A line for below a table: the machine, versions of JAX and of `packages`, the commit."""
-    found = versions()
-    used = ", ".join(f"{name} {found[name]}" for name in ("jax", *packages))
+    """Return the line below a table: machine, versions of JAX and `packages`, and commit."""
+    installed = versions()
+    used = ", ".join(f"{name} {installed[name]}" for name in ("jax", *packages))
     return f"\nMeasured on {machine()}; {used}; commit {commit()[:7]}.\n"
 
 
 def machine() -> str:
-    """The machine in words: processor, cores, memory."""
+    """Return a description of the machine: cores, processor and memory."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -74,18 +74,18 @@ def machine() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that figures depend on, where installed."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of installed packages that affect the figures."""
+    installed = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def commit() -> str:
-    """The commit that is checked out; with "and changes" where the code differs from it."""
+    """Return the commit that is checked out, with "and changes" if the code differs from it."""
     git = ["git", "-C", str(ROOT)]
     head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     changed = subprocess.run(

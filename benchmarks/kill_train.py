@@ -1,10 +1,10 @@
-"""A training run killed again and again, against the same run left in peace: no bit may differ.
+"""`make bench-kill_train`: a run that is killed many times must equal an uninterrupted run.
 
-A tiny model trains in real processes on two simulated devices; it saves, measures itself and tells
-of its progress at cadences that do not divide each other. Chains of processes work on one run
-each: every one but the last is ended by SIGKILL, or SIGTERM at times, half of them at any moment of
-a process's life, the others when it is at something that is worth a closer look. One more chain
-changes its mesh at every start: it has to go on with the same rows.
+A tiny model is trained in real processes on two simulated devices. It saves, validates and logs at
+intervals that do not divide each other. Each chain of processes trains one run: all processes but
+the last are killed, mostly with SIGKILL and sometimes with SIGTERM, half of them at a random time
+and the others in a chosen phase. All results must be bit-equal. One more chain changes its mesh at
+every start and must continue with the same rows.
 """
 
 import collections
@@ -27,13 +27,13 @@ from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, train_sentencepiece
 
 GOAL = 30  # kills
-CHAINS, KILLS, LONGEST = 5, 36, 8  # so many at least, and kills of one chain at most
+CHAINS, KILLS, LONGEST = 5, 36, 8  # minimum of chains and kills, maximum of kills in one chain
 PHASES = ("start", "compile", "step", "save", "validation", "end")
 STEPS = 48
-LENGTH = 32  # of a row
+LENGTH = 32  # tokens per row
 WORDS = ("red", "green", "blue", "one", "two", "three", "is", "not", "and", "or", "because", "so")
 MESHES = ({"data": 1, "fsdp": 2}, {"data": 1, "tensor": 2}, {"data": 2})
-APART = 1e-4  # relative, of the losses on another mesh
+TOLERANCE = 1e-4  # relative, for losses on another mesh
 CONFIG = """
 from teacherlm_jax import config
 
@@ -60,7 +60,7 @@ def get_config(argument=""):
 
 
 def main() -> int:
-    """Runs the benchmark; returns its exit status."""
+    """Run the benchmark and return its exit status."""
     with tempfile.TemporaryDirectory(prefix="kill_train") as folder:
         return _measured(Path(folder))
 
@@ -71,81 +71,86 @@ def _measured(folder: Path) -> int:
     def start(name: str, *more: str) -> kills.Training:
         return kills.Training.start(folder / name, STEPS, [*words, *more], environment)
 
-    in_peace(start("warm"))  # programs are compiled
-    life = in_peace(start("peace"))
-    expected = kills.outcome(folder / "peace")
-    draw, fallen, differing = random.Random(0), collections.Counter(), []
+    run_to_end(start("warm"))  # fills the compilation cache
+    run_seconds = run_to_end(start("uninterrupted"))
+    expected = kills.outcome(folder / "uninterrupted")
+    draw, killed, differing = random.Random(0), collections.Counter(), []
     targets = itertools.cycle(PHASES[2:])
     chains = 0
-    while chains < CHAINS or fallen.total() < KILLS:
+    while chains < CHAINS or killed.total() < KILLS:
         name = f"chain{chains}"
         chains += 1
         for _ in range(LONGEST):
-            moment = next(targets) if draw.random() < 0.5 else draw.uniform(0, life)
-            by = signal.SIGTERM if draw.random() < 0.2 else signal.SIGKILL
-            found = start(name).kill(moment, by, delay=draw.uniform(0, 0.03))
-            if found is None:
+            moment = next(targets) if draw.random() < 0.5 else draw.uniform(0, run_seconds)
+            number = signal.SIGTERM if draw.random() < 0.2 else signal.SIGKILL
+            phase = start(name).kill(moment, number, delay=draw.uniform(0, 0.03))
+            if phase is None:
                 break
-            fallen[found, by.name] += 1
-        in_peace(start(name))
-        found = kills.differences(kills.outcome(folder / name), expected)
-        differing += [f"{name}: {each}" for each in found]
-    moved = _moved(start, draw, fallen)
-    differing += [f"moved: {each}" for each in moved]
-    return _finish(fallen, chains + 1, differing, life)
+            killed[phase, number.name] += 1
+        run_to_end(start(name))
+        differences = kills.differences(kills.outcome(folder / name), expected)
+        differing += [f"{name}: {difference}" for difference in differences]
+    differing += [f"resharded: {step}" for step in _resharded(start, draw, killed)]
+    return _finish(killed, chains + 1, differing, run_seconds)
 
 
-def _moved(start: Any, draw: random.Random, fallen: collections.Counter) -> list[str]:
-    """What differs by more than rounding in a chain that changes its mesh at every start."""
+def _resharded(start: Any, draw: random.Random, killed: collections.Counter) -> list[str]:
+    """Return the steps that differ by more than rounding if every start has another mesh."""
     for mesh in MESHES:
         words = [f"--config.mesh.{axis}={size}" for axis, size in mesh.items()]
-        training = start("moved", *words)
-        found = training.kill("step", signal.SIGKILL, delay=draw.uniform(0, 0.3))
-        if found is not None:
-            fallen[found, "SIGKILL"] += 1
-    training = start("moved")
-    in_peace(training)
-    ours, theirs = (
+        training = start("resharded", *words)
+        phase = training.kill("step", signal.SIGKILL, delay=draw.uniform(0, 0.3))
+        if phase is not None:
+            killed[phase, "SIGKILL"] += 1
+    training = start("resharded")
+    run_to_end(training)
+    actual, expected = (
         [row for _, row in files.read_jsonl(training.run.with_name(name) / "metrics.jsonl")]
-        for name in ("moved", "peace")
+        for name in ("resharded", "uninterrupted")
     )
     return [
-        f"step {mine['step']}"
-        for mine, other in itertools.zip_longest(ours, theirs, fillvalue={"step": 0})
-        if any(mine[key] != other[key] for key in ("step", "loss_tokens"))
-        or abs(mine["loss"] - other["loss"]) > APART * other["loss"]
+        f"step {row['step']}"
+        for row, reference in itertools.zip_longest(actual, expected, fillvalue={"step": 0})
+        if any(row[key] != reference[key] for key in ("step", "loss_tokens"))
+        or abs(row["loss"] - reference["loss"]) > TOLERANCE * reference["loss"]
     ]
 
 
-def _finish(fallen: collections.Counter, chains: int, differing: list[str], life: float) -> int:
-    rows = [(phase, *(fallen[phase, name] for name in ("SIGKILL", "SIGTERM"))) for phase in PHASES]
-    count = fallen.total()
+def _finish(
+    killed: collections.Counter, chains: int, differing: list[str], run_seconds: float
+) -> int:
+    rows = [(phase, *(killed[phase, name] for name in ("SIGKILL", "SIGTERM"))) for phase in PHASES]
+    count = killed.total()
     text = harness.table(("phase of the run", "SIGKILL", "SIGTERM"), rows)
-    told = f"\n{count} kills in {chains} runs, {len(differing)} differences. "
-    told += f"An uninterrupted run takes {life:.1f} s.\n"
-    print(text + told)
-    for each in differing:
-        print(f"differs: {each}")
-    harness.put_into(harness.RESULTS_PAGE, "kill_train", text + told + harness.conditions())
+    summary = f"\n{count} kills in {chains} runs, {len(differing)} differences. "
+    summary += f"An uninterrupted run takes {run_seconds:.1f} s.\n"
+    print(text + summary)
+    for difference in differing:
+        print(f"differs: {difference}")
+    harness.put_into(harness.RESULTS_PAGE, "kill_train", text + summary + harness.conditions())
     return harness.finish(
         "kill_train",
         f"{count} kills, {chains} chains, {len(differing)} differences",
         f"at least {GOAL} kills, 0 differences",
         count >= GOAL and not differing,
-        {"phases": {row[0]: row[1:] for row in rows}, "differing": differing, "seconds": life},
+        {
+            "phases": {row[0]: row[1:] for row in rows},
+            "differing": differing,
+            "seconds": run_seconds,
+        },
     )
 
 
-def in_peace(training: kills.Training) -> float:
-    """Waits for the end of a run that has just begun; gives the seconds of its life."""
+def run_to_end(training: kills.Training) -> float:
+    """Wait until a process that was just started finishes the run; return the seconds it took."""
     began = time.monotonic()
     if training.process.wait():
-        raise RuntimeError(f"{training.run}: ended by itself:\n{training.told}")
+        raise RuntimeError(f"{training.run}: failed without being killed:\n{training.output}")
     return time.monotonic() - began
 
 
 def on_two_devices(folder: Path) -> dict[str, str]:
-    """The environment of the processes: two simulated devices, programs kept in `folder`."""
+    """Return an environment with two simulated devices and a compilation cache in `folder`."""
     return {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
@@ -156,7 +161,7 @@ def on_two_devices(folder: Path) -> dict[str, str]:
 
 
 def prepare(folder: Path, steps: int = STEPS) -> list[str]:
-    """Makes data, questions and a config under `folder`; gives the words that name the config."""
+    """Write data, questions and a config to `folder`; return the arguments that name the config."""
     draw = np.random.default_rng(0)
     texts = [" ".join(draw.choice(WORDS, draw.integers(3, 9))) for _ in range(300)]
     vocabulary = train_sentencepiece(texts, folder / "vocabulary", size=400, seed=0)
@@ -167,14 +172,14 @@ def prepare(folder: Path, steps: int = STEPS) -> list[str]:
         for n, text in enumerate(texts[:40])
     ]
     files.write_jsonl(folder / "set.jsonl", questions)
-    places = {name: str(folder / name) for name in ("data", "held_out")}
-    config = CONFIG.format(**places, root=str(folder), steps=steps)
+    paths = {name: str(folder / name) for name in ("data", "held_out")}
+    config = CONFIG.format(**paths, root=str(folder), steps=steps)
     files.write_text(folder / "config.py", config)
     return [f"--config={folder / 'config.py'}"]
 
 
 def _write(folder: Path, texts: list[str], vocabulary: Vocabulary) -> None:
-    """A prepared folder, all of whose tokens are trained."""
+    """Write a prepared folder with loss on all tokens."""
     encoded = [[*vocabulary.encode(text), vocabulary.eos_id] for text in texts]
     entries = [packing.Encoded(tokens, [True] * len(tokens)) for tokens in encoded]
     rows = packing.pack(entries, LENGTH)

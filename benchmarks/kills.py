@@ -1,7 +1,7 @@
-"""Real `teacherlm train` processes: killed at a moment of one's choosing, compared when they end.
+"""Real `teacherlm train` processes that are killed in a chosen phase, and their outcomes.
 
-`python -m benchmarks.kills NOTE train --config=…` is `teacherlm train --config=…`, which writes
-what it is at into the file NOTE.
+`python -m benchmarks.kills NOTE train --config=…` runs `teacherlm train --config=…` and writes its
+current activity to the file NOTE.
 """
 
 import dataclasses
@@ -23,14 +23,14 @@ from benchmarks.harness import ROOT
 from teacherlm_jax.storage import files
 from teacherlm_jax.training.chronometer import Chronometer
 
-SAVING = "*.orbax-checkpoint-tmp"  # what Orbax calls a step that is not whole
+SAVING = "*.orbax-checkpoint-tmp"  # Orbax's name for an incomplete checkpoint
 TIMED = ("seconds", "tokens_per_second", "tokens_per_second_per_chip", "mfu")
 _WIDEST = 16  # characters of a note
-_LOOK = 0.001  # seconds between two looks at what a process is at
+_POLL_SECONDS = 0.001
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the command behind the first argument, which names the file of its notes."""
+    """Run the command after the first argument, which is the file for its notes."""
     from teacherlm_jax.cli import main as cli
 
     note = os.open(arguments[0], os.O_CREAT | os.O_WRONLY)
@@ -46,12 +46,12 @@ def main(arguments: Sequence[str]) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """One start of a run, in a process of its own.
+    """One process of a run.
 
     Attributes:
         run: the run folder.
-        steps: of the whole run.
-        process: told of in `run`.out.
+        steps: number of steps of the whole run.
+        process: the process; its output is written to `run`.out.
     """
 
     run: Path
@@ -62,7 +62,7 @@ class Training:
     def start(
         cls, run: Path, steps: int, words: Sequence[str], environment: Mapping[str, str]
     ) -> "Training":
-        """Starts `teacherlm train` with `words` and this output."""
+        """Start `teacherlm train` with `words` and this run folder."""
         run.with_suffix(".note").unlink(missing_ok=True)
         command = [sys.executable, "-m", "benchmarks.kills", str(run.with_suffix(".note"))]
         with run.with_suffix(".out").open("w") as out:
@@ -73,28 +73,29 @@ class Training:
         return cls(run, steps, process)
 
     @property
-    def told(self) -> str:
-        """All that the process has printed."""
+    def output(self) -> str:
+        """Return everything that the process has printed."""
         return self.run.with_suffix(".out").read_text(encoding="utf-8")
 
     def phase(self) -> str:
-        """What the process is at: start, compile, step, save, validation or end."""
+        """Return the current phase: start, compile, step, save, validation or end."""
         note = self.run.with_suffix(".note")
         activity = (note.read_text().strip() if note.exists() else "") or "start"
         if activity == "validation":
             return "validation"
         if (self.run / "checkpoints" / str(self.steps)).exists() and activity != "start":
             return "end"
-        if activity in ("start", "compile"):  # what lies there then was left by another
+        if activity in ("start", "compile"):  # files are leftovers of an earlier process
             return activity
         saving = activity == "checkpoint" or any((self.run / "checkpoints").glob(SAVING))
         return "save" if saving else "step"
 
     def kill(self, moment: str | float, number: signal.Signals, delay: float = 0) -> str | None:
-        """Sends a signal so many seconds after the start, or so long after it came to a phase.
+        """Send a signal, wait for the process to exit, and return the phase that was interrupted.
 
-        Waits for its end, and gives the phase in which the signal found it; None when it had ended
-        before. Raises RuntimeError when it ends otherwise than by the signal.
+        The signal is sent `delay` seconds after `moment`, which is a phase or a number of seconds
+        since the start. Returns None if the process finished first. Raises RuntimeError if it
+        failed for any other reason.
         """
         began = time.monotonic()
 
@@ -104,50 +105,50 @@ class Training:
             return time.monotonic() - began >= moment
 
         while self.process.poll() is None and not due():
-            time.sleep(_LOOK)
+            time.sleep(_POLL_SECONDS)
         time.sleep(delay)
-        found = self.phase()
+        phase = self.phase()
         self.process.send_signal(number)
         status = self.process.wait()
         if status == 0:
             return None
         if status not in (-number, 128 + number):
             raise RuntimeError(
-                f"{self.run}: ended with {status}, not by {number.name}:\n{self.told}"
+                f"{self.run}: exit status {status}, expected {number.name}:\n{self.output}"
             )
-        return self.phase() if number == signal.SIGKILL else found
+        return self.phase() if number == signal.SIGKILL else phase
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """What two finished runs must agree on bit for bit, by name: all but the times.
+    """Return everything that must be bit-equal between two finished runs, by name; no times.
 
-    Of the checkpoints, the last and the best: SIGTERM adds one, which is among the newest then.
+    Only the last and the best checkpoint are included, because SIGTERM adds further checkpoints.
     """
     result = files.read_json(run / "result.json")
-    places = {key: Path(result.pop(key)) for key in ("checkpoint", "best_checkpoint")}
-    steps = {key: place.name for key, place in places.items()}
-    found: dict[str, Any] = {
+    checkpoints = {key: Path(result.pop(key)) for key in ("checkpoint", "best_checkpoint")}
+    steps = {key: checkpoint.name for key, checkpoint in checkpoints.items()}
+    values: dict[str, Any] = {
         "metrics": [_untimed(row) for _, row in files.read_jsonl(run / "metrics.jsonl")],
         "validation": (run / "validation.jsonl").read_text(encoding="utf-8"),
         "result": _untimed(result) | steps,
     }
-    for place in places.values():
-        progress = json.loads((place / "meta" / "metadata").read_text())["progress"]
-        found[f"{place.name}/progress"] = {
+    for checkpoint in checkpoints.values():
+        progress = json.loads((checkpoint / "meta" / "metadata").read_text())["progress"]
+        values[f"{checkpoint.name}/progress"] = {
             "last": _untimed(progress["last"]),
             **{key: progress[key] for key in ("step", "tokens", "window")},
         }
         for item in ("params", "optimizer"):
-            for name, array in _arrays(place / item):
+            for name, array in _arrays(checkpoint / item):
                 bits = (str(array.dtype), array.shape, array.tobytes())
-                found[f"{place.name}/{item}{name}"] = bits
-    return found
+                values[f"{checkpoint.name}/{item}{name}"] = bits
+    return values
 
 
-def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """Names of what two outcomes do not have in common."""
-    names = sorted(ours.keys() | theirs.keys())
-    return [name for name in names if name not in ours or ours[name] != theirs.get(name)]
+def differences(actual: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """Return the names of values in which two outcomes differ."""
+    names = sorted(actual.keys() | expected.keys())
+    return [name for name in names if name not in actual or actual[name] != expected.get(name)]
 
 
 def _untimed(row: Any) -> dict[str, Any]:
@@ -155,12 +156,12 @@ def _untimed(row: Any) -> dict[str, Any]:
 
 
 def _arrays(item: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of an item of a checkpoint as they lie on disk, by name."""
+    """Yield the arrays of an item of a checkpoint, unsharded, by name."""
     handler = ocp.PyTreeCheckpointHandler()
     tree = handler.metadata(item).tree
-    whole = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-    found = handler.restore(item, args=ocp.args.PyTreeRestore(restore_args=whole))
-    for path, array in jax.tree_util.tree_flatten_with_path(found)[0]:
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+    restored = handler.restore(item, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+    for path, array in jax.tree_util.tree_flatten_with_path(restored)[0]:
         yield jax.tree_util.keystr(path), array
 
 

@@ -1,8 +1,8 @@
-"""The blockwise loss beside the direct one: memory, time and agreement for 250,880 words.
+"""`make bench-loss`: memory, time and agreement of the blockwise and the direct loss.
 
-Memory is what the compiler plans for temporaries of value and gradients, for hidden states as wide
-as BLOOM 560M's, and nothing of it is run. Times are of all processor cores together, the least of
-rounds in which the forms take turns, so that other work on the machine hardly changes them.
+The vocabulary has 250,880 ids. Memory is the temporary memory of the compiled value and gradients
+at the width of BLOOM 560M; these programs are not run. Times are CPU times of all cores, the
+minimum of alternating rounds, so that other work on the machine has little effect.
 """
 
 import functools
@@ -26,8 +26,8 @@ from teacherlm_jax.training.loss import cross_entropy
 VOCABULARY, WIDTH, LENGTH = 250_880, 1024, 512
 BLOCK = TrainConfig.loss_block
 TOKENS = (1024, 2048, 4096, 8192)
-TIMED_TOKENS, TIMED_BLOCK, ROUNDS = 1024, 512, 2  # one block would not be made twice by any form
-COMPARED_TOKENS, COMPARED_BLOCK = 256, 60  # which divides neither them nor a device's part
+TIMED_TOKENS, TIMED_BLOCK, ROUNDS = 1024, 512, 2  # several blocks, so that recomputing them shows
+COMPARED_TOKENS, COMPARED_BLOCK = 256, 60  # the block divides neither these nor a device's share
 _LABELS = {  # in the tables
     "direct": "full logits",
     "direct, optax": "full logits (optax)",
@@ -45,20 +45,20 @@ Arrays = tuple[Any, Any, Any, Any]  # hidden, table, targets, bears_loss
 
 
 def direct(hidden, table, targets, bears_loss):
-    """All logits at once, and log_softmax."""
+    """Compute the loss from all logits at once with log_softmax."""
     logs = jax.nn.log_softmax(_logits(hidden, table), axis=-1)
     of_targets = jnp.take_along_axis(logs, targets[..., None], axis=-1)[..., 0]
     return -jnp.sum(of_targets * bears_loss) / jnp.sum(bears_loss)
 
 
 def by_optax(hidden, table, targets, bears_loss):
-    """All logits at once, and optax's loss, which holds fewer arrays of their size."""
+    """Compute the loss from all logits at once with optax, which needs fewer large arrays."""
     losses = optax.softmax_cross_entropy_with_integer_labels(_logits(hidden, table), targets)
     return jnp.sum(losses * bears_loss) / jnp.sum(bears_loss)
 
 
 def checkpointed(hidden, table, targets, bears_loss, *, block):
-    """The same blocks, left to JAX to differentiate: their logits are made twice."""
+    """Compute the loss in blocks with `jax.checkpoint`, which computes the logits twice."""
     blocks = tuple(
         array.reshape(-1, 1, block, *array.shape[2:]) for array in (hidden, targets, bears_loss)
     )
@@ -74,13 +74,13 @@ def checkpointed(hidden, table, targets, bears_loss, *, block):
 
 
 def blockwise(hidden, table, targets, bears_loss, *, block):
-    """The loss of training."""
+    """Compute the loss as training does."""
     total, _ = cross_entropy(hidden, table, targets, bears_loss, block)
     return total / jnp.sum(bears_loss)
 
 
-def forms(block: int) -> dict[str, Loss]:
-    """What is compared, by the name that the tables show."""
+def implementations(block: int) -> dict[str, Loss]:
+    """Return the implementations to compare, by their names in the tables."""
     return {
         "direct": direct,
         "direct, optax": by_optax,
@@ -106,7 +106,7 @@ def _shapes(tokens: int) -> Arrays:
 
 
 def _arrays(rows: int, tokens: int) -> Arrays:
-    """States as normed ones are, a table as an untrained BLOOM's, nine of ten tokens with loss."""
+    """Return random states, a table like an untrained BLOOM's, and loss on 90 % of the tokens."""
     keys = jax.random.split(jax.random.key(0), 4)
     shape = (rows, tokens // rows)
     return (
@@ -122,21 +122,23 @@ def _compiled(loss: Loss, arrays: Arrays):
 
 
 def memory() -> dict[str, dict[int, int]]:
-    """Bytes of temporaries by form and number of tokens."""
+    """Return the bytes of temporary memory by implementation and number of tokens."""
 
-    def planned(loss, tokens):
+    def temporary(loss, tokens):
         return _compiled(loss, _shapes(tokens)).memory_analysis().temp_size_in_bytes
 
     return {
-        name: {tokens: planned(loss, tokens) for tokens in TOKENS}
-        for name, loss in forms(BLOCK).items()
+        name: {tokens: temporary(loss, tokens) for tokens in TOKENS}
+        for name, loss in implementations(BLOCK).items()
     }
 
 
 def seconds() -> dict[str, float]:
-    """Least processor time of value and gradients by form."""
+    """Return the minimum CPU time of value and gradients by implementation."""
     arrays = _arrays(1, TIMED_TOKENS)
-    compiled = {name: _compiled(loss, arrays) for name, loss in forms(TIMED_BLOCK).items()}
+    compiled = {
+        name: _compiled(loss, arrays) for name, loss in implementations(TIMED_BLOCK).items()
+    }
     least = dict.fromkeys(compiled, math.inf)
     for _ in range(ROUNDS):
         for name, run in compiled.items():
@@ -147,10 +149,13 @@ def seconds() -> dict[str, float]:
 
 
 def differences() -> dict[str, dict[str, float]]:
-    """Of the blockwise from the direct loss by mesh: value and gradients, each row by its norm."""
+    """Return differences of the blockwise from the direct loss by mesh, for value and gradients.
+
+    The difference of each row is relative to the norm of the row.
+    """
     arrays = _arrays(8, COMPARED_TOKENS)
     expected = _flat(_compiled(direct, arrays)(*arrays))
-    loss, found = functools.partial(blockwise, block=COMPARED_BLOCK), {}
+    loss, by_mesh = functools.partial(blockwise, block=COMPARED_BLOCK), {}
     for name, sizes in MESHES.items():
         mesh = sharding.make_mesh(MeshConfig(*sizes), jax.devices("cpu")[: math.prod(sizes)])
         rows, cut = sharding.batch_sharding(mesh), PartitionSpec("tensor", "fsdp")
@@ -158,8 +163,8 @@ def differences() -> dict[str, dict[str, float]]:
         with jax.set_mesh(mesh):
             results = _flat(_compiled(loss, placed)(*placed))
         parts = zip(("value", "of states", "of table"), results, expected, strict=True)
-        found[name] = {part: _difference(one, other) for part, one, other in parts}
-    return found
+        by_mesh[name] = {part: _difference(one, other) for part, one, other in parts}
+    return by_mesh
 
 
 def _flat(results) -> list[np.ndarray]:
@@ -167,35 +172,35 @@ def _flat(results) -> list[np.ndarray]:
     return [value.reshape(1, 1), of_hidden.reshape(-1, WIDTH), of_table]
 
 
-def _difference(one: np.ndarray, other: np.ndarray) -> float:
-    """The largest, over rows, of the norm of the difference to the norm; both may be 0."""
-    error, size = (np.linalg.norm(rows, axis=1) for rows in (one - other, other))
+def _difference(actual: np.ndarray, expected: np.ndarray) -> float:
+    """Return the maximum over rows of the relative error, which is 0 for equal rows."""
+    error, size = (np.linalg.norm(rows, axis=1) for rows in (actual - expected, expected))
     return float(np.max(error / np.where(error == 0, 1, size)))
 
 
 def _direct_bytes(bytes_held) -> float:
-    """Of the direct form that holds least, for the most tokens."""
+    """Return the bytes of the direct implementation with the least memory, for the most tokens."""
     return min(held[TOKENS[-1]] for name, held in bytes_held.items() if name.startswith("direct"))
 
 
 def tables(bytes_held, least, apart) -> str:
-    """What `memory`, `seconds` and `differences` found, as two Markdown tables."""
+    """Return the results of `memory`, `seconds` and `differences` as two Markdown tables."""
     base = _direct_bytes(bytes_held)
     rows = [
         [
             _LABELS[name],
-            *(f"{held[tokens] / 1e9:.2f}" for tokens in TOKENS),
-            f"{held[TOKENS[-1]] / base:.1%}",
+            *(f"{sizes[tokens] / 1e9:.2f}" for tokens in TOKENS),
+            f"{sizes[TOKENS[-1]] / base:.1%}",
             f"{least[name]:.1f}",
         ]
-        for name, held in bytes_held.items()
+        for name, sizes in bytes_held.items()
     ]
     columns = [f"{tokens:,} tokens, GB" for tokens in TOKENS]
     timed = f"{TIMED_TOKENS:,} tokens, core seconds"
     first = harness.table(["loss", *columns, "relative to full logits (optax)", timed], rows)
     cells = [
-        [_LABELS[name], *(f"{value:.1e}" for value in found.values())]
-        for name, found in apart.items()
+        [_LABELS[name], *(f"{value:.1e}" for value in differences.values())]
+        for name, differences in apart.items()
     ]
     second = harness.table(["mesh", "loss", "hidden gradient", "embedding gradient"], cells)
     return f"{first}\n{second}"
@@ -204,18 +209,18 @@ def tables(bytes_held, least, apart) -> str:
 def main() -> int:
     """Print the tables and put them into the docs; return the exit status."""
     jax.config.update("jax_num_cpu_devices", 8)
-    print(f"{VOCABULARY:,} words, width {WIDTH}, float32")
-    print(f"blocks of {BLOCK:,} tokens, of {TIMED_BLOCK:,} where timed\n")
+    print(f"vocabulary {VOCABULARY:,}, width {WIDTH}, float32")
+    print(f"blocks of {BLOCK:,} tokens for memory, {TIMED_BLOCK:,} for time\n")
     bytes_held, least, apart = memory(), seconds(), differences()
     text = tables(bytes_held, least, apart)
     print(text)
     harness.put_into(harness.RESULTS_PAGE, "loss", text + harness.conditions())
     share = bytes_held["blocks, fused"][TOKENS[-1]] / _direct_bytes(bytes_held)
-    largest = max(max(found.values()) for found in apart.values())
+    largest = max(max(by_part.values()) for by_part in apart.values())
     details = {"bytes": bytes_held, "seconds": least, "differences": apart}
     return harness.finish(
         "loss",
-        f"{share:.1%} of the direct memory at {TOKENS[-1]:,} tokens, {largest:.0e} apart",
+        f"{share:.1%} of the direct memory at {TOKENS[-1]:,} tokens, difference {largest:.0e}",
         f"under {MOST_MEMORY:.0%}, {MOST_DIFFERENCE:.0e}",
         share < MOST_MEMORY and largest <= MOST_DIFFERENCE,
         {**details, "block": BLOCK, "timed_block": TIMED_BLOCK},

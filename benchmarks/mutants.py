@@ -45,7 +45,7 @@ PYTEST = (
     *("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"),
 )
 COLUMNS = ("possible", "tested", "killed", "survived", "equivalent")
-OUTPUT = "output.txt"  # of the last tests
+OUTPUT = "output.txt"  # output of the last test run
 OWN_PACKAGES = ("teacherlm_jax", "benchmarks")  # imported again in every forked process
 PRELOADED = (
     *("array_record", "etils.epath", "flax.nnx", "hypothesis", "jax.numpy"),
@@ -65,7 +65,7 @@ class Mutant:
 
 def mutants_of(code: str, operators: re.Pattern[str]) -> list[Mutant]:
     """Return all mutants of `code` that compile and differ, in the order of their lines."""
-    found: dict[str, Mutant] = {}
+    mutants: dict[str, Mutant] = {}
     for name in plugins.operator_names():
         operator = plugins.get_operator(name)
         if not operators.fullmatch(name.partition("/")[2]) or operator.arguments():
@@ -77,8 +77,8 @@ def mutants_of(code: str, operators: re.Pattern[str]) -> list[Mutant]:
                 continue
             mutated = mutate_code(code, operator(), occurrence)
             if mutated and mutated != code and _compiles(mutated):
-                found.setdefault(mutated, Mutant(mutated, *_difference(code, mutated)))
-    return sorted(found.values(), key=lambda mutant: (mutant.line, mutant.changed))
+                mutants.setdefault(mutated, Mutant(mutated, *_difference(code, mutated)))
+    return sorted(mutants.values(), key=lambda mutant: (mutant.line, mutant.changed))
 
 
 def _compiles(code: str) -> bool:
@@ -115,7 +115,7 @@ def _run_tests(folder: Path, arguments: list[str]) -> None:
 
 
 def exit_status(folder: Path, arguments: list[str], seconds: float | None) -> int | None:
-    """Return pytest's exit status in `folder`, or None where it took more than `seconds`."""
+    """Return pytest's exit status in `folder`, or None if it took more than `seconds`."""
     context = multiprocessing.get_context("fork")
     process = context.Process(target=_run_tests, args=(folder, arguments))
     process.start()
@@ -130,13 +130,13 @@ def exit_status(folder: Path, arguments: list[str], seconds: float | None) -> in
 def survivors(folder: Path, file: dict[str, Any], mutants: list[Mutant]) -> Iterator[Mutant]:
     """Yield the mutants that all tests of the file pass; one that never ends is killed.
 
-    Raises RuntimeError where the tests fail without a mutation.
+    Raises RuntimeError if the tests fail without a mutation.
     """
     arguments = [*PYTEST, *file["tests"]]
     for name in file.get("deselect", ()):
         arguments.append(f"--deselect={file['tests'][0]}::{name}")
     begin = time.monotonic()
-    sys.dont_write_bytecode = False  # of the originals; a mutant's could be mistaken for another's
+    sys.dont_write_bytecode = False  # only for originals: bytecode of mutants could get mixed up
     status = exit_status(folder, arguments, None)
     if status:
         output = (folder / OUTPUT).read_text(encoding="utf-8")

@@ -89,16 +89,16 @@ def smallest(size: str, chip: str) -> dict[str, Any] | None:
     for shape in SLICES[chip]:
         tpu_slice, factor = chips.parse(f"{chip}:{shape}"), 1.0
         for _ in range(ATTEMPTS):
-            way = next(memory.candidates(config, parameters, tpu_slice, LENGTH, factor), None)
-            if way is None:
+            candidate = next(memory.candidates(config, parameters, tpu_slice, LENGTH, factor), None)
+            if candidate is None:
                 break
-            row = _figures(way, tpu_slice)
+            row = _figures(candidate, tpu_slice)
             if row["fits"]:
                 return row
             print(
                 f"  {tpu_slice.name}, {_mesh(row)}: needs {row['memory'] / GIB:.1f} GiB", flush=True
             )
-            factor = 1.01 * row["memory"] / memory.estimate(way, parameters, LENGTH)
+            factor = 1.01 * row["memory"] / memory.estimate(candidate, parameters, LENGTH)
     return None
 
 
@@ -140,9 +140,9 @@ def _key(run: PlannedTraining, tpu_slice: TpuSlice) -> str:
     with jax.set_mesh(run.mesh):
         traced = str(jax.make_jaxpr(step)(shapes.abstract, batch))
     program = re.sub(r"0x[0-9a-f]+", "", traced)  # addresses of functions in this process
-    places = [str(each.sharding.spec) for each in jax.tree.leaves((shapes.abstract, batch))]
+    specs = [str(array.sharding.spec) for array in jax.tree.leaves((shapes.abstract, batch))]
     versions = [topology.version(), harness.versions()["jax"]]
-    parts = [program, places, dict(run.mesh.shape), tpu_slice.name, versions]
+    parts = [program, specs, dict(run.mesh.shape), tpu_slice.name, versions]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -191,7 +191,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{row['memory'] / GIB:.1f} of {row['memory_available'] / GIB:.1f}",
         f"{row['model_flops'] / 1e15:.1f}",
         f"{row['flops'] * row['chips'] / row['model_flops']:.2f}",
-        f"{sum(each['bytes'] for each in row['sent']) / 1e9:.1f}",
+        f"{sum(item['bytes'] for item in row['sent']) / 1e9:.1f}",
         f"{row['intensity']:.0f}",
         f"{best['seconds']:.1f}",
         best["bound"],

@@ -1,4 +1,4 @@
-"""A prepared folder of rows at hand, for what reads such folders: no source, no statistics."""
+"""Prepared folders written directly from rows, without source and statistics."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,11 +21,11 @@ def write_prepared(
     author: str = "",
     **manifest: Any,
 ) -> None:
-    """Write rows of `length` tokens as `prepare` does; `manifest` replaces entries of its own."""
+    """Write rows of `length` tokens as `prepare` does; `manifest` overrides its entries."""
     folder.mkdir(parents=True, exist_ok=True)
     shards = write_shards(folder, rows, rows_per_shard)
     vocabulary.save(folder / layout.VOCABULARY)
-    whole = {
+    entries = {
         "mixture": folder.name,
         "inputs": {
             "mixture": {"author": author},
@@ -38,4 +38,4 @@ def write_prepared(
         "rows": sum(shard["records"] for shard in shards),
         "shards": shards,
     }
-    files.write_json(folder / layout.MANIFEST, whole | manifest)
+    files.write_json(folder / layout.MANIFEST, entries | manifest)

@@ -1,7 +1,7 @@
-"""The compiler for TPUs on a machine that has none.
+"""The TPU compiler (libtpu) on a machine without a TPU.
 
-It lies in a folder of its own: found by every program, it would make each of them look for chips,
-and complain that there are none.
+It is installed in a separate folder. If every program could import it, JAX would look for TPUs in
+each of them and warn that there are none.
 """
 
 import importlib.metadata
@@ -13,9 +13,10 @@ FOLDER = Path(sys.prefix) / "tpu"  # where `make setup-test` puts it
 
 
 def environment(accelerator: str) -> dict[str, str] | None:
-    """For a process that compiles for `accelerator`, such as "v5litepod-4"; None without compiler.
+    """Return the environment of a process that compiles for `accelerator`, such as "v5litepod-4".
 
-    The process names the chips by `jax.experimental.topologies`.
+    The process gets the devices from `jax.experimental.topologies`. Returns None if libtpu is not
+    installed.
     """
     if not (FOLDER / "libtpu").is_dir():
         return None
@@ -24,12 +25,12 @@ def environment(accelerator: str) -> dict[str, str] | None:
 
 
 def enable(accelerator: str) -> None:
-    """Lets this process compile for `accelerator`, if it was started on the CPU.
+    """Set up this process, which must run on the CPU, to compile for `accelerator`.
 
-    Raises FileNotFoundError without compiler.
+    Raises FileNotFoundError if libtpu is not installed.
     """
     if not (FOLDER / "libtpu").is_dir():
-        raise FileNotFoundError(f"{FOLDER}: no libtpu; make setup-test puts it there")
+        raise FileNotFoundError(f"{FOLDER}: no libtpu; run make setup-test to install it")
     sys.path.append(str(FOLDER))
     os.environ |= _settings(accelerator)
 
@@ -37,13 +38,13 @@ def enable(accelerator: str) -> None:
 def _settings(accelerator: str) -> dict[str, str]:
     return {
         "TPU_ACCELERATOR_TYPE": accelerator,
-        "TPU_SKIP_MDS_QUERY": "1",  # nobody to ask what chips there are
+        "TPU_SKIP_MDS_QUERY": "1",  # there is no metadata server
         "TPU_WORKER_HOSTNAMES": "localhost",
-        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # nothing here holds a chip
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # no process uses a real chip
     }
 
 
 def version() -> str:
-    """Of the compiler; it must be there."""
-    (found,) = importlib.metadata.distributions(name="libtpu", path=[str(FOLDER)])
-    return found.version
+    """Return the version of libtpu, which must be installed."""
+    (distribution,) = importlib.metadata.distributions(name="libtpu", path=[str(FOLDER)])
+    return distribution.version

@@ -1,7 +1,7 @@
-"""Training on one GPU in bfloat16: model FLOPs utilisation, and transformers' trainer beside it.
+"""Training on one GPU in bfloat16: model FLOPs utilization, and speed compared with transformers.
 
-Rows are full, of random tokens. transformers comes along where torch has CUDA; otherwise its
-columns stay empty, and the goal beside it counts as unmet.
+The rows are full of random tokens. transformers runs only if torch has CUDA; otherwise its columns
+are empty, and the goal of the comparison is unmet.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from teacherlm_jax.training.flops import model_flops, peak
 LENGTH, STEPS = 1024, 10
 MFU, RATIO = 0.45, 2.0  # goals
 _SAME = {"dtype": "bfloat16", "attention": "blockwise", "remat": "dots"}
-CASES: dict[str, tuple[ModelConfig, int]] = {  # and rows; 7.1B in float32 would not fit
+CASES: dict[str, tuple[ModelConfig, int]] = {  # model, rows; 7.1B in float32 does not fit
     "bloom-1b1": (registry.shape("bloom-1b1", **_SAME), 8),
     "bloom-7b1": (registry.shape("bloom-7b1", param_dtype="bfloat16", **_SAME), 4),
 }
@@ -36,59 +36,71 @@ print(json.dumps([jax.devices()[0].device_kind, bool(torch and torch.cuda.is_ava
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One model: tokens a second of both, and the share of the GPU's peak that ours needs."""
+    """Result of one model.
+
+    Attributes:
+        model: name of the model.
+        jax: tokens per second in JAX.
+        mfu: model FLOPs utilization in JAX; None if the GPU's peak is unknown.
+        transformers: tokens per second in transformers; None if it was not run.
+    """
 
     model: str
-    ours: float
+    jax: float
     mfu: float | None
-    theirs: float | None
+    transformers: float | None
 
     @property
     def met(self) -> bool:
-        """Whether both goals are; what could not be measured is unmet."""
-        fast = self.theirs is not None and self.ours >= RATIO * self.theirs
+        """Return whether both goals are met; a figure that was not measured is unmet."""
+        fast = self.transformers is not None and self.jax >= RATIO * self.transformers
         return fast and self.mfu is not None and self.mfu >= MFU
 
     def cells(self) -> list[str]:
-        """A line of the table."""
+        """Return the row of the table."""
         mfu = "" if self.mfu is None else f"{self.mfu:.1%}"
-        beside = ["", ""] if self.theirs is None else [f"{self.theirs:.0f}", f"{self.ratio:.2f}"]
-        return [self.model, f"{self.ours:.0f}", mfu, *beside]
+        reference = ["", ""]
+        if self.transformers is not None:
+            reference = [f"{self.transformers:.0f}", f"{self.ratio:.2f}"]
+        return [self.model, f"{self.jax:.0f}", mfu, *reference]
 
     @property
     def ratio(self) -> float | None:
-        """How many times theirs ours is."""
-        return None if self.theirs is None else self.ours / self.theirs
+        """Return the speed in JAX over that in transformers."""
+        return None if self.transformers is None else self.jax / self.transformers
 
 
-def measure(name: str, device: str, beside: bool) -> Row:
-    """One model, on a GPU of the kind `device`, with transformers `beside` it or alone."""
+def measure(name: str, device: str, with_transformers: bool) -> Row:
+    """Measure one model on a GPU of the kind `device`."""
     model, rows = CASES[name]
     random = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as given:
-        folder = Path(given)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         for step in range(1 + STEPS):
             tokens = random.integers(2, model.vocab_size, (rows, LENGTH), np.int32)
             texts = [Encoded(row, np.ones(LENGTH, bool)) for row in tokens]
             file = f"equal.0.{step:02}" if step else "equal.check"
-            trainers.write_batch(folder, file, train_batches.one_a_row(texts))
-        Case(model, {"ours": ["equal"], "theirs": ["equal"]}).write(folder)
+            trainers.write_batch(folder, file, train_batches.one_per_row(texts))
+        Case(model, {"jax": ["equal"], "transformers": ["equal"]}).write(folder)
         trainers.run("weights", folder)
-        ours = trainers.run("ours", folder)["equal"].speed
-        theirs = trainers.run("theirs", folder)["equal"].speed if beside else None
+        speed = trainers.run("jax", folder)["equal"].speed
+        reference = None
+        if with_transformers:
+            reference = trainers.run("transformers", folder)["equal"].speed
     most = peak(device)
-    return Row(name, ours, model_flops(model, ours, LENGTH) / most if most else None, theirs)
+    mfu = model_flops(model, speed, LENGTH) / most if most else None
+    return Row(name, speed, mfu, reference)
 
 
 def main() -> int:
-    """Measures, prints, and puts the table into docs/reference/results.md."""
+    """Run the benchmark; print the table and write it to docs/reference/results.md."""
     probe = subprocess.run(
         [sys.executable, "-c", _PROBE], stdout=subprocess.PIPE, text=True, check=True
     )
-    device, beside = json.loads(probe.stdout)
-    found = [measure(name, device, beside) for name in CASES]
+    device, torch_has_cuda = json.loads(probe.stdout)
+    rows = [measure(name, device, torch_has_cuda) for name in CASES]
     header = ("model", "teacherlm_jax, tokens/s", "MFU", "transformers, tokens/s", "ratio")
-    text = harness.table(header, [row.cells() for row in found])
+    text = harness.table(header, [row.cells() for row in rows])
     text += f"\nOn one {device}: packed rows of {LENGTH:,} tokens.\n"
     print(text)
     harness.put_into(
@@ -96,8 +108,8 @@ def main() -> int:
     )
     return harness.finish(
         "train_gpu",
-        ", ".join(f"{row.model} MFU {row.mfu}, {row.ratio} times transformers" for row in found),
+        ", ".join(f"{row.model} MFU {row.mfu}, {row.ratio} times transformers" for row in rows),
         f"{MFU:.0%}, {RATIO:.0f} times",
-        all(row.met for row in found),
-        {"device": device, "rows": [dataclasses.asdict(row) for row in found]},
+        all(row.met for row in rows),
+        {"device": device, "rows": [dataclasses.asdict(row) for row in rows]},
     )

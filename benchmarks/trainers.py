@@ -1,10 +1,10 @@
-"""One of the two systems of `benchmarks/train.py` in a process of its own: JAX, or transformers.
+"""Child process of `benchmarks/train.py`: training steps in JAX or in transformers.
 
-    python -m benchmarks.trainers weights|ours|theirs FOLDER TURN
+    python -m benchmarks.trainers weights|jax|transformers FOLDER ROUND
 
-The folder holds `case.json`, weights of Hugging Face's layout (which `weights` makes), and batches.
-Of every workload NAME one step on `NAME.check.npz` comes first and is not timed; then those on
-`NAME.TURN.*.npz`. The last line printed is what `Found` holds, as JSON.
+The folder contains `case.json`, weights in the Hugging Face format (written by `weights`), and
+batches. For every workload NAME, a first step on `NAME.check.npz` is not timed, and the steps on
+`NAME.ROUND.*.npz` are. The last line of the output is a `WorkloadResult` per workload as JSON.
 """
 
 import dataclasses
@@ -23,45 +23,44 @@ from teacherlm_jax.config import MeshConfig, ModelConfig, OptimizerConfig, Train
 from teacherlm_jax.storage import files
 
 Batch = Mapping[str, np.ndarray]  # tokens, segment_ids, positions, loss_mask: [B, T]
-Train = Callable[[Batch], float]  # one update; the loss before it
+Train = Callable[[Batch], float]  # one update; returns the loss before it
 
-# What the paper leaves open is as everywhere here. Trainer's default clips at 1.0 and decays
-# nothing, too.
+# Clipping at 1.0 without weight decay is also the default of transformers' Trainer.
 OPTIMIZER = OptimizerConfig(learning_rate=1e-4, weight_decay=0.0, clip_norm=1.0)
 ARRAYS = ("tokens", "segment_ids", "positions", "loss_mask")
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What is trained.
+    """A model and its workloads.
 
     Attributes:
-        model: the shape; parameters have `param_dtype`, the computation `dtype`.
-        workloads: of ours and of theirs, the names of the batches in their order.
+        model: shape of the model, with the dtypes of its parameters and of the computation.
+        workloads: by system, the names of the workloads in order.
     """
 
     model: ModelConfig
     workloads: Mapping[str, Sequence[str]]
 
     def write(self, folder: Path) -> None:
-        """As `case.json`."""
+        """Write the case as `case.json`."""
         files.write_json(folder / "case.json", dataclasses.asdict(self))
 
     @classmethod
     def read(cls, folder: Path) -> "Case":
-        """The case of `case.json`."""
-        found = files.read_json(folder / "case.json")
-        return cls(ModelConfig(**found["model"]), found["workloads"])
+        """Return the case of `case.json`."""
+        case = files.read_json(folder / "case.json")
+        return cls(ModelConfig(**case["model"]), case["workloads"])
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-    """What a workload's steps came to.
+class WorkloadResult:
+    """Losses and times of the steps of a workload.
 
     Attributes:
-        losses: before each update, in nats, that on the checked batch first.
-        seconds: of each update but the first.
-        tokens: of each update but the first, padding not counted.
+        losses: loss before each update in nats, starting with that on the untimed batch.
+        seconds: time of each update but the first.
+        tokens: tokens of each update but the first, without padding.
     """
 
     losses: list[float] = dataclasses.field(default_factory=list)
@@ -70,43 +69,43 @@ class Found:
 
     @property
     def speed(self) -> float:
-        """Useful tokens a second."""
+        """Return the tokens per second, without padding."""
         return sum(self.tokens) / sum(self.seconds)
 
 
 def write_batch(folder: Path, name: str, batch: Batch) -> None:
-    """A batch as the file that a child reads."""
+    """Write a batch to the file that the child process reads."""
     np.savez(folder / f"{name}.npz", **batch)
 
 
-def run(system: str, folder: Path, turn: int = 0) -> dict[str, Found]:
-    """A round of one system in a child process: what came of its workloads, by name."""
-    command = [sys.executable, "-m", "benchmarks.trainers", system, str(folder), str(turn)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    return {name: Found(**figures) for name, figures in found.items()}
+def run(system: str, folder: Path, round_number: int = 0) -> dict[str, WorkloadResult]:
+    """Run a round of one system in a child process; return the results by workload."""
+    command = [sys.executable, "-m", "benchmarks.trainers", system, str(folder), str(round_number)]
+    child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    results = json.loads(child.stdout.splitlines()[-1])
+    return {name: WorkloadResult(**figures) for name, figures in results.items()}
 
 
 def backend() -> str:
-    """What JAX would compute on, found by a child process: to ask would take a GPU's memory."""
+    """Return JAX's default backend; a child process finds it, to leave the GPU's memory free."""
     command = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
 def weights(case: Case, folder: Path) -> None:
-    """Random weights, written as transformers writes them."""
+    """Save random weights with transformers."""
     import torch
     from transformers import AutoModelForCausalLM
 
     from benchmarks import pairs
 
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(pairs.their_config(case.model))
+    model = AutoModelForCausalLM.from_config(pairs.hf_config(case.model))
     model.to(getattr(torch, case.model.param_dtype)).save_pretrained(folder)
 
 
-def ours(case: Case, folder: Path) -> Train:
-    """The step that `teacherlm train` compiles, over weights read as `teacherlm convert` does."""
+def in_jax(case: Case, folder: Path) -> Train:
+    """Return the step that `teacherlm train` compiles, with weights loaded like `convert` does."""
     import jax
     from flax import nnx
 
@@ -130,7 +129,7 @@ def ours(case: Case, folder: Path) -> Train:
     params = load.load(pairs, abstract_params, lambda: None)
     state = initial_state(build, optimizer, abstract, 0, params)
     del params
-    where = sharding.batch_sharding(mesh)
+    batch_sharding = sharding.batch_sharding(mesh)
 
     @functools.cache
     def compiled(rows: int, length: int):
@@ -140,7 +139,7 @@ def ours(case: Case, folder: Path) -> Train:
 
     def train(batch: Batch) -> float:
         nonlocal state
-        placed = {name: jax.device_put(batch[name], where) for name in ARRAYS}
+        placed = {name: jax.device_put(batch[name], batch_sharding) for name in ARRAYS}
         state, metrics = compiled(*batch["tokens"].shape)(state, placed)
         jax.block_until_ready(state)
         return float(metrics["loss"] / metrics["loss_tokens"])
@@ -148,10 +147,10 @@ def ours(case: Case, folder: Path) -> Train:
     return train
 
 
-def theirs(case: Case, folder: Path) -> Train:
-    """The inner loop of `transformers.Trainer` with its defaults: fused AdamW, clipping at 1.
+def in_transformers(case: Case, folder: Path) -> Train:
+    """Return the inner loop of `transformers.Trainer` with defaults: fused AdamW, clipping at 1.
 
-    Of BLOOM, transformers has eager attention alone.
+    For BLOOM, transformers implements only eager attention.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -188,39 +187,39 @@ def theirs(case: Case, folder: Path) -> Train:
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
-        return loss.item()  # waits for a device
+        return loss.item()  # waits for the device
 
     return train
 
 
 def main() -> int:
-    """Trains, and prints what came of it."""
-    system, folder, turn = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    """Train all workloads of a system and print the results as JSON."""
+    system, folder, round_number = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
     case = Case.read(folder)
-    found: dict[str, Found] = {}
+    results: dict[str, WorkloadResult] = {}
     if system == "weights":
         weights(case, folder)
     else:
-        train = {"ours": ours, "theirs": theirs}[system](case, folder)
+        train = {"jax": in_jax, "transformers": in_transformers}[system](case, folder)
         for name in case.workloads[system]:
-            timed = sorted(folder.glob(f"{name}.{turn}.*.npz"))
-            found[name] = steps(train, [folder / f"{name}.check.npz", *timed])
-    print(json.dumps({name: dataclasses.asdict(figures) for name, figures in found.items()}))
+            timed = sorted(folder.glob(f"{name}.{round_number}.*.npz"))
+            results[name] = steps(train, [folder / f"{name}.check.npz", *timed])
+    print(json.dumps({name: dataclasses.asdict(result) for name, result in results.items()}))
     return 0
 
 
-def steps(train: Train, paths: Sequence[Path]) -> Found:
-    """One update on the batch of each file."""
-    found = Found()
+def steps(train: Train, paths: Sequence[Path]) -> WorkloadResult:
+    """Make one update on the batch of each file; the first one is not timed."""
+    result = WorkloadResult()
     for path in paths:
         with np.load(path) as arrays:
             batch = dict(arrays)
         start = time.perf_counter()
-        found.losses.append(train(batch))
-        found.seconds.append(time.perf_counter() - start)
-        found.tokens.append(int(np.count_nonzero(batch["segment_ids"])))
-    del found.seconds[0], found.tokens[0]
-    return found
+        result.losses.append(train(batch))
+        result.seconds.append(time.perf_counter() - start)
+        result.tokens.append(int(np.count_nonzero(batch["segment_ids"])))
+    del result.seconds[0], result.tokens[0]
+    return result
 
 
 if __name__ == "__main__":

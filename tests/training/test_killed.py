@@ -1,4 +1,4 @@
-"""`teacherlm train`, killed in real processes, ends with the bits of a run left in peace."""
+"""`teacherlm train`, killed in real processes, is bit-equal to an uninterrupted run."""
 
 import signal
 
@@ -11,7 +11,7 @@ STEPS = 16
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """Starts `teacherlm train` with a run folder's name, in a process that can be killed."""
+    """Function that starts `teacherlm train` for a run folder in a process that can be killed."""
     folder = tmp_path_factory.mktemp("killed")
     words = kill_train.prepare(folder, STEPS)
     environment = kill_train.on_two_devices(folder)
@@ -22,28 +22,28 @@ def start(tmp_path_factory):
     return begin
 
 
-def test_a_run_killed_again_and_again_ends_with_the_same_bits(start):
-    # Nothing is compiled yet, which takes a while: were the signal held back until a step is done,
-    # there would be a checkpoint.
+def test_a_run_that_is_killed_many_times_is_bit_equal_to_an_uninterrupted_run(start):
+    # Compiling takes a while without a cache. If SIGTERM waited for a step, there would be a
+    # checkpoint.
     compiling = start("killed")
     assert compiling.kill("compile", signal.SIGTERM) == "compile"
-    assert "teacherlm: SIGTERM before the first step" in compiling.told
+    assert "teacherlm: SIGTERM before the first step" in compiling.output
     assert compiling.process.returncode == 128 + signal.SIGTERM
     assert not list((compiling.run / "checkpoints").iterdir())
 
-    peaceful = start("peaceful")
-    kill_train.in_peace(peaceful)
-    expected = kills.outcome(peaceful.run)
-    deaths = [
+    uninterrupted = start("uninterrupted")
+    kill_train.run_to_end(uninterrupted)
+    expected = kills.outcome(uninterrupted.run)
+    phases = [
         start("killed").kill("save", signal.SIGKILL),
         start("killed").kill("validation", signal.SIGKILL),
         start("killed").kill("validation", signal.SIGTERM),
         start("killed").kill("end", signal.SIGKILL),
     ]
-    assert deaths == ["save", "validation", "validation", "end"]
+    assert phases == ["save", "validation", "validation", "end"]
     last = start("killed")
-    kill_train.in_peace(last)
+    kill_train.run_to_end(last)
     assert kills.differences(kills.outcome(last.run), expected) == []
     assert len(expected) > 50 and expected["validation"].count("\n") == 3
-    left = {path.name for path in (last.run / "checkpoints").iterdir()}
-    assert left == {path.name for path in (peaceful.run / "checkpoints").iterdir()}
+    checkpoints = {path.name for path in (last.run / "checkpoints").iterdir()}
+    assert checkpoints == {path.name for path in (uninterrupted.run / "checkpoints").iterdir()}
