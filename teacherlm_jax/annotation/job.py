@@ -145,7 +145,7 @@ class AnnotationProgress:
         self._start = self._last = time.monotonic()
         self.written = 0
         self.tokens = 0
-        run.log.info("%d explanations, %d of them on disk", total, self._before)
+        run.log.info("explanations: %d in total, %d on disk", total, self._before)
 
     @property
     def done(self) -> int:
@@ -238,8 +238,9 @@ def _merge(
 
 def _verdict_line(kind: str, figures: Mapping[str, Any]) -> str:
     """Return the verdicts on one kind as text, naming the gates that ran."""
+    number = figures["count"]
+    written = f"{kind}: {number} explanation{'' if number == 1 else 's'}"
     if not figures["gates"]:
-        return f"{kind}: {figures['count']} explanations, not checked by any gate"
+        return f"{written}, not checked by any gate"
     passed = ", ".join(f"{gate} {count}" for gate, count in figures["gates"].items())
-    everything = figures["passed_all_gates"]
-    return f"{kind}: {figures['count']} explanations; passed {passed}; all of these {everything}"
+    return f"{written}; passed {passed}; all gates {figures['passed_all_gates']}"

@@ -102,9 +102,9 @@ def plan_job(config: AnnotateConfig, run: Run) -> AnnotationJob:
     Rows that cannot be read, and samples whose prompt is too long, go to `refused.jsonl` in the run
     folder. Rows on record keep their shards; rows that were added to the source since get new ones.
 
-    Raises UserError for a config that cannot be used, if no sample is left, if a sample on record
-    is no longer in the source, if vocabularies differ, if a gate cannot judge a sample, and if a
-    sample has been explained before.
+    Raises UserError for an invalid config, if no sample is left, if a sample on record is missing
+    from the source, if vocabularies differ, if a gate cannot judge a sample, and if a sample has
+    been explained before.
     """
     fields.check(config)
     teachers, vocabulary = describe_teachers(config)
@@ -121,7 +121,7 @@ def plan_job(config: AnnotateConfig, run: Run) -> AnnotationJob:
         refused.close()
         refused.report(run.log)
     if recorded and encoded:
-        run.log.info("%d rows are new in the source and will be annotated too", len(encoded))
+        run.log.info("new rows in the source: %d; they are annotated too", len(encoded))
     return AnnotationJob(
         samples=samples,
         kinds=kinds,
@@ -148,7 +148,7 @@ def _accepted(
     samples = {sample.id: sample for _, sample in rows}
     _refuse_explained(config, kinds, samples.values())
     gates.require_usable(config.gates, samples.values())
-    _refuse_lost(config, recorded, samples)
+    _refuse_missing(config, recorded, samples)
     known = {id for ids in recorded for id in ids}
     new = [(location, sample) for location, sample in rows if sample.id not in known]
     encoded = _encode_new(config, new, kinds, vocabulary, longest, refused)
@@ -205,14 +205,15 @@ def _encode_new(
     return accepted
 
 
-def _refuse_lost(
+def _refuse_missing(
     config: AnnotateConfig, recorded: Sequence[Sequence[str]], samples: Mapping[str, Sample]
 ) -> None:
-    lost = [id for ids in recorded for id in ids if id not in samples]
-    if lost:
+    """Raise UserError if a sample on record was removed from the source."""
+    missing = [id for ids in recorded for id in ids if id not in samples]
+    if missing:
         raise UserError(
-            f"{config.source.path}: {len(lost)} samples of this job, such as {lost[0]}, are no "
-            "longer in the source; restore their rows, or choose another config.output"
+            f"{config.source.path}: lacks {len(missing)} of this job's samples, for example "
+            f"{missing[0]}; restore their rows, or choose another config.output"
         )
 
 
@@ -227,14 +228,14 @@ def _refuse_explained(
         for kind in kinds:
             if annotated := sample.annotations.get(kind):
                 existing = f"an annotated {kind} by {annotated['author']!r}"
-                way_out = "annotate the data as they were before that"
+                remedy = "annotate the data from before that annotation"
             elif config.author in sample.explanations.get(kind, {}):
-                existing, way_out = f"a {kind} by {config.author!r}", "choose another config.author"
+                existing, remedy = f"a {kind} by {config.author!r}", "choose another config.author"
             else:
                 continue
             if len(kinds) > 1:  # a job of no kind is refused
-                way_out += f", or leave config.teachers.{kind} empty"
+                remedy += f", or leave config.teachers.{kind} empty"
             raise UserError(
                 f"{config.source.path}: sample {sample.id} already has {existing}, which this job "
-                f"would replace; {way_out}"
+                f"would replace; {remedy}"
             )

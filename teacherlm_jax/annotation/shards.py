@@ -92,7 +92,7 @@ class ShardFolder:
 
     @property
     def complete(self) -> bool:
-        """Whether all shards are complete."""
+        """Return whether all shards are complete."""
         return len(self._complete) == len(self._shards)
 
     def has(self, id: str) -> bool:
@@ -172,8 +172,8 @@ class ShardFolder:
             rows.setdefault(row["id"], row)
         if damaged:
             self._log.warning(
-                "%s: dropped %d damaged lines (such as line %d); their explanations are generated "
-                "again, all others are kept",
+                "%s: damaged lines: %d, the first is line %d; they are dropped and their "
+                "explanations generated again",
                 path,
                 len(damaged),
                 damaged[0],

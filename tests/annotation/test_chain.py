@@ -48,19 +48,19 @@ def test_a_second_job_keeps_the_annotations_of_the_first(chained):
 def test_a_source_can_drop_explanations_that_failed_a_gate_of_either_job(chained):
     _, (_, folder), result = chained
     source = SourceConfig("again", str(folder / "samples" / "*.jsonl"))
-    kept = [sample.explanations for sample in _read(source, folder, checked_only=True)]
-    assert not any("me" in texts["cot"] for texts in kept)
+    explanations = [sample.explanations for sample in _read(source, folder, checked_only=True)]
+    assert not any("me" in texts["cot"] for texts in explanations)
     passed = result["kinds"]["fundamental"]["passed_all_gates"]
-    assert sum("me" in texts["fundamental"] for texts in kept) == passed > 0
-    assert all("program" in texts[kind] for texts in kept for kind in KINDS)
+    assert sum("me" in texts["fundamental"] for texts in explanations) == passed > 0
+    assert all("program" in texts[kind] for texts in explanations for kind in KINDS)
 
 
 @pytest.mark.parametrize("author", ["me", "you"])  # one set of verdicts is kept per kind
 def test_an_annotated_kind_is_not_annotated_again(chained, teachers, tmp_path, author):
     again, _, _ = chained
     cot = TeachersConfig(cot=str(teachers[0]))
-    found = "sample synthetic-train-3-0 already has an annotated cot by 'me', which this job would"
-    with pytest.raises(UserError, match=f"{found} replace; .* as they were before that$"):
+    error = "sample synthetic-train-3-0 already has an annotated cot by 'me', which this job would"
+    with pytest.raises(UserError, match=f"{error} replace; .* from before that annotation$"):
         job.annotate(dataclasses.replace(again, teachers=cot, author=author), make_run(tmp_path))
     assert not (tmp_path / "texts").exists()
 
@@ -70,7 +70,7 @@ def test_the_kind_that_a_message_names_is_left_out(chained, teachers, tmp_path):
     both = dataclasses.replace(
         again, teachers=TeachersConfig(cot=str(teachers[0]), mistake=str(teachers[0]))
     )
-    with pytest.raises(UserError, match=r"that, or leave config\.teachers\.cot empty$"):
+    with pytest.raises(UserError, match=r"that annotation, or leave config\.teachers\.cot empty$"):
         job_plan.plan_job(both, make_run(tmp_path))
     both.teachers.cot = ""
     assert job_plan.plan_job(both, make_run(tmp_path)).kinds == ("mistake",)
@@ -78,11 +78,11 @@ def test_the_kind_that_a_message_names_is_left_out(chained, teachers, tmp_path):
 
 def test_the_explanations_of_another_author_are_not_replaced(make_config, teachers, tmp_path):
     human = dataclasses.replace(make_config(cot=teachers[0]), author="program")
-    way_out = r"choose another config\.author$"
-    found = (
+    remedy = r"choose another config\.author$"
+    error = (
         "sample synthetic-train-3-0 already has a cot by 'program', which this job would replace"
     )
-    with pytest.raises(UserError, match=f"{found}; {way_out}"):
+    with pytest.raises(UserError, match=f"{error}; {remedy}"):
         job.annotate(human, make_run(tmp_path))
     assert not (tmp_path / "texts").exists()
     other = dataclasses.replace(human, author="somebody else")

@@ -59,8 +59,8 @@ def test_only_a_stated_conclusion_other_than_the_answer_contradicts_it(
 
 
 @pytest.mark.parametrize("name", ["aqua", "creak", "ecqa", "gsm8k", "strategyqa"])
-def test_chains_of_thought_by_people_pass_and_the_opposite_conclusion_fails(shared_data, name):
-    """At most 0.3 % of them are flagged; by hand, most of those do contradict their answer."""
+def test_human_chains_of_thought_pass_and_opposite_conclusions_fail(shared_data, name):
+    """At most 0.3 % of them are flagged, and most of those do contradict their answer."""
     flagged = caught = 0
     lines = (shared_data / f"rationale/{name}_train.jsonl").read_text().strip().split("\n")
     for line in lines:
@@ -73,7 +73,7 @@ def test_chains_of_thought_by_people_pass_and_the_opposite_conclusion_fails(shar
 
 
 def _published(row):
-    """The sample of a published row, and a wrong answer to it as text."""
+    """Return the sample of a published row, and a wrong answer to it as text."""
     _, _, block = row["question"].partition("\nOptions:\n")
     options = tuple(re.sub(r"^(- |\([A-Z]\) ?)", "", line) for line in block.split("\n") if block)
     answer = row["answer"]

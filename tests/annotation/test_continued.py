@@ -95,7 +95,7 @@ def test_each_prompt_is_tokenized_once_and_only_while_its_texts_are_missing(
 @pytest.mark.parametrize("unfinished", [False, True])
 def test_rows_added_to_the_source_are_annotated_too(start, tmp_path, unfinished):
     start(SAMPLES)
-    whole = _files(tmp_path)
+    expected = _files(tmp_path)
     shutil.rmtree(tmp_path / "run")
     start(SAMPLES[:6])
     if unfinished:
@@ -105,7 +105,7 @@ def test_rows_added_to_the_source_are_annotated_too(start, tmp_path, unfinished)
     result = start(SAMPLES)
     assert result["rows"] == 9
     assert result["texts"] == 2 * 3 + 2 * unfinished
-    assert "3 rows are new in the source and will be annotated too" in _log(tmp_path)
+    assert "new rows in the source: 3; they are annotated too" in _log(tmp_path)
     after = _files(tmp_path)
     assert before.items() <= after.items(), "finished shards stay"
     assert sorted(after) == sorted(
@@ -114,8 +114,8 @@ def test_rows_added_to_the_source_are_annotated_too(start, tmp_path, unfinished)
         for index in range(3)
     )
     # the same texts as those of a job that knew all rows from the start
-    lines = lambda found: sorted(line for text in found.values() for line in text.splitlines())  # noqa: E731
-    assert lines(after) == lines(whole)
+    lines = lambda shards: sorted(line for text in shards.values() for line in text.splitlines())  # noqa: E731
+    assert lines(after) == lines(expected)
 
 
 def test_a_finished_job_that_did_not_change_keeps_its_result(start, tmp_path):
@@ -128,25 +128,27 @@ def test_a_finished_job_that_did_not_change_keeps_its_result(start, tmp_path):
 def test_the_log_names_the_gates_that_ran(start, tmp_path):
     start(SAMPLES[:2], gates=("not_empty", "concludes_answer"))
     assert "cot: 2 explanations; passed not_empty " in _log(tmp_path)
-    assert ", concludes_answer 2; all of these " in _log(tmp_path)
+    assert ", concludes_answer 2; all gates " in _log(tmp_path)
 
 
 def test_no_gates_are_reported_as_no_check(start, tmp_path):
     start(SAMPLES[:1], gates=())
-    assert "mistake: 1 explanations, not checked by any gate" in _log(tmp_path)
+    assert "mistake: 1 explanation, not checked by any gate" in _log(tmp_path)
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_rows_that_changed_or_disappeared_are_refused_by_id(start, tmp_path, finished):
+def test_changed_or_missing_rows_are_refused_by_id(start, tmp_path, finished):
     start(SAMPLES[:3], gates=())
     if not finished:
         (tmp_path / "run/result.json").unlink()
     changed = dataclasses.replace(SAMPLES[1], question=f"{SAMPLES[1].question} Why?")
     with pytest.raises(UserError, match=f":2: the explanation of '{changed.id}' was written for"):
         start([SAMPLES[0], changed, SAMPLES[2]], gates=())
-    with pytest.raises(UserError, match=f"1 samples of this job, such as {SAMPLES[0].id}, are no"):
+    with pytest.raises(
+        UserError, match=f"lacks 1 of this job's samples, for example {SAMPLES[0].id}"
+    ):
         start(SAMPLES[1:3], gates=())
-    start(SAMPLES[:3], gates=())  # the way out: the rows are restored
+    start(SAMPLES[:3], gates=())  # the remedy: restore the rows
 
 
 def test_a_newer_checkpoint_of_a_teacher_is_refused_by_key_and_digest(
@@ -161,13 +163,13 @@ def test_a_newer_checkpoint_of_a_teacher_is_refused_by_key_and_digest(
     with pytest.raises(UserError, match=r"inputs changed .*config\.teachers\.cot=.* \(digest "):
         start(SAMPLES[:2], **settings)
     settings["teachers"].cot = str(teacher / "checkpoints/7")
-    start(SAMPLES[:2], **settings)  # the way out: the checkpoint is named
+    start(SAMPLES[:2], **settings)  # the remedy: name the checkpoint
 
 
 @pytest.mark.parametrize("name", ["part-00000.jsonl", "part-00000.jsonl.partial"])
-def test_a_damaged_line_costs_only_its_own_explanation(start, tmp_path, name):
+def test_only_the_explanation_of_a_damaged_line_is_generated_again(start, tmp_path, name):
     start(SAMPLES[:4])
-    whole = _files(tmp_path)
+    expected = _files(tmp_path)
     (tmp_path / "run/result.json").unlink()
     complete = tmp_path / "run/texts/cot/part-00000.jsonl"
     lines = complete.read_bytes().splitlines()
@@ -175,8 +177,8 @@ def test_a_damaged_line_costs_only_its_own_explanation(start, tmp_path, name):
     (complete.parent / name).write_bytes(b"\n".join([lines[0], lines[1][:40], *lines[2:], b""]))
     result = start(SAMPLES[:4])
     assert result["texts"] == 1
-    assert _files(tmp_path) == whole
-    assert f"{name}: dropped 1 damaged lines (such as line 2)" in _log(tmp_path)
+    assert _files(tmp_path) == expected
+    assert f"{name}: damaged lines: 1, the first is line 2; they are dropped" in _log(tmp_path)
 
 
 def _with_a_long_question(words):
@@ -184,7 +186,7 @@ def _with_a_long_question(words):
     return [*SAMPLES[:3], long, *SAMPLES[4:]], long
 
 
-def test_a_row_too_long_for_the_learned_positions_is_refused_and_the_others_are_written(
+def test_a_row_too_long_for_the_learned_positions_is_refused_and_all_others_are_explained(
     start, make_teacher, make_config, vocabulary, tmp_path
 ):
     samples, long = _with_a_long_question(words=40)
@@ -203,12 +205,12 @@ def test_a_row_too_long_for_the_learned_positions_is_refused_and_the_others_are_
 def test_one_long_prompt_does_not_enlarge_the_cache_of_all_slots(start, monkeypatch):
     engines = []
 
-    class Noted(Engine):
+    class RecordingEngine(Engine):
         def __init__(self, model, **settings):
             engines.append((settings["prompt_length"], settings["slots"]))
             super().__init__(model, **settings)
 
-    monkeypatch.setattr(texts, "Engine", Noted)
+    monkeypatch.setattr(texts, "Engine", RecordingEngine)
     samples, _ = _with_a_long_question(words=400)
     result = start(samples + list(synthetic.generate(4, seed=9)), slots=64, gates=())
     assert result["rows"] == 13
@@ -239,5 +241,5 @@ def test_the_command_refuses_too_many_slots_and_runs_with_fewer(
     (fewer,) = re.findall(r"lower config\.slots \(to at most (\d+)\)", message)
     assert 8 <= int(fewer) < 24
     # a refused run has no results, so all its settings may still change
-    ways_out = [f"--config.slots={fewer}", "--config.seed=1"]
-    assert main.main(["annotate", f"--config={path}", *ways_out]) == 0
+    remedies = [f"--config.slots={fewer}", "--config.seed=1"]
+    assert main.main(["annotate", f"--config={path}", *remedies]) == 0

@@ -20,11 +20,11 @@ def loaded(teachers):
 
 
 def test_explanations_come_sample_by_sample_with_verdicts(loaded, samples):
-    made = explain(loaded, samples[:3], ("mistake", "cot"), SAMPLING, slots=4)
-    assert [(one.sample.id, one.kind) for one in made] == [
+    explanations = explain(loaded, samples[:3], ("mistake", "cot"), SAMPLING, slots=4)
+    assert [(explanation.sample.id, explanation.kind) for explanation in explanations] == [
         (sample.id, kind) for sample in samples[:3] for kind in ("mistake", "cot")
     ]
-    for one in made:
+    for one in explanations:
         assert set(one.gates) == {"finished", "not_empty", "concludes_answer"}
         assert one.gates["finished"] == (one.finish_reason == "eos")
         assert one.gates["not_empty"] == bool(one.text)

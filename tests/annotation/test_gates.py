@@ -64,21 +64,23 @@ def test_right_explanations_of_generated_samples_pass_and_others_fail():
 
 
 def test_the_synthetic_gate_refuses_samples_that_were_not_generated():
-    (made,) = synthetic.generate(1, seed=0)
-    gates.require_usable(["finished", "synthetic"], [made])
+    (synthetic_sample,) = synthetic.generate(1, seed=0)
+    gates.require_usable(["finished", "synthetic"], [synthetic_sample])
     gates.require_usable(["finished", "no_repetition"], [SAMPLE])
     unfit = {
         "source is 'sums', expected a generated sample": SAMPLE,
         "source is 'synthetic/nothing', expected a generated sample": dataclasses.replace(
-            made, source="synthetic/nothing"
+            synthetic_sample, source="synthetic/nothing"
         ),
-        "the question does not belong to synthetic/": dataclasses.replace(made, question="Why?"),
+        "the question does not belong to synthetic/": dataclasses.replace(
+            synthetic_sample, question="Why?"
+        ),
     }
     for reason, sample in unfit.items():
         with pytest.raises(
             UserError, match=f"config.gates: .*{reason}.*; or remove 'synthetic' from config.gates"
         ):
-            gates.require_usable(["synthetic"], [made, sample])
+            gates.require_usable(["synthetic"], [synthetic_sample, sample])
 
 
 def _settings(**settings):

@@ -1,4 +1,4 @@
-"""A whole job with a real engine: its files, and that interruptions do not change them."""
+"""Complete jobs with a real engine: their files, with and without interruptions."""
 
 import dataclasses
 import json
@@ -112,12 +112,12 @@ def test_the_result_counts_what_is_on_disk(finished):
     assert (result["rows"], result["refused"], result["texts"]) == (11, 2, 33)
     assert result["tokens_per_second"] > 0
     for kind in KINDS:
-        rows, found = _rows(folder, kind), result["kinds"][kind]
-        assert found["count"] == 11
-        assert found["mean_tokens"] == sum(row["new_tokens"] for row in rows) / 11
-        assert found["gates"]["not_empty"] == sum(row["text"] != "" for row in rows)
-        assert (found["gates"]["synthetic"], found["passed_all_gates"]) == (0, 0)
-        assert sum(found["finish_reasons"].values()) == 11
+        rows, actual = _rows(folder, kind), result["kinds"][kind]
+        assert actual["count"] == 11
+        assert actual["mean_tokens"] == sum(row["new_tokens"] for row in rows) / 11
+        assert actual["gates"]["not_empty"] == sum(row["text"] != "" for row in rows)
+        assert (actual["gates"]["synthetic"], actual["passed_all_gates"]) == (0, 0)
+        assert sum(actual["finish_reasons"].values()) == 11
 
 
 def test_rows_that_cannot_be_read_go_to_a_side_file_with_line_and_reason(finished, data):
@@ -132,14 +132,14 @@ def test_rows_that_cannot_be_read_go_to_a_side_file_with_line_and_reason(finishe
 class _Interrupted(Engine):
     """An engine that sends a signal after some texts, and records its requests."""
 
-    asked: ClassVar[list[str]] = []
+    requested: ClassVar[list[str]] = []
     signal = signal.SIGTERM
     stop_after = 0
 
     def generate(self, requests):
         def noted():
             for request in requests:
-                self.asked.append(request.id)
+                self.requested.append(request.id)
                 yield request
 
         for number, completion in enumerate(super().generate(noted())):
@@ -153,7 +153,7 @@ def test_an_interrupted_job_repeats_nothing_and_ends_with_the_same_bytes(
 ):
     config, folder, _ = finished
     monkeypatch.setattr(texts, "Engine", _Interrupted)
-    _Interrupted.asked, _Interrupted.stop_after = [], 13
+    _Interrupted.requested, _Interrupted.stop_after = [], 13
     with pytest.raises(
         Interrupted, match="SIGTERM: stopped with 13 of 33 explanations in"
     ) as caught:
@@ -165,10 +165,10 @@ def test_an_interrupted_job_repeats_nothing_and_ends_with_the_same_bytes(
         written |= {f"{kind}/{json.loads(line)['id']}" for line in path.read_text().splitlines()}
     assert len(written) == 13
 
-    _Interrupted.asked, _Interrupted.stop_after = [], 1000
+    _Interrupted.requested, _Interrupted.stop_after = [], 1000
     result = job.annotate(config, make_run(tmp_path))
-    assert len(_Interrupted.asked) == 20
-    assert written.isdisjoint(_Interrupted.asked)
+    assert len(_Interrupted.requested) == 20
+    assert written.isdisjoint(_Interrupted.requested)
     assert result["texts"] == 20
     assert _contents(tmp_path) == _contents(folder)
 
@@ -236,8 +236,8 @@ def test_prompts_that_are_too_long_are_refused_by_id(
     make_config, data, teachers, samples, tmp_path
 ):
     config = make_config(cot=teachers[0])
-    whole = job_plan.plan_job(config, make_run(tmp_path))
-    lengths = sorted(len(own[0].tokens) for own in whole.encoded.values())
+    all_prompts = job_plan.plan_job(config, make_run(tmp_path))
+    lengths = sorted(len(own[0].tokens) for own in all_prompts.encoded.values())
     limit = lengths[len(lengths) // 2]
     part = job_plan.plan_job(dataclasses.replace(config, prompt_length=limit), make_run(tmp_path))
     assert len(part.samples) == sum(length <= limit for length in lengths) < len(samples)

@@ -40,25 +40,25 @@ def test_any_order_with_any_interruptions_gives_the_same_files(tmp_path_factory,
     folder = tmp_path_factory.mktemp("shards")
     written = 0
     for stop in [*stops, len(IDS)]:
-        kept = _open(folder)
+        shard_folder = _open(folder)
         for id in order:
-            if not kept.has(id) and written < max(stop, written):
-                kept.add(_row(id))
+            if not shard_folder.has(id) and written < max(stop, written):
+                shard_folder.add(_row(id))
                 written += 1
-        kept.close()
-    assert kept.complete
+        shard_folder.close()
+    assert shard_folder.complete
     assert _names(folder) == [shards.shard_name(index) for index in range(3)]
     for index, ids in enumerate(SHARDS):
-        assert kept.read(index) == [_row(id) for id in ids]
+        assert shard_folder.read(index) == [_row(id) for id in ids]
 
 
 def test_a_shard_has_its_final_name_only_when_it_is_complete(tmp_path):
-    kept = _open(tmp_path)
-    assert [kept.add(_row(id)) for id in "cab"] == [False, False, True]
-    assert kept.add(_row("e")) is False
-    kept.close()
+    shard_folder = _open(tmp_path)
+    assert [shard_folder.add(_row(id)) for id in "cab"] == [False, False, True]
+    assert shard_folder.add(_row("e")) is False
+    shard_folder.close()
     assert _names(tmp_path) == ["part-00000.jsonl", "part-00001.jsonl.partial"]
-    assert [row["id"] for row in kept.read(0)] == ["a", "b", "c"]
+    assert [row["id"] for row in shard_folder.read(0)] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("name", ["part-00000.jsonl", "part-00000.jsonl.partial"])
@@ -78,14 +78,14 @@ def test_damaged_lines_are_generated_again_and_all_others_stay(
 ):
     lines = [json.dumps(_row(id)).encode() for id in "abc"]
     (tmp_path / name).write_bytes(b"\n".join(damage(lines)))
-    kept = _open(tmp_path)
-    assert "".join(id for id in "abc" if not kept.has(id)) == lost
+    shard_folder = _open(tmp_path)
+    assert "".join(id for id in "abc" if not shard_folder.has(id)) == lost
     warnings = [record.getMessage() for record in caplog.records]
-    assert [message.startswith(f"{tmp_path / name}: dropped ") for message in warnings] == (
+    assert [message.startswith(f"{tmp_path / name}: damaged lines: ") for message in warnings] == (
         [True] if lost else []
     )
-    kept.close()
-    again = _open(tmp_path)  # the damage is gone from the disk
+    shard_folder.close()
+    again = _open(tmp_path)  # the damaged lines were removed from disk
     assert len(caplog.records) == bool(lost)
     for id in lost:
         again.add(_row(id))
@@ -105,10 +105,10 @@ def test_a_crash_between_the_last_row_and_the_rename_is_recovered(tmp_path):
 
 @pytest.mark.parametrize("written", ["abc", "ab"])  # a complete shard, and a partial one
 def test_a_row_on_disk_that_belongs_to_another_job_is_refused(tmp_path, written):
-    kept = _open(tmp_path)
+    shard_folder = _open(tmp_path)
     for id in written:
-        kept.add(_row(id))
-    kept.close()
+        shard_folder.add(_row(id))
+    shard_folder.close()
     (name,) = _names(tmp_path)
     with pytest.raises(
         UserError, match=rf"{name}:2: the explanation of 'b' is another's; begin again"
@@ -117,12 +117,12 @@ def test_a_row_on_disk_that_belongs_to_another_job_is_refused(tmp_path, written)
     assert _open(tmp_path).has("b")
 
 
-def test_a_second_row_for_an_id_is_an_error_of_the_caller(tmp_path):
-    kept = _open(tmp_path)
-    kept.add(_row("a"))
+def test_adding_a_second_row_for_an_id_raises(tmp_path):
+    shard_folder = _open(tmp_path)
+    shard_folder.add(_row("a"))
     with pytest.raises(ValueError, match="second row for a"):
-        kept.add(_row("a"))
-    kept.close()
+        shard_folder.add(_row("a"))
+    shard_folder.close()
 
 
 @pytest.mark.parametrize(
@@ -146,10 +146,10 @@ def test_rows_in_another_order_are_sorted(tmp_path):
     assert [row["id"] for row in _open(tmp_path).read(0)] == ["a", "b", "c"]
 
 
-def test_complete_shards_stay_as_they_are_when_shards_are_added(tmp_path):
-    kept = _open(tmp_path)
+def test_complete_shards_do_not_change_when_shards_are_added(tmp_path):
+    shard_folder = _open(tmp_path)
     for id in IDS:
-        kept.add(_row(id))
+        shard_folder.add(_row(id))
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     grown = _open(tmp_path, ids=[*SHARDS, ("h", "i")])
     assert [grown.has(id) for id in "agh"] == [True, True, False]
