@@ -14,7 +14,7 @@ REMOVED = "removed"  # folder for removed checkpoints, next to the steps
 
 
 @dataclasses.dataclass(frozen=True)
-class Kept:
+class RetentionPolicy:
     """Preservation policy for Orbax: keep the newest checkpoints and the best ones.
 
     Attributes:

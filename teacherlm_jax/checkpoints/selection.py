@@ -20,8 +20,8 @@ def measurements(folder: Path) -> list[dict[str, Any]]:
 def ranking(rows: list[dict[str, Any]], metric: str) -> list[int]:
     """Return the validated steps, the best first; of equal ones the earlier.
 
-    All of them are ranked, whether their checkpoints were kept or not. A low loss is better, and
-    a high value of any other metric. A step whose value is not a finite number is left out.
+    Steps without a checkpoint are ranked too. For a loss, lower is better; for all other metrics,
+    higher is better. Steps whose value is not a finite number are left out.
     """
     sign = 1 if metric.endswith("loss") else -1
     numbers = [row for row in rows if _is_number(row.get(metric))]
@@ -40,8 +40,7 @@ def best_step(folder: Path, steps: list[int]) -> int:
         folder: the run folder.
         steps: steps of the checkpoints that exist.
 
-    Raises:
-        UserError: the run has no metric, or none of these checkpoints was validated.
+    Raises UserError if the run has no metric, or none of these checkpoints was validated.
     """
     config = files.read_json(folder / layout.CONFIG)["config"]
     metric = config.get("validation", {}).get("metric", "")

@@ -53,7 +53,7 @@ class Checkpoints:
         must be only one writer.
         """
         writes = keep > 0
-        self._kept = retention.Kept(keep, best, ranking)
+        self._kept = retention.RetentionPolicy(keep, best, ranking)
         self.run = Path(run)
         self.folder = self.run.absolute() / layout.CHECKPOINTS
         options = ocp.CheckpointManagerOptions(
@@ -111,10 +111,10 @@ class Checkpoints:
             )
 
     def meta(self, step: int) -> dict[str, Any]:
-        """Return what was saved beside the arrays; UserError if it is damaged."""
+        """Return the `meta` of a step; UserError if it is damaged."""
         meta, reason = self._meta(step)
         if reason:
-            raise UserError(f"{self.path(step)}: {reason}; {self._way_out(step)}")
+            raise UserError(f"{self.path(step)}: {reason}; {self._remedy(step)}")
         return meta
 
     def params(self, step: int, abstract: Tree, *, cast: bool = False) -> Tree:
@@ -149,7 +149,7 @@ class Checkpoints:
         self._empty_removed()
 
     def finish(self) -> None:
-        """Wait for the save, and remove what an earlier process died before removing."""
+        """Wait for the running save, and finish removals that a killed process left."""
         self.wait()
         steps = self.steps()
         for step in sorted(set(steps) - self._kept.of(steps)):
@@ -197,14 +197,14 @@ class Checkpoints:
         found, reason = restore.attempt(path, lambda: restore.arrays(path / item, abstract))
         if found is None:
             wrong = f"incomplete checkpoint, {item} cannot be read ({reason})"
-            raise UserError(f"{path}: {wrong}; {self._way_out(step)}")
+            raise UserError(f"{path}: {wrong}; {self._remedy(step)}")
         if digest(fingerprint(found)) != digest(saved):
             wrong = f"{item} differ from what was saved (wrong digest)"
-            raise UserError(f"{path}: {wrong}; {self._way_out(step)}")
+            raise UserError(f"{path}: {wrong}; {self._remedy(step)}")
         return found
 
-    def _way_out(self, step: int) -> str:
-        """Return what to do about a damaged checkpoint; a step that it names has a valid `meta`."""
+    def _remedy(self, step: int) -> str:
+        """Return a remedy for a damaged checkpoint; it names only steps with a valid `meta`."""
         for other in sorted(set(self.steps()) - {step}, reverse=True):
             if not self._meta(other)[1]:
                 return f"remove {self.path(step)} to resume from step {other}"

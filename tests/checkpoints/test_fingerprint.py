@@ -46,8 +46,8 @@ def test_the_checksum_is_the_documented_sum_of_hashes(shape, dtype):
     array = np.asarray(jnp.arange(1, size + 1).astype(dtype).reshape(shape))
     bits = array.reshape(-1).view(f"uint{8 * array.dtype.itemsize}").astype(np.uint32)
     hashes = mixed(bits ^ mixed(np.arange(size, dtype=np.uint32)))
-    found = fingerprint({"x": jnp.asarray(array)})["x"]
-    assert found == {
+    actual = fingerprint({"x": jnp.asarray(array)})["x"]
+    assert actual == {
         "shape": list(shape),
         "dtype": dtype,
         "checksum": int(hashes.astype(np.uint64).sum() % 2**32),

@@ -53,10 +53,10 @@ def read(run):
     params, optimizer = jax.tree.map(
         lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=where), state(0)
     )
-    found = (checkpoints.params(step, params), checkpoints.optimizer(step, optimizer))
+    actual = (checkpoints.params(step, params), checkpoints.optimizer(step, optimizer))
     meta = checkpoints.meta(step)
     checkpoints.close()
-    return meta, [np.asarray(array).tobytes() for array in jax.tree.leaves(found)]
+    return meta, [np.asarray(array).tobytes() for array in jax.tree.leaves(actual)]
 
 
 def damaged(content, kind, draw):
@@ -68,7 +68,7 @@ def damaged(content, kind, draw):
 
 
 def test_a_damaged_file_gives_the_same_bits_or_a_one_line_error(run, capfd):
-    whole, draw, refused = read(run), random.Random(0), set()
+    expected, draw, refused = read(run), random.Random(0), set()
     paths = sorted(path for path in (run / "checkpoints/2").rglob("*") if path.is_file())
     for path in paths:
         content = path.read_bytes()
@@ -78,7 +78,7 @@ def test_a_damaged_file_gives_the_same_bits_or_a_one_line_error(run, capfd):
             else:
                 path.write_bytes(damaged(content, kind, draw))
             try:
-                assert read(run) == whole, f"{path} {kind}: other values came back"
+                assert read(run) == expected, f"{path} {kind}: other values were restored"
             except UserError as error:
                 refused.add(f"{path.parts[path.parts.index('2') + 1]} {kind}")
                 message = str(error)
@@ -93,17 +93,17 @@ def test_a_damaged_file_gives_the_same_bits_or_a_one_line_error(run, capfd):
 
 def test_every_flipped_bit_of_meta_is_detected(run):
     checkpoints = Checkpoints(run)
-    whole, path = checkpoints.meta(2), run / "checkpoints/2/meta/metadata"
+    expected, path = checkpoints.meta(2), run / "checkpoints/2/meta/metadata"
     content, draw = path.read_bytes(), random.Random(1)
-    for place in range(0, len(content), 3):
+    for position in range(0, len(content), 3):
         flipped = bytearray(content)
-        flipped[place] ^= 1 << draw.randrange(8)
+        flipped[position] ^= 1 << draw.randrange(8)
         path.write_bytes(bytes(flipped))
         with pytest.raises(UserError, match=r"checkpoints/2: .*meta .*to resume from step 1"):
-            raise AssertionError(f"{place}: {checkpoints.meta(2)} instead of {whole}")
+            raise AssertionError(f"{position}: {checkpoints.meta(2)} instead of {expected}")
 
 
-def test_a_message_offers_no_checkpoint_whose_meta_is_damaged(run):
+def test_the_remedy_names_no_checkpoint_with_damaged_meta(run):
     (run / "checkpoints/1/meta/metadata").write_text("{}")
     (run / "checkpoints/2/meta/metadata").write_text('{"progress": {}}')
     with pytest.raises(
@@ -139,13 +139,13 @@ def test_the_message_names_the_file_or_the_array_that_cannot_be_read(run, folder
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A folder on a separate disk of one MiB, and a function that enlarges the disk."""
+    """Folder on a separate disk of one MiB, and a function that enlarges the disk."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    completed = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if completed.returncode:
+        pytest.skip(f"no small disk can be mounted here: {completed.stderr.strip()}")
     yield (
         folder,
         lambda: subprocess.run(["mount", "-o", "remount,size=8m", str(folder)], check=True),
@@ -154,13 +154,13 @@ def small_disk(tmp_path):
 
 
 def check_after_every_step(checkpoints):
-    """Check for errors as a run does, which then need not wait for its next save."""
+    """Check for errors of a running save, as a run does after every step."""
     for _ in range(1000):
         checkpoints.check()
         time.sleep(0.01)
 
 
-def test_a_full_disk_is_reported_in_one_line_and_costs_no_checkpoint(small_disk, capfd):
+def test_a_full_disk_is_reported_in_one_line_and_earlier_checkpoints_survive(small_disk, capfd):
     run, enlarge = small_disk
     checkpoints = Checkpoints(run, keep=1)
     checkpoints.save(1, *state(1), META)

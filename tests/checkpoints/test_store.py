@@ -70,7 +70,7 @@ def test_a_model_is_restored_on_any_mesh_with_the_same_digest(saved, params, voc
     mesh = sharding.make_mesh(cut)
     loaded = load_model(saved, mesh)
     jax.tree.map(
-        lambda ours, theirs: np.testing.assert_array_equal(ours, theirs + 3),
+        lambda restored, saved: np.testing.assert_array_equal(restored, saved + 3),
         nnx.to_pure_dict(nnx.state(loaded.model)),
         params,
     )
@@ -174,10 +174,10 @@ def test_truncated_parameters_are_refused_by_name_without_log_noise(run):
         "    print(error)\n"
     )
     words = [sys.executable, "-c", code, str(run)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert "checkpoints/3: incomplete checkpoint, params cannot be read" in done.stdout
-    assert "to resume from step 2" in done.stdout
-    assert done.stderr == "", "what Orbax leaves undone is complained of"
+    completed = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "checkpoints/3: incomplete checkpoint, params cannot be read" in completed.stdout
+    assert "to resume from step 2" in completed.stdout
+    assert completed.stderr == "", "Orbax's leftovers must not be reported"
 
 
 def test_another_dtype_is_not_reported_as_damage(saved, mesh):
@@ -201,12 +201,12 @@ def test_an_optimizer_state_that_differs_from_the_saved_one_is_refused(run):
 def test_parameters_of_another_dtype_are_converted_with_cast(saved, params, mesh):
     config = dataclasses.replace(CONFIG, param_dtype="bfloat16")
     _, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
-    found = Checkpoints(saved).params(3, abstract, cast=True)
+    actual = Checkpoints(saved).params(3, abstract, cast=True)
     jax.tree.map(
-        lambda ours, theirs: np.testing.assert_array_equal(
-            ours, (theirs + 3).astype(jnp.bfloat16), strict=True
+        lambda restored, saved: np.testing.assert_array_equal(
+            restored, (saved + 3).astype(jnp.bfloat16), strict=True
         ),
-        found,
+        actual,
         params,
     )
     config = dataclasses.replace(config, width=32)
