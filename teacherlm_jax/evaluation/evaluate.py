@@ -35,7 +35,10 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
         UserError: the model or a benchmark cannot be read, a setting cannot be used, or a score is
             NaN.
     """
-    benchmark_rows = {each.name: _read(each, config.root, run) for each in config.benchmarks}
+    benchmark_rows = {
+        benchmark_config.name: _read(benchmark_config, config.root, run)
+        for benchmark_config in config.benchmarks
+    }
     mesh = sharding.make_mesh(config.mesh)
     loaded = any_model.load(config.model, mesh, dtype=config.dtype, attention=config.attention)
     run.log.info("%s: step %d, %s", config.model, loaded.step, loaded.digest)

@@ -40,14 +40,14 @@ class Prediction:
 
     @property
     def correct(self) -> bool:
-        """Whether the best option is the right one; ValueError if that is unknown."""
+        """Return whether the best option is the right one; ValueError if that is unknown."""
         if self.gold is None:
             raise ValueError(f"question {self.id!r} has no gold option")
         return self.choice == self.gold
 
     @property
     def tied(self) -> bool:
-        """Whether several options have the best score."""
+        """Return whether several options have the best score."""
         return self.scores.count(self.scores[self.choice]) > 1
 
 

@@ -1,4 +1,4 @@
-"""Benchmark files as questions, and configs that describe no benchmark."""
+"""Reading of benchmark files, and invalid benchmark configs."""
 
 import pytest
 
@@ -55,7 +55,7 @@ def test_a_benchmark_without_any_options_is_an_error(tmp_path, refused):
         ([{"name": "a", "style": "authors", "score": "texts"}], r"score: .* choose style='clean'"),
     ],
 )
-def test_configs_that_describe_no_benchmark_are_refused(settings, message):
+def test_invalid_benchmark_configs_are_refused(settings, message):
     sets = tuple(BenchmarkConfig(**{"path": "x.jsonl", **keys}) for keys in settings)
     with pytest.raises(UserError, match=message):
         fields.check(EvaluateConfig(output="o", model="m", benchmarks=sets))
@@ -75,7 +75,7 @@ def test_a_csv_with_named_columns_is_a_benchmark(tmp_path, refused):
     ]
 
 
-def test_the_digest_of_a_benchmark_is_that_of_its_content_and_not_of_its_path(tmp_path):
+def test_the_digest_of_a_benchmark_depends_on_its_content_and_not_on_its_path(tmp_path):
     rows = [{"id": "1", "question": "Up?", "answer": "A", "options": ["yes", "no"]}]
     for name in ("a-1.jsonl", "a-2.jsonl", "b.jsonl"):
         files.write_jsonl(tmp_path / name, rows)

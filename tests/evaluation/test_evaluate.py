@@ -1,4 +1,4 @@
-"""The verb from files to files, with a real checkpoint of random parameters."""
+"""The verb `evaluate` with a checkpoint of random parameters."""
 
 import dataclasses
 import json
@@ -23,8 +23,8 @@ from tests.untrained import save_untrained
 
 
 def _with_options(count: int) -> list:
-    made = (sample for sample in synthetic.generate(400, seed=1) if sample.options)
-    return [next(made) for _ in range(count)]
+    candidates = (sample for sample in synthetic.generate(400, seed=1) if sample.options)
+    return [next(candidates) for _ in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -74,16 +74,19 @@ def test_predictions_are_written_one_per_question_with_all_scores(evaluated, sam
 def test_the_result_summarizes_the_predictions(evaluated, samples):
     folder, result = evaluated
     rows = [row for _, row in files.read_jsonl(folder / "toys.predictions.jsonl")]
-    found = result["benchmarks"]["toys"]
+    actual = result["benchmarks"]["toys"]
     right = [row["gold"] == row["prediction"] for row in rows]
-    assert found["rows"] == len(samples)
-    assert found["accuracy"] == sum(right) / len(right)
-    assert found["interval"][0] <= found["accuracy"] <= found["interval"][1]
-    assert {name: each["rows"] for name, each in found["by_subject"].items()} == {"s0": 6, "s1": 6}
-    assert found["macro_accuracy"] == pytest.approx(found["accuracy"])  # subjects of equal size
-    assert found["macro_interval"][0] < found["macro_accuracy"] < found["macro_interval"][1]
-    assert (found["refused"], found["truncated"]) == (2, 0)
-    assert found["seconds"] > 0
+    assert actual["rows"] == len(samples)
+    assert actual["accuracy"] == sum(right) / len(right)
+    assert actual["interval"][0] <= actual["accuracy"] <= actual["interval"][1]
+    assert {name: figures["rows"] for name, figures in actual["by_subject"].items()} == {
+        "s0": 6,
+        "s1": 6,
+    }
+    assert actual["macro_accuracy"] == pytest.approx(actual["accuracy"])  # subjects of equal size
+    assert actual["macro_interval"][0] < actual["macro_accuracy"] < actual["macro_interval"][1]
+    assert (actual["refused"], actual["truncated"]) == (2, 0)
+    assert actual["seconds"] > 0
     assert result["step"] == 7
     assert result["digest"].startswith("sha256:")
     json.dumps(result)

@@ -29,11 +29,11 @@ def refused(tmp_path):
 def _read(folder, refused, format, style):
     name, rows, _ = FILES[format]
     benchmark = BenchmarkConfig(name=format, path=name, format=format, style=style)
-    asked = benchmarks.read(benchmark, str(folder), refused)
+    questions = benchmarks.read(benchmark, str(folder), refused)
     assert refused.total == 0
     raw = [json.loads(line) for line in (folder / name).read_text().splitlines()]
-    assert len(asked) == len(raw) == rows
-    return list(zip(asked, raw, strict=True))
+    assert len(questions) == len(raw) == rows
+    return list(zip(questions, raw, strict=True))
 
 
 @pytest.mark.parametrize("format", ["creak", "ecqa", "strategyqa"])
@@ -46,13 +46,13 @@ def test_authors_style_equals_the_authors_own_prompts(shared_data, refused, form
 
 def test_authors_style_of_mmlu_equals_the_published_form(shared_data, refused):
     for question, row in _read(shared_data / "eval", refused, "mmlu", "authors"):
-        asked = row["question"].replace("\n", " ")
-        stop = "" if asked[-1] in '.,?!"' else "."
+        expected = row["question"].replace("\n", " ")
+        stop = "" if expected[-1] in '.,?!"' else "."
         a, b, c, d = (choice.replace("\n", " ") for choice in row["choices"])
         assert question.context == (
             "The following are multiple choice questions (with answers) about "
             f"{row['subject'].replace('_', ' ')}. "
-            f"Q: {asked}{stop} (A) {a} (B) {b} (C) {c} (D) {d} A: The answer is ("
+            f"Q: {expected}{stop} (A) {a} (B) {b} (C) {c} (D) {d} A: The answer is ("
         )
         assert question.options[question.gold] == row["answer"]
         assert question.subject == row["subject"].replace("_", " ")
@@ -75,7 +75,7 @@ def test_clean_style_names_the_subject_only_with_subject_prefix():
 
 
 @pytest.mark.parametrize(
-    ("published", "asked"),
+    ("published", "expected"),
     [
         ("Up?", "Up?"),
         ("Up", "Up."),
@@ -86,7 +86,7 @@ def test_clean_style_names_the_subject_only_with_subject_prefix():
     ],
 )
 def test_authors_style_of_mmlu_keeps_outer_white_space_and_ends_the_sentence(
-    tmp_path, refused, published, asked
+    tmp_path, refused, published, expected
 ):
     row = {"question": published, "choices": ["no", " yes"], "answer": 1, "subject": "world_law"}
     files.write_jsonl(tmp_path / "mmlu.jsonl", [row])
@@ -94,7 +94,7 @@ def test_authors_style_of_mmlu_keeps_outer_white_space_and_ends_the_sentence(
     (question,) = benchmarks.read(benchmark, str(tmp_path), refused)
     assert question.context == (
         "The following are multiple choice questions (with answers) about world law. "
-        f"Q: {asked} (A) no (B)  yes A: The answer is ("
+        f"Q: {expected} (A) no (B)  yes A: The answer is ("
     )
     assert not question.begin
 
@@ -110,5 +110,5 @@ def test_texts_are_scored_after_the_question_alone():
 
 def test_the_shared_mmlu_rows_include_outer_white_space(shared_data):
     lines = (shared_data / "eval" / "mmlu_test.jsonl").read_text().splitlines()
-    asked = [json.loads(line)["question"] for line in lines]
-    assert sum(text != text.strip() for text in asked) > 100
+    questions = [json.loads(line)["question"] for line in lines]
+    assert sum(text != text.strip() for text in questions) > 100

@@ -1,4 +1,4 @@
-"""Scores to predictions and predictions to accuracy, against numbers worked out by other means."""
+"""Predictions and accuracy, compared with published or independently computed values."""
 
 import dataclasses
 import math
@@ -27,7 +27,7 @@ def _prediction(gold: int, scores: tuple[float, ...], subject: str = "") -> rank
         ((0.0, -0.0), 0),
     ],
 )
-def test_best_score_wins_and_the_first_of_equals(scores, winner):
+def test_the_best_score_wins_and_the_first_one_wins_ties(scores, winner):
     assert rank.best(scores) == winner
 
 
@@ -56,7 +56,7 @@ def test_the_score_of_an_option_is_the_mean_or_the_sum_of_its_tokens():
         (1, 29, 0.0061, 0.1718),
     ],
 )
-def test_wilson_interval_equals_the_published_ones(correct, total, low, high):
+def test_wilson_interval_equals_published_values(correct, total, low, high):
     assert rank.wilson_interval(correct, total) == pytest.approx((low, high), abs=5e-5)
 
 
@@ -73,7 +73,7 @@ def test_wilson_intervals_of_none_and_of_all_end_exactly_at_zero_and_one():
 
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_interval_holds_the_share_and_mirrors(case):
+def test_wilson_interval_contains_the_share_and_is_symmetric(case):
     correct, total = case
     low, high = rank.wilson_interval(correct, total)
     mirrored = rank.wilson_interval(total - correct, total)
@@ -107,17 +107,17 @@ def test_summary_separates_micro_and_macro_accuracy():
 
 
 def test_the_interval_of_a_mean_over_subjects_covers_it_in_95_of_100_draws():
-    """Drawn from known accuracies and sizes, so that the truth is known, too."""
+    """The draws have known accuracies and sizes, so the true mean is known."""
     draw = np.random.default_rng(3)
     accuracies, rows = draw.uniform(0.2, 0.9, 20), draw.integers(50, 150, 20)
     held = 0
     for _ in range(2000):
-        found = draw.binomial(rows, accuracies) / rows
+        actual = draw.binomial(rows, accuracies) / rows
         subjects = {
             str(index): {"rows": int(n), "accuracy": float(share)}
-            for index, (n, share) in enumerate(zip(rows, found, strict=True))
+            for index, (n, share) in enumerate(zip(rows, actual, strict=True))
         }
-        low, high = rank.macro_interval(float(found.mean()), subjects)
+        low, high = rank.macro_interval(float(actual.mean()), subjects)
         held += low <= accuracies.mean() <= high
     assert 0.935 <= held / 2000 <= 0.965  # three standard errors of 2,000 draws
 
@@ -148,11 +148,11 @@ def test_the_interval_of_a_mean_has_a_width_when_every_subject_is_all_right():
 def test_ties_for_the_best_score_are_counted():
     tied = [(-1.0, -1.0), (-3.0, -2.0, -2.0)]
     scores = [*tied, (-1.0, -2.0), (-1.0, -2.0, -2.0), (-2.0, -1.0)]
-    summary = rank.summarize([_prediction(0, each) for each in scores])
+    summary = rank.summarize([_prediction(0, option_scores) for option_scores in scores])
     assert (summary["ties"], summary["rows"]) == (2, 5)
 
 
-def test_nothing_has_no_accuracy():
+def test_an_accuracy_needs_predictions():
     with pytest.raises(ValueError, match="no predictions"):
         rank.accuracy([])
     with pytest.raises(ValueError, match="no questions"):

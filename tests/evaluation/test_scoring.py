@@ -1,4 +1,4 @@
-"""Scores of the batched, bucketed path against a scorer that knows nothing of batches."""
+"""Scores of the batched scorer, compared with a scorer of one text at a time."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def logits(model):
-    """The model on one text, padded to one length: compiles once, and causality does the rest."""
+    """Logits of one text, padded on the right to one length, so that the model compiles once."""
     run = jax.jit(lambda tokens: model(tokens))
 
     def of(text):
@@ -45,7 +45,7 @@ def scorer(model, one_device):
 
 
 def _questions(options: list[list[int]], lengths=(3, 17, 31, 32, 33, 40, 5)) -> list:
-    """Questions of these context lengths with options of these token counts, drawn at random."""
+    """Return random questions of these context lengths with options of these token counts."""
     draw = np.random.default_rng(7)
     drawn = []
     for index, length in enumerate(lengths):
@@ -57,41 +57,41 @@ def _questions(options: list[list[int]], lengths=(3, 17, 31, 32, 33, 40, 5)) -> 
 
 
 def _by_hand(logits, question: TokenizedQuestion) -> list[float]:
-    """One text at a time, the whole softmax of every position, in float64."""
+    """Compute the scores one text at a time with a full softmax in float64."""
     scores = []
     for option in question.options:
         text = np.array(question.context + option)
-        found = logits(text)
-        found -= found.max(axis=-1, keepdims=True)
-        found -= np.log(np.exp(found).sum(axis=-1, keepdims=True))
+        actual = logits(text)
+        actual -= actual.max(axis=-1, keepdims=True)
+        actual -= np.log(np.exp(actual).sum(axis=-1, keepdims=True))
         start = len(question.context)
-        each = [found[at - 1, text[at]] for at in range(start, len(text))]
-        scores.append(sum(each) / len(each))
+        log_probabilities = [actual[at - 1, text[at]] for at in range(start, len(text))]
+        scores.append(sum(log_probabilities) / len(log_probabilities))
     return scores
 
 
 @pytest.mark.parametrize("options", [[[1, 1], [1, 1, 1, 1, 1]], [[2, 1, 3], [1, 1]]])
 def test_scores_equal_those_of_one_text_at_a_time(scorer, logits, options):
     questions = _questions(options)
-    for question, found in zip(questions, scorer.score(questions), strict=True):
-        assert found == pytest.approx(_by_hand(logits, question), abs=TOLERANCE)
+    for question, actual in zip(questions, scorer.score(questions), strict=True):
+        assert actual == pytest.approx(_by_hand(logits, question), abs=TOLERANCE)
 
 
-def test_one_forward_pass_a_question_agrees_with_one_an_option(scorer):
+def test_one_row_per_question_gives_the_scores_of_one_row_per_option(scorer):
     questions = _questions([[1, 1, 1, 1]])
     together = scorer.score(questions)
     apart = scorer.score(questions, one_row_per_question=False)
     assert np.asarray(together) == pytest.approx(np.asarray(apart), abs=TOLERANCE)
 
 
-def test_the_batch_and_the_padding_token_do_not_matter(model, one_device, scorer):
+def test_scores_do_not_depend_on_the_batch_size_or_the_padding_id(model, one_device, scorer):
     questions = _questions([[1, 1]])
     other = scoring.Scorer(model, mesh=one_device, batch_tokens=1, pad_id=9)
     expected = np.asarray(scorer.score(questions))
     assert np.asarray(other.score(questions)) == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_rows_cut_over_devices_score_the_same(model, scorer):
+def test_scores_do_not_depend_on_the_sharding_of_rows(model, scorer):
     questions = _questions([[1, 1]], lengths=(3, 17, 31, 9, 22))
     mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
     graph, state = nnx.split(model)
@@ -101,19 +101,19 @@ def test_rows_cut_over_devices_score_the_same(model, scorer):
     assert np.asarray(spread.score(questions)) == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_a_set_costs_as_many_compilations_as_it_has_buckets(model, one_device):
+def test_there_is_one_compilation_per_bucket(model, one_device):
     scorer = scoring.Scorer(model, mesh=one_device, batch_tokens=96, pad_id=0)
     for lengths in (range(1, 49), range(20, 49)):
         scorer.score(_questions([[1, 1], [1, 1, 1]], lengths=tuple(lengths)))
         assert scorer.log_probabilities._cache_size() == 2  # 32 and 48 tokens
 
 
-def test_a_bucket_may_be_longer_than_the_positions_a_model_has_learned(one_device):
+def test_a_bucket_may_be_longer_than_the_learned_positions(one_device):
     shape = ModelConfig("opt", 1, 16, 2, vocab_size=VOCABULARY, max_positions=20, dtype="float32")
     opt = registry.build(shape, nnx.Rngs(0))
     questions = _questions([[1, 1]], lengths=(17,))  # in a bucket of 32
-    (found,) = scoring.Scorer(opt, mesh=one_device, batch_tokens=96, pad_id=0).score(questions)
+    (actual,) = scoring.Scorer(opt, mesh=one_device, batch_tokens=96, pad_id=0).score(questions)
     row = jnp.array([questions[0].context])
     last = jax.nn.log_softmax(opt(row)[0, -1])
-    wanted = [float(last[option[0]]) for option in questions[0].options]
-    np.testing.assert_allclose(found, wanted, atol=TOLERANCE)
+    expected = [float(last[option[0]]) for option in questions[0].options]
+    np.testing.assert_allclose(actual, expected, atol=TOLERANCE)
