@@ -77,7 +77,7 @@ class Engine:
                 exceed the model's learned positions, or the KV cache exceeds the free memory.
         """
         fields.check(sampling, "config.sampling")
-        ways = batch_ways(slots)
+        shards = batch_shards(slots)
         _refuse_too_long(model.max_positions, prompt_length, sampling.max_new_tokens)
         graph, self._parameters = nnx.split(model)
         self._device = SlotPrograms(
@@ -87,8 +87,8 @@ class Engine:
         self._slots, self._prompt_length = slots, prompt_length
         # Few slots must not wait for each other, or the longest text delays the next ones.
         self._worth_reading = max(1, min(slots // 4, _GROUP))
-        self._group = ways * math.ceil(self._worth_reading / ways)
-        slot_memory.refuse_too_many(self._abstract_slots()[0], self._parameters, slots, ways)
+        self._group = shards * math.ceil(self._worth_reading / shards)
+        slot_memory.refuse_too_many(self._abstract_slots()[0], self._parameters, slots, shards)
         self._allocate = jax.jit(self._device.empty)
         self._prefill = jax.jit(self._device.prefill, donate_argnums=1)
         self._decode = jax.jit(self._device.decode, donate_argnums=1, static_argnums=2)
@@ -217,18 +217,18 @@ class Engine:
                 yield Completion(running.pop(slot).id, tokens, "length")
 
 
-def batch_ways(slots: int) -> int:
+def batch_shards(slots: int) -> int:
     """Return how many devices of the mesh in context share a batch.
 
     Raises UserError unless `slots` is a positive multiple of that.
     """
-    ways = sharding.batch_cuts(jax.sharding.get_abstract_mesh())
-    if slots < 1 or slots % ways:
+    shards = sharding.batch_cuts(jax.sharding.get_abstract_mesh())
+    if slots < 1 or slots % shards:
         raise UserError(
-            f"config.slots={slots}: expected a positive multiple of {ways}, the number of devices "
-            "that share a batch (config.mesh.data times config.mesh.fsdp)"
+            f"config.slots={slots}: expected a positive multiple of {shards}, the number of "
+            "devices that share a batch (config.mesh.data times config.mesh.fsdp)"
         )
-    return ways
+    return shards
 
 
 def _refuse_too_long(max_positions: int, prompt_length: int, new_tokens: int) -> None:

@@ -17,14 +17,14 @@ _GIB = 2**30
 _WAYS_OUT = "config.prompt_length or config.sampling.max_new_tokens"
 
 
-def refuse_too_many(state: PyTree, parameters: PyTree, slots: int, ways: int) -> None:
+def refuse_too_many(state: PyTree, parameters: PyTree, slots: int, shards: int) -> None:
     """Raise UserError if the state of all slots exceeds the memory that is free on a device.
 
     Args:
         state: shapes (ShapeDtypeStruct) of all slots, the KV cache among them.
         parameters: the model's; abstract ones have no devices, so nothing is checked.
         slots: number of texts in `state`.
-        ways: devices that share the slots; the number that the message names is a multiple.
+        shards: devices that share the slots; the number that the message names is a multiple.
     """
     first = jax.tree.leaves(parameters)[0]
     if not isinstance(first, jax.Array) or isinstance(first, jax.core.Tracer):
@@ -34,7 +34,7 @@ def refuse_too_many(state: PyTree, parameters: PyTree, slots: int, ways: int) ->
     needed = sum(map(_bytes_per_device, jax.tree.leaves(state)))
     if not free or needed <= min(free):
         return
-    fit = int(min(free) / needed * slots) // ways * ways
+    fit = int(min(free) / needed * slots) // shards * shards
     fewer = f"config.slots (to at most {fit}), " if fit else ""
     raise UserError(
         f"config.slots: the KV cache of {slots} texts needs {needed / _GIB:.2f} GiB per "

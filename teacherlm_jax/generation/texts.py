@@ -18,7 +18,7 @@ from flax import nnx
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import SamplingConfig, fields
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.generation.engine import Engine, batch_ways
+from teacherlm_jax.generation.engine import Engine, batch_shards
 from teacherlm_jax.generation.requests import Completion, GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
 
@@ -40,11 +40,11 @@ class LengthGroup:
 
 
 def length_groups(
-    lengths: Sequence[int], slots: int, new_tokens: int, ways: int = 1
+    lengths: Sequence[int], slots: int, new_tokens: int, shards: int = 1
 ) -> list[LengthGroup]:
     """Return the groups for prompts of these lengths in tokens, the shortest prompts first.
 
-    `slots`, a multiple of `ways`, is for typical prompts; a group with fewer prompts than slots
+    `slots`, a multiple of `shards`, is for typical prompts; a group with fewer prompts than slots
     gets fewer slots.
     """
     if not lengths:
@@ -62,9 +62,9 @@ def length_groups(
         members = [length for length in ordered[start:] if length <= limit]
         start += len(members)
         if members:
-            fitting = entries // (members[-1] + new_tokens) // ways * ways
-            wanted = math.ceil(len(members) / ways) * ways
-            groups.append(LengthGroup(members[-1], max(ways, min(slots, fitting, wanted))))
+            fitting = entries // (members[-1] + new_tokens) // shards * shards
+            wanted = math.ceil(len(members) / shards) * shards
+            groups.append(LengthGroup(members[-1], max(shards, min(slots, fitting, wanted))))
     return groups
 
 
@@ -107,7 +107,7 @@ def complete(
                 f"room for {limit}; shorten it or leave it out"
             )
     lengths, shortest = [len(request.tokens) for request in requests], -1
-    groups = length_groups(lengths, slots, sampling.max_new_tokens, batch_ways(slots))
+    groups = length_groups(lengths, slots, sampling.max_new_tokens, batch_shards(slots))
     for group in groups:
         engine = Engine(
             model.model,

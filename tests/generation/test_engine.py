@@ -46,7 +46,7 @@ def engine(model):
 
 @pytest.fixture(scope="module")
 def naive(model, requests):
-    """Every text generated alone, with a full forward pass per token."""
+    """Texts that are generated one by one, with a full forward pass per token."""
     graph, state = nnx.split(model)
     forward = jax.jit(lambda state, tokens: nnx.merge(graph, state)(tokens))
 
@@ -69,9 +69,9 @@ def naive(model, requests):
 
 def _by_id(completions):
     completions = list(completions)
-    found = {completion.id: completion for completion in completions}
-    assert len(found) == len(completions)
-    return found
+    actual = {completion.id: completion for completion in completions}
+    assert len(actual) == len(completions)
+    return actual
 
 
 def test_texts_equal_those_generated_one_by_one_with_full_forward_passes(engine, requests, naive):

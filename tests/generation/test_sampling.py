@@ -1,4 +1,4 @@
-"""Sampled tokens, and what a draw depends on."""
+"""Sampling: filters, temperature, and the inputs that a draw depends on."""
 
 import jax
 import jax.numpy as jnp
@@ -37,8 +37,8 @@ def _shares(drawn):
     ],
 )
 def test_filters_keep_the_most_likely_tokens_in_proportion(settings, kept):
-    wanted = np.where(np.isin(np.arange(4), kept), PROBABILITIES, 0)
-    np.testing.assert_allclose(_shares(_draw(**settings)), wanted / wanted.sum(), atol=0.03)
+    expected = np.where(np.isin(np.arange(4), kept), PROBABILITIES, 0)
+    np.testing.assert_allclose(_shares(_draw(**settings)), expected / expected.sum(), atol=0.03)
 
 
 def test_top_p_keeps_no_token_beyond_the_set_that_reaches_it():

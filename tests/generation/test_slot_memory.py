@@ -1,4 +1,4 @@
-"""Memory of the slots: refused before it is allocated, named when it runs out."""
+"""Memory of the slots: refusals before allocation, and errors when memory runs out."""
 
 import re
 import subprocess
@@ -39,10 +39,10 @@ def test_too_many_slots_are_refused_with_the_number_that_fits(model, monkeypatch
     with pytest.raises(UserError, match=r"are free; lower config\.prompt_length or"):
         _engine(model, 1)
     monkeypatch.setattr(slot_memory, "free_bytes", lambda device, sharing: None)
-    _engine(model, 21)  # a device that does not say is asked to allocate
+    _engine(model, 21)  # no check if the device does not report its free memory
 
 
-def test_a_cpu_has_what_the_limit_of_the_address_space_leaves():
+def test_the_free_memory_of_a_cpu_is_limited_by_its_address_space():
     code = (
         "import jax\n"
         "from teacherlm_jax.generation import slot_memory\n"
@@ -58,7 +58,7 @@ def test_a_cpu_has_what_the_limit_of_the_address_space_leaves():
 
 
 @pytest.mark.parametrize("message", ["RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.", "x"])
-def test_memory_that_runs_out_names_what_to_lower(model, monkeypatch, message):
+def test_an_out_of_memory_error_names_the_settings_to_lower(model, monkeypatch, message):
     def fails(*arguments):
         raise jax.errors.JaxRuntimeError(message)
 

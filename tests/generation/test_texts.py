@@ -1,4 +1,4 @@
-"""Texts of many prompts: the groups by length, their memory, and what a text depends on."""
+"""Texts of many prompts: groups by length, their memory, and reproducibility."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ def loaded(load):
 
 
 @pytest.mark.parametrize(
-    ("lengths", "slots", "new", "ways", "expected"),
+    ("lengths", "slots", "new", "shards", "expected"),
     [
         ([], 4, 8, 1, []),
         ([5] * 9, 4, 8, 1, [LengthGroup(5, 4)]),
@@ -40,11 +40,11 @@ def loaded(load):
         ([10] * 20 + [1000], 64, 8, 1, [LengthGroup(10, 20), LengthGroup(1000, 1)]),
     ],
 )  # fmt: skip
-def test_long_prompts_form_groups_with_fewer_slots(lengths, slots, new, ways, expected):
-    assert length_groups(lengths, slots, new, ways) == expected
+def test_long_prompts_form_groups_with_fewer_slots(lengths, slots, new, shards, expected):
+    assert length_groups(lengths, slots, new, shards) == expected
 
 
-def test_no_cache_is_larger_than_that_of_typical_prompts_unless_one_slot_is():
+def test_no_group_has_a_larger_cache_than_typical_prompts_unless_it_has_one_slot():
     lengths = [*range(20, 60), 70, 90, 200, 250, 400]
     first, *others = length_groups(lengths, 16, 10)
     for group in others:
@@ -63,13 +63,15 @@ def _requests(loaded, prompts=PROMPTS):
 def test_texts_do_not_depend_on_the_groups(loaded, monkeypatch):
     engines = []
 
-    class Noted(Engine):
+    class RecordingEngine(Engine):
         def __init__(self, model, **settings):
             engines.append((settings["prompt_length"], settings["slots"]))
             super().__init__(model, **settings)
 
-    monkeypatch.setattr(texts, "Engine", Noted)
-    found = {text.id: text for text in texts.complete(loaded, _requests(loaded), SAMPLING, slots=2)}
+    monkeypatch.setattr(texts, "Engine", RecordingEngine)
+    actual = {
+        text.id: text for text in texts.complete(loaded, _requests(loaded), SAMPLING, slots=2)
+    }
     assert engines == [(4, 2), (60, 1)]
     vocabulary = loaded.vocabulary
     engine = Engine(
@@ -80,10 +82,10 @@ def test_texts_do_not_depend_on_the_groups(loaded, monkeypatch):
         eos_id=vocabulary.eos_id,
         drawable=vocabulary.drawable(),
     )
-    assert found == {text.id: text for text in engine.generate(_requests(loaded))}
+    assert actual == {text.id: text for text in engine.generate(_requests(loaded))}
 
 
-def test_generate_returns_the_same_text_for_a_prompt_in_any_company(loaded):
+def test_the_text_of_a_prompt_does_not_depend_on_other_prompts(loaded):
     every = texts.generate(loaded, PROMPTS[:3], SAMPLING, seed=3, slots=2)
     assert every == texts.generate(loaded, PROMPTS[:3], SAMPLING, seed=3, slots=2)
     assert texts.generate(loaded, [PROMPTS[2], PROMPTS[0]], SAMPLING, seed=3, slots=2) == [
