@@ -1,1 +1,1 @@
-"""One page that shows what all runs below a folder came to, beside the paper's figures."""
+"""A page with the results of all runs below a folder, next to the paper's figures."""

@@ -121,7 +121,7 @@ def section(runs: Sequence[RunRecord], root: Path | str) -> list[Block]:
 
 
 def _figure(questions: QuestionSet, suffix: str) -> SvgFigure:
-    bars = [(each.model, each.accuracy, *each.interval) for each in questions.models]
+    bars = [(entry.model, entry.accuracy, *entry.interval) for entry in questions.models]
     first = questions.models[0]
     measure = "mean accuracy over subjects" if first.macro else "accuracy"
     size = f"{count(questions.rows)} questions"
@@ -141,24 +141,24 @@ def _figure(questions: QuestionSet, suffix: str) -> SvgFigure:
 
 def _table(models: Sequence[ModelAccuracy]) -> Table:
     macro = models[0].macro
-    several_subjects = any(len(each.result["by_subject"]) > 1 for each in models)
-    incomplete = any(each.result["refused"] or each.result["truncated"] for each in models)
-    ties = any(_ties(each) > _TIES_TO_SHOW * each.result["rows"] for each in models)
+    several_subjects = any(len(entry.result["by_subject"]) > 1 for entry in models)
+    incomplete = any(entry.result["refused"] or entry.result["truncated"] for entry in models)
+    ties = any(_ties(entry) > _TIES_TO_SHOW * entry.result["rows"] for entry in models)
     header = ["model", "step", "questions", "mean over subjects" if macro else "accuracy"]
     header += ["95 % CI", "majority"]
     header += ["accuracy" if macro else "mean over subjects"] if several_subjects else []
     header += ["refused", "truncated"] if incomplete else []
     header += ["ties"] if ties else []
     rows = []
-    for each in models:
-        result = each.result
-        row = [each.model, count(each.run.result["step"]), count(result["rows"])]
-        row += [percent(each.accuracy), interval(*each.interval), percent(result["majority"])]
+    for entry in models:
+        result = entry.result
+        row = [entry.model, count(entry.run.result["step"]), count(result["rows"])]
+        row += [percent(entry.accuracy), interval(*entry.interval), percent(result["majority"])]
         if several_subjects:
             row.append(percent(result["accuracy" if macro else "macro_accuracy"]))
         row += [count(result["refused"]), count(result["truncated"])] if incomplete else []
-        row += [count(_ties(each))] if ties else []
-        rows.append((*row, each.run.name))
+        row += [count(_ties(entry))] if ties else []
+        rows.append((*row, entry.run.name))
     return Table(
         _caption(macro, incomplete, ties), (*header, "run"), tuple(rows), left=(0, len(header))
     )

@@ -22,7 +22,7 @@ _LOG_RECORD = re.compile(r"[\d-]+ [\d:,]+ (?P<level>[A-Z]+) (?P<message>.*)")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What one run folder records.
+    """The records of one run folder.
 
     Attributes:
         path: the folder.

@@ -57,10 +57,10 @@ def _accuracy_lines(questions: QuestionSet, students: Sequence[Path]) -> list[Li
     if first.macro:
         title += f", mean over {len(first.result['by_subject'])} subjects"
     groups: dict[str, list[Line]] = {"models": [], "students": []}
-    for each in questions.models:
-        group = "students" if _inside(each.run.result["model"], students) else "models"
-        figures = (f"{percent(each.accuracy)} %", interval(*each.interval))
-        groups[group].append((f"  {each.model}", *figures, f"{percent(questions.majority)} %"))
+    for model in questions.models:
+        group = "students" if _inside(model.run.result["model"], students) else "models"
+        figures = (f"{percent(model.accuracy)} %", interval(*model.interval))
+        groups[group].append((f"  {model.model}", *figures, f"{percent(questions.majority)} %"))
     lines: list[Line] = [(title,)]
     for group, own in groups.items():
         if own:

@@ -43,7 +43,7 @@ def report_data(config: ReportConfig, run: Run) -> dict[str, Any]:
     else:
         measured, more = _of_samples(config, run.path / layout.REFUSED)
     title = f"{config.title}: data"
-    rows = sum(each.rows for each in measured)
+    rows = sum(dataset.rows for dataset in measured)
     lede = f"{config.data}: {count(rows)} rows. Lengths are in tokens."
     table = _table(measured)
     blocks = [Heading("Data"), table, Heading("Lengths"), *_lengths(measured), *more, *_paper()]
@@ -54,7 +54,7 @@ def report_data(config: ReportConfig, run: Run) -> dict[str, Any]:
     run.log.info("%s", summary)
     return {
         "page": str(run.path / layout.REPORT_HTML),
-        "data": {each.name: _figures(each) for each in measured},
+        "data": {dataset.name: _figures(dataset) for dataset in measured},
     }
 
 
@@ -95,12 +95,12 @@ def _table(measured: Sequence[DataStatistics]) -> Table:
     fields = measure.fields_of(measured)
     rows = tuple(
         (
-            each.name,
-            count(each.rows),
-            measure.options_text(each.options),
-            *(_cell(each.mean(field)) for field in fields),
+            dataset.name,
+            count(dataset.rows),
+            measure.options_text(dataset.options),
+            *(_cell(dataset.mean(field)) for field in fields),
         )
-        for each in measured
+        for dataset in measured
     )
     return Table(
         "Rows, options per question (–: free text), and mean tokens of questions with their "
@@ -117,8 +117,12 @@ def _sources(sources: Sequence[DataStatistics], mixture: str) -> Table:
         f"Texts of the mixture {mixture} by source, and their mean tokens before truncation.",
         ("source", "texts", *map(_name, fields)),
         tuple(
-            (each.name, count(each.rows), *(_cell(each.mean(field)) for field in fields))
-            for each in sources
+            (
+                dataset.name,
+                count(dataset.rows),
+                *(_cell(dataset.mean(field)) for field in fields),
+            )
+            for dataset in sources
         ),
     )
 
@@ -132,11 +136,11 @@ def _name(field: Field) -> str:
     return f"{kind} by {author}" if author else kind
 
 
-def _figures(each: DataStatistics) -> dict[str, Any]:
-    means = {_name(field): each.mean(field) for field in measure.fields_of([each])}
+def _figures(dataset: DataStatistics) -> dict[str, Any]:
+    means = {_name(field): dataset.mean(field) for field in measure.fields_of([dataset])}
     return {
-        "rows": each.rows,
-        "options": {str(number): rows for number, rows in sorted(each.options.items())},
+        "rows": dataset.rows,
+        "options": {str(number): rows for number, rows in sorted(dataset.options.items())},
         "mean_tokens": {name: round(mean, 2) for name, mean in means.items() if mean is not None},
     }
 
@@ -146,42 +150,45 @@ def _lengths(measured: Sequence[DataStatistics]) -> list[Block]:
     if len(measured) > _SEPARATE:
         measured = [_merged(measured)]
     blocks: list[Block] = []
-    for number, each in enumerate(measured):
+    for number, dataset in enumerate(measured):
         blocks += [
-            Subheading(each.name),
-            _length_figure(each, f"lengths-{number}"),
-            _length_table(each),
+            Subheading(dataset.name),
+            _length_figure(dataset, f"lengths-{number}"),
+            _length_table(dataset),
         ]
     return blocks
 
 
 def _merged(measured: Sequence[DataStatistics]) -> DataStatistics:
     merged = DataStatistics(f"all {len(measured)} datasets")
-    for each in measured:
-        for field, lengths in each.lengths.items():
+    for dataset in measured:
+        for field, lengths in dataset.lengths.items():
             merged.lengths.setdefault(field, Counter()).update(lengths)
     return merged
 
 
-def _fields_with_lengths(each: DataStatistics) -> list[Field]:
-    return [field for field in (TEXT, *measure.fields_of([each])) if field in each.lengths]
+def _fields_with_lengths(dataset: DataStatistics) -> list[Field]:
+    return [field for field in (TEXT, *measure.fields_of([dataset])) if field in dataset.lengths]
 
 
-def _length_figure(each: DataStatistics, name: str) -> SvgFigure:
-    fields = [field for field in _fields_with_lengths(each) if field != ANSWER]
-    longest = max(measure.percentile(each.lengths[field], _WITHIN_AXIS) for field in fields)
+def _length_figure(dataset: DataStatistics, name: str) -> SvgFigure:
+    fields = [field for field in _fields_with_lengths(dataset) if field != ANSWER]
+    longest = max(measure.percentile(dataset.lengths[field], _WITHIN_AXIS) for field in fields)
     panels = [
         (
             _name(field),
-            *measure.histogram(each.lengths[field], longest),
-            measure.mean(each.lengths[field]),
+            *measure.histogram(dataset.lengths[field], longest),
+            measure.mean(dataset.lengths[field]),
         )
         for field in fields
     ]
     beyond = sum(
-        texts for field in fields for size, texts in each.lengths[field].items() if size > longest
+        texts
+        for field in fields
+        for size, texts in dataset.lengths[field].items()
+        if size > longest
     )
-    caption = f"Text lengths in {each.name}: share of texts by number of tokens, with the mean."
+    caption = f"Text lengths in {dataset.name}: share of texts by number of tokens, with the mean."
     if beyond:
         caption += (
             f" The last bar of each histogram includes longer texts ({count(beyond)} in total)."
@@ -191,19 +198,19 @@ def _length_figure(each: DataStatistics, name: str) -> SvgFigure:
         name=name,
         svg=figures.histograms(panels, "tokens"),
         caption=caption,
-        description=f"Histograms of lengths in {each.name}; mean tokens: {means}",
+        description=f"Histograms of lengths in {dataset.name}; mean tokens: {means}",
     )
 
 
-def _length_table(each: DataStatistics) -> Table:
+def _length_table(dataset: DataStatistics) -> Table:
     rows = []
-    for field in _fields_with_lengths(each):
-        lengths = each.lengths[field]
+    for field in _fields_with_lengths(dataset):
+        lengths = dataset.lengths[field]
         percentiles = (measure.percentile(lengths, share) for share in (0.5, 0.95, 1))
         mean = rounded(measure.mean(lengths), 1)
         rows.append((_name(field), count(lengths.total()), mean, *map(count, percentiles)))
     return Table(
-        f"Text lengths in {each.name}, in tokens.",
+        f"Text lengths in {dataset.name}, in tokens.",
         ("field", "texts", "mean", "median", "95th percentile", "maximum"),
         tuple(rows),
     )

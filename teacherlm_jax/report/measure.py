@@ -210,7 +210,7 @@ def options_text(options: Counter[int]) -> str:
 
 def fields_of(measured: Sequence[DataStatistics]) -> list[Field]:
     """Return all fields except whole texts: question, answer, then explanations by author."""
-    present = {field for each in measured for field in (*each.lengths, *each.means)}
+    present = {field for dataset in measured for field in (*dataset.lengths, *dataset.means)}
     kinds = [QUESTION[0], ANSWER[0], *prompts.TRIGGERS]
     return sorted(present - {TEXT}, key=lambda field: (kinds.index(field[0]), field[1]))
 

@@ -48,50 +48,50 @@ class Page(html.parser.HTMLParser):
 
 
 @pytest.fixture
-def made(runs):
+def built(runs):
     run = make_run(runs / "report")
     files.write_json(run.path / "config.json", {"verb": "report", "config": {}})
     result = report(ReportConfig(output="", root=str(runs), title="Toys & <pears>"), run)
     return run.path, result
 
 
-def _again(made, runs):
+def _again(built, runs):
     """Build the report once more, after runs have changed."""
-    run = make_run(made[0])
+    run = make_run(built[0])
     return run.path, report(ReportConfig(output="", root=str(runs), title="Toys & <pears>"), run)
 
 
-def _page(made) -> Page:
-    return Page((made[0] / "report.html").read_text())
+def _page(built) -> Page:
+    return Page((built[0] / "report.html").read_text())
 
 
-def test_the_page_is_well_formed_and_fetches_nothing(made):
-    page = _page(made)
+def test_the_page_is_well_formed_and_fetches_nothing(built):
+    page = _page(built)
     identifiers = [value for name, value in page.attributes if name == "id"]
     links = [value for name, value in page.attributes if name in ("href", "src")]
     assert links and all(link.removeprefix("#") in identifiers for link in links)
-    source = (made[0] / "report.html").read_text()
+    source = (built[0] / "report.html").read_text()
     assert not re.search(r"@import|url\((?!#)|<script|<link", source)
 
 
-def test_text_of_runs_is_escaped(made):
-    page = _page(made)
+def test_text_of_runs_is_escaped(built):
+    page = _page(built)
     assert "Toys & <pears>" in page.text
     assert "One may take 3 away, <as if> Mia had sold | lost them." in page.text
 
 
-def test_every_accuracy_has_its_interval_baseline_and_run(made):
-    text = _page(made).text
+def test_every_accuracy_has_its_interval_baseline_and_run(built):
+    text = _page(built).text
     for model, accuracy in {"stage1": 41.0, "stage2": 78.0, "student_CMF": 84.0}.items():
         low, high = accuracy - 3.4, accuracy + 3
         row = f"{model} 240 800 {accuracy} {low:.1f} to {high:.1f} 27.0 evaluate_{model}"
         assert row in text
 
 
-def test_subjects_and_refused_rows_get_columns_if_there_are_any(made):
+def test_subjects_and_refused_rows_get_columns_if_there_are_any(built):
     # MMLU as in the paper: the mean over subjects (33.0) first, with its own interval.
     row = "stage2 240 14,042 33.0 30.0 to 36.0 26.9 31.0 3 0 evaluate_stage2"
-    text = _page(made).text
+    text = _page(built).text
     assert row in text
     assert "questions mean over subjects 95 % CI majority accuracy refused truncated" in text
     assert (
@@ -100,27 +100,27 @@ def test_subjects_and_refused_rows_get_columns_if_there_are_any(made):
 
 
 def test_accuracy_over_all_questions_comes_first_for_a_benchmark_without_a_mean_in_the_paper(
-    runs, made
+    runs, built
 ):
     path = runs / "evaluate_stage2" / "result.json"
     result = files.read_json(path)
     result["benchmarks"] = {"toys": result["benchmarks"]["mmlu"]}
     files.write_json(path, result)
-    text = _page(_again(made, runs)).text
+    text = _page(_again(built, runs)).text
     assert "stage2 240 14,042 31.0 27.6 to 34.0 26.9 33.0 3 0 evaluate_stage2" in text
     assert "accuracy 95 % CI majority mean over subjects refused truncated" in text
 
 
-def test_the_papers_figures_are_shown_for_its_benchmarks_without_misprints(made):
-    text = _page(made).text
+def test_the_papers_figures_are_shown_for_its_benchmarks_without_misprints(built):
+    text = _page(built).text
     assert "TeacherLM-7.1B 41.5 51.1 52.3 50.3 49.0 47.0" in text
     assert "no training 20.6 19.3 21.2 20.2 62.8 74.3 21.2 20.4 20.8" in text  # ECQA
     assert "CMF 49.4 64.8 70.9 – 74.5 78.2 51.9 69.7 71.7" in text
     assert "CREAK of multi-task students" not in text  # nothing here was evaluated on it
 
 
-def test_explanations_are_counted_by_kind_and_three_are_shown_in_full(made):
-    text = _page(made).text
+def test_explanations_are_counted_by_kind_and_three_are_shown_in_full(built):
+    text = _page(built).text
     assert "common mistakes stage3_mistake 1,000 22.0 99.8 100.0 87.4 87.4" in text
     shown = [number for number in range(5) if f"Sample unlabelled-{number} in annotate" in text]
     assert shown == [0, 2, 4]
@@ -128,34 +128,34 @@ def test_explanations_are_counted_by_kind_and_three_are_shown_in_full(made):
     assert "fails: synthetic" in text
 
 
-def test_training_runs_show_initial_model_tokens_loss_and_speed(made):
-    text = _page(made).text
+def test_training_runs_show_initial_model_tokens_loss_and_speed(built):
+    text = _page(built).text
     assert "stage1 random 240 983,040 0.412 87.1 8,192" in text
     assert "stage3_cot stage2 240 983,040 0.412 87.1 8,192" in text
 
 
-def test_a_training_without_loss_tokens_shows_no_loss(runs, made):
+def test_a_training_without_loss_tokens_shows_no_loss(runs, built):
     result = files.read_json(runs / "stage1" / "result.json")
     files.write_json(runs / "stage1" / "result.json", result | {"loss": None, "accuracy": None})
-    text = _page(_again(made, runs)).text
+    text = _page(_again(built, runs)).text
     assert "stage1 random 240 983,040 n/a n/a 8,192" in text
 
 
-def test_unfinished_and_unreadable_runs_are_named_with_the_reason(made):
-    text = _page(made).text
+def test_unfinished_and_unreadable_runs_are_named_with_the_reason(built):
+    text = _page(built).text
     assert "student_F (train): the last line of its log: step 100/240 loss 1.055" in text
     assert re.search(r"broken \(unreadable\): .*config.json:1: not JSON", text)
-    assert made[1]["unfinished"] == ["broken", "student_F"]
-    assert made[1]["runs"]["train"] == 8
+    assert built[1]["unfinished"] == ["broken", "student_F"]
+    assert built[1]["runs"]["train"] == 8
 
 
-def test_the_run_that_contains_the_report_is_not_called_unfinished(made):
-    assert "quickstart" not in _page(made).text
-    assert "report" not in made[1]["runs"]
+def test_the_run_that_contains_the_report_is_not_called_unfinished(built):
+    assert "quickstart" not in _page(built).text
+    assert "report" not in built[1]["runs"]
 
 
-def test_markdown_has_the_same_tables_and_links_its_figures(made):
-    folder = made[0]
+def test_markdown_has_the_same_tables_and_links_its_figures(built):
+    folder = built[0]
     written = (folder / "report.md").read_text()
     assert "| stage2 | 240 | 800 | 78.0 | 74.6 to 81.0 | 27.0 | evaluate_stage2 |" in written
     linked = re.findall(r"\]\((figures/[^)]+)\)", written)
@@ -174,9 +174,9 @@ def test_markdown_has_the_same_tables_and_links_its_figures(made):
         ("stage1", {"steps": 3}, "it lacks step, tokens, loss, accuracy, tokens_per_second"),
     ],
 )
-def test_a_result_of_another_shape_makes_its_run_unfinished(runs, made, run, result, problem):
+def test_a_result_of_another_shape_makes_its_run_unfinished(runs, built, run, result, problem):
     files.write_json(runs / run / "result.json", result)
-    again = _again(made, runs)
+    again = _again(built, runs)
     assert run in again[1]["unfinished"]
     assert re.search(
         rf"{run} \(\w+\): .*{run}/result.json: .*{problem}.*; remove this file and",
@@ -184,15 +184,15 @@ def test_a_result_of_another_shape_makes_its_run_unfinished(runs, made, run, res
     )
 
 
-def test_an_interval_must_be_two_numbers(runs, made):
+def test_an_interval_must_be_two_numbers(runs, built):
     result = files.read_json(runs / "evaluate_stage1" / "result.json")
     for interval in ([0.1], [0.1, "0.3"], 0.2):
         result["benchmarks"]["generated"]["interval"] = interval
         files.write_json(runs / "evaluate_stage1" / "result.json", result)
-        assert "evaluate_stage1" in _again(made, runs)[1]["unfinished"]
+        assert "evaluate_stage1" in _again(built, runs)[1]["unfinished"]
 
 
-def test_an_annotation_without_gates_says_so_instead_of_counting(runs, made):
+def test_an_annotation_without_gates_says_so_instead_of_counting(runs, built):
     result = files.read_json(runs / "annotate" / "result.json")
     for kind in result["kinds"].values():
         kind |= {"gates": {}, "passed_all_gates": None}
@@ -203,7 +203,7 @@ def test_an_annotation_without_gates_says_so_instead_of_counting(runs, made):
         for annotation in row["annotations"].values():
             annotation["gates"] = {}
     files.write_jsonl(shard, rows)
-    again = _again(made, runs)
+    again = _again(built, runs)
     assert "common mistakes stage3_mistake 1,000 22.0 no gates" in _page(again).text
     assert "common mistakes · no gates" in _page(again).text
     assert "passes: " not in _page(again).text
@@ -212,33 +212,33 @@ def test_an_annotation_without_gates_says_so_instead_of_counting(runs, made):
     assert "  common mistakes (no gates)\n" in summary
 
 
-def test_an_annotation_of_no_sample_shows_none(runs, made):
+def test_an_annotation_of_no_sample_shows_none(runs, built):
     next((runs / "annotate" / "samples").iterdir()).write_text("")
-    again = _again(made, runs)
+    again = _again(built, runs)
     assert "Sample unlabelled" not in _page(again).text
     assert "Samples from" not in (again[0] / "summary.txt").read_text()
 
 
-def test_another_process_with_another_hash_seed_writes_the_same_bytes(made, runs):
+def test_another_process_with_another_hash_seed_writes_the_same_bytes(built, runs):
     written = ["report.html", "report.md", "summary.txt", "figures/loss.svg"]
-    first = [(made[0] / name).read_bytes() for name in written]
+    first = [(built[0] / name).read_bytes() for name in written]
     again = (
         "import sys; from tests.report.test_build import _again; "
         "from pathlib import Path; _again((Path(sys.argv[1]),), Path(sys.argv[2]))"
     )
     for seed in ("1", "2"):
         for name in written:
-            (made[0] / name).unlink()
+            (built[0] / name).unlink()
         subprocess.run(
-            [sys.executable, "-c", again, str(made[0]), str(runs)],
+            [sys.executable, "-c", again, str(built[0]), str(runs)],
             env={**os.environ, "PYTHONHASHSEED": seed},
             cwd=Path(__file__).parents[2],
             check=True,
         )
-        assert [(made[0] / name).read_bytes() for name in written] == first
+        assert [(built[0] / name).read_bytes() for name in written] == first
 
 
-def test_a_run_that_was_refused_before_its_work_began_is_not_called_unfinished(made, runs):
+def test_a_run_that_was_refused_before_its_work_began_is_not_called_unfinished(built, runs):
     config = TrainConfig(output=str(runs / "refused"), data="nowhere")
     left_by_an_earlier_version = run_folder.open_run(config.output, "train", config)
     left_by_an_earlier_version.log.error("UserError: config.data=nowhere: no such folder")
@@ -247,7 +247,7 @@ def test_a_run_that_was_refused_before_its_work_began_is_not_called_unfinished(m
     files.write_jsonl(runs / "crashed" / "metrics.jsonl", [{"step": 1, "loss": 2.0}])
     with pytest.raises(UserError), crashed:
         raise UserError("out of memory")
-    again = _again(made, runs)
+    again = _again(built, runs)
     assert again[1]["refused"] == ["refused"]
     assert again[1]["unfinished"] == ["broken", "crashed", "student_F"]
     text = _page(again).text
@@ -256,36 +256,36 @@ def test_a_run_that_was_refused_before_its_work_began_is_not_called_unfinished(m
     assert "refused train refused" in text and "crashed train unfinished" in text
 
 
-def test_a_validated_training_shows_the_best_value_with_its_step_and_the_final_one(made, runs):
+def test_a_validated_training_shows_the_best_value_with_its_step_and_the_final_one(built, runs):
     result = files.read_json(runs / "stage1" / "result.json")
     best = {"best_metric": 0.25, "best_step": 80, "final_metric": 0.125}
     files.write_json(runs / "stage1" / "result.json", result | best)
     content = files.read_json(runs / "stage1" / "config.json")
     content["config"]["validation"] = {"metric": "creak/accuracy"}
     files.write_json(runs / "stage1" / "config.json", content)
-    text = _page(_again(made, runs)).text
+    text = _page(_again(built, runs)).text
     assert "run metric best at step final best checkpoint" in text
     assert "stage1 creak/accuracy 0.2500 80 0.1250 not kept" in text
     kept = {"best_checkpoint": str(runs / "stage1/checkpoints/80")}
     files.write_json(runs / "stage1" / "result.json", result | best | kept)
-    assert "stage1 creak/accuracy 0.2500 80 0.1250 kept" in _page(_again(made, runs)).text
+    assert "stage1 creak/accuracy 0.2500 80 0.1250 kept" in _page(_again(built, runs)).text
     files.write_json(runs / "stage1" / "result.json", result | {"best_step": 80})
-    assert "it lacks best_metric, final_metric" in _page(_again(made, runs)).text
+    assert "it lacks best_metric, final_metric" in _page(_again(built, runs)).text
 
 
-def test_a_training_that_stopped_early_shows_the_steps_it_took(made, runs):
+def test_a_training_that_stopped_early_shows_its_number_of_steps(built, runs):
     result = files.read_json(runs / "stage1" / "result.json")
     files.write_json(runs / "stage1" / "result.json", result | {"step": 160})
-    assert "stage1 random 160 of 240 983,040" in _page(_again(made, runs)).text
+    assert "stage1 random 160 of 240 983,040" in _page(_again(built, runs)).text
 
 
 @pytest.mark.parametrize(("ties", "shown"), [(8, False), (9, True)])
-def test_ties_are_shown_above_one_per_cent_of_the_questions(made, runs, ties, shown):
+def test_ties_are_shown_above_one_per_cent_of_the_questions(built, runs, ties, shown):
     path = runs / "evaluate_stage1" / "result.json"
     result = files.read_json(path)
     result["benchmarks"]["generated"]["ties"] = ties
     files.write_json(path, result)
-    text = _page(_again(made, runs)).text
+    text = _page(_again(built, runs)).text
     assert ("95 % CI majority ties run" in text) == shown
     assert (f"stage1 240 800 41.0 37.6 to 44.0 27.0 {ties} evaluate_stage1" in text) == shown
 

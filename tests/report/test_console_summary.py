@@ -16,7 +16,7 @@ def _summary(runs) -> str:
     return (run.path / "summary.txt").read_text()
 
 
-def test_it_begins_with_the_title_and_ends_with_the_page(runs):
+def test_the_summary_begins_with_the_title_and_ends_with_the_page(runs):
     lines = _summary(runs).splitlines()
     assert lines[:2] == ["Toys", "===="]
     assert lines[-3:] == ["Full report", "-----------", str(runs / "report/report.html")]
@@ -48,7 +48,7 @@ def test_the_columns_of_the_table_are_aligned(runs):
     assert len(ends) == 1
 
 
-def test_models_with_other_questions_get_a_block_of_their_own(runs):
+def test_models_with_other_questions_are_listed_in_a_separate_block(runs):
     path = runs / "evaluate_student_text" / "result.json"
     result = files.read_json(path)
     result["benchmarks"]["generated"] |= {"rows": 20, "majority": 0.5}

@@ -50,7 +50,7 @@ def vocabulary(tmp_path_factory):
 def data(tmp_path, vocabulary):
     """Return a folder of samples with a vocabulary beside them."""
     folder = tmp_path / "data"
-    rows = [to_row(each) for each in SAMPLES]
+    rows = [to_row(item) for item in SAMPLES]
     files.write_jsonl(folder / "samples/part-00000-of-00002.jsonl", rows[:5])
     files.write_jsonl(folder / "samples/part-00001-of-00002.jsonl", rows[5:])
     vocabulary.save(folder / "vocabulary")
@@ -63,9 +63,9 @@ def prepared(write_prepared):
 
     def write(folder, vocabulary, form):
         texts = [
-            packing.encode_pieces(prompts.pieces(each, form, "teacher"), vocabulary, "text")
-            for each in SAMPLES
-            if form == "text" or each.explanations
+            packing.encode_pieces(prompts.pieces(item, form, "teacher"), vocabulary, "text")
+            for item in SAMPLES
+            if form == "text" or item.explanations
         ]
         return write_prepared(
             *(folder, texts, vocabulary, LENGTH),
@@ -92,19 +92,19 @@ def report(path, *more):
 
 
 def test_samples_are_reported_by_source_with_options_and_means_by_kind_and_author(data, vocabulary):
-    _, found = report(data)
-    assert list(found) == ["sums", "choices"]
-    sums, choices = found.values()
+    _, actual = report(data)
+    assert list(actual) == ["sums", "choices"]
+    sums, choices = actual.values()
     assert (sums["rows"], sums["options"]) == (6, {"0": 6})
     assert (choices["rows"], choices["options"]) == (6, {"2": 2, "3": 4})
-    explained = [each for each in SAMPLES[:6] if each.explanations]
-    questions = [prompts.question_prompt(each) for each in SAMPLES[:6]]
+    explained = [item for item in SAMPLES[:6] if item.explanations]
+    questions = [prompts.question_prompt(item) for item in SAMPLES[:6]]
     assert sums["mean_tokens"] == {
         "question": mean_tokens(vocabulary, questions),
-        "answer": mean_tokens(vocabulary, [f" {each.answer}" for each in SAMPLES[:6]]),
+        "answer": mean_tokens(vocabulary, [f" {item.answer}" for item in SAMPLES[:6]]),
         "cot by human": mean_tokens(vocabulary, [f" {explained[0].explanation('cot', 'human')}"]),
         "cot by teacher": mean_tokens(
-            vocabulary, [f" {each.explanation('cot', 'teacher')}" for each in explained]
+            vocabulary, [f" {item.explanation('cot', 'teacher')}" for item in explained]
         ),
         "fundamental by teacher": mean_tokens(vocabulary, [f" {TEXTS['fundamental']}"]),
         "mistake by teacher": mean_tokens(vocabulary, [f" {TEXTS['mistake']}"]),
@@ -112,9 +112,9 @@ def test_samples_are_reported_by_source_with_options_and_means_by_kind_and_autho
 
 
 def test_the_table_is_printed_and_on_the_page(data, capsys):
-    folder, found = report(data)
+    folder, actual = report(data)
     shown = " ".join(capsys.readouterr().out.split())
-    question = f"{found['sums']['mean_tokens']['question']:.1f}"
+    question = f"{actual['sums']['mean_tokens']['question']:.1f}"
     header = "data rows options question answer cot by human cot by teacher fundamental by teacher"
     assert f"{header} mistake by teacher sums 6 – {question} " in shown
     assert "choices 6 2 and 3 " in shown
@@ -130,19 +130,19 @@ def test_prepared_rows_give_the_figures_of_their_samples(prepared, data, tmp_pat
     _, of_samples = report(data)
     for form in FORMS:
         prepared(tmp_path / "prepared" / form, vocabulary, form)
-    _, found = report(tmp_path / "prepared")
-    assert sorted(found) == sorted(FORMS)
-    assert found["text"] == {"rows": 12, "options": {"0": 6, "2": 2, "3": 4}, "mean_tokens": {}}
+    _, actual = report(tmp_path / "prepared")
+    assert sorted(actual) == sorted(FORMS)
+    assert actual["text"] == {"rows": 12, "options": {"0": 6, "2": 2, "3": 4}, "mean_tokens": {}}
     for form in FORMS[1:]:
-        assert found[form]["rows"] == 10
-        assert found[form]["options"] == {"0": 5, "2": 2, "3": 3}
+        assert actual[form]["rows"] == 10
+        assert actual[form]["options"] == {"0": 5, "2": 2, "3": 3}
     of_both = [of_samples[name]["mean_tokens"] for name in ("sums", "choices")]
     for name in ("fundamental by teacher", "mistake by teacher"):
-        assert found["CMF"]["mean_tokens"][name] == of_both[0][name] == of_both[1][name]
-    cots = [f" {each.explanation('cot', 'teacher')}" for each in SAMPLES if each.explanations]
+        assert actual["CMF"]["mean_tokens"][name] == of_both[0][name] == of_both[1][name]
+    cots = [f" {item.explanation('cot', 'teacher')}" for item in SAMPLES if item.explanations]
     for form in FORMS[1:]:
-        assert found[form]["mean_tokens"]["cot by teacher"] == mean_tokens(vocabulary, cots)
-    assert set(found["C"]["mean_tokens"]) == {"cot by teacher"}
+        assert actual[form]["mean_tokens"]["cot by teacher"] == mean_tokens(vocabulary, cots)
+    assert set(actual["C"]["mean_tokens"]) == {"cot by teacher"}
 
 
 def test_means_of_the_manifest_take_precedence(prepared, tmp_path, vocabulary):
@@ -151,8 +151,8 @@ def test_means_of_the_manifest_take_precedence(prepared, tmp_path, vocabulary):
     by_field = {"question": {"mean": 20.5}, "cot": {"teacher": {"mean": 8.25}}}
     manifest["statistics"] = {"tokens_by_field": by_field}
     files.write_json(folder / "manifest.json", manifest)
-    _, found = report(folder)
-    assert found["C"]["mean_tokens"] == {"question": 20.5, "cot by teacher": 8.25}
+    _, actual = report(folder)
+    assert actual["C"]["mean_tokens"] == {"question": 20.5, "cot by teacher": 8.25}
 
 
 def test_a_mixture_shows_the_means_of_its_sources(prepared, tmp_path, vocabulary):
@@ -193,14 +193,14 @@ def test_the_tasks_of_a_mixture_show_dropped_and_truncated_texts(prepared, tmp_p
 def test_refused_rows_are_counted_with_the_reason(data):
     path = data / "samples/part-00000-of-00002.jsonl"
     path.write_text(path.read_text() + '{"id": "x"}\n')
-    folder, found = report(data)
-    assert found["sums"]["rows"] == 6
+    folder, actual = report(data)
+    assert actual["sums"]["rows"] == 6
     assert "1 row refused: no question" in (folder / "report.md").read_text()
     assert "no question" in (folder / "refused.jsonl").read_text()
 
 
 def test_samples_without_a_source_are_named_by_their_file(data, tmp_path):
-    rows = [to_row(each) | {"source": ""} for each in SAMPLES[:2]]
+    rows = [to_row(item) | {"source": ""} for item in SAMPLES[:2]]
     files.write_jsonl(tmp_path / "mine-00000-of-00001.jsonl", rows)
     more = [f"--config.vocabulary={data / 'vocabulary'}", f"--config.output={tmp_path / 'out'}"]
     assert main.main(["report", f"--data={tmp_path / '*.jsonl'}", *more]) == 0
@@ -209,11 +209,15 @@ def test_samples_without_a_source_are_named_by_their_file(data, tmp_path):
 
 def test_annotated_samples_are_counted_with_the_vocabulary_of_their_teacher(data, tmp_path):
     data.rename(tmp_path / "teacher")
-    made = {"author": "teacher", "gates": {}, "teacher": str(tmp_path / "teacher/checkpoints/3")}
-    rows = [to_row(each) | {"annotations": {"cot": made}} for each in SAMPLES]
+    annotation = {
+        "author": "teacher",
+        "gates": {},
+        "teacher": str(tmp_path / "teacher/checkpoints/3"),
+    }
+    rows = [to_row(item) | {"annotations": {"cot": annotation}} for item in SAMPLES]
     files.write_jsonl(tmp_path / "a/b/c/annotated.jsonl", rows)
-    _, found = report(tmp_path / "a/b/c/annotated.jsonl")
-    assert found["sums"]["mean_tokens"]["cot by teacher"] > 1
+    _, actual = report(tmp_path / "a/b/c/annotated.jsonl")
+    assert actual["sums"]["mean_tokens"]["cot by teacher"] > 1
 
 
 def refusal(capsys, *arguments):
@@ -226,10 +230,10 @@ def refusal(capsys, *arguments):
 def test_another_vocabulary_is_refused_by_its_digest(prepared, tmp_path, vocabulary, capsys):
     folder = prepared(tmp_path / "C", vocabulary, "C")
     other = train_sentencepiece(["four five six"] * 9, tmp_path / "other", size=370, seed=0)
-    asked = refusal(capsys, "--data", folder, f"--config.vocabulary={tmp_path / 'other'}")
+    message = refusal(capsys, "--data", folder, f"--config.vocabulary={tmp_path / 'other'}")
     assert (
         f"{tmp_path / 'other'}: the digest of this vocabulary is {other.digest}, but the mixture C"
-        in asked
+        in message
     )
     other.save(folder / "vocabulary")
     assert f"{folder / 'vocabulary'}: has the digest {other.digest}" in refusal(
@@ -265,7 +269,7 @@ def test_a_manifest_of_another_shape_is_refused(prepared, tmp_path, vocabulary, 
 def test_many_sources_share_one_figure(data, tmp_path):
     rows = [to_row(sample(1, source=f"source {number}")) for number in range(9)]
     files.write_jsonl(data / "samples/part-00000-of-00002.jsonl", rows)
-    folder, found = report(data)
-    assert len(found) == 11
+    folder, actual = report(data)
+    assert len(actual) == 11
     assert [path.name for path in (folder / "figures").iterdir()] == ["lengths-0.svg"]
     assert "### all 11 datasets" in (folder / "report.md").read_text()

@@ -41,7 +41,7 @@ def test_samples_are_of_different_sources_and_spread_evenly(tmp_path, shards, sh
     assert _shards(tmp_path, *shards) == shown
 
 
-def test_an_example_shows_the_texts_of_the_annotation_and_no_others(tmp_path):
+def test_an_example_shows_only_the_texts_of_its_annotation(tmp_path):
     _shards(tmp_path, "a")
     (example,) = examples(tmp_path, 3)
     assert example.written == {"cot": ("Six sevens.", {"finished": True})}

@@ -37,6 +37,6 @@ def test_every_text_is_counted_in_its_bar_and_longer_ones_in_the_last(lengths, l
 
 @given(lengths=LENGTHS, share=st.floats(0.01, 1))
 def test_a_percentile_is_the_smallest_length_that_enough_texts_do_not_exceed(lengths, share):
-    found = measure.percentile(lengths, share)
-    below = sum(texts for size, texts in lengths.items() if size < found)
-    assert below < share * lengths.total() <= below + lengths[found]
+    actual = measure.percentile(lengths, share)
+    below = sum(texts for size, texts in lengths.items() if size < actual)
+    assert below < share * lengths.total() <= below + lengths[actual]
