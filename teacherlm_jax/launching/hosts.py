@@ -14,7 +14,7 @@ TREE = "teacherlm_jax"
 _PID = "teacherlm.pid"
 _STOP_SECONDS = 600  # time for an earlier run to save a checkpoint
 
-# Succeeds if the process in the file is running and is ours: process ids are reused.
+# Succeeds if the process in the file is running and is a teacherlm run: process ids are reused.
 _RUNS = f'grep -qs teacherlm "/proc/$(cat {_PID} 2>/dev/null)/cmdline"'
 
 

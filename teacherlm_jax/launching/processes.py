@@ -95,7 +95,7 @@ class _Console:
             try:
                 sys.stdout.buffer.write(line)
                 sys.stdout.buffer.flush()
-            except OSError:  # nobody reads it any more; the processes go on
+            except OSError:  # the output was closed; the processes continue
                 discard(sys.stdout)
 
 

@@ -57,10 +57,10 @@ def test_an_invalid_command_line_of_the_launcher_is_refused(arguments, message, 
 @pytest.mark.parametrize("name", ["local", "tpu_pod"])
 def test_the_launchers_run_from_a_checkout_and_as_modules(name):
     for words in ([f"launch/{name}.py"], ["-m", f"launch.{name}"]):
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, *words, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
         )
-        assert done.stdout.startswith(f"usage: {name}.py")
+        assert completed.stdout.startswith(f"usage: {name}.py")
 
 
 def test_the_launchers_do_not_import_jax():

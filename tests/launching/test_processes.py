@@ -46,7 +46,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def launched(tmp_path):
-    """Return a function that starts a launcher and waits until its two processes are ready."""
+    """Function that starts a launcher and waits until its two processes are ready."""
 
     def call(code):
         launcher = subprocess.Popen(
@@ -70,7 +70,7 @@ def test_output_is_labelled_on_the_console_and_logged_by_process(run, tmp_path, 
     assert sorted(kept) == ["[Gloo] noise", "hello 1", "to stderr"]
 
 
-def gone(pid):
+def has_ended(pid):
     """Return whether a process has ended, after giving the system a while to remove it."""
     return any(_ended(pid) or time.sleep(0.01) for _ in range(3000))
 
@@ -85,13 +85,13 @@ def _ended(pid):
 
 @pytest.fixture
 def pids(tmp_path):
-    """Return a function that reads the numbers of processes that the test's code wrote down."""
+    """Function that reads the process ids that the test's code has noted."""
     return lambda: [int(path.read_text()) for path in sorted(tmp_path.glob("pid-*"))]
 
 
 @pytest.fixture
 def note(tmp_path):
-    """Code that writes down the number of a process."""
+    """Code that notes a process id in a file."""
     return f"note = lambda pid: open(f'{tmp_path}/pid-{{pid}}', 'w').write(str(pid))\n"
 
 
@@ -103,7 +103,7 @@ def test_a_killed_process_ends_the_others(run, pids, note, tmp_path, capfd):
     code = f"{note}N == '0' and note(os.getpid())\n" + WAIT.format(pattern=f"{tmp_path}/pid-*")
     assert run(f"{code}if N == '1': os.kill(os.getpid(), 9)\ntime.sleep(600)") == 128 + 9
     (pid,) = pids()
-    assert gone(pid)
+    assert has_ended(pid)
     assert "launch: process 1 was killed by SIGKILL\n" in capfd.readouterr().out
 
 
@@ -113,14 +113,14 @@ def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_time(run, pids
     code += WAIT.format(pattern=f"{tmp_path}/pid-*")
     assert run(f"{code}if N == '1': sys.exit(7)\ntime.sleep(600)", grace=0.3) == 7
     (pid,) = pids()
-    assert gone(pid)
+    assert has_ended(pid)
 
 
 def test_children_of_a_process_end_with_it(run, pids, note):
     code = "import subprocess\nnote(subprocess.Popen(['sleep', '600']).pid)\nsys.exit(3)"
     assert run(f"{note}{code}", count=1) == 3
     (pid,) = pids()
-    assert gone(pid)
+    assert has_ended(pid)
 
 
 def test_a_log_that_cannot_be_written_is_named_and_the_output_is_still_shown(run, tmp_path, capfd):
@@ -159,11 +159,11 @@ def test_a_second_signal_kills_all_processes(launched):
     assert launcher.returncode == 128 + signal.SIGINT
 
 
-def test_a_job_goes_on_when_nobody_reads_the_launcher(tmp_path):
+def test_a_job_continues_if_the_launchers_output_is_closed(tmp_path):
     code = "import time; time.sleep(0.5); print('one'); print('two')"
     piped = 'set -o pipefail; "$@" | (exec <&-; sleep 0)'
     words = ["bash", "-c", piped, "-", sys.executable, "-c", LAUNCHER, code, tmp_path / "logs"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    completed = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stderr) == (0, "")
     for number in range(2):
         assert (tmp_path / f"logs/process-{number}.txt").read_text() == "one\ntwo\n"
