@@ -36,12 +36,12 @@ _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
-    """A test that reaches for another machine fails at once, with the address it wanted."""
+    """Make a connection to another machine fail with its address."""
     connect = socket.socket.connect
 
     def guarded(self, address):
         if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in _LOCAL:
-            raise OSError(f"tests have no network, and this one asked for {address}")
+            raise OSError(f"tests must not use the network, but this one connects to {address}")
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
@@ -55,17 +55,17 @@ def torch():
 
 @pytest.fixture(scope="session")
 def shared_data() -> pathlib.Path:
-    """Folder of real data beside the checkout; TEACHERLM_DATA names another place."""
-    beside = pathlib.Path(__file__).parents[2] / "shared" / "data"
-    folder = pathlib.Path(os.environ.get("TEACHERLM_DATA", beside))
+    """Folder of real data: TEACHERLM_DATA, or `shared/data` next to the checkout."""
+    default = pathlib.Path(__file__).parents[2] / "shared" / "data"
+    folder = pathlib.Path(os.environ.get("TEACHERLM_DATA", default))
     if not folder.is_dir():
-        pytest.skip(f"no real data at {folder}; set TEACHERLM_DATA to the folder that holds it")
+        pytest.skip(f"{folder}: no such folder; set TEACHERLM_DATA to the folder of real data")
     return folder
 
 
 @pytest.fixture(scope="session")
 def opt_folder(shared_data, tmp_path_factory):
-    """OPT's two files, with the configs that OPT's checkpoints have."""
+    """Folder with OPT's vocabulary files and the configs of OPT's checkpoints."""
     folder = tmp_path_factory.mktemp("opt")
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(shared_data / "opt_tokenizer" / f"gpt2-{name}", folder / name)
@@ -82,7 +82,7 @@ def opt_folder(shared_data, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def write_prepared():
-    """A function that writes a prepared folder: encoded texts, their vocabulary, the length."""
+    """Function that writes a prepared folder from encoded texts, a vocabulary and a length."""
     return _write_prepared
 
 
@@ -100,7 +100,7 @@ def _write_prepared(folder, encoded, vocabulary, length, rows_per_shard=16, **ma
 
 @pytest.fixture(scope="session")
 def one_device(tmp_path_factory) -> dict[str, str]:
-    """Environment for commands run as a user would: one device, compiled programs kept."""
+    """Environment for commands in child processes: one device and a compilation cache."""
     cache = str(tmp_path_factory.mktemp("compiled"))
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}
     del environment["XLA_FLAGS"]

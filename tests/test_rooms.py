@@ -93,5 +93,7 @@ def test_training_generation_and_evaluation_bring_neither_tensorflow_nor_torch()
         "import teacherlm_jax.evaluation.evaluate, teacherlm_jax.report.build\n"
         "print(sorted({'tensorflow', 'seqio', 'torch', 'transformers'} & sys.modules.keys()))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert completed.stdout.strip() == "[]"

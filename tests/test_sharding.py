@@ -135,8 +135,8 @@ def test_axes_that_cannot_be_sharded_are_refused_with_name_and_numbers(axes, sha
 )
 def test_a_resolved_array_can_be_sharded_and_a_refused_one_cannot(axes, sizes):
     shape = tuple(sizes[: len(axes)])
-    asked = [axis for name in axes for axis in sharding.RULES[name]]
-    fits = len(set(asked)) == len(asked) and all(
+    requested = [axis for name in axes for axis in sharding.RULES[name]]
+    fits = len(set(requested)) == len(requested) and all(
         size % 2 ** len(sharding.RULES[name]) == 0 for name, size in zip(axes, shape, strict=True)
     )
     if not fits:
@@ -165,7 +165,7 @@ def test_activations_are_constrained_under_a_mesh_and_unchanged_without():
             sharding.constrain(x[:6], axes)
 
 
-def test_one_device_pins_nothing_and_no_mesh_cuts_no_batch():
+def test_one_device_adds_no_constraints_and_no_mesh_means_one_batch_shard():
     x = jnp.zeros((8, 3, 4))
     assert sharding.batch_cuts(jax.sharding.get_abstract_mesh()) == 1
     with jax.set_mesh(sharding.make_mesh(MeshConfig(), jax.devices()[:1])):

@@ -1,4 +1,4 @@
-"""The wheel: it builds, and works in an environment into which nothing else of the project goes."""
+"""The wheel can be built, and works in an environment without the checkout."""
 
 import os
 import subprocess
@@ -14,20 +14,20 @@ ROOT = Path(__file__).parents[1]
 
 
 def run(*words, **environment):
-    done = subprocess.run(
+    completed = subprocess.run(
         [str(word) for word in words],
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "PYTHONPATH": "", **environment},
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """A wheel built from the files that git would hand out."""
+    """Wheel built from the files that git tracks or would add."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     listed = run("git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard")
@@ -43,7 +43,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    """The `bin` folder of an empty environment that the wheel was installed in."""
+    """The `bin` folder of a new environment with the wheel."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
@@ -52,25 +52,25 @@ def installed(wheel, tmp_path_factory):
     return folder / "bin"
 
 
-def test_the_wheel_holds_the_package_alone_with_its_types_and_data(wheel):
+def test_the_wheel_contains_only_the_package_with_its_types_and_data(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert all(top == "teacherlm_jax" or top.endswith(".dist-info") for top in tops), tops
     assert "teacherlm_jax/py.typed" in names
     package = ROOT / "teacherlm_jax"
     kinds = (".py", ".css", ".json")
-    wanted = {
+    expected = {
         path.relative_to(ROOT).as_posix() for path in package.rglob("*") if path.suffix in kinds
     }
-    assert wanted <= set(names)
+    assert expected <= set(names)
 
 
-def test_the_command_and_the_package_work_where_only_the_wheel_is_installed(installed, tmp_path):
+def test_the_command_and_the_package_work_with_only_the_wheel_installed(installed, tmp_path):
     # The libraries come from this environment; the package itself must come from the wheel.
     libraries = sysconfig.get_paths()["purelib"]
     where = "import teacherlm_jax; print(teacherlm_jax.__file__)"
-    found = run(installed / "python", "-P", "-c", where, PYTHONPATH=libraries)
-    assert found.startswith(str(installed.parent)), found
+    actual = run(installed / "python", "-P", "-c", where, PYTHONPATH=libraries)
+    assert actual.startswith(str(installed.parent)), actual
     shown = run(installed / "teacherlm", "--help", PYTHONPATH=libraries)
     assert "annotate" in shown
     code = "import teacherlm_jax.training.loop, teacherlm_jax.report.build, teacherlm_jax.tasks"

@@ -52,15 +52,15 @@ STUDENTS = [
 
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory):
-    """The toy models are few; each is compiled once a session."""
+    """Compile each toy model once per session."""
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture(scope="module")
-def place(write_prepared, tmp_path_factory):
-    """A folder with prepared rows under the name of every mixture, and with the benchmarks."""
-    folder = tmp_path_factory.mktemp("place")
+def folder(write_prepared, tmp_path_factory):
+    """Folder with the benchmarks, and with prepared rows under the name of every mixture."""
+    folder = tmp_path_factory.mktemp("folder")
     texts = [f"Q: What is {n}? A: The answer is (B). It is red." for n in range(40)]
     vocabulary = train_sentencepiece(texts, folder / "rows/vocabulary", size=400, seed=0)
     ids = [[*vocabulary.encode(text), vocabulary.eos_id] for text in texts]
@@ -77,26 +77,26 @@ def place(write_prepared, tmp_path_factory):
 
 
 @pytest.mark.parametrize("variant", TEACHERS)
-def test_every_teacher_trains_in_its_tiny_form(place, variant):
-    settings = f"root={place}/runs,data={place}/data,mmlu={place}/eval/mmlu_test.jsonl,tiny"
+def test_every_teacher_trains_in_its_tiny_form(folder, variant):
+    settings = f"root={folder}/runs,data={folder}/data,mmlu={folder}/eval/mmlu_test.jsonl,tiny"
     assert main.main(["train", f"--config={FOLDER}/teacher.py:{variant},{settings}"]) == 0
-    run = place / "runs" / variant
+    run = folder / "runs" / variant
     assert files.read_json(run / "result.json")["step"] == 2
     assert [row["step"] for row in selection.measurements(run)] == [1, 2]
 
 
 @pytest.mark.parametrize("variant", STUDENTS)
-def test_every_student_trains_in_its_tiny_form(place, variant):
-    settings = f"root={place}/runs,data={place}/data,eval={place}/eval,tiny"
+def test_every_student_trains_in_its_tiny_form(folder, variant):
+    settings = f"root={folder}/runs,data={folder}/data,eval={folder}/eval,tiny"
     assert main.main(["train", f"--config={FOLDER}/student.py:{variant},{settings}"]) == 0
     model, which, form = variant.split("/")
-    run = place / "runs" / model / f"{which}_{form}"
+    run = folder / "runs" / model / f"{which}_{form}"
     assert files.read_json(run / "result.json")["step"] == 2
     assert selection.measurements(run)
 
 
-def test_stages_take_the_papers_rates_batches_and_tokens():
-    wanted = {
+def test_stages_use_the_papers_learning_rates_batch_sizes_and_tokens():
+    expected = {
         "560m/stage1": (3e-4, 256, 5e9),
         "1b1/stage2": (1e-4, 512, 7.5e9),
         "3b/stage3_mistake": (4e-5, 512, 0.5e9),
@@ -104,15 +104,15 @@ def test_stages_take_the_papers_rates_batches_and_tokens():
         "7b1/no_stage": (2e-5, 768, 10e9),
         "176b/stage2": (6e-5, 1024, 1e9),
     }
-    for variant, (rate, rows, tokens) in wanted.items():
-        made = TEACHER.get_config(variant)
-        fields.check(made)
-        assert (made.optimizer.learning_rate, made.batch_size) == (rate, rows)
-        assert made.steps * rows * 2048 == pytest.approx(tokens, rel=1e-3)
-        assert made.model.vocab_size == 250_880 and made.model.remat == "full"
+    for variant, (rate, rows, tokens) in expected.items():
+        config = TEACHER.get_config(variant)
+        fields.check(config)
+        assert (config.optimizer.learning_rate, config.batch_size) == (rate, rows)
+        assert config.steps * rows * 2048 == pytest.approx(tokens, rel=1e-3)
+        assert config.model.vocab_size == 250_880 and config.model.remat == "full"
 
 
-def test_each_stage_starts_from_the_best_of_the_one_before():
+def test_each_stage_starts_from_the_best_checkpoint_of_the_previous_stage():
     def start(variant):
         return TEACHER.get_config(f"{variant},root=r,base=b").init_from
 
@@ -121,23 +121,23 @@ def test_each_stage_starts_from_the_best_of_the_one_before():
     assert start("7b1/stage3_cot") == "r/7b1/stage2/checkpoints/best"
 
 
-def test_students_take_the_papers_rates_and_read_their_data_as_often_as_told(place, monkeypatch):
-    def made(variant):
-        return STUDENT.get_config(f"{variant},data={place}/data,root=r")
+def test_students_use_the_papers_learning_rates_and_number_of_epochs(folder, monkeypatch):
+    def config(variant):
+        return STUDENT.get_config(f"{variant},data={folder}/data,root=r")
 
-    multi, single = made("opt-6.7b/multi/CMF"), made("bloomz-7b1/creak/C")
-    for each in (multi, single):
-        fields.check(each)
-    rows = files.read_json(place / "rows/manifest.json")["rows"]
+    multi, single = config("opt-6.7b/multi/CMF"), config("bloomz-7b1/creak/C")
+    for variant_config in (multi, single):
+        fields.check(variant_config)
+    rows = files.read_json(folder / "rows/manifest.json")["rows"]
     assert (multi.optimizer.learning_rate, multi.batch_size) == (2e-5, 256)
     assert multi.steps == -(-rows // 256)
     assert (single.optimizer.learning_rate, single.batch_size) == (6e-6, 64)
     assert single.steps == -(-rows * 10 // 64) and single.optimizer.warmup_steps == 0
     assert single.validation.metric == "creak/accuracy"
-    assert made("bloomz-7b1/creak/C,steps=7").steps == 7
-    assert made("bloomz-7b1/creak/C,steps=98").validation.every == 10, "after each of ten epochs"
-    assert made("bloomz-7b1/creak/C,steps=98,epochs=2").validation.every == 49
-    monkeypatch.chdir(place)
+    assert config("bloomz-7b1/creak/C,steps=7").steps == 7
+    assert config("bloomz-7b1/creak/C,steps=98").validation.every == 10, "after each of ten epochs"
+    assert config("bloomz-7b1/creak/C,steps=98,epochs=2").validation.every == 49
+    monkeypatch.chdir(folder)
     assert os.path.isdir("data")
     with pytest.raises(UserError, match="r/multi_data/student_C: no such folder"):
         STUDENT.get_config("opt-6.7b/multi/C,root=r")
@@ -154,16 +154,16 @@ def test_students_take_the_papers_rates_and_read_their_data_as_often_as_told(pla
         (STUDENT, "opt-6.7b/multi", "wanted MODEL/SET/FORM"),
     ],
 )
-def test_variants_that_are_not_there_are_named(module, variant, message):
+def test_unknown_variants_are_refused_with_the_known_ones(module, variant, message):
     with pytest.raises(UserError, match=message):
         module.get_config(variant)
 
 
 def test_student_data_has_a_mixture_of_every_form():
-    made = load("student_data").get_config("creak,data=d,root=r,author=human")
-    fields.check(made)
-    assert made.output == "r/creak_data"
-    assert {mixture.name for mixture in made.mixtures} == {f"student_{form}" for form in FORMS}
-    assert {mixture.author for mixture in made.mixtures} == {"human"}
+    config = load("student_data").get_config("creak,data=d,root=r,author=human")
+    fields.check(config)
+    assert config.output == "r/creak_data"
+    assert {mixture.name for mixture in config.mixtures} == {f"student_{form}" for form in FORMS}
+    assert {mixture.author for mixture in config.mixtures} == {"human"}
     with pytest.raises(UserError, match="unknown variant 'gsm8k'"):
         load("student_data").get_config("gsm8k")

@@ -21,15 +21,15 @@ def finished(tmp_path_factory, one_device):
 
 def quickstart(root, environment):
     words = ["quickstart", f"--config=configs/quickstart.py:root={root},tiny"]
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "teacherlm_jax", *words],
         cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
+    assert completed.returncode == 0, completed.stdout[-3000:] + completed.stderr[-3000:]
+    return completed.stdout
 
 
-def test_every_step_leaves_a_result_and_the_report_is_there(finished):
+def test_every_step_writes_a_result_and_the_report_exists(finished):
     root, shown = finished
     steps = files.read_json(root / "config.json")["config"]["steps"]
     assert len(steps) == 18
@@ -40,7 +40,7 @@ def test_every_step_leaves_a_result_and_the_report_is_there(finished):
     assert shown.count("(synthetic/") == 3, "three annotated samples are printed"
 
 
-def test_annotations_were_written_and_judged_for_every_kind(finished):
+def test_explanations_of_every_kind_are_written_and_checked(finished):
     root, _ = finished
     result = files.read_json(root / "annotate/result.json")
     assert result["rows"] == 12
@@ -52,7 +52,7 @@ def test_annotations_were_written_and_judged_for_every_kind(finished):
             assert set(row["annotations"][kind]["gates"]) == {"finished", "not_empty", "synthetic"}
 
 
-def test_explanations_are_withheld_from_what_is_to_be_explained_and_from_the_test(finished):
+def test_samples_to_explain_and_test_samples_have_no_explanations(finished):
     root, _ = finished
     questions = {}
     for split in ("train", "unlabelled", "test"):
@@ -63,7 +63,7 @@ def test_explanations_are_withheld_from_what_is_to_be_explained_and_from_the_tes
     assert not questions["unlabelled"] & questions["test"]
 
 
-def test_repeating_it_does_nothing_but_report(finished, one_device):
+def test_repeating_the_command_only_writes_the_report_again(finished, one_device):
     root, _ = finished
     before = (root / "stage2/result.json").stat().st_mtime_ns
     shown = quickstart(root, one_device)
@@ -71,19 +71,19 @@ def test_repeating_it_does_nothing_but_report(finished, one_device):
     assert (root / "stage2/result.json").stat().st_mtime_ns == before
 
 
-def test_the_ten_lines_of_the_readme_run_after_it(finished, one_device):
+def test_the_ten_lines_of_the_readme_run_on_its_results(finished, one_device):
     root, _ = finished
     page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"<!-- python: [^>]*-->\n```python\n(.*?)```", page, re.DOTALL)
     lines = [line for line in block.splitlines() if line]
     assert len(lines) <= 10
     assert "runs/quickstart/" in block
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", block.replace("runs/quickstart", str(root))],
         cwd=REPOSITORY, env=one_device, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    prediction, *texts = done.stdout.splitlines()
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    prediction, *texts = completed.stdout.splitlines()
     assert prediction in ("True", "False")
     for kind in ("cot", "fundamental", "mistake"):
         assert any(line.startswith(f"{kind}: ") for line in texts)

@@ -11,7 +11,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.pipelines import quickstart
 from teacherlm_jax.runs import run_folder
 
-SAVES_WHEN_TOLD = """
+EXITS_ON_SIGTERM = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), sys.exit(7)))
 print("ready", flush=True)
@@ -19,8 +19,8 @@ time.sleep(60)
 """
 
 
-def test_a_signal_goes_to_the_step_which_takes_its_time():
-    words = [sys.executable, "-c", SAVES_WHEN_TOLD]
+def test_a_signal_is_forwarded_to_the_step_which_has_time_to_save():
+    words = [sys.executable, "-c", EXITS_ON_SIGTERM]
     before = signal.getsignal(signal.SIGTERM)
     with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as step:
         assert step.stdout.readline() == b"ready\n"
@@ -29,7 +29,7 @@ def test_a_signal_goes_to_the_step_which_takes_its_time():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_step_that_fails_is_named_and_what_was_made_stays(tmp_path):
+def test_a_failed_step_is_named_and_earlier_files_are_kept(tmp_path):
     root = tmp_path / "runs"
     config = QuickstartConfig(
         output=str(root),
