@@ -122,8 +122,8 @@ def _snapshot(address: str, name: str, revision: str, patterns: tuple[str, ...])
 
 def _unreachable(name: str, revision: str, endpoint: str, *, offline: bool) -> str:
     cause = "HF_HUB_OFFLINE is set" if offline else f"{endpoint} cannot be reached"
-    way_out = "unset it" if offline else "connect to the network"
+    remedy = "unset it" if offline else "connect to the network"
     return (
-        f"{cause}, and the cache does not hold the whole model; {way_out}, or run `hf download "
+        f"{cause}, and the cache does not hold the whole model; {remedy}, or run `hf download "
         f"{name} --revision {revision} --local-dir FOLDER` on another machine and name FOLDER"
     )

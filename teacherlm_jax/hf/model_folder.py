@@ -48,7 +48,7 @@ class ModelFolder:
 
     @property
     def dropped_prefix(self) -> str:
-        """What a wrapper put in front of the tensor names in the files, such as `module.`."""
+        """Return the prefix that a wrapper added to the tensor names, such as `module.`."""
         names = (tensor.name for _, tensor in self.tensors)
         return tensor_check.wrapper_prefix(self.config.family, names)
 

@@ -22,7 +22,7 @@ _LOCAL_HEADER = 30  # bytes before an entry's own name and extra fields
 _RECORDS = (b"PK\3\4", b"PK\7\x08", b"PK\1\2")
 _LONGEST_PICKLE = 10_000_000  # bytes; a tensor takes about 300
 _LONGEST_WORD = 100  # bytes of an entry that holds one word
-_WAY_OUT = "load it with transformers where you trust it, and save it as safetensors"
+_REMEDY = "load it with transformers where you trust it, and save it as safetensors"
 # transformers itself cannot save tensors that are not contiguous.
 _CONTIGUOUS = (
     "import torch; torch.save({{name: tensor.contiguous() for name, tensor in "
@@ -45,7 +45,7 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
             raise UserError(f"{path}: is a zip file without data.pkl, so PyTorch did not write it")
         order = entries.get(f"{root}byteorder")
         if order and _content(path, archive, order, _LONGEST_WORD) != b"little":
-            raise UserError(f"{path}: its numbers are big-endian; {_WAY_OUT}")
+            raise UserError(f"{path}: its numbers are big-endian; {_REMEDY}")
         pickled = _content(path, archive, entries[f"{root}data.pkl"], _LONGEST_PICKLE)
         return {
             name: _stored(path, name, tensor, entries.get(f"{root}data/{tensor.storage.key}"), file)
@@ -62,7 +62,7 @@ def _explained(path: Path) -> Iterator[None]:
             ValueError, struct.error) as error:  # fmt: skip
         raise UserError(
             f"{path}: not a complete zip file, the format of PyTorch since 1.6 ({error}); if it is "
-            f"truncated or damaged, copy it again; if it is older, {_WAY_OUT}"
+            f"truncated or damaged, copy it again; if it is older, {_REMEDY}"
         ) from None
 
 
@@ -84,7 +84,7 @@ def _refuse_packed(path: Path, entry: zipfile.ZipInfo) -> None:
     if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
         raise UserError(
             f"{path}: {entry.filename} is compressed or encrypted, which PyTorch never does: "
-            f"{_WAY_OUT}"
+            f"{_REMEDY}"
         )
 
 
@@ -94,7 +94,7 @@ def _unpickled(path: Path, content: bytes) -> dict[str, PickledTensor]:
     except torch_pickle.RefusedPickle as error:
         raise UserError(
             f"{path}: its pickle asks for {error}, which tensors do not need, so none of it was "
-            f"run; {_WAY_OUT}"
+            f"run; {_REMEDY}"
         ) from None
     except ValueError as error:
         raise UserError(f"{path}: its pickle cannot be read: {error}; copy it again") from None
