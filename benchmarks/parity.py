@@ -231,8 +231,8 @@ def within(row: Row, layers: int) -> bool:
     """Return whether a row is within the bounds stated in docs/reference/results.md."""
     if row.bfloat16 is None:
         return row.float32 <= GRADIENT_TOLERANCE
-    whole = row.theirs is not None
-    return row.float32 <= TOLERANCE and row.bfloat16 <= bfloat16_bound(layers if whole else 1)
+    whole_model = row.theirs is not None
+    return row.float32 <= TOLERANCE and row.bfloat16 <= bfloat16_bound(layers if whole_model else 1)
 
 
 def main() -> int:
@@ -253,7 +253,7 @@ def main() -> int:
 
 
 def worst(rows: Sequence[Row]) -> tuple[float, ...]:
-    """The cells of HEADER for the rows of one model; the JSON file has every row."""
+    """Return the cells of HEADER for one model: the largest differences over its rows."""
     modules = [row for row in rows if row.bfloat16 is not None and row.theirs is None]
     by_name = {row.module: row for row in rows}
     logits = by_name["logits"]
