@@ -1,10 +1,10 @@
-"""The configs of teachers and students: the paper's numbers in them, and a step of every one."""
+"""The configs of teachers and students: the paper's numbers in them, and two steps of each kind."""
 
+import dataclasses
 import importlib.util
 import os
 import pathlib
 
-import jax
 import pytest
 
 from teacherlm_jax.checkpoints import selection
@@ -48,13 +48,9 @@ STUDENTS = [
     for index, model in enumerate(STUDENT.MODELS)
     for number, which in enumerate(STUDENT.SETS)
 ]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compile_once(tmp_path_factory):
-    """Compile each toy model once per session."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+# The tiny forms of the others are the same but for folders and rates.
+TRAINED_TEACHERS = [name for name in TEACHERS if name.startswith(("560m/", "176b/"))]
+TRAINED_STUDENTS = [name for name in STUDENTS if name.startswith(("bloom-1b1/", "opt-1.3b/"))]
 
 
 @pytest.fixture(scope="module")
@@ -76,23 +72,56 @@ def folder(write_prepared, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("variant", TEACHERS)
-def test_every_teacher_trains_in_its_tiny_form(folder, variant):
+def teacher(folder, variant):
     settings = f"root={folder}/runs,data={folder}/data,mmlu={folder}/eval/mmlu_test.jsonl,tiny"
-    assert main.main(["train", f"--config={FOLDER}/teacher.py:{variant},{settings}"]) == 0
+    return f"{variant},{settings}"
+
+
+def student(folder, variant):
+    return f"{variant},root={folder}/runs,data={folder}/data,eval={folder}/eval,tiny"
+
+
+@pytest.mark.parametrize("variant", TRAINED_TEACHERS)
+def test_teachers_train_in_their_tiny_form(folder, variant):
+    assert main.main(["train", f"--config={FOLDER}/teacher.py:{teacher(folder, variant)}"]) == 0
     run = folder / "runs" / variant
     assert files.read_json(run / "result.json")["step"] == 2
     assert [row["step"] for row in selection.measurements(run)] == [1, 2]
 
 
-@pytest.mark.parametrize("variant", STUDENTS)
-def test_every_student_trains_in_its_tiny_form(folder, variant):
-    settings = f"root={folder}/runs,data={folder}/data,eval={folder}/eval,tiny"
-    assert main.main(["train", f"--config={FOLDER}/student.py:{variant},{settings}"]) == 0
+@pytest.mark.parametrize("variant", sorted({*TEACHERS} - {*TRAINED_TEACHERS}))
+def test_the_tiny_form_of_another_teacher_has_another_rate_and_folder_only(folder, variant):
+    size, _, stage = variant.partition("/")
+    made = TEACHER.get_config(teacher(folder, variant))
+    fields.check(made)
+    like = TEACHER.get_config(teacher(folder, f"560m/{stage}"))
+    rate = TEACHER.PAPER[size][0]
+    assert made == dataclasses.replace(
+        like,
+        output=like.output.replace("560m", size),
+        init_from=like.init_from.replace("560m", size),
+        optimizer=dataclasses.replace(like.optimizer, learning_rate=rate),
+    )
+
+
+@pytest.mark.parametrize("variant", TRAINED_STUDENTS)
+def test_students_train_in_their_tiny_form(folder, variant):
+    assert main.main(["train", f"--config={FOLDER}/student.py:{student(folder, variant)}"]) == 0
     model, which, form = variant.split("/")
     run = folder / "runs" / model / f"{which}_{form}"
     assert files.read_json(run / "result.json")["step"] == 2
     assert selection.measurements(run)
+
+
+@pytest.mark.parametrize("variant", sorted({*STUDENTS} - {*TRAINED_STUDENTS}))
+def test_the_tiny_form_of_another_student_has_other_folders_only(folder, variant):
+    model, which, _ = variant.split("/")
+    made = STUDENT.get_config(student(folder, variant))
+    fields.check(made)
+    family = model.split("-")[0].removesuffix("z")
+    (name,) = (name for name in TRAINED_STUDENTS if name.startswith(f"{family}-") and which in name)
+    like = STUDENT.get_config(student(folder, name))
+    assert made == dataclasses.replace(like, output=made.output, data=made.data)
 
 
 def test_stages_use_the_papers_learning_rates_batch_sizes_and_tokens():
