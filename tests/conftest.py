@@ -1,5 +1,6 @@
 """Strict numerics, eight simulated devices and no network, for every test."""
 
+import gc
 import json
 import os
 import shutil
@@ -32,6 +33,21 @@ hypothesis.settings.register_profile("untimed", deadline=None)  # machines diffe
 hypothesis.settings.load_profile("untimed")
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_once(tmp_path_factory):
+    """Keep compiled programs for the session: many tests compile the same ones."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def free_programs():
+    """Free the programs of a test file after it, which would add up to gigabytes in a worker."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

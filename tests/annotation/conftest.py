@@ -1,6 +1,5 @@
 """Untrained teachers whose vocabulary has the words of the samples."""
 
-import jax
 import pytest
 
 from teacherlm_jax.config import (
@@ -14,21 +13,6 @@ from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 from tests.untrained import save_untrained
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compile_once(tmp_path_factory):
-    """Let engines of the same shape share their compiled programs, as restarts of a command do."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ import functools
 import json
 from pathlib import Path
 
-import jax
 import pytest
 from tokenizers import pre_tokenizers
 
@@ -30,13 +29,6 @@ SPECIAL = {
 
 
 _OPT_FIRST = ("<s>", "<pad>", "</s>", "<unk>")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compile_once(tmp_path_factory):
-    """Compile each program once per session, because many tests use the same ones."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture(scope="session")

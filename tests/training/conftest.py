@@ -1,4 +1,3 @@
-import jax
 import numpy as np
 import pytest
 
@@ -22,13 +21,6 @@ WORDS = [
     "a",
     "of",
 ]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compile_once(tmp_path_factory):
-    """Keep compiled programs for the session: many tests compile the same small ones."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture(scope="session")
