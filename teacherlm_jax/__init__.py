@@ -10,7 +10,11 @@ Dimension legend, used in every array annotation of the package:
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+# Without this, an installed TensorFlow would serve gs:// paths, which takes seconds to import.
+os.environ.setdefault("EPATH_USE_TF", "false")
 
 if TYPE_CHECKING:
     from teacherlm_jax.api import Explanation, Model, OptionScores, load, train

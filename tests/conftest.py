@@ -1,8 +1,10 @@
 """Strict numerics, eight simulated devices and no network, for every test."""
 
 import gc
+import itertools
 import json
 import os
+import re
 import shutil
 
 os.environ["XLA_FLAGS"] = (
@@ -25,6 +27,7 @@ array_hints.install()  # before the package is imported
 
 from benchmarks import prepared_rows
 from teacherlm_jax.data import packing
+from tests import bucket as bucket_server
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -32,6 +35,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 hypothesis.settings.register_profile("untimed", deadline=None)  # machines differ in speed
 hypothesis.settings.load_profile("untimed")
 
+_folders = itertools.count()
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -61,6 +65,21 @@ def no_network(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def _bucket_url():
+    with bucket_server.server() as url, pytest.MonkeyPatch.context() as patch:
+        for name, value in bucket_server.environment(url).items():
+            patch.setenv(name, value)
+        yield url
+
+
+@pytest.fixture
+def bucket(_bucket_url, request) -> str:
+    """Address of an empty folder in a bucket on this machine, in this process and its children."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:60]
+    return f"gs://{bucket_server.NAME}/{name}-{next(_folders)}"
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,10 @@
 import logging
 from pathlib import Path
 
+from etils import epath
+
 from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run_place import RunPlace
 
 
 def make_run(folder: str | Path, log: logging.Logger | None = None) -> Run:
@@ -13,4 +16,4 @@ def make_run(folder: str | Path, log: logging.Logger | None = None) -> Run:
         log.setLevel(logging.INFO)
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-    return Run(path, log)
+    return Run(RunPlace(epath.Path(folder), path), log)

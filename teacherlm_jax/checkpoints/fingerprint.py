@@ -13,6 +13,8 @@ from jaxtyping import Array, Int32, Shaped, UInt32
 
 from teacherlm_jax.sharding import Tree
 
+_DIGEST = "digest"  # key of a sealed object
+
 
 def digest(parameters: Mapping[str, Any]) -> str:
     """Return the `sha256:…` digest of a fingerprint, which identifies a model's parameters."""
@@ -102,3 +104,16 @@ def _mixed(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
     x = (x ^ (x >> 16)) * np.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * np.uint32(0xC2B2AE35)
     return x ^ (x >> 16)
+
+
+def sealed(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON object with its own digest added."""
+    return {**meta, _DIGEST: digest(meta)}
+
+
+def unsealed(content: Any) -> dict[str, Any] | None:
+    """Return what `sealed` was given, or None if it has changed since."""
+    if not isinstance(content, dict):
+        return None
+    meta = {key: value for key, value in content.items() if key != _DIGEST}
+    return meta if content.get(_DIGEST) == digest(meta) else None

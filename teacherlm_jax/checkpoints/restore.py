@@ -6,11 +6,11 @@ import re
 import threading
 from collections.abc import Callable
 from contextvars import Context
-from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 
 from teacherlm_jax.sharding import Tree
 
@@ -24,7 +24,7 @@ _Read = TypeVar("_Read")
 _Ts = TypeVarTuple("_Ts")
 
 
-def arrays(item: Path, abstract: Tree) -> Tree:
+def arrays(item: epath.Path, abstract: Tree) -> Tree:
     """Read the arrays of one item of a checkpoint.
 
     Args:
@@ -39,7 +39,7 @@ def arrays(item: Path, abstract: Tree) -> Tree:
         return reader.restore(item, ocp.args.StandardRestore(abstract))
 
 
-def attempt(folder: Path, read: Callable[[], _Read]) -> tuple[_Read | None, str]:
+def attempt(folder: epath.Path, read: Callable[[], _Read]) -> tuple[_Read | None, str]:
     """Return the result of `read` on a checkpoint's folder and "", or None and a reason."""
     try:
         with orderly():
@@ -48,7 +48,7 @@ def attempt(folder: Path, read: Callable[[], _Read]) -> tuple[_Read | None, str]
         return None, _reason(error, folder)
 
 
-def _reason(error: BaseException, folder: Path) -> str:
+def _reason(error: BaseException, folder: epath.Path) -> str:
     """Return a one-line reason for an error of reading below `folder`, with the file if known."""
     while error.__cause__ is not None:
         error = error.__cause__

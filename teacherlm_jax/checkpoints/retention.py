@@ -5,10 +5,10 @@ name. So a checkpoint is first moved into a folder for removed ones, which is em
 """
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 REMOVED = "removed"  # folder for removed checkpoints, next to the steps
 
@@ -39,7 +39,7 @@ class RetentionPolicy:
         return {*steps[-self.newest :], *ranked[: self.best]}
 
 
-def empty(folder: Path) -> None:
+def empty(folder: epath.Path) -> None:
     """Delete the removed checkpoints of a folder of checkpoints."""
     if (folder / REMOVED).exists():
-        shutil.rmtree(folder / REMOVED)
+        (folder / REMOVED).rmtree()

@@ -1,13 +1,13 @@
 """The model of a checkpoint that a path names, with its vocabulary."""
 
 import dataclasses
-from pathlib import Path
 
+from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints import selection
+from teacherlm_jax.checkpoints import commit_marks, selection
 from teacherlm_jax.checkpoints.fingerprint import digest
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import ModelConfig
@@ -40,7 +40,7 @@ class LoadedModel:
 
 
 def load_model(
-    path: Path | str, mesh: Mesh, *, dtype: str = "", attention: str = ""
+    path: epath.PathLike, mesh: Mesh, *, dtype: str = "", attention: str = ""
 ) -> LoadedModel:
     """Load a model with its parameters on `mesh`; the optimizer state is not read.
 
@@ -67,7 +67,7 @@ def load_model(
     )
 
 
-def open_checkpoint(path: Path | str) -> tuple[Checkpoints, int]:
+def open_checkpoint(path: epath.PathLike) -> tuple[Checkpoints, int]:
     """Open the checkpoint that `path` names; return the run's checkpoints and the step.
 
     Args:
@@ -76,7 +76,7 @@ def open_checkpoint(path: Path | str) -> tuple[Checkpoints, int]:
 
     Raises UserError if there is no such checkpoint.
     """
-    path = Path(path)
+    path = epath.Path(path)
     one_step = path.parent.name == layout.CHECKPOINTS and (path.name.isdigit() or path.name == BEST)
     run = path.parent.parent if one_step else path
     if not run.is_dir():
@@ -86,6 +86,12 @@ def open_checkpoint(path: Path | str) -> tuple[Checkpoints, int]:
         raise UserError(nothing)
     checkpoints = Checkpoints(run)
     steps = checkpoints.steps()
+    if not steps and (unmarked := commit_marks.unmarked(checkpoints.folder)):
+        raise UserError(
+            f"{run}: the checkpoints of the steps {', '.join(unmarked)} lack the file "
+            f"{commit_marks.MARK}; repeat the `train` of this run, which adds it to those that are "
+            "complete"
+        )
     if not steps:
         raise UserError(nothing)
     if one_step and path.name == BEST:
@@ -96,9 +102,9 @@ def open_checkpoint(path: Path | str) -> tuple[Checkpoints, int]:
     return checkpoints, int(path.name) if one_step else steps[-1]
 
 
-def load_vocabulary(run: Path | str, wanted: str) -> Vocabulary:
+def load_vocabulary(run: epath.PathLike, wanted: str) -> Vocabulary:
     """Return the vocabulary in a run folder; UserError if its digest is not `wanted`."""
-    folder = Path(run) / layout.VOCABULARY
+    folder = epath.Path(run) / layout.VOCABULARY
     vocabulary = Vocabulary.load(folder)
     if vocabulary.digest != wanted:
         raise UserError(

@@ -1,15 +1,16 @@
 """The best of a run's checkpoints, by its validation during training."""
 
 import math
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 
 
-def measurements(folder: Path) -> list[dict[str, Any]]:
+def measurements(folder: epath.Path) -> list[dict[str, Any]]:
     """Return the rows of a run's `validation.jsonl`, one per validated step; none without it."""
     path = folder / layout.VALIDATION
     if not path.exists():
@@ -33,7 +34,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
-def best_step(folder: Path, steps: list[int]) -> int:
+def best_step(folder: epath.Path, steps: list[int]) -> int:
     """Return the step of a run's best checkpoint by `config.validation.metric`.
 
     Args:

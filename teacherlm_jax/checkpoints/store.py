@@ -11,24 +11,30 @@ second copy of the model in memory until the last array is written.
 
 import contextlib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
+from etils import epath
 
 from teacherlm_jax.checkpoints import restore, retention
-from teacherlm_jax.checkpoints.fingerprint import as_saved, digest, fingerprint, first_other_kind
+from teacherlm_jax.checkpoints.fingerprint import (
+    as_saved,
+    digest,
+    fingerprint,
+    first_other_kind,
+    sealed,
+    unsealed,
+)
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sharding import Tree
+from teacherlm_jax.storage import locations
 
 # Errors in Orbax's threads are raised by the next call, so that the user gets one message. Orbax
 # also logs them with tracebacks, which are filtered out here.
 logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
-
-_DIGEST = "digest"  # key in `meta`: digest of all its other entries
 
 
 class Checkpoints:
@@ -41,7 +47,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        run: Path | str,
+        run: epath.PathLike,
         keep: int = 0,
         best: int = 0,
         ranking: Callable[[], list[int]] = list,
@@ -54,8 +60,8 @@ class Checkpoints:
         """
         writes = keep > 0
         self._kept = retention.RetentionPolicy(keep, best, ranking)
-        self.run = Path(run)
-        self.folder = self.run.absolute() / layout.CHECKPOINTS
+        self.run = epath.Path(run)
+        self.folder = locations.absolute(run) / layout.CHECKPOINTS
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._kept if writes else None,
             todelete_subdir=retention.REMOVED if writes else None,
@@ -79,7 +85,7 @@ class Checkpoints:
         """Return the steps of the complete checkpoints, ascending."""
         return sorted(self._manager.all_steps())
 
-    def path(self, step: int) -> Path:
+    def path(self, step: int) -> epath.Path:
         """Return the folder of a step."""
         return self.folder / str(step)
 
@@ -103,7 +109,7 @@ class Checkpoints:
         if optimizer is not None:
             meta["optimizer"] = fingerprint(optimizer)
             items["optimizer"] = ocp.args.PyTreeSave(optimizer)
-        items["meta"] = ocp.args.JsonSave({**meta, _DIGEST: digest(meta)})
+        items["meta"] = ocp.args.JsonSave(sealed(meta))
         if not self._manager.save(step, args=ocp.args.Composite(**items)):
             raise UserError(
                 f"{self.path(step)}: cannot be written: the run has checkpoints of the steps "
@@ -180,8 +186,8 @@ class Checkpoints:
         found, reason = restore.attempt(path, lambda: self._manager.restore(step, args=reader))
         if found is None:
             return {}, f"incomplete checkpoint, meta cannot be read ({reason})"
-        meta = found["meta"]
-        if not isinstance(meta, dict) or meta.pop(_DIGEST, None) != digest(meta):
+        meta = unsealed(found["meta"])
+        if meta is None:
             return {}, "meta differs from what was saved (wrong digest)"
         return meta, ""
 

@@ -11,6 +11,7 @@ from teacherlm_jax.errors import UserError
 
 _INTERVAL = re.compile(r"([\[(])(-?\d+), (\d+|inf)([\])])")
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of a bucket or a site
+_BUCKET = "gs://"
 _HUB = "hf://"  # begins the address of a model on the Hugging Face Hub
 
 
@@ -57,6 +58,7 @@ def location(
     *,
     required: bool = False,
     local: bool = False,
+    bucket: bool = False,
     hub: bool = False,
     short: bool = False,
     help: str = "",
@@ -68,12 +70,15 @@ def location(
 
     Args:
         required: whether the config or the command line must fill it.
-        local: whether an address such as `gs://bucket/folder` is refused.
+        local: whether an address, such as `s3://bucket/folder`, is refused.
+        bucket: whether `local` allows an address in a bucket, `gs://bucket/folder`.
         hub: whether `local` allows the address of a model, `hf://org/name`.
         short: whether the command line accepts the bare name, as in `--data=DIR`.
         help: see `plain`.
     """
-    return _field("", help, path=True, required=required, local=local, hub=hub, short=short)
+    stores = [store for store, allowed in ((_BUCKET, bucket), (_HUB, hub)) if allowed]
+    refused = {"stores": tuple(stores)} if local else {}
+    return _field("", help, path=True, required=required, short=short, **refused)
 
 
 def group(
@@ -149,9 +154,9 @@ def _field_problems(name: str, item: Any, metadata: Any) -> Iterator[tuple[str, 
         yield name, f"{item} is not in {metadata['limits']}"
     if metadata.get("required") and not item:
         yield name, f"empty; set it, as in --{name}=VALUE"
-    on_hub = metadata.get("hub") and item.startswith(_HUB)
-    if metadata.get("local") and _ADDRESS.match(item) and not on_hub:
-        yield name, f"{item} is an address; this key takes only local paths, so copy or mount it"
+    if "stores" in metadata and _ADDRESS.match(item) and not item.startswith(metadata["stores"]):
+        kinds = " or ".join(("paths on this machine", *metadata["stores"]))
+        yield name, f"{item} is not supported; this key takes {kinds}, so copy or mount it"
 
 
 def not_among(value: str, choices: typing.Sequence[str]) -> str:

@@ -16,10 +16,11 @@ class ReportConfig:
     output: str = location(
         help="folder of the report; with --data, empty means the path of the data plus '.report'"
     )
-    root: str = location(local=True, help="folder that holds the runs to report")
+    root: str = location(local=True, bucket=True, help="folder that holds the runs to report")
     title: str = plain("TeacherLM", help="title of the page")
     data: str = location(
         local=True,
+        bucket=True,
         short=True,
         help="report one dataset: samples (file, glob or folder), the run folder of an "
         "annotation, or the output of `prepare`",
@@ -29,6 +30,7 @@ class ReportConfig:
     )
     vocabulary: str = location(
         local=True,
+        bucket=True,
         hub=True,
         help="vocabulary (tokenizer) used to count the tokens of --data: a vocabulary or Hugging "
         "Face tokenizer folder, or hf://org/name; empty: the one beside the data",
@@ -55,7 +57,7 @@ class ReportConfig:
                 if getattr(self, key) != getattr(ReportConfig, key):
                     yield key, "works only with --data; leave it out"
         # Checked here, before a report's folder is created beside data that does not exist.
-        elif not (os.path.exists(self.data) or glob.glob(self.data)):
+        elif not ("://" in self.data or os.path.exists(self.data) or glob.glob(self.data)):
             yield "data", f"{self.data}: no such file or folder"
 
 

@@ -3,8 +3,9 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from teacherlm_jax.data.reader import PREPARE_AGAIN, RowReader
 from teacherlm_jax.errors import UserError
@@ -24,7 +25,7 @@ class Prepared:
         vocabulary: vocabulary that the rows were tokenized with.
     """
 
-    folder: Path
+    folder: epath.Path
     manifest: Mapping[str, Any]
     digest: str
     vocabulary: Vocabulary
@@ -74,13 +75,13 @@ class Prepared:
         )
 
 
-def open(folder: Path | str) -> Prepared:
+def open(folder: epath.PathLike) -> Prepared:
     """Open the folder of a prepared mixture.
 
     Raises UserError if the folder is missing or unfinished, if its manifest lacks a key or has a
     value of the wrong type, and if the rows were tokenized with another vocabulary than its own.
     """
-    folder = Path(folder)
+    folder = epath.Path(folder)
     manifest = read_manifest(folder)
     vocabulary = Vocabulary.load(folder / layout.VOCABULARY)
     expected = manifest["inputs"]["vocabulary"]["digest"]
@@ -93,12 +94,12 @@ def open(folder: Path | str) -> Prepared:
     return Prepared(folder, manifest, digest, vocabulary)
 
 
-def is_prepared(folder: Path | str) -> bool:
+def is_prepared(folder: epath.PathLike) -> bool:
     """Return whether a folder has the manifest of a finished mixture."""
-    return (Path(folder) / layout.MANIFEST).is_file()
+    return (epath.Path(folder) / layout.MANIFEST).is_file()
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: epath.Path) -> dict[str, Any]:
     """Return the manifest of a prepared mixture, with every key that this package reads.
 
     Raises UserError if the folder is missing or unfinished, and if a key is missing or has a value

@@ -11,11 +11,11 @@ out, and only such a batch can contain a row twice.
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import grain
 import numpy as np
+from etils import epath
 from jaxtyping import Shaped
 
 from teacherlm_jax.data import packing
@@ -41,7 +41,7 @@ class RowReader:
 
     def __init__(
         self,
-        folder: Path,
+        folder: epath.Path,
         manifest: Mapping[str, Any],
         *,
         batch_size: int,
@@ -105,7 +105,7 @@ class RowReader:
 class _Rows:
     """Random access to the rows of all shards, numbered in the order of the shards."""
 
-    def __init__(self, folder: Path, manifest: Mapping[str, Any], verify: bool):
+    def __init__(self, folder: epath.Path, manifest: Mapping[str, Any], verify: bool):
         self._folder = folder
         self._length: int = manifest["length"]
         for shard in manifest["shards"]:
@@ -141,11 +141,11 @@ class _Rows:
             ) from None
 
 
-def _check_shard(folder: Path, shard: Mapping[str, Any], verify: bool) -> None:
+def _check_shard(folder: epath.Path, shard: Mapping[str, Any], verify: bool) -> None:
     path = folder / shard["name"]
     if not path.is_file():
         raise UserError(f"{path}: no such file, but the manifest lists it; {PREPARE_AGAIN}")
-    size = path.stat().st_size
+    size = path.stat().length
     if size != shard["bytes"]:
         raise UserError(
             f"{path}: has {size} bytes, expected {shard['bytes']} as in the manifest; "

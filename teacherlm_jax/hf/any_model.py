@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
 
@@ -17,6 +18,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import hub, model_folder
 from teacherlm_jax.models import registry
 from teacherlm_jax.runs import layout
+from teacherlm_jax.storage import locations
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 _STEP = re.compile(rf"\d+|{saved_model.BEST}")
@@ -34,7 +36,7 @@ class ModelDescription:
         step: number of updates; 0 for a Hugging Face folder.
     """
 
-    path: Path
+    path: epath.Path
     vocabulary: Vocabulary
     config: ModelConfig
     step: int
@@ -50,13 +52,20 @@ class ModelDescription:
         return self._make_digest()
 
 
-def resolve(path: Path | str) -> Path:
+def resolve(path: epath.PathLike) -> epath.Path:
     """Return the local folder of a model by any path; see `describe` for the paths.
 
     A model on the hub is downloaded. Raises UserError when `path` names neither kind of model.
     """
-    folder = hub.download(str(path)) if hub.is_address(path) else Path(path)
-    if is_checkpoint(folder) or model_folder.is_model_folder(folder):
+    folder = hub.download(str(path)) if hub.is_address(path) else epath.Path(path)
+    if locations.is_remote(folder) and model_folder.is_model_folder(folder):
+        raise UserError(
+            f"{path}: a Hugging Face folder in a bucket; copy it to this machine, or convert it "
+            "into a run folder in the bucket"
+        )
+    if model_folder.is_model_folder(folder):
+        return Path(folder)
+    if is_checkpoint(folder):
         return folder
     problem = "not a model" if folder.is_dir() else "no such folder"
     raise UserError(
@@ -66,20 +75,20 @@ def resolve(path: Path | str) -> Path:
     )
 
 
-def is_checkpoint(folder: Path) -> bool:
+def is_checkpoint(folder: epath.Path) -> bool:
     """Return whether `folder` is a run folder with checkpoints, or names one of them.
 
     The checkpoint need not exist.
     """
     if model_folder.is_model_folder(folder):
         return False
-    full = folder.absolute()  # "0" and "." have names and parents, too
+    full = locations.absolute(folder)  # "0" and "." have names and parents, too
     if full.parent.name == layout.CHECKPOINTS and _STEP.fullmatch(full.name):
         return True
     return (folder / layout.CHECKPOINTS).is_dir() or "verb" in model_folder.read_config(folder)
 
 
-def describe(path: Path | str) -> ModelDescription:
+def describe(path: epath.PathLike) -> ModelDescription:
     """Describe a model without loading its parameters.
 
     Args:
@@ -92,7 +101,7 @@ def describe(path: Path | str) -> ModelDescription:
     if not is_checkpoint(folder):
         opened = model_folder.open_model(folder)
         return ModelDescription(folder, opened.vocabulary, opened.config, 0, lambda: opened.digest)
-    checkpoints, step = saved_model.open_checkpoint(folder.absolute())
+    checkpoints, step = saved_model.open_checkpoint(locations.absolute(folder))
     meta = checkpoints.meta(step)
     vocabulary = saved_model.load_vocabulary(checkpoints.run, meta["vocabulary"])
     checkpoints.close()
@@ -102,7 +111,7 @@ def describe(path: Path | str) -> ModelDescription:
     )
 
 
-def load(path: Path | str, mesh: Mesh, *, dtype: str = "", attention: str = "") -> LoadedModel:
+def load(path: epath.PathLike, mesh: Mesh, *, dtype: str = "", attention: str = "") -> LoadedModel:
     """Load a model with its parameters on `mesh`.
 
     Args:
@@ -116,7 +125,9 @@ def load(path: Path | str, mesh: Mesh, *, dtype: str = "", attention: str = "") 
     """
     folder = resolve(path)
     if is_checkpoint(folder):
-        return saved_model.load_model(folder.absolute(), mesh, dtype=dtype, attention=attention)
+        return saved_model.load_model(
+            locations.absolute(folder), mesh, dtype=dtype, attention=attention
+        )
     opened = model_folder.open_model(folder)
     config = dataclasses.replace(
         opened.config,

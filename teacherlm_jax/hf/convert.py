@@ -9,13 +9,13 @@ import contextlib
 import dataclasses
 import logging
 import math
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+from etils import epath
 from flax import nnx
 
 from teacherlm_jax import sharding
@@ -31,7 +31,7 @@ from teacherlm_jax.hf.weights import source_state, weight_digests
 from teacherlm_jax.models import registry
 from teacherlm_jax.runs import layout, run_folder
 from teacherlm_jax.runs.console import ConsoleHandler
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import files, locations
 
 _VERB = "convert"
 
@@ -49,7 +49,7 @@ def convert(config: ConvertConfig) -> None:
         _import(config, source)
 
 
-def _import(config: ConvertConfig, source: Path) -> None:
+def _import(config: ConvertConfig, source: epath.Path) -> None:
     """Convert a Hugging Face folder to a run folder whose step 0 has no optimizer state."""
     if config.dtype == "float16":
         raise UserError(
@@ -59,7 +59,7 @@ def _import(config: ConvertConfig, source: Path) -> None:
     opened = model_folder.open_model(source, config.dtype or "float32")
     state = source_state(source)
     abstract = _abstract(opened.config, config.mesh)
-    output = Path(config.output)
+    output = epath.Path(config.output)
     _refuse_foreign(output)
     with (
         _nothing_if_refused(output),
@@ -85,9 +85,10 @@ def _imported(
     progress = _TensorProgress(folder.log, "read", [tensor.nbytes for _, tensor in opened.tensors])
     params = opened.parameters(abstract, progress.add)
     opened.vocabulary.save(folder.path / layout.VOCABULARY)
-    if (folder.path / layout.CHECKPOINTS).exists():  # left by a conversion that was interrupted
-        shutil.rmtree(folder.path / layout.CHECKPOINTS)
-    checkpoints = Checkpoints(folder.path, keep=1)
+    folder.publish()
+    if (folder.address / layout.CHECKPOINTS).exists():  # left by an interrupted conversion
+        (folder.address / layout.CHECKPOINTS).rmtree()
+    checkpoints = Checkpoints(folder.address, keep=1)
     model = dataclasses.asdict(opened.config)
     checkpoints.save(0, params, None, {"model": model, "vocabulary": opened.vocabulary.digest})
     checkpoints.close()
@@ -100,14 +101,14 @@ def _imported(
     return {"model": model, "parameters": count, **progress.figures()}
 
 
-def _export(config: ConvertConfig, source: Path) -> None:
+def _export(config: ConvertConfig, source: epath.Path) -> None:
     """Convert a checkpoint to a folder that transformers loads; it contains our vocabulary too."""
     if jax.process_count() > 1:
         raise UserError(
             f"{source}: one process writes an exported model and must see all devices of its mesh, "
             f"but {jax.process_count()} processes are running; run this on one machine"
         )
-    checkpoints, step = saved_model.open_checkpoint(source.absolute())
+    checkpoints, step = saved_model.open_checkpoint(locations.absolute(source))
     meta = checkpoints.meta(step)
     model = ModelConfig(**meta["model"])
     description = config_json.described(model)
@@ -115,6 +116,11 @@ def _export(config: ConvertConfig, source: Path) -> None:
     dtype = config.dtype or model.param_dtype
     abstract = _abstract(model, config.mesh)
     log = _console()
+    if locations.is_remote(config.output):
+        raise UserError(
+            f"config.output={config.output}: a Hugging Face folder is written on this machine; "
+            "name a local folder, and copy it to the bucket afterwards"
+        )
     with whole_or_nothing(Path(config.output)) as folder:
         log.info("reading %s", checkpoints.path(step))
         params = checkpoints.params(step, abstract)
@@ -134,7 +140,7 @@ def _export(config: ConvertConfig, source: Path) -> None:
 
 
 @contextlib.contextmanager
-def _nothing_if_refused(output: Path) -> Iterator[None]:
+def _nothing_if_refused(output: epath.Path) -> Iterator[None]:
     """Remove what the block wrote into a missing or empty folder if it ends with a UserError."""
     existed = output.is_dir()
     empty = not existed or not any(output.iterdir())
@@ -142,7 +148,8 @@ def _nothing_if_refused(output: Path) -> Iterator[None]:
         yield
     except UserError:
         if empty:
-            shutil.rmtree(output, ignore_errors=True)
+            if output.exists():
+                output.rmtree()
             if existed:
                 output.mkdir()
         raise
@@ -154,7 +161,7 @@ def _abstract(model: ModelConfig, mesh: MeshConfig) -> sharding.Tree:
     return sharding.abstract_model(lambda: registry.build(model, nnx.Rngs(0)), devices)[1]
 
 
-def _refuse_foreign(output: Path) -> None:
+def _refuse_foreign(output: epath.Path) -> None:
     """Raise UserError when the folder holds something other than a conversion."""
     if not output.is_dir() or not any(output.iterdir()):
         return

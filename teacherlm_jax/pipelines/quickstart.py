@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from teacherlm_jax.config import QuickstartConfig, StepConfig
 from teacherlm_jax.data import synthetic
@@ -27,6 +28,7 @@ def quickstart(config: QuickstartConfig, run: Run) -> dict[str, Any]:
     a step fails; a later call resumes from that step.
     """
     _generate(config, run)
+    run.publish()
     seconds = {}
     for number, step in enumerate(config.steps, start=1):
         run.log.info("")
@@ -34,10 +36,10 @@ def quickstart(config: QuickstartConfig, run: Run) -> dict[str, Any]:
         started = time.monotonic()
         _run_step(config, step, run)
         seconds[step.title] = round(time.monotonic() - started, 1)
-    report = files.read_json(Path(config.report) / layout.RESULT)
+    report = files.read_json(epath.Path(config.report) / layout.RESULT)
     run.log.info("")
     run.log.info("== done in %.0f s", sum(seconds.values()))
-    run.log.info("%s", (Path(config.report) / layout.REPORT_TEXT).read_text(encoding="utf-8"))
+    run.log.info("%s", (epath.Path(config.report) / layout.REPORT_TEXT).read_text(encoding="utf-8"))
     return {"seconds": seconds, "report": report}
 
 
@@ -60,7 +62,7 @@ def _generate(config: QuickstartConfig, run: Run) -> None:
 
 
 def _run_step(config: QuickstartConfig, step: StepConfig, run: Run) -> None:
-    if (Path(step.output) / layout.RESULT).exists() and step.output != config.report:
+    if (epath.Path(step.output) / layout.RESULT).exists() and step.output != config.report:
         run.log.info("%s: finished before", step.output)
         return
     words = [step.verb, f"--config={config.file}:{step.variant}"]
@@ -106,7 +108,7 @@ def _environment(run: Run) -> dict[str, str]:
     """
     return {
         "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str((run.path / "compiled").absolute()),
+        "JAX_COMPILATION_CACHE_DIR": str((run.path / ".compiled").absolute()),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
         **os.environ,

@@ -2,8 +2,9 @@
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from teacherlm_jax.report import figures, paper
 from teacherlm_jax.report.blocks import (
@@ -67,7 +68,7 @@ class QuestionSet:
     models: tuple[ModelAccuracy, ...]
 
 
-def by_benchmark(runs: Sequence[RunRecord], root: Path | str) -> dict[str, list[QuestionSet]]:
+def by_benchmark(runs: Sequence[RunRecord], root: epath.PathLike) -> dict[str, list[QuestionSet]]:
     """Return the results of finished evaluations by benchmark, in the order of the runs.
 
     Models with different questions of a benchmark (another limit, another file) are in different
@@ -82,7 +83,7 @@ def by_benchmark(runs: Sequence[RunRecord], root: Path | str) -> dict[str, list[
 
 
 def _question_sets(
-    benchmark: str, results: Sequence[tuple[RunRecord, dict[str, Any]]], root: Path | str
+    benchmark: str, results: Sequence[tuple[RunRecord, dict[str, Any]]], root: epath.PathLike
 ) -> list[QuestionSet]:
     several_subjects = all(len(result["by_subject"]) > 1 for _, result in results)
     macro = several_subjects and paper.is_mean_of_subjects(benchmark)
@@ -97,7 +98,7 @@ def _question_sets(
     ]
 
 
-def section(runs: Sequence[RunRecord], root: Path | str) -> list[Block]:
+def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
     """Return the blocks of the section, none if nothing was evaluated."""
     benchmarks = by_benchmark(runs, root)
     if not benchmarks:

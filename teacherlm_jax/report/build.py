@@ -26,7 +26,7 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
     """
     if config.data:
         return report_data(config, run)
-    runs = find_runs(config.root, run.path)
+    runs = find_runs(config.root, run.address)
     blocks = [
         *_notices(runs),
         *accuracy.section(runs, config.root),
@@ -34,7 +34,7 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
         *trainings.section(runs, config.root),
         *_all_runs(runs),
     ]
-    text = summary(config.title, runs, config.root, run.path)
+    text = summary(config.title, runs, config.root, run.address)
     path = write(run, config.title, _lede(runs), blocks, text)
     run.log.info("%s: %d runs", path, len(runs))
     for record in runs:

@@ -3,8 +3,9 @@
 import dataclasses
 import functools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from teacherlm_jax.config import BenchmarkConfig
 from teacherlm_jax.data import prepared
@@ -28,7 +29,7 @@ class ChangedInputs:
         self._data = functools.cache(lambda path: prepared.open(path).digest)
 
     def of(
-        self, folder: Path, config: Mapping[str, Any], result: Mapping[str, Any]
+        self, folder: epath.Path, config: Mapping[str, Any], result: Mapping[str, Any]
     ) -> dict[str, str]:
         """Return a sentence for each input of a finished run that has changed, by config key.
 
@@ -60,7 +61,7 @@ class ChangedInputs:
         return _benchmark(config["validation"] if part else config, name) if name else ("", "")
 
 
-def _recorded(folder: Path, result: Mapping[str, Any]) -> dict[str, str]:
+def _recorded(folder: epath.Path, result: Mapping[str, Any]) -> dict[str, str]:
     """Return the digests that a run recorded by config key, in its inputs or in its result."""
     digests = {}
     if isinstance(result.get("digest"), str):

@@ -3,15 +3,16 @@
 import dataclasses
 import os
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
+
+from etils import epath
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.report import result_shapes
 from teacherlm_jax.report.changed_inputs import ChangedInputs
 from teacherlm_jax.runs import identity, layout
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import files, locations
 
 _NO_RUNS_INSIDE = (
     *(layout.CHECKPOINTS, layout.TENSORBOARD, layout.TEXTS, layout.SAMPLES, layout.VOCABULARY),
@@ -36,7 +37,7 @@ class RunRecord:
         changes: a sentence for each input that has changed since the run finished, by config key.
     """
 
-    path: Path
+    path: epath.Path
     name: str
     verb: str
     config: dict[str, Any]
@@ -66,24 +67,25 @@ class RunRecord:
             return []
         return [row for _, row in files.read_jsonl(path) if isinstance(row, dict)]
 
-    def input_label(self, key: str, path: str, root: Path | str) -> str:
+    def input_label(self, key: str, path: str, root: epath.PathLike) -> str:
         """Return how the input at `path` is shown, marked if it has changed since the run."""
         return f"{label(path, root)} (since changed)" if key in self.changes else label(path, root)
 
 
-def find_runs(root: Path | str, own: Path) -> list[RunRecord]:
+def find_runs(root: epath.PathLike, own: epath.Path) -> list[RunRecord]:
     """Return the records of all runs below `root`, sorted by path.
 
     Reports are not included, nor the run `own` and the runs whose folders contain it. Raises
     UserError if `root` is not a folder or contains no run.
     """
-    root, own = Path(root), own.absolute()
+    root, own = epath.Path(root), locations.absolute(own)
     if not root.is_dir():
         raise UserError(f"config.root={root}: no such folder; name the folder that holds the runs")
     around = (own, *own.parents)
-    paths = (path for path in _config_files(root) if path.parent.absolute() not in around)
+    folders = locations.folders_with(root, layout.CONFIG, _NO_RUNS_INSIDE)
+    others = (folder for folder in folders if locations.absolute(folder) not in around)
     inputs = ChangedInputs()
-    runs = [run for path in paths if (run := _read(path, root, inputs)) and run.verb != "report"]
+    runs = [run for path in others if (run := _read(path, root, inputs)) and run.verb != "report"]
     if not runs:
         raise UserError(
             f"config.root={root}: contains no run folder (a folder with {layout.CONFIG}); name the "
@@ -92,16 +94,8 @@ def find_runs(root: Path | str, own: Path) -> list[RunRecord]:
     return runs
 
 
-def _config_files(root: Path) -> Iterator[Path]:
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(n for n in subfolders if n not in _NO_RUNS_INSIDE and n[0] != ".")
-        if layout.CONFIG in names:
-            yield Path(folder, layout.CONFIG)
-
-
-def _read(path: Path, root: Path, inputs: ChangedInputs) -> RunRecord | None:
-    """Return the record of the run with this config.json; None if it is not that of a run."""
-    folder = path.parent
+def _read(folder: epath.Path, root: epath.Path, inputs: ChangedInputs) -> RunRecord | None:
+    """Return the record of a folder with a config.json; None if it is not that of a run."""
     verb, problem = "", ""
     config: dict[str, Any] = {}
     result: dict[str, Any] = {}
@@ -109,7 +103,7 @@ def _read(path: Path, root: Path, inputs: ChangedInputs) -> RunRecord | None:
     changes: dict[str, str] = {}
     refused = False
     try:
-        content = files.read_json(path)
+        content = files.read_json(folder / layout.CONFIG)
         if result_shapes.difference(content, {"verb": str, "config": {}}):
             return None
         verb, config = content["verb"], content["config"]
@@ -135,7 +129,7 @@ def _read(path: Path, root: Path, inputs: ChangedInputs) -> RunRecord | None:
     )
 
 
-def _checked(path: Path, shape: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(path: epath.Path, shape: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of a run's JSON file; raise UserError if it lacks what the page shows."""
     content = files.read_json(path)
     if difference := result_shapes.difference(content, shape):
@@ -146,10 +140,10 @@ def _checked(path: Path, shape: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _why_unfinished(folder: Path) -> tuple[bool, str]:
+def _why_unfinished(folder: epath.Path) -> tuple[bool, str]:
     """Return whether an unfinished run was refused before its work began, and its last log line."""
     log = folder / layout.LOG
-    text = log.read_text("utf-8", "replace") if log.exists() else ""
+    text = log.read_bytes().decode("utf-8", "replace") if log.exists() else ""
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if not lines:
         return False, "it has written no log"
@@ -159,7 +153,7 @@ def _why_unfinished(folder: Path) -> tuple[bool, str]:
     return False, f"the last line of its log: {lines[-1]}"
 
 
-def label(path: str, root: Path | str) -> str:
+def label(path: str, root: epath.PathLike) -> str:
     """Return how a path of a config is shown: relative to `root` if it is inside it."""
     if not path:
         return ""

@@ -1,9 +1,9 @@
 """The report in plain text for the console: a table, some samples, and the path of the page."""
 
-import os
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
+
+from etils import epath
 
 from teacherlm_jax.data.sample import KINDS, LETTERS
 from teacherlm_jax.report import accuracy, explanations
@@ -12,6 +12,7 @@ from teacherlm_jax.report.blocks import count, interval, percent
 from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.examples import Example, examples
 from teacherlm_jax.runs import layout
+from teacherlm_jax.storage import locations
 
 _WIDTH = 100  # columns
 _EXAMPLES = 3  # of each annotation run
@@ -19,7 +20,7 @@ _EXAMPLES = 3  # of each annotation run
 Line = tuple[str, ...]  # a line of the table: only a title, or a name and its cells
 
 
-def summary(title: str, runs: Sequence[RunRecord], root: Path | str, folder: Path) -> str:
+def summary(title: str, runs: Sequence[RunRecord], root: epath.PathLike, folder: epath.Path) -> str:
     """Return the whole text; `folder` is the folder of the page."""
     parts = [underlined(title, "=")]
     if table := [*_accuracies(runs, root), *_gates(runs)]:
@@ -31,7 +32,7 @@ def summary(title: str, runs: Sequence[RunRecord], root: Path | str, folder: Pat
     changes = [f"  {run.name}: {', '.join(sorted(run.changes))}" for run in runs if run.changes]
     if changes:
         parts.append("\n".join(["Inputs that changed after the run had finished", *changes]))
-    page = (folder / layout.REPORT_HTML).absolute()
+    page = locations.absolute(folder / layout.REPORT_HTML)
     parts.append(f"{underlined('Full report', '-')}\n{page}")
     return "\n\n".join(parts) + "\n"
 
@@ -41,7 +42,7 @@ def underlined(title: str, mark: str) -> str:
     return f"{title}\n{mark * len(title)}"
 
 
-def _accuracies(runs: Sequence[RunRecord], root: Path | str) -> list[Line]:
+def _accuracies(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Line]:
     """Return the lines of every set of questions, with students apart from other models."""
     students = _students(runs)
     lines: list[Line] = []
@@ -51,7 +52,7 @@ def _accuracies(runs: Sequence[RunRecord], root: Path | str) -> list[Line]:
     return lines
 
 
-def _accuracy_lines(questions: QuestionSet, students: Sequence[Path]) -> list[Line]:
+def _accuracy_lines(questions: QuestionSet, students: Sequence[epath.Path]) -> list[Line]:
     first = questions.models[0]
     title = f"Accuracy on {questions.benchmark}, {count(questions.rows)} questions"
     if first.macro:
@@ -138,7 +139,7 @@ def _wrapped(name: str, text: str) -> list[str]:
     )
 
 
-def _students(runs: Sequence[RunRecord]) -> list[Path]:
+def _students(runs: Sequence[RunRecord]) -> list[epath.Path]:
     """Return the run folders of the students among the training runs.
 
     A training run is a student if its data was prepared from files in the folder of an annotation
@@ -157,12 +158,12 @@ def _students(runs: Sequence[RunRecord]) -> list[Path]:
     ]
 
 
-def _inside(path: Path | str, folders: Sequence[Path]) -> bool:
+def _inside(path: epath.PathLike, folders: Sequence[epath.Path]) -> bool:
     """Return whether a path is inside one of the folders, or is one of them."""
-    whole = Path(os.path.abspath(path))
-    return any(whole.is_relative_to(os.path.abspath(folder)) for folder in folders)
+    whole = locations.absolute(path)
+    return any(whole.is_relative_to(locations.absolute(folder)) for folder in folders)
 
 
-def _sources(run: RunRecord) -> list[Path]:
+def _sources(run: RunRecord) -> list[epath.Path]:
     root = run.config.get("root", "")
-    return [Path(root, source["path"]) for source in run.config.get("sources", ())]
+    return [epath.Path(root, source["path"]) for source in run.config.get("sources", ())]

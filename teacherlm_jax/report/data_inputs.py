@@ -3,7 +3,8 @@
 import glob
 import re
 from collections.abc import Iterator
-from pathlib import Path
+
+from etils import epath
 
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data import prepared
@@ -21,13 +22,14 @@ _JSONL = "*.jsonl"
 _NUMBERED = re.compile(r"-\d+-of-\d+$")  # ends the names of the shards of one data set
 
 
-def mixtures(path: str) -> list[Path]:
+def mixtures(path: str) -> list[epath.Path]:
     """Return the folders of prepared mixtures: the path itself, or those in a run of `prepare`."""
     if prepared.is_prepared(path):
-        return [Path(path)]
-    return sorted(
-        manifest.parent for manifest in Path(glob.escape(path)).glob(f"[!.]*/{layout.MANIFEST}")
-    )
+        return [epath.Path(path)]
+    if not epath.Path(path).is_dir():
+        return []
+    inside = (folder for folder in epath.Path(path).iterdir() if not folder.name.startswith("."))
+    return sorted(folder for folder in inside if prepared.is_prepared(folder))
 
 
 def require_digest(path: str, data: Prepared) -> None:
@@ -46,13 +48,13 @@ def read_samples(path: str, format: str, refused: RefusedRows) -> Iterator[Sampl
 
     Samples whose rows name no source get the name of their file as source.
     """
-    inside = Path(path) / layout.SAMPLES
-    folder = inside if inside.is_dir() else Path(path)
-    inner = str(Path(glob.escape(str(folder))) / _JSONL)
+    inside = epath.Path(path) / layout.SAMPLES
+    folder = inside if inside.is_dir() else epath.Path(path)
+    inner = str(epath.Path(glob.escape(str(folder))) / _JSONL)
     where = inner if next(folder.glob(_JSONL), None) else path
     # A folder without jsonl files is left to `read_samples`, which opens or refuses it.
-    for file in [path] if Path(where).is_dir() else locations.expand("", where):
-        name = _NUMBERED.sub("", Path(file).stem)
+    for file in [path] if epath.Path(where).is_dir() else locations.expand("", where):
+        name = _NUMBERED.sub("", epath.Path(file).stem)
         yield from reading.read_samples(SourceConfig(name, str(file), format), "", refused)
 
 
@@ -62,11 +64,11 @@ def vocabulary_of_samples(path: str, sample: Sample) -> Vocabulary:
     Raises UserError if there is neither.
     """
     teachers = [
-        Path(teacher)
+        epath.Path(teacher)
         for annotation in sample.annotations.values()
         if isinstance(teacher := annotation.get("teacher"), str)
     ]
-    data = Path(path)
+    data = epath.Path(path)
     for near in (*teachers, data):
         # RUN or RUN/checkpoints/STEP; DATA or OUTPUT/samples/FILE
         for folder in (near, *list(near.parents)[:2]):

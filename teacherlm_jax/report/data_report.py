@@ -3,8 +3,9 @@
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.data import prepared
@@ -25,6 +26,7 @@ from teacherlm_jax.report.measure import ANSWER, TEXT, DataStatistics, Field
 from teacherlm_jax.report.page import write
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import locations
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import open_vocabulary
 
@@ -47,7 +49,7 @@ def report_data(config: ReportConfig, run: Run) -> dict[str, Any]:
     lede = f"{config.data}: {count(rows)} rows. Lengths are in tokens."
     table = _table(measured)
     blocks = [Heading("Data"), table, Heading("Lengths"), *_lengths(measured), *more, *_paper()]
-    page = (run.path / layout.REPORT_HTML).absolute()
+    page = locations.absolute(run.address / layout.REPORT_HTML)
     rows_text = aligned([table.header, *table.rows])
     summary = f"{underlined(title, '=')}\n{lede}\n\n{rows_text}\n\n{page}\n"
     write(run, title, lede, blocks, summary)
@@ -59,7 +61,7 @@ def report_data(config: ReportConfig, run: Run) -> dict[str, Any]:
 
 
 def _of_mixtures(
-    folders: Sequence[Path], vocabulary: str
+    folders: Sequence[epath.Path], vocabulary: str
 ) -> tuple[list[DataStatistics], list[Block]]:
     measured: list[DataStatistics] = []
     blocks: list[Block] = [Heading("Tasks")]
@@ -74,7 +76,9 @@ def _of_mixtures(
     return measured, blocks
 
 
-def _of_samples(config: ReportConfig, side_file: Path) -> tuple[list[DataStatistics], list[Block]]:
+def _of_samples(
+    config: ReportConfig, side_file: epath.Path
+) -> tuple[list[DataStatistics], list[Block]]:
     refused = RefusedRows(side_file)
     try:
         samples = data_inputs.read_samples(config.data, config.format, refused)

@@ -3,8 +3,9 @@
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
+
+from etils import epath
 
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import Sample, from_row
@@ -43,7 +44,7 @@ class Example:
         return f"{self.sample.answer} {self.sample.options[self.sample.answer_index]}"
 
 
-def examples(folder: Path, wanted: int) -> list[Example]:
+def examples(folder: epath.Path, wanted: int) -> list[Example]:
     """Return up to `wanted` samples from `samples/` of an annotation run.
 
     Up to `wanted` shards are read. The samples are spread evenly over the sources in them, and

@@ -1,8 +1,9 @@
 """The section on annotations: how many texts, how many pass the gates, and samples in full."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.report import figures
@@ -32,7 +33,7 @@ NO_GATES = "no gates"  # shown instead of a verdict if a run had no gates
 _EXAMPLES = 3  # of each annotation run
 
 
-def section(runs: Sequence[RunRecord], root: Path | str) -> list[Block]:
+def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
     """Return the blocks of the section, none if nothing was annotated."""
     done = finished(runs)
     if not done:
@@ -103,7 +104,7 @@ def _figure(run: RunRecord) -> list[Block]:
     ]
 
 
-def _table(run: RunRecord, root: Path | str) -> Table:
+def _table(run: RunRecord, root: epath.PathLike) -> Table:
     kinds = run.result["kinds"]
     gates = list(gate_shares(next(iter(kinds.values()))))
     rows = []

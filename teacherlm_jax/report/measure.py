@@ -153,7 +153,7 @@ def _figures(by_field: Mapping[str, Any]) -> Iterator[tuple[Field, Mapping[str, 
             yield (name, author), figures
 
 
-def _texts(row: PackedRow) -> list[Int32[np.ndarray, " T"]]:
+def _texts(row: PackedRow) -> list[Int32[np.ndarray, " _"]]:
     sizes = np.bincount(row.segment_ids)[1:]
     return np.split(row.tokens[: sizes.sum()], np.cumsum(sizes)[:-1])
 

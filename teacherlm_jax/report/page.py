@@ -8,7 +8,8 @@ import functools
 import html
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
+
+from etils import epath
 
 from teacherlm_jax.report.blocks import (
     Block,
@@ -26,7 +27,7 @@ from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 
 
-def write(run: Run, title: str, lede: str, blocks: Sequence[Block], summary: str) -> Path:
+def write(run: Run, title: str, lede: str, blocks: Sequence[Block], summary: str) -> epath.Path:
     """Write a report into a run folder and return the path of its HTML page.
 
     Writes `report.html`, `report.md` with its figures in `figures/`, and `summary.txt`.
@@ -44,7 +45,7 @@ def write(run: Run, title: str, lede: str, blocks: Sequence[Block], summary: str
     files.write_text(run.path / layout.REPORT_HTML, html_page(title, lede, blocks))
     files.write_text(run.path / layout.REPORT_MARKDOWN, markdown_page(title, lede, blocks))
     files.write_text(run.path / layout.REPORT_TEXT, summary)
-    return run.path / layout.REPORT_HTML
+    return run.address / layout.REPORT_HTML
 
 
 def html_page(title: str, lede: str, blocks: Sequence[Block]) -> str:

@@ -1,8 +1,9 @@
 """The section on training runs: where each started, how long it ran, loss and validation."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from teacherlm_jax.report import figures
 from teacherlm_jax.report.blocks import (
@@ -18,7 +19,7 @@ from teacherlm_jax.report.blocks import (
 from teacherlm_jax.report.collect import RunRecord
 
 
-def section(runs: Sequence[RunRecord], root: Path | str) -> list[Block]:
+def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
     """Return the blocks of the section, none if nothing was trained.
 
     Unfinished runs appear in the figure only.
@@ -60,7 +61,7 @@ def _or_na(value: float | None, text: Callable[[float], str]) -> str:
     return "n/a" if value is None else text(value)
 
 
-def _table(runs: Sequence[RunRecord], root: Path | str) -> Table:
+def _table(runs: Sequence[RunRecord], root: epath.PathLike) -> Table:
     rows = []
     for run in runs:
         result = run.result

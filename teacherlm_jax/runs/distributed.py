@@ -147,13 +147,18 @@ def process_count() -> int:
     return jax.process_count()
 
 
-def is_first() -> bool:
-    """Return whether this is process 0, which writes the files that are written once."""
+def process_index() -> int:
+    """Return the index of this process, from 0."""
     if not _started:
-        return True
+        return 0
     import jax
 
-    return jax.process_index() == 0
+    return jax.process_index()
+
+
+def is_first() -> bool:
+    """Return whether this is process 0, which writes the files that are written once."""
+    return process_index() == 0
 
 
 def of_first(make: Callable[[], Any]) -> Any:

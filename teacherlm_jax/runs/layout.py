@@ -37,6 +37,11 @@ REPORT_TEXT = "summary.txt"
 FIGURES = "figures"
 
 
+def log_of(index: int) -> str:
+    """Return the name of the log of one of several processes; the first writes LOG."""
+    return f"log-{index}.txt" if index else LOG
+
+
 def refused(name: str) -> str:
     """Return the name of the side file of one benchmark's refused rows."""
     return f"{name}.{REFUSED}"

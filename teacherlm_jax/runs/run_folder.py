@@ -1,27 +1,31 @@
 """Run folders, which record each verb's config (with seeds), versions, commit, log and result.
 
-When several processes work together, the first one writes all files and holds the lock; the
-others learn from it what the folder contains. A command that is refused before its work begins
-leaves no run folder behind.
+When several processes work together, the first one writes all files but the others' logs, and
+holds the lock; the others learn from it what the folder contains. A command that is refused before
+its work begins leaves no run folder behind.
+
+A run folder may be in a bucket (`gs://`). Its files then grow in a folder on this machine, and are
+published before every checkpoint, every 30 seconds and at the end; see `storage.mirror`.
 """
 
 import contextlib
 import dataclasses
-import fcntl
 import logging
-import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from teacherlm_jax.config.fields import path_keys
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs import distributed, identity, layout
+from teacherlm_jax.runs import distributed, identity, layout, run_place
 from teacherlm_jax.runs.console import ConsoleHandler
 from teacherlm_jax.runs.leftovers import Leftovers
+from teacherlm_jax.runs.run_place import RunPlace
 from teacherlm_jax.runs.versions import versions
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.disk_errors import naming
+from teacherlm_jax.storage.locations import is_remote
 
 ExtendedKeys = Callable[[Mapping[str, Any], Any], tuple[str, ...]]
 
@@ -30,7 +34,9 @@ class Run:
     """One run folder, open for work.
 
     Attributes:
-        path: the folder.
+        path: the folder, or its copy on this machine if the folder is in a bucket: files of the run
+            are written here.
+        address: where the folder is, as the user named it.
         log: logger that writes to the console and to `path/log.txt`.
         changes: settings that differ from those that the run was started with, such as
             `config.log_every=5 (was 10)`.
@@ -42,24 +48,23 @@ class Run:
 
     def __init__(
         self,
-        path: Path,
+        place: RunPlace,
         log: logging.Logger,
-        lock: TextIO | None = None,
         paths: Mapping[str, str] | None = None,
         leftovers: Leftovers | None = None,
     ):
         """Wrap an open folder.
 
         Args:
-            path: the folder.
+            place: the folder.
             log: its logger.
-            lock: the open lock file.
             paths: the config's paths by key, shown in messages.
             leftovers: what to remove if the command is refused before its work begins.
         """
-        self.path = path
+        self.path = place.path
+        self.address = place.address
         self.log = log
-        self._lock = lock
+        self._place = place
         self._paths = paths or {}
         self._leftovers = leftovers
 
@@ -91,8 +96,13 @@ class Run:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None:
+            self._place.translate_error(error)
             self._keep(error)
         self.close(refused=isinstance(error, UserError))
+
+    def publish(self) -> None:
+        """Publish the files of a run in a bucket; call this before a checkpoint covers them."""
+        self._place.publish()
 
     def _keep(self, error: BaseException) -> None:
         """Write the error that ended the run to the log file; the command shows it itself."""
@@ -104,13 +114,12 @@ class Run:
                     handler.handle(record)
 
     def close(self, *, refused: bool = False) -> None:
-        """Close the log and release the lock.
+        """Close the log, publish what is not in the bucket yet, and release the lock.
 
         If the command was refused and its work has not begun, remove the files that it created.
         """
         with contextlib.ExitStack() as closing:  # closes the rest even if the log cannot be written
-            if self._lock is not None:
-                closing.callback(self._lock.close)
+            closing.callback(self._place.close)
             if refused and self._leftovers is not None:
                 closing.callback(self._leftovers.remove)
             for handler in list(self.log.handlers):
@@ -123,13 +132,15 @@ class Run:
 
 
 class _Follower(Run):
-    """A run folder that another process writes; only warnings of the log are shown here."""
+    """A run folder that another process writes, with a log of this one.
 
-    def __init__(self, path: Path, result: dict[str, Any] | None, extends: bool):
+    Only warnings are shown on the console.
+    """
+
+    def __init__(self, place: RunPlace, result: dict[str, Any] | None, extends: bool):
         self.extends = extends
-        log = logging.Logger(f"teacherlm.{path}", logging.WARNING)
-        log.addHandler(ConsoleHandler())
-        super().__init__(path, log)
+        log = _logger(place, layout.log_of(distributed.process_index()), logging.WARNING)
+        super().__init__(place, log)
         self._result = result
 
     @property
@@ -162,53 +173,59 @@ def open_run(
     `extended_keys` returns the keys by which `config` extends a run that was started with another
     config; call `Run.begin_extension` if `Run.extends` is set.
     """
-    path = _folder(output)
+    address = run_place.check_address(output)
     opened: list[Run] = []
 
     def open_here() -> tuple[dict[str, Any] | None, bool]:
-        opened.append(_opened(path, verb, config, may_change, extended_keys))
+        opened.append(_opened(output, verb, config, may_change, extended_keys))
         return opened[0].result, opened[0].extends
 
     result, extends = distributed.of_first(open_here)
-    blind = distributed.without(lambda: (path / layout.CONFIG).exists())
+    blind = distributed.without(lambda: (address / layout.CONFIG).exists())
     if blind:
         for run in opened:
             run.close(refused=True)
         numbers = ", ".join(map(str, blind))
         raise UserError(
-            f"{path}: processes {numbers} do not see this folder; put config.output on a disk "
-            "that all hosts share, under the same absolute path"
+            f"{output}: processes {numbers} do not see this folder; put config.output in a bucket "
+            "or on a disk that all hosts share, under the same absolute path"
         )
-    return opened[0] if opened else _Follower(path, result, extends)
-
-
-def _folder(output: str) -> Path:
-    """Return the path of a run folder; raise UserError if it is missing or in a bucket."""
-    if not output:
-        raise UserError(
-            "config.output: empty; name the run folder, as in --config.output=runs/mine"
-        )
-    if "://" in output:
-        raise UserError(
-            f"config.output={output}: a run folder must be on a file system; mount the bucket, or "
-            "a disk that all machines share, and name a folder on it"
-        )
-    return Path(output)
+    if opened:
+        return opened[0]
+    place = run_place.follow_place(output, distributed.process_index(), _print_line)
+    return _Follower(place, result, extends)
 
 
 def _opened(
-    path: Path,
+    output: str,
     verb: str,
     config: Any,
     may_change: tuple[str, ...],
     extended_keys: ExtendedKeys,
 ) -> Run:
-    """Create the folder or compare its settings, then take its lock."""
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path}: is a file; config.output must name a folder")
-    leftovers = Leftovers(path)
-    path.mkdir(parents=True, exist_ok=True)
-    resolved, keys = _resolved(verb, config), path_keys(config)
+    """Lock the folder, and compare its settings if work has begun in it."""
+    leftovers = Leftovers(Path(output)) if not is_remote(output) else None
+    place = run_place.open_place(output, _print_line)
+    if leftovers is None:
+        leftovers = Leftovers(place.path)
+    with contextlib.ExitStack() as closing, place.translating():
+        closing.callback(place.close)
+        run = _compared(place, leftovers, verb, config, may_change, extended_keys)
+        run.publish()
+        closing.pop_all()
+    return run
+
+
+def _compared(
+    place: RunPlace,
+    leftovers: Leftovers,
+    verb: str,
+    config: Any,
+    may_change: tuple[str, ...],
+    extended_keys: ExtendedKeys,
+) -> Run:
+    """Compare the settings with those that the run was started with; record them if it is new."""
+    path, resolved, keys = place.path, _resolved(verb, config), path_keys(config)
     changes: dict[str, tuple[Any, Any]] = {}
     extending: tuple[str, ...] = ()
     before = identity.started_with(path)
@@ -217,8 +234,8 @@ def _opened(
         extending = extended_keys(before["config"], config) if before["verb"] == verb else ()
         identity.refuse_other_settings(path, changes, (*may_change, *extending))
     settings = identity.flatten(resolved["config"])
-    paths = {key: settings[key] for key in keys}
-    run = Run(path, _logger(path), _locked(path), paths, leftovers)
+    log = _logger(place, layout.LOG, logging.INFO)
+    run = Run(place, log, {key: settings[key] for key in keys}, leftovers)
     run.changes = tuple(f"{key}={now!r} (was {old!r})" for key, (old, now) in changes.items())
     run.extends = bool(extending)
     if run.result is None and not run.extends:  # a finished run keeps the record of how it was made
@@ -239,22 +256,6 @@ def _record(path: Path, verb: str, config: Any) -> None:
     files.write_json(recorded, versions() | ({"before": before} if before else {}))
 
 
-def _locked(path: Path) -> TextIO:
-    """Take the folder's lock, so that no two processes write to one run."""
-    lock = (path / layout.LOCK).open("w", encoding="utf-8")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        free = os.fstat(lock.fileno()).st_nlink > 0  # a refused command has not just removed it
-    except BlockingIOError:
-        free = False
-    except OSError:  # a file system without locks
-        return lock
-    if not free:
-        lock.close()
-        raise UserError(f"{path}: another process is using this run folder; wait for it or stop it")
-    return lock
-
-
 class _LogFile(logging.FileHandler):
     """A log file that ends the run when it cannot be written, instead of printing tracebacks."""
 
@@ -269,15 +270,36 @@ class _LogFile(logging.FileHandler):
             super().close()
 
 
-def _logger(path: Path) -> logging.Logger:
-    log = logging.getLogger(f"teacherlm.{path}")
+class _Format(logging.Formatter):
+    """Format of a run's log, with addresses in the bucket in place of paths of its copy."""
+
+    def __init__(self, place: RunPlace, style: str):
+        super().__init__(style)
+        self._place = place
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        return self._place.translate(super().format(record))
+
+
+def _logger(place: RunPlace, name: str, console: int) -> logging.Logger:
+    """Return a logger to the file `name` and, from the level `console` on, to the console."""
+    log = logging.getLogger(f"teacherlm.{place.path}")
     log.setLevel(logging.INFO)
     log.propagate = False
     for handler in list(log.handlers):
         handler.close()
         log.removeHandler(handler)
-    to_file = _LogFile(path / layout.LOG, encoding="utf-8")
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    for handler in (to_file, ConsoleHandler(to_file)):
+    to_file = _LogFile(place.path / name, encoding="utf-8", delay=True)
+    to_file.setFormatter(_Format(place, "%(asctime)s %(levelname)s %(message)s"))
+    to_console = ConsoleHandler(to_file)
+    to_console.setFormatter(_Format(place, "%(message)s"))
+    to_console.setLevel(console)
+    for handler in (to_file, to_console):
         log.addHandler(handler)
     return log
+
+
+def _print_line(line: str) -> None:
+    """Show a line about a run whose log is not open."""
+    print(line, file=sys.stderr, flush=True)

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, cast
 from etils import epath
 
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import objects
 from teacherlm_jax.storage.disk_errors import naming
 from teacherlm_jax.storage.locations import is_remote, refusing
 
@@ -33,11 +34,15 @@ class MalformedRow:
     text: str
 
 
-def write_bytes(path: Path | str, content: bytes) -> None:
+def write_bytes(path: epath.PathLike, content: bytes) -> None:
     """Replace `path` by `content` atomically: readers see the old file or the new one.
 
-    An OSError, such as that of a full disk, carries the name of the file.
+    An OSError, such as that of a full disk, carries the name of the file. Raises UserError that
+    names the file if a store refuses it.
     """
+    if is_remote(path):
+        objects.put(path, content)
+        return
     path = Path(path)
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,17 +59,17 @@ def write_bytes(path: Path | str, content: bytes) -> None:
             raise
 
 
-def write_text(path: Path | str, text: str) -> None:
+def write_text(path: epath.PathLike, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path | str, value: Any) -> None:
+def write_json(path: epath.PathLike, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_jsonl(path: Path | str, rows: Iterable[Any]) -> None:
+def write_jsonl(path: epath.PathLike, rows: Iterable[Any]) -> None:
     """Write one JSON value per line, atomically."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 

@@ -4,19 +4,24 @@ import contextlib
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from etils import epath
 
 from teacherlm_jax.errors import UserError, one_line
 
-_STORES = ("gs://", "s3://", "az://", "hf://")  # those of etils.epath
+STORES = ("gs://", "s3://", "az://", "hf://")  # those of etils.epath
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of any store, supported or not
 
 
 def is_remote(path: epath.PathLike) -> bool:
     """Return whether a path is in a store and not on this machine."""
-    return os.fspath(path).startswith(_STORES)
+    return os.fspath(path).startswith(STORES)
+
+
+def absolute(path: epath.PathLike) -> epath.Path:
+    """Return a path that does not depend on the working directory; an address stays as it is."""
+    return epath.Path(path) if is_remote(path) else epath.Path(path).absolute()
 
 
 def under(root: epath.PathLike, path: str) -> epath.Path:
@@ -30,9 +35,35 @@ def under(root: epath.PathLike, path: str) -> epath.Path:
     if _ADDRESS.match(whole) and not is_remote(whole):
         raise UserError(
             f"{whole}: not in a supported store; expected a path on this machine, or one that "
-            f"begins with {', '.join(_STORES)}"
+            f"begins with {', '.join(STORES)}"
         )
     return epath.Path(whole)
+
+
+def folders_with(root: epath.PathLike, name: str, skipped: Collection[str]) -> list[epath.Path]:
+    """Return the folders at and below `root` that have a file `name`, sorted.
+
+    Hidden folders, and folders whose name is in `skipped`, are not searched.
+    """
+    root = epath.Path(root)
+    if is_remote(root):
+        from teacherlm_jax.storage import objects
+
+        files = (os.path.split(path) for path in objects.listing(root))
+        return sorted(
+            root / folder for folder, file in files
+            if file == name and not any(_is_skipped(part, skipped) for part in folder.split("/"))
+        )  # fmt: skip
+    found = []
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [sub for sub in subfolders if not _is_skipped(sub, skipped)]
+        if name in names:
+            found.append(epath.Path(folder))
+    return sorted(found)
+
+
+def _is_skipped(name: str, skipped: Collection[str]) -> bool:
+    return name in skipped or name.startswith(".")
 
 
 def expand(root: epath.PathLike, pattern: str) -> list[epath.Path]:

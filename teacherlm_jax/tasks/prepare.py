@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.config import PrepareConfig, fields
@@ -40,18 +39,18 @@ def prepare(config: PrepareConfig, run: Run) -> dict[str, Any] | None:
     that was prepared from other inputs.
     """
     fields.check(config)
-    with _engine(config) as engine:
+    with _engine(config, run) as engine:
         if config.check_only:
             _check(config, run, engine)
             return None
         result = _prepare(config, run, engine)
-    WorkFolder(Path(config.output)).remove()
+    WorkFolder(run.path).remove()
     return result
 
 
 @contextlib.contextmanager
-def _engine(config: PrepareConfig) -> Iterator[PreparationEngine]:
-    work = WorkFolder(Path(config.output))
+def _engine(config: PrepareConfig, run: Run) -> Iterator[PreparationEngine]:
+    work = WorkFolder(run.path)
     with contextlib.closing(work):
         yield (
             OnBeam(Beam(config.runner, config.beam_options), work)
@@ -86,6 +85,7 @@ def _prepare(config: PrepareConfig, run: Run, engine: PreparationEngine) -> dict
             manifests[name] = write_mixture(
                 config, mixture, inputs[name], tasks[name], vocabulary, chunks_of, run
             )
+            run.publish()
 
     throughput = read_throughput(run)
     return {

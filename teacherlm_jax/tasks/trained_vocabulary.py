@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from teacherlm_jax.config import PrepareConfig
 from teacherlm_jax.data import prompts
@@ -51,7 +50,7 @@ def train(config: PrepareConfig, samples: Iterable[Sample], run: Run) -> Vocabul
     folder, size = config.vocabulary.path, config.vocabulary.size
     run.log.info("training a vocabulary of at most %d pieces", size)
     texts = (text for sample in samples for text in _texts(sample))
-    vocabulary = train_sentencepiece(texts, Path(folder), size, config.seed)
+    vocabulary = train_sentencepiece(texts, folder, size, config.seed)
     run.log.info("vocabulary %s: %d pieces, newly trained", folder, vocabulary.size)
     return _checked(vocabulary, config)
 

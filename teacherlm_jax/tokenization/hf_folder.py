@@ -5,9 +5,9 @@
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from etils import epath
 from tokenizers import Tokenizer
 
 from teacherlm_jax.errors import UserError
@@ -27,12 +27,12 @@ _DEFAULT_IDS = {
 }
 
 
-def holds_tokenizer(folder: Path) -> bool:
+def holds_tokenizer(folder: epath.Path) -> bool:
     """Return whether the folder contains `tokenizer.json` or `vocab.json`."""
     return any((folder / name).exists() for name in (ByteLevel.filename, VOCABULARY))
 
 
-def read(folder: Path) -> tuple[ByteLevel, SpecialIds]:
+def read(folder: epath.Path) -> tuple[ByteLevel, SpecialIds]:
     """Return the tokenizer of a folder, and its special ids.
 
     Raises UserError that names the file if it is not a byte-level BPE or its files contradict each
@@ -51,7 +51,7 @@ def read(folder: Path) -> tuple[ByteLevel, SpecialIds]:
     return ByteLevel(content, str(folder / VOCABULARY)), special
 
 
-def write(folder: Path, tokenizer: bytes, special: SpecialIds) -> None:
+def write(folder: epath.Path, tokenizer: bytes, special: SpecialIds) -> None:
     """Write the files that `AutoTokenizer.from_pretrained` reads.
 
     They ask for padding on the left, which generation with a decoder needs.
@@ -83,7 +83,7 @@ def named_ids(tokenizer: bytes, special: SpecialIds) -> dict[str, int]:
 class _Configs:
     """Config files of a tokenizer's folder, which define its special tokens."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: epath.Path):
         self._folder = folder
         self._tokenizer = _read_object(folder / _CONFIG)
         self._map = _read_object(folder / _MAP)
@@ -159,7 +159,7 @@ class _Configs:
                 )
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def _read_object(path: epath.Path) -> dict[str, Any]:
     """Return the JSON object of a file; empty if there is no such file."""
     value = files.read_json(path) if path.exists() else {}
     if not isinstance(value, dict):
@@ -167,7 +167,7 @@ def _read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _read_vocabulary(path: Path) -> dict[str, int]:
+def _read_vocabulary(path: epath.Path) -> dict[str, int]:
     vocabulary = files.read_json(path)
     ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else []
     if not ids or not all(type(id) is int and id >= 0 for id in ids) or len(set(ids)) != len(ids):
@@ -175,7 +175,7 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
     return vocabulary
 
 
-def _read_merges(path: Path) -> list[tuple[str, str]]:
+def _read_merges(path: epath.Path) -> list[tuple[str, str]]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:

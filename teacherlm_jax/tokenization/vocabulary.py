@@ -7,8 +7,9 @@ and `vocabulary.json` with its type, size, digest and special ids.
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Protocol
+
+from etils import epath
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
@@ -86,12 +87,12 @@ class Vocabulary:
         self.digest = _digest(file, special)
 
     @classmethod
-    def load(cls, folder: Path | str) -> "Vocabulary":
+    def load(cls, folder: epath.PathLike) -> "Vocabulary":
         """Open a folder that `save` wrote.
 
         Raises UserError if it is missing, damaged, or not a vocabulary.
         """
-        path = Path(folder) / DESCRIPTION
+        path = epath.Path(folder) / DESCRIPTION
         if not path.exists():
             raise UserError(
                 f"{path}: no such file; prepare the mixture again, or copy the whole run folder of "
@@ -104,7 +105,7 @@ class Vocabulary:
                 f"{path}: vocabulary type is {kind!r}, expected "
                 f"{' or '.join(map(repr, _KINDS))}; copy the vocabulary again"
             )
-        model = Path(folder) / _KINDS[kind].filename
+        model = epath.Path(folder) / _KINDS[kind].filename
         if not model.is_file():
             raise UserError(f"{model}: no such file; copy the whole folder of the vocabulary again")
         file = _KINDS[kind](model.read_bytes(), str(model))
@@ -123,19 +124,19 @@ class Vocabulary:
                 )
         return vocabulary
 
-    def save(self, folder: Path | str) -> None:
+    def save(self, folder: epath.PathLike) -> None:
         """Write the folder that `load` opens, with the description last."""
-        files.write_bytes(Path(folder) / self._file.filename, self._file.content)
-        files.write_json(Path(folder) / DESCRIPTION, self._description())
+        files.write_bytes(epath.Path(folder) / self._file.filename, self._file.content)
+        files.write_json(epath.Path(folder) / DESCRIPTION, self._description())
 
-    def save_pretrained(self, folder: Path | str) -> None:
+    def save_pretrained(self, folder: epath.PathLike) -> None:
         """Write the files of `save` and those that `AutoTokenizer` of transformers reads.
 
         The tokenizer there returns `begin + encode(text)`, except for texts that spell a special
         token, which transformers encodes as that token. `SentencePiece.pretrained` lists further
         exceptions.
         """
-        hf_folder.write(Path(folder), self._file.pretrained(), self._special)
+        hf_folder.write(epath.Path(folder), self._file.pretrained(), self._special)
         self.save(folder)
 
     def named_ids(self) -> dict[str, int]:
@@ -188,22 +189,24 @@ def _digest(file: TokenizerFile, special: SpecialIds) -> str:
     return f"sha256:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 
-def holds_vocabulary(folder: Path | str) -> bool:
+def holds_vocabulary(folder: epath.PathLike) -> bool:
     """Return whether the folder contains a vocabulary that `open_vocabulary` can open."""
-    return (Path(folder) / DESCRIPTION).exists() or hf_folder.holds_tokenizer(Path(folder))
+    return (epath.Path(folder) / DESCRIPTION).exists() or hf_folder.holds_tokenizer(
+        epath.Path(folder)
+    )
 
 
-def folder_content(folder: Path | str) -> str:
+def folder_content(folder: epath.PathLike) -> str:
     """Return a few file names of a folder without a vocabulary, similar names first."""
-    if not Path(folder).is_dir():
+    if not epath.Path(folder).is_dir():
         return "no such folder"
-    names = sorted(path.name for path in Path(folder).iterdir())
-    words = (Path(hf_folder.VOCABULARY).stem, Path(hf_folder.MERGES).stem, "tokenizer")
+    names = sorted(path.name for path in epath.Path(folder).iterdir())
+    words = (epath.Path(hf_folder.VOCABULARY).stem, epath.Path(hf_folder.MERGES).stem, "tokenizer")
     similar = [name for name in names if any(word in name for word in words)]
     return ", ".join((similar or names)[:_SHOWN]) or "nothing"
 
 
-def open_vocabulary(folder: Path | str) -> Vocabulary:
+def open_vocabulary(folder: epath.PathLike) -> Vocabulary:
     """Open a vocabulary that `save` wrote, or a byte-level BPE in the format of transformers.
 
     Raises UserError if there is none, or it is damaged or of another kind.
@@ -214,13 +217,13 @@ def open_vocabulary(folder: Path | str) -> Vocabulary:
             f"{ByteLevel.filename}, or {hf_folder.VOCABULARY} and {hf_folder.MERGES}, found "
             f"{folder_content(folder)}"
         )
-    if (Path(folder) / DESCRIPTION).exists():
+    if (epath.Path(folder) / DESCRIPTION).exists():
         return Vocabulary.load(folder)
-    return Vocabulary(*hf_folder.read(Path(folder)))
+    return Vocabulary(*hf_folder.read(epath.Path(folder)))
 
 
 def train_sentencepiece(
-    texts: Iterable[str], folder: Path | str, size: int, seed: int
+    texts: Iterable[str], folder: epath.PathLike, size: int, seed: int
 ) -> Vocabulary:
     """Train a byte-pair vocabulary on `texts`, save it in `folder` and return it.
 
@@ -238,7 +241,7 @@ def train_sentencepiece(
         UserError: `size` is too small for the characters of the texts, or there is no text.
     """
     model = sentencepiece.train(texts, size, seed)
-    file = SentencePiece(model, str(Path(folder) / SentencePiece.filename))
+    file = SentencePiece(model, str(epath.Path(folder) / SentencePiece.filename))
     vocabulary = Vocabulary(file, file.special)
     vocabulary.save(folder)
     return vocabulary

@@ -11,12 +11,13 @@ import jax
 from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
+from teacherlm_jax.checkpoints import commit_marks
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import TrainConfig, fields
 from teacherlm_jax.data import prepared
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.errors import Interrupted
-from teacherlm_jax.runs import layout
+from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.training import device_memory, results, setup
@@ -162,7 +163,11 @@ def _open(
         batch_size=config.batch_size // config.accumulate, loss_block=config.loss_block,
     )  # fmt: skip
     saving = config.checkpoint
-    checkpoints = Checkpoints(run.path, saving.keep, saving.best, validation.ranking)
+    for line in distributed.of_first(
+        lambda: [*commit_marks.adopt(run.address / layout.CHECKPOINTS)]
+    ):
+        run.log.warning(line)
+    checkpoints = Checkpoints(run.address, saving.keep, saving.best, validation.ranking)
     stack.callback(checkpoints.close)  # waits for what is being written
 
     state, earlier = setup.first_state(spec, checkpoints, config.init_from, config.seed)
@@ -255,6 +260,7 @@ def _save(training: _Training, step: int, state: TrainState) -> None:
     """Start saving a checkpoint; return when the state may be donated."""
     training.chrono.begin("checkpoint")
     meta = {**training.spec.origin, "progress": training.metrics.state()}
+    training.run.publish()  # the checkpoint covers what was logged up to here
     training.checkpoints.save(step, state.params, setup.resumable(state), meta)
 
 

@@ -1,6 +1,6 @@
 """Digests of everything that a training run reads; they identify the run, not the paths."""
 
-from pathlib import Path
+from etils import epath
 
 from teacherlm_jax.config import TrainConfig
 from teacherlm_jax.data import prepared
@@ -21,7 +21,7 @@ def inputs(config: TrainConfig) -> dict[str, str]:
     validation = config.validation
     digests = {"data": prepared.open(config.data).digest}
     if config.init_from:
-        digests["init_from"] = _initial_digest(config.init_from, Path(config.output))
+        digests["init_from"] = _initial_digest(config.init_from, epath.Path(config.output))
     if validation.data:
         digests["validation.data"] = prepared.open(validation.data).digest
     for benchmark in validation.benchmarks:
@@ -30,7 +30,7 @@ def inputs(config: TrainConfig) -> dict[str, str]:
     return digests
 
 
-def _initial_digest(init_from: str, run: Path) -> str:
+def _initial_digest(init_from: str, run: epath.Path) -> str:
     """Return the digest of `init_from`, or the recorded one if only a resumed run names it."""
     try:
         return any_model.describe(init_from).digest
@@ -41,7 +41,7 @@ def _initial_digest(init_from: str, run: Path) -> str:
         return recorded
 
 
-def _recorded(run: Path) -> dict[str, str]:
+def _recorded(run: epath.Path) -> dict[str, str]:
     """Return the recorded inputs of a run that has a checkpoint; nothing for any other run."""
     saved = any(path.name.isdigit() for path in (run / layout.CHECKPOINTS).glob("*"))
     return files.read_json(run / layout.INPUTS) if saved and (run / layout.INPUTS).exists() else {}

@@ -34,6 +34,7 @@ def test_a_path_of_a_model_may_be_an_address_on_the_hub(path):
     assert list(problems(TeachersConfig(cot=path), "config.teachers")) == []
 
 
-def test_a_path_of_a_model_may_not_be_in_a_bucket():
-    ((key, problem),) = problems(TeachersConfig(cot="gs://b/run"), "config.teachers")
-    assert (key, "gs://b/run is an address" in problem) == ("config.teachers.cot", True)
+def test_a_path_of_a_model_may_be_in_a_bucket_of_one_store():
+    assert list(problems(TeachersConfig(cot="gs://b/run"), "config.teachers")) == []
+    ((key, problem),) = problems(TeachersConfig(cot="s3://b/run"), "config.teachers")
+    assert (key, "s3://b/run is not supported" in problem) == ("config.teachers.cot", True)

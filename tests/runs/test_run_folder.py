@@ -1,4 +1,6 @@
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -28,7 +30,8 @@ def test_a_second_process_cannot_open_the_folder(tmp_path):
     words = [sys.executable, "-c", code, settings.output]
     holder = open_run(settings)
     refused = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert "another process is using this run folder" in refused.stderr
+    held_by = rf"another process \(.*, process {os.getpid()}\) is using this run folder"
+    assert re.search(held_by, refused.stderr)
     holder.close()
     assert subprocess.run(words, check=False).returncode == 0
 
@@ -112,10 +115,10 @@ def test_an_empty_output_and_a_file_in_its_place_are_refused(tmp_path):
         run_folder.open_run(str(tmp_path / "file"), "train", TrainConfig())
 
 
-def test_a_bucket_is_refused_as_a_run_folder(tmp_path, monkeypatch):
+def test_a_store_without_a_lock_is_refused_as_a_run_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"config\.output=gs://b/r: .* mount the bucket"):
-        run_folder.open_run("gs://b/r", "train", TrainConfig())
+    with pytest.raises(UserError, match=r"config\.output=s3://b/r: expected .* bucket \(gs://"):
+        run_folder.open_run("s3://b/r", "train", TrainConfig())
     assert not list(tmp_path.iterdir())
 
 
@@ -125,15 +128,21 @@ def test_the_commit_that_a_launcher_sets_is_recorded(tmp_path, monkeypatch):
     assert files.read_json(tmp_path / "run/versions.json")["commit"] == "abc"
 
 
-def test_other_processes_write_nothing_and_get_the_result_of_the_first(tmp_path, monkeypatch):
+def test_other_processes_write_a_log_only_and_get_the_result_of_the_first(
+    tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(run_folder.distributed, "process_index", lambda: 1)
     monkeypatch.setattr(run_folder.distributed, "of_first", lambda make: [{"loss": 1.0}, True])
     monkeypatch.setattr(run_folder.distributed, "without", lambda see: [])
     with open_run(config(tmp_path)) as folder:
         assert folder.result == {"loss": 1.0} and folder.extends
-        folder.log.info("not shown")
+        folder.log.info("a detail")
         folder.begin_extension("train", config(tmp_path))
         folder.finish({"loss": 2.0})
-    assert not list(tmp_path.iterdir())
+    (log,) = (tmp_path / "run").iterdir()
+    assert log.name == "log-1.txt" and log.read_text().endswith("INFO a detail\n")
+    assert capsys.readouterr().out == ""
 
 
 def test_a_folder_that_some_processes_do_not_see_is_refused(tmp_path, monkeypatch):
@@ -158,7 +167,7 @@ def test_the_error_that_ended_a_run_is_in_its_log(tmp_path, capsys):
 def test_a_log_that_cannot_be_written_ends_the_run_and_is_named(tmp_path, capsys):
     folder = open_run(config(tmp_path))
     folder.close()
-    (tmp_path / "run/log.txt").unlink()
+    (tmp_path / "run/log.txt").unlink(missing_ok=True)
     (tmp_path / "run/log.txt").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left") as error, open_run(config(tmp_path)) as run:
         run.log.info("hello")

@@ -1,0 +1,129 @@
+"""Where the files of a run are written: its folder, or a copy of it if it is in a bucket."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from etils import epath
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import layout
+from teacherlm_jax.storage import folder_lock
+from teacherlm_jax.storage.folder_lock import FolderLock
+from teacherlm_jax.storage.locations import is_remote
+from teacherlm_jax.storage.mirror import Mirror
+
+_STORES = ("gs://",)  # stores with a lock, which a run folder needs
+_LAST = (layout.MANIFEST, layout.RESULT)  # they say that what they describe is complete
+_LARGE = ".array_record"  # rows that `prepare` writes once and does not read again
+
+
+@dataclasses.dataclass
+class RunPlace:
+    """The folder of a run, locked.
+
+    Attributes:
+        address: where the run is, as the user named it.
+        path: the folder on this machine in which its files are written.
+    """
+
+    address: epath.Path
+    path: Path
+    _lock: FolderLock | None = None
+    _mirror: Mirror | None = None
+
+    def publish(self) -> None:
+        """Publish the files that changed if the run is in a bucket.
+
+        Raises UserError if the store refuses, or if another process has taken the lock over.
+        """
+        if self._lock is not None:
+            self._lock.check()
+        if self._mirror is not None:
+            self._mirror.publish()
+
+    def translate(self, message: str) -> str:
+        """Return a message with addresses in the bucket in place of paths of the copy."""
+        if self._mirror is None:
+            return message
+        return message.replace(str(self.path), str(self.address))
+
+    def translate_error(self, error: BaseException) -> None:
+        """Put addresses in the bucket into the message of a UserError."""
+        if isinstance(error, UserError):
+            error.args = (self.translate(str(error)),)
+
+    @contextlib.contextmanager
+    def translating(self) -> Iterator[None]:
+        """Put addresses in the bucket into the message of a UserError of the block."""
+        try:
+            yield
+        except UserError as error:
+            self.translate_error(error)
+            raise
+
+    def close(self) -> None:
+        """Publish for the last time, remove the copy, and release the lock."""
+        with contextlib.ExitStack() as closing:
+            if self._lock is not None:
+                closing.callback(self._lock.release)
+            if self._mirror is not None:
+                self._mirror.close()
+
+
+def open_place(output: str, say: Callable[[str], None]) -> RunPlace:
+    """Lock the folder of a run, and copy its files to this machine if it is in a bucket.
+
+    Args:
+        output: the folder; created if it does not exist.
+        say: gets lines about waiting for the lock and about publications that fail.
+
+    Raises UserError if the folder cannot be used or another process uses it.
+    """
+    address = check_address(output)
+    if not is_remote(address):
+        path = Path(address)
+        path.mkdir(parents=True, exist_ok=True)
+        return RunPlace(address, path, folder_lock.acquire(path / layout.LOCK))
+    lock = folder_lock.acquire(address / layout.LOCK, say=say)
+    try:
+        mirror = Mirror(
+            str(address),
+            apart=[layout.CHECKPOINTS],
+            unread=_LARGE,
+            nested=layout.CONFIG,
+            last=_LAST,
+            say=say,
+        )
+    except BaseException:
+        lock.release()
+        raise
+    return RunPlace(address, mirror.folder, lock, mirror)
+
+
+def follow_place(output: str, index: int, say: Callable[[str], None]) -> RunPlace:
+    """Open the folder of a run in a process that is not the first: it writes a log and profiles."""
+    address = check_address(output)
+    if not is_remote(address):
+        return RunPlace(address, Path(address))
+    own = [layout.log_of(index), layout.PROFILE]
+    mirror = Mirror(str(address), only=own, say=say)
+    return RunPlace(address, mirror.folder, None, mirror)
+
+
+def check_address(output: str) -> epath.Path:
+    """Return the path of a run folder; raise UserError if it cannot hold a run."""
+    if not output:
+        raise UserError(
+            "config.output: empty; name the run folder, as in --config.output=runs/mine"
+        )
+    if "://" in output and not output.startswith(_STORES):
+        raise UserError(
+            f"config.output={output}: expected a folder on this machine or in a bucket (gs://…); "
+            "mount any other store, or a disk that all machines share, and name a folder on it"
+        )
+    address = epath.Path(output)
+    if not is_remote(address) and address.exists() and not address.is_dir():
+        raise UserError(f"{output}: is a file; config.output must name a folder")
+    return address

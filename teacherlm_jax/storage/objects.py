@@ -1,0 +1,179 @@
+"""Objects of a bucket, such as `gs://bucket/folder/file`: put whole, created once, listed, removed.
+
+Nothing in a bucket grows or is renamed. One request replaces an object atomically, so readers see
+the old object or the new one. The clients (`gcsfs` for gs://) repeat a request that fails in
+passing for about half a minute, with increasing pauses.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from etils import epath
+from fsspec.spec import AbstractFileSystem
+
+from teacherlm_jax.errors import UserError, one_line
+from teacherlm_jax.storage.locations import STORES, is_remote
+
+# Each process would keep the listings that it has seen, and miss what others write.
+for _store in STORES:
+    fsspec.config.conf.setdefault(_store.removesuffix("://"), {})["use_listings_cache"] = False
+# Errors are raised; logged, too, they would come with tracebacks.
+logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
+
+_RIGHTS = "roles/storage.objectUser and storage.buckets.get on the bucket"
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectInfo:
+    """Size in bytes and time of the last write, by the store's clock."""
+
+    size: int
+    updated: datetime.datetime
+
+
+def put(path: epath.PathLike, content: bytes) -> None:
+    """Replace an object by `content`; raise UserError that names it if the store refuses."""
+    with writing(path):
+        _store_of(path).pipe_file(os.fspath(path), content)
+
+
+def upload(source: Path, path: epath.PathLike) -> None:
+    """Replace an object by the content of a file on this machine, without reading it whole."""
+    with writing(path):
+        _store_of(path).put_file(str(source), os.fspath(path))
+
+
+def create(path: epath.PathLike, content: bytes) -> bool:
+    """Create an object and return True, or return False if it exists already.
+
+    Of several processes that create the same object, exactly one gets True. `content` has to differ
+    between them: a request that was repeated may find the object of its first attempt.
+    """
+    store, name = _store_of(path), os.fspath(path)
+    with writing(path):
+        try:
+            store.pipe_file(name, content, mode="create")
+        except FileExistsError:
+            with contextlib.suppress(FileNotFoundError):
+                return store.cat_file(name) == content
+            return False
+    return True
+
+
+def read(path: epath.PathLike) -> bytes | None:
+    """Return the content of an object, or None if there is none."""
+    with reading(path):
+        try:
+            return _store_of(path).cat_file(os.fspath(path))
+        except FileNotFoundError:
+            return None
+
+
+def download(path: epath.PathLike, target: Path) -> None:
+    """Copy an object to a file on this machine, without reading it whole."""
+    with reading(path):
+        _store_of(path).get_file(os.fspath(path), str(target))
+
+
+def listing(folder: epath.PathLike) -> Mapping[str, ObjectInfo]:
+    """Return all objects below a folder, by their path relative to it; empty if there is none."""
+    store, prefix = _store_of(folder), os.fspath(folder).rstrip("/")
+    with reading(folder):
+        found = store.find(prefix, detail=True)
+    start = len(store._strip_protocol(prefix)) + 1
+    return {name[start:]: _info(entry) for name, entry in found.items() if name[start:]}
+
+
+def updated(path: epath.PathLike) -> datetime.datetime | None:
+    """Return when an object was last written, by the store's clock; None if there is none."""
+    with reading(path):
+        try:
+            return _info(_store_of(path).info(os.fspath(path))).updated
+        except FileNotFoundError:
+            return None
+
+
+def remove(path: epath.PathLike) -> None:
+    """Remove an object; nothing happens if there is none."""
+    with writing(path), contextlib.suppress(FileNotFoundError):
+        _store_of(path).rm_file(os.fspath(path))
+
+
+def refuse_missing_bucket(path: epath.PathLike) -> None:
+    """Raise UserError if the bucket of `path` does not exist or may not be used.
+
+    Writing to a missing bucket and reading a missing object fail alike; this tells them apart.
+    """
+    bucket = bucket_of(path)
+    store = _store_of(path)
+    with reading(bucket):
+        try:
+            store.ls(bucket, detail=False)
+        except FileNotFoundError:
+            raise UserError(
+                f"{path}: there is no bucket {bucket}; create it, or correct the name"
+            ) from None
+
+
+def bucket_of(path: epath.PathLike) -> str:
+    """Return the address of the bucket, such as "gs://bucket"."""
+    store, _, rest = os.fspath(path).partition("://")
+    return f"{store}://{rest.split('/')[0]}"
+
+
+@contextlib.contextmanager
+def writing(path: epath.PathLike) -> Iterator[None]:
+    """Turn errors of a store into a UserError that names the object."""
+    with _refusing(path, "written"):
+        yield
+
+
+@contextlib.contextmanager
+def reading(path: epath.PathLike) -> Iterator[None]:
+    """Turn errors of a store into a UserError that names the object."""
+    with _refusing(path, "read"):
+        yield
+
+
+@contextlib.contextmanager
+def _refusing(path: epath.PathLike, done: str) -> Iterator[None]:
+    try:
+        yield
+    except (UserError, FileExistsError):
+        raise
+    except Exception as error:  # every client has its own: for rights, for names, for the network
+        if not is_remote(path):
+            raise
+        raise UserError(f"{path}: cannot be {done}: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """Return why a store refused a request, in one line and without credentials."""
+    text = one_line(error)
+    code = getattr(error, "code", None)
+    if isinstance(error, FileNotFoundError):
+        return "no such bucket or object; check the name"
+    if isinstance(error, PermissionError) or text.startswith("Forbidden") or code in (401, 403):
+        return f"permission denied; the account needs {_RIGHTS}"
+    if type(error).__name__ in ("DefaultCredentialsError", "RefreshError"):
+        return "no valid credentials; run gcloud auth application-default login"
+    if isinstance(error, ImportError):
+        return f"no installed package can reach this store ({text})"
+    shown = f"HTTP status {code}" if code else f"{type(error).__name__}: {text}"
+    return f"the store did not answer as expected ({shown}); repeat the command"
+
+
+def _info(entry: Mapping[str, Any]) -> ObjectInfo:
+    return ObjectInfo(entry["size"], entry["mtime"])
+
+
+def _store_of(path: epath.PathLike) -> AbstractFileSystem:
+    """Return the client of a path's store, as `etils.epath` has it."""
+    return epath.backend.fsspec_backend.fs(os.fspath(path))

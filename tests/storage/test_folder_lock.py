@@ -1,0 +1,103 @@
+"""Locks of folders, on a file system and in a bucket."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import folder_lock, objects
+
+BEAT, STALE = 0.05, 1.0
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def lock(request, tmp_path):
+    """Address of a lock that nobody holds."""
+    folder = tmp_path if request.param == "disk" else request.getfixturevalue("bucket")
+    return f"{folder}/.lock"
+
+
+def acquire(lock, **options):
+    return folder_lock.acquire(lock, **{"beat": BEAT, "stale": STALE} | options)
+
+
+def test_a_second_holder_is_refused_with_the_name_of_the_first(lock):
+    held = acquire(lock)
+    with pytest.raises(UserError, match=r"another process \(.*, process \d+.*\) is using this run"):
+        acquire(lock)
+    held.check()
+    held.release()
+
+
+def test_a_lock_that_was_released_is_free_at_once(lock):
+    for _ in range(3):
+        acquire(lock, stale=1000).release()
+
+
+def test_a_live_holder_is_never_taken_over(bucket):
+    held = acquire(f"{bucket}/.lock")
+    time.sleep(2 * STALE)
+    with pytest.raises(UserError, match="is using this run folder"):
+        acquire(f"{bucket}/.lock")
+    held.check()
+    held.release()
+
+
+def abandon(bucket, holder="another-host, process 1, abc"):
+    """Leave a lock behind as a killed process of another host does."""
+    objects.put(f"{bucket}/.lock/3", folder_lock._content(holder, count=7))
+
+
+def test_a_lock_without_a_heartbeat_is_taken_over(bucket):
+    abandon(bucket)
+    said = []
+    acquire(f"{bucket}/.lock", say=said.append).release()
+    assert said == [
+        f"{bucket}: locked by another-host, process 1, abc; waiting up to 1 s for its heartbeat"
+    ]
+    assert list(objects.listing(f"{bucket}/.lock")) == ["4"]
+
+
+def test_a_lock_of_a_process_of_this_host_that_is_gone_is_taken_over_without_a_wait(bucket):
+    code = (
+        "import os, sys; from teacherlm_jax.storage import folder_lock\n"
+        "folder_lock.acquire(sys.argv[1]); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, f"{bucket}/.lock"], check=False)
+    assert list(objects.listing(f"{bucket}/.lock")) == ["1"]
+    acquire(f"{bucket}/.lock", stale=1000).release()
+
+
+def test_of_several_that_take_over_one_wins(bucket):
+    abandon(bucket)
+    results = []
+
+    def claim():
+        try:
+            results.append(acquire(f"{bucket}/.lock"))
+        except UserError as error:
+            results.append(str(error))
+
+    threads = [threading.Thread(target=claim) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    refused = [result for result in results if isinstance(result, str)]
+    (winner,) = (result for result in results if not isinstance(result, str))
+    assert len(refused) == 5
+    assert all("is using this run folder" in message for message in refused)
+    winner.release()
+
+
+def test_a_holder_that_was_paused_too_long_notices_that_it_lost_the_lock(bucket):
+    held = folder_lock.acquire(f"{bucket}/.lock", beat=0.5)
+    objects.put(f"{bucket}/.lock/2", folder_lock._content("another-host, process 1, abc"))
+    held._thread.join(timeout=10)
+    with pytest.raises(UserError, match=f"{bucket}: another process has taken over this run"):
+        held.check()
+    held.release()
+    assert b"another-host" in objects.read(f"{bucket}/.lock/2")

@@ -1,0 +1,72 @@
+"""Objects of a bucket, in a store on this machine."""
+
+import threading
+
+import pytest
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import objects
+
+
+def test_an_object_is_replaced_whole(bucket):
+    objects.put(f"{bucket}/a", b"first and long")
+    objects.put(f"{bucket}/a", b"second")
+    assert objects.read(f"{bucket}/a") == b"second"
+
+
+def test_an_object_that_is_missing_reads_as_none(bucket):
+    assert objects.read(f"{bucket}/a") is None
+    assert objects.updated(f"{bucket}/a") is None
+    assert objects.listing(bucket) == {}
+    objects.remove(f"{bucket}/a")
+
+
+def test_files_are_copied_to_and_from_a_bucket(bucket, tmp_path):
+    content = bytes(range(256)) * 20_000
+    (tmp_path / "here").write_bytes(content)
+    objects.upload(tmp_path / "here", f"{bucket}/deep/below")
+    objects.download(f"{bucket}/deep/below", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == content
+
+
+def test_a_listing_has_the_objects_of_all_levels_as_they_are_now(bucket):
+    objects.put(f"{bucket}/a", b"1")
+    assert list(objects.listing(bucket)) == ["a"]
+    objects.put(f"{bucket}/b/c", b"12")
+    sizes = {name: info.size for name, info in objects.listing(bucket).items()}
+    assert sizes == {"a": 1, "b/c": 2}
+    assert objects.updated(f"{bucket}/a") <= objects.updated(f"{bucket}/b/c")
+    objects.remove(f"{bucket}/a")
+    assert list(objects.listing(bucket)) == ["b/c"]
+
+
+def test_one_of_many_creates_an_object(bucket):
+    results = []
+
+    def create(number):
+        results.append((objects.create(f"{bucket}/one", str(number).encode()), number))
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    winners = [number for created, number in results if created]
+    assert len(winners) == 1
+    assert objects.read(f"{bucket}/one") == str(winners[0]).encode()
+
+
+def test_a_creation_that_is_repeated_with_its_own_content_succeeded(bucket):
+    """The answer to a request may be lost after the object was created."""
+    assert objects.create(f"{bucket}/one", b"mine")
+    assert objects.create(f"{bucket}/one", b"mine")
+    assert not objects.create(f"{bucket}/one", b"other")
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_missing_bucket_is_named():
+    address = "gs://no-such-bucket/runs/a"
+    with pytest.raises(UserError, match="there is no bucket gs://no-such-bucket; create it, or"):
+        objects.refuse_missing_bucket(address)
+    with pytest.raises(UserError, match=f"{address}: cannot be written: no such bucket"):
+        objects.put(address, b"")

@@ -1,0 +1,168 @@
+"""Training runs in a bucket."""
+
+import dataclasses
+import tempfile
+
+import pytest
+from etils import epath
+
+from teacherlm_jax import config
+from teacherlm_jax.checkpoints import commit_marks, saved_model
+from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.pipelines import verbs
+from teacherlm_jax.runs import run_place
+from teacherlm_jax.storage import files, objects
+
+MODEL = config.ModelConfig(layers=1, width=16, heads=2, vocab_size=400, dtype="float32")
+
+
+def settings(output, data, **changes):
+    saving = config.CheckpointConfig(every=2, keep=2)
+    return config.TrainConfig(
+        output=str(output), data=str(data), steps=6, batch_size=8, log_every=1, seed=3,
+        model=MODEL, checkpoint=saving, **changes,
+    )  # fmt: skip
+
+
+def losses(run):
+    """Return the loss of each line of a run's metrics."""
+    return [row["loss"] for _, row in files.read_jsonl(epath.Path(run) / "metrics.jsonl")]
+
+
+@pytest.fixture(scope="module")
+def on_disk(prepared, tmp_path_factory):
+    """A finished run on a disk."""
+    run = tmp_path_factory.mktemp("on_disk") / "run"
+    verbs.run("train", settings(run, prepared))
+    return run
+
+
+@pytest.fixture
+def copies(tmp_path, monkeypatch):
+    """Folder of the copies on this machine."""
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def upload(folder, address):
+    """Copy a folder to a bucket."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            objects.upload(path, f"{address}/{path.relative_to(folder)}")
+
+
+def digest(run):
+    """Return the digest of the newest parameters of a run."""
+    checkpoints, step = saved_model.open_checkpoint(run)
+    return checkpoints.meta(step)["parameters"]
+
+
+def test_a_run_in_a_bucket_with_data_in_a_bucket_ends_like_one_on_disk(
+    bucket, prepared, on_disk, copies
+):
+    upload(prepared, f"{bucket}/data")
+    result = verbs.run("train", settings(f"{bucket}/run", f"{bucket}/data"))
+    assert losses(f"{bucket}/run") == losses(on_disk)
+    assert digest(f"{bucket}/run") == digest(on_disk)
+    assert files.read_json(epath.Path(bucket) / "run/result.json") == result
+    in_bucket = {name.split("/")[0] for name in objects.listing(f"{bucket}/run")}
+    assert in_bucket == {path.name for path in on_disk.iterdir()}
+    assert not list(copies.iterdir())
+
+
+def test_an_interrupted_run_is_resumed_from_the_bucket_alone(
+    bucket, prepared, on_disk, monkeypatch
+):
+    saved = []
+    publish = run_place.RunPlace.publish
+
+    def stop_before_the_second_checkpoint(place):
+        publish(place)
+        if (place.path / "metrics.jsonl").exists() and len(losses(place.path)) == 4:
+            saved.append(place)
+            raise Interrupted("stopped", status=143)
+
+    monkeypatch.setattr(run_place.RunPlace, "publish", stop_before_the_second_checkpoint)
+    with pytest.raises(Interrupted):
+        verbs.run("train", settings(f"{bucket}/run", prepared))
+    assert len(saved) == 1
+    monkeypatch.setattr(run_place.RunPlace, "publish", publish)
+    assert saved_model.open_checkpoint(f"{bucket}/run")[1] == 2
+    verbs.run("train", settings(f"{bucket}/run", prepared))
+    assert losses(f"{bucket}/run") == losses(on_disk)
+    assert digest(f"{bucket}/run") == digest(on_disk)
+
+
+def test_a_run_moves_between_disk_and_bucket(bucket, prepared, on_disk, tmp_path, capsys):
+    upload(on_disk, f"{bucket}/run")
+    assert verbs.run("train", settings(f"{bucket}/run", prepared))["step"] == 6
+    assert f"{bucket}/run: finished before" in capsys.readouterr().out
+
+
+def test_a_warm_start_takes_a_run_in_a_bucket(bucket, prepared, on_disk, tmp_path):
+    upload(on_disk, f"{bucket}/run")
+    starts = [
+        verbs.run("train", settings(tmp_path / name, prepared, init_from=str(model)))
+        for name, model in (("a", f"{bucket}/run"), ("b", on_disk))
+    ]
+    assert losses(tmp_path / "a") == losses(tmp_path / "b") != losses(on_disk)
+    assert starts[0]["loss"] == starts[1]["loss"]
+
+
+def test_other_settings_are_refused_with_the_address(bucket, prepared, on_disk):
+    upload(on_disk, f"{bucket}/run")
+    other = dataclasses.replace(settings(f"{bucket}/run", prepared), seed=4)
+    with pytest.raises(UserError, match=f"^{bucket}/run: this run was started with config.seed=3"):
+        verbs.run("train", other)
+
+
+def test_messages_name_files_in_the_bucket(bucket, prepared, on_disk):
+    upload(on_disk, f"{bucket}/run")
+    objects.put(f"{bucket}/run/config.json", b"{")
+    with pytest.raises(UserError, match=f"^{bucket}/run/config.json:1: not JSON"):
+        verbs.run("train", settings(f"{bucket}/run", prepared))
+
+
+def unmark(run, step):
+    """Remove the marks of a checkpoint; return its address."""
+    address = f"{run}/checkpoints/{step}"
+    for name in objects.listing(address):
+        if name.endswith(commit_marks.MARK):
+            objects.remove(f"{address}/{name}")
+    return address
+
+
+def test_complete_checkpoints_without_the_mark_are_kept_and_marked(
+    bucket, prepared, on_disk, capsys
+):
+    upload(on_disk, f"{bucket}/run")
+    objects.remove(f"{bucket}/run/result.json")
+    for step in (4, 6):
+        address = unmark(f"{bucket}/run", step)
+    with pytest.raises(UserError, match=f"{bucket}/run: the checkpoints of the steps 4, 6 lack"):
+        saved_model.open_checkpoint(f"{bucket}/run")
+    verbs.run("train", settings(f"{bucket}/run", prepared))
+    assert f"{address}: complete checkpoint without commit_success.txt; the mark was added" in (
+        capsys.readouterr().out
+    )
+    assert digest(f"{bucket}/run") == digest(on_disk)
+    assert losses(f"{bucket}/run") == losses(on_disk)
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("params/manifest.ocdbt", "params/manifest.ocdbt"),
+        ("optimizer/_METADATA", "optimizer/_METADATA"),
+        ("meta/metadata", "a readable meta/metadata"),
+    ],
+)
+def test_an_incomplete_checkpoint_without_the_mark_is_named(bucket, on_disk, name, named):
+    upload(on_disk / "checkpoints/6", f"{bucket}/checkpoints/6")
+    address = unmark(bucket, 6)
+    objects.remove(f"{address}/{name}")
+    (line,) = commit_marks.adopt(epath.Path(bucket) / "checkpoints")
+    assert line.startswith(f"{address}: incomplete checkpoint without {named};")
+    assert commit_marks.unmarked(epath.Path(bucket) / "checkpoints") == ["6"]
