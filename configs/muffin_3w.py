@@ -6,10 +6,10 @@ This command reads everything, prepares nothing, and shows the number of samples
 
 This command prepares them as one mixture, `muffin_3w`:
 
-    teacherlm prepare --config=configs/muffin_3w.py:data=FOLDER,vocabulary=FOLDER
+    teacherlm prepare --config=configs/muffin_3w.py:data=FOLDER
 
-Nothing is downloaded. `teacherlm_jax.sources.muffin` lists the datasets and the reasons for the
-choice.
+No dataset is downloaded; docs/how-to/reproduce-the-paper.md has the commands.
+`teacherlm_jax.sources.muffin` lists the datasets and the reasons for the choice.
 
 Settings, as in `data=FOLDER,pieces=8000`:
 
@@ -17,7 +17,8 @@ Settings, as in `data=FOLDER,pieces=8000`:
                 ~/tensorflow_datasets (default: data/tfds)
     datasets    only these of the 56, as in `rte+bool_q` (default: all)
     root        folder of the run folders (default: runs/teacher)
-    vocabulary  BLOOM's tokenizer: a folder or hf://bigscience/bloom-560m (default: data/bloom)
+    vocabulary  BLOOM's tokenizer: a folder or hf://org/name (default: hf://bigscience/bloom-560m,
+                of which only the tokenizer is downloaded)
     pieces      if `vocabulary` is a folder without a tokenizer, train one of this size (default: 0)
 """
 
@@ -34,7 +35,7 @@ def get_config(argument: str = "") -> config.PrepareConfig:
         data="data/tfds",
         datasets="",
         root="runs/teacher",
-        vocabulary="data/bloom",
+        vocabulary="hf://bigscience/bloom-560m",
         pieces=0,
     )
     wanted = given["datasets"].split("+") if given["datasets"] else muffin.DATASETS

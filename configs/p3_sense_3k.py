@@ -6,10 +6,11 @@ This command reads everything, prepares nothing, and shows the number of samples
 
 This command prepares them as one mixture, `p3_sense_3k`:
 
-    teacherlm prepare --config=configs/p3_sense_3k.py:data=FOLDER,vocabulary=FOLDER
+    teacherlm prepare --config=configs/p3_sense_3k.py:data=FOLDER
 
-Nothing is downloaded. There are 539 tasks. The paper counts 529 and does not name its datasets, so
-the choice is this project's; `teacherlm_jax.sources.p3` lists the datasets and the reasons.
+No dataset is downloaded; docs/how-to/reproduce-the-paper.md has the command for that. There are 539
+tasks. The paper counts 529 and does not name its datasets, so the choice is this project's;
+`teacherlm_jax.sources.p3` lists the datasets and the reasons.
 
 Settings, as in `data=FOLDER,layout=parquet`:
 
@@ -18,7 +19,8 @@ Settings, as in `data=FOLDER,layout=parquet`:
                 parquet: the newest revision, in TASK/
     datasets    only these of the 58, as in `imdb+rotten_tomatoes` (default: all)
     root        folder of the run folders (default: runs/teacher)
-    vocabulary  BLOOM's tokenizer: a folder or hf://bigscience/bloom-560m (default: data/bloom)
+    vocabulary  BLOOM's tokenizer: a folder or hf://org/name (default: hf://bigscience/bloom-560m,
+                of which only the tokenizer is downloaded)
     pieces      if `vocabulary` is a folder without a tokenizer, train one of this size (default: 0)
 """
 
@@ -36,7 +38,7 @@ def get_config(argument: str = "") -> config.PrepareConfig:
         layout="tfrecord",
         datasets="",
         root="runs/teacher",
-        vocabulary="data/bloom",
+        vocabulary="hf://bigscience/bloom-560m",
         pieces=0,
     )
     wanted = given["datasets"].split("+") if given["datasets"] else p3.DATASETS

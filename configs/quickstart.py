@@ -10,7 +10,7 @@ Each step is a command with a variant of this file, and can be run alone, for ex
 
     teacherlm train --config=configs/quickstart.py:stage2 --config.output=runs/other
 
-Settings after the variant, as in `stage2,tiny`:
+Settings after the variant, as in `stage2,tiny`, or alone for the whole quickstart, as in `:tiny`:
 
     root  folder of the run folders (default: runs/quickstart)
     tiny  a few steps of everything, as a smoke test; the models learn nothing

@@ -143,7 +143,9 @@ def _parts(variant: str) -> tuple[str, str, str]:
         if part not in known:
             raise UserError(f"unknown {part!r} in {variant!r}; known: {', '.join(known)}")
     if len(parts) != 3:
-        raise UserError(f"variant {variant!r}: wanted MODEL/SET/FORM, as in bloomz-7b1/creak/C")
+        raise UserError(
+            f"variant: expected MODEL/SET/FORM, as in bloomz-7b1/creak/C, got {variant!r}"
+        )
     return parts[0], parts[1], parts[2]
 
 

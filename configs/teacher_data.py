@@ -1,4 +1,4 @@
-"""TeacherData: samples with three explanations of many subjects, for stages 2 and 3 of a teacher.
+"""TeacherData: samples on many subjects, each with three explanations, for stages 2 and 3.
 
 This command reads everything, prepares nothing, and shows what it found:
 
@@ -7,12 +7,12 @@ This command reads everything, prepares nothing, and shows what it found:
 This command prepares the mixtures `teacher_stage2`, `teacher_stage3_cot`,
 `teacher_stage3_fundamental` and `teacher_stage3_mistake`:
 
-    teacherlm prepare --config=configs/teacher_data.py:data=FOLDER,vocabulary=FOLDER
+    teacherlm prepare --config=configs/teacher_data.py:data=FOLDER
 
 The variant `all` prepares P3-Sense-3K and Muffin-3W too, with two more mixtures: `teacher_stage1`,
 and `teacher_no_stage` with everything mixed:
 
-    teacherlm prepare --config=configs/teacher_data.py:all,data=FOLDER,vocabulary=FOLDER
+    teacherlm prepare --config=configs/teacher_data.py:all,data=FOLDER,layout=parquet
 
 TeacherData-2M of the TeacherLM authors was never released. Use any files whose rows have a
 question, an answer and the three explanations. Edit COLUMNS below to name their columns, and leave
@@ -25,9 +25,12 @@ Settings after the variant, as in `all,data=FOLDER`:
                 Datasets in tfds/ (default: data)
     files       glob in it, of any file type that is recognized by its extension
                 (default: teacher_data/*.jsonl)
+    layout      for `all`, the files of P3, as in configs/p3_sense_3k.py: tfrecord (default) or
+                parquet (the newest revision)
     author      label of who wrote the explanations (default: human)
     root        folder of the run folders (default: runs/teacher)
-    vocabulary  BLOOM's tokenizer: a folder or hf://bigscience/bloom-560m (default: data/bloom)
+    vocabulary  BLOOM's tokenizer: a folder or hf://org/name (default: hf://bigscience/bloom-560m,
+                of which only the tokenizer is downloaded)
     pieces      if `vocabulary` is a folder without a tokenizer, train one of this size (default: 0)
 """
 
@@ -58,9 +61,10 @@ def get_config(argument: str = "") -> config.PrepareConfig:
         argument,
         data="data",
         files="teacher_data/*.jsonl",
+        layout="tfrecord",
         author="human",
         root="runs/teacher",
-        vocabulary="data/bloom",
+        vocabulary="hf://bigscience/bloom-560m",
         pieces=0,
     )
     if variant not in ("", "all"):
@@ -71,7 +75,8 @@ def get_config(argument: str = "") -> config.PrepareConfig:
         "columns",
         columns=dataclasses.replace(COLUMNS, author=given["author"]),
     )
-    answered = (*p3.sources(folder="P3"), *muffin.sources(folder="tfds")) if variant else ()
+    published = (*p3.sources(layout=given["layout"], folder="P3"), *muffin.sources(folder="tfds"))
+    answered = published if variant else ()
     return config.PrepareConfig(
         output=f"{given['root']}/{NAME}",
         root=given["data"],

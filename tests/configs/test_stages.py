@@ -180,7 +180,7 @@ def test_students_use_the_papers_learning_rates_and_number_of_epochs(folder, mon
         (STUDENT, "bloom-560m/multi/C", "unknown 'bloom-560m' in .* known: bloom-1b1"),
         (STUDENT, "opt-6.7b/gsm8k/C", "unknown 'gsm8k' in .* known: multi, creak"),
         (STUDENT, "opt-6.7b/multi/MC", "unknown 'MC' in"),
-        (STUDENT, "opt-6.7b/multi", "wanted MODEL/SET/FORM"),
+        (STUDENT, "opt-6.7b/multi", "expected MODEL/SET/FORM, .*, got 'opt-6.7b/multi'"),
     ],
 )
 def test_unknown_variants_are_refused_with_the_known_ones(module, variant, message):
@@ -189,8 +189,9 @@ def test_unknown_variants_are_refused_with_the_known_ones(module, variant, messa
 
 
 def test_student_data_has_a_mixture_of_every_form():
-    config = load("student_data").get_config("creak,data=d,root=r,author=human")
+    config = load("student_data").get_config("creak,data=d,root=r,author=human,files=*.jsonl")
     fields.check(config)
+    assert (config.root, config.sources[0].path) == ("d", "*.jsonl")
     assert config.output == "r/creak_data"
     assert {mixture.name for mixture in config.mixtures} == {f"student_{form}" for form in FORMS}
     assert {mixture.author for mixture in config.mixtures} == {"human"}

@@ -64,6 +64,8 @@ def test_data_of_all_stages_and_of_the_control_can_be_prepared_together():
     assert len(named["teacher_stage1"].sources) == 539 + 590
     assert config.sources[1].path.startswith("P3/data/")
     assert config.sources[-1].path.startswith("tfds/")
+    config = load("teacher_data", "all,layout=parquet")
+    assert (config.sources[1].path[:3], config.sources[1].reader) == ("P3/", "parquet")
 
 
 def test_an_unknown_variant_is_named():
