@@ -20,9 +20,9 @@ class ConvertConfig:
     output: str = location(required=True, help="folder to write; must be empty or absent")
     dtype: str = choice(
         *("", "float32", "bfloat16", "float16"),
-        help="dtype of the stored parameters, not of the computation (the dtype key of a command); "
-        "empty: float32 when converting from Hugging Face, the dtype of the checkpoint when "
-        "converting to it",
+        help="dtype of the stored parameters; the dtype of the computation is set when the model "
+        "is used. Empty: float32 when converting from Hugging Face, the dtype of the checkpoint "
+        "when converting to it",
     )
     shard_megabytes: int = at_least(
         1, 5000, help="largest size of one weights file written for Hugging Face, in MB"

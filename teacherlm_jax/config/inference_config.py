@@ -19,7 +19,8 @@ from teacherlm_jax.config.prepare_config import SourceConfig
 
 _ATTENTION = (
     "attention implementation: 'xla' is the reference, 'blockwise' needs memory linear in the "
-    "length, 'fused' runs on TPUs only; empty: the one the model was trained with"
+    "length, 'fused' runs on TPUs only; empty: the one of a model trained here, 'xla' for a "
+    "Hugging Face model"
 )
 _SEED_LIMITS = "[0, 2147483647]"
 
@@ -101,12 +102,14 @@ class AnnotateConfig:
         0,
         0,
         help="longest prompt, in tokens; rows with a longer one are skipped and listed in "
-        "refused.jsonl; 0: no limit, with fewer slots for prompts much longer than the others",
+        "refused.jsonl; 0: no limit. Prompts that are much longer than the others are generated "
+        "with fewer slots",
     )
     rows_per_shard: int = at_least(1, 256, help="rows per file of the output")
     dtype: str = choice(
         *("", "bfloat16", "float32"),
-        help="dtype of the computation; empty: the one the teacher was trained with",
+        help="dtype of the computation; empty: the one of a teacher trained here, bfloat16 for a "
+        "Hugging Face model",
     )
     attention: str = choice("", *ATTENTION, help=_ATTENTION)
     mesh: MeshConfig = group(MeshConfig)

@@ -40,9 +40,9 @@ class ModelConfig:
     param_dtype: str = choice("float32", "bfloat16", help="dtype of the parameters")
     remat: str = choice(
         *("none", "dots", "full"),
-        help="activation checkpointing: what the backward pass recomputes to save memory; 'none', "
-        "all but the results of matrix products ('dots'), or 'full' (keeps only the input of each "
-        "block)",
+        help="activation checkpointing: 'none' keeps all activations, 'dots' keeps only results of "
+        "matrix products, 'full' keeps only the input of each block; the backward pass recomputes "
+        "the rest",
     )
     attention: str = choice(
         *ATTENTION,

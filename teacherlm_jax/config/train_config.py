@@ -121,7 +121,7 @@ class ProfileConfig:
     """Traces of some steps for TensorBoard or Perfetto, in `profile/` of the run folder."""
 
     steps: str = plain("", help="first and last step to trace, as in 10:15; empty: no trace")
-    memory: bool = plain(False, help="also save a profile of device memory after the last of them")
+    memory: bool = plain(False, help="save a profile of device memory after the last traced step")
 
     @property
     def bounds(self) -> tuple[int, int] | None:

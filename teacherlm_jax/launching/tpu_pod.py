@@ -129,7 +129,7 @@ def _archive(source: Path, commit: str, shell: Shell) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tpu_pod.py",
-        usage="%(prog)s ACTION --name=… --zone=… [options] [-- VERB --config=FILE.py …]",
+        usage="%(prog)s ACTION --name=… --zone=… [options] [-- COMMAND --config=FILE.py …]",
         description="Run one command on every host of a Cloud TPU slice.",
         allow_abbrev=False,
     )
