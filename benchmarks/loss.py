@@ -41,42 +41,42 @@ MESHES = {"one device": (1, 1, 1), "vocabulary in eight": (1, 1, 8), "2 x 2 x 2"
 MOST_MEMORY, MOST_DIFFERENCE = 0.10, 1e-5
 
 Loss = Callable[..., jax.Array]
-Arrays = tuple[Any, Any, Any, Any]  # hidden, table, targets, bears_loss
+Arrays = tuple[Any, Any, Any, Any]  # hidden, table, targets, in_loss
 
 
-def direct(hidden, table, targets, bears_loss):
+def direct(hidden, table, targets, in_loss):
     """Compute the loss from all logits at once with log_softmax."""
     logs = jax.nn.log_softmax(_logits(hidden, table), axis=-1)
     of_targets = jnp.take_along_axis(logs, targets[..., None], axis=-1)[..., 0]
-    return -jnp.sum(of_targets * bears_loss) / jnp.sum(bears_loss)
+    return -jnp.sum(of_targets * in_loss) / jnp.sum(in_loss)
 
 
-def by_optax(hidden, table, targets, bears_loss):
+def by_optax(hidden, table, targets, in_loss):
     """Compute the loss from all logits at once with optax, which needs fewer large arrays."""
     losses = optax.softmax_cross_entropy_with_integer_labels(_logits(hidden, table), targets)
-    return jnp.sum(losses * bears_loss) / jnp.sum(bears_loss)
+    return jnp.sum(losses * in_loss) / jnp.sum(in_loss)
 
 
-def checkpointed(hidden, table, targets, bears_loss, *, block):
+def checkpointed(hidden, table, targets, in_loss, *, block):
     """Compute the loss in blocks with `jax.checkpoint`, which computes the logits twice."""
     blocks = tuple(
-        array.reshape(-1, 1, block, *array.shape[2:]) for array in (hidden, targets, bears_loss)
+        array.reshape(-1, 1, block, *array.shape[2:]) for array in (hidden, targets, in_loss)
     )
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def of_block(hidden, targets, bears_loss):
-        return by_optax(hidden, table, targets, bears_loss) * jnp.sum(bears_loss)
+    def of_block(hidden, targets, in_loss):
+        return by_optax(hidden, table, targets, in_loss) * jnp.sum(in_loss)
 
     def add(total, inputs):
         return total + of_block(*inputs), None
 
-    return jax.lax.scan(add, 0.0, blocks)[0] / jnp.sum(bears_loss)
+    return jax.lax.scan(add, 0.0, blocks)[0] / jnp.sum(in_loss)
 
 
-def blockwise(hidden, table, targets, bears_loss, *, block):
+def blockwise(hidden, table, targets, in_loss, *, block):
     """Compute the loss as training does."""
-    total, _ = cross_entropy(hidden, table, targets, bears_loss, block)
-    return total / jnp.sum(bears_loss)
+    total, _ = cross_entropy(hidden, table, targets, in_loss, block)
+    return total / jnp.sum(in_loss)
 
 
 def implementations(block: int) -> dict[str, Loss]:

@@ -77,10 +77,10 @@ def test_an_array_without_dims_is_found(source):
 
 def test_an_array_of_another_shape_is_refused():
     states, table = jnp.ones((2, 3, 4)), jnp.ones((8, 4))
-    targets, bears_loss = jnp.ones((2, 3), jnp.int32), jnp.ones((2, 3), bool)
-    cross_entropy(states, table, targets, bears_loss, 6)
+    targets, in_loss = jnp.ones((2, 3), jnp.int32), jnp.ones((2, 3), bool)
+    cross_entropy(states, table, targets, in_loss, 6)
     with pytest.raises(TypeCheckError, match="targets"):
-        cross_entropy(states, table, targets[:, 1:], bears_loss, 6)
+        cross_entropy(states, table, targets[:, 1:], in_loss, 6)
 
 
 def test_a_field_of_another_dtype_is_refused():

@@ -142,8 +142,8 @@ TOO_LONG: dict[str, Callable[[Encoded, int, int], tuple[Encoded, ...]]] = {
 }
 
 
-def bears_loss(text: Encoded) -> bool:
-    """Return whether a text has a token to train on; the first one has no context to predict it."""
+def has_trained_token(text: Encoded) -> bool:
+    """Return whether a text has a trained token after the first, which has no context."""
     return bool(np.any(text.loss_mask[1:]))
 
 

@@ -53,7 +53,7 @@ class MixtureStatistics:
             if not parts:
                 self._count_drop(text.task, f"longer than {self._longest} tokens")
                 continue
-            with_loss = [part for part in parts if packing.bears_loss(part)]
+            with_loss = [part for part in parts if packing.has_trained_token(part)]
             for _ in range(len(parts) - len(with_loss)):
                 self._count_drop(text.task, NO_LOSS)
             if with_loss:

@@ -75,9 +75,9 @@ def next_token_loss(
         (all but padding). And `finite`, bool [B]: rows whose hidden states have no NaN or infinity.
     """
     hidden = model.hidden(batch["tokens"], batch["positions"], batch["segment_ids"])
-    targets, bears_loss = next_tokens(batch)
-    loss, correct = cross_entropy(hidden, model.head_table(), targets, bears_loss, block)
-    count = jnp.sum(bears_loss, dtype=jnp.float32)
+    targets, in_loss = next_tokens(batch)
+    loss, correct = cross_entropy(hidden, model.head_table(), targets, in_loss, block)
+    count = jnp.sum(in_loss, dtype=jnp.float32)
     parts = {
         "loss": loss,
         "correct": correct,
@@ -94,7 +94,7 @@ def cross_entropy(
     hidden: Float[Array, "B T E"],
     table: Float[Array, "V E"],
     targets: Int[Array, "B T"],
-    bears_loss: Bool[Array, "B T"],
+    in_loss: Bool[Array, "B T"],
     block: int,
 ) -> tuple[Float32[Array, ""], Float32[Array, ""]]:
     """Return two sums over the trained tokens: cross entropy in nats, correct predictions.
@@ -108,11 +108,11 @@ def cross_entropy(
 
     Raises UserError, as `sharding.spec` does, for sizes that the mesh does not divide.
     """
-    return _on_devices(hidden, table, targets, bears_loss, block, gradients=False)[0]
+    return _on_devices(hidden, table, targets, in_loss, block, gradients=False)[0]
 
 
-def _forward(hidden, table, targets, bears_loss, block):
-    sums, gradients = _on_devices(hidden, table, targets, bears_loss, block, gradients=True)
+def _forward(hidden, table, targets, in_loss, block):
+    sums, gradients = _on_devices(hidden, table, targets, in_loss, block, gradients=True)
     # The barrier sums the table's gradient over the devices now. If the compiler postponed that,
     # every device would hold its own sum, of the table's full width, during the backward pass.
     of_hidden, of_table = jax.lax.optimization_barrier(gradients)
@@ -142,13 +142,13 @@ class _Cuts(NamedTuple):
         return cls(*(tuple(axis for axis in axes if mesh.shape[axis] > 1) for axes in rules))
 
 
-def _on_devices(hidden, table, targets, bears_loss, block, *, gradients):
+def _on_devices(hidden, table, targets, in_loss, block, *, gradients):
     """Run `_on_device` on every device of the mesh in context, or once if there is no mesh."""
     in_use = table.astype(hidden.dtype)  # before it is gathered: bfloat16 is half the bytes
     compute = functools.partial(_on_device, block=block, gradients=gradients)
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
-        return compute(hidden, in_use, targets, bears_loss, cuts=_Cuts())
+        return compute(hidden, in_use, targets, in_loss, cuts=_Cuts())
     activations, parameters = sharding.ACTIVATION_RULES, sharding.RULES
     spec = functools.partial(sharding.spec, mesh=mesh)
     tokens = spec(("batch", "length"), targets.shape, name="targets", rules=activations)
@@ -161,10 +161,10 @@ def _on_devices(hidden, table, targets, bears_loss, block, *, gradients):
         in_specs=(states, gathered, tokens, tokens),
         out_specs=((whole, whole), (states, cut) if gradients else ()),
         check_vma=False,  # it serves differentiation, which does not go through here
-    )(hidden, in_use, targets, bears_loss)
+    )(hidden, in_use, targets, in_loss)
 
 
-def _on_device(hidden, table, targets, bears_loss, *, block, gradients, cuts):
+def _on_device(hidden, table, targets, in_loss, *, block, gradients, cuts):
     """Return the sums over all devices, and this device's shard of the gradients.
 
     Until the last block, the table's gradient is a sum over this device's own tokens, so that it is
@@ -172,19 +172,19 @@ def _on_device(hidden, table, targets, bears_loss, *, block, gradients, cuts):
     """
     count = targets.size
     blocks = -(-count // block)
-    inputs = (hidden.reshape(count, -1), targets.reshape(count), bears_loss.reshape(count))
+    inputs = (hidden.reshape(count, -1), targets.reshape(count), in_loss.reshape(count))
     inputs = jax.tree.map(lambda array: _split(array, blocks), inputs)
 
     def add(total, inputs):
-        states, targets, bears_loss = inputs
+        states, targets, in_loss = inputs
         losses, correct, slopes = _token_losses(states, table, targets, cuts.vocab)
         sums = (
-            jnp.sum(losses * bears_loss.astype(losses.dtype)),
-            jnp.sum(correct * bears_loss, dtype=jnp.float32),
+            jnp.sum(losses * in_loss.astype(losses.dtype)),
+            jnp.sum(correct * in_loss, dtype=jnp.float32),
         )
         if not gradients:
             return jax.tree.map(jnp.add, total, (sums, ())), ()
-        slopes = jnp.where(bears_loss[:, None], slopes, 0.0).astype(states.dtype)
+        slopes = jnp.where(in_loss[:, None], slopes, 0.0).astype(states.dtype)
         of_states = _product("KV,VE->KE", slopes, table)
         of_states = jax.lax.psum(of_states, cuts.vocab).astype(states.dtype)
         of_table = _product("KV,KE->VE", slopes, states)
@@ -228,7 +228,7 @@ def _product(form: str, a: Float[Array, "_ _"], b: Float[Array, "_ _"]) -> Float
 
 
 def _split(array: Shaped[Array, "K ..."], blocks: int) -> Shaped[Array, "{blocks} _ ..."]:
-    """Split `[K, ...]` into `[blocks, K / blocks, ...]`, padded with zeros, which bear no loss."""
+    """Split `[K, ...]` into `[blocks, K / blocks, ...]`, padded with zeros, which have no loss."""
     padding = [(0, -len(array) % blocks), *[(0, 0)] * (array.ndim - 1)]
     padded = jnp.pad(array, padding)
     return padded.reshape(blocks, -1, *array.shape[1:])

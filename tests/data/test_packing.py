@@ -188,7 +188,7 @@ def test_a_vocabulary_that_loses_a_text_is_an_error():
 
 
 @pytest.mark.parametrize(
-    ("mask", "bears"),
+    ("mask", "trained"),
     [
         ([False, False, False], False),
         ([True, False, False], False),  # the first token has no context to predict it from
@@ -197,8 +197,8 @@ def test_a_vocabulary_that_loses_a_text_is_an_error():
         ([True], False),
     ],
 )
-def test_a_text_is_trained_if_a_token_after_the_first_is(mask, bears):
-    assert packing.bears_loss(Encoded([5] * len(mask), mask)) is bears
+def test_a_text_is_trained_if_a_token_after_the_first_is(mask, trained):
+    assert packing.has_trained_token(Encoded([5] * len(mask), mask)) is trained
 
 
 @pytest.mark.parametrize("loss", packing.LOSSES)

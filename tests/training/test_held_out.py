@@ -87,9 +87,7 @@ def test_texts_longer_than_the_model_has_positions_are_refused(config, prepared,
         opened(longer, open_run(tmp_path / "run"))
 
 
-def test_held_out_rows_without_a_token_that_bears_loss_are_refused_by_key(
-    config, without_loss, tmp_path
-):
+def test_held_out_rows_without_a_trained_token_are_refused_by_key(config, without_loss, tmp_path):
     nothing = dataclasses.replace(config.validation, data=str(without_loss))
     message = r"^config.validation.data=.*: the loss mask of all 11 packed rows is empty"
     with pytest.raises(UserError, match=message):

@@ -236,7 +236,7 @@ def test_settings_that_cannot_be_used_are_refused_by_key(config, tmp_path, chang
     assert not list((tmp_path / "checkpoints").glob("*"))
 
 
-def test_data_without_a_token_that_bears_loss_are_refused_by_key(config, without_loss, tmp_path):
+def test_data_without_a_trained_token_is_refused_by_key(config, without_loss, tmp_path):
     with pytest.raises(
         UserError, match=r"^config.data=.*: the loss mask of all \d+ packed rows is empty"
     ):

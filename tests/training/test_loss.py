@@ -59,22 +59,22 @@ def random_states(rows=B, length=T, vocabulary=V, dtype=jnp.float32):
     )
 
 
-def direct_loss(hidden, table, targets, bears_loss):
+def direct_loss(hidden, table, targets, in_loss):
     """The definition: all logits, log_softmax, the mean over the trained tokens."""
     logits = jnp.einsum("BTE,VE->BTV", hidden, table.astype(hidden.dtype))
     logs = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
     of_targets = jnp.take_along_axis(logs, targets[..., None], axis=-1)[..., 0]
-    return -jnp.sum(of_targets * bears_loss.astype(of_targets.dtype)) / _count(bears_loss)
+    return -jnp.sum(of_targets * in_loss.astype(of_targets.dtype)) / _count(in_loss)
 
 
-def _count(bears_loss):
-    return jnp.maximum(jnp.sum(bears_loss, dtype=jnp.float32), 1.0)
+def _count(in_loss):
+    return jnp.maximum(jnp.sum(in_loss, dtype=jnp.float32), 1.0)
 
 
 def blockwise_loss(block):
-    def loss(hidden, table, targets, bears_loss):
-        total, _ = cross_entropy(hidden, table, targets, bears_loss, block)
-        return total / _count(bears_loss)
+    def loss(hidden, table, targets, in_loss):
+        total, _ = cross_entropy(hidden, table, targets, in_loss, block)
+        return total / _count(in_loss)
 
     return loss
 
@@ -247,20 +247,20 @@ def test_eight_thousand_tokens_need_less_than_a_tenth_of_the_direct_memory():
         gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
         return gradients.lower(*arrays).compile().memory_analysis().temp_size_in_bytes
 
-    def lean(hidden, table, targets, bears_loss):
+    def lean(hidden, table, targets, in_loss):
         logits = jnp.einsum("BTE,VE->BTV", hidden, table)
         losses = optax.losses.softmax_cross_entropy_with_integer_labels(logits, targets)
-        return jnp.sum(losses * bears_loss.astype(losses.dtype))
+        return jnp.sum(losses * in_loss.astype(losses.dtype))
 
     blockwise = memory(blockwise_loss(TrainConfig.loss_block))
     assert blockwise < 0.1 * min(memory(direct_loss), memory(lean))
 
 
-def test_the_first_token_of_a_text_bears_no_loss():
+def test_the_first_token_of_a_text_is_not_trained():
     batch = random_batch(loss_mask=np.ones((B, T), bool))
-    targets, bears_loss = next_tokens(batch)
+    targets, in_loss = next_tokens(batch)
     expected = [True] * 3 + [False] + [True] * 4 + [False] * 3
-    assert bears_loss[0].tolist() == expected
+    assert in_loss[0].tolist() == expected
     assert targets[:, :-1].tolist() == batch["tokens"][:, 1:].tolist()
 
 
