@@ -1,4 +1,4 @@
-"""TeacherLM in JAX: train teachers that explain, explain data sets, train students, measure them.
+"""TeacherLM in JAX: train teachers that explain, explain datasets, train students, measure them.
 
 Method: TeacherLM, arXiv 2310.19019.
 

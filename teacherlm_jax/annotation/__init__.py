@@ -1,1 +1,1 @@
-"""Annotation: teachers explain data sets; jobs, their shards, and gates on each explanation."""
+"""Annotation: teachers explain datasets; jobs, their shards, and gates on each explanation."""

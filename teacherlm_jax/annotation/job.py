@@ -1,7 +1,7 @@
-"""The annotate verb: teachers explain every sample of a data set, and interruptions lose nothing.
+"""The annotate verb: teachers explain every sample of a dataset, and interruptions lose nothing.
 
 Explanations are written to `texts/KIND/` in the run folder, one row each. Once all are there,
-`samples/` holds the data set with the explanations in its samples, and their provenance.
+`samples/` holds the dataset with the explanations in its samples, and their provenance.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Class labels: numbers with the names that a data set records for them."""
+"""Class labels: numbers with the names that a dataset records for them."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias

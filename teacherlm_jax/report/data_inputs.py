@@ -19,7 +19,7 @@ from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, holds_vocabulary, open_vocabulary
 
 _JSONL = "*.jsonl"
-_NUMBERED = re.compile(r"-\d+-of-\d+$")  # ends the names of the shards of one data set
+_NUMBERED = re.compile(r"-\d+-of-\d+$")  # ends the names of the shards of one dataset
 
 
 def mixtures(path: str) -> list[epath.Path]:

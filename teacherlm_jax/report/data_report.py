@@ -30,14 +30,14 @@ from teacherlm_jax.storage import locations
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import open_vocabulary
 
-_SEPARATE = 6  # data sets with a figure each; more of them share one figure
+_SEPARATE = 6  # datasets with a figure each; more of them share one figure
 _WITHIN_AXIS = 0.995  # share of the texts within the axis of a histogram
 
 
 def report_data(config: ReportConfig, run: Run) -> dict[str, Any]:
     """Write the report on `config.data`, as `build.report` does on runs, and log its table.
 
-    Returns the path of the `page`, and the figures of the table by data set in `data`. Raises
+    Returns the path of the `page`, and the figures of the table by dataset in `data`. Raises
     UserError if there is no data, or no vocabulary to count its tokens with.
     """
     if folders := data_inputs.mixtures(config.data):
@@ -95,7 +95,7 @@ def _of_samples(
 
 
 def _table(measured: Sequence[DataStatistics]) -> Table:
-    """Return Table 2 of the paper for these data sets."""
+    """Return Table 2 of the paper for these datasets."""
     fields = measure.fields_of(measured)
     rows = tuple(
         (
@@ -150,7 +150,7 @@ def _figures(dataset: DataStatistics) -> dict[str, Any]:
 
 
 def _lengths(measured: Sequence[DataStatistics]) -> list[Block]:
-    """Return a figure and a table for each data set, or for all of them together."""
+    """Return a figure and a table for each dataset, or for all of them together."""
     if len(measured) > _SEPARATE:
         measured = [_merged(measured)]
     blocks: list[Block] = []

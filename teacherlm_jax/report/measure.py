@@ -1,4 +1,4 @@
-"""Statistics of a data set of samples or packed rows: rows, options, and tokens by field.
+"""Statistics of a dataset of samples or packed rows: rows, options, and tokens by field.
 
 Tokens are counted for the pieces of training texts (`data.prompts`): a question with its options
 and the words around them, an answer, an explanation with the space before it.
@@ -32,7 +32,7 @@ _CHOICE = " A: The answer is ("  # ends a question with options
 
 @dataclasses.dataclass
 class DataStatistics:
-    """Statistics of one data set, or of one source of it.
+    """Statistics of one dataset, or of one source of it.
 
     Attributes:
         name: name of the source or the mixture.

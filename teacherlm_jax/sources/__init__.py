@@ -1,1 +1,1 @@
-"""Readers of data sets of any layout, which yield samples row by row."""
+"""Readers of datasets of any layout, which yield samples row by row."""

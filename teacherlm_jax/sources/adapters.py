@@ -41,7 +41,7 @@ def to_sample(
     Args:
         format: a key of FORMATS.
         row: the row's values by name.
-        source: name of the data set; the sample's `source` if the row has none.
+        source: name of the dataset; the sample's `source` if the row has none.
         line: line or number of the row, for the ids of rows without one.
         subject: subject of rows without one.
         file: file name, which distinguishes the same line of several files in such ids.

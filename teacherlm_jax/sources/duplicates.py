@@ -17,7 +17,7 @@ from jaxtyping import UInt64
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.sources.raw_rows import RowLocation
 
-SHOWN = 3  # locations kept for each pair of data sets
+SHOWN = 3  # locations kept for each pair of datasets
 
 _ARRAYS = ("_questions", "_samples", "_file", "_line")  # attributes of `Questions`
 
@@ -26,11 +26,11 @@ _ENDS = " .,;:!?…\"'`´‘’“”„«»‹›()[]{}¿¡。，？！、"
 
 @dataclasses.dataclass(frozen=True)
 class Overlap:
-    """Samples that one data set shares with another, or duplicates within itself.
+    """Samples that one dataset shares with another, or duplicates within itself.
 
     Attributes:
-        source: name of the data set.
-        other: name of the data set with the same samples; it comes earlier or has another role.
+        source: name of the dataset.
+        other: name of the dataset with the same samples; it comes earlier or has another role.
         count: number of shared samples of `source`.
         places: locations of the first of them, each with its location in `other`.
     """
@@ -51,7 +51,7 @@ def normalised(text: str) -> str:
 
 
 class Questions:
-    """The questions of several data sets, as hashes with their locations."""
+    """The questions of several datasets, as hashes with their locations."""
 
     def __init__(self) -> None:
         self._files: list[tuple[str, str]] = []  # names of source and file

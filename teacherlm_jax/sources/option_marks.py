@@ -1,4 +1,4 @@
-"""Marks that options begin with in some data sets, such as `A) `, `(b) `, `C. ` or `1: `."""
+"""Marks that options begin with in some datasets, such as `A) `, `(b) `, `C. ` or `1: `."""
 
 import re
 from collections.abc import Sequence

@@ -70,10 +70,10 @@ Reader = Callable[[SourceConfig, Sequence[epath.Path]], SourceRows]
 
 
 def find(config: SourceConfig, root: str) -> list[epath.Path]:
-    """Return the files that a source's path names, or the folder of a saved data set.
+    """Return the files that a source's path names, or the folder of a saved dataset.
 
     For any other folder, returns the files in it. Raises UserError if there are no files, and if a
-    folder contains anything but the shards of one data set.
+    folder contains anything but the shards of one dataset.
     """
     path = locations.under(root, config.path)
     if not path.is_dir():
@@ -111,7 +111,7 @@ def paths_in(config: SourceConfig, names: Iterable[str]) -> str:
 
 
 def described_below(folder: epath.Path) -> list[str]:
-    """Return the names of saved data sets in a folder, such as the versions of a TFDS data set."""
+    """Return the names of saved datasets in a folder, such as the versions of a TFDS dataset."""
     return [
         path.name
         for path in sorted(folder.iterdir())

@@ -121,7 +121,7 @@ class RefusedRows(ReasonCounts):
 
         Args:
             log: the run's logger.
-            name: name of the data set, put before each line.
+            name: name of the dataset, put before each line.
             level: level of the lines.
         """
         for line in self.summary():

@@ -1,4 +1,4 @@
-"""SeqIO tasks and mixtures over raw data sets: the only room that imports TensorFlow."""
+"""SeqIO tasks and mixtures over raw datasets: the only room that imports TensorFlow."""
 
 import contextlib
 import importlib

@@ -1,4 +1,4 @@
-"""Raw rows that only TensorFlow can read: TFDS data sets on disk, and TFRecords of Examples."""
+"""Raw rows that only TensorFlow can read: TFDS datasets on disk, and TFRecords of Examples."""
 
 import contextlib
 import functools

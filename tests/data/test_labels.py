@@ -1,4 +1,4 @@
-"""Class labels, from the features that data sets record to the answers of samples."""
+"""Class labels, from the features that datasets record to the answers of samples."""
 
 import json
 import pickle

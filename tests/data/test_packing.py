@@ -312,7 +312,7 @@ def test_tokens_are_counted_by_field():
 
 
 def test_rows_of_real_rationales_are_at_least_97_percent_full(shared_data, opt_folder):
-    """Five data sets with human chains of thought, tokenized with OPT's vocabulary."""
+    """Five datasets with human chains of thought, tokenized with OPT's vocabulary."""
     vocabulary = open_vocabulary(opt_folder)
     source = SourceConfig(name="real", path="rationale/*.jsonl", format="cot")
     samples = reading.read_samples(source, str(shared_data), RefusedRows(None))

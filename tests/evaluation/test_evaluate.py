@@ -235,7 +235,7 @@ def test_ties_are_counted_and_reported_when_every_option_has_the_same_score(
     assert warning in capsys.readouterr().out
 
 
-def test_a_split_of_a_saved_data_set_is_a_benchmark(tmp_path, model, samples):
+def test_a_split_of_a_saved_dataset_is_a_benchmark(tmp_path, model, samples):
     rows = [
         {key: row[key] for key in ("id", "question", "options", "answer")}
         for row in map(to_row, samples)

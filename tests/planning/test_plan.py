@@ -181,7 +181,7 @@ def test_suggestions_can_be_verified_by_compiling_them(needs, expected, monkeypa
     assert next(remaining, None) is None
 
 
-def test_sizes_that_no_data_set_or_teacher_defines_are_required(tmp_path, monkeypatch):
+def test_sizes_that_no_dataset_or_teacher_defines_are_required(tmp_path, monkeypatch):
     monkeypatch.setattr(compiler, "devices", lambda tpu_slice: jax.devices()[: tpu_slice.chips])
     open_size = registry.shape("bloom-tiny", vocab_size=0)
     train = TrainConfig(output=str(tmp_path / "t"), data="nowhere", model=open_size)

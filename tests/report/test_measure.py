@@ -1,4 +1,4 @@
-"""Numbers of options, histograms and percentiles of a data set."""
+"""Numbers of options, histograms and percentiles of a dataset."""
 
 from collections import Counter
 

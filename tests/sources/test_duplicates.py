@@ -110,7 +110,7 @@ def read(root, *sources):
     return collected
 
 
-def test_overlaps_of_real_data_sets_are_found(shared_data):
+def test_overlaps_of_real_datasets_are_found(shared_data):
     training = read(
         shared_data,
         SourceConfig("strategyqa", "rationale/strategyqa_train.jsonl", "cot"),

@@ -240,7 +240,7 @@ def test_a_missing_column_is_refused_only_if_all_rows_were_read(tmp_path):
         read(tmp_path, limit=2, **settings)
 
 
-def test_a_saved_data_set_without_rows_is_named(tmp_path):
+def test_a_saved_dataset_without_rows_is_named(tmp_path):
     files.write_json(tmp_path / "saved/state.json", {"_data_files": []})
     with pytest.raises(
         UserError, match=r"no row of .*saved/state.json is a usable sample.*there are no rows"

@@ -1,4 +1,4 @@
-"""Muffin's data sets and prompts, and conversion of their rows to samples."""
+"""Muffin's datasets and prompts, and conversion of their rows to samples."""
 
 import string
 
@@ -7,7 +7,7 @@ import pytest
 from teacherlm_jax.data.sample import SampleError
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources import muffin
-from teacherlm_jax.sources.muffin.data_set import PROMPTS
+from teacherlm_jax.sources.muffin.dataset import PROMPTS
 
 SETS = [pytest.param(dataset, id=dataset.name) for dataset in muffin.DATASETS.values()]
 
@@ -16,13 +16,13 @@ def slots(text):
     return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
 
-def test_there_are_56_data_sets_with_560_tasks():
+def test_there_are_56_datasets_with_560_tasks():
     assert len(muffin.DATASETS) == 56
     assert sum(len(dataset.prompts) for dataset in muffin.DATASETS.values()) == 560
 
 
 @pytest.mark.parametrize("dataset", SETS)
-def test_a_data_set_has_ten_different_prompts(dataset):
+def test_a_dataset_has_ten_different_prompts(dataset):
     filled = [
         prompt.text.format(**dict.fromkeys(dataset.slots, "…"), **dataset.words)
         for prompt in dataset.prompts
@@ -36,7 +36,7 @@ def test_every_slot_has_a_field_or_text_and_every_field_is_used(dataset):
     assert used == set(dataset.slots) | set(dataset.words)
 
 
-def test_a_data_set_has_30000_samples_divided_among_its_prompts():
+def test_a_dataset_has_30000_samples_divided_among_its_prompts():
     sources = muffin.sources()
     assert len({source.name for source in sources}) == len(sources) == 560 + 20 + 10
     for name in muffin.DATASETS:
@@ -48,21 +48,21 @@ def test_a_data_set_has_30000_samples_divided_among_its_prompts():
         assert list(source.problems()) == []
 
 
-def test_the_prompts_of_a_large_data_set_have_different_rows():
+def test_the_prompts_of_a_large_dataset_have_different_rows():
     splits = [source.split for source in muffin.sources(["winogrande"])]
     assert splits[:2] == ["train_xl[0:3000]", "train_xl[3000:6000]"]
     assert splits[-1] == "train_xl[27000:30000]"
     assert {source.split for source in muffin.sources(["rte"])} == {"train"}
 
 
-def test_the_rounds_of_anli_share_the_limit_of_the_data_set():
+def test_the_rounds_of_anli_share_the_limit_of_the_dataset():
     first = muffin.sources(["anli"], folder="tfds")[:3]
     assert [source.name for source in first] == ["anli_1_r1", "anli_1_r2", "anli_1_r3"]
     assert [source.path for source in first] == [f"tfds/anli/r{n}/0.1.0" for n in (1, 2, 3)]
     assert {source.split for source in first} == {"train[0:1000]"}
 
 
-def test_unknown_data_sets_and_prompts_are_refused():
+def test_unknown_datasets_and_prompts_are_refused():
     with pytest.raises(UserError, match="unknown dataset 'mnlj'; expected one of anli, "):
         muffin.sources(["mnlj"])
     for prompt in ("rte", "rte/0", "rte/11", "rte/x"):

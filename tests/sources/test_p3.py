@@ -16,14 +16,14 @@ def row(**other):
     return values | other
 
 
-def test_there_are_58_data_sets_with_539_tasks():
+def test_there_are_58_datasets_with_539_tasks():
     names = [task for dataset in p3.DATASETS for task in p3.tasks(dataset)]
     assert len(p3.DATASETS) == 58
     assert len(names) == len(set(names)) == 539
     assert not [name for name in names if name.endswith("_score_eval")]
 
 
-def test_some_data_sets_have_as_many_prompts_as_in_p3():
+def test_some_datasets_have_as_many_prompts_as_in_p3():
     counts = {name: len(prompts) for name, prompts in p3.DATASETS.items()}
     assert counts["anli"] == 3 * counts["super_glue_cb"] == 45
     assert (counts["imdb"], counts["trec"], counts["super_glue_record"]) == (11, 18, 20)
@@ -41,7 +41,7 @@ def test_sources_have_the_limits_of_the_paper():
     )
 
 
-def test_data_sets_layout_and_folder_can_be_chosen():
+def test_datasets_layout_and_folder_can_be_chosen():
     sources = p3.sources(["glue_qqp"], layout="parquet", folder="P3")
     assert [source.path for source in sources][:2] == [
         "P3/glue_qqp_answer/train-*-of-*.parquet",
@@ -50,7 +50,7 @@ def test_data_sets_layout_and_folder_can_be_chosen():
     assert {source.reader for source in sources} == {"parquet"}
 
 
-def test_unknown_data_sets_and_layouts_are_refused():
+def test_unknown_datasets_and_layouts_are_refused():
     with pytest.raises(
         UserError, match="unknown dataset 'glue_qqq'; expected one of super_glue_wsc.fixed, "
     ):

@@ -42,7 +42,7 @@ def write_all(folder, *names):
 
 @pytest.mark.parametrize("root", ["", "data", "absolute"])
 @pytest.mark.parametrize("names", [("a.jsonl", "b.jsonl"), ("train-1.jsonl", "train-2.jsonl", "n")])
-def test_the_paths_suggested_for_a_folder_of_several_data_sets_can_be_read(
+def test_the_paths_suggested_for_a_folder_of_several_datasets_can_be_read(
     tmp_path, monkeypatch, root, names
 ):
     monkeypatch.chdir(tmp_path)
@@ -55,9 +55,7 @@ def test_the_paths_suggested_for_a_folder_of_several_data_sets_can_be_read(
 
 
 @pytest.mark.parametrize("root", ["", "data"])
-def test_the_path_suggested_for_a_folder_of_saved_data_sets_can_be_read(
-    tmp_path, monkeypatch, root
-):
+def test_the_path_suggested_for_a_folder_of_saved_datasets_can_be_read(tmp_path, monkeypatch, root):
     monkeypatch.chdir(tmp_path)
     for version in ("1.0.0", "2.0.0"):
         write_dataset(tmp_path / "data" / "set" / version, [[ROW]])

@@ -1,4 +1,4 @@
-"""Muffin's table of data sets, compared with TFDS, and used to read a data set on disk."""
+"""Muffin's table of datasets, compared with TFDS, and used to read a dataset on disk."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,14 @@ import tensorflow_datasets as tfds
 
 from teacherlm_jax.data.sample import from_row
 from teacherlm_jax.sources import muffin
-from teacherlm_jax.sources.muffin.data_set import PROMPTS
+from teacherlm_jax.sources.muffin.dataset import PROMPTS
 from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks import tfds_rows
 
-SETS = [pytest.param(data_set, id=data_set.name) for data_set in muffin.DATASETS.values()]
+SETS = [pytest.param(dataset, id=dataset.name) for dataset in muffin.DATASETS.values()]
 
-# Texts with a syntax of their own, which their data sets parse.
+# Texts with a syntax of their own, which their datasets parse.
 STRUCTURED = {
     "meaning_representation": "name[The Mill], area[city centre]",
     "tripleset": ["Bonn | country | Germany", "Bonn | river | Rhine"],
@@ -36,16 +36,16 @@ def example(feature, name=""):
     return f"some {name}" if kind.kind in "OSU" else kind.type(0).item()
 
 
-@pytest.mark.parametrize("data_set", SETS)
-def test_tfds_has_the_data_set_and_the_features_of_every_prompt(data_set, tmp_path):
-    for path in data_set.builders:
+@pytest.mark.parametrize("dataset", SETS)
+def test_tfds_has_the_dataset_and_the_features_of_every_prompt(dataset, tmp_path):
+    for path in dataset.builders:
         name, version = path.rsplit("/", 1)
         builder = tfds.builder(f"{name}:{version}", data_dir=tmp_path)
         row = example(builder.info.features)
-        if data_set.name == "record":
+        if dataset.name == "record":
             row["entities"] = row["answers"] + ["someone else"]
         for number in range(1, PROMPTS + 1):
-            sample = from_row({"id": "1", **data_set.to_fields(number, row)})
+            sample = from_row({"id": "1", **dataset.to_fields(number, row)})
             assert "{" not in sample.question
 
 
@@ -98,16 +98,16 @@ def test_tfds_has_the_data_set_and_the_features_of_every_prompt(data_set, tmp_pa
     ],
 )
 def test_options_match_the_labels_of_tfds(name, options, tmp_path):
-    data_set = muffin.DATASETS[name]
-    answer = data_set.prompts[0].answer
-    path, version = data_set.builders[0].rsplit("/", 1)
+    dataset = muffin.DATASETS[name]
+    answer = dataset.prompts[0].answer
+    path, version = dataset.builders[0].rsplit("/", 1)
     label = tfds.builder(f"{path}:{version}", data_dir=tmp_path).info.features[answer.path]
     assert {label.int2str(number): text for number, text in answer.options.items()} == options
 
 
 @pytest.fixture(scope="module")
 def tfds_folder(tmp_path_factory):
-    """A folder with a few rows of super_glue/rte, written by TFDS with the data set's features."""
+    """A folder with a few rows of super_glue/rte, written by TFDS with the dataset's features."""
     folder = tmp_path_factory.mktemp("tfds")
     info = tfds.builder("super_glue/rte:1.0.2", data_dir=folder).info
     (folder / "super_glue" / "rte" / "1.0.2").mkdir(parents=True)
@@ -127,7 +127,7 @@ def tfds_folder(tmp_path_factory):
     return folder
 
 
-def test_each_prompt_is_applied_to_a_data_set_on_disk(tfds_folder, vocabulary):
+def test_each_prompt_is_applied_to_a_dataset_on_disk(tfds_folder, vocabulary):
     questions = {}
     for config in muffin.sources(["rte"]):
         reading = SourceReading(config, str(tfds_folder), seed=0, open_rows=tfds_rows.open_rows)

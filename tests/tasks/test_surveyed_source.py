@@ -28,7 +28,7 @@ NAMED = ColumnsConfig(options=("choices",), answer="label", cot="why")
 
 
 def write_builder(folder, **splits):
-    """Write a TFDS data set in shards of three rows; return its folder."""
+    """Write a TFDS dataset in shards of three rows; return its folder."""
     features = tfds.features.FeaturesDict(
         {
             "question": tfds.features.Text(),
@@ -76,7 +76,7 @@ def test_every_reader_of_the_config_is_implemented(builder):
     assert set(config_module.READERS) == set(open_rows.keywords["readers"])
 
 
-def test_a_tfds_data_set_gives_plain_rows_with_their_locations(builder):
+def test_a_tfds_dataset_gives_plain_rows_with_their_locations(builder):
     rows = read(builder)
     assert [location.line for location, _ in rows] == [1, 2, 3, 1, 2]
     assert rows[4][0].file == str(builder / "toy-train.tfrecord-00001")
@@ -117,7 +117,7 @@ def test_a_missing_or_truncated_shard_is_named(tmp_path):
         read(folder)
 
 
-def test_a_tfds_data_set_is_a_source(builder, tmp_path):
+def test_a_tfds_dataset_is_a_source(builder, tmp_path):
     refused = RefusedRows(None)
     config = SourceConfig("toy", str(builder), "columns", columns=NAMED)
     source, _ = survey_source(config, SurveySettings(""), refused, tmp_path / "scratch")

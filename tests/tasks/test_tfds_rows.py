@@ -16,7 +16,7 @@ from teacherlm_jax.tasks.tfds_rows import open_rows
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory):
-    """A TFDS data set on disk: three rows with labels, also inside lists and objects."""
+    """A TFDS dataset on disk: three rows with labels, also inside lists and objects."""
     label = tfds.features.ClassLabel(names=["negative", "positive"])
     features = tfds.features.FeaturesDict(
         {

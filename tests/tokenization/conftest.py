@@ -10,7 +10,7 @@ SPECIAL = ("<unk>", "<s>", "</s>", "<pad>")  # BLOOM's special tokens, by id
 
 @pytest.fixture(scope="session")
 def real_texts(shared_data):
-    """A thousand texts from five data sets: questions, answers and explanations."""
+    """A thousand texts from five datasets: questions, answers and explanations."""
     texts = []
     for path in sorted((shared_data / "rationale").glob("*.jsonl")):
         with path.open(encoding="utf-8") as file:

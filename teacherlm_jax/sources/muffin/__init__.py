@@ -1,17 +1,17 @@
-"""Muffin-3W: FLAN's supervised data sets from TFDS, with ten prompts each, as in the paper.
+"""Muffin-3W: FLAN's supervised datasets from TFDS, with ten prompts each, as in the paper.
 
-TeacherLM (arXiv 2310.19019) uses 56 supervised data sets of Muffin (FLAN, Wei et al. 2022, arXiv
-2109.01652) with ten prompts each, at most 30,000 samples per data set, and less than 1,200 tokens
-per sample. The paper does not name them. This package uses the 62 data sets of FLAN, counted as in
-FLAN (the three rounds of ANLI are one data set, and so are both levels of ARC and both versions of
+TeacherLM (arXiv 2310.19019) uses 56 supervised datasets of Muffin (FLAN, Wei et al. 2022, arXiv
+2109.01652) with ten prompts each, at most 30,000 samples per dataset, and less than 1,200 tokens
+per sample. The paper does not name them. This package uses the 62 datasets of FLAN, counted as in
+FLAN (the three rounds of ANLI are one dataset, and so are both levels of ARC and both versions of
 SQuAD), without four whose files TFDS cannot download automatically (Newsroom, SAMSum, XSum, Story
 Cloze) and without two whose answers are written by a program (mathematics and missing punctuation).
 All prompts were written for this package.
 
-A task is a data set with one prompt. Each prompt gets 3,000 of a data set's 30,000 samples. If a
-data set has at least 30,000 training rows, every prompt gets different rows: the next 3,000 in
+A task is a dataset with one prompt. Each prompt gets 3,000 of a dataset's 30,000 samples. If a
+dataset has at least 30,000 training rows, every prompt gets different rows: the next 3,000 in
 TFDS's shuffled order. If it has fewer, every prompt samples up to 3,000 from all rows by the seed,
-so its rows are used with all ten prompts. To use other data sets or prompts, edit the file of their
+so its rows are used with all ten prompts. To use other datasets or prompts, edit the file of their
 kind, or pass names to `sources`.
 
 The names, versions, fields and labels are those of TFDS 4.9.10. For two of the WMT pairs, TFDS
@@ -36,9 +36,9 @@ from teacherlm_jax.sources.muffin import (
     summaries,
     translation,
 )
-from teacherlm_jax.sources.muffin.data_set import PROMPTS, DataSet
+from teacherlm_jax.sources.muffin.dataset import PROMPTS, DataSet
 
-LIMIT = 30_000  # samples per data set, over all its prompts
+LIMIT = 30_000  # samples per dataset, over all its prompts
 MAX_TOKENS = 1200  # per sample
 
 _KINDS = (
@@ -59,16 +59,16 @@ DATASETS: dict[str, DataSet] = {dataset.name: dataset for kind in _KINDS for dat
 def sources(
     datasets: Iterable[str] = tuple(DATASETS), folder: str = ""
 ) -> tuple[SourceConfig, ...]:
-    """Return the sources of data sets, with the paper's limits.
+    """Return the sources of datasets, with the paper's limits.
 
     Args:
         datasets: keys of DATASETS; default: all 56.
         folder: TFDS's data folder, to which `tfds build` or `download_and_prepare` wrote, relative
             to the config's root; "": the root.
 
-    Each task is one source, named DATASET_NUMBER. If a data set consists of several data sets of
+    Each task is one source, named DATASET_NUMBER. If a dataset consists of several datasets of
     TFDS, there is one source for each of them, DATASET_NUMBER_CONFIG, with an equal share of the
-    limit. Raises UserError for an unknown data set.
+    limit. Raises UserError for an unknown dataset.
     """
     return tuple(
         _source(_listed(name), number, builder, folder)

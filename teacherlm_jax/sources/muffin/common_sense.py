@@ -2,7 +2,7 @@
 
 import re
 
-from teacherlm_jax.sources.muffin.data_set import Choice, DataSet, Row, prompts, text_at, texts_at
+from teacherlm_jax.sources.muffin.dataset import Choice, DataSet, Row, prompts, text_at, texts_at
 
 _BRACKETED = re.compile(r"\[\w+\]\s*")  # [header], [title], [step]: markup left over from WikiHow
 

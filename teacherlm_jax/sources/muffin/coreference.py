@@ -1,6 +1,6 @@
 """Coreference: who or what does a pronoun or a blank refer to?"""
 
-from teacherlm_jax.sources.muffin.data_set import Choice, DataSet, FixedOptions, labels, prompts
+from teacherlm_jax.sources.muffin.dataset import Choice, DataSet, FixedOptions, labels, prompts
 
 SETS = (
     DataSet(

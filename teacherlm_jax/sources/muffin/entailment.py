@@ -1,6 +1,6 @@
 """Natural language inference: does one text follow from another?"""
 
-from teacherlm_jax.sources.muffin.data_set import DataSet, FixedOptions, Prompt, labels, prompts
+from teacherlm_jax.sources.muffin.dataset import DataSet, FixedOptions, Prompt, labels, prompts
 
 _THREE = ("Yes", "It is impossible to say", "No")  # entailment, neutral, contradiction
 _TWO = ("Yes", "No")  # entailment, or not

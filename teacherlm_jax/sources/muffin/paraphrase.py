@@ -2,7 +2,7 @@
 
 import math
 
-from teacherlm_jax.sources.muffin.data_set import (
+from teacherlm_jax.sources.muffin.dataset import (
     DataSet,
     FixedOptions,
     Prompt,

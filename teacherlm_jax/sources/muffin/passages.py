@@ -1,7 +1,7 @@
 """Reading comprehension: questions about a passage, with and without common sense."""
 
 from teacherlm_jax.data.sample import SampleError
-from teacherlm_jax.sources.muffin.data_set import (
+from teacherlm_jax.sources.muffin.dataset import (
     Among,
     Choice,
     DataSet,

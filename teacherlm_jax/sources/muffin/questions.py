@@ -1,6 +1,6 @@
 """Questions without a passage, and questions about the type of a text or the use of a word."""
 
-from teacherlm_jax.sources.muffin.data_set import (
+from teacherlm_jax.sources.muffin.dataset import (
     Choice,
     DataSet,
     FixedOptions,

@@ -1,6 +1,6 @@
 """Sentiment: is a text positive or negative?"""
 
-from teacherlm_jax.sources.muffin.data_set import (
+from teacherlm_jax.sources.muffin.dataset import (
     DataSet,
     FixedOptions,
     Prompt,

@@ -2,7 +2,7 @@
 
 import re
 
-from teacherlm_jax.sources.muffin.data_set import (
+from teacherlm_jax.sources.muffin.dataset import (
     DataSet,
     Prompt,
     Row,

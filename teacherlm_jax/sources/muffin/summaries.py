@@ -1,7 +1,7 @@
 """Summaries of news, e-mail, instructions, reviews and arguments; topics of news."""
 
 from teacherlm_jax.data.sample import SampleError
-from teacherlm_jax.sources.muffin.data_set import (
+from teacherlm_jax.sources.muffin.dataset import (
     DataSet,
     FixedOptions,
     Prompt,

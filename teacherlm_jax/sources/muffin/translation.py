@@ -1,6 +1,6 @@
 """Translation between English and another language, five prompts each way."""
 
-from teacherlm_jax.sources.muffin.data_set import DataSet, Text, prompts
+from teacherlm_jax.sources.muffin.dataset import DataSet, Text, prompts
 
 
 def _pair(name: str, builder: str, code: str, language: str) -> DataSet:

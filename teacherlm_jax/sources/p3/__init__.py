@@ -1,13 +1,13 @@
-"""P3-Sense-3K: supervised data sets of P3 (Public Pool of Prompts), selected as in the paper.
+"""P3-Sense-3K: supervised datasets of P3 (Public Pool of Prompts), selected as in the paper.
 
-TeacherLM (arXiv 2310.19019) uses 58 data sets of P3 with all their prompts, 529 tasks, with at most
-3,000 samples per task and less than 1,200 tokens per sample. The paper does not name the data sets.
+TeacherLM (arXiv 2310.19019) uses 58 datasets of P3 with all their prompts, 529 tasks, with at most
+3,000 samples per task and less than 1,200 tokens per sample. The paper does not name the datasets.
 This package uses the training and evaluation sets of T0, T0+ and T0++ (Sanh et al. 2022, arXiv
-2110.08207): 66 pairs of a data set and a subset, without the seven that measure bias and toxicity,
-and without Story Cloze, which has no training split. That leaves 58 data sets. P3 publishes 539
+2110.08207): 66 pairs of a dataset and a subset, without the seven that measure bias and toxicity,
+and without Story Cloze, which has no training split. That leaves 58 datasets. P3 publishes 539
 prompts for them, where those of ANLI count once for each of its three rounds. Tasks are named like
-P3's folders; the copies for rank classification (`…_score_eval`) are left out. To use other data
-sets, edit `p3.datasets`, or pass names to `sources`.
+P3's folders; the copies for rank classification (`…_score_eval`) are left out. To use other
+datasets, edit `p3.datasets`, or pass names to `sources`.
 """
 
 import os
@@ -35,7 +35,7 @@ _NO_LABEL = "<NO LABEL>"  # target of rows whose answer is not public
 def sources(
     datasets: Iterable[str] = tuple(DATASETS), layout: str = "tfrecord", folder: str = ""
 ) -> tuple[SourceConfig, ...]:
-    """Return one source for each task of data sets, with the paper's limits.
+    """Return one source for each task of datasets, with the paper's limits.
 
     Args:
         datasets: keys of DATASETS; default: all 58.
@@ -43,7 +43,7 @@ def sources(
         folder: P3's folder, relative to the config's root; "": the root.
 
     Which 3,000 samples of a larger task are drawn depends only on the seed and their ids. Raises
-    UserError for an unknown data set or layout.
+    UserError for an unknown dataset or layout.
     """
     if layout not in LAYOUTS:
         raise UserError(f"P3: unknown layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
@@ -63,7 +63,7 @@ def sources(
 
 
 def tasks(dataset: str) -> tuple[str, ...]:
-    """Return the tasks of a data set, named like P3's folders; raise UserError if it is unknown."""
+    """Return the tasks of a dataset, named like P3's folders; raise UserError if it is unknown."""
     if dataset not in DATASETS:
         raise UserError(f"P3: unknown dataset {dataset!r}; expected one of {', '.join(DATASETS)}")
     return tuple(f"{dataset}_{prompt}" for prompt in DATASETS[dataset])

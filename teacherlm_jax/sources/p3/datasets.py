@@ -1,6 +1,6 @@
-"""Data sets of P3-Sense-3K, and the prompts that P3 publishes for each.
+"""Datasets of P3-Sense-3K, and the prompts that P3 publishes for each.
 
-A task is a data set with one of its prompts, in P3's folder DATASET_PROMPT.
+A task is a dataset with one of its prompts, in P3's folder DATASET_PROMPT.
 """
 
 _ARC = (

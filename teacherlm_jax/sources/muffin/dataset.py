@@ -1,4 +1,4 @@
-"""Definition of a Muffin data set: its name in TFDS, its ten prompts, and its answers."""
+"""Definition of a Muffin dataset: its name in TFDS, its ten prompts, and its answers."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from teacherlm_jax.data.sample import LETTERS, SampleError, kind_of
 Row = Mapping[str, Any]  # an example of TFDS in plain Python values
 Answer = tuple[list[str], str]  # options (empty: free text), and the answer or its letter
 
-PROMPTS = 10  # per data set
+PROMPTS = 10  # per dataset
 
 _PATH_MARK = "."
 
@@ -101,18 +101,18 @@ def labels(*options: str) -> dict[int, str]:
 
 
 def unchanged(row: Row) -> Row:
-    """Return the row itself, for data sets whose rows need no change."""
+    """Return the row itself, for datasets whose rows need no change."""
     return row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """A data set of Muffin.
+    """A dataset of Muffin.
 
     Attributes:
-        name: name of the data set, with which the names of its sources begin.
+        name: name of the dataset, with which the names of its sources begin.
         builders: names in TFDS, NAME[/CONFIG]/VERSION, which are also paths in its data folder;
-            several if rounds or levels of difficulty are separate data sets in TFDS.
+            several if rounds or levels of difficulty are separate datasets in TFDS.
         prompts: ten prompts.
         slots: fields that fill the slots of the prompts, by slot.
         words: texts that fill slots in every row, by slot.
