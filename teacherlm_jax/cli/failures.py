@@ -13,8 +13,25 @@ from teacherlm_jax.runs import console, distributed
 from teacherlm_jax.storage import disk_errors
 
 
+class ReaderGone(Exception):
+    """The program that reads the standard output has ended, as `head` does."""
+
+
+def print_out(text: str) -> None:
+    """Print a text to the standard output at once; raise ReaderGone if nobody reads it."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise ReaderGone from None
+
+
 def of_the_machine(error: Exception) -> str | None:
-    """Return the message for an error of a disk or an unusable path; None for any other error."""
+    """Return the message for an error of a disk, path or connection; None for any other error."""
+    if isinstance(error, ConnectionError) and error.filename is None:
+        return (
+            f"a connection to another program or machine broke ({one_line(error)}); finished work "
+            "is intact: repeat the command to resume"
+        )
     explained = disk_errors.explain(error, "config.output")
     if explained is None:
         return None

@@ -21,10 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failures.prepare_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        status = _dispatch(arguments)
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:  # such as `teacherlm train --help | head`
+        return _dispatch(arguments)
+    except failures.ReaderGone:  # such as `teacherlm train --help | head`
         return failures.silence(sys.stdout)
     except UserError as error:
         failures.show(error)
@@ -46,13 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("--help", "-h", "help"):
-        print(_help())
+        failures.print_out(_help())
         return 0
     name, *rest = arguments
     if name == help_text.VALIDATE and rest:  # before the command
         name, *rest = (*rest, name)
     if name == "--version":
-        print(f"teacherlm {__version__}")
+        failures.print_out(f"teacherlm {__version__}")
         return 0
     if name not in VERBS:
         near = difflib.get_close_matches(name, VERBS, n=1)
@@ -61,7 +59,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
     verb = VERBS[name]
     if "--help" in rest or "-h" in rest:
         swept = () if verb.positional else (config.SweepOptions,)
-        print(help_text.verb_help(name, verb, swept))
+        failures.print_out(help_text.verb_help(name, verb, swept))
         return 0
     return _run(name, verb, rest)
 
@@ -71,12 +69,12 @@ def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
     command = flags.load(words, verb.config_classes, verb.positional, verb.needs_file, verb.options)
     if len(words) < len(arguments):
         distributed.require_able(name, verb.together)
-        print(f"teacherlm {name}: the command line is valid")
+        failures.print_out(f"teacherlm {name}: the command line is valid")
         return 0
     if command.options[config.SweepOptions].sweep_list:
-        print(sweep.listing(command.points))
+        failures.print_out(sweep.listing(command.points))
     if command.options[config.SweepOptions].sweep_results:
-        print(sweep.results(command.config, command.points))
+        failures.print_out(sweep.results(command.config, command.points))
     if not command.runs:
         return 0
     distributed.start(name, verb.together)
