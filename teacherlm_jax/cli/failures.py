@@ -70,7 +70,7 @@ def message(error: BaseException, lower: str) -> str:
 def prepare_streams() -> None:
     """Let the standard output escape characters that its encoding lacks, and let it be closed."""
     if sys.stdout is None:  # as after `>&-`; the first file that is opened would get its number
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # noqa: SIM115 (for the process)
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for the process)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
