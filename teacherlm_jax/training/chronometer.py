@@ -17,7 +17,7 @@ _PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
 
 
 class Chronometer:
-    """Wall time of a run, every moment counted under exactly one of ACTIVITIES.
+    """Wall time of a run, divided among ACTIVITIES.
 
     It begins with `start`. Times are in seconds; they include those of the processes that worked on
     the run before, except for the durations of single steps.
@@ -35,7 +35,7 @@ class Chronometer:
         self._pool = concurrent.futures.ThreadPoolExecutor(1)
 
     def begin(self, activity: str) -> None:
-        """End the present activity and begin another; ValueError if it is not in ACTIVITIES.
+        """End the current activity and begin another; ValueError if it is not in ACTIVITIES.
 
         A step that another activity interrupts has no duration.
         """
@@ -47,7 +47,7 @@ class Chronometer:
 
     @contextlib.contextmanager
     def pause(self, activity: str) -> Iterator[None]:
-        """Count the block under another activity, then return to the present one."""
+        """Count the block under another activity, then return to the current one."""
         before = self._activity
         self.begin(activity)
         try:
@@ -98,7 +98,7 @@ class Chronometer:
         return dict(self._spent)
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps, JSON-able; see `resume`."""
+        """Return the state that a checkpoint keeps, JSON-serializable; see `resume`."""
         return {"window_seconds": self.window_seconds, "spent": self.seconds()}
 
     def resume(self, earlier: Mapping[str, Any], repeated: float) -> None:
@@ -114,7 +114,7 @@ class Chronometer:
         self._window_began = self.training_seconds - float(earlier.get("window_seconds", 0.0))
 
     def summary(self) -> dict[str, Any]:
-        """Return where the time went.
+        """Return the time by activity, and the step times.
 
         `wall_seconds`; `seconds` and `share` by activity; `goodput`, the share of `steps`;
         `step_seconds`, see `percentiles`.
@@ -146,7 +146,7 @@ class Chronometer:
 
 
 def percentiles(durations: list[float]) -> dict[str, float]:
-    """Return median, 90 %, 99 %, maximum and count of step times; empty without any."""
+    """Return median, 90th and 99th percentile, maximum and count of step times; may be empty."""
     if not durations:
         return {}
     values = {name: float(np.percentile(durations, q)) for name, q in _PERCENTILES.items()}

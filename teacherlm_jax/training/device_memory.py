@@ -1,4 +1,4 @@
-"""Refusal of a training that the devices cannot hold, before anything is allocated."""
+"""Check that training fits into device memory, before anything is allocated."""
 
 import dataclasses
 import math
@@ -25,8 +25,8 @@ def refuse_too_large(config: TrainConfig, spec: RunSpec, mesh: Mesh, length: int
     """Raise UserError if training does not fit into a device's memory.
 
     Sizes of parameters, optimizer and gradients are exact, those of activations are estimated for
-    rows of `length` tokens. Estimates below 1.25 times the memory are not refused, since they may
-    be that wrong; memory that runs out then ends the run with an error.
+    rows of `length` tokens. Up to 1.25 times the memory is accepted, because the estimate may be
+    too high by that factor; if memory then runs out, the run ends with an error.
     """
     device = mesh.local_devices[0]
     limit, shared = available(device), len(mesh.local_devices) if device.platform == "cpu" else 1
@@ -35,8 +35,8 @@ def refuse_too_large(config: TrainConfig, spec: RunSpec, mesh: Mesh, length: int
     config = dataclasses.replace(config, model=spec.model, mesh=MeshConfig(*mesh.devices.shape))
     estimated = step_memory.estimate(config, spec.parameters, length)
     activations = estimated.activations * shared
-    parameters, optimizer = held(spec.abstract.params), held(spec.abstract.opt_state)
-    parameters, optimizer = parameters * shared, optimizer * shared
+    parameters = bytes_per_device(spec.abstract.params) * shared
+    optimizer = bytes_per_device(spec.abstract.opt_state) * shared
     state = 2 * parameters + optimizer  # gradients are as large as the parameters
     sizes = (
         f"parameters {parameters / GIB:.1f}, optimizer {optimizer / GIB:.1f}, gradients "
@@ -54,12 +54,12 @@ def refuse_too_large(config: TrainConfig, spec: RunSpec, mesh: Mesh, length: int
         raise UserError(
             f"config.batch_size={config.batch_size}: needs about {(state + activations) / GIB:.1f} "
             f"GiB per device ({sizes}), {has}; "
-            f"{_ways_out(config, spec.parameters, length, limit / shared)}"
+            f"{_smaller_settings(config, spec.parameters, length, limit / shared)}"
         )
 
 
-def _ways_out(config: TrainConfig, parameters: int, length: int, limit: float) -> str:
-    """Return the settings with which a step should need at most `limit` bytes per device."""
+def _smaller_settings(config: TrainConfig, parameters: int, length: int, limit: float) -> str:
+    """Return advice on settings with which a step should need at most `limit` bytes per device."""
     model = dataclasses.replace(config.model, remat="full")
     block = min(config.loss_block, _SMALL_LOSS_BLOCK)
     rows = config.batch_size // (config.mesh.data * config.mesh.fsdp)
@@ -71,19 +71,19 @@ def _ways_out(config: TrainConfig, parameters: int, length: int, limit: float) -
                 f"config.model.remat='full' and config.loss_block={block}, which should fit"
             )
     return (
-        "not even one row per device should fit, with config.model.remat='full' and the largest "
+        "even one row per device needs more, with config.model.remat='full' and the largest "
         "config.accumulate; use a smaller model, shorter rows, or more devices by config.mesh"
     )
 
 
-def held(tree: Tree) -> int:
+def bytes_per_device(tree: Tree) -> int:
     """Return the bytes that one device holds of a tree of abstract arrays."""
     leaves = jax.tree.leaves(tree)
     return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in leaves)
 
 
 def available(device: jax.Device) -> int | None:
-    """Return the bytes that a device can hold; None if it does not say.
+    """Return the bytes that a device can hold; None if it does not report this.
 
     For a CPU it is the smallest of RLIMIT_AS, the cgroup's limit and the physical memory.
     """

@@ -8,7 +8,7 @@ from teacherlm_jax.errors import UserError
 
 
 def extended_keys(before: Mapping[str, Any], config: TrainConfig) -> tuple[str, ...]:
-    """Return the keys by which `config` extends a run; the run's result depends on no other.
+    """Return the keys that may differ from the earlier config because they extend the run.
 
     `before` is the config that the run was started with, as a dict. The result is `("steps",)` if
     steps are added under a constant learning rate, and otherwise empty. Raises UserError if steps

@@ -1,4 +1,4 @@
-"""Floating-point operations: how many a model needs, and how many devices can do (MFU)."""
+"""FLOPs of a model, peak FLOP/s of devices, and model FLOPs utilization (MFU)."""
 
 import dataclasses
 
@@ -6,8 +6,8 @@ from jax.sharding import Mesh
 
 from teacherlm_jax.config import ModelConfig
 
-# Peak dense bfloat16 FLOP/s of one device as its maker publishes it, by the beginning of the
-# device's kind in JAX.
+# Published peak dense bfloat16 FLOP/s of one device, by the prefix of its `device_kind` in JAX. The
+# first prefix that matches is used.
 PEAKS = {
     "TPU v4": 275e12,
     "TPU v5 lite": 197e12,
@@ -35,7 +35,7 @@ def model_flops(config: ModelConfig, tokens: float, length: int) -> float:
 
     Texts have `length` tokens. A multiplication and an addition are two operations and the backward
     pass costs twice the forward pass, so this is the 6 · N · tokens of PaLM (arXiv 2204.02311,
-    appendix B) with two differences. Attention counts only what a causal mask lets through,
+    appendix B) with two differences. Attention counts only the pairs that a causal mask allows,
     (length + 1) / 2 keys per query: half of what PaLM counts. N counts the weights that tokens are
     multiplied with: it includes the output head even if it is tied to the embedding, but not the
     embedding lookup, positions, norms and biases. Recomputation (remat) and masked positions are
@@ -55,10 +55,10 @@ def model_flops(config: ModelConfig, tokens: float, length: int) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Utilization:
-    """How tokens per second translate into a share of the devices' peak.
+    """Conversion of tokens per second to a fraction of the devices' peak FLOP/s.
 
     Attributes:
-        device: kind of the devices, as JAX calls it.
+        device: `device_kind` of the devices in JAX.
         chips: number of devices.
         flops_per_token: model FLOPs of a training step per token.
         peak: FLOP/s of one device; None if it is not known, as for CPUs.
@@ -71,14 +71,14 @@ class Utilization:
 
     @classmethod
     def on(cls, mesh: Mesh, model: ModelConfig, length: int) -> "Utilization":
-        """Return it for a model that trains on rows of `length` tokens on the devices of a mesh."""
+        """Return the conversion for rows of `length` tokens on the devices of a mesh."""
         kind = mesh.devices.flat[0].device_kind
         return cls(kind, mesh.size, model_flops(model, 1, length), peak(kind))
 
     def rates(self, tokens_per_second: float) -> dict[str, float]:
         """Return `tokens_per_second_per_chip` and, if the peak is known, `mfu`.
 
-        That is the model FLOPs utilization, from 0 to 1 (PaLM, arXiv 2204.02311, appendix B).
+        `mfu` is the model FLOPs utilization, from 0 to 1 (PaLM, arXiv 2204.02311, appendix B).
         """
         rates = {"tokens_per_second_per_chip": tokens_per_second / self.chips}
         if self.peak:

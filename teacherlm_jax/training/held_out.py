@@ -1,4 +1,4 @@
-"""Loss of a model on held-out rows: those of a prepared folder, each counted once."""
+"""Loss of a model on the held-out rows of a prepared folder, each row counted once."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -46,8 +46,8 @@ class HeldOutRows:
                 f"{self._key}: was prepared with the vocabulary {data.vocabulary.digest}, but "
                 f"config.data with {spec.vocabulary.digest}; prepare both with the same one"
             )
-        what = f"{self._key}: was prepared with texts of up to"
-        registry.refuse_longer(spec.model, data.max_tokens, what)
+        subject = f"{self._key}: was prepared with texts of up to"
+        registry.refuse_longer(spec.model, data.max_tokens, subject)
         self._reader = data.reader(batch_size=self._size)
         self._rows = min(config.rows or self._reader.rows, self._reader.rows)
         refuse_without_loss(self._reader, self._rows, self._key)
@@ -61,7 +61,7 @@ class HeldOutRows:
     def measure(self, params: Tree, before_batch: Callable[[], None]) -> Mapping[str, float]:
         """Return `loss` (nats) and `accuracy`, means over the trained tokens.
 
-        `before_batch` is called before every batch; what it raises ends the measurement. Raises
+        `before_batch` is called before every batch; an exception ends the measurement. Raises
         UserError if the loss is NaN or infinite.
         """
         sums = []
@@ -75,11 +75,11 @@ class HeldOutRows:
                 "its parameters are corrupted or overflow; in another config.output, start from an "
                 "earlier checkpoint with a lower config.optimizer.learning_rate"
             )
-        count = total["loss_tokens"]  # at least one, or these rows would have been refused
+        count = total["loss_tokens"]  # at least one, or __init__ would have refused the rows
         return {"loss": total["loss"] / count, "accuracy": total["correct"] / count}
 
     def _batches(self) -> Iterator[dict[str, Shaped[Array, "B T"]]]:
-        """Yield batches on the mesh; the last one is filled up with empty rows."""
+        """Yield batches on the mesh; the last one is padded with empty rows."""
         share = self._size // self._count
         for start in range(0, self._rows, self._size):
             first = start + self._index * share
@@ -96,5 +96,5 @@ class HeldOutRows:
         self, rows: Shaped[np.ndarray, "R T"], is_row: Bool[np.ndarray, " R"]
     ) -> Shaped[Array, "B T"]:
         rows = np.where(is_row[:, None], rows, np.zeros((), rows.dtype))
-        where = sharding.batch_sharding(self._mesh)
-        return jax.make_array_from_process_local_data(where, rows, (self._size, rows.shape[1]))
+        placement = sharding.batch_sharding(self._mesh)
+        return jax.make_array_from_process_local_data(placement, rows, (self._size, rows.shape[1]))

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a run between two steps, after it has been saved."""
+"""Stop a run between two steps on SIGTERM or SIGINT, after saving it."""
 
 import contextlib
 import os
@@ -15,19 +15,19 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequests:
-    """Signals that arrived while they were held back."""
+    """SIGTERM and SIGINT, deferred until the current step is finished."""
 
     def __init__(self) -> None:
-        """Handle signals if possible: in the main thread of a run of one process.
+        """Handle signals if this is the main thread of a single-process run.
 
-        Python lets only the main thread handle signals; elsewhere they keep their usual effect. If
+        Python lets only the main thread handle signals; in other threads nothing changes. If
         several processes train together, JAX's preemption service catches SIGTERM.
         """
-        self._asked = 0
+        self._last_queried = 0
         self._received: list[signal.Signals] = []
         self._before: dict[int, Any] = {}
         main = threading.current_thread() is threading.main_thread()
-        self._ours = main and jax.process_count() == 1
+        self._handles_signals = main and jax.process_count() == 1
 
     def __call__(self, step: int) -> signal.Signals | None:
         """Return the signal that arrived, or None; call it after every step, with its number.
@@ -35,32 +35,32 @@ class StopRequests:
         Several processes get it at the same step, which JAX's preemption service chooses.
         """
         if jax.process_count() > 1:
-            # It chooses the number after the last one asked for, which is 1 if there was none yet,
-            # although a resumed run begins with a later one: so all are asked for, in order.
-            numbers = range(self._asked + 1, step + 1)
-            self._asked = max(step, self._asked)
+            # The service chooses the number after the last one queried and counts from 1, but a
+            # resumed run begins later, so the numbers before its first step are queried, too.
+            numbers = range(self._last_queried + 1, step + 1)
+            self._last_queried = max(step, self._last_queried)
             reached = [multihost_utils.reached_preemption_sync_point(number) for number in numbers]
             return signal.SIGTERM if any(reached) else None
         return self._received[0] if self._received else None
 
     def hold(self) -> None:
-        """Hold signals back; a second one of the same kind has its usual effect at once."""
-        for number in _SIGNALS if self._ours else ():
+        """Defer signals; a second one of the same kind takes effect at once."""
+        for number in _SIGNALS if self._handles_signals else ():
             self._before[number] = signal.signal(number, self._note)
 
     def release(self) -> None:
-        """Restore the usual effect of signals."""
+        """Restore the previous signal handlers."""
         while self._before:
             signal.signal(*self._before.popitem())
 
     @contextlib.contextmanager
     def immediate(self) -> Iterator[None]:
-        """Let signals act at once while the block runs, during which there is nothing to save.
+        """Let signals take effect at once while the block runs and there is nothing to save.
 
-        SIGTERM ends the process with one line and status 143 even while a program is compiled:
-        Python's own handlers would wait for the compiler, a thread does not.
+        SIGTERM ends the process with one line and status 143 even during compilation: Python's
+        own handlers would wait for the compiler, so a thread reads the signal.
         """
-        if not self._ours:
+        if not self._handles_signals:
             yield
             return
         self.release()
@@ -71,7 +71,7 @@ class StopRequests:
         thread = threading.Thread(target=_exit_on_sigterm, args=(readable,), daemon=True)
         thread.start()
         try:
-            while self._received:  # those that were held back until now
+            while self._received:  # deferred until now
                 signal.raise_signal(self._received.pop())
             yield
         finally:
@@ -89,7 +89,7 @@ class StopRequests:
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[StopRequests]:
-    """Hold back SIGTERM and SIGINT while the block runs."""
+    """Defer SIGTERM and SIGINT while the block runs."""
     requests = StopRequests()
     requests.hold()
     try:
@@ -102,7 +102,7 @@ def _exit_on_sigterm(readable: int) -> None:
     """Read signal numbers from a pipe until it is closed; exit the process on SIGTERM."""
     while number := os.read(readable, 1):
         if number[0] == signal.SIGTERM:
-            with contextlib.suppress(OSError):  # nobody reads it any more
+            with contextlib.suppress(OSError):  # the reader of stderr is gone
                 print(
                     "teacherlm: SIGTERM before the first step: nothing to save; repeat the "
                     "command to start again",

@@ -35,7 +35,7 @@ from teacherlm_jax.training.validation import Validation, ValidationStopped
 
 @dataclasses.dataclass(frozen=True)
 class _Training:
-    """Everything that the loop works with."""
+    """Objects that the training loop uses."""
 
     config: TrainConfig
     run: Run
@@ -56,7 +56,7 @@ def train(config: TrainConfig, run: Run) -> dict[str, Any]:
     """Train as `config` says, save to `run`, and return the run's result (see `results.result`).
 
     An interrupted run resumes from its newest checkpoint with the rows that come next; a finished
-    one returns its result again. `summary.json` gets speed and where the time went.
+    one returns its result again. Speed and time by activity are written to `summary.json`.
 
     Raises UserError for a config, data or checkpoint that cannot be used and for a loss that is not
     finite; Interrupted after a signal, with the run saved.
@@ -68,7 +68,7 @@ def train(config: TrainConfig, run: Run) -> dict[str, Any]:
         signals = stack.enter_context(stop_requests())
         with signals.immediate():  # there is nothing to save yet
             training, state = _open(config, run, chrono, signals, stack)
-        signal = _validate(training, int(state.step), state)  # if an interruption came before it
+        signal = _validate(training, int(state.step), state)  # if the run was interrupted before it
         if signal:
             raise _interrupted(signal, int(state.step), config.steps)
         if state.step < config.steps and not training.validation.exhausted():
@@ -87,7 +87,7 @@ def _loop(training: _Training, state: TrainState) -> None:
     with chrono.pause("input"):
         batch = next(batches)
     for step in range(first + 1, config.steps + 1):
-        # --- Update; the next batch is fetched while the devices work ---
+        # --- Update; the next batch is fetched while the devices compute ---
         chrono.begin("steps")
         with profiler.step(step):
             state, step_metrics = update(state, batch)
@@ -106,7 +106,7 @@ def _loop(training: _Training, state: TrainState) -> None:
         if exhausted := validation.exhausted():
             metrics.write(learning_rate_at(step, config.optimizer, config.steps))
 
-        # --- Save, and end early if asked to or if there is nothing to gain ---
+        # --- Save; stop on a signal or when validation no longer improves ---
         if signal or due.checkpoint or exhausted:
             _save(training, step, state)
         if signal and (step < config.steps or validation.due(step)):
@@ -125,7 +125,7 @@ def _log(training: _Training, step: int, due: "_Due", ending: bool) -> None:
 
 
 class _Due(NamedTuple):
-    """What follows a step."""
+    """Actions that are due after a step."""
 
     log: bool
     validation: bool
@@ -150,7 +150,7 @@ def _open(
     signals: StopRequests,
     stack: contextlib.ExitStack,
 ) -> tuple[_Training, TrainState]:
-    """Open everything that the run works with, and its first state; `stack` closes it."""
+    """Open the objects that the loop uses, and the first state; `stack` closes them."""
     if config.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
     mesh = sharding.make_mesh(config.mesh)
@@ -168,7 +168,7 @@ def _open(
     ):
         run.log.warning(line)
     checkpoints = Checkpoints(run.address, saving.keep, saving.best, validation.ranking)
-    stack.callback(checkpoints.close)  # waits for what is being written
+    stack.callback(checkpoints.close)  # waits for pending writes
 
     state, earlier = setup.first_state(spec, checkpoints, config.init_from, config.seed)
     validation.drop_after(int(state.step))
@@ -189,7 +189,7 @@ def _open(
 
 
 def _check(config: TrainConfig, data: prepared.Prepared, mesh: Mesh) -> tuple[RunSpec, RowReader]:
-    """Return the run's shapes and rows; refuse what cannot be trained before allocating arrays."""
+    """Return the run's shapes and rows; refuse unusable settings before allocating arrays."""
     setup.refuse_uneven(mesh, config.batch_size, config.accumulate)
     spec = setup.make_run_spec(config, data, mesh)
     device_memory.refuse_too_large(config, spec, mesh, data.length)
@@ -206,7 +206,7 @@ def _rows_of(reader: RowReader, order: Sequence[int], step: int) -> list[int]:
 
 
 def _compile(training: _Training) -> UpdateFn:
-    """Compile the step ahead of time, and log what is about to run."""
+    """Compile the step ahead of time, and log the sizes of the run."""
     config, chrono, spec = training.config, training.chrono, training.spec
     before = chrono.seconds()["compile"]
     with training.signals.immediate(), chrono.pause("compile"):
@@ -226,25 +226,27 @@ def _compile(training: _Training) -> UpdateFn:
 def _batches(training: _Training, first: int) -> Iterator[DeviceBatch]:
     """Yield the batches of step `first` (from 0) and later ones, placed on the mesh.
 
-    A process holds its rows of each batch; the arrays are the whole batch.
+    Each process reads only its own rows; the arrays are global.
     """
-    where, size = sharding.batch_sharding(training.mesh), training.config.batch_size
+    placement, size = sharding.batch_sharding(training.mesh), training.config.batch_size
     for rows in training.reader.iterate(first):
         yield {
-            name: jax.make_array_from_process_local_data(where, array, (size, array.shape[1]))
+            name: jax.make_array_from_process_local_data(placement, array, (size, array.shape[1]))
             for name, array in rows.items()
         }
 
 
 def _validate(training: _Training, step: int, state: TrainState) -> Signals | None:
-    """Validate the model of a step if that is due; return the signal that came meanwhile."""
+    """Validate the model of a step if it is due; return a signal that arrived meanwhile."""
     validation, signals = training.validation, training.signals
     if not validation.due(step):
         return None
-    alone = jax.process_count() == 1  # several would have to agree on when to stop
+    single_process = (
+        jax.process_count() == 1
+    )  # several processes would have to agree on when to stop
 
     def stop_requested() -> bool:
-        return alone and signals(step) is not None
+        return single_process and signals(step) is not None
 
     with training.chrono.pause("validation"):
         try:
@@ -260,7 +262,7 @@ def _save(training: _Training, step: int, state: TrainState) -> None:
     """Start saving a checkpoint; return when the state may be donated."""
     training.chrono.begin("checkpoint")
     meta = {**training.spec.origin, "progress": training.metrics.state()}
-    training.run.publish()  # the checkpoint covers what was logged up to here
+    training.run.publish()  # the lines logged so far belong to the checkpoint
     training.checkpoints.save(step, state.params, setup.resumable(state), meta)
 
 

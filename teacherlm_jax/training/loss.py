@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int, Shaped
 
 from teacherlm_jax import sharding
 
-Axes = tuple[str, ...]  # of the mesh
+Axes = tuple[str, ...]  # mesh axes
 
 
 class LanguageModel(Protocol):
@@ -121,14 +121,14 @@ def _forward(hidden, table, targets, in_loss, block):
 
 def _backward(block, gradients, cotangents):
     of_loss, _ = cotangents  # a count has no gradient
-    scaled = ((each.astype(of_loss.dtype) * of_loss).astype(each.dtype) for each in gradients)
+    scaled = ((array.astype(of_loss.dtype) * of_loss).astype(array.dtype) for array in gradients)
     return *scaled, None, None
 
 
 cross_entropy.defvjp(_forward, _backward)
 
 
-class _Cuts(NamedTuple):
+class _ShardAxes(NamedTuple):
     """Mesh axes of more than one device that shard tokens, vocabulary and the parameters' width."""
 
     tokens: Axes = ()
@@ -136,7 +136,7 @@ class _Cuts(NamedTuple):
     width: Axes = ()
 
     @classmethod
-    def of(cls, mesh: AbstractMesh) -> "_Cuts":
+    def of(cls, mesh: AbstractMesh) -> "_ShardAxes":
         activations, parameters = sharding.ACTIVATION_RULES, sharding.RULES
         rules = (activations["batch"], activations["vocab"], parameters["embed"])
         return cls(*(tuple(axis for axis in axes if mesh.shape[axis] > 1) for axes in rules))
@@ -144,27 +144,27 @@ class _Cuts(NamedTuple):
 
 def _on_devices(hidden, table, targets, in_loss, block, *, gradients):
     """Run `_on_device` on every device of the mesh in context, or once if there is no mesh."""
-    in_use = table.astype(hidden.dtype)  # before it is gathered: bfloat16 is half the bytes
+    head = table.astype(hidden.dtype)  # before it is gathered: bfloat16 is half the bytes
     compute = functools.partial(_on_device, block=block, gradients=gradients)
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
-        return compute(hidden, in_use, targets, in_loss, cuts=_Cuts())
+        return compute(hidden, head, targets, in_loss, axes=_ShardAxes())
     activations, parameters = sharding.ACTIVATION_RULES, sharding.RULES
     spec = functools.partial(sharding.spec, mesh=mesh)
     tokens = spec(("batch", "length"), targets.shape, name="targets", rules=activations)
     states = spec(("batch", "length", "embed"), hidden.shape, name="hidden", rules=activations)
     gathered = spec(("vocab", "embed"), table.shape, name="head table", rules=activations)
-    cut = spec(("vocab", "embed"), table.shape, name="head table", rules=parameters)
+    sharded = spec(("vocab", "embed"), table.shape, name="head table", rules=parameters)
     whole = PartitionSpec()
     return jax.shard_map(
-        functools.partial(compute, cuts=_Cuts.of(mesh)),
+        functools.partial(compute, axes=_ShardAxes.of(mesh)),
         in_specs=(states, gathered, tokens, tokens),
-        out_specs=((whole, whole), (states, cut) if gradients else ()),
-        check_vma=False,  # it serves differentiation, which does not go through here
-    )(hidden, in_use, targets, in_loss)
+        out_specs=((whole, whole), (states, sharded) if gradients else ()),
+        check_vma=False,  # only needed for differentiation, which custom_vjp replaces
+    )(hidden, head, targets, in_loss)
 
 
-def _on_device(hidden, table, targets, in_loss, *, block, gradients, cuts):
+def _on_device(hidden, table, targets, in_loss, *, block, gradients, axes):
     """Return the sums over all devices, and this device's shard of the gradients.
 
     Until the last block, the table's gradient is a sum over this device's own tokens, so that it is
@@ -177,7 +177,7 @@ def _on_device(hidden, table, targets, in_loss, *, block, gradients, cuts):
 
     def add(total, inputs):
         states, targets, in_loss = inputs
-        losses, correct, slopes = _token_losses(states, table, targets, cuts.vocab)
+        losses, correct, slopes = _token_losses(states, table, targets, axes.vocab)
         sums = (
             jnp.sum(losses * in_loss.astype(losses.dtype)),
             jnp.sum(correct * in_loss, dtype=jnp.float32),
@@ -186,39 +186,39 @@ def _on_device(hidden, table, targets, in_loss, *, block, gradients, cuts):
             return jax.tree.map(jnp.add, total, (sums, ())), ()
         slopes = jnp.where(in_loss[:, None], slopes, 0.0).astype(states.dtype)
         of_states = _product("KV,VE->KE", slopes, table)
-        of_states = jax.lax.psum(of_states, cuts.vocab).astype(states.dtype)
+        of_states = jax.lax.psum(of_states, axes.vocab).astype(states.dtype)
         of_table = _product("KV,KE->VE", slopes, states)
         return jax.tree.map(jnp.add, total, (sums, of_table)), of_states
 
     zero = jnp.zeros((), jnp.float32)
     start = (zero, zero), jnp.zeros(table.shape, jnp.float32) if gradients else ()
     (sums, of_table), of_states = jax.lax.scan(add, start, inputs)
-    sums = jax.lax.psum(sums, cuts.tokens)
+    sums = jax.lax.psum(sums, axes.tokens)
     if not gradients:
         return sums, ()
     of_hidden = of_states.reshape(-1, table.shape[1])[:count].reshape(hidden.shape)
-    of_table = jax.lax.psum_scatter(of_table, cuts.width, scatter_dimension=1, tiled=True)
-    others = tuple(axis for axis in cuts.tokens if axis not in cuts.width)
+    of_table = jax.lax.psum_scatter(of_table, axes.width, scatter_dimension=1, tiled=True)
+    others = tuple(axis for axis in axes.tokens if axis not in axes.width)
     return sums, (of_hidden, jax.lax.psum(of_table, others))
 
 
 def _token_losses(
-    states: Float[Array, "K E"], table: Float[Array, "V E"], targets: Int[Array, " K"], cuts: Axes
+    states: Float[Array, "K E"], table: Float[Array, "V E"], targets: Int[Array, " K"], axes: Axes
 ) -> tuple[Float32[Array, " K"], Bool[Array, " K"], Float32[Array, "K V"]]:
-    """Return the loss of K tokens in nats, which are correct, and the gradient by the logits.
+    """Return losses in nats, correct predictions, and gradients by logits of K tokens.
 
     `table` is this device's shard, of V rows, of a vocabulary that is sharded along the mesh axes
-    `cuts`.
+    `axes`.
     """
     logits = _product("KE,VE->KV", states, table)
-    targets = targets - jax.lax.axis_index(cuts) * len(table)  # row numbers within this shard
+    targets = targets - jax.lax.axis_index(axes) * len(table)  # row numbers within this shard
     is_target = jax.lax.broadcasted_iota(targets.dtype, logits.shape, 1) == targets[:, None]
     within = jnp.clip(targets, 0, len(table) - 1)
     picked = jnp.take_along_axis(logits, within[:, None], axis=1)[:, 0]
-    of_target = jax.lax.psum(jnp.where(within == targets, picked, 0.0), cuts)
-    top = jax.lax.pmax(jnp.max(logits, axis=1), cuts)
+    of_target = jax.lax.psum(jnp.where(within == targets, picked, 0.0), axes)
+    top = jax.lax.pmax(jnp.max(logits, axis=1), axes)
     powers = jnp.exp(logits - top[:, None])
-    total = jax.lax.psum(jnp.sum(powers, axis=1), cuts)
+    total = jax.lax.psum(jnp.sum(powers, axis=1), axes)
     slopes = powers / total[:, None] - is_target.astype(powers.dtype)
     return top + jnp.log(total) - of_target, of_target >= top, slopes
 

@@ -30,7 +30,7 @@ class MetricsLog:
         step: the newest step whose metrics were fetched.
         tokens: tokens trained on so far in the whole run, padding not counted.
         last: scalars of the last window. `loss` and `accuracy` are those of the last window that
-            had a token with loss, and missing if there was none.
+            had a trained token, and missing if there was none.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class MetricsLog:
         Args:
             folder: the run folder.
             log: gets one line per window.
-            steps: of the whole run.
+            steps: number of steps of the whole run.
             earlier: the `state()` that the run was saved with; empty for a new run. Rows of later
                 steps are dropped from the files, because those steps are repeated.
-            chrono: of the run; it is resumed here.
+            chrono: chronometer of the run; it is resumed here.
             rows_of: returns the row numbers that a step (from 1) reads.
             rates: returns further scalars of a window, given its tokens per second.
         """
@@ -124,7 +124,7 @@ class MetricsLog:
             self._writer.add_scalars(scalars, step)
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps, JSON-able; only metrics that were fetched are in it."""
+        """Return the state that a checkpoint keeps, JSON-serializable; fetched metrics only."""
         return {
             "step": self.step,
             "tokens": self.tokens,
@@ -144,10 +144,10 @@ class MetricsLog:
                 rows = [int(number) for number in self._rows_of(self.step)]
                 raise UserError(
                     f"step {self.step}: the {name} is {scalars[key]}: {_cause(rows, finite)}; the "
-                    "run ends here and its earlier checkpoints are kept: train again in another "
+                    "run stops and keeps its earlier checkpoints: train again in another "
                     "config.output with a lower config.optimizer.learning_rate or more "
-                    "config.optimizer.warmup_steps (a checkpoint of this run as config.init_from "
-                    "continues from it)"
+                    "config.optimizer.warmup_steps (to continue from a checkpoint of this run, set "
+                    "config.init_from to it)"
                 )
 
 
@@ -165,7 +165,7 @@ def averages(window: Sequence[Scalars]) -> Scalars:
 
 
 def _cause(rows: Sequence[int], finite: Bool[np.ndarray, " B"]) -> str:
-    """Return which rows of a step, numbered as in the data, make its loss NaN or infinite."""
+    """Return the cause of a loss that is NaN or infinite: rows of the step, as in the data."""
     bad = [row for row, is_finite in zip(rows, finite, strict=True) if not is_finite]
     if len(bad) == len(rows):
         return (

@@ -21,7 +21,7 @@ class Profiler:
 
     @contextlib.contextmanager
     def step(self, step: int) -> Iterator[None]:
-        """Mark the block that starts a step (from 1); begin a trace if it is the first of those."""
+        """Mark the block that starts a step (from 1); begin the trace at its first step."""
         bounds = self._config.bounds
         if bounds and not self._tracing and bounds[0] <= step <= bounds[1]:
             jax.profiler.start_trace(self._folder)
@@ -30,7 +30,7 @@ class Profiler:
             yield
 
     def end_trace(self, step: int, running: Any) -> None:
-        """End the trace if a step is the last of it, once its results `running` are ready."""
+        """End the trace after its last step, once the results `running` are ready."""
         bounds = self._config.bounds
         if self._tracing and bounds and step >= bounds[1]:
             jax.block_until_ready(running)

@@ -1,4 +1,4 @@
-"""What a finished training run reports: its result, and a summary of speed and time."""
+"""Result of a finished training run, and summary of its speed and time."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,12 +18,12 @@ def result(
     validation: Validation,
     checkpoints: Checkpoints,
 ) -> dict[str, Any]:
-    """Return the result of a run of `steps` steps on a model of `parameters`, JSON-able.
+    """Return the result of a run of `steps` steps on a model of `parameters`, JSON-serializable.
 
-    `loss` (nats) and `accuracy` are means over the tokens with loss of the last progress line that
-    had any, None if there was none. `tokens` (padding not counted) and `seconds` (compiling,
-    validating and saving not counted) are of the whole run. With `config.validation.metric` come
-    those of `validated`.
+    `loss` (nats) and `accuracy` are means over the trained tokens of the last progress line that
+    had any; None if there was none. `tokens` (padding not counted) and `seconds` (compiling,
+    validating and saving not counted) are of the whole run. With `config.validation.metric`, the
+    result also has the keys of `validated`.
     """
     seconds = chrono.training_seconds
     return {
@@ -41,7 +41,7 @@ def result(
 
 
 def validated(validation: Validation, checkpoints: Checkpoints) -> dict[str, Any]:
-    """Return what `config.validation.metric` was at best and in the end; empty without one.
+    """Return the best and last values of `config.validation.metric`; empty without one.
 
     `best_metric` was measured at `best_step`, whether its checkpoint was kept or not;
     `best_checkpoint` is missing if it was not. `final_metric` is that of the last validation.
@@ -60,7 +60,7 @@ def validated(validation: Validation, checkpoints: Checkpoints) -> dict[str, Any
 
 
 def summary(metrics: MetricsLog, chrono: Chronometer, utilization: Utilization) -> dict[str, Any]:
-    """Return the content of `summary.json`: steps, tokens, speed, and where the time went.
+    """Return the content of `summary.json`: steps, tokens, speed, and time by activity.
 
     See `Utilization.summary` and `Chronometer.summary`.
     """

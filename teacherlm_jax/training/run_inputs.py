@@ -31,7 +31,7 @@ def inputs(config: TrainConfig) -> dict[str, str]:
 
 
 def _initial_digest(init_from: str, run: epath.Path) -> str:
-    """Return the digest of `init_from`, or the recorded one if only a resumed run names it."""
+    """Return the digest of `init_from`, or the recorded one if it is missing in a resumed run."""
     try:
         return any_model.describe(init_from).digest
     except UserError:
@@ -42,6 +42,6 @@ def _initial_digest(init_from: str, run: epath.Path) -> str:
 
 
 def _recorded(run: epath.Path) -> dict[str, str]:
-    """Return the recorded inputs of a run that has a checkpoint; nothing for any other run."""
+    """Return the recorded inputs of a run that has a checkpoint; empty for any other run."""
     saved = any(path.name.isdigit() for path in (run / layout.CHECKPOINTS).glob("*"))
     return files.read_json(run / layout.INPUTS) if saved and (run / layout.INPUTS).exists() else {}

@@ -1,4 +1,4 @@
-"""Everything that a run needs before its first step: valid settings, shapes and a first state."""
+"""Setup of a run before its first step: valid settings, shapes and the first state."""
 
 import dataclasses
 from collections.abc import Callable
@@ -48,12 +48,12 @@ class ModelSpec:
 
 @dataclasses.dataclass(frozen=True)
 class RunSpec(ModelSpec):
-    """A training run as shapes, with the data that it was made for.
+    """A training run as shapes, with its vocabulary and provenance.
 
     Attributes:
         model: shape of the model, `vocab_size` resolved.
-        vocabulary: of the data.
-        origin: what every checkpoint of this run records about it; see `Checkpoints.save`.
+        vocabulary: vocabulary of the data.
+        origin: provenance that every checkpoint of this run records; see `Checkpoints.save`.
     """
 
     model: ModelConfig
@@ -78,11 +78,11 @@ def open_reader(
 
 def refuse_uneven(mesh: Mesh, batch_size: int, accumulate: int) -> None:
     """Raise UserError unless the mesh divides each of the `accumulate` parts of a batch evenly."""
-    cuts = sharding.batch_cuts(mesh)
-    if batch_size % (cuts * accumulate):
+    shards = sharding.batch_cuts(mesh)
+    if batch_size % (shards * accumulate):
         parts = f" times config.accumulate={accumulate}" if accumulate > 1 else ""
         raise UserError(
-            f"config.batch_size={batch_size}: not divisible by {cuts}, the devices along "
+            f"config.batch_size={batch_size}: not divisible by {shards}, the devices along "
             f"config.mesh.data*fsdp{parts}; choose a multiple, or a smaller mesh"
         )
 
@@ -90,8 +90,8 @@ def refuse_uneven(mesh: Mesh, batch_size: int, accumulate: int) -> None:
 def make_run_spec(config: TrainConfig, data: Prepared, mesh: Mesh) -> RunSpec:
     """Return the shapes of a run on prepared data; UserError if model, data or mesh do not fit."""
     model = fit_to_vocabulary(config.model, data.vocabulary.size)
-    what = f"{config.data}: was prepared with texts of up to"
-    registry.refuse_longer(model, data.max_tokens, what)
+    subject = f"{config.data}: was prepared with texts of up to"
+    registry.refuse_longer(model, data.max_tokens, subject)
     return RunSpec(
         **vars(make_model_spec(model, mesh, config.optimizer, config.steps)),
         model=model,
@@ -151,8 +151,8 @@ def first_state(
 ) -> tuple[TrainState, dict[str, Any]]:
     """Return the state to continue from, and the `MetricsLog.state` that was saved with it.
 
-    It is that of the run's newest checkpoint; otherwise it has the parameters of `init_from`;
-    otherwise, if that is empty, random ones from `seed`.
+    The state is that of the run's newest checkpoint. If there is none, its parameters come from
+    `init_from`, or if that is empty, from `seed`.
     """
     if steps := checkpoints.steps():
         return _resumed(spec, checkpoints, steps[-1])
@@ -163,7 +163,7 @@ def first_state(
 
 
 def resumable(state: TrainState) -> dict[str, Any]:
-    """Return the part of the state that a checkpoint keeps beside the parameters."""
+    """Return the part of the state that a checkpoint keeps in addition to the parameters."""
     return {"opt_state": state.opt_state, "step": state.step, "key": state.key}
 
 

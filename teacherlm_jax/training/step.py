@@ -35,7 +35,7 @@ def train_step(
     up to that of the whole batch; B must be divisible by it.
 
     Metrics are the sums of `loss.next_token_loss` and `grad_norm`, the norm of the gradient before
-    clipping. A batch without loss tokens has a gradient of zero.
+    clipping. The gradient of a batch without trained tokens is zero.
     """
 
     def loss_of(params, part, share_of):
@@ -58,7 +58,7 @@ def _accumulated(
     """Return the sums over all parts of gradients (in the parameters' dtype) and metrics."""
     share_of = jnp.sum(next_tokens(batch)[1], dtype=jnp.float32)
     # Part p has the rows whose number modulo `parts` is p, so that no row moves to another device.
-    taken = {
+    split = {
         name: jnp.swapaxes(rows.reshape(-1, parts, *rows.shape[1:]), 0, 1)
         for name, rows in batch.items()
     }
@@ -69,11 +69,11 @@ def _accumulated(
         finite = metrics.pop("finite")
         return jax.tree.map(jnp.add, total, (gradient, metrics)), finite
 
-    first = {name: rows[0] for name, rows in taken.items()}
+    first = {name: rows[0] for name, rows in split.items()}
     shapes = jax.eval_shape(gradient_of, params, first, share_of)
     zeros = jax.tree.map(lambda array: jnp.zeros(array.shape, array.dtype), shapes)
     zeros[1].pop("finite")
-    (gradient, metrics), finite = jax.lax.scan(add, zeros, taken)
+    (gradient, metrics), finite = jax.lax.scan(add, zeros, split)
     return gradient, {**metrics, "finite": finite.T.reshape(-1)}
 
 

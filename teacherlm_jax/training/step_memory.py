@@ -32,20 +32,22 @@ class StepMemory:
 def estimate(config: TrainConfig, parameters: int, length: int) -> StepMemory:
     """Estimate the memory of a step on packed rows of `length` tokens.
 
-    The mesh and the vocabulary of `config` are settled: no size is -1 or 0. `parameters` is the
-    number of parameters over all devices.
+    The mesh and the vocabulary of `config` must be resolved: no size is -1 or 0. `parameters` is
+    the number of parameters over all devices.
     """
     model, mesh = config.model, config.mesh
     itemsize = jnp.dtype(model.dtype).itemsize
-    held = jnp.dtype(model.param_dtype).itemsize * parameters / (mesh.fsdp * mesh.tensor)
-    sums = held if config.accumulate > 1 else 0.0
+    parameter_bytes = jnp.dtype(model.param_dtype).itemsize * parameters / (mesh.fsdp * mesh.tensor)
+    sums = parameter_bytes if config.accumulate > 1 else 0.0
     casts = itemsize * parameters / (mesh.fsdp * mesh.tensor)
     casts = casts if itemsize != jnp.dtype(model.param_dtype).itemsize else 0.0
     tokens = config.batch_size / (mesh.data * mesh.fsdp * config.accumulate) * length
     residuals, block = _layers(model, mesh.tensor, tokens, length)
     # The loss is computed before the gradients exist.
-    peak = max(_loss(model, mesh.tensor, tokens, config.loss_block) - held, block)
-    return StepMemory(held, 2 * held, held + sums, casts + residuals + peak)
+    peak = max(_loss(model, mesh.tensor, tokens, config.loss_block) - parameter_bytes, block)
+    return StepMemory(
+        parameter_bytes, 2 * parameter_bytes, parameter_bytes + sums, casts + residuals + peak
+    )
 
 
 def _layers(model: ModelConfig, t: int, tokens: float, length: int) -> tuple[float, float]:

@@ -46,7 +46,7 @@ class EventWriter:
 
     def close(self) -> None:
         """Close the file; may be called more than once."""
-        # Whatever could not be written was reported when it was added.
+        # Scalars that could not be written were reported by `add_scalars`.
         with contextlib.suppress(OSError):
             if not self._closed:
                 self._closed = True

@@ -1,4 +1,4 @@
-"""Validation of a model while it trains: measurements, the best of them, and early stopping."""
+"""Validation during training: measurements, the best step, and early stopping."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +27,7 @@ class ValidationStopped(Exception):
 
 
 class _Benchmark(NamedTuple):
-    """One benchmark, read and tokenized, and how the log-probabilities of an option are reduced."""
+    """One tokenized benchmark, and the reduction of an option's log-probabilities."""
 
     questions: list[Question]
     encoded: list[tokenized.TokenizedQuestion]
@@ -53,12 +53,12 @@ class Validation:
         `steps` is the number of steps of the run; `batch_size` and `loss_block` are those of
         `HeldOutRows`.
 
-        Raises UserError for data that cannot be read, or were made with another vocabulary.
+        Raises UserError for data that cannot be read, or was made with another vocabulary.
         """
         self._config, self._log, self._steps = config, run.log, steps
         self._spec, self._mesh = spec, mesh
         self._file = run.path / layout.VALIDATION
-        # Those of the first process: one that saw an older file would validate alone.
+        # Read by the first process: a process that saw an older file would validate alone.
         self._rows = distributed.of_first(lambda: selection.measurements(run.path))
         self._benchmarks = {
             benchmark.name: self._read(benchmark) for benchmark in config.benchmarks
@@ -75,10 +75,10 @@ class Validation:
             drop_after(self._file, step)
 
     def due(self, step: int) -> bool:
-        """Return whether the model of a step is to be validated and has not been."""
+        """Return whether the validation of a step is due and not yet done."""
         every = self._config.every
-        wanted = bool(every) and (step % every == 0 or step == self._steps) and step > 0
-        return wanted and all(row["step"] != step for row in self._rows)
+        scheduled = bool(every) and (step % every == 0 or step == self._steps) and step > 0
+        return scheduled and all(row["step"] != step for row in self._rows)
 
     def measure(
         self, step: int, params: Tree, stop_requested: Callable[[], bool]
@@ -98,9 +98,9 @@ class Validation:
         self._rows.append(row)
         if jax.process_index() == 0:
             append_row(self._file, row)
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        values = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         best = "  (best)" if self.ranking()[:1] == [step] else ""
-        self._log.info(f"validation at step {step}  {shown}{best}")
+        self._log.info(f"validation at step {step}  {values}{best}")
         return metrics
 
     def ranking(self) -> list[int]:
@@ -113,7 +113,7 @@ class Validation:
         return next(row[self._config.metric] for row in self._rows if row["step"] == step)
 
     def exhausted(self) -> bool:
-        """Return whether the last `config.validation.patience` validations improved nothing."""
+        """Return whether the last `config.validation.patience` validations were no better."""
         patience = self._config.patience
         if not patience or not self._rows:
             return False
@@ -157,7 +157,7 @@ class Validation:
 
     @contextlib.contextmanager
     def _scoring(self, params: Tree) -> Iterator[scoring.Scorer]:
-        """Open a scorer with these parameters; the next step donates them, so it drops them."""
+        """Open a scorer with these parameters, which it releases: the next step donates them."""
         model = nnx.merge(self._spec.graph, params)
         if self._scorer is None:
             self._scorer = scoring.Scorer(

@@ -17,13 +17,13 @@ _SHAPE_KEYS = (
 
 
 def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstract: Tree) -> Tree:
-    """Return the parameters of another model, placed as `abstract` says.
+    """Return the parameters of another model, with the shardings of `abstract`.
 
     Args:
         init_from: any path that `any_model.describe` takes. The parameters of a Hugging Face folder
-            are read straight to their places on the mesh.
+            are read directly into their shards on the mesh.
         model: the run's model, `vocab_size` resolved.
-        vocabulary: of the run's data; the other model must have the same one.
+        vocabulary: vocabulary of the run's data; the other model must have the same one.
         abstract: shapes, dtypes and shardings of the parameters.
 
     Raises UserError when the other model is missing or damaged, or has another shape or vocabulary.
@@ -49,11 +49,11 @@ def _from_model_folder(
 ) -> Tree:
     opened = model_folder.open_model(folder, model.param_dtype)
     for key in _SHAPE_KEYS:
-        expected, found = getattr(model, key), getattr(opened.config, key)
-        if expected != found:
+        expected, actual = getattr(model, key), getattr(opened.config, key)
+        if expected != actual:
             raise UserError(
-                f"config.init_from={init_from}: its {key} is {found!r}, but config.model.{key} is "
-                f"{expected!r}; set config.model.{key}={found!r}"
+                f"config.init_from={init_from}: its {key} is {actual!r}, but config.model.{key} is "
+                f"{expected!r}; set config.model.{key}={actual!r}"
             )
     if opened.vocabulary.digest != vocabulary.digest:
         raise UserError(

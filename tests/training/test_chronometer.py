@@ -47,7 +47,7 @@ def test_every_second_belongs_to_one_activity(chrono, fake):
 
 
 class Running:
-    """Stands for arrays that devices compute until `ready()` is called."""
+    """Stand-in for arrays that devices compute until `ready()` is called."""
 
     def __init__(self):
         self.done = False
@@ -61,7 +61,7 @@ def test_waiting_for_rows_counts_as_input_only_while_the_devices_are_idle(chrono
     chrono.begin("steps")
     running = Running()
     with chrono.fetching(running):
-        fake.now += 7  # the devices work all the time
+        fake.now += 7  # the devices compute all the time
         running_until = fake.now
     assert chrono.seconds()["input"] == 0
 
@@ -76,13 +76,13 @@ def test_waiting_for_rows_counts_as_input_only_while_the_devices_are_idle(chrono
 
 
 def test_an_activity_ends_if_it_fails(chrono, fake):
-    def compile_badly():
+    def fail_to_compile():
         with chrono.pause("compile"):
             fake.now += 1
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        compile_badly()
+        fail_to_compile()
     fake.now += 5
     assert chrono.seconds()["compile"] == 1
     assert chrono.seconds()["start"] == 5

@@ -1,4 +1,4 @@
-"""Trainings under an address-space limit, which stands in for the memory of a device."""
+"""Training under an address-space limit, in place of a device's memory limit."""
 
 import re
 
@@ -22,7 +22,7 @@ TINY = {"layers": 1, "width": 16, "heads": 2, "vocab_size": 400}
 
 @pytest.fixture
 def train(prepared, one_device, tmp_path):
-    """Runs `teacherlm train` in a process with so many GiB; returns its status and last line."""
+    """Function that trains in a process limited to some GiB; returns status and last line."""
     path = tmp_path / "mine.py"
     path.write_text(CONFIG.format(output=str(tmp_path / "run"), data=str(prepared)))
 
@@ -59,14 +59,14 @@ def test_activations_too_large_for_the_device_are_refused_with_what_would_fit(tr
     )
 
 
-def test_the_settings_that_should_fit_do(train):
+def test_the_suggested_settings_fit(train):
     model = {**TINY, "width": 8, "vocab_size": 100_000}
     settings = {"batch_size": 256, "loss_block": 1_000_000, "steps": 1}
     status, message = train(6, model, **settings)
     assert status == 2
-    ways_out = dict(re.findall(r"config\.([a-z_.]+)='?([a-z0-9]+)'?(?:,| and)", message))
-    assert ways_out.keys() == {"accumulate", "model.remat", "loss_block"}
-    assert train(6, model, **settings | ways_out) == (0, "")
+    suggested = dict(re.findall(r"config\.([a-z_.]+)='?([a-z0-9]+)'?(?:,| and)", message))
+    assert suggested.keys() == {"accumulate", "model.remat", "loss_block"}
+    assert train(6, model, **settings | suggested) == (0, "")
 
 
 def test_memory_that_runs_out_in_training_is_reported_with_the_keys_that_lower_it(train):

@@ -50,7 +50,7 @@ def assert_equal_runs(output, result, whole):
     assert ours[1].digest == theirs[1].digest
 
 
-def test_a_finished_run_extended_to_more_steps_is_bit_equal_to_one_that_had_them_at_first(
+def test_a_finished_run_extended_to_more_steps_is_bit_equal_to_one_that_had_them_from_the_start(
     config, whole, tmp_path, capsys
 ):
     short = dataclasses.replace(config, output=str(tmp_path / "run"), steps=5)

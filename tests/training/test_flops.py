@@ -1,4 +1,4 @@
-"""Operations that a model needs, by hand and by XLA."""
+"""FLOPs of a model, counted by hand and by XLA."""
 
 import jax
 import pytest
@@ -8,7 +8,7 @@ from teacherlm_jax.models import registry
 from teacherlm_jax.training.flops import model_flops
 
 
-def test_a_tiny_model_counted_by_hand():
+def test_the_flops_of_a_tiny_model_are_those_counted_by_hand():
     # Width 32: a layer has 3·32² weights of queries, keys and values, 32² of their output and
     # twice 4·32² of the MLP; of two layers and a head of 512 words. Texts of 9 tokens see 5 keys
     # on average, 32 numbers each, once for scores and once for values. Backward takes it twice.
@@ -23,13 +23,13 @@ def test_opts_narrow_embedding_counts_its_projections():
 
 
 @pytest.mark.parametrize(("name", "billions"), [("bloom-560m", 0.559), ("bloom-7b1", 7.07)])
-def test_published_models_need_six_operations_a_parameter_and_token(name, billions):
-    # Norms and biases are no products, and are less than a hundredth.
+def test_published_models_need_six_operations_per_parameter_and_token(name, billions):
+    # Norms and biases are not counted, and are less than one percent.
     assert model_flops(registry.shape(name), 1, 0) == pytest.approx(6e9 * billions, rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["bloom-tiny", "opt-tiny"])
-def test_xla_counts_the_same_and_the_pairs_behind_the_diagonal(name):
+def test_xla_counts_the_same_plus_the_masked_pairs(name):
     length, rows = 128, 4
     wide = {"layers": 1, "width": 512, "heads": 4, "vocab_size": 2048, "attention": "xla"}
     config = registry.shape(name, dtype="float32", **wide)
@@ -37,11 +37,11 @@ def test_xla_counts_the_same_and_the_pairs_behind_the_diagonal(name):
     graph, params = nnx.split(model)
     tokens = jax.ShapeDtypeStruct((rows, length), "int32")
     program = jax.jit(lambda params, tokens: nnx.merge(graph, params)(tokens)).lower(params, tokens)
-    behind = rows * length * 2 * 2 * 512 * (length - (length + 1) / 2)
-    wanted = model_flops(config, rows * length, length) / 3 + behind
-    assert program.cost_analysis()["flops"] == pytest.approx(wanted, rel=0.02)
+    masked = rows * length * 2 * 2 * 512 * (length - (length + 1) / 2)
+    expected = model_flops(config, rows * length, length) / 3 + masked
+    assert program.cost_analysis()["flops"] == pytest.approx(expected, rel=0.02)
 
 
-def test_an_open_vocabulary_is_refused():
+def test_an_unknown_vocabulary_size_is_refused():
     with pytest.raises(ValueError, match="vocab_size: 0"):
         model_flops(registry.shape("bloom-tiny", vocab_size=0), 1, 1)

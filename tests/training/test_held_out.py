@@ -63,12 +63,12 @@ def test_held_out_rows_are_read_in_batches_of_the_size_that_training_has_in_memo
 ):
     shapes = []
 
-    def spied(model, batch, block):
+    def recorded(model, batch, block):
         shapes.append(batch["tokens"].shape)
         return loss(model, batch, block)
 
     loss = held_out.next_token_loss
-    monkeypatch.setattr(held_out, "next_token_loss", spied)
+    monkeypatch.setattr(held_out, "next_token_loss", recorded)
     train(dataclasses.replace(config, accumulate=2, steps=1), open_run(tmp_path))
     assert shapes == [(8, 32)]
 

@@ -25,7 +25,7 @@ from teacherlm_jax.training.loop import train
 from teacherlm_jax.training.setup import fit_to_vocabulary
 from tests.make_run import make_run
 
-CUT = MeshConfig(data=2, fsdp=2, tensor=2)
+SHARDED = MeshConfig(data=2, fsdp=2, tensor=2)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def config(prepared):
 
 
 class Lines(logging.Handler):
-    """Collects messages; sends SIGTERM after one that begins with `signal_at`."""
+    """Handler that collects messages and sends SIGTERM after one that begins with `signal_at`."""
 
     def __init__(self, signal_at=""):
         super().__init__()
@@ -75,7 +75,7 @@ def parameters(path):
 
 @pytest.fixture(scope="module")
 def finished(config, tmp_path_factory):
-    """A run that nothing interrupted, and its result."""
+    """An uninterrupted run and its result."""
     run = open_run(tmp_path_factory.mktemp("finished"))
     result = train(config, run)
     run.finish(result)
@@ -105,8 +105,8 @@ def test_opt_trains_with_the_same_program_and_equally_on_every_mesh(config, tmp_
     loss = train(opt, run)["loss"]
     first = next(line for line in lines(run) if line.startswith("step 1/4"))
     assert 0 < loss < float(first.split()[3]) - 0.1
-    cut = train(dataclasses.replace(opt, mesh=CUT), open_run(tmp_path / "cut"))
-    assert cut["loss"] == pytest.approx(loss, rel=1e-5)
+    sharded = train(dataclasses.replace(opt, mesh=SHARDED), open_run(tmp_path / "sharded"))
+    assert sharded["loss"] == pytest.approx(loss, rel=1e-5)
     assert parameters(tmp_path / "one")[1].config == model
 
 
@@ -142,7 +142,7 @@ def test_a_run_resumes_with_the_same_rows_on_another_mesh(finished, config, tmp_
     stopped = open_run(tmp_path, signal_at="step 2/6")
     with pytest.raises(Interrupted):
         train(config, stopped)
-    result = train(dataclasses.replace(config, mesh=CUT), open_run(tmp_path))
+    result = train(dataclasses.replace(config, mesh=SHARDED), open_run(tmp_path))
     _, expected = finished
     assert result["tokens"] == expected["tokens"]
     assert result["loss"] == pytest.approx(expected["loss"], rel=1e-5)

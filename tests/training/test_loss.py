@@ -19,7 +19,7 @@ BLOOM_VOCABULARY = 250_880
 
 
 class Table:
-    """The least that the loss needs of a model: an embedding in, the same table out."""
+    """Minimal model for the loss: an embedding that is also the output head."""
 
     def __init__(self, table):
         self.table = table
@@ -49,7 +49,7 @@ def table():
 
 
 def random_states(rows=B, length=T, vocabulary=V, dtype=jnp.float32):
-    """Hidden states, table, targets and which of them are trained."""
+    """Hidden states, table, targets and a mask of the trained ones."""
     keys = jax.random.split(jax.random.key(2), 4)
     return (
         jax.random.normal(keys[0], (rows, length, E)).astype(dtype),
@@ -80,14 +80,14 @@ def blockwise_loss(block):
 
 
 def value_and_gradients(loss, arrays):
-    """The loss and its gradients by hidden states and by table."""
+    """Return the loss and its gradients with respect to hidden states and table."""
     value, gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(*arrays)
     return jax.device_get((value, *gradients))
 
 
-def assert_agree(found, expected):
-    """Each row of each array to 1e-5 of the row's norm."""
-    for one, other in zip(found, expected, strict=True):
+def assert_agree(actual, expected):
+    """Compare each row of each array, to 1e-5 of the row's norm."""
+    for one, other in zip(actual, expected, strict=True):
         assert one.shape == other.shape and one.dtype == other.dtype
         one, other = np.atleast_1d(one).astype(np.float64), np.atleast_1d(other).astype(np.float64)
         error, size = (np.linalg.norm(x, axis=-1) for x in (one - other, other))
@@ -97,8 +97,8 @@ def assert_agree(found, expected):
 def placed(arrays, mesh):
     """Hidden states, table, targets and mask on the mesh as a training step has them."""
     rows = sharding.batch_sharding(mesh)
-    cut = NamedSharding(mesh, PartitionSpec("tensor", "fsdp"))
-    return jax.device_put(arrays, (rows, cut, rows, rows))
+    sharded = NamedSharding(mesh, PartitionSpec("tensor", "fsdp"))
+    return jax.device_put(arrays, (rows, sharded, rows, rows))
 
 
 def plain_loss(table, batch):
@@ -120,7 +120,7 @@ def plain_loss(table, batch):
 
 
 @pytest.mark.parametrize("block", [7, B * T])
-def test_the_loss_is_the_definition(table, block):
+def test_the_loss_matches_its_definition(table, block):
     batch = random_batch()
     loss, parts = next_token_loss(Table(table), batch, block)
     total, correct, count = plain_loss(table, batch)
@@ -135,8 +135,8 @@ def test_the_loss_is_the_definition(table, block):
 @pytest.mark.parametrize("block", [1, 30, B * T - 1, 10 * B * T])
 def test_blocks_give_the_direct_loss_and_gradients(block):
     arrays = random_states()
-    found = value_and_gradients(blockwise_loss(block), arrays)
-    assert_agree(found, value_and_gradients(direct_loss, arrays))
+    actual = value_and_gradients(blockwise_loss(block), arrays)
+    assert_agree(actual, value_and_gradients(direct_loss, arrays))
 
 
 @pytest.mark.parametrize("mesh", [(1, 1, 1), (1, 1, 8), (2, 2, 2), (1, 8, 1), (8, 1, 1)])
@@ -146,8 +146,8 @@ def test_every_mesh_gives_the_direct_loss_and_gradients(mesh):
     count = int(np.prod(mesh))
     mesh = sharding.make_mesh(MeshConfig(*mesh), jax.devices()[:count])
     with jax.set_mesh(mesh):
-        found = value_and_gradients(blockwise_loss(3), placed(arrays, mesh))
-    assert_agree(found, expected)
+        actual = value_and_gradients(blockwise_loss(3), placed(arrays, mesh))
+    assert_agree(actual, expected)
 
 
 @pytest.mark.parametrize("mesh", [None, (1, 1, 8), (2, 2, 2)])
@@ -155,16 +155,16 @@ def test_blooms_vocabulary_gives_the_direct_loss_and_gradients(mesh):
     arrays = random_states(rows=4, length=8, vocabulary=BLOOM_VOCABULARY)
     expected = value_and_gradients(direct_loss, arrays)
     if mesh is None:
-        found = value_and_gradients(blockwise_loss(12), arrays)
+        actual = value_and_gradients(blockwise_loss(12), arrays)
     else:
         mesh = sharding.make_mesh(MeshConfig(*mesh))
         with jax.set_mesh(mesh):
-            found = value_and_gradients(blockwise_loss(3), placed(arrays, mesh))
-    assert_agree(found, expected)
+            actual = value_and_gradients(blockwise_loss(3), placed(arrays, mesh))
+    assert_agree(actual, expected)
 
 
 def gradients_of_model(loss):
-    """The loss of a small model and its gradients by all parameters."""
+    """Return the loss of a small model and its gradients with respect to all parameters."""
     config = ModelConfig(
         layers=2, width=16, heads=2, vocab_size=V, dtype="float32", initializer_range=0.2
     )
@@ -179,9 +179,9 @@ def direct_model_loss(model, batch):
 
 def test_a_whole_model_has_the_direct_gradients():
     batch = random_batch()
-    found = gradients_of_model(lambda model: next_token_loss(model, batch, 20)[0])
+    actual = gradients_of_model(lambda model: next_token_loss(model, batch, 20)[0])
     expected = gradients_of_model(lambda model: direct_model_loss(model, batch))
-    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    for one, other in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         assert jnp.linalg.norm((one - other).ravel()) <= 1e-5 * jnp.linalg.norm(other.ravel())
 
 
@@ -208,8 +208,8 @@ def test_the_value_alone_costs_one_product():
 
 
 @pytest.mark.parametrize(("mesh", "gathers"), [((1, 1, 8), 0), ((1, 8, 1), 1), ((2, 2, 2), 1)])
-def test_no_device_holds_the_logits_of_a_cut_vocabulary(mesh, gathers):
-    """Nor does the table or its gradient cross the mesh more than once, outside the blocks."""
+def test_no_device_holds_all_logits_of_a_sharded_vocabulary(mesh, gathers):
+    """The table and its gradient cross the mesh at most once, and outside the blocks."""
     vocabulary, block = 4096, 5
     mesh = sharding.make_mesh(MeshConfig(*mesh))
     arrays = placed(random_states(vocabulary=vocabulary), mesh)
@@ -234,13 +234,13 @@ def test_no_device_holds_the_logits_of_a_cut_vocabulary(mesh, gathers):
 
 
 def test_eight_thousand_tokens_need_less_than_a_tenth_of_the_direct_memory():
-    """By the compiler's own account, for BLOOM 560M's width; nothing is run."""
-    wanted = jax.ShapeDtypeStruct
+    """As the compiler reports for the width of BLOOM 560M; nothing is run."""
+    shape = jax.ShapeDtypeStruct
     arrays = (
-        wanted((4, 2048, 1024), jnp.float32),
-        wanted((BLOOM_VOCABULARY, 1024), jnp.float32),
-        wanted((4, 2048), jnp.int32),
-        wanted((4, 2048), jnp.bool_),
+        shape((4, 2048, 1024), jnp.float32),
+        shape((BLOOM_VOCABULARY, 1024), jnp.float32),
+        shape((4, 2048), jnp.int32),
+        shape((4, 2048), jnp.bool_),
     )
 
     def memory(loss):
@@ -282,7 +282,7 @@ def test_a_batch_without_loss_tokens_gives_zero_and_no_nan(table, block):
     assert not np.any(np.asarray(gradient))
 
 
-def test_large_logits_overflow_nowhere():
+def test_large_logits_do_not_overflow():
     hidden, table = jnp.array([[[1e4]]]), jnp.array([[1.0], [-1.0], [0.0]])
     gradient = jax.value_and_grad(cross_entropy, argnums=(0, 1), has_aux=True)
     (loss, correct), (of_hidden, of_table) = gradient(

@@ -26,8 +26,8 @@ def log():
 
 @pytest.fixture
 def opened(tmp_path, log):
-    """A function that opens a MetricsLog in the test's folder, with an earlier state."""
-    made = []
+    """Function that opens a MetricsLog in the test's folder, with an earlier state."""
+    logs = []
 
     def open_log(earlier):
         chrono = Chronometer()
@@ -41,11 +41,11 @@ def opened(tmp_path, log):
             rows_of=lambda step: [10 * step, 10 * step + 1],
             rates=lambda tokens_per_second: {"mfu": 0.25},
         )
-        made.append(metrics_log)
+        logs.append(metrics_log)
         return metrics_log
 
     yield open_log
-    for metrics_log in made:
+    for metrics_log in logs:
         metrics_log._chrono.close()
         metrics_log.close()
 

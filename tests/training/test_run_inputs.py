@@ -74,7 +74,7 @@ def test_every_input_of_a_run_has_a_digest_that_follows_its_content(prepared, tm
     assert {key for key in before if before[key] != after[key]} == {"validation.benchmarks.set"}
 
 
-def test_every_file_of_a_benchmark_counts_named_by_pattern_or_folder(prepared, tmp_path):
+def test_the_digest_of_a_benchmark_covers_all_files_of_a_pattern_or_folder(prepared, tmp_path):
     for name in ("a", "b"):
         (tmp_path / "sets" / name).mkdir(parents=True)
         (tmp_path / "sets" / name / "set.jsonl").write_text("{}\n")
@@ -91,9 +91,7 @@ def test_every_file_of_a_benchmark_counts_named_by_pattern_or_folder(prepared, t
     assert after["validation.benchmarks.b"] != last["validation.benchmarks.b"]
 
 
-def test_a_run_with_a_checkpoint_resumes_without_the_model_that_it_began_from(
-    config, earlier_stage, tmp_path
-):
+def test_a_run_with_a_checkpoint_resumes_without_its_initial_model(config, earlier_stage, tmp_path):
     model = shutil.copytree(earlier_stage, tmp_path / "model")
     stage = dataclasses.replace(config, output=str(tmp_path / "run"), init_from=str(model), steps=4)
     stopped(stage)
@@ -103,9 +101,7 @@ def test_a_run_with_a_checkpoint_resumes_without_the_model_that_it_began_from(
     assert recorded["init_from"] == inputs(stage)["init_from"]
 
 
-def test_another_model_in_the_place_of_the_first_is_refused_when_a_run_resumes(
-    config, earlier_stage, tmp_path
-):
+def test_a_replaced_initial_model_is_refused_when_a_run_resumes(config, earlier_stage, tmp_path):
     model = shutil.copytree(earlier_stage, tmp_path / "model")
     stage = dataclasses.replace(config, output=str(tmp_path / "run"), init_from=str(model), steps=4)
     stopped(stage)
@@ -116,7 +112,7 @@ def test_another_model_in_the_place_of_the_first_is_refused_when_a_run_resumes(
         verbs.run("train", stage)
 
 
-def test_a_run_without_a_checkpoint_needs_the_model_to_begin_from(config, tmp_path):
+def test_a_run_without_a_checkpoint_needs_its_initial_model(config, tmp_path):
     stage = dataclasses.replace(config, output=str(tmp_path / "run"), init_from="nowhere")
     with pytest.raises(UserError, match="nowhere: no such folder"):
         verbs.run("train", stage)

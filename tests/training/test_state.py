@@ -27,15 +27,15 @@ def start(mesh_config, seed=0, params=None):
 
 
 @pytest.fixture(scope="module")
-def cut():
+def sharded():
     return start(MeshConfig(data=2, fsdp=2, tensor=2))
 
 
-def test_parameters_and_their_moments_are_born_in_their_places(cut):
-    _, _, abstract, state = cut
-    for made, planned in zip(jax.tree.leaves(state), jax.tree.leaves(abstract), strict=True):
-        assert made.sharding.is_equivalent_to(planned.sharding, made.ndim)
-        assert (made.shape, made.dtype) == (planned.shape, planned.dtype)
+def test_parameters_and_their_moments_are_created_with_their_shardings(sharded):
+    _, _, abstract, state = sharded
+    for array, planned in zip(jax.tree.leaves(state), jax.tree.leaves(abstract), strict=True):
+        assert array.sharding.is_equivalent_to(planned.sharding, array.ndim)
+        assert (array.shape, array.dtype) == (planned.shape, planned.dtype)
     adam = state.opt_state[1][0]
     for tree in (state.params, adam.mu, adam.nu):
         assert tree["embedding"].sharding.spec == PartitionSpec("tensor", "fsdp")
@@ -43,14 +43,14 @@ def test_parameters_and_their_moments_are_born_in_their_places(cut):
     assert int(state.step) == 0
 
 
-def test_the_seed_alone_decides_the_parameters(cut):
+def test_the_seed_alone_decides_the_parameters(sharded):
     same = start(MeshConfig())[3]
     other = start(MeshConfig(), seed=1)[3]
     for ours, again in zip(
-        jax.tree.leaves(cut[3].params), jax.tree.leaves(same.params), strict=True
+        jax.tree.leaves(sharded[3].params), jax.tree.leaves(same.params), strict=True
     ):
         np.testing.assert_array_equal(ours, again)
-    assert not np.array_equal(cut[3].params["embedding"], other.params["embedding"])
+    assert not np.array_equal(sharded[3].params["embedding"], other.params["embedding"])
 
 
 def batch_of(loss):

@@ -22,7 +22,7 @@ CONFIG = TrainConfig(
 
 
 def batch(ragged=True):
-    """Rows of two texts each; with `ragged`, of lengths and loss tokens of their own."""
+    """Rows of two texts each; with `ragged`, lengths and trained tokens differ by row."""
     rng = np.random.default_rng(0)
     ends = rng.integers(8, LENGTH + 1, ROWS) if ragged else np.full(ROWS, LENGTH)
     place = np.arange(LENGTH)
@@ -37,7 +37,7 @@ def batch(ragged=True):
 
 
 def after_one_step(rows, mesh=None, corrupt=None, **changes):
-    """Metrics of one step, and the first moments of AdamW after it: a tenth of the gradient."""
+    """Return the metrics of one step, and AdamW's first moments: a tenth of the gradient."""
     config = dataclasses.replace(CONFIG, **changes)
     mesh = sharding.make_mesh(mesh or MeshConfig(data=8))
     with jax.set_mesh(mesh):
@@ -57,7 +57,7 @@ def after_one_step(rows, mesh=None, corrupt=None, **changes):
 
 
 def largest_difference(one, other):
-    """Between two trees, in units of the largest value of each array."""
+    """Return the largest difference of two trees, relative to each array's largest value."""
     differences = jax.tree.map(
         lambda a, b: np.abs(a - b).max() / max(np.abs(b).max(), 1e-30), one, other
     )
@@ -65,7 +65,7 @@ def largest_difference(one, other):
 
 
 @pytest.mark.parametrize("parts", [2, 4])
-def test_accumulated_parts_are_the_big_batch(parts):
+def test_accumulated_parts_equal_the_whole_batch(parts):
     mesh = MeshConfig(data=2, fsdp=1, tensor=4)
     expected, gradient = after_one_step(batch(), mesh)
     metrics, accumulated = after_one_step(batch(), mesh, accumulate=parts)
@@ -75,14 +75,16 @@ def test_accumulated_parts_are_the_big_batch(parts):
 
 
 @pytest.mark.parametrize(
-    "cut", [(8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)], ids=lambda cut: "x".join(map(str, cut))
+    "shape",
+    [(8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2)],
+    ids=lambda shape: "x".join(map(str, shape)),
 )
-def test_meshes_agree_on_loss_and_gradients(cut):
+def test_meshes_agree_on_loss_and_gradients(shape):
     with jax.set_mesh(sharding.make_mesh(MeshConfig(), jax.devices()[:1])):
         expected, gradient = _on_one_device()
-    metrics, found = after_one_step(batch(), MeshConfig(*cut))
+    metrics, sharded = after_one_step(batch(), MeshConfig(*shape))
     assert metrics["loss"] == pytest.approx(expected["loss"], rel=1e-5)
-    assert largest_difference(found, gradient) < 1e-5
+    assert largest_difference(sharded, gradient) < 1e-5
 
 
 @functools.cache

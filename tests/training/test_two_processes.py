@@ -50,11 +50,11 @@ def sweep():
     yield "whole", {"batch_size": 7}
     yield "two", {"steps": 3}
 """
-SECONDS = 300  # for one run, on a machine that does much else
+SECONDS = 300  # for one run, on a busy machine
 
 
 class Launch:
-    """A launcher at work."""
+    """A running launcher."""
 
     def __init__(self, folder, output, *overrides, processes=2, verb="train", config="train"):
         self.run = folder / output
@@ -79,7 +79,7 @@ class Launch:
         self.pids = [int(pid) for pid in re.findall(r"\d is (\d+)", first)]
 
     def wait_for(self, seen):
-        """Returns once `seen()` is true; the launcher must be at work until then."""
+        """Return once `seen()` is true; the launcher must be running until then."""
         end = time.monotonic() + SECONDS
         while not seen():
             assert self._process.poll() is None, self._process.stdout.read()
@@ -90,7 +90,7 @@ class Launch:
         self._process.terminate()
 
     def end(self):
-        """Exit status and what was shown, once all has ended."""
+        """Return the exit status and the output, after all processes have ended."""
         shown, _ = self._process.communicate(timeout=SECONDS)
         assert not any(Path(f"/proc/{pid}").exists() for pid in self.pids)
         return self._process.returncode, shown
@@ -117,7 +117,7 @@ def folder(prepared, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(folder):
-    """A run that nothing interrupted."""
+    """An uninterrupted run."""
     launch = Launch(folder, "whole")
     status, shown = launch.end()
     assert status == 0, shown
@@ -144,51 +144,51 @@ def test_two_processes_evaluate_as_one_does(whole, folder):
     alone = folder / "alone"
     words = [f"--config={folder}/evaluate.py", f"--config.output={alone}"]
     assert main.main(["evaluate", *words]) == 0
-    found, expected = (
+    scored, expected = (
         [row for _, row in files.read_jsonl(run / "questions.predictions.jsonl")]
         for run in (both.run, alone)
     )
-    assert len(found) == 3
-    for row, one in zip(found, expected, strict=True):
+    assert len(scored) == 3
+    for row, one in zip(scored, expected, strict=True):
         assert row["scores"] == pytest.approx(one["scores"], rel=1e-5)
         assert row["prediction"] == one["prediction"]
 
 
-def test_a_refusal_ends_both_and_is_told_once(whole, folder):
+def test_a_refusal_ends_both_processes_and_is_reported_once(whole, folder):
     status, shown = Launch(folder, "whole", "--config.seed=1").end()
     assert status == 2
     assert shown.count("this run was started with config.seed=0, but now config.seed=1") == 1
-    told = (folder / "logs-whole" / "process-1.txt").read_text()
-    assert "holds a run" not in told and "Traceback" not in told
+    log = (folder / "logs-whole" / "process-1.txt").read_text()
+    assert "holds a run" not in log and "Traceback" not in log
 
 
-def said(folder, output, number):
-    """Messages of errors in the log of a process."""
+def error_messages(folder, output, number):
+    """Return the error messages in the log of a process."""
     lines = (folder / f"logs-{output}" / f"process-{number}.txt").read_text().splitlines()
     return [line for line in lines if line.startswith("teacherlm: ")]
 
 
-def test_a_missing_input_is_told_by_the_first_process_only(folder):
+def test_a_missing_input_is_reported_by_the_first_process_only(folder):
     status, _ = Launch(folder, "without", f"--config.data={folder}/none").end()
     assert status == 2
-    (message,) = said(folder, "without", 0)
+    (message,) = error_messages(folder, "without", 0)
     assert f"{folder}/none" in message
-    assert said(folder, "without", 1) == []
+    assert error_messages(folder, "without", 1) == []
 
 
-def test_a_sweep_goes_on_after_a_point_that_both_refuse(folder):
+def test_a_sweep_continues_after_a_point_that_both_processes_refuse(folder):
     (folder / "sweep.py").write_text((folder / "train.py").read_text() + SWEEP)
     status, shown = Launch(folder, "sweep", "--sweep_all", config="sweep").end()
     assert status == 2, shown
-    (message,) = said(folder, "sweep", 0)
+    (message,) = error_messages(folder, "sweep", 0)
     assert message.startswith("teacherlm: 2 of 4 points of the sweep failed: ")
     assert "missing: " in message and "whole: " in message
-    assert said(folder, "sweep", 1) == []
+    assert error_messages(folder, "sweep", 1) == []
     finished = sorted(path.parent.name for path in (folder / "sweep").glob("*/result.json"))
     assert finished == ["one", "two"]
 
 
-def test_a_killed_run_goes_on_and_a_stopped_one_is_saved_with_the_same_bits(whole, folder):
+def test_a_killed_run_resumes_and_a_stopped_one_is_saved_bit_equal(whole, folder):
     killed = Launch(folder, "killed")
     killed.wait_for((killed.run / "checkpoints" / "2").exists)
     os.kill(killed.pids[1], signal.SIGKILL)
@@ -200,7 +200,7 @@ def test_a_killed_run_goes_on_and_a_stopped_one_is_saved_with_the_same_bits(whol
     versions = killed.run / "versions.json"
     resumed = Launch(folder, "killed")
     resumed.wait_for(lambda: "before" in files.read_json(versions))
-    resumed.terminate()  # noted before the first step, acted upon between two
+    resumed.terminate()  # received before the first step, handled between two
     status, shown = resumed.end()
     assert status == 128 + signal.SIGTERM, shown
     saved = int(re.search(rf"SIGTERM: saved at step (\d) of {STEPS}", shown)[1])

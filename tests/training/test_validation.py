@@ -78,7 +78,7 @@ def steps_of(run):
 
 
 def comparable(run):
-    """What two runs must agree on, bit for bit: measurements, and metrics without times."""
+    """Measurements, and metrics without times: bit-equal for equal runs."""
     timed = ("seconds", "tokens_per_second", "tokens_per_second_per_chip")
     metrics = [row for _, row in files.read_jsonl(run.path / "metrics.jsonl")]
     kept = [{key: row[key] for key in row if key not in timed} for row in metrics]
@@ -95,8 +95,8 @@ def test_a_run_validates_at_its_interval_and_keeps_the_best_checkpoint(finished)
     assert losses[0] > losses[1] > losses[2] > 0, "a model that learns, on rows that it has seen"
     assert result["best_checkpoint"].endswith("checkpoints/6")
     assert steps_of(run) == [6]
-    told = [line for line in lines(run) if line.startswith("validation at step 4")]
-    assert "held_out/loss" in told[0] and told[0].endswith("(best)")
+    progress = [line for line in lines(run) if line.startswith("validation at step 4")]
+    assert "held_out/loss" in progress[0] and progress[0].endswith("(best)")
 
 
 def test_option_texts_are_reduced_as_their_benchmark_says(config, tmp_path):
@@ -234,18 +234,20 @@ def test_validations_of_lost_steps_are_repeated(finished, config, tmp_path):
 
 def test_the_summary_has_speed_and_time_by_activity(finished):
     run, result = finished
-    told = files.read_json(run.path / "summary.json")
-    assert told["steps"] == 6 and told["chips"] == 8
-    assert told["tokens"] == result["tokens"]
-    assert told["tokens_per_second"] == pytest.approx(8 * told["tokens_per_second_per_chip"])
-    assert sum(told["seconds"].values()) == pytest.approx(told["wall_seconds"])
-    assert sum(told["share"].values()) == pytest.approx(1)
+    summary = files.read_json(run.path / "summary.json")
+    assert summary["steps"] == 6 and summary["chips"] == 8
+    assert summary["tokens"] == result["tokens"]
+    assert summary["tokens_per_second"] == pytest.approx(8 * summary["tokens_per_second_per_chip"])
+    assert sum(summary["seconds"].values()) == pytest.approx(summary["wall_seconds"])
+    assert sum(summary["share"].values()) == pytest.approx(1)
     for activity in ("start", "compile", "steps", "checkpoint", "validation"):
-        assert told["seconds"][activity] > 0, activity
-    assert told["goodput"] == told["share"]["steps"]
-    times = told["step_seconds"]
+        assert summary["seconds"][activity] > 0, activity
+    assert summary["goodput"] == summary["share"]["steps"]
+    times = summary["step_seconds"]
     assert 0 < times["p50"] <= times["p90"] <= times["p99"] <= times["max"]
-    assert told["model_flops_per_token"] > 6 * 400 * 16 and told["peak_flops_per_chip"] is None
+    assert (
+        summary["model_flops_per_token"] > 6 * 400 * 16 and summary["peak_flops_per_chip"] is None
+    )
 
 
 def test_a_trace_beyond_the_last_step_is_refused(config, tmp_path):
