@@ -1,4 +1,4 @@
-"""Errors of the machine as messages for its user, and output to limited consoles."""
+"""Messages for errors of disks and memory, and output to limited consoles."""
 
 import io
 import os
@@ -36,7 +36,7 @@ def of_the_machine(error: Exception) -> str | None:
     if explained is None:
         return None
     return (
-        f"{explained}; finished work is intact: correct that, or set another config.output, then "
+        f"{explained}; finished work is intact: correct this, or set another config.output, then "
         "repeat the command"
     )
 
@@ -68,7 +68,7 @@ def message(error: BaseException, lower: str) -> str:
 
 
 def prepare_streams() -> None:
-    """Let the standard output escape characters that its encoding lacks, and let it be closed."""
+    """Make standard output escape characters that its encoding lacks, and replace a closed one."""
     if sys.stdout is None:  # as after `>&-`; the first file that is opened would get its number
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for the process)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -76,13 +76,13 @@ def prepare_streams() -> None:
 
 
 def silence(stream: TextIO) -> int:
-    """Discard what a stream whose reader is gone still holds; return the status of SIGPIPE."""
+    """Discard the buffer of a stream whose reader is gone; return the status of SIGPIPE."""
     console.discard(stream)
     return 128 + signal.SIGPIPE
 
 
 def show(message: object) -> None:
-    """Print a message to the standard error: once, if several processes meet the same error."""
+    """Print a message to standard error, once if several processes have the same error."""
     if sys.stderr is None or distributed.first_tells(str(message)):
         return
     try:

@@ -1,4 +1,4 @@
-"""From `--config=FILE.py:variant --config.key=value …` to a checked config, or a UserError."""
+"""Parse `--config=FILE.py:variant --config.key=value …` into a checked config."""
 
 import argparse
 import contextlib
@@ -16,7 +16,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.pipelines.verbs import VERBS
 
 _CLASSES = tuple({kind for verb in VERBS.values() for kind in verb.config_classes})
-_NO_VALUE = "expected one argument"  # argparse's own words
+_NO_VALUE = "expected one argument"  # message of argparse
 _Override = tuple[str, str | None]  # a key and the text of its value
 
 
@@ -28,7 +28,7 @@ class CommandLine:
         config: the config that the file returns, with the command line's overrides.
         runs: the configs to run, checked: one, or one for each point of a sweep.
         points: points of the sweep in the config file, if the command line asks for it.
-        options: an instance of each options class, by class.
+        options: instance of each options class, by class.
         note: message for the user; may be empty.
     """
 
@@ -46,7 +46,7 @@ def load(
     needs_file: bool = True,
     options: Sequence[type] = (),
 ) -> CommandLine:
-    """Read the config that the command line names; apply its sweep's point and its overrides.
+    """Load the config that the command line names; apply the sweep point and the overrides.
 
     Args:
         arguments: the command line after the verb.
@@ -60,57 +60,57 @@ def load(
         UserError: names the wrong file, key or option, with the nearest known one.
     """
     kinds = (SweepOptions, *options)
-    given, words = _split(arguments)
+    assigned, words = _split(arguments)
     parsed, values = _parse(words, config_classes, kinds)
     chosen = {kind: _options(kind, parsed) for kind in kinds}
-    given += _positional(values, positional or {})
-    given += [(key, str(parsed[key])) for key in _short_keys(config_classes) if key in parsed]
+    assigned += _positional(values, positional or {})
+    assigned += [(key, str(parsed[key])) for key in _short_keys(config_classes) if key in parsed]
     if not parsed["config"]:
         if needs_file and not positional:
             raise UserError(
                 "--config is missing; name a config file, as in --config=configs/quickstart.py"
             )
-        if chosen[SweepOptions].asked:
+        if chosen[SweepOptions].used:
             raise UserError(
                 "--sweep options need a config file with a function sweep(); name it, as in "
                 "--config=mine.py"
             )
-        return _single(_checked(config_classes[0](), given, ""), chosen)
+        return _single(_checked(config_classes[0](), assigned, ""), chosen)
     (specification, *others) = parsed["config"]
     if others:
         raise UserError(f"--config={others[0]}: a second --config; give only one")
     path, _, variant = specification.partition(":")
     module = config_file.load(Path(path))
     base = config_file.get_config(module, specification, variant, config_classes)
-    return _swept(module, base, given, chosen, path)
+    return _swept(module, base, assigned, chosen, path)
 
 
 def _swept(
     module: types.ModuleType,
     base: Any,
-    given: Sequence[_Override],
+    assigned: Sequence[_Override],
     options: Mapping[type, Any],
     path: str,
 ) -> CommandLine:
     """Return the command line of a config file, with the sweep that it asks for."""
-    asked = options[SweepOptions]
-    if not asked.asked and not sweep.has_sweep(module):
-        return _single(_checked(base, given, path), options)
+    requested = options[SweepOptions]
+    if not requested.used and not sweep.has_sweep(module):
+        return _single(_checked(base, assigned, path), options)
     with config_file.errors_in(path):
         points = sweep.points(module)
-    if not asked.asked:
+    if not requested.used:
         if not sweep.concerns(points, type(base), _CLASSES):
             note = f"{path}: its sweep() sets keys of another command and is not used"
-            return dataclasses.replace(_single(_checked(base, given, path), options), note=note)
+            return dataclasses.replace(_single(_checked(base, assigned, path), options), note=note)
         raise UserError(
             f"{path}: has a sweep; run one point with --sweep_index=0, or all of them with "
             "--sweep_all (--sweep_list shows them)"
         )
-    chosen = points if asked.sweep_all else ()
-    if asked.sweep_index >= 0:
-        chosen = (sweep.choose(points, asked.sweep_index),)
-    runs = tuple(_config_of_point(base, point, given, path) for point in chosen)
-    return CommandLine(_overridden(base, given), runs, points, options)
+    chosen = points if requested.sweep_all else ()
+    if requested.sweep_index >= 0:
+        chosen = (sweep.choose(points, requested.sweep_index),)
+    runs = tuple(_config_of_point(base, point, assigned, path) for point in chosen)
+    return CommandLine(_overridden(base, assigned), runs, points, options)
 
 
 def _single(config: Any, options: Mapping[type, Any]) -> CommandLine:
@@ -118,24 +118,26 @@ def _single(config: Any, options: Mapping[type, Any]) -> CommandLine:
 
 
 def _config_of_point(
-    base: Any, point: sweep.SweepPoint, given: Sequence[_Override], path: str
+    base: Any, point: sweep.SweepPoint, assigned: Sequence[_Override], path: str
 ) -> Any:
     """Return the checked config of one point; UserError if the command line overrides the sweep."""
-    sweep.refuse_swept_keys(point, (key for key, _ in given))
+    sweep.refuse_swept_keys(point, (key for key, _ in assigned))
     config = overrides.apply_values(base, point.overrides, f"{path}: sweep() at {point.name!r}")
-    return sweep.config_of_point(_checked(config, given, path), point)
+    return sweep.config_of_point(_checked(config, assigned, path), point)
 
 
-def _overridden(config: Any, given: Sequence[_Override]) -> Any:
+def _overridden(config: Any, assigned: Sequence[_Override]) -> Any:
     # Named settings of a group first, so that a single key of the group is set in any order.
-    for key, text in sorted(given, key=lambda item: not overrides.named_settings(config, item[0])):
+    for key, text in sorted(
+        assigned, key=lambda item: not overrides.named_settings(config, item[0])
+    ):
         config = overrides.apply_text(config, key, text)
     return config
 
 
-def _checked(config: Any, given: Sequence[_Override], path: str) -> Any:
+def _checked(config: Any, assigned: Sequence[_Override], path: str) -> Any:
     """Return the config with the command line's overrides; UserError if a value is invalid."""
-    config = _overridden(config, given)
+    config = _overridden(config, assigned)
     with config_file.errors_in(path) if path else contextlib.nullcontext():
         fields.check(config)
     return config
@@ -143,14 +145,14 @@ def _checked(config: Any, given: Sequence[_Override], path: str) -> Any:
 
 def _split(arguments: Sequence[str]) -> tuple[list[_Override], list[str]]:
     """Separate the overrides, `--config.KEY=VALUE`, from all other arguments."""
-    given, words = [], []
+    assigned, words = [], []
     for argument in arguments:
         override = overrides.split(argument)
         if override is None:
             words.append(argument)
         else:
-            given.append(override)
-    return given, words
+            assigned.append(override)
+    return assigned, words
 
 
 class _Parser(argparse.ArgumentParser):

@@ -20,7 +20,7 @@ _TYPES = {int: "INT", float: "FLOAT", bool: "BOOL", str: "TEXT"}
 def verb_help(name: str, verb: Verb, options: Sequence[type]) -> str:
     """Return the help of one verb: its usage, its options, and every key of its config classes.
 
-    `options` are classes of options that the verb does not get itself.
+    `options` are classes of options that are not passed to the verb.
     """
     parts = [f"usage: {verb.usage(name)}", _wrapped(verb.summary), "options:"]
     parts += _positional_entries(verb)
@@ -51,9 +51,9 @@ def _positional_entries(verb: Verb) -> Iterator[str]:
 def _key_entries(
     kind: type, key: str, shown: dict[type, str], leave_out: Container[str] = ()
 ) -> Iterator[str]:
-    """Yield an entry per key, those of nested classes last; [N] stands for any item of a tuple.
+    """Yield an entry per key, those of nested classes last; [N] means any item of a tuple.
 
-    `shown` has the name of the first group of each class. The keys of a further one are not
+    `shown` has the name of the first group of each class; the keys of later groups are not
     repeated. `leave_out` names fields that are described elsewhere.
     """
     groups: list[tuple[str, dataclasses.Field[Any], type]] = []

@@ -17,7 +17,7 @@ USER_ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; return the exit status (0 done, 2 invalid input, over 128 interrupted)."""
+    """Run one verb; return the exit status (0 success, 2 invalid input, above 128 interrupted)."""
     failures.prepare_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
@@ -96,5 +96,5 @@ def _help() -> str:
         f"commands:\n{rows}\n\n"
         f"`teacherlm COMMAND {help_text.VALIDATE} ...` checks a command line without running it.\n"
         "`teacherlm COMMAND --help` lists the options and config keys of a command.\n"
-        "A first run: teacherlm quickstart --config=configs/quickstart.py"
+        "To start: teacherlm quickstart --config=configs/quickstart.py"
     )

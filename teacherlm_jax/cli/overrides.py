@@ -1,7 +1,7 @@
-"""Overrides: values of single keys that replace those of a config.
+"""Overrides: values that replace single keys of a config.
 
 The command line gives them as text, `--config.KEY=VALUE`; a sweep gives them as values. A key is
-dotted and may count items of tuples, as in "sources[0].limit".
+dotted and may index items of tuples, as in "sources[0].limit".
 """
 
 import ast
@@ -33,9 +33,9 @@ def split(argument: str) -> tuple[str, str | None] | None:
 
 
 def apply_text(config: Any, key: str, text: str | None) -> Any:
-    """Return a copy of the config with the value that `text` spells; None spells True.
+    """Return a copy of the config with the value set to the value in `text`; None means True.
 
-    Raises UserError for an unknown key and for a text that its type cannot have.
+    Raises UserError for an unknown key and for a text that is not of its type.
     """
     name = f"--config.{key}"
     if names := named_settings(config, key):
@@ -59,29 +59,29 @@ def apply_text(config: Any, key: str, text: str | None) -> Any:
     return _with(config, key, value)
 
 
-def apply_values(config: Any, values: Mapping[str, Any], blamed: str) -> Any:
+def apply_values(config: Any, values: Mapping[str, Any], origin: str) -> Any:
     """Return a copy of the config with the values by key; UserError for an unknown key.
 
-    `blamed` says in that error where the keys come from.
+    `origin` names the source of the keys in the message.
     """
     for key, value in values.items():
-        _require_known(config, key, f"{blamed}: {key}", "")
+        _require_known(config, key, f"{origin}: {key}", "")
         config = _with(config, key, value)
     return config
 
 
 def named_settings(config: Any, key: str) -> Mapping[str, Callable[[], Any]]:
-    """Return functions that return settings of a group of keys, by name; empty if it has none."""
+    """Return the named settings of a group of keys, as functions by name; empty if it has none."""
     owner = config
     *way, last = key.split(".")
     for step in way:
         owner = getattr(owner, step, None)
-    held = dataclasses.fields(owner) if dataclasses.is_dataclass(owner) else ()
-    return next((field.metadata.get("named", {}) for field in held if field.name == last), {})
+    known = dataclasses.fields(owner) if dataclasses.is_dataclass(owner) else ()
+    return next((field.metadata.get("named", {}) for field in known if field.name == last), {})
 
 
 def has_key(kind: Any, key: str) -> bool:
-    """Return whether configs of a class have a key; any number may count an item of a tuple."""
+    """Return whether configs of a class have a key; any index of a tuple item is accepted."""
     for step in _STEP.findall(key):
         if step.startswith("["):
             kind = next(iter(typing.get_args(kind)), None)
@@ -106,7 +106,7 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def parse(text: str, hint: Any) -> Any:
-    """Return the value of a type (str, int, float, bool, tuple[str, ...]) that a text spells.
+    """Parse a text as a value of a type: str, int, float, bool or tuple[str, ...].
 
     A tuple is written as in Python or with bare commas, as in `finished,not_empty`. Raises
     ValueError with the expected type.

@@ -71,15 +71,15 @@ def points(module: types.ModuleType) -> tuple[SweepPoint, ...]:
 
 
 def concerns(sweep_points: Sequence[SweepPoint], kind: type, others: Iterable[type]) -> bool:
-    """Return whether a sweep is one of configs of class `kind`.
+    """Return whether a sweep is meant for configs of class `kind`.
 
     It is not if `kind` lacks a key that the sweep sets, and one of the `others` has all its keys. A
     key that no class has is a mistake, which the sweep's first use refuses.
     """
     keys = {key for point in sweep_points for key in point.overrides}
 
-    def has_all(each: type) -> bool:
-        return all(overrides.has_key(each, key) for key in keys)
+    def has_all(candidate: type) -> bool:
+        return all(overrides.has_key(candidate, key) for key in keys)
 
     return has_all(kind) or not any(map(has_all, others))
 
@@ -97,7 +97,7 @@ def choose(sweep_points: Sequence[SweepPoint], index: int) -> SweepPoint:
 def refuse_swept_keys(point: SweepPoint, keys: Iterable[str]) -> None:
     """Raise UserError if the command line sets a key that the sweep sets.
 
-    The run would be filed under the name of a point whose settings it does not have.
+    Otherwise, the run would be saved under the name of a point whose settings it does not have.
     """
     for key in keys:
         if any(swept == key or swept.startswith(f"{key}.") for swept in point.overrides):
@@ -119,9 +119,9 @@ def run_all(
     work: Sequence[Callable[[], object]],
     message: Callable[[BaseException], str],
 ) -> None:
-    """Run all points, also those after one that fails; UserError at the end names these.
+    """Run all points, even if some fail; a UserError at the end names those.
 
-    In several processes, the sweep ends at a point that failed in some of them only.
+    With several processes, the sweep ends at a point that fails in only some of them.
 
     Args:
         sweep_points: the points.
@@ -166,7 +166,7 @@ def listing(sweep_points: Sequence[SweepPoint]) -> str:
 def results(config: Any, sweep_points: Sequence[SweepPoint]) -> str:
     """Return a table (CSV) of all points: the swept settings and, if finished, the results.
 
-    Finished trainings with a `validation.metric` are ranked by its best value, 1 being the best.
+    Finished trainings with a `validation.metric` are ranked by its best value; 1 is the best.
     Settings are those that a run was started with, read from its own `config.json`; for a point
     that has not run, those of the sweep. The table is also written to `sweep.csv` in the output of
     `config`, the sweep's base.

@@ -1,4 +1,4 @@
-"""Command-line options about the sweep of a config file."""
+"""Command-line options for the sweep of a config file."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ class SweepOptions:
     )
 
     @property
-    def asked(self) -> bool:
-        """Whether the command line is about a sweep."""
+    def used(self) -> bool:
+        """True if the command line runs or shows points of a sweep."""
         return self.sweep_index >= 0 or self.sweep_all or self.sweep_list or self.sweep_results
 
     def problems(self) -> Iterator[tuple[str, str]]:

@@ -82,10 +82,10 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(file):
         ("--config.verify_data=perhaps", "config.verify_data: expected a bool, got 'perhaps'"),
         ("--config.steps", "--config.steps: no value; write --config.steps=VALUE"),
         (
-            "--config.data=gs://b/x",
-            "config.data: gs://b/x is an address; this key takes only local",
+            "--config.data=s3://b/x",
+            "config.data: s3://b/x is not supported; this key takes paths on this machine or gs://",
         ),
-        ("--config.validation.data=s3://b", "config.validation.data: s3://b is an address"),
+        ("--config.validation.data=s3://b", "config.validation.data: s3://b is not supported"),
         ("--confg.steps=3", "unknown option '--confg.steps=3'"),
         ("--config.steps=0", "config.steps: 0 is not in [1, inf)"),
         ("--config.seed=-1", "config.seed: -1 is not in [0, 2147483647]"),
@@ -113,8 +113,10 @@ def test_a_wrong_type_in_the_file_is_refused_by_name(file):
 
 
 def test_a_config_of_another_verb_is_refused(file):
-    said = "get_config returned PrepareConfig, but this command takes TrainConfig; choose another"
-    assert said in refusal(file, variant="data")
+    message = (
+        "get_config returned PrepareConfig, but this command takes TrainConfig; choose another"
+    )
+    assert message in refusal(file, variant="data")
 
 
 def test_an_error_inside_the_file_names_its_line(file):
@@ -265,7 +267,7 @@ def get_config(variant):
 
 @pytest.fixture
 def sampling(tmp_path):
-    """A function that returns the sampling of an annotation with the given overrides."""
+    """Function that returns the sampling of an annotation with the given overrides."""
     path = tmp_path / "annotate.py"
     path.write_text(ANNOTATE)
 

@@ -56,10 +56,10 @@ def test_the_help_of_every_verb_fits_100_columns_of_ascii_and_describes_every_ke
 )
 def test_the_help_lists_every_option_of_a_verb_before_its_keys(verb, more, shown):
     options, _, _ = shown(verb).partition("keys of the config")
-    found = {line.split()[0] for line in options.splitlines() if re.match("  [^ ]", line)}
+    listed = {line.split()[0] for line in options.splitlines() if re.match("  [^ ]", line)}
     swept = {"--sweep_index=INT", "--sweep_all", "--sweep_list", "--sweep_results"}
     common = {"--config=FILE.py[:VARIANT]", "--config.KEY=VALUE", "--validate", "--help"}
-    assert found == (set() if verb == "convert" else swept) | common | set(more)
+    assert listed == (set() if verb == "convert" else swept) | common | set(more)
 
 
 @pytest.mark.parametrize("verb", main.VERBS)
@@ -128,7 +128,7 @@ def run(*words, tail="", **environment):
 
 
 @pytest.mark.parametrize("words", [("--help",), ("train", "--help"), ("--version",)])
-def test_help_works_on_a_console_that_knows_only_ascii(words):
+def test_help_works_on_a_console_that_supports_only_ascii(words):
     done = run(*words, PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(("usage: teacherlm", "teacherlm "))
@@ -147,7 +147,7 @@ def test_a_name_that_the_console_cannot_show_is_escaped(tmp_path):
     assert r"gr\xf6\xdfe" in done.stdout
 
 
-def test_a_reader_that_closes_the_pipe_ends_the_help_in_silence():
+def test_a_reader_that_closes_the_pipe_ends_the_help_silently():
     # The reader ends before a byte is written, so that the first write already fails.
     done = run("train", "--help", tail="| (exec <&-; sleep 0.1)")
     assert done.stderr == ""

@@ -18,7 +18,7 @@ def get_config(variant=""):
 
 @pytest.fixture
 def command(tmp_path, monkeypatch):
-    """Runs `teacherlm train` with `work` in the place of training; gives the exit status."""
+    """Function that runs `teacherlm train` with `work` as training; returns the exit status."""
     path = tmp_path / "mine.py"
     path.write_text(CONFIG.format(output=str(tmp_path / "run")))
 
@@ -30,7 +30,7 @@ def command(tmp_path, monkeypatch):
     return run
 
 
-def test_a_finished_run_is_not_done_again(command, tmp_path):
+def test_a_finished_run_is_not_repeated(command, tmp_path):
     calls = []
 
     def work(config, folder):
@@ -127,7 +127,7 @@ def test_every_verb_names_a_function_that_exists(verb):
     assert f"\ndef {function}(" in source.read_text(encoding="utf-8")
 
 
-def test_a_job_that_met_too_little_memory_goes_on_with_fewer_slots(tmp_path, monkeypatch, capsys):
+def test_a_job_that_ran_out_of_memory_resumes_with_fewer_slots(tmp_path, monkeypatch, capsys):
     path = tmp_path / "job.py"
     path.write_text(
         "from teacherlm_jax.config import *\n"
@@ -135,10 +135,10 @@ def test_a_job_that_met_too_little_memory_goes_on_with_fewer_slots(tmp_path, mon
         f"    return AnnotateConfig(output={str(tmp_path / 'run')!r},\n"
         "        source=SourceConfig('a', 'a.jsonl'), teachers=TeachersConfig(cot='t'))\n"
     )
-    asked = []
+    slots = []
 
     def work(config, folder):
-        asked.append(config.slots)
+        slots.append(config.slots)
         (folder.path / "texts" / "cot").mkdir(parents=True, exist_ok=True)
         if config.slots > 16:
             raise UserError("no memory")
@@ -149,11 +149,11 @@ def test_a_job_that_met_too_little_memory_goes_on_with_fewer_slots(tmp_path, mon
     assert main.main(["annotate", f"--config={path}"]) == 2
     assert main.main(["annotate", f"--config={path}", "--config.seed=1"]) == 2
     assert main.main(["annotate", f"--config={path}", "--config.slots=16"]) == 0
-    assert asked == [64, 16]
+    assert slots == [64, 16]
     assert "config.seed=0, but now config.seed=1" in capsys.readouterr().err
 
 
-def test_a_training_that_met_too_little_memory_is_resumed_as_the_message_says(command, capsys):
+def test_a_training_that_ran_out_of_memory_resumes_with_the_suggested_settings(command, capsys):
     def work(config, folder):
         (folder.path / "checkpoints/1").mkdir(parents=True, exist_ok=True)
         if config.accumulate == 1:
@@ -163,8 +163,8 @@ def test_a_training_that_met_too_little_memory_is_resumed_as_the_message_says(co
     assert command(work) == 2
     message = capsys.readouterr().err
     assert "config.loss_block, raise config.accumulate, set config.model.remat='full'" in message
-    taken = ("loss_block=64", "accumulate=2", "model.remat=full")
-    assert command(work, *(f"--config.{setting}" for setting in taken)) == 0
+    suggested = ("loss_block=64", "accumulate=2", "model.remat=full")
+    assert command(work, *(f"--config.{setting}" for setting in suggested)) == 0
 
 
 def test_a_valid_command_line_can_be_checked_without_running_it(command, tmp_path, capsys):

@@ -25,7 +25,7 @@ def sweep():
 
 @pytest.fixture
 def command(tmp_path, monkeypatch):
-    """Runs `teacherlm train` on a config file that ends in `text`; what it trains is recorded.
+    """Function that runs a verb on a config file that ends in `text`, and records the configs.
 
     `errors` by seed are raised in place of training.
     """
@@ -49,7 +49,7 @@ def command(tmp_path, monkeypatch):
     return run
 
 
-def test_a_point_is_a_run_of_its_own_and_the_command_line_has_the_last_word(command, tmp_path):
+def test_a_point_is_a_run_of_its_own_and_the_command_line_overrides_its_config(command, tmp_path):
     assert command("--sweep_index=1", "--config.batch_size=9") == 0
     (config,) = command.trained
     assert config.output == str(tmp_path / "runs/rate_0.0003")
@@ -57,7 +57,7 @@ def test_a_point_is_a_run_of_its_own_and_the_command_line_has_the_last_word(comm
     assert (tmp_path / "runs/rate_0.0003/result.json").exists()
 
 
-def test_without_an_index_a_config_with_a_sweep_is_refused_with_both_ways_out(command, capsys):
+def test_without_an_index_a_config_with_a_sweep_is_refused_with_both_remedies(command, capsys):
     assert command() == 2
     assert "run one point with --sweep_index=0, or all of them with --sweep_all" in (
         capsys.readouterr().err
@@ -228,7 +228,7 @@ def sweep():
         (ZeroDivisionError("a bug"), "ZeroDivisionError: a bug", 2),
     ],
 )
-def test_a_sweep_goes_on_after_a_point_that_fails_and_names_it_at_the_end(
+def test_a_sweep_continues_after_a_point_that_fails_and_names_it_at_the_end(
     command, capsys, error, reason, traces
 ):
     command.errors |= {2: error, 3: error}
@@ -244,7 +244,7 @@ def test_a_sweep_goes_on_after_a_point_that_fails_and_names_it_at_the_end(
     assert [config.seed for config in command.trained] == [1, 4, 2, 3]
 
 
-def test_different_errors_of_points_are_named_apart(command, capsys):
+def test_different_errors_of_points_are_listed_separately(command, capsys):
     command.errors |= {1: UserError("data: gone"), 4: UserError("loss: NaN")}
     assert command("--sweep_all", text=FOUR) == 2
     assert capsys.readouterr().err == (
