@@ -21,7 +21,7 @@ def plain(default: Any, *, short: bool = False, help: str = "") -> Any:
     Args:
         default: the value if a config sets none.
         short: whether the command line accepts the bare name, as in `--check_only`.
-        help: meaning and unit, shown by `teacherlm VERB --help`; every helper here takes it.
+        help: meaning and unit, shown by `teacherlm VERB --help`; every function here takes it.
     """
     return _field(default, help, short=short)
 
@@ -37,7 +37,7 @@ def choice(*names: str, renamed: Mapping[str, str] | None = None, help: str = ""
 def number(default: float, *, limits: str, unset: float | None = None, help: str = "") -> Any:
     """Return a numeric field within `limits`, an interval such as "[0, 1)" or "(0, inf)".
 
-    `unset` is the value that means that there is none, for the help.
+    `unset` is the value that means "none", which the help shows.
     """
     if not _INTERVAL.fullmatch(limits):
         raise ValueError(f"limits {limits!r} is not an interval")
@@ -65,8 +65,8 @@ def location(
 ) -> Any:
     """Return a field for the path of a file or folder; empty by default.
 
-    A path says where something is and not what it is, so a run may be resumed with another one;
-    its inputs are compared by digest.
+    Paths do not identify a run: it may be resumed with other paths, and its inputs are compared by
+    digest.
 
     Args:
         required: whether the config or the command line must fill it.

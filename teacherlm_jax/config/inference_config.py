@@ -27,7 +27,7 @@ _SEED_LIMITS = "[0, 2147483647]"
 
 @dataclasses.dataclass
 class SamplingConfig:
-    """How the next token is sampled."""
+    """Sampling of the next token."""
 
     temperature: float = at_least(
         0, 0.7, help="divides the logits; 0 always takes the most likely token"
@@ -88,7 +88,7 @@ class AnnotateConfig:
     )
     gates: tuple[str, ...] = plain(
         ("finished", "not_empty", "concludes_answer"),
-        help="quality checks of every explanation, whose verdicts are recorded (see "
+        help="quality checks; each explanation is stored with their verdicts (see "
         f"docs/reference/sample-format.md); any of {', '.join(GATES)}",
     )
     seed: int = number(0, limits=_SEED_LIMITS, help="seed of the sampling")
@@ -146,7 +146,7 @@ class BenchmarkConfig(SourceConfig):
     )
     score: str = choice(
         *("letters", "texts"),
-        help="what is scored of an option: its letter, after `A: The answer is (` and with all "
+        help="scored part of an option: its letter, after `A: The answer is (` and with all "
         "options in the prompt, or its text, after `A:` and without them",
     )
     reduction: str = choice(
@@ -185,8 +185,8 @@ class EvaluateConfig:
     max_length: int = at_least(
         2,
         2048,
-        help="longest prompt with its option, in tokens; longer prompts lose their first tokens "
-        "and are counted",
+        help="longest prompt with its option, in tokens; longer prompts are truncated on "
+        "the left and counted",
     )
     batch_tokens: int = at_least(
         1, 16384, help="tokens per forward pass; lower it when memory runs out"

@@ -1,7 +1,6 @@
 """Names that config fields accept.
 
-The code that each name stands for is in other rooms, which this one must not import; tests compare
-the two sides.
+Other rooms implement them, which this one must not import; tests compare the two.
 """
 
 import re

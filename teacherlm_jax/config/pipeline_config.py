@@ -73,7 +73,7 @@ class StepConfig:
 
 @dataclasses.dataclass
 class QuickstartConfig:
-    """Generated samples, then a pipeline of commands over them."""
+    """A pipeline of commands on generated samples."""
 
     output: str = location(required=True, help="run folder; the steps write below it")
     file: str = location(required=True, help="config file with the variants of the steps")

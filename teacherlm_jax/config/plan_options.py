@@ -1,4 +1,4 @@
-"""Command-line options of `teacherlm plan`, given beside the config to plan."""
+"""Command-line options of `teacherlm plan`, given in addition to the config to plan."""
 
 import dataclasses
 

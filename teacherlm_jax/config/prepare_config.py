@@ -32,7 +32,7 @@ _SOURCES_HELP = "names of the sources to use; empty: all"
 class ColumnsConfig:
     """Columns of a source in the format 'columns'; an empty name means there is no such column.
 
-    A dot leads into a column of objects, as in "answers.text".
+    A dot selects a field of a column of objects, as in "answers.text".
     """
 
     question: str = plain("question", help="column of the question")
@@ -73,7 +73,7 @@ class ColumnsConfig:
         if not all(self.options):
             yield "options", f"{self.options} contains an empty name"
         if not self.author and (self.cot or self.fundamental or self.mistake):
-            yield "author", "empty; explanations are filed by author"
+            yield "author", "empty; explanations are stored by author"
 
 
 @dataclasses.dataclass
@@ -275,7 +275,7 @@ class PrepareConfig:
         if not self.mixtures and not self.check_only:
             yield "mixtures", "empty; name at least one MixtureConfig"
         for kind in ("sources", "evaluation", "mixtures"):
-            names = [thing.name for thing in getattr(self, kind)]
+            names = [item.name for item in getattr(self, kind)]
             for twice in sorted({name for name in names if names.count(name) > 1}):
                 yield kind, f"two have the name {twice!r}; names must differ"
         for index, mixture in enumerate(self.mixtures):

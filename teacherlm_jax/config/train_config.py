@@ -63,7 +63,7 @@ class ValidationConfig:
     data: str = location(local=True, bucket=True, help="prepared mixture with held-out data")
     rows: int = at_least(0, 0, help="held-out packed rows to use, at most; 0: all")
     max_length: int = at_least(
-        2, 2048, help="longest benchmark prompt, in tokens; longer ones lose their first tokens"
+        2, 2048, help="longest benchmark prompt, in tokens; longer ones are truncated on the left"
     )
     batch_tokens: int = at_least(
         1, 16384, help="tokens per forward pass on benchmarks; lower it when memory runs out"
@@ -104,12 +104,12 @@ class ValidationConfig:
                 f"the name {HELD_OUT!r} is reserved for config.validation.data; choose another",
             )
         if self.metric and self.metric not in self.metrics:
-            way_out = (
+            remedy = (
                 f"choose from: {', '.join(self.metrics)}"
                 if self.metrics
                 else "set config.validation.data or config.validation.benchmarks"
             )
-            yield "metric", f"{self.metric!r} is not measured; {way_out}"
+            yield "metric", f"{self.metric!r} is not measured; {remedy}"
         if self.patience and not self.metric:
             yield "metric", "empty; config.validation.patience needs one"
         if self.rows and not self.data:

@@ -23,7 +23,7 @@ def parse(argument: str, **settings: Any) -> tuple[str, dict[str, Any]]:
     parts = [part for part in argument.split(",") if part]
     name = parts.pop(0) if parts and "=" not in parts[0] and parts[0] not in settings else ""
     for part in parts:
-        key, given, text = part.partition("=")
+        key, equals, text = part.partition("=")
         if key not in settings:
             raise UserError(f"--config: unknown setting {key!r}; known: {', '.join(settings)}")
         kind = type(settings[key])
@@ -33,6 +33,6 @@ def parse(argument: str, **settings: Any) -> tuple[str, dict[str, Any]]:
             raise UserError(
                 f"--config: setting {key}: expected {type_name(kind)}, got {text!r}"
             ) from None
-        if not given and kind is not bool:
+        if not equals and kind is not bool:
             raise UserError(f"--config: setting {key} needs a value, as in {key}={settings[key]!r}")
     return name, settings

@@ -1,4 +1,4 @@
-"""Fields of configs: what they may hold, and which of them say only where something is."""
+"""Fields of configs: accepted values, and the keys that hold paths."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from teacherlm_jax.config import (
 from teacherlm_jax.config.fields import path_keys, problems
 
 
-def test_keys_that_hold_paths_are_known_also_inside_tuples():
+def test_keys_that_hold_paths_are_found_inside_tuples_too():
     assert path_keys(TrainConfig()) == {"output", "data", "init_from", "compilation_cache"} | {
         "validation.root",
         "validation.data",

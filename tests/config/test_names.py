@@ -1,4 +1,4 @@
-"""Names that config fields accept, compared with the tables of the code they stand for."""
+"""Names that config fields accept, compared with the tables that implement them."""
 
 import dataclasses
 import functools
@@ -37,7 +37,7 @@ def test_every_accepted_name_is_implemented(names, meanings):
     ],
 )
 def test_every_choice_of_a_field_is_implemented(owner, field, meanings):
-    (declared,) = (each for each in dataclasses.fields(owner) if each.name == field)
+    (declared,) = (item for item in dataclasses.fields(owner) if item.name == field)
     assert set(declared.metadata["choices"]) == set(meanings)
 
 
@@ -58,7 +58,7 @@ LOCAL = [
 
 @pytest.mark.parametrize(("kind", "key"), LOCAL)
 @pytest.mark.parametrize("address", ["s3://bucket", "https://example.org/x"])
-def test_keys_for_folders_refuse_other_addresses_than_those_of_buckets(kind, key, address):
+def test_keys_for_folders_refuse_addresses_other_than_those_of_buckets(kind, key, address):
     (problem,) = _refusals(kind, key, address)
     assert problem.startswith(f"{address} is not supported; this key takes paths on this machine")
     assert _refusals(kind, key, "gs://bucket/x") == []

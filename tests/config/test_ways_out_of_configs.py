@@ -1,4 +1,4 @@
-"""Ways out that messages about settings name, taken as overrides of the command line."""
+"""Remedies that messages about settings suggest, applied as overrides."""
 
 import re
 
@@ -35,8 +35,8 @@ def prepare(**settings):
     )
 
 
-# A config, the words of its message that name the way out, and the overrides that take it. Where
-# the message has the overrides as they are typed, they are taken from it: None.
+# A config, the words of its message that suggest the remedy, and the overrides that apply it. None:
+# the overrides are read from the message.
 CASES = [
     (config.TrainConfig(data="d"), "set it, as in", None),
     (prepare(vocabulary=""), "set it, as in", None),
@@ -90,13 +90,13 @@ CASES = [
 @pytest.mark.parametrize(
     "case", range(len(CASES)), ids=[f"{type(c[0]).__name__}-{n}" for n, c in enumerate(CASES)]
 )
-def test_the_override_that_a_message_names_makes_a_config_valid(case):
-    settings, said, taken = CASES[case]
+def test_the_override_that_a_message_suggests_makes_a_config_valid(case):
+    settings, remedy, suggested = CASES[case]
     with pytest.raises(UserError) as raised:
         fields.check(settings)
     message = str(raised.value)
-    assert said in message
-    typed = dict(re.findall(r"--config\.(\S+?)=(\S+)", message)) if taken is None else taken
+    assert remedy in message
+    typed = dict(re.findall(r"--config\.(\S+?)=(\S+)", message)) if suggested is None else suggested
     assert typed, message
     for key, text in typed.items():
         settings = overrides.apply_text(settings, key, text)

@@ -197,7 +197,7 @@ def test_a_check_needs_no_mixtures_and_has_a_short_flag(folder):
         ({"format": "columns", "columns": ColumnsConfig(options=("",))}, "contains an empty name"),
         (
             {"format": "columns", "columns": ColumnsConfig(cot="c", author="")},
-            "columns.author: empty; explanations are filed by author",
+            "columns.author: empty; explanations are stored by author",
         ),
         ({"reader": "xml"}, "sources[0].reader: expected one of"),
         ({"limit_by": "sead"}, "did you mean 'seed'?"),
