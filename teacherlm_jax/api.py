@@ -70,7 +70,7 @@ class Explanation:
 
     @property
     def passed(self) -> bool:
-        """Whether all gates accept the text."""
+        """True if all gates accept the text."""
         return all(self.gates.values())
 
     def __str__(self) -> str:
@@ -128,8 +128,8 @@ class Model:
             slots=self._slots(len(kinds)),
         )
         return {
-            each.kind: Explanation(each.text, each.gates, each.finish_reason)
-            for each in explanations
+            item.kind: Explanation(item.text, item.gates, item.finish_reason)
+            for item in explanations
         }
 
     def score(
@@ -161,8 +161,8 @@ class Model:
             name="api", path="api", score=score, reduction=reduction, subject_prefix=bool(subject)
         )
         fields.check(settings, "arguments")
-        asked = Question.from_sample(sample, settings)
-        (prediction,), _ = predictions.score(self.loaded, [asked], reduction=reduction)
+        item = Question.from_sample(sample, settings)
+        (prediction,), _ = predictions.score(self.loaded, [item], reduction=reduction)
         return OptionScores(sample.options, prediction.scores)
 
     def generate(
@@ -184,9 +184,9 @@ class Model:
         return text
 
     def _slots(self, texts: int) -> int:
-        """Return the smallest number of slots for so many texts that the devices can share."""
-        ways = sharding.batch_cuts(self.mesh)
-        return ways * max(1, -(-texts // ways))
+        """Return the smallest number of slots for all texts that the mesh divides."""
+        shards = sharding.batch_shards(self.mesh)
+        return shards * max(1, -(-texts // shards))
 
 
 def load(path: Path | str, *, mesh: Mesh | None = None, dtype: str = "") -> Model:
@@ -207,8 +207,8 @@ def load(path: Path | str, *, mesh: Mesh | None = None, dtype: str = "") -> Mode
 def train(config: TrainConfig) -> dict[str, Any]:
     """Train a stage of a teacher, or a student; return the run's result.
 
-    It is the verb `train`: the run folder is `config.output`, an interrupted run is resumed, and a
-    finished one returns its result again.
+    This is the verb `train`: the run folder is `config.output`, an interrupted run is resumed, and
+    a finished one returns its result again.
 
     Raises:
         UserError: the config, the data or the run folder cannot be used.

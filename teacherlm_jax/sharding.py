@@ -46,7 +46,7 @@ ACTIVATION_RULES: Mapping[str, tuple[str, ...]] = {
     "head_dim": (),
 }
 
-_WAYS_OUT = {
+_REMEDIES = {
     "vocab": "set config.model.vocab_size to a multiple (rows beyond the vocabulary stay unused)",
     "batch": "use a number of rows that the mesh axes divide, or a smaller config.mesh",
 }
@@ -88,7 +88,7 @@ def _mesh_shape(config: MeshConfig, devices: int) -> tuple[int, ...]:
     if devices % fixed or (not free and fixed != devices):
         relation = "divide" if free else "be"
         others = fixed // max(1, sizes["data"])
-        way_out = (
+        remedy = (
             "set config.mesh.data=-1 to use all remaining devices"
             if not free and devices % others == 0
             else "choose sizes that divide it, such as config.mesh.fsdp=1, config.mesh.tensor=1 "
@@ -96,7 +96,7 @@ def _mesh_shape(config: MeshConfig, devices: int) -> tuple[int, ...]:
         )
         raise UserError(
             f"config.mesh: the product of {shown} is {fixed}, which must {relation} the number of "
-            f"devices, {devices}; {way_out}"
+            f"devices, {devices}; {remedy}"
         )
     return tuple(devices // fixed if size == -1 else size for size in sizes.values())
 
@@ -122,34 +122,36 @@ def spec(
     """
     if len(axes) != len(shape):
         raise UserError(f"{name}: {len(axes)} axis names {tuple(axes)} for shape {tuple(shape)}")
-    taken: dict[str, str] = {}
+    used: dict[str, str] = {}
     parts: list[tuple[str, ...] | str | None] = []
     for axis, size in zip(axes, shape, strict=True):
         if axis not in rules:
             known = ", ".join(sorted(rules))
             raise UserError(f"{name}: unknown logical axis {axis!r}; known: {known}")
-        cut = rules[axis]
-        for mesh_axis in cut:
-            if mesh_axis in taken:
+        mesh_axes = rules[axis]
+        for mesh_axis in mesh_axes:
+            if mesh_axis in used:
                 raise UserError(
-                    f"{name}: logical axes {taken[mesh_axis]!r} and {axis!r} both use the "
+                    f"{name}: logical axes {used[mesh_axis]!r} and {axis!r} both use the "
                     f"mesh axis {mesh_axis!r}; it can shard only one dimension of an array"
                 )
-            taken[mesh_axis] = axis
-        _refuse_indivisible(name, axis, size, cut, mesh)
-        parts.append(None if not cut else cut[0] if len(cut) == 1 else cut)
+            used[mesh_axis] = axis
+        _refuse_indivisible(name, axis, size, mesh_axes, mesh)
+        parts.append(None if not mesh_axes else mesh_axes[0] if len(mesh_axes) == 1 else mesh_axes)
     return PartitionSpec(*parts)
 
 
 def _refuse_indivisible(
-    name: str, axis: str, size: int, cut: tuple[str, ...], mesh: Mesh | AbstractMesh
+    name: str, axis: str, size: int, mesh_axes: tuple[str, ...], mesh: Mesh | AbstractMesh
 ) -> None:
-    pieces = math.prod(mesh.shape[mesh_axis] for mesh_axis in cut)
+    pieces = math.prod(mesh.shape[mesh_axis] for mesh_axis in mesh_axes)
     if size % pieces:
-        way_out = _WAYS_OUT.get(axis, f"choose a config.mesh whose {'*'.join(cut)} divides {size}")
+        remedy = _REMEDIES.get(
+            axis, f"choose a config.mesh whose {'*'.join(mesh_axes)} divides {size}"
+        )
         raise UserError(
             f"{name}: axis {axis!r} of size {size} is not divisible by {pieces}, "
-            f"the number of devices along {'*'.join(cut)}; {way_out}"
+            f"the number of devices along {'*'.join(mesh_axes)}; {remedy}"
         )
 
 
@@ -205,7 +207,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(ACTIVATION_RULES["batch"], None))
 
 
-def batch_cuts(mesh: Mesh | AbstractMesh) -> int:
+def batch_shards(mesh: Mesh | AbstractMesh) -> int:
     """Return the number of shards of a batch; 1 on an empty mesh (no mesh in context)."""
     return math.prod(mesh.shape.get(axis, 1) for axis in ACTIVATION_RULES["batch"])
 
@@ -214,17 +216,17 @@ def process_rows(mesh: Mesh, rows: int) -> tuple[int, int]:
     """Return (index, count): this process feeds part `index` of `count` equal parts of a batch.
 
     Processes that differ only along `tensor` feed the same rows. `rows` must be divisible by
-    `batch_cuts(mesh)`. Raises UserError as `process_part` does.
+    `batch_shards(mesh)`. Raises UserError as `process_part` does.
     """
-    return process_part(_held(mesh, rows), jax.process_index())
+    return process_part(_rows_by_process(mesh, rows), jax.process_index())
 
 
-def _held(mesh: Mesh, rows: int) -> dict[int, set[int]]:
+def _rows_by_process(mesh: Mesh, rows: int) -> dict[int, set[int]]:
     """Return, by process, the first rows of the shards of a batch that its devices hold."""
-    cuts = batch_sharding(mesh).devices_indices_map((rows, 1))
+    indices = batch_sharding(mesh).devices_indices_map((rows, 1))
     held: dict[int, set[int]] = {}
     for device in mesh.devices.flat:
-        held.setdefault(device.process_index, set()).add(cuts[device][0].start or 0)
+        held.setdefault(device.process_index, set()).add(indices[device][0].start or 0)
     return held
 
 
@@ -233,7 +235,7 @@ def fed_order(mesh: Mesh, rows: int) -> list[int]:
 
     The orders differ if the devices of a process are not adjacent in the mesh.
     """
-    return order_of(_held(mesh, rows), rows)
+    return order_of(_rows_by_process(mesh, rows), rows)
 
 
 def order_of(held: Mapping[int, Collection[int]], rows: int) -> list[int]:

@@ -167,7 +167,7 @@ def test_activations_are_constrained_under_a_mesh_and_unchanged_without():
 
 def test_one_device_adds_no_constraints_and_no_mesh_means_one_batch_shard():
     x = jnp.zeros((8, 3, 4))
-    assert sharding.batch_cuts(jax.sharding.get_abstract_mesh()) == 1
+    assert sharding.batch_shards(jax.sharding.get_abstract_mesh()) == 1
     with jax.set_mesh(sharding.make_mesh(MeshConfig(), jax.devices()[:1])):
         assert sharding.constrain(x, ("batch", "length", "embed")) is x
 
@@ -175,12 +175,12 @@ def test_one_device_adds_no_constraints_and_no_mesh_means_one_batch_shard():
 def test_rows_are_fed_by_the_processes_that_hold_their_devices(monkeypatch):
     """Eight devices of one process feed all rows; of two processes, each feeds its half."""
     mesh = sharding.make_mesh(MeshConfig(2, 2, 2))
-    assert sharding.batch_cuts(mesh) == 4
+    assert sharding.batch_shards(mesh) == 4
     assert sharding.process_rows(mesh, 12) == (0, 1)
-    held = sharding._held(mesh, 12)
+    held = sharding._rows_by_process(mesh, 12)
     assert held == {0: {0, 3, 6, 9}}
     halves = {0: {0, 3}, 1: {6, 9}}
-    monkeypatch.setattr(sharding, "_held", lambda mesh, rows: halves)
+    monkeypatch.setattr(sharding, "_rows_by_process", lambda mesh, rows: halves)
     assert sharding.process_rows(mesh, 12) == (0, 2)
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     assert sharding.process_rows(mesh, 12) == (1, 2)

@@ -95,7 +95,7 @@ class Scorer:
         for index, question in enumerate(questions):
             rows.extend(_rows(index, question, one_row_per_question))
         scores = [[0.0] * len(question.options) for question in questions]
-        for batch, shape in _batches(rows, self._batch_tokens, sharding.batch_cuts(self._mesh)):
+        for batch, shape in _batches(rows, self._batch_tokens, sharding.batch_shards(self._mesh)):
             before_batch()
             arrays = _arrays(batch, shape, self._pad_id)
             arrays = jax.device_put(arrays, sharding.batch_sharding(self._mesh))

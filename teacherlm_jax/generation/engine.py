@@ -222,7 +222,7 @@ def batch_shards(slots: int) -> int:
 
     Raises UserError unless `slots` is a positive multiple of that.
     """
-    shards = sharding.batch_cuts(jax.sharding.get_abstract_mesh())
+    shards = sharding.batch_shards(jax.sharding.get_abstract_mesh())
     if slots < 1 or slots % shards:
         raise UserError(
             f"config.slots={slots}: expected a positive multiple of {shards}, the number of "

@@ -78,7 +78,7 @@ def open_reader(
 
 def refuse_uneven(mesh: Mesh, batch_size: int, accumulate: int) -> None:
     """Raise UserError unless the mesh divides each of the `accumulate` parts of a batch evenly."""
-    shards = sharding.batch_cuts(mesh)
+    shards = sharding.batch_shards(mesh)
     if batch_size % (shards * accumulate):
         parts = f" times config.accumulate={accumulate}" if accumulate > 1 else ""
         raise UserError(
