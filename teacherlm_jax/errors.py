@@ -9,9 +9,9 @@ class UserError(Exception):
     """
 
 
-def one_line(said: object) -> str:
+def one_line(message: object) -> str:
     """Return a library's error message, which may have several lines, as one line."""
-    return " ".join(str(said).split())
+    return " ".join(str(message).split())
 
 
 class Interrupted(Exception):

@@ -87,12 +87,12 @@ def _run_step(config: QuickstartConfig, step: StepConfig, run: Run) -> None:
 
 
 def _wait_for(step: subprocess.Popen[bytes]) -> int:
-    """Return the exit status of a step; pass SIGTERM and SIGINT on to it."""
+    """Return the exit status of a step; forward SIGTERM and SIGINT to it."""
 
-    def pass_on(number: int, frame: Any) -> None:
+    def forward(number: int, frame: Any) -> None:
         step.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in _STOPPING}
+    before = {number: signal.signal(number, forward) for number in _STOPPING}
     try:
         return step.wait()
     finally:
@@ -104,7 +104,7 @@ def _environment(run: Run) -> dict[str, str]:
     """Return the environment of the steps: CPU, a shared compilation cache, and huge pages.
 
     Programs of the same shapes compile once. Huge pages save about a fifth of the CPU time, which
-    page faults would take for arrays of this size; only glibc reads the setting.
+    page faults take for arrays of this size; only glibc reads the setting.
     """
     return {
         "JAX_PLATFORMS": "cpu",

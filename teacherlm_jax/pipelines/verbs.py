@@ -1,4 +1,4 @@
-"""The verbs, and how one of them runs in its run folder: for the command line and for Python."""
+"""Verbs of the command line and of Python, and the function that runs one in its run folder."""
 
 import dataclasses
 import importlib
@@ -18,7 +18,7 @@ class Verb:
 
     Attributes:
         summary: its line in the help.
-        example: command line that ends its help.
+        example: command line at the end of its help.
         config_classes: config classes that the verb accepts.
         function: `module:function`, imported only when the verb runs, so that preparing data never
             loads JAX and training never loads TensorFlow.
@@ -28,9 +28,9 @@ class Verb:
         inputs: `module:function` that returns the digests of a config's inputs by key; empty for
             verbs that compare their inputs themselves.
         local: `module:function` that returns the config with folders in place of addresses, which
-            are downloaded; the run's record keeps the addresses. Empty if the function does that.
+            are downloaded; the recorded config keeps the addresses. Empty if the verb downloads.
         repeats: the verb runs again even if the run folder holds a result.
-        positional: names in the help, by key, of values that are given without a key. Such a verb
+        positional: names in the help, by key, of values without a key. Such a verb
             opens its output itself, which need not be a run folder.
         needs_file: whether the verb needs a config file.
         folder: function that returns the run folder of a config.
@@ -57,7 +57,7 @@ class Verb:
     together: bool = False
 
     def usage(self, name: str) -> str:
-        """Return the form of a command line with this verb, which has the given name."""
+        """Return the usage line of this verb under its name."""
         config = "--config=FILE.py[:VARIANT]" if self.needs_file else "[--config=FILE.py[:VARIANT]]"
         first = " ".join(self.positional.values()) or config
         return f"teacherlm {name} {first} [--config.KEY=VALUE ...]"
@@ -191,7 +191,7 @@ def _say_finished(opened: Run, verb: Verb, settings: Any) -> None:
     if verb.inputs:
         try:
             digests = _digests(verb, settings)
-        except UserError as error:  # such as data that were removed after the training
+        except UserError as error:  # such as data that was removed after training
             compared = f" (its inputs cannot be compared: {error})"
         else:
             opened.check_inputs(digests)
