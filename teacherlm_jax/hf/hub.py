@@ -8,6 +8,7 @@ from pathlib import Path
 from teacherlm_jax.config import PrepareConfig
 from teacherlm_jax.errors import UserError, one_line
 from teacherlm_jax.hf import config_json
+from teacherlm_jax.storage import disk_errors
 from teacherlm_jax.tokenization.vocabulary import holds_vocabulary
 
 SCHEME = "hf://"
@@ -114,10 +115,19 @@ def _snapshot(address: str, name: str, revision: str, patterns: tuple[str, ...])
     except errors.HfHubHTTPError as error:
         problem = f"{constants.ENDPOINT} answered with an error, try again later: {one_line(error)}"
     except (OSError, errors.OfflineModeIsEnabled) as error:
-        if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
-            raise  # the disk's, not the network's
+        if isinstance(error, OSError) and _is_of_disk(error):
+            raise
         problem = _unreachable(name, revision, constants.ENDPOINT, offline=constants.HF_HUB_OFFLINE)
+    except errors.HTTPError as error:  # of the HTTP client; most are repeated by the library
+        problem = (
+            f"the transfer from {constants.ENDPOINT} was interrupted "
+            f"({one_line(error) or type(error).__name__}); repeat the command to resume it"
+        )
     raise UserError(f"{address}: {problem}")
+
+
+def _is_of_disk(error: OSError) -> bool:
+    return error.errno in disk_errors.ERRORS or None not in (error.errno, error.filename)
 
 
 def _unreachable(name: str, revision: str, endpoint: str, *, offline: bool) -> str:

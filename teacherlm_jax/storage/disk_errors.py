@@ -13,7 +13,7 @@ from pathlib import Path
 
 # Errors that are always caused by a disk. Others, such as ENOENT, may be errors of the program if
 # they do not name a file.
-_ERRORS = (
+ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
     *(errno.ESTALE, errno.ENOTCONN, errno.ESHUTDOWN, errno.EHOSTDOWN, errno.EREMOTEIO),
 )
@@ -37,13 +37,13 @@ def explain(error: BaseException, default: str) -> str | None:
         default: file or folder to name if the error does not name a file.
     """
     if isinstance(error, OSError) and error.errno is not None:
-        if error.filename is None and error.errno not in _ERRORS:
+        if error.filename is None and error.errno not in ERRORS:
             return None
         return f"{error.filename or default}: {os.strerror(error.errno)}"
-    if isinstance(error.__cause__, OSError) and error.__cause__.errno in _ERRORS:
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno in ERRORS:
         return explain(error.__cause__, default)
     message = str(error)
-    for number in _ERRORS:
+    for number in ERRORS:
         if os.strerror(number) in message:
             quoted = re.search(r'"(/[^"]+)"', message)
             return f"{quoted[1] if quoted else default}: {os.strerror(number)}"

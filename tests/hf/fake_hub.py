@@ -3,7 +3,10 @@
 import contextlib
 import hashlib
 import json
+import os
 import re
+import socket
+import struct
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -59,8 +62,21 @@ class _Handler(BaseHTTPRequestHandler):
         content = (self.server.models[name] / file).read_bytes()
         if self.command == "GET":
             self.server.sent.append(file)
+        if file in self.server.interrupted and self.command == "GET":
+            self._interrupt(content)
+            return
         etag = f'"{hashlib.sha1(content).hexdigest()}"'
         self._send(200, content, {"ETag": etag, "X-Repo-Commit": COMMIT})
+
+    def _interrupt(self, content):
+        """Send a half of the content, then reset the connection."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(self.connection.detach())
+        self.close_connection = True
 
     def _refuse(self, status, code):
         self._send(status, b"", {"X-Error-Code": code, "X-Error-Message": code})
@@ -77,9 +93,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serving(models, gated=()):
-    """Serve folders by model name; yield the server with its `url` and the files `sent`."""
+    """Serve folders by model name; yield the server with its `url` and the files `sent`.
+
+    The transfer of a file in its set `interrupted` ends with a reset connection.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.models, server.gated, server.sent = models, gated, []
+    server.interrupted = set()
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

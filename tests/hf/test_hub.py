@@ -1,5 +1,6 @@
 """Downloads from a local fake hub."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -99,6 +100,25 @@ def test_an_unreachable_hub_is_reported_with_a_remedy(server, monkeypatch):
     )
     with pytest.raises(UserError, match=message):
         hub.download(f"hf://{MIXED}")
+
+
+def test_an_interrupted_transfer_is_reported_and_resumed_by_the_same_call(server):
+    server.interrupted.add("model.safetensors")
+    with pytest.raises(
+        UserError, match=r"tiny: the transfer from http.* was interrupted \(.*repeat"
+    ):
+        hub.download(f"hf://{BLOOM}")
+    server.interrupted.clear()
+    assert (hub.download(f"hf://{BLOOM}") / "model.safetensors").exists()
+
+
+def test_a_full_disk_is_not_reported_as_an_unreachable_hub(server, monkeypatch):
+    def download(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")  # a failed write names no file
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    with pytest.raises(OSError, match="No space left"):
+        hub.download(f"hf://{BLOOM}")
 
 
 @pytest.mark.parametrize(
