@@ -19,8 +19,8 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
 
     Returns:
         The path of the `page`, the number of `runs` by verb, the names of the `unfinished` and of
-        the `refused` runs, and the `changed` inputs by run. For a report on `config.data`, see
-        `data_report.report_data`.
+        the `refused` runs, and the inputs that have `changed` or are `not_compared`, by run. For a
+        report on `config.data`, see `data_report.report_data`.
 
     Raises UserError if there is no run to report.
     """
@@ -38,7 +38,7 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
     path = write(run, config.title, _lede(runs), blocks, text)
     run.log.info("%s: %d runs", path, len(runs))
     for record in runs:
-        for sentence in record.changes.values():
+        for sentence in (*record.changes.values(), *record.not_compared.values()):
             run.log.warning("%s: %s", record.name, sentence)
     return {
         "page": str(path),
@@ -46,6 +46,9 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
         "unfinished": _named(runs, "unfinished"),
         "refused": _named(runs, "refused"),
         "changed": {record.name: sorted(record.changes) for record in runs if record.changes},
+        "not_compared": {
+            record.name: sorted(record.not_compared) for record in runs if record.not_compared
+        },
     }
 
 
@@ -80,6 +83,10 @@ def _notices(runs: Sequence[RunRecord]) -> list[Block]:
         (
             "Inputs that changed after a run had finished; its results describe the earlier input",
             [f"{run.name}: {sentence}" for run in runs for sentence in run.changes.values()],
+        ),
+        (
+            "Inputs that cannot be compared with those of a finished run; they may have changed",
+            [f"{run.name}: {sentence}" for run in runs for sentence in run.not_compared.values()],
         ),
         ("Unfinished runs, which have no results yet", _problems(runs, "unfinished")),
         ("Refused runs, which stopped before their work began", _problems(runs, "refused")),

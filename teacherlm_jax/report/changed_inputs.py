@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from etils import epath
@@ -14,7 +14,7 @@ from teacherlm_jax.evaluation import benchmarks
 from teacherlm_jax.hf import any_model, hub
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.identity import flatten
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import files, locations
 
 _MODELS = ("model", "init_from", "teachers.cot", "teachers.fundamental", "teachers.mistake")
 _DATA = ("data", "validation.data")
@@ -25,40 +25,60 @@ class ChangedInputs:
     """Compares the inputs of runs with what is at their paths now; reads each input once."""
 
     def __init__(self) -> None:
-        self._model = functools.cache(_model)
+        self._model = functools.cache(lambda path: any_model.describe(path).digest)
         self._data = functools.cache(lambda path: prepared.open(path).digest)
 
-    def of(
+    def compare(
         self, folder: epath.Path, config: Mapping[str, Any], result: Mapping[str, Any]
-    ) -> dict[str, str]:
-        """Return a sentence for each input of a finished run that has changed, by config key.
+    ) -> "InputComparison":
+        """Compare the inputs of a finished run with those that it recorded.
 
         An input that is no longer at its path, and a model on the hub, cannot have been replaced
         by another one and count as unchanged.
         """
         settings = flatten(dict(config))
-        sentences = {}
+        comparison = InputComparison()
         for key, recorded in _recorded(folder, result).items():
+            root, path, digest = self._input(key, config, settings)
+            named = f"config.{key}={path}"
             try:
-                path, now = self._now(key, config, settings)
-            except UserError:  # missing, moved or incomplete: nothing to take for the old input
+                if not path or hub.is_address(path) or not locations.any_exists(root, path):
+                    continue
+                now = digest()
+            except UserError as error:
+                comparison.not_compared[key] = f"{named}: cannot be compared: {error}"
                 continue
-            if now and now != recorded:
-                sentences[key] = (
-                    f"config.{key}={path}: its digest was {recorded} for this run and is {now} now"
+            if now != recorded:
+                comparison.changed[key] = (
+                    f"{named}: its digest was {recorded} for this run and is {now} now"
                 )
-        return sentences
+        return comparison
 
-    def _now(
+    def _input(
         self, key: str, config: Mapping[str, Any], settings: Mapping[str, Any]
-    ) -> tuple[str, str]:
-        """Return an input's path and its digest now; an empty digest if it cannot be known."""
+    ) -> tuple[str, str, Callable[[], str]]:
+        """Return an input's root, its path below it, and a function that computes its digest.
+
+        The path is empty if the config has no such input.
+        """
         if key in _MODELS or key in _DATA:
             path = str(settings.get(key) or "")
-            digest = self._model if key in _MODELS else self._data
-            return path, digest(path) if path else ""
+            return "", path, functools.partial(self._model if key in _MODELS else self._data, path)
         part, _, name = key.rpartition("benchmarks.")
-        return _benchmark(config["validation"] if part else config, name) if name else ("", "")
+        return _benchmark(config["validation"] if part else config, name)
+
+
+@dataclasses.dataclass(frozen=True)
+class InputComparison:
+    """The inputs of a finished run that are not, or may not be, as they were.
+
+    Attributes:
+        changed: a sentence with both digests for each input that has changed, by config key.
+        not_compared: a sentence with the reason for each input that cannot be read, by config key.
+    """
+
+    changed: dict[str, str] = dataclasses.field(default_factory=dict)
+    not_compared: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def _recorded(folder: epath.Path, result: Mapping[str, Any]) -> dict[str, str]:
@@ -74,17 +94,13 @@ def _recorded(folder: epath.Path, result: Mapping[str, Any]) -> dict[str, str]:
     return digests
 
 
-def _model(path: str) -> str:
-    return "" if hub.is_address(path) else any_model.describe(path).digest
-
-
-def _benchmark(part: Mapping[str, Any], name: str) -> tuple[str, str]:
+def _benchmark(part: Mapping[str, Any], name: str) -> tuple[str, str, Callable[[], str]]:
     for settings in part.get("benchmarks", ()):
         if settings.get("name") == name:
             known = {key: value for key, value in settings.items() if key in _FIELDS}
             plain: dict[str, Any] = {
                 key: value for key, value in known.items() if isinstance(value, (str, int))
             }
-            config = BenchmarkConfig(**plain)
-            return config.path, benchmarks.digest(config, part.get("root", ""))
-    return "", ""
+            config, root = BenchmarkConfig(**plain), part.get("root", "")
+            return root, config.path, functools.partial(benchmarks.digest, config, root)
+    return "", "", str

@@ -10,7 +10,7 @@ from etils import epath
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.report import result_shapes
-from teacherlm_jax.report.changed_inputs import ChangedInputs
+from teacherlm_jax.report.changed_inputs import ChangedInputs, InputComparison
 from teacherlm_jax.runs import identity, layout
 from teacherlm_jax.storage import files, locations
 
@@ -35,6 +35,7 @@ class RunRecord:
         problem: why the run has no result that can be shown; empty for a finished run.
         refused: whether the run stopped with an error before its work began.
         changes: a sentence for each input that has changed since the run finished, by config key.
+        not_compared: a sentence for each input of which this cannot be known, by config key.
     """
 
     path: epath.Path
@@ -46,6 +47,7 @@ class RunRecord:
     problem: str
     refused: bool
     changes: Mapping[str, str]
+    not_compared: Mapping[str, str]
 
     @property
     def state(self) -> str:
@@ -100,7 +102,7 @@ def _read(folder: epath.Path, root: epath.Path, inputs: ChangedInputs) -> RunRec
     config: dict[str, Any] = {}
     result: dict[str, Any] = {}
     versions: dict[str, Any] = {}
-    changes: dict[str, str] = {}
+    comparison = InputComparison()
     refused = False
     try:
         content = files.read_json(folder / layout.CONFIG)
@@ -111,7 +113,7 @@ def _read(folder: epath.Path, root: epath.Path, inputs: ChangedInputs) -> RunRec
             versions = _checked(folder / layout.VERSIONS, result_shapes.VERSIONS)
         if (folder / layout.RESULT).exists():
             result = _checked(folder / layout.RESULT, result_shapes.RESULTS.get(verb, {}))
-            changes = inputs.of(folder, config, result)
+            comparison = inputs.compare(folder, config, result)
         else:
             refused, problem = _why_unfinished(folder)
     except UserError as error:
@@ -125,7 +127,8 @@ def _read(folder: epath.Path, root: epath.Path, inputs: ChangedInputs) -> RunRec
         versions=versions,
         problem=problem,
         refused=refused,
-        changes=changes,
+        changes=comparison.changed,
+        not_compared=comparison.not_compared,
     )
 
 

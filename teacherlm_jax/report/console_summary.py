@@ -32,6 +32,11 @@ def summary(title: str, runs: Sequence[RunRecord], root: epath.PathLike, folder:
     changes = [f"  {run.name}: {', '.join(sorted(run.changes))}" for run in runs if run.changes]
     if changes:
         parts.append("\n".join(["Inputs that changed after the run had finished", *changes]))
+    unknown = [
+        f"  {run.name}: {', '.join(sorted(run.not_compared))}" for run in runs if run.not_compared
+    ]
+    if unknown:
+        parts.append("\n".join(["Inputs that cannot be compared", *unknown]))
     page = locations.absolute(folder / layout.REPORT_HTML)
     parts.append(f"{underlined('Full report', '-')}\n{page}")
     return "\n\n".join(parts) + "\n"

@@ -81,6 +81,16 @@ def expand(root: epath.PathLike, pattern: str) -> list[epath.Path]:
     return matches
 
 
+def any_exists(root: epath.PathLike, pattern: str) -> bool:
+    """Return whether `pattern` (a path or a glob below `root`) names a file or folder.
+
+    Raises UserError if the place cannot be read.
+    """
+    full = under(root, pattern)
+    with refusing(full):
+        return full.exists() or any(True for _ in _matches(root, pattern))
+
+
 def _matches(root: epath.PathLike, pattern: str) -> Iterable[epath.Path]:
     full = under(root, pattern)
     if "**" in pattern:

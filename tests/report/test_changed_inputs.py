@@ -8,7 +8,7 @@ from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.evaluation import benchmarks
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.report.build import report
-from teacherlm_jax.report.changed_inputs import ChangedInputs
+from teacherlm_jax.report.changed_inputs import ChangedInputs, InputComparison
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 from tests.make_run import make_run
@@ -67,6 +67,20 @@ def test_a_model_that_was_removed_cannot_be_mistaken_for_another_one(evaluated):
     assert "since changed" not in page
 
 
+def test_an_input_that_cannot_be_read_is_named_and_does_not_count_as_unchanged(evaluated):
+    (damaged,) = (evaluated / "stage1/checkpoints").glob("*/meta/metadata")
+    damaged.write_text("{")
+    run = make_run(evaluated / "report")
+    result = report(ReportConfig(output="", root=str(evaluated), title="t"), run)
+    assert (result["changed"], result["not_compared"]) == ({}, {"evaluate_stage1": ["model"]})
+    page = (run.path / "report.md").read_text()
+    assert f"evaluate_stage1: config.model={evaluated}/stage1: cannot be compared: " in page
+    assert "incomplete checkpoint, meta cannot be read" in page
+    assert "since changed" not in page
+    summary = (evaluated / "report/summary.txt").read_text()
+    assert "Inputs that cannot be compared\n  evaluate_stage1: model\n" in summary
+
+
 def test_recorded_digests_of_benchmarks_teachers_and_initial_models_are_compared(tmp_path, models):
     questions = tmp_path / "creak.jsonl"
     questions.write_text('{"id": "1"}\n')
@@ -78,11 +92,11 @@ def test_recorded_digests_of_benchmarks_teachers_and_initial_models_are_compared
     digests["validation.benchmarks.creak"] = digests["benchmarks.creak"]
     result = {"kinds": {"cot": {"model_digest": digests["init_from"]}}}
     files.write_json(tmp_path / "run/inputs.json", digests)
-    assert ChangedInputs().of(tmp_path / "run", config, result) == {}
+    assert ChangedInputs().compare(tmp_path / "run", config, result) == InputComparison()
 
     questions.write_text('{"id": "2"}\n')
     config |= {"init_from": str(models[1]), "teachers": {"cot": str(models[1])}}
-    changes = ChangedInputs().of(tmp_path / "run", config, result)
+    changes = ChangedInputs().compare(tmp_path / "run", config, result).changed
     assert sorted(changes) == sorted([*digests, "teachers.cot"])
     assert changes["benchmarks.creak"].startswith(f"config.benchmarks.creak={questions}: its dig")
 
@@ -93,4 +107,4 @@ def _benchmark(path):
 
 def test_a_model_on_the_hub_is_not_downloaded_to_compare_it(tmp_path):
     files.write_json(tmp_path / "inputs.json", {"model": "sha256:0"})
-    assert ChangedInputs().of(tmp_path, {"model": "hf://org/name"}, {}) == {}
+    assert ChangedInputs().compare(tmp_path, {"model": "hf://org/name"}, {}) == InputComparison()
