@@ -83,7 +83,7 @@ def silence(stream: TextIO) -> int:
 
 def show(message: object) -> None:
     """Print a message to standard error, once if several processes have the same error."""
-    if sys.stderr is None or distributed.first_tells(str(message)):
+    if sys.stderr is None or distributed.shown_by_first(str(message)):
         return
     try:
         print(f"teacherlm: {message}", file=sys.stderr, flush=True)

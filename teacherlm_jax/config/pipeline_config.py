@@ -33,7 +33,7 @@ class ReportConfig:
         bucket=True,
         hub=True,
         help="vocabulary (tokenizer) used to count the tokens of --data: a vocabulary or Hugging "
-        "Face tokenizer folder, or hf://org/name; empty: the one beside the data",
+        "Face tokenizer folder, or hf://org/name; empty: the one next to the data",
     )
 
     @property

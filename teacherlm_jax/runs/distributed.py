@@ -23,7 +23,7 @@ MODE = "TEACHERLM_DISTRIBUTED"
 _REFUSED = 2  # exit status of a process after another one has reported an error
 _MEET_SECONDS = 300  # timeout for the other processes to start
 _LEAVE_SECONDS = 30  # timeout for the others to exit; a failed process is noticed after it
-_TELL_SECONDS = 5  # timeout for process 0 to fail with an error that another process met
+_MESSAGE_SECONDS = 5  # timeout for process 0 to show the error of another process, too
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,8 +183,8 @@ def of_first(make: Callable[[], Any]) -> Any:
     return value
 
 
-def first_tells(message: str) -> bool:
-    """Return whether process 0 fails with the same message and this is another process.
+def shown_by_first(message: str) -> bool:
+    """Return whether process 0 shows the same message and this is another process.
 
     Call this before an error message is shown, so that only process 0 shows it. No process waits
     long for another one, which may still be working.
@@ -195,7 +195,7 @@ def first_tells(message: str) -> bool:
     if is_first():
         _store().key_value_set(key, message, allow_overwrite=True)
         return False
-    return _published(key, _TELL_SECONDS) == message
+    return _published(key, _MESSAGE_SECONDS) == message
 
 
 def all_failed(work: str) -> bool:

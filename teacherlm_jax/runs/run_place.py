@@ -1,4 +1,4 @@
-"""Where the files of a run are written: its folder, or a copy of it if it is in a bucket."""
+"""Place where the files of a run are written: its folder, or the local copy of one in a bucket."""
 
 import contextlib
 import dataclasses

@@ -82,7 +82,7 @@ class SurveyedSource:
 
 @dataclasses.dataclass(frozen=True)
 class SurveySettings:
-    """How the sources of a preparation are read.
+    """Settings by which the sources of a preparation are read.
 
     Attributes:
         root: the folder that `SourceConfig.path` is relative to.
