@@ -221,7 +221,10 @@ def _write_by(
 def _merge(
     config: AnnotateConfig, job: AnnotationJob, folders: Mapping[str, ShardFolder], to: Path
 ) -> dict[str, Any]:
-    """Write the annotated samples shard by shard; return the figures of each kind."""
+    """Write the annotated samples shard by shard; return the figures of each kind.
+
+    A shard of a finished job is not written again, so that a bucket does not receive it again.
+    """
     counts = {kind: explained_rows.KindCounts(config.gates) for kind in job.kinds}
     for index, ids in enumerate(job.shards):
         rows = {kind: folder.read(index) for kind, folder in folders.items()}
@@ -232,7 +235,7 @@ def _merge(
         for position, id in enumerate(ids):
             own = {kind: explanations[position] for kind, explanations in rows.items()}
             merged.append(explained_rows.annotated(job.samples[id], own))
-        files.write_jsonl(to / shards.shard_name(index), merged)
+        files.update_jsonl(to / shards.shard_name(index), merged)
     return {kind: counts[kind].result() for kind in job.kinds}
 
 

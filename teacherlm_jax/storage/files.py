@@ -74,6 +74,14 @@ def write_jsonl(path: epath.PathLike, rows: Iterable[Any]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
+def update_jsonl(path: epath.PathLike, rows: Iterable[Any]) -> None:
+    """Write one JSON value per line, atomically; leave a file that has exactly these lines."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path = epath.Path(path)
+    if not path.exists() or path.read_bytes() != text.encode():
+        write_text(path, text)
+
+
 def read_json(path: epath.PathLike) -> Any:
     """Read one JSON file; raise UserError that names the file and line if it is malformed."""
     try:

@@ -92,6 +92,21 @@ def test_each_prompt_is_tokenized_once_and_only_while_its_texts_are_missing(
     assert SAMPLES[5].question in questions.pop()
 
 
+def test_a_finished_job_writes_only_samples_that_are_not_as_they_should_be(start, tmp_path):
+    def written():
+        return {path.name: path.stat().st_ino for path in (tmp_path / "run/samples").iterdir()}
+
+    start(SAMPLES)
+    before, content = written(), _files(tmp_path)
+    start(SAMPLES)
+    assert written() == before
+    (tmp_path / "run/samples/part-00001.jsonl").write_text("damaged")
+    start(SAMPLES)
+    after = written()
+    assert _files(tmp_path) == content
+    assert [name for name in before if after[name] != before[name]] == ["part-00001.jsonl"]
+
+
 @pytest.mark.parametrize("unfinished", [False, True])
 def test_rows_added_to_the_source_are_annotated_too(start, tmp_path, unfinished):
     start(SAMPLES)
