@@ -19,6 +19,7 @@ from teacherlm_jax import sharding
 from teacherlm_jax.annotation import explain as explaining
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import (
+    DEFAULT_GATES,
     BenchmarkConfig,
     MeshConfig,
     SamplingConfig,
@@ -32,8 +33,6 @@ from teacherlm_jax.evaluation.question import Question
 from teacherlm_jax.generation import texts as generating
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.pipelines import verbs
-
-_GATES = ("finished", "not_empty", "concludes_answer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +97,7 @@ class Model:
         kinds: Sequence[str] = KINDS,
         subject: str = "",
         sampling: SamplingConfig | None = None,
-        gates: Sequence[str] = _GATES,
+        gates: Sequence[str] = DEFAULT_GATES,
         seed: int = 0,
     ) -> dict[str, Explanation]:
         """Return one explanation of each kind for a question with its answer.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from teacherlm_jax.annotation import gates as gate_checks
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt, encode_prompts
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
-from teacherlm_jax.config import SamplingConfig
+from teacherlm_jax.config import DEFAULT_GATES, SamplingConfig
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.requests import GenerationRequest
@@ -44,7 +44,7 @@ def explain(
     sampling: SamplingConfig | None = None,
     *,
     seed: int = 0,
-    gates: Sequence[str] = ("finished", "not_empty", "concludes_answer"),
+    gates: Sequence[str] = DEFAULT_GATES,
     subject_prefix: bool = False,
     slots: int = 64,
 ) -> list[GeneratedExplanation]:

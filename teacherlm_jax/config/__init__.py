@@ -14,7 +14,7 @@ from teacherlm_jax.config.inference_config import (
     authors_sampling,
 )
 from teacherlm_jax.config.model_config import MeshConfig, ModelConfig
-from teacherlm_jax.config.names import FORMATS, FORMS, GATES, READERS
+from teacherlm_jax.config.names import DEFAULT_GATES, FORMATS, FORMS, GATES, READERS
 from teacherlm_jax.config.pipeline_config import QuickstartConfig, ReportConfig, StepConfig
 from teacherlm_jax.config.plan_options import PlanOptions
 from teacherlm_jax.config.prepare_config import (
@@ -36,6 +36,7 @@ from teacherlm_jax.config.train_config import (
 )
 
 __all__ = [
+    "DEFAULT_GATES",
     "FORMATS",
     "FORMS",
     "GATES",

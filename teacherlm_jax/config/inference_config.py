@@ -14,7 +14,7 @@ from teacherlm_jax.config.fields import (
     required,
 )
 from teacherlm_jax.config.model_config import MeshConfig
-from teacherlm_jax.config.names import ATTENTION, GATES, MODEL_PATHS, NAME
+from teacherlm_jax.config.names import ATTENTION, DEFAULT_GATES, GATES, MODEL_PATHS, NAME
 from teacherlm_jax.config.prepare_config import SourceConfig
 
 _ATTENTION = (
@@ -87,7 +87,7 @@ class AnnotateConfig:
         SamplingConfig, named={"default": SamplingConfig, "authors": authors_sampling}
     )
     gates: tuple[str, ...] = plain(
-        ("finished", "not_empty", "concludes_answer"),
+        DEFAULT_GATES,
         help="quality checks; each explanation is stored with their verdicts (see "
         f"docs/reference/sample-format.md); any of {', '.join(GATES)}",
     )

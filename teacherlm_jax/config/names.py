@@ -13,6 +13,7 @@ GATES = (
     *("finished", "not_empty", "concludes_answer", "no_other_trigger", "no_repetition"),
     "synthetic",
 )
+DEFAULT_GATES = GATES[:3]
 FORMATS = ("sample", "columns", "cot", "creak", "ecqa", "strategyqa", "mmlu", "p3", "muffin")
 # Formats that need no further settings.
 PLAIN_FORMATS = tuple(name for name in FORMATS if name not in ("columns", "muffin"))
