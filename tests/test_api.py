@@ -6,9 +6,11 @@ import sys
 import pytest
 
 import teacherlm_jax
+from teacherlm_jax.annotation import explain
 from teacherlm_jax.config import MeshConfig, ModelConfig, SamplingConfig, TrainConfig
 from teacherlm_jax.data import packing, prompts, synthetic
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.generation.requests import Completion
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 QUESTION, OPTIONS, ANSWER = "Is ice cold?", ("Yes", "No"), "A"
@@ -60,8 +62,25 @@ def test_a_model_explains_a_question_in_three_ways(model):
     assert list(explanations) == ["cot", "fundamental", "mistake"]
     for explanation in explanations.values():
         assert set(explanation.gates) == {"finished", "not_empty", "concludes_answer"}
-        assert explanation.passed == all(explanation.gates.values())
         assert str(explanation) == explanation.text
+
+
+def test_an_explanation_passes_only_if_every_gate_accepts_it(model, monkeypatch):
+    """A text that contradicts the answer A: as a chain of thought it fails one gate of three."""
+    tokens = tuple(model.loaded.vocabulary.encode("So the answer is (B)."))
+
+    def complete(loaded, requests, sampling, *, slots):
+        for request in requests:
+            yield Completion(request.id, tokens, "eos")
+
+    monkeypatch.setattr(explain, "complete", complete)
+    explanations = model.explain(QUESTION, OPTIONS, ANSWER, kinds=("cot", "fundamental"))
+    assert {kind: explanation.gates for kind, explanation in explanations.items()} == {
+        "cot": {"finished": True, "not_empty": True, "concludes_answer": False},
+        "fundamental": {"finished": True, "not_empty": True, "concludes_answer": True},
+    }
+    assert not explanations["cot"].passed
+    assert explanations["fundamental"].passed
 
 
 def test_an_explanation_depends_on_its_kind_and_seed_alone(model):

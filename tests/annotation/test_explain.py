@@ -6,9 +6,11 @@ import jax
 import pytest
 
 from teacherlm_jax import sharding
+from teacherlm_jax.annotation import explain as explanations_of_samples
 from teacherlm_jax.annotation.explain import explain
 from teacherlm_jax.config import MeshConfig, SamplingConfig
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.generation.requests import Completion
 from teacherlm_jax.hf import any_model
 
 SAMPLING = SamplingConfig(temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=6)
@@ -26,9 +28,28 @@ def test_explanations_come_sample_by_sample_with_verdicts(loaded, samples):
     ]
     for one in explanations:
         assert set(one.gates) == {"finished", "not_empty", "concludes_answer"}
-        assert one.gates["finished"] == (one.finish_reason == "eos")
-        assert one.gates["not_empty"] == bool(one.text)
         assert one.new_tokens <= 6 < one.prompt_tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "verdicts"),
+    [
+        ("", "eos", {"finished": True, "not_empty": False}),
+        ("So", "length", {"finished": False, "not_empty": True}),
+    ],
+)
+def test_the_gates_judge_the_teachers_text(
+    loaded, samples, monkeypatch, text, finish_reason, verdicts
+):
+    tokens = tuple(loaded.vocabulary.encode(text)) if text else ()
+
+    def complete(model, requests, sampling, *, slots):
+        return [Completion(request.id, tokens, finish_reason) for request in requests]
+
+    monkeypatch.setattr(explanations_of_samples, "complete", complete)
+    (explanation,) = explain(loaded, samples[:1], ("cot",), gates=("finished", "not_empty"))
+    assert explanation.text == text
+    assert explanation.gates == verdicts
 
 
 def test_an_explanation_depends_on_seed_sample_and_kind_alone(loaded, samples):

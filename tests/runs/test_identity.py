@@ -23,13 +23,23 @@ def train(output, *, inputs=OLD, **settings):
     config = TrainConfig(output=str(output), **({"data": "runs/data"} | settings))
     with run_folder.open_run(config.output, "train", config) as run:
         run.check_inputs(inputs)
-        (run.path / "checkpoints/1").mkdir(parents=True, exist_ok=True)
+        checkpoint = run.path / "checkpoints/1/params"
+        if not checkpoint.exists():
+            checkpoint.parent.mkdir(parents=True)
+            checkpoint.write_text(str(output))
+
+
+def first_output_of(folder):
+    """Return the `output` of the first call of `train`, which the folder's second one resumed."""
+    assert len(files.read_json(folder / "versions.json")["before"]) == 1
+    return (folder / "checkpoints/1/params").read_text()
 
 
 def test_a_stopped_run_resumes_in_a_folder_that_moved(tmp_path):
     train(tmp_path / "before")
     shutil.move(tmp_path / "before", tmp_path / "after")
     train(tmp_path / "after")
+    assert first_output_of(tmp_path / "after") == str(tmp_path / "before")
     assert files.read_json(tmp_path / "after/config.json")["config"]["output"].endswith("after")
 
 
@@ -37,11 +47,13 @@ def test_a_stopped_run_resumes_when_its_folder_is_named_by_an_absolute_path(tmp_
     monkeypatch.chdir(tmp_path)
     train("run")
     train(tmp_path / "run")
+    assert first_output_of(tmp_path / "run") == "run"
 
 
 def test_a_stopped_run_resumes_when_a_data_folder_with_the_same_digest_was_renamed(tmp_path):
     train(tmp_path / "run")
     train(tmp_path / "run", data="elsewhere/data")
+    assert first_output_of(tmp_path / "run") == str(tmp_path / "run")
     assert files.read_json(tmp_path / "run/config.json")["config"]["data"] == "elsewhere/data"
     assert files.read_json(tmp_path / "run/inputs.json") == OLD
 
