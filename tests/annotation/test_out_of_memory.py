@@ -29,10 +29,10 @@ def annotate(tmp_path, data, teachers, one_device):
     settings = {"output": str(tmp_path / "run"), "data": str(data), "teacher": str(teachers[0])}
     path.write_text(CONFIG.format(**settings))
 
-    def run(*words):
+    def call(*words):
         return run_limited(6, ["annotate", f"--config={path}", *words], one_device, NEVER_REFUSE)
 
-    return run
+    return call
 
 
 def test_memory_that_runs_out_is_reported_with_the_keys_that_lower_it(annotate):

@@ -40,12 +40,6 @@ def saved(tmp_path_factory):
     return run
 
 
-@pytest.fixture
-def run(saved, tmp_path):
-    """A copy of the run that a test may damage."""
-    return shutil.copytree(saved, tmp_path / "run")
-
-
 def read(run):
     """Return everything that a run is resumed from."""
     checkpoints, step = open_checkpoint(run)

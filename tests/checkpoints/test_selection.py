@@ -14,7 +14,7 @@ def rows(*values, metric=ACCURACY):
 
 
 @pytest.fixture
-def run(tmp_path):
+def validated(tmp_path):
     """A run that was validated at steps 10 to 40; the first was the best."""
     files.write_json(tmp_path / "config.json", {"config": {"validation": {"metric": ACCURACY}}})
     files.write_jsonl(tmp_path / "validation.jsonl", rows(0.25, 0.19, 0.125, 0.125))
@@ -38,14 +38,14 @@ def test_a_row_without_the_metric_is_left_out():
     assert selection.ranking([{"step": 5}, *rows(0.5)], ACCURACY) == [10]
 
 
-def test_the_true_best_step_is_known_even_if_its_checkpoint_was_not_kept(run):
-    assert selection.ranking(selection.measurements(run), ACCURACY)[0] == 10
-    assert selection.best_step(run, [30, 40]) == 30
+def test_the_true_best_step_is_known_even_if_its_checkpoint_was_not_kept(validated):
+    assert selection.ranking(selection.measurements(validated), ACCURACY)[0] == 10
+    assert selection.best_step(validated, [30, 40]) == 30
 
 
-def test_checkpoints_without_a_value_are_refused_with_a_way_out(run):
+def test_checkpoints_without_a_value_are_refused_with_a_way_out(validated):
     with pytest.raises(UserError, match=r"none of its checkpoints \(50\) has a value of creak/acc"):
-        selection.best_step(run, [50])
-    files.write_json(run / "config.json", {"config": {}})
+        selection.best_step(validated, [50])
+    files.write_json(validated / "config.json", {"config": {}})
     with pytest.raises(UserError, match=r"best checkpoint is unknown; name one of 30, 40"):
-        selection.best_step(run, [30, 40])
+        selection.best_step(validated, [30, 40])

@@ -47,12 +47,6 @@ def saved(tmp_path_factory, vocabulary, params):
 
 
 @pytest.fixture
-def run(saved, tmp_path):
-    """A copy of the run, to be damaged."""
-    return shutil.copytree(saved, tmp_path / "run")
-
-
-@pytest.fixture
 def mesh():
     return sharding.make_mesh(MeshConfig())
 

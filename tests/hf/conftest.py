@@ -91,9 +91,9 @@ def save(tmp_path, write_tokenizer):
 def convert(capsys):
     """Function that runs `convert SOURCE OUTPUT …` and returns its exit status and stderr."""
 
-    def run(source, output, *overrides) -> tuple[int, str]:
+    def call(source, output, *overrides) -> tuple[int, str]:
         capsys.readouterr()
         status = main.main(["convert", str(source), str(output), *overrides])
         return status, capsys.readouterr().err
 
-    return run
+    return call

@@ -26,7 +26,7 @@ def hf_folder(save, pair_of):
 
 
 @pytest.fixture
-def run(hf_folder, convert, tmp_path):
+def converted(hf_folder, convert, tmp_path):
     assert convert(hf_folder, tmp_path / "run") == (0, "")
     return tmp_path / "run"
 
@@ -35,8 +35,8 @@ def parameters(loaded):
     return jax.tree.leaves(nnx.to_pure_dict(nnx.state(loaded.model)))
 
 
-def test_a_hugging_face_folder_and_its_conversion_are_the_same_model(hf_folder, run, mesh):
-    first, second = any_model.load(hf_folder, mesh), any_model.load(run, mesh)
+def test_a_hugging_face_folder_and_its_conversion_are_the_same_model(hf_folder, converted, mesh):
+    first, second = any_model.load(hf_folder, mesh), any_model.load(converted, mesh)
     for actual, expected in zip(parameters(first), parameters(second), strict=True):
         np.testing.assert_array_equal(actual, expected)
         assert actual.sharding.is_equivalent_to(expected.sharding, actual.ndim)
@@ -45,7 +45,7 @@ def test_a_hugging_face_folder_and_its_conversion_are_the_same_model(hf_folder, 
 
 
 @pytest.mark.parametrize("path", ["hf", "run", "run/checkpoints/0"])
-def test_a_description_agrees_with_the_loaded_model(run, tmp_path, mesh, path):
+def test_a_description_agrees_with_the_loaded_model(converted, tmp_path, mesh, path):
     described, loaded = any_model.describe(tmp_path / path), any_model.load(tmp_path / path, mesh)
     for name in ("config", "step", "digest"):
         assert getattr(described, name) == getattr(loaded, name)
@@ -54,18 +54,18 @@ def test_a_description_agrees_with_the_loaded_model(run, tmp_path, mesh, path):
     assert (again.path, again.digest) == (described.path, described.digest)
 
 
-def test_the_best_checkpoint_can_be_named_as_best(run, mesh):
-    config = files.read_json(run / "config.json")
+def test_the_best_checkpoint_can_be_named_as_best(converted, mesh):
+    config = files.read_json(converted / "config.json")
     config["config"]["validation"] = {"metric": "loss"}
-    files.write_json(run / "config.json", config)
-    (run / "validation.jsonl").write_text(json.dumps({"step": 0, "loss": 1.0}) + "\n")
-    described = any_model.describe(run / "checkpoints" / "best")
-    assert described.path == run / "checkpoints" / "0"
-    assert described.digest == any_model.load(run / "checkpoints" / "best", mesh).digest
+    files.write_json(converted / "config.json", config)
+    (converted / "validation.jsonl").write_text(json.dumps({"step": 0, "loss": 1.0}) + "\n")
+    described = any_model.describe(converted / "checkpoints" / "best")
+    assert described.path == converted / "checkpoints" / "0"
+    assert described.digest == any_model.load(converted / "checkpoints" / "best", mesh).digest
 
 
 @pytest.mark.parametrize("path", ["hf", "run"])
-def test_a_model_is_loaded_with_the_requested_dtype_and_attention(run, tmp_path, mesh, path):
+def test_a_model_is_loaded_with_the_requested_dtype_and_attention(converted, tmp_path, mesh, path):
     assert any_model.load(tmp_path / path, mesh).config.dtype == "bfloat16"
     loaded = any_model.load(tmp_path / path, mesh, dtype="float32", attention="blockwise")
     assert (loaded.config.dtype, loaded.config.attention) == ("float32", "blockwise")
@@ -103,7 +103,7 @@ def test_a_digest_depends_on_the_weights_and_not_on_file_names(hf_folder, tmp_pa
     ],
 )
 def test_a_path_without_a_model_is_refused_with_the_valid_kinds_of_paths(
-    run, tmp_path, mesh, path, message
+    converted, tmp_path, mesh, path, message
 ):
     (tmp_path / "empty").mkdir()
     for open_path in (any_model.describe, lambda path: any_model.load(path, mesh)):

@@ -35,7 +35,7 @@ for _ in range(600): time.sleep(0.1)
 
 
 @pytest.fixture
-def run(tmp_path):
+def launch(tmp_path):
     def call(code, count=2, grace=5.0):
         environments = [{**os.environ, "NUMBER": str(number)} for number in range(count)]
         command = [sys.executable, "-c", f"import os, sys, time\nN = os.environ['NUMBER']\n{code}"]
@@ -61,8 +61,10 @@ def launched(tmp_path):
     return call
 
 
-def test_output_is_labelled_on_the_console_and_logged_by_process(run, tmp_path, capfd):
-    assert run("print('hello', N); print('[Gloo] noise'); print('to stderr', file=sys.stderr)") == 0
+def test_output_is_labelled_on_the_console_and_logged_by_process(launch, tmp_path, capfd):
+    assert (
+        launch("print('hello', N); print('[Gloo] noise'); print('to stderr', file=sys.stderr)") == 0
+    )
     shown = capfd.readouterr().out
     assert "[0] hello 0\n" in shown and "[1] hello 1\n" in shown and "[1] to stderr\n" in shown
     assert "Gloo" not in shown
@@ -99,46 +101,50 @@ def note(tmp_path):
 WAIT = "import glob\nwhile N == '1' and not glob.glob({pattern!r}): time.sleep(0.01)\n"
 
 
-def test_a_killed_process_ends_the_others(run, pids, note, tmp_path, capfd):
+def test_a_killed_process_ends_the_others(launch, pids, note, tmp_path, capfd):
     code = f"{note}N == '0' and note(os.getpid())\n" + WAIT.format(pattern=f"{tmp_path}/pid-*")
-    assert run(f"{code}if N == '1': os.kill(os.getpid(), 9)\ntime.sleep(600)") == 128 + 9
+    assert launch(f"{code}if N == '1': os.kill(os.getpid(), 9)\ntime.sleep(600)") == 128 + 9
     (pid,) = pids()
     assert has_ended(pid)
     assert "launch: process 1 was killed by SIGKILL\n" in capfd.readouterr().out
 
 
-def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_time(run, pids, note, tmp_path):
+def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_time(
+    launch, pids, note, tmp_path
+):
     ignore = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     code = f"{ignore}{note}N == '0' and note(os.getpid())\n"
     code += WAIT.format(pattern=f"{tmp_path}/pid-*")
-    assert run(f"{code}if N == '1': sys.exit(7)\ntime.sleep(600)", grace=0.3) == 7
+    assert launch(f"{code}if N == '1': sys.exit(7)\ntime.sleep(600)", grace=0.3) == 7
     (pid,) = pids()
     assert has_ended(pid)
 
 
-def test_children_of_a_process_end_with_it(run, pids, note):
+def test_children_of_a_process_end_with_it(launch, pids, note):
     code = "import subprocess\nnote(subprocess.Popen(['sleep', '600']).pid)\nsys.exit(3)"
-    assert run(f"{note}{code}", count=1) == 3
+    assert launch(f"{note}{code}", count=1) == 3
     (pid,) = pids()
     assert has_ended(pid)
 
 
-def test_a_log_that_cannot_be_written_is_named_and_the_output_is_still_shown(run, tmp_path, capfd):
+def test_a_log_that_cannot_be_written_is_named_and_the_output_is_still_shown(
+    launch, tmp_path, capfd
+):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "process-0.txt").symlink_to("/dev/full")
-    assert run("print('one', flush=True); print('two')", count=1) == 0
+    assert launch("print('one', flush=True); print('two')", count=1) == 0
     shown = capfd.readouterr().out
     assert "[0] one\n" in shown and "[0] two\n" in shown
     assert shown.count("process-0.txt: No space left on device; the output is only shown") == 1
 
 
-def test_a_message_of_all_processes_is_shown_once(run, capfd):
-    assert run("print('teacherlm: no such folder')\nsys.exit(2)", count=3) == 2
+def test_a_message_of_all_processes_is_shown_once(launch, capfd):
+    assert launch("print('teacherlm: no such folder')\nsys.exit(2)", count=3) == 2
     assert capfd.readouterr().out.count("teacherlm: no such folder") == 1
 
 
-def test_a_process_that_finishes_first_is_not_a_failure(run):
-    assert run("time.sleep(0.5 * int(N))") == 0
+def test_a_process_that_finishes_first_is_not_a_failure(launch):
+    assert launch("time.sleep(0.5 * int(N))") == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -26,12 +26,12 @@ def train(prepared, one_device, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(CONFIG.format(output=str(tmp_path / "run"), data=str(prepared)))
 
-    def run(limit, model, patch="", **settings):
+    def call(limit, model, patch="", **settings):
         keys = {f"model.{key}": value for key, value in model.items()} | settings
         words = [f"--config.{key}={value}" for key, value in keys.items()]
         return run_limited(limit, ["train", f"--config={path}", *words], one_device, patch)
 
-    return run
+    return call
 
 
 def test_a_model_too_large_for_the_device_is_refused_with_its_sizes(train, tmp_path):
