@@ -3,8 +3,9 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from etils import epath
 from flax import nnx
@@ -52,40 +53,46 @@ class ModelDescription:
         return self._make_digest()
 
 
-def resolve(path: epath.PathLike) -> epath.Path:
-    """Return the local folder of a model by any path; see `describe` for the paths.
+def resolve(path: epath.PathLike) -> tuple[epath.Path, bool]:
+    """Return the folder of a model by any path, and whether it is a run folder or a checkpoint.
 
-    A model on the hub is downloaded. Raises UserError when `path` names neither kind of model.
+    See `describe` for the paths. Otherwise it is a Hugging Face folder on this machine; a model on
+    the hub is downloaded. A named checkpoint need not exist.
+
+    Raises UserError when `path` names neither kind of model.
     """
     folder = hub.download(str(path)) if hub.is_address(path) else epath.Path(path)
-    if locations.is_remote(folder) and model_folder.is_model_folder(folder):
+    keys = model_folder.read_config(folder)
+    if not model_folder.is_model_folder(folder, keys):
+        _require_checkpoint(path, folder, keys)
+        return folder, True
+    if locations.is_remote(folder):
         raise UserError(
             f"{path}: a Hugging Face folder in a bucket; copy it to this machine, or convert it "
             "into a run folder in the bucket"
         )
-    if model_folder.is_model_folder(folder):
-        return Path(folder)
-    if is_checkpoint(folder):
-        return folder
+    return Path(folder), False
+
+
+def _require_checkpoint(path: epath.PathLike, folder: epath.Path, keys: Mapping[str, Any]) -> None:
+    """Raise UserError unless `folder` is a run folder with checkpoints, or names one of them.
+
+    Args:
+        path: the path that the user gave.
+        folder: the folder of that path.
+        keys: the content of its config.json.
+    """
+    full = locations.absolute(folder)  # "0" and "." have names and parents, too
+    if full.parent.name == layout.CHECKPOINTS and _STEP.fullmatch(full.name):
+        return
+    if (folder / layout.CHECKPOINTS).is_dir() or "verb" in keys:
+        return
     problem = "not a model" if folder.is_dir() else "no such folder"
     raise UserError(
         f"{path}: {problem}; expected a run folder with {layout.CHECKPOINTS}/, one checkpoint "
         f"such as RUN/{layout.CHECKPOINTS}/100 or RUN/{layout.CHECKPOINTS}/{saved_model.BEST}, a "
         f"Hugging Face folder with config.json and weights, or {hub.SCHEME}org/name"
     )
-
-
-def is_checkpoint(folder: epath.Path) -> bool:
-    """Return whether `folder` is a run folder with checkpoints, or names one of them.
-
-    The checkpoint need not exist.
-    """
-    if model_folder.is_model_folder(folder):
-        return False
-    full = locations.absolute(folder)  # "0" and "." have names and parents, too
-    if full.parent.name == layout.CHECKPOINTS and _STEP.fullmatch(full.name):
-        return True
-    return (folder / layout.CHECKPOINTS).is_dir() or "verb" in model_folder.read_config(folder)
 
 
 def describe(path: epath.PathLike) -> ModelDescription:
@@ -97,8 +104,8 @@ def describe(path: epath.PathLike) -> ModelDescription:
 
     Raises UserError when there is no model, or it is damaged or incomplete.
     """
-    folder = resolve(path)
-    if not is_checkpoint(folder):
+    folder, is_checkpoint = resolve(path)
+    if not is_checkpoint:
         opened = model_folder.open_model(folder)
         return ModelDescription(folder, opened.vocabulary, opened.config, 0, lambda: opened.digest)
     checkpoints, step = saved_model.open_checkpoint(locations.absolute(folder))
@@ -123,8 +130,8 @@ def load(path: epath.PathLike, mesh: Mesh, *, dtype: str = "", attention: str = 
 
     Raises UserError when there is no model, or it is damaged or incomplete.
     """
-    folder = resolve(path)
-    if is_checkpoint(folder):
+    folder, is_checkpoint = resolve(path)
+    if is_checkpoint:
         return saved_model.load_model(
             locations.absolute(folder), mesh, dtype=dtype, attention=attention
         )

@@ -42,8 +42,8 @@ def convert(config: ConvertConfig) -> None:
     Raises UserError when the source is not a model or is incomplete, and when the output already
     holds something else. A refused conversion leaves nothing on disk.
     """
-    source = any_model.resolve(config.source)
-    if any_model.is_checkpoint(source):
+    source, is_checkpoint = any_model.resolve(config.source)
+    if is_checkpoint:
         _export(config, source)
     else:
         _import(config, source)

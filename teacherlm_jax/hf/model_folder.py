@@ -73,12 +73,14 @@ class ModelFolder:
         return load.load(self.tensors, abstract, on_tensor)
 
 
-def is_model_folder(folder: Path) -> bool:
-    """Return whether `folder` is a Hugging Face folder and not a run folder or a checkpoint."""
-    config = read_config(folder)
-    if "model_type" in config:
+def is_model_folder(folder: Path, keys: Mapping[str, Any]) -> bool:
+    """Return whether `folder` is a Hugging Face folder and not a run folder or a checkpoint.
+
+    `keys`: the content of its config.json, see `read_config`.
+    """
+    if "model_type" in keys:
         return True
-    if "verb" in config or (folder / layout.CHECKPOINTS).is_dir():
+    if "verb" in keys or (folder / layout.CHECKPOINTS).is_dir():
         return False
     return (folder / config_json.FILE).exists() or holds_weights(folder)
 

@@ -28,8 +28,8 @@ def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstr
 
     Raises UserError when the other model is missing or damaged, or has another shape or vocabulary.
     """
-    folder = any_model.resolve(init_from)
-    if not any_model.is_checkpoint(folder):
+    folder, is_checkpoint = any_model.resolve(init_from)
+    if not is_checkpoint:
         return _from_model_folder(init_from, folder, model, vocabulary, abstract)
     source, step = saved_model.open_checkpoint(folder)
     digest = source.meta(step)["vocabulary"]

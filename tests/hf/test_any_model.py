@@ -11,7 +11,7 @@ from flax import nnx
 from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import any_model
+from teacherlm_jax.hf import any_model, model_folder
 from teacherlm_jax.storage import files
 
 
@@ -52,6 +52,19 @@ def test_a_description_agrees_with_the_loaded_model(converted, tmp_path, mesh, p
     assert described.vocabulary.digest == loaded.vocabulary.digest
     again = any_model.describe(described.path)
     assert (again.path, again.digest) == (described.path, described.digest)
+
+
+@pytest.mark.parametrize("path", ["hf", "run", "run/checkpoints/0"])
+def test_the_kind_of_a_model_is_found_by_reading_its_config_once(
+    converted, tmp_path, mesh, monkeypatch, path
+):
+    folders, read_config = [], model_folder.read_config
+    monkeypatch.setattr(
+        model_folder, "read_config", lambda folder: folders.append(folder) or read_config(folder)
+    )
+    any_model.describe(tmp_path / path)
+    any_model.load(tmp_path / path, mesh)
+    assert folders == [tmp_path / path] * 2
 
 
 def test_the_best_checkpoint_can_be_named_as_best(converted, mesh):
