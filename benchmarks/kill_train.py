@@ -11,6 +11,7 @@ import collections
 import itertools
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from benchmarks import harness, kills
 from benchmarks.prepared_rows import write_prepared
@@ -32,6 +34,7 @@ PHASES = ("start", "compile", "step", "save", "validation", "end")
 STEPS = 48
 LENGTH = 32  # tokens per row
 WORDS = ("red", "green", "blue", "one", "two", "three", "is", "not", "and", "or", "because", "so")
+LOCAL = ("warm", "uninterrupted")  # runs that are never in a bucket
 MESHES = ({"data": 1, "fsdp": 2}, {"data": 1, "tensor": 2}, {"data": 2})
 TOLERANCE = 1e-4  # relative, for losses on another mesh
 CONFIG = """
@@ -62,18 +65,31 @@ def get_config(argument=""):
 def main() -> int:
     """Run the benchmark and return its exit status."""
     with tempfile.TemporaryDirectory(prefix="kill_train") as folder:
-        return _measured(Path(folder))
+        return measured(Path(folder), "kill_train")
 
 
-def _measured(folder: Path) -> int:
+def measured(folder: Path, benchmark: str, bucket: str = "") -> int:
+    """Kill runs again and again; print, record and return the verdict.
+
+    Args:
+        folder: an empty folder.
+        benchmark: name of the benchmark, under which the results are recorded.
+        bucket: address of a folder in a bucket for the killed runs; empty: they are in `folder`.
+            Their temporary files on this machine are removed after each kill.
+    """
     words, environment = prepare(folder), on_two_devices(folder)
+    temporary = folder / "temporary"
 
     def start(name: str, *more: str) -> kills.Training:
-        return kills.Training.start(folder / name, STEPS, [*words, *more], environment)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        at = f"{bucket}/{name}" if bucket and name not in LOCAL else ""
+        settings = {**environment, "TMPDIR": str(temporary)}
+        return kills.Training.start(folder / name, STEPS, [*words, *more], settings, at)
 
     run_to_end(start("warm"))  # fills the compilation cache
     run_seconds = run_to_end(start("uninterrupted"))
-    expected = kills.outcome(folder / "uninterrupted")
+    expected = kills.outcome(epath.Path(folder / "uninterrupted"))
     draw, killed, differing = random.Random(0), collections.Counter(), []
     targets = itertools.cycle(PHASES[2:])
     chains = 0
@@ -87,11 +103,12 @@ def _measured(folder: Path) -> int:
             if phase is None:
                 break
             killed[phase, number.name] += 1
-        run_to_end(start(name))
-        differences = kills.differences(kills.outcome(folder / name), expected)
+        last = start(name)
+        run_to_end(last)
+        differences = kills.differences(kills.outcome(last.address), expected)
         differing += [f"{name}: {difference}" for difference in differences]
     differing += [f"resharded: {step}" for step in _resharded(start, draw, killed)]
-    return _finish(killed, chains + 1, differing, run_seconds)
+    return _finish(benchmark, killed, chains + 1, differing, run_seconds)
 
 
 def _resharded(start: Any, draw: random.Random, killed: collections.Counter) -> list[str]:
@@ -105,8 +122,8 @@ def _resharded(start: Any, draw: random.Random, killed: collections.Counter) -> 
     training = start("resharded")
     run_to_end(training)
     actual, expected = (
-        [row for _, row in files.read_jsonl(training.run.with_name(name) / "metrics.jsonl")]
-        for name in ("resharded", "uninterrupted")
+        [row for _, row in files.read_jsonl(run / "metrics.jsonl")]
+        for run in (training.address, training.run.with_name("uninterrupted"))
     )
     return [
         f"step {row['step']}"
@@ -117,7 +134,11 @@ def _resharded(start: Any, draw: random.Random, killed: collections.Counter) -> 
 
 
 def _finish(
-    killed: collections.Counter, chains: int, differing: list[str], run_seconds: float
+    benchmark: str,
+    killed: collections.Counter,
+    chains: int,
+    differing: list[str],
+    run_seconds: float,
 ) -> int:
     rows = [(phase, *(killed[phase, name] for name in ("SIGKILL", "SIGTERM"))) for phase in PHASES]
     count = killed.total()
@@ -127,9 +148,9 @@ def _finish(
     print(text + summary)
     for difference in differing:
         print(f"differs: {difference}")
-    harness.put_into(harness.RESULTS_PAGE, "kill_train", text + summary + harness.conditions())
+    harness.put_into(harness.RESULTS_PAGE, benchmark, text + summary + harness.conditions())
     return harness.finish(
-        "kill_train",
+        benchmark,
         f"{count} kills, {chains} chains, {len(differing)} differences",
         f"at least {GOAL} kills, 0 differences",
         count >= GOAL and not differing,

@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 
 from benchmarks.harness import ROOT
 from teacherlm_jax.storage import files
@@ -49,28 +50,36 @@ class Training:
     """One process of a run.
 
     Attributes:
-        run: the run folder.
+        run: the run folder or, for a run in a bucket, a path for the notes about it.
+        address: the run folder, as the process gets it.
         steps: number of steps of the whole run.
         process: the process; its output is written to `run`.out.
     """
 
     run: Path
+    address: epath.Path
     steps: int
     process: subprocess.Popen
 
     @classmethod
     def start(
-        cls, run: Path, steps: int, words: Sequence[str], environment: Mapping[str, str]
+        cls,
+        run: Path,
+        steps: int,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        address: epath.PathLike = "",
     ) -> "Training":
-        """Start `teacherlm train` with `words` and this run folder."""
+        """Start `teacherlm train` with `words` and this run folder, or with one at `address`."""
+        address = epath.Path(address or run)
         run.with_suffix(".note").unlink(missing_ok=True)
         command = [sys.executable, "-m", "benchmarks.kills", str(run.with_suffix(".note"))]
         with run.with_suffix(".out").open("w") as out:
             process = subprocess.Popen(
-                [*command, "train", *words, f"--config.output={run}"],
+                [*command, "train", *words, f"--config.output={address}"],
                 cwd=ROOT, env=dict(environment), stdout=out, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        return cls(run, steps, process)
+        return cls(run, address, steps, process)
 
     @property
     def output(self) -> str:
@@ -83,11 +92,11 @@ class Training:
         activity = (note.read_text().strip() if note.exists() else "") or "start"
         if activity == "validation":
             return "validation"
-        if (self.run / "checkpoints" / str(self.steps)).exists() and activity != "start":
+        if (self.address / "checkpoints" / str(self.steps)).exists() and activity != "start":
             return "end"
         if activity in ("start", "compile"):  # files are leftovers of an earlier process
             return activity
-        saving = activity == "checkpoint" or any((self.run / "checkpoints").glob(SAVING))
+        saving = activity == "checkpoint" or any((self.address / "checkpoints").glob(SAVING))
         return "save" if saving else "step"
 
     def kill(self, moment: str | float, number: signal.Signals, delay: float = 0) -> str | None:
@@ -119,17 +128,17 @@ class Training:
         return self.phase() if number == signal.SIGKILL else phase
 
 
-def outcome(run: Path) -> dict[str, Any]:
+def outcome(run: epath.Path) -> dict[str, Any]:
     """Return everything that must be bit-equal between two finished runs, by name; no times.
 
     Only the last and the best checkpoint are included, because SIGTERM adds further checkpoints.
     """
     result = files.read_json(run / "result.json")
-    checkpoints = {key: Path(result.pop(key)) for key in ("checkpoint", "best_checkpoint")}
+    checkpoints = {key: epath.Path(result.pop(key)) for key in ("checkpoint", "best_checkpoint")}
     steps = {key: checkpoint.name for key, checkpoint in checkpoints.items()}
     values: dict[str, Any] = {
         "metrics": [_untimed(row) for _, row in files.read_jsonl(run / "metrics.jsonl")],
-        "validation": (run / "validation.jsonl").read_text(encoding="utf-8"),
+        "validation": (run / "validation.jsonl").read_text(),
         "result": _untimed(result) | steps,
     }
     for checkpoint in checkpoints.values():
@@ -155,7 +164,7 @@ def _untimed(row: Any) -> dict[str, Any]:
     return {key: row[key] for key in row if key not in TIMED}
 
 
-def _arrays(item: Path) -> Iterator[tuple[str, np.ndarray]]:
+def _arrays(item: epath.Path) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the arrays of an item of a checkpoint, unsharded, by name."""
     handler = ocp.PyTreeCheckpointHandler()
     tree = handler.metadata(item).tree

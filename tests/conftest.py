@@ -25,9 +25,9 @@ from tests import array_hints
 
 array_hints.install()  # before the package is imported
 
+from benchmarks import bucket as bucket_server
 from benchmarks import prepared_rows
 from teacherlm_jax.data import packing
-from tests import bucket as bucket_server
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
