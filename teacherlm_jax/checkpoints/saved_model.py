@@ -15,6 +15,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.runs import layout
+from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 BEST = "best"  # name of the best checkpoint in a path, in place of a step
@@ -79,7 +80,7 @@ def open_checkpoint(path: epath.PathLike) -> tuple[Checkpoints, int]:
     path = epath.Path(path)
     one_step = path.parent.name == layout.CHECKPOINTS and (path.name.isdigit() or path.name == BEST)
     run = path.parent.parent if one_step else path
-    if not run.is_dir():
+    if not files.is_folder(run):
         raise UserError(f"{run}: no such folder; name the run folder of a `train`")
     nothing = f"{run}: has no complete checkpoint; let `train` finish first"
     if not (run / layout.CHECKPOINTS).is_dir():

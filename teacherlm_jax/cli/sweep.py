@@ -14,8 +14,9 @@ import dataclasses
 import io
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from teacherlm_jax.checkpoints import selection
 from teacherlm_jax.cli import overrides
@@ -173,7 +174,7 @@ def results(config: Any, sweep_points: Sequence[SweepPoint]) -> str:
     """
     rows = []
     for index, point in enumerate(sweep_points):
-        folder = Path(point.overrides.get("output", config_of_point(config, point).output))
+        folder = epath.Path(point.overrides.get("output", config_of_point(config, point).output))
         finished = (folder / layout.RESULT).exists()
         result = files.read_json(folder / layout.RESULT) if finished else {}
         state = "finished" if finished else "started" if folder.exists() else "not started"
@@ -185,12 +186,11 @@ def results(config: Any, sweep_points: Sequence[SweepPoint]) -> str:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    Path(config.output).mkdir(parents=True, exist_ok=True)
-    files.write_text(Path(config.output) / TABLE, text.getvalue())
+    files.write_text(epath.Path(config.output) / TABLE, text.getvalue())
     return text.getvalue().rstrip("\n")
 
 
-def _settings(folder: Path, point: SweepPoint) -> dict[str, Any]:
+def _settings(folder: epath.Path, point: SweepPoint) -> dict[str, Any]:
     """Return the values of the swept keys that the run in `folder` was started with."""
     if not (folder / layout.CONFIG).exists():
         return dict(point.overrides)
@@ -198,7 +198,7 @@ def _settings(folder: Path, point: SweepPoint) -> dict[str, Any]:
     return {key: started.get(key, value) for key, value in point.overrides.items()}
 
 
-def _metric(folder: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+def _metric(folder: epath.Path, result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the name of the metric that a result has a best value of; empty if it has none."""
     if "best_metric" not in result:
         return {}

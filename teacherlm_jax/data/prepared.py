@@ -105,7 +105,7 @@ def read_manifest(folder: epath.Path) -> dict[str, Any]:
     Raises UserError if the folder is missing or unfinished, and if a key is missing or has a value
     of the wrong type.
     """
-    if not folder.is_dir():
+    if not files.is_folder(folder):
         raise UserError(
             f"{folder}: no such folder; run `teacherlm prepare`, which writes one for each mixture"
         )

@@ -81,7 +81,7 @@ def find_runs(root: epath.PathLike, own: epath.Path) -> list[RunRecord]:
     UserError if `root` is not a folder or contains no run.
     """
     root, own = epath.Path(root), locations.absolute(own)
-    if not root.is_dir():
+    if not files.is_folder(root):
         raise UserError(f"config.root={root}: no such folder; name the folder that holds the runs")
     around = (own, *own.parents)
     folders = locations.folders_with(root, layout.CONFIG, _NO_RUNS_INSIDE)

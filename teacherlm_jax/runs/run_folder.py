@@ -11,14 +11,13 @@ published before every checkpoint, every 30 seconds and at the end; see `storage
 import contextlib
 import dataclasses
 import logging
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.config.fields import path_keys
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs import distributed, identity, layout, run_place
+from teacherlm_jax.runs import console, distributed, identity, layout, run_place
 from teacherlm_jax.runs.console import ConsoleHandler
 from teacherlm_jax.runs.leftovers import Leftovers
 from teacherlm_jax.runs.run_place import RunPlace
@@ -98,7 +97,12 @@ class Run:
         if error is not None:
             self._place.translate_error(error)
             self._keep(error)
-        self.close(refused=isinstance(error, UserError))
+        try:
+            self.close(refused=isinstance(error, UserError))
+        except UserError as unpublished:
+            if error is None:
+                raise
+            console.say(f"{unpublished}")  # it must not hide the error that ended the run
 
     def publish(self) -> None:
         """Publish the files of a run in a bucket; call this before a checkpoint covers them."""
@@ -192,7 +196,7 @@ def open_run(
         )
     if opened:
         return opened[0]
-    place = run_place.follow_place(output, distributed.process_index(), _print_line)
+    place = run_place.follow_place(output, distributed.process_index())
     return _Follower(place, result, extends)
 
 
@@ -205,7 +209,7 @@ def _opened(
 ) -> Run:
     """Lock the folder, and compare its settings if work has begun in it."""
     leftovers = Leftovers(Path(output)) if not is_remote(output) else None
-    place = run_place.open_place(output, _print_line)
+    place = run_place.open_place(output)
     if leftovers is None:
         leftovers = Leftovers(place.path)
     with contextlib.ExitStack() as closing, place.translating():
@@ -297,9 +301,5 @@ def _logger(place: RunPlace, name: str, console: int) -> logging.Logger:
     to_console.setLevel(console)
     for handler in (to_file, to_console):
         log.addHandler(handler)
+    place.say = log.warning
     return log
-
-
-def _print_line(line: str) -> None:
-    """Show a line about a run whose log is not open."""
-    print(line, file=sys.stderr, flush=True)

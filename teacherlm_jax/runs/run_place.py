@@ -8,15 +8,16 @@ from pathlib import Path
 from etils import epath
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs import layout
-from teacherlm_jax.storage import folder_lock
+from teacherlm_jax.runs import console, layout
+from teacherlm_jax.storage import folder_lock, objects
 from teacherlm_jax.storage.folder_lock import FolderLock
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.mirror import Mirror
 
 _STORES = ("gs://",)  # stores with a lock, which a run folder needs
 _LAST = (layout.MANIFEST, layout.RESULT)  # they say that what they describe is complete
-_LARGE = ".array_record"  # rows that `prepare` writes once and does not read again
+# What a resumed run does not read: rows that `prepare` has written, and traces.
+_UNREAD = (".array_record", layout.PROFILE)
 
 
 @dataclasses.dataclass
@@ -26,20 +27,20 @@ class RunPlace:
     Attributes:
         address: where the run is, as the user named it.
         path: the folder on this machine in which its files are written.
+        say: shows lines about the lock and about publications in the background that fail.
     """
 
     address: epath.Path
     path: Path
     _lock: FolderLock | None = None
     _mirror: Mirror | None = None
+    say: Callable[[str], None] = console.say
 
     def publish(self) -> None:
         """Publish the files that changed if the run is in a bucket.
 
         Raises UserError if the store refuses, or if another process has taken the lock over.
         """
-        if self._lock is not None:
-            self._lock.check()
         if self._mirror is not None:
             self._mirror.publish()
 
@@ -72,44 +73,50 @@ class RunPlace:
                 self._mirror.close()
 
 
-def open_place(output: str, say: Callable[[str], None]) -> RunPlace:
+def open_place(output: str) -> RunPlace:
     """Lock the folder of a run, and copy its files to this machine if it is in a bucket.
 
-    Args:
-        output: the folder; created if it does not exist.
-        say: gets lines about waiting for the lock and about publications that fail.
-
-    Raises UserError if the folder cannot be used or another process uses it.
+    A folder on this machine is created if it does not exist. Raises UserError if the folder cannot
+    be used or another process uses it.
     """
-    address = check_address(output)
-    if not is_remote(address):
-        path = Path(address)
-        path.mkdir(parents=True, exist_ok=True)
-        return RunPlace(address, path, folder_lock.acquire(path / layout.LOCK))
-    lock = folder_lock.acquire(address / layout.LOCK, say=say)
+    place = RunPlace(check_address(output), Path(output))
+
+    def say(line: str) -> None:
+        place.say(line)
+
+    if not is_remote(place.address):
+        place.path.mkdir(parents=True, exist_ok=True)
+        place._lock = folder_lock.acquire(place.path / layout.LOCK, say=say)
+        return place
+    objects.refuse_missing_bucket(place.address)
+    place._lock = folder_lock.acquire(place.address / layout.LOCK, say=say)
     try:
-        mirror = Mirror(
-            str(address),
+        place._mirror = Mirror(
+            str(place.address),
             apart=[layout.CHECKPOINTS],
-            unread=_LARGE,
+            unread=_UNREAD,
             nested=layout.CONFIG,
             last=_LAST,
+            check=place._lock.check,
             say=say,
         )
     except BaseException:
-        lock.release()
+        place._lock.release()
         raise
-    return RunPlace(address, mirror.folder, lock, mirror)
+    place.path = place._mirror.folder
+    return place
 
 
-def follow_place(output: str, index: int, say: Callable[[str], None]) -> RunPlace:
+def follow_place(output: str, index: int) -> RunPlace:
     """Open the folder of a run in a process that is not the first: it writes a log and profiles."""
-    address = check_address(output)
-    if not is_remote(address):
-        return RunPlace(address, Path(address))
-    own = [layout.log_of(index), layout.PROFILE]
-    mirror = Mirror(str(address), only=own, say=say)
-    return RunPlace(address, mirror.folder, None, mirror)
+    place = RunPlace(check_address(output), Path(output))
+    if is_remote(place.address):
+        own = [layout.log_of(index), layout.PROFILE]
+        place._mirror = Mirror(
+            str(place.address), only=own, unread=_UNREAD, say=lambda line: place.say(line)
+        )
+        place.path = place._mirror.folder
+    return place
 
 
 def check_address(output: str) -> epath.Path:

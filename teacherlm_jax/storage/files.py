@@ -34,6 +34,11 @@ class MalformedRow:
     text: str
 
 
+def is_folder(path: epath.PathLike) -> bool:
+    """Return whether a path is a folder; raise UserError if its store refuses to say."""
+    return objects.is_folder(path) if is_remote(path) else Path(path).is_dir()
+
+
 def write_bytes(path: epath.PathLike, content: bytes) -> None:
     """Replace `path` by `content` atomically: readers see the old file or the new one.
 

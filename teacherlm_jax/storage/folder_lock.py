@@ -16,7 +16,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,23 +61,26 @@ def acquire(
 
     Raises UserError that names the holder.
     """
-    name = f"{socket.gethostname()}, process {os.getpid()}"
     if is_remote(lock):
-        return _acquire_object(os.fspath(lock), f"{name}, {secrets.token_hex(4)}", beat, stale, say)
-    return _FileLock(Path(lock), name)
+        return _acquire_object(os.fspath(lock), beat, stale, say)
+    return _FileLock(Path(lock), say)
 
 
 class _FileLock:
     """The lock of a folder on a file system."""
 
-    def __init__(self, path: Path, name: str):
+    def __init__(self, path: Path, say: Callable[[str], None]):
         self._file = path.open("a+", encoding="utf-8")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             free = os.fstat(self._file.fileno()).st_nlink > 0  # its folder was not just removed
         except BlockingIOError:
             free = False
-        except OSError:  # a file system without locks
+        except OSError as error:
+            say(
+                f"{path.parent}: this file system has no locks ({error}); make sure that only one "
+                "process uses the folder"
+            )
             return
         if not free:
             self._file.seek(0)
@@ -86,7 +89,7 @@ class _FileLock:
             raise _refusal(path.parent, holder)
         with contextlib.suppress(OSError):  # a full disk: only the name of the holder is lost
             self._file.truncate(0)
-            self._file.write(name)
+            self._file.write(_name())
             self._file.flush()
 
     def check(self) -> None:
@@ -100,18 +103,34 @@ class _FileLock:
 class _ObjectLock:
     """The lock of a folder in a bucket, with its heartbeat."""
 
-    def __init__(self, lock: str, number: int, name: str, beat: float):
-        self._lock, self._number, self._name = lock, number, name
+    def __init__(
+        self,
+        lock: str,
+        number: int,
+        token: str,
+        beat: float,
+        stale: float,
+        say: Callable[[str], None],
+    ):
+        self._lock, self._number, self._token = lock, number, token
+        self._stale, self._say = stale, say
+        self._count, self._last = 0, time.monotonic()  # of the heartbeats
         self._ended, self._lost = threading.Event(), False
-        self._thread = threading.Thread(target=self._beat, args=(beat,), daemon=True)
+        self._thread = threading.Thread(target=self._repeat, args=(beat,), daemon=True)
         self._thread.start()
 
     def check(self) -> None:
-        """Raise UserError if another process has taken the lock over."""
+        """Raise UserError if another process has taken the lock over.
+
+        A holder that has not renewed the lock in time, such as one that was paused, renews it
+        before it goes on.
+        """
+        if not self._lost and time.monotonic() - self._last > self._stale / 2:
+            self._renew()
         if self._lost:
             raise UserError(
                 f"{_folder(self._lock)}: another process has taken over this run folder, because "
-                "this process did not reach the store in time; stop one of the two"
+                "this process did not renew its lock in time; stop one of the two"
             )
 
     def release(self) -> None:
@@ -119,32 +138,37 @@ class _ObjectLock:
         self._ended.set()
         self._thread.join()
         if not self._lost:
-            objects.put(f"{self._lock}/{self._number}", _content(self._name, free=True))
+            objects.put(f"{self._lock}/{self._number}", _content(self._token, free=True))
 
-    def _beat(self, beat: float) -> None:
-        count = 0
-        while not self._ended.wait(beat):
-            count += 1
-            with contextlib.suppress(UserError):  # of a store that fails in passing
-                if _newest(self._lock)[0] > self._number:
-                    self._lost = True
-                    return
-                objects.put(f"{self._lock}/{self._number}", _content(self._name, count=count))
+    def _repeat(self, beat: float) -> None:
+        while not self._ended.wait(beat) and not self._lost:
+            try:
+                self._renew()
+            except Exception as error:  # of the store or of its client; the next beat tries again
+                self._say(f"{_folder(self._lock)}: the lock cannot be renewed: {error}")
+
+    def _renew(self) -> None:
+        if _newest(self._lock)[0] > self._number:
+            self._lost = True
+            return
+        self._count += 1
+        objects.put(f"{self._lock}/{self._number}", _content(self._token, count=self._count))
+        self._last = time.monotonic()
 
 
-def _acquire_object(
-    lock: str, name: str, beat: float, stale: float, say: Callable[[str], None]
-) -> FolderLock:
+def _acquire_object(lock: str, beat: float, stale: float, say: Callable[[str], None]) -> FolderLock:
     number, content = _newest(lock)
     if content and not content["free"]:
         _await_end(lock, number, content, beat, stale, say)
-    mine = f"{lock}/{number + 1}"
-    if not objects.create(mine, _content(name)):
+    token = secrets.token_hex(8)
+    if not objects.create(f"{lock}/{number + 1}", _content(token)):
         raise _refusal(_folder(lock), _holder(_newest(lock)[1]))
-    for old in _numbers(lock):
-        if old <= number:
-            objects.remove(f"{lock}/{old}")
-    return _ObjectLock(lock, number + 1, name, beat)
+    held = _ObjectLock(lock, number + 1, token, beat, stale, say)
+    with contextlib.suppress(UserError):  # older numbers are only litter
+        for old in _numbers(lock):
+            if old <= number:
+                objects.remove(f"{lock}/{old}")
+    return held
 
 
 def _await_end(
@@ -156,7 +180,7 @@ def _await_end(
     say: Callable[[str], None],
 ) -> None:
     """Return when the holder is gone; raise UserError if it shows a sign of life."""
-    if _is_dead(_holder(content)):
+    if _is_dead(content):
         return
     say(
         f"{_folder(lock)}: locked by {_holder(content)}; waiting up to {stale:.0f} s for its "
@@ -172,11 +196,23 @@ def _await_end(
             raise _refusal(_folder(lock), _holder(now))
 
 
-def _is_dead(holder: str) -> bool:
+def _is_dead(content: Mapping[str, Any]) -> bool:
     """Return whether the holder was a process of this machine that does not exist any more."""
-    host, _, rest = holder.partition(", process ")
-    number = rest.split(",")[0]
-    return host == socket.gethostname() and number.isdigit() and not is_running(int(number))
+    return content.get("machine") == _machine() and not is_running(content["process"])
+
+
+def _name() -> str:
+    """Return the name of this process for messages."""
+    return f"{socket.gethostname()}, process {os.getpid()}"
+
+
+def _machine() -> str:
+    """Return what process numbers refer to: a boot of a machine, and a namespace in it."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # not Linux: no holder is known to be gone
+        return secrets.token_hex(8)
 
 
 def is_running(number: int) -> bool:
@@ -214,8 +250,9 @@ def _newest(lock: str) -> tuple[int, dict[str, Any] | None]:
     return numbers[-1], json.loads(content) if content else None
 
 
-def _content(name: str, *, count: int = 0, free: bool = False) -> bytes:
-    return json.dumps({"holder": name, "heartbeat": count, "free": free}).encode()
+def _content(token: str, *, count: int = 0, free: bool = False) -> bytes:
+    holder = {"holder": _name(), "process": os.getpid(), "machine": _machine(), "token": token}
+    return json.dumps({**holder, "heartbeat": count, "free": free}).encode()
 
 
 def _holder(content: dict[str, Any] | None) -> str:

@@ -1,26 +1,28 @@
 """A folder in a bucket whose files grow: they grow on this machine, and are published whole.
 
-`Mirror` copies the folder here when it is opened, and puts changed files back when it is asked to,
-every 30 seconds, and at the end. A file is replaced by one request, so readers of the bucket see
-some earlier state of it, never half of one.
+`Mirror` copies the folder to this machine when it is opened, and puts changed files back when it is
+asked to, every 30 seconds, and at the end. A file is replaced by one request, so readers of the
+bucket see some earlier state of it, never half of one.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import objects
-from teacherlm_jax.storage.folder_lock import is_running
 
 EVERY = 30.0  # seconds between two publications in the background
-_PREFIX = "teacherlm-"  # of the folders on this machine; the process number follows
-
-_KEPT = "unpublished-"  # of those that could not be published
+_PREFIX = "teacherlm-"  # of the copies on this machine
+_MARK = ".mirror"  # file in a copy, locked while its process lives
+_MANY = 100  # files that are worth a line
+_REQUESTS = 16  # at the same time
 
 _State = tuple[int, int, int]  # of a file: time of the last change in ns, bytes, inode
 
@@ -39,10 +41,11 @@ class Mirror:
         *,
         apart: Collection[str] = (),
         only: Collection[str] = (),
-        unread: str = "",
+        unread: Collection[str] = (),
         nested: str = "",
         last: Sequence[str] = (),
         every: float = EVERY,
+        check: Callable[[], None] = lambda: None,
         say: Callable[[str], None] = lambda line: None,
     ):
         """Copy the folder from the bucket, and publish changes every few seconds.
@@ -52,21 +55,28 @@ class Mirror:
             apart: names in the folder that others read and write in the bucket directly; hidden
                 names, which begin with a dot, are always left out.
             only: names in the folder to copy and publish; empty: all.
-            unread: suffix of files that are published, but not copied from the bucket.
+            unread: names in the folder, and suffixes of files, that are published but not copied
+                from the bucket.
             nested: file that marks a folder inside the folder which is a mirror of its own; what is
                 in it is not copied.
             last: names of files to publish after all others, in this order.
             every: seconds between two publications in the background.
-            say: gets one line about each publication in the background that fails.
+            check: raises UserError if this process may not publish any more.
+            say: gets lines about long copies, and about publications in the background that fail.
+
+        Raises UserError if the bucket does not exist or the store refuses.
         """
         objects.refuse_missing_bucket(address)
-        remove_abandoned()
+        _remove_abandoned(say)
         self.address = address.rstrip("/")
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self._apart, self._only, self._last = frozenset(apart), frozenset(only), list(last)
-        self._unread, self._nested, self._say = unread, nested, say
+        self._unread, self._nested = frozenset(unread), nested
+        self._check, self._say = check, say
         self._published: dict[str, _State] = {}
-        self._one, self._ended = threading.Lock(), threading.Event()
+        self._publishing, self._ended = threading.Lock(), threading.Event()
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._mark = (self.folder / _MARK).open("w")
+        fcntl.flock(self._mark, fcntl.LOCK_EX)
         self._pull()
         self._thread = threading.Thread(target=self._repeat, args=(every,), daemon=True)
         self._thread.start()
@@ -74,49 +84,74 @@ class Mirror:
     def publish(self) -> int:
         """Put every file that changed, remove those that are gone here; return the requests.
 
-        Raises UserError that names the object if the store refuses.
+        Raises UserError that names the object if the store refuses, and whatever `check` raises.
         """
-        with self._one:
-            changed = {name: state for name, state in self._files() if self._is_new(name, state)}
-            gone = self._published.keys() - {name for name, _ in self._files()}
+        with self._publishing:
+            self._check()
+            present = dict(self._files())
+            changed = [name for name in present if self._published.get(name) != present[name]]
+            gone = self._published.keys() - present.keys()
             for name in sorted(gone):
                 objects.remove(f"{self.address}/{name}")
                 del self._published[name]
-            for name in sorted(changed, key=self._order):
-                with contextlib.suppress(FileNotFoundError):  # removed in the meantime
-                    objects.upload(self.folder / name, f"{self.address}/{name}")
-                    self._published[name] = changed[name]
+            ordinary = [name for name in changed if name.rpartition("/")[2] not in self._last]
+            with ThreadPoolExecutor(_REQUESTS) as requests:
+                for name, _ in zip(ordinary, requests.map(self._upload, ordinary), strict=True):
+                    self._published[name] = present[name]
+            for name in sorted(set(changed) - set(ordinary), key=self._order):
+                self._upload(name)
+                self._published[name] = present[name]
             return len(changed) + len(gone)
 
-    def close(self, *, publish: bool = True) -> None:
-        """Publish for the last time and remove the copy; it stays if publishing fails."""
+    def close(self) -> None:
+        """Publish for the last time and remove the copy.
+
+        If that fails, the copy stays, and the UserError names it.
+        """
         self._ended.set()
         self._thread.join()
         try:
-            if publish:
-                self.publish()
+            self.publish()
         except UserError as error:
-            kept = self.folder.rename(tempfile.mkdtemp(prefix=_KEPT))
-            raise UserError(f"{error}; what is not in the bucket yet is in {kept}") from error
+            (self.folder / _MARK).unlink(missing_ok=True)  # so that nobody removes the copy
+            raise UserError(f"{error}; what is not in the bucket is in {self.folder}") from error
+        finally:
+            self._mark.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _pull(self) -> None:
-        names = objects.listing(self.address)
-        others = {name.rpartition("/")[0] for name in names if name.endswith(f"/{self._nested}")}
-        for name in names:
-            if any(name.startswith(f"{folder}/") for folder in others) or not self._is_mine(name):
-                continue
-            if not (self._unread and name.endswith(self._unread)):
-                target = self.folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                objects.download(f"{self.address}/{name}", target)
-                self._published[name] = _state(target)
+        sizes = objects.listing(self.address)
+        others = {name.rpartition("/")[0] for name in sizes if name.endswith(f"/{self._nested}")}
+        names = [
+            name
+            for name in sizes
+            if self._is_mine(name)
+            and not any(name.startswith(f"{folder}/") for folder in others)
+            and name.partition("/")[0] not in self._unread
+            and not name.endswith(tuple(self._unread))
+        ]
+        if len(names) > _MANY:
+            megabytes = sum(sizes[name] for name in names) / 1e6
+            self._say(f"{self.address}: copying {len(names)} files, {megabytes:.0f} MB")
+        with ThreadPoolExecutor(_REQUESTS) as requests:
+            for name, state in zip(names, requests.map(self._download, names), strict=True):
+                self._published[name] = state
+
+    def _download(self, name: str) -> _State:
+        target = self.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        objects.download(f"{self.address}/{name}", target)
+        return _state(target)
+
+    def _upload(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):  # it was removed in the meantime
+            objects.upload(self.folder / name, f"{self.address}/{name}")
 
     def _repeat(self, every: float) -> None:
         while not self._ended.wait(every):
             try:
                 self.publish()
-            except UserError as error:
+            except Exception as error:  # of the store, its client or the disk: the next time counts
                 self._say(f"{error}; trying again in {every:.0f} s")
 
     def _is_mine(self, name: str) -> bool:
@@ -126,8 +161,7 @@ class Mirror:
         return not any(part.startswith(".") for part in parts)
 
     def _order(self, name: str) -> tuple[int, str]:
-        base = name.rpartition("/")[2]
-        return self._last.index(base) + 1 if base in self._last else 0, name
+        return self._last.index(name.rpartition("/")[2]), name
 
     def _files(self) -> Iterator[tuple[str, _State]]:
         for folder, _, names in os.walk(self.folder):
@@ -138,16 +172,14 @@ class Mirror:
                     with contextlib.suppress(FileNotFoundError):
                         yield name, _state(path)
 
-    def _is_new(self, name: str, state: _State) -> bool:
-        return self._published.get(name) != state
 
-
-def remove_abandoned() -> None:
+def _remove_abandoned(say: Callable[[str], None]) -> None:
     """Remove the copies that processes of this machine left behind when they were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        number = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if number.isdigit() and not is_running(int(number)):
-            shutil.rmtree(folder, ignore_errors=True)
+    for mark in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_MARK}"):
+        with contextlib.suppress(OSError), mark.open() as file:  # another user's, or gone by now
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            say(f"{mark.parent}: removing the temporary files of a process that was killed")
+            shutil.rmtree(mark.parent, ignore_errors=True)
 
 
 def _state(path: Path) -> _State:

@@ -1,18 +1,15 @@
 """Objects of a bucket, such as `gs://bucket/folder/file`: put whole, created once, listed, removed.
 
 Nothing in a bucket grows or is renamed. One request replaces an object atomically, so readers see
-the old object or the new one. The clients (`gcsfs` for gs://) repeat a request that fails in
-passing for about half a minute, with increasing pauses.
+the old object or the new one. The clients (`gcsfs` for gs://) repeat a request after a transient
+failure for about half a minute, with increasing pauses.
 """
 
 import contextlib
-import dataclasses
-import datetime
 import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import fsspec
 from etils import epath
@@ -27,15 +24,9 @@ for _store in STORES:
 # Errors are raised; logged, too, they would come with tracebacks.
 logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
 
-_RIGHTS = "roles/storage.objectUser and storage.buckets.get on the bucket"
-
-
-@dataclasses.dataclass(frozen=True)
-class ObjectInfo:
-    """Size in bytes and time of the last write, by the store's clock."""
-
-    size: int
-    updated: datetime.datetime
+_RIGHTS = {"gs": "; the account needs roles/storage.objectUser and storage.buckets.get"}
+_SIGN_IN = {"gs": "; run gcloud auth application-default login"}
+_CLIENTS = ("gcsfs", "s3fs", "aiohttp", "botocore", "aiobotocore", "google", "requests")
 
 
 def put(path: epath.PathLike, content: bytes) -> None:
@@ -82,22 +73,23 @@ def download(path: epath.PathLike, target: Path) -> None:
         _store_of(path).get_file(os.fspath(path), str(target))
 
 
-def listing(folder: epath.PathLike) -> Mapping[str, ObjectInfo]:
-    """Return all objects below a folder, by their path relative to it; empty if there is none."""
+def listing(folder: epath.PathLike) -> Mapping[str, int]:
+    """Return the bytes of all objects below a folder, by their path relative to it."""
     store, prefix = _store_of(folder), os.fspath(folder).rstrip("/")
     with reading(folder):
-        found = store.find(prefix, detail=True)
+        entries = store.find(prefix, detail=True)
     start = len(store._strip_protocol(prefix)) + 1
-    return {name[start:]: _info(entry) for name, entry in found.items() if name[start:]}
+    return {name[start:]: entry["size"] for name, entry in entries.items() if name[start:]}
 
 
-def updated(path: epath.PathLike) -> datetime.datetime | None:
-    """Return when an object was last written, by the store's clock; None if there is none."""
+def is_folder(path: epath.PathLike) -> bool:
+    """Return whether there are objects below a path; raise UserError if the store refuses."""
+    store = _store_of(path)
     with reading(path):
         try:
-            return _info(_store_of(path).info(os.fspath(path))).updated
+            return store.info(os.fspath(path))["type"] == "directory"
         except FileNotFoundError:
-            return None
+            return False
 
 
 def remove(path: epath.PathLike) -> None:
@@ -115,7 +107,7 @@ def refuse_missing_bucket(path: epath.PathLike) -> None:
     store = _store_of(path)
     with reading(bucket):
         try:
-            store.ls(bucket, detail=False)
+            store.info(bucket)
         except FileNotFoundError:
             raise UserError(
                 f"{path}: there is no bucket {bucket}; create it, or correct the name"
@@ -143,7 +135,7 @@ def reading(path: epath.PathLike) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _refusing(path: epath.PathLike, done: str) -> Iterator[None]:
+def _refusing(path: epath.PathLike, action: str) -> Iterator[None]:
     try:
         yield
     except (UserError, FileExistsError):
@@ -151,27 +143,32 @@ def _refusing(path: epath.PathLike, done: str) -> Iterator[None]:
     except Exception as error:  # every client has its own: for rights, for names, for the network
         if not is_remote(path):
             raise
-        raise UserError(f"{path}: cannot be {done}: {reason(error)}") from error
+        store = os.fspath(path).partition("://")[0]
+        raise UserError(f"{path}: cannot be {action}: {_reason(error, store)}") from error
 
 
-def reason(error: Exception) -> str:
+def explain(error: BaseException) -> str | None:
+    """Return the message for an error of a store's client, or None for any other error."""
+    module = type(error).__module__.partition(".")[0]
+    if isinstance(error, Exception) and (module in _CLIENTS or str(error).startswith("Forbidden")):
+        return f"bucket: {_reason(error, 'gs')}"
+    return None
+
+
+def _reason(error: Exception, store: str) -> str:
     """Return why a store refused a request, in one line and without credentials."""
     text = one_line(error)
     code = getattr(error, "code", None)
     if isinstance(error, FileNotFoundError):
         return "no such bucket or object; check the name"
     if isinstance(error, PermissionError) or text.startswith("Forbidden") or code in (401, 403):
-        return f"permission denied; the account needs {_RIGHTS}"
+        return f"permission denied{_RIGHTS.get(store, '')}"
     if type(error).__name__ in ("DefaultCredentialsError", "RefreshError"):
-        return "no valid credentials; run gcloud auth application-default login"
+        return f"no valid credentials{_SIGN_IN.get(store, '')}"
     if isinstance(error, ImportError):
         return f"no installed package can reach this store ({text})"
     shown = f"HTTP status {code}" if code else f"{type(error).__name__}: {text}"
     return f"the store did not answer as expected ({shown}); repeat the command"
-
-
-def _info(entry: Mapping[str, Any]) -> ObjectInfo:
-    return ObjectInfo(entry["size"], entry["mtime"])
 
 
 def _store_of(path: epath.PathLike) -> AbstractFileSystem:

@@ -1,5 +1,8 @@
 """Locks of folders, on a file system and in a bucket."""
 
+import errno
+import fcntl
+import json
 import subprocess
 import sys
 import threading
@@ -46,18 +49,19 @@ def test_a_live_holder_is_never_taken_over(bucket):
     held.release()
 
 
-def abandon(bucket, holder="another-host, process 1, abc"):
-    """Leave a lock behind as a killed process of another host does."""
-    objects.put(f"{bucket}/.lock/3", folder_lock._content(holder, count=7))
+def abandon(bucket, number=3, machine="another boot"):
+    """Leave a lock behind as a killed process of a machine does."""
+    process = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, check=True)
+    holder = {"holder": "host, process 1", "process": int(process.stdout), "machine": machine}
+    content = {**holder, "token": "abc", "heartbeat": 7, "free": False}
+    objects.put(f"{bucket}/.lock/{number}", json.dumps(content).encode())
 
 
 def test_a_lock_without_a_heartbeat_is_taken_over(bucket):
     abandon(bucket)
     said = []
     acquire(f"{bucket}/.lock", say=said.append).release()
-    assert said == [
-        f"{bucket}: locked by another-host, process 1, abc; waiting up to 1 s for its heartbeat"
-    ]
+    assert said == [f"{bucket}: locked by host, process 1; waiting up to 1 s for its heartbeat"]
     assert list(objects.listing(f"{bucket}/.lock")) == ["4"]
 
 
@@ -68,6 +72,16 @@ def test_a_lock_of_a_process_of_this_host_that_is_gone_is_taken_over_without_a_w
     )
     subprocess.run([sys.executable, "-c", code, f"{bucket}/.lock"], check=False)
     assert list(objects.listing(f"{bucket}/.lock")) == ["1"]
+    acquire(f"{bucket}/.lock", stale=1000).release()
+
+
+def test_a_process_number_of_another_boot_or_namespace_says_nothing(bucket):
+    """Machines and containers with one host name have their own process numbers."""
+    abandon(bucket, machine="another boot")
+    began = time.monotonic()
+    acquire(f"{bucket}/.lock").release()
+    assert time.monotonic() - began > STALE
+    abandon(bucket, number=9, machine=folder_lock._machine())
     acquire(f"{bucket}/.lock", stale=1000).release()
 
 
@@ -94,10 +108,47 @@ def test_of_several_that_take_over_one_wins(bucket):
 
 
 def test_a_holder_that_was_paused_too_long_notices_that_it_lost_the_lock(bucket):
-    held = folder_lock.acquire(f"{bucket}/.lock", beat=0.5)
-    objects.put(f"{bucket}/.lock/2", folder_lock._content("another-host, process 1, abc"))
-    held._thread.join(timeout=10)
+    lost = acquire(f"{bucket}/.lock", beat=1000, stale=0)  # it renews the lock when it is checked
+    lost.check()
+    abandon(bucket, number=2)
     with pytest.raises(UserError, match=f"{bucket}: another process has taken over this run"):
-        held.check()
+        lost.check()
+    lost.release()
+    assert b"another boot" in objects.read(f"{bucket}/.lock/2")
+    assert not json.loads(objects.read(f"{bucket}/.lock/1"))["free"]
+
+
+def test_a_heartbeat_outlives_a_store_that_fails_for_a_while(bucket, monkeypatch):
+    said, put, failing = [], objects.put, [True]
+
+    def fail(path, content):
+        if failing:
+            raise RuntimeError("the client is confused")
+        put(path, content)
+
+    held = acquire(f"{bucket}/.lock", say=said.append)
+    monkeypatch.setattr(objects, "put", fail)
+    await_(lambda: said)
+    assert said[0] == f"{bucket}: the lock cannot be renewed: the client is confused"
+    failing.clear()
+    before = objects.read(f"{bucket}/.lock/1")
+    await_(lambda: objects.read(f"{bucket}/.lock/1") != before)
     held.release()
-    assert b"another-host" in objects.read(f"{bucket}/.lock/2")
+
+
+def await_(happened):
+    """Wait for something to happen."""
+    end = time.monotonic() + 30
+    while not happened() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert happened()
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def unsupported(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    said = []
+    acquire(f"{tmp_path}/.lock", say=said.append).release()
+    assert said[0].startswith(f"{tmp_path}: this file system has no locks")

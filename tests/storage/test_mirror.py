@@ -9,7 +9,7 @@ import time
 import pytest
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.storage import mirror, objects
+from teacherlm_jax.storage import objects
 from teacherlm_jax.storage.mirror import Mirror
 
 
@@ -114,11 +114,13 @@ def test_a_copy_that_cannot_be_published_is_kept_and_named(bucket, monkeypatch, 
     opened = Mirror(bucket, every=1000)
     (opened.folder / "log.txt").write_text("one\n")
     monkeypatch.setattr(objects, "upload", fail)
-    with pytest.raises(UserError, match="what is not in the bucket yet is in ") as raised:
+    with pytest.raises(UserError, match="what is not in the bucket is in ") as raised:
         opened.close()
-    mirror.remove_abandoned()
+    later = Mirror(bucket, every=1000)
     (kept,) = copies.glob("*/log.txt")
     assert str(raised.value).endswith(str(kept.parent))
+    monkeypatch.undo()
+    later.close()
 
 
 def test_copies_of_killed_processes_are_removed(bucket, copies):
@@ -133,6 +135,34 @@ def test_copies_of_killed_processes_are_removed(bucket, copies):
     assert not left.exists()
     assert opened.folder.exists()
     opened.close()
+
+
+def test_a_folder_of_that_name_without_the_mark_is_not_removed(bucket, copies):
+    (copies / "teacherlm-2024-runs").mkdir()
+    (copies / "teacherlm-2024-runs/mine.txt").write_text("mine")
+    first = Mirror(bucket, every=1000)
+    second = Mirror(bucket, every=1000)
+    assert first.folder.exists()
+    second.close()
+    first.close()
+    assert (copies / "teacherlm-2024-runs/mine.txt").exists()
+
+
+def test_nothing_is_published_by_a_process_that_may_not_any_more(bucket):
+    allowed = [True]
+
+    def check():
+        if not allowed:
+            raise UserError("taken over")
+
+    opened = Mirror(bucket, every=0.05, check=check)
+    objects.put(f"{bucket}/result.json", b"{}")
+    allowed.clear()
+    (opened.folder / "log.txt").write_text("one\n")
+    time.sleep(0.3)
+    with pytest.raises(UserError, match=r"taken over; what is not in the bucket is in "):
+        opened.close()
+    assert names(bucket) == ["result.json"]
 
 
 def test_a_missing_bucket_is_refused_before_anything_is_copied(bucket):

@@ -2,7 +2,10 @@
 
 import threading
 
+import aiohttp
+import gcsfs
 import pytest
+from google.auth.exceptions import DefaultCredentialsError
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import objects
@@ -16,7 +19,6 @@ def test_an_object_is_replaced_whole(bucket):
 
 def test_an_object_that_is_missing_reads_as_none(bucket):
     assert objects.read(f"{bucket}/a") is None
-    assert objects.updated(f"{bucket}/a") is None
     assert objects.listing(bucket) == {}
     objects.remove(f"{bucket}/a")
 
@@ -33,9 +35,8 @@ def test_a_listing_has_the_objects_of_all_levels_as_they_are_now(bucket):
     objects.put(f"{bucket}/a", b"1")
     assert list(objects.listing(bucket)) == ["a"]
     objects.put(f"{bucket}/b/c", b"12")
-    sizes = {name: info.size for name, info in objects.listing(bucket).items()}
-    assert sizes == {"a": 1, "b/c": 2}
-    assert objects.updated(f"{bucket}/a") <= objects.updated(f"{bucket}/b/c")
+    assert objects.listing(bucket) == {"a": 1, "b/c": 2}
+    assert objects.is_folder(f"{bucket}/b") and not objects.is_folder(f"{bucket}/c")
     objects.remove(f"{bucket}/a")
     assert list(objects.listing(bucket)) == ["b/c"]
 
@@ -70,3 +71,32 @@ def test_a_missing_bucket_is_named():
         objects.refuse_missing_bucket(address)
     with pytest.raises(UserError, match=f"{address}: cannot be written: no such bucket"):
         objects.put(address, b"")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            OSError("Forbidden: https://storage/secret\n no access"),
+            "permission denied; the account",
+        ),
+        (
+            gcsfs.retry.HttpError({"code": 401, "message": "Invalid Credentials"}),
+            "permission denied",
+        ),
+        (gcsfs.retry.HttpError({"code": 503, "message": "try later"}), "HTTP status 503"),
+        (aiohttp.ClientOSError(104, "Connection reset by peer"), "Connection reset by peer"),
+        (DefaultCredentialsError("none"), "no valid credentials; run gcloud auth"),
+    ],
+)
+def test_an_error_of_a_store_becomes_one_line_that_names_the_object(error, reason):
+    with pytest.raises(UserError) as raised, objects.reading("gs://b/a"):
+        raise error
+    assert str(raised.value).startswith("gs://b/a: cannot be read: ")
+    assert reason in str(raised.value) and "\n" not in str(raised.value)
+    assert "secret" not in str(raised.value)
+    assert reason in objects.explain(error)
+
+
+def test_errors_of_other_code_are_not_explained_as_those_of_a_store():
+    assert objects.explain(ValueError("no")) is None
