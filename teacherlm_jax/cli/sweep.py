@@ -12,6 +12,7 @@ Each point is a run of its own, in the folder of its name inside the config's ou
 import csv
 import dataclasses
 import io
+import itertools
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ from teacherlm_jax.runs import console, distributed, identity, layout
 from teacherlm_jax.storage import files
 
 TABLE = "sweep.csv"
+_numbers = itertools.count()  # of the sweeps that this process has run
 _DEPTH = 3  # levels of a result in the table, as in benchmarks.mmlu.accuracy
 
 
@@ -134,13 +136,14 @@ def run_all(
         Interrupted: a signal asked the run to stop, which ends the sweep.
     """
     failed: dict[str, list[str]] = {}  # names of points by message
+    number = next(_numbers)  # the same in all processes
     for point, run in zip(sweep_points, work, strict=True):
         try:
             run()
         except Interrupted:
             raise
         except (Exception, distributed.RefusedByFirst) as error:
-            if not distributed.all_failed(point.name):
+            if not distributed.all_failed(f"{number}/{point.name}"):
                 raise
             reason = message(error) if distributed.is_first() else ""
             failed.setdefault(reason, []).append(point.name)

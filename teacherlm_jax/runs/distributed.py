@@ -9,6 +9,7 @@ this module does not import JAX.
 import dataclasses
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ _REFUSED = 2  # exit status of a process after another one has reported an error
 _MEET_SECONDS = 300  # timeout for the other processes to start
 _LEAVE_SECONDS = 30  # timeout for the others to exit; a failed process is noticed after it
 _MESSAGE_SECONDS = 5  # timeout for process 0 to show the error of another process, too
+_SHORTEST_SECONDS = 0.1  # timeout for the answer about a process that has already failed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,14 +201,19 @@ def shown_by_first(message: str) -> bool:
 
 
 def all_failed(work: str) -> bool:
-    """Return whether all processes failed in `work`, which names it; those that did call this."""
+    """Return whether all processes failed in `work`; those that did call this.
+
+    `work` must be another name at each call, since a process is not asked again. The others get
+    one time limit together.
+    """
     if process_count() == 1:
         return True
-    import jax
-
-    keys = [f"teacherlm/failed/{work}/{index}" for index in range(jax.process_count())]
-    _store().key_value_set(keys[jax.process_index()], "failed", allow_overwrite=True)
-    return all(_published(key, _LEAVE_SECONDS) is not None for key in keys)
+    keys = [f"teacherlm/failed/{work}/{index}" for index in range(process_count())]
+    _store().key_value_set(keys[process_index()], "failed", allow_overwrite=True)
+    end = time.monotonic() + _LEAVE_SECONDS
+    return all(
+        _published(key, max(end - time.monotonic(), _SHORTEST_SECONDS)) is not None for key in keys
+    )
 
 
 def _store() -> Any:

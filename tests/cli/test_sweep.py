@@ -4,9 +4,10 @@ import errno
 import pytest
 
 from teacherlm_jax import config
-from teacherlm_jax.cli import main, overrides
+from teacherlm_jax.cli import main, overrides, sweep
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
+from teacherlm_jax.runs import distributed
 from teacherlm_jax.storage import files
 
 BASE = """
@@ -290,3 +291,15 @@ def test_sweeps_that_cannot_be_used_are_refused(command, capsys, text, words, me
     shown = capsys.readouterr().err
     assert message in shown and shown.count("\n") == 1
     assert not command.trained
+
+
+def test_a_failure_in_an_earlier_sweep_does_not_count_for_a_point_of_the_same_name(monkeypatch):
+    def fail():
+        raise UserError("failed")
+
+    works = []
+    monkeypatch.setattr(distributed, "all_failed", lambda work: works.append(work) or True)
+    for _ in range(2):
+        with pytest.raises(UserError, match="1 of 1 points of the sweep failed: one: failed"):
+            sweep.run_all([sweep.SweepPoint("one", {})], [fail], str)
+    assert len(set(works)) == 2

@@ -2,6 +2,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import types
 
 import jax
 import pytest
@@ -86,3 +87,26 @@ def test_one_process_starts_without_jax():
         "sys.exit('jax' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_all_processes_that_failed_are_waited_for_with_one_time_limit(monkeypatch):
+    clock = [0.0]
+
+    class Store:
+        """A store in which every key appears 20 s after it is asked for."""
+
+        def key_value_set(self, key, value, allow_overwrite):
+            pass
+
+        def blocking_key_value_get(self, key, milliseconds):
+            clock[0] += min(20, milliseconds / 1000)
+            if milliseconds < 20_000:
+                raise RuntimeError("the time has passed")
+            return "failed"
+
+    monkeypatch.setattr(distributed, "time", types.SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(distributed, "_store", Store)
+    monkeypatch.setattr(distributed, "process_count", lambda: 64)
+    monkeypatch.setattr(distributed, "process_index", lambda: 0)
+    assert not distributed.all_failed("point")
+    assert clock[0] == pytest.approx(30, abs=1)
