@@ -74,6 +74,21 @@ def test_names_of_public_classes_are_unique_in_the_package():
     assert [name for name, count in names.items() if count > 1] == []
 
 
+REFUSED_OPENINGS = ("How", "Those", "What", "When", "Where", "Whether", "Which", "Why")
+
+
+def test_docstrings_begin_with_a_verb_or_a_noun_phrase():
+    refused = [
+        f"{path.relative_to(PACKAGE)}:{getattr(node, 'lineno', 1)}: {text.splitlines()[0]}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        and (text := ast.get_docstring(node))
+        and text.split()[0].strip(",:;") in REFUSED_OPENINGS
+    ]
+    assert not refused, "\n".join(refused)
+
+
 def test_the_folders_of_tests_mirror_the_rooms():
     tests = Path(__file__).parent
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"}
