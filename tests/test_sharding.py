@@ -17,7 +17,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
-CUT = AbstractMesh((2, 2, 2), sharding.MESH_AXES)
+MESH = AbstractMesh((2, 2, 2), sharding.MESH_AXES)
 
 
 def abstract_model(**changes) -> nnx.State:
@@ -103,13 +103,13 @@ def test_the_sharding_of_every_parameter_equals_the_golden_file(name, changes):
 
 
 @pytest.mark.parametrize(
-    ("name", "cut"),
+    ("name", "shape"),
     [("bloom-7b1", (1, 64, 1)), ("bloom-176b", (1, 32, 8)), ("opt-6.7b", (2, 8, 2))],
 )
-def test_published_sizes_are_sharded_on_a_pod_as_in_the_golden_files(name, cut):
-    mesh = AbstractMesh(cut, sharding.MESH_AXES)
+def test_published_sizes_are_sharded_on_a_pod_as_in_the_golden_files(name, shape):
+    mesh = AbstractMesh(shape, sharding.MESH_AXES)
     state = abstract_model(**vars(registry.shape(name)))
-    expected = GOLDEN / f"{name}_{'x'.join(map(str, cut))}.txt"
+    expected = GOLDEN / f"{name}_{'x'.join(map(str, shape))}.txt"
     assert sharding.describe(state, mesh) == expected.read_text(encoding="utf-8")
 
 
@@ -125,7 +125,7 @@ def test_published_sizes_are_sharded_on_a_pod_as_in_the_golden_files(name, cut):
 )
 def test_axes_that_cannot_be_sharded_are_refused_with_name_and_numbers(axes, shape, message):
     with pytest.raises(UserError, match=message) as refusal:
-        sharding.spec(axes, shape, CUT, "blocks/up")
+        sharding.spec(axes, shape, MESH, "blocks/up")
     assert str(refusal.value).startswith("blocks/up")
 
 
@@ -141,9 +141,9 @@ def test_a_resolved_array_can_be_sharded_and_a_refused_one_cannot(axes, sizes):
     )
     if not fits:
         with pytest.raises(UserError):
-            sharding.spec(axes, shape, CUT, "array")
+            sharding.spec(axes, shape, MESH, "array")
         return
-    resolved = NamedSharding(CUT, sharding.spec(axes, shape, CUT, "array"))
+    resolved = NamedSharding(MESH, sharding.spec(axes, shape, MESH, "array"))
     expected = [size // 2 ** len(sharding.RULES[n]) for n, size in zip(axes, shape, strict=True)]
     assert list(resolved.shard_shape(shape)) == expected
 

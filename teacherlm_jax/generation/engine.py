@@ -77,7 +77,7 @@ class Engine:
                 exceed the model's learned positions, or the KV cache exceeds the free memory.
         """
         fields.check(sampling, "config.sampling")
-        shards = batch_shards(slots)
+        shards = slot_shards(slots)
         _refuse_too_long(model.max_positions, prompt_length, sampling.max_new_tokens)
         graph, self._parameters = nnx.split(model)
         self._device = SlotPrograms(
@@ -217,7 +217,7 @@ class Engine:
                 yield Completion(running.pop(slot).id, tokens, "length")
 
 
-def batch_shards(slots: int) -> int:
+def slot_shards(slots: int) -> int:
     """Return how many devices of the mesh in context share a batch.
 
     Raises UserError unless `slots` is a positive multiple of that.

@@ -18,7 +18,7 @@ from flax import nnx
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import SamplingConfig, fields
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.generation.engine import Engine, batch_shards
+from teacherlm_jax.generation.engine import Engine, slot_shards
 from teacherlm_jax.generation.requests import Completion, GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
 
@@ -107,7 +107,7 @@ def complete(
                 f"room for {limit}; shorten it or leave it out"
             )
     lengths, shortest = [len(request.tokens) for request in requests], -1
-    groups = length_groups(lengths, slots, sampling.max_new_tokens, batch_shards(slots))
+    groups = length_groups(lengths, slots, sampling.max_new_tokens, slot_shards(slots))
     for group in groups:
         engine = Engine(
             model.model,

@@ -72,9 +72,9 @@ def _on_each_device(implementation: Callable[..., Array]) -> Callable[..., Array
         rules = sharding.ACTIVATION_RULES
         heads = sharding.spec(names, q.shape, mesh, "the queries of attention", rules)
         row, slope = jax.P(heads[0], heads[1]), jax.P(heads[2])
-        cuts = (heads, heads, heads, slope, row, row)
+        specs = (heads, heads, heads, slope, row, row)
         # The check of varying axes does not support Pallas kernels.
-        return jax.shard_map(local, in_specs=cuts, out_specs=heads, check_vma=False)(*arrays)
+        return jax.shard_map(local, in_specs=specs, out_specs=heads, check_vma=False)(*arrays)
 
     return attend
 

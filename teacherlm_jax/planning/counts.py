@@ -80,8 +80,8 @@ class _Counting:
                 instruction.called("false_computation"),
                 *branches,
             ]
-            ways = [self.of(name.strip(), fused) for name in named if name.strip()]
-            return own.plus(max(ways, key=lambda way: (way.flops, way.memory)))
+            counts = [self.of(name.strip(), fused) for name in named if name.strip()]
+            return own.plus(max(counts, key=lambda branch: (branch.flops, branch.memory)))
         called = instruction.called("to_apply" if instruction.opcode == "call" else "calls")
         if called in self._module.computations:
             return own.plus(self.of(called, fused or instruction.opcode != "call"))

@@ -29,8 +29,8 @@ def test_any_change_of_a_parameter_changes_the_digest(change):
 def test_the_digest_does_not_depend_on_the_sharding():
     x = jax.random.normal(jax.random.key(0), (2, 8, 6))
     mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
-    cut = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data", ("fsdp", "tensor")))
-    assert fingerprint({"x": jax.device_put(x, cut)}) == fingerprint({"x": x})
+    sharded = jax.NamedSharding(mesh, jax.P("data", ("fsdp", "tensor")))
+    assert fingerprint({"x": jax.device_put(x, sharded)}) == fingerprint({"x": x})
     assert fingerprint({"x": x.astype(jnp.bfloat16)})["x"]["dtype"] == "bfloat16"
 
 

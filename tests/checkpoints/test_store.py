@@ -59,9 +59,9 @@ def edit_meta(run, step, change):
     path.write_text(json.dumps({**meta, "digest": digest(meta)}))
 
 
-@pytest.mark.parametrize("cut", [MeshConfig(), MeshConfig(data=2, fsdp=2, tensor=2)])
-def test_a_model_is_restored_on_any_mesh_with_the_same_digest(saved, params, vocabulary, cut):
-    mesh = sharding.make_mesh(cut)
+@pytest.mark.parametrize("shape", [MeshConfig(), MeshConfig(data=2, fsdp=2, tensor=2)])
+def test_a_model_is_restored_on_any_mesh_with_the_same_digest(saved, params, vocabulary, shape):
+    mesh = sharding.make_mesh(shape)
     loaded = load_model(saved, mesh)
     jax.tree.map(
         lambda restored, saved: np.testing.assert_array_equal(restored, saved + 3),

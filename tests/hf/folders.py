@@ -9,7 +9,7 @@ from teacherlm_jax.checkpoints.saved_model import load_model
 from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.storage import files
 
-CUT = ("--config.mesh.fsdp=4", "--config.mesh.tensor=2")
+MESH_FLAGS = ("--config.mesh.fsdp=4", "--config.mesh.tensor=2")
 
 
 NORM = "transformer.h.1.input_layernorm.weight"

@@ -19,7 +19,7 @@ from teacherlm_jax.models import registry
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, train_sentencepiece
 from tests.hf.folders import (
-    CUT,
+    MESH_FLAGS,
     NORM,
     assert_same,
     cut_weights,
@@ -42,10 +42,10 @@ def assert_same_state(folder, model):
 
 
 def test_every_shape_survives_a_round_trip_bit_for_bit(pair, save, convert, tmp_path, torch):
-    assert convert(save(pair), tmp_path / "converted", *CUT) == (0, "")
+    assert convert(save(pair), tmp_path / "converted", *MESH_FLAGS) == (0, "")
     converted = loaded(tmp_path / "converted")
     assert_same(parameters(converted.model), parameters(pair.model))
-    assert convert(tmp_path / "converted", tmp_path / "back", *CUT) == (0, "")
+    assert convert(tmp_path / "converted", tmp_path / "back", *MESH_FLAGS) == (0, "")
     back = assert_same_state(tmp_path / "back", pair.reference)
     tokens = np.random.default_rng(0).integers(4, 260, (2, 20))
     with torch.no_grad():
@@ -67,10 +67,10 @@ def test_smaller_dtypes_survive_a_round_trip_bit_for_bit(
     reference.save_pretrained(tmp_path / "small")
     write_tokenizer(tmp_path / "small", "opt")
     override = f"--config.dtype={converted}"
-    assert convert(tmp_path / "small", tmp_path / "converted", override, *CUT)[0] == 0
+    assert convert(tmp_path / "small", tmp_path / "converted", override, *MESH_FLAGS)[0] == 0
     assert loaded(tmp_path / "converted").config.param_dtype == converted
     override = f"--config.dtype={'' if stored == converted else stored}"
-    assert convert(tmp_path / "converted", tmp_path / "back", override, *CUT) == (0, "")
+    assert convert(tmp_path / "converted", tmp_path / "back", override, *MESH_FLAGS) == (0, "")
     assert files.read_json(tmp_path / "back" / "config.json")["torch_dtype"] == stored
     assert_same_state(tmp_path / "back", reference)
 
@@ -88,7 +88,7 @@ def test_bin_shards_without_prefix_and_with_a_stored_tied_head_are_converted(
         torch.save(dict(part), folder / f"pytorch_model-{number}.bin")
         shard_of |= {name: f"pytorch_model-{number}.bin" for name, _ in part}
     files.write_json(folder / "pytorch_model.bin.index.json", {"weight_map": shard_of})
-    assert convert(folder, tmp_path / "converted", *CUT) == (0, "")
+    assert convert(folder, tmp_path / "converted", *MESH_FLAGS) == (0, "")
     assert_same(parameters(loaded(tmp_path / "converted").model), parameters(pair.model))
 
 
@@ -96,13 +96,14 @@ def test_shards_written_by_transformers_are_read(pair_of, save, convert, tmp_pat
     pair = pair_of("opt")
     folder = save(pair, max_shard_size="50KB")
     assert len(list(folder.glob("*.safetensors"))) > 3
-    assert convert(folder, tmp_path / "converted", *CUT) == (0, "")
+    assert convert(folder, tmp_path / "converted", *MESH_FLAGS) == (0, "")
     assert_same(parameters(loaded(tmp_path / "converted").model), parameters(pair.model))
 
 
 def test_an_export_has_exactly_the_files_that_transformers_needs(pair_of, save, convert, tmp_path):
-    assert convert(save(pair_of("opt")), tmp_path / "converted", *CUT)[0] == 0
-    assert convert(tmp_path / "converted" / "checkpoints" / "0", tmp_path / "back", *CUT) == (0, "")
+    assert convert(save(pair_of("opt")), tmp_path / "converted", *MESH_FLAGS)[0] == 0
+    step = tmp_path / "converted" / "checkpoints" / "0"
+    assert convert(step, tmp_path / "back", *MESH_FLAGS) == (0, "")
     assert {path.name for path in (tmp_path / "back").iterdir()} == {
         "config.json", "generation_config.json", "model.safetensors", "special_tokens_map.json",
         "tokenizer.json", "tokenizer_config.json", "vocabulary.json",
@@ -131,12 +132,12 @@ def test_a_model_trained_here_keeps_its_digest_in_a_round_trip(name, convert, tm
     meta = {"model": vars(config), "vocabulary": vocabulary.digest}
     checkpoints.save(7, params, {"step": jnp.int32(7)}, meta)
     checkpoints.close()
-    assert convert(run, tmp_path / "hf", *CUT) == (0, "")
+    assert convert(run, tmp_path / "hf", *MESH_FLAGS) == (0, "")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "hf")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "hf")
     assert tokenizer("two one")["input_ids"] == vocabulary.encode("two one")
     assert (model.config.eos_token_id, model.config.pad_token_id) == (vocabulary.eos_id, 0)
-    assert convert(tmp_path / "hf", tmp_path / "converted", *CUT) == (0, "")
+    assert convert(tmp_path / "hf", tmp_path / "converted", *MESH_FLAGS) == (0, "")
     after, before = loaded(tmp_path / "converted"), loaded(run)
     assert (after.digest, after.config) == (before.digest, before.config)
     assert (after.vocabulary.digest, after.step) == (vocabulary.digest, 0)
@@ -150,7 +151,7 @@ def test_the_weight_files_and_a_dropped_prefix_are_logged(
     (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
     state = {f"module.{name}": tensor for name, tensor in pair.reference.state_dict().items()}
     torch.save(state, folder / "pytorch_model.bin")
-    assert main.main(["convert", str(folder), str(tmp_path / "converted"), *CUT]) == 0
+    assert main.main(["convert", str(folder), str(tmp_path / "converted"), *MESH_FLAGS]) == 0
     shown = capsys.readouterr().out
     assert "reading pytorch_model.bin\n" in shown
     assert "dropped 'module.' in front of tensor names" in shown
@@ -160,10 +161,10 @@ def test_the_weight_files_and_a_dropped_prefix_are_logged(
 def test_the_storage_and_compute_dtypes_are_logged(pair_of, save, convert, tmp_path, capsys):
     source, converted = save(pair_of("bloom")), tmp_path / "converted"
     override = "--config.dtype=bfloat16"
-    assert main.main(["convert", str(source), str(converted), override, *CUT]) == 0
+    assert main.main(["convert", str(source), str(converted), override, *MESH_FLAGS]) == 0
     shown = capsys.readouterr().out
     assert "parameters stored in bfloat16 (config.dtype); the model computes in bfloat16" in shown
-    assert main.main(["convert", str(converted), str(tmp_path / "back"), *CUT]) == 0
+    assert main.main(["convert", str(converted), str(tmp_path / "back"), *MESH_FLAGS]) == 0
     assert "weights stored in bfloat16 (config.dtype, torch_dtype in" in capsys.readouterr().out
 
 
@@ -227,16 +228,16 @@ def test_sources_of_neither_layout_are_refused(convert, tmp_path):
 
 def test_an_output_that_is_not_empty_is_refused_and_unchanged(pair_of, save, convert, tmp_path):
     source = save(pair_of("bloom"))
-    assert convert(source, tmp_path / "converted", *CUT)[0] == 0
+    assert convert(source, tmp_path / "converted", *MESH_FLAGS)[0] == 0
     for other in (source, tmp_path / "converted"):
         before = sorted(path.name for path in other.iterdir())
-        status, message = convert(tmp_path / "converted", other, *CUT)
+        status, message = convert(tmp_path / "converted", other, *MESH_FLAGS)
         assert (status, "already exists" in message) == (2, True)
         assert sorted(path.name for path in other.iterdir()) == before
     (tmp_path / "existing").mkdir()
     (tmp_path / "existing" / "config.json").write_text(json.dumps({"verb": "train"}))
-    assert "already exists" in convert(source, tmp_path / "existing", *CUT)[1]
-    message = convert(source, tmp_path / "converted", "--config.dtype=bfloat16", *CUT)[1]
+    assert "already exists" in convert(source, tmp_path / "existing", *MESH_FLAGS)[1]
+    message = convert(source, tmp_path / "converted", "--config.dtype=bfloat16", *MESH_FLAGS)[1]
     assert "config.dtype='float32'" in message or "config.dtype=''" in message
 
 
@@ -250,39 +251,38 @@ def test_an_interrupted_import_is_not_a_model_until_the_command_is_repeated(
 
     with monkeypatch.context() as patched:
         patched.setattr(load, "load", interrupted)
-        assert convert(source, tmp_path / "converted", *CUT)[0] == 130
+        assert convert(source, tmp_path / "converted", *MESH_FLAGS)[0] == 130
     assert not (tmp_path / "converted" / "result.json").exists()
     with pytest.raises(UserError, match="has no complete checkpoint"):
         loaded(tmp_path / "converted")
-    assert (
-        "has no complete checkpoint" in convert(tmp_path / "converted", tmp_path / "back", *CUT)[1]
-    )
-    assert convert(source, tmp_path / "converted", *CUT) == (0, "")
+    _, message = convert(tmp_path / "converted", tmp_path / "back", *MESH_FLAGS)
+    assert "has no complete checkpoint" in message
+    assert convert(source, tmp_path / "converted", *MESH_FLAGS) == (0, "")
     result = files.read_json(tmp_path / "converted" / "result.json")
     assert result["parameters"] == sum(x.size for x in jax.tree.leaves(parameters(
         loaded(tmp_path / "converted").model)))  # fmt: skip
     monkeypatch.setattr(load, "load", interrupted)  # a whole one is not made again
-    assert convert(source, tmp_path / "converted", *CUT) == (0, "")
+    assert convert(source, tmp_path / "converted", *MESH_FLAGS) == (0, "")
 
 
 def test_an_interrupted_export_leaves_no_folder(pair_of, save, convert, tmp_path, monkeypatch):
-    assert convert(save(pair_of("bloom")), tmp_path / "converted", *CUT)[0] == 0
+    assert convert(save(pair_of("bloom")), tmp_path / "converted", *MESH_FLAGS)[0] == 0
 
     def interrupted(self, folder):
         assert (folder / "model.safetensors").exists()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Vocabulary, "save_pretrained", interrupted)
-    assert convert(tmp_path / "converted", tmp_path / "back", *CUT)[0] == 130
+    assert convert(tmp_path / "converted", tmp_path / "back", *MESH_FLAGS)[0] == 130
     assert sorted(path.name for path in tmp_path.iterdir()) == ["converted", "hf"]
 
 
 def test_a_damaged_checkpoint_is_refused_before_anything_is_written(
     pair_of, save, convert, tmp_path
 ):
-    assert convert(save(pair_of("bloom")), tmp_path / "converted", *CUT)[0] == 0
+    assert convert(save(pair_of("bloom")), tmp_path / "converted", *MESH_FLAGS)[0] == 0
     shutil.rmtree(tmp_path / "converted" / "checkpoints" / "0" / "params")
-    status, message = convert(tmp_path / "converted", tmp_path / "back", *CUT)
+    status, message = convert(tmp_path / "converted", tmp_path / "back", *MESH_FLAGS)
     assert status == 2
     assert "checkpoints/0: incomplete checkpoint, params cannot be read" in message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["converted", "hf"]

@@ -15,7 +15,7 @@ from teacherlm_jax.hf.lazy_tensor import StoredTensor
 from teacherlm_jax.hf.load import load
 from teacherlm_jax.models import registry
 
-CUT = MeshConfig(data=2, fsdp=2, tensor=2)
+MESH = MeshConfig(data=2, fsdp=2, tensor=2)
 
 
 def abstract(config, mesh, devices=None):
@@ -35,19 +35,19 @@ def pairs(pair_of, save):
 @pytest.mark.parametrize("name", ["bloom", "opt like 350m"])
 def test_parameters_on_eight_devices_equal_those_on_one(pair_of, pairs, name):
     config = pair_of(name).config
-    cut = abstract(config, CUT)
-    eight = load(pairs(name), cut, lambda: None)
+    sharded = abstract(config, MESH)
+    eight = load(pairs(name), sharded, lambda: None)
     one = load(pairs(name), abstract(config, MeshConfig(), jax.devices()[:1]), lambda: None)
     expected = nnx.to_pure_dict(nnx.state(pair_of(name).model))
     for (path, actual), (_, alone), (_, true), (_, place) in zip(
-        *map(named_leaves, (eight, one, expected, cut)), strict=True
+        *map(named_leaves, (eight, one, expected, sharded)), strict=True
     ):
         np.testing.assert_array_equal(actual, true, path)
         np.testing.assert_array_equal(alone, true, path)
         assert actual.sharding.is_equivalent_to(place.sharding, actual.ndim), path
 
 
-@pytest.mark.parametrize("mesh", [CUT, MeshConfig(fsdp=8), MeshConfig()], ids=str)
+@pytest.mark.parametrize("mesh", [MESH, MeshConfig(fsdp=8), MeshConfig()], ids=str)
 def test_every_byte_is_read_once_on_any_mesh(pair_of, pairs, monkeypatch, mesh):
     sizes = []
     fromfile = np.fromfile
@@ -74,7 +74,7 @@ def test_the_host_reads_only_rows_that_its_devices_need(pair_of, pairs, monkeypa
 
     actual = pairs("bloom")
     monkeypatch.setattr(StoredTensor, "read_columns", counted)
-    load(actual, abstract(pair_of("bloom").config, CUT), lambda: None)
+    load(actual, abstract(pair_of("bloom").config, MESH), lambda: None)
     for slot, tensor in actual:
         if slot.name == "word_embeddings.weight" or "dense_h_to_4h.weight" in slot.name:
             assert held[tensor.name] == [math.prod(tensor.shape) // 2] * 2

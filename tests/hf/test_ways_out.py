@@ -14,7 +14,7 @@ from teacherlm_jax.hf import load
 from teacherlm_jax.models import registry
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 from tests.hf.folders import (
-    CUT,
+    MESH_FLAGS,
     NORM,
     assert_same,
     cut_weights,
@@ -44,16 +44,16 @@ def test_an_export_saved_again_by_transformers_is_imported_after_copying_the_two
     own_run, convert, tmp_path
 ):
     export, again = tmp_path / "export", tmp_path / "again"
-    assert convert(own_run, export, *CUT) == (0, "")
+    assert convert(own_run, export, *MESH_FLAGS) == (0, "")
     AutoModelForCausalLM.from_pretrained(export).save_pretrained(again)
     AutoTokenizer.from_pretrained(export).save_pretrained(again)
-    status, message = convert(again, tmp_path / "back", *CUT)
+    status, message = convert(again, tmp_path / "back", *MESH_FLAGS)
     assert (status, (tmp_path / "back").exists()) == (2, False)
     assert "was exported from a SentencePiece vocabulary" in message
     names = re.search(r"copy (\S+) and (\S+) from the exported folder", message).groups()
     for name in names:
         shutil.copy(export / name, again / name)
-    assert convert(again, tmp_path / "back", *CUT) == (0, "")
+    assert convert(again, tmp_path / "back", *MESH_FLAGS) == (0, "")
     after, before = loaded(tmp_path / "back"), loaded(own_run)
     assert (after.digest, after.vocabulary.digest) == (before.digest, before.vocabulary.digest)
 
@@ -71,7 +71,7 @@ def test_a_source_that_changes_while_it_is_read_leaves_no_output(
     monkeypatch.setattr(load, "load", cut)
     (tmp_path / "existing").mkdir()
     for output in ("converted", "existing"):
-        status, message = convert(source, tmp_path / output, *CUT)
+        status, message = convert(source, tmp_path / output, *MESH_FLAGS)
         assert (status, "model.safetensors: " in message) == (2, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["existing", "hf"]
     assert list((tmp_path / "existing").iterdir()) == []
@@ -82,25 +82,26 @@ def test_a_value_too_large_for_float16_is_refused_and_can_be_exported_as_bfloat1
 ):
     source = save(pair_of("bloom"))
     edit_weights(lambda tensors: tensors[NORM].fill_(70_000))(source)
-    assert convert(source, tmp_path / "converted", *CUT)[0] == 0
+    assert convert(source, tmp_path / "converted", *MESH_FLAGS)[0] == 0
     status, message = convert(
-        tmp_path / "converted", tmp_path / "back", "--config.dtype=float16", *CUT
+        tmp_path / "converted", tmp_path / "back", "--config.dtype=float16", *MESH_FLAGS
     )
     assert status == 2
     assert "which it cannot hold; choose bfloat16 or float32" in message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["converted", "hf"]
-    assert (
-        convert(tmp_path / "converted", tmp_path / "back", "--config.dtype=bfloat16", *CUT)[0] == 0
+    status, _ = convert(
+        tmp_path / "converted", tmp_path / "back", "--config.dtype=bfloat16", *MESH_FLAGS
     )
+    assert status == 0
 
 
 def test_an_untied_head_is_converted_after_the_suggested_change(pair_of, save, convert, tmp_path):
     source = save(pair_of("bloom with an untied head"))
     edit_config(tie_word_embeddings=True)(source)
-    status, message = convert(source, tmp_path / "converted", *CUT)
+    status, message = convert(source, tmp_path / "converted", *MESH_FLAGS)
     assert (status, 'set "tie_word_embeddings": false in config.json' in message) == (2, True)
     edit_config(tie_word_embeddings=False)(source)
-    assert convert(source, tmp_path / "converted", *CUT) == (0, "")
+    assert convert(source, tmp_path / "converted", *MESH_FLAGS) == (0, "")
 
 
 def test_a_bin_file_in_the_old_format_is_converted_after_transformers_saved_it_again(
@@ -112,10 +113,10 @@ def test_a_bin_file_in_the_old_format_is_converted_after_transformers_saved_it_a
     tensors = load_file(source / "model.safetensors")
     torch.save(tensors, source / "pytorch_model.bin", _use_new_zipfile_serialization=False)
     (source / "model.safetensors").unlink()
-    status, message = convert(source, tmp_path / "converted", *CUT)
+    status, message = convert(source, tmp_path / "converted", *MESH_FLAGS)
     assert (status, "load it with transformers" in message) == (2, True)
     AutoModelForCausalLM.from_pretrained(source).save_pretrained(source)
-    assert convert(source, tmp_path / "converted", *CUT) == (0, "")
+    assert convert(source, tmp_path / "converted", *MESH_FLAGS) == (0, "")
 
 
 def test_a_bin_file_of_transposed_tensors_is_converted_after_the_suggested_program(
@@ -129,8 +130,8 @@ def test_a_bin_file_of_transposed_tensors_is_converted_after_the_suggested_progr
         for name, tensor in pair.reference.state_dict().items()
     }
     torch.save(state, source / "pytorch_model.bin")
-    status, message = convert(source, tmp_path / "converted", *CUT)
+    status, message = convert(source, tmp_path / "converted", *MESH_FLAGS)
     assert (status, "is stored with strides" in message) == (2, True)
     exec(message.partition("rewrite it in Python: ")[2], {})
-    assert convert(source, tmp_path / "converted", *CUT) == (0, "")
+    assert convert(source, tmp_path / "converted", *MESH_FLAGS) == (0, "")
     assert_same(parameters(loaded(tmp_path / "converted").model), parameters(pair.model))
