@@ -113,7 +113,8 @@ class Checkpoints:
         if not self._manager.save(step, args=ocp.args.Composite(**items)):
             raise UserError(
                 f"{self.path(step)}: cannot be written: the run has checkpoints of the steps "
-                f"{self.steps()}, and a new one must have a later step"
+                f"{self.steps()}, and a new one must have a later step; choose another folder, or "
+                "remove the later checkpoints"
             )
 
     def meta(self, step: int) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from teacherlm_jax.errors import UserError
 def load(path: Path) -> types.ModuleType:
     """Return the module of a config file; UserError with its line if it cannot be loaded."""
     if not path.is_file():
-        raise UserError(f"{path}: no such config file")
+        raise UserError(
+            f"{path}: no such config file; name an existing one, such as configs/quickstart.py"
+        )
     name = f"teacherlm_config_{path.stem}"
     specification = importlib.util.spec_from_file_location(name, path)
     if specification is None or specification.loader is None:
@@ -35,7 +37,9 @@ def get_config(
     """
     path = specification.partition(":")[0]
     if not hasattr(module, "get_config"):
-        raise UserError(f"{path}: has no function get_config(variant)")
+        raise UserError(
+            f"{path}: has no function get_config(variant); add one that returns a config"
+        )
     with errors_in(path):
         config = module.get_config(variant)
     if not isinstance(config, tuple(classes)):

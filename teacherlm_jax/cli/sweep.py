@@ -52,7 +52,7 @@ def has_sweep(module: types.ModuleType) -> bool:
 def points(module: types.ModuleType) -> tuple[SweepPoint, ...]:
     """Return the points that a config file's `sweep()` yields; UserError if one is invalid."""
     if not has_sweep(module):
-        raise UserError("has no function sweep(), which yields (name, {key: value})")
+        raise UserError("has no function sweep(); add one that yields (name, {key: value})")
     sweep_points: list[SweepPoint] = []
     for index, item in enumerate(module.sweep()):
         if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], Mapping)):
@@ -66,10 +66,13 @@ def points(module: types.ModuleType) -> tuple[SweepPoint, ...]:
                 "digits, _, - and ."
             )
         if name in (point.name for point in sweep_points):
-            raise UserError(f"sweep() names two points {name!r}; each has a folder of its own")
+            raise UserError(
+                f"sweep() names two points {name!r}; give each a name of its own, "
+                "which is that of its folder"
+            )
         sweep_points.append(SweepPoint(name, dict(overrides)))
     if not sweep_points:
-        raise UserError("sweep() yields nothing")
+        raise UserError("sweep() yields nothing; expected at least one (name, {key: value})")
     return tuple(sweep_points)
 
 

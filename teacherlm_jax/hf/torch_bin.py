@@ -42,7 +42,9 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         entries = {info.filename: info for info in archive.infolist()}
         root = next((name[: -len("data.pkl")] for name in entries if _is_pickle(name)), None)
         if root is None:
-            raise UserError(f"{path}: is a zip file without data.pkl, so PyTorch did not write it")
+            raise UserError(
+                f"{path}: is a zip file without data.pkl, so PyTorch did not write it; {_REMEDY}"
+            )
         order = entries.get(f"{root}byteorder")
         if order and _content(path, archive, order, _LONGEST_WORD) != b"little":
             raise UserError(f"{path}: its numbers are big-endian; {_REMEDY}")

@@ -155,7 +155,10 @@ def _indexed(index: Path, format: WeightFormat) -> dict[str, StoredTensor]:
     if not isinstance(placed, dict) or not all(
         isinstance(shard, str) and shard == Path(shard).name for shard in placed.values()
     ):
-        raise UserError(f"{index}: has no weight_map that gives each tensor a file beside it")
+        raise UserError(
+            f"{index}: has no weight_map that gives each tensor a file beside it; copy the file "
+            "again"
+        )
     shards = [index.parent / shard for shard in sorted(set(placed.values()))]
     for shard in shards:
         if not shard.is_file():

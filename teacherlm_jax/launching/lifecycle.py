@@ -124,14 +124,18 @@ class Lifecycle:
             return output.strip()
         if _MISSING in errors:
             return ""
-        raise UserError(f"{self._pod.name}: gcloud cannot query its state: {one_line(errors)}")
+        raise UserError(
+            f"{self._pod.name}: gcloud cannot query its state: {one_line(errors)}; correct that "
+            "and repeat the command"
+        )
 
     def _must(self, words: Sequence[str]) -> None:
         status, _, errors = self._ask(words)
         if status:
             reason = f": {one_line(errors)}" if errors.strip() else ""
             raise UserError(
-                f"{self._pod.name}: gcloud {words[4]} failed with status {status}{reason}"
+                f"{self._pod.name}: gcloud {words[4]} failed with status {status}{reason}; "
+                "correct that and repeat the command"
             )
 
     def _ask(self, words: Sequence[str]) -> Answer:

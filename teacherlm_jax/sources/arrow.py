@@ -103,7 +103,10 @@ def _listed(path: epath.Path, value: Any, key: str, kind: type[T]) -> list[T]:
     """Return the list under a key of a JSON object; raise UserError if there is none."""
     items = value.get(key) if isinstance(value, dict) else None
     if not isinstance(items, list) or not all(isinstance(item, kind) for item in items):
-        raise UserError(f"{path}: no list {key}, as `save_to_disk` of `datasets` writes it")
+        raise UserError(
+            f"{path}: no list {key}, as `save_to_disk` of `datasets` writes it; save the dataset "
+            "again"
+        )
     return items
 
 
@@ -112,7 +115,9 @@ def _require_end(path: epath.Path, file: BinaryIO) -> None:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - len(_END_OF_STREAM)))
     if file.read() != _END_OF_STREAM:
-        raise UserError(f"{path}: truncated, or not an Arrow stream as `datasets` writes them")
+        raise UserError(
+            f"{path}: truncated, or not an Arrow stream as `datasets` writes them; copy it again"
+        )
     file.seek(0)
 
 
@@ -227,8 +232,13 @@ def _undamaged(path: epath.Path) -> Iterator[None]:
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(path, error) from error
     except MemoryError as error:  # from a damaged length
-        raise UserError(f"{path}: damaged, or contains a block larger than the memory") from error
+        raise UserError(
+            f"{path}: damaged, or contains a block larger than the memory; copy it again, or write "
+            "it in smaller blocks"
+        ) from error
 
 
 def _damaged(path: epath.Path, error: Exception) -> UserError:
-    return UserError(f"{path}: damaged, or not of the type its name says: {one_line(error)}")
+    return UserError(
+        f"{path}: damaged, or not of the type its name says: {one_line(error)}; copy it again"
+    )

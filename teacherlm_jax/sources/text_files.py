@@ -91,7 +91,9 @@ def _parsed(
                     "--long); decompress it, as with `zstd -d --long=31`, or compress it again "
                     "without --long"
                 ) from error
-            raise UserError(f"{path}: damaged or truncated after line {line}: {problem}") from error
+            raise UserError(
+                f"{path}: damaged or truncated after line {line}: {problem}; copy it again"
+            ) from error
 
 
 def _decompressed(path: epath.Path, file: io.BufferedReader) -> BinaryIO:

@@ -93,11 +93,15 @@ def read_json(path: epath.PathLike) -> Any:
         with opened(path) as file:
             return json.loads(file.read().decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+        raise UserError(f"{path}: cannot be read: {error}; copy it here again") from None
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+        raise UserError(
+            f"{path}:{error.lineno}: not JSON: {error.msg}; correct it or copy it again"
+        ) from None
     except (ValueError, RecursionError) as error:  # a number too long, an object too deep
-        raise UserError(f"{path}: not JSON that can be read: {error}") from None
+        raise UserError(
+            f"{path}: not JSON that can be read: {error}; correct it or copy it again"
+        ) from None
 
 
 def read_jsonl(path: epath.PathLike) -> Iterator[tuple[int, dict[str, Any] | MalformedRow]]:

@@ -111,9 +111,12 @@ def refusing(path: epath.Path) -> Iterator[None]:
     except UserError:
         raise
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise UserError(f"{path}: no such file; restore it or correct the path") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {one_line(error.strerror or error)}") from error
+        reason = one_line(error.strerror or error)
+        raise UserError(
+            f"{path}: cannot be read: {reason}; correct that, or name another file"
+        ) from error
     except Exception as error:
         if not is_remote(path):
             raise
@@ -125,4 +128,6 @@ def refusing(path: epath.Path) -> Iterator[None]:
                 f"{path}: no installed package can read {store}:// ({message}); copy the files to "
                 "this machine"
             ) from error
-        raise UserError(f"{path}: cannot be read: {kind}: {message}") from error
+        raise UserError(
+            f"{path}: cannot be read: {kind}: {message}; check its name and your permissions"
+        ) from error

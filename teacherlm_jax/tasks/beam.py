@@ -69,7 +69,10 @@ class Beam:
         try:
             return runner.create_runner(self._class)
         except (ImportError, AttributeError, ValueError) as error:
-            raise UserError(f"config.runner: {self.runner!r} cannot be used: {error}") from None
+            raise UserError(
+                f"config.runner: {self.runner!r} cannot be used: {error}; name another runner, or "
+                "install what it needs"
+            ) from None
 
     def _parse(self, options: Sequence[str]) -> Any:
         module = importlib.import_module("apache_beam.options.pipeline_options")
@@ -83,7 +86,7 @@ class Beam:
                 )
         except SystemExit:  # raised by argparse
             reason = stderr.getvalue().strip().rpartition("error: ")[2]
-            raise UserError(f"config.beam_options: {reason}") from None
+            raise UserError(f"config.beam_options: {reason}; correct the option") from None
         # other runners may accept options that Beam itself does not know
         if self._direct and (unknown := sorted(requested.keys() - known.keys())):
             raise UserError(

@@ -41,7 +41,10 @@ def _tfds(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
         parts = builder.info.splits[config.split].file_instructions
     except (AssertionError, KeyError, ValueError, ParseError) as error:
         message = one_line(error.args[0] if error.args else error)
-        raise UserError(f"{folder}: cannot read split={config.split!r}: {message}") from None
+        raise UserError(
+            f"{folder}: cannot read split={config.split!r}: {message}; name another split, or "
+            "prepare the dataset again"
+        ) from None
     names = _names(builder.info.features)
 
     def read() -> Iterator[LocatedRow]:
@@ -124,7 +127,9 @@ def _naming(path: epath.Path) -> Iterator[None]:
         yield
     except tf.errors.OpError as error:
         message = one_line(_INTERNAL.sub("", error.message))
-        raise UserError(f"{path}: damaged, truncated or not readable: {message}") from error
+        raise UserError(
+            f"{path}: damaged, truncated or not readable: {message}; copy it again"
+        ) from error
 
 
 open_rows = functools.partial(

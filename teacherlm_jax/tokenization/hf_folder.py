@@ -171,7 +171,9 @@ def _read_vocabulary(path: epath.Path) -> dict[str, int]:
     vocabulary = files.read_json(path)
     ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else []
     if not ids or not all(type(id) is int and id >= 0 for id in ids) or len(set(ids)) != len(ids):
-        raise UserError(f"{path}: expected a JSON object with a different id for each token")
+        raise UserError(
+            f"{path}: expected a JSON object with a different id for each token; copy it again"
+        )
     return vocabulary
 
 
@@ -181,7 +183,7 @@ def _read_merges(path: epath.Path) -> list[tuple[str, str]]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; copy it to the folder of {VOCABULARY}") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+        raise UserError(f"{path}: cannot be read: {error}; copy it again") from None
     merges = []
     for number, line in enumerate(lines, start=1):
         if not line.strip() or (number == 1 and line.startswith("#version")):
@@ -189,7 +191,8 @@ def _read_merges(path: epath.Path) -> list[tuple[str, str]]:
         parts = line.rstrip("\r").split(" ")
         if len(parts) != 2 or not all(parts):
             raise UserError(
-                f"{path}:{number}: expected two tokens separated by a space, got {line!r}"
+                f"{path}:{number}: expected two tokens separated by a space, got {line!r}; copy "
+                "it again"
             )
         merges.append((parts[0], parts[1]))
     return merges

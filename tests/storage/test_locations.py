@@ -67,5 +67,6 @@ def test_error_messages_of_a_store_are_put_on_one_line():
     with pytest.raises(UserError) as raised, locations.refusing(epath.Path("gs://bucket/a")):
         raise RuntimeError("libcurl code 6\n\t when reading metadata\n")
     assert str(raised.value) == (
-        "gs://bucket/a: cannot be read: RuntimeError: libcurl code 6 when reading metadata"
+        "gs://bucket/a: cannot be read: RuntimeError: libcurl code 6 when reading metadata; check "
+        "its name and your permissions"
     )
