@@ -1,6 +1,7 @@
 """The rules between rooms, read off the imports of every file."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -87,6 +88,48 @@ def test_docstrings_begin_with_a_verb_or_a_noun_phrase():
         and text.split()[0].strip(",:;") in REFUSED_OPENINGS
     ]
     assert not refused, "\n".join(refused)
+
+
+# Messages whose way out is in a part that another function writes, by file and first fixed words.
+WAY_OUT_IN_A_PART = {
+    ("shards.py", "the explanation of"),
+    ("overrides.py", "unknown key"),
+    ("sweep.py", "of points of the sweep failed"),
+    ("variants.py", "--config: setting needs a value, as in"),
+    ("recipes.py", "no such recipe Known"),
+    ("config_json.py", "describes an invalid model"),
+    ("torch_bin.py", "is compressed or encrypted, which PyTorch never does"),
+    ("tpu_pod.py", "--accelerator_type and --runtime_version are required, as in"),
+    ("tpu_pod.py", "has uncommitted changes, but only commits are sent to the hosts"),
+    ("sharding.py", "axis names for shape"),
+    ("text_files.py", "its header is"),
+    ("objects.py", "cannot be"),
+    ("prepare.py", "of sources cannot be used, for example"),
+    ("sentencepiece.py", "config.vocabulary.size= : SentencePiece cannot train"),
+}
+
+
+def message_of(node):
+    """Return the fixed words of a message in the source, with a space for each value in it."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    return "".join(map(message_of, node.values)) if isinstance(node, ast.JoinedStr) else " "
+
+
+def test_messages_for_users_name_what_was_expected_or_what_to_do():
+    without = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError":
+                message = " ".join(message_of(node.args[0]).split())
+                words = [word for word in message.split() if word.strip(",.:").isalpha()]
+                known = any(
+                    path.name == file and message.lstrip(": ").startswith(start)
+                    for file, start in WAY_OUT_IN_A_PART
+                )
+                if len(words) >= 2 and not known and not re.search(";|expected", message):
+                    without.append(f"{path.relative_to(PACKAGE)}:{node.lineno}: {message}")
+    assert not without, "\n".join(without)
 
 
 def test_the_folders_of_tests_mirror_the_rooms():

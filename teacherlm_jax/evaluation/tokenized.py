@@ -52,7 +52,9 @@ def tokenize(
         truncated += len(context) > room
         read = (*begin, *context[-room:])
         if not read:
-            raise UserError(f"question {question.id}: its context {question.context!r} is empty")
+            raise UserError(
+                f"question {question.id}: its context {question.context!r} is empty; remove its row"
+            )
         tokenized.append(TokenizedQuestion(read, options))
     return tokenized, truncated
 
@@ -61,7 +63,10 @@ def _room(question: Question, options: Sequence[Sequence[int]], max_length: int,
     """Return the number of tokens left for the context next to `begin` ids and any option."""
     for text, option in zip(question.options, options, strict=True):
         if not option:
-            raise UserError(f"question {question.id}: the option {text!r} has no tokens to score")
+            raise UserError(
+                f"question {question.id}: the option {text!r} has no tokens to score; remove the "
+                "option, or the row"
+            )
     longest = max(map(len, options))
     room = max_length - begin - longest + 1
     if room < 1:

@@ -122,7 +122,10 @@ def _archive(source: Path, commit: str, shell: Shell) -> str:
     file = str(Path(tempfile.gettempdir()) / f"teacherlm_jax-{commit[:12]}.tar.gz")
     words = ["git", "-C", str(source), "archive", "--format=tar.gz", f"--output={file}", commit]
     if shell.call(words):
-        raise UserError(f"{source}: cannot create an archive: {shlex.join(words)} failed")
+        raise UserError(
+            f"{source}: cannot create an archive: {shlex.join(words)} failed; correct that and "
+            "repeat the command"
+        )
     return file
 
 
