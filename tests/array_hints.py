@@ -79,7 +79,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return len(value) == len(parts) and all(map(_fits, value, parts))
     if isinstance(value, (tuple, list)):
         return all(_fits(part, parts[0]) for part in value)
-    return True  # an iterator, whose arrays are checked where they go
+    return True  # an iterator; its items cannot be checked, since jaxtyping drops what is returned
 
 
 def _is_array(hint: Any) -> bool:

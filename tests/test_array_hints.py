@@ -119,6 +119,11 @@ def test_arrays_of_any_number_of_arguments_are_checked(several):
         take(*several[0], **several[1])
 
 
+def test_modules_import_names_from_jaxtyping_so_that_they_are_checked():
+    paths = sorted(array_hints.PACKAGE.rglob("*.py"))
+    assert [path for path in paths if "import jaxtyping" in path.read_text("utf-8")] == []
+
+
 def test_other_annotations_are_left_to_the_type_checker():
     @jaxtyped(typechecker=array_hints.checked)
     def rows(number: int) -> str:
