@@ -1,4 +1,4 @@
-"""Messages on the standard output, which may be closed while a run goes on."""
+"""Messages on the standard output, which may be closed while a run continues."""
 
 import contextlib
 import logging
