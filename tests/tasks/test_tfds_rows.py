@@ -71,7 +71,9 @@ def test_answers_are_the_names_of_class_labels(builder):
 def test_the_error_for_a_missing_version_names_the_existing_ones(builder):
     with pytest.raises(UserError, match=rf"toy contains 1.0.0, .*; set the path to {builder}$"):
         read(builder.parent)
-    with pytest.raises(UserError, match=rf"dataset_info.json: no such file; .* dataset, {builder}$"):
+    with pytest.raises(
+        UserError, match=rf"dataset_info.json: no such file; .* dataset, {builder}$"
+    ):
         read(builder.parent, reader="tfds")
 
 
