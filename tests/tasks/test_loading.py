@@ -21,6 +21,8 @@ class config:
     set_visible_devices = staticmethod(lambda devices, kind: None)
 """
 MAIN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits SIG_IGN
 {before}
 try:
     import teacherlm_jax.tasks
@@ -46,9 +48,7 @@ def test_ctrl_c_takes_effect_after_a_silent_import_of_tensorflow(tmp_path):
 
 @pytest.mark.parametrize("handler", ["signal.SIG_IGN", "lambda number, frame: print('handled')"])
 def test_another_handler_of_the_signal_is_called_after_the_import(tmp_path, handler):
-    output, _ = import_interrupted(
-        tmp_path, f"import signal; signal.signal(signal.SIGINT, {handler})"
-    )
+    output, _ = import_interrupted(tmp_path, f"signal.signal(signal.SIGINT, {handler})")
     handled = ["handled"] if "handled" in handler else []
     assert output == ["loaded", *handled, "not interrupted"]
 
