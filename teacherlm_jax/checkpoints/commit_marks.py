@@ -23,8 +23,8 @@ _META = "metadata"  # file of the item `meta`
 def adopt(folder: epath.Path) -> Iterator[str]:
     """Mark the checkpoints in a bucket that are complete but lack the mark; yield a line for each.
 
-    A checkpoint that is incomplete stays as it is; a line says what it lacks. Restoring verifies
-    the arrays by digest.
+    For an incomplete checkpoint the line says what it lacks; Orbax removes it when the folder is
+    opened for writing. Restoring verifies the arrays by digest.
 
     Args:
         folder: folder of the checkpoints of a run, with one folder per step.
@@ -32,7 +32,7 @@ def adopt(folder: epath.Path) -> Iterator[str]:
     for name in unmarked(folder):
         step = folder / name
         if lacks := _missing(step):
-            yield f"{step}: incomplete checkpoint without {lacks}; it is removed by the next save"
+            yield f"{step}: incomplete checkpoint without {lacks}; it is removed"
             continue
         for item in (*(step / name for name in _items(step)), step):
             files.write_text(item / MARK, f"complete: {step}")

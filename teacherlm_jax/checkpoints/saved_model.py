@@ -51,7 +51,7 @@ def load_model(
         dtype: compute dtype; empty: the one it was trained with.
         attention: attention implementation; empty: the one it was trained with.
 
-    Raises UserError if there is no checkpoint, it is damaged, or the vocabulary is a different one.
+    Raises UserError if the checkpoint is missing or damaged, or if the vocabulary has changed.
     """
     checkpoints, step = open_checkpoint(path)
     meta = checkpoints.meta(step)

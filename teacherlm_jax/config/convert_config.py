@@ -15,7 +15,7 @@ class ConvertConfig:
     """
 
     source: str = location(
-        required=True, local=True, bucket=True, hub=True, help=f"model to convert: {MODEL_PATHS}"
+        required=True, local=True, hub=True, help=f"model to convert: {MODEL_PATHS}"
     )
     output: str = location(required=True, help="folder to write; must be empty or absent")
     dtype: str = choice(

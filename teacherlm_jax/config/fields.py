@@ -58,7 +58,6 @@ def location(
     *,
     required: bool = False,
     local: bool = False,
-    bucket: bool = False,
     hub: bool = False,
     short: bool = False,
     help: str = "",
@@ -70,14 +69,13 @@ def location(
 
     Args:
         required: whether the config or the command line must fill it.
-        local: whether an address, such as `s3://bucket/folder`, is refused.
-        bucket: whether `local` allows an address in a bucket, `gs://bucket/folder`.
+        local: whether addresses other than `gs://bucket/folder` are refused.
         hub: whether `local` allows the address of a model, `hf://org/name`.
         short: whether the command line accepts the bare name, as in `--data=DIR`.
         help: see `plain`.
     """
-    stores = [store for store, allowed in ((_BUCKET, bucket), (_HUB, hub)) if allowed]
-    refused = {"stores": tuple(stores)} if local else {}
+    stores = (_BUCKET, _HUB) if hub else (_BUCKET,)
+    refused = {"stores": stores} if local else {}
     return _field("", help, path=True, required=required, short=short, **refused)
 
 

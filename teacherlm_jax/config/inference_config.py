@@ -57,15 +57,12 @@ def authors_sampling() -> SamplingConfig:
 class TeachersConfig:
     """The teacher of each kind of explanation; kinds without a teacher are not written."""
 
-    cot: str = location(
-        local=True, bucket=True, hub=True, help=f"teacher for chains of thought: {MODEL_PATHS}"
-    )
+    cot: str = location(local=True, hub=True, help=f"teacher for chains of thought: {MODEL_PATHS}")
     fundamental: str = location(
-        local=True, bucket=True, hub=True, help="teacher for fundamentals, named like teachers.cot"
+        local=True, hub=True, help="teacher for fundamentals, named like teachers.cot"
     )
     mistake: str = location(
         local=True,
-        bucket=True,
         hub=True,
         help="teacher for common mistakes, named like teachers.cot",
     )
@@ -179,7 +176,7 @@ class EvaluateConfig:
     output: str = location(required=True, help="run folder")
     root: str = location(help="folder that the benchmarks' paths are relative to")
     model: str = location(
-        required=True, local=True, bucket=True, hub=True, help=f"model to evaluate: {MODEL_PATHS}"
+        required=True, local=True, hub=True, help=f"model to evaluate: {MODEL_PATHS}"
     )
     benchmarks: tuple[BenchmarkConfig, ...] = plain((), help="the datasets")
     max_length: int = at_least(

@@ -16,11 +16,10 @@ class ReportConfig:
     output: str = location(
         help="folder of the report; with --data, empty means the path of the data plus '.report'"
     )
-    root: str = location(local=True, bucket=True, help="folder that holds the runs to report")
+    root: str = location(local=True, help="folder that holds the runs to report")
     title: str = plain("TeacherLM", help="title of the page")
     data: str = location(
         local=True,
-        bucket=True,
         short=True,
         help="report one dataset: samples (file, glob or folder), the run folder of an "
         "annotation, or the output of `prepare`",
@@ -30,7 +29,6 @@ class ReportConfig:
     )
     vocabulary: str = location(
         local=True,
-        bucket=True,
         hub=True,
         help="vocabulary (tokenizer) used to count the tokens of --data: a vocabulary or Hugging "
         "Face tokenizer folder, or hf://org/name; empty: the one next to the data",

@@ -208,7 +208,6 @@ class VocabularyConfig:
     path: str = location(
         required=True,
         local=True,
-        bucket=True,
         hub=True,
         help="vocabulary folder, Hugging Face tokenizer folder, or hf://org/name",
     )

@@ -60,7 +60,7 @@ class ValidationConfig:
     )
     root: str = location(help="folder that the benchmarks' paths are relative to")
     benchmarks: tuple[BenchmarkConfig, ...] = plain((), help="datasets for rank classification")
-    data: str = location(local=True, bucket=True, help="prepared mixture with held-out data")
+    data: str = location(local=True, help="prepared mixture with held-out data")
     rows: int = at_least(0, 0, help="held-out packed rows to use, at most; 0: all")
     max_length: int = at_least(
         2, 2048, help="longest benchmark prompt, in tokens; longer ones are truncated on the left"
@@ -142,9 +142,7 @@ class TrainConfig:
     """One training run: a stage of a teacher, or a student."""
 
     output: str = location(required=True, help="run folder")
-    data: str = location(
-        required=True, local=True, bucket=True, help="folder of one prepared mixture"
-    )
+    data: str = location(required=True, local=True, help="folder of one prepared mixture")
     init_from: str = location(
         help=f"model with the initial parameters: {MODEL_PATHS}; empty: random parameters",
     )

@@ -84,7 +84,7 @@ def find_runs(root: epath.PathLike, own: epath.Path) -> list[RunRecord]:
     if not files.is_folder(root):
         raise UserError(f"config.root={root}: no such folder; name the folder that holds the runs")
     around = (own, *own.parents)
-    folders = locations.folders_with(root, layout.CONFIG, _NO_RUNS_INSIDE)
+    folders = files.folders_with(root, layout.CONFIG, _NO_RUNS_INSIDE)
     others = (folder for folder in folders if locations.absolute(folder) not in around)
     inputs = ChangedInputs()
     runs = [run for path in others if (run := _read(path, root, inputs)) and run.verb != "report"]

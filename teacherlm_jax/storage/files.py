@@ -12,7 +12,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -37,6 +37,30 @@ class MalformedRow:
 def is_folder(path: epath.PathLike) -> bool:
     """Return whether a path is a folder; raise UserError if its store refuses to say."""
     return objects.is_folder(path) if is_remote(path) else Path(path).is_dir()
+
+
+def folders_with(root: epath.PathLike, name: str, skipped: Collection[str]) -> list[epath.Path]:
+    """Return the folders at and below `root` that have a file `name`, sorted.
+
+    Hidden folders, and folders whose name is in `skipped`, are not searched.
+    """
+    root = epath.Path(root)
+    if is_remote(root):
+        paths = (os.path.split(path) for path in objects.listing(root))
+        return sorted(
+            root / folder for folder, file in paths
+            if file == name and not any(_is_skipped(part, skipped) for part in folder.split("/"))
+        )  # fmt: skip
+    found = []
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [sub for sub in subfolders if not _is_skipped(sub, skipped)]
+        if name in names:
+            found.append(epath.Path(folder))
+    return sorted(found)
+
+
+def _is_skipped(name: str, skipped: Collection[str]) -> bool:
+    return name in skipped or name.startswith(".")
 
 
 def write_bytes(path: epath.PathLike, content: bytes) -> None:

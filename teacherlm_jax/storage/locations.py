@@ -4,7 +4,7 @@ import contextlib
 import glob
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from etils import epath
 
@@ -38,32 +38,6 @@ def under(root: epath.PathLike, path: str) -> epath.Path:
             f"begins with {', '.join(STORES)}"
         )
     return epath.Path(whole)
-
-
-def folders_with(root: epath.PathLike, name: str, skipped: Collection[str]) -> list[epath.Path]:
-    """Return the folders at and below `root` that have a file `name`, sorted.
-
-    Hidden folders, and folders whose name is in `skipped`, are not searched.
-    """
-    root = epath.Path(root)
-    if is_remote(root):
-        from teacherlm_jax.storage import objects
-
-        files = (os.path.split(path) for path in objects.listing(root))
-        return sorted(
-            root / folder for folder, file in files
-            if file == name and not any(_is_skipped(part, skipped) for part in folder.split("/"))
-        )  # fmt: skip
-    found = []
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = [sub for sub in subfolders if not _is_skipped(sub, skipped)]
-        if name in names:
-            found.append(epath.Path(folder))
-    return sorted(found)
-
-
-def _is_skipped(name: str, skipped: Collection[str]) -> bool:
-    return name in skipped or name.startswith(".")
 
 
 def expand(root: epath.PathLike, pattern: str) -> list[epath.Path]:

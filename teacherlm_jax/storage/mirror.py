@@ -128,7 +128,7 @@ class Mirror:
             if self._is_mine(name)
             and not any(name.startswith(f"{folder}/") for folder in others)
             and name.partition("/")[0] not in self._unread
-            and not name.endswith(tuple(self._unread))
+            and os.path.splitext(name)[1] not in self._unread
         ]
         if len(names) > _MANY:
             megabytes = sum(sizes[name] for name in names) / 1e6
