@@ -53,7 +53,7 @@ The paper has no CMF students for single tasks.
 Settings after the variant, as in `bloomz-7b1/creak/C,epochs=3`:
 
     data       folder of the prepared mixtures (default: ROOT/SET_data)
-    root       folder of the run folders; on a pod, on a disk that all hosts share
+    root       folder of the run folders; for several hosts, in a bucket or on a disk that all share
                (default: runs/student)
     base       model to start from, for example a Hugging Face folder, hf://bigscience/bloomz-7b1,
                or, for a single task, the student of `multi` (default: none, random parameters)

@@ -50,7 +50,7 @@ after stages 2 and 3.
 Settings after the variant, as in `7b1/stage2,root=/mnt/runs`:
 
     data       folder of the prepared mixtures (default: runs/teacher/teacher_data)
-    root       folder of the run folders; on a pod, on a disk that all hosts share
+    root       folder of the run folders; for several hosts, in a bucket or on a disk that all share
                (default: runs/teacher)
     base       model that stage 1 starts from, for example a Hugging Face folder or
                hf://bigscience/bloom-7b1 (default: none, random parameters)

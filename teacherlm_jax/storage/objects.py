@@ -24,7 +24,10 @@ for _store in STORES:
 # Errors are raised; logged, too, they would come with tracebacks.
 logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
 
-_RIGHTS = {"gs": "; the account needs roles/storage.objectUser and storage.buckets.get"}
+_RIGHTS = {
+    "gs": "; the account needs roles/storage.objectUser and "
+    "roles/storage.legacyBucketReader on the bucket"
+}
 _SIGN_IN = {"gs": "; run gcloud auth application-default login"}
 _CLIENTS = ("gcsfs", "s3fs", "aiohttp", "botocore", "aiobotocore", "google", "requests")
 
