@@ -132,6 +132,48 @@ def test_messages_for_users_name_what_was_expected_or_what_to_do():
     assert not without, "\n".join(without)
 
 
+def only_for_storage(node):
+    """Return the name of an operation that only `storage` may use, or "" for any other node."""
+    if isinstance(node, ast.Attribute) and ast.unparse(node) == "os.replace":
+        return "os.replace"
+    if not isinstance(node, ast.Call) or getattr(node.func, "id", "open") != "open":
+        return ""
+    name = getattr(node.func, "id", "") or getattr(node.func, "attr", "")
+    values = [*node.args, *(key.value for key in node.keywords if key.arg == "mode")]
+    modes = {str(value.value) for arg in values for value in ast.walk(arg)
+             if isinstance(value, ast.Constant)}  # fmt: skip
+    return "open for appending" if name == "open" and modes & APPENDING else ""
+
+
+APPENDING = {"a", "ab", "at", "a+", "ab+", "a+b"}
+
+
+@pytest.mark.parametrize(
+    "source", ["os.replace(a, b)", "open(p, 'a')", "p.open(mode='ab')", "p.open('w' if x else 'a')"]
+)
+def test_operations_for_storage_are_recognized(source):
+    assert any(map(only_for_storage, ast.walk(ast.parse(source))))
+    assert not any(map(only_for_storage, ast.walk(ast.parse("p.open('rb'); p.replace('a', 'b')"))))
+
+
+def test_only_storage_replaces_locks_and_appends_to_files():
+    """A folder may be in a bucket, where none of these exist."""
+    refused = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}: {name}"
+        for path in FILES
+        if room(path) != "storage"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (name := only_for_storage(node))
+    ]
+    refused += [
+        f"{path.relative_to(PACKAGE)}: imports {name}"
+        for path in FILES
+        if room(path) != "storage"
+        for name in {"fcntl", "os.replace"} & set(imports(path))
+    ]
+    assert not refused, "\n".join(refused)
+
+
 def test_the_folders_of_tests_mirror_the_rooms():
     tests = Path(__file__).parent
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"}

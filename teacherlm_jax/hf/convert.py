@@ -24,7 +24,6 @@ from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import ConvertConfig, MeshConfig, ModelConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import any_model, config_json, model_folder, save, tensor_names
-from teacherlm_jax.hf.atomic_folder import whole_or_nothing
 from teacherlm_jax.hf.lazy_tensor import DTYPES
 from teacherlm_jax.hf.model_folder import ModelFolder
 from teacherlm_jax.hf.weights import source_state, weight_digests
@@ -32,6 +31,7 @@ from teacherlm_jax.models import registry
 from teacherlm_jax.runs import layout, run_folder
 from teacherlm_jax.runs.console import ConsoleHandler
 from teacherlm_jax.storage import files, locations
+from teacherlm_jax.storage.atomic_folder import whole_or_nothing
 
 _VERB = "convert"
 

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import IO
 
 from teacherlm_jax.runs.console import discard
+from teacherlm_jax.storage import growing
 
 _POLL_SECONDS = 0.05
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -144,7 +145,7 @@ class _Child:
 
     def _read(self, lines: IO[bytes], log: Path) -> None:
         """Show the lines and write them to the log; if that fails, only show them."""
-        with lines, log.open("ab", buffering=0) as file:
+        with lines, growing.open_growing(log) as file:
             writable = True
             for line in lines:
                 self._console.show(self.number, line)

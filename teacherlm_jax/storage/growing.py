@@ -1,11 +1,20 @@
-"""Files of JSON lines that grow row by row; a row is on disk when `add` returns."""
+"""Files that grow, such as JSON lines: a row is on disk when `add` returns."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.storage.disk_errors import naming
+
+
+def open_growing(path: Path, *, replace: bool = False) -> io.FileIO:
+    """Open a file of bytes for appending, or in place of its earlier content.
+
+    There is no buffer, so that a failed write is not repeated when the file is closed.
+    """
+    return path.open("wb" if replace else "ab", buffering=0)
 
 
 class GrowingRows:
@@ -24,8 +33,7 @@ class GrowingRows:
         self._path, self._default = path, default
         with naming(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            # no buffer, so that a failed write is not repeated when the file is closed
-            self._file = path.open("wb" if replace else "ab", buffering=0)
+            self._file = open_growing(path, replace=replace)
 
     def add(self, row: Any) -> None:
         """Append one row."""

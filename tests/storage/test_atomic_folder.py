@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf.atomic_folder import whole_or_nothing
 from teacherlm_jax.hf.safetensors import SafetensorsWriter
+from teacherlm_jax.storage.atomic_folder import whole_or_nothing
 
 
 def test_a_folder_appears_when_its_block_ends(tmp_path):
