@@ -4,11 +4,21 @@
 
 Trains a teacher of 0.8M parameters in three stages, has it explain samples that have no
 explanations, trains two students, evaluates all models by rank classification, and writes a report.
-It takes about five minutes on two CPU cores and less than 2 GB of memory.
+It takes about five minutes on two CPU cores and about 1 GB of memory.
 
 Each step is a command with a variant of this file, and can be run alone, for example
 
     teacherlm train --config=configs/quickstart.py:stage2 --config.output=runs/other
+
+The variants, in the order of the steps:
+
+    prepare   teacher_data
+    train     stage1, stage2, stage3_cot, stage3_fundamental, stage3_mistake
+    annotate  annotate
+    prepare   student_data
+    train     student_text, student_CMF
+    evaluate  evaluate_NAME, with the name of any trained model, as in evaluate_stage1
+    report    report
 
 Settings after the variant, as in `stage2,tiny`, or alone for the whole quickstart, as in `:tiny`:
 

@@ -18,7 +18,7 @@ checkpoint is selected on the task's evaluation set, which the table below repor
 is optimistic.
 
 Hardware and memory, from `plan` (compiled for the slice, not run; step times are the lower bound of
-the roofline model):
+the roofline model). With `steps` set, `plan` does not need the data:
 
     teacherlm plan --config=configs/student.py:opt-6.7b/multi/CMF,steps=100 --topology=v5e:4x8
 

@@ -32,6 +32,8 @@ of the roofline model):
     7b1      318 steps, 0.6 h    5,086 steps, 10.2 h     954 steps, 1.9 h
     176b         -                 477 steps,  3.1 h         -
 
+In the paper, 7b1 has only 0.5 billion tokens in stage 1, where the smaller models have 5 billion.
+
 On other slices, set config.mesh and config.accumulate.
 
 Expected result: the paper's MMLU accuracy (%, zero-shot, mean over subjects):
