@@ -99,8 +99,8 @@ class AnnotateConfig:
         0,
         0,
         help="longest prompt, in tokens; rows with a longer one are skipped and listed in "
-        "refused.jsonl; 0: no limit. Prompts that are much longer than the others are generated "
-        "with fewer slots",
+        "refused.jsonl; 0: no limit. Fewer slots are used for prompts that are much longer than "
+        "the others",
     )
     rows_per_shard: int = at_least(1, 256, help="rows per file of the output")
     dtype: str = choice(

@@ -11,7 +11,11 @@ class SweepOptions:
     """Points of the config file's `sweep()` to run or show; see `teacherlm_jax.cli.sweep`."""
 
     sweep_index: int = at_least(
-        -1, -1, unset=-1, help="run this point of the sweep, counted from 0"
+        -1,
+        -1,
+        unset=-1,
+        help="run this point of the sweep, counted from 0; the function sweep() of the config file "
+        "defines the points (see docs/how-to/sweep.md)",
     )
     sweep_all: bool = plain(False, help="run all points of the sweep, one after the other")
     sweep_list: bool = plain(False, help="print the points of the sweep and run none")

@@ -1,4 +1,4 @@
-"""Run one command on every host of a Cloud TPU slice, and restart it after preemptions.
+"""Run one teacherlm command on every host of a Cloud TPU slice; restart it after preemptions.
 
 See docs/how-to/several-processes.md.
 """
@@ -133,20 +133,31 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tpu_pod.py",
         usage="%(prog)s ACTION --name=… --zone=… [options] [-- COMMAND --config=FILE.py …]",
-        description="Run one command on every host of a Cloud TPU slice.",
+        description="Run one teacherlm command on every host of a Cloud TPU slice.",
+        epilog="docs/how-to/several-processes.md has an example.",
         allow_abbrev=False,
     )
     add = parser.add_argument
     add(
         "action",
         choices=("create", "install", "run", "delete"),
-        help="run does everything: creates the slice, installs, runs, restarts after preemptions",
+        help="create: request the slice and wait until it is ready; install: install the commit on "
+        "its hosts; run: create, install, run the command, and restart it after preemptions; "
+        "delete: delete the slice",
     )
     add("--name", required=True, help="name of the slice and its queued resource")
     add("--zone", required=True, help="zone of the slice, such as us-west4-a")
     add("--project", default="", help="Google Cloud project (default: that of gcloud)")
-    add("--accelerator_type", default="", help="version and size, such as v5litepod-64")
-    add("--runtime_version", default="", help="image of the hosts, such as v2-alpha-tpuv5-lite")
+    add(
+        "--accelerator_type",
+        default="",
+        help="version and size, such as v5litepod-64; required for create and run",
+    )
+    add(
+        "--runtime_version",
+        default="",
+        help="image of the hosts, such as v2-alpha-tpuv5-lite; required for create and run",
+    )
     add("--spot", action="store_true", help="create a slice that may be preempted")
     add(
         "--create_flag",
