@@ -124,20 +124,21 @@ def _without_max_tokens(sources: Sequence[SourceConfig], run: Run) -> list[Sourc
 
 def _warn(twice: Iterable[Overlap], evaluated: Iterable[Overlap], run: Run) -> None:
     for shared in twice:
-        other = "this source" if shared.source == shared.other else shared.other
+        own = shared.source == shared.other
         run.log.warning(
-            "%s: %d duplicates of samples in %s, for example %s",
+            "%s: %s: %d, for example %s",
             shared.source,
+            "duplicate samples" if own else f"duplicates of samples in {shared.other}",
             shared.count,
-            other,
             shared,
         )
     for shared in evaluated:
         run.log.warning(
-            "%s: %d questions also appear in the evaluation set %s (contamination), for example %s",
+            "%s: questions that also appear in the evaluation set %s (contamination): %d, for "
+            "example %s",
             shared.source,
-            shared.count,
             shared.other,
+            shared.count,
             shared,
         )
 

@@ -97,10 +97,10 @@ def test_duplicates_and_contamination_are_reported(folder, caplog):
     one, two, test = (folder / f"{name}.jsonl" for name in ("one", "two-0", "test"))
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert warnings == [
-        f"one: 1 duplicates of samples in this source, for example {one}:3 = {one}:1",
-        f"two: 1 duplicates of samples in one, for example {two}:2 = {one}:2",
+        f"one: duplicate samples: 1, for example {one}:3 = {one}:1",
+        f"two: duplicates of samples in one: 1, for example {two}:2 = {one}:2",
         (
-            "one: 1 questions also appear in the evaluation set test (contamination), "
+            "one: questions that also appear in the evaluation set test (contamination): 1, "
             f"for example {one}:4 = {test}:1"
         ),
     ]
