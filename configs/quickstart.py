@@ -2,7 +2,7 @@
 
     teacherlm quickstart --config=configs/quickstart.py
 
-Trains a teacher of 0.8M parameters in three stages, has it explain samples that have no
+Trains a teacher of 0.9M parameters in three stages, has it explain samples that have no
 explanations, trains two students, evaluates all models by rank classification, and writes a report.
 It takes about five minutes on two CPU cores and about 1 GB of memory.
 
