@@ -8,9 +8,9 @@ This command prepares them as one mixture, `p3_sense_3k`:
 
     teacherlm prepare --config=configs/p3_sense_3k.py:data=FOLDER
 
-No dataset is downloaded; docs/how-to/reproduce-the-paper.md has the command for that. There are 539
-tasks. The paper counts 529 and does not name its datasets, so the choice is this project's;
-`teacherlm_jax.sources.p3` lists the datasets and the reasons.
+No dataset is downloaded; docs/how-to/reproduce-the-paper.md has the command for that. A task is a
+dataset with one prompt. There are 539 tasks. The paper counts 529 and does not name its datasets,
+so the choice is this project's; `teacherlm_jax.sources.p3` lists the datasets and the reasons.
 
 Settings, as in `data=FOLDER,layout=parquet`:
 
