@@ -7,7 +7,7 @@ The variant is MODEL/SET/FORM:
 
     MODEL  one of the models in the tables below
     SET    multi: P3-Sense-3K explained by a teacher; learning rate 2e-5, 256 packed rows per step.
-           creak, ecqa, strategyqa: one task; learning rate 6e-6, 64 packed rows per step, up to ten
+           creak, ecqa, strategyqa: one task; learning rate 6e-6, 64 packed rows per step, ten
            epochs, each followed by validation. The best checkpoint is kept.
     FORM   explanations after the answer, in order: text (none), C (chain of thought), M (common
            mistakes), F (fundamentals), CM, CMF, FCM or shuffle
