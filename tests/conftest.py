@@ -77,8 +77,9 @@ def _bucket_url():
 
 
 @pytest.fixture
-def bucket(_bucket_url, request) -> str:
+def bucket(_bucket_url, request, tmp_path_factory, monkeypatch) -> str:
     """Address of an empty folder in a bucket on this machine, in this process and its children."""
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # of the cache of rows
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:60]
     return f"gs://{bucket_server.NAME}/{name}-{next(_folders)}"
 

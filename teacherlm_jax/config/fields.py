@@ -55,6 +55,7 @@ def required(*, help: str = "") -> Any:
 
 
 def location(
+    default: str = "",
     *,
     required: bool = False,
     local: bool = False,
@@ -62,12 +63,13 @@ def location(
     short: bool = False,
     help: str = "",
 ) -> Any:
-    """Return a field for the path of a file or folder; empty by default.
+    """Return a field for the path of a file or folder.
 
     Paths do not identify a run: it may be resumed with other paths, and its inputs are compared by
     digest.
 
     Args:
+        default: the path if a config sets none.
         required: whether the config or the command line must fill it.
         local: whether addresses other than `gs://bucket/folder` are refused.
         hub: whether `local` allows the address of a model, `hf://org/name`.
@@ -76,7 +78,7 @@ def location(
     """
     stores = (_BUCKET, _HUB) if hub else (_BUCKET,)
     refused = {"stores": stores} if local else {}
-    return _field("", help, path=True, required=required, short=short, **refused)
+    return _field(default, help, path=True, required=required, short=short, **refused)
 
 
 def group(

@@ -152,6 +152,16 @@ class TrainConfig:
     checkpoint: CheckpointConfig = group(CheckpointConfig)
     validation: ValidationConfig = group(ValidationConfig)
     profile: ProfileConfig = group(ProfileConfig)
+    data_cache: str = location(
+        "~/.cache/teacherlm/data",
+        help="folder on this machine for copies of data that is in a bucket; empty: read each row "
+        "from the bucket",
+    )
+    data_cache_gib: float = number(
+        50,
+        limits="(0, inf)",
+        help="GiB of all copies in data_cache; the least recently used are removed",
+    )
     verify_data: bool = plain(
         True, help="before training, read every shard once and compare its digest"
     )
@@ -188,5 +198,7 @@ class TrainConfig:
                 "profile.steps",
                 f"{self.profile.steps!r} ends after the last step, {self.steps}",
             )
+        if "://" in self.data_cache:
+            yield "data_cache", f"{self.data_cache!r} must be a folder on this machine, or empty"
         if self.checkpoint.best and not self.validation.metric:
             yield "checkpoint.best", "needs config.validation.metric to compare checkpoints by"

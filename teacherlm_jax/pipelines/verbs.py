@@ -80,6 +80,7 @@ VERBS = {
         "teacherlm_jax.training.loop:train",
         may_change=(
             *("mesh", "checkpoint", "log_every", "verify_data", "profile", "compilation_cache"),
+            *("data_cache", "data_cache_gib"),
             *("accumulate", "loss_block", "model.remat"),  # a resumed run may have less memory
         ),
         extended_keys="teacherlm_jax.training.extension:extended_keys",

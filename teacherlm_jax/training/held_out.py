@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Shaped
 from teacherlm_jax import sharding
 from teacherlm_jax.config import ValidationConfig
 from teacherlm_jax.data import prepared
+from teacherlm_jax.data.cached_rows import RowCache
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 from teacherlm_jax.sharding import Tree
@@ -27,12 +28,18 @@ class HeldOutRows:
     """The rows of `config.validation.data`, in batches of fixed size."""
 
     def __init__(
-        self, config: ValidationConfig, spec: RunSpec, mesh: Mesh, batch_size: int, loss_block: int
+        self,
+        config: ValidationConfig,
+        spec: RunSpec,
+        mesh: Mesh,
+        cache: RowCache,
+        batch_size: int,
+        loss_block: int,
     ):
         """Open the rows; nothing is computed yet.
 
-        `batch_size` is the number of rows in a batch over all devices, `loss_block` that of
-        `next_token_loss`.
+        `cache` copies rows from a bucket; `batch_size` is the number of rows in a batch over all
+        devices, `loss_block` that of `next_token_loss`.
 
         Raises UserError for rows that cannot be read, were made with another vocabulary or for a
         longer model, or have no trained token.
@@ -48,7 +55,7 @@ class HeldOutRows:
             )
         subject = f"{self._key}: was prepared with texts of up to"
         registry.refuse_longer(spec.model, data.max_tokens, subject)
-        self._reader = data.reader(batch_size=self._size)
+        self._reader = cache.local(data).reader(batch_size=self._size)
         self._rows = min(config.rows or self._reader.rows, self._reader.rows)
         refuse_without_loss(self._reader, self._rows, self._key)
         self._loss = jax.jit(

@@ -11,6 +11,8 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
+from teacherlm_jax.errors import Interrupted
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -110,3 +112,11 @@ def _exit_on_sigterm(readable: int) -> None:
                     flush=True,
                 )
             os._exit(128 + signal.SIGTERM)
+
+
+def interruption(received: signal.Signals, step: int, steps: int) -> Interrupted:
+    """Return the exception that ends a run, saved at `step` of `steps`, after a signal."""
+    return Interrupted(
+        f"{received.name}: saved at step {step} of {steps}; repeat the command to resume",
+        status=128 + received,
+    )

@@ -15,15 +15,15 @@ from teacherlm_jax.checkpoints import commit_marks
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import TrainConfig, fields
 from teacherlm_jax.data import prepared
+from teacherlm_jax.data.cached_rows import RowCache
 from teacherlm_jax.data.reader import RowReader
-from teacherlm_jax.errors import Interrupted
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.training import device_memory, results, setup
 from teacherlm_jax.training.chronometer import Chronometer
 from teacherlm_jax.training.flops import Utilization
-from teacherlm_jax.training.interrupt import StopRequests, stop_requests
+from teacherlm_jax.training.interrupt import StopRequests, interruption, stop_requests
 from teacherlm_jax.training.metrics_log import MetricsLog
 from teacherlm_jax.training.optimizer import learning_rate_at
 from teacherlm_jax.training.profiling import Profiler
@@ -70,7 +70,7 @@ def train(config: TrainConfig, run: Run) -> dict[str, Any]:
             training, state = _open(config, run, chrono, signals, stack)
         signal = _validate(training, int(state.step), state)  # if the run was interrupted before it
         if signal:
-            raise _interrupted(signal, int(state.step), config.steps)
+            raise interruption(signal, int(state.step), config.steps)
         if state.step < config.steps and not training.validation.exhausted():
             _loop(training, state)
         chrono.begin("checkpoint")
@@ -110,7 +110,7 @@ def _loop(training: _Training, state: TrainState) -> None:
         if signal or due.checkpoint or exhausted:
             _save(training, step, state)
         if signal and (step < config.steps or validation.due(step)):
-            raise _interrupted(signal, step, config.steps)
+            raise interruption(signal, step, config.steps)
         if exhausted:
             return
 
@@ -155,11 +155,13 @@ def _open(
         jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
     mesh = sharding.make_mesh(config.mesh)
     data = prepared.open(config.data)
-    spec, reader = _check(config, data, mesh)
+    cache = RowCache(config.data_cache, config.data_cache_gib, config.verify_data, run.log.info)
+    stack.callback(cache.close)
+    spec, reader = _check(config, data, mesh, cache)
     utilization = Utilization.on(mesh, spec.model, data.length)
     stack.enter_context(jax.set_mesh(mesh))
     validation = Validation(
-        config.validation, run, spec, mesh, steps=config.steps,
+        config.validation, run, spec, mesh, cache, steps=config.steps,
         batch_size=config.batch_size // config.accumulate, loss_block=config.loss_block,
     )  # fmt: skip
     saving = config.checkpoint
@@ -188,14 +190,18 @@ def _open(
     return training, state
 
 
-def _check(config: TrainConfig, data: prepared.Prepared, mesh: Mesh) -> tuple[RunSpec, RowReader]:
+def _check(
+    config: TrainConfig, data: prepared.Prepared, mesh: Mesh, cache: RowCache
+) -> tuple[RunSpec, RowReader]:
     """Return the run's shapes and rows; refuse unusable settings before allocating arrays."""
     setup.refuse_uneven(mesh, config.batch_size, config.accumulate)
     spec = setup.make_run_spec(config, data, mesh)
     device_memory.refuse_too_large(config, spec, mesh, data.length)
+    rows = cache.local(data)
     reader = setup.open_reader(
-        data, mesh, batch_size=config.batch_size, seed=config.seed, verify=config.verify_data
-    )
+        rows, mesh, batch_size=config.batch_size, seed=config.seed,
+        verify=config.verify_data and rows is data,
+    )  # fmt: skip
     return spec, reader
 
 
@@ -264,13 +270,6 @@ def _save(training: _Training, step: int, state: TrainState) -> None:
     meta = {**training.spec.origin, "progress": training.metrics.state()}
     training.run.publish()  # the lines logged so far belong to the checkpoint
     training.checkpoints.save(step, state.params, setup.resumable(state), meta)
-
-
-def _interrupted(signal: Signals, step: int, steps: int) -> Interrupted:
-    return Interrupted(
-        f"{signal.name}: saved at step {step} of {steps}; repeat the command to resume",
-        status=128 + signal,
-    )
 
 
 def _finish(training: _Training) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from teacherlm_jax.checkpoints import selection
 from teacherlm_jax.config import HELD_OUT, BenchmarkConfig, ValidationConfig
+from teacherlm_jax.data.cached_rows import RowCache
 from teacherlm_jax.evaluation import benchmarks, predictions, rank, scoring, tokenized
 from teacherlm_jax.evaluation.question import Question
 from teacherlm_jax.runs import distributed, layout
@@ -43,6 +44,7 @@ class Validation:
         run: Run,
         spec: RunSpec,
         mesh: Mesh,
+        cache: RowCache,
         *,
         steps: int,
         batch_size: int,
@@ -50,8 +52,8 @@ class Validation:
     ):
         """Read the benchmarks and open the held-out rows; nothing is computed yet.
 
-        `steps` is the number of steps of the run; `batch_size` and `loss_block` are those of
-        `HeldOutRows`.
+        `steps` is the number of steps of the run; `cache`, `batch_size` and `loss_block` are those
+        of `HeldOutRows`.
 
         Raises UserError for data that cannot be read, or was made with another vocabulary.
         """
@@ -65,7 +67,7 @@ class Validation:
         }
         self._held_out = None
         if config.data:
-            self._held_out = HeldOutRows(config, spec, mesh, batch_size, loss_block)
+            self._held_out = HeldOutRows(config, spec, mesh, cache, batch_size, loss_block)
         self._scorer: scoring.Scorer | None = None
 
     def drop_after(self, step: int) -> None:

@@ -3,46 +3,14 @@
 import os
 import re
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
-import teacherlm_jax
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.cli import main
 from teacherlm_jax.storage import files
+from tests.training.launches import STEPS, Launch, write_configs
 
-ROOT = Path(teacherlm_jax.__file__).parents[1]
-STEPS = 6
-CONFIG = """
-from teacherlm_jax.config import *
-
-def get_config(variant):
-    return TrainConfig(
-        data={data!r},
-        model=ModelConfig(layers=2, width=32, heads=2, vocab_size=400, dtype="float32"),
-        optimizer=OptimizerConfig(learning_rate=0.01, warmup_steps=2, weight_decay=0.1),
-        mesh=MeshConfig(data=2, fsdp=4),
-        checkpoint=CheckpointConfig(every=1, keep=9),
-        batch_size=8,
-        steps={steps},
-        log_every=1,
-    )
-"""
-BENCHMARK = """
-from teacherlm_jax.config import *
-
-def get_config(variant):
-    return EvaluateConfig(
-        root={folder!r},
-        model="{folder}/whole",
-        benchmarks=(BenchmarkConfig("questions", "questions.jsonl"),),
-        mesh=MeshConfig(data=2, fsdp=4),
-    )
-"""
 SWEEP = """
 def sweep():
     yield "missing", {"data": "none"}
@@ -50,68 +18,12 @@ def sweep():
     yield "whole", {"batch_size": 7}
     yield "two", {"steps": 3}
 """
-SECONDS = 300  # for one run, on a busy machine
-
-
-class Launch:
-    """A running launcher."""
-
-    def __init__(self, folder, output, *overrides, processes=2, verb="train", config="train"):
-        self.run = folder / output
-        fast = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-        words = [verb, f"--config={folder}/{config}.py", f"--config.output={self.run}", *overrides]
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, ROOT / "launch" / "local.py", f"--processes={processes}"),
-                *(f"--devices={8 // processes}", f"--logs={folder}/logs-{output}", "--", *words),
-            ],
-            env={
-                **os.environ,
-                "XLA_FLAGS": fast,
-                "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        first = self._process.stdout.readline()
-        self.pids = [int(pid) for pid in re.findall(r"\d is (\d+)", first)]
-
-    def wait_for(self, seen):
-        """Return once `seen()` is true; the launcher must be running until then."""
-        end = time.monotonic() + SECONDS
-        while not seen():
-            assert self._process.poll() is None, self._process.stdout.read()
-            assert time.monotonic() < end
-            time.sleep(0.02)
-
-    def terminate(self):
-        self._process.terminate()
-
-    def end(self):
-        """Return the exit status and the output, after all processes have ended."""
-        shown, _ = self._process.communicate(timeout=SECONDS)
-        assert not any(Path(f"/proc/{pid}").exists() for pid in self.pids)
-        return self._process.returncode, shown
-
-    def losses(self):
-        return {
-            row["step"]: (row["loss"], row["grad_norm"])
-            for _, row in files.read_jsonl(self.run / "metrics.jsonl")
-        }
 
 
 @pytest.fixture(scope="module")
 def folder(prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    (folder / "train.py").write_text(CONFIG.format(data=str(prepared), steps=STEPS))
-    (folder / "evaluate.py").write_text(BENCHMARK.format(folder=str(folder)))
-    rows = [
-        {"id": f"q{number}", "question": f"is {word} one", "options": ["so", "not"], "answer": "A"}
-        for number, word in enumerate(("red", "green", "blue"))
-    ]
-    files.write_jsonl(folder / "questions.jsonl", rows)
+    write_configs(folder, prepared, folder)
     return folder
 
 
