@@ -17,7 +17,10 @@ class ConvertConfig:
     source: str = location(
         required=True, local=True, hub=True, help=f"model to convert: {MODEL_PATHS}"
     )
-    output: str = location(required=True, help="folder to write; must be empty or absent")
+    output: str = location(
+        required=True,
+        help="folder to write; must be empty, absent, or the result of the same conversion",
+    )
     dtype: str = choice(
         *("", "float32", "bfloat16", "float16"),
         help="dtype of the stored parameters; the dtype of the computation is set when the model "

@@ -1,4 +1,4 @@
-"""Stop a run between two steps on SIGTERM or SIGINT, after saving it."""
+"""Stop a run between two steps on SIGTERM, SIGINT or SIGHUP, after saving it."""
 
 import contextlib
 import os
@@ -13,11 +13,14 @@ from jax.experimental import multihost_utils
 
 from teacherlm_jax.errors import Interrupted
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # SIGHUP: the terminal was closed
 
 
 class StopRequests:
-    """SIGTERM and SIGINT, deferred until the current step is finished."""
+    """SIGTERM, SIGINT and SIGHUP, deferred until the current step is finished.
+
+    A signal that is ignored, such as SIGHUP under `nohup`, stays ignored.
+    """
 
     def __init__(self) -> None:
         """Handle signals if this is the main thread of a single-process run.
@@ -48,7 +51,8 @@ class StopRequests:
     def hold(self) -> None:
         """Defer signals; a second one of the same kind takes effect at once."""
         for number in _SIGNALS if self._handles_signals else ():
-            self._before[number] = signal.signal(number, self._note)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)
 
     def release(self) -> None:
         """Restore the previous signal handlers."""
@@ -91,7 +95,7 @@ class StopRequests:
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[StopRequests]:
-    """Defer SIGTERM and SIGINT while the block runs."""
+    """Defer signals that stop a run while the block runs."""
     requests = StopRequests()
     requests.hold()
     try:

@@ -45,22 +45,22 @@ def config(prepared):
 
 
 class Lines(logging.Handler):
-    """Handler that collects messages and sends SIGTERM after one that begins with `signal_at`."""
+    """Handler that collects messages and sends a signal after one that begins with `signal_at`."""
 
-    def __init__(self, signal_at=""):
+    def __init__(self, signal_at, number):
         super().__init__()
         self.messages = []
-        self._signal_at = signal_at
+        self._signal_at, self._number = signal_at, number
 
     def emit(self, record):
         self.messages.append(record.getMessage())
         if self._signal_at and record.getMessage().startswith(self._signal_at):
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(self._number)
 
 
-def open_run(path, signal_at=""):
+def open_run(path, signal_at="", number=signal.SIGTERM):
     log = logging.Logger("run", logging.INFO)
-    log.addHandler(Lines(signal_at))
+    log.addHandler(Lines(signal_at, number))
     return make_run(path, log)
 
 
@@ -115,6 +115,19 @@ def test_a_run_that_was_saved_at_its_end_is_not_trained_again(finished, config):
     again = open_run(run.path)
     assert train(config, again) == result
     assert not any(line.startswith("step") for line in lines(again))
+
+
+def test_a_closed_terminal_saves_a_run_unless_the_signal_is_ignored(config, tmp_path):
+    handler = signal.getsignal(signal.SIGHUP)
+    with pytest.raises(Interrupted, match="SIGHUP: saved at step 3 of 6") as interruption:
+        train(config, open_run(tmp_path, "step 2/6", signal.SIGHUP))
+    assert interruption.value.status == 129
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+        assert train(config, open_run(tmp_path, "step 4/6", signal.SIGHUP))["step"] == 6
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, handler)
 
 
 def test_a_run_stopped_by_sigterm_and_resumed_is_bit_equal_to_an_uninterrupted_one(
