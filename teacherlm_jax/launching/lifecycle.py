@@ -23,6 +23,7 @@ _TRANSIENT = re.compile(
     re.IGNORECASE,
 )
 _BACKOFF = (1, 2, 4, 8, 10, 10, 10, 10)  # pauses, in units of --poll: 27.5 minutes at 30 seconds
+_REPEAT = "check --zone, --project, the quota and `gcloud auth list`, and repeat the command"
 _TRIES = 3  # failures in a row on one active slice before it is replaced
 
 
@@ -125,8 +126,7 @@ class Lifecycle:
         if _MISSING in errors:
             return ""
         raise UserError(
-            f"{self._pod.name}: gcloud cannot query its state: {one_line(errors)}; correct that "
-            "and repeat the command"
+            f"{self._pod.name}: gcloud cannot query its state: {one_line(errors)}; {_REPEAT}"
         )
 
     def _must(self, words: Sequence[str]) -> None:
@@ -135,7 +135,7 @@ class Lifecycle:
             reason = f": {one_line(errors)}" if errors.strip() else ""
             raise UserError(
                 f"{self._pod.name}: gcloud {words[4]} failed with status {status}{reason}; "
-                "correct that and repeat the command"
+                f"{_REPEAT}"
             )
 
     def _ask(self, words: Sequence[str]) -> Answer:
@@ -152,6 +152,7 @@ class Lifecycle:
             raise UserError(
                 f"{self._pod.name}: gcloud {words[4]} failed {len(_BACKOFF) + 1} times in "
                 f"{sum(_BACKOFF) * self._poll:g} s: {one_line(answer.errors)}; the slice may still "
-                "exist and cost money: repeat the command, or delete it"
+                "exist and cost money: repeat the command, or delete the slice with the action "
+                "`delete`"
             )
         return answer

@@ -108,5 +108,6 @@ def _started(words: Sequence[str], output: int | None) -> subprocess.Popen[str]:
         )
     except FileNotFoundError:
         raise UserError(
-            f"{words[0]}: command not found; install the Google Cloud CLI, which contains gcloud"
+            f"{words[0]}: command not found; install the Google Cloud CLI, which contains gcloud, "
+            "from https://cloud.google.com/sdk/docs/install"
         ) from None

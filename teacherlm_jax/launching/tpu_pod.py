@@ -88,13 +88,21 @@ def _do(options: argparse.Namespace, words: list[str], shell: Shell) -> int:
     return status
 
 
+def _git(source: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run git in the checkout; UserError if git is not installed."""
+    command = ["git", "-C", str(source), *words]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise UserError(
+            "git: command not found; install git, which sends the commit of --source to the hosts"
+        ) from None
+
+
 def _commit(source: Path) -> str:
     """Return the commit that is checked out; raise UserError if files differ from it."""
-    git = ["git", "-C", str(source)]
-    commit, changed = (
-        subprocess.run([*git, *words], capture_output=True, text=True, check=False)
-        for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-    )
+    commit = _git(source, "rev-parse", "HEAD")
+    changed = _git(source, "status", "--porcelain", "--untracked-files=no")
     if commit.returncode:
         raise UserError(f"{source}: {commit.stderr.strip()}; set --source to a git checkout")
     if changed.stdout:
@@ -110,8 +118,7 @@ def _require_committed(source: Path, words: Sequence[str]) -> None:
     path = command_check.config_file(words)
     if path is None or not (source / path).exists() or Path(path).is_absolute():
         return
-    git = ["git", "-C", str(source), "ls-files", "--error-unmatch", path]
-    if subprocess.run(git, capture_output=True, check=False).returncode:
+    if _git(source, "ls-files", "--error-unmatch", path).returncode:
         raise UserError(
             f"{path}: not part of the commit, and only commits are sent to the hosts; commit it"
         )
@@ -123,8 +130,8 @@ def _archive(source: Path, commit: str, shell: Shell) -> str:
     words = ["git", "-C", str(source), "archive", "--format=tar.gz", f"--output={file}", commit]
     if shell.call(words):
         raise UserError(
-            f"{source}: cannot create an archive: {shlex.join(words)} failed; correct that and "
-            "repeat the command"
+            f"{source}: cannot create an archive: {shlex.join(words)} failed (git's message is "
+            "above); set TMPDIR to a folder that has free space"
         )
     return file
 
