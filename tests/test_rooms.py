@@ -98,7 +98,6 @@ WAY_OUT_IN_A_PART = {
     ("variants.py", "--config: setting needs a value, as in"),
     ("recipes.py", "no such recipe Known"),
     ("config_json.py", "describes an invalid model"),
-    ("torch_bin.py", "is compressed or encrypted, which PyTorch never does"),
     ("tpu_pod.py", "--accelerator_type and --runtime_version are required, as in"),
     ("tpu_pod.py", "has uncommitted changes, but only commits are sent to the hosts"),
     ("sharding.py", "axis names for shape"),

@@ -22,12 +22,21 @@ _LOCAL_HEADER = 30  # bytes before an entry's own name and extra fields
 _RECORDS = (b"PK\3\4", b"PK\7\x08", b"PK\1\2")
 _LONGEST_PICKLE = 10_000_000  # bytes; a tensor takes about 300
 _LONGEST_WORD = 100  # bytes of an entry that holds one word
-_REMEDY = "load it with transformers where you trust it, and save it as safetensors"
-# transformers itself cannot save tensors that are not contiguous.
-_CONTIGUOUS = (
-    "import torch; torch.save({{name: tensor.contiguous() for name, tensor in "
-    "torch.load({path!r}, weights_only=True).items()}}, {path!r})"
-)
+_TENSORS = "save only the dictionary of tensors, such as model.state_dict(), with torch.save"
+
+
+def _rewrite(path: Path) -> str:
+    """Return the advice to write the file again, in PyTorch's present format and as plain rows.
+
+    transformers does not help: it maps the file into memory, and then reads other numbers if
+    entries are compressed or big-endian.
+    """
+    file = repr(str(path))
+    return (
+        "where you trust the file, rewrite it in Python: import torch; torch.save({name: "
+        "tensor.contiguous() for name, tensor in "
+        f"torch.load({file}, weights_only=True).items()}}, {file})"
+    )
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
@@ -43,11 +52,12 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         root = next((name[: -len("data.pkl")] for name in entries if _is_pickle(name)), None)
         if root is None:
             raise UserError(
-                f"{path}: is a zip file without data.pkl, so PyTorch did not write it; {_REMEDY}"
+                f"{path}: is a zip file without data.pkl, so PyTorch did not write it; copy the "
+                "weights again"
             )
         order = entries.get(f"{root}byteorder")
         if order and _content(path, archive, order, _LONGEST_WORD) != b"little":
-            raise UserError(f"{path}: its numbers are big-endian; {_REMEDY}")
+            raise UserError(f"{path}: its numbers are big-endian; {_rewrite(path)}")
         pickled = _content(path, archive, entries[f"{root}data.pkl"], _LONGEST_PICKLE)
         return {
             name: _stored(path, name, tensor, entries.get(f"{root}data/{tensor.storage.key}"), file)
@@ -64,7 +74,7 @@ def _explained(path: Path) -> Iterator[None]:
             ValueError, struct.error) as error:  # fmt: skip
         raise UserError(
             f"{path}: not a complete zip file, the format of PyTorch since 1.6 ({error}); if it is "
-            f"truncated or damaged, copy it again; if it is older, {_REMEDY}"
+            f"truncated or damaged, copy it again; if it is older, {_rewrite(path)}"
         ) from None
 
 
@@ -85,8 +95,8 @@ def _content(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most:
 def _refuse_packed(path: Path, entry: zipfile.ZipInfo) -> None:
     if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
         raise UserError(
-            f"{path}: {entry.filename} is compressed or encrypted, which PyTorch never does: "
-            f"{_REMEDY}"
+            f"{path}: {entry.filename} is compressed or encrypted, which PyTorch never does; "
+            f"{_rewrite(path)}"
         )
 
 
@@ -96,10 +106,14 @@ def _unpickled(path: Path, content: bytes) -> dict[str, PickledTensor]:
     except torch_pickle.RefusedPickle as error:
         raise UserError(
             f"{path}: its pickle asks for {error}, which tensors do not need, so none of it was "
-            f"run; {_REMEDY}"
+            f"run; where you trust the file, load it with torch.load(…, weights_only=False) and "
+            f"{_TENSORS}"
         ) from None
     except ValueError as error:
-        raise UserError(f"{path}: its pickle cannot be read: {error}; copy it again") from None
+        raise UserError(
+            f"{path}: its pickle cannot be read: {error}; if it holds more than tensors, "
+            f"{_TENSORS}; if it is damaged, copy it again"
+        ) from None
 
 
 def _stored(
@@ -111,8 +125,7 @@ def _stored(
     if tensor.strides != _row_major(tensor.shape):
         raise UserError(
             f"{path}: {name} of shape {list(tensor.shape)} is stored with strides "
-            f"{list(tensor.strides)}, expected {list(_row_major(tensor.shape))}; where you trust "
-            f"the file, rewrite it in Python: {_CONTIGUOUS.format(path=str(path))}"
+            f"{list(tensor.strides)}, expected {list(_row_major(tensor.shape))}; {_rewrite(path)}"
         )
     _refuse_packed(path, entry)
     start, dtype = _start(path, entry, file), tensor.storage.dtype

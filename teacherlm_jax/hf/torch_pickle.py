@@ -76,10 +76,7 @@ def read(content: bytes) -> dict[str, PickledTensor]:
         raise ValueError(f"it holds a {_kind(found)}, expected a dictionary of tensors")
     for name, tensor in found.items():
         if not isinstance(tensor, PickledTensor):
-            raise ValueError(
-                f"{name!r} is a {_kind(tensor)}, expected a tensor; save_pretrained writes nothing "
-                "else"
-            )
+            raise ValueError(f"{name!r} is a {_kind(tensor)}, expected a tensor")
     return found
 
 

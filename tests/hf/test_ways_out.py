@@ -16,12 +16,10 @@ from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 from tests.hf.folders import (
     MESH_FLAGS,
     NORM,
-    assert_same,
     cut_weights,
     edit_config,
     edit_weights,
     loaded,
-    parameters,
 )
 
 
@@ -102,36 +100,3 @@ def test_an_untied_head_is_converted_after_the_suggested_change(pair_of, save, c
     assert (status, 'set "tie_word_embeddings": false in config.json' in message) == (2, True)
     edit_config(tie_word_embeddings=False)(source)
     assert convert(source, tmp_path / "converted", *MESH_FLAGS) == (0, "")
-
-
-def test_a_bin_file_in_the_old_format_is_converted_after_transformers_saved_it_again(
-    pair_of, save, convert, tmp_path, torch
-):
-    from safetensors.torch import load_file
-
-    source = save(pair_of("bloom"))
-    tensors = load_file(source / "model.safetensors")
-    torch.save(tensors, source / "pytorch_model.bin", _use_new_zipfile_serialization=False)
-    (source / "model.safetensors").unlink()
-    status, message = convert(source, tmp_path / "converted", *MESH_FLAGS)
-    assert (status, "load it with transformers" in message) == (2, True)
-    AutoModelForCausalLM.from_pretrained(source).save_pretrained(source)
-    assert convert(source, tmp_path / "converted", *MESH_FLAGS) == (0, "")
-
-
-def test_a_bin_file_of_transposed_tensors_is_converted_after_the_suggested_program(
-    pair_of, save, convert, tmp_path, torch
-):
-    pair = pair_of("bloom")
-    source = save(pair)
-    (source / "model.safetensors").unlink()
-    state = {
-        name: tensor.T.contiguous().T if tensor.ndim == 2 else tensor
-        for name, tensor in pair.reference.state_dict().items()
-    }
-    torch.save(state, source / "pytorch_model.bin")
-    status, message = convert(source, tmp_path / "converted", *MESH_FLAGS)
-    assert (status, "is stored with strides" in message) == (2, True)
-    exec(message.partition("rewrite it in Python: ")[2], {})
-    assert convert(source, tmp_path / "converted", *MESH_FLAGS) == (0, "")
-    assert_same(parameters(loaded(tmp_path / "converted").model), parameters(pair.model))

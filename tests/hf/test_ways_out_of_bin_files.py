@@ -1,0 +1,134 @@
+"""Ways out that messages about PyTorch's .bin files name, taken; the tensors stay the same."""
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.hf.torch_bin import read_header
+
+torch = pytest.importorskip("torch", reason="no torch for this Python: requirements-torch.txt")
+
+TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2)}
+
+
+class Holder(torch.nn.Module):
+    """A model that is pickled as a whole."""
+
+    def __init__(self):
+        super().__init__()
+        for name, tensor in TENSORS.items():
+            self.register_buffer(name, tensor)
+
+
+def entries(path):
+    with zipfile.ZipFile(path) as archive:
+        return {info.filename: archive.read(info) for info in archive.infolist()}
+
+
+def rezip(path, change, compression=zipfile.ZIP_STORED):
+    changed = {name: change(name, content) for name, content in entries(path).items()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in changed.items():
+            if content is not None:
+                archive.writestr(name, content)
+
+
+def big_endian(name, content):
+    if "/data/" in name:
+        return np.frombuffer(content, "<f4").astype(">f4").tobytes()
+    return b"big" if name.endswith("byteorder") else content
+
+
+def old(path):
+    torch.save(TENSORS, path, _use_new_zipfile_serialization=False)
+
+
+def transposed(path):
+    torch.save(TENSORS | {"a": TENSORS["a"].T.contiguous().T}, path)
+
+
+def without(part):
+    return lambda path: rezip(path, lambda name, data: None if part in name else data)
+
+
+def shorter(part):
+    return lambda path: rezip(path, lambda name, data: data[:4] if part in name else data)
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def restore(path, message, backup):
+    path.write_bytes(backup)
+
+
+def rewrite(path, message, backup):
+    exec(message.partition("rewrite it in Python: ")[2], {})
+
+
+def save_state(path, message, backup):
+    torch.save(torch.load(path, weights_only=False).state_dict(), path)
+
+
+def save_part(path, message, backup):
+    torch.save(torch.load(path, weights_only=True)["model"], path)
+
+
+ONLY = "save only the dictionary of tensors, such as model.state_dict(), with torch.save"
+
+# What happened to the file, the words of the message that name the way out, and the way out.
+WAYS = {
+    "old format": (old, "if it is older, where you trust the file, rewrite it in Pyt", rewrite),
+    "transposed": (transposed, "is stored with strides [1, 2], expected [3, 1]; where", rewrite),
+    "big-endian": (lambda path: rezip(path, big_endian), "are big-endian; where you", rewrite),
+    "compressed": (
+        lambda path: rezip(path, lambda name, data: data, zipfile.ZIP_DEFLATED),
+        "is compressed or encrypted, which PyTorch never does; where you trust",
+        rewrite,
+    ),
+    "whole model": (
+        lambda path: torch.save(Holder(), path),
+        f"load it with torch.load(…, weights_only=False) and {ONLY}",
+        save_state,
+    ),
+    "training": (
+        lambda path: torch.save({"model": TENSORS, "step": 3}, path),
+        f"'model' is a dict, expected a tensor; if it holds more than tensors, {ONLY}",
+        save_part,
+    ),
+    "list": (
+        lambda path: torch.save({"losses": [1.0], "model": TENSORS}, path),
+        f"if it holds more than tensors, {ONLY}",
+        save_part,
+    ),
+    "pickle": (
+        lambda path: rezip(path, lambda name, data: b"no" if "data.pkl" in name else data),
+        "if it is damaged, copy it again",
+        restore,
+    ),
+    "no pickle": (without("data.pkl"), "PyTorch did not write it; copy the weights again", restore),
+    "no bytes": (without("data/0"), "the bytes of a are missing; copy it again", restore),
+    "few bytes": (shorter("data/0"), "which has 4; copy it again", restore),
+    "truncated": (truncated, "if it is truncated or damaged, copy it again", restore),
+}
+
+
+@pytest.mark.parametrize("fault", WAYS)
+def test_a_bin_file_can_be_read_after_the_way_out_that_its_message_names(tmp_path, fault):
+    damage, words, mend = WAYS[fault]
+    path = tmp_path / "pytorch_model.bin"
+    torch.save(TENSORS, path)
+    backup = path.read_bytes()
+    damage(path)
+    with pytest.raises(UserError) as raised:
+        read_header(path)
+    message = str(raised.value)
+    assert words in message, message
+    mend(path, message, backup)
+    header = read_header(path)
+    assert header.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        np.testing.assert_array_equal(header[name].read(), tensor.numpy())
