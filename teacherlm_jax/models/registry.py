@@ -66,12 +66,15 @@ def shape(name: str, **changes: Any) -> ModelConfig:
     return dataclasses.replace(SHAPES[name], **changes)
 
 
-def refuse_longer(config: ModelConfig, tokens: int, subject: str) -> None:
-    """Raise a UserError that starts with `subject` if the model cannot process so many tokens."""
+def refuse_longer(config: ModelConfig, tokens: int, subject: str, remedy: str) -> None:
+    """Raise a UserError that starts with `subject` if the model cannot process so many tokens.
+
+    `remedy` ends in the key or flag to lower.
+    """
     if 0 < config.max_positions < tokens:
         raise UserError(
             f"{subject} {tokens} tokens, but the model has learned positions for only "
-            f"{config.max_positions} tokens; use shorter texts"
+            f"{config.max_positions} tokens; {remedy}={config.max_positions} or less"
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from teacherlm_jax.config import AnnotateConfig, MeshConfig, TrainConfig
-from teacherlm_jax.planning import memory
+from teacherlm_jax.planning import chips, memory
 from teacherlm_jax.planning.annotation_programs import PlannedAnnotation
 from teacherlm_jax.planning.chips import GIB, TpuSlice
 from teacherlm_jax.planning.training_program import PlannedTraining, bytes_of
@@ -134,9 +134,12 @@ def sentence(
     if not changes:
         larger = tpu_slice.larger()
         if larger is None:
+            usable = tpu_slice.chip.usable
+            more = [chip.name for chip in chips.CHIPS.values() if chip.usable > usable]
+            other = f"a chip with more memory ({' or '.join(more)}), or " if more else ""
             return (
-                f"{problem}, and no setting makes it fit on the largest slice of this chip; use a "
-                "chip with more memory, or a smaller model"
+                f"{problem}, and no setting makes it fit on the largest slice of this chip; use "
+                f"{other}a smaller model"
             )
         return f"{problem}, and no setting makes it fit; try --topology={larger.name}"
     return f"{problem}; try {' or '.join(change.words for change in changes)}"

@@ -24,8 +24,7 @@ class Chip:
         bandwidth: bytes per second between memory and cores.
         peak: bfloat16 FLOPs per second.
         links: bytes per second that the chip can send to its neighbours, over all its links.
-        dimensions: number of dimensions of the torus that the chips of a slice form.
-        most: number of chips of the largest slice.
+        largest: chips of the largest slice along each dimension of its torus.
     """
 
     name: str
@@ -34,8 +33,17 @@ class Chip:
     bandwidth: float
     peak: float
     links: float
-    dimensions: int
-    most: int
+    largest: tuple[int, ...]
+
+    @property
+    def dimensions(self) -> int:
+        """Return the number of dimensions of the torus that the chips of a slice form."""
+        return len(self.largest)
+
+    @property
+    def most(self) -> int:
+        """Return the number of chips of the largest slice."""
+        return math.prod(self.largest)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +98,12 @@ def _carried(axes: Sequence[int], dimensions: Sequence[int]) -> bool:
 
 
 _CHIPS = (
-    Chip("v5e", 16, 15.75, 819e9, PEAKS["TPU v5e"], 200e9, 2, 256),
-    Chip("v5p", 95, 95.74, 2765e9, PEAKS["TPU v5p"], 600e9, 3, 6144),
-    Chip("v6e", 32, 31.25, 1638e9, PEAKS["TPU v6e"], 400e9, 2, 256),
+    Chip("v5e", 16, 15.75, 819e9, PEAKS["TPU v5e"], 200e9, (16, 16)),
+    Chip("v5p", 95, 95.74, 2765e9, PEAKS["TPU v5p"], 600e9, (16, 16, 24)),
+    Chip("v6e", 32, 31.25, 1638e9, PEAKS["TPU v6e"], 400e9, (16, 16)),
 )
 CHIPS: Mapping[str, Chip] = MappingProxyType({chip.name: chip for chip in _CHIPS})
+_PLANES = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")  # all slices of v5e and v6e
 _OTHER_NAMES = {"v5litepod": "v5e", "v5lite": "v5e", "trillium": "v6e"}
 
 
@@ -118,15 +127,19 @@ def parse(topology: str) -> TpuSlice:
             f"--topology={topology}: expected {chip.dimensions} sizes for {chip.name}, as in "
             f"--topology={chip.name}:{example}"
         )
-    # A host has two by two chips; the only smaller slice is a single chip.
+    if math.prod(sizes) > chip.most:
+        raise UserError(
+            f"--topology={topology}: {math.prod(sizes)} chips; the largest slice of {chip.name} "
+            f"has {chip.most}, as in --topology={TpuSlice(chip, chip.largest).name}"
+        )
+    if chip.dimensions == 2 and "x".join(map(str, sorted(sizes))) not in _PLANES:
+        raise UserError(
+            f"--topology={topology}: no slice has this shape; expected one of {', '.join(_PLANES)}"
+        )
+    # A host of v5p has two by two chips; the only smaller slice is a single chip.
     if math.prod(sizes) != 1 and (sizes[0] % 2 or sizes[1] % 2 or 0 in sizes):
         raise UserError(
             f"--topology={topology}: no slice has this shape; the first two sizes must be even, as "
             f"in --topology={chip.name}:{example}"
-        )
-    if math.prod(sizes) > chip.most:
-        raise UserError(
-            f"--topology={topology}: {math.prod(sizes)} chips; the largest slice of {chip.name} "
-            f"has {chip.most}"
         )
     return TpuSlice(chip, sizes)

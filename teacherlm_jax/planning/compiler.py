@@ -45,7 +45,8 @@ def devices(wanted: TpuSlice) -> list[jax.Device]:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"--topology={wanted.name}: the compiler does not support this slice ({reason}); "
-            "choose a shape that Cloud TPU offers"
+            f"choose one whose sizes differ less, as in --topology={wanted.chip.name}:"
+            f"{'x'.join(['4'] * wanted.chip.dimensions)}"
         ) from None
     if len(description.devices) != wanted.chips:
         raise UserError(

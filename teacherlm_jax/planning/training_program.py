@@ -81,8 +81,8 @@ def _of_data(config: TrainConfig, length: int) -> tuple[int, ModelConfig, tuple[
     if prepared.is_prepared(config.data):
         data = prepared.open(config.data)
         length = length or data.length
-        model = setup.fit_to_vocabulary(model, data.vocabulary.size)
-    elif not length:
+        return length, setup.fit_to_data(model, data, config.data), assumed
+    if not length:
         length = ASSUMED_LENGTH
         assumed = (
             f"rows of {length} tokens, because {config.data} does not exist here (--length)",
@@ -92,7 +92,7 @@ def _of_data(config: TrainConfig, length: int) -> tuple[int, ModelConfig, tuple[
             f"config.model.vocab_size: 0, and {config.data} does not exist here; set it, as in "
             "--config.model.vocab_size=250880"
         )
-    registry.refuse_longer(model, length, "--length: rows of")
+    registry.refuse_longer(model, length, "--length: rows of", "set --length")
     return length, model, assumed
 
 

@@ -14,11 +14,10 @@ from teacherlm_jax.config import ValidationConfig
 from teacherlm_jax.data import prepared
 from teacherlm_jax.data.cached_rows import RowCache
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.models import registry
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.training.loss import next_token_loss
 from teacherlm_jax.training.loss_tokens import refuse_without_loss
-from teacherlm_jax.training.setup import RunSpec
+from teacherlm_jax.training.setup import RunSpec, refuse_longer_texts
 
 _SUMMED = ("loss", "correct", "loss_tokens")
 _FIELDS = ("tokens", "segment_ids", "positions", "loss_mask")
@@ -53,8 +52,7 @@ class HeldOutRows:
                 f"{self._key}: was prepared with the vocabulary {data.vocabulary.digest}, but "
                 f"config.data with {spec.vocabulary.digest}; prepare both with the same one"
             )
-        subject = f"{self._key}: was prepared with texts of up to"
-        registry.refuse_longer(spec.model, data.max_tokens, subject)
+        refuse_longer_texts(spec.model, data, self._key)
         self._reader = cache.local(data).reader(batch_size=self._size)
         self._rows = min(config.rows or self._reader.rows, self._reader.rows)
         refuse_without_loss(self._reader, self._rows, self._key)

@@ -81,17 +81,17 @@ def refuse_uneven(mesh: Mesh, batch_size: int, accumulate: int) -> None:
     shards = sharding.batch_shards(mesh)
     if batch_size % (shards * accumulate):
         parts = f" times config.accumulate={accumulate}" if accumulate > 1 else ""
+        tensor = mesh.size // shards
         raise UserError(
             f"config.batch_size={batch_size}: not divisible by {shards}, the devices along "
-            f"config.mesh.data*fsdp{parts}; choose a multiple, or a smaller mesh"
+            f"config.mesh.data*fsdp{parts}; choose a multiple of {shards * accumulate}, or a "
+            f"config.mesh.tensor above {tensor}, which leaves fewer of these devices"
         )
 
 
 def make_run_spec(config: TrainConfig, data: Prepared, mesh: Mesh) -> RunSpec:
     """Return the shapes of a run on prepared data; UserError if model, data or mesh do not fit."""
-    model = fit_to_vocabulary(config.model, data.vocabulary.size)
-    subject = f"{config.data}: was prepared with texts of up to"
-    registry.refuse_longer(model, data.max_tokens, subject)
+    model = fit_to_data(config.model, data, config.data)
     return RunSpec(
         **vars(make_model_spec(model, mesh, config.optimizer, config.steps)),
         model=model,
@@ -132,6 +132,23 @@ def compile_for(config: TrainConfig, spec: ModelSpec, mesh: Mesh, length: int) -
         config.loss_block,
         config.accumulate,
     )
+
+
+def fit_to_data(model: ModelConfig, data: Prepared, name: str) -> ModelConfig:
+    """Return `model` with the vocabulary of the data; UserError if its texts are too long.
+
+    `name` names the data in the message.
+    """
+    model = fit_to_vocabulary(model, data.vocabulary.size)
+    refuse_longer_texts(model, data, name)
+    return model
+
+
+def refuse_longer_texts(model: ModelConfig, data: Prepared, name: str) -> None:
+    """Raise UserError if the model has too few learned positions for texts of the data."""
+    subject = f"{name}: was prepared with texts of up to"
+    remedy = "prepare it in another folder with config.max_tokens"
+    registry.refuse_longer(model, data.max_tokens, subject, remedy)
 
 
 def fit_to_vocabulary(model: ModelConfig, size: int) -> ModelConfig:

@@ -115,10 +115,10 @@ def test_opt_requires_its_number_of_learned_positions():
 
 
 def test_texts_longer_than_the_learned_positions_are_refused():
-    registry.refuse_longer(registry.SHAPES["bloom-560m"], 10**6, "config.length:")
-    registry.refuse_longer(registry.SHAPES["opt-125m"], 2048, "config.length:")
+    registry.refuse_longer(registry.SHAPES["bloom-560m"], 10**6, "config.length:", "set it")
+    registry.refuse_longer(registry.SHAPES["opt-125m"], 2048, "config.length:", "set it")
     with pytest.raises(UserError, match="config.length: 2049 tokens, but .* for only 2048 tokens"):
-        registry.refuse_longer(registry.SHAPES["opt-125m"], 2049, "config.length:")
+        registry.refuse_longer(registry.SHAPES["opt-125m"], 2049, "config.length:", "set it")
 
 
 def test_parameters_depend_on_the_seed_only():

@@ -19,9 +19,9 @@ from teacherlm_jax.planning.plan import plan
 from teacherlm_jax.runs import run_folder
 from teacherlm_jax.training.flops import model_flops
 
-# Plans three runs in the folder of its argument, and prints the errors that a user would see.
-_PLAN = """
-import dataclasses, sys
+# Plans runs in the folder of its argument, and prints the errors that a user would see.
+_PLAN = r"""
+import dataclasses, re, sys
 import jax
 from teacherlm_jax.runs import run_folder
 from teacherlm_jax.config import (AnnotateConfig, MeshConfig, SamplingConfig, TeachersConfig,
@@ -29,6 +29,7 @@ from teacherlm_jax.config import (AnnotateConfig, MeshConfig, SamplingConfig, Te
 from teacherlm_jax.config.plan_options import PlanOptions
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
+from teacherlm_jax.planning import chips, compiler
 from teacherlm_jax.planning.plan import plan
 
 model = registry.shape("bloom-tiny", remat="full")
@@ -39,15 +40,22 @@ many = dataclasses.replace(train, output=sys.argv[1] + "/many", batch_size=2**20
 annotate = AnnotateConfig(output=sys.argv[1] + "/annotate", slots=8, attention="xla",
                           prompt_length=32, sampling=SamplingConfig(max_new_tokens=32),
                           mesh=MeshConfig(2, 1, 2), teachers=TeachersConfig(cot="nowhere"))
-cases = [(train, PlanOptions("v5e:2x2", length=128)),
-         (annotate, PlanOptions("v5e:2x2", model="bloom-tiny")),
-         (many, PlanOptions("v5e:1x1", length=128))]
-for config, options in cases:
+
+def refusal(config, topology, **options):
     with run_folder.open_run(config.output, "plan", config) as folder:
         try:
-            plan(config, folder, options)
+            plan(config, folder, PlanOptions(topology, **options))
         except UserError as error:
-            print("error:", error)
+            return str(error)
+
+assert refusal(train, "v5e:2x2", length=128) is None
+assert refusal(annotate, "v5e:2x2", model="bloom-tiny") is None
+error = refusal(many, "v5e:1x1", length=128)
+print("error:", error)
+error = refusal(train, "v5p:2x2x1535", length=128)
+print("narrow:", error)
+named = chips.parse(error.rpartition("--topology=")[2])
+print("devices of its example:", len(compiler.devices(named)))
 print("default backend:", jax.jit(lambda x: x + 1)(1), jax.default_backend())
 """
 
@@ -126,7 +134,7 @@ def test_an_annotation_is_planned_from_its_teachers_published_shape(planned):
 
 
 def test_a_program_that_does_not_fit_is_refused_with_its_memory_and_a_suggestion(planned):
-    (error,) = re.findall("error: (.*)", planned[1])
+    (error,) = re.findall("(?m)^error: (.*)", planned[1])
     match = re.fullmatch(
         r"does not fit: needs ([\d.]+) GiB of 15.8 GiB; try accumulate=(\d+).*", error
     )
@@ -134,6 +142,11 @@ def test_a_program_that_does_not_fit_is_refused_with_its_memory_and_a_suggestion
     (step,) = saved(planned[0], "many", "v5e-1x1")["programs"]
     assert not step["fits"]
     assert "does not fit" in (planned[0] / "many" / "v5e-1x1.txt").read_text(encoding="utf-8")
+
+
+def test_a_slice_that_the_compiler_does_not_support_can_be_replaced_by_the_named_one(planned):
+    assert re.search("narrow: .* the compiler does not support this slice", planned[1])
+    assert "devices of its example: 64\n" in planned[1]
 
 
 def test_the_process_still_computes_on_its_cpu(planned):
