@@ -81,8 +81,8 @@ def score(
     Raises:
         UserError: a question cannot be tokenized, or a score is NaN.
     """
-    max_length = min(max_length, loaded.config.max_positions or max_length)
-    encoded, truncated = tokenized.tokenize(questions, loaded.vocabulary, max_length)
+    positions = loaded.config.max_positions
+    encoded, truncated = tokenized.tokenize(questions, loaded.vocabulary, max_length, positions)
     scorer = scorer or scorer_of(loaded, batch_tokens)
     scores = scorer.score(encoded, reduction=reduction)
     refuse_nan(name or loaded.digest, questions, scores, "evaluate an earlier checkpoint")

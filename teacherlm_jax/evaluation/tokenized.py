@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation.question import Question
@@ -26,13 +26,24 @@ class TokenizedQuestion:
 
 
 def tokenize(
-    questions: Sequence[Question], vocabulary: Tokenizer, max_length: int
+    questions: Sequence[Question],
+    vocabulary: Tokenizer,
+    max_length: int,
+    positions: int = 0,
+    key: str = "config.max_length",
 ) -> tuple[list[TokenizedQuestion], int]:
     """Tokenize questions so that the model reads at most `max_length` tokens per option.
 
     The model reads the vocabulary's `begin` ids (unless a question leaves them out), the context,
     and all tokens of an option but the last. A context that is too long is truncated on the left,
     and equally for all options of its question, so that they are compared on the same context.
+
+    Args:
+        questions: questions with their options.
+        vocabulary: the model's vocabulary.
+        max_length: longest context with its option, in tokens.
+        positions: the model's learned positions, which limit `max_length`, too; 0: any number.
+        key: key of `max_length`, for messages.
 
     Returns:
         The tokenized questions, and the number of contexts that were truncated.
@@ -48,7 +59,9 @@ def tokenize(
     for question, context in zip(questions, contexts, strict=True):
         options = tuple(ids[option] for option in question.options)
         begin = vocabulary.begin if question.begin else ()
-        room = _room(question, options, max_length, len(begin))
+        room = _room(question, options, min(max_length, positions or max_length), len(begin))
+        if room < 1:
+            _refuse_long_option(question, options, len(begin), max_length, positions, key)
         truncated += len(context) > room
         read = (*begin, *context[-room:])
         if not read:
@@ -67,11 +80,25 @@ def _room(question: Question, options: Sequence[Sequence[int]], max_length: int,
                 f"question {question.id}: the option {text!r} has no tokens to score; remove the "
                 "option, or the row"
             )
+    return max_length - begin - max(map(len, options)) + 1
+
+
+def _refuse_long_option(
+    question: Question,
+    options: Sequence[Sequence[int]],
+    begin: int,
+    max_length: int,
+    positions: int,
+    key: str,
+) -> NoReturn:
     longest = max(map(len, options))
-    room = max_length - begin - longest + 1
-    if room < 1:
+    needed = begin + longest
+    if 0 < positions < needed:
         raise UserError(
-            f"config.max_length={max_length}: too short for question {question.id}, whose longest "
-            f"option has {longest} tokens; raise it to {max_length - room + 1} or more"
+            f"question {question.id}: its longest option has {longest} tokens, but the model has "
+            f"learned positions for only {positions} tokens; remove the option, or the row"
         )
-    return room
+    raise UserError(
+        f"{key}={max_length}: too short for question {question.id}, whose longest option has "
+        f"{longest} tokens; raise it to {needed} or more"
+    )

@@ -126,13 +126,14 @@ class Validation:
         refused = RefusedRows(None)
         questions = benchmarks.read(config, self._config.root, refused, self._log)
         refused.report(self._log, config.name)
-        longest = self._config.max_length
-        longest = min(longest, self._spec.model.max_positions or longest)
-        encoded, truncated = tokenized.tokenize(questions, self._spec.vocabulary, longest)
+        longest, positions = self._config.max_length, self._spec.model.max_positions
+        encoded, truncated = tokenized.tokenize(
+            questions, self._spec.vocabulary, longest, positions, "config.validation.max_length"
+        )
         if truncated:
             self._log.warning(
                 "%s: %d contexts were truncated on the left to %d tokens",
-                *(config.name, truncated, longest),
+                *(config.name, truncated, min(longest, positions or longest)),
             )
         return _Benchmark(questions, encoded, config.reduction)
 
