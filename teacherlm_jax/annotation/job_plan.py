@@ -114,9 +114,8 @@ def plan_job(config: AnnotateConfig, run: Run) -> AnnotationJob:
     recorded = shards.read_shard_list(shard_list)
     refused = RefusedRows(run.path / layout.REFUSED)
     try:
-        longest = _longest(config, teachers)
         rows = _read(config, refused, vocabulary, run.log)
-        samples, encoded = _accepted(config, rows, kinds, vocabulary, longest, recorded, refused)
+        samples, encoded = _accepted(config, rows, kinds, vocabulary, teachers, recorded, refused)
     finally:
         refused.close()
         refused.report(run.log)
@@ -140,7 +139,7 @@ def _accepted(
     rows: Sequence[tuple[RowLocation, Sample]],
     kinds: Sequence[str],
     vocabulary: Vocabulary,
-    longest: tuple[int, str],
+    teachers: Sequence[AnnotationTeacher],
     recorded: Sequence[Sequence[str]],
     refused: RefusedRows,
 ) -> tuple[dict[str, Sample], dict[str, list[ExplanationPrompt]]]:
@@ -151,11 +150,14 @@ def _accepted(
     _refuse_missing(config, recorded, samples)
     known = {id for ids in recorded for id in ids}
     new = [(location, sample) for location, sample in rows if sample.id not in known]
+    longest = _longest(config, teachers)
     encoded = _encode_new(config, new, kinds, vocabulary, longest, refused)
     if not known and not encoded:
+        every = encode_prompts(samples.values(), kinds, vocabulary, config.subject_prefix)
+        shortest = min(max(len(prompt.tokens) for prompt in own) for own in every)
         raise UserError(
-            f"{config.source.path}: all prompts have more tokens than {longest[1]}; change that, "
-            "or choose another source"
+            f"{config.source.path}: all prompts have more tokens than {longest[1]}; "
+            f"{_make_room(config, teachers, shortest)}"
         )
     return {id: s for id, s in samples.items() if id in known or id in encoded}, encoded
 
@@ -181,6 +183,19 @@ def _longest(config: AnnotateConfig, teachers: Iterable[AnnotationTeacher]) -> t
         )
         limits.append((limit, reason))
     return min(((limit, reason) for limit, reason in limits if limit), default=(0, ""))
+
+
+def _make_room(config: AnnotateConfig, teachers: Iterable[AnnotationTeacher], tokens: int) -> str:
+    """Return the settings to change so that a prompt of so many tokens is accepted."""
+    changes = []
+    if 0 < config.prompt_length < tokens:
+        changes.append(f"raise config.prompt_length to {tokens} or more")
+    positions = min((t.max_positions for t in teachers if t.max_positions), default=0)
+    if positions and positions <= tokens:
+        return "choose another source, or a teacher with more learned positions"
+    if positions and positions - config.sampling.max_new_tokens < tokens:
+        changes.append(f"lower config.sampling.max_new_tokens to {positions - tokens} or less")
+    return f"{' and '.join(changes)}, or choose another source"
 
 
 def _encode_new(

@@ -233,8 +233,10 @@ def slot_shards(slots: int) -> int:
 
 def _refuse_too_long(max_positions: int, prompt_length: int, new_tokens: int) -> None:
     if 0 < max_positions < prompt_length + new_tokens:
+        room = max_positions - prompt_length
+        remedy = f"lower it to {room} or less" if room > 0 else "use shorter prompts"
         raise UserError(
             f"config.sampling.max_new_tokens={new_tokens}: prompts of up to {prompt_length} tokens "
             f"make texts of {prompt_length + new_tokens} tokens, but the model has learned "
-            f"positions for {max_positions}; lower it"
+            f"positions for {max_positions}; {remedy}"
         )
