@@ -6,16 +6,17 @@
 The variant is MODEL/SET/FORM:
 
     MODEL  one of the models in the tables below
-    SET    multi: P3-Sense-3K explained by a teacher; learning rate 2e-5, 256 packed rows per step.
+    SET    multi: P3-Sense-3K explained by a teacher; learning rate 2e-5, 256 packed rows per step,
+           one epoch with about ten validations on MMLU.
            creak, ecqa, strategyqa: one task; learning rate 6e-6, 64 packed rows per step, ten
-           epochs, each followed by validation. The best checkpoint is kept.
+           epochs, each followed by validation on the task's evaluation set.
     FORM   explanations after the answer, in order: text (none), C (chain of thought), M (common
            mistakes), F (fundamentals), CM, CMF, FCM or shuffle
 
 The rates are constant after warm-up. `configs/student_data.py` prepares the data, which has to be
-there even for `--validate`, because the number of steps depends on it. For a single task, the best
-checkpoint is selected on the task's evaluation set, which the table below reports, so its accuracy
-is optimistic.
+there even for `--validate`, because the number of steps depends on it. The best checkpoint by
+validation is kept. Validation uses the same rows that the tables below report, so the accuracy of
+this checkpoint on them is optimistic.
 
 Hardware and memory, from `plan` (compiled for the slice, not run; step times are the lower bound of
 the roofline model). With `steps` set, `plan` does not need the data:
