@@ -19,7 +19,7 @@ class ConvertConfig:
     )
     output: str = location(
         required=True,
-        help="folder to write; must be empty, absent, or the result of the same conversion",
+        help="folder to write; must be empty, absent, or from an earlier call of the same import",
     )
     dtype: str = choice(
         *("", "float32", "bfloat16", "float16"),

@@ -160,7 +160,8 @@ class TrainConfig:
     data_cache_gib: float = number(
         50,
         limits="(0, inf)",
-        help="GiB of all copies in data_cache; the least recently used are removed",
+        help="largest size of all copies in data_cache together, in GiB; the least recently used "
+        "are removed to make room",
     )
     verify_data: bool = plain(
         True, help="before training, read every shard once and compare its digest"
