@@ -16,6 +16,7 @@ from teacherlm_jax.config.fields import path_keys, problems
 
 def test_keys_that_hold_paths_are_found_inside_tuples_too():
     assert path_keys(TrainConfig()) == {"output", "data", "init_from", "compilation_cache"} | {
+        "data_cache",
         "validation.root",
         "validation.data",
     }
