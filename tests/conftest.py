@@ -7,8 +7,10 @@ import os
 import re
 import shutil
 
+from tests import xla_flags
+
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    f"{os.environ.get('XLA_FLAGS', '')} {xla_flags.FAST} --xla_force_host_platform_device_count=8"
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -139,6 +141,4 @@ def _write_prepared(folder, encoded, vocabulary, length, rows_per_shard=16, **ma
 def one_device(tmp_path_factory) -> dict[str, str]:
     """Environment for commands in child processes: one device and a compilation cache."""
     cache = str(tmp_path_factory.mktemp("compiled"))
-    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}
-    del environment["XLA_FLAGS"]
-    return environment
+    return {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache, "XLA_FLAGS": xla_flags.FAST}

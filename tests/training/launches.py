@@ -11,6 +11,7 @@ from etils import epath
 
 import teacherlm_jax
 from teacherlm_jax.storage import files
+from tests import xla_flags
 
 ROOT = Path(teacherlm_jax.__file__).parents[1]
 STEPS = 6
@@ -52,7 +53,6 @@ class Launch:
     ):
         """Start a command whose run folder is `output` in `place`, by default `folder`."""
         self.run = epath.Path(place or folder) / output
-        fast = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
         words = [verb, f"--config={folder}/{config}.py", f"--config.output={self.run}", *overrides]
         self._process = subprocess.Popen(
             [
@@ -66,7 +66,7 @@ class Launch:
             ],
             env={
                 **os.environ,
-                "XLA_FLAGS": fast,
+                "XLA_FLAGS": xla_flags.FAST,
                 "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
                 "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             },
