@@ -127,8 +127,10 @@ def exit_status(folder: Path, arguments: list[str], seconds: float | None) -> in
     return process.exitcode
 
 
-def survivors(folder: Path, file: dict[str, Any], mutants: list[Mutant]) -> Iterator[Mutant]:
-    """Yield the mutants that all tests of the file pass; one that never ends is killed.
+def results(
+    folder: Path, file: dict[str, Any], mutants: list[Mutant]
+) -> Iterator[tuple[Mutant, int | None]]:
+    """Yield each mutant with the exit status of the file's tests; None if they took too long.
 
     Raises RuntimeError if the tests fail without a mutation.
     """
@@ -147,8 +149,7 @@ def survivors(folder: Path, file: dict[str, Any], mutants: list[Mutant]) -> Iter
     original = source.read_text(encoding="utf-8")
     for mutant in mutants:
         source.write_text(mutant.code, encoding="utf-8")
-        if exit_status(folder, arguments, limit) == 0:
-            yield mutant
+        yield mutant, exit_status(folder, arguments, limit)
     source.write_text(original, encoding="utf-8")
 
 
@@ -160,41 +161,46 @@ def measure(folder: Path, file: dict[str, Any], settings: dict[str, Any]) -> dic
     mutants = possible
     if "sample" in file:
         mutants = random.Random(settings["seed"]).sample(possible, file["sample"])
-    equivalent, survived = 0, []
-    for mutant in survivors(folder, file, mutants):
-        if mutant.changed in file.get("equivalent", {}):
+    equivalent = 0
+    survived: list[str] = []
+    too_long: list[str] = []
+    for mutant, status in results(folder, file, mutants):
+        line = f"line {mutant.line}: {mutant.changed}"
+        if status is None:
+            too_long.append(line)
+        elif status == 0 and mutant.changed in file.get("equivalent", {}):
             equivalent += 1
-        else:
-            survived.append(f"line {mutant.line}: {mutant.changed}")
-            print(f"{file['source']}: survived: {survived[-1]}", flush=True)
+        elif status == 0:
+            survived.append(line)
+            print(f"{file['source']}: survived: {line}", flush=True)
     killed = len(mutants) - equivalent - len(survived)
     counts = (len(possible), len(mutants), killed, len(survived), equivalent)
     figures: dict[str, Any] = dict(zip(COLUMNS, counts, strict=True))
     print(f"{file['source']}:", ", ".join(f"{figures[c]} {c}" for c in COLUMNS), flush=True)
     minutes = (time.monotonic() - begin) / 60
-    conditions = {"minutes": round(minutes, 1), "commit": harness.commit(), "survivors": survived}
-    return figures | conditions
+    lists = {"survivors": survived, "timed_out": too_long}
+    return figures | {"minutes": round(minutes, 1), "commit": harness.commit()} | lists
 
 
-def report(results: dict[str, dict[str, Any]]) -> int:
+def report(measured: dict[str, dict[str, Any]]) -> int:
     """Write the table into the page and the figures into the results; return the exit status."""
     total = Counter[str]()
-    for figures in results.values():
+    for figures in measured.values():
         total.update({column: figures[column] for column in COLUMNS})
     rows = [
         [f"`{source}`", *(figures[column] for column in COLUMNS), figures["commit"][:7]]
-        for source, figures in results.items()
+        for source, figures in measured.items()
     ]
     rows.append(["all", *(total[column] for column in COLUMNS), ""])
     tool = f"cosmic-ray {importlib.metadata.version('cosmic_ray')}"
     count = total["tested"] - total["equivalent"]
     share = total["killed"] / count
-    minutes = sum(figures["minutes"] for figures in results.values())
+    minutes = sum(figures["minutes"] for figures in measured.values())
     text = harness.table(("file", *COLUMNS, "commit"), rows)
     text += f"\n{share:.1%} of the mutants that are not equivalent are killed.\n"
     text += f"Measured in {minutes:.0f} minutes on {harness.machine()}; {tool}.\n"
     harness.put_into(PAGE, "mutants", text)
-    details = {"tool": tool, "minutes": round(minutes), "files": results}
+    details = {"tool": tool, "minutes": round(minutes), "files": measured}
     figure = f"{share:.1%} of {count} mutants killed"
     return harness.finish("mutants", figure, "at least 95%", share >= 0.95, details)
 
@@ -219,8 +225,8 @@ def main(names: list[str]) -> int:
         gc.freeze()  # the forked processes then share these objects and never collect them
         measured = {file["source"]: measure(folder, file, settings) for file in files}
     known = before | measured
-    results = {f["source"]: known[f["source"]] for f in settings["file"] if f["source"] in known}
-    return report(results)
+    kept = {f["source"]: known[f["source"]] for f in settings["file"] if f["source"] in known}
+    return report(kept)
 
 
 if __name__ == "__main__":
