@@ -29,8 +29,9 @@ from tests import array_hints
 array_hints.install()  # before the package is imported
 
 from benchmarks import bucket as bucket_server
-from benchmarks import prepared_rows
+from benchmarks import bucket_proxy, prepared_rows
 from teacherlm_jax.data import packing
+from teacherlm_jax.storage import objects
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -84,6 +85,19 @@ def bucket(_bucket_url, request, tmp_path_factory, monkeypatch) -> str:
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # of the cache of rows
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:60]
     return f"gs://{bucket_server.NAME}/{name}-{next(_folders)}"
+
+
+@pytest.fixture
+def proxy(_bucket_url, monkeypatch):
+    """A proxy that fails on cue, through which this test and its children reach the bucket.
+
+    Requests that fail are repeated for a second.
+    """
+    monkeypatch.setattr(objects, "PATIENCE", 1.0)
+    with bucket_proxy.serving(_bucket_url) as proxy:
+        for name, value in bucket_server.environment(proxy.url).items():
+            monkeypatch.setenv(name, value)
+        yield proxy
 
 
 @pytest.fixture(scope="session")
