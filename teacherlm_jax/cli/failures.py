@@ -10,7 +10,7 @@ from typing import TextIO
 
 from teacherlm_jax.errors import UserError, is_out_of_memory, one_line
 from teacherlm_jax.runs import console, distributed
-from teacherlm_jax.storage import disk_errors, objects
+from teacherlm_jax.storage import disk_errors, store_errors
 
 
 class ReaderGone(Exception):
@@ -32,7 +32,7 @@ def of_the_machine(error: Exception) -> str | None:
             f"a connection to another program or machine broke ({one_line(error)}); finished work "
             "is intact: repeat the command to resume"
         )
-    explained = disk_errors.explain(error, "config.output") or objects.explain(error)
+    explained = disk_errors.explain(error, "config.output") or store_errors.explain(error)
     if explained is None:
         return None
     return (

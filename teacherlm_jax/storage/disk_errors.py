@@ -29,6 +29,12 @@ def naming(path: Path | str) -> Iterator[None]:
         raise
 
 
+def is_local(error: OSError) -> bool:
+    """Return whether an error is of a file on this machine, not of a store's client."""
+    named = isinstance(error.filename, str) and "://" not in error.filename
+    return named or error.errno in ERRORS
+
+
 def explain(error: BaseException, default: str) -> str | None:
     """Return "FILE: REASON" for a disk error, or None for any other error.
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from etils import epath
 
 from teacherlm_jax.errors import UserError, one_line
+from teacherlm_jax.storage import store_errors
 
 STORES = ("gs://", "s3://", "az://", "hf://")  # those of etils.epath
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of any store, supported or not
@@ -87,6 +88,9 @@ def refusing(path: epath.Path) -> Iterator[None]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; restore it or correct the path") from None
     except OSError as error:
+        if is_remote(path):
+            reason = store_errors.reason(error, os.fspath(path).partition("://")[0])
+            raise store_errors.StoreError(f"{path}: cannot be read: {reason}") from error
         reason = one_line(error.strerror or error)
         raise UserError(
             f"{path}: cannot be read: {reason}; correct that, or name another file"

@@ -1,35 +1,41 @@
 """Objects of a bucket, such as `gs://bucket/folder/file`: put whole, created once, listed, removed.
 
 Nothing in a bucket grows or is renamed. One request replaces an object atomically, so readers see
-the old object or the new one. The clients (`gcsfs` for gs://) repeat a request after a transient
-failure for about half a minute, with increasing pauses.
+the old object or the new one. The client of gs:// repeats a request that fails for the moment for
+`PATIENCE` seconds, with increasing pauses; see `gcs_client`.
 """
 
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
+from typing import TypeVar
 
 import fsspec
 from etils import epath
 from fsspec.spec import AbstractFileSystem
 
-from teacherlm_jax.errors import UserError, one_line
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import disk_errors, store_errors
 from teacherlm_jax.storage.locations import STORES, is_remote
 
 # Each process would keep the listings that it has seen, and miss what others write.
 for _store in STORES:
     fsspec.config.conf.setdefault(_store.removesuffix("://"), {})["use_listings_cache"] = False
 # Errors are raised; logged, too, they would come with tracebacks.
-logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
+for _name in ("gcsfs", "fsspec.prefetcher"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+for _name in ("gs", "gcs"):
+    fsspec.register_implementation(
+        _name, "teacherlm_jax.storage.gcs_client.BucketClient", clobber=True
+    )
 
-_RIGHTS = {
-    "gs": "; the account needs roles/storage.objectUser and "
-    "roles/storage.legacyBucketReader on the bucket"
-}
-_SIGN_IN = {"gs": "; run gcloud auth application-default login"}
-_CLIENTS = ("gcsfs", "s3fs", "aiohttp", "botocore", "aiobotocore", "google", "requests")
+PATIENCE = 60.0  # seconds for which a failed request is repeated
+
+_Read = TypeVar("_Read")
 
 
 def put(path: epath.PathLike, content: bytes) -> None:
@@ -101,6 +107,31 @@ def remove(path: epath.PathLike) -> None:
         _store_of(path).rm_file(os.fspath(path))
 
 
+def in_time(path: epath.PathLike, read: Callable[[], _Read]) -> _Read:
+    """Return the result of `read`, which reads from `path` with a client that waits too long.
+
+    Raises StoreError if `path` is in a store and nothing comes for twice `PATIENCE`; the thread
+    that reads is then left to itself.
+    """
+    if not is_remote(path):
+        return read()
+    result: Future[_Read] = Future()
+
+    def work() -> None:
+        try:
+            result.set_result(read())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        return result.result(2 * PATIENCE)
+    except TimeoutError as error:
+        raise store_errors.StoreError(
+            f"{path}: cannot be read: the store did not answer as expected; repeat the command"
+        ) from error
+
+
 def refuse_missing_bucket(path: epath.PathLike) -> None:
     """Raise UserError if the bucket of `path` does not exist or may not be used.
 
@@ -144,34 +175,11 @@ def _refusing(path: epath.PathLike, action: str) -> Iterator[None]:
     except (UserError, FileExistsError):
         raise
     except Exception as error:  # every client has its own: for rights, for names, for the network
-        if not is_remote(path):
+        if not is_remote(path) or (isinstance(error, OSError) and disk_errors.is_local(error)):
             raise
         store = os.fspath(path).partition("://")[0]
-        raise UserError(f"{path}: cannot be {action}: {_reason(error, store)}") from error
-
-
-def explain(error: BaseException) -> str | None:
-    """Return the message for an error of a store's client, or None for any other error."""
-    module = type(error).__module__.partition(".")[0]
-    if isinstance(error, Exception) and (module in _CLIENTS or str(error).startswith("Forbidden")):
-        return f"bucket: {_reason(error, 'gs')}"
-    return None
-
-
-def _reason(error: Exception, store: str) -> str:
-    """Return why a store refused a request, in one line and without credentials."""
-    text = one_line(error)
-    code = getattr(error, "code", None)
-    if isinstance(error, FileNotFoundError):
-        return "no such bucket or object; check the name"
-    if isinstance(error, PermissionError) or text.startswith("Forbidden") or code in (401, 403):
-        return f"permission denied{_RIGHTS.get(store, '')}"
-    if type(error).__name__ in ("DefaultCredentialsError", "RefreshError"):
-        return f"no valid credentials{_SIGN_IN.get(store, '')}"
-    if isinstance(error, ImportError):
-        return f"no installed package can reach this store ({text})"
-    shown = f"HTTP status {code}" if code else f"{type(error).__name__}: {text}"
-    return f"the store did not answer as expected ({shown}); repeat the command"
+        reason = store_errors.reason(error, store)
+        raise store_errors.StoreError(f"{path}: cannot be {action}: {reason}") from error
 
 
 def _store_of(path: epath.PathLike) -> AbstractFileSystem:

@@ -8,7 +8,7 @@ import pytest
 from google.auth.exceptions import DefaultCredentialsError
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.storage import objects
+from teacherlm_jax.storage import objects, store_errors
 
 
 def test_an_object_is_replaced_whole(bucket):
@@ -95,8 +95,8 @@ def test_an_error_of_a_store_becomes_one_line_that_names_the_object(error, reaso
     assert str(raised.value).startswith("gs://b/a: cannot be read: ")
     assert reason in str(raised.value) and "\n" not in str(raised.value)
     assert "secret" not in str(raised.value)
-    assert reason in objects.explain(error)
+    assert reason in store_errors.explain(error)
 
 
 def test_errors_of_other_code_are_not_explained_as_those_of_a_store():
-    assert objects.explain(ValueError("no")) is None
+    assert store_errors.explain(ValueError("no")) is None

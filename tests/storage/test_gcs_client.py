@@ -1,0 +1,212 @@
+"""Requests to a bucket that fail on cue: repeated if that can help, else refused in one line."""
+
+import os
+import time
+
+import pytest
+from etils import epath
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import files, locations, objects, store_errors
+from teacherlm_jax.storage.store_errors import StoreError
+
+CONTENT = bytes(range(256)) * 20
+READ = {
+    "read": lambda path, folder: objects.read(path),
+    "download": lambda path, folder: _downloaded(path, folder / "back"),
+    "open": lambda path, folder: _opened(path),
+    "read_bytes": lambda path, folder: epath.Path(path).read_bytes(),
+}
+LIST = {
+    "listing": lambda path, folder: objects.listing(os.path.dirname(path)),
+    "glob": lambda path, folder: locations.expand("", f"{os.path.dirname(path)}/*"),
+    "iterdir": lambda path, folder: list(epath.Path(path).parent.iterdir()),
+    "is_folder": lambda path, folder: files.is_folder(os.path.dirname(path)),
+    "is_dir": lambda path, folder: epath.Path(path).parent.is_dir(),
+    "exists": lambda path, folder: epath.Path(path).parent.exists(),
+}
+WRITE = {
+    "put": lambda path, folder: objects.put(path, CONTENT),
+    "upload": lambda path, folder: _uploaded(path, folder / "here"),
+    "create": lambda path, folder: objects.create(f"{path}.lock", CONTENT),
+    "write_bytes": lambda path, folder: epath.Path(path).write_bytes(CONTENT),
+}
+ALL = {
+    **{name: ("read", work) for name, work in READ.items()},
+    **{name: ("list", work) for name, work in LIST.items()},
+    **{name: ("write", work) for name, work in WRITE.items()},
+    "remove": ("remove", lambda path, folder: objects.remove(path)),
+}
+
+
+def _downloaded(path, target):
+    objects.download(path, target)
+    return target.read_bytes()
+
+
+def _opened(path):
+    with files.opened(path) as file:
+        return file.read()
+
+
+def _uploaded(path, source):
+    source.write_bytes(CONTENT)
+    objects.upload(source, path)
+
+
+@pytest.fixture
+def path(proxy, bucket):
+    """Address of an object with CONTENT."""
+    objects.put(f"{bucket}/folder/a.bin", CONTENT)
+    return f"{bucket}/folder/a.bin"
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("answer", [403, 401])
+def test_a_request_that_is_forbidden_is_refused_at_once_with_its_address(
+    proxy, path, tmp_path, name, answer
+):
+    kind, work = ALL[name]
+    fault = proxy.fail(answer, f"{kind}|stat")
+    with pytest.raises(StoreError) as raised:
+        work(path, tmp_path)
+    _assert_named(raised.value, path, "permission denied; the account needs roles/storage.object")
+    assert fault.failed <= 3  # the same object may be asked for in several ways
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("answer", [503, 429, "reset"])
+def test_a_request_that_fails_for_the_moment_is_repeated(proxy, path, tmp_path, name, answer):
+    kind, work = ALL[name]
+    wanted = work(path, tmp_path) if kind in ("read", "list") else None
+    fault = proxy.fail(answer, f"{kind}|stat", times=3)
+    result = work(path, tmp_path)
+    assert fault.failed == 3
+    if kind in ("read", "list"):
+        assert result == wanted
+    elif name == "remove":
+        assert objects.read(path) is None
+    else:
+        assert objects.read(f"{path}.lock" if name == "create" else path) == CONTENT
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_store_that_never_answers_is_given_up_in_time(proxy, path, tmp_path, name, monkeypatch):
+    monkeypatch.setattr(objects, "PATIENCE", 0.2)
+    kind, work = ALL[name]
+    fault = proxy.fail(503, f"{kind}|stat")
+    start = time.monotonic()
+    with pytest.raises(StoreError) as raised:
+        work(path, tmp_path)
+    assert time.monotonic() - start < 3
+    _assert_named(raised.value, path, "did not answer as expected (HTTP status 503); repeat the")
+    assert fault.failed > 3
+
+
+@pytest.mark.parametrize("name", ["read", "listing", "put", "download"])
+def test_a_store_that_is_silent_is_given_up_in_time(proxy, path, tmp_path, name, monkeypatch):
+    monkeypatch.setattr(objects, "PATIENCE", 0.3)
+    proxy.fail(delay=2.0)
+    start = time.monotonic()
+    with pytest.raises(StoreError, match="the store did not answer as expected"):
+        ALL[name][1](path, tmp_path)
+    assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("answer", ["reset", "truncated", "short"])
+def test_half_an_answer_is_never_taken_for_the_object(proxy, path, tmp_path, name, answer):
+    fault = proxy.fail(answer, "read", times=2)
+    assert READ[name](path, tmp_path) == CONTENT
+    assert fault.failed == 2
+    proxy.fail(answer, "read")
+    with pytest.raises(StoreError, match=f"^{path}: cannot be read: "):
+        READ[name](path, tmp_path)
+
+
+def test_a_part_of_an_object_is_read_again_if_it_is_short(proxy, bucket):
+    content = os.urandom(12_000_000)
+    objects.put(f"{bucket}/a", content)
+    fault = proxy.fail("short", "read", times=2, after=1)
+    with files.opened(f"{bucket}/a") as file:
+        assert file.read(100) == content[:100]
+        file.seek(9_000_000)
+        assert file.read() == content[9_000_000:]
+    assert fault.failed == 2
+
+
+@pytest.mark.parametrize(("size", "after"), [(5000, 0), (6_000_000, 1), (56_000_000, 2)])
+def test_an_upload_that_breaks_in_the_middle_is_repeated(proxy, bucket, tmp_path, size, after):
+    """The first size is sent in one request; the others are announced, and sent in parts."""
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(size))
+    fault = proxy.fail("reset", "write", times=1, after=after)
+    objects.upload(source, f"{bucket}/a")
+    objects.download(f"{bucket}/a", tmp_path / "back")
+    assert fault.failed == 1
+    assert (tmp_path / "back").read_bytes() == source.read_bytes()
+
+
+def test_an_upload_that_fails_in_a_part_leaves_the_old_object_and_its_own_error(
+    proxy, bucket, tmp_path
+):
+    objects.put(f"{bucket}/a", b"old")
+    source = tmp_path / "source"
+    source.write_bytes(bytes(6_000_000))
+    proxy.fail(503, "write", after=1)
+    proxy.fail(404, "cancel")
+    with pytest.raises(StoreError, match=f"^{bucket}/a: cannot be written: .*HTTP status 503"):
+        objects.upload(source, f"{bucket}/a")
+    assert objects.read(f"{bucket}/a") == b"old"
+
+
+def test_an_object_whose_creation_was_answered_by_a_reset_is_its_own(proxy, bucket):
+    proxy.fail("reset", "write", times=1)
+    assert objects.create(f"{bucket}/lock", b"mine")
+    assert not objects.create(f"{bucket}/lock", b"other")
+
+
+@pytest.mark.parametrize("name", [*READ, *LIST, *WRITE])
+def test_a_missing_bucket_is_named(proxy, tmp_path, name):
+    path = "gs://no-such-bucket/folder/a.bin"
+    if name in ("read", "is_folder", "is_dir", "exists"):
+        assert not ALL[name][1](path, tmp_path)
+        return
+    with pytest.raises((UserError, FileNotFoundError)) as raised:
+        ALL[name][1](path, tmp_path)
+    assert "gs://no-such-bucket" in str(raised.value)
+
+
+def test_an_object_without_the_right_to_stat_it_is_found_in_the_listing(proxy, path):
+    proxy.fail(403, "stat")
+    assert epath.Path(path).exists() and epath.Path(path).is_file()
+    assert not epath.Path(f"{path}.none").exists()
+
+
+def test_errors_of_the_disk_stay_errors_of_the_disk(proxy, path, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=f"'{tmp_path}/file'"):
+        objects.download(path, tmp_path / "file" / "back")
+    with pytest.raises(FileNotFoundError, match="nothing here"):
+        objects.upload(tmp_path / "nothing here", path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET https://host/b/o?access_token=ya29.secret failed",
+        "https://user:secret@host: no route",
+        "sent Authorization: Bearer secret",
+        "token ya29.secret-secret is not valid",
+    ],
+)
+def test_credentials_are_left_out_of_a_reason(text):
+    message = store_errors.reason(RuntimeError(text), "gs")
+    assert "secret" not in message and "RuntimeError" in message
+
+
+def _assert_named(error, path, text):
+    message = str(error)
+    assert message.startswith(os.path.dirname(path)) and "\n" not in message
+    assert text in message
+    assert "http" not in message and "on cue" not in message
