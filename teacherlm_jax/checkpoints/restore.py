@@ -11,8 +11,10 @@ from typing import Any, TypeVar, TypeVarTuple
 import jax
 import orbax.checkpoint as ocp
 from etils import epath
+from orbax.checkpoint._src.serialization import tensorstore_utils
 
 from teacherlm_jax.sharding import Tree
+from teacherlm_jax.storage import objects, store_errors
 
 _LONGEST = 200  # characters of a reason
 # TensorStore's name of a file that it could not read; the innermost comes last.
@@ -39,12 +41,36 @@ def arrays(item: epath.Path, abstract: Tree) -> Tree:
         return reader.restore(item, ocp.args.StandardRestore(abstract))
 
 
+def limit_repeats() -> None:
+    """Let TensorStore repeat a request to a bucket for `objects.PATIENCE` seconds.
+
+    Its own limit is a quarter of an hour. Orbax copies these contexts for everything that it opens,
+    and has no option for them.
+    """
+    first = objects.PATIENCE / 63  # then twice as long each time, at most 16 times: 7 pauses
+    repeats = {
+        "max_retries": 7,
+        "initial_delay": f"{first * 1000:.0f}ms",
+        "max_delay": f"{16 * first * 1000:.0f}ms",
+    }
+    for context in (
+        tensorstore_utils._BASE_TS_CONTEXT,
+        tensorstore_utils._DEFAULT_OCDBT_TS_CONTEXT,
+    ):
+        context["gcs_request_retries"] = repeats
+
+
 def attempt(folder: epath.Path, read: Callable[[], _Read]) -> tuple[_Read | None, str]:
-    """Return the result of `read` on a checkpoint's folder and "", or None and a reason."""
+    """Return the result of `read` on a checkpoint's folder and "", or None and a reason.
+
+    Raises StoreError if a store refuses or does not answer: the checkpoint may be complete.
+    """
     try:
         with orderly():
             return read(), ""
     except Exception as error:  # Orbax raises plain Exceptions for truncated files
+        if refusal := store_errors.refusal(error):
+            raise refusal from error
         return None, _reason(error, folder)
 
 

@@ -30,7 +30,8 @@ from teacherlm_jax.checkpoints.fingerprint import (
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sharding import Tree
-from teacherlm_jax.storage import locations
+from teacherlm_jax.storage import locations, store_errors
+from teacherlm_jax.storage.store_errors import StoreError
 
 # Errors in Orbax's threads are raised by the next call, so that the user gets one message. Orbax
 # also logs them with tracebacks, which are filtered out here.
@@ -59,6 +60,7 @@ class Checkpoints:
         must be only one writer.
         """
         writes = keep > 0
+        restore.limit_repeats()
         self._kept = retention.RetentionPolicy(keep, best, ranking)
         self.run = epath.Path(run)
         self.folder = locations.absolute(run) / layout.CHECKPOINTS
@@ -175,6 +177,10 @@ class Checkpoints:
         except OSError as error:
             if error.errno is not None:  # such as a full disk; Orbax's threads leave out the file
                 error.filename = error.filename or str(self.folder)
+            raise
+        except Exception as error:
+            if message := store_errors.explain(error):
+                raise StoreError(message) from error
             raise
 
     def _empty_removed(self) -> None:

@@ -20,7 +20,8 @@ from jaxtyping import Shaped
 
 from teacherlm_jax.data import packing
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import files, objects, store_errors
+from teacherlm_jax.storage.store_errors import StoreError
 
 Batch = dict[str, Shaped[np.ndarray, "B T"]]
 
@@ -112,8 +113,11 @@ class _Rows:
             _check_shard(folder, shard, verify)
         paths = [str(folder / shard["name"]) for shard in manifest["shards"]]
         try:
-            self._records = grain.sources.ArrayRecordDataSource(paths)
+            self._records = objects.in_time(
+                folder, lambda: grain.sources.ArrayRecordDataSource(paths)
+            )
         except RuntimeError as error:  # raised for files that are not ArrayRecord
+            _refuse_store_errors(error)
             raise UserError(
                 f"{folder}: a shard cannot be opened: {error}; {PREPARE_AGAIN}"
             ) from None
@@ -134,11 +138,19 @@ class _Rows:
     def row(self, number: int) -> packing.PackedRow:
         """Return one row; see `RowReader.row`."""
         try:
-            return packing.from_bytes(self._records[number], self._length)
+            record = objects.in_time(self._folder, lambda: self._records[number])
+            return packing.from_bytes(record, self._length)
         except (RuntimeError, ValueError) as error:  # a wrong checksum, or invalid bytes
+            _refuse_store_errors(error)
             raise UserError(
                 f"{self._folder}: row {number} is damaged: {error}; {PREPARE_AGAIN}"
             ) from None
+
+
+def _refuse_store_errors(error: Exception) -> None:
+    """Raise StoreError if ArrayRecord could not read a shard from a bucket."""
+    if message := store_errors.explain(error):
+        raise StoreError(message) from error
 
 
 def _check_shard(folder: epath.Path, shard: Mapping[str, Any], verify: bool) -> None:

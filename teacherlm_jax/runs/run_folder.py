@@ -22,7 +22,7 @@ from teacherlm_jax.runs.console import ConsoleHandler
 from teacherlm_jax.runs.leftovers import Leftovers
 from teacherlm_jax.runs.run_place import RunPlace
 from teacherlm_jax.runs.versions import versions
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import files, store_errors
 from teacherlm_jax.storage.disk_errors import naming
 from teacherlm_jax.storage.locations import is_remote
 
@@ -110,7 +110,7 @@ class Run:
 
     def _keep(self, error: BaseException) -> None:
         """Write the error that ended the run to the log file; the command shows it itself."""
-        message = f"{type(error).__name__}: {error}"
+        message = store_errors.explain(error) or f"{type(error).__name__}: {error}"
         record = self.log.makeRecord(self.log.name, logging.ERROR, "", 0, message, (), None)
         with contextlib.suppress(OSError):  # such as the full disk that ended the run
             for handler in self.log.handlers:

@@ -229,6 +229,8 @@ def _undamaged(path: epath.Path) -> Iterator[None]:
     """Name the file in errors of pyarrow, some of which are plain ValueErrors and OSErrors."""
     try:
         yield
+    except FileNotFoundError:  # it was removed from its store
+        raise
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(path, error) from error
     except MemoryError as error:  # from a damaged length

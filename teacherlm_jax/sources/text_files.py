@@ -83,6 +83,8 @@ def _parsed(
             for line, row in parse(_decompressed(path, io.BufferedReader(hashed, _BLOCK))):
                 yield line, row
             digests[str(path)] = hashed.digest()
+        except FileNotFoundError:  # it was removed from its store
+            raise
         except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
             problem = one_line(error)
             if path.suffix == ".zst" and "too much memory" in problem:
