@@ -91,9 +91,9 @@ def bucket(_bucket_url, request, tmp_path_factory, monkeypatch) -> str:
 def proxy(_bucket_url, monkeypatch):
     """A proxy that fails on cue, through which this test and its children reach the bucket.
 
-    Requests that fail are repeated for a second.
+    Requests that fail are repeated for a few seconds.
     """
-    monkeypatch.setattr(objects, "PATIENCE", 1.0)
+    monkeypatch.setattr(objects, "PATIENCE", 3.0)
     with bucket_proxy.serving(_bucket_url) as proxy:
         for name, value in bucket_server.environment(proxy.url).items():
             monkeypatch.setenv(name, value)

@@ -1,7 +1,7 @@
 """The client of gs:// in this package: `gcsfs`, with what a long run on a bucket needs.
 
 - A request that fails for the moment is repeated for `objects.PATIENCE` seconds, also after a
-  timeout or a broken connection; a server that is silent for so long counts as failed.
+  timeout or a broken connection.
 - A request that fails raises `StoreError` with the address of the object. Only a missing object and
   one that exists already keep their own errors.
 - `exists`, `isdir` and `glob` raise the errors of the store. `gcsfs` takes some of them for "no".
@@ -70,11 +70,9 @@ class BucketClient(gcsfs.GCSFileSystem):
 
     async def _persist(self, attempt: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """Repeat an attempt while it fails for the moment and `PATIENCE` lasts."""
-        patience = objects.PATIENCE
-        self.requests_timeout = aiohttp.ClientTimeout(
-            None, sock_connect=patience, sock_read=patience
-        )
-        end, pause = time.monotonic() + patience, patience / 60
+        silence = objects.SILENCE
+        self.requests_timeout = aiohttp.ClientTimeout(None, sock_connect=silence, sock_read=silence)
+        end, pause = time.monotonic() + objects.PATIENCE, objects.PATIENCE / 60
         while True:
             try:
                 return await attempt()

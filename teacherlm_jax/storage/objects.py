@@ -34,6 +34,7 @@ for _name in ("gs", "gcs"):
     )
 
 PATIENCE = 60.0  # seconds for which a failed request is repeated
+SILENCE = 60.0  # seconds without a byte of a server after which a request has failed
 
 _Read = TypeVar("_Read")
 
