@@ -37,7 +37,7 @@ class OptimizerConfig:
 
 @dataclasses.dataclass
 class CheckpointConfig:
-    """Checkpoints; one is always saved at the end and on SIGTERM."""
+    """Checkpoints; one is always saved at the end, and on SIGTERM, Ctrl-C or SIGHUP."""
 
     every: int = at_least(
         0, 0, help="steps between checkpoints; 0: only at the end, so a crash loses the whole run"
