@@ -53,7 +53,9 @@ def read(
 
 def _require_options(sample: Sample) -> None:
     if not sample.options:
-        raise SampleError("no options to rank")
+        raise SampleError(
+            "no options to rank; add them to the row, or name their columns in columns.options"
+        )
 
 
 def digest(config: BenchmarkConfig, root: str) -> str:

@@ -85,5 +85,6 @@ def score(
     encoded, truncated = tokenized.tokenize(questions, loaded.vocabulary, max_length, positions)
     scorer = scorer or scorer_of(loaded, batch_tokens)
     scores = scorer.score(encoded, reduction=reduction)
-    refuse_nan(name or loaded.digest, questions, scores, "evaluate an earlier checkpoint")
+    advice = "evaluate an earlier checkpoint (RUN/checkpoints/STEP), or copy the model again"
+    refuse_nan(name or loaded.digest, questions, scores, advice)
     return predictions(questions, scores), truncated

@@ -31,7 +31,8 @@ def test_samples_without_options_are_refused_and_counted(tmp_path, refused):
     assert next(row for _, row in files.read_jsonl(refused.path)) == {
         "file": path,
         "line": 1,
-        "reason": "no options to rank",
+        "reason": "no options to rank; add them to the row, or name their columns in "
+        "columns.options",
         "row": rows[0],
     }
 
