@@ -39,6 +39,14 @@ def is_folder(path: epath.PathLike) -> bool:
     return objects.is_folder(path) if is_remote(path) else Path(path).is_dir()
 
 
+def names(folder: epath.PathLike) -> list[str]:
+    """Return the names of the files and folders in a folder, sorted; empty if there is none."""
+    if is_remote(folder):
+        return sorted({name.partition("/")[0] for name in objects.listing(folder)})
+    path = Path(folder)
+    return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+
+
 def folders_with(root: epath.PathLike, name: str, skipped: Collection[str]) -> list[epath.Path]:
     """Return the folders at and below `root` that have a file `name`, sorted.
 

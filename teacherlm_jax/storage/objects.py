@@ -9,10 +9,10 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import fsspec
 from etils import epath
@@ -35,6 +35,7 @@ for _name in ("gs", "gcs"):
 
 PATIENCE = 60.0  # seconds for which a failed request is repeated
 SILENCE = 60.0  # seconds without a byte of a server after which a request has failed
+_UPLOAD_BLOCK = 16 << 20  # bytes of one request that uploads a part of an object
 
 _Read = TypeVar("_Read")
 
@@ -75,6 +76,57 @@ def read(path: epath.PathLike) -> bytes | None:
             return _store_of(path).cat_file(os.fspath(path))
         except FileNotFoundError:
             return None
+
+
+def read_ranges(path: epath.PathLike, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Return the bytes from start to stop of each range, with one request each, many at a time.
+
+    A range that the object does not reach to is shorter, or empty.
+    """
+    starts, stops = [start for start, _ in ranges], [stop for _, stop in ranges]
+    with reading(path):
+        parts = _store_of(path).cat_ranges([os.fspath(path)] * len(ranges), starts, stops)
+        for index, part in enumerate(parts):
+            if isinstance(part, BaseException):
+                if not store_errors.is_beyond_the_end(part):
+                    raise part
+                parts[index] = b""
+    return parts
+
+
+def info(path: epath.PathLike) -> Mapping[str, Any]:
+    """Return what the store says about an object, such as `size` and, in gs://, `generation`."""
+    with reading(path):
+        return _store_of(path).info(os.fspath(path))
+
+
+class NewObject:
+    """An object that is written from beginning to end and appears when it is closed.
+
+    Of its content this process holds one block; nothing is written to its disk.
+    """
+
+    def __init__(self, path: epath.PathLike):
+        self._path = path
+        with writing(path):
+            store = _store_of(path)
+            self._file = store.open(os.fspath(path), "wb", block_size=_UPLOAD_BLOCK)
+
+    def write(self, block: bytes | memoryview) -> None:
+        """Append a block; raise UserError that names the object if the store refuses."""
+        with writing(self._path):
+            self._file.write(block)
+
+    def close(self) -> None:
+        """Complete the object, which replaces an earlier one."""
+        with writing(self._path):
+            self._file.close()
+
+    def discard(self) -> None:
+        """Drop what was written."""
+        with contextlib.suppress(Exception):  # a store drops an upload that stops after some days
+            self._file.discard()
+        self._file.closed = True  # otherwise it would be completed when it is collected
 
 
 def download(path: epath.PathLike, target: Path) -> None:

@@ -18,7 +18,7 @@ _SECRETS = re.compile(r"\?[^\s'\"]+|(?<=://)[^/\s]+@|(?i:bearer) \S+|\bya29\.\S+
 # TensorStore's and ArrayRecord's quotes of an answer, and TensorStore's of a broken connection.
 _QUOTE = re.compile(r"http_response_code='(\d+)'|\"code\": (\d+)|CURL error")
 _STATUS = re.compile(r"[A-Z_]{5,}: ")  # begins TensorStore's errors
-_MISSING = 404
+_MISSING, _BEYOND_THE_END = 404, 416
 _LONGEST = 200  # characters of a client's own text
 
 
@@ -85,6 +85,11 @@ def _status(error: BaseException) -> int | None:
         return int(number)
     code = getattr(error, "code", None)
     return code if isinstance(code, int) else None
+
+
+def is_beyond_the_end(error: BaseException) -> bool:
+    """Return whether a part of an object was asked for that begins after its last byte."""
+    return any(_status(link) == _BEYOND_THE_END for link in _chain(error))
 
 
 def is_forbidden(error: BaseException) -> bool:
