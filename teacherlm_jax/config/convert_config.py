@@ -19,6 +19,7 @@ class ConvertConfig:
     )
     output: str = location(
         required=True,
+        local=True,
         help="folder to write; must be empty, absent, or from an earlier call of the same import",
     )
     dtype: str = choice(

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from etils import epath
@@ -56,22 +55,17 @@ class ModelDescription:
 def resolve(path: epath.PathLike) -> tuple[epath.Path, bool]:
     """Return the folder of a model by any path, and whether it is a run folder or a checkpoint.
 
-    See `describe` for the paths. Otherwise it is a Hugging Face folder on this machine; a model on
-    the hub is downloaded. A named checkpoint need not exist.
+    See `describe` for the paths. Otherwise it is a Hugging Face folder, on this machine or in a
+    bucket; a model on the hub is downloaded. A named checkpoint need not exist.
 
     Raises UserError when `path` names neither kind of model.
     """
-    folder = hub.download(str(path)) if hub.is_address(path) else epath.Path(path)
+    folder = epath.Path(hub.download(str(path)) if hub.is_address(path) else path)
     keys = model_folder.read_config(folder)
     if not model_folder.is_model_folder(folder, keys):
         _require_checkpoint(path, folder, keys)
         return folder, True
-    if locations.is_remote(folder):
-        raise UserError(
-            f"{path}: a Hugging Face folder in a bucket; copy it to this machine, or convert it "
-            "into a run folder in the bucket"
-        )
-    return Path(folder), False
+    return folder, False
 
 
 def _require_checkpoint(path: epath.PathLike, folder: epath.Path, keys: Mapping[str, Any]) -> None:

@@ -6,8 +6,9 @@ training (dropout) and for other programs are ignored.
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from teacherlm_jax.config import ModelConfig, fields
 from teacherlm_jax.errors import UserError
@@ -31,7 +32,7 @@ _OPT_WANTED = {
 class _ConfigKeys:
     """The keys of one config.json; errors name file, key and value."""
 
-    def __init__(self, path: Path, values: Mapping[str, Any]):
+    def __init__(self, path: epath.Path, values: Mapping[str, Any]):
         self._path = path
         self._values = values
 
@@ -59,7 +60,7 @@ class _ConfigKeys:
             )
 
 
-def read(folder: Path, param_dtype: str) -> ModelConfig:
+def read(folder: epath.Path, param_dtype: str) -> ModelConfig:
     """Return the model that the folder's config.json describes, with parameters in `param_dtype`.
 
     Raises UserError naming the key when the model is not one that is implemented.
@@ -166,7 +167,7 @@ def _described_opt(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def refuse_other_ids(folder: Path, vocabulary: Vocabulary) -> None:
+def refuse_other_ids(folder: epath.Path, vocabulary: Vocabulary) -> None:
     """Raise UserError when config.json and the tokenizer disagree on the bos or eos token.
 
     The pad token is not compared: many tokenizers pad with eos.
@@ -181,8 +182,10 @@ def refuse_other_ids(folder: Path, vocabulary: Vocabulary) -> None:
             )
 
 
-def write(folder: Path, description: Mapping[str, Any], dtype: str, vocabulary: Vocabulary) -> None:
-    """Write config.json and generation_config.json.
+def write(
+    folder: epath.Path, description: Mapping[str, Any], dtype: str, vocabulary: Vocabulary
+) -> None:
+    """Write generation_config.json and, last, config.json, without which no folder is a model.
 
     `description` is the result of `described`. A vocabulary without a pad token is padded with id
     0, like our rows.
@@ -193,6 +196,6 @@ def write(folder: Path, description: Mapping[str, Any], dtype: str, vocabulary: 
         "eos_token_id": vocabulary.eos_id,
         "pad_token_id": named.get("pad_token", vocabulary.pad_id),
     }
+    files.write_json(folder / GENERATION_FILE, {"_from_model_config": True, **ids})
     # All versions of transformers understand the old name of the dtype.
     files.write_json(folder / FILE, {**description, "torch_dtype": dtype, **ids})
-    files.write_json(folder / GENERATION_FILE, {"_from_model_config": True, **ids})

@@ -2,7 +2,7 @@
 
 The source decides the direction. All headers are checked before anything is written, and an
 interrupted conversion is never taken for a complete one: a run folder has no checkpoint until Orbax
-has renamed it, and a Hugging Face folder gets its name after its last file.
+has renamed it, and a Hugging Face folder gets its name, or in a bucket its config.json, last.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -116,22 +115,22 @@ def _export(config: ConvertConfig, source: epath.Path) -> None:
     dtype = config.dtype or model.param_dtype
     abstract = _abstract(model, config.mesh)
     log = _console()
-    if locations.is_remote(config.output):
-        raise UserError(
-            f"config.output={config.output}: a Hugging Face folder is written on this machine; "
-            "name a local folder, and copy it to the bucket afterwards"
-        )
-    with whole_or_nothing(Path(config.output)) as folder:
+    with whole_or_nothing(config.output, log.info) as folder:
         log.info("reading %s", checkpoints.path(step))
         params = checkpoints.params(step, abstract)
         checkpoints.close()
         width = DTYPES[dtype].itemsize
         sizes = [math.prod(slot.stored_shape) * width for slot in tensor_names.slots(model)]
         progress = _TensorProgress(log, "written", sizes)
+
+        def on_tensor() -> None:
+            progress.add()
+            folder.check()
+
         limit = config.shard_megabytes * 10**6
-        save.save(params, model, folder, dtype=dtype, shard_bytes=limit, on_tensor=progress.add)
-        vocabulary.save_pretrained(folder)
-        config_json.write(folder, description, dtype, vocabulary)
+        save.save(params, model, folder.path, dtype=dtype, shard_bytes=limit, on_tensor=on_tensor)
+        vocabulary.save_pretrained(folder.path)
+        config_json.write(folder.path, description, dtype, vocabulary)
     log.info(
         "%s: weights stored in %s (config.dtype, torch_dtype in %s), which is also the dtype that "
         "transformers computes in unless it is given another", config.output, dtype,
@@ -169,7 +168,9 @@ def _refuse_foreign(output: epath.Path) -> None:
         raise UserError(f"{output}: already exists; remove it, or name another folder")
 
 
-def _refuse_other_source(folder: run_folder.Run, source: Path, state: Mapping[str, str]) -> None:
+def _refuse_other_source(
+    folder: run_folder.Run, source: epath.Path, state: Mapping[str, str]
+) -> None:
     """Raise UserError when the source's files changed since they were converted.
 
     Weight files with another size or time of change are read, and compared by digest.

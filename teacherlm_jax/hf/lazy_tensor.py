@@ -3,13 +3,14 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 from jaxtyping import Shaped
 
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import ranges
 
 BLOCK_BYTES = 64 << 20  # of a tensor read, compared or written at a time
 _POINTER = b"version https://git-lfs"
@@ -32,7 +33,7 @@ class StoredTensor:
         offset: position of its first byte in the file.
     """
 
-    file: Path
+    file: epath.Path
     name: str
     shape: tuple[int, ...]
     dtype: str
@@ -58,9 +59,9 @@ class StoredTensor:
     ) -> list[Shaped[np.ndarray, "..."]]:
         """Return, for each of `parts` (slices of all axes but the first), that part of `rows`.
 
-        The rows are read once, in blocks and without memory mapping: beside the parts themselves,
-        a process holds one block of the file. Raises UserError when the file ends early, which
-        means that it changed since its header was read.
+        The rows are read once, in blocks (one request each for a file in a bucket) and without
+        memory mapping: beside the parts themselves, a process holds one block. Raises UserError
+        when the file ends early, which means that it changed since its header was read.
         """
         start, stop = rows.indices(self.shape[0])[:2]
         found = [
@@ -83,19 +84,22 @@ class StoredTensor:
     def _rows(self, start: int, stop: int) -> Shaped[np.ndarray, "rows ..."]:
         dtype = DTYPES[self.dtype]
         count, before = ((math.prod((n, *self.shape[1:]))) for n in (stop - start, start))
-        found = np.fromfile(self.file, dtype, count, offset=self.offset + before * dtype.itemsize)
-        if found.size != count:
+        first = self.offset + before * dtype.itemsize
+        content = ranges.read(self.file, first, first + count * dtype.itemsize)
+        if len(content) != count * dtype.itemsize:
             raise UserError(
                 f"{self.file}: ends within {self.name} and was truncated meanwhile; copy it again"
             )
-        return found.reshape(stop - start, *self.shape[1:])
+        return np.frombuffer(content, dtype).reshape(stop - start, *self.shape[1:])
 
 
-def refuse_pointer(path: Path) -> None:
-    """Raise UserError for a Git LFS pointer, which is there until the real file is fetched."""
-    with path.open("rb") as file:
-        if file.read(len(_POINTER)) == _POINTER:
-            raise UserError(
-                f"{path}: is a Git LFS pointer and not the file itself; fetch the file with "
-                "`git lfs pull` in that folder"
-            )
+def refuse_pointer(path: epath.Path, start: bytes) -> None:
+    """Raise UserError for a Git LFS pointer, which is there until the real file is fetched.
+
+    `start`: the first bytes of the file.
+    """
+    if start.startswith(_POINTER):
+        raise UserError(
+            f"{path}: is a Git LFS pointer and not the file itself; fetch the file with "
+            "`git lfs pull` in that folder"
+        )

@@ -5,8 +5,9 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
@@ -16,7 +17,7 @@ from teacherlm_jax.hf.tensor_names import TensorSlot
 from teacherlm_jax.hf.weights import holds_weights, open_weights
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sharding import Tree
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import atomic_folder, files, ranges
 from teacherlm_jax.storage.store_errors import StoreError
 from teacherlm_jax.tokenization.sentencepiece import SentencePiece
 from teacherlm_jax.tokenization.vocabulary import DESCRIPTION, Vocabulary, open_vocabulary
@@ -37,13 +38,13 @@ class ModelFolder:
         tensors: every tensor of the model, with its place in our parameters.
     """
 
-    path: Path
+    path: epath.Path
     config: ModelConfig
     vocabulary: Vocabulary
     tensors: tuple[tuple[TensorSlot, StoredTensor], ...]
 
     @property
-    def weight_files(self) -> list[Path]:
+    def weight_files(self) -> list[epath.Path]:
         """The files that hold the tensors, sorted by name."""
         return sorted({tensor.file for _, tensor in self.tensors})
 
@@ -59,10 +60,7 @@ class ModelFolder:
         shape = dataclasses.asdict(self.config)
         for key in _NOT_IDENTITY:
             del shape[key]
-        weights = sorted(
-            _file_digest(file, status.st_size, status.st_mtime_ns)
-            for file, status in ((file, file.stat()) for file in self.weight_files)
-        )
+        weights = sorted(_file_digest(file, ranges.version(file)) for file in self.weight_files)
         text = json.dumps({"model": shape, "weights": weights}, sort_keys=True)
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -74,7 +72,7 @@ class ModelFolder:
         return load.load(self.tensors, abstract, on_tensor)
 
 
-def is_model_folder(folder: Path, keys: Mapping[str, Any]) -> bool:
+def is_model_folder(folder: epath.Path, keys: Mapping[str, Any]) -> bool:
     """Return whether `folder` is a Hugging Face folder and not a run folder or a checkpoint.
 
     `keys`: the content of its config.json, see `read_config`.
@@ -86,7 +84,7 @@ def is_model_folder(folder: Path, keys: Mapping[str, Any]) -> bool:
     return (folder / config_json.FILE).exists() or holds_weights(folder)
 
 
-def read_config(folder: Path) -> Mapping[str, Any]:
+def read_config(folder: epath.Path) -> Mapping[str, Any]:
     """Return the folder's config.json; empty when there is none, or it is not a JSON object."""
     try:
         content = files.read_json(folder / config_json.FILE)
@@ -97,12 +95,13 @@ def read_config(folder: Path) -> Mapping[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def open_model(folder: Path, param_dtype: str = "float32") -> ModelFolder:
+def open_model(folder: epath.Path, param_dtype: str = "float32") -> ModelFolder:
     """Open a Hugging Face folder; its parameters will be in `param_dtype`.
 
     Everything but the numbers is checked: the config, the tokenizer and its special ids, and name,
     shape and dtype of every tensor. Raises UserError naming the file at fault.
     """
+    atomic_folder.refuse_partial(folder)
     config = config_json.read(folder, param_dtype)
     vocabulary = _open_vocabulary(folder)
     if vocabulary.size > config.vocab_size:
@@ -116,7 +115,7 @@ def open_model(folder: Path, param_dtype: str = "float32") -> ModelFolder:
     return ModelFolder(folder, config, vocabulary, tuple(tensors))
 
 
-def _open_vocabulary(folder: Path) -> Vocabulary:
+def _open_vocabulary(folder: epath.Path) -> Vocabulary:
     tokenizer = folder / _TOKENIZER
     if not (folder / DESCRIPTION).exists() and tokenizer.is_file():
         content = files.read_json(tokenizer)
@@ -131,6 +130,6 @@ def _open_vocabulary(folder: Path) -> Vocabulary:
 
 
 @functools.lru_cache(maxsize=1024)
-def _file_digest(path: Path, size: int, changed: int) -> str:
-    """Digest of a file; `size` and `changed` (in ns) notice that it was replaced meanwhile."""
+def _file_digest(path: epath.Path, version: str) -> str:
+    """Digest of a file; `version` notices that it was replaced meanwhile."""
     return files.file_digest(path)

@@ -5,33 +5,32 @@ Implements the specification (github.com/huggingface/safetensors). Nothing in a 
 
 import json
 import math
-import os
 import reprlib
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from etils import epath
 from jaxtyping import Shaped
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf.lazy_tensor import DTYPES, MOST_AXES, MOST_BYTES, StoredTensor, refuse_pointer
-from teacherlm_jax.storage.disk_errors import naming
+from teacherlm_jax.storage import ranges
 
 _TAGS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _LENGTH = 8  # bytes that hold the length of the header
 _LONGEST_HEADER = 100_000_000  # bytes; the limit of the specification
+_FIRST = 1 << 17  # bytes read at once, which hold the header of most files
 
 
-def read_header(path: Path) -> dict[str, StoredTensor]:
+def read_header(path: epath.Path) -> dict[str, StoredTensor]:
     """Return the tensors of a file by name.
 
     Raises UserError for a file in another format, and naming the tensor when its byte range does
     not fit its shape, exceeds a truncated file or overlaps another tensor. The tensors must fill
     the file after the header without gaps, as the specification demands.
     """
-    refuse_pointer(path)
     size, header, start = _read_json(path)
     tensors: dict[str, StoredTensor] = {}
     places: list[tuple[int, int, str]] = []
@@ -52,14 +51,17 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     return tensors
 
 
-def _read_json(path: Path) -> tuple[int, dict[str, Any], int]:
+def _read_json(path: epath.Path) -> tuple[int, dict[str, Any], int]:
     """Return the file's size, its header, and the position of the first tensor."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(_LENGTH), "little")
-        if size < _LENGTH or length > min(size - _LENGTH, _LONGEST_HEADER):
-            raise _corrupt(path, f"its header has {length} bytes, but the file has only {size}")
-        content = file.read(length)
+    size = ranges.size(path)
+    first = ranges.read(path, 0, _FIRST)
+    refuse_pointer(path, first)
+    length = int.from_bytes(first[:_LENGTH], "little")
+    if size < _LENGTH or length > min(size - _LENGTH, _LONGEST_HEADER):
+        raise _corrupt(path, f"its header has {length} bytes, but the file has only {size}")
+    content = first[_LENGTH : _LENGTH + length]
+    if len(content) < length:
+        content += ranges.read(path, _FIRST, _LENGTH + length)
     twice: list[str] = []
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def _read_json(path: Path) -> tuple[int, dict[str, Any], int]:
     return size, header, _LENGTH + length
 
 
-def _place(path: Path, name: str, entry: Any) -> tuple[int, int]:
+def _place(path: epath.Path, name: str, entry: Any) -> tuple[int, int]:
     """Return where the tensor begins and ends, relative to the end of the header."""
     match entry:
         case {"dtype": str(), "shape": list(shape), "data_offsets": [begin, end]} if (
@@ -90,7 +92,9 @@ def _place(path: Path, name: str, entry: Any) -> tuple[int, int]:
     raise _corrupt(path, f"its header has {reprlib.repr(entry)} for {name}")
 
 
-def _refuse_holes(path: Path, places: list[tuple[int, int, str]], start: int, size: int) -> None:
+def _refuse_holes(
+    path: epath.Path, places: list[tuple[int, int, str]], start: int, size: int
+) -> None:
     """Raise UserError unless the sorted `places` fill the file from `start` to `size`."""
     filled, before = 0, ""
     for begin, end, name in places:
@@ -108,17 +112,18 @@ def _refuse_holes(path: Path, places: list[tuple[int, int, str]], start: int, si
         raise _corrupt(path, f"its last {size - start - filled} bytes belong to no tensor")
 
 
-def _corrupt(path: Path, what: str) -> UserError:
+def _corrupt(path: epath.Path, what: str) -> UserError:
     return UserError(f"{path}: is damaged or not a safetensors file: {what}; copy it again")
 
 
 class SafetensorsWriter:
     """Writes one file, tensor by tensor in the order of the header.
 
-    A context manager; the file is complete when every tensor of the header was written.
+    A context manager; the file is complete when every tensor of the header was written. In a bucket
+    it does not appear before.
     """
 
-    def __init__(self, path: Path, tensors: Mapping[str, tuple[int, ...]], dtype: str):
+    def __init__(self, path: epath.Path, tensors: Mapping[str, tuple[int, ...]], dtype: str):
         """`tensors` are shapes by name; all have the same dtype, a key of DTYPES."""
         tag = next(tag for tag, name in _TAGS.items() if name == dtype)
         header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers requires it
@@ -132,21 +137,20 @@ class SafetensorsWriter:
         self._start = len(content).to_bytes(_LENGTH, "little") + content
 
     def __enter__(self) -> "SafetensorsWriter":
-        with naming(self._path):
-            self._file = self._path.open("wb")
-            self._file.write(self._start)
+        self._file = ranges.new_file(self._path)
+        self._file.write(self._start)
+        self._written = len(self._start)
         return self
 
     def write(self, block: Shaped[np.ndarray, "rows ..."]) -> None:
         """Append the next rows of the current tensor, in the dtype of the file."""
-        with naming(self._path):
-            self._file.write(np.ascontiguousarray(block).view(np.uint8).data)
+        self._file.write(np.ascontiguousarray(block).view(np.uint8).data)
+        self._written += block.nbytes
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with naming(self._path), self._file:
-            if kind is None:
-                written = self._file.tell()
-                self._file.flush()
-                os.fsync(self._file.fileno())
-        if kind is None and written != self._size:
-            raise ValueError(f"{self._path}: {written} bytes written, {self._size} announced")
+        if kind is None and self._written == self._size:
+            self._file.close()
+            return
+        self._file.discard()
+        if kind is None:
+            raise ValueError(f"{self._path}: {self._written} bytes written, {self._size} announced")

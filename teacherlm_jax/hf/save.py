@@ -3,11 +3,11 @@
 import functools
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 from jaxtyping import Array, Int, Shaped
 
 from teacherlm_jax.checkpoints.fingerprint import named_leaves
@@ -24,7 +24,7 @@ from teacherlm_jax.storage import files
 def save(
     params: Tree,
     config: ModelConfig,
-    folder: Path,
+    folder: epath.Path,
     *,
     dtype: str,
     shard_bytes: int,

@@ -1,9 +1,9 @@
 """Check that the tensors of a folder are exactly those of a model, in its shapes."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
+from etils import epath
 
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
@@ -15,7 +15,7 @@ _SHOWN = 5  # problems in one message
 
 
 def matched(
-    folder: Path, config: ModelConfig, tensors: Mapping[str, StoredTensor]
+    folder: epath.Path, config: ModelConfig, tensors: Mapping[str, StoredTensor]
 ) -> list[tuple[TensorSlot, StoredTensor]]:
     """Return each slot of the model with the tensor that fills it.
 
@@ -98,7 +98,7 @@ def _problem(slot: TensorSlot, tensor: StoredTensor) -> str:
     return ""
 
 
-def _refuse_other_head(folder: Path, head: StoredTensor, embedding: StoredTensor) -> None:
+def _refuse_other_head(folder: epath.Path, head: StoredTensor, embedding: StoredTensor) -> None:
     same = (head.shape, head.dtype) == (embedding.shape, embedding.dtype)
     if not same or not _equal(head, embedding):
         raise UserError(

@@ -1,6 +1,7 @@
 """PyTorch's `.bin` format: a zip file with a pickle that describes the tensors, and their bytes.
 
-The bytes are uncompressed, so tensors are read straight from the zip file.
+The bytes are uncompressed, so tensors are read straight from the zip file. The few bytes around all
+entries are read at once, which a bucket answers with many requests at the same time.
 """
 
 import contextlib
@@ -8,24 +9,26 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Collection, Iterator, Mapping
+
+from etils import epath
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import torch_pickle
 from teacherlm_jax.hf.lazy_tensor import DTYPES, StoredTensor, refuse_pointer
 from teacherlm_jax.hf.torch_pickle import PickledTensor
+from teacherlm_jax.storage import files, ranges
 
 _LOCAL_HEADER = 30  # bytes before an entry's own name and extra fields
 # First bytes of what follows an entry: the next entry, a data descriptor, the central directory.
 _RECORDS = (b"PK\3\4", b"PK\7\x08", b"PK\1\2")
 _LONGEST_PICKLE = 10_000_000  # bytes; a tensor takes about 300
+_FIRST = 100  # bytes that tell a Git LFS pointer from a zip file
 _LONGEST_WORD = 100  # bytes of an entry that holds one word
 _TENSORS = "save only the dictionary of tensors, such as model.state_dict(), with torch.save"
 
 
-def _rewrite(path: Path) -> str:
+def _rewrite(path: epath.Path) -> str:
     """Return the advice to write the file again, in PyTorch's present format and as plain rows.
 
     transformers does not help: it maps the file into memory, and then reads other numbers if
@@ -39,15 +42,15 @@ def _rewrite(path: Path) -> str:
     )
 
 
-def read_header(path: Path) -> dict[str, StoredTensor]:
+def read_header(path: epath.Path) -> dict[str, StoredTensor]:
     """Return the tensors of a file by name; their bytes are not read.
 
     Raises UserError for a file that is damaged, truncated or in another format, for a pickle that
     needs anything but tensors (nothing of it is run), and by name for tensors that are not stored
     as plain rows.
     """
-    refuse_pointer(path)
-    with _explained(path), zipfile.ZipFile(path) as archive, path.open("rb") as file:
+    refuse_pointer(path, ranges.read(path, 0, _FIRST))
+    with files.opened(path) as file, _explained(path), zipfile.ZipFile(file) as archive:
         entries = {info.filename: info for info in archive.infolist()}
         root = next((name[: -len("data.pkl")] for name in entries if _is_pickle(name)), None)
         if root is None:
@@ -59,14 +62,19 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
         if order and _content(path, archive, order, _LONGEST_WORD) != b"little":
             raise UserError(f"{path}: its numbers are big-endian; {_rewrite(path)}")
         pickled = _content(path, archive, entries[f"{root}data.pkl"], _LONGEST_PICKLE)
-        return {
-            name: _stored(path, name, tensor, entries.get(f"{root}data/{tensor.storage.key}"), file)
+        tensors = {
+            name: (tensor, _entry(path, name, tensor, entries, root))
             for name, tensor in _unpickled(path, pickled).items()
+        }
+        starts = _starts(path, {entry.filename: entry for _, entry in tensors.values()}.values())
+        return {
+            name: _stored(path, name, tensor, entry, starts[entry.filename])
+            for name, (tensor, entry) in tensors.items()
         }
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: epath.Path) -> Iterator[None]:
     """Turn the errors that zipfile raises for damaged files into a UserError."""
     try:
         yield
@@ -82,7 +90,9 @@ def _is_pickle(name: str) -> bool:
     return name.count("/") <= 1 and name.rpartition("/")[2] == "data.pkl"
 
 
-def _content(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
+def _content(
+    path: epath.Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int
+) -> bytes:
     _refuse_packed(path, entry)
     if entry.file_size > most:
         raise UserError(
@@ -92,7 +102,7 @@ def _content(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most:
     return archive.read(entry)
 
 
-def _refuse_packed(path: Path, entry: zipfile.ZipInfo) -> None:
+def _refuse_packed(path: epath.Path, entry: zipfile.ZipInfo) -> None:
     if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
         raise UserError(
             f"{path}: {entry.filename} is compressed or encrypted, which PyTorch never does; "
@@ -100,7 +110,7 @@ def _refuse_packed(path: Path, entry: zipfile.ZipInfo) -> None:
         )
 
 
-def _unpickled(path: Path, content: bytes) -> dict[str, PickledTensor]:
+def _unpickled(path: epath.Path, content: bytes) -> dict[str, PickledTensor]:
     try:
         return torch_pickle.read(content)
     except torch_pickle.RefusedPickle as error:
@@ -116,10 +126,15 @@ def _unpickled(path: Path, content: bytes) -> dict[str, PickledTensor]:
         ) from None
 
 
-def _stored(
-    path: Path, name: str, tensor: PickledTensor, entry: zipfile.ZipInfo | None, file: BinaryIO
-) -> StoredTensor:
-    """Return the tensor with the position of its bytes in the file."""
+def _entry(
+    path: epath.Path,
+    name: str,
+    tensor: PickledTensor,
+    entries: Mapping[str, zipfile.ZipInfo],
+    root: str,
+) -> zipfile.ZipInfo:
+    """Return the entry that holds a tensor, whose bytes must be there as plain rows."""
+    entry = entries.get(f"{root}data/{tensor.storage.key}")
     if entry is None:
         raise UserError(f"{path}: the bytes of {name} are missing; copy it again")
     if tensor.strides != _row_major(tensor.shape):
@@ -128,7 +143,14 @@ def _stored(
             f"{list(tensor.strides)}, expected {list(_row_major(tensor.shape))}; {_rewrite(path)}"
         )
     _refuse_packed(path, entry)
-    start, dtype = _start(path, entry, file), tensor.storage.dtype
+    return entry
+
+
+def _stored(
+    path: epath.Path, name: str, tensor: PickledTensor, entry: zipfile.ZipInfo, start: int
+) -> StoredTensor:
+    """Return the tensor with the position of its bytes in the file."""
+    dtype = tensor.storage.dtype
     if dtype not in DTYPES:
         return StoredTensor(path, name, tensor.shape, dtype, start)
     before = tensor.offset * DTYPES[dtype].itemsize
@@ -141,27 +163,44 @@ def _stored(
     return stored
 
 
-def _start(path: Path, entry: zipfile.ZipInfo, file: BinaryIO) -> int:
-    """Return where the entry's bytes begin; its own header and the next record must frame them."""
-    file.seek(entry.header_offset)
-    header = file.read(_LOCAL_HEADER)
-    names, extras = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
-    encoding = "utf-8" if entry.flag_bits & 0x800 else "cp437"
-    own = header[:4] == _RECORDS[0] and file.read(names) == entry.orig_filename.encode(encoding)
-    start, size = file.tell() + extras, path.stat().st_size
-    end = start + entry.file_size
-    if own and end > size:
-        raise UserError(
-            f"{path}: is truncated: {entry.filename} ends at byte {end}, the file at {size}; "
-            "copy it again"
-        )
-    file.seek(end)
-    if not own or file.read(4) not in _RECORDS:
-        raise UserError(
-            f"{path}: is damaged: {entry.filename} is not framed by its own header and the next "
-            "record; copy it again"
-        )
-    return start
+def _starts(path: epath.Path, entries: Collection[zipfile.ZipInfo]) -> dict[str, int]:
+    """Return where the bytes of each entry begin, by its name.
+
+    The entry's own header and the next record must frame them.
+    """
+    headers = ranges.read_many(path, [
+        (entry.header_offset, entry.header_offset + _LOCAL_HEADER + len(_raw_name(entry)))
+        for entry in entries
+    ])  # fmt: skip
+    starts, size = {}, ranges.size(path)
+    for entry, header in zip(entries, headers, strict=True):
+        names, extras = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
+        if header[:4] != _RECORDS[0] or header[_LOCAL_HEADER:] != _raw_name(entry):
+            raise _unframed(path, entry)
+        starts[entry.filename] = entry.header_offset + _LOCAL_HEADER + names + extras
+        end = starts[entry.filename] + entry.file_size
+        if end > size:
+            raise UserError(
+                f"{path}: is truncated: {entry.filename} ends at byte {end}, the file at {size}; "
+                "copy it again"
+            )
+    ends = [starts[entry.filename] + entry.file_size for entry in entries]
+    following = ranges.read_many(path, [(end, end + len(_RECORDS[0])) for end in ends])
+    for entry, record in zip(entries, following, strict=True):
+        if record not in _RECORDS:
+            raise _unframed(path, entry)
+    return starts
+
+
+def _raw_name(entry: zipfile.ZipInfo) -> bytes:
+    return entry.orig_filename.encode("utf-8" if entry.flag_bits & 0x800 else "cp437")
+
+
+def _unframed(path: epath.Path, entry: zipfile.ZipInfo) -> UserError:
+    return UserError(
+        f"{path}: is damaged: {entry.filename} is not framed by its own header and the next "
+        "record; copy it again"
+    )
 
 
 def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:

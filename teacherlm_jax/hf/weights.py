@@ -1,14 +1,17 @@
 """Weights of a Hugging Face folder: which files hold them, and the headers of those files."""
 
 import dataclasses
+import fnmatch
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+
+from etils import epath
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import safetensors, torch_bin
 from teacherlm_jax.hf.lazy_tensor import StoredTensor
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import files, ranges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +28,16 @@ class WeightFormat:
     single: str
     pattern: str
     shard: re.Pattern[str]
-    read_header: Callable[[Path], dict[str, StoredTensor]]
+    read_header: Callable[[epath.Path], dict[str, StoredTensor]]
 
     @property
     def index(self) -> str:
         """Name of the index of shards."""
         return f"{self.single}.index.json"
+
+    def matching(self, names: Iterable[str]) -> list[str]:
+        """Return the names of files of this format."""
+        return [name for name in names if fnmatch.fnmatchcase(name, self.pattern)]
 
 
 # In the order in which transformers looks for them.
@@ -53,14 +60,13 @@ _PARTS = re.compile(r"(adapter|value_head|v_head|score)\w*\.(safetensors|bin)")
 _SMALL = (".json", ".txt", ".model")
 
 
-def holds_weights(folder: Path) -> bool:
+def holds_weights(folder: epath.Path) -> bool:
     """Return whether the folder has a file that `open_weights` could begin with."""
-    return any(
-        (folder / format.index).exists() or any(folder.glob(format.pattern)) for format in FORMATS
-    )
+    names = files.names(folder)
+    return any(format.index in names or format.matching(names) for format in FORMATS)
 
 
-def open_weights(folder: Path) -> dict[str, StoredTensor]:
+def open_weights(folder: epath.Path) -> dict[str, StoredTensor]:
     """Return the tensors of a folder by name; only headers are read.
 
     As in transformers, `model.safetensors` comes first, then its index, then `pytorch_model.bin`
@@ -68,23 +74,24 @@ def open_weights(folder: Path) -> dict[str, StoredTensor]:
     adapters and value heads. Raises UserError for a folder without weights, and by name for shards
     that are missing or damaged or that contradict their index.
     """
+    names = files.names(folder)
     for format in FORMATS:
-        if (folder / format.single).exists():
+        if format.single in names:
             return _joined([folder / format.single], format)
-        if (folder / format.index).exists():
-            return _indexed(folder / format.index, format)
+        if format.index in names:
+            return _indexed(folder / format.index, format, names)
     for format in FORMATS:
-        if shards := _numbered(folder, format):
+        if shards := _numbered(folder, format, names):
             return _joined(shards, format)
     for format in FORMATS:
-        found = [path for path in folder.glob(format.pattern) if not _PARTS.fullmatch(path.name)]
+        found = [name for name in format.matching(names) if not _PARTS.fullmatch(name)]
         if found:
-            return _joined(sorted(found), format)
-    raise UserError(f"{folder}: {_nothing_found(folder)}")
+            return _joined([folder / name for name in found], format)
+    raise UserError(f"{folder}: {_nothing_found(names)}")
 
 
-def _nothing_found(folder: Path) -> str:
-    parts = sorted(path.name for path in folder.iterdir() if _PARTS.fullmatch(path.name))
+def _nothing_found(names: Iterable[str]) -> str:
+    parts = [name for name in names if _PARTS.fullmatch(name)]
     if parts:
         return (
             f"holds no weights of a whole model, only {', '.join(parts)}; merge an adapter into "
@@ -95,42 +102,37 @@ def _nothing_found(folder: Path) -> str:
     return f"holds no weights; expected {wanted} with its shards"
 
 
-def source_state(folder: Path) -> dict[str, str]:
-    """Return what identifies each file of a folder: by name, its digest or its size and time.
+def source_state(folder: epath.Path) -> dict[str, str]:
+    """Return what identifies each file of a folder: by name, its digest or its version.
 
-    Configs, tokenizers and indexes are identified by digest, weights by size and time of change.
+    Configs, tokenizers and indexes are identified by digest, weights by size and time of change, or
+    by size and generation in a bucket.
     """
     state = {}
-    for path in sorted(folder.iterdir()):
-        if not path.is_file():
+    for name in files.names(folder):
+        small = Path(name).suffix in _SMALL
+        if not (small or _is_weights(name)) or files.is_folder(folder / name):
             continue
-        if _is_weights(path):
-            status = path.stat()
-            state[path.name] = f"{status.st_size} bytes, changed at {status.st_mtime_ns} ns"
-        elif path.suffix in _SMALL:
-            state[path.name] = files.file_digest(path)
+        path = folder / name
+        state[name] = ranges.version(path) if _is_weights(name) else files.file_digest(path)
     return state
 
 
-def weight_digests(folder: Path) -> dict[str, str]:
+def weight_digests(folder: epath.Path) -> dict[str, str]:
     """Return the digest of each weight file of a folder by name; all of them are read."""
-    paths = sorted(path for path in folder.iterdir() if path.is_file() and _is_weights(path))
-    return {path.name: files.file_digest(path) for path in paths}
+    paths = [folder / name for name in files.names(folder) if _is_weights(name)]
+    return {path.name: files.file_digest(path) for path in paths if not files.is_folder(path)}
 
 
-def _is_weights(path: Path) -> bool:
-    return any(path.match(format.pattern) for format in FORMATS)
+def _is_weights(name: str) -> bool:
+    return any(format.matching([name]) for format in FORMATS)
 
 
-def _numbered(folder: Path, format: WeightFormat) -> list[Path]:
+def _numbered(folder: epath.Path, format: WeightFormat, names: Iterable[str]) -> list[epath.Path]:
     """Shards without an index, in order; UserError when one of them is missing."""
-    matches = {
-        path: match
-        for path in sorted(folder.glob(format.pattern))
-        if (match := format.shard.fullmatch(path.name))
-    }
+    matches = [match for name in names if (match := format.shard.fullmatch(name))]
     numbers: dict[int, set[int]] = {}
-    for match in matches.values():
+    for match in matches:
         numbers.setdefault(int(match[2]), set()).add(int(match[1]))
     if len(numbers) > 1:
         counts = " and ".join(map(str, sorted(numbers)))
@@ -141,15 +143,17 @@ def _numbered(folder: Path, format: WeightFormat) -> list[Path]:
     for count, present in numbers.items():
         missing = sorted(set(range(1, count + 1)) - present)
         if missing:
-            names = ", ".join(map(str, missing[:5]))
+            listed = ", ".join(map(str, missing[:5]))
             raise UserError(
-                f"{folder}: shards {names} of {count} are missing beside "
-                f"{next(iter(matches)).name}; copy them there"
+                f"{folder}: shards {listed} of {count} are missing beside {matches[0][0]}; copy "
+                "them there"
             )
-    return list(matches)
+    return [folder / match[0] for match in matches]
 
 
-def _indexed(index: Path, format: WeightFormat) -> dict[str, StoredTensor]:
+def _indexed(
+    index: epath.Path, format: WeightFormat, names: Sequence[str]
+) -> dict[str, StoredTensor]:
     content = files.read_json(index)
     placed = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(placed, dict) or not all(
@@ -161,7 +165,7 @@ def _indexed(index: Path, format: WeightFormat) -> dict[str, StoredTensor]:
         )
     shards = [index.parent / shard for shard in sorted(set(placed.values()))]
     for shard in shards:
-        if not shard.is_file():
+        if shard.name not in names:
             raise UserError(f"{shard}: no such file, but {index.name} lists it; copy it there")
     tensors = _joined(shards, format)
     for name in sorted(placed.keys() | tensors.keys()):
@@ -174,10 +178,10 @@ def _indexed(index: Path, format: WeightFormat) -> dict[str, StoredTensor]:
     return tensors
 
 
-def _joined(shards: Iterable[Path], format: WeightFormat) -> dict[str, StoredTensor]:
+def _joined(shards: Iterable[epath.Path], format: WeightFormat) -> dict[str, StoredTensor]:
     tensors: dict[str, StoredTensor] = {}
     for shard in shards:
-        if not shard.is_file():
+        if files.is_folder(shard):
             raise UserError(f"{shard}: is a folder; expected a file of weights")
         for name, tensor in format.read_header(shard).items():
             if name in tensors:

@@ -36,8 +36,12 @@ class FolderLock(Protocol):
     def check(self) -> None:
         """Raise UserError if another process has taken the lock over."""
 
-    def release(self) -> None:
-        """Give the lock back; the folder is free at once."""
+    def release(self, *, remove: bool = False) -> None:
+        """Give the lock back; the folder is free at once.
+
+        Args:
+            remove: also remove the lock's own file or objects from a folder that is complete.
+        """
 
 
 def acquire(
@@ -70,7 +74,7 @@ class _FileLock:
     """The lock of a folder on a file system."""
 
     def __init__(self, path: Path, say: Callable[[str], None]):
-        self._file = path.open("a+", encoding="utf-8")
+        self._path, self._file = path, path.open("a+", encoding="utf-8")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             free = os.fstat(self._file.fileno()).st_nlink > 0  # its folder was not just removed
@@ -95,8 +99,10 @@ class _FileLock:
     def check(self) -> None:
         """Do nothing: the system keeps the lock."""
 
-    def release(self) -> None:
+    def release(self, *, remove: bool = False) -> None:
         """Give the lock back."""
+        if remove:
+            self._path.unlink(missing_ok=True)
         self._file.close()
 
 
@@ -129,15 +135,18 @@ class _ObjectLock:
             self._renew()
         if self._lost:
             raise UserError(
-                f"{_folder(self._lock)}: another process has taken over this run folder, because "
-                "this process did not renew its lock in time; stop one of the two"
+                f"{_folder(self._lock)}: another process has taken over this folder, because this "
+                "process did not renew its lock in time, or the lock was removed; stop one of the "
+                "two"
             )
 
-    def release(self) -> None:
+    def release(self, *, remove: bool = False) -> None:
         """Give the lock back; the folder is free at once."""
         self._ended.set()
         self._thread.join()
-        if not self._lost:
+        if not self._lost and remove:
+            objects.remove(f"{self._lock}/{self._number}")
+        elif not self._lost:
             objects.put(f"{self._lock}/{self._number}", _content(self._token, free=True))
 
     def _repeat(self, beat: float) -> None:
@@ -148,7 +157,7 @@ class _ObjectLock:
                 self._say(f"{_folder(self._lock)}: the lock cannot be renewed: {error}")
 
     def _renew(self) -> None:
-        if _newest(self._lock)[0] > self._number:
+        if _newest(self._lock)[0] != self._number:  # or another process removed it when it was done
             self._lost = True
             return
         self._count += 1
@@ -229,7 +238,7 @@ def is_running(number: int) -> bool:
 def _refusal(folder: epath.PathLike, holder: str) -> UserError:
     by = f" ({holder})" if holder else ""
     return UserError(
-        f"{os.fspath(folder)}: another process{by} is using this run folder; wait for it or stop it"
+        f"{os.fspath(folder)}: another process{by} is using this folder; wait for it or stop it"
     )
 
 

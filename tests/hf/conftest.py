@@ -49,6 +49,19 @@ def pair(request, pair_of) -> pairs.Pair:
 
 
 @pytest.fixture(scope="session")
+def large_pair(torch):
+    """Function from a family to a pair that fills several shards of 1 MB."""
+
+    @functools.cache
+    def make(family: str) -> pairs.Pair:
+        positions = 40 if family == "opt" else 0
+        shape = ModelConfig(family, 2, 128, 4, max_positions=positions, vocab_size=288)
+        return pairs.make(dataclasses.replace(shape, dtype="float32"))
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def write_tokenizer():
     """Function that writes a byte-level tokenizer of 260 ids without merges into a folder.
 

@@ -7,7 +7,7 @@ from flax import nnx
 from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints.saved_model import load_model
 from teacherlm_jax.config import MeshConfig
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import files, objects
 
 MESH_FLAGS = ("--config.mesh.fsdp=4", "--config.mesh.tensor=2")
 
@@ -50,3 +50,25 @@ def edit_weights(change):
 def cut_weights(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
+
+
+def put(folder, address):
+    """Copy a folder to the bucket."""
+    for path in folder.iterdir():
+        objects.upload(path, f"{address}/{path.name}")
+    return address
+
+
+def fetched(address, folder):
+    """Copy a folder from the bucket."""
+    folder.mkdir()
+    for name in objects.listing(address):
+        objects.download(f"{address}/{name}", folder / name)
+    return folder
+
+
+def as_bin(folder, pair, torch):
+    """Replace the weights by one `.bin` file."""
+    for path in folder.glob("*.safetensors*"):
+        path.unlink()
+    torch.save(pair.reference.state_dict(), folder / "pytorch_model.bin")

@@ -119,5 +119,5 @@ def test_a_lock_file_that_was_removed_meanwhile_does_not_lock_the_folder(tmp_pat
         take(lock, operation)
 
     monkeypatch.setattr(fcntl, "flock", removed_meanwhile)
-    with pytest.raises(UserError, match="another process.* is using this run folder"):
+    with pytest.raises(UserError, match="another process.* is using this folder"):
         opened(tmp_path)

@@ -30,7 +30,7 @@ def test_a_second_process_cannot_open_the_folder(tmp_path):
     words = [sys.executable, "-c", code, settings.output]
     holder = open_run(settings)
     refused = subprocess.run(words, capture_output=True, text=True, check=False)
-    held_by = rf"another process \(.*, process {os.getpid()}\) is using this run folder"
+    held_by = rf"another process \(.*, process {os.getpid()}\) is using this folder"
     assert re.search(held_by, refused.stderr)
     holder.close()
     assert subprocess.run(words, check=False).returncode == 0

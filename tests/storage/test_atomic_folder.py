@@ -13,7 +13,7 @@ from teacherlm_jax.storage.atomic_folder import whole_or_nothing
 
 def test_a_folder_appears_when_its_block_ends(tmp_path):
     with whole_or_nothing(tmp_path / "deep" / "out") as folder:
-        (folder / "file").write_text("whole")
+        (folder.path / "file").write_text("whole")
         assert not (tmp_path / "deep" / "out").exists()
     assert (tmp_path / "deep" / "out" / "file").read_text() == "whole"
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
@@ -22,7 +22,7 @@ def test_a_folder_appears_when_its_block_ends(tmp_path):
 def test_a_block_that_fails_leaves_nothing(tmp_path):
     def fail():
         with whole_or_nothing(tmp_path / "out") as folder:
-            (folder / "file").write_text("half")
+            (folder.path / "file").write_text("half")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -32,7 +32,7 @@ def test_a_block_that_fails_leaves_nothing(tmp_path):
 
 def killed_at_work(path):
     with whole_or_nothing(path) as folder:
-        (folder / "half").write_text("half")
+        (folder.path / "half").write_text("half")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -45,7 +45,7 @@ def test_leftovers_of_a_killed_process_are_removed_and_never_used(tmp_path):
     assert process.exitcode == -signal.SIGKILL
     assert [path.name for path in tmp_path.iterdir()] == [".out.partial"]
     with whole_or_nothing(tmp_path / "out") as folder:
-        (folder / "file").write_text("whole")
+        (folder.path / "file").write_text("whole")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["file"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -78,7 +78,7 @@ def test_the_target_of_a_symbolic_link_is_written_and_the_link_stays(tmp_path, e
         (tmp_path / "there").mkdir()
     (tmp_path / "out").symlink_to("there")
     with whole_or_nothing(tmp_path / "out") as folder:
-        (folder / "file").write_text("whole")
+        (folder.path / "file").write_text("whole")
     assert (tmp_path / "out").is_symlink()
     assert (tmp_path / "there" / "file").read_text() == "whole"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "there"]
@@ -97,7 +97,7 @@ def test_all_files_are_synced_before_the_folder_is_renamed(tmp_path, monkeypatch
     )
     with (
         whole_or_nothing(tmp_path / "out") as folder,
-        SafetensorsWriter(folder / "model.safetensors", {"m": (1,)}, "float32") as writer,
+        SafetensorsWriter(folder.path / "model.safetensors", {"m": (1,)}, "float32") as writer,
     ):
         writer.write(np.ones(1, np.float32))
     partial = str(tmp_path / ".out.partial")
@@ -106,11 +106,11 @@ def test_all_files_are_synced_before_the_folder_is_renamed(tmp_path, monkeypatch
 
 def test_two_processes_cannot_write_one_folder(tmp_path):
     with whole_or_nothing(tmp_path / "out") as folder:
-        (folder / "file").write_text("first")
+        (folder.path / "file").write_text("first")
         with (
             pytest.raises(UserError, match="another process is writing it"),
             whole_or_nothing(tmp_path / "out"),
         ):
             pytest.fail("the block was entered")
-        assert (folder / "file").exists()
+        assert (folder.path / "file").exists()
     assert (tmp_path / "out" / "file").read_text() == "first"

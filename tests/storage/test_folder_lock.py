@@ -29,7 +29,9 @@ def acquire(lock, **options):
 
 def test_a_second_holder_is_refused_with_the_name_of_the_first(lock):
     held = acquire(lock)
-    with pytest.raises(UserError, match=r"another process \(.*, process \d+.*\) is using this run"):
+    with pytest.raises(
+        UserError, match=r"another process \(.*, process \d+.*\) is using this folder"
+    ):
         acquire(lock)
     held.check()
     held.release()
@@ -43,7 +45,7 @@ def test_a_lock_that_was_released_is_free_at_once(lock):
 def test_a_live_holder_is_never_taken_over(bucket):
     held = acquire(f"{bucket}/.lock")
     time.sleep(2 * STALE)
-    with pytest.raises(UserError, match="is using this run folder"):
+    with pytest.raises(UserError, match="is using this folder"):
         acquire(f"{bucket}/.lock")
     held.check()
     held.release()
@@ -103,7 +105,7 @@ def test_of_several_that_take_over_one_wins(bucket):
     refused = [result for result in results if isinstance(result, str)]
     (winner,) = (result for result in results if not isinstance(result, str))
     assert len(refused) == 5
-    assert all("is using this run folder" in message for message in refused)
+    assert all("is using this folder" in message for message in refused)
     winner.release()
 
 
@@ -111,7 +113,7 @@ def test_a_holder_that_was_paused_too_long_notices_that_it_lost_the_lock(bucket)
     lost = acquire(f"{bucket}/.lock", beat=1000, stale=0)  # it renews the lock when it is checked
     lost.check()
     abandon(bucket, number=2)
-    with pytest.raises(UserError, match=f"{bucket}: another process has taken over this run"):
+    with pytest.raises(UserError, match=f"{bucket}: another process has taken over this folder"):
         lost.check()
     lost.release()
     assert b"another boot" in objects.read(f"{bucket}/.lock/2")
