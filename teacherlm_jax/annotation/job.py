@@ -28,6 +28,7 @@ from teacherlm_jax.errors import Interrupted
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.stop_signals import handling
 from teacherlm_jax.storage import files
 
 __all__ = ["annotate", "inputs"]
@@ -89,12 +90,12 @@ def _folder(kind: str, job: AnnotationJob, run: Run) -> ShardFolder:
 def _interruptible(
     run: Run, progress: "AnnotationProgress", folders: Mapping[str, ShardFolder]
 ) -> Iterator[None]:
-    """Close the shards at the end of the block; SIGTERM and SIGINT end it as Interrupted."""
+    """Close the shards at the end of the block; signals that stop it end it as Interrupted."""
     try:
         with _terminable():
             yield
     except KeyboardInterrupt as interrupt:
-        by = signal.SIGTERM if isinstance(interrupt, _Terminated) else signal.SIGINT
+        by = signal.Signals(interrupt.args[0] if interrupt.args else signal.SIGINT)
         raise Interrupted(
             f"{by.name}: stopped with {progress.done} of {progress.total} explanations in "
             f"{run.path}; repeat the command to resume",
@@ -105,28 +106,21 @@ def _interruptible(
             folder.close()
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM was received."""
-
-
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the block at once, as SIGINT does; every counted text is on disk.
+    """Let stop signals raise KeyboardInterrupt at once; every counted text is on disk.
 
     Only the main thread can handle signals; in other threads nothing changes.
     """
 
     def end(number: int, frame: object) -> None:
-        raise _Terminated
+        raise KeyboardInterrupt(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
+    with handling(end):
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class AnnotationProgress:

@@ -14,10 +14,10 @@ from types import FrameType
 from typing import IO
 
 from teacherlm_jax.runs.console import discard
+from teacherlm_jax.runs.stop_signals import handling
 from teacherlm_jax.storage import growing
 
 _POLL_SECONDS = 0.05
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Messages of a library about its connections; they are written to the log files only.
 _NOISE = (b"[Gloo]", b"connected peer ranks")
 
@@ -205,15 +205,11 @@ def _wait(children: Sequence[_Child], received: list[signal.Signals], grace: flo
 
 @contextlib.contextmanager
 def noted_signals() -> Iterator[list[signal.Signals]]:
-    """Yield the list of SIGTERM and SIGINT received in the block; they have no other effect."""
+    """Yield the list of stop signals received in the block; they have no other effect."""
     received: list[signal.Signals] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(signal.Signals(number))
 
-    handlers = {number: signal.signal(number, note) for number in _SIGNALS}
-    try:
+    with handling(note):
         yield received
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)

@@ -40,8 +40,8 @@ class Shell:
     def attend(self, words: Sequence[str], stop: Sequence[str]) -> tuple[int, bool]:
         """Run a long command; return its exit status, and whether a signal stopped it.
 
-        The first SIGINT or SIGTERM runs `stop`, after which the command should exit; the second
-        kills it.
+        The first signal (see `stop_signals`) runs `stop`, after which the command should exit; the
+        second one kills it.
         """
         stopped = False
         with noted_signals() as received, _started(words, output=None) as process:

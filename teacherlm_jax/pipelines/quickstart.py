@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -16,9 +15,8 @@ from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.stop_signals import handling
 from teacherlm_jax.storage import files
-
-_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def quickstart(config: QuickstartConfig, run: Run) -> dict[str, Any]:
@@ -87,17 +85,13 @@ def _run_step(config: QuickstartConfig, step: StepConfig, run: Run) -> None:
 
 
 def _wait_for(step: subprocess.Popen[bytes]) -> int:
-    """Return the exit status of a step; forward SIGTERM and SIGINT to it."""
+    """Return the exit status of a step; forward the signals that stop a command to it."""
 
     def forward(number: int, frame: Any) -> None:
         step.send_signal(number)
 
-    before = {number: signal.signal(number, forward) for number in _STOPPING}
-    try:
+    with handling(forward):
         return step.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _environment(run: Run) -> dict[str, str]:

@@ -12,14 +12,13 @@ import jax
 from jax.experimental import multihost_utils
 
 from teacherlm_jax.errors import Interrupted
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # SIGHUP: the terminal was closed
+from teacherlm_jax.runs.stop_signals import stop_signals
 
 
 class StopRequests:
     """SIGTERM, SIGINT and SIGHUP, deferred until the current step is finished.
 
-    A signal that is ignored, such as SIGHUP under `nohup`, stays ignored.
+    SIGHUP stays ignored if it is, as under `nohup`.
     """
 
     def __init__(self) -> None:
@@ -50,9 +49,8 @@ class StopRequests:
 
     def hold(self) -> None:
         """Defer signals; a second one of the same kind takes effect at once."""
-        for number in _SIGNALS if self._handles_signals else ():
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._note)
+        for number in stop_signals() if self._handles_signals else ():
+            self._before[number] = signal.signal(number, self._note)
 
     def release(self) -> None:
         """Restore the previous signal handlers."""
