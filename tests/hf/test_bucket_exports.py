@@ -133,6 +133,31 @@ def test_an_export_that_fails_leaves_nothing(
     assert not left and not objects.listing(output)
 
 
+def test_an_export_that_the_store_refuses_in_the_middle_leaves_nothing(
+    large_pair, save, convert, tmp_path, bucket, proxy
+):
+    assert convert(save(large_pair("opt")), tmp_path / "run") == (0, "")
+    output = f"{bucket}/output"
+    fault = proxy.fail(403, "write", path="model-00002-of", after=1)
+    status, message = convert(tmp_path / "run", output, "--config.shard_megabytes=1")
+    assert (status, fault.failed) == (2, 1)
+    assert f"{output}/model-00002-of-00002.safetensors: cannot be written: permission" in message
+    assert not objects.listing(output)
+
+
+@pytest.mark.parametrize(("answer", "status"), [(503, 2), ("short", 0)])
+def test_a_tensor_that_the_store_does_not_give_is_no_damaged_file(
+    large_pair, save, convert, tmp_path, bucket, proxy, answer, status
+):
+    source = put(save(large_pair("bloom")), f"{bucket}/source")
+    proxy.fail(answer, "read", path="model.safetensors", after=3, times=1 if status == 0 else 1e9)
+    actual, message = convert(source, tmp_path / "run")
+    assert actual == status
+    if status:
+        assert f"{source}/model.safetensors: cannot be read: the store did not answer" in message
+        assert not (tmp_path / "run").exists()
+
+
 def test_the_config_of_an_export_is_written_last(pair_of, save, convert, tmp_path, bucket):
     assert convert(save(pair_of("opt")), tmp_path / "run") == (0, "")
     assert convert(tmp_path / "run", f"{bucket}/output") == (0, "")

@@ -1,5 +1,6 @@
 """Requests to a bucket that fail on cue: repeated if that can help, else refused in one line."""
 
+import gc
 import os
 import time
 
@@ -7,15 +8,17 @@ import pytest
 from etils import epath
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.storage import files, locations, objects, store_errors
+from teacherlm_jax.storage import files, locations, objects, ranges, store_errors
 from teacherlm_jax.storage.store_errors import StoreError
 
 CONTENT = bytes(range(256)) * 20
+PARTS = ((0, 5), (5, 3000), (3000, len(CONTENT)))
 READ = {
     "read": lambda path, folder: objects.read(path),
     "download": lambda path, folder: _downloaded(path, folder / "back"),
     "open": lambda path, folder: _opened(path),
     "read_bytes": lambda path, folder: epath.Path(path).read_bytes(),
+    "ranges": lambda path, folder: b"".join(ranges.read_many(path, PARTS)),
 }
 LIST = {
     "listing": lambda path, folder: objects.listing(os.path.dirname(path)),
@@ -28,6 +31,7 @@ LIST = {
 WRITE = {
     "put": lambda path, folder: objects.put(path, CONTENT),
     "upload": lambda path, folder: _uploaded(path, folder / "here"),
+    "new_file": lambda path, folder: _written(path, CONTENT),
     "create": lambda path, folder: objects.create(f"{path}.lock", CONTENT),
     "write_bytes": lambda path, folder: epath.Path(path).write_bytes(CONTENT),
 }
@@ -52,6 +56,17 @@ def _opened(path):
 def _uploaded(path, source):
     source.write_bytes(CONTENT)
     objects.upload(source, path)
+
+
+def _written(path, content):
+    file = ranges.new_file(path)
+    try:
+        for start in range(0, len(content), 700_000):
+            file.write(content[start : start + 700_000])
+        file.close()
+    except BaseException:
+        file.discard()
+        raise
 
 
 @pytest.fixture
@@ -161,6 +176,31 @@ def test_an_upload_that_fails_in_a_part_leaves_the_old_object_and_its_own_error(
     proxy.fail(404, "cancel")
     with pytest.raises(StoreError, match=f"^{bucket}/a: cannot be written: .*HTTP status 503"):
         objects.upload(source, f"{bucket}/a")
+    assert objects.read(f"{bucket}/a") == b"old"
+
+
+@pytest.mark.parametrize("answer", [503, "reset"])
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_a_part_of_a_new_file_that_fails_is_sent_again(proxy, bucket, monkeypatch, answer, after):
+    """The file is announced and then sent in three parts."""
+    monkeypatch.setattr(objects, "_UPLOAD_BLOCK", 1 << 20)
+    content = os.urandom(3_000_000)
+    fault = proxy.fail(answer, "write", times=1, after=after)
+    _written(f"{bucket}/a", content)
+    assert fault.failed == 1
+    assert objects.read(f"{bucket}/a") == content
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_a_new_file_that_is_refused_in_a_part_leaves_the_old_object(
+    proxy, bucket, monkeypatch, after
+):
+    monkeypatch.setattr(objects, "_UPLOAD_BLOCK", 1 << 20)
+    objects.put(f"{bucket}/a", b"old")
+    proxy.fail(403, "write", after=after)
+    with pytest.raises(StoreError, match=f"^{bucket}/a: cannot be written: permission denied"):
+        _written(f"{bucket}/a", bytes(3_000_000))
+    gc.collect()
     assert objects.read(f"{bucket}/a") == b"old"
 
 
