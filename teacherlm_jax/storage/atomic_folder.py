@@ -43,8 +43,9 @@ def whole_or_nothing(
 ) -> Iterator[UnfinishedFolder]:
     """Yield a folder for files; `path` is complete when the block ends without an error.
 
-    Files that a killed process left are removed first, and the files of a block that fails are
-    removed, too. `say` gets one line if another process may be writing the folder.
+    The block writes no folders into it. Files that a killed process left are removed first, and the
+    files of a block that fails are removed, too. `say` gets one line if another process may be
+    writing the folder.
 
     Raises UserError when `path` is not empty or is a mount point, or when another process is
     writing it.
@@ -135,8 +136,12 @@ def _names(path: epath.Path) -> list[str]:
 
 
 def _refuse_objects(path: epath.Path) -> None:
+    """Raise UserError unless the folder is empty or was left incomplete.
+
+    Folders in it are somebody else's, because only files are written here.
+    """
     names = _names(path)
-    if names and _PARTIAL not in names:
+    if names and (_PARTIAL not in names or any("/" in name for name in names)):
         raise _existing(path)
 
 

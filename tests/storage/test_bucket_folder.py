@@ -29,11 +29,11 @@ def fail():
 
 def test_a_folder_is_marked_until_it_is_complete_and_has_its_files_alone(bucket):
     with whole_or_nothing(f"{bucket}/out") as folder:
-        files.write_text(folder.path / "deep" / "file", "whole")
+        files.write_text(folder.path / "file", "whole")
         with pytest.raises(UserError, match=f"{bucket}/out: is not complete; wait until"):
             refuse_partial(f"{bucket}/out")
     refuse_partial(f"{bucket}/out")
-    assert list(objects.listing(bucket)) == ["out/deep/file"]
+    assert list(objects.listing(bucket)) == ["out/file"]
 
 
 def test_a_block_that_fails_leaves_nothing(bucket):
@@ -70,6 +70,14 @@ def test_a_folder_that_is_not_empty_is_refused_and_unchanged(bucket, name):
         pytest.fail("the block was entered")
     assert objects.listing(bucket) == before
     assert objects.read(f"{bucket}/config.json") == b"existing"
+
+
+def test_folders_in_an_incomplete_folder_are_never_removed(bucket):
+    objects.put(f"{bucket}/.partial", b"left by a killed process")
+    objects.put(f"{bucket}/other/model", b"existing")
+    with pytest.raises(UserError, match=f"{bucket}: already exists"):
+        write_then(bucket, fail)
+    assert objects.read(f"{bucket}/other/model") == b"existing"
 
 
 def test_two_processes_cannot_write_one_folder(bucket):
