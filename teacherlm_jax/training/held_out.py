@@ -17,6 +17,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.training.loss import next_token_loss
 from teacherlm_jax.training.loss_tokens import refuse_without_loss
+from teacherlm_jax.training.metrics_log import TRAIN_AGAIN
 from teacherlm_jax.training.setup import RunSpec, refuse_longer_texts
 
 _SUMMED = ("loss", "correct", "loss_tokens")
@@ -77,8 +78,7 @@ class HeldOutRows:
         if not math.isfinite(total["loss"]):
             raise UserError(
                 f"{self._key}: the loss of this run's model on these rows is {total['loss']}, so "
-                "its parameters are corrupted or overflow; in another config.output, start from an "
-                "earlier checkpoint with a lower config.optimizer.learning_rate"
+                f"its parameters are corrupted or overflow; {TRAIN_AGAIN}"
             )
         count = total["loss_tokens"]  # at least one, or __init__ would have refused the rows
         return {"loss": total["loss"] / count, "accuracy": total["correct"] / count}

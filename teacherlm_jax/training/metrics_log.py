@@ -21,6 +21,12 @@ from teacherlm_jax.training.tensorboard import EventWriter
 Scalars = dict[str, float]
 
 _LISTED = 8  # rows that a message lists
+# The remedy for a run that gave NaN; its newest checkpoint may hold the parameters that give it.
+TRAIN_AGAIN = (
+    "train again in another config.output with a lower config.optimizer.learning_rate or more "
+    "config.optimizer.warmup_steps (to continue from a checkpoint of this run from before its loss "
+    "rose, set config.init_from to it)"
+)
 
 
 class MetricsLog:
@@ -144,10 +150,7 @@ class MetricsLog:
                 rows = [int(number) for number in self._rows_of(self.step)]
                 raise UserError(
                     f"step {self.step}: the {name} is {scalars[key]}: {_cause(rows, finite)}; the "
-                    "run stops and keeps its earlier checkpoints: train again in another "
-                    "config.output with a lower config.optimizer.learning_rate or more "
-                    "config.optimizer.warmup_steps (to continue from a checkpoint of this run, set "
-                    "config.init_from to it)"
+                    f"run stops and keeps its earlier checkpoints: {TRAIN_AGAIN}"
                 )
 
 

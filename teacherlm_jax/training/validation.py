@@ -19,7 +19,7 @@ from teacherlm_jax.sharding import Tree
 from teacherlm_jax.storage.growing import append_row
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.training.held_out import HeldOutRows
-from teacherlm_jax.training.metrics_log import drop_after
+from teacherlm_jax.training.metrics_log import TRAIN_AGAIN, drop_after
 from teacherlm_jax.training.setup import RunSpec
 
 
@@ -148,8 +148,7 @@ class Validation:
                         f"this run's model on {name}",
                         questions,
                         scores,
-                        "in another config.output, start from an earlier checkpoint with a lower "
-                        "config.optimizer.learning_rate",
+                        TRAIN_AGAIN,
                     )
                     summary = rank.summarize(predictions.predictions(questions, scores))
                     yield f"{name}/accuracy", summary["accuracy"]

@@ -53,7 +53,8 @@ def test_a_model_with_a_nan_loss_on_held_out_rows_is_refused_and_not_saved(confi
     wild = dataclasses.replace(config, optimizer=OptimizerConfig(learning_rate=1e30))
     with pytest.raises(
         UserError,
-        match=r"config.validation.data=.*: the loss of this run's model on these rows is (nan|inf)",
+        match=r"config.validation.data=.*: the loss of this run's model on these rows is (nan|inf)"
+        ".*; train again in another config.output with a lower config.optimizer.learning_rate",
     ):
         train(wild, open_run(tmp_path))
     assert not (tmp_path / "validation.jsonl").exists()

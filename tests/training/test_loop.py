@@ -213,6 +213,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_never_saved(config, tmp_p
         train(wild, run)
     step = int(str(refusal.value).split(":")[0].split()[1])
     assert parameters(tmp_path)[1].step == step - 1
+    again = "train again in another config.output with a lower config.optimizer.learning_rate or"
+    assert again in str(refusal.value)
+    assert train(config, open_run(tmp_path / "again"))["step"] == config.steps
 
 
 @pytest.mark.parametrize(
