@@ -11,6 +11,7 @@ from teacherlm_jax.planning.chips import GIB, TpuSlice
 from teacherlm_jax.planning.training_program import PlannedTraining, bytes_of
 
 _MOST = 3  # changes in one sentence
+_WIDE = 64  # width of heads; the fused kernel pads narrower ones to more memory than it saves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,7 @@ def _single(config: TrainConfig) -> Iterator[tuple[str, TrainConfig]]:
     if mesh.data > 1:
         other = MeshConfig(1, mesh.data * mesh.fsdp, mesh.tensor)
         yield "fsdp", dataclasses.replace(config, mesh=other)
-    if model.attention == "xla":
+    if model.attention == "xla" and model.width // model.heads >= _WIDE:
         fused = dataclasses.replace(model, attention="fused")
         yield "attention", dataclasses.replace(config, model=fused)
     for remat in {"none": ("dots", "full"), "dots": ("full",)}.get(model.remat, ()):

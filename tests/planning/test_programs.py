@@ -100,6 +100,15 @@ def test_the_smallest_sufficient_change_of_each_setting_is_suggested():
     assert words(config(mesh=MeshConfig(1, 64, 1), remat="none", accumulate=6)) == ["remat=full"]
 
 
+@pytest.mark.parametrize(("heads", "suggested"), [(32, True), (256, False)])
+def test_the_fused_kernel_is_suggested_for_wide_heads_only(heads, suggested):
+    """Compiled, a step of bloom-tiny with heads of 8 needs 36 GiB with it, 16.5 GiB with xla."""
+    requested = config(mesh=MeshConfig(1, 64, 1))
+    model = dataclasses.replace(requested.model, attention="xla", heads=heads)
+    changes = words(dataclasses.replace(requested, model=model), 16.1)
+    assert changes and ("attention=fused" in changes) == suggested
+
+
 def test_an_axis_that_follows_from_the_others_is_not_named():
     (first, *_) = words(config(), 100.0)
     assert first == "fsdp=64"  # data=-1 is resolved to 1
@@ -125,7 +134,7 @@ def test_no_setting_is_suggested_if_none_helps():
     assert sentence.endswith("and no setting makes it fit; try --topology=v5e:2x4")
     assert chips.parse("v5e:2x4").name == "v5e:2x4"
     on_largest = advice.sentence(60 * GIB, 15.75 * GIB, [], chips.parse("v5e:16x16"))
-    assert on_largest.endswith("use a chip with more memory, or a smaller model")
+    assert on_largest.endswith("use a chip with more memory (v5p or v6e), or a smaller model")
 
 
 def test_the_error_names_needed_and_available_memory_and_settings_to_try():
