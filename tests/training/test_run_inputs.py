@@ -1,5 +1,6 @@
 import dataclasses
 import shutil
+import signal
 
 import pytest
 
@@ -47,7 +48,7 @@ def stopped(config):
     """Run `train` as the command does, and stop it by SIGTERM in its second step."""
     with run_folder.open_run(config.output, "train", config) as run:
         run.check_inputs(inputs(config))
-        run.log.addHandler(Lines(signal_at="step 1/"))
+        run.log.addHandler(Lines(signal_at="step 1/", number=signal.SIGTERM))
         with pytest.raises(Interrupted, match="saved at step 2 of 4"):
             train(config, run)
 
