@@ -1,5 +1,6 @@
 """Exports to a bucket, and conversions between a bucket and a disk in both directions."""
 
+import functools
 import multiprocessing
 import os
 import signal
@@ -14,7 +15,7 @@ from teacherlm_jax.cli import main
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.hf.safetensors import SafetensorsWriter
-from teacherlm_jax.storage import objects
+from teacherlm_jax.storage import folder_lock, objects
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 from tests.hf.folders import as_bin, assert_same, fetched, loaded, parameters, put
 
@@ -131,6 +132,24 @@ def test_an_export_that_fails_leaves_nothing(
     output = f"{bucket}/output"
     assert convert(tmp_path / "run", output, "--config.shard_megabytes=1")[0] == 130
     assert not left and not objects.listing(output)
+
+
+def test_an_export_that_was_overtaken_publishes_no_more_weights(
+    large_pair, save, convert, tmp_path, bucket, monkeypatch
+):
+    assert convert(save(large_pair("opt")), tmp_path / "run") == (0, "")
+    output, acquire = f"{bucket}/output", folder_lock.acquire
+    monkeypatch.setattr(folder_lock, "acquire", functools.partial(acquire, stale=0))
+
+    def overtake(self, *arguments, enter=SafetensorsWriter.__enter__):
+        objects.put(f"{output}/.lock/2", objects.read(f"{output}/.lock/1"))
+        return enter(self, *arguments)
+
+    monkeypatch.setattr(SafetensorsWriter, "__enter__", overtake)
+    status, message = convert(tmp_path / "run", output)
+    assert status == 2
+    assert f"{output}: another process has taken over this folder" in message
+    assert set(objects.listing(output)) == {".partial", ".lock/1", ".lock/2"}
 
 
 def test_an_export_that_the_store_refuses_in_the_middle_leaves_nothing(
