@@ -19,7 +19,7 @@ def refusal(function, *arguments):
 
 def enter(path):
     with whole_or_nothing(path) as folder:
-        (folder / "file").touch()
+        (folder.path / "file").touch()
 
 
 def test_the_folder_in_a_mount_point_that_a_message_names_is_written(tmp_path, monkeypatch):
