@@ -6,10 +6,7 @@ bucket see some earlier state of it, never half of one.
 """
 
 import contextlib
-import fcntl
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +14,9 @@ from pathlib import Path
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import objects
+from teacherlm_jax.storage.temporary import TemporaryFolder
 
 EVERY = 30.0  # seconds between two publications in the background
-_PREFIX = "teacherlm-"  # of the copies on this machine
-_MARK = ".mirror"  # file in a copy, locked while its process lives
 _MANY = 100  # files that are worth a line
 _REQUESTS = 16  # at the same time
 
@@ -67,16 +63,14 @@ class Mirror:
         Raises UserError if the bucket does not exist or the store refuses.
         """
         objects.refuse_missing_bucket(address)
-        _remove_abandoned(say)
         self.address = address.rstrip("/")
         self._apart, self._only, self._last = frozenset(apart), frozenset(only), list(last)
         self._unread, self._nested = frozenset(unread), nested
         self._check, self._say = check, say
         self._published: dict[str, _State] = {}
         self._publishing, self._ended = threading.Lock(), threading.Event()
-        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self._mark = (self.folder / _MARK).open("w")
-        fcntl.flock(self._mark, fcntl.LOCK_EX)
+        self._temporary = TemporaryFolder(say)
+        self.folder = self._temporary.path
         self._pull()
         self._thread = threading.Thread(target=self._repeat, args=(every,), daemon=True)
         self._thread.start()
@@ -113,11 +107,9 @@ class Mirror:
         try:
             self.publish()
         except UserError as error:
-            (self.folder / _MARK).unlink(missing_ok=True)  # so that nobody removes the copy
+            self._temporary.keep()
             raise UserError(f"{error}; what is not in the bucket is in {self.folder}") from error
-        finally:
-            self._mark.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._temporary.close()
 
     def _pull(self) -> None:
         sizes = objects.listing(self.address)
@@ -171,15 +163,6 @@ class Mirror:
                 if self._is_mine(name):
                     with contextlib.suppress(FileNotFoundError):
                         yield name, _state(path)
-
-
-def _remove_abandoned(say: Callable[[str], None]) -> None:
-    """Remove the copies that processes of this machine left behind when they were killed."""
-    for mark in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_MARK}"):
-        with contextlib.suppress(OSError), mark.open() as file:  # another user's, or gone by now
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            say(f"{mark.parent}: removing the temporary files of a process that was killed")
-            shutil.rmtree(mark.parent, ignore_errors=True)
 
 
 def _state(path: Path) -> _State:
