@@ -11,6 +11,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
+from teacherlm_jax.tasks.generator_errors import GeneratorErrors
 from teacherlm_jax.tasks.mixture_statistics import NO_LOSS, MixtureStatistics, ThroughputTimer
 from teacherlm_jax.tasks.mixtures import add_mixture, read_texts
 from teacherlm_jax.tasks.preparation_engine import ChunksOf
@@ -46,8 +47,11 @@ def write_mixture(
     folder.mkdir(parents=True)
     longest = config.max_tokens or config.length
     statistics = MixtureStatistics(mixture.author, longest, mixture.too_long, len(vocabulary.begin))
-    registered = add_mixture(mixture.name, tasks, vocabulary, chunks_of)
-    texts = timer.waiting_for(read_texts(registered, config.seed))
+    errors = GeneratorErrors()
+    registered = add_mixture(
+        mixture.name, tasks, vocabulary, lambda task: errors.noting(chunks_of(task))
+    )
+    texts = timer.waiting_for(errors.raising(read_texts(registered, config.seed)))
     rows = packing.pack(statistics.fitted(texts), config.length)
     shards = write_shards(folder, rows, config.rows_per_shard)
     if not shards:
