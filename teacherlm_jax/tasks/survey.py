@@ -94,7 +94,8 @@ def _collect(
             except UserError as error:
                 if not config.check_only:
                     raise
-                unusable[source_config.name] = str(error)
+                reason = str(error).replace(str(run.path), str(run.address))
+                unusable[source_config.name] = reason
                 run.log.warning("%s: cannot be used: %s", source_config.name, error)
                 continue
             sources.append(source)
