@@ -119,6 +119,20 @@ def update_jsonl(path: epath.PathLike, rows: Iterable[Any]) -> None:
         write_text(path, text)
 
 
+def read_bytes(path: epath.PathLike) -> bytes:
+    """Return the content of a file; raise UserError that names it if it cannot be read.
+
+    From a store this takes one request.
+    """
+    if not is_remote(path):
+        with opened(path) as file:
+            return file.read()
+    content = objects.read(path)
+    if content is None:
+        raise UserError(f"{path}: no such file; restore it or correct the path")
+    return content
+
+
 def read_json(path: epath.PathLike) -> Any:
     """Read one JSON file; raise UserError that names the file and line if it is malformed."""
     try:

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +36,7 @@ for _name in ("gs", "gcs"):
 PATIENCE = 60.0  # seconds for which a failed request is repeated
 SILENCE = 60.0  # seconds without a byte of a server after which a request has failed
 _UPLOAD_BLOCK = 16 << 20  # bytes of one request that uploads a part of an object
+_REQUESTS = 16  # at the same time
 
 _Read = TypeVar("_Read")
 
@@ -158,6 +159,13 @@ def remove(path: epath.PathLike) -> None:
     """Remove an object; nothing happens if there is none."""
     with writing(path), contextlib.suppress(FileNotFoundError):
         _store_of(path).rm_file(os.fspath(path))
+
+
+def remove_folder(folder: epath.PathLike) -> None:
+    """Remove all objects below a folder; nothing happens if there are none."""
+    address = os.fspath(folder).rstrip("/")
+    with ThreadPoolExecutor(_REQUESTS) as requests:
+        list(requests.map(lambda name: remove(f"{address}/{name}"), listing(address)))
 
 
 def in_time(path: epath.PathLike, read: Callable[[], _Read]) -> _Read:

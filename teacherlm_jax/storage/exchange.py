@@ -1,0 +1,103 @@
+"""Files that processes exchange through a folder, on a disk that they share or in a bucket.
+
+Objects in a bucket never grow. A file that grows there grows in a temporary folder of the process
+that writes it, is uploaded whole, and is downloaded where it is read.
+"""
+
+import contextlib
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from etils import epath
+
+from teacherlm_jax.storage import objects
+from teacherlm_jax.storage.locations import is_remote
+from teacherlm_jax.storage.temporary import TemporaryFolder
+
+_AHEAD = 4  # objects that are read before they are asked for
+
+_Content = TypeVar("_Content")
+
+
+def existing(paths: Iterable[epath.Path]) -> set[epath.Path]:
+    """Return the paths of files that exist; in a bucket, this lists each of their folders once.
+
+    Raises UserError if the store refuses.
+    """
+    found: set[epath.Path] = set()
+    folders: dict[epath.Path, set[epath.Path]] = {}
+    for path in paths:
+        if is_remote(path):
+            folders.setdefault(path.parent, set()).add(path)
+        elif path.exists():
+            found.add(path)
+    for folder, wanted in folders.items():
+        found |= wanted & {folder / name for name in objects.listing(folder)}
+    return found
+
+
+@contextlib.contextmanager
+def folder_to_write(folder: epath.PathLike) -> Iterator[Path]:
+    """Yield a folder on this machine, for files that grow until the block ends.
+
+    On a disk this is `folder`, which is created. For a folder in a bucket it is a temporary one,
+    whose files are uploaded unless the block raises an error. Raises UserError if the store refuses
+    them.
+    """
+    if not is_remote(folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        yield Path(folder)
+        return
+    with contextlib.closing(TemporaryFolder()) as temporary:
+        yield temporary.path
+        for path in sorted(temporary.path.iterdir()):
+            if not path.name.startswith("."):
+                objects.upload(path, epath.Path(folder) / path.name)
+
+
+@contextlib.contextmanager
+def file_to_read(path: epath.PathLike) -> Iterator[Path]:
+    """Yield the path of a file on this machine: `path`, or a temporary copy of one in a bucket.
+
+    Raises UserError if there is no such object, or the store refuses.
+    """
+    if not is_remote(path):
+        yield Path(path)
+        return
+    with contextlib.closing(TemporaryFolder()) as temporary:
+        copy = temporary.path / os.path.basename(path)
+        objects.download(path, copy)
+        yield copy
+
+
+def read_each(
+    read: Callable[[epath.Path], _Content], paths: Iterable[epath.Path]
+) -> Iterator[_Content]:
+    """Yield what `read` returns for each path, in order.
+
+    While one object of a bucket is in use, the next few are read.
+    """
+    waiting: deque[Future[_Content]] = deque()
+    with ThreadPoolExecutor(_AHEAD) as requests:
+        for path in paths:
+            if not is_remote(path):
+                yield read(path)
+                continue
+            waiting.append(requests.submit(read, path))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def remove(folder: epath.PathLike) -> None:
+    """Remove a folder and everything in it; nothing happens if there is none."""
+    if is_remote(folder):
+        objects.remove_folder(folder)
+    elif Path(folder).exists():
+        shutil.rmtree(folder)

@@ -1,0 +1,94 @@
+"""Files that processes exchange through a folder on a disk or in a bucket."""
+
+import tempfile
+import threading
+
+import pytest
+from etils import epath
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import exchange, files, objects
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path, monkeypatch):
+    """An empty folder for temporary files."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    return tmp_path / "temporary"
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def folder(request, tmp_path):
+    """A folder that does not exist yet."""
+    if request.param == "disk":
+        return epath.Path(tmp_path / "shared")
+    return epath.Path(request.getfixturevalue("bucket")) / "shared"
+
+
+def test_files_that_grow_are_in_the_folder_at_the_end(folder, temporary):
+    with exchange.folder_to_write(folder) as here:
+        with (here / "rows").open("a") as file:
+            file.write("one\n")
+        with (here / "rows").open("a") as file:
+            file.write("two\n")
+    assert files.read_bytes(folder / "rows") == b"one\ntwo\n"
+    with exchange.file_to_read(folder / "rows") as path:
+        assert path.read_text() == "one\ntwo\n"
+    assert [*temporary.iterdir()] == []
+
+
+def test_nothing_is_uploaded_if_the_files_are_not_complete(bucket, temporary):
+    def write_half():
+        with exchange.folder_to_write(bucket) as here:
+            (here / "rows").write_text("half")
+            raise ValueError("interrupted")
+
+    with pytest.raises(ValueError, match="interrupted"):
+        write_half()
+    assert objects.listing(bucket) == {}
+    assert [*temporary.iterdir()] == []
+
+
+def test_only_files_that_exist_are_found_in_any_folder(folder):
+    wanted = [folder / name for name in ("a/0", "a/1", "ab/0")]
+    assert exchange.existing(wanted) == set()
+    files.write_bytes(folder / "a/1", b"")
+    files.write_bytes(folder / "a/2", b"")
+    files.write_bytes(folder / "ab/1", b"")
+    assert exchange.existing(wanted) == {folder / "a/1"}
+
+
+def test_a_folder_is_removed_with_everything_in_it(folder):
+    exchange.remove(folder)
+    for name in ("a", "b/c", "b/d"):
+        files.write_bytes(folder / name, b"")
+    files.write_bytes(folder.parent / "shared-by-others", b"")
+    exchange.remove(folder)
+    assert not files.is_folder(folder)
+    assert (folder.parent / "shared-by-others").exists()
+
+
+def test_files_are_read_in_order_and_in_a_bucket_before_they_are_asked_for(folder):
+    paths = [folder / str(number) for number in range(20)]
+    for path in paths:
+        files.write_bytes(path, path.name.encode())
+    read, second = [], threading.Event()
+
+    def content(path):
+        read.append(path)
+        if path == paths[1]:
+            second.set()
+        return files.read_bytes(path)
+
+    contents = exchange.read_each(content, paths)
+    assert next(contents) == b"0"
+    ahead = str(folder).startswith("gs://")
+    assert second.wait(10 if ahead else 0) == ahead and len(read) < 10
+    assert [*contents] == [path.name.encode() for path in paths[1:]]
+    assert len(read) == 20
+
+
+def test_a_missing_file_is_named(folder):
+    with pytest.raises(UserError, match=f"{folder}/gone: no such file"):
+        files.read_bytes(folder / "gone")
