@@ -4,10 +4,12 @@ import contextlib
 import functools
 import importlib
 import io
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage.store_errors import StoreError
 from teacherlm_jax.tasks import quiet_stderr
 
 DIRECT = "DirectRunner"
@@ -16,6 +18,9 @@ Stage = Callable[[Any], Iterable[Any]]
 
 # What Beam itself uses for the name DirectRunner downloads another runner first.
 _ON_THIS_MACHINE = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+# Kinds of errors in the traceback that a worker sends, and what Beam adds to a message.
+_REFUSALS = {f"{kind.__module__}.{kind.__qualname__}" for kind in (UserError, StoreError)}
+_ADDED = re.compile(r" \[while running '[^']*'\]$")
 _DIRECT_OPTIONS = ("--direct_running_mode=multi_processing", "--direct_num_workers=0")  # all cores
 
 
@@ -53,6 +58,8 @@ class Beam:
             name: name of the pipeline's steps.
             elements: input of the first stage.
             stages: functions that take one element and return any number of elements.
+
+        Raises UserError if a stage raises one on a worker.
         """
         pipeline = self._beam.Pipeline(runner=self._new_runner(), options=self._options)
         collection = pipeline | self._beam.Create(list(elements))
@@ -60,8 +67,13 @@ class Beam:
             collection |= f"share {name} {number}" >> self._beam.Reshuffle()
             collection |= f"{name} {number}" >> self._beam.FlatMap(stage)
         # local workers write to this console, remote workers to their own logs
-        with quiet_stderr() if self._direct else contextlib.nullcontext():
-            pipeline.run().wait_until_finish()
+        try:
+            with quiet_stderr() if self._direct else contextlib.nullcontext():
+                pipeline.run().wait_until_finish()
+        except Exception as error:
+            if refusal := _refusal(error):
+                raise UserError(refusal) from error
+            raise
 
     def _new_runner(self) -> Any:
         """Return a new runner; each runner runs one pipeline only."""
@@ -94,6 +106,19 @@ class Beam:
                 "apache_beam.options.pipeline_options.DirectOptions"
             )
         return parsed
+
+
+def _refusal(error: Exception) -> str | None:
+    """Return the message of a UserError that a worker raised; None for any other error.
+
+    A worker in this process raises the error itself, others send the text of its traceback.
+    """
+    message = str(error).strip()
+    if not isinstance(error, UserError):
+        kind, _, message = message.rpartition("\n")[2].partition(": ")
+        if kind not in _REFUSALS:
+            return None
+    return _ADDED.sub("", message)
 
 
 @functools.cache
