@@ -257,13 +257,6 @@ class PrepareConfig:
         """Yield (key, problem) for invalid combinations of values."""
         if self.beam_options and not self.runner:
             yield "beam_options", "need a Beam runner; set one, as in --runner=DirectRunner"
-        if self.runner and "://" in self.output:
-            problem = (
-                f"{self.runner} needs a config.output on a disk that all workers share, got "
-                f"{self.output}; prepare there and copy the folder to the bucket, or leave runner "
-                "empty"
-            )
-            yield "runner", problem
         if self.max_tokens > self.length:
             yield (
                 "max_tokens",

@@ -7,10 +7,10 @@ import dataclasses
 import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from etils import epath
 from jaxtyping import Bool, Int32, Shaped
 
 from teacherlm_jax.config import MixtureConfig
@@ -102,14 +102,14 @@ def _text(sample: Sample, rendering: Rendering) -> tuple[tuple[prompts.Piece, ..
     return text, ""
 
 
-def save_chunk(path: Path, chunk: Chunk) -> None:
+def save_chunk(path: epath.PathLike, chunk: Chunk) -> None:
     """Write a chunk atomically."""
     content = io.BytesIO()
     np.savez(content, **chunk._asdict())
     files.write_bytes(path, content.getvalue())
 
 
-def load_chunk(path: Path) -> Chunk:
+def load_chunk(path: epath.PathLike) -> Chunk:
     """Return a chunk that `save_chunk` wrote."""
-    with np.load(path, allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(files.read_bytes(path)), allow_pickle=False) as arrays:
         return Chunk(**arrays)

@@ -1,6 +1,7 @@
 """Engine that prepares data in this process."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.storage.refused_rows import RefusedRows
@@ -33,7 +34,7 @@ class InProcess:
         self._work.remove_survey()
 
         def read(role: str, index: int, refused: RefusedRows) -> Surveyed:
-            folder, kept = self._work.source(role, index), keep and role == KEPT
+            folder, kept = Path(self._work.source(role, index)), keep and role == KEPT
             return survey_source(sources[role][index], settings, refused, folder, keep=kept)
 
         return read

@@ -1,13 +1,14 @@
 """Interface of the engines that prepare data, and the scratch folder that they use."""
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
+
+from etils import epath
 
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sources.duplicates import Questions
+from teacherlm_jax.storage import exchange, files, locations
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks.chunks import Chunk
 from teacherlm_jax.tasks.seqio_tasks import TextTask
@@ -47,36 +48,34 @@ class WorkFolder:
 
     Spooled samples never outlive the run. Encoded texts do if the run is interrupted or fails, and
     the next run does not encode them again.
+
+    Attributes:
+        path: the folder. Beam workers read and write it where the run folder is, also in a bucket.
     """
 
-    def __init__(self, output: Path):
+    def __init__(self, output: epath.PathLike):
         """Name the folder `output/.work`; it is created when something is written to it."""
-        self.path = output.absolute() / layout.WORK
+        self.path = locations.absolute(output) / layout.WORK
 
     @property
-    def tasks(self) -> Path:
+    def tasks(self) -> epath.Path:
         """Folder of encoded texts."""
         return self.path / "tasks"
 
-    def source(self, role: str, index: int) -> Path:
+    def source(self, role: str, index: int) -> epath.Path:
         """Folder of one source in a role, "sources" or "evaluation"."""
         return self.path / "survey" / f"{role}-{index:05d}"
 
     def remove_survey(self) -> None:
         """Remove spooled samples, of this run or of one that was killed."""
-        _remove(self.path / "survey")
+        exchange.remove(self.path / "survey")
 
     def remove(self) -> None:
         """Remove everything."""
-        _remove(self.path)
+        exchange.remove(self.path)
 
     def close(self) -> None:
         """Remove everything except encoded texts."""
         self.remove_survey()
-        if not self.tasks.exists():
+        if not files.is_folder(self.tasks):
             self.remove()
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)

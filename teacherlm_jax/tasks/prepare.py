@@ -44,19 +44,34 @@ def prepare(config: PrepareConfig, run: Run) -> dict[str, Any] | None:
             _check(config, run, engine)
             return None
         result = _prepare(config, run, engine)
-    WorkFolder(run.path).remove()
+    WorkFolder(run.address).remove()
     return result
 
 
 @contextlib.contextmanager
 def _engine(config: PrepareConfig, run: Run) -> Iterator[PreparationEngine]:
-    work = WorkFolder(run.path)
-    with contextlib.closing(work):
+    """Yield the engine; afterwards, remove what it leaves but a later run cannot use.
+
+    If the run folder is in a bucket, Beam workers use a scratch folder there, and this process one
+    in the copy of the run folder.
+    """
+    shared = WorkFolder(run.address)
+    try:
         yield (
-            OnBeam(Beam(config.runner, config.beam_options), work)
+            OnBeam(Beam(config.runner, config.beam_options), shared)
             if config.runner
-            else InProcess(work)
+            else InProcess(WorkFolder(run.path))
         )
+    except BaseException:
+        with contextlib.suppress(UserError):  # it must not hide the error that ended the work
+            _close(shared, run)
+        raise
+    _close(shared, run)
+
+
+def _close(work: WorkFolder, run: Run) -> None:
+    run.publish()  # raises an error if another process has taken over the run, and so the folder
+    work.close()
 
 
 def _prepare(config: PrepareConfig, run: Run, engine: PreparationEngine) -> dict[str, Any]:

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from etils import epath
+
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.sources import raw_rows
 from teacherlm_jax.sources.duplicates import Questions
 from teacherlm_jax.sources.raw_rows import SourceRows, names_apart
 from teacherlm_jax.sources.reading import SourceReading, without_failed
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import exchange, files
 from teacherlm_jax.storage.refused_rows import ReasonCounts, RefusedRows
 from teacherlm_jax.tasks.sample_spool import SampleSpool
 from teacherlm_jax.tasks.tfds_rows import open_rows
@@ -36,7 +38,7 @@ class SurveyedSource:
         by_file: number of rows of each file that were `read`, `used`, and `refused` (by reason).
             The other rows are beyond the limit.
         warnings: likely mistakes in the config, seen from the rows.
-        folder: scratch folder with the spooled samples.
+        folder: scratch folder with the spooled samples, which may be in a bucket.
     """
 
     config: SourceConfig
@@ -47,7 +49,7 @@ class SurveyedSource:
     files: Mapping[str, str]
     by_file: Mapping[str, Mapping[str, Any]]
     warnings: Sequence[str]
-    folder: Path
+    folder: epath.Path
 
     def read(self, checked_only: bool = False) -> Iterator[Sample]:
         """Yield the samples from the spool.
@@ -57,8 +59,11 @@ class SurveyedSource:
         """
         if not self.digest:
             raise ValueError(f"the survey did not keep the samples of {self.config.name!r}")
-        for _, sample in SampleSpool(self.folder / _SAMPLES).read():
-            yield without_failed(sample) if checked_only else sample
+        if not self.samples:
+            return
+        with exchange.file_to_read(self.folder / _SAMPLES) as spool:
+            for _, sample in SampleSpool(spool).read():
+                yield without_failed(sample) if checked_only else sample
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -74,7 +79,7 @@ class SurveyedSource:
 
     @classmethod
     def from_json(
-        cls, config: SourceConfig, folder: Path, value: Mapping[str, Any]
+        cls, config: SourceConfig, folder: epath.Path, value: Mapping[str, Any]
     ) -> "SurveyedSource":
         """Return the source that was surveyed into `folder`, possibly by another process."""
         return cls(config=config, folder=folder, **{name: value[name] for name in _RECORDED})
@@ -112,7 +117,7 @@ def survey_source(
         config: location, format and limits of the source.
         settings: how it is read.
         refused: collects the rows that cannot be used.
-        folder: scratch folder of this source.
+        folder: scratch folder of this source, on this machine.
         keep: spool the samples, so that `SurveyedSource.read` can yield them.
 
     Raises UserError as `SourceReading.first` does.
@@ -133,7 +138,7 @@ def survey_source(
         files=_digests(reading.rows or open_rows(config, settings.root)),
         by_file=by_file,
         warnings=reading.warnings,
-        folder=folder,
+        folder=epath.Path(folder),
     )
     return source, questions
 

@@ -7,6 +7,7 @@ from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
+from tests.tasks import beam_runs
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +46,27 @@ def opt_like(root, tmp_path_factory):
     named = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "</s>")
     files.write_json(folder / "tokenizer_config.json", named | {"add_bos_token": True})
     return folder
+
+
+@pytest.fixture(scope="session")
+def data(root, vocabulary, tmp_path_factory):
+    """Three sources, one of them in shards with unusable rows, and an evaluation set."""
+    folder = tmp_path_factory.mktemp("data")
+    vocabulary.save(folder / "vocabulary")
+    big = [row for _, row in files.read_jsonl(root / "big.jsonl")]
+    small = [row for _, row in files.read_jsonl(root / "small.jsonl")]
+    for number in range(2):
+        gated = [row | {"annotations": {"cot": beam_runs.verdict(n)}} for n, row in enumerate(big)]
+        rows = gated[number::2]
+        files.write_jsonl(folder / f"gated-{number}.jsonl", [{"broken": "\u2028"}, *rows, rows[0]])
+    files.write_jsonl(folder / "big.jsonl", big)
+    files.write_jsonl(folder / "small.jsonl", [*small, big[7] | {"id": "again"}])
+    files.write_jsonl(folder / "asked.jsonl", [{"q": small[3]["question"]}, {"q": None}])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def alone(data, tmp_path_factory):
+    """Output folder and result of a run in one process."""
+    output = tmp_path_factory.mktemp("alone")
+    return output, beam_runs.do(beam_runs.make(data, output))

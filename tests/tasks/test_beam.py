@@ -9,108 +9,24 @@ from pathlib import Path
 import pytest
 
 from teacherlm_jax.cli import main
-from teacherlm_jax.config import (
-    ColumnsConfig,
-    MixtureConfig,
-    PartConfig,
-    PrepareConfig,
-    SourceConfig,
-    VocabularyConfig,
-    fields,
-)
+from teacherlm_jax.config import SourceConfig, fields
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.run_folder import open_run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tasks import chunks
 from teacherlm_jax.tasks.beam import Beam
-from teacherlm_jax.tasks.prepare import prepare
+from tests.tasks.beam_runs import (
+    IN_MEMORY,
+    SMALL,
+    contents,
+    do,
+    make,
+    messages,
+    on_beam,
+    without_times,
+)
 
 pytest.importorskip("apache_beam", reason="Beam is an extra: pip install -r requirements-beam.txt")
-
-IN_MEMORY = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
-SMALL = 16  # samples per chunk, so that each source has several chunks
-
-
-@pytest.fixture(scope="module")
-def data(root, vocabulary, tmp_path_factory):
-    """Three sources, one of them in shards with unusable rows, and an evaluation set."""
-    folder = tmp_path_factory.mktemp("data")
-    vocabulary.save(folder / "vocabulary")
-    big = [row for _, row in files.read_jsonl(root / "big.jsonl")]
-    small = [row for _, row in files.read_jsonl(root / "small.jsonl")]
-    for number in range(2):
-        gated = [row | {"annotations": {"cot": verdict(n)}} for n, row in enumerate(big)]
-        rows = gated[number::2]
-        files.write_jsonl(folder / f"gated-{number}.jsonl", [{"broken": "\u2028"}, *rows, rows[0]])
-    files.write_jsonl(folder / "big.jsonl", big)
-    files.write_jsonl(folder / "small.jsonl", [*small, big[7] | {"id": "again"}])
-    files.write_jsonl(folder / "asked.jsonl", [{"q": small[3]["question"]}, {"q": None}])
-    return folder
-
-
-def verdict(number):
-    return {"author": "program", "gates": {"finished": number % 3 > 0}}
-
-
-def make(data, output, **settings):
-    mixed = {"author": "program", "forms": ("text", "shuffle")}
-    parts = (PartConfig(("drawn",), ("CMF",), subject_prefix=True),)
-    asked = ColumnsConfig(question="q", answer="q")
-    values = {
-        "output": str(output),
-        "root": str(data),
-        "sources": (
-            SourceConfig("drawn", "big.jsonl", limit=40, limit_by="seed"),
-            SourceConfig("gated", "gated-*.jsonl"),
-            SourceConfig("small", "small.jsonl", max_tokens=60),
-        ),
-        "evaluation": (SourceConfig("asked", "asked.jsonl", "columns", columns=asked),),
-        "mixtures": (
-            MixtureConfig("mix", sources=("gated", "small"), also=parts, **mixed),
-            MixtureConfig("checked", checked_only=True, loss="answer", **mixed),
-        ),
-        "vocabulary": VocabularyConfig(str(data / "vocabulary")),
-        "length": 256,
-        "rows_per_shard": 20,
-    }
-    return PrepareConfig(**values | settings)
-
-
-def on_beam(data, output, **settings):
-    return make(data, output, runner="DirectRunner", beam_options=IN_MEMORY, **settings)
-
-
-def do(config):
-    with open_run(config.output, "prepare", config) as run:
-        return prepare(config, run)
-
-
-def contents(output):
-    """Return the content of all files of a run, except those with times and the run's settings."""
-    excluded = ("log.txt", "config.json", "versions.json", "throughput.json", ".lock")
-    return {
-        str(path.relative_to(output)): path.read_bytes()
-        for path in sorted(output.rglob("*"))
-        if path.is_file() and path.name not in excluded
-    }
-
-
-def messages(output):
-    lines = (output / "log.txt").read_text().replace(str(output), "OUTPUT").splitlines()
-    return [line.split(" ", 2)[2] for line in lines if "Mtokens/s" not in line]
-
-
-@pytest.fixture(scope="module")
-def alone(data, tmp_path_factory):
-    """Output folder and result of a run in one process."""
-    output = tmp_path_factory.mktemp("alone")
-    return output, do(make(data, output))
-
-
-def without_times(result):
-    mixtures = result["mixtures"].items()
-    return result | {"mixtures": {k: v | {"throughput": None} for k, v in mixtures}}
 
 
 def test_beam_writes_the_same_files_and_messages(alone, data, tmp_path, monkeypatch):
