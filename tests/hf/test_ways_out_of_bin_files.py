@@ -61,6 +61,25 @@ def truncated(path):
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def longer(path):
+    rezip(path, lambda name, data: b"little" * 99 if "byteorder" in name else data)
+
+
+def unframed(path):
+    content, start = path.read_bytes(), read_header(path)["a"].offset
+    own = content.rindex(b"PK\3\4", 0, start)
+    path.write_bytes(content[:own] + bytes(start - own) + content[start:])
+
+
+def oversized(path):
+    """Say in the directory at the end of the file that the bytes of `a` are more than the file."""
+    content = path.read_bytes()
+    name = content.rindex(b"data/0")
+    sizes = content.rindex(b"PK\1\2", 0, name) + 20
+    size = (10**9).to_bytes(4, "little")
+    path.write_bytes(content[:sizes] + 2 * size + content[sizes + 8 :])
+
+
 def restore(path, message, backup):
     path.write_bytes(backup)
 
@@ -112,6 +131,9 @@ WAYS = {
     "no pickle": (without("data.pkl"), "PyTorch did not write it; copy the weights again", restore),
     "no bytes": (without("data/0"), "the bytes of a are missing; copy it again", restore),
     "few bytes": (shorter("data/0"), "which has 4; copy it again", restore),
+    "long entry": (longer, "has 594 bytes, expected at most 100; copy it again", restore),
+    "unframed": (unframed, "header and the next record; copy it again", restore),
+    "oversized": (oversized, "is truncated: pytorch_model/data/0 ends at byte", restore),
     "truncated": (truncated, "if it is truncated or damaged, copy it again", restore),
 }
 

@@ -202,6 +202,7 @@ def test_changed_data_is_refused_when_a_run_resumes(finished, config, tmp_path, 
     files.write_json(changed / "manifest.json", {**manifest, "seed": 1})
     with pytest.raises(UserError, match="was trained on data .its manifest. with the digest"):
         train(dataclasses.replace(config, data=str(changed)), open_run(tmp_path / "run"))
+    assert train(config, open_run(tmp_path / "run"))["step"] == config.steps  # with the old data
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_is_never_saved(config, tmp_path):
