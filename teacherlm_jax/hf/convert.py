@@ -27,10 +27,11 @@ from teacherlm_jax.hf.lazy_tensor import DTYPES
 from teacherlm_jax.hf.model_folder import ModelFolder
 from teacherlm_jax.hf.weights import source_state, weight_digests
 from teacherlm_jax.models import registry
-from teacherlm_jax.runs import layout, run_folder
+from teacherlm_jax.runs import layout, run_folder, run_place
 from teacherlm_jax.runs.console import ConsoleHandler
 from teacherlm_jax.storage import files, locations
 from teacherlm_jax.storage.atomic_folder import whole_or_nothing
+from teacherlm_jax.storage.store_errors import StoreError
 
 _VERB = "convert"
 
@@ -58,7 +59,7 @@ def _import(config: ConvertConfig, source: epath.Path) -> None:
     opened = model_folder.open_model(source, config.dtype or "float32")
     state = source_state(source)
     abstract = _abstract(opened.config, config.mesh)
-    output = epath.Path(config.output)
+    output = run_place.check_address(config.output)
     _refuse_foreign(output)
     with (
         _nothing_if_refused(output),
@@ -145,6 +146,8 @@ def _nothing_if_refused(output: epath.Path) -> Iterator[None]:
     empty = not existed or not any(output.iterdir())
     try:
         yield
+    except StoreError:  # repeated, the command goes on
+        raise
     except UserError:
         if empty:
             if output.exists():
