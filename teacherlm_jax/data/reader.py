@@ -21,6 +21,7 @@ from jaxtyping import Shaped
 from teacherlm_jax.data import packing
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files, objects, store_errors
+from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.store_errors import StoreError
 
 Batch = dict[str, Shaped[np.ndarray, "B T"]]
@@ -111,7 +112,7 @@ class _Rows:
         self._length: int = manifest["length"]
         for shard in manifest["shards"]:
             _check_shard(folder, shard, verify)
-        paths = [str(folder / shard["name"]) for shard in manifest["shards"]]
+        paths = [_counted(folder / shard["name"], shard) for shard in manifest["shards"]]
         try:
             self._records = objects.in_time(
                 folder, lambda: grain.sources.ArrayRecordDataSource(paths)
@@ -145,6 +146,16 @@ class _Rows:
             raise UserError(
                 f"{self._folder}: row {number} is damaged: {error}; {PREPARE_AGAIN}"
             ) from None
+
+
+def _counted(path: epath.Path, shard: Mapping[str, Any]) -> str:
+    """Return the path of a shard for ArrayRecord, with the count of rows if it is in a bucket.
+
+    Without a count ArrayRecord opens all shards at once, in threads that would keep a command from
+    ending while a bucket does not answer.
+    """
+    count = f"[0:{shard['records']}]" if is_remote(path) and "records" in shard else ""
+    return f"{path}{count}"
 
 
 def _refuse_store_errors(error: Exception) -> None:

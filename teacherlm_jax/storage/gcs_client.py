@@ -115,9 +115,9 @@ def _naming(address: str, action: str, path: str = "") -> Iterator[None]:
         if isinstance(error, OSError) and disk_errors.is_local(error):
             raise
         if isinstance(error, FileNotFoundError):
-            raise FileNotFoundError(errno.ENOENT, "No such object", address) from error
+            raise FileNotFoundError(errno.ENOENT, "No such object", address) from None
         if isinstance(error, FileExistsError):
-            raise FileExistsError(errno.EEXIST, "exists already", address) from error
+            raise FileExistsError(errno.EEXIST, "exists already", address) from None
         if path.startswith("b/") and not path.endswith("/o") and is_forbidden(error):
             raise
         raise StoreError(f"{address}: cannot be {action}: {reason(error, 'gs')}") from error
