@@ -40,6 +40,7 @@ class Fault:
         path: pattern that the unquoted path with its query has to contain.
         times: number of requests that fail.
         after: number of matching requests that succeed before.
+        every: fail only one of so many requests.
         delay: seconds to wait before the answer; with an empty `answer` the request then succeeds.
         seen: number of requests that matched.
         failed: number of requests that failed.
@@ -50,6 +51,7 @@ class Fault:
     path: str = ""
     times: float = math.inf
     after: int = 0
+    every: int = 1
     delay: float = 0.0
     seen: int = 0
     failed: int = 0
@@ -59,7 +61,7 @@ class Fault:
         if not re.fullmatch(self.kind or ".*", kind) or not re.search(self.path, path):
             return False
         self.seen += 1
-        if self.seen <= self.after or self.failed >= self.times:
+        if self.seen <= self.after or self.failed >= self.times or self.seen % self.every:
             return False
         self.failed += 1
         return True

@@ -1,0 +1,338 @@
+"""Commands in a bucket whose store fails on cue: a right result, or one line and status 2."""
+
+import itertools
+import re
+import time
+
+import pytest
+from etils import epath
+
+from benchmarks import bucket as bucket_server
+from teacherlm_jax.checkpoints import saved_model
+from teacherlm_jax.cli.main import main
+from teacherlm_jax.data import synthetic
+from teacherlm_jax.data.sample import to_row
+from teacherlm_jax.storage import files, objects
+
+BASE = f"gs://{bucket_server.NAME}/failing"
+CONFIG = f"""
+from teacherlm_jax import config
+
+BASE = "{BASE}"
+MODEL = config.ModelConfig(layers=1, width=16, heads=2, dtype="float32")
+SOURCE = config.SourceConfig("samples", "samples.jsonl")
+
+def prepare():
+    return config.PrepareConfig(
+        output=f"{{BASE}}/data", root=BASE, sources=(SOURCE,), length=128,
+        mixtures=(config.MixtureConfig("mix", forms=("text",), author="synthetic"),),
+        vocabulary=config.VocabularyConfig(f"{{BASE}}/vocabulary", size=400),
+    )
+
+def train():
+    return config.TrainConfig(
+        output=f"{{BASE}}/train", data=f"{{BASE}}/data/mix", steps=4, batch_size=8, model=MODEL,
+        checkpoint=config.CheckpointConfig(every=2), data_cache="",
+    )
+
+def annotate():
+    return config.AnnotateConfig(
+        output=f"{{BASE}}/annotate", root=BASE, source=SOURCE, slots=8,
+        teachers=config.TeachersConfig(cot=f"{{BASE}}/train"),
+        sampling=config.SamplingConfig(max_new_tokens=3),
+    )
+
+def evaluate():
+    return config.EvaluateConfig(
+        output=f"{{BASE}}/evaluate", root=BASE, model=f"{{BASE}}/train/checkpoints/4",
+        benchmarks=(config.BenchmarkConfig(name="toys", path="samples.jsonl"),),
+    )
+
+def report():
+    return config.ReportConfig(output=f"{{BASE}}/report", root=BASE)
+
+def get_config(variant):
+    return globals()[variant]()
+"""
+SWEEP = """
+def sweep():
+    yield "a", {"steps": 2}
+    yield "b", {"steps": 4}
+"""
+VERBS = ("prepare", "train", "annotate", "evaluate", "report")
+
+
+@pytest.fixture(scope="module")
+def file(_bucket_url, tmp_path_factory):
+    """Config file of the commands; their inputs and finished runs are in the bucket."""
+    samples = [sample for sample in synthetic.generate(200, seed=1) if sample.options][:24]
+    files.write_jsonl(f"{BASE}/samples.jsonl", [to_row(sample) for sample in samples])
+    path = tmp_path_factory.mktemp("failing") / "mine.py"
+    path.write_text(CONFIG)
+    for verb in ("prepare", "train", "annotate"):
+        assert main([verb, f"--config={path}:{verb}"]) == 0
+    assert main(["convert", f"{BASE}/train", str(path.parent / "hf")]) == 0
+    return path
+
+
+@pytest.fixture
+def command(file, proxy, bucket, capsys, caplog, tmp_path):
+    """Function that runs a command with its output in an empty folder of the bucket.
+
+    It returns the status, and the message if the status is not 0: one line without a traceback.
+    """
+
+    def run(verb, *changes):
+        capsys.readouterr()
+        status = main(words(verb, *changes))
+        shown = capsys.readouterr()
+        assert "Traceback" not in shown.err + shown.out
+        assert not [record for record in caplog.records if record.exc_info]
+        if status == 0:
+            return 0, ""
+        (line,) = shown.err.splitlines()
+        assert "http" not in line and "on cue" not in line
+        return status, line.removeprefix("teacherlm: ")
+
+    def words(verb, *changes):
+        if verb == "import":
+            return ["convert", str(file.parent / "hf"), f"{bucket}/out"]
+        if verb == "export":
+            return ["convert", f"{BASE}/train", str(tmp_path / "hf")]
+        if verb == "quickstart":
+            return [verb, f"--config=configs/quickstart.py:tiny,root={bucket}"]
+        fresh = [f"--config.vocabulary.path={bucket}/vocabulary"] if verb == "prepare" else []
+        output = f"--config.output={bucket}/out"
+        return [verb, f"--config={file}:{verb}", output, *fresh, *changes]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [
+        *itertools.product(VERBS, ["read", "write", "list", ".*"]),
+        *itertools.product(["import", "quickstart"], ["write", "list", ".*"]),
+        *itertools.product(["export"], ["read", "list", ".*"]),
+    ],
+)
+def test_a_command_without_rights_names_the_object(command, proxy, verb, kind):
+    fault = proxy.fail(403, kind)
+    status, line = command(verb)
+    assert status == 2 and fault.failed < 40
+    assert re.match("gs://bucket.*: cannot be (read|written): permission denied; the account", line)
+
+
+def test_each_point_of_a_sweep_without_rights_names_the_object(file, proxy, bucket, capsys):
+    swept = file.with_name("sweep.py")
+    swept.write_text(CONFIG + SWEEP)
+    proxy.fail(403, "write")
+    command = ["train", f"--config={swept}:train", f"--config.output={bucket}/out", "--sweep_all"]
+    assert main(command) == 2
+    lines = capsys.readouterr().err.splitlines()
+    for name in ("a", "b"):
+        assert any(f"{bucket}/out/{name}/.lock/1: cannot be written" in line for line in lines)
+    assert "Traceback" not in "".join(lines)
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "import", "export", "quickstart"])
+def test_a_store_that_is_down_ends_a_command_in_time(command, proxy, verb, monkeypatch):
+    monkeypatch.setattr(objects, "PATIENCE", 0.3)
+    proxy.fail(503)
+    start = time.monotonic()
+    status, line = command(verb)
+    assert status == 2 and time.monotonic() - start < 8
+    assert re.match("gs://bucket.*: cannot be .*: the store did not answer as expected", line)
+
+
+@pytest.mark.parametrize(
+    ("verb", "change"),
+    [
+        ("prepare", "--config.output=gs://none/run"),
+        ("train", "--config.output=gs://none/run"),
+        ("annotate", "--config.output=gs://none/run"),
+        ("evaluate", "--config.output=gs://none/run"),
+        ("report", "--config.output=gs://none/run"),
+        ("prepare", "--config.root=gs://none"),
+        ("train", "--config.data=gs://none/data/mix"),
+        ("annotate", "--config.root=gs://none"),
+        ("annotate", "--config.teachers.cot=gs://none/train"),
+        ("evaluate", "--config.root=gs://none"),
+        ("evaluate", "--config.model=gs://none/train"),
+        ("report", "--config.root=gs://none"),
+        ("prepare", f"--config.root={BASE}/none"),
+        ("train", f"--config.data={BASE}/data/none"),
+        ("train", f"--config.data={BASE}/train"),
+        ("train", f"--config.init_from={BASE}/none"),
+        ("annotate", f"--config.source.path={BASE}/none.jsonl"),
+        ("annotate", f"--config.teachers.cot={BASE}/train/checkpoints/3"),
+        ("annotate", f"--config.teachers.cot={BASE}/data"),
+        ("evaluate", f"--config.model={BASE}/trains"),
+        ("report", f"--config.root={BASE}/none"),
+    ],
+)
+def test_a_wrong_name_is_shown_with_a_way_out(command, verb, change):
+    status, line = command(verb, change)
+    address = change.partition("=")[2]
+    assert status == 2
+    assert address.removesuffix("/data/mix").removesuffix("/run") in line
+    assert re.search("; [a-z]", line)
+
+
+def _contents(run):
+    """Return the files of a finished run that do not depend on time, by name."""
+    wanted = ("metrics.jsonl", ".jsonl", "manifest.json", ".array_record", ".model")
+    return {
+        name: _losses(run) if name == "metrics.jsonl" else objects.read(f"{run}/{name}")
+        for name in objects.listing(run)
+        if name.endswith(wanted) and "checkpoints" not in name
+    }
+
+
+def _losses(run):
+    return [row["loss"] for _, row in files.read_jsonl(epath.Path(run) / "metrics.jsonl")]
+
+
+def _digest(run):
+    checkpoints, step = saved_model.open_checkpoint(run)
+    return checkpoints.meta(step)["parameters"]
+
+
+@pytest.mark.parametrize("verb", ["prepare", "train"])
+def test_a_command_on_a_bad_connection_ends_with_the_right_files(
+    command, proxy, bucket, verb, monkeypatch
+):
+    monkeypatch.setattr(objects, "PATIENCE", 8.0)
+    faults = [
+        proxy.fail("reset", path="array_record", times=2),  # its client has long pauses
+        proxy.fail("reset", "read|write|list|stat", "^(?!.*array_record)", every=9),
+        proxy.fail(503, path="^(?!.*array_record)", every=11),
+        proxy.fail("truncated", "read", "^(?!.*array_record)", every=7),
+        proxy.fail("short", "read", "^/download", every=5),
+    ]
+    assert command(verb) == (0, "")
+    assert sum(fault.failed for fault in faults) > 1
+    name = "data" if verb == "prepare" else verb
+    proxy.clear()
+    assert _contents(f"{bucket}/out") == _contents(f"{BASE}/{name}") != {}
+    if verb == "train":
+        assert _digest(f"{bucket}/out") == _digest(f"{BASE}/train")
+
+
+@pytest.mark.parametrize("verb", ["annotate", "evaluate", "report", "import", "export"])
+def test_a_store_that_is_down_for_a_moment_does_not_end_a_command(command, proxy, verb):
+    fault = proxy.fail(503, times=4, after=20)
+    assert command(verb) == (0, "")
+    assert fault.failed == 4
+
+
+@pytest.mark.parametrize(
+    ("verb", "pattern", "message"),
+    [
+        ("prepare", "samples.jsonl", f"{BASE}/samples.jsonl: no such file; restore it"),
+        ("train", "manifest.json", f"{BASE}/data/mix/manifest.json: no such file; restore it"),
+        ("annotate", "samples.jsonl", f"{BASE}/samples.jsonl: no such file; restore it"),
+        ("annotate", "meta/metadata", f"{BASE}/train/checkpoints/4: incomplete checkpoint, meta"),
+        ("annotate", "params/.*ocdbt", f"{BASE}/train/checkpoints/4: incomplete checkpoint, param"),
+        ("annotate", "sentencepiece", f"{BASE}/train/vocabulary/sentencepiece.model: "),
+    ],
+)
+def test_an_object_that_vanished_after_it_was_listed_is_named(
+    command, proxy, verb, pattern, message
+):
+    fault = proxy.fail(404, "read", pattern)
+    status, line = command(verb)
+    assert fault.failed
+    assert status == 2 and line.startswith(message)
+
+
+def test_a_run_without_a_config_any_more_is_shown_in_the_report(command, proxy, bucket):
+    proxy.fail(404, "read", "train/config.json")
+    assert command("report") == (0, "")
+    assert f"{BASE}/train/config.json: no such file".encode() in objects.read(
+        f"{bucket}/out/report.html"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "pattern", "named", "resumed"),
+    [
+        (403, "write", "uploadType=media.*checkpoints/2/params", "checkpoints/2/params/", False),
+        (503, "write", "uploadType=media.*checkpoints/4", "checkpoints/4/", True),
+        (404, "write", "uploadType=media.*checkpoints/4", "checkpoints/4/", False),
+        (503, "list", "checkpoints/2", "checkpoints/2", False),
+        (503, "write", "uploadType=multipart", "", False),
+    ],
+)
+def test_training_that_loses_its_store_ends_with_one_line_and_is_resumed(
+    command, proxy, bucket, monkeypatch, answer, kind, pattern, named, resumed
+):
+    """In the middle of training, in its last checkpoint, and in the copies of its files."""
+    monkeypatch.setattr(objects, "PATIENCE", 0.5)
+    fault = proxy.fail(answer, kind, pattern, after=0 if named else 10)
+    status, line = command("train")
+    assert status == 2 and fault.failed and line.startswith(f"{bucket}/out/{named}")
+    if resumed:
+        proxy.clear()
+        monkeypatch.setattr(objects, "PATIENCE", 3.0)
+        assert command("train") == (0, "")
+        assert _losses(f"{bucket}/out") == _losses(f"{BASE}/train")
+        assert _digest(f"{bucket}/out") == _digest(f"{BASE}/train")
+
+
+@pytest.mark.parametrize("after", [0, 12])
+@pytest.mark.parametrize("answer", [403, 404, 503])
+def test_training_that_loses_its_data_ends_with_one_line(
+    command, proxy, monkeypatch, answer, after
+):
+    """The first rows are read when the data is opened."""
+    monkeypatch.setattr(objects, "PATIENCE", 0.5)
+    fault = proxy.fail(answer, "read", "^/storage/.*array_record", after=after)
+    status, line = command("train")
+    assert status == 2 and line.startswith(f"{BASE}/data/mix") and fault.failed
+
+
+def test_files_of_a_run_that_are_not_in_the_bucket_at_its_end_are_named(command, proxy, bucket):
+    """Objects of the clients carry their names in the first lines of a request, not in its path."""
+    fault = proxy.fail(403, "write", after=6)
+    status, line = command("annotate")
+    assert status == 2 and fault.failed
+    assert line.startswith(f"{bucket}/out/") and "cannot be written: permission denied" in line
+
+
+def test_credentials_are_never_shown_or_kept(file, proxy, bucket, capfd, monkeypatch):
+    secret = "ya29.SECRET"
+    host = proxy.url.removeprefix("http://")
+    monkeypatch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", secret)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://user:{secret}@{host}")
+    shown = ""
+    for kind, path in (("write", "uploadType=media"), ("read", ""), ("list", ""), ("write", "")):
+        proxy.clear()
+        proxy.fail(403, kind, path)
+        words = ["train", f"--config={file}:train", f"--config.output={bucket}/{len(shown)}"]
+        assert main(words) == 2
+        shown += "".join(capfd.readouterr())
+        headers = {name: text for *_, entry in proxy.seen for name, text in entry.items()}
+        assert "Authorization" in headers
+    proxy.clear()
+    assert "permission denied" in shown
+    kept = b"".join(objects.read(f"{bucket}/{name}") for name in objects.listing(bucket))
+    assert "SECRET" not in shown and b"SECRET" not in kept and kept
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "import", "export"])
+def test_a_run_folder_in_another_store_is_refused_by_name(file, capsys, verb):
+    words = [verb, f"--config={file}:{verb}", "--config.output=s3://bucket/run"]
+    if verb in ("import", "export"):
+        source = str(file.parent / "hf") if verb == "import" else f"{BASE}/train"
+        words = ["convert", source, "s3://bucket/run"]
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "s3://bucket/run" in line and "gs://" in line
+
+
+@pytest.mark.parametrize("verb", ["prepare", "annotate", "evaluate"])
+def test_a_source_in_another_store_names_the_missing_package(command, verb):
+    status, line = command(verb, "--config.root=s3://bucket/sets")
+    assert status == 2
+    assert line.startswith("s3://bucket/sets/samples.jsonl: ") and "s3fs" in line
