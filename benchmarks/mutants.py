@@ -158,6 +158,8 @@ def measure(folder: Path, file: dict[str, Any], settings: dict[str, Any]) -> dic
     begin = time.monotonic()
     code = (folder / file["source"]).read_text(encoding="utf-8")
     possible = mutants_of(code, re.compile("|".join(settings["operators"])))
+    if stale := file.get("equivalent", {}).keys() - {mutant.changed for mutant in possible}:
+        raise ValueError(f"{SETTINGS}: no mutant of {file['source']} is one of {sorted(stale)}")
     mutants = possible
     if "sample" in file:
         mutants = random.Random(settings["seed"]).sample(possible, file["sample"])
