@@ -7,112 +7,18 @@ import time
 import pytest
 from etils import epath
 
-from benchmarks import bucket as bucket_server
 from teacherlm_jax.checkpoints import saved_model
 from teacherlm_jax.cli.main import main
-from teacherlm_jax.data import synthetic
-from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.storage import files, objects
 
-BASE = f"gs://{bucket_server.NAME}/failing"
-CONFIG = f"""
-from teacherlm_jax import config
-
-BASE = "{BASE}"
-MODEL = config.ModelConfig(layers=1, width=16, heads=2, dtype="float32")
-SOURCE = config.SourceConfig("samples", "samples.jsonl")
-
-def prepare():
-    return config.PrepareConfig(
-        output=f"{{BASE}}/data", root=BASE, sources=(SOURCE,), length=128,
-        mixtures=(config.MixtureConfig("mix", forms=("text",), author="synthetic"),),
-        vocabulary=config.VocabularyConfig(f"{{BASE}}/vocabulary", size=400),
-    )
-
-def train():
-    return config.TrainConfig(
-        output=f"{{BASE}}/train", data=f"{{BASE}}/data/mix", steps=4, batch_size=8, model=MODEL,
-        checkpoint=config.CheckpointConfig(every=2), data_cache="",
-    )
-
-def annotate():
-    return config.AnnotateConfig(
-        output=f"{{BASE}}/annotate", root=BASE, source=SOURCE, slots=8,
-        teachers=config.TeachersConfig(cot=f"{{BASE}}/train"),
-        sampling=config.SamplingConfig(max_new_tokens=3),
-    )
-
-def evaluate():
-    return config.EvaluateConfig(
-        output=f"{{BASE}}/evaluate", root=BASE, model=f"{{BASE}}/train/checkpoints/4",
-        benchmarks=(config.BenchmarkConfig(name="toys", path="samples.jsonl"),),
-    )
-
-def report():
-    return config.ReportConfig(output=f"{{BASE}}/report", root=BASE)
-
-def get_config(variant):
-    return globals()[variant]()
-"""
-SWEEP = """
-def sweep():
-    yield "a", {"steps": 2}
-    yield "b", {"steps": 4}
-"""
-VERBS = ("prepare", "train", "annotate", "evaluate", "report")
-
-
-@pytest.fixture(scope="module")
-def file(_bucket_url, tmp_path_factory):
-    """Config file of the commands; their inputs and finished runs are in the bucket."""
-    samples = [sample for sample in synthetic.generate(200, seed=1) if sample.options][:24]
-    files.write_jsonl(f"{BASE}/samples.jsonl", [to_row(sample) for sample in samples])
-    path = tmp_path_factory.mktemp("failing") / "mine.py"
-    path.write_text(CONFIG)
-    for verb in ("prepare", "train", "annotate"):
-        assert main([verb, f"--config={path}:{verb}"]) == 0
-    assert main(["convert", f"{BASE}/train", str(path.parent / "hf")]) == 0
-    return path
-
-
-@pytest.fixture
-def command(file, proxy, bucket, capsys, caplog, tmp_path):
-    """Function that runs a command with its output in an empty folder of the bucket.
-
-    It returns the status, and the message if the status is not 0: one line without a traceback.
-    """
-
-    def run(verb, *changes):
-        capsys.readouterr()
-        status = main(words(verb, *changes))
-        shown = capsys.readouterr()
-        assert "Traceback" not in shown.err + shown.out
-        assert not [record for record in caplog.records if record.exc_info]
-        if status == 0:
-            return 0, ""
-        (line,) = shown.err.splitlines()
-        assert "http" not in line and "on cue" not in line
-        return status, line.removeprefix("teacherlm: ")
-
-    def words(verb, *changes):
-        if verb == "import":
-            return ["convert", str(file.parent / "hf"), f"{bucket}/out"]
-        if verb == "export":
-            return ["convert", f"{BASE}/train", str(tmp_path / "hf")]
-        if verb == "quickstart":
-            return [verb, f"--config=configs/quickstart.py:tiny,root={bucket}"]
-        fresh = [f"--config.vocabulary.path={bucket}/vocabulary"] if verb == "prepare" else []
-        output = f"--config.output={bucket}/out"
-        return [verb, f"--config={file}:{verb}", output, *fresh, *changes]
-
-    return run
+from .conftest import BASE, CONFIG, SWEEP, VERBS
 
 
 @pytest.mark.parametrize(
     ("verb", "kind"),
     [
         *itertools.product(VERBS, ["read", "write", "list", ".*"]),
-        *itertools.product(["import", "quickstart"], ["write", "list", ".*"]),
+        *itertools.product(["import", "quickstart", "plan"], ["write", "list", ".*"]),
         *itertools.product(["export"], ["read", "list", ".*"]),
     ],
 )
@@ -123,8 +29,8 @@ def test_a_command_without_rights_names_the_object(command, proxy, verb, kind):
     assert re.match("gs://bucket.*: cannot be (read|written): permission denied; the account", line)
 
 
-def test_each_point_of_a_sweep_without_rights_names_the_object(file, proxy, bucket, capsys):
-    swept = file.with_name("sweep.py")
+def test_each_point_of_a_sweep_without_rights_names_the_object(commands, proxy, bucket, capsys):
+    swept = commands.with_name("sweep.py")
     swept.write_text(CONFIG + SWEEP)
     proxy.fail(403, "write")
     command = ["train", f"--config={swept}:train", f"--config.output={bucket}/out", "--sweep_all"]
@@ -135,7 +41,7 @@ def test_each_point_of_a_sweep_without_rights_names_the_object(file, proxy, buck
     assert "Traceback" not in "".join(lines)
 
 
-@pytest.mark.parametrize("verb", [*VERBS, "import", "export", "quickstart"])
+@pytest.mark.parametrize("verb", [*VERBS, "import", "export", "quickstart", "plan"])
 def test_a_store_that_is_down_ends_a_command_in_time(command, proxy, verb, monkeypatch):
     monkeypatch.setattr(objects, "PATIENCE", 0.3)
     proxy.fail(503)
@@ -202,11 +108,11 @@ def _digest(run):
 def test_a_command_on_a_bad_connection_ends_with_the_right_files(
     command, proxy, bucket, verb, monkeypatch
 ):
-    monkeypatch.setattr(objects, "PATIENCE", 8.0)
+    monkeypatch.setattr(objects, "PATIENCE", 4.0)
     faults = [
-        proxy.fail("reset", path="array_record", times=2),  # its client has long pauses
-        proxy.fail("reset", "read|write|list|stat", "^(?!.*array_record)", every=9),
-        proxy.fail(503, path="^(?!.*array_record)", every=11),
+        proxy.fail("reset", path="array_record", times=1),  # its client pauses long
+        proxy.fail("reset", "read|write|list|stat", "^(?!.*array_record)", every=13),
+        proxy.fail(503, path="^(?!.*array_record)", every=17),
         proxy.fail("truncated", "read", "^(?!.*array_record)", every=7),
         proxy.fail("short", "read", "^/download", every=5),
     ]
@@ -300,7 +206,7 @@ def test_files_of_a_run_that_are_not_in_the_bucket_at_its_end_are_named(command,
     assert line.startswith(f"{bucket}/out/") and "cannot be written: permission denied" in line
 
 
-def test_credentials_are_never_shown_or_kept(file, proxy, bucket, capfd, monkeypatch):
+def test_credentials_are_never_shown_or_kept(commands, proxy, bucket, capfd, monkeypatch):
     secret = "ya29.SECRET"
     host = proxy.url.removeprefix("http://")
     monkeypatch.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", secret)
@@ -309,7 +215,7 @@ def test_credentials_are_never_shown_or_kept(file, proxy, bucket, capfd, monkeyp
     for kind, path in (("write", "uploadType=media"), ("read", ""), ("list", ""), ("write", "")):
         proxy.clear()
         proxy.fail(403, kind, path)
-        words = ["train", f"--config={file}:train", f"--config.output={bucket}/{len(shown)}"]
+        words = ["train", f"--config={commands}:train", f"--config.output={bucket}/{len(shown)}"]
         assert main(words) == 2
         shown += "".join(capfd.readouterr())
         headers = {name: text for *_, entry in proxy.seen for name, text in entry.items()}
@@ -321,10 +227,10 @@ def test_credentials_are_never_shown_or_kept(file, proxy, bucket, capfd, monkeyp
 
 
 @pytest.mark.parametrize("verb", [*VERBS, "import", "export"])
-def test_a_run_folder_in_another_store_is_refused_by_name(file, capsys, verb):
-    words = [verb, f"--config={file}:{verb}", "--config.output=s3://bucket/run"]
+def test_a_run_folder_in_another_store_is_refused_by_name(commands, capsys, verb):
+    words = [verb, f"--config={commands}:{verb}", "--config.output=s3://bucket/run"]
     if verb in ("import", "export"):
-        source = str(file.parent / "hf") if verb == "import" else f"{BASE}/train"
+        source = str(commands.parent / "hf") if verb == "import" else f"{BASE}/train"
         words = ["convert", source, "s3://bucket/run"]
     assert main(words) == 2
     (line,) = capsys.readouterr().err.splitlines()
