@@ -152,6 +152,19 @@ def test_an_object_that_vanished_after_it_was_listed_is_named(
     assert status == 2 and line.startswith(message)
 
 
+@pytest.mark.parametrize("pattern", ["4/meta/", "4/params/.*ocdbt"])
+@pytest.mark.parametrize("answer", [401, 403, 503])
+def test_a_checkpoint_that_its_store_does_not_hand_out_is_not_called_damaged(
+    command, proxy, monkeypatch, answer, pattern
+):
+    monkeypatch.setattr(objects, "PATIENCE", 0.3)
+    proxy.fail(answer, "read", pattern)
+    status, line = command("evaluate")
+    assert status == 2
+    assert re.match(f"{BASE}/train/checkpoints/4/.*: cannot be read: ", line)
+    assert "incomplete" not in line and "remove" not in line
+
+
 def test_a_run_without_a_config_any_more_is_shown_in_the_report(command, proxy, bucket):
     proxy.fail(404, "read", "train/config.json")
     assert command("report") == (0, "")

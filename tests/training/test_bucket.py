@@ -12,6 +12,7 @@ from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.runs import run_place
 from teacherlm_jax.storage import files, objects
+from teacherlm_jax.storage.store_errors import StoreError
 
 MODEL = config.ModelConfig(layers=1, width=16, heads=2, vocab_size=400, dtype="float32")
 
@@ -149,6 +150,21 @@ def test_complete_checkpoints_without_the_mark_are_kept_and_marked(
     )
     assert digest(f"{bucket}/run") == digest(on_disk)
     assert losses(f"{bucket}/run") == losses(on_disk)
+
+
+@pytest.mark.parametrize("kind", ["read", "stat|list"])
+def test_a_store_that_fails_does_not_make_a_checkpoint_incomplete(
+    bucket, proxy, on_disk, monkeypatch, kind
+):
+    upload(on_disk / "checkpoints/6", f"{bucket}/checkpoints/6")
+    unmark(bucket, 6)
+    before = objects.listing(bucket)
+    proxy.fail(503, kind)
+    monkeypatch.setattr(objects, "PATIENCE", 0.2)
+    with pytest.raises(StoreError, match=f"{bucket}/checkpoints.*HTTP status 503"):
+        list(commit_marks.adopt(epath.Path(bucket) / "checkpoints"))
+    proxy.clear()
+    assert objects.listing(bucket) == before
 
 
 @pytest.mark.parametrize(
