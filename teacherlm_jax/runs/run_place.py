@@ -65,12 +65,25 @@ class RunPlace:
             raise
 
     def close(self) -> None:
-        """Publish for the last time, remove the copy, and release the lock."""
+        """Publish for the last time, remove the copy, and release the lock.
+
+        The lock is removed, too, if nothing else is in the folder in the bucket.
+        """
         with contextlib.ExitStack() as closing:
             if self._lock is not None:
-                closing.callback(self._lock.release)
+                closing.callback(self._release)
             if self._mirror is not None:
                 self._mirror.close()
+
+    def _release(self) -> None:
+        if self._lock is None:
+            return
+        unused = False
+        if is_remote(self.address):
+            with contextlib.suppress(UserError):  # then the lock stays, which does no harm
+                names = objects.listing(self.address)
+                unused = all(name.startswith(f"{layout.LOCK}/") for name in names)
+        self._lock.release(remove=unused)
 
 
 def open_place(output: str) -> RunPlace:
@@ -101,7 +114,7 @@ def open_place(output: str) -> RunPlace:
             say=say,
         )
     except BaseException:
-        place._lock.release()
+        place._release()
         raise
     place.path = place._mirror.folder
     return place

@@ -119,6 +119,13 @@ def test_other_settings_are_refused_with_the_address(bucket, prepared, on_disk):
         verbs.run("train", other)
 
 
+def test_a_refused_command_leaves_nothing_in_the_bucket(bucket, prepared):
+    with pytest.raises(UserError, match="no such folder"):
+        verbs.run("train", settings(f"{bucket}/run", f"{bucket}/none"))
+    assert not objects.listing(bucket)
+    verbs.run("train", settings(f"{bucket}/run", prepared))  # the folder is free
+
+
 def test_messages_name_files_in_the_bucket(bucket, prepared, on_disk):
     upload(on_disk, f"{bucket}/run")
     objects.put(f"{bucket}/run/config.json", b"{")
