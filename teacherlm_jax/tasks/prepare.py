@@ -55,23 +55,23 @@ def _engine(config: PrepareConfig, run: Run) -> Iterator[PreparationEngine]:
     If the run folder is in a bucket, Beam workers use a scratch folder there, and this process one
     in the copy of the run folder.
     """
-    shared = WorkFolder(run.address)
     try:
         yield (
-            OnBeam(Beam(config.runner, config.beam_options), shared)
+            OnBeam(Beam(config.runner, config.beam_options), WorkFolder(run.address))
             if config.runner
             else InProcess(WorkFolder(run.path))
         )
     except BaseException:
         with contextlib.suppress(UserError):  # it must not hide the error that ended the work
-            _close(shared, run)
+            _close_work(run)
         raise
-    _close(shared, run)
+    _close_work(run)
 
 
-def _close(work: WorkFolder, run: Run) -> None:
-    run.publish()  # raises an error if another process has taken over the run, and so the folder
-    work.close()
+def _close_work(run: Run) -> None:
+    WorkFolder(run.path).close()
+    run.publish()  # raises an error if another process has taken over the run, and so its folder
+    WorkFolder(run.address).close()
 
 
 def _prepare(config: PrepareConfig, run: Run, engine: PreparationEngine) -> dict[str, Any]:

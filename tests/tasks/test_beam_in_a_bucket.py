@@ -8,6 +8,7 @@ import pytest
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
+from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import objects, store_errors
 from teacherlm_jax.tasks import chunks
 from teacherlm_jax.tasks.beam import Beam
@@ -154,3 +155,21 @@ def test_workers_that_do_not_see_the_bucket_are_reported(copied, bucket, monkeyp
         f"{bucket}/run/{layout.WORK}/survey/sources-00000: DirectRunner finished but did not write "
         "it; check that the workers use the same store and account as this process"
     )
+
+
+def test_a_process_that_lost_its_run_folder_leaves_the_work_of_the_next_one(
+    copied, bucket, monkeypatch
+):
+    on_workers = Beam.run
+
+    def lost(run):
+        raise UserError("another process has taken over this run folder")
+
+    def overtaken(*args):
+        on_workers(*args)
+        monkeypatch.setattr(Run, "publish", lost)
+
+    monkeypatch.setattr(Beam, "run", overtaken)
+    message = refusal(on_beam(copied, f"{bucket}/run", check_only=True))
+    assert message == "another process has taken over this run folder"
+    assert "survey/sources-00000/source.json" in work(f"{bucket}/run")
