@@ -69,7 +69,7 @@ def attempt(folder: epath.Path, read: Callable[[], _Read]) -> tuple[_Read | None
         with orderly():
             return read(), ""
     except Exception as error:  # Orbax raises plain Exceptions for truncated files
-        if refusal := store_errors.refusal(error):
+        if refusal := store_errors.refusal(error, f"{folder}: cannot be read"):
             raise refusal from error
         return None, _reason(error, folder)
 

@@ -10,7 +10,7 @@ second copy of the model in memory until the last array is written.
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -112,7 +112,9 @@ class Checkpoints:
             meta["optimizer"] = fingerprint(optimizer)
             items["optimizer"] = ocp.args.PyTreeSave(optimizer)
         items["meta"] = ocp.args.JsonSave(sealed(meta))
-        if not self._manager.save(step, args=ocp.args.Composite(**items)):
+        with self._naming():
+            saved = self._manager.save(step, args=ocp.args.Composite(**items))
+        if not saved:
             raise UserError(
                 f"{self.path(step)}: cannot be written: the run has checkpoints of the steps "
                 f"{self.steps()}, and a new one must have a later step; choose another folder, or "
@@ -167,19 +169,25 @@ class Checkpoints:
 
     def close(self) -> None:
         """Wait for the running save; raise its error, if any."""
-        with self._orderly:
+        with self._orderly, self._naming():
             self._manager.close()
         self._empty_removed()
 
     def _end_save(self) -> None:
-        try:
+        with self._naming():
             self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Name the folder in errors of saving that name no file or object."""
+        try:
+            yield
         except OSError as error:
             if error.errno is not None:  # such as a full disk; Orbax's threads leave out the file
                 error.filename = error.filename or str(self.folder)
             raise
         except Exception as error:
-            if message := store_errors.explain(error):
+            if message := store_errors.explain(error, f"{self.folder}: cannot be written"):
                 raise StoreError(message) from error
             raise
 

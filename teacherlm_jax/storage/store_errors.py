@@ -26,37 +26,48 @@ class StoreError(UserError):
     """A store that refuses a request or does not answer: nothing is known about the object."""
 
 
-def explain(error: BaseException) -> str | None:
+def explain(error: BaseException, unnamed: str = "") -> str | None:
     """Return the message for an error of a store or its client, or None for any other error.
 
     Libraries raise errors of a client in their own threads, as the cause of others.
+
+    Args:
+        error: the error.
+        unnamed: beginning of the message if a client names no object, such as "gs://b/run: cannot
+            be written".
     """
-    if found := refusal(error):
+    if found := refusal(error, unnamed):
         return str(found)
     for link in _chain(error):
-        if address := _named(link) if _STATUS.match(str(link)) else _quoted(link):
-            return _message(address, link)
-        if type(link).__module__.partition(".")[0] in _CLIENTS or is_forbidden(link):
+        if _QUOTE.search(str(link)) or (_STATUS.match(str(link)) and _named(link)):
+            if message := _message(link, unnamed):
+                return message
+        elif type(link).__module__.partition(".")[0] in _CLIENTS or is_forbidden(link):
             return f"bucket: {reason(link, 'gs')}"
     return None
 
 
-def refusal(error: BaseException) -> StoreError | None:
+def refusal(error: BaseException, unnamed: str = "") -> StoreError | None:
     """Return the StoreError that caused an error; None if there is none, as for a missing object.
 
-    TensorStore and ArrayRecord have clients of their own, whose errors quote the answer.
+    TensorStore and ArrayRecord have clients of their own, whose errors quote the answer. For
+    `unnamed` see `explain`.
     """
     for link in _chain(error):
         if isinstance(link, StoreError):
             return link
-        if (address := _quoted(link)) and _status(link) != _MISSING:
-            return StoreError(_message(address, link))
+        quoted = _QUOTE.search(str(link)) and _status(link) != _MISSING
+        if quoted and (message := _message(link, unnamed)):
+            return StoreError(message)
     return None
 
 
-def _message(address: str, error: Exception) -> str:
+def _message(error: Exception, unnamed: str) -> str:
+    """Return the message for an error of a client; "" if nothing names the object."""
     action = "written" if "writing" in str(error) else "read"
-    return f"{address}: cannot be {action}: {reason(error, address.partition('://')[0])}"
+    address = _named(error)
+    begin = f"{address}: cannot be {action}" if address else unnamed
+    return f"{begin}: {reason(error, begin.partition('://')[0])}" if begin else ""
 
 
 def _chain(error: BaseException) -> Iterator[Exception]:
@@ -65,11 +76,6 @@ def _chain(error: BaseException) -> Iterator[Exception]:
     while isinstance(following, Exception):
         yield following
         following = following.__cause__
-
-
-def _quoted(error: BaseException) -> str:
-    """Return the address in an error of TensorStore or ArrayRecord that quotes an answer."""
-    return _named(error) if _QUOTE.search(str(error)) else ""
 
 
 def _named(error: BaseException) -> str:

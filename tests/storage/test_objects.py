@@ -100,3 +100,48 @@ def test_an_error_of_a_store_becomes_one_line_that_names_the_object(error, reaso
 
 def test_errors_of_other_code_are_not_explained_as_those_of_a_store():
     assert store_errors.explain(ValueError("no")) is None
+
+
+TENSORSTORE = "PERMISSION_DENIED: no [http_response_code='403'] [http_response_body='secret']"
+
+
+@pytest.mark.parametrize(
+    ("error", "unnamed", "begins"),
+    [
+        (
+            ValueError(TENSORSTORE),
+            "gs://b/run: cannot be written",
+            "gs://b/run: cannot be written",
+        ),
+        (
+            ValueError(f"Error writing gs://b/x/d: {TENSORSTORE}"),
+            "",
+            "gs://b/x/d: cannot be written",
+        ),
+        (ValueError(f"{TENSORSTORE} in gs://b/x/: gs://b/x/y"), "", "gs://b/x/y: cannot be read"),
+        (
+            ValueError("DATA_LOSS: Error decoding gs://b/x: short"),
+            "",
+            "gs://b/x: cannot be read",
+        ),
+        (
+            RuntimeError('{"code": 404}; reading gs://b/x; at byte 0'),
+            "",
+            "gs://b/x: cannot be read: no",
+        ),
+    ],
+)
+def test_an_error_of_another_client_becomes_one_line_that_names_the_object(error, unnamed, begins):
+    message = store_errors.explain(error, unnamed)
+    assert message.startswith(begins) and "secret" not in message
+
+
+def test_an_error_without_an_object_is_not_explained_as_one_of_a_store():
+    assert store_errors.explain(ValueError(TENSORSTORE)) is None
+    assert store_errors.explain(ValueError("RESOURCE_EXHAUSTED: no memory"), "gs://b: x") is None
+
+
+def test_the_store_error_that_caused_an_error_is_found():
+    error = RuntimeError("a thread failed")
+    error.__cause__ = store_errors.StoreError("gs://b/x: cannot be read: no")
+    assert store_errors.explain(error) == "gs://b/x: cannot be read: no"
