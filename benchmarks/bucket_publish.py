@@ -2,7 +2,7 @@
 
 A tiny model trains for 1,000 steps, with a line of metrics every 10 and a checkpoint every 100. The
 bucket is an object store on this machine, behind a proxy that counts requests and delays each by
-20 ms, about what a store in the same region takes.
+20 ms, which stands for the way to a store.
 """
 
 import os

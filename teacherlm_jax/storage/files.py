@@ -136,8 +136,7 @@ def read_bytes(path: epath.PathLike) -> bytes:
 def read_json(path: epath.PathLike) -> Any:
     """Read one JSON file; raise UserError that names the file and line if it is malformed."""
     try:
-        with opened(path) as file:
-            return json.loads(file.read().decode("utf-8"))
+        return json.loads(read_bytes(path).decode("utf-8"))
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read: {error}; copy it here again") from None
     except json.JSONDecodeError as error:

@@ -100,15 +100,19 @@ class Mirror:
     def close(self) -> None:
         """Publish for the last time and remove the copy.
 
-        If that fails, the copy stays, and the UserError names it.
+        If that fails or is interrupted, the copy stays, and the UserError or a line names it.
         """
         self._ended.set()
-        self._thread.join()
         try:
+            self._thread.join()
             self.publish()
         except UserError as error:
             self._temporary.keep()
             raise UserError(f"{error}; what is not in the bucket is in {self.folder}") from error
+        except BaseException:  # such as Ctrl-C
+            self._temporary.keep()
+            self._say(f"{self.address}: what is not in the bucket is in {self.folder}")
+            raise
         self._temporary.close()
 
     def _pull(self) -> None:

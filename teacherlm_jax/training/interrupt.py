@@ -12,7 +12,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from teacherlm_jax.errors import Interrupted
-from teacherlm_jax.runs.stop_signals import stop_signals
+from teacherlm_jax.runs.stop_signals import ignore_after, stop_signals
 
 
 class StopRequests:
@@ -48,7 +48,7 @@ class StopRequests:
         return self._received[0] if self._received else None
 
     def hold(self) -> None:
-        """Defer signals; a second one of the same kind takes effect at once."""
+        """Defer signals; a second SIGTERM or SIGINT takes effect at once."""
         for number in stop_signals() if self._handles_signals else ():
             self._before[number] = signal.signal(number, self._note)
 
@@ -76,7 +76,10 @@ class StopRequests:
         thread.start()
         try:
             while self._received:  # deferred until now
-                signal.raise_signal(self._received.pop())
+                number = self._received.pop()
+                if number == signal.SIGHUP:
+                    signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
             yield
         finally:
             signal.set_wakeup_fd(wakeup)
@@ -88,7 +91,11 @@ class StopRequests:
 
     def _note(self, number: int, frame: object) -> None:
         self._received.append(signal.Signals(number))
-        signal.signal(number, self._before[number])
+        before = self._before[number]
+        if ignore_after(number):
+            del self._before[number]
+        else:
+            signal.signal(number, before)
 
 
 @contextlib.contextmanager

@@ -16,13 +16,22 @@ def hangup():
 
 
 def test_each_signal_calls_the_handler_and_then_has_its_own_again():
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    numbers = (signal.SIGTERM, signal.SIGINT)
     before, received = [signal.getsignal(number) for number in numbers], []
     with handling(lambda number, frame: received.append(number)):
         for number in numbers:
             signal.raise_signal(number)
     assert received == [*numbers]
     assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_a_terminal_that_is_closed_stops_a_command_once_although_it_sends_two_signals():
+    received = []
+    with handling(lambda number, frame: received.append(number)):
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+    signal.raise_signal(signal.SIGHUP)  # while the command ends
+    assert received == [signal.SIGHUP]
 
 
 def test_a_hangup_that_is_ignored_stays_ignored():

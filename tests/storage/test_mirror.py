@@ -49,6 +49,26 @@ def test_files_that_were_removed_are_removed_in_the_bucket(bucket):
     opened.close()
 
 
+def test_the_copy_stays_and_is_named_if_the_last_publication_is_interrupted(
+    bucket, monkeypatch, copies
+):
+    said = []
+    opened = Mirror(bucket, every=1000, say=said.append)
+    (opened.folder / "log.txt").write_text("one\n")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(objects, "upload", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        opened.close()
+    assert said == [f"{bucket}: what is not in the bucket is in {opened.folder}"]
+    monkeypatch.undo()
+    monkeypatch.setattr(tempfile, "tempdir", str(copies))
+    Mirror(bucket, every=1000).close()  # the next command removes what killed processes left
+    assert (opened.folder / "log.txt").read_text() == "one\n"
+
+
 def test_a_folder_is_copied_when_it_is_opened(bucket):
     objects.put(f"{bucket}/texts/a.jsonl", b"{}\n")
     objects.put(f"{bucket}/checkpoints/1/params", b"large")

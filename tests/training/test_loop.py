@@ -55,7 +55,8 @@ class Lines(logging.Handler):
     def emit(self, record):
         self.messages.append(record.getMessage())
         if self._signal_at and record.getMessage().startswith(self._signal_at):
-            signal.raise_signal(self._number)
+            for _ in range(2 if self._number == signal.SIGHUP else 1):  # as a closed terminal does
+                signal.raise_signal(self._number)
 
 
 def open_run(path, signal_at="", number=signal.SIGTERM):
