@@ -74,6 +74,8 @@ class _FileLock:
     """The lock of a folder on a file system."""
 
     def __init__(self, path: Path, say: Callable[[str], None]):
+        if path.is_dir():
+            _remove_copy(path)
         self._path, self._file = path, path.open("a+", encoding="utf-8")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -257,6 +259,31 @@ def _newest(lock: str) -> tuple[int, dict[str, Any] | None]:
         return 0, None
     content = objects.read(f"{lock}/{numbers[-1]}")
     return numbers[-1], json.loads(content) if content else None
+
+
+def _remove_copy(lock: Path) -> None:
+    """Remove the lock of a folder in a bucket from a copy of that folder on a file system.
+
+    Raises UserError if the lock was held when it was copied: its holder may still be at work.
+    """
+    copies = sorted((path for path in lock.iterdir() if path.name.isdigit()), key=_number)
+    try:
+        content = json.loads(copies[-1].read_bytes()) if copies else {"free": True}
+    except ValueError:  # an incomplete copy
+        content = {}
+    if not content.get("free"):
+        by = f" by {content['holder']}" if "holder" in content else ""
+        raise UserError(
+            f"{lock}: this lock was held{by} when the folder was copied from a bucket; if that "
+            f"process has ended, remove {lock}"
+        )
+    for path in copies:
+        path.unlink()
+    lock.rmdir()
+
+
+def _number(path: Path) -> int:
+    return int(path.name)
 
 
 def _content(token: str, *, count: int = 0, free: bool = False) -> bytes:

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -154,3 +155,37 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     said = []
     acquire(f"{tmp_path}/.lock", say=said.append).release()
     assert said[0].startswith(f"{tmp_path}: this file system has no locks")
+
+
+def copy_of(lock, folder):
+    """Copy the objects of a lock in a bucket to a folder, and return the address of the copy."""
+    for name in objects.listing(lock):
+        (folder / ".lock").mkdir(exist_ok=True)
+        objects.download(f"{lock}/{name}", folder / ".lock" / name)
+    return folder / ".lock"
+
+
+def test_a_lock_that_was_free_when_its_folder_was_copied_from_a_bucket_is_free(bucket, tmp_path):
+    for _ in range(11):
+        acquire(f"{bucket}/.lock").release()
+    objects.put(f"{bucket}/.lock/9", b'{"free": false}')  # not the newest
+    copy = copy_of(f"{bucket}/.lock", tmp_path)
+    held = acquire(copy)
+    assert copy.is_file()
+    held.release()
+
+
+@pytest.mark.parametrize("content", ["whole", "incomplete"])
+def test_a_lock_that_was_held_when_its_folder_was_copied_names_the_folder_to_remove(
+    bucket, tmp_path, content
+):
+    held = acquire(f"{bucket}/.lock")
+    copy = copy_of(f"{bucket}/.lock", tmp_path)
+    held.release()
+    if content == "incomplete":
+        (copy / "1").write_bytes(b'{"hol')
+    holder = r" by .+, process \d+" if content == "whole" else ""
+    with pytest.raises(UserError, match=rf"this lock was held{holder} when .*remove {copy}$"):
+        acquire(copy)
+    shutil.rmtree(copy)
+    acquire(copy).release()

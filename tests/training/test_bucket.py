@@ -20,8 +20,8 @@ MODEL = config.ModelConfig(layers=1, width=16, heads=2, vocab_size=400, dtype="f
 def settings(output, data, **changes):
     saving = config.CheckpointConfig(every=2, keep=2)
     return config.TrainConfig(
-        output=str(output), data=str(data), steps=6, batch_size=8, log_every=1, seed=3,
-        model=MODEL, checkpoint=saving, **changes,
+        output=str(output), data=str(data), batch_size=8, log_every=1, seed=3, model=MODEL,
+        checkpoint=saving, **{"steps": 6} | changes,
     )  # fmt: skip
 
 
@@ -96,10 +96,22 @@ def test_an_interrupted_run_is_resumed_from_the_bucket_alone(
     assert digest(f"{bucket}/run") == digest(on_disk)
 
 
-def test_a_run_moves_between_disk_and_bucket(bucket, prepared, on_disk, tmp_path, capsys):
+def test_a_run_moves_from_a_disk_to_a_bucket(bucket, prepared, on_disk, capsys):
     upload(on_disk, f"{bucket}/run")
     assert verbs.run("train", settings(f"{bucket}/run", prepared))["step"] == 6
     assert f"{bucket}/run: finished before" in capsys.readouterr().out
+
+
+def test_a_run_moves_from_a_bucket_to_a_disk_and_is_resumed_there(
+    bucket, prepared, on_disk, tmp_path
+):
+    verbs.run("train", settings(f"{bucket}/run", prepared, steps=4))
+    for name in objects.listing(f"{bucket}/run"):
+        (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
+        objects.download(f"{bucket}/run/{name}", tmp_path / "run" / name)
+    verbs.run("train", settings(tmp_path / "run", prepared))
+    assert losses(tmp_path / "run") == losses(on_disk)
+    assert digest(tmp_path / "run") == digest(on_disk)
 
 
 def test_a_warm_start_takes_a_run_in_a_bucket(bucket, prepared, on_disk, tmp_path):
