@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from teacherlm_jax import config
-from teacherlm_jax.cli import help_text
+from teacherlm_jax.cli import config_file, help_text
 from teacherlm_jax.config import names
 from teacherlm_jax.pipelines.verbs import VERBS
 from teacherlm_jax.runs import layout
@@ -149,3 +149,13 @@ def test_the_reference_of_commands_has_every_verb_and_the_keys_that_may_change()
         if verb.may_change and verb.may_change != ("",):
             row = f"| `{name}` | {', '.join(f'`{key}`' for key in verb.may_change)}"
             assert row in text
+
+
+def test_the_page_on_buckets_has_every_verb_and_the_address_of_a_quickstart():
+    text = text_of("docs/how-to/buckets.md")
+    for name in VERBS:
+        assert re.search(rf"^\| `{name}` \| yes", text, re.MULTILINE), name
+    file, variant = re.search(r"--config=(configs/quickstart\.py):(root=\S+)`", text).groups()
+    module = config_file.load(ROOT / file)
+    settings = config_file.get_config(module, file, variant, (config.QuickstartConfig,))
+    assert f"root={settings.output}" == variant
