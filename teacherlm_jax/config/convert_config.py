@@ -20,7 +20,8 @@ class ConvertConfig:
     output: str = location(
         required=True,
         local=True,
-        help="folder to write; must be empty, absent, or from an earlier call of the same import",
+        help="folder to write; must be empty, absent, from an earlier call of the same import, or "
+        "from an interrupted export",
     )
     dtype: str = choice(
         *("", "float32", "bfloat16", "float16"),

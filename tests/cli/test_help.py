@@ -75,6 +75,8 @@ def test_the_help_of_every_verb_ends_with_an_example_that_is_valid(verb, shown, 
 def test_the_help_of_convert_describes_its_values_once(shown):
     text = shown("convert")
     assert "\n  SRC  (required)\n      model to convert: a run folder" in text
+    words = " ".join(text.split())
+    assert "empty, absent, from an earlier call of the same import, or from an interrupted" in words
     assert "\n  DST  (required)\n      folder to write" in text
     assert "--config.source" not in text
 
