@@ -17,7 +17,6 @@ _ENVIRONMENT = {
     "CLOUD_STORAGE_EMULATOR_ENDPOINT": "{url}",  # ArrayRecord
     "GOOGLE_AUTH_TOKEN_FOR_TESTING": "none",  # TensorStore
     "GOOGLE_CLOUD_PROJECT": "test",
-    "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # read at import; asks a service that is not here
 }
 _START_SECONDS = 30
 

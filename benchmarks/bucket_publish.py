@@ -8,7 +8,6 @@ bucket is an object store on this machine, behind a proxy that counts requests a
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # read when gcsfs is imported
 
 import collections
 import statistics

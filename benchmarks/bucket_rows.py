@@ -7,7 +7,6 @@ which stands for the way to a store. Both ways read the same batches in the same
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # read when gcsfs is imported
 
 import gc
 import itertools

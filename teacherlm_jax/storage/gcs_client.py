@@ -21,8 +21,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
-import gcsfs
 import google_crc32c
+from gcsfs.core import GCSFileSystem
 from gcsfs.retry import ChecksumError, is_retriable
 from google.auth.exceptions import RefreshError
 
@@ -39,12 +39,16 @@ _NAME = re.compile(rb'"name": ("(?:[^"\\]|\\.)*")')  # in the first part of an u
 _Answer = TypeVar("_Answer")
 
 
-class BucketClient(gcsfs.GCSFileSystem):
-    """The file system of gs:// for `fsspec`."""
+class BucketClient(GCSFileSystem):
+    """The file system of gs:// for `fsspec`.
+
+    The class `gcsfs.GCSFileSystem` also reads zonal buckets. It sends their requests around
+    `_request`, and asks a second service about every bucket.
+    """
 
     async def _request(self, method: str, path: str, *args: str, **options: Any) -> Any:
         async def attempt() -> Any:
-            answer = await _once(gcsfs.GCSFileSystem._request)(self, method, path, *args, **options)
+            answer = await _once(GCSFileSystem._request)(self, method, path, *args, **options)
             status, headers, _, content = answer
             if "alt=media" in path:
                 _verify(status, headers, [content])
@@ -59,7 +63,7 @@ class BucketClient(gcsfs.GCSFileSystem):
 
     async def _get_file_request(self, rpath: str, lpath: str, *args: Any, **options: Any) -> Any:
         async def attempt() -> Any:
-            answer = await _once(gcsfs.GCSFileSystem._get_file_request)(
+            answer = await _once(GCSFileSystem._get_file_request)(
                 self, rpath, lpath, *args, **options
             )
             _verify(answer[0], answer[1], _blocks(lpath))

@@ -7,8 +7,8 @@ import signal
 import tempfile
 from pathlib import Path
 
-import gcsfs
 import pytest
+from gcsfs.core import GCSFileSystem
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from teacherlm_jax.cli import main
@@ -33,13 +33,13 @@ def temporary(tmp_path, monkeypatch):
 @pytest.fixture
 def largest(temporary, monkeypatch):
     """Return the sizes of the largest temporary file after each request to the bucket."""
-    sizes, call = [0], gcsfs.GCSFileSystem._call
+    sizes, call = [0], GCSFileSystem._call
 
     async def observed(self, *arguments, **keywords):
         sizes.extend(p.stat().st_size for p in temporary.rglob("*") if p.is_file())
         return await call(self, *arguments, **keywords)
 
-    monkeypatch.setattr(gcsfs.GCSFileSystem, "_call", observed)
+    monkeypatch.setattr(GCSFileSystem, "_call", observed)
     return sizes
 
 

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-import gcsfs
 import pytest
+from gcsfs.core import GCSFileSystem
 
 import teacherlm_jax
 from teacherlm_jax import config, sharding
@@ -69,7 +69,7 @@ def test_a_tensor_is_one_request_and_headers_are_few_bytes(
     folder = save(pair)
     if format.single.endswith(".bin"):
         as_bin(folder, pair, torch)
-    address, answers, call = put(folder, f"{bucket}/hf"), [], gcsfs.GCSFileSystem._call
+    address, answers, call = put(folder, f"{bucket}/hf"), [], GCSFileSystem._call
 
     async def counted(self, method, path, *arguments, **keywords):
         answer = await call(self, method, path, *arguments, **keywords)
@@ -77,7 +77,7 @@ def test_a_tensor_is_one_request_and_headers_are_few_bytes(
             answers.append(len(answer[1]))
         return answer
 
-    monkeypatch.setattr(gcsfs.GCSFileSystem, "_call", counted)
+    monkeypatch.setattr(GCSFileSystem, "_call", counted)
     tensors = weights.open_weights(any_model.resolve(address)[0])
     assert sum(answers) < 200_000
     answers.clear()
