@@ -41,6 +41,20 @@ def test_minus_one_takes_the_remaining_devices(config, shape):
 
 
 @pytest.mark.parametrize(
+    ("config", "remedy"),
+    [
+        (MeshConfig(data=3, fsdp=2), "set config.mesh.data=-1 to use all remaining devices"),
+        (MeshConfig(data=16, tensor=4), "set config.mesh.data=-1 to use all remaining devices"),
+        (MeshConfig(data=2, fsdp=3), "choose sizes that divide it"),
+        (MeshConfig(data=-1, fsdp=3), "choose sizes that divide it"),
+    ],
+)
+def test_data_is_proposed_for_the_remaining_devices_if_the_other_axes_divide_them(config, remedy):
+    with pytest.raises(UserError, match=f"8; {remedy}"):
+        sharding.make_mesh(config)
+
+
+@pytest.mark.parametrize(
     ("config", "message"),
     [
         (MeshConfig(data=-1, fsdp=-1), "config.mesh.data and config.mesh.fsdp: both are -1"),
