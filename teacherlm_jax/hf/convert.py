@@ -5,12 +5,11 @@ interrupted conversion is never taken for a complete one: a run folder has no ch
 has renamed it, and a Hugging Face folder gets its name, or in a bucket its config.json, last.
 """
 
-import contextlib
 import dataclasses
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -31,7 +30,6 @@ from teacherlm_jax.runs import layout, run_folder, run_place
 from teacherlm_jax.runs.console import ConsoleHandler
 from teacherlm_jax.storage import files, locations
 from teacherlm_jax.storage.atomic_folder import whole_or_nothing
-from teacherlm_jax.storage.store_errors import StoreError
 
 _VERB = "convert"
 
@@ -40,7 +38,7 @@ def convert(config: ConvertConfig) -> None:
     """Convert `config.source` into the folder `config.output`.
 
     Raises UserError when the source is not a model or is incomplete, and when the output already
-    holds something else. A refused conversion leaves nothing on disk.
+    holds something else. A conversion that is refused before it writes the model leaves nothing.
     """
     source, is_checkpoint = any_model.resolve(config.source)
     if is_checkpoint:
@@ -59,12 +57,8 @@ def _import(config: ConvertConfig, source: epath.Path) -> None:
     opened = model_folder.open_model(source, config.dtype or "float32")
     state = source_state(source)
     abstract = _abstract(opened.config, config.mesh)
-    output = run_place.check_address(config.output)
-    _refuse_foreign(output)
-    with (
-        _nothing_if_refused(output),
-        run_folder.open_run(config.output, _VERB, config, may_change=("mesh",)) as folder,
-    ):
+    _refuse_foreign(run_place.check_address(config.output))
+    with run_folder.open_run(config.output, _VERB, config, may_change=("mesh",)) as folder:
         if folder.result is None:
             imported = _imported(folder, opened, abstract)
             folder.log.info("computing the digests of the source's weight files")
@@ -137,24 +131,6 @@ def _export(config: ConvertConfig, source: epath.Path) -> None:
         "transformers computes in unless it is given another", config.output, dtype,
         config_json.FILE,
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _nothing_if_refused(output: epath.Path) -> Iterator[None]:
-    """Remove what the block wrote into a missing or empty folder if it ends with a UserError."""
-    existed = output.is_dir()
-    empty = not existed or not any(output.iterdir())
-    try:
-        yield
-    except StoreError:  # repeated, the command goes on
-        raise
-    except UserError:
-        if empty:
-            if output.exists():
-                output.rmtree()
-            if existed:
-                output.mkdir()
-        raise
 
 
 def _abstract(model: ModelConfig, mesh: MeshConfig) -> sharding.Tree:
