@@ -3,9 +3,10 @@
 On a file system the lock is `flock` on a file. The system releases it when its holder dies.
 
 In a bucket the holder creates the object LOCK/NUMBER and writes to it again every few seconds (the
-heartbeat). Only one process can create an object, and numbers only grow: the lock belongs to the
-highest number. A holder that was killed has no heartbeat any more, and the next process creates the
-next number. A holder that was only paused finds the higher number and stops.
+heartbeat). Only one process can create an object, and the lock belongs to the highest number. A
+holder that was killed has no heartbeat any more, and the next process creates the next number. A
+holder that was only paused finds the higher number and stops. Numbers start again at 1 when a lock
+is removed, so each holder writes a random token, and stops when it finds another one.
 """
 
 import contextlib
@@ -146,9 +147,11 @@ class _ObjectLock:
         """Give the lock back; the folder is free at once."""
         self._ended.set()
         self._thread.join()
-        if not self._lost and remove:
+        if self._lost or not self._is_held():
+            return
+        if remove:
             objects.remove(f"{self._lock}/{self._number}")
-        elif not self._lost:
+        else:
             objects.put(f"{self._lock}/{self._number}", _content(self._token, free=True))
 
     def _repeat(self, beat: float) -> None:
@@ -159,18 +162,30 @@ class _ObjectLock:
                 self._say(f"{_folder(self._lock)}: the lock cannot be renewed: {error}")
 
     def _renew(self) -> None:
-        if _newest(self._lock)[0] != self._number:  # or another process removed it when it was done
-            self._lost = True
-            return
-        self._count += 1
-        objects.put(f"{self._lock}/{self._number}", _content(self._token, count=self._count))
-        self._last = time.monotonic()
+        """Write the heartbeat, or note that the lock is lost.
+
+        The store is asked again after the write, which may have been retried for so long that
+        another process has taken over in the meantime.
+        """
+        if self._is_held():
+            began = time.monotonic()
+            self._count += 1
+            objects.put(f"{self._lock}/{self._number}", _content(self._token, count=self._count))
+            if self._is_held():
+                self._last = began
+                return
+        self._lost = True
+
+    def _is_held(self) -> bool:
+        """Return whether the store says that the lock still belongs to this holder."""
+        number, content = _newest(self._lock)
+        return number == self._number and content is not None and content["token"] == self._token
 
 
 def _acquire_object(lock: str, beat: float, stale: float, say: Callable[[str], None]) -> FolderLock:
     number, content = _newest(lock)
     if content and not content["free"]:
-        _await_end(lock, number, content, beat, stale, say)
+        number = _await_end(lock, number, content, beat, stale, say)
     token = secrets.token_hex(8)
     if not objects.create(f"{lock}/{number + 1}", _content(token)):
         raise _refusal(_folder(lock), _holder(_newest(lock)[1]))
@@ -189,10 +204,13 @@ def _await_end(
     beat: float,
     stale: float,
     say: Callable[[str], None],
-) -> None:
-    """Return when the holder is gone; raise UserError if it shows a sign of life."""
+) -> int:
+    """Return the highest number when its holder is gone, 0 if the lock was removed.
+
+    Raises UserError if the holder is alive.
+    """
     if _is_dead(content):
-        return
+        return number
     say(
         f"{_folder(lock)}: locked by {_holder(content)}; waiting up to {stale:.0f} s for its "
         "heartbeat"
@@ -201,10 +219,11 @@ def _await_end(
     while time.monotonic() < end:
         time.sleep(beat / 2)
         latest, now = _newest(lock)
+        if now is None or now["free"]:
+            return latest
         if now != content or latest != number:
-            if latest == number and now and now["free"]:
-                return
             raise _refusal(_folder(lock), _holder(now))
+    return number
 
 
 def _is_dead(content: Mapping[str, Any]) -> bool:
@@ -253,12 +272,11 @@ def _numbers(lock: str) -> list[int]:
 
 
 def _newest(lock: str) -> tuple[int, dict[str, Any] | None]:
-    """Return the highest number and its content; (0, None) if the folder was never locked."""
-    numbers = _numbers(lock)
-    if not numbers:
-        return 0, None
-    content = objects.read(f"{lock}/{numbers[-1]}")
-    return numbers[-1], json.loads(content) if content else None
+    """Return the highest number and its content; (0, None) if there is none."""
+    while numbers := _numbers(lock):
+        if content := objects.read(f"{lock}/{numbers[-1]}"):  # not removed since it was listed
+            return numbers[-1], json.loads(content)
+    return 0, None
 
 
 def _remove_copy(lock: Path) -> None:

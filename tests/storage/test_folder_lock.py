@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import pytest
 
@@ -119,6 +120,77 @@ def test_a_holder_that_was_paused_too_long_notices_that_it_lost_the_lock(bucket)
     lost.release()
     assert b"another boot" in objects.read(f"{bucket}/.lock/2")
     assert not json.loads(objects.read(f"{bucket}/.lock/1"))["free"]
+
+
+def test_a_holder_that_was_paused_does_not_take_a_new_lock_with_its_number_for_its_own(bucket):
+    lock = f"{bucket}/.lock"
+    paused, second = (acquire(lock, beat=1000, stale=0) for _ in range(2))
+    second.release(remove=True)
+    third = acquire(lock, beat=1000, stale=0)
+    assert list(objects.listing(lock)) == ["1"]  # as the first one had
+    with pytest.raises(UserError, match="another process has taken over this folder"):
+        paused.check()
+    paused.release()
+    third.check()
+    third.release()
+
+
+def test_a_release_leaves_the_lock_of_a_successor_alone(bucket):
+    lock = f"{bucket}/.lock"
+    paused, second = (acquire(lock, beat=1000, stale=0) for _ in range(2))
+    second.release(remove=True)
+    third = acquire(lock, beat=1000, stale=0)
+    paused.release(remove=True)
+    third.check()
+    third.release()
+
+
+@pytest.mark.parametrize("remove", [True, False])
+def test_a_lock_that_is_released_while_another_process_waits_is_free(bucket, remove):
+    lock = f"{bucket}/.lock"
+    held = acquire(lock, beat=1000)
+    acquire(lock, stale=30, say=lambda line: held.release(remove=remove)).release()
+    assert list(objects.listing(lock)) == (["1"] if remove else ["2"])
+
+
+def test_a_late_heartbeat_does_not_hide_a_takeover(bucket, monkeypatch):
+    lock, put, successors = f"{bucket}/.lock", objects.put, []
+    late = acquire(lock, beat=1000, stale=0)
+
+    def delayed(path, content):
+        """Write when another process has taken over and removed the lock of the first."""
+        successors.append(acquire(lock, beat=1000, stale=0))
+        assert list(objects.listing(lock)) == ["2"]
+        put(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(objects, "put", delayed)
+        with pytest.raises(UserError, match="another process has taken over this folder"):
+            late.check()
+    assert len(successors) == 1
+    successors[0].check()
+    successors[0].release()
+
+
+def test_a_heartbeat_counts_from_before_it_was_written(bucket, monkeypatch):
+    """Another process may have read the store just before the write arrived."""
+    put, written, clock = objects.put, [], [0.0]
+    monkeypatch.setattr(
+        folder_lock, "time", types.SimpleNamespace(monotonic=lambda: clock[0], sleep=time.sleep)
+    )
+    held = acquire(f"{bucket}/.lock", beat=1000, stale=60)
+
+    def slow(path, content):
+        clock[0] += 40
+        written.append(content)
+        put(path, content)
+
+    monkeypatch.setattr(objects, "put", slow)
+    clock[0] = 40.0
+    held.check()
+    held.check()
+    assert len(written) == 2
+    held.release()
 
 
 def test_a_heartbeat_outlives_a_store_that_fails_for_a_while(bucket, monkeypatch):
