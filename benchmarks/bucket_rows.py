@@ -73,7 +73,7 @@ def main() -> int:
             proxy.fail(delay=DELAY)
             data = prepared.open(address)
             direct = seconds_per_batch(data, DIRECT_BATCHES)
-            cache = RowCache(f"{folder}/cache", 10, True, print)
+            cache = RowCache(f"{folder}/cache", limit_gib=10, verify=True, say=print)
             began = time.monotonic()
             local = cache.local(data)
             copying = time.monotonic() - began

@@ -154,14 +154,14 @@ class TrainConfig:
     profile: ProfileConfig = group(ProfileConfig)
     data_cache: str = location(
         "~/.cache/teacherlm/data",
-        help="folder on this machine for copies of data that is in a bucket; empty: read each row "
-        "from the bucket",
+        help="folder on this machine for copies of data that is in a bucket; empty, or if a copy "
+        "does not fit: read each row from the bucket",
     )
     data_cache_gib: float = number(
         50,
         limits="(0, inf)",
         help="largest size of all copies in data_cache together, in GiB; the least recently used "
-        "are removed to make room",
+        "are removed to make room, and 5 % of the disk, at most 2 GiB, stays free",
     )
     verify_data: bool = plain(
         True, help="before training, read every shard once and compare its digest"

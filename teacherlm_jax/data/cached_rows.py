@@ -6,7 +6,7 @@ are copied to a cache first, whole and checked by digest.
 
 import contextlib
 import dataclasses
-import os
+import errno
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,73 +17,90 @@ from etils import epath
 from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.data.reader import PREPARE_AGAIN
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.storage import files, local_cache, objects
+from teacherlm_jax.storage import disk_errors, files, local_cache, objects
 from teacherlm_jax.storage.locations import is_remote
 
-_DOWNLOADS = 8  # at the same time
+_THREADS = 8  # that download and check shards
 _GIB = 1 << 30
 
 
-@dataclasses.dataclass
 class RowCache:
-    """A cache of prepared data on this machine, and the datasets in it that this process uses.
+    """A cache of prepared data on this machine, and the copies in it that this process uses."""
 
-    Attributes:
-        folder: folder of the cache; `~` is the user's home, and empty means no cache.
-        limit_gib: GiB that all datasets in the cache may have together.
-        verify: compare the digests of shards that are in the cache already, too.
-        say: gets lines about copies.
-    """
+    def __init__(
+        self, folder: str, *, limit_gib: float, verify: bool, say: Callable[[str], None]
+    ) -> None:
+        """Name the cache; nothing is written yet.
 
-    folder: str
-    limit_gib: float
-    verify: bool
-    say: Callable[[str], None]
-    _used: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
+        Args:
+            folder: folder of the cache; `~` is the user's home, and empty means no cache.
+            limit_gib: GiB that all datasets in the cache may have together.
+            verify: compare the digests of shards that are in the cache already, too.
+            say: gets lines about copies.
+        """
+        self._folder, self._limit = folder, int(limit_gib * _GIB)
+        self._verify, self._say = verify, say
+        self._copies = contextlib.ExitStack()
 
     def local(self, data: Prepared) -> Prepared:
         """Return prepared data whose rows are on this machine until `close` is called.
 
-        Data on this machine is returned as it is. So is data in a bucket if there is no cache or no
-        room in it, which is logged; its rows are then read from the bucket.
+        Data on this machine is returned as it is. So is data in a bucket if there is no cache, no
+        room in it, or a disk that refuses to be written, which is logged; its rows are then read
+        from the bucket.
 
         Raises UserError if a shard cannot be read or differs from the manifest.
         """
-        if not (self.folder and is_remote(data.folder)):
+        if not (self._folder and is_remote(data.folder)):
             return data
-        root = Path(os.path.expanduser(self.folder))
-        size = sum(shard["bytes"] for shard in data.manifest["shards"])
         try:
-            folder = self._used.enter_context(
+            folder = self._copies.enter_context(
                 local_cache.held(
-                    *(root, data.digest.replace(":", "-"), size, int(self.limit_gib * _GIB)),
-                    lambda folder: self._fill(folder, data),
-                    self.say,
+                    _expanded(self._folder),
+                    data.digest.replace(":", "-"),
+                    size=sum(shard["bytes"] for shard in data.manifest["shards"]),
+                    limit=self._limit,
+                    fill=lambda folder: self._fill(folder, data),
+                    say=self._say,
                 )
             )
-        except local_cache.NoRoomError as reason:
-            self.say(
-                f"{root}: no room for {data.folder}: {reason}; its rows are read from the bucket, "
-                "which is slower; raise config.data_cache_gib, or name a folder on a larger disk "
-                "in config.data_cache"
-            )
-            return data
-        return dataclasses.replace(data, folder=epath.Path(folder))
+        except local_cache.NoRoomError as error:
+            reason = f"{self._folder}: no room for {data.folder}: {error}"
+            remedy = "raise config.data_cache_gib, or name a folder on a larger disk in"
+        except OSError as error:
+            reason = f"{disk_errors.explain(error, self._folder) or error}"
+            remedy = "name a folder on another disk in"
+        else:
+            return dataclasses.replace(data, folder=epath.Path(folder), is_copy=True)
+        self._say(
+            f"{reason}; the rows of {data.folder} are read from the bucket, which is slower; "
+            f"{remedy} config.data_cache"
+        )
+        return data
 
     def close(self) -> None:
-        """Allow other processes to remove the datasets that this process used."""
-        self._used.close()
+        """Allow other processes to remove the copies that this process used."""
+        self._copies.close()
 
-    def _fill(self, folder: Path, data: Prepared) -> None:
-        """Copy the shards that the folder lacks."""
+    def _fill(self, folder: Path, data: Prepared) -> bool:
+        """Copy the shards that the folder lacks; return whether all were compared by digest."""
         shards = data.manifest["shards"]
-        lacking = [shard for shard in shards if not _is_whole(folder, shard, self.verify)]
-        if lacking:
-            megabytes = sum(shard["bytes"] for shard in lacking) / 1e6
-            count = f"{len(lacking)} of {len(shards)} shards"
-            self.say(f"{data.folder}: copying {count}, {megabytes:.1f} MB, to {folder}")
-        with ThreadPoolExecutor(_DOWNLOADS) as downloads:
-            list(downloads.map(lambda shard: _copy(data.folder, folder, shard), lacking))
+        with ThreadPoolExecutor(_THREADS) as threads:
+            whole = threads.map(lambda shard: _is_whole(folder, shard, self._verify), shards)
+            lacking = [shard for shard, is_whole in zip(shards, whole, strict=True) if not is_whole]
+            if lacking:
+                megabytes = sum(shard["bytes"] for shard in lacking) / 1e6
+                count = f"{len(lacking)} of {len(shards)} shards"
+                self._say(f"{data.folder}: copying {count}, {megabytes:.1f} MB, to {folder}")
+            list(threads.map(lambda shard: _copy(data.folder, folder, shard), lacking))
+        return self._verify
+
+
+def _expanded(folder: str) -> Path:
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:  # the user has no home
+        raise FileNotFoundError(errno.ENOENT, "no home folder", folder) from None
 
 
 def _is_whole(folder: Path, shard: Mapping[str, Any], verify: bool) -> bool:
@@ -95,13 +112,11 @@ def _is_whole(folder: Path, shard: Mapping[str, Any], verify: bool) -> bool:
 
 def _copy(source: epath.Path, folder: Path, shard: Mapping[str, Any]) -> None:
     """Copy a shard to the cache under its name, once its digest is checked."""
-    temporary = folder / f".{shard['name']}"
-    objects.download(source / shard["name"], temporary)
-    digest = files.file_digest(temporary)
-    if digest != shard["digest"]:
-        temporary.unlink()
-        raise UserError(
-            f"{source / shard['name']}: digest is {digest}, expected {shard['digest']} as in the "
-            f"manifest; {PREPARE_AGAIN}"
-        )
-    temporary.rename(folder / shard["name"])
+    with local_cache.new_file(folder / shard["name"]) as temporary:
+        objects.download(source / shard["name"], temporary)
+        digest = files.file_digest(temporary)
+        if digest != shard["digest"]:
+            raise UserError(
+                f"{source / shard['name']}: digest is {digest}, expected {shard['digest']} as in "
+                f"the manifest; {PREPARE_AGAIN}"
+            )

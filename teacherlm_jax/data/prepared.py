@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epath
 
-from teacherlm_jax.data.reader import PREPARE_AGAIN, RowReader
+from teacherlm_jax.data.reader import COPY_AGAIN, PREPARE_AGAIN, RowReader
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
@@ -23,12 +23,14 @@ class Prepared:
         manifest: content of `manifest.json`.
         digest: `sha256:…` of the manifest, which contains the digest of every shard.
         vocabulary: vocabulary that the rows were tokenized with.
+        is_copy: the folder has only the shards, in a cache that compares their digests itself.
     """
 
     folder: epath.Path
     manifest: Mapping[str, Any]
     digest: str
     vocabulary: Vocabulary
+    is_copy: bool = False
 
     @property
     def mixture(self) -> str:
@@ -63,7 +65,10 @@ class Prepared:
         process_count: int = 1,
         verify: bool = False,
     ) -> RowReader:
-        """Open the rows; see `RowReader` for the arguments and exceptions."""
+        """Open the rows; see `RowReader` for the arguments and exceptions.
+
+        The shards of a copy are not verified again.
+        """
         return RowReader(
             self.folder,
             self.manifest,
@@ -71,7 +76,8 @@ class Prepared:
             seed=seed,
             process_index=process_index,
             process_count=process_count,
-            verify=verify,
+            verify=verify and not self.is_copy,
+            remedy=COPY_AGAIN if self.is_copy else PREPARE_AGAIN,
         )
 
 

@@ -32,6 +32,7 @@ _ROWS = 1 << 60  # end of the order; Grain's infinite order overflows with batch
 _AHEAD = 8  # batches that are prefetched
 
 PREPARE_AGAIN = "remove this folder and run `teacherlm prepare` again"
+COPY_AGAIN = "remove this copy and repeat the command, which copies it again"
 
 
 class RowReader:
@@ -51,6 +52,7 @@ class RowReader:
         process_index: int = 0,
         process_count: int = 1,
         verify: bool = False,
+        remedy: str = PREPARE_AGAIN,
     ):
         """Open the shards of a prepared folder; `prepared.open` calls this.
 
@@ -62,6 +64,7 @@ class RowReader:
             process_index: index of the part of every batch that this process reads.
             process_count: number of equal parts of a batch.
             verify: read every shard and compare its digest with the manifest.
+            remedy: advice at the end of an error about damaged files.
 
         Raises UserError if a shard is missing, truncated or (with `verify`) altered, and if
         `batch_size` is not a positive multiple of `process_count`.
@@ -71,7 +74,7 @@ class RowReader:
                 f"batch_size={batch_size}: expected a positive multiple of the number of processes "
                 f"({process_count})"
             )
-        self._source = _Rows(folder, manifest, verify)
+        self._source = _Rows(folder, manifest, verify, remedy)
         self.rows = len(self._source)
         # The pipeline processes row numbers and reads the rows of a batch at the end, because each
         # stage of a pipeline costs more per element than reading a row.
@@ -107,11 +110,11 @@ class RowReader:
 class _Rows:
     """Random access to the rows of all shards, numbered in the order of the shards."""
 
-    def __init__(self, folder: epath.Path, manifest: Mapping[str, Any], verify: bool):
-        self._folder = folder
+    def __init__(self, folder: epath.Path, manifest: Mapping[str, Any], verify: bool, remedy: str):
+        self._folder, self._remedy = folder, remedy
         self._length: int = manifest["length"]
         for shard in manifest["shards"]:
-            _check_shard(folder, shard, verify)
+            _check_shard(folder, shard, verify, remedy)
         paths = [_counted(folder / shard["name"], shard) for shard in manifest["shards"]]
         try:
             self._records = objects.in_time(
@@ -119,13 +122,11 @@ class _Rows:
             )
         except RuntimeError as error:  # raised for files that are not ArrayRecord
             _refuse_store_errors(error)
-            raise UserError(
-                f"{folder}: a shard cannot be opened: {error}; {PREPARE_AGAIN}"
-            ) from None
+            raise UserError(f"{folder}: a shard cannot be opened: {error}; {remedy}") from None
         if len(self._records) != manifest["rows"]:
             raise UserError(
                 f"{folder}: the shards contain {len(self._records)} rows, expected "
-                f"{manifest['rows']} as in the manifest; {PREPARE_AGAIN}"
+                f"{manifest['rows']} as in the manifest; {remedy}"
             )
 
     def __len__(self) -> int:
@@ -144,7 +145,7 @@ class _Rows:
         except (RuntimeError, ValueError) as error:  # a wrong checksum, or invalid bytes
             _refuse_store_errors(error)
             raise UserError(
-                f"{self._folder}: row {number} is damaged: {error}; {PREPARE_AGAIN}"
+                f"{self._folder}: row {number} is damaged: {error}; {self._remedy}"
             ) from None
 
 
@@ -164,18 +165,16 @@ def _refuse_store_errors(error: Exception) -> None:
         raise StoreError(message) from error
 
 
-def _check_shard(folder: epath.Path, shard: Mapping[str, Any], verify: bool) -> None:
+def _check_shard(folder: epath.Path, shard: Mapping[str, Any], verify: bool, remedy: str) -> None:
     path = folder / shard["name"]
     if not path.is_file():
-        raise UserError(f"{path}: no such file, but the manifest lists it; {PREPARE_AGAIN}")
+        raise UserError(f"{path}: no such file, but the manifest lists it; {remedy}")
     size = path.stat().length
     if size != shard["bytes"]:
         raise UserError(
-            f"{path}: has {size} bytes, expected {shard['bytes']} as in the manifest; "
-            f"{PREPARE_AGAIN}"
+            f"{path}: has {size} bytes, expected {shard['bytes']} as in the manifest; {remedy}"
         )
     if verify and (digest := files.file_digest(path)) != shard["digest"]:
         raise UserError(
-            f"{path}: digest is {digest}, expected {shard['digest']} as in the manifest; "
-            f"{PREPARE_AGAIN}"
+            f"{path}: digest is {digest}, expected {shard['digest']} as in the manifest; {remedy}"
         )

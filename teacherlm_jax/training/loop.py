@@ -155,7 +155,12 @@ def _open(
         jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
     mesh = sharding.make_mesh(config.mesh)
     data = prepared.open(config.data)
-    cache = RowCache(config.data_cache, config.data_cache_gib, config.verify_data, run.log.info)
+    cache = RowCache(
+        config.data_cache,
+        limit_gib=config.data_cache_gib,
+        verify=config.verify_data,
+        say=run.log.info,
+    )
     stack.callback(cache.close)
     spec, reader = _check(config, data, mesh, cache)
     utilization = Utilization.on(mesh, spec.model, data.length)

@@ -1,5 +1,8 @@
 """Rows of a bucket, read from a copy on this machine."""
 
+import errno
+import os
+
 import pytest
 
 from teacherlm_jax.data import prepared
@@ -7,6 +10,7 @@ from teacherlm_jax.data.cached_rows import RowCache
 from teacherlm_jax.data.packing import Encoded
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import objects
+from teacherlm_jax.storage.store_errors import StoreError
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 SHARD = "rows-00001-of-00003.array_record"
@@ -36,9 +40,13 @@ def said():
 
 @pytest.fixture
 def cache(tmp_path, said):
-    with_cache = RowCache(str(tmp_path / "cache"), 1, True, said.append)
+    with_cache = opened(tmp_path / "cache", said)
     yield with_cache
     with_cache.close()
+
+
+def opened(folder, said, *, limit_gib=1, verify=True):
+    return RowCache(str(folder), limit_gib=limit_gib, verify=verify, say=said.append)
 
 
 def tokens(data):
@@ -84,13 +92,66 @@ def test_a_shard_that_differs_from_the_manifest_is_refused_by_its_address(in_buc
 
 
 def test_without_room_the_rows_are_read_from_the_bucket(in_bucket, tmp_path, said):
-    tiny = RowCache(str(tmp_path / "cache"), 1e-9, True, said.append)
+    tiny = opened(tmp_path / "cache", said, limit_gib=1e-9)
     assert tiny.local(in_bucket) is in_bucket
-    assert "its rows are read from the bucket" in said[0]
+    assert f"the rows of {in_bucket.folder} are read from the bucket" in said[0]
     assert "config.data_cache_gib" in said[0]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_disk_that_refuses_the_copy_is_left_as_it_was(
+    in_bucket, cache, said, tmp_path, monkeypatch, number
+):
+    def download(source, target):
+        target.write_bytes(b"half")
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(objects, "download", download)
+        assert cache.local(in_bucket) is in_bucket
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+    assert os.strerror(number) in said[-1]
+    assert said[-1].endswith("; name a folder on another disk in config.data_cache")
+
+
+@pytest.mark.parametrize("folder", ["file/cache", "~nobody-here/cache"])
+def test_a_folder_that_cannot_be_created_is_named_with_its_key(in_bucket, tmp_path, said, folder):
+    (tmp_path / "file").touch()
+    path = folder if folder.startswith("~") else tmp_path / folder
+    assert opened(path, said).local(in_bucket) is in_bucket
+    (line,) = said
+    assert line.startswith(f"{path}: N") and line.endswith(" in config.data_cache")
+
+
+def test_a_copy_that_a_failing_store_interrupted_is_continued(
+    in_bucket, on_disk, cache, said, proxy, monkeypatch
+):
+    monkeypatch.setattr(objects, "PATIENCE", 0.5)
+    fault = proxy.fail(503, "read", SHARD)
+    with pytest.raises(StoreError, match=f"^{in_bucket.folder}/{SHARD}: cannot be read: "):
+        cache.local(in_bucket)
+    assert fault.failed
+    proxy.clear()
+    proxy.fail("reset", "read", times=1)
+    assert tokens(cache.local(in_bucket)) == tokens(prepared.open(on_disk))
+    assert said[-1].startswith(f"{in_bucket.folder}: copying 1 of 3 shards, ")
+
+
+def test_a_damaged_copy_that_was_not_verified_is_copied_again_as_the_message_says(
+    in_bucket, tmp_path, said
+):
+    trusting = opened(tmp_path / "cache", said, verify=False)
+    local = trusting.local(in_bucket)
+    shard = local.folder / SHARD
+    shard.write_bytes(bytes(shard.stat().length))
+    message = rf"^{local.folder}: .*; remove this copy and repeat the command"
+    with pytest.raises(UserError, match=message):
+        tokens(trusting.local(in_bucket))
+    local.folder.rmtree()
+    assert tokens(trusting.local(in_bucket)) == tokens(in_bucket)
 
 
 def test_data_on_this_machine_and_no_cache_leave_the_data_as_it_is(in_bucket, on_disk, cache):
     local = prepared.open(on_disk)
     assert cache.local(local) is local
-    assert RowCache("", 1, True, print).local(in_bucket) is in_bucket
+    assert opened("", []).local(in_bucket) is in_bucket

@@ -212,6 +212,21 @@ def test_training_that_loses_its_data_ends_with_one_line(
     assert status == 2 and line.startswith(f"{BASE}/data/mix") and fault.failed
 
 
+@pytest.mark.parametrize("answer", [503, "reset"])
+def test_training_that_loses_its_store_while_it_copies_the_data_is_repeated(
+    command, proxy, bucket, tmp_path, monkeypatch, answer
+):
+    monkeypatch.setattr(objects, "PATIENCE", 0.5)
+    fault = proxy.fail(answer, "read", "array_record")
+    cache = f"--config.data_cache={tmp_path}"
+    status, line = command("train", cache)
+    assert status == 2 and fault.failed and line.startswith(f"{BASE}/data/mix/rows-")
+    proxy.clear()
+    read = proxy.fail(503, "read", "^/storage/.*array_record")  # of single rows
+    assert command("train", cache) == (0, "") and not read.failed
+    assert _losses(f"{bucket}/out") == _losses(f"{BASE}/train")
+
+
 def test_files_of_a_run_that_are_not_in_the_bucket_at_its_end_are_named(command, proxy, bucket):
     """Objects of the clients carry their names in the first lines of a request, not in its path."""
     fault = proxy.fail(403, "write", after=6)

@@ -44,7 +44,7 @@ def opened(config, run):
     with jax.set_mesh(mesh):
         spec = make_run_spec(config, prepared_folder.open(config.data), mesh)
         return Validation(
-            config.validation, run, spec, mesh, RowCache("", 1, True, print),
+            config.validation, run, spec, mesh, RowCache("", limit_gib=1, verify=True, say=print),
             steps=config.steps, batch_size=16, loss_block=512,
         )  # fmt: skip
 

@@ -96,7 +96,9 @@ def test_held_out_rows_of_the_same_vocabulary_are_read(prepared, write_prepared,
 
     def read(folder):
         config = ValidationConfig(data=str(folder), every=1)
-        return HeldOutRows(config, spec, mesh, RowCache("", 1, True, print), 8, 64)
+        return HeldOutRows(
+            config, spec, mesh, RowCache("", limit_gib=1, verify=True, say=print), 8, 64
+        )
 
     assert refusal(read, held_out).endswith("; prepare both with the same one")
     read(prepared)
