@@ -10,9 +10,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Shaped
 
 from teacherlm_jax import sharding
-from teacherlm_jax.config import ValidationConfig
-from teacherlm_jax.data import prepared
-from teacherlm_jax.data.cached_rows import RowCache
+from teacherlm_jax.config import TrainConfig
+from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.training.loss import next_token_loss
@@ -27,42 +26,31 @@ _FIELDS = ("tokens", "segment_ids", "positions", "loss_mask")
 class HeldOutRows:
     """The rows of `config.validation.data`, in batches of fixed size."""
 
-    def __init__(
-        self,
-        config: ValidationConfig,
-        spec: RunSpec,
-        mesh: Mesh,
-        cache: RowCache,
-        batch_size: int,
-        loss_block: int,
-    ):
-        """Open the rows; nothing is computed yet.
+    def __init__(self, config: TrainConfig, data: Prepared, spec: RunSpec, mesh: Mesh):
+        """Open the rows of `data`; nothing is computed yet.
 
-        `cache` copies rows from a bucket; `batch_size` is the number of rows in a batch over all
-        devices, `loss_block` that of `next_token_loss`.
+        A batch has as many rows as training has in memory at the same time.
 
         Raises UserError for rows that cannot be read, were made with another vocabulary or for a
         longer model, or have no trained token.
         """
-        self._key = f"config.validation.data={config.data}"
-        self._mesh, self._size = mesh, batch_size
+        self._key = f"config.validation.data={config.validation.data}"
+        self._mesh, self._size = mesh, config.batch_size // config.accumulate
         self._index, self._count = sharding.process_rows(mesh, self._size)
-        data = prepared.open(config.data)
         if data.vocabulary.digest != spec.vocabulary.digest:
             raise UserError(
                 f"{self._key}: was prepared with the vocabulary {data.vocabulary.digest}, but "
                 f"config.data with {spec.vocabulary.digest}; prepare both with the same one"
             )
         refuse_longer_texts(spec.model, data, self._key)
-        self._reader = cache.local(data).reader(batch_size=self._size)
-        self._rows = min(config.rows or self._reader.rows, self._reader.rows)
+        self._reader = data.reader(batch_size=self._size)
+        self._rows = min(config.validation.rows or self._reader.rows, self._reader.rows)
         refuse_without_loss(self._reader, self._rows, self._key)
-        self._loss = jax.jit(
-            lambda params, batch: next_token_loss(nnx.merge(spec.graph, params), batch, loss_block)[
-                1
-            ],
-            out_shardings=sharding.replicated(mesh),
-        )
+
+        def sums(params: Tree, batch: Mapping[str, Array]) -> Mapping[str, Array]:
+            return next_token_loss(nnx.merge(spec.graph, params), batch, config.loss_block)[1]
+
+        self._loss = jax.jit(sums, out_shardings=sharding.replicated(mesh))
 
     def measure(self, params: Tree, before_batch: Callable[[], None]) -> Mapping[str, float]:
         """Return `loss` (nats) and `accuracy`, means over the trained tokens.

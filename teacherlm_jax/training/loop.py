@@ -15,7 +15,7 @@ from teacherlm_jax.checkpoints import commit_marks
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import TrainConfig, fields
 from teacherlm_jax.data import prepared
-from teacherlm_jax.data.cached_rows import RowCache
+from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
@@ -155,26 +155,13 @@ def _open(
         jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
     mesh = sharding.make_mesh(config.mesh)
     data = prepared.open(config.data)
-    cache = RowCache(
-        config.data_cache,
-        limit_gib=config.data_cache_gib,
-        verify=config.verify_data,
-        say=run.log.info,
-    )
-    stack.callback(cache.close)
-    spec, reader = _check(config, data, mesh, cache)
+    spec = _check(config, data, mesh)
+    data, held_out = setup.local_data(config, data, run.log.info, stack)
+    reader = setup.open_reader(config, data, mesh)
     utilization = Utilization.on(mesh, spec.model, data.length)
     stack.enter_context(jax.set_mesh(mesh))
-    validation = Validation(
-        config.validation, run, spec, mesh, cache, steps=config.steps,
-        batch_size=config.batch_size // config.accumulate, loss_block=config.loss_block,
-    )  # fmt: skip
-    saving = config.checkpoint
-    for line in distributed.of_first(
-        lambda: [*commit_marks.adopt(run.address / layout.CHECKPOINTS)]
-    ):
-        run.log.warning(line)
-    checkpoints = Checkpoints(run.address, saving.keep, saving.best, validation.ranking)
+    validation = Validation(config, run, spec, mesh, held_out)
+    checkpoints = _checkpoints(config, run, validation)
     stack.callback(checkpoints.close)  # waits for pending writes
 
     state, earlier = setup.first_state(spec, checkpoints, config.init_from, config.seed)
@@ -195,19 +182,20 @@ def _open(
     return training, state
 
 
-def _check(
-    config: TrainConfig, data: prepared.Prepared, mesh: Mesh, cache: RowCache
-) -> tuple[RunSpec, RowReader]:
-    """Return the run's shapes and rows; refuse unusable settings before allocating arrays."""
+def _check(config: TrainConfig, data: Prepared, mesh: Mesh) -> RunSpec:
+    """Return the run's shapes; refuse unusable settings before copying and allocating anything."""
     setup.refuse_uneven(mesh, config.batch_size, config.accumulate)
     spec = setup.make_run_spec(config, data, mesh)
     device_memory.refuse_too_large(config, spec, mesh, data.length)
-    rows = cache.local(data)
-    reader = setup.open_reader(
-        rows, mesh, batch_size=config.batch_size, seed=config.seed,
-        verify=config.verify_data and rows is data,
-    )  # fmt: skip
-    return spec, reader
+    return spec
+
+
+def _checkpoints(config: TrainConfig, run: Run, validation: Validation) -> Checkpoints:
+    """Open the run's checkpoints, also those that were copied to its bucket."""
+    folder, saving = run.address / layout.CHECKPOINTS, config.checkpoint
+    for line in distributed.of_first(lambda: [*commit_marks.adopt(folder)]):
+        run.log.warning(line)
+    return Checkpoints(run.address, saving.keep, saving.best, validation.ranking)
 
 
 def _rows_of(reader: RowReader, order: Sequence[int], step: int) -> list[int]:

@@ -1,5 +1,6 @@
 """Setup of a run before its first step: valid settings, shapes and the first state."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,8 @@ from jax.sharding import Mesh
 from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import ModelConfig, OptimizerConfig, TrainConfig
+from teacherlm_jax.data import prepared
+from teacherlm_jax.data.cached_rows import RowCache
 from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.errors import UserError
@@ -61,18 +64,35 @@ class RunSpec(ModelSpec):
     origin: dict[str, Any]
 
 
-def open_reader(
-    data: Prepared, mesh: Mesh, *, batch_size: int, seed: int, verify: bool
-) -> RowReader:
-    """Open the rows that this process feeds to the mesh; see `RowReader` for the arguments.
+def local_data(
+    config: TrainConfig, data: Prepared, say: Callable[[str], None], stack: contextlib.ExitStack
+) -> tuple[Prepared, Prepared | None]:
+    """Return the data and the validation data, if any, from a bucket as copies on this machine.
+
+    `say` gets lines about copies. They may be removed when `stack` is closed; see `RowCache`.
+    """
+    cache = RowCache(
+        config.data_cache, limit_gib=config.data_cache_gib, verify=config.verify_data, say=say
+    )
+    stack.callback(cache.close)
+    held_out = config.validation.data
+    return cache.local(data), cache.local(prepared.open(held_out)) if held_out else None
+
+
+def open_reader(config: TrainConfig, data: Prepared, mesh: Mesh) -> RowReader:
+    """Open the rows of the prepared data that this process feeds to the mesh.
 
     Raises UserError if a shard cannot be read, or the rows have no trained token.
     """
-    index, count = sharding.process_rows(mesh, batch_size)
+    index, count = sharding.process_rows(mesh, config.batch_size)
     reader = data.reader(
-        batch_size=batch_size, seed=seed, process_index=index, process_count=count, verify=verify
+        batch_size=config.batch_size,
+        seed=config.seed,
+        process_index=index,
+        process_count=count,
+        verify=config.verify_data,
     )
-    refuse_without_loss(reader, reader.rows, f"config.data={data.folder}")
+    refuse_without_loss(reader, reader.rows, f"config.data={config.data}")
     return reader
 
 

@@ -9,8 +9,8 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from teacherlm_jax.checkpoints import selection
-from teacherlm_jax.config import HELD_OUT, BenchmarkConfig, ValidationConfig
-from teacherlm_jax.data.cached_rows import RowCache
+from teacherlm_jax.config import HELD_OUT, BenchmarkConfig, TrainConfig
+from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.evaluation import benchmarks, predictions, rank, scoring, tokenized
 from teacherlm_jax.evaluation.question import Question
 from teacherlm_jax.runs import distributed, layout
@@ -40,34 +40,25 @@ class Validation:
 
     def __init__(
         self,
-        config: ValidationConfig,
+        config: TrainConfig,
         run: Run,
         spec: RunSpec,
         mesh: Mesh,
-        cache: RowCache,
-        *,
-        steps: int,
-        batch_size: int,
-        loss_block: int,
+        held_out: Prepared | None,
     ):
-        """Read the benchmarks and open the held-out rows; nothing is computed yet.
-
-        `steps` is the number of steps of the run; `cache`, `batch_size` and `loss_block` are those
-        of `HeldOutRows`.
+        """Read the benchmarks and open the held-out rows, if any; nothing is computed yet.
 
         Raises UserError for data that cannot be read, or was made with another vocabulary.
         """
-        self._config, self._log, self._steps = config, run.log, steps
+        self._config, self._log, self._steps = config.validation, run.log, config.steps
         self._spec, self._mesh = spec, mesh
         self._file = run.path / layout.VALIDATION
         # Read by the first process: a process that saw an older file would validate alone.
         self._rows = distributed.of_first(lambda: selection.measurements(run.path))
         self._benchmarks = {
-            benchmark.name: self._read(benchmark) for benchmark in config.benchmarks
+            benchmark.name: self._read(benchmark) for benchmark in self._config.benchmarks
         }
-        self._held_out = None
-        if config.data:
-            self._held_out = HeldOutRows(config, spec, mesh, cache, batch_size, loss_block)
+        self._held_out = HeldOutRows(config, held_out, spec, mesh) if held_out else None
         self._scorer: scoring.Scorer | None = None
 
     def drop_after(self, step: int) -> None:

@@ -14,7 +14,6 @@ from teacherlm_jax.config import (
     ValidationConfig,
 )
 from teacherlm_jax.data import prepared as prepared_folder
-from teacherlm_jax.data.cached_rows import RowCache
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
 from teacherlm_jax.training import held_out, validation
@@ -43,10 +42,8 @@ def opened(config, run):
     mesh = sharding.make_mesh(config.mesh)
     with jax.set_mesh(mesh):
         spec = make_run_spec(config, prepared_folder.open(config.data), mesh)
-        return Validation(
-            config.validation, run, spec, mesh, RowCache("", limit_gib=1, verify=True, say=print),
-            steps=config.steps, batch_size=16, loss_block=512,
-        )  # fmt: skip
+        held_out = prepared_folder.open(config.validation.data)
+        return Validation(config, run, spec, mesh, held_out)
 
 
 def test_a_model_with_a_nan_loss_on_held_out_rows_is_refused_and_not_saved(config, tmp_path):

@@ -12,7 +12,6 @@ from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig, ModelConfig, TrainConfig, ValidationConfig
 from teacherlm_jax.data import packing
 from teacherlm_jax.data import prepared as prepared_rows
-from teacherlm_jax.data.cached_rows import RowCache
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation.question import Question
 from teacherlm_jax.evaluation.tokenized import tokenize
@@ -95,10 +94,9 @@ def test_held_out_rows_of_the_same_vocabulary_are_read(prepared, write_prepared,
     spec = types.SimpleNamespace(vocabulary=vocabulary, model=ModelConfig(), graph=None)
 
     def read(folder):
-        config = ValidationConfig(data=str(folder), every=1)
-        return HeldOutRows(
-            config, spec, mesh, RowCache("", limit_gib=1, verify=True, say=print), 8, 64
-        )
+        validation = ValidationConfig(data=str(folder), every=1)
+        config = TrainConfig(output="runs/x", data=str(prepared), validation=validation)
+        return HeldOutRows(config, prepared_rows.open(folder), spec, mesh)
 
     assert refusal(read, held_out).endswith("; prepare both with the same one")
     read(prepared)
