@@ -12,6 +12,7 @@ from array_record.python import array_record_module
 
 from teacherlm_jax.data import packing
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.disk_errors import naming
 
 _OPTIONS = "group_size:1,zstd:3"  # one row per group: a random read decompresses only that row
 
@@ -22,6 +23,8 @@ def write_shards(
     """Write all rows into shards of `rows_per_shard` rows.
 
     Returns one entry per shard for the manifest: name, records, bytes, and digest of the file.
+
+    Raises OSError with the shard's file for a disk error.
     """
     counts: list[int] = []
     writer = None
@@ -29,14 +32,30 @@ def write_shards(
         if writer is None or counts[-1] == rows_per_shard:
             if writer is not None:
                 writer.close()
-            path = folder / _unfinished(len(counts))
-            writer = array_record_module.ArrayRecordWriter(str(path), _OPTIONS)
+            writer = _ShardWriter(folder / _unfinished(len(counts)))
             counts.append(0)
         writer.write(packing.to_bytes(row))
         counts[-1] += 1
     if writer is not None:
         writer.close()
     return [_named(folder, index, count, len(counts)) for index, count in enumerate(counts)]
+
+
+class _ShardWriter:
+    """An ArrayRecord file to write; disk errors name it."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        with naming(path):
+            self._file = array_record_module.ArrayRecordWriter(str(path), _OPTIONS)
+
+    def write(self, record: bytes) -> None:
+        with naming(self._path):
+            self._file.write(record)
+
+    def close(self) -> None:
+        with naming(self._path):
+            self._file.close()
 
 
 def _unfinished(index: int) -> str:

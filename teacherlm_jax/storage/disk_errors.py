@@ -21,12 +21,21 @@ ERRORS = (
 
 @contextlib.contextmanager
 def naming(path: Path | str) -> Iterator[None]:
-    """Set the file name of an OSError that is raised in the block, such as that of a full disk."""
+    """Name the file in a disk error that is raised in the block, such as that of a full disk.
+
+    An OSError gets the file's name. A RuntimeError of a library that quotes a disk error is raised
+    as an OSError with that name.
+    """
     try:
         yield
     except OSError as error:
         error.filename, error.filename2 = str(path), None
         raise
+    except RuntimeError as error:
+        number = _quoted(str(error))
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def is_local(error: OSError) -> bool:
@@ -49,8 +58,13 @@ def explain(error: BaseException, default: str) -> str | None:
     if isinstance(error.__cause__, OSError) and error.__cause__.errno in ERRORS:
         return explain(error.__cause__, default)
     message = str(error)
-    for number in ERRORS:
-        if os.strerror(number) in message:
-            quoted = re.search(r'"(/[^"]+)"', message)
-            return f"{quoted[1] if quoted else default}: {os.strerror(number)}"
-    return None
+    number = _quoted(message)
+    if number is None:
+        return None
+    named = re.search(r'"(/[^"]+)"', message)
+    return f"{named[1] if named else default}: {os.strerror(number)}"
+
+
+def _quoted(message: str) -> int | None:
+    """Return the number of the disk error whose text a message contains; None without one."""
+    return next((number for number in ERRORS if os.strerror(number) in message), None)

@@ -78,7 +78,7 @@ def test_a_setting_that_no_longer_has_an_effect_is_named_in_one_line(command, tm
         (OSError(errno.ENOSPC, "full", "runs/x/rows"), 2, "runs/x/rows: No space left on device"),
         (OSError(errno.ENAMETOOLONG, "long", "runs/y"), 2, "runs/y: File name too long"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 2, "machine broke ([Errno 32] Broken pipe)"),
-        (ValueError("writing d/1: No space left on device"), 2, "config.output: No space left"),
+        (ValueError("saving: No space left on device"), 2, "config.output: No space left"),
         (ValueError('writing "/d/1": No space left on device'), 2, "/d/1: No space left"),
     ],
 )

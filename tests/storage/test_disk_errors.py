@@ -2,12 +2,11 @@
 
 import errno
 import os
-import resource
-import signal
 
 import pytest
 
 from teacherlm_jax.storage import disk_errors, files
+from tests.limited_file_size import limited_file_size
 
 SHARED = (errno.ESTALE, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.ENOSPC, errno.EROFS)
 
@@ -31,6 +30,14 @@ def test_an_error_of_a_library_that_was_caused_by_a_disk_is_explained(number):
     assert disk_errors.explain(wrapped, "run") == f"/d/2: {text}"
 
 
+def test_a_block_for_one_file_names_it_in_the_error_of_a_library_but_not_in_a_bug():
+    with pytest.raises(OSError, match="File too large") as large, disk_errors.naming("run/rows"):
+        raise RuntimeError("write() failed: File too large; writing run/rows; at byte 4096")
+    assert disk_errors.explain(large.value, "run") == "run/rows: File too large"
+    with pytest.raises(RuntimeError, match="^a bug$"), disk_errors.naming("run/rows"):
+        raise RuntimeError("a bug")
+
+
 @pytest.mark.parametrize(
     "error",
     [ZeroDivisionError(), OSError("plain words"), OSError(errno.EBADF, "bad"), ValueError("EIO")],
@@ -40,18 +47,10 @@ def test_errors_of_the_program_are_not_explained_as_disk_errors(error):
 
 
 def test_a_file_that_gets_too_large_is_named_and_keeps_its_old_content(tmp_path):
-    """A file size limit of the process simulates the limit of a shared disk."""
     path = tmp_path / "result.json"
     files.write_json(path, {"kept": True})
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        with pytest.raises(OSError, match="File too large") as error:
-            files.write_text(path, "x" * 10_000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-        signal.signal(signal.SIGXFSZ, ignored)
+    with limited_file_size(4096), pytest.raises(OSError, match="File too large") as error:
+        files.write_text(path, "x" * 10_000)
     assert disk_errors.explain(error.value, "run") == f"{path}: File too large"
     assert files.read_json(path) == {"kept": True}
     assert os.listdir(tmp_path) == ["result.json"]
