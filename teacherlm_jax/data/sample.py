@@ -97,12 +97,13 @@ def from_row(row: Mapping[str, Any]) -> Sample:
 
     Keys after the answer may be missing, and other keys are ignored. The answer of a row with
     options may be a letter ("B", "(B)") or an option's text (see `resolve_answer`). An id that is a
-    whole number becomes text. Raises SampleError for a row that cannot be used.
+    whole number becomes text. An explanation that is null is missing. Raises SampleError for a row
+    that cannot be used.
     """
     for name in ("id", "question", "answer"):
         if name not in row:
             raise SampleError(f"no {name}")
-    options = row.get("options", [])
+    options, explanations = row.get("options", []), row.get("explanations")
     if not isinstance(options, (list, tuple)):
         raise SampleError(f"options are {kind_of(options)}, expected a list")
     answer = row["answer"]
@@ -117,7 +118,7 @@ def from_row(row: Mapping[str, Any]) -> Sample:
         options=tuple(options),
         subject=row.get("subject", ""),
         source=row.get("source", ""),
-        explanations=row.get("explanations", {}),
+        explanations={} if explanations is None else _without_nulls(explanations),
         annotations=row.get("annotations", {}),
     )
 
@@ -194,6 +195,13 @@ def without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     return value
+
+
+def _without_nulls(value: Any) -> Any:
+    """Return a value without the nulls in its objects, at any depth."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _without_nulls(item) for key, item in value.items() if item is not None}
 
 
 def _plain(text: str) -> str:

@@ -64,14 +64,14 @@ def to_sample(
 
 
 def _cot(row: RawRow) -> dict[str, Any]:
-    """Question, answer and a human chain of thought; options are lines after "Options:"."""
+    """Question, answer and, if present, a human chain of thought; options follow "Options:"."""
     parts = _OPTIONS_HEADING.split(_text(row, "question"))
     if len(parts) > 2:
         raise SampleError("more than one block of options in the question")
     values = {
         "question": parts[0].strip(),
         "answer": _text(row, "answer"),
-        "explanations": _by_human(_text(row, "cot")),
+        "explanations": _by_human(row.get("cot")),
     }
     if len(parts) == 2:
         values["options"] = _option_lines(parts[1])
@@ -100,7 +100,7 @@ def _creak(row: RawRow) -> dict[str, Any]:
         + _text(row, "sentence"),
         "options": ["True", "False"],
         "answer": "(A)" if label else "(B)",
-        "explanations": _by_human(row.get("explanation", "")),
+        "explanations": _by_human(row.get("explanation")),
     }
 
 
@@ -112,7 +112,7 @@ def _ecqa(row: RawRow) -> dict[str, Any]:
         "question": _text(row, "q_text"),
         "options": options,
         "answer": _by_text(_text(row, "q_ans"), options),
-        "explanations": _by_human(row.get("taskB", "")),
+        "explanations": _by_human(row.get("taskB")),
     }
 
 
@@ -188,8 +188,9 @@ def _truth(row: RawRow, key: str) -> bool:
     return value == "true"
 
 
-def _by_human(explanation: str) -> dict[str, dict[str, str]]:
-    return {"cot": {"human": explanation}} if explanation else {}
+def _by_human(explanation: Any) -> dict[str, dict[str, Any]]:
+    """Return a chain of thought by a human; nothing if it is missing, null or empty."""
+    return {} if explanation in (None, "") else {"cot": {"human": explanation}}
 
 
 def _by_text(answer: str, options: list[str]) -> str:

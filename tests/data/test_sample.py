@@ -78,7 +78,6 @@ def test_an_exact_match_is_preferred_to_an_option_that_differs_in_case():
         ),
         ({"explanations": {"cot": {"human": 1}}}, "cot by human is int, expected text"),
         ({"explanations": []}, "explanations are a list, expected an object"),
-        ({"explanations": None}, "explanations are null, expected an object"),
         ({"annotations": 3}, "annotations are int, expected an object"),
         ({"annotations": {"proof": {}}}, "unknown kind of explanation 'proof'"),
         ({"annotations": {"cot": 3}}, "the annotation of cot has no author"),
