@@ -40,6 +40,7 @@ def _read(folder, refused, format, style):
 def test_authors_style_equals_the_authors_own_prompts(shared_data, refused, format):
     for question, row in _read(shared_data / "eval", refused, format, "authors"):
         assert question.context == f"Q: {row['question']} A: The answer is ("
+        assert not question.begin
         assert question.options == tuple("ABCDE"[: FILES[format][2]])
         assert f"({question.options[question.gold]})" == row["answer"]
 

@@ -3,10 +3,15 @@
 import dataclasses
 
 import pytest
+from transformers import GPT2TokenizerFast
 
+from teacherlm_jax.config import BenchmarkConfig
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.evaluation import benchmarks
 from teacherlm_jax.evaluation.question import Question
 from teacherlm_jax.evaluation.tokenized import tokenize
+from teacherlm_jax.storage.refused_rows import RefusedRows
+from teacherlm_jax.tokenization.vocabulary import open_vocabulary
 
 
 class _Characters:
@@ -68,3 +73,20 @@ def test_a_question_may_leave_out_the_ids_that_begin_every_text():
     (question,), truncated = tokenize([plain], _Characters((2,)), max_length=3)
     assert question.context == tuple(b"abc")
     assert truncated == 0
+
+
+@pytest.mark.parametrize("format", ["creak", "ecqa", "strategyqa", "mmlu"])
+def test_questions_in_authors_style_have_the_ids_of_opt_without_special_tokens(
+    shared_data, opt_folder, format
+):
+    name = {"strategyqa": "strategy_qa", "mmlu": "mmlu_test"}.get(format, format)
+    reference = GPT2TokenizerFast.from_pretrained(opt_folder)
+    for style, begin in (("authors", ()), ("clean", (2,))):
+        config = BenchmarkConfig("x", f"{name}.jsonl", format, limit=20, style=style)
+        questions = benchmarks.read(config, str(shared_data / "eval"), RefusedRows(None))
+        assert {question.begin for question in questions} == {style == "clean"}
+        tokenized, _ = tokenize(questions, open_vocabulary(opt_folder), max_length=2048)
+        contexts = [question.context for question in questions]
+        expected = reference(contexts, add_special_tokens=False)["input_ids"]
+        assert [ids.context for ids in tokenized] == [(*begin, *ids) for ids in expected]
+        assert len(tokenized) == 20
