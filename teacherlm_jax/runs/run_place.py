@@ -67,8 +67,10 @@ class RunPlace:
     def close(self) -> None:
         """Publish for the last time, remove the copy, and release the lock.
 
-        The lock is removed, too, if nothing else is in the folder in the bucket.
+        The lock is removed, too, if nothing else is in the folder in the bucket. Lines are printed,
+        because the log is closed.
         """
+        self.say = console.say
         with contextlib.ExitStack() as closing:
             if self._lock is not None:
                 closing.callback(self._release)

@@ -44,8 +44,8 @@ def whole_or_nothing(
     """Yield a folder for files; `path` is complete when the block ends without an error.
 
     The block writes no folders into it. Files that a killed process left are removed first, and the
-    files of a block that fails are removed, too. `say` gets one line if another process may be
-    writing the folder.
+    files of a block that fails are removed, too. `say` gets lines about the lock: if another
+    process may be writing the folder, and if it cannot be released.
 
     Raises UserError when `path` is not empty or is a mount point, or when another process is
     writing it.

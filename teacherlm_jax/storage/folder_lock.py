@@ -40,6 +40,9 @@ class FolderLock(Protocol):
     def release(self, *, remove: bool = False) -> None:
         """Give the lock back; the folder is free at once.
 
+        If a store refuses, the lock stays until it is stale, and `say` gets one line: what the
+        holder wrote is complete nevertheless, or its own error matters more.
+
         Args:
             remove: also remove the lock's own file or objects from a folder that is complete.
         """
@@ -62,7 +65,7 @@ def acquire(
         lock: address of the lock in the folder, such as `gs://bucket/runs/a/.lock`.
         beat: seconds between two heartbeats.
         stale: seconds without a heartbeat after which a holder counts as gone.
-        say: gets one line if this call has to wait.
+        say: gets lines: if this call has to wait, and if the lock cannot be renewed or released.
 
     Raises UserError that names the holder.
     """
@@ -147,12 +150,20 @@ class _ObjectLock:
         """Give the lock back; the folder is free at once."""
         self._ended.set()
         self._thread.join()
-        if self._lost or not self._is_held():
-            return
-        if remove:
-            objects.remove(f"{self._lock}/{self._number}")
-        else:
-            objects.put(f"{self._lock}/{self._number}", _content(self._token, free=True))
+        own = f"{self._lock}/{self._number}"
+        try:
+            if self._lost or not self._is_held():
+                return
+            if remove:
+                objects.remove(own)
+            else:
+                objects.put(own, _content(self._token, free=True))
+        except UserError as error:
+            cause = str(error).partition("; ")[0]  # its advice is about the command
+            self._say(
+                f"{_folder(self._lock)}: the lock was not released and expires in "
+                f"{self._stale:.0f} s: {cause}"
+            )
 
     def _repeat(self, beat: float) -> None:
         while not self._ended.wait(beat) and not self._lost:

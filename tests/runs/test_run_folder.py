@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import pytest
 from teacherlm_jax.config import TrainConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import run_folder
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import files, objects
 
 
 def config(tmp_path, **changes):
@@ -173,3 +174,20 @@ def test_a_log_that_cannot_be_written_ends_the_run_and_is_named(tmp_path, capsys
         run.log.info("hello")
     assert error.value.filename == str(tmp_path / "run/log.txt")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_lock_that_cannot_be_released_changes_nothing_about_how_the_run_ended(
+    bucket, proxy, capsys, monkeypatch, refused
+):
+    monkeypatch.setattr(objects, "PATIENCE", 0.05)
+    ends = pytest.raises(UserError, match="the reason") if refused else contextlib.nullcontext()
+    with ends, run_folder.open_run(f"{bucket}/run", "train", TrainConfig()) as run:
+        proxy.fail(503, path=r"\.lock")
+        if refused:
+            raise UserError("the reason")
+        run.finish({"loss": 1.0})
+    shown = capsys.readouterr()
+    assert shown.out.count(f"{bucket}/run: the lock was not released and expires in 60 s") == 1
+    assert shown.err == ""
+    assert (objects.read(f"{bucket}/run/result.json") is None) == refused

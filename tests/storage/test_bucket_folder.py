@@ -1,5 +1,6 @@
 """A folder in a bucket that is complete or says that it is not."""
 
+import contextlib
 import functools
 import multiprocessing
 import os
@@ -56,6 +57,25 @@ def test_leftovers_of_a_killed_process_are_refused_to_readers_and_removed_by_the
         assert "out/weights" not in objects.listing(bucket)
         files.write_text(folder.path / "file", "whole")
     assert list(objects.listing(bucket)) == ["out/file"]
+
+
+@pytest.mark.parametrize("action", [lambda: None, fail])
+def test_a_lock_that_cannot_be_removed_changes_nothing_about_how_the_block_ended(
+    bucket, proxy, monkeypatch, action
+):
+    monkeypatch.setattr(objects, "PATIENCE", 0.05)
+    proxy.fail(503, "remove", path=r"\.lock")
+    lines, ends = (
+        [],
+        contextlib.nullcontext() if action != fail else pytest.raises(ZeroDivisionError),
+    )
+    with ends, whole_or_nothing(bucket, lines.append) as folder:
+        files.write_text(folder.path / "file", "whole")
+        action()
+    (line,) = lines
+    assert line.startswith(f"{bucket}: the lock was not released and expires in 60 s: {bucket}/.l")
+    assert "repeat the command" not in line
+    assert set(objects.listing(bucket)) == {".lock/1"} | ({"file"} if action != fail else set())
 
 
 @pytest.mark.parametrize("name", ["file", "deep/file", ".lock/1"])
