@@ -1,11 +1,10 @@
 """The client of gs:// in this package: `gcsfs`, with what a long run on a bucket needs.
 
-- A request that fails for the moment is repeated for `objects.PATIENCE` seconds, also after a
-  timeout or a broken connection.
+- Transient errors are retried for `objects.PATIENCE` seconds, also timeouts and broken connections.
 - A request that fails raises `StoreError` with the address of the object. Only a missing object and
   one that exists already keep their own errors.
-- `exists`, `isdir` and `glob` raise the errors of the store. `gcsfs` takes some of them for "no".
-- An answer that is shorter than the object, or has another checksum, is read again.
+- `exists`, `isdir` and `glob` raise the errors of the store. `gcsfs` answers "no" for some of them.
+- An answer that is shorter than the object, or has another checksum, is requested again.
 """
 
 import asyncio
@@ -24,11 +23,17 @@ import aiohttp
 import google_crc32c
 from gcsfs.core import GCSFileSystem
 from gcsfs.retry import ChecksumError, is_retriable
-from google.auth.exceptions import RefreshError
+from google.auth.exceptions import TransportError
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import disk_errors, objects
-from teacherlm_jax.storage.store_errors import StoreError, is_forbidden, reason
+from teacherlm_jax.storage.store_errors import (
+    StoreError,
+    is_forbidden,
+    is_of_client,
+    is_signed_out,
+    reason,
+)
 
 _LONGEST_PAUSE = 16.0  # seconds between two attempts
 _BLOCK = 1 << 20  # bytes of a file that are read at a time
@@ -73,7 +78,7 @@ class BucketClient(GCSFileSystem):
             return await self._persist(attempt)
 
     async def _persist(self, attempt: Callable[[], Awaitable[_Answer]]) -> _Answer:
-        """Repeat an attempt while it fails for the moment and `PATIENCE` lasts."""
+        """Retry transient errors for `PATIENCE` seconds."""
         silence = objects.SILENCE
         self.requests_timeout = aiohttp.ClientTimeout(None, sock_connect=silence, sock_read=silence)
         end, pause = time.monotonic() + objects.PATIENCE, objects.PATIENCE / 60
@@ -116,7 +121,7 @@ def _naming(address: str, action: str, path: str = "") -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and disk_errors.is_local(error):
+        if not is_of_client(error) or (isinstance(error, OSError) and disk_errors.is_local(error)):
             raise
         if isinstance(error, FileNotFoundError):
             raise FileNotFoundError(errno.ENOENT, "No such object", address) from None
@@ -133,9 +138,9 @@ def _once(method: Any) -> Any:
 
 
 def _is_transient(error: Exception) -> bool:
-    if isinstance(error, RefreshError):
-        return error.retryable
-    return is_retriable(error) or isinstance(error, TimeoutError | ConnectionError)
+    if is_signed_out(error):
+        return False
+    return is_retriable(error) or isinstance(error, TimeoutError | ConnectionError | TransportError)
 
 
 def _verify(status: int, headers: Any, content: Any) -> None:
@@ -150,8 +155,8 @@ def _verify(status: int, headers: Any, content: Any) -> None:
             raise ChecksumError(f"{size} bytes of {part[0]}")
     elif headers.get("X-Goog-Stored-Content-Encoding", "identity") == "identity":
         hashes = ",".join(headers.getall("X-Goog-Hash", [])).split(",")
-        told = [entry.strip()[7:] for entry in hashes if entry.strip().startswith("crc32c=")]
-        if told and base64.b64decode(told[0]) != checksum.digest():
+        sent = [entry.strip()[7:] for entry in hashes if entry.strip().startswith("crc32c=")]
+        if sent and base64.b64decode(sent[0]) != checksum.digest():
             raise ChecksumError(f"wrong checksum of {size} bytes")
 
 
@@ -165,11 +170,12 @@ def _address(path: str, args: tuple[str, ...], options: Mapping[str, Any]) -> st
     """Return the address of the object or bucket that a request is about."""
     whole = path.format(*[urllib.parse.quote(arg, safe="") for arg in args])
     url = urllib.parse.urlsplit(whole)
-    found = _OBJECT.search(url.path)
-    if not found:
+    named = _OBJECT.search(url.path)
+    if not named:
         return "gs://"
-    key = found[2] or dict(urllib.parse.parse_qsl(url.query)).get("name") or options.get("prefix")
+    bucket, key = named.groups()
+    key = key or dict(urllib.parse.parse_qsl(url.query)).get("name") or options.get("prefix")
     data = options.get("data")
-    if not key and isinstance(data, bytes) and (named := _NAME.search(data[:4096])):
-        key = json.loads(named[1])
-    return f"gs://{found[1]}/{urllib.parse.unquote(key or '')}".rstrip("/")
+    if not key and isinstance(data, bytes) and (name := _NAME.search(data[:4096])):
+        key = json.loads(name[1])
+    return f"gs://{bucket}/{urllib.parse.unquote(key or '')}".rstrip("/")

@@ -87,25 +87,24 @@ def refusing(path: epath.Path) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; restore it or correct the path") from None
-    except OSError as error:
-        if is_remote(path):
-            reason = store_errors.reason(error, os.fspath(path).partition("://")[0])
-            raise store_errors.StoreError(f"{path}: cannot be read: {reason}") from error
+    except Exception as error:
+        if is_remote(path) and store_errors.is_of_client(error):
+            raise _refused(path, error) from error
+        if is_remote(path) or not isinstance(error, OSError):
+            raise
         reason = one_line(error.strerror or error)
         raise UserError(
             f"{path}: cannot be read: {reason}; correct that, or name another file"
         ) from error
-    except Exception as error:
-        if not is_remote(path):
-            raise
-        # Every client of a store has its own errors: for permissions, for names, for the network.
-        kind, message = type(error).__name__, one_line(error)
-        if kind in ("UnimplementedError", "ImportError"):  # of TensorFlow, of fsspec
-            store = str(path).partition("://")[0]
-            raise UserError(
-                f"{path}: no installed package can read {store}:// ({message}); copy the files to "
-                "this machine"
-            ) from error
-        raise UserError(
-            f"{path}: cannot be read: {kind}: {message}; check its name and your permissions"
-        ) from error
+
+
+def _refused(path: epath.Path, error: Exception) -> UserError:
+    """Return the UserError for an error of a store's client."""
+    store = os.fspath(path).partition("://")[0]
+    # ImportError is of fsspec. TensorFlow's error is for stores that it was built without.
+    if isinstance(error, ImportError) or type(error).__name__ == "UnimplementedError":
+        return UserError(
+            f"{path}: no installed package can read {store}:// ({store_errors.clean(error)}); copy "
+            "the files to this machine"
+        )
+    return store_errors.StoreError(f"{path}: cannot be read: {store_errors.reason(error, store)}")

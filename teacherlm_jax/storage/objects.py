@@ -1,8 +1,8 @@
 """Objects of a bucket, such as `gs://bucket/folder/file`: put whole, created once, listed, removed.
 
 Nothing in a bucket grows or is renamed. One request replaces an object atomically, so readers see
-the old object or the new one. The client of gs:// repeats a request that fails for the moment for
-`PATIENCE` seconds, with increasing pauses; see `gcs_client`.
+the old object or the new one. The client of gs:// retries transient errors for `PATIENCE` seconds,
+with increasing pauses; see `gcs_client`.
 """
 
 import contextlib
@@ -169,10 +169,10 @@ def remove_folder(folder: epath.PathLike) -> None:
 
 
 def in_time(path: epath.PathLike, read: Callable[[], _Read]) -> _Read:
-    """Return the result of `read`, which reads from `path` with a client that waits too long.
+    """Return the result of `read`, which reads from `path` with a client that has no timeout.
 
-    Raises StoreError if `path` is in a store and nothing comes for twice `PATIENCE`; the thread
-    that reads is then left to itself.
+    Raises StoreError if `path` is in a store and there is no result after twice `PATIENCE`. The
+    thread that reads is not stopped.
     """
     if not is_remote(path):
         return read()
@@ -235,8 +235,10 @@ def _refusing(path: epath.PathLike, action: str) -> Iterator[None]:
         yield
     except (UserError, FileExistsError):
         raise
-    except Exception as error:  # every client has its own: for rights, for names, for the network
-        if not is_remote(path) or (isinstance(error, OSError) and disk_errors.is_local(error)):
+    except Exception as error:  # every client has its own
+        if not is_remote(path) or not store_errors.is_of_client(error):
+            raise
+        if isinstance(error, OSError) and disk_errors.is_local(error):
             raise
         store = os.fspath(path).partition("://")[0]
         reason = store_errors.reason(error, store)

@@ -9,12 +9,37 @@ _RIGHTS = {
     "gs": "; the account needs roles/storage.objectUser and "
     "roles/storage.legacyBucketReader on the bucket"
 }
-_SIGN_IN = {"gs": "; run gcloud auth application-default login"}
-_CLIENTS = ("gcsfs", "s3fs", "aiohttp", "botocore", "aiobotocore", "google", "requests")
+_SIGN_IN = {
+    "gs": "; run gcloud auth application-default login, or give the machine a service account"
+}
+# Errors of the client of gs://.
+_GOOGLE = {
+    "gcsfs.retry.HttpError",
+    "gcsfs.retry.ChecksumError",
+    "gcsfs.retry.NonRetryableError",
+    "google.auth.exceptions.GoogleAuthError",
+}
+# Errors of all clients. They are compared by name, because most of these packages are optional.
+_CLIENTS = _GOOGLE | {
+    "aiohttp.client_exceptions.ClientError",
+    "azure.core.exceptions.AzureError",
+    "botocore.exceptions.BotoCoreError",
+    "botocore.exceptions.ClientError",
+    "tensorflow.python.framework.errors_impl.OpError",
+}
+_UNAUTHENTICATED = ("DefaultCredentialsError", "RefreshError", "UnauthenticatedError")
+# Google's words for an account that has to sign in again.
+_SIGNED_OUT = re.compile(r"(?i)reauth|invalid_grant|invalid_rapt")
 _ADDRESS = re.compile(r"(?:gs|s3|az|hf)://[^\s'\"\]]+")
 # Parts of a message that may be credentials: the query of an address, a user and password in it, a
-# token.
-_SECRETS = re.compile(r"\?[^\s'\"]+|(?<=://)[^/\s]+@|(?i:bearer) \S+|\bya29\.\S+")
+# header, a named value, a token.
+_SECRETS = re.compile(
+    r"\?[^\s'\"]+|(?<=://)[^/\s]+@"
+    r"|(?i:\bauthorization['\"]?\s*[:=]\s*['\"]?(\w\S* )?\S+|\bbearer \S+)"
+    r"|['\"]?[\w-]*(?i:token|secret|password|signature|credential|\bsig|[a-z_-]key)['\"]?"
+    r"\s*[:=]\s*['\"]?[^\s'\",;&}]+"
+    r"|\bya29\.\S+|\b1//\S+|\bhf_\w+|\bAKIA\w+"
+)
 # TensorStore's and ArrayRecord's quotes of an answer, and TensorStore's of a broken connection.
 _QUOTE = re.compile(r"http_response_code='(\d+)'|\"code\": (\d+)|CURL error")
 _STATUS = re.compile(r"[A-Z_]{5,}: ")  # begins TensorStore's errors
@@ -23,7 +48,7 @@ _LONGEST = 200  # characters of a client's own text
 
 
 class StoreError(UserError):
-    """A store that refuses a request or does not answer: nothing is known about the object."""
+    """A store refused a request or did not answer, so the object may exist or not."""
 
 
 def explain(error: BaseException, unnamed: str = "") -> str | None:
@@ -42,8 +67,9 @@ def explain(error: BaseException, unnamed: str = "") -> str | None:
         if _QUOTE.search(str(link)) or (_STATUS.match(str(link)) and _named(link)):
             if message := _message(link, unnamed):
                 return message
-        elif type(link).__module__.partition(".")[0] in _CLIENTS or is_forbidden(link):
-            return f"bucket: {reason(link, 'gs')}"
+        elif is_forbidden(link) or _names(link) & _GOOGLE:
+            begin = unnamed or f"{_named(link) or 'gs://'}: cannot be used"
+            return f"{begin}: {reason(link, 'gs')}"
     return None
 
 
@@ -89,8 +115,13 @@ def _status(error: BaseException) -> int | None:
     quoted = _QUOTE.search(str(error))
     if quoted and (number := quoted[1] or quoted[2]):
         return int(number)
-    code = getattr(error, "code", None)
-    return code if isinstance(code, int) else None
+    answer = getattr(error, "response", None)
+    codes = (
+        getattr(error, "code", 0),
+        getattr(error, "status", 0),
+        getattr(answer, "status_code", 0),
+    )
+    return next((code for code in codes if isinstance(code, int) and code), None)
 
 
 def is_beyond_the_end(error: BaseException) -> bool:
@@ -100,7 +131,36 @@ def is_beyond_the_end(error: BaseException) -> bool:
 
 def is_forbidden(error: BaseException) -> bool:
     """Return whether an error is that of `gcsfs` for a missing permission."""
-    return str(error).startswith("Forbidden")
+    return isinstance(error, OSError) and str(error).startswith("Forbidden")
+
+
+def is_signed_out(error: BaseException) -> bool:
+    """Return whether Google refused to renew credentials, so that only signing in again helps."""
+    return any(
+        "RefreshError" in type(link).__name__ and _SIGNED_OUT.search(str(link))
+        for link in _chain(error)
+    )
+
+
+def is_of_client(error: BaseException) -> bool:
+    """Return whether a client of a store raises such an error for a request that failed.
+
+    All others, such as AttributeError, are errors of a program.
+    """
+    if isinstance(error, OSError | ImportError):  # fsspec imports the client of a store
+        return True
+    bad_request = isinstance(error, ValueError) and str(error).startswith("Bad Request")  # gcsfs
+    return bad_request or any(_names(link) & _CLIENTS for link in _chain(error))
+
+
+def _names(error: BaseException) -> set[str]:
+    """Return the full names of an error's class and of the classes that it derives from."""
+    return {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+
+
+def clean(message: object) -> str:
+    """Return an error's text in one line, without the parts that may be credentials."""
+    return _SECRETS.sub("", one_line(message))
 
 
 def reason(error: BaseException, store: str) -> str:
@@ -110,15 +170,15 @@ def reason(error: BaseException, store: str) -> str:
         error: the error of its client.
         store: the beginning of its addresses, such as "gs".
     """
-    text = _SECRETS.sub("", one_line(error))
-    code = _status(error)
-    if isinstance(error, FileNotFoundError) or code == _MISSING:
-        return "no such bucket or object; check the name"
-    if isinstance(error, PermissionError) or is_forbidden(error) or code in (401, 403):
-        return f"permission denied{_RIGHTS.get(store, '')}"
-    if type(error).__name__ in ("DefaultCredentialsError", "RefreshError"):
+    text, kind, code = clean(error), type(error).__name__, _status(error)
+    if code == 401 or any(type(link).__name__ in _UNAUTHENTICATED for link in _chain(error)):
         return f"no valid credentials{_SIGN_IN.get(store, '')}"
+    if isinstance(error, FileNotFoundError) or code == _MISSING or kind == "NotFoundError":
+        return "no such bucket or object; check the name"
+    denied = isinstance(error, PermissionError) or kind == "PermissionDeniedError"
+    if denied or is_forbidden(error) or code == 403:
+        return f"permission denied{_RIGHTS.get(store, '')}"
     if isinstance(error, ImportError):
         return f"no installed package can reach this store ({text})"
-    shown = f"HTTP status {code}" if code else f"{type(error).__name__}: {text[:_LONGEST]}"
+    shown = f"HTTP status {code}" if code else f"{kind}: {text[:_LONGEST]}"
     return f"the store did not answer as expected ({shown}); repeat the command"

@@ -1,6 +1,7 @@
 """Paths and globs below a root, and the errors of stores."""
 
 import pytest
+import tensorflow as tf
 from etils import epath
 
 from teacherlm_jax.errors import UserError
@@ -49,11 +50,10 @@ def test_an_address_in_an_unsupported_store_is_refused_with_the_supported_ones(a
             locations.expand(root, path)
 
 
-class UnimplementedError(Exception):
-    """TensorFlow's error for stores that it was built without."""
-
-
-@pytest.mark.parametrize("error", [ImportError("Install s3fs"), UnimplementedError("not there")])
+@pytest.mark.parametrize(
+    "error",
+    [ImportError("Install s3fs"), tf.errors.UnimplementedError(None, None, "not there")],
+)
 def test_a_store_that_no_installed_package_can_read_is_named(error):
     with pytest.raises(UserError) as raised, locations.refusing(epath.Path("s3://bucket/a")):
         raise error
@@ -65,8 +65,8 @@ def test_a_store_that_no_installed_package_can_read_is_named(error):
 
 def test_error_messages_of_a_store_are_put_on_one_line():
     with pytest.raises(UserError) as raised, locations.refusing(epath.Path("gs://bucket/a")):
-        raise RuntimeError("libcurl code 6\n\t when reading metadata\n")
+        raise tf.errors.InternalError(None, None, "libcurl code 6\n\t when reading metadata\n")
     assert str(raised.value) == (
-        "gs://bucket/a: cannot be read: RuntimeError: libcurl code 6 when reading metadata; check "
-        "its name and your permissions"
+        "gs://bucket/a: cannot be read: the store did not answer as expected (InternalError: "
+        "libcurl code 6 when reading metadata); repeat the command"
     )
