@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib
 import re
 import threading
 from collections.abc import Callable
@@ -10,17 +11,24 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 from etils import epath
-from orbax.checkpoint._src.serialization import tensorstore_utils
 
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.storage import objects, store_errors
+from teacherlm_jax.storage.locations import is_remote
 
 _LONGEST = 200  # characters of a reason
 # TensorStore's name of a file that it could not read; the innermost comes last.
 _FILE = re.compile(r'local file "([^"]*[^"/])"(?: \[[^:]*)?(?:: )?')
 # Details about itself that TensorStore adds to its reasons.
 _MACHINERY = re.compile(r"\s*(\[[\w\[\]]+=|\[source |See full TensorStore details).*", re.DOTALL)
+# Orbax's module with the settings of TensorStore, and their names there.
+_CONTEXTS = (
+    "orbax.checkpoint._src.serialization.tensorstore_utils",
+    "_BASE_TS_CONTEXT",
+    "_DEFAULT_OCDBT_TS_CONTEXT",
+)
 
 _Read = TypeVar("_Read")
 _Ts = TypeVarTuple("_Ts")
@@ -41,22 +49,32 @@ def arrays(item: epath.Path, abstract: Tree) -> Tree:
         return reader.restore(item, ocp.args.StandardRestore(abstract))
 
 
-def limit_repeats() -> None:
+def limit_repeats(folder: epath.Path) -> None:
     """Let TensorStore repeat a request to a bucket for `objects.PATIENCE` seconds.
 
-    Its own limit is a quarter of an hour. Orbax copies these contexts for everything that it opens,
-    and has no option for them.
+    Its own limit is a quarter of an hour. Orbax copies private contexts for everything that it
+    opens, and has no option for them. Nothing happens if `folder` is on this machine.
     """
+    if not is_remote(folder):
+        return
     first = objects.PATIENCE / 63  # then twice as long each time, at most 16 times: 7 pauses
     repeats = {
         "max_retries": 7,
         "initial_delay": f"{first * 1000:.0f}ms",
         "max_delay": f"{16 * first * 1000:.0f}ms",
     }
-    for context in (
-        tensorstore_utils._BASE_TS_CONTEXT,
-        tensorstore_utils._DEFAULT_OCDBT_TS_CONTEXT,
-    ):
+    try:
+        module = importlib.import_module(_CONTEXTS[0])
+        contexts = [getattr(module, name) for name in _CONTEXTS[1:]]
+    except (ImportError, AttributeError) as error:
+        logging.warning(
+            "%s: a request that fails may be retried for 15 minutes, because this version of Orbax "
+            "has no setting for it (%s)",
+            folder,
+            error,
+        )
+        return
+    for context in contexts:
         context["gcs_request_retries"] = repeats
 
 

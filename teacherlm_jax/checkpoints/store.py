@@ -60,10 +60,10 @@ class Checkpoints:
         must be only one writer.
         """
         writes = keep > 0
-        restore.limit_repeats()
         self._kept = retention.RetentionPolicy(keep, best, ranking)
         self.run = epath.Path(run)
         self.folder = locations.absolute(run) / layout.CHECKPOINTS
+        restore.limit_repeats(self.folder)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._kept if writes else None,
             todelete_subdir=retention.REMOVED if writes else None,
