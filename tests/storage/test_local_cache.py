@@ -129,6 +129,8 @@ def test_a_process_waits_for_another_that_removes_a_dataset(tmp_path, monkeypatc
 def test_files_that_vanish_while_sizes_are_summed_do_not_matter(tmp_path):
     with put(tmp_path, "a", 600) as folder:
         (folder / "renamed").symlink_to("nothing")
+        with pytest.raises(NoRoomError, match="in use have 5.59e-07"), put(tmp_path, "b", 500):
+            pass
         with put(tmp_path, "b", 400):
             assert names(tmp_path) == ["a", "b"]
 
@@ -196,6 +198,34 @@ def test_a_second_user_waits_for_the_copy_and_trusts_a_complete_check(tmp_path, 
     assert said == [f"{tmp_path / 'a'}: waiting for another process that copies this dataset"]
     use(print)
     assert len(filled) == copies + 1  # a later process checks again
+
+
+def test_a_copy_that_is_removed_while_a_process_waits_for_it_is_not_trusted(tmp_path):
+    began, go_on, filled = threading.Event(), threading.Event(), []
+
+    def fill(folder):
+        filled.append(1)
+        began.set()
+        assert go_on.wait(60)
+        return write(folder, 10)
+
+    def use(hear):
+        with held(tmp_path, "a", size=10, limit=LIMIT, fill=fill, say=hear) as folder:
+            assert (folder / "rows").stat().st_size == 10
+
+    def hear(line):
+        """Let the first process end and another one remove the copy, before this one has it."""
+        if "waiting" in line:
+            go_on.set()
+            first.result()
+            with put(tmp_path, "b", LIMIT):
+                assert names(tmp_path) == ["b"]
+
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(use, print)
+        assert began.wait(60)
+        use(hear)
+    assert len(filled) == 2
 
 
 def test_a_killed_process_reserves_no_room(tmp_path):
