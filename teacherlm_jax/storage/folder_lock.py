@@ -14,17 +14,16 @@ import fcntl
 import json
 import os
 import secrets
-import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from etils import epath
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.storage import objects
+from teacherlm_jax.storage import holders, objects
 from teacherlm_jax.storage.locations import is_remote
 
 HEARTBEAT = 10.0  # seconds between two writes of the holder
@@ -99,7 +98,7 @@ class _FileLock:
             raise _refusal(path.parent, holder)
         with contextlib.suppress(OSError):  # a full disk: only the name of the holder is lost
             self._file.truncate(0)
-            self._file.write(_name())
+            self._file.write(holders.name())
             self._file.flush()
 
     def check(self) -> None:
@@ -220,7 +219,7 @@ def _await_end(
 
     Raises UserError if the holder is alive.
     """
-    if _is_dead(content):
+    if holders.is_gone(content):
         return number
     say(
         f"{_folder(lock)}: locked by {_holder(content)}; waiting up to {stale:.0f} s for its "
@@ -235,36 +234,6 @@ def _await_end(
         if now != content or latest != number:
             raise _refusal(_folder(lock), _holder(now))
     return number
-
-
-def _is_dead(content: Mapping[str, Any]) -> bool:
-    """Return whether the holder was a process of this machine that does not exist any more."""
-    return content.get("machine") == _machine() and not is_running(content["process"])
-
-
-def _name() -> str:
-    """Return the name of this process for messages."""
-    return f"{socket.gethostname()}, process {os.getpid()}"
-
-
-def _machine() -> str:
-    """Return what process numbers refer to: a boot of a machine, and a namespace in it."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:  # not Linux: no holder is known to be gone
-        return secrets.token_hex(8)
-
-
-def is_running(number: int) -> bool:
-    """Return whether a process of this machine exists, by its number."""
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is another user's
-        return True
-    return True
 
 
 def _refusal(folder: epath.PathLike, holder: str) -> UserError:
@@ -316,8 +285,9 @@ def _number(path: Path) -> int:
 
 
 def _content(token: str, *, count: int = 0, free: bool = False) -> bytes:
-    holder = {"holder": _name(), "process": os.getpid(), "machine": _machine(), "token": token}
-    return json.dumps({**holder, "heartbeat": count, "free": free}).encode()
+    return json.dumps(
+        {**holders.description(), "token": token, "heartbeat": count, "free": free}
+    ).encode()
 
 
 def _holder(content: dict[str, Any] | None) -> str:

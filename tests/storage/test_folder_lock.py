@@ -13,7 +13,7 @@ import types
 import pytest
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.storage import folder_lock, objects
+from teacherlm_jax.storage import folder_lock, holders, objects
 
 BEAT, STALE = 0.05, 1.0
 
@@ -85,7 +85,7 @@ def test_a_process_number_of_another_boot_or_namespace_says_nothing(bucket):
     began = time.monotonic()
     acquire(f"{bucket}/.lock").release()
     assert time.monotonic() - began > STALE
-    abandon(bucket, number=9, machine=folder_lock._machine())
+    abandon(bucket, number=9, machine=holders.machine())
     acquire(f"{bucket}/.lock", stale=1000).release()
 
 

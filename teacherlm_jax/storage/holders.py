@@ -1,0 +1,47 @@
+"""Holders of locks: their names for messages, and whether their process still exists."""
+
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def name() -> str:
+    """Return the name of this process for messages."""
+    return f"{socket.gethostname()}, process {os.getpid()}"
+
+
+def description() -> dict[str, Any]:
+    """Return this process for `is_gone`: its name (`holder`), number and machine."""
+    return {"holder": name(), "process": os.getpid(), "machine": machine()}
+
+
+def is_gone(process: Mapping[str, Any]) -> bool:
+    """Return whether a process was one of this machine that does not exist any more.
+
+    Args:
+        process: its `description`.
+    """
+    return process.get("machine") == machine() and not is_running(process["process"])
+
+
+def machine() -> str:
+    """Return what process numbers refer to: a boot of a machine, and a namespace in it."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # not Linux: no holder is known to be gone
+        return secrets.token_hex(8)
+
+
+def is_running(number: int) -> bool:
+    """Return whether a process of this machine exists, by its number."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
