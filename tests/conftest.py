@@ -88,9 +88,9 @@ def bucket(_bucket_url, request, tmp_path_factory, monkeypatch) -> str:
 
 @pytest.fixture
 def proxy(_bucket_url, monkeypatch):
-    """A proxy that fails on cue, through which this test and its children reach the bucket.
+    """A proxy that injects faults, through which this test and its children reach the bucket.
 
-    Requests that fail are repeated for a few seconds.
+    Transient errors are retried for a few seconds.
     """
     monkeypatch.setattr(objects, "PATIENCE", 3.0)
     with bucket_proxy.serving(_bucket_url) as proxy:

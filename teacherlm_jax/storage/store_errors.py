@@ -61,8 +61,8 @@ def explain(error: BaseException, unnamed: str = "") -> str | None:
         unnamed: beginning of the message if a client names no object, such as "gs://b/run: cannot
             be written".
     """
-    if found := refusal(error, unnamed):
-        return str(found)
+    if refused := refusal(error, unnamed):
+        return str(refused)
     for link in _chain(error):
         if _QUOTE.search(str(link)) or (_STATUS.match(str(link)) and _named(link)):
             if message := _message(link, unnamed):
@@ -106,8 +106,8 @@ def _chain(error: BaseException) -> Iterator[Exception]:
 
 def _named(error: BaseException) -> str:
     """Return the last address in the text of an error, which is the innermost one."""
-    found = _ADDRESS.findall(str(error))
-    return found[-1].rstrip(":;,") if found else ""
+    addresses = _ADDRESS.findall(str(error))
+    return addresses[-1].rstrip(":;,") if addresses else ""
 
 
 def _status(error: BaseException) -> int | None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from etils.epath import gpath
 from etils.epath import testing as epath_testing
+from gcsfs.retry import HttpError
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import files, objects
 
 from .row_files import ROWS, read, values, write
 from .test_raw_rows import KINDS
@@ -51,18 +52,19 @@ def bucket(tmp_path, monkeypatch):
     def opened(original, path, mode):
         assert mode == "rb"
         if "secret" in str(path):
-            raise RuntimeError("403: permission denied")
+            raise HttpError({"code": 403, "message": "no"})
         return StoreFile(local(path))
 
     def is_folder(original, path):
         if "forbidden" in str(path):
-            raise RuntimeError("401: not authenticated")
+            raise HttpError({"code": 401, "message": "no"})
         return original(local(path))
 
     def matched(original, pattern):
         return [name.replace(str(folder), "gs://bucket", 1) for name in original(local(pattern))]
 
     monkeypatch.setattr(gpath, "_is_tf_installed", lambda: False)
+    monkeypatch.setattr(objects, "read", lambda path: Path(local(path)).read_bytes())
     with epath_testing.mock_epath(
         open=opened,
         exists=lambda original, path: original(local(path)),
@@ -96,10 +98,10 @@ def test_missing_and_forbidden_files_of_a_store_are_named(bucket):
         read("gs://bucket", "none.jsonl")
     write(bucket / "secret.jsonl")
     with pytest.raises(
-        UserError, match="gs://bucket/secret.jsonl: cannot be read: RuntimeError: 4"
+        UserError, match="gs://bucket/secret.jsonl: cannot be read: permission denied"
     ):
         read("gs://bucket", "secret.jsonl")
     with pytest.raises(
-        UserError, match="gs://bucket/forbidden/.*: cannot be read: RuntimeError: 4"
+        UserError, match="gs://bucket/forbidden/.*: cannot be read: no valid credentials"
     ):
         read("gs://bucket/forbidden", "*.jsonl")
