@@ -34,8 +34,8 @@ def room(path):
 
 # Every room imports only rooms that come before it, so imports run one way.
 ROOMS = (
-    *("errors", "config", "storage", "sharding", "runs", "tokenization", "data", "sources"),
-    *("tasks", "models", "checkpoints", "hf", "generation", "evaluation", "annotation"),
+    *("errors", "config", "storage", "sharding", "capacity", "runs", "tokenization", "data"),
+    *("sources", "tasks", "models", "checkpoints", "hf", "generation", "evaluation", "annotation"),
     *("training", "planning", "report", "launching", "pipelines", "api", "cli", "__main__"),
 )
 PLAIN = ("tokenization", "data", "sources", "tasks")  # they prepare data without a model

@@ -6,7 +6,7 @@ from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
 
-from teacherlm_jax import sharding
+from teacherlm_jax import capacity, sharding
 from teacherlm_jax.checkpoints import commit_marks, selection
 from teacherlm_jax.checkpoints.fingerprint import digest
 from teacherlm_jax.checkpoints.store import Checkpoints
@@ -51,7 +51,8 @@ def load_model(
         dtype: compute dtype; empty: the one it was trained with.
         attention: attention implementation; empty: the one it was trained with.
 
-    Raises UserError if the checkpoint is missing or damaged, or if the vocabulary has changed.
+    Raises UserError if the checkpoint is missing or damaged, if the vocabulary has changed, or if
+    the parameters exceed the memory of a device.
     """
     checkpoints, step = open_checkpoint(path)
     meta = checkpoints.meta(step)
@@ -61,6 +62,7 @@ def load_model(
         config, dtype=dtype or config.dtype, attention=attention or config.attention
     )
     graph, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
+    capacity.refuse_too_large(str(path), abstract, mesh, convertible=False)
     params = checkpoints.params(step, abstract)
     checkpoints.close()
     return LoadedModel(

@@ -1,19 +1,16 @@
 """Memory of an engine's slots, compared with what the devices have free."""
 
 import contextlib
-import math
 import resource
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
-from jax.sharding import NamedSharding
 from jaxtyping import PyTree
 
+from teacherlm_jax.capacity import GIB, bytes_per_device
 from teacherlm_jax.errors import UserError, is_out_of_memory
 
-_GIB = 2**30
 _WAYS_OUT = "config.prompt_length or config.sampling.max_new_tokens"
 
 
@@ -31,14 +28,14 @@ def refuse_too_many(state: PyTree, parameters: PyTree, slots: int, shards: int) 
         return
     devices = first.sharding.addressable_devices
     free = [size for device in devices if (size := free_bytes(device, len(devices))) is not None]
-    needed = sum(map(_bytes_per_device, jax.tree.leaves(state)))
+    needed = bytes_per_device(state)
     if not free or needed <= min(free):
         return
     fit = int(min(free) / needed * slots) // shards * shards
     fewer = f"config.slots (to at most {fit}), " if fit else ""
     raise UserError(
-        f"config.slots: the KV cache of {slots} texts needs {needed / _GIB:.2f} GiB per "
-        f"device, and {min(free) / _GIB:.2f} GiB are free; lower {fewer}{_WAYS_OUT}"
+        f"config.slots: the KV cache of {slots} texts needs {needed / GIB:.2f} GiB per "
+        f"device, and {min(free) / GIB:.2f} GiB are free; lower {fewer}{_WAYS_OUT}"
     )
 
 
@@ -86,11 +83,3 @@ def _kib(path: str, name: str) -> int:
         if line.startswith(f"{name}:"):
             return 1024 * int(line.split()[1])
     return 0
-
-
-def _bytes_per_device(array: Any) -> int:
-    """Return the bytes of one device's part of an abstract array."""
-    shape = array.shape
-    if isinstance(array.sharding, NamedSharding):
-        shape = array.sharding.shard_shape(shape)
-    return math.prod(shape) * array.dtype.itemsize

@@ -10,7 +10,7 @@ from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
 
-from teacherlm_jax import sharding
+from teacherlm_jax import capacity, sharding
 from teacherlm_jax.checkpoints import fingerprint, saved_model
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import ModelConfig
@@ -122,7 +122,8 @@ def load(path: epath.PathLike, mesh: Mesh, *, dtype: str = "", attention: str = 
             folder. Parameters keep their dtype, which is float32 for a Hugging Face folder.
         attention: attention implementation; empty: the one it was trained with.
 
-    Raises UserError when there is no model, or it is damaged or incomplete.
+    Raises UserError when there is no model, when it is damaged or incomplete, or when its
+    parameters exceed the memory of a device.
     """
     folder, is_checkpoint = resolve(path)
     if is_checkpoint:
@@ -136,5 +137,6 @@ def load(path: epath.PathLike, mesh: Mesh, *, dtype: str = "", attention: str = 
         attention=attention or opened.config.attention,
     )
     graph, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
+    capacity.refuse_too_large(str(path), abstract, mesh, convertible=True)
     model = nnx.merge(graph, opened.parameters(abstract))
     return LoadedModel(model, opened.vocabulary, config, 0, opened.digest)

@@ -2,23 +2,18 @@
 
 import dataclasses
 import math
-import os
-import resource
-from pathlib import Path
 
-import jax
 from jax.sharding import Mesh
 
+from teacherlm_jax import capacity
+from teacherlm_jax.capacity import GIB, bytes_per_device
 from teacherlm_jax.config import MeshConfig, TrainConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.sharding import Tree
 from teacherlm_jax.training import step_memory
 from teacherlm_jax.training.setup import RunSpec
 
-GIB = 2**30
 _TOLERANCE = 1.25  # by which the estimate of activations may be too high
 _SMALL_LOSS_BLOCK = 512  # tokens
-_CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def refuse_too_large(config: TrainConfig, spec: RunSpec, mesh: Mesh, length: int) -> None:
@@ -29,7 +24,7 @@ def refuse_too_large(config: TrainConfig, spec: RunSpec, mesh: Mesh, length: int
     too high by that factor; if memory then runs out, the run ends with an error.
     """
     device = mesh.local_devices[0]
-    limit, shared = available(device), len(mesh.local_devices) if device.platform == "cpu" else 1
+    limit, shared = capacity.available(device), capacity.sharing(mesh)
     if limit is None:
         return
     config = dataclasses.replace(config, model=spec.model, mesh=MeshConfig(*mesh.devices.shape))
@@ -74,24 +69,3 @@ def _smaller_settings(config: TrainConfig, parameters: int, length: int, limit: 
         "even one row per device needs more, with config.model.remat='full' and the largest "
         "config.accumulate; use a smaller model, shorter rows, or more devices by config.mesh"
     )
-
-
-def bytes_per_device(tree: Tree) -> int:
-    """Return the bytes that one device holds of a tree of abstract arrays."""
-    leaves = jax.tree.leaves(tree)
-    return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in leaves)
-
-
-def available(device: jax.Device) -> int | None:
-    """Return the bytes that a device can hold; None if it does not report this.
-
-    For a CPU it is the smallest of RLIMIT_AS, the cgroup's limit and the physical memory.
-    """
-    if device.platform != "cpu":
-        return (device.memory_stats() or {}).get("bytes_limit")
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY:
-        limits.append(soft)
-    text = _CGROUP.read_text().strip() if _CGROUP.exists() else "max"
-    return min([*limits, int(text)] if text.isdigit() else limits)

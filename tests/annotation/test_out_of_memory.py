@@ -1,7 +1,9 @@
-"""An annotation whose KV cache was estimated too small runs out of memory."""
+"""Annotations that need more memory than the device has."""
 
 import pytest
 
+from teacherlm_jax import capacity
+from teacherlm_jax.cli.main import main
 from tests.limited_memory import run_limited
 
 CONFIG = """
@@ -23,14 +25,20 @@ slot_memory.refuse_too_many = lambda *_: None
 
 
 @pytest.fixture
-def annotate(tmp_path, data, teachers, one_device):
-    """Runs `teacherlm annotate` with 6 GiB and more settings; returns its status and last line."""
+def config_file(tmp_path, data, teachers):
     path = tmp_path / "mine.py"
     settings = {"output": str(tmp_path / "run"), "data": str(data), "teacher": str(teachers[0])}
     path.write_text(CONFIG.format(**settings))
+    return path
+
+
+@pytest.fixture
+def annotate(config_file, one_device):
+    """Runs `teacherlm annotate` with 6 GiB and more settings; returns its status and last line."""
 
     def call(*words):
-        return run_limited(6, ["annotate", f"--config={path}", *words], one_device, NEVER_REFUSE)
+        words = ["annotate", f"--config={config_file}", *words]
+        return run_limited(6, words, one_device, NEVER_REFUSE)
 
     return call
 
@@ -44,3 +52,11 @@ def test_memory_that_runs_out_is_reported_with_the_keys_that_lower_it(annotate):
         "; lower config.slots, config.prompt_length or config.sampling.max_new_tokens\n"
     )
     assert annotate("--config.sampling.max_new_tokens=6") == (0, "")
+
+
+def test_a_teacher_too_large_for_the_device_is_refused(config_file, teachers, capsys, monkeypatch):
+    monkeypatch.setattr(capacity, "available", lambda device: 9000)
+    assert main(["annotate", f"--config={config_file}"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"teacherlm: {teachers[0]}") and message.count("\n") == 1
+    assert ": its parameters need " in message and "but cpu has 8.38e-06 GiB; use" in message

@@ -8,6 +8,7 @@ import shutil
 import pyarrow as pa
 import pytest
 
+from teacherlm_jax import capacity
 from teacherlm_jax.cli.main import main
 from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig
 from teacherlm_jax.data import prompts, synthetic
@@ -236,6 +237,15 @@ def test_ties_are_counted_and_reported_when_every_option_has_the_same_score(
     assert result["ties"] == len(samples)
     warning = f"toys: {len(samples)} of {len(samples)} questions have several options with the best"
     assert warning in capsys.readouterr().out
+
+
+def test_a_model_too_large_for_the_device_is_refused(tmp_path, model, samples, capsys, monkeypatch):
+    _config_file(tmp_path, model, samples)
+    monkeypatch.setattr(capacity, "available", lambda device: 9000)
+    assert _command(tmp_path) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"teacherlm: {model}: its parameters need ")
+    assert message.endswith(" use a machine with more memory\n")
 
 
 def test_a_split_of_a_saved_dataset_is_a_benchmark(tmp_path, model, samples):

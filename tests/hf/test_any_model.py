@@ -1,6 +1,7 @@
 """Loading of models by all kinds of paths."""
 
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from teacherlm_jax import sharding
+from teacherlm_jax import capacity, sharding
+from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import any_model, model_folder
@@ -122,3 +124,40 @@ def test_a_path_without_a_model_is_refused_with_the_valid_kinds_of_paths(
     for open_path in (any_model.describe, lambda path: any_model.load(path, mesh)):
         with pytest.raises(UserError, match=message):
             open_path(tmp_path / path)
+
+
+@pytest.mark.parametrize("kind", ["hf", "run"])
+def test_a_model_too_large_for_a_device_is_refused_before_its_parameters_are_read(
+    hf_folder, convert, tmp_path, monkeypatch, kind
+):
+    """The eight simulated devices share one memory, which has less than a copy for each."""
+    mesh = sharding.make_mesh(MeshConfig(data=8))
+    assert convert(hf_folder, tmp_path / "run") == (0, "")
+    size = 8 * sum(leaf.nbytes for leaf in parameters(any_model.load(tmp_path / kind, mesh)))
+    monkeypatch.setattr(capacity, "available", lambda device: size)
+    any_model.load(tmp_path / kind, mesh)
+
+    monkeypatch.setattr(capacity, "available", lambda device: size - 1)
+    for reader in (model_folder.ModelFolder, Checkpoints):
+        name = "parameters" if reader is model_folder.ModelFolder else "params"
+        monkeypatch.setattr(reader, name, lambda *_: pytest.fail("read"))
+    gib = re.escape(f"{size / 2**30:.3g} GiB")
+    narrower = r"convert it with --config\.dtype=bfloat16, which halves this, "
+    with pytest.raises(
+        UserError,
+        match=rf"{tmp_path / kind}: its parameters need {gib} per device in float32, but cpu has "
+        rf"{gib}; use a smaller model, {narrower if kind == 'hf' else ''}or use a machine with",
+    ):
+        any_model.load(tmp_path / kind, mesh)
+
+
+def test_a_model_too_large_in_float32_fits_after_converting_it_to_bfloat16(
+    hf_folder, convert, tmp_path, monkeypatch
+):
+    mesh = sharding.make_mesh(MeshConfig(), jax.devices()[:1])
+    size = sum(leaf.nbytes for leaf in parameters(any_model.load(hf_folder, mesh)))
+    monkeypatch.setattr(capacity, "available", lambda device: size - 1)
+    with pytest.raises(UserError, match=r"convert it with --config\.dtype=bfloat16"):
+        any_model.load(hf_folder, mesh)
+    assert convert(hf_folder, tmp_path / "run", "--config.dtype=bfloat16") == (0, "")
+    any_model.load(tmp_path / "run", mesh)

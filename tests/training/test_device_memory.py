@@ -13,8 +13,8 @@ def get_config(variant=""):
     return config.TrainConfig(output={output!r}, data={data!r}, steps=2)
 """
 NEVER_REFUSE = """
-from teacherlm_jax.training import device_memory
-device_memory.available = lambda device: None
+from teacherlm_jax import capacity
+capacity.available = lambda device: None
 """
 BLOOMZ_7B1 = {"layers": 30, "width": 4096, "heads": 32, "vocab_size": 250_880}
 TINY = {"layers": 1, "width": 16, "heads": 2, "vocab_size": 400}
