@@ -162,11 +162,14 @@ def test_scores_in_float32_do_not_depend_on_batch_tokens(tmp_path, model, sample
     assert files.read_json(tmp_path / "one" / "result.json")["dtype"] == "float32"
 
 
-def test_the_dtype_of_the_computation_is_a_key(tmp_path, model, samples):
-    _config_file(tmp_path, model, samples)
-    exact = _scores(tmp_path, "letters", "exact")
+def test_the_dtype_of_the_computation_is_a_key_and_by_default_float32(tmp_path, model, samples):
+    in_bfloat16 = _saved(tmp_path / "model", samples, dtype="bfloat16")  # the same parameters
+    _config_file(tmp_path, in_bfloat16, samples)
+    default = _scores(tmp_path, "letters", "default")
+    exact = _scores(tmp_path, "letters", "exact", f"--config.model={model}")
     rounded = _scores(tmp_path, "letters", "rounded", "--config.dtype=bfloat16")
-    assert rounded != pytest.approx(exact, abs=1e-6, rel=0)
+    assert default == pytest.approx(exact, abs=2e-5, rel=0)
+    assert max(abs(a - b) for a, b in zip(rounded, exact, strict=True)) > 1e-4
     assert files.read_json(tmp_path / "rounded" / "result.json")["dtype"] == "bfloat16"
 
 
