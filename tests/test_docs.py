@@ -135,6 +135,15 @@ def test_the_reference_of_samples_has_every_gate():
     assert tuple(on) == config.AnnotateConfig.__dataclass_fields__["gates"].default
 
 
+def test_the_table_of_sampling_settings_has_the_values_of_the_program():
+    heading = "| key of `sampling` | default | TeacherLM authors' script |\n|---|---|---|\n"
+    table = text_of("docs/how-to/annotate-your-csv.md").partition(heading)[2].partition("\n\n")[0]
+    default, authors = config.SamplingConfig(), config.authors_sampling()
+    assert table.splitlines() == [
+        f"| `{key}` | {value} | {getattr(authors, key)} |" for key, value in vars(default).items()
+    ]
+
+
 def test_the_reference_of_files_has_every_name_in_a_run_folder():
     text = text_of("docs/reference/files.md")
     named = {value for key, value in vars(layout).items() if key.isupper()}
