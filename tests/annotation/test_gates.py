@@ -4,11 +4,14 @@ import dataclasses
 
 import pytest
 
-from teacherlm_jax.annotation import gates
+from teacherlm_jax.annotation import gates, job
 from teacherlm_jax.config import AnnotateConfig, SourceConfig, TeachersConfig, fields
 from teacherlm_jax.data import synthetic
-from teacherlm_jax.data.sample import KINDS, Sample
+from teacherlm_jax.data.sample import KINDS, Sample, from_row, to_row
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import files
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
+from tests.make_run import make_run
 
 SAMPLE = Sample(id="1", question="2 + 2?", answer="4", source="sums")
 LOOP = "the cat sat down and " * 5
@@ -104,6 +107,24 @@ def test_a_config_with_an_unknown_gate_is_refused_with_the_nearest_known_one():
         UserError, match="config.gates: expected one of 'finished', .*'synthetic', got 'xyz'$"
     ):
         fields.check(_settings(gates=("xyz",)))
+
+
+def test_a_job_with_the_default_gates_fails_texts_that_contradict_their_answer(
+    make_config, teachers, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Vocabulary, "decode", lambda self, ids: "So the answer is (A).")
+    asked = [sample for sample in synthetic.generate(40, seed=2) if sample.options][:8]
+    files.write_jsonl(tmp_path / "samples.jsonl", map(to_row, asked))
+    config = dataclasses.replace(
+        make_config(cot=teachers[0]), root=str(tmp_path), gates=_settings().gates
+    )
+    result = job.annotate(config, make_run(tmp_path / "run"))["kinds"]["cot"]
+    right = {sample.id: sample.answer == "(A)" for sample in asked}
+    paths = sorted((tmp_path / "run/samples").iterdir())
+    rows = [from_row(row) for path in paths for _, row in files.read_jsonl(path)]
+    gates_of = {row.id: row.annotations["cot"]["gates"] for row in rows}
+    assert {id: gates["concludes_answer"] for id, gates in gates_of.items()} == right
+    assert 0 < result["gates"]["concludes_answer"] == sum(right.values()) < len(asked)
 
 
 @pytest.mark.parametrize("author", ["", " "])
