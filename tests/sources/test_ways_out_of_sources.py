@@ -2,8 +2,11 @@
 
 import dataclasses
 import re
+import shutil
+import subprocess
 
 import pytest
+import zstandard
 
 from teacherlm_jax.config import ColumnsConfig, SourceConfig
 from teacherlm_jax.errors import UserError
@@ -11,12 +14,13 @@ from teacherlm_jax.sources import reading
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 
-from .row_files import write
+from .row_files import as_lines, write
 from .test_saved_datasets import write_dataset
 
 ROW = {"question": "Is red a color?", "answer": "yes"}
 CHOICE = {"question": "Is red a color?", "choices": ["no", "yes"], "answer": "B"}
 PLAIN = ColumnsConfig()
+LONG_WINDOW = zstandard.ZstdDecompressor(max_window_size=1 << 31)
 CHOICES = ColumnsConfig(options=("choices",))
 
 
@@ -96,6 +100,21 @@ def test_a_file_can_be_read_after_renaming_it_to_the_suggested_ending(tmp_path):
     ending = re.search(r"so that it ends in (\.\w+)", refusal(source("rows"), tmp_path))[1]
     (tmp_path / "rows").rename(tmp_path / f"rows{ending}")
     assert samples(source(f"rows{ending}"), tmp_path)
+
+
+def test_a_zstd_file_with_a_long_window_can_be_read_after_decompressing_it(tmp_path):
+    """Its frame header, written by hand, declares a window of 1 GiB around one raw block."""
+    content = as_lines([ROW])
+    header = b"\x28\xb5\x2f\xfd" + b"\x00" + bytes([20 << 3])
+    block = (1 | len(content) << 3).to_bytes(3, "little")
+    (tmp_path / "a.jsonl.zst").write_bytes(header + block + content)
+    command = re.search(r"`(zstd -d --long=\d+)`", refusal(source("a.jsonl.zst"), tmp_path))[1]
+    if shutil.which("zstd"):
+        subprocess.run([*command.split(), "a.jsonl.zst"], cwd=tmp_path, check=True)
+    else:
+        with zstandard.open(tmp_path / "a.jsonl.zst", dctx=LONG_WINDOW) as file:
+            (tmp_path / "a.jsonl").write_bytes(file.read())
+    assert samples(source("a.jsonl"), tmp_path)
 
 
 # Columns, a row that is refused with them, the advice of the message, and columns that follow it.
