@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from teacherlm_jax.cli import config_file, help_text
 from teacherlm_jax.config import names
 from teacherlm_jax.pipelines.verbs import VERBS
 from teacherlm_jax.runs import layout
+from teacherlm_jax.storage import files
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -168,3 +170,13 @@ def test_the_page_on_buckets_has_every_verb_and_the_address_of_a_quickstart():
     module = config_file.load(ROOT / file)
     settings = config_file.get_config(module, file, variant, (config.QuickstartConfig,))
     assert f"root={settings.output}" == variant
+
+
+def test_the_figures_of_mutation_testing_are_complete_and_agree_with_their_lists():
+    settings = tomllib.loads((ROOT / "benchmarks/mutants.toml").read_text(encoding="utf-8"))
+    recorded = files.read_json(ROOT / "benchmarks/results/mutants.json")["files"]
+    assert [*recorded] == [file["source"] for file in settings["file"]]
+    for figures in recorded.values():
+        counts = [figures[name] for name in ("killed", "survived", "equivalent")]
+        assert figures["tested"] == sum(counts)
+        assert figures["survived"] == len(figures["survivors"])
