@@ -10,7 +10,7 @@ NEWEST ?= python3.13
 NEWEST_PYTHON := $(shell $(NEWEST) -c '' 2>/dev/null && echo $(NEWEST) || \
   ls -d $(HOME)/.pyenv/versions/$(subst python,,$(NEWEST)).*/bin/python 2>/dev/null | tail -n 1)
 CORE := tests/cli tests/config tests/data tests/evaluation tests/generation tests/models tests/runs \
-  tests/storage tests/tokenization tests/test_rooms.py tests/test_sharding.py
+  tests/storage tests/tokenization tests/test_capacity.py tests/test_rooms.py tests/test_sharding.py
 
 UV ?= uv
 COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-annotate \
