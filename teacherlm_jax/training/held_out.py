@@ -47,7 +47,9 @@ class HeldOutRows:
         self._rows = min(config.validation.rows or self._reader.rows, self._reader.rows)
         refuse_without_loss(self._reader, self._rows, self._key)
 
-        def sums(params: Tree, batch: Mapping[str, Array]) -> Mapping[str, Array]:
+        def sums(
+            params: Tree, batch: Mapping[str, Shaped[Array, "B T"]]
+        ) -> Mapping[str, Shaped[Array, "..."]]:
             return next_token_loss(nnx.merge(spec.graph, params), batch, config.loss_block)[1]
 
         self._loss = jax.jit(sums, out_shardings=sharding.replicated(mesh))

@@ -150,7 +150,6 @@ def test_only_an_explanation_that_failed_a_gate_is_left_out(gates, authors):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"explanations": None},
         {"explanations": ["x"]},
         {"explanations": {"cot": "s"}},
         {"annotations": 3},

@@ -47,7 +47,7 @@ def config(prepared):
 class Lines(logging.Handler):
     """Handler that collects messages and sends a signal after one that begins with `signal_at`."""
 
-    def __init__(self, signal_at, number):
+    def __init__(self, signal_at="", number=signal.SIGTERM):
         super().__init__()
         self.messages = []
         self._signal_at, self._number = signal_at, number
