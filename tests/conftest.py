@@ -1,5 +1,6 @@
 """Strict numerics, eight simulated devices and no network, for every test."""
 
+import ctypes
 import gc
 import itertools
 import json
@@ -39,6 +40,7 @@ hypothesis.settings.register_profile("untimed", deadline=None)  # machines diffe
 hypothesis.settings.load_profile("untimed")
 
 _folders = itertools.count()
+_libc = ctypes.CDLL("libc.so.6")
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -55,6 +57,7 @@ def free_programs():
     yield
     jax.clear_caches()
     gc.collect()
+    _libc.malloc_trim(0)  # gives freed memory back to the system
 
 
 @pytest.fixture(autouse=True)
