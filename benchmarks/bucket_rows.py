@@ -94,7 +94,7 @@ def report(direct: float, cached: float, copying: float, size: int) -> int:
         ],
     )
     text += f"\n{ROWS:,} rows of {LENGTH:,} tokens, {size / 1e6:.0f} MB in {ROWS // SHARD} shards. "
-    text += f"The copy takes as long as it saves in {even:.3f} epochs.\n"
+    text += f"The copy pays for itself after {even:.3f} epochs.\n"
     print(text)
     harness.put_into(harness.RESULTS_PAGE, "bucket_rows", text + harness.conditions())
     figures = {"direct_seconds": direct, "cached_seconds": cached, "copying_seconds": copying}
