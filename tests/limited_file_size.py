@@ -1,4 +1,4 @@
-"""A limit of the size of files, which stands in for the limit of a shared disk."""
+"""A limit on the size of files, which stands in for a limit of a shared disk."""
 
 import contextlib
 import resource

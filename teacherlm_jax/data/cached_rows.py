@@ -45,9 +45,9 @@ class RowCache:
     def local(self, data: Prepared) -> Prepared:
         """Return prepared data whose rows are on this machine until `close` is called.
 
-        Data on this machine is returned as it is. So is data in a bucket if there is no cache, no
-        room in it, or a disk that refuses to be written, which is logged; its rows are then read
-        from the bucket.
+        Data on this machine is returned unchanged. Data in a bucket is also returned unchanged if
+        there is no cache, or if the cache is full or cannot be written, which is logged. Its rows
+        are then read from the bucket.
 
         Raises UserError if a shard cannot be read or differs from the manifest.
         """

@@ -29,16 +29,16 @@ def existing(paths: Iterable[epath.Path]) -> set[epath.Path]:
 
     Raises UserError if the store refuses.
     """
-    found: set[epath.Path] = set()
+    present: set[epath.Path] = set()
     folders: dict[epath.Path, set[epath.Path]] = {}
     for path in paths:
         if is_remote(path):
             folders.setdefault(path.parent, set()).add(path)
         elif path.exists():
-            found.add(path)
+            present.add(path)
     for folder, wanted in folders.items():
-        found |= wanted & {folder / name for name in objects.listing(folder)}
-    return found
+        present |= wanted & {folder / name for name in objects.listing(folder)}
+    return present
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from teacherlm_jax.storage.disk_errors import naming
 def open_growing(path: Path, *, replace: bool = False) -> io.FileIO:
     """Open a file of bytes for appending, or in place of its earlier content.
 
-    There is no buffer, so that a failed write is not repeated when the file is closed.
+    The file is unbuffered, so closing it does not repeat a write that failed.
     """
     return path.open("wb" if replace else "ab", buffering=0)
 
