@@ -1,8 +1,9 @@
 """Requests to continue prompts, their completions, and the queue of requests of an engine."""
 
+import bisect
 import collections
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Int, UInt32
@@ -21,11 +22,14 @@ class GenerationRequest:
         id: name of the request, repeated in its completion.
         tokens: ids of the prompt.
         key: random key of this text alone, see `sampling.request_key`.
+        prefix: number of leading tokens that it shares with the request before it or after it, if
+            any; neighbours with the same leading tokens can be read together.
     """
 
     id: str
     tokens: Sequence[int] | Int[np.ndarray, " T"]
     key: UInt32[np.ndarray, "2"]
+    prefix: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,3 +82,47 @@ class WaitingRequests:
                 f"{self._prompt_length}; shorten it or leave it out"
             )
         return power_of_two(length, _SMALLEST_BUCKET)
+
+
+class RequestsByLength:
+    """A stream of requests, divided by the lengths of their prompts.
+
+    The first group is read from the stream. Requests of the other groups wait until there are many
+    of them, or until the stream ends; the first group then pauses.
+    """
+
+    def __init__(self, requests: Iterable[GenerationRequest], longest: Sequence[int], most: int):
+        """Read nothing yet.
+
+        Args:
+            requests: the stream.
+            longest: most tokens in a prompt of each group, ascending; longer prompts go to the last
+                group, whose engine refuses them.
+            most: requests that wait at most.
+        """
+        self._requests, self._longest, self._most = iter(requests), longest, most
+        self._deferred: list[list[GenerationRequest]] = [[] for _ in longest]
+        self._ended = not longest
+
+    def pending(self) -> bool:
+        """Return whether there may be requests that no queue has handed out."""
+        return not self._ended or any(self._deferred)
+
+    def by_group(self) -> Iterator[Iterator[GenerationRequest]]:
+        """Yield a queue for each group; each is used up before the next one is taken."""
+        yield self._first_group()
+        for group in range(1, len(self._longest)):
+            waiting, self._deferred[group] = self._deferred[group], []
+            yield iter(waiting)
+
+    def _first_group(self) -> Iterator[GenerationRequest]:
+        while sum(map(len, self._deferred)) < self._most:
+            request = next(self._requests, None)
+            if request is None:
+                self._ended = True
+                return
+            group = bisect.bisect_left(self._longest[:-1], len(request.tokens))
+            if group == 0:
+                yield request
+            else:
+                self._deferred[group].append(request)

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import jax
 from flax import nnx
@@ -19,11 +19,16 @@ from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import SamplingConfig, fields
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.engine import Engine, slot_shards
-from teacherlm_jax.generation.requests import Completion, GenerationRequest
+from teacherlm_jax.generation.requests import (
+    Completion,
+    GenerationRequest,
+    RequestsByLength,
+)
 from teacherlm_jax.generation.sampling import request_key
 
 _TYPICAL = 0.9  # share of the prompts that the first group takes at least
 _TOLERATED = 1.5  # growth of the cache up to which all prompts make one group
+_DEFERRED = 8  # most requests of long prompts that wait, per slot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,32 +45,47 @@ class LengthGroup:
 
 
 def length_groups(
-    lengths: Sequence[int], slots: int, new_tokens: int, shards: int = 1
+    lengths: Mapping[int, int], slots: int, new_tokens: int, shards: int = 1
 ) -> list[LengthGroup]:
-    """Return the groups for prompts of these lengths in tokens, the shortest prompts first.
+    """Return the groups for prompts of these lengths, the shortest prompts first.
 
-    `slots`, a multiple of `shards`, is for typical prompts; a group with fewer prompts than slots
-    gets fewer slots.
+    Args:
+        lengths: number of prompts by length in tokens.
+        slots: slots for typical prompts, a multiple of `shards`; a group with fewer prompts than
+            slots gets fewer slots.
+        new_tokens: most tokens that follow a prompt.
+        shards: devices that share a batch.
     """
     if not lengths:
         return []
     ordered = sorted(lengths)
-    typical, longest = ordered[math.ceil(_TYPICAL * len(ordered)) - 1], ordered[-1]
+    typical, longest = _typical(lengths), ordered[-1]
     limits = [longest]
     if longest + new_tokens > _TOLERATED * (typical + new_tokens):
         limits = [typical]
         while limits[-1] < longest:
             limits.append(min(2 * limits[-1] + new_tokens, longest))
     entries = slots * ((typical if len(limits) > 1 else longest) + new_tokens)
-    groups, start = [], 0
+    groups, shorter = [], -1
     for limit in limits:
-        members = [length for length in ordered[start:] if length <= limit]
-        start += len(members)
+        members = [length for length in ordered if shorter < length <= limit]
+        shorter = limit
         if members:
+            count = sum(lengths[length] for length in members)
             fitting = entries // (members[-1] + new_tokens) // shards * shards
-            wanted = math.ceil(len(members) / shards) * shards
+            wanted = math.ceil(count / shards) * shards
             groups.append(LengthGroup(members[-1], max(shards, min(slots, fitting, wanted))))
     return groups
+
+
+def _typical(lengths: Mapping[int, int]) -> int:
+    """Return the smallest length that the typical share of the prompts does not exceed."""
+    rest = math.ceil(_TYPICAL * sum(lengths.values()))
+    for length in sorted(lengths):
+        rest -= lengths[length]
+        if rest <= 0:
+            return length
+    raise ValueError("there are no prompts")
 
 
 def longest_prompt(max_positions: int, sampling: SamplingConfig) -> int:
@@ -87,17 +107,43 @@ def longest_prompt(max_positions: int, sampling: SamplingConfig) -> int:
 
 def complete(
     model: LoadedModel,
-    requests: Sequence[GenerationRequest],
+    requests: Iterable[GenerationRequest],
     sampling: SamplingConfig,
     *,
     slots: int,
+    lengths: Mapping[int, int] | None = None,
 ) -> Iterator[Completion]:
     """Yield a completion for each request, as texts finish. Call it under the model's mesh.
 
-    Raises UserError for settings that cannot be used, a prompt that is empty or too long for the
-    model's learned positions, and memory that does not suffice.
+    Args:
+        model: the model.
+        requests: with `lengths` they are read as slots become free, and few are held at a time:
+            those of long prompts, which wait for each other.
+        sampling: settings of the sampling.
+        slots: texts generated at the same time, of typical prompts.
+        lengths: number of prompts by length in tokens, which decides the sizes of the caches;
+            None: all requests are read first and counted.
+
+    Raises UserError for settings that cannot be used, a prompt that is empty, too long for the
+    model's learned positions or longer than all of `lengths`, and memory that does not suffice.
     """
     fields.check(sampling, "config.sampling")
+    usable = _within_positions(model, requests, sampling)
+    if lengths is None:
+        every = list(usable)
+        lengths, usable = Counter(len(request.tokens) for request in every), iter(every)
+    groups = length_groups(lengths, slots, sampling.max_new_tokens, slot_shards(slots))
+    engines = [_engine(model, group, sampling) for group in groups]
+    queues = RequestsByLength(usable, [group.longest for group in groups], most=_DEFERRED * slots)
+    while queues.pending():
+        for engine, queue in zip(engines, queues.by_group(), strict=True):
+            yield from engine.generate(queue)
+
+
+def _within_positions(
+    model: LoadedModel, requests: Iterable[GenerationRequest], sampling: SamplingConfig
+) -> Iterator[GenerationRequest]:
+    """Yield the requests; raise UserError at the first that is too long for the positions."""
     limit = longest_prompt(model.model.max_positions, sampling)
     for request in requests:
         if limit and len(request.tokens) > limit:
@@ -106,21 +152,18 @@ def complete(
                 f"max_new_tokens={sampling.max_new_tokens} the model's learned positions leave "
                 f"room for {limit}; shorten it or leave it out"
             )
-    lengths, shortest = [len(request.tokens) for request in requests], -1
-    groups = length_groups(lengths, slots, sampling.max_new_tokens, slot_shards(slots))
-    for group in groups:
-        engine = Engine(
-            model.model,
-            slots=group.slots,
-            prompt_length=group.longest,
-            sampling=sampling,
-            eos_id=model.vocabulary.eos_id,
-            drawable=model.vocabulary.drawable(),
-        )
-        yield from engine.generate(
-            request for request in requests if shortest < len(request.tokens) <= group.longest
-        )
-        shortest = group.longest
+        yield request
+
+
+def _engine(model: LoadedModel, group: LengthGroup, sampling: SamplingConfig) -> Engine:
+    return Engine(
+        model.model,
+        slots=group.slots,
+        prompt_length=group.longest,
+        sampling=sampling,
+        eos_id=model.vocabulary.eos_id,
+        drawable=model.vocabulary.drawable(),
+    )
 
 
 def generate(

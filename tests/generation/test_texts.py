@@ -1,6 +1,7 @@
 """Texts of many prompts: groups by length, their memory, and reproducibility."""
 
 import dataclasses
+from collections import Counter
 
 import jax
 import pytest
@@ -41,12 +42,12 @@ def loaded(load):
     ],
 )  # fmt: skip
 def test_long_prompts_form_groups_with_fewer_slots(lengths, slots, new, shards, expected):
-    assert length_groups(lengths, slots, new, shards) == expected
+    assert length_groups(Counter(lengths), slots, new, shards) == expected
 
 
 def test_no_group_has_a_larger_cache_than_typical_prompts_unless_it_has_one_slot():
     lengths = [*range(20, 60), 70, 90, 200, 250, 400]
-    first, *others = length_groups(lengths, 16, 10)
+    first, *others = length_groups(Counter(lengths), 16, 10)
     for group in others:
         assert group.slots == 1 or group.slots * (group.longest + 10) <= 16 * (first.longest + 10)
     assert sum(length <= first.longest for length in lengths) >= 0.9 * len(lengths)
@@ -83,6 +84,24 @@ def test_texts_do_not_depend_on_the_groups(loaded, monkeypatch):
         drawable=vocabulary.drawable(),
     )
     assert actual == {text.id: text for text in engine.generate(_requests(loaded))}
+
+
+def test_a_stream_is_read_as_slots_become_free_and_long_prompts_wait_for_each_other(loaded):
+    prompts = [f"{chr(97 + n)}{'ab' * (20 if n % 5 == 4 else 1)}" for n in range(25)]
+    requests = _requests(loaded, prompts)
+    expected = {t.id: t for t in texts.complete(loaded, requests, SAMPLING, slots=1)}
+    read, done = [], {}
+
+    def stream():
+        for request in requests:
+            read.append(request.id)
+            yield request
+
+    lengths = Counter(len(request.tokens) for request in requests)
+    for text in texts.complete(loaded, stream(), SAMPLING, slots=1, lengths=lengths):
+        assert len(read) - len(done) <= 8 + 3, "few requests are held at a time"
+        done[text.id] = text
+    assert done == expected
 
 
 def test_the_text_of_a_prompt_does_not_depend_on_other_prompts(loaded):
