@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 import google_crc32c
+from fsspec.asyn import sync_wrapper
 from gcsfs.core import GCSFileSystem
 from gcsfs.retry import ChecksumError, is_retriable
 from google.auth.exceptions import TransportError
@@ -91,6 +92,32 @@ class BucketClient(GCSFileSystem):
                     raise
             await asyncio.sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _read_version(self, path: str) -> tuple[bytes, str]:
+        """Return the content of an object, and its generation."""
+        headers, content = await self._call("GET", self.url(path))
+        return content, headers["X-Goog-Generation"]
+
+    async def _replace_version(self, path: str, content: bytes, generation: str) -> None:
+        """Replace an object that still has a generation; otherwise raise FileExistsError."""
+        bucket, name, _ = self.split_path(path)
+        edge = "==0=="
+        kinds = ("application/json; charset=UTF-8", "application/octet-stream")
+        parts = zip(kinds, (json.dumps({"name": name}).encode(), content), strict=True)
+        body = b"".join(
+            f"--{edge}\nContent-Type: {kind}\n\n".encode() + part + b"\n" for kind, part in parts
+        )
+        await self._call(
+            "POST",
+            f"{self._location}/upload/storage/v1/b/{bucket}/o",
+            uploadType="multipart",
+            ifGenerationMatch=generation,
+            headers={"Content-Type": f'multipart/related; boundary="{edge}"'},
+            data=body + f"--{edge}--".encode(),
+        )
+
+    read_version = sync_wrapper(_read_version)
+    replace_version = sync_wrapper(_replace_version)
 
     async def _info(self, path: str, *args: Any, **options: Any) -> Any:
         with _naming(f"gs://{self._strip_protocol(path)}", "read"):

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from etils import epath
+
+from teacherlm_jax.errors import UserError
+
 
 def name() -> str:
     """Return the name of this process for messages."""
@@ -45,3 +49,16 @@ def is_running(number: int) -> bool:
     except PermissionError:  # it is another user's
         return True
     return True
+
+
+def refusal(folder: epath.PathLike, holder: str) -> UserError:
+    """Return the error for a folder that another process has locked.
+
+    Args:
+        folder: the folder.
+        holder: name of the process, or empty if it is not known.
+    """
+    by = f" ({holder})" if holder else ""
+    return UserError(
+        f"{os.fspath(folder)}: another process{by} is using this folder; wait for it or stop it"
+    )

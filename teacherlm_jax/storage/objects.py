@@ -79,6 +79,32 @@ def read(path: epath.PathLike) -> bytes | None:
             return None
 
 
+def read_version(path: epath.PathLike) -> tuple[bytes, str] | None:
+    """Return the content and the generation of an object in gs://, or None if there is none.
+
+    Every write gives an object another generation.
+    """
+    with reading(path):
+        try:
+            return _store_of(path).read_version(os.fspath(path))
+        except FileNotFoundError:
+            return None
+
+
+def replace_version(path: epath.PathLike, content: bytes, generation: str) -> bool:
+    """Replace an object in gs:// that still has a generation, and return True; else return False.
+
+    `content` has to differ between all that write, as for `create`.
+    """
+    store, name = _store_of(path), os.fspath(path)
+    with writing(path):
+        try:
+            store.replace_version(name, content, generation)
+        except (FileExistsError, FileNotFoundError):  # the answers to a condition that is not met
+            return read(path) == content
+    return True
+
+
 def read_ranges(path: epath.PathLike, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
     """Return the bytes from start to stop of each range, with one request each, many at a time.
 

@@ -13,7 +13,7 @@ import types
 import pytest
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.storage import folder_lock, holders, objects
+from teacherlm_jax.storage import folder_lock, holders, object_lock, objects
 
 BEAT, STALE = 0.05, 1.0
 
@@ -153,56 +153,117 @@ def test_a_lock_that_is_released_while_another_process_waits_is_free(bucket, rem
     assert list(objects.listing(lock)) == (["1"] if remove else ["2"])
 
 
-def test_a_late_heartbeat_does_not_hide_a_takeover(bucket, monkeypatch):
-    lock, put, successors = f"{bucket}/.lock", objects.put, []
+@pytest.fixture
+def around_the_next_write(monkeypatch):
+    """Function that runs `work` in place of the next heartbeat, with a function that writes it."""
+
+    def install(work):
+        replace_version = objects.replace_version
+
+        def once(path, content, generation):
+            monkeypatch.setattr(objects, "replace_version", replace_version)
+            return work(lambda: replace_version(path, content, generation))
+
+        monkeypatch.setattr(objects, "replace_version", once)
+
+    return install
+
+
+def test_a_late_heartbeat_does_not_hide_a_takeover(bucket, around_the_next_write):
+    lock, successors = f"{bucket}/.lock", []
     late = acquire(lock, beat=1000, stale=0)
 
-    def delayed(path, content):
+    def work(write):
         """Write when another process has taken over and removed the lock of the first."""
         successors.append(acquire(lock, beat=1000, stale=0))
         assert list(objects.listing(lock)) == ["2"]
-        put(path, content)
+        return write()
 
-    with monkeypatch.context() as patched:
-        patched.setattr(objects, "put", delayed)
-        with pytest.raises(UserError, match="another process has taken over this folder"):
-            late.check()
-    assert len(successors) == 1
+    around_the_next_write(work)
+    with pytest.raises(UserError, match="another process has taken over this folder"):
+        late.check()
+    assert list(objects.listing(lock)) == ["2"]  # the heartbeat created no object
     successors[0].check()
     successors[0].release()
 
 
-def test_a_heartbeat_counts_from_before_it_was_written(bucket, monkeypatch):
+def test_a_late_heartbeat_does_not_replace_a_new_lock_with_its_number(
+    bucket, around_the_next_write
+):
+    """The lock was taken over, removed and begun again in the meantime."""
+    lock, successors = f"{bucket}/.lock", []
+    late = acquire(lock, beat=1000, stale=0)
+
+    def work(write):
+        acquire(lock, beat=1000, stale=0).release(remove=True)
+        successors.append(acquire(lock, beat=1000, stale=1000))
+        before = objects.read(f"{lock}/1")
+        assert not write()
+        assert objects.read(f"{lock}/1") == before
+        return False
+
+    around_the_next_write(work)
+    with pytest.raises(UserError, match="another process has taken over this folder"):
+        late.check()
+    successors[0].check()
+    successors[0].release()
+
+
+@pytest.mark.parametrize("answer", ["lost", "late"])
+def test_a_heartbeat_of_its_own_does_not_make_a_holder_lose_the_lock(
+    bucket, around_the_next_write, answer
+):
+    """A write that failed may have been done: its answer was lost, or it arrives later."""
+    held = acquire(f"{bucket}/.lock", beat=1000, stale=0)
+
+    def work(write):
+        assert write()
+        return write() if answer == "lost" else False
+
+    around_the_next_write(work)
+    held.check()
+    held.check()
+    held.release()
+
+
+def test_two_heartbeats_of_a_holder_do_not_refuse_each_other(bucket):
+    held = acquire(f"{bucket}/.lock", beat=0.001, stale=0)
+    for _ in range(30):
+        held.check()
+    held.release()
+
+
+def test_a_heartbeat_counts_from_before_it_was_written(bucket, monkeypatch, around_the_next_write):
     """Another process may have read the store just before the write arrived."""
-    put, written, clock = objects.put, [], [0.0]
+    written, clock = [], [0.0]
     monkeypatch.setattr(
-        folder_lock, "time", types.SimpleNamespace(monotonic=lambda: clock[0], sleep=time.sleep)
+        object_lock, "time", types.SimpleNamespace(monotonic=lambda: clock[0], sleep=time.sleep)
     )
     held = acquire(f"{bucket}/.lock", beat=1000, stale=60)
 
-    def slow(path, content):
+    def slow(write):
         clock[0] += 40
-        written.append(content)
-        put(path, content)
+        written.append(clock[0])
+        return write()
 
-    monkeypatch.setattr(objects, "put", slow)
     clock[0] = 40.0
-    held.check()
-    held.check()
-    assert len(written) == 2
+    for _ in range(2):
+        around_the_next_write(slow)
+        held.check()
+    assert written == [80.0, 120.0]
     held.release()
 
 
 def test_a_heartbeat_outlives_a_store_that_fails_for_a_while(bucket, monkeypatch):
-    said, put, failing = [], objects.put, [True]
+    said, replace, failing = [], objects.replace_version, [True]
 
-    def fail(path, content):
+    def fail(path, content, generation):
         if failing:
             raise RuntimeError("the client is confused")
-        put(path, content)
+        return replace(path, content, generation)
 
     held = acquire(f"{bucket}/.lock", say=said.append)
-    monkeypatch.setattr(objects, "put", fail)
+    monkeypatch.setattr(objects, "replace_version", fail)
     await_(lambda: said)
     assert said[0] == f"{bucket}: the lock cannot be renewed: the client is confused"
     failing.clear()

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from etils import epath
+from gcsfs.core import GCSFileSystem
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files, locations, objects, ranges
@@ -34,6 +35,7 @@ WRITE = {
     "new_file": lambda path, folder: _written(path, CONTENT),
     "create": lambda path, folder: objects.create(f"{path}.lock", CONTENT),
     "write_bytes": lambda path, folder: epath.Path(path).write_bytes(CONTENT),
+    "replace_version": lambda path, folder: _replaced(path, CONTENT),
 }
 ALL = {
     **{name: ("read", work) for name, work in READ.items()},
@@ -56,6 +58,11 @@ def _opened(path):
 def _uploaded(path, source):
     source.write_bytes(CONTENT)
     objects.upload(source, path)
+
+
+def _replaced(path, content):
+    version = objects.read_version(path)
+    assert version is None or objects.replace_version(path, content, version[1])
 
 
 def _written(path, content):
@@ -216,10 +223,44 @@ def test_an_object_whose_creation_was_answered_by_a_reset_is_its_own(proxy, buck
     assert not objects.create(f"{bucket}/lock", b"other")
 
 
+@pytest.mark.parametrize("answer", [503, "reset"])
+def test_a_version_is_replaced_once(proxy, bucket, answer):
+    objects.put(f"{bucket}/a b", b"first")
+    content, generation = objects.read_version(f"{bucket}/a b")
+    assert content == b"first"
+    fault = proxy.fail(answer, "write", times=1)
+    assert objects.replace_version(f"{bucket}/a b", b"second", generation)
+    assert fault.failed == 1
+    assert not objects.replace_version(f"{bucket}/a b", b"third", generation)
+    assert objects.read_version(f"{bucket}/a b") > (b"second", generation)
+    objects.remove(f"{bucket}/a b")
+    assert not objects.replace_version(f"{bucket}/a b", b"third", generation)
+    assert objects.read_version(f"{bucket}/a b") is None
+
+
+def test_a_version_whose_replacement_was_not_answered_is_its_own(proxy, bucket, monkeypatch):
+    """The store has replaced it, but the connection breaks before the answer."""
+    objects.put(f"{bucket}/a", b"first")
+    _, generation = objects.read_version(f"{bucket}/a")
+    request = GCSFileSystem._request.__wrapped__
+    lost = []
+
+    async def lose(self, method, *args, **options):
+        answer = await request(self, method, *args, **options)
+        if method == "POST" and not lost:
+            lost.append(answer)
+            raise ConnectionResetError
+        return answer
+
+    monkeypatch.setattr(GCSFileSystem._request, "__wrapped__", lose)
+    assert objects.replace_version(f"{bucket}/a", b"second", generation)
+    assert lost
+
+
 @pytest.mark.parametrize("name", [*READ, *LIST, *WRITE])
 def test_a_missing_bucket_is_named(proxy, tmp_path, name):
     path = "gs://no-such-bucket/folder/a.bin"
-    if name in ("read", "is_folder", "is_dir", "exists"):
+    if name in ("read", "is_folder", "is_dir", "exists", "replace_version"):
         assert not ALL[name][1](path, tmp_path)
         return
     with pytest.raises((UserError, FileNotFoundError)) as raised:
