@@ -35,7 +35,8 @@ class Fault:
     Attributes:
         answer: HTTP status to answer; "reset": the connection is reset in the middle of the
             request's body or, without one, of the answer; "truncated": the connection is closed in
-            the middle of the answer; "short": half of the answer is sent as if it were all.
+            the middle of the answer; "short": half of the answer is sent as if it were all;
+            "changed": one bit of the answer is wrong.
         kind: pattern of the kinds of requests that fail, such as "read|list"; empty: all.
         path: pattern that the unquoted path with its query has to contain.
         times: number of requests that fail.
@@ -166,7 +167,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         own = {name: text for name, text in answer.getheaders() if name.lower() not in _HOP}
         if "Location" in own:  # of the parts of an upload
             own["Location"] = own["Location"].replace(self.proxy.target, self.proxy.url)
-        if not fault or not fault.answer:
+        if fault and fault.answer == "changed":
+            content = content[:-1] + bytes([content[-1] ^ 1])
+        if not fault or fault.answer in ("", "changed"):
             self._send(answer.status, own, content)
             return
         half = content[: len(content) // 2]

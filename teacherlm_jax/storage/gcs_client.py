@@ -4,7 +4,8 @@
 - A request that fails raises `StoreError` with the address of the object. Only a missing object and
   one that exists already keep their own errors.
 - `exists`, `isdir` and `glob` raise the errors of the store. `gcsfs` answers "no" for some of them.
-- An answer that is shorter than the object, or has another checksum, is requested again.
+- An answer that is shorter than requested is requested again, and so is an object that is read or
+  downloaded whole and has another checksum. Parts of an object have no checksum.
 """
 
 import asyncio
@@ -12,11 +13,12 @@ import base64
 import contextlib
 import errno
 import json
+import os
 import random
 import re
 import time
 import urllib.parse
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
@@ -38,6 +40,7 @@ from teacherlm_jax.storage.store_errors import (
 
 _LONGEST_PAUSE = 16.0  # seconds between two attempts
 _BLOCK = 1 << 20  # bytes of a file that are read at a time
+_LARGE = 100 << 20  # bytes above which an object is downloaded in parts, many at a time
 _OBJECT = re.compile(r"(?:^|/)b/([^/?]+)(?:/o(?:/([^/?]+))?)?")
 _ACTIONS = {"GET": "read", "DELETE": "removed"}
 _NAME = re.compile(rb'"name": ("(?:[^"\\]|\\.)*")')  # in the first part of an upload
@@ -77,6 +80,21 @@ class BucketClient(GCSFileSystem):
 
         with _naming(f"gs://{self._strip_protocol(rpath)}", "read"):
             return await self._persist(attempt)
+
+    async def _get_threshold_for_disk_reads(self, bucket: str) -> int:
+        return _LARGE
+
+    async def _get_file_concurrent(
+        self, rpath: str, lpath: str, *args: Any, **options: Any
+    ) -> None:
+        async def attempt() -> None:
+            await _once(GCSFileSystem._get_file_concurrent)(self, rpath, lpath, *args, **options)
+            if os.path.getsize(lpath) > _LARGE:  # others were verified with their request
+                stored = (await self._get_object(rpath))["crc32c"]
+                _compare(stored, await asyncio.to_thread(_checksum, _blocks(lpath)))
+
+        with _naming(f"gs://{self._strip_protocol(rpath)}", "read"):
+            await self._persist(attempt)
 
     async def _persist(self, attempt: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """Retry transient errors for `PATIENCE` seconds."""
@@ -170,12 +188,9 @@ def _is_transient(error: Exception) -> bool:
     return is_retriable(error) or isinstance(error, TimeoutError | ConnectionError | TransportError)
 
 
-def _verify(status: int, headers: Any, content: Any) -> None:
+def _verify(status: int, headers: Any, content: Iterable[bytes]) -> None:
     """Raise ChecksumError if the content of an object is not all that was asked for."""
-    size, checksum = 0, google_crc32c.Checksum()
-    for block in content:
-        size += len(block)
-        checksum.update(block)
+    size, checksum = _checksum(content)
     if status == 206:
         part = re.match(r"bytes (\d+)-(\d+)", headers.get("Content-Range", ""))
         if part and size != int(part[2]) + 1 - int(part[1]):
@@ -183,8 +198,23 @@ def _verify(status: int, headers: Any, content: Any) -> None:
     elif headers.get("X-Goog-Stored-Content-Encoding", "identity") == "identity":
         hashes = ",".join(headers.getall("X-Goog-Hash", [])).split(",")
         sent = [entry.strip()[7:] for entry in hashes if entry.strip().startswith("crc32c=")]
-        if sent and base64.b64decode(sent[0]) != checksum.digest():
-            raise ChecksumError(f"wrong checksum of {size} bytes")
+        if sent:
+            _compare(sent[0], (size, checksum))
+
+
+def _checksum(content: Iterable[bytes]) -> tuple[int, str]:
+    """Return the number of bytes and their CRC32C, as a store writes it."""
+    size, checksum = 0, google_crc32c.Checksum()
+    for block in content:
+        size += len(block)
+        checksum.update(block)
+    return size, base64.b64encode(checksum.digest()).decode()
+
+
+def _compare(stored: str, received: tuple[int, str]) -> None:
+    """Raise ChecksumError if the content that was received has another checksum."""
+    if received[1] != stored:
+        raise ChecksumError(f"wrong checksum of {received[0]} bytes")
 
 
 def _blocks(path: str) -> Iterator[bytes]:

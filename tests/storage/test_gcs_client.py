@@ -9,7 +9,7 @@ from etils import epath
 from gcsfs.core import GCSFileSystem
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.storage import files, locations, objects, ranges
+from teacherlm_jax.storage import files, gcs_client, locations, objects, ranges
 from teacherlm_jax.storage.store_errors import StoreError
 
 CONTENT = bytes(range(256)) * 20
@@ -154,6 +154,34 @@ def test_half_an_answer_is_never_taken_for_the_object(
     proxy.fail(answer, "read")
     with pytest.raises(StoreError, match=f"^{path}: cannot be read: "):
         READ[name](path, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["read", "download"])
+def test_a_changed_answer_is_never_taken_for_the_object(proxy, path, tmp_path, name, monkeypatch):
+    fault = proxy.fail("changed", "read", times=2)
+    assert READ[name](path, tmp_path) == CONTENT
+    assert fault.failed == 2
+    monkeypatch.setattr(objects, "PATIENCE", 0.2)
+    proxy.fail("changed", "read")
+    with pytest.raises(StoreError, match=f"^{path}: cannot be read: the store did not answer as"):
+        READ[name](path, tmp_path)
+
+
+@pytest.mark.parametrize("answer", ["changed", "short", "truncated", 503])
+def test_a_large_object_that_is_downloaded_in_parts_is_the_whole_object(
+    proxy, bucket, tmp_path, monkeypatch, answer
+):
+    monkeypatch.setattr(gcs_client, "_LARGE", 6_000_000)
+    content = os.urandom(12_000_000)
+    objects.put(f"{bucket}/a", content)
+    fault = proxy.fail(answer, "read", times=1, after=1)
+    assert _downloaded(f"{bucket}/a", tmp_path / "back") == content
+    assert fault.failed == 1 and proxy.counts["read"] >= 3  # in parts
+    monkeypatch.setattr(objects, "PATIENCE", 0.2)
+    proxy.fail(answer, "read")
+    with pytest.raises(StoreError, match=f"^{bucket}/a: cannot be read: the store did not answer"):
+        _downloaded(f"{bucket}/a", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
 
 
 def test_a_part_of_an_object_is_read_again_if_it_is_short(proxy, bucket):
