@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Shaped
 
 from teacherlm_jax import sharding
 from teacherlm_jax.config import TrainConfig
+from teacherlm_jax.data import prepared
 from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sharding import Tree
@@ -23,26 +24,40 @@ _SUMMED = ("loss", "correct", "loss_tokens")
 _FIELDS = ("tokens", "segment_ids", "positions", "loss_mask")
 
 
+def open_data(config: TrainConfig, spec: RunSpec) -> Prepared | None:
+    """Open `config.validation.data`, or return None without it; no rows are read or copied yet.
+
+    Raises UserError if the rows were made with another vocabulary or for a longer model.
+    """
+    if not config.validation.data:
+        return None
+    data, key = prepared.open(config.validation.data), _key(config)
+    if data.vocabulary.digest != spec.vocabulary.digest:
+        raise UserError(
+            f"{key}: was prepared with the vocabulary {data.vocabulary.digest}, but "
+            f"config.data with {spec.vocabulary.digest}; prepare both with the same one"
+        )
+    refuse_longer_texts(spec.model, data, key)
+    return data
+
+
+def _key(config: TrainConfig) -> str:
+    return f"config.validation.data={config.validation.data}"
+
+
 class HeldOutRows:
     """The rows of `config.validation.data`, in batches of fixed size."""
 
     def __init__(self, config: TrainConfig, data: Prepared, spec: RunSpec, mesh: Mesh):
-        """Open the rows of `data`; nothing is computed yet.
+        """Open the rows of `data`, which is that of `open_data`; nothing is computed yet.
 
         A batch has as many rows as training has in memory at the same time.
 
-        Raises UserError for rows that cannot be read, were made with another vocabulary or for a
-        longer model, or have no trained token.
+        Raises UserError for rows that cannot be read, or have no trained token.
         """
-        self._key = f"config.validation.data={config.validation.data}"
+        self._key = _key(config)
         self._mesh, self._size = mesh, config.batch_size // config.accumulate
         self._index, self._count = sharding.process_rows(mesh, self._size)
-        if data.vocabulary.digest != spec.vocabulary.digest:
-            raise UserError(
-                f"{self._key}: was prepared with the vocabulary {data.vocabulary.digest}, but "
-                f"config.data with {spec.vocabulary.digest}; prepare both with the same one"
-            )
-        refuse_longer_texts(spec.model, data, self._key)
         self._reader = data.reader(batch_size=self._size)
         self._rows = min(config.validation.rows or self._reader.rows, self._reader.rows)
         refuse_without_loss(self._reader, self._rows, self._key)

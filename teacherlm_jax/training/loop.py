@@ -20,7 +20,7 @@ from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
-from teacherlm_jax.training import device_memory, results, setup
+from teacherlm_jax.training import device_memory, held_out, results, setup
 from teacherlm_jax.training.chronometer import Chronometer
 from teacherlm_jax.training.flops import Utilization
 from teacherlm_jax.training.interrupt import StopRequests, interruption, stop_requests
@@ -156,11 +156,12 @@ def _open(
     mesh = sharding.make_mesh(config.mesh)
     data = prepared.open(config.data)
     spec = _check(config, data, mesh)
-    data, held_out = setup.local_data(config, data, run.log.info, stack)
+    validation_data = held_out.open_data(config, spec)
+    data, validation_data = setup.local_data(config, data, validation_data, run.log.info, stack)
     reader = setup.open_reader(config, data, mesh)
     utilization = Utilization.on(mesh, spec.model, data.length)
     stack.enter_context(jax.set_mesh(mesh))
-    validation = Validation(config, run, spec, mesh, held_out)
+    validation = Validation(config, run, spec, mesh, validation_data)
     checkpoints = _checkpoints(config, run, validation)
     stack.callback(checkpoints.close)  # waits for pending writes
 

@@ -13,7 +13,6 @@ from jax.sharding import Mesh
 from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import ModelConfig, OptimizerConfig, TrainConfig
-from teacherlm_jax.data import prepared
 from teacherlm_jax.data.cached_rows import RowCache
 from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.data.reader import RowReader
@@ -65,7 +64,11 @@ class RunSpec(ModelSpec):
 
 
 def local_data(
-    config: TrainConfig, data: Prepared, say: Callable[[str], None], stack: contextlib.ExitStack
+    config: TrainConfig,
+    data: Prepared,
+    held_out: Prepared | None,
+    say: Callable[[str], None],
+    stack: contextlib.ExitStack,
 ) -> tuple[Prepared, Prepared | None]:
     """Return the data and the validation data, if any, from a bucket as copies on this machine.
 
@@ -75,8 +78,7 @@ def local_data(
         config.data_cache, limit_gib=config.data_cache_gib, verify=config.verify_data, say=say
     )
     stack.callback(cache.close)
-    held_out = config.validation.data
-    return cache.local(data), cache.local(prepared.open(held_out)) if held_out else None
+    return cache.local(data), cache.local(held_out) if held_out else None
 
 
 def open_reader(config: TrainConfig, data: Prepared, mesh: Mesh) -> RowReader:

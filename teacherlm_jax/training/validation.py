@@ -48,7 +48,7 @@ class Validation:
     ):
         """Read the benchmarks and open the held-out rows, if any; nothing is computed yet.
 
-        Raises UserError for data that cannot be read, or was made with another vocabulary.
+        Raises UserError for data that cannot be read.
         """
         self._config, self._log, self._steps = config.validation, run.log, config.steps
         self._spec, self._mesh = spec, mesh

@@ -8,11 +8,13 @@ from etils import epath
 
 from teacherlm_jax import config
 from teacherlm_jax.checkpoints import commit_marks, saved_model
+from teacherlm_jax.data import packing
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.runs import run_place
 from teacherlm_jax.storage import files, objects
 from teacherlm_jax.storage.store_errors import StoreError
+from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 MODEL = config.ModelConfig(layers=1, width=16, heads=2, vocab_size=400, dtype="float32")
 
@@ -71,6 +73,23 @@ def test_a_run_in_a_bucket_with_data_in_a_bucket_ends_like_one_on_disk(
     in_bucket = {name.split("/")[0] for name in objects.listing(f"{bucket}/run")}
     assert in_bucket == {path.name for path in on_disk.iterdir()}
     assert not list(copies.iterdir())
+
+
+def test_validation_data_of_another_vocabulary_is_refused_before_rows_are_copied(
+    bucket, prepared, write_prepared, tmp_path
+):
+    others = train_sentencepiece(["four five six"] * 9, tmp_path / "others", size=400, seed=0)
+    text = packing.Encoded([5, 6], [True, True])
+    upload(prepared, f"{bucket}/data")
+    upload(write_prepared(tmp_path / "held_out", [text] * 8, others, 32), f"{bucket}/held_out")
+    validation = config.ValidationConfig(data=f"{bucket}/held_out", every=1)
+    changed = settings(
+        f"{bucket}/run", f"{bucket}/data", validation=validation, data_cache=f"{tmp_path}/cache"
+    )
+    message = f"config.validation.data={bucket}/held_out: was prepared with the vocabulary"
+    with pytest.raises(UserError, match=message):
+        verbs.run("train", changed)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_an_interrupted_run_is_resumed_from_the_bucket_alone(

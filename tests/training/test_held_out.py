@@ -42,8 +42,7 @@ def opened(config, run):
     mesh = sharding.make_mesh(config.mesh)
     with jax.set_mesh(mesh):
         spec = make_run_spec(config, prepared_folder.open(config.data), mesh)
-        held_out = prepared_folder.open(config.validation.data)
-        return Validation(config, run, spec, mesh, held_out)
+        return Validation(config, run, spec, mesh, held_out.open_data(config, spec))
 
 
 def test_a_model_with_a_nan_loss_on_held_out_rows_is_refused_and_not_saved(config, tmp_path):

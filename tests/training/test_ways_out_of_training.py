@@ -20,7 +20,7 @@ from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, open_vocabulary, train_sentencepiece
 from teacherlm_jax.training import setup, warm_start
 from teacherlm_jax.training.extension import extended_keys
-from teacherlm_jax.training.held_out import HeldOutRows
+from teacherlm_jax.training.held_out import HeldOutRows, open_data
 from teacherlm_jax.training.loss_tokens import refuse_without_loss
 from tests.blank_model import save_blank
 
@@ -96,7 +96,7 @@ def test_held_out_rows_of_the_same_vocabulary_are_read(prepared, write_prepared,
     def read(folder):
         validation = ValidationConfig(data=str(folder), every=1)
         config = TrainConfig(output="runs/x", data=str(prepared), validation=validation)
-        return HeldOutRows(config, prepared_rows.open(folder), spec, mesh)
+        return HeldOutRows(config, open_data(config, spec), spec, mesh)
 
     assert refusal(read, held_out).endswith("; prepare both with the same one")
     read(prepared)
