@@ -33,10 +33,10 @@ class Fault:
     """A rule for requests that fail.
 
     Attributes:
-        answer: HTTP status to answer; "reset": the connection is reset in the middle of the
-            request's body or, without one, of the answer; "truncated": the connection is closed in
-            the middle of the answer; "short": half of the answer is sent as if it were all;
-            "changed": one bit of the answer is wrong.
+        answer: HTTP status to answer; bytes: content to answer with status 200; "reset": the
+            connection is reset in the middle of the request's body or, without one, of the answer;
+            "truncated": the connection is closed in the middle of the answer; "short": half of the
+            answer is sent as if it were all; "changed": one bit of the answer is wrong.
         kind: pattern of the kinds of requests that fail, such as "read|list"; empty: all.
         path: pattern that the unquoted path with its query has to contain.
         times: number of requests that fail.
@@ -47,7 +47,7 @@ class Fault:
         failed: number of requests that failed.
     """
 
-    answer: int | str = ""
+    answer: int | str | bytes = ""
     kind: str = ""
     path: str = ""
     times: float = math.inf
@@ -87,7 +87,7 @@ class Proxy:
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
-    def fail(self, answer: int | str = "", kind: str = "", path: str = "", **rule) -> Fault:
+    def fail(self, answer: int | str | bytes = "", kind: str = "", path: str = "", **rule) -> Fault:
         """Make requests fail from now on; see `Fault`. Return the rule, which counts them."""
         fault = Fault(answer, kind, path, **rule)
         with self._lock:
@@ -159,6 +159,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         time.sleep(fault.delay if fault else 0)
         if fault and isinstance(fault.answer, int):
             self._send(fault.answer, {}, _MESSAGE % fault.answer)
+            return
+        if fault and isinstance(fault.answer, bytes):
+            self._send(200, {"Content-Type": "application/json"}, fault.answer)
             return
         headers = {name: text for name, text in self.headers.items() if name.lower() not in _HOP}
         self._server.request(self.command, self.path, body, headers)

@@ -42,6 +42,8 @@ _LONGEST_PAUSE = 16.0  # seconds between two attempts
 _BLOCK = 1 << 20  # bytes of a file that are read at a time
 _LARGE = 100 << 20  # bytes above which an object is downloaded in parts, many at a time
 _OBJECT = re.compile(r"(?:^|/)b/([^/?]+)(?:/o(?:/([^/?]+))?)?")
+_ZONE = re.compile(rb'"locationType":\s*"zone"')
+_LOCATION_SECONDS = 10.0  # for the answer to the question where a bucket is
 _ACTIONS = {"GET": "read", "DELETE": "removed"}
 _NAME = re.compile(rb'"name": ("(?:[^"\\]|\\.)*")')  # in the first part of an upload
 
@@ -52,8 +54,13 @@ class BucketClient(GCSFileSystem):
     """The file system of gs:// for `fsspec`.
 
     The class `gcsfs.GCSFileSystem` also reads zonal buckets. It sends their requests around
-    `_request`, and asks a second service about every bucket.
+    `_request`, and asks a second service about every bucket. This class refuses zonal buckets.
+    Buckets with a hierarchical namespace answer the same requests as all others.
     """
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self._zonal: dict[str, asyncio.Task[bool]] = {}  # by bucket
 
     async def _request(self, method: str, path: str, *args: str, **options: Any) -> Any:
         async def attempt() -> Any:
@@ -67,8 +74,33 @@ class BucketClient(GCSFileSystem):
             with contextlib.suppress(Exception):
                 return await attempt()
             return 0, {}, None, b""
-        with _naming(_address(path, args, options), _ACTIONS.get(method, "written"), path):
+        address = _address(path, args, options)
+        await self._refuse_zonal(address.removeprefix("gs://").partition("/")[0])
+        with _naming(address, _ACTIONS.get(method, "written"), path):
             return await self._persist(attempt)
+
+    async def _refuse_zonal(self, bucket: str) -> None:
+        """Raise UserError for a zonal bucket; ask the store once."""
+        if not bucket:
+            return
+        if bucket not in self._zonal:
+            self._zonal[bucket] = asyncio.ensure_future(self._is_zonal(bucket))
+        if await asyncio.shield(self._zonal[bucket]):  # one of several requests may be cancelled
+            raise UserError(
+                f"gs://{bucket}: zonal buckets (Rapid Storage) are not supported; create a bucket "
+                "in a region, and copy the objects there with gcloud storage cp --recursive"
+            )
+
+    async def _is_zonal(self, bucket: str) -> bool:
+        """Return whether a bucket is in a zone; False if the store does not say so."""
+        asked = _once(GCSFileSystem._request)(self, "GET", "b/{}", bucket, fields="locationType")
+        try:
+            answer = await asyncio.wait_for(asked, min(objects.SILENCE, _LOCATION_SECONDS))
+        except Exception as error:  # such as a missing permission; other requests may work
+            if not is_of_client(error):
+                raise
+            return False
+        return _ZONE.search(answer[3]) is not None
 
     async def _get_file_request(self, rpath: str, lpath: str, *args: Any, **options: Any) -> Any:
         async def attempt() -> Any:
