@@ -18,6 +18,7 @@ from teacherlm_jax.hf import torch_pickle
 from teacherlm_jax.hf.lazy_tensor import DTYPES, StoredTensor, refuse_pointer
 from teacherlm_jax.hf.torch_pickle import PickledTensor
 from teacherlm_jax.storage import files, ranges
+from teacherlm_jax.storage.locations import is_remote
 
 _LOCAL_HEADER = 30  # bytes before an entry's own name and extra fields
 # First bytes of what follows an entry: the next entry, a data descriptor, the central directory.
@@ -29,17 +30,24 @@ _TENSORS = "save only the dictionary of tensors, such as model.state_dict(), wit
 
 
 def _rewrite(path: epath.Path) -> str:
-    """Return the advice to write the file again, in PyTorch's present format and as plain rows.
+    """Return advice to save the file again, in PyTorch's current format and with contiguous rows.
 
     transformers does not help: it maps the file into memory, and then reads other numbers if
     entries are compressed or big-endian.
     """
-    file = repr(str(path))
-    return (
-        "where you trust the file, rewrite it in Python: import torch; torch.save({name: "
-        "tensor.contiguous() for name, tensor in "
-        f"torch.load({file}, weights_only=True).items()}}, {file})"
+    here = repr(path.name if is_remote(path) else str(path))
+    rewrite = (
+        "rewrite it in Python: import torch; torch.save({name: tensor.contiguous() for name, "
+        f"tensor in torch.load({here}, weights_only=True).items()}}, {here})"
     )
+    if is_remote(path):  # torch reads files of a file system only
+        rewrite = f"copy it to this machine, {rewrite}; then copy it back to {path.parent}"
+    return f"where you trust the file, {rewrite}"
+
+
+def _back(path: epath.Path) -> str:
+    """Return what to add to advice that uses torch, which opens files of a file system only."""
+    return f" on this machine, and copy it back to {path.parent}" if is_remote(path) else ""
 
 
 def read_header(path: epath.Path) -> dict[str, StoredTensor]:
@@ -117,12 +125,12 @@ def _unpickled(path: epath.Path, content: bytes) -> dict[str, PickledTensor]:
         raise UserError(
             f"{path}: its pickle asks for {error}, which tensors do not need, so none of it was "
             f"run; where you trust the file, load it with torch.load(…, weights_only=False) and "
-            f"{_TENSORS}"
+            f"{_TENSORS}{_back(path)}"
         ) from None
     except ValueError as error:
         raise UserError(
             f"{path}: its pickle cannot be read: {error}; if it holds more than tensors, "
-            f"{_TENSORS}; if it is damaged, copy it again"
+            f"{_TENSORS}{_back(path)}; if it is damaged, copy it again"
         ) from None
 
 

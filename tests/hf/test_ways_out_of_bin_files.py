@@ -1,15 +1,19 @@
 """Ways out that messages about PyTorch's .bin files name, taken; the tensors stay the same."""
 
+import re
 import zipfile
 
 import numpy as np
 import pytest
+from etils import epath
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf.torch_bin import read_header
+from teacherlm_jax.storage import objects
 
 torch = pytest.importorskip("torch", reason="no torch for this Python: requirements-torch.txt")
 
+REWRITE = "rewrite it in Python: "
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2)}
 
 
@@ -85,7 +89,7 @@ def restore(path, message, backup):
 
 
 def rewrite(path, message, backup):
-    exec(message.partition("rewrite it in Python: ")[2], {})
+    exec(message.partition(REWRITE)[2], {})
 
 
 def save_state(path, message, backup):
@@ -152,5 +156,30 @@ def test_a_bin_file_can_be_read_after_the_way_out_that_its_message_names(tmp_pat
     mend(path, message, backup)
     header = read_header(path)
     assert header.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        np.testing.assert_array_equal(header[name].read(), tensor.numpy())
+
+
+@pytest.mark.parametrize("fault", [name for name, way in WAYS.items() if way[2] is not restore])
+def test_advice_for_a_bin_file_in_a_bucket_works_on_a_copy(bucket, tmp_path, monkeypatch, fault):
+    damage, _, mend = WAYS[fault]
+    address = epath.Path(bucket) / "hf" / "pytorch_model.bin"
+    here = tmp_path / address.name
+    torch.save(TENSORS, here)
+    backup = here.read_bytes()
+    damage(here)
+    objects.upload(here, address)
+    here.unlink()
+    with pytest.raises(UserError) as raised:
+        read_header(address)
+    message = str(raised.value)
+    assert re.search(f"on this machine|copy it to this machine, {REWRITE}", message)
+    back = re.search(r"copy it back to (gs://[^\s;]+)", message)[1]
+
+    monkeypatch.chdir(tmp_path)
+    objects.download(address, here)
+    mend(here, message.partition("; then copy it back")[0], backup)
+    objects.upload(here, f"{back}/{here.name}")
+    header = read_header(address)
     for name, tensor in TENSORS.items():
         np.testing.assert_array_equal(header[name].read(), tensor.numpy())
