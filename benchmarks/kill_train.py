@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from etils import epath
 
 from benchmarks import harness, kills
 from benchmarks.prepared_rows import write_prepared
 from teacherlm_jax.data import packing
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, train_sentencepiece
 
 GOAL = 30  # kills
@@ -89,7 +89,7 @@ def measured(folder: Path, benchmark: str, bucket: str = "") -> int:
 
     run_to_end(start("warm"))  # fills the compilation cache
     run_seconds = run_to_end(start("uninterrupted"))
-    expected = kills.outcome(epath.Path(folder / "uninterrupted"))
+    expected = kills.outcome(StoragePath(folder / "uninterrupted"))
     draw, killed, differing = random.Random(0), collections.Counter(), []
     targets = itertools.cycle(PHASES[2:])
     chains = 0

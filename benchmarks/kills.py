@@ -22,6 +22,7 @@ from etils import epath
 
 from benchmarks.harness import ROOT
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.training.chronometer import Chronometer
 
 SAVING = "*.orbax-checkpoint-tmp"  # Orbax's name for an incomplete checkpoint
@@ -71,7 +72,7 @@ class Training:
         address: epath.PathLike = "",
     ) -> "Training":
         """Start `teacherlm train` with `words` and this run folder, or with one at `address`."""
-        address = epath.Path(address or run)
+        address = StoragePath(address or run)
         run.with_suffix(".note").unlink(missing_ok=True)
         command = [sys.executable, "-m", "benchmarks.kills", str(run.with_suffix(".note"))]
         with run.with_suffix(".out").open("w") as out:
@@ -134,7 +135,7 @@ def outcome(run: epath.Path) -> dict[str, Any]:
     Only the last and the best checkpoint are included, because SIGTERM adds further checkpoints.
     """
     result = files.read_json(run / "result.json")
-    checkpoints = {key: epath.Path(result.pop(key)) for key in ("checkpoint", "best_checkpoint")}
+    checkpoints = {key: StoragePath(result.pop(key)) for key in ("checkpoint", "best_checkpoint")}
     steps = {key: checkpoint.name for key, checkpoint in checkpoints.items()}
     values: dict[str, Any] = {
         "metrics": [_untimed(row) for _, row in files.read_jsonl(run / "metrics.jsonl")],

@@ -23,6 +23,7 @@ import socket
 import hypothesis
 import jax
 import pytest
+from etils import epath
 
 from tests import array_hints
 
@@ -83,10 +84,18 @@ def _bucket_url():
 
 @pytest.fixture
 def bucket(_bucket_url, request, tmp_path_factory, monkeypatch) -> str:
-    """Address of an empty folder in a bucket on this machine, in this process and its children."""
+    """Address of an empty folder in a bucket on this machine, in this process and its children.
+
+    In this process, paths of `etils.epath` that are no `StoragePath` cannot reach it.
+    """
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # of the cache of rows
+    monkeypatch.setattr(epath.backend.fsspec_backend, "fs", _refuse)
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:60]
     return f"gs://{bucket_server.NAME}/{name}-{next(_folders)}"
+
+
+def _refuse(path):
+    raise AssertionError(f"{path}: is not a StoragePath, so it has a client of another package")
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@
 import logging
 from pathlib import Path
 
-from etils import epath
-
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.runs.run_place import RunPlace
+from teacherlm_jax.storage.paths import StoragePath
 
 
 def make_run(folder: str | Path, log: logging.Logger | None = None) -> Run:
@@ -16,4 +15,4 @@ def make_run(folder: str | Path, log: logging.Logger | None = None) -> Run:
         log.setLevel(logging.INFO)
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-    return Run(RunPlace(epath.Path(folder), path), log)
+    return Run(RunPlace(StoragePath(folder), path), log)

@@ -173,6 +173,26 @@ def test_only_storage_replaces_locks_and_appends_to_files():
     assert not refused, "\n".join(refused)
 
 
+def makes_path_of_epath(node):
+    """Return whether a node calls `epath.Path`, or gives it to a function that may call it."""
+    return isinstance(node, ast.Call) and any(
+        ast.unparse(value) == "epath.Path" for value in (node.func, *node.args)
+    )
+
+
+def test_paths_are_made_with_the_clients_of_the_package():
+    """A path of `etils.epath` has another client of gs://, with other errors and no patience."""
+    assert any(map(makes_path_of_epath, ast.walk(ast.parse("a = epath.Path(b) / c"))))
+    assert any(map(makes_path_of_epath, ast.walk(ast.parse("map(epath.Path, names)"))))
+    refused = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}: epath.Path instead of StoragePath"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if makes_path_of_epath(node)
+    ]
+    assert not refused, "\n".join(refused)
+
+
 def test_the_folders_of_tests_mirror_the_rooms():
     tests = Path(__file__).parent
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"}

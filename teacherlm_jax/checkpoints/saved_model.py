@@ -16,6 +16,7 @@ from teacherlm_jax.models import registry
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 BEST = "best"  # name of the best checkpoint in a path, in place of a step
@@ -79,7 +80,7 @@ def open_checkpoint(path: epath.PathLike) -> tuple[Checkpoints, int]:
 
     Raises UserError if there is no such checkpoint.
     """
-    path = epath.Path(path)
+    path = StoragePath(path)
     one_step = path.parent.name == layout.CHECKPOINTS and (path.name.isdigit() or path.name == BEST)
     run = path.parent.parent if one_step else path
     if not files.is_folder(run):
@@ -107,7 +108,7 @@ def open_checkpoint(path: epath.PathLike) -> tuple[Checkpoints, int]:
 
 def load_vocabulary(run: epath.PathLike, wanted: str) -> Vocabulary:
     """Return the vocabulary in a run folder; UserError if its digest is not `wanted`."""
-    folder = epath.Path(run) / layout.VOCABULARY
+    folder = StoragePath(run) / layout.VOCABULARY
     vocabulary = Vocabulary.load(folder)
     if vocabulary.digest != wanted:
         raise UserError(

@@ -31,6 +31,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.storage import locations, store_errors
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.store_errors import StoreError
 
 # Errors in Orbax's threads are raised by the next call, so that the user gets one message. Orbax
@@ -61,7 +62,7 @@ class Checkpoints:
         """
         writes = keep > 0
         self._kept = retention.RetentionPolicy(keep, best, ranking)
-        self.run = epath.Path(run)
+        self.run = StoragePath(run)
         self.folder = locations.absolute(run) / layout.CHECKPOINTS
         restore.limit_repeats(self.folder)
         options = ocp.CheckpointManagerOptions(

@@ -25,6 +25,7 @@ from teacherlm_jax.config.names import NAME
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.runs import console, distributed, identity, layout
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 
 TABLE = "sweep.csv"
 _numbers = itertools.count()  # of the sweeps that this process has run
@@ -180,7 +181,7 @@ def results(config: Any, sweep_points: Sequence[SweepPoint]) -> str:
     """
     rows = []
     for index, point in enumerate(sweep_points):
-        folder = epath.Path(point.overrides.get("output", config_of_point(config, point).output))
+        folder = StoragePath(point.overrides.get("output", config_of_point(config, point).output))
         finished = (folder / layout.RESULT).exists()
         result = files.read_json(folder / layout.RESULT) if finished else {}
         state = "finished" if finished else "started" if folder.exists() else "not started"
@@ -192,7 +193,7 @@ def results(config: Any, sweep_points: Sequence[SweepPoint]) -> str:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    files.write_text(epath.Path(config.output) / TABLE, text.getvalue())
+    files.write_text(StoragePath(config.output) / TABLE, text.getvalue())
     return text.getvalue().rstrip("\n")
 
 

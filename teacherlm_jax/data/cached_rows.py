@@ -19,6 +19,7 @@ from teacherlm_jax.data.reader import PREPARE_AGAIN
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import disk_errors, files, local_cache, objects
 from teacherlm_jax.storage.locations import is_remote
+from teacherlm_jax.storage.paths import StoragePath
 
 _THREADS = 8  # that download and check shards
 _GIB = 1 << 30
@@ -71,7 +72,7 @@ class RowCache:
             reason = f"{disk_errors.explain(error, self._folder) or error}"
             remedy = "name a folder on another disk in"
         else:
-            return dataclasses.replace(data, folder=epath.Path(folder), is_copy=True)
+            return dataclasses.replace(data, folder=StoragePath(folder), is_copy=True)
         self._say(
             f"{reason}; the rows of {data.folder} are read from the bucket, which is slower; "
             f"{remedy} config.data_cache"

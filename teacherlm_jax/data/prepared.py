@@ -11,6 +11,7 @@ from teacherlm_jax.data.reader import COPY_AGAIN, PREPARE_AGAIN, RowReader
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 
@@ -87,7 +88,7 @@ def open(folder: epath.PathLike) -> Prepared:
     Raises UserError if the folder is missing or unfinished, if its manifest lacks a key or has a
     value of the wrong type, and if the rows were tokenized with another vocabulary than its own.
     """
-    folder = epath.Path(folder)
+    folder = StoragePath(folder)
     manifest = read_manifest(folder)
     vocabulary = Vocabulary.load(folder / layout.VOCABULARY)
     expected = manifest["inputs"]["vocabulary"]["digest"]
@@ -102,7 +103,7 @@ def open(folder: epath.PathLike) -> Prepared:
 
 def is_prepared(folder: epath.PathLike) -> bool:
     """Return whether a folder has the manifest of a finished mixture."""
-    return (epath.Path(folder) / layout.MANIFEST).is_file()
+    return (StoragePath(folder) / layout.MANIFEST).is_file()
 
 
 def read_manifest(folder: epath.Path) -> dict[str, Any]:

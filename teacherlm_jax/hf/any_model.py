@@ -19,6 +19,7 @@ from teacherlm_jax.hf import hub, model_folder
 from teacherlm_jax.models import registry
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import locations
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 _STEP = re.compile(rf"\d+|{saved_model.BEST}")
@@ -60,7 +61,7 @@ def resolve(path: epath.PathLike) -> tuple[epath.Path, bool]:
 
     Raises UserError when `path` names neither kind of model.
     """
-    folder = epath.Path(hub.download(str(path)) if hub.is_address(path) else path)
+    folder = StoragePath(hub.download(str(path)) if hub.is_address(path) else path)
     keys = model_folder.read_config(folder)
     if not model_folder.is_model_folder(folder, keys):
         _require_checkpoint(path, folder, keys)

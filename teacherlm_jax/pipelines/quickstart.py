@@ -7,8 +7,6 @@ import sys
 import time
 from typing import Any
 
-from etils import epath
-
 from teacherlm_jax.config import QuickstartConfig, StepConfig
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import to_row
@@ -17,6 +15,7 @@ from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.runs.stop_signals import handling
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 
 
 def quickstart(config: QuickstartConfig, run: Run) -> dict[str, Any]:
@@ -34,10 +33,12 @@ def quickstart(config: QuickstartConfig, run: Run) -> dict[str, Any]:
         started = time.monotonic()
         _run_step(config, step, run)
         seconds[step.title] = round(time.monotonic() - started, 1)
-    report = files.read_json(epath.Path(config.report) / layout.RESULT)
+    report = files.read_json(StoragePath(config.report) / layout.RESULT)
     run.log.info("")
     run.log.info("== done in %.0f s", sum(seconds.values()))
-    run.log.info("%s", (epath.Path(config.report) / layout.REPORT_TEXT).read_text(encoding="utf-8"))
+    run.log.info(
+        "%s", (StoragePath(config.report) / layout.REPORT_TEXT).read_text(encoding="utf-8")
+    )
     return {"seconds": seconds, "report": report}
 
 
@@ -60,7 +61,7 @@ def _generate(config: QuickstartConfig, run: Run) -> None:
 
 
 def _run_step(config: QuickstartConfig, step: StepConfig, run: Run) -> None:
-    if (epath.Path(step.output) / layout.RESULT).exists() and step.output != config.report:
+    if (StoragePath(step.output) / layout.RESULT).exists() and step.output != config.report:
         run.log.info("%s: finished before", step.output)
         return
     words = [step.verb, f"--config={config.file}:{step.variant}"]

@@ -13,6 +13,7 @@ from teacherlm_jax.report import result_shapes
 from teacherlm_jax.report.changed_inputs import ChangedInputs, InputComparison
 from teacherlm_jax.runs import identity, layout
 from teacherlm_jax.storage import files, locations
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.store_errors import StoreError
 
 _NO_RUNS_INSIDE = (
@@ -81,7 +82,7 @@ def find_runs(root: epath.PathLike, own: epath.Path) -> list[RunRecord]:
     Reports are not included, nor the run `own` and the runs whose folders contain it. Raises
     UserError if `root` is not a folder or contains no run.
     """
-    root, own = epath.Path(root), locations.absolute(own)
+    root, own = StoragePath(root), locations.absolute(own)
     if not files.is_folder(root):
         raise UserError(f"config.root={root}: no such folder; name the folder that holds the runs")
     around = (own, *own.parents)

@@ -14,6 +14,7 @@ from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.examples import Example, examples
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import locations
+from teacherlm_jax.storage.paths import StoragePath
 
 _WIDTH = 100  # columns
 _EXAMPLES = 3  # of each annotation run
@@ -173,4 +174,4 @@ def _inside(path: epath.PathLike, folders: Sequence[epath.Path]) -> bool:
 
 def _sources(run: RunRecord) -> list[epath.Path]:
     root = run.config.get("root", "")
-    return [epath.Path(root, source["path"]) for source in run.config.get("sources", ())]
+    return [StoragePath(root, source["path"]) for source in run.config.get("sources", ())]

@@ -15,6 +15,7 @@ from teacherlm_jax.hf import hub
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sources import reading
 from teacherlm_jax.storage import locations
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary, holds_vocabulary, open_vocabulary
 
@@ -25,10 +26,10 @@ _NUMBERED = re.compile(r"-\d+-of-\d+$")  # ends the names of the shards of one d
 def mixtures(path: str) -> list[epath.Path]:
     """Return the folders of prepared mixtures: the path itself, or those in a run of `prepare`."""
     if prepared.is_prepared(path):
-        return [epath.Path(path)]
-    if not epath.Path(path).is_dir():
+        return [StoragePath(path)]
+    if not StoragePath(path).is_dir():
         return []
-    inside = (folder for folder in epath.Path(path).iterdir() if not folder.name.startswith("."))
+    inside = (folder for folder in StoragePath(path).iterdir() if not folder.name.startswith("."))
     return sorted(folder for folder in inside if prepared.is_prepared(folder))
 
 
@@ -48,13 +49,13 @@ def read_samples(path: str, format: str, refused: RefusedRows) -> Iterator[Sampl
 
     Samples whose rows name no source get the name of their file as source.
     """
-    inside = epath.Path(path) / layout.SAMPLES
-    folder = inside if inside.is_dir() else epath.Path(path)
-    inner = str(epath.Path(glob.escape(str(folder))) / _JSONL)
+    inside = StoragePath(path) / layout.SAMPLES
+    folder = inside if inside.is_dir() else StoragePath(path)
+    inner = str(StoragePath(glob.escape(str(folder))) / _JSONL)
     where = inner if next(folder.glob(_JSONL), None) else path
     # A folder without jsonl files is left to `read_samples`, which opens or refuses it.
-    for file in [path] if epath.Path(where).is_dir() else locations.expand("", where):
-        name = _NUMBERED.sub("", epath.Path(file).stem)
+    for file in [path] if StoragePath(where).is_dir() else locations.expand("", where):
+        name = _NUMBERED.sub("", StoragePath(file).stem)
         yield from reading.read_samples(SourceConfig(name, str(file), format), "", refused)
 
 
@@ -64,11 +65,11 @@ def vocabulary_of_samples(path: str, sample: Sample) -> Vocabulary:
     Raises UserError if there is neither.
     """
     teachers = [
-        epath.Path(teacher)
+        StoragePath(teacher)
         for annotation in sample.annotations.values()
         if isinstance(teacher := annotation.get("teacher"), str)
     ]
-    data = epath.Path(path)
+    data = StoragePath(path)
     for near in (*teachers, data):
         # RUN or RUN/checkpoints/STEP; DATA or OUTPUT/samples/FILE
         for folder in (near, *list(near.parents)[:2]):

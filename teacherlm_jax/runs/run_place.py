@@ -13,6 +13,7 @@ from teacherlm_jax.storage import folder_lock, objects
 from teacherlm_jax.storage.folder_lock import FolderLock
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.mirror import Mirror
+from teacherlm_jax.storage.paths import StoragePath
 
 _STORES = ("gs://",)  # stores with a lock, which a run folder needs
 _LAST = (layout.MANIFEST, layout.RESULT)  # they say that what they describe is complete
@@ -145,7 +146,7 @@ def check_address(output: str) -> epath.Path:
             f"config.output={output}: expected a folder on this machine or in a bucket (gs://…); "
             "mount any other store, or a disk that all machines share, and name a folder on it"
         )
-    address = epath.Path(output)
+    address = StoragePath(output)
     if not is_remote(address) and address.exists() and not address.is_dir():
         raise UserError(f"{output}: is a file; config.output must name a folder")
     return address

@@ -18,6 +18,7 @@ from etils import epath
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import folder_lock, objects
 from teacherlm_jax.storage.locations import is_remote
+from teacherlm_jax.storage.paths import StoragePath
 
 _PARTIAL, _LOCK = ".partial", ".lock"  # names in a folder in a bucket
 _EXPLANATION = b"This folder is not complete. It is complete when this object is gone.\n"
@@ -51,7 +52,7 @@ def whole_or_nothing(
     writing it.
     """
     if is_remote(path):
-        with _objects(epath.Path(path), say) as folder:
+        with _objects(StoragePath(path), say) as folder:
             yield folder
         return
     place = Path(os.path.realpath(path))  # so that renaming does not replace a symbolic link
@@ -64,7 +65,7 @@ def whole_or_nothing(
         try:
             for left in partial.iterdir():
                 left.unlink()
-            yield UnfinishedFolder(epath.Path(partial), lambda: None)
+            yield UnfinishedFolder(StoragePath(partial), lambda: None)
             os.fsync(lock)  # the directory entries; the files themselves are synced already
             partial.rename(place)
         except BaseException:
@@ -76,7 +77,7 @@ def whole_or_nothing(
 
 def refuse_partial(folder: epath.PathLike) -> None:
     """Raise UserError for a folder in a bucket that `whole_or_nothing` has not completed."""
-    if is_remote(folder) and objects.read(epath.Path(folder) / _PARTIAL) is not None:
+    if is_remote(folder) and objects.read(StoragePath(folder) / _PARTIAL) is not None:
         raise UserError(
             f"{folder}: is not complete; wait until the command that writes it has finished, or "
             "repeat that command"

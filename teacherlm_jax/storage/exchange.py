@@ -17,6 +17,7 @@ from etils import epath
 
 from teacherlm_jax.storage import objects
 from teacherlm_jax.storage.locations import is_remote
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.temporary import TemporaryFolder
 
 _AHEAD = 4  # objects that are read before they are asked for
@@ -57,7 +58,7 @@ def folder_to_write(folder: epath.PathLike) -> Iterator[Path]:
         yield temporary.path
         for path in sorted(temporary.path.iterdir()):
             if not path.name.startswith("."):
-                objects.upload(path, epath.Path(folder) / path.name)
+                objects.upload(path, StoragePath(folder) / path.name)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import objects
 from teacherlm_jax.storage.disk_errors import naming
 from teacherlm_jax.storage.locations import is_remote, refusing
+from teacherlm_jax.storage.paths import StoragePath
 
 _DIGEST_BLOCK = 1 << 20  # bytes read at a time
 
@@ -52,7 +53,7 @@ def folders_with(root: epath.PathLike, name: str, skipped: Collection[str]) -> l
 
     Hidden folders, and folders whose name is in `skipped`, are not searched.
     """
-    root = epath.Path(root)
+    root = StoragePath(root)
     if is_remote(root):
         paths = (os.path.split(path) for path in objects.listing(root))
         return sorted(
@@ -63,7 +64,7 @@ def folders_with(root: epath.PathLike, name: str, skipped: Collection[str]) -> l
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = [sub for sub in subfolders if not _is_skipped(sub, skipped)]
         if name in names:
-            found.append(epath.Path(folder))
+            found.append(StoragePath(folder))
     return sorted(found)
 
 
@@ -114,7 +115,7 @@ def write_jsonl(path: epath.PathLike, rows: Iterable[Any]) -> None:
 def update_jsonl(path: epath.PathLike, rows: Iterable[Any]) -> None:
     """Write one JSON value per line, atomically; leave a file that has exactly these lines."""
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    path = epath.Path(path)
+    path = StoragePath(path)
     if not path.exists() or path.read_bytes() != text.encode():
         write_text(path, text)
 
@@ -189,7 +190,7 @@ def opened(path: epath.PathLike) -> Iterator[BinaryIO]:
 
     Raises UserError that names the file if it cannot be opened and, in a store, if reading fails.
     """
-    path = epath.Path(path)
+    path = StoragePath(path)
     with contextlib.ExitStack() as stack:
         with refusing(path):
             file: Any = stack.enter_context(path.open("rb"))

@@ -13,6 +13,7 @@ import base64
 import contextlib
 import errno
 import json
+import logging
 import os
 import random
 import re
@@ -48,6 +49,18 @@ _ACTIONS = {"GET": "read", "DELETE": "removed"}
 _NAME = re.compile(rb'"name": ("(?:[^"\\]|\\.)*")')  # in the first part of an upload
 
 _Answer = TypeVar("_Answer")
+
+
+def _is_of_others(record: logging.LogRecord) -> bool:
+    """Return whether a log record is about no error of this client, which raises its errors."""
+    raised = record.exc_info[1] if record.exc_info else None
+    about = record.args if isinstance(record.args, tuple) else ()
+    return not any(isinstance(error, StoreError) for error in (raised, *about))
+
+
+# Both log errors of requests with tracebacks, and raise them, too.
+for _name in ("gcsfs", "fsspec.prefetcher"):
+    logging.getLogger(_name).addFilter(_is_of_others)
 
 
 class BucketClient(GCSFileSystem):

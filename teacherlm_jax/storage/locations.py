@@ -10,6 +10,7 @@ from etils import epath
 
 from teacherlm_jax.errors import UserError, one_line
 from teacherlm_jax.storage import store_errors
+from teacherlm_jax.storage.paths import StoragePath
 
 STORES = ("gs://", "s3://", "az://", "hf://")  # those of etils.epath
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of any store, supported or not
@@ -22,7 +23,7 @@ def is_remote(path: epath.PathLike) -> bool:
 
 def absolute(path: epath.PathLike) -> epath.Path:
     """Return a path that does not depend on the working directory; an address stays as it is."""
-    return epath.Path(path) if is_remote(path) else epath.Path(path).absolute()
+    return StoragePath(path) if is_remote(path) else StoragePath(path).absolute()
 
 
 def under(root: epath.PathLike, path: str) -> epath.Path:
@@ -38,7 +39,7 @@ def under(root: epath.PathLike, path: str) -> epath.Path:
             f"{whole}: not in a supported store; expected a path on this machine, or one that "
             f"begins with {', '.join(STORES)}"
         )
-    return epath.Path(whole)
+    return StoragePath(whole)
 
 
 def expand(root: epath.PathLike, pattern: str) -> list[epath.Path]:
@@ -73,9 +74,9 @@ def _matches(root: epath.PathLike, pattern: str) -> Iterable[epath.Path]:
     if not is_remote(full):
         folder = glob.escape(os.path.expanduser(os.fspath(root)))
         names = glob.glob(os.path.join(folder, os.path.expanduser(pattern)))
-        return map(epath.Path, names)
+        return map(StoragePath, names)
     store, bucket, *folders = full.parts[1:]  # ("/", "gs", "bucket", …)
-    return epath.Path(f"{store}://{bucket}").glob("/".join(folders))
+    return StoragePath(f"{store}://{bucket}").glob("/".join(folders))
 
 
 @contextlib.contextmanager

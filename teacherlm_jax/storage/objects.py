@@ -6,7 +6,6 @@ with increasing pauses; see `gcs_client`.
 """
 
 import contextlib
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,24 +13,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-import fsspec
 from etils import epath
-from fsspec.spec import AbstractFileSystem
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import disk_errors, store_errors
-from teacherlm_jax.storage.locations import STORES, is_remote
-
-# Each process would keep the listings that it has seen, and miss what others write.
-for _store in STORES:
-    fsspec.config.conf.setdefault(_store.removesuffix("://"), {})["use_listings_cache"] = False
-# Errors are raised; logged, too, they would come with tracebacks.
-for _name in ("gcsfs", "fsspec.prefetcher"):
-    logging.getLogger(_name).setLevel(logging.CRITICAL)
-for _name in ("gs", "gcs"):
-    fsspec.register_implementation(
-        _name, "teacherlm_jax.storage.gcs_client.BucketClient", clobber=True
-    )
+from teacherlm_jax.storage.locations import is_remote
+from teacherlm_jax.storage.paths import client
 
 PATIENCE = 60.0  # seconds for which a failed request is repeated
 SILENCE = 60.0  # seconds without a byte of a server after which a request has failed
@@ -44,13 +31,13 @@ _Read = TypeVar("_Read")
 def put(path: epath.PathLike, content: bytes) -> None:
     """Replace an object by `content`; raise UserError that names it if the store refuses."""
     with writing(path):
-        _store_of(path).pipe_file(os.fspath(path), content)
+        client(path).pipe_file(os.fspath(path), content)
 
 
 def upload(source: Path, path: epath.PathLike) -> None:
     """Replace an object by the content of a file on this machine, without reading it whole."""
     with writing(path):
-        _store_of(path).put_file(str(source), os.fspath(path))
+        client(path).put_file(str(source), os.fspath(path))
 
 
 def create(path: epath.PathLike, content: bytes) -> bool:
@@ -59,7 +46,7 @@ def create(path: epath.PathLike, content: bytes) -> bool:
     Of several processes that create the same object, exactly one gets True. `content` has to differ
     between them: a request that was repeated may find the object of its first attempt.
     """
-    store, name = _store_of(path), os.fspath(path)
+    store, name = client(path), os.fspath(path)
     with writing(path):
         try:
             store.pipe_file(name, content, mode="create")
@@ -74,7 +61,7 @@ def read(path: epath.PathLike) -> bytes | None:
     """Return the content of an object, or None if there is none."""
     with reading(path):
         try:
-            return _store_of(path).cat_file(os.fspath(path))
+            return client(path).cat_file(os.fspath(path))
         except FileNotFoundError:
             return None
 
@@ -86,7 +73,7 @@ def read_version(path: epath.PathLike) -> tuple[bytes, str] | None:
     """
     with reading(path):
         try:
-            return _store_of(path).read_version(os.fspath(path))
+            return client(path).read_version(os.fspath(path))
         except FileNotFoundError:
             return None
 
@@ -96,7 +83,7 @@ def replace_version(path: epath.PathLike, content: bytes, generation: str) -> bo
 
     `content` has to differ between all that write, as for `create`.
     """
-    store, name = _store_of(path), os.fspath(path)
+    store, name = client(path), os.fspath(path)
     with writing(path):
         try:
             store.replace_version(name, content, generation)
@@ -112,7 +99,7 @@ def read_ranges(path: epath.PathLike, ranges: Sequence[tuple[int, int]]) -> list
     """
     starts, stops = [start for start, _ in ranges], [stop for _, stop in ranges]
     with reading(path):
-        parts = _store_of(path).cat_ranges([os.fspath(path)] * len(ranges), starts, stops)
+        parts = client(path).cat_ranges([os.fspath(path)] * len(ranges), starts, stops)
         for index, part in enumerate(parts):
             if isinstance(part, BaseException):
                 if not store_errors.is_beyond_the_end(part):
@@ -124,7 +111,7 @@ def read_ranges(path: epath.PathLike, ranges: Sequence[tuple[int, int]]) -> list
 def info(path: epath.PathLike) -> Mapping[str, Any]:
     """Return what the store says about an object, such as `size` and, in gs://, `generation`."""
     with reading(path):
-        return _store_of(path).info(os.fspath(path))
+        return client(path).info(os.fspath(path))
 
 
 class NewObject:
@@ -136,7 +123,7 @@ class NewObject:
     def __init__(self, path: epath.PathLike):
         self._path = path
         with writing(path):
-            store = _store_of(path)
+            store = client(path)
             self._file = store.open(os.fspath(path), "wb", block_size=_UPLOAD_BLOCK)
 
     def write(self, block: bytes | memoryview) -> None:
@@ -159,12 +146,12 @@ class NewObject:
 def download(path: epath.PathLike, target: Path) -> None:
     """Copy an object to a file on this machine, without reading it whole."""
     with reading(path):
-        _store_of(path).get_file(os.fspath(path), str(target))
+        client(path).get_file(os.fspath(path), str(target))
 
 
 def listing(folder: epath.PathLike) -> Mapping[str, int]:
     """Return the bytes of all objects below a folder, by their path relative to it."""
-    store, prefix = _store_of(folder), os.fspath(folder).rstrip("/")
+    store, prefix = client(folder), os.fspath(folder).rstrip("/")
     with reading(folder):
         entries = store.find(prefix, detail=True)
     start = len(store._strip_protocol(prefix)) + 1
@@ -173,7 +160,7 @@ def listing(folder: epath.PathLike) -> Mapping[str, int]:
 
 def is_folder(path: epath.PathLike) -> bool:
     """Return whether there are objects below a path; raise UserError if the store refuses."""
-    store = _store_of(path)
+    store = client(path)
     with reading(path):
         try:
             return store.info(os.fspath(path))["type"] == "directory"
@@ -184,7 +171,7 @@ def is_folder(path: epath.PathLike) -> bool:
 def remove(path: epath.PathLike) -> None:
     """Remove an object; nothing happens if there is none."""
     with writing(path), contextlib.suppress(FileNotFoundError):
-        _store_of(path).rm_file(os.fspath(path))
+        client(path).rm_file(os.fspath(path))
 
 
 def remove_folder(folder: epath.PathLike) -> None:
@@ -225,7 +212,7 @@ def refuse_missing_bucket(path: epath.PathLike) -> None:
     Writing to a missing bucket and reading a missing object fail alike; this tells them apart.
     """
     bucket = bucket_of(path)
-    store = _store_of(path)
+    store = client(path)
     with reading(bucket):
         try:
             store.info(bucket)
@@ -269,8 +256,3 @@ def _refusing(path: epath.PathLike, action: str) -> Iterator[None]:
         store = os.fspath(path).partition("://")[0]
         reason = store_errors.reason(error, store)
         raise store_errors.StoreError(f"{path}: cannot be {action}: {reason}") from error
-
-
-def _store_of(path: epath.PathLike) -> AbstractFileSystem:
-    """Return the client of a path's store, as `etils.epath` has it."""
-    return epath.backend.fsspec_backend.fs(os.fspath(path))

@@ -14,6 +14,7 @@ from etils import epath
 from teacherlm_jax.storage import objects
 from teacherlm_jax.storage.disk_errors import naming
 from teacherlm_jax.storage.locations import is_remote, refusing
+from teacherlm_jax.storage.paths import StoragePath
 
 _VERSIONS = ("generation", "ETag", "etag", "mtime")  # in the order of preference
 
@@ -22,7 +23,7 @@ def size(path: epath.PathLike) -> int:
     """Return the bytes of a file."""
     if is_remote(path):
         return objects.info(path)["size"]
-    with refusing(epath.Path(path)):
+    with refusing(StoragePath(path)):
         return Path(path).stat().st_size
 
 
@@ -48,7 +49,7 @@ def read_many(path: epath.PathLike, ranges: Sequence[tuple[int, int]]) -> list[b
     """Return several parts of one file; see `read`."""
     if is_remote(path):
         return objects.read_ranges(path, ranges)
-    with refusing(epath.Path(path)), Path(path).open("rb") as file:
+    with refusing(StoragePath(path)), Path(path).open("rb") as file:
         return list(_parts(file, ranges))
 
 

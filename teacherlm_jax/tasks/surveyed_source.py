@@ -15,6 +15,7 @@ from teacherlm_jax.sources.duplicates import Questions
 from teacherlm_jax.sources.raw_rows import SourceRows, names_apart
 from teacherlm_jax.sources.reading import SourceReading, without_failed
 from teacherlm_jax.storage import exchange, files
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.refused_rows import ReasonCounts, RefusedRows
 from teacherlm_jax.tasks.sample_spool import SampleSpool
 from teacherlm_jax.tasks.tfds_rows import open_rows
@@ -138,7 +139,7 @@ def survey_source(
         files=_digests(reading.rows or open_rows(config, settings.root)),
         by_file=by_file,
         warnings=reading.warnings,
-        folder=epath.Path(folder),
+        folder=StoragePath(folder),
     )
     return source, questions
 

@@ -19,6 +19,7 @@ from teacherlm_jax.errors import UserError, one_line
 from teacherlm_jax.sources import raw_rows
 from teacherlm_jax.sources.raw_rows import LocatedRow, RawRow, RowLocation, SourceRows
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 
 _GZIP = b"\x1f\x8b\x08"  # first bytes of every gzip file
 _INTERNAL = re.compile(r"\{\{.*?\}\}|\[Op:\w+\].*", re.DOTALL)  # parts of TensorFlow's messages
@@ -61,7 +62,7 @@ def _tfds(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
             for location, example in zip(locations, tfds.as_numpy(dataset), strict=True):
                 yield location, labelled(_plain(example), names)
 
-    return SourceRows(tuple(epath.Path(part.filename) for part in parts), read, beside)
+    return SourceRows(tuple(StoragePath(part.filename) for part in parts), read, beside)
 
 
 def _names(feature: Any) -> Names:

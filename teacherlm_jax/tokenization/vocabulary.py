@@ -7,12 +7,14 @@ and `vocabulary.json` with its type, size, digest and special ids.
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from etils import epath
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.tokenization import hf_folder, sentencepiece
 from teacherlm_jax.tokenization.byte_level import ByteLevel
 from teacherlm_jax.tokenization.sentencepiece import SentencePiece
@@ -92,7 +94,7 @@ class Vocabulary:
 
         Raises UserError if it is missing, damaged, or not a vocabulary.
         """
-        path = epath.Path(folder) / DESCRIPTION
+        path = StoragePath(folder) / DESCRIPTION
         if not path.exists():
             raise UserError(
                 f"{path}: no such file; prepare the mixture again, or copy the whole run folder of "
@@ -105,7 +107,7 @@ class Vocabulary:
                 f"{path}: vocabulary type is {kind!r}, expected "
                 f"{' or '.join(map(repr, _KINDS))}; copy the vocabulary again"
             )
-        model = epath.Path(folder) / _KINDS[kind].filename
+        model = StoragePath(folder) / _KINDS[kind].filename
         if not model.is_file():
             raise UserError(f"{model}: no such file; copy the whole folder of the vocabulary again")
         file = _KINDS[kind](model.read_bytes(), str(model))
@@ -126,8 +128,8 @@ class Vocabulary:
 
     def save(self, folder: epath.PathLike) -> None:
         """Write the folder that `load` opens, with the description last."""
-        files.write_bytes(epath.Path(folder) / self._file.filename, self._file.content)
-        files.write_json(epath.Path(folder) / DESCRIPTION, self._description())
+        files.write_bytes(StoragePath(folder) / self._file.filename, self._file.content)
+        files.write_json(StoragePath(folder) / DESCRIPTION, self._description())
 
     def save_pretrained(self, folder: epath.PathLike) -> None:
         """Write the files of `save` and those that `AutoTokenizer` of transformers reads.
@@ -136,7 +138,7 @@ class Vocabulary:
         token, which transformers encodes as that token. `SentencePiece.pretrained` lists further
         exceptions.
         """
-        hf_folder.write(epath.Path(folder), self._file.pretrained(), self._special)
+        hf_folder.write(StoragePath(folder), self._file.pretrained(), self._special)
         self.save(folder)
 
     def named_ids(self) -> dict[str, int]:
@@ -191,17 +193,17 @@ def _digest(file: TokenizerFile, special: SpecialIds) -> str:
 
 def holds_vocabulary(folder: epath.PathLike) -> bool:
     """Return whether the folder contains a vocabulary that `open_vocabulary` can open."""
-    return (epath.Path(folder) / DESCRIPTION).exists() or hf_folder.holds_tokenizer(
-        epath.Path(folder)
+    return (StoragePath(folder) / DESCRIPTION).exists() or hf_folder.holds_tokenizer(
+        StoragePath(folder)
     )
 
 
 def folder_content(folder: epath.PathLike) -> str:
     """Return a few file names of a folder without a vocabulary, similar names first."""
-    if not epath.Path(folder).is_dir():
+    if not StoragePath(folder).is_dir():
         return "no such folder"
-    names = sorted(path.name for path in epath.Path(folder).iterdir())
-    words = (epath.Path(hf_folder.VOCABULARY).stem, epath.Path(hf_folder.MERGES).stem, "tokenizer")
+    names = sorted(path.name for path in StoragePath(folder).iterdir())
+    words = (Path(hf_folder.VOCABULARY).stem, Path(hf_folder.MERGES).stem, "tokenizer")
     similar = [name for name in names if any(word in name for word in words)]
     return ", ".join((similar or names)[:_SHOWN]) or "nothing"
 
@@ -217,9 +219,9 @@ def open_vocabulary(folder: epath.PathLike) -> Vocabulary:
             f"{ByteLevel.filename}, or {hf_folder.VOCABULARY} and {hf_folder.MERGES}, found "
             f"{folder_content(folder)}"
         )
-    if (epath.Path(folder) / DESCRIPTION).exists():
+    if (StoragePath(folder) / DESCRIPTION).exists():
         return Vocabulary.load(folder)
-    return Vocabulary(*hf_folder.read(epath.Path(folder)))
+    return Vocabulary(*hf_folder.read(StoragePath(folder)))
 
 
 def train_sentencepiece(
@@ -241,7 +243,7 @@ def train_sentencepiece(
         UserError: `size` is too small for the characters of the texts, or there is no text.
     """
     model = sentencepiece.train(texts, size, seed)
-    file = SentencePiece(model, str(epath.Path(folder) / SentencePiece.filename))
+    file = SentencePiece(model, str(StoragePath(folder) / SentencePiece.filename))
     vocabulary = Vocabulary(file, file.special)
     vocabulary.save(folder)
     return vocabulary

@@ -9,6 +9,7 @@ from teacherlm_jax.evaluation import benchmarks
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.store_errors import StoreError
 
 
@@ -22,7 +23,7 @@ def inputs(config: TrainConfig) -> dict[str, str]:
     validation = config.validation
     digests = {"data": prepared.open(config.data).digest}
     if config.init_from:
-        digests["init_from"] = _initial_digest(config.init_from, epath.Path(config.output))
+        digests["init_from"] = _initial_digest(config.init_from, StoragePath(config.output))
     if validation.data:
         digests["validation.data"] = prepared.open(validation.data).digest
     for benchmark in validation.benchmarks:

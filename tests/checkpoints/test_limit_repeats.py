@@ -3,10 +3,10 @@
 import logging
 
 import pytest
-from etils import epath
 from orbax.checkpoint._src.serialization import tensorstore_utils
 
 from teacherlm_jax.checkpoints import restore
+from teacherlm_jax.storage.paths import StoragePath
 
 NAMES = restore._CONTEXTS[1:]
 
@@ -21,7 +21,7 @@ def own_contexts(monkeypatch):
 
 @pytest.mark.parametrize("use_ocdbt", [True, False])
 def test_the_contexts_of_orbax_retry_for_a_minute(use_ocdbt):
-    restore.limit_repeats(epath.Path("gs://b/run/checkpoints"))
+    restore.limit_repeats(StoragePath("gs://b/run/checkpoints"))
     context = tensorstore_utils.get_ts_context(use_ocdbt=use_ocdbt)
     retries = context["gcs_request_retries"].to_json()
     assert retries == {"max_retries": 7, "initial_delay": "952ms", "max_delay": "15.238s"}
@@ -29,7 +29,7 @@ def test_the_contexts_of_orbax_retry_for_a_minute(use_ocdbt):
 
 def test_a_run_on_a_disk_changes_nothing_of_orbax(tmp_path, monkeypatch):
     monkeypatch.setattr(restore, "_CONTEXTS", ("no_such_module",))
-    restore.limit_repeats(epath.Path(tmp_path))
+    restore.limit_repeats(StoragePath(tmp_path))
     assert all("gcs_request_retries" not in getattr(tensorstore_utils, name) for name in NAMES)
 
 
@@ -37,5 +37,5 @@ def test_a_run_on_a_disk_changes_nothing_of_orbax(tmp_path, monkeypatch):
 def test_a_version_of_orbax_with_other_names_is_logged(monkeypatch, caplog, names):
     monkeypatch.setattr(restore, "_CONTEXTS", names)
     with caplog.at_level(logging.WARNING, "absl"):
-        restore.limit_repeats(epath.Path("gs://b/run/checkpoints"))
+        restore.limit_repeats(StoragePath("gs://b/run/checkpoints"))
     assert "gs://b/run/checkpoints: a request that fails may be retried for 15" in caplog.text

@@ -14,6 +14,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import any_model, torch_bin, weights
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.storage import files, objects
+from teacherlm_jax.storage.paths import StoragePath
 from tests.hf.folders import as_bin, assert_same, parameters, put
 
 
@@ -88,7 +89,7 @@ def test_a_tensor_is_one_request_and_headers_are_few_bytes(
 
 
 def test_a_damaged_bin_file_in_a_bucket_is_named(bucket):
-    path = any_model.epath.Path(bucket) / "pytorch_model.bin"
+    path = StoragePath(bucket) / "pytorch_model.bin"
     objects.put(path, b"no zip file")
     with pytest.raises(UserError, match=f"{path}: not a complete zip file"):
         torch_bin.read_header(path)

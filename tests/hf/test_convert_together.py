@@ -3,13 +3,13 @@
 import functools
 
 import pytest
-from etils import epath
 
 from teacherlm_jax.config import ConvertConfig
 from teacherlm_jax.hf import convert as verb
 from teacherlm_jax.hf import load
 from teacherlm_jax.runs import run_folder
 from teacherlm_jax.storage import folder_lock, objects
+from teacherlm_jax.storage.paths import StoragePath
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def quick(monkeypatch):
 def test_a_process_that_is_refused_the_lock_removes_nothing_of_the_other(
     pair_of, save, convert, tmp_path, monkeypatch, request, quick, place
 ):
-    output = epath.Path(tmp_path if place == "disk" else request.getfixturevalue("bucket")) / "out"
+    output = StoragePath(tmp_path if place == "disk" else request.getfixturevalue("bucket")) / "out"
     source, open_run, others = save(pair_of("opt")), run_folder.open_run, []
     quick(beat=0.05, stale=5)
 

@@ -5,11 +5,11 @@ import re
 import time
 
 import pytest
-from etils import epath
 
 from teacherlm_jax.checkpoints import saved_model
 from teacherlm_jax.cli.main import main
 from teacherlm_jax.storage import files, objects
+from teacherlm_jax.storage.paths import StoragePath
 
 from .conftest import BASE, CONFIG, SWEEP, VERBS
 
@@ -96,7 +96,7 @@ def _contents(run):
 
 
 def _losses(run):
-    return [row["loss"] for _, row in files.read_jsonl(epath.Path(run) / "metrics.jsonl")]
+    return [row["loss"] for _, row in files.read_jsonl(StoragePath(run) / "metrics.jsonl")]
 
 
 def _digest(run):

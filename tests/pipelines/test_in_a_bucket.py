@@ -5,13 +5,13 @@ import os
 import tempfile
 
 import pytest
-from etils import epath
 
 from teacherlm_jax import config
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.storage import files, objects
+from teacherlm_jax.storage.paths import StoragePath
 
 MODEL = config.ModelConfig(layers=1, width=16, heads=2, dtype="float32")
 
@@ -81,4 +81,4 @@ def test_every_command_works_in_a_bucket_alone(bucket, empty, capsys):
     assert f"{bucket}/train: finished before" in again
     assert f"{bucket}/annotate: finished before" in again
     assert str(empty) not in again
-    assert epath.Path(f"{bucket}/train/checkpoints/2/commit_success.txt").exists()
+    assert StoragePath(f"{bucket}/train/checkpoints/2/commit_success.txt").exists()

@@ -5,7 +5,6 @@ import shutil
 import types
 
 import pytest
-from etils import epath
 
 from teacherlm_jax.cli import main
 from teacherlm_jax.data import packing
@@ -13,6 +12,7 @@ from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.report import collect, data_inputs
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.tokenization.vocabulary import open_vocabulary, train_sentencepiece
 
 
@@ -23,7 +23,7 @@ def refusal(function, *arguments):
 
 
 def records(root):
-    return collect.find_runs(str(root), epath.Path(root) / "report")
+    return collect.find_runs(str(root), StoragePath(root) / "report")
 
 
 @pytest.mark.parametrize("name", ["missing", "empty"])
@@ -49,10 +49,10 @@ def test_a_run_with_a_result_of_another_shape_is_reported_after_both_ways_out(ru
         problem(runs, "evaluate_stage1"),
     )[1]
     if way == "remove":
-        shutil.rmtree(epath.Path(file).parent)
+        shutil.rmtree(StoragePath(file).parent)
         assert all(record.name != "evaluate_stage1" for record in records(runs))
     else:
-        epath.Path(file).unlink()
+        StoragePath(file).unlink()
         files.write_json(path, result)  # what the command writes
         assert problem(runs, "evaluate_stage1") == ""
 

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from etils import epath
 
 from teacherlm_jax.config import ColumnsConfig, SourceConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources import arrow, raw_rows
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 
 from .row_files import ROWS, as_lines, read, values, write, write_zst
 
@@ -156,7 +156,7 @@ def count_reading(monkeypatch):
     ],
 )
 def test_the_reader_depends_on_the_name_of_the_file(tmp_path, name, reader):
-    assert raw_rows.reader_of(SourceConfig("set", name), [epath.Path(tmp_path / name)]) == reader
+    assert raw_rows.reader_of(SourceConfig("set", name), [StoragePath(tmp_path / name)]) == reader
 
 
 def test_a_reader_can_be_set(tmp_path):

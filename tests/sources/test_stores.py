@@ -1,16 +1,15 @@
 """Files in a store, which are read like files on this machine."""
 
+import glob
 import hashlib
 import os
 from pathlib import Path
 
 import pytest
-from etils.epath import gpath
-from etils.epath import testing as epath_testing
 from gcsfs.retry import HttpError
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.storage import files, objects
+from teacherlm_jax.storage import files, objects, paths
 
 from .row_files import ROWS, read, values, write
 from .test_raw_rows import KINDS
@@ -18,7 +17,7 @@ from .test_saved_datasets import write_dataset
 
 
 class StoreFile:
-    """A file with the methods of TensorFlow's files only."""
+    """A file that has only the methods which each client's files have."""
 
     def __init__(self, path):
         self._file = Path(path).open("rb")  # noqa: SIM115 (closed below)
@@ -39,39 +38,44 @@ class StoreFile:
         return self._file.tell()
 
 
-@pytest.fixture
-def bucket(tmp_path, monkeypatch):
-    """The folder that stands for gs://bucket, which `etils.epath` reads through a stub."""
-    folder = tmp_path / "bucket"
-    folder.mkdir()
+class Stub:
+    """A client whose bucket gs://bucket is a folder on this machine."""
 
-    def local(path):
+    def __init__(self, folder):
+        self._folder = str(folder)
+
+    def local(self, path):
         assert str(path).startswith("gs://bucket")
-        return str(path).replace("gs://bucket", str(folder), 1)
+        return str(path).replace("gs://bucket", self._folder, 1)
 
-    def opened(original, path, mode):
+    def open(self, path, mode):
         assert mode == "rb"
         if "secret" in str(path):
             raise HttpError({"code": 403, "message": "no"})
-        return StoreFile(local(path))
+        return StoreFile(self.local(path))
 
-    def is_folder(original, path):
+    def exists(self, path):
+        return os.path.exists(self.local(path))
+
+    def isdir(self, path):
         if "forbidden" in str(path):
             raise HttpError({"code": 401, "message": "no"})
-        return original(local(path))
+        return os.path.isdir(self.local(path))
 
-    def matched(original, pattern):
-        return [name.replace(str(folder), "gs://bucket", 1) for name in original(local(pattern))]
+    def glob(self, pattern):
+        names = glob.glob(self.local(pattern))
+        return [name.replace(self._folder, "gs://bucket", 1) for name in names]
 
-    monkeypatch.setattr(gpath, "_is_tf_installed", lambda: False)
-    monkeypatch.setattr(objects, "read", lambda path: Path(local(path)).read_bytes())
-    with epath_testing.mock_epath(
-        open=opened,
-        exists=lambda original, path: original(local(path)),
-        isdir=is_folder,
-        glob=matched,
-    ):
-        yield folder
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch):
+    """The folder that stands for gs://bucket."""
+    folder = tmp_path / "bucket"
+    folder.mkdir()
+    stub = Stub(folder)
+    monkeypatch.setattr(paths, "_CLIENTS", stub)
+    monkeypatch.setattr(objects, "read", lambda path: Path(stub.local(path)).read_bytes())
+    return folder
 
 
 @pytest.mark.parametrize("name", KINDS)

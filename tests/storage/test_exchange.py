@@ -4,10 +4,10 @@ import tempfile
 import threading
 
 import pytest
-from etils import epath
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import exchange, files, objects
+from teacherlm_jax.storage.paths import StoragePath
 
 
 @pytest.fixture(autouse=True)
@@ -22,8 +22,8 @@ def temporary(tmp_path, monkeypatch):
 def folder(request, tmp_path):
     """A folder that does not exist yet."""
     if request.param == "disk":
-        return epath.Path(tmp_path / "shared")
-    return epath.Path(request.getfixturevalue("bucket")) / "shared"
+        return StoragePath(tmp_path / "shared")
+    return StoragePath(request.getfixturevalue("bucket")) / "shared"
 
 
 def test_files_that_grow_are_in_the_folder_at_the_end(folder, temporary):

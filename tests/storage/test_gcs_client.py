@@ -5,11 +5,11 @@ import os
 import time
 
 import pytest
-from etils import epath
 from gcsfs.core import GCSFileSystem
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files, gcs_client, locations, objects, ranges
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.store_errors import StoreError
 
 CONTENT = bytes(range(256)) * 20
@@ -18,23 +18,23 @@ READ = {
     "read": lambda path, folder: objects.read(path),
     "download": lambda path, folder: _downloaded(path, folder / "back"),
     "open": lambda path, folder: _opened(path),
-    "read_bytes": lambda path, folder: epath.Path(path).read_bytes(),
+    "read_bytes": lambda path, folder: StoragePath(path).read_bytes(),
     "ranges": lambda path, folder: b"".join(ranges.read_many(path, PARTS)),
 }
 LIST = {
     "listing": lambda path, folder: objects.listing(os.path.dirname(path)),
     "glob": lambda path, folder: locations.expand("", f"{os.path.dirname(path)}/*"),
-    "iterdir": lambda path, folder: list(epath.Path(path).parent.iterdir()),
+    "iterdir": lambda path, folder: list(StoragePath(path).parent.iterdir()),
     "is_folder": lambda path, folder: files.is_folder(os.path.dirname(path)),
-    "is_dir": lambda path, folder: epath.Path(path).parent.is_dir(),
-    "exists": lambda path, folder: epath.Path(path).parent.exists(),
+    "is_dir": lambda path, folder: StoragePath(path).parent.is_dir(),
+    "exists": lambda path, folder: StoragePath(path).parent.exists(),
 }
 WRITE = {
     "put": lambda path, folder: objects.put(path, CONTENT),
     "upload": lambda path, folder: _uploaded(path, folder / "here"),
     "new_file": lambda path, folder: _written(path, CONTENT),
     "create": lambda path, folder: objects.create(f"{path}.lock", CONTENT),
-    "write_bytes": lambda path, folder: epath.Path(path).write_bytes(CONTENT),
+    "write_bytes": lambda path, folder: StoragePath(path).write_bytes(CONTENT),
     "replace_version": lambda path, folder: _replaced(path, CONTENT),
 }
 ALL = {
@@ -298,8 +298,8 @@ def test_a_missing_bucket_is_named(proxy, tmp_path, name):
 
 def test_an_object_without_the_right_to_stat_it_is_found_in_the_listing(proxy, path):
     proxy.fail(403, "stat")
-    assert epath.Path(path).exists() and epath.Path(path).is_file()
-    assert not epath.Path(f"{path}.none").exists()
+    assert StoragePath(path).exists() and StoragePath(path).is_file()
+    assert not StoragePath(f"{path}.none").exists()
 
 
 def test_errors_of_the_disk_stay_errors_of_the_disk(proxy, path, tmp_path):

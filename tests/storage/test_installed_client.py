@@ -6,7 +6,7 @@ import sys
 
 _WORK = """
 import pathlib, sys
-from etils import epath
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage import objects
 
 folder, here = sys.argv[1], pathlib.Path(sys.argv[2])
@@ -14,7 +14,7 @@ objects.put(f"{folder}/put", b"content")
 assert objects.read(f"{folder}/put") == b"content"
 objects.download(f"{folder}/put", here)
 objects.upload(here, f"{folder}/uploaded")
-epath.Path(f"{folder}/written").write_bytes(here.read_bytes())
+StoragePath(f"{folder}/written").write_bytes(here.read_bytes())
 new = objects.NewObject(f"{folder}/new")
 new.write(b"content")
 new.close()

@@ -2,10 +2,10 @@
 
 import pytest
 import tensorflow as tf
-from etils import epath
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import locations
+from teacherlm_jax.storage.paths import StoragePath
 
 
 def test_globs_expand_to_sorted_files_and_must_match_one(tmp_path):
@@ -55,7 +55,7 @@ def test_an_address_in_an_unsupported_store_is_refused_with_the_supported_ones(a
     [ImportError("Install s3fs"), tf.errors.UnimplementedError(None, None, "not there")],
 )
 def test_a_store_that_no_installed_package_can_read_is_named(error):
-    with pytest.raises(UserError) as raised, locations.refusing(epath.Path("s3://bucket/a")):
+    with pytest.raises(UserError) as raised, locations.refusing(StoragePath("s3://bucket/a")):
         raise error
     assert str(raised.value) == (
         f"s3://bucket/a: no installed package can read s3:// ({error}); copy the files to this "
@@ -64,7 +64,7 @@ def test_a_store_that_no_installed_package_can_read_is_named(error):
 
 
 def test_error_messages_of_a_store_are_put_on_one_line():
-    with pytest.raises(UserError) as raised, locations.refusing(epath.Path("gs://bucket/a")):
+    with pytest.raises(UserError) as raised, locations.refusing(StoragePath("gs://bucket/a")):
         raise tf.errors.InternalError(None, None, "libcurl code 6\n\t when reading metadata\n")
     assert str(raised.value) == (
         "gs://bucket/a: cannot be read: the store did not answer as expected (InternalError: "

@@ -5,10 +5,10 @@ import os
 import time
 
 import pytest
-from etils import epath
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files, objects, ranges
+from teacherlm_jax.storage.paths import StoragePath, client
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -16,7 +16,7 @@ CONTENT = bytes(range(256)) * 1000
 @pytest.fixture(params=["disk", "bucket"])
 def place(request, tmp_path):
     """Folder on this machine, or in a bucket."""
-    return epath.Path(tmp_path if request.param == "disk" else request.getfixturevalue("bucket"))
+    return StoragePath(tmp_path if request.param == "disk" else request.getfixturevalue("bucket"))
 
 
 def test_parts_of_a_file_are_read_by_position(place):
@@ -37,9 +37,9 @@ def test_a_missing_file_is_named(place):
 
 def test_many_parts_of_an_object_are_one_call_of_the_client(bucket, monkeypatch):
     objects.put(f"{bucket}/a", CONTENT)
-    calls, cat_ranges = [], objects._store_of(bucket).cat_ranges
+    calls, cat_ranges = [], client(bucket).cat_ranges
     monkeypatch.setattr(
-        objects._store_of(bucket), "cat_ranges",
+        client(bucket), "cat_ranges",
         lambda *arguments: calls.append(arguments) or cat_ranges(*arguments),
     )  # fmt: skip
     ranges.read_many(f"{bucket}/a", [(0, 4), (8, 12)])

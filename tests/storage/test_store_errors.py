@@ -6,15 +6,15 @@ import aiohttp
 import gcsfs
 import pytest
 import requests
-from etils import epath
 from gcsfs.credentials import GoogleCredentials
 from google.auth.exceptions import RefreshError, TransportError
 from google.protobuf.message import DecodeError
 
 from teacherlm_jax.storage import gcs_client, locations, objects, store_errors
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.store_errors import StoreError
 
-ADDRESS = epath.Path("gs://b/a")
+ADDRESS = StoragePath("gs://b/a")
 BLOCKS = {
     "reading": lambda: objects.reading(ADDRESS),
     "writing": lambda: objects.writing(ADDRESS),
@@ -119,7 +119,7 @@ def test_credentials_that_cannot_be_renewed_for_the_moment_are_tried_again(error
 )
 def test_credentials_are_left_out_of_errors(address, kind, text):
     for block in (locations.refusing, objects.reading):
-        with pytest.raises(Exception, match=f"^{address}: ") as raised, block(epath.Path(address)):
+        with pytest.raises(Exception, match=f"^{address}: ") as raised, block(StoragePath(address)):
             raise kind(f"before {text}")
         message = str(raised.value)
         assert "secret" not in message and "before" in message

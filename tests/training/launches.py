@@ -7,10 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from etils import epath
-
 import teacherlm_jax
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 from tests import xla_flags
 
 ROOT = Path(teacherlm_jax.__file__).parents[1]
@@ -52,7 +51,7 @@ class Launch:
         self, folder, output, *overrides, processes=2, verb="train", config="train", place=None
     ):
         """Start a command whose run folder is `output` in `place`, by default `folder`."""
-        self.run = epath.Path(place or folder) / output
+        self.run = StoragePath(place or folder) / output
         words = [verb, f"--config={folder}/{config}.py", f"--config.output={self.run}", *overrides]
         self._process = subprocess.Popen(
             [
@@ -112,4 +111,4 @@ def write_configs(folder, data, root):
         {"id": f"q{number}", "question": f"is {word} one", "options": ["so", "not"], "answer": "A"}
         for number, word in enumerate(("red", "green", "blue"))
     ]
-    files.write_jsonl(epath.Path(root) / "questions.jsonl", rows)
+    files.write_jsonl(StoragePath(root) / "questions.jsonl", rows)

@@ -4,7 +4,6 @@ import dataclasses
 import tempfile
 
 import pytest
-from etils import epath
 
 from teacherlm_jax import config
 from teacherlm_jax.checkpoints import commit_marks, saved_model
@@ -13,6 +12,7 @@ from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.runs import run_place
 from teacherlm_jax.storage import files, objects
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.store_errors import StoreError
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
@@ -29,7 +29,7 @@ def settings(output, data, **changes):
 
 def losses(run):
     """Return the loss of each line of a run's metrics."""
-    return [row["loss"] for _, row in files.read_jsonl(epath.Path(run) / "metrics.jsonl")]
+    return [row["loss"] for _, row in files.read_jsonl(StoragePath(run) / "metrics.jsonl")]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_a_run_in_a_bucket_with_data_in_a_bucket_ends_like_one_on_disk(
     result = verbs.run("train", settings(f"{bucket}/run", f"{bucket}/data"))
     assert losses(f"{bucket}/run") == losses(on_disk)
     assert digest(f"{bucket}/run") == digest(on_disk)
-    assert files.read_json(epath.Path(bucket) / "run/result.json") == result
+    assert files.read_json(StoragePath(bucket) / "run/result.json") == result
     in_bucket = {name.split("/")[0] for name in objects.listing(f"{bucket}/run")}
     assert in_bucket == {path.name for path in on_disk.iterdir()}
     assert not list(copies.iterdir())
@@ -200,7 +200,7 @@ def test_a_store_that_fails_does_not_make_a_checkpoint_incomplete(
     proxy.fail(503, kind)
     monkeypatch.setattr(objects, "PATIENCE", 0.2)
     with pytest.raises(StoreError, match=f"{bucket}/checkpoints.*HTTP status 503"):
-        list(commit_marks.adopt(epath.Path(bucket) / "checkpoints"))
+        list(commit_marks.adopt(StoragePath(bucket) / "checkpoints"))
     proxy.clear()
     assert objects.listing(bucket) == before
 
@@ -217,6 +217,6 @@ def test_an_incomplete_checkpoint_without_the_mark_is_named(bucket, on_disk, nam
     upload(on_disk / "checkpoints/6", f"{bucket}/checkpoints/6")
     address = unmark(bucket, 6)
     objects.remove(f"{address}/{name}")
-    (line,) = commit_marks.adopt(epath.Path(bucket) / "checkpoints")
+    (line,) = commit_marks.adopt(StoragePath(bucket) / "checkpoints")
     assert line.startswith(f"{address}: incomplete checkpoint without {named};")
-    assert commit_marks.unmarked(epath.Path(bucket) / "checkpoints") == ["6"]
+    assert commit_marks.unmarked(StoragePath(bucket) / "checkpoints") == ["6"]

@@ -1,10 +1,10 @@
 """Several processes that share nothing but a bucket: runs, data, model and benchmark are in it."""
 
 import pytest
-from etils import epath
 
 from teacherlm_jax.cli import main
 from teacherlm_jax.storage import files, objects
+from teacherlm_jax.storage.paths import StoragePath
 from tests.training.launches import STEPS, Launch, write_configs
 
 
@@ -22,7 +22,7 @@ def alone(bucket, folder, verb):
     """Run a command in this process, which has all devices; return its folder in the bucket."""
     output = f"{bucket}/{verb}-alone"
     assert main.main([verb, f"--config={folder}/{verb}.py", f"--config.output={output}"]) == 0
-    return epath.Path(output)
+    return StoragePath(output)
 
 
 def test_four_processes_train_in_a_bucket_as_one_does_and_two_evaluate(bucket, folder):

@@ -1,0 +1,46 @@
+"""Paths on this machine and in stores, whose methods use clients that belong to this package.
+
+The paths of `etils.epath` use clients from fsspec's registry, which pandas and other libraries of
+the process share. Its entry for gs:// is `gcsfs`, which answers "no" for some errors. So a path
+that may be in a store is a `StoragePath`, also when it is given to Orbax, which derives its own
+paths from it. Orbax's own way to list the steps in a bucket with folders (hierarchical namespace)
+uses Google's client.
+"""
+
+import os
+
+import fsspec
+from etils import epath
+from etils.epath import backend, gpath
+from fsspec.spec import AbstractFileSystem
+
+
+def client(path: epath.PathLike) -> AbstractFileSystem:
+    """Return this package's client of a path's store.
+
+    It keeps no listings, which would miss what other processes write.
+    """
+    store = os.fspath(path).partition("://")[0]
+    if store == "gs":
+        from teacherlm_jax.storage.gcs_client import BucketClient  # takes a second to import
+
+        return BucketClient(use_listings_cache=False)
+    return fsspec.filesystem(store, use_listings_cache=False)
+
+
+class _Clients(backend._FileSystemSpecBackend):
+    """The operations of `etils.epath` with the clients of this package."""
+
+    def fs(self, path: epath.PathLike) -> AbstractFileSystem:
+        return client(path)
+
+
+_CLIENTS = _Clients()
+
+
+class StoragePath(gpath.PosixGPath):
+    """A path on this machine or in a store; see `etils.epath`."""
+
+    @property
+    def _backend(self) -> backend.Backend:
+        return _CLIENTS if self._uri_scheme else backend.os_backend
