@@ -94,10 +94,14 @@ def generate_explanations(
     """Yield each prompt with its explanation as it is finished. Call it under the model's mesh."""
     by_id = {prompt.id: prompt for prompt in prompts}
     requests = [
-        GenerationRequest(id, prompt.tokens, request_key(seed, prompt.sample.id, prompt.kind))
+        GenerationRequest(
+            *(id, prompt.tokens, request_key(seed, prompt.sample.id, prompt.kind)),
+            prefix=prompt.shared,
+        )
         for id, prompt in by_id.items()
     ]
-    for completion in complete(model, requests, sampling, slots=slots):
+    kinds = len({prompt.kind for prompt in prompts})
+    for completion in complete(model, requests, sampling, slots=slots, members=max(1, kinds)):
         prompt = by_id[completion.id]
         text = model.vocabulary.decode(completion.tokens).strip()
         judged = gate_checks.GateInput(

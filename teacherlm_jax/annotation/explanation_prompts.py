@@ -24,11 +24,13 @@ class ExplanationPrompt:
         sample: the sample to explain.
         kind: kind of the explanation, one of `data.sample.KINDS`.
         tokens: ids, with those that begin every text of the vocabulary.
+        shared: number of leading tokens that the prompts for all kinds have in common.
     """
 
     sample: Sample
     kind: str
     tokens: Int32[np.ndarray, " T"]
+    shared: int = 0
 
     @property
     def id(self) -> str:
@@ -64,13 +66,19 @@ def encode_prompts(
         ids = packing.encode_distinct(itertools.chain.from_iterable(pieces), vocabulary)
         for sample, own in zip(batch, pieces, strict=True):
             yield [
-                ExplanationPrompt(sample, kind, _tokens(prompt, ids, vocabulary.begin))
+                _prompt(sample, kind, prompt, ids, vocabulary)
                 for kind, prompt in zip(kinds, own, strict=True)
             ]
 
 
-def _tokens(
-    pieces: Sequence[prompts.Piece], ids: dict[str, list[int]], begin: Sequence[int]
-) -> Int32[np.ndarray, " T"]:
-    parts = (begin, *(ids[piece.text] for piece in pieces))
-    return np.fromiter(itertools.chain.from_iterable(parts), np.int32)
+def _prompt(
+    sample: Sample,
+    kind: str,
+    pieces: Sequence[prompts.Piece],
+    ids: dict[str, list[int]],
+    vocabulary: Vocabulary,
+) -> ExplanationPrompt:
+    """Return one prompt; its last piece is the trigger sentence of the kind."""
+    parts = (vocabulary.begin, *(ids[piece.text] for piece in pieces))
+    tokens = np.fromiter(itertools.chain.from_iterable(parts), np.int32)
+    return ExplanationPrompt(sample, kind, tokens, len(tokens) - len(parts[-1]))

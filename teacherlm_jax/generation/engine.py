@@ -1,8 +1,9 @@
 """A slot engine: texts are generated side by side, and a finished one makes room for the next.
 
 All shapes are fixed, so few programs are compiled: one per bucket of prompt lengths that reads a
-group of prompts into slots, and one per window of the KV cache that decodes. The device decodes
-several tokens before the host checks which slots have finished.
+group of prompts into slots, and one per window of the KV cache that decodes. Prompts with a common
+prefix are read together, the prefix once. The device decodes until enough slots are free to read
+the next prompts, and the host prepares those while the device works.
 
 A text depends on its prompt, its key and the model, not on its slot or on the other texts, except
 for the rounding of float sums, whose order may change with the compiled shapes.
@@ -10,11 +11,10 @@ for the rounding of float sums, whose order may change with the compiled shapes.
 
 import dataclasses
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding
@@ -23,14 +23,17 @@ from teacherlm_jax import sharding
 from teacherlm_jax.config import SamplingConfig, fields
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation import slot_memory
-from teacherlm_jax.generation.requests import Completion, GenerationRequest, WaitingRequests
+from teacherlm_jax.generation.prompt_batch import empty_batch, prompt_batch
+from teacherlm_jax.generation.requests import Completion, GenerationRequest, WaitingFamilies
+from teacherlm_jax.generation.running_texts import RunningTexts
 from teacherlm_jax.generation.slot_programs import SlotPrograms
 from teacherlm_jax.generation.slot_state import SlotState, placed
 from teacherlm_jax.models.buckets import power_of_two
 from teacherlm_jax.models.decoder import Decoder
 
-_GROUP = 8  # most prompts in one prefill
-_SMALLEST_WINDOW = 64  # entries of the cache
+_GROUP = 8  # most prefixes in one prefill
+_IDLE = 12  # one of so many slots may be free before prompts are read into the free ones
+_SMALLEST_WINDOW = 128  # entries of the cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +61,9 @@ class Engine:
         sampling: SamplingConfig,
         eos_id: int,
         drawable: Collection[int] | None = None,
-        steps_per_sync: int = 16,
+        members: int = 1,
+        stopped: Callable[[Sequence[int]], bool] | None = None,
+        steps_per_sync: int = 32,
     ):
         """Compile nothing yet; check that the settings fit the model, the mesh and the memory.
 
@@ -70,7 +75,9 @@ class Engine:
             eos_id: id that ends a text.
             drawable: ids that may be sampled, `eos_id` among them; None: all rows of the model's
                 table, which may have more rows than its vocabulary has ids.
-            steps_per_sync: tokens decoded per slot between two checks by the host.
+            members: most prompts that share a prefix.
+            stopped: function that returns whether new tokens contain a stop string.
+            steps_per_sync: most tokens decoded per slot between two checks by the host.
 
         Raises:
             UserError: `sampling` is invalid, `slots` do not fit the mesh in context, the texts
@@ -84,70 +91,102 @@ class Engine:
             graph, slots=slots, cache_length=prompt_length + sampling.max_new_tokens,
             sampling=sampling, eos_id=eos_id, drawable=drawable, steps=steps_per_sync,
         )  # fmt: skip
-        self._slots, self._prompt_length = slots, prompt_length
-        # Few slots must not wait for each other, or the longest text delays the next ones.
-        self._worth_reading = max(1, min(slots // 4, _GROUP))
-        self._group = shards * math.ceil(self._worth_reading / shards)
+        self._slots, self._prompt_length, self._members = slots, prompt_length, members
+        self._stopped = stopped
+        # A prefill takes as long for one prompt as for a group, so free slots gather a little.
+        self._worth_reading = max(1, min(slots // _IDLE, _GROUP * members))
+        self._group = shards * math.ceil(self._worth_reading / members / shards)
+        self._ahead = 2 * max(self._worth_reading, self._group * members)
         slot_memory.refuse_too_many(self._abstract_slots()[0], self._parameters, slots, shards)
         self._allocate = jax.jit(self._device.empty)
         self._prefill = jax.jit(self._device.prefill, donate_argnums=1)
-        self._decode = jax.jit(self._device.decode, donate_argnums=1, static_argnums=2)
+        self._decode = jax.jit(self._device.decode, donate_argnums=1, static_argnums=4)
 
     def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[Completion]:
         """Yield completions as they finish; requests are taken as slots become free.
 
+        While the device generates, the caller works on the completions, and the next requests are
+        read.
+
         Raises:
             UserError: a prompt is empty or longer than `prompt_length`, or memory ran out.
         """
-        waiting = WaitingRequests(requests, self._prompt_length)
+        waiting = WaitingFamilies(requests, self._prompt_length, self._members)
+        running = RunningTexts(self._slots, self._device.eos_id, self._stopped)
+        completions: list[Completion] = []
         with slot_memory.report_shortage(self._slots):
             slots = self._allocate(self._parameters)
-        running: dict[int, GenerationRequest] = {}  # by slot
+        waiting.fill(self._slots)
         while True:
-            free = [slot for slot in range(self._slots) if slot not in running]
-            # A prefill takes as long for one prompt as for a group, so let free slots gather.
-            if len(free) >= self._worth_reading or not running:
-                slots = self._refill(slots, free, running, waiting)
+            with slot_memory.report_shortage(self._slots):
+                slots = self._refill(slots, running, waiting)
+                if running:
+                    slots = self._decode(self._parameters, slots, *self._decode_settings(running))
+            yield from completions
             if not running:
                 return
+            waiting.fill(self._ahead)
             with slot_memory.report_shortage(self._slots):
-                slots = self._decode(self._parameters, slots, self._window(slots))
-            yield from self._finished(slots, running)
+                completions = running.collect(slots)
 
-    def programs(self) -> list[EngineProgram]:
+    def _refill(
+        self, slots: SlotState, running: RunningTexts, waiting: WaitingFamilies
+    ) -> SlotState:
+        """Read prompts into free slots until there are no more of either."""
+        free = running.free()
+        while free:
+            waiting.fill(len(free))
+            taken = waiting.take(len(free), self._group)
+            if taken is None:
+                break
+            (longest, steps), families = taken
+            targets = [[free.pop(0) for _ in family.requests] for family in families]
+            for family, own in zip(families, targets, strict=True):
+                for request, slot in zip(family.requests, own, strict=True):
+                    running.add(slot, request)
+            shape = (self._group, self._members, longest, steps)
+            batch = prompt_batch(families, targets, shape, self._slots)
+            slots = self._prefill(self._parameters, slots, batch)
+        return slots
+
+    def _decode_settings(self, running: RunningTexts) -> tuple[Any, Any, int]:
+        """Return which slots go on, the free slots to stop at, and the entries to read."""
+        reached = running.longest + self._device.steps
+        window = min(power_of_two(reached, _SMALLEST_WINDOW), self._device.cache_length)
+        until_free = self._slots - len(running) + self._worth_reading
+        return running.mask(), np.int32(until_free), window
+
+    def programs(self, steps: int = 8) -> list[EngineProgram]:
         """Return the prefill of the longest prompts and the decoding over the whole cache.
 
         Nothing is allocated or run. With abstract parameters the programs are lowered for the mesh
-        of their shardings, on devices that need not exist here.
+        of their shardings, on devices that need not exist here. `steps` is the number of tokens
+        that follow a shared prefix.
         """
         group, length = self._group, self._prompt_length
-        numbers = jax.ShapeDtypeStruct((group,), jnp.int32)
-        prompts = (
-            jax.ShapeDtypeStruct((group, length), jnp.int32),
-            numbers,
-            jax.ShapeDtypeStruct((group, 2), jnp.uint32),
-            numbers,
-        )
+        prompts = empty_batch((group, self._members, length, steps), self._slots)
         state, tree = self._abstract_slots()
+        settings = (np.ones(self._slots, bool), np.int32(self._slots))
+        continued = f", each continued {self._members} times" if self._members > 1 else ""
 
-        def prefill(parameters, leaves, *prompts):
+        def prefill(parameters, leaves, prompts):
             slots = jax.tree.unflatten(tree, leaves)
-            return jax.tree.leaves(self._device.prefill(parameters, slots, *prompts))
+            return jax.tree.leaves(self._device.prefill(parameters, slots, prompts))
 
-        def decode(parameters, leaves):
+        def decode(parameters, leaves, keep, until_free):
             slots = jax.tree.unflatten(tree, leaves)
             return jax.tree.leaves(
-                self._device.decode(parameters, slots, self._device.cache_length)
+                self._device.decode(parameters, slots, keep, until_free, self._device.cache_length)
             )
 
         return [
             EngineProgram(
-                f"prefill of {group} prompts of {length} tokens",
-                jax.jit(prefill, donate_argnums=1).lower(self._parameters, state, *prompts),
+                f"prefill of {group} prompts of {length} tokens{continued}",
+                jax.jit(prefill, donate_argnums=1).lower(self._parameters, state, prompts),
             ),
             EngineProgram(
                 f"decode of {self._device.steps} tokens in {self._slots} slots",
-                jax.jit(decode, donate_argnums=1).lower(self._parameters, state),
+                jax.jit(decode, donate_argnums=1).lower(self._parameters, state, *settings),
             ),
         ]
 
@@ -171,50 +210,6 @@ class Engine:
             pairs = zip(names, shapes, strict=True)
             shapes = [placed(name, shape, placement.mesh) for name, shape in pairs]
         return shapes, trees[0]
-
-    def _refill(
-        self,
-        slots: SlotState,
-        free: list[int],
-        running: dict[int, GenerationRequest],
-        waiting: WaitingRequests,
-    ) -> SlotState:
-        """Read prompts into free slots until there are no more of either."""
-        while free and (taken := waiting.take(min(len(free), self._group), ahead=len(free))):
-            bucket, requests = taken
-            tokens = np.zeros((self._group, bucket), np.int32)
-            lengths = np.ones(self._group, np.int32)
-            keys = np.zeros((self._group, 2), np.uint32)
-            targets = np.full(self._group, self._slots, np.int32)  # no such slot: dropped
-            for row, request in enumerate(requests):
-                lengths[row] = len(request.tokens)
-                tokens[row, : lengths[row]] = request.tokens
-                keys[row], targets[row] = request.key, free.pop(0)
-                running[int(targets[row])] = request
-            with slot_memory.report_shortage(self._slots):
-                slots = self._prefill(self._parameters, slots, tokens, lengths, keys, targets)
-        return slots
-
-    def _window(self, slots: SlotState) -> int:
-        """Return how many cache entries the next steps can reach, rounded up to a power of two."""
-        lengths = np.asarray(slots.cache.lengths)[np.asarray(slots.active)]
-        reached = int(lengths.max(initial=0)) + self._device.steps
-        return min(power_of_two(reached, _SMALLEST_WINDOW), self._device.cache_length)
-
-    def _finished(
-        self, slots: SlotState, running: dict[int, GenerationRequest]
-    ) -> Iterator[Completion]:
-        active = np.asarray(slots.active)
-        done = [slot for slot in running if not active[slot]]
-        if not done:
-            return
-        written, counts = np.asarray(slots.written), np.asarray(slots.counts)
-        for slot in done:
-            tokens = tuple(written[slot, : counts[slot]].tolist())
-            if tokens[-1] == self._device.eos_id:
-                yield Completion(running.pop(slot).id, tokens[:-1], "eos")
-            else:
-                yield Completion(running.pop(slot).id, tokens, "length")
 
 
 def slot_shards(slots: int) -> int:

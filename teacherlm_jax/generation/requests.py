@@ -1,4 +1,4 @@
-"""Requests to continue prompts, their completions, and the queue of requests of an engine."""
+"""Requests to continue prompts, their completions, and the queues of requests of an engine."""
 
 import bisect
 import collections
@@ -11,7 +11,7 @@ from jaxtyping import Int, UInt32
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models.buckets import power_of_two
 
-_SMALLEST_BUCKET = 16  # tokens of a prompt
+_SMALLEST_PREFIX = 32  # tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Completion:
     Attributes:
         id: id of the request.
         tokens: ids, without the end-of-text token.
-        finish_reason: "eos" if the model ended the text, "length" if max_new_tokens did.
+        finish_reason: "eos" if the model ended the text, "length" if max_new_tokens did, "stop" if
+            the last token completed a stop string.
     """
 
     id: str
@@ -47,41 +48,90 @@ class Completion:
     finish_reason: str
 
 
-class WaitingRequests:
-    """Requests that have not been started, by the bucket of their prompt's length."""
+@dataclasses.dataclass(frozen=True)
+class PromptFamily:
+    """Requests whose prompts begin with the same tokens, which are read once.
 
-    def __init__(self, requests: Iterable[GenerationRequest], prompt_length: int):
-        self._requests, self._prompt_length = iter(requests), prompt_length
-        self._buckets: dict[int, collections.deque[GenerationRequest]] = {}
+    Attributes:
+        prefix: the shared tokens; each prompt has at least one more.
+        requests: the requests.
+    """
 
-    def take(self, count: int, ahead: int) -> tuple[int, list[GenerationRequest]] | None:
-        """Return a bucket and up to `count` of its requests, after looking at `ahead` requests.
+    prefix: Int[np.ndarray, " T"]
+    requests: list[GenerationRequest]
 
-        A prompt's bucket depends only on its own length, so a prompt is always read in the same
-        shape.
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Tokens to which the prefix and the rest of each prompt are padded.
+
+        They depend on the prompts alone, so that a prompt is always read in the same shape.
         """
-        while sum(map(len, self._buckets.values())) < ahead:
-            request = next(self._requests, None)
-            if request is None:
-                break
-            self._buckets.setdefault(self._bucket(request), collections.deque()).append(request)
-        if not self._buckets:
-            return None
-        bucket = max(self._buckets, key=lambda bucket: len(self._buckets[bucket]))
-        queue = self._buckets[bucket]
-        taken = [queue.popleft() for _ in range(min(count, len(queue)))]
-        if not queue:
-            del self._buckets[bucket]
-        return bucket, taken
+        rest = max(len(request.tokens) for request in self.requests) - len(self.prefix)
+        return power_of_two(max(1, len(self.prefix)), _SMALLEST_PREFIX), power_of_two(rest)
 
-    def _bucket(self, request: GenerationRequest) -> int:
+
+class WaitingFamilies:
+    """Requests that have not been started, by the shape of their families."""
+
+    def __init__(self, requests: Iterable[GenerationRequest], prompt_length: int, members: int):
+        """Read nothing yet.
+
+        Args:
+            requests: the stream of requests.
+            prompt_length: most tokens in a prompt.
+            members: most requests in a family.
+        """
+        self._families = _families(requests, prompt_length, members)
+        self._by_shape: dict[tuple[int, int], collections.deque[PromptFamily]] = {}
+        self._waiting = 0
+
+    def fill(self, ahead: int) -> None:
+        """Read requests until `ahead` of them are waiting, or the stream ends.
+
+        Raises UserError if a prompt is empty or too long.
+        """
+        while self._waiting < ahead and (family := next(self._families, None)):
+            self._by_shape.setdefault(family.shape, collections.deque()).append(family)
+            self._waiting += len(family.requests)
+
+    def take(self, free: int, most: int) -> tuple[tuple[int, int], list[PromptFamily]] | None:
+        """Return the most frequent shape, and up to `most` of its families with `free` requests."""
+        for shape in sorted(self._by_shape, key=lambda shape: -len(self._by_shape[shape])):
+            queue, taken, left = self._by_shape[shape], list[PromptFamily](), free
+            while queue and len(taken) < most and len(queue[0].requests) <= left:
+                taken.append(queue.popleft())
+                left -= len(taken[-1].requests)
+            if not queue:
+                del self._by_shape[shape]
+            if taken:
+                self._waiting -= free - left
+                return shape, taken
+        return None
+
+
+def _families(
+    requests: Iterable[GenerationRequest], prompt_length: int, members: int
+) -> Iterator[PromptFamily]:
+    """Yield neighbouring requests with the same prefix together, up to `members` of them."""
+    family = None
+    for request in requests:
         length = len(request.tokens)
-        if not 1 <= length <= self._prompt_length:
+        if not 1 <= length <= prompt_length:
             raise UserError(
                 f"request {request.id}: its prompt has {length} tokens, expected 1 to "
-                f"{self._prompt_length}; shorten it or leave it out"
+                f"{prompt_length}; shorten it or leave it out"
             )
-        return power_of_two(length, _SMALLEST_BUCKET)
+        shared = min(request.prefix or length - 1, length - 1)
+        prefix = np.asarray(request.tokens[:shared], np.int32)
+        joins = family and request.prefix and np.array_equal(prefix, family.prefix)
+        if family and joins and len(family.requests) < members:
+            family.requests.append(request)
+            continue
+        if family:
+            yield family
+        family = PromptFamily(prefix, [request])
+    if family:
+        yield family
 
 
 class RequestsByLength:

@@ -10,9 +10,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float32, Int, PyTree, UInt32
 
 from teacherlm_jax.config import SamplingConfig
+from teacherlm_jax.generation.prompt_batch import PromptBatch
 from teacherlm_jax.generation.sampling import sample
 from teacherlm_jax.generation.slot_state import SlotState, constrained
-from teacherlm_jax.models.cache import KVCache
+from teacherlm_jax.models.cache import KVCache, store_prompts
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,71 +41,97 @@ class SlotPrograms:
     def empty(self, parameters: PyTree) -> SlotState:
         """Return free slots."""
         model = nnx.merge(self.graph, parameters)
-        return SlotState(
-            cache=constrained(model.empty_cache(self.slots, self.cache_length)),
-            written=jnp.zeros((self.slots, self.sampling.max_new_tokens), jnp.int32),
-            counts=jnp.zeros(self.slots, jnp.int32),
-            keys=jnp.zeros((self.slots, 2), jnp.uint32),
-            active=jnp.zeros(self.slots, bool),
+        return constrained(
+            SlotState(
+                cache=model.empty_cache(self.slots, self.cache_length),
+                tokens=jnp.zeros((self.slots, self.cache_length), jnp.int32),
+                starts=jnp.zeros(self.slots, jnp.int32),
+                keys=jnp.zeros((self.slots, 2), jnp.uint32),
+                active=jnp.zeros(self.slots, bool),
+            )
         )
 
-    def prefill(
+    def prefill(self, parameters: PyTree, slots: SlotState, prompts: PromptBatch) -> SlotState:
+        """Read prompts into slots, and sample the first token after each."""
+        model = nnx.merge(self.graph, parameters)
+        logits, read = model.read_prompts(
+            prompts.prefixes, prompts.prefix_lengths, prompts.suffixes, prompts.suffix_lengths
+        )
+        rows, targets = prompts.tokens(self.cache_length), prompts.targets.reshape(-1)
+        keys, lengths = prompts.keys.reshape(-1, 2), prompts.lengths.reshape(-1)
+        first = self._draw(
+            logits.reshape(len(rows), -1), keys, jnp.zeros_like(lengths), rows, lengths
+        )
+        rows = rows.at[jnp.arange(len(rows)), lengths].set(first)
+        return constrained(
+            SlotState(
+                cache=store_prompts(
+                    slots.cache,
+                    read,
+                    prompts.targets,
+                    prompts.prefix_lengths,
+                    prompts.suffix_lengths,
+                ),
+                tokens=slots.tokens.at[targets].set(rows, mode="drop"),
+                starts=slots.starts.at[targets].set(lengths, mode="drop"),
+                keys=slots.keys.at[targets].set(keys, mode="drop"),
+                active=slots.active.at[targets].set(self._unfinished(first, 1), mode="drop"),
+            )
+        )
+
+    def decode(
         self,
         parameters: PyTree,
         slots: SlotState,
-        tokens: Int[Array, "G T"],
-        lengths: Int[Array, " G"],
-        keys: UInt32[Array, "G 2"],
-        targets: Int[Array, " G"],
+        keep: Bool[Array, " B"],
+        until_free: Int[Array, ""],
+        window: int,
     ) -> SlotState:
-        """Read a group of prompts into the slots `targets` and sample the first token of each."""
-        model = nnx.merge(self.graph, parameters)
-        logits, new = model.prefill(tokens, lengths, tokens.shape[1])
-        first = self._draw(logits, keys, jnp.zeros_like(lengths))
-        cache, room = slots.cache, min(tokens.shape[1], self.cache_length)
-        return SlotState(
-            cache=constrained(
-                KVCache(
-                    cache.k.at[:, targets, :room].set(new.k[:, :, :room], mode="drop"),
-                    cache.v.at[:, targets, :room].set(new.v[:, :, :room], mode="drop"),
-                    cache.lengths.at[targets].set(lengths, mode="drop"),
-                )
-            ),
-            written=slots.written.at[targets, 0].set(first, mode="drop"),
-            counts=slots.counts.at[targets].set(1, mode="drop"),
-            keys=slots.keys.at[targets].set(keys, mode="drop"),
-            active=slots.active.at[targets].set(self._unfinished(first, 1), mode="drop"),
-        )
+        """Sample up to `steps` tokens in each active slot.
 
-    def decode(self, parameters: PyTree, slots: SlotState, window: int) -> SlotState:
-        """Sample up to `steps` tokens in each active slot; stop when none is active."""
+        Args:
+            parameters: the model's.
+            slots: the slots.
+            keep: slots whose texts go on; the others end.
+            until_free: number of free slots at which sampling stops earlier.
+            window: entries of the cache that are read.
+        """
         model = nnx.merge(self.graph, parameters)
         rows = jnp.arange(self.slots)
+        slots = dataclasses.replace(slots, active=slots.active & keep)
 
         def step(carry):
             count, slots = carry
-            newest = slots.written[rows, slots.counts - 1]
-            logits, cache = model.decode(newest, slots.cache, window)
-            token = self._draw(logits, slots.keys, slots.counts)
-            # A finished slot writes out of bounds, which drops the token, and keeps its length.
-            column = jnp.where(slots.active, slots.counts, self.sampling.max_new_tokens)
-            counts = slots.counts + slots.active.astype(jnp.int32)
-            lengths = jnp.where(slots.active, cache.lengths, slots.cache.lengths)
-            return count + 1, SlotState(
-                cache=constrained(KVCache(cache.k, cache.v, lengths)),
-                written=slots.written.at[rows, column].set(token, mode="drop"),
-                counts=counts,
-                keys=slots.keys,
-                active=slots.active & self._unfinished(token, counts),
+            lengths = slots.cache.lengths
+            logits, cache = model.decode(slots.tokens[rows, lengths], slots.cache, window)
+            longer = lengths + slots.active.astype(jnp.int32)  # a finished slot keeps its length
+            drawn = self._draw(logits, slots.keys, lengths - slots.starts + 1, slots.tokens, longer)
+            # A finished slot writes out of bounds, which drops the token.
+            column = jnp.where(slots.active, longer, self.cache_length)
+            more = self._unfinished(drawn, longer - slots.starts + 1)
+            return count + 1, constrained(
+                SlotState(
+                    cache=KVCache(cache.k, cache.v, longer),
+                    tokens=slots.tokens.at[rows, column].set(drawn, mode="drop"),
+                    starts=slots.starts,
+                    keys=slots.keys,
+                    active=slots.active & more,
+                )
             )
 
         def proceeds(carry):
-            return (carry[0] < self.steps) & jnp.any(carry[1].active)
+            active = jnp.sum(carry[1].active.astype(jnp.int32))
+            return (carry[0] < self.steps) & (active > 0) & (self.slots - active < until_free)
 
         return jax.lax.while_loop(proceeds, step, (0, slots))[1]
 
     def _draw(
-        self, logits: Float32[Array, "B V"], keys: UInt32[Array, "B 2"], counters: Int[Array, " B"]
+        self,
+        logits: Float32[Array, "B V"],
+        keys: UInt32[Array, "B 2"],
+        counters: Int[Array, " B"],
+        tokens: Int[Array, "B S"],
+        lengths: Int[Array, " B"],
     ) -> Int[Array, " B"]:
         if self.drawable is not None:
             allowed = np.isin(np.arange(logits.shape[-1]), list(self.drawable))

@@ -9,8 +9,8 @@ from jaxtyping import Array, Bool, Int, UInt32
 from teacherlm_jax import sharding
 from teacherlm_jax.models.cache import KVCache
 
-_CACHE_AXES = {
-    **dict.fromkeys(("k", "v"), ("layers", "batch", "length", "heads", "head_dim")),
+_AXES = {
+    **dict.fromkeys(("k", "v"), ("layers", "batch", "length", "heads")),
     "lengths": ("batch",),
 }
 
@@ -18,11 +18,21 @@ _CACHE_AXES = {
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class SlotState:
-    """State of all slots. The first `counts[b]` of `written[b]` are the text so far of slot b."""
+    """State of all slots.
+
+    Attributes:
+        cache: keys and values; `cache.lengths[b]` tokens of slot b have been read.
+        tokens: prompt and text of each slot; the newest is `tokens[b, cache.lengths[b]]`, and is
+            not in the cache yet.
+        starts: tokens of each prompt, so that slot b has `cache.lengths[b] - starts[b] + 1` new
+            tokens.
+        keys: random key of each text.
+        active: whether the text of the slot is unfinished.
+    """
 
     cache: KVCache
-    written: Int[Array, "B T"]
-    counts: Int[Array, " B"]
+    tokens: Int[Array, "B S"]
+    starts: Int[Array, " B"]
     keys: UInt32[Array, "B 2"]
     active: Bool[Array, " B"]
 
@@ -30,17 +40,21 @@ class SlotState:
 def placed(
     name: str, shape: jax.ShapeDtypeStruct, mesh: Mesh | AbstractMesh
 ) -> jax.ShapeDtypeStruct:
-    """Return the shape of a part of the slots with its sharding, replicated unless in the cache."""
-    axes = _CACHE_AXES.get(name, ("length",) * len(shape.shape))
-    spec = sharding.spec(axes, shape.shape, mesh, name, sharding.ACTIVATION_RULES)
+    """Return the shape of a part of the slots with its sharding on a mesh."""
+    spec = sharding.spec(
+        _axes(name, len(shape.shape)), shape.shape, mesh, name, sharding.ACTIVATION_RULES
+    )
     return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=NamedSharding(mesh, spec))
 
 
-def constrained(cache: KVCache) -> KVCache:
-    """Return the cache with the shardings of its axes."""
-    return KVCache(
-        **{
-            name: sharding.constrain(getattr(cache, name), axes)
-            for name, axes in _CACHE_AXES.items()
-        }
-    )
+def constrained(slots: SlotState) -> SlotState:
+    """Return the slots with their shardings: all but the cache is replicated, for the host."""
+
+    def constrain(path, leaf):
+        return sharding.constrain(leaf, _axes(path[-1].name, leaf.ndim))
+
+    return jax.tree_util.tree_map_with_path(constrain, slots)
+
+
+def _axes(name: str, dimensions: int) -> tuple[str, ...]:
+    return _AXES.get(name, ("length",) * dimensions)

@@ -112,6 +112,7 @@ def complete(
     *,
     slots: int,
     lengths: Mapping[int, int] | None = None,
+    members: int = 1,
 ) -> Iterator[Completion]:
     """Yield a completion for each request, as texts finish. Call it under the model's mesh.
 
@@ -123,6 +124,7 @@ def complete(
         slots: texts generated at the same time, of typical prompts.
         lengths: number of prompts by length in tokens, which decides the sizes of the caches;
             None: all requests are read first and counted.
+        members: most requests that share a prefix; see `GenerationRequest.prefix`.
 
     Raises UserError for settings that cannot be used, a prompt that is empty, too long for the
     model's learned positions or longer than all of `lengths`, and memory that does not suffice.
@@ -133,7 +135,7 @@ def complete(
         every = list(usable)
         lengths, usable = Counter(len(request.tokens) for request in every), iter(every)
     groups = length_groups(lengths, slots, sampling.max_new_tokens, slot_shards(slots))
-    engines = [_engine(model, group, sampling) for group in groups]
+    engines = [_engine(model, group, sampling, members) for group in groups]
     queues = RequestsByLength(usable, [group.longest for group in groups], most=_DEFERRED * slots)
     while queues.pending():
         for engine, queue in zip(engines, queues.by_group(), strict=True):
@@ -155,7 +157,9 @@ def _within_positions(
         yield request
 
 
-def _engine(model: LoadedModel, group: LengthGroup, sampling: SamplingConfig) -> Engine:
+def _engine(
+    model: LoadedModel, group: LengthGroup, sampling: SamplingConfig, members: int
+) -> Engine:
     return Engine(
         model.model,
         slots=group.slots,
@@ -163,6 +167,7 @@ def _engine(model: LoadedModel, group: LengthGroup, sampling: SamplingConfig) ->
         sampling=sampling,
         eos_id=model.vocabulary.eos_id,
         drawable=model.vocabulary.drawable(),
+        members=members,
     )
 
 

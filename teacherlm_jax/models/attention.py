@@ -1,16 +1,15 @@
-"""The attention contract, its implementations by name, and attention over a KV cache."""
+"""The attention contract, and its implementations by name."""
 
 from collections.abc import Callable, Mapping
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from teacherlm_jax import sharding
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models.attention_blockwise import blockwise
 from teacherlm_jax.models.attention_fused import fused
-from teacherlm_jax.models.attention_xla import MASKED_SCORE, xla
+from teacherlm_jax.models.attention_xla import xla
 
 
 def attention(
@@ -84,29 +83,3 @@ IMPLEMENTATIONS: Mapping[str, Callable[..., Array]] = {
     "blockwise": _on_each_device(blockwise),
     "fused": _on_each_device(fused),
 }
-
-
-def attend_to_cache(
-    q: Float[Array, "B N H"],
-    k: Float[Array, "B S N H"],
-    v: Float[Array, "B S N H"],
-    *,
-    alibi_slopes: Float[Array, " N"] | None,
-    lengths: Int[Array, " B"],
-) -> Float[Array, "B N H"]:
-    """Compute attention of each row's newest query over that row's cache, like `attention`.
-
-    The query's own key is entry `lengths[b]`; later entries are ignored. With one query per row,
-    reading keys and values is the bottleneck, so this multiplies and sums instead of calling a
-    matrix product: XLA fuses that with slicing a layer from the cache (twice as fast on a CPU).
-    """
-    distance = lengths[:, None] - jnp.arange(k.shape[1])[None, :]
-    scores = jnp.sum(q.astype(jnp.float32)[:, None] * k.astype(jnp.float32), axis=-1)
-    scores = scores * q.shape[-1] ** -0.5
-    if alibi_slopes is not None:
-        farther = distance.astype(jnp.float32)[:, :, None]
-        scores = scores - alibi_slopes[None, None, :] * farther
-    scores = jnp.where((distance >= 0)[:, :, None], scores, MASKED_SCORE)
-    weights = jnp.exp(scores - jnp.max(scores, axis=1, keepdims=True))
-    mixed = jnp.sum(weights[..., None] * v.astype(jnp.float32), axis=1)
-    return (mixed / jnp.sum(weights, axis=1)[..., None]).astype(v.dtype)

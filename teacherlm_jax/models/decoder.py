@@ -4,6 +4,7 @@ Compile time does not grow with depth. A family defines the input of the first b
 steps after the last block (`_finish`), and its ALiBi slopes, if any.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -13,9 +14,10 @@ from jaxtyping import Array, Float, Float32, Int
 
 from teacherlm_jax import sharding
 from teacherlm_jax.config import ModelConfig
-from teacherlm_jax.models.attention import attend_to_cache, attention
-from teacherlm_jax.models.block import HEADS, Block
-from teacherlm_jax.models.cache import KVCache
+from teacherlm_jax.models.attention import attention
+from teacherlm_jax.models.attention_cached import attend_after_prefix, attend_to_cache
+from teacherlm_jax.models.block import FOLDED, Block
+from teacherlm_jax.models.cache import KVCache, PromptKeys
 from teacherlm_jax.models.embedding import look_up
 from teacherlm_jax.models.layers import parameter
 
@@ -29,7 +31,7 @@ REMAT: dict[str, Callable] = {
 }
 
 # What a forward pass returns from every layer.
-_NOTHING, _KEYS_AND_VALUES, _BLOCK_INPUTS = range(3)
+_NOTHING, _BLOCK_INPUTS = range(2)
 
 
 class Decoder(nnx.Module):
@@ -106,26 +108,60 @@ class Decoder(nnx.Module):
 
     def empty_cache(self, rows: int, cache_length: int) -> KVCache:
         """Return an empty cache with room for `cache_length` tokens in each of `rows` rows."""
-        shape = (self.layers, rows, cache_length, self.heads, self.head_width)
+        shape = (self.layers, rows, cache_length, self.heads * self.head_width)
         zeros = jnp.zeros(shape, self.dtype)
         return KVCache(zeros, zeros, jnp.zeros(rows, jnp.int32))
 
-    def prefill(
-        self, tokens: Int[Array, "B T"], lengths: Int[Array, " B"], cache_length: int
-    ) -> tuple[Float32[Array, "B V"], KVCache]:
-        """Run the model on prompts; row b has `lengths[b]` tokens, right-padded to T.
+    def read_prompts(
+        self,
+        prefixes: Int[Array, "G T"],
+        prefix_lengths: Int[Array, " G"],
+        suffixes: Int[Array, "G K R"],
+        suffix_lengths: Int[Array, "G K"],
+    ) -> tuple[Float32[Array, "G K V"], PromptKeys]:
+        """Run the model on prompts, of which K at a time share a prefix, which is run once.
 
-        Returns the logits after the last token of each prompt, and a cache with room for
-        `cache_length` tokens per row, including the prompt; `cache_length` is at least T.
+        Args:
+            prefixes: the shared tokens, right-padded to T.
+            prefix_lengths: their number, at least 0.
+            suffixes: the rest of each prompt, right-padded to R.
+            suffix_lengths: their number, at least 1.
+
+        Returns the logits after the last token of each prompt, and the keys and values of all.
         """
-        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-        segment_ids = (positions < lengths[:, None]).astype(jnp.int32)
-        positions = positions * segment_ids  # padding may be longer than the learned positions
-        x, (k, v) = self._forward(tokens, positions, segment_ids, _KEYS_AND_VALUES)
-        last = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)
-        room = [(0, 0), (0, 0), (0, cache_length - tokens.shape[1]), (0, 0), (0, 0)]
-        logits = self.logits(self._finish(last))[:, 0]
-        return logits, KVCache(jnp.pad(k, room), jnp.pad(v, room), lengths)
+        G, K, R = suffixes.shape
+        entries, steps = jnp.arange(prefixes.shape[1])[None], jnp.arange(R)[None, None]
+        segment_ids = (entries < prefix_lengths[:, None]).astype(jnp.int32)
+        positions = entries * segment_ids  # padding may be longer than the learned positions
+        steps = jnp.minimum(steps, suffix_lengths[..., None] - 1)
+        after = (prefix_lengths[:, None, None] + steps).reshape(G * K, R)
+        attend_prefix = self._attend_within(positions, segment_ids)
+
+        def attend_suffix(prefix, q, k, v):
+            apart = [a.reshape(G, K, *a.shape[1:]) for a in (q, k, v)]
+            mixed = attend_after_prefix(
+                apart[0],
+                (apart[1], apart[2]),
+                prefix,
+                alibi_slopes=self._slopes(),
+                prefix_lengths=prefix_lengths,
+            )
+            return mixed.reshape(q.shape), (apart[1], apart[2])
+
+        def layer(carry, state):
+            x, y = carry
+            block = self._block(state)
+            x, prefix = block(x, attend_prefix)
+            y, own = block(y, functools.partial(attend_suffix, prefix))
+            return (x, y), tuple(_folded(a) for a in (*prefix, *own))
+
+        start = (
+            self._embed(prefixes, positions),
+            self._embed(suffixes.reshape(G * K, R), after),
+        )
+        (_, y), kept = jax.lax.scan(layer, start, self._stacked())
+        last = jnp.take_along_axis(y, suffix_lengths.reshape(G * K, 1, 1) - 1, axis=1)
+        return self.logits(self._finish(last))[:, 0].reshape(G, K, -1), PromptKeys(*kept)
 
     def decode(
         self, tokens: Int[Array, " B"], cache: KVCache, window: int | None = None
@@ -144,12 +180,12 @@ class Decoder(nnx.Module):
 
             def attend(q, k, v):
                 kept = (
-                    keys.at[index, *entries].set(k[:, 0]),
-                    values.at[index, *entries].set(v[:, 0]),
+                    keys.at[index, *entries].set(_folded(k)[:, 0]),
+                    values.at[index, *entries].set(_folded(v)[:, 0]),
                 )
                 mixed = attend_to_cache(
                     q[:, 0],
-                    *(sharding.constrain(array[index, :, :window], HEADS) for array in kept),
+                    *(sharding.constrain(array[index, :, :window], FOLDED) for array in kept),
                     alibi_slopes=self._slopes(),
                     lengths=cache.lengths,
                 )
@@ -166,6 +202,17 @@ class Decoder(nnx.Module):
 
     def _forward(self, tokens, positions, segment_ids, keep):
         """Return the last block's output [B T D], and what `keep` names of all layers, stacked."""
+        attend = self._attend_within(positions, segment_ids)
+
+        def layer(x, block):
+            after, _ = self._block(block)(x, attend)
+            return after, x if keep == _BLOCK_INPUTS else None
+
+        embedded = self._embed(tokens, positions)
+        return jax.lax.scan(REMAT[self.remat](layer), embedded, self._stacked())
+
+    def _attend_within(self, positions, segment_ids):
+        """Return the attention of packed rows, which keeps their keys and values."""
 
         def attend(q, k, v):
             mixed = attention(
@@ -177,14 +224,9 @@ class Decoder(nnx.Module):
                 segment_ids=segment_ids,
                 implementation=self.attention,
             )
-            return mixed, (k, v) if keep == _KEYS_AND_VALUES else None
+            return mixed, (k, v)
 
-        def layer(x, block):
-            after, kept = self._block(block)(x, attend)
-            return after, x if keep == _BLOCK_INPUTS else kept
-
-        embedded = self._embed(tokens, positions)
-        return jax.lax.scan(REMAT[self.remat](layer), embedded, self._stacked())
+        return attend
 
     def _embed(
         self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"]
@@ -209,3 +251,8 @@ class Decoder(nnx.Module):
     def _block(self, state):
         """Return the block with one layer's slice of the parameters."""
         return nnx.merge(nnx.graphdef(self.blocks), state)
+
+
+def _folded(heads: Float[Array, "*batch N H"]) -> Float[Array, "*batch D"]:
+    """Return keys or values with all heads in one axis, as in `KVCache`."""
+    return heads.reshape(*heads.shape[:-2], -1)

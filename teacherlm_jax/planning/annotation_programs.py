@@ -1,6 +1,7 @@
 """The programs of an annotation, compiled for a slice."""
 
 import dataclasses
+from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +51,12 @@ class PlannedAnnotation:
         return sum(array.size for array in jax.tree.leaves(self.params))
 
     @property
+    def members(self) -> int:
+        """Return the most kinds of explanations that one teacher writes."""
+        teachers = filter(None, dataclasses.astuple(self.config.teachers))
+        return max(Counter(teachers).values(), default=1)
+
+    @property
     def workloads(self) -> list[Workload]:
         """Return the work of prefill and decode; decode is counted with all its steps."""
         mesh = dict(self.mesh.shape)
@@ -76,6 +83,7 @@ class PlannedAnnotation:
                 sampling=self.config.sampling,
                 eos_id=self.model.vocab_size - 1,
                 drawable=range(self.model.vocab_size),
+                members=self.members,
                 steps_per_sync=STEPS,
             )
             programs = engine.programs()

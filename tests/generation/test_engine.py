@@ -1,5 +1,8 @@
 """The engine, compared with texts generated one by one, and its edge cases."""
 
+import dataclasses
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +14,7 @@ from teacherlm_jax.config import MeshConfig, ModelConfig, SamplingConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.generation.requests import Completion, GenerationRequest
+from teacherlm_jax.generation.running_texts import RunningTexts
 from teacherlm_jax.generation.sampling import request_key, sample
 from teacherlm_jax.models import registry
 
@@ -114,28 +118,113 @@ def test_ids_outside_drawable_are_never_sampled(model, requests, temperature):
     assert temperature == 0 or drawn == set(drawable) - {EOS}
 
 
-def test_slots_stay_busy_with_texts_of_uneven_lengths(model, monkeypatch):
+def test_slots_are_95_per_cent_busy_until_no_request_is_waiting(model, monkeypatch):
     engine = Engine(
         model,
-        slots=8,
+        slots=24,
         prompt_length=8,
-        sampling=SamplingConfig(temperature=100.0, top_k=0, max_new_tokens=64),
+        sampling=SamplingConfig(temperature=100.0, top_k=0, max_new_tokens=128),
         eos_id=EOS,
-        drawable=range(EOS, EOS + 16),  # one token in sixteen ends a text
-        steps_per_sync=1,
+        drawable=range(EOS, EOS + 24),  # one token in 24 ends a text
     )
-    write, busy = engine._decode, []
+    decode, sampled, steps, waiting = engine._decode, [], [], [True]
 
-    def counted(parameters, slots, window):
-        busy.append(int(slots.active.sum()))
-        return write(parameters, slots, window)
+    def counted(parameters, slots, *settings):
+        before = np.asarray(slots.cache.lengths)
+        after = decode(parameters, slots, *settings)
+        new = np.asarray(after.cache.lengths) - before
+        if waiting[0]:
+            sampled.append(int(new.sum()))
+            steps.append(int(new.max()))
+        return after
+
+    def prompts():
+        for n in range(300):
+            yield GenerationRequest(str(n), (3, 4), request_key(0, str(n), "cot"))
+        waiting[0] = False
 
     monkeypatch.setattr(engine, "_decode", counted)
-    prompts = [GenerationRequest(str(n), (3, 4), request_key(0, str(n), "cot")) for n in range(64)]
-    lengths = [len(text.tokens) for text in engine.generate(prompts)]
-    assert max(lengths) > 2 * sum(lengths) / len(lengths)
-    started = busy[: -max(lengths)]  # at the end no request is waiting
-    assert sum(started) > 0.85 * 8 * len(started)
+    lengths = [len(text.tokens) for text in engine.generate(prompts())]
+    assert max(lengths) > 3 * sum(lengths) / len(lengths)
+    assert sum(sampled) > 0.95 * 24 * sum(steps)
+
+
+@pytest.mark.parametrize("members", [2, 3])
+def test_prompts_with_a_common_prefix_give_the_texts_of_whole_prompts(model, requests, members):
+    rng = np.random.default_rng(1)
+    families = []
+    for request in requests:
+        for kind in range(int(rng.integers(1, 4))):
+            tokens = (*request.tokens, *rng.integers(2, 32, kind + 2).tolist())
+            id = f"{request.id}/{kind}"
+            families.append(
+                GenerationRequest(id, tokens, request_key(0, id, "cot"), len(request.tokens))
+            )
+    settings = {"slots": 6, "prompt_length": 34, "sampling": SAMPLING, "eos_id": EOS}
+    alone = [dataclasses.replace(request, prefix=0) for request in families]
+    expected = _by_id(Engine(model, **settings).generate(alone))
+    engine = Engine(model, members=members, **settings)
+    assert _by_id(engine.generate(families)) == expected
+    some = [families[n] for n in range(0, len(families), 2)]
+    assert _by_id(engine.generate(some)) == {text.id: expected[text.id] for text in some}
+
+
+def test_several_texts_of_one_prompt_fork_its_cache(model, requests, naive):
+    prompt = requests[1]
+    twice = [
+        dataclasses.replace(prompt, prefix=len(prompt.tokens)),
+        GenerationRequest("other", prompt.tokens, request_key(1, "1", "cot"), len(prompt.tokens)),
+    ]
+    engine = Engine(model, slots=2, prompt_length=30, sampling=SAMPLING, eos_id=EOS, members=2)
+    both = _by_id(engine.generate(twice))
+    assert both["1"] == naive["1"]
+    assert both["other"].tokens != naive["1"].tokens
+
+
+@pytest.mark.parametrize("steps_per_sync", [1, 32])
+def test_a_text_ends_at_the_first_token_that_completes_a_stop_string(
+    model, requests, naive, steps_per_sync
+):
+    def stopped(tokens):
+        return any(5 <= token < 12 for token in tokens[1:])
+
+    def cut(text):
+        ends = [n for n in range(1, len(text.tokens) + 1) if stopped(text.tokens[:n])]
+        return Completion(text.id, text.tokens[: ends[0]], "stop") if ends else text
+
+    engine = Engine(
+        model,
+        slots=4,
+        prompt_length=30,
+        sampling=SAMPLING,
+        eos_id=EOS,
+        stopped=stopped,
+        steps_per_sync=steps_per_sync,
+    )
+    expected = {id: cut(text) for id, text in naive.items()}
+    assert _by_id(engine.generate(requests)) == expected
+    assert {text.finish_reason for text in expected.values()} >= {"stop"}
+
+
+def test_completions_are_handed_out_while_the_device_generates(model, requests, monkeypatch):
+    engine = Engine(model, slots=2, prompt_length=30, sampling=SAMPLING, eos_id=EOS)
+    decode, calls = engine._decode, [0]
+
+    def counted(*arguments):
+        calls[0] += 1
+        return decode(*arguments)
+
+    monkeypatch.setattr(engine, "_decode", counted)
+    collected = RunningTexts.collect
+    at_collection = []
+
+    def collect(self, slots):
+        at_collection.append(calls[0])
+        return collected(self, slots)
+
+    monkeypatch.setattr(RunningTexts, "collect", collect)
+    seen = [calls[0] - at_collection[-1] for _ in engine.generate(requests)]
+    assert set(seen[:-2]) == {1}, "the next steps were sent to the device before"
 
 
 def test_a_finished_text_is_yielded_before_all_requests_are_read(engine, requests):
@@ -190,6 +279,8 @@ def test_the_programs_of_an_engine_compile_without_running_it(model, engine):
         sizes = program.lowered.compile().memory_analysis()
         cache = 2 * 2 * 4 * (30 + NEW) * 32 * 4  # keys and values of two layers in four slots
         assert sizes.alias_size_in_bytes >= cache, "the cache is updated in place"
+        copied = re.findall(r"= f32\[2,4,54,32\]\S* copy\(", program.lowered.compile().as_text())
+        assert not copied
 
 
 def test_the_programs_of_a_model_of_shapes_are_placed_on_its_mesh(model):

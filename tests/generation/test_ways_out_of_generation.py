@@ -60,8 +60,9 @@ def request(name, size):
 @pytest.mark.parametrize("way", ["shorten", "leave out"])
 def test_requests_are_queued_after_both_ways_out(length, way):
     def first_of(prompts):
-        waiting = requests.WaitingRequests(itertools.starmap(request, prompts.items()), 8)
-        return waiting.take(2, ahead=2)
+        waiting = requests.WaitingFamilies(itertools.starmap(request, prompts.items()), 8, 1)
+        waiting.fill(2)
+        return waiting.take(2, 2)
 
     message = refusal(first_of, {"a": 3, "b": length})
     lowest, highest = re.search(
@@ -69,7 +70,7 @@ def test_requests_are_queued_after_both_ways_out(length, way):
         message,
     ).groups()
     if way == "leave out":
-        assert [request.id for request in first_of({"a": 3})[1]] == ["a"]
+        assert [family.requests[0].id for family in first_of({"a": 3})[1]] == ["a"]
     else:
         for size in (lowest, highest):
             assert first_of({"a": 3, "b": int(size)})

@@ -10,8 +10,8 @@ import pytest
 from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.models import alibi, attention_blockwise, attention_fused
-from teacherlm_jax.models.attention import IMPLEMENTATIONS, attend_to_cache, attention
+from teacherlm_jax.models import alibi, attention_blockwise, attention_cached, attention_fused
+from teacherlm_jax.models.attention import IMPLEMENTATIONS, attention
 
 # Largest differences from the reference in float32. The fused kernel adds slope * position to the
 # score before the softmax, which rounds the score if that product is large.
@@ -197,15 +197,38 @@ def test_results_on_a_mesh_equal_those_on_one_device_under_scan_and_remat(implem
     assert "all-gather" not in program.as_text()  # every device computes its own rows and heads
 
 
-def test_attention_to_a_cache_equals_attention_of_the_last_query():
+def _folded(array):
+    return array.reshape(*array.shape[:-2], -1)
+
+
+@pytest.mark.parametrize("implementation", ["_by_sums", "_by_matrix_products"])
+def test_attention_to_a_cache_equals_attention_of_the_last_query(implementation):
     q, k, v = _qkv(heads=3)
     row = 0  # one text
     expected = _attend(q, k, v, _slopes(3), "xla")[row]
+    attend = getattr(attention_cached, implementation)
     for length in (0, 4, LENGTH - 1):
-        actual = attend_to_cache(
-            q[None, row, length], k[:1], v[:1], alibi_slopes=_slopes(3), lengths=jnp.array([length])
+        actual = attend(
+            q[None, row, length], _folded(k[:1]), _folded(v[:1]), jnp.array([length]), _slopes(3)
         )
         np.testing.assert_allclose(actual[0], expected[length], atol=1e-6)
+
+
+def test_attention_to_a_cache_on_a_mesh_equals_that_on_one_device():
+    q, k, v = _qkv(heads=4)
+    q, k, v = (jnp.concatenate([a, a[::-1]])[:4] for a in (q, k, v))
+    lengths = jnp.array([0, 3, 7, LENGTH - 1])
+
+    def attend(q, k, v):
+        return attention_cached.attend_to_cache(
+            q[:, 5], _folded(k), _folded(v), alibi_slopes=_slopes(4), lengths=lengths
+        )
+
+    expected = jax.jit(attend)(q, k, v)
+    with jax.set_mesh(sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))):
+        program = jax.jit(attend).lower(q, k, v).compile()
+        np.testing.assert_allclose(program(q, k, v), expected, atol=1e-6)
+    assert "all-reduce" not in program.as_text()
 
 
 def test_an_unknown_implementation_is_refused_with_the_choices():

@@ -11,6 +11,7 @@ from flax import nnx
 from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig, ModelConfig
 from teacherlm_jax.models import registry
+from teacherlm_jax.models.cache import store_prompts
 
 SHAPES = {
     "bloom": registry.SHAPES["bloom-tiny"],
@@ -86,12 +87,24 @@ def test_a_row_is_one_text_by_default(model, forward):
     np.testing.assert_allclose(model(tokens), forward(tokens), atol=1e-5)
 
 
-@pytest.mark.parametrize("window", [None, 16])
-def test_decoding_with_the_cache_equals_the_full_forward(model, forward, window):
+def _read(model, tokens, lengths, cache_length, rest_room=2):
+    """Read prompts whose prefix is all but the last tokens; padding is another token."""
+    prefix_lengths = jnp.maximum(lengths - rest_room + 1, 0)
+    rest = lengths - prefix_lengths
+    prefixes = jnp.where(jnp.arange(tokens.shape[1])[None] < prefix_lengths[:, None], tokens, 63)
+    at = jnp.minimum(prefix_lengths[:, None] + jnp.arange(rest_room)[None], tokens.shape[1] - 1)
+    suffixes = jnp.take_along_axis(tokens, at, axis=1)[:, None]
+    logits, keys = jax.jit(model.read_prompts)(prefixes, prefix_lengths, suffixes, rest[:, None])
+    rows = jnp.arange(len(tokens))[:, None]
+    empty = model.empty_cache(len(tokens), cache_length)
+    return logits[:, 0], store_prompts(empty, keys, rows, prefix_lengths, rest[:, None])
+
+
+@pytest.mark.parametrize(("window", "rest_room"), [(None, 2), (16, 4)])
+def test_decoding_with_the_cache_equals_the_full_forward(model, forward, window, rest_room):
     tokens, lengths = _tokens(3, 16), jnp.array([1, 5, 9])
     full, rows = forward(tokens), jnp.arange(3)
-    padded = jnp.where(jnp.arange(9)[None] < lengths[:, None], tokens[:, :9], 63)
-    logits, cache = jax.jit(model.prefill, static_argnums=2)(padded, lengths, 24)
+    logits, cache = _read(model, tokens, lengths, 24, rest_room)
     decode = jax.jit(lambda tokens, cache: model.decode(tokens, cache, window))
     for step in range(7):
         np.testing.assert_allclose(logits, full[rows, lengths + step - 1], atol=1e-5)
@@ -101,7 +114,7 @@ def test_decoding_with_the_cache_equals_the_full_forward(model, forward, window)
 
 def test_a_full_row_of_the_cache_does_not_affect_other_rows(model, forward):
     tokens = _tokens(2, 6)
-    _, cache = jax.jit(model.prefill, static_argnums=2)(tokens, jnp.array([6, 3]), 6)
+    _, cache = _read(model, tokens, jnp.array([6, 3]), cache_length=6)
     logits, _ = jax.jit(model.decode)(tokens[:, 3], cache)
     np.testing.assert_allclose(logits[1], forward(tokens)[1, 3], atol=1e-5)
 
@@ -206,5 +219,5 @@ def test_prompts_may_be_padded_beyond_the_learned_positions():
     config = dataclasses.replace(SHAPES["opt"], dtype="float32", max_positions=4)
     model = registry.build(config, nnx.Rngs(0))
     tokens = _tokens(1, 8)
-    logits, _ = model.prefill(tokens, jnp.array([3]), 8)
+    logits, _ = _read(model, tokens, jnp.array([3]), cache_length=8)
     np.testing.assert_allclose(logits, model(tokens[:, :3])[:, -1], atol=1e-5)
