@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import time
 
 import pytest
 
@@ -44,10 +43,9 @@ def test_each_point_of_a_sweep_without_rights_names_the_object(commands, proxy, 
 @pytest.mark.parametrize("verb", [*VERBS, "import", "export", "quickstart", "plan"])
 def test_a_store_that_is_down_ends_a_command_in_time(command, proxy, verb, monkeypatch):
     monkeypatch.setattr(objects, "PATIENCE", 0.3)
-    proxy.fail(503)
-    start = time.monotonic()
+    fault = proxy.fail(503)
     status, line = command(verb)
-    assert status == 2 and time.monotonic() - start < 8
+    assert status == 2 and 1 < fault.failed < 20  # of one or two requests
     assert re.match("gs://bucket.*: cannot be .*: the store did not answer as expected", line)
 
 
@@ -104,20 +102,23 @@ def _digest(run):
     return checkpoints.meta(step)["parameters"]
 
 
-@pytest.mark.parametrize("verb", ["prepare", "train"])
+@pytest.mark.parametrize(("verb", "every"), [("prepare", 2), ("train", 5)])
 def test_a_command_on_a_bad_connection_ends_with_the_right_files(
-    command, proxy, bucket, verb, monkeypatch
+    command, proxy, bucket, verb, every, monkeypatch
 ):
+    """`prepare` reads few objects, and only the client of `train` names ArrayRecord files."""
     monkeypatch.setattr(objects, "PATIENCE", 4.0)
     faults = [
-        proxy.fail("reset", path="array_record", times=1),  # its client pauses long
         proxy.fail("reset", "read|write|list|stat", "^(?!.*array_record)", every=13),
         proxy.fail(503, path="^(?!.*array_record)", every=17),
-        proxy.fail("truncated", "read", "^(?!.*array_record)", every=7),
-        proxy.fail("short", "read", "^/download", every=5),
+        proxy.fail("truncated", "read", "^(?!.*array_record)", every=every),
+        proxy.fail("short", "read", "^/download", every=every),
     ]
+    if verb == "train":
+        faults.append(proxy.fail("reset", path="array_record", times=1))  # its client pauses long
     assert command(verb) == (0, "")
-    assert sum(fault.failed for fault in faults) > 1
+    for fault in faults:
+        assert fault.failed, fault
     name = "data" if verb == "prepare" else verb
     proxy.clear()
     assert _contents(f"{bucket}/out") == _contents(f"{BASE}/{name}") != {}
