@@ -40,6 +40,24 @@ def test_each_point_of_a_sweep_without_rights_names_the_object(commands, proxy, 
     assert "Traceback" not in "".join(lines)
 
 
+def test_a_sweep_in_a_bucket_is_continued_with_the_points_that_failed(
+    commands, proxy, bucket, capsys
+):
+    swept = commands.with_name("sweep.py")
+    swept.write_text(CONFIG + SWEEP)
+    proxy.fail(403, "write", f"{bucket.removeprefix('gs://bucket/')}/out/b/")
+    command = ["train", f"--config={swept}:train", f"--config.output={bucket}/out", "--sweep_all"]
+    assert main(command) == 2
+    assert files.read_json(StoragePath(bucket) / "out/a/result.json")["steps"] == 2
+    assert not StoragePath(f"{bucket}/out/b/result.json").exists()
+    proxy.clear()
+    capsys.readouterr()
+    assert main(command) == 0
+    assert f"{bucket}/out/a: finished before" in capsys.readouterr().out
+    assert _losses(f"{bucket}/out/b") == _losses(f"{BASE}/train")  # the settings are the same
+    assert _digest(f"{bucket}/out/b") == _digest(f"{BASE}/train")
+
+
 @pytest.mark.parametrize("verb", [*VERBS, "import", "export", "quickstart", "plan"])
 def test_a_store_that_is_down_ends_a_command_in_time(command, proxy, verb, monkeypatch):
     monkeypatch.setattr(objects, "PATIENCE", 0.3)
