@@ -5,11 +5,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from etils import epath
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf.torch_bin import read_header
 from teacherlm_jax.storage import objects
+from teacherlm_jax.storage.paths import StoragePath
 
 torch = pytest.importorskip("torch", reason="no torch for this Python: requirements-torch.txt")
 
@@ -163,7 +163,7 @@ def test_a_bin_file_can_be_read_after_the_way_out_that_its_message_names(tmp_pat
 @pytest.mark.parametrize("fault", [name for name, way in WAYS.items() if way[2] is not restore])
 def test_advice_for_a_bin_file_in_a_bucket_works_on_a_copy(bucket, tmp_path, monkeypatch, fault):
     damage, _, mend = WAYS[fault]
-    address = epath.Path(bucket) / "hf" / "pytorch_model.bin"
+    address = StoragePath(bucket) / "hf" / "pytorch_model.bin"
     here = tmp_path / address.name
     torch.save(TENSORS, here)
     backup = here.read_bytes()

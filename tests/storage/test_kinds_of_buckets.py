@@ -4,11 +4,11 @@ import itertools
 import json
 
 import pytest
-from etils import epath
 
 from benchmarks import bucket as bucket_server
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files, locations, objects
+from teacherlm_jax.storage.paths import StoragePath
 
 _names = (f"kind-{number}" for number in itertools.count())  # a process asks once for each bucket
 
@@ -34,7 +34,7 @@ def other(proxy):
         objects.refuse_missing_bucket,
         files.is_folder,
         lambda path: locations.expand("", f"{path}/*"),
-        lambda path: epath.Path(path).exists(),
+        lambda path: StoragePath(path).exists(),
     ],
 )
 def test_a_zonal_bucket_is_refused_by_name_at_its_first_use(proxy, other, use):
