@@ -11,6 +11,7 @@ from teacherlm_jax.data.labels import Label
 KINDS = ("cot", "fundamental", "mistake")  # chain of thought, fundamentals, common mistakes
 LETTERS = string.ascii_uppercase
 
+_REQUIRED = ("id", "question", "answer")
 _WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # csv files spell columns with nulls as "3.0"
 
 _NAMES_OF_TYPES = {
@@ -50,7 +51,7 @@ class Sample:
     annotations: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        for name in ("id", "question", "answer"):
+        for name in _REQUIRED:
             _require_text(name, getattr(self, name))
         for name in ("subject", "source"):
             if not isinstance(value := getattr(self, name), str):
@@ -95,15 +96,16 @@ def to_row(sample: Sample) -> dict[str, Any]:
 def from_row(row: Mapping[str, Any]) -> Sample:
     """Return the sample of a JSON object with the keys of `to_row`.
 
-    Keys after the answer may be missing, and other keys are ignored. The answer of a row with
-    options may be a letter ("B", "(B)") or an option's text (see `resolve_answer`). An id that is a
-    whole number becomes text. An explanation that is null is missing. Raises SampleError for a row
-    that cannot be used.
+    Keys after the answer may be missing or null, and other keys are ignored. The answer of a row
+    with options may be a letter ("B", "(B)") or an option's text (see `resolve_answer`). An id that
+    is a whole number becomes text. An explanation that is null is missing, and so is the annotation
+    of a kind. Raises SampleError for a row that cannot be used.
     """
-    for name in ("id", "question", "answer"):
+    for name in _REQUIRED:
         if name not in row:
             raise SampleError(f"no {name}")
-    options, explanations = row.get("options", []), row.get("explanations")
+    row = {name: value for name, value in row.items() if value is not None or name in _REQUIRED}
+    options, annotations = row.get("options", []), row.get("annotations", {})
     if not isinstance(options, (list, tuple)):
         raise SampleError(f"options are {kind_of(options)}, expected a list")
     answer = row["answer"]
@@ -118,8 +120,8 @@ def from_row(row: Mapping[str, Any]) -> Sample:
         options=tuple(options),
         subject=row.get("subject", ""),
         source=row.get("source", ""),
-        explanations={} if explanations is None else _without_nulls(explanations),
-        annotations=row.get("annotations", {}),
+        explanations=_without_nulls(row.get("explanations", {})),
+        annotations=_without_nulls(annotations, depth=1),
     )
 
 
@@ -197,11 +199,11 @@ def without_nan(value: Any) -> Any:
     return value
 
 
-def _without_nulls(value: Any) -> Any:
-    """Return a value without the nulls in its objects, at any depth."""
-    if not isinstance(value, Mapping):
+def _without_nulls(value: Any, depth: int = 2) -> Any:
+    """Return a value without the nulls in its objects, of which `depth` are inside each other."""
+    if not isinstance(value, Mapping) or depth == 0:
         return value
-    return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return {key: _without_nulls(item, depth - 1) for key, item in value.items() if item is not None}
 
 
 def _plain(text: str) -> str:

@@ -47,6 +47,20 @@ def test_a_sample_is_unchanged_by_a_round_trip_through_json(sample):
     assert from_row(json.loads(json.dumps(to_row(sample)))) == sample
 
 
+@pytest.mark.parametrize("name", ["options", "subject", "source", "explanations", "annotations"])
+def test_a_field_that_is_null_counts_as_missing(name):
+    values = row(answer="blue", subject="colours", source="toys")
+    without = {key: value for key, value in values.items() if key != name}
+    assert from_row(values | {name: None}) == from_row(without)
+
+
+def test_the_annotation_of_a_kind_that_is_null_counts_as_missing():
+    """Tables have all columns in all rows."""
+    cot = {"author": "me", "gates": {"finished": True}, "temperature": None}
+    sample = from_row(row(annotations={"cot": cot, "mistake": None}))
+    assert sample.annotations == {"cot": cot}
+
+
 @pytest.mark.parametrize("answer", ["B", "(B)", " (B) ", "blue", "Blue.", "  BLUE\n"])
 def test_an_answer_may_be_a_letter_or_the_text_of_an_option(answer):
     sample = from_row(row(answer=answer))
