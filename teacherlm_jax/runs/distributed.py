@@ -217,7 +217,10 @@ def all_failed(work: str) -> bool:
 
 
 def _store() -> Any:
-    """Return the key-value store that all processes share, which JAX itself uses."""
+    """Return the key-value store that all processes share.
+
+    JAX and Orbax use it themselves. JAX has no public name for it.
+    """
     from jax._src.distributed import global_state
 
     return global_state.client

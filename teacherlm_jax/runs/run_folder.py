@@ -17,13 +17,11 @@ from typing import Any
 
 from teacherlm_jax.config.fields import path_keys
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs import console, distributed, identity, layout, run_place
-from teacherlm_jax.runs.console import ConsoleHandler
+from teacherlm_jax.runs import console, distributed, identity, layout, run_log, run_place
 from teacherlm_jax.runs.leftovers import Leftovers
 from teacherlm_jax.runs.run_place import RunPlace
 from teacherlm_jax.runs.versions import versions
 from teacherlm_jax.storage import files, store_errors
-from teacherlm_jax.storage.disk_errors import naming
 from teacherlm_jax.storage.locations import is_remote
 
 ExtendedKeys = Callable[[Mapping[str, Any], Any], tuple[str, ...]]
@@ -114,7 +112,7 @@ class Run:
         record = self.log.makeRecord(self.log.name, logging.ERROR, "", 0, message, (), None)
         with contextlib.suppress(OSError):  # such as the full disk that ended the run
             for handler in self.log.handlers:
-                if isinstance(handler, _LogFile):
+                if isinstance(handler, run_log.LogFile):
                     handler.handle(record)
 
     def close(self, *, refused: bool = False) -> None:
@@ -143,7 +141,7 @@ class _Follower(Run):
 
     def __init__(self, place: RunPlace, result: dict[str, Any] | None, extends: bool):
         self.extends = extends
-        log = _logger(place, layout.log_of(distributed.process_index()), logging.WARNING)
+        log = run_log.open_log(place, layout.log_of(distributed.process_index()), logging.WARNING)
         super().__init__(place, log)
         self._result = result
 
@@ -238,7 +236,7 @@ def _compared(
         extending = extended_keys(before["config"], config) if before["verb"] == verb else ()
         identity.refuse_other_settings(path, changes, (*may_change, *extending))
     settings = identity.flatten(resolved["config"])
-    log = _logger(place, layout.LOG, logging.INFO)
+    log = run_log.open_log(place, layout.LOG, logging.INFO)
     run = Run(place, log, {key: settings[key] for key in keys}, leftovers)
     run.changes = tuple(f"{key}={now!r} (was {old!r})" for key, (old, now) in changes.items())
     run.extends = bool(extending)
@@ -258,48 +256,3 @@ def _record(path: Path, verb: str, config: Any) -> None:
     before = [*last.pop("before", []), last] if last else []
     files.write_json(path / layout.CONFIG, _resolved(verb, config))
     files.write_json(recorded, versions() | ({"before": before} if before else {}))
-
-
-class _LogFile(logging.FileHandler):
-    """A log file that ends the run when it cannot be written, instead of printing tracebacks."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
-        """Re-raise the error that is being handled, which names the file if the disk failed."""
-        with naming(self.baseFilename):
-            raise
-
-    def close(self) -> None:
-        """Close the file; an error of writing its last lines also names the file."""
-        with naming(self.baseFilename):
-            super().close()
-
-
-class _Format(logging.Formatter):
-    """Format of a run's log, with addresses in the bucket in place of paths of its copy."""
-
-    def __init__(self, place: RunPlace, style: str):
-        super().__init__(style)
-        self._place = place
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a record."""
-        return self._place.translate(super().format(record))
-
-
-def _logger(place: RunPlace, name: str, console: int) -> logging.Logger:
-    """Return a logger to the file `name` and, from the level `console` on, to the console."""
-    log = logging.getLogger(f"teacherlm.{place.path}")
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    for handler in list(log.handlers):
-        handler.close()
-        log.removeHandler(handler)
-    to_file = _LogFile(place.path / name, encoding="utf-8", delay=True)
-    to_file.setFormatter(_Format(place, "%(asctime)s %(levelname)s %(message)s"))
-    to_console = ConsoleHandler(to_file)
-    to_console.setFormatter(_Format(place, "%(message)s"))
-    to_console.setLevel(console)
-    for handler in (to_file, to_console):
-        log.addHandler(handler)
-    place.say = log.warning
-    return log
