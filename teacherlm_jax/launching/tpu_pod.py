@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.launching import accelerators, command_check, hosts
@@ -17,6 +18,75 @@ from teacherlm_jax.launching.gcloud import QueuedSlice
 from teacherlm_jax.launching.lifecycle import Lifecycle
 from teacherlm_jax.launching.shell import DryShell, Shell
 from teacherlm_jax.runs import distributed
+
+_ACTIONS = {
+    "create": "request the slice and wait until it is ready",
+    "install": "install the commit on its hosts",
+    "run": "create, install, run the command, and restart it after preemptions",
+    "delete": "delete the slice",
+}
+# Options by the heading of their group: settings for argparse by name.
+_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "slice": {
+        "--name": {"required": True, "help": "name of the slice and its queued resource"},
+        "--zone": {"required": True, "help": "zone of the slice, such as us-west4-a"},
+        "--project": {"default": "", "help": "Google Cloud project (default: that of gcloud)"},
+        "--accelerator_type": {
+            "default": "",
+            "help": "version and size, such as v5litepod-64; required for create and run",
+        },
+        "--runtime_version": {
+            "default": "",
+            "help": "image of the hosts, such as v2-alpha-tpuv5-lite; required for create and run",
+        },
+        "--spot": {"action": "store_true", "help": "create a slice that may be preempted"},
+        "--create_flag": {
+            "action": "append",
+            "default": [],
+            "help": "another flag for gcloud's create command; may be repeated",
+        },
+    },
+    "hosts": {
+        "--internal_ip": {
+            "action": "store_true",
+            "help": "connect to the internal addresses of the hosts",
+        },
+        "--source": {
+            "type": Path,
+            "default": Path(),
+            "help": "checkout whose commit is installed (default: the current folder)",
+        },
+        "--python": {
+            "default": "python3.11",
+            "help": "Python interpreter of the hosts (default: python3.11)",
+        },
+        "--before": {
+            "action": "append",
+            "default": [],
+            "help": "shell line that the hosts run before the installation; may be repeated",
+        },
+    },
+    "run": {
+        "--poll": {
+            "type": float,
+            "default": 30.0,
+            "help": "seconds between queries of the slice's state (default: 30)",
+        },
+        "--restarts": {
+            "type": int,
+            "default": 20,
+            "help": "maximum number of restarts (default: 20)",
+        },
+        "--tear_down": {
+            "action": "store_true",
+            "help": "delete the slice after a successful run",
+        },
+        "--dry_run": {
+            "action": "store_true",
+            "help": "print the commands without running them",
+        },
+    },
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,61 +214,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog="docs/how-to/several-processes.md has an example.",
         allow_abbrev=False,
     )
-    add = parser.add_argument
-    add(
-        "action",
-        choices=("create", "install", "run", "delete"),
-        help="create: request the slice and wait until it is ready; install: install the commit on "
-        "its hosts; run: create, install, run the command, and restart it after preemptions; "
-        "delete: delete the slice",
-    )
-    add("--name", required=True, help="name of the slice and its queued resource")
-    add("--zone", required=True, help="zone of the slice, such as us-west4-a")
-    add("--project", default="", help="Google Cloud project (default: that of gcloud)")
-    add(
-        "--accelerator_type",
-        default="",
-        help="version and size, such as v5litepod-64; required for create and run",
-    )
-    add(
-        "--runtime_version",
-        default="",
-        help="image of the hosts, such as v2-alpha-tpuv5-lite; required for create and run",
-    )
-    add("--spot", action="store_true", help="create a slice that may be preempted")
-    add(
-        "--create_flag",
-        action="append",
-        default=[],
-        help="another flag for gcloud's create command; may be repeated",
-    )
-    add("--internal_ip", action="store_true", help="connect to the internal addresses of the hosts")
-    add(
-        "--source",
-        type=Path,
-        default=Path(),
-        help="checkout whose commit is installed (default: the current folder)",
-    )
-    add(
-        "--python",
-        default="python3.11",
-        help="Python interpreter of the hosts (default: python3.11)",
-    )
-    add(
-        "--before",
-        action="append",
-        default=[],
-        help="shell line that the hosts run before the installation; may be repeated",
-    )
-    add(
-        "--poll",
-        type=float,
-        default=30.0,
-        help="seconds between queries of the slice's state (default: 30)",
-    )
-    add("--restarts", type=int, default=20, help="maximum number of restarts (default: 20)")
-    add("--tear_down", action="store_true", help="delete the slice after a successful run")
-    add("--dry_run", action="store_true", help="print the commands without running them")
+    parser.add_argument("action", choices=tuple(_ACTIONS), help="; ".join(
+        f"{name}: {text}" for name, text in _ACTIONS.items()
+    ))  # fmt: skip
+    for title, options in _OPTIONS.items():
+        group = parser.add_argument_group(title)
+        for name, settings in options.items():
+            group.add_argument(name, **settings)
     return parser
 
 
