@@ -1,12 +1,22 @@
 """Exceptions whose messages are written for users."""
 
 
-class UserError(Exception):
-    """Input that cannot be used: a file, a row, a config key or a checkpoint.
+class ExplainedError(Exception):
+    """Base of errors whose message is all that the user sees (no traceback).
 
-    The message is all that the user sees (no traceback), so it names the file, row or key, the
-    value found, the value expected, and what to do. The command exits with status 2.
+    The message names the file, row or key, the value found, the value expected, and what to do. The
+    command exits with status 2. Catch this class only to pass the message on: code that tries
+    something else after an error catches `UserError`, so that it never takes a store that does not
+    answer for a file that is missing or invalid.
     """
+
+
+class UserError(ExplainedError):
+    """Input that cannot be used: a file, a row, a config key or a checkpoint."""
+
+
+class StoreError(ExplainedError):
+    """A store refused a request or did not answer, so the object may exist or not."""
 
 
 def one_line(message: object) -> str:

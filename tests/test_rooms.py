@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import teacherlm_jax
+from teacherlm_jax.errors import StoreError, UserError
 
 PACKAGE = Path(teacherlm_jax.__file__).parent
 TENSORFLOW = {"tensorflow", "tensorflow_text", "tensorflow_datasets", "seqio", "apache_beam"}
@@ -129,6 +130,12 @@ def test_messages_for_users_name_what_was_expected_or_what_to_do():
                 if len(words) >= 2 and not known and not re.search(";|expected", message):
                     without.append(f"{path.relative_to(PACKAGE)}:{node.lineno}: {message}")
     assert not without, "\n".join(without)
+
+
+def test_an_error_of_a_store_is_not_taken_for_one_of_the_input():
+    """A file that cannot be read now is neither missing nor invalid: nobody may fall back."""
+    assert not issubclass(StoreError, UserError)
+    assert not issubclass(UserError, StoreError)
 
 
 def only_for_storage(node):

@@ -14,7 +14,6 @@ from teacherlm_jax.checkpoints.fingerprint import unsealed
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.locations import is_remote
-from teacherlm_jax.storage.store_errors import StoreError
 
 MARK = "commit_success.txt"
 _ARRAYS = ("_METADATA", "manifest.ocdbt")  # Orbax writes them when all arrays are written
@@ -65,7 +64,5 @@ def _missing(step: epath.Path) -> str:
 def _read(path: epath.Path) -> dict[str, Any] | None:
     try:
         return unsealed(files.read_json(path))
-    except StoreError:
-        raise
     except UserError:
         return None

@@ -27,12 +27,11 @@ from teacherlm_jax.checkpoints.fingerprint import (
     sealed,
     unsealed,
 )
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.storage import locations, store_errors
 from teacherlm_jax.storage.paths import StoragePath
-from teacherlm_jax.storage.store_errors import StoreError
 
 # Errors in Orbax's threads are raised by the next call, so that the user gets one message. Orbax
 # also logs them with tracebacks, which are filtered out here.

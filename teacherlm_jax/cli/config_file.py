@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError, UserError
 
 
 def load(path: Path) -> types.ModuleType:
@@ -56,7 +56,7 @@ def errors_in(path: str) -> Iterator[None]:
     """Turn any error of a user's config file into a UserError that names the file and its line."""
     try:
         yield
-    except UserError as error:
+    except ExplainedError as error:
         raise UserError(f"{path}: {error}") from None
     except SyntaxError as error:
         raise UserError(f"{error.filename}:{error.lineno}: {error.msg}") from None

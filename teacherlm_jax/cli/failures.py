@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 from typing import TextIO
 
-from teacherlm_jax.errors import UserError, is_out_of_memory, one_line
+from teacherlm_jax.errors import ExplainedError, is_out_of_memory, one_line
 from teacherlm_jax.runs import console, distributed
 from teacherlm_jax.storage import disk_errors, store_errors
 
@@ -58,7 +58,7 @@ def message(error: BaseException, lower: str) -> str:
 
     `lower`: see `of_memory`.
     """
-    if isinstance(error, UserError):
+    if isinstance(error, ExplainedError):
         return str(error)
     known = isinstance(error, Exception) and (of_the_machine(error) or of_memory(error, lower))
     if known:

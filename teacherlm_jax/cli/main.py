@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from teacherlm_jax import __version__, config
 from teacherlm_jax.cli import failures, flags, help_text, sweep
-from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.errors import ExplainedError, Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.pipelines.verbs import VERBS, Verb
 from teacherlm_jax.runs import console, distributed
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _dispatch(arguments)
     except failures.ReaderGone:  # such as `teacherlm train --help | head`
         return failures.silence(sys.stdout)
-    except UserError as error:
+    except ExplainedError as error:
         failures.show(error)
         return USER_ERROR
     except Interrupted as error:

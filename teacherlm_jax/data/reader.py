@@ -19,10 +19,9 @@ from etils import epath
 from jaxtyping import Shaped
 
 from teacherlm_jax.data import packing
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.storage import files, objects, store_errors
 from teacherlm_jax.storage.locations import is_remote
-from teacherlm_jax.storage.store_errors import StoreError
 
 Batch = dict[str, Shaped[np.ndarray, "B T"]]
 

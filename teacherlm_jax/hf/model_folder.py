@@ -18,7 +18,6 @@ from teacherlm_jax.hf.weights import holds_weights, open_weights
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.storage import atomic_folder, files, ranges
-from teacherlm_jax.storage.store_errors import StoreError
 from teacherlm_jax.tokenization.sentencepiece import SentencePiece
 from teacherlm_jax.tokenization.vocabulary import DESCRIPTION, Vocabulary, open_vocabulary
 
@@ -88,8 +87,6 @@ def read_config(folder: epath.Path) -> Mapping[str, Any]:
     """Return the folder's config.json; empty when there is none, or it is not a JSON object."""
     try:
         content = files.read_json(folder / config_json.FILE)
-    except StoreError:
-        raise
     except UserError:
         return {}
     return content if isinstance(content, dict) else {}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError
 from teacherlm_jax.launching import command_check, processes
 from teacherlm_jax.runs import distributed
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     environments = environments_of(options.processes, options.devices, os.environ)
     try:
         command_check.require_valid(words, environments[0], Path())
-    except UserError as error:
+    except ExplainedError as error:
         print(f"launch: {error}", file=sys.stderr)
         return 2
     command = [sys.executable, "-m", "teacherlm_jax", *words]

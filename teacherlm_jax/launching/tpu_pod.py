@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.launching import accelerators, command_check, hosts
 from teacherlm_jax.launching.gcloud import QueuedSlice
 from teacherlm_jax.launching.lifecycle import Lifecycle
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shell = DryShell() if options.dry_run else Shell()
     try:
         return _do(options, arguments[separator + 1 :], shell)
-    except UserError as error:
+    except ExplainedError as error:
         print(f"launch: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

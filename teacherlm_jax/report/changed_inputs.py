@@ -9,12 +9,12 @@ from etils import epath
 
 from teacherlm_jax.config import BenchmarkConfig
 from teacherlm_jax.data import prepared
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.evaluation import benchmarks
 from teacherlm_jax.hf import any_model, hub
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.identity import flatten
-from teacherlm_jax.storage import files, locations
+from teacherlm_jax.storage import files, locations, store_errors
 
 WAY_OUT = "repeat the run's command with another config.output, or restore the earlier input"
 
@@ -36,7 +36,8 @@ class ChangedInputs:
         """Compare the inputs of a finished run with those that it recorded.
 
         An input that is no longer at its path, and a model on the hub, cannot have been replaced
-        by another one and count as unchanged.
+        by another one and count as unchanged. Raises StoreError if a store does not answer; inputs
+        that this account may not read are not compared.
         """
         settings = flatten(dict(config))
         comparison = InputComparison()
@@ -47,7 +48,9 @@ class ChangedInputs:
                 if not path or hub.is_address(path) or not locations.any_exists(root, path):
                     continue
                 now = digest()
-            except UserError as error:
+            except (UserError, StoreError) as error:
+                if isinstance(error, StoreError) and not store_errors.is_denied(error):
+                    raise
                 comparison.not_compared[key] = f"{named}: cannot be compared: {error}"
                 continue
             if now != recorded:

@@ -14,7 +14,6 @@ from teacherlm_jax.report.changed_inputs import ChangedInputs, InputComparison
 from teacherlm_jax.runs import identity, layout
 from teacherlm_jax.storage import files, locations
 from teacherlm_jax.storage.paths import StoragePath
-from teacherlm_jax.storage.store_errors import StoreError
 
 _NO_RUNS_INSIDE = (
     *(layout.CHECKPOINTS, layout.TENSORBOARD, layout.TEXTS, layout.SAMPLES, layout.VOCABULARY),
@@ -118,8 +117,6 @@ def _read(folder: epath.Path, root: epath.Path, inputs: ChangedInputs) -> RunRec
             comparison = inputs.compare(folder, config, result)
         else:
             refused, problem = _why_unfinished(folder)
-    except StoreError:
-        raise
     except UserError as error:
         result, problem = {}, str(error)
     return RunRecord(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.config.fields import path_keys
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.runs import console, distributed, identity, layout, run_log, run_place
 from teacherlm_jax.runs.leftovers import Leftovers
 from teacherlm_jax.runs.run_place import RunPlace
@@ -96,8 +96,8 @@ class Run:
             self._place.translate_error(error)
             self._keep(error)
         try:
-            self.close(refused=isinstance(error, UserError))
-        except UserError as unpublished:
+            self.close(refused=isinstance(error, ExplainedError))
+        except ExplainedError as unpublished:
             if error is None:
                 raise
             console.say(f"{unpublished}")  # it must not hide the error that ended the run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from etils import epath
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.runs import console, layout
 from teacherlm_jax.storage import folder_lock, objects
 from teacherlm_jax.storage.folder_lock import FolderLock
@@ -40,7 +40,7 @@ class RunPlace:
     def publish(self) -> None:
         """Publish the files that changed if the run is in a bucket.
 
-        Raises UserError if the store refuses, or if another process has taken the lock over.
+        Raises StoreError if the store refuses, and UserError if another process has the lock.
         """
         if self._mirror is not None:
             self._mirror.publish()
@@ -52,16 +52,16 @@ class RunPlace:
         return message.replace(str(self.path), str(self.address))
 
     def translate_error(self, error: BaseException) -> None:
-        """Put addresses in the bucket into the message of a UserError."""
-        if isinstance(error, UserError):
+        """Put addresses in the bucket into the message of an ExplainedError."""
+        if isinstance(error, ExplainedError):
             error.args = (self.translate(str(error)),)
 
     @contextlib.contextmanager
     def translating(self) -> Iterator[None]:
-        """Put addresses in the bucket into the message of a UserError of the block."""
+        """Put addresses in the bucket into the message of an ExplainedError of the block."""
         try:
             yield
-        except UserError as error:
+        except ExplainedError as error:
             self.translate_error(error)
             raise
 
@@ -83,7 +83,7 @@ class RunPlace:
             return
         unused = False
         if is_remote(self.address):
-            with contextlib.suppress(UserError):  # then the lock stays, which does no harm
+            with contextlib.suppress(ExplainedError):  # then the lock stays, which does no harm
                 names = objects.listing(self.address)
                 unused = all(name.startswith(f"{layout.LOCK}/") for name in names)
         self._lock.release(remove=unused)

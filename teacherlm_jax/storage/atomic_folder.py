@@ -15,7 +15,7 @@ from pathlib import Path
 
 from etils import epath
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.storage import folder_lock, objects
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.paths import StoragePath
@@ -121,7 +121,7 @@ def _objects(path: epath.Path, say: Callable[[str], None]) -> Iterator[Unfinishe
             yield UnfinishedFolder(path, lock.check)
             lock.check()
         except BaseException:
-            with contextlib.suppress(UserError):
+            with contextlib.suppress(ExplainedError):
                 lock.check()
                 _remove_objects(path)
                 objects.remove(path / _PARTIAL)

@@ -28,7 +28,7 @@ _Content = TypeVar("_Content")
 def existing(paths: Iterable[epath.Path]) -> set[epath.Path]:
     """Return the paths of files that exist; in a bucket, this lists each of their folders once.
 
-    Raises UserError if the store refuses.
+    Raises StoreError if the store refuses.
     """
     present: set[epath.Path] = set()
     folders: dict[epath.Path, set[epath.Path]] = {}
@@ -47,8 +47,8 @@ def folder_to_write(folder: epath.PathLike) -> Iterator[Path]:
     """Yield a folder on this machine, for files that grow until the block ends.
 
     On a disk this is `folder`, which is created. For a folder in a bucket it is a temporary one,
-    whose files are uploaded unless the block raises an error. Raises UserError if the store refuses
-    them.
+    whose files are uploaded unless the block raises an error. Raises StoreError if the store
+    refuses them.
     """
     if not is_remote(folder):
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def folder_to_write(folder: epath.PathLike) -> Iterator[Path]:
 def file_to_read(path: epath.PathLike) -> Iterator[Path]:
     """Yield the path of a file on this machine: `path`, or a temporary copy of one in a bucket.
 
-    Raises UserError if there is no such object, or the store refuses.
+    Raises StoreError if there is no such object, or the store refuses.
     """
     if not is_remote(path):
         yield Path(path)

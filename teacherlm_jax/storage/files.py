@@ -36,7 +36,7 @@ class MalformedRow:
 
 
 def is_folder(path: epath.PathLike) -> bool:
-    """Return whether a path is a folder; raise UserError if its store refuses to say."""
+    """Return whether a path is a folder; raise StoreError if its store refuses to say."""
     return objects.is_folder(path) if is_remote(path) else Path(path).is_dir()
 
 
@@ -75,7 +75,7 @@ def _is_skipped(name: str, skipped: Collection[str]) -> bool:
 def write_bytes(path: epath.PathLike, content: bytes) -> None:
     """Replace `path` by `content` atomically: readers see the old file or the new one.
 
-    An OSError, such as that of a full disk, carries the name of the file. Raises UserError that
+    An OSError, such as that of a full disk, carries the name of the file. Raises StoreError that
     names the file if a store refuses it.
     """
     if is_remote(path):
@@ -121,7 +121,7 @@ def update_jsonl(path: epath.PathLike, rows: Iterable[Any]) -> None:
 
 
 def read_bytes(path: epath.PathLike) -> bytes:
-    """Return the content of a file; raise UserError that names it if it cannot be read.
+    """Return the content of a file; raise an error that names it if it cannot be read.
 
     From a store this takes one request.
     """
@@ -188,7 +188,7 @@ def _parse_line(line: bytes) -> dict[str, Any] | MalformedRow:
 def opened(path: epath.PathLike) -> Iterator[BinaryIO]:
     """Open a file for reading bytes.
 
-    Raises UserError that names the file if it cannot be opened and, in a store, if reading fails.
+    Raises UserError that names the file if it cannot be opened, and StoreError if a store refuses.
     """
     path = StoragePath(path)
     with contextlib.ExitStack() as stack:

@@ -29,10 +29,9 @@ from gcsfs.core import GCSFileSystem
 from gcsfs.retry import ChecksumError, is_retriable
 from google.auth.exceptions import TransportError
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError, StoreError, UserError
 from teacherlm_jax.storage import disk_errors, objects
 from teacherlm_jax.storage.store_errors import (
-    StoreError,
     is_forbidden,
     is_of_client,
     is_signed_out,
@@ -208,7 +207,7 @@ def _naming(address: str, action: str, path: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
+    except ExplainedError:
         raise
     except Exception as error:
         if not is_of_client(error) or (isinstance(error, OSError) and disk_errors.is_local(error)):

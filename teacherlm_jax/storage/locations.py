@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from etils import epath
 
-from teacherlm_jax.errors import UserError, one_line
+from teacherlm_jax.errors import ExplainedError, StoreError, UserError, one_line
 from teacherlm_jax.storage import store_errors
 from teacherlm_jax.storage.paths import StoragePath
 
@@ -81,10 +81,10 @@ def _matches(root: epath.PathLike, pattern: str) -> Iterable[epath.Path]:
 
 @contextlib.contextmanager
 def refusing(path: epath.Path) -> Iterator[None]:
-    """Turn errors of opening or reading a file, or of its store, into a UserError that names it."""
+    """Turn errors of opening or reading a file, or of its store, into one that names it."""
     try:
         yield
-    except UserError:
+    except ExplainedError:
         raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; restore it or correct the path") from None
@@ -99,8 +99,8 @@ def refusing(path: epath.Path) -> Iterator[None]:
         ) from error
 
 
-def _refused(path: epath.Path, error: Exception) -> UserError:
-    """Return the UserError for an error of a store's client."""
+def _refused(path: epath.Path, error: Exception) -> ExplainedError:
+    """Return the error to raise for an error of a store's client."""
     store = os.fspath(path).partition("://")[0]
     # ImportError is of fsspec. TensorFlow's error is for stores that it was built without.
     if isinstance(error, ImportError) or type(error).__name__ == "UnimplementedError":
@@ -108,4 +108,4 @@ def _refused(path: epath.Path, error: Exception) -> UserError:
             f"{path}: no installed package can read {store}:// ({store_errors.clean(error)}); copy "
             "the files to this machine"
         )
-    return store_errors.StoreError(f"{path}: cannot be read: {store_errors.reason(error, store)}")
+    return StoreError(f"{path}: cannot be read: {store_errors.reason(error, store)}")

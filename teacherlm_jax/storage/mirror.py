@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError
 from teacherlm_jax.storage import objects
 from teacherlm_jax.storage.temporary import TemporaryFolder
 
@@ -60,7 +60,7 @@ class Mirror:
             check: raises UserError if this process may not publish any more.
             say: gets lines about long copies, and about publications in the background that fail.
 
-        Raises UserError if the bucket does not exist or the store refuses.
+        Raises UserError if the bucket does not exist, and StoreError if the store refuses.
         """
         objects.refuse_missing_bucket(address)
         self.address = address.rstrip("/")
@@ -78,7 +78,7 @@ class Mirror:
     def publish(self) -> int:
         """Put every file that changed, remove those that are gone here; return the requests.
 
-        Raises UserError that names the object if the store refuses, and whatever `check` raises.
+        Raises StoreError that names the object if the store refuses, and whatever `check` raises.
         """
         with self._publishing:
             self._check()
@@ -100,15 +100,15 @@ class Mirror:
     def close(self) -> None:
         """Publish for the last time and remove the copy.
 
-        If that fails or is interrupted, the copy stays, and the UserError or a line names it.
+        If that fails or is interrupted, the copy stays, and the error or a line names it.
         """
         self._ended.set()
         try:
             self._thread.join()
             self.publish()
-        except UserError as error:
+        except ExplainedError as error:
             self._temporary.keep()
-            raise UserError(f"{error}; what is not in the bucket is in {self.folder}") from error
+            raise type(error)(f"{error}; what is not in the bucket is in {self.folder}") from error
         except BaseException:  # such as Ctrl-C
             self._temporary.keep()
             self._say(f"{self.address}: what is not in the bucket is in {self.folder}")

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.storage import holders, objects
 
 HEARTBEAT = 10.0  # seconds between two writes of the holder
@@ -77,7 +77,7 @@ class ObjectLock:
                 objects.remove(self._own)
             else:
                 objects.replace_version(self._own, _content(self._token, free=True), generation)
-        except UserError as error:
+        except ExplainedError as error:
             cause = str(error).partition("; ")[0]  # its advice is about the command
             self._say(
                 f"{_folder(self._lock)}: the lock was not released and expires in "
@@ -130,7 +130,7 @@ def acquire(lock: str, beat: float, stale: float, say: Callable[[str], None]) ->
     if not objects.create(f"{lock}/{number + 1}", _content(token)):
         raise holders.refusal(_folder(lock), _holder(_newest(lock).content))
     held = ObjectLock(lock, number + 1, token, beat, stale, say)
-    with contextlib.suppress(UserError):  # older numbers are only litter
+    with contextlib.suppress(ExplainedError):  # older numbers are only litter
         for old in _numbers(lock):
             if old <= number:
                 objects.remove(f"{lock}/{old}")

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from etils import epath
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError, StoreError, UserError
 from teacherlm_jax.storage import disk_errors, store_errors
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.paths import client
@@ -29,7 +29,7 @@ _Read = TypeVar("_Read")
 
 
 def put(path: epath.PathLike, content: bytes) -> None:
-    """Replace an object by `content`; raise UserError that names it if the store refuses."""
+    """Replace an object by `content`; raise StoreError that names it if the store refuses."""
     with writing(path):
         client(path).pipe_file(os.fspath(path), content)
 
@@ -127,7 +127,7 @@ class NewObject:
             self._file = store.open(os.fspath(path), "wb", block_size=_UPLOAD_BLOCK)
 
     def write(self, block: bytes | memoryview) -> None:
-        """Append a block; raise UserError that names the object if the store refuses."""
+        """Append a block; raise StoreError that names the object if the store refuses."""
         with writing(self._path):
             self._file.write(block)
 
@@ -159,7 +159,7 @@ def listing(folder: epath.PathLike) -> Mapping[str, int]:
 
 
 def is_folder(path: epath.PathLike) -> bool:
-    """Return whether there are objects below a path; raise UserError if the store refuses."""
+    """Return whether there are objects below a path; raise StoreError if the store refuses."""
     store = client(path)
     with reading(path):
         try:
@@ -201,7 +201,7 @@ def in_time(path: epath.PathLike, read: Callable[[], _Read]) -> _Read:
     try:
         return result.result(2 * PATIENCE)
     except TimeoutError as error:
-        raise store_errors.StoreError(
+        raise StoreError(
             f"{path}: cannot be read: the store did not answer as expected; repeat the command"
         ) from error
 
@@ -230,14 +230,14 @@ def bucket_of(path: epath.PathLike) -> str:
 
 @contextlib.contextmanager
 def writing(path: epath.PathLike) -> Iterator[None]:
-    """Turn errors of a store into a UserError that names the object."""
+    """Turn errors of a store into a StoreError that names the object."""
     with _refusing(path, "written"):
         yield
 
 
 @contextlib.contextmanager
 def reading(path: epath.PathLike) -> Iterator[None]:
-    """Turn errors of a store into a UserError that names the object."""
+    """Turn errors of a store into a StoreError that names the object."""
     with _refusing(path, "read"):
         yield
 
@@ -246,7 +246,7 @@ def reading(path: epath.PathLike) -> Iterator[None]:
 def _refusing(path: epath.PathLike, action: str) -> Iterator[None]:
     try:
         yield
-    except (UserError, FileExistsError):
+    except (ExplainedError, FileExistsError):
         raise
     except Exception as error:  # every client has its own
         if not is_remote(path) or not store_errors.is_of_client(error):
@@ -255,4 +255,4 @@ def _refusing(path: epath.PathLike, action: str) -> Iterator[None]:
             raise
         store = os.fspath(path).partition("://")[0]
         reason = store_errors.reason(error, store)
-        raise store_errors.StoreError(f"{path}: cannot be {action}: {reason}") from error
+        raise StoreError(f"{path}: cannot be {action}: {reason}") from error

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from teacherlm_jax.errors import UserError, one_line
+from teacherlm_jax.errors import StoreError, one_line
 
 _RIGHTS = {
     "gs": "; the account needs roles/storage.objectUser and "
@@ -45,10 +45,6 @@ _QUOTE = re.compile(r"http_response_code='(\d+)'|\"code\": (\d+)|CURL error")
 _STATUS = re.compile(r"[A-Z_]{5,}: ")  # begins TensorStore's errors
 _MISSING, _BEYOND_THE_END = 404, 416
 _LONGEST = 200  # characters of a client's own text
-
-
-class StoreError(UserError):
-    """A store refused a request or did not answer, so the object may exist or not."""
 
 
 def explain(error: BaseException, unnamed: str = "") -> str | None:
@@ -134,6 +130,16 @@ def is_forbidden(error: BaseException) -> bool:
     return isinstance(error, OSError) and str(error).startswith("Forbidden")
 
 
+def is_denied(error: BaseException) -> bool:
+    """Return whether an error was caused by a missing permission, which no later attempt gives."""
+    return any(map(_is_denied, _chain(error)))
+
+
+def _is_denied(error: BaseException) -> bool:
+    denied = isinstance(error, PermissionError) or type(error).__name__ == "PermissionDeniedError"
+    return denied or is_forbidden(error) or _status(error) == 403
+
+
 def is_signed_out(error: BaseException) -> bool:
     """Return whether Google refused to renew credentials, so that only signing in again helps."""
     return any(
@@ -175,8 +181,7 @@ def reason(error: BaseException, store: str) -> str:
         return f"no valid credentials{_SIGN_IN.get(store, '')}"
     if isinstance(error, FileNotFoundError) or code == _MISSING or kind == "NotFoundError":
         return "no such bucket or object; check the name"
-    denied = isinstance(error, PermissionError) or kind == "PermissionDeniedError"
-    if denied or is_forbidden(error) or code == 403:
+    if _is_denied(error):
         return f"permission denied{_RIGHTS.get(store, '')}"
     if isinstance(error, ImportError):
         return f"no installed package can reach this store ({text})"

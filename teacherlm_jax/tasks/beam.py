@@ -8,8 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from teacherlm_jax.errors import UserError
-from teacherlm_jax.storage.store_errors import StoreError
+from teacherlm_jax.errors import ExplainedError, StoreError, UserError
 from teacherlm_jax.tasks import quiet_stderr
 
 DIRECT = "DirectRunner"
@@ -114,7 +113,7 @@ def _refusal(error: Exception) -> str | None:
     A worker in this process raises the error itself, others send the text of its traceback.
     """
     message = str(error).strip()
-    if not isinstance(error, UserError):
+    if not isinstance(error, ExplainedError):
         kind, _, message = message.rpartition("\n")[2].partition(": ")
         if kind not in _REFUSALS:
             return None

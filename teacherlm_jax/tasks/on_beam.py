@@ -24,7 +24,7 @@ from etils import epath
 
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data.sample import Sample
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sources.duplicates import Questions
 from teacherlm_jax.storage import exchange, files
@@ -150,7 +150,7 @@ def _survey(
         refused = RefusedRows(growing / layout.REFUSED)
         try:
             source, questions = survey_source(config, settings, refused, growing, keep=keep)
-        except UserError as error:
+        except ExplainedError as error:
             failure = str(error).replace(str(growing), str(folder))
         finally:
             refused.close()
@@ -211,11 +211,11 @@ class _Guarded:
     def __call__(self, element: Any) -> Iterator[Any]:
         try:
             yield from self.stage(element)
-        except UserError as error:
+        except ExplainedError as error:
             name = hashlib.sha256(str(error).encode()).hexdigest()
             try:
                 files.write_json(self.errors / f"{name}.json", str(error))
-            except UserError:  # the store that the first error is about
+            except ExplainedError:  # the store that the first error is about
                 raise error from None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from teacherlm_jax.config import PrepareConfig, fields
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
@@ -62,7 +62,7 @@ def _engine(config: PrepareConfig, run: Run) -> Iterator[PreparationEngine]:
             else InProcess(WorkFolder(run.path))
         )
     except BaseException:
-        with contextlib.suppress(UserError):  # it must not hide the error that ended the work
+        with contextlib.suppress(ExplainedError):  # it must not hide the error that ended the work
             _close_work(run)
         raise
     _close_work(run)

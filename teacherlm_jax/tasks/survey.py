@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from teacherlm_jax.config import PrepareConfig, SourceConfig
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources.duplicates import Overlap, Questions
@@ -91,7 +91,7 @@ def _collect(
         for index, source_config in enumerate(getattr(config, role)):
             try:
                 source, asked = read(role, index, refused)
-            except UserError as error:
+            except ExplainedError as error:
                 if not config.check_only:
                     raise
                 reason = str(error).replace(str(run.path), str(run.address))

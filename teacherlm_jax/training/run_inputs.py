@@ -10,7 +10,6 @@ from teacherlm_jax.hf import any_model
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
-from teacherlm_jax.storage.store_errors import StoreError
 
 
 def inputs(config: TrainConfig) -> dict[str, str]:
@@ -36,8 +35,6 @@ def _initial_digest(init_from: str, run: epath.Path) -> str:
     """Return the digest of `init_from`, or the recorded one if it is missing in a resumed run."""
     try:
         return any_model.describe(init_from).digest
-    except StoreError:
-        raise
     except UserError:
         recorded = _recorded(run).get("init_from")
         if recorded is None:

@@ -8,9 +8,8 @@ import pytest
 from teacherlm_jax.data import prepared
 from teacherlm_jax.data.cached_rows import RowCache
 from teacherlm_jax.data.packing import Encoded
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.storage import objects
-from teacherlm_jax.storage.store_errors import StoreError
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 SHARD = "rows-00001-of-00003.array_record"

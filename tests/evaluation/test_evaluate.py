@@ -13,9 +13,10 @@ from teacherlm_jax.cli.main import main
 from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig
 from teacherlm_jax.data import prompts, synthetic
 from teacherlm_jax.data.sample import to_row
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.evaluation import scoring
 from teacherlm_jax.evaluation.evaluate import evaluate, inputs
+from teacherlm_jax.hf import any_model
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 from tests.limited_memory import run_limited
@@ -228,6 +229,20 @@ def test_a_finished_evaluation_knows_its_inputs_under_another_path(
     shutil.rmtree(tmp_path / "moved")
     assert _command(tmp_path, f"--config.model={tmp_path / 'moved'}") == 0
     assert "its inputs cannot be compared" in capsys.readouterr().out
+
+
+def test_a_store_that_does_not_answer_is_not_taken_for_a_removed_input(
+    tmp_path, model, samples, capsys, monkeypatch
+):
+    _config_file(tmp_path, model, samples)
+    assert _command(tmp_path) == 0
+
+    def fail(path):
+        raise StoreError(f"{path}: cannot be read: the store did not answer as expected")
+
+    monkeypatch.setattr(any_model, "describe", fail)
+    assert _command(tmp_path) == 2
+    assert f"{model}: cannot be read: the store did not" in capsys.readouterr().err
 
 
 def test_ties_are_counted_and_reported_when_every_option_has_the_same_score(

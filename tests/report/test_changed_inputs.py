@@ -5,11 +5,13 @@ import shutil
 import pytest
 
 from teacherlm_jax.config import ReportConfig
+from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.evaluation import benchmarks
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.report.build import report
 from teacherlm_jax.report.changed_inputs import ChangedInputs, InputComparison
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 from tests.make_run import make_run
 from tests.untrained import save_untrained
@@ -121,3 +123,34 @@ def _benchmark(path):
 def test_a_model_on_the_hub_is_not_downloaded_to_compare_it(tmp_path):
     files.write_json(tmp_path / "inputs.json", {"model": "sha256:0"})
     assert ChangedInputs().compare(tmp_path, {"model": "hf://org/name"}, {}) == InputComparison()
+
+
+def inputs_whose_store_raises(error):
+    def describe(path):
+        raise error
+
+    inputs = ChangedInputs()
+    inputs._model = describe
+    return inputs
+
+
+def compared(inputs, evaluated):
+    folder = evaluated / "evaluate_stage1"
+    read = [files.read_json(folder / name) for name in ("config.json", "result.json")]
+    return inputs.compare(StoragePath(folder), read[0]["config"], read[1])
+
+
+def test_a_store_that_does_not_answer_ends_the_report(evaluated):
+    error = StoreError("gs://b/model: cannot be read: the store did not answer as expected")
+    with pytest.raises(StoreError, match="did not answer"):
+        compared(inputs_whose_store_raises(error), evaluated)
+
+
+@pytest.mark.parametrize("kind", ["input", "permission"])
+def test_an_invalid_input_or_one_of_somebody_else_is_named(evaluated, kind):
+    error = UserError("model: damaged")
+    if kind == "permission":
+        error = StoreError("gs://b/model: cannot be read: permission denied")
+        error.__cause__ = OSError("Forbidden: gs://b/model")
+    comparison = compared(inputs_whose_store_raises(error), evaluated)
+    assert comparison.not_compared["model"].endswith(f": cannot be compared: {error}")

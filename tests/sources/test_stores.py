@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from gcsfs.retry import HttpError
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.storage import files, objects, paths
 
 from .row_files import ROWS, read, values, write
@@ -102,10 +102,10 @@ def test_missing_and_forbidden_files_of_a_store_are_named(bucket):
         read("gs://bucket", "none.jsonl")
     write(bucket / "secret.jsonl")
     with pytest.raises(
-        UserError, match="gs://bucket/secret.jsonl: cannot be read: permission denied"
+        StoreError, match="gs://bucket/secret.jsonl: cannot be read: permission denied"
     ):
         read("gs://bucket", "secret.jsonl")
     with pytest.raises(
-        UserError, match="gs://bucket/forbidden/.*: cannot be read: no valid credentials"
+        StoreError, match="gs://bucket/forbidden/.*: cannot be read: no valid credentials"
     ):
         read("gs://bucket/forbidden", "*.jsonl")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import StoreError
 from teacherlm_jax.storage import folder_lock, objects
 from teacherlm_jax.storage.mirror import Mirror
 
@@ -42,7 +42,7 @@ def test_files_that_are_never_published_stay_on_this_machine_and_are_named(proxy
     opened = Mirror(bucket, every=1000)
     (opened.folder / "log.txt").write_text("one\n")
     proxy.fail(503, "write")
-    with pytest.raises(UserError, match=f"{bucket}/log.txt: .*; what is") as raised:
+    with pytest.raises(StoreError, match=f"{bucket}/log.txt: .*; what is") as raised:
         opened.close()
     assert str(raised.value).endswith(f"is in {opened.folder}")
     assert (opened.folder / "log.txt").read_text() == "one\n"

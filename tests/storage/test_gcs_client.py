@@ -8,10 +8,9 @@ import types
 import pytest
 from gcsfs.core import GCSFileSystem
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.storage import files, gcs_client, locations, objects, ranges
 from teacherlm_jax.storage.paths import StoragePath
-from teacherlm_jax.storage.store_errors import StoreError
 
 CONTENT = bytes(range(256)) * 20
 PARTS = ((0, 5), (5, 3000), (3000, len(CONTENT)))
@@ -315,7 +314,7 @@ def test_a_missing_bucket_is_named(proxy, tmp_path, name):
     if name in ("read", "is_folder", "is_dir", "exists", "replace_version"):
         assert not ALL[name][1](path, tmp_path)
         return
-    with pytest.raises((UserError, FileNotFoundError)) as raised:
+    with pytest.raises((StoreError, UserError, FileNotFoundError)) as raised:
         ALL[name][1](path, tmp_path)
     assert "gs://no-such-bucket" in str(raised.value)
 

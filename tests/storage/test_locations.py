@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.storage import locations
 from teacherlm_jax.storage.paths import StoragePath
 
@@ -64,7 +64,7 @@ def test_a_store_that_no_installed_package_can_read_is_named(error):
 
 
 def test_error_messages_of_a_store_are_put_on_one_line():
-    with pytest.raises(UserError) as raised, locations.refusing(StoragePath("gs://bucket/a")):
+    with pytest.raises(StoreError) as raised, locations.refusing(StoragePath("gs://bucket/a")):
         raise tf.errors.InternalError(None, None, "libcurl code 6\n\t when reading metadata\n")
     assert str(raised.value) == (
         "gs://bucket/a: cannot be read: the store did not answer as expected (InternalError: "

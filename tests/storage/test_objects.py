@@ -6,7 +6,7 @@ import gcsfs
 import pytest
 from google.auth.exceptions import DefaultCredentialsError
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.storage import objects, store_errors
 
 
@@ -68,7 +68,7 @@ def test_a_missing_bucket_is_named():
     address = "gs://no-such-bucket/runs/a"
     with pytest.raises(UserError, match="there is no bucket gs://no-such-bucket; create it, or"):
         objects.refuse_missing_bucket(address)
-    with pytest.raises(UserError, match=f"{address}: cannot be written: no such bucket"):
+    with pytest.raises(StoreError, match=f"{address}: cannot be written: no such bucket"):
         objects.put(address, b"")
 
 
@@ -89,7 +89,7 @@ def test_a_missing_bucket_is_named():
     ],
 )
 def test_an_error_of_a_store_becomes_one_line_that_names_the_object(error, reason):
-    with pytest.raises(UserError) as raised, objects.reading("gs://b/a"):
+    with pytest.raises(StoreError) as raised, objects.reading("gs://b/a"):
         raise error
     assert str(raised.value).startswith("gs://b/a: cannot be read: ")
     assert reason in str(raised.value) and "\n" not in str(raised.value)
@@ -138,5 +138,5 @@ def test_an_error_without_an_object_is_not_explained_as_one_of_a_store():
 
 def test_the_store_error_that_caused_an_error_is_found():
     error = RuntimeError("a thread failed")
-    error.__cause__ = store_errors.StoreError("gs://b/x: cannot be read: no")
+    error.__cause__ = StoreError("gs://b/x: cannot be read: no")
     assert store_errors.explain(error) == "gs://b/x: cannot be read: no"

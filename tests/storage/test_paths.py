@@ -10,10 +10,10 @@ import sys
 import pytest
 from etils import epath
 
+from teacherlm_jax.errors import StoreError
 from teacherlm_jax.storage import files, locations, paths
 from teacherlm_jax.storage.gcs_client import BucketClient
 from teacherlm_jax.storage.paths import StoragePath
-from teacherlm_jax.storage.store_errors import StoreError
 
 _BESIDE = """
 import logging, sys

@@ -10,9 +10,9 @@ from gcsfs.credentials import GoogleCredentials
 from google.auth.exceptions import RefreshError, TransportError
 from google.protobuf.message import DecodeError
 
+from teacherlm_jax.errors import StoreError
 from teacherlm_jax.storage import gcs_client, locations, objects, store_errors
 from teacherlm_jax.storage.paths import StoragePath
-from teacherlm_jax.storage.store_errors import StoreError
 
 ADDRESS = StoragePath("gs://b/a")
 BLOCKS = {

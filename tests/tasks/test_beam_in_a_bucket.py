@@ -6,10 +6,10 @@ import tempfile
 import pytest
 
 from teacherlm_jax.config import SourceConfig
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError, StoreError, UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
-from teacherlm_jax.storage import objects, store_errors
+from teacherlm_jax.storage import objects
 from teacherlm_jax.tasks import chunks
 from teacherlm_jax.tasks.beam import Beam
 from tests.tasks.beam_runs import SMALL, contents, do, make, on_beam, without_times
@@ -54,7 +54,7 @@ def leave_work_of_a_killed_run(output):
 
 
 def refusal(config):
-    with pytest.raises(UserError) as raised:
+    with pytest.raises(ExplainedError) as raised:
         do(config)
     return str(raised.value)
 
@@ -80,7 +80,7 @@ def test_a_run_in_a_bucket_continues_from_the_chunks_of_a_worker_that_failed(
     def fails_late(path, content):
         if "chunk-" in str(path):
             if len(written) == 7:  # in the middle of a task
-                raise store_errors.StoreError(f"{path}: cannot be written: permission denied")
+                raise StoreError(f"{path}: cannot be written: permission denied")
             written.append(str(path))
         put(path, content)
 
@@ -109,7 +109,7 @@ def test_a_store_that_refuses_everything_from_a_worker_gives_one_message(
 
     def fails(path, content):
         if "chunk-" in str(path) or "/errors/" in str(path):
-            raise store_errors.StoreError(f"{path}: cannot be written: permission denied")
+            raise StoreError(f"{path}: cannot be written: permission denied")
         put(path, content)
 
     monkeypatch.setattr(objects, "put", fails)
@@ -123,7 +123,7 @@ def test_encoded_texts_that_cannot_be_read_back_give_one_message(copied, bucket,
 
     def fails(path):
         if "chunk-" in str(path):
-            raise store_errors.StoreError(f"{path}: cannot be read: permission denied")
+            raise StoreError(f"{path}: cannot be read: permission denied")
         return read(path)
 
     monkeypatch.setattr(objects, "read", fails)

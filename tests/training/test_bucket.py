@@ -8,12 +8,11 @@ import pytest
 from teacherlm_jax import config
 from teacherlm_jax.checkpoints import commit_marks, saved_model
 from teacherlm_jax.data import packing
-from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.errors import Interrupted, StoreError, UserError
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.runs import run_place
 from teacherlm_jax.storage import files, objects
 from teacherlm_jax.storage.paths import StoragePath
-from teacherlm_jax.storage.store_errors import StoreError
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 MODEL = config.ModelConfig(layers=1, width=16, heads=2, vocab_size=400, dtype="float32")
