@@ -1,4 +1,4 @@
-"""A proxy in front of a bucket on this machine: counts the requests, and fails them on cue."""
+"""A proxy in front of a bucket on this machine: counts requests and injects faults."""
 
 import collections
 import contextlib
@@ -25,7 +25,7 @@ _KINDS = {  # the first that matches "METHOD PATH"
     "remove": r"DELETE |POST /batch",
 }
 _HOP = ("connection", "keep-alive", "transfer-encoding", "content-length", "date", "server")
-_MESSAGE = b'{"error": {"code": %d, "message": "refused on cue"}}'
+_MESSAGE = b'{"error": {"code": %d, "message": "injected fault"}}'
 
 
 @dataclasses.dataclass

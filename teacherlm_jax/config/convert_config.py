@@ -20,8 +20,8 @@ class ConvertConfig:
     output: str = location(
         required=True,
         local=True,
-        help="folder to write; must be empty, absent, from an earlier call of the same import, or "
-        "from an interrupted export",
+        help="folder to write: a new or empty folder, the output of an earlier run of the same "
+        "import, or an interrupted export",
     )
     dtype: str = choice(
         *("", "float32", "bfloat16", "float16"),

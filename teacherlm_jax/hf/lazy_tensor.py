@@ -64,18 +64,18 @@ class StoredTensor:
         when the file ends early, which means that it changed since its header was read.
         """
         start, stop = rows.indices(self.shape[0])[:2]
-        found = [
+        arrays = [
             np.empty((stop - start, *self._sizes(part)), dtype or DTYPES[self.dtype])
             for part in parts
         ]
-        if not any(cut.size for cut in found):
-            return found
+        if not any(cut.size for cut in arrays):
+            return arrays
         step = max(1, BLOCK_BYTES * self.shape[0] // self.nbytes)
         for first in range(start, stop, step):
             block = self._rows(first, min(first + step, stop))
-            for cut, part in zip(found, parts, strict=True):
+            for cut, part in zip(arrays, parts, strict=True):
                 cut[first - start : first - start + len(block)] = block[:, *part]
-        return found
+        return arrays
 
     def _sizes(self, part: tuple[slice, ...]) -> list[int]:
         bounds = (cut.indices(size) for cut, size in zip(part, self.shape[1:], strict=True))

@@ -2,7 +2,7 @@
 
 On a file system the folder is written under another name and renamed. Objects cannot be renamed, so
 in a bucket they get their final names at once, and the object `.partial` says that the folder is
-not complete.
+incomplete.
 """
 
 import contextlib
@@ -44,8 +44,8 @@ def whole_or_nothing(
 ) -> Iterator[UnfinishedFolder]:
     """Yield a folder for files; `path` is complete when the block ends without an error.
 
-    The block writes no folders into it. Files that a killed process left are removed first, and the
-    files of a block that fails are removed, too. `say` gets lines about the lock: if another
+    The block writes no folders into it. Files left by a killed process are removed first, and files
+    of a block that fails are removed, too. `say` gets lines about the lock: if another
     process may be writing the folder, and if it cannot be released.
 
     Raises UserError when `path` is not empty or is a mount point, or when another process is

@@ -20,7 +20,7 @@ from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.temporary import TemporaryFolder
 
-_AHEAD = 4  # objects that are read before they are asked for
+_AHEAD = 4  # objects to prefetch
 
 _Content = TypeVar("_Content")
 
@@ -81,7 +81,7 @@ def read_each(
 ) -> Iterator[_Content]:
     """Yield what `read` returns for each path, in order.
 
-    While one object of a bucket is in use, the next few are read.
+    The next few objects of a bucket are prefetched.
     """
     waiting: deque[Future[_Content]] = deque()
     with ThreadPoolExecutor(_AHEAD) as requests:

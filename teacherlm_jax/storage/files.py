@@ -60,12 +60,12 @@ def folders_with(root: epath.PathLike, name: str, skipped: Collection[str]) -> l
             root / folder for folder, file in paths
             if file == name and not any(_is_skipped(part, skipped) for part in folder.split("/"))
         )  # fmt: skip
-    found = []
+    folders = []
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = [sub for sub in subfolders if not _is_skipped(sub, skipped)]
         if name in names:
-            found.append(StoragePath(folder))
-    return sorted(found)
+            folders.append(StoragePath(folder))
+    return sorted(folders)
 
 
 def _is_skipped(name: str, skipped: Collection[str]) -> bool:

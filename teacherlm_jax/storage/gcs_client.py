@@ -4,8 +4,8 @@
 - A request that fails raises `StoreError` with the address of the object. Only a missing object and
   one that exists already keep their own errors.
 - `exists`, `isdir` and `glob` raise the errors of the store. `gcsfs` answers "no" for some of them.
-- An answer that is shorter than requested is requested again, and so is an object that is read or
-  downloaded whole and has another checksum. Parts of an object have no checksum.
+- Truncated responses are retried, and so are wrong checksums of objects that are read or downloaded
+  whole. Parts of an object have no checksum.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ _BLOCK = 1 << 20  # bytes of a file that are read at a time
 _LARGE = 100 << 20  # bytes above which an object is downloaded in parts, many at a time
 _OBJECT = re.compile(r"(?:^|/)b/([^/?]+)(?:/o(?:/([^/?]+))?)?")
 _ZONE = re.compile(rb'"locationType":\s*"zone"')
-_LOCATION_SECONDS = 10.0  # for the answer to the question where a bucket is
+_LOCATION_SECONDS = 10.0  # timeout for the request for the location of a bucket
 _ACTIONS = {"GET": "read", "DELETE": "removed"}
 _NAME = re.compile(rb'"name": ("(?:[^"\\]|\\.)*")')  # in the first part of an upload
 
@@ -67,7 +67,7 @@ class BucketClient(GCSFileSystem):
 
     The class `gcsfs.GCSFileSystem` also reads zonal buckets. It sends their requests around
     `_request`, and asks a second service about every bucket. This class refuses zonal buckets.
-    Buckets with a hierarchical namespace answer the same requests as all others.
+    Buckets with a hierarchical namespace have the same API as all others.
     """
 
     def __init__(self, *args: Any, **options: Any):
@@ -92,7 +92,7 @@ class BucketClient(GCSFileSystem):
             return await self._persist(attempt)
 
     async def _refuse_zonal(self, bucket: str) -> None:
-        """Raise UserError for a zonal bucket; ask the store once."""
+        """Raise UserError for a zonal bucket; this sends one request for each bucket."""
         if not bucket:
             return
         if bucket not in self._zonal:
@@ -104,7 +104,7 @@ class BucketClient(GCSFileSystem):
             )
 
     async def _is_zonal(self, bucket: str) -> bool:
-        """Return whether a bucket is in a zone; False if the store does not say so."""
+        """Return whether a bucket is in a zone; False if its location cannot be read."""
         asked = _once(GCSFileSystem._request)(self, "GET", "b/{}", bucket, fields="locationType")
         try:
             answer = await asyncio.wait_for(asked, min(objects.SILENCE, _LOCATION_SECONDS))
@@ -200,10 +200,12 @@ class BucketClient(GCSFileSystem):
 
 @contextlib.contextmanager
 def _naming(address: str, action: str, path: str = "") -> Iterator[None]:
-    """Turn an error of a request into a StoreError, or into one about existence with the address.
+    """Turn an error of a request into one that names the address.
 
-    Without the right to read an object, `gcsfs` looks for it in the listing, so "forbidden" stays
-    as it is for requests about an object itself.
+    It is FileNotFoundError for a missing object, FileExistsError for one that exists already, and
+    StoreError for anything else.
+    Without permission to read an object, `gcsfs` searches the listing for it, so "forbidden" is
+    raised unchanged for requests about an object itself.
     """
     try:
         yield
@@ -222,7 +224,7 @@ def _naming(address: str, action: str, path: str = "") -> Iterator[None]:
 
 
 def _once(method: Any) -> Any:
-    """Return a method of `gcsfs` without its own repetitions."""
+    """Return a method of `gcsfs` without its own retries."""
     return method.__wrapped__
 
 
@@ -233,7 +235,7 @@ def _is_transient(error: Exception) -> bool:
 
 
 def _verify(status: int, headers: Any, content: Iterable[bytes]) -> None:
-    """Raise ChecksumError if the content of an object is not all that was asked for."""
+    """Raise ChecksumError if a response is truncated or has another checksum than its object."""
     size, checksum = _checksum(content)
     if status == 206:
         part = re.match(r"bytes (\d+)-(\d+)", headers.get("Content-Range", ""))

@@ -1,4 +1,4 @@
-"""Holders of locks: their names for messages, and whether their process still exists."""
+"""Processes that hold locks: names for messages, and checks that a process still exists."""
 
 import os
 import secrets
@@ -23,7 +23,7 @@ def description() -> dict[str, Any]:
 
 
 def is_gone(process: Mapping[str, Any]) -> bool:
-    """Return whether a process was one of this machine that does not exist any more.
+    """Return whether a process ran on this machine and has ended.
 
     Args:
         process: its `description`.
@@ -32,7 +32,7 @@ def is_gone(process: Mapping[str, Any]) -> bool:
 
 
 def machine() -> str:
-    """Return what process numbers refer to: a boot of a machine, and a namespace in it."""
+    """Return an id of the boot of this machine and the namespace in which process numbers count."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -46,7 +46,7 @@ def is_running(number: int) -> bool:
         os.kill(number, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it is another user's
+    except PermissionError:  # another user's process
         return True
     return True
 

@@ -1,8 +1,8 @@
-"""A folder in a bucket whose files grow: they grow on this machine, and are published whole.
+"""A folder in a bucket with a copy on this machine, where files grow until they are uploaded whole.
 
-`Mirror` copies the folder to this machine when it is opened, and puts changed files back when it is
-asked to, every 30 seconds, and at the end. A file is replaced by one request, so readers of the
-bucket see some earlier state of it, never half of one.
+`Mirror` downloads the folder when it is opened, and uploads changed files (publishes them) when
+`publish` is called, every 30 seconds, and at the end. Each file is replaced atomically, so readers
+of the bucket see an earlier version of it, but never a part of one.
 """
 
 import contextlib
@@ -108,10 +108,12 @@ class Mirror:
             self.publish()
         except ExplainedError as error:
             self._temporary.keep()
-            raise type(error)(f"{error}; what is not in the bucket is in {self.folder}") from error
+            raise type(error)(
+                f"{error}; files that are not in the bucket yet are in {self.folder}"
+            ) from error
         except BaseException:  # such as Ctrl-C
             self._temporary.keep()
-            self._say(f"{self.address}: what is not in the bucket is in {self.folder}")
+            self._say(f"{self.address}: files that are not in the bucket yet are in {self.folder}")
             raise
         self._temporary.close()
 
@@ -147,7 +149,7 @@ class Mirror:
         while not self._ended.wait(every):
             try:
                 self.publish()
-            except Exception as error:  # of the store, its client or the disk: the next time counts
+            except Exception as error:  # of the store, its client or the disk
                 self._say(f"{error}; trying again in {every:.0f} s")
 
     def _is_mine(self, name: str) -> bool:

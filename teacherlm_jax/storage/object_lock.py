@@ -1,12 +1,12 @@
-"""The lock of a folder in a bucket: an object that its holder renews, and others can take over.
+"""The lock of a folder in a bucket: an object with a heartbeat, which others can take over.
 
 The holder creates the object LOCK/NUMBER and replaces it every few seconds (the heartbeat). Only
 one process can create an object, and the lock belongs to the highest number. A holder that was
-killed has no heartbeat any more, and the next process creates the next number. A holder that was
-only paused finds the higher number and stops. Numbers start again at 1 when a lock is removed, so
-each holder writes a random token, and stops when it finds another one. A heartbeat is written on
-the condition that the object still has the generation that the holder has read, so a write that
-arrives late cannot replace the object of another holder.
+killed sends no heartbeats, so another process takes the lock over and creates the next number. A
+holder that was only paused sees the higher number and stops. Numbers start again at 1 when a lock
+is removed, so each holder writes a random token, and stops when it sees another one. A heartbeat is
+written on the condition that the object still has the generation that the holder has read, so a
+write that arrives late cannot replace the object of another holder.
 """
 
 import contextlib
@@ -78,7 +78,7 @@ class ObjectLock:
             else:
                 objects.replace_version(self._own, _content(self._token, free=True), generation)
         except ExplainedError as error:
-            cause = str(error).partition("; ")[0]  # its advice is about the command
+            cause = str(error).partition("; ")[0]  # without advice about the command
             self._say(
                 f"{_folder(self._lock)}: the lock was not released and expires in "
                 f"{self._stale:.0f} s: {cause}"
@@ -95,8 +95,8 @@ class ObjectLock:
         """Write the heartbeat, or note that the lock is lost.
 
         The store is asked again after the write, which may have been retried for so long that
-        another process has taken over in the meantime. A write that is refused because of another
-        one of this holder, by `check` or late, loses nothing.
+        another process has taken over in the meantime. If another heartbeat of this holder was
+        written at the same time, by `check` or late, this one is dropped and the lock is kept.
         """
         generation = self._held_generation()
         if generation is not None:
@@ -130,7 +130,7 @@ def acquire(lock: str, beat: float, stale: float, say: Callable[[str], None]) ->
     if not objects.create(f"{lock}/{number + 1}", _content(token)):
         raise holders.refusal(_folder(lock), _holder(_newest(lock).content))
     held = ObjectLock(lock, number + 1, token, beat, stale, say)
-    with contextlib.suppress(ExplainedError):  # older numbers are only litter
+    with contextlib.suppress(ExplainedError):  # objects of earlier holders, which do no harm
         for old in _numbers(lock):
             if old <= number:
                 objects.remove(f"{lock}/{old}")

@@ -20,8 +20,8 @@ from teacherlm_jax.storage import disk_errors, store_errors
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.paths import client
 
-PATIENCE = 60.0  # seconds for which a failed request is repeated
-SILENCE = 60.0  # seconds without a byte of a server after which a request has failed
+PATIENCE = 60.0  # seconds for which transient errors of a request are retried
+SILENCE = 60.0  # timeout in seconds for a connection, and between two packets of a response
 _UPLOAD_BLOCK = 16 << 20  # bytes of one request that uploads a part of an object
 _REQUESTS = 16  # at the same time
 
@@ -44,7 +44,7 @@ def create(path: epath.PathLike, content: bytes) -> bool:
     """Create an object and return True, or return False if it exists already.
 
     Of several processes that create the same object, exactly one gets True. `content` has to differ
-    between them: a request that was repeated may find the object of its first attempt.
+    between them: a request that is retried may find the object of its first attempt.
     """
     store, name = client(path), os.fspath(path)
     with writing(path):
@@ -95,7 +95,7 @@ def replace_version(path: epath.PathLike, content: bytes, generation: str) -> bo
 def read_ranges(path: epath.PathLike, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
     """Return the bytes from start to stop of each range, with one request each, many at a time.
 
-    A range that the object does not reach to is shorter, or empty.
+    A range beyond the end of the object gives fewer bytes, or none.
     """
     starts, stops = [start for start, _ in ranges], [stop for _, stop in ranges]
     with reading(path):

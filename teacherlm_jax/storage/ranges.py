@@ -28,7 +28,7 @@ def size(path: epath.PathLike) -> int:
 
 
 def version(path: epath.PathLike) -> str:
-    """Return a text that changes when a file is replaced: its size, and its time or generation."""
+    """Return the size and the time or generation of a file, which change when it is replaced."""
     if is_remote(path):
         info = objects.info(path)
         key = next(key for key in _VERSIONS if key in info)
@@ -75,8 +75,8 @@ class NewFile(Protocol):
 def new_file(path: epath.PathLike) -> NewFile:
     """Open a new file; its errors name it.
 
-    An object in a bucket appears, or is replaced, when it is closed. A file on this machine is on
-    the disk when it is closed; until then others see a part of it.
+    An object in a bucket appears, or is replaced, when it is closed. A file on this machine is
+    synced to the disk when it is closed; until then others see an incomplete file.
     """
     return objects.NewObject(path) if is_remote(path) else _NewLocalFile(Path(path))
 

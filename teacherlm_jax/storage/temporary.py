@@ -1,4 +1,4 @@
-"""Temporary folders on this machine; those that a killed process left are removed by the next."""
+"""Temporary folders on this machine; the next process removes those of a killed one."""
 
 import contextlib
 import fcntl
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _PREFIX = "teacherlm-"
-_MARK = ".mark"  # file in a temporary folder, locked while its process lives
+_MARK = ".mark"  # file in a temporary folder, locked until its process ends
 
 
 class TemporaryFolder:
@@ -28,7 +28,7 @@ class TemporaryFolder:
         unlocked.rename(self.path / _MARK)  # other processes never see it without its lock
 
     def keep(self) -> None:
-        """Leave the folder as it is: no process removes it."""
+        """Keep the folder: no process removes it."""
         (self.path / _MARK).unlink(missing_ok=True)
         self._mark.close()
 

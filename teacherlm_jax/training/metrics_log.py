@@ -24,8 +24,8 @@ _LISTED = 8  # rows that a message lists
 # The remedy for a run that gave NaN; its newest checkpoint may hold the parameters that give it.
 TRAIN_AGAIN = (
     "train again in another config.output with a lower config.optimizer.learning_rate or more "
-    "config.optimizer.warmup_steps (to continue from a checkpoint of this run from before its loss "
-    "rose, set config.init_from to it)"
+    "config.optimizer.warmup_steps (to start from a checkpoint that this run saved before its loss "
+    "rose, set config.init_from to that checkpoint)"
 )
 
 

@@ -1,4 +1,4 @@
-"""Ways out that messages about PyTorch's .bin files name, taken; the tensors stay the same."""
+"""Following the advice of messages about PyTorch's .bin files gives the same tensors."""
 
 import re
 import zipfile
@@ -102,7 +102,7 @@ def save_part(path, message, backup):
 
 ONLY = "save only the dictionary of tensors, such as model.state_dict(), with torch.save"
 
-# What happened to the file, the words of the message that name the way out, and the way out.
+# What happened to the file, the words of the message with the advice, and the advice as code.
 WAYS = {
     "old format": (old, "if it is older, where you trust the file, rewrite it in Pyt", rewrite),
     "transposed": (transposed, "is stored with strides [1, 2], expected [3, 1]; where", rewrite),
@@ -143,7 +143,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("fault", WAYS)
-def test_a_bin_file_can_be_read_after_the_way_out_that_its_message_names(tmp_path, fault):
+def test_following_the_advice_for_a_bin_file_works(tmp_path, fault):
     damage, words, mend = WAYS[fault]
     path = tmp_path / "pytorch_model.bin"
     torch.save(TENSORS, path)
@@ -161,7 +161,9 @@ def test_a_bin_file_can_be_read_after_the_way_out_that_its_message_names(tmp_pat
 
 
 @pytest.mark.parametrize("fault", [name for name, way in WAYS.items() if way[2] is not restore])
-def test_advice_for_a_bin_file_in_a_bucket_works_on_a_copy(bucket, tmp_path, monkeypatch, fault):
+def test_following_the_advice_for_a_bin_file_in_a_bucket_works_on_a_copy(
+    bucket, tmp_path, monkeypatch, fault
+):
     damage, _, mend = WAYS[fault]
     address = StoragePath(bucket) / "hf" / "pytorch_model.bin"
     here = tmp_path / address.name

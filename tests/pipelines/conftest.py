@@ -85,7 +85,7 @@ def command(commands, proxy, bucket, capsys, caplog, tmp_path):
         if status == 0:
             return 0, ""
         (line,) = shown.err.splitlines()
-        assert "http" not in line and "on cue" not in line
+        assert "http" not in line and "injected" not in line
         return status, line.removeprefix("teacherlm: ")
 
     def words(verb, *changes):

@@ -1,4 +1,4 @@
-"""Commands in a bucket whose store fails on cue: a right result, or one line and status 2."""
+"""Commands in a bucket whose store fails: the right result, or one line and status 2."""
 
 import itertools
 import re
@@ -93,7 +93,7 @@ def test_a_store_that_is_down_ends_a_command_in_time(command, proxy, verb, monke
         ("report", f"--config.root={BASE}/none"),
     ],
 )
-def test_a_wrong_name_is_shown_with_a_way_out(command, verb, change):
+def test_a_wrong_name_is_shown_with_a_suggested_fix(command, verb, change):
     status, line = command(verb, change)
     address = change.partition("=")[2]
     assert status == 2
@@ -173,7 +173,7 @@ def test_an_object_that_vanished_after_it_was_listed_is_named(
 
 @pytest.mark.parametrize("pattern", ["4/meta/", "4/params/.*ocdbt"])
 @pytest.mark.parametrize("answer", [401, 403, 503])
-def test_a_checkpoint_that_its_store_does_not_hand_out_is_not_called_damaged(
+def test_a_checkpoint_that_cannot_be_read_from_its_store_is_not_called_damaged(
     command, proxy, monkeypatch, answer, pattern
 ):
     monkeypatch.setattr(objects, "PATIENCE", 0.3)

@@ -69,7 +69,7 @@ def test_a_folder_is_removed_with_everything_in_it(folder):
     assert (folder.parent / "shared-by-others").exists()
 
 
-def test_files_are_read_in_order_and_in_a_bucket_before_they_are_asked_for(folder):
+def test_files_are_read_in_order_and_prefetched_from_a_bucket(folder):
     paths = [folder / str(number) for number in range(20)]
     for path in paths:
         files.write_bytes(path, path.name.encode())

@@ -1,4 +1,4 @@
-"""Requests to a bucket that fail on cue: repeated if that can help, else refused in one line."""
+"""Requests to a bucket that fail: transient errors are retried, others are refused in one line."""
 
 import asyncio
 import gc
@@ -104,7 +104,7 @@ def test_a_request_that_is_forbidden_is_refused_at_once_with_its_address(
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("answer", [503, 429, "reset"])
-def test_a_request_that_fails_for_the_moment_is_repeated(proxy, path, tmp_path, name, answer):
+def test_transient_errors_are_retried(proxy, path, tmp_path, name, answer):
     kind, work = ALL[name]
     wanted = work(path, tmp_path) if kind in ("read", "list") else None
     fault = proxy.fail(answer, f"{kind}|stat", times=3)
@@ -167,9 +167,7 @@ def test_a_store_that_is_silent_is_given_up(proxy, path, tmp_path, name, monkeyp
 
 @pytest.mark.parametrize("name", READ)
 @pytest.mark.parametrize("answer", ["reset", "truncated", "short"])
-def test_half_an_answer_is_never_taken_for_the_object(
-    proxy, path, tmp_path, name, answer, monkeypatch
-):
+def test_truncated_responses_are_retried(proxy, path, tmp_path, name, answer, monkeypatch):
     fault = proxy.fail(answer, "read", times=2)
     assert READ[name](path, tmp_path) == CONTENT
     assert fault.failed == 2
@@ -180,7 +178,7 @@ def test_half_an_answer_is_never_taken_for_the_object(
 
 
 @pytest.mark.parametrize("name", ["read", "download"])
-def test_a_changed_answer_is_never_taken_for_the_object(proxy, path, tmp_path, name, monkeypatch):
+def test_wrong_checksums_are_retried(proxy, path, tmp_path, name, monkeypatch):
     fault = proxy.fail("changed", "read", times=2)
     assert READ[name](path, tmp_path) == CONTENT
     assert fault.failed == 2
@@ -207,7 +205,7 @@ def test_a_large_object_that_is_downloaded_in_parts_is_the_whole_object(
     assert not (tmp_path / "back").exists()
 
 
-def test_a_part_of_an_object_is_read_again_if_it_is_short(proxy, bucket):
+def test_truncated_parts_of_an_object_are_retried(proxy, bucket):
     content = os.urandom(12_000_000)
     objects.put(f"{bucket}/a", content)
     fault = proxy.fail("short", "read", times=2, after=1)
@@ -219,7 +217,7 @@ def test_a_part_of_an_object_is_read_again_if_it_is_short(proxy, bucket):
 
 
 @pytest.mark.parametrize(("size", "after"), [(5000, 0), (6_000_000, 1), (56_000_000, 2)])
-def test_an_upload_that_breaks_in_the_middle_is_repeated(proxy, bucket, tmp_path, size, after):
+def test_an_upload_that_breaks_in_the_middle_is_retried(proxy, bucket, tmp_path, size, after):
     """The first size is sent in one request; the others are announced, and sent in parts."""
     source = tmp_path / "source"
     source.write_bytes(os.urandom(size))
@@ -245,7 +243,7 @@ def test_an_upload_that_fails_in_a_part_leaves_the_old_object_and_its_own_error(
 
 @pytest.mark.parametrize("answer", [503, "reset"])
 @pytest.mark.parametrize("after", [0, 1, 2, 3])
-def test_a_part_of_a_new_file_that_fails_is_sent_again(proxy, bucket, monkeypatch, answer, after):
+def test_a_part_of_a_new_file_that_fails_is_retried(proxy, bucket, monkeypatch, answer, after):
     """The file is announced and then sent in three parts."""
     monkeypatch.setattr(objects, "_UPLOAD_BLOCK", 1 << 20)
     content = os.urandom(3_000_000)
@@ -337,4 +335,4 @@ def _assert_named(error, path, text):
     message = str(error)
     assert message.startswith(os.path.dirname(path)) and "\n" not in message
     assert text in message
-    assert "http" not in message and "on cue" not in message
+    assert "http" not in message and "injected" not in message

@@ -68,7 +68,7 @@ def test_a_dataset_above_the_limit_is_refused_and_removes_nothing(tmp_path):
     assert names(tmp_path) == ["a"]
 
 
-def test_nothing_is_removed_in_vain(tmp_path):
+def test_nothing_is_removed_if_that_would_not_be_enough(tmp_path):
     with put(tmp_path, "a", 300):
         pass
     with put(tmp_path, "b", 600), pytest.raises(NoRoomError), put(tmp_path, "c", 500):

@@ -62,7 +62,7 @@ def test_the_copy_stays_and_is_named_if_the_last_publication_is_interrupted(
     monkeypatch.setattr(objects, "upload", interrupted)
     with pytest.raises(KeyboardInterrupt):
         opened.close()
-    assert said == [f"{bucket}: what is not in the bucket is in {opened.folder}"]
+    assert said == [f"{bucket}: files that are not in the bucket yet are in {opened.folder}"]
     monkeypatch.undo()
     monkeypatch.setattr(tempfile, "tempdir", str(copies))
     Mirror(bucket, every=1000).close()  # the next command removes what killed processes left
@@ -134,7 +134,7 @@ def test_a_copy_that_cannot_be_published_is_kept_and_named(bucket, monkeypatch, 
     opened = Mirror(bucket, every=1000)
     (opened.folder / "log.txt").write_text("one\n")
     monkeypatch.setattr(objects, "upload", fail)
-    with pytest.raises(UserError, match="what is not in the bucket is in ") as raised:
+    with pytest.raises(UserError, match="files that are not in the bucket yet are in ") as raised:
         opened.close()
     later = Mirror(bucket, every=1000)
     (kept,) = copies.glob("*/log.txt")
@@ -180,7 +180,9 @@ def test_nothing_is_published_by_a_process_that_may_not_any_more(bucket):
     allowed.clear()
     (opened.folder / "log.txt").write_text("one\n")
     time.sleep(0.3)
-    with pytest.raises(UserError, match=r"taken over; what is not in the bucket is in "):
+    with pytest.raises(
+        UserError, match=r"taken over; files that are not in the bucket yet are in "
+    ):
         opened.close()
     assert names(bucket) == ["result.json"]
 

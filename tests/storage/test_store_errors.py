@@ -95,7 +95,7 @@ def test_an_account_that_has_to_sign_in_again_is_told_so_at_once(bucket, monkeyp
         TransportError("no route"),
     ],
 )
-def test_credentials_that_cannot_be_renewed_for_the_moment_are_tried_again(error):
+def test_transient_errors_of_renewing_credentials_are_retried(error):
     assert gcs_client._is_transient(error)
 
 

@@ -1,4 +1,4 @@
-"""Ways out that messages about folders that appear whole or not at all name, taken."""
+"""Following the advice of messages about folders that appear complete or not at all."""
 
 import os
 import re
@@ -22,14 +22,14 @@ def enter(path):
         (folder.path / "file").touch()
 
 
-def test_the_folder_in_a_mount_point_that_a_message_names_is_written(tmp_path, monkeypatch):
+def test_the_suggested_folder_in_a_mount_point_can_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(os.path, "ismount", lambda path: str(path) == str(tmp_path))
     named = re.search(r"name a folder in it, such as (\S+)$", refusal(enter, tmp_path))[1]
     enter(Path(named))
     assert (tmp_path / "model" / "file").exists()
 
 
-def test_a_folder_is_written_after_the_process_that_writes_it_is_stopped(tmp_path):
+def test_stopping_the_other_process_works(tmp_path):
     path = tmp_path / "out"
 
     def stopped():
@@ -44,7 +44,7 @@ def test_a_folder_is_written_after_the_process_that_writes_it_is_stopped(tmp_pat
 
 
 @pytest.mark.parametrize("way", ["remove it", "name another folder"])
-def test_a_folder_that_exists_is_removed_or_another_one_is_named(tmp_path, way):
+def test_removing_the_folder_or_naming_another_one_works(tmp_path, way):
     path = tmp_path / "out"
     enter(path)
     assert refusal(enter, path) == f"{path}: already exists; remove it, or name another folder"
