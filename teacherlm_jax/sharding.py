@@ -163,7 +163,8 @@ def state_shardings(state: nnx.State, mesh: Mesh) -> nnx.State:
 
     def resolve(path: tuple[Any, ...], param: nnx.Variable) -> nnx.Variable:
         shape = param.get_value().shape
-        return param.replace(NamedSharding(mesh, spec(param.axes, shape, mesh, _path_name(path))))
+        partition = spec(param.axes, shape, mesh, _path_name(path))
+        return param.replace(value=NamedSharding(mesh, partition))
 
     return nnx.map_state(resolve, state)
 

@@ -140,26 +140,43 @@ def test_an_error_of_a_store_is_not_taken_for_one_of_the_input():
 
 def only_for_storage(node):
     """Return the name of an operation that only `storage` may use, or "" for any other node."""
-    if isinstance(node, ast.Attribute) and ast.unparse(node) == "os.replace":
-        return "os.replace"
-    if not isinstance(node, ast.Call) or getattr(node.func, "id", "open") != "open":
+    if isinstance(node, ast.Attribute) and ast.unparse(node) in FOR_STORAGE:
+        return ast.unparse(node)
+    if not isinstance(node, ast.Call):
         return ""
     name = getattr(node.func, "id", "") or getattr(node.func, "attr", "")
+    if isinstance(node.func, ast.Attribute) and (
+        name == "rename" or (name == "replace" and len(node.args) == 1 and not node.keywords)
+    ):
+        return f"{name} of a path"
     values = [*node.args, *(key.value for key in node.keywords if key.arg == "mode")]
     modes = {str(value.value) for arg in values for value in ast.walk(arg)
              if isinstance(value, ast.Constant)}  # fmt: skip
     return "open for appending" if name == "open" and modes & APPENDING else ""
 
 
+FOR_STORAGE = {"os.replace", "os.rename", "os.renames", "shutil.move"}
 APPENDING = {"a", "ab", "at", "a+", "ab+", "a+b"}
 
 
 @pytest.mark.parametrize(
-    "source", ["os.replace(a, b)", "open(p, 'a')", "p.open(mode='ab')", "p.open('w' if x else 'a')"]
+    "source",
+    [
+        *("os.replace(a, b)", "os.rename(a, b)", "shutil.move(a, b)", "move = shutil.move"),
+        *("p.rename(q)", "(p / 'a').rename(target=q)", "p.replace(q)", "Path(p).replace(q / 'a')"),
+        *("open(p, 'a')", "p.open(mode='ab')", "p.open('w' if x else 'a')"),
+    ],
 )
 def test_operations_for_storage_are_recognized(source):
     assert any(map(only_for_storage, ast.walk(ast.parse(source))))
-    assert not any(map(only_for_storage, ast.walk(ast.parse("p.open('rb'); p.replace('a', 'b')"))))
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["p.open('rb')", "p.replace('a', 'b')", "dataclasses.replace(p, a=1)", "d.replace(a=1)"],
+)
+def test_other_operations_are_not_taken_for_those_of_storage(source):
+    assert not any(map(only_for_storage, ast.walk(ast.parse(source))))
 
 
 def test_only_storage_replaces_locks_and_appends_to_files():
@@ -175,7 +192,7 @@ def test_only_storage_replaces_locks_and_appends_to_files():
         f"{path.relative_to(PACKAGE)}: imports {name}"
         for path in FILES
         if room(path) != "storage"
-        for name in {"fcntl", "os.replace"} & set(imports(path))
+        for name in {"fcntl", *FOR_STORAGE} & set(imports(path))
     ]
     assert not refused, "\n".join(refused)
 

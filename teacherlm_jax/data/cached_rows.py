@@ -16,8 +16,7 @@ from etils import epath
 
 from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.data.reader import PREPARE_AGAIN
-from teacherlm_jax.errors import UserError
-from teacherlm_jax.storage import disk_errors, files, local_cache, objects
+from teacherlm_jax.storage import disk_errors, exchange, files, local_cache
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.paths import StoragePath
 
@@ -93,7 +92,7 @@ class RowCache:
                 megabytes = sum(shard["bytes"] for shard in lacking) / 1e6
                 count = f"{len(lacking)} of {len(shards)} shards"
                 self._say(f"{data.folder}: copying {count}, {megabytes:.1f} MB, to {folder}")
-            list(threads.map(lambda shard: _copy(data.folder, folder, shard), lacking))
+            list(threads.map(lambda shard: _fetch(data.folder, folder, shard), lacking))
         return self._verify
 
 
@@ -111,13 +110,6 @@ def _is_whole(folder: Path, shard: Mapping[str, Any], verify: bool) -> bool:
     return not verify or files.file_digest(path) == shard["digest"]
 
 
-def _copy(source: epath.Path, folder: Path, shard: Mapping[str, Any]) -> None:
-    """Copy a shard to the cache under its name, once its digest is checked."""
-    with local_cache.new_file(folder / shard["name"]) as temporary:
-        objects.download(source / shard["name"], temporary)
-        digest = files.file_digest(temporary)
-        if digest != shard["digest"]:
-            raise UserError(
-                f"{source / shard['name']}: digest is {digest}, expected {shard['digest']} as in "
-                f"the manifest; {PREPARE_AGAIN}"
-            )
+def _fetch(source: epath.Path, folder: Path, shard: Mapping[str, Any]) -> None:
+    name = shard["name"]
+    exchange.fetch(source / name, folder / name, shard["digest"], remedy=PREPARE_AGAIN)

@@ -65,7 +65,7 @@ def _unfinished(index: int) -> str:
 def _named(folder: Path, index: int, records: int, shards: int) -> dict[str, Any]:
     """Rename a shard, whose name has the number of shards, and return its manifest entry."""
     path = folder / f"rows-{index:05d}-of-{shards:05d}.array_record"
-    (folder / _unfinished(index)).rename(path)
+    files.publish(folder / _unfinished(index), path)
     return {
         "name": path.name,
         "records": records,

@@ -16,7 +16,7 @@ from pathlib import Path
 from etils import epath
 
 from teacherlm_jax.errors import ExplainedError, UserError
-from teacherlm_jax.storage import folder_lock, objects
+from teacherlm_jax.storage import files, folder_lock, objects
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.paths import StoragePath
 
@@ -66,8 +66,7 @@ def whole_or_nothing(
             for left in partial.iterdir():
                 left.unlink()
             yield UnfinishedFolder(StoragePath(partial), lambda: None)
-            os.fsync(lock)  # the directory entries; the files themselves are synced already
-            partial.rename(place)
+            files.publish(partial, place)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise

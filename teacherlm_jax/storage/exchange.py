@@ -15,7 +15,9 @@ from typing import TypeVar
 
 from etils import epath
 
-from teacherlm_jax.storage import objects
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import files, objects
+from teacherlm_jax.storage.disk_errors import naming
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.temporary import TemporaryFolder
@@ -74,6 +76,28 @@ def file_to_read(path: epath.PathLike) -> Iterator[Path]:
         copy = temporary.path / os.path.basename(path)
         objects.download(path, copy)
         yield copy
+
+
+def fetch(address: epath.PathLike, target: Path, digest: str, *, remedy: str) -> None:
+    """Download an object to a file on this machine, which appears once its digest is checked.
+
+    Args:
+        address: the object.
+        target: the file.
+        digest: expected digest, as `files.file_digest` returns it.
+        remedy: what to do about another digest, for the UserError.
+    """
+    unfinished = target.with_name(f".{target.name}")
+    try:
+        with naming(target):
+            objects.download(address, unfinished)
+            actual = files.file_digest(unfinished)
+        if actual != digest:
+            raise UserError(f"{address}: digest is {actual}, expected {digest}; {remedy}")
+        files.publish(unfinished, target)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def read_each(

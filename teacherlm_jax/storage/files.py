@@ -97,6 +97,20 @@ def write_bytes(path: epath.PathLike, content: bytes) -> None:
             raise
 
 
+def publish(unfinished: epath.PathLike, path: epath.PathLike) -> None:
+    """Give a file on this machine, or a folder whose files are on the disk, its final name.
+
+    Its content is on the disk before, so no power failure leaves half of it under this name.
+    """
+    with naming(os.fspath(path)):
+        handle = os.open(unfinished, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.replace(unfinished, path)
+
+
 def write_text(path: epath.PathLike, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     write_bytes(path, text.encode())

@@ -80,24 +80,6 @@ def held(
         yield folder
 
 
-@contextlib.contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """Yield a hidden path to write a file to; it becomes `path` when the block ends.
-
-    The content is then on the disk, so that no power failure leaves half a file under this name.
-    """
-    temporary = path.with_name(f".{path.name}")
-    try:
-        with naming(path):
-            yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def _fill(
     folder: Path, fill: Callable[[Path], bool], copying: IO[bytes], using: IO[bytes],
     say: Callable[[str], None],

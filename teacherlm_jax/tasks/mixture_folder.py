@@ -63,7 +63,7 @@ def write_mixture(
     files.write_json(folder / layout.MANIFEST, manifest)
     figures = timer.figures(manifest["tokens"])
     files.write_json(run.path / layout.THROUGHPUT, read_throughput(run) | {mixture.name: figures})
-    folder.rename(run.path / mixture.name)
+    files.publish(folder, run.path / mixture.name)
     _log(manifest, figures, run)
     return manifest
 

@@ -86,14 +86,14 @@ def test_the_target_of_a_symbolic_link_is_written_and_the_link_stays(tmp_path, e
 
 def test_all_files_are_synced_before_the_folder_is_renamed(tmp_path, monkeypatch):
     synced = []
-    fsync, rename = os.fsync, Path.rename
+    fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(
         os,
         "fsync",
         lambda handle: (synced.append(os.readlink(f"/proc/self/fd/{handle}")), fsync(handle)),
     )
     monkeypatch.setattr(
-        Path, "rename", lambda path, to: (synced.append(f"renamed {path.name}"), rename(path, to))
+        os, "replace", lambda path, to: (synced.append(f"renamed {path.name}"), replace(path, to))
     )
     with (
         whole_or_nothing(tmp_path / "out") as folder,

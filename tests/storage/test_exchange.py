@@ -1,11 +1,14 @@
 """Files that processes exchange through a folder on a disk or in a bucket."""
 
+import errno
+import hashlib
+import os
 import tempfile
 import threading
 
 import pytest
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.storage import exchange, files, objects
 from teacherlm_jax.storage.paths import StoragePath
 
@@ -92,3 +95,33 @@ def test_files_are_read_in_order_and_prefetched_from_a_bucket(folder):
 def test_a_missing_file_is_named(folder):
     with pytest.raises(UserError, match=f"{folder}/gone: no such file"):
         files.read_bytes(folder / "gone")
+
+
+def test_a_file_that_is_fetched_appears_once_its_digest_is_checked(bucket, tmp_path):
+    objects.put(f"{bucket}/rows", b"content")
+    target, digest = tmp_path / "rows", f"sha256:{hashlib.sha256(b'content').hexdigest()}"
+    exchange.fetch(f"{bucket}/rows", target, digest, remedy="write it again")
+    assert target.read_bytes() == b"content"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["rows"]
+
+
+@pytest.mark.parametrize("kind", ["digest", "missing", "disk"])
+def test_a_file_that_cannot_be_fetched_leaves_the_old_one(bucket, tmp_path, monkeypatch, kind):
+    objects.put(f"{bucket}/rows", b"other")
+    target, address = tmp_path / "rows", f"{bucket}/{'none' if kind == 'missing' else 'rows'}"
+    target.write_bytes(b"old")
+    if kind == "disk":
+
+        def download(address, path):
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(objects, "download", download)
+    messages = {
+        "digest": f"{address}: digest is sha256:.*, expected sha256:0; write it again",
+        "missing": f"{address}: cannot be read: no such bucket or object",
+        "disk": f"No space left on device: '{target}'",
+    }
+    with pytest.raises((UserError, StoreError, OSError), match=messages[kind]):
+        exchange.fetch(address, target, "sha256:0", remedy="write it again")
+    assert [path.read_bytes() for path in tmp_path.iterdir() if path.is_file()] == [b"old"]

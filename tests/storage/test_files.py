@@ -1,6 +1,7 @@
 """Whole files: atomic writes, JSON, jsonl and digests."""
 
 import io
+import os
 
 import pytest
 
@@ -78,3 +79,33 @@ def test_a_hashed_file_has_its_digest_after_one_pass_of_any_reads(tmp_path):
         assert hashed.digest() == expected
         with pytest.raises(io.UnsupportedOperation):
             hashed.seek(3)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_gets_its_name_is_on_the_disk_before(tmp_path, monkeypatch, kind):
+    unfinished, path, steps = tmp_path / "a", tmp_path / "b", []
+    unfinished.mkdir() if kind == "folder" else unfinished.write_text("content")
+    fsync, replace = os.fsync, os.replace
+    inode = unfinished.stat().st_ino
+
+    def synced(handle):
+        steps.append("fsync" if os.fstat(handle).st_ino == inode else "fsync of another file")
+        fsync(handle)
+
+    def replaced(*paths):
+        steps.append("replace")
+        replace(*paths)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    files.publish(unfinished, path)
+    assert steps == ["fsync", "replace"]
+    assert path.stat().st_ino == inode and not unfinished.exists()
+
+
+def test_a_disk_that_refuses_a_name_is_named_with_it(tmp_path):
+    (tmp_path / "a").touch()
+    (tmp_path / "b/c").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError, match=f": '{tmp_path / 'b'}'"):
+        files.publish(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a").exists()

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from teacherlm_jax.storage.local_cache import NoRoomError, held, new_file
+from teacherlm_jax.storage.local_cache import NoRoomError, held
 
 LIMIT = 1000
 
@@ -158,17 +158,6 @@ def test_a_file_system_without_locks_is_refused_and_removes_nothing(tmp_path, mo
     with pytest.raises(OSError, match="No locks available: '.*copy'"):
         put(tmp_path, "b", 600).__enter__()
     assert names(tmp_path) == ["a"]
-
-
-def test_a_new_file_appears_complete_or_not_at_all(tmp_path):
-    path = tmp_path / "rows"
-    with pytest.raises(TypeError), new_file(path) as temporary:
-        temporary.write_bytes(b"half") + ""
-    assert list(tmp_path.iterdir()) == []
-    with new_file(path) as temporary:
-        temporary.write_bytes(b"whole")
-        assert not path.exists()
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"whole"]
 
 
 @pytest.mark.parametrize(("is_checked", "copies"), [(True, 1), (False, 2)])
