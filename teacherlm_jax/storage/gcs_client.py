@@ -54,7 +54,14 @@ def _is_of_others(record: logging.LogRecord) -> bool:
     """Return whether a log record is about no error of this client, which raises its errors."""
     raised = record.exc_info[1] if record.exc_info else None
     about = record.args if isinstance(record.args, tuple) else ()
-    return not any(isinstance(error, StoreError) for error in (raised, *about))
+    return not any(_is_own(error) for error in (raised, *about))
+
+
+def _is_own(error: object) -> bool:
+    """Return whether this client raised an error, also one about existence; see `_naming`."""
+    if isinstance(error, FileNotFoundError | FileExistsError):
+        return str(error.filename).startswith("gs://")
+    return isinstance(error, StoreError)
 
 
 # Both log errors of requests with tracebacks, and raise them, too.

@@ -1,6 +1,7 @@
 """Paths in stores, and what a process that uses the package can do with stores beside it."""
 
 import contextlib
+import errno
 import logging
 import os
 import pickle
@@ -10,7 +11,7 @@ import sys
 import pytest
 from etils import epath
 
-from teacherlm_jax.errors import StoreError
+from teacherlm_jax.errors import ExplainedError, StoreError
 from teacherlm_jax.storage import files, locations, paths
 from teacherlm_jax.storage.gcs_client import BucketClient
 from teacherlm_jax.storage.paths import StoragePath
@@ -97,20 +98,25 @@ def test_a_path_on_this_machine_needs_no_client(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["gcsfs", "fsspec.prefetcher"])
 def test_only_errors_that_the_client_raises_are_left_out_of_the_log(name, caplog):
     paths.client("gs://bucket")
-    for error in (StoreError("ours"), OSError("theirs")):
+    missing = FileNotFoundError(errno.ENOENT, "ours", "gs://bucket/a")
+    for error in (StoreError("ours"), missing, FileNotFoundError("bucket/a"), OSError("theirs")):
         try:
             raise error
         except (StoreError, OSError):
             logging.getLogger(name).exception("failed")
         logging.getLogger(name).error("failed: %s", error)
-    assert [record.getMessage() for record in caplog.records] == ["failed", "failed: theirs"]
+    assert [record.getMessage() for record in caplog.records] == [
+        *("failed", "failed: bucket/a"),
+        *("failed", "failed: theirs"),
+    ]
 
 
-def test_an_error_while_a_file_is_read_is_raised_and_not_logged(bucket, proxy, caplog):
+@pytest.mark.parametrize("answer", [503, 404])
+def test_an_error_while_a_file_is_read_is_raised_and_not_logged(bucket, proxy, caplog, answer):
     files.write_bytes(f"{bucket}/a", bytes(20_000_000))
-    with contextlib.suppress(StoreError), files.opened(f"{bucket}/a") as file:
+    with contextlib.suppress(ExplainedError), files.opened(f"{bucket}/a") as file:
         file.read(1)
-        proxy.fail(503)
+        proxy.fail(answer)
         file.read()
         raise AssertionError("the rest was read")
     assert not [record.name for record in caplog.records if record.levelno > logging.INFO]
