@@ -6,7 +6,7 @@ from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
 
-from teacherlm_jax import capacity, sharding
+from teacherlm_jax import capacity
 from teacherlm_jax.checkpoints import commit_marks, selection
 from teacherlm_jax.checkpoints.fingerprint import digest
 from teacherlm_jax.checkpoints.store import Checkpoints
@@ -49,7 +49,8 @@ def load_model(
     Args:
         path: as for `open_checkpoint`.
         mesh: devices that hold the parameters.
-        dtype: compute dtype; empty: the one it was trained with.
+        dtype: compute dtype; empty: the one it was trained with. Parameters outside norms are
+            converted to it if that makes them smaller; results do not change.
         attention: attention implementation; empty: the one it was trained with.
 
     Raises UserError if the checkpoint is missing or damaged, if the vocabulary has changed, or if
@@ -62,9 +63,9 @@ def load_model(
     config = dataclasses.replace(
         config, dtype=dtype or config.dtype, attention=attention or config.attention
     )
-    graph, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
+    graph, abstract = registry.abstract(config, mesh)
     capacity.refuse_too_large(str(path), abstract, mesh, convertible=False)
-    params = checkpoints.params(step, abstract)
+    params = checkpoints.params(step, registry.for_inference(config, abstract), cast=True)
     checkpoints.close()
     return LoadedModel(
         nnx.merge(graph, params), vocabulary, config, step, digest(meta["parameters"])

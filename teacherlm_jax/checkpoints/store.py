@@ -138,7 +138,7 @@ class Checkpoints:
             return self._verified(step, "params", "parameters", abstract)
         saved = self.meta(step)["parameters"]
         params = self._verified(step, "params", "parameters", as_saved(abstract, saved))
-        return jax.tree.map(lambda array, shape: array.astype(shape.dtype), params, abstract)
+        return jax.tree.map(_converted, params, abstract)
 
     def optimizer(self, step: int, abstract: Tree) -> Tree:
         """Return the saved `optimizer` with the shapes and shardings of `abstract`, verified."""
@@ -230,3 +230,12 @@ class Checkpoints:
             if not self._meta(other)[1]:
                 return f"remove {self.path(step)} to resume from step {other}"
         return f"{self.folder} has no other complete checkpoint; remove it and train again"
+
+
+def _converted(array: jax.Array, wanted: jax.ShapeDtypeStruct) -> jax.Array:
+    """Return the array in the wanted dtype; the memory of another dtype is free then."""
+    if array.dtype == wanted.dtype:
+        return array
+    converted = jax.block_until_ready(array.astype(wanted.dtype))
+    array.delete()
+    return converted

@@ -10,7 +10,7 @@ from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
 
-from teacherlm_jax import capacity, sharding
+from teacherlm_jax import capacity
 from teacherlm_jax.checkpoints import fingerprint, saved_model
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import ModelConfig
@@ -120,7 +120,7 @@ def load(path: epath.PathLike, mesh: Mesh, *, dtype: str = "", attention: str = 
         path: as for `describe`.
         mesh: devices that hold the parameters.
         dtype: compute dtype; empty: the one it was trained with, bfloat16 for a Hugging Face
-            folder. Parameters keep their dtype, which is float32 for a Hugging Face folder.
+            folder. Parameters outside norms are stored in it if that makes them smaller.
         attention: attention implementation; empty: the one it was trained with.
 
     Raises UserError when there is no model, when it is damaged or incomplete, or when its
@@ -137,7 +137,8 @@ def load(path: epath.PathLike, mesh: Mesh, *, dtype: str = "", attention: str = 
         dtype=dtype or opened.config.dtype,
         attention=attention or opened.config.attention,
     )
-    graph, abstract = sharding.abstract_model(lambda: registry.build(config, nnx.Rngs(0)), mesh)
+    graph, abstract = registry.abstract(config, mesh)
+    abstract = registry.for_inference(config, abstract)
     capacity.refuse_too_large(str(path), abstract, mesh, convertible=True)
     model = nnx.merge(graph, opened.parameters(abstract))
     return LoadedModel(model, opened.vocabulary, config, 0, opened.digest)

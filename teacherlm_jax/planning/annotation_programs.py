@@ -124,7 +124,8 @@ def _of_model(
 ) -> PlannedAnnotation:
     mesh = sharding.make_mesh(config.mesh, devices)
     settled = dataclasses.replace(config, mesh=MeshConfig(*mesh.devices.shape))
-    graph, params = sharding.abstract_model(lambda: registry.build(model, nnx.Rngs(0)), mesh)
+    graph, params = registry.abstract(model, mesh)
+    params = registry.for_inference(model, params)
     return PlannedAnnotation(settled, mesh, model, graph, params, length, assumed)
 
 

@@ -87,6 +87,23 @@ def test_a_model_is_loaded_with_the_requested_dtype_and_attention(converted, tmp
     assert (loaded.model.dtype, loaded.model.attention) == ("float32", "blockwise")
 
 
+@pytest.mark.parametrize("path", ["hf", "run"])
+def test_parameters_are_stored_in_the_compute_dtype_with_the_same_results(
+    converted, tmp_path, pair_of, path
+):
+    one_device = sharding.make_mesh(MeshConfig(), devices=jax.devices()[:1])
+    loaded = any_model.load(tmp_path / path, one_device, dtype="bfloat16")
+    for names, parameter in nnx.to_flat_state(nnx.state(loaded.model)):
+        in_norm = any("norm" in name for name in names)
+        assert parameter.get_value().dtype == ("float32" if in_norm else "bfloat16")
+    model = pair_of("bloom").model  # float32 parameters
+    graph, state = nnx.split(model)
+    again = nnx.merge(graph, state)
+    again.dtype = "bfloat16"
+    tokens = jnp.arange(20)[None] + 4
+    np.testing.assert_array_equal(loaded.model(tokens), again(tokens))
+
+
 def test_a_hugging_face_folder_gives_the_logits_of_its_model(hf_folder, pair_of):
     one_device = sharding.make_mesh(MeshConfig(), devices=jax.devices()[:1])
     tokens = jnp.arange(20)[None] + 4
@@ -133,9 +150,11 @@ def test_a_model_too_large_for_a_device_is_refused_before_its_parameters_are_rea
     """The eight simulated devices share one memory, which has less than a copy for each."""
     mesh = sharding.make_mesh(MeshConfig(data=8))
     assert convert(hf_folder, tmp_path / "run") == (0, "")
-    size = 8 * sum(leaf.nbytes for leaf in parameters(any_model.load(tmp_path / kind, mesh)))
+    size = 8 * sum(
+        leaf.nbytes for leaf in parameters(any_model.load(tmp_path / kind, mesh, dtype="float32"))
+    )
     monkeypatch.setattr(capacity, "available", lambda device: size)
-    any_model.load(tmp_path / kind, mesh)
+    any_model.load(tmp_path / kind, mesh, dtype="float32")
 
     monkeypatch.setattr(capacity, "available", lambda device: size - 1)
     for reader in (model_folder.ModelFolder, Checkpoints):
@@ -148,16 +167,16 @@ def test_a_model_too_large_for_a_device_is_refused_before_its_parameters_are_rea
         match=rf"{tmp_path / kind}: its parameters need {gib} per device in float32, but cpu has "
         rf"{gib}; use a smaller model, {narrower if kind == 'hf' else ''}or use a machine with",
     ):
-        any_model.load(tmp_path / kind, mesh)
+        any_model.load(tmp_path / kind, mesh, dtype="float32")
 
 
 def test_a_model_too_large_in_float32_fits_after_converting_it_to_bfloat16(
     hf_folder, convert, tmp_path, monkeypatch
 ):
     mesh = sharding.make_mesh(MeshConfig(), jax.devices()[:1])
-    size = sum(leaf.nbytes for leaf in parameters(any_model.load(hf_folder, mesh)))
+    size = sum(leaf.nbytes for leaf in parameters(any_model.load(hf_folder, mesh, dtype="float32")))
     monkeypatch.setattr(capacity, "available", lambda device: size - 1)
     with pytest.raises(UserError, match=r"convert it with --config\.dtype=bfloat16"):
-        any_model.load(hf_folder, mesh)
+        any_model.load(hf_folder, mesh, dtype="float32")
     assert convert(hf_folder, tmp_path / "run", "--config.dtype=bfloat16") == (0, "")
-    any_model.load(tmp_path / "run", mesh)
+    any_model.load(tmp_path / "run", mesh, dtype="float32")
