@@ -21,6 +21,9 @@ class PlanOptions:
         help="for an annotation whose teacher does not exist: published model shape, such as "
         "bloom-7b1; empty: the teacher's",
     )
+    rows: int = at_least(
+        0, 0, help="rows of the dataset to annotate, for the hours that it takes; 0: speed only"
+    )
     advise: bool = plain(
         False, help="if it does not fit, compile suggested settings until one fits"
     )

@@ -93,9 +93,7 @@ class Engine:
         )  # fmt: skip
         self._slots, self._prompt_length, self._members = slots, prompt_length, members
         self._stopped = stopped
-        # A prefill takes as long for one prompt as for a group, so free slots gather a little.
-        self._worth_reading = max(1, min(slots // _IDLE, _GROUP * members))
-        self._group = shards * math.ceil(self._worth_reading / members / shards)
+        self._worth_reading, self._group = prefill_size(slots, members, shards)
         self._ahead = 2 * max(self._worth_reading, self._group * members)
         slot_memory.refuse_too_many(self._abstract_slots()[0], self._parameters, slots, shards)
         self._allocate = jax.jit(self._device.empty)
@@ -210,6 +208,15 @@ class Engine:
             pairs = zip(names, shapes, strict=True)
             shapes = [placed(name, shape, placement.mesh) for name, shape in pairs]
         return shapes, trees[0]
+
+
+def prefill_size(slots: int, members: int, shards: int) -> tuple[int, int]:
+    """Return the free slots that are worth a prefill, and the prefixes that one prefill reads.
+
+    A prefill takes as long for one prompt as for a group, so free slots gather a little.
+    """
+    worth = max(1, min(slots // _IDLE, _GROUP * members))
+    return worth, shards * math.ceil(worth / members / shards)
 
 
 def slot_shards(slots: int) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from jax.sharding import Mesh
 from teacherlm_jax import sharding
 from teacherlm_jax.config import AnnotateConfig, MeshConfig, ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.generation.engine import Engine
+from teacherlm_jax.generation.engine import Engine, EngineProgram, prefill_size
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.models import registry
 from teacherlm_jax.planning.program_figures import Workload
@@ -20,7 +21,9 @@ from teacherlm_jax.planning.training_program import visits
 from teacherlm_jax.sharding import Tree
 
 ASSUMED_LENGTH = 2048  # tokens of the longest prompt
-STEPS = 16  # decode steps between two synchronizations with the host
+STEPS = 16  # decode steps of the planned program
+# Tokens of an explanation by a teacher of 7.1B parameters: the middle of what arXiv 2310.19019 has.
+_TOKENS = {"cot": 70, "fundamental": 164, "mistake": 52}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +60,33 @@ class PlannedAnnotation:
         return max(Counter(teachers).values(), default=1)
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds of explanations that the config asks for."""
+        return tuple(kind for kind in _TOKENS if getattr(self.config.teachers, kind))
+
+    def speed(self, prefill_seconds: float, decode_seconds: float, rows: int) -> dict[str, Any]:
+        """Return the speed of the slice when its programs take so long, JSON-able.
+
+        Every text is assumed to be as long as the paper's of its kind, but no longer than
+        `max_new_tokens`. With `rows`, `hours` and `chip_hours` are those of all their explanations.
+        """
+        longest = self.config.sampling.max_new_tokens
+        tokens = [min(_TOKENS[kind], longest) for kind in self.kinds] or [longest]
+        mean = sum(tokens) / len(tokens)
+        _, group = prefill_size(self.config.slots, self.members, sharding.batch_shards(self.mesh))
+        per_text = prefill_seconds / (group * self.members)
+        per_text += mean * decode_seconds / (STEPS * self.config.slots)
+        hours = rows * len(tokens) * per_text / 3600
+        return {
+            "tokens_per_text": mean,
+            "tokens_per_second": mean / per_text,
+            "texts_per_second": 1 / per_text,
+            "rows": rows,
+            "hours": hours if rows else None,
+            "chip_hours": hours * self.mesh.size if rows else None,
+        }
+
+    @property
     def workloads(self) -> list[Workload]:
         """Return the work of prefill and decode; decode is counted with all its steps."""
         mesh = dict(self.mesh.shape)
@@ -73,8 +103,8 @@ class PlannedAnnotation:
         itemsize = jnp.dtype(self.model.dtype).itemsize
         return 2 * self.model.layers * tokens * self.model.width * itemsize / self.mesh.size
 
-    def compiled(self) -> list[CompiledProgram]:
-        """Compile prefill of the longest prompts, and decode with the full length of the cache."""
+    def programs(self) -> list[EngineProgram]:
+        """Return prefill of the longest prompts, and decode with the full length of the cache."""
         with jax.set_mesh(self.mesh):
             engine = Engine(
                 nnx.merge(self.graph, self.params),
@@ -86,8 +116,11 @@ class PlannedAnnotation:
                 members=self.members,
                 steps_per_sync=STEPS,
             )
-            programs = engine.programs()
-            return [compiled(program.name, program.lowered.compile) for program in programs]
+            return engine.programs()
+
+    def compiled(self) -> list[CompiledProgram]:
+        """Compile the programs."""
+        return [compiled(program.name, program.lowered.compile) for program in self.programs()]
 
 
 def prepare(
@@ -124,9 +157,15 @@ def _of_model(
 ) -> PlannedAnnotation:
     mesh = sharding.make_mesh(config.mesh, devices)
     settled = dataclasses.replace(config, mesh=MeshConfig(*mesh.devices.shape))
+    return PlannedAnnotation(
+        config=settled, mesh=mesh, length=length, assumed=assumed, **shapes(model, mesh)
+    )
+
+
+def shapes(model: ModelConfig, mesh: Mesh) -> dict[str, Any]:
+    """Return the fields `model`, `graph` and `params` of a planned annotation."""
     graph, params = registry.abstract(model, mesh)
-    params = registry.for_inference(model, params)
-    return PlannedAnnotation(settled, mesh, model, graph, params, length, assumed)
+    return {"model": model, "graph": graph, "params": registry.for_inference(model, params)}
 
 
 def _teacher(config: AnnotateConfig, named: str) -> tuple[ModelConfig, tuple[str, ...]]:

@@ -34,7 +34,7 @@ def plan(config: TrainConfig | AnnotateConfig, run: Run, options: PlanOptions) -
         prepared = training_program.prepare(config, devices, options.length)
     else:
         prepared = annotation_programs.prepare(config, devices, options.length, options.model)
-    result = planned(prepared, tpu_slice)
+    result = planned(prepared, tpu_slice, options.rows)
     text = page(result, tpu_slice)
     name = tpu_slice.name.replace(":", "-")
     files.write_json(run.path / f"{name}.json", result)
@@ -45,12 +45,14 @@ def plan(config: TrainConfig | AnnotateConfig, run: Run, options: PlanOptions) -
         raise UserError(_fault(prepared, tpu_slice, worst, devices if options.advise else []))
 
 
-def planned(run: PlannedTraining | PlannedAnnotation, tpu_slice: TpuSlice) -> dict[str, Any]:
-    """Compile all programs and return the plan, JSON-able."""
+def planned(
+    run: PlannedTraining | PlannedAnnotation, tpu_slice: TpuSlice, rows: int = 0
+) -> dict[str, Any]:
+    """Compile all programs and return the plan, JSON-able; `rows` of an annotation give hours."""
     return (
         _of_training(run, tpu_slice)
         if isinstance(run, PlannedTraining)
-        else _of_annotation(run, tpu_slice)
+        else _of_annotation(run, tpu_slice, rows)
     )
 
 
@@ -72,9 +74,12 @@ def _of_training(run: PlannedTraining, tpu_slice: TpuSlice) -> dict[str, Any]:
     }
 
 
-def _of_annotation(run: PlannedAnnotation, tpu_slice: TpuSlice) -> dict[str, Any]:
+def _of_annotation(run: PlannedAnnotation, tpu_slice: TpuSlice, rows: int) -> dict[str, Any]:
     config = run.config
     compiled = zip(run.compiled(), run.workloads, strict=True)
+    programs = [figures(program, task, tpu_slice) for program, task in compiled]
+    fits = all(program["fits"] for program in programs)
+    prefill, decode = (program["roofline"]["seconds"] if fits else 0 for program in programs)
     return {
         "summary": (
             f"annotation: {config.slots} slots, prompts of up to {run.length} tokens, "
@@ -88,7 +93,8 @@ def _of_annotation(run: PlannedAnnotation, tpu_slice: TpuSlice) -> dict[str, Any
             "parameters": _held(run.params),
             "KV cache": {"total": run.cache * tpu_slice.chips, "chip": run.cache},
         },
-        "programs": [figures(program, task, tpu_slice) for program, task in compiled],
+        "programs": programs,
+        "speed": run.speed(prefill, decode, rows) if fits else None,
         "config": dataclasses.asdict(config),
     }
 

@@ -24,7 +24,26 @@ def page(plan: Mapping[str, Any], tpu_slice: TpuSlice) -> str:
     for program in plan["programs"]:
         lines += ["", f"{program['program']} (compiled in {program['compile_seconds']:.0f} s)"]
         lines += _aligned(_rows(program))
+    if speed := plan.get("speed"):
+        lines += ["", "at best, by the rooflines", *_aligned(_speed(speed))]
     return "\n".join(lines) + "\n"
+
+
+def _speed(speed: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return names and values of the speed of an annotation on the whole slice."""
+    length = f"{speed['tokens_per_text']:.0f} tokens on average, as in the paper"
+    rows = [
+        ("tokens", f"{speed['tokens_per_second']:,.0f} per second"),
+        ("explanations", f"{speed['texts_per_second']:,.1f} per second, of {length}"),
+    ]
+    if speed["rows"]:
+        rows.append(
+            (
+                f"{speed['rows']:,} rows",
+                f"{speed['hours']:,.1f} hours, {speed['chip_hours']:,.1f} chip-hours",
+            )
+        )
+    return rows
 
 
 def _axes(mesh: Mapping[str, int]) -> str:
@@ -53,9 +72,6 @@ def _rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
     if figures["model_flops"]:
         rows.insert(1, ("model FLOPs", f"{figures['model_flops']:.3e} on all chips"))
         rows.append(("maximum MFU", f"{figures['mfu_bound']:.1%}"))
-    estimate = figures["compiler_seconds"]
-    without = "none (the compiler gave no positive number)"
-    rows.append(("compiler's estimate", f"{estimate:.4g} s" if estimate else without))
     if figures["loops_by_data"]:
         rows.append(
             ("loops over data", f"{figures['passes_by_data']:g} iterations assumed for each")

@@ -63,5 +63,4 @@ def figures(program: CompiledProgram, workload: Workload, tpu_slice: TpuSlice) -
         "intensity": intensity(counts),
         "roofline": {**dataclasses.asdict(best), "seconds": best.seconds, "bound": best.bound},
         "mfu_bound": mfu,
-        "compiler_seconds": program.optimal_seconds,
     }

@@ -24,7 +24,6 @@ class CompiledProgram:
         text: its optimized HLO; empty if it does not fit.
         memory: bytes of a chip's memory that it needs, including arguments and the program itself.
         available: bytes of memory available, if the compiler reported it because they are too few.
-        optimal_seconds: the compiler's estimate of its run time; None if it gives none.
         compile_seconds: compile time.
     """
 
@@ -32,7 +31,6 @@ class CompiledProgram:
     text: str
     memory: float
     available: float | None
-    optimal_seconds: float | None
     compile_seconds: float
 
 
@@ -43,7 +41,7 @@ def compiled(name: str, compile_it: Callable[[], Any]) -> CompiledProgram:
         program = compile_it()
     except jax.errors.JaxRuntimeError as error:
         needed, available = lacking(str(error))
-        return CompiledProgram(name, "", needed, available, None, time.monotonic() - began)
+        return CompiledProgram(name, "", needed, available, time.monotonic() - began)
     seconds = time.monotonic() - began
     sizes = program.memory_analysis()
     memory = (
@@ -53,10 +51,7 @@ def compiled(name: str, compile_it: Callable[[], Any]) -> CompiledProgram:
         + sizes.temp_size_in_bytes
         + sizes.generated_code_size_in_bytes
     )
-    optimal = program.cost_analysis().get("optimal_seconds", 0.0)
-    return CompiledProgram(
-        name, program.as_text(), memory, None, optimal if optimal > 0 else None, seconds
-    )
+    return CompiledProgram(name, program.as_text(), memory, None, seconds)
 
 
 def lacking(message: str) -> tuple[float, float]:

@@ -28,6 +28,7 @@ _FREE = frozenset(
     )
 )
 _SLICES = ("dynamic-slice", "slice", "gather")
+_REPLACING = ("dynamic-update-slice", "scatter")  # they replace parts of their first operand
 
 
 def bytes_moved(module: Module, computation: Computation, instruction: Instruction) -> int:
@@ -48,7 +49,7 @@ def bytes_moved(module: Module, computation: Computation, instruction: Instructi
     if instruction.opcode == "dynamic-update-slice":
         return 2 * _in_hbm(operands[1])
     if instruction.opcode == "scatter":
-        return 3 * _in_hbm(operands[2])
+        return 2 * _in_hbm(operands[2])
     if instruction.opcode.endswith("-start"):  # a tuple of operand and result
         return sum(array.bytes for array in instruction.arrays[:2] if array.in_hbm)
     return _in_hbm(instruction) + sum(map(_in_hbm, operands))
@@ -88,7 +89,7 @@ def _bytes_read(module: Module, inside: Computation, value: Instruction) -> int:
             total += user.bytes
         elif user.opcode in ("bitcast", "reshape", "get-tuple-element"):
             total += _bytes_read(module, inside, user)
-        elif _is_pass_through(user) or (user.opcode == "dynamic-update-slice" and first):
+        elif _is_pass_through(user) or (user.opcode in _REPLACING and first):
             continue
         elif user.opcode == "fusion":
             called = module.computations[user.called("calls")]
@@ -104,8 +105,9 @@ def _bytes_written(inside: Computation, result: Instruction) -> int:
     """Return the bytes that a fusion writes for one of its results."""
     while result.opcode in ("bitcast", "reshape", "copy"):
         result = inside.instructions[result.operands[0]]
-    if result.opcode == "dynamic-update-slice":
-        return inside.instructions[result.operands[1]].bytes
+    if result.opcode in _REPLACING:
+        new = result.operands[1 if result.opcode == "dynamic-update-slice" else 2]
+        return inside.instructions[new].bytes
     return 0 if result.opcode == "parameter" or _is_pass_through(result) else result.bytes
 
 

@@ -51,7 +51,7 @@ def test_the_help_of_every_verb_fits_100_columns_of_ascii_and_describes_every_ke
         ("prepare", ("--check_only", "--runner=TEXT")),
         ("report", ("--data=PATH",)),
         ("convert", ("SRC", "DST")),
-        ("plan", ("--topology=TEXT", "--length=INT", "--model=TEXT", "--advise")),
+        ("plan", ("--topology=TEXT", "--length=INT", "--model=TEXT", "--rows=INT", "--advise")),
     ],
 )
 def test_the_help_lists_every_option_of_a_verb_before_its_keys(verb, more, shown):

@@ -136,6 +136,11 @@ def test_only_slices_that_are_read_or_written_count_and_on_chip_memory_is_free()
     assert count(PIECES, ALONE).memory == 2 * 8 * 16 * 4
 
 
+def test_a_scatter_writes_the_new_rows_only_and_a_layer_of_the_cache_is_read_once():
+    text = (PROGRAMS / "scatter.hlo").read_text(encoding="utf-8")
+    assert count(text, ALONE).memory == 2 * 16 * 4 + 8 * 16 * 4
+
+
 def test_a_product_reads_its_factors_once_and_writes_its_result():
     counted = count((PROGRAMS / "product.hlo").read_text(encoding="utf-8"), ALONE)
     assert counted.flops == 2 * 8 * 32 * 16

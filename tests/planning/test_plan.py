@@ -29,7 +29,7 @@ from teacherlm_jax.config import (AnnotateConfig, MeshConfig, SamplingConfig, Te
 from teacherlm_jax.config.plan_options import PlanOptions
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
-from teacherlm_jax.planning import chips, compiler
+from teacherlm_jax.planning import annotation_programs, chips, compiler
 from teacherlm_jax.planning.plan import plan
 
 model = registry.shape("bloom-tiny", remat="full")
@@ -49,7 +49,14 @@ def refusal(config, topology, **options):
             return str(error)
 
 assert refusal(train, "v5e:2x2", length=128) is None
-assert refusal(annotate, "v5e:2x2", model="bloom-tiny") is None
+assert refusal(annotate, "v5e:2x2", model="bloom-tiny", rows=1_000_000) is None
+one_chip = dataclasses.replace(annotate, slots=64, prompt_length=512, mesh=MeshConfig())
+narrow = annotation_programs.prepare(
+    one_chip, compiler.devices(chips.parse("v5e:1x1")), 512, "bloom-560m")
+narrow = dataclasses.replace(narrow, **annotation_programs.shapes(
+    dataclasses.replace(narrow.model, layers=2, vocab_size=512), narrow.mesh))
+decode = narrow.programs()[1].lowered.compile()
+print("temporaries:", decode.memory_analysis().temp_size_in_bytes / narrow.cache)
 error = refusal(many, "v5e:1x1", length=128)
 print("error:", error)
 error = refusal(train, "v5p:2x2x1535", length=128)
@@ -93,7 +100,7 @@ def test_a_plan_is_printed_and_saved_with_every_figure(planned):
     assert parameters["total"] == 4 * figures["parameters"]
     assert parameters["total"] / 4 <= parameters["chip"] < parameters["total"] / 3
     assert 2 * parameters["chip"] <= optimizer["chip"] < 2 * parameters["chip"] + 100
-    for line in ("training step", "peak memory", "maximum MFU", "compiler's estimate"):
+    for line in ("training step", "peak memory", "maximum MFU", "roofline"):
         assert line in printed
     assert (folder / "train" / "v5e-2x2.txt").read_text(encoding="utf-8") in printed
 
@@ -131,6 +138,20 @@ def test_an_annotation_is_planned_from_its_teachers_published_shape(planned):
     assert figures["held"]["KV cache"]["total"] == 2 * 2 * 8 * 64 * 32 * 2
     head = 16 * 8 * 2 * 512 * 32
     assert 4 * decode["flops"] >= head
+    speed = figures["speed"]
+    per_text = prefill["roofline"]["seconds"] / 2
+    per_text += 32 * decode["roofline"]["seconds"] / (16 * 8)
+    assert speed["texts_per_second"] == pytest.approx(1 / per_text)
+    assert speed["tokens_per_second"] == pytest.approx(32 / per_text)
+    assert speed["hours"] == pytest.approx(1_000_000 * per_text / 3600)
+    assert speed["chip_hours"] == pytest.approx(4 * speed["hours"])
+    text = (planned[0] / "annotate" / "v5e-2x2.txt").read_text(encoding="utf-8")
+    assert "1,000,000 rows" in text
+
+
+def test_decoding_with_heads_of_64_does_not_copy_the_cache_on_a_tpu(planned):
+    (share,) = re.findall(r"(?m)^temporaries: (.*)", planned[1])
+    assert float(share) < 0.25  # two copies would be 1, and 2 with heads padded to 128 lanes
 
 
 def test_a_program_that_does_not_fit_is_refused_with_its_memory_and_a_suggestion(planned):
@@ -176,7 +197,7 @@ def test_a_missing_compiler_is_refused_with_the_command_that_installs_it(monkeyp
 def test_suggestions_can_be_verified_by_compiling_them(needs, expected, monkeypatch, tmp_path):
     remaining = iter(needs)
 
-    def planned(prepared, tpu_slice):
+    def planned(prepared, tpu_slice, rows=0):
         needed = next(remaining)
         sizes = {"memory": needed * 2**30, "memory_available": 15.75 * 2**30}
         return {"programs": [{**sizes, "fits": needed < 15.75}]}
