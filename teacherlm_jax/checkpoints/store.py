@@ -17,6 +17,7 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
+from jaxtyping import Shaped
 
 from teacherlm_jax.checkpoints import restore, retention
 from teacherlm_jax.checkpoints.fingerprint import (
@@ -232,7 +233,9 @@ class Checkpoints:
         return f"{self.folder} has no other complete checkpoint; remove it and train again"
 
 
-def _converted(array: jax.Array, wanted: jax.ShapeDtypeStruct) -> jax.Array:
+def _converted(
+    array: Shaped[jax.Array, "..."], wanted: jax.ShapeDtypeStruct
+) -> Shaped[jax.Array, "..."]:
     """Return the array in the wanted dtype; the memory of another dtype is free then."""
     if array.dtype == wanted.dtype:
         return array
