@@ -23,25 +23,36 @@ from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.temporary import TemporaryFolder
 
 _AHEAD = 4  # objects to prefetch
+_FEW = 8  # folders
 
 _Content = TypeVar("_Content")
 
 
 def existing(paths: Iterable[epath.Path]) -> set[epath.Path]:
-    """Return the paths of files that exist; in a bucket, this lists each of their folders once.
+    """Return the paths of files that exist.
+
+    In a bucket, a few folders are listed one by one. More folders take one listing of all that is
+    below their common parent.
 
     Raises StoreError if the store refuses.
     """
-    present: set[epath.Path] = set()
-    folders: dict[epath.Path, set[epath.Path]] = {}
-    for path in paths:
-        if is_remote(path):
-            folders.setdefault(path.parent, set()).add(path)
-        elif path.exists():
-            present.add(path)
-    for folder, wanted in folders.items():
-        present |= wanted & {folder / name for name in objects.listing(folder)}
-    return present
+    paths = list(paths)
+    remote = [path for path in paths if is_remote(path)]
+    folders = {path.parent for path in remote}
+    if len(folders) > _FEW:
+        folders = _common_parents(folders)
+    listed = {f"{folder}/{name}" for folder in folders for name in objects.listing(folder)}
+    present = {path for path in paths if not is_remote(path) and path.exists()}
+    return present | {path for path in remote if str(path) in listed}
+
+
+def _common_parents(folders: Iterable[epath.Path]) -> set[epath.Path]:
+    """Return the folder in each bucket that contains all its folders."""
+    buckets: dict[str, list[str]] = {}
+    for folder in folders:
+        bucket = objects.bucket_of(folder)
+        buckets.setdefault(bucket, []).append(f"{str(folder).removeprefix(bucket)}/")
+    return {StoragePath(bucket + os.path.commonpath(paths)) for bucket, paths in buckets.items()}
 
 
 @contextlib.contextmanager

@@ -62,6 +62,31 @@ def test_only_files_that_exist_are_found_in_any_folder(folder):
     assert exchange.existing(wanted) == {folder / "a/1"}
 
 
+@pytest.mark.parametrize(("count", "listings"), [(3, 3), (40, 1)])
+def test_many_folders_take_one_listing(bucket, proxy, count, listings):
+    wanted = [StoragePath(bucket) / f"work/task-{number}/chunk" for number in range(count)]
+    for path in wanted[::2]:
+        files.write_bytes(path, b"")
+    files.write_bytes(wanted[1].with_name("chunk-of-another"), b"")
+    files.write_bytes(StoragePath(bucket) / "workspace/chunk", b"")
+    proxy.clear()
+    assert exchange.existing(iter(wanted)) == set(wanted[::2])
+    assert proxy.counts["list"] == listings and sum(proxy.counts.values()) == listings
+
+
+def test_files_of_several_stores_are_looked_for_in_each(bucket, tmp_path, monkeypatch):
+    monkeypatch.setattr(exchange, "_FEW", 0)
+    here, there = StoragePath(tmp_path), StoragePath(bucket)
+    files.write_bytes(here / "a/0", b"")
+    files.write_bytes(there / "a/0", b"")
+    assert exchange.existing(
+        [root / name for root in (here, there) for name in ("a/0", "b/0")]
+    ) == {
+        here / "a/0",
+        there / "a/0",
+    }
+
+
 def test_a_folder_is_removed_with_everything_in_it(folder):
     exchange.remove(folder)
     for name in ("a", "b/c", "b/d"):
