@@ -126,7 +126,8 @@ class BucketClient(GCSFileSystem):
             answer = await _once(GCSFileSystem._get_file_request)(
                 self, rpath, lpath, *args, **options
             )
-            _verify(answer[0], answer[1], _blocks(lpath))
+            # In a thread: the event loop also serves heartbeats and other downloads.
+            await asyncio.to_thread(_verify, answer[0], answer[1], _blocks(lpath))
             return answer
 
         with _naming(f"gs://{self._strip_protocol(rpath)}", "read"):

@@ -3,9 +3,11 @@
 import asyncio
 import gc
 import os
+import threading
 import types
 
 import pytest
+from fsspec import asyn
 from gcsfs.core import GCSFileSystem
 
 from teacherlm_jax.errors import StoreError, UserError
@@ -336,3 +338,18 @@ def _assert_named(error, path, text):
     assert message.startswith(os.path.dirname(path)) and "\n" not in message
     assert text in message
     assert "http" not in message and "injected" not in message
+
+
+def test_the_checksum_of_a_download_does_not_stop_the_event_loop(bucket, tmp_path, monkeypatch):
+    objects.put(f"{bucket}/a", CONTENT)
+    threads, blocks = [], gcs_client._blocks
+
+    def noted(path):
+        for block in blocks(path):
+            threads.append(threading.current_thread())
+            yield block
+
+    monkeypatch.setattr(gcs_client, "_blocks", noted)
+    objects.download(f"{bucket}/a", tmp_path / "a")
+    assert threads and asyn.iothread[0] not in threads
+    assert (tmp_path / "a").read_bytes() == CONTENT
