@@ -20,7 +20,7 @@ from jaxtyping import Shaped
 
 from teacherlm_jax.data import packing
 from teacherlm_jax.errors import StoreError, UserError
-from teacherlm_jax.storage import files, objects, store_errors
+from teacherlm_jax.storage import files, store_errors, time_limit
 from teacherlm_jax.storage.locations import is_remote
 
 Batch = dict[str, Shaped[np.ndarray, "B T"]]
@@ -116,7 +116,7 @@ class _Rows:
             _check_shard(folder, shard, verify, remedy)
         paths = [_counted(folder / shard["name"], shard) for shard in manifest["shards"]]
         try:
-            self._records = objects.in_time(
+            self._records = time_limit.in_time(
                 folder, lambda: grain.sources.ArrayRecordDataSource(paths)
             )
         except RuntimeError as error:  # raised for files that are not ArrayRecord
@@ -139,7 +139,7 @@ class _Rows:
     def row(self, number: int) -> packing.PackedRow:
         """Return one row; see `RowReader.row`."""
         try:
-            record = objects.in_time(self._folder, lambda: self._records[number])
+            record = time_limit.in_time(self._folder, lambda: self._records[number])
             return packing.from_bytes(record, self._length)
         except (RuntimeError, ValueError) as error:  # a wrong checksum, or invalid bytes
             _refuse_store_errors(error)

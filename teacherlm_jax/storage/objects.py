@@ -7,11 +7,10 @@ with increasing pauses; see `gcs_client`.
 
 import contextlib
 import os
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from etils import epath
 
@@ -24,8 +23,6 @@ PATIENCE = 60.0  # seconds for which transient errors of a request are retried
 SILENCE = 60.0  # timeout in seconds for a connection, and between two packets of a response
 _UPLOAD_BLOCK = 16 << 20  # bytes of one request that uploads a part of an object
 _REQUESTS = 16  # at the same time
-
-_Read = TypeVar("_Read")
 
 
 def put(path: epath.PathLike, content: bytes) -> None:
@@ -179,31 +176,6 @@ def remove_folder(folder: epath.PathLike) -> None:
     address = os.fspath(folder).rstrip("/")
     with ThreadPoolExecutor(_REQUESTS) as requests:
         list(requests.map(lambda name: remove(f"{address}/{name}"), listing(address)))
-
-
-def in_time(path: epath.PathLike, read: Callable[[], _Read]) -> _Read:
-    """Return the result of `read`, which reads from `path` with a client that has no timeout.
-
-    Raises StoreError if `path` is in a store and there is no result after twice `PATIENCE`. The
-    thread that reads is not stopped.
-    """
-    if not is_remote(path):
-        return read()
-    result: Future[_Read] = Future()
-
-    def work() -> None:
-        try:
-            result.set_result(read())
-        except BaseException as error:
-            result.set_exception(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    try:
-        return result.result(2 * PATIENCE)
-    except TimeoutError as error:
-        raise StoreError(
-            f"{path}: cannot be read: the store did not answer as expected; repeat the command"
-        ) from error
 
 
 def refuse_missing_bucket(path: epath.PathLike) -> None:
