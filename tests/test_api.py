@@ -7,7 +7,13 @@ import pytest
 
 import teacherlm_jax
 from teacherlm_jax.annotation import explain
-from teacherlm_jax.config import MeshConfig, ModelConfig, SamplingConfig, TrainConfig
+from teacherlm_jax.config import (
+    DEFAULT_GATES,
+    MeshConfig,
+    ModelConfig,
+    SamplingConfig,
+    TrainConfig,
+)
 from teacherlm_jax.data import packing, prompts, synthetic
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.requests import Completion
@@ -61,12 +67,12 @@ def test_a_model_explains_a_question_in_three_ways(model):
     explanations = model.explain(QUESTION, OPTIONS, ANSWER, sampling=SHORT)
     assert list(explanations) == ["cot", "fundamental", "mistake"]
     for explanation in explanations.values():
-        assert set(explanation.gates) == {"finished", "not_empty", "concludes_answer"}
+        assert tuple(explanation.gates) == DEFAULT_GATES
         assert str(explanation) == explanation.text
 
 
 def test_an_explanation_passes_only_if_every_gate_accepts_it(model, monkeypatch):
-    """A text that contradicts the answer A: as a chain of thought it fails one gate of three."""
+    """A text that contradicts the answer A: as a chain of thought it fails one gate of two."""
     tokens = tuple(model.loaded.vocabulary.encode("So the answer is (B)."))
 
     def complete(loaded, requests, sampling, *, slots, lengths=None, members=1):
@@ -74,10 +80,14 @@ def test_an_explanation_passes_only_if_every_gate_accepts_it(model, monkeypatch)
             yield Completion(request.id, tokens, "eos")
 
     monkeypatch.setattr(explain, "complete", complete)
-    explanations = model.explain(QUESTION, OPTIONS, ANSWER, kinds=("cot", "fundamental"))
+    explanations = model.explain(
+        *(QUESTION, OPTIONS, ANSWER),
+        kinds=("cot", "fundamental"),
+        gates=("finished", "concludes_answer"),
+    )
     assert {kind: explanation.gates for kind, explanation in explanations.items()} == {
-        "cot": {"finished": True, "not_empty": True, "concludes_answer": False},
-        "fundamental": {"finished": True, "not_empty": True, "concludes_answer": True},
+        "cot": {"finished": True, "concludes_answer": False},
+        "fundamental": {"finished": True, "concludes_answer": True},
     }
     assert not explanations["cot"].passed
     assert explanations["fundamental"].passed

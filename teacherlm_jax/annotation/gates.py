@@ -6,17 +6,16 @@ leaves out what failed.
 
 import dataclasses
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable
 
-from teacherlm_jax.annotation import conclusion
-from teacherlm_jax.data import synthetic
+from teacherlm_jax.annotation import conclusion, text_faults
+from teacherlm_jax.data import prompts, synthetic
 from teacherlm_jax.data.prompts import TRIGGERS
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.sources.explanation_filters import is_placeholder
 
-_REPEATED_WORDS = 4
-_REPETITION_LIMIT = 4  # occurrences of the same four words in a row in one text
+_COPIED_LIMIT = 0.9  # share of the words
 
 _NEXT_QUESTION = re.compile(r"\bQ:")
 
@@ -67,10 +66,35 @@ def no_other_trigger(explained: GateInput) -> bool:
 
 
 def no_repetition(explained: GateInput) -> bool:
-    """Return whether no four words in a row occur more than four times, as they do in a loop."""
-    words = explained.text.split()
-    runs = zip(*(words[start:] for start in range(_REPEATED_WORDS)), strict=False)
-    return max(Counter(runs).values(), default=0) <= _REPETITION_LIMIT
+    """Return whether the text does not loop (see `text_faults.repeats_itself`)."""
+    return not text_faults.repeats_itself(explained.text)
+
+
+def no_garbage(explained: GateInput) -> bool:
+    """Return whether the text has no broken characters and is not mostly symbols."""
+    return not text_faults.is_garbled(explained.text)
+
+
+def same_script(explained: GateInput) -> bool:
+    """Return whether the letters of the text belong to the scripts of question and answer."""
+    sample = explained.sample
+    own = " ".join((sample.question, *(sample.options or (sample.answer,))))
+    return not text_faults.is_foreign(explained.text, own)
+
+
+def no_placeholder(explained: GateInput) -> bool:
+    """Return whether the text is more than a placeholder, such as "N/A" or "TODO"."""
+    return not is_placeholder(explained.text)
+
+
+def not_copied(explained: GateInput) -> bool:
+    """Return whether the text says more than question, options and answer.
+
+    It fails if over 90 % of its words are in sequences of three words that the prompt has, too.
+    """
+    pieces = prompts.explanation_pieces(explained.sample, explained.kind)[:-1]  # without trigger
+    prompt = "".join(piece.text for piece in pieces)
+    return text_faults.copied_share(explained.text, prompt) <= _COPIED_LIMIT
 
 
 def synthetic_check(explained: GateInput) -> bool:
@@ -87,6 +111,10 @@ GATES: dict[str, Callable[[GateInput], bool]] = {
     "concludes_answer": concludes_answer,
     "no_other_trigger": no_other_trigger,
     "no_repetition": no_repetition,
+    "no_garbage": no_garbage,
+    "same_script": same_script,
+    "no_placeholder": no_placeholder,
+    "not_copied": not_copied,
     "synthetic": synthetic_check,
 }
 

@@ -125,7 +125,7 @@ def _facts(field: dataclasses.Field[Any]) -> str:
         return "required"
     if default == metadata.get("unset"):
         return "default: none"
-    shown = ",".join(default) if isinstance(default, tuple) else str(default)
+    shown = ", ".join(default) if isinstance(default, tuple) else str(default)
     facts = [f"default: {shown or 'none'}"]
     if "choices" in metadata:
         names = [name for name in metadata["choices"] if name]

@@ -8,12 +8,14 @@ import re
 FORMS = ("text", "C", "M", "F", "CM", "CMF", "FCM", "shuffle")  # text forms, in data.prompts
 # Checks of one explanation, in annotation.gates: the teacher ended it; it is not blank; a chain of
 # thought that states a conclusion states the given answer; it does not run into another kind or
-# question; it does not loop; it is right by the rules that generated the sample.
+# question; it does not loop; it has no broken characters; it is in the script of the question; it
+# is not a placeholder; it does not only repeat the prompt; it is right by the rules that generated
+# the sample.
 GATES = (
     *("finished", "not_empty", "concludes_answer", "no_other_trigger", "no_repetition"),
-    "synthetic",
+    *("no_garbage", "same_script", "no_placeholder", "not_copied", "synthetic"),
 )
-DEFAULT_GATES = GATES[:3]
+DEFAULT_GATES = GATES[:-1]  # those that judge any data; people's explanations pass each of them
 FORMATS = ("sample", "columns", "cot", "creak", "ecqa", "strategyqa", "mmlu", "p3", "muffin")
 # Formats that need no further settings.
 PLAIN_FORMATS = tuple(name for name in FORMATS if name not in ("columns", "muffin"))

@@ -105,7 +105,7 @@ class SourceConfig:
     columns: ColumnsConfig = group(ColumnsConfig)
     drop_placeholders: bool = plain(
         False,
-        help="leave out explanations that are placeholders, such as 'n/a', 'none' or '-'; by "
+        help="leave out explanations that are placeholders, such as 'n/a', 'none' or 'TODO'; by "
         "default they are kept, counted and reported",
     )
     prompt: str = plain(

@@ -1,43 +1,39 @@
 """Filters that leave out explanations: those that failed a gate, and placeholders."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 
 from teacherlm_jax.data.sample import Sample
 
-_PLACEHOLDERS = frozenset(
-    [
-        *(
-            "",
-            "n/a",
-            "na",
-            "n.a",
-            "none",
-            "null",
-            "nil",
-            "nan",
-            "-",
-            "--",
-            "---",
-            "–",
-            "—",
-            "?",
-            "_",
-        ),
-        *("tbd", "todo", "empty", "unknown", "not available", "not applicable", "no explanation"),
-        *("no explanation available", "no explanation provided"),
-    ]
+_PLACEHOLDERS = frozenset(  # in lower case, without the characters of _ENDS at their ends
+    (
+        *("", "n/a", "na", "n.a", "none", "null", "nil", "nan", "–", "—", "?", "xxx", "tbd"),
+        *("todo", "to do", "to be done", "fixme", "placeholder", "empty", "unknown", "no answer"),
+        *("not available", "not applicable", "no explanation", "no explanation available"),
+        *("no explanation provided", "explanation", "rationale"),
+    )
 )
+_PLACE = re.compile(
+    r"(todo|tbd|fixme)\s*[:(–-].{,60}|lorem ipsum.*"
+    r"|((insert|add|write|enter|put|type|fill in|provide) )?((the|your|an|my|some) )?"
+    r"(explanation|rationale|reasoning|answer|text|chain of thought)"
+    r"( (goes|comes|here|to be added|to come|to follow|missing|pending|needed|required))+"
+    r"|(insert|add|write|enter|put|type|provide) ((the|your|an|my|some) )?"
+    r"(explanation|rationale|reasoning|chain of thought)"
+)
+_ENDS = " .!…:()[]{}<>\"'*_-`"
 
 
 def is_placeholder(text: str) -> bool:
-    """Return whether a text only says that there is none, such as "n/a", "None." or "-".
+    """Return whether a text only holds a place, such as "n/a", "None." or "TODO: explain".
 
-    Case, white space, and brackets, quotes and full stops at the ends are ignored. A blank text is
-    not a placeholder.
+    Others are "explanation goes here" and "lorem ipsum …". Case, white space, and brackets, quotes,
+    dashes and full stops at the ends are ignored. A blank text is not a placeholder.
     """
     plain = " ".join(text.casefold().split())
-    return bool(plain) and plain.strip(" .!…()[]<>\"'") in _PLACEHOLDERS
+    inner = plain.strip(_ENDS)
+    return bool(plain) and (inner in _PLACEHOLDERS or bool(_PLACE.fullmatch(inner)))
 
 
 def without_placeholders(sample: Sample) -> Sample:

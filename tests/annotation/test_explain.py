@@ -8,7 +8,7 @@ import pytest
 from teacherlm_jax import sharding
 from teacherlm_jax.annotation import explain as explanations_of_samples
 from teacherlm_jax.annotation.explain import explain
-from teacherlm_jax.config import MeshConfig, SamplingConfig
+from teacherlm_jax.config import DEFAULT_GATES, MeshConfig, SamplingConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.requests import Completion
 from teacherlm_jax.hf import any_model
@@ -27,7 +27,7 @@ def test_explanations_come_sample_by_sample_with_verdicts(loaded, samples):
         (sample.id, kind) for sample in samples[:3] for kind in ("mistake", "cot")
     ]
     for one in explanations:
-        assert set(one.gates) == {"finished", "not_empty", "concludes_answer"}
+        assert tuple(one.gates) == DEFAULT_GATES
         assert one.new_tokens <= 6 < one.prompt_tokens
 
 

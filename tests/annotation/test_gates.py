@@ -1,24 +1,38 @@
 """Texts that pass and fail each gate."""
 
 import dataclasses
+from collections import Counter
 
 import pytest
 
 from teacherlm_jax.annotation import gates, job
-from teacherlm_jax.config import AnnotateConfig, SourceConfig, TeachersConfig, fields
+from teacherlm_jax.config import (
+    DEFAULT_GATES,
+    AnnotateConfig,
+    SourceConfig,
+    TeachersConfig,
+    fields,
+)
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import KINDS, Sample, from_row, to_row
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.sources import reading
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 from tests.make_run import make_run
 
 SAMPLE = Sample(id="1", question="2 + 2?", answer="4", source="sums")
-LOOP = "the cat sat down and " * 5
+PETS = dataclasses.replace(
+    SAMPLE, question="Where do most pets sleep at night?", answer="(B)", options=("barn", "house")
+)
+CHINESE = dataclasses.replace(SAMPLE, question="猫是什么？", answer="动物")
 
 
-def _explained(text: str, kind: str = "cot", finish_reason: str = "eos") -> gates.GateInput:
-    return gates.GateInput(sample=SAMPLE, kind=kind, text=text, finish_reason=finish_reason)
+def _explained(
+    text: str, kind: str = "cot", finish_reason: str = "eos", sample: Sample = SAMPLE
+) -> gates.GateInput:
+    return gates.GateInput(sample=sample, kind=kind, text=text, finish_reason=finish_reason)
 
 
 @pytest.mark.parametrize(
@@ -40,14 +54,56 @@ def _explained(text: str, kind: str = "cot", finish_reason: str = "eos") -> gate
         ("no_other_trigger", _explained("Four. Q: 3 + 3? A: 6"), False),
         ("no_other_trigger", _explained("See the FAQ: four."), True),
         ("no_repetition", _explained("one two three"), True),
-        ("no_repetition", _explained(LOOP), False),
-        ("no_repetition", _explained("the cat sat down and " * 4), True),
-        ("no_repetition", _explained("a a a a a a a a"), False),
-        ("no_repetition", _explained("a a a a a a a"), True),
+        ("no_repetition", _explained("so so so so"), False),
+        ("no_garbage", _explained("A caf\u00e9."), True),
+        ("no_garbage", _explained("A caf\ufffd."), False),
+        ("no_placeholder", _explained("None of them is 5."), True),
+        ("no_placeholder", _explained("N/A"), False),
+        ("no_placeholder", _explained("Explanation goes here."), False),
+        ("same_script", _explained("Two and two.", sample=PETS), True),
+        ("same_script", _explained("Домашние животные.", sample=PETS), False),
+        ("same_script", _explained("猫是动物。", sample=CHINESE), True),
+        ("same_script", _explained("A cat is an animal.", sample=CHINESE), False),
+        ("same_script", _explained("Два и два."), True),  # "2 + 2?" and "4" have no letters
+        ("not_copied", _explained("Pets live with people.", sample=PETS), True),
+        ("not_copied", _explained("Most pets sleep at night in a house.", sample=PETS), True),
+        ("not_copied", _explained("Where do most pets sleep at night?", sample=PETS), False),
+        ("not_copied", _explained("(A) barn (B) house", sample=PETS), False),
+        ("not_copied", _explained("House.", sample=PETS), False),
+        ("not_copied", _explained("The answer is (B).", kind="mistake", sample=PETS), False),
+        ("not_copied", _explained(f"{PETS.question} They live inside.", sample=PETS), True),
+        ("not_copied", _explained("", sample=PETS), True),  # not_empty judges it
     ],
 )
 def test_gate_passes_or_fails_a_text(gate, explained, passes):
     assert gates.GATES[gate](explained) is passes
+
+
+@pytest.mark.parametrize("name", ["aqua", "creak", "ecqa", "gsm8k", "strategyqa"])
+def test_99_percent_of_human_chains_of_thought_pass_all_default_gates(shared_data, name):
+    source = SourceConfig(name, f"{name}_train.jsonl", "cot")
+    samples = reading.read_samples(source, str(shared_data / "rationale"), RefusedRows(None))
+    explained = [
+        _explained(text, sample=sample)
+        for sample in samples
+        if (text := sample.explanation("cot", "human"))
+    ]
+    failed = Counter(
+        gate
+        for one in explained
+        for gate, passed in gates.verdicts(DEFAULT_GATES, one).items()
+        if not passed
+    )
+    assert len(explained) > 1800
+    assert failed.total() <= 0.01 * len(explained), failed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_explanations_of_generated_samples_pass_all_gates(kind):
+    for sample in synthetic.generate(90, seed=4):
+        (text,) = sample.explanations[kind].values()
+        verdicts = gates.verdicts(gates.GATES, _explained(text, kind, sample=sample))
+        assert all(verdicts.values()), (text, verdicts)
 
 
 def test_right_explanations_of_generated_samples_pass_and_others_fail():
@@ -98,7 +154,7 @@ def _settings(**settings):
 def test_a_config_with_an_unknown_gate_is_refused_with_the_nearest_known_one():
     fields.check(_settings(gates=tuple(gates.GATES)))
     assert fields.check(_settings()) is None
-    assert _settings().gates == ("finished", "not_empty", "concludes_answer")
+    assert _settings().gates == DEFAULT_GATES == tuple(gates.GATES)[:-1]
     with pytest.raises(
         UserError, match="config.gates: expected one of .*, got 'finish'; did you mean 'finished'"
     ):

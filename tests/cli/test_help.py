@@ -107,9 +107,10 @@ def test_an_entry_shows_name_type_default_choices_limits_and_meaning(shown):
         "--sweep_list\n      print the points of the sweep",
     ):
         assert entry in text
-    assert "--config.gates=NAME,NAME,...  (default: finished,not_empty,concludes_answer" in shown(
-        "annotate"
-    )
+    assert (
+        "--config.gates=NAME,NAME,...  (default: finished, not_empty, concludes_answer,\n"
+        "        no_other_trigger, "
+    ) in shown("annotate")
     assert (
         "--config.sampling=NAME  (one of default, authors)\n"
         "      default: temperature=0.7, top_k=50, top_p=0.95, max_new_tokens=512; authors: "

@@ -52,13 +52,29 @@ def test_many_answers_without_a_0_give_a_warning(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["n/a", "N/A.", "none", "None.", " - ", "null", "NaN", "(none)", "--", "Not available."]
+    "text",
+    [
+        *("n/a", "N/A.", "none", "None.", " - ", "null", "NaN", "(none)", "--", "Not available."),
+        *("TODO", "TODO: explain why", "tbd", "...", "[explanation]", "<Your explanation here>"),
+        *("Explanation goes here.", "Insert explanation", "lorem ipsum dolor sit amet", "***"),
+    ],
 )
 def test_placeholders_are_recognised(text):
     assert is_placeholder(text)
 
 
-@pytest.mark.parametrize("text", ["None of the birds fly.", "0", "no", "", "  ", "x", "A"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("None of the birds fly.", "0", "no", "", "  ", "x", "A", "-1"),
+        *(
+            "To do this, add both.",
+            "The explanation is here: it rains.",
+            "Unknown to him, it fell.",
+        ),
+        *("The answer is here.", "A todo list names tasks."),
+    ],
+)
 def test_short_explanations_are_not_placeholders(text):
     assert not is_placeholder(text)
 
