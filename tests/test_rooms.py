@@ -102,7 +102,6 @@ WAY_OUT_IN_A_PART = {
     ("tpu_pod.py", "--accelerator_type and --runtime_version are required, as in"),
     ("tpu_pod.py", "has uncommitted changes, but only commits are sent to the hosts"),
     ("sharding.py", "axis names for shape"),
-    ("text_files.py", "its header is"),
     ("objects.py", "cannot be"),
     ("prepare.py", "of sources cannot be used, for example"),
     ("sentencepiece.py", "config.vocabulary.size= : SentencePiece cannot train"),

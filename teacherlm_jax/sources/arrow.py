@@ -82,7 +82,9 @@ def saved_files(folder: epath.Path, split: str) -> tuple[list[epath.Path], epath
     if (folder / SPLITS).exists():
         splits = _listed(folder / SPLITS, files.read_json(folder / SPLITS), "splits", str)
         if split not in splits:
-            raise UserError(f"{folder}: no split {split!r}; its splits are {', '.join(splits)}")
+            raise UserError(
+                f"{folder}: no split {split!r}; set split to one of {', '.join(splits)}"
+            )
         folder = folder / split
     state = files.read_json(folder / DATASET)
     saved = _listed(folder / DATASET, state, "_data_files", dict)

@@ -151,8 +151,9 @@ def _separated(
         except csv.Error as error:
             if "end of data" in str(error) or "field limit" in str(error):
                 raise UserError(
-                    f"{path}:{line}: a quote in this row is never closed; double the quotes inside "
-                    "fields, or convert the file to jsonl"
+                    f"{path}:{line}: a quote in this row is never closed; enclose fields that "
+                    "contain quotes in double quotes and double the quotes inside, or convert the "
+                    "file to jsonl"
                 ) from None
             fields = _malformed(f"not a row of fields: {error}", lines.taken)
         if fields is None:
@@ -166,7 +167,7 @@ def _separated(
 def _names(path: epath.Path, header: list[str] | files.MalformedRow) -> list[str]:
     """Return the names of the columns; raise UserError for a header that cannot be used."""
     if isinstance(header, files.MalformedRow):
-        raise UserError(f"{path}: its header is {header.reason}")
+        raise UserError(f"{path}: its header is {header.reason}; correct the first line")
     if not _is_utf8("".join(header)):
         raise UserError(f"{path}: its header is not UTF-8; save the file as UTF-8")
     for name in header:

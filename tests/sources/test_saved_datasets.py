@@ -49,7 +49,7 @@ def test_a_split_of_a_saved_dictionary_is_read(tmp_path):
     files.write_json(tmp_path / "saved" / "dataset_dict.json", {"splits": ["train", "test"]})
     assert values(tmp_path, "saved") == ROWS
     assert values(tmp_path, "saved", split="test") == ROWS[:1]
-    with pytest.raises(UserError, match=r"saved: no split 'dev'; its splits are train, test"):
+    with pytest.raises(UserError, match=r"saved: no split 'dev'; set split to one of train, test"):
         read(tmp_path, "saved", split="dev")
 
 

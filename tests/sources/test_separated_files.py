@@ -72,7 +72,7 @@ def test_rows_that_cannot_be_read_are_refused_and_the_others_are_used(tmp_path):
 
 def test_a_quote_that_is_never_closed_is_refused_with_its_line(tmp_path):
     (tmp_path / "a.csv").write_text('question,answer\nSky?,blue\n"Sea?,green\n' + "x,y\n" * 9)
-    with pytest.raises(UserError, match=r"a\.csv:3: a quote in this row is never closed; double"):
+    with pytest.raises(UserError, match=r"a\.csv:3: a quote in this row is never closed; enclose"):
         read(tmp_path, "a.csv")
     (tmp_path / "a.csv").write_text('question,answer\nSky?,blue\n"""Sea?",green\n')
     assert read(tmp_path, "a.csv")[1] == (3, {"question": '"Sea?', "answer": "green"})
