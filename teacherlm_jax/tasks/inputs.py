@@ -53,7 +53,7 @@ def read_manifest(folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | N
     if not (folder / layout.MANIFEST).is_file():
         raise UserError(
             f"{folder}: exists but was not written by `prepare` (it has no {layout.MANIFEST}); "
-            "remove it or choose another name"
+            "remove it, or give the mixture another name"
         )
     manifest = files.read_json(folder / layout.MANIFEST)
     changes = _changes(flatten(manifest["inputs"]), flatten(dict(inputs)))
