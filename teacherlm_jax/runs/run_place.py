@@ -13,12 +13,18 @@ from teacherlm_jax.storage import folder_lock, objects
 from teacherlm_jax.storage.folder_lock import FolderLock
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.mirror import Mirror
+from teacherlm_jax.storage.mirrored_files import MirroredFiles
 from teacherlm_jax.storage.paths import StoragePath
 
 _STORES = ("gs://",)  # stores with a lock, which a run folder needs
-_LAST = (layout.MANIFEST, layout.RESULT)  # they say that what they describe is complete
 # What a resumed run does not read: rows that `prepare` has written, and traces.
 _UNREAD = (".array_record", layout.PROFILE)
+_FILES = MirroredFiles(
+    apart=(layout.CHECKPOINTS,),
+    unread=_UNREAD,
+    nested=layout.CONFIG,
+    last=(layout.MANIFEST, layout.RESULT),  # they say that what they describe is complete
+)
 
 
 @dataclasses.dataclass
@@ -107,15 +113,7 @@ def open_place(output: str) -> RunPlace:
     objects.refuse_missing_bucket(place.address)
     place._lock = folder_lock.acquire(place.address / layout.LOCK, say=say)
     try:
-        place._mirror = Mirror(
-            str(place.address),
-            apart=[layout.CHECKPOINTS],
-            unread=_UNREAD,
-            nested=layout.CONFIG,
-            last=_LAST,
-            check=place._lock.check,
-            say=say,
-        )
+        place._mirror = Mirror(str(place.address), _FILES, check=place._lock.check, say=say)
     except BaseException:
         place._release()
         raise
@@ -127,10 +125,8 @@ def follow_place(output: str, index: int) -> RunPlace:
     """Open the folder of a run in a process that is not the first: it writes a log and profiles."""
     place = RunPlace(check_address(output), Path(output))
     if is_remote(place.address):
-        own = [layout.log_of(index), layout.PROFILE]
-        place._mirror = Mirror(
-            str(place.address), only=own, unread=_UNREAD, say=lambda line: place.say(line)
-        )
+        own = MirroredFiles(only=(layout.log_of(index), layout.PROFILE), unread=_UNREAD)
+        place._mirror = Mirror(str(place.address), own, say=lambda line: place.say(line))
         place.path = place._mirror.folder
     return place
 

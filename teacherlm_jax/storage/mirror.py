@@ -8,12 +8,13 @@ of the bucket see an earlier version of it, but never a part of one.
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from teacherlm_jax.errors import ExplainedError
 from teacherlm_jax.storage import objects
+from teacherlm_jax.storage.mirrored_files import ALL_FILES, MirroredFiles
 from teacherlm_jax.storage.temporary import TemporaryFolder
 
 EVERY = 30.0  # seconds between two publications in the background
@@ -34,12 +35,8 @@ class Mirror:
     def __init__(
         self,
         address: str,
+        files: MirroredFiles = ALL_FILES,
         *,
-        apart: Collection[str] = (),
-        only: Collection[str] = (),
-        unread: Collection[str] = (),
-        nested: str = "",
-        last: Sequence[str] = (),
         every: float = EVERY,
         check: Callable[[], None] = lambda: None,
         say: Callable[[str], None] = lambda line: None,
@@ -48,14 +45,7 @@ class Mirror:
 
         Args:
             address: the folder, such as gs://bucket/runs/a.
-            apart: names in the folder that others read and write in the bucket directly; hidden
-                names, which begin with a dot, are always left out.
-            only: names in the folder to copy and publish; empty: all.
-            unread: names in the folder, and suffixes of files, that are published but not copied
-                from the bucket.
-            nested: file that marks a folder inside the folder which is a mirror of its own; what is
-                in it is not copied.
-            last: names of files to publish after all others, in this order.
+            files: those that are copied and published.
             every: seconds between two publications in the background.
             check: raises UserError if this process may not publish any more.
             say: gets lines about long copies, and about publications in the background that fail.
@@ -64,9 +54,7 @@ class Mirror:
         """
         objects.refuse_missing_bucket(address)
         self.address = address.rstrip("/")
-        self._apart, self._only, self._last = frozenset(apart), frozenset(only), list(last)
-        self._unread, self._nested = frozenset(unread), nested
-        self._check, self._say = check, say
+        self._mirrored, self._check, self._say = files, check, say
         self._published: dict[str, _State] = {}
         self._publishing, self._ended = threading.Lock(), threading.Event()
         self._temporary = TemporaryFolder(say)
@@ -88,11 +76,11 @@ class Mirror:
             for name in sorted(gone):
                 objects.remove(f"{self.address}/{name}")
                 del self._published[name]
-            ordinary = [name for name in changed if name.rpartition("/")[2] not in self._last]
+            first, after = self._mirrored.in_order(changed)
             with ThreadPoolExecutor(_REQUESTS) as requests:
-                for name, _ in zip(ordinary, requests.map(self._upload, ordinary), strict=True):
+                for name, _ in zip(first, requests.map(self._upload, first), strict=True):
                     self._published[name] = present[name]
-            for name in sorted(set(changed) - set(ordinary), key=self._order):
+            for name in after:
                 self._upload(name)
                 self._published[name] = present[name]
             return len(changed) + len(gone)
@@ -119,15 +107,7 @@ class Mirror:
 
     def _pull(self) -> None:
         sizes = objects.listing(self.address)
-        others = {name.rpartition("/")[0] for name in sizes if name.endswith(f"/{self._nested}")}
-        names = [
-            name
-            for name in sizes
-            if self._is_mine(name)
-            and not any(name.startswith(f"{folder}/") for folder in others)
-            and name.partition("/")[0] not in self._unread
-            and os.path.splitext(name)[1] not in self._unread
-        ]
+        names = self._mirrored.copied(sizes)
         if len(names) > _MANY:
             megabytes = sum(sizes[name] for name in names) / 1e6
             self._say(f"{self.address}: copying {len(names)} files, {megabytes:.0f} MB")
@@ -152,21 +132,12 @@ class Mirror:
             except Exception as error:  # of the store, its client or the disk
                 self._say(f"{error}; trying again in {every:.0f} s")
 
-    def _is_mine(self, name: str) -> bool:
-        parts = name.split("/")
-        if parts[0] in self._apart or (self._only and parts[0] not in self._only):
-            return False
-        return not any(part.startswith(".") for part in parts)
-
-    def _order(self, name: str) -> tuple[int, str]:
-        return self._last.index(name.rpartition("/")[2]), name
-
     def _files(self) -> Iterator[tuple[str, _State]]:
         for folder, _, names in os.walk(self.folder):
             for file in names:
                 path = Path(folder, file)
                 name = path.relative_to(self.folder).as_posix()
-                if self._is_mine(name):
+                if self._mirrored.published(name):
                     with contextlib.suppress(FileNotFoundError):
                         yield name, _state(path)
 

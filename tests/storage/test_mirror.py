@@ -11,6 +11,7 @@ import pytest
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import objects
 from teacherlm_jax.storage.mirror import Mirror
+from teacherlm_jax.storage.mirrored_files import MirroredFiles
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +73,7 @@ def test_the_copy_stays_and_is_named_if_the_last_publication_is_interrupted(
 def test_a_folder_is_copied_when_it_is_opened(bucket):
     objects.put(f"{bucket}/texts/a.jsonl", b"{}\n")
     objects.put(f"{bucket}/checkpoints/1/params", b"large")
-    opened = Mirror(bucket, apart=["checkpoints"], every=1000)
+    opened = Mirror(bucket, MirroredFiles(apart=["checkpoints"]), every=1000)
     assert (opened.folder / "texts/a.jsonl").read_text() == "{}\n"
     assert not (opened.folder / "checkpoints").exists()
     assert opened.publish() == 0
@@ -91,7 +92,7 @@ def test_hidden_files_stay_on_this_machine(bucket):
 def test_the_file_that_marks_the_end_is_published_last(bucket, monkeypatch):
     order = []
     monkeypatch.setattr(objects, "upload", lambda source, path: order.append(source.name))
-    opened = Mirror(bucket, last=["a-result.json"], every=1000)
+    opened = Mirror(bucket, MirroredFiles(last=["a-result.json"]), every=1000)
     for name in ("a-result.json", "b", "c"):
         (opened.folder / name).write_text(name)
     opened.close()
