@@ -42,6 +42,7 @@ hypothesis.settings.load_profile("untimed")
 
 _folders = itertools.count()
 _libc = ctypes.CDLL("libc.so.6")
+_MOST_MEMORY = 1.9 * 2**30  # of a worker; its imports take 1.6 GiB
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -56,6 +57,19 @@ def compile_once(tmp_path_factory):
 def free_programs():
     """Free the programs of a test file after it, which would add up to gigabytes in a worker."""
     yield
+    _free()
+
+
+@pytest.fixture(autouse=True)
+def free_many_programs():
+    """Free the programs of a test file before its end if they are many."""
+    yield
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    if pages * os.sysconf("SC_PAGE_SIZE") > _MOST_MEMORY:
+        _free()
+
+
+def _free():
     jax.clear_caches()
     gc.collect()
     _libc.malloc_trim(0)  # gives freed memory back to the system

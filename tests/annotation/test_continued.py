@@ -226,7 +226,7 @@ def test_one_long_prompt_does_not_enlarge_the_cache_of_all_slots(start, monkeypa
             super().__init__(model, **settings)
 
     monkeypatch.setattr(texts, "Engine", RecordingEngine)
-    samples, _ = _with_a_long_question(words=400)
+    samples, _ = _with_a_long_question(words=100)
     result = start(samples + list(synthetic.generate(4, seed=9)), slots=64, gates=())
     assert result["rows"] == 13
     (typical, slots), (longest, few) = engines
