@@ -76,7 +76,7 @@ def test_the_help_of_convert_describes_its_values_once(shown):
     text = shown("convert")
     assert "\n  SRC  (required)\n      model to convert: a run folder" in text
     words = " ".join(text.split())
-    assert "empty, absent, from an earlier call of the same import, or from an interrupted" in words
+    assert "a new or empty folder, the output of an earlier run of the same import, or an" in words
     assert "\n  DST  (required)\n      folder to write" in text
     assert "--config.source" not in text
 
