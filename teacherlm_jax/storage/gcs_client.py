@@ -131,7 +131,7 @@ class BucketClient(GCSFileSystem):
             return answer
 
         with _naming(f"gs://{self._strip_protocol(rpath)}", "read"):
-            return await self._persist(attempt)
+            return await self._persist(attempt, is_long=True)
 
     async def _get_threshold_for_disk_reads(self, bucket: str) -> int:
         return _LARGE
@@ -146,10 +146,17 @@ class BucketClient(GCSFileSystem):
                 _compare(stored, await asyncio.to_thread(_checksum, _blocks(lpath)))
 
         with _naming(f"gs://{self._strip_protocol(rpath)}", "read"):
-            await self._persist(attempt)
+            await self._persist(attempt, is_long=True)
 
-    async def _persist(self, attempt: Callable[[], Awaitable[_Answer]]) -> _Answer:
-        """Retry transient errors for `PATIENCE` seconds."""
+    async def _persist(
+        self, attempt: Callable[[], Awaitable[_Answer]], *, is_long: bool = False
+    ) -> _Answer:
+        """Retry transient errors for `PATIENCE` seconds.
+
+        Args:
+            attempt: sends the request.
+            is_long: count the seconds from the first error, because an attempt takes long.
+        """
         silence = objects.SILENCE
         self.requests_timeout = aiohttp.ClientTimeout(None, sock_connect=silence, sock_read=silence)
         end, pause = time.monotonic() + objects.PATIENCE, objects.PATIENCE / 60
@@ -157,6 +164,8 @@ class BucketClient(GCSFileSystem):
             try:
                 return await attempt()
             except Exception as error:
+                if is_long:
+                    end, is_long = time.monotonic() + objects.PATIENCE, False
                 wait = pause * (1 + random.random())
                 if not _is_transient(error) or time.monotonic() + wait > end:
                     raise

@@ -207,6 +207,24 @@ def test_a_large_object_that_is_downloaded_in_parts_is_the_whole_object(
     assert not (tmp_path / "back").exists()
 
 
+@pytest.mark.parametrize("large", [6_000_000, 100_000_000])
+def test_a_wrong_checksum_after_a_long_download_is_retried(
+    proxy, bucket, tmp_path, monkeypatch, pauses, large
+):
+    content, checksum = os.urandom(12_000_000), gcs_client._checksum
+    objects.put(f"{bucket}/a", content)
+    monkeypatch.setattr(gcs_client, "_LARGE", large)
+
+    def slow(blocks):
+        pauses.append(100.0)
+        return checksum(blocks)
+
+    monkeypatch.setattr(gcs_client, "_checksum", slow)
+    fault = proxy.fail("changed", "read", times=1)
+    assert _downloaded(f"{bucket}/a", tmp_path / "back") == content
+    assert fault.failed == 1
+
+
 def test_truncated_parts_of_an_object_are_retried(proxy, bucket):
     content = os.urandom(12_000_000)
     objects.put(f"{bucket}/a", content)
