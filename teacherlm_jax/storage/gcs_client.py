@@ -9,7 +9,6 @@
 """
 
 import asyncio
-import base64
 import contextlib
 import errno
 import json
@@ -19,18 +18,17 @@ import random
 import re
 import time
 import urllib.parse
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
-import google_crc32c
 from fsspec.asyn import sync_wrapper
 from gcsfs.core import GCSFileSystem
-from gcsfs.retry import ChecksumError, is_retriable
+from gcsfs.retry import is_retriable
 from google.auth.exceptions import TransportError
 
 from teacherlm_jax.errors import ExplainedError, StoreError, UserError
-from teacherlm_jax.storage import disk_errors, objects
+from teacherlm_jax.storage import checksums, disk_errors, objects
 from teacherlm_jax.storage.store_errors import (
     is_forbidden,
     is_of_client,
@@ -39,7 +37,6 @@ from teacherlm_jax.storage.store_errors import (
 )
 
 _LONGEST_PAUSE = 16.0  # seconds between two attempts
-_BLOCK = 1 << 20  # bytes of a file that are read at a time
 _LARGE = 100 << 20  # bytes above which an object is downloaded in parts, many at a time
 _OBJECT = re.compile(r"(?:^|/)b/([^/?]+)(?:/o(?:/([^/?]+))?)?")
 _ZONE = re.compile(rb'"locationType":\s*"zone"')
@@ -86,7 +83,7 @@ class BucketClient(GCSFileSystem):
             answer = await _once(GCSFileSystem._request)(self, method, path, *args, **options)
             status, headers, _, content = answer
             if "alt=media" in path:
-                _verify(status, headers, [content])
+                checksums.verify(status, headers, [content])
             return answer
 
         if method == "DELETE" and "/upload/" in path:  # cancels an upload that has failed
@@ -127,7 +124,7 @@ class BucketClient(GCSFileSystem):
                 self, rpath, lpath, *args, **options
             )
             # In a thread: the event loop also serves heartbeats and other downloads.
-            await asyncio.to_thread(_verify, answer[0], answer[1], _blocks(lpath))
+            await asyncio.to_thread(checksums.verify, answer[0], answer[1], checksums.blocks(lpath))
             return answer
 
         with _naming(f"gs://{self._strip_protocol(rpath)}", "read"):
@@ -143,7 +140,9 @@ class BucketClient(GCSFileSystem):
             await _once(GCSFileSystem._get_file_concurrent)(self, rpath, lpath, *args, **options)
             if os.path.getsize(lpath) > _LARGE:  # others were verified with their request
                 stored = (await self._get_object(rpath))["crc32c"]
-                _compare(stored, await asyncio.to_thread(_checksum, _blocks(lpath)))
+                checksums.compare(
+                    stored, await asyncio.to_thread(checksums.checksum, checksums.blocks(lpath))
+                )
 
         with _naming(f"gs://{self._strip_protocol(rpath)}", "read"):
             await self._persist(attempt, is_long=True)
@@ -249,41 +248,6 @@ def _is_transient(error: Exception) -> bool:
     if is_signed_out(error):
         return False
     return is_retriable(error) or isinstance(error, TimeoutError | ConnectionError | TransportError)
-
-
-def _verify(status: int, headers: Any, content: Iterable[bytes]) -> None:
-    """Raise ChecksumError if a response is truncated or has another checksum than its object."""
-    size, checksum = _checksum(content)
-    if status == 206:
-        part = re.match(r"bytes (\d+)-(\d+)", headers.get("Content-Range", ""))
-        if part and size != int(part[2]) + 1 - int(part[1]):
-            raise ChecksumError(f"{size} bytes of {part[0]}")
-    elif headers.get("X-Goog-Stored-Content-Encoding", "identity") == "identity":
-        hashes = ",".join(headers.getall("X-Goog-Hash", [])).split(",")
-        sent = [entry.strip()[7:] for entry in hashes if entry.strip().startswith("crc32c=")]
-        if sent:
-            _compare(sent[0], (size, checksum))
-
-
-def _checksum(content: Iterable[bytes]) -> tuple[int, str]:
-    """Return the number of bytes and their CRC32C, as a store writes it."""
-    size, checksum = 0, google_crc32c.Checksum()
-    for block in content:
-        size += len(block)
-        checksum.update(block)
-    return size, base64.b64encode(checksum.digest()).decode()
-
-
-def _compare(stored: str, received: tuple[int, str]) -> None:
-    """Raise ChecksumError if the content that was received has another checksum."""
-    if received[1] != stored:
-        raise ChecksumError(f"wrong checksum of {received[0]} bytes")
-
-
-def _blocks(path: str) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            yield block
 
 
 def _address(path: str, args: tuple[str, ...], options: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from fsspec import asyn
 from gcsfs.core import GCSFileSystem
 
 from teacherlm_jax.errors import StoreError, UserError
-from teacherlm_jax.storage import files, gcs_client, locations, objects, ranges
+from teacherlm_jax.storage import checksums, files, gcs_client, locations, objects, ranges
 from teacherlm_jax.storage.paths import StoragePath
 
 CONTENT = bytes(range(256)) * 20
@@ -211,7 +211,7 @@ def test_a_large_object_that_is_downloaded_in_parts_is_the_whole_object(
 def test_a_wrong_checksum_after_a_long_download_is_retried(
     proxy, bucket, tmp_path, monkeypatch, pauses, large
 ):
-    content, checksum = os.urandom(12_000_000), gcs_client._checksum
+    content, checksum = os.urandom(12_000_000), checksums.checksum
     objects.put(f"{bucket}/a", content)
     monkeypatch.setattr(gcs_client, "_LARGE", large)
 
@@ -219,7 +219,7 @@ def test_a_wrong_checksum_after_a_long_download_is_retried(
         pauses.append(100.0)
         return checksum(blocks)
 
-    monkeypatch.setattr(gcs_client, "_checksum", slow)
+    monkeypatch.setattr(checksums, "checksum", slow)
     fault = proxy.fail("changed", "read", times=1)
     assert _downloaded(f"{bucket}/a", tmp_path / "back") == content
     assert fault.failed == 1
@@ -360,14 +360,14 @@ def _assert_named(error, path, text):
 
 def test_the_checksum_of_a_download_does_not_stop_the_event_loop(bucket, tmp_path, monkeypatch):
     objects.put(f"{bucket}/a", CONTENT)
-    threads, blocks = [], gcs_client._blocks
+    threads, blocks = [], checksums.blocks
 
     def noted(path):
         for block in blocks(path):
             threads.append(threading.current_thread())
             yield block
 
-    monkeypatch.setattr(gcs_client, "_blocks", noted)
+    monkeypatch.setattr(checksums, "blocks", noted)
     objects.download(f"{bucket}/a", tmp_path / "a")
     assert threads and asyn.iothread[0] not in threads
     assert (tmp_path / "a").read_bytes() == CONTENT
