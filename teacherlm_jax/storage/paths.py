@@ -3,8 +3,11 @@
 The paths of `etils.epath` use clients from fsspec's registry, which pandas and other libraries of
 the process share. Its entry for gs:// is `gcsfs`, which answers "no" for some errors. So a path
 that may be in a store is a `StoragePath`, also when it is given to Orbax, which derives its own
-paths from it. Orbax's own way to list the steps in a bucket with folders (hierarchical namespace)
-uses Google's client.
+paths from it.
+
+Some libraries have clients of their own: TensorStore (arrays of checkpoints), ArrayRecord,
+TensorFlow and TFDS (datasets of TFDS in a bucket), and Orbax where it lists the steps in a bucket
+with a hierarchical namespace.
 """
 
 import os
