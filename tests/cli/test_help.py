@@ -108,8 +108,9 @@ def test_an_entry_shows_name_type_default_choices_limits_and_meaning(shown):
     ):
         assert entry in text
     assert (
-        "--config.gates=NAME,NAME,...  (default: finished, not_empty, concludes_answer,\n"
-        "        no_other_trigger, "
+        "--config.gates=NAME,NAME,...  (default: finished, not_empty, concludes_answer, "
+        "no_other_trigger,\n"
+        "        no_repetition, "
     ) in shown("annotate")
     assert (
         "--config.sampling=NAME  (one of default, authors)\n"
