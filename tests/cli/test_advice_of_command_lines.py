@@ -1,0 +1,105 @@
+"""Advice in error messages about config files, keys and sweeps, which works when it is followed."""
+
+import re
+
+import pytest
+
+from .test_flags import CONFIG, file, load, refusal  # noqa: F401 (a fixture)
+from .test_sweep import SWEEP, command  # noqa: F401 (a fixture)
+
+
+def test_an_existing_config_file_is_loaded(tmp_path, file):  # noqa: F811
+    assert "; name an existing one, such as " in refusal(tmp_path / "absent.py")
+    assert load(file).steps == 50
+
+
+def test_a_config_file_is_loaded_after_its_name_ends_in_py(tmp_path):
+    (tmp_path / "mine.txt").write_text(CONFIG)
+    assert refusal(tmp_path / "mine.txt").endswith("; the name of a config file ends in .py")
+    (tmp_path / "mine.txt").rename(tmp_path / "mine.py")
+    assert load(tmp_path / "mine.py").steps == 50
+
+
+def test_a_config_file_is_loaded_after_a_function_is_added(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(CONFIG.replace("get_config", "config_of"))
+    assert refusal(path).endswith("no function get_config(variant); add one that returns a config")
+    path.write_text(
+        path.read_text() + "\ndef get_config(variant):\n    return config_of(variant)\n"
+    )
+    assert load(path).steps == 50
+
+
+def test_a_config_is_loaded_with_another_variant(file):  # noqa: F811
+    assert refusal(file, variant="data").endswith("; choose another variant or command")
+    assert load(file, variant="").steps == 50
+
+
+@pytest.mark.parametrize("wrong", ["--config.stpes=9", "--config.optimizer.learning_rat=9"])
+def test_the_key_that_a_message_suggests_is_set(file, wrong):  # noqa: F811
+    key = re.search(r"; did you mean (--config\.[\w.]+)\?$", refusal(file, wrong))[1]
+    assert load(file, f"{key}=9")
+
+
+def test_the_key_inside_a_group_that_a_message_names_is_set(file):  # noqa: F811
+    message = refusal(file, "--config.mesh=2")
+    key = re.search(r"; set one of them, such as (--config\.[\w.]+)$", message)[1]
+    assert load(file, f"{key}=2").mesh.data == 2
+
+
+def test_a_value_is_written_as_a_message_says(file):  # noqa: F811
+    message = refusal(file, "--config.steps")
+    form = re.search(r"; write (--config\.steps=VALUE)$", message)[1]
+    assert load(file, form.replace("VALUE", "7")).steps == 7
+
+
+def sweep_of(body):
+    return f"def sweep():\n    {body}\n"
+
+
+# A config file's sweep, the advice of its message, and a sweep that follows it.
+SWEEPS = {
+    "none": ("", "add one that yields (name, {key: value})"),
+    "form": (sweep_of("yield 'a'"), "expected (name, {key: value})"),
+    "name": (sweep_of("yield 'a/b', {}"), "use letters, digits, _, - and ."),
+    "twice": (sweep_of("return [('a', {}), ('a', {})]"), "give each a name of its own"),
+    "empty": (sweep_of("return []"), "expected at least one (name, {key: value})"),
+}
+RIGHT = sweep_of("return [('a-1_b.c', {'seed': 1}), ('b', {'seed': 2})]")
+
+
+@pytest.mark.parametrize("fault", SWEEPS)
+def test_a_sweep_runs_after_it_is_changed_as_a_message_says(command, capsys, fault):  # noqa: F811
+    text, advice = SWEEPS[fault]
+    assert command("--sweep_all", text=text) == 2
+    assert f"; {advice}" in capsys.readouterr().err
+    assert command("--sweep_all", text=RIGHT) == 0
+    assert [config.seed for config in command.trained] == [1, 2]
+
+
+def test_the_points_that_a_message_leads_to_run(command, capsys):  # noqa: F811
+    assert command("--sweep_index=9") == 2
+    message = capsys.readouterr().err
+    assert "has the points 0 to 1; --sweep_list shows them" in message
+    assert command("--sweep_list") == 0
+    assert re.findall(r"(?m)^ +(\d)  rate", capsys.readouterr().out) == ["0", "1"]
+    assert command("--sweep_index=1") == 0
+
+
+@pytest.mark.parametrize("way", ["change sweep()", "run a config without a sweep"])
+def test_a_swept_key_is_set_as_a_message_says(command, capsys, way):  # noqa: F811
+    assert command("--sweep_index=0", "--config.steps=9") == 2
+    assert way in capsys.readouterr().err
+    if way == "change sweep()":
+        assert command("--sweep_index=0", text=SWEEP.replace('"steps": 7', '"steps": 9')) == 0
+    else:
+        assert command("--config.steps=9", text="") == 0
+    assert command.trained[-1].steps == 9
+
+
+def test_both_ways_to_run_a_sweep_that_a_message_names_work(command, capsys):  # noqa: F811
+    assert command() == 2
+    words = re.findall(r"--sweep_(?:index=0|all|list)", capsys.readouterr().err)
+    assert words == ["--sweep_index=0", "--sweep_all", "--sweep_list"]
+    for word in words:
+        assert command(word) == 0
