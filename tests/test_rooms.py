@@ -91,8 +91,8 @@ def test_docstrings_begin_with_a_verb_or_a_noun_phrase():
     assert not refused, "\n".join(refused)
 
 
-# Messages whose way out is in a part that another function writes, by file and first fixed words.
-WAY_OUT_IN_A_PART = {
+# Messages whose remedy is in a part that another function writes, by file and first fixed words.
+REMEDY_IN_A_PART = {
     ("shards.py", "the explanation of"),
     ("overrides.py", "unknown key"),
     ("sweep.py", "of points of the sweep failed"),
@@ -124,7 +124,7 @@ def test_messages_for_users_name_what_was_expected_or_what_to_do():
                 words = [word for word in message.split() if word.strip(",.:").isalpha()]
                 known = any(
                     path.name == file and message.lstrip(": ").startswith(start)
-                    for file, start in WAY_OUT_IN_A_PART
+                    for file, start in REMEDY_IN_A_PART
                 )
                 if len(words) >= 2 and not known and not re.search(";|expected", message):
                     without.append(f"{path.relative_to(PACKAGE)}:{node.lineno}: {message}")

@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 from teacherlm_jax.capacity import GIB, bytes_per_device
 from teacherlm_jax.errors import UserError, is_out_of_memory
 
-_WAYS_OUT = "config.prompt_length or config.sampling.max_new_tokens"
+_OTHER_KEYS = "config.prompt_length or config.sampling.max_new_tokens"
 
 
 def refuse_too_many(state: PyTree, parameters: PyTree, slots: int, shards: int) -> None:
@@ -35,7 +35,7 @@ def refuse_too_many(state: PyTree, parameters: PyTree, slots: int, shards: int) 
     fewer = f"config.slots (to at most {fit}), " if fit else ""
     raise UserError(
         f"config.slots: the KV cache of {slots} texts needs {needed / GIB:.2f} GiB per "
-        f"device, and {min(free) / GIB:.2f} GiB are free; lower {fewer}{_WAYS_OUT}"
+        f"device, and {min(free) / GIB:.2f} GiB are free; lower {fewer}{_OTHER_KEYS}"
     )
 
 
@@ -50,7 +50,7 @@ def report_shortage(slots: int) -> Iterator[None]:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"config.slots: out of memory while generating {slots} texts at a time ({reason}); "
-            f"lower config.slots, {_WAYS_OUT}"
+            f"lower config.slots, {_OTHER_KEYS}"
         ) from error
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.report import accuracy, explanations, trainings
 from teacherlm_jax.report.blocks import Block, Heading, Notice, Table, count
-from teacherlm_jax.report.changed_inputs import WAY_OUT
+from teacherlm_jax.report.changed_inputs import REMEDY
 from teacherlm_jax.report.collect import RunRecord, find_runs
 from teacherlm_jax.report.console_summary import summary
 from teacherlm_jax.report.data_report import report_data
@@ -40,7 +40,7 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
     run.log.info("%s: %d runs", path, len(runs))
     for record in runs:
         for sentence in record.changes.values():
-            run.log.warning("%s: %s; %s", record.name, sentence, WAY_OUT)
+            run.log.warning("%s: %s; %s", record.name, sentence, REMEDY)
         for sentence in record.not_compared.values():
             run.log.warning("%s: %s", record.name, sentence)
     return {
@@ -85,7 +85,7 @@ def _notices(runs: Sequence[RunRecord]) -> list[Block]:
     groups = (
         (
             "Inputs that changed after a run had finished; its results describe the earlier input: "
-            + WAY_OUT,
+            + REMEDY,
             [f"{run.name}: {sentence}" for run in runs for sentence in run.changes.values()],
         ),
         (

@@ -16,7 +16,7 @@ from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.identity import flatten
 from teacherlm_jax.storage import files, locations, store_errors
 
-WAY_OUT = "repeat the run's command with another config.output, or restore the earlier input"
+REMEDY = "repeat the run's command with another config.output, or restore the earlier input"
 
 _MODELS = ("model", "init_from", "teachers.cot", "teachers.fundamental", "teachers.mistake")
 _DATA = ("data", "validation.data")

@@ -9,7 +9,7 @@ from teacherlm_jax.data.sample import KINDS, LETTERS
 from teacherlm_jax.report import accuracy, explanations
 from teacherlm_jax.report.accuracy import QuestionSet
 from teacherlm_jax.report.blocks import count, interval, percent
-from teacherlm_jax.report.changed_inputs import WAY_OUT
+from teacherlm_jax.report.changed_inputs import REMEDY
 from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.examples import Example, examples
 from teacherlm_jax.runs import layout
@@ -33,7 +33,7 @@ def summary(title: str, runs: Sequence[RunRecord], root: epath.PathLike, folder:
             parts.append("\n".join([state.capitalize(), *(f"  {name}" for name in names)]))
     changes = [f"  {run.name}: {', '.join(sorted(run.changes))}" for run in runs if run.changes]
     if changes:
-        title = f"Inputs that changed after the run had finished: {WAY_OUT}"
+        title = f"Inputs that changed after the run had finished: {REMEDY}"
         parts.append("\n".join([*textwrap.wrap(title, _WIDTH), *changes]))
     unknown = [
         f"  {run.name}: {', '.join(sorted(run.not_compared))}" for run in runs if run.not_compared

@@ -43,7 +43,7 @@ def test_the_true_best_step_is_known_even_if_its_checkpoint_was_not_kept(validat
     assert selection.best_step(validated, [30, 40]) == 30
 
 
-def test_checkpoints_without_a_value_are_refused_with_a_way_out(validated):
+def test_checkpoints_without_a_value_are_refused_with_a_remedy(validated):
     with pytest.raises(UserError, match=r"none of its checkpoints \(50\) has a value of creak/acc"):
         selection.best_step(validated, [50])
     files.write_json(validated / "config.json", {"config": {}})

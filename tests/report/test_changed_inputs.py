@@ -45,7 +45,7 @@ def _report(runs):
     return result["changed"], (run.path / "report.md").read_text()
 
 
-WAY_OUT = "repeat the run's command with another config.output, or restore the earlier input"
+REMEDY = "repeat the run's command with another config.output, or restore the earlier input"
 
 
 def test_an_accuracy_of_a_model_that_was_replaced_is_marked_until_it_is_restored(
@@ -64,15 +64,15 @@ def test_an_accuracy_of_a_model_that_was_replaced_is_marked_until_it_is_restored
     assert f"evaluate_stage1: {sentence}" in page
     summary = (evaluated / "report/summary.txt").read_text()
     assert "  stage1 (since changed) " in summary
-    title = f"Inputs that changed after the run had finished: {WAY_OUT}"
+    title = f"Inputs that changed after the run had finished: {REMEDY}"
     assert f"{title} evaluate_stage1: model " in " ".join(summary.split())
-    assert f"its results describe the earlier input: {WAY_OUT}" in page
-    assert f"evaluate_stage1: {sentence}; {WAY_OUT}" in caplog.messages
+    assert f"its results describe the earlier input: {REMEDY}" in page
+    assert f"evaluate_stage1: {sentence}; {REMEDY}" in caplog.messages
 
     shutil.rmtree(evaluated / "stage1/checkpoints")
     shutil.copytree(models[0], evaluated / "stage1", dirs_exist_ok=True)
     changed, page = _report(evaluated)
-    assert changed == {} and WAY_OUT not in page
+    assert changed == {} and REMEDY not in page
 
 
 def test_a_model_that_was_removed_cannot_be_mistaken_for_another_one(evaluated):

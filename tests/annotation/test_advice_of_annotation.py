@@ -1,4 +1,4 @@
-"""Ways out that messages of `annotate` name, taken up to the plan of the job."""
+"""Advice in messages of `annotate`, followed up to the plan of the job."""
 
 import dataclasses
 import logging
@@ -191,7 +191,7 @@ def written(tmp_path):
     ],
 )
 @pytest.mark.parametrize("way", ["restore", "another"])
-def test_shards_are_opened_after_both_ways_out(written, tmp_path, name, row, way):
+def test_shards_are_opened_after_each_remedy(written, tmp_path, name, row, way):
     backup = {path.name: path.read_bytes() for path in written.iterdir()}
     files.write_jsonl(written / name, [row])
     message = refusal(open_shards, written)

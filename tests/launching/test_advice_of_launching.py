@@ -1,4 +1,4 @@
-"""Ways out that messages of the launchers name, taken with a fake gcloud."""
+"""Advice in messages of the launchers, followed with a fake gcloud."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Ways out that messages of `evaluate` name, taken."""
+"""Advice in messages of `evaluate`, followed."""
 
 import csv
 import dataclasses

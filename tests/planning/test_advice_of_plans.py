@@ -1,4 +1,4 @@
-"""Ways out that messages of `plan` name, taken without the TPU compiler.
+"""Advice in messages of `plan`, followed without the TPU compiler.
 
 Those that need the compiler are taken in test_plan.py.
 """

@@ -1,4 +1,4 @@
-"""Ways out that messages about run folders and processes name, taken."""
+"""Advice in messages about run folders and processes, followed."""
 
 import dataclasses
 import re
@@ -50,7 +50,7 @@ def test_a_folder_is_opened_instead_of_a_file_or_another_store(tmp_path):
 
 
 @pytest.mark.parametrize("way", ["choose another config.output", "remove the folder"])
-def test_a_run_with_other_settings_starts_after_both_ways_out(started, way):
+def test_a_run_with_other_settings_starts_after_each_remedy(started, way):
     message = refusal(open_run, started, seed=1)
     assert "choose another config.output, or remove the folder to start over" in message
     if way == "remove the folder":

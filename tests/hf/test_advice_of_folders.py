@@ -1,4 +1,4 @@
-"""Ways out that messages about Hugging Face folders name, taken up to the opened folder."""
+"""Advice in messages about Hugging Face folders, followed up to the opened folder."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Ways out that messages of `convert` and of the hub name, taken with weights of zeros."""
+"""Advice in messages of `convert` and of the hub, followed with weights of zeros."""
 
 import re
 import shlex
@@ -76,7 +76,7 @@ def test_an_output_that_exists_is_removed_or_another_one_is_named(blank, convert
     assert convert(blank / source, output) == (0, "")
 
 
-def test_a_source_that_changed_is_converted_after_both_ways_out(folder, blank, convert, tmp_path):
+def test_a_source_that_changed_is_converted_after_each_remedy(folder, blank, convert, tmp_path):
     run = shutil.copytree(blank / "run", tmp_path / "run")
     content = files.read_json(folder / "config.json")
     files.write_json(folder / "config.json", content | {"use_cache": False})

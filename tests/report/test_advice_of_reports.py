@@ -1,4 +1,4 @@
-"""Ways out that messages of `report` name, taken up to what is read."""
+"""Advice in messages of `report`, followed up to what is read."""
 
 import re
 import shutil
@@ -39,7 +39,7 @@ def problem(root, name):
 
 
 @pytest.mark.parametrize("way", ["repeat", "remove"])
-def test_a_run_with_a_result_of_another_shape_is_reported_after_both_ways_out(runs, way):
+def test_a_run_with_a_result_of_another_shape_is_reported_after_each_remedy(runs, way):
     path = runs / "evaluate_stage1" / "result.json"
     result = files.read_json(path)
     files.write_json(path, {"model": "m"})

@@ -1,4 +1,4 @@
-"""Ways out that messages of a training's setup name, taken without a step."""
+"""Advice in messages of a training's setup, followed without a step."""
 
 import dataclasses
 import re
@@ -32,7 +32,7 @@ def refusal(function, *arguments):
 
 
 @pytest.mark.parametrize(("accumulate", "batch_size"), [(1, 12), (2, 24)])
-def test_a_batch_is_shared_evenly_after_both_ways_out(accumulate, batch_size):
+def test_a_batch_is_shared_evenly_after_each_remedy(accumulate, batch_size):
     mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=4))
     message = refusal(setup.refuse_uneven, mesh, batch_size, accumulate)
     step, tensor = re.search(

@@ -1,4 +1,4 @@
-"""Ways out that messages of `prepare` name, taken."""
+"""Advice in messages of `prepare`, followed."""
 
 import dataclasses
 import re
@@ -42,7 +42,7 @@ def test_texts_that_are_all_too_long_fit_after_what_is_named(root, tmp_path, cha
     assert do(dataclasses.replace(config, **changes))["mixtures"]["mix"]["texts"]
 
 
-def test_both_ways_out_of_other_inputs_are_open(root, tmp_path):
+def test_other_inputs_are_prepared_after_each_remedy(root, tmp_path):
     do(small(root, tmp_path / "run"))
     changed = small(root, tmp_path / "run", seed=1, length=128)
     message = refusal(changed)

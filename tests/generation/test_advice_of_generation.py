@@ -1,4 +1,4 @@
-"""Ways out that messages of the generation of texts name, taken without generating any."""
+"""Advice in messages of the generation of texts, followed without generating any."""
 
 import itertools
 import re
@@ -58,7 +58,7 @@ def request(name, size):
 
 @pytest.mark.parametrize("length", [0, 9])
 @pytest.mark.parametrize("way", ["shorten", "leave out"])
-def test_requests_are_queued_after_both_ways_out(length, way):
+def test_requests_are_queued_after_each_remedy(length, way):
     def first_of(prompts):
         waiting = requests.WaitingFamilies(itertools.starmap(request, prompts.items()), 8, 1)
         waiting.fill(2)
@@ -77,7 +77,7 @@ def test_requests_are_queued_after_both_ways_out(length, way):
 
 
 @pytest.mark.parametrize("way", ["shorten", "leave out"])
-def test_texts_are_completed_after_both_ways_out(way, monkeypatch):
+def test_texts_are_completed_after_each_remedy(way, monkeypatch):
     class Echo:
         """An engine that completes every prompt at once."""
 
