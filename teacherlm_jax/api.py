@@ -111,7 +111,7 @@ class Model:
             kinds: kinds to write: "cot", "fundamental", "mistake".
             subject: if given, prompts begin with the sentence that names it.
             sampling: how tokens are sampled; None: the defaults of `SamplingConfig`.
-            gates: names of the gates that judge each text.
+            gates: names of the gates that judge each text; `answer_check` uses this model.
             seed: seed of the sampling.
 
         Raises:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 
+from teacherlm_jax.annotation import answer_check
 from teacherlm_jax.annotation import gates as gate_checks
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt, encode_prompts
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
@@ -36,6 +37,13 @@ class GeneratedExplanation:
     finish_reason: str
     gates: dict[str, bool]
 
+    @property
+    def judged(self) -> gate_checks.GateInput:
+        """The explanation as gates take it."""
+        return gate_checks.GateInput(
+            sample=self.sample, kind=self.kind, text=self.text, finish_reason=self.finish_reason
+        )
+
 
 def explain(
     model: LoadedModel,
@@ -59,7 +67,8 @@ def explain(
         kinds: kinds of explanations, of `data.sample.KINDS`.
         sampling: settings of the sampling; None: the defaults.
         seed: seed of the sampling.
-        gates: names of the gates that judge each explanation, of `annotation.gates.GATES`.
+        gates: names of the gates that judge each explanation, of `annotation.gates.GATES`; or
+            "answer_check", for which `model` also chooses an option with each explanation.
         subject_prefix: begin prompts with the sentence that names the subject, if a sample has one.
         slots: number of explanations generated at the same time.
 
@@ -68,7 +77,7 @@ def explain(
             or the memory does not suffice (see `generation.texts.complete`).
     """
     _require_known("kinds", kinds, KINDS)
-    _require_known("gates", gates, tuple(gate_checks.GATES))
+    _require_known("gates", gates, (*gate_checks.GATES, answer_check.NAME))
     gate_checks.require_usable(gates, samples)
     if len({sample.id for sample in samples}) < len(samples):
         raise UserError("samples: two have the same id; ids must differ")
@@ -76,10 +85,29 @@ def explain(
     prompts = [prompt for own in encoded for prompt in own]
     with on_mesh(model):
         generated = generate_explanations(
-            model, prompts, sampling or SamplingConfig(), seed=seed, gates=gates, slots=slots
+            *(model, prompts, sampling or SamplingConfig()),
+            seed=seed,
+            gates=[gate for gate in gates if gate != answer_check.NAME],
+            slots=slots,
         )
         by_id = {prompt.id: explanation for prompt, explanation in generated}
-    return [by_id[prompt.id] for prompt in prompts]
+    explanations = [by_id[prompt.id] for prompt in prompts]
+    if answer_check.NAME in gates:
+        return _with_answer_check(model, explanations, gates)
+    return explanations
+
+
+def _with_answer_check(
+    model: LoadedModel, explanations: Sequence[GeneratedExplanation], gates: Sequence[str]
+) -> list[GeneratedExplanation]:
+    """Add the verdicts of the gate that needs a model; verdicts are in the order of `gates`."""
+    found = answer_check.answers_found(model, [one.judged for one in explanations])
+    checked = []
+    for one, verdict in zip(explanations, found, strict=True):
+        verdicts = one.gates if verdict is None else one.gates | {answer_check.NAME: verdict}
+        ordered = {gate: verdicts[gate] for gate in gates if gate in verdicts}
+        checked.append(dataclasses.replace(one, gates=ordered))
+    return checked
 
 
 def generate_explanations(
