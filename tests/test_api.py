@@ -75,7 +75,7 @@ def test_an_explanation_passes_only_if_every_gate_accepts_it(model, monkeypatch)
     """A text that contradicts the answer A: as a chain of thought it fails one gate of two."""
     tokens = tuple(model.loaded.vocabulary.encode("So the answer is (B)."))
 
-    def complete(loaded, requests, sampling, *, slots, lengths=None, members=1):
+    def complete(loaded, requests, sampling, **settings):
         for request in requests:
             yield Completion(request.id, tokens, "eos")
 

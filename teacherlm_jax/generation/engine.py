@@ -9,8 +9,10 @@ A text depends on its prompt, its key and the model, not on its slot or on the o
 for the rounding of float sums, whose order may change with the compiled shapes.
 """
 
+import contextlib
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -64,6 +66,7 @@ class Engine:
         members: int = 1,
         stopped: Callable[[Sequence[int]], bool] | None = None,
         steps_per_sync: int = 32,
+        say: Callable[[str], None] = lambda line: None,
     ):
         """Compile nothing yet; check that the settings fit the model, the mesh and the memory.
 
@@ -78,6 +81,7 @@ class Engine:
             members: most prompts that share a prefix.
             stopped: function that returns whether new tokens contain a stop string.
             steps_per_sync: most tokens decoded per slot between two checks by the host.
+            say: gets a line about each program that was compiled.
 
         Raises:
             UserError: `sampling` is invalid, `slots` do not fit the mesh in context, the texts
@@ -92,7 +96,8 @@ class Engine:
             sampling=sampling, eos_id=eos_id, drawable=drawable, steps=steps_per_sync,
         )  # fmt: skip
         self._slots, self._prompt_length, self._members = slots, prompt_length, members
-        self._stopped = stopped
+        self._stopped, self._say = stopped, say
+        self._compiled: set[str] = set()  # names of programs
         self._worth_reading, self._group = prefill_size(slots, members, shards)
         self._ahead = 2 * max(self._worth_reading, self._group * members)
         slot_memory.refuse_too_many(self._abstract_slots()[0], self._parameters, slots, shards)
@@ -119,7 +124,7 @@ class Engine:
             with slot_memory.report_shortage(self._slots):
                 slots = self._refill(slots, running, waiting)
                 if running:
-                    slots = self._decode(self._parameters, slots, *self._decode_settings(running))
+                    slots = self._decoded(slots, running)
             yield from completions
             if not running:
                 return
@@ -143,16 +148,36 @@ class Engine:
                 for request, slot in zip(family.requests, own, strict=True):
                     running.add(slot, request)
             shape = (self._group, self._members, longest, steps)
-            batch = prompt_batch(families, targets, shape, self._slots)
-            slots = self._prefill(self._parameters, slots, batch)
+            batch = prompt_batch(
+                families, targets, shape, self._slots, self._device.sampling.max_new_tokens
+            )
+            with self._reporting(self._prefill_name(longest)):
+                slots = self._prefill(self._parameters, slots, batch)
         return slots
 
-    def _decode_settings(self, running: RunningTexts) -> tuple[Any, Any, int]:
-        """Return which slots go on, the free slots to stop at, and the entries to read."""
+    def _prefill_name(self, longest: int) -> str:
+        continued = f", each continued {self._members} times" if self._members > 1 else ""
+        return f"prefill of {self._group} prompts of {longest} tokens{continued}"
+
+    def _decode_name(self, window: int) -> str:
+        return f"decode with {self._slots} slots and {window} entries"
+
+    @contextlib.contextmanager
+    def _reporting(self, name: str) -> Iterator[None]:
+        """Report the time of the block if it compiles the program, which its first call does."""
+        began, first = time.monotonic(), name not in self._compiled
+        yield
+        if first:
+            self._compiled.add(name)
+            self._say(f"compiled {name} in {time.monotonic() - began:.1f} s")
+
+    def _decoded(self, slots: SlotState, running: RunningTexts) -> SlotState:
+        """Send the next decode steps to the device."""
         reached = running.longest + self._device.steps
         window = min(power_of_two(reached, _SMALLEST_WINDOW), self._device.cache_length)
-        until_free = self._slots - len(running) + self._worth_reading
-        return running.mask(), np.int32(until_free), window
+        until_free = np.int32(self._slots - len(running) + self._worth_reading)
+        with self._reporting(self._decode_name(window)):
+            return self._decode(self._parameters, slots, running.mask(), until_free, window)
 
     def programs(self, steps: int = 8) -> list[EngineProgram]:
         """Return the prefill of the longest prompts and the decoding over the whole cache.
@@ -165,7 +190,6 @@ class Engine:
         prompts = empty_batch((group, self._members, length, steps), self._slots)
         state, tree = self._abstract_slots()
         settings = (np.ones(self._slots, bool), np.int32(self._slots))
-        continued = f", each continued {self._members} times" if self._members > 1 else ""
 
         def prefill(parameters, leaves, prompts):
             slots = jax.tree.unflatten(tree, leaves)
@@ -179,11 +203,11 @@ class Engine:
 
         return [
             EngineProgram(
-                f"prefill of {group} prompts of {length} tokens{continued}",
+                self._prefill_name(length),
                 jax.jit(prefill, donate_argnums=1).lower(self._parameters, state, prompts),
             ),
             EngineProgram(
-                f"decode of {self._device.steps} tokens in {self._slots} slots",
+                self._decode_name(self._device.cache_length),
                 jax.jit(decode, donate_argnums=1).lower(self._parameters, state, *settings),
             ),
         ]

@@ -25,6 +25,7 @@ class PromptBatch:
         suffixes: the other tokens of each prompt, right-padded to R.
         suffix_lengths: their number; 1 for a prompt that does not exist.
         keys: random key of each text.
+        limits: most new tokens of each text.
         targets: slot of each prompt; the number of slots for a prompt that does not exist.
     """
 
@@ -33,6 +34,7 @@ class PromptBatch:
     suffixes: Int[Array, "G K R"]
     suffix_lengths: Int[Array, "G K"]
     keys: UInt32[Array, "G K 2"]
+    limits: Int[Array, "G K"]
     targets: Int[Array, "G K"]
 
     @property
@@ -58,6 +60,7 @@ def prompt_batch(
     targets: Sequence[Sequence[int]],
     shape: tuple[int, int, int, int],
     slots: int,
+    most: int,
 ) -> PromptBatch:
     """Return families as arrays of NumPy.
 
@@ -66,6 +69,7 @@ def prompt_batch(
         targets: slot of each prompt.
         shape: (G, K, T, R); T and R are at least as long as prefixes and suffixes.
         slots: number of slots.
+        most: most new tokens of a text whose request has no limit.
     """
     batch = empty_batch(shape, slots)
     for group, (family, own) in enumerate(zip(families, targets, strict=True)):
@@ -76,6 +80,7 @@ def prompt_batch(
             batch.suffix_lengths[group, member] = len(rest)
             batch.suffixes[group, member, : len(rest)] = rest
             batch.keys[group, member] = request.key
+            batch.limits[group, member] = request.most or most
             batch.targets[group, member] = slot
     return batch
 
@@ -93,5 +98,6 @@ def empty_batch(shape: tuple[int, int, int, int], slots: int) -> PromptBatch:
         suffixes=full(0, groups, members, steps),
         suffix_lengths=full(1, groups, members),
         keys=np.zeros((groups, members, 2), np.uint32),
+        limits=full(1, groups, members),
         targets=full(slots, groups, members),
     )

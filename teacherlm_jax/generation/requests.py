@@ -24,12 +24,15 @@ class GenerationRequest:
         key: random key of this text alone, see `sampling.request_key`.
         prefix: number of leading tokens that it shares with the request before it or after it, if
             any; neighbours with the same leading tokens can be read together.
+        most: most new tokens of this text; None: `max_new_tokens` of the sampling, which it must
+            not exceed.
     """
 
     id: str
     tokens: Sequence[int] | Int[np.ndarray, " T"]
     key: UInt32[np.ndarray, "2"]
     prefix: int = 0
+    most: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Completion:
     Attributes:
         id: id of the request.
         tokens: ids, without the end-of-text token.
-        finish_reason: "eos" if the model ended the text, "length" if max_new_tokens did, "stop" if
+        finish_reason: "eos" if the model ended the text, "length" if the limit did, "stop" if
             the last token completed a stop string.
     """
 

@@ -46,6 +46,7 @@ class SlotPrograms:
                 cache=model.empty_cache(self.slots, self.cache_length),
                 tokens=jnp.zeros((self.slots, self.cache_length), jnp.int32),
                 starts=jnp.zeros(self.slots, jnp.int32),
+                limits=jnp.zeros(self.slots, jnp.int32),
                 keys=jnp.zeros((self.slots, 2), jnp.uint32),
                 active=jnp.zeros(self.slots, bool),
             )
@@ -59,6 +60,7 @@ class SlotPrograms:
         )
         rows, targets = prompts.tokens(self.cache_length), prompts.targets.reshape(-1)
         keys, lengths = prompts.keys.reshape(-1, 2), prompts.lengths.reshape(-1)
+        limits = prompts.limits.reshape(-1)
         first = self._draw(
             logits.reshape(len(rows), -1), keys, jnp.zeros_like(lengths), rows, lengths
         )
@@ -74,8 +76,11 @@ class SlotPrograms:
                 ),
                 tokens=slots.tokens.at[targets].set(rows, mode="drop"),
                 starts=slots.starts.at[targets].set(lengths, mode="drop"),
+                limits=slots.limits.at[targets].set(limits, mode="drop"),
                 keys=slots.keys.at[targets].set(keys, mode="drop"),
-                active=slots.active.at[targets].set(self._unfinished(first, 1), mode="drop"),
+                active=slots.active.at[targets].set(
+                    self._unfinished(first, jnp.ones_like(limits), limits), mode="drop"
+                ),
             )
         )
 
@@ -108,12 +113,13 @@ class SlotPrograms:
             drawn = self._draw(logits, slots.keys, lengths - slots.starts + 1, slots.tokens, longer)
             # A finished slot writes out of bounds, which drops the token.
             column = jnp.where(slots.active, longer, self.cache_length)
-            more = self._unfinished(drawn, longer - slots.starts + 1)
+            more = self._unfinished(drawn, longer - slots.starts + 1, slots.limits)
             return count + 1, constrained(
                 SlotState(
                     cache=KVCache(cache.k, cache.v, longer),
                     tokens=slots.tokens.at[rows, column].set(drawn, mode="drop"),
                     starts=slots.starts,
+                    limits=slots.limits,
                     keys=slots.keys,
                     active=slots.active & more,
                 )
@@ -139,6 +145,6 @@ class SlotPrograms:
         return sample(logits, keys, counters, self.sampling)
 
     def _unfinished(
-        self, token: Int[Array, " B"], counts: Int[Array, " B"] | int
+        self, token: Int[Array, " B"], counts: Int[Array, " B"], limits: Int[Array, " B"]
     ) -> Bool[Array, " B"]:
-        return (token != self.eos_id) & (counts < self.sampling.max_new_tokens)
+        return (token != self.eos_id) & (counts < limits)

@@ -26,6 +26,7 @@ class SlotState:
             not in the cache yet.
         starts: tokens of each prompt, so that slot b has `cache.lengths[b] - starts[b] + 1` new
             tokens.
+        limits: most new tokens of each text.
         keys: random key of each text.
         active: whether the text of the slot is unfinished.
     """
@@ -33,6 +34,7 @@ class SlotState:
     cache: KVCache
     tokens: Int[Array, "B S"]
     starts: Int[Array, " B"]
+    limits: Int[Array, " B"]
     keys: UInt32[Array, "B 2"]
     active: Bool[Array, " B"]
 

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import jax
 from flax import nnx
@@ -113,6 +113,7 @@ def complete(
     slots: int,
     lengths: Mapping[int, int] | None = None,
     members: int = 1,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Completion]:
     """Yield a completion for each request, as texts finish. Call it under the model's mesh.
 
@@ -125,6 +126,7 @@ def complete(
         lengths: number of prompts by length in tokens, which decides the sizes of the caches;
             None: all requests are read first and counted.
         members: most requests that share a prefix; see `GenerationRequest.prefix`.
+        say: gets a line about each program that is compiled.
 
     Raises UserError for settings that cannot be used, a prompt that is empty, too long for the
     model's learned positions or longer than all of `lengths`, and memory that does not suffice.
@@ -135,7 +137,19 @@ def complete(
         every = list(usable)
         lengths, usable = Counter(len(request.tokens) for request in every), iter(every)
     groups = length_groups(lengths, slots, sampling.max_new_tokens, slot_shards(slots))
-    engines = [_engine(model, group, sampling, members) for group in groups]
+    engines = [
+        Engine(
+            model.model,
+            slots=group.slots,
+            prompt_length=group.longest,
+            sampling=sampling,
+            eos_id=model.vocabulary.eos_id,
+            drawable=model.vocabulary.drawable(),
+            members=members,
+            say=say,
+        )
+        for group in groups
+    ]
     queues = RequestsByLength(usable, [group.longest for group in groups], most=_DEFERRED * slots)
     while queues.pending():
         for engine, queue in zip(engines, queues.by_group(), strict=True):
@@ -155,20 +169,6 @@ def _within_positions(
                 f"room for {limit}; shorten it or leave it out"
             )
         yield request
-
-
-def _engine(
-    model: LoadedModel, group: LengthGroup, sampling: SamplingConfig, members: int
-) -> Engine:
-    return Engine(
-        model.model,
-        slots=group.slots,
-        prompt_length=group.longest,
-        sampling=sampling,
-        eos_id=model.vocabulary.eos_id,
-        drawable=model.vocabulary.drawable(),
-        members=members,
-    )
 
 
 def generate(

@@ -43,7 +43,7 @@ def test_the_gates_judge_the_teachers_text(
 ):
     tokens = tuple(loaded.vocabulary.encode(text)) if text else ()
 
-    def complete(model, requests, sampling, *, slots, lengths=None, members=1):
+    def complete(model, requests, sampling, **settings):
         return [Completion(request.id, tokens, finish_reason) for request in requests]
 
     monkeypatch.setattr(explanations_of_samples, "complete", complete)

@@ -127,11 +127,11 @@ def test_slots_are_95_per_cent_busy_until_no_request_is_waiting(model, monkeypat
         eos_id=EOS,
         drawable=range(EOS, EOS + 24),  # one token in 24 ends a text
     )
-    decode, sampled, steps, waiting = engine._decode, [], [], [True]
+    decoded, sampled, steps, waiting = engine._decoded, [], [], [True]
 
-    def counted(parameters, slots, *settings):
+    def counted(slots, running):
         before = np.asarray(slots.cache.lengths)
-        after = decode(parameters, slots, *settings)
+        after = decoded(slots, running)
         new = np.asarray(after.cache.lengths) - before
         if waiting[0]:
             sampled.append(int(new.sum()))
@@ -143,7 +143,7 @@ def test_slots_are_95_per_cent_busy_until_no_request_is_waiting(model, monkeypat
             yield GenerationRequest(str(n), (3, 4), request_key(0, str(n), "cot"))
         waiting[0] = False
 
-    monkeypatch.setattr(engine, "_decode", counted)
+    monkeypatch.setattr(engine, "_decoded", counted)
     lengths = [len(text.tokens) for text in engine.generate(prompts())]
     assert max(lengths) > 3 * sum(lengths) / len(lengths)
     assert sum(sampled) > 0.95 * 24 * sum(steps)
@@ -206,15 +206,39 @@ def test_a_text_ends_at_the_first_token_that_completes_a_stop_string(
     assert {text.finish_reason for text in expected.values()} >= {"stop"}
 
 
+def test_a_request_can_have_a_limit_of_its_own(model, requests, naive):
+    limited = [dataclasses.replace(request, most=n + 1) for n, request in enumerate(requests)]
+    engine = Engine(model, slots=4, prompt_length=30, sampling=SAMPLING, eos_id=EOS)
+    texts = _by_id(engine.generate(limited))
+    for request in limited:
+        whole = naive[request.id].tokens
+        assert texts[request.id].tokens == whole[: request.most]
+        assert (texts[request.id].finish_reason == "eos") == (len(whole) < request.most)
+
+
+def test_every_program_is_compiled_once_and_reported(model, requests):
+    lines = []
+    engine = Engine(
+        model, slots=4, prompt_length=30, sampling=SAMPLING, eos_id=EOS, say=lines.append
+    )
+    list(engine.generate(requests))
+    list(engine.generate(requests))
+    programs = sorted(re.sub(r" in [\d.]+ s$", "", line) for line in lines)
+    assert programs == [
+        "compiled decode with 4 slots and 54 entries",
+        "compiled prefill of 1 prompts of 32 tokens",
+    ]
+
+
 def test_completions_are_handed_out_while_the_device_generates(model, requests, monkeypatch):
     engine = Engine(model, slots=2, prompt_length=30, sampling=SAMPLING, eos_id=EOS)
-    decode, calls = engine._decode, [0]
+    decoded, calls = engine._decoded, [0]
 
     def counted(*arguments):
         calls[0] += 1
-        return decode(*arguments)
+        return decoded(*arguments)
 
-    monkeypatch.setattr(engine, "_decode", counted)
+    monkeypatch.setattr(engine, "_decoded", counted)
     collected = RunningTexts.collect
     at_collection = []
 
@@ -274,7 +298,7 @@ def test_texts_beyond_the_learned_positions_are_refused_before_generation():
 def test_the_programs_of_an_engine_compile_without_running_it(model, engine):
     prefill, decode = engine.programs()
     assert prefill.name == "prefill of 1 prompts of 30 tokens"
-    assert decode.name == "decode of 5 tokens in 4 slots"
+    assert decode.name == "decode with 4 slots and 54 entries"
     for program in (prefill, decode):
         sizes = program.lowered.compile().memory_analysis()
         cache = 2 * 2 * 4 * (30 + NEW) * 32 * 4  # keys and values of two layers in four slots

@@ -27,7 +27,7 @@ def _engine(model, slots):
 
 
 def test_too_many_slots_are_refused_with_the_number_that_fits(model, monkeypatch):
-    per_slot = 2 * 32 * 16 * 4 + 4 + 32 * 4 + 4 + 2 * 4 + 1  # cache and lengths, tokens, start, …
+    per_slot = 2 * 32 * 16 * 4 + 4 + 32 * 4 + 8 + 2 * 4 + 1  # cache and lengths, tokens, starts, …
     monkeypatch.setattr(slot_memory, "free_bytes", lambda device, sharing: 20 * per_slot + 1)
     _engine(model, 20)
     keys = r"config\.slots \(to at most 20\), config\.prompt_length or .*max_new_tokens"

@@ -131,7 +131,7 @@ def test_an_annotation_is_planned_from_its_teachers_published_shape(planned):
     assert figures["assumed"] == ["the teacher is a bloom-tiny (--model)"]
     prefill, decode = figures["programs"]
     assert prefill["program"] == "prefill of 2 prompts of 32 tokens"
-    assert decode["program"] == "decode of 16 tokens in 8 slots"
+    assert decode["program"] == "decode with 8 slots and 64 entries"
     assert decode["loops_by_data"] == 1
     assert decode["passes_by_data"] == 16
     # Keys and values of two layers, eight slots and 64 tokens, in bfloat16.
