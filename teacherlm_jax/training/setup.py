@@ -211,7 +211,7 @@ def _resumed(
 ) -> tuple[TrainState, dict[str, Any]]:
     meta = checkpoints.meta(step)
     for key, name in (("data", "data (its manifest)"), ("vocabulary", "a vocabulary")):
-        if meta[key] != spec.origin[key]:
+        if key in meta and meta[key] != spec.origin[key]:  # a converted model has no data
             raise UserError(
                 f"{checkpoints.path(step)}: was trained on {name} with the digest {meta[key]}, but "
                 f"config.data has {spec.origin[key]}; restore the old data, or choose another "
