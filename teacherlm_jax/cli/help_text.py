@@ -3,7 +3,7 @@
 import dataclasses
 import textwrap
 import typing
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax.pipelines.verbs import Verb
@@ -73,17 +73,21 @@ def _key_entries(
         yield _wrapped(f"{title}: {field.metadata['help']}{same}")
         if named := field.metadata.get("named"):
             facts = f"one of {', '.join(named)}"
-            yield _entry(f"{name}=NAME", facts, "; ".join(map(_named, named.items())))
+            yield _entry(f"{name}=NAME", facts, _differences(named))
         if not same:
             shown[inside] = title
             yield from _key_entries(inside, name, shown)
 
 
-def _named(item: tuple[str, Callable[[], Any]]) -> str:
-    """Return a line about named settings, as in "authors: temperature=1.0, top_p=1.0"."""
-    name, settings = item
-    values = ", ".join(f"{key}={value}" for key, value in vars(settings()).items())
-    return f"{name}: {values}"
+def _differences(named: Mapping[str, Callable[[], Any]]) -> str:
+    """Return the keys in which named settings differ, as in "a: top_p=0.9; b: top_p=1.0"."""
+    values = {name: vars(settings()) for name, settings in named.items()}
+    first = next(iter(values.values()))
+    keys = [key for key in first if any(other[key] != first[key] for other in values.values())]
+    return "; ".join(
+        f"{name}: " + ", ".join(f"{key}={of_name[key]}" for key in keys)
+        for name, of_name in values.items()
+    )
 
 
 def _fields(kind: type) -> Iterator[tuple[dataclasses.Field[Any], Any]]:

@@ -114,8 +114,8 @@ def test_an_entry_shows_name_type_default_choices_limits_and_meaning(shown):
     ) in shown("annotate")
     assert (
         "--config.sampling=NAME  (one of default, authors)\n"
-        "      default: temperature=0.7, top_k=50, top_p=0.95, max_new_tokens=512; authors: "
-        "temperature=1.0,\n      top_k=50, top_p=1.0, max_new_tokens=2048\n"
+        "      default: temperature=0.7, top_p=0.95, max_new_tokens=512; authors: "
+        "temperature=1.0, top_p=1.0,\n      max_new_tokens=2048\n"
     ) in shown("annotate")
     assert "--config.check_only=BOOL, or --check_only  (default: False)" in shown("prepare")
 
