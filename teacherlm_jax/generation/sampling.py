@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float32, Int, UInt32
 
 from teacherlm_jax.config import SamplingConfig
+from teacherlm_jax.generation import logit_filters as filters
 
 
 def request_key(seed: int, sample_id: str, kind: str) -> UInt32[np.ndarray, "2"]:
@@ -38,13 +39,11 @@ def sample(
     if config.temperature == 0:
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)
     scores, tokens = logits / config.temperature, None
-    if config.top_k or config.top_p < 1:
-        vocabulary = logits.shape[-1]
-        scores, tokens = jax.lax.top_k(scores, min(config.top_k or vocabulary, vocabulary))
+    if config.top_k:
+        scores, tokens = filters.most_likely(scores, config.top_k)
     if config.top_p < 1:
-        likelihoods = jax.nn.softmax(scores, axis=-1)
-        before = jnp.cumsum(likelihoods, axis=-1) - likelihoods
-        scores = jnp.where(before < config.top_p, scores, -jnp.inf)
+        keep = filters.keep_nucleus if tokens is None else filters.keep_sorted_nucleus
+        scores = keep(scores, config.top_p)
     # The generator is named because the environment can set another default with larger keys.
     wrapped = jax.random.wrap_key_data(keys, impl="threefry2x32")
     keys = jax.vmap(jax.random.fold_in)(wrapped, counters)

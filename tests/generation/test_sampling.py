@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from teacherlm_jax.config import SamplingConfig
+from teacherlm_jax.config import SamplingConfig, authors_sampling
 from teacherlm_jax.generation.sampling import request_key, sample
 
 PROBABILITIES = np.array([0.05, 0.4, 0.25, 0.3])  # by likelihood: tokens 1, 3, 2, 0
@@ -39,6 +39,28 @@ def _shares(drawn):
 def test_filters_keep_the_most_likely_tokens_in_proportion(settings, kept):
     expected = np.where(np.isin(np.arange(4), kept), PROBABILITIES, 0)
     np.testing.assert_allclose(_shares(_draw(**settings)), expected / expected.sum(), atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("settings", "drawn"),
+    [
+        ({}, "351 279 94 264 243 63 375 301 421 320 16 134"),
+        (vars(authors_sampling()), "351 279 94 264 243 63 375 301 190 320 16 134"),
+        (
+            {"temperature": 0.5, "top_k": 0, "top_p": 1.0},
+            "219 433 94 264 208 345 209 301 421 3 427 461",
+        ),
+        ({"top_k": 500, "top_p": 0.9}, "247 279 94 264 243 63 375 301 421 320 16 134"),
+        ({"top_k": 0}, "219 16 94 264 456 345 388 350 421 3 427 461"),
+        ({"temperature": 0.0}, "219 433 51 264 208 345 251 301 421 296 427 412"),
+    ],
+)
+def test_draws_never_change(settings, drawn):
+    logits = (3 * np.random.default_rng(0).normal(size=(12, 500))).astype(np.float32)
+    keys = jnp.stack([request_key(7, str(row), "cot") for row in range(12)])
+    config = SamplingConfig(**settings)
+    actual = sample(jnp.asarray(logits), keys, jnp.arange(12), config)
+    assert actual.tolist() == [int(token) for token in drawn.split()]
 
 
 def test_top_p_keeps_no_token_beyond_the_set_that_reaches_it():
