@@ -40,12 +40,43 @@ class SamplingConfig:
         limits="(0, 1]",
         help="sample only from the most likely tokens that together have this probability",
     )
+    min_p: float = number(
+        0.0,
+        limits="[0, 1]",
+        help="sample only from tokens whose probability is at least this fraction of the highest "
+        "one; 0: from all tokens",
+    )
+    repetition_penalty: float = number(
+        1.0,
+        limits="(0, inf)",
+        help="above 1, makes tokens of the prompt and of the text so far less likely: divides "
+        "their logits if positive, multiplies them if negative; 1: off",
+    )
+    no_repeat_ngram: int = at_least(
+        0,
+        0,
+        help="no sequence of this many tokens occurs twice in the prompt and the text; 0: off",
+    )
     max_new_tokens: int = at_least(
         1,
         512,
         help="longest explanation, in tokens; longer ones are truncated and fail the gate "
         "`finished`",
     )
+    min_new_tokens: int = at_least(
+        0, 0, help="shortest explanation, in tokens: the token that ends it is not sampled before"
+    )
+    stop: tuple[str, ...] = plain(
+        (), help="strings that end a text; it is truncated before the first of them"
+    )
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, problem) for invalid combinations of values."""
+        if self.min_new_tokens > self.max_new_tokens:
+            limit = f"max_new_tokens={self.max_new_tokens}"
+            yield "min_new_tokens", f"{self.min_new_tokens} is more than {limit}; lower it"
+        if "" in self.stop:
+            yield "stop", "contains an empty string, which would end every text; remove it"
 
 
 def authors_sampling() -> SamplingConfig:

@@ -1,4 +1,8 @@
-"""Filters of logits: pure functions that exclude tokens, which then have the score -inf."""
+"""Filters of logits: pure functions that exclude tokens or change their scores.
+
+Excluded tokens have the score -inf. Filters that need what was written before take `tokens` and
+`lengths`: the history of row b, its prompt and text so far, is `tokens[b, :lengths[b]]`.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +12,53 @@ BLOCK = 128  # tokens per block of `most_likely`; the width of a TPU's vector re
 _BITS_OF_ONE = 0x3F800000  # of 1.0 in float32
 _Bounds = tuple[Int32[Array, " B"], Int32[Array, " B"]]
 _HALVINGS = 30  # bring an interval of _BITS_OF_ONE + 1 numbers down to one number
+
+
+def penalize_repetition(
+    scores: Float32[Array, "B V"],
+    tokens: Int[Array, "B S"],
+    lengths: Int[Array, " B"],
+    penalty: float,
+) -> Float32[Array, "B V"]:
+    """Divide positive scores of tokens in the history by `penalty`, and multiply negative ones.
+
+    A token that occurs several times is penalized once (arXiv 1909.05858, section 4.1).
+    """
+    in_history = jnp.arange(tokens.shape[1])[None] < lengths[:, None]
+    at = _places(scores, tokens, in_history)
+    seen = scores.at[at].get(mode="fill", fill_value=0)
+    # Repeated indices write the same value.
+    return scores.at[at].set(jnp.where(seen < 0, seen * penalty, seen / penalty), mode="drop")
+
+
+def exclude_repeated_ngrams(
+    scores: Float32[Array, "B V"],
+    tokens: Int[Array, "B S"],
+    lengths: Int[Array, " B"],
+    size: int,
+) -> Float32[Array, "B V"]:
+    """Exclude tokens that would complete an n-gram of `size` tokens that the history contains."""
+    windows = tokens.shape[1] - size + 1
+    if windows < 1:
+        return scores
+
+    def compare(offset: Int[Array, ""], equal: Bool[Array, "B W"]) -> Bool[Array, "B W"]:
+        # In a history shorter than an n-gram this index is wrong, but no window is complete.
+        recent = jnp.take_along_axis(tokens, lengths[:, None] + (offset - size + 1), axis=1)
+        return equal & (jax.lax.dynamic_slice_in_dim(tokens, offset, windows, axis=1) == recent)
+
+    # A window repeats the latest tokens if its first size - 1 tokens are equal to them.
+    complete = jnp.arange(size - 1, tokens.shape[1])[None] < lengths[:, None]
+    repeated = jax.lax.fori_loop(0, size - 1, compare, complete)
+    return scores.at[_places(scores, tokens[:, size - 1 :], repeated)].set(-jnp.inf, mode="drop")
+
+
+def exclude_early_end(
+    scores: Float32[Array, "B V"], counters: Int[Array, " B"], eos_id: int, minimum: int
+) -> Float32[Array, "B V"]:
+    """Exclude the token that ends a text from the first `minimum` tokens of the text."""
+    is_end = jnp.arange(scores.shape[1]) == eos_id
+    return jnp.where(is_end[None] & (counters < minimum)[:, None], -jnp.inf, scores)
 
 
 def most_likely(
@@ -81,6 +132,20 @@ def keep_nucleus(scores: Float32[Array, "B V"], top_p: float) -> Float32[Array, 
     needed = jnp.clip(needed, 1, scores.shape[1]).astype(jnp.int32)
     kept = above | (ties & (jnp.cumsum(ties, axis=-1) <= needed[:, None]))
     return jnp.where(kept, scores, -jnp.inf)
+
+
+def exclude_unlikely(scores: Float32[Array, "B K"], min_p: float) -> Float32[Array, "B K"]:
+    """Exclude tokens less likely than `min_p` times the most likely one (arXiv 2407.01082)."""
+    relative = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
+    return jnp.where(relative < min_p, -jnp.inf, scores)
+
+
+def _places(
+    scores: Float32[Array, "B V"], tokens: Int[Array, "B W"], chosen: Bool[Array, "B W"]
+) -> tuple[Int[Array, "B 1"], Int[Array, "B W"]]:
+    """Return indices of the chosen tokens in `scores`; those of the others are out of bounds."""
+    rows, vocabulary = scores.shape
+    return jnp.arange(rows)[:, None], jnp.where(chosen, tokens, vocabulary)
 
 
 def _sum_where(chosen: Bool[Array, "B V"], weights: Float32[Array, "B V"]) -> Float32[Array, " B"]:

@@ -142,7 +142,7 @@ class SlotPrograms:
         if self.drawable is not None:
             allowed = np.isin(np.arange(logits.shape[-1]), list(self.drawable))
             logits = jnp.where(allowed[None], logits, -jnp.inf)
-        return sample(logits, keys, counters, self.sampling)
+        return sample(logits, keys, counters, self.sampling, eos_id=self.eos_id)
 
     def _unfinished(
         self, token: Int[Array, " B"], counts: Int[Array, " B"], limits: Int[Array, " B"]

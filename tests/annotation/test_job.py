@@ -74,7 +74,7 @@ def test_a_row_has_its_full_provenance(finished, samples, teachers, vocabulary):
                 "prompt_version": prompts.PROMPT_VERSION,
                 "prompt_digest": prompt_digest(sample, kind, False),
                 "subject_prefix": False,
-                "sampling": dataclasses.asdict(config.sampling),
+                "sampling": json.loads(json.dumps(dataclasses.asdict(config.sampling))),
                 "dtype": "float32",
                 "seed": 5,
                 "prompt_tokens": len(prompt.tokens),

@@ -54,6 +54,16 @@ CASES = [
         "choose style='clean'",
         {"benchmarks[0].style": "clean"},
     ),
+    (
+        annotate(sampling=config.SamplingConfig(min_new_tokens=600)),
+        "600 is more than max_new_tokens=512; lower it",
+        {"sampling.min_new_tokens": "512"},
+    ),
+    (
+        annotate(sampling=config.SamplingConfig(stop=("Q:", ""))),
+        "an empty string, which would end every text; remove it",
+        {"sampling.stop": "Q:,"},
+    ),
     (annotate(author=" "), "as in 'teacher'", {"author": "teacher"}),
     (
         train(validation=config.ValidationConfig(metric="held_out/loss")),

@@ -7,6 +7,7 @@ from teacherlm_jax.config import (
     BenchmarkConfig,
     EvaluateConfig,
     PrepareConfig,
+    SamplingConfig,
     SourceConfig,
     TeachersConfig,
     TrainConfig,
@@ -39,3 +40,24 @@ def test_a_path_of_a_model_may_be_in_a_bucket_of_one_store():
     assert list(problems(TeachersConfig(cot="gs://b/run"), "config.teachers")) == []
     ((key, problem),) = problems(TeachersConfig(cot="s3://b/run"), "config.teachers")
     assert (key, "s3://b/run is not supported" in problem) == ("config.teachers.cot", True)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"min_p": -0.1},
+        {"min_p": 1.1},
+        {"repetition_penalty": 0.0},
+        {"no_repeat_ngram": -1},
+        {"min_new_tokens": -1},
+        {"stop": "Q:"},
+    ],
+)
+def test_sampling_settings_without_meaning_are_refused(settings):
+    key, _ = next(problems(SamplingConfig(**settings), "config.sampling"))
+    assert key == f"config.sampling.{next(iter(settings))}"
+
+
+def test_the_ends_of_the_intervals_of_sampling_settings_are_accepted():
+    extremes = {"min_p": 1.0, "top_p": 1.0, "min_new_tokens": 512, "stop": ("Q:", "\n")}
+    assert list(problems(SamplingConfig(**extremes), "config.sampling")) == []

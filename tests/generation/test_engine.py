@@ -61,7 +61,7 @@ def naive(model, requests):
             row[0, : len(tokens)] = tokens
             logits = forward(state, row)[:, len(tokens) - 1]
             key, counter = jnp.asarray(request.key)[None], jnp.array([len(written)])
-            token = int(sample(logits, key, counter, SAMPLING)[0])
+            token = int(sample(logits, key, counter, SAMPLING, eos_id=EOS)[0])
             if token == EOS:
                 return Completion(request.id, tuple(written), "eos")
             written.append(token)

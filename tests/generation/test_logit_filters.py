@@ -1,4 +1,7 @@
-"""Filters of logits, compared with NumPy and with `jax.lax.top_k`, and their edge cases."""
+"""Filters of logits, compared with NumPy and with `jax.lax.top_k`, and their edge cases.
+
+test_sampling_against_transformers.py compares them with the processors of transformers.
+"""
 
 import functools
 
@@ -25,6 +28,73 @@ def random_scores(rows, vocabulary, *, scale=2.0, digits=None, seed=0):
 def likelihoods(scores):
     weights = np.exp(scores.astype(np.float64) - scores.max(-1, keepdims=True))
     return weights / weights.sum(-1, keepdims=True)
+
+
+# Repetition and length.
+
+
+@pytest.mark.parametrize("function", ["penalize_repetition", "exclude_repeated_ngrams"])
+def test_padding_after_the_history_changes_nothing(function):
+    filtered = {
+        "penalize_repetition": functools.partial(filters.penalize_repetition, penalty=1.5),
+        "exclude_repeated_ngrams": functools.partial(filters.exclude_repeated_ngrams, size=2),
+    }[function]
+    scores, history = random_scores(3, 6), np.array([[4, 5, 4]] * 3, np.int32)
+    lengths = np.array([0, 2, 3], np.int32)
+    expected = apply(filtered, scores, history, lengths)
+    for padding in ([0, 0, 0, 0], [5, 4, 5, 4], [-1, 6, 7, 1000]):
+        padded = np.concatenate([history, np.array([padding] * 3, np.int32)], axis=1)
+        padded[0, :3], padded[1, 2] = padding[:3], padding[0]
+        np.testing.assert_array_equal(apply(filtered, scores, padded, lengths), expected)
+    np.testing.assert_array_equal(expected[0], scores[0])  # a history of no tokens
+    assert (expected[2] != scores[2]).any()
+
+
+def test_a_repeated_token_is_penalized_once_and_excluded_tokens_stay_excluded():
+    scores = np.array([[3.0, -3.0, 0.0, -np.inf, 2.0]], np.float32)
+    history = np.array([[0, 1, 0, 2, 0, 1, 3]], np.int32)
+    penalized = apply(
+        filters.penalize_repetition, scores, history, np.array([7], np.int32), penalty=2.0
+    )
+    assert penalized.tolist() == [[1.5, -6.0, 0.0, -np.inf, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("history", "size", "excluded"),
+    [
+        ([1, 2, 3, 1, 2], 3, [3]),
+        ([1, 2, 3, 1, 2, 0, 1, 2], 3, [0, 3]),  # after both occurrences
+        ([1, 2, 3, 1, 2], 2, [3]),
+        ([1, 2, 3, 1, 2], 1, [1, 2, 3]),
+        ([1, 1, 1], 2, [1]),  # the latest token is also the start of an n-gram
+        ([1], 1, [1]),
+        ([1, 1], 2, [1]),
+        ([1, 2, 3], 3, []),  # the only n-gram is the history itself
+        ([1, 2, 1, 2], 4, []),
+        ([1, 1], 3, []),  # the history is shorter than an n-gram
+        ([1, 1], 9, []),
+        ([], 1, []),
+    ],
+)
+def test_tokens_that_would_repeat_an_ngram_are_excluded(history, size, excluded):
+    for width in {max(len(history), 1), 8, 12}:  # with and without padding
+        tokens = np.full((1, width), 3, np.int32)
+        tokens[0, : len(history)] = history
+        filtered = apply(
+            filters.exclude_repeated_ngrams,
+            *(np.zeros((1, 5), np.float32), tokens, np.array([len(history)], np.int32)),
+            size=size,
+        )
+        assert np.flatnonzero(filtered[0] == -np.inf).tolist() == excluded
+        assert set(filtered[0]) <= {0, -np.inf}
+
+
+def test_the_end_is_excluded_from_the_first_tokens_of_a_text():
+    scores, counters = random_scores(4, 3), np.array([0, 2, 3, 4], np.int32)
+    filtered = apply(filters.exclude_early_end, scores, counters, eos_id=1, minimum=3)
+    assert (filtered[:, 1] == -np.inf).tolist() == [True, True, False, False]
+    kept = filtered != -np.inf
+    np.testing.assert_array_equal(filtered[kept], scores[kept])
 
 
 # The most likely tokens.
@@ -136,3 +206,16 @@ def test_the_nucleus_of_a_vocabulary_is_found_without_sorting_it():
     assert "exponential" in program
     assert "sort" not in program
     assert "top_k" not in program
+
+
+# The threshold below the most likely token.
+
+
+@pytest.mark.parametrize(
+    ("min_p", "kept"), [(1.0, [1, 3]), (0.5, [1, 3]), (0.3, [0, 1, 3]), (0.01, [0, 1, 2, 3])]
+)
+def test_tokens_far_less_likely_than_the_most_likely_are_excluded(min_p, kept):
+    scores = np.array([[-1.0, 0.0, -4.0, 0.0, -np.inf]], np.float32) + np.float32(3)
+    filtered = apply(filters.exclude_unlikely, scores, min_p=min_p)
+    assert np.flatnonzero(filtered[0] != -np.inf).tolist() == kept
+    np.testing.assert_array_equal(filtered[0, kept], scores[0, kept])
