@@ -4,7 +4,10 @@ import re
 
 import pytest
 
-from .test_flags import CONFIG, file, load, refusal  # noqa: F401 (a fixture)
+from teacherlm_jax.cli import main
+from teacherlm_jax.errors import UserError
+
+from .test_flags import CONFIG, file, load, refusal, sampling  # noqa: F401 (fixtures)
 from .test_sweep import SWEEP, command  # noqa: F401 (a fixture)
 
 
@@ -103,3 +106,32 @@ def test_both_ways_to_run_a_sweep_that_a_message_names_work(command, capsys):  #
     assert words == ["--sweep_index=0", "--sweep_all", "--sweep_list"]
     for word in words:
         assert command(word) == 0
+
+
+def test_a_command_runs_after_the_words_are_changed_as_messages_say(tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text(CONFIG)
+    right = ["train", f"--config={path}", "--config.steps=9", "--validate"]
+
+    def run(*words):
+        status = main.main(list(words))
+        return status, capsys.readouterr().err
+
+    assert run(*right)[0] == 0
+    wrong = {
+        "give only one": (*right, f"--config={path}"),
+        "name a config file, as in --config=": ("train",),
+        "keys look like --config.key=value": (*right[:2], "steps=9"),
+        "known: ": ("trian", *right[1:]),
+    }
+    for advice, words in wrong.items():
+        status, message = run(*words)
+        assert status == 2 and f"; {advice}" in message, message
+    assert "train" in run("trian")[1].partition("; known: ")[2]
+
+
+def test_a_single_key_is_set_as_the_message_about_its_group_says(sampling):  # noqa: F811
+    with pytest.raises(UserError) as raised:
+        sampling("--config.sampling=other")
+    form = r"; single keys are set as in (--config\.sampling\.temperature)=VALUE$"
+    assert sampling(f"{re.search(form, str(raised.value))[1]}=0.5").temperature == 0.5

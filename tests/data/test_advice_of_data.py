@@ -1,11 +1,13 @@
 """Advice in error messages about prepared and generated data, which works when it is followed."""
 
+import dataclasses
 import re
 import shutil
 
 import pytest
 
 from teacherlm_jax.data import prepared, recipes, synthetic
+from teacherlm_jax.data.synthetic import families
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
 
@@ -129,3 +131,17 @@ def test_the_families_and_splits_that_a_message_names_can_be_generated(key):
 
     known = refusal(generate, "none").partition("expected one of ")[2].split(", ")
     assert all(len(generate(name)) == 1 for name in known)
+
+
+@pytest.mark.parametrize(
+    "change", [{"question": "Why?"}, {"options": ("x", "y")}, {"answer": "other"}]
+)
+def test_samples_are_solved_after_the_dataset_is_generated_again(change):
+    def sample():
+        return next(iter(synthetic.generate(1, 0)))
+
+    if "answer" in change:
+        change = {"answer": "(A)" if sample().answer == "(B)" else "(B)"}
+    message = refusal(families.solve, dataclasses.replace(sample(), **change))
+    assert message.endswith("; generate the dataset again")
+    assert families.solve(sample())
