@@ -1,9 +1,9 @@
 """The conclusion of an explanation, compared with the answer that it was given.
 
-Only a stated conclusion is judged, in this order: the last "the answer is …" (or "#### …", as GSM8K
-writes it), else a last sentence that ends in an option's letter, as in "It must be (B).", else a
-last sentence such as "Therefore the statement is false." that ends in one option and names no
-other. Negated sentences are not judged.
+Only a stated conclusion is judged, and of several the last one: a last sentence that ends in an
+option's letter, as in "It must be (B).", or one such as "Therefore the statement is false." that
+ends in one option and names no other; else the last "the answer is …" (or "#### …", as GSM8K
+writes it). Negated sentences are not judged.
 """
 
 import re
@@ -31,16 +31,25 @@ _LONGEST_ANSWER = 5  # words; a longer answer can be said in other words
 
 def contradicts(sample: Sample, text: str) -> bool:
     """Return whether an explanation states a conclusion other than the sample's answer."""
+    last = _SENTENCE_END.split(text.strip())[-1]
+    if not _STATED.search(last) and (verdict := _judge_last(sample, last)) is not None:
+        return verdict
     if stated := list(_STATED.finditer(text)):
         conclusion = _SENTENCE_END.split(text[stated[-1].end() :])[0]
         return not _NEGATION.match(conclusion) and _differs(sample, conclusion)
-    last = _SENTENCE_END.split(text.strip())[-1]
-    if not sample.options or _NEGATION.search(last):
-        return False
-    if letter := _LAST_LETTER.search(last):
+    return False
+
+
+def _judge_last(sample: Sample, sentence: str) -> bool | None:
+    """Return whether a last sentence concludes another option; None if it concludes nothing."""
+    if not sample.options or _NEGATION.search(sentence):
+        return None
+    if letter := _LAST_LETTER.search(sentence):
         return _is_other_letter(sample, letter[1])
-    ends = any(_plain(last).endswith(_plain(option)) for option in sample.options)
-    return ends and bool(_INFERENCE.match(last)) and _names_other_option(sample, last)
+    ends = any(_plain(sentence).endswith(_plain(option)) for option in sample.options)
+    if not ends or not _INFERENCE.match(sentence):
+        return None
+    return _names_other_option(sample, sentence)
 
 
 def _differs(sample: Sample, conclusion: str) -> bool:

@@ -41,6 +41,11 @@ def _sample(answer, options=()):
         ("(A)", BOOLEAN, "Ann has 10. So it isn't false.", False),
         ("(A)", BOOLEAN, "It would be easy to think that this is false.", False),
         ("(A)", BOOLEAN, "Thus (Z).", False),  # no such option
+        ("(A)", BOOLEAN, "The answer is (A). It must be (B).", True),
+        ("(A)", BOOLEAN, "The answer is (B). No, it must be (A).", False),
+        ("(A)", BOOLEAN, "The answer is True. Therefore it is False.", True),
+        ("(A)", BOOLEAN, "The answer is (B). So much for this.", True),
+        ("(A)", BOOLEAN, "The answer is (B). It cannot be (A).", True),
         ("18", (), "9 + 9 = 18. The answer is 18.", False),
         ("18", (), "The answer is $18.00 a day.", False),
         ("1,800", (), "The answer is 1800.", False),
