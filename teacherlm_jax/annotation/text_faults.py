@@ -16,6 +16,7 @@ _MOST_SENTENCES = 2  # occurrences of a sentence that has at least _SEQUENCE wor
 _REPEATED_SHARE = 1 / 3  # of the words, in sentences that occurred before
 _LONGEST_UNIT = 12  # words or letters of a unit that is repeated without a gap
 _MOST_WORDS_IN_A_ROW = 3  # of the same word
+_MOST_NUMBERS_IN_A_ROW = 7  # the same number
 _MOST_UNITS_IN_A_ROW = 2  # of the same several words
 _MOST_LETTERS_IN_A_ROW = 7  # of the same letter or letters, without a space
 _SYMBOL_SHARE = 0.6  # of the characters, without white space
@@ -55,9 +56,10 @@ def repeats_itself(text: str) -> bool:
     """Return whether a text loops.
 
     One of these is repeated: a sequence of four words more than six times in the whole text; a
-    word more than three times in a row; several words more than twice in a row; a sentence more
-    than twice; sentences that make up a third of the text; letters more than seven times in a row
-    without a space. Formulas without words are not counted, because they repeat numbers and signs.
+    word more than three times in a row, a number more than seven times; several words more than
+    twice in a row; a sentence more than twice; sentences that make up a third of the text; letters
+    more than seven times in a row without a space. Formulas without words are not counted, because
+    they repeat numbers and signs.
     """
     parts = [part.strip(_ENDS) or part for part in text.casefold().split()]
     sequences = Counter(_runs(parts, _SEQUENCE))
@@ -86,6 +88,8 @@ def _repeats_unit(parts: Sequence[str]) -> bool:
         for index in range(length, len(parts)):
             equal = equal + 1 if parts[index] == parts[index - length] else 0
             if equal >= length * most and _has_words(parts[index - length + 1 : index + 1]):
+                return True
+            if length == 1 and equal >= _MOST_NUMBERS_IN_A_ROW and parts[index].isalnum():
                 return True
     return False
 

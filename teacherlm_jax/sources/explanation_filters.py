@@ -9,7 +9,17 @@ from teacherlm_jax.data.sample import Sample
 _PLACEHOLDERS = frozenset(  # in lower case, without the characters of _ENDS at their ends
     (
         *("", "n/a", "na", "n.a", "none", "null", "nil", "nan", "–", "—", "?", "xxx", "tbd"),
-        *("todo", "to do", "to be done", "fixme", "placeholder", "empty", "unknown", "no answer"),
+        *(
+            "todo",
+            "to do",
+            "to be done",
+            "to be added",
+            "fixme",
+            "placeholder",
+            "empty",
+            "unknown",
+            "no answer",
+        ),
         *("not available", "not applicable", "no explanation", "no explanation available"),
         *("no explanation provided", "explanation", "rationale"),
     )
@@ -18,7 +28,8 @@ _PLACE = re.compile(
     r"(todo|tbd|fixme)\s*[:(–-].{,60}|lorem ipsum.*"
     r"|((insert|add|write|enter|put|type|fill in|provide) )?((the|your|an|my|some) )?"
     r"(explanation|rationale|reasoning|answer|text|chain of thought)"
-    r"( (goes|comes|here|to be added|to come|to follow|missing|pending|needed|required))+"
+    r"( (goes|comes|will|here|later|to come|to follow|(to )?be added|missing|pending|needed))+"
+    r"|(i have|there is) no (explanation|rationale|reasoning)"
     r"|(insert|add|write|enter|put|type|provide) ((the|your|an|my|some) )?"
     r"(explanation|rationale|reasoning|chain of thought)"
 )

@@ -18,6 +18,8 @@ from teacherlm_jax.annotation import text_faults
         ("2 * 2 * 2 * 2 * 2 = 32", False),
         ("2x * 2x * 2x * 2x = 16 x^4", False),
         ("0 0 0 0 0 0 0", False),
+        ("0 0 0 0 0 0 0 0", True),
+        ("* * * * * * * * * *", False),
         ("5 cars + 5 cars + 5 cars", False),
         ("Bees fly. It is warm. Bees fly. It is warm.", False),  # sentences under four words
         ("A bee has a heart. Birds sing. A bee has a heart. Dogs bark. Cats sleep all day.", False),

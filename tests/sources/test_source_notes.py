@@ -56,6 +56,7 @@ def test_many_answers_without_a_0_give_a_warning(tmp_path):
     [
         *("n/a", "N/A.", "none", "None.", " - ", "null", "NaN", "(none)", "--", "Not available."),
         *("TODO", "TODO: explain why", "tbd", "...", "[explanation]", "<Your explanation here>"),
+        *("The explanation will be added later.", "I have no explanation.", "to be added"),
         *("Explanation goes here.", "Insert explanation", "lorem ipsum dolor sit amet", "***"),
     ],
 )
