@@ -1,12 +1,16 @@
 """Sampling: filters, temperature, and the inputs that a draw depends on."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.scipy.stats import chi2
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from teacherlm_jax.config import SamplingConfig, authors_sampling
+from teacherlm_jax.generation.logit_filters import BLOCK
 from teacherlm_jax.generation.sampling import needs_history, request_key, sample
 
 PROBABILITIES = np.array([0.05, 0.4, 0.25, 0.3])  # by likelihood: tokens 1, 3, 2, 0
@@ -181,6 +185,20 @@ def test_a_draw_without_filters_is_the_categorical_draw_of_the_key_folded_with_t
     settings = SamplingConfig(temperature=0.5, top_k=0, top_p=1.0)
     drawn = sample(logits, bits, counters, settings, eos_id=1)
     assert drawn.tolist() == [int(token) for token in expected]
+
+
+@pytest.mark.parametrize("settings", [{"top_k": 3}, {"top_k": 0} | ALL_FILTERS])
+def test_a_vocabulary_on_several_devices_gives_the_same_draws(settings):
+    config = SamplingConfig(**settings)
+    logits = 3 * jax.random.normal(jax.random.key(1), (8, 8 * 3 * BLOCK))
+    keys = jax.random.bits(jax.random.key(2), (8, 2), jnp.uint32)
+    tokens = jnp.argsort(-logits, axis=-1)[:, :6]  # the most likely ones
+    draw = jax.jit(functools.partial(sample, config=config, eos_id=1))
+    history = {"tokens": tokens, "lengths": jnp.arange(8)}
+    expected = draw(logits, keys, jnp.arange(8), **history)
+    mesh = jax.make_mesh((2, 4), ("rows", "tokens"), axis_types=(AxisType.Auto,) * 2)
+    placed = jax.device_put(logits, NamedSharding(mesh, PartitionSpec("rows", "tokens")))
+    np.testing.assert_array_equal(draw(placed, keys, jnp.arange(8), **history), expected)
 
 
 def test_another_counter_or_key_gives_an_independent_draw():
