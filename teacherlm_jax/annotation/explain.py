@@ -1,7 +1,7 @@
 """Explanations of samples by a loaded teacher, with gate verdicts and without any files."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from teacherlm_jax.annotation import answer_check
 from teacherlm_jax.annotation import gates as gate_checks
@@ -89,9 +89,10 @@ def explain(
             seed=seed,
             gates=[gate for gate in gates if gate != answer_check.NAME],
             slots=slots,
+            members=max(1, len(kinds)),
         )
-        by_id = {prompt.id: explanation for prompt, explanation in generated}
-    explanations = [by_id[prompt.id] for prompt in prompts]
+        texts = {prompt.id: explanation for prompt, explanation in generated}
+    explanations = [texts[prompt.id] for prompt in prompts]
     if answer_check.NAME in gates:
         return _with_answer_check(model, explanations, gates)
     return explanations
@@ -112,25 +113,41 @@ def _with_answer_check(
 
 def generate_explanations(
     model: LoadedModel,
-    prompts: Sequence[ExplanationPrompt],
+    prompts: Iterable[ExplanationPrompt],
     sampling: SamplingConfig,
     *,
     seed: int,
     gates: Sequence[str],
     slots: int,
+    members: int,
+    lengths: Mapping[int, int] | None = None,
 ) -> Iterator[tuple[ExplanationPrompt, GeneratedExplanation]]:
-    """Yield each prompt with its explanation as it is finished. Call it under the model's mesh."""
-    by_id = {prompt.id: prompt for prompt in prompts}
-    requests = [
-        GenerationRequest(
-            *(id, prompt.tokens, request_key(seed, prompt.sample.id, prompt.kind)),
-            prefix=prompt.shared,
-        )
-        for id, prompt in by_id.items()
-    ]
-    kinds = len({prompt.kind for prompt in prompts})
-    for completion in complete(model, requests, sampling, slots=slots, members=max(1, kinds)):
-        prompt = by_id[completion.id]
+    """Yield each prompt with its explanation as it is finished. Call it under the model's mesh.
+
+    Args:
+        model: the teacher.
+        prompts: distinct prompts, those of a sample one after the other; with `lengths` they are
+            read as slots become free.
+        sampling: settings of the sampling.
+        seed: seed of the sampling.
+        gates: names of the gates that judge each explanation.
+        slots: number of explanations generated at the same time.
+        members: most prompts of a sample.
+        lengths: number of prompts by length in tokens; None: all prompts are read first.
+    """
+    by_id: dict[str, ExplanationPrompt] = {}  # those that are waiting or being continued
+
+    def requests() -> Iterator[GenerationRequest]:
+        for prompt in prompts:
+            by_id[prompt.id] = prompt
+            key = request_key(seed, prompt.sample.id, prompt.kind)
+            yield GenerationRequest(prompt.id, prompt.tokens, key, prefix=prompt.shared)
+
+    completions = complete(
+        *(model, requests(), sampling), slots=slots, lengths=lengths, members=members
+    )
+    for completion in completions:
+        prompt = by_id.pop(completion.id)
         text = model.vocabulary.decode(completion.tokens).strip()
         judged = gate_checks.GateInput(
             sample=prompt.sample,

@@ -70,7 +70,7 @@ def annotated(sample: Sample, rows: Mapping[str, Mapping[str, Any]]) -> dict[str
 
 
 class KindCounts:
-    """Figures of all explanations of one kind."""
+    """Figures of explanations of one kind."""
 
     def __init__(self, gate_names: Sequence[str]):
         self._count = self._new_tokens = self._all_gates = 0
@@ -86,6 +86,26 @@ class KindCounts:
         self._all_gates += all(row["gates"].values())
         self._finish_reasons[row["finish_reason"]] += 1
         self._teacher = {key: row[key] for key in ("teacher", "step", "model_digest")}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as JSON, for `merge`."""
+        return {
+            "teacher": self._teacher,
+            "count": self._count,
+            "new_tokens": self._new_tokens,
+            "all_gates": self._all_gates,
+            "gates": dict(self._gates),
+            "finish_reasons": dict(self._finish_reasons),
+        }
+
+    def merge(self, other: Mapping[str, Any]) -> None:
+        """Add the figures of other rows, as `to_json` returned them."""
+        self._teacher = dict(other["teacher"])
+        self._count += other["count"]
+        self._new_tokens += other["new_tokens"]
+        self._all_gates += other["all_gates"]
+        self._gates.update(other["gates"])
+        self._finish_reasons.update(other["finish_reasons"])
 
     def result(self) -> dict[str, Any]:
         """Return the figures as JSON; `passed_all_gates` is None if no gate was configured."""

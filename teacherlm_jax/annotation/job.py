@@ -1,109 +1,221 @@
 """The annotate verb: teachers explain every sample of a dataset, and interruptions lose nothing.
 
-Explanations are written to `texts/KIND/` in the run folder, one row each. Once all are there,
-`samples/` holds the dataset with the explanations in its samples, and their provenance.
+Explanations are written to `texts/KIND/` in the run folder, one row each, shard by shard. Once all
+of a shard are there, `samples/` holds its samples with the explanations, and their provenance. Any
+number of processes can work in one run folder; they claim shards and may join and leave.
 """
 
 import contextlib
-import functools
 import gc
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from teacherlm_jax import sharding
-from teacherlm_jax.annotation import explained_rows, shards
-from teacherlm_jax.annotation.explain import generate_explanations
-from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt
+from teacherlm_jax.annotation import explained_rows, job_plan, shard_queue
+from teacherlm_jax.annotation.claims import ShardClaims
 from teacherlm_jax.annotation.job_plan import AnnotationJob, plan_job
-from teacherlm_jax.annotation.shards import ShardFolder
+from teacherlm_jax.annotation.open_shard import OpenShard
+from teacherlm_jax.annotation.progress import LAST_WRITING, AnnotationProgress
+from teacherlm_jax.annotation.shard_queue import ShardQueue
 from teacherlm_jax.annotation.teachers import AnnotationTeacher, inputs
+from teacherlm_jax.annotation.worker import ShardPrompt, missing_prompts, write_explanations
 from teacherlm_jax.config import AnnotateConfig
-from teacherlm_jax.errors import Interrupted
+from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.runs.stop_signals import handling
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import exchange, files
+from teacherlm_jax.storage.repeated import Repeated
+from teacherlm_jax.storage.temporary import TemporaryFolder
 
 __all__ = ["annotate", "inputs"]
 
-_SECONDS_BETWEEN_LINES = 10.0
-_LAST_WRITING = ("texts", "seconds", "tokens_per_second")  # of the invocation that wrote last
+_PUBLISH_SECONDS = 30.0  # between two publications of partial files in a bucket
+_POLL_SECONDS = 2.0  # between two looks at shards that other processes work on
 
 
 def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
-    """Write every explanation that is not on disk, then the annotated samples.
+    """Write every explanation that is not on disk, and the annotated samples.
 
-    An explanation depends on its teacher, sample and kind, the sampling and the seed, not on order
-    or interruptions. A run that has finished is continued with the rows that were added to its
-    source.
+    An explanation depends on its teacher, sample and kind, the sampling and the seed, not on order,
+    interruptions or the number of processes. A run that has finished is continued with the rows
+    that were added to its source.
 
     Returns:
         `rows` (annotated samples), `refused` (rows), `kinds` (for each: teacher, count, gates
-        passed, mean new tokens, finish reasons), and figures of the invocation that wrote last:
+        passed, mean new tokens, finish reasons), and figures of the process that wrote last:
         `texts`, `seconds`, `tokens_per_second`.
 
     Raises:
         UserError: a setting, the source or a teacher cannot be used, or inputs of the run changed.
     """
-    job = plan_job(config, run)
-    folders = {kind: _folder(kind, job, run) for kind in job.kinds}
-    missing = job.missing_prompts(lambda kind, id: folders[kind].has(id))
-    finished_before = run.result
-    if finished_before and missing:
+    session, seconds = None, 0.0
+    while True:
+        with run.alone():
+            if session is None:
+                job = plan_job(config, run)
+                session = _begin(config, run, job)
+            else:
+                job = job_plan.current(job)  # others may have added new rows
+                if not session.unfinished(job):
+                    return _finish(config, job, run, session, seconds)
+        start = time.monotonic()
+        session.work(job)
+        seconds += time.monotonic() - start
+
+
+def _begin(config: AnnotateConfig, run: Run, job: AnnotationJob) -> "AnnotationSession":
+    """Return a session for a plan that was just made or compared with the source."""
+    run.publish()
+    present = shard_queue.on_disk(job)
+    if sum(present.values()) < job.total and run.result:
         run.log.info("%s: the finished run is continued", run.path)
-        (run.path / layout.RESULT).unlink()
-    progress = AnnotationProgress(run, len(job.samples) * len(job.kinds), len(missing))
-    start = time.monotonic()
-    with _interruptible(run, progress, folders):
-        _write_missing(config, job, missing, folders, progress)
-    seconds = time.monotonic() - start
-    kinds = _merge(config, job, folders, run.path / layout.SAMPLES)
-    for kind, figures in kinds.items():
-        run.log.info("%s", _verdict_line(kind, figures))
-    if finished_before and not missing:
-        run.log.info("%s: finished before, and its inputs have not changed", run.path)
-        last = {key: finished_before[key] for key in _LAST_WRITING}
-    else:
-        last = progress.figures(seconds)
-    return {"rows": len(job.samples), "refused": job.refused, "kinds": kinds, **last}
+        run.reopen()
+    return AnnotationSession(config, run, job, present)
 
 
-def _folder(kind: str, job: AnnotationJob, run: Run) -> ShardFolder:
-    """Open the explanations of one kind; those on disk are compared with the job."""
-    return ShardFolder(
-        run.path / layout.TEXTS / kind,
-        job.shards,
-        functools.partial(job.fault, kind),
-        run.log,
-        explained_rows.is_explanation,
-    )
+class AnnotationSession:
+    """The work of one process on a job: claimed shards, teachers one after the other.
 
+    Attributes:
+        progress: counts of explanations.
+    """
 
-@contextlib.contextmanager
-def _interruptible(
-    run: Run, progress: "AnnotationProgress", folders: Mapping[str, ShardFolder]
-) -> Iterator[None]:
-    """Close the shards at the end of the block; signals that stop it end it as Interrupted."""
-    try:
-        with _terminable():
-            yield
-    except KeyboardInterrupt as interrupt:
-        by = signal.Signals(interrupt.args[0] if interrupt.args else signal.SIGINT)
-        raise Interrupted(
-            f"{by.name}: stopped with {progress.done} of {progress.total} explanations in "
-            f"{run.path}; repeat the command to resume",
-            status=128 + by,
-        ) from None
-    finally:
-        for folder in folders.values():
-            folder.close()
+    def __init__(
+        self,
+        config: AnnotateConfig,
+        run: Run,
+        job: AnnotationJob,
+        present: Mapping[tuple[str, int], int],
+    ):
+        """Write nothing yet; `present` is the number of rows in each file of explanations."""
+        self.progress = AnnotationProgress(run.log, job.total, sum(present.values()))
+        self._config, self._run, self._present = config, run, dict(present)
+        self._claims = ShardClaims(run.address / layout.CLAIMS, run.workers)
+        self._open: dict[int, OpenShard] = {}
+        self._scratch = Path()
+
+    def unfinished(self, job: AnnotationJob) -> list[int]:
+        """Return the shards of a job that nobody has finished."""
+        return ShardQueue(job, self._claims).unfinished()
+
+    def work(self, job: AnnotationJob) -> None:
+        """Write shards until all are finished, by this process or by others."""
+        self.progress.total = job.total
+        queue = ShardQueue(job, self._claims)
+        with self._interruptible():
+            while queue.unfinished():
+                worked = [self._write_by(teacher, job, queue) for teacher in job.teachers]
+                if any(worked):
+                    continue
+                if not self._run.workers.others() and queue.unfinished():
+                    raise UserError(
+                        f"{self._run.path / layout.TEXTS}: a file changed since it was written; "
+                        "repeat the command"
+                    )
+                time.sleep(_POLL_SECONDS)
+
+    def _write_by(self, teacher: AnnotationTeacher, job: AnnotationJob, queue: ShardQueue) -> bool:
+        """Write what a teacher has to write; return whether there was a shard to claim."""
+        claimed: list[int] = []
+        prompts = missing_prompts(self._shards(teacher, job, queue, claimed))
+        first = next(prompts, None)
+        if first is not None:
+            self._generate(teacher, job, queue, first, prompts)
+            gc.collect()  # the next teacher needs the memory
+        return bool(claimed)
+
+    def _shards(
+        self, teacher: AnnotationTeacher, job: AnnotationJob, queue: ShardQueue, claimed: list[int]
+    ) -> Iterator[OpenShard]:
+        """Claim shards one by one; yield those that lack explanations."""
+        while (index := queue.claim(teacher)) is not None:
+            claimed[:] = [index]
+            shard = OpenShard(
+                *(job, teacher, index, self._config.gates, self._run.log, self._scratch)
+            )
+            self._correct(shard)
+            if shard.complete:
+                shard.finish()
+                queue.release(index, teacher)
+                continue
+            self._open[index] = shard
+            yield shard
+
+    def _correct(self, shard: OpenShard) -> None:
+        """Correct the number of explanations on disk by what was read."""
+        expected = sum(self._present.pop((kind, shard.index), 0) for kind in shard.kinds)
+        self.progress.before += shard.present - expected
+
+    def _generate(
+        self,
+        teacher: AnnotationTeacher,
+        job: AnnotationJob,
+        queue: ShardQueue,
+        first: ShardPrompt,
+        others: Iterator[ShardPrompt],
+    ) -> None:
+        """Load a teacher and let it write explanations."""
+
+        def prompts() -> Iterator[ShardPrompt]:
+            yield first
+            yield from others
+
+        config, mesh = self._config, sharding.make_mesh(self._config.mesh)
+        loaded = any_model.load(teacher.path, mesh, dtype=config.dtype, attention=config.attention)
+        lengths = job.record.lengths_of(teacher.kinds)
+        with jax.set_mesh(mesh):
+            written = write_explanations(config, teacher, loaded, prompts(), lengths)
+            for shard, explanation in written:
+                self.progress.add(explanation.new_tokens)
+                if shard.complete:
+                    shard.finish()
+                    del self._open[shard.index]
+                    queue.release(shard.index, teacher)
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Close the shards at the end of the block; signals that stop it end it as Interrupted."""
+        try:
+            with _terminable(), self._publishing():
+                yield
+        except KeyboardInterrupt as interrupt:
+            by = signal.Signals(interrupt.args[0] if interrupt.args else signal.SIGINT)
+            raise Interrupted(
+                f"{by.name}: stopped with {self.progress.done} of {self.progress.total} "
+                f"explanations in {self._run.path}; repeat the command to resume",
+                status=128 + by,
+            ) from None
+
+    @contextlib.contextmanager
+    def _publishing(self) -> Iterator[None]:
+        """Publish partial files now and then, and at the end; give all claims back."""
+
+        def publish() -> None:
+            for shard in list(self._open.values()):
+                shard.publish()
+
+        with contextlib.closing(TemporaryFolder()) as temporary:
+            self._scratch = temporary.path
+            repeated = Repeated(_PUBLISH_SECONDS, publish, self._run.log.warning)
+            with contextlib.ExitStack() as closing:
+                closing.callback(self._claims.release_all)
+                closing.callback(self._close)
+                closing.callback(repeated.end)
+                yield
+
+    def _close(self) -> None:
+        with contextlib.ExitStack() as closing:
+            for shard in self._open.values():
+                closing.callback(shard.close)
+            self._open = {}
 
 
 @contextlib.contextmanager
@@ -123,114 +235,38 @@ def _terminable() -> Iterator[None]:
         yield
 
 
-class AnnotationProgress:
-    """Counts explanations and logs the progress of the job every ten seconds.
-
-    Attributes:
-        total: explanations of the whole job.
-        written: explanations written by this invocation.
-        tokens: their generated tokens.
-    """
-
-    def __init__(self, run: Run, total: int, missing: int):
-        self._log = run.log
-        self.total = total
-        self._before = total - missing
-        self._start = self._last = time.monotonic()
-        self.written = 0
-        self.tokens = 0
-        run.log.info("explanations: %d in total, %d on disk", total, self._before)
-
-    @property
-    def done(self) -> int:
-        """Explanations on disk, including those of earlier invocations."""
-        return self._before + self.written
-
-    def figures(self, seconds: float) -> dict[str, Any]:
-        """Return what this invocation wrote in `seconds`, under the keys _LAST_WRITING."""
-        speed = self.tokens / seconds if self.written else 0.0
-        return dict(zip(_LAST_WRITING, (self.written, seconds, speed), strict=True))
-
-    def add(self, new_tokens: int) -> None:
-        """Count one explanation."""
-        self.written += 1
-        self.tokens += new_tokens
-        now = time.monotonic()
-        if now - self._last < _SECONDS_BETWEEN_LINES and self.done < self.total:
-            return
-        self._last = now
-        left = (self.total - self.done) * (now - self._start) / self.written
-        self._log.info(
-            "%d/%d explanations, %.0f tokens/s, %s left",
-            self.done,
-            self.total,
-            self.tokens / (now - self._start),
-            f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s",
-        )
-
-
-def _write_missing(
+def _finish(
     config: AnnotateConfig,
     job: AnnotationJob,
-    missing: Sequence[ExplanationPrompt],
-    folders: Mapping[str, ShardFolder],
-    progress: AnnotationProgress,
-) -> None:
-    """Load the teachers that have something to write, one after the other."""
-    for teacher in job.teachers:
-        if own := [prompt for prompt in missing if prompt.kind in teacher.kinds]:
-            _write_by(config, job, teacher, own, folders, progress)
-
-
-def _write_by(
-    config: AnnotateConfig,
-    job: AnnotationJob,
-    teacher: AnnotationTeacher,
-    prompts: Sequence[ExplanationPrompt],
-    folders: Mapping[str, ShardFolder],
-    progress: AnnotationProgress,
-) -> None:
-    """Write the missing explanations of one teacher."""
-    mesh = sharding.make_mesh(config.mesh)
-    loaded = any_model.load(teacher.path, mesh, dtype=config.dtype, attention=config.attention)
-    with jax.set_mesh(mesh):
-        generated = generate_explanations(
-            loaded,
-            prompts,
-            config.sampling,
-            seed=config.seed,
-            gates=config.gates,
-            slots=config.slots,
-        )
-        for index, (prompt, explanation) in enumerate(generated):
-            if index == 0:
-                job.record()  # only now, so that a run without results can change its settings
-            row = explained_rows.explanation_row(config, teacher.name, loaded, explanation)
-            folders[prompt.kind].add(row)
-            progress.add(explanation.new_tokens)
-    del generated, loaded
-    gc.collect()  # the next teacher needs the memory
-
-
-def _merge(
-    config: AnnotateConfig, job: AnnotationJob, folders: Mapping[str, ShardFolder], to: Path
+    run: Run,
+    session: AnnotationSession,
+    seconds: float,
 ) -> dict[str, Any]:
-    """Write the annotated samples shard by shard; return the figures of each kind.
+    """Write the result of a job whose shards are finished, unless another process has done so."""
+    for name in (layout.CLAIMS,):
+        exchange.remove(run.address / name)
+    kinds = {kind: _figures(config, job, kind) for kind in job.kinds}
+    for kind, figures in kinds.items():
+        run.log.info("%s", _verdict_line(kind, figures))
+    finished_before = run.result
+    if finished_before and not session.progress.written:
+        run.log.info("%s: finished before, and its inputs have not changed", run.path)
+        last = {key: finished_before[key] for key in LAST_WRITING}
+    else:
+        last = session.progress.figures(seconds)
+    result = {"rows": job.record.rows, "refused": job.record.refused, "kinds": kinds, **last}
+    run.finish(result)
+    return result
 
-    A shard of a finished job is not written again, so that a bucket does not receive it again.
-    """
-    counts = {kind: explained_rows.KindCounts(config.gates) for kind in job.kinds}
-    for index, ids in enumerate(job.shards):
-        rows = {kind: folder.read(index) for kind, folder in folders.items()}
-        for kind, explanations in rows.items():
-            for row in explanations:
-                counts[kind].add(row)
-        merged = []
-        for position, id in enumerate(ids):
-            own = {kind: explanations[position] for kind, explanations in rows.items()}
-            merged.append(explained_rows.annotated(job.samples[id], own))
-        files.update_jsonl(to / shards.shard_name(index), merged)
-    return {kind: counts[kind].result() for kind in job.kinds}
+
+def _figures(config: AnnotateConfig, job: AnnotationJob, kind: str) -> dict[str, Any]:
+    """Return the figures of all explanations of a kind, the sums of those of its shards."""
+    counts = explained_rows.KindCounts(config.gates)
+    sizes = job.folder.counted(kind)
+    paths = [job.folder.counts(kind, index, sizes[index]) for index in sorted(sizes)]
+    for figures in exchange.read_each(files.read_json, paths):
+        counts.merge(figures)
+    return counts.result()
 
 
 def _verdict_line(kind: str, figures: Mapping[str, Any]) -> str:

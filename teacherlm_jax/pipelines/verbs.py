@@ -38,6 +38,7 @@ class Verb:
             them as its last arguments; they are not part of the run's config.
         memory_keys: config keys that reduce the memory that the verb needs, for its error message.
         together: several processes can run the verb as one; see `distributed`.
+        shared: several processes can work in one run folder, each by itself.
     """
 
     summary: str
@@ -55,6 +56,7 @@ class Verb:
     options: tuple[type, ...] = ()
     memory_keys: str = "the size of the model or of the data"
     together: bool = False
+    shared: bool = False
 
     def usage(self, name: str) -> str:
         """Return the usage line of this verb under its name."""
@@ -97,6 +99,7 @@ VERBS = {
         may_change=("mesh", "slots", "attention", "prompt_length"),
         memory_keys="config.slots, config.prompt_length or config.sampling.max_new_tokens",
         repeats=True,  # it compares its output with the source as it is now
+        shared=True,
     ),
     "evaluate": Verb(
         "evaluate a model on multiple-choice benchmarks by rank classification",
@@ -163,9 +166,12 @@ def run(name: str, settings: Any, *options: Any) -> dict[str, Any] | None:
     if verb.positional:
         return _load(verb.function)(settings)
     folder = verb.folder(settings)
-    extension = {"extended_keys": _load(verb.extended_keys)} if verb.extended_keys else {}
+    extended_keys = _load(verb.extended_keys) if verb.extended_keys else run_folder.no_extension
     with run_folder.open_run(
-        folder, name, settings, may_change=verb.may_change, **extension
+        *(folder, name, settings),
+        may_change=verb.may_change,
+        extended_keys=extended_keys,
+        shared=verb.shared,
     ) as opened:
         if opened.result is not None and not verb.repeats and not opened.extends:
             _say_finished(opened, verb, settings)

@@ -6,22 +6,25 @@ with other settings or other inputs needs a folder of its own.
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.locations import is_remote
 
 # Files of a run that was refused before its work began.
 _BEFORE_WORK = re.compile(
-    r"(config|versions|inputs|check)\.json|log\.txt|\.lock|\.work|(.+\.)?refused\.jsonl"
+    r"(config|versions|inputs|check|job)\.json|log(-.+)?\.txt|\.lock|\.work|(.+\.)?refused\.jsonl"
+    r"|shards|claims|workers"
 )
 
 _BEFORE_FIRST_STEP = {layout.VOCABULARY, layout.TENSORBOARD}  # of a training
 
 
-def work_began(folder: Path) -> bool:
+def work_began(folder: epath.Path) -> bool:
     """Return whether a run folder holds results; empty folders and refused rows do not count.
 
     Neither does what a training writes before its first step, such as one that runs out of memory.
@@ -29,15 +32,15 @@ def work_began(folder: Path) -> bool:
     return work_entries(folder) not in (set(), _BEFORE_FIRST_STEP)
 
 
-def work_entries(folder: Path) -> set[str]:
+def work_entries(folder: epath.Path) -> set[str]:
     """Return the names of the files and folders in a run folder that hold results."""
-    return {entry.name for entry in folder.iterdir() if _is_work(entry)}
+    return {name for name in files.names(folder) if _is_work(folder / name)}
 
 
-def _is_work(entry: Path) -> bool:
+def _is_work(entry: epath.Path) -> bool:
     if _BEFORE_WORK.fullmatch(entry.name):
         return False
-    return not entry.is_dir() or any(entry.iterdir())
+    return is_remote(entry) or not entry.is_dir() or any(entry.iterdir())
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -56,10 +59,10 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def started_with(folder: Path) -> dict[str, Any] | None:
+def started_with(folder: epath.Path) -> dict[str, Any] | None:
     """Return the verb and config that a run was started with; None if its work has not begun."""
     recorded = folder / layout.CONFIG
-    return files.read_json(recorded) if recorded.exists() and work_began(folder) else None
+    return files.read_json(recorded) if work_began(folder) and files.exists(recorded) else None
 
 
 def changed_settings(
@@ -82,7 +85,7 @@ def changed_settings(
 
 
 def refuse_other_settings(
-    folder: Path, changes: Mapping[str, tuple[Any, Any]], may_change: Iterable[str]
+    folder: epath.Path, changes: Mapping[str, tuple[Any, Any]], may_change: Iterable[str]
 ) -> None:
     """Raise UserError for the first changed setting that a run may not change.
 
@@ -105,7 +108,7 @@ def _belongs_to(key: str, part: str) -> bool:
     return key == whole or key.startswith((f"{whole}.", f"{whole}["))
 
 
-def check_inputs(folder: Path, inputs: Mapping[str, str], paths: Mapping[str, str]) -> None:
+def check_inputs(folder: epath.Path, inputs: Mapping[str, str], paths: Mapping[str, str]) -> None:
     """Record the digests of a run's inputs, or raise UserError if they changed since.
 
     Digests are recorded until the run's work begins and compared from then on.
@@ -116,7 +119,8 @@ def check_inputs(folder: Path, inputs: Mapping[str, str], paths: Mapping[str, st
         paths: paths by config key, shown in the message.
     """
     recorded = folder / layout.INPUTS
-    before = files.read_json(recorded) if recorded.exists() and work_began(folder) else None
+    began = work_began(folder) and files.exists(recorded)
+    before = files.read_json(recorded) if began else None
     if before is None:
         files.write_json(recorded, dict(inputs))
         return

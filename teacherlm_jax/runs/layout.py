@@ -27,7 +27,11 @@ WORK = ".work"  # results of Beam workers, removed at the end
 # Runs of `annotate`.
 TEXTS = "texts"  # one folder per kind, with explanations as they are generated
 SAMPLES = "samples"  # the explained samples
-SHARD_LIST = "shards.jsonl"  # sample ids of each shard of TEXTS and SAMPLES
+JOB = "job.json"  # the plan: files of the source, rows of each shard, lengths of the prompts
+SHARDS = "shards"  # the samples of each shard, without explanations of this run
+COUNTS = "counts"  # size and figures of each complete file in TEXTS and SAMPLES
+CLAIMS = "claims"  # shards that a process works on
+WORKERS = "workers"  # processes at work in the folder, with heartbeats
 
 # Several verbs.
 REFUSED = "refused.jsonl"  # rows that cannot be used: file, line, reason, row
@@ -37,9 +41,9 @@ REPORT_TEXT = "summary.txt"
 FIGURES = "figures"
 
 
-def log_of(index: int) -> str:
-    """Return the name of the log of one of several processes; the first writes LOG."""
-    return f"log-{index}.txt" if index else LOG
+def log_of(process: int | str) -> str:
+    """Return the name of the log of one of several processes; the first (0 or "") writes LOG."""
+    return f"log-{process}.txt" if process else LOG
 
 
 def refused(name: str) -> str:

@@ -5,15 +5,18 @@ holds the lock; the others learn from it what the folder contains. A command tha
 its work begins leaves no run folder behind.
 
 A run folder may be in a bucket (`gs://`). Its files then grow in a folder on this machine, and are
-published before every checkpoint, every 30 seconds and at the end; see `storage.mirror`.
+published before every checkpoint, every 30 seconds and at the end; see `storage.mirror`. A folder
+that several processes share is locked only where one of them must be alone; see `open_run`.
 """
 
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from teacherlm_jax.config.fields import path_keys
 from teacherlm_jax.errors import ExplainedError, UserError
@@ -21,6 +24,7 @@ from teacherlm_jax.runs import console, distributed, identity, layout, run_log, 
 from teacherlm_jax.runs.leftovers import Leftovers
 from teacherlm_jax.runs.run_place import RunPlace
 from teacherlm_jax.runs.versions import versions
+from teacherlm_jax.runs.workers import Workers
 from teacherlm_jax.storage import files, store_errors
 from teacherlm_jax.storage.locations import is_remote
 
@@ -68,8 +72,20 @@ class Run:
     @property
     def result(self) -> dict[str, Any] | None:
         """Content of `result.json`; None while the run is not finished."""
-        result = self.path / layout.RESULT
-        return files.read_json(result) if result.exists() else None
+        result = self._place.home / layout.RESULT
+        return files.read_json(result) if files.exists(result) else None
+
+    @property
+    def workers(self) -> Workers:
+        """The processes at work in the folder, if several may share it."""
+        return self._place.workers
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the lock of a folder that several processes share in a `with` block.
+
+        The process of any other folder holds the lock all the time.
+        """
+        return self._place.alone()
 
     def check_inputs(self, inputs: Mapping[str, str]) -> None:
         """Record the digests of the run's inputs; raise UserError if they changed since.
@@ -80,13 +96,14 @@ class Run:
         Args:
             inputs: digests by config key, such as "data" or "benchmarks.creak".
         """
-        distributed.of_first(lambda: identity.check_inputs(self.path, inputs, self._paths))
+        home = self._place.home
+        distributed.of_first(lambda: identity.check_inputs(home, inputs, self._paths))
 
     def begin_extension(self, verb: str, config: Any) -> None:
         """Record the settings that extend the run, which is not finished any more."""
         self.log.info("%s: this run is extended: %s", self.path, ", ".join(self.changes))
-        _record(self.path, verb, config)
-        (self.path / layout.RESULT).unlink(missing_ok=True)
+        _record(self._place.home, verb, config)
+        self.reopen()
 
     def __enter__(self) -> "Run":
         return self
@@ -123,14 +140,23 @@ class Run:
         with contextlib.ExitStack() as closing:  # closes the rest even if the log cannot be written
             closing.callback(self._place.close)
             if refused and self._leftovers is not None:
-                closing.callback(self._leftovers.remove)
+                closing.callback(self._remove, self._leftovers)
             for handler in list(self.log.handlers):
                 self.log.removeHandler(handler)
                 closing.callback(handler.close)
 
+    def _remove(self, leftovers: Leftovers) -> None:
+        if not self._place.shared or not self.workers.others():
+            leftovers.remove()
+
     def finish(self, result: dict[str, Any]) -> None:
-        """Write `result.json`, which marks the run as finished."""
-        files.write_json(self.path / layout.RESULT, result)
+        """Write `result.json`, which marks the run as finished, unless it is there already."""
+        if not self._place.shared or self.result != result:
+            files.write_json(self._place.home / layout.RESULT, result)
+
+    def reopen(self) -> None:
+        """Remove the result of a finished run that is continued."""
+        files.remove(self._place.home / layout.RESULT)
 
 
 class _Follower(Run):
@@ -157,13 +183,19 @@ class _Follower(Run):
         """Do nothing: the first process records the settings."""
 
 
+def no_extension(before: Mapping[str, Any], config: Any) -> tuple[str, ...]:
+    """Return no keys: the runs of a verb are not extended by other settings."""
+    return ()
+
+
 def open_run(
     output: str,
     verb: str,
     config: Any,
     *,
     may_change: tuple[str, ...] = (),
-    extended_keys: ExtendedKeys = lambda before, config: (),
+    extended_keys: ExtendedKeys = no_extension,
+    shared: bool = False,
 ) -> Run:
     """Create or re-open the run folder `output` for `verb` with `config` (a dataclass).
 
@@ -174,12 +206,18 @@ def open_run(
 
     `extended_keys` returns the keys by which `config` extends a run that was started with another
     config; call `Run.begin_extension` if `Run.extends` is set.
+
+    A `shared` folder is not locked: other processes with the same settings may join the run. Use
+    `Run.alone` where only one of them may work.
     """
     address = run_place.check_address(output)
     opened: list[Run] = []
 
     def open_here() -> tuple[dict[str, Any] | None, bool]:
-        opened.append(_opened(output, verb, config, may_change, extended_keys))
+        if shared:
+            opened.append(_joined(output, verb, config, may_change))
+        else:
+            opened.append(_opened(output, verb, config, may_change, extended_keys))
         return opened[0].result, opened[0].extends
 
     result, extends = distributed.of_first(open_here)
@@ -218,6 +256,24 @@ def _opened(
     return run
 
 
+def _joined(output: str, verb: str, config: Any, may_change: tuple[str, ...]) -> Run:
+    """Open a folder that several processes share, next to those that are at work in it."""
+    leftovers = Leftovers(output)
+    place = run_place.open_shared_place(output)
+    with contextlib.ExitStack() as closing:
+        closing.callback(place.close)
+        with place.alone():
+            others = place.workers.others()
+            leftovers.log = layout.log_of(place.workers.own if others else "")
+            place.share(leftovers.log)
+            leftovers.copy = place.path if is_remote(place.address) else None
+            run = _compared(place, leftovers, verb, config, may_change, no_extension, others)
+            place.workers.join()
+        run.publish()
+        closing.pop_all()
+    return run
+
+
 def _compared(
     place: RunPlace,
     leftovers: Leftovers,
@@ -225,22 +281,31 @@ def _compared(
     config: Any,
     may_change: tuple[str, ...],
     extended_keys: ExtendedKeys,
+    others: Sequence[str] = (),
 ) -> Run:
-    """Compare the settings with those that the run was started with; record them if it is new."""
-    path, resolved, keys = place.path, _resolved(verb, config), path_keys(config)
+    """Compare the settings with those that the run was started with; record them if it is new.
+
+    `others` are processes that are at work in the folder, whose settings count from the beginning.
+    """
+    path, resolved, keys = place.home, _resolved(verb, config), path_keys(config)
     changes: dict[str, tuple[Any, Any]] = {}
     extending: tuple[str, ...] = ()
     before = identity.started_with(path)
+    if others:
+        before = files.read_json(path / layout.CONFIG)
     if before is not None:
         changes = identity.changed_settings(before, resolved, keys)
         extending = extended_keys(before["config"], config) if before["verb"] == verb else ()
         identity.refuse_other_settings(path, changes, (*may_change, *extending))
     settings = identity.flatten(resolved["config"])
-    log = run_log.open_log(place, layout.LOG, logging.INFO)
+    log = run_log.open_log(place, leftovers.log, logging.INFO)
     run = Run(place, log, {key: settings[key] for key in keys}, leftovers)
     run.changes = tuple(f"{key}={now!r} (was {old!r})" for key, (old, now) in changes.items())
     run.extends = bool(extending)
-    if run.result is None and not run.extends:  # a finished run keeps the record of how it was made
+    if others:
+        count = f"{len(others)} other worker{'s are' if len(others) > 1 else ' is'}"
+        log.info("%s: %s at work in this folder", place.address, count)
+    elif run.result is None and not run.extends:  # a finished run keeps the record
         _record(path, verb, config)
     return run
 
@@ -249,10 +314,10 @@ def _resolved(verb: str, config: Any) -> dict[str, Any]:
     return {"verb": verb, "config": dataclasses.asdict(config)}
 
 
-def _record(path: Path, verb: str, config: Any) -> None:
+def _record(path: epath.Path, verb: str, config: Any) -> None:
     """Write the settings and the versions of a run; versions of earlier starts are kept."""
     recorded = path / layout.VERSIONS
-    last = files.read_json(recorded) if recorded.exists() else {}
+    last = files.read_json(recorded) if files.exists(recorded) else {}
     before = [*last.pop("before", []), last] if last else []
     files.write_json(path / layout.CONFIG, _resolved(verb, config))
     files.write_json(recorded, versions() | ({"before": before} if before else {}))

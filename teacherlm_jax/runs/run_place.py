@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import functools
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,13 +11,16 @@ from etils import epath
 
 from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.runs import console, layout
+from teacherlm_jax.runs.workers import Workers
 from teacherlm_jax.storage import folder_lock, objects
 from teacherlm_jax.storage.folder_lock import FolderLock
+from teacherlm_jax.storage.holders import FolderInUse
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.mirror import Mirror
 from teacherlm_jax.storage.mirrored_files import MirroredFiles
 from teacherlm_jax.storage.paths import StoragePath
 
+_POLL_SECONDS = 0.5  # between two attempts to take the lock of a shared folder
 _STORES = ("gs://",)  # stores with a lock, which a run folder needs
 # What a resumed run does not read: rows that `prepare` has written, and traces.
 _UNREAD = (".array_record", layout.PROFILE)
@@ -29,19 +34,66 @@ _FILES = MirroredFiles(
 
 @dataclasses.dataclass
 class RunPlace:
-    """The folder of a run, locked.
+    """The folder of a run: locked, or shared by several processes.
+
+    A process of a shared folder writes its log and its list of refused rows in `path`, and all
+    other files at `address`, in a bucket, too.
 
     Attributes:
         address: where the run is, as the user named it.
         path: the folder on this machine in which its files are written.
+        shared: whether other processes may work in the folder at the same time.
         say: shows lines about the lock and about publications in the background that fail.
     """
 
     address: epath.Path
     path: Path
+    shared: bool = False
     _lock: FolderLock | None = None
     _mirror: Mirror | None = None
     say: Callable[[str], None] = console.say
+
+    @property
+    def home(self) -> epath.Path:
+        """The folder with the settings and the result of the run."""
+        return self.address if self.shared else StoragePath(self.path)
+
+    @functools.cached_property
+    def workers(self) -> Workers:
+        """The processes at work in a shared folder."""
+        return Workers(self.address / layout.WORKERS, lambda line: self.say(line))
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the lock of a shared folder in the block; other processes wait for it."""
+        if not self.shared:  # the lock is held all the time
+            yield
+            return
+        self._lock = self._wait_for_lock()
+        try:
+            yield
+            self._lock.check()
+        finally:
+            self._release()
+            self._lock = None
+
+    def _wait_for_lock(self) -> FolderLock:
+        said = False
+        while True:
+            try:
+                return folder_lock.acquire(self.address / layout.LOCK, say=lambda line: None)
+            except FolderInUse as error:
+                if not said:
+                    self.say(f"{str(error).partition('; ')[0]}; waiting for it")
+                said = True
+            time.sleep(_POLL_SECONDS)
+
+    def share(self, log: str) -> None:
+        """Copy the files that this process writes from a bucket: its log and the refused rows."""
+        if is_remote(self.address):
+            own = MirroredFiles(only=(log, layout.REFUSED))
+            self._mirror = Mirror(str(self.address), own, say=lambda line: self.say(line))
+            self.path = self._mirror.folder
 
     def publish(self) -> None:
         """Publish the files that changed if the run is in a bucket.
@@ -79,6 +131,8 @@ class RunPlace:
         """
         self.say = console.say
         with contextlib.ExitStack() as closing:
+            if self.shared:
+                closing.callback(self.workers.leave)
             if self._lock is not None:
                 closing.callback(self._release)
             if self._mirror is not None:
@@ -118,6 +172,20 @@ def open_place(output: str) -> RunPlace:
         place._release()
         raise
     place.path = place._mirror.folder
+    return place
+
+
+def open_shared_place(output: str) -> RunPlace:
+    """Open the folder of a run that several processes share; see `RunPlace.alone`.
+
+    A folder on this machine is created if it does not exist. Raises UserError if the folder cannot
+    be used.
+    """
+    place = RunPlace(check_address(output), Path(output), shared=True)
+    if is_remote(place.address):
+        objects.refuse_missing_bucket(place.address)
+    else:
+        place.path.mkdir(parents=True, exist_ok=True)
     return place
 
 

@@ -12,6 +12,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources.adapters import FORMATS, to_sample
 from teacherlm_jax.sources.explanation_filters import without_failed
 from teacherlm_jax.sources.raw_rows import LocatedRow, RowLocation, SourceRows, open_rows
+from teacherlm_jax.sources.seen_ids import SeenIds
 from teacherlm_jax.sources.source_notes import SourceNotes
 from teacherlm_jax.sources.subsample import SeededSubsample
 from teacherlm_jax.sources.usable_rows import Check, UsableRows, length_check
@@ -65,6 +66,7 @@ class SourceReading:
         root: folder that `config.path` is relative to.
         seed: seed of a limit by seed, which keeps samples by a hash of the seed and their ids.
         open_rows: function that finds the files and their rows.
+        seen_ids: function that makes an empty set for the ids of a reading.
         rows: the files of the first reading, with the digests of text files.
         rows_read: number of rows by file in the first reading.
         samples: number of samples, known when the first reading has ended.
@@ -75,6 +77,7 @@ class SourceReading:
     root: str
     seed: int = 0
     open_rows: Callable[[SourceConfig, str], SourceRows] = open_rows
+    seen_ids: Callable[[], SeenIds] = set
     rows: SourceRows | None = None
     rows_read: Counter[str] = dataclasses.field(default_factory=Counter)
     samples: int = 0
@@ -152,7 +155,7 @@ class SourceReading:
     def again(self, checked_only: bool = False) -> Iterator[tuple[RowLocation, Sample]]:
         """Yield the samples of the first reading again."""
         last = self.config.limit if self._kept is None else sum(map(len, self._kept.values()))
-        rows, seen = self._open(), set[str]()
+        rows, seen = self._open(), self.seen_ids()
         located = ((location, row) for location, row in rows.read() if self._is_chosen(location))
         refused_before = RefusedRows(None)
         samples = UsableRows(self.config, rows, refused_before).samples(located, seen, checked_only)
@@ -188,7 +191,7 @@ class SourceReading:
         self, located: Iterable[LocatedRow], rows: UsableRows, checked_only: bool
     ) -> Iterator[tuple[RowLocation, Sample]]:
         """Yield the first samples that pass the checks, up to the limit."""
-        self._kept, self._left_out, seen = None, {}, set[str]()
+        self._kept, self._left_out, seen = None, {}, self.seen_ids()
         for new in rows.samples(located, seen, checked_only):
             if not rows.passes(new):
                 self._left_out.setdefault(new.location.file, set()).add(new.location.line)
@@ -205,7 +208,7 @@ class SourceReading:
         candidates: Candidates | None,
     ) -> None:
         """Decide which samples the seed keeps; check only those that it might keep."""
-        draw, seen = SeededSubsample[RowLocation](self.config.limit, self.seed), set[str]()
+        draw, seen = SeededSubsample[RowLocation](self.config.limit, self.seed), self.seen_ids()
         for new in rows.samples(located, seen):
             id = new.sample.id
             seen.add(id)

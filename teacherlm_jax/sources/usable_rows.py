@@ -11,6 +11,7 @@ from teacherlm_jax.sources.adapters import to_sample
 from teacherlm_jax.sources.columns import RawRow
 from teacherlm_jax.sources.explanation_filters import without_failed, without_placeholders
 from teacherlm_jax.sources.raw_rows import LocatedRow, RowLocation, SourceRows, names_apart
+from teacherlm_jax.sources.seen_ids import SeenIds
 from teacherlm_jax.sources.source_notes import SourceNotes
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
@@ -52,7 +53,7 @@ class UsableRows:
         self._names = names if len(names) > 1 else {}
 
     def samples(
-        self, located: Iterable[LocatedRow], seen: set[str], checked_only: bool = False
+        self, located: Iterable[LocatedRow], seen: SeenIds, checked_only: bool = False
     ) -> Iterator[LocatedSample]:
         """Yield the samples whose ids are not in `seen`, a set that the caller extends.
 

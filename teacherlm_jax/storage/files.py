@@ -72,6 +72,28 @@ def _is_skipped(name: str, skipped: Collection[str]) -> bool:
     return name in skipped or name.startswith(".")
 
 
+def exists(path: epath.PathLike) -> bool:
+    """Return whether there is a file or folder; raise StoreError if its store refuses to say."""
+    path = StoragePath(path)
+    with refusing(path):
+        return path.exists()
+
+
+def remove(path: epath.PathLike) -> None:
+    """Remove a file; nothing happens if there is none."""
+    if is_remote(path):
+        objects.remove(path)
+    else:
+        Path(path).unlink(missing_ok=True)
+
+
+def size(path: epath.PathLike) -> int:
+    """Return the bytes of a file."""
+    path = StoragePath(path)
+    with refusing(path):
+        return path.stat().length
+
+
 def write_bytes(path: epath.PathLike, content: bytes) -> None:
     """Replace `path` by `content` atomically: readers see the old file or the new one.
 

@@ -12,6 +12,10 @@ from etils import epath
 from teacherlm_jax.errors import UserError
 
 
+class FolderInUse(UserError):
+    """Another process holds the lock of a folder."""
+
+
 def name() -> str:
     """Return the name of this process for messages."""
     return f"{socket.gethostname()}, process {os.getpid()}"
@@ -51,7 +55,7 @@ def is_running(number: int) -> bool:
     return True
 
 
-def refusal(folder: epath.PathLike, holder: str) -> UserError:
+def refusal(folder: epath.PathLike, holder: str) -> FolderInUse:
     """Return the error for a folder that another process has locked.
 
     Args:
@@ -59,6 +63,6 @@ def refusal(folder: epath.PathLike, holder: str) -> UserError:
         holder: name of the process, or empty if it is not known.
     """
     by = f" ({holder})" if holder else ""
-    return UserError(
+    return FolderInUse(
         f"{os.fspath(folder)}: another process{by} is using this folder; wait for it or stop it"
     )

@@ -3,14 +3,17 @@
 import dataclasses
 import logging
 import re
+import shutil
 
 import pytest
 
-from teacherlm_jax.annotation import explain, gates, job_plan, shards
+from teacherlm_jax.annotation import explain, gates, job_files, job_plan, open_shard, shards
 from teacherlm_jax.annotation.explanation_prompts import prompt_digest
 from teacherlm_jax.data import synthetic
+from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 from tests.blank_model import save_blank
 from tests.make_run import make_run
@@ -62,7 +65,7 @@ def test_a_prompt_fits_into_the_prompt_length_that_a_message_names(plan, make_co
         r"raise config\.prompt_length to (\d+) or more, or choose another source$",
         refusal(plan, config),
     )[1]
-    assert plan(dataclasses.replace(config, prompt_length=int(length))).encoded
+    assert plan(dataclasses.replace(config, prompt_length=int(length))).total
     shorter = dataclasses.replace(config, prompt_length=int(length) - 1)
     assert f"raise config.prompt_length to {length} or more" in refusal(plan, shorter)
 
@@ -76,7 +79,7 @@ def test_a_prompt_fits_with_the_new_tokens_that_a_message_names(
         r"; lower config\.sampling\.max_new_tokens to (\d+) or less, or choose another source$",
         refusal(plan, config),
     )[1]
-    assert plan(with_tokens(config, int(tokens))).encoded
+    assert plan(with_tokens(config, int(tokens))).total
     assert f"to {tokens} or less" in refusal(plan, with_tokens(config, int(tokens) + 1))
 
 
@@ -89,7 +92,7 @@ def test_both_limits_are_named_if_both_are_too_small(plan, make_config, teacher,
         refusal(plan, config),
     ).groups()
     fitting = dataclasses.replace(with_tokens(config, int(tokens)), prompt_length=int(length))
-    assert plan(fitting).encoded
+    assert plan(fitting).total
 
 
 def test_a_teacher_with_more_positions_takes_prompts_that_exceed_those_of_another(
@@ -101,7 +104,7 @@ def test_a_teacher_with_more_positions_takes_prompts_that_exceed_those_of_anothe
         "choose another source, or a teacher with more learned positions"
     )
     learned(400)
-    assert plan(config).encoded
+    assert plan(config).total
 
 
 def test_teachers_with_other_vocabularies_are_planned_in_one_run_per_vocabulary(
@@ -119,32 +122,40 @@ def test_an_output_that_holds_another_job_is_replaced_by_another_one(
     plan, make_config, teacher, tmp_path
 ):
     config = make_config(cot=teacher)
-    files.write_jsonl(tmp_path / "0" / "shards.jsonl", [{"ids": ["gone"]}])
+    plan(config)
+    (tmp_path / "1").mkdir()
+    shutil.copy(tmp_path / "0" / "job.json", tmp_path / "1")
+    (gone,) = synthetic.generate(1, seed=99)
+    files.write_jsonl(tmp_path / "1" / "shards" / "part-00000.jsonl", [to_row(gone)])
+    files.write_json(tmp_path / "1" / "texts" / "cot" / "part-00000.jsonl.partial", {})
+    record = files.read_json(tmp_path / "1" / "job.json")
+    record = {**record, "shards": [1], "source": {}}
+    files.write_json(tmp_path / "1" / "job.json", record)
     message = refusal(plan, config)
-    assert "for example gone; restore their rows, or choose another config.output" in message
-    assert plan(config).encoded
+    assert f"for example {gone.id}; restore their rows, or choose another config.output" in message
+    assert plan(config).total
 
 
 def test_texts_on_disk_belong_to_the_checkpoint_that_wrote_them(
     plan, make_config, vocabulary, tmp_path
 ):
     run = save_blank(tmp_path / "run", vocabulary, {7: 0.5, 8: 0.25})
-    older = run / "checkpoints" / "7"
+    (older,) = plan(make_config(cot=run / "checkpoints" / "7")).teachers
+    (newer,) = plan(make_config(cot=run)).teachers
+    (sample,) = synthetic.generate(1, seed=3)
 
-    def row(job):
-        id, (prompt, *_) = next(iter(job.encoded.items()))
-        digest = prompt_digest(prompt.sample, "cot", False)
-        return {"id": id, "model_digest": job.teachers[0].digest, "prompt_digest": digest}
+    def row(teacher):
+        digest = prompt_digest(sample, "cot", False)
+        return {"id": sample.id, "model_digest": teacher.digest, "prompt_digest": digest}
 
-    written, now = plan(make_config(cot=older)), plan(make_config(cot=run))
-    fault = now.fault("cot", row(written))
+    fault = open_shard.fault(newer, sample, "cot", row(older), False)
     assert fault.endswith("name the checkpoint that wrote it, or choose another config.output")
-    assert plan(make_config(cot=older)).fault("cot", row(written)) == ""
-    changed = {**row(now), "prompt_digest": "sha256:0"}
-    assert now.fault("cot", changed).endswith(
+    assert open_shard.fault(older, sample, "cot", row(older), False) == ""
+    changed = {**row(newer), "prompt_digest": "sha256:0"}
+    assert open_shard.fault(newer, sample, "cot", changed, False).endswith(
         "restore the rows of the source, or choose another config.output"
     )
-    assert now.fault("cot", row(now)) == ""
+    assert open_shard.fault(newer, sample, "cot", row(newer), False) == ""
 
 
 def test_the_synthetic_gate_is_removed_or_judges_generated_samples():
@@ -165,64 +176,61 @@ def test_every_value_that_a_message_lists_is_known(name, known):
     explain._require_known(name, listed, known)
 
 
-IDS = [("a", "b"), ("c",)]
-
-
-def open_shards(folder):
-    log = logging.getLogger("test")
-    return shards.ShardFolder(folder, IDS, lambda row: "", log, lambda row: "text" in row)
-
-
 @pytest.fixture
-def written(tmp_path):
-    """A folder of two complete shards."""
-    folder = open_shards(tmp_path / "texts")
-    for id in "abc":
-        folder.add({"id": id, "text": id})
-    folder.close()
-    return tmp_path / "texts"
+def planned(plan, make_config, teacher, tmp_path):
+    """Function that plans a job in a folder with a file of explanations, if it has rows."""
+
+    def again(name, rows):
+        folder = tmp_path / "0"
+        shutil.rmtree(folder / "texts", ignore_errors=True)
+        if rows:
+            files.write_jsonl(folder / "texts" / "cot" / name, rows)
+        config = make_config(cot=teacher)
+        return job_plan.plan_job(config, make_run(folder))
+
+    plan(make_config(cot=teacher))
+    return again
 
 
-@pytest.mark.parametrize(
-    ("name", "row"),
-    [
-        ("part-00002.jsonl", {"id": "d", "text": "d"}),
-        ("part-00001.jsonl", {"id": "x", "text": "x"}),
-    ],
-)
-@pytest.mark.parametrize("way", ["restore", "another"])
-def test_shards_are_opened_after_each_remedy(written, tmp_path, name, row, way):
-    backup = {path.name: path.read_bytes() for path in written.iterdir()}
-    files.write_jsonl(written / name, [row])
-    message = refusal(open_shards, written)
+@pytest.mark.parametrize("name", ["part-00003.jsonl", "part-00000-of-00003.jsonl"])
+def test_shards_of_another_job_are_refused_by_name_until_they_are_removed(planned, name):
+    message = refusal(planned, name, [{"id": "d", "text": "d"}])
+    assert f"{name}: not a shard of this job, which has 3 on record; restore the run" in message
+    assert planned(name, []).record.shards == (4, 4, 3)
+
+
+def test_rows_of_another_shard_are_refused_until_the_file_is_restored(tmp_path):
+    def opened():
+        path, log = StoragePath(tmp_path) / "part-00000.jsonl", logging.getLogger("test")
+        return shards.ShardTexts(path, ("a", "b"), lambda row: "", log, tmp_path)
+
+    files.write_jsonl(tmp_path / "part-00000.jsonl", [{"id": "a"}, {"id": "x"}])
+    message = refusal(opened)
     assert message.endswith("restore the run folder, or choose another config.output")
-    if way == "another":
-        assert not open_shards(tmp_path / "elsewhere").complete
-        return
-    (written / name).unlink()
-    for file, content in backup.items():
-        (written / file).write_bytes(content)
-    assert open_shards(written).complete
+    files.write_jsonl(tmp_path / "part-00000.jsonl", [{"id": "a"}, {"id": "b"}])
+    assert opened().complete
 
 
-def test_a_repeated_command_writes_a_shard_that_changed_again(written):
-    folder = open_shards(written)
-    files.write_jsonl(written / "part-00000.jsonl", [{"id": "a", "text": "a"}])
-    message = refusal(folder.read, 0)
-    assert message.endswith("changed since it was written; repeat the command")
-    again = open_shards(written)
-    assert again.has("a") and not again.has("b")
-    again.add({"id": "b", "text": "b"})
-    assert [row["id"] for row in again.read(0)] == ["a", "b"]
+@pytest.mark.parametrize("damage", ['{"format": 0}', "[]", '{"format": 1}'])
+def test_a_plan_on_record_is_read_after_restoring_it(planned, tmp_path, damage):
+    rows = [{"id": "a"}]
+    backup = (tmp_path / "0" / "job.json").read_bytes()
+    (tmp_path / "0" / "job.json").write_text(damage)
+    message = refusal(planned, "part-00000.jsonl.partial", rows)
+    assert message.endswith("restore the file, or choose another config.output")
+    (tmp_path / "0" / "job.json").unlink()
+    message = refusal(planned, "part-00000.jsonl.partial", rows)
+    assert message.endswith("restore it, or choose another config.output")
+    (tmp_path / "0" / "job.json").write_bytes(backup)
+    assert planned("part-00000.jsonl.partial", rows).record.rows == 11
 
 
-def test_a_list_of_shards_is_read_after_restoring_it(tmp_path):
-    path = tmp_path / "shards.jsonl"
-    shards.write_shard_list(path, IDS)
+def test_a_damaged_line_of_a_plan_is_restored(planned, tmp_path):
+    path = tmp_path / "0" / "shards" / "part-00000.jsonl"
     backup = path.read_bytes()
-    files.write_jsonl(path, [{"ids": ["a", "b"]}, {"ids": "c"}])
-    message = refusal(shards.read_shard_list, path)
+    path.write_bytes(b"{\n" + backup)
+    folder = job_files.JobFolder(StoragePath(tmp_path / "0"))
+    message = refusal(folder.read_shard, 0)
     assert message.endswith("restore the file, or choose another config.output")
     path.write_bytes(backup)
-    assert shards.read_shard_list(path) == IDS
-    assert shards.read_shard_list(tmp_path / "other" / "shards.jsonl") == []
+    assert len(folder.read_shard(0)) == 4

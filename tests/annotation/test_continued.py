@@ -77,8 +77,10 @@ def test_each_prompt_is_tokenized_once_and_only_while_its_texts_are_missing(
     start, tokenized, tmp_path
 ):
     start(SAMPLES)
-    assert tokenized["calls"] == 1
-    assert set(tokenized.values()) == {1}, "every distinct text was tokenized once"
+    assert tokenized.pop("calls") == 1 + 3, "once for the plan, and once for each shard"
+    questions = {text: count for text, count in tokenized.items() if text.startswith("Q: ")}
+    assert len(questions) == 9
+    assert set(questions.values()) == {2}
     tokenized.clear()
     start(SAMPLES)
     assert not tokenized, "a finished job is checked without a tokenizer"
@@ -157,7 +159,7 @@ def test_changed_or_missing_rows_are_refused_by_id(start, tmp_path, finished):
     if not finished:
         (tmp_path / "run/result.json").unlink()
     changed = dataclasses.replace(SAMPLES[1], question=f"{SAMPLES[1].question} Why?")
-    with pytest.raises(UserError, match=f":2: the explanation of '{changed.id}' was written for"):
+    with pytest.raises(UserError, match=f":2: the sample '{changed.id}' has changed since this"):
         start([SAMPLES[0], changed, SAMPLES[2]], gates=())
     with pytest.raises(
         UserError, match=f"lacks 1 of this job's samples, for example {SAMPLES[0].id}"

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+from collections import Counter
 from typing import ClassVar
 
 import pytest
@@ -177,14 +178,17 @@ def test_a_finished_job_loads_no_teacher_again(finished, monkeypatch):
     config, folder, result = finished
     before = _contents(folder)
     monkeypatch.setattr(any_model, "load", None)
-    again = job.annotate(config, make_run(folder))
-    assert (again["texts"], again["kinds"]) == (0, result["kinds"])
+    assert job.annotate(config, make_run(folder)) == result
     assert _contents(folder) == before
 
 
 def _copied(folder, to):
     shutil.copytree(folder / "texts" / "cot", to / "texts" / "cot")
-    shutil.copy(folder / "shards.jsonl", to)
+    shutil.copytree(folder / "shards", to / "shards")
+    record = files.read_json(folder / "job.json")
+    record["settings"]["kinds"] = ["cot"]
+    record["lengths"] = {"cot": record["lengths"]["cot"]}
+    files.write_json(to / "job.json", record)
     return sorted((to / "texts" / "cot").iterdir())
 
 
@@ -213,8 +217,8 @@ def test_explanations_of_questions_that_changed_are_refused(finished, teachers, 
     config = dataclasses.replace(
         config, root=str(tmp_path), teachers=TeachersConfig(cot=str(teachers[0])), gates=()
     )
-    place = rf"part-00001.jsonl:2: the explanation of '{changed.id}' was written for another prompt"
-    with pytest.raises(UserError, match=f"{place} .*choose another config.output"):
+    place = rf"samples.jsonl:6: the sample '{changed.id}' has changed since this job was planned"
+    with pytest.raises(UserError, match=f"{place}; .*choose another config.output"):
         job.annotate(config, make_run(tmp_path))
 
 
@@ -236,17 +240,18 @@ def test_prompts_that_are_too_long_are_refused_by_id(
     make_config, data, teachers, samples, tmp_path
 ):
     config = make_config(cot=teachers[0])
-    all_prompts = job_plan.plan_job(config, make_run(tmp_path))
-    lengths = sorted(len(own[0].tokens) for own in all_prompts.encoded.values())
+    all_prompts = job_plan.plan_job(config, make_run(tmp_path)).record
+    lengths = sorted(Counter(all_prompts.lengths["cot"]).elements())
     limit = lengths[len(lengths) // 2]
-    part = job_plan.plan_job(dataclasses.replace(config, prompt_length=limit), make_run(tmp_path))
-    assert len(part.samples) == sum(length <= limit for length in lengths) < len(samples)
-    assert part.refused == 2 + len(samples) - len(part.samples)
+    shorter = dataclasses.replace(config, prompt_length=limit)
+    part = job_plan.plan_job(shorter, make_run(tmp_path)).record
+    assert part.rows == sum(length <= limit for length in lengths) < len(samples)
+    assert part.refused == 2 + len(samples) - part.rows
     refused = [row for _, row in files.read_jsonl(tmp_path / "refused.jsonl")]
     too_long = [
         row for row in refused if f"more than config.prompt_length={limit}" in row["reason"]
     ]
-    assert len(too_long) == len(samples) - len(part.samples)
+    assert len(too_long) == len(samples) - part.rows
     for row in too_long:
         assert samples[row["line"] - 1].id == row["row"]["id"]
         assert row["reason"].startswith(f"the prompt of {row['row']['id']!r} has ")

@@ -1,4 +1,4 @@
-"""Shards survive interruptions and damage, and refuse rows of other jobs."""
+"""Files of explanations survive interruptions and damage, and refuse rows of other jobs."""
 
 import json
 import logging
@@ -10,58 +10,58 @@ from hypothesis import strategies as st
 from teacherlm_jax.annotation import shards
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 
 IDS = tuple("abcdefg")
-SHARDS = shards.split_into_shards(IDS, 3)
+NAME = "part-00000.jsonl"
+PARTIAL = f"{NAME}.partial"
 
 
 def _row(id: str) -> dict:
     return {"id": id, "text": f"text of {id} – ünïcode"}
 
 
-def _open(folder, fault=lambda row: "", ids=SHARDS) -> shards.ShardFolder:
-    return shards.ShardFolder(
-        folder, ids, fault, logging.getLogger("test"), lambda row: "text" in row
-    )
+def _open(folder, ids=("a", "b", "c"), fault=lambda row: "") -> shards.ShardTexts:
+    path, log = StoragePath(folder) / NAME, logging.getLogger("test")
+    return shards.ShardTexts(path, ids, fault, log, folder, lambda row: "text" in row)
 
 
 def _names(folder) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_ids_are_split_into_shards_in_order_and_the_last_is_shorter():
-    assert SHARDS == [("a", "b", "c"), ("d", "e", "f"), ("g",)]
-    assert shards.shard_name(1) == "part-00001.jsonl"
+def _read(folder, ids=("a", "b", "c")):
+    return shards.read_rows(StoragePath(folder) / NAME, ids)
 
 
 @settings(max_examples=30)
 @given(st.permutations(IDS), st.lists(st.integers(0, len(IDS)), max_size=3))
-def test_any_order_with_any_interruptions_gives_the_same_files(tmp_path_factory, order, stops):
+def test_any_order_with_any_interruptions_gives_the_same_file(tmp_path_factory, order, stops):
     folder = tmp_path_factory.mktemp("shards")
     written = 0
     for stop in [*stops, len(IDS)]:
-        shard_folder = _open(folder)
+        texts = _open(folder, IDS)
         for id in order:
-            if not shard_folder.has(id) and written < max(stop, written):
-                shard_folder.add(_row(id))
+            if not texts.has(id) and written < max(stop, written):
+                texts.add(_row(id))
                 written += 1
-        shard_folder.close()
-    assert shard_folder.complete
-    assert _names(folder) == [shards.shard_name(index) for index in range(3)]
-    for index, ids in enumerate(SHARDS):
-        assert shard_folder.read(index) == [_row(id) for id in ids]
+        texts.close()
+    assert texts.complete
+    assert _names(folder) == [NAME]
+    assert _read(folder, IDS) == [_row(id) for id in IDS]
 
 
-def test_a_shard_has_its_final_name_only_when_it_is_complete(tmp_path):
-    shard_folder = _open(tmp_path)
-    assert [shard_folder.add(_row(id)) for id in "cab"] == [False, False, True]
-    assert shard_folder.add(_row("e")) is False
-    shard_folder.close()
-    assert _names(tmp_path) == ["part-00000.jsonl", "part-00001.jsonl.partial"]
-    assert [row["id"] for row in shard_folder.read(0)] == ["a", "b", "c"]
+def test_a_file_has_its_final_name_only_when_it_is_complete(tmp_path):
+    texts = _open(tmp_path)
+    assert [texts.add(_row(id)) for id in "ca"] == [False, False]
+    assert _names(tmp_path) == [PARTIAL]
+    assert len(texts) == 2
+    assert texts.add(_row("b"))
+    assert _names(tmp_path) == [NAME]
+    assert [row["id"] for row in _read(tmp_path)] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("name", ["part-00000.jsonl", "part-00000.jsonl.partial"])
+@pytest.mark.parametrize("name", [NAME, PARTIAL])
 @pytest.mark.parametrize(
     ("damage", "lost"),
     [
@@ -78,63 +78,60 @@ def test_damaged_lines_are_generated_again_and_all_others_stay(
 ):
     lines = [json.dumps(_row(id)).encode() for id in "abc"]
     (tmp_path / name).write_bytes(b"\n".join(damage(lines)))
-    shard_folder = _open(tmp_path)
-    assert "".join(id for id in "abc" if not shard_folder.has(id)) == lost
+    texts = _open(tmp_path)
+    assert "".join(id for id in "abc" if not texts.has(id)) == lost
     warnings = [record.getMessage() for record in caplog.records]
     assert [message.startswith(f"{tmp_path / name}: damaged lines: ") for message in warnings] == (
         [True] if lost else []
     )
-    shard_folder.close()
+    texts.close()
     again = _open(tmp_path)  # the damaged lines were removed from disk
     assert len(caplog.records) == bool(lost)
     for id in lost:
         again.add(_row(id))
-    assert again.read(0) == [_row(id) for id in "abc"]
-    assert _names(tmp_path) == ["part-00000.jsonl"]
+    assert _read(tmp_path) == [_row(id) for id in "abc"]
+    assert _names(tmp_path) == [NAME]
 
 
-def test_a_crash_between_the_last_row_and_the_rename_is_recovered(tmp_path):
-    name = shards.shard_name(2)
-    (tmp_path / f"{name}.partial").write_text(json.dumps(_row("g")) + "\n")
-    assert _open(tmp_path).has("g")
-    assert _names(tmp_path) == [name]
-    (tmp_path / f"{name}.partial").write_text(json.dumps(_row("g")) + "\n")
-    assert _open(tmp_path).has("g")
-    assert _names(tmp_path) == [name]
+def test_a_crash_between_the_last_row_and_the_final_name_is_recovered(tmp_path):
+    (tmp_path / PARTIAL).write_text(json.dumps(_row("g")) + "\n")
+    assert _open(tmp_path, ["g"]).has("g")
+    assert _names(tmp_path) == [NAME]
+    (tmp_path / PARTIAL).write_text(json.dumps(_row("g")) + "\n")
+    assert _open(tmp_path, ["g"]).has("g")
+    assert _names(tmp_path) == [NAME]
 
 
-@pytest.mark.parametrize("written", ["abc", "ab"])  # a complete shard, and a partial one
+@pytest.mark.parametrize("written", ["abc", "ab"])  # a complete file, and a partial one
 def test_a_row_on_disk_that_belongs_to_another_job_is_refused(tmp_path, written):
-    shard_folder = _open(tmp_path)
+    texts = _open(tmp_path)
     for id in written:
-        shard_folder.add(_row(id))
-    shard_folder.close()
+        texts.add(_row(id))
+    texts.close()
     (name,) = _names(tmp_path)
     with pytest.raises(
         UserError, match=rf"{name}:2: the explanation of 'b' is another's; begin again"
     ):
-        _open(tmp_path, lambda row: "is another's; begin again" if row["id"] == "b" else "")
+        _open(tmp_path, fault=lambda row: "is another's; begin again" if row["id"] == "b" else "")
     assert _open(tmp_path).has("b")
 
 
 def test_adding_a_second_row_for_an_id_raises(tmp_path):
-    shard_folder = _open(tmp_path)
-    shard_folder.add(_row("a"))
+    texts = _open(tmp_path)
+    texts.add(_row("a"))
     with pytest.raises(ValueError, match="second row for a"):
-        shard_folder.add(_row("a"))
-    shard_folder.close()
+        texts.add(_row("a"))
+    texts.close()
 
 
 @pytest.mark.parametrize(
     ("name", "rows", "message"),
     [
-        ("part-00003.jsonl", [], "not a shard of this job, which has 3 on record"),
-        ("part-00000-of-00003.jsonl", [], "not a shard of this job"),
-        ("part-00000.jsonl", [_row("a"), _row("x")], ":2: id 'x' does not belong to this shard"),
-        ("part-00000.jsonl.partial", [_row("g")], ":1: id 'g' does not belong to this shard"),
+        (NAME, [_row("a"), _row("x")], ":2: id 'x' does not belong to this shard"),
+        (PARTIAL, [_row("g")], ":1: id 'g' does not belong to this shard"),
     ],
 )
-def test_shards_of_another_job_are_refused_by_name(tmp_path, name, rows, message):
+def test_rows_of_another_shard_are_refused_by_name(tmp_path, name, rows, message):
     files.write_jsonl(tmp_path / name, rows)
     with pytest.raises(UserError, match=message) as caught:
         _open(tmp_path)
@@ -142,31 +139,21 @@ def test_shards_of_another_job_are_refused_by_name(tmp_path, name, rows, message
 
 
 def test_rows_in_another_order_are_sorted(tmp_path):
-    files.write_jsonl(tmp_path / "part-00000.jsonl", [_row(id) for id in "acb"])
-    assert [row["id"] for row in _open(tmp_path).read(0)] == ["a", "b", "c"]
+    files.write_jsonl(tmp_path / NAME, [_row(id) for id in "acb"])
+    assert _read(tmp_path) is None
+    assert _open(tmp_path).complete
+    assert [row["id"] for row in _read(tmp_path)] == ["a", "b", "c"]
 
 
-def test_complete_shards_do_not_change_when_shards_are_added(tmp_path):
-    shard_folder = _open(tmp_path)
-    for id in IDS:
-        shard_folder.add(_row(id))
-    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    grown = _open(tmp_path, ids=[*SHARDS, ("h", "i")])
-    assert [grown.has(id) for id in "agh"] == [True, True, False]
-    grown.add(_row("i"))
-    grown.add(_row("h"))
-    assert grown.complete
-    after = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    assert before.items() <= after.items()
-    assert [row["id"] for row in grown.read(3)] == ["h", "i"]
-
-
-def test_the_shard_list_is_read_as_it_was_written_or_refused(tmp_path):
-    path = tmp_path / "shards.jsonl"
-    assert shards.read_shard_list(path) == []
-    shards.write_shard_list(path, SHARDS)
-    assert shards.read_shard_list(path) == SHARDS
-    for line in ('{"ids": []}', '{"ids": [1]}', "{", "{}"):
-        path.write_text(f'{{"ids": ["a"]}}\n{line}\n')
-        with pytest.raises(UserError, match="shards.jsonl:2: expected a list of ids; restore"):
-            shards.read_shard_list(path)
+def test_a_complete_file_is_not_replaced_by_another_process_that_wrote_the_same_shard(tmp_path):
+    slow = _open(tmp_path)
+    slow.add(_row("a"))
+    fast = _open(tmp_path)
+    for id in "bc":
+        fast.add(_row(id))
+    before = (tmp_path / NAME).stat()
+    for id in "bc":
+        slow.add(_row(id))
+    after = (tmp_path / NAME).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert _names(tmp_path) == [NAME]

@@ -1,0 +1,69 @@
+"""Claims on shards: files that one process creates, so that no two work on the same shard.
+
+A claim is `NAME.NUMBER`, and the highest number counts. If the process that made it is gone, others
+may create the next number. Two processes on one shard write the same texts, so a claim saves work;
+nothing depends on it.
+"""
+
+import json
+
+from etils import epath
+
+from teacherlm_jax.runs.workers import Workers
+from teacherlm_jax.storage import files
+from teacherlm_jax.storage.create_only import create_bytes
+
+
+class ShardClaims:
+    """The claims in a folder, by this process and by others."""
+
+    def __init__(self, folder: epath.Path, workers: Workers):
+        self._folder, self._workers = folder, workers
+        self._own: dict[str, int] = {}  # number by name
+        self._others: dict[str, str] = {}  # worker by file; a claim does not change
+
+    def held(self) -> set[str]:
+        """Return the names that are claimed by this process, or by another one that is alive."""
+        alive = self._workers.alive()
+        held = set(self._own)
+        for name, number in self._numbers().items():
+            if name not in held and self._worker(f"{name}.{number}") in alive:
+                held.add(name)
+        return held
+
+    def take(self, name: str) -> bool:
+        """Claim a name that nobody holds; return False if another process was faster."""
+        number = self._numbers().get(name, 0) + 1
+        content = json.dumps({"worker": self._workers.own}).encode()
+        if not create_bytes(self._folder / f"{name}.{number}", content):
+            return False
+        self._own[name] = number
+        return True
+
+    def release(self, name: str) -> None:
+        """Remove a claim of this process, and those on the same name that it replaced."""
+        number = self._own.pop(name)
+        for earlier in range(1, number + 1):
+            files.remove(self._folder / f"{name}.{earlier}")
+
+    def release_all(self) -> None:
+        """Remove all claims of this process."""
+        for name in list(self._own):
+            self.release(name)
+
+    def _numbers(self) -> dict[str, int]:
+        """Return the highest number of each name."""
+        numbers: dict[str, int] = {}
+        for file in files.names(self._folder):
+            name, _, number = file.rpartition(".")
+            if number.isdigit() and not name.startswith("."):
+                numbers[name] = max(int(number), numbers.get(name, 0))
+        return numbers
+
+    def _worker(self, file: str) -> str:
+        if file not in self._others:
+            path = self._folder / file
+            if not files.exists(path):  # released since it was listed
+                return ""
+            self._others[file] = files.read_json(path)["worker"]
+        return self._others[file]

@@ -1,0 +1,165 @@
+"""A shard that a worker has claimed: its samples, what is missing, and what it writes."""
+
+import functools
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from teacherlm_jax.annotation import explained_rows
+from teacherlm_jax.annotation.explanation_prompts import (
+    ExplanationPrompt,
+    encode_prompts,
+    prompt_digest,
+)
+from teacherlm_jax.annotation.job_plan import AnnotationJob
+from teacherlm_jax.annotation.shards import Row, ShardTexts, read_rows
+from teacherlm_jax.annotation.teachers import AnnotationTeacher
+from teacherlm_jax.data import prompts
+from teacherlm_jax.data.sample import Sample
+from teacherlm_jax.runs import layout
+from teacherlm_jax.storage import files
+
+
+class OpenShard:
+    """The samples of a shard, and the files of the kinds that one teacher writes for it.
+
+    Attributes:
+        index: number of the shard.
+        kinds: the kinds of the teacher.
+    """
+
+    def __init__(
+        self,
+        job: AnnotationJob,
+        teacher: AnnotationTeacher,
+        index: int,
+        gates: Sequence[str],
+        log: logging.Logger,
+        scratch: Path,
+    ):
+        """Read the samples, and the explanations that earlier processes wrote.
+
+        Raises UserError if one of them belongs to another job.
+        """
+        self.index, self.kinds = index, teacher.kinds
+        self._job, self._gates = job, gates
+        self._samples = {sample.id: sample for sample in job.folder.read_shard(index)}
+        ids = tuple(self._samples)
+        self._texts = {
+            kind: ShardTexts(
+                job.folder.texts(kind, index),
+                ids,
+                functools.partial(self._fault, teacher, kind),
+                log,
+                scratch,
+                explained_rows.is_explanation,
+            )
+            for kind in teacher.kinds
+        }
+        for kind, texts in self._texts.items():
+            if texts.complete:
+                self._count(kind)
+
+    @property
+    def complete(self) -> bool:
+        """Return whether all explanations of the teacher's kinds are there."""
+        return all(texts.complete for texts in self._texts.values())
+
+    @property
+    def present(self) -> int:
+        """Number of explanations of the teacher's kinds that are there."""
+        return sum(map(len, self._texts.values()))
+
+    def missing(self) -> Iterator[ExplanationPrompt]:
+        """Yield the prompts of all missing explanations, sample by sample."""
+        samples = [
+            sample
+            for id, sample in self._samples.items()
+            if not all(texts.has(id) for texts in self._texts.values())
+        ]
+        encoded = encode_prompts(
+            samples, self.kinds, self._job.vocabulary, self._job.subject_prefix
+        )
+        for own in encoded:
+            yield from (p for p in own if not self._texts[p.kind].has(p.sample.id))
+
+    def add(self, row: Row) -> bool:
+        """Write one explanation; return whether it was the last one."""
+        if self._texts[row["kind"]].add(row):
+            self._count(row["kind"])
+        return self.complete
+
+    def publish(self) -> None:
+        """Upload the partial files of a shard in a bucket."""
+        for texts in self._texts.values():
+            texts.publish()
+
+    def close(self) -> None:
+        """Publish and close the partial files."""
+        for texts in self._texts.values():
+            texts.close()
+
+    def finish(self) -> bool:
+        """Write the annotated samples if all kinds of the job are there; return whether they are.
+
+        Samples that are as they should be are not written again.
+        """
+        folder, rows = self._job.folder, dict[str, Sequence[Row]]()
+        for kind in self._job.kinds:
+            found = read_rows(folder.texts(kind, self.index), tuple(self._samples))
+            if found is None:
+                return False
+            rows[kind] = found
+        merged = []
+        for position, sample in enumerate(self._samples.values()):
+            own = {kind: explanations[position] for kind, explanations in rows.items()}
+            merged.append(explained_rows.annotated(sample, own))
+        path = folder.samples(self.index)
+        files.update_jsonl(path, merged)
+        files.write_json(
+            folder.counts(layout.SAMPLES, self.index, files.size(path)), {"rows": len(merged)}
+        )
+        return True
+
+    def _count(self, kind: str) -> None:
+        """Write the figures of a complete file."""
+        path = self._job.folder.texts(kind, self.index)
+        counts = explained_rows.KindCounts(self._gates)
+        for row in read_rows(path, tuple(self._samples)) or ():
+            counts.add(row)
+        place = self._job.folder.counts(kind, self.index, files.size(path))
+        files.write_json(place, counts.to_json())
+
+    def _fault(self, teacher: AnnotationTeacher, kind: str, row: Mapping[str, Any]) -> str:
+        sample = self._samples[row["id"]]
+        return fault(teacher, sample, kind, row, self._job.subject_prefix)
+
+
+def fault(
+    teacher: AnnotationTeacher,
+    sample: Sample,
+    kind: str,
+    row: Mapping[str, Any],
+    subject_prefix: bool,
+) -> str:
+    """Return why an explanation does not belong to a job; empty if it does.
+
+    It does if the same model wrote it for the same prompt. All other settings are fixed by the run
+    folder's config.
+    """
+    if row.get("model_digest") != teacher.digest:
+        return (
+            f"was written by {row.get('teacher')} at step {row.get('step')} "
+            f"({row.get('model_digest')}), but {teacher.name} is now at step {teacher.step} "
+            f"({teacher.digest}); name the checkpoint that wrote it, or choose another "
+            "config.output"
+        )
+    digest = prompt_digest(sample, kind, subject_prefix)
+    if row.get("prompt_digest") != digest:
+        return (
+            f"was written for another prompt (digest {row.get('prompt_digest')}) than the "
+            f"source gives now ({digest}, prompt version {prompts.PROMPT_VERSION}); restore "
+            "the rows of the source, or choose another config.output"
+        )
+    return ""

@@ -1,0 +1,205 @@
+"""One pass over the source of a job: its samples are written shard by shard, as a stream.
+
+Nothing holds all samples. Ids and digests of samples are in temporary files of SQLite.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import logging
+import sqlite3
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from teacherlm_jax.annotation import gates
+from teacherlm_jax.annotation.acceptance import PromptLimit, refuse_explained
+from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt, encode_prompts
+from teacherlm_jax.annotation.job_files import JobFolder, JobRecord
+from teacherlm_jax.config import AnnotateConfig
+from teacherlm_jax.data.sample import Sample, to_row
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.sources.raw_rows import RowLocation, SourceRows, names_apart
+from teacherlm_jax.sources.reading import SourceReading
+from teacherlm_jax.sources.seen_ids import StoredIds
+from teacherlm_jax.storage import files
+from teacherlm_jax.storage.refused_rows import RefusedRows
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
+
+
+class RowsPass:
+    """A pass over the source that writes the samples that are not on record.
+
+    Attributes:
+        shortest: tokens of the shortest prompt that was refused as too long; 0: none was.
+        new: number of samples that were added.
+    """
+
+    def __init__(
+        self,
+        config: AnnotateConfig,
+        kinds: Sequence[str],
+        vocabulary: Vocabulary,
+        limit: PromptLimit,
+        folder: JobFolder,
+    ):
+        self.shortest = self.new = 0
+        self._config, self._kinds, self._vocabulary = config, kinds, vocabulary
+        self._limit, self._folder = limit, folder
+        self._lengths: dict[str, Counter[int]] = {kind: Counter() for kind in kinds}
+        self._shards: list[int] = []
+
+    def run(
+        self, before: JobRecord | None, refused: RefusedRows, log: logging.Logger
+    ) -> tuple[SourceRows, JobRecord]:
+        """Read the source and write new samples; return its files, and the record without them.
+
+        The samples of `before` keep their shards. Raises UserError if one of them has changed or is
+        missing, and for whatever `sources.reading` and `acceptance` refuse.
+        """
+        if before:
+            self._shards += before.shards
+            for kind, lengths in before.lengths.items():
+                self._lengths[kind].update(lengths)
+        recorded = _RecordedSamples(self._folder, len(self._shards))
+        source = SourceReading(self._config.source, self._config.root, self._config.seed)
+        source.seen_ids = StoredIds
+        located = source.first(refused, vocabulary=self._vocabulary)
+        accepted = self._accepted(self._not_recorded(located, recorded), refused)
+        while rows := list(itertools.islice(accepted, self._config.rows_per_shard)):
+            files.write_jsonl(self._folder.shard(len(self._shards)), rows)
+            self._shards.append(len(rows))
+            self.new += len(rows)
+        recorded.refuse_missing(self._config.source.path)
+        for warning in source.warnings:
+            log.warning("%s: %s", self._config.source.name, warning)
+        assert source.rows is not None
+        record = JobRecord(
+            source={},
+            settings={},
+            shards=tuple(self._shards),
+            refused=refused.total,
+            lengths={kind: dict(sorted(self._lengths[kind].items())) for kind in self._kinds},
+        )
+        return source.rows, record
+
+    def _not_recorded(
+        self, located: Iterator[tuple[RowLocation, Sample]], recorded: "_RecordedSamples"
+    ) -> Iterator[tuple[RowLocation, Sample]]:
+        """Yield the samples that are not on record; check all of them."""
+        for location, sample in located:
+            refuse_explained(self._config, self._kinds, sample)
+            gates.require_usable(self._config.gates, [sample])
+            if not recorded.has(location, sample):
+                yield location, sample
+
+    def _accepted(
+        self, rows: Iterator[tuple[RowLocation, Sample]], refused: RefusedRows
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the samples whose prompts are not too long, as rows; refuse the others."""
+        locations: deque[RowLocation] = deque()
+
+        def samples() -> Iterator[Sample]:
+            for location, sample in rows:
+                locations.append(location)
+                yield sample
+
+        for prompts in encode_prompts(
+            samples(), self._kinds, self._vocabulary, self._config.subject_prefix
+        ):
+            location, sample = locations.popleft(), prompts[0].sample
+            longest = max(len(prompt.tokens) for prompt in prompts)
+            if self._limit.tokens and longest > self._limit.tokens:
+                reason = f"{longest} tokens, more than {self._limit.reason}"
+                why = f"the prompt of {sample.id!r} has {reason}"
+                refused.refuse(location.file, location.line, why, to_row(sample))
+                self.shortest = min(self.shortest or longest, longest)
+            else:
+                self._count(prompts)
+                yield to_row(sample)
+
+    def _count(self, prompts: Sequence[ExplanationPrompt]) -> None:
+        for prompt in prompts:
+            self._lengths[prompt.kind][len(prompt.tokens)] += 1
+
+
+class _RecordedSamples:
+    """Digests of the samples on record, and whether the source still has them."""
+
+    def __init__(self, folder: JobFolder, shards: int):
+        self._table = sqlite3.connect("", isolation_level=None)
+        self._table.execute("PRAGMA journal_mode = OFF")
+        self._table.execute(
+            "CREATE TABLE samples (id BLOB PRIMARY KEY, digest BLOB, seen INTEGER) WITHOUT ROWID"
+        )
+        self._empty = not shards
+        for index in range(shards):
+            rows = ((_key(row["id"]), _digest(row)) for row in folder.rows_of_shard(index))
+            self._table.executemany("INSERT INTO samples VALUES (?, ?, 0)", rows)
+
+    def has(self, location: RowLocation, sample: Sample) -> bool:
+        """Return whether a sample is on record; raise UserError if it has changed since."""
+        if self._empty:
+            return False
+        key = _key(sample.id)
+        found = self._table.execute("SELECT digest FROM samples WHERE id = ?", (key,)).fetchone()
+        if found is None:
+            return False
+        if found[0] != _digest(to_row(sample)):
+            raise UserError(
+                f"{location}: the sample {sample.id!r} has changed since this job was planned; "
+                "restore the rows of the source, or choose another config.output"
+            )
+        self._table.execute("UPDATE samples SET seen = 1 WHERE id = ?", (key,))
+        return True
+
+    def refuse_missing(self, path: str) -> None:
+        """Raise UserError if a sample on record was not in the source."""
+        query = "SELECT count(*), min(id) FROM samples WHERE seen = 0"
+        missing, example = self._table.execute(query).fetchone()
+        if missing:
+            raise UserError(
+                f"{path}: lacks {missing} of this job's samples, for example "
+                f"{example.decode('utf-8', 'surrogatepass')}; restore their rows, or choose "
+                "another config.output"
+            )
+
+
+def _key(id: str) -> bytes:
+    return id.encode("utf-8", "surrogatepass")
+
+
+def _digest(row: dict[str, Any]) -> bytes:
+    return hashlib.sha256(json.dumps(row).encode()).digest()
+
+
+def described(rows: SourceRows) -> dict[str, Any]:
+    """Return size and digest of each file of a source, by its name in the source's folder."""
+    return {
+        name: {
+            "bytes": files.size(path),
+            "digest": rows.digests.get(str(path)) or files.file_digest(path),
+        }
+        for path, name in names_apart((*rows.files, *rows.beside)).items()
+    }
+
+
+def settings_of(
+    config: AnnotateConfig, kinds: Sequence[str], vocabulary: Vocabulary, limit: PromptLimit
+) -> dict[str, Any]:
+    """Return the settings that decide the rows of a job and their prompts, as JSON."""
+    source = dataclasses.asdict(config.source)
+    del source["path"]
+    settings = {
+        "source": source,
+        "kinds": kinds,
+        "author": config.author,
+        "gates": config.gates,
+        "subject_prefix": config.subject_prefix,
+        "rows_per_shard": config.rows_per_shard,
+        "vocabulary": vocabulary.digest,
+        "longest_prompt": limit.tokens,
+        "seed": config.seed,
+    }
+    return json.loads(json.dumps(settings))

@@ -1,0 +1,58 @@
+"""Files that are created once: of several processes that create the same file, one succeeds."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from etils import epath
+
+from teacherlm_jax.storage import objects
+from teacherlm_jax.storage.disk_errors import naming
+from teacherlm_jax.storage.locations import is_remote
+
+
+def create_bytes(path: epath.PathLike, content: bytes) -> bool:
+    """Create a file with its whole content and return True, or return False if it exists.
+
+    In a bucket, True is also returned for an object with the same content. Raises an error that
+    names the file if it cannot be written.
+    """
+    if is_remote(path):
+        return objects.create(path, content)
+    path = Path(path)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
+            return _link(temporary, path)
+        finally:
+            os.unlink(temporary)
+
+
+def _link(temporary: str, path: Path) -> bool:
+    """Give a complete file a second name; return False if another file has that name."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except PermissionError:  # a file system without hard links: the name is taken, then filled
+        try:
+            with path.open("xb") as file:
+                file.write(Path(temporary).read_bytes())
+        except FileExistsError:
+            return False
+    return True
+
+
+def create_jsonl(path: epath.PathLike, rows: Iterable[Any]) -> bool:
+    """Create a file with one JSON value per line; see `create_bytes`."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return create_bytes(path, text.encode())
