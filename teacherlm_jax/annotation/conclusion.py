@@ -2,8 +2,8 @@
 
 Only a stated conclusion is judged, and of several the last one: a last sentence that ends in an
 option's letter, as in "It must be (B).", or one such as "Therefore the statement is false." that
-ends in one option and names no other; else the last "the answer is …" (or "#### …", as GSM8K
-writes it). Negated sentences are not judged.
+ends in one option and, after its last word like "so", names no other; else the last "the answer is
+…" (or "#### …", as GSM8K writes it). Negated sentences are not judged.
 """
 
 import re
@@ -17,8 +17,9 @@ _STATED = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
-_INFERENCE = re.compile(
-    r"\s*(?:so|therefore|thus|hence|consequently|accordingly|overall|in conclusion|finally)\b",
+_INFERENCE = re.compile(  # at the start of a sentence, or of a clause in it
+    r"(?:^|[,;]\s*(?:and\s+)?)\s*(?:so|therefore|thus|hence|consequently|accordingly|overall|"
+    r"in conclusion|finally)\b",
     re.IGNORECASE,
 )
 _NEGATION = re.compile(r"\b(?:not|never|cannot|neither|nor|isn't|wrong)\b|n't\b", re.IGNORECASE)
@@ -46,10 +47,11 @@ def _judge_last(sample: Sample, sentence: str) -> bool | None:
         return None
     if letter := _LAST_LETTER.search(sentence):
         return _is_other_letter(sample, letter[1])
+    inferences = list(_INFERENCE.finditer(sentence))
     ends = any(_plain(sentence).endswith(_plain(option)) for option in sample.options)
-    if not ends or not _INFERENCE.match(sentence):
+    if not ends or not inferences:
         return None
-    return _names_other_option(sample, sentence)
+    return _names_other_option(sample, sentence[inferences[-1].end() :])
 
 
 def _differs(sample: Sample, conclusion: str) -> bool:

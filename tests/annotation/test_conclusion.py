@@ -39,6 +39,10 @@ def _sample(answer, options=()):
         ("(A)", BOOLEAN, "Ann has 10. Therefore the statement is false.", True),
         ("(A)", BOOLEAN, "Ann has 10. Therefore the statement is true.", False),
         ("(A)", BOOLEAN, "Ann has 10. So it isn't false.", False),
+        ("(A)", PLACES, "People sit on a bench, and therefore it is a park.", True),
+        ("(C)", PLACES, "A bank has money, but people sit on a bench; so it is a park.", False),
+        ("(C)", PLACES, "People sit on a bench, so they go to a bank, to a park.", False),
+        ("(A)", PLACES, "He wants to be in the open, also in a park.", False),
         ("(A)", BOOLEAN, "It would be easy to think that this is false.", False),
         ("(A)", BOOLEAN, "Thus (Z).", False),  # no such option
         ("(A)", BOOLEAN, "The answer is (A). It must be (B).", True),
