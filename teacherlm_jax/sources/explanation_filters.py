@@ -8,7 +8,7 @@ from teacherlm_jax.data.sample import Sample
 
 _PLACEHOLDERS = frozenset(  # in lower case, without the characters of _ENDS at their ends
     (
-        *("", "n/a", "na", "n.a", "none", "null", "nil", "nan", "–", "—", "?", "xxx", "tbd"),
+        *("", "n/a", "na", "n.a", "none", "null", "nil", "nan", "–", "—", "xxx", "tbd"),
         *(
             "todo",
             "to do",
@@ -21,7 +21,9 @@ _PLACEHOLDERS = frozenset(  # in lower case, without the characters of _ENDS at 
             "no answer",
         ),
         *("not available", "not applicable", "no explanation", "no explanation available"),
-        *("no explanation provided", "explanation", "rationale"),
+        *("no explanation provided", "explanation", "rationale", "reason", "redacted"),
+        *("coming soon", "see above", "see below", "same as above", "same as before", "as above"),
+        *("i don't know", "i do not know", "idk", "no comment"),
     )
 )
 _PLACE = re.compile(
@@ -33,7 +35,7 @@ _PLACE = re.compile(
     r"|(insert|add|write|enter|put|type|provide) ((the|your|an|my|some) )?"
     r"(explanation|rationale|reasoning|chain of thought)"
 )
-_ENDS = " .!…:()[]{}<>\"'*_-`"
+_ENDS = " .!?…:()[]{}<>\"'*_-`"
 
 
 def is_placeholder(text: str) -> bool:

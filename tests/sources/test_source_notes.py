@@ -57,6 +57,7 @@ def test_many_answers_without_a_0_give_a_warning(tmp_path):
         *("n/a", "N/A.", "none", "None.", " - ", "null", "NaN", "(none)", "--", "Not available."),
         *("TODO", "TODO: explain why", "tbd", "...", "[explanation]", "<Your explanation here>"),
         *("The explanation will be added later.", "I have no explanation.", "to be added"),
+        *("???", "Reason:", "[redacted]", "Coming soon.", "See above.", "I don't know."),
         *("Explanation goes here.", "Insert explanation", "lorem ipsum dolor sit amet", "***"),
     ],
 )
@@ -72,6 +73,7 @@ def test_placeholders_are_recognised(text):
             "To do this, add both.",
             "The explanation is here: it rains.",
             "Unknown to him, it fell.",
+            "See above the door.",
         ),
         *("The answer is here.", "A todo list names tasks."),
     ],
