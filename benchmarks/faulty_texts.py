@@ -14,6 +14,14 @@ _PLACEHOLDERS = (
     *("No explanation provided.", "Lorem ipsum dolor sit amet.", "to be added", "(placeholder)"),
     *("The explanation will be added later.", "I have no explanation."),
 )
+_OTHER_PLACEHOLDERS = (
+    *("Will write this later.", "Left blank.", "Check the textbook.", "explanation_text"),
+    *("Not sure.", "To be continued", "Sorry, I cannot help with that.", "Explain it here."),
+)
+_FRENCH = (
+    "La bonne option suit des faits de la question.",
+    "Il faut lire les faits, puis choisir une option.",
+)
 _NEXT = (
     "Q: Is ice cold? (A) yes (B) no A: The answer is (A).",
     "Q: What do cows eat? A: grass",
@@ -129,6 +137,17 @@ def _copied_sentences(rng: random.Random, sample: Sample, text: str) -> str:
     return f"{'. '.join(sentences)}. So the answer is {sample.answer}."
 
 
+def _argued(rng: random.Random, sample: Sample, text: str) -> str:
+    right, wrong = sample.options[sample.answer_index], sample.options[_wrong(rng, sample)]
+    before, _, after = text.rpartition(right)
+    return f"{before}{wrong}{after}" if after or before else f"It is {wrong}."
+
+
+def _paraphrased(rng: random.Random, sample: Sample, text: str) -> str:
+    words = sample.question.split()
+    return " ".join("thing" if place % 4 == 3 else word for place, word in enumerate(words))
+
+
 def _continued(rng: random.Random, sample: Sample, text: str) -> str:
     return f"{text} {rng.choice(_NEXT)}"
 
@@ -165,6 +184,29 @@ FAULTS: dict[str, tuple[str, _Maker, tuple[str, ...]]] = {  # gate, maker, unjud
     "wrong letter at the end": ("concludes_answer", _concluding("It must be ({letter})."), ()),
     "wrong text at the end": ("concludes_answer", _concluding("Therefore it is {option}."), ()),
 }
+
+
+# Faults that the gates were not written for: each shows a limit of its gate.
+HARDER: dict[str, tuple[str, _Maker]] = {
+    "argues for a wrong option": ("concludes_answer", _argued),
+    "question with every fourth word changed": ("not_copied", _paraphrased),
+    "French": ("same_script", lambda rng, sample, text: rng.choice(_FRENCH)),
+    "placeholder in other words": (
+        "no_placeholder",
+        lambda rng, sample, text: rng.choice(_OTHER_PLACEHOLDERS),
+    ),
+    "twice the same text": ("no_repetition", lambda rng, sample, text: f"{text} {text}"),
+    "letters of words mixed": ("no_garbage", _scattered("abcdefghijklmnopqrstuvwxyz", 0.5)),
+}
+
+
+def harder_texts(count: int, seed: int) -> Iterator[FaultyText]:
+    """Yield chains of thought of `count` samples with the faults of HARDER."""
+    rng = random.Random(seed)
+    for sample in synthetic.generate(count, seed):
+        (text,) = sample.explanations["cot"].values()
+        for fault, (gate, make) in HARDER.items():
+            yield FaultyText(_explained(sample, "cot", make(rng, sample, text)), fault, gate)
 
 
 def texts(count: int, seed: int) -> Iterator[FaultyText]:

@@ -88,6 +88,15 @@ def judge() -> tuple[dict[str, Confusion], dict[str, float], float]:
     return by_gate, recalls, spent * 1e6
 
 
+def judge_harder() -> dict[str, float]:
+    """Return the share found of each fault that the gates were not written for."""
+    by_fault = {fault: Confusion() for fault in faulty_texts.HARDER}
+    for case in faulty_texts.harder_texts(SAMPLES, SEED):
+        (passed,) = gates.verdicts([case.gate], case.explained).values()
+        by_fault[case.fault].add(True, not passed)
+    return {fault: confusion.recall for fault, confusion in by_fault.items()}
+
+
 def duplicates() -> tuple[Confusion, Confusion, float]:
     """Return the verdicts on near duplicates, with and without close ones, and µs per text."""
     texts = faulty_texts.similar_texts(SIMILAR, SEED)
@@ -143,6 +152,7 @@ def human() -> dict[str, dict[str, Any]]:
 def _tables(
     by_gate: dict[str, Confusion],
     recalls: dict[str, float],
+    harder: dict[str, float],
     people: dict[str, dict[str, Any]],
     spent: tuple[float, float],
 ) -> str:
@@ -157,6 +167,11 @@ def _tables(
     ]
     text = harness.table(("gate", "texts with its fault", "precision", "recall"), rows)
     text += "\n" + harness.table(("gate", "fault", "share found"), faults)
+    limits = [
+        (f"`{faulty_texts.HARDER[fault][0]}`", fault, f"{recall:.3f}")
+        for fault, recall in harder.items()
+    ]
+    text += "\n" + harness.table(("gate", "harder fault", "share found"), limits)
     if people:
         passed = [
             (name.removesuffix("_train"), item["rows"], f"{100 * item['passed']:.2f}%")
@@ -173,10 +188,10 @@ def main() -> int:
     """Judge all texts; print and save the figures; return the exit status."""
     by_gate, recalls, judging = judge()
     everything, by_gate[DUPLICATES], comparing = duplicates()
-    people = human()
+    harder, people = judge_harder(), human()
     if not people:
         print(f"{DATA}: no rationale sets; human texts are left out")
-    text = _tables(by_gate, recalls, people, (judging, comparing))
+    text = _tables(by_gate, recalls, harder, people, (judging, comparing))
     text += (
         f"With similarities between {CLOSE} and {LIMIT}, `{DUPLICATES}` has a precision of "
         f"{everything.precision:.3f}.\n"
@@ -196,6 +211,7 @@ def main() -> int:
             "gates": {gate: item.figures() for gate, item in by_gate.items()},
             f"{DUPLICATES}_with_close_pairs": everything.figures(),
             "recall_by_fault": recalls,
+            "recall_by_harder_fault": harder,
             "human": people,
             "microseconds_per_text": {"default_gates": judging, DUPLICATES: comparing},
         },
