@@ -98,8 +98,9 @@ def from_row(row: Mapping[str, Any]) -> Sample:
 
     Keys after the answer may be missing or null, and other keys are ignored. The answer of a row
     with options may be a letter ("B", "(B)") or an option's text (see `resolve_answer`). An id that
-    is a whole number becomes text. An explanation that is null is missing, and so is the annotation
-    of a kind. Raises SampleError for a row that cannot be used.
+    is a whole number becomes text. An explanation that is null is missing, and so are the
+    annotation of a kind and the verdict of a gate, as in files whose rows all have the same keys.
+    Raises SampleError for a row that cannot be used.
     """
     for name in _REQUIRED:
         if name not in row:
@@ -121,7 +122,7 @@ def from_row(row: Mapping[str, Any]) -> Sample:
         subject=row.get("subject", ""),
         source=row.get("source", ""),
         explanations=_without_nulls(row.get("explanations", {})),
-        annotations=_without_nulls(annotations, depth=1),
+        annotations=_with_verdicts(_without_nulls(annotations, depth=1)),
     )
 
 
@@ -204,6 +205,20 @@ def _without_nulls(value: Any, depth: int = 2) -> Any:
     if not isinstance(value, Mapping) or depth == 0:
         return value
     return {key: _without_nulls(item, depth - 1) for key, item in value.items() if item is not None}
+
+
+def _with_verdicts(annotations: Any) -> Any:
+    """Return annotations without null verdicts; null in place of all gates is no gate."""
+    if not isinstance(annotations, Mapping):
+        return annotations
+    return {kind: _with_known_verdicts(value) for kind, value in annotations.items()}
+
+
+def _with_known_verdicts(annotation: Any) -> Any:
+    if not isinstance(annotation, Mapping) or "gates" not in annotation:
+        return annotation
+    gates = annotation["gates"]
+    return {**annotation, "gates": {} if gates is None else _without_nulls(gates, depth=1)}
 
 
 def _plain(text: str) -> str:

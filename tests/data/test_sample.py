@@ -61,6 +61,14 @@ def test_the_annotation_of_a_kind_that_is_null_counts_as_missing():
     assert sample.annotations == {"cot": cot}
 
 
+@pytest.mark.parametrize(
+    ("gates", "verdicts"), [({"finished": True, "not_empty": None}, {"finished": True}), (None, {})]
+)
+def test_the_verdict_of_a_gate_that_is_null_counts_as_missing(gates, verdicts):
+    sample = from_row(row(annotations={"cot": {"author": "me", "gates": gates}}))
+    assert sample.annotations == {"cot": {"author": "me", "gates": verdicts}}
+
+
 @pytest.mark.parametrize("answer", ["B", "(B)", " (B) ", "blue", "Blue.", "  BLUE\n"])
 def test_an_answer_may_be_a_letter_or_the_text_of_an_option(answer):
     sample = from_row(row(answer=answer))
