@@ -5,6 +5,7 @@ only plain values, so a resolved config can be written to JSON and compared.
 """
 
 from teacherlm_jax.config.convert_config import ConvertConfig
+from teacherlm_jax.config.dataset_config import DatasetConfig
 from teacherlm_jax.config.inference_config import (
     AnnotateConfig,
     BenchmarkConfig,
@@ -47,6 +48,7 @@ __all__ = [
     "CheckpointConfig",
     "ColumnsConfig",
     "ConvertConfig",
+    "DatasetConfig",
     "EvaluateConfig",
     "MeshConfig",
     "MixtureConfig",

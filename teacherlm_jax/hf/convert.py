@@ -1,4 +1,4 @@
-"""The convert verb: Hugging Face folders to run folders, and back.
+"""The convert verb: Hugging Face folders to run folders, and back; annotate runs to datasets.
 
 The source decides the direction. All headers are checked before anything is written, and an
 interrupted conversion is never taken for a complete one: a run folder has no checkpoint until Orbax
@@ -19,9 +19,17 @@ from flax import nnx
 from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints import saved_model
 from teacherlm_jax.checkpoints.store import Checkpoints
-from teacherlm_jax.config import ConvertConfig, MeshConfig, ModelConfig
+from teacherlm_jax.config import ConvertConfig, DatasetConfig, MeshConfig, ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import any_model, config_json, model_folder, save, tensor_names
+from teacherlm_jax.hf import (
+    any_model,
+    config_json,
+    dataset_export,
+    hub,
+    model_folder,
+    save,
+    tensor_names,
+)
 from teacherlm_jax.hf.lazy_tensor import DTYPES
 from teacherlm_jax.hf.model_folder import ModelFolder
 from teacherlm_jax.hf.weights import source_state, weight_digests
@@ -30,21 +38,45 @@ from teacherlm_jax.runs import layout, run_folder, run_place
 from teacherlm_jax.runs.console import ConsoleHandler
 from teacherlm_jax.storage import files, locations
 from teacherlm_jax.storage.atomic_folder import whole_or_nothing
+from teacherlm_jax.storage.paths import StoragePath
 
-_VERB = "convert"
+_VERB, _ANNOTATE = "convert", "annotate"
 
 
 def convert(config: ConvertConfig) -> None:
     """Convert `config.source` into the folder `config.output`.
 
-    Raises UserError when the source is not a model or is incomplete, and when the output already
-    holds something else. A conversion that is refused before it writes the model leaves nothing.
+    Raises UserError when the source is neither a model nor an `annotate` run or is incomplete, and
+    when the output already holds something else. A conversion that is refused before it writes the
+    model leaves nothing.
     """
+    if not hub.is_address(config.source):
+        folder = StoragePath(config.source)
+        if model_folder.read_config(folder).get("verb") == _ANNOTATE:
+            dataset_export.export(config, folder, _console())
+            return
+    _refuse_settings_of_datasets(config)
     source, is_checkpoint = any_model.resolve(config.source)
     if is_checkpoint:
         _export(config, source)
     else:
         _import(config, source)
+
+
+def _refuse_settings_of_datasets(config: ConvertConfig) -> None:
+    """Raise UserError if a model is to be converted with settings of datasets."""
+    if hub.is_address(config.output):
+        raise UserError(
+            f"config.output={config.output}: only the dataset of an `annotate` run is uploaded; "
+            "convert the model to a folder, then run `hf upload org/name FOLDER`"
+        )
+    default = DatasetConfig()
+    for field in dataclasses.fields(default):
+        if (value := getattr(config.dataset, field.name)) != getattr(default, field.name):
+            raise UserError(
+                f"config.dataset.{field.name}={value}: {config.source} is not an `annotate` run, "
+                "and this key is for its dataset; remove the key, or name such a run"
+            )
 
 
 def _import(config: ConvertConfig, source: epath.Path) -> None:

@@ -112,7 +112,7 @@ VERBS = {
         together=True,
     ),
     "convert": Verb(
-        "convert a checkpoint from or to the Hugging Face format",
+        "convert a checkpoint from or to the Hugging Face format, or explained data to a dataset",
         "teacherlm convert hf://bigscience/bloomz-560m runs/bloomz-560m",
         (config.ConvertConfig,),
         "teacherlm_jax.hf.convert:convert",

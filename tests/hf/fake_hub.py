@@ -1,5 +1,6 @@
-"""A local model hub with the part of the hub's HTTP interface that a download needs."""
+"""A local hub with the part of its HTTP interface that downloads and uploads of datasets need."""
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -12,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _API = re.compile(r"/api/models/([\w.-]+/[\w.-]+)(?:/(revision|tree)/([^/?]+))?")
+_DATASET = re.compile(r"/api/datasets/([\w.-]+/[\w.-]+)(?:/(\w+)/main)?(?:\?.*)?")
 _FILE = re.compile(r"/([\w.-]+/[\w.-]+)/resolve/([^/]+)/([^?]+)")
 
 
@@ -28,10 +30,77 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.replace("%2F", "/")
         if match := _API.match(path):
             self._describe(*match.groups())
+        elif match := _DATASET.fullmatch(path):
+            self._describe_dataset(*match.groups())
         elif match := _FILE.match(path):
             self._send_file(*match.groups())
         else:
             self._refuse(404, "EntryNotFound")
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path = self.path.replace("%2F", "/")
+        self.server.posted.append(path)
+        if path == "/api/validate-yaml":
+            self._send_json({"errors": [], "warnings": []})
+        elif self.headers.get("Authorization") != f"Bearer {self.server.token}":
+            self._send(401, b"", {"X-Error-Message": "Invalid credentials"})
+        elif path == "/api/repos/create":
+            self._create_dataset(json.loads(body))
+        elif path in self.server.failing:
+            self._send(self.server.failing[path], b"", {})
+        elif match := _DATASET.fullmatch(path):
+            self._change_dataset(*match.groups(), body)
+        else:
+            self._refuse(404, "EntryNotFound")
+
+    def _describe_dataset(self, name, kind):
+        files = self.server.datasets.get(name)
+        if files is None:
+            self._refuse(401, "RepoNotFound")
+        elif kind == "tree":
+            self._send_json([
+                {"type": "file", "path": path, "size": len(content), "oid": f"{len(content):040}"}
+                for path, content in files.items()
+            ])  # fmt: skip
+        else:
+            self._send_json({
+                "id": name, "sha": COMMIT, "private": name in self.server.private, "tags": [],
+                "siblings": [{"rfilename": path} for path in files],
+            })  # fmt: skip
+
+    def _create_dataset(self, wanted):
+        name = f"{wanted['organization']}/{wanted['name']}"
+        if wanted["organization"] != self.server.organization:
+            self._send(403, b"", {"X-Error-Message": "You don't have the rights"})
+            return
+        assert wanted["type"] == "dataset"
+        self.server.datasets[name] = {".gitattributes": b""}
+        if wanted.get("private") or wanted.get("visibility") == "private":
+            self.server.private.add(name)
+        self._send_json({"url": f"{self.server.url}/datasets/{name}", "name": name})
+
+    def _change_dataset(self, name, kind, body):
+        files = self.server.datasets[name]
+        if kind == "preupload":
+            paths = [file["path"] for file in json.loads(body)["files"]]
+            self._send_json({"files": [
+                {"path": path, "uploadMode": "regular", "shouldIgnore": False} for path in paths
+            ]})  # fmt: skip
+            return
+        for line in map(json.loads, body.splitlines()):
+            value = line["value"]
+            if line["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "deletedFile":
+                del files[value["path"]]
+        self._send_json({
+            "commitUrl": f"{self.server.url}/datasets/{name}/commit/{COMMIT}", "commitOid": COMMIT,
+            "success": True,
+        })  # fmt: skip
+
+    def _send_json(self, value):
+        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
     def _describe(self, name, kind, revision):
         folder = self.server.models.get(name)
@@ -95,11 +164,15 @@ class _Handler(BaseHTTPRequestHandler):
 def serving(models, gated=()):
     """Serve folders by model name; yield the server with its `url` and the files `sent`.
 
-    The transfer of a file in its set `interrupted` ends with a reset connection.
+    The transfer of a file in its set `interrupted` ends with a reset connection. Datasets that are
+    uploaded with its `token` to its `organization` are in `datasets`, as contents by name and path;
+    a path in `failing` is answered with that status.
     """
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.models, server.gated, server.sent = models, gated, []
     server.interrupted = set()
+    server.token, server.organization = "hf_secret", "lab"
+    server.datasets, server.private, server.posted, server.failing = {}, set(), [], {}
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
