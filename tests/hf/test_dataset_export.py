@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from teacherlm_jax.annotation.explained_rows import annotated
 from teacherlm_jax.data.sample import from_row, to_row
 from teacherlm_jax.hf import dataset_card, dataset_export, dataset_schema
-from teacherlm_jax.storage import files
-from tests.hf.explained_run import mixed_samples, write_run
+from teacherlm_jax.storage import files, objects
+from tests.hf.explained_run import explanation, mixed_samples, write_run
+from tests.hf.folders import fetched
 
 MESSAGES = "--config.dataset.rows=messages"
 
@@ -318,3 +320,34 @@ def test_an_existing_folder_is_not_replaced(run, convert, tmp_path):
     status, message = convert(run, tmp_path / "out")
     assert (status, "already exists; remove it, or name another folder" in message) == (2, True)
     assert convert(run, tmp_path / "other") == (0, "")
+
+
+def test_a_run_in_a_bucket_becomes_a_dataset_in_the_bucket(run, convert, tmp_path, bucket):
+    for path in run.rglob("*.json*"):
+        objects.upload(path, f"{bucket}/run/{path.relative_to(run)}")
+    for output in (f"{bucket}/out", tmp_path / "out"):
+        assert convert(f"{bucket}/run", output, "--config.dataset.rows_per_file=3") == (0, "")
+    copy = fetched(f"{bucket}/out", tmp_path / "copy")
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert len(names) == 3
+    assert sorted(path.name for path in copy.iterdir()) == names
+    for name in names[1:]:
+        assert (copy / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_a_run_without_gates_says_so_in_its_card_and_is_read_by_prepare(convert, tmp_path):
+    sample = mixed_samples()[0]
+    run = write_run(tmp_path / "run", [sample])
+    row = annotated(sample, {"cot": explanation(sample, "cot", "Add.", gates={})})
+    files.write_jsonl(run / "samples/part-00000.jsonl", [row])
+    result = files.read_json(run / "result.json")
+    del result["kinds"]["fundamental"]
+    result["kinds"]["cot"] |= {"gates": {}, "passed_all_gates": None}
+    files.write_json(run / "result.json", result)
+    assert convert(run, tmp_path / "out") == (0, "")
+    assert (
+        "No gate was configured, so no explanation was checked."
+        in (tmp_path / "out/README.md").read_text()
+    )
+    (path,) = (tmp_path / "out").glob("*.parquet")
+    assert from_row(pq.read_table(path).to_pylist()[0]).annotations["cot"]["gates"] == {}
