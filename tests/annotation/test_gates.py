@@ -26,6 +26,7 @@ SAMPLE = Sample(id="1", question="2 + 2?", answer="4", source="sums")
 PETS = dataclasses.replace(
     SAMPLE, question="Where do most pets sleep at night?", answer="(B)", options=("barn", "house")
 )
+FOUR_IN_RUSSIAN = dataclasses.replace(SAMPLE, answer="четыре")
 CHINESE = dataclasses.replace(SAMPLE, question="猫是什么？", answer="动物")
 
 
@@ -64,6 +65,7 @@ def _explained(
         ("same_script", _explained("Домашние животные.", sample=PETS), False),
         ("same_script", _explained("猫是动物。", sample=CHINESE), True),
         ("same_script", _explained("A cat is an animal.", sample=CHINESE), False),
+        ("same_script", _explained("Two and two.", sample=FOUR_IN_RUSSIAN), False),
         ("same_script", _explained("Два и два."), True),  # "2 + 2?" and "4" have no letters
         ("not_copied", _explained("Pets live with people.", sample=PETS), True),
         ("not_copied", _explained("Most pets sleep at night in a house.", sample=PETS), True),

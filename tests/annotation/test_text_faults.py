@@ -4,6 +4,12 @@ import pytest
 
 from teacherlm_jax.annotation import text_faults
 
+THRICE = (  # a sentence three times, in a text that mostly says other things
+    "A bee has a heart. It is a long tube near the back of the body, and it pumps the blood. "
+    "A bee has a heart. Mammals have four chambers in theirs, and lungs that send blood to it. "
+    "A bee has a heart. So the number of chambers in the statement is not right for an insect."
+)
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -28,6 +34,8 @@ from teacherlm_jax.annotation import text_faults
             "A bee has a heart. It is a tube. A bee has a heart. So it pumps. A bee has a heart.",
             True,
         ),
+        (THRICE, True),
+        (THRICE.replace("A bee has a heart", "A bee hums", 1), False),
         (" ".join(f"Then we go to room {n} again." for n in range(6)), False),
         (" ".join(f"Then we go to room {n} again." for n in range(7)), True),
         ("hahahahahaha", False),
@@ -76,6 +84,7 @@ RUSSIAN = "Где спят кошки? В доме или в parking?"
         ("They sleep in a house.", ENGLISH, False),
         ("Они спят в доме.", ENGLISH, True),
         ("Они спят в доме.", RUSSIAN, False),
+        ("Они спят в доме.", f"{ENGLISH} The Russian word is 'в'.", True),
         ("They sleep in a house.", RUSSIAN, False),  # a quarter of the letters are Latin
         ("They sleep in a house.", RUSSIAN.replace("parking", "гараже"), True),
         ("They sleep, по-русски спят, in a house.", ENGLISH, True),
