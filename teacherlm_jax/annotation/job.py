@@ -147,6 +147,8 @@ class AnnotationSession:
                 queue.release(index, teacher)
                 continue
             self._open[index] = shard
+            own = sum(shard.present for shard in self._open.values())
+            self.progress.at_least(queue.counted_rows() + own)
             yield shard
 
     def _correct(self, shard: OpenShard) -> None:
@@ -243,8 +245,7 @@ def _finish(
     seconds: float,
 ) -> dict[str, Any]:
     """Write the result of a job whose shards are finished, unless another process has done so."""
-    for name in (layout.CLAIMS,):
-        exchange.remove(run.address / name)
+    _clear(job, run)
     kinds = {kind: _figures(config, job, kind) for kind in job.kinds}
     for kind, figures in kinds.items():
         run.log.info("%s", _verdict_line(kind, figures))
@@ -257,6 +258,16 @@ def _finish(
     result = {"rows": job.record.rows, "refused": job.record.refused, "kinds": kinds, **last}
     run.finish(result)
     return result
+
+
+def _clear(job: AnnotationJob, run: Run) -> None:
+    """Remove what processes that are gone have left."""
+    exchange.remove(run.address / layout.CLAIMS)
+    run.workers.remove_gone()
+    for kind in job.kinds:
+        _, partial = job.folder.complete_by_name(kind)
+        for name in partial:
+            files.remove(run.address / layout.TEXTS / kind / name)
 
 
 def _figures(config: AnnotateConfig, job: AnnotationJob, kind: str) -> dict[str, Any]:

@@ -94,8 +94,8 @@ def _current_record(
     settings = planned_rows.settings_of(config, kinds, vocabulary, limit)
     settings["prompt_version"] = prompts.PROMPT_VERSION
     before = folder.read_record()
-    begun = files.is_folder(folder.address / layout.TEXTS)
-    if before is None and begun:
+    texts = files.is_folder(folder.address / layout.TEXTS)
+    if before is None and texts:
         raise UserError(
             f"{folder.address}: has explanations, but no {layout.JOB}; restore it, or choose "
             "another config.output"
@@ -104,7 +104,7 @@ def _current_record(
         now = planned_rows.described(open_rows(config.source, config.root))
         if now == before.source:
             return before
-    if not begun:
+    if not texts and not run.workers.others():
         before = None
         exchange.remove(folder.address / layout.SHARDS)
     return _read_source(config, run, folder, kinds, vocabulary, teachers, limit, before, settings)

@@ -37,6 +37,10 @@ class AnnotationProgress:
         speed = self.tokens / seconds if self.written else 0.0
         return dict(zip(LAST_WRITING, (self.written, seconds, speed), strict=True))
 
+    def at_least(self, done: int) -> None:
+        """Note that so many explanations are on disk, some of them by other processes."""
+        self.before = max(self.before, done - self.written)
+
     def add(self, new_tokens: int) -> None:
         """Count one explanation."""
         self.written += 1

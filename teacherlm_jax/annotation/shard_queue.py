@@ -45,6 +45,11 @@ class ShardQueue:
         """Give a claim back."""
         self._claims.release(claim_name(index, teacher.kinds))
 
+    def counted_rows(self) -> int:
+        """Return the number of explanations in complete files, as of the last claim."""
+        rows = self._job.record.shards
+        return sum(rows[index] for kind in self._job.kinds for index in self._counted[kind])
+
     def _counted_now(self, part: str) -> set[int]:
         if len(self._counted[part]) < len(self._job.record.shards):
             self._counted[part] = set(self._job.folder.counted(part))

@@ -12,23 +12,27 @@ that several processes share is locked only where one of them must be alone; see
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from etils import epath
-
 from teacherlm_jax.config.fields import path_keys
 from teacherlm_jax.errors import ExplainedError, UserError
-from teacherlm_jax.runs import console, distributed, identity, layout, run_log, run_place
+from teacherlm_jax.runs import (
+    console,
+    distributed,
+    identity,
+    layout,
+    recorded_settings,
+    run_log,
+    run_place,
+)
 from teacherlm_jax.runs.leftovers import Leftovers
+from teacherlm_jax.runs.recorded_settings import ExtendedKeys
 from teacherlm_jax.runs.run_place import RunPlace
-from teacherlm_jax.runs.versions import versions
 from teacherlm_jax.runs.workers import Workers
 from teacherlm_jax.storage import files, store_errors
 from teacherlm_jax.storage.locations import is_remote
-
-ExtendedKeys = Callable[[Mapping[str, Any], Any], tuple[str, ...]]
 
 
 class Run:
@@ -102,7 +106,7 @@ class Run:
     def begin_extension(self, verb: str, config: Any) -> None:
         """Record the settings that extend the run, which is not finished any more."""
         self.log.info("%s: this run is extended: %s", self.path, ", ".join(self.changes))
-        _record(self._place.home, verb, config)
+        recorded_settings.record(self._place.home, verb, config)
         self.reopen()
 
     def __enter__(self) -> "Run":
@@ -146,8 +150,12 @@ class Run:
                 closing.callback(handler.close)
 
     def _remove(self, leftovers: Leftovers) -> None:
-        if not self._place.shared or not self.workers.others():
-            leftovers.remove()
+        with self._place.alone():
+            if not self._place.shared:
+                leftovers.remove()
+            elif not self.workers.others():
+                self.workers.leave()
+                leftovers.remove()
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write `result.json`, which marks the run as finished, unless it is there already."""
@@ -287,37 +295,18 @@ def _compared(
 
     `others` are processes that are at work in the folder, whose settings count from the beginning.
     """
-    path, resolved, keys = place.home, _resolved(verb, config), path_keys(config)
-    changes: dict[str, tuple[Any, Any]] = {}
-    extending: tuple[str, ...] = ()
-    before = identity.started_with(path)
-    if others:
-        before = files.read_json(path / layout.CONFIG)
-    if before is not None:
-        changes = identity.changed_settings(before, resolved, keys)
-        extending = extended_keys(before["config"], config) if before["verb"] == verb else ()
-        identity.refuse_other_settings(path, changes, (*may_change, *extending))
-    settings = identity.flatten(resolved["config"])
+    path, keys = place.home, path_keys(config)
+    changes, extends = recorded_settings.compare(
+        path, verb, config, may_change, extended_keys, begun=bool(others)
+    )
+    settings = identity.flatten(dataclasses.asdict(config))
     log = run_log.open_log(place, leftovers.log, logging.INFO)
     run = Run(place, log, {key: settings[key] for key in keys}, leftovers)
     run.changes = tuple(f"{key}={now!r} (was {old!r})" for key, (old, now) in changes.items())
-    run.extends = bool(extending)
+    run.extends = extends
     if others:
         count = f"{len(others)} other worker{'s are' if len(others) > 1 else ' is'}"
         log.info("%s: %s at work in this folder", place.address, count)
     elif run.result is None and not run.extends:  # a finished run keeps the record
-        _record(path, verb, config)
+        recorded_settings.record(path, verb, config)
     return run
-
-
-def _resolved(verb: str, config: Any) -> dict[str, Any]:
-    return {"verb": verb, "config": dataclasses.asdict(config)}
-
-
-def _record(path: epath.Path, verb: str, config: Any) -> None:
-    """Write the settings and the versions of a run; versions of earlier starts are kept."""
-    recorded = path / layout.VERSIONS
-    last = files.read_json(recorded) if files.exists(recorded) else {}
-    before = [*last.pop("before", []), last] if last else []
-    files.write_json(path / layout.CONFIG, _resolved(verb, config))
-    files.write_json(recorded, versions() | ({"before": before} if before else {}))

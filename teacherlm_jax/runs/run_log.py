@@ -35,7 +35,7 @@ class _Format(logging.Formatter):
 
 def open_log(place: RunPlace, name: str, console: int) -> logging.Logger:
     """Return a logger to the file `name` and, from the level `console` on, to the console."""
-    log = logging.getLogger(f"teacherlm.{place.path}")
+    log = logging.getLogger(f"teacherlm.{place.path / name}")
     log.setLevel(logging.INFO)
     log.propagate = False
     for handler in list(log.handlers):

@@ -4,6 +4,7 @@ Objects in a bucket do not grow. There the rows grow in a file on this machine, 
 uploads whole.
 """
 
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class PublishedRows:
         self._here = scratch / address if self._remote else Path(path)
         files.write_jsonl(self._here, rows)
         self._rows = GrowingRows(self._here)
+        self._publishing = threading.Lock()
         self._changed = self._remote
 
     def add(self, row: Any) -> None:
@@ -40,13 +42,14 @@ class PublishedRows:
 
     def publish(self) -> None:
         """Upload the file if it is in a bucket and has changed."""
-        if self._changed:
-            self._changed = False
-            try:
-                objects.upload(self._here, self._path)
-            except BaseException:
-                self._changed = True
-                raise
+        with self._publishing:
+            if self._changed:
+                self._changed = False
+                try:
+                    objects.upload(self._here, self._path)
+                except BaseException:
+                    self._changed = True
+                    raise
 
     def close(self) -> None:
         """Publish the file and close it."""
@@ -57,13 +60,12 @@ class PublishedRows:
 
     def remove(self) -> None:
         """Close the file and remove it."""
-        self._close()
-        if self._remote:
-            objects.remove(self._path)
-        else:
-            self._here.unlink(missing_ok=True)
+        with self._publishing:  # another thread may publish at this moment
+            self._close()
+            files.remove(self._path)
 
     def _close(self) -> None:
+        self._changed = False
         self._rows.close()
         if self._remote:
             self._here.unlink(missing_ok=True)

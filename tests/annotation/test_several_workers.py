@@ -1,0 +1,122 @@
+"""Processes that annotate together, are killed and join again: the same bytes as one process."""
+
+import dataclasses
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import stub_teacher
+from teacherlm_jax.data import synthetic
+from teacherlm_jax.data.sample import to_row
+from teacherlm_jax.pipelines import verbs
+from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
+
+ROOT = Path(stub_teacher.__file__).parents[1]
+ROWS, SECONDS = 150, 0.02  # for each text
+CONFIG = """
+from teacherlm_jax.config import *
+
+def get_config(variant):
+    return {config!r}
+"""
+
+
+@pytest.fixture(scope="module")
+def together(make_config, teachers, tmp_path_factory):
+    """Settings of a job, and a file with them for processes."""
+    folder = tmp_path_factory.mktemp("together")
+    rows = [to_row(sample) for sample in synthetic.generate(ROWS, seed=4)]
+    files.write_jsonl(folder / "samples.jsonl", rows)
+    config = dataclasses.replace(
+        make_config(cot=teachers[0], mistake=teachers[1]),
+        root=str(folder),
+        rows_per_shard=5,
+    )
+    (folder / "config.py").write_text(CONFIG.format(config=config))
+    return config, folder / "config.py"
+
+
+@pytest.fixture(scope="module")
+def alone(together, tmp_path_factory):
+    """The files that one process writes."""
+    output = str(tmp_path_factory.mktemp("alone") / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        stub_teacher.install(patch=patch.setattr)
+        verbs.run("annotate", dataclasses.replace(together[0], output=output))
+    return _contents(output)
+
+
+def _contents(output):
+    """Return the bytes of all files of texts and samples, by path."""
+    folders = [f"{part}/{kind}" for part in ("texts",) for kind in ("cot", "mistake")]
+    return {
+        f"{folder}/{name}": files.read_bytes(StoragePath(output) / folder / name)
+        for folder in (*folders, "samples")
+        for name in files.names(StoragePath(output) / folder)
+    }
+
+
+def _start(together, output, number):
+    command = [sys.executable, "-m", "benchmarks.stub_teacher", str(SECONDS), "annotate"]
+    with (together[1].parent / f"{Path(output).name}-{number}.out").open("w") as out:
+        return subprocess.Popen(
+            [*command, f"--config={together[1]}", f"--config.output={output}"],
+            cwd=ROOT, stdout=out, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+
+def _killed_and_joined(together, output, workers, kills):
+    """Run processes until the job is finished; kill some of them and start others."""
+    draw = random.Random(2)
+    processes = [_start(together, output, number) for number in range(workers)]
+    started, result = workers, StoragePath(output) / "result.json"
+    end = time.monotonic() + 200
+    while not result.exists():
+        assert time.monotonic() < end, "the job does not end"
+        time.sleep(0.2)
+        names = "".join(files.names(StoragePath(output) / "workers"))
+        at_work = [p for p in processes if f"-{p.pid}-" in names and p.poll() is None]
+        if kills and len(at_work) >= 2 and files.names(StoragePath(output) / "claims"):
+            time.sleep(draw.uniform(0, 0.5))
+            victim = draw.choice(at_work)
+            victim.send_signal(draw.choice([signal.SIGKILL, signal.SIGTERM]))
+            victim.wait()
+            kills -= 1
+            processes.append(_start(together, output, started))
+            started += 1
+    for process in processes:
+        process.wait(60)
+    assert not kills, "the job ended too early"
+    return [process.returncode for process in processes]
+
+
+def _check(output, alone, statuses):
+    assert _contents(output) == alone
+    terminated = {128 + signal.SIGTERM, -signal.SIGTERM}  # while it works, and before that
+    assert set(statuses) <= {0, -signal.SIGKILL, *terminated}
+    assert 0 in statuses
+    result = files.read_json(StoragePath(output) / "result.json")
+    assert (result["rows"], result["kinds"]["cot"]["count"]) == (ROWS, ROWS)
+    assert files.names(StoragePath(output) / "claims") == []
+
+
+def test_four_processes_on_a_disk_write_the_bytes_of_one(together, alone, tmp_path):
+    output = str(tmp_path / "run")
+    _check(output, alone, _killed_and_joined(together, output, workers=4, kills=3))
+    logs = [name for name in os.listdir(output) if name.startswith("log")]
+    assert len(logs) >= 4
+    shown = "".join((tmp_path / "run" / name).read_text() for name in logs)
+    assert re.search(r"\d other workers? (is|are) at work in this folder", shown)
+
+
+def test_two_processes_in_a_bucket_write_the_bytes_of_one(together, alone, bucket):
+    output = f"{bucket}/run"
+    _check(output, alone, _killed_and_joined(together, output, workers=2, kills=2))
