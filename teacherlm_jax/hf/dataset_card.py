@@ -123,13 +123,14 @@ def _teachers(run: ExplainedRun, facts: DatasetFacts) -> str:
             f"| `{kind}` | {_cell(figures['teacher'])} | {figures['step']} | "
             f"`{figures['model_digest']}` | {figures['count']:,} | {figures['mean_tokens']:.1f} |"
         )
-    sampling = ", ".join(f"{key} {value}" for key, value in run.config["sampling"].items())
+    settings = {**run.config["sampling"], "seed": run.config["seed"]}
+    sampling = ", ".join(f"{key} {value}" for key, value in settings.items() if value != [])
     versions = ", ".join(facts.prompt_versions) or "not recorded"
     return "\n".join(
         [
             *lines,
             "",
-            f"- sampling: {sampling}, seed {run.config['seed']}",
+            f"- sampling: {sampling}",
             f"- version of the prompts: {versions}",
         ]
     )
