@@ -13,7 +13,7 @@ import yaml
 
 from teacherlm_jax.annotation.explained_rows import annotated
 from teacherlm_jax.data.sample import from_row, to_row
-from teacherlm_jax.hf import dataset_card, dataset_export, dataset_schema
+from teacherlm_jax.hf import dataset_card, dataset_rows, dataset_schema
 from teacherlm_jax.storage import files, objects
 from tests.hf.explained_run import explanation, mixed_samples, write_run
 from tests.hf.folders import fetched
@@ -229,24 +229,25 @@ def test_types_are_collected_over_all_batches():
     )
 
 
-def test_rows_are_streamed(run, tmp_path, convert, monkeypatch):
-    """No batch is read before the one before it is written."""
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+def test_rows_are_streamed(run, tmp_path, convert, monkeypatch, format):
+    """A batch is written before the samples of the next one are read."""
     events = []
-    monkeypatch.setattr(dataset_schema, "BATCH", 2)
-    read, write = dataset_export.dataset_schema.rows_of, pq.ParquetWriter.write_table
+    read, batched = dataset_rows.from_row, dataset_schema.rows_of
+
+    def from_row(row):
+        events.append(row["id"])
+        return read(row)
 
     def rows_of(batch, schema):
-        events.append("read")
-        return read(batch, schema)
+        events.append(len(batch))
+        return batched(batch, schema)
 
-    def write_table(self, table):
-        events.append("write")
-        return write(self, table)
-
+    monkeypatch.setattr(dataset_schema, "BATCH", 2)
+    monkeypatch.setattr(dataset_rows, "from_row", from_row)
     monkeypatch.setattr(dataset_schema, "rows_of", rows_of)
-    monkeypatch.setattr(pq.ParquetWriter, "write_table", write_table)
-    assert convert(run, tmp_path / "out") == (0, "")
-    assert events == ["read", "write"] * 3
+    assert convert(run, tmp_path / "out", f"--config.dataset.format={format}") == (0, "")
+    assert events == [*"abcde", "a", "b", 2, "c", "d", 2, "e", 1]
 
 
 def test_an_unfinished_run_is_refused_and_exported_once_it_has_finished(run, convert, tmp_path):
