@@ -15,12 +15,13 @@ def test_a_run_of_annotate_becomes_a_dataset_of_all_its_samples(
     config = dataclasses.replace(config, output=str(tmp_path / "run"))
     result = verbs.run("annotate", config)
     assert main.main(["convert", config.output, str(tmp_path / "data")]) == 0
-    rows = datasets.load_dataset(
-        str(tmp_path / "data"), split="train", cache_dir=str(tmp_path / "cache")
-    )
+    cached = {"split": "train", "cache_dir": str(tmp_path / "cache")}
+    rows = datasets.load_dataset(str(tmp_path / "data"), **cached)
     assert rows["id"][:] == [sample.id for sample in samples]
     first = rows[0]
     assert set(first["explanations"]) == {"cot", "fundamental", "mistake"}
     assert first["annotations"]["cot"]["model_digest"] == result["kinds"]["cot"]["model_digest"]
     assert set(first["annotations"]["mistake"]["gates"]) == set(config.gates)
     assert "| `synthetic` | " in (tmp_path / "data/README.md").read_text()
+    written = f"{config.output}/samples/*.jsonl"  # of samples that have the same keys
+    assert list(datasets.load_dataset("json", data_files=written, **cached)) == list(rows)
