@@ -8,6 +8,7 @@ from pathlib import Path
 from teacherlm_jax.config import DatasetConfig
 from teacherlm_jax.errors import UserError, one_line
 from teacherlm_jax.hf.dataset_card import SPLIT
+from teacherlm_jax.storage import disk_errors
 
 _ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)")
 _OF_GIT = ".gitattributes"  # the only file of a new repository
@@ -96,11 +97,13 @@ def _explained(name: str) -> Iterator[None]:
                 f"{constants.ENDPOINT} answered with an error, repeat the command later: "
                 f"{one_line(error)}"
             )
-    except (ConnectionError, errors.HTTPError) as error:
+    except (OSError, RuntimeError, errors.HTTPError) as error:  # of HTTP, and of hf_xet
+        if isinstance(error, OSError) and disk_errors.is_of_disk(error):
+            raise
         problem = (
-            f"{constants.ENDPOINT} cannot be reached ({type(error).__name__}); repeat the command "
-            "when the network is back, or convert to a folder and run "
-            f"`hf upload {name} FOLDER --repo-type dataset`"
+            f"the transfer to {constants.ENDPOINT} failed "
+            f"({one_line(error) or type(error).__name__}); check network and token and repeat the "
+            f"command, or convert to a folder and run `hf upload {name} FOLDER --repo-type dataset`"
         )
     else:
         return

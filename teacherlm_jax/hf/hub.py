@@ -115,7 +115,7 @@ def _snapshot(address: str, name: str, revision: str, patterns: tuple[str, ...])
     except errors.HfHubHTTPError as error:
         problem = f"{constants.ENDPOINT} answered with an error, try again later: {one_line(error)}"
     except (OSError, errors.OfflineModeIsEnabled) as error:
-        if isinstance(error, OSError) and _is_of_disk(error):
+        if isinstance(error, OSError) and disk_errors.is_of_disk(error):
             raise
         problem = _unreachable(name, revision, constants.ENDPOINT, offline=constants.HF_HUB_OFFLINE)
     except errors.HTTPError as error:  # of the HTTP client; most are repeated by the library
@@ -124,10 +124,6 @@ def _snapshot(address: str, name: str, revision: str, patterns: tuple[str, ...])
             f"({one_line(error) or type(error).__name__}); repeat the command to resume it"
         )
     raise UserError(f"{address}: {problem}")
-
-
-def _is_of_disk(error: OSError) -> bool:
-    return error.errno in disk_errors.ERRORS or None not in (error.errno, error.filename)
 
 
 def _unreachable(name: str, revision: str, endpoint: str, *, offline: bool) -> str:

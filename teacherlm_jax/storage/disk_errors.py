@@ -19,6 +19,11 @@ ERRORS = (
 )
 
 
+def is_of_disk(error: OSError) -> bool:
+    """Return whether an error of a library that reads files and a network is one of the disk."""
+    return error.errno in ERRORS or None not in (error.errno, error.filename)
+
+
 @contextlib.contextmanager
 def naming(path: Path | str) -> Iterator[None]:
     """Name the file in a disk error that is raised in the block, such as that of a full disk.

@@ -85,7 +85,8 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "preupload":
             paths = [file["path"] for file in json.loads(body)["files"]]
             self._send_json({"files": [
-                {"path": path, "uploadMode": "regular", "shouldIgnore": False} for path in paths
+                {"path": path, "uploadMode": self.server.upload_mode, "shouldIgnore": False}
+                for path in paths
             ]})  # fmt: skip
             return
         for line in map(json.loads, body.splitlines()):
@@ -166,12 +167,14 @@ def serving(models, gated=()):
 
     The transfer of a file in its set `interrupted` ends with a reset connection. Datasets that are
     uploaded with its `token` to its `organization` are in `datasets`, as contents by name and path;
-    a path in `failing` is answered with that status.
+    a path in `failing` is answered with that status. With the `upload_mode` "lfs", files are sent
+    to the store of large files, which has no fake and refuses them.
     """
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.models, server.gated, server.sent = models, gated, []
     server.interrupted = set()
     server.token, server.organization = "hf_secret", "lab"
+    server.upload_mode = "regular"
     server.datasets, server.private, server.posted, server.failing = {}, set(), [], {}
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -1,5 +1,6 @@
 """Uploads of datasets to a local fake hub."""
 
+import errno
 import re
 
 import datasets
@@ -122,11 +123,31 @@ def test_an_unreachable_hub_is_reported_with_a_way_around(
 ):
     use_endpoint(monkeypatch, "http://127.0.0.1:9")
     message = refused(convert, run)
-    assert "http://127.0.0.1:9 cannot be reached" in message
+    assert "the transfer to http://127.0.0.1:9 failed (" in message
     assert f"or convert to a folder and run `hf upload {NAME} FOLDER --repo-type dataset`" in (
         message
     )
     assert convert(run, tmp_path / "folder") == (0, "")
+
+
+def test_a_failure_of_the_store_of_large_files_is_reported_with_a_way_around(server, run, convert):
+    server.upload_mode = "lfs"
+    message = refused(convert, run)
+    assert re.search(
+        r"the transfer to http://127.* failed \(Network error: .*; check network", message
+    )
+    server.upload_mode = "regular"
+    assert convert(run, ADDRESS) == (0, "")
+
+
+def test_a_full_disk_is_not_reported_as_a_failed_transfer(server, run, convert, monkeypatch):
+    def upload(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", upload)
+    message = refused(convert, run)
+    assert "No space left" in message
+    assert "transfer" not in message
 
 
 def test_an_upload_is_refused_offline(server, run, convert, monkeypatch):
