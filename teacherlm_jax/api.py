@@ -60,7 +60,8 @@ class Explanation:
     Attributes:
         text: the explanation.
         gates: verdict of each gate that judged it, by name.
-        finish_reason: "eos" if the model ended the text, "length" if `max_new_tokens` did.
+        finish_reason: "eos" if the model ended the text, "stop" if a stop string did, "length" if
+            `max_new_tokens` did.
     """
 
     text: str

@@ -1,7 +1,7 @@
 """Explanations of samples by a loaded teacher, with gate verdicts and without any files."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from teacherlm_jax.annotation import answer_check
 from teacherlm_jax.annotation import gates as gate_checks
@@ -12,7 +12,7 @@ from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.requests import GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
-from teacherlm_jax.generation.texts import complete, on_mesh
+from teacherlm_jax.generation.texts import complete, on_mesh, text_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,8 @@ class GeneratedExplanation:
         text: the explanation, stripped.
         prompt_tokens: number of tokens of the prompt.
         new_tokens: number of generated tokens, without the end-of-text token.
-        finish_reason: "eos" if the teacher ended the text, "length" if max_new_tokens did.
+        finish_reason: "eos" if the teacher ended the text, "stop" if a stop string did, "length"
+            if max_new_tokens did.
         gates: verdict by gate.
     """
 
@@ -121,6 +122,7 @@ def generate_explanations(
     slots: int,
     members: int,
     lengths: Mapping[int, int] | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[tuple[ExplanationPrompt, GeneratedExplanation]]:
     """Yield each prompt with its explanation as it is finished. Call it under the model's mesh.
 
@@ -134,6 +136,7 @@ def generate_explanations(
         slots: number of explanations generated at the same time.
         members: most prompts of a sample.
         lengths: number of prompts by length in tokens; None: all prompts are read first.
+        say: gets a line about each program that is compiled.
     """
     by_id: dict[str, ExplanationPrompt] = {}  # those that are waiting or being continued
 
@@ -144,11 +147,11 @@ def generate_explanations(
             yield GenerationRequest(prompt.id, prompt.tokens, key, prefix=prompt.shared)
 
     completions = complete(
-        *(model, requests(), sampling), slots=slots, lengths=lengths, members=members
+        *(model, requests(), sampling), slots=slots, lengths=lengths, members=members, say=say
     )
     for completion in completions:
         prompt = by_id.pop(completion.id)
-        text = model.vocabulary.decode(completion.tokens).strip()
+        text = text_of(model.vocabulary, completion, sampling).strip()
         judged = gate_checks.GateInput(
             sample=prompt.sample,
             kind=prompt.kind,

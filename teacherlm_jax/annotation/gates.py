@@ -28,7 +28,8 @@ class GateInput:
         sample: the explained sample.
         kind: kind of the explanation, one of `data.sample.KINDS`.
         text: the explanation, stripped.
-        finish_reason: "eos" if the teacher ended the text, "length" if max_new_tokens did.
+        finish_reason: "eos" if the teacher ended the text, "stop" if a stop string did, "length"
+            if max_new_tokens did.
     """
 
     sample: Sample
@@ -38,8 +39,8 @@ class GateInput:
 
 
 def finished(explained: GateInput) -> bool:
-    """Return whether the teacher ended the text itself."""
-    return explained.finish_reason == "eos"
+    """Return whether the teacher or a stop string ended the text."""
+    return explained.finish_reason in ("eos", "stop")
 
 
 def not_empty(explained: GateInput) -> bool:

@@ -174,7 +174,8 @@ class AnnotationSession:
         loaded = any_model.load(teacher.path, mesh, dtype=config.dtype, attention=config.attention)
         lengths = job.record.lengths_of(teacher.kinds)
         with jax.set_mesh(mesh):
-            written = write_explanations(config, teacher, loaded, prompts(), lengths)
+            say = self._run.log.info
+            written = write_explanations(config, teacher, loaded, prompts(), lengths, say)
             for shard, explanation in written:
                 self.progress.add(explanation.new_tokens)
                 if shard.complete:

@@ -4,7 +4,7 @@ It knows nothing about the run as a whole: it gets shards one by one, and takes 
 the engine's queue runs low, so that slots stay busy from one shard to the next.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from teacherlm_jax.annotation import explained_rows
 from teacherlm_jax.annotation.explain import GeneratedExplanation, generate_explanations
@@ -30,6 +30,7 @@ def write_explanations(
     loaded: LoadedModel,
     prompts: Iterator[ShardPrompt],
     lengths: Mapping[int, int],
+    say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[tuple[OpenShard, GeneratedExplanation]]:
     """Write an explanation for each prompt; yield it when it is written, with its shard.
 
@@ -41,6 +42,7 @@ def write_explanations(
         loaded: its model.
         prompts: prompts with their shards, read as slots become free.
         lengths: number of prompts by length in tokens, at least of those in `prompts`.
+        say: gets a line about each program that is compiled.
     """
     shard_of: dict[str, OpenShard] = {}  # of prompts that are waiting or being continued
 
@@ -56,6 +58,7 @@ def write_explanations(
         slots=config.slots,
         members=len(teacher.kinds),
         lengths=lengths,
+        say=say,
     )
     for prompt, explanation in generated:
         shard = shard_of.pop(prompt.id)

@@ -142,7 +142,8 @@ class SlotPrograms:
         if self.drawable is not None:
             allowed = np.isin(np.arange(logits.shape[-1]), list(self.drawable))
             logits = jnp.where(allowed[None], logits, -jnp.inf)
-        return sample(logits, keys, counters, self.sampling, eos_id=self.eos_id)
+        history = {"tokens": tokens, "lengths": lengths}
+        return sample(logits, keys, counters, self.sampling, eos_id=self.eos_id, **history)
 
     def _unfinished(
         self, token: Int[Array, " B"], counts: Int[Array, " B"], limits: Int[Array, " B"]

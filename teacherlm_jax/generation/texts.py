@@ -25,6 +25,7 @@ from teacherlm_jax.generation.requests import (
     RequestsByLength,
 )
 from teacherlm_jax.generation.sampling import request_key
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 _TYPICAL = 0.9  # share of the prompts that the first group takes at least
 _TOLERATED = 1.5  # growth of the cache up to which all prompts make one group
@@ -146,6 +147,7 @@ def complete(
             eos_id=model.vocabulary.eos_id,
             drawable=model.vocabulary.drawable(),
             members=members,
+            stopped=_stopped(model.vocabulary, sampling.stop) if sampling.stop else None,
             say=say,
         )
         for group in groups
@@ -154,6 +156,23 @@ def complete(
     while queues.pending():
         for engine, queue in zip(engines, queues.by_group(), strict=True):
             yield from engine.generate(queue)
+
+
+def text_of(vocabulary: Vocabulary, completion: Completion, sampling: SamplingConfig) -> str:
+    """Return the text of a completion, truncated before the first stop string."""
+    text = vocabulary.decode(completion.tokens)
+    ends = [text.find(stop) for stop in sampling.stop if stop in text]
+    return text[: min(ends)] if ends else text
+
+
+def _stopped(vocabulary: Vocabulary, stop: Sequence[str]) -> Callable[[Sequence[int]], bool]:
+    """Return a function that returns whether the text of new tokens contains a stop string."""
+
+    def stopped(tokens: Sequence[int]) -> bool:
+        text = vocabulary.decode(tokens)
+        return any(string in text for string in stop)
+
+    return stopped
 
 
 def _within_positions(
@@ -193,7 +212,8 @@ def generate(
         requests.append(GenerationRequest(str(index), tokens, key))
     with on_mesh(model):
         completions = {text.id: text for text in complete(model, requests, sampling, slots=slots)}
-    return [model.vocabulary.decode(completions[request.id].tokens) for request in requests]
+    texts = (completions[request.id] for request in requests)
+    return [text_of(model.vocabulary, text, sampling) for text in texts]
 
 
 @contextlib.contextmanager

@@ -137,3 +137,25 @@ def test_prompts_beyond_the_learned_positions_are_refused_by_id(load):
     with pytest.raises(UserError, match="positions for 6 tokens, .*lower it to less than 6"):
         texts.longest_prompt(6, SAMPLING)
     assert texts.longest_prompt(6, SamplingConfig(max_new_tokens=5)) == 1
+
+
+def test_a_text_is_truncated_before_the_first_stop_string(loaded):
+    longer = dataclasses.replace(SAMPLING, max_new_tokens=24)
+    whole = texts.generate(loaded, PROMPTS[:3], longer, slots=2)
+    stop = max(whole, key=len)[3:5]  # of two tokens
+    assert len(stop) == 2
+    stopped = texts.generate(
+        loaded, PROMPTS[:3], dataclasses.replace(longer, stop=("no such text", stop)), slots=2
+    )
+    assert stopped == [text.partition(stop)[0] for text in whole]
+    assert min(map(len, stopped)) <= 3
+
+
+def test_settings_that_depend_on_the_text_so_far_reach_the_sampling(loaded):
+    """With no repeated token, 26 letters and the end are the whole text."""
+    settings = SamplingConfig(
+        temperature=0.0, no_repeat_ngram=1, min_new_tokens=20, max_new_tokens=40
+    )
+    (text,) = texts.generate(loaded, ["abc"], settings, slots=1)
+    assert len(text) >= 20
+    assert len(set("abc" + text)) == len("abc" + text)
