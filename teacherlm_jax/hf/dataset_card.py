@@ -96,14 +96,14 @@ def _rows(run: ExplainedRun, config: DatasetConfig, facts: DatasetFacts) -> str:
         f"- {facts.rows:,} rows from {run.result['rows']:,} explained samples",
         f"- {run.result['refused']:,} rows of the source could not be used and are not here",
     ]
-    lines += [f"- {count:,} rows left out: {why}" for why, count in sorted(facts.missing.items())]
+    lines += [f"- rows left out ({why}): {count:,}" for why, count in sorted(facts.missing.items())]
     if config.checked_only:
         lines.append("- explanations that failed a gate were left out")
     if config.rows == "messages":
         lines.append(
             "- columns: `id` of the sample, `form` (`C`: chain of thought, `F`: fundamentals, `M`: "
-            "common mistakes, in this order), and `messages`, in which the user asks the question "
-            "and the assistant answers and explains"
+            "common mistakes, in the order of the letters), and `messages`, in which the "
+            "user asks the question and the assistant answers and explains"
         )
     else:
         lines.append(

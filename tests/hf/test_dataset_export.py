@@ -155,7 +155,7 @@ def test_messages_in_a_form_leave_out_what_failed_and_the_card_counts_it(
     rows = list(load(tmp_path / "out"))
     assert ("b", "C") not in {(row["id"], row["form"]) for row in rows}
     assert len(rows) == 9
-    assert "- 1 rows left out: no cot by teacher\n" in (tmp_path / "out/README.md").read_text()
+    assert "- rows left out (no cot by teacher): 1\n" in (tmp_path / "out/README.md").read_text()
 
 
 def test_the_rows_of_samples_lose_failed_explanations_and_annotations_if_asked(
