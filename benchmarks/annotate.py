@@ -1,0 +1,204 @@
+"""`make bench-annotate`: speed of the slot engine beside transformers, on the same prompts.
+
+A model of bloom-560m's shape with random weights writes three explanations for each sample, in
+float32 on this machine, with the sampling of the TeacherLM authors' script. Prompts of a sample
+share their first tokens, as those of `annotate` do. Random weights do not end a text, so each text
+has a length of its own, around the mean of its kind in the paper (arXiv 2310.19019), and ends there
+in all three ways:
+
+- the authors' way: transformers with one text at a time;
+- transformers with the batch size that is fastest here; a batch ends with its longest text;
+- the engine of this project.
+
+Tokens after the end of a text do not count. The machine's peak is a product of large matrices.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from flax import nnx
+from transformers import BloomConfig, BloomForCausalLM, StoppingCriteria
+
+from benchmarks import harness
+from teacherlm_jax.config import authors_sampling
+from teacherlm_jax.generation.engine import Engine
+from teacherlm_jax.generation.requests import GenerationRequest
+from teacherlm_jax.generation.sampling import request_key
+from teacherlm_jax.models import registry
+
+SHAPE = "bloom-560m"
+MEANS = {"cot": 70, "fundamental": 164, "mistake": 52}  # new tokens
+LONGEST = 320
+SAMPLES, ALONE = 48, 2  # of the engine and batches, and of the authors' way
+BATCHES = (8, 16, 32)
+SLOTS = 48
+GOAL_ALONE, GOAL_BATCH = 12.0, 3.0
+
+
+def requests(samples: int) -> list[GenerationRequest]:
+    """Return three requests for each sample, with prompts of 40 to 120 tokens and limits."""
+    rng = np.random.default_rng(0)
+    triggers = {kind: rng.integers(5, 250_000, 6) for kind in MEANS}
+    made = []
+    for number in range(samples):
+        prefix = rng.integers(5, 250_000, rng.integers(34, 115))
+        for kind, mean in MEANS.items():
+            length = int(np.clip(rng.lognormal(np.log(mean) - 0.125, 0.5), 8, LONGEST))
+            made.append(
+                GenerationRequest(
+                    f"{kind}/{number}",
+                    np.concatenate([prefix, triggers[kind]]).astype(np.int32),
+                    request_key(0, str(number), kind),
+                    prefix=len(prefix),
+                    most=length,
+                )
+            )
+    return made
+
+
+class OwnLengths(StoppingCriteria):
+    """Ends each text of a batch at its own length."""
+
+    def __init__(self, start: int, limits: Sequence[int]):
+        self._ends = start + torch.tensor(limits)
+
+    def __call__(self, ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        """Return which texts have reached their length."""
+        return ids.shape[1] >= self._ends
+
+
+def by_transformers(
+    model: BloomForCausalLM, wanted: Sequence[GenerationRequest], batch: int
+) -> float:
+    """Return the tokens per second of transformers with batches of this size."""
+    began, sampling = time.monotonic(), authors_sampling()
+    for start in range(0, len(wanted), batch):
+        own = wanted[start : start + batch]
+        longest = max(len(request.tokens) for request in own)
+        ids = torch.full((len(own), longest), 3)
+        mask = torch.zeros_like(ids)
+        for row, request in enumerate(own):
+            ids[row, longest - len(request.tokens) :] = torch.from_numpy(request.tokens).long()
+            mask[row, longest - len(request.tokens) :] = 1
+        with torch.no_grad():
+            model.generate(
+                ids,
+                attention_mask=mask,
+                do_sample=True,
+                temperature=sampling.temperature,
+                top_k=sampling.top_k,
+                top_p=sampling.top_p,
+                max_new_tokens=LONGEST,
+                pad_token_id=3,
+                stopping_criteria=[OwnLengths(longest, [request.most or 0 for request in own])],
+            )
+    return _tokens(wanted) / (time.monotonic() - began)
+
+
+def _tokens(wanted: Sequence[GenerationRequest]) -> int:
+    return sum(request.most or 0 for request in wanted)
+
+
+def by_the_engine(wanted: Sequence[GenerationRequest]) -> tuple[float, float]:
+    """Return tokens per second of the engine, without and with the time to compile."""
+    config = registry.shape(SHAPE, dtype="float32")
+    sampling = authors_sampling()
+    sampling.max_new_tokens = LONGEST
+    engine = Engine(
+        registry.build(config, nnx.Rngs(0)),
+        slots=SLOTS,
+        prompt_length=max(len(request.tokens) for request in wanted),
+        sampling=sampling,
+        eos_id=2,
+        drawable=None,
+        members=len(MEANS),
+        say=print,
+    )
+    times = []
+    for _ in range(2):
+        began = time.monotonic()
+        done = {completion.id: len(completion.tokens) for completion in engine.generate(wanted)}
+        times.append(time.monotonic() - began)
+        assert len(done) == len(wanted)
+    tokens = sum(done.values())
+    return tokens / times[1], tokens / times[0]
+
+
+def matmul_peak() -> float:
+    """Return FLOPs per second of a product of large float32 matrices on all cores."""
+    size = 3072
+    a = jax.random.normal(jax.random.key(0), (size, size), jnp.float32)
+    product = jax.jit(lambda a: a @ a)
+    jax.block_until_ready(product(a))
+
+    def seconds() -> Iterator[float]:
+        for _ in range(5):
+            began = time.monotonic()
+            jax.block_until_ready(product(a))
+            yield time.monotonic() - began
+
+    return 2 * size**3 / min(seconds())
+
+
+def main() -> int:
+    """Measure, and return the exit status."""
+    wanted = requests(SAMPLES)
+    ours, first = by_the_engine(wanted)
+    jax.clear_caches()
+    shape = registry.shape(SHAPE)
+    torch.manual_seed(0)
+    model = BloomForCausalLM(
+        BloomConfig(
+            vocab_size=shape.vocab_size,
+            hidden_size=shape.width,
+            n_layer=shape.layers,
+            n_head=shape.heads,
+            bos_token_id=1,
+            eos_token_id=None,
+            pad_token_id=3,
+        )
+    ).eval()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    alone = by_transformers(model, requests(ALONE), 1)
+    batches = {}
+    for batch in BATCHES:
+        batches[batch] = by_transformers(model, wanted[: 3 * batch], batch)
+        print(f"transformers, batch {batch}: {batches[batch]:.1f} tokens/s", flush=True)
+    best = max(batches, key=lambda batch: batches[batch])
+    peak = matmul_peak()
+    ways = {
+        "transformers, one text at a time": alone,
+        **{f"transformers, batch of {batch}": speed for batch, speed in batches.items()},
+        f"engine, {SLOTS} slots": ours,
+    }
+    rows = [
+        [way, f"{speed:.1f}", f"{speed / alone:.1f}", f"{2 * parameters * speed / peak:.0%}"]
+        for way, speed in ways.items()
+    ]
+    header = ("way", "tokens/s", "times as fast as one at a time", "of the matrix peak")
+    text = harness.table(header, rows) + (
+        f"\n{len(wanted)} texts of {_tokens(wanted) / len(wanted):.0f} tokens on average; with the "
+        f"time to compile, the engine's first run had {first:.1f} tokens/s. Peak: "
+        f"{peak / 1e9:.0f} GFLOP/s.\n"
+    )
+    print(text)
+    text += harness.conditions("torch", "transformers")
+    harness.put_into(harness.RESULTS_PAGE, "annotate", text)
+    times = (ours / alone, ours / batches[best])
+    return harness.finish(
+        "annotate",
+        f"{times[0]:.1f} and {times[1]:.1f} times as fast as transformers alone and in batches",
+        f"{GOAL_ALONE:g} and {GOAL_BATCH:g}",
+        times[0] >= GOAL_ALONE and times[1] >= GOAL_BATCH,
+        {"tokens_per_second": ways, "peak_flops": peak, "best_batch": best, "first_run": first},
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
