@@ -143,8 +143,7 @@ class AnnotationSession:
             )
             self._correct(shard)
             if shard.complete:
-                shard.finish()
-                queue.release(index, teacher)
+                queue.release(index, teacher, shard.finish())
                 continue
             self._open[index] = shard
             own = sum(shard.present for shard in self._open.values())
@@ -179,9 +178,8 @@ class AnnotationSession:
             for shard, explanation in written:
                 self.progress.add(explanation.new_tokens)
                 if shard.complete:
-                    shard.finish()
                     del self._open[shard.index]
-                    queue.release(shard.index, teacher)
+                    queue.release(shard.index, teacher, shard.finish())
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """Shards that are not finished, which processes claim one by one, and counts of what is on disk."""
 
+import time
 from collections.abc import Iterator, Sequence
 
 from teacherlm_jax.annotation.claims import ShardClaims
@@ -9,51 +10,66 @@ from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 
+_LOOK_SECONDS = 10.0  # between two looks at what other processes have finished
+
 
 class ShardQueue:
     """The unfinished shards of a job; other processes claim and finish some of them."""
 
     def __init__(self, job: AnnotationJob, claims: ShardClaims):
         self._job, self._claims = job, claims
-        self._counted: dict[str, set[int]] = {part: set() for part in (*job.kinds, layout.SAMPLES)}
+        self._counted: dict[str, set[int]] = {}
+        self._listed = 0.0  # time of the last look at the folder
+        self._look()
 
     def unfinished(self) -> list[int]:
         """Return the shards whose annotated samples are not there."""
-        done = self._counted_now(layout.SAMPLES)
-        return [index for index in range(len(self._job.record.shards)) if index not in done]
+        self._look()
+        return self._without_samples()
 
     def claim(self, teacher: AnnotationTeacher) -> int | None:
         """Claim the next shard that lacks something a teacher writes, or only its samples.
 
         Returns None if there is no such shard, or others work on all of them.
         """
-        unfinished = self.unfinished()
-        if not unfinished:
-            return None
-        own = [self._counted_now(kind) for kind in teacher.kinds]
-        every = [self._counted_now(kind) for kind in self._job.kinds]
-        held = self._claims.held()
-        for index in unfinished:
-            name = claim_name(index, teacher.kinds)
-            lacks = any(index not in counted for counted in own)
-            wanted = lacks or all(index in counted for counted in every)
-            if wanted and name not in held and self._claims.take(name):
+        if time.monotonic() - self._listed < _LOOK_SECONDS:
+            index = self._claim(teacher)
+            if index is not None:
                 return index
-        return None
+        self._look()
+        return self._claim(teacher)
 
-    def release(self, index: int, teacher: AnnotationTeacher) -> None:
-        """Give a claim back."""
+    def release(self, index: int, teacher: AnnotationTeacher, finished: bool) -> None:
+        """Give a claim back; the teacher's explanations are there, and perhaps the samples."""
+        for part in (*teacher.kinds, *((layout.SAMPLES,) if finished else ())):
+            self._counted[part].add(index)
         self._claims.release(claim_name(index, teacher.kinds))
 
     def counted_rows(self) -> int:
-        """Return the number of explanations in complete files, as of the last claim."""
+        """Return the number of explanations in complete files, as of the last look."""
         rows = self._job.record.shards
         return sum(rows[index] for kind in self._job.kinds for index in self._counted[kind])
 
-    def _counted_now(self, part: str) -> set[int]:
-        if len(self._counted[part]) < len(self._job.record.shards):
-            self._counted[part] = set(self._job.folder.counted(part))
-        return self._counted[part]
+    def _claim(self, teacher: AnnotationTeacher) -> int | None:
+        held = self._claims.held()
+        for index in self._without_samples():
+            name = claim_name(index, teacher.kinds)
+            lacks = any(index not in self._counted[kind] for kind in teacher.kinds)
+            whole = all(index in self._counted[kind] for kind in self._job.kinds)
+            if (lacks or whole) and name not in held and self._claims.take(name):
+                return index
+        return None
+
+    def _without_samples(self) -> list[int]:
+        done = self._counted[layout.SAMPLES]
+        return [index for index in range(len(self._job.record.shards)) if index not in done]
+
+    def _look(self) -> None:
+        """List the files that are complete; those of this process are known without that."""
+        for part in (*self._job.kinds, layout.SAMPLES):
+            if len(self._counted.get(part, ())) < len(self._job.record.shards):
+                self._counted[part] = set(self._job.folder.counted(part))
+        self._listed = time.monotonic()
 
 
 def claim_name(index: int, kinds: Sequence[str]) -> str:
