@@ -54,7 +54,9 @@ def main() -> int:
         for rows, own in figures.items()
     ]  # fmt: skip
     header = ("rows", "resident MiB", "texts/s, stub teacher", "tokens/s, stub teacher", "s")
-    print(harness.table(header, table))
+    text = harness.table(header, table)
+    print(text)
+    harness.put_into(harness.RESULTS_PAGE, "annotate_memory", text + harness.conditions())
     small, large = (figures[rows] for rows in SIZES)
     memory = 100 * (large["mib"] / small["mib"] - 1)
     speed = 100 * (1 - large["tokens_per_second"] / small["tokens_per_second"])

@@ -133,7 +133,11 @@ class AnnotateConfig:
         "refused.jsonl; 0: no limit. Fewer slots are used for prompts that are much longer than "
         "the others",
     )
-    rows_per_shard: int = at_least(1, 256, help="rows per file of the output")
+    rows_per_shard: int = at_least(
+        1,
+        256,
+        help="rows per file of the output; a process that works on a job claims one file at a time",
+    )
     dtype: str = choice(
         *("", "bfloat16", "float32"),
         help="dtype of the computation; empty: the one of a teacher trained here, bfloat16 for a "
