@@ -51,7 +51,7 @@ def main() -> int:
         config = write_teacher(folder)
         start = measured(folder, config, SMALLEST)["processor_seconds"]
         figures = {rows: measured(folder, config, rows) for rows in SIZES}
-    for rows, own in figures.items():
+    for own in figures.values():
         own["tokens_per_processor_second"] = own["tokens"] / (own["processor_seconds"] - start)
     table = [
         (f"{rows:,}", f"{own['mib']:.0f}", f"{own['tokens_per_processor_second']:,.0f}",

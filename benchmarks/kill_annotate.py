@@ -25,12 +25,12 @@ from teacherlm_jax.storage.paths import StoragePath
 
 GOAL, CHAINS = 50, 10  # minimum of kills, and of jobs that are killed
 LONGEST = 8  # maximum of kills of one job
-ROWS = 1500
+ROWS = 800
 PARTS = ("texts/cot", "texts/mistake", "samples")
 PHASES = ("start", "plan", "work", "end")
 WORDS = (
     "--config.teachers.mistake={teacher}",
-    "--config.rows_per_shard=25",
+    "--config.rows_per_shard=20",
     "--config.slots=8",
     "--config.sampling.max_new_tokens=24",
 )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Shaped
@@ -278,3 +279,15 @@ def constrain(x: Shaped[Array, "..."], axes: Sequence[str]) -> Shaped[Array, "..
         return x
     named = spec(axes, x.shape, mesh, f"activation {tuple(axes)}", ACTIVATION_RULES)
     return jax.lax.with_sharding_constraint(x, named)
+
+
+def on_host(array: Shaped[Array, "..."]) -> Shaped[np.ndarray, "..."]:
+    """Return a whole array on the host.
+
+    If it is sharded over several processes, all of them must call this.
+    """
+    if array.is_fully_addressable:
+        return np.asarray(array)
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(array, tiled=True)

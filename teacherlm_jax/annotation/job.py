@@ -6,6 +6,7 @@ number of processes can work in one run folder; they claim shards and may join a
 """
 
 import contextlib
+import functools
 import gc
 import signal
 import threading
@@ -19,16 +20,22 @@ import jax
 from teacherlm_jax import sharding
 from teacherlm_jax.annotation import explained_rows, job_plan, shard_queue
 from teacherlm_jax.annotation.claims import ShardClaims
+from teacherlm_jax.annotation.followed_shard import FollowedShard, MissingIds
 from teacherlm_jax.annotation.job_plan import AnnotationJob, plan_job
 from teacherlm_jax.annotation.open_shard import OpenShard
 from teacherlm_jax.annotation.progress import LAST_WRITING, AnnotationProgress
 from teacherlm_jax.annotation.shard_queue import ShardQueue
 from teacherlm_jax.annotation.teachers import AnnotationTeacher, inputs
-from teacherlm_jax.annotation.worker import ShardPrompt, missing_prompts, write_explanations
+from teacherlm_jax.annotation.worker import (
+    ClaimedShard,
+    ShardPrompt,
+    missing_prompts,
+    write_explanations,
+)
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.hf import any_model
-from teacherlm_jax.runs import layout
+from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.runs.stop_signals import handling
 from teacherlm_jax.storage import exchange, files
@@ -65,7 +72,9 @@ def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
             else:
                 job = job_plan.current(job)  # others may have added new rows
                 if not session.unfinished(job):
-                    return _finish(config, job, run, session, seconds)
+                    return distributed.of_first(
+                        functools.partial(_finish, config, job, run, session, seconds)
+                    )
         start = time.monotonic()
         session.work(job)
         seconds += time.monotonic() - start
@@ -74,8 +83,8 @@ def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
 def _begin(config: AnnotateConfig, run: Run, job: AnnotationJob) -> "AnnotationSession":
     """Return a session for a plan that was just made or compared with the source."""
     run.publish()
-    present = shard_queue.on_disk(job)
-    if sum(present.values()) < job.total and run.result:
+    present = shard_queue.on_disk(job) if distributed.is_first() else {}
+    if distributed.is_first() and sum(present.values()) < job.total and run.result:
         run.log.info("%s: the finished run is continued", run.path)
         run.reopen()
     return AnnotationSession(config, run, job, present)
@@ -99,23 +108,24 @@ class AnnotationSession:
         self.progress = AnnotationProgress(run.log, job.total, sum(present.values()))
         self._config, self._run, self._present = config, run, dict(present)
         self._claims = ShardClaims(run.address / layout.CLAIMS, run.workers)
-        self._open: dict[int, OpenShard] = {}
+        self._open: dict[int, ClaimedShard] = {}
         self._scratch = Path()
 
-    def unfinished(self, job: AnnotationJob) -> list[int]:
-        """Return the shards of a job that nobody has finished."""
-        return ShardQueue(job, self._claims).unfinished()
+    def unfinished(self, job: AnnotationJob) -> bool:
+        """Return whether there are shards of a job that nobody has finished."""
+        return _unfinished(ShardQueue(job, self._claims))
 
     def work(self, job: AnnotationJob) -> None:
         """Write shards until all are finished, by this process or by others."""
         self.progress.total = job.total
         queue = ShardQueue(job, self._claims)
         with self._interruptible():
-            while queue.unfinished():
+            while _unfinished(queue):
                 worked = [self._write_by(teacher, job, queue) for teacher in job.teachers]
                 if any(worked):
                     continue
-                if not self._run.workers.others() and queue.unfinished():
+                alone = distributed.of_first(lambda: not self._run.workers.others())
+                if alone and _unfinished(queue):
                     raise UserError(
                         f"{self._run.path / layout.TEXTS}: a file changed since it was written; "
                         "repeat the command"
@@ -134,14 +144,11 @@ class AnnotationSession:
 
     def _shards(
         self, teacher: AnnotationTeacher, job: AnnotationJob, queue: ShardQueue, claimed: list[int]
-    ) -> Iterator[OpenShard]:
+    ) -> Iterator[ClaimedShard]:
         """Claim shards one by one; yield those that lack explanations."""
-        while (index := queue.claim(teacher)) is not None:
+        while (index := distributed.of_first(lambda: queue.claim(teacher))) is not None:
             claimed[:] = [index]
-            shard = OpenShard(
-                *(job, teacher, index, self._config.gates, self._run.log, self._scratch)
-            )
-            self._correct(shard)
+            shard = self._opened(job, teacher, index)
             if shard.complete:
                 queue.release(index, teacher, shard.finish())
                 continue
@@ -149,6 +156,21 @@ class AnnotationSession:
             own = sum(shard.present for shard in self._open.values())
             self.progress.at_least(queue.counted_rows() + own)
             yield shard
+
+    def _opened(self, job: AnnotationJob, teacher: AnnotationTeacher, index: int) -> ClaimedShard:
+        """Open a shard, which only the first of several processes with one model writes."""
+        opened: list[OpenShard] = []
+
+        def open_here() -> MissingIds:
+            shard = OpenShard(
+                *(job, teacher, index, self._config.gates, self._run.log, self._scratch)
+            )
+            opened.append(shard)
+            self._correct(shard)
+            return shard.missing_ids()
+
+        missing = distributed.of_first(open_here)
+        return opened[0] if opened else FollowedShard(job, teacher, index, missing)
 
     def _correct(self, shard: OpenShard) -> None:
         """Correct the number of explanations on disk by what was read."""
@@ -234,6 +256,11 @@ def _terminable() -> Iterator[None]:
         return
     with handling(end):
         yield
+
+
+def _unfinished(queue: ShardQueue) -> bool:
+    """Return in all processes whether the first one finds unfinished shards."""
+    return distributed.of_first(lambda: bool(queue.unfinished()))
 
 
 def _finish(

@@ -50,6 +50,27 @@ class JobRecord:
         """Return the number of prompts by length for some kinds together."""
         return sum((Counter(self.lengths[kind]) for kind in kinds), Counter())
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON, for `from_json`."""
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "JobRecord":
+        """Return the plan of `to_json`; raise an error of some kind if it is another object."""
+        if value["format"] != FORMAT:
+            raise ValueError(f"format {value['format']}, expected {FORMAT}")
+        lengths = {
+            kind: {int(tokens): int(count) for tokens, count in counts.items()}
+            for kind, counts in value["lengths"].items()
+        }
+        return cls(
+            source=dict(value["source"]),
+            settings=dict(value["settings"]),
+            shards=tuple(map(int, value["shards"])),
+            refused=int(value["refused"]),
+            lengths=lengths,
+        )
+
 
 class JobFolder:
     """The run folder of a job, with the names of its files."""
@@ -109,7 +130,7 @@ class JobFolder:
         if not files.exists(path):
             return None
         try:
-            return _from_json(files.read_json(path))
+            return JobRecord.from_json(files.read_json(path))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
                 f"{path}: not the plan of a job ({type(error).__name__}: {error}); restore the "
@@ -118,8 +139,7 @@ class JobFolder:
 
     def write_record(self, record: JobRecord) -> None:
         """Record a plan whose shards are written."""
-        value = {"format": FORMAT, **dataclasses.asdict(record)}
-        files.write_json(self.address / layout.JOB, value)
+        files.write_json(self.address / layout.JOB, record.to_json())
 
     def forget_changed(self, kinds: Sequence[str]) -> None:
         """Remove the figures of files that are missing or have another size.
@@ -158,19 +178,3 @@ def _sizes(folder: epath.Path) -> Mapping[str, int]:
     if is_remote(folder):
         return objects.listing(folder)
     return {name: files.size(folder / name) for name in files.names(folder)}
-
-
-def _from_json(value: Mapping[str, Any]) -> JobRecord:
-    if value["format"] != FORMAT:
-        raise ValueError(f"format {value['format']}, expected {FORMAT}")
-    lengths = {
-        kind: {int(tokens): int(count) for tokens, count in counts.items()}
-        for kind, counts in value["lengths"].items()
-    }
-    return JobRecord(
-        source=dict(value["source"]),
-        settings=dict(value["settings"]),
-        shards=tuple(map(int, value["shards"])),
-        refused=int(value["refused"]),
-        lengths=lengths,
-    )

@@ -1,7 +1,7 @@
 """Everything about an annotation job that is known before a teacher is loaded."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from teacherlm_jax.annotation import planned_rows
 from teacherlm_jax.annotation.acceptance import PromptLimit, all_too_long, prompt_limit
@@ -11,7 +11,7 @@ from teacherlm_jax.config import AnnotateConfig, fields
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs import layout
+from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources.raw_rows import open_rows
 from teacherlm_jax.storage import exchange, files
@@ -62,10 +62,15 @@ def plan_job(config: AnnotateConfig, run: Run) -> AnnotationJob:
     run.check_inputs(digests(teachers))
     kinds = tuple(kind for kind in KINDS if getattr(config.teachers, kind))
     folder = JobFolder(run.address)
-    record = _current_record(config, run, folder, kinds, vocabulary, teachers)
-    for kind in kinds:
-        _refuse_foreign_files(folder, kind, len(record.shards))
-    folder.forget_changed(kinds)
+
+    def planned() -> JobRecord:
+        record = _current_record(config, run, folder, kinds, vocabulary, teachers)
+        for kind in kinds:
+            _refuse_foreign_files(folder, kind, len(record.shards))
+        folder.forget_changed(kinds)
+        return record
+
+    record = _of_first(planned)
     return AnnotationJob(
         folder=folder,
         record=record,
@@ -78,7 +83,13 @@ def plan_job(config: AnnotateConfig, run: Run) -> AnnotationJob:
 
 def current(job: AnnotationJob) -> AnnotationJob:
     """Return the job with the plan that is on record now."""
-    return dataclasses.replace(job, record=job.folder.read_record() or job.record)
+    record = _of_first(lambda: job.folder.read_record() or job.record)
+    return dataclasses.replace(job, record=record)
+
+
+def _of_first(make: Callable[[], JobRecord]) -> JobRecord:
+    """Return the plan that the first process makes in all processes that share a model."""
+    return JobRecord.from_json(distributed.of_first(lambda: make().to_json()))
 
 
 def _current_record(

@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.annotation import explained_rows
-from teacherlm_jax.annotation.explanation_prompts import (
-    ExplanationPrompt,
-    encode_prompts,
-    prompt_digest,
-)
+from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt, prompt_digest
+from teacherlm_jax.annotation.followed_shard import MissingIds, prompts_of
 from teacherlm_jax.annotation.job_plan import AnnotationJob
 from teacherlm_jax.annotation.shards import Row, ShardTexts, read_rows
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
@@ -71,18 +68,17 @@ class OpenShard:
         """Number of explanations of the teacher's kinds that are there."""
         return sum(map(len, self._texts.values()))
 
+    def missing_ids(self) -> MissingIds:
+        """Return the samples that lack explanations, with the kinds that they lack."""
+        lacking = (
+            (id, [kind for kind, texts in self._texts.items() if not texts.has(id)])
+            for id in self._samples
+        )
+        return [(id, kinds) for id, kinds in lacking if kinds]
+
     def missing(self) -> Iterator[ExplanationPrompt]:
         """Yield the prompts of all missing explanations, sample by sample."""
-        samples = [
-            sample
-            for id, sample in self._samples.items()
-            if not all(texts.has(id) for texts in self._texts.values())
-        ]
-        encoded = encode_prompts(
-            samples, self.kinds, self._job.vocabulary, self._job.subject_prefix
-        )
-        for own in encoded:
-            yield from (p for p in own if not self._texts[p.kind].has(p.sample.id))
+        yield from prompts_of(self._job, self._samples, self.kinds, self.missing_ids())
 
     def add(self, row: Row) -> bool:
         """Write one explanation; return whether it was the last one."""

@@ -43,7 +43,7 @@ class ShardQueue:
         """Give a claim back; the teacher's explanations are there, and perhaps the samples."""
         for part in (*teacher.kinds, *((layout.SAMPLES,) if finished else ())):
             self._counted[part].add(index)
-        self._claims.release(claim_name(index, teacher.kinds))
+        self._claims.release(claim_name(index, teacher.kinds))  # of the first process
 
     def counted_rows(self) -> int:
         """Return the number of explanations in complete files, as of the last look."""

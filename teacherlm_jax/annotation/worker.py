@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator, Mapping
 from teacherlm_jax.annotation import explained_rows
 from teacherlm_jax.annotation.explain import GeneratedExplanation, generate_explanations
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt
+from teacherlm_jax.annotation.followed_shard import FollowedShard
 from teacherlm_jax.annotation.open_shard import OpenShard
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import AnnotateConfig
 
-ShardPrompt = tuple[OpenShard, ExplanationPrompt]
+ClaimedShard = OpenShard | FollowedShard
+ShardPrompt = tuple[ClaimedShard, ExplanationPrompt]
 
 
-def missing_prompts(shards: Iterator[OpenShard]) -> Iterator[ShardPrompt]:
+def missing_prompts(shards: Iterator[ClaimedShard]) -> Iterator[ShardPrompt]:
     """Yield the prompts of all missing explanations with their shards, as a stream."""
     for shard in shards:
         for prompt in shard.missing():
@@ -31,7 +33,7 @@ def write_explanations(
     prompts: Iterator[ShardPrompt],
     lengths: Mapping[int, int],
     say: Callable[[str], None] = lambda line: None,
-) -> Iterator[tuple[OpenShard, GeneratedExplanation]]:
+) -> Iterator[tuple[ClaimedShard, GeneratedExplanation]]:
     """Write an explanation for each prompt; yield it when it is written, with its shard.
 
     Call this under the model's mesh. The shard is complete if this was its last explanation.
@@ -44,7 +46,7 @@ def write_explanations(
         lengths: number of prompts by length in tokens, at least of those in `prompts`.
         say: gets a line about each program that is compiled.
     """
-    shard_of: dict[str, OpenShard] = {}  # of prompts that are waiting or being continued
+    shard_of: dict[str, ClaimedShard] = {}  # of prompts that are waiting or being continued
 
     def alone() -> Iterator[ExplanationPrompt]:
         for shard, prompt in prompts:

@@ -7,6 +7,7 @@ from jaxtyping import Bool
 
 from teacherlm_jax.generation.requests import Completion, GenerationRequest
 from teacherlm_jax.generation.slot_state import SlotState
+from teacherlm_jax.sharding import on_host
 
 
 class RunningTexts:
@@ -59,11 +60,11 @@ class RunningTexts:
 
         Waits until the device has computed `slots`.
         """
-        lengths, active = np.asarray(slots.cache.lengths), np.asarray(slots.active)
+        lengths, active = on_host(slots.cache.lengths), on_host(slots.active)
         self._lengths = {slot: int(lengths[slot]) + 1 for slot in self._requests}
         if self._stopped is None and all(active[slot] for slot in self._requests):
             return []
-        rows, completions = np.asarray(slots.tokens), []
+        rows, completions = on_host(slots.tokens), []
         for slot, request in list(self._requests.items()):
             tokens = rows[slot, len(request.tokens) : self._lengths[slot]].tolist()
             ended = self._ended(slot, tokens, bool(active[slot]))

@@ -99,6 +99,7 @@ VERBS = {
         may_change=("mesh", "slots", "attention", "prompt_length"),
         memory_keys="config.slots, config.prompt_length or config.sampling.max_new_tokens",
         repeats=True,  # it compares its output with the source as it is now
+        together=True,
         shared=True,
     ),
     "evaluate": Verb(

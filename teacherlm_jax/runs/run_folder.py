@@ -187,6 +187,9 @@ class _Follower(Run):
     def finish(self, result: dict[str, Any]) -> None:
         """Do nothing: the first process writes the result."""
 
+    def reopen(self) -> None:
+        """Do nothing: the first process removes the result."""
+
     def begin_extension(self, verb: str, config: Any) -> None:
         """Do nothing: the first process records the settings."""
 
