@@ -62,18 +62,10 @@ def plan_job(config: AnnotateConfig, run: Run) -> AnnotationJob:
     run.check_inputs(digests(teachers))
     kinds = tuple(kind for kind in KINDS if getattr(config.teachers, kind))
     folder = JobFolder(run.address)
-
-    def planned() -> JobRecord:
-        record = _current_record(config, run, folder, kinds, vocabulary, teachers)
-        for kind in kinds:
-            _refuse_foreign_files(folder, kind, len(record.shards))
-        folder.forget_changed(kinds)
-        return record
-
-    record = _of_first(planned)
+    planner = _Planner(config, run, folder, kinds, vocabulary, teachers)
     return AnnotationJob(
         folder=folder,
-        record=record,
+        record=_of_first(planner.record),
         kinds=kinds,
         teachers=teachers,
         vocabulary=vocabulary,
@@ -92,62 +84,77 @@ def _of_first(make: Callable[[], JobRecord]) -> JobRecord:
     return JobRecord.from_json(distributed.of_first(lambda: make().to_json()))
 
 
-def _current_record(
-    config: AnnotateConfig,
-    run: Run,
-    folder: JobFolder,
-    kinds: Sequence[str],
-    vocabulary: Vocabulary,
-    teachers: Sequence[AnnotationTeacher],
-) -> JobRecord:
-    """Return the plan on record if it is current; else make it, or extend it."""
-    limit = prompt_limit(config, teachers)
-    settings = planned_rows.settings_of(config, kinds, vocabulary, limit)
-    settings["prompt_version"] = prompts.PROMPT_VERSION
-    before = folder.read_record()
-    texts = files.is_folder(folder.address / layout.TEXTS)
-    if before is None and texts:
+@dataclasses.dataclass(frozen=True)
+class _Planner:
+    """Everything that decides the plan of a job."""
+
+    config: AnnotateConfig
+    run: Run
+    folder: JobFolder
+    kinds: Sequence[str]
+    vocabulary: Vocabulary
+    teachers: Sequence[AnnotationTeacher]
+
+    def record(self) -> JobRecord:
+        """Return the plan on record if it is current; else make it, or extend it."""
+        record = self._current()
+        for kind in self.kinds:
+            _refuse_foreign_files(self.folder, kind, len(record.shards))
+        self.folder.forget_changed(self.kinds)
+        return record
+
+    def _current(self) -> JobRecord:
+        limit = prompt_limit(self.config, self.teachers)
+        settings = planned_rows.settings_of(self.config, self.kinds, self.vocabulary, limit)
+        before = self.folder.read_record()
+        begun = files.is_folder(self.folder.address / layout.TEXTS)
+        if begun:
+            _require_own(self.folder, before)
+        if before and before.settings == settings:
+            now = planned_rows.described(open_rows(self.config.source, self.config.root))
+            if now == before.source:
+                return before
+        if not begun and not self.run.workers.others():
+            before = None
+            exchange.remove(self.folder.address / layout.SHARDS)
+        return self._read_source(limit, before, settings)
+
+    def _read_source(
+        self, limit: PromptLimit, before: JobRecord | None, settings: dict[str, object]
+    ) -> JobRecord:
+        """Read the source in one pass, and record the plan."""
+        refused, log = RefusedRows(self.run.path / layout.REFUSED), self.run.log
+        rows_pass = planned_rows.RowsPass(
+            *(self.config, self.kinds, self.vocabulary, limit, self.folder)
+        )
+        try:
+            rows, record = rows_pass.run(before, refused, log)
+        finally:
+            refused.close()
+            refused.report(log)
+        if not record.shards:
+            raise all_too_long(self.config, self.teachers, rows_pass.shortest)
+        if before and rows_pass.new:
+            log.info("new rows in the source: %d; they are annotated too", rows_pass.new)
+        source = planned_rows.described(rows)
+        record = dataclasses.replace(record, source=source, settings=settings)
+        self.folder.write_record(record)
+        return record
+
+
+def _require_own(folder: JobFolder, record: JobRecord | None) -> None:
+    """Raise UserError for explanations without a plan, or for prompts of another version."""
+    path = folder.address / layout.JOB
+    if record is None:
         raise UserError(
-            f"{folder.address}: has explanations, but no {layout.JOB}; restore it, or choose "
+            f"{path}: no such file, but {folder.address} has explanations; restore it, or choose "
             "another config.output"
         )
-    if before and before.settings == settings:
-        now = planned_rows.described(open_rows(config.source, config.root))
-        if now == before.source:
-            return before
-    if not texts and not run.workers.others():
-        before = None
-        exchange.remove(folder.address / layout.SHARDS)
-    return _read_source(config, run, folder, kinds, vocabulary, teachers, limit, before, settings)
-
-
-def _read_source(
-    config: AnnotateConfig,
-    run: Run,
-    folder: JobFolder,
-    kinds: Sequence[str],
-    vocabulary: Vocabulary,
-    teachers: Sequence[AnnotationTeacher],
-    limit: PromptLimit,
-    before: JobRecord | None,
-    settings: dict[str, object],
-) -> JobRecord:
-    """Read the source in one pass, and record the plan."""
-    refused = RefusedRows(run.path / layout.REFUSED)
-    rows_pass = planned_rows.RowsPass(config, kinds, vocabulary, limit, folder)
-    try:
-        rows, record = rows_pass.run(before, refused, run.log)
-    finally:
-        refused.close()
-        refused.report(run.log)
-    if not record.shards:
-        raise all_too_long(config, teachers, rows_pass.shortest)
-    if before and rows_pass.new:
-        run.log.info("new rows in the source: %d; they are annotated too", rows_pass.new)
-    source = planned_rows.described(rows)
-    record = dataclasses.replace(record, source=source, settings=settings)
-    folder.write_record(record)
-    return record
+    if (version := record.settings.get("prompt_version")) != prompts.PROMPT_VERSION:
+        raise UserError(
+            f"{path}: prompt version {version}, but this package writes version "
+            f"{prompts.PROMPT_VERSION}; choose another config.output"
+        )
 
 
 def _refuse_foreign_files(folder: JobFolder, kind: str, shards: int) -> None:

@@ -18,6 +18,7 @@ from teacherlm_jax.annotation.acceptance import PromptLimit, refuse_explained
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt, encode_prompts
 from teacherlm_jax.annotation.job_files import JobFolder, JobRecord
 from teacherlm_jax.config import AnnotateConfig
+from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import Sample, to_row
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources.raw_rows import RowLocation, SourceRows, names_apart
@@ -105,22 +106,22 @@ class RowsPass:
                 locations.append(location)
                 yield sample
 
-        for prompts in encode_prompts(
+        for own in encode_prompts(
             samples(), self._kinds, self._vocabulary, self._config.subject_prefix
         ):
-            location, sample = locations.popleft(), prompts[0].sample
-            longest = max(len(prompt.tokens) for prompt in prompts)
+            location, sample = locations.popleft(), own[0].sample
+            longest = max(len(prompt.tokens) for prompt in own)
             if self._limit.tokens and longest > self._limit.tokens:
                 reason = f"{longest} tokens, more than {self._limit.reason}"
                 why = f"the prompt of {sample.id!r} has {reason}"
                 refused.refuse(location.file, location.line, why, to_row(sample))
                 self.shortest = min(self.shortest or longest, longest)
             else:
-                self._count(prompts)
+                self._count(own)
                 yield to_row(sample)
 
-    def _count(self, prompts: Sequence[ExplanationPrompt]) -> None:
-        for prompt in prompts:
+    def _count(self, own: Sequence[ExplanationPrompt]) -> None:
+        for prompt in own:
             self._lengths[prompt.kind][len(prompt.tokens)] += 1
 
 
@@ -201,5 +202,6 @@ def settings_of(
         "vocabulary": vocabulary.digest,
         "longest_prompt": limit.tokens,
         "seed": config.seed,
+        "prompt_version": prompts.PROMPT_VERSION,
     }
     return json.loads(json.dumps(settings))

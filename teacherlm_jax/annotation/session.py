@@ -1,0 +1,210 @@
+"""The work of one process on an annotation job: claimed shards, one teacher after the other."""
+
+import contextlib
+import gc
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import jax
+
+from teacherlm_jax import sharding
+from teacherlm_jax.annotation.claims import ShardClaims
+from teacherlm_jax.annotation.followed_shard import FollowedShard, MissingIds
+from teacherlm_jax.annotation.job_plan import AnnotationJob
+from teacherlm_jax.annotation.open_shard import OpenShard
+from teacherlm_jax.annotation.progress import AnnotationProgress
+from teacherlm_jax.annotation.shard_queue import ShardQueue
+from teacherlm_jax.annotation.teachers import AnnotationTeacher
+from teacherlm_jax.annotation.worker import (
+    ClaimedShard,
+    ShardPrompt,
+    missing_prompts,
+    write_explanations,
+)
+from teacherlm_jax.config import AnnotateConfig
+from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.hf import any_model
+from teacherlm_jax.runs import distributed, layout
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.stop_signals import handling
+from teacherlm_jax.storage.repeated import Repeated
+from teacherlm_jax.storage.temporary import TemporaryFolder
+
+_PUBLISH_SECONDS = 30.0  # between two publications of partial files in a bucket
+_POLL_SECONDS = 2.0  # between two looks at shards that other processes work on
+
+
+class AnnotationSession:
+    """The work of one process on a job: claimed shards, teachers one after the other.
+
+    Attributes:
+        progress: counts of explanations.
+    """
+
+    def __init__(
+        self,
+        config: AnnotateConfig,
+        run: Run,
+        job: AnnotationJob,
+        present: Mapping[tuple[str, int], int],
+    ):
+        """Write nothing yet; `present` is the number of rows in each file of explanations."""
+        self.progress = AnnotationProgress(run.log, job.total, sum(present.values()))
+        self._config, self._run, self._present = config, run, dict(present)
+        self._claims = ShardClaims(run.address / layout.CLAIMS, run.workers)
+        self._open: dict[int, ClaimedShard] = {}
+        self._scratch = Path()
+
+    def unfinished(self, job: AnnotationJob) -> bool:
+        """Return whether there are shards of a job that nobody has finished."""
+        return _unfinished(ShardQueue(job, self._claims))
+
+    def work(self, job: AnnotationJob) -> None:
+        """Write shards until all are finished, by this process or by others."""
+        self.progress.total = job.total
+        queue = ShardQueue(job, self._claims)
+        with self._interruptible():
+            while _unfinished(queue):
+                worked = [self._write_by(teacher, job, queue) for teacher in job.teachers]
+                if any(worked):
+                    continue
+                alone = distributed.of_first(lambda: not self._run.workers.others())
+                if alone and _unfinished(queue):
+                    raise UserError(
+                        f"{self._run.path / layout.TEXTS}: a file changed since it was written; "
+                        "repeat the command"
+                    )
+                time.sleep(_POLL_SECONDS)
+
+    def _write_by(self, teacher: AnnotationTeacher, job: AnnotationJob, queue: ShardQueue) -> bool:
+        """Write what a teacher has to write; return whether there was a shard to claim."""
+        claimed: list[int] = []
+        prompts = missing_prompts(self._shards(teacher, job, queue, claimed))
+        first = next(prompts, None)
+        if first is not None:
+            self._generate(teacher, job, queue, first, prompts)
+            gc.collect()  # the next teacher needs the memory
+        return bool(claimed)
+
+    def _shards(
+        self, teacher: AnnotationTeacher, job: AnnotationJob, queue: ShardQueue, claimed: list[int]
+    ) -> Iterator[ClaimedShard]:
+        """Claim shards one by one; yield those that lack explanations."""
+        while (index := distributed.of_first(lambda: queue.claim(teacher))) is not None:
+            claimed[:] = [index]
+            shard = self._opened(job, teacher, index)
+            if shard.complete:
+                queue.release(index, teacher, shard.finish())
+                continue
+            self._open[index] = shard
+            own = sum(shard.present for shard in self._open.values())
+            self.progress.at_least(queue.counted_rows() + own)
+            yield shard
+
+    def _opened(self, job: AnnotationJob, teacher: AnnotationTeacher, index: int) -> ClaimedShard:
+        """Open a shard, which only the first of several processes with one model writes."""
+        opened: list[OpenShard] = []
+
+        def open_here() -> MissingIds:
+            shard = OpenShard(
+                *(job, teacher, index, self._config.gates, self._run.log, self._scratch)
+            )
+            opened.append(shard)
+            self._correct(shard)
+            return shard.missing_ids()
+
+        missing = distributed.of_first(open_here)
+        return opened[0] if opened else FollowedShard(job, teacher, index, missing)
+
+    def _correct(self, shard: OpenShard) -> None:
+        """Correct the number of explanations on disk by what was read."""
+        expected = sum(self._present.pop((kind, shard.index), 0) for kind in shard.kinds)
+        self.progress.before += shard.present - expected
+
+    def _generate(
+        self,
+        teacher: AnnotationTeacher,
+        job: AnnotationJob,
+        queue: ShardQueue,
+        first: ShardPrompt,
+        others: Iterator[ShardPrompt],
+    ) -> None:
+        """Load a teacher and let it write explanations."""
+
+        def prompts() -> Iterator[ShardPrompt]:
+            yield first
+            yield from others
+
+        config, mesh = self._config, sharding.make_mesh(self._config.mesh)
+        loaded = any_model.load(teacher.path, mesh, dtype=config.dtype, attention=config.attention)
+        lengths = job.record.lengths_of(teacher.kinds)
+        with jax.set_mesh(mesh):
+            say = self._run.log.info
+            written = write_explanations(config, teacher, loaded, prompts(), lengths, say)
+            for shard, explanation in written:
+                self.progress.add(explanation.new_tokens)
+                if shard.complete:
+                    del self._open[shard.index]
+                    queue.release(shard.index, teacher, shard.finish())
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Close the shards at the end of the block; signals that stop it end it as Interrupted."""
+        try:
+            with _terminable(), self._publishing():
+                yield
+        except KeyboardInterrupt as interrupt:
+            by = signal.Signals(interrupt.args[0] if interrupt.args else signal.SIGINT)
+            raise Interrupted(
+                f"{by.name}: stopped with {self.progress.done} of {self.progress.total} "
+                f"explanations in {self._run.path}; repeat the command to resume",
+                status=128 + by,
+            ) from None
+
+    @contextlib.contextmanager
+    def _publishing(self) -> Iterator[None]:
+        """Publish partial files now and then, and at the end; give all claims back."""
+
+        def publish() -> None:
+            for shard in list(self._open.values()):
+                shard.publish()
+
+        with contextlib.closing(TemporaryFolder()) as temporary:
+            self._scratch = temporary.path
+            repeated = Repeated(_PUBLISH_SECONDS, publish, self._run.log.warning)
+            with contextlib.ExitStack() as closing:
+                closing.callback(self._claims.release_all)
+                closing.callback(self._close)
+                closing.callback(repeated.end)
+                yield
+
+    def _close(self) -> None:
+        with contextlib.ExitStack() as closing:
+            for shard in self._open.values():
+                closing.callback(shard.close)
+            self._open = {}
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let stop signals raise KeyboardInterrupt at once; every counted text is on disk.
+
+    Only the main thread can handle signals; in other threads nothing changes.
+    """
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with handling(end):
+        yield
+
+
+def _unfinished(queue: ShardQueue) -> bool:
+    """Return in all processes whether the first one finds unfinished shards."""
+    return distributed.of_first(lambda: bool(queue.unfinished()))
