@@ -12,13 +12,13 @@ from typing import Any
 
 from teacherlm_jax.annotation import explained_rows, job_plan, shard_queue
 from teacherlm_jax.annotation.job_plan import AnnotationJob, plan_job
-from teacherlm_jax.annotation.progress import LAST_WRITING
 from teacherlm_jax.annotation.session import AnnotationSession
 from teacherlm_jax.annotation.teachers import inputs
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import exchange, files
+from teacherlm_jax.storage.locations import is_remote
 
 __all__ = ["annotate", "inputs"]
 
@@ -32,7 +32,7 @@ def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
 
     Returns:
         `rows` (annotated samples), `refused` (rows), `kinds` (for each: teacher, count, gates
-        passed, mean new tokens, finish reasons), and figures of the process that wrote last:
+        passed, mean new tokens, finish reasons), and figures of the process that finished the job:
         `texts`, `seconds`, `tokens_per_second`.
 
     Raises:
@@ -77,13 +77,13 @@ def _finish(
     kinds = {kind: _figures(config, job, kind) for kind in job.kinds}
     for kind, figures in kinds.items():
         run.log.info("%s", _verdict_line(kind, figures))
-    finished_before = run.result
-    if finished_before and not session.progress.written:
-        run.log.info("%s: finished before, and its inputs have not changed", run.path)
-        last = {key: finished_before[key] for key in LAST_WRITING}
-    else:
-        last = session.progress.figures(seconds)
-    result = {"rows": job.record.rows, "refused": job.record.refused, "kinds": kinds, **last}
+    result = {"rows": job.record.rows, "refused": job.record.refused, "kinds": kinds}
+    finished = run.result
+    if finished and all(finished.get(key) == value for key, value in result.items()):
+        if not session.progress.written:
+            run.log.info("%s: finished before, and its inputs have not changed", run.path)
+        return finished
+    result |= session.progress.figures(seconds)
     run.finish(result)
     return result
 
@@ -96,6 +96,12 @@ def _clear(job: AnnotationJob, run: Run) -> None:
         _, partial = job.folder.complete_by_name(kind)
         for name in partial:
             files.remove(run.address / layout.TEXTS / kind / name)
+    if not is_remote(run.address):  # files that a process was killed in the middle of writing
+        texts = [f"{layout.TEXTS}/{kind}" for kind in job.kinds]
+        for folder in (*texts, layout.SAMPLES, layout.SHARDS):
+            for name in files.names(run.address / folder):
+                if name.startswith("."):
+                    files.remove(run.address / folder / name)
 
 
 def _figures(config: AnnotateConfig, job: AnnotationJob, kind: str) -> dict[str, Any]:

@@ -146,18 +146,23 @@ class JobFolder:
 
         Annotated samples have no figures either if explanations of their shard have none.
         """
+        # Other processes add figures meanwhile, those of the samples last: they are listed first.
+        samples = self._forget_changed(layout.SAMPLES, self.address / layout.SAMPLES)
         texts = self.address / layout.TEXTS
-        counted = [self._forget_changed(kind, texts / kind) for kind in kinds]
-        with_texts = set[int].intersection(*counted)
-        samples = self.address / layout.SAMPLES
-        for index in self._forget_changed(layout.SAMPLES, samples) - with_texts:
-            self._forget(layout.SAMPLES, index, self.counted(layout.SAMPLES)[index])
+        with_texts = set[int].intersection(
+            *(set(self._forget_changed(kind, texts / kind)) for kind in kinds)
+        )
+        for index in samples.keys() - with_texts:
+            self._forget(layout.SAMPLES, index, samples[index])
 
-    def _forget_changed(self, part: str, folder: epath.Path) -> set[int]:
-        """Remove figures of one part; return the shards that keep theirs."""
-        sizes, counted = _sizes(folder), self.counted(part)
-        kept = {index for index, size in counted.items() if sizes.get(shard_name(index)) == size}
-        for index in counted.keys() - kept:
+    def _forget_changed(self, part: str, folder: epath.Path) -> dict[int, int]:
+        """Remove figures of one part; return the bytes of the files that keep theirs, by shard."""
+        counted = self.counted(part)
+        sizes = _sizes(folder)
+        kept = {
+            index: size for index, size in counted.items() if sizes.get(shard_name(index)) == size
+        }
+        for index in counted.keys() - kept.keys():
             self._forget(part, index, counted[index])
         return kept
 

@@ -4,8 +4,6 @@ import logging
 import time
 from typing import Any
 
-LAST_WRITING = ("texts", "seconds", "tokens_per_second")  # of the process that wrote last
-
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -33,9 +31,9 @@ class AnnotationProgress:
         return self.before + self.written
 
     def figures(self, seconds: float) -> dict[str, Any]:
-        """Return what this process wrote in `seconds`, under the keys LAST_WRITING."""
+        """Return what this process wrote in `seconds`: texts, seconds and tokens per second."""
         speed = self.tokens / seconds if self.written else 0.0
-        return dict(zip(LAST_WRITING, (self.written, seconds, speed), strict=True))
+        return {"texts": self.written, "seconds": seconds, "tokens_per_second": speed}
 
     def at_least(self, done: int) -> None:
         """Note that so many explanations are on disk, some of them by other processes."""

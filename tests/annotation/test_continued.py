@@ -135,6 +135,21 @@ def test_rows_added_to_the_source_are_annotated_too(start, tmp_path, unfinished)
     assert lines(after) == lines(expected)
 
 
+def test_a_finished_job_has_no_files_of_processes_that_were_killed(start, tmp_path):
+    (tmp_path / "run/texts/cot").mkdir(parents=True)
+    left = ("texts/cot/.part-00000.jsonl.partial.x1", "texts/cot/part-00000.jsonl.partial")
+    for name in left:
+        (tmp_path / "run" / name).write_text("")
+    with pytest.raises(UserError, match="has explanations"):
+        start(SAMPLES[:2])
+    shutil.rmtree(tmp_path / "run/texts")
+    start(SAMPLES[:2])
+    for name in left:
+        (tmp_path / "run" / name).write_text("")
+    start(SAMPLES[:2])
+    assert not [name for name in left if (tmp_path / "run" / name).exists()]
+
+
 def test_a_finished_job_that_did_not_change_keeps_its_result(start, tmp_path):
     result = start(SAMPLES[:2])
     assert result["texts"] == 4
