@@ -153,11 +153,15 @@ class AnnotationSession:
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
         """Close the shards at the end of the block; signals that stop it end it as Interrupted."""
+        received: list[int] = []
         try:
-            with _terminable(), self._publishing():
+            with _terminable(received), self._publishing():
                 yield
-        except KeyboardInterrupt as interrupt:
-            by = signal.Signals(interrupt.args[0] if interrupt.args else signal.SIGINT)
+        except (KeyboardInterrupt, Exception) as error:
+            # A library that was interrupted may raise an error of its own instead.
+            if not received and not isinstance(error, KeyboardInterrupt):
+                raise
+            by = signal.Signals(received[0] if received else signal.SIGINT)
             raise Interrupted(
                 f"{by.name}: stopped with {self.progress.done} of {self.progress.total} "
                 f"explanations in {self._run.path}; repeat the command to resume",
@@ -189,13 +193,15 @@ class AnnotationSession:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def _terminable(received: list[int]) -> Iterator[None]:
     """Let stop signals raise KeyboardInterrupt at once; every counted text is on disk.
 
-    Only the main thread can handle signals; in other threads nothing changes.
+    Their numbers are added to `received`. Only the main thread can handle signals; in other threads
+    nothing changes.
     """
 
     def end(number: int, frame: object) -> None:
+        received.append(number)
         raise KeyboardInterrupt(number)
 
     if threading.current_thread() is not threading.main_thread():

@@ -174,6 +174,20 @@ def test_an_interrupted_job_repeats_nothing_and_ends_with_the_same_bytes(
     assert _contents(tmp_path) == _contents(folder)
 
 
+def test_a_signal_while_a_library_reads_the_teacher_is_not_taken_for_a_damaged_one(
+    finished, tmp_path, monkeypatch
+):
+    def load(*_, **settings):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise UserError("incomplete checkpoint; train again") from None
+
+    monkeypatch.setattr(any_model, "load", load)
+    with pytest.raises(Interrupted, match="SIGTERM: stopped with 0 of 33 explanations"):
+        job.annotate(finished[0], make_run(tmp_path))
+
+
 def test_a_finished_job_loads_no_teacher_again(finished, monkeypatch):
     config, folder, result = finished
     before = _contents(folder)
