@@ -9,6 +9,7 @@ import json
 
 from etils import epath
 
+from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs.workers import Workers
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.create_only import create_bytes
@@ -62,8 +63,8 @@ class ShardClaims:
 
     def _worker(self, file: str) -> str:
         if file not in self._others:
-            path = self._folder / file
-            if not files.exists(path):  # released since it was listed
+            try:
+                self._others[file] = files.read_json(self._folder / file)["worker"]
+            except UserError:  # released since it was listed
                 return ""
-            self._others[file] = files.read_json(path)["worker"]
         return self._others[file]

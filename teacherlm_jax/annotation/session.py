@@ -164,7 +164,7 @@ class AnnotationSession:
             by = signal.Signals(received[0] if received else signal.SIGINT)
             raise Interrupted(
                 f"{by.name}: stopped with {self.progress.done} of {self.progress.total} "
-                f"explanations in {self._run.path}; repeat the command to resume",
+                f"explanations in {self._run.address}; repeat the command to resume",
                 status=128 + by,
             ) from None
 

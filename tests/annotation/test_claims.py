@@ -54,3 +54,12 @@ def test_a_claim_of_a_process_that_is_gone_is_taken_over(folder, process):
     assert second.held() == {"a"}
     second.release_all()
     assert files.names(StoragePath(folder) / "claims") == []
+
+
+def test_a_claim_that_is_released_while_it_is_read_is_free(process, monkeypatch):
+    (first, _), (second, _) = process(), process()
+    assert first.take("a")
+    listed = second._numbers()
+    first.release("a")
+    monkeypatch.setattr(second, "_numbers", lambda: listed)
+    assert second.held() == set()
