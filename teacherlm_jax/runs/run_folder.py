@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.config.fields import path_keys
-from teacherlm_jax.errors import ExplainedError, UserError
+from teacherlm_jax.errors import ExplainedError, StoreError, UserError
 from teacherlm_jax.runs import (
     console,
     distributed,
@@ -117,7 +117,7 @@ class Run:
             self._place.translate_error(error)
             self._keep(error)
         try:
-            self.close(refused=isinstance(error, ExplainedError))
+            self.close(refused=self._is_refused(error))
         except ExplainedError as unpublished:
             if error is None:
                 raise
@@ -148,6 +148,11 @@ class Run:
             for handler in list(self.log.handlers):
                 self.log.removeHandler(handler)
                 closing.callback(handler.close)
+
+    def _is_refused(self, error: BaseException | None) -> bool:
+        """Return whether an error ends a command; a store that refuses lets no lock be taken."""
+        unlocked = self._place.shared and isinstance(error, StoreError)
+        return isinstance(error, ExplainedError) and not unlocked
 
     def _remove(self, leftovers: Leftovers) -> None:
         with self._place.alone():
