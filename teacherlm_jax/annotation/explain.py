@@ -10,7 +10,7 @@ from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import DEFAULT_GATES, SamplingConfig
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.generation.requests import GenerationRequest
+from teacherlm_jax.generation.requests import Completion, GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
 from teacherlm_jax.generation.texts import complete, on_mesh, text_of
 
@@ -152,24 +152,28 @@ def generate_explanations(
     for completion in completions:
         prompt = by_id.pop(completion.id)
         text = text_of(model.vocabulary, completion, sampling).strip()
-        judged = gate_checks.GateInput(
-            sample=prompt.sample,
-            kind=prompt.kind,
-            text=text,
-            finish_reason=completion.finish_reason,
-        )
-        yield (
-            prompt,
-            GeneratedExplanation(
-                sample=prompt.sample,
-                kind=prompt.kind,
-                text=text,
-                prompt_tokens=len(prompt.tokens),
-                new_tokens=len(completion.tokens),
-                finish_reason=completion.finish_reason,
-                gates=gate_checks.verdicts(gates, judged),
-            ),
-        )
+        yield prompt, _judged(prompt, completion, text, gates)
+
+
+def _judged(
+    prompt: ExplanationPrompt, completion: Completion, text: str, gates: Sequence[str]
+) -> GeneratedExplanation:
+    """Return an explanation with the verdicts of the gates."""
+    judged = gate_checks.GateInput(
+        sample=prompt.sample,
+        kind=prompt.kind,
+        text=text,
+        finish_reason=completion.finish_reason,
+    )
+    return GeneratedExplanation(
+        sample=prompt.sample,
+        kind=prompt.kind,
+        text=text,
+        prompt_tokens=len(prompt.tokens),
+        new_tokens=len(completion.tokens),
+        finish_reason=completion.finish_reason,
+        gates=gate_checks.verdicts(gates, judged),
+    )
 
 
 def _require_known(name: str, values: Sequence[str], known: Sequence[str]) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from etils import epath
 
 from teacherlm_jax.storage import objects
-from teacherlm_jax.storage.disk_errors import naming
+from teacherlm_jax.storage.complete_file import complete_beside
 from teacherlm_jax.storage.locations import is_remote
 
 
@@ -23,18 +22,8 @@ def create_bytes(path: epath.PathLike, content: bytes) -> bool:
     if is_remote(path):
         return objects.create(path, content)
     path = Path(path)
-    with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-            return _link(temporary, path)
-        finally:
-            os.unlink(temporary)
+    with complete_beside(path, content) as temporary:
+        return _link(temporary, path)
 
 
 def _link(temporary: str, path: Path) -> bool:

@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -20,6 +19,7 @@ from etils import epath
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import objects
+from teacherlm_jax.storage.complete_file import complete_beside
 from teacherlm_jax.storage.disk_errors import naming
 from teacherlm_jax.storage.locations import is_remote, refusing
 from teacherlm_jax.storage.paths import StoragePath
@@ -104,19 +104,8 @@ def write_bytes(path: epath.PathLike, content: bytes) -> None:
         objects.put(path, content)
         return
     path = Path(path)
-    with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+    with complete_beside(path, content) as temporary:
+        os.replace(temporary, path)
 
 
 def publish(unfinished: epath.PathLike, path: epath.PathLike) -> None:
