@@ -51,7 +51,7 @@ class Leftovers:
                 files.remove(entry)
             elif not is_remote(entry) and entry.is_dir():
                 with contextlib.suppress(OSError):  # not empty
-                    entry.rmdir()
+                    Path(entry).rmdir()
         if self.copy is not None:
             for name in {*_FILES, self.log} - self._existing:
                 (self.copy / name).unlink(missing_ok=True)

@@ -81,6 +81,7 @@ def test_an_account_that_has_to_sign_in_again_is_told_so_at_once(bucket, monkeyp
             RefreshError(reason)
         )
 
+    assert objects.read(f"{bucket}/a") is None  # the first request also asks what the bucket is
     monkeypatch.setattr(GoogleCredentials, "maybe_refresh", refuse)
     with pytest.raises(StoreError, match=f"{bucket}/a: .*: no valid credentials; run gcloud auth"):
         objects.read(f"{bucket}/a")
