@@ -57,6 +57,21 @@ def altered(path):
     shard.write_bytes(bytes(content))
 
 
+def zeroed(path):
+    shard = next(path.glob("rows-*"))
+    shard.write_bytes(bytes(shard.stat().st_size))
+
+
+def other_rows(path):
+    manifest = files.read_json(path / "manifest.json")
+    files.write_json(path / "manifest.json", manifest | {"rows": manifest["rows"] + 1})
+
+
+def shorter_rows(path):
+    manifest = files.read_json(path / "manifest.json")
+    files.write_json(path / "manifest.json", manifest | {"length": 5})
+
+
 FAULTS = {
     "no folder": (shutil.rmtree, "run `teacherlm prepare`, which writes one for each mixture"),
     "no manifest": (without_manifest, "let `prepare` finish"),
@@ -66,11 +81,13 @@ FAULTS = {
     "no shard": (without_shard, prepared.PREPARE_AGAIN),
     "short shard": (truncated, prepared.PREPARE_AGAIN),
     "digest": (altered, prepared.PREPARE_AGAIN),
+    "rows": (other_rows, prepared.PREPARE_AGAIN),
+    "damaged row": (shorter_rows, prepared.PREPARE_AGAIN),
 }
 
 
-def read(path):
-    return prepared.open(path).reader(verify=True).batch(0)
+def read(path, verify=True):
+    return prepared.open(path).reader(verify=verify).batch(0)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -86,6 +103,16 @@ def test_rows_are_read_after_they_are_prepared_again(
     shutil.rmtree(folder, ignore_errors=True)
     new.rename(folder)
     assert read(folder)
+
+
+def test_unverified_rows_are_read_after_they_are_prepared_again(folder, tmp_path):  # noqa: F811
+    new = shutil.copytree(folder, tmp_path / "new")
+    zeroed(folder)
+    message = refusal(read, folder, verify=False)
+    assert ": a shard cannot be opened: " in message and message.endswith(prepared.PREPARE_AGAIN)
+    shutil.rmtree(folder)
+    new.rename(folder)
+    assert read(folder, verify=False)
 
 
 def test_rows_are_read_from_the_folder_of_one_mixture(folder):  # noqa: F811

@@ -8,6 +8,7 @@ import pytest
 from teacherlm_jax.data import prepared
 from teacherlm_jax.data.cached_rows import RowCache
 from teacherlm_jax.data.packing import Encoded
+from teacherlm_jax.data.reader import PREPARE_AGAIN
 from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.storage import objects
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
@@ -83,11 +84,16 @@ def test_shards_that_are_missing_truncated_or_altered_are_copied_again(in_bucket
     assert said[0].startswith(f"{in_bucket.folder}: copying 3 of 3 shards, ")
 
 
-def test_a_shard_that_differs_from_the_manifest_is_refused_by_its_address(in_bucket, cache):
+def test_a_shard_that_differs_from_the_manifest_is_refused_until_the_data_are_prepared_again(
+    in_bucket, on_disk, cache
+):
     content = objects.read(f"{in_bucket.folder}/{SHARD}")
     objects.put(f"{in_bucket.folder}/{SHARD}", content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(UserError, match=f"^{in_bucket.folder}/{SHARD}: digest is sha256:"):
+    message = f"^{in_bucket.folder}/{SHARD}: digest is sha256:.*; {PREPARE_AGAIN}$"
+    with pytest.raises(UserError, match=message):
         cache.local(in_bucket)
+    objects.put(f"{in_bucket.folder}/{SHARD}", content)
+    assert tokens(cache.local(in_bucket)) == tokens(prepared.open(on_disk))
 
 
 def test_without_room_the_rows_are_read_from_the_bucket(in_bucket, tmp_path, said):
