@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from teacherlm_jax.cli import main
+from teacherlm_jax.cli import flags, main
+from teacherlm_jax.config import TrainConfig
 from teacherlm_jax.errors import UserError
 
 from .test_flags import CONFIG, file, load, refusal, sampling  # noqa: F401 (fixtures)
@@ -135,3 +136,38 @@ def test_a_single_key_is_set_as_the_message_about_its_group_says(sampling):  # n
         sampling("--config.sampling=other")
     form = r"; single keys are set as in (--config\.sampling\.temperature)=VALUE$"
     assert sampling(f"{re.search(form, str(raised.value))[1]}=0.5").temperature == 0.5
+
+
+def test_the_option_that_a_message_suggests_is_known(file):  # noqa: F811
+    name = re.search(r"; did you mean (--\w+)\?$", refusal(file, "--confg=x.py"))[1]
+    assert flags.load([f"{name}={file}"], (TrainConfig,)).config.steps == 50
+
+
+def test_a_key_of_the_form_that_a_message_shows_is_set(file):  # noqa: F811
+    form = re.search(r"; keys look like (--config\.key=value)$", refusal(file, "--zzzz=7"))[1]
+    assert load(file, form.replace("key=value", "steps=7")).steps == 7
+
+
+# Verbs that run without a config file, and a file with a sweep.
+SWEPT = {
+    "report": ("ReportConfig", "title", "'x'", "'y'"),
+    "convert": ("ConvertConfig", "shard_megabytes", 1, 2),
+}
+
+
+@pytest.mark.parametrize(("verb", "words"), [("report", []), ("convert", ["there", "here"])])
+def test_the_points_of_a_sweep_are_listed_from_the_config_file_that_is_named(
+    tmp_path, monkeypatch, capsys, verb, words
+):
+    monkeypatch.chdir(tmp_path)
+    kind, key, *values = SWEPT[verb]
+    assert main.main([verb, *words, "--sweep_list"]) == 2
+    option = re.search(r"name it, as in (--config=(\S+))\n", capsys.readouterr().err)
+    points = [f"    yield 'p{at}', {{{key!r}: {value}}}\n" for at, value in enumerate(values)]
+    (tmp_path / option[2]).write_text(
+        "from teacherlm_jax import config\n\n"
+        f"def get_config(variant):\n    return config.{kind}(output='here')\n\n"
+        f"def sweep():\n{''.join(points)}"
+    )
+    assert main.main([verb, *words, option[1], "--sweep_list"]) == 0
+    assert re.findall(r"(?m)^ +\d  (\w+)", capsys.readouterr().out) == ["p0", "p1"]

@@ -6,7 +6,7 @@ import pytest
 
 from teacherlm_jax import config
 from teacherlm_jax.cli import overrides
-from teacherlm_jax.config import fields
+from teacherlm_jax.config import fields, variants
 from teacherlm_jax.errors import UserError
 
 SOURCE = config.SourceConfig("mine", "mine.jsonl")
@@ -111,3 +111,11 @@ def test_the_override_that_a_message_suggests_makes_a_config_valid(case):
     for key, text in typed.items():
         settings = overrides.apply_text(settings, key, text)
     fields.check(settings)
+
+
+def test_every_setting_that_a_message_lists_is_known():
+    settings = {"root": "a", "seed": "b"}
+    with pytest.raises(UserError) as raised:
+        variants.parse("rot=c", **settings)
+    for key in str(raised.value).partition("; known: ")[2].split(", "):
+        assert variants.parse(f"{key}=c", **settings)[1] == settings | {key: "c"}
