@@ -5,13 +5,18 @@ import logging
 import re
 import shutil
 
+import jax
 import pytest
 
+from teacherlm_jax import sharding
 from teacherlm_jax.annotation import explain, gates, job_files, job_plan, open_shard, shards
 from teacherlm_jax.annotation.explanation_prompts import prompt_digest
+from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.generation.texts import Completion
+from teacherlm_jax.hf import any_model
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
@@ -234,3 +239,32 @@ def test_a_damaged_line_of_a_plan_is_restored(planned, tmp_path):
     assert message.endswith("restore the file, or choose another config.output")
     path.write_bytes(backup)
     assert len(folder.read_shard(0)) == 4
+
+
+def test_samples_are_explained_once_their_ids_differ(samples, teacher, monkeypatch):
+    def complete(model, requests, sampling, **settings):
+        return [Completion(request.id, (), "eos") for request in requests]
+
+    monkeypatch.setattr(explain, "complete", complete)
+    loaded = any_model.load(teacher, sharding.make_mesh(MeshConfig(data=1), jax.devices()[:1]))
+    twice = [samples[0], samples[0]]
+    message = refusal(explain.explain, loaded, twice, ("cot",))
+    assert message.endswith("two have the same id; ids must differ")
+    twice[1] = dataclasses.replace(twice[1], id="another")
+    assert len(explain.explain(loaded, twice, ("cot",), gates=("finished",))) == 2
+
+
+def test_data_from_before_an_annotation_are_annotated(
+    samples, plan, make_config, teacher, tmp_path
+):
+    new = dataclasses.replace(samples[0], explanations={}, annotations={})
+    old = dataclasses.replace(
+        new,
+        explanations={"cot": {"me": "Because."}},
+        annotations={"cot": {"author": "me", "gates": {"finished": True}}},
+    )
+    config = dataclasses.replace(make_config(cot=teacher), root=str(tmp_path), gates=("finished",))
+    files.write_jsonl(tmp_path / "samples.jsonl", [to_row(old)])
+    assert refusal(plan, config).endswith("; annotate the data from before that annotation")
+    files.write_jsonl(tmp_path / "samples.jsonl", [to_row(new)])
+    assert plan(config).total == 1
