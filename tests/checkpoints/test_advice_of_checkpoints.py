@@ -79,6 +79,29 @@ def test_a_run_is_loaded_from_an_earlier_step_after_the_damaged_one_is_removed(r
     assert load(run).step == int(step) == 1
 
 
+@pytest.mark.parametrize("item", ["params", "optimizer"])
+def test_an_item_is_read_from_an_earlier_step_after_one_with_a_wrong_digest_is_removed(
+    tmp_path, item
+):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (1, 2):
+        state = {"a": jnp.full(2, step)}
+        checkpoints.save(step, state, state, {})
+    checkpoints.close()
+
+    def read(step):
+        return getattr(Checkpoints(tmp_path), item)(step, jax.eval_shape(lambda: state))
+
+    shutil.rmtree(tmp_path / "checkpoints/2" / item)
+    shutil.copytree(tmp_path / "checkpoints/1" / item, tmp_path / "checkpoints/2" / item)
+    message = refusal(read, 2)
+    assert "(wrong digest); remove " in message
+    folder, step = re.search(r"; remove (\S+) to resume from step (\d)$", message).groups()
+    shutil.rmtree(folder)
+    assert Checkpoints(tmp_path).steps() == [int(step)]
+    assert read(int(step))["a"].tolist() == [1, 1]
+
+
 def test_a_run_is_loaded_after_its_only_checkpoint_is_removed_and_trained_again(run, vocabulary):
     for step in (1, 2):
         (run / "checkpoints" / str(step) / "meta" / "metadata").write_text("{}")

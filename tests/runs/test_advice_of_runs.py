@@ -66,6 +66,24 @@ def test_a_run_continues_with_the_setting_that_it_was_started_with(started):
     assert open_run(started, seed=int(value)).path == started
 
 
+@pytest.mark.parametrize("way", ["restore them to resume the run", "choose another config.output"])
+def test_a_run_with_other_inputs_goes_on_after_each_remedy(started, way):
+    def check(output, digest):
+        config = TrainConfig(output=str(output), data="d")
+        with run_folder.open_run(config.output, "train", config) as run:
+            run.check_inputs({"data": digest})
+            return run.path
+
+    files.write_json(started / "inputs.json", {"data": "sha256:a"})
+    message = refusal(check, started, "sha256:b")
+    assert message.endswith("; restore them to resume the run, or choose another config.output")
+    if way.startswith("restore"):
+        digest = re.search(r"config\.data=\S+ \(digest \S+, was (\S+)\)", message)[1]
+        assert check(started, digest) == started
+    else:
+        assert check(started.with_name("other"), "sha256:b").is_dir()
+
+
 def test_a_folder_that_all_processes_see_is_opened(tmp_path, monkeypatch):
     blind = [1, 3]
     monkeypatch.setattr(run_folder.distributed, "without", lambda see: blind)
