@@ -137,6 +137,12 @@ COLUMNS = {
         "set columns.strip_marks to False",
         {"strip_marks": False},
     ),
+    "absent": (
+        dataclasses.replace(CHOICES, question="text"),
+        CHOICE,
+        "the columns are question, choices, answer",
+        {"question": "question"},
+    ),
 }
 
 

@@ -13,6 +13,7 @@ from etils import epath
 from benchmarks import bucket as bucket_server
 from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.storage import files, folder_lock, locations, objects, time_limit
+from teacherlm_jax.storage.mirror import Mirror
 
 
 def refusal(function, *arguments):
@@ -159,3 +160,20 @@ def test_a_file_that_the_store_did_not_return_in_time_is_read_again(bucket, monk
     assert message.endswith("; repeat the command")
     monkeypatch.setattr(objects, "PATIENCE", 30)
     assert time_limit.in_time(f"{bucket}/a", lambda: objects.read(f"{bucket}/a")) == b"content"
+
+
+def test_files_that_are_not_in_the_bucket_yet_are_in_the_folder_that_a_message_names(
+    bucket, proxy, monkeypatch
+):
+    monkeypatch.setattr(objects, "PATIENCE", 0.05)
+    opened = Mirror(f"{bucket}/run", every=1000)
+    (opened.folder / "log.txt").write_text("one\n")
+    proxy.fail(503, "write")
+    message = refusal(opened.close)
+    folder = re.search(r"; files that are not in the bucket yet are in (\S+)$", message)[1]
+    proxy.clear()
+    for path in Path(folder).glob("[!.]*"):
+        objects.upload(path, f"{bucket}/run/{path.name}")
+    again = Mirror(f"{bucket}/run", every=1000)  # as the repeated command opens it
+    assert (again.folder / "log.txt").read_text() == "one\n"
+    again.close()

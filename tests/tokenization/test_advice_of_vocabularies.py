@@ -84,11 +84,18 @@ def without_vocab(folder):
     change("tokenizer.json", model=model | {"merges": [["no", "pair"]]})(folder)
 
 
+def with_huge_id(folder):
+    model = files.read_json(folder / "tokenizer.json")["model"]
+    vocab = model["vocab"] | {"zz": 4 * 10**9}
+    change("tokenizer.json", model=model | {"vocab": vocab})(folder)
+
+
 # A fault of a tokenizer's folder, and the advice of its message.
 FOLDERS = {
     "id": (change("vocabulary.json", eos_id=None), "copy the vocabulary again"),
     "json": (write("tokenizer.json", "{"), "copy the file again"),
     "merges": (without_vocab, "copy the file again"),
+    "huge": (with_huge_id, "copy the file again"),
 }
 
 
@@ -249,3 +256,23 @@ def test_a_vocabulary_is_trained_on_sources_that_contain_text(tmp_path):
     message = refusal(train_sentencepiece, [""], tmp_path, 500, 0)
     assert message.endswith("; name sources that contain text")
     assert_usable(train_sentencepiece(["", TEXT], tmp_path, 500, seed=0))
+
+
+# Models that are no byte-level BPE, and what their messages expect.
+OTHER_MODELS = {
+    "kind": ({"type": "Unigram", "vocab": [], "merges": None}, ", expected a byte-level BPE"),
+    "bytes": (
+        {"type": "BPE", "vocab": {"a": 0}, "merges": []},
+        "; expected a byte-level BPE such as BLOOM's or OPT's",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", OTHER_MODELS)
+def test_a_byte_level_bpe_is_opened_in_place_of_another_model(toy_folder, tmp_path, fault):
+    model, expected = OTHER_MODELS[fault]
+    folder = copy_with(toy_folder, tmp_path / "toy")
+    change("tokenizer.json", model=model, added_tokens=[])(folder)
+    assert refusal(open_vocabulary, folder).endswith(expected)
+    shutil.copy(toy_folder / "tokenizer.json", folder)  # one of BLOOM's kind
+    assert_usable(open_vocabulary(folder))

@@ -150,3 +150,13 @@ def test_an_option_in_a_validation_fits_with_the_value_of_the_key_that_a_message
     message = refusal(read, 3)
     assert message.startswith("config.validation.max_length=3: ")
     assert read(int(re.search(r"raise it to (\d+) or more$", message)[1]))
+
+
+def test_a_model_is_built_with_the_size_of_the_vocabulary(prepared):
+    def build(size):
+        model = ModelConfig(layers=1, width=16, heads=2, vocab_size=size)
+        return nnx.eval_shape(lambda: registry.build(model, nnx.Rngs(0)))
+
+    assert refusal(build, 0).endswith("; set it to the size of the vocabulary")
+    size = Vocabulary.load(prepared / "vocabulary").size
+    assert build(size).embedding.get_value().shape[0] == size
