@@ -67,5 +67,6 @@ def _smaller_settings(config: TrainConfig, parameters: int, length: int, limit: 
             )
     return (
         "even one row per device needs more, with config.model.remat='full' and the largest "
-        "config.accumulate; use a smaller model, shorter rows, or more devices by config.mesh"
+        "config.accumulate; use a smaller model, shorter rows, or more devices along "
+        "config.mesh.tensor"
     )

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import shutil
 
 import jax
@@ -45,16 +46,20 @@ def opened(config, run):
         return Validation(config, run, spec, mesh, held_out.open_data(config, spec))
 
 
-def test_a_model_with_a_nan_loss_on_held_out_rows_is_refused_and_not_saved(config, tmp_path):
+def test_a_model_with_a_nan_loss_on_held_out_rows_is_not_saved_and_trained_again_as_advised(
+    config, tmp_path
+):
     wild = dataclasses.replace(config, optimizer=OptimizerConfig(learning_rate=1e30))
     with pytest.raises(
         UserError,
         match=r"config.validation.data=.*: the loss of this run's model on these rows is (nan|inf)"
         ".*; train again in another config.output with a lower config.optimizer.learning_rate",
     ):
-        train(wild, open_run(tmp_path))
-    assert not (tmp_path / "validation.jsonl").exists()
-    assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
+        train(wild, open_run(tmp_path / "run"))
+    assert not (tmp_path / "run/validation.jsonl").exists()
+    assert not list((tmp_path / "run/checkpoints").glob("[0-9]*"))
+    lower = dataclasses.replace(config, optimizer=OptimizerConfig(learning_rate=1e-4))
+    assert math.isfinite(train(lower, open_run(tmp_path / "again"))["best_metric"])
 
 
 def test_held_out_rows_are_read_in_batches_of_the_size_that_training_has_in_memory(
