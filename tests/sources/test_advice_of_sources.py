@@ -10,7 +10,7 @@ import zstandard
 
 from teacherlm_jax.config import ColumnsConfig, SourceConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.sources import reading
+from teacherlm_jax.sources import muffin, p3, reading
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 
@@ -154,3 +154,19 @@ def test_a_row_can_be_read_with_the_columns_that_a_message_suggests(tmp_path, ca
     assert advice in refusal(config, tmp_path)
     config = dataclasses.replace(config, columns=dataclasses.replace(columns, **right))
     assert samples(config, tmp_path)
+
+
+# What is asked for, with a name that is unknown and then with each that the message lists.
+LISTED = {
+    "Muffin's dataset": lambda name: muffin.sources(datasets=(name,)),
+    "P3's dataset": p3.tasks,
+    "P3's layout": lambda name: p3.sources(datasets=("glue_qqp",), layout=name),
+}
+
+
+@pytest.mark.parametrize("kind", LISTED)
+def test_every_name_of_a_collection_that_a_message_lists_is_known(kind):
+    with pytest.raises(UserError) as raised:
+        LISTED[kind]("none")
+    names = str(raised.value).partition("; expected one of ")[2].split(", ")
+    assert all(LISTED[kind](name) for name in names)
