@@ -22,7 +22,9 @@ class PlanOptions:
         "bloom-7b1; empty: the teacher's",
     )
     rows: int = at_least(
-        0, 0, help="rows of the dataset to annotate, for the hours that it takes; 0: speed only"
+        0,
+        0,
+        help="for an annotation: number of rows of the dataset; the plan then has the hours that they take; 0: only the speed",
     )
     advise: bool = plain(
         False, help="if it does not fit, compile suggested settings until one fits"
