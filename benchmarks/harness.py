@@ -3,18 +3,20 @@
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax.storage import files
-
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 DOCS = ROOT / "docs"
 RESULTS_PAGE = DOCS / "reference" / "results.md"
-_PACKAGES = ("jax", "jaxlib", "flax", "numpy", "tokenizers", "torch", "transformers")
+_PACKAGES = (
+    *("jax", "jaxlib", "flax", "optax", "numpy", "tokamax"),
+    *("tokenizers", "torch", "transformers"),
+)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -35,6 +37,8 @@ def put_into(page: Path, name: str, text: str) -> None:
     _, closing, after = rest.partition(f"<!-- /{name} -->\n")
     if not opening or not closing:
         raise ValueError(f"{page}: expected the marks <!-- {name} --> and <!-- /{name} -->")
+    from teacherlm_jax.storage import files  # needs fsspec, which `benchmarks/gpu.py` does without
+
     files.write_text(page, f"{before}{opening}{text}{closing}{after}")
 
 
@@ -43,6 +47,8 @@ def finish(name: str, figure: str, goal: str, met: bool, details: Mapping[str, A
 
     `details` contains every figure of the table and is JSON-serializable.
     """
+    from teacherlm_jax.storage import files
+
     result = {
         "figure": figure,
         "goal": goal,
@@ -53,6 +59,11 @@ def finish(name: str, figure: str, goal: str, met: bool, details: Mapping[str, A
         **details,
     }
     files.write_json(RESULTS / f"{name}.json", result)
+    return judge(name, figure, goal, met)
+
+
+def judge(name: str, figure: str, goal: str, met: bool) -> int:
+    """Print the line that compares a figure with its goal; return the exit status."""
     print(f"{name}: {figure} (goal {goal}): {'met' if met else 'unmet'}")
     return 0 if met else 1
 
@@ -85,9 +96,16 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Return the commit that is checked out, with "and changes" if the code differs from it."""
+    """Return the commit that is checked out, with "and changes" if the code differs from it.
+
+    It is "unknown" where the code was copied without its history, or git is not installed.
+    """
     git = ["git", "-C", str(ROOT)]
-    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    if shutil.which("git") is None:
+        return "unknown"
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    if head.returncode:
+        return "unknown"
     changed = subprocess.run(
         [*git, "status", "--porcelain", "--", "teacherlm_jax", "benchmarks/*.py"],
         capture_output=True,
