@@ -44,6 +44,13 @@ _CLIENTS = _Clients()
 class StoragePath(gpath.PosixGPath):
     """A path on this machine or in a store; see `etils.epath`."""
 
+    def __truediv__(self, other: epath.PathLike) -> "StoragePath":
+        """Return the other path if it is absolute or in a store, else the joined one."""
+        text = os.fspath(other)
+        return (
+            type(self)(text) if text.startswith("/") or "://" in text else super().__truediv__(text)
+        )
+
     @property
     def _backend(self) -> backend.Backend:
         return _CLIENTS if self._uri_scheme else backend.os_backend
