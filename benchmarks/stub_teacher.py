@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from teacherlm_jax.annotation import explain, session
+from teacherlm_jax.annotation import explain, loaded_teacher
 from teacherlm_jax.generation.requests import Completion, GenerationRequest
 from teacherlm_jax.hf import any_model
 
@@ -33,7 +33,7 @@ def install(seconds: float = 0.0, patch: Callable[[Any, str, Any], None] = setat
         return complete(model, requests, seconds=seconds, **settings)
 
     patch(explain, "complete", stub)
-    patch(session, "any_model", SimpleNamespace(load=load))
+    patch(loaded_teacher, "any_model", SimpleNamespace(load=load))
 
 
 def load(path: Any, *_: Any, **settings: Any) -> Any:

@@ -7,14 +7,14 @@ from typing import Any
 
 from teacherlm_jax.annotation.explain import GeneratedExplanation
 from teacherlm_jax.annotation.explanation_prompts import prompt_digest
-from teacherlm_jax.checkpoints.saved_model import LoadedModel
+from teacherlm_jax.annotation.loaded_teacher import LoadedTeacher
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import Sample, to_row
 
 
 def explanation_row(
-    config: AnnotateConfig, teacher: str, loaded: LoadedModel, explanation: GeneratedExplanation
+    config: AnnotateConfig, teacher: str, loaded: LoadedTeacher, explanation: GeneratedExplanation
 ) -> dict[str, Any]:
     """Return the row of one explanation: its text, its verdicts and its provenance."""
     sample, kind = explanation.sample, explanation.kind
@@ -31,7 +31,7 @@ def explanation_row(
         "prompt_digest": prompt_digest(sample, kind, config.subject_prefix),
         "subject_prefix": config.subject_prefix,
         "sampling": asdict(config.sampling),
-        "dtype": loaded.config.dtype,
+        "dtype": loaded.dtype,
         "seed": config.seed,
         "prompt_tokens": explanation.prompt_tokens,
         "new_tokens": explanation.new_tokens,

@@ -8,12 +8,10 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import jax
-
-from teacherlm_jax import sharding
 from teacherlm_jax.annotation.claims import ShardClaims
 from teacherlm_jax.annotation.followed_shard import FollowedShard, MissingIds
 from teacherlm_jax.annotation.job_plan import AnnotationJob
+from teacherlm_jax.annotation.loaded_teacher import open_teacher
 from teacherlm_jax.annotation.open_shard import OpenShard
 from teacherlm_jax.annotation.progress import AnnotationProgress
 from teacherlm_jax.annotation.shard_queue import ShardQueue
@@ -26,7 +24,6 @@ from teacherlm_jax.annotation.worker import (
 )
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.errors import Interrupted, UserError
-from teacherlm_jax.hf import any_model
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.runs.stop_signals import handling
@@ -138,12 +135,10 @@ class AnnotationSession:
             yield first
             yield from others
 
-        config, mesh = self._config, sharding.make_mesh(self._config.mesh)
-        loaded = any_model.load(teacher.path, mesh, dtype=config.dtype, attention=config.attention)
+        config, say = self._config, self._run.log.info
         lengths = job.record.lengths_of(teacher.kinds)
-        with jax.set_mesh(mesh):
-            say = self._run.log.info
-            written = write_explanations(config, teacher, loaded, prompts(), lengths, say)
+        with open_teacher(config, teacher, lengths, say) as loaded:
+            written = write_explanations(config, teacher, loaded, prompts())
             for shard, explanation in written:
                 self.progress.add(explanation.new_tokens)
                 if shard.complete:

@@ -1,0 +1,109 @@
+"""A teacher that is ready to write explanations: the seam between the worker and its teachers."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import jax
+
+from teacherlm_jax import sharding
+from teacherlm_jax.annotation.explain import GeneratedExplanation, generate_explanations
+from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt
+from teacherlm_jax.annotation.teachers import AnnotationTeacher
+from teacherlm_jax.checkpoints.saved_model import LoadedModel
+from teacherlm_jax.config import AnnotateConfig
+from teacherlm_jax.hf import any_model
+
+
+class LoadedTeacher(Protocol):
+    """A teacher that turns a stream of prompts into finished explanations."""
+
+    @property
+    def step(self) -> int:
+        """Number of updates of the model; 0 if it is not known."""
+
+    @property
+    def digest(self) -> str:
+        """Digest that identifies the model."""
+
+    @property
+    def dtype(self) -> str:
+        """Dtype of the computation; empty if it is not known."""
+
+    def explanations(
+        self, prompts: Iterator[ExplanationPrompt]
+    ) -> Iterator[tuple[ExplanationPrompt, GeneratedExplanation]]:
+        """Yield each prompt with its explanation as it is finished, in any order.
+
+        Prompts are read when there is room for more texts, a few ahead of the finished ones.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelTeacher:
+    """A teacher whose model is in memory. Use it under the model's mesh.
+
+    Attributes:
+        config: sampling, seed, gates and slots.
+        model: the model.
+        lengths: number of prompts by length in tokens, at least of those that it will get.
+        members: most prompts of one sample.
+        say: gets a line about each program that is compiled.
+    """
+
+    config: AnnotateConfig
+    model: LoadedModel
+    lengths: Mapping[int, int]
+    members: int
+    say: Callable[[str], None]
+
+    @property
+    def step(self) -> int:
+        """Number of updates of the model."""
+        return self.model.step
+
+    @property
+    def digest(self) -> str:
+        """Digest of its parameters."""
+        return self.model.digest
+
+    @property
+    def dtype(self) -> str:
+        """Dtype of the computation."""
+        return self.model.config.dtype
+
+    def explanations(
+        self, prompts: Iterator[ExplanationPrompt]
+    ) -> Iterator[tuple[ExplanationPrompt, GeneratedExplanation]]:
+        """Yield each prompt with its explanation; see `LoadedTeacher`."""
+        return generate_explanations(
+            *(self.model, prompts, self.config.sampling),
+            seed=self.config.seed,
+            gates=self.config.gates,
+            slots=self.config.slots,
+            members=self.members,
+            lengths=self.lengths,
+            say=self.say,
+        )
+
+
+@contextlib.contextmanager
+def open_teacher(
+    config: AnnotateConfig,
+    teacher: AnnotationTeacher,
+    lengths: Mapping[int, int],
+    say: Callable[[str], None],
+) -> Iterator[LoadedTeacher]:
+    """Load a teacher for the time of a `with` block.
+
+    Args:
+        config: settings of the run.
+        teacher: the teacher.
+        lengths: number of prompts by length in tokens.
+        say: gets lines about its work.
+    """
+    mesh = sharding.make_mesh(config.mesh)
+    model = any_model.load(teacher.path, mesh, dtype=config.dtype, attention=config.attention)
+    with jax.set_mesh(mesh):
+        yield ModelTeacher(config, model, lengths, len(teacher.kinds), say)
