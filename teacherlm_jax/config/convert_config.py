@@ -1,11 +1,19 @@
 """Settings of `convert`."""
 
 import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
 
 from teacherlm_jax.config.dataset_config import DatasetConfig
 from teacherlm_jax.config.fields import at_least, choice, group, location
 from teacherlm_jax.config.model_config import MeshConfig
 from teacherlm_jax.config.names import MODEL_PATHS
+
+NOT_FOR_IMPORTS = (
+    "'float16' is for exports; parameters of a run are float32, which holds every float16 value, "
+    "or bfloat16; choose one of them"
+)
 
 
 @dataclasses.dataclass
@@ -33,12 +41,28 @@ class ConvertConfig:
     )
     dtype: str = choice(
         *("", "float32", "bfloat16", "float16"),
-        help="dtype of the stored parameters; the dtype of the computation is set when the model "
-        "is used. Empty: float32 when converting from Hugging Face, the dtype of the checkpoint "
-        "when converting to it",
+        help="dtype of the stored parameters, float16 for exports only; the dtype of the "
+        "computation is set when the model is used. Empty: float32 when converting from Hugging "
+        "Face, the dtype of the checkpoint when converting to it",
     )
     shard_megabytes: int = at_least(
         1, 5000, help="largest size of one weights file written for Hugging Face, in MB"
     )
     mesh: MeshConfig = group(MeshConfig)
     dataset: DatasetConfig = group(DatasetConfig)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, problem) for invalid combinations of values."""
+        if self.dtype == "float16" and _is_imported(self.source):
+            yield "dtype", NOT_FOR_IMPORTS
+
+
+def _is_imported(source: str) -> bool:
+    """Return whether a source is a Hugging Face model, as far as this machine shows."""
+    if "://" in source:
+        return source.startswith("hf://")
+    try:
+        content = json.loads(Path(source, "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "model_type" in content

@@ -20,6 +20,7 @@ from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints import saved_model
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import ConvertConfig, DatasetConfig, MeshConfig, ModelConfig
+from teacherlm_jax.config.convert_config import NOT_FOR_IMPORTS
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import (
     any_model,
@@ -82,10 +83,7 @@ def _refuse_settings_of_datasets(config: ConvertConfig) -> None:
 def _import(config: ConvertConfig, source: epath.Path) -> None:
     """Convert a Hugging Face folder to a run folder whose step 0 has no optimizer state."""
     if config.dtype == "float16":
-        raise UserError(
-            "config.dtype=float16: parameters of a run are float32, which holds every float16 "
-            "value, or bfloat16; choose one of them"
-        )
+        raise UserError(f"config.dtype: {NOT_FOR_IMPORTS}")
     opened = model_folder.open_model(source, config.dtype or "float32")
     state = source_state(source)
     abstract = _abstract(opened.config, config.mesh)

@@ -62,6 +62,17 @@ def test_a_run_has_the_first_dtype_that_a_message_names(folder, convert, tmp_pat
     assert convert(folder, tmp_path / "run", f"--config.dtype={first}") == (0, "")
 
 
+@pytest.mark.parametrize("source", ["model", "hf://org/name"])
+def test_validating_an_import_refuses_float16_as_running_it_does(blank, convert, tmp_path, source):
+    source = blank / source if source == "model" else source
+    words = (source, tmp_path / "out", "--config.dtype=float16")
+    refused = convert(*words)
+    assert refused[0] == 2 and "'float16' is for exports; " in refused[1]
+    assert convert(*words, "--validate") == refused
+    assert convert(*words[:2], "--config.dtype=bfloat16", "--validate") == (0, "")
+    assert convert(blank / "run", *words[1:], "--validate") == (0, "")
+
+
 @pytest.mark.parametrize("source", ["model", "run"])
 def test_an_output_that_exists_is_removed_or_another_one_is_named(blank, convert, tmp_path, source):
     output = tmp_path / "out"

@@ -48,6 +48,8 @@ def test_a_conversion_notices_a_changed_source_and_no_copied_one(
     pair_of, save, convert, bucket, capsys
 ):
     address = put(save(pair_of("bloom")), f"{bucket}/hf")
+    status, message = convert(address, f"{bucket}/run", "--config.dtype=float16")
+    assert (status, "'float16' is for exports; " in message) == (2, True)
     assert convert(address, f"{bucket}/run")[0] == 0
     content = objects.read(f"{address}/model.safetensors")
     objects.put(f"{address}/model.safetensors", content)

@@ -200,7 +200,7 @@ def test_the_storage_and_compute_dtypes_are_logged(pair_of, save, convert, tmp_p
         (
             lambda folder: None,
             ("--config.dtype=float16",),
-            "config.dtype=float16: parameters of a run are",
+            "config.dtype: 'float16' is for exports; parameters of a run are",
         ),
         (lambda folder: None, ("--config.mesh.tensor=8",), "'heads' of size 4 is not divisible by"),
         (lambda folder: None, ("--config.shard=8",), "--config.shard: unknown key"),
