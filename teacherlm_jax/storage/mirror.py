@@ -7,12 +7,13 @@ of the bucket see an earlier version of it, but never a part of one.
 
 import contextlib
 import os
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from teacherlm_jax.errors import ExplainedError
+from teacherlm_jax.errors import ExplainedError, StoreError
 from teacherlm_jax.storage import objects
 from teacherlm_jax.storage.mirrored_files import ALL_FILES, MirroredFiles
 from teacherlm_jax.storage.temporary import TemporaryFolder
@@ -88,7 +89,8 @@ class Mirror:
     def close(self) -> None:
         """Publish for the last time and remove the copy.
 
-        If that fails or is interrupted, the copy stays, and the error or a line names it.
+        If that fails or is interrupted, the copy stays, and the error or a line names it. Unless
+        another process has the folder now, it also has the command that copies the files by hand.
         """
         self._ended.set()
         try:
@@ -96,14 +98,20 @@ class Mirror:
             self.publish()
         except ExplainedError as error:
             self._temporary.keep()
-            raise type(error)(
-                f"{error}; files that are not in the bucket yet are in {self.folder}"
-            ) from error
+            remedy = self._remedy() if isinstance(error, StoreError) else ""
+            raise type(error)(f"{error}; {self._unpublished()}{remedy}") from error
         except BaseException:  # such as Ctrl-C
             self._temporary.keep()
-            self._say(f"{self.address}: files that are not in the bucket yet are in {self.folder}")
+            self._say(f"{self.address}: {self._unpublished()}{self._remedy()}")
             raise
         self._temporary.close()
+
+    def _unpublished(self) -> str:
+        return f"files that are not in the bucket yet are in {self.folder}"
+
+    def _remedy(self) -> str:
+        copied = f"{shlex.quote(str(self.folder))}/* {shlex.quote(self.address)}/"
+        return f"; repeat the command, or copy them: gcloud storage cp --recursive {copied}"
 
     def _pull(self) -> None:
         sizes = objects.listing(self.address)

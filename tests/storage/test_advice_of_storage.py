@@ -162,7 +162,7 @@ def test_a_file_that_the_store_did_not_return_in_time_is_read_again(bucket, monk
     assert time_limit.in_time(f"{bucket}/a", lambda: objects.read(f"{bucket}/a")) == b"content"
 
 
-def test_files_that_are_not_in_the_bucket_yet_are_in_the_folder_that_a_message_names(
+def test_files_that_are_not_in_the_bucket_yet_are_copied_by_the_command_of_the_message(
     bucket, proxy, monkeypatch
 ):
     monkeypatch.setattr(objects, "PATIENCE", 0.05)
@@ -170,10 +170,11 @@ def test_files_that_are_not_in_the_bucket_yet_are_in_the_folder_that_a_message_n
     (opened.folder / "log.txt").write_text("one\n")
     proxy.fail(503, "write")
     message = refusal(opened.close)
-    folder = re.search(r"; files that are not in the bucket yet are in (\S+)$", message)[1]
+    copied = re.search(r", or copy them: gcloud storage cp --recursive (\S+)/\* (\S+/)$", message)
+    assert f"; files that are not in the bucket yet are in {copied[1]}; " in message
     proxy.clear()
-    for path in Path(folder).glob("[!.]*"):
-        objects.upload(path, f"{bucket}/run/{path.name}")
+    for path in Path(copied[1]).glob("[!.]*"):
+        objects.upload(path, f"{copied[2]}{path.name}")
     again = Mirror(f"{bucket}/run", every=1000)  # as the repeated command opens it
     assert (again.folder / "log.txt").read_text() == "one\n"
     again.close()

@@ -46,7 +46,7 @@ def test_files_that_are_never_published_stay_on_this_machine_and_are_named(proxy
         StoreError, match=f"{bucket}/log.txt: .*; files that are not in the bucket yet"
     ) as raised:
         opened.close()
-    assert str(raised.value).endswith(f" are in {opened.folder}")
+    assert f" are in {opened.folder}; repeat the command, or copy them: " in str(raised.value)
     assert (opened.folder / "log.txt").read_text() == "one\n"
 
 

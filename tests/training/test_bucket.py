@@ -1,7 +1,10 @@
 """Training runs in a bucket."""
 
 import dataclasses
+import glob
+import os
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +13,7 @@ from teacherlm_jax.checkpoints import commit_marks, saved_model
 from teacherlm_jax.data import packing
 from teacherlm_jax.errors import Interrupted, StoreError, UserError
 from teacherlm_jax.pipelines import verbs
-from teacherlm_jax.runs import run_place
+from teacherlm_jax.runs import run_folder, run_place
 from teacherlm_jax.storage import files, objects
 from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
@@ -112,6 +115,47 @@ def test_an_interrupted_run_is_resumed_from_the_bucket_alone(
     verbs.run("train", settings(f"{bucket}/run", prepared))
     assert losses(f"{bucket}/run") == losses(on_disk)
     assert digest(f"{bucket}/run") == digest(on_disk)
+
+
+@pytest.mark.parametrize("remedy", ["copy the files", "repeat the command"])
+def test_a_run_whose_last_upload_fails_is_whole_after_each_remedy_of_the_message(
+    bucket, prepared, on_disk, monkeypatch, capsys, remedy
+):
+    def refuse(source, path):
+        raise StoreError(f"{path}: cannot be written: HTTP status 503")
+
+    finish = run_folder.Run.finish
+    with monkeypatch.context() as patch:
+
+        def finish_without_the_store(run, result):
+            finish(run, result)
+            patch.setattr(objects, "upload", refuse)
+
+        patch.setattr(run_folder.Run, "finish", finish_without_the_store)
+        with pytest.raises(StoreError) as raised:
+            verbs.run("train", settings(f"{bucket}/run", prepared))
+    assert "run/result.json" not in objects.listing(bucket)
+    message = str(raised.value)
+    assert "; repeat the command, or copy them: " in message
+    if remedy == "copy the files":
+        _copy_as_the_message_says(message)
+    capsys.readouterr()
+    result = verbs.run("train", settings(f"{bucket}/run", prepared))
+    assert ("finished before" in capsys.readouterr().out) == (remedy == "copy the files")
+    assert files.read_json(StoragePath(bucket) / "run/result.json") == result
+    assert losses(f"{bucket}/run") == losses(on_disk)
+    assert digest(f"{bucket}/run") == digest(on_disk)
+
+
+def _copy_as_the_message_says(message):
+    command = message.rpartition(", or copy them: ")[2].split()
+    assert command[:4] == ["gcloud", "storage", "cp", "--recursive"]
+    pattern, address = command[4:]
+    for path in glob.glob(pattern):  # like a shell's, without hidden files
+        if os.path.isdir(path):
+            upload(Path(path), address + os.path.basename(path))
+        else:
+            objects.upload(path, address + os.path.basename(path))
 
 
 def test_a_run_moves_from_a_disk_to_a_bucket(bucket, prepared, on_disk, capsys):
