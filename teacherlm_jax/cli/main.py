@@ -77,6 +77,9 @@ def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
         failures.print_out(sweep.results(command.config, command.points))
     if not command.runs:
         return 0
+    if verb.steps and command.options[config.PipelineOptions].status:
+        failures.print_out("\n".join(verbs.status(name, settings) for settings in command.runs))
+        return 0
     distributed.start(name, verb.together)
     if command.note and distributed.is_first():
         console.say(command.note)

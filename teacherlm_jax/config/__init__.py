@@ -17,6 +17,7 @@ from teacherlm_jax.config.inference_config import (
 from teacherlm_jax.config.model_config import MeshConfig, ModelConfig
 from teacherlm_jax.config.names import DEFAULT_GATES, FORMATS, FORMS, GATES, READERS
 from teacherlm_jax.config.pipeline_config import QuickstartConfig, ReportConfig, StepConfig
+from teacherlm_jax.config.pipeline_options import PipelineOptions
 from teacherlm_jax.config.plan_options import PlanOptions
 from teacherlm_jax.config.prepare_config import (
     ColumnsConfig,
@@ -55,6 +56,7 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "PartConfig",
+    "PipelineOptions",
     "PlanOptions",
     "PrepareConfig",
     "ProfileConfig",

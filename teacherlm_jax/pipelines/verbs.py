@@ -8,6 +8,7 @@ from typing import Any
 
 from teacherlm_jax import config
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.pipelines import runner
 from teacherlm_jax.runs import run_folder
 from teacherlm_jax.runs.run_folder import Run
 
@@ -37,6 +38,8 @@ class Verb:
         options: dataclasses of further options, each given by its name alone. The function gets
             them as its last arguments; they are not part of the run's config.
         memory_keys: config keys that reduce the memory that the verb needs, for its error message.
+        steps: `module:function` that returns the steps of a config, for a pipeline; empty for other
+            verbs.
         together: several processes can run the verb as one; see `distributed`.
         shared: several processes can work in one run folder, each by itself.
     """
@@ -54,6 +57,7 @@ class Verb:
     needs_file: bool = True
     folder: Callable[[Any], str] = operator.attrgetter("output")
     options: tuple[type, ...] = ()
+    steps: str = ""
     memory_keys: str = "the size of the model or of the data"
     together: bool = False
     shared: bool = False
@@ -143,6 +147,8 @@ VERBS = {
         (config.QuickstartConfig,),
         "teacherlm_jax.pipelines.quickstart:quickstart",
         repeats=True,
+        options=(config.PipelineOptions,),
+        steps="teacherlm_jax.pipelines.quickstart:steps_of",
     ),
 }
 
@@ -186,6 +192,11 @@ def run(name: str, settings: Any, *options: Any) -> dict[str, Any] | None:
         if result is not None:
             opened.finish(result)
         return result
+
+
+def status(name: str, settings: Any) -> str:
+    """Return the steps of a pipeline's config as text, and which of them are finished."""
+    return runner.status(_load(VERBS[name].steps)(settings))
 
 
 def _digests(verb: Verb, settings: Any) -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from teacherlm_jax.config import QuickstartConfig, StepConfig
+from teacherlm_jax.config import PipelineOptions, QuickstartConfig, StepConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.pipelines import quickstart
+from teacherlm_jax.pipelines import quickstart, runner
 from teacherlm_jax.runs import layout, run_folder
 from teacherlm_jax.storage import files
 
@@ -29,9 +29,9 @@ def test_the_pipeline_ends_after_the_cause_is_corrected_and_the_command_repeated
     root = tmp_path / "runs"
     program = tmp_path / "program"
     program.write_text(COMMAND.format(folder=str(tmp_path)))
-    popen = quickstart.subprocess.Popen
+    popen = runner.subprocess.Popen
     monkeypatch.setattr(
-        quickstart.subprocess,
+        runner.subprocess,
         "Popen",
         lambda words, **settings: popen([words[0], str(program), *words[3:]], **settings),
     )
@@ -50,7 +50,7 @@ def test_the_pipeline_ends_after_the_cause_is_corrected_and_the_command_repeated
 
     def repeat():
         with run_folder.open_run(config.output, "quickstart", config) as folder:
-            return quickstart.quickstart(config, folder)
+            return quickstart.quickstart(config, folder, PipelineOptions())
 
     (root / "data").mkdir(parents=True)
     files.write_json(root / "data" / layout.RESULT, {})  # a finished step

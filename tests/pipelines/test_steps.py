@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from teacherlm_jax.config import QuickstartConfig, StepConfig
+from teacherlm_jax.config import PipelineOptions, QuickstartConfig, StepConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.pipelines import quickstart
+from teacherlm_jax.pipelines import quickstart, runner
 from teacherlm_jax.runs import run_folder
 
 EXITS_ON_SIGTERM = """
@@ -25,7 +25,7 @@ def test_a_signal_is_forwarded_to_the_step_which_has_time_to_save():
     with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as step:
         assert step.stdout.readline() == b"ready\n"
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        assert quickstart._wait_for(step) == 7
+        assert runner._wait_for(step) == 7
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -44,6 +44,6 @@ def test_a_failed_step_is_named_and_earlier_files_are_kept(tmp_path):
         run_folder.open_run(config.output, "quickstart", config) as folder,
         pytest.raises(UserError, match="step 'to prepare' failed with status 2"),
     ):
-        quickstart.quickstart(config, folder)
+        quickstart.quickstart(config, folder, PipelineOptions())
     for split in ("train", "unlabelled", "test"):
         assert len((root / f"samples/{split}.jsonl").read_text().splitlines()) == 9
