@@ -27,6 +27,7 @@ from teacherlm_jax.config.prepare_config import (
     SourceConfig,
     VocabularyConfig,
 )
+from teacherlm_jax.config.star_config import StarConfig
 from teacherlm_jax.config.sweep_options import SweepOptions
 from teacherlm_jax.config.train_config import (
     HELD_OUT,
@@ -64,6 +65,7 @@ __all__ = [
     "ReportConfig",
     "SamplingConfig",
     "SourceConfig",
+    "StarConfig",
     "StepConfig",
     "SweepOptions",
     "TeachersConfig",

@@ -106,6 +106,16 @@ VERBS = {
         together=True,
         shared=True,
     ),
+    "star": Verb(
+        "grow explanations from questions with answers in rounds (STaR)",
+        "teacherlm star --config=configs/star.py",
+        (config.StarConfig,),
+        "teacherlm_jax.pipelines.star:star",
+        may_change=("rounds", "mesh", "slots"),
+        repeats=True,
+        options=(config.PipelineOptions,),
+        steps="teacherlm_jax.pipelines.star:steps_of",
+    ),
     "evaluate": Verb(
         "evaluate a model on multiple-choice benchmarks by rank classification",
         "teacherlm evaluate --config=configs/quickstart.py:evaluate_stage2",

@@ -33,6 +33,14 @@ COUNTS = "counts"  # size and figures of each complete file in TEXTS and SAMPLES
 CLAIMS = "claims"  # shards that a process works on
 WORKERS = "workers"  # processes at work in the folder, with heartbeats
 
+# Runs of `star`, which have one folder per round, with the runs of its steps.
+STEPS = "steps"  # a config file per step that is a command
+FILTERED = "filtered.jsonl"  # explanations of right answers
+WRONG = "wrong.jsonl"  # questions without one
+KEPT = "kept.jsonl"  # all kept explanations, with their provenance
+EXAMPLES = "examples.jsonl"  # training examples of the round
+ROUND = "round.json"  # counts and accuracy; written last
+
 # Several verbs.
 REFUSED = "refused.jsonl"  # rows that cannot be used: file, line, reason, row
 REPORT_HTML = "report.html"
