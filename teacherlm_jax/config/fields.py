@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import re
+import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from teacherlm_jax.errors import UserError
 _INTERVAL = re.compile(r"([\[(])(-?\d+), (\d+|inf)([\])])")
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of a bucket or a site
 _BUCKET = "gs://"
+_LARGEST = 2**31 - 1  # of an int on devices, in files and in other packages
 _HUB = "hf://"  # begins the address of a model on the Hugging Face Hub
 
 
@@ -120,7 +122,8 @@ def path_keys(value: Any, key: str = "") -> set[str]:
 def check(value: Any, key: str = "config") -> None:
     """Raise UserError with the first key of a config (a dataclass) that has an invalid value.
 
-    `key` is the name of the config itself. An int in a field of type float becomes a float.
+    `key` is the name of the config itself. An int in a field of type float becomes a float. No int
+    may need more than 32 bits.
     """
     for name, problem in problems(value, key):
         raise UserError(f"{name}: {problem}")
@@ -131,7 +134,7 @@ def problems(value: Any, key: str) -> Iterator[tuple[str, str]]:
     hints = typing.get_type_hints(type(value))
     for field in dataclasses.fields(value):
         name, item = f"{key}.{field.name}", getattr(value, field.name)
-        if hints[field.name] is float and type(item) is int:
+        if hints[field.name] is float and type(item) is int and abs(item) <= sys.float_info.max:
             setattr(value, field.name, float(item))
         elif not _has_type(item, hints[field.name]):
             yield name, f"expected {type_name(hints[field.name])}, got {item!r}"
@@ -152,6 +155,8 @@ def _field_problems(name: str, item: Any, metadata: Any) -> Iterator[tuple[str, 
             yield name, not_among(item, metadata["choices"])
     if "limits" in metadata and not _within(item, metadata["limits"]):
         yield name, f"{item} is not in {metadata['limits']}"
+    elif type(item) is int and item > _LARGEST:
+        yield name, f"{item} is too large; the largest int is {_LARGEST}"
     if metadata.get("required") and not item:
         yield name, f"empty; set it, as in --{name}=VALUE"
     if "stores" in metadata and _ADDRESS.match(item) and not item.startswith(metadata["stores"]):

@@ -58,7 +58,7 @@ def _smaller_settings(config: TrainConfig, parameters: int, length: int, limit: 
     model = dataclasses.replace(config.model, remat="full")
     block = min(config.loss_block, _SMALL_LOSS_BLOCK)
     rows = config.batch_size // (config.mesh.data * config.mesh.fsdp)
-    for parts in (parts for parts in range(1, rows + 1) if rows % parts == 0):
+    for parts in _divisors(rows):
         smaller = dataclasses.replace(config, model=model, loss_block=block, accumulate=parts)
         if step_memory.estimate(smaller, parameters, length).total <= limit:
             return (
@@ -70,3 +70,9 @@ def _smaller_settings(config: TrainConfig, parameters: int, length: int, limit: 
         "config.accumulate; use a smaller model, shorter rows, or more devices along "
         "config.mesh.tensor"
     )
+
+
+def _divisors(number: int) -> list[int]:
+    """Return all divisors of a positive number, in order."""
+    small = [divisor for divisor in range(1, math.isqrt(number) + 1) if number % divisor == 0]
+    return sorted({*small, *(number // divisor for divisor in small)})

@@ -1,7 +1,11 @@
 """Fields of configs: accepted values, and the keys that hold paths."""
 
+import dataclasses
+import re
+
 import pytest
 
+from teacherlm_jax import config
 from teacherlm_jax.config import (
     AnnotateConfig,
     BenchmarkConfig,
@@ -61,3 +65,30 @@ def test_sampling_settings_without_meaning_are_refused(settings):
 def test_the_ends_of_the_intervals_of_sampling_settings_are_accepted():
     extremes = {"min_p": 1.0, "top_p": 1.0, "min_new_tokens": 512, "stop": ("Q:", "\n")}
     assert list(problems(SamplingConfig(**extremes), "config.sampling")) == []
+
+
+INTS = [
+    (kind, field.name)
+    for kind in vars(config).values()
+    if dataclasses.is_dataclass(kind)
+    for field in dataclasses.fields(kind)
+    if field.type is int
+]
+
+
+@pytest.mark.parametrize(("kind", "key"), INTS, ids=lambda value: getattr(value, "__name__", value))
+def test_an_int_that_needs_more_than_32_bits_is_refused_in_every_key(kind, key):
+    def problem(value):
+        return dict(reversed([*problems(kind(**{key: value}), "config")])).get(f"config.{key}", "")
+
+    assert re.search(r"2147483648 is (too large|not in)", problem(2**31))
+    assert not re.search("too large|not in", problem(2**31 - 1))
+
+
+def test_an_int_becomes_a_float_if_there_is_such_a_float():
+    settings = TrainConfig("run", "data", data_cache_gib=7)
+    assert list(problems(settings, "config")) == [] and type(settings.data_cache_gib) is float
+    settings = TrainConfig("run", "data", data_cache_gib=10**400)
+    assert ("config.data_cache_gib", "expected a float, got 1000") in [
+        (key, problem[:26]) for key, problem in problems(settings, "config")
+    ]

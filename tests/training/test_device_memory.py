@@ -47,6 +47,7 @@ def test_a_model_too_large_for_the_device_is_refused_with_its_sizes(train, tmp_p
     [
         {"batch_size": 1_000_000, "loss_block": 100_000_000},
         {"batch_size": 4_000_000},
+        {"batch_size": 2**31 - 1},  # a prime
     ],
 )
 def test_activations_too_large_for_the_device_are_refused_with_what_would_fit(train, settings):
