@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from teacherlm_jax.annotation import answer_check
 from teacherlm_jax.annotation import gates as gate_checks
@@ -26,8 +27,9 @@ class GeneratedExplanation:
         prompt_tokens: number of tokens of the prompt.
         new_tokens: number of generated tokens, without the end-of-text token.
         finish_reason: "eos" if the teacher ended the text, "stop" if a stop string did, "length"
-            if max_new_tokens did.
+            if max_new_tokens did, "refused" if a server did not write one.
         gates: verdict by gate.
+        details: further values that are recorded with it.
     """
 
     sample: Sample
@@ -37,6 +39,7 @@ class GeneratedExplanation:
     new_tokens: int
     finish_reason: str
     gates: dict[str, bool]
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def judged(self) -> gate_checks.GateInput:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from teacherlm_jax.annotation.endpoint_client import REFUSED
 from teacherlm_jax.annotation.explain import GeneratedExplanation
 from teacherlm_jax.annotation.explanation_prompts import prompt_digest
 from teacherlm_jax.annotation.loaded_teacher import LoadedTeacher
@@ -37,6 +38,7 @@ def explanation_row(
         "new_tokens": explanation.new_tokens,
         "finish_reason": explanation.finish_reason,
         "gates": explanation.gates,
+        **explanation.details,
     }
 
 
@@ -46,7 +48,7 @@ def is_explanation(row: Mapping[str, Any]) -> bool:
     gates = row.get("gates")
     return (
         all(isinstance(row.get(key), str) for key in texts)
-        and type(row.get("new_tokens")) is int
+        and all(type(row.get(key)) is int for key in ("prompt_tokens", "new_tokens"))
         and isinstance(gates, dict)
         and all(type(verdict) is bool for verdict in gates.values())
     )
@@ -56,9 +58,10 @@ def annotated(sample: Sample, rows: Mapping[str, Mapping[str, Any]]) -> dict[str
     """Return a sample as a row, with the explanations of `rows` (by kind) and their provenance.
 
     `annotations[kind]` is the explanation's row without its text. Annotations of other kinds, by
-    earlier runs, are kept.
+    earlier runs, are kept. Texts that a server refused to write are left out.
     """
     merged = to_row(sample)
+    rows = {kind: row for kind, row in rows.items() if row["finish_reason"] != REFUSED}
     for kind, row in rows.items():
         merged["explanations"].setdefault(kind, {})[row["author"]] = row["text"]
     new = {
@@ -70,10 +73,16 @@ def annotated(sample: Sample, rows: Mapping[str, Mapping[str, Any]]) -> dict[str
 
 
 class KindCounts:
-    """Figures of explanations of one kind."""
+    """Figures of explanations of one kind.
+
+    Attributes:
+        prompt_tokens: tokens of the prompts.
+        new_tokens: tokens of the explanations.
+    """
 
     def __init__(self, gate_names: Sequence[str]):
-        self._count = self._new_tokens = self._all_gates = 0
+        self._count = self._all_gates = 0
+        self.prompt_tokens = self.new_tokens = 0
         self._gates = Counter(dict.fromkeys(gate_names, 0))
         self._finish_reasons: Counter[str] = Counter()
         self._teacher: dict[str, Any] = {}
@@ -81,7 +90,8 @@ class KindCounts:
     def add(self, row: Mapping[str, Any]) -> None:
         """Count one row as it is on disk."""
         self._count += 1
-        self._new_tokens += row["new_tokens"]
+        self.prompt_tokens += row["prompt_tokens"]
+        self.new_tokens += row["new_tokens"]
         self._gates.update(name for name, passed in row["gates"].items() if passed)
         self._all_gates += all(row["gates"].values())
         self._finish_reasons[row["finish_reason"]] += 1
@@ -92,7 +102,8 @@ class KindCounts:
         return {
             "teacher": self._teacher,
             "count": self._count,
-            "new_tokens": self._new_tokens,
+            "prompt_tokens": self.prompt_tokens,
+            "new_tokens": self.new_tokens,
             "all_gates": self._all_gates,
             "gates": dict(self._gates),
             "finish_reasons": dict(self._finish_reasons),
@@ -102,7 +113,8 @@ class KindCounts:
         """Add the figures of other rows, as `to_json` returned them."""
         self._teacher = dict(other["teacher"])
         self._count += other["count"]
-        self._new_tokens += other["new_tokens"]
+        self.prompt_tokens += other.get("prompt_tokens", 0)  # of an earlier version: not counted
+        self.new_tokens += other["new_tokens"]
         self._all_gates += other["all_gates"]
         self._gates.update(other["gates"])
         self._finish_reasons.update(other["finish_reasons"])
@@ -114,6 +126,6 @@ class KindCounts:
             "count": self._count,
             "gates": dict(self._gates),
             "passed_all_gates": self._all_gates if self._gates else None,
-            "mean_tokens": self._new_tokens / self._count,
+            "mean_tokens": self.new_tokens / self._count,
             "finish_reasons": dict(self._finish_reasons),
         }

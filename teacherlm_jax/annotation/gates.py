@@ -29,7 +29,7 @@ class GateInput:
         kind: kind of the explanation, one of `data.sample.KINDS`.
         text: the explanation, stripped.
         finish_reason: "eos" if the teacher ended the text, "stop" if a stop string did, "length"
-            if max_new_tokens did.
+            if max_new_tokens did, "refused" if a server did not write one.
     """
 
     sample: Sample

@@ -10,11 +10,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from teacherlm_jax.annotation import explained_rows, job_plan, shard_queue
+from teacherlm_jax.annotation import explained_rows, job_plan, refused_texts, shard_queue
+from teacherlm_jax.annotation.endpoint_cost import SpentTokens
 from teacherlm_jax.annotation.job_plan import AnnotationJob, plan_job
 from teacherlm_jax.annotation.session import AnnotationSession
 from teacherlm_jax.annotation.teachers import inputs
 from teacherlm_jax.config import AnnotateConfig
+from teacherlm_jax.config.endpoint_config import is_endpoint
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import exchange, files
@@ -32,7 +34,8 @@ def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
 
     Returns:
         `rows` (annotated samples), `refused` (rows), `kinds` (for each: teacher, count, gates
-        passed, mean new tokens, finish reasons), and figures of the process that finished the job:
+        passed, mean new tokens, finish reasons; for a teacher at an address also tokens of prompts
+        and texts, and their cost), and figures of the process that finished the job:
         `texts`, `seconds`, `tokens_per_second`.
 
     Raises:
@@ -77,6 +80,8 @@ def _finish(
     kinds = {kind: _figures(config, job, kind) for kind in job.kinds}
     for kind, figures in kinds.items():
         run.log.info("%s", _verdict_line(kind, figures))
+        if is_endpoint(getattr(config.teachers, kind)):
+            refused_texts.write(job, run, kind)
     result = {"rows": job.record.rows, "refused": job.record.refused, "kinds": kinds}
     finished = run.result
     if finished and all(finished.get(key) == value for key, value in result.items()):
@@ -106,12 +111,15 @@ def _clear(job: AnnotationJob, run: Run) -> None:
 
 def _figures(config: AnnotateConfig, job: AnnotationJob, kind: str) -> dict[str, Any]:
     """Return the figures of all explanations of a kind, the sums of those of its shards."""
-    counts = explained_rows.KindCounts(config.gates)
+    counts, name = explained_rows.KindCounts(config.gates), getattr(config.teachers, kind)
     sizes = job.folder.counted(kind)
     paths = [job.folder.counts(kind, index, sizes[index]) for index in sorted(sizes)]
     for figures in exchange.read_each(files.read_json, paths):
         counts.merge(figures)
-    return counts.result()
+    if not is_endpoint(name):
+        return counts.result()
+    spent = SpentTokens(config.endpoint, counts.prompt_tokens, counts.new_tokens)
+    return counts.result() | spent.to_json()
 
 
 def _verdict_line(kind: str, figures: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ last and has the size in its name. A file without one, or of another size, is co
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -108,6 +108,12 @@ class JobFolder:
         names = set(files.names(self.address / layout.TEXTS / kind))
         partial = {name for name in names if name.endswith(PARTIAL)}
         return {name for name in names - partial if not name.startswith(".")}, partial
+
+    def uncounted(self, kind: str, counted: Collection[int]) -> list[epath.Path]:
+        """Return the files of a kind, complete or partial, of shards that are not in `counted`."""
+        complete, partial = self.complete_by_name(kind)
+        names = (complete | partial) - {shard_name(index) for index in counted}
+        return [self.address / layout.TEXTS / kind / name for name in sorted(names)]
 
     def read_shard(self, index: int) -> list[Sample]:
         """Return the samples of a shard."""

@@ -28,7 +28,7 @@ class AnnotationJob:
         record: number of rows of each shard, refused rows, and lengths of the prompts.
         kinds: kinds of explanations to write, in the order of `data.sample.KINDS`.
         teachers: the distinct teachers.
-        vocabulary: vocabulary of all teachers.
+        vocabulary: vocabulary of the teachers whose models are loaded; None if there are none.
         subject_prefix: whether prompts begin with the sample's subject.
     """
 
@@ -36,7 +36,7 @@ class AnnotationJob:
     record: JobRecord
     kinds: tuple[str, ...]
     teachers: tuple[AnnotationTeacher, ...]
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary | None
     subject_prefix: bool
 
     @property
@@ -92,7 +92,7 @@ class _Planner:
     run: Run
     folder: JobFolder
     kinds: Sequence[str]
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary | None
     teachers: Sequence[AnnotationTeacher]
 
     def record(self) -> JobRecord:

@@ -8,8 +8,11 @@ from typing import Protocol
 import jax
 
 from teacherlm_jax import sharding
+from teacherlm_jax.annotation.endpoint_cost import spent_on_disk
+from teacherlm_jax.annotation.endpoint_teacher import EndpointTeacher
 from teacherlm_jax.annotation.explain import GeneratedExplanation, generate_explanations
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt
+from teacherlm_jax.annotation.job_plan import AnnotationJob
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import AnnotateConfig
@@ -92,17 +95,23 @@ class ModelTeacher:
 def open_teacher(
     config: AnnotateConfig,
     teacher: AnnotationTeacher,
-    lengths: Mapping[int, int],
+    job: AnnotationJob,
     say: Callable[[str], None],
 ) -> Iterator[LoadedTeacher]:
-    """Load a teacher for the time of a `with` block.
+    """Load a teacher for the time of a `with` block; one at an address is ready.
 
     Args:
         config: settings of the run.
         teacher: the teacher.
-        lengths: number of prompts by length in tokens.
+        job: the job, with the lengths of its prompts and with what is on disk.
         say: gets lines about its work.
     """
+    if teacher.path is None:
+        served = [kind for other in job.teachers if other.path is None for kind in other.kinds]
+        spent = spent_on_disk(config.endpoint, job.folder, served)
+        yield EndpointTeacher(config, teacher.name, teacher.digest, spent, say)
+        return
+    lengths = job.record.lengths_of(teacher.kinds)
     mesh = sharding.make_mesh(config.mesh)
     model = any_model.load(teacher.path, mesh, dtype=config.dtype, attention=config.attention)
     with jax.set_mesh(mesh):

@@ -41,7 +41,7 @@ class RowsPass:
         self,
         config: AnnotateConfig,
         kinds: Sequence[str],
-        vocabulary: Vocabulary,
+        vocabulary: Vocabulary | None,
         limit: PromptLimit,
         folder: JobFolder,
     ):
@@ -110,7 +110,7 @@ class RowsPass:
             samples(), self._kinds, self._vocabulary, self._config.subject_prefix
         ):
             location, sample = locations.popleft(), own[0].sample
-            longest = max(len(prompt.tokens) for prompt in own)
+            longest = max(prompt.length for prompt in own)
             if self._limit.tokens and longest > self._limit.tokens:
                 reason = f"{longest} tokens, more than {self._limit.reason}"
                 why = f"the prompt of {sample.id!r} has {reason}"
@@ -122,7 +122,7 @@ class RowsPass:
 
     def _count(self, own: Sequence[ExplanationPrompt]) -> None:
         for prompt in own:
-            self._lengths[prompt.kind][len(prompt.tokens)] += 1
+            self._lengths[prompt.kind][prompt.length] += 1
 
 
 class _RecordedSamples:
@@ -187,7 +187,10 @@ def described(rows: SourceRows) -> dict[str, Any]:
 
 
 def settings_of(
-    config: AnnotateConfig, kinds: Sequence[str], vocabulary: Vocabulary, limit: PromptLimit
+    config: AnnotateConfig,
+    kinds: Sequence[str],
+    vocabulary: Vocabulary | None,
+    limit: PromptLimit,
 ) -> dict[str, Any]:
     """Return the settings that decide the rows of a job and their prompts, as JSON."""
     source = dataclasses.asdict(config.source)
@@ -199,7 +202,7 @@ def settings_of(
         "gates": config.gates,
         "subject_prefix": config.subject_prefix,
         "rows_per_shard": config.rows_per_shard,
-        "vocabulary": vocabulary.digest,
+        "vocabulary": vocabulary.digest if vocabulary else "",
         "longest_prompt": limit.tokens,
         "seed": config.seed,
         "prompt_version": prompts.PROMPT_VERSION,

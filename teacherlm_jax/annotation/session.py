@@ -136,8 +136,7 @@ class AnnotationSession:
             yield from others
 
         config, say = self._config, self._run.log.info
-        lengths = job.record.lengths_of(teacher.kinds)
-        with open_teacher(config, teacher, lengths, say) as loaded:
+        with open_teacher(config, teacher, job, say) as loaded:
             written = write_explanations(config, teacher, loaded, prompts())
             for shard, explanation in written:
                 self.progress.add(explanation.new_tokens)

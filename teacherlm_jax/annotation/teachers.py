@@ -2,12 +2,16 @@
 
 import dataclasses
 from collections import defaultdict
-from pathlib import Path
 
+from etils import epath
+
+from teacherlm_jax.annotation import endpoint_client
 from teacherlm_jax.config import AnnotateConfig
+from teacherlm_jax.config.endpoint_config import is_endpoint
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import any_model
+from teacherlm_jax.runs import distributed
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 
@@ -16,20 +20,21 @@ class AnnotationTeacher:
     """A model that writes explanations.
 
     Attributes:
-        name: path of the model as in the config.
-        path: checkpoint or folder of the model; a run folder may get newer checkpoints.
-        step: number of updates.
-        digest: digest of the parameters.
-        max_positions: tokens of the longest text for which it has learned positions; 0: any.
+        name: path or address of the model as in the config.
+        path: checkpoint or folder of the model; a run folder may get newer checkpoints. None: the
+            model is at an address.
+        digest: digest of the parameters, or of what identifies the model at an address.
         kinds: kinds of explanations that it writes.
+        step: number of updates; 0 if it is not known.
+        max_positions: tokens of the longest text for which it has learned positions; 0: any.
     """
 
     name: str
-    path: Path
-    step: int
+    path: epath.Path | None
     digest: str
-    max_positions: int
     kinds: tuple[str, ...]
+    step: int = 0
+    max_positions: int = 0
 
 
 def inputs(config: AnnotateConfig) -> dict[str, str]:
@@ -48,28 +53,42 @@ def digests(teachers: tuple[AnnotationTeacher, ...]) -> dict[str, str]:
 
 def describe_teachers(
     config: AnnotateConfig,
-) -> tuple[tuple[AnnotationTeacher, ...], Vocabulary]:
-    """Return the distinct teachers and the vocabulary that they share.
+) -> tuple[tuple[AnnotationTeacher, ...], Vocabulary | None]:
+    """Return the distinct teachers, and the vocabulary that their models share.
 
-    Raises UserError if a model cannot be found or is damaged, or if vocabularies differ.
+    It is None if all teachers are at addresses. Raises UserError if a model cannot be found or is
+    damaged, if vocabularies differ, or if a server does not serve a model.
     """
     by_name: dict[str, list[str]] = defaultdict(list)
     for kind in KINDS:
         if name := getattr(config.teachers, kind):
             by_name[name].append(kind)
-    described = [_described(name, tuple(kinds)) for name, kinds in by_name.items()]
-    first, shared = described[0]
-    for teacher, vocabulary in described:
+    described = [_described(config, name, tuple(kinds)) for name, kinds in by_name.items()]
+    with_vocabulary = [(teacher, own) for teacher, own in described if own is not None]
+    for teacher, vocabulary in with_vocabulary:
+        first, shared = with_vocabulary[0]
         if vocabulary.digest != shared.digest:
             raise UserError(
                 f"config.teachers: {first.name} has the vocabulary {shared.digest}, {teacher.name} "
                 f"has {vocabulary.digest}; all teachers of one run must share a vocabulary, so "
                 "annotate with one run per vocabulary"
             )
-    return tuple(teacher for teacher, _ in described), shared
+    vocabularies = [vocabulary for _, vocabulary in with_vocabulary]
+    return tuple(teacher for teacher, _ in described), next(iter(vocabularies), None)
 
 
-def _described(name: str, kinds: tuple[str, ...]) -> tuple[AnnotationTeacher, Vocabulary]:
+def _described(
+    config: AnnotateConfig, name: str, kinds: tuple[str, ...]
+) -> tuple[AnnotationTeacher, Vocabulary | None]:
+    if is_endpoint(name):
+        if distributed.process_count() > 1:
+            raise UserError(
+                f"config.teachers.{kinds[0]}={name}: {distributed.process_count()} processes that "
+                "share models cannot share a teacher at an address; annotate this kind in a run of "
+                "its own, started without a launcher"
+            )
+        digest = endpoint_client.describe(name, config.endpoint)
+        return AnnotationTeacher(name=name, path=None, digest=digest, kinds=kinds), None
     model = any_model.describe(name)
     teacher = AnnotationTeacher(
         name=name,

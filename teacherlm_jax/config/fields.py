@@ -15,6 +15,7 @@ _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of a bucket or a site
 _BUCKET = "gs://"
 _LARGEST = 2**31 - 1  # of an int on devices, in files and in other packages
 _HUB = "hf://"  # begins the address of a model on the Hugging Face Hub
+WEB = ("http://", "https://")  # begin the address of a server
 
 
 def plain(default: Any, *, short: bool = False, help: str = "") -> Any:
@@ -62,6 +63,7 @@ def location(
     required: bool = False,
     local: bool = False,
     hub: bool = False,
+    web: bool = False,
     short: bool = False,
     help: str = "",
 ) -> Any:
@@ -75,10 +77,11 @@ def location(
         required: whether the config or the command line must fill it.
         local: whether addresses other than `gs://bucket/folder` are refused.
         hub: whether `local` allows the address of a model, `hf://org/name`.
+        web: whether `local` allows the address of a server, `http://` or `https://`.
         short: whether the command line accepts the bare name, as in `--data=DIR`.
         help: see `plain`.
     """
-    stores = (_BUCKET, _HUB) if hub else (_BUCKET,)
+    stores = (_BUCKET, *((_HUB,) if hub else ()), *(WEB if web else ()))
     refused = {"stores": stores} if local else {}
     return _field(default, help, path=True, required=required, short=short, **refused)
 

@@ -3,6 +3,12 @@
 import dataclasses
 from collections.abc import Iterator
 
+from teacherlm_jax.config.endpoint_config import (
+    EndpointConfig,
+    address_problem,
+    is_endpoint,
+    sampling_problems,
+)
 from teacherlm_jax.config.fields import (
     at_least,
     choice,
@@ -88,15 +94,26 @@ def authors_sampling() -> SamplingConfig:
 class TeachersConfig:
     """The teacher of each kind of explanation; kinds without a teacher are not written."""
 
-    cot: str = location(local=True, hub=True, help=f"teacher for chains of thought: {MODEL_PATHS}")
-    fundamental: str = location(
-        local=True, hub=True, help="teacher for fundamentals, named like teachers.cot"
-    )
-    mistake: str = location(
+    cot: str = location(
         local=True,
         hub=True,
-        help="teacher for common mistakes, named like teachers.cot",
+        web=True,
+        help=f"teacher for chains of thought: {MODEL_PATHS}; or http://HOST:PORT/v1#MODEL, a model "
+        "on an OpenAI-compatible server (see the keys of `endpoint`)",
     )
+    fundamental: str = location(
+        local=True, hub=True, web=True, help="teacher for fundamentals, named like teachers.cot"
+    )
+    mistake: str = location(
+        local=True, hub=True, web=True, help="teacher for common mistakes, named like teachers.cot"
+    )
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, problem) for invalid addresses."""
+        for field in dataclasses.fields(self):
+            name = getattr(self, field.name)
+            if is_endpoint(name) and (problem := address_problem(name)):
+                yield field.name, problem
 
 
 @dataclasses.dataclass
@@ -145,9 +162,11 @@ class AnnotateConfig:
     )
     attention: str = choice("", *ATTENTION, help=_ATTENTION)
     mesh: MeshConfig = group(MeshConfig)
+    endpoint: EndpointConfig = group(EndpointConfig)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, problem) for invalid combinations of values."""
+        yield from self._endpoint_problems()
         if not any(dataclasses.astuple(self.teachers)):
             yield (
                 "teachers",
@@ -158,6 +177,22 @@ class AnnotateConfig:
         for gate in self.gates:
             if gate not in GATES:
                 yield "gates", not_among(gate, GATES)
+
+    def _endpoint_problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, problem) for values that do not suit teachers at an address."""
+        names = [name for name in dataclasses.astuple(self.teachers) if name]
+        served = [is_endpoint(name) for name in names]
+        if not any(served):
+            if names and self.endpoint != EndpointConfig():
+                yield "endpoint", "set, but no teacher is at an address; name one, or leave it out"
+            return
+        for key, problem in sampling_problems(self.sampling, self.endpoint.api):
+            yield f"sampling.{key}", problem
+        if all(served):
+            for key in ("prompt_length", "dtype", "attention"):
+                if value := getattr(self, key):
+                    why = "set, but all teachers are at addresses and no model is loaded"
+                    yield key, f"{value!r} is {why}; leave it out"
 
 
 @dataclasses.dataclass

@@ -100,7 +100,12 @@ VERBS = {
         "teacherlm annotate --config=configs/quickstart.py:annotate",
         (config.AnnotateConfig,),
         "teacherlm_jax.annotation.job:annotate",
-        may_change=("mesh", "slots", "attention", "prompt_length"),
+        may_change=(
+            *("mesh", "slots", "attention", "prompt_length"),
+            *(f"endpoint.{key}" for key in ("key_variable", "concurrency", "timeout", "retries")),
+            *("endpoint.requests_per_minute", "endpoint.tokens_per_minute", "endpoint.max_cost"),
+            *("endpoint.prompt_price", "endpoint.completion_price"),
+        ),
         memory_keys="config.slots, config.prompt_length or config.sampling.max_new_tokens",
         repeats=True,  # it compares its output with the source as it is now
         together=True,

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
 from teacherlm_jax.config import AnnotateConfig, MeshConfig, ModelConfig
+from teacherlm_jax.config.endpoint_config import is_endpoint
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.engine import Engine, EngineProgram, prefill_size
 from teacherlm_jax.hf import any_model
@@ -56,13 +57,13 @@ class PlannedAnnotation:
     @property
     def members(self) -> int:
         """Return the most kinds of explanations that one teacher writes."""
-        teachers = filter(None, dataclasses.astuple(self.config.teachers))
-        return max(Counter(teachers).values(), default=1)
+        return max(Counter(loaded_teachers(self.config)).values(), default=1)
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Return the kinds of explanations that the config asks for."""
-        return tuple(kind for kind in _TOKENS if getattr(self.config.teachers, kind))
+        """Return the kinds of explanations that teachers on the slice write."""
+        loaded = loaded_teachers(self.config)
+        return tuple(kind for kind in _TOKENS if getattr(self.config.teachers, kind) in loaded)
 
     def speed(self, prefill_seconds: float, decode_seconds: float, rows: int) -> dict[str, Any]:
         """Return the speed of the slice when its programs take so long, JSON-able.
@@ -168,11 +169,22 @@ def shapes(model: ModelConfig, mesh: Mesh) -> dict[str, Any]:
     return {"model": model, "graph": graph, "params": registry.for_inference(model, params)}
 
 
+def loaded_teachers(config: AnnotateConfig) -> list[str]:
+    """Return the names of the teachers whose models are loaded, one for each kind."""
+    names = dataclasses.astuple(config.teachers)
+    return [name for name in names if name and not is_endpoint(name)]
+
+
 def _teacher(config: AnnotateConfig, named: str) -> tuple[ModelConfig, tuple[str, ...]]:
     """Return the named shape, or that of the largest teacher, with the assumptions made."""
     if named:
         return registry.shape(named), (f"the teacher is a {named} (--model)",)
-    folders = sorted(set(filter(None, dataclasses.astuple(config.teachers))))
+    folders = sorted(set(loaded_teachers(config)))
+    if not folders:
+        raise UserError(
+            "config.teachers: all are at addresses, so there is no program to plan; name a run "
+            "folder, or a shape as in --model=bloom-7b1"
+        )
     models = {}
     for folder in folders:
         try:

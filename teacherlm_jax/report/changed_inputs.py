@@ -8,6 +8,7 @@ from typing import Any
 from etils import epath
 
 from teacherlm_jax.config import BenchmarkConfig
+from teacherlm_jax.config.endpoint_config import is_endpoint
 from teacherlm_jax.data import prepared
 from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.evaluation import benchmarks
@@ -35,8 +36,8 @@ class ChangedInputs:
     ) -> "InputComparison":
         """Compare the inputs of a finished run with those that it recorded.
 
-        An input that is no longer at its path, and a model on the hub, cannot have been replaced
-        by another one and count as unchanged. Raises StoreError if a store does not answer; inputs
+        An input that is no longer at its path, and a model on the hub or on a server, count as
+        unchanged: nothing here was replaced. Raises StoreError if a store does not answer; inputs
         that this account may not read are not compared.
         """
         settings = flatten(dict(config))
@@ -45,7 +46,12 @@ class ChangedInputs:
             root, path, digest = self._input(key, config, settings)
             named = f"config.{key}={path}"
             try:
-                if not path or hub.is_address(path) or not locations.any_exists(root, path):
+                if (
+                    not path
+                    or hub.is_address(path)
+                    or is_endpoint(path)
+                    or not locations.any_exists(root, path)
+                ):
                     continue
                 now = digest()
             except (UserError, StoreError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 from etils import epath
 
+from teacherlm_jax.config.endpoint_config import is_endpoint
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.report import result_shapes
 from teacherlm_jax.report.changed_inputs import ChangedInputs, InputComparison
@@ -159,7 +160,7 @@ def _why_unfinished(folder: epath.Path) -> tuple[bool, str]:
 
 def label(path: str, root: epath.PathLike) -> str:
     """Return how a path of a config is shown: relative to `root` if it is inside it."""
-    if not path:
-        return ""
+    if not path or is_endpoint(path):
+        return path
     relative = os.path.relpath(path, root)
     return path if relative.startswith("..") else relative

@@ -52,6 +52,16 @@ def test_an_annotation_can_be_planned_for_every_kind_of_model_folder(teachers, p
     assert planned.assumed == ()
 
 
+def test_teachers_at_addresses_are_not_planned(teachers):
+    served = TeachersConfig(mistake="http://localhost:8000/v1#m", fundamental="http://a/v1#m")
+    config = AnnotateConfig(output="unused", teachers=served, mesh=MeshConfig(data=-1))
+    with pytest.raises(UserError, match="all are at addresses"):
+        annotation_programs.prepare(config, jax.devices(), 32, "")
+    config.teachers.cot = str(teachers / "run")
+    planned = annotation_programs.prepare(config, jax.devices(), 32, "")
+    assert (planned.kinds, planned.members, planned.model.width) == (("cot",), 1, SHAPE.width)
+
+
 @pytest.mark.parametrize("path", ["run", "run/checkpoints/1", "hf"])
 def test_an_annotation_can_be_planned_for_teachers_in_a_bucket(teachers, bucket, path):
     upload(teachers, bucket)

@@ -8,6 +8,7 @@ from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.evaluation import benchmarks
 from teacherlm_jax.hf import any_model
+from teacherlm_jax.report import collect
 from teacherlm_jax.report.build import report
 from teacherlm_jax.report.changed_inputs import ChangedInputs, InputComparison
 from teacherlm_jax.storage import files
@@ -154,3 +155,11 @@ def test_an_invalid_input_or_one_of_somebody_else_is_named(evaluated, kind):
         error.__cause__ = OSError("Forbidden: gs://b/model")
     comparison = compared(inputs_whose_store_raises(error), evaluated)
     assert comparison.not_compared["model"].endswith(f": cannot be compared: {error}")
+
+
+def test_a_teacher_on_a_server_is_not_compared(tmp_path):
+    address = "http://127.0.0.1:9/v1#teacher"
+    config = {"teachers": {"cot": address}}
+    result = {"kinds": {"cot": {"model_digest": "sha256:1"}}}
+    assert ChangedInputs().compare(tmp_path, config, result) == InputComparison()
+    assert collect.label(address, tmp_path) == collect.label(address, ".") == address

@@ -1,0 +1,48 @@
+"""A pace of requests that stays below a server's limits per minute."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+_MINUTE = 60.0  # seconds
+
+
+class RequestPace:
+    """Turns of requests, spread evenly over each minute.
+
+    In no 60 seconds are there more turns than `requests` and one, nor turns for more tokens than
+    `tokens` and those of one request.
+    """
+
+    def __init__(
+        self,
+        requests: int,
+        tokens: int,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ):
+        """Let the first request pass at once.
+
+        Args:
+            requests: most requests per minute; 0: any number.
+            tokens: most tokens per minute; 0: any number.
+            clock: function that returns the time in seconds.
+            sleep: function that waits for some seconds.
+        """
+        self._seconds_of_request = _MINUTE / requests if requests else 0.0
+        self._seconds_of_token = _MINUTE / tokens if tokens else 0.0
+        self._clock, self._sleep = clock, sleep
+        self._next_request = self._next_tokens = clock()  # times of the next turn by each limit
+
+    async def turn(self, tokens: int) -> None:
+        """Wait until the next request may be sent; it counts for so many tokens."""
+        now = self._clock()
+        turn = max(now, self._next_request, self._next_tokens)
+        self._next_request = turn + self._seconds_of_request
+        self._next_tokens = turn + tokens * self._seconds_of_token
+        if turn > now:
+            await self._sleep(turn - now)
+
+    def give_back(self, tokens: int) -> None:
+        """Count fewer tokens than a turn was taken for (more if `tokens` is negative)."""
+        self._next_tokens -= tokens * self._seconds_of_token
