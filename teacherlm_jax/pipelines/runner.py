@@ -73,11 +73,20 @@ def run_steps(steps: Sequence[Step], run: Run, until: str = "") -> dict[str, flo
 
 
 def status(steps: Sequence[Step]) -> str:
-    """Return a line for each step: whether it is finished, its name and its title."""
+    """Return a line for each step: its state, its name and its title.
+
+    A step that is not finished but has a finished one after it was not needed: it was skipped.
+    """
+    finished = [step.finished for step in steps]
+    last = max((index for index, done in enumerate(finished) if done), default=-1)
     width = max(len(step.name) for step in steps)
+    states = [
+        "finished" if done else "skipped" if index < last else "-"
+        for index, done in enumerate(finished)
+    ]
     return "\n".join(
-        f"{'finished' if step.finished else '-':<10}{step.name:<{width + 2}}{step.title}"
-        for step in steps
+        f"{state:<10}{step.name:<{width + 2}}{step.title}"
+        for state, step in zip(states, steps, strict=True)
     )
 
 

@@ -81,10 +81,16 @@ def test_until_ends_after_the_named_step(run, pipeline):
         runner.run_steps(make("a", "b"), run, until="bb")
 
 
-def test_status_says_which_steps_are_finished(run, pipeline):
+def test_status_says_which_steps_are_finished_and_which_were_skipped(run, pipeline):
     make, _ = pipeline
-    runner.run_steps(make("a", "long"), run, until="a")
-    assert runner.status(make("a", "long")) == ("finished  a     do a\n-         long  do long")
+    steps = [*make("no", needed=lambda: False), *make("a", "long")]
+    assert runner.status(steps).count("-  ") == 3
+    runner.run_steps(steps, run, until="a")
+    assert runner.status(steps).splitlines() == [
+        "skipped   no    do no",
+        "finished  a     do a",
+        "-         long  do long",
+    ]
 
 
 def test_the_status_of_a_run_that_does_not_exist_creates_nothing(tmp_path, capsys):

@@ -21,7 +21,7 @@ from teacherlm_jax.runs import run_folder
 from teacherlm_jax.storage import files, objects
 
 REPOSITORY = Path(__file__).parents[2]
-KILLS = 6
+KILLS = 5
 
 
 @pytest.fixture(scope="module")
