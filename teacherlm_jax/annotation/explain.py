@@ -13,6 +13,7 @@ from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.requests import Completion, GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
+from teacherlm_jax.generation.slot_counts import SlotCounts
 from teacherlm_jax.generation.texts import complete, on_mesh, text_of
 
 
@@ -126,6 +127,7 @@ def generate_explanations(
     members: int,
     lengths: Mapping[int, int] | None = None,
     say: Callable[[str], None] = lambda line: None,
+    counts: SlotCounts | None = None,
 ) -> Iterator[tuple[ExplanationPrompt, GeneratedExplanation]]:
     """Yield each prompt with its explanation as it is finished. Call it under the model's mesh.
 
@@ -140,6 +142,7 @@ def generate_explanations(
         members: most prompts of a sample.
         lengths: number of prompts by length in tokens; None: all prompts are read first.
         say: gets a line about each program that is compiled.
+        counts: object to which the engines add what they do.
     """
     by_id: dict[str, ExplanationPrompt] = {}  # those that are waiting or being continued
 
@@ -150,7 +153,12 @@ def generate_explanations(
             yield GenerationRequest(prompt.id, prompt.tokens, key, prefix=prompt.shared)
 
     completions = complete(
-        *(model, requests(), sampling), slots=slots, lengths=lengths, members=members, say=say
+        *(model, requests(), sampling),
+        slots=slots,
+        lengths=lengths,
+        members=members,
+        say=say,
+        counts=counts,
     )
     for completion in completions:
         prompt = by_id.pop(completion.id)

@@ -28,6 +28,7 @@ from teacherlm_jax.generation import slot_memory
 from teacherlm_jax.generation.prompt_batch import empty_batch, prompt_batch
 from teacherlm_jax.generation.requests import Completion, GenerationRequest, WaitingFamilies
 from teacherlm_jax.generation.running_texts import RunningTexts
+from teacherlm_jax.generation.slot_counts import SlotCounts
 from teacherlm_jax.generation.slot_programs import SlotPrograms
 from teacherlm_jax.generation.slot_state import SlotState, placed
 from teacherlm_jax.models.buckets import power_of_two
@@ -52,7 +53,11 @@ class EngineProgram:
 
 
 class Engine:
-    """Generates texts with one model. With a mesh, make and use it under `jax.set_mesh(mesh)`."""
+    """Generates texts with one model. With a mesh, make and use it under `jax.set_mesh(mesh)`.
+
+    Attributes:
+        counts: counts of prompts, tokens and busy slots so far.
+    """
 
     def __init__(
         self,
@@ -67,6 +72,7 @@ class Engine:
         stopped: Callable[[Sequence[int]], bool] | None = None,
         steps_per_sync: int = 32,
         say: Callable[[str], None] = lambda line: None,
+        counts: SlotCounts | None = None,
     ):
         """Compile nothing yet; check that the settings fit the model, the mesh and the memory.
 
@@ -82,6 +88,7 @@ class Engine:
             stopped: function that returns whether new tokens contain a stop string.
             steps_per_sync: most tokens decoded per slot between two checks by the host.
             say: gets a line about each program that was compiled.
+            counts: object that the engine adds to; None: a new one.
 
         Raises:
             UserError: `sampling` is invalid, `slots` do not fit the mesh in context, the texts
@@ -97,7 +104,8 @@ class Engine:
         )  # fmt: skip
         self._slots, self._prompt_length, self._members = slots, prompt_length, members
         self._stopped, self._say = stopped, say
-        self._compiled: set[str] = set()  # names of programs
+        self.counts = SlotCounts() if counts is None else counts
+        self._compiled: set[tuple[str, int]] = set()  # names of programs, and a further size
         self._worth_reading, self._group = prefill_size(slots, members, shards)
         self._ahead = 2 * max(self._worth_reading, self._group * members)
         slot_memory.refuse_too_many(self._abstract_slots()[0], self._parameters, slots, shards)
@@ -115,7 +123,7 @@ class Engine:
             UserError: a prompt is empty or longer than `prompt_length`, or memory ran out.
         """
         waiting = WaitingFamilies(requests, self._prompt_length, self._members)
-        running = RunningTexts(self._slots, self._device.eos_id, self._stopped)
+        running = RunningTexts(self._slots, self._device.eos_id, self._stopped, self.counts)
         completions: list[Completion] = []
         with slot_memory.report_shortage(self._slots):
             slots = self._allocate(self._parameters)
@@ -151,8 +159,9 @@ class Engine:
             batch = prompt_batch(
                 families, targets, shape, self._slots, self._device.sampling.max_new_tokens
             )
-            with self._reporting(self._prefill_name(longest)):
+            with self._reporting(self._prefill_name(longest), steps):
                 slots = self._prefill(self._parameters, slots, batch)
+            self.counts.prefills += 1
         return slots
 
     def _prefill_name(self, longest: int) -> str:
@@ -163,13 +172,18 @@ class Engine:
         return f"decode with {self._slots} slots and {window} entries"
 
     @contextlib.contextmanager
-    def _reporting(self, name: str) -> Iterator[None]:
-        """Report the time of the block if it compiles the program, which its first call does."""
-        began, first = time.monotonic(), name not in self._compiled
+    def _reporting(self, name: str, size: int = 0) -> Iterator[None]:
+        """Report the time of the block if it compiles the program, which its first call does.
+
+        `size` tells apart programs with the same name.
+        """
+        began, first = time.monotonic(), (name, size) not in self._compiled
         yield
         if first:
-            self._compiled.add(name)
-            self._say(f"compiled {name} in {time.monotonic() - began:.1f} s")
+            seconds = time.monotonic() - began
+            self._compiled.add((name, size))
+            self.counts.compile_seconds += seconds
+            self._say(f"compiled {name} in {seconds:.1f} s")
 
     def _decoded(self, slots: SlotState, running: RunningTexts) -> SlotState:
         """Send the next decode steps to the device."""

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from teacherlm_jax.generation.requests import Completion, GenerationRequest
+from teacherlm_jax.generation.slot_counts import SlotCounts
 from teacherlm_jax.generation.slot_state import SlotState
 from teacherlm_jax.sharding import on_host
 
@@ -17,15 +18,23 @@ class RunningTexts:
         longest: tokens of the longest text, prompt included.
     """
 
-    def __init__(self, slots: int, eos_id: int, stopped: Callable[[Sequence[int]], bool] | None):
+    def __init__(
+        self,
+        slots: int,
+        eos_id: int,
+        stopped: Callable[[Sequence[int]], bool] | None,
+        counts: SlotCounts,
+    ):
         """Begin with free slots.
 
         Args:
             slots: number of slots.
             eos_id: id that ends a text.
             stopped: function that returns whether new tokens contain a stop string.
+            counts: counts that prompts and steps are added to.
         """
         self._slots, self._eos_id, self._stopped = slots, eos_id, stopped
+        self._counts = counts
         self._requests: dict[int, GenerationRequest] = {}  # by slot
         self._lengths: dict[int, int] = {}  # by slot: tokens of prompt and text
         self._checked: dict[int, int] = {}  # by slot: new tokens without a stop string
@@ -54,6 +63,7 @@ class RunningTexts:
         self._requests[slot] = request
         self._lengths[slot] = len(request.tokens) + 1
         self._checked[slot] = 0
+        self._counts.prompts += 1
 
     def collect(self, slots: SlotState) -> list[Completion]:
         """Return the texts that have ended, whose slots are free from now on.
@@ -61,7 +71,11 @@ class RunningTexts:
         Waits until the device has computed `slots`.
         """
         lengths, active = on_host(slots.cache.lengths), on_host(slots.active)
-        self._lengths = {slot: int(lengths[slot]) + 1 for slot in self._requests}
+        before, self._lengths = (
+            self._lengths,
+            {slot: int(lengths[slot]) + 1 for slot in self._requests},
+        )
+        self._count([self._lengths[slot] - before[slot] for slot in self._requests])
         if self._stopped is None and all(active[slot] for slot in self._requests):
             return []
         rows, completions = on_host(slots.tokens), []
@@ -73,6 +87,14 @@ class RunningTexts:
                 for table in (self._requests, self._lengths, self._checked):
                     del table[slot]
         return completions
+
+    def _count(self, decoded: Sequence[int]) -> None:
+        """Count the steps of one decoding, by the tokens that it added to each text.
+
+        A text that was unfinished in the last step was so in all of them.
+        """
+        self._counts.slot_steps += self._slots * max(decoded, default=0)
+        self._counts.busy_steps += sum(decoded)
 
     def _ended(
         self, slot: int, tokens: list[int], active: bool

@@ -25,6 +25,7 @@ from teacherlm_jax.generation.requests import (
     RequestsByLength,
 )
 from teacherlm_jax.generation.sampling import request_key
+from teacherlm_jax.generation.slot_counts import SlotCounts
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 _TYPICAL = 0.9  # share of the prompts that the first group takes at least
@@ -115,6 +116,7 @@ def complete(
     lengths: Mapping[int, int] | None = None,
     members: int = 1,
     say: Callable[[str], None] = lambda line: None,
+    counts: SlotCounts | None = None,
 ) -> Iterator[Completion]:
     """Yield a completion for each request, as texts finish. Call it under the model's mesh.
 
@@ -128,6 +130,7 @@ def complete(
             None: all requests are read first and counted.
         members: most requests that share a prefix; see `GenerationRequest.prefix`.
         say: gets a line about each program that is compiled.
+        counts: object to which the engines add what they do.
 
     Raises UserError for settings that cannot be used, a prompt that is empty, too long for the
     model's learned positions or longer than all of `lengths`, and memory that does not suffice.
@@ -139,23 +142,37 @@ def complete(
         lengths, usable = Counter(len(request.tokens) for request in every), iter(every)
     groups = length_groups(lengths, slots, sampling.max_new_tokens, slot_shards(slots))
     engines = [
-        Engine(
-            model.model,
-            slots=group.slots,
-            prompt_length=group.longest,
-            sampling=sampling,
-            eos_id=model.vocabulary.eos_id,
-            drawable=model.vocabulary.drawable(),
-            members=members,
-            stopped=_stopped(model.vocabulary, sampling.stop) if sampling.stop else None,
-            say=say,
-        )
+        engine_of(model, group, sampling, members=members, say=say, counts=counts)
         for group in groups
     ]
     queues = RequestsByLength(usable, [group.longest for group in groups], most=_DEFERRED * slots)
     while queues.pending():
         for engine, queue in zip(engines, queues.by_group(), strict=True):
             yield from engine.generate(queue)
+
+
+def engine_of(
+    model: LoadedModel,
+    group: LengthGroup,
+    sampling: SamplingConfig,
+    *,
+    members: int,
+    say: Callable[[str], None] = lambda line: None,
+    counts: SlotCounts | None = None,
+) -> Engine:
+    """Return the engine for the prompts of one group; see `complete`."""
+    return Engine(
+        model.model,
+        slots=group.slots,
+        prompt_length=group.longest,
+        sampling=sampling,
+        eos_id=model.vocabulary.eos_id,
+        drawable=model.vocabulary.drawable(),
+        members=members,
+        stopped=_stopped(model.vocabulary, sampling.stop) if sampling.stop else None,
+        say=say,
+        counts=counts,
+    )
 
 
 def text_of(vocabulary: Vocabulary, completion: Completion, sampling: SamplingConfig) -> str:

@@ -16,6 +16,7 @@ from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.generation.requests import Completion, GenerationRequest
 from teacherlm_jax.generation.running_texts import RunningTexts
 from teacherlm_jax.generation.sampling import request_key, sample
+from teacherlm_jax.generation.slot_counts import SlotCounts
 from teacherlm_jax.models import registry
 
 EOS = 1
@@ -322,3 +323,35 @@ def test_the_programs_of_a_model_of_shapes_are_placed_on_its_mesh(model):
         compiled = engine.programs()[1].lowered.compile()
     cache = 2 * 2 * 8 * (16 + NEW) * 32 * 4
     assert cache / 8 <= compiled.memory_analysis().alias_size_in_bytes < cache / 4
+
+
+def _sampled(completion):
+    """Number of sampled tokens: those of the text, and the one that ended it."""
+    return len(completion.tokens) + (completion.finish_reason == "eos")
+
+
+def test_counts_give_the_tokens_and_the_share_of_busy_slots(model, requests):
+    settings = {"slots": 4, "prompt_length": 30, "sampling": SAMPLING, "eos_id": EOS}
+    engine = Engine(model, steps_per_sync=5, **settings)
+    completions = list(engine.generate(requests))
+    counts = dataclasses.replace(engine.counts)
+    assert counts.prompts == len(requests)
+    assert counts.tokens == sum(map(_sampled, completions))
+    assert 0.5 < counts.busy < 1
+    assert counts.compile_seconds > 0
+    (alone,) = engine.generate(requests[:1])
+    added = engine.counts.since(counts)
+    assert (added.prompts, added.prefills) == (1, 1)
+    assert added.busy_steps == _sampled(alone) - 1 > 0
+    assert added.slot_steps == 4 * added.busy_steps  # one slot of four
+    assert added.busy == 0.25
+
+
+def test_engines_share_counts(model, requests):
+    counts = SlotCounts()
+    for part in (requests[:3], requests[3:7]):
+        engine = Engine(
+            model, slots=4, prompt_length=30, sampling=SAMPLING, eos_id=EOS, counts=counts
+        )
+        list(engine.generate(part))
+    assert counts.prompts == 7
