@@ -3,7 +3,8 @@
 The processes of a slice run the same programs on the same prompts; the first one writes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt, encode_prompts
 from teacherlm_jax.annotation.job_plan import AnnotationJob
@@ -20,9 +21,10 @@ class FollowedShard:
     Attributes:
         index: number of the shard.
         kinds: the kinds of the teacher.
+        present: always empty: the first process counts what is there.
     """
 
-    present = 0
+    present: Mapping[str, int] = MappingProxyType({})
 
     def __init__(
         self, job: AnnotationJob, teacher: AnnotationTeacher, index: int, missing: MissingIds

@@ -16,6 +16,7 @@ from teacherlm_jax.annotation.job_plan import AnnotationJob
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import AnnotateConfig
+from teacherlm_jax.generation.slot_counts import SlotCounts
 from teacherlm_jax.hf import any_model
 
 
@@ -53,6 +54,7 @@ class ModelTeacher:
         lengths: number of prompts by length in tokens, at least of those that it will get.
         members: most prompts of one sample.
         say: gets a line about each program that is compiled.
+        counts: object to which the engines add what they do.
     """
 
     config: AnnotateConfig
@@ -60,6 +62,7 @@ class ModelTeacher:
     lengths: Mapping[int, int]
     members: int
     say: Callable[[str], None]
+    counts: SlotCounts
 
     @property
     def step(self) -> int:
@@ -88,6 +91,7 @@ class ModelTeacher:
             members=self.members,
             lengths=self.lengths,
             say=self.say,
+            counts=self.counts,
         )
 
 
@@ -97,6 +101,7 @@ def open_teacher(
     teacher: AnnotationTeacher,
     job: AnnotationJob,
     say: Callable[[str], None],
+    counts: SlotCounts,
 ) -> Iterator[LoadedTeacher]:
     """Load a teacher for the time of a `with` block; one at an address is ready.
 
@@ -105,6 +110,7 @@ def open_teacher(
         teacher: the teacher.
         job: the job, with the lengths of its prompts and with what is on disk.
         say: gets lines about its work.
+        counts: object to which the engines of a model add what they do.
     """
     if teacher.path is None:
         served = [kind for other in job.teachers if other.path is None for kind in other.kinds]
@@ -115,4 +121,4 @@ def open_teacher(
     mesh = sharding.make_mesh(config.mesh)
     model = any_model.load(teacher.path, mesh, dtype=config.dtype, attention=config.attention)
     with jax.set_mesh(mesh):
-        yield ModelTeacher(config, model, lengths, len(teacher.kinds), say)
+        yield ModelTeacher(config, model, lengths, len(teacher.kinds), say, counts)

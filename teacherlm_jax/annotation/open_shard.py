@@ -64,9 +64,9 @@ class OpenShard:
         return all(texts.complete for texts in self._texts.values())
 
     @property
-    def present(self) -> int:
-        """Number of explanations of the teacher's kinds that are there."""
-        return sum(map(len, self._texts.values()))
+    def present(self) -> dict[str, int]:
+        """Number of explanations of each of the teacher's kinds that are there."""
+        return {kind: len(texts) for kind, texts in self._texts.items()}
 
     def missing_ids(self) -> MissingIds:
         """Return the samples that lack explanations, with the kinds that they lack."""

@@ -5,6 +5,7 @@ import gc
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from teacherlm_jax.runs.stop_signals import handling
 from teacherlm_jax.storage.repeated import Repeated
 from teacherlm_jax.storage.temporary import TemporaryFolder
 
+_REPORT_SECONDS = 10.0  # between two lines about the progress
 _PUBLISH_SECONDS = 30.0  # between two publications of partial files in a bucket
 _POLL_SECONDS = 2.0  # between two looks at shards that other processes work on
 
@@ -49,7 +51,10 @@ class AnnotationSession:
         present: Mapping[tuple[str, int], int],
     ):
         """Write nothing yet; `present` is the number of rows in each file of explanations."""
-        self.progress = AnnotationProgress(run.log, job.total, sum(present.values()))
+        by_kind = Counter[str]()
+        for (kind, _), rows in present.items():
+            by_kind[kind] += rows
+        self.progress = AnnotationProgress(run.log, job.total, job.kinds, by_kind)
         self._config, self._run, self._present = config, run, dict(present)
         self._claims = ShardClaims(run.address / layout.CLAIMS, run.workers)
         self._open: dict[int, ClaimedShard] = {}
@@ -97,8 +102,10 @@ class AnnotationSession:
                 queue.release(index, teacher, shard.finish())
                 continue
             self._open[index] = shard
-            own = sum(shard.present for shard in self._open.values())
-            self.progress.at_least(queue.counted_rows() + own)
+            done = queue.counted_rows()
+            for shard in self._open.values():
+                done.update(shard.present)
+            self.progress.at_least(done)
             yield shard
 
     def _opened(self, job: AnnotationJob, teacher: AnnotationTeacher, index: int) -> ClaimedShard:
@@ -118,8 +125,8 @@ class AnnotationSession:
 
     def _correct(self, shard: OpenShard) -> None:
         """Correct the number of explanations on disk by what was read."""
-        expected = sum(self._present.pop((kind, shard.index), 0) for kind in shard.kinds)
-        self.progress.before += shard.present - expected
+        for kind, rows in shard.present.items():
+            self.progress.correct(kind, rows - self._present.pop((kind, shard.index), 0))
 
     def _generate(
         self,
@@ -136,10 +143,10 @@ class AnnotationSession:
             yield from others
 
         config, say = self._config, self._run.log.info
-        with open_teacher(config, teacher, job, say) as loaded:
+        with open_teacher(config, teacher, job, say, self.progress.slots) as loaded:
             written = write_explanations(config, teacher, loaded, prompts())
             for shard, explanation in written:
-                self.progress.add(explanation.new_tokens)
+                self.progress.add(explanation)
                 if shard.complete:
                     del self._open[shard.index]
                     queue.release(shard.index, teacher, shard.finish())
@@ -164,7 +171,7 @@ class AnnotationSession:
 
     @contextlib.contextmanager
     def _publishing(self) -> Iterator[None]:
-        """Publish partial files now and then, and at the end; give all claims back."""
+        """Publish partial files and report now and then, and at the end; give all claims back."""
 
         def publish() -> None:
             for shard in list(self._open.values()):
@@ -172,11 +179,14 @@ class AnnotationSession:
 
         with contextlib.closing(TemporaryFolder()) as temporary:
             self._scratch = temporary.path
-            repeated = Repeated(_PUBLISH_SECONDS, publish, self._run.log.warning)
+            warn = self._run.log.warning
+            publishing = Repeated(_PUBLISH_SECONDS, publish, warn)
+            reporting = Repeated(_REPORT_SECONDS, self.progress.report, warn)
             with contextlib.ExitStack() as closing:
                 closing.callback(self._claims.release_all)
                 closing.callback(self._close)
-                closing.callback(repeated.end)
+                closing.callback(publishing.end)
+                closing.callback(reporting.end)
                 yield
 
     def _close(self) -> None:

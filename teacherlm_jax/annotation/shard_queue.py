@@ -1,6 +1,7 @@
 """Shards that are not finished, which processes claim one by one, and counts of what is on disk."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from teacherlm_jax.annotation.claims import ShardClaims
@@ -45,10 +46,12 @@ class ShardQueue:
             self._counted[part].add(index)
         self._claims.release(claim_name(index, teacher.kinds))  # of the first process
 
-    def counted_rows(self) -> int:
-        """Return the number of explanations in complete files, as of the last look."""
+    def counted_rows(self) -> Counter[str]:
+        """Return the number of explanations in complete files by kind, as of the last look."""
         rows = self._job.record.shards
-        return sum(rows[index] for kind in self._job.kinds for index in self._counted[kind])
+        return Counter(
+            {kind: sum(rows[index] for index in self._counted[kind]) for kind in self._job.kinds}
+        )
 
     def _claim(self, teacher: AnnotationTeacher) -> int | None:
         held = self._claims.held()
