@@ -7,12 +7,12 @@ number of processes can work in one run folder; they claim shards and may join a
 
 import functools
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from teacherlm_jax.annotation import explained_rows, job_plan, refused_texts, shard_queue
 from teacherlm_jax.annotation.endpoint_cost import SpentTokens
 from teacherlm_jax.annotation.job_plan import AnnotationJob, plan_job
+from teacherlm_jax.annotation.job_summary import summary
 from teacherlm_jax.annotation.session import AnnotationSession
 from teacherlm_jax.annotation.teachers import inputs
 from teacherlm_jax.config import AnnotateConfig
@@ -78,11 +78,11 @@ def _finish(
     """Write the result of a job whose shards are finished, unless another process has done so."""
     _clear(job, run)
     kinds = {kind: _figures(config, job, kind) for kind in job.kinds}
-    for kind, figures in kinds.items():
-        run.log.info("%s", _verdict_line(kind, figures))
+    for kind in kinds:
         if is_endpoint(getattr(config.teachers, kind)):
             refused_texts.write(job, run, kind)
     result = {"rows": job.record.rows, "refused": job.record.refused, "kinds": kinds}
+    run.log.info("%s", summary(run.address, result))
     finished = run.result
     if finished and all(finished.get(key) == value for key, value in result.items()):
         if not session.progress.written:
@@ -120,13 +120,3 @@ def _figures(config: AnnotateConfig, job: AnnotationJob, kind: str) -> dict[str,
         return counts.result()
     spent = SpentTokens(config.endpoint, counts.prompt_tokens, counts.new_tokens)
     return counts.result() | spent.to_json()
-
-
-def _verdict_line(kind: str, figures: Mapping[str, Any]) -> str:
-    """Return the verdicts on one kind as text, naming the gates that ran."""
-    number = figures["count"]
-    written = f"{kind}: {number} explanation{'' if number == 1 else 's'}"
-    if not figures["gates"]:
-        return f"{written}, not checked by any gate"
-    passed = ", ".join(f"{gate} {count}" for gate, count in figures["gates"].items())
-    return f"{written}; passed {passed}; all gates {figures['passed_all_gates']}"

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from teacherlm_jax.annotation import job
+from teacherlm_jax.annotation import job, job_summary
 from teacherlm_jax.cli import main
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import to_row
@@ -157,15 +157,16 @@ def test_a_finished_job_that_did_not_change_keeps_its_result(start, tmp_path):
     assert "finished before, and its inputs have not changed" in _log(tmp_path)
 
 
-def test_the_log_names_the_gates_that_ran(start, tmp_path):
-    start(SAMPLES[:2], gates=("not_empty", "concludes_answer"))
-    assert "cot: 2 explanations; passed not_empty " in _log(tmp_path)
-    assert ", concludes_answer 2; all gates " in _log(tmp_path)
+def test_the_log_ends_with_a_table_of_what_was_written(start, tmp_path):
+    result = start(SAMPLES[:2], gates=("not_empty", "concludes_answer"))
+    run, log = tmp_path / "run", _log(tmp_path)
+    assert result["kinds"]["cot"]["gates"]["concludes_answer"] == 2
+    assert log.endswith(job_summary.summary(run, result))
 
 
 def test_no_gates_are_reported_as_no_check(start, tmp_path):
     start(SAMPLES[:1], gates=())
-    assert "mistake: 1 explanation, not checked by any gate" in _log(tmp_path)
+    assert "\n  not checked by any gate\n" in _log(tmp_path)
 
 
 @pytest.mark.parametrize("finished", [True, False])
