@@ -72,6 +72,10 @@ class ByteLevel:
         """Return the text of ids that are not special."""
         return self._tokenizer.decode(ids, skip_special_tokens=False)
 
+    def spelling(self, id: int) -> str:
+        """Return the name of a special id, such as "</s>"; "<N>" for an id without a token."""
+        return self._tokenizer.id_to_token(id) or f"<{id}>"
+
     def pretrained(self) -> bytes:
         """Return the `tokenizer.json` for transformers, which is the file itself."""
         return self.content

@@ -69,6 +69,10 @@ class SentencePiece:
         """Return the text of ids that are not special."""
         return self._processor.decode(list(ids))
 
+    def spelling(self, id: int) -> str:
+        """Return the name of a special id, such as "</s>"."""
+        return self._processor.id_to_piece(id)
+
     def pretrained(self) -> bytes:
         """Return a `tokenizer.json` with which transformers computes the same ids.
 

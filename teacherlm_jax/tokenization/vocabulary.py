@@ -5,6 +5,7 @@ and `vocabulary.json` with its type, size, digest and special ids.
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -47,6 +48,9 @@ class TokenizerFile(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids that are not special."""
+
+    def spelling(self, id: int) -> str:
+        """Return the name of a special id, such as "</s>"."""
 
     def pretrained(self) -> bytes:
         """Return a `tokenizer.json` with which transformers computes the same ids."""
@@ -159,6 +163,14 @@ class Vocabulary:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids`, skipping special ids."""
         return self._file.decode([int(id) for id in ids if int(id) not in self.special_ids])
+
+    def spelled(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids`, with special ids as their names, such as "</s>"."""
+        runs = itertools.groupby(map(int, ids), key=self.special_ids.__contains__)
+        return "".join(
+            "".join(map(self._file.spelling, run)) if special else self._file.decode(list(run))
+            for special, run in runs
+        )
 
     def drawable(self) -> list[int]:
         """Return the ids that generation may sample, ascending: those of text, and `eos_id`."""

@@ -31,6 +31,11 @@ def toy(toy_folder):
     return open_vocabulary(toy_folder)
 
 
+def test_the_special_ids_of_opt_can_be_spelled_out(opt):
+    ids = [*opt.begin, *opt.encode("An é </s>"), opt.eos_id, 0]
+    assert opt.spelled(ids) == "</s>An é </s></s><s>"
+
+
 def test_the_ids_of_opt_equal_those_of_transformers(opt, opt_folder, real_texts):
     reference = GPT2TokenizerFast.from_pretrained(opt_folder)
     for text, ids in zip(real_texts, reference(real_texts)["input_ids"], strict=True):

@@ -59,6 +59,11 @@ def test_decoding_skips_special_ids(vocabulary):
     assert vocabulary.decode([1, 0, *ids, 2, 1, 0, *ids]) == " sky sky"
 
 
+def test_special_ids_can_be_spelled_out(vocabulary):
+    ids = vocabulary.encode(" sky </s>")
+    assert vocabulary.spelled([1, 0, *ids, 2, *ids]) == "</s><pad> sky </s><unk> sky </s>"
+
+
 def test_option_letters_are_one_token(vocabulary):
     assert all(len(vocabulary.encode(letter)) == 1 for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
