@@ -21,6 +21,7 @@ _VALUE = re.compile(
 _APART = 5  # reasons that differ in their values only and are still counted apart
 _KINDS = 100  # kinds of reasons that are counted apart
 _SHOWN = 10  # lines of a summary
+_PLACES = 3  # rows that are named for each reason
 
 OTHER = "other reasons"
 
@@ -76,12 +77,15 @@ class RefusedRows(ReasonCounts):
         by_file: counts by reason for each file that had refused rows.
     """
 
-    def __init__(self, path: Path | str | None):
+    def __init__(self, path: Path | str | None, *, keep_places: bool = False):
+        """Create no file yet; `keep_places` keeps a few places per reason for `places_of`."""
         super().__init__()
+        self._keep_places = keep_places
         self.path = None if path is None else Path(path)
         if self.path is not None:
             self.path.unlink(missing_ok=True)
         self.by_file: dict[str, ReasonCounts] = {}
+        self._places: dict[str, list[str]] = {}  # by reason
         self._whole: RefusedRows | None = None
         self._rows: GrowingRows | None = None
 
@@ -99,6 +103,9 @@ class RefusedRows(ReasonCounts):
     def refuse(self, file: epath.PathLike, line: int, reason: str, row: Any) -> None:
         """Count one row and append it to the side file, as text if it is not JSON."""
         self.add(reason)
+        if self._keep_places and reason in self.counts:
+            self._places.setdefault(reason, []).append(f"{file}:{line}")
+            del self._places[reason][_PLACES:]
         self.by_file.setdefault(str(file), ReasonCounts()).add(reason)
         if self._whole is not None:
             self._whole.refuse(file, line, reason, row)
@@ -106,6 +113,15 @@ class RefusedRows(ReasonCounts):
             if self._rows is None:
                 self._rows = GrowingRows(self.path, replace=True, default=repr)
             self._rows.add({"file": str(file), "line": line, "reason": reason, "row": row})
+
+    def places_of(self, counted: str) -> list[str]:
+        """Return up to three rows, as "file:line", that are counted under a reason in `counts`."""
+        places: list[str] = []
+        for reason, own in self._places.items():
+            together = reason not in self.counts and _VALUE.sub("...", reason) == counted
+            if reason == counted or together:
+                places += own
+        return places[:_PLACES]
 
     def close(self) -> None:
         """Close the side file; no row may be added after this."""

@@ -54,6 +54,22 @@ def test_reasons_that_differ_only_in_values_are_counted_together(reasons, kind):
     assert line == f"{len(reasons)} rows refused: {kind}, for example: {reasons[0]}"
 
 
+def test_three_places_are_kept_for_each_reason():
+    rows = RefusedRows(None, keep_places=True)
+    reasons = ["no text", *LABELS[:2], "no question", *LABELS[2:9], *["no text"] * 5]
+    part = rows.part()
+    for line, reason in enumerate(reasons, start=1):
+        part.refuse("in.jsonl", line, reason, {})
+    assert rows.places_of("no text") == ["in.jsonl:1", "in.jsonl:12", "in.jsonl:13"]
+    assert rows.places_of("no question") == ["in.jsonl:4"]
+    (kind,) = rows.examples
+    assert rows.places_of(kind) == ["in.jsonl:2", "in.jsonl:3", "in.jsonl:5"]
+
+
+def test_places_are_not_kept_unless_they_are_asked_for():
+    assert refused(["no text"]).places_of("no text") == []
+
+
 def test_a_few_reasons_keep_their_values():
     columns = [f"no column {name!r}" for name in "abc"]
     assert refused(columns).counts == dict.fromkeys(columns, 1)
