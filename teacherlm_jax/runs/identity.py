@@ -118,12 +118,20 @@ def check_inputs(folder: epath.Path, inputs: Mapping[str, str], paths: Mapping[s
         inputs: digests by config key, such as "data" or "benchmarks.creak".
         paths: paths by config key, shown in the message.
     """
+    if not compare_inputs(folder, inputs, paths):
+        files.write_json(folder / layout.INPUTS, dict(inputs))
+
+
+def compare_inputs(folder: epath.Path, inputs: Mapping[str, str], paths: Mapping[str, str]) -> bool:
+    """Raise UserError if a run's inputs changed since its work began; see `check_inputs`.
+
+    Nothing is written. Returns False if there is nothing to compare with.
+    """
     recorded = folder / layout.INPUTS
     began = work_began(folder) and files.exists(recorded)
     before = files.read_json(recorded) if began else None
     if before is None:
-        files.write_json(recorded, dict(inputs))
-        return
+        return False
     changes = [
         _change(key, paths.get(key), before.get(key), inputs.get(key))
         for key in sorted(before.keys() | inputs.keys())
@@ -134,6 +142,7 @@ def check_inputs(folder: epath.Path, inputs: Mapping[str, str], paths: Mapping[s
             f"{folder}: inputs changed since this run was started: {', '.join(changes)}; restore "
             "them to resume the run, or choose another config.output"
         )
+    return True
 
 
 def _change(key: str, path: str | None, before: str | None, now: str | None) -> str:

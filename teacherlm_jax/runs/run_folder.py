@@ -31,7 +31,7 @@ from teacherlm_jax.runs.leftovers import Leftovers
 from teacherlm_jax.runs.recorded_settings import ExtendedKeys
 from teacherlm_jax.runs.run_place import RunPlace
 from teacherlm_jax.runs.workers import Workers
-from teacherlm_jax.storage import files, store_errors
+from teacherlm_jax.storage import files, objects, store_errors
 from teacherlm_jax.storage.locations import is_remote
 
 
@@ -202,6 +202,17 @@ class _Follower(Run):
 def no_extension(before: Mapping[str, Any], config: Any) -> tuple[str, ...]:
     """Return no keys: the runs of a verb are not extended by other settings."""
     return ()
+
+
+def require_same_settings(
+    output: str, verb: str, config: Any, *, may_change: tuple[str, ...] = ()
+) -> None:
+    """Raise UserError where `open_run` would because of the folder's settings; write nothing."""
+    address = run_place.check_address(output)
+    if is_remote(address):
+        objects.refuse_missing_bucket(address)
+    others = Workers(address / layout.WORKERS, console.say).others()
+    recorded_settings.compare(address, verb, config, may_change, no_extension, begun=bool(others))
 
 
 def open_run(

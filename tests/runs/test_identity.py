@@ -95,6 +95,24 @@ def test_inputs_may_change_until_work_begins(tmp_path):
     assert files.read_json(tmp_path / "run/inputs.json") == NEW
 
 
+def test_settings_and_inputs_can_be_compared_without_writing(tmp_path):
+    def compare(inputs=OLD, **settings):
+        config = TrainConfig(output=str(tmp_path / "run"), data="runs/data", **settings)
+        run_folder.require_same_settings(config.output, "train", config, may_change=("log_every",))
+        return identity.compare_inputs(tmp_path / "run", inputs, {})
+
+    assert not compare()
+    assert not (tmp_path / "run").exists()
+    train(tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert compare(log_every=5)
+    with pytest.raises(UserError, match=r"config\.steps=100, but now config\.steps=3;"):
+        compare(steps=3)
+    with pytest.raises(UserError, match="inputs changed"):
+        compare(NEW)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
 def evaluation(folder, path, name="mmlu"):
     benchmarks = (BenchmarkConfig("creak", "creak.jsonl"), BenchmarkConfig(name, path))
     return EvaluateConfig(output=str(folder), model="runs/model", benchmarks=benchmarks)
