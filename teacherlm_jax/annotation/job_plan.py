@@ -1,7 +1,10 @@
 """Everything about an annotation job that is known before a teacher is loaded."""
 
 import dataclasses
+import functools
+import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from teacherlm_jax.annotation import planned_rows
 from teacherlm_jax.annotation.acceptance import PromptLimit, all_too_long, prompt_limit
@@ -97,49 +100,97 @@ class _Planner:
 
     def record(self) -> JobRecord:
         """Return the plan on record if it is current; else make it, or extend it."""
-        record = self._current()
-        for kind in self.kinds:
-            _refuse_foreign_files(self.folder, kind, len(record.shards))
+        inputs = PlanInputs(self.config, self.folder, self.kinds, self.vocabulary, self.teachers)
+        before, current = inputs.on_record(self.run.workers.others())
+        if before is None:
+            exchange.remove(self.folder.address / layout.SHARDS)
+        record = before if before and current else self._read_source(inputs, before)
+        inputs.refuse_foreign_files(record)
         self.folder.forget_changed(self.kinds)
         return record
 
-    def _current(self) -> JobRecord:
-        limit = prompt_limit(self.config, self.teachers)
-        settings = planned_rows.settings_of(self.config, self.kinds, self.vocabulary, limit)
+    def _read_source(self, inputs: "PlanInputs", before: JobRecord | None) -> JobRecord:
+        """Read the source in one pass, and record the plan."""
+        refused, log = RefusedRows(self.run.path / layout.REFUSED), self.run.log
+        try:
+            record, new = inputs.read_source(before, refused, log)
+        finally:
+            refused.close()
+            refused.report(log)
+        if before and new:
+            log.info("new rows in the source: %d; they are annotated too", new)
+        self.folder.write_record(record)
+        return record
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanInputs:
+    """The settings, teachers and folder that a plan is made from; nothing here writes files.
+
+    The exception is `read_source` without `store`, which writes new shards.
+    """
+
+    config: AnnotateConfig
+    folder: JobFolder
+    kinds: Sequence[str]
+    vocabulary: Vocabulary
+    teachers: Sequence[AnnotationTeacher]
+
+    @functools.cached_property
+    def limit(self) -> PromptLimit:
+        """The longest prompt."""
+        return prompt_limit(self.config, self.teachers)
+
+    @functools.cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings that decide the rows and their prompts."""
+        return planned_rows.settings_of(self.config, self.kinds, self.vocabulary, self.limit)
+
+    def on_record(self, others: Sequence[str]) -> tuple[JobRecord | None, bool]:
+        """Return the plan on record, and whether it is current.
+
+        `others` are processes at work in the folder. Without them, a plan that is not current is
+        None as long as no explanation is on disk: another one replaces it.
+        """
         before = self.folder.read_record()
         begun = files.is_folder(self.folder.address / layout.TEXTS)
         if begun:
             _require_own(self.folder, before)
-        if before and before.settings == settings:
+        if before and before.settings == self.settings:
             now = planned_rows.described(open_rows(self.config.source, self.config.root))
             if now == before.source:
-                return before
-        if not begun and not self.run.workers.others():
-            before = None
-            exchange.remove(self.folder.address / layout.SHARDS)
-        return self._read_source(limit, before, settings)
+                return before, True
+        return (before if begun or others else None), False
 
-    def _read_source(
-        self, limit: PromptLimit, before: JobRecord | None, settings: dict[str, object]
-    ) -> JobRecord:
-        """Read the source in one pass, and record the plan."""
-        refused, log = RefusedRows(self.run.path / layout.REFUSED), self.run.log
+    def read_source(
+        self,
+        before: JobRecord | None,
+        refused: RefusedRows,
+        log: logging.Logger,
+        store: planned_rows.StoreShard | None = None,
+    ) -> tuple[JobRecord, int]:
+        """Read the source in one pass; return the plan, and the number of new rows.
+
+        Args:
+            before: the plan to extend.
+            refused: gets the rows that cannot be used.
+            log: gets the source's warnings.
+            store: gets new shards; None: they are written.
+        """
         rows_pass = planned_rows.RowsPass(
-            *(self.config, self.kinds, self.vocabulary, limit, self.folder)
+            *(self.config, self.kinds, self.vocabulary, self.limit, self.folder, store)
         )
-        try:
-            rows, record = rows_pass.run(before, refused, log)
-        finally:
-            refused.close()
-            refused.report(log)
+        rows, record = rows_pass.run(before, refused, log)
         if not record.shards:
             raise all_too_long(self.config, self.teachers, rows_pass.shortest)
-        if before and rows_pass.new:
-            log.info("new rows in the source: %d; they are annotated too", rows_pass.new)
         source = planned_rows.described(rows)
-        record = dataclasses.replace(record, source=source, settings=settings)
-        self.folder.write_record(record)
-        return record
+        record = dataclasses.replace(record, source=source, settings=self.settings)
+        return record, rows_pass.new
+
+    def refuse_foreign_files(self, record: JobRecord) -> None:
+        """Raise UserError for a file of explanations that is not of a shard of the plan."""
+        for kind in self.kinds:
+            _refuse_foreign_files(self.folder, kind, len(record.shards))
 
 
 def _require_own(folder: JobFolder, record: JobRecord | None) -> None:

@@ -10,7 +10,7 @@ import json
 import logging
 import sqlite3
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from teacherlm_jax.annotation import gates
@@ -28,6 +28,8 @@ from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
+StoreShard = Callable[[int, Sequence[dict[str, Any]]], None]  # gets number and rows
+
 
 class RowsPass:
     """A pass over the source that writes the samples that are not on record.
@@ -44,8 +46,20 @@ class RowsPass:
         vocabulary: Vocabulary | None,
         limit: PromptLimit,
         folder: JobFolder,
+        store: StoreShard | None = None,
     ):
+        """Read nothing yet.
+
+        Args:
+            config: the source, and what decides the prompts.
+            kinds: kinds of explanations.
+            vocabulary: vocabulary of the teachers.
+            limit: longest prompt.
+            folder: the job's folder, which is read.
+            store: gets the number of each new shard with its rows; None: writes it to `folder`.
+        """
         self.shortest = self.new = 0
+        self._store = store or self._write
         self._config, self._kinds, self._vocabulary = config, kinds, vocabulary
         self._limit, self._folder = limit, folder
         self._lengths: dict[str, Counter[int]] = {kind: Counter() for kind in kinds}
@@ -69,7 +83,7 @@ class RowsPass:
         located = source.first(refused, vocabulary=self._vocabulary)
         accepted = self._accepted(self._not_recorded(located, recorded), refused)
         while rows := list(itertools.islice(accepted, self._config.rows_per_shard)):
-            files.write_jsonl(self._folder.shard(len(self._shards)), rows)
+            self._store(len(self._shards), rows)
             self._shards.append(len(rows))
             self.new += len(rows)
         recorded.refuse_missing(self._config.source.path)
@@ -84,6 +98,9 @@ class RowsPass:
             lengths={kind: dict(sorted(self._lengths[kind].items())) for kind in self._kinds},
         )
         return source.rows, record
+
+    def _write(self, index: int, rows: Sequence[dict[str, Any]]) -> None:
+        files.write_jsonl(self._folder.shard(index), rows)
 
     def _not_recorded(
         self, located: Iterator[tuple[RowLocation, Sample]], recorded: "_RecordedSamples"
