@@ -21,12 +21,17 @@ import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding
 
-from teacherlm_jax import sharding
+from teacherlm_jax import capacity, sharding
 from teacherlm_jax.config import SamplingConfig, fields
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation import slot_memory
 from teacherlm_jax.generation.prompt_batch import empty_batch, prompt_batch
-from teacherlm_jax.generation.requests import Completion, GenerationRequest, WaitingFamilies
+from teacherlm_jax.generation.requests import (
+    Completion,
+    GenerationRequest,
+    WaitingFamilies,
+    prefix_bucket,
+)
 from teacherlm_jax.generation.running_texts import RunningTexts
 from teacherlm_jax.generation.slot_counts import SlotCounts
 from teacherlm_jax.generation.slot_programs import SlotPrograms
@@ -113,11 +118,18 @@ class Engine:
         self._prefill = jax.jit(self._device.prefill, donate_argnums=1)
         self._decode = jax.jit(self._device.decode, donate_argnums=1, static_argnums=4)
 
-    def generate(self, requests: Iterable[GenerationRequest]) -> Iterator[Completion]:
+    def generate(
+        self, requests: Iterable[GenerationRequest], enough: Callable[[], bool] = lambda: False
+    ) -> Iterator[Completion]:
         """Yield completions as they finish; requests are taken as slots become free.
 
         While the device generates, the caller works on the completions, and the next requests are
         read.
+
+        Args:
+            requests: the prompts.
+            enough: function that is called after every decoding; once it returns True, the
+                generation ends, and unfinished texts are dropped.
 
         Raises:
             UserError: a prompt is empty or longer than `prompt_length`, or memory ran out.
@@ -139,6 +151,9 @@ class Engine:
             waiting.fill(self._ahead)
             with slot_memory.report_shortage(self._slots):
                 completions = running.collect(slots)
+            if enough():
+                yield from completions
+                return
 
     def _refill(
         self, slots: SlotState, running: RunningTexts, waiting: WaitingFamilies
@@ -187,11 +202,37 @@ class Engine:
 
     def _decoded(self, slots: SlotState, running: RunningTexts) -> SlotState:
         """Send the next decode steps to the device."""
-        reached = running.longest + self._device.steps
-        window = min(power_of_two(reached, _SMALLEST_WINDOW), self._device.cache_length)
+        window = self._window(running.longest)
         until_free = np.int32(self._slots - len(running) + self._worth_reading)
         with self._reporting(self._decode_name(window)):
             return self._decode(self._parameters, slots, running.mask(), until_free, window)
+
+    def _window(self, longest: int) -> int:
+        """Return the entries of the cache that are read while the longest text grows."""
+        reached = longest + self._device.steps
+        return min(power_of_two(reached, _SMALLEST_WINDOW), self._device.cache_length)
+
+    def program_names(self, prefixes: Iterable[int], shortest: int) -> list[str]:
+        """Return the names of all programs that prompts may need.
+
+        Args:
+            prefixes: tokens that the prompts share with others of their family.
+            shortest: tokens of the shortest prompt.
+        """
+        buckets = sorted({prefix_bucket(tokens) for tokens in prefixes})
+        longest = range(shortest + 1, self._device.cache_length + 1)
+        windows = sorted(set(map(self._window, longest)))
+        return [*map(self._prefill_name, buckets), *map(self._decode_name, windows)]
+
+    @property
+    def cache_length(self) -> int:
+        """Entries of the KV cache per slot."""
+        return self._device.cache_length
+
+    def bytes_per_device(self) -> tuple[int, int]:
+        """Return the bytes of the parameters and of all slots, with the KV cache, on a device."""
+        slots, _ = self._abstract_slots()
+        return capacity.bytes_per_device(self._parameters), capacity.bytes_per_device(slots)
 
     def programs(self, steps: int = 8) -> list[EngineProgram]:
         """Return the prefill of the longest prompts and the decoding over the whole cache.

@@ -70,7 +70,12 @@ class PromptFamily:
         They depend on the prompts alone, so that a prompt is always read in the same shape.
         """
         rest = max(len(request.tokens) for request in self.requests) - len(self.prefix)
-        return power_of_two(max(1, len(self.prefix)), _SMALLEST_PREFIX), power_of_two(rest)
+        return prefix_bucket(len(self.prefix)), power_of_two(rest)
+
+
+def prefix_bucket(tokens: int) -> int:
+    """Return the length to which a prefix of so many tokens is padded."""
+    return power_of_two(max(1, tokens), _SMALLEST_PREFIX)
 
 
 class WaitingFamilies:

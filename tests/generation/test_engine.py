@@ -355,3 +355,50 @@ def test_engines_share_counts(model, requests):
         )
         list(engine.generate(part))
     assert counts.prompts == 7
+
+
+def test_a_generation_ends_when_the_caller_has_enough(model, requests):
+    engine = Engine(
+        model, slots=4, prompt_length=30, sampling=SAMPLING, eos_id=EOS, steps_per_sync=5
+    )
+    seen = []
+
+    def enough():
+        seen.append(dataclasses.replace(engine.counts))
+        return len(seen) == 3
+
+    read = []
+    completions = list(engine.generate((read.append(one) or one for one in requests), enough))
+    assert len(seen) == 3
+    assert seen[1].since(seen[0]).slot_steps <= 4 * 5
+    assert len(completions) < len(requests)
+    assert engine.counts.prompts < len(requests)
+
+
+def test_the_names_of_all_programs_are_known_before(model):
+    lines = []
+    sampling = dataclasses.replace(SAMPLING, max_new_tokens=300, min_new_tokens=280)
+    engine = Engine(
+        model, slots=2, prompt_length=70, sampling=sampling, eos_id=EOS, say=lines.append
+    )
+    lengths = [3, 65, 70]
+    names = engine.program_names([length - 1 for length in lengths], min(lengths))
+    assert names == [
+        "prefill of 1 prompts of 32 tokens",
+        "prefill of 1 prompts of 64 tokens",
+        "prefill of 1 prompts of 128 tokens",
+        "decode with 2 slots and 128 entries",
+        "decode with 2 slots and 256 entries",
+        "decode with 2 slots and 370 entries",
+    ]
+    for length in lengths:  # alone, so that short texts have windows of their own
+        key = request_key(0, str(length), "cot")
+        list(engine.generate([GenerationRequest(str(length), (3,) * length, key)]))
+    assert {re.sub(r"^compiled | in [\d.]+ s$", "", line) for line in lines} == set(names)
+
+
+def test_the_memory_of_an_engine_is_that_of_its_parameters_and_slots(model, engine):
+    parameters, slots = engine.bytes_per_device()
+    assert parameters == sum(leaf.nbytes for leaf in jax.tree.leaves(nnx.split(model)[1]))
+    cache = 2 * 2 * 4 * (30 + NEW) * 32 * 4  # keys and values, layers, slots, entries, width, bytes
+    assert cache < slots < 1.1 * cache
