@@ -63,17 +63,13 @@ def plan_job(config: AnnotateConfig, run: Run) -> AnnotationJob:
     fields.check(config)
     teachers, vocabulary = describe_teachers(config)
     run.check_inputs(digests(teachers))
-    kinds = tuple(kind for kind in KINDS if getattr(config.teachers, kind))
-    folder = JobFolder(run.address)
-    planner = _Planner(config, run, folder, kinds, vocabulary, teachers)
-    return AnnotationJob(
-        folder=folder,
-        record=_of_first(planner.record),
-        kinds=kinds,
-        teachers=teachers,
-        vocabulary=vocabulary,
-        subject_prefix=config.subject_prefix,
-    )
+    inputs = PlanInputs(config, JobFolder(run.address), kinds_of(config), vocabulary, teachers)
+    return inputs.job(_of_first(functools.partial(_recorded, inputs, run)))
+
+
+def kinds_of(config: AnnotateConfig) -> tuple[str, ...]:
+    """Return the kinds of explanations that have a teacher, in the order of `KINDS`."""
+    return tuple(kind for kind in KINDS if getattr(config.teachers, kind))
 
 
 def current(job: AnnotationJob) -> AnnotationJob:
@@ -87,40 +83,33 @@ def _of_first(make: Callable[[], JobRecord]) -> JobRecord:
     return JobRecord.from_json(distributed.of_first(lambda: make().to_json()))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Planner:
-    """Everything that decides the plan of a job."""
+def _recorded(inputs: "PlanInputs", run: Run) -> JobRecord:
+    """Return the plan on record if it is current; else make it, or extend it, and record it."""
+    folder = inputs.folder
+    before, current = inputs.on_record(run.workers.others())
+    if before is None:
+        exchange.remove(folder.address / layout.SHARDS)
+    if before is not None and current:
+        record = before
+    else:
+        record = _read(inputs, run, before)
+        folder.write_record(record)
+    inputs.refuse_foreign_files(record)
+    folder.forget_changed(inputs.kinds)
+    return record
 
-    config: AnnotateConfig
-    run: Run
-    folder: JobFolder
-    kinds: Sequence[str]
-    vocabulary: Vocabulary | None
-    teachers: Sequence[AnnotationTeacher]
 
-    def record(self) -> JobRecord:
-        """Return the plan on record if it is current; else make it, or extend it."""
-        inputs = PlanInputs(self.config, self.folder, self.kinds, self.vocabulary, self.teachers)
-        before, current = inputs.on_record(self.run.workers.others())
-        if before is None:
-            exchange.remove(self.folder.address / layout.SHARDS)
-        record = before if before and current else self._read_source(inputs, before)
-        inputs.refuse_foreign_files(record)
-        self.folder.forget_changed(self.kinds)
-        return record
-
-    def _read_source(self, inputs: "PlanInputs", before: JobRecord | None) -> JobRecord:
-        """Read the source in one pass, and record the plan."""
-        refused, log = RefusedRows(self.run.path / layout.REFUSED), self.run.log
-        try:
-            record, new = inputs.read_source(before, refused, log)
-        finally:
-            refused.close()
-            refused.report(log)
-        if before and new:
-            log.info("new rows in the source: %d; they are annotated too", new)
-        self.folder.write_record(record)
-        return record
+def _read(inputs: "PlanInputs", run: Run, before: JobRecord | None) -> JobRecord:
+    """Return the plan of the source, whose samples are written."""
+    refused = RefusedRows(run.path / layout.REFUSED)
+    try:
+        record, new = inputs.read_source(before, refused, run.log)
+    finally:
+        refused.close()
+        refused.report(run.log)
+    if before and new:
+        run.log.info("new rows in the source: %d; they are annotated too", new)
+    return record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,9 +121,20 @@ class PlanInputs:
 
     config: AnnotateConfig
     folder: JobFolder
-    kinds: Sequence[str]
-    vocabulary: Vocabulary
-    teachers: Sequence[AnnotationTeacher]
+    kinds: tuple[str, ...]
+    vocabulary: Vocabulary | None
+    teachers: tuple[AnnotationTeacher, ...]
+
+    def job(self, record: JobRecord) -> AnnotationJob:
+        """Return the job of a plan."""
+        return AnnotationJob(
+            folder=self.folder,
+            record=record,
+            kinds=self.kinds,
+            teachers=self.teachers,
+            vocabulary=self.vocabulary,
+            subject_prefix=self.config.subject_prefix,
+        )
 
     @functools.cached_property
     def limit(self) -> PromptLimit:

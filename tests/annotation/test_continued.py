@@ -161,7 +161,7 @@ def test_the_log_ends_with_a_table_of_what_was_written(start, tmp_path):
     result = start(SAMPLES[:2], gates=("not_empty", "concludes_answer"))
     run, log = tmp_path / "run", _log(tmp_path)
     assert result["kinds"]["cot"]["gates"]["concludes_answer"] == 2
-    assert log.endswith(job_summary.summary(run, result))
+    assert log.endswith(job_summary.summary(run, result) + "\n")
 
 
 def test_no_gates_are_reported_as_no_check(start, tmp_path):
