@@ -50,7 +50,7 @@ class JobPreview:
 
     @property
     def sampled_all(self) -> bool:
-        """Whether `prompts` are all that are left."""
+        """True if `prompts` are all that are left."""
         return len(self.prompts) == self.left(self.job.kinds)
 
 

@@ -81,7 +81,7 @@ class AnnotationProgress:
     def report(self) -> None:
         """Log a line about the job, unless nothing was generated since the last line."""
         with self._lock:
-            now = _Moment(time.monotonic(), self.tokens, dataclasses.replace(self.slots))
+            now = _Moment(time.monotonic(), self.tokens, self.slots.copy())
             if now.generated == self._last.generated:
                 return
             line = self._line(now)

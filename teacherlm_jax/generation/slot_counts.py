@@ -34,6 +34,10 @@ class SlotCounts:
         """Share of the slots that had an unfinished text, on average over the steps; 0 to 1."""
         return self.busy_steps / self.slot_steps if self.slot_steps else 0.0
 
+    def copy(self) -> "SlotCounts":
+        """Return the counts of this moment."""
+        return self.since(SlotCounts())
+
     def since(self, before: "SlotCounts") -> "SlotCounts":
         """Return what was added since a copy was made."""
         return SlotCounts(
