@@ -144,6 +144,8 @@ class TrainConfig:
     output: str = location(required=True, help="run folder")
     data: str = location(required=True, local=True, help="folder of one prepared mixture")
     init_from: str = location(
+        local=True,
+        hub=True,
         help=f"model with the initial parameters: {MODEL_PATHS}; empty: random parameters",
     )
     model: ModelConfig = group(ModelConfig)

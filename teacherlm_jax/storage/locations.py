@@ -13,6 +13,7 @@ from teacherlm_jax.storage import store_errors
 from teacherlm_jax.storage.paths import StoragePath
 
 STORES = ("gs://", "s3://", "az://", "hf://")  # those of etils.epath
+_PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs", "hf": "huggingface_hub"}  # their clients
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of any store, supported or not
 
 
@@ -105,7 +106,7 @@ def _refused(path: epath.Path, error: Exception) -> ExplainedError:
     # ImportError is of fsspec. TensorFlow's error is for stores that it was built without.
     if isinstance(error, ImportError) or type(error).__name__ == "UnimplementedError":
         return UserError(
-            f"{path}: no installed package can read {store}:// ({store_errors.clean(error)}); copy "
-            "the files to this machine"
+            f"{path}: no installed package can read {store}:// ({store_errors.clean(error)}); run "
+            f"pip install {_PACKAGES[store]}, or copy the files to this machine"
         )
     return StoreError(f"{path}: cannot be read: {store_errors.reason(error, store)}")

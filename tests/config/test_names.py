@@ -52,6 +52,7 @@ LOCAL = [
     (config.ReportConfig, "root"),
     (config.ReportConfig, "vocabulary"),
     (config.TrainConfig, "data"),
+    (config.TrainConfig, "init_from"),
     (config.TrainConfig, "validation.data"),
 ]
 

@@ -58,8 +58,8 @@ def test_a_store_that_no_installed_package_can_read_is_named(error):
     with pytest.raises(UserError) as raised, locations.refusing(StoragePath("s3://bucket/a")):
         raise error
     assert str(raised.value) == (
-        f"s3://bucket/a: no installed package can read s3:// ({error}); copy the files to this "
-        "machine"
+        f"s3://bucket/a: no installed package can read s3:// ({error}); run pip install s3fs, or "
+        "copy the files to this machine"
     )
 
 
