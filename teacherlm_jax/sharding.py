@@ -35,6 +35,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "norm": (),
     "positions": (),
     "narrow": (),  # width of OPT-350m's embedding
+    "rank": (),  # of LoRA's adapters
 }
 
 # Activations.

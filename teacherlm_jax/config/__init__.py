@@ -15,6 +15,7 @@ from teacherlm_jax.config.inference_config import (
     TeachersConfig,
     authors_sampling,
 )
+from teacherlm_jax.config.lora_config import LoraConfig
 from teacherlm_jax.config.model_config import MeshConfig, ModelConfig
 from teacherlm_jax.config.names import DEFAULT_GATES, FORMATS, FORMS, GATES, READERS
 from teacherlm_jax.config.pipeline_config import QuickstartConfig, ReportConfig, StepConfig
@@ -54,6 +55,7 @@ __all__ = [
     "DatasetConfig",
     "EndpointConfig",
     "EvaluateConfig",
+    "LoraConfig",
     "MeshConfig",
     "MixtureConfig",
     "ModelConfig",

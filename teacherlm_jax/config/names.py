@@ -20,6 +20,8 @@ FORMATS = ("sample", "columns", "cot", "creak", "ecqa", "strategyqa", "mmlu", "p
 # Formats that need no further settings.
 PLAIN_FORMATS = tuple(name for name in FORMATS if name not in ("columns", "muffin"))
 READERS = ("jsonl", "csv", "tsv", "parquet", "datasets", "tfds", "tfrecord")
+# Projections of a block that LoRA can adapt: attributes of models.block.Block.
+LORA_TARGETS = ("query_key_value", "attention_output", "up", "down")
 ATTENTION = ("xla", "blockwise", "fused")  # models.attention
 MODEL_PATHS = (  # hf.any_model
     "a run folder (its newest checkpoint), RUN/checkpoints/STEP, RUN/checkpoints/best, a Hugging "

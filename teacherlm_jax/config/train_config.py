@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from teacherlm_jax.config.fields import at_least, choice, group, location, number, plain
 from teacherlm_jax.config.inference_config import BenchmarkConfig
+from teacherlm_jax.config.lora_config import LoraConfig
 from teacherlm_jax.config.model_config import MeshConfig, ModelConfig
 from teacherlm_jax.config.names import MODEL_PATHS
 
@@ -149,6 +150,7 @@ class TrainConfig:
         help=f"model with the initial parameters: {MODEL_PATHS}; empty: random parameters",
     )
     model: ModelConfig = group(ModelConfig)
+    lora: LoraConfig = group(LoraConfig)
     optimizer: OptimizerConfig = group(OptimizerConfig)
     mesh: MeshConfig = group(MeshConfig)
     checkpoint: CheckpointConfig = group(CheckpointConfig)
@@ -186,6 +188,8 @@ class TrainConfig:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, problem) for invalid combinations of values."""
+        if self.lora.rank and not self.init_from:
+            yield "lora.rank", f"{self.lora.rank} needs config.init_from, the model to adapt"
         if self.optimizer.warmup_steps >= self.steps:
             yield (
                 "optimizer.warmup_steps",

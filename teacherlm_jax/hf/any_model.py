@@ -6,18 +6,28 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
 
 from teacherlm_jax import capacity
-from teacherlm_jax.checkpoints import fingerprint, saved_model
+from teacherlm_jax.checkpoints import saved_model
+from teacherlm_jax.checkpoints.adapter_origin import (
+    AdapterBase,
+    AdapterOrigin,
+    model_digest,
+    relative,
+    under_run,
+)
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
-from teacherlm_jax.config import ModelConfig
+from teacherlm_jax.checkpoints.store import Checkpoints
+from teacherlm_jax.config import LoraConfig, ModelConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import hub, model_folder
-from teacherlm_jax.models import registry
+from teacherlm_jax.models import adapter, registry
 from teacherlm_jax.runs import layout
+from teacherlm_jax.sharding import Tree
 from teacherlm_jax.storage import locations
 from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
@@ -35,6 +45,7 @@ class ModelDescription:
         vocabulary: of its tokens.
         config: its shape, `vocab_size` resolved.
         step: number of updates; 0 for a Hugging Face folder.
+        lora: settings of its adapters; None: it has none.
     """
 
     path: epath.Path
@@ -42,6 +53,7 @@ class ModelDescription:
     config: ModelConfig
     step: int
     _make_digest: Callable[[], str]
+    lora: LoraConfig | None = None
 
     @functools.cached_property
     def digest(self) -> str:
@@ -107,9 +119,10 @@ def describe(path: epath.PathLike) -> ModelDescription:
     meta = checkpoints.meta(step)
     vocabulary = saved_model.load_vocabulary(checkpoints.run, meta["vocabulary"])
     checkpoints.close()
-    config, parameters = ModelConfig(**meta["model"]), meta["parameters"]
+    config, origin = ModelConfig(**meta["model"]), AdapterOrigin.of(meta)
     return ModelDescription(
-        checkpoints.path(step), vocabulary, config, step, lambda: fingerprint.digest(parameters)
+        *(checkpoints.path(step), vocabulary, config, step, lambda: model_digest(meta)),
+        lora=origin.lora if origin else None,
     )
 
 
@@ -128,17 +141,107 @@ def load(path: epath.PathLike, mesh: Mesh, *, dtype: str = "", attention: str = 
     """
     folder, is_checkpoint = resolve(path)
     if is_checkpoint:
+        checkpoints, step = saved_model.open_checkpoint(locations.absolute(folder))
+        origin = AdapterOrigin.of(checkpoints.meta(step))
+        checkpoints.close()
+        if origin is not None:
+            return _load_adapted(locations.absolute(folder), origin, mesh, dtype, attention)
         return saved_model.load_model(
             locations.absolute(folder), mesh, dtype=dtype, attention=attention
         )
     opened = model_folder.open_model(folder)
-    config = dataclasses.replace(
-        opened.config,
-        dtype=dtype or opened.config.dtype,
-        attention=attention or opened.config.attention,
-    )
+    config = _computing(opened.config, dtype, attention)
     graph, abstract = registry.abstract(config, mesh)
     abstract = registry.for_inference(config, abstract)
     capacity.refuse_too_large(str(path), abstract, mesh, convertible=True)
     model = nnx.merge(graph, opened.parameters(abstract))
     return LoadedModel(model, opened.vocabulary, config, 0, opened.digest)
+
+
+def _computing(config: ModelConfig, dtype: str, attention: str) -> ModelConfig:
+    return dataclasses.replace(
+        config, dtype=dtype or config.dtype, attention=attention or config.attention
+    )
+
+
+def _load_adapted(
+    folder: epath.Path, origin: AdapterOrigin, mesh: Mesh, dtype: str, attention: str
+) -> LoadedModel:
+    """Load a checkpoint of a LoRA run, and the base that it belongs to."""
+    checkpoints, step = saved_model.open_checkpoint(folder)
+    meta = checkpoints.meta(step)
+    vocabulary = saved_model.load_vocabulary(checkpoints.run, meta["vocabulary"])
+    config = _computing(ModelConfig(**meta["model"]), dtype, attention)
+    graph, abstract = registry.abstract(config, mesh, origin.lora)
+    abstract = registry.for_inference(config, abstract)
+    capacity.refuse_too_large(str(folder), abstract, mesh, convertible=False)
+    of_base, of_adapters = adapter.split(abstract)
+    base = parameters(_base_path(checkpoints, step, origin), of_base)
+    adapters = checkpoints.params(step, of_adapters, cast=True)
+    checkpoints.close()
+    model = nnx.merge(graph, adapter.joined(base, adapters))
+    return LoadedModel(model, vocabulary, config, step, model_digest(meta))
+
+
+def parameters(path: epath.PathLike, abstract: Tree) -> Tree:
+    """Return the parameters of a model with the shapes, dtypes and shardings of `abstract`.
+
+    Those of a LoRA run are merged into its base. `path` is as for `describe`. Raises UserError when
+    there is no model, when it is damaged or incomplete, or has other shapes.
+    """
+    folder, is_checkpoint = resolve(path)
+    if not is_checkpoint:
+        return model_folder.open_model(folder).parameters(abstract)
+    checkpoints, step = saved_model.open_checkpoint(locations.absolute(folder))
+    meta = checkpoints.meta(step)
+    if (origin := AdapterOrigin.of(meta)) is None:
+        found = checkpoints.params(step, abstract, cast=True)
+        checkpoints.close()
+        return found
+    config = ModelConfig(**meta["model"])
+    mesh = jax.tree.leaves(abstract)[0].sharding.mesh
+    of_base, of_adapters = adapter.split(registry.abstract(config, mesh, origin.lora)[1])
+    base = parameters(_base_path(checkpoints, step, origin), of_base)
+    adapters = checkpoints.params(step, of_adapters)
+    checkpoints.close()
+
+    def merge(base: Tree, adapters: Tree) -> Tree:
+        whole = adapter.merged(base, adapters, origin.lora)
+        return jax.tree.map(lambda array, wanted: array.astype(wanted.dtype), whole, abstract)
+
+    placed = jax.tree.map(lambda array: array.sharding, abstract)
+    return jax.jit(merge, out_shardings=placed, donate_argnums=0)(base, adapters)
+
+
+def base_of(path: epath.PathLike, run: epath.PathLike) -> AdapterBase:
+    """Return the base of a LoRA run that starts from the model at `path`."""
+    model = describe(path)
+    if hub.is_address(path):
+        return AdapterBase(str(path), "", model.digest)
+    place = locations.absolute(model.path)
+    return AdapterBase(str(place), relative(place, run), model.digest)
+
+
+def _base_path(checkpoints: Checkpoints, step: int, origin: AdapterOrigin) -> str:
+    """Return the path of a run's base; UserError if it is missing, or another model is there.
+
+    It is where it was during the training, or where it was relative to the run folder.
+    """
+    base, tried = origin.base, [origin.base.path]
+    if base.beside:
+        tried.append(str(under_run(checkpoints.run, base.beside)))
+    problems = []
+    for path in dict.fromkeys(tried):
+        try:
+            found = describe(path).digest
+        except UserError as error:
+            problems.append(f"that model cannot be read ({error})")
+            continue
+        if found == base.digest:
+            return path
+        problems.append(f"the model there has the digest {found}")
+    raise UserError(
+        f"{checkpoints.path(step)}: holds LoRA adapters for {base.path} with the digest "
+        f"{base.digest}, but {problems[0]}; restore it there"
+        + (f", or at {base.beside} relative to the run folder" if base.beside else "")
+    )

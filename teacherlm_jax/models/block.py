@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from teacherlm_jax import sharding
-from teacherlm_jax.config import ModelConfig
+from teacherlm_jax.config import LoraConfig, ModelConfig
 from teacherlm_jax.models.layers import Norm, Projection, gelu
 
 ACTIVATION = ("batch", "length", "embed")
@@ -24,7 +24,7 @@ class Block(nnx.Module):
     Holds the stacked parameters of all L layers; `__call__` computes one layer.
     """
 
-    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs, lora: LoraConfig | None = None):
         D, N, H, F = config.width, config.heads, config.width // config.heads, 4 * config.width
         dtype, layers = jnp.dtype(config.param_dtype), config.layers
         normal = nnx.initializers.normal(config.initializer_range)
@@ -42,6 +42,8 @@ class Block(nnx.Module):
         self.mlp_norm = Norm(D, config.layer_norm_epsilon, dtype, rngs, layers)
         self.up = project("BTD,DF->BTF", (D, F), ("embed", "mlp"), bias_dims=1)
         self.down = project("BTF,FD->BTD", (F, D), ("mlp", "embed"), bias_dims=1)
+        for target in lora.targets if lora else ():
+            getattr(self, target).adapt(lora, rngs)
         self.norm_first = config.norm == "before"
         self.activation = {"bloom": gelu, "opt": jax.nn.relu}[config.family]
 

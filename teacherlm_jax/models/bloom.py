@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from teacherlm_jax import sharding
-from teacherlm_jax.config import ModelConfig
+from teacherlm_jax.config import LoraConfig, ModelConfig
 from teacherlm_jax.models import alibi
 from teacherlm_jax.models.block import ACTIVATION
 from teacherlm_jax.models.decoder import Decoder
@@ -18,8 +18,8 @@ from teacherlm_jax.models.layers import Norm
 class Bloom(Decoder):
     """The whole model. Build it with `registry.build`, which checks the config."""
 
-    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
-        super().__init__(config, rngs)
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs, lora: LoraConfig | None = None):
+        super().__init__(config, rngs, lora)
         dtype = jnp.dtype(config.param_dtype)
         self.embedding_norm = Norm(config.width, config.layer_norm_epsilon, dtype, rngs)
         self.final_norm = Norm(config.width, config.layer_norm_epsilon, dtype, rngs)

@@ -13,13 +13,13 @@ from flax import nnx
 from jaxtyping import Array, Float, Float32, Int
 
 from teacherlm_jax import sharding
-from teacherlm_jax.config import ModelConfig
+from teacherlm_jax.config import LoraConfig, ModelConfig
 from teacherlm_jax.models.attention import attention
 from teacherlm_jax.models.attention_cached import attend_after_prefix, attend_to_cache
 from teacherlm_jax.models.block import FOLDED, Block
 from teacherlm_jax.models.cache import KVCache, PromptKeys
 from teacherlm_jax.models.embedding import look_up
-from teacherlm_jax.models.layers import parameter
+from teacherlm_jax.models.parameter import parameter
 
 # Remat policies: "dots" keeps the results of the projections and recomputes the rest.
 REMAT: dict[str, Callable] = {
@@ -43,14 +43,14 @@ class Decoder(nnx.Module):
         max_positions: longest text in tokens; 0: no limit.
     """
 
-    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs, lora: LoraConfig | None = None):
         dtype = jnp.dtype(config.param_dtype)
         normal = nnx.initializers.normal(config.initializer_range)
         shape = (config.vocab_size, config.embedding_width or config.width)
         self.embedding = parameter(rngs, normal, shape, ("vocab", "embed"), dtype)
         if not config.tied:
             self.head = parameter(rngs, normal, shape, ("vocab", "embed"), dtype)
-        self.blocks = Block(config, rngs)
+        self.blocks = Block(config, rngs, lora)
         # Plain values, so that the graph definition can be hashed (the config cannot).
         self.layers, self.heads = config.layers, config.heads
         self.head_width = config.width // config.heads

@@ -13,19 +13,9 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-
-def parameter(
-    rngs: nnx.Rngs,
-    initializer: nnx.Initializer,
-    shape: Sequence[int],
-    axes: Sequence[str],
-    dtype: DTypeLike,
-    layers: int = 0,
-) -> nnx.Param:
-    """Return a parameter with its logical axes as `.axes`, stacked if `layers` is not 0."""
-    if layers:
-        shape, axes = (layers, *shape), ("layers", *axes)
-    return nnx.Param(initializer(rngs.params(), tuple(shape), dtype), axes=tuple(axes))
+from teacherlm_jax.config import LoraConfig
+from teacherlm_jax.models.adapter import Adapter
+from teacherlm_jax.models.parameter import parameter
 
 
 class Norm(nnx.Module):
@@ -84,11 +74,16 @@ class Projection(nnx.Module):
             zeros = nnx.initializers.zeros
             self.bias = parameter(rngs, zeros, shape[-bias_dims:], axes[-bias_dims:], dtype, layers)
         self.equation = equation
+        self.adapted = False
+
+    def adapt(self, lora: LoraConfig, rngs: nnx.Rngs) -> None:
+        """Add an adapter, whose update is added to the output."""
+        self.adapter, self.adapted = Adapter(self.equation, self.kernel, lora, rngs), True
 
     def __call__(self, x: Float[Array, "B T ..."]) -> Float[Array, "B T ..."]:
         """Apply the projection to x."""
         y = jnp.einsum(self.equation, x, self.kernel[...].astype(x.dtype))
-        if not self.biased:
-            return y
-        bias = self.bias[...].astype(x.dtype)
-        return y + bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)
+        if self.biased:
+            bias = self.bias[...].astype(x.dtype)
+            y = y + bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)
+        return y + self.adapter(x) if self.adapted else y

@@ -12,10 +12,11 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from teacherlm_jax import sharding
-from teacherlm_jax.config import ModelConfig
+from teacherlm_jax.config import LoraConfig, ModelConfig
 from teacherlm_jax.models.block import ACTIVATION
 from teacherlm_jax.models.decoder import Decoder
-from teacherlm_jax.models.layers import Norm, Projection, parameter
+from teacherlm_jax.models.layers import Norm, Projection
+from teacherlm_jax.models.parameter import parameter
 
 POSITION_OFFSET = 2  # rows of the position table before position 0, as published
 
@@ -26,8 +27,8 @@ class Opt(Decoder):
     Positions from `max_positions` on have no embedding and give NaN.
     """
 
-    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
-        super().__init__(config, rngs)
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs, lora: LoraConfig | None = None):
+        super().__init__(config, rngs, lora)
         D, E, dtype = config.width, config.embedding_width, jnp.dtype(config.param_dtype)
         normal = nnx.initializers.normal(config.initializer_range)
         rows = config.max_positions + POSITION_OFFSET

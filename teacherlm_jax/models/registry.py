@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
-from teacherlm_jax.config import ModelConfig, fields
+from teacherlm_jax.config import LoraConfig, ModelConfig, fields
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models.bloom import Bloom
 from teacherlm_jax.models.decoder import Decoder
@@ -83,20 +83,24 @@ def refuse_longer(config: ModelConfig, tokens: int, subject: str, remedy: str) -
         )
 
 
-def build(config: ModelConfig, rngs: nnx.Rngs) -> Decoder:
+def build(config: ModelConfig, rngs: nnx.Rngs, lora: LoraConfig | None = None) -> Decoder:
     """Return a model with random parameters, drawn from the stream `params` of `rngs`.
+
+    With `lora` and a rank above 0, it has adapters.
 
     Raises UserError if a field of `config` has an invalid value or its sizes are incompatible.
     """
     fields.check(config, "config.model")
     if config.vocab_size < 1:
         raise UserError("config.model.vocab_size: 0; set it to the size of the vocabulary")
-    return FAMILIES[config.family](config, rngs)
+    return FAMILIES[config.family](config, rngs, lora if lora and lora.rank else None)
 
 
-def abstract(config: ModelConfig, mesh: Mesh) -> tuple[nnx.GraphDef, Tree]:
+def abstract(
+    config: ModelConfig, mesh: Mesh, lora: LoraConfig | None = None
+) -> tuple[nnx.GraphDef, Tree]:
     """Return the graph and the abstract parameters of a model; see `sharding.abstract_model`."""
-    return sharding.abstract_model(lambda: build(config, nnx.Rngs(0)), mesh)
+    return sharding.abstract_model(lambda: build(config, nnx.Rngs(0), lora), mesh)
 
 
 def for_inference(config: ModelConfig, parameters: Tree) -> Tree:

@@ -10,7 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
-from teacherlm_jax.config import AnnotateConfig, MeshConfig, ModelConfig
+from teacherlm_jax.config import AnnotateConfig, LoraConfig, MeshConfig, ModelConfig
 from teacherlm_jax.config.endpoint_config import is_endpoint
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.engine import Engine, EngineProgram, prefill_size
@@ -39,6 +39,7 @@ class PlannedAnnotation:
         params: abstract parameters of the teacher.
         length: tokens of the longest prompt.
         assumed: the assumptions, a sentence each.
+        lora: settings of the teacher's adapters; None: it has none.
     """
 
     config: AnnotateConfig
@@ -48,6 +49,7 @@ class PlannedAnnotation:
     params: Tree
     length: int
     assumed: tuple[str, ...]
+    lora: LoraConfig | None = None
 
     @property
     def parameters(self) -> int:
@@ -95,7 +97,7 @@ class PlannedAnnotation:
 
     def with_config(self, config: AnnotateConfig, devices: list[jax.Device]) -> "PlannedAnnotation":
         """Return the annotation with another config."""
-        return _of_model(config, devices, self.model, self.length, self.assumed)
+        return _of_model(config, devices, self.model, self.lora, self.length, self.assumed)
 
     @property
     def cache(self) -> float:
@@ -138,7 +140,7 @@ def prepare(
     Raises UserError if a teacher's checkpoint is missing and no shape is named, and if the model
     cannot be sharded over the mesh.
     """
-    model, assumed = _teacher(config, named)
+    model, lora, assumed = _teacher(config, named)
     model = dataclasses.replace(
         model, dtype=config.dtype or model.dtype, attention=config.attention or model.attention
     )
@@ -146,27 +148,29 @@ def prepare(
     if not length:
         length = ASSUMED_LENGTH
         assumed += (f"prompts of up to {length} tokens (--length)",)
-    return _of_model(config, devices, model, length, assumed)
+    return _of_model(config, devices, model, lora, length, assumed)
 
 
 def _of_model(
     config: AnnotateConfig,
     devices: list[jax.Device],
     model: ModelConfig,
+    lora: LoraConfig | None,
     length: int,
     assumed: tuple[str, ...],
 ) -> PlannedAnnotation:
     mesh = sharding.make_mesh(config.mesh, devices)
     settled = dataclasses.replace(config, mesh=MeshConfig(*mesh.devices.shape))
     return PlannedAnnotation(
-        config=settled, mesh=mesh, length=length, assumed=assumed, **shapes(model, mesh)
+        config=settled, mesh=mesh, length=length, assumed=assumed, **shapes(model, mesh, lora)
     )
 
 
-def shapes(model: ModelConfig, mesh: Mesh) -> dict[str, Any]:
-    """Return the fields `model`, `graph` and `params` of a planned annotation."""
-    graph, params = registry.abstract(model, mesh)
-    return {"model": model, "graph": graph, "params": registry.for_inference(model, params)}
+def shapes(model: ModelConfig, mesh: Mesh, lora: LoraConfig | None = None) -> dict[str, Any]:
+    """Return the fields of a planned annotation that describe its model."""
+    graph, params = registry.abstract(model, mesh, lora)
+    stored = registry.for_inference(model, params)
+    return {"model": model, "lora": lora, "graph": graph, "params": stored}
 
 
 def loaded_teachers(config: AnnotateConfig) -> list[str]:
@@ -175,10 +179,12 @@ def loaded_teachers(config: AnnotateConfig) -> list[str]:
     return [name for name in names if name and not is_endpoint(name)]
 
 
-def _teacher(config: AnnotateConfig, named: str) -> tuple[ModelConfig, tuple[str, ...]]:
+def _teacher(
+    config: AnnotateConfig, named: str
+) -> tuple[ModelConfig, LoraConfig | None, tuple[str, ...]]:
     """Return the named shape, or that of the largest teacher, with the assumptions made."""
     if named:
-        return registry.shape(named), (f"the teacher is a {named} (--model)",)
+        return registry.shape(named), None, (f"the teacher is a {named} (--model)",)
     folders = sorted(set(loaded_teachers(config)))
     if not folders:
         raise UserError(
@@ -188,9 +194,13 @@ def _teacher(config: AnnotateConfig, named: str) -> tuple[ModelConfig, tuple[str
     models = {}
     for folder in folders:
         try:
-            models[folder] = any_model.describe(folder).config
+            models[folder] = any_model.describe(folder)
         except UserError as error:
             raise UserError(f"{error}; or name its shape, as in --model=bloom-7b1") from None
-    largest = max(models, key=lambda folder: models[folder].layers * models[folder].width ** 2)
+    sizes = {
+        folder: model.config.layers * model.config.width**2 for folder, model in models.items()
+    }
+    largest = max(models, key=lambda folder: sizes[folder])
     others = len(models) - 1
-    return models[largest], (f"{largest} is the largest of {others + 1} teachers",) * bool(others)
+    assumed = (f"{largest} is the largest of {others + 1} teachers",) * bool(others)
+    return models[largest].config, models[largest].lora, assumed

@@ -68,7 +68,7 @@ def _of_training(run: PlannedTraining, tpu_slice: TpuSlice) -> dict[str, Any]:
         "mesh": dict(run.mesh.shape),
         "assumed": list(run.assumed),
         "parameters": run.shapes.parameters,
-        "held": {"parameters": _held(state.params), "optimizer": _held(state.opt_state)},
+        "held": {"parameters": _held(state.model_params), "optimizer": _held(state.opt_state)},
         "programs": [program],
         "config": dataclasses.asdict(config),
     }

@@ -44,7 +44,7 @@ class PlannedTraining:
     def workload(self) -> Workload:
         """Return the work of one step, if every row is one text."""
         tokens = self.config.batch_size * self.length
-        needed = model_flops(self.config.model, tokens, self.length)
+        needed = model_flops(self.config.model, tokens, self.length, self.config.lora)
         return Workload(dict(self.mesh.shape), needed, visits(self.config.model, self.length))
 
     def with_config(self, config: TrainConfig, devices: list[jax.Device]) -> "PlannedTraining":
@@ -70,7 +70,7 @@ def prepare(config: TrainConfig, devices: list[jax.Device], length: int) -> Plan
     setup.refuse_uneven(mesh, config.batch_size, config.accumulate)
     length, model, assumed = _of_data(config, length)
     settled = dataclasses.replace(config, model=model, mesh=MeshConfig(*mesh.devices.shape))
-    shapes = setup.make_model_spec(model, mesh, config.optimizer, config.steps)
+    shapes = setup.make_model_spec(model, mesh, config.optimizer, config.steps, config.lora)
     return PlannedTraining(config, settled, mesh, shapes, length, assumed)
 
 

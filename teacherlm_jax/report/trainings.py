@@ -65,11 +65,10 @@ def _table(runs: Sequence[RunRecord], root: epath.PathLike) -> Table:
     rows = []
     for run in runs:
         result = run.result
-        start = run.config.get("init_from", "")
         rows.append(
             (
                 run.name,
-                run.input_label("init_from", start, root) if start else "random",
+                _initial_model(run, root),
                 _steps(result),
                 count(result["tokens"]),
                 _or_na(result["loss"], lambda loss: rounded(loss, 3)),
@@ -84,6 +83,13 @@ def _table(runs: Sequence[RunRecord], root: epath.PathLike) -> Table:
         tuple(rows),
         left=(0, 1),
     )
+
+
+def _initial_model(run: RunRecord, root: epath.PathLike) -> str:
+    """Return the label of the model that a run started from, with the rank of its adapters."""
+    start, rank = run.config.get("init_from", ""), run.config.get("lora", {}).get("rank", 0)
+    label = run.input_label("init_from", start, root) if start else "random"
+    return f"{label} (LoRA, rank {rank})" if rank else label
 
 
 def _steps(result: dict[str, Any]) -> str:

@@ -30,12 +30,13 @@ def refuse_too_large(config: TrainConfig, spec: RunSpec, mesh: Mesh, length: int
     config = dataclasses.replace(config, model=spec.model, mesh=MeshConfig(*mesh.devices.shape))
     estimated = step_memory.estimate(config, spec.parameters, length)
     activations = estimated.activations * shared
-    parameters = bytes_per_device(spec.abstract.params) * shared
+    parameters = bytes_per_device(spec.abstract.model_params) * shared
+    gradients = bytes_per_device(spec.abstract.params) * shared  # of the trained parameters
     optimizer = bytes_per_device(spec.abstract.opt_state) * shared
-    state = 2 * parameters + optimizer  # gradients are as large as the parameters
+    state = parameters + gradients + optimizer
     sizes = (
         f"parameters {parameters / GIB:.1f}, optimizer {optimizer / GIB:.1f}, gradients "
-        f"{parameters / GIB:.1f}, activations about {activations / GIB:.1f}"
+        f"{gradients / GIB:.1f}, activations about {activations / GIB:.1f}"
     )
     has = f"but {device.device_kind} has {limit / GIB:.1f} GiB"
     if state > limit:

@@ -4,7 +4,8 @@ import dataclasses
 
 from jax.sharding import Mesh
 
-from teacherlm_jax.config import ModelConfig
+from teacherlm_jax.config import LoraConfig, ModelConfig
+from teacherlm_jax.models import adapter
 
 # Published peak dense bfloat16 FLOP/s of one device, by the prefix of its `device_kind` in JAX. The
 # first prefix that matches is used.
@@ -30,7 +31,9 @@ def peak(kind: str) -> float | None:
     return next((flops for name, flops in PEAKS.items() if kind.startswith(name)), None)
 
 
-def model_flops(config: ModelConfig, tokens: float, length: int) -> float:
+def model_flops(
+    config: ModelConfig, tokens: float, length: int, lora: LoraConfig | None = None
+) -> float:
     """Return the FLOPs of forward and backward matrix products over `tokens` tokens.
 
     Texts have `length` tokens. A multiplication and an addition are two operations and the backward
@@ -41,6 +44,9 @@ def model_flops(config: ModelConfig, tokens: float, length: int) -> float:
     embedding lookup, positions, norms and biases. Recomputation (remat) and masked positions are
     not counted.
 
+    With LoRA the backward pass costs as much as the forward pass for products with frozen weights,
+    which have no gradient, and the adapters' products are added.
+
     Raises ValueError if `config.vocab_size` is still 0.
     """
     if config.vocab_size < 1:
@@ -49,7 +55,11 @@ def model_flops(config: ModelConfig, tokens: float, length: int) -> float:
     block = (3 + 1 + 4 + 4) * D * D  # queries, keys and values; their output; up; down
     ends = E * config.vocab_size + (2 * E * D if E != D else 0)
     mixing = 2 * D * (length + 1) / 2  # scores, and values by weight, of all heads
-    per_token = 2 * (config.layers * (block + mixing) + ends)
+    mixed, weights = config.layers * mixing, config.layers * block + ends
+    if lora and lora.rank:
+        adapters = adapter.size(config.width, config.layers, lora)
+        return 2 * (3 * mixed + 2 * weights + 3 * adapters) * tokens
+    per_token = 2 * (mixed + weights)
     return 3 * per_token * tokens
 
 
@@ -70,10 +80,12 @@ class Utilization:
     peak: float | None
 
     @classmethod
-    def on(cls, mesh: Mesh, model: ModelConfig, length: int) -> "Utilization":
+    def on(
+        cls, mesh: Mesh, model: ModelConfig, length: int, lora: LoraConfig | None = None
+    ) -> "Utilization":
         """Return the conversion for rows of `length` tokens on the devices of a mesh."""
         kind = mesh.devices.flat[0].device_kind
-        return cls(kind, mesh.size, model_flops(model, 1, length), peak(kind))
+        return cls(kind, mesh.size, model_flops(model, 1, length, lora), peak(kind))
 
     def rates(self, tokens_per_second: float) -> dict[str, float]:
         """Return `tokens_per_second_per_chip` and, if the peak is known, `mfu`.

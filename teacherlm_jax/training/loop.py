@@ -159,7 +159,7 @@ def _open(
     validation_data = held_out.open_data(config, spec)
     data, validation_data = setup.local_data(config, data, validation_data, run.log.info, stack)
     reader = setup.open_reader(config, data, mesh)
-    utilization = Utilization.on(mesh, spec.model, data.length)
+    utilization = Utilization.on(mesh, spec.model, data.length, config.lora)
     stack.enter_context(jax.set_mesh(mesh))
     validation = Validation(config, run, spec, mesh, validation_data)
     checkpoints = _checkpoints(config, run, validation)
@@ -212,8 +212,8 @@ def _compile(training: _Training) -> UpdateFn:
     with training.signals.immediate(), chrono.pause("compile"):
         update = setup.compile_for(config, spec, training.mesh, training.length)
     training.run.log.info(
-        "%s parameters; %s rows of %d tokens, %d rows per step; mesh %s; compiled in %.1f s",
-        f"{spec.parameters:,}",
+        "%s; %s rows of %d tokens, %d rows per step; mesh %s; compiled in %.1f s",
+        _sizes(spec),
         f"{training.reader.rows:,}",
         training.length,
         config.batch_size,
@@ -221,6 +221,12 @@ def _compile(training: _Training) -> UpdateFn:
         chrono.seconds()["compile"] - before,
     )
     return update
+
+
+def _sizes(spec: RunSpec) -> str:
+    """Return the number of parameters and, with LoRA, of those that are trained."""
+    trained = f", of which {spec.trained:,} are trained" if spec.trained < spec.parameters else ""
+    return f"{spec.parameters:,} parameters{trained}"
 
 
 def _batches(training: _Training, first: int) -> Iterator[DeviceBatch]:
@@ -250,7 +256,7 @@ def _validate(training: _Training, step: int, state: TrainState) -> Signals | No
 
     with training.chrono.pause("validation"):
         try:
-            measured = validation.measure(step, state.params, stop_requested)
+            measured = validation.measure(step, state.model_params, stop_requested)
         except ValidationStopped:
             return signals(step)
     scalars = {f"validation/{name}": value for name, value in measured.items()}
@@ -279,7 +285,7 @@ def _finish(training: _Training) -> dict[str, Any]:
         files.write_json(run.path / layout.SUMMARY, summary)
     run.log.info(results.summary_line(summary))
     result = results.result(
-        config.steps, training.spec.parameters, metrics, training.chrono, training.validation,
+        config.steps, training.spec, metrics, training.chrono, training.validation,
         training.checkpoints,
     )  # fmt: skip
     if "best_step" in result and "best_checkpoint" not in result:

@@ -104,15 +104,20 @@ def cross_entropy(
     `block` tokens of a device at a time. On the mesh in context, a table that is sharded along its
     vocabulary stays so; one that is sharded along its width is gathered once, and its gradient is
     summed over the devices once. Each gradient has the dtype of its array; that of the table is
-    summed in float32.
+    summed in float32, and is not computed if the table is frozen.
 
     Raises UserError, as `sharding.spec` does, for sizes that the mesh does not divide.
     """
-    return _on_devices(hidden, table, targets, in_loss, block, gradients=False)[0]
+    return _on_devices(hidden, table, targets, in_loss, block, gradients=())[0]
 
 
 def _forward(hidden, table, targets, in_loss, block):
-    sums, gradients = _on_devices(hidden, table, targets, in_loss, block, gradients=True)
+    frozen = not table.perturbed
+    hidden, table, targets, in_loss = (a.value for a in (hidden, table, targets, in_loss))
+    computed = ("hidden",) if frozen else ("hidden", "table")
+    sums, gradients = _on_devices(hidden, table, targets, in_loss, block, gradients=computed)
+    if frozen:
+        return sums, (*gradients, None)
     # The barrier sums the table's gradient over the devices now. If the compiler postponed that,
     # every device would hold its own sum, of the table's full width, during the backward pass.
     of_hidden, of_table = jax.lax.optimization_barrier(gradients)
@@ -121,11 +126,14 @@ def _forward(hidden, table, targets, in_loss, block):
 
 def _backward(block, gradients, cotangents):
     of_loss, _ = cotangents  # a count has no gradient
-    scaled = ((array.astype(of_loss.dtype) * of_loss).astype(array.dtype) for array in gradients)
+    scaled = (
+        None if array is None else (array.astype(of_loss.dtype) * of_loss).astype(array.dtype)
+        for array in gradients
+    )  # fmt: skip
     return *scaled, None, None
 
 
-cross_entropy.defvjp(_forward, _backward)
+cross_entropy.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
 class _ShardAxes(NamedTuple):
@@ -143,7 +151,10 @@ class _ShardAxes(NamedTuple):
 
 
 def _on_devices(hidden, table, targets, in_loss, block, *, gradients):
-    """Run `_on_device` on every device of the mesh in context, or once if there is no mesh."""
+    """Run `_on_device` on every device of the mesh in context, or once if there is no mesh.
+
+    `gradients` names the arrays whose gradients are returned: "hidden" and "table", in this order.
+    """
     head = table.astype(hidden.dtype)  # before it is gathered: bfloat16 is half the bytes
     compute = functools.partial(_on_device, block=block, gradients=gradients)
     mesh = jax.sharding.get_abstract_mesh()
@@ -159,7 +170,7 @@ def _on_devices(hidden, table, targets, in_loss, block, *, gradients):
     return jax.shard_map(
         functools.partial(compute, axes=_ShardAxes.of(mesh)),
         in_specs=(states, gathered, tokens, tokens),
-        out_specs=((whole, whole), (states, sharded) if gradients else ()),
+        out_specs=((whole, whole), (states, sharded)[: len(gradients)]),
         check_vma=False,  # only needed for differentiation, which custom_vjp replaces
     )(hidden, head, targets, in_loss)
 
@@ -187,16 +198,20 @@ def _on_device(hidden, table, targets, in_loss, *, block, gradients, axes):
         slopes = jnp.where(in_loss[:, None], slopes, 0.0).astype(states.dtype)
         of_states = _product("KV,VE->KE", slopes, table)
         of_states = jax.lax.psum(of_states, axes.vocab).astype(states.dtype)
+        if "table" not in gradients:
+            return jax.tree.map(jnp.add, total, (sums, ())), of_states
         of_table = _product("KV,KE->VE", slopes, states)
         return jax.tree.map(jnp.add, total, (sums, of_table)), of_states
 
     zero = jnp.zeros((), jnp.float32)
-    start = (zero, zero), jnp.zeros(table.shape, jnp.float32) if gradients else ()
+    start = (zero, zero), jnp.zeros(table.shape, jnp.float32) if "table" in gradients else ()
     (sums, of_table), of_states = jax.lax.scan(add, start, inputs)
     sums = jax.lax.psum(sums, axes.tokens)
     if not gradients:
         return sums, ()
     of_hidden = of_states.reshape(-1, table.shape[1])[:count].reshape(hidden.shape)
+    if "table" not in gradients:
+        return sums, (of_hidden,)
     of_table = jax.lax.psum_scatter(of_table, axes.width, scatter_dimension=1, tiled=True)
     others = tuple(axis for axis in axes.tokens if axis not in axes.width)
     return sums, (of_hidden, jax.lax.psum(of_table, others))

@@ -7,22 +7,24 @@ from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.training.chronometer import Chronometer, clock
 from teacherlm_jax.training.flops import Utilization
 from teacherlm_jax.training.metrics_log import MetricsLog
+from teacherlm_jax.training.setup import ModelSpec
 from teacherlm_jax.training.validation import Validation
 
 
 def result(
     steps: int,
-    parameters: int,
+    spec: ModelSpec,
     metrics: MetricsLog,
     chrono: Chronometer,
     validation: Validation,
     checkpoints: Checkpoints,
 ) -> dict[str, Any]:
-    """Return the result of a run of `steps` steps on a model of `parameters`, JSON-serializable.
+    """Return the result of a run of `steps` steps on a model, JSON-serializable.
 
     `loss` (nats) and `accuracy` are means over the trained tokens of the last progress line that
     had any; None if there was none. `tokens` (padding not counted) and `seconds` (compiling,
-    validating and saving not counted) are of the whole run. With `config.validation.metric`, the
+    validating and saving not counted) are of the whole run. With LoRA, `trained_parameters` is the
+    number of parameters of the adapters. With `config.validation.metric`, the
     result also has the keys of `validated`.
     """
     seconds = chrono.training_seconds
@@ -34,7 +36,8 @@ def result(
         "tokens": metrics.tokens,
         "seconds": seconds,
         "tokens_per_second": metrics.tokens / seconds,
-        "parameters": parameters,
+        "parameters": spec.parameters,
+        **({"trained_parameters": spec.trained} if spec.trained < spec.parameters else {}),
         "checkpoint": str(checkpoints.path(metrics.step)),
         **validated(validation, checkpoints),
     }

@@ -11,13 +11,16 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
+from teacherlm_jax.checkpoints.adapter_origin import AdapterOrigin
 from teacherlm_jax.checkpoints.store import Checkpoints
-from teacherlm_jax.config import ModelConfig, OptimizerConfig, TrainConfig
+from teacherlm_jax.config import LoraConfig, ModelConfig, OptimizerConfig, TrainConfig
 from teacherlm_jax.data.cached_rows import RowCache
 from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.models import registry
+from teacherlm_jax.hf import any_model
+from teacherlm_jax.models import adapter, registry
+from teacherlm_jax.sharding import Tree
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 from teacherlm_jax.training.loss_tokens import refuse_without_loss
 from teacherlm_jax.training.optimizer import make_optimizer
@@ -45,6 +48,11 @@ class ModelSpec:
     @property
     def parameters(self) -> int:
         """Number of parameters."""
+        return sum(array.size for array in jax.tree.leaves(self.abstract.model_params))
+
+    @property
+    def trained(self) -> int:
+        """Number of parameters that are trained: with LoRA, those of the adapters."""
         return sum(array.size for array in jax.tree.leaves(self.abstract.params))
 
 
@@ -114,8 +122,12 @@ def refuse_uneven(mesh: Mesh, batch_size: int, accumulate: int) -> None:
 def make_run_spec(config: TrainConfig, data: Prepared, mesh: Mesh) -> RunSpec:
     """Return the shapes of a run on prepared data; UserError if model, data or mesh do not fit."""
     model = fit_to_data(config.model, data, config.data)
+    adapted = {}
+    if config.lora.rank:
+        base = any_model.base_of(config.init_from, config.output)
+        adapted = AdapterOrigin(config.lora, base).to_meta()
     return RunSpec(
-        **vars(make_model_spec(model, mesh, config.optimizer, config.steps)),
+        **vars(make_model_spec(model, mesh, config.optimizer, config.steps, config.lora)),
         model=model,
         vocabulary=data.vocabulary,
         origin={
@@ -123,24 +135,35 @@ def make_run_spec(config: TrainConfig, data: Prepared, mesh: Mesh) -> RunSpec:
             "config": dataclasses.asdict(config),
             "data": data.digest,
             "vocabulary": data.vocabulary.digest,
+            **adapted,
         },
     )
 
 
 def make_model_spec(
-    model: ModelConfig, mesh: Mesh, optimizer: OptimizerConfig, steps: int
+    model: ModelConfig,
+    mesh: Mesh,
+    optimizer: OptimizerConfig,
+    steps: int,
+    lora: LoraConfig | None = None,
 ) -> ModelSpec:
     """Return the shapes for training `model`, whose `vocab_size` is known; reads no files.
+
+    With LoRA only the adapters are trained. The other parameters are stored in the dtype of the
+    computation if that is smaller, which changes no result.
 
     Raises UserError naming a parameter that the mesh does not divide, with both numbers.
     """
 
     def build(rngs: nnx.Rngs) -> nnx.Module:
-        return registry.build(model, rngs)
+        return registry.build(model, rngs, lora)
 
     graph, params = sharding.abstract_model(lambda: build(nnx.Rngs(0)), mesh)
-    updates = make_optimizer(optimizer, steps)
-    return ModelSpec(build, graph, updates, abstract_state(params, updates, mesh))
+    updates, frozen = make_optimizer(optimizer, steps), None
+    if lora and lora.rank:
+        base, params = adapter.split(params)
+        frozen = registry.for_inference(model, base)
+    return ModelSpec(build, graph, updates, abstract_state(params, updates, mesh, frozen))
 
 
 def compile_for(config: TrainConfig, spec: ModelSpec, mesh: Mesh, length: int) -> UpdateFn:
@@ -191,13 +214,18 @@ def first_state(
     """Return the state to continue from, and the `MetricsLog.state` that was saved with it.
 
     The state is that of the run's newest checkpoint. If there is none, its parameters come from
-    `init_from`, or if that is empty, from `seed`.
+    `init_from`, or if that is empty, from `seed`. With LoRA, a checkpoint has the adapters, and the
+    frozen parameters always come from `init_from`.
     """
+    wanted = spec.abstract.params if spec.abstract.frozen is None else spec.abstract.frozen
     if steps := checkpoints.steps():
-        return _resumed(spec, checkpoints, steps[-1])
+        frozen = None
+        if spec.abstract.frozen is not None:
+            frozen = warm_start(init_from, spec.model, spec.vocabulary, wanted)
+        return _resumed(spec, checkpoints, steps[-1], frozen)
     params = None
     if init_from:
-        params = warm_start(init_from, spec.model, spec.vocabulary, spec.abstract.params)
+        params = warm_start(init_from, spec.model, spec.vocabulary, wanted)
     return initial_state(spec.build, spec.optimizer, spec.abstract, seed, params), {}
 
 
@@ -207,7 +235,7 @@ def resumable(state: TrainState) -> dict[str, Any]:
 
 
 def _resumed(
-    spec: RunSpec, checkpoints: Checkpoints, step: int
+    spec: RunSpec, checkpoints: Checkpoints, step: int, frozen: Tree
 ) -> tuple[TrainState, dict[str, Any]]:
     meta = checkpoints.meta(step)
     for key, name in (("data", "data (its manifest)"), ("vocabulary", "a vocabulary")):
@@ -217,6 +245,13 @@ def _resumed(
                 f"config.data has {spec.origin[key]}; restore the old data, or choose another "
                 "config.output"
             )
+    own, now = AdapterOrigin.of(meta), AdapterOrigin.of(spec.origin)
+    if own and now and own.base.digest != now.base.digest:
+        raise UserError(
+            f"{checkpoints.path(step)}: has adapters for a base with the digest {own.base.digest}, "
+            f"but config.init_from has {now.base.digest}; restore the old base, or choose another "
+            "config.output"
+        )
     params = checkpoints.params(step, spec.abstract.params)
     rest = checkpoints.optimizer(step, resumable(spec.abstract))
-    return TrainState(params=params, **rest), meta["progress"]
+    return TrainState(params=params, **rest, frozen=frozen), meta["progress"]

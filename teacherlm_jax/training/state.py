@@ -12,6 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Int32, UInt32
 
+from teacherlm_jax.models import adapter
 from teacherlm_jax.sharding import Tree, replicated
 
 
@@ -22,22 +23,32 @@ class TrainState:
     """Everything that the next step depends on, except its batch.
 
     Attributes:
-        params: parameters, nested dicts of arrays.
+        params: parameters that are trained, nested dicts of arrays.
         opt_state: state of the optimizer.
         step: number of updates so far.
         key: data of the random key that the parameters were drawn from.
+        frozen: with LoRA, the parameters of the base, which no update changes; else None.
     """
 
     params: Tree
     opt_state: Tree
     step: Int32[Array, ""]
     key: UInt32[Array, "2"]
+    frozen: Tree = None
+
+    @property
+    def model_params(self) -> Tree:
+        """All parameters of the model."""
+        return self.params if self.frozen is None else adapter.joined(self.frozen, self.params)
 
 
-def abstract_state(params: Tree, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+def abstract_state(
+    params: Tree, optimizer: optax.GradientTransformation, mesh: Mesh, frozen: Tree = None
+) -> TrainState:
     """Return shapes and shardings of the state for abstract `params` (`sharding.abstract_model`).
 
     Arrays that the optimizer keeps for a parameter are sharded like it; the rest is replicated.
+    It keeps none for `frozen` parameters.
     """
     whole = replicated(mesh)
 
@@ -56,6 +67,7 @@ def abstract_state(params: Tree, optimizer: optax.GradientTransformation, mesh: 
         opt_state=opt_state,
         step=place(jax.ShapeDtypeStruct((), jnp.int32), whole),
         key=place(jax.ShapeDtypeStruct((2,), jnp.uint32), whole),
+        frozen=frozen,
     )
 
 
@@ -73,15 +85,18 @@ def initial_state(
 ) -> TrainState:
     """Return the state before the first step, with `params` (donated) or random parameters.
 
+    If `abstract` has frozen parameters, they are `params`, and the adapters are random.
+
     Everything is created under jit with the shardings of `abstract`, so no device ever holds a
     whole array that is sharded, and the values drawn from `seed` do not depend on the mesh.
     """
 
     def make(params: Tree | None) -> TrainState:
-        key = jax.random.key(seed)
-        if params is None:
-            params = nnx.to_pure_dict(nnx.state(build(nnx.Rngs(params=key))))
+        key, frozen = jax.random.key(seed), None
+        if params is None or abstract.frozen is not None:
+            drawn = nnx.to_pure_dict(nnx.state(build(nnx.Rngs(params=key))))
+            frozen, params = (None, drawn) if params is None else (params, adapter.split(drawn)[1])
         zero = jnp.zeros((), jnp.int32)
-        return TrainState(params, optimizer.init(params), zero, jax.random.key_data(key))
+        return TrainState(params, optimizer.init(params), zero, jax.random.key_data(key), frozen)
 
     return jax.jit(make, out_shardings=shardings(abstract), donate_argnums=0)(params)

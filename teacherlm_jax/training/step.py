@@ -1,5 +1,6 @@
 """One update of the parameters, compiled for a mesh."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import jax
@@ -34,12 +35,15 @@ def train_step(
     The batch goes through the model in `accumulate` parts, one after another, whose gradients add
     up to that of the whole batch; B must be divisible by it.
 
+    Frozen parameters have no gradient.
+
     Metrics are the sums of `loss.next_token_loss` and `grad_norm`, the norm of the gradient before
     clipping. The gradient of a batch without trained tokens is zero.
     """
 
     def loss_of(params, part, share_of):
-        return next_token_loss(nnx.merge(graph, params), part, loss_block, share_of)
+        whole = dataclasses.replace(state, params=params).model_params
+        return next_token_loss(nnx.merge(graph, whole), part, loss_block, share_of)
 
     gradient_of = jax.grad(loss_of, has_aux=True)
     if accumulate == 1:
@@ -49,7 +53,7 @@ def train_step(
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     metrics["grad_norm"] = optax.tree.norm(gradient)
-    return TrainState(params, opt_state, state.step + 1, state.key), metrics
+    return TrainState(params, opt_state, state.step + 1, state.key, state.frozen), metrics
 
 
 def _accumulated(

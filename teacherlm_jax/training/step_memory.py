@@ -5,6 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from teacherlm_jax.config import ModelConfig, TrainConfig
+from teacherlm_jax.models import adapter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,20 +34,26 @@ def estimate(config: TrainConfig, parameters: int, length: int) -> StepMemory:
     """Estimate the memory of a step on packed rows of `length` tokens.
 
     The mesh and the vocabulary of `config` must be resolved: no size is -1 or 0. `parameters` is
-    the number of parameters over all devices.
+    the number of parameters over all devices. With LoRA all but the adapters are frozen, and stored
+    in the dtype of the computation.
     """
-    model, mesh = config.model, config.mesh
+    model, mesh, lora = config.model, config.mesh, config.lora
     itemsize = jnp.dtype(model.dtype).itemsize
-    parameter_bytes = jnp.dtype(model.param_dtype).itemsize * parameters / (mesh.fsdp * mesh.tensor)
+    trained = adapter.size(model.width, model.layers, lora) if lora.rank else parameters
+    parameter_bytes = jnp.dtype(model.param_dtype).itemsize * trained / (mesh.fsdp * mesh.tensor)
+    frozen = itemsize * (parameters - trained) / (mesh.fsdp * mesh.tensor)
     sums = parameter_bytes if config.accumulate > 1 else 0.0
-    casts = itemsize * parameters / (mesh.fsdp * mesh.tensor)
+    casts = itemsize * trained / (mesh.fsdp * mesh.tensor)
     casts = casts if itemsize != jnp.dtype(model.param_dtype).itemsize else 0.0
     tokens = config.batch_size / (mesh.data * mesh.fsdp * config.accumulate) * length
     residuals, block = _layers(model, mesh.tensor, tokens, length)
     # The loss is computed before the gradients exist.
     peak = max(_loss(model, mesh.tensor, tokens, config.loss_block) - parameter_bytes, block)
     return StepMemory(
-        parameter_bytes, 2 * parameter_bytes, parameter_bytes + sums, casts + residuals + peak
+        frozen + parameter_bytes,
+        2 * parameter_bytes,
+        parameter_bytes + sums,
+        casts + residuals + peak,
     )
 
 

@@ -26,7 +26,8 @@ def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstr
         vocabulary: vocabulary of the run's data; the other model must have the same one.
         abstract: shapes, dtypes and shardings of the parameters.
 
-    Raises UserError when the other model is missing or damaged, or has another shape or vocabulary.
+    The adapters of a LoRA run are merged into its base. Raises UserError when the other model is
+    missing or damaged, or has another shape or vocabulary.
     """
     folder, is_checkpoint = any_model.resolve(init_from)
     if not is_checkpoint:
@@ -39,9 +40,8 @@ def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstr
             f"config.data was prepared with {vocabulary.digest}; prepare the data with "
             f"config.vocabulary.path={source.run / layout.VOCABULARY}"
         )
-    params = source.params(step, abstract, cast=True)
     source.close()
-    return params
+    return any_model.parameters(source.path(step), abstract)
 
 
 def _from_model_folder(
