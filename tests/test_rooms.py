@@ -14,7 +14,7 @@ from teacherlm_jax.errors import StoreError, UserError
 
 PACKAGE = Path(teacherlm_jax.__file__).parent
 TENSORFLOW = {"tensorflow", "tensorflow_text", "tensorflow_datasets", "seqio", "apache_beam"}
-ORACLES = {"torch", "transformers"}
+ORACLES = {"torch", "transformers", "peft"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -45,6 +45,11 @@ class ConvertConfig:
         "computation is set when the model is used. Empty: float32 when converting from Hugging "
         "Face, the dtype of the checkpoint when converting to it",
     )
+    adapters: str = choice(
+        *("merged", "peft"),
+        help="export of a LoRA run: 'merged' writes the whole model with the adapters merged into "
+        "its weights, 'peft' writes only the adapters, for PeftModel.from_pretrained",
+    )
     shard_megabytes: int = at_least(
         1, 5000, help="largest size of one weights file written for Hugging Face, in MB"
     )

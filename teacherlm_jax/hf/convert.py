@@ -18,6 +18,7 @@ from flax import nnx
 
 from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints import saved_model
+from teacherlm_jax.checkpoints.adapter_origin import AdapterOrigin
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import ConvertConfig, DatasetConfig, MeshConfig, ModelConfig
 from teacherlm_jax.config.convert_config import NOT_FOR_IMPORTS
@@ -28,18 +29,20 @@ from teacherlm_jax.hf import (
     dataset_export,
     hub,
     model_folder,
+    peft_layout,
     save,
     tensor_names,
 )
 from teacherlm_jax.hf.lazy_tensor import DTYPES
 from teacherlm_jax.hf.model_folder import ModelFolder
 from teacherlm_jax.hf.weights import source_state, weight_digests
-from teacherlm_jax.models import registry
+from teacherlm_jax.models import adapter, registry
 from teacherlm_jax.runs import layout, run_folder, run_place
 from teacherlm_jax.runs.console import ConsoleHandler
 from teacherlm_jax.storage import files, locations
 from teacherlm_jax.storage.atomic_folder import whole_or_nothing
 from teacherlm_jax.storage.paths import StoragePath
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 _VERB, _ANNOTATE = "convert", "annotate"
 
@@ -54,6 +57,7 @@ def convert(config: ConvertConfig) -> None:
     if not hub.is_address(config.source):
         folder = StoragePath(config.source)
         if model_folder.read_config(folder).get("verb") == _ANNOTATE:
+            _refuse_adapters(config)
             dataset_export.export(config, folder, _console())
             return
     _refuse_settings_of_datasets(config)
@@ -61,7 +65,17 @@ def convert(config: ConvertConfig) -> None:
     if is_checkpoint:
         _export(config, source)
     else:
+        _refuse_adapters(config)
         _import(config, source)
+
+
+def _refuse_adapters(config: ConvertConfig) -> None:
+    """Raise UserError if the adapters of a source without adapters are to be exported."""
+    if config.adapters != ConvertConfig.adapters:
+        raise UserError(
+            f"config.adapters={config.adapters}: {config.source} has no LoRA adapters; remove the "
+            "key, or name a run that was trained with config.lora.rank above 0"
+        )
 
 
 def _refuse_settings_of_datasets(config: ConvertConfig) -> None:
@@ -126,24 +140,48 @@ def _imported(
 
 
 def _export(config: ConvertConfig, source: epath.Path) -> None:
-    """Convert a checkpoint to a folder that transformers loads; it contains our vocabulary too."""
+    """Convert a checkpoint to a folder that transformers or, for adapters, PEFT loads."""
     if jax.process_count() > 1:
         raise UserError(
             f"{source}: one process writes an exported model and must see all devices of its mesh, "
             f"but {jax.process_count()} processes are running; run this on one machine"
         )
     checkpoints, step = saved_model.open_checkpoint(locations.absolute(source))
-    meta = checkpoints.meta(step)
-    model = ModelConfig(**meta["model"])
+    meta, path = checkpoints.meta(step), checkpoints.path(step)
+    model, origin = ModelConfig(**meta["model"]), AdapterOrigin.of(meta)
+    if origin is None:
+        _refuse_adapters(config)
+    dtype, log = config.dtype or model.param_dtype, _console()
+    if origin and config.adapters == "peft":
+        mesh = sharding.make_mesh(config.mesh)
+        _, abstract = adapter.split(registry.abstract(model, mesh, origin.lora)[1])
+        with whole_or_nothing(config.output, log.info) as folder:
+            log.info("reading the adapters of %s", path)
+            adapters = checkpoints.params(step, abstract)
+            peft_layout.write(adapters, model, origin, folder.path, dtype, folder.check)
+        log.info(
+            "%s: adapters stored in %s, for the base %s", config.output, dtype, origin.base.path
+        )
+    else:
+        vocabulary = saved_model.load_vocabulary(checkpoints.run, meta["vocabulary"])
+        _export_model(config, path, model, vocabulary, dtype, log)
+    checkpoints.close()
+
+
+def _export_model(
+    config: ConvertConfig,
+    path: epath.Path,
+    model: ModelConfig,
+    vocabulary: Vocabulary,
+    dtype: str,
+    log: logging.Logger,
+) -> None:
+    """Write the whole model of a checkpoint; the folder contains our vocabulary too."""
     description = config_json.described(model)
-    vocabulary = saved_model.load_vocabulary(checkpoints.run, meta["vocabulary"])
-    dtype = config.dtype or model.param_dtype
     abstract = _abstract(model, config.mesh)
-    log = _console()
     with whole_or_nothing(config.output, log.info) as folder:
-        log.info("reading %s", checkpoints.path(step))
-        params = checkpoints.params(step, abstract)
-        checkpoints.close()
+        log.info("reading %s", path)
+        params = any_model.parameters(path, abstract)
         width = DTYPES[dtype].itemsize
         sizes = [math.prod(slot.stored_shape) * width for slot in tensor_names.slots(model)]
         progress = _TensorProgress(log, "written", sizes)

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -36,25 +36,45 @@ def save(
     index. `on_tensor` is called after each tensor. Raises UserError, naming the tensor,
     when a value is too large for `dtype`.
     """
+    shards = [
+        [(_name(config, slot), slot) for slot in slots]
+        for slots in _shards(config, DTYPES[dtype].itemsize, shard_bytes)
+    ]
+    placed = write_tensors(params, shards, folder, "model", dtype, on_tensor)
+    if len(shards) > 1:
+        shapes = (slot.stored_shape for slots in shards for _, slot in slots)
+        total = DTYPES[dtype].itemsize * sum(map(math.prod, shapes))
+        index = {"metadata": {"total_size": total}, "weight_map": placed}
+        files.write_json(folder / "model.safetensors.index.json", index)
+
+
+def write_tensors(
+    params: Tree,
+    shards: Sequence[Sequence[tuple[str, TensorSlot]]],
+    folder: epath.Path,
+    stem: str,
+    dtype: str,
+    on_tensor: Callable[[], None],
+) -> dict[str, str]:
+    """Write the named slots of each shard to a file of its own; return the file of each name.
+
+    The files are named after `stem`. See `save` for the other arguments and for errors.
+    """
     arrays = dict(named_leaves(params))
-    shards = _shards(config, DTYPES[dtype].itemsize, shard_bytes)
     placed: dict[str, str] = {}
     for number, slots in enumerate(shards, start=1):
-        file = "model.safetensors"
+        file = f"{stem}.safetensors"
         if len(shards) > 1:
-            file = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        shapes = {_name(config, slot): slot.stored_shape for slot in slots}
+            file = f"{stem}-{number:05}-of-{len(shards):05}.safetensors"
+        shapes = {name: slot.stored_shape for name, slot in slots}
         with SafetensorsWriter(folder / file, shapes, dtype) as writer:
-            for slot in slots:
+            for name, slot in slots:
                 tensor = slot.to_stored(_fetched(arrays[slot.parameter], slot))
-                for block in _blocks(tensor, DTYPES[dtype], _name(config, slot)):
+                for block in _blocks(tensor, DTYPES[dtype], name):
                     writer.write(block)
                 on_tensor()
         placed |= dict.fromkeys(shapes, file)
-    if len(shards) > 1:
-        total = DTYPES[dtype].itemsize * sum(math.prod(p.stored_shape) for ps in shards for p in ps)
-        index = {"metadata": {"total_size": total}, "weight_map": placed}
-        files.write_json(folder / "model.safetensors.index.json", index)
+    return placed
 
 
 def _shards(config: ModelConfig, itemsize: int, limit: int) -> list[list[TensorSlot]]:
