@@ -15,13 +15,14 @@ from collections.abc import Sequence
 
 from teacherlm_jax.annotation.gates import GateInput
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
+from teacherlm_jax.config import names
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import LETTERS
 from teacherlm_jax.evaluation import predictions
 from teacherlm_jax.evaluation.question import Question
 from teacherlm_jax.evaluation.scoring import Scorer
 
-NAME = "answer_check"  # of the gate
+NAME = names.MODEL_GATE
 _MAX_LENGTH = 2048  # tokens; of a longer prompt the question's beginning is truncated
 
 

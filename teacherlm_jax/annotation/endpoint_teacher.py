@@ -1,7 +1,7 @@
 """A teacher at the address of a server: a bounded number of requests, and their cost."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
 
@@ -12,6 +12,7 @@ from teacherlm_jax.annotation.endpoint_client import EndpointClient, EndpointTex
 from teacherlm_jax.annotation.endpoint_cost import SpentTokens
 from teacherlm_jax.annotation.explain import GeneratedExplanation
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt, estimated_tokens
+from teacherlm_jax.annotation.gates import GateInput
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.sampling import request_key
@@ -71,6 +72,10 @@ class EndpointTeacher:
                 self._report(client, answer)
                 yield prompt, self._judged(prompt, answer)
         self._say(self._line(client))
+
+    def answers_found(self, explained: Sequence[GateInput]) -> list[bool | None]:
+        """Return no verdicts: the config refuses the gate for teachers at an address."""
+        return [None] * len(explained)
 
     def _answers(
         self, portal: BlockingPortal, client: EndpointClient, prompts: Iterator[ExplanationPrompt]

@@ -8,7 +8,7 @@ from teacherlm_jax.annotation import answer_check
 from teacherlm_jax.annotation import gates as gate_checks
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt, encode_prompts
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
-from teacherlm_jax.config import DEFAULT_GATES, SamplingConfig
+from teacherlm_jax.config import DEFAULT_GATES, SamplingConfig, names
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.requests import Completion, GenerationRequest
@@ -72,8 +72,8 @@ def explain(
         kinds: kinds of explanations, of `data.sample.KINDS`.
         sampling: settings of the sampling; None: the defaults.
         seed: seed of the sampling.
-        gates: names of the gates that judge each explanation, of `annotation.gates.GATES`; or
-            "answer_check", for which `model` also chooses an option with each explanation.
+        gates: names of the gates that judge each explanation, of `config.names.GATES`; for
+            "answer_check", `model` also chooses an option with each explanation.
         subject_prefix: begin prompts with the sentence that names the subject, if a sample has one.
         slots: number of explanations generated at the same time.
 
@@ -82,7 +82,7 @@ def explain(
             or the memory does not suffice (see `generation.texts.complete`).
     """
     _require_known("kinds", kinds, KINDS)
-    _require_known("gates", gates, (*gate_checks.GATES, answer_check.NAME))
+    _require_known("gates", gates, names.GATES)
     gate_checks.require_usable(gates, samples)
     if len({sample.id for sample in samples}) < len(samples):
         raise UserError("samples: two have the same id; ids must differ")
@@ -92,7 +92,7 @@ def explain(
         generated = generate_explanations(
             *(model, prompts, sampling or SamplingConfig()),
             seed=seed,
-            gates=[gate for gate in gates if gate != answer_check.NAME],
+            gates=gates,
             slots=slots,
             members=max(1, len(kinds)),
         )
@@ -110,9 +110,8 @@ def _with_answer_check(
     found = answer_check.answers_found(model, [one.judged for one in explanations])
     checked = []
     for one, verdict in zip(explanations, found, strict=True):
-        verdicts = one.gates if verdict is None else one.gates | {answer_check.NAME: verdict}
-        ordered = {gate: verdicts[gate] for gate in gates if gate in verdicts}
-        checked.append(dataclasses.replace(one, gates=ordered))
+        verdicts = gate_checks.with_verdict(gates, one.gates, answer_check.NAME, verdict)
+        checked.append(dataclasses.replace(one, gates=verdicts))
     return checked
 
 
@@ -137,7 +136,8 @@ def generate_explanations(
             read as slots become free.
         sampling: settings of the sampling.
         seed: seed of the sampling.
-        gates: names of the gates that judge each explanation.
+        gates: names of the gates that judge each explanation; only those that judge it by its
+            text alone have a verdict.
         slots: number of explanations generated at the same time.
         members: most prompts of a sample.
         lengths: number of prompts by length in tokens; None: all prompts are read first.

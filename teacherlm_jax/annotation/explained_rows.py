@@ -84,6 +84,7 @@ class KindCounts:
         self._count = self._all_gates = 0
         self.prompt_tokens = self.new_tokens = 0
         self._gates = Counter(dict.fromkeys(gate_names, 0))
+        self._judged = Counter(dict.fromkeys(gate_names, 0))
         self._finish_reasons: Counter[str] = Counter()
         self._teacher: dict[str, Any] = {}
 
@@ -93,6 +94,7 @@ class KindCounts:
         self.prompt_tokens += row["prompt_tokens"]
         self.new_tokens += row["new_tokens"]
         self._gates.update(name for name, passed in row["gates"].items() if passed)
+        self._judged.update(row["gates"].keys())
         self._all_gates += all(row["gates"].values())
         self._finish_reasons[row["finish_reason"]] += 1
         self._teacher = {key: row[key] for key in ("teacher", "step", "model_digest")}
@@ -106,6 +108,7 @@ class KindCounts:
             "new_tokens": self.new_tokens,
             "all_gates": self._all_gates,
             "gates": dict(self._gates),
+            "judged": dict(self._judged),
             "finish_reasons": dict(self._finish_reasons),
         }
 
@@ -117,14 +120,21 @@ class KindCounts:
         self.new_tokens += other["new_tokens"]
         self._all_gates += other["all_gates"]
         self._gates.update(other["gates"])
+        # Without the gate answer_check, as in counts of earlier versions, all texts have verdicts.
+        all_judged = dict.fromkeys(other["gates"], other["count"])
+        self._judged.update(other.get("judged", all_judged))
         self._finish_reasons.update(other["finish_reasons"])
 
     def result(self) -> dict[str, Any]:
-        """Return the figures as JSON; `passed_all_gates` is None if no gate was configured."""
+        """Return the figures as JSON; `passed_all_gates` is None if no gate was configured.
+
+        `gates` has the number of texts that passed, and `judged` of those that have a verdict.
+        """
         return {
             **self._teacher,
             "count": self._count,
             "gates": dict(self._gates),
+            "judged": dict(self._judged),
             "passed_all_gates": self._all_gates if self._gates else None,
             "mean_tokens": self.new_tokens / self._count,
             "finish_reasons": dict(self._finish_reasons),

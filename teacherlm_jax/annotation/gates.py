@@ -6,7 +6,7 @@ leaves out what failed.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from teacherlm_jax.annotation import conclusion, text_faults
 from teacherlm_jax.data import prompts, synthetic
@@ -121,8 +121,16 @@ GATES: dict[str, Callable[[GateInput], bool]] = {
 
 
 def verdicts(names: Iterable[str], explained: GateInput) -> dict[str, bool]:
-    """Return the verdict of each named gate."""
-    return {name: GATES[name](explained) for name in names}
+    """Return the verdict of each named gate that judges an explanation by its text alone."""
+    return {name: GATES[name](explained) for name in names if name in GATES}
+
+
+def with_verdict(
+    names: Sequence[str], verdicts: Mapping[str, bool], gate: str, verdict: bool | None
+) -> dict[str, bool]:
+    """Return verdicts with that of one more gate, in the order of `names`; None adds nothing."""
+    known = verdicts if verdict is None else {**verdicts, gate: verdict}
+    return {name: known[name] for name in names if name in known}
 
 
 def require_usable(names: Iterable[str], samples: Iterable[Sample]) -> None:

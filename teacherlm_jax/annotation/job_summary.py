@@ -54,13 +54,23 @@ def _figures(kinds: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
     ]
     gates = dict.fromkeys(gate for kind in every for gate in kind["gates"])
     for gate in gates:
-        table.append((f"passed {gate}", *(str(kind["gates"].get(gate, "")) for kind in every)))
+        table.append((f"passed {gate}", *(_passed(kind, gate) for kind in every)))
     if gates:
         counts = (kind["passed_all_gates"] for kind in every)
         table.append(("passed all gates", *map(str, counts)))
     else:
         table.append(("not checked by any gate", *("" for _ in kinds)))
     return table
+
+
+def _passed(kind: Mapping[str, Any], gate: str) -> str:
+    """Return how many texts passed a gate, and of how many if some have no verdict."""
+    passed, judged = kind["gates"].get(gate), kind.get("judged", {}).get(gate, kind["count"])
+    if passed is None:
+        return ""
+    if not judged:
+        return "no verdict"
+    return str(passed) if judged == kind["count"] else f"{passed} of {judged}"
 
 
 def _aligned(table: Sequence[tuple[str, ...]]) -> list[str]:

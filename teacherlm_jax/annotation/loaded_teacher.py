@@ -2,22 +2,29 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import jax
 
 from teacherlm_jax import sharding
+from teacherlm_jax.annotation import answer_check
 from teacherlm_jax.annotation.endpoint_cost import spent_on_disk
 from teacherlm_jax.annotation.endpoint_teacher import EndpointTeacher
 from teacherlm_jax.annotation.explain import GeneratedExplanation, generate_explanations
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt
+from teacherlm_jax.annotation.gates import GateInput
 from teacherlm_jax.annotation.job_plan import AnnotationJob
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import AnnotateConfig
+from teacherlm_jax.evaluation import predictions
+from teacherlm_jax.evaluation.scoring import Scorer
 from teacherlm_jax.generation.slot_counts import SlotCounts
 from teacherlm_jax.hf import any_model
+
+_CHECKED_TOKENS = 4096  # per forward pass of the gate answer_check, beside the KV cache
 
 
 class LoadedTeacher(Protocol):
@@ -40,8 +47,12 @@ class LoadedTeacher(Protocol):
     ) -> Iterator[tuple[ExplanationPrompt, GeneratedExplanation]]:
         """Yield each prompt with its explanation as it is finished, in any order.
 
-        Prompts are read when there is room for more texts, a few ahead of the finished ones.
+        Prompts are read when there is room for more texts, a few ahead of the finished ones. Gates
+        that judge an explanation by its text alone have verdicts.
         """
+
+    def answers_found(self, explained: Sequence[GateInput]) -> list[bool | None]:
+        """Return the verdicts of the gate `answer_check`; None: no verdict."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +104,14 @@ class ModelTeacher:
             say=self.say,
             counts=self.counts,
         )
+
+    @functools.cached_property
+    def _scorer(self) -> Scorer:
+        return predictions.scorer_of(self.model, _CHECKED_TOKENS)
+
+    def answers_found(self, explained: Sequence[GateInput]) -> list[bool | None]:
+        """Return the verdicts of the gate `answer_check`; see `LoadedTeacher`."""
+        return answer_check.answers_found(self.model, explained, scorer=self._scorer)
 
 
 @contextlib.contextmanager

@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax.annotation import explained_rows
+from teacherlm_jax.annotation import answer_check, explained_rows
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt, prompt_digest
-from teacherlm_jax.annotation.followed_shard import MissingIds, prompts_of
+from teacherlm_jax.annotation.followed_shard import MissingIds, TextEnds, gate_inputs, prompts_of
+from teacherlm_jax.annotation.gates import GateInput, with_verdict
 from teacherlm_jax.annotation.job_plan import AnnotationJob
 from teacherlm_jax.annotation.shards import Row, ShardTexts, read_rows
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import Sample
-from teacherlm_jax.runs import layout
+from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.storage import files
 
 
@@ -51,6 +52,7 @@ class OpenShard:
                 log,
                 scratch,
                 explained_rows.is_explanation,
+                judged_later=answer_check.NAME in gates,
             )
             for kind in teacher.kinds
         }
@@ -60,7 +62,7 @@ class OpenShard:
 
     @property
     def complete(self) -> bool:
-        """Return whether all explanations of the teacher's kinds are there."""
+        """Return whether all explanations of the teacher's kinds are there and judged."""
         return all(texts.complete for texts in self._texts.values())
 
     @property
@@ -81,10 +83,36 @@ class OpenShard:
         yield from prompts_of(self._job, self._samples, self.kinds, self.missing_ids())
 
     def add(self, row: Row) -> bool:
-        """Write one explanation; return whether it was the last one."""
+        """Write one explanation; return whether it completed the shard."""
         if self._texts[row["kind"]].add(row):
             self._count(row["kind"])
         return self.complete
+
+    def unjudged_kinds(self) -> list[str]:
+        """Return the kinds whose explanations are all there, but lack verdicts by the teacher."""
+        return [kind for kind, texts in self._texts.items() if texts.unjudged is not None]
+
+    def unjudged(self, kind: str) -> list[GateInput]:
+        """Return the explanations of such a kind, in all processes that share the teacher."""
+        rows = self._texts[kind].unjudged or ()
+        texts: TextEnds = distributed.of_first(
+            lambda: [(row["text"], row["finish_reason"]) for row in rows]
+        )
+        return gate_inputs(self._samples.values(), kind, texts)
+
+    def judge(self, kind: str, found: Sequence[bool | None]) -> None:
+        """Complete such a kind with the verdicts of the gate `answer_check`; None: no verdict.
+
+        All explanations of a kind are judged together, so a verdict does not depend on when they
+        were written.
+        """
+        texts = self._texts[kind]
+        judged = [
+            {**row, "gates": with_verdict(self._gates, row["gates"], answer_check.NAME, verdict)}
+            for row, verdict in zip(texts.unjudged or (), found, strict=True)
+        ]
+        texts.finish(judged)
+        self._count(kind)
 
     def publish(self) -> None:
         """Upload the partial files of a shard in a bucket."""

@@ -6,9 +6,10 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from teacherlm_jax.annotation import answer_check
 from teacherlm_jax.annotation.claims import ShardClaims
 from teacherlm_jax.annotation.followed_shard import FollowedShard, MissingIds
 from teacherlm_jax.annotation.job_plan import AnnotationJob
@@ -112,16 +113,19 @@ class AnnotationSession:
         """Open a shard, which only the first of several processes with one model writes."""
         opened: list[OpenShard] = []
 
-        def open_here() -> MissingIds:
+        def open_here() -> tuple[MissingIds, Sequence[str]]:
             shard = OpenShard(
                 *(job, teacher, index, self._config.gates, self._run.log, self._scratch)
             )
             opened.append(shard)
             self._correct(shard)
-            return shard.missing_ids()
+            return shard.missing_ids(), shard.unjudged_kinds()
 
-        missing = distributed.of_first(open_here)
-        return opened[0] if opened else FollowedShard(job, teacher, index, missing)
+        missing, unjudged = distributed.of_first(open_here)
+        if opened:
+            return opened[0]
+        judged_later = answer_check.NAME in self._config.gates
+        return FollowedShard(job, teacher, index, missing, unjudged, judged_later)
 
     def _correct(self, shard: OpenShard) -> None:
         """Correct the number of explanations on disk by what was read."""
@@ -146,7 +150,8 @@ class AnnotationSession:
         with open_teacher(config, teacher, job, say, self.progress.slots) as loaded:
             written = write_explanations(config, teacher, loaded, prompts())
             for shard, explanation in written:
-                self.progress.add(explanation)
+                if explanation is not None:
+                    self.progress.add(explanation)
                 if shard.complete:
                     del self._open[shard.index]
                     queue.release(shard.index, teacher, shard.finish())

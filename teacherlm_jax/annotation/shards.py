@@ -1,8 +1,8 @@
 """Explanations of one kind for one shard, which interruptions and damaged lines do not invalidate.
 
 Rows are appended to `part-00000.jsonl.partial` as they finish, in any order. When the last row is
-there, all are written in the order of the shard under the final name in one step, and the partial
-file is removed. A file with a final name is complete and is not replaced.
+there, and has the verdicts that need all rows, all are written in the order of the shard under the
+final name in one step, and the partial file is removed. A file with a final name is complete.
 """
 
 import logging
@@ -37,6 +37,7 @@ class ShardTexts:
         log: logging.Logger,
         scratch: Path,
         intact: Callable[[Row], bool] = lambda row: True,
+        judged_later: bool = False,
     ):
         """Read the rows of earlier processes; nothing is written if there are none.
 
@@ -50,6 +51,8 @@ class ShardTexts:
             log: the run's logger.
             scratch: folder on this machine in which files of a bucket grow.
             intact: function that returns whether a JSON object has what a row needs.
+            judged_later: whether the file is complete only after `finish`, which gets the rows with
+                further verdicts.
 
         Raises:
             UserError: a row belongs to another job.
@@ -58,6 +61,7 @@ class ShardTexts:
         self._partial = path.with_name(f"{path.name}{PARTIAL}")
         self._ids, self._scratch = ids, scratch
         self._fault, self._log, self._intact = fault, log, intact
+        self._judged_later = judged_later
         self._rows: dict[str, Row] = {}
         self._open: PublishedRows | None = None
         self._recover()
@@ -70,6 +74,13 @@ class ShardTexts:
         """Return whether the row with this id is there."""
         return self.complete or id in self._rows
 
+    @property
+    def unjudged(self) -> list[Row] | None:
+        """All rows, in the order of the ids, if they are there and wait for `finish`; else None."""
+        if self.complete or len(self._rows) < len(self._ids):
+            return None
+        return [self._rows[id] for id in self._ids]
+
     def add(self, row: Row) -> bool:
         """Write one row; return whether it completed the file."""
         if self.has(row["id"]):
@@ -79,6 +90,17 @@ class ShardTexts:
         self._rows[row["id"]] = row
         self._open.add(row)
         return self._finish_if_complete()
+
+    def finish(self, rows: Sequence[Row]) -> None:
+        """Write the complete file: the rows of `unjudged` with further verdicts."""
+        create_jsonl(self.path, rows)
+        self.complete = True
+        self._rows = {}
+        if self._open is not None:
+            self._open.remove()
+            self._open = None
+        else:
+            files.remove(self._partial)
 
     def publish(self) -> None:
         """Upload the partial file of a shard in a bucket, if it has changed."""
@@ -135,16 +157,9 @@ class ShardTexts:
         return rows
 
     def _finish_if_complete(self) -> bool:
-        if len(self._rows) < len(self._ids):
+        if self._judged_later or (rows := self.unjudged) is None:
             return False
-        create_jsonl(self.path, [self._rows[id] for id in self._ids])
-        self.complete = True
-        self._rows = {}
-        if self._open is not None:
-            self._open.remove()
-            self._open = None
-        else:
-            files.remove(self._partial)
+        self.finish(rows)
         return True
 
 

@@ -16,12 +16,17 @@ from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.config import AnnotateConfig
 
 ClaimedShard = OpenShard | FollowedShard
-ShardPrompt = tuple[ClaimedShard, ExplanationPrompt]
+ShardPrompt = tuple[ClaimedShard, ExplanationPrompt | None]
 
 
 def missing_prompts(shards: Iterator[ClaimedShard]) -> Iterator[ShardPrompt]:
-    """Yield the prompts of all missing explanations with their shards, as a stream."""
+    """Yield the prompts of all missing explanations with their shards, as a stream.
+
+    A shard is without a prompt if explanations of it are only to be judged.
+    """
     for shard in shards:
+        if shard.unjudged_kinds():
+            yield shard, None
         for prompt in shard.missing():
             yield shard, prompt
 
@@ -31,10 +36,10 @@ def write_explanations(
     teacher: AnnotationTeacher,
     loaded: LoadedTeacher,
     prompts: Iterator[ShardPrompt],
-) -> Iterator[tuple[ClaimedShard, GeneratedExplanation]]:
+) -> Iterator[tuple[ClaimedShard, GeneratedExplanation | None]]:
     """Write an explanation for each prompt; yield it when it is written, with its shard.
 
-    The shard is complete if this was its last explanation.
+    The last explanation of a shard completes it. A shard without an explanation was only judged.
 
     Args:
         config: sampling, seed and author, which rows record.
@@ -43,13 +48,38 @@ def write_explanations(
         prompts: prompts with their shards, read as slots become free.
     """
     shard_of: dict[str, ClaimedShard] = {}  # of prompts that are waiting or being continued
+    unjudged: list[ClaimedShard] = []
 
     def alone() -> Iterator[ExplanationPrompt]:
         for shard, prompt in prompts:
-            shard_of[prompt.id] = shard
-            yield prompt
+            if prompt is None:
+                unjudged.append(shard)
+            else:
+                shard_of[prompt.id] = shard
+                yield prompt
 
     for prompt, explanation in loaded.explanations(alone()):
         shard = shard_of.pop(prompt.id)
         shard.add(explained_rows.explanation_row(config, teacher.name, loaded, explanation))
+        _judge(shard, loaded)
         yield shard, explanation
+        yield from _judged(unjudged, loaded)
+    yield from _judged(unjudged, loaded)
+
+
+def _judged(
+    shards: list[ClaimedShard], loaded: LoadedTeacher
+) -> Iterator[tuple[ClaimedShard, None]]:
+    """Judge shards and yield those that were not judged yet; empty the list."""
+    while shards:
+        shard = shards.pop(0)
+        if _judge(shard, loaded):
+            yield shard, None
+
+
+def _judge(shard: ClaimedShard, loaded: LoadedTeacher) -> bool:
+    """Let the teacher judge the kinds that wait for it; return whether there were any."""
+    kinds = shard.unjudged_kinds()
+    for kind in kinds:
+        shard.judge(kind, loaded.answers_found(shard.unjudged(kind)))
+    return bool(kinds)

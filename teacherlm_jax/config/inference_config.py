@@ -20,7 +20,14 @@ from teacherlm_jax.config.fields import (
     required,
 )
 from teacherlm_jax.config.model_config import MeshConfig
-from teacherlm_jax.config.names import ATTENTION, DEFAULT_GATES, GATES, MODEL_PATHS, NAME
+from teacherlm_jax.config.names import (
+    ATTENTION,
+    DEFAULT_GATES,
+    GATES,
+    MODEL_GATE,
+    MODEL_PATHS,
+    NAME,
+)
 from teacherlm_jax.config.prepare_config import SourceConfig
 
 _ATTENTION = (
@@ -188,6 +195,9 @@ class AnnotateConfig:
             return
         for key, problem in sampling_problems(self.sampling, self.endpoint.api):
             yield f"sampling.{key}", problem
+        if MODEL_GATE in self.gates:
+            why = "needs teachers whose models are loaded, but one is at an address"
+            yield "gates", f"{MODEL_GATE!r} {why}; leave it out"
         if all(served):
             for key in ("prompt_length", "dtype", "attention"):
                 if value := getattr(self, key):

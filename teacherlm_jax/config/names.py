@@ -6,16 +6,20 @@ Other rooms implement them, which this one must not import; tests compare the tw
 import re
 
 FORMS = ("text", "C", "M", "F", "CM", "CMF", "FCM", "shuffle")  # text forms, in data.prompts
-# Checks of one explanation, in annotation.gates: the teacher ended it; it is not blank; a chain of
-# thought that states a conclusion states the given answer; it does not run into another kind or
-# question; it does not loop; it has no broken characters; it is in the script of the question; it
-# is not a placeholder; it does not only repeat the prompt; it is right by the rules that generated
-# the sample.
-GATES = (
+# Checks of an explanation by its text alone, in annotation.gates: the teacher ended it; it is not
+# blank; a chain of thought that states a conclusion states the given answer; it does not run into
+# another kind or question; it does not loop; it has no broken characters; it is in the script of
+# the question; it is not a placeholder; it does not only repeat the prompt; it is right by the
+# rules that generated the sample.
+TEXT_GATES = (
     *("finished", "not_empty", "concludes_answer", "no_other_trigger", "no_repetition"),
     *("no_garbage", "same_script", "no_placeholder", "not_copied", "synthetic"),
 )
-DEFAULT_GATES = GATES[:-1]  # those that judge any data; people's explanations pass each of them
+DEFAULT_GATES = TEXT_GATES[:-1]  # they judge any data; people's explanations pass each of them
+MODEL_GATE = (
+    "answer_check"  # in annotation.answer_check: the teacher finds the right option with it
+)
+GATES = (*TEXT_GATES, MODEL_GATE)
 FORMATS = ("sample", "columns", "cot", "creak", "ecqa", "strategyqa", "mmlu", "p3", "muffin")
 # Formats that need no further settings.
 PLAIN_FORMATS = tuple(name for name in FORMATS if name not in ("columns", "muffin"))

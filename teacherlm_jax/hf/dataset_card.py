@@ -148,7 +148,10 @@ def _gates(run: ExplainedRun, config: DatasetConfig) -> str:
     ]
     for gate in names:
         counts = [
-            _share(figures["gates"].get(gate), figures["count"]) for figures in kinds.values()
+            _share(
+                figures["gates"].get(gate), figures.get("judged", {}).get(gate, figures["count"])
+            )
+            for figures in kinds.values()
         ]
         lines.append(f"| `{gate}` | {' | '.join(counts)} |")
     counts = [_share(figures["passed_all_gates"], figures["count"]) for figures in kinds.values()]
@@ -162,7 +165,7 @@ def _gates(run: ExplainedRun, config: DatasetConfig) -> str:
 def _share(passed: int | None, count: int) -> str:
     if passed is None:
         return "not checked"
-    return f"{passed:,} of {count:,} ({passed / count:.1%})" if count else "0 of 0"
+    return f"{passed:,} of {count:,} ({passed / count:.1%})" if count else "no verdict"
 
 
 def _cell(text: str) -> str:

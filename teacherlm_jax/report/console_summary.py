@@ -86,7 +86,8 @@ def _gates(runs: Sequence[RunRecord]) -> list[Line]:
         lines.append(("kind", "texts", *next(iter(shares.values()))))
         for kind, own in shares.items():
             cells = (
-                cell if cell == explanations.NO_GATES else f"{cell} %" for cell in own.values()
+                cell if cell in (explanations.NO_GATES, explanations.NO_VERDICT) else f"{cell} %"
+                for cell in own.values()
             )
             name = f"  {explanations.KIND_NAMES[kind]}"
             lines.append((name, count(kinds[kind]["count"]), *cells))

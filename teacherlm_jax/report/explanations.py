@@ -29,6 +29,7 @@ KIND_NAMES = {
 }
 
 NO_GATES = "no gates"  # shown instead of a verdict if a run had no gates
+NO_VERDICT = "–"  # shown instead of a share if a gate judged no text of a kind
 
 _EXAMPLES = 3  # of each annotation run
 
@@ -64,10 +65,19 @@ def gate_shares(kind: Mapping[str, Any]) -> dict[str, str]:
     if kind["passed_all_gates"] is None:
         return {"all gates": NO_GATES}
     shares = {
-        gate.replace("_", " "): percent(passed / kind["count"])
-        for gate, passed in kind["gates"].items()
+        gate.replace("_", " "): NO_VERDICT if share is None else percent(share)
+        for gate, share in _shares(kind).items()
     }
     return {**shares, "all gates": percent(kind["passed_all_gates"] / kind["count"])}
+
+
+def _shares(kind: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the share of a kind's judged texts that pass each gate; None: it judged no text."""
+    judged = dict.fromkeys(kind["gates"], kind["count"]) | kind.get("judged", {})
+    return {
+        gate: passed / judged[gate] if judged[gate] else None
+        for gate, passed in kind["gates"].items()
+    }
 
 
 def verdict(gates: Mapping[str, bool]) -> str:
@@ -84,11 +94,15 @@ def _figure(run: RunRecord) -> list[Block]:
     shares = [
         (
             KIND_NAMES[kind],
-            {gate.replace("_", " "): n / own["count"] for gate, n in own["gates"].items()},
+            {
+                gate.replace("_", " "): share
+                for gate, share in _shares(own).items()
+                if share is not None
+            },
         )
         for kind, own in run.result["kinds"].items()
     ]
-    if not shares[0][1]:  # the run had no gates
+    if not any(own for _, own in shares):  # the run had no gates
         return []
     description = "; ".join(
         f"{kind}: " + ", ".join(f"{gate} {percent(share)} %" for gate, share in gates.items())

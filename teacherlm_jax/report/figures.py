@@ -105,15 +105,19 @@ def accuracy_bars(bars: Sequence[Bar], baseline: float, across: str) -> str:
 
 
 def share_bars(groups: Sequence[tuple[str, dict[str, float]]]) -> str:
-    """Return groups of bars for shares from 0 to 1, with one bar and one colour per key."""
-    keys = list(groups[0][1])
+    """Return groups of bars for shares from 0 to 1, with one bar and one colour per key.
+
+    A group may lack keys.
+    """
+    keys = list(dict.fromkeys(key for _, shares in groups for key in shares))
     height = 0.8 / len(keys)
     with matplotlib.rc_context(_STYLE):
         figure, axes = _canvas(0.9 + (0.2 + 0.24 * len(keys)) * len(groups))
         drawn: list[Artist] = []
         for index, key in enumerate(keys):
-            places = [place - 0.4 + (index + 0.5) * height for place in range(len(groups))]
-            shares = [100 * shares[key] for _, shares in groups]
+            having = [place for place, (_, shares) in enumerate(groups) if key in shares]
+            places = [place - 0.4 + (index + 0.5) * height for place in having]
+            shares = [100 * groups[place][1][key] for place in having]
             colour = SERIES[index % len(SERIES)]
             drawn.append(axes.barh(places, shares, 0.86 * height, color=colour, alpha=_ALPHA)[0])
             for place, share in zip(places, shares, strict=True):

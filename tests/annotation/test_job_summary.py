@@ -6,13 +6,15 @@ from teacherlm_jax.annotation.job_summary import summary
 
 COT = {
     "count": 12,
-    "gates": {"finished": 9, "answer_check": 11},
+    "gates": {"finished": 9, "answer_check": 8},
+    "judged": {"finished": 12, "answer_check": 11},
     "passed_all_gates": 8,
     "finish_reasons": {"eos": 9, "length": 3},
 }
 MISTAKE = {
     "count": 12,
-    "gates": {"finished": 12},
+    "gates": {"finished": 12, "answer_check": 0},
+    "judged": {"finished": 12, "answer_check": 0},
     "passed_all_gates": 12,
     "finish_reasons": {"eos": 12},
 }
@@ -26,12 +28,12 @@ def test_it_names_files_counts_and_the_next_commands():
         "  explained samples  my runs/a/samples/*.jsonl",
         "  explanations       my runs/a/texts/{cot,mistake}/*.jsonl",
         "",
-        "                       cot  mistake",
-        "  explanations         12   12",
-        "  truncated            3    0",
-        "  passed finished      9    12",
-        "  passed answer_check  11",
-        "  passed all gates     8    12",
+        "                       cot      mistake",
+        "  explanations         12       12",
+        "  truncated            3        0",
+        "  passed finished      9        12",
+        "  passed answer_check  8 of 11  no verdict",
+        "  passed all gates     8        12",
         "",
         "next",
         "  write a dataset  teacherlm convert 'my runs/a' FOLDER",

@@ -28,7 +28,9 @@ def test_two_processes_with_a_sharded_teacher_write_what_is_missing(
     make_config, teachers, tmp_path
 ):
     config = dataclasses.replace(
-        make_config(cot=teachers[0], mistake=teachers[1]), mesh=MeshConfig(data=2, fsdp=4)
+        make_config(cot=teachers[0], mistake=teachers[1]),
+        mesh=MeshConfig(data=2, fsdp=4),
+        gates=("answer_check", "not_empty"),
     )
     (tmp_path / "annotate.py").write_text(CONFIG.format(config=config))
     alone = tmp_path / "alone"
@@ -37,7 +39,15 @@ def test_two_processes_with_a_sharded_teacher_write_what_is_missing(
     assert len(expected) == 9
     shutil.copytree(alone, tmp_path / "both")
     shutil.rmtree(tmp_path / "both" / "texts" / "mistake")
-    (tmp_path / "both" / "texts" / "cot" / "part-00001.jsonl").unlink()
+    complete = tmp_path / "both" / "texts" / "cot" / "part-00001.jsonl"
+    complete.unlink()
+    complete = complete.with_name("part-00002.jsonl")
+    rows = [row for _, row in files.read_jsonl(complete)]
+    assert all("answer_check" in row["gates"] for row in rows)
+    for row in rows:  # only their verdicts are missing
+        del row["gates"]["answer_check"]
+    files.write_jsonl(complete.with_name("part-00002.jsonl.partial"), rows)
+    complete.unlink()
 
     both = Launch(tmp_path, "both", verb="annotate", config="annotate")
     status, shown = both.end()

@@ -91,6 +91,7 @@ def test_every_setting_of_the_sampling_is_sent_or_refused():
             {"teachers": TeachersConfig(cot="runs/a"), "endpoint": EndpointConfig(retries=3)},
             "endpoint: set, but no teacher is at an address",
         ),
+        ({"gates": ("answer_check",)}, "gates: 'answer_check' needs teachers whose"),
     ],
 )
 def test_settings_that_do_not_suit_are_refused(changes, problem):

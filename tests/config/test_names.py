@@ -6,8 +6,8 @@ import functools
 import pytest
 
 from teacherlm_jax import config
-from teacherlm_jax.annotation import gates
-from teacherlm_jax.config import fields
+from teacherlm_jax.annotation import answer_check, gates
+from teacherlm_jax.config import fields, names
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.models import attention, decoder, registry
 from teacherlm_jax.sources import reading
@@ -15,15 +15,16 @@ from teacherlm_jax.training import optimizer
 
 
 @pytest.mark.parametrize(
-    ("names", "meanings"),
+    ("accepted", "meanings"),
     [
         (config.FORMS, prompts.FORMS),
-        (config.GATES, gates.GATES),
+        (names.GATES, (*gates.GATES, answer_check.NAME)),
+        (names.TEXT_GATES, gates.GATES),
         (config.FORMATS, reading.FORMATS),
     ],
 )
-def test_every_accepted_name_is_implemented(names, meanings):
-    assert set(names) == set(meanings)
+def test_every_accepted_name_is_implemented(accepted, meanings):
+    assert set(accepted) == set(meanings)
 
 
 @pytest.mark.parametrize(
