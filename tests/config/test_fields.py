@@ -82,7 +82,7 @@ def test_an_int_that_needs_more_than_32_bits_is_refused_in_every_key(kind, key):
         return dict(reversed([*problems(kind(**{key: value}), "config")])).get(f"config.{key}", "")
 
     assert re.search(r"2147483648 is (too large|not in)", problem(2**31))
-    assert not re.search("too large|not in", problem(2**31 - 1))
+    assert "too large" not in problem(2**31 - 1)
 
 
 def test_an_int_becomes_a_float_if_there_is_such_a_float():
