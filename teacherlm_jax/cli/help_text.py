@@ -6,6 +6,7 @@ import typing
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
+from teacherlm_jax.config import fields
 from teacherlm_jax.pipelines.verbs import Verb
 
 WIDTH = 100
@@ -35,9 +36,12 @@ def verb_help(name: str, verb: Verb, options: Sequence[type]) -> str:
     parts += (_entry(option, "", text) for option, text in COMMON_OPTIONS.items())
     shown: dict[type, str] = {}
     for kind in verb.config_classes:
-        parts.append(_wrapped(f"keys of the config ({kind.__name__}): {_summary(kind)}"))
+        several = len(verb.config_classes) > 1
+        which = f", if it is {fields.type_name(kind)}" if several else f" ({kind.__name__})"
+        parts.append(_wrapped(f"keys of the config{which}: {_summary(kind)}"))
         parts += _key_entries(kind, "--config", shown, leave_out=verb.positional)
-    parts.append(f"example:\n  {verb.example}")
+    lines = verb.example.splitlines()
+    parts.append("\n  ".join(("examples:" if len(lines) > 1 else "example:", *lines)))
     return "\n\n".join(parts)
 
 

@@ -35,9 +35,8 @@ class ConvertConfig:
         required=True,
         local=True,
         hub=True,
-        help="folder to write: a new or empty folder, the output of an earlier run of the same "
-        "import, or an interrupted export; a dataset can also be uploaded, to "
-        "hf://datasets/org/name",
+        help="folder to write, new or empty; or the folder of the same import, or of an export to "
+        "a bucket, that was interrupted; or hf://datasets/org/name, to upload a dataset",
     )
     dtype: str = choice(
         *("", "float32", "bfloat16", "float16"),

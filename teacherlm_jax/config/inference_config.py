@@ -147,8 +147,8 @@ class AnnotateConfig:
     slots: int = at_least(
         1,
         64,
-        help="explanations in flight at the same time (continuous batching); the KV cache grows "
-        "with it, so lower it when memory runs out",
+        help="explanations in flight at the same time (continuous batching), a multiple of "
+        "mesh.data times mesh.fsdp; the KV cache grows with it, so lower it when memory runs out",
     )
     prompt_length: int = at_least(
         0,

@@ -67,12 +67,16 @@ class MeshConfig:
     """Devices along each mesh axis; one axis may be -1 and takes the remaining devices."""
 
     data: int = at_least(
-        -1, -1, help="data parallelism: copies of the model, each with its own batch rows"
+        -1,
+        -1,
+        help="data parallelism: copies of the model, which share the rows of a batch, or the slots "
+        "of `annotate`",
     )
     fsdp: int = at_least(
         -1,
         1,
-        help="parameters and optimizer state are sharded over this axis, as are the batch rows",
+        help="parameters, optimizer state, and the rows of a batch or the slots of `annotate` are "
+        "sharded over this axis",
     )
     tensor: int = at_least(
         -1, 1, help="heads, MLP and vocabulary are sharded over this axis (tensor parallelism)"

@@ -29,6 +29,6 @@ LORA_TARGETS = ("query_key_value", "attention_output", "up", "down")
 ATTENTION = ("xla", "blockwise", "fused")  # models.attention
 MODEL_PATHS = (  # hf.any_model
     "a run folder (its newest checkpoint), RUN/checkpoints/STEP, RUN/checkpoints/best, a Hugging "
-    "Face model folder, or hf://org/name"
+    "Face model folder (all of these also in a bucket), or hf://org/name[@revision]"
 )
 NAME = re.compile(r"\w[\w.-]*")  # valid names of files and folders

@@ -31,7 +31,7 @@ class ReportConfig:
         local=True,
         hub=True,
         help="vocabulary (tokenizer) used to count the tokens of --data: a vocabulary or Hugging "
-        "Face tokenizer folder, or hf://org/name; empty: the one next to the data",
+        "Face tokenizer folder, or hf://org/name[@revision]; empty: the one next to the data",
     )
 
     @property

@@ -24,8 +24,8 @@ class PlanOptions:
     rows: int = at_least(
         0,
         0,
-        help="for an annotation: number of rows of the dataset; the plan then has the hours that "
-        "they take; 0: only the speed",
+        help="for an annotation: number of rows of the dataset, for the hours that they take; "
+        "0: only the speed",
     )
     advise: bool = plain(
         False, help="if it does not fit, compile suggested settings until one fits"

@@ -96,7 +96,7 @@ class SourceConfig:
     )
     split: str = plain(
         "train",
-        help="split to read if the readers 'tfds' and 'datasets' read a folder; with 'tfds' also a "
+        help="split of a folder that the reader 'datasets' or 'tfds' reads; with 'tfds' also a "
         "slice such as train[:1%]",
     )
     header: tuple[str, ...] = plain(
@@ -209,7 +209,7 @@ class VocabularyConfig:
         required=True,
         local=True,
         hub=True,
-        help="vocabulary folder, Hugging Face tokenizer folder, or hf://org/name",
+        help="vocabulary folder, Hugging Face tokenizer folder, or hf://org/name[@revision]",
     )
     size: int = at_least(
         0,

@@ -19,7 +19,7 @@ class Verb:
 
     Attributes:
         summary: its line in the help.
-        example: command line at the end of its help.
+        example: command lines at the end of its help.
         config_classes: config classes that the verb accepts.
         function: `module:function`, imported only when the verb runs, so that preparing data never
             loads JAX and training never loads TensorFlow.
@@ -64,9 +64,10 @@ class Verb:
 
     def usage(self, name: str) -> str:
         """Return the usage line of this verb under its name."""
-        config = "--config=FILE.py[:VARIANT]" if self.needs_file else "[--config=FILE.py[:VARIANT]]"
-        first = " ".join(self.positional.values()) or config
-        return f"teacherlm {name} {first} [--config.KEY=VALUE ...]"
+        needed = self.needs_file and not self.positional
+        config = "--config=FILE.py[:VARIANT]" if needed else "[--config=FILE.py[:VARIANT]]"
+        words = " ".join((*self.positional.values(), config))
+        return f"teacherlm {name} {words} [--config.KEY=VALUE ...]"
 
 
 VERBS = {
@@ -133,13 +134,15 @@ VERBS = {
     ),
     "convert": Verb(
         "convert a checkpoint from or to the Hugging Face format, or explained data to a dataset",
-        "teacherlm convert hf://bigscience/bloomz-560m runs/bloomz-560m",
+        "teacherlm convert runs/student models/student  # export to Hugging Face\n"
+        "teacherlm convert hf://bigscience/bloomz-560m runs/bloomz-560m  # import\n"
+        "teacherlm convert runs/annotate_mine data/explained  # write a dataset",
         (config.ConvertConfig,),
         "teacherlm_jax.hf.convert:convert",
         positional={"source": "SRC", "output": "DST"},
     ),
     "plan": Verb(
-        "estimate memory use and step time of a run on a TPU slice, without a TPU",
+        "estimate memory use and speed of `train` or `annotate` on a TPU slice, without a TPU",
         "teacherlm plan --config=configs/teacher.py:7b1/stage2 --topology=v5e:8x8",
         (config.TrainConfig, config.AnnotateConfig),
         "teacherlm_jax.planning.plan:plan",

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -64,21 +65,30 @@ def test_the_help_lists_every_option_of_a_verb_before_its_keys(verb, more, shown
 
 @pytest.mark.parametrize("verb", main.VERBS)
 def test_the_help_of_every_verb_ends_with_an_example_that_is_valid(verb, shown, capsys):
-    *_, title, example = shown(verb).splitlines()
-    assert title == "example:"
-    program, *words = example.split()
-    assert program == "teacherlm"
-    assert main.main([*words, "--validate"]) == 0
-    assert "valid" in capsys.readouterr().out
+    title, *examples = shown(verb).rpartition("\n\n")[2].splitlines()
+    assert title == ("example:" if len(examples) == 1 else "examples:")
+    for example in examples:
+        program, *words = shlex.split(example, comments=True)
+        assert program == "teacherlm"
+        assert main.main([*words, "--validate"]) == 0
+        assert "valid" in capsys.readouterr().out
 
 
 def test_the_help_of_convert_describes_its_values_once(shown):
     text = shown("convert")
     assert "\n  SRC  (required)\n      model to convert: a run folder" in text
     words = " ".join(text.split())
-    assert "a new or empty folder, the output of an earlier run of the same import, or an" in words
+    assert "usage: teacherlm convert SRC DST [--config=FILE.py[:VARIANT]] [" in words
+    assert "folder to write, new or empty; or the folder of the same import, or of an" in words
+    assert "keys of the config (ConvertConfig): " in words
     assert "\n  DST  (required)\n      folder to write" in text
     assert "--config.source" not in text
+
+
+def test_the_help_of_a_verb_with_two_config_classes_says_whose_keys_are_listed(shown):
+    text = shown("plan")
+    assert "keys of the config, if it is a TrainConfig: " in text
+    assert "keys of the config, if it is an AnnotateConfig: " in text
 
 
 def test_the_keys_of_a_class_are_listed_once(shown):
