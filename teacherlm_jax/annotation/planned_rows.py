@@ -89,6 +89,9 @@ class RowsPass:
         recorded.refuse_missing(self._config.source.path)
         for warning in source.warnings:
             log.warning("%s: %s", self._config.source.name, warning)
+        for kind, authors in source.imported.items():
+            shown = ", ".join(f"{count} by {author}" for author, count in authors.items())
+            log.info("%s: further explanations, %s: %s", self._config.source.name, kind, shown)
         assert source.rows is not None
         record = JobRecord(
             source={},
@@ -211,7 +214,7 @@ def settings_of(
 ) -> dict[str, Any]:
     """Return the settings that decide the rows of a job and their prompts, as JSON."""
     source = dataclasses.asdict(config.source)
-    del source["path"]
+    del source["path"], source["explanations"]
     settings = {
         "source": source,
         "kinds": kinds,

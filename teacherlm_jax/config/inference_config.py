@@ -240,6 +240,8 @@ class BenchmarkConfig(SourceConfig):
         yield from super().problems()
         if not NAME.fullmatch(self.name):
             yield "name", f"{self.name!r} cannot name a file; use letters, digits, _, - and ."
+        if self.explanations:
+            yield "explanations", "set, but benchmarks have no use for them; leave it empty"
         if self.max_tokens:
             yield (
                 "max_tokens",

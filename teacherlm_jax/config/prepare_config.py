@@ -103,6 +103,11 @@ class SourceConfig:
         (), help="names of the columns of CSV and TSV files whose first row is not a header"
     )
     columns: ColumnsConfig = group(ColumnsConfig)
+    explanations: str = location(
+        help="jsonl file or glob, relative to `root`, with further explanations of the samples: an "
+        "object with id, kind, author and text in each line; empty: none. A mixture's author "
+        "chooses between them and those of the rows"
+    )
     drop_placeholders: bool = plain(
         False,
         help="leave out explanations that are placeholders, such as 'n/a', 'none' or 'TODO'; by "

@@ -56,7 +56,8 @@ class SourceRows:
     Attributes:
         files: the files with rows, in the order in which they are read.
         read: a function that yields all rows; each call begins at the first one.
-        beside: other files that determine the rows, such as a list of the shards.
+        beside: other files that determine the samples: a list of the shards, and further
+            explanations.
         digests: `sha256:…` by path, for text files that `read` has read to their end.
     """
 
@@ -288,4 +289,23 @@ def open_rows(
                 f"source {config.name!r}: header={config.header}, but {paths[0]} is read by the "
                 f"reader {reader!r} and not as csv or tsv; leave header empty"
             )
-        return readers[reader](config, paths)
+        rows = readers[reader](config, paths)
+        beside = (*rows.beside, *explanation_files(config, root))
+        return dataclasses.replace(rows, beside=beside)
+
+
+def explanation_files(config: SourceConfig, root: str) -> list[epath.Path]:
+    """Return the files with further explanations of a source's samples.
+
+    Raises UserError if the config names some that do not exist or are not jsonl.
+    """
+    if not config.explanations:
+        return []
+    paths = locations.expand(root, config.explanations)
+    for path in paths:
+        if _reader_of_file(path) != "jsonl":
+            raise UserError(
+                f"source {config.name!r}: explanations are in {path}, expected a jsonl file; "
+                "convert it, and give it a name that ends in .jsonl"
+            )
+    return paths

@@ -11,7 +11,14 @@ from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources.adapters import FORMATS, to_sample
 from teacherlm_jax.sources.explanation_filters import without_failed
-from teacherlm_jax.sources.raw_rows import LocatedRow, RowLocation, SourceRows, open_rows
+from teacherlm_jax.sources.imported_explanations import ImportedExplanations
+from teacherlm_jax.sources.raw_rows import (
+    LocatedRow,
+    RowLocation,
+    SourceRows,
+    explanation_files,
+    open_rows,
+)
 from teacherlm_jax.sources.seen_ids import SeenIds
 from teacherlm_jax.sources.source_notes import SourceNotes
 from teacherlm_jax.sources.subsample import SeededSubsample
@@ -71,6 +78,8 @@ class SourceReading:
         rows_read: number of rows by file in the first reading.
         samples: number of samples, known when the first reading has ended.
         warnings: likely mistakes in the config, known when the first reading has ended.
+        imported: number of further explanations in the samples, by kind and author, known when the
+            first reading has ended.
     """
 
     config: SourceConfig
@@ -82,12 +91,14 @@ class SourceReading:
     rows_read: Counter[str] = dataclasses.field(default_factory=Counter)
     samples: int = 0
     warnings: list[str] = dataclasses.field(default_factory=list)
+    imported: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    _explanations: ImportedExplanations | None = None  # of `config.explanations`, when it was read
     _kept: dict[str, set[int]] | None = None  # lines by file; None: all except `_left_out`
     _left_out: dict[str, set[int]] = dataclasses.field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs to read the source again."""
-        return self.__dict__ | {"rows": None}
+        return self.__dict__ | {"rows": None, "_explanations": None}
 
     def first(
         self,
@@ -110,14 +121,15 @@ class SourceReading:
         may be kept; without it the files are read a second time.
 
         Raises UserError for an unknown format, no file, no usable row, a column that the config
-        names and no row has, and for `max_tokens` without a vocabulary.
+        names and no row has, for `max_tokens` without a vocabulary, and for further explanations
+        that cannot be added; those of ids without a sample are noticed if all rows were read.
         """
         checks = [check for check in (usable, length_check(self.config, vocabulary)) if check]
         own = refused.part()
         self.rows = source = self._open()
         notes = SourceNotes(self.config)
         located = self._noted(source, notes)
-        rows = UsableRows(self.config, source, own, checks, notes)
+        rows = UsableRows(self.config, source, own, checks, notes, self._read_explanations())
         self.samples = 0
         for location, sample in self._chosen(located, rows, candidates, checked_only):
             self.samples += 1
@@ -126,6 +138,10 @@ class SourceReading:
         if not self.samples:
             raise self._nothing_usable(source, own)
         notes.refuse_missing()
+        if self._explanations is not None:
+            if notes.all_read:
+                self._explanations.refuse_unused(self.config.name)
+            self.imported = self._explanations.counts()
 
     def _chosen(
         self,
@@ -158,7 +174,9 @@ class SourceReading:
         rows, seen = self._open(), self.seen_ids()
         located = ((location, row) for location, row in rows.read() if self._is_chosen(location))
         refused_before = RefusedRows(None)
-        samples = UsableRows(self.config, rows, refused_before).samples(located, seen, checked_only)
+        imported = self._read_explanations()
+        usable = UsableRows(self.config, rows, refused_before, imported=imported)
+        samples = usable.samples(located, seen, checked_only)
         for number, (location, sample, _) in enumerate(samples, start=1):
             seen.add(sample.id)
             yield location, sample
@@ -177,6 +195,12 @@ class SourceReading:
                 f"{', '.join(FORMATS)}"
             )
         return self.open_rows(self.config, self.root)
+
+    def _read_explanations(self) -> ImportedExplanations | None:
+        if self.config.explanations and self._explanations is None:
+            paths = explanation_files(self.config, self.root)
+            self._explanations = ImportedExplanations(paths)
+        return self._explanations
 
     def _noted(self, rows: SourceRows, notes: SourceNotes) -> Iterator[LocatedRow]:
         self.rows_read = Counter({str(path): 0 for path in rows.files})

@@ -10,6 +10,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources.adapters import to_sample
 from teacherlm_jax.sources.columns import RawRow
 from teacherlm_jax.sources.explanation_filters import without_failed, without_placeholders
+from teacherlm_jax.sources.imported_explanations import ImportedExplanations
 from teacherlm_jax.sources.raw_rows import LocatedRow, RowLocation, SourceRows, names_apart
 from teacherlm_jax.sources.seen_ids import SeenIds
 from teacherlm_jax.sources.source_notes import SourceNotes
@@ -38,6 +39,7 @@ class UsableRows:
         refused: RefusedRows,
         checks: Sequence[Check] = (),
         notes: SourceNotes | None = None,
+        imported: ImportedExplanations | None = None,
     ):
         """Prepare to read a source.
 
@@ -47,7 +49,9 @@ class UsableRows:
             refused: collects the rows that cannot be used, with file and line.
             checks: checks that `passes` applies.
             notes: object that notes every sample.
+            imported: further explanations of the samples.
         """
+        self._imported = imported
         self._config, self._refused, self._checks, self._notes = config, refused, checks, notes
         names = {str(path): name for path, name in names_apart(rows.files).items()}
         self._names = names if len(names) > 1 else {}
@@ -68,6 +72,8 @@ class UsableRows:
             except SampleError as error:
                 self._refuse(location, row, error)
                 continue
+            if self._imported is not None:
+                sample = self._imported.added_to(sample)
             if self._notes is not None:
                 self._notes.add_sample(sample)
             if self._config.drop_placeholders:

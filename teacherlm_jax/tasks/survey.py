@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from teacherlm_jax.config import PrepareConfig, SourceConfig
@@ -101,6 +101,8 @@ def _collect(
             sources.append(source)
             questions.extend(asked)
             run.log.info("%s: %d samples", source.config.name, source.samples)
+            for line in _imported_lines(source):
+                run.log.info("%s: %s", source.config.name, line)
             for warning in source.warnings:
                 run.log.warning("%s: %s", source.config.name, warning)
             if config.check_only:
@@ -142,6 +144,12 @@ def _warn(twice: Iterable[Overlap], evaluated: Iterable[Overlap], run: Run) -> N
             shared.count,
             shared,
         )
+
+
+def _imported_lines(source: SurveyedSource) -> Iterator[str]:
+    for kind, authors in source.imported.items():
+        for author, count in authors.items():
+            yield f"further explanations, {kind}: {count} by {author}"
 
 
 def _log_files(source: SurveyedSource, run: Run) -> None:

@@ -22,7 +22,7 @@ from teacherlm_jax.tasks.tfds_rows import open_rows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 _SAMPLES, _CANDIDATES = "samples.jsonl.zst", "candidates.jsonl.zst"
-_RECORDED = ("reader", "samples", "refused", "digest", "files", "by_file", "warnings")  # as JSON
+_RECORDED = ("reader", "samples", "refused", "digest", "files", "by_file", "warnings", "imported")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +39,7 @@ class SurveyedSource:
         by_file: number of rows of each file that were `read`, `used`, and `refused` (by reason).
             The other rows are beyond the limit.
         warnings: likely mistakes in the config, seen from the rows.
+        imported: number of further explanations in the samples, by kind and author.
         folder: scratch folder with the spooled samples, which may be in a bucket.
     """
 
@@ -50,6 +51,7 @@ class SurveyedSource:
     files: Mapping[str, str]
     by_file: Mapping[str, Mapping[str, Any]]
     warnings: Sequence[str]
+    imported: Mapping[str, Mapping[str, int]]
     folder: epath.Path
 
     def read(self, checked_only: bool = False) -> Iterator[Sample]:
@@ -70,8 +72,14 @@ class SurveyedSource:
     def identity(self) -> dict[str, Any]:
         """Everything about the source that decides a mixture: settings and digests, no path."""
         settings = dataclasses.asdict(self.config)
-        del settings["path"]
-        counts = {"reader": self.reader, "samples": self.samples, "refused": self.refused}
+        del settings["path"], settings["explanations"]
+        counts: dict[str, Any] = {
+            "reader": self.reader,
+            "samples": self.samples,
+            "refused": self.refused,
+        }
+        if self.imported:
+            counts["imported"] = self.imported
         return settings | counts | {"digest": self.digest, "files": list(self.files.values())}
 
     def to_json(self) -> dict[str, Any]:
@@ -139,6 +147,7 @@ def survey_source(
         files=_digests(reading.rows or open_rows(config, settings.root)),
         by_file=by_file,
         warnings=reading.warnings,
+        imported=reading.imported,
         folder=StoragePath(folder),
     )
     return source, questions

@@ -27,7 +27,8 @@ def test_keys_that_hold_paths_are_found_inside_tuples_too():
     }
     sources = (SourceConfig("a", "a.jsonl"), SourceConfig("b", "b.jsonl"))
     keys = path_keys(PrepareConfig(sources=sources))
-    assert {"output", "root", "vocabulary.path", "sources[0].path", "sources[1].path"} == keys
+    of_sources = {f"sources[{index}].{key}" for index in (0, 1) for key in ("path", "explanations")}
+    assert {"output", "root", "vocabulary.path"} | of_sources == keys
     benchmark = EvaluateConfig(benchmarks=(BenchmarkConfig("b", "b.jsonl"),))
     assert "benchmarks[0].path" in path_keys(benchmark)
     assert {f"teachers.{kind}" for kind in ("cot", "fundamental", "mistake")} <= path_keys(

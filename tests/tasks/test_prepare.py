@@ -300,3 +300,52 @@ def test_a_mixture_without_a_trained_token_is_refused_and_leaves_no_files(tmp_pa
         do(config)
     assert not list(Path(config.output).glob("*mix*"))
     assert do(long_questions(tmp_path, too_long="keep_last"))["mixtures"]["mix"]["texts"] == 12
+
+
+def test_students_learn_from_the_author_that_a_mixture_names(root, tmp_path):
+    rows = [row for _, row in files.read_jsonl(root / "small.jsonl")]
+    texts = [
+        {"id": row["id"], "kind": kind, "author": author, "text": f"{author} on {row['question']}"}
+        for number, row in enumerate(rows)
+        for kind in ("cot", "mistake")
+        for author in ("davinci", "Ann")[: 1 + number % 2]
+    ]
+    files.write_jsonl(tmp_path / "texts.jsonl", texts)
+    config = make(
+        root,
+        tmp_path,
+        sources=(
+            SourceConfig("small", "small.jsonl", explanations=str(tmp_path / "texts.jsonl")),
+            SourceConfig("big", "big.jsonl"),
+        ),
+        mixtures=tuple(
+            MixtureConfig(author, ("small",), ("CM",), author=author)
+            for author in ("program", "davinci", "Ann")
+        ),
+    )
+    manifests = do(config)["mixtures"]
+    vocabulary = Vocabulary.load(tmp_path / "program" / "vocabulary")
+    for author in ("program", "davinci", "Ann"):
+        texts = {
+            tuple(row["tokens"][row["segment_ids"] == segment].tolist())
+            for row in rows_of(tmp_path / author)
+            for segment in range(1, row["segment_ids"].max() + 1)
+        }
+        explained = []
+        for number, row in enumerate(rows):
+            sample = from_row(row)
+            if author != "program":
+                own = {author: f"{author} on {sample.question}"}
+                sample = from_row(row | {"explanations": {"cot": own, "mistake": own}})
+            if author != "Ann" or number % 2:
+                pieces = prompts.pieces(sample, "CM", author)
+                explained.append(tuple(packing.encode_pieces(pieces, vocabulary, "text").tokens))
+        assert texts == set(explained) and len(explained) == (10 if author == "Ann" else 20)
+        inputs = files.read_json(tmp_path / author / "manifest.json")["inputs"]["sources"]["small"]
+        counts = {"davinci": 20, "Ann": 10}
+        assert inputs["imported"] == {"cot": counts, "mistake": counts}
+        assert "explanations" not in inputs and "path" not in inputs
+    assert manifests["Ann"]["drops"] == {"small/CM": {"no cot by Ann": 10}}
+    files.write_jsonl(tmp_path / "texts.jsonl", [])
+    with pytest.raises(UserError, match="was prepared from other inputs"):
+        do(config)
