@@ -25,7 +25,11 @@ CREATE TABLE texts (
 
 
 class ImportedExplanations:
-    """The explanations of some files, and whether samples have taken them."""
+    """The explanations of some files, and whether samples have taken them.
+
+    Attributes:
+        blank: number of lines with a blank text, which count as missing explanations.
+    """
 
     def __init__(self, paths: Sequence[epath.Path]):
         """Read the files.
@@ -33,6 +37,7 @@ class ImportedExplanations:
         Raises UserError for the first line that is not an explanation, that has an unknown kind, or
         that has the id, kind and author of an earlier line.
         """
+        self.blank = 0
         self._paths = paths
         self._table = sqlite3.connect("", isolation_level=None)
         self._table.execute("PRAGMA journal_mode = OFF")
@@ -93,6 +98,9 @@ class ImportedExplanations:
         if fault := _fault(row):
             raise UserError(f"{where}: {fault}")
         assert isinstance(row, Mapping)
+        if not row["text"].strip():
+            self.blank += 1
+            return
         key = (_bytes(id_text(row["id"])), row["kind"], _bytes(row["author"]))
         try:
             self._table.execute(
@@ -120,7 +128,7 @@ def _fault(row: Mapping[str, Any] | files.MalformedRow) -> str:
     for key, value in _values(row):
         if not isinstance(value, str):
             return f"{key} is {'missing' if key not in row else kind_of(value)}; {expected}"
-        if not value.strip():
+        if not value.strip() and key != "text":
             return f"{key} is empty; {expected}"
         try:
             value.encode()

@@ -142,6 +142,8 @@ class SourceReading:
             if notes.all_read:
                 self._explanations.refuse_unused(self.config.name)
             self.imported = self._explanations.counts()
+            if blank := self._explanations.blank:
+                self.warnings.append(f"further explanations that are blank, left out: {blank}")
 
     def _chosen(
         self,

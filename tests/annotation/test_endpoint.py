@@ -308,6 +308,35 @@ def test_one_run_has_teachers_of_ours_and_at_an_address(config, server, samples,
     assert rows_of(alone, "fundamental") == ours
 
 
+def test_texts_of_a_run_are_added_to_the_source_of_another(config, server, samples, teachers):
+    server.cue = lambda number, body: "too long" if number == 2 else None
+    config.author = "served"
+    annotate(config)
+    other = dataclasses.replace(
+        config,
+        output=f"{config.output}-ours",
+        author="ours",
+        teachers=dataclasses.replace(config.teachers, cot=str(teachers[0])),
+        source=dataclasses.replace(
+            config.source, explanations=f"{config.output}/texts/cot/part-*.jsonl"
+        ),
+        endpoint=EndpointConfig(),
+    )
+    annotate(other)
+    rows = [
+        row
+        for name in sorted(files.names(f"{other.output}/samples"))
+        for _, row in files.read_jsonl(f"{other.output}/samples/{name}")
+    ]
+    served = {row["id"]: row["explanations"]["cot"].get("served") for row in rows}
+    assert {id: text for id, text in served.items() if text} == {
+        row["id"]: row["text"] for row in rows_of(config) if row["text"]
+    }
+    assert all("ours" in row["explanations"]["cot"] for row in rows)
+    assert sum(text is None for text in served.values()) == 1
+    assert "further explanations, cot: 10 by served" in _log(other)
+
+
 def test_a_killed_run_resumes_without_asking_for_what_is_on_disk(config, server, samples, tmp_path):
     (tmp_path / "config.py").write_text(
         f"from teacherlm_jax.config import *\n\n\ndef get_config(variant):\n    return {config!r}\n"

@@ -69,6 +69,14 @@ def test_filters_of_explanations_apply_to_them_too(tmp_path):
     assert second.explanations == {"cot": {}}
 
 
+def test_blank_texts_are_left_out_and_counted(tmp_path):
+    reading = reading_of(
+        tmp_path, [TEXTS[0] | {"text": " "}, TEXTS[0] | {"id": "none", "text": ""}]
+    )
+    assert samples_of(reading)[0].explanations == ROWS[0]["explanations"]
+    assert reading.warnings == ["further explanations that are blank, left out: 2"]
+
+
 @pytest.mark.parametrize("limit_by", ["first", "seed"])
 def test_a_limit_leaves_explanations_of_other_rows_out(tmp_path, limit_by):
     reading = reading_of(tmp_path, TEXTS, limit=1, limit_by=limit_by)
@@ -98,7 +106,7 @@ def test_a_glob_names_several_files(tmp_path):
         ("{", "not JSON"),
         ("[1]", "not a JSON object"),
         ({"id": "a", "kind": "cot", "author": "x"}, "text is missing"),
-        (TEXTS[0] | {"text": " "}, "text is empty"),
+        (TEXTS[0] | {"id": " "}, "id is empty"),
         (TEXTS[0] | {"text": ["x"]}, "text is a list"),
         (TEXTS[0] | {"author": ""}, "author is empty"),
         (TEXTS[0] | {"id": 1.5}, "id is a fraction"),
