@@ -6,6 +6,7 @@ from typing import Any
 
 from etils import epath
 
+from teacherlm_jax.annotation.endpoint_client import REFUSED
 from teacherlm_jax.runs import layout
 
 
@@ -52,6 +53,15 @@ def _figures(kinds: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
         ("explanations", *(str(kind["count"]) for kind in every)),
         ("truncated", *(str(kind["finish_reasons"].get("length", 0)) for kind in every)),
     ]
+    if any(REFUSED in kind["finish_reasons"] for kind in every):
+        counts = (kind["finish_reasons"].get(REFUSED, 0) for kind in every)
+        table.append(("refused by the server", *map(str, counts)))
+    for key, name in (("prompt_tokens", "prompt tokens"), ("new_tokens", "new tokens")):
+        if any(key in kind for kind in every):
+            table.append((name, *(f"{kind[key]:,}" if key in kind else "" for kind in every)))
+    if any(kind.get("cost") is not None for kind in every):
+        costs = (kind.get("cost") for kind in every)
+        table.append(("cost", *("" if cost is None else f"{cost:,.4f}" for cost in costs)))
     gates = dict.fromkeys(gate for kind in every for gate in kind["gates"])
     for gate in gates:
         table.append((f"passed {gate}", *(_passed(kind, gate) for kind in every)))

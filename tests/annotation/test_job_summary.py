@@ -50,3 +50,21 @@ def test_without_gates_and_refused_rows_it_says_so():
     assert lines[1] == "  rows               1 explained"
     assert lines[3] == "  explanations       a/texts/cot/*.jsonl"
     assert "  not checked by any gate" in lines
+
+
+def test_a_teacher_on_a_server_has_its_refusals_tokens_and_cost():
+    served = COT | {"prompt_tokens": 5100, "new_tokens": 300, "cost": 0.25}
+    served["finish_reasons"] = {"eos": 10, "refused": 2}
+    lines = summary(
+        Path("a"), {"rows": 12, "refused": 0, "kinds": {"cot": served, "mistake": MISTAKE}}
+    ).splitlines()
+    assert lines[7:12] == [
+        "  truncated              0       0",
+        "  refused by the server  2       0",
+        "  prompt tokens          5,100",
+        "  new tokens             300",
+        "  cost                   0.2500",
+    ]
+    served["cost"] = None
+    shown = summary(Path("a"), {"rows": 12, "refused": 0, "kinds": {"cot": served}})
+    assert "prompt tokens" in shown and "cost" not in shown
