@@ -5,50 +5,71 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Float32, Int
 
 from teacherlm_jax import sharding
+from teacherlm_jax.models.attention_cached_blocks import attend_by_blocks, biased
 from teacherlm_jax.models.attention_xla import MASKED_SCORE
 
 
 def attend_to_cache(
     q: Float[Array, "B N H"],
-    k: Float[Array, "B S D"],
-    v: Float[Array, "B S D"],
+    k: Float[Array, "L B S D"],
+    v: Float[Array, "L B S D"],
+    layer: Int[Array, ""],
     *,
     alibi_slopes: Float[Array, " N"] | None,
     lengths: Int[Array, " B"],
+    window: int | None = None,
 ) -> Float[Array, "B N H"]:
     """Compute attention of each row's newest query over that row's cache, like `attention`.
 
-    The query's own key is entry `lengths[b]`; later entries are ignored. Keys and values have all
-    heads in one axis, D = N * H, as in `KVCache`. On a mesh in context each device computes its own
-    rows and heads.
+    The query's own key is entry `lengths[b]`; later entries are ignored. On a mesh in context each
+    device computes its own rows and heads.
+
+    Args:
+        q: the queries of one layer.
+        k: keys of all layers with all heads in one axis, D = N * H, as in `KVCache`.
+        v: values, like `k`.
+        layer: the layer.
+        alibi_slopes: slopes of ALiBi, if any.
+        lengths: index of each query's own key.
+        window: number of entries that GPUs and TPUs read, more than all of `lengths`; None: all. A
+            CPU reads only the entries that are needed.
     """
 
-    def local(q, k, v, slopes, lengths):
-        def on_tpu(q, k, v, lengths):
-            return _by_matrix_products(q, k, v, lengths, slopes)
+    def local(q, k, v, slopes, layer, lengths):
+        def newest(attend):
+            def of_layer(q, k, v, layer, lengths):
+                return attend(q, k[layer, :, :window], v[layer, :, :window], lengths, slopes)
 
-        def elsewhere(q, k, v, lengths):
-            return _by_sums(q, k, v, lengths, slopes)
+            return of_layer
 
-        return jax.lax.platform_dependent(q, k, v, lengths, tpu=on_tpu, default=elsewhere)
+        def on_cpu(q, k, v, layer, lengths):
+            return attend_by_blocks(q, k, v, layer, lengths, slopes)
 
-    arrays = (q, k, v, alibi_slopes, lengths)
+        return jax.lax.platform_dependent(
+            *(q, k, v, layer, lengths),
+            cpu=on_cpu,
+            tpu=newest(_by_matrix_products),
+            default=newest(_by_sums),
+        )
+
+    arrays = (q, k, v, alibi_slopes, layer, lengths)
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:
         return local(*arrays)
     names, rules = ("batch", "heads", "head_dim"), sharding.ACTIVATION_RULES
     spec = sharding.spec(names, q.shape, mesh, "the queries of attention", rules)
     rows, heads = jax.P(spec[0]), jax.P(spec[1])
-    cached = jax.P(spec[0], None, spec[1])
-    specs = (spec, cached, cached, heads, rows)
-    return jax.shard_map(local, in_specs=specs, out_specs=spec)(*arrays)
+    cached = jax.P(None, spec[0], None, spec[1])
+    specs = (spec, cached, cached, heads, jax.P(), rows)
+    # Loops begin with constants, which the check takes for values that are equal on all devices.
+    return jax.shard_map(local, in_specs=specs, out_specs=spec, check_vma=False)(*arrays)
 
 
 def _by_sums(q, k, v, lengths, slopes):
     """Compute `attend_to_cache` without matrix products.
 
-    Reading keys and values is the bottleneck. XLA fuses sums with slicing a layer from the cache,
-    for CPUs and GPUs (twice as fast as products on a CPU), but copies the slice for a product.
+    Reading keys and values is the bottleneck. For GPUs, XLA fuses sums with slicing a layer from
+    the cache, but copies the slice for a product.
     """
     shape = (*k.shape[:2], *q.shape[1:])
     scores = jnp.sum(q.astype(jnp.float32)[:, None] * k.reshape(shape).astype(jnp.float32), axis=-1)
@@ -82,11 +103,7 @@ def _weights(
     slopes: Float[Array, " N"] | None,
 ) -> Float32[Array, "B S N"]:
     """Return the exponentials of scaled, biased and masked scores."""
-    distance = lengths[:, None] - jnp.arange(scores.shape[1])[None, :]
-    scores = scores * width**-0.5
-    if slopes is not None:
-        scores = scores - slopes[None, None, :] * distance.astype(jnp.float32)[:, :, None]
-    scores = jnp.where((distance >= 0)[:, :, None], scores, MASKED_SCORE)
+    scores = biased(scores, width, lengths, slopes, jnp.arange(scores.shape[1]))
     return jnp.exp(scores - jnp.max(scores, axis=1, keepdims=True))
 
 

@@ -15,7 +15,6 @@ from teacherlm_jax.models.layers import Norm, Projection, gelu
 
 ACTIVATION = ("batch", "length", "embed")
 HEADS = ("batch", "length", "heads", "head_dim")
-FOLDED = ("batch", "length", "heads")  # heads and head width in one axis
 
 
 class Block(nnx.Module):

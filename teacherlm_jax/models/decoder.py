@@ -12,11 +12,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Float32, Int
 
-from teacherlm_jax import sharding
 from teacherlm_jax.config import LoraConfig, ModelConfig
 from teacherlm_jax.models.attention import attention
 from teacherlm_jax.models.attention_cached import attend_after_prefix, attend_to_cache
-from teacherlm_jax.models.block import FOLDED, Block
+from teacherlm_jax.models.block import Block
 from teacherlm_jax.models.cache import KVCache, PromptKeys
 from teacherlm_jax.models.embedding import look_up
 from teacherlm_jax.models.parameter import parameter
@@ -184,10 +183,10 @@ class Decoder(nnx.Module):
                     values.at[index, *entries].set(_folded(v)[:, 0]),
                 )
                 mixed = attend_to_cache(
-                    q[:, 0],
-                    *(sharding.constrain(array[index, :, :window], FOLDED) for array in kept),
+                    *(q[:, 0], *kept, index),
                     alibi_slopes=self._slopes(),
                     lengths=cache.lengths,
+                    window=window,
                 )
                 return mixed[:, None], kept
 

@@ -221,7 +221,9 @@ def test_attention_to_a_cache_on_a_mesh_equals_that_on_one_device():
 
     def attend(q, k, v):
         return attention_cached.attend_to_cache(
-            q[:, 5], _folded(k), _folded(v), alibi_slopes=_slopes(4), lengths=lengths
+            *(q[:, 5], _folded(k)[None], _folded(v)[None], jnp.int32(0)),
+            alibi_slopes=_slopes(4),
+            lengths=lengths,
         )
 
     expected = jax.jit(attend)(q, k, v)
