@@ -35,9 +35,9 @@ from teacherlm_jax.models import registry
 SHAPE = "bloom-560m"
 MEANS = {"cot": 70, "fundamental": 164, "mistake": 52}  # new tokens
 LONGEST = 320
-SAMPLES, ALONE = 32, 2  # of the engine, and of the authors' way
+SAMPLES, ALONE = 128, 2  # of the engine, and of the authors' way
 BATCHES = (8, 32)
-SLOTS = 32
+SLOTS = 64
 GOAL_ALONE, GOAL_BATCH = 12.0, 3.0
 
 
