@@ -59,14 +59,15 @@ def _dispatch(arguments: Sequence[str]) -> int:
     verb = VERBS[name]
     if "--help" in rest or "-h" in rest:
         swept = () if verb.positional else (config.SweepOptions,)
-        failures.print_out(help_text.verb_help(name, verb, swept))
+        failures.print_out(help_text.verb_help(name, verb, (*_dry_options(verb), *swept)))
         return 0
     return _run(name, verb, rest)
 
 
 def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
     words = [word for word in arguments if word != help_text.VALIDATE]
-    command = flags.load(words, verb.config_classes, verb.positional, verb.needs_file, verb.options)
+    kinds = (*verb.options, *_dry_options(verb))
+    command = flags.load(words, verb.config_classes, verb.positional, verb.needs_file, kinds)
     if len(words) < len(arguments):
         distributed.require_able(name, verb.together)
         failures.print_out(f"teacherlm {name}: the command line is valid")
@@ -80,6 +81,8 @@ def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
     if verb.steps and command.options[config.PipelineOptions].status:
         failures.print_out("\n".join(verbs.status(name, settings) for settings in command.runs))
         return 0
+    if verb.dry_run and command.options[config.DryRunOptions].dry_run:
+        return _dry_run(name, command)
     distributed.start(name, verb.together)
     if command.note and distributed.is_first():
         console.say(command.note)
@@ -89,6 +92,18 @@ def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
         sweep.run_all(command.points, work, lambda error: failures.message(error, verb.memory_keys))
     else:
         verbs.run(name, command.runs[0], *options)
+    return 0
+
+
+def _dry_options(verb: Verb) -> tuple[type, ...]:
+    return (config.DryRunOptions,) if verb.dry_run else ()
+
+
+def _dry_run(name: str, command: flags.CommandLine) -> int:
+    """Print what each run would do."""
+    distributed.require_able(f"{name} --dry_run", together=False)
+    for settings in command.runs:
+        failures.print_out(verbs.dry_run(name, settings, command.options[config.DryRunOptions]))
     return 0
 
 

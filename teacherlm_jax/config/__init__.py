@@ -6,6 +6,7 @@ only plain values, so a resolved config can be written to JSON and compared.
 
 from teacherlm_jax.config.convert_config import ConvertConfig
 from teacherlm_jax.config.dataset_config import DatasetConfig
+from teacherlm_jax.config.dry_run_options import DryRunOptions
 from teacherlm_jax.config.endpoint_config import EndpointConfig
 from teacherlm_jax.config.inference_config import (
     AnnotateConfig,
@@ -53,6 +54,7 @@ __all__ = [
     "ColumnsConfig",
     "ConvertConfig",
     "DatasetConfig",
+    "DryRunOptions",
     "EndpointConfig",
     "EvaluateConfig",
     "LoraConfig",

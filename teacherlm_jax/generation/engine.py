@@ -225,6 +225,11 @@ class Engine:
         return [*map(self._prefill_name, buckets), *map(self._decode_name, windows)]
 
     @property
+    def prefill_prompts(self) -> int:
+        """Most prompts that one prefill reads."""
+        return self._group * self._members
+
+    @property
     def cache_length(self) -> int:
         """Entries of the KV cache per slot."""
         return self._device.cache_length

@@ -40,6 +40,8 @@ class Verb:
         memory_keys: config keys that reduce the memory that the verb needs, for its error message.
         steps: `module:function` that returns the steps of a config, for a pipeline; empty for other
             verbs.
+        dry_run: `module:function` that returns a text about the run of a config, given that config
+            and `config.DryRunOptions`; it writes nothing. Empty: the verb has no such options.
         together: several processes can run the verb as one; see `distributed`.
         shared: several processes can work in one run folder, each by itself.
     """
@@ -58,6 +60,7 @@ class Verb:
     folder: Callable[[Any], str] = operator.attrgetter("output")
     options: tuple[type, ...] = ()
     steps: str = ""
+    dry_run: str = ""
     memory_keys: str = "the size of the model or of the data"
     together: bool = False
     shared: bool = False
@@ -101,6 +104,7 @@ VERBS = {
         "teacherlm annotate --config=configs/quickstart.py:annotate",
         (config.AnnotateConfig,),
         "teacherlm_jax.annotation.job:annotate",
+        dry_run="teacherlm_jax.planning.dry_run:dry_run",
         may_change=(
             *("mesh", "slots", "attention", "prompt_length"),
             *(f"endpoint.{key}" for key in ("key_variable", "concurrency", "timeout", "retries")),
@@ -210,6 +214,18 @@ def run(name: str, settings: Any, *options: Any) -> dict[str, Any] | None:
         if result is not None:
             opened.finish(result)
         return result
+
+
+def dry_run(name: str, settings: Any, options: config.DryRunOptions) -> str:
+    """Return a text about what `run` would do with a config; write nothing.
+
+    Raises UserError where `run` would, as far as that is known before its work begins.
+    """
+    verb = VERBS[name]
+    run_folder.require_same_settings(
+        verb.folder(settings), name, settings, may_change=verb.may_change
+    )
+    return _load(verb.dry_run)(settings, options)
 
 
 def status(name: str, settings: Any) -> str:

@@ -23,6 +23,7 @@ class CompiledProgram:
         name: its purpose.
         text: its optimized HLO; empty if it does not fit.
         memory: bytes of a chip's memory that it needs, including arguments and the program itself.
+        temporaries: bytes of intermediate results among them; 0 if it does not fit.
         available: bytes of memory available, if the compiler reported it because they are too few.
         compile_seconds: compile time.
     """
@@ -32,6 +33,7 @@ class CompiledProgram:
     memory: float
     available: float | None
     compile_seconds: float
+    temporaries: float = 0.0
 
 
 def compiled(name: str, compile_it: Callable[[], Any]) -> CompiledProgram:
@@ -51,7 +53,8 @@ def compiled(name: str, compile_it: Callable[[], Any]) -> CompiledProgram:
         + sizes.temp_size_in_bytes
         + sizes.generated_code_size_in_bytes
     )
-    return CompiledProgram(name, program.as_text(), memory, None, seconds)
+    temporaries = sizes.temp_size_in_bytes
+    return CompiledProgram(name, program.as_text(), memory, None, seconds, temporaries)
 
 
 def lacking(message: str) -> tuple[float, float]:

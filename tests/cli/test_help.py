@@ -50,6 +50,7 @@ def test_the_help_of_every_verb_fits_100_columns_of_ascii_and_describes_every_ke
     [
         ("train", ()),
         ("prepare", ("--check_only", "--runner=TEXT")),
+        ("annotate", ("--dry_run", "--topology=TEXT")),
         ("report", ("--data=PATH",)),
         ("convert", ("SRC", "DST")),
         ("plan", ("--topology=TEXT", "--length=INT", "--model=TEXT", "--rows=INT", "--advise")),

@@ -184,3 +184,52 @@ def test_validate_may_come_before_the_command(capsys):
     before = capsys.readouterr().out
     assert main.main([*words, "--validate"]) == 0
     assert before == capsys.readouterr().out == "teacherlm train: the command line is valid\n"
+
+
+@pytest.fixture
+def annotation(tmp_path, monkeypatch):
+    """Function that runs `teacherlm annotate` without its modules; returns the exit status."""
+    (tmp_path / "mine.py").write_text(
+        "from teacherlm_jax import config\n"
+        "def get_config(variant):\n"
+        "    teachers = config.TeachersConfig(cot='nowhere')\n"
+        f"    return config.AnnotateConfig(output='{tmp_path}/run', teachers=teachers,\n"
+        "                                 source=config.SourceConfig('a', 'a'))\n"
+        "def sweep():\n"
+        "    for seed in (1, 2):\n"
+        "        yield f'seed_{seed}', {'seed': seed}\n"
+    )
+
+    def run(dry_run, *words):
+        monkeypatch.setattr(verbs, "_load", lambda name: {"dry_run": dry_run}[name.split(":")[1]])
+        return main.main(["annotate", f"--config={tmp_path}/mine.py", *words])
+
+    return run
+
+
+def test_a_dry_run_prints_a_text_for_every_point_and_opens_no_run(annotation, tmp_path, capsys):
+    def dry_run(config, options):
+        return f"{config.output} {config.seed} {options.topology}"
+
+    words = ("--sweep_all", "--dry_run", "--topology=v5e:2x2")
+    assert annotation(dry_run, *words) == 0
+    run = f"{tmp_path}/run"
+    lines = [f"{run}/seed_{seed} {seed} v5e:2x2\n" for seed in (1, 2)]
+    assert capsys.readouterr().out == "".join(lines)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
+
+
+def test_a_dry_run_that_is_refused_ends_like_the_run(annotation, tmp_path, capsys):
+    def dry_run(config, options):
+        raise UserError("nowhere: no such folder")
+
+    assert annotation(dry_run, "--sweep_index=0", "--dry_run") == 2
+    assert capsys.readouterr().err == "teacherlm: nowhere: no such folder\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
+
+
+def test_options_of_a_dry_run_are_refused_elsewhere(annotation, command, capsys):
+    assert annotation(None, "--sweep_index=0", "--topology=v5e:2x2") == 2
+    assert "--topology: 'v5e:2x2' needs --dry_run; add it" in capsys.readouterr().err
+    assert command(lambda config, folder: {}, "--dry_run") == 2
+    assert "unknown option '--dry_run'" in capsys.readouterr().err

@@ -1,0 +1,25 @@
+"""Command-line options that show what a run would do, without beginning it."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from teacherlm_jax.config.fields import plain
+
+
+@dataclasses.dataclass
+class DryRunOptions:
+    """A dry run, and a TPU slice that it also estimates."""
+
+    dry_run: bool = plain(
+        False,
+        help="write nothing: show rows, prompts, programs, memory and hours of the run, which are "
+        "measured on a few prompts",
+    )
+    topology: str = plain(
+        "", help="with --dry_run: also estimate the hours on this TPU slice, such as v5e:4x4"
+    )
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, problem) for invalid combinations of values."""
+        if self.topology and not self.dry_run:
+            yield "topology", f"{self.topology!r} needs --dry_run; add it, or use `teacherlm plan`"
