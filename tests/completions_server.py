@@ -24,6 +24,7 @@ class CompletionsServer:
         keys: the values of their header Authorization.
         times: the times at which they arrived.
         models: what `/v1/models` lists; None: it answers with 404.
+        unlisted: its answer in place of a list; None: the list.
         hold: function that is called while a request is answered, with this server.
         in_flight: number of requests that are being answered.
         most_in_flight: its maximum.
@@ -34,6 +35,7 @@ class CompletionsServer:
         self.hold = lambda server: None
         self.asked, self.keys, self.times = [], [], []
         self.models = [{"id": MODEL, "object": "model", "created": 1, "owned_by": "me"}]
+        self.unlisted = None
         self.in_flight = self.most_in_flight = 0
         self.changed = threading.Condition()
 
@@ -103,9 +105,14 @@ def wrong_usage(answer):
     return answer | {"usage": {"prompt_tokens": "many", "completion_tokens": 10**9}}
 
 
-def filtered(answer):
-    choice = answer["choices"][0] | {"finish_reason": "content_filter"}
-    return answer | {"choices": [choice]}
+def ended(reason, **more):
+    """Return a function that changes how a text ended."""
+
+    def changed(answer):
+        choice = answer["choices"][0] | {"finish_reason": reason} | more
+        return answer | {"choices": [choice]}
+
+    return changed
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -118,7 +125,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.owner.models is None:
             self.send(404, {"error": {"message": "no such path"}})
         else:
-            self.send(200, {"object": "list", "data": self.owner.models})
+            self.send(200, self.owner.unlisted or {"object": "list", "data": self.owner.models})
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -166,7 +173,11 @@ FAULTS = {
     "no choices": lambda handler, answer: handler.send(200, answer | {"choices": []}),
     "no usage": lambda handler, answer: handler.send(200, without_usage(answer)),
     "wrong usage": lambda handler, answer: handler.send(200, wrong_usage(answer)),
-    "filtered": lambda handler, answer: handler.send(200, filtered(answer)),
+    "filtered": lambda handler, answer: handler.send(200, ended("content_filter")(answer)),
+    "full": lambda handler, answer: handler.send(200, ended("length")(answer)),
+    "vllm stop": lambda handler, answer: handler.send(200, ended("stop", stop_reason="Q:")(answer)),
+    "vllm end": lambda handler, answer: handler.send(200, ended("stop", stop_reason=None)(answer)),
+    "long wait": lambda handler, answer: handler.refuse(429, "slow down", Retry_After="300"),
     "too long": lambda handler, answer: handler.refuse(400, "maximum context length is 8 tokens"),
     "wrong key": lambda handler, answer: handler.refuse(401, "Incorrect API key"),
     "forbidden": lambda handler, answer: handler.refuse(403, "not for you"),

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +23,9 @@ from teacherlm_jax.errors import UserError, one_line
 REFUSED = "refused"  # finish reason of a text that the server did not write
 _NO_KEY = "EMPTY"  # sent if there is no key, as servers without keys expect
 _REFUSING = (400, 413, 422)  # status codes of a request that the server cannot answer
+_NO_LIST = (404, 405, 501)  # of a server without a list of models
 _IDENTITY = ("id", "owned_by", "root", "parent")  # of a model on a server, in a list of models
+_KEY = re.compile(r"[!-~]*")
 _LONGEST_DETAIL = 300  # characters of a server's message
 
 
@@ -93,7 +96,7 @@ class EndpointClient:
         """
         self.address, self.requests = EndpointAddress.of(name), 0
         self._name, self._settings = name, settings
-        self._key = os.environ.get(settings.key_variable, "").strip()
+        self._key = _key(settings.key_variable)
         self._openai = _openai()
         self._pace = RequestPace(settings.requests_per_minute, settings.tokens_per_minute)
         self._longest = sampling.max_new_tokens if sampling else 0
@@ -117,12 +120,17 @@ class EndpointClient:
     async def listed_models(self) -> dict[str, dict[str, Any]]:
         """Return what the server says about each of its models; empty if it has no list."""
         try:
-            models = [model async for model in self._client.models.list()]
-        except self._openai.NotFoundError:
-            return {}
+            answer = await self._client.get("/models", cast_to=object)
         except self._openai.APIError as error:
+            if getattr(error, "status_code", 0) in _NO_LIST:
+                return {}
             raise self._explained(error) from None
-        return {model.id: {key: getattr(model, key, None) for key in _IDENTITY} for model in models}
+        models = answer.get("data") if isinstance(answer, dict) else None
+        return {
+            model["id"]: {key: model.get(key) for key in _IDENTITY}
+            for model in models or ()
+            if isinstance(model, dict) and isinstance(model.get("id"), str)
+        }
 
     async def complete(self, prompt: str, seed: int) -> EndpointText:
         """Return the server's continuation of a prompt, or its refusal.
@@ -198,9 +206,10 @@ class EndpointClient:
                 f"the model {self.address.model!r} ({detail}); correct the address in "
                 "config.teachers"
             )
+        retries = self._settings.retries
         return UserError(
-            f"{self._name}: requests fail after {self._settings.retries} retries ({detail}); "
-            "finished texts are on disk: when the server answers, repeat the command to resume"
+            f"{self._name}: requests fail, after up to {retries} retries ({detail}); finished "
+            "texts are on disk: when the server answers, repeat the command to resume"
         )
 
     def _detail(self, error: Exception) -> str:
@@ -211,9 +220,22 @@ class EndpointClient:
         if not message and cause is not None:
             message = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
         text = one_line(message or error)
+        if wait := getattr(getattr(error, "response", None), "headers", {}).get("retry-after"):
+            text += f"; Retry-After: {wait}"
         if self._key:
             text = text.replace(self._key, f"[{self._settings.key_variable}]")
         return text if len(text) <= _LONGEST_DETAIL else f"{text[:_LONGEST_DETAIL]} …"
+
+
+def _key(variable: str) -> str:
+    """Return the key in an environment variable; empty if there is none."""
+    key = os.environ.get(variable, "").strip()
+    if not _KEY.fullmatch(key):  # it is not shown
+        raise UserError(
+            f"environment variable {variable}: contains spaces, or characters that are not ASCII, "
+            "expected an API key; set it again"
+        )
+    return key
 
 
 def _refusal(reason: str) -> EndpointText:

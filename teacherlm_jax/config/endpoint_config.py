@@ -92,7 +92,7 @@ class EndpointConfig:
     )
     retries: int = at_least(
         0,
-        8,
+        12,
         help="further tries of a request that failed for a while (status 408, 409, 429 or 5xx, no "
         "answer in time, a broken connection or answer); waits grow to 8 seconds, or are as long "
         "as Retry-After asks for, up to two minutes",

@@ -10,11 +10,13 @@ from collections import Counter
 
 import pytest
 
+from teacherlm_jax.annotation import teachers as teachers_of
 from teacherlm_jax.annotation.endpoint_teacher import request_seed
 from teacherlm_jax.annotation.explanation_prompts import encode_prompts
 from teacherlm_jax.config import EndpointConfig, fields
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.pipelines import verbs
+from teacherlm_jax.runs import distributed
 from teacherlm_jax.storage import files
 from tests.completions_server import CompletionsServer, text_of
 
@@ -112,12 +114,37 @@ def test_retry_after_is_honoured(config, server):
     assert server.times[1] - server.times[0] >= 0.3
 
 
+def test_a_server_that_asks_for_a_long_wait_ends_the_run(config, server):
+    server.cue = lambda number, body: "long wait"
+    with pytest.raises(UserError, match="status 429: slow down .*; Retry-After: 300"):
+        annotate(config)
+    assert len(server.asked) <= 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "stop", "reason"),
+    [
+        ("full", (), "length"),
+        (None, (), "eos"),
+        (None, ("Q:",), "stop"),
+        ("vllm stop", ("Q:",), "stop"),
+        ("vllm end", ("Q:",), "eos"),
+    ],
+)
+def test_the_reason_for_the_end_of_a_text_is_recorded(config, server, fault, stop, reason):
+    server.cue = lambda number, body: fault
+    config.sampling = dataclasses.replace(config.sampling, stop=stop)
+    annotate(config)
+    assert {row["finish_reason"] for row in rows_of(config)} == {reason}
+    assert {row["gates"]["finished"] for row in rows_of(config)} == {reason != "length"}
+
+
 def test_a_server_that_stays_away_ends_the_run_which_resumes_without_asking_again(
     config, server, samples
 ):
     set_endpoint(config, retries=1)
     server.cue = lambda number, body: "broken" if number >= 5 else None
-    with pytest.raises(UserError, match=r"requests fail after 1 retries \(status 500: a bug"):
+    with pytest.raises(UserError, match=r"fail, after up to 1 retries \(status 500: a bug"):
         annotate(config)
     there = {row["id"] for row in rows_of(config)}
     assert len(there) == 5
@@ -131,7 +158,7 @@ def test_a_server_that_stays_away_ends_the_run_which_resumes_without_asking_agai
 def test_a_connection_that_nobody_takes_ends_the_run_before_it_begins(config):
     config.teachers.cot = "http://127.0.0.1:9/v1#teacher-1"
     set_endpoint(config, retries=0)
-    with pytest.raises(UserError, match="127.0.0.1:9.*requests fail after 0 retries .*Connect"):
+    with pytest.raises(UserError, match="127.0.0.1:9.*fail, after up to 0 retries .*Connect"):
         annotate(config)
 
 
@@ -155,15 +182,35 @@ def test_another_variable_has_the_key(config, server, monkeypatch):
     assert set(server.keys) == {"Bearer abc"}
 
 
+def test_a_key_that_cannot_be_sent_is_refused_without_showing_it(config, monkeypatch):
+    for key in ("sk-é1", "sk 12"):
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        with pytest.raises(UserError, match="variable OPENAI_API_KEY: contains spaces") as caught:
+            annotate(config)
+        assert key not in str(caught.value)
+
+
+def test_without_the_library_the_error_says_how_to_install_it(config, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(UserError, match="pip install -r requirements-endpoint.txt"):
+        annotate(config)
+
+
+def test_processes_that_share_models_cannot_share_a_server(config, monkeypatch):
+    monkeypatch.setattr(distributed, "process_count", lambda: 4)
+    with pytest.raises(UserError, match=r"config.teachers.cot=http.*: 4 processes"):
+        teachers_of.describe_teachers(config)
+
+
 def test_an_unknown_model_ends_the_run(config, server):
     config.teachers.cot = f"{server.url}#other"
     with pytest.raises(UserError, match="no model 'other'; name one .* for example teacher-1"):
         annotate(config)
     assert server.asked == []
-    server.models = None  # a server without a list
     server.cue = lambda number, body: "no model"
-    with pytest.raises(UserError, match=r"does not know .*v1/completions or the model 'other'"):
-        annotate(config)
+    for server.models, server.unlisted in ((None, None), ([], {"data": ["x", {"id": 3}]})):
+        with pytest.raises(UserError, match=r"does not know .*v1/completions or the model 'other'"):
+            annotate(config)
 
 
 def test_a_model_that_changed_on_the_server_is_noticed(config, server):
