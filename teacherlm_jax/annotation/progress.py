@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from teacherlm_jax.annotation import answer_check
 from teacherlm_jax.annotation.explain import GeneratedExplanation
 from teacherlm_jax.generation.slot_counts import SlotCounts
 
@@ -77,6 +78,12 @@ class AnnotationProgress:
             self.gates.add(explanation.gates)
         if self.done >= self.total:
             self.report()
+
+    def add_answers_found(self, found: Sequence[bool | None]) -> None:
+        """Count verdicts of the gate `answer_check`, which come when a shard is complete."""
+        with self._lock:
+            for verdict in found:
+                self.gates.add({} if verdict is None else {answer_check.NAME: verdict})
 
     def report(self) -> None:
         """Log a line about the job, unless nothing was generated since the last line."""

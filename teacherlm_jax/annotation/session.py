@@ -148,7 +148,8 @@ class AnnotationSession:
 
         config, say = self._config, self._run.log.info
         with open_teacher(config, teacher, job, say, self.progress.slots) as loaded:
-            written = write_explanations(config, teacher, loaded, prompts())
+            judged = self.progress.add_answers_found
+            written = write_explanations(config, teacher, loaded, prompts(), judged)
             for shard, explanation in written:
                 if explanation is not None:
                     self.progress.add(explanation)

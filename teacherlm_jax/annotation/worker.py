@@ -4,7 +4,7 @@ It knows nothing about the run as a whole: it gets shards one by one, and takes 
 the engine's queue runs low, so that slots stay busy from one shard to the next.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from teacherlm_jax.annotation import explained_rows
 from teacherlm_jax.annotation.explain import GeneratedExplanation
@@ -16,6 +16,7 @@ from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.config import AnnotateConfig
 
 ClaimedShard = OpenShard | FollowedShard
+Judged = Callable[[Sequence[bool | None]], None]
 ShardPrompt = tuple[ClaimedShard, ExplanationPrompt | None]
 
 
@@ -36,6 +37,7 @@ def write_explanations(
     teacher: AnnotationTeacher,
     loaded: LoadedTeacher,
     prompts: Iterator[ShardPrompt],
+    judged: Judged = lambda found: None,
 ) -> Iterator[tuple[ClaimedShard, GeneratedExplanation | None]]:
     """Write an explanation for each prompt; yield it when it is written, with its shard.
 
@@ -46,6 +48,7 @@ def write_explanations(
         teacher: the teacher.
         loaded: the teacher, ready to write.
         prompts: prompts with their shards, read as slots become free.
+        judged: gets the teacher's verdicts by the gate `answer_check`, None for texts without one.
     """
     shard_of: dict[str, ClaimedShard] = {}  # of prompts that are waiting or being continued
     unjudged: list[ClaimedShard] = []
@@ -61,25 +64,27 @@ def write_explanations(
     for prompt, explanation in loaded.explanations(alone()):
         shard = shard_of.pop(prompt.id)
         shard.add(explained_rows.explanation_row(config, teacher.name, loaded, explanation))
-        _judge(shard, loaded)
+        _judge(shard, loaded, judged)
         yield shard, explanation
-        yield from _judged(unjudged, loaded)
-    yield from _judged(unjudged, loaded)
+        yield from _judge_all(unjudged, loaded, judged)
+    yield from _judge_all(unjudged, loaded, judged)
 
 
-def _judged(
-    shards: list[ClaimedShard], loaded: LoadedTeacher
+def _judge_all(
+    shards: list[ClaimedShard], loaded: LoadedTeacher, judged: Judged
 ) -> Iterator[tuple[ClaimedShard, None]]:
     """Judge shards and yield those that were not judged yet; empty the list."""
     while shards:
         shard = shards.pop(0)
-        if _judge(shard, loaded):
+        if _judge(shard, loaded, judged):
             yield shard, None
 
 
-def _judge(shard: ClaimedShard, loaded: LoadedTeacher) -> bool:
+def _judge(shard: ClaimedShard, loaded: LoadedTeacher, judged: Judged) -> bool:
     """Let the teacher judge the kinds that wait for it; return whether there were any."""
     kinds = shard.unjudged_kinds()
     for kind in kinds:
-        shard.judge(kind, loaded.answers_found(shard.unjudged(kind)))
+        found = loaded.answers_found(shard.unjudged(kind))
+        shard.judge(kind, found)
+        judged(found)
     return bool(kinds)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from teacherlm_jax.annotation import answer_check
 from teacherlm_jax.annotation.endpoint_cost import cost
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt
 from teacherlm_jax.annotation.job_preview import JobPreview
@@ -42,6 +43,8 @@ def page(
     blocks += [_served(config, preview, teacher) for teacher in served]
     if examined:
         blocks.append(_aligned(_hours(examined, estimate)))
+        if answer_check.NAME in config.gates:
+            blocks[-1].append(f"  the time for the gate {answer_check.NAME} comes on top")
     if not preview.left(preview.job.kinds):
         blocks.append(["nothing is left to generate"])
     return "\n\n".join("\n".join(block) for block in blocks)

@@ -13,7 +13,7 @@ import pytest
 from teacherlm_jax.annotation import teachers as teachers_of
 from teacherlm_jax.annotation.endpoint_teacher import request_seed
 from teacherlm_jax.annotation.explanation_prompts import encode_prompts
-from teacherlm_jax.config import EndpointConfig, fields
+from teacherlm_jax.config import DryRunOptions, EndpointConfig, fields
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.runs import distributed
@@ -60,6 +60,18 @@ def expected(samples, seed=5):
 
 def set_endpoint(config, **changes):
     config.endpoint = dataclasses.replace(config.endpoint, **changes)
+
+
+def test_a_dry_run_asks_a_server_for_no_text(config, server, samples):
+    set_endpoint(config, completion_price=5000.0)
+    text = verbs.dry_run("annotate", config, DryRunOptions(dry_run=True))
+    assert not server.asked
+    assert files.names(config.output) == []
+    (prompt,) = next(encode_prompts(samples, ["cot"], None, False))
+    assert f"\nprompt 1: cot/{samples[0].id}\n{prompt.text}\n" in text
+    line = f"{server.teacher}: cot; nothing was generated there; the new tokens cost at most"
+    assert f"\n{line} {len(samples) * 6 * 0.005:.4f}" in text
+    assert "tokens of a prompt" not in text
 
 
 def test_a_server_explains_every_sample_with_our_prompts_and_a_seed_for_each(

@@ -52,6 +52,16 @@ def test_a_line_without_slots_and_gates_counts_the_tokens_of_finished_texts(cloc
     assert caplog.messages[2].startswith("2/2 rows, 2/2 explanations, ")  # without being asked
 
 
+def test_verdicts_that_come_later_are_counted_too(clock, caplog):
+    caplog.set_level(logging.INFO)
+    job = AnnotationProgress(logging.getLogger("job"), 5, ("cot",), {})
+    for _ in range(4):
+        job.add(_explanation(finished=True))
+    job.add_answers_found([True, None, False, True])
+    job.report()
+    assert caplog.messages[-1].endswith("; passed answer_check 66.6%, all other gates 100%")
+
+
 def test_explanations_of_other_processes_are_counted_once(clock):
     job = AnnotationProgress(logging.getLogger("job"), 20, ("cot", "mistake"), {"cot": 3})
     job.add(_explanation("cot"))
