@@ -45,6 +45,8 @@ class StarConfig:
         "given as a hint; without it, only right answers are kept (filtering)",
     )
     init_from: str = location(
+        local=True,
+        hub=True,
         help=f"the original weights, from which every round is trained: {MODEL_PATHS}; empty: "
         "random weights, the same ones in every round",
     )

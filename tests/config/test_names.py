@@ -52,6 +52,7 @@ LOCAL = [
     (config.ReportConfig, "data"),
     (config.ReportConfig, "root"),
     (config.ReportConfig, "vocabulary"),
+    (config.StarConfig, "init_from"),
     (config.TrainConfig, "data"),
     (config.TrainConfig, "init_from"),
     (config.TrainConfig, "validation.data"),
