@@ -73,7 +73,8 @@ def explain(
         sampling: settings of the sampling; None: the defaults.
         seed: seed of the sampling.
         gates: names of the gates that judge each explanation, of `config.names.GATES`; for
-            "answer_check", `model` also chooses an option with each explanation.
+            "answer_check", `model` also chooses an option with each explanation; "not_duplicate"
+            is a gate of `annotate` only.
         subject_prefix: begin prompts with the sentence that names the subject, if a sample has one.
         slots: number of explanations generated at the same time.
 
@@ -82,7 +83,7 @@ def explain(
             or the memory does not suffice (see `generation.texts.complete`).
     """
     _require_known("kinds", kinds, KINDS)
-    _require_known("gates", gates, names.GATES)
+    _require_known("gates", gates, [gate for gate in names.GATES if gate != names.SET_GATE])
     gate_checks.require_usable(gates, samples)
     if len({sample.id for sample in samples}) < len(samples):
         raise UserError("samples: two have the same id; ids must differ")

@@ -9,7 +9,13 @@ import functools
 import time
 from typing import Any
 
-from teacherlm_jax.annotation import explained_rows, job_plan, refused_texts, shard_queue
+from teacherlm_jax.annotation import (
+    duplicate_verdicts,
+    explained_rows,
+    job_plan,
+    refused_texts,
+    shard_queue,
+)
 from teacherlm_jax.annotation.endpoint_cost import SpentTokens
 from teacherlm_jax.annotation.job_plan import AnnotationJob, plan_job
 from teacherlm_jax.annotation.job_summary import summary
@@ -77,6 +83,9 @@ def _finish(
 ) -> dict[str, Any]:
     """Write the result of a job whose shards are finished, unless another process has done so."""
     _clear(job, run)
+    if duplicate_verdicts.NAME in config.gates:
+        for kind, number in duplicate_verdicts.record(job, config.gates).items():
+            run.log.info("near duplicates among %s: %d of %d", kind, number, job.record.rows)
     kinds = {kind: _figures(config, job, kind) for kind in job.kinds}
     for kind in kinds:
         if is_endpoint(getattr(config.teachers, kind)):
@@ -103,7 +112,8 @@ def _clear(job: AnnotationJob, run: Run) -> None:
             files.remove(run.address / layout.TEXTS / kind / name)
     if not is_remote(run.address):  # files that a process was killed in the middle of writing
         texts = [f"{layout.TEXTS}/{kind}" for kind in job.kinds]
-        for folder in (*texts, layout.SAMPLES, layout.SHARDS):
+        sketches = [f"{layout.SKETCHES}/{kind}" for kind in job.kinds]
+        for folder in (*texts, *sketches, layout.SAMPLES, layout.SHARDS):
             for name in files.names(run.address / folder):
                 if name.startswith("."):
                     files.remove(run.address / folder / name)

@@ -90,6 +90,10 @@ class JobFolder:
         """Return the file with the annotated samples of a shard."""
         return self.address / layout.SAMPLES / shard_name(index)
 
+    def sketches(self, kind: str, index: int) -> epath.Path:
+        """Return the file with the sketches of the explanations of one kind."""
+        return self.address / layout.SKETCHES / kind / f"{_stem(index)}.bin"
+
     def counts(self, part: str, index: int, size: int) -> epath.Path:
         """Return the file with the figures of a file of `size` bytes.
 
@@ -99,9 +103,16 @@ class JobFolder:
 
     def counted(self, part: str) -> dict[int, int]:
         """Return the bytes of all files of a part that are complete and counted, by shard."""
+        return dict(self._counted(part))
+
+    def _counted(self, part: str) -> list[tuple[int, int]]:
+        """Return shard and bytes of all figures of a part.
+
+        A shard has two of them if a process was killed when it had replaced a file.
+        """
         names = files.names(self.address / layout.COUNTS / part)
         found = (_COUNTS.fullmatch(name) for name in names)
-        return {int(match[1]): int(match[2]) for match in found if match}
+        return [(int(match[1]), int(match[2])) for match in found if match]
 
     def complete_by_name(self, kind: str) -> tuple[set[str], set[str]]:
         """Return the names of the complete and of the partial files of a kind."""
@@ -163,13 +174,12 @@ class JobFolder:
 
     def _forget_changed(self, part: str, folder: epath.Path) -> dict[int, int]:
         """Remove figures of one part; return the bytes of the files that keep theirs, by shard."""
-        counted = self.counted(part)
-        sizes = _sizes(folder)
-        kept = {
-            index: size for index, size in counted.items() if sizes.get(shard_name(index)) == size
-        }
-        for index in counted.keys() - kept.keys():
-            self._forget(part, index, counted[index])
+        sizes, kept = _sizes(folder), dict[int, int]()
+        for index, size in self._counted(part):
+            if sizes.get(shard_name(index)) == size:
+                kept[index] = size
+            else:
+                self._forget(part, index, size)
         return kept
 
     def _forget(self, part: str, index: int, size: int) -> None:

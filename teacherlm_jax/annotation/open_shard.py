@@ -6,7 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax.annotation import answer_check, explained_rows
+from teacherlm_jax.annotation import (
+    answer_check,
+    duplicate_verdicts,
+    explained_rows,
+    finished_files,
+)
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt, prompt_digest
 from teacherlm_jax.annotation.followed_shard import MissingIds, TextEnds, gate_inputs, prompts_of
 from teacherlm_jax.annotation.gates import GateInput, with_verdict
@@ -15,8 +20,7 @@ from teacherlm_jax.annotation.shards import Row, ShardTexts, read_rows
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import Sample
-from teacherlm_jax.runs import distributed, layout
-from teacherlm_jax.storage import files
+from teacherlm_jax.runs import distributed
 
 
 class OpenShard:
@@ -135,25 +139,16 @@ class OpenShard:
             if found is None:
                 return False
             rows[kind] = found
-        merged = []
-        for position, sample in enumerate(self._samples.values()):
-            own = {kind: explanations[position] for kind, explanations in rows.items()}
-            merged.append(explained_rows.annotated(sample, own))
-        path = folder.samples(self.index)
-        files.update_jsonl(path, merged)
-        files.write_json(
-            folder.counts(layout.SAMPLES, self.index, files.size(path)), {"rows": len(merged)}
-        )
+        finished_files.write_samples(folder, self.index, self._samples.values(), rows)
         return True
 
     def _count(self, kind: str) -> None:
-        """Write the figures of a complete file."""
-        path = self._job.folder.texts(kind, self.index)
-        counts = explained_rows.KindCounts(self._gates)
-        for row in read_rows(path, tuple(self._samples)) or ():
-            counts.add(row)
-        place = self._job.folder.counts(kind, self.index, files.size(path))
-        files.write_json(place, counts.to_json())
+        """Write the figures of a complete file, and what the whole job is compared by."""
+        folder = self._job.folder
+        rows = read_rows(folder.texts(kind, self.index), tuple(self._samples)) or []
+        if duplicate_verdicts.NAME in self._gates:
+            duplicate_verdicts.write_sketches(folder, kind, self.index, rows)
+        finished_files.write_counts(folder, kind, self.index, self._gates, rows)
 
     def _fault(self, teacher: AnnotationTeacher, kind: str, row: Mapping[str, Any]) -> str:
         sample = self._samples[row["id"]]

@@ -19,7 +19,8 @@ DEFAULT_GATES = TEXT_GATES[:-1]  # they judge any data; people's explanations pa
 MODEL_GATE = (
     "answer_check"  # in annotation.answer_check: the teacher finds the right option with it
 )
-GATES = (*TEXT_GATES, MODEL_GATE)
+SET_GATE = "not_duplicate"  # in annotation.duplicate_verdicts: no earlier one resembles it
+GATES = (*TEXT_GATES, MODEL_GATE, SET_GATE)
 FORMATS = ("sample", "columns", "cot", "creak", "ecqa", "strategyqa", "mmlu", "p3", "muffin")
 # Formats that need no further settings.
 PLAIN_FORMATS = tuple(name for name in FORMATS if name not in ("columns", "muffin"))

@@ -162,7 +162,7 @@ def test_a_config_with_an_unknown_gate_is_refused_with_the_nearest_known_one():
     ):
         fields.check(_settings(gates=("not_empty", "finish")))
     with pytest.raises(
-        UserError, match="config.gates: expected one of 'finished', .*'answer_check', got 'xyz'$"
+        UserError, match="config.gates: expected one of 'finished', .*'not_duplicate', got 'xyz'$"
     ):
         fields.check(_settings(gates=("xyz",)))
 

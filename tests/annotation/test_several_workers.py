@@ -39,7 +39,7 @@ def together(make_config, teachers, tmp_path_factory):
         make_config(cot=teachers[0], mistake=teachers[1]),
         root=str(folder),
         rows_per_shard=5,
-        gates=("answer_check", "finished", "not_empty"),
+        gates=("answer_check", "finished", "not_empty", "not_duplicate"),
     )
     (folder / "config.py").write_text(CONFIG.format(config=config))
     return config, folder / "config.py"

@@ -6,7 +6,7 @@ import functools
 import pytest
 
 from teacherlm_jax import config
-from teacherlm_jax.annotation import answer_check, gates
+from teacherlm_jax.annotation import answer_check, duplicate_verdicts, gates
 from teacherlm_jax.config import fields, names
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.models import attention, decoder, registry
@@ -18,7 +18,7 @@ from teacherlm_jax.training import optimizer
     ("accepted", "meanings"),
     [
         (config.FORMS, prompts.FORMS),
-        (names.GATES, (*gates.GATES, answer_check.NAME)),
+        (names.GATES, (*gates.GATES, answer_check.NAME, duplicate_verdicts.NAME)),
         (names.TEXT_GATES, gates.GATES),
         (config.FORMATS, reading.FORMATS),
     ],
