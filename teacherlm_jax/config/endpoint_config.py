@@ -75,7 +75,7 @@ class EndpointConfig:
     )
     key_variable: str = plain(
         "OPENAI_API_KEY",
-        help="name of the environment variable with the API key, which is written nowhere; a "
+        help="name of the environment variable with the API key, which is in no file; a "
         "server without keys needs none",
     )
     concurrency: int = at_least(1, 16, help="requests in flight at the same time")
@@ -93,9 +93,10 @@ class EndpointConfig:
     retries: int = at_least(
         0,
         12,
-        help="further tries of a request that failed for a while (status 408, 409, 429 or 5xx, no "
-        "answer in time, a broken connection or answer); waits grow to 8 seconds, or are as long "
-        "as Retry-After asks for, up to two minutes",
+        help="how often a request is repeated after an error that may pass (status 408, 409, 429 "
+        "or 5xx, no answer in time, a broken connection or answer); waits grow to 8 seconds, or "
+        "are as long as the header Retry-After says, which ends the run if it is more than two "
+        "minutes",
     )
     prompt_price: float = at_least(0, 0.0, help="price of a million tokens of prompts")
     completion_price: float = at_least(0, 0.0, help="price of a million tokens of texts")
