@@ -4,6 +4,8 @@ import contextlib
 import logging
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from typing import TextIO
 
 
@@ -47,3 +49,24 @@ def discard(stream: TextIO) -> None:
         devnull = os.open(os.devnull, os.O_WRONLY)
         os.dup2(devnull, stream.fileno())
         os.close(devnull)
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Discard standard error of the block and its child processes; show it if the block fails.
+
+    Some libraries complain there at any log level.
+    """
+    sys.stderr.flush()
+    console = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            captured.seek(0)
+            os.write(console, captured.read())
+            raise
+        finally:
+            os.dup2(console, 2)
+            os.close(console)

@@ -4,34 +4,12 @@ import contextlib
 import importlib
 import os
 import signal
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 
 from absl import logging
 
-
-@contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Discard standard error of the block and its child processes; show it if the block fails.
-
-    When TensorFlow is imported, its native code complains about missing GPU libraries at any log
-    level. TensorFlow only reads data here and needs no GPU.
-    """
-    sys.stderr.flush()
-    console = os.dup(2)
-    with tempfile.TemporaryFile() as captured:
-        os.dup2(captured.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            captured.seek(0)
-            os.write(console, captured.read())
-            raise
-        finally:
-            os.dup2(console, 2)
-            os.close(console)
+from teacherlm_jax.runs.console import quiet_stderr
 
 
 @contextlib.contextmanager
@@ -54,6 +32,8 @@ def _delayed_interrupt() -> Iterator[None]:
         signal.raise_signal(signal.SIGINT)
 
 
+# TensorFlow's native code complains about missing GPU libraries at any log level, but it only reads
+# data here and needs no GPU.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with _delayed_interrupt(), quiet_stderr():
     importlib.import_module("seqio")

@@ -26,12 +26,12 @@ from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.runs import layout
+from teacherlm_jax.runs.beam import Beam
 from teacherlm_jax.sources.duplicates import Questions
 from teacherlm_jax.storage import exchange, files
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks import chunks
-from teacherlm_jax.tasks.beam import Beam
 from teacherlm_jax.tasks.preparation_engine import (
     KEPT,
     ChunksOf,

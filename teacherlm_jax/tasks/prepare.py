@@ -8,10 +8,10 @@ from typing import Any
 from teacherlm_jax.config import PrepareConfig, fields
 from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.runs import layout
+from teacherlm_jax.runs.beam import Beam
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tasks import trained_vocabulary
-from teacherlm_jax.tasks.beam import Beam
 from teacherlm_jax.tasks.in_process import InProcess
 from teacherlm_jax.tasks.inputs import mixture_inputs, read_manifest
 from teacherlm_jax.tasks.mixture_folder import read_throughput, remove_unfinished, write_mixture

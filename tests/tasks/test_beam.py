@@ -12,9 +12,9 @@ from teacherlm_jax.cli import main
 from teacherlm_jax.config import SourceConfig, fields
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
+from teacherlm_jax.runs.beam import Beam
 from teacherlm_jax.storage import files
 from teacherlm_jax.tasks import chunks
-from teacherlm_jax.tasks.beam import Beam
 from tests.tasks.beam_runs import (
     IN_MEMORY,
     SMALL,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from teacherlm_jax.errors import ExplainedError, StoreError, UserError
-from teacherlm_jax.tasks import quiet_stderr
+from teacherlm_jax.runs.console import quiet_stderr
 
 DIRECT = "DirectRunner"
 
