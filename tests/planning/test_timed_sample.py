@@ -1,6 +1,7 @@
 """Times of a sample, and what they say about a job."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 from flax import nnx
@@ -12,7 +13,7 @@ from teacherlm_jax.generation.sampling import request_key
 from teacherlm_jax.generation.slot_counts import SlotCounts
 from teacherlm_jax.generation.texts import LengthGroup
 from teacherlm_jax.models import registry
-from teacherlm_jax.planning import dry_run_text
+from teacherlm_jax.planning import dry_run_text, timed_sample
 from teacherlm_jax.planning.timed_sample import TimedSample, timed
 
 SAMPLE = TimedSample(
@@ -36,6 +37,41 @@ def test_unfinished_texts_count_in_the_mean_length():
     assert SAMPLE.mean_tokens(512) == 300 / 4
     assert SAMPLE.mean_tokens(60) == 60
     assert dataclasses.replace(SAMPLE, texts=0).mean_tokens(512) is None
+
+
+class _FakeEngine:
+    """An engine that reads 2 prompts in 1 s, decodes 10 steps in 5 s, and first compiles 100 s."""
+
+    prefill_prompts = 2
+
+    def __init__(self, clock, slots):
+        self.counts, self._clock, self._slots = SlotCounts(), clock, slots
+
+    def generate(self, requests, enough=lambda: False):
+        requests = list(requests)
+        if not self.counts.prompts:
+            self._clock.now += 100
+            self.counts.compile_seconds += 100
+        prefills = -(-len(requests) // 2)
+        self._clock.now += prefills
+        self.counts.prefills += prefills
+        self.counts.prompts += len(requests)
+        if requests[0].most is None:
+            self._clock.now += 5
+            self.counts.slot_steps += 10 * self._slots
+            self.counts.busy_steps += 10 * len(requests)
+        if not enough():
+            yield from requests
+
+
+def test_compilations_are_not_counted_and_prefills_are_told_from_steps(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(timed_sample.time, "monotonic", lambda: clock.now)
+    sample = timed(_FakeEngine(clock, 8), _requests(6), 8, 60.0, complete=True)
+    assert sample.seconds == 3 + 5
+    assert sample.prompt_token_seconds == pytest.approx(1 / 6)  # 2 prompts of 3 tokens
+    assert sample.step_seconds == 0.5
+    assert (sample.texts, sample.busy) == (6, 0.75)
 
 
 @pytest.fixture(scope="module")
