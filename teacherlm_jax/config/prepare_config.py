@@ -216,9 +216,9 @@ class VocabularyConfig:
         hub=True,
         help="vocabulary folder, Hugging Face tokenizer folder, or hf://org/name[@revision]",
     )
-    size: int = at_least(
+    size: int = number(
         0,
-        0,
+        limits="[0, 100000000]",  # with much more, SentencePiece never ends
         help="train a SentencePiece vocabulary of this many pieces on the sources if the folder "
         "has none; 0: never",
     )

@@ -15,6 +15,7 @@ from teacherlm_jax.config import (
     SourceConfig,
     TeachersConfig,
     TrainConfig,
+    VocabularyConfig,
 )
 from teacherlm_jax.config.fields import path_keys, problems
 
@@ -93,3 +94,9 @@ def test_an_int_becomes_a_float_if_there_is_such_a_float():
     assert ("config.data_cache_gib", "expected a float, got 1000") in [
         (key, problem[:26]) for key, problem in problems(settings, "config")
     ]
+
+
+def test_a_vocabulary_for_which_training_would_never_end_is_refused():
+    ((key, problem),) = problems(VocabularyConfig("here", 2**31 - 1), "config.vocabulary")
+    assert (key, problem) == ("config.vocabulary.size", "2147483647 is not in [0, 100000000]")
+    assert list(problems(VocabularyConfig("here", 10**8), "config.vocabulary")) == []
