@@ -102,7 +102,11 @@ def without_usage(answer):
 
 
 def wrong_usage(answer):
-    return answer | {"usage": {"prompt_tokens": "many", "completion_tokens": 10**9}}
+    return answer | {"usage": {"prompt_tokens": "many", "completion_tokens": 2}}
+
+
+def impossible_usage(answer):
+    return answer | {"usage": {"prompt_tokens": 9, "completion_tokens": 10**9}}
 
 
 def ended(reason, **more):
@@ -173,6 +177,7 @@ FAULTS = {
     "no choices": lambda handler, answer: handler.send(200, answer | {"choices": []}),
     "no usage": lambda handler, answer: handler.send(200, without_usage(answer)),
     "wrong usage": lambda handler, answer: handler.send(200, wrong_usage(answer)),
+    "impossible usage": lambda handler, answer: handler.send(200, impossible_usage(answer)),
     "filtered": lambda handler, answer: handler.send(200, ended("content_filter")(answer)),
     "full": lambda handler, answer: handler.send(200, ended("length")(answer)),
     "vllm stop": lambda handler, answer: handler.send(200, ended("stop", stop_reason="Q:")(answer)),

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import pytest
@@ -167,6 +168,19 @@ def test_a_server_that_stays_away_ends_the_run_which_resumes_without_asking_agai
     assert {row["id"]: row["text"] for row in rows_of(config)} == expected(samples)
 
 
+def test_texts_in_flight_are_kept_when_another_request_ends_the_run(config, server):
+    def cue(number, body):
+        if number == 0:
+            return "wrong key"
+        time.sleep(1)
+        return None
+
+    server.cue = cue
+    with pytest.raises(UserError, match="refuses access"):
+        annotate(config)
+    assert len(rows_of(config)) == len(server.asked) - 1 == 2
+
+
 def test_a_connection_that_nobody_takes_ends_the_run_before_it_begins(config):
     config.teachers.cot = "http://127.0.0.1:9/v1#teacher-1"
     set_endpoint(config, retries=0)
@@ -269,7 +283,7 @@ def test_a_server_that_refuses_every_prompt_ends_the_run(config, server):
     assert not os.path.exists(f"{config.output}/texts") or rows_of(config) == []
 
 
-@pytest.mark.parametrize("fault", ["no usage", "wrong usage"])
+@pytest.mark.parametrize("fault", ["no usage", "wrong usage", "impossible usage"])
 def test_tokens_that_a_server_does_not_count_are_estimated(config, server, fault):
     server.cue = lambda number, body: fault
     result = annotate(config)
@@ -290,6 +304,8 @@ def test_as_many_requests_are_in_flight_as_the_key_says_and_no_more(config, serv
     def hold(server):
         with server.changed:
             server.changed.wait_for(lambda: server.most_in_flight >= 4, timeout=20)
+            if len(server.asked) <= 4:  # a fifth request would come now
+                server.changed.wait_for(lambda: server.most_in_flight > 4, timeout=1)
 
     server.hold = hold
     annotate(config)
@@ -319,6 +335,7 @@ def test_tokens_and_cost_are_counted(config, server, samples):
 
 
 def test_a_run_stops_before_it_costs_more_than_the_limit_and_resumes(config, server, samples):
+    config.rows_per_shard = 5  # one complete file and a partial one at the first stop
     set_endpoint(config, completion_price=1e6, max_cost=20.0)  # 1 for each token, 6 at most
     with pytest.raises(UserError, match=r"max_cost=20.0: another .* cost 16.0000.* raise it"):
         annotate(config)
