@@ -29,7 +29,7 @@ def make(data, output, **settings):
         "sources": (
             SourceConfig("drawn", "big.jsonl", limit=40, limit_by="seed"),
             SourceConfig("gated", "gated-*.jsonl"),
-            SourceConfig("small", "small.jsonl", max_tokens=60),
+            SourceConfig("small", "small.jsonl", max_tokens=60, explanations="davinci.jsonl"),
         ),
         "evaluation": (SourceConfig("asked", "asked.jsonl", "columns", columns=asked),),
         "mixtures": (

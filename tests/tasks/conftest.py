@@ -61,6 +61,8 @@ def data(root, vocabulary, tmp_path_factory):
         files.write_jsonl(folder / f"gated-{number}.jsonl", [{"broken": "\u2028"}, *rows, rows[0]])
     files.write_jsonl(folder / "big.jsonl", big)
     files.write_jsonl(folder / "small.jsonl", [*small, big[7] | {"id": "again"}])
+    davinci = {"kind": "cot", "author": "davinci", "text": "Because of that."}
+    files.write_jsonl(folder / "davinci.jsonl", [{"id": row["id"], **davinci} for row in small[:9]])
     files.write_jsonl(folder / "asked.jsonl", [{"q": small[3]["question"]}, {"q": None}])
     return folder
 
