@@ -56,6 +56,10 @@ class EndpointTeacher:
         self._config, self._name, self._spent, self._say = config, name, spent, say
         self._said, self._texts, self._estimated = time.monotonic(), 0, False
 
+    def of(self, kind: str) -> "EndpointTeacher":
+        """Return the teacher that writes a kind: this one."""
+        return self
+
     def explanations(
         self, prompts: Iterator[ExplanationPrompt]
     ) -> Iterator[tuple[ExplanationPrompt, GeneratedExplanation]]:

@@ -128,6 +128,7 @@ def generate_explanations(
     lengths: Mapping[int, int] | None = None,
     say: Callable[[str], None] = lambda line: None,
     counts: SlotCounts | None = None,
+    adapters: Mapping[str, int] | None = None,
 ) -> Iterator[tuple[ExplanationPrompt, GeneratedExplanation]]:
     """Yield each prompt with its explanation as it is finished. Call it under the model's mesh.
 
@@ -144,6 +145,7 @@ def generate_explanations(
         lengths: number of prompts by length in tokens; None: all prompts are read first.
         say: gets a line about each program that is compiled.
         counts: object to which the engines add what they do.
+        adapters: index of the adapter that writes each kind, for a model with several.
     """
     by_id: dict[str, ExplanationPrompt] = {}  # those that are waiting or being continued
 
@@ -151,7 +153,10 @@ def generate_explanations(
         for prompt in prompts:
             by_id[prompt.id] = prompt
             key = request_key(seed, prompt.sample.id, prompt.kind)
-            yield GenerationRequest(prompt.id, prompt.tokens, key, prefix=prompt.shared)
+            adapter = (adapters or {}).get(prompt.kind, 0)
+            yield GenerationRequest(
+                *(prompt.id, prompt.tokens, key), prefix=prompt.shared, adapter=adapter
+            )
 
     completions = complete(
         *(model, requests(), sampling),

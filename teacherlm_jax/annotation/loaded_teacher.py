@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import jax
+from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
 from teacherlm_jax.annotation import answer_check
@@ -42,6 +43,9 @@ class LoadedTeacher(Protocol):
     def dtype(self) -> str:
         """Dtype of the computation; empty if it is not known."""
 
+    def of(self, kind: str) -> "LoadedTeacher":
+        """Return the teacher that writes a kind, if this one stands for several."""
+
     def explanations(
         self, prompts: Iterator[ExplanationPrompt]
     ) -> Iterator[tuple[ExplanationPrompt, GeneratedExplanation]]:
@@ -66,6 +70,8 @@ class ModelTeacher:
         members: most prompts of one sample.
         say: gets a line about each program that is compiled.
         counts: object to which the engines add what they do.
+        alone: with the adapters of several teachers, each of them by kind.
+        adapters: index of the adapter that writes each kind.
     """
 
     config: AnnotateConfig
@@ -74,6 +80,8 @@ class ModelTeacher:
     members: int
     say: Callable[[str], None]
     counts: SlotCounts
+    alone: Mapping[str, "ModelTeacher"] = dataclasses.field(default_factory=dict)
+    adapters: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def step(self) -> int:
@@ -90,6 +98,10 @@ class ModelTeacher:
         """Dtype of the computation."""
         return self.model.config.dtype
 
+    def of(self, kind: str) -> "ModelTeacher":
+        """Return the teacher that writes a kind."""
+        return self.alone.get(kind, self)
+
     def explanations(
         self, prompts: Iterator[ExplanationPrompt]
     ) -> Iterator[tuple[ExplanationPrompt, GeneratedExplanation]]:
@@ -103,6 +115,7 @@ class ModelTeacher:
             lengths=self.lengths,
             say=self.say,
             counts=self.counts,
+            adapters=self.adapters,
         )
 
     @functools.cached_property
@@ -136,8 +149,28 @@ def open_teacher(
         spent = spent_on_disk(config.endpoint, job.folder, served)
         yield EndpointTeacher(config, teacher.name, teacher.digest, spent, say)
         return
-    lengths = job.record.lengths_of(teacher.kinds)
-    mesh = sharding.make_mesh(config.mesh)
-    model = any_model.load(teacher.path, mesh, dtype=config.dtype, attention=config.attention)
+    lengths, mesh = job.record.lengths_of(teacher.kinds), sharding.make_mesh(config.mesh)
+    model, models = load_models(config, teacher, mesh)
+    opened = ModelTeacher(config, model, lengths, teacher.members, say, counts)
+    if teacher.together:
+        say(f"loaded {len(models)} adapters of one base: {teacher.name}")
+        each = [dataclasses.replace(opened, model=own) for own in models]
+        alone = {kind: each[index] for kind, index in teacher.adapters.items()}
+        opened = dataclasses.replace(opened, alone=alone, adapters=teacher.adapters)
     with jax.set_mesh(mesh):
-        yield ModelTeacher(config, model, lengths, len(teacher.kinds), say, counts)
+        yield opened
+
+
+def load_models(
+    config: AnnotateConfig, teacher: AnnotationTeacher, mesh: Mesh
+) -> tuple[LoadedModel, list[LoadedModel]]:
+    """Return the model of a teacher that is not at an address, as it writes, and each one alone.
+
+    A teacher that stands for several writes with a model that has the adapters of all.
+    """
+    options = {"dtype": config.dtype, "attention": config.attention}
+    paths = [one.path for one in teacher.together or (teacher,) if one.path is not None]
+    if len(paths) > 1:
+        return any_model.load_together(paths, mesh, **options)
+    model = any_model.load(paths[0], mesh, **options)
+    return model, [model]

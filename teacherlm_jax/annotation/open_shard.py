@@ -152,7 +152,7 @@ class OpenShard:
 
     def _fault(self, teacher: AnnotationTeacher, kind: str, row: Mapping[str, Any]) -> str:
         sample = self._samples[row["id"]]
-        return fault(teacher, sample, kind, row, self._job.subject_prefix)
+        return fault(teacher.of(kind), sample, kind, row, self._job.subject_prefix)
 
 
 def fault(

@@ -2,10 +2,12 @@
 
 import dataclasses
 from collections import defaultdict
+from collections.abc import Sequence
 
 from etils import epath
 
 from teacherlm_jax.annotation import endpoint_client
+from teacherlm_jax.checkpoints.adapter_origin import AdapterOrigin
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.config.endpoint_config import is_endpoint
 from teacherlm_jax.data.sample import KINDS
@@ -27,6 +29,9 @@ class AnnotationTeacher:
         kinds: kinds of explanations that it writes.
         step: number of updates; 0 if it is not known.
         max_positions: tokens of the longest text for which it has learned positions; 0: any.
+        origin: settings of its LoRA adapters, and their base; None: it has none.
+        together: teachers that are loaded at the same time, because they are adapters of one base;
+            this one then stands for all of them, and writes all their kinds.
     """
 
     name: str
@@ -35,6 +40,23 @@ class AnnotationTeacher:
     kinds: tuple[str, ...]
     step: int = 0
     max_positions: int = 0
+    origin: AdapterOrigin | None = None
+    together: tuple["AnnotationTeacher", ...] = ()
+
+    def of(self, kind: str) -> "AnnotationTeacher":
+        """Return the teacher that writes a kind."""
+        return next((teacher for teacher in self.together if kind in teacher.kinds), self)
+
+    @property
+    def adapters(self) -> dict[str, int]:
+        """Index of the adapter of each kind, if it stands for several teachers; else empty."""
+        numbered = enumerate(self.together)
+        return {kind: index for index, teacher in numbered for kind in teacher.kinds}
+
+    @property
+    def members(self) -> int:
+        """Most kinds that share the work for what their prompts have in common."""
+        return max(len(teacher.kinds) for teacher in self.together or (self,))
 
 
 def inputs(config: AnnotateConfig) -> dict[str, str]:
@@ -48,7 +70,11 @@ def inputs(config: AnnotateConfig) -> dict[str, str]:
 
 def digests(teachers: tuple[AnnotationTeacher, ...]) -> dict[str, str]:
     """Return the digest of each kind's teacher by config key."""
-    return {f"teachers.{kind}": teacher.digest for teacher in teachers for kind in teacher.kinds}
+    return {
+        f"teachers.{kind}": teacher.of(kind).digest
+        for teacher in teachers
+        for kind in teacher.kinds
+    }
 
 
 def describe_teachers(
@@ -56,8 +82,11 @@ def describe_teachers(
 ) -> tuple[tuple[AnnotationTeacher, ...], Vocabulary | None]:
     """Return the distinct teachers, and the vocabulary that their models share.
 
-    It is None if all teachers are at addresses. Raises UserError if a model cannot be found or is
-    damaged, if vocabularies differ, or if a server does not serve a model.
+    LoRA runs with equal settings over one base are one teacher; see `AnnotationTeacher.together`.
+    The vocabulary is None if all teachers are at addresses.
+
+    Raises UserError if a model cannot be found or is damaged, if vocabularies differ, or if a
+    server does not serve a model.
     """
     by_name: dict[str, list[str]] = defaultdict(list)
     for kind in KINDS:
@@ -74,7 +103,25 @@ def describe_teachers(
                 "annotate with one run per vocabulary"
             )
     vocabularies = [vocabulary for _, vocabulary in with_vocabulary]
-    return tuple(teacher for teacher, _ in described), next(iter(vocabularies), None)
+    return _together([teacher for teacher, _ in described]), next(iter(vocabularies), None)
+
+
+def _together(teachers: Sequence[AnnotationTeacher]) -> tuple[AnnotationTeacher, ...]:
+    """Return the teachers, those that are adapters of one base as one."""
+    groups: dict[str, list[AnnotationTeacher]] = defaultdict(list)
+    for teacher in teachers:
+        origin = teacher.origin
+        groups[f"{origin.base.digest} {origin.lora}" if origin else teacher.name].append(teacher)
+    return tuple(_one_for(group) if len(group) > 1 else group[0] for group in groups.values())
+
+
+def _one_for(teachers: Sequence[AnnotationTeacher]) -> AnnotationTeacher:
+    return dataclasses.replace(
+        teachers[0],
+        name=" and ".join(teacher.name for teacher in teachers),
+        kinds=tuple(kind for teacher in teachers for kind in teacher.kinds),
+        together=tuple(teachers),
+    )
 
 
 def _described(
@@ -97,5 +144,6 @@ def _described(
         digest=model.digest,
         max_positions=model.config.max_positions,
         kinds=kinds,
+        origin=model.origin,
     )
     return teacher, model.vocabulary

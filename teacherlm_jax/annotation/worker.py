@@ -63,7 +63,8 @@ def write_explanations(
 
     for prompt, explanation in loaded.explanations(alone()):
         shard = shard_of.pop(prompt.id)
-        shard.add(explained_rows.explanation_row(config, teacher.name, loaded, explanation))
+        name, writer = teacher.of(prompt.kind).name, loaded.of(prompt.kind)
+        shard.add(explained_rows.explanation_row(config, name, writer, explanation))
         _judge(shard, loaded, judged)
         yield shard, explanation
         yield from _judge_all(unjudged, loaded, judged)
@@ -84,7 +85,7 @@ def _judge(shard: ClaimedShard, loaded: LoadedTeacher, judged: Judged) -> bool:
     """Let the teacher judge the kinds that wait for it; return whether there were any."""
     kinds = shard.unjudged_kinds()
     for kind in kinds:
-        found = loaded.answers_found(shard.unjudged(kind))
+        found = loaded.of(kind).answers_found(shard.unjudged(kind))
         shard.judge(kind, found)
         judged(found)
     return bool(kinds)

@@ -32,6 +32,7 @@ class LoadedModel:
         config: its shape, `vocab_size` resolved.
         step: number of updates.
         digest: digest of its parameters; equal values have equal digests on any mesh.
+        adapters: number of adapters that rows choose from; 0: all rows have the same model.
     """
 
     model: Decoder
@@ -39,6 +40,7 @@ class LoadedModel:
     config: ModelConfig
     step: int
     digest: str
+    adapters: int = 0
 
 
 def load_model(

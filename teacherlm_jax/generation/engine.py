@@ -76,6 +76,7 @@ class Engine:
         members: int = 1,
         stopped: Callable[[Sequence[int]], bool] | None = None,
         steps_per_sync: int = 32,
+        adapted: bool = False,
         say: Callable[[str], None] = lambda line: None,
         counts: SlotCounts | None = None,
     ):
@@ -92,6 +93,7 @@ class Engine:
             members: most prompts that share a prefix.
             stopped: function that returns whether new tokens contain a stop string.
             steps_per_sync: most tokens decoded per slot between two checks by the host.
+            adapted: whether the model has several adapters; each request names its own.
             say: gets a line about each program that was compiled.
             counts: object that the engine adds to; None: a new one.
 
@@ -106,6 +108,7 @@ class Engine:
         self._device = SlotPrograms(
             graph, slots=slots, cache_length=prompt_length + sampling.max_new_tokens,
             sampling=sampling, eos_id=eos_id, drawable=drawable, steps=steps_per_sync,
+            adapted=adapted,
         )  # fmt: skip
         self._slots, self._prompt_length, self._members = slots, prompt_length, members
         self._stopped, self._say = stopped, say
@@ -172,7 +175,8 @@ class Engine:
                     running.add(slot, request)
             shape = (self._group, self._members, longest, steps)
             batch = prompt_batch(
-                families, targets, shape, self._slots, self._device.sampling.max_new_tokens
+                *(families, targets, shape, self._slots, self._device.sampling.max_new_tokens),
+                adapted=self._device.adapted,
             )
             with self._reporting(self._prefill_name(longest), steps):
                 slots = self._prefill(self._parameters, slots, batch)
@@ -247,7 +251,9 @@ class Engine:
         that follow a shared prefix.
         """
         group, length = self._group, self._prompt_length
-        prompts = empty_batch((group, self._members, length, steps), self._slots)
+        prompts = empty_batch(
+            (group, self._members, length, steps), self._slots, self._device.adapted
+        )
         state, tree = self._abstract_slots()
         settings = (np.ones(self._slots, bool), np.int32(self._slots))
 

@@ -27,6 +27,7 @@ class PromptBatch:
         keys: random key of each text.
         limits: most new tokens of each text.
         targets: slot of each prompt; the number of slots for a prompt that does not exist.
+        adapters: index of the adapter of each family; None for a model without several.
     """
 
     prefixes: Int[Array, "G T"]
@@ -36,6 +37,7 @@ class PromptBatch:
     keys: UInt32[Array, "G K 2"]
     limits: Int[Array, "G K"]
     targets: Int[Array, "G K"]
+    adapters: Int[Array, " G"] | None = None
 
     @property
     def lengths(self) -> Int[Array, "G K"]:
@@ -61,6 +63,7 @@ def prompt_batch(
     shape: tuple[int, int, int, int],
     slots: int,
     most: int,
+    adapted: bool = False,
 ) -> PromptBatch:
     """Return families as arrays of NumPy.
 
@@ -70,10 +73,13 @@ def prompt_batch(
         shape: (G, K, T, R); T and R are at least as long as prefixes and suffixes.
         slots: number of slots.
         most: most new tokens of a text whose request has no limit.
+        adapted: whether the model has several adapters.
     """
-    batch = empty_batch(shape, slots)
+    batch = empty_batch(shape, slots, adapted)
     for group, (family, own) in enumerate(zip(families, targets, strict=True)):
         batch.prefix_lengths[group] = len(family.prefix)
+        if batch.adapters is not None:
+            batch.adapters[group] = family.requests[0].adapter
         batch.prefixes[group, : len(family.prefix)] = family.prefix
         for member, (request, slot) in enumerate(zip(family.requests, own, strict=True)):
             rest = request.tokens[len(family.prefix) :]
@@ -85,7 +91,7 @@ def prompt_batch(
     return batch
 
 
-def empty_batch(shape: tuple[int, int, int, int], slots: int) -> PromptBatch:
+def empty_batch(shape: tuple[int, int, int, int], slots: int, adapted: bool = False) -> PromptBatch:
     """Return a batch without prompts, as arrays of NumPy; see `prompt_batch`."""
     groups, members, longest, steps = shape
 
@@ -100,4 +106,5 @@ def empty_batch(shape: tuple[int, int, int, int], slots: int) -> PromptBatch:
         keys=np.zeros((groups, members, 2), np.uint32),
         limits=full(1, groups, members),
         targets=full(slots, groups, members),
+        adapters=full(0, groups) if adapted else None,
     )

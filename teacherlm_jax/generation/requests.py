@@ -26,6 +26,7 @@ class GenerationRequest:
             any; neighbours with the same leading tokens can be read together.
         most: most new tokens of this text; None: `max_new_tokens` of the sampling, which it must
             not exceed.
+        adapter: index of the adapter that writes the text, in a model with several.
     """
 
     id: str
@@ -33,6 +34,7 @@ class GenerationRequest:
     key: UInt32[np.ndarray, "2"]
     prefix: int = 0
     most: int | None = None
+    adapter: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Completion:
 
 @dataclasses.dataclass(frozen=True)
 class PromptFamily:
-    """Requests whose prompts begin with the same tokens, which are read once.
+    """Requests of one adapter whose prompts begin with the same tokens, which are read once.
 
     Attributes:
         prefix: the shared tokens; each prompt has at least one more.
@@ -120,7 +122,7 @@ class WaitingFamilies:
 def _families(
     requests: Iterable[GenerationRequest], prompt_length: int, members: int
 ) -> Iterator[PromptFamily]:
-    """Yield neighbouring requests with the same prefix together, up to `members` of them."""
+    """Yield neighbouring requests with the same prefix and adapter together, up to `members`."""
     family = None
     for request in requests:
         length = len(request.tokens)
@@ -131,7 +133,12 @@ def _families(
             )
         shared = min(request.prefix or length - 1, length - 1)
         prefix = np.asarray(request.tokens[:shared], np.int32)
-        joins = family and request.prefix and np.array_equal(prefix, family.prefix)
+        joins = (
+            family
+            and request.prefix
+            and request.adapter == family.requests[0].adapter
+            and np.array_equal(prefix, family.prefix)
+        )
         if family and joins and len(family.requests) < members:
             family.requests.append(request)
             continue

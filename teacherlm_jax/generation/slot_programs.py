@@ -28,6 +28,7 @@ class SlotPrograms:
         eos_id: id that ends a text.
         drawable: ids that may be sampled; None: all rows of the model's table.
         steps: most tokens that one decoding samples per slot.
+        adapted: whether the model has several adapters, of which each text has one.
     """
 
     graph: nnx.GraphDef
@@ -37,6 +38,7 @@ class SlotPrograms:
     eos_id: int
     drawable: Collection[int] | None
     steps: int
+    adapted: bool = False
 
     def empty(self, parameters: PyTree) -> SlotState:
         """Return free slots."""
@@ -49,6 +51,7 @@ class SlotPrograms:
                 limits=jnp.zeros(self.slots, jnp.int32),
                 keys=jnp.zeros((self.slots, 2), jnp.uint32),
                 active=jnp.zeros(self.slots, bool),
+                adapters=jnp.zeros(self.slots, jnp.int32) if self.adapted else None,
             )
         )
 
@@ -56,7 +59,8 @@ class SlotPrograms:
         """Read prompts into slots, and sample the first token after each."""
         model = nnx.merge(self.graph, parameters)
         logits, read = model.read_prompts(
-            prompts.prefixes, prompts.prefix_lengths, prompts.suffixes, prompts.suffix_lengths
+            *(prompts.prefixes, prompts.prefix_lengths, prompts.suffixes, prompts.suffix_lengths),
+            adapters=prompts.adapters,
         )
         rows, targets = prompts.tokens(self.cache_length), prompts.targets.reshape(-1)
         keys, lengths = prompts.keys.reshape(-1, 2), prompts.lengths.reshape(-1)
@@ -81,6 +85,7 @@ class SlotPrograms:
                 active=slots.active.at[targets].set(
                     self._unfinished(first, jnp.ones_like(limits), limits), mode="drop"
                 ),
+                adapters=self._placed_adapters(slots, prompts),
             )
         )
 
@@ -108,7 +113,9 @@ class SlotPrograms:
         def step(carry):
             count, slots = carry
             lengths = slots.cache.lengths
-            logits, cache = model.decode(slots.tokens[rows, lengths], slots.cache, window)
+            logits, cache = model.decode(
+                slots.tokens[rows, lengths], slots.cache, window, slots.adapters
+            )
             longer = lengths + slots.active.astype(jnp.int32)  # a finished slot keeps its length
             drawn = self._draw(logits, slots.keys, lengths - slots.starts + 1, slots.tokens, longer)
             # A finished slot writes out of bounds, which drops the token.
@@ -122,6 +129,7 @@ class SlotPrograms:
                     limits=slots.limits,
                     keys=slots.keys,
                     active=slots.active & more,
+                    adapters=slots.adapters,
                 )
             )
 
@@ -130,6 +138,13 @@ class SlotPrograms:
             return (carry[0] < self.steps) & (active > 0) & (self.slots - active < until_free)
 
         return jax.lax.while_loop(proceeds, step, (0, slots))[1]
+
+    def _placed_adapters(self, slots: SlotState, prompts: PromptBatch) -> Int[Array, " B"] | None:
+        """Return the adapter of each slot, with those of the prompts that are read into slots."""
+        if slots.adapters is None or prompts.adapters is None:
+            return None
+        own = jnp.repeat(prompts.adapters, prompts.targets.shape[1])
+        return slots.adapters.at[prompts.targets.reshape(-1)].set(own, mode="drop")
 
     def _draw(
         self,

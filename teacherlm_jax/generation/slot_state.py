@@ -29,6 +29,7 @@ class SlotState:
         limits: most new tokens of each text.
         keys: random key of each text.
         active: whether the text of the slot is unfinished.
+        adapters: index of the adapter of each slot; None for a model without several.
     """
 
     cache: KVCache
@@ -37,6 +38,7 @@ class SlotState:
     limits: Int[Array, " B"]
     keys: UInt32[Array, "B 2"]
     active: Bool[Array, " B"]
+    adapters: Int[Array, " B"] | None = None
 
 
 def placed(

@@ -169,6 +169,7 @@ def engine_of(
         eos_id=model.vocabulary.eos_id,
         drawable=model.vocabulary.drawable(),
         members=members,
+        adapted=model.adapters > 0,
         stopped=_stopped(model.vocabulary, sampling.stop) if sampling.stop else None,
         say=say,
         counts=counts,

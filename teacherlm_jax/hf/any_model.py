@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -45,7 +45,7 @@ class ModelDescription:
         vocabulary: of its tokens.
         config: its shape, `vocab_size` resolved.
         step: number of updates; 0 for a Hugging Face folder.
-        lora: settings of its adapters; None: it has none.
+        origin: settings of its LoRA adapters, and their base; None: it has none.
     """
 
     path: epath.Path
@@ -53,7 +53,12 @@ class ModelDescription:
     config: ModelConfig
     step: int
     _make_digest: Callable[[], str]
-    lora: LoraConfig | None = None
+    origin: AdapterOrigin | None = None
+
+    @property
+    def lora(self) -> LoraConfig | None:
+        """Settings of its LoRA adapters; None: it has none."""
+        return self.origin.lora if self.origin else None
 
     @functools.cached_property
     def digest(self) -> str:
@@ -122,7 +127,7 @@ def describe(path: epath.PathLike) -> ModelDescription:
     config, origin = ModelConfig(**meta["model"]), AdapterOrigin.of(meta)
     return ModelDescription(
         *(checkpoints.path(step), vocabulary, config, step, lambda: model_digest(meta)),
-        lora=origin.lora if origin else None,
+        origin=origin,
     )
 
 
@@ -181,6 +186,36 @@ def _load_adapted(
     checkpoints.close()
     model = nnx.merge(graph, adapter.joined(base, adapters))
     return LoadedModel(model, vocabulary, config, step, model_digest(meta))
+
+
+def load_together(
+    paths: Sequence[epath.PathLike], mesh: Mesh, *, dtype: str = "", attention: str = ""
+) -> tuple[LoadedModel, list[LoadedModel]]:
+    """Load LoRA runs with equal settings over one base, which is loaded once.
+
+    Returns a model with the adapters of all, of which each row of a batch chooses one by its index
+    in `paths`, and the model of each path. They share the parameters of the base. Arguments and
+    errors are those of `load`.
+    """
+    first = load(paths[0], mesh, dtype=dtype, attention=attention)
+    graph, state = nnx.split(first.model)
+    base, adapters = adapter.split(nnx.to_pure_dict(state))
+    wanted = jax.tree.map(_abstract, adapters)
+    models, every = [first], [adapters]
+    for path in paths[1:]:
+        checkpoints, step = saved_model.open_checkpoint(locations.absolute(StoragePath(path)))
+        meta = checkpoints.meta(step)
+        every.append(checkpoints.params(step, wanted, cast=True))
+        checkpoints.close()
+        model = nnx.merge(graph, adapter.joined(base, every[-1]))
+        digest = model_digest(meta)
+        models.append(dataclasses.replace(first, model=model, step=step, digest=digest))
+    together = nnx.merge(graph, adapter.joined(base, adapter.stacked(every)))
+    return dataclasses.replace(first, model=together, adapters=len(paths)), models
+
+
+def _abstract(array: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
 
 
 def parameters(path: epath.PathLike, abstract: Tree) -> Tree:

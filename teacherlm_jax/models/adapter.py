@@ -5,11 +5,12 @@ of the block. In a tree of parameters its leaves are the ones below the key ADAP
 """
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from teacherlm_jax.config import LoraConfig
 from teacherlm_jax.models.parameter import parameter
@@ -21,7 +22,8 @@ ADAPTER = "adapter"  # key of a projection's adapter in a tree of parameters
 class Adapter(nnx.Module):
     """The update `(x A) B * alpha / rank` of a projection's output, in the dtype of x.
 
-    A is random and B zero, so that a model with new adapters is the model without.
+    A is random and B zero, so that a model with new adapters is the model without. With the
+    parameters of several adapters (`stacked`), each row is computed with its own.
     """
 
     def __init__(self, equation: str, kernel: nnx.Param, lora: LoraConfig, rngs: nnx.Rngs):
@@ -40,10 +42,25 @@ class Adapter(nnx.Module):
         self.widening = f"BTR,R{letters[inputs:]}->{y}"
         self.scale = lora.alpha / lora.rank
 
-    def __call__(self, x: Float[Array, "B T ..."]) -> Float[Array, "B T ..."]:
-        """Return the update for the projection's input x."""
-        narrow = jnp.einsum(self.narrowing, x, self.a[...].astype(x.dtype)) * self.scale
-        return jnp.einsum(self.widening, narrow, self.b[...].astype(x.dtype))
+    def __call__(
+        self, x: Float[Array, "B T ..."], rows: Int[Array, " B"] | None = None
+    ) -> Float[Array, "B T ..."]:
+        """Return the update for the projection's input x.
+
+        With stacked adapters, `rows` has the index of each row's adapter. All of them are applied
+        to all rows, and the results of the others are set to zero: adapters are small, and a copy
+        of A and B for each row would take more memory than all of them.
+        """
+        a, b = self.a[...].astype(x.dtype), self.b[...].astype(x.dtype)
+        if rows is None:
+            narrow = jnp.einsum(self.narrowing, x, a) * self.scale
+            return jnp.einsum(self.widening, narrow, b)
+        narrowing = self.narrowing.replace(",", ",I").replace("->BT", "->BTI")
+        narrow = jnp.einsum(narrowing, x, a) * self.scale
+        own = rows[:, None] == jnp.arange(len(a))[None]
+        narrow = jnp.where(own[:, None, :, None], narrow, jnp.zeros((), x.dtype))
+        widening = self.widening.replace("BTR,", "BTIR,I")
+        return jnp.einsum(widening, narrow, b)
 
 
 def _uniform(bound: float) -> nnx.Initializer:
@@ -75,6 +92,11 @@ def joined(base: Tree, adapters: Tree) -> Tree:
     for key, value in adapters.items():
         whole[key] = value if key == ADAPTER else joined(base[key], value)
     return whole
+
+
+def stacked(adapters: Sequence[Tree]) -> Tree:
+    """Return adapters of equal settings as one tree; each array has an axis for them, after L."""
+    return jax.tree.map(lambda *arrays: jnp.stack(arrays, axis=1), *adapters)
 
 
 def merged(base: Tree, adapters: Tree, lora: LoraConfig) -> Tree:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from teacherlm_jax import sharding
 from teacherlm_jax.config import LoraConfig, ModelConfig
@@ -47,17 +47,23 @@ class Block(nnx.Module):
         self.activation = {"bloom": gelu, "opt": jax.nn.relu}[config.family]
 
     def __call__(
-        self, x: Float[Array, "B T D"], attend: Callable
+        self,
+        x: Float[Array, "B T D"],
+        attend: Callable,
+        adapters: Int[Array, " B"] | None = None,
     ) -> tuple[Float[Array, "B T D"], Any]:
-        """Apply the block; `attend(q, k, v)` returns mixed values [B T N H] and what to keep."""
-        mixed, kept = attend(*self._heads(self._before(self.attention_norm, x)))
-        x = self._after(self.attention_norm, x + self.attention_output(mixed))
-        wide = self.activation(self.up(self._before(self.mlp_norm, x)))
-        wide = sharding.constrain(wide, ("batch", "length", "mlp"))
-        return self._after(self.mlp_norm, x + self.down(wide)), kept
+        """Apply the block; `attend(q, k, v)` returns mixed values [B T N H] and what to keep.
 
-    def _heads(self, x):
-        heads = self.query_key_value(x)
+        With stacked adapters, `adapters` has the index of each row's.
+        """
+        mixed, kept = attend(*self._heads(self._before(self.attention_norm, x), adapters))
+        x = self._after(self.attention_norm, x + self.attention_output(mixed, adapters))
+        wide = self.activation(self.up(self._before(self.mlp_norm, x), adapters))
+        wide = sharding.constrain(wide, ("batch", "length", "mlp"))
+        return self._after(self.mlp_norm, x + self.down(wide, adapters)), kept
+
+    def _heads(self, x, adapters):
+        heads = self.query_key_value(x, adapters)
         return (sharding.constrain(a, HEADS) for a in jnp.split(heads, 3, axis=-1))
 
     def _before(self, norm, x):

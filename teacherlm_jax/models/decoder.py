@@ -117,6 +117,7 @@ class Decoder(nnx.Module):
         prefix_lengths: Int[Array, " G"],
         suffixes: Int[Array, "G K R"],
         suffix_lengths: Int[Array, "G K"],
+        adapters: Int[Array, " G"] | None = None,
     ) -> tuple[Float32[Array, "G K V"], PromptKeys]:
         """Run the model on prompts, of which K at a time share a prefix, which is run once.
 
@@ -125,6 +126,7 @@ class Decoder(nnx.Module):
             prefix_lengths: their number, at least 0.
             suffixes: the rest of each prompt, right-padded to R.
             suffix_lengths: their number, at least 1.
+            adapters: with stacked adapters, the index of that of each prefix and its prompts.
 
         Returns the logits after the last token of each prompt, and the keys and values of all.
         """
@@ -135,6 +137,7 @@ class Decoder(nnx.Module):
         steps = jnp.minimum(steps, suffix_lengths[..., None] - 1)
         after = (prefix_lengths[:, None, None] + steps).reshape(G * K, R)
         attend_prefix = self._attend_within(positions, segment_ids)
+        of_suffixes = None if adapters is None else jnp.repeat(adapters, K)
 
         def attend_suffix(prefix, q, k, v):
             apart = [a.reshape(G, K, *a.shape[1:]) for a in (q, k, v)]
@@ -150,8 +153,8 @@ class Decoder(nnx.Module):
         def layer(carry, state):
             x, y = carry
             block = self._block(state)
-            x, prefix = block(x, attend_prefix)
-            y, own = block(y, functools.partial(attend_suffix, prefix))
+            x, prefix = block(x, attend_prefix, adapters)
+            y, own = block(y, functools.partial(attend_suffix, prefix), of_suffixes)
             return (x, y), tuple(_folded(a) for a in (*prefix, *own))
 
         start = (
@@ -163,13 +166,18 @@ class Decoder(nnx.Module):
         return self.logits(self._finish(last))[:, 0].reshape(G, K, -1), PromptKeys(*kept)
 
     def decode(
-        self, tokens: Int[Array, " B"], cache: KVCache, window: int | None = None
+        self,
+        tokens: Int[Array, " B"],
+        cache: KVCache,
+        window: int | None = None,
+        adapters: Int[Array, " B"] | None = None,
     ) -> tuple[Float32[Array, "B V"], KVCache]:
         """Append one token to each row; return the logits after it and the updated cache.
 
         With a `window`, only the first `window` entries of the cache are read, which is faster and
         gives the same result if every `lengths[b]` is smaller. If a row of the cache is full, its
-        token is dropped and its logits are meaningless.
+        token is dropped and its logits are meaningless. With stacked adapters, `adapters` has the
+        index of each row's.
         """
         entries = (jnp.arange(tokens.shape[0]), cache.lengths)
 
@@ -190,7 +198,7 @@ class Decoder(nnx.Module):
                 )
                 return mixed[:, None], kept
 
-            x, (keys, values) = self._block(block)(x, attend)
+            x, (keys, values) = self._block(block)(x, attend, adapters)
             return (x, keys, values), None
 
         start = (self._embed(tokens[:, None], cache.lengths[:, None]), cache.k, cache.v)

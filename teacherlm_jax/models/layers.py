@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from teacherlm_jax.config import LoraConfig
 from teacherlm_jax.models.adapter import Adapter
@@ -80,10 +80,12 @@ class Projection(nnx.Module):
         """Add an adapter, whose update is added to the output."""
         self.adapter, self.adapted = Adapter(self.equation, self.kernel, lora, rngs), True
 
-    def __call__(self, x: Float[Array, "B T ..."]) -> Float[Array, "B T ..."]:
-        """Apply the projection to x."""
+    def __call__(
+        self, x: Float[Array, "B T ..."], adapters: Int[Array, " B"] | None = None
+    ) -> Float[Array, "B T ..."]:
+        """Apply the projection to x; see `Adapter` for `adapters`, the index of each row's."""
         y = jnp.einsum(self.equation, x, self.kernel[...].astype(x.dtype))
         if self.biased:
             bias = self.bias[...].astype(x.dtype)
             y = y + bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)
-        return y + self.adapter(x) if self.adapted else y
+        return y + self.adapter(x, adapters) if self.adapted else y

@@ -7,6 +7,7 @@ import jax
 
 from teacherlm_jax import capacity, sharding
 from teacherlm_jax.annotation.job_preview import JobPreview
+from teacherlm_jax.annotation.loaded_teacher import load_models
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.generation import texts
@@ -14,7 +15,6 @@ from teacherlm_jax.generation.engine import Engine, slot_shards
 from teacherlm_jax.generation.requests import GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
 from teacherlm_jax.generation.texts import LengthGroup
-from teacherlm_jax.hf import any_model
 from teacherlm_jax.planning.programs import compiled
 from teacherlm_jax.planning.timed_sample import TimedSample, timed
 
@@ -71,9 +71,8 @@ def examine(
     Raises UserError if the memory does not suffice.
     """
     mesh = sharding.make_mesh(config.mesh)
-    assert teacher.path is not None  # it is not at an address
-    loaded = any_model.load(teacher.path, mesh, dtype=config.dtype, attention=config.attention)
-    sampling, members = config.sampling, len(teacher.kinds)
+    loaded, _ = load_models(config, teacher, mesh)
+    sampling, members = config.sampling, teacher.members
     lengths = preview.job.record.lengths_of(teacher.kinds)
     with jax.set_mesh(mesh):
         shards = slot_shards(config.slots)
@@ -83,7 +82,7 @@ def examine(
         ]
         memory = [engine.bytes_per_device() for engine in engines]
         temporaries = max(map(_temporaries, engines))
-        sample = _sample(config, preview, teacher.kinds, groups, engines, budget)
+        sample = _sample(config, preview, teacher, groups, engines, budget)
     tokens = sample.mean_tokens(sampling.max_new_tokens)
     share = preview.left(teacher.kinds) / lengths.total()
     return ExaminedTeacher(
@@ -111,7 +110,7 @@ def _temporaries(engine: Engine) -> float:
 def _sample(
     config: AnnotateConfig,
     preview: JobPreview,
-    kinds: Sequence[str],
+    teacher: AnnotationTeacher,
     groups: Sequence[LengthGroup],
     engines: Sequence[Engine],
     budget: float,
@@ -123,9 +122,10 @@ def _sample(
             prompt.tokens,
             request_key(config.seed, prompt.sample.id, prompt.kind),
             prefix=prompt.shared,
+            adapter=teacher.adapters.get(prompt.kind, 0),
         )
         for prompt in preview.prompts
-        if prompt.kind in kinds
+        if prompt.kind in teacher.kinds
     ]
     for group, engine in zip(groups, engines, strict=True):
         own = [request for request in requests if len(request.tokens) <= group.longest]

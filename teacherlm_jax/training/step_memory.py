@@ -48,7 +48,8 @@ def estimate(config: TrainConfig, parameters: int, length: int) -> StepMemory:
     tokens = config.batch_size / (mesh.data * mesh.fsdp * config.accumulate) * length
     residuals, block = _layers(model, mesh.tensor, tokens, length)
     # The loss is computed before the gradients exist.
-    peak = max(_loss(model, mesh.tensor, tokens, config.loss_block) - parameter_bytes, block)
+    loss = _loss(model, mesh.tensor, tokens, config.loss_block, frozen=lora.rank > 0)
+    peak = max(loss - parameter_bytes, block)
     return StepMemory(
         frozen + parameter_bytes,
         2 * parameter_bytes,
@@ -72,9 +73,12 @@ def _layers(model: ModelConfig, t: int, tokens: float, length: int) -> tuple[flo
     return model.layers * tokens * saved[model.remat] * itemsize, block + weights
 
 
-def _loss(model: ModelConfig, t: int, tokens: float, loss_block: int) -> float:
-    """Return the bytes of the loss: the vocabulary's weights, a block of logits, the states."""
+def _loss(model: ModelConfig, t: int, tokens: float, loss_block: int, *, frozen: bool) -> float:
+    """Return the bytes of the loss: the vocabulary's weights, a block of logits, the states.
+
+    The gradient of the weights is float32; frozen weights have none.
+    """
     V, E = model.vocab_size / t, model.embedding_width or model.width
     itemsize = jnp.dtype(model.dtype).itemsize
     logits = 3 * 4 * min(loss_block, tokens) * V
-    return V * E * (itemsize + 4) + logits + 3 * tokens * E * itemsize
+    return V * E * (itemsize if frozen else itemsize + 4) + logits + 3 * tokens * E * itemsize
