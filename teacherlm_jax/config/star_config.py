@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from teacherlm_jax.config.fields import at_least, choice, group, location, not_among, number, plain
 from teacherlm_jax.config.inference_config import SamplingConfig
 from teacherlm_jax.config.model_config import MeshConfig, ModelConfig
-from teacherlm_jax.config.names import DEFAULT_GATES, GATES, MODEL_PATHS
+from teacherlm_jax.config.names import DEFAULT_GATES, MODEL_PATHS, TEXT_GATES
 from teacherlm_jax.config.prepare_config import SourceConfig, VocabularyConfig
 from teacherlm_jax.config.train_config import OptimizerConfig
 
@@ -69,7 +69,7 @@ class StarConfig:
     gates: tuple[str, ...] = plain(
         DEFAULT_GATES,
         help="quality checks; explanations that fail one of them are not kept (see "
-        f"docs/reference/sample-format.md); any of {', '.join(GATES)}",
+        f"docs/reference/sample-format.md); any of {', '.join(TEXT_GATES)}",
     )
     slots: int = at_least(
         1, 64, help="explanations in flight at the same time; lower it when memory runs out"
@@ -98,5 +98,5 @@ class StarConfig:
         if not self.author.strip():
             yield "author", "empty; name the author of the seed set's chains of thought"
         for gate in self.gates:
-            if gate not in GATES:
-                yield "gates", not_among(gate, GATES)
+            if gate not in TEXT_GATES:
+                yield "gates", not_among(gate, TEXT_GATES)

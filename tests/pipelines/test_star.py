@@ -209,6 +209,7 @@ def test_held_out_questions_in_the_training_data_are_reported(samples, tmp_path,
     ("changes", "problem"),
     [
         ({"gates": ("finishd",)}, "did you mean 'finished'"),
+        ({"gates": ("answer_check",)}, "expected one of .*, got 'answer_check'"),
         ({"author": " "}, "config.author: empty"),
         ({"test": config.SourceConfig("questions", "test.jsonl")}, "two datasets have the name"),
         (
