@@ -413,11 +413,33 @@ def test_texts_of_a_run_are_added_to_the_source_of_another(config, server, sampl
     assert "further explanations, cot: 10 by served" in _log(other)
 
 
-def test_a_killed_run_resumes_without_asking_for_what_is_on_disk(config, server, samples, tmp_path):
-    (tmp_path / "config.py").write_text(
+def command_of(config, folder):
+    """Return the command of a run in another process."""
+    (folder / "config.py").write_text(
         f"from teacherlm_jax.config import *\n\n\ndef get_config(variant):\n    return {config!r}\n"
     )
-    command = [sys.executable, "-m", "teacherlm_jax", "annotate", f"--config={tmp_path}/config.py"]
+    return [sys.executable, "-m", "teacherlm_jax", "annotate", f"--config={folder}/config.py"]
+
+
+def test_two_processes_ask_for_each_text_once(config, server, samples, tmp_path):
+    config.rows_per_shard = 1
+    set_endpoint(config, concurrency=1)
+
+    def hold(server):  # the first process waits for a request of the second
+        with server.changed:
+            server.changed.wait_for(lambda: server.most_in_flight >= 2, timeout=120)
+
+    server.hold = hold
+    command = command_of(config, tmp_path)
+    processes = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait(timeout=200) for process in processes] == [0, 0]
+    assert server.most_in_flight == 2
+    assert len(server.asked) == len(samples)
+    assert {row["id"]: row["text"] for row in rows_of(config)} == expected(samples)
+
+
+def test_a_killed_run_resumes_without_asking_for_what_is_on_disk(config, server, samples, tmp_path):
+    command = command_of(config, tmp_path)
 
     def hold(server):
         with server.changed:
@@ -441,10 +463,7 @@ def test_a_killed_run_resumes_without_asking_for_what_is_on_disk(config, server,
 
 
 def test_a_signal_stops_a_run_at_once_though_the_server_does_not_answer(config, server, tmp_path):
-    (tmp_path / "config.py").write_text(
-        f"from teacherlm_jax.config import *\n\n\ndef get_config(variant):\n    return {config!r}\n"
-    )
-    command = [sys.executable, "-m", "teacherlm_jax", "annotate", f"--config={tmp_path}/config.py"]
+    command = command_of(config, tmp_path)
 
     def hold(server):
         with server.changed:
