@@ -58,11 +58,13 @@ mutants: .venv-mutants/.ready ## change the code here and there, and see the tes
 	@.venv-mutants/bin/python -m benchmarks.mutants
 
 lock: ## resolve the pinned versions again, with uv (pip install uv)
-	$(COMPILE) --extra test --extra beam --extra endpoint --output-file requirements-test.txt
+	$(COMPILE) --extra test --extra beam --extra endpoint --extra int8 \
+	  --output-file requirements-test.txt
 	$(COMPILE) --constraint requirements-test.txt --output-file requirements.txt
 	$(COMPILE) --constraint requirements-test.txt --extra beam --output-file requirements-beam.txt
 	$(COMPILE) --constraint requirements-test.txt --extra endpoint \
 	  --output-file requirements-endpoint.txt
+	$(COMPILE) --constraint requirements-test.txt --extra int8 --output-file requirements-int8.txt
 	$(COMPILE) --constraint requirements-test.txt --extra plan --no-header | grep ^libtpu \
 	  > requirements-tpu.txt
 	echo cosmic-ray | $(subst pyproject.toml,-,$(COMPILE)) --constraint requirements-test.txt \

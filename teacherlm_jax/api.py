@@ -189,7 +189,9 @@ class Model:
         return shards * max(1, -(-texts // shards))
 
 
-def load(path: Path | str, *, mesh: Mesh | None = None, dtype: str = "") -> Model:
+def load(
+    path: Path | str, *, mesh: Mesh | None = None, dtype: str = "", weights: str = ""
+) -> Model:
     """Load a model with its parameters onto the devices.
 
     Args:
@@ -197,11 +199,13 @@ def load(path: Path | str, *, mesh: Mesh | None = None, dtype: str = "") -> Mode
             `RUN/checkpoints/best`, a Hugging Face folder, or `hf://org/name[@revision]`.
         mesh: devices that hold the parameters; None: all devices.
         dtype: compute dtype, "float32" or "bfloat16"; empty: as trained.
+        weights: "int8" stores the weights in int8, which changes results slightly and needs the
+            package qwix; empty: in `dtype`.
 
-    Raises UserError if there is no model, or it is damaged or incomplete.
+    Raises UserError if there is no model, it is damaged or incomplete, or qwix is missing.
     """
     mesh = mesh or sharding.make_mesh(MeshConfig())
-    return Model(any_model.load(path, mesh, dtype=dtype), mesh)
+    return Model(any_model.load(path, mesh, dtype=dtype, weights=weights), mesh)
 
 
 def train(config: TrainConfig) -> dict[str, Any]:

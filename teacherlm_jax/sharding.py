@@ -36,6 +36,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "positions": (),
     "narrow": (),  # width of OPT-350m's embedding
     "rank": (),  # of LoRA's adapters
+    "shared": (),  # of the scale of an int8 array: one value for the whole axis
 }
 
 # Activations.

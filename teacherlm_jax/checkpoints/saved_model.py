@@ -12,7 +12,7 @@ from teacherlm_jax.checkpoints.fingerprint import digest
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.models import registry
+from teacherlm_jax.models import int8, registry
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
@@ -42,9 +42,14 @@ class LoadedModel:
     digest: str
     adapters: int = 0
 
+    @property
+    def weights(self) -> str:
+        """Dtype of the kernels and tables: "int8", or a dtype of floats."""
+        return str(self.model.embedding.dtype)
+
 
 def load_model(
-    path: epath.PathLike, mesh: Mesh, *, dtype: str = "", attention: str = ""
+    path: epath.PathLike, mesh: Mesh, *, dtype: str = "", attention: str = "", weights: str = ""
 ) -> LoadedModel:
     """Load a model with its parameters on `mesh`; the optimizer state is not read.
 
@@ -54,6 +59,7 @@ def load_model(
         dtype: compute dtype; empty: the one it was trained with. Parameters outside norms are
             converted to it if that makes them smaller; results do not change.
         attention: attention implementation; empty: the one it was trained with.
+        weights: "int8" stores kernels and tables in int8, once they are restored.
 
     Raises UserError if the checkpoint is missing or damaged, if the vocabulary has changed, or if
     the parameters exceed the memory of a device.
@@ -65,10 +71,14 @@ def load_model(
     config = dataclasses.replace(
         config, dtype=dtype or config.dtype, attention=attention or config.attention
     )
-    graph, abstract = registry.abstract(config, mesh)
-    capacity.refuse_too_large(str(path), abstract, mesh, convertible=False)
-    params = checkpoints.params(step, registry.for_inference(config, abstract), cast=True)
+    graph, abstract = registry.abstract(config, mesh, weights=weights)
+    stored = registry.for_inference(config, abstract)
+    restored = int8.restored(stored) if weights else stored
+    capacity.refuse_too_large(str(path), restored if weights else abstract, mesh, convertible=False)
+    params = checkpoints.params(step, restored, cast=True)
     checkpoints.close()
+    if weights:
+        params = int8.quantized(params, stored)
     return LoadedModel(
         nnx.merge(graph, params), vocabulary, config, step, digest(meta["parameters"])
     )

@@ -25,7 +25,7 @@ from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import LoraConfig, ModelConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import hub, model_folder
-from teacherlm_jax.models import adapter, registry
+from teacherlm_jax.models import adapter, int8, registry
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.storage import locations
@@ -131,7 +131,9 @@ def describe(path: epath.PathLike) -> ModelDescription:
     )
 
 
-def load(path: epath.PathLike, mesh: Mesh, *, dtype: str = "", attention: str = "") -> LoadedModel:
+def load(
+    path: epath.PathLike, mesh: Mesh, *, dtype: str = "", attention: str = "", weights: str = ""
+) -> LoadedModel:
     """Load a model with its parameters on `mesh`.
 
     Args:
@@ -140,23 +142,30 @@ def load(path: epath.PathLike, mesh: Mesh, *, dtype: str = "", attention: str = 
         dtype: compute dtype; empty: the one it was trained with, bfloat16 for a Hugging Face
             folder. Parameters outside norms are stored in it if that makes them smaller.
         attention: attention implementation; empty: the one it was trained with.
+        weights: "int8" stores kernels and tables in int8; empty: in `dtype`.
 
-    Raises UserError when there is no model, when it is damaged or incomplete, or when its
-    parameters exceed the memory of a device.
+    Raises UserError when there is no model, when it is damaged or incomplete, when its parameters
+    exceed the memory of a device, or when int8 needs a package that is missing.
     """
+    if weights not in ("", int8.NAME):
+        raise UserError(f"weights={weights!r}: expected {int8.NAME!r}, or empty for the dtype")
+    if weights:
+        int8.require_qwix()
     folder, is_checkpoint = resolve(path)
     if is_checkpoint:
         checkpoints, step = saved_model.open_checkpoint(locations.absolute(folder))
         origin = AdapterOrigin.of(checkpoints.meta(step))
         checkpoints.close()
         if origin is not None:
-            return _load_adapted(locations.absolute(folder), origin, mesh, dtype, attention)
+            return _load_adapted(
+                *(locations.absolute(folder), origin, mesh, dtype, attention), weights
+            )
         return saved_model.load_model(
-            locations.absolute(folder), mesh, dtype=dtype, attention=attention
+            locations.absolute(folder), mesh, dtype=dtype, attention=attention, weights=weights
         )
     opened = model_folder.open_model(folder)
     config = _computing(opened.config, dtype, attention)
-    graph, abstract = registry.abstract(config, mesh)
+    graph, abstract = registry.abstract(config, mesh, weights=weights)
     abstract = registry.for_inference(config, abstract)
     capacity.refuse_too_large(str(path), abstract, mesh, convertible=True)
     model = nnx.merge(graph, opened.parameters(abstract))
@@ -170,18 +179,27 @@ def _computing(config: ModelConfig, dtype: str, attention: str) -> ModelConfig:
 
 
 def _load_adapted(
-    folder: epath.Path, origin: AdapterOrigin, mesh: Mesh, dtype: str, attention: str
+    folder: epath.Path,
+    origin: AdapterOrigin,
+    mesh: Mesh,
+    dtype: str,
+    attention: str,
+    weights: str,
 ) -> LoadedModel:
     """Load a checkpoint of a LoRA run, and the base that it belongs to."""
     checkpoints, step = saved_model.open_checkpoint(folder)
     meta = checkpoints.meta(step)
     vocabulary = saved_model.load_vocabulary(checkpoints.run, meta["vocabulary"])
     config = _computing(ModelConfig(**meta["model"]), dtype, attention)
-    graph, abstract = registry.abstract(config, mesh, origin.lora)
+    graph, abstract = registry.abstract(config, mesh, origin.lora, weights)
     abstract = registry.for_inference(config, abstract)
-    capacity.refuse_too_large(str(folder), abstract, mesh, convertible=False)
     of_base, of_adapters = adapter.split(abstract)
-    base = parameters(_base_path(checkpoints, step, origin), of_base)
+    restored = int8.restored(of_base) if weights else of_base
+    size = adapter.joined(restored, of_adapters)
+    capacity.refuse_too_large(str(folder), size, mesh, convertible=False)
+    base = parameters(_base_path(checkpoints, step, origin), restored)
+    if weights:
+        base = int8.quantized(base, of_base)
     adapters = checkpoints.params(step, of_adapters, cast=True)
     checkpoints.close()
     model = nnx.merge(graph, adapter.joined(base, adapters))
@@ -189,7 +207,12 @@ def _load_adapted(
 
 
 def load_together(
-    paths: Sequence[epath.PathLike], mesh: Mesh, *, dtype: str = "", attention: str = ""
+    paths: Sequence[epath.PathLike],
+    mesh: Mesh,
+    *,
+    dtype: str = "",
+    attention: str = "",
+    weights: str = "",
 ) -> tuple[LoadedModel, list[LoadedModel]]:
     """Load LoRA runs with equal settings over one base, which is loaded once.
 
@@ -197,7 +220,7 @@ def load_together(
     in `paths`, and the model of each path. They share the parameters of the base. Arguments and
     errors are those of `load`.
     """
-    first = load(paths[0], mesh, dtype=dtype, attention=attention)
+    first = load(paths[0], mesh, dtype=dtype, attention=attention, weights=weights)
     graph, state = nnx.split(first.model)
     base, adapters = adapter.split(nnx.to_pure_dict(state))
     wanted = jax.tree.map(_abstract, adapters)

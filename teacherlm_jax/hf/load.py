@@ -1,7 +1,7 @@
 """Tensors of a Hugging Face folder into our parameters, each straight to its place on the mesh."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ from jaxtyping import Array, Int, Shaped
 from teacherlm_jax.checkpoints.fingerprint import named_leaves
 from teacherlm_jax.hf.lazy_tensor import StoredTensor
 from teacherlm_jax.hf.tensor_names import TensorSlot
+from teacherlm_jax.models import int8
 from teacherlm_jax.sharding import Tree
 
 Bounds = tuple[tuple[int, int], ...]  # start and stop on each axis
@@ -28,24 +29,45 @@ def load(
     `tensors` must fill all slots of the model (see `tensor_check.matched`); `on_tensor` is called
     after each. The rows of a tensor that some devices need are read once and copied to them part
     by part; beside the parameters the host holds these rows, and what takes a part to its device.
+    A parameter that has a scale in `abstract` is quantized tensor by tensor.
     """
     wanted = dict(named_leaves(abstract))
     found: dict[str, Array] = {}
     for slot, tensor in tensors:
-        leaf = wanted[slot.parameter]
-        if slot.layer is None:
-            found[slot.parameter] = _placed(slot, tensor, leaf.dtype, leaf.sharding)
-        else:
-            if slot.parameter not in found:
-                found[slot.parameter] = _zeros(leaf.shape, leaf.dtype, leaf.sharding)
-            flat = NamedSharding(leaf.sharding.mesh, PartitionSpec(*leaf.sharding.spec[1:]))
-            part = _placed(slot, tensor, leaf.dtype, flat)
-            found[slot.parameter] = _filled(
-                found[slot.parameter], part, slot.layer, slot.start, leaf.sharding
-            )
-        jax.block_until_ready(found[slot.parameter])  # so that host memory is freed before the next
+        for name, part in _stored_parts(slot, tensor, wanted).items():
+            if slot.layer is None:
+                found[name] = part
+                continue
+            leaf = wanted[name]
+            if name not in found:
+                found[name] = _zeros(leaf.shape, leaf.dtype, leaf.sharding)
+            found[name] = _filled(found[name], part, slot.layer, slot.start, leaf.sharding)
+            jax.block_until_ready(found[name])  # so that host memory is freed before the next
         on_tensor()
     return jax.tree.unflatten(jax.tree.structure(abstract), [found[name] for name in wanted])
+
+
+def _stored_parts(
+    slot: TensorSlot, tensor: StoredTensor, wanted: Mapping[str, jax.ShapeDtypeStruct]
+) -> dict[str, Array]:
+    """Return the slot on the mesh by the parameter's name; an int8 one also has its scale."""
+    name, of_scale = slot.parameter, slot.parameter + int8.SCALE
+    sharding = _of_slot(slot, wanted[name])
+    if of_scale not in wanted:
+        return {name: _placed(slot, tensor, wanted[name].dtype, sharding)}
+    scale = wanted[of_scale]
+    channels = scale.shape[slot.layer is not None :]
+    shape = [1 if one == 1 else size for one, size in zip(channels, slot.shape, strict=True)]
+    whole = _placed(slot, tensor, np.dtype(np.float32), sharding)
+    parts = int8.quantize(whole, tuple(shape), sharding, _of_slot(slot, scale))
+    return dict(zip((name, of_scale), parts, strict=True))
+
+
+def _of_slot(slot: TensorSlot, leaf: jax.ShapeDtypeStruct) -> Sharding:
+    """Return the sharding of a parameter, without the axis of layers if the slot is in a layer."""
+    assert isinstance(leaf.sharding, NamedSharding)
+    spec = leaf.sharding.spec[slot.layer is not None :]
+    return NamedSharding(leaf.sharding.mesh, PartitionSpec(*spec))
 
 
 def _placed(

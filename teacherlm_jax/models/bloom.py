@@ -27,9 +27,7 @@ class Bloom(Decoder):
     def _embed(
         self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"]
     ) -> Float[Array, "B T D"]:
-        return sharding.constrain(
-            self.embedding_norm(self._look_up(self.embedding, tokens)), ACTIVATION
-        )
+        return sharding.constrain(self.embedding_norm(self._embedded(tokens)), ACTIVATION)
 
     def _finish(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         return self.final_norm(x)

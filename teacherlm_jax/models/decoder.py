@@ -13,11 +13,13 @@ from flax import nnx
 from jaxtyping import Array, Float, Float32, Int
 
 from teacherlm_jax.config import LoraConfig, ModelConfig
+from teacherlm_jax.models import int8
 from teacherlm_jax.models.attention import attention
 from teacherlm_jax.models.attention_cached import attend_after_prefix, attend_to_cache
 from teacherlm_jax.models.block import Block
 from teacherlm_jax.models.cache import KVCache, PromptKeys
 from teacherlm_jax.models.embedding import look_up
+from teacherlm_jax.models.layers import Projection
 from teacherlm_jax.models.parameter import parameter
 
 # Remat policies: "dots" keeps the results of the projections and recomputes the rest.
@@ -55,6 +57,20 @@ class Decoder(nnx.Module):
         self.head_width = config.width // config.heads
         self.max_positions, self.tied = config.max_positions, config.tied
         self.dtype, self.remat, self.attention = config.dtype, config.remat, config.attention
+        self.quantized = False
+
+    def quantize(self) -> None:
+        """Take kernels and tables in int8, as zeros; `int8.quantized` makes the values.
+
+        Norms, biases and learned positions stay as they are.
+        """
+        for _, module in list(nnx.iter_modules(self)):
+            if isinstance(module, Projection):
+                module.quantize()
+        self.embedding, self.embedding_scale = int8.as_int8(self.embedding, [1])
+        if not self.tied:
+            self.head, self.head_scale = int8.as_int8(self.head, [1])
+        self.quantized = True
 
     def __call__(
         self,
@@ -98,12 +114,25 @@ class Decoder(nnx.Module):
 
     def logits(self, hidden: Float[Array, "*batch E"]) -> Float32[Array, "*batch V"]:
         """Return logits over the vocabulary, given the output of `hidden`."""
-        table = self.head_table().astype(hidden.dtype)
-        return jnp.einsum("...E,VE->...V", hidden, table, preferred_element_type=jnp.float32)
+        table, scale = self._head()
+        if scale is not None:
+            # Or the compiler converts the table before the loop of a decode, and keeps that copy.
+            hidden, table = jax.lax.optimization_barrier((hidden, table))
+        table = table.astype(hidden.dtype)
+        logits = jnp.einsum("...E,VE->...V", hidden, table, preferred_element_type=jnp.float32)
+        return logits if scale is None else logits * scale.reshape((1,) * (logits.ndim - 1) + (-1,))
 
     def head_table(self) -> Float[Array, "V E"]:
         """Return the head's kernel in its own dtype; the embedding if they are tied."""
-        return (self.embedding if self.tied else self.head)[...]
+        table, scale = self._head()
+        return table if scale is None else int8.dequantized(table, scale)
+
+    def _head(self):
+        """Return the head's kernel, and its scale if it is in int8."""
+        table = (self.embedding if self.tied else self.head)[...]
+        if not self.quantized:
+            return table, None
+        return table, (self.embedding_scale if self.tied else self.head_scale)[...]
 
     def empty_cache(self, rows: int, cache_length: int) -> KVCache:
         """Return an empty cache with room for `cache_length` tokens in each of `rows` rows."""
@@ -249,8 +278,16 @@ class Decoder(nnx.Module):
         """Return the ALiBi slopes; None in families without ALiBi."""
         return None
 
-    def _look_up(self, parameter: nnx.Param, ids: Int[Array, "B T"]) -> Float[Array, "B T E"]:
-        return look_up(parameter[...], ids, parameter.axes, self.dtype)
+    def _look_up(
+        self, table: nnx.Param, ids: Int[Array, "B T"], scale: nnx.Param | None = None
+    ) -> Float[Array, "B T E"]:
+        scales = None if scale is None else scale[...]
+        return look_up(table[...], ids, table.axes, self.dtype, scales)
+
+    def _embedded(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T E"]:
+        """Return the rows of the embedding for these tokens."""
+        scale = self.embedding_scale if self.quantized else None
+        return self._look_up(self.embedding, tokens, scale)
 
     def _stacked(self):
         return nnx.split(self.blocks)[1]

@@ -14,6 +14,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from teacherlm_jax.config import LoraConfig
+from teacherlm_jax.models import int8
 from teacherlm_jax.models.adapter import Adapter
 from teacherlm_jax.models.parameter import parameter
 
@@ -74,18 +75,33 @@ class Projection(nnx.Module):
             zeros = nnx.initializers.zeros
             self.bias = parameter(rngs, zeros, shape[-bias_dims:], axes[-bias_dims:], dtype, layers)
         self.equation = equation
-        self.adapted = False
+        self.adapted = self.quantized = False
 
     def adapt(self, lora: LoraConfig, rngs: nnx.Rngs) -> None:
         """Add an adapter, whose update is added to the output."""
         self.adapter, self.adapted = Adapter(self.equation, self.kernel, lora, rngs), True
+
+    def quantize(self) -> None:
+        """Take the kernel in int8, with a scale for each output channel; see `models.int8`."""
+        x, letters, _ = self.equation.replace("->", ",").split(",")
+        first = self.kernel.ndim - len(letters)
+        shared = [first + axis for axis, letter in enumerate(letters) if letter in x]
+        self.kernel, self.kernel_scale = int8.as_int8(self.kernel, shared)
+        self.quantized = True
 
     def __call__(
         self, x: Float[Array, "B T ..."], adapters: Int[Array, " B"] | None = None
     ) -> Float[Array, "B T ..."]:
         """Apply the projection to x; see `Adapter` for `adapters`, the index of each row's."""
         y = jnp.einsum(self.equation, x, self.kernel[...].astype(x.dtype))
+        if self.quantized:
+            y = self._scaled(y)
         if self.biased:
             bias = self.bias[...].astype(x.dtype)
             y = y + bias.reshape((1,) * (y.ndim - bias.ndim) + bias.shape)
         return y + self.adapter(x, adapters) if self.adapted else y
+
+    def _scaled(self, y):
+        scale = self.kernel_scale[...]
+        outputs = scale.shape[scale.ndim - (y.ndim - 2) :]
+        return (y.astype(scale.dtype) * scale.reshape(1, 1, *outputs)).astype(y.dtype)

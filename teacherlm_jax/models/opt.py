@@ -46,7 +46,7 @@ class Opt(Decoder):
     def _embed(
         self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"]
     ) -> Float[Array, "B T D"]:
-        x = self._look_up(self.embedding, tokens)
+        x = self._embedded(tokens)
         if self.projected:
             x = self.project_in(x)
         places = self._look_up(self.position_embedding, positions + POSITION_OFFSET)

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from teacherlm_jax import sharding
 from teacherlm_jax.config import LoraConfig, ModelConfig, fields
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.models import int8
 from teacherlm_jax.models.bloom import Bloom
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.models.opt import Opt
@@ -97,24 +98,34 @@ def build(config: ModelConfig, rngs: nnx.Rngs, lora: LoraConfig | None = None) -
 
 
 def abstract(
-    config: ModelConfig, mesh: Mesh, lora: LoraConfig | None = None
+    config: ModelConfig, mesh: Mesh, lora: LoraConfig | None = None, weights: str = ""
 ) -> tuple[nnx.GraphDef, Tree]:
-    """Return the graph and the abstract parameters of a model; see `sharding.abstract_model`."""
-    return sharding.abstract_model(lambda: build(config, nnx.Rngs(0), lora), mesh)
+    """Return the graph and the abstract parameters of a model; see `sharding.abstract_model`.
+
+    With the `weights` "int8", they are those of a model whose weights are quantized.
+    """
+
+    def make() -> Decoder:
+        model = build(config, nnx.Rngs(0), lora)
+        if weights == int8.NAME:
+            model.quantize()
+        return model
+
+    return sharding.abstract_model(make, mesh)
 
 
 def for_inference(config: ModelConfig, parameters: Tree) -> Tree:
     """Return abstract parameters as a model needs them that is not trained.
 
-    All parameters but those of norms are converted to the compute dtype wherever they are used.
-    Stored in that dtype they give the same results, and need half of the memory and traffic if it
-    is bfloat16.
+    All parameters but those of norms, and scales of int8 weights, are converted to the compute
+    dtype wherever they are used. Stored in that dtype they give the same results, and need half of
+    the memory and traffic if it is bfloat16.
     """
     dtype = jnp.dtype(config.dtype)
 
     def stored(path, leaf):
-        in_norm = any("norm" in str(key.key) for key in path)
-        if in_norm or leaf.dtype.itemsize <= dtype.itemsize:
+        exact = any("norm" in str(key.key) for key in path) or int8.is_scale(path[-1].key)
+        if exact or leaf.dtype.itemsize <= dtype.itemsize:
             return leaf
         return jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=leaf.sharding)
 
