@@ -43,7 +43,11 @@ def load(path: Any, *_: Any, **settings: Any) -> Any:
     model = any_model.describe(str(path))
     config = SimpleNamespace(dtype=settings["dtype"] or model.config.dtype)
     return SimpleNamespace(
-        vocabulary=model.vocabulary, step=model.step, digest=model.digest, config=config
+        vocabulary=model.vocabulary,
+        step=model.step,
+        digest=model.digest,
+        config=config,
+        weights=config.dtype,
     )
 
 

@@ -29,11 +29,11 @@ class EndpointTeacher:
     Attributes:
         step: 0, as it is not known.
         digest: digest of what identifies the model on the server.
-        dtype: empty, as it is not known.
+        dtype, weights: empty, as they are not known.
     """
 
     step = 0
-    dtype = ""
+    dtype = weights = ""
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ def explanation_row(
         "subject_prefix": config.subject_prefix,
         "sampling": asdict(config.sampling),
         "dtype": loaded.dtype,
+        "weights": loaded.weights,
         "seed": config.seed,
         "prompt_tokens": explanation.prompt_tokens,
         "new_tokens": explanation.new_tokens,
@@ -97,7 +98,8 @@ class KindCounts:
         self._judged.update(row["gates"].keys())
         self._all_gates += all(row["gates"].values())
         self._finish_reasons[row["finish_reason"]] += 1
-        self._teacher = {key: row[key] for key in ("teacher", "step", "model_digest")}
+        keys = ("teacher", "step", "model_digest", "weights")  # the last one not in older rows
+        self._teacher = {key: row[key] for key in keys if key in row}
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON, for `merge`."""

@@ -14,6 +14,7 @@ from teacherlm_jax.config import AnnotateConfig, fields
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.models import int8
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources.raw_rows import open_rows
@@ -61,6 +62,8 @@ def plan_job(config: AnnotateConfig, run: Run) -> AnnotationJob:
     sample has been explained before.
     """
     fields.check(config)
+    if config.weights:
+        int8.require_qwix()
     teachers, vocabulary = describe_teachers(config)
     run.check_inputs(digests(teachers))
     inputs = PlanInputs(config, JobFolder(run.address), kinds_of(config), vocabulary, teachers)

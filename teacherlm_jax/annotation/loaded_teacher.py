@@ -43,6 +43,10 @@ class LoadedTeacher(Protocol):
     def dtype(self) -> str:
         """Dtype of the computation; empty if it is not known."""
 
+    @property
+    def weights(self) -> str:
+        """Dtype in which the weights are stored; empty if it is not known."""
+
     def of(self, kind: str) -> "LoadedTeacher":
         """Return the teacher that writes a kind, if this one stands for several."""
 
@@ -97,6 +101,11 @@ class ModelTeacher:
     def dtype(self) -> str:
         """Dtype of the computation."""
         return self.model.config.dtype
+
+    @property
+    def weights(self) -> str:
+        """Dtype in which the weights are stored."""
+        return self.model.weights
 
     def of(self, kind: str) -> "ModelTeacher":
         """Return the teacher that writes a kind."""
@@ -168,7 +177,11 @@ def load_models(
 
     A teacher that stands for several writes with a model that has the adapters of all.
     """
-    options = {"dtype": config.dtype, "attention": config.attention}
+    options = {
+        "dtype": config.dtype,
+        "attention": config.attention,
+        "weights": config.weights,
+    }
     paths = [one.path for one in teacher.together or (teacher,) if one.path is not None]
     if len(paths) > 1:
         return any_model.load_together(paths, mesh, **options)

@@ -167,6 +167,12 @@ class AnnotateConfig:
         help="dtype of the computation; empty: the one of a teacher trained here, bfloat16 for a "
         "Hugging Face model",
     )
+    weights: str = choice(
+        *("", "int8"),
+        help="dtype in which the weights of teachers are stored: 'int8' takes a quarter of float32 "
+        "and half of bfloat16, and changes the explanations slightly; the computation stays in "
+        "`dtype`; needs the package qwix (requirements-int8.txt); empty: `dtype`",
+    )
     attention: str = choice("", *ATTENTION, help=_ATTENTION)
     mesh: MeshConfig = group(MeshConfig)
     endpoint: EndpointConfig = group(EndpointConfig)
@@ -199,7 +205,7 @@ class AnnotateConfig:
             why = "needs teachers whose models are loaded, but one is at an address"
             yield "gates", f"{MODEL_GATE!r} {why}; leave it out"
         if all(served):
-            for key in ("prompt_length", "dtype", "attention"):
+            for key in ("prompt_length", "dtype", "weights", "attention"):
                 if value := getattr(self, key):
                     why = "set, but all teachers are at addresses and no model is loaded"
                     yield key, f"{value!r} is {why}; leave it out"

@@ -15,7 +15,7 @@ from teacherlm_jax.config.endpoint_config import is_endpoint
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.engine import Engine, EngineProgram, prefill_size
 from teacherlm_jax.hf import any_model
-from teacherlm_jax.models import registry
+from teacherlm_jax.models import int8, registry
 from teacherlm_jax.planning.program_figures import Workload
 from teacherlm_jax.planning.programs import CompiledProgram, compiled
 from teacherlm_jax.planning.training_program import visits
@@ -54,7 +54,8 @@ class PlannedAnnotation:
     @property
     def parameters(self) -> int:
         """Return the number of the teacher's parameters."""
-        return sum(array.size for array in jax.tree.leaves(self.params))
+        whole = int8.restored(self.params)  # without scales
+        return sum(array.size for array in jax.tree.leaves(whole))
 
     @property
     def members(self) -> int:
@@ -162,13 +163,19 @@ def _of_model(
     mesh = sharding.make_mesh(config.mesh, devices)
     settled = dataclasses.replace(config, mesh=MeshConfig(*mesh.devices.shape))
     return PlannedAnnotation(
-        config=settled, mesh=mesh, length=length, assumed=assumed, **shapes(model, mesh, lora)
+        config=settled,
+        mesh=mesh,
+        length=length,
+        assumed=assumed,
+        **shapes(model, mesh, lora, config.weights),
     )
 
 
-def shapes(model: ModelConfig, mesh: Mesh, lora: LoraConfig | None = None) -> dict[str, Any]:
+def shapes(
+    model: ModelConfig, mesh: Mesh, lora: LoraConfig | None = None, weights: str = ""
+) -> dict[str, Any]:
     """Return the fields of a planned annotation that describe its model."""
-    graph, params = registry.abstract(model, mesh, lora)
+    graph, params = registry.abstract(model, mesh, lora, weights)
     stored = registry.for_inference(model, params)
     return {"model": model, "lora": lora, "graph": graph, "params": stored}
 

@@ -77,6 +77,7 @@ def test_a_row_has_its_full_provenance(finished, samples, teachers, vocabulary):
                 "subject_prefix": False,
                 "sampling": json.loads(json.dumps(dataclasses.asdict(config.sampling))),
                 "dtype": "float32",
+                "weights": "float32",
                 "seed": 5,
                 "prompt_tokens": len(prompt.tokens),
                 "finish_reason": row["finish_reason"],
