@@ -1,6 +1,7 @@
 """Parts of `benchmarks/gpu.py` about generation: decode, prefill, and copies of the KV cache."""
 
 import functools
+import importlib.util
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from teacherlm_jax.config import ModelConfig, SamplingConfig
 from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.generation.requests import GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
-from teacherlm_jax.models import registry
+from teacherlm_jax.models import int8, registry
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.training.flops import model_flops
 from teacherlm_jax.training.state import shardings
@@ -41,9 +42,20 @@ def in_bfloat16(config: ModelConfig) -> Decoder:
     return nnx.merge(graph, jax.jit(make, out_shardings=shardings(abstract))())
 
 
-# Ways to store the weights. int8 weights get an entry here when the engine reads them; all figures
-# below follow the bytes that the parameters really have.
-WEIGHTS: dict[str, Callable[[ModelConfig], Decoder]] = {"bfloat16": in_bfloat16}
+def in_int8(config: ModelConfig) -> Decoder:
+    """Return the same model with kernels and tables in int8."""
+    graph, abstract = registry.abstract(config, gpu_cases.mesh(), weights=int8.NAME)
+    parameters = nnx.to_pure_dict(nnx.state(in_bfloat16(config)))
+    abstract = registry.for_inference(config, abstract)
+    return nnx.merge(graph, int8.quantized(parameters, abstract))
+
+
+# Ways to store the weights; all figures below follow the bytes that the parameters really have. A
+# bare image has no qwix, which quantizes.
+WEIGHTS: dict[str, Callable[[ModelConfig], Decoder]] = {
+    "bfloat16": in_bfloat16,
+    **({"int8": in_int8} if importlib.util.find_spec("qwix") else {}),
+}
 
 
 @functools.cache  # the models are kept until `forget_models`
