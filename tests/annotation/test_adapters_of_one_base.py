@@ -30,13 +30,17 @@ def texts(run, kind):
     return {row["id"]: row for row in rows}
 
 
+@pytest.mark.parametrize("weights", ["", "int8"])
 def test_three_adapters_are_loaded_once_and_write_what_each_writes_alone(
-    make_config, specialists, tmp_path, monkeypatch
+    make_config, specialists, tmp_path, monkeypatch, weights
 ):
+    def configured(**names):
+        return dataclasses.replace(make_config(**names), weights=weights)
+
     names = dict(zip(KINDS, specialists, strict=True))
     alone = {kind: make_run(tmp_path / kind) for kind in KINDS}
     for kind, run in alone.items():
-        job.annotate(make_config(**{kind: names[kind]}), run)
+        job.annotate(configured(**{kind: names[kind]}), run)
     loaded, load = [], any_model.load
 
     def counted(path, *args, **options):
@@ -45,7 +49,7 @@ def test_three_adapters_are_loaded_once_and_write_what_each_writes_alone(
 
     monkeypatch.setattr(any_model, "load", counted)
     together = make_run(tmp_path / "together")
-    result = job.annotate(make_config(**names), together)
+    result = job.annotate(configured(**names), together)
     assert len(loaded) == 1
     for kind in KINDS:
         expected, actual = texts(alone[kind], kind), texts(together, kind)
@@ -57,7 +61,7 @@ def test_three_adapters_are_loaded_once_and_write_what_each_writes_alone(
     assert (
         len({tuple(row["text"] for row in texts(together, kind).values()) for kind in KINDS}) == 3
     )
-    again = job.annotate(make_config(**names), make_run(tmp_path / "together"))
+    again = job.annotate(configured(**names), make_run(tmp_path / "together"))
     assert again["kinds"] == result["kinds"] and len(loaded) == 1
 
 

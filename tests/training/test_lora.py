@@ -104,6 +104,17 @@ def test_only_the_adapters_change_and_they_learn(base, config, result):
     assert result["parameters"] == count + sum(leaf.size for leaf in jax.tree.leaves(own))
 
 
+def test_the_base_is_loaded_in_int8_under_exact_adapters(base, config, result):
+    in_int8 = load(config.output, weights="int8")
+    own, adapters = adapter.split(jax.device_get(nnx.to_pure_dict(nnx.state(in_int8.model))))
+    assert own["embedding"].dtype == own["blocks"]["up"]["kernel"].dtype == jnp.int8
+    assert_same(adapters, adapter.split(parameters(config.output))[1])
+    exact = logits(config.output)
+    off = np.abs(np.asarray(in_int8.model(jnp.asarray(TOKENS))) - exact).max()
+    assert 0 < off < 0.03 * np.abs(exact).max()
+    assert np.abs(logits(base.output) - exact).max() > 2 * off
+
+
 def test_the_first_step_has_the_loss_of_the_base(base, config, result):
     first = next(iter(files.read_jsonl(f"{config.output}/metrics.jsonl")))[1]
     full = dataclasses.replace(
