@@ -1,5 +1,6 @@
 """The Python API: what notebooks use."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -9,14 +10,19 @@ import teacherlm_jax
 from teacherlm_jax.annotation import explain
 from teacherlm_jax.config import (
     DEFAULT_GATES,
+    ConvertConfig,
+    LoraConfig,
     MeshConfig,
     ModelConfig,
+    OptimizerConfig,
     SamplingConfig,
     TrainConfig,
 )
 from teacherlm_jax.data import packing, prompts, synthetic
+from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.requests import Completion
+from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 QUESTION, OPTIONS, ANSWER = "Is ice cold?", ("Yes", "No"), "A"
@@ -56,6 +62,22 @@ def model(config, result):
 def test_training_returns_its_result_and_a_finished_run_returns_it_again(config, result):
     assert result["step"] == 2 and result["loss"] > 0
     assert teacherlm_jax.train(config) == result
+
+
+def test_adapters_are_trained_and_used_like_any_model(config, result, model, tmp_path):
+    adapted = dataclasses.replace(
+        config, output=str(tmp_path / "adapted"), init_from=config.output,
+        lora=LoraConfig(rank=2), optimizer=OptimizerConfig(learning_rate=0.1),
+    )  # fmt: skip
+    trained = teacherlm_jax.train(adapted)
+    assert trained["trained_parameters"] < trained["parameters"] / 2
+    own = teacherlm_jax.load(adapted.output)
+    scores = [one.score(QUESTION, OPTIONS).scores for one in (own, model)]
+    assert scores[0] != scores[1]
+    assert list(own.explain(QUESTION, OPTIONS, ANSWER, sampling=SHORT)) == list(KINDS)
+    assert verbs.run("convert", ConvertConfig(adapted.output, str(tmp_path / "merged"))) is None
+    merged = teacherlm_jax.load(tmp_path / "merged", dtype="float32")
+    assert merged.score(QUESTION, OPTIONS).scores == pytest.approx(scores[0], abs=1e-4)
 
 
 def test_an_invalid_config_is_refused_by_key(config):
