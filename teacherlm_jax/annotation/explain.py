@@ -11,10 +11,11 @@ from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import DEFAULT_GATES, SamplingConfig, names
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.generation.requests import Completion, GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
 from teacherlm_jax.generation.slot_counts import SlotCounts
-from teacherlm_jax.generation.texts import complete, on_mesh, text_of
+from teacherlm_jax.generation.texts import LengthGroup, complete, on_mesh, text_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,6 +130,7 @@ def generate_explanations(
     say: Callable[[str], None] = lambda line: None,
     counts: SlotCounts | None = None,
     adapters: Mapping[str, int] | None = None,
+    engines: dict[LengthGroup, Engine] | None = None,
 ) -> Iterator[tuple[ExplanationPrompt, GeneratedExplanation]]:
     """Yield each prompt with its explanation as it is finished. Call it under the model's mesh.
 
@@ -146,6 +148,7 @@ def generate_explanations(
         say: gets a line about each program that is compiled.
         counts: object to which the engines add what they do.
         adapters: index of the adapter that writes each kind, for a model with several.
+        engines: engines that are kept from call to call; see `generation.texts.complete`.
     """
     by_id: dict[str, ExplanationPrompt] = {}  # those that are waiting or being continued
 
@@ -165,6 +168,7 @@ def generate_explanations(
         members=members,
         say=say,
         counts=counts,
+        engines=engines,
     )
     for completion in completions:
         prompt = by_id.pop(completion.id)

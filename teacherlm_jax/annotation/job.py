@@ -7,11 +7,13 @@ number of processes can work in one run folder; they claim shards and may join a
 
 import functools
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from teacherlm_jax.annotation import (
     duplicate_verdicts,
     explained_rows,
+    job_on_beam,
     job_plan,
     refused_texts,
     shard_queue,
@@ -47,41 +49,60 @@ def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
     Raises:
         UserError: a setting, the source or a teacher cannot be used, or inputs of the run changed.
     """
+    if config.runner:
+        return _annotate_on_beam(config, run)
     session, seconds = None, 0.0
     while True:
         with run.alone():
             if session is None:
                 job = plan_job(config, run)
-                session = _begin(config, run, job)
+                session = AnnotationSession(config, run, job, _begin(run, job))
             else:
                 job = job_plan.current(job)  # others may have added new rows
                 if not session.unfinished(job):
+                    figures = session.progress.figures(seconds)
                     return distributed.of_first(
-                        functools.partial(_finish, config, job, run, session, seconds)
+                        functools.partial(_finish, config, job, run, figures)
                     )
         start = time.monotonic()
         session.work(job)
         seconds += time.monotonic() - start
 
 
-def _begin(config: AnnotateConfig, run: Run, job: AnnotationJob) -> AnnotationSession:
-    """Return a session for a plan that was just made or compared with the source."""
+def _annotate_on_beam(config: AnnotateConfig, run: Run) -> dict[str, Any]:
+    """Write every explanation on Beam workers; see `annotate`."""
+    beam = job_on_beam.open_beam(config)
+    with run.alone():
+        job_on_beam.refuse_others(run)
+        job = plan_job(config, run)
+        _begin(run, job)
+        figures = job_on_beam.write_on_beam(beam, config, run, job)
+        return _finish(config, job, run, figures)
+
+
+def _begin(run: Run, job: AnnotationJob) -> dict[tuple[str, int], int]:
+    """Begin with a plan that was just made or compared with the source.
+
+    Returns the number of explanations in each file, in the first process.
+    """
     run.publish()
     present = shard_queue.on_disk(job) if distributed.is_first() else {}
     if distributed.is_first() and sum(present.values()) < job.total and run.result:
         run.log.info("%s: the finished run is continued", run.path)
         run.reopen()
-    return AnnotationSession(config, run, job, present)
+    return present
 
 
 def _finish(
     config: AnnotateConfig,
     job: AnnotationJob,
     run: Run,
-    session: AnnotationSession,
-    seconds: float,
+    figures: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write the result of a job whose shards are finished, unless another process has done so."""
+    """Write the result of a job whose shards are finished, unless another process has done so.
+
+    `figures` are those of the work of this process.
+    """
     _clear(job, run)
     if duplicate_verdicts.NAME in config.gates:
         for kind, number in duplicate_verdicts.record(job, config.gates).items():
@@ -94,10 +115,10 @@ def _finish(
     run.log.info("%s", summary(run.address, result))
     finished = run.result
     if finished and all(finished.get(key) == value for key, value in result.items()):
-        if not session.progress.written:
+        if not figures["texts"]:
             run.log.info("%s: finished before, and its inputs have not changed", run.path)
         return finished
-    result |= session.progress.figures(seconds)
+    result |= figures
     run.finish(result)
     return result
 

@@ -22,7 +22,9 @@ from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.evaluation import predictions
 from teacherlm_jax.evaluation.scoring import Scorer
+from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.generation.slot_counts import SlotCounts
+from teacherlm_jax.generation.texts import LengthGroup
 from teacherlm_jax.hf import any_model
 
 _CHECKED_TOKENS = 4096  # per forward pass of the gate answer_check, beside the KV cache
@@ -125,7 +127,12 @@ class ModelTeacher:
             say=self.say,
             counts=self.counts,
             adapters=self.adapters,
+            engines=self._engines,
         )
+
+    @functools.cached_property
+    def _engines(self) -> dict[LengthGroup, Engine]:
+        return {}
 
     @functools.cached_property
     def _scorer(self) -> Scorer:

@@ -2,8 +2,6 @@
 
 import contextlib
 import gc
-import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +10,7 @@ from pathlib import Path
 from teacherlm_jax.annotation import answer_check
 from teacherlm_jax.annotation.claims import ShardClaims
 from teacherlm_jax.annotation.followed_shard import FollowedShard, MissingIds
+from teacherlm_jax.annotation.interruptible import interruptible
 from teacherlm_jax.annotation.job_plan import AnnotationJob
 from teacherlm_jax.annotation.loaded_teacher import open_teacher
 from teacherlm_jax.annotation.open_shard import OpenShard
@@ -25,10 +24,9 @@ from teacherlm_jax.annotation.worker import (
     write_explanations,
 )
 from teacherlm_jax.config import AnnotateConfig
-from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
-from teacherlm_jax.runs.stop_signals import handling
 from teacherlm_jax.storage.repeated import Repeated
 from teacherlm_jax.storage.temporary import TemporaryFolder
 
@@ -160,20 +158,14 @@ class AnnotationSession:
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
         """Close the shards at the end of the block; signals that stop it end it as Interrupted."""
-        received: list[int] = []
-        try:
-            with _terminable(received), self._publishing():
-                yield
-        except (KeyboardInterrupt, Exception) as error:
-            # A library that was interrupted may raise an error of its own instead.
-            if not received and not isinstance(error, KeyboardInterrupt):
-                raise
-            by = signal.Signals(received[0] if received else signal.SIGINT)
-            raise Interrupted(
-                f"{by.name}: stopped with {self.progress.done} of {self.progress.total} "
-                f"explanations in {self._run.address}; repeat the command to resume",
-                status=128 + by,
-            ) from None
+
+        def state() -> str:
+            return (
+                f"{self.progress.done} of {self.progress.total} explanations in {self._run.address}"
+            )
+
+        with interruptible(state), self._publishing():
+            yield
 
     @contextlib.contextmanager
     def _publishing(self) -> Iterator[None]:
@@ -200,25 +192,6 @@ class AnnotationSession:
             for shard in self._open.values():
                 closing.callback(shard.close)
             self._open = {}
-
-
-@contextlib.contextmanager
-def _terminable(received: list[int]) -> Iterator[None]:
-    """Let stop signals raise KeyboardInterrupt at once; every counted text is on disk.
-
-    Their numbers are added to `received`. Only the main thread can handle signals; in other threads
-    nothing changes.
-    """
-
-    def end(number: int, frame: object) -> None:
-        received.append(number)
-        raise KeyboardInterrupt(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    with handling(end):
-        yield
 
 
 def _unfinished(queue: ShardQueue) -> bool:

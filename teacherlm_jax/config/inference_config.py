@@ -176,10 +176,19 @@ class AnnotateConfig:
     attention: str = choice("", *ATTENTION, help=_ATTENTION)
     mesh: MeshConfig = group(MeshConfig)
     endpoint: EndpointConfig = group(EndpointConfig)
+    runner: str = plain(
+        "", short=True, help="Apache Beam runner, such as DirectRunner; empty: run without Beam"
+    )
+    beam_options: tuple[str, ...] = plain(
+        (),
+        help="options of the Beam runner, with commas between them, as in --direct_num_workers=2",
+    )
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, problem) for invalid combinations of values."""
         yield from self._endpoint_problems()
+        if self.beam_options and not self.runner:
+            yield "beam_options", "need a Beam runner; set one, as in --runner=DirectRunner"
         if not any(dataclasses.astuple(self.teachers)):
             yield (
                 "teachers",

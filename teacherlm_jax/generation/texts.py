@@ -117,6 +117,7 @@ def complete(
     members: int = 1,
     say: Callable[[str], None] = lambda line: None,
     counts: SlotCounts | None = None,
+    engines: dict[LengthGroup, Engine] | None = None,
 ) -> Iterator[Completion]:
     """Yield a completion for each request, as texts finish. Call it under the model's mesh.
 
@@ -131,6 +132,8 @@ def complete(
         members: most requests that share a prefix; see `GenerationRequest.prefix`.
         say: gets a line about each program that is compiled.
         counts: object to which the engines add what they do.
+        engines: engines of earlier calls with the same settings, whose programs are compiled;
+            those that are made are added.
 
     Raises UserError for settings that cannot be used, a prompt that is empty, too long for the
     model's learned positions or longer than all of `lengths`, and memory that does not suffice.
@@ -141,14 +144,16 @@ def complete(
         every = list(usable)
         lengths, usable = Counter(len(request.tokens) for request in every), iter(every)
     groups = length_groups(lengths, slots, sampling.max_new_tokens, slot_shards(slots))
-    engines = [
-        engine_of(model, group, sampling, members=members, say=say, counts=counts)
-        for group in groups
-    ]
+    engines = {} if engines is None else engines
+    for group in groups:
+        if group not in engines:
+            engines[group] = engine_of(
+                model, group, sampling, members=members, say=say, counts=counts
+            )
     queues = RequestsByLength(usable, [group.longest for group in groups], most=_DEFERRED * slots)
     while queues.pending():
-        for engine, queue in zip(engines, queues.by_group(), strict=True):
-            yield from engine.generate(queue)
+        for group, queue in zip(groups, queues.by_group(), strict=True):
+            yield from engines[group].generate(queue)
 
 
 def engine_of(

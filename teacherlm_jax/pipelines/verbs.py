@@ -106,7 +106,7 @@ VERBS = {
         "teacherlm_jax.annotation.job:annotate",
         dry_run="teacherlm_jax.planning.dry_run:dry_run",
         may_change=(
-            *("mesh", "slots", "attention", "prompt_length"),
+            *("mesh", "slots", "attention", "prompt_length", "runner", "beam_options"),
             *(f"endpoint.{key}" for key in ("key_variable", "concurrency", "timeout", "retries")),
             *("endpoint.requests_per_minute", "endpoint.tokens_per_minute", "endpoint.max_cost"),
             *("endpoint.prompt_price", "endpoint.completion_price"),

@@ -1,6 +1,7 @@
 """Pipelines on Apache Beam: a sequence of functions, applied to many elements on any runner."""
 
 import contextlib
+import dataclasses
 import functools
 import importlib
 import io
@@ -20,7 +21,15 @@ _ON_THIS_MACHINE = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 # Kinds of errors in the traceback that a worker sends, and what Beam adds to a message.
 _REFUSALS = {f"{kind.__module__}.{kind.__qualname__}" for kind in (UserError, StoreError)}
 _ADDED = re.compile(r" \[while running '[^']*'\]$")
-_DIRECT_OPTIONS = ("--direct_running_mode=multi_processing", "--direct_num_workers=0")  # all cores
+_PROCESSES = "--direct_running_mode=multi_processing"
+_ASIDE = "aside"  # name of the side output
+
+
+@dataclasses.dataclass(frozen=True)
+class Aside:
+    """A result of a stage for the side output of `Beam.run_in_turn`."""
+
+    value: Any
 
 
 class Beam:
@@ -30,12 +39,13 @@ class Beam:
         runner: name of the runner, for messages.
     """
 
-    def __init__(self, runner: str, options: Sequence[str]):
-        """Open a runner; by default, DirectRunner uses one process per core.
+    def __init__(self, runner: str, options: Sequence[str], direct_workers: int = 0):
+        """Open a runner; DirectRunner uses several processes unless the options differ.
 
         Args:
             runner: name of the runner, as Beam knows it.
             options: options of Beam and of the runner, such as "--direct_num_workers=4".
+            direct_workers: processes of DirectRunner without that option; 0: one per core.
 
         Raises:
             UserError: Beam is not installed, or does not know the runner or an option.
@@ -44,7 +54,8 @@ class Beam:
         self._beam = _import_beam()
         self._direct = runner.lower() in (DIRECT.lower(), "direct")
         self._class = _ON_THIS_MACHINE if self._direct else runner
-        self._options = self._parse((*_DIRECT_OPTIONS, *options) if self._direct else options)
+        direct = (_PROCESSES, f"--direct_num_workers={direct_workers}") if self._direct else ()
+        self._options = self._parse((*direct, *options))
         self._new_runner()  # to report an unknown runner early
 
     def run(self, name: str, elements: Iterable[Any], stages: Sequence[Stage]) -> None:
@@ -60,11 +71,43 @@ class Beam:
 
         Raises UserError if a stage raises one on a worker.
         """
-        pipeline = self._beam.Pipeline(runner=self._new_runner(), options=self._options)
+        pipeline = self._pipeline()
         collection = pipeline | self._beam.Create(list(elements))
         for number, stage in enumerate(stages):
             collection |= f"share {name} {number}" >> self._beam.Reshuffle()
             collection |= f"{name} {number}" >> self._beam.FlatMap(stage)
+        self._run(pipeline)
+
+    def run_in_turn(
+        self, name: str, steps: Iterable[tuple[Iterable[Any], Stage]], aside: Stage
+    ) -> None:
+        """Apply the stage of each step to the step's elements, one step after the other.
+
+        Args:
+            name: name of the pipeline's steps.
+            steps: elements and stages, as for `run`. A stage yields nothing but `Aside`.
+            aside: stage that gets the values that all stages yield as `Aside`.
+
+        Raises UserError if a stage raises one on a worker.
+        """
+        pipeline, outputs = self._pipeline(), list[Any]()
+        before: tuple[Any, ...] = ()
+        for number, (elements, stage) in enumerate(steps):
+            collection = pipeline | f"of {name} {number}" >> self._beam.Create(list(elements))
+            collection |= f"share {name} {number}" >> self._beam.Reshuffle()
+            step = self._beam.FlatMap(_in_turn(stage), *before).with_outputs(_ASIDE, main="main")
+            results = collection | f"{name} {number}" >> step
+            before = (self._beam.pvalue.AsIter(results["main"]),)  # complete when the step is
+            outputs.append(results[_ASIDE])
+        if outputs:
+            flat = outputs | f"aside of {name}" >> self._beam.Flatten()
+            _ = flat | f"after {name}" >> self._beam.FlatMap(aside)
+            self._run(pipeline)
+
+    def _pipeline(self) -> Any:
+        return self._beam.Pipeline(runner=self._new_runner(), options=self._options)
+
+    def _run(self, pipeline: Any) -> None:
         # local workers write to this console, remote workers to their own logs
         try:
             with quiet_stderr() if self._direct else contextlib.nullcontext():
@@ -105,6 +148,17 @@ class Beam:
                 "apache_beam.options.pipeline_options.DirectOptions"
             )
         return parsed
+
+
+def _in_turn(stage: Stage) -> Callable[..., Iterable[Any]]:
+    """Return a stage whose results go to the side output, and that waits for the step before it."""
+
+    def in_turn(element: Any, before: Iterable[Any] = ()) -> Iterable[Any]:
+        tagged = importlib.import_module("apache_beam").pvalue.TaggedOutput
+        for result in stage(element):
+            yield tagged(_ASIDE, result.value)
+
+    return in_turn
 
 
 def _refusal(error: Exception) -> str | None:

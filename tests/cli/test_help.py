@@ -45,15 +45,21 @@ def test_the_help_of_every_verb_fits_100_columns_of_ascii_and_describes_every_ke
     assert all(f"  --{option.name}" in text for option in options)
 
 
+RUNNER = "--runner=TEXT"
+
+
 @pytest.mark.parametrize(
     ("verb", "more"),
     [
         ("train", ()),
-        ("prepare", ("--check_only", "--runner=TEXT")),
-        ("annotate", ("--dry_run", "--topology=TEXT")),
+        ("prepare", ("--check_only", RUNNER)),
+        ("annotate", ("--dry_run", "--topology=TEXT", RUNNER)),
         ("report", ("--data=PATH",)),
         ("convert", ("SRC", "DST")),
-        ("plan", ("--topology=TEXT", "--length=INT", "--model=TEXT", "--rows=INT", "--advise")),
+        (
+            "plan",  # "--runner" is a key of AnnotateConfig
+            ("--topology=TEXT", "--length=INT", "--model=TEXT", "--rows=INT", "--advise", RUNNER),
+        ),
     ],
 )
 def test_the_help_lists_every_option_of_a_verb_before_its_keys(verb, more, shown):
