@@ -157,3 +157,14 @@ def test_accuracy_is_measured_greedily_and_each_round_samples_with_its_own_seed(
     test = star_steps._test(settings, 1)
     assert test.sampling.temperature == 0.0 and test.teachers.cot.endswith("round-1/model")
     assert settings.sampling.temperature == attempts[0].sampling.temperature == 0.7
+
+
+def test_the_config_file_of_every_command_returns_its_settings(opened):
+    settings, _ = opened
+    for number in (0, 1):
+        for make in (star_steps._attempts, star_steps._rationalizations, star_steps._test,
+                     star_steps._prepare, star_steps._train):  # fmt: skip
+            expected, written_here = make(settings, number), {}
+            exec(star_steps._config_file("step", expected), written_here)
+            assert written_here["get_config"]("") == expected
+            config.fields.check(expected)
