@@ -130,14 +130,15 @@ class Engine:
         read.
 
         Args:
-            requests: the prompts.
+            requests: the prompts. They are asked for more after they have ended, until all texts
+                have ended, too: the caller may add some that depend on completions.
             enough: function that is called after every decoding; once it returns True, the
                 generation ends, and unfinished texts are dropped.
 
         Raises:
             UserError: a prompt is empty or longer than `prompt_length`, or memory ran out.
         """
-        waiting = WaitingFamilies(requests, self._prompt_length, self._members)
+        waiting = WaitingFamilies(requests, self._prompt_length, min(self._members, self._slots))
         running = RunningTexts(self._slots, self._device.eos_id, self._stopped, self.counts)
         completions: list[Completion] = []
         with slot_memory.report_shortage(self._slots):
@@ -149,9 +150,12 @@ class Engine:
                 if running:
                     slots = self._decoded(slots, running)
             yield from completions
-            if not running:
-                return
             waiting.fill(self._ahead)
+            if not running:
+                if not waiting:
+                    return
+                completions = []
+                continue
             with slot_memory.report_shortage(self._slots):
                 completions = running.collect(slots)
             if enough():

@@ -3,7 +3,7 @@
 import bisect
 import collections
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Int, UInt32
@@ -87,20 +87,26 @@ class WaitingFamilies:
         """Read nothing yet.
 
         Args:
-            requests: the stream of requests.
+            requests: the stream of requests. It is asked again after it has ended, since it may
+                have more by then, such as prompts that are tried again.
             prompt_length: most tokens in a prompt.
             members: most requests in a family.
         """
-        self._families = _families(requests, prompt_length, members)
+        self._requests, self._ahead = iter(requests), list[GenerationRequest]()
+        self._prompt_length, self._members = prompt_length, members
         self._by_shape: dict[tuple[int, int], collections.deque[PromptFamily]] = {}
         self._waiting = 0
+
+    def __len__(self) -> int:
+        """Return the number of requests that were read and not taken."""
+        return self._waiting
 
     def fill(self, ahead: int) -> None:
         """Read requests until `ahead` of them are waiting, or the stream ends.
 
         Raises UserError if a prompt is empty or too long.
         """
-        while self._waiting < ahead and (family := next(self._families, None)):
+        while self._waiting < ahead and (family := self._next_family()):
             self._by_shape.setdefault(family.shape, collections.deque()).append(family)
             self._waiting += len(family.requests)
 
@@ -118,35 +124,35 @@ class WaitingFamilies:
                 return shape, taken
         return None
 
-
-def _families(
-    requests: Iterable[GenerationRequest], prompt_length: int, members: int
-) -> Iterator[PromptFamily]:
-    """Yield neighbouring requests with the same prefix and adapter together, up to `members`."""
-    family = None
-    for request in requests:
-        length = len(request.tokens)
-        if not 1 <= length <= prompt_length:
-            raise UserError(
-                f"request {request.id}: its prompt has {length} tokens, expected 1 to "
-                f"{prompt_length}; shorten it or leave it out"
+    def _next_family(self) -> PromptFamily | None:
+        """Return neighbouring requests with the same prefix and adapter; None: there are none."""
+        family = None
+        while (request := self._next_request()) is not None:
+            length = len(request.tokens)
+            shared = min(request.prefix or length - 1, length - 1)
+            prefix = np.asarray(request.tokens[:shared], np.int32)
+            if family is None:
+                family = PromptFamily(prefix, [request])
+                continue
+            joins = (
+                request.prefix
+                and request.adapter == family.requests[0].adapter
+                and np.array_equal(prefix, family.prefix)
             )
-        shared = min(request.prefix or length - 1, length - 1)
-        prefix = np.asarray(request.tokens[:shared], np.int32)
-        joins = (
-            family
-            and request.prefix
-            and request.adapter == family.requests[0].adapter
-            and np.array_equal(prefix, family.prefix)
-        )
-        if family and joins and len(family.requests) < members:
+            if not joins or len(family.requests) == self._members:
+                self._ahead.append(request)
+                break
             family.requests.append(request)
-            continue
-        if family:
-            yield family
-        family = PromptFamily(prefix, [request])
-    if family:
-        yield family
+        return family
+
+    def _next_request(self) -> GenerationRequest | None:
+        request = self._ahead.pop() if self._ahead else next(self._requests, None)
+        if request is not None and not 1 <= len(request.tokens) <= self._prompt_length:
+            raise UserError(
+                f"request {request.id}: its prompt has {len(request.tokens)} tokens, expected 1 to "
+                f"{self._prompt_length}; shorten it or leave it out"
+            )
+        return request
 
 
 class RequestsByLength:
@@ -160,34 +166,49 @@ class RequestsByLength:
         """Read nothing yet.
 
         Args:
-            requests: the stream.
+            requests: the stream. It is asked again after it has ended, since it may have more by
+                then, such as prompts that are tried again.
             longest: most tokens in a prompt of each group, ascending; longer prompts go to the last
                 group, whose engine refuses them.
             most: requests that wait at most.
         """
         self._requests, self._longest, self._most = iter(requests), longest, most
         self._deferred: list[list[GenerationRequest]] = [[] for _ in longest]
-        self._ended = not longest
+        self._ahead: GenerationRequest | None = None  # read, but not handed out
 
     def pending(self) -> bool:
-        """Return whether there may be requests that no queue has handed out."""
-        return not self._ended or any(self._deferred)
+        """Return whether there are requests that no queue has handed out."""
+        if self._ahead is None and self._longest:
+            self._ahead = next(self._requests, None)
+        return self._ahead is not None or any(self._deferred)
 
     def by_group(self) -> Iterator[Iterator[GenerationRequest]]:
         """Yield a queue for each group; each is used up before the next one is taken."""
-        yield self._first_group()
+        yield _FirstGroup(self._next_short)
         for group in range(1, len(self._longest)):
             waiting, self._deferred[group] = self._deferred[group], []
             yield iter(waiting)
 
-    def _first_group(self) -> Iterator[GenerationRequest]:
+    def _next_short(self) -> GenerationRequest | None:
+        """Return the next request of the first group; None: there is none for now."""
         while sum(map(len, self._deferred)) < self._most:
-            request = next(self._requests, None)
+            request, self._ahead = self._ahead or next(self._requests, None), None
             if request is None:
-                self._ended = True
-                return
+                return None
             group = bisect.bisect_left(self._longest[:-1], len(request.tokens))
             if group == 0:
-                yield request
-            else:
-                self._deferred[group].append(request)
+                return request
+            self._deferred[group].append(request)
+        return None
+
+
+class _FirstGroup(Iterator[GenerationRequest]):
+    """An iterator that may have more items after it has ended, unlike a generator."""
+
+    def __init__(self, read: Callable[[], GenerationRequest | None]):
+        self._read = read
+
+    def __next__(self) -> GenerationRequest:
+        if (request := self._read()) is None:
+            raise StopIteration
+        return request

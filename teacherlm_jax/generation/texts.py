@@ -124,7 +124,8 @@ def complete(
     Args:
         model: the model.
         requests: with `lengths` they are read as slots become free, and few are held at a time:
-            those of long prompts, which wait for each other.
+            those of long prompts, which wait for each other. They are asked for more until all
+            texts have ended: the caller may add some that depend on completions.
         sampling: settings of the sampling.
         slots: texts generated at the same time, of typical prompts.
         lengths: number of prompts by length in tokens, which decides the sizes of the caches;
@@ -139,7 +140,7 @@ def complete(
     model's learned positions or longer than all of `lengths`, and memory that does not suffice.
     """
     fields.check(sampling, "config.sampling")
-    usable = _within_positions(model, requests, sampling)
+    usable: Iterator[GenerationRequest] = map(_within_positions(model, sampling), requests)
     if lengths is None:
         every = list(usable)
         lengths, usable = Counter(len(request.tokens) for request in every), iter(every)
@@ -199,18 +200,21 @@ def _stopped(vocabulary: Vocabulary, stop: Sequence[str]) -> Callable[[Sequence[
 
 
 def _within_positions(
-    model: LoadedModel, requests: Iterable[GenerationRequest], sampling: SamplingConfig
-) -> Iterator[GenerationRequest]:
-    """Yield the requests; raise UserError at the first that is too long for the positions."""
+    model: LoadedModel, sampling: SamplingConfig
+) -> Callable[[GenerationRequest], GenerationRequest]:
+    """Return a function that returns a request, or raises UserError if it is too long."""
     limit = longest_prompt(model.model.max_positions, sampling)
-    for request in requests:
+
+    def checked(request: GenerationRequest) -> GenerationRequest:
         if limit and len(request.tokens) > limit:
             raise UserError(
                 f"request {request.id}: its prompt has {len(request.tokens)} tokens; with "
                 f"max_new_tokens={sampling.max_new_tokens} the model's learned positions leave "
                 f"room for {limit}; shorten it or leave it out"
             )
-        yield request
+        return request
+
+    return checked
 
 
 def generate(

@@ -402,3 +402,52 @@ def test_the_memory_of_an_engine_is_that_of_its_parameters_and_slots(model, engi
     assert parameters == sum(leaf.nbytes for leaf in jax.tree.leaves(nnx.split(model)[1]))
     cache = 2 * 2 * 4 * (30 + NEW) * 32 * 4  # keys and values, layers, slots, entries, width, bytes
     assert cache < slots < 1.1 * cache
+
+
+class _Fed:
+    """Requests that grow: each completion adds the next part of them."""
+
+    def __init__(self, parts):
+        self._parts = [list(part) for part in parts]
+        self._ready = self._parts.pop(0)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if not self._ready:
+            raise StopIteration
+        return self._ready.pop(0)
+
+    def add(self):
+        if self._parts:
+            self._ready += self._parts.pop(0)
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_requests_that_depend_on_completions_are_generated_too(model, requests, naive, slots):
+    counts = SlotCounts()
+    engine = Engine(
+        model, slots=slots, prompt_length=30, sampling=SAMPLING, eos_id=EOS, counts=counts
+    )
+    fed = _Fed([requests[:3], *([request] for request in requests[3:])])
+    completions = {}
+    for completion in engine.generate(fed):
+        completions[completion.id] = completion
+        fed.add()
+    assert completions == naive
+
+
+def test_a_family_with_more_prompts_than_slots_is_generated(model):
+    requests = [
+        GenerationRequest(f"{n}", (5, 6, 7, n + 8), request_key(0, f"{n}", "cot"), prefix=3)
+        for n in range(5)
+    ]
+    texts = {}
+    for slots in (2, 5):
+        engine = Engine(
+            model, slots=slots, prompt_length=30, sampling=SAMPLING, eos_id=EOS, members=5
+        )
+        texts[slots] = _by_id(engine.generate(requests))
+    assert texts[2] == texts[5]
+    assert len(texts[2]) == 5

@@ -159,3 +159,28 @@ def test_settings_that_depend_on_the_text_so_far_reach_the_sampling(loaded):
     (text,) = texts.generate(loaded, ["abc"], settings, slots=1)
     assert len(text) >= 20
     assert len(set("abc" + text)) == len("abc" + text)
+
+
+def test_long_and_short_prompts_that_depend_on_completions_are_generated_too(loaded):
+    expected = {
+        text.id: text for text in texts.complete(loaded, _requests(loaded), SAMPLING, slots=2)
+    }
+    requests = _requests(loaded)
+    ready, later = [requests[0], requests[-1]], requests[1:-1]
+
+    class Fed:
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            if not ready:
+                raise StopIteration
+            return ready.pop(0)
+
+    lengths = Counter(len(request.tokens) for request in requests)
+    actual = {}
+    for text in texts.complete(loaded, Fed(), SAMPLING, slots=2, lengths=lengths):
+        actual[text.id] = text
+        if text.id == requests[-1].id:  # the only long one, which is generated last
+            ready += later
+    assert actual == expected
