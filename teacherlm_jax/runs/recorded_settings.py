@@ -33,6 +33,8 @@ def compare(
         before = files.read_json(path / layout.CONFIG)
     if before is None:
         return {}, False
+    if before["verb"] == verb:  # keys that were added since have their defaults
+        before = before | {"config": _completed(before["config"], type(config))}
     changes = identity.changed_settings(before, _resolved(verb, config), path_keys(config))
     extending = extended_keys(before["config"], config) if before["verb"] == verb else ()
     identity.refuse_other_settings(path, changes, (*may_change, *extending))
@@ -46,6 +48,20 @@ def record(path: epath.Path, verb: str, config: Any) -> None:
     before = [*last.pop("before", []), last] if last else []
     files.write_json(path / layout.CONFIG, _resolved(verb, config))
     files.write_json(recorded, versions() | ({"before": before} if before else {}))
+
+
+def _completed(before: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """Return recorded settings with the defaults of the fields of a dataclass that they lack."""
+    completed = dict(before)
+    for field in dataclasses.fields(kind):
+        made = field.default_factory
+        default: Any = field.default if made is dataclasses.MISSING else made()
+        is_group = dataclasses.is_dataclass(default)
+        if field.name not in before and default is not dataclasses.MISSING:
+            completed[field.name] = dataclasses.asdict(default) if is_group else default
+        elif is_group and isinstance(before.get(field.name), dict):
+            completed[field.name] = _completed(before[field.name], type(default))
+    return completed
 
 
 def _resolved(verb: str, config: Any) -> dict[str, Any]:

@@ -35,6 +35,17 @@ def first_output_of(folder):
     return (folder / "checkpoints/1/params").read_text()
 
 
+def test_a_run_of_before_a_key_was_added_is_resumed_with_the_default_of_the_key(tmp_path):
+    train(tmp_path / "run")
+    recorded = files.read_json(tmp_path / "run/config.json")
+    del recorded["config"]["seed"], recorded["config"]["optimizer"]["schedule"]
+    files.write_json(tmp_path / "run/config.json", recorded)
+    with pytest.raises(UserError, match=r"with config\.seed=0, but now config\.seed=7"):
+        train(tmp_path / "run", seed=7)
+    train(tmp_path / "run")
+    assert first_output_of(tmp_path / "run") == str(tmp_path / "run")
+
+
 def test_a_stopped_run_resumes_in_a_folder_that_moved(tmp_path):
     train(tmp_path / "before")
     shutil.move(tmp_path / "before", tmp_path / "after")
