@@ -99,6 +99,7 @@ class Model:
         subject: str = "",
         sampling: SamplingConfig | None = None,
         gates: Sequence[str] = DEFAULT_GATES,
+        attempts: int = 1,
         seed: int = 0,
     ) -> dict[str, Explanation]:
         """Return one explanation of each kind for a question with its answer.
@@ -113,6 +114,8 @@ class Model:
             subject: if given, prompts begin with the sentence that names it.
             sampling: how tokens are sampled; None: the defaults of `SamplingConfig`.
             gates: names of the gates that judge each text; `answer_check` uses this model.
+            attempts: most times that a text is generated: one that fails a gate is generated again
+                with other random numbers. `answer_check` does not count.
             seed: seed of the sampling.
 
         Raises:
@@ -124,6 +127,7 @@ class Model:
             *(self.loaded, [sample], tuple(kinds), sampling),
             seed=seed,
             gates=gates,
+            attempts=attempts,
             subject_prefix=bool(subject),
             slots=self._slots(len(kinds)),
         )

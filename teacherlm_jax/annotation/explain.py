@@ -1,19 +1,20 @@
 """Explanations of samples by a loaded teacher, with gate verdicts and without any files."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax.annotation import answer_check
 from teacherlm_jax.annotation import gates as gate_checks
+from teacherlm_jax.annotation.attempts import PromptRequests
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt, encode_prompts
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import DEFAULT_GATES, SamplingConfig, names
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.engine import Engine
-from teacherlm_jax.generation.requests import Completion, GenerationRequest
-from teacherlm_jax.generation.sampling import request_key
+from teacherlm_jax.generation.requests import Completion
 from teacherlm_jax.generation.slot_counts import SlotCounts
 from teacherlm_jax.generation.texts import LengthGroup, complete, on_mesh, text_of
 
@@ -32,6 +33,8 @@ class GeneratedExplanation:
             if max_new_tokens did, "refused" if a server did not write one.
         gates: verdict by gate.
         details: further values that are recorded with it.
+        attempt: number of the attempt, from 1.
+        rejected: the earlier attempts, which failed a gate.
     """
 
     sample: Sample
@@ -42,6 +45,8 @@ class GeneratedExplanation:
     finish_reason: str
     gates: dict[str, bool]
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    attempt: int = 1
+    rejected: "tuple[GeneratedExplanation, ...]" = ()
 
     @property
     def judged(self) -> gate_checks.GateInput:
@@ -59,6 +64,7 @@ def explain(
     *,
     seed: int = 0,
     gates: Sequence[str] = DEFAULT_GATES,
+    attempts: int = 1,
     subject_prefix: bool = False,
     slots: int = 64,
 ) -> list[GeneratedExplanation]:
@@ -76,6 +82,7 @@ def explain(
         gates: names of the gates that judge each explanation, of `config.names.GATES`; for
             "answer_check", `model` also chooses an option with each explanation; "not_duplicate"
             is a gate of `annotate` only.
+        attempts: most times that an explanation is generated, see `generate_explanations`.
         subject_prefix: begin prompts with the sentence that names the subject, if a sample has one.
         slots: number of explanations generated at the same time.
 
@@ -86,6 +93,8 @@ def explain(
     _require_known("kinds", kinds, KINDS)
     _require_known("gates", gates, [gate for gate in names.GATES if gate != names.SET_GATE])
     gate_checks.require_usable(gates, samples)
+    if attempts < 1:
+        raise UserError(f"attempts: expected 1 or more, got {attempts}")
     if len({sample.id for sample in samples}) < len(samples):
         raise UserError("samples: two have the same id; ids must differ")
     encoded = encode_prompts(samples, kinds, model.vocabulary, subject_prefix)
@@ -95,6 +104,7 @@ def explain(
             *(model, prompts, sampling or SamplingConfig()),
             seed=seed,
             gates=gates,
+            attempts=attempts,
             slots=slots,
             members=max(1, len(kinds)),
         )
@@ -124,6 +134,7 @@ def generate_explanations(
     *,
     seed: int,
     gates: Sequence[str],
+    attempts: int = 1,
     slots: int,
     members: int,
     lengths: Mapping[int, int] | None = None,
@@ -142,6 +153,8 @@ def generate_explanations(
         seed: seed of the sampling.
         gates: names of the gates that judge each explanation; only those that judge it by its
             text alone have a verdict.
+        attempts: most times that an explanation is generated. One that fails a gate is generated
+            again with another key; the first that passes is yielded, or the last one.
         slots: number of explanations generated at the same time.
         members: most prompts of a sample.
         lengths: number of prompts by length in tokens; None: all prompts are read first.
@@ -150,19 +163,20 @@ def generate_explanations(
         adapters: index of the adapter that writes each kind, for a model with several.
         engines: engines that are kept from call to call; see `generation.texts.complete`.
     """
-    by_id: dict[str, ExplanationPrompt] = {}  # those that are waiting or being continued
+    if lengths is None:
+        prompts = list(prompts)
+        lengths = Counter(len(prompt.tokens) for prompt in prompts)
+    running: dict[str, ExplanationPrompt] = {}  # those that are waiting or being continued
+    rejected: dict[str, tuple[GeneratedExplanation, ...]] = {}  # earlier attempts, by prompt
 
-    def requests() -> Iterator[GenerationRequest]:
+    def noted() -> Iterator[ExplanationPrompt]:
         for prompt in prompts:
-            by_id[prompt.id] = prompt
-            key = request_key(seed, prompt.sample.id, prompt.kind)
-            adapter = (adapters or {}).get(prompt.kind, 0)
-            yield GenerationRequest(
-                *(prompt.id, prompt.tokens, key), prefix=prompt.shared, adapter=adapter
-            )
+            running[prompt.id] = prompt
+            yield prompt
 
+    requests = PromptRequests(noted(), seed, members, adapters or {})
     completions = complete(
-        *(model, requests(), sampling),
+        *(model, requests, sampling),
         slots=slots,
         lengths=lengths,
         members=members,
@@ -171,9 +185,17 @@ def generate_explanations(
         engines=engines,
     )
     for completion in completions:
-        prompt = by_id.pop(completion.id)
+        prompt, earlier = running[completion.id], rejected.pop(completion.id, ())
         text = text_of(model.vocabulary, completion, sampling).strip()
-        yield prompt, _judged(prompt, completion, text, gates)
+        explanation = dataclasses.replace(
+            _judged(prompt, completion, text, gates), attempt=len(earlier) + 1, rejected=earlier
+        )
+        if explanation.attempt < attempts and not all(explanation.gates.values()):
+            rejected[prompt.id] = (*earlier, dataclasses.replace(explanation, rejected=()))
+            requests.again(prompt, explanation.attempt + 1)
+            continue
+        del running[prompt.id]
+        yield prompt, explanation
 
 
 def _judged(

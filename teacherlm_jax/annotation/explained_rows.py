@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from teacherlm_jax.annotation import rejected_texts
 from teacherlm_jax.annotation.endpoint_client import REFUSED
 from teacherlm_jax.annotation.explain import GeneratedExplanation
 from teacherlm_jax.annotation.explanation_prompts import prompt_digest
@@ -40,6 +41,7 @@ def explanation_row(
         "finish_reason": explanation.finish_reason,
         "gates": explanation.gates,
         **explanation.details,
+        **(rejected_texts.attempt_fields(explanation) if config.attempts > 1 else {}),
     }
 
 
@@ -52,6 +54,8 @@ def is_explanation(row: Mapping[str, Any]) -> bool:
         and all(type(row.get(key)) is int for key in ("prompt_tokens", "new_tokens"))
         and isinstance(gates, dict)
         and all(type(verdict) is bool for verdict in gates.values())
+        and type(row.get("attempt", 1)) is int
+        and isinstance(row.get("rejected", []), list)
     )
 
 
@@ -87,6 +91,7 @@ class KindCounts:
         self._gates = Counter(dict.fromkeys(gate_names, 0))
         self._judged = Counter(dict.fromkeys(gate_names, 0))
         self._finish_reasons: Counter[str] = Counter()
+        self._attempts: Counter[str] = Counter()  # empty if no text may be generated again
         self._teacher: dict[str, Any] = {}
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -98,6 +103,8 @@ class KindCounts:
         self._judged.update(row["gates"].keys())
         self._all_gates += all(row["gates"].values())
         self._finish_reasons[row["finish_reason"]] += 1
+        if "attempt" in row:
+            self._attempts[str(row["attempt"])] += 1
         keys = ("teacher", "step", "model_digest", "weights")  # the last one not in older rows
         self._teacher = {key: row[key] for key in keys if key in row}
 
@@ -112,6 +119,7 @@ class KindCounts:
             "gates": dict(self._gates),
             "judged": dict(self._judged),
             "finish_reasons": dict(self._finish_reasons),
+            **self._by_attempt(),
         }
 
     def merge(self, other: Mapping[str, Any]) -> None:
@@ -126,6 +134,7 @@ class KindCounts:
         all_judged = dict.fromkeys(other["gates"], other["count"])
         self._judged.update(other.get("judged", all_judged))
         self._finish_reasons.update(other["finish_reasons"])
+        self._attempts.update(other.get("attempts", {}))
 
     def result(self) -> dict[str, Any]:
         """Return the figures as JSON; `passed_all_gates` is None if no gate was configured.
@@ -140,4 +149,9 @@ class KindCounts:
             "passed_all_gates": self._all_gates if self._gates else None,
             "mean_tokens": self.new_tokens / self._count,
             "finish_reasons": dict(self._finish_reasons),
+            **self._by_attempt(),
         }
+
+    def _by_attempt(self) -> dict[str, Any]:
+        """Return the number of texts by attempt, as `attempts`, if texts may be generated again."""
+        return {"attempts": dict(sorted(self._attempts.items()))} if self._attempts else {}

@@ -133,8 +133,10 @@ def _clear(job: AnnotationJob, run: Run) -> None:
             files.remove(run.address / layout.TEXTS / kind / name)
     if not is_remote(run.address):  # files that a process was killed in the middle of writing
         texts = [f"{layout.TEXTS}/{kind}" for kind in job.kinds]
-        sketches = [f"{layout.SKETCHES}/{kind}" for kind in job.kinds]
-        for folder in (*texts, *sketches, layout.SAMPLES, layout.SHARDS):
+        beside = [
+            f"{part}/{kind}" for part in (layout.SKETCHES, layout.REJECTED) for kind in job.kinds
+        ]
+        for folder in (*texts, *beside, layout.SAMPLES, layout.SHARDS):
             for name in files.names(run.address / folder):
                 if name.startswith("."):
                     files.remove(run.address / folder / name)

@@ -86,6 +86,10 @@ class JobFolder:
         """Return the file with the explanations of one kind."""
         return self.address / layout.TEXTS / kind / shard_name(index)
 
+    def rejected(self, kind: str, index: int) -> epath.Path:
+        """Return the file with the rejected texts of one kind, which were generated again."""
+        return self.address / layout.REJECTED / kind / shard_name(index)
+
     def samples(self, index: int) -> epath.Path:
         """Return the file with the annotated samples of a shard."""
         return self.address / layout.SAMPLES / shard_name(index)

@@ -121,6 +121,7 @@ class ModelTeacher:
             *(self.model, prompts, self.config.sampling),
             seed=self.config.seed,
             gates=self.config.gates,
+            attempts=self.config.attempts,
             slots=self.config.slots,
             members=self.members,
             lengths=self.lengths,

@@ -11,6 +11,7 @@ from teacherlm_jax.annotation import (
     duplicate_verdicts,
     explained_rows,
     finished_files,
+    rejected_texts,
 )
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt, prompt_digest
 from teacherlm_jax.annotation.followed_shard import MissingIds, TextEnds, gate_inputs, prompts_of
@@ -57,6 +58,9 @@ class OpenShard:
                 scratch,
                 explained_rows.is_explanation,
                 judged_later=answer_check.NAME in gates,
+                final=functools.partial(
+                    rejected_texts.keep_aside, job.folder.rejected(kind, index)
+                ),
             )
             for kind in teacher.kinds
         }

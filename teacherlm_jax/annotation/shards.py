@@ -38,6 +38,7 @@ class ShardTexts:
         scratch: Path,
         intact: Callable[[Row], bool] = lambda row: True,
         judged_later: bool = False,
+        final: Callable[[Sequence[Row]], Sequence[Row]] = lambda rows: rows,
     ):
         """Read the rows of earlier processes; nothing is written if there are none.
 
@@ -53,6 +54,7 @@ class ShardTexts:
             intact: function that returns whether a JSON object has what a row needs.
             judged_later: whether the file is complete only after `finish`, which gets the rows with
                 further verdicts.
+            final: function that returns the rows as they are in the complete file.
 
         Raises:
             UserError: a row belongs to another job.
@@ -61,7 +63,7 @@ class ShardTexts:
         self._partial = path.with_name(f"{path.name}{PARTIAL}")
         self._ids, self._scratch = ids, scratch
         self._fault, self._log, self._intact = fault, log, intact
-        self._judged_later = judged_later
+        self._judged_later, self._final = judged_later, final
         self._rows: dict[str, Row] = {}
         self._open: PublishedRows | None = None
         self._recover()
@@ -93,7 +95,7 @@ class ShardTexts:
 
     def finish(self, rows: Sequence[Row]) -> None:
         """Write the complete file: the rows of `unjudged` with further verdicts."""
-        create_jsonl(self.path, rows)
+        create_jsonl(self.path, self._final(rows))
         self.complete = True
         self._rows = {}
         if self._open is not None:

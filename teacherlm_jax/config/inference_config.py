@@ -27,6 +27,7 @@ from teacherlm_jax.config.names import (
     MODEL_GATE,
     MODEL_PATHS,
     NAME,
+    TEXT_GATES,
 )
 from teacherlm_jax.config.prepare_config import SourceConfig
 
@@ -143,6 +144,14 @@ class AnnotateConfig:
         help="quality checks; each explanation is stored with their verdicts (see "
         f"docs/reference/sample-format.md); any of {', '.join(GATES)}",
     )
+    attempts: int = at_least(
+        1,
+        1,
+        help="most times that an explanation is generated: one that fails a gate is generated "
+        "again with other random numbers, the first that passes is kept, or the last one, and "
+        "earlier ones are kept in rejected/; the gates answer_check and not_duplicate do not "
+        "count; 1: every explanation is generated once",
+    )
     seed: int = number(0, limits=_SEED_LIMITS, help="seed of the sampling")
     slots: int = at_least(
         1,
@@ -199,6 +208,12 @@ class AnnotateConfig:
         for gate in self.gates:
             if gate not in GATES:
                 yield "gates", not_among(gate, GATES)
+        if self.attempts > 1 and not set(self.gates) & set(TEXT_GATES):
+            why = "but no gate of config.gates judges a text by itself"
+            yield "attempts", f"{self.attempts}, {why}; name one, or set it to 1"
+        if self.attempts > 1 and self.sampling.temperature == 0:
+            why = "but with config.sampling.temperature=0 all attempts are equal"
+            yield "attempts", f"{self.attempts}, {why}; raise the temperature, or set it to 1"
 
     def _endpoint_problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, problem) for values that do not suit teachers at an address."""
@@ -213,6 +228,8 @@ class AnnotateConfig:
         if MODEL_GATE in self.gates:
             why = "needs teachers whose models are loaded, but one is at an address"
             yield "gates", f"{MODEL_GATE!r} {why}; leave it out"
+        if self.attempts > 1:
+            yield "attempts", f"{self.attempts}, but a teacher is at an address; set it to 1"
         if all(served):
             for key in ("prompt_length", "dtype", "weights", "attention"):
                 if value := getattr(self, key):

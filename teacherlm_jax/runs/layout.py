@@ -30,6 +30,7 @@ SAMPLES = "samples"  # the explained samples
 JOB = "job.json"  # the plan: files of the source, rows of each shard, lengths of the prompts
 SHARDS = "shards"  # the samples of each shard, without explanations of this run
 COUNTS = "counts"  # size and figures of each complete file in TEXTS and SAMPLES
+REJECTED = "rejected"  # one folder per kind, with texts that failed a gate and were tried again
 SKETCHES = "sketches"  # of the explanations of complete files, to find near duplicates
 CLAIMS = "claims"  # shards that a process works on
 WORKERS = "workers"  # processes at work in the folder, with heartbeats

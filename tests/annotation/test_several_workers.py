@@ -40,6 +40,7 @@ def together(make_config, teachers, tmp_path_factory):
         root=str(folder),
         rows_per_shard=5,
         gates=("answer_check", "finished", "not_empty", "not_duplicate"),
+        attempts=2,
     )
     (folder / "config.py").write_text(CONFIG.format(config=config))
     return config, folder / "config.py"
@@ -57,7 +58,7 @@ def alone(together, tmp_path_factory):
 
 def _contents(output):
     """Return the bytes of all files of texts and samples, by path."""
-    folders = [f"{part}/{kind}" for part in ("texts",) for kind in ("cot", "mistake")]
+    folders = [f"{part}/{kind}" for part in ("texts", "rejected") for kind in ("cot", "mistake")]
     return {
         f"{folder}/{name}": files.read_bytes(StoragePath(output) / folder / name)
         for folder in (*folders, "samples")
