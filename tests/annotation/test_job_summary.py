@@ -59,8 +59,8 @@ def test_a_teacher_on_a_server_has_its_refusals_tokens_and_cost():
         Path("a"), {"rows": 12, "refused": 0, "kinds": {"cot": served, "mistake": MISTAKE}}
     ).splitlines()
     assert lines[7:12] == [
-        "  truncated              0       0",
-        "  refused by the server  2       0",
+        "  truncated              0        0",
+        "  refused by the server  2        0",
         "  prompt tokens          5,100",
         "  new tokens             300",
         "  cost                   0.2500",
