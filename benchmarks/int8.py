@@ -9,7 +9,7 @@ Two parts, of which the second does not need the first:
   generated samples greedily, with its weights in float32 and in int8. Texts are compared token by
   token, and judged by the default gates and by the checker of generated samples.
 
-`--small` runs both with tiny models in about two minutes and records nothing.
+`--small` runs both with tiny models, and neither judges nor records the figures.
 """
 
 import argparse
@@ -210,7 +210,7 @@ def _tables(speeds: Sequence[dict[str, Any]], found: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true", help="tiny models; nothing is recorded")
+    parser.add_argument("--small", action="store_true", help="tiny models; nothing is judged")
     parser.add_argument("--teacher", default="", help="a trained teacher instead of a new one")
     options = parser.parse_args(arguments)
     sizes = SMALL if options.small else Sizes()
@@ -225,8 +225,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figure = f"{share:.2f} of the bytes of bfloat16, {100 * fewer:.1f} points fewer texts pass"
     goal = f"at most {SHARE:g} and {100 * FEWER:g}"
     met = share <= SHARE and fewer <= FEWER
-    if options.small:
-        return harness.judge("int8", figure, goal, met)
+    if options.small:  # too small for the goals: scales and norms are a large part
+        print(figure)
+        return 0
     text += (
         f"\nThe first table has a model of {sizes.shape}'s shape with {sizes.slots} slots, the "
         f"second {found['texts']} explanations by the quickstart's teacher.\n"
