@@ -66,9 +66,11 @@ def test_the_file_describes_device_versions_and_commit(result):
 
 
 def test_decode_and_prefill_name_the_programs_that_were_compiled(result):
-    (decode,) = result["parts"]["decode"]["cases"]
+    decode, in_int8 = result["parts"]["decode"]["cases"]
     assert "decode with 4 slots and 64 entries" in decode["compile_seconds"]
     assert decode["roofline_bytes"] > 2 * 512 * 32  # the embedding alone, in bfloat16
+    assert in_int8["weights"] == "int8"
+    assert 512 * 32 < in_int8["roofline_bytes"] < 0.8 * decode["roofline_bytes"]
 
 
 def test_a_case_that_fails_or_has_no_time_is_recorded_and_the_others_are_kept(tmp_path, capsys):
