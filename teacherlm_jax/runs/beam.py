@@ -108,14 +108,20 @@ class Beam:
         return self._beam.Pipeline(runner=self._new_runner(), options=self._options)
 
     def _run(self, pipeline: Any) -> None:
+        """Run a pipeline; raise UserError if a stage raised one, without Beam's own output."""
+        ended: BaseException | None = None
         # local workers write to this console, remote workers to their own logs
-        try:
-            with quiet_stderr() if self._direct else contextlib.nullcontext():
+        with quiet_stderr() if self._direct else contextlib.nullcontext():
+            try:
                 pipeline.run().wait_until_finish()
-        except Exception as error:
-            if refusal := _refusal(error):
-                raise UserError(refusal) from error
-            raise
+            except KeyboardInterrupt as signal:
+                ended = signal
+            except Exception as error:
+                if not (refusal := _refusal(error)):
+                    raise
+                ended = UserError(refusal)
+        if ended is not None:
+            raise ended
 
     def _new_runner(self) -> Any:
         """Return a new runner; each runner runs one pipeline only."""

@@ -1,9 +1,11 @@
 """`annotate` on Beam: the same files as in one process, and a model that is loaded once."""
 
 import dataclasses
+import multiprocessing
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -75,18 +77,35 @@ def same(result, other):
     }
 
 
-def test_two_processes_write_the_bytes_of_one_with_a_model_and_a_server(
+def test_processes_that_were_killed_and_start_again_write_the_bytes_of_one(
     make_config, teachers, tmp_path
 ):
+    """A server writes chains of thought, and then a model the mistakes."""
+    output, released = tmp_path / "beam", threading.Event()
     with CompletionsServer() as server:
-        config = make_config(cot=teachers[0], mistake=server.teacher)
+        config = make_config(cot=server.teacher, mistake=teachers[0])
+        config.rows_per_shard = 2
+        config.endpoint = EndpointConfig(timeout=30.0, concurrency=1)
+        server.hold = lambda server: len(server.asked) > 5 and released.wait(60)
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=annotate, args=(config, output, PROCESSES))
+        process.start()
+        while process.is_alive() and len(server.asked) <= 5:
+            time.sleep(0.1)
+        process.kill()
+        process.join()
+        released.set()
+        assert process.exitcode == -signal.SIGKILL
+        assert list(output.glob("texts/cot/*.jsonl")) and not (output / "result.json").exists()
+        asked = len(server.asked)
+        result = annotate(config, output, PROCESSES)
+        assert len(server.asked) < asked + 11, "texts on disk are not written again"
         expected = annotate(config, tmp_path / "alone")
-        result = annotate(config, tmp_path / "beam", PROCESSES)
-    assert contents(tmp_path / "beam") == contents(tmp_path / "alone")
-    assert len(list((tmp_path / "beam" / "samples").iterdir())) == 3
+    assert contents(output) == contents(tmp_path / "alone")
+    assert len(list((output / "samples").iterdir())) == 6
     assert same(result, expected)
-    assert result["texts"] == 22 and result["tokens_per_second"] > 0
-    assert not (tmp_path / "beam" / ".work").exists()
+    assert 11 < result["texts"] < 22 and result["tokens_per_second"] > 0
+    assert not (output / ".work").exists()
 
 
 @pytest.fixture
@@ -189,7 +208,7 @@ def test_a_row_that_a_server_refuses_does_not_fail_its_batch(make_config, sample
     assert f"refused: 1, for example the cot of {samples[6].id!r}: status 400" in log
 
 
-def test_a_shard_that_cannot_be_used_leaves_the_others_finished(config, tmp_path, stubbed):
+def test_a_shard_that_cannot_be_used_leaves_the_others_finished(config, tmp_path, stubbed, capfd):
     output = tmp_path / "beam"
     planned(config, output, tmp_path / "work")
     shard = output / "shards" / "part-00001.jsonl"
@@ -234,7 +253,7 @@ def test_a_beam_job_does_not_work_beside_other_processes(config, tmp_path, stubb
 
 
 def test_workers_that_do_not_see_run_or_teacher_are_reported(
-    config, tmp_path, stubbed, monkeypatch
+    config, tmp_path, stubbed, monkeypatch, capfd
 ):
     def elsewhere(config, run):
         job = plan_job(config, run)
@@ -245,6 +264,7 @@ def test_workers_that_do_not_see_run_or_teacher_are_reported(
         patch.setattr(job_module, "plan_job", elsewhere)
         with pytest.raises(UserError, match="gone: a Beam worker does not see this teacher; it"):
             annotate(config, tmp_path / "teacher", IN_MEMORY)
+    assert capfd.readouterr().err == "", "without Beam's traceback"
     job, writer = planned(config, tmp_path / "run", tmp_path / "work")
     gone = dataclasses.replace(job, folder=JobFolder(StoragePath(tmp_path / "gone")))
     with pytest.raises(UserError, match="gone: a Beam worker does not see this run; config.output"):
