@@ -74,12 +74,14 @@ def main() -> int:
     )
 
 
-def write_teacher(folder: Path) -> Path:
+def write_teacher(folder: Path, layers: int = 1, width: int = 16) -> Path:
     """Write a teacher with random parameters and a config that names it; return the config."""
     samples = list(synthetic.generate(SAMPLES, seed=1))
     texts = ["".join(p.text for p in prompts.explanation_pieces(s, "cot")) for s in samples]
     vocabulary = train_sentencepiece(texts, folder / "teacher" / "vocabulary", size=400, seed=0)
-    shape = ModelConfig(layers=1, width=16, heads=2, vocab_size=vocabulary.size, dtype="float32")
+    shape = ModelConfig(
+        layers=layers, width=width, heads=2, vocab_size=vocabulary.size, dtype="float32"
+    )
     checkpoints = Checkpoints(folder / "teacher")
     parameters = nnx.to_pure_dict(nnx.split(registry.build(shape, nnx.Rngs(0)))[1])
     meta = {"model": vars(shape), "vocabulary": vocabulary.digest}

@@ -43,6 +43,10 @@ _GROUP = 8  # most prefixes in one prefill
 _IDLE = 12  # one of so many slots may be free before prompts are read into the free ones
 _SMALLEST_WINDOW = 128  # entries of the cache
 
+# Names in traces: what the host does. HANDLE is the time of the caller.
+HOST_PHASES = ("submit programs", "handle texts", "read requests", "wait for the device")
+SUBMIT, HANDLE, READ, WAIT = HOST_PHASES
+
 
 @dataclasses.dataclass(frozen=True)
 class EngineProgram:
@@ -127,7 +131,7 @@ class Engine:
         """Yield completions as they finish; requests are taken as slots become free.
 
         While the device generates, the caller works on the completions, and the next requests are
-        read.
+        read. Traces of `jax.profiler` have the HOST_PHASES.
 
         Args:
             requests: the prompts. They are asked for more after they have ended, until all texts
@@ -144,19 +148,22 @@ class Engine:
         with slot_memory.report_shortage(self._slots):
             slots = self._allocate(self._parameters)
         waiting.fill(self._slots)
+        phase = jax.profiler.TraceAnnotation
         while True:
-            with slot_memory.report_shortage(self._slots):
+            with phase(SUBMIT), slot_memory.report_shortage(self._slots):
                 slots = self._refill(slots, running, waiting)
                 if running:
                     slots = self._decoded(slots, running)
-            yield from completions
-            waiting.fill(self._ahead)
+            with phase(HANDLE):
+                yield from completions
+            with phase(READ):
+                waiting.fill(self._ahead)
             if not running:
                 if not waiting:
                     return
                 completions = []
                 continue
-            with slot_memory.report_shortage(self._slots):
+            with phase(WAIT), slot_memory.report_shortage(self._slots):
                 completions = running.collect(slots)
             if enough():
                 yield from completions
