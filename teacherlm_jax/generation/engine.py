@@ -11,7 +11,6 @@ for the rounding of float sums, whose order may change with the compiled shapes.
 
 import contextlib
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
@@ -21,9 +20,8 @@ import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding
 
-from teacherlm_jax import capacity, sharding
+from teacherlm_jax import capacity
 from teacherlm_jax.config import SamplingConfig, fields
-from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation import slot_memory
 from teacherlm_jax.generation.prompt_batch import empty_batch, prompt_batch
 from teacherlm_jax.generation.requests import (
@@ -34,13 +32,12 @@ from teacherlm_jax.generation.requests import (
 )
 from teacherlm_jax.generation.running_texts import RunningTexts
 from teacherlm_jax.generation.slot_counts import SlotCounts
+from teacherlm_jax.generation.slot_numbers import prefill_size, refuse_too_long, slot_shards
 from teacherlm_jax.generation.slot_programs import SlotPrograms
 from teacherlm_jax.generation.slot_state import SlotState, placed
 from teacherlm_jax.models.buckets import power_of_two
 from teacherlm_jax.models.decoder import Decoder
 
-_GROUP = 8  # most prefixes in one prefill
-_IDLE = 12  # one of so many slots may be free before prompts are read into the free ones
 _SMALLEST_WINDOW = 128  # entries of the cache
 
 # Names in traces: what the host does. HANDLE is the time of the caller.
@@ -107,7 +104,7 @@ class Engine:
         """
         fields.check(sampling, "config.sampling")
         shards = slot_shards(slots)
-        _refuse_too_long(model.max_positions, prompt_length, sampling.max_new_tokens)
+        refuse_too_long(model.max_positions, prompt_length, sampling.max_new_tokens)
         graph, self._parameters = nnx.split(model)
         self._device = SlotPrograms(
             graph, slots=slots, cache_length=prompt_length + sampling.max_new_tokens,
@@ -309,37 +306,3 @@ class Engine:
             pairs = zip(names, shapes, strict=True)
             shapes = [placed(name, shape, placement.mesh) for name, shape in pairs]
         return shapes, trees[0]
-
-
-def prefill_size(slots: int, members: int, shards: int) -> tuple[int, int]:
-    """Return the free slots that are worth a prefill, and the prefixes that one prefill reads.
-
-    A prefill takes as long for one prompt as for a group, so free slots gather a little.
-    """
-    worth = max(1, min(slots // _IDLE, _GROUP * members))
-    return worth, shards * math.ceil(worth / members / shards)
-
-
-def slot_shards(slots: int) -> int:
-    """Return how many devices of the mesh in context share a batch.
-
-    Raises UserError unless `slots` is a positive multiple of that.
-    """
-    shards = sharding.batch_shards(jax.sharding.get_abstract_mesh())
-    if slots < 1 or slots % shards:
-        raise UserError(
-            f"config.slots={slots}: expected a positive multiple of {shards}, the number of "
-            "devices that share a batch (config.mesh.data times config.mesh.fsdp)"
-        )
-    return shards
-
-
-def _refuse_too_long(max_positions: int, prompt_length: int, new_tokens: int) -> None:
-    if 0 < max_positions < prompt_length + new_tokens:
-        room = max_positions - prompt_length
-        remedy = f"lower it to {room} or less" if room > 0 else "use shorter prompts"
-        raise UserError(
-            f"config.sampling.max_new_tokens={new_tokens}: prompts of up to {prompt_length} tokens "
-            f"make texts of {prompt_length + new_tokens} tokens, but the model has learned "
-            f"positions for {max_positions}; {remedy}"
-        )

@@ -18,7 +18,7 @@ from flax import nnx
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import SamplingConfig, fields
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.generation.engine import Engine, slot_shards
+from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.generation.requests import (
     Completion,
     GenerationRequest,
@@ -26,6 +26,7 @@ from teacherlm_jax.generation.requests import (
 )
 from teacherlm_jax.generation.sampling import request_key
 from teacherlm_jax.generation.slot_counts import SlotCounts
+from teacherlm_jax.generation.slot_numbers import slot_shards
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 _TYPICAL = 0.9  # share of the prompts that the first group takes at least

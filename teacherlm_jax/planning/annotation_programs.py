@@ -13,7 +13,8 @@ from teacherlm_jax import sharding
 from teacherlm_jax.config import AnnotateConfig, LoraConfig, MeshConfig, ModelConfig
 from teacherlm_jax.config.endpoint_config import is_endpoint
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.generation.engine import Engine, EngineProgram, prefill_size
+from teacherlm_jax.generation.engine import Engine, EngineProgram
+from teacherlm_jax.generation.slot_numbers import prefill_size
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.models import int8, registry
 from teacherlm_jax.planning.program_figures import Workload

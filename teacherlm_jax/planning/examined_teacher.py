@@ -11,9 +11,10 @@ from teacherlm_jax.annotation.loaded_teacher import load_models
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.generation import texts
-from teacherlm_jax.generation.engine import Engine, slot_shards
+from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.generation.requests import GenerationRequest
 from teacherlm_jax.generation.sampling import request_key
+from teacherlm_jax.generation.slot_numbers import slot_shards
 from teacherlm_jax.generation.texts import LengthGroup
 from teacherlm_jax.planning.programs import compiled
 from teacherlm_jax.planning.timed_sample import TimedSample, timed

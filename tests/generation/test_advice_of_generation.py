@@ -11,7 +11,7 @@ import pytest
 from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig, SamplingConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.generation import engine, requests, texts
+from teacherlm_jax.generation import requests, slot_numbers, texts
 from teacherlm_jax.generation.requests import Completion, GenerationRequest
 
 
@@ -32,24 +32,24 @@ def test_a_prompt_has_room_with_fewer_new_tokens_than_a_message_names():
 
 
 def test_texts_fit_with_the_new_tokens_that_a_message_names():
-    message = refusal(engine._refuse_too_long, 40, 17, 24)
+    message = refusal(slot_numbers.refuse_too_long, 40, 17, 24)
     tokens = int(re.search(r"lower it to (\d+) or less$", message)[1])
-    engine._refuse_too_long(40, 17, tokens)
-    assert refusal(engine._refuse_too_long, 40, 17, tokens + 1)
+    slot_numbers.refuse_too_long(40, 17, tokens)
+    assert refusal(slot_numbers.refuse_too_long, 40, 17, tokens + 1)
 
 
 def test_prompts_that_fill_all_positions_are_shortened():
-    assert refusal(engine._refuse_too_long, 40, 40, 1).endswith("; use shorter prompts")
-    engine._refuse_too_long(40, 39, 1)
+    assert refusal(slot_numbers.refuse_too_long, 40, 40, 1).endswith("; use shorter prompts")
+    slot_numbers.refuse_too_long(40, 39, 1)
 
 
 @pytest.mark.parametrize("slots", [0, 6])
 def test_a_multiple_of_the_number_that_a_message_names_is_a_number_of_slots(slots):
     mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
     with jax.set_mesh(mesh):
-        message = refusal(engine.slot_shards, slots)
+        message = refusal(slot_numbers.slot_shards, slots)
         shards = int(re.search(r"expected a positive multiple of (\d+), the number", message)[1])
-        assert engine.slot_shards(shards) == engine.slot_shards(3 * shards) == shards
+        assert slot_numbers.slot_shards(shards) == slot_numbers.slot_shards(3 * shards) == shards
 
 
 def request(name, size):
