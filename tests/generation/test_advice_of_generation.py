@@ -89,6 +89,7 @@ def test_texts_are_completed_after_each_remedy(way, monkeypatch):
 
     monkeypatch.setattr(texts, "Engine", Echo)
     model = types.SimpleNamespace(
+        adapters=0,
         model=types.SimpleNamespace(max_positions=20),
         vocabulary=types.SimpleNamespace(eos_id=1, drawable=lambda: [2]),
     )
