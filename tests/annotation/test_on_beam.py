@@ -241,6 +241,23 @@ def test_a_signal_ends_the_run_with_what_is_on_disk(config, tmp_path, stubbed, m
     assert contents(tmp_path / "beam") == contents(tmp_path / "alone")
 
 
+def test_a_run_in_a_bucket_has_the_same_bytes(config, tmp_path, bucket, stubbed, monkeypatch):
+    annotate(config, tmp_path / "alone")
+    run = StoragePath(f"{bucket}/run")
+    with monkeypatch.context() as patch:
+        failing(10, RuntimeError("the machine is gone"), patch)
+        with pytest.raises(Exception, match="the machine is gone"):
+            annotate(config, run, IN_MEMORY)
+    assert annotate(config, run, IN_MEMORY)["texts"] == 33 - 10, "partial files were published"
+    expected = {
+        name: content
+        for name, content in contents(tmp_path / "alone").items()
+        if name.startswith(("texts/", "samples/", "shards/", "counts/"))
+    }
+    assert {name: files.read_bytes(run / name) for name in expected} == expected
+    assert not files.is_folder(run / ".work")
+
+
 def test_a_beam_job_does_not_work_beside_other_processes(config, tmp_path, stubbed):
     annotate(config, tmp_path / "run")
     other = Workers(StoragePath(tmp_path / "run" / "workers"), print)
