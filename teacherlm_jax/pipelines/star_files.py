@@ -1,6 +1,7 @@
 """Files of a STaR run: they are read and written here, and `star_rows` decides about the rows."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from teacherlm_jax.pipelines.star_rows import FILTERED, RATIONALIZED, Judgement
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sources.reading import read_samples
+from teacherlm_jax.sources.usable_rows import Check
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.refused_rows import RefusedRows
@@ -49,16 +51,17 @@ class StarFolder:
 def read_datasets(config: StarConfig, run: Run) -> None:
     """Copy the three datasets into the run, in the sample format, and those without answers.
 
-    Rows that cannot be used go to `refused.jsonl`. Raises UserError for a dataset without usable
-    rows, for a seed set without chains of thought by the author, and for a gate that cannot judge
-    a sample.
+    Rows that cannot be used go to `refused.jsonl`, also those of the seed set whose chain of
+    thought states another answer or states one before its end. Raises UserError for a dataset
+    without usable rows, for a seed set without chains of thought by the author, and for a gate that
+    cannot judge a sample.
     """
     refused = RefusedRows(run.path / layout.REFUSED)
     try:
-        explained, questions, test = (
-            _read(config, source, refused, run)
-            for source in (config.explained, config.questions, config.test)
-        )
+        conclusive = functools.partial(star_rows.require_conclusive, author=config.author)
+        explained = _read(config, config.explained, refused, run, conclusive)
+        questions = _read(config, config.questions, refused, run)
+        test = _read(config, config.test, refused, run)
     finally:
         refused.close()
         refused.report(run.log)
@@ -77,8 +80,16 @@ def read_datasets(config: StarConfig, run: Run) -> None:
     files.write_jsonl(here.samples("test"), (to_row(star_rows.hinted(s)) for s in test))
 
 
-def _read(config: StarConfig, source: SourceConfig, refused: RefusedRows, run: Run) -> list[Sample]:
-    samples = list(read_samples(source, config.root, refused, seed=config.seed, log=run.log))
+def _read(
+    config: StarConfig,
+    source: SourceConfig,
+    refused: RefusedRows,
+    run: Run,
+    usable: Check | None = None,
+) -> list[Sample]:
+    samples = list(
+        read_samples(source, config.root, refused, usable=usable, seed=config.seed, log=run.log)
+    )
     run.log.info("%s: %d samples", source.name, len(samples))
     return samples
 

@@ -21,7 +21,7 @@ from typing import Any
 from teacherlm_jax.annotation import gates as gate_checks
 from teacherlm_jax.annotation.gates import GateInput
 from teacherlm_jax.data import prompts
-from teacherlm_jax.data.sample import Sample, to_row
+from teacherlm_jax.data.sample import Sample, SampleError, to_row
 
 AUTHOR = "star"  # of the explanations that are kept
 FILTERED, RATIONALIZED = "filtered", "rationalized"  # origins of a kept explanation
@@ -52,9 +52,41 @@ def hinted(sample: Sample) -> Sample:
     return dataclasses.replace(sample, explanations={}, annotations={})
 
 
-def conclude(sample: Sample, rationale: str) -> str:
-    """Return the text that a model writes for a rationale that leads to the sample's answer."""
-    return f"{rationale.strip()} {_CONCLUSION}{sample.answer.strip().removesuffix('.')}."
+def conclude(sample: Sample, explanation: str) -> str:
+    """Return the text that a model writes for an explanation that leads to the sample's answer.
+
+    It ends in the answer, which is not added to an explanation that ends in it already.
+    """
+    rationale, answer = divide(explanation)
+    if not _is_own(sample, answer):
+        rationale = explanation.strip()
+    return f"{rationale} {_CONCLUSION}{sample.answer.strip().removesuffix('.')}."
+
+
+def require_conclusive(sample: Sample, author: str) -> None:
+    """Raise SampleError if a chain of thought of the seed set cannot end in the sample's answer.
+
+    It may state the answer at its end, and none before. A model that learns from other texts writes
+    some that `judge` does not keep.
+    """
+    explanation = sample.explanation(KIND, author)
+    if explanation is None:
+        return
+    rationale, answer = divide(explanation)
+    if answer and not _is_own(sample, answer):
+        raise SampleError(f"its chain of thought ends in {_CONCLUSION + answer!r}, another answer")
+    if _CONCLUSION in rationale:
+        raise SampleError("its chain of thought states an answer before its end")
+    if not rationale:
+        raise SampleError("its chain of thought is only the answer")
+
+
+def _is_own(sample: Sample, answer: str) -> bool:
+    """Return whether an answer is the sample's, also by its letter alone or its option's text."""
+    if not sample.options or not answer:
+        return is_right(sample, answer)
+    own = (sample.answer, sample.answer.strip("()"), sample.options[sample.answer_index])
+    return _plain(answer) in map(_plain, own)
 
 
 def divide(text: str) -> tuple[str, str]:

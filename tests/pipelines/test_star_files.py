@@ -1,5 +1,8 @@
 """Files of a round of STaR, with texts that a model might have written in place of a model."""
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 
 from teacherlm_jax import config
@@ -116,6 +119,27 @@ def test_the_examples_of_round_0_are_the_seed_set(opened):
     rows = [row for _, row in files.read_jsonl(run.path / "round-0/examples.jsonl")]
     expected = [f"{part}/{sample.id}" for sample in SEED_SET for part in ("seed", "hint")]
     assert ids(rows) == expected
+
+
+def test_seed_texts_that_state_another_answer_are_refused_and_counted(opened):
+    settings, run = opened
+    (seed, other), author = SEED_SET, synthetic.AUTHOR
+    explained = [
+        dataclasses.replace(seed, explanations={"cot": {author: wrong(seed)}}),
+        dataclasses.replace(other, explanations={"cot": {author: right(other)}}),
+    ]
+    path = Path(settings.root) / settings.explained.path
+    files.write_jsonl(path, map(to_row, explained))
+    star_files.read_datasets(settings, run)
+    rows = [row for _, row in files.read_jsonl(run.path / "samples/explained.jsonl")]
+    assert ids(rows) == [other.id]
+    (refused,) = (row for _, row in files.read_jsonl(run.path / "refused.jsonl"))
+    assert refused["line"] == 1 and "another answer" in refused["reason"]
+    log = (run.path / "log.txt").read_text()
+    assert "1 row refused: its chain of thought ends in 'The answer is" in log
+    star_files.write_examples(settings, 0, run)
+    examples = [row for _, row in files.read_jsonl(run.path / "round-0/examples.jsonl")]
+    assert {row["explanations"]["cot"]["star"] for row in examples} == {right(other)}
 
 
 def test_the_figures_of_a_round_count_texts_by_what_became_of_them(opened):

@@ -2,11 +2,12 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
 from teacherlm_jax.data import prompts, synthetic
-from teacherlm_jax.data.sample import Sample, from_row
+from teacherlm_jax.data.sample import Sample, SampleError, from_row
 from teacherlm_jax.pipelines import star_rows
 from teacherlm_jax.pipelines.star_rows import FILTERED, RATIONALIZED
 
@@ -172,6 +173,43 @@ def test_the_text_to_train_on_is_one_that_is_kept():
     for sample in (CHOICE, FREE, dataclasses.replace(FREE, answer="A red fox.")):
         text = star_rows.conclude(sample, "Because of reasons.")
         assert star_rows.judge(sample, text, "eos", ("finished",)).kept, text
+
+
+@pytest.mark.parametrize(
+    ("sample", "stated"),
+    [
+        (CHOICE, "(B)."),
+        (CHOICE, "(B)"),
+        (CHOICE, "B."),
+        (CHOICE, "False."),
+        (FREE, "72."),
+        (FREE, "$72.00"),
+    ],
+)
+def test_the_answer_is_not_stated_twice_after_an_explanation_that_ends_in_it(sample, stated):
+    explanation = f"Because of reasons. The answer is {stated}\n"
+    seed = dataclasses.replace(sample, explanations={"cot": {"human": explanation}})
+    star_rows.require_conclusive(seed, "human")
+    text = star_rows.conclude(seed, explanation)
+    assert text == f"Because of reasons. The answer is {seed.answer}."
+    assert star_rows.judge(seed, text, "eos", ("finished",)).kept
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("10 is more. The answer is (A).", "ends in 'The answer is (A)', another answer"),
+        ("The answer is (B). 10 is fewer.", "ends in 'The answer is (B). 10 is fewer', another"),
+        ("The answer is (B). Fewer. The answer is (B).", "states an answer before its end"),
+        ("The answer is (B).", "is only the answer"),
+    ],
+)
+def test_a_seed_text_that_states_another_answer_or_states_it_too_early_is_refused(text, problem):
+    seed = dataclasses.replace(CHOICE, explanations={"cot": {"human": text, "other": "Fewer."}})
+    with pytest.raises(SampleError, match=re.escape(problem)):
+        star_rows.require_conclusive(seed, "human")
+    star_rows.require_conclusive(seed, "other")
+    star_rows.require_conclusive(seed, "nobody")
 
 
 def test_judgements_are_counted_by_reason():
