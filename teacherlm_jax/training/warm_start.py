@@ -48,13 +48,7 @@ def _from_model_folder(
     init_from: str, folder: Path, model: ModelConfig, vocabulary: Vocabulary, abstract: Tree
 ) -> Tree:
     opened = model_folder.open_model(folder, model.param_dtype)
-    for key in _SHAPE_KEYS:
-        expected, actual = getattr(model, key), getattr(opened.config, key)
-        if expected != actual:
-            raise UserError(
-                f"config.init_from={init_from}: its {key} is {actual!r}, but config.model.{key} is "
-                f"{expected!r}; set config.model.{key}={actual!r}"
-            )
+    require_shape(init_from, opened.config, model)
     if opened.vocabulary.digest != vocabulary.digest:
         raise UserError(
             f"config.init_from={init_from}: its tokenizer has the digest "
@@ -62,3 +56,20 @@ def _from_model_folder(
             f"prepare the data with config.vocabulary.path={init_from}"
         )
     return opened.parameters(abstract)
+
+
+def require_shape(init_from: str, found: ModelConfig, model: ModelConfig) -> None:
+    """Raise UserError unless a run's model has the shape of the model that it starts from.
+
+    Args:
+        init_from: path of the other model, for the message.
+        found: shape of the other model.
+        model: the run's model, `vocab_size` resolved.
+    """
+    for key in _SHAPE_KEYS:
+        expected, actual = getattr(model, key), getattr(found, key)
+        if expected != actual:
+            raise UserError(
+                f"config.init_from={init_from}: its {key} is {actual!r}, but config.model.{key} is "
+                f"{expected!r}; set config.model.{key}={actual!r}"
+            )
