@@ -93,6 +93,10 @@ class StarConfig:
                 f"{self.optimizer.warmup_steps} must be less than the steps of a round, {fewest}",
             )
         names = [source.name for source in (self.explained, self.questions, self.test)]
+        for key in ("explained", "questions", "test"):
+            if most := getattr(self, key).max_tokens:
+                why = f"{most}, but no vocabulary counts the tokens of these datasets"
+                yield f"{key}.max_tokens", f"{why}; leave it at 0"
         for twice in sorted({name for name in names if names.count(name) > 1}):
             yield "questions.name", f"two datasets have the name {twice!r}; names must differ"
         if not self.author.strip():

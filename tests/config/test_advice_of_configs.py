@@ -35,6 +35,14 @@ def prepare(**settings):
     )
 
 
+def star(**settings):
+    sources = {name: config.SourceConfig(name, "a.jsonl") for name in ("explained", "test")}
+    questions = config.SourceConfig("questions", "b.jsonl", **settings)
+    return config.StarConfig(
+        "runs/x", questions=questions, vocabulary=config.VocabularyConfig("v"), **sources
+    )
+
+
 # A config, the words of its message that suggest the remedy, and the overrides that apply it. None:
 # the overrides are read from the message.
 CASES = [
@@ -49,6 +57,7 @@ CASES = [
     (config.ReportConfig("o", "runs", format="cot"), "leave it out", {"format": "sample"}),
     (prepare(beam_options=("--a=1",)), "set one, as in", {"runner": "DirectRunner"}),
     (evaluate(max_tokens=5), "leave it at 0", {"benchmarks[0].max_tokens": "0"}),
+    (star(max_tokens=5), "leave it at 0", {"questions.max_tokens": "0"}),
     (
         evaluate(style="authors", score="texts"),
         "choose style='clean'",
