@@ -42,7 +42,7 @@ def page(
     blocks += map(_teacher, examined)
     blocks += [_served(config, preview, teacher) for teacher in served]
     if examined:
-        blocks.append(_aligned(_hours(examined, estimate)))
+        blocks.append(_aligned(_hours(config, examined, estimate)))
         if answer_check.NAME in config.gates:
             blocks[-1].append(f"  the time for the gate {answer_check.NAME} comes on top")
     if not preview.left(preview.job.kinds):
@@ -73,9 +73,21 @@ def _left(config: AnnotateConfig, preview: JobPreview) -> list[str]:
         lines.append(("tokens of a prompt", f"{shares}, longest {max(lengths)}"))
         tokens = sum(length * count for length, count in lengths.items())
         about = "" if left == job.total else "about "
-        lines.append(("prompt tokens left", f"{about}{tokens * left / job.total:,.0f}"))
-    lines.append(("new tokens left", f"at most {left * new_tokens:,}, {new_tokens:,} each"))
+        shown = f"{about}{tokens * left / job.total:,.0f}"
+        lines.append(("prompt tokens left", f"{shown}{_once(config)}"))
+    most, again = left * new_tokens * config.attempts, _again(config)
+    lines.append(("new tokens left", f"at most {most:,}, {new_tokens:,} each{again}"))
     return _aligned(lines)
+
+
+def _again(config: AnnotateConfig) -> str:
+    """Return the condition of a bound, if explanations may be generated again."""
+    return f" in {config.attempts} attempts" if config.attempts > 1 else ""
+
+
+def _once(config: AnnotateConfig) -> str:
+    """Return the condition of an estimate that counts one attempt, if there may be more."""
+    return " for one attempt each" if config.attempts > 1 else ""
 
 
 def percentile(counts: Mapping[int, int], share: float) -> int:
@@ -132,22 +144,24 @@ def _teacher(examined: ExaminedTeacher) -> list[str]:
 
 
 def _hours(
-    examined: Sequence[ExaminedTeacher], estimate: SliceEstimate | None
+    config: AnnotateConfig, examined: Sequence[ExaminedTeacher], estimate: SliceEstimate | None
 ) -> list[tuple[str, str]]:
     """Return the time on this machine and on the slice."""
-    most = duration(3600 * sum(one.most_hours for one in examined))
-    here = f"at most {most}, if no text ends before max_new_tokens"
+    most = duration(3600 * config.attempts * sum(one.most_hours for one in examined))
+    here = f"at most {most}{_again(config)}, if no text ends before max_new_tokens"
     known = [one for one in examined if one.hours is not None]
     if len(known) == len(examined):
         about = duration(3600 * sum(one.hours or 0.0 for one in known))
         lengths = " and ".join(f"{one.tokens:.0f}" for one in known)
-        here = f"about {about} if texts have {lengths} tokens, as in the sample; {here}"
+        usual = f"about {about}{_once(config)}, if texts have {lengths} tokens, as in the sample"
+        here = f"{usual}; {here}"
     lines = [(f"on {examined[0].machine}", here)]
     if estimate is None:
         return lines
     if (speed := estimate.speed) is None:
         return [*lines, (f"on {estimate.slice}", estimate.problem)]
     hours = f"{duration(3600 * speed['hours'])} at best, {speed['chip_hours']:,.2g} chip-hours"
+    hours += _once(config)
     length = f"{speed['tokens_per_text']:.0f} tokens, as in the paper"
     return [*lines, (f"on {estimate.slice}", f"{hours}, if texts have {length}")]
 

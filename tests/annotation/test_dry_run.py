@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +13,7 @@ from teacherlm_jax.data.sample import KINDS, to_row
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.pipelines import verbs
-from teacherlm_jax.planning import dry_run, slice_estimate
+from teacherlm_jax.planning import dry_run, dry_run_text, slice_estimate
 from teacherlm_jax.planning.slice_estimate import SliceEstimate
 from teacherlm_jax.storage import files
 
@@ -115,6 +116,23 @@ def test_a_dry_run_of_a_run_that_has_begun_counts_what_is_left(
     assert f"\nprompt 1: cot/{samples[7].id}, " in text
     assert "\nprompt 2" not in text
     assert re.match(r"\d new tokens of 1 texts", _value(text, "timed"))
+
+
+def test_bounds_count_every_attempt_and_estimates_say_that_they_count_one(config):
+    settings = dataclasses.replace(config, gates=("finished",), attempts=3)
+    text = _shown(settings)
+    assert _value(text, "new tokens left") == "at most 594, 6 each in 3 attempts"
+    assert _value(text, "prompt tokens left").endswith(" for one attempt each")
+    figures = SimpleNamespace(machine="1 x cpu", hours=0.1, most_hours=0.5, tokens=9.0)
+    speed = {"hours": 1.25, "chip_hours": 20.0, "tokens_per_text": 95.3}
+    here, there = dry_run_text._hours(settings, [figures], SliceEstimate("v5e:4x4", speed))
+    assert here[1] == (
+        "about 6 min for one attempt each, if texts have 9 tokens, as in the sample; "
+        "at most 1.5 hours in 3 attempts, if no text ends before max_new_tokens"
+    )
+    assert "20 chip-hours for one attempt each, if texts have 95 tokens" in there[1]
+    (here,) = dry_run_text._hours(config, [figures], None)
+    assert here[1].endswith("; at most 30 min, if no text ends before max_new_tokens")
 
 
 def test_new_rows_of_a_source_are_left_and_a_changed_row_is_refused(config, samples, tmp_path):
