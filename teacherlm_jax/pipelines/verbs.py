@@ -81,6 +81,7 @@ VERBS = {
         "teacherlm_jax.tasks.prepare:prepare",
         may_change=("check_only", "evaluation", "runner", "beam_options"),
         local="teacherlm_jax.hf.hub:with_local_vocabulary",  # `tasks` cannot import `hf`
+        memory_keys="config.length or the size of the data",
         repeats=True,  # it compares its output with the sources as they are now
     ),
     "train": Verb(

@@ -167,6 +167,23 @@ def test_a_training_that_ran_out_of_memory_resumes_with_the_suggested_settings(c
     assert command(work, *(f"--config.{setting}" for setting in suggested)) == 0
 
 
+def test_a_preparation_that_ran_out_of_memory_names_the_length(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "data.py"
+    path.write_text(
+        "from teacherlm_jax.config import *\n"
+        "def get_config(variant):\n"
+        f"    return PrepareConfig({str(tmp_path / 'run')!r},\n"
+        "        sources=(SourceConfig('a', 'a.jsonl'),), mixtures=(MixtureConfig('texts'),), vocabulary=VocabularyConfig('v'))\n"
+    )
+
+    def work(config, folder):
+        raise MemoryError
+
+    monkeypatch.setattr(verbs, "_load", lambda name: work if "prepare" in name else lambda c: c)
+    assert main.main(["prepare", f"--config={path}"]) == 2
+    assert "out of memory; lower config.length or the size of the data" in capsys.readouterr().err
+
+
 def test_a_valid_command_line_can_be_checked_without_running_it(command, tmp_path, capsys):
     def work(config, folder):
         raise AssertionError("it ran")
