@@ -65,6 +65,11 @@ def load(
     chosen = {kind: _options(kind, parsed) for kind in kinds}
     assigned += _positional(values, positional or {})
     assigned += [(key, str(parsed[key])) for key in _short_keys(config_classes) if key in parsed]
+    if positional and chosen[SweepOptions].used:
+        raise UserError(
+            "--sweep options do not work with this command; run it once for each point, with "
+            "another output"
+        )
     if not parsed["config"]:
         if needs_file and not positional:
             raise UserError(
@@ -82,6 +87,9 @@ def load(
     path, _, variant = specification.partition(":")
     module = config_file.load(Path(path))
     base = config_file.get_config(module, specification, variant, config_classes)
+    if positional:
+        note = f"{path}: its sweep() is not used by this command" if sweep.has_sweep(module) else ""
+        return dataclasses.replace(_single(_checked(base, assigned, path), chosen), note=note)
     return _swept(module, base, assigned, chosen, path)
 
 

@@ -173,7 +173,8 @@ def test_a_preparation_that_ran_out_of_memory_names_the_length(tmp_path, monkeyp
         "from teacherlm_jax.config import *\n"
         "def get_config(variant):\n"
         f"    return PrepareConfig({str(tmp_path / 'run')!r},\n"
-        "        sources=(SourceConfig('a', 'a.jsonl'),), mixtures=(MixtureConfig('texts'),), vocabulary=VocabularyConfig('v'))\n"
+        "        sources=(SourceConfig('a', 'a.jsonl'),), mixtures=(MixtureConfig('texts'),),\n"
+        "        vocabulary=VocabularyConfig('v'))\n"
     )
 
     def work(config, folder):

@@ -165,11 +165,36 @@ def test_a_sweep_of_trainings_does_not_concern_an_evaluation_in_the_same_file(
     )
 
 
-@pytest.mark.parametrize(
-    "words", [["report", "--sweep_all"], ["convert", "a", "b", "--sweep_list"]]
-)
-def test_a_sweep_without_a_config_file_is_refused(capsys, words):
-    assert main.main(words) == 2
+CONVERSION = """
+def get_config(variant=""):
+    return config.ConvertConfig()
+
+def sweep():
+    yield "a", {"mesh.fsdp": 2}
+"""
+
+
+@pytest.mark.parametrize("option", ["--sweep_all", "--sweep_list", "--sweep_index=0"])
+def test_a_conversion_has_no_sweeps(command, capsys, tmp_path, option):
+    words = ("a", str(tmp_path / "b"))
+    assert main.main(["convert", *words, option]) == 2
+    assert command(*words, option, text=CONVERSION, verb="convert") == 2
+    message = "--sweep options do not work with this command; run it once for each point"
+    assert capsys.readouterr().err.count(message) == 2
+
+
+def test_a_conversion_does_not_use_the_sweep_of_its_config_file(tmp_path, capsys, monkeypatch):
+    converted, path = [], tmp_path / "mine.py"
+    path.write_text(f"from teacherlm_jax import config\n{CONVERSION}")
+    monkeypatch.setattr(verbs, "_load", lambda name: converted.append)
+    assert main.main(["convert", "a", "b", f"--config={path}"]) == 0
+    (settings,) = converted
+    assert (settings.output, settings.mesh.fsdp) == ("b", 1)
+    assert "mine.py: its sweep() is not used by this command" in capsys.readouterr().out
+
+
+def test_a_sweep_without_a_config_file_is_refused(capsys):
+    assert main.main(["report", "--sweep_all"]) == 2
     assert "--sweep options need a config file with a function sweep(); name it, as in --conf" in (
         capsys.readouterr().err
     )
