@@ -10,7 +10,8 @@ explanations that lead to the right answer.
 
 Variants:
 
-    rationalize  (default) also explain questions that were answered wrongly, given the right answer
+    rationalize  (default) also explain questions of which no explanation was kept, given the
+                 right answer
     filter       keep only explanations that led to the right answer by themselves
 
 Settings after the variant, as in `filter,root=runs/other`, or alone, as in `:tiny`:

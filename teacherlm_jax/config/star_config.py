@@ -41,8 +41,9 @@ class StarConfig:
     rounds: int = number(3, limits=f"[1, {_MOST_ROUNDS}]", help="number of rounds after round 0")
     rationalize: bool = plain(
         True,
-        help="also explain the questions that the model answered wrongly, with the right answer "
-        "given as a hint; without it, only right answers are kept (filtering)",
+        help="also explain the questions of which no explanation was kept, because the answer was "
+        "wrong or the text was truncated or failed a check, with the right answer given as a hint; "
+        "without it, only right answers are kept (filtering)",
     )
     init_from: str = location(
         local=True,
