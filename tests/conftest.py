@@ -76,6 +76,14 @@ def _free():
 
 
 @pytest.fixture(autouse=True)
+def no_mesh_is_left():
+    """Fail a test that leaves a mesh set, on which all later tests would compute."""
+    before = jax.sharding.get_abstract_mesh()
+    yield
+    assert jax.sharding.get_abstract_mesh() == before, "the test left a mesh set"
+
+
+@pytest.fixture(autouse=True)
 def no_network(monkeypatch):
     """Make a connection to another machine fail with its address."""
     connect = socket.socket.connect

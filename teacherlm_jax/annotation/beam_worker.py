@@ -228,8 +228,8 @@ class _KeptTeacher:
         """Return a teacher, which is loaded unless it is the one before. Call it in one thread."""
         key = repr((config, teacher, job.record.lengths))
         if self._loaded is None or key != self._key or teacher.path is None:
-            self._loaded, self._key = None, key
-            self._open.close()  # first of all: this one needs the memory
+            self.close()  # first of all: this one needs the memory
+            self._key = key
             if teacher.path is not None and not files.is_folder(teacher.path):
                 raise UserError(
                     f"{teacher.path}: a Beam worker does not see this teacher; it must be in a "
@@ -238,6 +238,11 @@ class _KeptTeacher:
             opening = open_teacher(config, teacher, job, _log.info, SlotCounts())
             self._loaded = self._open.enter_context(opening)
         return self._loaded
+
+    def close(self) -> None:
+        """Drop the teacher. Call it in the thread that loaded it, whose mesh it sets."""
+        self._loaded = None
+        self._open.close()
 
 
 _kept = _KeptTeacher()

@@ -38,7 +38,10 @@ PROCESSES = ("--direct_num_workers=2",)
 def small_batches(monkeypatch):
     """One shard per batch, and no teacher that an earlier test has loaded."""
     monkeypatch.setattr(job_on_beam, "_TEXTS_PER_SLOT", 0)
-    monkeypatch.setattr(beam_worker, "_kept", beam_worker._KeptTeacher())
+    kept = beam_worker._KeptTeacher()
+    monkeypatch.setattr(beam_worker, "_kept", kept)
+    yield
+    beam_worker._thread().call(kept.close).result()
 
 
 @pytest.fixture
