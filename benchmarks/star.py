@@ -15,7 +15,6 @@ another size (`--steps=200`) is a pilot, which prints its tables and records not
 import argparse
 import concurrent.futures
 import dataclasses
-import functools
 import itertools
 import os
 import queue
@@ -246,11 +245,11 @@ def run(verb: str, settings: Any, folder: Path, cores: Collection[int] = ()) -> 
         "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
+    only_on = ["taskset", "-c", ",".join(map(str, cores))] if cores else []
     with (folder / "output.txt").open("a") as out:
         done = subprocess.run(
-            [sys.executable, "-m", "teacherlm_jax", verb, f"--config={file}"],
+            [*only_on, sys.executable, "-m", "teacherlm_jax", verb, f"--config={file}"],
             cwd=harness.ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT, check=False,
-            preexec_fn=functools.partial(os.sched_setaffinity, 0, cores) if cores else None,
         )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"{verb}: failed:\n{(folder / 'output.txt').read_text()[-3000:]}")
