@@ -10,6 +10,7 @@ import jax
 from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
+from jaxtyping import Array, Shaped
 
 from teacherlm_jax import capacity
 from teacherlm_jax.checkpoints import saved_model
@@ -237,7 +238,7 @@ def load_together(
     return dataclasses.replace(first, model=together, adapters=len(paths)), models
 
 
-def _abstract(array: jax.Array) -> jax.ShapeDtypeStruct:
+def _abstract(array: Shaped[Array, "..."]) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
 
 

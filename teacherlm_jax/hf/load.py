@@ -49,7 +49,7 @@ def load(
 
 def _stored_parts(
     slot: TensorSlot, tensor: StoredTensor, wanted: Mapping[str, jax.ShapeDtypeStruct]
-) -> dict[str, Array]:
+) -> dict[str, Shaped[Array, "..."]]:
     """Return the slot on the mesh by the parameter's name; an int8 one also has its scale."""
     name, of_scale = slot.parameter, slot.parameter + int8.SCALE
     sharding = _of_slot(slot, wanted[name])

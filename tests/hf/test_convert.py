@@ -291,7 +291,9 @@ def test_a_damaged_checkpoint_is_refused_before_anything_is_written(
 def test_help_and_a_wrong_number_of_folders(convert, capsys):
     assert main.main(["convert", "--help"]) == 0
     shown = capsys.readouterr().out
-    assert "teacherlm convert SRC DST [--config.KEY=VALUE ...]" in shown
+    assert (
+        "teacherlm convert SRC DST [--config=FILE.py[:VARIANT]] [--config.KEY=VALUE ...]" in shown
+    )
     assert "--config.shard_megabytes=INT  (default: 5000" in shown
     assert main.main(["convert", "one"]) == 2
     assert capsys.readouterr().err == "teacherlm: expected SRC DST, got 'one'\n"

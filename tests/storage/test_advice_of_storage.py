@@ -105,7 +105,7 @@ def test_files_of_a_store_without_a_package_are_read_on_this_machine(tmp_path, m
             raise ImportError("Install adlfs")
 
     message = refusal(find, "az://a/b")
-    assert message.endswith("; copy the files to this machine")
+    assert message.endswith("; run pip install adlfs, or copy the files to this machine")
     (tmp_path / "b").touch()
     assert locations.expand("", str(tmp_path / "b"))
 
