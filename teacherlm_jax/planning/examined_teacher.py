@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 
 from teacherlm_jax import capacity, sharding
+from teacherlm_jax.annotation.attempts import PromptRequests
 from teacherlm_jax.annotation.job_preview import JobPreview
 from teacherlm_jax.annotation.loaded_teacher import load_models
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.generation import texts
 from teacherlm_jax.generation.engine import Engine
-from teacherlm_jax.generation.requests import GenerationRequest
-from teacherlm_jax.generation.sampling import request_key
 from teacherlm_jax.generation.slot_numbers import slot_shards
 from teacherlm_jax.generation.texts import LengthGroup
 from teacherlm_jax.planning.programs import compiled
@@ -117,17 +116,8 @@ def _sample(
     budget: float,
 ) -> TimedSample:
     """Time the engine of the shortest prompts that are left."""
-    requests = [
-        GenerationRequest(
-            prompt.id,
-            prompt.tokens,
-            request_key(config.seed, prompt.sample.id, prompt.kind),
-            prefix=prompt.shared,
-            adapter=teacher.adapters.get(prompt.kind, 0),
-        )
-        for prompt in preview.prompts
-        if prompt.kind in teacher.kinds
-    ]
+    prompts = (prompt for prompt in preview.prompts if prompt.kind in teacher.kinds)
+    requests = list(PromptRequests(prompts, config.seed, teacher.members, teacher.adapters))
     for group, engine in zip(groups, engines, strict=True):
         own = [request for request in requests if len(request.tokens) <= group.longest]
         if own:
