@@ -17,6 +17,7 @@ from flax import nnx
 
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import SamplingConfig, fields
+from teacherlm_jax.data.length_counts import percentile
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.generation.requests import (
@@ -62,7 +63,7 @@ def length_groups(
     if not lengths:
         return []
     ordered = sorted(lengths)
-    typical, longest = _typical(lengths), ordered[-1]
+    typical, longest = percentile(lengths, _TYPICAL), ordered[-1]
     limits = [longest]
     if longest + new_tokens > _TOLERATED * (typical + new_tokens):
         limits = [typical]
@@ -79,16 +80,6 @@ def length_groups(
             wanted = math.ceil(count / shards) * shards
             groups.append(LengthGroup(members[-1], max(shards, min(slots, fitting, wanted))))
     return groups
-
-
-def _typical(lengths: Mapping[int, int]) -> int:
-    """Return the smallest length that the typical share of the prompts does not exceed."""
-    rest = math.ceil(_TYPICAL * sum(lengths.values()))
-    for length in sorted(lengths):
-        rest -= lengths[length]
-        if rest <= 0:
-            return length
-    raise ValueError("there are no prompts")
 
 
 def longest_prompt(max_positions: int, sampling: SamplingConfig) -> int:

@@ -1,6 +1,6 @@
 """The text of a dry run."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from teacherlm_jax.annotation import answer_check
 from teacherlm_jax.annotation.endpoint_cost import cost
@@ -9,6 +9,7 @@ from teacherlm_jax.annotation.job_preview import JobPreview
 from teacherlm_jax.annotation.progress import duration
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.config import AnnotateConfig
+from teacherlm_jax.data.length_counts import percentile
 from teacherlm_jax.planning.examined_teacher import ExaminedTeacher
 from teacherlm_jax.planning.programs import in_gib
 from teacherlm_jax.planning.slice_estimate import SliceEstimate
@@ -69,7 +70,7 @@ def _left(config: AnnotateConfig, preview: JobPreview) -> list[str]:
     left, lengths = preview.left(job.kinds), job.record.lengths_of(job.kinds)
     lines = [("explanations", f"{job.total:,}: {job.total - left:,} on disk, {left:,} left")]
     if job.vocabulary is not None:
-        shares = ", ".join(f"p{share} {percentile(lengths, share)}" for share in _PERCENTILES)
+        shares = ", ".join(f"p{share} {percentile(lengths, share / 100)}" for share in _PERCENTILES)
         lines.append(("tokens of a prompt", f"{shares}, longest {max(lengths)}"))
         tokens = sum(length * count for length, count in lengths.items())
         about = "" if left == job.total else "about "
@@ -88,19 +89,6 @@ def _again(config: AnnotateConfig) -> str:
 def _once(config: AnnotateConfig) -> str:
     """Return the condition of an estimate that counts one attempt, if there may be more."""
     return " for one attempt each" if config.attempts > 1 else ""
-
-
-def percentile(counts: Mapping[int, int], share: float) -> int:
-    """Return the smallest value that at least `share` per cent of the values do not exceed.
-
-    `counts` is the number of values by value.
-    """
-    rest = share / 100 * sum(counts.values())
-    for value in sorted(counts):
-        rest -= counts[value]
-        if rest <= 1e-9:
-            return value
-    raise ValueError("there are no values")
 
 
 def _prompt(number: int, prompt: ExplanationPrompt, vocabulary: Vocabulary | None) -> list[str]:

@@ -9,6 +9,7 @@ from etils import epath
 
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.data import prepared
+from teacherlm_jax.data.length_counts import percentile
 from teacherlm_jax.hf import hub
 from teacherlm_jax.report import data_inputs, figures, measure, paper
 from teacherlm_jax.report.blocks import (
@@ -177,7 +178,7 @@ def _fields_with_lengths(dataset: DataStatistics) -> list[Field]:
 
 def _length_figure(dataset: DataStatistics, name: str) -> SvgFigure:
     fields = [field for field in _fields_with_lengths(dataset) if field != ANSWER]
-    longest = max(measure.percentile(dataset.lengths[field], _WITHIN_AXIS) for field in fields)
+    longest = max(percentile(dataset.lengths[field], _WITHIN_AXIS) for field in fields)
     panels = [
         (
             _name(field),
@@ -210,7 +211,7 @@ def _length_table(dataset: DataStatistics) -> Table:
     rows = []
     for field in _fields_with_lengths(dataset):
         lengths = dataset.lengths[field]
-        percentiles = (measure.percentile(lengths, share) for share in (0.5, 0.95, 1))
+        percentiles = (percentile(lengths, share) for share in (0.5, 0.95, 1))
         mean = rounded(measure.mean(lengths), 1)
         rows.append((_name(field), count(lengths.total()), mean, *map(count, percentiles)))
     return Table(

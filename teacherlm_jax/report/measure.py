@@ -215,16 +215,6 @@ def fields_of(measured: Sequence[DataStatistics]) -> list[Field]:
     return sorted(present - {TEXT}, key=lambda field: (kinds.index(field[0]), field[1]))
 
 
-def percentile(lengths: Counter[int], share: float) -> int:
-    """Return the smallest length that at least `share` (from 0 to 1) of the texts do not exceed."""
-    left = share * lengths.total()
-    for size in sorted(lengths):
-        left -= lengths[size]
-        if left <= 0:
-            break
-    return size
-
-
 def histogram(lengths: Counter[int], longest: int) -> tuple[list[int], list[int]]:
     """Return edges and counts of bars of equal width up to `longest`.
 

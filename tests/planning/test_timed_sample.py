@@ -13,7 +13,7 @@ from teacherlm_jax.generation.sampling import request_key
 from teacherlm_jax.generation.slot_counts import SlotCounts
 from teacherlm_jax.generation.texts import LengthGroup
 from teacherlm_jax.models import registry
-from teacherlm_jax.planning import dry_run_text, timed_sample
+from teacherlm_jax.planning import timed_sample
 from teacherlm_jax.planning.timed_sample import TimedSample, timed
 
 SAMPLE = TimedSample(
@@ -110,10 +110,3 @@ def test_a_slow_machine_generates_few_texts(engine):
     sample = timed(engine, _requests(10), 4, 1e-9, complete=False)
     assert (sample.counts.prompts, sample.texts, sample.busy) == (1, 0, 1.0)
     assert 0 < sample.counts.busy_steps <= 5
-
-
-@pytest.mark.parametrize(
-    ("share", "value"), [(1, 3), (50, 3), (51, 7), (90, 7), (99, 100), (100, 100)]
-)
-def test_percentiles_are_lengths_that_occur(share, value):
-    assert dry_run_text.percentile({7: 48, 100: 2, 3: 50}, share) == value

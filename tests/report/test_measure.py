@@ -1,4 +1,4 @@
-"""Numbers of options, histograms and percentiles of a dataset."""
+"""Numbers of options and histograms of a dataset."""
 
 from collections import Counter
 
@@ -33,10 +33,3 @@ def test_every_text_is_counted_in_its_bar_and_longer_ones_in_the_last(lengths, l
     assert edges[0] == 0 and edges[-1] > longest
     for low, high, count in list(zip(edges, edges[1:], counts, strict=False))[:-1]:
         assert count == sum(texts for size, texts in lengths.items() if low <= size < high)
-
-
-@given(lengths=LENGTHS, share=st.floats(0.01, 1))
-def test_a_percentile_is_the_smallest_length_that_enough_texts_do_not_exceed(lengths, share):
-    actual = measure.percentile(lengths, share)
-    below = sum(texts for size, texts in lengths.items() if size < actual)
-    assert below < share * lengths.total() <= below + lengths[actual]
