@@ -175,7 +175,7 @@ class _BatchWriting:
         """Write explanations, and finish each shard with its last one; end soon after `stop`."""
         loaded = _kept.ready(self._config, self._teacher, self._job)
         written = write_explanations(self._config, self._teacher, loaded, prompts)
-        with contextlib.closing(written):  # type: ignore[type-var]
+        with contextlib.closing(written):
             for shard, explanation in written:
                 if explanation is not None:
                     self._count(shard.index, explanation)

@@ -7,10 +7,9 @@ from queue import SimpleQueue
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from teacherlm_jax.annotation import gates
 from teacherlm_jax.annotation.endpoint_client import EndpointClient, EndpointText
 from teacherlm_jax.annotation.endpoint_cost import SpentTokens
-from teacherlm_jax.annotation.explain import GeneratedExplanation
+from teacherlm_jax.annotation.explain import GeneratedExplanation, judged_explanation
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt, estimated_tokens
 from teacherlm_jax.annotation.gates import GateInput
 from teacherlm_jax.config import AnnotateConfig
@@ -155,18 +154,12 @@ class EndpointTeacher:
 
     def _judged(self, prompt: ExplanationPrompt, answer: EndpointText) -> GeneratedExplanation:
         """Return an explanation with the verdicts of the gates."""
-        text = answer.text.strip()
-        judged = gates.GateInput(
-            sample=prompt.sample, kind=prompt.kind, text=text, finish_reason=answer.finish_reason
-        )
-        return GeneratedExplanation(
-            sample=prompt.sample,
-            kind=prompt.kind,
-            text=text,
+        return judged_explanation(
+            *(prompt, self._config.gates),
+            text=answer.text,
+            finish_reason=answer.finish_reason,
             prompt_tokens=answer.prompt_tokens,
             new_tokens=answer.new_tokens,
-            finish_reason=answer.finish_reason,
-            gates=gates.verdicts(self._config.gates, judged),
             details={
                 "served_model": answer.served_model,
                 "usage": answer.usage,

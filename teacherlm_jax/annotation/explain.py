@@ -14,7 +14,6 @@ from teacherlm_jax.config import DEFAULT_GATES, SamplingConfig, names
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.engine import Engine
-from teacherlm_jax.generation.requests import Completion
 from teacherlm_jax.generation.slot_counts import SlotCounts
 from teacherlm_jax.generation.texts import LengthGroup, complete, on_mesh, text_of
 
@@ -186,9 +185,14 @@ def generate_explanations(
     )
     for completion in completions:
         prompt, earlier = running[completion.id], rejected.pop(completion.id, ())
-        text = text_of(model.vocabulary, completion, sampling).strip()
-        explanation = dataclasses.replace(
-            _judged(prompt, completion, text, gates), attempt=len(earlier) + 1, rejected=earlier
+        explanation = judged_explanation(
+            *(prompt, gates),
+            text=text_of(model.vocabulary, completion, sampling),
+            finish_reason=completion.finish_reason,
+            prompt_tokens=len(prompt.tokens),
+            new_tokens=len(completion.tokens),
+            attempt=len(earlier) + 1,
+            rejected=earlier,
         )
         if explanation.attempt < attempts and not all(explanation.gates.values()):
             rejected[prompt.id] = (*earlier, dataclasses.replace(explanation, rejected=()))
@@ -198,25 +202,32 @@ def generate_explanations(
         yield prompt, explanation
 
 
-def _judged(
-    prompt: ExplanationPrompt, completion: Completion, text: str, gates: Sequence[str]
+def judged_explanation(
+    prompt: ExplanationPrompt,
+    gates: Sequence[str],
+    *,
+    text: str,
+    finish_reason: str,
+    **figures: Any,
 ) -> GeneratedExplanation:
-    """Return an explanation with the verdicts of the gates."""
-    judged = gate_checks.GateInput(
+    """Return an explanation of a prompt with the verdicts of the gates.
+
+    Args:
+        prompt: the prompt.
+        gates: names of the gates; only those that judge it by its text alone have a verdict.
+        text: the text as it was generated.
+        finish_reason: reason why it ended.
+        figures: the other attributes of the explanation.
+    """
+    explanation = GeneratedExplanation(
         sample=prompt.sample,
         kind=prompt.kind,
-        text=text,
-        finish_reason=completion.finish_reason,
+        text=text.strip(),
+        finish_reason=finish_reason,
+        gates={},
+        **figures,
     )
-    return GeneratedExplanation(
-        sample=prompt.sample,
-        kind=prompt.kind,
-        text=text,
-        prompt_tokens=len(prompt.tokens),
-        new_tokens=len(completion.tokens),
-        finish_reason=completion.finish_reason,
-        gates=gate_checks.verdicts(gates, judged),
-    )
+    return dataclasses.replace(explanation, gates=gate_checks.verdicts(gates, explanation.judged))
 
 
 def _require_known(name: str, values: Sequence[str], known: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ It knows nothing about the run as a whole: it gets shards one by one, and takes 
 the engine's queue runs low, so that slots stay busy from one shard to the next.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from teacherlm_jax.annotation import explained_rows
 from teacherlm_jax.annotation.explain import GeneratedExplanation
@@ -38,7 +38,7 @@ def write_explanations(
     loaded: LoadedTeacher,
     prompts: Iterator[ShardPrompt],
     judged: Judged = lambda found: None,
-) -> Iterator[tuple[ClaimedShard, GeneratedExplanation | None]]:
+) -> Generator[tuple[ClaimedShard, GeneratedExplanation | None]]:
     """Write an explanation for each prompt; yield it when it is written, with its shard.
 
     The last explanation of a shard completes it. A shard without an explanation was only judged.
