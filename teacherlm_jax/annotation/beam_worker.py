@@ -24,6 +24,7 @@ from teacherlm_jax.annotation.explain import GeneratedExplanation
 from teacherlm_jax.annotation.job_plan import AnnotationJob
 from teacherlm_jax.annotation.loaded_teacher import LoadedTeacher, open_teacher
 from teacherlm_jax.annotation.open_shard import OpenShard
+from teacherlm_jax.annotation.shards_in_work import ShardsInWork
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.annotation.worker import (
     ClaimedShard,
@@ -37,12 +38,9 @@ from teacherlm_jax.generation.slot_counts import SlotCounts
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.beam import Aside
 from teacherlm_jax.storage import files
-from teacherlm_jax.storage.repeated import Repeated
-from teacherlm_jax.storage.temporary import TemporaryFolder
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 FAILED, WRITTEN = "failed", "written"  # folders in the scratch folder of a job
-_PUBLISH_SECONDS = 30.0  # between two publications of partial files in a bucket
 _STOP_SECONDS = 10.0  # for the text in progress and the closing of files, after a signal
 
 _log = logging.getLogger(__name__)
@@ -113,7 +111,7 @@ class BatchWriter:
     def _write(self, batch: ShardBatch, stop: threading.Event) -> list[AnnotationFailure]:
         job = self._job_here()
         writing = _BatchWriting(self.config, job, job.teachers[batch.teacher])
-        with writing.publishing() as scratch:
+        with writing.open.publishing(_log) as scratch:
             opened = writing.opened(batch.shards, functools.partial(self._open, scratch))
             prompts = missing_prompts(opened)
             first = next(prompts, None)
@@ -144,6 +142,7 @@ class _BatchWriting:
     """The writing of one batch.
 
     Attributes:
+        open: the shards in work.
         failures: rows and shards that failed.
         texts: number of explanations that were written.
         tokens: their tokens.
@@ -151,7 +150,7 @@ class _BatchWriting:
 
     def __init__(self, config: AnnotateConfig, job: AnnotationJob, teacher: AnnotationTeacher):
         self._config, self._job, self._teacher = config, job, teacher
-        self._open: dict[int, ClaimedShard] = {}
+        self.open = ShardsInWork()
         self.failures: list[AnnotationFailure] = []
         self.texts = self.tokens = 0
 
@@ -168,7 +167,7 @@ class _BatchWriting:
             if shard.complete:
                 shard.finish()
                 continue
-            self._open[index] = shard
+            self.open[index] = shard
             yield shard
 
     def write(self, prompts: Iterator[ShardPrompt], stop: threading.Event) -> None:
@@ -180,7 +179,7 @@ class _BatchWriting:
                 if explanation is not None:
                     self._count(shard.index, explanation)
                 if shard.complete:
-                    del self._open[shard.index]
+                    del self.open[shard.index]
                     shard.finish()
                 if stop.is_set():
                     return
@@ -194,25 +193,6 @@ class _BatchWriting:
 
     def _fail(self, shard: int, kinds: tuple[str, ...], id: str, reason: str) -> None:
         self.failures.append(AnnotationFailure(shard, kinds, id, reason))
-
-    @contextlib.contextmanager
-    def publishing(self) -> Iterator[Any]:
-        """Publish partial files now and then, and at the end; yield a folder where they grow."""
-
-        def publish() -> None:
-            for shard in list(self._open.values()):
-                shard.publish()
-
-        with contextlib.closing(TemporaryFolder()) as temporary, contextlib.ExitStack() as closing:
-            publishing = Repeated(_PUBLISH_SECONDS, publish, _log.warning)
-            closing.callback(self._close)
-            closing.callback(publishing.end)
-            yield temporary.path
-
-    def _close(self) -> None:
-        with contextlib.ExitStack() as closing:
-            for shard in self._open.values():
-                closing.callback(shard.close)
 
 
 class _KeptTeacher:

@@ -16,6 +16,7 @@ from teacherlm_jax.annotation.loaded_teacher import open_teacher
 from teacherlm_jax.annotation.open_shard import OpenShard
 from teacherlm_jax.annotation.progress import AnnotationProgress
 from teacherlm_jax.annotation.shard_queue import ShardQueue
+from teacherlm_jax.annotation.shards_in_work import ShardsInWork
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.annotation.worker import (
     ClaimedShard,
@@ -28,10 +29,8 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage.repeated import Repeated
-from teacherlm_jax.storage.temporary import TemporaryFolder
 
 _REPORT_SECONDS = 10.0  # between two lines about the progress
-_PUBLISH_SECONDS = 30.0  # between two publications of partial files in a bucket
 _POLL_SECONDS = 2.0  # between two looks at shards that other processes work on
 
 
@@ -56,7 +55,7 @@ class AnnotationSession:
         self.progress = AnnotationProgress(run.log, job.total, job.kinds, by_kind)
         self._config, self._run, self._present = config, run, dict(present)
         self._claims = ShardClaims(run.address / layout.CLAIMS, run.workers)
-        self._open: dict[int, ClaimedShard] = {}
+        self._open = ShardsInWork()
         self._scratch = Path()
 
     def unfinished(self, job: AnnotationJob) -> bool:
@@ -170,28 +169,12 @@ class AnnotationSession:
     @contextlib.contextmanager
     def _publishing(self) -> Iterator[None]:
         """Publish partial files and report now and then, and at the end; give all claims back."""
-
-        def publish() -> None:
-            for shard in list(self._open.values()):
-                shard.publish()
-
-        with contextlib.closing(TemporaryFolder()) as temporary:
-            self._scratch = temporary.path
-            warn = self._run.log.warning
-            publishing = Repeated(_PUBLISH_SECONDS, publish, warn)
-            reporting = Repeated(_REPORT_SECONDS, self.progress.report, warn)
-            with contextlib.ExitStack() as closing:
-                closing.callback(self._claims.release_all)
-                closing.callback(self._close)
-                closing.callback(publishing.end)
-                closing.callback(reporting.end)
-                yield
-
-    def _close(self) -> None:
         with contextlib.ExitStack() as closing:
-            for shard in self._open.values():
-                closing.callback(shard.close)
-            self._open = {}
+            closing.callback(self._claims.release_all)
+            self._scratch = closing.enter_context(self._open.publishing(self._run.log))
+            report = self.progress.report
+            closing.callback(Repeated(_REPORT_SECONDS, report, self._run.log.warning).end)
+            yield
 
 
 def _unfinished(queue: ShardQueue) -> bool:
