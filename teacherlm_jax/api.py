@@ -206,7 +206,7 @@ def load(
         weights: "int8" stores the weights in int8, which changes results slightly and needs the
             package qwix; empty: in `dtype`.
 
-    Raises UserError if there is no model, it is damaged or incomplete, or qwix is missing.
+    Raises UserError if the model is missing, damaged or incomplete, or if qwix is missing.
     """
     mesh = mesh or sharding.make_mesh(MeshConfig())
     return Model(any_model.load(path, mesh, dtype=dtype, weights=weights), mesh)

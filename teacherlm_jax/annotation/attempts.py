@@ -20,9 +20,9 @@ def attempt_key(seed: int, prompt: ExplanationPrompt, attempt: int) -> UInt32[np
 class PromptRequests(Iterator[GenerationRequest]):
     """The requests of a stream of prompts, and of prompts that are tried again.
 
-    It ends when there are none for now, and goes on when a prompt is tried again. The prompts of a
-    sample stay together, since their common prefix is read once. A prompt that is tried again is
-    read by itself, so that its text does not depend on what else is tried again at the time.
+    The iterator stops while no prompt is available, and resumes once one is tried again. Prompts of
+    a sample stay together, because their common prefix is read once. A retried prompt is read by
+    itself, so that its text does not depend on the other retries at that time.
     """
 
     def __init__(

@@ -5,8 +5,8 @@ each explanation of a complete file. The process that finishes the job compares 
 the other, and adds the verdicts to the explanations and samples, shard by shard.
 
 A shard whose samples have the verdicts is marked in its figures, which are written last, so a job
-that was killed meanwhile goes on with the first shard without a mark. Samples that were added to
-the source come after the earlier ones, so marked shards keep their verdicts.
+that was killed in between resumes at the first unmarked shard. Samples that were added to the
+source come after the earlier ones, so marked shards keep their verdicts.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

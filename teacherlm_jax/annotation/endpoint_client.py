@@ -21,7 +21,7 @@ from teacherlm_jax.config.endpoint_config import OPENAI_FIELDS, VLLM_FIELDS, End
 from teacherlm_jax.errors import UserError, one_line
 
 REFUSED = "refused"  # finish reason of a text that the server did not write
-_NO_KEY = "EMPTY"  # sent if there is no key, as servers without keys expect
+_NO_KEY = "EMPTY"  # sent if no key is set; servers without keys ignore it
 _REFUSING = (400, 413, 422)  # status codes of a request that the server cannot answer
 _NO_LIST = (404, 405, 501)  # of a server without a list of models
 _IDENTITY = ("id", "owned_by", "root", "parent")  # of a model on a server, in a list of models
@@ -55,7 +55,7 @@ class EndpointText:
 
 
 def describe(name: str, settings: EndpointConfig) -> str:
-    """Return a digest of what identifies a teacher at an address.
+    """Return a digest of what identifies a teacher on a server.
 
     It covers the name of the model and what the server's list of models says about it, if it has
     one: its owner, and the path and parent that vLLM shows. It does not cover the server.
@@ -255,7 +255,7 @@ def _openai() -> types.ModuleType:
         import openai
     except ImportError:
         raise UserError(
-            "config.teachers: a teacher at an address needs the package openai; install it with "
+            "config.teachers: a teacher on a server needs the package openai; install it with "
             "`pip install -r requirements-endpoint.txt` in a clone of the repository"
         ) from None
     return openai

@@ -1,4 +1,4 @@
-"""Tokens that teachers at addresses have used, their cost, and the limit of the cost."""
+"""Tokens that teachers on servers have used, their cost, and the limit of the cost."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""A teacher at the address of a server: a bounded number of requests, and their cost."""
+"""A teacher on a server: a bounded number of requests, and their cost."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -77,7 +77,7 @@ class EndpointTeacher:
         self._say(self._line(client))
 
     def answers_found(self, explained: Sequence[GateInput]) -> list[bool | None]:
-        """Return no verdicts: the config refuses the gate for teachers at an address."""
+        """Return no verdicts: the config refuses the gate for teachers on a server."""
         return [None] * len(explained)
 
     def _answers(

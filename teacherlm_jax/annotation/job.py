@@ -42,7 +42,7 @@ def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
 
     Returns:
         `rows` (annotated samples), `refused` (rows), `kinds` (for each: teacher, count, gates
-        passed, mean new tokens, finish reasons; for a teacher at an address also tokens of prompts
+        passed, mean new tokens, finish reasons; for a teacher on a server also tokens of prompts
         and texts, and their cost), and figures of the process that finished the job:
         `texts`, `seconds`, `tokens_per_second`.
 

@@ -152,7 +152,7 @@ def open_teacher(
     say: Callable[[str], None],
     counts: SlotCounts,
 ) -> Iterator[LoadedTeacher]:
-    """Load a teacher for the time of a `with` block; one at an address is ready.
+    """Load a teacher for the time of a `with` block; one on a server is ready.
 
     Args:
         config: settings of the run.
@@ -181,7 +181,7 @@ def open_teacher(
 def load_models(
     config: AnnotateConfig, teacher: AnnotationTeacher, mesh: Mesh
 ) -> tuple[LoadedModel, list[LoadedModel]]:
-    """Return the model of a teacher that is not at an address, as it writes, and each one alone.
+    """Return the model of a teacher that is not on a server, as it writes, and each one alone.
 
     A teacher that stands for several writes with a model that has the adapters of all.
     """

@@ -24,8 +24,8 @@ class AnnotationTeacher:
     Attributes:
         name: path or address of the model as in the config.
         path: checkpoint or folder of the model; a run folder may get newer checkpoints. None: the
-            model is at an address.
-        digest: digest of the parameters, or of what identifies the model at an address.
+            model is on a server.
+        digest: digest of the parameters, or of what identifies the model on a server.
         kinds: kinds of explanations that it writes.
         step: number of updates; 0 if it is not known.
         max_positions: tokens of the longest text for which it has learned positions; 0: any.
@@ -83,7 +83,7 @@ def describe_teachers(
     """Return the distinct teachers, and the vocabulary that their models share.
 
     LoRA runs with equal settings over one base are one teacher; see `AnnotationTeacher.together`.
-    The vocabulary is None if all teachers are at addresses.
+    The vocabulary is None if all teachers are on servers.
 
     Raises UserError if a model cannot be found or is damaged, if vocabularies differ, or if a
     server does not serve a model.
@@ -131,7 +131,7 @@ def _described(
         if distributed.process_count() > 1:
             raise UserError(
                 f"config.teachers.{kinds[0]}={name}: {distributed.process_count()} processes that "
-                "share models cannot share a teacher at an address; annotate this kind in a run of "
+                "share models cannot share a teacher on a server; annotate this kind in a run of "
                 "its own, started without a launcher"
             )
         digest = endpoint_client.describe(name, config.endpoint)

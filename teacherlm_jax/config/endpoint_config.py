@@ -1,4 +1,4 @@
-"""Settings of teachers at the address of an OpenAI-compatible server."""
+"""Settings of teachers on an OpenAI-compatible server."""
 
 import dataclasses
 import re
@@ -40,7 +40,7 @@ def is_endpoint(name: str) -> bool:
 def address_problem(name: str) -> str:
     """Return what is wrong with the address of a teacher; empty if nothing is.
 
-    The message does not repeat an address that may contain a password.
+    The message does not repeon a server that may contain a password.
     """
     base_url, _, model = name.partition("#")
     try:
@@ -64,7 +64,7 @@ def address_problem(name: str) -> str:
 
 @dataclasses.dataclass
 class EndpointConfig:
-    """Requests to teachers at the address of an OpenAI-compatible server."""
+    """Requests to teachers on an OpenAI-compatible server."""
 
     api: str = choice(
         *("openai", "vllm"),
@@ -154,7 +154,7 @@ def sampling_problems(sampling: Any, api: str) -> Iterator[tuple[str, str]]:
         remedy = f"set it to {off}"
         if key in VLLM_FIELDS:
             remedy += ", or set endpoint.api='vllm' if the server is vLLM"
-        yield key, f"{value}, but requests to a teacher at an address have no such field; {remedy}"
+        yield key, f"{value}, but requests to a teacher on a server have no such field; {remedy}"
     if api == "openai" and len(sampling.stop) > _MOST_STOPS:
         problem = f"{len(sampling.stop)} strings, but the OpenAI API takes at most {_MOST_STOPS}"
         yield "stop", f"{problem}; leave some out, or set endpoint.api='vllm' if the server is vLLM"

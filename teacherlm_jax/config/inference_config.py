@@ -216,24 +216,24 @@ class AnnotateConfig:
             yield "attempts", f"{self.attempts}, {why}; raise the temperature, or set it to 1"
 
     def _endpoint_problems(self) -> Iterator[tuple[str, str]]:
-        """Yield (key, problem) for values that do not suit teachers at an address."""
+        """Yield (key, problem) for values that do not suit teachers on a server."""
         names = [name for name in dataclasses.astuple(self.teachers) if name]
         served = [is_endpoint(name) for name in names]
         if not any(served):
             if names and self.endpoint != EndpointConfig():
-                yield "endpoint", "set, but no teacher is at an address; name one, or leave it out"
+                yield "endpoint", "set, but no teacher is on a server; name one, or leave it out"
             return
         for key, problem in sampling_problems(self.sampling, self.endpoint.api):
             yield f"sampling.{key}", problem
         if MODEL_GATE in self.gates:
-            why = "needs teachers whose models are loaded, but one is at an address"
+            why = "needs teachers whose models are loaded, but one is on a server"
             yield "gates", f"{MODEL_GATE!r} {why}; leave it out"
         if self.attempts > 1:
-            yield "attempts", f"{self.attempts}, but a teacher is at an address; set it to 1"
+            yield "attempts", f"{self.attempts}, but a teacher is on a server; set it to 1"
         if all(served):
             for key in ("prompt_length", "dtype", "weights", "attention"):
                 if value := getattr(self, key):
-                    why = "set, but all teachers are at addresses and no model is loaded"
+                    why = "set, but all teachers are on servers and no model is loaded"
                     yield key, f"{value!r} is {why}; leave it out"
 
 

@@ -36,11 +36,11 @@ def attend_to_cache(
     """
 
     def local(q, k, v, slopes, layer, lengths):
-        def newest(attend):
-            def of_layer(q, k, v, layer, lengths):
+        def in_window(attend):
+            def on_device(q, k, v, layer, lengths):
                 return attend(q, k[layer, :, :window], v[layer, :, :window], lengths, slopes)
 
-            return of_layer
+            return on_device
 
         def on_cpu(q, k, v, layer, lengths):
             return attend_by_blocks(q, k, v, layer, lengths, slopes)
@@ -48,8 +48,8 @@ def attend_to_cache(
         return jax.lax.platform_dependent(
             *(q, k, v, layer, lengths),
             cpu=on_cpu,
-            tpu=newest(_by_matrix_products),
-            default=newest(_by_sums),
+            tpu=in_window(_by_matrix_products),
+            default=in_window(_by_sums),
         )
 
     arrays = (q, k, v, alibi_slopes, layer, lengths)

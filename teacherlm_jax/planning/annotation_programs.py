@@ -196,8 +196,8 @@ def _teacher(
     folders = sorted(set(loaded_teachers(config)))
     if not folders:
         raise UserError(
-            "config.teachers: all are at addresses, so there is no program to plan; name a run "
-            "folder, or a shape as in --model=bloom-7b1"
+            "config.teachers: all teachers are on servers, so there is no program to plan; name a "
+            "run folder, or a shape as in --model=bloom-7b1"
         )
     models = {}
     for folder in folders:

@@ -33,7 +33,7 @@ def page(
         config: the config.
         preview: the job and what is left of it.
         examined: figures of the models that have explanations to write.
-        served: teachers at addresses that have explanations to write.
+        served: teachers on servers that have explanations to write.
         estimate: hours on a slice, if one was named.
     """
     blocks = [["dry run: nothing was written"], [*_rows(preview), *_left(config, preview)]]
@@ -92,7 +92,7 @@ def _once(config: AnnotateConfig) -> str:
 
 
 def _prompt(number: int, prompt: ExplanationPrompt, vocabulary: Vocabulary | None) -> list[str]:
-    """Return a prompt as the model reads it, or as a teacher at an address gets it."""
+    """Return a prompt as the model reads it, or as a teacher on a server gets it."""
     if vocabulary is None:
         return [f"prompt {number}: {prompt.id}", prompt.text]
     read = vocabulary.spelled(prompt.tokens.tolist())

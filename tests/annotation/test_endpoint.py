@@ -1,4 +1,4 @@
-"""Teachers at the address of a server, which fails on cue."""
+"""Teachers on a server, which fails on cue."""
 
 import dataclasses
 import json

@@ -55,7 +55,7 @@ def test_an_annotation_can_be_planned_for_every_kind_of_model_folder(teachers, p
 def test_teachers_at_addresses_are_not_planned(teachers):
     served = TeachersConfig(mistake="http://localhost:8000/v1#m", fundamental="http://a/v1#m")
     config = AnnotateConfig(output="unused", teachers=served, mesh=MeshConfig(data=-1))
-    with pytest.raises(UserError, match="all are at addresses"):
+    with pytest.raises(UserError, match="all teachers are on servers"):
         annotation_programs.prepare(config, jax.devices(), 32, "")
     config.teachers.cot = str(teachers / "run")
     planned = annotation_programs.prepare(config, jax.devices(), 32, "")
