@@ -7,12 +7,10 @@ import pytest
 from teacherlm_jax.cli import flags, main
 from teacherlm_jax.config import TrainConfig
 from teacherlm_jax.errors import UserError
-
-from .test_flags import CONFIG, file, load, refusal, sampling  # noqa: F401 (fixtures)
-from .test_sweep import SWEEP, command  # noqa: F401 (a fixture)
+from tests.cli.config_files import CONFIG, SWEEP, load, refusal
 
 
-def test_an_existing_config_file_is_loaded(tmp_path, file):  # noqa: F811
+def test_an_existing_config_file_is_loaded(tmp_path, file):
     assert "; name an existing one, such as " in refusal(tmp_path / "absent.py")
     assert load(file).steps == 50
 
@@ -34,24 +32,24 @@ def test_a_config_file_is_loaded_after_a_function_is_added(tmp_path):
     assert load(path).steps == 50
 
 
-def test_a_config_is_loaded_with_another_variant(file):  # noqa: F811
+def test_a_config_is_loaded_with_another_variant(file):
     assert refusal(file, variant="data").endswith("; choose another variant or command")
     assert load(file, variant="").steps == 50
 
 
 @pytest.mark.parametrize("wrong", ["--config.stpes=9", "--config.optimizer.learning_rat=9"])
-def test_the_key_that_a_message_suggests_is_set(file, wrong):  # noqa: F811
+def test_the_key_that_a_message_suggests_is_set(file, wrong):
     key = re.search(r"; did you mean (--config\.[\w.]+)\?$", refusal(file, wrong))[1]
     assert load(file, f"{key}=9")
 
 
-def test_the_key_inside_a_group_that_a_message_names_is_set(file):  # noqa: F811
+def test_the_key_inside_a_group_that_a_message_names_is_set(file):
     message = refusal(file, "--config.mesh=2")
     key = re.search(r"; set one of them, such as (--config\.[\w.]+)$", message)[1]
     assert load(file, f"{key}=2").mesh.data == 2
 
 
-def test_a_value_is_written_as_a_message_says(file):  # noqa: F811
+def test_a_value_is_written_as_a_message_says(file):
     message = refusal(file, "--config.steps")
     form = re.search(r"; write (--config\.steps=VALUE)$", message)[1]
     assert load(file, form.replace("VALUE", "7")).steps == 7
@@ -73,7 +71,7 @@ RIGHT = sweep_of("return [('a-1_b.c', {'seed': 1}), ('b', {'seed': 2})]")
 
 
 @pytest.mark.parametrize("fault", SWEEPS)
-def test_a_sweep_runs_after_it_is_changed_as_a_message_says(command, capsys, fault):  # noqa: F811
+def test_a_sweep_runs_after_it_is_changed_as_a_message_says(command, capsys, fault):
     text, advice = SWEEPS[fault]
     assert command("--sweep_all", text=text) == 2
     assert f"; {advice}" in capsys.readouterr().err
@@ -81,7 +79,7 @@ def test_a_sweep_runs_after_it_is_changed_as_a_message_says(command, capsys, fau
     assert [config.seed for config in command.trained] == [1, 2]
 
 
-def test_the_points_that_a_message_leads_to_run(command, capsys):  # noqa: F811
+def test_the_points_that_a_message_leads_to_run(command, capsys):
     assert command("--sweep_index=9") == 2
     message = capsys.readouterr().err
     assert "has the points 0 to 1; --sweep_list shows them" in message
@@ -91,7 +89,7 @@ def test_the_points_that_a_message_leads_to_run(command, capsys):  # noqa: F811
 
 
 @pytest.mark.parametrize("way", ["change sweep()", "run a config without a sweep"])
-def test_a_swept_key_is_set_as_a_message_says(command, capsys, way):  # noqa: F811
+def test_a_swept_key_is_set_as_a_message_says(command, capsys, way):
     assert command("--sweep_index=0", "--config.steps=9") == 2
     assert way in capsys.readouterr().err
     if way == "change sweep()":
@@ -101,7 +99,7 @@ def test_a_swept_key_is_set_as_a_message_says(command, capsys, way):  # noqa: F8
     assert command.trained[-1].steps == 9
 
 
-def test_both_ways_to_run_a_sweep_that_a_message_names_work(command, capsys):  # noqa: F811
+def test_both_ways_to_run_a_sweep_that_a_message_names_work(command, capsys):
     assert command() == 2
     words = re.findall(r"--sweep_(?:index=0|all|list)", capsys.readouterr().err)
     assert words == ["--sweep_index=0", "--sweep_all", "--sweep_list"]
@@ -131,19 +129,19 @@ def test_a_command_runs_after_the_words_are_changed_as_messages_say(tmp_path, ca
     assert "train" in run("trian")[1].partition("; known: ")[2]
 
 
-def test_a_single_key_is_set_as_the_message_about_its_group_says(sampling):  # noqa: F811
+def test_a_single_key_is_set_as_the_message_about_its_group_says(sampling):
     with pytest.raises(UserError) as raised:
         sampling("--config.sampling=other")
     form = r"; single keys are set as in (--config\.sampling\.temperature)=VALUE$"
     assert sampling(f"{re.search(form, str(raised.value))[1]}=0.5").temperature == 0.5
 
 
-def test_the_option_that_a_message_suggests_is_known(file):  # noqa: F811
+def test_the_option_that_a_message_suggests_is_known(file):
     name = re.search(r"; did you mean (--\w+)\?$", refusal(file, "--confg=x.py"))[1]
     assert flags.load([f"{name}={file}"], (TrainConfig,)).config.steps == 50
 
 
-def test_a_key_of_the_form_that_a_message_shows_is_set(file):  # noqa: F811
+def test_a_key_of_the_form_that_a_message_shows_is_set(file):
     form = re.search(r"; keys look like (--config\.key=value)$", refusal(file, "--zzzz=7"))[1]
     assert load(file, form.replace("key=value", "steps=7")).steps == 7
 

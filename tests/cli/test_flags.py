@@ -4,7 +4,6 @@ import pytest
 
 from teacherlm_jax.cli import flags, overrides
 from teacherlm_jax.config import (
-    AnnotateConfig,
     ConvertConfig,
     PrepareConfig,
     SamplingConfig,
@@ -13,37 +12,7 @@ from teacherlm_jax.config import (
 )
 from teacherlm_jax.config.fields import at_least, required
 from teacherlm_jax.errors import UserError
-
-CONFIG = """
-from teacherlm_jax import config
-
-def get_config(variant=""):
-    if variant == "boom":
-        return {}["missing"]
-    if variant == "data":
-        return config.PrepareConfig()
-    settings = config.TrainConfig(output="runs/x", data="data/x", steps=50)
-    if variant == "wrong":
-        settings.steps = "fifty"
-    return settings
-"""
-
-
-@pytest.fixture
-def file(tmp_path):
-    path = tmp_path / "student.py"
-    path.write_text(CONFIG)
-    return path
-
-
-def load(file, *overrides, variant=""):
-    return flags.load([f"--config={file}:{variant}", *overrides], (TrainConfig,)).config
-
-
-def refusal(file, *overrides, variant=""):
-    with pytest.raises(UserError) as raised:
-        load(file, *overrides, variant=variant)
-    return str(raised.value)
+from tests.cli.config_files import load, refusal
 
 
 def test_overrides_reach_every_depth_with_their_types(file):
@@ -252,29 +221,6 @@ def test_a_bool_is_set_by_its_name_alone_and_unset_by_no(file):
     assert load(file, "--config.verify_data").verify_data
     assert not load(file, "--noconfig.verify_data").verify_data
     assert not load(file, "--config.verify_data=False").verify_data
-
-
-ANNOTATE = """
-from teacherlm_jax.config import *
-
-def get_config(variant):
-    return AnnotateConfig(
-        output="o", source=SourceConfig("a", "a.jsonl"), teachers=TeachersConfig(cot="t"),
-        sampling=SamplingConfig(temperature=0.0),
-    )
-"""
-
-
-@pytest.fixture
-def sampling(tmp_path):
-    """Function that returns the sampling of an annotation with the given overrides."""
-    path = tmp_path / "annotate.py"
-    path.write_text(ANNOTATE)
-
-    def of(*overrides):
-        return flags.load([f"--config={path}", *overrides], (AnnotateConfig,)).config.sampling
-
-    return of
 
 
 def test_a_group_of_keys_is_set_by_the_name_of_its_settings(sampling):

@@ -9,45 +9,7 @@ from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.runs import distributed
 from teacherlm_jax.storage import files
-
-BASE = """
-from teacherlm_jax import config
-
-def get_config(variant=""):
-    return config.TrainConfig(output={output!r}, data="data")
-
-"""
-SWEEP = """
-def sweep():
-    for rate in (1e-4, 3e-4):
-        yield f"rate_{rate:g}", {"optimizer.learning_rate": rate, "steps": 7}
-"""
-
-
-@pytest.fixture
-def command(tmp_path, monkeypatch):
-    """Function that runs a verb on a config file that ends in `text`, and records the configs.
-
-    `errors` by seed are raised in place of training.
-    """
-    trained, errors = [], {}
-
-    def work(config, folder):
-        if errors and config.seed in errors:
-            raise errors[config.seed]
-        trained.append(config)
-        measured = {"accuracy": 0.5, "by_subject": {"law": {"accuracy": 0.25}}}
-        return {"loss": 2.5, "checkpoint": "somewhere", "benchmarks": {"mmlu": measured}}
-
-    def run(*words, text=SWEEP, verb="train", variant=""):
-        path = tmp_path / "mine.py"
-        path.write_text(BASE.format(output=str(tmp_path / "runs")) + text)
-        loaded = {"inputs": lambda config: {}, "extended_keys": lambda before, config: ()}
-        monkeypatch.setattr(verbs, "_load", lambda name: loaded.get(name.split(":")[1], work))
-        return main.main([verb, f"--config={path}:{variant}", *words])
-
-    run.trained, run.errors = trained, errors
-    return run
+from tests.cli.config_files import SWEEP
 
 
 def test_a_point_is_a_run_of_its_own_and_the_command_line_overrides_its_config(command, tmp_path):

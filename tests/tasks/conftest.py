@@ -1,6 +1,7 @@
 """Small generated sources and vocabularies, shared by the tests of this room."""
 
 import pytest
+import tensorflow_datasets as tfds
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from teacherlm_jax.data import synthetic
@@ -72,3 +73,35 @@ def alone(data, tmp_path_factory):
     """Output folder and result of a run in one process."""
     output = tmp_path_factory.mktemp("alone")
     return output, beam_runs.do(beam_runs.make(data, output))
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory):
+    """A TFDS dataset on disk: three rows with labels, also inside lists and objects."""
+    label = tfds.features.ClassLabel(names=["negative", "positive"])
+    features = tfds.features.FeaturesDict(
+        {
+            "question": tfds.features.Text(),
+            "label": label,
+            "votes": tfds.features.Sequence(label),
+            "parts": tfds.features.Sequence({"grade": label, "text": tfds.features.Text()}),
+            "judged": {"by": tfds.features.Text(), "as": label},
+        }
+    )
+    folder = tmp_path_factory.mktemp("tfds") / "toy" / "1.0.0"
+    folder.mkdir(parents=True)
+    identity = tfds.core.dataset_info.DatasetIdentity(
+        name="toy", version=tfds.core.Version("1.0.0"), data_dir=str(folder), module_name="toy"
+    )
+    info = tfds.core.DatasetInfo(builder=identity, features=features)
+    writer = tfds.core.SequentialWriter(info, max_examples_per_shard=3)
+    writer.initialize_splits(["train"])
+    row = {
+        "question": "Good?",
+        "votes": [1, 0],
+        "parts": [{"grade": 1, "text": "x"}],
+        "judged": {"by": "us", "as": 0},
+    }
+    writer.add_examples({"train": [row | {"label": label} for label in (0, 1, -1)]})
+    writer.close_all()
+    return folder

@@ -18,7 +18,6 @@ from teacherlm_jax.tasks.tfds_rows import open_rows
 from tests.tokenization.test_hf_folder import template
 
 from .test_prepare_vocabulary import do, small
-from .test_tfds_rows import builder  # noqa: F401 (a fixture)
 
 EXAMPLE = tf.train.Example(
     features=tf.train.Features(
@@ -42,14 +41,14 @@ def write_record(path):
         writer.write(EXAMPLE)
 
 
-def test_the_version_of_a_dataset_that_a_message_names_can_be_read(builder):  # noqa: F811
+def test_the_version_of_a_dataset_that_a_message_names_can_be_read(builder):
     message = refusal(read, builder.parent, reader="tfds")
     path = re.search(r"; give the folder of one version of a TFDS dataset, (\S+)$", message)[1]
     assert len(read(path)) == 3
 
 
 def test_a_dataset_can_be_read_with_another_split_or_after_it_is_prepared_again(
-    builder,  # noqa: F811
+    builder,
     tmp_path,
 ):
     message = refusal(read, builder, split="test")

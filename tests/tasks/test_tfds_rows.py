@@ -4,7 +4,6 @@ import gzip
 
 import pytest
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
 from teacherlm_jax.config import ColumnsConfig, SourceConfig
 from teacherlm_jax.data.labels import Label
@@ -12,38 +11,6 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources import reading as formats
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks.tfds_rows import open_rows
-
-
-@pytest.fixture(scope="module")
-def builder(tmp_path_factory):
-    """A TFDS dataset on disk: three rows with labels, also inside lists and objects."""
-    label = tfds.features.ClassLabel(names=["negative", "positive"])
-    features = tfds.features.FeaturesDict(
-        {
-            "question": tfds.features.Text(),
-            "label": label,
-            "votes": tfds.features.Sequence(label),
-            "parts": tfds.features.Sequence({"grade": label, "text": tfds.features.Text()}),
-            "judged": {"by": tfds.features.Text(), "as": label},
-        }
-    )
-    folder = tmp_path_factory.mktemp("tfds") / "toy" / "1.0.0"
-    folder.mkdir(parents=True)
-    identity = tfds.core.dataset_info.DatasetIdentity(
-        name="toy", version=tfds.core.Version("1.0.0"), data_dir=str(folder), module_name="toy"
-    )
-    info = tfds.core.DatasetInfo(builder=identity, features=features)
-    writer = tfds.core.SequentialWriter(info, max_examples_per_shard=3)
-    writer.initialize_splits(["train"])
-    row = {
-        "question": "Good?",
-        "votes": [1, 0],
-        "parts": [{"grade": 1, "text": "x"}],
-        "judged": {"by": "us", "as": 0},
-    }
-    writer.add_examples({"train": [row | {"label": label} for label in (0, 1, -1)]})
-    writer.close_all()
-    return folder
 
 
 def read(path, **settings):
