@@ -156,11 +156,9 @@ def load(
     if is_checkpoint:
         checkpoints, step = saved_model.open_checkpoint(locations.absolute(folder))
         origin = AdapterOrigin.of(checkpoints.meta(step))
-        checkpoints.close()
         if origin is not None:
-            return _load_adapted(
-                *(locations.absolute(folder), origin, mesh, dtype, attention), weights
-            )
+            return _load_adapted(checkpoints, step, origin, mesh, dtype, attention, weights)
+        checkpoints.close()
         return saved_model.load_model(
             locations.absolute(folder), mesh, dtype=dtype, attention=attention, weights=weights
         )
@@ -180,15 +178,15 @@ def _computing(config: ModelConfig, dtype: str, attention: str) -> ModelConfig:
 
 
 def _load_adapted(
-    folder: epath.Path,
+    checkpoints: Checkpoints,
+    step: int,
     origin: AdapterOrigin,
     mesh: Mesh,
     dtype: str,
     attention: str,
     weights: str,
 ) -> LoadedModel:
-    """Load a checkpoint of a LoRA run, and the base that it belongs to."""
-    checkpoints, step = saved_model.open_checkpoint(folder)
+    """Load a checkpoint of a LoRA run, and the base that it belongs to; close the checkpoints."""
     meta = checkpoints.meta(step)
     vocabulary = saved_model.load_vocabulary(checkpoints.run, meta["vocabulary"])
     config = _computing(ModelConfig(**meta["model"]), dtype, attention)
@@ -197,7 +195,7 @@ def _load_adapted(
     of_base, of_adapters = adapter.split(abstract)
     restored = int8.restored(of_base) if weights else of_base
     size = adapter.joined(restored, of_adapters)
-    capacity.refuse_too_large(str(folder), size, mesh, convertible=False)
+    capacity.refuse_too_large(str(checkpoints.path(step)), size, mesh, convertible=False)
     base = parameters(_base_path(checkpoints, step, origin), restored)
     if weights:
         base = int8.quantized(base, of_base)
