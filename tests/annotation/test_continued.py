@@ -131,8 +131,12 @@ def test_rows_added_to_the_source_are_annotated_too(start, tmp_path, unfinished)
         for index in range(3)
     )
     # the same texts as those of a job that knew all rows from the start
-    lines = lambda shards: sorted(line for text in shards.values() for line in text.splitlines())  # noqa: E731
-    assert lines(after) == lines(expected)
+    assert _lines(after) == _lines(expected)
+
+
+def _lines(shards):
+    """Return the lines of all shards, sorted."""
+    return sorted(line for text in shards.values() for line in text.splitlines())
 
 
 def test_a_finished_job_has_no_files_of_processes_that_were_killed(start, tmp_path):
