@@ -58,13 +58,15 @@ mutants: .venv-mutants/.ready ## change the code here and there, and see the tes
 	@.venv-mutants/bin/python -m benchmarks.mutants
 
 lock: ## resolve the pinned versions again, with uv (pip install uv)
-	$(COMPILE) --extra test --extra beam --extra endpoint --extra int8 \
+	$(COMPILE) --extra test --extra beam --extra endpoint --extra int8 --extra lm_eval \
 	  --output-file requirements-test.txt
 	$(COMPILE) --constraint requirements-test.txt --output-file requirements.txt
 	$(COMPILE) --constraint requirements-test.txt --extra beam --output-file requirements-beam.txt
 	$(COMPILE) --constraint requirements-test.txt --extra endpoint \
 	  --output-file requirements-endpoint.txt
 	$(COMPILE) --constraint requirements-test.txt --extra int8 --output-file requirements-int8.txt
+	$(COMPILE) --constraint requirements-test.txt --extra lm_eval \
+	  --output-file requirements-lm_eval.txt
 	$(COMPILE) --constraint requirements-test.txt --extra plan --no-header | grep ^libtpu \
 	  > requirements-tpu.txt
 	echo cosmic-ray | $(subst pyproject.toml,-,$(COMPILE)) --constraint requirements-test.txt \
