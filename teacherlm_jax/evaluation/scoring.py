@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Float32, Int, Int32
+from jaxtyping import Array, Bool, Float32, Float64, Int, Int32
 
 from teacherlm_jax import sharding
 from teacherlm_jax.evaluation import rank
@@ -26,6 +26,19 @@ _SHORTEST_BUCKET = 32
 _FEWEST_OPTIONS = 8  # a few more lookups cost nothing, another compilation does
 
 _Shape = tuple[int, int, int, int]  # rows, tokens per row, positions per row, options per position
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoredOption:
+    """Scores of the tokens of one option.
+
+    Attributes:
+        log_probabilities: of each token after the context and the tokens before it, in nats.
+        greedy: True if no other token was likelier anywhere, so greedy decoding writes the option.
+    """
+
+    log_probabilities: tuple[float, ...]
+    greedy: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +100,28 @@ class Scorer:
         Args:
             questions: tokenized questions.
             reduction: "mean" or "sum" of the log-probabilities of an option's tokens.
+            one_row_per_question: as for `options`.
+            before_batch: as for `options`.
+        """
+        scored = self.options(
+            questions, one_row_per_question=one_row_per_question, before_batch=before_batch
+        )
+        return [
+            tuple(rank.option_score(option.log_probabilities, reduction) for option in options)
+            for options in scored
+        ]
+
+    def options(
+        self,
+        questions: Sequence[TokenizedQuestion],
+        *,
+        one_row_per_question: bool = True,
+        before_batch: Callable[[], None] = lambda: None,
+    ) -> list[list[ScoredOption]]:
+        """Return the scores of the tokens of every option of every question.
+
+        Args:
+            questions: tokenized questions.
             one_row_per_question: score all options of a question in one row if each is a single
                 token; False gives every option its own row, which longer options need anyway.
             before_batch: called before every batch; an exception that it raises ends the scoring.
@@ -94,21 +129,31 @@ class Scorer:
         rows: list[_Row] = []
         for index, question in enumerate(questions):
             rows.extend(_rows(index, question, one_row_per_question))
-        scores = [[0.0] * len(question.options) for question in questions]
+        scored: list[dict[int, ScoredOption]] = [{} for _ in questions]
         for batch, shape in _batches(rows, self._batch_tokens, sharding.batch_shards(self._mesh)):
             before_batch()
             arrays = _arrays(batch, shape, self._pad_id)
             arrays = jax.device_put(arrays, sharding.batch_sharding(self._mesh))
             with jax.set_mesh(self._mesh):
-                log_probabilities = self.log_probabilities(self._state, *arrays)
-            batch_values = np.asarray(log_probabilities, np.float64)
-            for row, values in zip(batch, batch_values, strict=False):  # padding rows may follow
-                if row.option is None:
-                    scores[row.question] = values[0, : row.shape[1]].tolist()
-                else:
-                    of_tokens = values[: row.shape[0], 0].tolist()
-                    scores[row.question][row.option] = rank.option_score(of_tokens, reduction)
-        return [tuple(option_scores) for option_scores in scores]
+                log_probabilities, likeliest = self.log_probabilities(self._state, *arrays)
+            both = np.asarray(log_probabilities, np.float64), np.asarray(likeliest)
+            for row, *of_row in zip(batch, *both, strict=False):  # padding rows may follow
+                scored[row.question].update(_scored(row, *of_row))
+        return [[options[number] for number in range(len(options))] for options in scored]
+
+
+def _scored(
+    row: _Row, log_probabilities: Float64[np.ndarray, "P O"], likeliest: Bool[np.ndarray, "P O"]
+) -> Iterator[tuple[int, ScoredOption]]:
+    """Yield the number and the scores of each option of a row from the values of its targets."""
+    if row.option is None:
+        for number in range(row.shape[1]):
+            value, greedy = float(log_probabilities[0, number]), bool(likeliest[0, number])
+            yield number, ScoredOption((value,), greedy)
+    else:
+        tokens = slice(row.shape[0]), 0
+        values, greedy = log_probabilities[tokens].tolist(), bool(likeliest[tokens].all())
+        yield row.option, ScoredOption(tuple(values), greedy)
 
 
 def _rows(index: int, question: TokenizedQuestion, one_row: bool) -> Iterator[_Row]:
@@ -165,8 +210,10 @@ def _log_probabilities(
     lengths: Int[Array, "B 1"],
     positions: Int[Array, "B P"],
     targets: Int[Array, "B P O"],
-) -> Float32[Array, "B P O"]:
+) -> tuple[Float32[Array, "B P O"], Bool[Array, "B P O"]]:
     """Return the log-probability of each of O targets after each of P positions of its row.
+
+    The second array is True where no other token is likelier than the target.
 
     Products of float32 values are computed in float32, which GPUs and TPUs do only if asked to.
     """
@@ -176,8 +223,11 @@ def _log_probabilities(
 
     def at_one_position(pair):
         states, wanted = pair  # [B D], [B O]
-        log_probabilities = jax.nn.log_softmax(model.logits(states), axis=-1)
-        return jnp.take_along_axis(log_probabilities, wanted, axis=-1)
+        logits = model.logits(states)
+        most = jnp.max(logits, axis=-1, keepdims=True)
+        likeliest = jnp.take_along_axis(logits, wanted, axis=-1) >= most
+        log_probabilities = jax.nn.log_softmax(logits, axis=-1)
+        return jnp.take_along_axis(log_probabilities, wanted, axis=-1), likeliest
 
     with jax.default_matmul_precision("highest"):
         # Padding has position 0: the bucket may be longer than the positions of the model.
@@ -185,4 +235,5 @@ def _log_probabilities(
         hidden = jnp.take_along_axis(hidden, positions[:, :, None], axis=1)
         # One position at a time: [B, P, V] in float32 would not fit for long options.
         by_position = hidden.swapaxes(0, 1), targets.swapaxes(0, 1)
-        return jax.lax.map(at_one_position, by_position).swapaxes(0, 1)
+        of_targets, likeliest = jax.lax.map(at_one_position, by_position)
+        return of_targets.swapaxes(0, 1), likeliest.swapaxes(0, 1)

@@ -84,6 +84,20 @@ def test_one_row_per_question_gives_the_scores_of_one_row_per_option(scorer):
     assert np.asarray(together) == pytest.approx(np.asarray(apart), abs=TOLERANCE)
 
 
+@pytest.mark.parametrize("longest", [1, 3])
+def test_an_option_is_greedy_if_each_token_is_the_likeliest(scorer, logits, longest):
+    (question,) = _questions([[1] * 4], lengths=(9,))
+    text = list(question.context)
+    for _ in range(longest):
+        text.append(int(logits(np.array(text))[-1].argmax()))
+    greedy = tuple(text[len(question.context) :])
+    others = [(*greedy[:n], (token + 1) % VOCABULARY) for n, token in enumerate(greedy)]
+    asked = TokenizedQuestion(question.context, (greedy, *others))
+    for together in (True, False):
+        (options,) = scorer.options([asked], one_row_per_question=together)
+        assert [option.greedy for option in options] == [True, *[False] * longest]
+
+
 def test_scores_do_not_depend_on_the_batch_size_or_the_padding_id(model, one_device, scorer):
     questions = _questions([[1, 1]])
     other = scoring.Scorer(model, mesh=one_device, batch_tokens=1, pad_id=9)
