@@ -113,8 +113,13 @@ class SlotPrograms:
         def step(carry):
             count, slots = carry
             lengths = slots.cache.lengths
+            # A finished slot has nothing to attend to, which takes no time on a CPU.
+            attended = jnp.where(slots.active, lengths, 0)
             logits, cache = model.decode(
-                slots.tokens[rows, lengths], slots.cache, window, slots.adapters
+                slots.tokens[rows, lengths],
+                dataclasses.replace(slots.cache, lengths=attended),
+                window,
+                slots.adapters,
             )
             longer = lengths + slots.active.astype(jnp.int32)  # a finished slot keeps its length
             drawn = self._draw(logits, slots.keys, lengths - slots.starts + 1, slots.tokens, longer)
