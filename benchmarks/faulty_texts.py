@@ -4,7 +4,7 @@ import dataclasses
 import random
 from collections.abc import Callable, Iterator
 
-from teacherlm_jax.annotation.gates import GateInput
+from teacherlm_jax.annotation.gates.gates import GateInput
 from teacherlm_jax.data import prompts, synthetic
 from teacherlm_jax.data.sample import KINDS, LETTERS, Sample
 

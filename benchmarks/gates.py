@@ -18,10 +18,10 @@ from jaxtyping import Float32
 from benchmarks import faulty_texts, harness
 from benchmarks.data import DATA
 from teacherlm_jax import config
-from teacherlm_jax.annotation import gates
-from teacherlm_jax.annotation.gates import GateInput
-from teacherlm_jax.annotation.near_duplicates import SKETCH, NearDuplicates
-from teacherlm_jax.annotation.text_faults import words
+from teacherlm_jax.annotation.gates import gates
+from teacherlm_jax.annotation.gates.gates import GateInput
+from teacherlm_jax.annotation.gates.near_duplicates import SKETCH, NearDuplicates
+from teacherlm_jax.annotation.gates.text_faults import words
 from teacherlm_jax.sources import reading
 from teacherlm_jax.storage.refused_rows import RefusedRows
 

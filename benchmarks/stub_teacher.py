@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from teacherlm_jax.annotation import explain, loaded_teacher
-from teacherlm_jax.annotation.gates import GateInput
+from teacherlm_jax.annotation.gates.gates import GateInput
 from teacherlm_jax.generation.requests import Completion, GenerationRequest
 from teacherlm_jax.hf import any_model
 

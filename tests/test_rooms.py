@@ -231,7 +231,7 @@ def test_every_room_of_the_package_was_read():
 def test_training_generation_and_evaluation_bring_neither_tensorflow_nor_torch():
     code = (
         "import sys\n"
-        "import teacherlm_jax.training.loop, teacherlm_jax.annotation.job\n"
+        "import teacherlm_jax.training.loop, teacherlm_jax.annotation.job.job\n"
         "import teacherlm_jax.evaluation.evaluate, teacherlm_jax.report.build\n"
         "print(sorted({'tensorflow', 'seqio', 'torch', 'transformers'} & sys.modules.keys()))"
     )

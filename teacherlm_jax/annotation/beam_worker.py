@@ -19,12 +19,12 @@ from typing import Any
 
 from etils import epath
 
-from teacherlm_jax.annotation.endpoint_client import REFUSED
+from teacherlm_jax.annotation.endpoint.endpoint_client import REFUSED
 from teacherlm_jax.annotation.explain import GeneratedExplanation
-from teacherlm_jax.annotation.job_plan import AnnotationJob
+from teacherlm_jax.annotation.job.job_plan import AnnotationJob
 from teacherlm_jax.annotation.loaded_teacher import LoadedTeacher, open_teacher
-from teacherlm_jax.annotation.open_shard import OpenShard
-from teacherlm_jax.annotation.shards_in_work import ShardsInWork
+from teacherlm_jax.annotation.shards.open_shard import OpenShard
+from teacherlm_jax.annotation.shards.shards_in_work import ShardsInWork
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.annotation.worker import (
     ClaimedShard,

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from teacherlm_jax.annotation import answer_check
-from teacherlm_jax.annotation import gates as gate_checks
 from teacherlm_jax.annotation.attempts import PromptRequests
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt, encode_prompts
+from teacherlm_jax.annotation.gates import answer_check
+from teacherlm_jax.annotation.gates import gates as gate_checks
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import DEFAULT_GATES, SamplingConfig, names
 from teacherlm_jax.data.sample import KINDS, Sample

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from teacherlm_jax.annotation import rejected_texts
-from teacherlm_jax.annotation.endpoint_client import REFUSED
+from teacherlm_jax.annotation.endpoint.endpoint_client import REFUSED
 from teacherlm_jax.annotation.explain import GeneratedExplanation
 from teacherlm_jax.annotation.explanation_prompts import prompt_digest
 from teacherlm_jax.annotation.loaded_teacher import LoadedTeacher
+from teacherlm_jax.annotation.shards import rejected_texts
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import Sample, to_row

@@ -22,7 +22,7 @@ from teacherlm_jax.annotation.beam_worker import (
     ShardBatch,
 )
 from teacherlm_jax.annotation.interruptible import interruptible
-from teacherlm_jax.annotation.job_plan import AnnotationJob
+from teacherlm_jax.annotation.job.job_plan import AnnotationJob
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.errors import UserError

@@ -10,13 +10,13 @@ import jax
 from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
-from teacherlm_jax.annotation import answer_check
-from teacherlm_jax.annotation.endpoint_cost import spent_on_disk
-from teacherlm_jax.annotation.endpoint_teacher import EndpointTeacher
+from teacherlm_jax.annotation.endpoint.endpoint_cost import spent_on_disk
+from teacherlm_jax.annotation.endpoint.endpoint_teacher import EndpointTeacher
 from teacherlm_jax.annotation.explain import GeneratedExplanation, generate_explanations
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt
-from teacherlm_jax.annotation.gates import GateInput
-from teacherlm_jax.annotation.job_plan import AnnotationJob
+from teacherlm_jax.annotation.gates import answer_check
+from teacherlm_jax.annotation.gates.gates import GateInput
+from teacherlm_jax.annotation.job.job_plan import AnnotationJob
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import AnnotateConfig

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from teacherlm_jax.annotation import answer_check
 from teacherlm_jax.annotation.explain import GeneratedExplanation
+from teacherlm_jax.annotation.gates import answer_check
 from teacherlm_jax.generation.slot_counts import SlotCounts
 
 

@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from teacherlm_jax.annotation import answer_check
-from teacherlm_jax.annotation.claims import ShardClaims
-from teacherlm_jax.annotation.followed_shard import FollowedShard, MissingIds
+from teacherlm_jax.annotation.gates import answer_check
 from teacherlm_jax.annotation.interruptible import interruptible
-from teacherlm_jax.annotation.job_plan import AnnotationJob
+from teacherlm_jax.annotation.job.job_plan import AnnotationJob
 from teacherlm_jax.annotation.loaded_teacher import open_teacher
-from teacherlm_jax.annotation.open_shard import OpenShard
 from teacherlm_jax.annotation.progress import AnnotationProgress
-from teacherlm_jax.annotation.shard_queue import ShardQueue
-from teacherlm_jax.annotation.shards_in_work import ShardsInWork
+from teacherlm_jax.annotation.shards.claims import ShardClaims
+from teacherlm_jax.annotation.shards.followed_shard import FollowedShard, MissingIds
+from teacherlm_jax.annotation.shards.open_shard import OpenShard
+from teacherlm_jax.annotation.shards.shard_queue import ShardQueue
+from teacherlm_jax.annotation.shards.shards_in_work import ShardsInWork
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.annotation.worker import (
     ClaimedShard,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from teacherlm_jax.annotation import endpoint_client
+from teacherlm_jax.annotation.endpoint import endpoint_client
 from teacherlm_jax.checkpoints.adapter_origin import AdapterOrigin
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.config.endpoint_config import is_endpoint

@@ -9,9 +9,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from teacherlm_jax.annotation import explained_rows
 from teacherlm_jax.annotation.explain import GeneratedExplanation
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt
-from teacherlm_jax.annotation.followed_shard import FollowedShard
 from teacherlm_jax.annotation.loaded_teacher import LoadedTeacher
-from teacherlm_jax.annotation.open_shard import OpenShard
+from teacherlm_jax.annotation.shards.followed_shard import FollowedShard
+from teacherlm_jax.annotation.shards.open_shard import OpenShard
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.config import AnnotateConfig
 

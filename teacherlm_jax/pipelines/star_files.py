@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epath
 
-from teacherlm_jax.annotation.gates import require_usable
+from teacherlm_jax.annotation.gates.gates import require_usable
 from teacherlm_jax.config import SourceConfig, StarConfig
 from teacherlm_jax.data.sample import Sample, from_row, to_row
 from teacherlm_jax.errors import UserError

@@ -18,8 +18,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from teacherlm_jax.annotation import gates as gate_checks
-from teacherlm_jax.annotation.gates import GateInput
+from teacherlm_jax.annotation.gates import gates as gate_checks
+from teacherlm_jax.annotation.gates.gates import GateInput
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import Sample, SampleError, to_row
 

@@ -104,7 +104,7 @@ VERBS = {
         "generate explanations for every row of a dataset with trained teachers",
         "teacherlm annotate --config=configs/quickstart.py:annotate",
         (config.AnnotateConfig,),
-        "teacherlm_jax.annotation.job:annotate",
+        "teacherlm_jax.annotation.job.job:annotate",
         dry_run="teacherlm_jax.planning.dry_run:dry_run",
         may_change=(
             *("mesh", "slots", "attention", "prompt_length", "runner", "beam_options"),

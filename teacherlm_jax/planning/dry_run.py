@@ -5,8 +5,8 @@ import gc
 import logging
 from collections.abc import Sequence
 
-from teacherlm_jax.annotation import job_preview
-from teacherlm_jax.annotation.job_preview import JobPreview
+from teacherlm_jax.annotation.job import job_preview
+from teacherlm_jax.annotation.job.job_preview import JobPreview
 from teacherlm_jax.config import AnnotateConfig, DryRunOptions
 from teacherlm_jax.planning import chips, dry_run_text, examined_teacher, slice_estimate
 from teacherlm_jax.planning.examined_teacher import ExaminedTeacher

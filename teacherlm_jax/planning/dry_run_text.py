@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from teacherlm_jax.annotation import answer_check
-from teacherlm_jax.annotation.endpoint_cost import cost
+from teacherlm_jax.annotation.endpoint.endpoint_cost import cost
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt
-from teacherlm_jax.annotation.job_preview import JobPreview
+from teacherlm_jax.annotation.gates import answer_check
+from teacherlm_jax.annotation.job.job_preview import JobPreview
 from teacherlm_jax.annotation.progress import duration
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.config import AnnotateConfig

@@ -7,7 +7,7 @@ import jax
 
 from teacherlm_jax import capacity, sharding
 from teacherlm_jax.annotation.attempts import PromptRequests
-from teacherlm_jax.annotation.job_preview import JobPreview
+from teacherlm_jax.annotation.job.job_preview import JobPreview
 from teacherlm_jax.annotation.loaded_teacher import load_models
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.config import AnnotateConfig

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from teacherlm_jax.annotation import job
 from teacherlm_jax.annotation import teachers as described
+from teacherlm_jax.annotation.job import job
 from teacherlm_jax.config import DryRunOptions, LoraConfig
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.hf import any_model

@@ -9,8 +9,11 @@ import jax
 import pytest
 
 from teacherlm_jax import sharding
-from teacherlm_jax.annotation import explain, gates, job_files, job_plan, open_shard, shards
+from teacherlm_jax.annotation import explain
 from teacherlm_jax.annotation.explanation_prompts import prompt_digest
+from teacherlm_jax.annotation.gates import gates
+from teacherlm_jax.annotation.job import job_files, job_plan
+from teacherlm_jax.annotation.shards import open_shard, shards
 from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import to_row

@@ -8,10 +8,10 @@ import pytest
 from benchmarks import stub_teacher
 from teacherlm_jax import sharding
 from teacherlm_jax.annotation import explain as explaining
-from teacherlm_jax.annotation import job
 from teacherlm_jax.annotation.attempts import PromptRequests, attempt_key
 from teacherlm_jax.annotation.explain import explain
 from teacherlm_jax.annotation.explanation_prompts import encode_prompts
+from teacherlm_jax.annotation.job import job
 from teacherlm_jax.config import MeshConfig, SamplingConfig, fields
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import KINDS, to_row

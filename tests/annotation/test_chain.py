@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from teacherlm_jax.annotation import job, job_plan
+from teacherlm_jax.annotation.job import job, job_plan
 from teacherlm_jax.config import SourceConfig, TeachersConfig
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.errors import UserError

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from teacherlm_jax.annotation import job, job_summary
+from teacherlm_jax.annotation.job import job, job_summary
 from teacherlm_jax.cli import main
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import to_row

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from teacherlm_jax.annotation import job
 from teacherlm_jax.annotation.explained_rows import KindCounts
+from teacherlm_jax.annotation.job import job
 from teacherlm_jax.config import TeachersConfig, TrainConfig, fields
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import any_model

@@ -11,11 +11,11 @@ import pytest
 
 from benchmarks import stub_teacher
 from teacherlm_jax.annotation import beam_worker, explain, job_on_beam
-from teacherlm_jax.annotation import job as job_module
 from teacherlm_jax.annotation.beam_worker import BatchWriter, ShardBatch
 from teacherlm_jax.annotation.explanation_prompts import encode_prompts
-from teacherlm_jax.annotation.job_files import JobFolder
-from teacherlm_jax.annotation.job_plan import plan_job
+from teacherlm_jax.annotation.job import job as job_module
+from teacherlm_jax.annotation.job.job_files import JobFolder
+from teacherlm_jax.annotation.job.job_plan import plan_job
 from teacherlm_jax.config import EndpointConfig, fields
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.generation import texts

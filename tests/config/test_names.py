@@ -6,7 +6,8 @@ import functools
 import pytest
 
 from teacherlm_jax import config
-from teacherlm_jax.annotation import answer_check, duplicate_verdicts, gates
+from teacherlm_jax.annotation.gates import answer_check, gates
+from teacherlm_jax.annotation.shards import duplicate_verdicts
 from teacherlm_jax.config import fields, names
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.models import attention, decoder, registry

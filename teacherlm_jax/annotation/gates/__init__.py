@@ -1,0 +1,1 @@
+"""Checks of one explanation, and of all together, before it is kept."""

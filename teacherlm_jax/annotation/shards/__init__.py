@@ -1,0 +1,1 @@
+"""Shards of a job: claimed by one worker, filled with explanations, and published."""

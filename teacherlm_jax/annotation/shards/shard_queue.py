@@ -1,0 +1,100 @@
+"""Shards that are not finished, which processes claim one by one, and counts of what is on disk."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from teacherlm_jax.annotation.job.job_files import PARTIAL, shard_name
+from teacherlm_jax.annotation.job.job_plan import AnnotationJob
+from teacherlm_jax.annotation.shards.claims import ShardClaims
+from teacherlm_jax.annotation.teachers import AnnotationTeacher
+from teacherlm_jax.runs import layout
+from teacherlm_jax.storage import files
+
+_LOOK_SECONDS = 10.0  # between two looks at what other processes have finished
+
+
+class ShardQueue:
+    """The unfinished shards of a job; other processes claim and finish some of them."""
+
+    def __init__(self, job: AnnotationJob, claims: ShardClaims):
+        self._job, self._claims = job, claims
+        self._counted: dict[str, set[int]] = {}
+        self._listed = 0.0  # time of the last look at the folder
+        self._look()
+
+    def unfinished(self) -> list[int]:
+        """Return the shards whose annotated samples are not there."""
+        self._look()
+        return self._without_samples()
+
+    def claim(self, teacher: AnnotationTeacher) -> int | None:
+        """Claim the next shard that lacks something a teacher writes, or only its samples.
+
+        Returns None if there is no such shard, or others work on all of them.
+        """
+        if time.monotonic() - self._listed < _LOOK_SECONDS:
+            index = self._claim(teacher)
+            if index is not None:
+                return index
+        self._look()
+        return self._claim(teacher)
+
+    def release(self, index: int, teacher: AnnotationTeacher, finished: bool) -> None:
+        """Give a claim back; the teacher's explanations are there, and perhaps the samples."""
+        for part in (*teacher.kinds, *((layout.SAMPLES,) if finished else ())):
+            self._counted[part].add(index)
+        self._claims.release(claim_name(index, teacher.kinds))  # of the first process
+
+    def counted_rows(self) -> Counter[str]:
+        """Return the number of explanations in complete files by kind, as of the last look."""
+        rows = self._job.record.shards
+        return Counter(
+            {kind: sum(rows[index] for index in self._counted[kind]) for kind in self._job.kinds}
+        )
+
+    def _claim(self, teacher: AnnotationTeacher) -> int | None:
+        held = self._claims.held()
+        for index in self._without_samples():
+            name = claim_name(index, teacher.kinds)
+            lacks = any(index not in self._counted[kind] for kind in teacher.kinds)
+            whole = all(index in self._counted[kind] for kind in self._job.kinds)
+            if (lacks or whole) and name not in held and self._claims.take(name):
+                return index
+        return None
+
+    def _without_samples(self) -> list[int]:
+        done = self._counted[layout.SAMPLES]
+        return [index for index in range(len(self._job.record.shards)) if index not in done]
+
+    def _look(self) -> None:
+        """List the files that are complete; those of this process are known without that."""
+        for part in (*self._job.kinds, layout.SAMPLES):
+            if len(self._counted.get(part, ())) < len(self._job.record.shards):
+                self._counted[part] = set(self._job.folder.counted(part))
+        self._listed = time.monotonic()
+
+
+def claim_name(index: int, kinds: Sequence[str]) -> str:
+    """Return the name of the claim on a shard by a teacher that writes some kinds."""
+    return f"part-{index:05d}.{'+'.join(kinds)}"
+
+
+def on_disk(job: AnnotationJob) -> dict[tuple[str, int], int]:
+    """Return the number of explanations in each file that is there, by kind and shard.
+
+    Complete files are not read, and lines of partial ones are counted.
+    """
+    return {(kind, index): rows for kind in job.kinds for index, rows in _rows_of(job, kind)}
+
+
+def _rows_of(job: AnnotationJob, kind: str) -> Iterator[tuple[int, int]]:
+    complete, partial = job.folder.complete_by_name(kind)
+    for index, rows in enumerate(job.record.shards):
+        name = shard_name(index)
+        if name in complete:
+            yield index, rows
+        elif f"{name}{PARTIAL}" in partial:
+            path = job.folder.texts(kind, index)
+            content = files.read_bytes(path.with_name(f"{name}{PARTIAL}"))
+            yield index, min(rows, content.count(b"\n"))

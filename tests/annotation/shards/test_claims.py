@@ -1,0 +1,65 @@
+"""Claims on shards: one process gets each, and those of a process that is gone are free."""
+
+import pytest
+
+from teacherlm_jax.annotation.shards.claims import ShardClaims
+from teacherlm_jax.runs.workers import Workers
+from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def folder(request, tmp_path):
+    return request.getfixturevalue("bucket") if request.param == "bucket" else tmp_path
+
+
+@pytest.fixture
+def process(folder):
+    """Function that makes the claims and heartbeat of one process."""
+    joined = []
+
+    def join():
+        joined.append(Workers(StoragePath(folder) / "workers", print))
+        joined[-1].join()
+        return ShardClaims(StoragePath(folder) / "claims", joined[-1]), joined[-1]
+
+    yield join
+    for workers in joined:
+        workers.leave()
+
+
+def test_one_of_two_processes_gets_a_claim(process):
+    (first, _), (second, _) = process(), process()
+    assert first.take("a")
+    assert second.held() == {"a"}
+    assert second.take("b")
+    assert first.held() == second.held() == {"a", "b"}
+    first.release("a")
+    assert second.held() == {"b"}
+
+
+def test_two_processes_that_claim_at_the_same_time_cannot_both_succeed(process, monkeypatch):
+    (first, _), (second, _) = process(), process()
+    monkeypatch.setattr(first, "_numbers", dict)  # listed before the other one's claim
+    assert second.take("a")
+    assert not first.take("a")
+
+
+def test_a_claim_of_a_process_that_is_gone_is_taken_over(folder, process):
+    (first, gone), (second, _) = process(), process()
+    assert first.take("a")
+    gone.leave()
+    assert second.held() == set()
+    assert second.take("a")
+    assert second.held() == {"a"}
+    second.release_all()
+    assert files.names(StoragePath(folder) / "claims") == []
+
+
+def test_a_claim_that_is_released_while_it_is_read_is_free(process, monkeypatch):
+    (first, _), (second, _) = process(), process()
+    assert first.take("a")
+    listed = second._numbers()
+    first.release("a")
+    monkeypatch.setattr(second, "_numbers", lambda: listed)
+    assert second.held() == set()
