@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 
+from teacherlm_jax.config import paper_models
 from teacherlm_jax.config.endpoint_config import (
     EndpointConfig,
     address_problem,
@@ -192,6 +193,11 @@ class AnnotateConfig:
         (),
         help="options of the Beam runner, with commas between them, as in --direct_num_workers=2",
     )
+    stands_for: str = plain(
+        "",
+        help="dataset of the paper that this one stands for in `report --paper`: "
+        f"{', '.join(paper_models.DATASETS)}, or 'none'; empty: derived from source.format",
+    )
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, problem) for invalid combinations of values."""
@@ -205,6 +211,8 @@ class AnnotateConfig:
             )
         if not self.author.strip():
             yield "author", "empty; name the author of the explanations, as in 'teacher'"
+        if wrong := paper_models.problem(self.stands_for, paper_models.DATASETS):
+            yield "stands_for", wrong
         for gate in self.gates:
             if gate not in GATES:
                 yield "gates", not_among(gate, GATES)
@@ -309,9 +317,14 @@ class EvaluateConfig:
     )
     attention: str = choice("", *ATTENTION, help=_ATTENTION)
     mesh: MeshConfig = group(MeshConfig)
+    stands_for: str = plain(
+        "", help=f"{paper_models.MODEL_HELP}empty: that of the model's training run"
+    )
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, problem) for invalid combinations of values."""
+        if wrong := paper_models.problem(self.stands_for, paper_models.MODELS):
+            yield "stands_for", wrong
         if not self.benchmarks:
             yield "benchmarks", "empty; name at least one BenchmarkConfig"
         names = [benchmark.name for benchmark in self.benchmarks]

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
+from teacherlm_jax.config import paper_models
 from teacherlm_jax.config.fields import at_least, choice, group, location, number, plain
 from teacherlm_jax.config.inference_config import BenchmarkConfig
 from teacherlm_jax.config.lora_config import LoraConfig
@@ -185,9 +186,14 @@ class TrainConfig:
     compilation_cache: str = location(
         help="folder that keeps compiled programs for later runs; empty: JAX's own setting"
     )
+    stands_for: str = plain(
+        "", help=f"{paper_models.MODEL_HELP}empty: derived from mixture and shape if one fits"
+    )
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, problem) for invalid combinations of values."""
+        if wrong := paper_models.problem(self.stands_for, paper_models.TRAINED):
+            yield "stands_for", wrong
         if self.lora.rank and not self.init_from:
             yield "lora.rank", f"{self.lora.rank} needs config.init_from, the model to adapt"
         if self.optimizer.warmup_steps >= self.steps:

@@ -10,6 +10,7 @@ from teacherlm_jax import config
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.pipelines import runner
 from teacherlm_jax.runs import run_folder
+from teacherlm_jax.runs.recorded_settings import LABEL
 from teacherlm_jax.runs.run_folder import Run
 
 
@@ -93,6 +94,7 @@ VERBS = {
             *("mesh", "checkpoint", "log_every", "verify_data", "profile", "compilation_cache"),
             *("data_cache", "data_cache_gib"),
             *("accumulate", "loss_block", "model.remat"),  # a resumed run may have less memory
+            LABEL,
         ),
         extended_keys="teacherlm_jax.training.extension:extended_keys",
         inputs="teacherlm_jax.training.run_inputs:inputs",
@@ -110,7 +112,7 @@ VERBS = {
             *("mesh", "slots", "attention", "prompt_length", "runner", "beam_options"),
             *(f"endpoint.{key}" for key in ("key_variable", "concurrency", "timeout", "retries")),
             *("endpoint.requests_per_minute", "endpoint.tokens_per_minute", "endpoint.max_cost"),
-            *("endpoint.prompt_price", "endpoint.completion_price"),
+            *("endpoint.prompt_price", "endpoint.completion_price", LABEL),
         ),
         memory_keys="config.slots, config.prompt_length or config.sampling.max_new_tokens",
         repeats=True,  # it compares its output with the source as it is now
@@ -132,7 +134,7 @@ VERBS = {
         "teacherlm evaluate --config=configs/quickstart.py:evaluate_stage2",
         (config.EvaluateConfig,),
         "teacherlm_jax.evaluation.evaluate:evaluate",
-        may_change=("mesh", "batch_tokens", "attention"),
+        may_change=("mesh", "batch_tokens", "attention", LABEL),
         inputs="teacherlm_jax.evaluation.evaluate:inputs",
         memory_keys="config.batch_tokens or config.max_length",
         together=True,

@@ -326,6 +326,10 @@ def _compared(
     if others:
         count = f"{len(others)} other worker{'s are' if len(others) > 1 else ' is'}"
         log.info("%s: %s at work in this folder", place.address, count)
+    elif changes.keys() == {f"config.{recorded_settings.LABEL}"}:
+        log.info("%s: recorded %s", place.address, *run.changes)
+        recorded_settings.record(path, verb, config)
+        run.changes = ()
     elif run.result is None and not run.extends:  # a finished run keeps the record
         recorded_settings.record(path, verb, config)
     return run

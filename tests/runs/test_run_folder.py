@@ -46,6 +46,20 @@ def test_a_finished_run_keeps_its_recorded_config_and_versions(tmp_path):
     assert files.read_json(tmp_path / "run/config.json")["config"]["log_every"] == 10
 
 
+def test_a_finished_run_can_get_another_label_of_what_it_stands_for(tmp_path):
+    with open_run(config(tmp_path)) as folder:
+        folder.finish({"step": 3})
+    label, may_change = "teacher/7b1/stage2", ("stands_for", "log_every")
+    with open_run(config(tmp_path, stands_for=label), may_change=may_change) as folder:
+        assert folder.result == {"step": 3} and folder.changes == ()
+    recorded = files.read_json(tmp_path / "run/config.json")["config"]
+    assert recorded["stands_for"] == label
+    other = config(tmp_path, stands_for="none", log_every=99)  # not the label alone
+    with open_run(other, may_change=may_change) as folder:
+        assert len(folder.changes) == 2
+    assert files.read_json(tmp_path / "run/config.json")["config"] == recorded
+
+
 def test_a_resumed_run_records_earlier_versions_too(tmp_path):
     open_run(config(tmp_path)).close()
     files.write_json(tmp_path / "run/versions.json", {"commit": "old"})
