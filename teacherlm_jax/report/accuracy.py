@@ -6,7 +6,7 @@ from typing import Any
 
 from etils import epath
 
-from teacherlm_jax.report import figures, paper
+from teacherlm_jax.report import figures
 from teacherlm_jax.report.blocks import (
     Block,
     Heading,
@@ -19,6 +19,7 @@ from teacherlm_jax.report.blocks import (
     percent,
 )
 from teacherlm_jax.report.collect import RunRecord
+from teacherlm_jax.report.paper import names_of_models, printed
 
 _TIES_TO_SHOW = 0.01  # share of the questions
 
@@ -86,7 +87,8 @@ def _question_sets(
     benchmark: str, results: Sequence[tuple[RunRecord, dict[str, Any]]], root: epath.PathLike
 ) -> list[QuestionSet]:
     several_subjects = all(len(result["by_subject"]) > 1 for _, result in results)
-    macro = several_subjects and paper.is_mean_of_subjects(benchmark)
+    formats = {run.benchmark_format(benchmark) for run, _ in results}
+    macro = several_subjects and all(map(printed.is_mean_of_subjects, formats))
     sets: dict[tuple[int, float], list[ModelAccuracy]] = {}
     for run, result in results:
         model = run.input_label("model", run.result["model"], root)
@@ -117,7 +119,9 @@ def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
         for number, questions in enumerate(sets, start=1):
             blocks.append(_figure(questions, f"-{number}" if len(sets) > 1 else ""))
         blocks.append(_table([model for questions in sets for model in questions.models]))
-        blocks += [_paper_table(table) for table in paper.tables(benchmark)]
+        (first, *_) = sets[0].models
+        format = first.run.benchmark_format(benchmark)
+        blocks += [_paper_table(table) for table in printed.tables_of(format)]
     return blocks
 
 
@@ -184,12 +188,17 @@ def _caption(macro: bool, incomplete: bool, ties: bool) -> str:
     return caption
 
 
-def _paper_table(table: paper.PaperTable) -> Table:
-    rows = tuple(
-        (name, *("–" if value is None else f"{value:.1f}" for value in values))
-        for name, values in table.rows.items()
-    )
-    caption = f"Figures of the paper ({paper.SOURCE}), in per cent. {table.caption}"
-    if any(value is None for values in table.rows.values() for value in values):
+def _paper_table(table: printed.PrintedTable) -> Table:
+    teachers = table is printed.table("teachers")
+    name_row = names_of_models.teacher if teachers else names_of_models.form
+    name_column = names_of_models.stage if teachers else names_of_models.student
+    rows = []
+    for row in table.rows:
+        values = (table.value(row, column) for column in table.columns)
+        shown = ("–" if value is None else f"{value:.{table.decimals}f}" for value in values)
+        rows.append((name_row(row), *shown))
+    caption = f"{table.heading} ({printed.source()}). {table.note}"
+    if any("–" in row for row in rows):
         caption += " –: not in the paper, or misprinted there."
-    return Table(caption, ("paper", *table.columns), rows)
+    header = ("paper", *map(name_column, table.columns))
+    return Table(caption, header, tuple(rows))

@@ -71,6 +71,13 @@ class RunRecord:
             return []
         return [row for _, row in files.read_jsonl(path) if isinstance(row, dict)]
 
+    def benchmark_format(self, name: str) -> str:
+        """Return the format of an evaluation's benchmark by its name; "" if it is not recorded."""
+        for benchmark in self.config.get("benchmarks", ()):
+            if benchmark.get("name") == name:
+                return benchmark.get("format", "")
+        return ""
+
     def input_label(self, key: str, path: str, root: epath.PathLike) -> str:
         """Return how the input at `path` is shown, marked if it has changed since the run."""
         return f"{label(path, root)} (since changed)" if key in self.changes else label(path, root)

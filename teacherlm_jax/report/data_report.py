@@ -11,7 +11,7 @@ from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.data import prepared
 from teacherlm_jax.data.length_counts import percentile
 from teacherlm_jax.hf import hub
-from teacherlm_jax.report import data_inputs, figures, measure, paper
+from teacherlm_jax.report import data_inputs, figures, measure
 from teacherlm_jax.report.blocks import (
     Block,
     Heading,
@@ -25,6 +25,7 @@ from teacherlm_jax.report.blocks import (
 from teacherlm_jax.report.console_summary import aligned, underlined
 from teacherlm_jax.report.measure import ANSWER, TEXT, DataStatistics, Field
 from teacherlm_jax.report.page import write
+from teacherlm_jax.report.paper import names_of_models, printed
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import locations
@@ -252,9 +253,14 @@ def _tasks(manifest: Mapping[str, Any]) -> Table:
 
 
 def _paper() -> list[Block]:
+    table = printed.table("data")
     rows = tuple(
-        (name, *("–" if figure is None else count(int(figure)) for figure in row))
-        for name, row in paper.DATA.rows.items()
+        (
+            names_of_models.dataset(name),
+            *("–" if figure is None else count(int(figure)) for figure in row),
+        )
+        for name, row in table.rows.items()
     )
-    caption = f"{paper.DATA.caption} {paper.SOURCE}; –: not in the paper."
-    return [Heading("Data of the paper"), Table(caption, ("data", *paper.DATA.columns), rows)]
+    caption = f"{table.heading} ({printed.source()}). {table.note} –: not in the paper."
+    header = ("data", *map(names_of_models.data_column, table.columns))
+    return [Heading("Data of the paper"), Table(caption, header, rows)]

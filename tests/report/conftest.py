@@ -130,7 +130,9 @@ def runs(tmp_path):
             benchmarks["mmlu"] = _measured(0.31, 14042, 0.269, ("algebra", "law"))
             benchmarks["ecqa"] = _measured(0.52, 2194, 0.216)
         result = {"benchmarks": benchmarks, "model": str(root / name), "step": 240, "digest": "d"}
-        _write(root / f"evaluate_{name}", "evaluate", {}, result)
+        formats = {"generated": "sample"}
+        named = [{"name": key, "format": formats.get(key, key)} for key in benchmarks]
+        _write(root / f"evaluate_{name}", "evaluate", {"benchmarks": named}, result)
     (root / "broken").mkdir()
     (root / "broken" / "config.json").write_text('{"verb": ')
     _write(root, "quickstart", {})  # contains the report and is still running

@@ -99,6 +99,23 @@ def test_subjects_and_refused_rows_get_columns_if_there_are_any(built):
     )
 
 
+def test_a_benchmark_is_recognized_by_its_format_and_not_by_its_name(runs, built):
+    path, config = (runs / "evaluate_stage2" / name for name in ("result.json", "config.json"))
+    settings, result = files.read_json(config), files.read_json(path)
+    result["benchmarks"]["mine"] = result["benchmarks"].pop("mmlu")
+    result["benchmarks"]["mmlu"] = result["benchmarks"].pop("ecqa")
+    settings["config"]["benchmarks"] = [
+        {"name": "mine", "format": "mmlu"},
+        {"name": "mmlu", "format": "ecqa"},
+    ]
+    files.write_json(path, result)
+    files.write_json(config, settings)
+    text = _page(_again(built, runs)).text
+    assert "stage2 240 14,042 33.0 30.0 to 36.0 26.9 31.0 3 0 evaluate_stage2" in text
+    mine, mmlu = text.index("mine (2 subjects"), text.index("mmlu (2,194 questions)")
+    assert mine < text.index("Table 1: MMLU accuracy") < mmlu < text.index("Table 7: ECQA")
+
+
 def test_accuracy_over_all_questions_comes_first_for_a_benchmark_without_a_mean_in_the_paper(
     runs, built
 ):
@@ -113,7 +130,7 @@ def test_accuracy_over_all_questions_comes_first_for_a_benchmark_without_a_mean_
 
 def test_the_papers_figures_are_shown_for_its_benchmarks_without_misprints(built):
     text = _page(built).text
-    assert "TeacherLM-7.1B 41.5 51.1 52.3 50.3 49.0 47.0" in text
+    assert "TeacherLM-7.1B 41.47 51.11 52.30 50.32 49.00 47.00" in text
     assert "no training 20.6 19.3 21.2 20.2 62.8 74.3 21.2 20.4 20.8" in text  # ECQA
     assert "CMF 49.4 64.8 70.9 – 74.5 78.2 51.9 69.7 71.7" in text
     assert "CREAK of multi-task students" not in text  # nothing here was evaluated on it
