@@ -30,7 +30,8 @@ matplotlib.use("svg")
 from matplotlib import pyplot
 
 ROWS, SLOTS, NEW_TOKENS = 500, 32, 64
-STOP = "b"  # random weights end no text, so that all would end together without it
+# Random weights end no text: without stop strings, all texts of a batch would end together.
+STOP = ("a", "e", "s", "t")
 LAYERS, WIDTH = 4, 384
 FIRST, TEXTS = 200, 150  # the traced texts; a trace of more needs gigabytes
 GOAL = 5  # percent of the time in which the device may wait
@@ -59,7 +60,7 @@ def run(folder: Path) -> list[dict[str, Any]]:
         source=config.SourceConfig("toys", str(folder / "rows.jsonl")),
         teachers=config.TeachersConfig(cot=str(folder / "teacher")),
         sampling=config.SamplingConfig(
-            temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=NEW_TOKENS, stop=(STOP,)
+            temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=NEW_TOKENS, stop=STOP
         ),
         slots=SLOTS,
     )
