@@ -32,7 +32,7 @@ REMAT: dict[str, Callable] = {
 }
 
 # What a forward pass returns from every layer.
-_NOTHING, _BLOCK_INPUTS = range(2)
+_NOTHING, _BLOCK_INPUTS, _KEYS = range(3)
 
 
 class Decoder(nnx.Module):
@@ -159,40 +159,26 @@ class Decoder(nnx.Module):
 
         Returns the logits after the last token of each prompt, and the keys and values of all.
         """
-        G, K, R = suffixes.shape
-        entries, steps = jnp.arange(prefixes.shape[1])[None], jnp.arange(R)[None, None]
-        segment_ids = (entries < prefix_lengths[:, None]).astype(jnp.int32)
-        positions = entries * segment_ids  # padding may be longer than the learned positions
-        steps = jnp.minimum(steps, suffix_lengths[..., None] - 1)
-        after = (prefix_lengths[:, None, None] + steps).reshape(G * K, R)
-        attend_prefix = self._attend_within(positions, segment_ids)
-        of_suffixes = None if adapters is None else jnp.repeat(adapters, K)
-
-        def attend_suffix(prefix, q, k, v):
-            apart = [a.reshape(G, K, *a.shape[1:]) for a in (q, k, v)]
-            mixed = attend_after_prefix(
-                apart[0],
-                (apart[1], apart[2]),
-                prefix,
-                alibi_slopes=self._slopes(),
-                prefix_lengths=prefix_lengths,
-            )
-            return mixed.reshape(q.shape), (apart[1], apart[2])
-
-        def layer(carry, state):
-            x, y = carry
-            block = self._block(state)
-            x, prefix = block(x, attend_prefix, adapters)
-            y, own = block(y, functools.partial(attend_suffix, prefix), of_suffixes)
-            return (x, y), tuple(_folded(a) for a in (*prefix, *own))
-
-        start = (
-            self._embed(prefixes, positions),
-            self._embed(suffixes.reshape(G * K, R), after),
+        G, K = suffix_lengths.shape
+        y, kept = self._continued(
+            prefixes, prefix_lengths, suffixes, suffix_lengths, adapters, keep=_KEYS
         )
-        (_, y), kept = jax.lax.scan(layer, start, self._stacked())
         last = jnp.take_along_axis(y, suffix_lengths.reshape(G * K, 1, 1) - 1, axis=1)
         return self.logits(self._finish(last))[:, 0].reshape(G, K, -1), PromptKeys(*kept)
+
+    def hidden_after_prefix(
+        self,
+        prefixes: Int[Array, "G T"],
+        prefix_lengths: Int[Array, " G"],
+        suffixes: Int[Array, "G K R"],
+        suffix_lengths: Int[Array, "G K"],
+    ) -> Float[Array, "G K R E"]:
+        """Return the output of `hidden` for K suffixes of each prefix, which is run once.
+
+        The arguments are those of `read_prompts`. The output is meaningless at padding.
+        """
+        y, _ = self._continued(prefixes, prefix_lengths, suffixes, suffix_lengths, None, _NOTHING)
+        return self._finish(y).reshape(*suffixes.shape, -1)
 
     def decode(
         self,
@@ -235,6 +221,40 @@ class Decoder(nnx.Module):
         (x, keys, values), _ = jax.lax.scan(layer, start, inputs)
         logits = self.logits(self._finish(x))[:, 0]
         return logits, KVCache(keys, values, cache.lengths + 1)
+
+    def _continued(self, prefixes, prefix_lengths, suffixes, suffix_lengths, adapters, keep):
+        """Return the last block's output for suffixes [G*K R D], and what `keep` names."""
+        G, K, R = suffixes.shape
+        entries, steps = jnp.arange(prefixes.shape[1])[None], jnp.arange(R)[None, None]
+        segment_ids = (entries < prefix_lengths[:, None]).astype(jnp.int32)
+        positions = entries * segment_ids  # padding may be longer than the learned positions
+        steps = jnp.minimum(steps, suffix_lengths[..., None] - 1)
+        after = (prefix_lengths[:, None, None] + steps).reshape(G * K, R)
+        attend_prefix = self._attend_within(positions, segment_ids)
+        of_suffixes = None if adapters is None else jnp.repeat(adapters, K)
+
+        def attend_suffix(prefix, q, k, v):
+            apart = [a.reshape(G, K, *a.shape[1:]) for a in (q, k, v)]
+            mixed = attend_after_prefix(
+                apart[0],
+                (apart[1], apart[2]),
+                prefix,
+                alibi_slopes=self._slopes(),
+                prefix_lengths=prefix_lengths,
+            )
+            return mixed.reshape(q.shape), (apart[1], apart[2])
+
+        def layer(carry, state):
+            x, y = carry
+            block = self._block(state)
+            x, prefix = block(x, attend_prefix, adapters)
+            y, own = block(y, functools.partial(attend_suffix, prefix), of_suffixes)
+            keys = tuple(_folded(a) for a in (*prefix, *own)) if keep == _KEYS else None
+            return (x, y), keys
+
+        start = self._embed(prefixes, positions), self._embed(suffixes.reshape(G * K, R), after)
+        (_, y), kept = jax.lax.scan(layer, start, self._stacked())
+        return y, kept
 
     def _forward(self, tokens, positions, segment_ids, keep):
         """Return the last block's output [B T D], and what `keep` names of all layers, stacked."""

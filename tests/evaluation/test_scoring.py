@@ -80,7 +80,7 @@ def test_scores_equal_those_of_one_text_at_a_time(scorer, logits, options):
 def test_one_row_per_question_gives_the_scores_of_one_row_per_option(scorer):
     questions = _questions([[1, 1, 1, 1]])
     together = scorer.score(questions)
-    apart = scorer.score(questions, one_row_per_question=False)
+    apart = scorer.score(questions, share_contexts=False)
     assert np.asarray(together) == pytest.approx(np.asarray(apart), abs=TOLERANCE)
 
 
@@ -94,8 +94,52 @@ def test_an_option_is_greedy_if_each_token_is_the_likeliest(scorer, logits, long
     others = [(*greedy[:n], (token + 1) % VOCABULARY) for n, token in enumerate(greedy)]
     asked = TokenizedQuestion(question.context, (greedy, *others))
     for together in (True, False):
-        (options,) = scorer.options([asked], one_row_per_question=together)
+        (options,) = scorer.options([asked], share_contexts=together)
         assert [option.greedy for option in options] == [True, *[False] * longest]
+
+
+@pytest.mark.parametrize(
+    "shape", [{"family": "bloom"}, {"family": "opt", "max_positions": 160}], ids=["bloom", "opt"]
+)
+def test_a_shared_context_gives_the_scores_of_one_row_per_option(one_device, shape):
+    config = ModelConfig(
+        layers=2, width=32, heads=4, vocab_size=VOCABULARY, dtype="float32", **shape
+    )
+    model = registry.build(config, nnx.Rngs(0))
+    scorer = scoring.Scorer(model, mesh=one_device, batch_tokens=512, pad_id=0)
+    options = [[1, 2], [9, 3, 1, 4, 5], [1, 1], [3, 3, 3, 3]]
+    questions = _questions(options, lengths=(1, 2, 31, 33, 34, 50, 150, 120))
+    together = scorer.score(questions, reduction="sum")
+    apart = scorer.score(questions, reduction="sum", share_contexts=False)
+    for actual, expected in zip(together, apart, strict=True):
+        assert actual == pytest.approx(expected, abs=1e-5)
+
+
+def _counting(scorer):
+    """Count the tokens that the programs of a scorer run through the model, padding included."""
+    counts = []
+
+    def counted(program, arguments):
+        def run(state, *arrays):
+            counts.append(sum(arrays[index].size for index in arguments))
+            return program(state, *arrays)
+
+        return run
+
+    scorer.log_probabilities = counted(scorer.log_probabilities, (0,))
+    scorer.log_probabilities_after_prefix = counted(scorer.log_probabilities_after_prefix, (0, 2))
+    return counts
+
+
+def test_a_long_context_runs_through_the_model_once_for_all_options(model, one_device):
+    scorer = scoring.Scorer(model, mesh=one_device, batch_tokens=1024, pad_id=0)
+    counts = _counting(scorer)
+    questions = _questions([[4, 2, 3, 4]], lengths=(193,) * 4)  # 192 tokens of prefix
+    scorer.score(questions)
+    assert sum(counts) == 4 * (192 + 4 * 4)
+    counts.clear()
+    scorer.score(questions, share_contexts=False)
+    assert sum(counts) == 4 * 4 * 256
 
 
 def test_scores_do_not_depend_on_the_batch_size_or_the_padding_id(model, one_device, scorer):
@@ -105,8 +149,9 @@ def test_scores_do_not_depend_on_the_batch_size_or_the_padding_id(model, one_dev
     assert np.asarray(other.score(questions)) == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_scores_do_not_depend_on_the_sharding_of_rows(model, scorer):
-    questions = _questions([[1, 1]], lengths=(3, 17, 31, 9, 22))
+@pytest.mark.parametrize("options", [[[1, 1]], [[2, 3, 1]]])
+def test_scores_do_not_depend_on_the_sharding_of_rows(model, scorer, options):
+    questions = _questions(options, lengths=(3, 17, 31, 9, 22))
     mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
     graph, state = nnx.split(model)
     placed = jax.device_put(state, sharding.state_shardings(state, mesh))

@@ -207,10 +207,10 @@ def test_a_run_stopped_during_validation_and_resumed_equals_an_uninterrupted_one
 
     from teacherlm_jax.evaluation import scoring
 
-    encoded = scoring._batches
+    encoded = scoring.batches
     stopping = Stopping()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "_batches", stopping)
+        patch.setattr(scoring, "batches", stopping)
         with pytest.raises(Interrupted, match="SIGTERM: saved at step 4 of 6"):
             train(config, open_run(tmp_path))
     assert [row["step"] for row in selection.measurements(tmp_path)] == [2]
