@@ -11,6 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from teacherlm_jax.evaluation import cluster_bootstrap, mmlu_categories
+
 _Z_95 = 1.959963984540054  # two-sided 95 % point of the standard normal distribution
 
 
@@ -26,12 +28,15 @@ class Prediction:
         subject: subject of the sample; empty if it has none.
         gold: index of the right option; None if it is unknown.
         scores: score of each option, in nats.
+        scores_by_reduction: scores by every reduction that was computed, see
+            `reductions.OptionLikelihood`; empty if all of them are equal.
     """
 
     id: str
     subject: str
     gold: int | None
     scores: tuple[float, ...]
+    scores_by_reduction: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def choice(self) -> int:
@@ -108,10 +113,14 @@ def accuracy_by_subject(predictions: Sequence[Prediction]) -> dict[str, dict[str
     }
 
 
-def macro_interval(
-    macro: float, by_subject: Mapping[str, Mapping[str, Any]]
-) -> tuple[float, float]:
-    """Return the 95 % interval of a mean over subjects: lower and upper limit, from 0 to 1.
+def standard_error(correct: int, total: int) -> float | None:
+    """Return the standard error of a share, with the variance of a sample; None for one row."""
+    share = correct / total
+    return math.sqrt(share * (1 - share) / (total - 1)) if total > 1 else None
+
+
+def macro_standard_error(by_subject: Mapping[str, Mapping[str, Any]]) -> float:
+    """Return the standard error of a mean over subjects.
 
     Subjects are strata of equal weight, so the variance of their mean is the sum of theirs,
     p(1-p)/n, divided by the square of their number. Each p counts one more right and one more wrong
@@ -122,29 +131,83 @@ def macro_interval(
         rows = subject["rows"]
         share = (subject["accuracy"] * rows + 1) / (rows + 2)
         variance += share * (1 - share) / rows
-    half = _Z_95 * math.sqrt(variance) / len(by_subject)
+    return math.sqrt(variance) / len(by_subject)
+
+
+def macro_interval(
+    macro: float, by_subject: Mapping[str, Mapping[str, Any]]
+) -> tuple[float, float]:
+    """Return the 95 % interval of a mean over subjects, from `macro_standard_error`, 0 to 1."""
+    half = _Z_95 * macro_standard_error(by_subject)
     return max(0.0, macro - half), min(1.0, macro + half)
+
+
+def accuracy_by_category(by_subject: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the accuracies of MMLU's four categories; empty if not all subjects are MMLU's.
+
+    `accuracy` is over the rows of a category, `macro_accuracy` the mean over its subjects.
+    """
+    figures = {}
+    for category, subjects in mmlu_categories.by_category(by_subject).items():
+        of_category = [by_subject[subject] for subject in subjects]
+        rows = sum(subject["rows"] for subject in of_category)
+        correct = math.fsum(subject["accuracy"] * subject["rows"] for subject in of_category)
+        mean = math.fsum(subject["accuracy"] for subject in of_category) / len(subjects)
+        figures[category] = {
+            "rows": rows,
+            "accuracy": round(correct) / rows,
+            "macro_accuracy": mean,
+            "subjects": len(subjects),
+        }
+    return figures
+
+
+def accuracy_by_reduction(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Return the accuracy under every reduction that was computed; empty if there is only one."""
+    names = predictions[0].scores_by_reduction if predictions else ()
+    return {
+        name: accuracy(
+            [
+                dataclasses.replace(prediction, scores=prediction.scores_by_reduction[name])
+                for prediction in predictions
+            ]
+        )
+        for name in names
+    }
 
 
 def summarize(predictions: Sequence[Prediction]) -> dict[str, Any]:
     """Return the figures of one benchmark; shares are from 0 to 1.
 
-    `macro_accuracy` is the plain mean over subjects, as MMLU is reported, and `macro_interval` is
-    its interval; rows without a subject have the subject "". `ties` is the number of predictions
-    for which several options have the best score. Raises ValueError for no predictions.
+    `accuracy` comes with its `standard_error`, Wilson `interval`, and `bootstrap_interval` with
+    subjects as clusters. `macro_accuracy` is the plain mean over subjects, as MMLU is reported;
+    rows without a subject have the subject "". `ties` is the number of predictions for which
+    several options have the best score. `by_category` is there for subjects of MMLU, and
+    `accuracy_by_reduction` if reductions can differ. Raises ValueError for no predictions.
     """
     micro = accuracy(predictions)
     by_subject = accuracy_by_subject(predictions)
     macro = math.fsum(row["accuracy"] for row in by_subject.values()) / len(by_subject)
     correct = sum(prediction.correct for prediction in predictions)
     gold = [prediction.gold for prediction in predictions if prediction.gold is not None]
+    counts = [(round(row["accuracy"] * row["rows"]), row["rows"]) for row in by_subject.values()]
+    bootstrap, macro_bootstrap = cluster_bootstrap.micro_and_macro(counts)
+    optional = {
+        "by_category": accuracy_by_category(by_subject),
+        "accuracy_by_reduction": accuracy_by_reduction(predictions),
+    }
     return {
         "rows": len(predictions),
         "accuracy": micro,
+        "standard_error": standard_error(correct, len(predictions)),
         "interval": list(wilson_interval(correct, len(predictions))),
+        "bootstrap_interval": list(bootstrap),
         "majority": majority_baseline(gold),
         "ties": sum(prediction.tied for prediction in predictions),
         "macro_accuracy": macro,
+        "macro_standard_error": macro_standard_error(by_subject),
         "macro_interval": list(macro_interval(macro, by_subject)),
+        "macro_bootstrap_interval": list(macro_bootstrap),
         "by_subject": by_subject,
+        **{key: value for key, value in optional.items() if value},
     }

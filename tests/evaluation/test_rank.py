@@ -174,3 +174,41 @@ def test_a_prediction_is_written_by_name_and_cannot_be_changed():
     prediction = _prediction(0, (-1.0, -2.0))
     with pytest.raises(dataclasses.FrozenInstanceError):
         prediction.gold = 1
+
+
+def test_standard_errors_are_those_of_a_sample_mean():
+    values = np.array([1, 1, 1, 0, 0])
+    assert rank.standard_error(3, 5) == pytest.approx(values.std(ddof=1) / math.sqrt(5))
+    assert rank.standard_error(1, 1) is None
+    right, wrong = (-1.0, -2.0), (-2.0, -1.0)
+    summary = rank.summarize([_prediction(0, right)] * 30 + [_prediction(0, wrong)] * 20)
+    assert summary["standard_error"] == rank.standard_error(30, 50)
+    half = (summary["macro_interval"][1] - summary["macro_interval"][0]) / 2
+    assert summary["macro_standard_error"] == pytest.approx(half / 1.959964, rel=1e-6)
+
+
+def test_categories_of_mmlu_have_micro_and_macro_accuracies():
+    right, wrong = (-1.0, -2.0), (-2.0, -1.0)
+    predictions = [
+        *[_prediction(0, right, "virology")] * 3,
+        _prediction(0, wrong, "marketing"),
+        _prediction(0, wrong, "high_school_physics"),
+    ]
+    assert rank.summarize(predictions)["by_category"] == {
+        "STEM": {"rows": 1, "accuracy": 0.0, "macro_accuracy": 0.0, "subjects": 1},
+        "other": {"rows": 4, "accuracy": 0.75, "macro_accuracy": 0.5, "subjects": 2},
+    }
+    other = [*predictions, _prediction(0, right, "cooking")]
+    assert "by_category" not in rank.summarize(other)
+
+
+def test_accuracies_by_reduction_are_those_of_its_scores():
+    scores = {"mean": (-1.0, -2.0), "sum": (-3.0, -2.0)}
+    predictions = [
+        dataclasses.replace(_prediction(gold, scores["mean"]), scores_by_reduction=scores)
+        for gold in (0, 0, 1)
+    ]
+    summary = rank.summarize(predictions)
+    assert summary["accuracy_by_reduction"] == {"mean": 2 / 3, "sum": pytest.approx(1 / 3)}
+    assert summary["accuracy"] == 2 / 3
+    assert "accuracy_by_reduction" not in rank.summarize([_prediction(0, (-1.0, -2.0))])
