@@ -154,8 +154,9 @@ class Model:
             options: texts of the options, without letters; at least two.
             score: "letters" scores the letter of each option, all options being in the prompt;
                 "texts" scores its text, without options in the prompt.
-            reduction: "mean" (equation 1 of the paper) or "sum" of the log-probabilities of an
-                option's tokens.
+            reduction: score of an option from the log-probabilities of its tokens: their "mean"
+                (equation 1 of the paper), their "sum", the sum divided by the "bytes" of its text,
+                or "unconditional": the sum minus that after a prompt without the question.
             subject: if given, the prompt begins with the sentence that names it.
 
         Raises UserError if the question or the options cannot be used.

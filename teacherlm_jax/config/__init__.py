@@ -4,13 +4,13 @@ Config files return these (see `configs/`), and the command line overrides singl
 only plain values, so a resolved config can be written to JSON and compared.
 """
 
+from teacherlm_jax.config.benchmark_config import BenchmarkConfig
 from teacherlm_jax.config.convert_config import ConvertConfig
 from teacherlm_jax.config.dataset_config import DatasetConfig
 from teacherlm_jax.config.dry_run_options import DryRunOptions
 from teacherlm_jax.config.endpoint_config import EndpointConfig
 from teacherlm_jax.config.inference_config import (
     AnnotateConfig,
-    BenchmarkConfig,
     EvaluateConfig,
     SamplingConfig,
     TeachersConfig,

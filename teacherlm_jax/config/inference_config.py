@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from teacherlm_jax.config import paper_models
+from teacherlm_jax.config.benchmark_config import BenchmarkConfig
 from teacherlm_jax.config.endpoint_config import (
     EndpointConfig,
     address_problem,
@@ -18,7 +19,6 @@ from teacherlm_jax.config.fields import (
     not_among,
     number,
     plain,
-    required,
 )
 from teacherlm_jax.config.model_config import MeshConfig
 from teacherlm_jax.config.names import (
@@ -27,7 +27,6 @@ from teacherlm_jax.config.names import (
     GATES,
     MODEL_GATE,
     MODEL_PATHS,
-    NAME,
     TEXT_GATES,
 )
 from teacherlm_jax.config.prepare_config import SourceConfig
@@ -243,52 +242,6 @@ class AnnotateConfig:
                 if value := getattr(self, key):
                     why = "set, but all teachers are on servers and no model is loaded"
                     yield key, f"{value!r} is {why}; leave it out"
-
-
-@dataclasses.dataclass
-class BenchmarkConfig(SourceConfig):
-    """One dataset for rank classification: a source whose samples have options."""
-
-    name: str = required(help="name in results and file names")
-    limit_by: str = choice(
-        *("first", "seed"),
-        help="rows that `limit` keeps: the first ones, or a random subset, the same one in every "
-        "evaluation",
-    )
-    style: str = choice(
-        *("clean", "authors"),
-        help="prompt: 'clean' is the template of the training examples, 'authors' copies the "
-        "evaluation code of the TeacherLM authors (ECQA repeats `Q: `, MMLU keeps whitespace "
-        "around questions, no special token begins a prompt)",
-    )
-    score: str = choice(
-        *("letters", "texts"),
-        help="scored part of an option: its letter, after `A: The answer is (` and with all "
-        "options in the prompt, or its text, after `A:` and without them",
-    )
-    reduction: str = choice(
-        *("mean", "sum"),
-        help="score of an option with several tokens: the mean (equation 1 of the paper) or the "
-        "sum of their log-probabilities",
-    )
-    subject_prefix: bool = plain(
-        False, help="begin prompts with the sentence that names the subject, if a row has one"
-    )
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield (key, problem) for invalid combinations of values."""
-        yield from super().problems()
-        if not NAME.fullmatch(self.name):
-            yield "name", f"{self.name!r} cannot name a file; use letters, digits, _, - and ."
-        if self.explanations:
-            yield "explanations", "set, but benchmarks have no use for them; leave it empty"
-        if self.max_tokens:
-            yield (
-                "max_tokens",
-                f"{self.max_tokens}, but long questions are truncated; leave it at 0",
-            )
-        if self.style == "authors" and self.score == "texts":
-            yield "score", "'texts', but the style 'authors' scores letters; choose style='clean'"
 
 
 @dataclasses.dataclass

@@ -25,6 +25,8 @@ FORMATS = ("sample", "columns", "cot", "creak", "ecqa", "strategyqa", "mmlu", "p
 # Formats that need no further settings.
 PLAIN_FORMATS = tuple(name for name in FORMATS if name not in ("columns", "muffin"))
 READERS = ("jsonl", "csv", "tsv", "parquet", "datasets", "tfds", "tfrecord")
+# Scores of options, in evaluation.reductions.
+REDUCTIONS = ("mean", "sum", "bytes", "unconditional")
 # Projections of a block that LoRA can adapt: attributes of models.block.Block.
 LORA_TARGETS = ("query_key_value", "attention_output", "up", "down")
 ATTENTION = ("xla", "blockwise", "fused")  # models.attention

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 
 from teacherlm_jax.config import paper_models
+from teacherlm_jax.config.benchmark_config import BenchmarkConfig
 from teacherlm_jax.config.fields import at_least, choice, group, location, number, plain
-from teacherlm_jax.config.inference_config import BenchmarkConfig
 from teacherlm_jax.config.lora_config import LoraConfig
 from teacherlm_jax.config.model_config import MeshConfig, ModelConfig
 from teacherlm_jax.config.names import MODEL_PATHS

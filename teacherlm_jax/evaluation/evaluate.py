@@ -18,6 +18,8 @@ from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 
 _TIES_TO_WARN_OF = 0.01  # share of the questions
+# Keys of a benchmark that decide what its accuracy means; results record them.
+_SETTINGS = ("format", "style", "score", "reduction", "tokenization", "shots", "subject_prefix")
 
 
 def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
@@ -28,8 +30,8 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
 
     Returns:
         `benchmarks`: by name, the result of `rank.summarize` with the numbers of `truncated`
-        contexts and `refused` rows, and `seconds`. `model`, `step` and `digest` of the
-        checkpoint, and the `dtype` of the computation.
+        contexts and `refused` rows, the `settings` of the scoring, and `seconds`. `model`, `step`
+        and `digest` of the checkpoint, and the `dtype` of the computation.
 
     Raises:
         UserError: the model or a benchmark cannot be read, a setting cannot be used, or a score is
@@ -82,6 +84,7 @@ def _evaluate(
         loaded,
         questions,
         reduction=benchmark.reduction,
+        tokenization=benchmark.tokenization,
         max_length=config.max_length,
         scorer=scorer,
         name=f"{config.model} on {benchmark.name}",
@@ -90,7 +93,10 @@ def _evaluate(
     summary = rank.summarize(predicted)
     seconds = time.monotonic() - start
     _log(run, benchmark.name, summary, truncated, seconds)
-    return summary | {"truncated": truncated, "seconds": seconds}
+    settings = {key: getattr(benchmark, key) for key in _SETTINGS}
+    if benchmark.reduction == "unconditional":
+        settings["unconditional_prompt"] = questions[0].unconditional
+    return summary | {"truncated": truncated, "settings": settings, "seconds": seconds}
 
 
 def _read(config: BenchmarkConfig, root: str, run: Run) -> tuple[list[Question], int]:
@@ -134,6 +140,15 @@ def _log(run: Run, name: str, summary: dict[str, Any], truncated: int, seconds: 
     if (subjects := len(summary["by_subject"])) > 1:
         mean = _percent(summary["macro_accuracy"], summary["macro_interval"])
         run.log.info("%s: macro accuracy %s over %d subjects", name, mean, subjects)
+    for category, figures in summary.get("by_category", {}).items():
+        run.log.info(
+            "%s, %s: accuracy %.1f %%, macro accuracy %.1f %% over %d subjects",
+            *(name, category, 100 * figures["accuracy"], 100 * figures["macro_accuracy"]),
+            figures["subjects"],
+        )
+    if by_reduction := summary.get("accuracy_by_reduction"):
+        shares = ", ".join(f"{key} {100 * value:.1f} %" for key, value in by_reduction.items())
+        run.log.info("%s: accuracy by reduction: %s", name, shares)
     if summary["ties"] > _TIES_TO_WARN_OF * summary["rows"]:
         run.log.warning(
             "%s: %d of %d questions have several options with the best score; the first option "

@@ -19,6 +19,7 @@ from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import LETTERS, Sample
 
 _KEEP_DOUBLE_SPACES = ("ecqa", "mmlu")  # formats, in the style "authors"
+_UNCONDITIONAL = {"letters": "A: The answer is (", "texts": "A:"}
 _SENTENCE_ENDS = (".", ",", "?", "!", '"')
 
 
@@ -33,6 +34,9 @@ class Question:
         id: id of the sample.
         subject: subject of the sample; empty if it has none.
         begin: whether the ids that begin every text of the vocabulary precede the context.
+        unconditional: context without a question, for the reduction "unconditional".
+        preamble: beginning of the context that worked examples come after, such as the sentence
+            that names the subject.
     """
 
     context: str
@@ -41,6 +45,8 @@ class Question:
     id: str = ""
     subject: str = ""
     begin: bool = True
+    unconditional: str = "A:"
+    preamble: str = ""
 
     @classmethod
     def from_sample(
@@ -66,6 +72,7 @@ class Question:
             gold = options.index(options[gold])  # equal options have equal scores: the first wins
         else:
             context = prompts.question_prompt(sample, config.subject_prefix)
+        preamble = f"{prompts.subject_sentence(sample.subject)} "
         return cls(
             context=context,
             options=options,
@@ -73,6 +80,8 @@ class Question:
             id=sample.id,
             subject=sample.subject,
             begin=config.style != "authors",
+            unconditional=config.unconditional_prompt or _UNCONDITIONAL[config.score],
+            preamble=preamble if context.startswith(preamble) else "",
         )
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
 
 import jax
 from flax import nnx
@@ -11,8 +10,7 @@ from jax.sharding import Mesh
 from teacherlm_jax.checkpoints import selection
 from teacherlm_jax.config import HELD_OUT, BenchmarkConfig, TrainConfig
 from teacherlm_jax.data.prepared import Prepared
-from teacherlm_jax.evaluation import benchmarks, predictions, rank, scoring, tokenized
-from teacherlm_jax.evaluation.question import Question
+from teacherlm_jax.evaluation import benchmarks, predictions, rank, scoring
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.sharding import Tree
@@ -25,14 +23,6 @@ from teacherlm_jax.training.setup import RunSpec
 
 class ValidationStopped(Exception):
     """A signal arrived during a validation, which was abandoned."""
-
-
-class _Benchmark(NamedTuple):
-    """One tokenized benchmark, and the reduction of an option's log-probabilities."""
-
-    questions: list[Question]
-    encoded: list[tokenized.TokenizedQuestion]
-    reduction: str
 
 
 class Validation:
@@ -113,35 +103,38 @@ class Validation:
         steps = [row["step"] for row in self._rows]
         return len(steps) - 1 - steps.index(self.ranking()[0]) >= patience
 
-    def _read(self, config: BenchmarkConfig) -> "_Benchmark":
+    def _read(self, config: BenchmarkConfig) -> predictions.EncodedQuestions:
         refused = RefusedRows(None)
         questions = benchmarks.read(config, self._config.root, refused, self._log)
         refused.report(self._log, config.name)
         longest, positions = self._config.max_length, self._spec.model.max_positions
-        encoded, truncated = tokenized.tokenize(
-            questions, self._spec.vocabulary, longest, positions, "config.validation.max_length"
+        encoded = predictions.encode(
+            questions,
+            self._spec.vocabulary,
+            reduction=config.reduction,
+            tokenization=config.tokenization,
+            max_length=longest,
+            positions=positions,
+            key="config.validation.max_length",
         )
-        if truncated:
+        if encoded.truncated:
             self._log.warning(
                 "%s: %d contexts were truncated on the left to %d tokens",
-                *(config.name, truncated, min(longest, positions or longest)),
+                *(config.name, encoded.truncated, min(longest, positions or longest)),
             )
-        return _Benchmark(questions, encoded, config.reduction)
+        return encoded
 
     def _measured(
         self, params: Tree, before_batch: Callable[[], None]
     ) -> Iterator[tuple[str, float]]:
         if self._benchmarks:
             with self._scoring(params) as scorer:
-                for name, (questions, encoded, reduction) in self._benchmarks.items():
-                    scores = scorer.score(encoded, reduction=reduction, before_batch=before_batch)
-                    predictions.refuse_nan(
-                        f"this run's model on {name}",
-                        questions,
-                        scores,
-                        TRAIN_AGAIN,
+                for name, encoded in self._benchmarks.items():
+                    where = f"this run's model on {name}"
+                    predicted = predictions.predict(
+                        encoded, scorer, where, TRAIN_AGAIN, before_batch
                     )
-                    summary = rank.summarize(predictions.predictions(questions, scores))
+                    summary = rank.summarize(predicted)
                     yield f"{name}/accuracy", summary["accuracy"]
                     yield f"{name}/macro_accuracy", summary["macro_accuracy"]
         if self._held_out is not None:

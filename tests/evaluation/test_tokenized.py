@@ -90,3 +90,53 @@ def test_questions_in_authors_style_have_the_ids_of_opt_without_special_tokens(
         expected = reference(contexts, add_special_tokens=False)["input_ids"]
         assert [ids.context for ids in tokenized] == [(*begin, *ids) for ids in expected]
         assert len(tokenized) == 20
+
+
+@pytest.mark.parametrize(
+    ("context", "option"), [("Q: Up? A:", " no"), ("Q: Up? A: ", "no"), ("It is un", "even things")]
+)
+def test_joint_tokens_are_those_of_lm_evaluation_harness(opt_folder, context, option):
+    """Expected: `TemplateLM._encode_pair` of its version 0.4.13, written out."""
+    reference = GPT2TokenizerFast.from_pretrained(opt_folder)
+    stripped = context.rstrip()
+    whole = reference(context + option, add_special_tokens=False)["input_ids"]
+    expected = reference(stripped, add_special_tokens=False)["input_ids"]
+    vocabulary = open_vocabulary(opt_folder)
+    (question,), _ = tokenize([_question(context, option)], vocabulary, 99, tokenization="joint")
+    assert question.context == (2, *expected)
+    assert question.options == (tuple(whole[len(expected) :]),)
+
+
+def test_a_space_at_the_end_of_a_context_belongs_to_the_option_only_in_joint_tokens(opt_folder):
+    vocabulary = open_vocabulary(opt_folder)
+
+    def spelled(tokenization):
+        (question,), _ = tokenize(
+            [_question("It is ", "so")], vocabulary, 99, tokenization=tokenization
+        )
+        return vocabulary.decode(question.context), vocabulary.decode(question.options[0])
+
+    assert spelled("separate") == ("It is ", "so")
+    assert spelled("joint") == ("It is", " so")
+
+
+class _Pairs(_Characters):
+    """A vocabulary in which "(A" is one token."""
+
+    def encode_batch(self, texts):
+        return super().encode_batch([text.replace("(A", "1") for text in texts])
+
+
+def test_an_option_that_shares_a_token_with_its_context_is_refused_by_name():
+    question = _question("is (", "A", "B")
+    with pytest.raises(UserError, match="question q1: .*'A' has no token of its own; .*separate"):
+        tokenize([question], _Pairs(), 99, tokenization="joint")
+    (separate,), _ = tokenize([question], _Pairs(), 99)
+    assert separate.options == ((65,), (66,))
+
+
+def test_joint_tokens_of_many_questions_belong_to_their_questions():
+    questions = [_question(f"{n}:", f" {n}", f" -{n}") for n in range(600)]
+    joint, _ = tokenize(questions, _Characters(), 99, tokenization="joint")
+    separate, _ = tokenize(questions, _Characters(), 99)
+    assert joint == separate
