@@ -86,6 +86,11 @@ def location(
     return _field(default, help, path=True, required=required, short=short, **refused)
 
 
+def locations(*, short: bool = False, help: str = "") -> Any:
+    """Return a field for the paths of any number of files or folders; see `location`."""
+    return _field((), help, path=True, short=short)
+
+
 def group(
     kind: type, *, named: Mapping[str, Callable[[], Any]] | None = None, help: str = ""
 ) -> Any:
@@ -116,7 +121,8 @@ def path_keys(value: Any, key: str = "") -> set[str]:
     for field in dataclasses.fields(value):
         name, item = f"{key}.{field.name}" if key else field.name, getattr(value, field.name)
         if field.metadata.get("path"):
-            keys.add(name)
+            several = isinstance(item, tuple) and item
+            keys |= {f"{name}[{index}]" for index in range(len(item))} if several else {name}
         for part, inside in _dataclasses_in(name, item):
             keys |= path_keys(inside, part)
     return keys

@@ -16,6 +16,7 @@ from teacherlm_jax.config.fields import (
     choice,
     group,
     location,
+    locations,
     not_among,
     number,
     plain,
@@ -254,6 +255,12 @@ class EvaluateConfig:
         required=True, local=True, hub=True, help=f"model to evaluate: {MODEL_PATHS}"
     )
     benchmarks: tuple[BenchmarkConfig, ...] = plain((), help="the datasets")
+    train_manifest: tuple[str, ...] = locations(
+        short=True,
+        help="prepared mixtures that the model was trained on: their folders or manifest.json "
+        "files, with commas between them; questions that occur in their texts are flagged "
+        "(contamination), and the accuracy without them is reported, too",
+    )
     max_length: int = at_least(
         2,
         2048,

@@ -188,6 +188,12 @@ def pack(texts: Iterable[Encoded], length: int, window: int = _WINDOW) -> Iterat
         yield _row(contents[serial], length)
 
 
+def texts(row: PackedRow) -> list[Int32[np.ndarray, " _"]]:
+    """Return the tokens of each text in a row, without padding."""
+    sizes = np.bincount(row.segment_ids)[1:]
+    return np.split(row.tokens[: sizes.sum()], np.cumsum(sizes)[:-1])
+
+
 def to_bytes(row: PackedRow) -> bytes:
     """Return a row as a record: number of texts, lengths, tokens, and the loss mask as bits."""
     sizes = np.bincount(row.segment_ids)[1:]

@@ -101,6 +101,12 @@ def open(folder: epath.PathLike) -> Prepared:
     return Prepared(folder, manifest, digest, vocabulary)
 
 
+def open_manifest(path: epath.PathLike) -> Prepared:
+    """Open the prepared mixture of a manifest, given its path or that of its folder; see `open`."""
+    path = StoragePath(path)
+    return open(path.parent if path.name == layout.MANIFEST else path)
+
+
 def is_prepared(folder: epath.PathLike) -> bool:
     """Return whether a folder has the manifest of a finished mixture."""
     return (StoragePath(folder) / layout.MANIFEST).is_file()

@@ -1,14 +1,15 @@
 """The verb `evaluate`: rank classification of one model on several benchmarks."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig
 from teacherlm_jax.data.sample import LETTERS
-from teacherlm_jax.evaluation import benchmarks, predictions, rank
+from teacherlm_jax.evaluation import benchmarks, contamination, predictions, rank
+from teacherlm_jax.evaluation.contamination import Contamination
 from teacherlm_jax.evaluation.question import Question
 from teacherlm_jax.evaluation.scoring import Scorer
 from teacherlm_jax.hf import any_model
@@ -26,21 +27,25 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     """Score the model on every benchmark.
 
     Writes `NAME.predictions.jsonl` and, if rows are refused, `NAME.refused.jsonl` into the run
-    folder.
+    folder; with `config.train_manifest` also `NAME.contaminated.jsonl`.
 
     Returns:
         `benchmarks`: by name, the result of `rank.summarize` with the numbers of `truncated`
-        contexts and `refused` rows, the `settings` of the scoring, and `seconds`. `model`, `step`
+        contexts and `refused` rows, the `settings` of the scoring, and `seconds`; with
+        `config.train_manifest` also `contamination`, see `Contamination.summary`. `model`, `step`
         and `digest` of the checkpoint, and the `dtype` of the computation.
 
     Raises:
-        UserError: the model or a benchmark cannot be read, a setting cannot be used, or a score is
-            NaN.
+        UserError: the model, a benchmark or the training data cannot be read, a setting cannot be
+            used, or a score is NaN.
     """
     benchmark_rows = {
         benchmark_config.name: _read(benchmark_config, config.root, run)
         for benchmark_config in config.benchmarks
     }
+    in_training = _find_in_training(
+        {name: questions for name, (questions, _) in benchmark_rows.items()}, config, run
+    )
     mesh = sharding.make_mesh(config.mesh)
     loaded = any_model.load(config.model, mesh, dtype=config.dtype, attention=config.attention)
     run.log.info("%s: step %d, %s", config.model, loaded.step, loaded.digest)
@@ -51,7 +56,9 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     results = {}
     for benchmark in config.benchmarks:
         questions, refused = benchmark_rows[benchmark.name]
-        results[benchmark.name] = _evaluate(benchmark, questions, config, loaded, scorer, run)
+        results[benchmark.name] = _evaluate(
+            benchmark, questions, config, loaded, scorer, run, in_training.get(benchmark.name)
+        )
         results[benchmark.name]["refused"] = refused
     return {
         "benchmarks": results,
@@ -63,11 +70,28 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
 
 
 def inputs(config: EvaluateConfig) -> dict[str, str]:
-    """Return the digests of the model and of each benchmark's files, by config key."""
+    """Return the digests of the model, each benchmark's files and the manifests, by config key."""
     digests = {"model": any_model.describe(config.model).digest}
     for benchmark in config.benchmarks:
         digests[f"benchmarks.{benchmark.name}"] = benchmarks.digest(benchmark, config.root)
+    for index, data in enumerate(contamination.open_all(config.train_manifest)):
+        digests[f"train_manifest[{index}]"] = data.digest
     return digests
+
+
+def _find_in_training(
+    benchmark_questions: Mapping[str, Sequence[Question]], config: EvaluateConfig, run: Run
+) -> dict[str, Contamination]:
+    """Find the questions of each benchmark in the training data; empty if the config has none."""
+    if not config.train_manifest:
+        return {}
+    data = contamination.open_all(config.train_manifest)
+    in_training = contamination.find(benchmark_questions, data, run.log)
+    if distributed.is_first():
+        for name, found in in_training.items():
+            rows = found.rows(benchmark_questions[name])
+            files.write_jsonl(run.path / layout.contaminated(name), rows)
+    return in_training
 
 
 def _evaluate(
@@ -77,6 +101,7 @@ def _evaluate(
     loaded: LoadedModel,
     scorer: Scorer,
     run: Run,
+    in_training: Contamination | None,
 ) -> dict[str, Any]:
     """Score one benchmark, write its predictions and return its figures."""
     start = time.monotonic()
@@ -89,14 +114,18 @@ def _evaluate(
         scorer=scorer,
         name=f"{config.model} on {benchmark.name}",
     )
-    _write(run, benchmark.name, questions, predicted)
+    _write(run, benchmark.name, questions, predicted, in_training)
     summary = rank.summarize(predicted)
     seconds = time.monotonic() - start
     _log(run, benchmark.name, summary, truncated, seconds)
     settings = {key: getattr(benchmark, key) for key in _SETTINGS}
     if benchmark.reduction == "unconditional":
         settings["unconditional_prompt"] = questions[0].unconditional
-    return summary | {"truncated": truncated, "settings": settings, "seconds": seconds}
+    summary |= {"truncated": truncated, "settings": settings, "seconds": seconds}
+    if in_training is not None:
+        summary["contamination"] = in_training.summary(predicted)
+        _log_contamination(run, benchmark.name, summary["contamination"], summary["rows"])
+    return summary
 
 
 def _read(config: BenchmarkConfig, root: str, run: Run) -> tuple[list[Question], int]:
@@ -112,16 +141,25 @@ def _read(config: BenchmarkConfig, root: str, run: Run) -> tuple[list[Question],
 
 
 def _write(
-    run: Run, name: str, questions: Sequence[Question], predicted: Sequence[rank.Prediction]
+    run: Run,
+    name: str,
+    questions: Sequence[Question],
+    predicted: Sequence[rank.Prediction],
+    in_training: Contamination | None,
 ) -> None:
-    if distributed.is_first():
-        rows = (_row(*pair) for pair in zip(questions, predicted, strict=True))
-        files.write_jsonl(run.path / layout.predictions(name), rows)
+    if not distributed.is_first():
+        return
+    rows = [_row(*pair) for pair in zip(questions, predicted, strict=True)]
+    if in_training is not None:
+        for index, row in enumerate(rows):
+            row["contaminated"] = index in in_training.found
+    files.write_jsonl(run.path / layout.predictions(name), rows)
 
 
 def _row(question: Question, prediction: rank.Prediction) -> dict[str, Any]:
     return {
         "id": question.id,
+        "digest": question.digest,
         "subject": question.subject,
         "gold": "" if prediction.gold is None else LETTERS[prediction.gold],
         "prediction": LETTERS[prediction.choice],
@@ -157,6 +195,24 @@ def _log(run: Run, name: str, summary: dict[str, Any], truncated: int, seconds: 
         )
     if truncated:
         run.log.warning("%s: %d contexts were truncated on the left to max_length", name, truncated)
+
+
+def _log_contamination(run: Run, name: str, figures: Mapping[str, Any], rows: int) -> None:
+    if figures["not_compared"]:
+        run.log.info(
+            "%s: %d of %d questions have too few words of their own to be found in training data",
+            *(name, figures["not_compared"], rows),
+        )
+    if not figures["flagged"]:
+        run.log.info("%s: no question was found in the training data", name)
+        return
+    clean = figures["clean"]
+    run.log.warning(
+        "%s: %d of %d questions occur in the training data (contamination), see %s; accuracy "
+        "without them: %s",
+        *(name, figures["flagged"], rows, run.path / layout.contaminated(name)),
+        _percent(clean["accuracy"], clean["interval"]) if clean else "no question is left",
+    )
 
 
 def _percent(accuracy: float, interval: Sequence[float]) -> str:

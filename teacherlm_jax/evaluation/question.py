@@ -13,6 +13,8 @@ The style "authors" copies the evaluation code of the TeacherLM authors (arXiv 2
 """
 
 import dataclasses
+import hashlib
+import json
 
 from teacherlm_jax.config import BenchmarkConfig
 from teacherlm_jax.data import prompts
@@ -37,6 +39,8 @@ class Question:
         unconditional: context without a question, for the reduction "unconditional".
         preamble: beginning of the context that worked examples come after, such as the sentence
             that names the subject.
+        asked: the question itself, without options and prompt.
+        digest: digest of question, options and right option, whatever the prompt.
     """
 
     context: str
@@ -47,6 +51,8 @@ class Question:
     begin: bool = True
     unconditional: str = "A:"
     preamble: str = ""
+    asked: str = ""
+    digest: str = ""
 
     @classmethod
     def from_sample(
@@ -82,7 +88,14 @@ class Question:
             begin=config.style != "authors",
             unconditional=config.unconditional_prompt or _UNCONDITIONAL[config.score],
             preamble=preamble if context.startswith(preamble) else "",
+            asked=sample.question,
+            digest=_digest(sample),
         )
+
+
+def _digest(sample: Sample) -> str:
+    content = json.dumps([sample.question, sample.options, sample.answer])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _last_equal(options: tuple[str, ...], index: int) -> int:

@@ -21,6 +21,7 @@ REMEDY = "repeat the run's command with another config.output, or restore the ea
 
 _MODELS = ("model", "init_from", "teachers.cot", "teachers.fundamental", "teachers.mistake")
 _DATA = ("data", "validation.data")
+_MANIFESTS = "train_manifest["  # begins the keys of any number of mixtures
 _FIELDS = {field.name for field in dataclasses.fields(BenchmarkConfig)}
 
 
@@ -29,7 +30,7 @@ class ChangedInputs:
 
     def __init__(self) -> None:
         self._model = functools.cache(lambda path: any_model.describe(path).digest)
-        self._data = functools.cache(lambda path: prepared.open(path).digest)
+        self._data = functools.cache(lambda path: prepared.open_manifest(path).digest)
 
     def compare(
         self, folder: epath.Path, config: Mapping[str, Any], result: Mapping[str, Any]
@@ -72,7 +73,7 @@ class ChangedInputs:
 
         The path is empty if the config has no such input.
         """
-        if key in _MODELS or key in _DATA:
+        if key in _MODELS or key in _DATA or key.startswith(_MANIFESTS):
             path = str(settings.get(key) or "")
             return "", path, functools.partial(self._model if key in _MODELS else self._data, path)
         part, _, name = key.rpartition("benchmarks.")

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
-from teacherlm_jax.data import prompts
-from teacherlm_jax.data.packing import PackedRow
+from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.data.sample import LETTERS, Sample
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
@@ -109,7 +108,7 @@ def of_rows(data: Prepared) -> DataStatistics:
     }
     statistics = DataStatistics(manifest["mixture"], means=_means(manifest))
     for number in range(reader.rows):
-        for tokens in _texts(reader.row(number)):
+        for tokens in packing.texts(reader.row(number)):
             statistics.rows += 1
             statistics.add(TEXT, len(tokens))
             asked, explanations = _split(tokens[:-1], triggers)
@@ -151,11 +150,6 @@ def _figures(by_field: Mapping[str, Any]) -> Iterator[tuple[Field, Mapping[str, 
         by_author = {"": entry} if (name, "") in (QUESTION, ANSWER) else entry
         for author, figures in by_author.items():
             yield (name, author), figures
-
-
-def _texts(row: PackedRow) -> list[Int32[np.ndarray, " _"]]:
-    sizes = np.bincount(row.segment_ids)[1:]
-    return np.split(row.tokens[: sizes.sum()], np.cumsum(sizes)[:-1])
 
 
 def _split(

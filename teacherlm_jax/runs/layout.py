@@ -64,3 +64,8 @@ def refused(name: str) -> str:
 def predictions(name: str) -> str:
     """Return the name of the file of one benchmark's predictions."""
     return f"{name}.predictions.jsonl"
+
+
+def contaminated(name: str) -> str:
+    """Return the name of the list of one benchmark's questions that occur in training data."""
+    return f"{name}.contaminated.jsonl"

@@ -24,6 +24,9 @@ _DASHED = re.compile(r"- (.*\S)\s*")
 _LETTERED = re.compile(r"\(([A-Z])\)\s*(.*\S)\s*")
 _SENTENCE_ENDS = (".", ",", "?", "!", '"')
 
+CREAK_ASKS = "Determine the correctness of the following sentence."  # before a statement of CREAK
+FACTS_END = "Given these facts above,"  # after the facts of StrategyQA, before the question
+
 
 def to_sample(
     format: str,
@@ -96,8 +99,7 @@ def _creak(row: RawRow) -> dict[str, Any]:
     label = _truth(row, "label")
     return {
         "id": row.get("ex_id"),
-        "question": "Determine the correctness of the following sentence. "
-        + _text(row, "sentence"),
+        "question": f"{CREAK_ASKS} {_text(row, 'sentence')}",
         "options": ["True", "False"],
         "answer": "(A)" if label else "(B)",
         "explanations": _by_human(row.get("explanation")),
@@ -126,7 +128,7 @@ def _strategyqa(row: RawRow) -> dict[str, Any]:
     question = _text(row, "origin_question").strip().lower()
     return {
         "id": row.get("qid"),
-        "question": f"{stated} Given these facts above, {question}",
+        "question": f"{stated} {FACTS_END} {question}",
         "options": ["True", "False"],
         "answer": "(A)" if answer else "(B)",
     }

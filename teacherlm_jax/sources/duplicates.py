@@ -1,12 +1,14 @@
 """Duplicate samples, and training questions that also appear in other data (contamination).
 
 Questions are compared by a 64-bit hash, ignoring case, runs of white space and punctuation at both
-ends. Among ten million questions, the probability that two different ones share a hash is 1 in
-370,000. A sample takes 32 bytes of memory.
+ends; contamination also ignores facts and fixed words before a question (see `bare_question`).
+Among ten million questions, the probability that two different ones share a hash is 1 in 370,000. A
+sample takes 32 bytes of memory.
 """
 
 import dataclasses
 import hashlib
+import re
 from array import array
 from collections.abc import Iterable
 from typing import Any, BinaryIO
@@ -15,12 +17,14 @@ import numpy as np
 from jaxtyping import UInt64
 
 from teacherlm_jax.data.sample import Sample
+from teacherlm_jax.sources.adapters import CREAK_ASKS, FACTS_END
 from teacherlm_jax.sources.raw_rows import RowLocation
 
 SHOWN = 3  # locations kept for each pair of datasets
 
 _ARRAYS = ("_questions", "_samples", "_file", "_line")  # attributes of `Questions`
 
+_FRAME = re.compile(f".*({re.escape(FACTS_END)}|{re.escape(CREAK_ASKS)})", re.I | re.S)
 _ENDS = " .,;:!?…\"'`´‘’“”„«»‹›()[]{}¿¡。，？！、"
 
 
@@ -50,6 +54,20 @@ def normalised(text: str) -> str:
     return plain.strip(_ENDS) or plain
 
 
+def words(text: str) -> list[str]:
+    """Return the words of a text, each as `normalised` has it, without those of punctuation."""
+    return [plain for word in text.casefold().split() if (plain := word.strip(_ENDS))]
+
+
+def bare_question(question: str) -> str:
+    """Return a question without what the prompts of StrategyQA and CREAK put before it.
+
+    Those are facts and a fixed sentence. Training sets have the same questions without them.
+    """
+    bare = question[frame.end() :] if (frame := _FRAME.match(question)) else question
+    return bare.strip() or question
+
+
 class Questions:
     """The questions of several datasets, as hashes with their locations."""
 
@@ -61,10 +79,9 @@ class Questions:
 
     def add(self, source: str, location: RowLocation, sample: Sample) -> None:
         """Add one sample."""
-        question = normalised(sample.question)
         options = sorted(map(normalised, sample.options))
-        self._questions.append(_hash(question))
-        self._samples.append(_hash("\n".join((question, *options))))
+        self._questions.append(_hash(normalised(bare_question(sample.question))))
+        self._samples.append(_hash("\n".join((normalised(sample.question), *options))))
         self._file.append(self._number((source, location.file)))
         self._line.append(location.line)
 

@@ -129,7 +129,11 @@ def test_overlaps_of_real_datasets_are_found(shared_data):
         SourceConfig("mmlu", "eval/mmlu_test.jsonl", "mmlu"),
     )
     shared = {(each.source, each.other): each.count for each in training.also_in(tested)}
-    assert shared == {("mmlu_dev", "mmlu"): 1, ("leaked", "with_facts"): 40}
+    assert shared == {("mmlu_dev", "mmlu"): 1, ("leaked", "strategyqa_test"): 40}
+    bare = SourceConfig("bare", "eval/strategy_qa.jsonl", "columns", columns=plain, limit=40)
+    with_facts = SourceConfig("with_facts", "eval/strategy_qa.jsonl", "strategyqa")
+    (overlap,) = read(shared_data, bare).also_in(read(shared_data, with_facts))
+    assert overlap.count == 40  # the evaluation rows have facts before the question
 
 
 def test_joined_questions_equal_those_collected_at_once():
