@@ -1,0 +1,238 @@
+"""Statistics of two models on the same questions, each with one or several seeds.
+
+The answers of a model are a table of seeds by questions: right (1) or wrong (0). Two models are
+compared on the differences per question, which is what makes small differences visible: two
+intervals side by side ignore that both models find the same questions easy.
+
+With one seed each, McNemar's exact test and a bootstrap over questions apply to these two trained
+models. With several seeds, questions and seeds are both resampled (the crossed or pigeonhole
+bootstrap: Owen 2007, doi 10.1214/07-AOAS122), so the interval is about the way of training.
+"""
+
+import dataclasses
+import math
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from jaxtyping import Float64, Int, Shaped
+from scipy import stats
+
+ALPHA, POWER = 0.05, 0.8
+DRAWS = 10_000  # of the bootstrap
+_SEED = 20_231_019
+_Z_ALPHA, _Z_POWER = stats.norm.ppf(1 - ALPHA / 2), stats.norm.ppf(POWER)
+
+_First = Float64[np.ndarray, "seeds_1 questions"]
+_Second = Float64[np.ndarray, "seeds_2 questions"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PairedComparison:
+    """Comparison of a first with a second model; differences are first minus second, from -1 to 1.
+
+    Attributes:
+        questions: number of questions.
+        seeds: number of seeds of each model.
+        difference: difference of the accuracies, means over the seeds.
+        interval: its 95 % bootstrap interval.
+        only_first: number of questions that only the first model answers right, a mean over pairs
+            of seeds.
+        only_second: the same of the second model.
+        p_values: McNemar's exact p for each pair of seeds, in their order, as far as both have one.
+        more_questions: number of further questions that it takes to tell the models apart; 0 if
+            they are told apart, None if no number of questions would do, see `more_questions`.
+    """
+
+    questions: int
+    seeds: tuple[int, int]
+    difference: float
+    interval: tuple[float, float]
+    only_first: float
+    only_second: float
+    p_values: tuple[float, ...]
+    more_questions: int | None
+
+    @property
+    def told_apart(self) -> bool:
+        """Return whether 0 is outside the interval and, with one seed each, p is below 0.05."""
+        low, high = self.interval
+        significant = self.seeds != (1, 1) or self.p_values[0] < ALPHA
+        return significant and not low <= 0 <= high
+
+
+def compare(
+    first: Shaped[np.ndarray, "..."],
+    second: Shaped[np.ndarray, "..."],
+    strata: Sequence[Hashable] | None = None,
+) -> PairedComparison:
+    """Compare two models on the same questions.
+
+    Args:
+        first: answers of the first model, 1 or 0, of the shape [seeds, questions].
+        second: answers of the second model to the same questions; its number of seeds may differ.
+        strata: subject of each question, if the accuracies are means over subjects; questions are
+            then resampled within subjects.
+
+    Raises ValueError if there is no question or no seed, or if the numbers of questions differ.
+    """
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    _require_tables(first, second)
+    questions = first.shape[1]
+    weights, groups = _weights(questions, strata)
+    interval = bootstrap_interval(first, second, strata)
+    pairs = [mcnemar(*_discordant(*pair)) for pair in zip(first, second, strict=False)]
+    means = first.mean(axis=0), second.mean(axis=0)
+    only_first = float((means[0] * (1 - means[1])).sum())
+    only_second = float((means[1] * (1 - means[0])).sum())
+    compared = PairedComparison(
+        questions=questions,
+        seeds=(len(first), len(second)),
+        difference=float(weights @ (means[0] - means[1])),
+        interval=interval,
+        only_first=only_first,
+        only_second=only_second,
+        p_values=tuple(pairs),
+        more_questions=0,
+    )
+    if compared.told_apart:
+        return compared
+    needed = _more_questions(first, second, weights, groups)
+    return dataclasses.replace(compared, more_questions=needed)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Return the two-sided p of McNemar's exact test (McNemar 1947), 1.0 without discordant pairs.
+
+    Under the null hypothesis each discordant question is as likely to favour one model as the
+    other, so the count of one kind is binomial with probability 1/2.
+    """
+    discordant = only_first + only_second
+    return float(stats.binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
+
+
+def questions_needed(discordant: float, difference: float) -> int | None:
+    """Return the number of questions for which McNemar's test has 80 % power at the 5 % level.
+
+    n = (z_a √ψ + z_b √(ψ - δ²))² / δ² of Connor (1987, Biometrics 43:207-211), with the share of
+    discordant questions ψ and the difference δ of the accuracies. None if the difference is 0.
+    """
+    if not difference:
+        return None
+    spread = math.sqrt(max(discordant - difference**2, 0.0))
+    root = (_Z_ALPHA * math.sqrt(discordant) + _Z_POWER * spread) / abs(difference)
+    return math.ceil(root**2)
+
+
+def bootstrap_interval(
+    first: _First,
+    second: _Second,
+    strata: Sequence[Hashable] | None = None,
+    draws: int = DRAWS,
+) -> tuple[float, float]:
+    """Return the 95 % interval of the difference of the accuracies by the percentile bootstrap.
+
+    Questions are drawn with replacement (within strata, if there are any), and so are the seeds of
+    each model that has several. Few seeds say little about the spread of all seeds, so the
+    deviations of drawn seeds are widened by √(S/(S-1)) and by the ratio of the t quantile to the
+    normal one. The random numbers are always the same.
+    """
+    rng = np.random.default_rng(_SEED)
+    _, groups = _weights(first.shape[1], strata)
+    answers = np.concatenate([first, second])
+    means = np.zeros((draws, len(answers)))
+    for members in groups:
+        # Questions with the same answers of all seeds are drawn together: a multinomial count.
+        patterns, counts = np.unique(answers[:, members], axis=1, return_counts=True)
+        drawn = rng.multinomial(len(members), counts / len(members), size=draws)
+        means += drawn @ patterns.T / (len(members) * len(groups))
+    split = len(first)
+    differences = _mean_of_drawn_seeds(means[:, :split], rng)
+    differences -= _mean_of_drawn_seeds(means[:, split:], rng)
+    low, high = np.quantile(differences, (ALPHA / 2, 1 - ALPHA / 2))
+    return float(low), float(high)
+
+
+def _mean_of_drawn_seeds(
+    means: Float64[np.ndarray, "draws seeds"], rng: np.random.Generator
+) -> Float64[np.ndarray, " draws"]:
+    draws, seeds = means.shape
+    if seeds == 1:
+        return means[:, 0].copy()
+    deviation = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds - 1 / seeds
+    return (means * (1 / seeds + _widening(seeds) * deviation)).sum(axis=1)
+
+
+def _widening(seeds: int) -> float:
+    quantile = stats.t.ppf(1 - ALPHA / 2, seeds - 1)
+    return math.sqrt(seeds / (seeds - 1)) * quantile / _Z_ALPHA
+
+
+def _more_questions(
+    first: _First,
+    second: _Second,
+    weights: Float64[np.ndarray, " questions"],
+    groups: Sequence[Int[np.ndarray, " _"]],
+) -> int | None:
+    """Return how many further questions tell the models apart, at least 1; None if none would.
+
+    With one seed each this is `questions_needed`. With several, or means over subjects, the
+    variance of the differences per question takes the place of the discordant share, and that of
+    the seeds, which more questions do not reduce, is subtracted. Both assume that the difference
+    stays what it is.
+    """
+    differences = first.mean(axis=0) - second.mean(axis=0)
+    difference, questions = float(weights @ differences), len(weights)
+    if len(first) == len(second) == len(groups) == 1:
+        discordant = float(np.abs(differences).mean())
+        needed = questions_needed(discordant, difference)
+        return None if needed is None else max(1, needed - questions)
+    if not difference:
+        return None
+    per_question = sum(
+        float(np.square(weights[own]).sum() * differences[own].var()) for own in groups
+    )
+    room = (difference / (_Z_ALPHA + _Z_POWER)) ** 2 - _seed_variance(first, second, weights)
+    if room <= 0:
+        return None
+    return max(1, math.ceil(questions * per_question / room) - questions)
+
+
+def _seed_variance(
+    first: _First, second: _Second, weights: Float64[np.ndarray, " questions"]
+) -> float:
+    """Return the variance that the spread between seeds gives to the difference."""
+    tables = (table @ weights for table in (first, second) if len(table) > 1)
+    return sum(float(accuracies.var(ddof=1)) / len(accuracies) for accuracies in tables)
+
+
+def _discordant(
+    first: Float64[np.ndarray, " questions"], second: Float64[np.ndarray, " questions"]
+) -> tuple[int, int]:
+    return int(np.sum(first > second)), int(np.sum(second > first))
+
+
+def _weights(
+    questions: int, strata: Sequence[Hashable] | None
+) -> tuple[Float64[np.ndarray, " questions"], list[Int[np.ndarray, " _"]]]:
+    """Return the weight of each question in an accuracy, and the indices of each stratum."""
+    if strata is None:
+        return np.full(questions, 1 / questions), [np.arange(questions)]
+    members: dict[Hashable, list[int]] = {}
+    for index, stratum in enumerate(strata):
+        members.setdefault(stratum, []).append(index)
+    groups = [np.array(own) for own in members.values()]
+    weights = np.zeros(questions)
+    for own in groups:
+        weights[own] = 1 / (len(own) * len(groups))
+    return weights, groups
+
+
+def _require_tables(first: Float64[np.ndarray, "..."], second: Float64[np.ndarray, "..."]) -> None:
+    if first.ndim != 2 or second.ndim != 2 or not first.size or not second.size:
+        raise ValueError(
+            f"answers of the shapes {first.shape} and {second.shape}; expected seeds by questions"
+        )
+    if first.shape[1] != second.shape[1]:
+        raise ValueError(
+            f"{first.shape[1]} and {second.shape[1]} questions; expected the same questions"
+        )
