@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from teacherlm_jax.config import ReportConfig
-from teacherlm_jax.report import accuracy, explanations, trainings
+from teacherlm_jax.report import accuracy, comparisons, explanations, trainings
 from teacherlm_jax.report.blocks import Block, Heading, Notice, Table, count
 from teacherlm_jax.report.changed_inputs import REMEDY
 from teacherlm_jax.report.collect import RunRecord, find_runs
@@ -20,22 +20,24 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
 
     Returns:
         The path of the `page`, the number of `runs` by verb, the names of the `unfinished` and of
-        the `refused` runs, and the inputs that have `changed` or are `not_compared`, by run. For a
-        report on `config.data`, see `data_report.report_data`.
+        the `refused` runs, the inputs that have `changed` or are `not_compared`, by run, and the
+        paired `comparisons`. For a report on `config.data`, see `data_report.report_data`.
 
     Raises UserError if there is no run to report.
     """
     if config.data:
         return report_data(config, run)
     runs = find_runs(config.root, run.address)
+    compared = comparisons.compare(runs, config.root)
     blocks = [
         *_notices(runs),
         *accuracy.section(runs, config.root),
+        *comparisons.section(compared),
         *explanations.section(runs, config.root),
         *trainings.section(runs, config.root),
         *_all_runs(runs),
     ]
-    text = summary(config.title, runs, config.root, run.address)
+    text = summary(config.title, runs, config.root, run.address, compared)
     path = write(run, config.title, _lede(runs), blocks, text)
     run.log.info("%s: %d runs", path, len(runs))
     for record in runs:
@@ -52,6 +54,7 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
         "not_compared": {
             record.name: sorted(record.not_compared) for record in runs if record.not_compared
         },
+        "comparisons": compared.figures(),
     }
 
 

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from etils import epath
 
 from teacherlm_jax.data.sample import KINDS, LETTERS
-from teacherlm_jax.report import accuracy, explanations
+from teacherlm_jax.report import accuracy, comparisons, explanations, training_behind
 from teacherlm_jax.report.accuracy import QuestionSet
 from teacherlm_jax.report.blocks import count, interval, percent
 from teacherlm_jax.report.changed_inputs import REMEDY
 from teacherlm_jax.report.collect import RunRecord
+from teacherlm_jax.report.comparisons import Comparisons
 from teacherlm_jax.report.examples import Example, examples
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import locations
-from teacherlm_jax.storage.paths import StoragePath
 
 _WIDTH = 100  # columns
 _EXAMPLES = 3  # of each annotation run
@@ -22,10 +22,18 @@ _EXAMPLES = 3  # of each annotation run
 Line = tuple[str, ...]  # a line of the table: only a title, or a name and its cells
 
 
-def summary(title: str, runs: Sequence[RunRecord], root: epath.PathLike, folder: epath.Path) -> str:
+def summary(
+    title: str,
+    runs: Sequence[RunRecord],
+    root: epath.PathLike,
+    folder: epath.Path,
+    compared: Comparisons,
+) -> str:
     """Return the whole text; `folder` is the folder of the page."""
     parts = [underlined(title, "=")]
     if table := [*_accuracies(runs, root), *_gates(runs)]:
+        parts.append(aligned(table))
+    if table := comparisons.lines(compared):
         parts.append(aligned(table))
     parts += _samples(runs)
     for state in ("unfinished", "refused"):
@@ -52,7 +60,7 @@ def underlined(title: str, mark: str) -> str:
 
 def _accuracies(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Line]:
     """Return the lines of every set of questions, with students apart from other models."""
-    students = _students(runs)
+    students = [run.path for run in training_behind.students(runs)]
     lines: list[Line] = []
     for sets in accuracy.by_benchmark(runs, root).values():
         for questions in sets:
@@ -67,7 +75,8 @@ def _accuracy_lines(questions: QuestionSet, students: Sequence[epath.Path]) -> l
         title += f", mean over {len(first.result['by_subject'])} subjects"
     groups: dict[str, list[Line]] = {"models": [], "students": []}
     for model in questions.models:
-        group = "students" if _inside(model.run.result["model"], students) else "models"
+        is_student = training_behind.is_in_any(model.run.result["model"], students)
+        group = "students" if is_student else "models"
         figures = (f"{percent(model.accuracy)} %", interval(*model.interval))
         groups[group].append((f"  {model.model}", *figures, f"{percent(questions.majority)} %"))
     lines: list[Line] = [(title,)]
@@ -146,33 +155,3 @@ def _wrapped(name: str, text: str) -> list[str]:
         subsequent_indent=" " * 12,
         break_on_hyphens=False,
     )
-
-
-def _students(runs: Sequence[RunRecord]) -> list[epath.Path]:
-    """Return the run folders of the students among the training runs.
-
-    A training run is a student if its data was prepared from files in the folder of an annotation
-    run. This cannot be seen any more once the folders have moved.
-    """
-    annotated = [run.path for run in runs if run.verb == "annotate"]
-    prepared = [
-        run.path
-        for run in runs
-        if run.verb == "prepare" and any(_inside(path, annotated) for path in _sources(run))
-    ]
-    return [
-        run.path
-        for run in runs
-        if run.verb == "train" and _inside(run.config.get("data", ""), prepared)
-    ]
-
-
-def _inside(path: epath.PathLike, folders: Sequence[epath.Path]) -> bool:
-    """Return whether a path is inside one of the folders, or is one of them."""
-    whole = locations.absolute(path)
-    return any(whole.is_relative_to(locations.absolute(folder)) for folder in folders)
-
-
-def _sources(run: RunRecord) -> list[epath.Path]:
-    root = run.config.get("root", "")
-    return [StoragePath(root, source["path"]) for source in run.config.get("sources", ())]

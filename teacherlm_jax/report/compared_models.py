@@ -1,0 +1,172 @@
+"""Evaluated models on the same questions, with runs that differ only in their seed as one model."""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+
+from etils import epath
+
+from teacherlm_jax.report import answers, training_behind
+from teacherlm_jax.report.answers import Answers
+from teacherlm_jax.report.collect import RunRecord
+from teacherlm_jax.report.paper import printed
+from teacherlm_jax.report.training_behind import TrainingCost
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComparedModel:
+    """One model, or several that differ only in the seed of their training.
+
+    Attributes:
+        label: name of the model on the page; with several seeds, what their names share.
+        runs: their answers, one for each seed.
+        seeds: number of different seeds; 0 if their training runs are not known.
+        cost: cost of the training run, a mean over the seeds; None if it is not known.
+        student: whether its data was prepared from explanations of an annotation run.
+    """
+
+    label: str
+    runs: tuple[Answers, ...]
+    seeds: int
+    cost: TrainingCost | None
+    student: bool
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Return the accuracy of each seed over its questions, from 0 to 1."""
+        return [float(one.right.mean()) for one in self.runs]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComparedSet:
+    """Models that answered the same questions.
+
+    Attributes:
+        benchmark: name of the benchmark, or names if the runs call it differently.
+        models: the models, the most accurate one first.
+        macro: whether accuracies are compared as means over subjects.
+    """
+
+    benchmark: str
+    models: tuple[ComparedModel, ...]
+    macro: bool
+
+    def pairs(self) -> list[tuple[ComparedModel, ComparedModel]]:
+        """Return the pairs to compare; the more accurate model is the first.
+
+        All pairs of up to four models. Of more, each student and each other model with the best of
+        its kind, all pairs of up to four students, and the two best.
+        """
+        if len(self.models) <= _ALL_PAIRS:
+            return _pairs(self.models)
+        students = [model for model in self.models if model.student]
+        others = [model for model in self.models if not model.student]
+        chosen = [(others[0], model) for model in others[1:]]
+        if students and others:
+            best = (others[0], students[0])
+            chosen.append(best if self.models.index(best[0]) == 0 else best[::-1])
+        few = len(students) <= _ALL_PAIRS
+        return chosen + (_pairs(students) if few else [(students[0], one) for one in students[1:]])
+
+
+_ALL_PAIRS = 4  # models
+
+
+def _pairs(models: Sequence[ComparedModel]) -> list[tuple[ComparedModel, ComparedModel]]:
+    return [(one, other) for index, one in enumerate(models) for other in models[index + 1 :]]
+
+
+def compared_sets(
+    runs: Sequence[RunRecord], root: epath.PathLike
+) -> tuple[list[ComparedSet], list[str]]:
+    """Return the sets of two or more models on the same questions.
+
+    Also returns a sentence for each benchmark of a run that cannot be compared with other runs.
+    """
+    all_answers, problems = answers.read_all(runs)
+    students = {str(run.path) for run in training_behind.students(runs)}
+    training_of = {
+        str(one.run.path): training_behind.training_of(one.run, runs) for one in all_answers
+    }
+    sets = []
+    for group in answers.on_same_questions(all_answers):
+        models: dict[str, list[Answers]] = {}
+        for one in sorted(group, key=lambda entry: -len(entry.keys)):
+            alike = models.setdefault(_alike(one, training_of[str(one.run.path)], runs), [])
+            if not any(_same_model(one, other) for other in alike):
+                alike.append(one)
+        if len(models) > 1:
+            sets.append(_compared_set(list(models.values()), training_of, students, root))
+    return sets, problems
+
+
+def _same_model(one: Answers, other: Answers) -> bool:
+    digests = {entry.run.result.get("digest") for entry in (one, other)}
+    return len(digests) == 1 and None not in digests
+
+
+def _alike(one: Answers, training: RunRecord | None, runs: Sequence[RunRecord]) -> str:
+    """Return a text that is equal for evaluations of models that differ only in their seed."""
+    settings = training_behind.settings_of(one.run, one.benchmark)
+    if training is None:
+        model = one.run.result.get("digest") or one.run.name
+    else:
+        place = training_behind.place_in_run(one.run, training)
+        model = f"{place} of {training_behind.recipe(training, runs)}"
+    return json.dumps([model, settings], sort_keys=True)
+
+
+def _compared_set(
+    groups: Sequence[Sequence[Answers]],
+    training_of: Mapping[str, RunRecord | None],
+    students: set[str],
+    root: epath.PathLike,
+) -> ComparedSet:
+    models = []
+    for group, label in zip(groups, _labels(groups, root), strict=True):
+        trainings = [run for one in group if (run := training_of[str(one.run.path)]) is not None]
+        models.append(
+            ComparedModel(
+                label=label,
+                runs=tuple(group),
+                seeds=len({run.config.get("seed", str(run.path)) for run in trainings}),
+                cost=training_behind.mean_cost([training_behind.cost(run) for run in trainings]),
+                student=any(str(run.path) in students for run in trainings),
+            )
+        )
+    every = [one for group in groups for one in group]
+    formats = {one.run.benchmark_format(one.benchmark) for one in every}
+    macro = all(map(printed.is_mean_of_subjects, formats)) and len(set(every[0].subjects)) > 1
+    best_first = sorted(models, key=lambda model: -sum(model.accuracies) / len(model.accuracies))
+    names = dict.fromkeys(one.benchmark for one in every)
+    return ComparedSet(benchmark=" / ".join(names), models=tuple(best_first), macro=macro)
+
+
+def _labels(groups: Sequence[Sequence[Answers]], root: epath.PathLike) -> list[str]:
+    """Return a label for each group; labels of equal models name their evaluations."""
+    plain = [_common([_label(one, root) for one in group]) for group in groups]
+    return [
+        label
+        if plain.count(label) == 1
+        else f"{label} ({_common([one.run.name for one in group])})"
+        for label, group in zip(plain, groups, strict=True)
+    ]
+
+
+def _label(one: Answers, root: epath.PathLike) -> str:
+    return one.run.input_label("model", one.run.result["model"], root)
+
+
+def _common(names: Sequence[str]) -> str:
+    """Return what names share at both ends, with * for the rest: runs/a*/student."""
+    if len(set(names)) == 1:
+        return names[0]
+    start = _shared_start(names)
+    rest = [name[len(start) :][::-1] for name in names]
+    return f"{start}*{_shared_start(rest)[::-1]}"
+
+
+def _shared_start(names: Sequence[str]) -> str:
+    pairs = zip(min(names), max(names), strict=False)  # the two that share least
+    return "".join(one for one, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -1,0 +1,279 @@
+"""Models on the same questions are compared by their answers, beside the training they had."""
+
+import re
+
+import pytest
+
+from teacherlm_jax.config import ReportConfig
+from teacherlm_jax.evaluation import paired
+from teacherlm_jax.report import comparisons
+from teacherlm_jax.report.build import report
+from teacherlm_jax.report.collect import find_runs
+from teacherlm_jax.storage import files
+from tests.make_run import make_run
+
+QUESTIONS = 200
+
+
+def answer(folder, marks, benchmark="generated", start=0, digest="d", subjects=("",)):
+    """Write the predictions of an evaluation: right where `marks` has a 1."""
+    rows = [
+        {
+            "id": f"q{number}",
+            "digest": f"{digest}{number}",
+            "subject": subjects[number % len(subjects)],
+            "gold": "A",
+            "prediction": "A" if mark == "1" else "B",
+            "scores": {"A": -1.0, "B": -2.0},
+        }
+        for number, mark in enumerate(marks, start=start)
+    ]
+    files.write_jsonl(folder / f"{benchmark}.predictions.jsonl", rows)
+
+
+def change(path, **values):
+    files.write_json(path, files.read_json(path) | values)
+
+
+CMF = "1" * 150 + "1" * 15 + "0" * 5 + "0" * 30  # 165 right
+TEXT = "1" * 150 + "0" * 15 + "1" * 5 + "0" * 30  # 155 right
+
+
+@pytest.fixture
+def students(runs):
+    """The runs of a quickstart: its students have answered 200 questions, no one else any."""
+    for name, marks in (("student_CMF", CMF), ("student_text", TEXT)):
+        answer(runs / f"evaluate_{name}", marks)
+        change(runs / f"evaluate_{name}" / "result.json", digest=f"sha256:{name}")
+    change(runs / "student_CMF" / "result.json", tokens=2_752_512, step=1500, steps=1500)
+    change(runs / "student_text" / "result.json", step=500, steps=500)
+    files.write_json(runs / "student_CMF/summary.json", {"model_flops_per_token": 7e6})
+    return runs
+
+
+def compared(runs):
+    return comparisons.compare(find_runs(runs, runs / "report"), str(runs))
+
+
+def only_pair(runs):
+    ((_, (pair,)),) = compared(runs).sets
+    return pair
+
+
+def test_two_students_are_compared_on_their_answers_to_the_same_questions(students):
+    pair = only_pair(students)
+    assert pair.name == "student_CMF − student_text"
+    assert (pair.result.only_first, pair.result.only_second) == (15, 5)
+    assert pair.result.difference == pytest.approx(0.05)
+    assert pair.result.p_values == (pytest.approx(paired.mcnemar(15, 5)),)
+    assert pair.first.student and pair.second.student
+
+
+def test_their_tokens_steps_and_flops_are_beside_them(students):
+    pair = only_pair(students)
+    assert comparisons.model_cells(pair.first) == (
+        *("student_CMF", "1", "2,752,512", "1,500", "1.93e+13"),  # 7e6 FLOPs per token
+    )
+    assert comparisons.model_cells(pair.second) == (
+        *("student_text", "1", "983,040", "500", "5.13e+12"),  # 6 · 870,400 per token
+    )
+    assert comparisons.tokens_text(pair) == "2.8 : 1"
+    assert comparisons.unequal_training(pair) == (
+        "student_CMF was trained on 2.8 times the tokens of student_text (1,500 and 500 steps), so "
+        "their difference may come from longer training."
+    )
+
+
+def test_the_page_and_the_summary_show_every_comparison(students):
+    run = make_run(students / "report")
+    result = report(ReportConfig(output="", root=str(students), title="Toys"), run)
+    (figures,) = result["comparisons"]
+    assert figures["first"] == ["evaluate_student_CMF"]
+    assert figures["difference"] == pytest.approx(0.05)
+    summary = (run.path / "summary.txt").read_text()
+    line = next(line for line in summary.splitlines() if "student_CMF −" in line)
+    cells = re.split(r"  +", line.strip())
+    assert cells[:2] == ["student_CMF − student_text", "+5.0"]
+    assert cells[3:] == ["0.041", "none", "1, 1", "2.8 : 1"]
+    assert re.search(r"student_CMF +1 +2,752,512 +1,500 +1.93e\+13", summary)
+    page = (run.path / "report.md").read_text()
+    assert "## Comparisons" in page and "### Differences on generated" in page
+    assert "| student_CMF − student_text | 200 | 1, 1 | 15 | 5 | +5.0 |" in page
+    assert "trained on 2.8 times the tokens of student_text" in page
+
+
+def test_questions_are_matched_by_id_and_digest_in_any_order_and_file(students):
+    folder = students / "evaluate_student_text"
+    rows = [row for _, row in files.read_jsonl(folder / "generated.predictions.jsonl")]
+    files.write_jsonl(folder / "renamed.predictions.jsonl", rows[::-1])
+    result = files.read_json(folder / "result.json")
+    result["benchmarks"] = {"renamed": result["benchmarks"]["generated"]}
+    files.write_json(folder / "result.json", result)
+    pair = only_pair(students)
+    assert pair.benchmark == "generated / renamed"
+    assert (pair.result.only_first, pair.result.only_second) == (15, 5)
+
+
+def test_only_questions_that_both_have_answered_are_compared(students):
+    answer(students / "evaluate_student_text", TEXT[140:], start=140)
+    pair = only_pair(students)
+    assert pair.result.questions == 60
+    assert (pair.result.only_first, pair.result.only_second) == (15, 5)
+
+
+def test_other_questions_under_the_same_ids_are_not_compared(students):
+    answer(students / "evaluate_student_text", TEXT, digest="other")
+    assert compared(students).sets == ()
+
+
+def test_predictions_of_earlier_versions_are_matched_by_the_digest_of_the_file(students):
+    for name in ("student_CMF", "student_text"):
+        folder = students / f"evaluate_{name}"
+        rows = [row for _, row in files.read_jsonl(folder / "generated.predictions.jsonl")]
+        for row in rows:
+            del row["digest"]
+        files.write_jsonl(folder / "generated.predictions.jsonl", rows)
+    assert compared(students).sets == ()
+    assert any("of an earlier version" in line for line in comparisons.compared_sets(
+        find_runs(students, students / "report"), str(students))[1])  # fmt: skip
+    for name in ("student_CMF", "student_text"):
+        inputs = {"benchmarks.generated": "sha256:1"}
+        files.write_json(students / f"evaluate_{name}" / "inputs.json", inputs)
+    assert only_pair(students).result.only_first == 15
+
+
+def seeded(runs, name, seed, marks, **settings):
+    """Add a run like student_CMF with another seed, and its evaluation."""
+    data = str(runs / "student_data" / "student_CMF")
+    config = {"init_from": "", "data": data, "seed": seed, "output": str(runs / name), **settings}
+    files.write_json(runs / name / "config.json", {"verb": "train", "config": config})
+    result = files.read_json(runs / "student_CMF" / "result.json")
+    files.write_json(runs / name / "result.json", result)
+    files.write_json(runs / name / "inputs.json", {"data": "sha256:data"})
+    evaluation = runs / f"evaluate_{name}"
+    files.write_json(evaluation / "config.json", {"verb": "evaluate", "config": {}})
+    result = files.read_json(runs / "evaluate_student_CMF" / "result.json")
+    result |= {"model": str(runs / name), "digest": f"sha256:{name}"}
+    files.write_json(evaluation / "result.json", result)
+    answer(evaluation, marks)
+
+
+def test_runs_that_differ_only_in_their_seed_are_one_model(students):
+    for seed in (1, 2, 3):
+        seeded(students, f"long-{seed}", seed, CMF[seed:] + "1" * seed)
+    seeded(students, "wide", 1, CMF, batch_size=16)
+    (own, pairs) = compared(students).sets[0]
+    labels = {model.label: model.seeds for model in own.models}
+    assert labels == {"long-*": 3, "wide": 1, "student_CMF": 1, "student_text": 1}
+    assert len(pairs) == 6
+    pair = next(pair for pair in pairs if pair.name == "long-* − student_text")
+    assert comparisons.seeds_text(pair) == "3, 1"
+    assert pair.first.accuracies == [0.825, 0.825, 0.825]
+
+
+def test_chains_of_stages_that_differ_only_in_seeds_are_one_model(students):
+    for seed in (1, 2):
+        seeded(students, f"first-{seed}", seed, CMF)
+        (students / f"evaluate_first-{seed}" / "result.json").unlink()
+        start = str(students / f"first-{seed}")
+        seeded(students, f"second-{seed}", seed, CMF, init_from=start)
+        inputs = {"data": "sha256:data", "init_from": f"sha256:{seed}"}
+        files.write_json(students / f"second-{seed}" / "inputs.json", inputs)
+    own, _ = compared(students).sets[0]
+    assert {model.label for model in own.models} == {"second-*", "student_CMF", "student_text"}
+
+
+def test_the_same_model_evaluated_twice_counts_once(students):
+    evaluation = students / "evaluate_again"
+    for name in ("config.json", "result.json", "generated.predictions.jsonl"):
+        content = (students / "evaluate_student_CMF" / name).read_bytes()
+        evaluation.mkdir(exist_ok=True)
+        (evaluation / name).write_bytes(content)
+    assert only_pair(students).result.seeds == (1, 1)
+
+
+def test_the_same_model_with_other_settings_is_compared_with_itself(students):
+    evaluation = students / "evaluate_texts"
+    evaluation.mkdir()
+    for name in ("result.json", "generated.predictions.jsonl"):
+        content = (students / "evaluate_student_CMF" / name).read_bytes()
+        (evaluation / name).write_bytes(content)
+    benchmark = {"name": "generated", "score": "texts"}
+    config = {"verb": "evaluate", "config": {"benchmarks": [benchmark]}}
+    files.write_json(evaluation / "config.json", config)
+    own, _ = compared(students).sets[0]
+    assert {model.label for model in own.models} == {
+        "student_CMF (evaluate_student_CMF)",
+        "student_CMF (evaluate_texts)",
+        "student_text",
+    }
+
+
+def test_of_many_models_each_is_compared_with_the_best_of_its_kind(students):
+    for rank, name in enumerate(("stage1", "stage2")):
+        answer(students / f"evaluate_{name}", "1" * (180 - rank) + "0" * (20 + rank))
+        change(students / f"evaluate_{name}" / "result.json", digest=f"sha256:{name}")
+    for number in range(3):
+        seeded(students, f"other-{number}", 0, "1" * (100 + number) + "0" * (100 - number),
+               batch_size=number + 2)  # fmt: skip
+        config = files.read_json(students / f"other-{number}" / "config.json")
+        config["config"]["data"] = "elsewhere"
+        files.write_json(students / f"other-{number}" / "config.json", config)
+    _, pairs = compared(students).sets[0]
+    assert [pair.name for pair in pairs] == [
+        "stage1 − stage2",
+        "stage1 − other-2",
+        "stage1 − other-1",
+        "stage1 − other-0",
+        "stage1 − student_CMF",
+        "student_CMF − student_text",
+    ]
+
+
+def test_means_over_subjects_are_compared_for_mmlu(students):
+    for name, marks in (("student_CMF", CMF), ("student_text", TEXT)):
+        folder = students / f"evaluate_{name}"
+        answer(folder, marks, subjects=("law", "law", "law", "anatomy"))
+        benchmark = {"name": "generated", "format": "mmlu"}
+        config = {"verb": "evaluate", "config": {"benchmarks": [benchmark]}}
+        files.write_json(folder / "config.json", config)
+    own, (pair,) = compared(students).sets[0]
+    assert own.macro
+    at = range(150, 170)
+    signs = {number: 1 if number < 165 else -1 for number in at}
+    anatomy = sum(sign for number, sign in signs.items() if number % 4 == 3) / 50
+    law = sum(sign for number, sign in signs.items() if number % 4 != 3) / 150
+    assert pair.result.difference == pytest.approx((anatomy + law) / 2)
+
+
+@pytest.mark.parametrize(
+    ("more", "seeds", "difference", "text"),
+    [
+        (0, (1, 1), 0.1, "none"),
+        (1234, (1, 1), 0.1, "1,234"),
+        (3_000_000, (1, 1), 0.0001, "over 1,000,000"),
+        (None, (1, 1), 0.0, "no difference"),
+        (None, (3, 3), 0.01, "more seeds"),
+    ],
+)
+def test_the_number_of_further_questions_in_words(more, seeds, difference, text):
+    result = paired.PairedComparison(
+        questions=100, seeds=seeds, difference=difference, interval=(-0.1, 0.1),
+        only_first=5, only_second=4, p_values=(0.5,), more_questions=more,
+    )  # fmt: skip
+    assert comparisons.more_text(result) == text
+
+
+def test_evaluations_that_cannot_be_compared_are_named(runs):
+    run = make_run(runs / "report")
+    result = report(ReportConfig(output="", root=str(runs), title="Toys"), run)
+    assert result["comparisons"] == []
+    page = (run.path / "report.md").read_text()
+    assert "Not compared question by question" in page
+    assert "evaluate_stage1: has no generated.predictions.jsonl" in page
+
+
+def test_a_report_of_one_evaluation_has_no_such_section(tmp_path, runs):
+    (runs / "evaluate_stage1").rename(tmp_path / "one")
+    found = comparisons.compare(find_runs(tmp_path / "one", tmp_path / "report"), str(tmp_path))
+    assert comparisons.section(found) == []
