@@ -40,7 +40,7 @@ def get_config(
         raise UserError(
             f"{path}: has no function get_config(variant); add one that returns a config"
         )
-    with errors_in(path):
+    with errors_in(path, variant):
         config = module.get_config(variant)
     if not isinstance(config, tuple(classes)):
         expected = " or ".join(kind.__name__ for kind in classes)
@@ -52,8 +52,12 @@ def get_config(
 
 
 @contextlib.contextmanager
-def errors_in(path: str) -> Iterator[None]:
-    """Turn any error of a user's config file into a UserError that names the file and its line."""
+def errors_in(path: str, variant: str | None = None) -> Iterator[None]:
+    """Turn any error of a user's config file into a UserError that names the file and its line.
+
+    `variant` is the argument of `get_config`, if that is called: a KeyError of it has a message of
+    its own.
+    """
     try:
         yield
     except ExplainedError as error:
@@ -65,4 +69,9 @@ def errors_in(path: str) -> Iterator[None]:
         full = os.path.abspath(path)
         lines = [frame.lineno for frame in frames if os.path.abspath(frame.filename) == full]
         place = f"{path}:{lines[-1]}" if lines else path
+        if isinstance(error, KeyError) and error.args == (variant,):
+            raise UserError(
+                f"{place}: get_config has no variant {variant!r}; name one that it has after a "
+                f"colon, as in --config={path}:VARIANT"
+            ) from error
         raise UserError(f"{place}: {type(error).__name__}: {error}") from error

@@ -237,7 +237,11 @@ def _options(kind: type, parsed: Mapping[str, Any]) -> Any:
 def _positional(values: Sequence[str], names: Mapping[str, str]) -> list[_Override]:
     """Return the positional values as overrides; UserError if there are too few or too many."""
     if values and not names:
-        raise UserError(f"unexpected argument {values[0]!r}; keys look like --config.key=value")
+        file = values[0].partition(":")[0].endswith(".py")
+        advice = (
+            f"did you mean --config={values[0]}?" if file else "keys look like --config.key=value"
+        )
+        raise UserError(f"unexpected argument {values[0]!r}; {advice}")
     if len(values) != len(names):
         got = " ".join(map(repr, values)) or "nothing"
         raise UserError(f"expected {' '.join(names.values())}, got {got}")

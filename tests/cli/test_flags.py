@@ -71,6 +71,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(file):
             "--config.optimizer: is a group of keys; set one of them, such as --config.",
         ),
         ("steps=3", "unexpected argument 'steps=3'; keys look like --config.key=value"),
+        ("mine.py:a", "unexpected argument 'mine.py:a'; did you mean --config=mine.py:a?"),
     ],
 )
 def test_invalid_values_are_refused_by_name(file, override, expected):
@@ -90,6 +91,15 @@ def test_a_config_of_another_verb_is_refused(file):
 
 def test_an_error_inside_the_file_names_its_line(file):
     assert f"{file}:6: KeyError" in refusal(file, variant="boom")
+
+
+def test_a_variant_that_is_no_key_of_the_files_own_dict_is_named(file):
+    file.write_text("def get_config(variant):\n    return {'train': 1}[variant]\n")
+    assert refusal(file, variant="trian") == (
+        f"{file}:2: get_config has no variant 'trian'; name one that it has after a colon, as in "
+        f"--config={file}:VARIANT"
+    )
+    assert "has no variant ''" in refusal(file)
 
 
 def test_a_syntax_error_names_its_line(file):
