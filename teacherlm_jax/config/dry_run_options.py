@@ -12,8 +12,8 @@ class DryRunOptions:
 
     dry_run: bool = plain(
         False,
-        help="write nothing: show rows, prompts, programs, memory and hours of the run, which are "
-        "measured on a few prompts",
+        help="show rows, prompts, compiled programs, memory and estimated hours of the run, and "
+        "write nothing; a few prompts are generated to measure the speed",
     )
     topology: str = plain(
         "", help="with --dry_run: also estimate the hours on this TPU slice, such as v5e:4x4"

@@ -40,7 +40,7 @@ def is_endpoint(name: str) -> bool:
 def address_problem(name: str) -> str:
     """Return what is wrong with the address of a teacher; empty if nothing is.
 
-    The message does not repeon a server that may contain a password.
+    The message does not repeat an address that may contain a password.
     """
     base_url, _, model = name.partition("#")
     try:
@@ -68,14 +68,14 @@ class EndpointConfig:
 
     api: str = choice(
         *("openai", "vllm"),
-        help="settings of the sampling that the server understands: 'openai' are temperature, "
-        "top_p, max_new_tokens, up to four stop strings and a seed for each request; 'vllm' are "
-        "also top_k, min_p, repetition_penalty, min_new_tokens and any number of stop strings. "
-        "Other settings are refused",
+        help="API of the server, which decides the sampling settings that it gets: 'openai' sends "
+        "temperature, top_p, max_new_tokens, up to four stop strings and a seed for each request; "
+        "'vllm' also sends top_k, min_p, repetition_penalty, min_new_tokens and any number of stop "
+        "strings. Any other setting is an error",
     )
     key_variable: str = plain(
         "OPENAI_API_KEY",
-        help="name of the environment variable with the API key, which is in no file; a "
+        help="environment variable that holds the API key, which is never written to a file; a "
         "server without keys needs none",
     )
     concurrency: int = at_least(1, 16, help="requests in flight at the same time")
@@ -93,10 +93,9 @@ class EndpointConfig:
     retries: int = at_least(
         0,
         12,
-        help="how often a request is repeated after an error that may pass (status 408, 409, 429 "
-        "or 5xx, no answer in time, a broken connection or answer); waits grow to 8 seconds, or "
-        "are as long as the header Retry-After says, which ends the run if it is more than two "
-        "minutes",
+        help="how often a request is retried after a transient error (status 408, 409, 429 or 5xx, "
+        "a timeout, a broken connection or an incomplete answer). Waits grow to 8 seconds, or are "
+        "as long as the header Retry-After says; more than two minutes end the run",
     )
     prompt_price: float = at_least(0, 0.0, help="price of a million tokens of prompts")
     completion_price: float = at_least(0, 0.0, help="price of a million tokens of texts")

@@ -148,10 +148,9 @@ class AnnotateConfig:
     attempts: int = at_least(
         1,
         1,
-        help="most times that an explanation is generated: one that fails a gate is generated "
-        "again with other random numbers, the first that passes is kept, or the last one, and "
-        "earlier ones are kept in rejected/; the gates answer_check and not_duplicate do not "
-        "count; 1: every explanation is generated once",
+        help="most attempts for an explanation: one that fails a gate is generated again with "
+        "other random numbers. The first attempt that passes is kept, or the last one; earlier "
+        "ones go to rejected/. The gates answer_check and not_duplicate do not count",
     )
     seed: int = number(0, limits=_SEED_LIMITS, help="seed of the sampling")
     slots: int = at_least(
@@ -170,7 +169,7 @@ class AnnotateConfig:
     rows_per_shard: int = at_least(
         1,
         256,
-        help="rows per file of the output; a process that works on a job claims one file at a time",
+        help="rows per output file (shard); several processes share a job shard by shard",
     )
     dtype: str = choice(
         *("", "bfloat16", "float32"),

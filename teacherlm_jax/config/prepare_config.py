@@ -106,7 +106,7 @@ class SourceConfig:
     explanations: str = location(
         help="jsonl file or glob, relative to `root`, with further explanations of the samples: an "
         "object with id, kind, author and text in each line; empty: none. A mixture's author "
-        "chooses between them and those of the rows"
+        "chooses between them and those of the rows. Not for benchmarks"
     )
     drop_placeholders: bool = plain(
         False,
@@ -126,7 +126,7 @@ class SourceConfig:
         0,
         0,
         help="leave out samples whose question and answer together have more tokens than this, "
-        "counted with the run's vocabulary; 0: keep all",
+        "counted with the run's vocabulary; 0: keep all. Not for benchmarks, nor in `star`",
     )
 
     def problems(self) -> Iterator[tuple[str, str]]:
