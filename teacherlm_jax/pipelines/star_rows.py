@@ -142,7 +142,7 @@ def judge(sample: Sample, text: str, finish_reason: str, gates: Sequence[str]) -
     rationale, answer = divide(text)
     right = finish_reason != "length" and is_right(sample, answer)
     if finish_reason == "length":
-        return Judgement(rationale, right, {}, "cut")
+        return Judgement(rationale, right, {}, "truncated")
     if not answer:
         return Judgement(rationale, right, {}, "no answer")
     if not right:

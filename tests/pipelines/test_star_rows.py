@@ -89,7 +89,7 @@ def test_an_answer_is_right_if_it_is_the_letter_the_text_or_the_number(sample, a
     [
         ("10 is fewer than 16, so the answer is False. The answer is (B).", "eos", ""),
         ("10 is fewer than 16. The answer is (B).", "stop", ""),
-        ("10 is fewer than 16. The answer is (B).", "length", "cut"),
+        ("10 is fewer than 16. The answer is (B).", "length", "truncated"),
         ("10 is fewer than 16, so the answer is False.", "eos", "no answer"),
         ("10 is more than 16. The answer is (A).", "eos", "wrong answer"),
         ("10 is fewer than 16. The answer is (B", "eos", "wrong answer"),
