@@ -120,7 +120,7 @@ VERBS = {
         shared=True,
     ),
     "star": Verb(
-        "grow explanations from questions with answers in rounds (STaR)",
+        "turn questions with answers into explained samples, in rounds (STaR)",
         "teacherlm star --config=configs/star.py",
         (config.StarConfig,),
         "teacherlm_jax.pipelines.star:star",
