@@ -11,7 +11,12 @@ The variant is MODEL/SET/FORM:
            creak, ecqa, strategyqa: one task; learning rate 6e-6, 64 packed rows per step, ten
            epochs, each followed by validation on the task's evaluation set.
     FORM   explanations after the answer, in order: text (none), C (chain of thought), M (common
-           mistakes), F (fundamentals), CM, CMF, FCM or shuffle
+           mistakes), F (fundamentals), CM, CMF, FCM or shuffle. With `multi`, P3 is the original
+           P3 without explanations
+
+Two more variants of single tasks are in the paper. MODEL/SET/FORM/AUTHOR, as in
+`bloomz-7b1/creak/C/human`, has explanations of another author, `human` or `davinci`. MODEL-multi,
+as in `bloomz-7b1-multi/creak/C`, starts from a student of `multi`, which `base` names.
 
 The rates are constant after warm-up. `configs/student_data.py` prepares the data, which has to be
 there even for `--validate`, because the number of steps depends on it. The best checkpoint by
@@ -53,7 +58,7 @@ The paper has no CMF students for single tasks.
 
 Settings after the variant, as in `bloomz-7b1/creak/C,epochs=3`:
 
-    data       folder of the prepared mixtures (default: ROOT/SET_data)
+    data       folder of the prepared mixtures (default: ROOT/SET_data, or ROOT/SET_AUTHOR_data)
     root       folder of the run folders; for several hosts, in a bucket or on a disk that all share
                (default: runs/student)
     base       model to start from, for example a Hugging Face folder, hf://bigscience/bloomz-7b1,
@@ -68,7 +73,7 @@ Settings after the variant, as in `bloomz-7b1/creak/C,epochs=3`:
 """
 
 from teacherlm_jax import config
-from teacherlm_jax.config import variants
+from teacherlm_jax.config import paper_models, variants
 from teacherlm_jax.data import prepared
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
@@ -78,6 +83,8 @@ MODELS = (
     *("bloomz-1b1", "bloomz-3b", "bloomz-7b1"),
     *("opt-1.3b", "opt-2.7b", "opt-6.7b"),
 )
+AFTER_MULTI = tuple(f"{name}{paper_models.MULTI_FIRST}" for name in MODELS)
+AUTHORS = ("human", "davinci")
 # Learning rate, rows per step, epochs, and the file and format of the benchmark.
 MULTI = "multi"
 SETS = {
@@ -108,16 +115,17 @@ def get_config(argument: str = "") -> config.TrainConfig:
         attention="fused",
         tiny=False,
     )
-    name, which, form = _parts(variant)
+    name, which, form, author = _parts(variant)
     rate, rows, epochs, benchmark = SETS[which]
     tiny, rows = given["tiny"], 8 if given["tiny"] else rows
-    data = f"{given['data'] or given['root'] + f'/{which}_data'}/student_{form}"
+    data = f"{given['data'] or given['root'] + _data_of(which, form, author)}"
+    data += f"/student_{'text' if form == paper_models.ORIGINAL else form}"
     epochs = given["epochs"] or epochs
     measurements = 10 if which == MULTI else epochs
-    tensor, *parts = (1, 1, 1) if tiny else CUTS[name.partition("-")[2]]
+    tensor, *parts = (1, 1, 1) if tiny else CUTS[name.split("-")[1]]
     steps = 2 if tiny else given["steps"] or prepared.open(data).steps(rows, epochs)
     return config.TrainConfig(
-        output=f"{given['root']}/{name}/{which}_{form}",
+        output=f"{given['root']}/{name}/{'_'.join(variant.split('/')[1:])}",
         data=data,
         init_from=given["base"],
         model=model(name, given["attention"], tiny),
@@ -134,27 +142,44 @@ def get_config(argument: str = "") -> config.TrainConfig:
         steps=steps,
         log_every=10,
         compilation_cache="" if tiny else f"{given['root']}/compiled",
+        stands_for="" if tiny else _name_in_the_paper(variant),
     )
 
 
-def _parts(variant: str) -> tuple[str, str, str]:
-    """Return the model, set and form of a variant; UserError if one is unknown."""
+def _parts(variant: str) -> tuple[str, str, str, str]:
+    """Return the model, set, form and author of a variant; UserError if one is unknown."""
     parts = variant.split("/")
-    for part, known in zip(parts, (MODELS, SETS, config.FORMS), strict=False):
+    forms = (*config.FORMS, paper_models.ORIGINAL) if parts[1:2] == [MULTI] else config.FORMS
+    known_parts = ((*MODELS, *AFTER_MULTI), SETS, forms, AUTHORS)
+    for part, known in zip(parts, known_parts, strict=False):
         if part not in known:
             raise UserError(f"unknown {part!r} in {variant!r}; known: {', '.join(known)}")
-    if len(parts) != 3:
+    if len(parts) not in (3, 4):
         raise UserError(
-            f"variant: expected MODEL/SET/FORM, as in bloomz-7b1/creak/C, got {variant!r}"
+            "variant: expected MODEL/SET/FORM or MODEL/SET/FORM/AUTHOR, as in bloomz-7b1/creak/C, "
+            f"got {variant!r}"
         )
-    return parts[0], parts[1], parts[2]
+    return parts[0], parts[1], parts[2], parts[3] if len(parts) == 4 else ""
+
+
+def _data_of(which: str, form: str, author: str) -> str:
+    """Return the folder below the root that `configs/student_data.py` prepares."""
+    if form == paper_models.ORIGINAL:
+        return "/p3_data"
+    return f"/{which}_{author}_data" if author else f"/{which}_data"
+
+
+def _name_in_the_paper(variant: str) -> str:
+    name = f"student/{variant}"
+    return name if name in paper_models.TRAINED else paper_models.NONE
 
 
 def model(name: str, attention: str, tiny: bool) -> config.ModelConfig:
     """Return the shape of the student, or a tiny one with the same parts."""
     if tiny:
         return registry.shape(f"{name.split('-')[0].removesuffix('z')}-tiny", vocab_size=0)
-    return registry.shape(name, remat="full", attention=attention)
+    shape = name.removesuffix(paper_models.MULTI_FIRST)
+    return registry.shape(shape, remat="full", attention=attention)
 
 
 def validation(folder: str, benchmark: tuple[str, str], every: int) -> config.ValidationConfig:

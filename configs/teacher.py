@@ -118,6 +118,7 @@ def get_config(argument: str = "") -> config.TrainConfig:
         steps=steps,
         log_every=10,
         compilation_cache="" if tiny else f"{given['root']}/compiled",
+        stands_for="" if tiny else f"teacher/{variant}",
     )
 
 

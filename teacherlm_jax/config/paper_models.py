@@ -64,8 +64,11 @@ MODEL_HELP = (
 
 def problem(value: str, names: Sequence[str]) -> str:
     """Return what is wrong with a value of `stands_for`; empty if it is one of `names`."""
-    if value in ("", NONE, *names):
-        return ""
+    return "" if value in ("", NONE, *names) else unknown(value, names)
+
+
+def unknown(value: str, names: Sequence[str]) -> str:
+    """Return the message for a value that is none of `names`, with the nearest of them."""
     near = difflib.get_close_matches(value, names, n=1)
     nearest = f"; did you mean {near[0]!r}?" if near else ""
     return f"expected a name such as {names[0]!r}, or {NONE!r}, got {value!r}{nearest}"
