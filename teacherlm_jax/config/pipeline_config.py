@@ -18,6 +18,12 @@ class ReportConfig:
     )
     root: str = location(local=True, help="folder that holds the runs to report")
     title: str = plain("TeacherLM", help="title of the page")
+    paper: bool = plain(
+        False,
+        short=True,
+        help="write the paper's tables beside the runs that stand for their cells, and the "
+        "commands that fill the empty cells, instead of all runs",
+    )
     data: str = location(
         local=True,
         short=True,
@@ -48,6 +54,8 @@ class ReportConfig:
             )
         if self.root and self.data:
             yield "root", f"{self.root}, but --data={self.data} is set too; leave one of them out"
+        if self.paper and self.data:
+            yield "paper", "set, but --data reports one dataset; leave one of them out"
         if not self.output and (self.root or glob.has_magic(self.data)):
             yield "output", "empty; name the report's folder, as in --config.output=runs/report"
         if not self.data:

@@ -60,7 +60,16 @@ class Card:
     parts: tuple[tuple[str, str], ...]
 
 
-Block = Heading | Subheading | Paragraph | Notice | Table | SvgFigure | Card
+@dataclasses.dataclass(frozen=True)
+class Commands:
+    """Command lines that a reader can copy, below a title and a note, which may be empty."""
+
+    title: str
+    note: str
+    lines: tuple[str, ...]
+
+
+Block = Heading | Subheading | Paragraph | Notice | Table | SvgFigure | Card | Commands
 
 
 def count(number: int) -> str:

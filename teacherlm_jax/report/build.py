@@ -12,6 +12,7 @@ from teacherlm_jax.report.collect import RunRecord, find_runs
 from teacherlm_jax.report.console_summary import summary
 from teacherlm_jax.report.data_report import report_data
 from teacherlm_jax.report.page import write
+from teacherlm_jax.report.paper.paper_page import report_paper
 from teacherlm_jax.runs.run_folder import Run
 
 
@@ -27,6 +28,8 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
     """
     if config.data:
         return report_data(config, run)
+    if config.paper:
+        return report_paper(config, run)
     runs = find_runs(config.root, run.address)
     compared = comparisons.compare(runs, config.root)
     blocks = [

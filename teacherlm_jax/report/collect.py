@@ -83,11 +83,13 @@ class RunRecord:
         return f"{label(path, root)} (since changed)" if key in self.changes else label(path, root)
 
 
-def find_runs(root: epath.PathLike, own: epath.Path) -> list[RunRecord]:
+def find_runs(
+    root: epath.PathLike, own: epath.Path, *, may_be_none: bool = False
+) -> list[RunRecord]:
     """Return the records of all runs below `root`, sorted by path.
 
     Reports are not included, nor the run `own` and the runs whose folders contain it. Raises
-    UserError if `root` is not a folder or contains no run.
+    UserError if `root` is not a folder, or contains no run unless `may_be_none`.
     """
     root, own = StoragePath(root), locations.absolute(own)
     if not files.is_folder(root):
@@ -97,7 +99,7 @@ def find_runs(root: epath.PathLike, own: epath.Path) -> list[RunRecord]:
     others = (folder for folder in folders if locations.absolute(folder) not in around)
     inputs = ChangedInputs()
     runs = [run for path in others if (run := _read(path, root, inputs)) and run.verb != "report"]
-    if not runs:
+    if not runs and not may_be_none:
         raise UserError(
             f"config.root={root}: contains no run folder (a folder with {layout.CONFIG}); name the "
             "folder that holds the runs"

@@ -14,6 +14,7 @@ from etils import epath
 from teacherlm_jax.report.blocks import (
     Block,
     Card,
+    Commands,
     Heading,
     Notice,
     Paragraph,
@@ -90,6 +91,13 @@ def _html(block: Block) -> str:
         case Card(title, parts):
             terms = "".join(f"<dt>{_escaped(a)}</dt><dd>{_escaped(b)}</dd>" for a, b in parts)
             return f'<article class="card"><h4>{_escaped(title)}</h4><dl>{terms}</dl></article>'
+        case Commands(title, note, lines):
+            code = _escaped("\n".join(lines))
+            below = f"<p>{_escaped(note)}</p>" if note else ""
+            return (
+                f'<article class="card"><h4>{_escaped(title)}</h4>{below}'
+                f"<pre><code>{code}</code></pre></article>"
+            )
 
 
 def _html_table(table: Table) -> str:
@@ -147,6 +155,8 @@ def _markdown(block: Block) -> str:
             for label, text in parts:
                 quoted += [">", f"> *{label}:* {' '.join(text.split())}"]
             return "\n".join(quoted)
+        case Commands(title, note, lines):
+            return "\n".join([f"**{title}** {note}".rstrip(), "", "```bash", *lines, "```"])
 
 
 def _markdown_table(table: Table) -> str:

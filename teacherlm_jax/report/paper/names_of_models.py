@@ -88,3 +88,9 @@ def model(name: str) -> str:
 def subject(name: str) -> str:
     """Return a subject of MMLU with spaces, as samples have it."""
     return name.replace("_", " ")
+
+
+def short_model(name: str) -> str:
+    """Return the name of a model in Tables 5 and 6, where a size has one teacher."""
+    role, of, *_ = name.split("/")
+    return teacher(of) if role == "teacher" else _OTHERS[of]

@@ -1,0 +1,100 @@
+"""The change of a student's accuracy from explanations, of the paper and of our runs.
+
+A student that learnt from explained samples (a form such as CMF) is compared with the student of
+the same model that learnt from the same samples without explanations (`text`).
+"""
+
+from collections.abc import Callable, Sequence
+
+from teacherlm_jax.config import paper_models
+from teacherlm_jax.report.blocks import Table
+from teacherlm_jax.report.paper import names_of_models, printed
+from teacherlm_jax.report.paper.measured import Measured
+from teacherlm_jax.report.paper.paper_tables import FORMS, NOTHING, OURS, signed
+
+Value = Callable[[str, str, str], float | None]  # of benchmark, form and student, in per cent
+
+
+def of_paper(benchmark: str, form: str, student: str) -> float | None:
+    """Return a printed accuracy; None if it is a misprint."""
+    return printed.table(f"students_{benchmark}").value(form, student)
+
+
+def of_runs(measured: Measured) -> Value:
+    """Return the function that gives our accuracy for a benchmark, form and student."""
+
+    def value(benchmark: str, form: str, student: str) -> float | None:
+        figure = measured.accuracy(f"student/{student}/multi/{form}", benchmark)
+        return figure.value if figure else None
+
+    return value
+
+
+def change(value: Value, benchmark: str, form: str, student: str) -> float | None:
+    """Return the change from explanations in percentage points; None if a figure is missing."""
+    with_them, without = value(benchmark, form, student), value(benchmark, "text", student)
+    return None if with_them is None or without is None else with_them - without
+
+
+def wins(value: Value, benchmarks: Sequence[str], form: str) -> tuple[int, int]:
+    """Return in how many cases explanations raise the accuracy, and the number of cases."""
+    changes = [
+        found
+        for benchmark in benchmarks
+        for student in paper_models.STUDENTS
+        if (found := change(value, benchmark, form, student)) is not None
+    ]
+    return sum(found > _NONE for found in changes), len(changes)
+
+
+# Below the last decimal of the paper, so that the differences of equal numbers are no wins.
+_NONE = 0.05
+
+
+def changes_table(benchmark: str, measured: Measured) -> Table:
+    """Return the change from explanations by form and student, and the wins of each form."""
+    ours = of_runs(measured)
+    rows = []
+    for form in FORMS:
+        rows.append((f"{form}, paper", *_changes(of_paper, benchmark, form)))
+        if wins(ours, [benchmark], form)[1]:
+            rows.append((f"{form}, {OURS}", *_changes(ours, benchmark, form)))
+    name = names_of_models.dataset(benchmark)
+    header = ("", *map(names_of_models.student, paper_models.STUDENTS), "wins")
+    caption = (
+        f"Change of {name} accuracy from explanations: percentage points more than the same "
+        "student of P3-Sense-3K without them. Wins: students whose accuracy rises."
+    )
+    return Table(caption, header, tuple(rows))
+
+
+def wins_table(measured: Measured) -> Table:
+    """Return the wins by form and benchmark, of the paper and of ours."""
+    ours = of_runs(measured)
+    every = printed.STUDENT_BENCHMARKS
+    groups: list[tuple[str, ...]] = [*((benchmark,) for benchmark in every), every]
+    rows = []
+    for form in FORMS:
+        rows.append((f"{form}, paper", *(_share(*wins(of_paper, group, form)) for group in groups)))
+        if wins(ours, every, form)[1]:
+            rows.append(
+                (f"{form}, {OURS}", *(_share(*wins(ours, group, form)) for group in groups))
+            )
+    header = ("", *map(names_of_models.dataset, every), "all")
+    caption = (
+        "Wins of explanations: pairs of a student and a benchmark in which it is more accurate "
+        "than without explanations, of all pairs with both figures. The misprinted cells of ECQA "
+        "do not count."
+    )
+    return Table(caption, header, tuple(rows))
+
+
+def _changes(value: Value, benchmark: str, form: str) -> list[str]:
+    cells = [
+        signed(change(value, benchmark, form, student), 1) for student in paper_models.STUDENTS
+    ]
+    return [*cells, _share(*wins(value, [benchmark], form))]
+
+
+def _share(won: int, of: int) -> str:
+    return f"{won} of {of}" if of else NOTHING

@@ -1,0 +1,121 @@
+"""Our figures for the cells of the paper's tables, from the runs that stand for them."""
+
+import collections
+import dataclasses
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from teacherlm_jax.config import paper_models
+from teacherlm_jax.report.collect import RunRecord
+from teacherlm_jax.report.paper import printed
+from teacherlm_jax.report.paper.standing import Standing
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracy:
+    """Our accuracy for one cell.
+
+    Attributes:
+        value: in per cent; the mean if several runs stand for the cell.
+        rows: questions.
+        runs: names of the evaluations.
+    """
+
+    value: float
+    rows: int
+    runs: tuple[str, ...]
+
+
+class Measured:
+    """Our figures by the names of the paper's models and datasets.
+
+    Attributes:
+        settings: learning rate, batch size and tokens of training runs, by model.
+        data: figures of Table 2 by the name of the dataset.
+        trained: folder of the newest training run, by model.
+    """
+
+    def __init__(self, standings: Sequence[Standing]):
+        """Collect the figures of the runs that stand for something."""
+        known = [standing for standing in standings if standing.name]
+        self._accuracies = _accuracies(known)
+        self.settings = {s.name: _settings(s.run) for s in known if s.run.verb == "train"}
+        self.trained = {s.name: s.run.path for s in known if s.run.verb == "train"}
+        self.data = _data(known)
+
+    def accuracy(self, model: str, format: str, subject: str = "") -> Accuracy | None:
+        """Return our accuracy of a model on a benchmark, or on one subject of it; None: none yet.
+
+        If runs have different numbers of questions, those with the most count.
+        """
+        return self._accuracies.get((model, format, subject.replace("_", " ")))
+
+
+def _accuracies(standings: Sequence[Standing]) -> dict[tuple[str, str, str], Accuracy]:
+    found = collections.defaultdict(list)
+    for standing in standings:
+        if standing.run.verb == "evaluate":
+            for format, subject, value, rows in _figures_of(standing.run):
+                found[standing.name, format, subject].append((rows, value, standing.run.name))
+    return {key: _combined(values) for key, values in found.items()}
+
+
+def _combined(values: Sequence[tuple[int, float, str]]) -> Accuracy:
+    most = max(rows for rows, *_ in values)
+    chosen = [(value, run) for rows, value, run in values if rows == most]
+    mean = statistics.fmean(value for value, _ in chosen)
+    return Accuracy(mean, most, tuple(run for _, run in chosen))
+
+
+def _figures_of(run: RunRecord) -> Iterator[tuple[str, str, float, int]]:
+    """Yield format, subject ("" for all), accuracy in per cent and questions of an evaluation."""
+    for name, result in run.result["benchmarks"].items():
+        format = run.benchmark_format(name)
+        if format not in printed.STUDENT_BENCHMARKS:
+            continue
+        macro = printed.is_mean_of_subjects(format)
+        key = "macro_accuracy" if macro else "accuracy"
+        yield format, "", 100 * result[key], result["rows"]
+        if macro:
+            for subject, figures in result["by_subject"].items():
+                if {"accuracy", "rows"} <= figures.keys():
+                    of_subject = subject.replace("_", " ")
+                    yield format, of_subject, 100 * figures["accuracy"], figures["rows"]
+
+
+def _settings(run: RunRecord) -> dict[str, float | None]:
+    rate = run.config.get("optimizer", {}).get("learning_rate")
+    return {
+        "learning_rate": rate,
+        "batch_size": run.config.get("batch_size"),
+        "tokens": run.result["tokens"],
+    }
+
+
+def _data(standings: Sequence[Standing]) -> dict[str, dict[str, float | None]]:
+    """Return the figures of Table 2: of annotations by dataset, and the questions evaluated on."""
+    annotated = collections.defaultdict(list)
+    for standing in standings:
+        if standing.run.verb == "annotate":
+            annotated[standing.name].append(standing.run.result)
+    figures = {name: _annotated(results) for name, results in annotated.items()}
+    for standing in standings:
+        if standing.run.verb == "evaluate":
+            for format, subject, _, rows in _figures_of(standing.run):
+                name = f"data/{format}"
+                if name in paper_models.DATASETS and not subject:
+                    own = figures.setdefault(name, {})
+                    own["test"] = max(rows, own.get("test") or 0)
+    return figures
+
+
+def _annotated(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Return the samples, and the mean tokens of explanations by kind, of several annotations."""
+    figures: dict[str, float | None] = {"train": sum(result["rows"] for result in results)}
+    for kind in ("cot", "fundamental", "mistake"):
+        parts = [result["kinds"][kind] for result in results if kind in result["kinds"]]
+        texts = sum(part["count"] for part in parts)
+        if texts:
+            figures[kind] = sum(part["count"] * part["mean_tokens"] for part in parts) / texts
+    return figures

@@ -1,0 +1,150 @@
+"""The page of `report --paper`: the paper's tables beside our runs, and the cells still empty."""
+
+import collections
+from collections.abc import Sequence
+from typing import Any
+
+from teacherlm_jax.config import ReportConfig
+from teacherlm_jax.report.blocks import Block, Heading, Notice, Paragraph, Subheading, Table, count
+from teacherlm_jax.report.collect import RunRecord, find_runs
+from teacherlm_jax.report.console_summary import underlined
+from teacherlm_jax.report.page import write
+from teacherlm_jax.report.paper import (
+    augmentation,
+    empty_cells,
+    names_of_models,
+    paper_figures,
+    paper_tables,
+    printed,
+    settings_tables,
+)
+from teacherlm_jax.report.paper.empty_cells import Coverage
+from teacherlm_jax.report.paper.measured import Measured
+from teacherlm_jax.report.paper.standing import Standing, of_runs
+from teacherlm_jax.runs.run_folder import Run
+
+
+def report_paper(config: ReportConfig, run: Run) -> dict[str, Any]:
+    """Write the page, as `report.html`, `report.md` with figures, and `summary.txt`.
+
+    Returns:
+        The path of the `page`, the number of `filled` and `empty` cells, and the names of the runs
+        that `stand_for` a model or dataset of the paper, by that name.
+
+    Raises UserError if `config.root` is not a folder. It may contain no run yet.
+    """
+    page = PaperPage(find_runs(config.root, run.address, may_be_none=True))
+    title = config.title if config.title != ReportConfig.title else "TeacherLM: the paper and ours"
+    lines = [underlined(title, "="), *page.summary]
+    path = write(run, title, page.lede, page.blocks(), "\n".join(lines) + "\n")
+    for line in page.summary:
+        run.log.info("%s", line)
+    run.log.info("%s has the commands that fill the empty cells", path)
+    return {
+        "page": str(path),
+        "filled": len(page.coverage.filled),
+        "empty": len(page.coverage.empty),
+        "stand_for": page.stand_for,
+    }
+
+
+class PaperPage:
+    """The content of the page.
+
+    Attributes:
+        coverage: filled and empty cells.
+    """
+
+    def __init__(self, runs: Sequence[RunRecord]):
+        """Find out which runs stand for which models of the paper."""
+        self._standings = of_runs(runs)
+        self._measured = Measured(self._standings)
+        self.coverage: Coverage = empty_cells.coverage(self._measured)
+
+    @property
+    def lede(self) -> str:
+        """Paragraph below the title."""
+        first, *_ = self.summary
+        return (
+            f"The tables of TeacherLM ({printed.source()}) beside our runs. {first} by "
+            f"{count(sum(bool(standing.name) for standing in self._standings))} runs."
+        )
+
+    @property
+    def summary(self) -> list[str]:
+        """Lines for the log: one on all cells, and one for each table."""
+        return empty_cells.summary(self.coverage)
+
+    @property
+    def stand_for(self) -> dict[str, list[str]]:
+        """Names of the runs by what they stand for."""
+        names = collections.defaultdict(list)
+        for standing in self._standings:
+            if standing.name:
+                names[standing.name].append(standing.run.name)
+        return dict(sorted(names.items()))
+
+    def blocks(self) -> list[Block]:
+        """Return the content below the lede."""
+        measured = self._measured
+        return [
+            *self._runs(),
+            Heading("Teachers"),
+            paper_tables.accuracies("teachers", measured),
+            *paper_figures.teachers(measured),
+            Heading("Data"),
+            settings_tables.data(measured),
+            settings_tables.corpora(),
+            Heading("Subjects of MMLU"),
+            *paper_tables.subjects(measured),
+            *paper_figures.averages(measured),
+            Heading("Multi-task students"),
+            *self._students(),
+            *paper_figures.students(measured),
+            Heading("Students of one task"),
+            *paper_tables.single_task(measured),
+            Heading("Hyper-parameters"),
+            settings_tables.teacher_settings(measured),
+            settings_tables.student_settings(measured),
+            Heading("Figures of the paper"),
+            Paragraph(paper_figures.NOTE),
+            *empty_cells.section(self.coverage, measured),
+        ]
+
+    def _students(self) -> list[Block]:
+        blocks: list[Block] = []
+        for benchmark in printed.STUDENT_BENCHMARKS:
+            blocks += [
+                Subheading(names_of_models.dataset(benchmark)),
+                paper_tables.accuracies(f"students_{benchmark}", self._measured),
+                augmentation.changes_table(benchmark, self._measured),
+            ]
+        return [*blocks, Subheading("Wins"), augmentation.wins_table(self._measured)]
+
+    def _runs(self) -> list[Block]:
+        """Return a table of the runs that stand for something, and a notice of the others."""
+        named = [standing for standing in self._standings if standing.name]
+        blocks: list[Block] = [Heading("Runs and what they stand for")]
+        if named:
+            rows = tuple(
+                (standing.run.name, standing.run.verb, standing.name, standing.reason)
+                for standing in named
+            )
+            caption = (
+                "Runs that stand for a model or a dataset of the paper, and how that is known."
+            )
+            header = ("run", "command", "stands for", "known from")
+            blocks.append(Table(caption, header, rows, left=(0, 1, 2, 3)))
+        else:
+            blocks.append(Paragraph("No run stands for a model of the paper yet."))
+        if lines := _without(self._standings):
+            blocks.append(Notice("Runs that stand for nothing in the paper", lines))
+        return blocks
+
+
+def _without(standings: Sequence[Standing]) -> tuple[str, ...]:
+    return tuple(
+        f"{standing.run.name} ({standing.run.verb}): {standing.reason}"
+        for standing in standings
+        if not standing.name
+    )

@@ -1,0 +1,108 @@
+"""The paper's tables of data (Table 2), corpora and hyper-parameters, beside those of our runs."""
+
+from collections.abc import Iterator, Sequence
+
+from teacherlm_jax.config import paper_models
+from teacherlm_jax.report.blocks import Table, count
+from teacherlm_jax.report.paper import names_of_models, printed
+from teacherlm_jax.report.paper.measured import Measured
+from teacherlm_jax.report.paper.paper_tables import DIFFERENCE, NOTHING, OURS
+
+Values = Sequence[float | None]
+
+
+def data(measured: Measured) -> Table:
+    """Return Table 2: ours are the samples and explanations of `annotate`, and the questions."""
+    table = printed.table("data")
+    rows: list[tuple[str, ...]] = []
+    for row, of_paper in table.rows.items():
+        figures = measured.data.get(f"data/{row}", {})
+        ours = [figures.get(column) for column in table.columns]
+        rows += _rows(names_of_models.dataset(row), of_paper, ours)
+    header = ("", *map(names_of_models.data_column, table.columns))
+    caption = (
+        f"{table.heading} ({printed.source()}). {table.note} Ours: samples and explanations of "
+        f"annotation runs, and questions of evaluations. {NOTHING}: not known."
+    )
+    return Table(caption, header, tuple(rows))
+
+
+def teacher_settings(measured: Measured) -> Table:
+    """Return the hyper-parameters of the teachers by size."""
+    table = printed.table("teacher_settings")
+    rows: list[tuple[str, ...]] = []
+    for size, of_paper in table.rows.items():
+        by_stage = {
+            stage: _settings_of(measured, [name for name in _stages(size) if f"/{stage}" in name])
+            for stage in ("stage1", "stage2", "stage3")
+        }
+        any_stage = next((own for own in by_stage.values() if own), {})
+        ours = [any_stage.get("learning_rate"), any_stage.get("batch_size")]
+        ours += [own.get("tokens") for own in by_stage.values()]
+        rows += _rows(names_of_models.teacher(size), of_paper, ours)
+    header = ("", "learning rate", "batch", "tokens, stage 1", "stage 2", "stage 3")
+    caption = (
+        f"{table.heading} ({printed.source()}). {table.note} Ours: the first stage that was "
+        f"trained; in stage 3 the first of the three specialists. {NOTHING}: not known."
+    )
+    return Table(caption, header, tuple(rows))
+
+
+def student_settings(measured: Measured) -> Table:
+    """Return the hyper-parameters of the students."""
+    table = printed.table("student_settings")
+    groups = {"multi": paper_models.MULTI_TASK, "single": paper_models.SINGLE_TASK}
+    rows: list[tuple[str, ...]] = []
+    for row, of_paper in table.rows.items():
+        own = _settings_of(measured, groups[row])
+        ours = [own.get(column) for column in table.columns]
+        rows += _rows(
+            f"{row.replace('multi', 'several')} task{'s' * (row == 'multi')}", of_paper, ours
+        )
+    caption = f"{table.heading} ({printed.source()}). {table.note} Ours: the first student."
+    return Table(caption, ("", "learning rate", "batch"), tuple(rows))
+
+
+def corpora() -> Table:
+    """Return the training corpora of the paper."""
+    table = printed.table("corpora")
+    rows = tuple((row, *map(_number, values)) for row, values in table.rows.items())
+    header = ("", *(column.replace("_", " ") for column in table.columns))
+    return Table(f"{table.heading} ({printed.source()}). {table.note}", header, rows)
+
+
+def _stages(size: str) -> list[str]:
+    return [name for name in paper_models.TEACHERS if name.startswith(f"teacher/{size}/")]
+
+
+def _settings_of(measured: Measured, names: Sequence[str]) -> dict[str, float | None]:
+    """Return the settings of the first of some models that was trained; empty if none was."""
+    return next((measured.settings[name] for name in names if name in measured.settings), {})
+
+
+def _rows(title: str, of_paper: Values, ours: Values) -> Iterator[tuple[str, ...]]:
+    yield (f"{title}, paper", *map(_number, of_paper))
+    if any(value is not None for value in ours):
+        yield (f"{title}, {OURS}", *map(_number, ours))
+        pairs = zip(ours, of_paper, strict=True)
+        yield (f"{title}, {DIFFERENCE}", *(_difference(*pair) for pair in pairs))
+
+
+def _number(value: float | None) -> str:
+    """Return 1400364 as `1,400,364`, 5e9 as `5B`, and 3e-4 as `3e-04`."""
+    if value is None:
+        return NOTHING
+    if value and abs(value) < 1:
+        return f"{value:.0e}" if float(f"{value:.0e}") == value else f"{value:.3g}"
+    if abs(value) >= 10**8:
+        return f"{value / 10**9:.3g}B"
+    return count(int(value)) if value == int(value) else f"{value:,.1f}"
+
+
+def _difference(ours: float | None, of_paper: float | None) -> str:
+    if ours is None or of_paper is None:
+        return NOTHING
+    difference = ours - of_paper
+    if not difference:
+        return "0"
+    return f"{'−' if difference < 0 else '+'}{_number(abs(difference))}"

@@ -1,0 +1,267 @@
+"""`report --paper` puts each run into the cell that its config names, and names the empty cells."""
+
+import pytest
+
+from teacherlm_jax import config
+from teacherlm_jax.cli import main
+from teacherlm_jax.config import paper_models
+from teacherlm_jax.models import registry
+from teacherlm_jax.report.paper import empty_cells, fill_commands, paper_cells, printed
+from teacherlm_jax.report.paper.measured import Measured
+from teacherlm_jax.runs import run_folder
+from teacherlm_jax.storage import files
+
+SUBJECTS = [subject.replace("_", " ") for subject in printed.table("subjects").rows]
+
+
+def finish(verb, settings, result):
+    with run_folder.open_run(settings.output, verb, settings) as run:
+        run.finish(result)
+
+
+def trained(root, name, mixture, shape="bloom-tiny", **keys):
+    files.write_json(root / "data" / name / "manifest.json", {"mixture": mixture})
+    settings = config.TrainConfig(
+        output=str(root / name),
+        data=str(root / "data" / name),
+        model=registry.shape(shape),
+        optimizer=config.OptimizerConfig(learning_rate=2e-5),
+        batch_size=256,
+        **keys,
+    )
+    result = {"step": 10, "steps": 10, "tokens": 4_000_000_000, "loss": 1.0, "accuracy": 0.5}
+    finish("train", settings, result | {"tokens_per_second": 1.0})
+    return settings.output
+
+
+def measured(right, rows, subjects=("",)):
+    return {
+        "rows": rows,
+        "accuracy": right,
+        "interval": [right - 0.03, right + 0.03],
+        "majority": 0.27,
+        "macro_accuracy": right + 0.02,
+        "macro_interval": [right, right + 0.04],
+        "by_subject": {subject: {"rows": 100, "accuracy": right} for subject in subjects},
+        "truncated": 0,
+        "refused": 0,
+        "seconds": 1.0,
+    }
+
+
+def evaluated(root, name, model, results, **keys):
+    """Write an evaluation; the names of its benchmarks say nothing, their formats do."""
+    benchmarks = tuple(
+        config.BenchmarkConfig(f"set{number}", "b.jsonl", format)
+        for number, format in enumerate(results)
+    )
+    settings = config.EvaluateConfig(
+        output=str(root / name), model=model, benchmarks=benchmarks, **keys
+    )
+    by_name = {f"set{number}": result for number, result in enumerate(results.values())}
+    finish("evaluate", settings, {"benchmarks": by_name, "model": model, "step": 10, "digest": "d"})
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Return a folder with runs of each way to stand for a cell, and of none."""
+    root = tmp_path / "runs"
+    mmlu = measured(0.30, 14_042, SUBJECTS)
+    # By the key of the training run, whatever its folder is called.
+    named = trained(root, "teacher_7b1_stage2", "mine", stands_for="teacher/560m/stage1")
+    evaluated(root, "a", f"{named}/checkpoints/best", {"mmlu": mmlu})
+    # By mixture and shape.
+    derived = trained(root, "b-training", "teacher_stage3_cot", "bloom-1b1")
+    evaluated(root, "b", f"{derived}/checkpoints/7", {"mmlu": measured(0.40, 14_042, SUBJECTS)})
+    # By the key of the evaluation, against that of the training run.
+    students = {"text": 0.60, "CMF": 0.66}
+    for form, right in students.items():
+        evaluated(
+            root,
+            f"student-{form}",
+            named,
+            {"creak": measured(right, 674)},
+            stands_for=f"student/opt-1.3b/multi/{form}",
+        )
+    # A published model.
+    evaluated(root, "hub", "hf://facebook/opt-1.3b@main", {"ecqa": measured(0.25, 2194)})
+    # Nothing: told so, a shape of no model, two models that fit, and a model without a run.
+    evaluated(root, "none", derived, {"mmlu": mmlu}, stands_for="none")
+    toy = trained(root, "toy", "teacher_stage1")
+    evaluated(root, "of-toy", toy, {"mmlu": mmlu})
+    either = trained(root, "either", "student_CMF", "bloom-7b1")
+    evaluated(root, "of-either", either, {"mmlu": mmlu})
+    evaluated(root, "elsewhere", "models/other", {"mmlu": mmlu})
+    kinds = {
+        kind: {"teacher": "t", "count": 500, "gates": {}, "passed_all_gates": None}
+        | {"mean_tokens": 70.0}
+        for kind in ("cot", "fundamental", "mistake")
+    }
+    annotation = config.AnnotateConfig(
+        output=str(root / "annotate"),
+        source=config.SourceConfig("any", "any.jsonl", "creak"),
+        teachers=config.TeachersConfig(cot="t"),
+    )
+    finish("annotate", annotation, {"rows": 500, "refused": 0, "kinds": kinds})
+    return root
+
+
+@pytest.fixture
+def built(runs):
+    """Return the Markdown page, the result and the folder of a report."""
+    folder = runs / "report"
+    assert (
+        main.main(["report", "--paper", f"--config.root={runs}", f"--config.output={folder}"]) == 0
+    )
+    return (folder / "report.md").read_text(), files.read_json(folder / "result.json"), folder
+
+
+def rows_of(page, name):
+    """Return the cells of each row of the page whose first cell begins with a name."""
+    lines = [line for line in page.splitlines() if line.startswith(f"| {name}")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_each_run_stands_for_what_its_config_says(built):
+    _, result, _ = built
+    assert result["stand_for"] == {
+        "data/creak": ["annotate"],
+        "student/opt-1.3b/multi/CMF": ["student-CMF"],
+        "student/opt-1.3b/multi/text": ["student-text"],
+        "student/opt-1.3b/pretrained": ["hub"],
+        "teacher/1b1/stage3_cot": ["b", "b-training"],
+        "teacher/560m/stage1": ["a", "teacher_7b1_stage2"],
+    }
+
+
+def test_a_run_that_stands_for_nothing_is_named_with_the_reason(built):
+    page, _, _ = built
+    assert "> - none (evaluate): config.stands_for=none" in page
+    assert (
+        "> - of-toy (evaluate): its training run: its shape bloom, 2 layers of width 32 is of no "
+        "model in the paper"
+    ) in page
+    assert (
+        "> - either (train): may be student/bloom-7b1/multi/CMF or student/bloomz-7b1/multi/CMF; "
+        "set config.stands_for"
+    ) in page
+    assert "> - elsewhere (evaluate): config.model=models/other is no run folder" in page
+
+
+def test_ours_and_the_difference_follow_the_row_of_the_paper(built):
+    page, _, _ = built
+    paper, ours, difference = rows_of(page, "TeacherLM-560M, ")[:3]
+    assert paper[1:] == ["31.00", "36.47", "38.39", "34.65", "34.85", "35.27"]
+    assert ours == ["TeacherLM-560M, ours", "32.00", *["–"] * 5]
+    assert difference == ["TeacherLM-560M, ours − paper", "+1.00", *["–"] * 5]
+    assert rows_of(page, "TeacherLM-1.1B, ours − paper")[0][3] == "+0.62"
+    assert rows_of(page, "TeacherLM-176B, ")[0][2] == "59.80"
+
+
+def test_subjects_have_three_columns_for_a_model_with_figures(built):
+    page, _, _ = built
+    (first,) = [row for row in rows_of(page, "anatomy") if "39.26" in row]
+    assert first[first.index("39.26") :][:3] == ["39.26", "40.00", "+0.74"]
+    (average,) = [row for row in rows_of(page, "average") if "41.38" in row]
+    assert average[average.index("41.38") :][:3] == ["41.38", "42.00", "+0.62"]
+    assert len(rows_of(page, "world religions")) == 2  # two parts of the table
+
+
+def test_changes_from_explanations_and_wins_are_counted(built):
+    page, _, _ = built
+    of_opt = 7  # column of OPT 1.3B
+    changes = [row for row in rows_of(page, "CMF, ours") if row[of_opt:][:1] == ["+6.0"]]
+    assert changes[0][-1] == "1 of 1"
+    wins = {row[0]: row[1:] for row in rows_of(page, "CMF, ") if row[-1].endswith(" of 35")}
+    assert wins["CMF, paper"][0] == "9 of 9" and wins["CMF, paper"][2].endswith(" of 8")
+    assert "Ours on CREAK: 674 questions instead of 1,371." in page
+
+
+def test_misprints_have_no_number(built):
+    page, _, _ = built
+    (ecqa,) = [row for row in rows_of(page, "CMF, paper") if row[1:4] == ["49.4", "64.8", "70.9"]]
+    assert ecqa[4] == "–"
+
+
+def test_data_and_settings_are_beside_the_papers(built):
+    page, _, _ = built
+    assert rows_of(page, "CREAK, ours")[0] == ["CREAK, ours", "–", "500", "674", "–", *["70"] * 3]
+    paper, ours, difference = rows_of(page, "TeacherLM-560M, ")[3:6]
+    assert paper == ["TeacherLM-560M, paper", "3e-04", "256", "5B", "7.5B", "0.5B"]
+    assert ours == ["TeacherLM-560M, ours", "2e-05", "256", "4B", "–", "–"]
+    assert difference[3] == "−1B"
+
+
+def test_filled_and_empty_cells_are_counted_and_summarized_in_the_log(built):
+    _, result, folder = built
+    # Table 1: 2; subjects: 57 and the average of TeacherLM-1.1B; students: 2 forms and one before.
+    assert (result["filled"], result["empty"]) == (2 + 58 + 3, 781 - 63)
+    log = (folder / "log.txt").read_text()
+    assert "63 of 781 cells of the paper's tables are filled" in log
+    assert "Table 1: 2 of 25" in log and len(log.splitlines()) < 15
+
+
+def test_figures_say_what_is_not_known_of_the_papers_own(built):
+    page, _, folder = built
+    assert "do not say what Figures 1 to 3 of the paper show" in page
+    for name in ("paper-teachers", "paper-averages", "paper-changes"):
+        assert f"figures/{name}.svg" in page
+        assert (folder / "figures" / f"{name}.svg").read_text().startswith("<svg")
+
+
+def test_a_folder_without_runs_gives_a_page_on_which_all_cells_are_empty(tmp_path):
+    (tmp_path / "runs").mkdir()
+    words = [f"--config.root={tmp_path}/runs", f"--config.output={tmp_path}/report"]
+    assert main.main(["report", *words]) == 2  # an ordinary report has nothing to show
+    assert main.main(["report", "--paper", *words]) == 0
+    assert files.read_json(tmp_path / "report/result.json")["filled"] == 0
+    assert "No run stands for a model" in (tmp_path / "report/report.md").read_text()
+
+
+def expanded(line):
+    """Return the single commands of a line, with each value of its loop."""
+    if not line.startswith("for "):
+        return [line]
+    head, body, _ = line.split("; ")
+    _, variable, _, *values = head.split(" ")
+    commands = body.removeprefix("do ").split(" && ")
+    return [command.replace(f"${variable}", value) for value in values for command in commands]
+
+
+def evaluations(groups):
+    prefix = "teacherlm evaluate --config=configs/evaluate_paper.py:"
+    lines = [command for group in groups for line in group.commands for command in expanded(line)]
+    return [line.removeprefix(prefix) for line in lines if line.startswith(prefix)], lines
+
+
+def test_the_commands_evaluate_each_missing_model_once_and_train_those_to_be_trained():
+    missing = list(dict.fromkeys(c.model for c in paper_cells.all_cells() if c.can_be_filled))
+    groups = fill_commands.groups(missing, {})
+    found, lines = evaluations(groups)
+    assert sorted(found) == sorted(missing) and len(found) == 25 + 81 + 48 + 9 + 1
+    assert sum(line.startswith("teacherlm train ") for line in lines) == len(paper_models.TRAINED)
+    assert sum(len(group.commands) for group in groups) < 80
+    titles = [group.title for group in groups]
+    assert titles.index("TeacherLM 7b1") < titles.index("Data of the multi-task students")
+
+
+def test_the_single_commands_are_valid_command_lines(capsys):
+    groups = fill_commands.groups(["teacher/7b1/stage2", "student/opt-1.3b/pretrained"], {})
+    _, lines = evaluations(groups)
+    for line in lines:
+        words = line.replace("'", "").split(" ")[1:]
+        assert main.main([words[0], *words[1:], "--validate"]) == 0, line
+
+
+def test_a_model_that_is_trained_already_is_only_evaluated():
+    name = "student/bloomz-7b1/creak/C"
+    groups = fill_commands.groups([name], {name: "runs/mine"})
+    _, lines = evaluations(groups)
+    assert lines == [
+        f"teacherlm evaluate --config=configs/evaluate_paper.py:{name},model=runs/mine"
+    ]
+
+
+def test_every_cell_is_filled_or_empty_or_of_others():
+    found = empty_cells.coverage(Measured([]))
+    assert not found.filled and len(found.empty) == 781 and len(found.others) == 3 * 58
