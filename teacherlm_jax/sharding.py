@@ -60,9 +60,13 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
 
     One size of `config` may be -1, which means all remaining devices. Raises UserError naming the
     `config.mesh` key if the product of the sizes is not the number of devices, or if the topology
-    of the slice does not support the mesh.
+    of the slice does not support the mesh; and if this process is one of several that do not know
+    of each other.
     """
-    devices = list(jax.devices() if devices is None else devices)
+    if devices is None:
+        _refuse_unconnected()
+        devices = jax.devices()
+    devices = list(devices)
     shape = _mesh_shape(config, len(devices))
     try:
         return jax.make_mesh(shape, MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
@@ -72,6 +76,17 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
             f"config.mesh: {sizes} does not fit the topology of the slice; each axis must be a "
             "product of some of its sizes (4, 16 or 64 on 4x4x4)"
         ) from None
+
+
+def _refuse_unconnected() -> None:
+    """Raise UserError if JAX lists devices of processes that this one is not connected to."""
+    count = jax.process_count()
+    if count > 1 and not jax.distributed.is_initialized():
+        raise UserError(
+            f"JAX has devices of {count} processes, but this one was started alone and would write "
+            "into the run folder of the others; start it on all hosts with "
+            "TEACHERLM_DISTRIBUTED=auto, or call jax.distributed.initialize() first"
+        )
 
 
 def _mesh_shape(config: MeshConfig, devices: int) -> tuple[int, ...]:

@@ -40,6 +40,14 @@ def test_minus_one_takes_the_remaining_devices(config, shape):
     assert mesh.axis_names == ("data", "fsdp", "tensor")
 
 
+def test_devices_of_processes_that_are_not_connected_are_refused(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 4)
+    with pytest.raises(UserError, match="JAX has devices of 4 processes, but this one was started"):
+        sharding.make_mesh(MeshConfig())
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    sharding.make_mesh(MeshConfig())
+
+
 @pytest.mark.parametrize(
     ("config", "remedy"),
     [

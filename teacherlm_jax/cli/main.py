@@ -83,7 +83,7 @@ def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
         return 0
     if verb.dry_run and command.options[config.DryRunOptions].dry_run:
         return _dry_run(name, command)
-    distributed.start(name, verb.together)
+    distributed.start(name, verb.together, verb.shared)
     if command.note and distributed.is_first():
         console.say(command.note)
     options = tuple(command.options[kind] for kind in verb.options)

@@ -3,7 +3,8 @@
 A launcher tells a process through the environment that it is one of several: either by
 JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or by TEACHERLM_DISTRIBUTED=auto
 where JAX detects them itself (Cloud TPU, GKE, Slurm, Open MPI). Otherwise there is one process, and
-this module does not import JAX.
+this module does not import JAX. On a host that is one of several, such a process is refused unless
+TEACHERLM_DISTRIBUTED=alone.
 """
 
 import dataclasses
@@ -17,9 +18,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.runs import companions
 
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 MODE = "TEACHERLM_DISTRIBUTED"
+ALONE = "alone"  # value of MODE for one process on one of several hosts
 
 _REFUSED = 2  # exit status of a process after another one has reported an error
 _MEET_SECONDS = 300  # timeout for the other processes to start
@@ -71,20 +74,24 @@ def place(environment: Mapping[str, str]) -> ProcessAddress | None:
     return ProcessAddress(address, int(count), int(index))
 
 
-def start(verb: str, together: bool) -> None:
+def start(verb: str, together: bool, shared: bool = False) -> None:
     """Join the other processes if a launcher started several; call this before JAX is used.
 
     Args:
         verb: name of the verb, for messages.
         together: whether several processes can run the verb as one.
+        shared: whether several processes can work in one run folder, each by itself.
 
     Raises:
-        UserError: the verb runs in one process only, the environment is invalid, or the processes
-            have different numbers of devices.
+        UserError: the verb runs in one process only, the environment is invalid, this process was
+            started alone on one of several hosts, or the processes have different numbers of
+            devices.
         Interrupted: the other processes did not start in time.
     """
     global _started
     if not require_able(verb, together):
+        if together:
+            _refuse_alone(verb, shared)
         return
     here = place(os.environ)
     import jax
@@ -121,10 +128,30 @@ def require_able(verb: str, together: bool) -> bool:
     return True
 
 
+def _refuse_alone(verb: str, shared: bool) -> None:
+    """Raise UserError if this host is one of several, and no launcher started the others.
+
+    A verb that is `shared` may run by itself on each node, but not on each host of a TPU slice,
+    whose chips form one computer.
+    """
+    if os.environ.get(MODE) == ALONE:
+        return
+    sign = companions.of_slice(os.environ)
+    if not sign and not shared:
+        sign = companions.of_cluster(os.environ)
+    if sign:
+        raise UserError(
+            f"{verb}: {sign}, so this is one of several processes, but it was started alone and "
+            f"would write into the run folder of the others; start all of them with {MODE}=auto, "
+            f"or with {ADDRESS}, {COUNT} and {INDEX}, as the launchers do, or set {MODE}={ALONE} "
+            "if this one works by itself"
+        )
+
+
 def _left_to_jax() -> bool:
     mode = os.environ.get(MODE, "")
-    if mode not in ("", "auto"):
-        raise UserError(f"{MODE}={mode!r}: expected auto, or unset")
+    if mode not in ("", "auto", ALONE):
+        raise UserError(f"{MODE}={mode!r}: expected auto, {ALONE}, or unset")
     return mode == "auto"
 
 

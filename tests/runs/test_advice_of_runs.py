@@ -114,11 +114,14 @@ def test_a_verb_of_one_process_starts_without_a_launcher(monkeypatch):
     assert distributed.process_count() == 1
 
 
-def test_both_modes_that_a_message_names_are_accepted(monkeypatch):
+def test_all_modes_that_a_message_names_are_accepted(monkeypatch):
     monkeypatch.setenv(distributed.MODE, "yes")
     message = refusal(distributed.require_able, "train", together=True)
-    monkeypatch.setenv(distributed.MODE, re.search(r"expected (\w+), or unset$", message)[1])
+    auto, alone = re.search(r"expected (\w+), (\w+), or unset$", message).groups()
+    monkeypatch.setenv(distributed.MODE, auto)
     assert distributed.require_able("train", together=True)
+    monkeypatch.setenv(distributed.MODE, alone)
+    assert not distributed.require_able("train", together=True)
     monkeypatch.delenv(distributed.MODE)
     assert not distributed.require_able("train", together=True)
 
