@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.training.flops import PEAKS
+from teacherlm_jax.training.peaks import PEAKS
 
 GIB = 2**30
 

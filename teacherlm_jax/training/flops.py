@@ -6,24 +6,7 @@ from jax.sharding import Mesh
 
 from teacherlm_jax.config import LoraConfig, ModelConfig
 from teacherlm_jax.models import adapter
-
-# Published peak dense bfloat16 FLOP/s of one device, by the prefix of its `device_kind` in JAX. The
-# first prefix that matches is used.
-PEAKS = {
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5e": 197e12,
-    "TPU v5p": 459e12,
-    "TPU v5": 459e12,
-    "TPU v6 lite": 918e12,
-    "TPU v6e": 918e12,
-    "NVIDIA A100": 312e12,
-    "NVIDIA H100 PCIe": 756e12,
-    "NVIDIA H100 NVL": 835e12,
-    "NVIDIA H100": 989e12,
-    "NVIDIA H200 NVL": 835e12,
-    "NVIDIA H200": 989e12,
-}
+from teacherlm_jax.training.peaks import PEAKS
 
 
 def peak(kind: str) -> float | None:
