@@ -1,1 +1,1 @@
-"""Starting the command in several processes: on this machine, or on every host of a TPU pod."""
+"""Starting the command in several processes: on this machine, on TPU slices, by schedulers."""

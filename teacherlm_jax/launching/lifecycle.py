@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from teacherlm_jax.errors import UserError, one_line
-from teacherlm_jax.launching import hosts
+from teacherlm_jax.launching import handover, hosts
 from teacherlm_jax.launching.gcloud import QueuedSlice
 from teacherlm_jax.launching.shell import Answer, Shell
 from teacherlm_jax.runs.console import say
@@ -12,8 +12,7 @@ from teacherlm_jax.runs.console import say
 _ACTIVE = "ACTIVE"
 _LOST = ("SUSPENDED", "FAILED")
 _REFUSED = 2  # exit status for invalid input; a restart would fail in the same way
-# Exit statuses of lost connections: ssh; SIGTERM; SIGKILL; JAX lost a host; hosts did not connect.
-_DISCONNECTED = (255, 128 + 15, 128 + 9, 128 + 6, 75)
+_DISCONNECTED = (255, *handover.RESTARTED)  # 255: ssh lost its connection
 _LOOKS = 10  # state queries after a failure, since a preemption may be its cause
 _MISSING = "NOT_FOUND"
 # Transient errors of the cloud or the network.

@@ -6,6 +6,7 @@ See docs/how-to/several-processes.md.
 import argparse
 import os
 import re
+import shlex
 import socket
 import sys
 import time
@@ -13,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from teacherlm_jax.errors import ExplainedError
-from teacherlm_jax.launching import command_check, processes
+from teacherlm_jax.launching import command_check, command_line, masking, processes
 from teacherlm_jax.runs import distributed
+from teacherlm_jax.runs.console import say
 
 _DEVICES = "--xla_force_host_platform_device_count"
 _HERE = "127.0.0.1"
@@ -22,15 +24,7 @@ _HERE = "127.0.0.1"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Start the processes of a command line; return their exit status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    parser = _parser()
-    if "--" in arguments:
-        separator = list(arguments).index("--")
-        options, words = parser.parse_args(arguments[:separator]), list(arguments[separator + 1 :])
-    else:
-        options, words = parser.parse_args(arguments), []
-    if not words:
-        parser.error("no command; write it after --, as in -- train --config=FILE.py")
+    options, words = command_line.split(_parser(), arguments)
     environments = environments_of(options.processes, options.devices, os.environ)
     try:
         command_check.require_valid(words, environments[0], Path())
@@ -38,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"launch: {error}", file=sys.stderr)
         return 2
     command = [sys.executable, "-m", "teacherlm_jax", *words]
+    if options.dry_run:
+        _show(command, environments)
+        return 0
     logs = options.logs or Path("runs/logs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     return processes.run(processes.Job(command, environments, logs, options.grace))
 
@@ -64,6 +61,17 @@ def environments_of(
     return [{**common, distributed.INDEX: str(index)} for index in range(count)]
 
 
+def _show(command: Sequence[str], environments: Sequence[Mapping[str, str]]) -> None:
+    """Print the command of each process, with the variables that the launcher sets for it."""
+    for environment in environments:
+        settings = [
+            f"{name}={value}"
+            for name, value in environment.items()
+            if os.environ.get(name) != value
+        ]
+        say(shlex.join(masking.masked(["env", *settings, *command], environment)))
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((_HERE, 0))
@@ -78,10 +86,16 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--processes", type=_positive, default=2, help="number of processes (default: 2)"
+        "--processes",
+        type=command_line.positive,
+        default=2,
+        help="number of processes (default: 2)",
     )
     parser.add_argument(
-        "--devices", type=_positive, default=1, help="simulated devices per process (default: 1)"
+        "--devices",
+        type=command_line.positive,
+        default=1,
+        help="simulated devices per process (default: 1)",
     )
     parser.add_argument(
         "--logs", type=Path, help="folder for process-N.txt (default: a new folder in runs/logs)"
@@ -92,13 +106,10 @@ def _parser() -> argparse.ArgumentParser:
         default=10.0,
         help="seconds for the other processes to exit after one has failed (default: 10)",
     )
+    parser.add_argument(
+        "--dry_run", action="store_true", help="check and print the commands, run nothing"
+    )
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a positive integer")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.launching import masking
 from teacherlm_jax.launching.processes import noted_signals
 from teacherlm_jax.runs.console import say
 
@@ -91,7 +92,7 @@ class DryShell(Shell):
 
 
 def _print(words: Sequence[str]) -> None:
-    say(shlex.join(words))
+    say(shlex.join(masking.masked(words, os.environ)))
 
 
 def _started(words: Sequence[str], output: int | None) -> subprocess.Popen[str]:

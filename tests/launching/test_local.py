@@ -1,4 +1,5 @@
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,27 @@ def test_an_invalid_command_line_of_the_launcher_is_refused(arguments, message, 
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["local", "tpu_pod"])
+def test_a_dry_run_prints_the_command_of_each_process_and_starts_none(tmp_path, monkeypatch, capfd):
+    started = []
+    monkeypatch.setattr(local.command_check, "require_valid", lambda *_: None)
+    monkeypatch.setattr(local.processes, "run", started.append)
+    monkeypatch.setenv("HF_TOKEN", "hf_abcdefgh")
+    words = ["train", "--config.title=a  b", "--config.path=hf_abcdefgh"]
+    assert local.main(["--processes=2", "--dry_run", "--", *words]) == 0
+    first, second = capfd.readouterr().out.splitlines()
+    assert "hf_abcdefgh" not in first + second and not started
+    assert shlex.split(first)[-3:] == [*words[:2], "--config.path=***"]
+    assert "JAX_NUM_PROCESSES=2" in first and "JAX_PROCESS_ID=0" in first
+    assert "JAX_PROCESS_ID=1" in second
+
+
+def test_a_dry_run_refuses_an_invalid_command(capfd):
+    assert local.main(["--dry_run", "--", "trian", "--config=x.py"]) == 2
+    shown = capfd.readouterr()
+    assert (shown.out, "unknown command 'trian'" in shown.err) == ("", True)
+
+
+@pytest.mark.parametrize("name", ["local", "tpu_pod", "gke", "submit"])
 def test_the_launchers_run_from_a_checkout_and_as_modules(name):
     for words in ([f"launch/{name}.py"], ["-m", f"launch.{name}"]):
         completed = subprocess.run(
@@ -66,6 +87,7 @@ def test_the_launchers_run_from_a_checkout_and_as_modules(name):
 def test_the_launchers_do_not_import_jax():
     code = (
         "import sys, teacherlm_jax.launching.local, teacherlm_jax.launching.tpu_pod\n"
+        "import teacherlm_jax.launching.gke, teacherlm_jax.launching.submit\n"
         "sys.exit('jax' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,46 @@
+"""Command lines of the launchers: their own options, then `--` and the command."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def parser(
+    program: str, description: str, options: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> argparse.ArgumentParser:
+    """Return a parser of options that are given by the heading of their group and by name."""
+    made = argparse.ArgumentParser(
+        prog=program,
+        usage="%(prog)s [options] -- COMMAND --config=FILE.py --config.key=value …",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for title, settings in options.items():
+        group = made.add_argument_group(title)
+        for name, setting in settings.items():
+            group.add_argument(name, **setting)
+    return made
+
+
+def split(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> tuple[argparse.Namespace, list[str]]:
+    """Return the options before the first `--`, and the words of the command after it.
+
+    The program exits with status 2 if there is no command.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    separator = arguments.index("--") if "--" in arguments else len(arguments)
+    options, words = parser.parse_args(arguments[:separator]), arguments[separator + 1 :]
+    if not words:
+        parser.error("no command; write it after --, as in -- train --config=FILE.py")
+    return options, words
+
+
+def positive(text: str) -> int:
+    """Return the number in a value of an option, for argparse, which reports an invalid one."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a positive integer")
+    return int(text)

@@ -1,0 +1,38 @@
+"""Secrets in command lines, replaced before anything is printed."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+MASK = "***"
+# Names of variables and keys whose values are secrets, such as HF_TOKEN and WANDB_API_KEY.
+_SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|_KEY|APIKEY)$", re.IGNORECASE)
+_SHORTEST = 8  # characters; a shorter value is part of too many other words
+
+
+def is_secret(name: str) -> bool:
+    """Return whether the value of a variable or key of this name is a secret."""
+    return bool(_SECRET.search(name))
+
+
+def masked(words: Iterable[str], environment: Mapping[str, str]) -> list[str]:
+    """Return words in which secrets are replaced: NAME=VALUE by name, and values of variables."""
+    values = secrets(environment)
+    return [without(_by_name(word), values) for word in words]
+
+
+def secrets(environment: Mapping[str, str]) -> list[str]:
+    """Return the values of the variables that hold secrets, the longest first."""
+    found = {value for name, value in environment.items() if is_secret(name)}
+    return sorted((value for value in found if len(value) >= _SHORTEST), key=len, reverse=True)
+
+
+def without(text: str, values: Iterable[str]) -> str:
+    """Return a text in which the values of secrets are replaced."""
+    for value in values:
+        text = text.replace(value, MASK)
+    return text
+
+
+def _by_name(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return f"{name}={MASK}" if equals and value and is_secret(name) else word
