@@ -21,7 +21,10 @@ MODEL_GATE = (
 )
 SET_GATE = "not_duplicate"  # in annotation.duplicate_verdicts: no earlier one resembles it
 GATES = (*TEXT_GATES, MODEL_GATE, SET_GATE)
-FORMATS = ("sample", "columns", "cot", "creak", "ecqa", "strategyqa", "mmlu", "p3", "muffin")
+FORMATS = (
+    *("sample", "columns", "cot", "creak", "ecqa", "strategyqa", "strategyqa_without_facts"),
+    *("mmlu", "p3", "muffin"),
+)
 # Formats that need no further settings.
 PLAIN_FORMATS = tuple(name for name in FORMATS if name not in ("columns", "muffin"))
 READERS = ("jsonl", "csv", "tsv", "parquet", "datasets", "tfds", "tfrecord")

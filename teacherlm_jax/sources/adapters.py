@@ -16,7 +16,7 @@ from teacherlm_jax.data.sample import (
     whole_number,
     without_nan,
 )
-from teacherlm_jax.sources import muffin, p3
+from teacherlm_jax.sources import mmlu_files, muffin, p3
 from teacherlm_jax.sources.columns import PartialRow, RawRow, from_columns
 
 _OPTIONS_HEADING = re.compile(r"\n\s*Options:[ \t]*\n")
@@ -123,12 +123,19 @@ def _strategyqa(row: RawRow) -> dict[str, Any]:
     facts = row.get("facts")
     if not isinstance(facts, list) or not all(isinstance(fact, str) for fact in facts):
         raise SampleError("facts are not a list of texts")
-    answer = _truth(row, "origin_answer")
     stated = " ".join(f"Fact {number}: {fact}" for number, fact in enumerate(facts, start=1))
-    question = _text(row, "origin_question").strip().lower()
+    fields = _strategyqa_without_facts(row)
+    question = f"{stated} {FACTS_END} {fields['question'].lower()}"
+    return fields | {"question": question}
+
+
+def _strategyqa_without_facts(row: RawRow) -> dict[str, Any]:
+    """StrategyQA's question alone; in the authors' rows its key begins with "origin_"."""
+    prefix = "origin_" if "origin_question" in row else ""
+    answer = _truth(row, f"{prefix}answer")
     return {
         "id": row.get("qid"),
-        "question": f"{stated} {FACTS_END} {question}",
+        "question": _text(row, f"{prefix}question").strip(),
         "options": ["True", "False"],
         "answer": "(A)" if answer else "(B)",
     }
@@ -140,6 +147,8 @@ def _mmlu(row: RawRow) -> dict[str, Any]:
     if not question.endswith(_SENTENCE_ENDS):
         question += "."
     choices = row.get("choices")
+    if choices is None and all(letter in row for letter in mmlu_files.LETTERS):
+        choices = [row[letter] for letter in mmlu_files.LETTERS]
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
         raise SampleError("choices are not a list of texts")
     answer = row.get("answer")
@@ -166,6 +175,7 @@ FORMATS: dict[str, Callable[..., dict[str, Any]]] = {
     "creak": _creak,
     "ecqa": _ecqa,
     "strategyqa": _strategyqa,
+    "strategyqa_without_facts": _strategyqa_without_facts,
     "mmlu": _mmlu,
     "p3": p3.to_fields,
     "muffin": muffin.to_fields,

@@ -15,7 +15,7 @@ from etils import epath
 
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.sources import arrow, columns, text_files
+from teacherlm_jax.sources import arrow, columns, mmlu_files, text_files
 from teacherlm_jax.sources.columns import RawRow
 from teacherlm_jax.sources.text_files import COMPRESSED, SHARD
 from teacherlm_jax.storage import files, locations
@@ -93,6 +93,8 @@ def _shards(config: SourceConfig, folder: epath.Path) -> list[epath.Path]:
     for path in paths:
         kinds.setdefault(re.sub(r"\d+", "*", path.name), []).append(path.name)
     if len(kinds) == 1 and (config.reader or _reader_of_file(paths[0])):
+        return paths
+    if config.format == "mmlu" and mmlu_files.are_one_split(paths):
         return paths
     shown = [names[0] if len(names) == 1 else kind for kind, names in kinds.items()]
     known = [name for name in shown if config.reader or _reader_of_file(folder / name)]
@@ -194,11 +196,14 @@ def _jsonl(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
 def _separated(delimiter: str, config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
     refuse_split(config, paths[0])
     digests: dict[str, str] = {}
-    read = in_files(
-        paths,
-        lambda path: text_files.separated_rows(path, digests, delimiter, config.header),
-    )
-    return SourceRows(tuple(paths), read, digests=digests)
+
+    def read(path: epath.Path) -> Iterable[tuple[int, RawRow | files.MalformedRow]]:
+        if config.format == "mmlu" and not config.header and mmlu_files.is_one(path):
+            rows = text_files.separated_rows(path, digests, delimiter, mmlu_files.HEADER)
+            return mmlu_files.with_subject(path, rows)
+        return text_files.separated_rows(path, digests, delimiter, config.header)
+
+    return SourceRows(tuple(paths), in_files(paths, read), digests=digests)
 
 
 def _parquet(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:

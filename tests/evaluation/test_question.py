@@ -113,3 +113,28 @@ def test_the_shared_mmlu_rows_include_outer_white_space(shared_data):
     lines = (shared_data / "eval" / "mmlu_test.jsonl").read_text().splitlines()
     questions = [json.loads(line)["question"] for line in lines]
     assert sum(text != text.strip() for text in questions) > 100
+
+
+def test_strategyqa_without_facts_asks_the_question_alone(shared_data, refused):
+    benchmark = BenchmarkConfig("s", "strategy_qa.jsonl", "strategyqa_without_facts")
+    questions = benchmarks.read(benchmark, str(shared_data / "eval"), refused)
+    rows = [row for _, row in files.read_jsonl(shared_data / "eval" / "strategy_qa.jsonl")]
+    for question, row in zip(questions, rows, strict=True):
+        asked = " ".join(row["origin_question"].split())
+        assert question.context == f"Q: {asked} (A) True (B) False A: The answer is ("
+        assert question.gold == (not row["origin_answer"])
+
+
+def test_rows_of_the_original_strategyqa_files_have_the_questions_of_the_authors(tmp_path, refused):
+    fact, question = "Ice is cold.", "Is ice hot?"
+    original = {"qid": "1", "question": question, "answer": False, "facts": [fact]}
+    authors = {"qid": "2", "origin_question": question, "origin_answer": False, "facts": [fact]}
+    files.write_jsonl(tmp_path / "rows.jsonl", [original, authors | {"question": "Fact 1: …"}])
+    for format, asked in (
+        ("strategyqa", "Fact 1: Ice is cold. Given these facts above, is ice hot?"),
+        ("strategyqa_without_facts", question),
+    ):
+        benchmark = BenchmarkConfig("s", "rows.jsonl", format)
+        read = benchmarks.read(benchmark, str(tmp_path), refused)
+        context = f"Q: {asked} (A) True (B) False A: The answer is ("
+        assert [(item.context, item.gold) for item in read] == [(context, 1)] * 2
