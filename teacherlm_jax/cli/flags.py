@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import difflib
+import itertools
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from teacherlm_jax.pipelines.verbs import VERBS
 
 _CLASSES = tuple({kind for verb in VERBS.values() for kind in verb.config_classes})
 _NO_VALUE = "expected one argument"  # message of argparse
+_NO_VALUES = "expected at least one argument"  # message of argparse
 _Override = tuple[str, str | None]  # a key and the text of its value
 
 
@@ -169,7 +171,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise UserError with argparse's message."""
         option, _, problem = message.removeprefix("argument ").partition(": ")
-        if problem == _NO_VALUE:
+        if problem in (_NO_VALUE, _NO_VALUES):
             problem = f"no value; write {option}=VALUE"
         raise UserError(f"{option}: {problem}")
 
@@ -188,8 +190,7 @@ def _parse(
         hints = typing.get_type_hints(kind)
         named |= {name: hint for name, hint in hints.items() if kind in kinds or name in named}
     for name, hint in named.items():
-        optional = {"nargs": "?", "const": True} if hint is bool else {}
-        parser.add_argument(f"--{name}", type=_value_of(hint), **optional)  # type: ignore[arg-type]
+        parser.add_argument(f"--{name}", type=_value_of(hint), **_number_of_values(hint))
     parsed, rest = parser.parse_known_args(words)
     for word in rest:
         if word.startswith("-"):
@@ -197,7 +198,18 @@ def _parse(
             near = difflib.get_close_matches(name, ("config", *named), n=1)
             advice = f"did you mean --{near[0]}?" if near else "keys look like --config.key=value"
             raise UserError(f"unknown option {word!r}; {advice}")
-    return vars(parsed), rest
+    values = vars(parsed)
+    for name, hint in named.items():
+        if name in values and typing.get_origin(hint) is tuple:
+            values[name] = tuple(itertools.chain.from_iterable(values[name]))
+    return values, rest
+
+
+def _number_of_values(hint: Any) -> dict[str, Any]:
+    """Return argparse's settings for an option of a type: tuples take several words."""
+    if typing.get_origin(hint) is tuple:
+        return {"nargs": "+"}
+    return {"nargs": "?", "const": True} if hint is bool else {}
 
 
 def _value_of(hint: Any) -> Callable[[str], Any]:

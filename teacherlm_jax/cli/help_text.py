@@ -123,7 +123,10 @@ def _field_entry(name: str, field: dataclasses.Field[Any], hint: Any) -> str:
 def _type(field: dataclasses.Field[Any], hint: Any) -> str:
     if "choices" in field.metadata:
         return "NAME"
-    return "PATH" if field.metadata.get("path") else _TYPES.get(hint, "NAME,NAME,...")
+    word = "PATH" if field.metadata.get("path") else "NAME"
+    if typing.get_origin(hint) is tuple:
+        return f"{word},{word},..."
+    return word if word == "PATH" else _TYPES[hint]
 
 
 def _facts(field: dataclasses.Field[Any]) -> str:

@@ -86,9 +86,10 @@ def location(
     return _field(default, help, path=True, required=required, short=short, **refused)
 
 
-def locations(*, short: bool = False, help: str = "") -> Any:
+def locations(*, local: bool = False, short: bool = False, help: str = "") -> Any:
     """Return a field for the paths of any number of files or folders; see `location`."""
-    return _field((), help, path=True, short=short)
+    refused = {"stores": (_BUCKET,)} if local else {}
+    return _field((), help, path=True, short=short, **refused)
 
 
 def group(
@@ -168,9 +169,11 @@ def _field_problems(name: str, item: Any, metadata: Any) -> Iterator[tuple[str, 
         yield name, f"{item} is too large; the largest int is {_LARGEST}"
     if metadata.get("required") and not item:
         yield name, f"empty; set it, as in --{name}=VALUE"
-    if "stores" in metadata and _ADDRESS.match(item) and not item.startswith(metadata["stores"]):
-        kinds = " or ".join(("paths on this machine", *metadata["stores"]))
-        yield name, f"{item} is not supported; this key takes {kinds}, so copy or mount it"
+    for path in item if isinstance(item, tuple) else (item,):
+        stores = metadata.get("stores")
+        if stores and _ADDRESS.match(path) and not path.startswith(stores):
+            kinds = " or ".join(("paths on this machine", *stores))
+            yield name, f"{path} is not supported; this key takes {kinds}, so copy or mount it"
 
 
 def not_among(value: str, choices: typing.Sequence[str]) -> str:
