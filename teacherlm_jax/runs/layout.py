@@ -13,6 +13,7 @@ CHECKPOINTS = "checkpoints"  # one folder per step
 VOCABULARY = "vocabulary"  # also in the folder of a prepared mixture
 METRICS = "metrics.jsonl"  # one object per log line
 VALIDATION = "validation.jsonl"  # one object per validation
+SELECTION = "selection.json"  # the checkpoint that readers chose
 SUMMARY = "summary.json"  # throughput, and a breakdown of the time
 TENSORBOARD = "tensorboard"
 PROFILE = "profile"  # traces and memory profiles
@@ -46,6 +47,7 @@ ROUND = "round.json"  # counts and accuracy; written last
 # Several verbs.
 REFUSED = "refused.jsonl"  # rows that cannot be used: file, line, reason, row
 REPORT_HTML = "report.html"
+READING_HTML = "reading.html"  # the page of `report --samples`
 REPORT_MARKDOWN = "report.md"
 REPORT_TEXT = "summary.txt"
 FIGURES = "figures"

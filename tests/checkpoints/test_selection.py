@@ -49,3 +49,15 @@ def test_checkpoints_without_a_value_are_refused_with_a_remedy(validated):
     files.write_json(validated / "config.json", {"config": {}})
     with pytest.raises(UserError, match=r"best checkpoint is unknown; name one of 30, 40"):
         selection.best_step(validated, [30, 40])
+
+
+def test_the_choice_of_readers_goes_before_the_metric(validated):
+    files.write_json(validated / "selection.json", {"step": 40})
+    assert selection.best_step(validated, [10, 40]) == 40
+    with pytest.raises(
+        UserError, match=r"selection.json: chose the checkpoint of step 40, but the"
+    ):
+        selection.best_step(validated, [10, 30])
+    files.write_json(validated / "selection.json", [])
+    with pytest.raises(UserError, match="choose again with `teacherlm report --ratings`"):
+        selection.best_step(validated, [10, 30])
