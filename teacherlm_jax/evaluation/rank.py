@@ -80,7 +80,7 @@ def accuracy(predictions: Sequence[Prediction]) -> float:
     return sum(prediction.correct for prediction in predictions) / len(predictions)
 
 
-def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+def wilson_interval(correct: float, total: float) -> tuple[float, float]:
     """Return the 95 % score interval of a share (Wilson 1927): lower and upper limit, 0 to 1.
 
     Unlike the textbook interval it stays within 0 and 1, and is not empty if all or none are right.

@@ -158,10 +158,11 @@ VERBS = {
         options=(config.PlanOptions,),
     ),
     "report": Verb(
-        "write tables and figures of finished runs, or of a dataset (--data=DIR)",
+        "write tables and figures of runs, data or ratings, or a page to read explanations",
         "teacherlm report --config.root=runs --config.output=runs/report",
         (config.ReportConfig,),
         "teacherlm_jax.report.build:report",
+        may_change=("ratings",),
         repeats=True,
         needs_file=False,
         folder=operator.attrgetter("folder"),

@@ -13,6 +13,8 @@ from teacherlm_jax.report.console_summary import summary
 from teacherlm_jax.report.data_report import report_data
 from teacherlm_jax.report.page import write
 from teacherlm_jax.report.paper.paper_page import report_paper
+from teacherlm_jax.report.reading.ratings_report import report_ratings
+from teacherlm_jax.report.reading.reading_page import report_samples
 from teacherlm_jax.runs.run_folder import Run
 
 
@@ -22,7 +24,8 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
     Returns:
         The path of the `page`, the number of `runs` by verb, the names of the `unfinished` and of
         the `refused` runs, the inputs that have `changed` or are `not_compared`, by run, and the
-        paired `comparisons`. For a report on `config.data`, see `data_report.report_data`.
+        paired `comparisons`. For `config.data`, `config.samples` and `config.ratings`, see the
+        functions called for them.
 
     Raises UserError if there is no run to report.
     """
@@ -30,6 +33,10 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
         return report_data(config, run)
     if config.paper:
         return report_paper(config, run)
+    if config.samples:
+        return report_samples(config, run)
+    if config.ratings:
+        return report_ratings(config, run)
     runs = find_runs(config.root, run.address)
     compared = comparisons.compare(runs, config.root)
     blocks = [

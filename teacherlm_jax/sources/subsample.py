@@ -35,6 +35,10 @@ class SeededSubsample(Generic[T]):
         """Return the items in no particular order."""
         return [item for _, item in self._heap]
 
+    def ranked(self) -> list[T]:
+        """Return the items by their rank, which is a random order."""
+        return [item for _, item in sorted(self._heap, key=lambda pair: -pair[0])]
+
     def _rank(self, id: str) -> int:
         digest = hashlib.sha256(f"{self._seed}:{id}".encode()).digest()
         return int.from_bytes(digest, "big")

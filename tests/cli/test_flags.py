@@ -6,6 +6,7 @@ from teacherlm_jax.cli import flags, overrides
 from teacherlm_jax.config import (
     ConvertConfig,
     PrepareConfig,
+    ReportConfig,
     SamplingConfig,
     TrainConfig,
     authors_sampling,
@@ -256,3 +257,22 @@ def test_an_unknown_name_of_settings_is_refused_with_the_known_ones(sampling, te
 def test_an_override_without_a_value_does_not_consume_the_next_one(file):
     assert "--config.data: no value" in refusal(file, "--config.data", "--config.steps=70")
     assert load(file, "--config.verify_data").verify_data
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--samples", "/", "/tmp"],
+        ["--samples=/,/tmp"],
+        ["--samples", "/,/tmp", "--config.limit=5"],
+        ["--config.samples=/,/tmp"],
+    ],
+)
+def test_a_key_for_several_paths_takes_words_or_commas(words):
+    command = flags.load(words, (ReportConfig,), needs_file=False)
+    assert command.config.samples == ("/", "/tmp")
+
+
+def test_a_key_for_several_paths_without_a_value_is_refused():
+    with pytest.raises(UserError, match="^--samples: no value; write --samples=VALUE$"):
+        flags.load(["--samples", "--blind"], (ReportConfig,), needs_file=False)

@@ -54,7 +54,16 @@ RUNNER = "--runner=TEXT"
         ("train", ()),
         ("prepare", ("--check_only", RUNNER)),
         ("annotate", ("--dry_run", "--topology=TEXT", RUNNER)),
-        ("report", ("--data=PATH",)),
+        (
+            "report",
+            (
+                "--paper",
+                "--data=PATH",
+                "--samples=PATH,PATH,...",
+                "--blind",
+                "--ratings=PATH,PATH,...",
+            ),
+        ),
         ("convert", ("SRC", "DST")),
         (
             "plan",  # "--runner" is a key of AnnotateConfig

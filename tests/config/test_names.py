@@ -52,6 +52,7 @@ LOCAL = [
     (config.PrepareConfig, "vocabulary.path"),
     (config.ReportConfig, "data"),
     (config.ReportConfig, "root"),
+    (config.ReportConfig, "select"),
     (config.ReportConfig, "vocabulary"),
     (config.StarConfig, "init_from"),
     (config.TrainConfig, "data"),
@@ -69,6 +70,21 @@ def test_keys_for_folders_refuse_addresses_other_than_those_of_buckets(kind, key
     (problem,) = _refusals(kind, key, address)
     assert problem.startswith(f"{address} is not supported; this key takes paths on this machine")
     assert _refusals(kind, key, "gs://bucket/x") == []
+
+
+def test_every_path_of_a_key_with_several_is_checked():
+    for key in ("samples", "ratings"):
+        settings = config.ReportConfig(**{key: ("gs://bucket/x", "s3://bucket/y")})
+        (problem,) = (
+            text for name, text in fields.problems(settings, "config") if name.endswith(key)
+        )
+        assert problem.startswith("s3://bucket/y is not supported; this key takes paths")
+
+
+def test_paths_of_a_key_with_several_are_numbered():
+    settings = config.ReportConfig(samples=("a", "b"))
+    keys = fields.path_keys(settings)
+    assert {"samples[0]", "samples[1]", "ratings", "root"} <= keys and "samples" not in keys
 
 
 def _refusals(kind, key, address):

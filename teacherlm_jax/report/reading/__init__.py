@@ -1,0 +1,1 @@
+"""A page for reading and rating explanations, and the report on the ratings that it saves."""

@@ -1,0 +1,179 @@
+"""The report on ratings: win rates, mean ratings, and the agreement between readers."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from teacherlm_jax.config import ReportConfig
+from teacherlm_jax.report.blocks import Block, Heading, Notice, Table, count, interval, percent
+from teacherlm_jax.report.console_summary import aligned, underlined
+from teacherlm_jax.report.explanations import KIND_NAMES
+from teacherlm_jax.report.page import write
+from teacherlm_jax.report.reading import agreement, chosen_checkpoint, rating_rows, win_rates
+from teacherlm_jax.report.reading.agreement import Agreement
+from teacherlm_jax.report.reading.rating_rows import TIE, Ratings, ReaderJudgement
+from teacherlm_jax.report.reading.win_rates import ALL, MeanRating, WinRate
+from teacherlm_jax.runs import layout
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import locations
+
+_NONE = "–"
+
+
+def report_ratings(config: ReportConfig, run: Run) -> dict[str, Any]:
+    """Write the report on `config.ratings` as `build.report` does on runs, and log its tables.
+
+    Returns the path of the `page`, the figures of the tables, and what `config.select` chose.
+    Raises UserError for a line that is no rating, or if no checkpoint wins.
+    """
+    ratings = rating_rows.read(config.ratings)
+    rates = win_rates.win_rates(ratings.judgements)
+    means = win_rates.mean_ratings(ratings.judgements)
+    agreed = {
+        "preference": agreement.on_preferences(ratings.judgements),
+        "rating": agreement.on_ratings(ratings.judgements),
+    }
+    tables = [_win_table(rates), _mean_table(means), _agreement_table(agreed, ratings)]
+    notes = _notes(ratings)
+    chosen = None
+    if config.select:
+        chosen = chosen_checkpoint.choose(config.select, ratings, rates, means)
+        notes.append(
+            f"Chosen: step {chosen['step']} of {config.select} ({chosen['teacher']}), by its "
+            f"{chosen['reason']}"
+        )
+    title, lede = f"{config.title}: ratings", _lede(ratings)
+    headings = ("Win rates", "Mean ratings", "Agreement between readers")
+    blocks: list[Block] = [Notice("Ratings", tuple(notes))] if notes else []
+    for heading, table in zip(headings, tables, strict=True):
+        if table.rows:
+            blocks += [Heading(heading), table]
+    text = _text(title, lede, headings, tables, notes)
+    text += f"\n{locations.absolute(run.address / layout.REPORT_HTML)}\n"
+    write(run, title, lede, blocks, text)
+    run.log.info("%s", text)
+    if chosen:
+        run.log.info("%s", chosen_checkpoint.advice(config.select))
+    return {
+        "page": str(run.path / layout.REPORT_HTML),
+        "judgements": len(ratings.judgements),
+        "readers": dict(Counter(judgement.reader for judgement in ratings.judgements)),
+        "win_rates": [rate._asdict() for rate in rates],
+        "mean_ratings": [mean._asdict() for mean in means],
+        "agreement": {name: own._asdict() for name, own in agreed.items()},
+        "left_preferred": _left_share(ratings.judgements),
+        **({"selected": chosen} if chosen else {}),
+    }
+
+
+def _lede(ratings: Ratings) -> str:
+    samples = len({judgement.sample for judgement in ratings.judgements})
+    readers = Counter(judgement.reader for judgement in ratings.judgements)
+    named = ", ".join(f"{name} {count(number)}" for name, number in sorted(readers.items()))
+    return (
+        f"{count(len(ratings.judgements))} judgements on {count(samples)} samples by "
+        f"{len(readers)} reader{'' if len(readers) == 1 else 's'} ({named})."
+    )
+
+
+def _notes(ratings: Ratings) -> list[str]:
+    notes = []
+    if ratings.replaced:
+        notes.append(
+            f"{count(ratings.replaced)} earlier judgements of the same reader on the same "
+            "explanations were replaced by later ones"
+        )
+    if (left := _left_share(ratings.judgements)) is not None:
+        notes.append(f"The left side was preferred in {percent(left)} % of decided comparisons")
+    return notes
+
+
+def _left_share(judgements: Sequence[ReaderJudgement]) -> float | None:
+    """Return the share of the left side among decided comparisons; far from half, it is a bias."""
+    decided = [judgement for judgement in judgements if judgement.preferred not in ("", TIE)]
+    if not decided:
+        return None
+    left = sum(judgement.preferred == judgement.teachers[0] for judgement in decided)
+    return left / len(decided)
+
+
+def _win_table(rates: Sequence[WinRate]) -> Table:
+    rows = tuple(
+        (
+            f"{rate.first} against {rate.second}",
+            _kind(rate.kind),
+            *map(count, (rate.samples, rate.wins, rate.ties, rate.losses)),
+            percent(rate.share),
+            interval(*rate.interval),
+        )
+        for rate in rates
+    )
+    return Table(
+        "Share of the comparisons that the first teacher wins, in per cent; a tie counts half. CI: "
+        "95 % confidence interval, Wilson's, widened where a sample was judged more than once. "
+        "Above 50 throughout, the first teacher is better.",
+        ("teachers", "kind", "samples", "wins", "ties", "losses", "win rate", "95 % CI"),
+        rows,
+        left=(0, 1),
+    )
+
+
+def _mean_table(means: Sequence[MeanRating]) -> Table:
+    rows = tuple(
+        (
+            mean.teacher,
+            _kind(mean.kind),
+            count(mean.ratings),
+            f"{mean.mean:.2f}",
+            "{:.2f} to {:.2f}".format(*mean.interval) if mean.interval else _NONE,
+        )
+        for mean in means
+    )
+    return Table(
+        "Mean ratings, from 1 to 5. CI: 95 % confidence interval, clustered by sample.",
+        ("teacher", "kind", "ratings", "mean", "95 % CI"),
+        rows,
+        left=(0, 1),
+    )
+
+
+def _agreement_table(agreed: dict[str, Agreement], ratings: Ratings) -> Table:
+    rows = tuple(
+        (
+            name,
+            count(own.units),
+            _NONE if own.equal is None else percent(own.equal),
+            _NONE if own.alpha is None else f"{own.alpha:.3f}",
+        )
+        for name, own in agreed.items()
+        if own.units
+    )
+    return Table(
+        f"Agreement between {len(ratings.readers)} readers on what at least two of them judged: "
+        "per cent of equal judgements, and Krippendorff's alpha for ordered values (1: perfect; 0: "
+        "that of chance).",
+        ("judgement", "judged twice", "equal", "alpha"),
+        rows,
+    )
+
+
+def _kind(kind: str) -> str:
+    return ALL if kind == ALL else KIND_NAMES[kind]
+
+
+def _text(
+    title: str,
+    lede: str,
+    headings: Sequence[str],
+    tables: Sequence[Table],
+    notes: Sequence[str],
+) -> str:
+    """Return the report in plain text."""
+    parts = [underlined(title, "="), lede]
+    for heading, table in zip(headings, tables, strict=True):
+        if table.rows:
+            rows = [(f"{row[0]}, {row[1]}", *row[2:]) if 1 in table.left else row
+                    for row in (table.header, *table.rows)]  # fmt: skip
+            parts.append(f"{underlined(heading, '-')}\n{aligned(rows)}")
+    parts += notes
+    return "\n\n".join(parts) + "\n"
