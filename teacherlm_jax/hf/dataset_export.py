@@ -67,10 +67,12 @@ def survey(run: ExplainedRun, config: DatasetConfig, address: str) -> DatasetFac
         union.add(batch)
         count += len(batch)
     if not count:
-        why = "; ".join(f"{reason}: {number}" for reason, number in sorted(writer.missing.items()))
+        missing = sorted(writer.missing.items())
+        why = "; ".join(f"{number} samples with {reason}" for reason, number in missing)
+        unchecked = "set config.dataset.checked_only=False, or " if config.checked_only else ""
         raise UserError(
             f"{run.path}: the dataset would have no rows ({why or 'the run has no samples'}); "
-            "choose other config.dataset.forms, or leave config.dataset.checked_only at False"
+            f"{unchecked}choose other config.dataset.forms"
         )
     versions = sorted(writer.prompt_versions)
     return DatasetFacts(address, count, union.schema(), dict(writer.missing), versions)

@@ -289,7 +289,11 @@ def test_a_dataset_without_rows_is_refused_with_the_counted_reason(run, convert,
     keys = (MESSAGES, '--config.dataset.forms=("M",)')
     status, message = convert(run, tmp_path / "out", *keys)
     assert (status, (tmp_path / "out").exists()) == (2, False)
-    assert "would have no rows (no mistake by teacher: 5); choose other" in message
+    assert "would have no rows (5 samples with no mistake by teacher); choose other" in message
+    assert (
+        "set config.dataset.checked_only=False, or"
+        in convert(*(run, tmp_path / "out", *keys, "--config.dataset.checked_only=True"))[1]
+    )
     assert convert(run, tmp_path / "out", MESSAGES, '--config.dataset.forms=("CM","F")') == (0, "")
 
 
