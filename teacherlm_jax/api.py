@@ -122,6 +122,9 @@ class Model:
             UserError: the question has no answer, the answer is not one of the options, or a
                 setting is invalid.
         """
+        for name, names in (("kinds", kinds), ("gates", gates)):
+            if isinstance(names, str):
+                raise UserError(f"{name}: expected a list of names, got {names!r}; use [{names!r}]")
         sample = _sample(question, options, answer, subject)
         explanations = explaining.explain(
             *(self.loaded, [sample], tuple(kinds), sampling),
@@ -182,6 +185,8 @@ class Model:
 
         Raises UserError if the prompt is empty or too long for the model's learned positions.
         """
+        if not prompt:
+            raise UserError("prompt: empty; give the text that the model continues")
         settings = sampling or SamplingConfig()
         (text,) = generating.generate(
             self.loaded, [prompt], settings, seed=seed, slots=self._slots(1)
@@ -230,6 +235,8 @@ def train(config: TrainConfig) -> dict[str, Any]:
 
 
 def _sample(question: str, options: Sequence[str], answer: str, subject: str) -> Sample:
+    if isinstance(options, str):  # whose letters would be the options
+        raise UserError(f"options: expected a list of texts, got the text {options!r}")
     row = {
         "id": "sample",
         "question": question,

@@ -146,6 +146,22 @@ def test_the_sum_over_an_options_tokens_is_no_higher_than_their_mean(model):
     assert sums[0] < means[0]
 
 
+def test_a_text_in_place_of_a_list_is_refused(model):
+    with pytest.raises(
+        UserError, match=r"^kinds: expected a list of names, got 'cot'; use \['cot'\]$"
+    ):
+        model.explain(QUESTION, OPTIONS, ANSWER, kinds="cot")
+    with pytest.raises(UserError, match="^gates: expected a list of names, got 'finished'"):
+        model.explain(QUESTION, OPTIONS, ANSWER, gates="finished")
+    with pytest.raises(UserError, match="^options: expected a list of texts, got the text 'Yes'$"):
+        model.score(QUESTION, "Yes")
+
+
+def test_an_empty_prompt_is_refused(model):
+    with pytest.raises(UserError, match="^prompt: empty"):
+        model.generate("")
+
+
 def test_an_unknown_value_of_score_is_refused(model):
     with pytest.raises(
         UserError, match=r"arguments\.score: expected one of 'letters', 'texts', got 'words'"
