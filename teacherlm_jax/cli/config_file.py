@@ -71,7 +71,7 @@ def errors_in(path: str, variant: str | None = None) -> Iterator[None]:
         place = f"{path}:{lines[-1]}" if lines else path
         if isinstance(error, KeyError) and error.args == (variant,):
             raise UserError(
-                f"{place}: get_config has no variant {variant!r}; name one that it has after a "
-                f"colon, as in --config={path}:VARIANT"
+                f"{place}: get_config has no variant {variant!r}; write one of its variants "
+                f"after the colon, as in --config={path}:VARIANT"
             ) from error
         raise UserError(f"{place}: {type(error).__name__}: {error}") from error

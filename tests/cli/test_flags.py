@@ -97,8 +97,8 @@ def test_an_error_inside_the_file_names_its_line(file):
 def test_a_variant_that_is_no_key_of_the_files_own_dict_is_named(file):
     file.write_text("def get_config(variant):\n    return {'train': 1}[variant]\n")
     assert refusal(file, variant="trian") == (
-        f"{file}:2: get_config has no variant 'trian'; name one that it has after a colon, as in "
-        f"--config={file}:VARIANT"
+        f"{file}:2: get_config has no variant 'trian'; write one of its variants after the "
+        f"colon, as in --config={file}:VARIANT"
     )
     assert "has no variant ''" in refusal(file)
 
