@@ -15,7 +15,7 @@ DOCS = ROOT / "docs"
 RESULTS_PAGE = DOCS / "reference" / "results.md"
 _PACKAGES = (
     *("jax", "jaxlib", "flax", "optax", "numpy", "tokamax"),
-    *("qwix", "tokenizers", "torch", "transformers"),
+    *("qwix", "tokenizers", "torch", "transformers", "lm_eval"),
 )
 
 
