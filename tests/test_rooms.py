@@ -61,6 +61,16 @@ def test_a_file_imports_only_what_its_room_may(path):
         assert not above, f"{here} may import only rooms that come before it in ROOMS"
 
 
+def test_only_its_adapter_imports_lm_evaluation_harness():
+    adapter = PACKAGE / "evaluation" / "lm_eval.py"
+    assert "lm_eval.api.model" in set(imports(adapter))
+    for path in FILES:
+        names = set(imports(path))
+        assert "teacherlm_jax.evaluation.lm_eval" not in names, f"{path} needs an extra"
+        if path != adapter:
+            assert not {name for name in names if name.split(".")[0] == "lm_eval"}, path
+
+
 def test_file_names_are_unique_in_the_package():
     names = Counter(path.name for path in FILES if not path.name.startswith("__"))
     assert [name for name, count in names.items() if count > 1] == []
