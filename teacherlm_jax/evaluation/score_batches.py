@@ -1,9 +1,10 @@
 """Questions as batches of few shapes for a scorer.
 
-A question whose options are single tokens is one row: its context, after which all options are
-looked up. A question with longer options is one row with a shared prefix: the context without its
-last token, and one suffix per option, which begins with that token. So the model runs the context
-once, whatever the number of options.
+A question whose options are single tokens is one text: its context, after which all options are
+looked up. Several such texts share a row, which leaves little padding. A question with longer
+options is one row with a shared prefix: the context without its last token, and one suffix per
+option, which begins with that token. So the model runs the context once, whatever the number of
+options.
 """
 
 import dataclasses
@@ -15,17 +16,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
+from teacherlm_jax.evaluation.row_packing import pack
 from teacherlm_jax.evaluation.tokenized import TokenizedQuestion
 from teacherlm_jax.models.buckets import half_step, power_of_two
 
 _SHORTEST_BUCKET = 32
+_SHARED_ROW = 256  # tokens of a row that several texts share, unless one of them is longer
 _SHORTEST_SUFFIX = 4
 _FEWEST_OPTIONS = 8  # a few more lookups cost nothing, another compilation does
+_FEWEST_STATES = 8  # of a row that texts share, for the same reason
 
 
 @dataclasses.dataclass(frozen=True)
 class ScoreRow:
-    """One row of a batch, and the tokens whose log-probabilities are wanted in it.
+    """One row of a batch or a part of it, and the tokens whose log-probabilities are wanted in it.
 
     Attributes:
         question: index of the question.
@@ -52,10 +56,13 @@ class ScoreRow:
         return len(self.prefix) + sum(map(len, self.suffixes))
 
     def split(self, values: Iterable[Iterable[Any]]) -> list[list[Any]]:
-        """Return the values of each option's tokens, given those of all targets of the row."""
+        """Return the values of each option's tokens, given those of all targets.
+
+        From an iterator, no more are taken than those of this row.
+        """
         flat = itertools.chain.from_iterable(
             itertools.islice(row, len(wanted))
-            for row, wanted in zip(values, self.targets, strict=False)
+            for wanted, row in zip(self.targets, values, strict=False)
         )
         return [list(itertools.islice(flat, length)) for length in self.lengths]
 
@@ -119,60 +126,123 @@ def _shared(index: int, question: TokenizedQuestion) -> ScoreRow:
 
 def batches(
     rows: Sequence[ScoreRow], batch_tokens: int, multiple: int
-) -> Iterator[tuple[list[ScoreRow], BatchShape, tuple[int, int]]]:
-    """Yield rows of similar length with their bucket, and the numbers of rows and states in it.
+) -> Iterator[tuple[list[tuple[ScoreRow, ...]], BatchShape, tuple[int, int]]]:
+    """Yield the rows of each batch with its shape, and the numbers of rows and states in it.
 
-    The longest rows come first, so memory runs out in the first batch or not at all. The number of
-    rows is a multiple of `multiple`, and a row and its padding have about `batch_tokens` tokens.
+    Texts without suffixes share rows. The longest rows come first, so memory runs out in the first
+    batch or not at all. The number of rows is a multiple of `multiple`, and a batch has about
+    `batch_tokens` tokens, padding included.
     """
     buckets: dict[BatchShape, list[ScoreRow]] = defaultdict(list)
+    texts: dict[int, list[ScoreRow]] = defaultdict(list)
     for row in rows:
-        buckets[_shape(row)].append(row)
+        if row.suffixes:
+            buckets[_shape(row)].append(row)
+        else:
+            texts[_targets(row)].append(row)
+    for targets, some in texts.items():
+        yield from _shared_rows(some, targets, batch_tokens, multiple)
     for shape in sorted(buckets, reverse=True):
         bucket = sorted(buckets[shape], key=lambda row: -row.size)
         states = half_step(max(len(row.places) for row in bucket), 1)
-        size = min(max(1, batch_tokens // shape.tokens), power_of_two(len(bucket)))
-        size = max(1, size // multiple) * multiple
+        size = _rows(len(bucket), batch_tokens // shape.tokens, multiple)
         for start in range(0, len(bucket), size):
-            yield bucket[start : start + size], shape, (size, states)
+            yield [(row,) for row in bucket[start : start + size]], shape, (size, states)
+
+
+def _shared_rows(
+    texts: Sequence[ScoreRow], targets: int, batch_tokens: int, multiple: int
+) -> Iterator[tuple[list[tuple[ScoreRow, ...]], BatchShape, tuple[int, int]]]:
+    """Yield the batches of texts that share rows; shorter rows fill the last batch of longer ones.
+
+    So every length has one shape of batches, and only the last batch has another.
+    """
+    lengths = [len(text.prefix) for text in texts]
+    shortest = half_step(min(sum(lengths), _SHARED_ROW), _SHORTEST_BUCKET)
+    packed = pack(lengths, shortest)
+    rows = [tuple(texts[index] for index in members) for _, members in packed]
+    most = max(sum(len(text.places) for text in row) for row in rows)
+    states = half_step(most, _FEWEST_STATES)
+    start = 0
+    while start < len(rows):
+        length = packed[start][0]
+        size = _rows(len(rows) - start, batch_tokens // length, multiple)
+        yield rows[start : start + size], BatchShape(length, 0, 0, targets), (size, states)
+        start += size
+
+
+def _rows(left: int, most: int, multiple: int) -> int:
+    """Return the number of rows of a batch of which `left` are there and `most` are allowed."""
+    size = min(max(1, most), power_of_two(left))
+    return max(1, size // multiple) * multiple
 
 
 def _shape(row: ScoreRow) -> BatchShape:
-    longest = max(map(len, row.suffixes), default=0)
+    longest = max(map(len, row.suffixes))
     return BatchShape(
         prefix=half_step(max(1, len(row.prefix)), _SHORTEST_BUCKET),
-        suffixes=half_step(len(row.suffixes), 1) if row.suffixes else 0,
-        suffix=power_of_two(longest, _SHORTEST_SUFFIX) if row.suffixes else 0,
-        targets=power_of_two(len(row.targets[0]), _FEWEST_OPTIONS),
+        suffixes=half_step(len(row.suffixes), 1),
+        suffix=power_of_two(longest, _SHORTEST_SUFFIX),
+        targets=_targets(row),
     )
 
 
+def _targets(row: ScoreRow) -> int:
+    return power_of_two(len(row.targets[0]), _FEWEST_OPTIONS)
+
+
 def arrays(
-    rows: Sequence[ScoreRow], shape: BatchShape, size: tuple[int, int], pad_id: int
+    rows: Sequence[tuple[ScoreRow, ...]], shape: BatchShape, size: tuple[int, int], pad_id: int
 ) -> list[Int32[np.ndarray, "B ..."]]:
-    """Return the arguments of a scorer's program for one batch: tokens, lengths, states, targets.
+    """Return the arguments of a scorer's program for one batch.
 
     With suffixes: prefixes [B T], their lengths [B 1], suffixes [B K R], their lengths [B K].
-    Without: tokens [B T], lengths [B 1]. Then the indices of states [B S] and targets [B S O].
+    Without: tokens, segment ids and positions [B T]. Then the indices of states [B S] and targets
+    [B S O].
     """
     batch, states = size
-    shared = shape.suffixes > 0
+    indices = np.zeros((batch, states), np.int32)
+    targets = np.zeros((batch, states, shape.targets), np.int32)
+    inputs = (_after_prefix if shape.suffixes else _side_by_side)(rows, shape, batch, pad_id)
+    for number, parts in enumerate(rows):
+        start, count = 0, 0
+        for part in parts:
+            stop = count + len(part.places)
+            places = [start + index * shape.suffix + at for index, at in part.places]
+            indices[number, count:stop] = places
+            targets[number, count:stop, : len(part.targets[0])] = part.targets
+            start, count = start + len(part.prefix), stop
+    return [*inputs, indices, targets]
+
+
+def _after_prefix(
+    rows: Sequence[tuple[ScoreRow, ...]], shape: BatchShape, batch: int, pad_id: int
+) -> list[Int32[np.ndarray, "B ..."]]:
     prefixes = np.full((batch, shape.prefix), pad_id, np.int32)
-    # A row of padding has a token, too: attention over no key is undefined.
-    lengths = np.full((batch, 1), 0 if shared else 1, np.int32)
+    lengths = np.zeros((batch, 1), np.int32)
     suffixes = np.full((batch, shape.suffixes, shape.suffix), pad_id, np.int32)
     suffix_lengths = np.ones((batch, shape.suffixes), np.int32)
-    positions = np.zeros((batch, states), np.int32)
-    targets = np.zeros((batch, states, shape.targets), np.int32)
-    for index, row in enumerate(rows):
+    for index, (row,) in enumerate(rows):
         prefixes[index, : len(row.prefix)] = row.prefix
         lengths[index] = len(row.prefix)
         for number, suffix in enumerate(row.suffixes):
             suffixes[index, number, : len(suffix)] = suffix
             suffix_lengths[index, number] = len(suffix)
-        count = len(row.places)
-        positions[index, :count] = [part * shape.suffix + at for part, at in row.places]
-        targets[index, :count, : len(row.targets[0])] = row.targets
-    if shared:
-        return [prefixes, lengths, suffixes, suffix_lengths, positions, targets]
-    return [prefixes, lengths, positions, targets]
+    return [prefixes, lengths, suffixes, suffix_lengths]
+
+
+def _side_by_side(
+    rows: Sequence[tuple[ScoreRow, ...]], shape: BatchShape, batch: int, pad_id: int
+) -> list[Int32[np.ndarray, "B T"]]:
+    tokens = np.full((batch, shape.prefix), pad_id, np.int32)
+    segment_ids, positions = np.zeros_like(tokens), np.zeros_like(tokens)
+    segment_ids[:, 0] = 1  # in rows of padding, too: attention over no key is undefined
+    for index, parts in enumerate(rows):
+        start = 0
+        for number, part in enumerate(parts, start=1):
+            stop = start + len(part.prefix)
+            tokens[index, start:stop] = part.prefix
+            segment_ids[index, start:stop] = number
+            positions[index, start:stop] = np.arange(stop - start)
+            start = stop
+    return [tokens, segment_ids, positions]

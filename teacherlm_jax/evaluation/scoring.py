@@ -1,9 +1,8 @@
 """Log-probabilities of options under a model, in few compiled shapes.
 
-Rows are grouped by length into buckets, and every bucket has one batch shape with about the same
-number of tokens, so a benchmark costs as many compilations as it has buckets. The model runs the
-context of a question once for all options. Only the hidden states that predict an option are
-multiplied with the vocabulary.
+Short texts share rows, and rows are batched by length with about the same number of tokens, so a
+benchmark costs few compilations and little padding. The model runs the context of a question once
+for all options. Only the hidden states that predict an option are multiplied with the vocabulary.
 """
 
 import dataclasses
@@ -117,10 +116,12 @@ class Scorer:
             with jax.set_mesh(self._mesh):
                 log_probabilities, likeliest = program(self._state, *inputs)
             both = (np.asarray(array).tolist() for array in (log_probabilities, likeliest))
-            for row, values, greedy in zip(batch, *both, strict=False):  # padding rows may follow
-                parts = zip(row.options, row.split(values), row.split(greedy), strict=True)
-                for number, of_tokens, every in parts:
-                    scored[row.question][number] = ScoredOption(tuple(of_tokens), all(every))
+            for parts, *values in zip(batch, *both, strict=False):  # padding rows may follow
+                flat = [iter(of_states) for of_states in values]
+                for part in parts:
+                    options = zip(part.options, *map(part.split, flat), strict=True)
+                    for number, of_tokens, every in options:
+                        scored[part.question][number] = ScoredOption(tuple(of_tokens), all(every))
         return [[options[number] for number in range(len(options))] for options in scored]
 
 
@@ -128,23 +129,21 @@ def _log_probabilities(
     graph: nnx.GraphDef,
     state: nnx.State,
     tokens: Int[Array, "B T"],
-    lengths: Int[Array, "B 1"],
-    positions: Int[Array, "B S"],
+    segment_ids: Int[Array, "B T"],
+    positions: Int[Array, "B T"],
+    states: Int[Array, "B S"],
     targets: Int[Array, "B S O"],
 ) -> tuple[Float32[Array, "B S O"], Bool[Array, "B S O"]]:
-    """Return the log-probability of each of O targets after each of S positions of its row.
+    """Return the log-probability of each of O targets after each of S tokens of its row.
 
     The second array is True where no other token is likelier than the target.
 
     Products of float32 values are computed in float32, which GPUs and TPUs do only if asked to.
     """
     model = nnx.merge(graph, state)
-    indices = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32), tokens.shape)
-    segments = (indices < lengths).astype(jnp.int32)
     with jax.default_matmul_precision("highest"):
-        # Padding has position 0: the bucket may be longer than the positions of the model.
-        hidden = model.hidden(tokens, indices * segments, segments)
-        return _looked_up(model, hidden, positions, targets)
+        hidden = model.hidden(tokens, positions, segment_ids)
+        return _looked_up(model, hidden, states, targets)
 
 
 def _after_prefix(

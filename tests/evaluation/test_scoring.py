@@ -160,11 +160,21 @@ def test_scores_do_not_depend_on_the_sharding_of_rows(model, scorer, options):
     assert np.asarray(spread.score(questions)) == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_there_is_one_compilation_per_bucket(model, one_device):
-    scorer = scoring.Scorer(model, mesh=one_device, batch_tokens=96, pad_id=0)
-    for lengths in (range(1, 49), range(20, 49)):
-        scorer.score(_questions([[1, 1], [1, 1, 1]], lengths=tuple(lengths)))
-        assert scorer.log_probabilities._cache_size() == 2  # 32 and 48 tokens
+def test_there_is_one_compilation_per_length_of_rows(model, one_device):
+    scorer = scoring.Scorer(model, mesh=one_device, batch_tokens=256, pad_id=0)
+    for lengths in (range(30, 49), range(34, 49)):
+        scorer.score(_questions([[1, 1], [1, 1, 1]], lengths=(*lengths, 300)))
+        assert scorer.log_probabilities._cache_size() == 2  # rows of 384 and of 256 tokens
+
+
+def test_short_questions_share_rows(model, one_device, logits):
+    scorer = scoring.Scorer(model, mesh=one_device, batch_tokens=512, pad_id=0)
+    counts = _counting(scorer)
+    questions = _questions([[1, 1], [1, 1, 1]], lengths=(40, 20, 25, 40, 3) * 8)
+    scores = scorer.score(questions)
+    assert sum(counts) == 4 * 256 + 256  # 1,024 tokens, of which no question is split
+    for question, actual in zip(questions, scores, strict=True):
+        assert actual == pytest.approx(_by_hand(logits, question), abs=TOLERANCE)
 
 
 def test_a_bucket_may_be_longer_than_the_learned_positions(one_device):
