@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.launching import masking
 
 
 def require_valid(words: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
@@ -27,7 +28,8 @@ def require_valid(words: Sequence[str], environment: Mapping[str, str], folder: 
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise UserError(lines[-1].removeprefix("teacherlm: "))
+        message = lines[-1].removeprefix("teacherlm: ")
+        raise UserError(masking.without(message, masking.secrets(os.environ)))
 
 
 def config_file(words: Sequence[str]) -> str | None:

@@ -10,9 +10,11 @@ def parser(
     program: str, description: str, options: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> argparse.ArgumentParser:
     """Return a parser of options that are given by the heading of their group and by name."""
+    names = [name for settings in options.values() for name in settings if name[0] != "-"]
+    first = "".join(f"{name.upper()} " for name in names)
     made = argparse.ArgumentParser(
         prog=program,
-        usage="%(prog)s [options] -- COMMAND --config=FILE.py --config.key=value …",
+        usage=f"%(prog)s {first}[options] -- COMMAND --config=FILE.py --config.key=value …",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -27,13 +29,17 @@ def parser(
 def split(
     parser: argparse.ArgumentParser, arguments: Sequence[str] | None
 ) -> tuple[argparse.Namespace, list[str]]:
-    """Return the options before the first `--`, and the words of the command after it.
-
-    The program exits with status 2 if there is no command.
-    """
+    """Return the options before the first `--`, and the words of the command after it."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     separator = arguments.index("--") if "--" in arguments else len(arguments)
-    options, words = parser.parse_args(arguments[:separator]), arguments[separator + 1 :]
+    return parser.parse_args(arguments[:separator]), arguments[separator + 1 :]
+
+
+def with_command(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> tuple[argparse.Namespace, list[str]]:
+    """Do what `split` does; exit with status 2 if there is no command."""
+    options, words = split(parser, arguments)
     if not words:
         parser.error("no command; write it after --, as in -- train --config=FILE.py")
     return options, words

@@ -202,7 +202,7 @@ _OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return the exit status of gcluster, or 2 if something is invalid."""
     parser = command_line.parser("gke.py", __doc__ or "", _OPTIONS)
-    options, words = command_line.split(parser, arguments)
+    options, words = command_line.with_command(parser, arguments)
     try:
         return _submit(options, words)
     except ExplainedError as error:

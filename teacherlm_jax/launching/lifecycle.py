@@ -60,13 +60,6 @@ class Lifecycle:
         """Delete the slice and its request; UserError if gcloud cannot."""
         self._must(self._pod.delete())
 
-    def once(self, steps: Sequence[Sequence[str]]) -> int:
-        """Run commands until one fails; return its exit status, or 0."""
-        for words in steps:
-            if status := self._shell.call(words):
-                return status
-        return 0
-
     def follow(self, steps: Sequence[Sequence[str]]) -> int:
         """Run commands on the slice, the last of which is the run; restart if the slice is lost.
 
@@ -76,7 +69,8 @@ class Lifecycle:
         tries = 0
         while True:
             self.make_ready()
-            status, stopped = self.once(steps[:-1]), False
+            # The first step that fails ends the attempt.
+            status, stopped = next(filter(None, map(self._shell.call, steps[:-1])), 0), False
             if not status:
                 status, stopped = self._shell.attend(steps[-1], self._pod.on_all(hosts.stop()))
             if stopped or status in (0, _REFUSED):

@@ -24,7 +24,7 @@ _HERE = "127.0.0.1"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Start the processes of a command line; return their exit status."""
-    options, words = command_line.split(_parser(), arguments)
+    options, words = command_line.with_command(_parser(), arguments)
     environments = environments_of(options.processes, options.devices, os.environ)
     try:
         command_check.require_valid(words, environments[0], Path())

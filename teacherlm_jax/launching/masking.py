@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 MASK = "***"
 # Names of variables and keys whose values are secrets, such as HF_TOKEN and WANDB_API_KEY.
 _SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|_KEY|APIKEY)$", re.IGNORECASE)
+_ASSIGNED = re.compile(r"([A-Za-z_]\w*)=([^\s,;'\"]+)")  # in a word that is a shell line or a list
 _SHORTEST = 8  # characters; a shorter value is part of too many other words
 
 
@@ -35,4 +36,6 @@ def without(text: str, values: Iterable[str]) -> str:
 
 def _by_name(word: str) -> str:
     name, equals, value = word.partition("=")
-    return f"{name}={MASK}" if equals and value and is_secret(name) else word
+    if equals and value and is_secret(name):
+        return f"{name}={MASK}"
+    return _ASSIGNED.sub(lambda part: f"{part[1]}={MASK}" if is_secret(part[1]) else part[0], word)

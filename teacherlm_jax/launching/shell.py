@@ -36,7 +36,8 @@ class Shell:
         """Run a command and return its status and output."""
         with _started(words, output=subprocess.PIPE) as process:
             output, errors = process.communicate()
-            return Answer(process.returncode, output, errors)
+            hidden = masking.without(errors, masking.secrets(os.environ))
+            return Answer(process.returncode, output, hidden)
 
     def attend(self, words: Sequence[str], stop: Sequence[str]) -> tuple[int, bool]:
         """Run a long command; return its exit status, and whether a signal stopped it.

@@ -74,7 +74,7 @@ def sky(options: argparse.Namespace, words: Sequence[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return the scheduler's exit status, or 2 if something is invalid."""
     parser = command_line.parser("submit.py", __doc__ or "", _OPTIONS)
-    options, words = command_line.split(parser, arguments)
+    options, words = command_line.with_command(parser, arguments)
     options.file = options.file or _FILES[options.scheduler]
     try:
         return _submit(options, words)

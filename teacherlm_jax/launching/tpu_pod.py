@@ -1,6 +1,8 @@
-"""Run one teacherlm command on every host of a Cloud TPU slice; restart it after preemptions.
+"""Run one teacherlm command on every host of a v5e or v6e slice; restart it after preemptions.
 
-See docs/how-to/several-processes.md.
+This uses queued resources of the Cloud TPU API, which Google has frozen: it gets security fixes
+only and does not serve TPU7x. With a GKE cluster, use launch/gke.py instead. See
+docs/how-to/several-processes.md.
 """
 
 import argparse
@@ -13,31 +15,31 @@ from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.errors import ExplainedError, UserError
-from teacherlm_jax.launching import accelerators, command_check, hosts
+from teacherlm_jax.launching import accelerators, command_check, command_line, hosts
 from teacherlm_jax.launching.gcloud import QueuedSlice
 from teacherlm_jax.launching.lifecycle import Lifecycle
 from teacherlm_jax.launching.shell import DryShell, Shell
 from teacherlm_jax.runs import distributed
 
-_ACTIONS = {
-    "create": "request the slice and wait until it is ready",
-    "install": "install the commit on its hosts",
-    "run": "create, install, run the command, and restart it after preemptions",
-    "delete": "delete the slice",
-}
+_ACTIONS = ("run", "delete")
 # Options by the heading of their group: settings for argparse by name.
 _OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "slice": {
+        "action": {
+            "choices": _ACTIONS,
+            "help": "run: request the slice, install the commit on its hosts, run the command, and "
+            "restart it after preemptions; delete: delete the slice",
+        },
         "--name": {"required": True, "help": "name of the slice and its queued resource"},
         "--zone": {"required": True, "help": "zone of the slice, such as us-west4-a"},
         "--project": {"default": "", "help": "Google Cloud project (default: that of gcloud)"},
         "--accelerator_type": {
             "default": "",
-            "help": "version and size, such as v5litepod-64; required for create and run",
+            "help": "version and size, such as v5litepod-64; required for run",
         },
         "--runtime_version": {
             "default": "",
-            "help": "image of the hosts, such as v2-alpha-tpuv5-lite; required for create and run",
+            "help": "image of the hosts, such as v2-alpha-tpuv5-lite; required for run",
         },
         "--spot": {"action": "store_true", "help": "create a slice that may be preempted"},
         "--create_flag": {
@@ -83,7 +85,7 @@ _OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "--dry_run": {
             "action": "store_true",
-            "help": "print the commands without running them",
+            "help": "check and print the commands, run nothing",
         },
     },
 }
@@ -91,12 +93,11 @@ _OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return its exit status, which is that of the verb for `run`."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    separator = arguments.index("--") if "--" in arguments else len(arguments)
-    options = _parser().parse_args(arguments[:separator])
+    parser = command_line.parser("tpu_pod.py", __doc__ or "", _OPTIONS)
+    options, words = command_line.split(parser, arguments)
     shell = DryShell() if options.dry_run else Shell()
     try:
-        return _do(options, arguments[separator + 1 :], shell)
+        return _do(options, words, shell)
     except ExplainedError as error:
         print(f"launch: {error}", file=sys.stderr)
         return 2
@@ -110,13 +111,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _refuse_incomplete(options: argparse.Namespace, words: Sequence[str]) -> None:
     """Raise UserError unless the options and the verb after `--` are those of the action."""
-    if bool(words) != (options.action == "run"):
+    running = options.action == "run"
+    if bool(words) != running:
         raise UserError(
-            f"{options.action}: expected a command after -- for `run`, and none otherwise, as in "
-            "run … -- train --config=FILE.py"
+            f"{options.action}: expected a command after -- for `run`, and none for `delete`, as "
+            "in run … -- train --config=FILE.py"
         )
-    complete = options.accelerator_type and options.runtime_version
-    if options.action in ("create", "run") and not complete:
+    if running and not (options.accelerator_type and options.runtime_version):
         raise UserError(
             "--accelerator_type and --runtime_version are required, as in "
             "--accelerator_type=v5litepod-64 --runtime_version=v2-alpha-tpuv5-lite"
@@ -140,19 +141,13 @@ def _do(options: argparse.Namespace, words: list[str], shell: Shell) -> int:
     if options.action == "delete":
         lifecycle.delete()
         return 0
-    if options.action == "create":
-        lifecycle.make_ready()
-        return 0
     commit = _commit(options.source)
-    if words:
-        _require_committed(options.source, words)
-        command_check.require_valid(words, {distributed.MODE: "auto"}, options.source)
+    _require_committed(options.source, words)
+    command_check.require_valid(words, {distributed.MODE: "auto"}, options.source)
     archive = _archive(options.source, commit, shell)
     installing = hosts.install(Path(archive).name, commit, options.python, options.before)
-    steps = [pod.copy(archive), pod.on_all(installing)]
-    if options.action == "install":
-        return lifecycle.once(steps)
-    status = lifecycle.follow([*steps, pod.on_all(hosts.run(words, commit))])
+    running = hosts.run(words, commit)
+    status = lifecycle.follow([pod.copy(archive), pod.on_all(installing), pod.on_all(running)])
     if options.tear_down and status == 0:
         lifecycle.delete()
     return status
@@ -204,24 +199,6 @@ def _archive(source: Path, commit: str, shell: Shell) -> str:
             "above); set TMPDIR to a folder that has free space"
         )
     return file
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tpu_pod.py",
-        usage="%(prog)s ACTION --name=… --zone=… [options] [-- COMMAND --config=FILE.py …]",
-        description="Run one teacherlm command on every host of a Cloud TPU slice.",
-        epilog="docs/how-to/several-processes.md has an example.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("action", choices=tuple(_ACTIONS), help="; ".join(
-        f"{name}: {text}" for name, text in _ACTIONS.items()
-    ))  # fmt: skip
-    for title, options in _OPTIONS.items():
-        group = parser.add_argument_group(title)
-        for name, settings in options.items():
-            group.add_argument(name, **settings)
-    return parser
 
 
 if __name__ == "__main__":

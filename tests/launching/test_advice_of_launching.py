@@ -43,13 +43,13 @@ def git(source, *words):
 
 @pytest.mark.parametrize("name", ["v5e-16", "v5litepod-17"])
 def test_a_slice_of_the_accelerator_type_that_a_message_names_can_be_created(launch, name):
-    status, message = launch("create", f"--accelerator_type={name}")
+    status, message = launch("run", f"--accelerator_type={name}", words=TRAIN)
     assert status == 2
-    named = re.search(r"(?:as in --accelerator_type=|the nearest is )(\S+)$", message)[1]
-    assert launch("create", f"--accelerator_type={named}")[0] == 0
+    named = re.search(r"(?:as in --accelerator_type=|the nearest is )([\w-]+)", message)[1]
+    assert launch("run", f"--accelerator_type={named}", words=TRAIN)[0] == 0
 
 
-@pytest.mark.parametrize("version", ["v2", "v3", "v4", "v5litepod", "v5p", "v6e"])
+@pytest.mark.parametrize("version", ["v5litepod", "v6e"])
 @pytest.mark.parametrize("size", ["", "-0", "-100000", "-2x4"])
 def test_the_nearest_accelerator_type_exists(version, size):
     with pytest.raises(UserError) as raised:
@@ -58,33 +58,33 @@ def test_the_nearest_accelerator_type_exists(version, size):
 
 
 def test_the_options_that_a_message_requires_are_enough(launch):
-    status, message = launch("create", slice_options=())
+    status, message = launch("run", slice_options=(), words=TRAIN)
     assert status == 2
     options = re.search(r"as in (--accelerator_type=\S+) (--runtime_version=\S+)", message).groups()
-    assert launch("create", slice_options=options)[0] == 0
+    assert launch("run", slice_options=options, words=TRAIN)[0] == 0
 
 
-@pytest.mark.parametrize("action", ["run", "create"])
+@pytest.mark.parametrize("action", ["run", "delete"])
 def test_a_command_is_given_to_run_and_to_no_other_action(launch, action):
     refused, accepted = ((), TRAIN) if action == "run" else (TRAIN, ())
     status, message = launch(action, words=refused)
-    assert (status, "for `run`, and none otherwise" in message) == (2, True)
+    assert (status, "for `run`, and none for `delete`" in message) == (2, True)
     assert launch(action, words=accepted)[0] == 0
 
 
 def test_the_source_can_be_set_to_a_git_checkout(launch, source):
-    status, message = launch("install", "--source=/")
+    status, message = launch("run", "--source=/", words=TRAIN)
     assert (status, "set --source to a git checkout" in message) == (2, True)
-    assert launch("install", f"--source={source}")[0] == 0
+    assert launch("run", f"--source={source}", words=TRAIN)[0] == 0
 
 
 @pytest.mark.parametrize("way", [("commit", "-qam", "second"), ("stash",)], ids=["commit", "stash"])
 def test_uncommitted_changes_can_be_committed_or_stashed(launch, source, way):
     (source / "requirements.txt").write_text("changed")
-    status, message = launch("install")
+    status, message = launch("run", words=TRAIN)
     assert (status, "requirements.txt\ncommit or stash them" in message) == (2, True)
     git(source, *way)
-    assert launch("install")[0] == 0
+    assert launch("run", words=TRAIN)[0] == 0
 
 
 def test_a_config_file_can_be_committed(launch, source, cloud):
@@ -101,14 +101,14 @@ def test_a_config_file_can_be_committed(launch, source, cloud):
 def test_an_archive_is_written_after_setting_tmpdir(launch, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(tmp_path / "removed"))
-        status, message = launch("install")
+        status, message = launch("run", words=TRAIN)
     assert (status, "removed/teacherlm_jax-" in message.partition("\n")[0]) == (2, True), message
     assert "(git's message is above); set TMPDIR to a folder that has free space" in message
     (tmp_path / "free").mkdir()
     with monkeypatch.context() as patch:
         patch.setenv("TMPDIR", str(tmp_path / "free"))
         patch.setattr(tempfile, "tempdir", None)  # a new process reads TMPDIR
-        assert launch("install")[0] == 0
+        assert launch("run", words=TRAIN)[0] == 0
     assert [path.suffix for path in (tmp_path / "free").iterdir()] == [".gz"]
 
 
@@ -116,7 +116,7 @@ CHECK = "check --zone, --project, the quota and `gcloud auth list`, and repeat t
 # Actions, options, cues for a fault of gcloud, and words of the message.
 REPEATED = {
     "not listed": (
-        *("create", ["--restarts=0"]),
+        *("run", ["--restarts=0"]),
         {"describe": [0, 1], "errors": ["NOT_FOUND"]},
         "was requested, but gcloud does not list it; repeat the command",
     ),
@@ -126,17 +126,17 @@ REPEATED = {
         "--restarts=0 are used up; repeat the command to resume the run",
     ),
     "query": (
-        *("create", []),
+        *("run", []),
         {"describe": [1], "errors": ["PERMISSION_DENIED"]},
         f"gcloud cannot query its state: PERMISSION_DENIED; {CHECK}",
     ),
     "create": (
-        *("create", []),
+        *("run", []),
         {"create": [1], "errors": ["QUOTA_EXCEEDED"]},
         f"gcloud create failed with status 1: QUOTA_EXCEEDED; {CHECK}",
     ),
     "lasting": (
-        *("create", []),
+        *("run", []),
         {"create": [1] * 9, "errors": ["UNAVAILABLE"] * 9},
         "cost money: repeat the command, or delete the slice with the action `delete`",
     ),
@@ -149,11 +149,10 @@ def test_the_repeated_command_works_after_a_fault_of_the_cloud_is_gone(launch, c
     if fault == "query":
         (cloud.folder / "created").touch()
     cloud.cue(**cues)
-    command = TRAIN if action == "run" else ()
-    status, message = launch(action, *options, words=command)
+    status, message = launch(action, *options, words=TRAIN)
     assert (status, words in message) == (2, True), message
     cloud.cue()
-    assert launch(action, *options, words=command)[0] == 0
+    assert launch(action, *options, words=TRAIN)[0] == 0
     if fault == "lasting":
         assert launch("delete", slice_options=())[0] == 0
         assert not (cloud.folder / "created").exists()
@@ -169,8 +168,7 @@ def test_a_missing_program_is_named_and_the_command_works_once_it_is_installed(
     for other in others:
         (tmp_path / "bin" / other).symlink_to(shutil.which(other))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    action = "install" if program == "git" else "create"
-    status, message = launch(action)
+    status, message = launch("run", words=TRAIN)
     assert (status, f"{program}: command not found; install " in message) == (2, True)
     monkeypatch.setenv("PATH", path)
-    assert launch(action)[0] == 0
+    assert launch("run", words=TRAIN)[0] == 0

@@ -312,6 +312,13 @@ def test_skypilot_takes_secrets_from_the_environment(schedulers, clone, capfd, m
     assert [variables["HF_TOKEN"] for _, variables in schedulers.runs] == [SECRET] * 2
 
 
+def test_a_secret_in_the_reason_of_a_refusal_is_masked(schedulers, clone, capfd, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    assert launch("slurm", words=[*TRAIN, f"--config.steps={SECRET}"]) == 2
+    message = capfd.readouterr().err
+    assert "steps" in message and masking.MASK in message and SECRET not in message
+
+
 @pytest.mark.parametrize("option", [f"--secret=HF_TOKEN={SECRET}", "--secret=NOT_SET_HERE"])
 def test_a_secret_is_given_by_name(schedulers, clone, option, capfd):
     assert launch("skypilot", option) == 2
@@ -399,12 +406,17 @@ def test_a_job_that_cannot_be_requeued_ends_with_the_status_of_the_run(scheduler
     assert "cannot requeue; submit it again" in capfd.readouterr().out
 
 
-def test_a_cancelled_job_is_not_requeued(schedulers, clone):
+def test_the_script_of_a_cancelled_job_waits_for_the_checkpoint_and_does_not_requeue(
+    schedulers, clone, monkeypatch
+):
     # `scancel` signals the script as well as the tasks.
     srun = schedulers.folder / "bin" / "srun"
-    srun.write_text("#!/bin/bash\nkill -TERM $PPID\nexit 143\n")
-    assert launch("slurm") == 0
-    assert (schedulers.programs, schedulers.status) == (["sbatch"], 143)
+    srun.write_text("#!/bin/bash\nkill -TERM $PPID\nsleep 0.5\ntouch saved\nexit 143\n")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    script = ["bash", "launch/slurm.sbatch", *TRAIN]
+    assert subprocess.run(script, stdout=subprocess.DEVNULL, check=False).returncode == 143
+    assert (clone / "saved").exists()
+    assert "scontrol" not in schedulers.programs
 
 
 def test_a_missing_description_of_a_job_is_refused(schedulers, clone, capfd):
@@ -424,6 +436,11 @@ def test_a_missing_description_of_a_job_is_refused(schedulers, clone, capfd):
         ("--config.endpoint.key_variable=OPENAI_API_KEY", None),
         ("--config.columns.key=id", None),
         ("HF_TOKEN=", None),
+        (
+            "--command=export HF_TOKEN=x && env A=b run",
+            "--command=export HF_TOKEN=*** && env A=b run",
+        ),
+        ("--export=ALL,HF_TOKEN=x,A=b", "--export=ALL,HF_TOKEN=***,A=b"),
         ("HF_TOKEN", None),
         (f"https://user:{SECRET}@host", "https://user:***@host"),
     ],

@@ -117,7 +117,7 @@ def test_a_failure_of_the_program_is_not_restarted(pod, cloud, status):
 
 def test_a_request_that_gcloud_refuses_ends_with_the_reason(pod, cloud, capsys):
     cloud.cue(create=[1])
-    assert pod("create") == 2
+    assert pod("run", words=TRAIN) == 2
     assert "mine: gcloud create failed with status 1" in capsys.readouterr().err
     assert cloud.commands == ["describe", "create"]
 
@@ -131,9 +131,8 @@ def test_an_unknown_state_is_reported_and_nothing_is_created(pod, cloud, capsys)
 
 
 def test_an_installed_commit_is_not_installed_again(pod, cloud):
-    assert pod("create") == 0
     for _ in range(2):
-        assert pod("install", "--before=echo 'two  words' >> lacked") == 0
+        assert pod("run", "--before=echo 'two  words' >> lacked", words=TRAIN) == 0
     assert (cloud.home / "lacked").read_text() == "two  words\n"
     assert (cloud.home / "teacherlm_jax" / "requirements.txt").exists()
 
@@ -180,7 +179,7 @@ def test_uncommitted_changes_are_refused(pod, cloud, checkout, capsys):
     ("action", "words", "message"),
     [
         ("run", [], "expected a command after -- for `run`"),
-        ("create", TRAIN, "expected a command after -- for `run`"),
+        ("delete", TRAIN, "expected a command after -- for `run`"),
         ("run --accelerator_type=", TRAIN, "--accelerator_type and --runtime_version are required"),
         ("run --source=/", TRAIN, "set --source to a git checkout"),
         ("run", ["trian", *TRAIN[1:]], "unknown command 'trian'"),
@@ -193,9 +192,9 @@ def test_uncommitted_changes_are_refused(pod, cloud, checkout, capsys):
             "report: runs in one process only",
         ),
         ("run --accelerator_type=v5litepod-17", TRAIN, "the nearest is v5litepod-16"),
-        ("run --accelerator_type=v7-16", TRAIN, "unknown TPU version 'v7'"),
-        ("create --accelerator_type=v3-100", [], "the nearest is v3-128"),
-        ("create --accelerator_type=v4-12", [], "multiples of 8 up to 8192"),
+        ("run --accelerator_type=v6e-200", TRAIN, "the nearest is v6e-256"),
+        ("run --accelerator_type=v5p-8", TRAIN, "for other TPUs use launch/gke.py"),
+        ("run --accelerator_type=tpu7x-8", TRAIN, "for other TPUs use launch/gke.py"),
     ],
 )
 def test_an_invalid_command_line_is_refused_before_any_call(
@@ -240,14 +239,14 @@ def test_create_and_delete_are_retried_after_a_transient_error(pod, cloud, comma
 
 def test_a_lasting_error_ends_the_launcher_after_a_stated_time(pod, cloud, capsys):
     cloud.cue(describe=[1] * 99, errors=["UNAVAILABLE"] * 99)
-    assert pod("create") == 2
+    assert pod("run", words=TRAIN) == 2
     assert "describe failed 9 times in 0 s: UNAVAILABLE" in capsys.readouterr().err
     assert cloud.commands == ["describe"] * 9
 
 
 def test_a_permission_error_is_not_retried(pod, cloud, capsys):
     cloud.cue(create=[1], errors=["PERMISSION_DENIED: who are you?"])
-    assert pod("create") == 2
+    assert pod("run", words=TRAIN) == 2
     assert "create failed with status 1: PERMISSION_DENIED: who" in capsys.readouterr().err
     assert cloud.commands == ["describe", "create"]
 
@@ -284,6 +283,12 @@ def test_an_empty_value_arrives_on_the_hosts():
     assert shlex.split(hosts.run(["train", "--config.init_from=", ""], "c"))[-1] == ""
 
 
-@pytest.mark.parametrize("name", ["v5litepod-16", "v6e-256", "v5p-128", "v4-512", "v3-32", "v2-8"])
+def test_a_secret_in_a_line_for_the_hosts_is_not_printed(pod, cloud, capfd):
+    assert pod("run", "--before=export HF_TOKEN=abc", "--dry_run", words=TRAIN) == 0
+    shown = capfd.readouterr().out
+    assert "HF_TOKEN=***" in shown and "abc" not in shown
+
+
+@pytest.mark.parametrize("name", ["v5litepod-16", "v5litepod-1", "v6e-256"])
 def test_accelerator_types_that_exist_are_accepted(name):
     accelerators.require_known(name)
