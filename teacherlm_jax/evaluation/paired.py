@@ -149,7 +149,7 @@ def bootstrap_interval(
     differences = _mean_of_drawn_seeds(means[:, :split], rng)
     differences -= _mean_of_drawn_seeds(means[:, split:], rng)
     low, high = np.quantile(differences, (ALPHA / 2, 1 - ALPHA / 2))
-    return float(low), float(high)
+    return max(-1.0, float(low)), min(1.0, float(high))
 
 
 def _mean_of_drawn_seeds(

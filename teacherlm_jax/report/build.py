@@ -5,7 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from teacherlm_jax.config import ReportConfig
-from teacherlm_jax.report import accuracy, comparisons, explanations, trainings
+from teacherlm_jax.report import (
+    accuracy,
+    comparisons,
+    explanations,
+    flagged_questions,
+    trainings,
+)
 from teacherlm_jax.report.blocks import Block, Heading, Notice, Table, count
 from teacherlm_jax.report.changed_inputs import REMEDY
 from teacherlm_jax.report.collect import RunRecord, find_runs
@@ -43,6 +49,7 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
         *_notices(runs),
         *accuracy.section(runs, config.root),
         *comparisons.section(compared),
+        *flagged_questions.section(runs, config.root),
         *explanations.section(runs, config.root),
         *trainings.section(runs, config.root),
         *_all_runs(runs),

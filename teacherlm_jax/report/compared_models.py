@@ -124,7 +124,8 @@ def _compared_set(
     root: epath.PathLike,
 ) -> ComparedSet:
     models = []
-    for group, label in zip(groups, _labels(groups, root), strict=True):
+    for unsorted, label in zip(groups, _labels(groups, root), strict=True):
+        group = sorted(unsorted, key=lambda one: _seed(training_of[str(one.run.path)]))
         trainings = [run for one in group if (run := training_of[str(one.run.path)]) is not None]
         models.append(
             ComparedModel(
@@ -141,6 +142,12 @@ def _compared_set(
     best_first = sorted(models, key=lambda model: -sum(model.accuracies) / len(model.accuracies))
     names = dict.fromkeys(one.benchmark for one in every)
     return ComparedSet(benchmark=" / ".join(names), models=tuple(best_first), macro=macro)
+
+
+def _seed(training: RunRecord | None) -> int:
+    """Return the seed of a training run, by which runs of two models are paired."""
+    seed = training.config.get("seed", 0) if training else 0
+    return seed if isinstance(seed, int) else 0
 
 
 def _labels(groups: Sequence[Sequence[Answers]], root: epath.PathLike) -> list[str]:

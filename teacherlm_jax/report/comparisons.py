@@ -30,7 +30,8 @@ from teacherlm_jax.report.compared_models import ComparedModel, ComparedSet, com
 _ABOUT = (
     "Differences between models on the same questions, matched by the id and the digest of each "
     "question. CI: 95 % interval of the difference, from a paired bootstrap over questions and, if "
-    "a model has several seeds, over seeds. p: McNemar's exact test of two single runs. Runs that "
+    "a model has several seeds, over seeds. p: McNemar's exact test of two single runs; of several "
+    "seeds, the lowest and the highest p of the pairs of seeds. Runs that "
     "differ only in their seed are one model. A difference between two single runs is about these "
     "two runs: other seeds of the same training may differ as much."
 )
@@ -117,7 +118,7 @@ def _differences(own: ComparedSet, pairs: Sequence[PairOfModels]) -> Table:
             pair.name,
             count(pair.result.questions),
             seeds_text(pair),
-            *(f"{number:,.6g}" for number in (pair.result.only_first, pair.result.only_second)),
+            *map(_mean_count, (pair.result.only_first, pair.result.only_second)),
             points(pair.result.difference),
             interval_text(pair.result),
             p_text(pair.result),
@@ -171,13 +172,12 @@ def _accuracy_cells(model: ComparedModel) -> tuple[str, str]:
     return mean, f"{percent(min(accuracies))} to {percent(max(accuracies))}"
 
 
-def lines(compared: Comparisons) -> list[tuple[str, ...]]:
-    """Return the comparisons as lines of the console summary, one for each pair."""
-    text: list[tuple[str, ...]] = []
+def tables(compared: Comparisons) -> list[list[tuple[str, ...]]]:
+    """Return tables of the console summary: a line for each pair, and one for each model."""
+    text: list[list[tuple[str, ...]]] = []
     for own, pairs in compared.sets:
-        header = ("points", "95 % CI", "McNemar p", "more questions", "seeds", "tokens")
-        text += [(), (f"Differences on {own.benchmark}",), ("first − second", *header)]
-        text += [
+        header = ("difference", "95 % CI", "McNemar p", "more questions", "seeds", "tokens")
+        rows = [
             (
                 f"  {pair.name}",
                 points(pair.result.difference),
@@ -189,9 +189,13 @@ def lines(compared: Comparisons) -> list[tuple[str, ...]]:
             )
             for pair in pairs
         ]
-        text += [(), (f"Training behind the models on {own.benchmark}",)]
-        text.append(("model", "seeds", "tokens", "steps", "FLOPs"))
-        text += [(f"  {name}", *cells) for name, *cells in map(model_cells, own.models)]
+        title = f"Differences on {own.benchmark}, in percentage points"
+        text.append([(title,), ("first − second", *header), *rows])
+        if all(model.cost is None for model in own.models):
+            continue
+        models = [(f"  {name}", *cells) for name, *cells in map(model_cells, own.models)]
+        columns = ("model", "seeds", "tokens", "steps", "FLOPs")
+        text.append([(f"Training of the models on {own.benchmark}",), columns, *models])
     return text
 
 
@@ -230,7 +234,14 @@ def interval_text(result: PairedComparison) -> str:
 def p_text(result: PairedComparison) -> str:
     """Return McNemar's p of two single runs; of several seeds the lowest and highest p."""
     low, high = min(result.p_values), max(result.p_values)
-    return _p(low) if len(result.p_values) == 1 else f"{_p(low)} to {_p(high)}"
+    if len(result.p_values) == 1:
+        return _p(low)
+    return f"all {_p(low)}" if _p(low) == _p(high) else f"{_p(low)} to {_p(high)}"
+
+
+def _mean_count(number: float) -> str:
+    """Return a mean number of questions: whole numbers without decimals, as in 310.7 and 15."""
+    return f"{number:,.1f}".removesuffix(".0")
 
 
 def _p(value: float) -> str:

@@ -33,8 +33,7 @@ def summary(
     parts = [underlined(title, "=")]
     if table := [*_accuracies(runs, root), *_gates(runs)]:
         parts.append(aligned(table))
-    if table := comparisons.lines(compared):
-        parts.append(aligned(table))
+    parts += map(aligned, comparisons.tables(compared))
     parts += _samples(runs)
     for state in ("unfinished", "refused"):
         if names := [run.name for run in runs if run.state == state]:

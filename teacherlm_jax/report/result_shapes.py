@@ -19,6 +19,7 @@ _BENCHMARK = {
     "by_subject": {_EACH: {}},
     "refused": int,
     "truncated": int,
+    _IF_PRESENT: {"contamination": {"flagged": int, "not_compared": int}},
 }
 _KIND = {
     "teacher": str,

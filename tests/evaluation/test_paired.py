@@ -129,6 +129,12 @@ def test_a_mean_over_subjects_weighs_subjects_equally_and_draws_within_them():
     assert compare(first, second).difference == pytest.approx(0.04)
 
 
+def test_an_interval_of_few_questions_and_seeds_stays_within_minus_one_and_one():
+    first, second = table("11101101", "11101011"), table("10100101")
+    low, high = compare(first, second).interval
+    assert (low, high) == (-1.0, 1.0)
+
+
 def test_tables_that_cannot_be_compared_are_refused():
     with pytest.raises(ValueError, match="3 and 2 questions; expected the same"):
         compare(table("111"), table("11"))

@@ -277,3 +277,14 @@ def test_a_report_of_one_evaluation_has_no_such_section(tmp_path, runs):
     (runs / "evaluate_stage1").rename(tmp_path / "one")
     found = comparisons.compare(find_runs(tmp_path / "one", tmp_path / "report"), str(tmp_path))
     assert comparisons.section(found) == []
+
+
+def test_the_p_values_of_several_seeds_are_the_lowest_and_the_highest(students):
+    for seed in (3, 1, 2):
+        seeded(students, f"long-{4 - seed}", seed, "1" * (160 + seed) + "0" * (40 - seed))
+        seeded(students, f"short-{seed}", seed, "1" * (150 - seed) + "0" * (50 + seed), steps=9)
+    _, pairs = compared(students).sets[0]
+    pair = next(pair for pair in pairs if pair.name == "long-* − short-*")
+    assert pair.first.accuracies == [0.805, 0.81, 0.815]  # in the order of their seeds
+    assert pair.result.p_values == tuple(paired.mcnemar(10 + 2 * seed, 0) for seed in (1, 2, 3))
+    assert comparisons.p_text(pair.result) == "all < 0.001"

@@ -1,0 +1,52 @@
+"""The section on contamination: accuracy with and without questions of the training data."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from etils import epath
+
+from teacherlm_jax.report.blocks import Block, Heading, Table, count, interval, percent
+from teacherlm_jax.report.collect import RunRecord
+
+
+def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
+    """Return the blocks of the section, none if no evaluation looked for its questions."""
+    rows = tuple(
+        _row(run, benchmark, result, root)
+        for run in runs
+        if run.verb == "evaluate" and run.finished
+        for benchmark, result in run.result["benchmarks"].items()
+        if "contamination" in result
+    )
+    if not rows:
+        return []
+    return [
+        Heading("Contamination"),
+        Table(
+            "Accuracy in per cent with and without the questions that occur in the training data "
+            "which config.train_manifest of the evaluation names. Flagged: such questions, listed "
+            "in BENCHMARK.contaminated.jsonl of the run. Not compared: questions with too few "
+            "words of their own.",
+            (
+                *("model", "benchmark", "questions", "accuracy", "flagged", "accuracy on flagged"),
+                *("accuracy without", "95 % CI without", "not compared", "run"),
+            ),
+            rows,
+            left=(0, 1, 9),
+        ),
+    ]
+
+
+def _row(
+    run: RunRecord, benchmark: str, result: Mapping[str, Any], root: epath.PathLike
+) -> tuple[str, ...]:
+    figures = result["contamination"]
+    clean, on_flagged = figures.get("clean"), figures.get("flagged_accuracy")
+    return (
+        *(run.input_label("model", run.result["model"], root), benchmark, count(result["rows"])),
+        *(percent(result["accuracy"]), count(figures["flagged"])),
+        "–" if on_flagged is None else percent(on_flagged),
+        percent(clean["accuracy"]) if clean else "–",
+        interval(*clean["interval"]) if clean else "–",
+        *(count(figures["not_compared"]), run.name),
+    )

@@ -1,0 +1,50 @@
+"""Evaluations with a manifest show the accuracy with and without contaminated questions."""
+
+import pytest
+
+from teacherlm_jax.report import flagged_questions
+from teacherlm_jax.report.blocks import Table
+from teacherlm_jax.report.collect import find_runs
+from teacherlm_jax.storage import files
+
+
+def _table(runs) -> Table | None:
+    blocks = flagged_questions.section(find_runs(runs, runs / "report"), str(runs))
+    return next((block for block in blocks if isinstance(block, Table)), None)
+
+
+def _look(runs, **figures):
+    path = runs / "evaluate_stage1" / "result.json"
+    result = files.read_json(path)
+    result["benchmarks"]["generated"]["contamination"] = figures
+    files.write_json(path, result)
+
+
+def test_without_a_manifest_there_is_no_section(runs):
+    assert _table(runs) is None
+
+
+def test_accuracies_with_and_without_flagged_questions_are_in_one_row(runs):
+    clean = {"rows": 600, "accuracy": 0.35, "interval": [0.31, 0.39]}
+    _look(runs, flagged=200, not_compared=3, flagged_accuracy=0.59, clean=clean)
+    (row,) = _table(runs).rows
+    assert row == (
+        *("stage1", "generated", "800", "41.0", "200", "59.0", "35.0", "31.0 to 39.0", "3"),
+        "evaluate_stage1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("figures", "cells"),
+    [
+        ({"flagged": 800, "flagged_accuracy": 0.41, "clean": None}, ("800", "41.0", "–", "–")),
+        (
+            {"flagged": 0, "flagged_accuracy": None,
+             "clean": {"rows": 800, "accuracy": 0.41, "interval": [0.376, 0.44]}},
+            ("0", "–", "41.0", "37.6 to 44.0"),
+        ),
+    ],
+)  # fmt: skip
+def test_a_benchmark_of_only_flagged_or_no_flagged_questions_has_a_dash(runs, figures, cells):
+    _look(runs, not_compared=0, **figures)
+    assert _table(runs).rows[0][4:8] == cells
