@@ -73,10 +73,12 @@ class RunRecord:
 
     def benchmark_format(self, name: str) -> str:
         """Return the format of an evaluation's benchmark by its name; "" if it is not recorded."""
-        for benchmark in self.config.get("benchmarks", ()):
-            if benchmark.get("name") == name:
-                return benchmark.get("format", "")
-        return ""
+        return self.benchmark_settings(name).get("format", "")
+
+    def benchmark_settings(self, name: str) -> Mapping[str, Any]:
+        """Return the settings of an evaluation's benchmark by its name; empty if not recorded."""
+        named = (one for one in self.config.get("benchmarks", ()) if one.get("name") == name)
+        return next(named, {})
 
     def input_label(self, key: str, path: str, root: epath.PathLike) -> str:
         """Return how the input at `path` is shown, marked if it has changed since the run."""

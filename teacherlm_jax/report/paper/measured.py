@@ -72,7 +72,7 @@ def _figures_of(run: RunRecord) -> Iterator[tuple[str, str, float, int]]:
     """Yield format, subject ("" for all), accuracy in per cent and questions of an evaluation."""
     for name, result in run.result["benchmarks"].items():
         format = run.benchmark_format(name)
-        if format not in printed.STUDENT_BENCHMARKS:
+        if format not in printed.STUDENT_BENCHMARKS or _few_shot(run, name):
             continue
         macro = printed.is_mean_of_subjects(format)
         key = "macro_accuracy" if macro else "accuracy"
@@ -82,6 +82,27 @@ def _figures_of(run: RunRecord) -> Iterator[tuple[str, str, float, int]]:
                 if {"accuracy", "rows"} <= figures.keys():
                     of_subject = subject.replace("_", " ")
                     yield format, of_subject, 100 * figures["accuracy"], figures["rows"]
+
+
+def other_settings(run: RunRecord) -> Iterator[str]:
+    """Yield what in an evaluation differs from the paper's, as sentences without a full stop."""
+    for name in run.result["benchmarks"]:
+        if run.benchmark_format(name) not in printed.STUDENT_BENCHMARKS:
+            continue
+        own = run.benchmark_settings(name)
+        if _few_shot(run, name):
+            yield f"{name} has shots={own['shots']} and fills no cell: the paper is zero-shot"
+        for key, usual in _PAPER_SETTINGS.items():
+            if own.get(key, usual) != usual:
+                yield f"{name} has {key}={own[key]}, where the paper has {usual}"
+
+
+def _few_shot(run: RunRecord, name: str) -> bool:
+    return run.benchmark_settings(name).get("shots", 0) > 0
+
+
+# Of a BenchmarkConfig; an option text with equation 1 is the paper's, its letter the authors' code.
+_PAPER_SETTINGS = {"style": "authors", "reduction": "mean", "tokenization": "separate"}
 
 
 def _settings(run: RunRecord) -> dict[str, float | None]:

@@ -19,7 +19,7 @@ from teacherlm_jax.report.paper import (
     settings_tables,
 )
 from teacherlm_jax.report.paper.empty_cells import Coverage
-from teacherlm_jax.report.paper.measured import Measured
+from teacherlm_jax.report.paper.measured import Measured, other_settings
 from teacherlm_jax.report.paper.standing import Standing, of_runs
 from teacherlm_jax.runs.run_folder import Run
 
@@ -139,7 +139,18 @@ class PaperPage:
             blocks.append(Paragraph("No run stands for a model of the paper yet."))
         if lines := _without(self._standings):
             blocks.append(Notice("Runs that stand for nothing in the paper", lines))
+        if lines := _other_settings(named):
+            blocks.append(Notice("Evaluations with other settings than the paper's", lines))
         return blocks
+
+
+def _other_settings(standings: Sequence[Standing]) -> tuple[str, ...]:
+    return tuple(
+        f"{standing.run.name}: {sentence}"
+        for standing in standings
+        if standing.run.verb == "evaluate"
+        for sentence in other_settings(standing.run)
+    )
 
 
 def _without(standings: Sequence[Standing]) -> tuple[str, ...]:

@@ -1,0 +1,149 @@
+"""The model of the paper that a run stands for: by key, by training run, by mixture and shape."""
+
+import dataclasses
+
+import pytest
+from etils import epath
+
+from teacherlm_jax import config
+from teacherlm_jax.config import TrainConfig
+from teacherlm_jax.models import registry
+from teacherlm_jax.report.collect import RunRecord
+from teacherlm_jax.report.paper import measured, standing
+from teacherlm_jax.storage import files
+
+
+def record(path, verb, settings, result):
+    values = {
+        "path": epath.Path(path),
+        "name": epath.Path(path).name,
+        "verb": verb,
+        "config": settings,
+        "result": result,
+        "versions": {},
+        "problem": "",
+        "refused": False,
+        "changes": {},
+        "not_compared": {},
+    }
+    known = {field.name for field in dataclasses.fields(RunRecord)}
+    return RunRecord(**{key: value for key, value in values.items() if key in known})
+
+
+def training(folder, mixture, shape, **keys):
+    """Return the record of a training run on a mixture."""
+    files.write_json(folder / "data" / "manifest.json", {"mixture": mixture})
+    settings = TrainConfig(str(folder / "run"), str(folder / "data"), **keys)
+    settings.model = registry.shape(shape)
+    return record(folder / "run", "train", dataclasses.asdict(settings), {"tokens": 1})
+
+
+def evaluation(folder, model, results, name="evaluation", **keys):
+    """Return the record of an evaluation; `results` are rows and accuracy by format."""
+    benchmarks = [{"name": f"my-{format}", "format": format} for format in results]
+    by_name = {
+        f"my-{format}": {"rows": rows, "accuracy": right, "macro_accuracy": 0.9, "by_subject": {}}
+        for format, (rows, right) in results.items()
+    }
+    settings = {"benchmarks": benchmarks, **keys}
+    return record(folder / name, "evaluate", settings, {"model": model, "benchmarks": by_name})
+
+
+def name_of(*runs):
+    return [found.name for found in standing.of_runs(runs)]
+
+
+@pytest.mark.parametrize(
+    ("mixture", "shape", "base", "expected"),
+    [
+        ("teacher_stage2", "bloom-7b1", "", "teacher/7b1/stage2"),
+        ("teacher_no_stage", "bloom-560m", "hf://bigscience/bloom-560m", "teacher/560m/no_stage"),
+        ("teacher_stage1", "bloom-1b7", "", ""),  # no size of the paper
+        ("teacher_stage1", "bloom-176b", "", ""),  # not a stage of this size
+        ("student_CMF", "opt-6.7b", "", "student/opt-6.7b/multi/CMF"),
+        ("student_CMF", "bloom-3b", "", ""),  # or BLOOMZ
+        ("student_CMF", "bloom-3b", "hf://bigscience/bloomz-3b", "student/bloomz-3b/multi/CMF"),
+        ("student_CMF", "bloom-3b", "hf://bigscience/bloom-3b@r", "student/bloom-3b/multi/CMF"),
+        ("student_C", "bloom-7b1", "hf://bigscience/bloomz-7b1", ""),  # or one task
+        ("mine", "opt-6.7b", "", ""),
+    ],
+)
+def test_mixture_shape_and_base_determine_a_model_if_only_one_fits(
+    tmp_path, mixture, shape, base, expected
+):
+    run = training(tmp_path, mixture, shape, init_from=base)
+    assert name_of(run) == [expected]
+    key = "student/opt-1.3b/multi/M"
+    assert name_of(training(tmp_path, mixture, shape, init_from=base, stands_for=key)) == [key]
+    assert name_of(training(tmp_path, mixture, shape, init_from=base, stands_for="none")) == [""]
+
+
+def test_the_manifest_and_not_the_name_of_its_folder_names_the_mixture(tmp_path):
+    run = training(tmp_path / "teacher_stage1", "teacher_stage2", "bloom-7b1")
+    assert name_of(run) == ["teacher/7b1/stage2"]
+    (tmp_path / "teacher_stage1/data/manifest.json").unlink()
+    (found,) = standing.of_runs([run])
+    assert found.name == "" and found.reason.startswith("no manifest at config.data=")
+
+
+def test_an_evaluation_finds_its_training_run_among_the_runs_and_elsewhere(tmp_path):
+    run = training(tmp_path, "teacher_stage2", "bloom-7b1")
+    for model in ("run", "run/checkpoints/best", "run/checkpoints/120"):
+        evaluated = evaluation(tmp_path, str(tmp_path / model), {"mmlu": (1, 0.5)})
+        assert name_of(run, evaluated)[1] == "teacher/7b1/stage2"
+        assert name_of(evaluated) == [""]  # the training run is not there
+    files.write_json(tmp_path / "run/config.json", {"verb": "train", "config": run.config})
+    assert name_of(evaluated) == ["teacher/7b1/stage2"]
+    files.write_json(tmp_path / "run/config.json", {"verb": "convert", "config": run.config})
+    assert name_of(evaluated) == [""]
+
+
+def test_only_published_students_of_the_paper_stand_for_models_before_training(tmp_path):
+    def name(model):
+        return name_of(evaluation(tmp_path, model, {"creak": (1, 0.5)}))[0]
+
+    assert name("hf://bigscience/bloomz-1b1") == "student/bloomz-1b1/pretrained"
+    assert name("hf://facebook/opt-6.7b@main") == "student/opt-6.7b/pretrained"
+    assert name("hf://facebook/opt-30b") == name("hf://mine/bloomz-1b1") == ""
+
+
+def test_most_questions_count_and_several_runs_have_their_mean(tmp_path):
+    name = "student/opt-1.3b/multi/C"
+    runs = [
+        evaluation(tmp_path, "m", {"creak": result}, f"run-{number}", stands_for=name)
+        for number, result in enumerate([(100, 0.9), (1371, 0.60), (1371, 0.64)])
+    ]
+    found = measured.Measured(standing.of_runs(runs)).accuracy(name, "creak")
+    assert found.value == pytest.approx(62) and found.rows == 1371
+    assert found.runs == ("run-1", "run-2")
+
+
+def test_a_benchmark_of_another_format_fills_no_cell(tmp_path):
+    name = "student/opt-1.3b/multi/C"
+    run = evaluation(tmp_path, "m", {"sample": (5, 0.5)}, stands_for=name)
+    ours = measured.Measured(standing.of_runs([run]))
+    assert ours.accuracy(name, "creak") is None and ours.accuracy(name, "sample") is None
+
+
+def test_few_shot_results_fill_no_cell_and_other_prompts_are_named(tmp_path):
+    name = "student/opt-1.3b/multi/C"
+    run = evaluation(tmp_path, "m", {"creak": (5, 0.5), "ecqa": (5, 0.5)}, stands_for=name)
+    run.config["benchmarks"][0]["shots"] = 5
+    run.config["benchmarks"][1]["style"] = "clean"
+    ours = measured.Measured(standing.of_runs([run]))
+    assert ours.accuracy(name, "creak") is None and ours.accuracy(name, "ecqa").rows == 5
+    assert list(measured.other_settings(run)) == [
+        "my-creak has shots=5 and fills no cell: the paper is zero-shot",
+        "my-ecqa has style=clean, where the paper has authors",
+    ]
+
+
+def test_samples_and_tokens_of_several_annotations_are_combined(tmp_path):
+    def annotation(name, rows, tokens):
+        kinds = {"cot": {"count": rows, "mean_tokens": tokens}}
+        settings = dataclasses.asdict(config.AnnotateConfig(stands_for="data/p3"))
+        return record(tmp_path / name, "annotate", settings, {"rows": rows, "kinds": kinds})
+
+    runs = [annotation("a", 100, 50.0), annotation("b", 300, 70.0)]
+    ours = measured.Measured(standing.of_runs(runs)).data["data/p3"]
+    assert ours == {"train": 400, "cot": 65.0}
