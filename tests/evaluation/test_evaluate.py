@@ -173,6 +173,20 @@ def test_scores_in_float32_do_not_depend_on_batch_tokens_or_order(
     assert result["dtype"] == "float32"
 
 
+def test_the_tokenization_and_the_reduction_are_keys_and_in_the_result(tmp_path, model, samples):
+    _config_file(tmp_path, model, samples)
+    keys = {"tokenization": "joint", "reduction": "unconditional", "unconditional_prompt": "So A:"}
+    flags = [f"--config.benchmarks[0].{key}={value}" for key, value in keys.items()]
+    joint = _scores(tmp_path, "texts", "joint", *flags)
+    plain = _scores(tmp_path, "texts", "plain")
+    assert joint.keys() == plain.keys() and joint != plain
+    result = files.read_json(tmp_path / "joint" / "result.json")["benchmarks"]["toys"]
+    assert result["settings"] | keys | {"score": "texts", "shots": 0} == result["settings"]
+    by_reduction = result["accuracy_by_reduction"]
+    assert list(by_reduction) == ["mean", "sum", "bytes", "unconditional"]
+    assert by_reduction["unconditional"] == result["accuracy"]
+
+
 def test_the_dtype_of_the_computation_is_a_key_and_by_default_float32(tmp_path, model, samples):
     in_bfloat16 = _saved(tmp_path / "model", samples, dtype="bfloat16")  # the same parameters
     _config_file(tmp_path, in_bfloat16, samples)

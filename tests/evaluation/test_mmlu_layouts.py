@@ -156,3 +156,10 @@ def test_a_folder_with_two_splits_of_csv_files_is_not_read(tmp_path):
         benchmarks.read(config, str(tmp_path), RefusedRows(None))
     one = BenchmarkConfig("mmlu", "data/test/*_dev.csv", "mmlu")
     assert len(benchmarks.read(one, str(tmp_path), RefusedRows(None))) == 4
+
+
+def test_a_folder_of_other_csv_files_is_not_read(tmp_path):
+    for name in ("law.csv", "virology.csv"):
+        (tmp_path / name).write_text("Up?,a,b,c,d,A\n")
+    with pytest.raises(UserError, match="contains .*expected .*only shards of one dataset"):
+        benchmarks.read(BenchmarkConfig("mmlu", "", "mmlu"), str(tmp_path), RefusedRows(None))
