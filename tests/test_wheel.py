@@ -58,7 +58,7 @@ def test_the_wheel_contains_only_the_package_with_its_types_and_data(wheel):
     assert all(top == "teacherlm_jax" or top.endswith(".dist-info") for top in tops), tops
     assert "teacherlm_jax/py.typed" in names
     package = ROOT / "teacherlm_jax"
-    kinds = (".py", ".css", ".json")
+    kinds = (".py", ".css", ".html", ".js", ".json")
     expected = {
         path.relative_to(ROOT).as_posix() for path in package.rglob("*") if path.suffix in kinds
     }
