@@ -289,9 +289,9 @@ function drawQuestion(index) {
       const correct = at === answer;
       const text = make("span");
       fill(text, option);
-      const letter = make("span", { className: "letter", textContent: `${correct ? "✓ " : ""}${String.fromCharCode(65 + at)}` });
+      const letter = make("span", { className: "letter", textContent: `(${String.fromCharCode(65 + at)})` });
       const item = make("li", { className: correct ? "correct" : "" }, letter, text);
-      if (correct) item.append(make("span", { className: "hidden", textContent: " (the correct answer)" }));
+      if (correct) item.append(" ✓", make("span", { className: "hidden", textContent: " the correct answer" }));
       return item;
     }),
   );

@@ -51,7 +51,7 @@ def test_question_options_answer_and_both_explanations_are_shown_as_text(page):
     press(page, "j j")
     assert page.text_content("#question") == "Is 1 </script> odd?"
     options = page.locator("#options li").all_text_contents()
-    assert options == ["Ano", "✓ Byes (the correct answer)"]
+    assert options == ["(A)no", "(B)yes ✓ the correct answer"]
     texts = page.locator(".text").all_text_contents()
     assert texts == ["cot 1 by one: <b>it</b> is so.", "cot 1 by two: <b>it</b> is so."]
     facts = page.locator(".facts").all_text_contents()
