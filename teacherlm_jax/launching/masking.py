@@ -36,6 +36,9 @@ def without(text: str, values: Iterable[str]) -> str:
 
 def _by_name(word: str) -> str:
     name, equals, value = word.partition("=")
+    if name == "--secret":  # of sky, followed by a name, or by a name and a value
+        name, equals, value = value.partition("=")
+        return f"--secret={name}={MASK}" if value else word
     if equals and value and is_secret(name):
         return f"{name}={MASK}"
     return _ASSIGNED.sub(lambda part: f"{part[1]}={MASK}" if is_secret(part[1]) else part[0], word)

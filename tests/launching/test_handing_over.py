@@ -308,7 +308,8 @@ def test_skypilot_takes_secrets_from_the_environment(schedulers, clone, capfd, m
     assert launch("skypilot", "--secret=HF_TOKEN") == 0
     assert "--secret=HF_TOKEN" in schedulers.calls[0]
     assert not any(SECRET in word for word in schedulers.calls[0])
-    assert SECRET not in capfd.readouterr().out
+    shown = capfd.readouterr().out
+    assert SECRET not in shown and "--secret=HF_TOKEN " in shown
     assert [variables["HF_TOKEN"] for _, variables in schedulers.runs] == [SECRET] * 2
 
 
@@ -436,6 +437,8 @@ def test_a_missing_description_of_a_job_is_refused(schedulers, clone, capfd):
         ("--config.endpoint.key_variable=OPENAI_API_KEY", None),
         ("--config.columns.key=id", None),
         ("HF_TOKEN=", None),
+        ("--secret=HF_TOKEN", None),
+        ("--secret=NAME=x", "--secret=NAME=***"),
         (
             "--command=export HF_TOKEN=x && env A=b run",
             "--command=export HF_TOKEN=*** && env A=b run",
