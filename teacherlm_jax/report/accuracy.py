@@ -9,10 +9,11 @@ from etils import epath
 from teacherlm_jax.report import figures
 from teacherlm_jax.report.blocks import (
     Block,
+    Cell,
+    Figure,
     Heading,
     Paragraph,
     Subheading,
-    SvgFigure,
     Table,
     count,
     interval,
@@ -125,16 +126,16 @@ def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
     return blocks
 
 
-def _figure(questions: QuestionSet, suffix: str) -> SvgFigure:
+def _figure(questions: QuestionSet, suffix: str) -> Figure:
     bars = [(entry.model, entry.accuracy, *entry.interval) for entry in questions.models]
     first = questions.models[0]
     measure = "mean accuracy over subjects" if first.macro else "accuracy"
     size = f"{count(questions.rows)} questions"
     if first.macro:
         size = f"{len(first.result['by_subject'])} subjects, {size}"
-    return SvgFigure(
+    return Figure(
         name=f"accuracy-{questions.benchmark}{suffix}",
-        svg=figures.accuracy_bars(
+        drawing=figures.intervals(
             bars, questions.majority, "mean over subjects, %" if first.macro else "accuracy, %"
         ),
         caption=f"{questions.benchmark} ({size}): {measure} with its 95 % CI. "
@@ -149,18 +150,19 @@ def _table(models: Sequence[ModelAccuracy]) -> Table:
     several_subjects = any(len(entry.result["by_subject"]) > 1 for entry in models)
     incomplete = any(entry.result["refused"] or entry.result["truncated"] for entry in models)
     ties = any(_ties(entry) > _TIES_TO_SHOW * entry.result["rows"] for entry in models)
-    header = ["model", "step", "questions", "mean over subjects" if macro else "accuracy"]
-    header += ["95 % CI", "majority"]
+    header = ["model", "mean over subjects" if macro else "accuracy", "majority"]
     header += ["accuracy" if macro else "mean over subjects"] if several_subjects else []
+    header += ["questions", "step"]
     header += ["refused", "truncated"] if incomplete else []
     header += ["ties"] if ties else []
-    rows = []
+    rows: list[tuple[str | Cell, ...]] = []
     for entry in models:
         result = entry.result
-        row = [entry.model, count(entry.run.result["step"]), count(result["rows"])]
-        row += [percent(entry.accuracy), interval(*entry.interval), percent(result["majority"])]
+        accuracy = Cell(percent(entry.accuracy), beside=interval(*entry.interval))
+        row: list[str | Cell] = [entry.model, accuracy, percent(result["majority"])]
         if several_subjects:
             row.append(percent(result["accuracy" if macro else "macro_accuracy"]))
+        row += [count(result["rows"]), count(entry.run.result["step"])]
         row += [count(result["refused"]), count(result["truncated"])] if incomplete else []
         row += [count(_ties(entry))] if ties else []
         rows.append((*row, entry.run.name))
@@ -175,7 +177,7 @@ def _ties(model: ModelAccuracy) -> int:
 
 
 def _caption(macro: bool, incomplete: bool, ties: bool) -> str:
-    caption = "Accuracy in per cent, by model and run folder."
+    caption = "Accuracy in per cent with its 95 % CI, by model and run folder."
     if macro:
         caption += " The paper reports the mean over subjects; the CI is that of this mean."
     if incomplete:

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from teacherlm_jax.report.figures import Drawing
+
 
 @dataclasses.dataclass(frozen=True)
 class Heading:
@@ -33,21 +35,52 @@ class Notice:
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
-    """A table whose first column names the rows. Cells hold formatted text."""
+class Cell:
+    """A cell of a table with more than a text.
 
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    left: tuple[int, ...] = (0,)  # columns that hold words and are aligned on the left
+    Attributes:
+        text: the formatted value.
+        beside: what belongs to the value, such as its interval; shown smaller.
+        order: value to sort by; None: the number at the beginning of the text, or else the text.
+        best: whether the cell is marked as the best of its column.
+    """
+
+    text: str
+    beside: str = ""
+    order: float | None = None
+    best: bool = False
+
+    @property
+    def whole(self) -> str:
+        """Return the value and what belongs to it as one text."""
+        return f"{self.text} ({self.beside})" if self.beside else self.text
 
 
 @dataclasses.dataclass(frozen=True)
-class SvgFigure:
-    """A figure. `name` is the name of its SVG file, without the suffix."""
+class Table:
+    """A table whose first column names the rows. Readers can sort it by any column."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str | Cell, ...], ...]
+    left: tuple[int, ...] = (0,)  # columns that hold words and are aligned on the left
+
+    @property
+    def lines(self) -> list[tuple[str, ...]]:
+        """Return header and rows as texts."""
+        rows = (
+            tuple(cell.whole if isinstance(cell, Cell) else cell for cell in row)
+            for row in self.rows
+        )
+        return [self.header, *rows]
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A figure. `name` is the name of its files, without the suffix."""
 
     name: str
-    svg: str
+    drawing: Drawing
     caption: str
     description: str  # alternative text for screen readers
 
@@ -69,7 +102,7 @@ class Commands:
     lines: tuple[str, ...]
 
 
-Block = Heading | Subheading | Paragraph | Notice | Table | SvgFigure | Card | Commands
+Block = Heading | Subheading | Paragraph | Notice | Table | Figure | Card | Commands
 
 
 def count(number: int) -> str:

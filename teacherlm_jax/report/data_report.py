@@ -14,10 +14,10 @@ from teacherlm_jax.hf import hub
 from teacherlm_jax.report import data_inputs, figures, measure
 from teacherlm_jax.report.blocks import (
     Block,
+    Figure,
     Heading,
     Notice,
     Subheading,
-    SvgFigure,
     Table,
     count,
     rounded,
@@ -52,7 +52,7 @@ def report_data(config: ReportConfig, run: Run) -> dict[str, Any]:
     table = _table(measured)
     blocks = [Heading("Data"), table, Heading("Lengths"), *_lengths(measured), *more, *_paper()]
     page = locations.absolute(run.address / layout.REPORT_HTML)
-    rows_text = aligned([table.header, *table.rows])
+    rows_text = aligned(table.lines)
     summary = f"{underlined(title, '=')}\n{lede}\n\n{rows_text}\n\n{page}\n"
     write(run, title, lede, blocks, summary)
     run.log.info("%s", summary)
@@ -177,7 +177,7 @@ def _fields_with_lengths(dataset: DataStatistics) -> list[Field]:
     return [field for field in (TEXT, *measure.fields_of([dataset])) if field in dataset.lengths]
 
 
-def _length_figure(dataset: DataStatistics, name: str) -> SvgFigure:
+def _length_figure(dataset: DataStatistics, name: str) -> Figure:
     fields = [field for field in _fields_with_lengths(dataset) if field != ANSWER]
     longest = max(percentile(dataset.lengths[field], _WITHIN_AXIS) for field in fields)
     panels = [
@@ -200,9 +200,9 @@ def _length_figure(dataset: DataStatistics, name: str) -> SvgFigure:
             f" The last bar of each histogram includes longer texts ({count(beyond)} in total)."
         )
     means = ", ".join(f"{title} {mean:.1f}" for title, *_, mean in panels)
-    return SvgFigure(
+    return Figure(
         name=name,
-        svg=figures.histograms(panels, "tokens"),
+        drawing=figures.histograms(panels, "tokens"),
         caption=caption,
         description=f"Histograms of lengths in {dataset.name}; mean tokens: {means}",
     )

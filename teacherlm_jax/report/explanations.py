@@ -10,10 +10,10 @@ from teacherlm_jax.report import figures
 from teacherlm_jax.report.blocks import (
     Block,
     Card,
+    Figure,
     Heading,
     Paragraph,
     Subheading,
-    SvgFigure,
     Table,
     count,
     percent,
@@ -109,9 +109,9 @@ def _figure(run: RunRecord) -> list[Block]:
         for kind, gates in shares
     )
     return [
-        SvgFigure(
+        Figure(
             name=f"gates-{run.name.replace('/', '-')}",
-            svg=figures.share_bars(shares),
+            drawing=figures.share_dots(shares),
             caption=f"Share of the texts in {run.name} that pass each gate, by kind.",
             description=f"Share of texts that pass each gate. {description}",
         )

@@ -1,29 +1,25 @@
-"""Figures as SVG that follows the page's colours and font, in light and in dark.
+"""Figures: Vega-Lite specifications made with Altair, their numbers, and static SVG.
 
-matplotlib draws them without its global state. Each colour is drawn as a fixed value, which is then
-replaced by a CSS variable with that value as its fallback.
+The static SVG follows the page's colours and font, in light and in dark: each colour is drawn as a
+fixed value, which is then replaced by a CSS variable with that value as its fallback. The page
+draws a figure again from its specification when a reader asks for another scale or for smoothing.
 """
 
-import io
+import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+import altair
+import vl_convert
 
-INK, MUTED, GRID = "#22262b", "#6b7178", "#dfe2e6"
+INK, MUTED, GRID = "#22262b", "#5c6269", "#dfe2e6"
 SERIES = ("#3b6ea5", "#c07f2a", "#4b8a5b", "#a5525f", "#7763a6", "#3a8787")
-_LINES = ("-", "--", ":", "-.")
 
 # The light and the dark variant of each colour, by the name of its CSS variable.
 COLOURS = {
     "ink": (INK, "#e4e6e8"),
-    "muted": (MUTED, "#9aa1a9"),
+    "muted": (MUTED, "#a6adb5"),
     "grid": (GRID, "#353a40"),
     "series-1": (SERIES[0], "#7fabdc"),
     "series-2": (SERIES[1], "#dba65a"),
@@ -33,130 +29,192 @@ COLOURS = {
     "series-6": (SERIES[5], "#6fbcbc"),
 }
 
-_NUMBER_WIDTH = 9  # of "54.3", in units of an axis in per cent
-_ALPHA = 0.6  # opacity of bars, so that lines and text on them remain visible
-_WIDTH = 5.8  # inches of 72 points; narrow enough to be read on a phone
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "teacherlm",  # the same figure gives the same bytes
-    "font.size": 9.5,
-    "text.color": INK,
-    "axes.labelcolor": MUTED,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "axes.edgecolor": GRID,
-    "grid.color": GRID,
-    "legend.frameon": False,
-}
-
-_REWRITES = (
-    (r"<metadata>.*?</metadata>", ""),
-    (r"<style.*?</style>", ""),
-    (r'<g id="[^"]*"', "<g"),
-    (r' (width|height)="[\d.]+pt"', ""),
-    (r"font-family: [^;\"]*", "font-family: var(--sans, sans-serif)"),
-)
+_WIDTH = 440  # pixels of the drawing area, so that its text can be read on a phone
+_MOST_NAMED = 12  # curves that a legend names
+_DRAWN = 20_000  # points of the curves in a static figure; the numbers have all
+_DIGITS = 5  # significant digits of a curve's values in the page
+_MARGIN = 0.08  # share of a fitted axis that stays empty on each side
 
 Curve = tuple[str, Sequence[float], Sequence[float]]  # name, steps, values
 Histogram = tuple[str, Sequence[float], Sequence[int], float]  # name, edges, counts, mean
-Bar = tuple[str, float, float, float]  # name, value, low end, high end; from 0 to 1
+Interval = tuple[str, float, float, float]  # name, value, low end, high end; from 0 to 1
+Row = tuple[str | float, ...]
 
 
-def curves(lines: Sequence[Curve], across: str, up: str) -> str:
-    """Return curves of values over steps, one per run."""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _canvas(3.6)
-        drawn: list[Artist] = []
-        for index, (_, steps, values) in enumerate(lines):
-            style = _LINES[index // len(SERIES) % len(_LINES)]
-            colour = SERIES[index % len(SERIES)]
-            drawn += axes.plot(steps, values, style, color=colour, linewidth=1.6)
-        axes.grid(axis="y", linewidth=0.8)
-        axes.set_xlabel(across)
-        axes.set_ylabel(up)
-        axes.set_xlim(left=0)
-        _scale(axes, [value for _, _, values in lines for value in values])
-        _legend(figure, drawn, [name for name, *_ in lines])
-        return _svg(figure)
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """Content of a figure, and the way it is drawn.
 
-
-def accuracy_bars(bars: Sequence[Bar], baseline: float, across: str) -> str:
-    """Return one bar with its interval per model, and a line for the majority baseline."""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _canvas(0.75 + 0.34 * len(bars))
-        for row, (_, value, low, high) in enumerate(bars):
-            axes.barh(row, 100 * value, height=0.62, color=SERIES[0], alpha=_ALPHA)
-            axes.plot([100 * low, 100 * high], [row, row], color=INK, linewidth=1.2)
-            beside = 100 * high + 1
-            if beside <= 100 * baseline < beside + _NUMBER_WIDTH:
-                beside = 100 * baseline + 1  # so that the line does not cross the number
-            axes.text(beside, row, f"{100 * value:.1f}", va="center", color=INK)
-        axes.axvline(100 * baseline, color=SERIES[1], linewidth=1.4, linestyle="--")
-        axes.annotate(
-            f"majority {100 * baseline:.1f}",
-            (100 * baseline, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, 3),
-            textcoords="offset points",
-            color=SERIES[1],
-        )
-        _name_bars(axes, [name for name, *_ in bars], across)
-        return _svg(figure)
-
-
-def share_bars(groups: Sequence[tuple[str, dict[str, float]]]) -> str:
-    """Return groups of bars for shares from 0 to 1, with one bar and one colour per key.
-
-    A group may lack keys.
+    Attributes:
+        spec: Vega-Lite specification; its data have the name "rows".
+        header: names of the numbers' columns, which are the fields of the specification.
+        rows: the numbers; empty for curves.
+        curves: curves with many points; the fields are name, step and value.
     """
+
+    spec: Mapping[str, Any]
+    header: tuple[str, ...]
+    rows: tuple[Row, ...] = ()
+    curves: tuple[Curve, ...] = ()
+
+    def svg(self) -> str:
+        """Return the figure as SVG for the page: without size and ids, with CSS variables."""
+        drawn = {**self.spec, "datasets": {"rows": self._records()}}
+        return _for_page(vl_convert.vegalite_to_svg(drawn, vl_version=_VERSION))
+
+    def data(self) -> dict[str, Any]:
+        """Return specification and numbers as JSON for the page; curves share lists of steps."""
+        if not self.curves:
+            return {"spec": self.spec, "header": self.header, "rows": self.rows}
+        steps: dict[tuple[float, ...], int] = {}
+        curves = [
+            (name, steps.setdefault(tuple(at), len(steps)), [_short(value) for value in values])
+            for name, at, values in self.curves
+        ]
+        return {"spec": self.spec, "header": self.header, "steps": list(steps), "curves": curves}
+
+    def _records(self) -> list[dict[str, Any]]:
+        rows = self.rows
+        if self.curves:
+            points = sum(len(steps) for _, steps, _ in self.curves)
+            every = max(1, -(-points // _DRAWN))
+            rows = tuple(
+                (name, step, value)
+                for name, steps, values in self.curves
+                for step, value in _thinned(steps, values, every)
+            )
+        return [dict(zip(self.header, row, strict=True)) for row in rows]
+
+
+def curves(lines: Sequence[Curve], across: str, up: str) -> Drawing:
+    """Return curves of values over steps, one per run.
+
+    The vertical axis is logarithmic if values differ more than tenfold, otherwise it begins at
+    zero.
+    """
+    values = [value for _, _, own in lines for value in own]
+    far_apart = min(values) > 0 and max(values) > 10 * min(values)
+    names = [name for name, *_ in lines]
+    legend = None if len(names) > _MOST_NAMED else _legend()
+    chart = (
+        _chart()
+        .mark_line(strokeWidth=1.6 if legend else 0.8)
+        .encode(
+            x=altair.X("step:Q", title=across, axis=altair.Axis(grid=False, tickCount=8)),
+            y=altair.Y(
+                "value:Q",
+                title=up,
+                scale=altair.Scale(type="log" if far_apart else "linear", zero=not far_apart),
+                axis=altair.Axis(tickCount=6, format="~g"),
+            ),
+            color=_colour("run", names, legend),
+            tooltip=["run:N", "step:Q", altair.Tooltip("value:Q", format=".4g")],
+        )
+        .properties(height=230)
+    )
+    return Drawing(_spec(chart), ("run", "step", "value"), curves=tuple(lines))
+
+
+def intervals(dots: Sequence[Interval], baseline: float, across: str) -> Drawing:
+    """Return a dot with its interval per model on a fitted axis, and a line at the baseline."""
+    ends = [100 * end for _, _, low, high in dots for end in (low, high)] + [100 * baseline]
+    margin = max(_MARGIN * (max(ends) - min(ends)), 1)
+    domain = [max(0, min(ends) - margin), min(100, max(ends) + margin)]
+    scale = altair.Scale(domain=domain, nice=False, zero=False)
+    base = _chart().encode(
+        y=altair.Y("model:N", sort=None, title=None, axis=altair.Axis(labelLimit=220, ticks=False))
+    )
+    x = altair.X("accuracy:Q", scale=scale, title=across, axis=altair.Axis(tickCount=8))
+    tooltip = [altair.Tooltip(f"{name}:Q", format=".1f") for name in ("accuracy", "low", "high")]
+    chart = altair.layer(
+        _chart()
+        .mark_rule(strokeDash=[5, 4], color=SERIES[1], strokeWidth=1.5)
+        .encode(x=altair.X("majority:Q", scale=scale, title=across)),
+        _chart()
+        .transform_aggregate(majority="max(majority)")
+        .mark_text(align="left", dx=4, baseline="bottom", color=MUTED, fontSize=12)
+        .encode(
+            x=altair.X("majority:Q", scale=scale, title=across),
+            y=altair.value(-2),
+            text=altair.Text("majority:Q", format=".1f"),
+        ),
+        base.mark_rule(color=INK, strokeWidth=1.5).encode(
+            x=altair.X("low:Q", scale=scale, title=across),
+            x2="high:Q",
+            tooltip=["model:N", *tooltip],
+        ),
+        base.mark_point(color=SERIES[0], filled=True, size=70, opacity=1).encode(
+            x=x, tooltip=["model:N", *tooltip]
+        ),
+    ).properties(height=max(60, 26 * len(dots)))
+    rows = tuple(
+        (name, _percent(value), _percent(low), _percent(high), _percent(baseline))
+        for name, value, low, high in dots
+    )
+    return Drawing(_spec(chart), ("model", "accuracy", "low", "high", "majority"), rows)
+
+
+def share_dots(groups: Sequence[tuple[str, Mapping[str, float]]]) -> Drawing:
+    """Return shares from 0 to 1 as dots, by group, with one row per key. A group may lack keys."""
+    rows = tuple(
+        (group, key, _percent(share)) for group, shares in groups for key, share in shares.items()
+    )
+    low = min(share for *_, share in rows)
+    scale = altair.Scale(domain=[max(0, low - 3), 100.5], nice=False, zero=False)
     keys = list(dict.fromkeys(key for _, shares in groups for key in shares))
-    height = 0.8 / len(keys)
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _canvas(0.9 + (0.2 + 0.24 * len(keys)) * len(groups))
-        drawn: list[Artist] = []
-        for index, key in enumerate(keys):
-            having = [place for place, (_, shares) in enumerate(groups) if key in shares]
-            places = [place - 0.4 + (index + 0.5) * height for place in having]
-            shares = [100 * groups[place][1][key] for place in having]
-            colour = SERIES[index % len(SERIES)]
-            drawn.append(axes.barh(places, shares, 0.86 * height, color=colour, alpha=_ALPHA)[0])
-            for place, share in zip(places, shares, strict=True):
-                axes.text(share + 1, place, f"{share:.1f}", va="center", color=INK)
-        _name_bars(axes, [name for name, _ in groups], "texts that pass, %")
-        _legend(figure, drawn, keys)
-        return _svg(figure)
+    names = [name for name, _ in groups]
+    chart = (
+        _chart()
+        .mark_point(filled=True, size=70, opacity=0.9)
+        .encode(
+            x=altair.X("share:Q", scale=scale, title="texts that pass, %"),
+            y=altair.Y("gate:N", sort=keys, title=None, axis=altair.Axis(labelLimit=220)),
+            yOffset=altair.YOffset("kind:N", sort=names),
+            color=_colour("kind", names, _legend("circle")),
+            tooltip=["kind:N", "gate:N", altair.Tooltip("share:Q", format=".1f")],
+        )
+        .properties(height=(10 + 12 * len(names)) * len(keys))
+    )
+    return Drawing(_spec(chart), ("kind", "gate", "share"), rows)
 
 
-def histograms(panels: Sequence[Histogram], across: str) -> str:
+def histograms(panels: Sequence[Histogram], across: str) -> Drawing:
     """Return histograms below each other on a common axis, each with a line at its mean."""
-    end = max(edges[-1] for _, edges, _, _ in panels)
-    with matplotlib.rc_context(_STYLE):
-        figure, every = _stack(0.6 + 0.95 * len(panels), len(panels))
-        for index, (axes, (name, edges, counts, mean)) in enumerate(
-            zip(every, panels, strict=True)
-        ):
-            colour = SERIES[index % len(SERIES)]
-            shares = [100 * number / sum(counts) for number in counts]
-            axes.stairs(shares, edges, fill=True, color=colour, alpha=_ALPHA)
-            axes.axvline(mean, color=INK, linewidth=1.2)
-            axes.set_xlim(0, end)
-            axes.set_ylim(0, 1.18 * max(shares))
-            axes.set_ylabel("%")
-            axes.grid(axis="y", linewidth=0.8)
-            axes.set_title(name, loc="left", color=INK, parse_math=False, fontsize="medium")
-            axes.set_title(f"mean {mean:,.1f}", loc="right", color=MUTED, fontsize="medium")
-        every[-1].set_xlabel(across)
-        return _svg(figure)
+    names = [name for name, *_ in panels]
+    header = ("field", "begin", "end", "share", "mean")
+    rows = tuple(
+        (name, low, high, round(100 * number / sum(counts), 3), round(mean, 2))
+        for name, edges, counts, mean in panels
+        for low, high, number in zip(edges, edges[1:], counts, strict=False)
+    )
+    panel = altair.layer(
+        altair.Chart()
+        .mark_bar(opacity=0.65, binSpacing=1)
+        .encode(
+            x=altair.X("begin:Q", bin="binned", title=across, axis=altair.Axis(grid=False)),
+            x2="end:Q",
+            y=altair.Y("share:Q", title="%", axis=altair.Axis(tickCount=3)),
+            color=_colour("field", names, None),
+        ),
+        altair.Chart().mark_rule(color=INK, strokeWidth=1.3).encode(x="mean:Q"),
+    ).properties(height=64, width=_WIDTH)
+    chart = panel.facet(
+        row=altair.Row(
+            "field:N",
+            sort=names,
+            title=None,
+            header=altair.Header(labelAngle=0, labelAnchor="start", labelOrient="top"),
+        ),
+        data=altair.NamedData(name="rows"),
+        spacing=8,
+    ).resolve_scale(y="independent")
+    return Drawing(_spec(chart), header, rows)
 
 
-def _scale(axes: Axes, values: Sequence[float]) -> None:
-    """Start the axis at zero, or make it logarithmic if values differ more than tenfold."""
-    if min(values) > 0 and max(values) > 10 * min(values):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
-    else:
-        axes.set_ylim(bottom=0)
+def drawing(chart: altair.TopLevelMixin, points: Sequence[Mapping[str, str | float]]) -> Drawing:
+    """Return a chart of named data "rows" with its points, which have the same fields."""
+    header = tuple(points[0]) if points else ()
+    return Drawing(_spec(chart), header, tuple(tuple(point.values()) for point in points))
 
 
 def colour_variables() -> str:
@@ -172,54 +230,76 @@ def standalone(svg: str) -> str:
     return re.sub(r"(<svg [^>]*>)", rf"\1{style}", svg, count=1)
 
 
-def _canvas(height: float) -> tuple[Figure, Axes]:
-    figure, (axes,) = _stack(height, 1)
-    return figure, axes
+def library() -> str:
+    """Return the JavaScript that draws specifications in a browser; it loads nothing."""
+    # Without a snippet the bundle is Vega-Embed; the package's types do not know that.
+    bundle = vl_convert.javascript_bundle(None, vl_version=_VERSION)  # type: ignore[arg-type]
+    return bundle.replace("</script", "<\\/script")
 
 
-def _stack(height: float, rows: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure with `rows` axes below each other that share the horizontal scale."""
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-    FigureCanvasSVG(figure)
-    every = list(figure.subplots(rows, sharex=True, squeeze=False)[:, 0])
-    for axes in every:
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.tick_params(length=0, which="both")
-        axes.set_axisbelow(True)
-    return figure, every
+_VERSION = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+_CONFIG = {
+    "background": None,
+    "padding": {"left": 14, "top": 4, "right": 14, "bottom": 4},
+    "font": "sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "domainColor": GRID,
+        "gridColor": GRID,
+        "tickColor": GRID,
+        "labelColor": MUTED,
+        "titleColor": MUTED,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "domain": False,
+    },
+    "legend": {"labelColor": INK, "labelFontSize": 12, "labelLimit": 260, "title": None},
+    "header": {"labelColor": INK, "labelFontSize": 13},
+}
 
 
-def _name_bars(axes: Axes, names: Sequence[str], across: str) -> None:
-    axes.set_yticks(range(len(names)), names, color=INK, parse_math=False)
-    axes.set_ylim(len(names) - 0.5, -0.5)  # the first one at the top
-    axes.set_xlim(0, 110)  # room for the number beside a bar of 100 %
-    axes.set_xticks(range(0, 101, 20))
-    axes.set_xlabel(across)
-    axes.grid(axis="x", linewidth=0.8)
+def _chart() -> altair.Chart:
+    return altair.Chart(altair.NamedData(name="rows"), width=_WIDTH)
 
 
-def _legend(figure: Figure, drawn: Sequence[Artist], names: Sequence[str]) -> None:
-    """Add a legend of arbitrary names: matplotlib alone would parse `$` and drop a leading `_`."""
-    legend = figure.legend(
-        drawn,
-        [str(index) for index in range(len(names))],
-        loc="outside upper left",
-        ncols=min(len(names), 3),
-        labelcolor=INK,
+def _legend(symbol: str = "stroke") -> altair.Legend:
+    return altair.Legend(orient="top", columns=3, title=None, symbolType=symbol, symbolSize=120)
+
+
+def _colour(field: str, names: Sequence[str], legend: altair.Legend | None) -> altair.Color:
+    palette = [SERIES[index % len(SERIES)] for index in range(len(names))]
+    return altair.Color(
+        f"{field}:N", scale=altair.Scale(domain=list(names), range=palette), legend=legend
     )
-    for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set_parse_math(False)
-        text.set_text(name)
 
 
-def _svg(figure: Figure) -> str:
-    """Return the SVG without size, ids and style sheet, which would affect the rest of the page."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    svg = file.getvalue()
+def _spec(chart: altair.TopLevelMixin) -> dict[str, Any]:
+    return {**chart.to_dict(validate=True), "config": _CONFIG}
+
+
+def _thinned(
+    steps: Sequence[float], values: Sequence[float], every: int
+) -> list[tuple[float, float]]:
+    """Return each `every`-th point, and the last one."""
+    points = list(zip(steps, values, strict=True))
+    return points if every == 1 else [*points[:-1:every], points[-1]]
+
+
+def _percent(share: float) -> float:
+    return round(100 * share, 2)
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def _for_page(svg: str) -> str:
+    """Return the SVG without size, ids and fonts, which would affect the rest of the page."""
     svg = svg[svg.index("<svg") :]
-    for pattern, replacement in _REWRITES:
-        svg = re.sub(pattern, replacement, svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg [^>]*?) width="[\d.]+" height="[\d.]+"', r"\1", svg, count=1)
+    svg = re.sub(r' font-family="[^"]*"', ' font-family="var(--sans, sans-serif)"', svg)
+    svg = re.sub(r' (aria-[a-z]+|role)="[^"]*"', "", svg)
     for name, (light, _) in COLOURS.items():
         svg = svg.replace(light, f"var(--{name}, {light})")
     return svg

@@ -8,9 +8,9 @@ from etils import epath
 from teacherlm_jax.report import figures
 from teacherlm_jax.report.blocks import (
     Block,
+    Figure,
     Heading,
     Paragraph,
-    SvgFigure,
     Table,
     count,
     percent,
@@ -47,9 +47,9 @@ def _figure(runs: Sequence[RunRecord]) -> list[Block]:
         return [Paragraph("No loss curves: no run has a loss in its metrics.jsonl.")]
     ends = ", ".join(f"{name} {losses[-1]:.3f}" for name, _, losses in lines)
     return [
-        SvgFigure(
+        Figure(
             name="loss",
-            svg=figures.curves(lines, "step", "loss (nats per token)"),
+            drawing=figures.curves(lines, "step", "loss (nats per token)"),
             caption="Training loss over the tokens with loss, from the metrics.jsonl of each run. "
             "Losses are comparable only between runs with the same data and the same loss tokens.",
             description=f"Training loss by step; final values: {ends}",

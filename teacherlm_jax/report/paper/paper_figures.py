@@ -1,14 +1,14 @@
 """Figures of the paper's results beside ours, drawn from the numbers of its tables."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import altair
 
 from teacherlm_jax.config import paper_models
-from teacherlm_jax.report.blocks import SvgFigure
-from teacherlm_jax.report.figures import COLOURS, GRID, INK, MUTED, SERIES
+from teacherlm_jax.report import figures
+from teacherlm_jax.report.blocks import Figure
+from teacherlm_jax.report.figures import MUTED, SERIES
 from teacherlm_jax.report.paper import augmentation, names_of_models, paper_cells, printed
 from teacherlm_jax.report.paper.measured import Measured
 from teacherlm_jax.report.paper.paper_tables import FORMS
@@ -25,14 +25,14 @@ _BILLIONS = {"560m": 0.56, "1b1": 1.1, "3b": 3.0, "7b1": 7.1, "176b": 176.0}
 Point = dict[str, Any]
 
 
-def teachers(measured: Measured) -> list[SvgFigure]:
+def teachers(measured: Measured) -> list[Figure]:
     """Return MMLU accuracy by size, with a line per stage."""
     points: list[Point] = []
     for cell in paper_cells.cells("teachers"):
         place = {"size": _BILLIONS[cell.row], "stage": names_of_models.stage(cell.column)}
         points += _both(cell, place, measured)
     stages = [names_of_models.stage(stage) for stage in paper_models.STAGES]
-    base = altair.Chart(altair.Data(values=points)).encode(
+    base = altair.Chart(altair.NamedData(name="rows")).encode(
         x=altair.X("size:Q", title="parameters, billions")
         .scale(type="log", domain=[0.4, 250], nice=False)
         .axis(values=[0.5, 1, 3, 10, 30, 100]),
@@ -55,7 +55,7 @@ def teachers(measured: Measured) -> list[SvgFigure]:
     return [_figure("paper-teachers", chart.properties(width=420, height=260), caption, points)]
 
 
-def averages(measured: Measured) -> list[SvgFigure]:
+def averages(measured: Measured) -> list[Figure]:
     """Return the averages of Tables 5 and 6, a row for each model."""
     points: list[Point] = []
     for cell in paper_cells.cells("subjects"):
@@ -65,7 +65,7 @@ def averages(measured: Measured) -> list[SvgFigure]:
     order = sorted(
         (point for point in points if point["whose"] == PAPER), key=lambda point: -point["accuracy"]
     )
-    chart = _dots(points).encode(
+    chart = _dots(named=True).encode(
         x=altair.X("accuracy:Q", title="MMLU, mean over subjects, %").scale(zero=False),
         y=altair.Y("model:N", title=None, sort=[point["model"] for point in order]),
     )
@@ -73,12 +73,12 @@ def averages(measured: Measured) -> list[SvgFigure]:
     return [_figure("paper-averages", chart.properties(width=380, height=220), caption, points)]
 
 
-def students(measured: Measured) -> list[SvgFigure]:
+def students(measured: Measured) -> list[Figure]:
     """Return the change from explanations, a panel for each benchmark."""
     points = list(_changes(measured))
     panel = altair.layer(
         altair.Chart().mark_rule(color=MUTED).encode(x=altair.datum(0)),
-        _dots(None).encode(
+        _dots(named=False).encode(
             x=altair.X("accuracy:Q", title=None),
             y=altair.Y("form:N", title=None, sort=list(FORMS)),
         ),
@@ -86,7 +86,7 @@ def students(measured: Measured) -> list[SvgFigure]:
     chart = panel.facet(
         altair.Facet("benchmark:N", title=None, sort=[*_benchmarks()]),
         columns=2,
-        data=altair.Data(values=points),
+        data=altair.NamedData(name="rows"),
     )
     caption = (
         "Change of the accuracy of multi-task students from explanations, by text form, from Table "
@@ -124,9 +124,9 @@ def _both(cell: paper_cells.PaperCell, place: Point, measured: Measured) -> Iter
         yield place | {"accuracy": round(ours.value, 2), "whose": OURS}
 
 
-def _dots(points: list[Point] | None) -> altair.Chart:
-    """Return circles of the paper and diamonds of ours."""
-    data = altair.Data(values=points) if points is not None else altair.Undefined
+def _dots(*, named: bool) -> altair.Chart:
+    """Return circles of the paper and diamonds of ours, of named data or of those of a facet."""
+    data = altair.NamedData(name="rows") if named else altair.Undefined
     whose = [PAPER, OURS]
     return (
         altair.Chart(data)
@@ -143,28 +143,9 @@ def _dots(points: list[Point] | None) -> altair.Chart:
     )
 
 
-def _figure(name: str, chart: Any, caption: str, points: list[Point]) -> SvgFigure:
+def _figure(name: str, chart: Any, caption: str, points: list[Point]) -> Figure:
     ours = sum(point["whose"] == OURS for point in points)
     caption += " Diamonds: our runs." if ours else " None of our runs is in it yet."
     description = f"{caption} {len(points) - ours} points of the paper and {ours} of ours."
-    return SvgFigure(name=name, svg=_svg(chart), caption=caption, description=description)
-
-
-def _svg(chart: Any) -> str:
-    """Return a chart as SVG whose colours are CSS variables with a fallback."""
-    import vl_convert  # takes a second to import
-
-    styled = (
-        chart.configure(background="transparent", font="sans-serif")
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=INK, titleColor=MUTED, gridColor=GRID, domain=False, ticks=False, grid=True
-        )
-        .configure_header(labelColor=INK)
-        .configure_legend(labelColor=INK, orient="top")
-    )
-    svg = vl_convert.vegalite_to_svg(styled.to_dict())
-    svg = re.sub(r'(<svg [^>]*?) width="[\d.]+" height="[\d.]+"', r"\1", svg, count=1)
-    for colour, (light, _) in COLOURS.items():
-        svg = svg.replace(light, f"var(--{colour}, {light})")
-    return svg
+    drawing = figures.drawing(chart, points)
+    return Figure(name=name, drawing=drawing, caption=caption, description=description)

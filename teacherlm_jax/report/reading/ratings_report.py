@@ -173,7 +173,7 @@ def _text(
     for heading, table in zip(headings, tables, strict=True):
         if table.rows:
             rows = [(f"{row[0]}, {row[1]}", *row[2:]) if 1 in table.left else row
-                    for row in (table.header, *table.rows)]  # fmt: skip
+                    for row in table.lines]  # fmt: skip
             parts.append(f"{underlined(heading, '-')}\n{aligned(rows)}")
     parts += notes
     return "\n\n".join(parts) + "\n"
