@@ -93,7 +93,10 @@ def compare(data: Path, vocabulary: Vocabulary, folder: Path, pilot: int = 0) ->
 def write_model(vocabulary: Vocabulary, folder: Path) -> None:
     """Write a tiny random model as a Hugging Face folder."""
     shape = dataclasses.replace(MODEL, vocab_size=50_272)
-    pairs.make(shape).reference.save_pretrained(folder)
+    reference = pairs.make(shape).reference
+    for name in ("bos_token", "eos_token", "pad_token"):
+        setattr(reference.config, f"{name}_id", vocabulary.named_ids()[name])
+    reference.save_pretrained(folder)
     vocabulary.save_pretrained(folder)
 
 
