@@ -93,11 +93,30 @@ function loadLibrary() {
   loaded = true;
 }
 
+// Points of the curves that are drawn; CSV files have all.
+const MOST_POINTS = 20000;
+
+function* thinned(drawing, smoothing) {
+  const points = drawing.curves.reduce((sum, [, , values]) => sum + values.length, 0);
+  const every = Math.ceil(points / MOST_POINTS);
+  let [name, index, last] = [null, 0, null];
+  for (const row of rowsOf(drawing, smoothing)) {
+    if (row[0] !== name) {
+      if (last) yield last;
+      [name, index] = [row[0], 0];
+    }
+    last = index % every ? row : null;
+    if (!last) yield row;
+    index += 1;
+  }
+  if (last) yield last;
+}
+
 async function draw(figure, drawing, { log, smoothing }) {
   loadLibrary();
   const spec = inPageColours(drawing.spec);
   if (drawing.curves) spec.encoding.y.scale = { type: log ? "log" : "linear", zero: !log };
-  const rows = [...rowsOf(drawing, smoothing)]
+  const rows = [...(drawing.curves ? thinned(drawing, smoothing) : rowsOf(drawing))]
     .filter((row) => !log || row[2] > 0)
     .map((row) => Object.fromEntries(drawing.header.map((name, i) => [name, row[i]])));
   const options = { renderer: "svg", actions: false };

@@ -1,0 +1,200 @@
+"""The page in Chromium: on a phone and on a desk, in light and in dark."""
+
+import csv
+import math
+import re
+import shutil
+
+import pytest
+
+from teacherlm_jax.config import ReportConfig
+from teacherlm_jax.report import figures
+from teacherlm_jax.report.blocks import Figure, Heading, Table
+from teacherlm_jax.report.build import report
+from teacherlm_jax.report.page import html_page
+from tests.make_run import make_run
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium on PATH; on Debian: apt-get install chromium"
+)
+PHONE, DESK = (390, 800), (1200, 900)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Return a function that opens a page and fails the test if a script of it fails."""
+    contexts, errors, requests = [], [], []
+
+    def open_page(source, size=DESK, scheme="light", **options):
+        path = tmp_path / "page.html"
+        path.write_text(source, encoding="utf-8")
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(error))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not errors
+    assert [url for url in requests if not url.startswith(("file:", "blob:"))] == []
+
+
+@pytest.fixture
+def source(runs):
+    run = make_run(runs / "report")
+    report(ReportConfig(output="", root=str(runs), title="Toys & <pears>"), run)
+    return (run.path / "report.html").read_text(encoding="utf-8")
+
+
+def _column(page, index):
+    cells = page.locator("table").first.locator(f"tbody tr:visible > :nth-child({index})")
+    return [text.split()[0] for text in cells.all_inner_texts()]
+
+
+def test_a_click_on_a_header_sorts_by_number_and_then_the_other_way(opened, source):
+    page = opened(source)
+    accuracy = page.locator("table").first.get_by_role("button", name="accuracy")
+    assert _column(page, 2) == ["41.0", "78.0", "84.0", "55.0"]
+    accuracy.click()
+    assert _column(page, 2) == ["41.0", "55.0", "78.0", "84.0"]
+    accuracy.press("Enter")
+    assert _column(page, 2) == ["84.0", "78.0", "55.0", "41.0"]
+    head = page.locator("table").first.locator("th", has_text="accuracy")
+    assert head.get_attribute("aria-sort") == "descending"
+
+
+def test_missing_values_come_last_and_words_are_sorted_as_words(opened):
+    rows = tuple(
+        (name, value) for name, value in zip("cabd", ("2", "–", "10", "1,000"), strict=True)
+    )
+    page = opened(html_page("t", "l", [Table("Numbers.", ("name", "value"), rows)]))
+    page.get_by_role("button", name="value").click()
+    assert _column(page, 2) == ["2", "10", "1,000", "–"]
+    page.get_by_role("button", name="value").click()
+    assert _column(page, 2) == ["1,000", "10", "2", "–"]
+    page.get_by_role("button", name="name").click()
+    assert _column(page, 1) == ["a", "b", "c", "d"]
+
+
+def test_a_long_table_is_filtered_by_words(opened):
+    rows = tuple((f"run {index}", "evaluate") for index in range(30))
+    page = opened(html_page("t", "l", [Table("Runs.", ("name", "value"), rows)]))
+    page.get_by_label("Filter").fill("2 RUN")
+    assert page.locator("tbody tr:visible").count() == 12
+    page.get_by_label("Filter").fill("nothing")
+    assert page.locator("tbody tr:visible").count() == 0
+
+
+def _line(page):
+    return page.locator("figure.chart path[stroke-width='1.6']").first.get_attribute("d")
+
+
+def test_a_curve_changes_with_the_scale_and_with_smoothing(opened):
+    steps = list(range(1, 101))
+    lines = [("run", steps, [2 + math.sin(step) for step in steps])]
+    drawn = figures.curves(lines, "step", "loss")
+    page = opened(html_page("t", "l", [Figure("loss", drawn, "Loss.", "A loss curve")]))
+    before = _line(page)
+    page.get_by_label("log scale").check()
+    page.wait_for_selector("figure[data-drawn]")
+    logarithmic = _line(page)
+    page.get_by_label("smoothing").fill("0.95")
+    page.wait_for_function("document.querySelector('figure').dataset.drawn.includes('0.95')")
+    smooth = _line(page)
+    assert len({before, logarithmic, smooth}) == 3
+    heights = [float(y) for y in re.findall(r"[ML][\d.]+,([\d.]+)", smooth)]
+    rough = [float(y) for y in re.findall(r"[ML][\d.]+,([\d.]+)", logarithmic)]
+    assert max(heights[50:]) - min(heights[50:]) < 0.2 * (max(rough[50:]) - min(rough[50:]))
+
+
+def _saved(page, name):
+    with page.expect_download() as download:
+        page.get_by_role("button", name=name).first.click()
+    return download.value.path().read_text(encoding="utf-8"), download.value.suggested_filename
+
+
+def test_a_figure_is_saved_as_svg_and_its_numbers_as_csv(opened):
+    lines = [('a "quoted", name', [1, 2], [2.5, 1.25])]
+    drawn = figures.curves(lines, "step", "loss")
+    page = opened(html_page("t", "l", [Figure("loss", drawn, "Loss.", "A loss curve")]))
+    text, name = _saved(page, "numbers")
+    assert name == "loss.csv"
+    assert list(csv.reader(text.splitlines())) == [
+        ["run", "step", "value"],
+        ['a "quoted", name', "1", "2.5"],
+        ['a "quoted", name', "2", "1.25"],
+    ]
+    svg, name = _saved(page, "as SVG")
+    assert name == "loss.svg" and svg.startswith("<svg") and "var(--" not in svg
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_has_no_serious_finding_of_axe(opened, source, size, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = opened(source, size, scheme)
+    found = axe.run(page).response["violations"]
+    serious = [rule for rule in found if rule["impact"] in ("serious", "critical")]
+    assert not [(rule["id"], [node["html"] for node in rule["nodes"][:3]]) for rule in serious]
+
+
+def test_on_a_phone_only_tables_scroll_and_the_interval_is_visible(opened, source):
+    page = opened(source, PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
+    interval = page.locator(".beside").first.bounding_box()
+    assert interval["x"] >= 0 and interval["x"] + interval["width"] <= PHONE[0]
+    table = page.locator(".wide", has=page.locator("table")).first
+    first = table.locator("tbody th").first
+    before = first.bounding_box()["x"]
+    table.evaluate("node => { node.scrollLeft = 80; }")
+    assert table.evaluate("node => node.scrollLeft") > 0
+    assert first.bounding_box()["x"] == pytest.approx(before, abs=1)
+
+
+def test_on_a_desk_no_table_is_wider_than_its_place(opened, source):
+    page = opened(source, DESK)
+    wide = "[...document.querySelectorAll('.wide')].filter(n => n.scrollWidth > n.clientWidth + 1)"
+    assert page.evaluate(f"{wide}.map(n => n.ariaLabel)") == []
+
+
+def test_without_scripts_figures_and_tables_are_there(opened, source):
+    page = opened(source, java_script_enabled=False)
+    assert page.locator("figure.chart svg").count() == page.locator("figure.chart").count() > 0
+    assert page.get_by_text("student_CMF").first.is_visible()
+
+
+def test_three_hundred_runs_of_a_thousand_points_stay_below_five_megabytes(opened):
+    steps = list(range(10, 10_001, 10))
+    lines = [
+        (f"sweep/rate_{index}", steps, [3 / (1 + step / 900) + index / 977 for step in steps])
+        for index in range(300)
+    ]
+    rows = tuple((name, f"{values[-1]:.3f}") for name, _, values in lines)
+    drawn = figures.curves(lines, "step", "loss")
+    blocks = [
+        Heading("Runs"),
+        Figure("loss", drawn, "Loss.", "Curves"),
+        Table("Runs.", ("run", "loss"), rows),
+    ]
+    source = html_page("Many", "300 runs.", blocks)
+    assert len(source.encode()) < 5_000_000
+    page = opened(source)
+    page.get_by_label("smoothing").fill("0.5")
+    page.wait_for_selector("figure[data-drawn]", timeout=60_000)
+    assert page.locator("figure.chart path[stroke-width='0.8']").count() == 300
