@@ -94,6 +94,13 @@ class Card:
 
 
 @dataclasses.dataclass(frozen=True)
+class CardColumns:
+    """Cards in columns beside each other; each column has a title."""
+
+    columns: tuple[tuple[str, tuple[Card, ...]], ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Commands:
     """Command lines that a reader can copy, below a title and a note, which may be empty."""
 
@@ -102,7 +109,7 @@ class Commands:
     lines: tuple[str, ...]
 
 
-Block = Heading | Subheading | Paragraph | Notice | Table | Figure | Card | Commands
+Block = Heading | Subheading | Paragraph | Notice | Table | Figure | Card | CardColumns | Commands
 
 
 def count(number: int) -> str:

@@ -8,8 +8,10 @@ from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.report import (
     accuracy,
     comparisons,
+    costs,
     explanations,
     flagged_questions,
+    sweeps,
     trainings,
 )
 from teacherlm_jax.report.blocks import Block, Heading, Notice, Table, count
@@ -52,6 +54,8 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
         *flagged_questions.section(runs, config.root),
         *explanations.section(runs, config.root),
         *trainings.section(runs, config.root),
+        *sweeps.section(runs),
+        *costs.section(runs),
         *_all_runs(runs),
     ]
     text = summary(config.title, runs, config.root, run.address, compared)

@@ -10,6 +10,7 @@ from teacherlm_jax.report import figures
 from teacherlm_jax.report.blocks import (
     Block,
     Card,
+    CardColumns,
     Figure,
     Heading,
     Paragraph,
@@ -31,7 +32,7 @@ KIND_NAMES = {
 NO_GATES = "no gates"  # shown instead of a verdict if a run had no gates
 NO_VERDICT = "–"  # shown instead of a share if a gate judged no text of a kind
 
-_EXAMPLES = 3  # of each annotation run
+_EXAMPLES = 10  # of each annotation run; up to half of them have a text that fails a gate
 
 
 def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
@@ -49,10 +50,19 @@ def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
     ]
     for run in done:
         blocks += [Subheading(run.name), *_figure(run), _table(run, root)]
-        blocks += [
-            _card(example, run) for example in examples(run.path / layout.SAMPLES, _EXAMPLES)
-        ]
+        blocks += _samples(run)
     return blocks
+
+
+def _samples(run: RunRecord) -> list[Block]:
+    """Return samples in full, those with a text that fails a gate beside those that pass all."""
+    chosen = examples(run.path / layout.SAMPLES, _EXAMPLES, failing=_EXAMPLES // 2)
+    passing = tuple(_card(example, run) for example in chosen if not example.fails)
+    failing = tuple(_card(example, run) for example in chosen if example.fails)
+    if not failing:
+        return list(passing)
+    columns = (("Every text passes its gates", passing), ("A text fails a gate", failing))
+    return [CardColumns(tuple(column for column in columns if column[1]))]
 
 
 def finished(runs: Sequence[RunRecord]) -> list[RunRecord]:

@@ -5,6 +5,8 @@ from typing import Any
 
 from etils import epath
 
+from teacherlm_jax.checkpoints import selection
+from teacherlm_jax.config import HELD_OUT
 from teacherlm_jax.report import figures
 from teacherlm_jax.report.blocks import (
     Block,
@@ -28,33 +30,70 @@ def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
     if not trainings:
         return []
     done = [run for run in trainings if run.finished]
-    blocks: list[Block] = [Heading("Training"), *_figure(trainings)]
+    blocks: list[Block] = [Heading("Training"), *_figure(trainings, root)]
     if done:
         blocks.append(_table(done, root))
     if validated := [run for run in done if "best_step" in run.result]:
         blocks.append(_validation_table(validated))
+    blocks += _validation_figures(trainings, root)
     return blocks
 
 
-def _figure(runs: Sequence[RunRecord]) -> list[Block]:
-    lines = []
+def _figure(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
+    curves = []
     for run in runs:
         metrics = [row for row in run.metrics if "step" in row and row.get("loss") is not None]
         if metrics:
             steps, losses = [row["step"] for row in metrics], [row["loss"] for row in metrics]
-            lines.append((run.name, steps, losses))
-    if not lines:
+            curves.append((_data(run, root), (run.name, steps, losses)))
+    if not curves:
         return [Paragraph("No loss curves: no run has a loss in its metrics.jsonl.")]
-    ends = ", ".join(f"{name} {losses[-1]:.3f}" for name, _, losses in lines)
-    return [
-        Figure(
-            name="loss",
-            drawing=figures.curves(lines, "step", "loss (nats per token)"),
-            caption="Training loss over the tokens with loss, from the metrics.jsonl of each run. "
-            "Losses are comparable only between runs with the same data and the same loss tokens.",
-            description=f"Training loss by step; final values: {ends}",
+    caption = "Training loss over the tokens with loss, from the metrics.jsonl of each run."
+    return _by_data("loss", curves, "loss (nats per token)", caption)
+
+
+def _validation_figures(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
+    """Return the curves of each validation metric; those of held-out rows by training data."""
+    curves: dict[str, list[tuple[str, figures.Curve]]] = {}
+    for run in runs:
+        rows = selection.measurements(run.path)
+        for metric in dict.fromkeys(key for row in rows for key in row if key != "step"):
+            points = [(row["step"], row[metric]) for row in rows if row.get(metric) is not None]
+            if points:
+                steps, values = zip(*points, strict=True)
+                data = _data(run, root) if metric.startswith(f"{HELD_OUT}/") else ""
+                curves.setdefault(metric, []).append((data, (run.name, steps, values)))
+    blocks: list[Block] = []
+    for metric, own in curves.items():
+        name = f"validation-{metric.replace('/', '-')}"
+        caption = f"Validation: {metric}, from the validation.jsonl of each run."
+        blocks += _by_data(name, own, metric, caption)
+    return blocks
+
+
+def _data(run: RunRecord, root: epath.PathLike) -> str:
+    return run.input_label("data", run.config.get("data", ""), root)
+
+
+def _by_data(
+    name: str, curves: Sequence[tuple[str, figures.Curve]], up: str, caption: str
+) -> list[Block]:
+    """Return a figure for the curves of each data: those of different data are not comparable."""
+    groups: dict[str, list[figures.Curve]] = {}
+    for data, curve in curves:
+        groups.setdefault(data, []).append(curve)
+    blocks: list[Block] = []
+    for number, (data, own) in enumerate(groups.items(), start=1):
+        ends = ", ".join(f"{run} {values[-1]:.3f}" for run, _, values in own)
+        blocks.append(
+            Figure(
+                name=f"{name}-{number}" if len(groups) > 1 else name,
+                drawing=figures.curves(own, "step", up),
+                caption=f"{caption} Data: {data}." if data else caption,
+                description=f"{up} by step; final values: {ends}",
+            )
         )
-    ]
+    return blocks
 
 
 def _or_na(value: float | None, text: Callable[[float], str]) -> str:

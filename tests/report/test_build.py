@@ -139,11 +139,13 @@ def test_the_papers_figures_are_shown_for_its_benchmarks_without_misprints(built
     assert "CREAK of multi-task students" not in text  # nothing here was evaluated on it
 
 
-def test_explanations_are_counted_by_kind_and_three_are_shown_in_full(built):
+def test_explanations_are_counted_by_kind_and_shown_in_full_failing_ones_beside_others(built):
     text = _page(built).text
     assert "common mistakes stage3_mistake 1,000 22.0 99.8 100.0 87.4 87.4" in text
     shown = [number for number in range(5) if f"Sample unlabelled-{number} in annotate" in text]
-    assert shown == [0, 2, 4]
+    assert shown == [0, 1, 2, 3, 4]
+    passing, failing = text.index("Every text passes its gates"), text.index("A text fails a gate")
+    assert passing < text.index("Sample unlabelled-3") < failing < text.index("Sample unlabelled-4")
     assert "Mia has 4 pears and buys 3 more. 4 + 3 = 7." in text
     assert "fails: synthetic" in text
 
@@ -179,7 +181,7 @@ def test_markdown_has_the_same_tables_and_links_its_figures(built):
     written = (folder / "report.md").read_text()
     assert "| stage2 | 78.0 (74.6 to 81.0) | 27.0 | 800 | 240 | evaluate_stage2 |" in written
     linked = re.findall(r"\]\((figures/[^)]+)\)", written)
-    assert len(linked) == 5  # three benchmarks, the gates, the loss
+    assert len(linked) == 12  # three benchmarks, the gates, and the losses of eight trainings
     for name in linked:
         assert (folder / name).read_text().startswith("<svg ")
 
@@ -240,7 +242,7 @@ def test_an_annotation_of_no_sample_shows_none(runs, built):
 
 
 def test_another_process_with_another_hash_seed_writes_the_same_bytes(built, runs):
-    written = ["report.html", "report.md", "summary.txt", "figures/loss.svg"]
+    written = ["report.html", "report.md", "summary.txt", "figures/loss-1.svg"]
     first = [(built[0] / name).read_bytes() for name in written]
     again = (
         "import sys; from tests.report.test_build import _again; "
@@ -326,4 +328,4 @@ def test_a_page_without_loss_curves_says_so(runs):
     run = make_run(runs / "report")
     report(ReportConfig(output="", root=str(runs), title="t"), run)
     assert "No loss curves" in Page((run.path / "report.html").read_text()).text
-    assert not (run.path / "figures" / "loss.svg").exists()
+    assert not list((run.path / "figures").glob("loss*"))

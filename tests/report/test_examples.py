@@ -46,3 +46,14 @@ def test_an_example_shows_only_the_texts_of_its_annotation(tmp_path):
     (example,) = examples(tmp_path, 3)
     assert example.written == {"cot": ("Six sevens.", {"finished": True})}
     assert (example.question, example.answer) == ("6 * 7?", "42")
+
+
+def test_samples_that_fail_a_gate_are_shown_beside_those_that_pass(tmp_path):
+    rows = [_row(number, "a") for number in range(100)]
+    for number in (30, 60):
+        rows[number]["annotations"]["cot"]["gates"]["finished"] = False
+    files.write_jsonl(tmp_path / "part-00000-of-00001.jsonl", rows)
+    chosen = examples(tmp_path, 10, failing=5)
+    assert [example.id for example in chosen if example.fails] == ["a30", "a60"]
+    assert len(chosen) == 10
+    assert examples(tmp_path, 1)[0].id == "a0"

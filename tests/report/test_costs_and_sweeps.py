@@ -1,0 +1,107 @@
+"""Runs are grouped by what differs in their settings, and show what they cost."""
+
+import pytest
+
+from teacherlm_jax.report import costs, sweeps, trainings
+from teacherlm_jax.report.blocks import Cell, Figure, Subheading
+from teacherlm_jax.report.collect import find_runs
+from teacherlm_jax.storage import files
+
+
+@pytest.fixture
+def swept(tmp_path):
+    """Return a function that writes runs of a sweep over the learning rate, and finds them."""
+
+    def write(losses, metric=None, data="data"):
+        for number, loss in enumerate(losses):
+            folder = tmp_path / "runs" / "rates" / f"rate_{number}"
+            config = {
+                "output": str(folder),
+                "data": data if isinstance(data, str) else data[number],
+                "optimizer": {"learning_rate": 10.0**-number, "b2": 0.95},
+                "validation": {"metric": metric or ""},
+            }
+            result = {
+                "step": 10,
+                "steps": 10,
+                "tokens": 1000,
+                "loss": loss,
+                "accuracy": 0.5,
+                "tokens_per_second": 10.0,
+                "parameters": 50,
+                "seconds": 1800.0,
+            }
+            if metric:
+                best = {"best_step": 10, "best_metric": loss, "final_metric": loss}
+                result |= best
+                rows = [{"step": 5, metric: loss / 2}, {"step": 10, metric: loss}]
+                files.write_jsonl(folder / "validation.jsonl", rows)
+            files.write_json(folder / "config.json", {"verb": "train", "config": config})
+            files.write_json(folder / "result.json", result)
+            files.write_jsonl(folder / "metrics.jsonl", [{"step": 10, "loss": loss or 1.0}])
+        return find_runs(str(tmp_path / "runs"), tmp_path / "report")
+
+    return write
+
+
+def _cells(rows):
+    return [[cell.text if isinstance(cell, Cell) else cell for cell in row] for row in rows]
+
+
+def test_the_runs_of_a_sweep_are_sorted_by_loss_and_the_best_is_marked(swept):
+    _, title, table = sweeps.section(swept([3.0, 2.0, None, 2.5]))
+    assert title == Subheading("rates")
+    assert table.header == ("run", "training loss", "optimizer.learning_rate", "tokens")
+    assert _cells(table.rows) == [
+        ["rate_1", "2.0000", "0.1", "1,000"],
+        ["rate_3", "2.5000", "0.001", "1,000"],
+        ["rate_0", "3.0000", "1.0", "1,000"],
+        ["rate_2", "–", "0.01", "1,000"],
+    ]
+    assert [row[1].best for row in table.rows] == [True, False, False, False]
+
+
+def test_a_common_validation_metric_decides_and_higher_accuracy_is_better(swept):
+    *_, table = sweeps.section(swept([0.4, 0.6, 0.5], metric="creak/accuracy"))
+    assert table.header[1] == "creak/accuracy"
+    assert [row[1].text for row in table.rows] == ["0.6000", "0.5000", "0.4000"]
+    assert table.rows[0][1].best
+
+
+def test_equal_runs_have_no_winner_and_one_run_is_no_sweep(swept):
+    *_, table = sweeps.section(swept([2.0, 2.0]))
+    assert not any(row[1].best for row in table.rows)
+    assert sweeps.section(swept([2.0, 2.0])[:1]) == []
+
+
+def test_curves_of_different_data_are_in_different_figures(swept, tmp_path):
+    blocks = trainings.section(swept([3.0, 2.0, 2.5], data=["a", "b", "a"]), tmp_path)
+    drawn = [block for block in blocks if isinstance(block, Figure)]
+    assert [block.name for block in drawn] == ["loss-1", "loss-2"]
+    names = [[name for name, *_ in block.drawing.curves] for block in drawn]
+    assert names == [["rates/rate_0", "rates/rate_2"], ["rates/rate_1"]]
+
+
+def test_each_validation_metric_has_its_curves(swept, tmp_path):
+    blocks = trainings.section(swept([0.4, 0.6], metric="creak/accuracy"), tmp_path)
+    drawn = {block.name: block.drawing.curves for block in blocks if isinstance(block, Figure)}
+    assert list(drawn) == ["loss", "validation-creak-accuracy"]
+    assert drawn["validation-creak-accuracy"][1] == ("rates/rate_1", (5, 10), (0.3, 0.6))
+
+
+def test_costs_show_flops_hours_and_goodput_as_far_as_they_were_recorded(swept, tmp_path):
+    runs = swept([3.0, 2.0])
+    summary = {
+        "chips": 4,
+        "wall_seconds": 7200.0,
+        "model_flops_per_token": 1e6,
+        "goodput": 0.8,
+        "share": {"compile": 0.15, "checkpoint": 0.045, "input": 0.005},
+    }
+    files.write_json(tmp_path / "runs/rates/rate_0/summary.json", summary)
+    _, table = costs.section(runs)
+    assert _cells(table.rows) == [
+        ["rates/rate_0", "1,000", "1.00e+09", "2.00", "4", "8.00", "80.0",
+         "compile 15.0, checkpoint 4.5"],
+        ["rates/rate_1", "1,000", "3.00e+05", "0.50", "–", "–", "–", "–"],
+    ]  # fmt: skip
