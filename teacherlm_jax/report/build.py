@@ -54,7 +54,7 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
         *flagged_questions.section(runs, config.root),
         *explanations.section(runs, config.root),
         *trainings.section(runs, config.root),
-        *sweeps.section(runs),
+        *sweeps.section(runs, config.root),
         *costs.section(runs),
         *_all_runs(runs),
     ]

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from etils import epath
+
 from teacherlm_jax.report.blocks import Block, Cell, Heading, Subheading, Table, count, rounded
-from teacherlm_jax.report.collect import RunRecord
+from teacherlm_jax.report.collect import RunRecord, label
 from teacherlm_jax.runs.identity import flatten
 
 _MOST_KEYS = 4  # settings that the runs of a group differ in
@@ -12,14 +14,14 @@ _NO_FIGURE = "–"
 _LOSS = "training loss"
 
 
-def section(runs: Sequence[RunRecord]) -> list[Block]:
+def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
     """Return a table for each folder whose training runs differ in few settings; none without."""
     blocks: list[Block] = []
     for folder, members in _folders(runs).items():
         swept = _differing([_settings(run) for run in members])
         if 0 < len(swept) <= _MOST_KEYS:
-            blocks += [Subheading(folder or "training runs"), _table(members, swept)]
-    return [Heading("Sweeps"), *blocks] if blocks else []
+            blocks += [Subheading(folder or "training runs"), _table(members, swept, root)]
+    return [Heading("Sweeps and other groups of runs"), *blocks] if blocks else []
 
 
 def _folders(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
@@ -41,7 +43,7 @@ def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     return [key for key in keys if len({repr(own.get(key)) for own in settings}) > 1]
 
 
-def _table(members: Sequence[RunRecord], swept: Sequence[str]) -> Table:
+def _table(members: Sequence[RunRecord], swept: Sequence[str], root: epath.PathLike) -> Table:
     """Return the runs sorted by their metric, the best one first and marked."""
     name = _common_metric(members)
     sign = 1 if name.endswith("loss") else -1
@@ -56,13 +58,19 @@ def _table(members: Sequence[RunRecord], swept: Sequence[str]) -> Table:
         settings = _settings(run)
         best = len(known) > 1 and value is not None and sign * value == known[0] < known[-1]
         metric = Cell(_NO_FIGURE) if value is None else Cell(rounded(value, 4), best=best)
-        own = (str(settings.get(key, _NO_FIGURE)) for key in swept)
+        own = (_text(settings.get(key, _NO_FIGURE), root) for key in swept)
         rows.append((run.name.rpartition("/")[2], metric, *own, count(run.result["tokens"])))
     return Table(
         f"Training runs of one folder by the settings in which they differ, the best {name} first.",
         ("run", name, *swept, "tokens"),
         tuple(rows),
+        left=(0, *range(2, 2 + len(swept))),
     )
+
+
+def _text(value: Any, root: epath.PathLike) -> str:
+    """Return a setting as text; paths below the root are relative to it."""
+    return label(value, root) if isinstance(value, str) and "/" in value else str(value)
 
 
 def _common_metric(members: Sequence[RunRecord]) -> str:

@@ -49,7 +49,7 @@ def _cells(rows):
 
 
 def test_the_runs_of_a_sweep_are_sorted_by_loss_and_the_best_is_marked(swept):
-    _, title, table = sweeps.section(swept([3.0, 2.0, None, 2.5]))
+    _, title, table = sweeps.section(swept([3.0, 2.0, None, 2.5]), "")
     assert title == Subheading("rates")
     assert table.header == ("run", "training loss", "optimizer.learning_rate", "tokens")
     assert _cells(table.rows) == [
@@ -62,16 +62,16 @@ def test_the_runs_of_a_sweep_are_sorted_by_loss_and_the_best_is_marked(swept):
 
 
 def test_a_common_validation_metric_decides_and_higher_accuracy_is_better(swept):
-    *_, table = sweeps.section(swept([0.4, 0.6, 0.5], metric="creak/accuracy"))
+    *_, table = sweeps.section(swept([0.4, 0.6, 0.5], metric="creak/accuracy"), "")
     assert table.header[1] == "creak/accuracy"
     assert [row[1].text for row in table.rows] == ["0.6000", "0.5000", "0.4000"]
     assert table.rows[0][1].best
 
 
 def test_equal_runs_have_no_winner_and_one_run_is_no_sweep(swept):
-    *_, table = sweeps.section(swept([2.0, 2.0]))
+    *_, table = sweeps.section(swept([2.0, 2.0]), "")
     assert not any(row[1].best for row in table.rows)
-    assert sweeps.section(swept([2.0, 2.0])[:1]) == []
+    assert sweeps.section(swept([2.0, 2.0])[:1], "") == []
 
 
 def test_curves_of_different_data_are_in_different_figures(swept, tmp_path):
