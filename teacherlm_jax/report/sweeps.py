@@ -49,6 +49,7 @@ def _table(members: Sequence[RunRecord], swept: Sequence[str], root: epath.PathL
     sign = 1 if name.endswith("loss") else -1
     values = [run.result["best_metric" if name != _LOSS else "loss"] for run in members]
     known = sorted(sign * value for value in values if value is not None)
+    comparable = name != _LOSS or "data" not in swept
     places = sorted(
         zip(values, members, strict=True),
         key=lambda pair: (pair[0] is None, sign * (pair[0] or 0.0)),
@@ -56,12 +57,19 @@ def _table(members: Sequence[RunRecord], swept: Sequence[str], root: epath.PathL
     rows: list[tuple[str | Cell, ...]] = []
     for value, run in places:
         settings = _settings(run)
-        best = len(known) > 1 and value is not None and sign * value == known[0] < known[-1]
-        metric = Cell(_NO_FIGURE) if value is None else Cell(rounded(value, 4), best=best)
+        first = value is not None and sign * value == known[0] < known[-1]
+        metric = (
+            Cell(_NO_FIGURE)
+            if value is None
+            else Cell(rounded(value, 4), best=first and comparable)
+        )
         own = (_text(settings.get(key, _NO_FIGURE), root) for key in swept)
         rows.append((run.name.rpartition("/")[2], metric, *own, count(run.result["tokens"])))
     return Table(
-        f"Training runs of one folder by the settings in which they differ, the best {name} first.",
+        f"Training runs of one folder by the settings in which they differ, the best {name} first."
+        + (
+            "" if comparable else " Losses on different data are not comparable, so none is marked."
+        ),
         ("run", name, *swept, "tokens"),
         tuple(rows),
         left=(0, *range(2, 2 + len(swept))),

@@ -74,6 +74,12 @@ def test_equal_runs_have_no_winner_and_one_run_is_no_sweep(swept):
     assert sweeps.section(swept([2.0, 2.0])[:1], "") == []
 
 
+def test_the_losses_of_different_data_have_no_winner(swept):
+    *_, table = sweeps.section(swept([3.0, 2.0], data=["a", "b"]), "")
+    assert not any(row[1].best for row in table.rows)
+    assert "not comparable" in table.caption
+
+
 def test_curves_of_different_data_are_in_different_figures(swept, tmp_path):
     blocks = trainings.section(swept([3.0, 2.0, 2.5], data=["a", "b", "a"]), tmp_path)
     drawn = [block for block in blocks if isinstance(block, Figure)]
