@@ -173,8 +173,12 @@ def _accuracy_cells(model: ComparedModel) -> tuple[str, str]:
 
 
 def tables(compared: Comparisons) -> list[list[tuple[str, ...]]]:
-    """Return tables of the console summary: a line for each pair, and one for each model."""
+    """Return tables of the console summary: a line for each pair, and one for each model.
+
+    The training of models that were compared on several benchmarks is shown once.
+    """
     text: list[list[tuple[str, ...]]] = []
+    trainings: list[list[tuple[str, ...]]] = []
     for own, pairs in compared.sets:
         header = ("difference", "95 % CI", "McNemar p", "more questions", "seeds", "tokens")
         rows = [
@@ -191,11 +195,12 @@ def tables(compared: Comparisons) -> list[list[tuple[str, ...]]]:
         ]
         title = f"Differences on {own.benchmark}, in percentage points"
         text.append([(title,), ("first − second", *header), *rows])
-        if all(model.cost is None for model in own.models):
-            continue
         models = [(f"  {name}", *cells) for name, *cells in map(model_cells, own.models)]
+        if models in trainings or all(model.cost is None for model in own.models):
+            continue
+        trainings.append(models)
         columns = ("model", "seeds", "tokens", "steps", "FLOPs")
-        text.append([(f"Training of the models on {own.benchmark}",), columns, *models])
+        text.append([("Training of these models",), columns, *models])
     return text
 
 
