@@ -91,8 +91,9 @@ def _question_sets(
     formats = {run.benchmark_format(benchmark) for run, _ in results}
     macro = several_subjects and all(map(printed.is_mean_of_subjects, formats))
     sets: dict[tuple[int, float], list[ModelAccuracy]] = {}
-    for run, result in results:
-        model = run.input_label("model", run.result["model"], root)
+    labels = [run.input_label("model", run.result["model"], root) for run, _ in results]
+    for (run, result), label in zip(results, labels, strict=True):
+        model = label if labels.count(label) == 1 else f"{label} ({run.name})"
         accuracy = ModelAccuracy(run=run, model=model, result=result, macro=macro)
         sets.setdefault((result["rows"], result["majority"]), []).append(accuracy)
     return [

@@ -3,6 +3,7 @@
 import html.parser
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,15 @@ def test_every_accuracy_has_its_interval_baseline_and_run(built):
         low, high = accuracy - 3.4, accuracy + 3
         row = f"{model} {accuracy} {low:.1f} to {high:.1f} 27.0 800 240 evaluate_{model}"
         assert row in text
+
+
+def test_two_evaluations_of_one_model_are_told_apart_by_their_runs(runs, built):
+    shutil.copytree(runs / "evaluate_stage1", runs / "evaluate_again")
+    page = _again(built, runs)
+    text = _page(page).text
+    for name in ("evaluate_again", "evaluate_stage1"):
+        assert f"stage1 ({name}) 41.0 37.6 to 44.0 27.0 800 240 {name}" in text
+        assert f"stage1 ({name})" in (page[0] / "figures/accuracy-generated.svg").read_text()
 
 
 def test_subjects_and_refused_rows_get_columns_if_there_are_any(built):
