@@ -110,7 +110,7 @@ def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
     blocks: list[Block] = [
         Heading("Accuracy"),
         Paragraph(
-            "Zero-shot rank classification: the option that the model scores highest is its "
+            "Rank classification: the option that the model scores highest is its "
             "answer. CI: confidence interval, Wilson's for an accuracy and the stratified one for "
             "a mean over subjects. Compare each accuracy with the majority baseline, which always "
             "answers with the most frequent correct letter."

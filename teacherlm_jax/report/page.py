@@ -5,10 +5,14 @@ reader's light or dark setting. Without JavaScript, tables cannot be sorted and 
 changed; all else is there.
 """
 
+import dataclasses
 import functools
+import itertools
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from importlib import resources
+from typing import Any
 
 import jinja2
 from etils import epath
@@ -34,6 +38,7 @@ def write(run: Run, title: str, lede: str, blocks: Sequence[Block], summary: str
         blocks: content of the page.
         summary: content of `summary.txt`.
     """
+    blocks = _with_file_names(blocks)
     for block in blocks:
         if isinstance(block, Figure):
             path = run.path / layout.FIGURES / f"{block.name}.svg"
@@ -42,6 +47,23 @@ def write(run: Run, title: str, lede: str, blocks: Sequence[Block], summary: str
     files.write_text(run.path / layout.REPORT_MARKDOWN, markdown_page(title, lede, blocks))
     files.write_text(run.path / layout.REPORT_TEXT, summary)
     return run.address / layout.REPORT_HTML
+
+
+def _with_file_names(blocks: Sequence[Block]) -> list[Block]:
+    """Return the blocks with names of figures that differ and suit files and links."""
+    named: list[Block] = []
+    taken: set[str] = set()
+    for block in blocks:
+        if isinstance(block, Figure):
+            plain = re.sub(r"[^A-Za-z0-9._-]+", "-", block.name)
+            counted = (f"{plain}-{number}" for number in itertools.count(2))
+            name = plain
+            while name in taken:
+                name = next(counted)
+            taken.add(name)
+            block = dataclasses.replace(block, name=name)
+        named.append(block)
+    return named
 
 
 def html_page(title: str, lede: str, blocks: Sequence[Block]) -> str:
@@ -79,21 +101,27 @@ def _templates() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters |= {
+    filters: dict[str, Callable[[Any], Any]] = {
         "kind": lambda block: type(block).__name__,
         "anchor": lambda text: "-".join(text.lower().split()),
         "as_cell": lambda value: value if isinstance(value, Cell) else Cell(value),
         "first_sentence": lambda text: text.split(". ")[0].removesuffix("."),
-        "md": lambda text: text.replace("|", "\\|"),
-        "one_line": lambda text: " ".join(text.split()),
+        "md": _markdown,
         "whole": _whole,
     }
+    environment.filters |= filters
     return environment
 
 
 def _whole(cell: Cell) -> str:
-    """Return a cell as one text, the best one of its column in bold."""
-    return f"**{cell.whole}**" if cell.best else cell.whole
+    """Return a cell as one text in Markdown, the best one of its column in bold."""
+    return f"**{_markdown(cell.whole)}**" if cell.best else _markdown(cell.whole)
+
+
+def _markdown(text: str) -> str:
+    """Return a text as one line of Markdown without HTML, links, code or the end of a cell."""
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`\[\]|])", r"\\\1", plain)
 
 
 def _text(name: str) -> str:

@@ -7,9 +7,9 @@ const drawings = JSON.parse(document.getElementById("drawings").textContent);
 // Tables
 
 const number = (cell) => {
-  const text = cell.dataset.order ?? cell.textContent.replaceAll(",", "");
-  const value = parseFloat(text);
-  return Number.isNaN(value) ? null : value;
+  const text = cell.dataset.order ?? cell.firstChild?.textContent.trim() ?? "";
+  const plain = text.replaceAll(",", "").replace("−", "-").replace(/^< /, "");
+  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(plain) ? Number(plain) : null;
 };
 
 function sortRows(table, column, descending) {
@@ -39,7 +39,7 @@ for (const table of document.querySelectorAll("table")) {
     button.append(...head.childNodes);
     head.append(button);
     button.addEventListener("click", () => {
-      const descending = head.ariaSort === "ascending";
+      const descending = head.getAttribute("aria-sort") === "ascending";
       for (const other of heads) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", descending ? "descending" : "ascending");
       sortRows(table, column, descending);
@@ -129,7 +129,7 @@ function save(name, type, content) {
   link.href = URL.createObjectURL(new Blob([content], { type }));
   link.download = name;
   link.click();
-  URL.revokeObjectURL(link.href);
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000); // some browsers read it later
 }
 
 // The figure as it is shown, as a file of its own with fixed colours.

@@ -5,6 +5,7 @@ from typing import Any
 
 from etils import epath
 
+from teacherlm_jax.config import HELD_OUT
 from teacherlm_jax.report.blocks import Block, Cell, Heading, Subheading, Table, count, rounded
 from teacherlm_jax.report.collect import RunRecord, label
 from teacherlm_jax.runs.identity import flatten
@@ -12,6 +13,7 @@ from teacherlm_jax.runs.identity import flatten
 _MOST_KEYS = 4  # settings that the runs of a group differ in
 _NO_FIGURE = "–"
 _LOSS = "training loss"
+_NO_SETTINGS = ("output", "root", "stands_for")
 
 
 def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
@@ -34,8 +36,8 @@ def _folders(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
 
 
 def _settings(run: RunRecord) -> Mapping[str, Any]:
-    """Return the settings of a run by key, without the folder that it writes."""
-    return {key: value for key, value in flatten(run.config).items() if key != "output"}
+    """Return the settings of a run by key, without those that change no result."""
+    return {key: value for key, value in flatten(run.config).items() if key not in _NO_SETTINGS}
 
 
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -49,7 +51,9 @@ def _table(members: Sequence[RunRecord], swept: Sequence[str], root: epath.PathL
     sign = 1 if name.endswith("loss") else -1
     values = [run.result["best_metric" if name != _LOSS else "loss"] for run in members]
     known = sorted(sign * value for value in values if value is not None)
-    comparable = name != _LOSS or "data" not in swept
+    of_data = name == _LOSS or name.startswith(f"{HELD_OUT}/")
+    comparable = not (of_data and any(key.split(".")[-1] == "data" for key in swept))
+    seeds_only = all(key.split(".")[-1] == "seed" for key in swept)
     places = sorted(
         zip(values, members, strict=True),
         key=lambda pair: (pair[0] is None, sign * (pair[0] or 0.0)),
@@ -61,7 +65,7 @@ def _table(members: Sequence[RunRecord], swept: Sequence[str], root: epath.PathL
         metric = (
             Cell(_NO_FIGURE)
             if value is None
-            else Cell(rounded(value, 4), best=first and comparable)
+            else Cell(rounded(value, 4), best=first and comparable and not seeds_only)
         )
         own = (_text(settings.get(key, _NO_FIGURE), root) for key in swept)
         rows.append((run.name.rpartition("/")[2], metric, *own, count(run.result["tokens"])))

@@ -124,6 +124,15 @@ def test_the_most_likely_tokens_are_those_of_a_search_of_the_whole_row(vocabular
     np.testing.assert_array_equal(actual[1], expected[1])
 
 
+@pytest.mark.parametrize("vocabulary", [30, 8 * 3 * filters.BLOCK])
+def test_zeros_stay_between_positive_and_negative_scores(vocabulary):
+    scores = np.full((1, vocabulary), -1.0, np.float32)
+    scores[0, [3, 7, 11]] = (0.0, 0.5, -0.5)
+    highest, tokens = filters.most_likely(jnp.asarray(scores), 3)
+    assert highest.tolist() == [[0.5, 0.0, -0.5]]
+    assert tokens.tolist() == [[7, 3, 11]]
+
+
 @pytest.mark.parametrize("vocabulary", [30, 8 * 2 * filters.BLOCK])
 def test_zero_and_minus_zero_are_equally_likely(vocabulary):
     scores = np.where(np.arange(vocabulary) % 2, 0.0, -0.0).astype(np.float32)[None]

@@ -12,7 +12,10 @@ import pytest
 
 from teacherlm_jax.config import ReportConfig, TrainConfig
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.report import figures
+from teacherlm_jax.report.blocks import Figure, Table
 from teacherlm_jax.report.build import report
+from teacherlm_jax.report.page import write
 from teacherlm_jax.runs import run_folder
 from teacherlm_jax.storage import files
 from tests.make_run import make_run
@@ -90,6 +93,18 @@ def test_every_accuracy_has_its_interval_baseline_and_run(built):
         low, high = accuracy - 3.4, accuracy + 3
         row = f"{model} {accuracy} {low:.1f} to {high:.1f} 27.0 800 240 evaluate_{model}"
         assert row in text
+
+
+def test_figures_of_one_name_have_files_of_their_own_and_markdown_has_no_markup_of_runs(tmp_path):
+    drawn = figures.intervals([("a", 0.5, 0.4, 0.6)], 0.3, "x")
+    shown = [Figure(name, drawn, f"Caption <{name}>.", "d") for name in ("a/b", "a-b", "a b")]
+    run = make_run(tmp_path / "report")
+    write(run, "t", "l", [*shown, Table("A [c].", ("x",), (("1 | <i>",),))], "summary")
+    names = sorted(path.name for path in (run.path / "figures").iterdir())
+    assert names == ["a-b-2.svg", "a-b-3.svg", "a-b.svg"]
+    markdown = (run.path / "report.md").read_text()
+    assert all(f"(figures/{name})" in markdown for name in names)
+    assert "| 1 \\| &lt;i> |" in markdown and "A \\[c\\]." in markdown
 
 
 def test_two_evaluations_of_one_model_are_told_apart_by_their_runs(runs, built):

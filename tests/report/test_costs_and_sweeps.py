@@ -80,6 +80,19 @@ def test_the_losses_of_different_data_have_no_winner(swept):
     assert "not comparable" in table.caption
 
 
+def test_held_out_losses_of_different_data_and_mere_seeds_have_no_winner(swept, tmp_path):
+    *_, table = sweeps.section(swept([3.0, 2.0], metric="held_out/loss", data=["a", "b"]), "")
+    assert not any(row[1].best for row in table.rows)
+    for number in range(2):
+        path = tmp_path / f"runs/rates/rate_{number}/config.json"
+        content = files.read_json(path)
+        content["config"] |= {"data": "a", "optimizer": {}, "seed": number}
+        files.write_json(path, content)
+    *_, table = sweeps.section(find_runs(str(tmp_path / "runs"), tmp_path / "report"), "")
+    assert table.header[2] == "seed"
+    assert not any(row[1].best for row in table.rows)
+
+
 def test_curves_of_different_data_are_in_different_figures(swept, tmp_path):
     blocks = trainings.section(swept([3.0, 2.0, 2.5], data=["a", "b", "a"]), tmp_path)
     drawn = [block for block in blocks if isinstance(block, Figure)]

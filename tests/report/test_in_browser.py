@@ -92,6 +92,15 @@ def test_missing_values_come_last_and_words_are_sorted_as_words(opened):
     assert _column(page, 1) == ["a", "b", "c", "d"]
 
 
+def test_signed_numbers_and_bounds_are_sorted_as_numbers_and_names_with_digits_as_words(opened):
+    rows = tuple(zip(("2 b", "10 a", "1 c"), ("−1.5", "+0.5", "< 0.001"), strict=True))
+    page = opened(html_page("t", "l", [Table("Numbers.", ("name", "value"), rows)]))
+    page.get_by_role("button", name="value").click()
+    assert page.locator("tbody td").all_inner_texts() == ["−1.5", "< 0.001", "+0.5"]
+    page.get_by_role("button", name="name").click()
+    assert page.locator("tbody th").all_inner_texts() == ["1 c", "2 b", "10 a"]
+
+
 def test_a_long_table_is_filtered_by_words(opened):
     rows = tuple((f"run {index}", "evaluate") for index in range(30))
     page = opened(html_page("t", "l", [Table("Runs.", ("name", "value"), rows)]))
