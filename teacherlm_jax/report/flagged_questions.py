@@ -41,7 +41,7 @@ def _row(
     run: RunRecord, benchmark: str, result: Mapping[str, Any], root: epath.PathLike
 ) -> tuple[str, ...]:
     figures = result["contamination"]
-    clean, on_flagged = figures.get("clean"), figures.get("flagged_accuracy")
+    clean, on_flagged = figures["clean"], figures["flagged_accuracy"]
     return (
         *(run.input_label("model", run.result["model"], root), benchmark, count(result["rows"])),
         *(percent(result["accuracy"]), count(figures["flagged"])),

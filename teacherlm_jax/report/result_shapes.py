@@ -5,10 +5,17 @@ from typing import Any
 
 _EACH = "*"  # in a shape: every value of an object, which must have at least one
 _IF_PRESENT = "?"  # in a shape: keys of the same object that come with the first of them
+_OR_NULL = "null"  # in a shape: its only key, with the shape of a value that may also be null
 _NUMBER = (int, float)
 _NUMBER_OR_NULL = (*_NUMBER, type(None))
 _INTERVAL = [_NUMBER, _NUMBER]
 
+_CONTAMINATION = {
+    "flagged": int,
+    "not_compared": int,
+    "flagged_accuracy": _NUMBER_OR_NULL,  # null if no question was flagged
+    "clean": {_OR_NULL: {"accuracy": _NUMBER, "interval": _INTERVAL}},  # null if all were
+}
 _BENCHMARK = {
     "rows": int,
     "accuracy": _NUMBER,
@@ -19,7 +26,7 @@ _BENCHMARK = {
     "by_subject": {_EACH: {}},
     "refused": int,
     "truncated": int,
-    _IF_PRESENT: {"contamination": {"flagged": int, "not_compared": int}},
+    _IF_PRESENT: {"contamination": _CONTAMINATION},
 }
 _KIND = {
     "teacher": str,
@@ -53,6 +60,8 @@ def difference(value: Any, shape: Any, name: str = "") -> str:
     A shape is a type (or several), a list of shapes, or an object of shapes by key; the value may
     have more keys. `name` is the path of the value, empty for the whole.
     """
+    if isinstance(shape, Mapping) and _OR_NULL in shape:
+        return "" if value is None else difference(value, shape[_OR_NULL], name)
     if isinstance(shape, list):
         if not isinstance(value, list) or len(value) != len(shape):
             return f"{name or 'it'} is not a list of {len(shape)}"

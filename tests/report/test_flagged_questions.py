@@ -48,3 +48,21 @@ def test_accuracies_with_and_without_flagged_questions_are_in_one_row(runs):
 def test_a_benchmark_of_only_flagged_or_no_flagged_questions_has_a_dash(runs, figures, cells):
     _look(runs, not_compared=0, **figures)
     assert _table(runs).rows[0][4:8] == cells
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"clean": {"rows": 600}}, "lacks benchmarks.generated.contamination.clean.accuracy"),
+        ({"clean": 0.35}, "contamination.clean is not an object"),
+        ({"flagged_accuracy": "0.59"}, "contamination.flagged_accuracy is '0.59'"),
+    ],
+)
+def test_a_result_with_other_figures_of_contamination_is_named(runs, changed, problem):
+    _look(
+        runs,
+        **{"flagged": 200, "not_compared": 3, "flagged_accuracy": None, "clean": None} | changed,
+    )
+    assert _table(runs) is None
+    found = {run.name: run.problem for run in find_runs(runs, runs / "report")}
+    assert problem in found["evaluate_stage1"]
