@@ -130,7 +130,8 @@ def _mean_table(means: Sequence[MeanRating]) -> Table:
         for mean in means
     )
     return Table(
-        "Mean ratings, from 1 to 5. CI: 95 % confidence interval, clustered by sample.",
+        "Mean ratings, from 1 to 5. CI: 95 % confidence interval by Student's t, clustered by "
+        "sample; none for a single sample or equal ratings.",
         ("teacher", "kind", "ratings", "mean", "95 % CI"),
         rows,
         left=(0, 1),

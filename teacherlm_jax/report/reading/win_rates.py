@@ -8,17 +8,16 @@ With one judgement per sample and no ties, this is Wilson's interval itself.
 """
 
 import math
-import statistics
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
+
+from scipy import stats
 
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.evaluation.rank import wilson_interval
 from teacherlm_jax.report.reading.rating_rows import TIE, ReaderJudgement
 
 ALL = "all"  # in place of a kind
-
-_Z_95 = statistics.NormalDist().inv_cdf(0.975)
 
 Clusters = Mapping[Hashable, Sequence[float]]  # values by sample
 
@@ -52,7 +51,8 @@ class WinRate(NamedTuple):
 class MeanRating(NamedTuple):
     """Mean rating of a teacher's explanations of a kind, or of all kinds (ALL).
 
-    `interval` is the 95 % interval, None for a single sample.
+    `interval` is the 95 % interval by Student's t; None for a single sample, or if all ratings are
+    equal, which say nothing about their spread.
     """
 
     teacher: str
@@ -118,9 +118,10 @@ def mean_ratings(judgements: Iterable[ReaderJudgement]) -> list[MeanRating]:
 
 def _mean_rating(teacher: str, kind: str, values: Clusters) -> MeanRating:
     count, samples, mean = sum(map(len, values.values())), len(values), _mean(values)
-    interval = None
-    if samples > 1:
-        half = _Z_95 * math.sqrt(_variance(values) * samples / (samples - 1))
+    interval, variance = None, _variance(values)
+    if samples > 1 and variance:
+        quantile = float(stats.t.ppf(0.975, samples - 1))
+        half = quantile * math.sqrt(variance * samples / (samples - 1))
         interval = (max(1.0, mean - half), min(5.0, mean + half))
     return MeanRating(teacher, kind, count, samples, mean, interval)
 

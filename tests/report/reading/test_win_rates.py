@@ -80,11 +80,26 @@ def test_mean_ratings_have_intervals_clustered_by_sample():
     again = [judgement(n, marks={"one": mark}, reader="ben") for n, mark in enumerate(marks)]
     (once,), (twice,) = win_rates.mean_ratings(given), win_rates.mean_ratings(given + again)
     assert (once.mean, once.ratings, twice.ratings) == (3, 6, 12)
-    half = 1.959964 * np.std(marks, ddof=1) / np.sqrt(6)
+    half = 2.570582 * np.std(marks, ddof=1) / np.sqrt(6)
     assert once.interval == pytest.approx((3 - half, 3 + half))
     assert twice.interval == pytest.approx(once.interval)
     (alone,) = win_rates.mean_ratings(given[:1])
     assert alone.interval is None
+
+
+def test_a_mean_of_equal_ratings_has_no_interval():
+    (mean,) = win_rates.mean_ratings([judgement(n, marks={"one": 4}) for n in range(3)])
+    assert (mean.mean, mean.samples, mean.interval) == (4, 3, None)
+
+
+def test_the_interval_of_a_mean_rating_covers_it_95_times_in_100_with_few_samples():
+    draw, hits = np.random.default_rng(2), 0
+    for marks in draw.integers(1, 6, (400, 5)):
+        (mean,) = win_rates.mean_ratings(
+            [judgement(n, marks={"one": int(mark)}) for n, mark in enumerate(marks)]
+        )
+        hits += mean.interval is not None and mean.interval[0] <= 3 <= mean.interval[1]
+    assert hits / 400 >= 0.92
 
 
 def test_mean_ratings_of_several_kinds_have_a_line_for_all():
