@@ -50,12 +50,12 @@ def report_ratings(config: ReportConfig, run: Run) -> dict[str, Any]:
             blocks += [Heading(heading), table]
     text = _text(title, lede, headings, tables, notes)
     text += f"\n{locations.absolute(run.address / layout.REPORT_HTML)}\n"
-    write(run, title, lede, blocks, text)
+    page = write(run, title, lede, blocks, text)
     run.log.info("%s", text)
     if chosen:
         run.log.info("%s", chosen_checkpoint.advice(config.select))
     return {
-        "page": str(run.path / layout.REPORT_HTML),
+        "page": str(page),
         "judgements": len(ratings.judgements),
         "readers": dict(Counter(judgement.reader for judgement in ratings.judgements)),
         "win_rates": [rate._asdict() for rate in rates],

@@ -1,11 +1,17 @@
 """`teacherlm report --ratings`: win rates, mean ratings, agreement, and refusals."""
 
 import json
+import logging
 
 import pytest
 
 from teacherlm_jax.cli import main
+from teacherlm_jax.config import ReportConfig
+from teacherlm_jax.report.reading.ratings_report import report_ratings
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run_place import RunPlace
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 
 ANNA = [(f"s-{n}", "cot", 4, 2, "left" if n < 8 else "tie") for n in range(10)]
 BEN = [(f"s-{n}", "cot", 4, 3, "left" if n < 7 else "right") for n in range(8)]
@@ -129,3 +135,13 @@ def test_files_without_ratings_are_refused(rate, tmp_path, capsys):
 def test_one_name_for_two_models_is_refused(rate, capsys):
     anna, ben = rate("anna", ANNA), rate("ben", BEN, teachers=(("one", 900), ("two", 600)))
     assert "one is not the teacher of that name in the other ratings" in refusal(capsys, anna, ben)
+
+
+def test_the_page_is_named_by_the_address_of_the_run_and_not_by_its_copy(rate, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    place = RunPlace(StoragePath(tmp_path / "address"), copy)
+    config = ReportConfig(ratings=(str(rate("anna", ANNA)),))
+    result = report_ratings(config, Run(place, logging.getLogger("test")))
+    assert (copy / "report.html").exists()
+    assert result["page"] == str(tmp_path / "address" / "report.html")
