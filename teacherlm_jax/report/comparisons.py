@@ -5,6 +5,7 @@ of its answers to the same questions, and the training that each model had stand
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,11 @@ _ABOUT = (
     "seeds, the lowest and the highest p of the pairs of seeds. Runs that "
     "differ only in their seed are one model. A difference between two single runs is about these "
     "two runs: other seeds of the same training may differ as much."
+)
+_SOME_PAIRS = (
+    " Not all pairs are shown: of more than four models, each is compared with the best of its "
+    "kind (students, other models), up to four students with each other, and the best of both "
+    "kinds."
 )
 _MANY = 1_000_000  # questions; more than any benchmark has
 _EQUAL = 0.05  # relative difference of tokens that needs no notice
@@ -77,7 +83,7 @@ def compare(runs: Sequence[RunRecord], root: epath.PathLike) -> Comparisons:
     sets, problems = compared_sets(runs, root)
     return Comparisons(
         tuple((own, tuple(_compared(own))) for own in sets),
-        tuple(problems) if len(problems) > 1 or sets else (),  # a single one has no partner
+        tuple(problems),
     )
 
 
@@ -101,7 +107,9 @@ def section(compared: Comparisons) -> list[Block]:
     """Return the blocks of the section, none if there are no two models to compare."""
     if not compared.sets and not compared.problems:
         return []
-    blocks: list[Block] = [Heading("Comparisons"), Paragraph(_ABOUT)]
+    blocks: list[Block] = [Heading("Comparisons")]
+    if compared.sets:
+        blocks.append(Paragraph(_ABOUT))
     for own, pairs in compared.sets:
         blocks += [Subheading(f"Differences on {own.benchmark}"), _differences(own, pairs)]
         blocks.append(_models(own))
@@ -135,6 +143,8 @@ def _differences(own: ComparedSet, pairs: Sequence[PairOfModels]) -> Table:
         "stays what it is (McNemar's test at the 5 % level with 80 % power, Connor 1987); none if "
         "they are told apart already. Tokens: training tokens of the first to those of the second."
     )
+    if len(pairs) < math.comb(len(own.models), 2):
+        caption += _SOME_PAIRS
     header = ("first − second", "questions", "seeds", "only first", "only second", "difference")
     return Table(
         caption, (*header, "95 % CI", "McNemar p", "more questions", "tokens"), rows, left=(0, 8)

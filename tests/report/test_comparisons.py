@@ -7,6 +7,7 @@ import pytest
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.evaluation import paired
 from teacherlm_jax.report import comparisons
+from teacherlm_jax.report.blocks import Heading, Notice, Table
 from teacherlm_jax.report.build import report
 from teacherlm_jax.report.collect import find_runs
 from teacherlm_jax.storage import files
@@ -102,6 +103,11 @@ def test_the_page_and_the_summary_show_every_comparison(students):
     assert "trained on 2.8 times the tokens of student_text" in page
 
 
+def differences(runs):
+    blocks = comparisons.section(compared(runs))
+    return next(block for block in blocks if isinstance(block, Table))
+
+
 def test_questions_are_matched_by_id_and_digest_in_any_order_and_file(students):
     folder = students / "evaluate_student_text"
     rows = [row for _, row in files.read_jsonl(folder / "generated.predictions.jsonl")]
@@ -166,6 +172,7 @@ def test_runs_that_differ_only_in_their_seed_are_one_model(students):
     labels = {model.label: model.seeds for model in own.models}
     assert labels == {"long-*": 3, "wide": 1, "student_CMF": 1, "student_text": 1}
     assert len(pairs) == 6
+    assert "Not all pairs" not in differences(students).caption
     pair = next(pair for pair in pairs if pair.name == "long-* − student_text")
     assert comparisons.seeds_text(pair) == "3, 1"
     assert pair.first.accuracies == [0.825, 0.825, 0.825]
@@ -228,6 +235,7 @@ def test_of_many_models_each_is_compared_with_the_best_of_its_kind(students):
         "stage1 − student_CMF",
         "student_CMF − student_text",
     ]
+    assert "Not all pairs are shown" in differences(students).caption
 
 
 def test_means_over_subjects_are_compared_for_mmlu(students):
@@ -274,9 +282,19 @@ def test_evaluations_that_cannot_be_compared_are_named(runs):
 
 
 def test_a_report_of_one_evaluation_has_no_such_section(tmp_path, runs):
-    (runs / "evaluate_stage1").rename(tmp_path / "one")
-    found = comparisons.compare(find_runs(tmp_path / "one", tmp_path / "report"), str(tmp_path))
-    assert comparisons.section(found) == []
+    answer(runs / "evaluate_stage1", CMF)
+    (tmp_path / "alone").mkdir()
+    (runs / "evaluate_stage1").rename(tmp_path / "alone" / "one")
+    assert comparisons.section(compared(tmp_path / "alone")) == []
+
+
+def test_a_single_evaluation_without_answers_is_named(tmp_path, runs):
+    (tmp_path / "alone").mkdir()
+    (runs / "evaluate_stage1").rename(tmp_path / "alone" / "one")
+    assert comparisons.section(compared(tmp_path / "alone")) == [
+        Heading("Comparisons"),
+        Notice("Not compared question by question", ("one: has no generated.predictions.jsonl",)),
+    ]
 
 
 def test_the_p_values_of_several_seeds_are_the_lowest_and_the_highest(students):
