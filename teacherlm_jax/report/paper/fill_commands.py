@@ -5,6 +5,7 @@ paper take some 30 lines. The configs are those of the folder `configs/`.
 """
 
 import dataclasses
+import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from etils import epath
@@ -187,7 +188,9 @@ def _trained_and_evaluated(
     lines = _loop(variable, parts, [train, f"{_EVALUATE}{evaluated}"])
     for name in names:
         if name in trained:
-            lines.append(f"{_EVALUATE}{name},model={trained[name]}")
+            verb, config = _EVALUATE.split(" --")
+            word = shlex.quote(f"--{config}{name},model={trained[name]}")
+            lines.append(f"{verb} {word}")
     return lines
 
 

@@ -1,5 +1,7 @@
 """`report --paper` puts each run into the cell that its config names, and names the empty cells."""
 
+import shlex
+
 import pytest
 
 from teacherlm_jax import config
@@ -260,6 +262,13 @@ def test_a_model_that_is_trained_already_is_only_evaluated():
     assert lines == [
         f"teacherlm evaluate --config=configs/evaluate_paper.py:{name},model=runs/mine"
     ]
+
+
+def test_the_path_of_a_trained_model_is_one_word_of_the_shell():
+    name = "student/bloomz-7b1/creak/C"
+    (group,) = fill_commands.groups([name], {name: "my runs/it's $HOME"})
+    *_, config = shlex.split(group.commands[0])
+    assert config == f"--config=configs/evaluate_paper.py:{name},model=my runs/it's $HOME"
 
 
 def test_every_cell_is_filled_or_empty_or_of_others():
