@@ -31,9 +31,10 @@ class Measured:
     """Our figures by the names of the paper's models and datasets.
 
     Attributes:
-        settings: learning rate, batch size and tokens of training runs, by model.
+        settings: learning rate, batch size and tokens of a training run, by model; of several runs
+            that stand for it, the last in the order of the standings, which is that of their paths.
         data: figures of Table 2 by the name of the dataset.
-        trained: folder of the newest training run, by model.
+        trained: folder of the same training run, by model.
     """
 
     def __init__(self, standings: Sequence[Standing]):

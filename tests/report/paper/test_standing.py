@@ -147,3 +147,14 @@ def test_samples_and_tokens_of_several_annotations_are_combined(tmp_path):
     runs = [annotation("a", 100, 50.0), annotation("b", 300, 70.0)]
     ours = measured.Measured(standing.of_runs(runs)).data["data/p3"]
     assert ours == {"train": 400, "cot": 65.0}
+
+
+def test_the_last_of_several_training_runs_gives_the_settings_and_the_folder(tmp_path):
+    name = "teacher/560m/stage1"
+    runs = [
+        training(tmp_path / folder, "mine", "bloom-560m", stands_for=name, batch_size=size)
+        for folder, size in (("a", 64), ("b", 32))
+    ]
+    ours = measured.Measured(standing.of_runs(runs))
+    assert ours.trained == {name: tmp_path / "b/run"}
+    assert ours.settings[name]["batch_size"] == 32
