@@ -9,6 +9,7 @@ from typing import Any
 from teacherlm_jax.config import paper_models
 from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.paper import printed
+from teacherlm_jax.report.paper.counted import EvaluatedBenchmark, of_benchmarks
 from teacherlm_jax.report.paper.standing import Standing
 
 
@@ -17,7 +18,7 @@ class Accuracy:
     """Our accuracy for one cell.
 
     Attributes:
-        value: in per cent; the mean if several runs stand for the cell.
+        value: in per cent; the mean if several training runs stand for the cell.
         rows: questions.
         runs: names of the evaluations.
     """
@@ -34,32 +35,48 @@ class Measured:
         settings: learning rate, batch size and tokens of a training run, by model; of several runs
             that stand for it, the last in the order of the standings, which is that of their paths.
         data: figures of Table 2 by the name of the dataset.
+        left_out: a sentence for each evaluation of a benchmark that does not count.
         trained: folder of the same training run, by model.
     """
 
     def __init__(self, standings: Sequence[Standing]):
         """Collect the figures of the runs that stand for something."""
         known = [standing for standing in standings if standing.name]
-        self._accuracies = _accuracies(known)
+        evaluated = _evaluated(known)
+        counted, self.left_out = of_benchmarks(evaluated)
+        self._accuracies = _accuracies(counted)
         self.settings = {s.name: _settings(s.run) for s in known if s.run.verb == "train"}
         self.trained = {s.name: s.run.path for s in known if s.run.verb == "train"}
-        self.data = _data(known)
+        self.data = _data(known, evaluated)
 
     def accuracy(self, model: str, format: str, subject: str = "") -> Accuracy | None:
         """Return our accuracy of a model on a benchmark, or on one subject of it; None: none yet.
 
-        If runs have different numbers of questions, those with the most count.
+        `counted` chooses the evaluations; the figure is the mean over training runs.
         """
         return self._accuracies.get((model, format, subject.replace("_", " ")))
 
 
-def _accuracies(standings: Sequence[Standing]) -> dict[tuple[str, str, str], Accuracy]:
+def _accuracies(
+    counted: Sequence[EvaluatedBenchmark],
+) -> dict[tuple[str, str, str], Accuracy]:
     found = collections.defaultdict(list)
-    for standing in standings:
-        if standing.run.verb == "evaluate":
-            for format, subject, value, rows in _figures_of(standing.run):
-                found[standing.name, format, subject].append((rows, value, standing.run.name))
+    for one in counted:
+        for subject, value, rows in _figures_of(one.run, one.name):
+            found[one.stands_for, one.format, subject].append((rows, value, one.run.name))
     return {key: _combined(values) for key, values in found.items()}
+
+
+def _evaluated(standings: Sequence[Standing]) -> list[EvaluatedBenchmark]:
+    """Return the benchmarks of evaluations that may fill cells."""
+    return [
+        EvaluatedBenchmark(standing.name, standing.run, name, format)
+        for standing in standings
+        if standing.run.verb == "evaluate"
+        for name in standing.run.result["benchmarks"]
+        if (format := standing.run.benchmark_format(name)) in printed.STUDENT_BENCHMARKS
+        and not _few_shot(standing.run, name)
+    ]
 
 
 def _combined(values: Sequence[tuple[int, float, str]]) -> Accuracy:
@@ -69,20 +86,15 @@ def _combined(values: Sequence[tuple[int, float, str]]) -> Accuracy:
     return Accuracy(mean, most, tuple(run for _, run in chosen))
 
 
-def _figures_of(run: RunRecord) -> Iterator[tuple[str, str, float, int]]:
-    """Yield format, subject ("" for all), accuracy in per cent and questions of an evaluation."""
-    for name, result in run.result["benchmarks"].items():
-        format = run.benchmark_format(name)
-        if format not in printed.STUDENT_BENCHMARKS or _few_shot(run, name):
-            continue
-        macro = printed.is_mean_of_subjects(format)
-        key = "macro_accuracy" if macro else "accuracy"
-        yield format, "", 100 * result[key], result["rows"]
-        if macro:
-            for subject, figures in result["by_subject"].items():
-                if {"accuracy", "rows"} <= figures.keys():
-                    of_subject = subject.replace("_", " ")
-                    yield format, of_subject, 100 * figures["accuracy"], figures["rows"]
+def _figures_of(run: RunRecord, name: str) -> Iterator[tuple[str, float, int]]:
+    """Yield subject ("" for all), accuracy in per cent and questions of a benchmark."""
+    result = run.result["benchmarks"][name]
+    macro = printed.is_mean_of_subjects(run.benchmark_format(name))
+    yield "", 100 * result["macro_accuracy" if macro else "accuracy"], result["rows"]
+    if macro:
+        for subject, figures in result["by_subject"].items():
+            if {"accuracy", "rows"} <= figures.keys():
+                yield subject.replace("_", " "), 100 * figures["accuracy"], figures["rows"]
 
 
 def other_settings(run: RunRecord) -> Iterator[str]:
@@ -115,20 +127,20 @@ def _settings(run: RunRecord) -> dict[str, float | None]:
     }
 
 
-def _data(standings: Sequence[Standing]) -> dict[str, dict[str, float | None]]:
+def _data(
+    standings: Sequence[Standing], evaluated: Sequence[EvaluatedBenchmark]
+) -> dict[str, dict[str, float | None]]:
     """Return the figures of Table 2: of annotations by dataset, and the questions evaluated on."""
     annotated = collections.defaultdict(list)
     for standing in standings:
         if standing.run.verb == "annotate":
             annotated[standing.name].append(standing.run.result)
     figures = {name: _annotated(results) for name, results in annotated.items()}
-    for standing in standings:
-        if standing.run.verb == "evaluate":
-            for format, subject, _, rows in _figures_of(standing.run):
-                name = f"data/{format}"
-                if name in paper_models.DATASETS and not subject:
-                    own = figures.setdefault(name, {})
-                    own["test"] = max(rows, own.get("test") or 0)
+    for one in evaluated:
+        name = f"data/{one.format}"
+        if name in paper_models.DATASETS:
+            own = figures.setdefault(name, {})
+            own["test"] = max(one.rows, own.get("test") or 0)
     return figures
 
 

@@ -141,6 +141,9 @@ class PaperPage:
             blocks.append(Notice("Runs that stand for nothing in the paper", lines))
         if lines := _other_settings(named):
             blocks.append(Notice("Evaluations with other settings than the paper's", lines))
+        if self._measured.left_out:
+            lines = tuple(self._measured.left_out)
+            blocks.append(Notice("Evaluations that are left out of the tables", lines))
         return blocks
 
 

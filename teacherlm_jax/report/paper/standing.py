@@ -88,11 +88,18 @@ def _of_evaluation(run: RunRecord, trained: Mapping[epath.Path, RunRecord]) -> t
     return name, f"its training run: {reason}"
 
 
+def training_folder(model: str) -> epath.Path:
+    """Return the run folder of a model's training; the address of a published model without @."""
+    if published := _HUB.fullmatch(model):
+        model = f"hf://{published['model']}"
+    return locations.absolute(re.sub(rf"/{layout.CHECKPOINTS}/[^/]+/?$", "", model))
+
+
 def _training_behind(
     model: str, trained: Mapping[epath.Path, RunRecord]
 ) -> Mapping[str, Any] | None:
     """Return the config of the training run that wrote a model; None if it cannot be read."""
-    folder = locations.absolute(re.sub(rf"/{layout.CHECKPOINTS}/[^/]+/?$", "", model))
+    folder = training_folder(model)
     if folder in trained:
         return trained[folder].config
     content = _read(folder / layout.CONFIG)

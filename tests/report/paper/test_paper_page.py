@@ -136,6 +136,14 @@ def test_each_run_stands_for_what_its_config_says(built):
     }
 
 
+def test_an_evaluation_of_another_checkpoint_is_named_as_left_out(runs):
+    evaluated(runs, "c", f"{runs}/b-training/checkpoints/3", {"mmlu": measured(0.9, 14_042)})
+    main.main(["report", "--paper", f"--config.root={runs}", f"--config.output={runs}/report"])
+    page = (runs / "report/report.md").read_text()
+    assert "checkpoints/3 (14,042 questions) is left out: b counts for the same" in page
+    assert rows_of(page, "TeacherLM-1.1B, ours − paper")[0][3] == "+0.62"
+
+
 def test_a_run_that_stands_for_nothing_is_named_with_the_reason(built):
     page, _, _ = built
     assert "> - none (evaluate): config.stands_for=none" in page

@@ -107,10 +107,10 @@ def test_only_published_students_of_the_paper_stand_for_models_before_training(t
     assert name("hf://facebook/opt-30b") == name("hf://mine/bloomz-1b1") == ""
 
 
-def test_most_questions_count_and_several_runs_have_their_mean(tmp_path):
+def test_most_questions_count_and_several_training_runs_have_their_mean(tmp_path):
     name = "student/opt-1.3b/multi/C"
     runs = [
-        evaluation(tmp_path, "m", {"creak": result}, f"run-{number}", stands_for=name)
+        evaluation(tmp_path, f"m{number}", {"creak": result}, f"run-{number}", stands_for=name)
         for number, result in enumerate([(100, 0.9), (1371, 0.60), (1371, 0.64)])
     ]
     found = measured.Measured(standing.of_runs(runs)).accuracy(name, "creak")
@@ -158,3 +158,28 @@ def test_the_last_of_several_training_runs_gives_the_settings_and_the_folder(tmp
     ours = measured.Measured(standing.of_runs(runs))
     assert ours.trained == {name: tmp_path / "b/run"}
     assert ours.settings[name]["batch_size"] == 32
+
+
+@pytest.mark.parametrize(
+    ("models", "kept"),
+    [
+        (("r/checkpoints/1000", "r/checkpoints/900"), 0),
+        (("r/checkpoints/1000", "r", "r/checkpoints/900"), 1),
+        (("r", "r/checkpoints/best", "r/checkpoints/1000"), 1),
+        (("hf://facebook/opt-1.3b", "hf://facebook/opt-1.3b@main"), 0),
+    ],
+)
+def test_evaluations_of_one_training_run_are_no_repetitions(tmp_path, models, kept):
+    name = "student/opt-1.3b/multi/C"
+    runs = [
+        evaluation(tmp_path, model, {"creak": (9, number / 10)}, f"e{number}", stands_for=name)
+        for number, model in enumerate(models)
+    ]
+    ours = measured.Measured(standing.of_runs(runs))
+    assert ours.accuracy(name, "creak").runs == (f"e{kept}",)
+    assert ours.accuracy(name, "creak").value == pytest.approx(10 * kept)
+    assert len(ours.left_out) == len(models) - 1
+    assert all(
+        line.endswith(f"is left out: e{kept} counts for the same training run")
+        for line in ours.left_out
+    )
