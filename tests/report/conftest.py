@@ -1,11 +1,13 @@
 """Run folders with invented figures, as the verbs write them."""
 
 import math
+import shutil
 
 import pytest
 
 from teacherlm_jax.storage import files
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 KINDS = {"cot": (0.962, 24.1), "fundamental": (0.991, 31.7), "mistake": (0.874, 22.0)}
 ACCURACY = {"stage1": 0.41, "stage2": 0.78, "student_text": 0.55, "student_CMF": 0.84}
 
@@ -137,3 +139,20 @@ def runs(tmp_path):
     (root / "broken" / "config.json").write_text('{"verb": ')
     _write(root, "quickstart", {})  # contains the report and is still running
     return root
+
+
+# For one file of tests only: while Playwright runs, no other event loop can be started here.
+@pytest.fixture(scope="module")
+def browser():
+    """Return headless Chromium; skip, and say why, if there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(
+            f"no browser: none of {', '.join(BROWSERS)} is on PATH; on Debian: "
+            "apt-get install chromium"
+        )
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path)
+        yield chromium
+        chromium.close()

@@ -3,7 +3,6 @@
 import csv
 import math
 import re
-import shutil
 
 import pytest
 
@@ -14,20 +13,7 @@ from teacherlm_jax.report.build import report
 from teacherlm_jax.report.page import html_page
 from tests.make_run import make_run
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium on PATH; on Debian: apt-get install chromium"
-)
 PHONE, DESK = (390, 800), (1200, 900)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

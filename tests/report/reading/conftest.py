@@ -1,6 +1,4 @@
-"""Annotation runs of two teachers, ratings of their explanations, and a browser."""
-
-import shutil
+"""Annotation runs of two teachers, ratings of their explanations, and pages in a browser."""
 
 import pytest
 
@@ -8,8 +6,6 @@ from teacherlm_jax.cli import main
 from teacherlm_jax.report.reading.joined_samples import RatedTeacher
 from teacherlm_jax.report.reading.page_key import PageKey
 from teacherlm_jax.storage import files
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def row(number, teacher, author="teacher", kinds=("cot",), step=0, source="creak", **more):
@@ -95,19 +91,6 @@ def rate(tmp_path):
         return path
 
     return write
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Return headless Chromium; skip, and say why, if there is none."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
