@@ -8,32 +8,37 @@ from collections.abc import Callable, Sequence
 
 from teacherlm_jax.config import paper_models
 from teacherlm_jax.report.blocks import Table
-from teacherlm_jax.report.paper import names_of_models, printed
-from teacherlm_jax.report.paper.measured import Measured
+from teacherlm_jax.report.paper import names_of_models, paper_cells, printed
+from teacherlm_jax.report.paper.measured import Accuracy, Measured
 from teacherlm_jax.report.paper.paper_tables import FORMS, NOTHING, OURS, signed
 
-Value = Callable[[str, str, str], float | None]  # of benchmark, form and student, in per cent
+Value = Callable[[str, str, str], Accuracy | None]  # of benchmark, form and student
 
 
-def of_paper(benchmark: str, form: str, student: str) -> float | None:
+def of_paper(benchmark: str, form: str, student: str) -> Accuracy | None:
     """Return a printed accuracy; None if it is a misprint."""
-    return printed.table(f"students_{benchmark}").value(form, student)
+    value = printed.table(f"students_{benchmark}").value(form, student)
+    return None if value is None else Accuracy(value, paper_cells.questions(benchmark), ())
 
 
 def of_runs(measured: Measured) -> Value:
     """Return the function that gives our accuracy for a benchmark, form and student."""
 
-    def value(benchmark: str, form: str, student: str) -> float | None:
-        figure = measured.accuracy(f"student/{student}/multi/{form}", benchmark)
-        return figure.value if figure else None
+    def value(benchmark: str, form: str, student: str) -> Accuracy | None:
+        return measured.accuracy(f"student/{student}/multi/{form}", benchmark)
 
     return value
 
 
 def change(value: Value, benchmark: str, form: str, student: str) -> float | None:
-    """Return the change from explanations in percentage points; None if a figure is missing."""
+    """Return the change from explanations in percentage points.
+
+    None if a figure is missing, or if the two are on different numbers of questions.
+    """
     with_them, without = value(benchmark, form, student), value(benchmark, "text", student)
-    return None if with_them is None or without is None else with_them - without
+    if with_them is None or without is None or with_them.rows != without.rows:
+        return None
+    return with_them.value - without.value
 
 
 def wins(value: Value, benchmarks: Sequence[str], form: str) -> tuple[int, int]:
@@ -51,6 +56,19 @@ def wins(value: Value, benchmarks: Sequence[str], form: str) -> tuple[int, int]:
 _NONE = 0.05
 
 
+def _not_compared(value: Value, benchmarks: Sequence[str]) -> str:
+    """Return a sentence on pairs with different numbers of questions; empty if there are none."""
+    pairs = 0
+    for benchmark in benchmarks:
+        for student in paper_models.STUDENTS:
+            without = value(benchmark, "text", student)
+            figures = [value(benchmark, form, student) for form in FORMS]
+            pairs += sum(bool(without and one and one.rows != without.rows) for one in figures)
+    if not pairs:
+        return ""
+    return f" Pairs of ours on different numbers of questions, which are not compared: {pairs}."
+
+
 def changes_table(benchmark: str, measured: Measured) -> Table:
     """Return the change from explanations by form and student, and the wins of each form."""
     ours = of_runs(measured)
@@ -65,7 +83,7 @@ def changes_table(benchmark: str, measured: Measured) -> Table:
         f"Change of {name} accuracy from explanations: percentage points more than the same "
         "student of P3-Sense-3K without them. Wins: students whose accuracy rises."
     )
-    return Table(caption, header, tuple(rows))
+    return Table(caption + _not_compared(ours, [benchmark]), header, tuple(rows))
 
 
 def wins_table(measured: Measured) -> Table:
@@ -86,7 +104,7 @@ def wins_table(measured: Measured) -> Table:
         "than without explanations, of all pairs with both figures. The misprinted cells of ECQA "
         "do not count."
     )
-    return Table(caption, header, tuple(rows))
+    return Table(caption + _not_compared(ours, every), header, tuple(rows))
 
 
 def _changes(value: Value, benchmark: str, form: str) -> list[str]:

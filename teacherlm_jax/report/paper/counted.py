@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 from teacherlm_jax.report.collect import RunRecord
+from teacherlm_jax.report.paper import paper_cells
 from teacherlm_jax.report.paper.standing import training_folder
 from teacherlm_jax.runs import layout
 
@@ -35,6 +36,14 @@ class EvaluatedBenchmark:
     def rows(self) -> int:
         """Return the number of questions."""
         return self.run.result["benchmarks"][self.name]["rows"]
+
+    @property
+    def complete(self) -> bool:
+        """Return whether it has all questions of the paper, apart from refused rows."""
+        whole = paper_cells.questions(self.format)
+        if self.run.benchmark_settings(self.name).get("limit", 0):
+            return self.rows >= whole
+        return self.rows + self.run.result["benchmarks"][self.name].get("refused", 0) >= whole
 
     @property
     def preference(self) -> tuple[int, int, int]:

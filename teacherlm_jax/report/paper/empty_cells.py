@@ -16,7 +16,8 @@ class Coverage:
 
     Attributes:
         filled: cells that we have a figure for.
-        empty: cells that a run of this program could fill.
+        empty: cells that a run of this program could fill; also those with a figure on fewer
+            questions than the paper's.
         others: cells of models that this program cannot run.
     """
 
@@ -31,7 +32,8 @@ def coverage(measured: Measured) -> Coverage:
     empty: list[PaperCell] = []
     others: list[PaperCell] = []
     for cell in paper_cells.all_cells():
-        if measured.accuracy(cell.model, cell.format, cell.subject):
+        figure = measured.accuracy(cell.model, cell.format, cell.subject)
+        if figure and figure.complete:
             filled.append(cell)
         else:
             (empty if cell.can_be_filled else others).append(cell)
@@ -62,6 +64,14 @@ def section(found: Coverage, measured: Measured) -> list[Block]:
             rows,
         ),
     ]
+    partial = [c for c in found.empty if measured.accuracy(c.model, c.format, c.subject)]
+    if partial:
+        blocks.append(
+            Paragraph(
+                "Empty cells that have a figure of ours, but on fewer questions than the paper's: "
+                f"{count(len(partial))}."
+            )
+        )
     commands = fill_commands.groups(_models(found.empty), measured.trained)
     if not commands:
         return blocks

@@ -21,11 +21,14 @@ class Accuracy:
         value: in per cent; the mean if several training runs stand for the cell.
         rows: questions.
         runs: names of the evaluations.
+        complete: whether the evaluations have all questions of the benchmark in the paper, apart
+            from refused rows.
     """
 
     value: float
     rows: int
     runs: tuple[str, ...]
+    complete: bool = True
 
 
 class Measured:
@@ -64,7 +67,11 @@ def _accuracies(
     for one in counted:
         for subject, value, rows in _figures_of(one.run, one.name):
             found[one.stands_for, one.format, subject].append((rows, value, one.run.name))
-    return {key: _combined(values) for key, values in found.items()}
+    partial = {(one.stands_for, one.format) for one in counted if not one.complete}
+    return {
+        key: dataclasses.replace(_combined(values), complete=key[:2] not in partial)
+        for key, values in found.items()
+    }
 
 
 def _evaluated(standings: Sequence[Standing]) -> list[EvaluatedBenchmark]:

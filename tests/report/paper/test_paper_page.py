@@ -187,6 +187,23 @@ def test_changes_from_explanations_and_wins_are_counted(built):
     assert "Ours on CREAK: 674 questions instead of 1,371." in page
 
 
+def test_accuracies_on_different_numbers_of_questions_are_not_subtracted(runs):
+    evaluated(
+        runs,
+        "more",
+        "models/more",
+        {"creak": measured(0.7, 1371)},
+        stands_for="student/opt-1.3b/multi/CMF",
+    )
+    main.main(["report", "--paper", f"--config.root={runs}", f"--config.output={runs}/report"])
+    page = (runs / "report/report.md").read_text()
+    assert not [row for row in rows_of(page, "CMF, ours") if row[-1].endswith("of 1")]
+    note = "Pairs of ours on different numbers of questions, which are not compared: 1."
+    assert page.count(note) == 2
+    assert "figure of ours, but on fewer questions than the paper's: 1." in page
+    assert files.read_json(runs / "report/result.json")["filled"] == 62
+
+
 def test_misprints_have_no_number(built):
     page, _, _ = built
     (ecqa,) = [row for row in rows_of(page, "CMF, paper") if row[1:4] == ["49.4", "64.8", "70.9"]]
@@ -204,10 +221,11 @@ def test_data_and_settings_are_beside_the_papers(built):
 
 def test_filled_and_empty_cells_are_counted_and_summarized_in_the_log(built):
     _, result, folder = built
-    # Table 1: 2; subjects: 57 and the average of TeacherLM-1.1B; students: 2 forms and one before.
-    assert (result["filled"], result["empty"]) == (2 + 58 + 3, 781 - 63)
+    # Table 1: 2; subjects: 57 and the average of TeacherLM-1.1B; students: one before
+    # training; the two forms are on fewer questions than the paper's.
+    assert (result["filled"], result["empty"]) == (2 + 58 + 1, 781 - 61)
     log = (folder / "log.txt").read_text()
-    assert "63 of 781 cells of the paper's tables are filled" in log
+    assert "61 of 781 cells of the paper's tables are filled" in log
     assert "Table 1: 2 of 25" in log and len(log.splitlines()) < 15
 
 
