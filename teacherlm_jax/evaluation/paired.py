@@ -40,7 +40,8 @@ class PairedComparison:
         only_second: the same of the second model.
         p_values: McNemar's exact p for each pair of seeds, in their order, as far as both have one.
         more_questions: number of further questions that it takes to tell the models apart; 0 if
-            they are told apart, None if no number of questions would do, see `more_questions`.
+            they are told apart, None if no number of questions would do, see `_more_questions`.
+        by_strata: whether the accuracies are means over strata, of which p takes no account.
     """
 
     questions: int
@@ -51,12 +52,20 @@ class PairedComparison:
     only_second: float
     p_values: tuple[float, ...]
     more_questions: int | None
+    by_strata: bool = False
 
     @property
     def told_apart(self) -> bool:
-        """Return whether 0 is outside the interval and, with one seed each, p is below 0.05."""
+        """Return whether 0 is outside the interval and, with one seed each, p is below 0.05.
+
+        By strata the interval decides alone, since p is about the pooled questions; an interval
+        without width, of too few questions to show a spread, decides nothing.
+        """
         low, high = self.interval
-        significant = self.seeds != (1, 1) or self.p_values[0] < ALPHA
+        if self.by_strata:
+            significant = high - low > 1e-9  # rounding aside
+        else:
+            significant = self.seeds != (1, 1) or self.p_values[0] < ALPHA
         return significant and not low <= 0 <= high
 
 
@@ -71,7 +80,7 @@ def compare(
         first: answers of the first model, 1 or 0, of the shape [seeds, questions].
         second: answers of the second model to the same questions; its number of seeds may differ.
         strata: subject of each question, if the accuracies are means over subjects; questions are
-            then resampled within subjects.
+            then resampled within subjects, those of subjects with one question together.
 
     Raises ValueError if there is no question or no seed, or if the numbers of questions differ.
     """
@@ -93,6 +102,7 @@ def compare(
         only_second=only_second,
         p_values=tuple(pairs),
         more_questions=0,
+        by_strata=strata is not None,
     )
     if compared.told_apart:
         return compared
@@ -132,19 +142,24 @@ def bootstrap_interval(
     """Return the 95 % interval of the difference of the accuracies by the percentile bootstrap.
 
     Questions are drawn with replacement (within strata, if there are any), and so are the seeds of
-    each model that has several. Few seeds say little about the spread of all seeds, so the
-    deviations of drawn seeds are widened by √(S/(S-1)) and by the ratio of the t quantile to the
-    normal one. The random numbers are always the same.
+    each model that has several. A single question has no spread, so strata of one question are
+    drawn from together, in proportion to the weights of their questions. Few seeds say little
+    about the spread of all seeds, so the deviations of drawn seeds are widened by √(S/(S-1)) and by
+    the ratio of the t quantile to the normal one. The random numbers are always the same.
     """
     rng = np.random.default_rng(_SEED)
-    _, groups = _weights(first.shape[1], strata)
+    weights, groups = _weights(first.shape[1], strata)
     answers = np.concatenate([first, second])
     means = np.zeros((draws, len(answers)))
     for members in groups:
         # Questions with the same answers of all seeds are drawn together: a multinomial count.
-        patterns, counts = np.unique(answers[:, members], axis=1, return_counts=True)
-        drawn = rng.multinomial(len(members), counts / len(members), size=draws)
-        means += drawn @ patterns.T / (len(members) * len(groups))
+        patterns, kind = np.unique(answers[:, members], axis=1, return_inverse=True)
+        own, share = weights[members], float(weights[members].sum())
+        masses = np.bincount(kind.ravel(), own)
+        # As many as questions of equal weight would have the variance of these: all, if all do.
+        number = math.floor(share**2 / float(np.square(own).sum()) + 1e-6)
+        drawn = rng.multinomial(number, masses / masses.sum(), size=draws)
+        means += share * (drawn @ patterns.T) / number
     split = len(first)
     differences = _mean_of_drawn_seeds(means[:, :split], rng)
     differences -= _mean_of_drawn_seeds(means[:, split:], rng)
@@ -189,12 +204,20 @@ def _more_questions(
     if not difference:
         return None
     per_question = sum(
-        float(np.square(weights[own]).sum() * differences[own].var()) for own in groups
+        float(np.square(weights[own]).sum()) * _variance(differences[own], weights[own])
+        for own in groups
     )
     room = (difference / (_Z_ALPHA + _Z_POWER)) ** 2 - _seed_variance(first, second, weights)
     if room <= 0:
         return None
     return max(1, math.ceil(questions * per_question / room) - questions)
+
+
+def _variance(
+    values: Float64[np.ndarray, " questions"], weights: Float64[np.ndarray, " questions"]
+) -> float:
+    mean = np.average(values, weights=weights)
+    return float(np.average(np.square(values - mean), weights=weights))
 
 
 def _seed_variance(
@@ -214,7 +237,11 @@ def _discordant(
 def _weights(
     questions: int, strata: Sequence[Hashable] | None
 ) -> tuple[Float64[np.ndarray, " questions"], list[Int[np.ndarray, " _"]]]:
-    """Return the weight of each question in an accuracy, and the indices of each stratum."""
+    """Return the weight of each question in an accuracy, and the indices that are drawn together.
+
+    These are the strata, with those of one question pooled; a single such one with the smallest
+    other.
+    """
     if strata is None:
         return np.full(questions, 1 / questions), [np.arange(questions)]
     members: dict[Hashable, list[int]] = {}
@@ -224,7 +251,10 @@ def _weights(
     weights = np.zeros(questions)
     for own in groups:
         weights[own] = 1 / (len(own) * len(groups))
-    return weights, groups
+    groups.sort(key=len)
+    alone = sum(len(own) == 1 for own in groups)
+    pooled = max(2, alone) if alone else 0
+    return weights, [np.concatenate(groups[:pooled]), *groups[pooled:]] if pooled else groups
 
 
 def _require_tables(first: Float64[np.ndarray, "..."], second: Float64[np.ndarray, "..."]) -> None:

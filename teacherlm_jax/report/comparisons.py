@@ -36,6 +36,15 @@ _ABOUT = (
     "differ only in their seed are one model. A difference between two single runs is about these "
     "two runs: other seeds of the same training may differ as much."
 )
+_BY_TEST = (
+    "McNemar's test at the 5 % level with 80 % power, Connor 1987; of several seeds, from the "
+    "variance of the differences"
+)
+_BY_VARIANCE = "at the 5 % level with 80 % power, from the variance of the differences by subject"
+_POOLED = (
+    " p is about all questions, each of equal weight, and not about the means over subjects: the "
+    "interval alone tells the models apart."
+)
 _SOME_PAIRS = (
     " Not all pairs are shown: of more than four models, each is compared with the best of its "
     "kind (students, other models), up to four students with each other, and the best of both "
@@ -136,13 +145,16 @@ def _differences(own: ComparedSet, pairs: Sequence[PairOfModels]) -> Table:
         for pair in pairs
     )
     measure = "means over subjects" if own.macro else "accuracies"
+    test = _BY_VARIANCE if own.macro else _BY_TEST
     caption = (
         f"Differences of {measure}, first minus second model, in percentage points. Only first, "
         "only second: questions that only this model answers right, means over seeds. More "
         "questions: further questions that it would take to tell the two apart, if the difference "
-        "stays what it is (McNemar's test at the 5 % level with 80 % power, Connor 1987); none if "
-        "they are told apart already. Tokens: training tokens of the first to those of the second."
+        f"stays what it is ({test}); none if they are told apart already. Tokens: training tokens "
+        "of the first to those of the second."
     )
+    if own.macro:
+        caption += _POOLED
     if len(pairs) < math.comb(len(own.models), 2):
         caption += _SOME_PAIRS
     header = ("first − second", "questions", "seeds", "only first", "only second", "difference")

@@ -126,7 +126,36 @@ def test_a_mean_over_subjects_weighs_subjects_equally_and_draws_within_them():
     actual = compare(first, second, strata=subjects)
     assert actual.difference == pytest.approx(0.5)  # 1 of the small subject, 0 of the large one
     assert actual.interval == (pytest.approx(0.5), pytest.approx(0.5))
+    assert not actual.told_apart  # no spread within four questions is no proof
     assert compare(first, second).difference == pytest.approx(0.04)
+
+
+def test_a_mean_over_subjects_is_told_apart_by_its_interval_whatever_the_pooled_p():
+    subjects = ["small"] * 20 + ["large"] * 400
+    first = table("1" * 19 + "0" + "1" * 200 + "0" * 10 + "1" * 10 + "0" * 180)
+    second = table("0" * 10 + "1" * 10 + "1" * 200 + "1" * 10 + "0" * 10 + "0" * 180)
+    actual = compare(first, second, strata=subjects)
+    assert actual.p_values[0] > 0.05 and actual.interval[0] > 0
+    assert actual.told_apart and actual.more_questions == 0
+    assert not compare(first, second).told_apart
+
+
+def test_subjects_of_one_question_are_drawn_from_together():
+    first, second = table("1" * 12 + "0" * 8), table("1" * 6 + "0" * 3 + "1" * 8 + "0" * 3)
+    alone = compare(first, second, strata=range(20))
+    assert alone.interval == compare(first, second).interval
+    assert alone.interval[0] < 0 < alone.interval[1]
+
+
+@pytest.mark.parametrize("others", [2, 3, 40])
+def test_a_single_subject_of_one_question_is_drawn_from_with_the_smallest_other(others):
+    subjects = ["single"] + ["small"] * others + ["large"] * 100
+    first = table("1" + "0" * others + "0" * 100)
+    second = table("0" * (101 + others))
+    actual = compare(first, second, strata=subjects)
+    low, high = actual.interval
+    assert actual.difference == pytest.approx(1 / 3)
+    assert low == 0 and high == pytest.approx(2 / 3) and not actual.told_apart
 
 
 def test_an_interval_of_few_questions_and_seeds_stays_within_minus_one_and_one():

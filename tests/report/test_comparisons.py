@@ -252,6 +252,9 @@ def test_means_over_subjects_are_compared_for_mmlu(students):
     anatomy = sum(sign for number, sign in signs.items() if number % 4 == 3) / 50
     law = sum(sign for number, sign in signs.items() if number % 4 != 3) / 150
     assert pair.result.difference == pytest.approx((anatomy + law) / 2)
+    caption = differences(students).caption
+    assert "p is about all questions" in caption and "variance of the differences" in caption
+    assert "Connor" not in caption
 
 
 @pytest.mark.parametrize(
