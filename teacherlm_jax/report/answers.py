@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from teacherlm_jax.report import result_shapes
 from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 
 QuestionKey = tuple[str, str]  # id and digest
+
+_ROW = {"id": str, "subject": str, "prediction": str}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,9 +50,9 @@ def read_all(runs: Sequence[RunRecord]) -> tuple[list[Answers], list[str]]:
         inputs = run.path / layout.INPUTS
         digests = files.read_json(inputs) if inputs.exists() else {}
         for benchmark in run.result["benchmarks"]:
-            rows = _rows(run, benchmark)
-            if rows is None:
-                problems.append(f"{run.name}: has no {layout.predictions(benchmark)}")
+            rows, problem = _rows(run, benchmark)
+            if problem:
+                problems.append(problem)
                 continue
             of_file = digests.get(f"benchmarks.{benchmark}", "")
             keys = tuple(_key(row, of_file) for row in rows)
@@ -67,13 +70,20 @@ def read_all(runs: Sequence[RunRecord]) -> tuple[list[Answers], list[str]]:
     return all_answers, problems
 
 
-def _rows(run: RunRecord, benchmark: str) -> list[Mapping[str, Any]] | None:
-    """Return the rows of a benchmark whose right option is known; None without a file."""
-    path = run.path / layout.predictions(benchmark)
+def _rows(run: RunRecord, benchmark: str) -> tuple[list[Mapping[str, Any]], str]:
+    """Return the rows of a benchmark whose right option is known, and why they cannot be used."""
+    name = layout.predictions(benchmark)
+    path = run.path / name
     if not path.exists():
-        return None
-    rows = (row for _, row in files.read_jsonl(path))
-    return [row for row in rows if isinstance(row, dict) and row.get("gold")]
+        return [], f"{run.name}: has no {name}"
+    rows: list[Mapping[str, Any]] = []
+    for line, row in files.read_jsonl(path):
+        malformed = row.reason if isinstance(row, files.MalformedRow) else ""
+        if problem := malformed or result_shapes.difference(row, _ROW):
+            return [], f"{run.name}: {name}:{line}: {problem}; evaluate again into another folder"
+        if isinstance(row, dict) and row.get("gold"):
+            rows.append(row)
+    return rows, ""
 
 
 def _key(row: Mapping[str, Any], of_file: str) -> QuestionKey:

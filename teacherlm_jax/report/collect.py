@@ -126,6 +126,9 @@ def _read(folder: epath.Path, root: epath.Path, inputs: ChangedInputs) -> RunRec
             versions = _checked(folder / layout.VERSIONS, result_shapes.VERSIONS)
         if (folder / layout.RESULT).exists():
             result = _checked(folder / layout.RESULT, result_shapes.RESULTS.get(verb, {}))
+            for name in (layout.INPUTS, layout.SUMMARY):
+                if (folder / name).exists():
+                    _checked(folder / name, {})
             comparison = inputs.compare(folder, config, result)
         else:
             refused, problem = _why_unfinished(folder)
