@@ -1,7 +1,7 @@
 """The section on accuracy: every evaluated model on every benchmark, with the paper's figures."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -55,26 +55,28 @@ class ModelAccuracy:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class QuestionSet:
-    """Models that answered the same questions, as far as their results show.
+    """Models that answered the same questions in the same way, as far as their results show.
 
     Attributes:
         benchmark: name of the benchmark.
         rows: number of questions.
         majority: accuracy of the majority baseline, from 0 to 1.
+        settings: settings of the scoring, those that the result records.
         models: results, one for each model.
     """
 
     benchmark: str
     rows: int
     majority: float
+    settings: Mapping[str, Any]
     models: tuple[ModelAccuracy, ...]
 
 
 def by_benchmark(runs: Sequence[RunRecord], root: epath.PathLike) -> dict[str, list[QuestionSet]]:
     """Return the results of finished evaluations by benchmark, in the order of the runs.
 
-    Models with different questions of a benchmark (another limit, another file) are in different
-    sets, because their figures are not comparable.
+    Models with different questions of a benchmark (another limit, another file), or with other
+    settings of the scoring, are in different sets, because their figures are not comparable.
     """
     results: dict[str, list[tuple[RunRecord, dict[str, Any]]]] = {}
     for run in runs:
@@ -90,16 +92,39 @@ def _question_sets(
     several_subjects = all(len(result["by_subject"]) > 1 for _, result in results)
     formats = {run.benchmark_format(benchmark) for run, _ in results}
     macro = several_subjects and all(map(printed.is_mean_of_subjects, formats))
-    sets: dict[tuple[int, float], list[ModelAccuracy]] = {}
+    sets: dict[str, list[ModelAccuracy]] = {}
     labels = [run.input_label("model", run.result["model"], root) for run, _ in results]
     for (run, result), label in zip(results, labels, strict=True):
         model = label if labels.count(label) == 1 else f"{label} ({run.name})"
         accuracy = ModelAccuracy(run=run, model=model, result=result, macro=macro)
-        sets.setdefault((result["rows"], result["majority"]), []).append(accuracy)
-    return [
-        QuestionSet(benchmark=benchmark, rows=rows, majority=majority, models=tuple(models))
-        for (rows, majority), models in sets.items()
-    ]
+        same = (result["rows"], result["majority"], sorted(_settings(run, result).items()))
+        sets.setdefault(repr(same), []).append(accuracy)
+    return [_question_set(benchmark, models) for models in sets.values()]
+
+
+def _question_set(benchmark: str, models: Sequence[ModelAccuracy]) -> QuestionSet:
+    first = models[0]
+    return QuestionSet(
+        benchmark=benchmark,
+        rows=first.result["rows"],
+        majority=first.result["majority"],
+        settings=_settings(first.run, first.result),
+        models=tuple(models),
+    )
+
+
+def _settings(run: RunRecord, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the scoring; results of earlier versions record the dtype at most."""
+    settings = {key: value for key, value in result.get("settings", {}).items() if key != "format"}
+    return settings | ({"dtype": run.result["dtype"]} if "dtype" in run.result else {})
+
+
+def _scoring(settings: Mapping[str, Any]) -> str:
+    """Return a sentence on the settings of the scoring; empty if none are recorded."""
+    if not settings:
+        return ""
+    shown = (f"{key.replace('_', ' ')} {value}" for key, value in settings.items())
+    return f" Scoring: {', '.join(shown)}."
 
 
 def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
@@ -140,7 +165,7 @@ def _figure(questions: QuestionSet, suffix: str) -> Figure:
             bars, questions.majority, "mean over subjects, %" if first.macro else "accuracy, %"
         ),
         caption=f"{questions.benchmark} ({size}): {measure} with its 95 % CI. "
-        "Dashed line: majority baseline.",
+        f"Dashed line: majority baseline.{_scoring(questions.settings)}",
         description=f"{measure.capitalize()} on {questions.benchmark}: "
         + ", ".join(f"{name} {percent(value)} %" for name, value, *_ in bars),
     )

@@ -180,7 +180,11 @@ def test_students_use_the_papers_learning_rates_and_number_of_epochs(folder, mon
         (STUDENT, "bloom-560m/multi/C", "unknown 'bloom-560m' in .* known: bloom-1b1"),
         (STUDENT, "opt-6.7b/gsm8k/C", "unknown 'gsm8k' in .* known: multi, creak"),
         (STUDENT, "opt-6.7b/multi/MC", "unknown 'MC' in"),
-        (STUDENT, "opt-6.7b/multi", "expected MODEL/SET/FORM or MODEL/SET/FORM/AUTHOR, .*, got 'opt-6.7b/multi'"),
+        (
+            STUDENT,
+            "opt-6.7b/multi",
+            "expected MODEL/SET/FORM or MODEL/SET/FORM/AUTHOR, .*, got 'opt-6.7b/multi'",
+        ),
     ],
 )
 def test_unknown_variants_are_refused_with_the_known_ones(module, variant, message):

@@ -107,6 +107,19 @@ def test_figures_of_one_name_have_files_of_their_own_and_markdown_has_no_markup_
     assert "| 1 \\| &lt;i> |" in markdown and "A \\[c\\]." in markdown
 
 
+def test_evaluations_with_other_settings_are_in_another_figure_which_names_them(runs, built):
+    for name, shots in (("stage1", 0), ("stage2", 5)):
+        path = runs / f"evaluate_{name}" / "result.json"
+        result = files.read_json(path)
+        result["benchmarks"]["generated"]["settings"] = {"score": "letters", "shots": shots}
+        files.write_json(path, result | {"dtype": "float32"})
+    text = _page(_again(built, runs)).text
+    assert "majority baseline. Scoring: score letters, shots 0, dtype float32." in text
+    assert "majority baseline. Scoring: score letters, shots 5, dtype float32." in text
+    drawn = sorted(path.name for path in (built[0] / "figures").glob("accuracy-generated-*"))
+    assert drawn == [f"accuracy-generated-{number}.svg" for number in (1, 2, 3)]
+
+
 def test_two_evaluations_of_one_model_are_told_apart_by_their_runs(runs, built):
     shutil.copytree(runs / "evaluate_stage1", runs / "evaluate_again")
     page = _again(built, runs)
