@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from teacherlm_jax.report.figures import Drawing
+from teacherlm_jax.report.drawing import Drawing
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 from etils import epath
 
-from teacherlm_jax.report import figures
+from teacherlm_jax.report import drawing
 from teacherlm_jax.report.blocks import Block, Cell, Figure
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
@@ -42,7 +42,7 @@ def write(run: Run, title: str, lede: str, blocks: Sequence[Block], summary: str
     for block in blocks:
         if isinstance(block, Figure):
             path = run.path / layout.FIGURES / f"{block.name}.svg"
-            files.write_text(path, figures.standalone(block.drawing.svg()))
+            files.write_text(path, drawing.standalone(block.drawing.svg))
     files.write_text(run.path / layout.REPORT_HTML, html_page(title, lede, blocks))
     files.write_text(run.path / layout.REPORT_MARKDOWN, markdown_page(title, lede, blocks))
     files.write_text(run.path / layout.REPORT_TEXT, summary)
@@ -76,11 +76,11 @@ def html_page(title: str, lede: str, blocks: Sequence[Block]) -> str:
             title=title,
             lede=lede,
             blocks=blocks,
-            style=f"{figures.colour_variables()}\n{_text('report.css')}",
+            style=f"{drawing.colour_variables()}\n{_text('report.css')}",
             script=_text("report.js"),
             drawings=json.dumps(drawings, separators=(",", ":")).replace("<", "\\u003c"),
-            colours=json.dumps({name: light for name, (light, _) in figures.COLOURS.items()}),
-            library=figures.library,
+            colours=json.dumps({name: light for name, (light, _) in drawing.COLOURS.items()}),
+            library=drawing.library,
             filter_from=_FILTER_FROM,
         )
     )

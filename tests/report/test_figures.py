@@ -25,22 +25,22 @@ def _texts(svg):
     ],
 )
 def test_names_are_drawn_unchanged(draw):
-    texts = _texts(draw().svg())
+    texts = _texts(draw().svg)
     assert [name for name in NAMES if name not in texts] == []
 
 
 def test_the_axis_is_logarithmic_for_values_far_apart_and_starts_at_zero_otherwise():
     def ticks(low):
-        return _texts(figures.curves([("a", [1, 2], [4.0, low])], "step", "loss").svg())
+        return _texts(figures.curves([("a", [1, 2], [4.0, low])], "step", "loss").svg)
 
     assert "0.02" in ticks(0.02) and "0" not in ticks(0.02)
     assert {"0", "4"} <= set(ticks(2.0))
-    assert figures.curves([("a", [1, 2], [4.0, 0.0])], "step", "loss").svg()  # has no logarithm
+    assert figures.curves([("a", [1, 2], [4.0, 0.0])], "step", "loss").svg  # has no logarithm
 
 
 def test_the_axis_of_accuracies_fits_them_and_the_baseline():
     drawing = figures.intervals([("a", 0.81, 0.8, 0.82), ("b", 0.84, 0.83, 0.85)], 0.79, "right, %")
-    ticks = [float(text) for text in _texts(drawing.svg()) if re.fullmatch(r"[\d.]+", text)]
+    ticks = [float(text) for text in _texts(drawing.svg) if re.fullmatch(r"[\d.]+", text)]
     assert min(ticks) > 77 and max(ticks) < 87
     assert drawing.rows[0] == ("a", 81.0, 80.0, 82.0, 79.0)
 
@@ -52,13 +52,13 @@ def test_a_figure_of_many_points_is_thinned_but_its_numbers_are_not():
     data = drawing.data()
     assert len(data["steps"]) == 1  # shared by all curves
     assert [len(values) for _, _, values in data["curves"]] == [5000] * 10
-    points = sum(path.count("L") for path in re.findall(r' d="([^"]*)"', drawing.svg()))
+    points = sum(path.count("L") for path in re.findall(r' d="([^"]*)"', drawing.svg))
     assert 10_000 < points < 25_000
 
 
 def test_the_same_figure_gives_the_same_bytes():
     def svg():
-        return figures.intervals([("a", 0.5, 0.4, 0.6)], 0.3, "right, %").svg()
+        return figures.intervals([("a", 0.5, 0.4, 0.6)], 0.3, "right, %").svg
 
     assert svg() == svg()
     assert "#" not in re.sub(r"var\([^)]*\)", "", svg())  # colours follow the page

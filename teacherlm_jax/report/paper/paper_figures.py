@@ -8,7 +8,7 @@ import altair
 from teacherlm_jax.config import paper_models
 from teacherlm_jax.report import figures
 from teacherlm_jax.report.blocks import Figure
-from teacherlm_jax.report.figures import MUTED, SERIES
+from teacherlm_jax.report.drawing import MUTED, SERIES
 from teacherlm_jax.report.paper import augmentation, names_of_models, paper_cells, printed
 from teacherlm_jax.report.paper.measured import Measured
 from teacherlm_jax.report.paper.paper_tables import FORMS
@@ -147,5 +147,5 @@ def _figure(name: str, chart: Any, caption: str, points: list[Point]) -> Figure:
     ours = sum(point["whose"] == OURS for point in points)
     caption += " Diamonds: our runs." if ours else " None of our runs is in it yet."
     description = f"{caption} {len(points) - ours} points of the paper and {ours} of ours."
-    drawing = figures.drawing(chart, points)
+    drawing = figures.of_points(chart, points)
     return Figure(name=name, drawing=drawing, caption=caption, description=description)
