@@ -22,7 +22,8 @@ class RatedTeacher:
         name: the path or the author, whichever tells the teachers apart.
         path: run folder or file with the explanations.
         author: label of the explanations in it.
-        models: by kind, the models that wrote them: `teacher`, `step` and `model_digest`.
+        models: by kind, the models that wrote them, whether or not a page shows their samples:
+            `teacher`, `step` and `model_digest`.
     """
 
     name: str
@@ -50,28 +51,39 @@ class JoinedSamples:
 
 
 class _Collected:
-    """The samples of one path: those that a limit draws, and the authors of all of them."""
+    """The samples of one path: those that a limit draws, and authors and models of all of them."""
 
     def __init__(self, path: str, limit: int, seed: int, refused: RefusedRows):
         self.path = path
         self.rows = 0
         self.authors: Counter[str] = Counter()
-        self.annotators: Counter[str] = Counter()
+        self._models: dict[str, dict[str, list[dict[str, Any]]]] = {}  # by author and kind
         drawn = SeededSubsample[tuple[int, Sample]](limit, seed)
         for sample in data_inputs.read_samples(path, "sample", refused):
             drawn.add(_name(sample), (self.rows, sample))
             self.rows += 1
             self.authors.update({name for texts in sample.explanations.values() for name in texts})
-            self.annotators.update({entry["author"] for entry in sample.annotations.values()})
+            self._add_models(sample)
         self.samples: dict[Key, Sample] = {}
         self.duplicates = 0
         for _, sample in sorted(drawn.drawn(), key=lambda item: item[0]):
             self.duplicates += key_of(sample) in self.samples
             self.samples.setdefault(key_of(sample), sample)
 
+    def _add_models(self, sample: Sample) -> None:
+        for kind, entry in sample.annotations.items():
+            model = {key: entry.get(key) for key in ("teacher", "step", "model_digest")}
+            models = self._models.setdefault(entry["author"], {}).setdefault(kind, [])
+            if model not in models:
+                models.append(model)
+
     def names(self) -> list[str]:
         """Return the authors that are shown if none is named: annotators, or else all."""
-        return list(self.annotators or self.authors)
+        return list(self._models or self.authors)
+
+    def models(self, author: str) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Return the models that annotated as an author, by kind."""
+        return self._models.get(author, {})
 
 
 def join(
@@ -97,9 +109,9 @@ def join(
     """
     collected = [_Collected(path, limit, seed, refused) for path in dict.fromkeys(paths)]
     teachers = _teachers(paths, authors, collected)
-    held = {own.path: own.samples for own in collected}
+    by_path = {own.path: own for own in collected}
     keys = _drawn((key for own in collected for key in own.samples), limit, seed)
-    rows = [tuple(held[teacher.path].get(key) for teacher in teachers) for key in keys]
+    rows = [tuple(by_path[teacher.path].samples.get(key) for teacher in teachers) for key in keys]
     own = [tuple(map(_of_teacher, teachers, row)) for row in rows]
     shown = [row for row in own if any(row)]
     if not shown:
@@ -110,7 +122,10 @@ def join(
         )
     _refuse_different(teachers, rows)
     return JoinedSamples(
-        teachers=tuple(_with_models(teachers, shown)),
+        teachers=tuple(
+            dataclasses.replace(teacher, models=by_path[teacher.path].models(teacher.author))
+            for teacher in teachers
+        ),
         samples=tuple(shown),
         rows={own.path: own.rows for own in collected},
         notes=tuple(_notes(collected, teachers, shown, len(own), limit, seed)),
@@ -236,23 +251,6 @@ def _of_teacher(teacher: RatedTeacher, sample: Sample | None) -> Sample | None:
         if kind in texts and entry["author"] == teacher.author
     }
     return dataclasses.replace(sample, explanations=texts, annotations=entries) if texts else None
-
-
-def _with_models(
-    teachers: Sequence[RatedTeacher], rows: Sequence[tuple[Sample | None, ...]]
-) -> list[RatedTeacher]:
-    """Return the teachers with the models that the annotations name."""
-    models: list[dict[str, list[dict[str, Any]]]] = [{} for _ in teachers]
-    for row in rows:
-        for sample, own in zip(row, models, strict=True):
-            for kind, entry in sample.annotations.items() if sample else ():
-                model = {key: entry.get(key) for key in ("teacher", "step", "model_digest")}
-                if model not in own.setdefault(kind, []):
-                    own[kind].append(model)
-    return [
-        dataclasses.replace(teacher, models=own)
-        for teacher, own in zip(teachers, models, strict=True)
-    ]
 
 
 def _notes(

@@ -80,8 +80,11 @@ def read(patterns: Sequence[str]) -> Ratings:
     latest: dict[tuple[Any, ...], ReaderJudgement] = {}
     lines = 0
     for path in paths:
+        known = None
         for key, judgement in _judgements(path):
-            _add_teachers(teachers, key, str(path))
+            if key is not known:
+                _add_teachers(teachers, key, str(path))
+                known = key
             lines += 1
             own = (judgement.reader, *judgement.question)
             if own not in latest or latest[own].seconds <= judgement.seconds:
@@ -172,8 +175,13 @@ def _add_teachers(teachers: dict[str, RatedTeacher], key: PageKey, path: str) ->
     for teacher in key.teachers:
         known = teachers.setdefault(teacher.name, teacher)
         for kind in known.models.keys() & teacher.models.keys():
-            if known.models[kind] != teacher.models[kind]:
+            if _digests(known.models[kind]) != _digests(teacher.models[kind]):
                 raise UserError(
                     f"{path}: {teacher.name} is not the teacher of that name in the other ratings: "
                     f"other models wrote its {kind}; report these files apart"
                 )
+
+
+def _digests(models: Iterable[Mapping[str, Any]]) -> set[Any]:
+    """Return the digests of models, or the addresses of those without one."""
+    return {model["model_digest"] or model["teacher"] for model in models}

@@ -82,6 +82,13 @@ def test_a_limit_draws_the_same_samples_of_both_runs(tmp_path):
     assert ids(joined(first, second, limit=60)) == [f"s-{n}" for n in range(60)]
 
 
+def test_a_teacher_has_the_models_of_all_samples_whatever_the_limit_draws(tmp_path):
+    folder = write_run(tmp_path / "run", (row(n, "one", step=300 * (n % 2)) for n in range(9)))
+    for limit in (1, 9):
+        (teacher,) = joined(folder, limit=limit).teachers
+        assert [model["step"] for model in teacher.models["cot"]] == [0, 300]
+
+
 def test_runs_on_different_data_are_refused(tmp_path, two_runs):
     other = write_run(tmp_path / "other", [row(1, "two", source="ecqa")])
     message = refusal(two_runs[0], other)

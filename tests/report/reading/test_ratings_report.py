@@ -7,6 +7,7 @@ import pytest
 
 from teacherlm_jax.cli import main
 from teacherlm_jax.config import ReportConfig
+from teacherlm_jax.report.reading import page_key
 from teacherlm_jax.report.reading.ratings_report import report_ratings
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.runs.run_place import RunPlace
@@ -135,6 +136,19 @@ def test_files_without_ratings_are_refused(rate, tmp_path, capsys):
 def test_one_name_for_two_models_is_refused(rate, capsys):
     anna, ben = rate("anna", ANNA), rate("ben", BEN, teachers=(("one", 900), ("two", 600)))
     assert "one is not the teacher of that name in the other ratings" in refusal(capsys, anna, ben)
+
+
+def test_the_order_of_a_teachers_models_does_not_matter(rate):
+    paths = rate("anna", ANNA), rate("ben", BEN)
+    models = [{"teacher": "t", "step": n, "model_digest": f"sha256:{n}"} for n in range(2)]
+    for path, ordered in zip(paths, (models, models[::-1]), strict=True):
+        first, *lines = path.read_text().splitlines()
+        key = page_key.decoded(json.loads(first)["key"], "")
+        for teacher in key.teachers:
+            teacher.models["cot"] = ordered
+        first = json.loads(first) | {"key": key.encoded()}
+        path.write_text("\n".join([json.dumps(first), *lines]))
+    assert report(*paths)["readers"] == {"anna": 10, "ben": 8}
 
 
 def test_the_page_is_named_by_the_address_of_the_run_and_not_by_its_copy(rate, tmp_path):
