@@ -19,8 +19,15 @@ _NAME = re.compile(r"(?P<subject>\w+)_(?P<split>test|dev|val)\.csv")
 
 
 def is_one(path: epath.Path) -> bool:
-    """Return whether a file is named like one of MMLU's csv files."""
-    return _NAME.fullmatch(path.name) is not None
+    """Return whether a file is named like one of MMLU's csv files, and has no header either.
+
+    A first line that names the columns `question` and `answer` is a header.
+    """
+    if _NAME.fullmatch(path.name) is None:
+        return False
+    with files.opened(path) as file:
+        first = file.readline().decode("utf-8-sig", errors="replace")
+    return not {"question", "answer"} <= {name.strip('" ') for name in first.strip().split(",")}
 
 
 def are_one_split(paths: Sequence[epath.Path]) -> bool:

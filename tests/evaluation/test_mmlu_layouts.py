@@ -147,6 +147,22 @@ def test_the_authors_prompt_of_a_csv_row_keeps_its_outer_white_space(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "subject,answer,question,A,B,C,D\nphysics,B,Up?,a,b,c,d\n",
+        '\ufeff"question","A","B","C","D","answer","subject"\r\n"Up?","a","b","c","d","B","physics"',
+    ],
+)
+def test_the_header_of_a_csv_file_that_is_named_like_one_of_mmlu_is_used(tmp_path, text):
+    (tmp_path / "mine_test.csv").write_text(text, encoding="utf-8", newline="")
+    refused = RefusedRows(None)
+    config = BenchmarkConfig("mmlu", "mine_test.csv", "mmlu")
+    (question,) = benchmarks.read(config, str(tmp_path), refused)
+    assert (question.asked, question.subject, question.gold) == ("Up?", "physics", 1)
+    assert refused.total == 0
+
+
 def test_a_folder_with_two_splits_of_csv_files_is_not_read(tmp_path):
     as_csv(tmp_path)
     for path in (tmp_path / "data" / "dev").iterdir():
