@@ -11,6 +11,13 @@ from teacherlm_jax.config.lora_config import LoraConfig
 from teacherlm_jax.config.model_config import MeshConfig, ModelConfig
 from teacherlm_jax.config.names import MODEL_PATHS
 
+# Keys that may change when a run is resumed, for example on other devices. They change neither the
+# data, nor its order, nor the hyperparameters.
+CHANGEABLE = (
+    *("mesh", "checkpoint", "log_every", "verify_data", "profile", "compilation_cache"),
+    *("data_cache", "data_cache_gib", "accumulate", "loss_block", "model.remat"),
+)
+
 
 @dataclasses.dataclass
 class OptimizerConfig:

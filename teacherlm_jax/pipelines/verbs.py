@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from teacherlm_jax import config
+from teacherlm_jax.config import train_config
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.pipelines import runner
 from teacherlm_jax.runs import run_folder
@@ -90,12 +91,7 @@ VERBS = {
         "teacherlm train --config=configs/quickstart.py:stage2 --config.output=runs/other",
         (config.TrainConfig,),
         "teacherlm_jax.training.loop:train",
-        may_change=(
-            *("mesh", "checkpoint", "log_every", "verify_data", "profile", "compilation_cache"),
-            *("data_cache", "data_cache_gib"),
-            *("accumulate", "loss_block", "model.remat"),  # a resumed run may have less memory
-            LABEL,
-        ),
+        may_change=(*train_config.CHANGEABLE, LABEL),
         extended_keys="teacherlm_jax.training.extension:extended_keys",
         inputs="teacherlm_jax.training.run_inputs:inputs",
         memory_keys="config.batch_size or config.loss_block, raise config.accumulate, set "

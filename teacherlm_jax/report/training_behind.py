@@ -9,9 +9,10 @@ from etils import epath
 
 from teacherlm_jax.config import BenchmarkConfig, TrainConfig, ValidationConfig
 from teacherlm_jax.config.fields import path_keys
+from teacherlm_jax.config.train_config import CHANGEABLE
 from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.identity import flatten
+from teacherlm_jax.runs.identity import belongs_to, flatten
 from teacherlm_jax.storage import files, locations
 from teacherlm_jax.storage.paths import StoragePath
 
@@ -73,13 +74,15 @@ def mean_cost(costs: Sequence[TrainingCost]) -> TrainingCost | None:
 def recipe(training: RunRecord, runs: Sequence[RunRecord]) -> str:
     """Return what a training run shares with those that differ only in their seeds.
 
-    That is its settings without paths, and the digests of its inputs. A model of `runs` that it
-    started from counts by its own recipe, so that whole chains of stages may differ in seeds.
+    That is its settings, without paths and without those that a resumed run may change, and the
+    digests of its inputs. A model of `runs` that it started from counts by its own recipe, so that
+    whole chains of stages may differ in seeds.
     """
     settings = {
         key: value
         for key, value in flatten(training.config).items()
         if key.rpartition(".")[2].partition("[")[0] not in _NOT_SETTINGS
+        and not any(belongs_to(key, part) for part in CHANGEABLE)
     }
     inputs = _recorded_inputs(training)
     initial = str(training.config.get("init_from") or "")

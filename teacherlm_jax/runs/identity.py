@@ -96,16 +96,16 @@ def refuse_other_settings(
             "mesh", includes all keys of that part, and "" all keys.
     """
     for key, (before, now) in changes.items():
-        if not any(_belongs_to(key, part) for part in may_change):
+        if not any(belongs_to(key, f"config.{part}" if part else "config") for part in may_change):
             raise UserError(
                 f"{folder}: this run was started with {key}={before!r}, but now {key}={now!r}; "
                 "choose another config.output, or remove the folder to start over"
             )
 
 
-def _belongs_to(key: str, part: str) -> bool:
-    whole = f"config.{part}" if part else "config"
-    return key == whole or key.startswith((f"{whole}.", f"{whole}["))
+def belongs_to(key: str, part: str) -> bool:
+    """Return whether a key of a flattened config is `part`, or a key of that part of the config."""
+    return key == part or key.startswith((f"{part}.", f"{part}["))
 
 
 def check_inputs(folder: epath.Path, inputs: Mapping[str, str], paths: Mapping[str, str]) -> None:

@@ -178,6 +178,15 @@ def test_runs_that_differ_only_in_their_seed_are_one_model(students):
     assert pair.first.accuracies == [0.825, 0.825, 0.825]
 
 
+def test_runs_on_other_devices_are_seeds_of_one_model(students):
+    seeded(students, "long-1", 1, CMF, mesh={"fsdp": 1}, model={"width": 8, "remat": "none"})
+    seeded(students, "long-2", 2, CMF, mesh={"fsdp": 4}, model={"width": 8, "remat": "full"})
+    seeded(students, "long-3", 3, CMF, log_every=5, model={"width": 8})
+    seeded(students, "wide", 1, CMF, model={"width": 16})
+    labels = {model.label: model.seeds for model in compared(students).sets[0][0].models}
+    assert labels == {"long-*": 3, "wide": 1, "student_CMF": 1, "student_text": 1}
+
+
 def test_chains_of_stages_that_differ_only_in_seeds_are_one_model(students):
     for seed in (1, 2):
         seeded(students, f"first-{seed}", seed, CMF)
