@@ -478,14 +478,19 @@ function parse(text, name) {
     const fail = (reason) => { throw new Error(`${name}, line ${at + 1}: ${reason}. Nothing was loaded from this file.`); };
     let value;
     try { value = JSON.parse(line); } catch { fail("this is not JSON"); }
-    if (value?.teacherlm_ratings) return (page = value.page);
+    if (value === null || typeof value !== "object") fail("this is not a JSON object");
+    if (Object.hasOwn(value, "teacherlm_ratings")) {
+      const format = value.teacherlm_ratings;
+      if (format !== data.format) fail(`ratings of format ${format}, and this page has format ${data.format}`);
+      return (page = value.page);
+    }
     if (page !== DIGEST) fail(page ? "these are ratings of another page" : "this is not a file of ratings");
     const index = known.get(JSON.stringify([value.id, value.source, value.kind]));
     if (index === undefined) fail(`the page has no ${value.kind} of ${value.id}`);
     const marks = [value.left ?? 0, value.right ?? 0];
     if (!marks.every((mark) => Number.isInteger(mark) && 0 <= mark && mark <= 5)) fail("a rating is not 1 to 5");
     const preference = value.preference ?? "";
-    if (preference && !(preference in CHOICES)) fail("the preference is not left, right or tie");
+    if (preference && !Object.hasOwn(CHOICES, preference)) fail("the preference is not left, right or tie");
     parsed.push([index, [...marks, preference, Date.parse(value.time) / 1000 || 0]]);
   });
   if (!page) throw new Error(`${name}: this is not a file of ratings. Nothing was loaded from it.`);

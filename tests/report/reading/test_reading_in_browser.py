@@ -11,6 +11,8 @@ from .conftest import row, write_run
 LONGEST_WINDOW = 60  # rows of the list in the document
 DENIED = """Object.defineProperty(window, "localStorage", {
   get() { throw new DOMException("denied", "SecurityError"); } })"""
+SAMPLE = '"id": "s-1", "source": "creak", "kind": "cot"'
+THIS_PAGE = '{"teacherlm_ratings": 1, "page": "DIGEST"}\n'
 AXE_SERIOUS = ("serious", "critical")
 
 
@@ -212,14 +214,23 @@ def test_ratings_are_saved_and_loaded_as_jsonl(page, two_runs, make_page, open_p
     ("lines", "message"),
     [
         ("nonsense", "line 1: this is not JSON"),
+        ("null", "line 1: this is not a JSON object"),
         ('{"id": "s-1"}', "line 1: this is not a file of ratings"),
+        (
+            '{"teacherlm_ratings": 2, "page": "DIGEST"}',
+            "line 1: ratings of format 2, and this page",
+        ),
         ('{"teacherlm_ratings": 1, "page": "sha256:0"}\n{"id": "s-1"}', "ratings of another page"),
+        (
+            f'{THIS_PAGE}{{{SAMPLE}, "preference": "toString"}}',
+            "line 2: the preference is not left, right or tie",
+        ),
         ("", "this is not a file of ratings"),
     ],
 )
 def test_other_files_are_refused_with_a_message(page, tmp_path, lines, message):
     path = tmp_path / "other.jsonl"
-    path.write_text(lines)
+    path.write_text(lines.replace("DIGEST", page.get_attribute("body", "data-digest")))
     page.set_input_files("#files", path)
     page.wait_for_selector("#warning:not([hidden])")
     assert message in page.text_content("#warning")
