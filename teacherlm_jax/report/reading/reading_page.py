@@ -22,6 +22,7 @@ from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 
+_SCRIPTS = ("state.js", "list.js", "reader.js", "rating_files.js", "keys.js")  # the last one starts
 FORMAT = 1  # of the page's data and of the ratings that it saves
 
 
@@ -148,7 +149,7 @@ def html_page(title: str, data: str, digest: str) -> str:
     return template.render(
         title=title,
         style=_file("reading.css"),
-        script=_file("reading.js"),
+        script="\n".join(map(_file, _SCRIPTS)),
         data=data.replace("<", "\\u003c"),  # so that no text ends the element that holds it
         digest=digest,
     )
