@@ -13,16 +13,13 @@ import teacherlm_jax
 from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.evaluation.generation_kwargs import sampling_of
 from teacherlm_jax.storage import files
 
 lm_eval = pytest.importorskip("lm_eval", reason="lm_eval is missing: requirements-lm_eval.txt")
-
-from lm_eval.api.instance import Instance  # noqa: E402
-from lm_eval.api.registry import get_model  # noqa: E402
-from lm_eval.tasks import TaskManager  # noqa: E402
-
-from teacherlm_jax.evaluation.generation_kwargs import sampling_of  # noqa: E402
-from teacherlm_jax.evaluation.lm_eval import TeacherLM  # noqa: E402
+Instance = importlib.import_module("lm_eval.api.instance").Instance
+TaskManager = importlib.import_module("lm_eval.tasks").TaskManager
+TeacherLM = importlib.import_module("teacherlm_jax.evaluation.lm_eval").TeacherLM
 
 TOLERANCE = 1e-4  # nats, in float32
 ROWS = 100
@@ -252,7 +249,7 @@ def test_texts_begin_like_those_of_the_model(hf_folder, ours):
 
 
 def test_the_harness_finds_the_model_by_its_name():
-    assert get_model("teacherlm") is TeacherLM
+    assert lm_eval.api.registry.get_model("teacherlm") is TeacherLM
     project = tomllib.loads(
         (pathlib.Path(teacherlm_jax.__file__).parents[1] / "pyproject.toml").read_text()
     )["project"]
