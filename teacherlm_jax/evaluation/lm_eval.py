@@ -19,7 +19,6 @@ from typing import Any
 import jax
 from etils import epath
 from flax import nnx
-from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
@@ -69,7 +68,6 @@ class TeacherLM(TemplateLM):
         self,
         model: epath.PathLike | LoadedModel,
         *,
-        mesh: Mesh | None = None,
         fsdp: int = 1,
         tensor: int = 1,
         dtype: str = "float32",
@@ -88,10 +86,10 @@ class TeacherLM(TemplateLM):
 
         Args:
             model: a run folder, a checkpoint, a Hugging Face folder or `hf://org/name`, as for
-                `any_model.load`; or a model that it returned.
-            mesh: devices that hold the parameters; None: all devices, along `fsdp` and `tensor`,
-                and the remaining ones along `data`.
-            fsdp: devices over which parameters and batches are sharded.
+                `any_model.load`; or a model that it returned, to which the settings from `fsdp` to
+                `weights` do not apply.
+            fsdp: devices over which parameters and batches are sharded; batches are also sharded
+                over the devices that `fsdp` and `tensor` leave.
             tensor: devices over which heads, MLP and vocabulary are sharded.
             dtype: compute dtype, "float32" or "bfloat16"; empty: as trained.
             attention: attention implementation; empty: as trained.
@@ -115,7 +113,7 @@ class TeacherLM(TemplateLM):
                 "JAX_PLATFORMS=cpu in the environment to compute without an accelerator"
             )
         if not isinstance(model, LoadedModel):
-            mesh = mesh or sharding.make_mesh(MeshConfig(fsdp=int(fsdp), tensor=int(tensor)))
+            mesh = sharding.make_mesh(MeshConfig(fsdp=fsdp, tensor=tensor))
             settings = {"dtype": dtype, "attention": attention, "weights": weights}
             model = any_model.load(model, mesh, **settings)
         self.loaded = model

@@ -14,6 +14,7 @@ from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation.generation_kwargs import sampling_of
+from teacherlm_jax.hf import any_model
 from teacherlm_jax.storage import files
 
 lm_eval = pytest.importorskip("lm_eval", reason="lm_eval is missing: requirements-lm_eval.txt")
@@ -84,7 +85,8 @@ def theirs(folder, torch):
 @pytest.fixture(scope="module")
 def ours(folder):
     mesh = sharding.make_mesh(MeshConfig(), jax.devices()[:1])
-    return TeacherLM(folder, mesh=mesh, max_length=1024, batch_tokens=4096, slots=8)
+    loaded = any_model.load(folder, mesh, dtype="float32")
+    return TeacherLM(loaded, max_length=1024, batch_tokens=4096, slots=8)
 
 
 def requests(kind, arguments):
