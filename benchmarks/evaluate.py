@@ -221,7 +221,7 @@ def one_by_one(model: PreTrainedModel, tokenizer: Any, questions: Sequence[Quest
         with torch.no_grad():
             logits = model(torch.tensor([[*read, *ids]])).logits[0]
         log_probabilities = logits.log_softmax(-1)[len(read) - 1 : -1]
-        return log_probabilities.gather(-1, torch.tensor(ids)[:, None]).mean().item()
+        return log_probabilities.gather(-1, torch.tensor(ids)[:, None]).sum().item()
 
     return [
         tuple(score(question.context, option) for option in question.options)

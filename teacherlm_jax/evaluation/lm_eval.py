@@ -194,7 +194,7 @@ class TeacherLM(TemplateLM):
         return answers
 
     def _answer(self, pair: continuations.Pair | None, option: ScoredOption) -> _Answer:
-        answer = math.fsum(option.log_probabilities), option.greedy
+        answer = option.total, option.greedy
         if math.isnan(answer[0]):
             raise UserError(
                 f"lm_eval: the model {self.loaded.digest} gives NaN for the continuation "

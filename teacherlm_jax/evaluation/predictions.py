@@ -91,11 +91,11 @@ def predict(
 
     Raises UserError for the first question with a NaN among its scores.
     """
-    sums = scorer.score(encoded.ids, reduction="sum", before_batch=before_batch)
+    sums = scorer.score(encoded.ids, before_batch=before_batch)
     alone: dict[tuple[str, ...], tuple[float, ...]] = {}
     if encoded.unconditional:
         ids = list(encoded.unconditional.values())
-        scores = scorer.score(ids, reduction="sum", before_batch=before_batch)
+        scores = scorer.score(ids, before_batch=before_batch)
         alone = dict(zip(encoded.unconditional, scores, strict=True))
     predicted = predictions(encoded, sums, alone)
     scores = [prediction.scores for prediction in predicted]

@@ -1,8 +1,7 @@
 """Rank classification in numbers: from scores to predictions, and from predictions to accuracy.
 
-Method: TeacherLM (arXiv 2310.19019), equation 1. The score of an option is the mean log-probability
-of its tokens given the question, the option with the best score is the prediction, and nothing is
-generated.
+Method: TeacherLM (arXiv 2310.19019), equation 1. The option with the best score, by default the
+mean log-probability of its tokens (see `reductions`), is the prediction. Nothing is generated.
 """
 
 import dataclasses
@@ -14,9 +13,6 @@ from typing import Any
 from teacherlm_jax.evaluation import cluster_bootstrap, mmlu_categories
 
 _Z_95 = 1.959963984540054  # two-sided 95 % point of the standard normal distribution
-
-
-REDUCTIONS = ("mean", "sum")  # of the log-probabilities of an option's tokens
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,16 +50,6 @@ class Prediction:
     def tied(self) -> bool:
         """Return whether several options have the best score."""
         return self.scores.count(self.scores[self.choice]) > 1
-
-
-def option_score(log_probabilities: Sequence[float], reduction: str = "mean") -> float:
-    """Return the mean or sum of the log-probabilities of one option's tokens, in nats."""
-    if not log_probabilities:
-        raise ValueError("an option without tokens has no score")
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction {reduction!r}; expected one of {REDUCTIONS}")
-    total = math.fsum(log_probabilities)
-    return total / len(log_probabilities) if reduction == "mean" else total
 
 
 def best(scores: Sequence[float]) -> int:

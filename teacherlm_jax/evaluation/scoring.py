@@ -18,7 +18,6 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Float32, Int
 
 from teacherlm_jax import sharding
-from teacherlm_jax.evaluation import rank
 from teacherlm_jax.evaluation.score_batches import arrays, batches, score_rows
 from teacherlm_jax.evaluation.tokenized import TokenizedQuestion
 from teacherlm_jax.models.decoder import Decoder
@@ -37,6 +36,11 @@ class ScoredOption:
 
     log_probabilities: tuple[float, ...]
     greedy: bool
+
+    @property
+    def total(self) -> float:
+        """Log-probability of the whole option, in nats."""
+        return math.fsum(self.log_probabilities)
 
 
 class Scorer:
@@ -70,23 +74,15 @@ class Scorer:
         self,
         questions: Sequence[TokenizedQuestion],
         *,
-        reduction: str = "mean",
         share_contexts: bool = True,
         before_batch: Callable[[], None] = lambda: None,
     ) -> list[tuple[float, ...]]:
-        """Return the score of every option of every question, in nats.
+        """Return the log-probability of every option of every question, in nats.
 
-        Args:
-            questions: tokenized questions.
-            reduction: "mean" or "sum" of the log-probabilities of an option's tokens.
-            share_contexts: as for `options`.
-            before_batch: as for `options`.
+        The arguments are those of `options`.
         """
         scored = self.options(questions, share_contexts=share_contexts, before_batch=before_batch)
-        return [
-            tuple(rank.option_score(option.log_probabilities, reduction) for option in options)
-            for options in scored
-        ]
+        return [tuple(option.total for option in options) for options in scored]
 
     def options(
         self,

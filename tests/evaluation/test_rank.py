@@ -36,16 +36,6 @@ def test_a_nan_score_is_refused():
         rank.best((-1.0, math.nan))
 
 
-def test_the_score_of_an_option_is_the_mean_or_the_sum_of_its_tokens():
-    assert rank.option_score([-1.0]) == rank.option_score([-1.0], "sum") == -1.0
-    assert rank.option_score([-0.75, -0.25]) == -0.5
-    assert rank.option_score([-0.75, -0.25], "sum") == -1.0
-    with pytest.raises(ValueError, match="without tokens"):
-        rank.option_score([])
-    with pytest.raises(ValueError, match="'median'; expected one of .*'mean', 'sum'"):
-        rank.option_score([-1.0], "median")
-
-
 @pytest.mark.parametrize(
     ("correct", "total", "low", "high"),
     [

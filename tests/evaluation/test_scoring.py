@@ -65,8 +65,7 @@ def _by_hand(logits, question: TokenizedQuestion) -> list[float]:
         actual -= actual.max(axis=-1, keepdims=True)
         actual -= np.log(np.exp(actual).sum(axis=-1, keepdims=True))
         start = len(question.context)
-        log_probabilities = [actual[at - 1, text[at]] for at in range(start, len(text))]
-        scores.append(sum(log_probabilities) / len(log_probabilities))
+        scores.append(sum(actual[at - 1, text[at]] for at in range(start, len(text))))
     return scores
 
 
@@ -109,8 +108,8 @@ def test_a_shared_context_gives_the_scores_of_one_row_per_option(one_device, sha
     scorer = scoring.Scorer(model, mesh=one_device, batch_tokens=512, pad_id=0)
     options = [[1, 2], [9, 3, 1, 4, 5], [1, 1], [3, 3, 3, 3]]
     questions = _questions(options, lengths=(1, 2, 31, 33, 34, 50, 150, 120))
-    together = scorer.score(questions, reduction="sum")
-    apart = scorer.score(questions, reduction="sum", share_contexts=False)
+    together = scorer.score(questions)
+    apart = scorer.score(questions, share_contexts=False)
     for actual, expected in zip(together, apart, strict=True):
         assert actual == pytest.approx(expected, abs=1e-5)
 
