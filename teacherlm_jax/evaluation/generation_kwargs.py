@@ -22,8 +22,8 @@ def sampling_of(settings: Mapping[str, Any]) -> SamplingConfig:
     """Return the sampling that `generation_kwargs` describe.
 
     Args:
-        settings: the result of the harness's `normalize_gen_kwargs`: do_sample, until and
-            max_gen_toks are there. Without top_k and top_p, all tokens can be sampled.
+        settings: the result of the harness's `normalize_gen_kwargs`, which always has do_sample,
+            until and max_gen_toks. Without top_k and top_p, all tokens can be sampled.
 
     Raises UserError for a setting that is not supported.
     """
@@ -36,7 +36,7 @@ def sampling_of(settings: Mapping[str, Any]) -> SamplingConfig:
         known = ", ".join(("do_sample", "until", "max_gen_toks", *_FIELDS))
         raise UserError(
             f"lm_eval: generation_kwargs sets {', '.join(unknown)}, which is not supported; remove "
-            f"it from the task, expected some of {known}"
+            f"it from the task (supported: {known})"
         )
     chosen: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
     chosen |= {_FIELDS[name]: value for name, value in left.items() if value is not None}

@@ -135,7 +135,7 @@ class TeacherLM(TemplateLM):
 
     @functools.cached_property
     def prefix_token_id(self) -> int:
-        """Id that the model reads before a text without context: that of bos_token, if any."""
+        """Id that takes the place of an empty context: bos_token, or the end of a text."""
         named = self.loaded.vocabulary.named_ids()
         return named.get("bos_token", self.eot_token_id)
 
@@ -145,7 +145,7 @@ class TeacherLM(TemplateLM):
         return self.loaded.vocabulary.digest
 
     def get_model_info(self) -> dict[str, Any]:
-        """Return what the results record of the model."""
+        """Return what the results record about the model."""
         leaves = jax.tree.leaves(nnx.state(self.loaded.model))
         return {
             "model_num_parameters": sum(leaf.size for leaf in leaves),

@@ -34,14 +34,15 @@ class PairedComparison:
         questions: number of questions.
         seeds: number of seeds of each model.
         difference: difference of the accuracies, means over the seeds.
-        interval: its 95 % bootstrap interval.
+        interval: 95 % bootstrap interval of the difference.
         only_first: number of questions that only the first model answers right, a mean over pairs
             of seeds.
         only_second: the same of the second model.
-        p_values: McNemar's exact p for each pair of seeds, in their order, as far as both have one.
+        p_values: McNemar's exact p of the first seeds of both models, of their second seeds, and so
+            on, for as many seeds as both have.
         more_questions: number of further questions that it takes to tell the models apart; 0 if
             they are told apart, None if no number of questions would do, see `_more_questions`.
-        by_strata: whether the accuracies are means over strata, of which p takes no account.
+        by_strata: whether the accuracies are means over strata, which p ignores.
     """
 
     questions: int
@@ -58,8 +59,8 @@ class PairedComparison:
     def told_apart(self) -> bool:
         """Return whether 0 is outside the interval and, with one seed each, p is below 0.05.
 
-        By strata the interval decides alone, since p is about the pooled questions; an interval
-        without width, of too few questions to show a spread, decides nothing.
+        With strata the interval alone decides, since p is about the pooled questions. An interval
+        of width 0 decides nothing: it comes from too few questions to show a spread.
         """
         low, high = self.interval
         if self.by_strata:
@@ -82,7 +83,7 @@ def compare(
         strata: subject of each question, if the accuracies are means over subjects; questions are
             then resampled within subjects, those of subjects with one question together.
 
-    Raises ValueError if there is no question or no seed, or if the numbers of questions differ.
+    Raises ValueError if a table is empty, or if the models answered different numbers of questions.
     """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     _require_tables(first, second)
@@ -239,8 +240,8 @@ def _weights(
 ) -> tuple[Float64[np.ndarray, " questions"], list[Int[np.ndarray, " _"]]]:
     """Return the weight of each question in an accuracy, and the indices that are drawn together.
 
-    These are the strata, with those of one question pooled; a single such one with the smallest
-    other.
+    The groups are the strata. Strata of one question are pooled; if there is only one, it is pooled
+    with the smallest of the others.
     """
     if strata is None:
         return np.full(questions, 1 / questions), [np.arange(questions)]

@@ -172,7 +172,7 @@ def _shared_rows(
 
 
 def _rows(left: int, most: int, multiple: int) -> int:
-    """Return the number of rows of a batch of which `left` are there and `most` are allowed."""
+    """Return the number of rows of the next batch: `left` rows remain, and it holds `most`."""
     size = min(max(1, most), power_of_two(left))
     return max(1, size // multiple) * multiple
 

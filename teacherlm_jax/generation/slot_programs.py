@@ -113,7 +113,7 @@ class SlotPrograms:
         def step(carry):
             count, slots = carry
             lengths = slots.cache.lengths
-            # A finished slot has nothing to attend to, which takes no time on a CPU.
+            # Finished slots attend to nothing, which takes no time on a CPU.
             attended = jnp.where(slots.active, lengths, 0)
             logits, cache = model.decode(
                 slots.tokens[rows, lengths],

@@ -5,7 +5,7 @@ occurs if the text contains all its words, between punctuation marks or ends of 
 the punctuation around words are ignored. The rule of 13 words is that of GPT-3 (Brown et al. 2020,
 arXiv 2005.14165, appendix C) and lm-evaluation-harness.
 
-Only the words of the questions are in memory, so training texts may be any number.
+Only the words of the questions are kept in memory, whatever the number of training texts.
 """
 
 import dataclasses
@@ -116,7 +116,7 @@ class TrainingText:
 
 
 def _sequences(text: _Words) -> Iterator[_Words]:
-    """Yield all words of a short question, or every 13 consecutive words of a long one."""
+    """Yield the words of a short question, or every sequence of 13 words of a long one."""
     if SHORTEST <= len(text) < NGRAM:
         yield text
     for start in range(len(text) - NGRAM + 1):

@@ -19,8 +19,8 @@ class ShardsInWork(dict[int, ClaimedShard]):
     def publishing(self, log: logging.Logger) -> Iterator[Path]:
         """Publish partial files every 30 seconds, and close those that are left at the end.
 
-        Yields a folder in which the partial files of a bucket can grow. `log` gets a warning if a
-        publication fails, which is repeated.
+        Yields a folder in which the partial files of a bucket can grow. A publication that fails is
+        logged as a warning and tried again.
         """
 
         def publish() -> None:
