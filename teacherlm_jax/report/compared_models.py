@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from etils import epath
 
@@ -89,21 +90,28 @@ def compared_sets(
     training_of = {
         str(one.run.path): training_behind.training_of(one.run, runs) for one in all_answers
     }
+    seeds_of = {
+        path: training_behind.seeds(training, runs)
+        for path, training in training_of.items()
+        if training is not None
+    }
     sets = []
     for group in answers.on_same_questions(all_answers):
         models: dict[str, list[Answers]] = {}
         for one in sorted(group, key=lambda entry: -len(entry.keys)):
             alike = models.setdefault(_alike(one, training_of[str(one.run.path)], runs), [])
-            if not any(_same_model(one, other) for other in alike):
+            if not any(_same_model(one, other, seeds_of) for other in alike):
                 alike.append(one)
         if len(models) > 1:
             sets.append(_compared_set(list(models.values()), training_of, students, root))
     return sets, problems
 
 
-def _same_model(one: Answers, other: Answers) -> bool:
+def _same_model(one: Answers, other: Answers, seeds_of: Mapping[str, tuple[Any, ...]]) -> bool:
+    """Return whether two answers are of one model, or of trainings that differ in no seed."""
     digests = {entry.run.result.get("digest") for entry in (one, other)}
-    return len(digests) == 1 and None not in digests
+    seeds = {seeds_of.get(str(entry.run.path)) for entry in (one, other)}
+    return any(len(values) == 1 and None not in values for values in (digests, seeds))
 
 
 def _alike(one: Answers, training: RunRecord | None, runs: Sequence[RunRecord]) -> str:
@@ -131,7 +139,7 @@ def _compared_set(
             ComparedModel(
                 label=label,
                 runs=tuple(group),
-                seeds=len({run.config.get("seed", str(run.path)) for run in trainings}),
+                seeds=len(trainings),
                 cost=training_behind.mean_cost([training_behind.cost(run) for run in trainings]),
                 student=any(str(run.path) in students for run in trainings),
             )

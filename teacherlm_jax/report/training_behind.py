@@ -85,14 +85,27 @@ def recipe(training: RunRecord, runs: Sequence[RunRecord]) -> str:
         and not any(belongs_to(key, part) for part in CHANGEABLE)
     }
     inputs = _recorded_inputs(training)
-    initial = str(training.config.get("init_from") or "")
-    if initial:
-        start = locations.absolute(initial)
-        earlier = next((run for run in _trainings(runs) if _is_inside(start, run.path)), None)
-        if earlier is not None and earlier.path != training.path:
-            inside = str(start.relative_to(locations.absolute(earlier.path)))
-            inputs["init_from"] = f"{inside} of {recipe(earlier, runs)}"
+    earlier = _earlier(training, runs)
+    if earlier is not None:
+        start = locations.absolute(training.config["init_from"])
+        inside = str(start.relative_to(locations.absolute(earlier.path)))
+        inputs["init_from"] = f"{inside} of {recipe(earlier, runs)}"
     return json.dumps([settings, inputs], sort_keys=True)
+
+
+def seeds(training: RunRecord, runs: Sequence[RunRecord]) -> tuple[Any, ...]:
+    """Return the seed of a training run, and those of the runs that it started from."""
+    own = training.config.get("seed", str(training.path))
+    earlier = _earlier(training, runs)
+    return (own,) if earlier is None else (own, *seeds(earlier, runs))
+
+
+def _earlier(training: RunRecord, runs: Sequence[RunRecord]) -> RunRecord | None:
+    """Return the run whose model a training run started from; None if it is not among `runs`."""
+    initial = str(training.config.get("init_from") or "")
+    others = (run for run in _trainings(runs) if run.path != training.path)
+    start = locations.absolute(initial)
+    return next((run for run in others if initial and _is_inside(start, run.path)), None)
 
 
 def _recorded_inputs(training: RunRecord) -> dict[str, str]:

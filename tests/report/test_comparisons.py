@@ -187,6 +187,14 @@ def test_runs_on_other_devices_are_seeds_of_one_model(students):
     assert labels == {"long-*": 3, "wide": 1, "student_CMF": 1, "student_text": 1}
 
 
+def test_a_training_that_was_repeated_with_the_same_seed_counts_once(students):
+    seeded(students, "long-1", 1, CMF, mesh={"fsdp": 1})
+    seeded(students, "long-2", 2, CMF)
+    seeded(students, "long-again", 1, CMF, mesh={"fsdp": 4})
+    labels = {model.label: len(model.runs) for model in compared(students).sets[0][0].models}
+    assert sorted(labels.values()) == [1, 1, 2]
+
+
 def test_chains_of_stages_that_differ_only_in_seeds_are_one_model(students):
     for seed in (1, 2):
         seeded(students, f"first-{seed}", seed, CMF)
