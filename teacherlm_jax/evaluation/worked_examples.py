@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.evaluation.question import Question
-from teacherlm_jax.sources.duplicates import normalised
+from teacherlm_jax.sources.duplicates import comparable
 
 _BETWEEN = "\n\n"
 
@@ -33,7 +33,7 @@ class WorkedExamples:
         self._shots, self._source = shots, source
         self._by_subject: Mapping[str, list[_Example]] = defaultdict(list)
         for sample, question in examples:
-            example = _Example(_answered(question), _key(sample))
+            example = _Example(_answered(question), comparable(sample))
             self._by_subject[sample.subject].append(example)
         self.left_out = 0
 
@@ -43,7 +43,7 @@ class WorkedExamples:
         An example that is the question itself is left out and counted in `left_out`. Raises
         ValueError with the reason if there are too few examples.
         """
-        available, key = self._by_subject.get(sample.subject, []), _key(sample)
+        available, key = self._by_subject.get(sample.subject, []), comparable(sample)
         chosen = [example.text for example in available if example.key != key][: self._shots]
         self.left_out += any(example.key == key for example in available[: self._shots])
         if len(chosen) < self._shots:
@@ -59,10 +59,6 @@ def _too_few(sample: Sample, found: int, shots: int, source: str) -> str:
         f"{source}: {found} worked examples {subject}for the question {sample.id}, expected "
         f"{shots}; lower shots to {found}, or add rows"
     )
-
-
-def _key(sample: Sample) -> tuple[str, ...]:
-    return normalised(sample.question), *sorted(map(normalised, sample.options))
 
 
 def _answered(question: Question) -> str:

@@ -54,6 +54,11 @@ def normalised(text: str) -> str:
     return plain.strip(_ENDS) or plain
 
 
+def comparable(sample: Sample) -> tuple[str, ...]:
+    """Return question and options of a sample, which are equal for duplicates."""
+    return normalised(sample.question), *sorted(map(normalised, sample.options))
+
+
 def words(text: str) -> list[str]:
     """Return the words of a text, each as `normalised` has it, without those of punctuation."""
     return [plain for word in text.casefold().split() if (plain := word.strip(_ENDS))]
@@ -79,9 +84,8 @@ class Questions:
 
     def add(self, source: str, location: RowLocation, sample: Sample) -> None:
         """Add one sample."""
-        options = sorted(map(normalised, sample.options))
         self._questions.append(_hash(normalised(bare_question(sample.question))))
-        self._samples.append(_hash("\n".join((normalised(sample.question), *options))))
+        self._samples.append(_hash("\n".join(comparable(sample))))
         self._file.append(self._number((source, location.file)))
         self._line.append(location.line)
 
