@@ -2,8 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from teacherlm_jax.errors import ExplainedError
 
 
 def parser(
@@ -38,11 +40,20 @@ def split(
 def with_command(
     parser: argparse.ArgumentParser, arguments: Sequence[str] | None
 ) -> tuple[argparse.Namespace, list[str]]:
-    """Do what `split` does; exit with status 2 if there is no command."""
+    """Return options and command as `split` does; exit with status 2 if there is no command."""
     options, words = split(parser, arguments)
     if not words:
         parser.error("no command; write it after --, as in -- train --config=FILE.py")
     return options, words
+
+
+def status_of(launch: Callable[[], int]) -> int:
+    """Return the exit status of a launch; 2, and its message on stderr, if it is refused."""
+    try:
+        return launch()
+    except ExplainedError as error:
+        print(f"launch: {error}", file=sys.stderr)
+        return 2
 
 
 def positive(text: str) -> int:

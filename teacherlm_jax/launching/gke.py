@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax.errors import ExplainedError, UserError
+from teacherlm_jax.errors import UserError
 from teacherlm_jax.launching import command_check, command_line, handover, masking
 from teacherlm_jax.planning import chips
 from teacherlm_jax.runs import distributed
@@ -203,11 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return the exit status of gcluster, or 2 if something is invalid."""
     parser = command_line.parser("gke.py", __doc__ or "", _OPTIONS)
     options, words = command_line.with_command(parser, arguments)
-    try:
-        return _submit(options, words)
-    except ExplainedError as error:
-        print(f"launch: {error}", file=sys.stderr)
-        return 2
+    return command_line.status_of(lambda: _submit(options, words))
 
 
 def _submit(options: argparse.Namespace, words: Sequence[str]) -> int:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from teacherlm_jax.errors import ExplainedError
 from teacherlm_jax.launching import command_check, command_line, masking, processes
 from teacherlm_jax.runs import distributed
 from teacherlm_jax.runs.console import say
@@ -25,12 +24,12 @@ _HERE = "127.0.0.1"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Start the processes of a command line; return their exit status."""
     options, words = command_line.with_command(_parser(), arguments)
+    return command_line.status_of(lambda: _start(options, words))
+
+
+def _start(options: argparse.Namespace, words: Sequence[str]) -> int:
     environments = environments_of(options.processes, options.devices, os.environ)
-    try:
-        command_check.require_valid(words, environments[0], Path())
-    except ExplainedError as error:
-        print(f"launch: {error}", file=sys.stderr)
-        return 2
+    command_check.require_valid(words, environments[0], Path())
     command = [sys.executable, "-m", "teacherlm_jax", *words]
     if options.dry_run:
         _show(command, environments)

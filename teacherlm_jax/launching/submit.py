@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax.errors import ExplainedError, UserError
+from teacherlm_jax.errors import UserError
 from teacherlm_jax.launching import command_check, command_line, handover, skypilot_node
 from teacherlm_jax.runs import distributed
 
@@ -76,11 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command_line.parser("submit.py", __doc__ or "", _OPTIONS)
     options, words = command_line.with_command(parser, arguments)
     options.file = options.file or _FILES[options.scheduler]
-    try:
-        return _submit(options, words)
-    except ExplainedError as error:
-        print(f"launch: {error}", file=sys.stderr)
-        return 2
+    return command_line.status_of(lambda: _submit(options, words))
 
 
 def _submit(options: argparse.Namespace, words: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax.errors import ExplainedError, UserError
+from teacherlm_jax.errors import UserError
 from teacherlm_jax.launching import accelerators, command_check, command_line, hosts
 from teacherlm_jax.launching.gcloud import QueuedSlice
 from teacherlm_jax.launching.lifecycle import Lifecycle
@@ -97,10 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, words = command_line.split(parser, arguments)
     shell = DryShell() if options.dry_run else Shell()
     try:
-        return _do(options, words, shell)
-    except ExplainedError as error:
-        print(f"launch: {error}", file=sys.stderr)
-        return 2
+        return command_line.status_of(lambda: _do(options, words, shell))
     except KeyboardInterrupt:
         print(
             f"launch: interrupted; the slice {options.name} exists until you run `delete`",
