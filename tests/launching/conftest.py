@@ -1,9 +1,12 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from . import fake_schedulers
 
 FAKE = Path(__file__).with_name("gcloud.py")
 
@@ -85,4 +88,48 @@ def checkout(tmp_path_factory):
     identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
     for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "first"]):
         subprocess.run(["git", "-C", folder, *words], check=True)
+    return folder
+
+
+@pytest.fixture
+def schedulers(tmp_path, monkeypatch):
+    folder = tmp_path / "fake"
+    (folder / "bin").mkdir(parents=True)
+    names = ("gcluster", "sky", "sbatch", "srun", "scontrol")
+    texts = dict.fromkeys(names, f"#!{sys.executable}\n{fake_schedulers.FAKE.read_text()}")
+    for name, text in (
+        texts | {"teacherlm": fake_schedulers.PROCESS.format(python=sys.executable)}
+    ).items():
+        path = folder / "bin" / name
+        path.write_text(text)
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder / "bin"), prepend=":")
+    monkeypatch.setenv("TEACHERLM_FAKE", str(folder))
+    monkeypatch.setenv("TEACHERLM", str(folder / "bin" / "teacherlm"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    made = fake_schedulers.Schedulers(folder)
+    made.cue()
+    return made
+
+
+@pytest.fixture
+def clone(checkout, tmp_path, monkeypatch, schedulers):
+    """A clone in which the current folder is, whose .venv has the fake `teacherlm`."""
+    folder = shutil.copytree(checkout, tmp_path / "clone")
+    shutil.copytree(fake_schedulers.ROOT / "launch", folder / "launch")
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    python = folder / ".venv" / "bin" / "python"  # for skypilot_node, whose command is a fake
+    python.write_text(
+        f"#!{sys.executable}\n"
+        "import sys\n"
+        f"sys.path.insert(0, {str(fake_schedulers.ROOT)!r})\n"
+        "from teacherlm_jax.launching import skypilot_node\n"
+        f"sys.executable = {str(folder / 'launched')!r}\n"
+        "skypilot_node.main()\n"
+    )
+    launched = folder / "launched"  # gets `-m teacherlm_jax WORDS`
+    launched.write_text(f'#!/bin/bash\nshift 2\nexec {schedulers.folder}/bin/teacherlm "$@"\n')
+    python.chmod(0o755)
+    launched.chmod(0o755)
+    monkeypatch.chdir(folder)
     return folder
