@@ -6,7 +6,7 @@
 The variant is `creak`, `ecqa` or `strategyqa`, for students of one task. The training questions are
 those of FLAN's collection, whose human chains of thought stay in the samples under the author
 `human`. With `/davinci`, one model on a server writes all explanations, under the author `davinci`.
-The paper took text-davinci-003, which is not served any more.
+The paper used text-davinci-003, which is no longer available.
 
 Settings after the variant, as in `creak,data=FOLDER`:
 

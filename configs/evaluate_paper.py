@@ -5,7 +5,7 @@
     teacherlm evaluate --config=configs/evaluate_paper.py:student/bloomz-7b1/pretrained
 
 The variant is the name of the model, as docs/reference/paper.md lists them; the result stands for
-that model on the page. Teachers are evaluated on MMLU, students of one task on this task, and all
+that model on the page. Teachers are evaluated on MMLU, students of one task on that task, and all
 others on CREAK, ECQA, StrategyQA and MMLU, with the TeacherLM authors' prompts.
 
 Settings after the variant, as in `teacher/7b1/stage1,eval=FOLDER`:

@@ -14,7 +14,7 @@ The variant is MODEL/SET/FORM:
            mistakes), F (fundamentals), CM, CMF, FCM or shuffle. With `multi`, P3 is the original
            P3 without explanations
 
-Two more variants of single tasks are in the paper. MODEL/SET/FORM/AUTHOR, as in
+The paper has two more kinds of single-task students. MODEL/SET/FORM/AUTHOR, as in
 `bloomz-7b1/creak/C/human`, has explanations of another author, `human` or `davinci`. MODEL-multi,
 as in `bloomz-7b1-multi/creak/C`, starts from a student of `multi`, which `base` names.
 

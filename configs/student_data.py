@@ -19,7 +19,7 @@ Settings after the variant, as in `creak,data=FOLDER`:
     data        folder of the files (default: the output of `annotate`, runs/teacher/7b1/annotate
                 for `multi`, and annotate_SET beside it for a task; data/P3 for `p3`)
     files       glob in it (default: samples/*.jsonl; */samples/*.jsonl if a sweep of `annotate`
-                wrote one run folder per task; without effect for `p3`)
+                wrote one run folder per task; ignored for `p3`)
     author      label of who wrote the explanations (default: human or davinci if the variant says
                 so, teacher otherwise)
     root        folder of the run folders (default: runs/student)

@@ -97,7 +97,7 @@ def open_checkpoint(path: epath.PathLike) -> tuple[Checkpoints, int]:
     one_step = path.parent.name == layout.CHECKPOINTS and (path.name.isdigit() or path.name == BEST)
     run = path.parent.parent if one_step else path
     if not files.is_folder(run):
-        raise UserError(f"{run}: no such folder; name the run folder of a `train`")
+        raise UserError(f"{run}: no such folder; name a run folder of `train`")
     nothing = f"{run}: has no complete checkpoint; let `train` finish first"
     if not (run / layout.CHECKPOINTS).is_dir():
         raise UserError(nothing)

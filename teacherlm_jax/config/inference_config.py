@@ -148,9 +148,9 @@ class AnnotateConfig:
     attempts: int = at_least(
         1,
         1,
-        help="most attempts for an explanation: one that fails a gate is generated again with "
-        "other random numbers. The first attempt that passes is kept, or the last one; earlier "
-        "ones go to rejected/. The gates answer_check and not_duplicate do not count",
+        help="maximum number of attempts for an explanation: one that fails a gate is generated "
+        "again with other random numbers. The first attempt that passes is kept, or the last one; "
+        "earlier ones go to rejected/. The gates answer_check and not_duplicate do not count",
     )
     seed: int = number(0, limits=_SEED_LIMITS, help="seed of the sampling")
     slots: int = at_least(

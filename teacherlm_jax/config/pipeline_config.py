@@ -73,7 +73,7 @@ class ReportConfig:
         "one path; empty: the author of the annotation, or the only ones in the file",
     )
     limit: int = at_least(
-        1, 10_000, help="most samples on the page of --samples; if there are more, seed draws them"
+        1, 10_000, help="maximum number of samples on the page; if there are more, seed draws them"
     )
     seed: int = number(
         0, limits="[0, 2147483647]", help="seed of the sides of a blind page and of limit"
@@ -86,7 +86,7 @@ class ReportConfig:
     )
     select: str = location(
         local=True,
-        help="run folder of a `train` whose checkpoints wrote the explanations of --ratings: the "
+        help="run folder of `train` whose checkpoints wrote the explanations of --ratings: the "
         "one that wins becomes RUN/checkpoints/best",
     )
 

@@ -40,7 +40,7 @@ def read(
         raise UserError(str(error)) from None
     if examples.left_out and log is not None:
         log.warning(
-            "%s: %d questions are among their own worked examples, which were left out there",
+            "%s: questions that are also worked examples: %d; each is left out of its own prompt",
             *(config.name, examples.left_out),
         )
     return questions

@@ -211,7 +211,7 @@ def _log_contamination(run: Run, name: str, figures: Mapping[str, Any], rows: in
         "%s: %d of %d questions occur in the training data (contamination), see %s; accuracy "
         "without them: %s",
         *(name, figures["flagged"], rows, run.path / layout.contaminated(name)),
-        _percent(clean["accuracy"], clean["interval"]) if clean else "no question is left",
+        _percent(clean["accuracy"], clean["interval"]) if clean else "no questions are left",
     )
 
 

@@ -196,7 +196,7 @@ def _teacher(
     folders = sorted(set(loaded_teachers(config)))
     if not folders:
         raise UserError(
-            "config.teachers: all teachers are on servers, so there is no program to plan; name a "
+            "config.teachers: all teachers are on servers, so there is nothing to compile; name a "
             "run folder, or a shape as in --model=bloom-7b1"
         )
     models = {}

@@ -16,7 +16,7 @@ _HOSTS = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
 _SLICES = "MEGASCALE_NUM_SLICES"
 _SLURM = ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "SLURM_JOB_NUM_NODES")
 _OTHERS = ("SKYPILOT_NUM_NODES", "OMPI_COMM_WORLD_SIZE")
-_POD = "JOB_COMPLETION_INDEX"  # of an indexed job of Kubernetes, which does not tell the number
+_POD = "JOB_COMPLETION_INDEX"  # of an indexed job of Kubernetes, which does not state the number
 
 _TPU_DEVICES = ("/dev/accel0", "/dev/vfio/0")
 _ENDPOINTS = "computeMetadata/v1/instance/attributes/worker-network-endpoints"

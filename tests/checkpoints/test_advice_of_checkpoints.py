@@ -44,7 +44,7 @@ def refusal(function, *arguments, **settings):
 
 def test_the_run_folder_of_a_training_is_loaded(run):
     message = refusal(load, run.parent / "absent")
-    assert message.endswith("no such folder; name the run folder of a `train`")
+    assert message.endswith("no such folder; name a run folder of `train`")
     assert load(run).step == 2
 
 

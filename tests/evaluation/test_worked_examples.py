@@ -95,7 +95,7 @@ def test_a_question_is_never_its_own_example(folder, caplog):
     files.write_jsonl(folder / "test.jsonl", [row("one", 0)])
     assert contexts(folder, shots=1, log=logging.getLogger("test"))[0].startswith("Q: Three?")
     assert caplog.messages == [
-        "toys: 1 questions are among their own worked examples, which were left out there"
+        "toys: questions that are also worked examples: 1; each is left out of its own prompt"
     ]
     with pytest.raises(UserError, match="1 worked examples .* expected 2"):
         contexts(folder, shots=2)

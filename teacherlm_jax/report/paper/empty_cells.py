@@ -78,8 +78,8 @@ def section(found: Coverage, measured: Measured) -> list[Block]:
     blocks.append(
         Paragraph(
             "These commands fill the empty cells, in the order in which to run them. They need the "
-            "files that docs/how-to/reproduce-the-paper.md describes. A loop is one line of the "
-            "shell."
+            "files that docs/how-to/reproduce-the-paper.md describes. Each loop is a single "
+            "line of shell."
         )
     )
     return [*blocks, *(_commands(group, found.empty) for group in commands)]

@@ -140,7 +140,7 @@ class PaperPage:
         if lines := _without(self._standings):
             blocks.append(Notice("Runs that stand for nothing in the paper", lines))
         if lines := _other_settings(named):
-            blocks.append(Notice("Evaluations with other settings than the paper's", lines))
+            blocks.append(Notice("Evaluations with settings that differ from the paper's", lines))
         if self._measured.left_out:
             lines = tuple(self._measured.left_out)
             blocks.append(Notice("Evaluations that are left out of the tables", lines))

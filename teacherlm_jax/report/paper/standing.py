@@ -80,10 +80,10 @@ def _of_evaluation(run: RunRecord, trained: Mapping[epath.Path, RunRecord]) -> t
         name = _PUBLISHED.get(published["model"])
         if name:
             return f"student/{name}/pretrained", "the published model"
-        return "", f"{path} is no model of the paper's students"
+        return "", f"{path} is not a model that the paper's students start from"
     config = _training_behind(path, trained)
     if config is None:
-        return "", f"config.model={path} is no run folder of a training that can be read"
+        return "", f"config.model={path} is not a run folder of `train` that can be read"
     name, reason = _of_training(config)
     return name, f"its training run: {reason}"
 
@@ -113,7 +113,7 @@ def _of_annotation(config: Mapping[str, Any]) -> tuple[str, str]:
     name = f"data/{format}"
     if name in paper_models.DATASETS:
         return name, "config.source.format"
-    return "", f"config.source.format={format} is of no dataset in the paper; set config.{KEY}"
+    return "", f"no dataset in the paper has config.source.format={format}; set config.{KEY}"
 
 
 def _of_training(config: Mapping[str, Any]) -> tuple[str, str]:
@@ -121,7 +121,7 @@ def _of_training(config: Mapping[str, Any]) -> tuple[str, str]:
         return known
     shapes = _shapes_of(config)
     if not shapes:
-        return "", f"its shape {_shape_in_words(config)} is of no model in the paper"
+        return "", f"no model in the paper has its shape ({_shape_in_words(config)})"
     mixture = _mixture_of(config)
     if not mixture:
         return "", f"no manifest at config.data={config.get('data', '')}; set config.{KEY}"
@@ -129,7 +129,7 @@ def _of_training(config: Mapping[str, Any]) -> tuple[str, str]:
     if len(names) == 1:
         return names[0], f"mixture {mixture} and shape"
     if not names:
-        return "", f"mixture {mixture} is of no model in the paper with its shape; set config.{KEY}"
+        return "", f"no model in the paper has its shape and mixture {mixture}; set config.{KEY}"
     return "", f"may be {' or '.join(names[:4])}{' …' if len(names) > 4 else ''}; set config.{KEY}"
 
 

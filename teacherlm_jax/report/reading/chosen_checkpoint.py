@@ -113,7 +113,7 @@ def _steps(run: str, ratings: Ratings, teachers: Sequence[str]) -> dict[str, int
     saved = checkpoints.steps()
     checkpoints.close()
     if not saved:
-        raise UserError(f"config.select={run}: has no checkpoint; name the run folder of a `train`")
+        raise UserError(f"config.select={run}: has no checkpoint; name a run folder of `train`")
     by_digest: dict[str, int] = {}
     for step in saved:
         digest = any_model.describe(StoragePath(run) / layout.CHECKPOINTS / str(step)).digest

@@ -73,7 +73,7 @@ class Ratings:
 def read(patterns: Sequence[str]) -> Ratings:
     """Return the ratings in files or globs.
 
-    Raises UserError that names the line that is no judgement, or the file without one.
+    Raises UserError that names the line that is not a judgement, or the files without any.
     """
     paths = dict.fromkeys(path for pattern in patterns for path in locations.expand("", pattern))
     teachers: dict[str, RatedTeacher] = {}
@@ -130,7 +130,7 @@ def _judgements(path: epath.Path) -> Iterable[tuple[PageKey, ReaderJudgement]]:
 
 
 def _fault(row: Mapping[str, Any], sides: int) -> str:
-    """Return why a row is no judgement; empty if it is one."""
+    """Return why a row is not a valid judgement; empty if it is one."""
     for name in ("id", "source"):
         if not isinstance(row.get(name), str):
             return f"{name} is {row.get(name)!r}, expected text"

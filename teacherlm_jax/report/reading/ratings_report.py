@@ -24,7 +24,7 @@ def report_ratings(config: ReportConfig, run: Run) -> dict[str, Any]:
     """Write the report on `config.ratings` as `build.report` does on runs, and log its tables.
 
     Returns the path of the `page`, the figures of the tables, and what `config.select` chose.
-    Raises UserError for a line that is no rating, or if no checkpoint wins.
+    Raises UserError for a line that is not a rating, or if no checkpoint wins.
     """
     ratings = rating_rows.read(config.ratings)
     rates = win_rates.win_rates(ratings.judgements)

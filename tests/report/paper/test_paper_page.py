@@ -87,7 +87,7 @@ def runs(tmp_path):
         )
     # A published model.
     evaluated(root, "hub", "hf://facebook/opt-1.3b@main", {"ecqa": measured(0.25, 2194)})
-    # Nothing: told so, a shape of no model, two models that fit, and a model without a run.
+    # Nothing: by its key, by an unknown shape, with two models that fit, and without a run.
     evaluated(root, "none", derived, {"mmlu": mmlu}, stands_for="none")
     toy = trained(root, "toy", "teacher_stage1")
     evaluated(root, "of-toy", toy, {"mmlu": mmlu})
@@ -148,14 +148,14 @@ def test_a_run_that_stands_for_nothing_is_named_with_the_reason(built):
     page, _, _ = built
     assert "> - none (evaluate): config.stands_for=none" in page
     assert (
-        "> - of-toy (evaluate): its training run: its shape bloom, 2 layers of width 32 is of no "
-        "model in the paper"
+        "> - of-toy (evaluate): its training run: no model in the paper has its shape (bloom, 2 "
+        "layers of width 32)"
     ) in page
     assert (
         "> - either (train): may be student/bloom-7b1/multi/CMF or student/bloomz-7b1/multi/CMF; "
         "set config.stands_for"
     ) in page
-    assert "> - elsewhere (evaluate): config.model=models/other is no run folder" in page
+    assert "> - elsewhere (evaluate): config.model=models/other is not a run folder" in page
 
 
 def test_ours_and_the_difference_follow_the_row_of_the_paper(built):
