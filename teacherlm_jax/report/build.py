@@ -7,6 +7,7 @@ from typing import Any
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.report import (
     accuracy,
+    comparison_tables,
     comparisons,
     costs,
     explanations,
@@ -50,7 +51,7 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
     blocks = [
         *_notices(runs),
         *accuracy.section(runs, config.root),
-        *comparisons.section(compared),
+        *comparison_tables.section(compared),
         *flagged_questions.section(runs, config.root),
         *explanations.section(runs, config.root),
         *trainings.section(runs, config.root),

@@ -1,11 +1,6 @@
-"""The section on comparisons: paired differences between models on the same questions.
-
-Two intervals side by side hide what two models have in common, so every pair gets the difference
-of its answers to the same questions, and the training that each model had stands beside it.
-"""
+"""Comparisons of evaluated models: paired differences of their answers to the same questions."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,44 +10,10 @@ from etils import epath
 from teacherlm_jax.evaluation import paired
 from teacherlm_jax.evaluation.paired import PairedComparison
 from teacherlm_jax.report import answers
-from teacherlm_jax.report.blocks import (
-    Block,
-    Heading,
-    Notice,
-    Paragraph,
-    Subheading,
-    Table,
-    count,
-    percent,
-)
 from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.compared_models import ComparedModel, ComparedSet, compared_sets
 
-_ABOUT = (
-    "Differences between models on the same questions, matched by the id and the digest of each "
-    "question. CI: 95 % interval of the difference, from a paired bootstrap over questions and, if "
-    "a model has several seeds, over seeds. p: McNemar's exact test of two single runs; of several "
-    "seeds, the lowest and the highest p of the pairs of seeds. Runs that "
-    "differ only in their seed are one model. A difference between two single runs is about these "
-    "two runs: other seeds of the same training may differ as much."
-)
-_BY_TEST = (
-    "McNemar's test at the 5 % level with 80 % power, Connor 1987; of several seeds, from the "
-    "variance of the differences"
-)
-_BY_VARIANCE = "at the 5 % level with 80 % power, from the variance of the differences by subject"
-_POOLED = (
-    " p is about all questions, each of equal weight, and not about the means over subjects: the "
-    "interval alone tells the models apart."
-)
-_SOME_PAIRS = (
-    " Not all pairs are shown: of more than four models, each is compared with the best of its "
-    "kind (students, other models), up to four students with each other, and the best of both "
-    "kinds."
-)
-_MANY = 1_000_000  # questions; more than any benchmark has
-_EQUAL = 0.05  # relative difference of tokens that needs no notice
-_MINUS = "\N{MINUS SIGN}"
+MINUS = "\N{MINUS SIGN}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +28,7 @@ class PairOfModels:
     @property
     def name(self) -> str:
         """Return both labels with a minus sign between them."""
-        return f"{self.first.label} {_MINUS} {self.second.label}"
+        return f"{self.first.label} {MINUS} {self.second.label}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,192 +71,6 @@ def _compared(own: ComparedSet) -> list[PairOfModels]:
         )
         pairs.append(PairOfModels(own.benchmark, first, second, result))
     return pairs
-
-
-def section(compared: Comparisons) -> list[Block]:
-    """Return the blocks of the section, none if there are no two models to compare."""
-    if not compared.sets and not compared.problems:
-        return []
-    blocks: list[Block] = [Heading("Comparisons")]
-    if compared.sets:
-        blocks.append(Paragraph(_ABOUT))
-    for own, pairs in compared.sets:
-        blocks += [Subheading(f"Differences on {own.benchmark}"), _differences(own, pairs)]
-        blocks.append(_models(own))
-        if lines := [line for pair in pairs if (line := unequal_training(pair))]:
-            blocks.append(Notice("Training of unequal length", tuple(lines)))
-    if compared.problems:
-        blocks.append(Notice("Not compared question by question", compared.problems))
-    return blocks
-
-
-def _differences(own: ComparedSet, pairs: Sequence[PairOfModels]) -> Table:
-    rows = tuple(
-        (
-            pair.name,
-            count(pair.result.questions),
-            seeds_text(pair),
-            *map(_mean_count, (pair.result.only_first, pair.result.only_second)),
-            points(pair.result.difference),
-            interval_text(pair.result),
-            p_text(pair.result),
-            more_text(pair.result),
-            tokens_text(pair),
-        )
-        for pair in pairs
-    )
-    measure = "means over subjects" if own.macro else "accuracies"
-    test = _BY_VARIANCE if own.macro else _BY_TEST
-    caption = (
-        f"Differences of {measure}, first minus second model, in percentage points. Only first, "
-        "only second: questions that only this model answers right, means over seeds. More "
-        "questions: further questions that it would take to tell the two apart, if the difference "
-        f"stays what it is ({test}); none if they are told apart already. Tokens: training tokens "
-        "of the first to those of the second."
-    )
-    if own.macro:
-        caption += _POOLED
-    if len(pairs) < math.comb(len(own.models), 2):
-        caption += _SOME_PAIRS
-    header = ("first − second", "questions", "seeds", "only first", "only second", "difference")
-    return Table(
-        caption, (*header, "95 % CI", "McNemar p", "more questions", "tokens"), rows, left=(0, 8)
-    )
-
-
-def _models(own: ComparedSet) -> Table:
-    rows = tuple((*model_cells(model), *_accuracy_cells(model)) for model in own.models)
-    return Table(
-        "Training behind the compared models: tokens without padding, steps and model FLOPs of the "
-        "run itself, without the runs that it started from, means over seeds. Accuracy (%) over "
-        "all questions, with the lowest and highest seed.",
-        ("model", "seeds", "tokens", "steps", "FLOPs", "accuracy", "range of seeds"),
-        rows,
-    )
-
-
-def model_cells(model: ComparedModel) -> tuple[str, ...]:
-    """Return label, seeds, tokens, steps and FLOPs of a model; – for what is not known."""
-    seeds = count(model.seeds) if model.seeds else "–"
-    if model.cost is None:
-        return (model.label, seeds, "–", "–", "–")
-    cost = model.cost
-    return (
-        *(model.label, seeds, count(round(cost.tokens)), count(round(cost.steps))),
-        f"{cost.flops:.2e}" if cost.flops else "–",
-    )
-
-
-def _accuracy_cells(model: ComparedModel) -> tuple[str, str]:
-    accuracies = model.accuracies
-    mean = percent(sum(accuracies) / len(accuracies))
-    if len(accuracies) == 1:
-        return mean, "–"
-    return mean, f"{percent(min(accuracies))} to {percent(max(accuracies))}"
-
-
-def tables(compared: Comparisons) -> list[list[tuple[str, ...]]]:
-    """Return tables of the console summary: a line for each pair, and one for each model.
-
-    The training of models that were compared on several benchmarks is shown once.
-    """
-    text: list[list[tuple[str, ...]]] = []
-    trainings: list[list[tuple[str, ...]]] = []
-    for own, pairs in compared.sets:
-        header = ("difference", "95 % CI", "McNemar p", "more questions", "seeds", "tokens")
-        rows = [
-            (
-                f"  {pair.name}",
-                points(pair.result.difference),
-                interval_text(pair.result),
-                p_text(pair.result),
-                more_text(pair.result),
-                seeds_text(pair),
-                tokens_text(pair),
-            )
-            for pair in pairs
-        ]
-        title = f"Differences on {own.benchmark}, in percentage points"
-        text.append([(title,), ("first − second", *header), *rows])
-        models = [(f"  {name}", *cells) for name, *cells in map(model_cells, own.models)]
-        if models in trainings or all(model.cost is None for model in own.models):
-            continue
-        trainings.append(models)
-        columns = ("model", "seeds", "tokens", "steps", "FLOPs")
-        text.append([("Training of these models",), columns, *models])
-    return text
-
-
-def unequal_training(pair: PairOfModels) -> str:
-    """Return a sentence if one model was trained on more tokens; empty if both are alike."""
-    ratio = _ratio(pair)
-    if ratio is None or 1 - _EQUAL < ratio < 1 + _EQUAL:
-        return ""
-    more, fewer = (pair.first, pair.second) if ratio > 1 else (pair.second, pair.first)
-    steps = " and ".join(count(round(model.cost.steps)) for model in (more, fewer) if model.cost)
-    return (
-        f"{more.label} was trained on {max(ratio, 1 / ratio):.1f} times the tokens of "
-        f"{fewer.label} ({steps} steps), so their difference may come from longer training."
-    )
-
-
-def _ratio(pair: PairOfModels) -> float | None:
-    """Return the training tokens of the first model by those of the second; None if unknown."""
-    first, second = pair.first.cost, pair.second.cost
-    if first is None or second is None or not first.tokens or not second.tokens:
-        return None
-    return first.tokens / second.tokens
-
-
-def points(share: float) -> str:
-    """Return a difference in percentage points with its sign, as in +1.5."""
-    return f"{100 * share:+.1f}".replace("-", _MINUS)
-
-
-def interval_text(result: PairedComparison) -> str:
-    """Return the interval of a difference in percentage points."""
-    low, high = result.interval
-    return f"{points(low)} to {points(high)}"
-
-
-def p_text(result: PairedComparison) -> str:
-    """Return McNemar's p of two single runs; of several seeds the lowest and highest p."""
-    low, high = min(result.p_values), max(result.p_values)
-    if len(result.p_values) == 1:
-        return _p(low)
-    return f"all {_p(low)}" if _p(low) == _p(high) else f"{_p(low)} to {_p(high)}"
-
-
-def _mean_count(number: float) -> str:
-    """Return a mean number of questions: whole numbers without decimals, as in 310.7 and 15."""
-    return f"{number:,.1f}".removesuffix(".0")
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def more_text(result: PairedComparison) -> str:
-    """Return the number of further questions in words."""
-    if result.more_questions is None:
-        return "more seeds" if max(result.seeds) > 1 and result.difference else "no difference"
-    if result.more_questions == 0:
-        return "none"
-    over = result.more_questions > _MANY
-    return f"over {count(_MANY)}" if over else count(result.more_questions)
-
-
-def seeds_text(pair: PairOfModels) -> str:
-    """Return the numbers of compared runs of both models, as in `3, 3`."""
-    return ", ".join(map(str, pair.result.seeds))
-
-
-def tokens_text(pair: PairOfModels) -> str:
-    """Return the ratio of the training tokens, as in `2.8 : 1`; – if it is not known."""
-    ratio = _ratio(pair)
-    if ratio is None:
-        return "–"
-    return f"{ratio:.1f} : 1" if ratio >= 1 else f"1 : {1 / ratio:.1f}"
 
 
 def _figures(pair: PairOfModels) -> dict[str, Any]:

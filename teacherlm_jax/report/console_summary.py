@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from etils import epath
 
 from teacherlm_jax.data.sample import KINDS, LETTERS
-from teacherlm_jax.report import accuracy, comparisons, explanations, training_behind
+from teacherlm_jax.report import accuracy, comparison_tables, explanations, training_behind
 from teacherlm_jax.report.accuracy import QuestionSet
 from teacherlm_jax.report.blocks import count, interval, percent
 from teacherlm_jax.report.changed_inputs import REMEDY
@@ -33,7 +33,7 @@ def summary(
     parts = [underlined(title, "=")]
     if table := [*_accuracies(runs, root), *_gates(runs)]:
         parts.append(aligned(table))
-    parts += map(aligned, comparisons.tables(compared))
+    parts += map(aligned, comparison_tables.tables(compared))
     parts += _samples(runs)
     for state in ("unfinished", "refused"):
         if names := [run.name for run in runs if run.state == state]:

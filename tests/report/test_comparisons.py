@@ -6,7 +6,7 @@ import pytest
 
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.evaluation import paired
-from teacherlm_jax.report import comparisons
+from teacherlm_jax.report import compared_models, comparison_tables, comparisons
 from teacherlm_jax.report.blocks import Heading, Notice, Table
 from teacherlm_jax.report.build import report
 from teacherlm_jax.report.collect import find_runs
@@ -72,14 +72,14 @@ def test_two_students_are_compared_on_their_answers_to_the_same_questions(studen
 
 def test_their_tokens_steps_and_flops_are_beside_them(students):
     pair = only_pair(students)
-    assert comparisons.model_cells(pair.first) == (
+    assert comparison_tables.model_cells(pair.first) == (
         *("student_CMF", "1", "2,752,512", "1,500", "1.93e+13"),  # 7e6 FLOPs per token
     )
-    assert comparisons.model_cells(pair.second) == (
+    assert comparison_tables.model_cells(pair.second) == (
         *("student_text", "1", "983,040", "500", "5.13e+12"),  # 6 · 870,400 per token
     )
-    assert comparisons.tokens_text(pair) == "2.8 : 1"
-    assert comparisons.unequal_training(pair) == (
+    assert comparison_tables.tokens_text(pair) == "2.8 : 1"
+    assert comparison_tables.unequal_training(pair) == (
         "student_CMF was trained on 2.8 times the tokens of student_text (1,500 and 500 steps), so "
         "their difference may come from longer training."
     )
@@ -104,7 +104,7 @@ def test_the_page_and_the_summary_show_every_comparison(students):
 
 
 def differences(runs):
-    blocks = comparisons.section(compared(runs))
+    blocks = comparison_tables.section(compared(runs))
     return next(block for block in blocks if isinstance(block, Table))
 
 
@@ -140,7 +140,7 @@ def test_predictions_of_earlier_versions_are_matched_by_the_digest_of_the_file(s
             del row["digest"]
         files.write_jsonl(folder / "generated.predictions.jsonl", rows)
     assert compared(students).sets == ()
-    assert any("of an earlier version" in line for line in comparisons.compared_sets(
+    assert any("of an earlier version" in line for line in compared_models.compared_sets(
         find_runs(students, students / "report"), str(students))[1])  # fmt: skip
     for name in ("student_CMF", "student_text"):
         inputs = {"benchmarks.generated": "sha256:1"}
@@ -174,7 +174,7 @@ def test_runs_that_differ_only_in_their_seed_are_one_model(students):
     assert len(pairs) == 6
     assert "Not all pairs" not in differences(students).caption
     pair = next(pair for pair in pairs if pair.name == "long-* − student_text")
-    assert comparisons.seeds_text(pair) == "3, 1"
+    assert comparison_tables.seeds_text(pair) == "3, 1"
     assert pair.first.accuracies == [0.825, 0.825, 0.825]
 
 
@@ -289,7 +289,7 @@ def test_the_number_of_further_questions_in_words(more, seeds, difference, text)
         questions=100, seeds=seeds, difference=difference, interval=(-0.1, 0.1),
         only_first=5, only_second=4, p_values=(0.5,), more_questions=more,
     )  # fmt: skip
-    assert comparisons.more_text(result) == text
+    assert comparison_tables.more_text(result) == text
 
 
 def test_evaluations_that_cannot_be_compared_are_named(runs):
@@ -305,13 +305,13 @@ def test_a_report_of_one_evaluation_has_no_such_section(tmp_path, runs):
     answer(runs / "evaluate_stage1", CMF)
     (tmp_path / "alone").mkdir()
     (runs / "evaluate_stage1").rename(tmp_path / "alone" / "one")
-    assert comparisons.section(compared(tmp_path / "alone")) == []
+    assert comparison_tables.section(compared(tmp_path / "alone")) == []
 
 
 def test_a_single_evaluation_without_answers_is_named(tmp_path, runs):
     (tmp_path / "alone").mkdir()
     (runs / "evaluate_stage1").rename(tmp_path / "alone" / "one")
-    assert comparisons.section(compared(tmp_path / "alone")) == [
+    assert comparison_tables.section(compared(tmp_path / "alone")) == [
         Heading("Comparisons"),
         Notice("Not compared question by question", ("one: has no generated.predictions.jsonl",)),
     ]
@@ -325,4 +325,4 @@ def test_the_p_values_of_several_seeds_are_the_lowest_and_the_highest(students):
     pair = next(pair for pair in pairs if pair.name == "long-* − short-*")
     assert pair.first.accuracies == [0.805, 0.81, 0.815]  # in the order of their seeds
     assert pair.result.p_values == tuple(paired.mcnemar(10 + 2 * seed, 0) for seed in (1, 2, 3))
-    assert comparisons.p_text(pair.result) == "all < 0.001"
+    assert comparison_tables.p_text(pair.result) == "all < 0.001"
