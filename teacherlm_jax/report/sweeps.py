@@ -6,7 +6,16 @@ from typing import Any
 from etils import epath
 
 from teacherlm_jax.config import HELD_OUT
-from teacherlm_jax.report.blocks import Block, Cell, Heading, Subheading, Table, count, rounded
+from teacherlm_jax.report.blocks import (
+    Block,
+    Cell,
+    Heading,
+    Paragraph,
+    Subheading,
+    Table,
+    count,
+    rounded,
+)
 from teacherlm_jax.report.collect import RunRecord, label
 from teacherlm_jax.runs.identity import flatten
 
@@ -17,12 +26,18 @@ _NO_SETTINGS = ("output", "root", "stands_for")
 
 
 def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
-    """Return a table for each folder whose training runs differ in few settings; none without."""
+    """Return a table for each folder whose training runs differ in few settings.
+
+    A folder whose runs differ in more settings has a sentence instead. Returns no blocks if no
+    folder has several training runs with different settings.
+    """
     blocks: list[Block] = []
     for folder, members in _folders(runs).items():
         swept = _differing([_settings(run) for run in members])
-        if 0 < len(swept) <= _MOST_KEYS:
-            blocks += [Subheading(folder or "training runs"), _table(members, swept, root)]
+        if swept:
+            few = len(swept) <= _MOST_KEYS
+            content = _table(members, swept, root) if few else _too_different(members, swept)
+            blocks += [Subheading(folder or "training runs"), content]
     return [Heading("Sweeps and other groups of runs"), *blocks] if blocks else []
 
 
@@ -43,6 +58,14 @@ def _settings(run: RunRecord) -> Mapping[str, Any]:
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     keys = dict.fromkeys(key for own in settings for key in own)
     return [key for key in keys if len({repr(own.get(key)) for own in settings}) > 1]
+
+
+def _too_different(members: Sequence[RunRecord], swept: Sequence[str]) -> Paragraph:
+    return Paragraph(
+        f"The {len(members)} training runs of this folder are not compared: they differ in "
+        f"{len(swept)} settings ({', '.join(swept[:_MOST_KEYS])} …), and a table shows up to "
+        f"{_MOST_KEYS}."
+    )
 
 
 def _table(members: Sequence[RunRecord], swept: Sequence[str], root: epath.PathLike) -> Table:

@@ -74,6 +74,21 @@ def test_equal_runs_have_no_winner_and_one_run_is_no_sweep(swept):
     assert sweeps.section(swept([2.0, 2.0])[:1], "") == []
 
 
+def test_runs_that_differ_in_many_settings_are_named_as_not_compared(swept, tmp_path):
+    swept([3.0, 2.0])
+    for number in range(2):
+        path = tmp_path / f"runs/rates/rate_{number}/config.json"
+        content = files.read_json(path)
+        content["config"] |= {"seed": number, "steps": number, "batch_size": number, "log": number}
+        files.write_json(path, content)
+    _, title, told = sweeps.section(find_runs(str(tmp_path / "runs"), tmp_path / "report"), "")
+    assert title == Subheading("rates")
+    assert told.text.startswith(
+        "The 2 training runs of this folder are not compared: they differ in 5 settings "
+        "(optimizer.learning_rate, seed, steps, batch_size …), and"
+    )
+
+
 def test_the_losses_of_different_data_have_no_winner(swept):
     *_, table = sweeps.section(swept([3.0, 2.0], data=["a", "b"]), "")
     assert not any(row[1].best for row in table.rows)
