@@ -149,6 +149,12 @@ def test_the_page_has_no_serious_finding_of_axe(opened, source, size, scheme):
     assert not [(rule["id"], [node["html"] for node in rule["nodes"][:3]]) for rule in serious]
 
 
+def test_a_column_without_a_title_has_a_button_with_a_name(opened):
+    page = opened(html_page("t", "l", [Table("Numbers.", ("", "value"), (("b", "1"), ("a", "2")))]))
+    page.get_by_role("button", name="names of the rows").click()
+    assert _column(page, 1) == ["a", "b"]
+
+
 def test_on_a_phone_only_tables_scroll_and_the_interval_is_visible(opened, source):
     page = opened(source, PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
