@@ -102,16 +102,11 @@ class TeacherLM(TemplateLM):
             seed: seed of the sampling.
             batch_size: accepted because the harness passes it; `batch_tokens` is used instead.
             max_batch_size: like `batch_size`.
-            device: must be None: JAX chooses the devices.
+            device: like `batch_size`; JAX chooses the devices, and the harness names one always.
 
         Raises UserError if the model cannot be loaded or a setting cannot be used.
         """
         super().__init__()
-        if device is not None:
-            raise UserError(
-                f"device={device!r}: JAX chooses the devices; leave it out, or set the variable "
-                "JAX_PLATFORMS=cpu in the environment to compute without an accelerator"
-            )
         if not isinstance(model, LoadedModel):
             mesh = sharding.make_mesh(MeshConfig(fsdp=fsdp, tensor=tensor))
             settings = {"dtype": dtype, "attention": attention, "weights": weights}

@@ -2,7 +2,9 @@
 
 import importlib
 import json
+import os
 import pathlib
+import subprocess
 import sys
 import tomllib
 
@@ -102,6 +104,22 @@ def evaluated(model, tasks):
 @pytest.fixture(scope="module")
 def both(ours, theirs, tasks):
     return evaluated(ours, tasks), evaluated(theirs, tasks)
+
+
+def test_the_command_line_of_the_harness_runs_a_task(folder, tasks, tmp_path):
+    module, output = "teacherlm_jax.evaluation.lm_eval", tmp_path / "results"
+    words = ["run", "--model", "teacherlm", "--model_args", f"model={folder},max_length=1024"]
+    words += ["--tasks", "letters", "--include_path", str(tasks.include_path), "--limit", "8"]
+    completed = subprocess.run(
+        [sys.executable, "-m", module, *words, "--output_path", str(output)],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stderr[-2000:]
+    (written,) = output.rglob("results_*.json")
+    assert 0 <= files.read_json(written)["results"]["letters"]["acc,none"] <= 1
 
 
 @pytest.mark.parametrize("name", ["letters", "texts"])
@@ -235,9 +253,7 @@ def test_a_continuation_that_cannot_be_scored_is_refused(ours, pair, message):
         ours.loglikelihood(requests("loglikelihood", [pair]))
 
 
-def test_settings_that_cannot_be_used_are_refused(hf_folder, ours):
-    with pytest.raises(UserError, match="device='cuda': JAX chooses the devices"):
-        TeacherLM(ours.loaded, device="cuda")
+def test_a_setting_that_cannot_be_used_is_refused(hf_folder):
     with pytest.raises(UserError, match="max_length=4096: the model has learned positions for"):
         TeacherLM(hf_folder("opt"), max_length=4096)
 
