@@ -14,8 +14,8 @@ a context counts once, however often it is read. Scores and predictions must agr
 
 `evaluate_devices.py` then compares predictions on several devices and processes. The questions are
 in the folder that `--data` or the variable TEACHERLM_DATA names (default: `../shared/data`).
-`--pilot=40` measures so many questions and records nothing, and `--parts=speed` only the table of
-speeds.
+`--pilot=40` measures 40 questions and records nothing. `--parts=speed` measures the table of speeds
+alone, and records nothing either.
 """
 
 import argparse
@@ -83,8 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     default = os.environ.get("TEACHERLM_DATA", harness.ROOT.parent / "shared" / "data")
     parser.add_argument("--data", type=Path, default=default, help="folder of real data")
     parser.add_argument("--pilot", type=int, default=0, help="questions; nothing is recorded")
-    parser.add_argument("--shape", default=SHAPE, help="another model: a pilot")
-    parser.add_argument("--parts", default="speed,devices", help="another one: a pilot")
+    parser.add_argument(
+        "--shape", default=SHAPE, help="shape of the model; another one is not recorded"
+    )
+    parser.add_argument(
+        "--parts", default="speed,devices", help="parts to measure; fewer are not recorded"
+    )
     parser.add_argument("--batch_tokens", type=int, default=BATCH_TOKENS, help="of this project")
     options = parser.parse_args(arguments)
     count, parts = options.pilot or QUESTIONS, options.parts.split(",")
@@ -155,7 +159,7 @@ def compare(
     tried, alone = min(TRIED, len(questions) // 4), min(ALONE, len(questions) // 8)
 
     def timed(name: str, count: int, score: Callable[[Sequence[Question]], Scores]) -> Timing:
-        """Measure one way on so many questions, which are spread evenly over all lengths."""
+        """Measure one way on `count` questions, spread evenly over all lengths."""
         step = len(questions) / min(count, len(questions))
         chosen = [by_length[int(step * (n + 0.5))] for n in range(min(count, len(questions)))]
         chosen.sort()

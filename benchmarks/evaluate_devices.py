@@ -101,7 +101,7 @@ def write_model(vocabulary: Vocabulary, folder: Path) -> None:
 
 
 def write_questions(source: Path, folder: Path, count: int) -> None:
-    """Write so many questions, which are those of `source` repeated with other ids."""
+    """Write `count` questions: those of `source`, repeated with other ids."""
     lines = source.read_text(encoding="utf-8").splitlines()
     some = itertools.islice(itertools.cycle(lines), count)
     rows = [{**json.loads(line), "idx": number} for number, line in enumerate(some)]
@@ -109,7 +109,7 @@ def write_questions(source: Path, folder: Path, count: int) -> None:
 
 
 def run(command: Sequence[str], devices: int) -> None:
-    """Run a command with so many simulated devices; 0: the command sets them itself."""
+    """Run a command with some simulated devices; 0: the command sets their number itself."""
     environment = dict(os.environ, JAX_PLATFORMS="cpu")
     if devices:
         environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"

@@ -182,7 +182,7 @@ for (const figure of document.querySelectorAll("figure.chart")) {
   controls.hidden = false;
 }
 
-// A figure that was drawn anew has fixed colours: draw it again if the colour scheme changes.
+// A redrawn figure has fixed colours: draw it again if the colour scheme changes.
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const figure of document.querySelectorAll("figure[data-drawn]")) {
     draw(figure, drawings[figure.dataset.name], JSON.parse(figure.dataset.drawn));

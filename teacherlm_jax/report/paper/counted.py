@@ -47,7 +47,7 @@ class EvaluatedBenchmark:
 
     @property
     def preference(self) -> tuple[int, int, int]:
-        """Return what is highest for the evaluation of a training run that counts.
+        """Return a sort key, highest for the evaluation that counts of a training run.
 
         Most questions come first, then the best checkpoint, the run folder, and the last step.
         """

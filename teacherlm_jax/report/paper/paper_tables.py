@@ -53,9 +53,9 @@ def accuracies(name: str, measured: Measured, prefix: str = "") -> Table:
     Only rows whose names begin with `prefix` are in it.
     """
     table, (name_row, name_column) = printed.table(name), _NAMES[name]
-    found = paper_cells.by_place(paper_cells.cells(name))
+    own_cells = [cell for cell in paper_cells.cells(name) if cell.row.startswith(prefix)]
+    found = paper_cells.by_place(own_cells)
     rows: list[tuple[str, ...]] = []
-    found = {place: cell for place, cell in found.items() if cell.row.startswith(prefix)}
     for row in filter(lambda row: row.startswith(prefix), table.rows):
         own = [found.get((row, column)) for column in table.columns]
         rows += _three_rows(name_row(row), own, table, row, measured)

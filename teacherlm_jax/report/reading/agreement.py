@@ -1,7 +1,8 @@
 """Agreement between readers: Krippendorff's alpha.
 
-Source: K. Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011). It takes any number of
-readers and missing judgements, unlike Cohen's kappa. 1 is perfect agreement, 0 that of chance.
+Source: K. Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011). Unlike
+Cohen's kappa, it allows any number of readers and missing judgements. 1 is perfect agreement, 0
+that of chance.
 """
 
 import itertools

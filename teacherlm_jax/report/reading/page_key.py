@@ -1,8 +1,7 @@
 """The key of a reading page: who wrote which explanation.
 
-A blind page must not tell its reader. So the key is compressed and encoded, and it says only with
-which seed the sides were shuffled. That keeps it from being read by accident, and not from someone
-who decodes it.
+A blind page must not reveal this to its reader. So the key is compressed and encoded, and gives the
+sides only as the seed that shuffles them. Nobody reads it by accident; someone who decodes it can.
 """
 
 import base64

@@ -111,7 +111,7 @@ def _win_table(rates: Sequence[WinRate]) -> Table:
     return Table(
         "Share of the comparisons that the first teacher wins, in per cent; a tie counts half. CI: "
         "95 % confidence interval, Wilson's, widened where a sample was judged more than once. "
-        "Above 50 throughout, the first teacher is better.",
+        "If all of it is above 50, the first teacher is better.",
         ("teachers", "kind", "samples", "wins", "ties", "losses", "win rate", "95 % CI"),
         rows,
         left=(0, 1),

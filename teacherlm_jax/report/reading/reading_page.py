@@ -102,7 +102,7 @@ def page_data(joined: JoinedSamples, config: ReportConfig) -> dict[str, Any]:
 
 
 def _blind_notes(joined: JoinedSamples) -> list[str]:
-    """Return what may be said without the names of the teachers."""
+    """Return the notes that do not name the teachers."""
     alone = sum(None in row for row in joined.samples)
     return [f"{alone:,} samples have the explanations of one teacher only"] if alone else []
 

@@ -1,4 +1,4 @@
-"""Win rates and mean ratings, with intervals that know that a sample is judged more than once.
+"""Win rates and mean ratings, with intervals that allow for several judgements on one sample.
 
 Judgements on the same sample, by several readers or on several kinds, are not independent. So the
 variance of a mean is that of the sums per sample (clusters), and a share has Wilson's interval for
