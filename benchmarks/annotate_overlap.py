@@ -126,8 +126,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="annotate_overlap") as folder:
         events = run(Path(folder))
     host = {name: named(events, name) for name in HOST_PHASES}
-    begin, end = host[WAIT][0][0], host[WAIT][-1][1]
-    device = within(united(named(events, "ThunkExecutor::Execute")), begin, end)
+    device = united(named(events, "ThunkExecutor::Execute"))
+    # A trace has only what ended before it was stopped: not the programs that were running then.
+    begin, end = host[WAIT][0][0], min(host[WAIT][-1][1], device[-1][1])
+    device = within(device, begin, end)
     idle = 100 * (1 - length(device) / (end - begin))
     shares = {
         name: 100 * length(within(intervals, begin, end)) / (end - begin)
