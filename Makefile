@@ -59,7 +59,7 @@ mutants: .venv-mutants/.ready ## change the code here and there, and see the tes
 
 lock: ## resolve the pinned versions again, with uv (pip install uv)
 	$(COMPILE) --extra test --extra beam --extra endpoint --extra int8 --extra lm_eval \
-	  --output-file requirements-test.txt
+	  --extra docs --extra track --output-file requirements-test.txt
 	$(COMPILE) --constraint requirements-test.txt --output-file requirements.txt
 	$(COMPILE) --constraint requirements-test.txt --extra beam --output-file requirements-beam.txt
 	$(COMPILE) --constraint requirements-test.txt --extra endpoint \
@@ -67,6 +67,8 @@ lock: ## resolve the pinned versions again, with uv (pip install uv)
 	$(COMPILE) --constraint requirements-test.txt --extra int8 --output-file requirements-int8.txt
 	$(COMPILE) --constraint requirements-test.txt --extra lm_eval \
 	  --output-file requirements-lm_eval.txt
+	$(COMPILE) --constraint requirements-test.txt --extra docs --output-file requirements-docs.txt
+	$(COMPILE) --constraint requirements-test.txt --extra track --output-file requirements-track.txt
 	$(COMPILE) --constraint requirements-test.txt --extra plan --no-header | grep ^libtpu \
 	  > requirements-tpu.txt
 	echo cosmic-ray | $(subst pyproject.toml,-,$(COMPILE)) --constraint requirements-test.txt \
