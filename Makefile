@@ -13,10 +13,13 @@ CORE := tests/cli tests/config tests/data tests/evaluation tests/generation test
   tests/storage tests/tokenization tests/test_capacity.py tests/test_rooms.py tests/test_sharding.py
 
 UV ?= uv
-COMPILE := $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-annotate \
-  --custom-compile-command "make lock"
+UPGRADE := # make lock UPGRADE=--upgrade takes the newest versions
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate \
+  --custom-compile-command "make lock" $(UPGRADE)
+EXTRAS := beam docs endpoint gcs int8 lm_eval track # each is pinned whole in requirements-NAME.txt
+DEVICES := cuda tpu # requirements-NAME.txt has what the extra adds to requirements.txt
 
-.PHONY: help setup setup-test quickstart test test-newest lint format mutants lock clean
+.PHONY: help setup setup-test quickstart test test-newest lint format mutants lock lock-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## /  make \1\t/' | expand -t 22
@@ -58,21 +61,24 @@ mutants: .venv-mutants/.ready ## change the code here and there, and see the tes
 	@.venv-mutants/bin/python -m benchmarks.mutants
 
 lock: ## resolve the pinned versions again, with uv (pip install uv)
-	$(COMPILE) --extra test --extra beam --extra endpoint --extra int8 --extra lm_eval \
-	  --extra docs --extra track --output-file requirements-test.txt
-	$(COMPILE) --constraint requirements-test.txt --output-file requirements.txt
-	$(COMPILE) --constraint requirements-test.txt --extra beam --output-file requirements-beam.txt
-	$(COMPILE) --constraint requirements-test.txt --extra endpoint \
-	  --output-file requirements-endpoint.txt
-	$(COMPILE) --constraint requirements-test.txt --extra int8 --output-file requirements-int8.txt
-	$(COMPILE) --constraint requirements-test.txt --extra lm_eval \
-	  --output-file requirements-lm_eval.txt
-	$(COMPILE) --constraint requirements-test.txt --extra docs --output-file requirements-docs.txt
-	$(COMPILE) --constraint requirements-test.txt --extra track --output-file requirements-track.txt
-	$(COMPILE) --constraint requirements-test.txt --extra plan --no-header | grep ^libtpu \
-	  > requirements-tpu.txt
-	echo cosmic-ray | $(subst pyproject.toml,-,$(COMPILE)) --constraint requirements-test.txt \
+	$(COMPILE) pyproject.toml --extra dev --output-file requirements-dev.txt
+	$(COMPILE) pyproject.toml --constraint requirements-dev.txt --output-file requirements.txt
+	for extra in $(EXTRAS); do $(COMPILE) pyproject.toml --constraint requirements-dev.txt \
+	  --extra $$extra --output-file requirements-$$extra.txt || exit 1; done
+	for extra in $(DEVICES); do cat requirements.txt requirements-$$extra.txt > .lock && \
+	  $(COMPILE) pyproject.toml --constraint requirements-dev.txt --extra $$extra \
+	  --output-file .lock && { head -n 2 requirements.txt; grep -vxFf requirements.txt .lock; } \
+	  > requirements-$$extra.txt && rm .lock || exit 1; done
+	echo cosmic-ray | $(COMPILE) - --constraint requirements-dev.txt \
 	  --output-file requirements-mutants.txt
+
+lock-check: ## resolve each extra on each Python with the pinned versions, with uv
+	@for python in 3.11 3.12 3.13; do for extra in $(EXTRAS) $(DEVICES) dev; do \
+	  pins="--constraint requirements-$$extra.txt"; \
+	  case " $(DEVICES) " in *" $$extra "*) pins="$$pins --constraint requirements.txt" ;; esac; \
+	  $(UV) pip compile pyproject.toml --quiet --python-version $$python \
+	    --python-platform x86_64-manylinux_2_35 --extra $$extra $$pins > /dev/null || exit 1; \
+	  echo "Python $$python: [$$extra] resolves"; done; done
 
 clean: ## remove the environments and caches, never runs
 	rm -rf $(VENV) .venv-newest .venv-mutants .mypy_cache .ruff_cache .pytest_cache *.egg-info build
@@ -90,10 +96,10 @@ $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-$(VENV)/.test: requirements-test.txt requirements-torch.txt requirements-tpu.txt $(VENV)/.runtime
+$(VENV)/.test: requirements-dev.txt requirements-torch.txt requirements-tpu.txt $(VENV)/.runtime
 	@echo "== installing what the tests need"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  -r requirements-test.txt -r requirements-torch.txt
+	  -r requirements-dev.txt -r requirements-torch.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
 	  --target $(VENV)/tpu -r requirements-tpu.txt
 	@touch $@

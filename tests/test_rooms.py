@@ -238,12 +238,23 @@ def test_every_room_of_the_package_was_read():
     assert {"models", "data", "tasks", "training"} <= {room(path) for path in FILES}
 
 
-def test_training_generation_and_evaluation_bring_neither_tensorflow_nor_torch():
+def test_training_generation_and_evaluation_bring_neither_tensorflow_nor_torch_nor_an_extra():
+    extras = {
+        "apache_beam",
+        "gcsfs",
+        "google.auth",
+        "lm_eval",
+        "openai",
+        "qwix",
+        "trackio",
+        "wandb",
+    }
+    absent = {"tensorflow", "seqio", "torch", "transformers"} | extras
     code = (
         "import sys\n"
         "import teacherlm_jax.training.loop, teacherlm_jax.annotation.job.job\n"
         "import teacherlm_jax.evaluation.evaluate, teacherlm_jax.report.build\n"
-        "print(sorted({'tensorflow', 'seqio', 'torch', 'transformers'} & sys.modules.keys()))"
+        f"print(sorted({absent} & sys.modules.keys()))"
     )
     completed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

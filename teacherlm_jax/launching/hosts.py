@@ -35,7 +35,7 @@ def install(archive: str, commit: str, python: str, before: Sequence[str]) -> st
         f"mkdir {TREE}",
         f"tar -xzf {shlex.quote(archive)} -C {TREE}",
         f"{shlex.quote(python)} -m venv {TREE}/.venv",
-        f"{pip} -r {TREE}/requirements.txt -r {TREE}/requirements-tpu.txt",
+        f"{pip} -r {TREE}/requirements-gcs.txt -r {TREE}/requirements-tpu.txt",
         f"{pip} --no-deps {TREE}/",
         f"echo {new} > {marker}",
     ]

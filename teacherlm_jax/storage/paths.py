@@ -17,16 +17,29 @@ from etils import epath
 from etils.epath import backend, gpath
 from fsspec.spec import AbstractFileSystem
 
+from teacherlm_jax.errors import UserError
+
+_OF_BUCKETS = ("gcsfs", "google")  # imports of the extra [gcs]
+
 
 def client(path: epath.PathLike) -> AbstractFileSystem:
     """Return this package's client of a path's store.
 
-    It keeps no listings, which would miss what other processes write.
+    It keeps no listings, which would miss what other processes write. Raises UserError if the
+    packages for gs:// are not installed.
     """
     store = os.fspath(path).partition("://")[0]
     if store == "gs":
-        from teacherlm_jax.storage.gcs_client import BucketClient  # takes a second to import
-
+        try:
+            from teacherlm_jax.storage.gcs_client import BucketClient  # takes a second to import
+        except ModuleNotFoundError as error:
+            if not (error.name or "").startswith(_OF_BUCKETS):
+                raise
+            raise UserError(
+                f"{os.fspath(path)}: paths in a bucket need packages that are not installed "
+                f"({error}); run `pip install -r requirements-gcs.txt` in a clone of the "
+                "repository, or name a folder on this machine"
+            ) from error
         return BucketClient(use_listings_cache=False)
     return fsspec.filesystem(store, use_listings_cache=False)
 

@@ -196,3 +196,17 @@ def test_a_reader_that_closes_the_pipe_ends_the_help_silently():
 def test_closed_streams_neither_fail_a_command_nor_change_its_status(words, tail, status):
     done = run(*words, tail=tail)
     assert (done.returncode, done.stderr) == (status, "")
+
+
+@pytest.mark.parametrize("verb", ["", "train"])
+def test_help_is_shown_without_loading_jax_or_tensorflow(verb):
+    code = (
+        "import sys\n"
+        "from teacherlm_jax.cli.main import main\n"
+        f"status = main({[verb, '--help'][not verb :]})\n"
+        "loaded = sorted({'jax', 'orbax', 'pyarrow', 'tensorflow'} & sys.modules.keys())\n"
+        "sys.exit(status or ', '.join(loaded) or 0)"
+    )
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (completed.returncode, completed.stderr) == (0, "")
+    assert "teacherlm" in completed.stdout

@@ -1,5 +1,7 @@
 """Paths and globs below a root, and the errors of stores."""
 
+import sys
+
 import pytest
 import tensorflow as tf
 
@@ -69,4 +71,19 @@ def test_error_messages_of_a_store_are_put_on_one_line():
     assert str(raised.value) == (
         "gs://bucket/a: cannot be read: the store did not answer as expected (InternalError: "
         "libcurl code 6 when reading metadata); repeat the command"
+    )
+
+
+@pytest.mark.parametrize("package", ["gcsfs", "google_crc32c"])
+def test_a_bucket_without_the_packages_for_it_names_the_file_to_install(package, monkeypatch):
+    monkeypatch.delitem(sys.modules, "teacherlm_jax.storage.gcs_client", raising=False)
+    monkeypatch.delitem(sys.modules, "teacherlm_jax.storage.checksums", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError) as raised, locations.refusing(StoragePath("gs://bucket/a")):
+        StoragePath("gs://bucket/a").exists()
+    assert package in str(raised.value.__cause__)
+    assert str(raised.value) == (
+        "gs://bucket/a: paths in a bucket need packages that are not installed "
+        f"({raised.value.__cause__}); run `pip install -r requirements-gcs.txt` in a clone of the "
+        "repository, or name a folder on this machine"
     )
