@@ -19,7 +19,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-anno
 EXTRAS := beam docs endpoint gcs int8 lm_eval track # each is pinned whole in requirements-NAME.txt
 DEVICES := cuda tpu # requirements-NAME.txt has what the extra adds to requirements.txt
 
-.PHONY: help setup setup-test quickstart test test-newest lint format mutants lock lock-check clean
+.PHONY: help setup setup-test quickstart test test-newest test-container lint format mutants lock lock-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## /  make \1\t/' | expand -t 22
@@ -43,6 +43,10 @@ test-newest: ## the core of the tests and a tiny quickstart on the newest Python
 	  echo "== a tiny quickstart" && \
 	  .venv-newest/bin/teacherlm quickstart \
 	    --config=configs/quickstart.py:tiny,root=$$(mktemp -d)/quickstart; fi
+
+TARGETS := cpu tpu cuda # of the Dockerfile
+test-container: $(VENV)/.test ## build the images of the Dockerfile in a bare Debian: as root, with debootstrap
+	@$(BIN)/python -m tests.container $(TARGETS) $(if $(FOLDER),--folder=$(FOLDER))
 
 lint: $(VENV)/.test
 	@echo "== format, lint, types"
@@ -91,7 +95,7 @@ $(VENV)/bin/python:
 	  echo "could not create the virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
 
 $(VENV)/.runtime: requirements.txt pyproject.toml | $(VENV)/bin/python
-	@echo "== installing the pinned packages (about 2 GB on disk; a minute or two)"
+	@echo "== installing the pinned packages (about 3 GB on disk; a minute or two)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@

@@ -210,3 +210,15 @@ def test_every_message_about_a_missing_package_names_a_file_that_exists():
     named = {name for text in texts for name in re.findall(r"requirements[\w-]*\.txt", text)}
     assert {"requirements-gcs.txt", "requirements-tpu.txt"} <= named
     assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+def test_the_page_on_installation_has_every_extra_and_the_versions_of_jax():
+    page = (ROOT / "docs" / "how-to" / "install.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(requirements-\w+\.txt)` \| `(\w+)` \|", page, re.MULTILINE))
+    assert rows == {f"requirements-{extra}.txt": extra for extra in EXTRAS}
+    for python in PYTHONS:
+        version = pins_of("", environment(python))["jax"]
+        assert re.search(rf"JAX {version} on Python [^:;]*{python.rpartition('.')[0]}", page)
+    (cuda,) = map(Requirement, EXTRAS["cuda"])
+    (name,) = cuda.extras
+    assert f"CUDA {name.removeprefix('cuda')}" in page

@@ -1,0 +1,111 @@
+"""The Dockerfile installs the pinned packages in every target, and nothing else."""
+
+import json
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests import container, dockerfile
+
+ROOT = Path(__file__).parents[1]
+STAGES = dockerfile.stages((ROOT / "Dockerfile").read_text(encoding="utf-8"))
+IGNORE = (ROOT / ".dockerignore").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "install.md").read_text(encoding="utf-8")
+TARGETS = ("cpu", "cuda", "tpu")
+
+
+def commands_of(target, tool):
+    """Words of the commands of a target that begin with a tool, in its RUN lines."""
+    runs = (rest for word, rest in dockerfile.steps_of(target, STAGES) if word == "RUN")
+    commands = (shlex.split(command) for run in runs for command in run.split("&&"))
+    return [words for words in commands if words[0] == tool]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_installs_packages_only_from_the_files_of_pins_and_our_wheel(target):
+    assert STAGES["packages"].base == STAGES[target].base == "python"
+    files = []
+    for words in (*commands_of("packages", "pip"), *commands_of(target, "pip")):
+        assert words[1] == "install"
+        if words[2] == "-r":
+            files += words[3:]
+        else:
+            assert words[2:] == ["--no-deps", "--no-index", "--find-links", "dist", "teacherlm_jax"]
+    extra = [f"requirements-{target}.txt"] if target != "cpu" else []
+    assert files == ["requirements-gcs.txt", *extra]
+    copied = [dockerfile.copied(rest) for word, rest in STAGES[target].steps if word == "COPY"]
+    base = [dockerfile.copied(rest) for word, rest in STAGES["packages"].steps if word == "COPY"]
+    names = {name for stage, sources, _ in (*copied, *base) for name in sources if not stage}
+    assert names == {*files, "configs"}
+
+
+def test_everything_that_is_copied_exists_and_is_in_the_build_context():
+    for stage in STAGES.values():
+        for word, rest in stage.steps:
+            if word == "COPY" and not dockerfile.copied(rest)[0]:
+                for name in dockerfile.copied(rest)[1]:
+                    assert (ROOT / name).exists(), f"{stage.name}: {name}"
+                    assert not dockerfile.is_ignored(name, IGNORE), f"{stage.name}: {name}"
+
+
+def test_the_wheel_has_all_files_that_building_it_needs():
+    (words,) = commands_of("wheel", "pip")[1:]
+    assert "--no-build-isolation" in words  # with the pinned setuptools
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {"pyproject.toml", "teacherlm_jax", project["readme"], *project["license-files"]}
+    copies = [dockerfile.copied(rest) for word, rest in STAGES["wheel"].steps if word == "COPY"]
+    assert needed == {name for _, sources, _ in copies for name in sources}
+
+
+@pytest.mark.parametrize("name", ["runs/a/log.txt", ".git/config", ".venv/bin/pip", "data/x.jsonl"])
+def test_data_runs_and_history_stay_out_of_the_build_context(name):
+    assert dockerfile.is_ignored(name, IGNORE)
+    assert dockerfile.is_ignored("teacherlm_jax/cli/__pycache__/main.pyc", IGNORE)
+    assert not dockerfile.is_ignored("teacherlm_jax/cli/main.py", IGNORE)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_runs_teacherlm_without_root_and_without_buffering_its_output(target):
+    steps = dockerfile.steps_of(target, STAGES)
+    last = {word: rest for word, rest in steps}  # noqa: C416
+    assert (last["USER"], last["WORKDIR"]) == ("teacherlm", "/home/teacherlm")
+    assert json.loads(last["ENTRYPOINT"]) == ["teacherlm"]
+    assert steps[-2:] == [("USER", "teacherlm"), ("ENTRYPOINT", '["teacherlm"]')]
+    variables = " ".join(rest for word, rest in steps if word == "ENV")
+    assert "PYTHONUNBUFFERED=1" in variables
+    assert "TEACHERLM_COMMIT=$COMMIT" in variables
+
+
+def test_all_images_end_with_the_same_instructions():
+    tails = {str(STAGES[target].steps[-8:]) for target in TARGETS}
+    assert len(tails) == 1
+    assert STAGES["cpu"].steps[:-8] == [("COPY", "--from=packages /opt/teacherlm /opt/teacherlm")]
+
+
+def test_the_page_on_installation_says_what_the_images_have():
+    images = {dockerfile.image_of(target, STAGES) for target in TARGETS}
+    assert images == {"debian:trixie-slim"}
+    assert "Debian 13 (trixie) with Python 3.13" in PAGE
+    compilers = commands_of("packages", "apt-get")[-1][-3:]
+    assert f"sudo apt-get install {' '.join(compilers)}" in PAGE
+    built = re.findall(r"docker build --target (\w+)", PAGE)
+    assert set(built) == set(TARGETS)
+
+
+def test_the_instructions_are_run_for_every_target():
+    assert set(container.TRIED) == set(TARGETS)
+    assert set(STAGES) == {*TARGETS, "python", "packages", "wheel"}
+
+
+def test_an_instruction_that_the_reader_does_not_know_is_an_error():
+    with pytest.raises(AssertionError, match="HEALTHCHECK: this reader does not know"):
+        dockerfile.stages("FROM a AS b\nHEALTHCHECK NONE\n")
+
+
+def test_lines_are_continued_and_comments_dropped():
+    found = dockerfile.stages("FROM a AS b\n# no\nRUN one \\\n && two\nFROM b AS c\nUSER d\n")
+    assert dockerfile.steps_of("c", found) == [("RUN", "one  && two"), ("USER", "d")]
+    assert dockerfile.image_of("c", found) == "a"
