@@ -91,6 +91,10 @@ $(VENV)/bin/python:
 	@echo "== creating the virtual environment $(VENV) with $(PYTHON)"
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed; name one, for example make PYTHON=/usr/bin/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import os, shutil, sys, sysconfig as s; old = sys.version_info < (3, 13); \
+	  header = os.path.exists(os.path.join(s.get_path("include"), "Python.h")); \
+	  sys.exit(not (old or header and shutil.which("g++")))' || \
+	  { echo "Python 3.13 needs a compiler, for editdistance; on Debian: apt-get install g++ python3-dev"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "could not create the virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
 

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from tests import dockerfile
-from tests.test_requirements import environment, pins_of
+from tests.pins import environment, pins_of
 
 ROOT = Path(__file__).parents[1]
 TINY = "configs/quickstart.py:tiny,root=/home/teacherlm/runs/quickstart"
