@@ -38,7 +38,7 @@ def get_config(argument: str = "") -> config.PrepareConfig:
         vocabulary="hf://bigscience/bloom-560m",
         pieces=0,
     )
-    wanted = given["datasets"].split("+") if given["datasets"] else muffin.DATASETS
+    wanted = variants.chosen(given["datasets"], muffin.DATASETS)
     return config.PrepareConfig(
         output=f"{given['root']}/muffin_3w",
         root=given["data"],

@@ -41,7 +41,7 @@ def get_config(argument: str = "") -> config.PrepareConfig:
         vocabulary="hf://bigscience/bloom-560m",
         pieces=0,
     )
-    wanted = given["datasets"].split("+") if given["datasets"] else p3.DATASETS
+    wanted = variants.chosen(given["datasets"], p3.DATASETS)
     return config.PrepareConfig(
         output=f"{given['root']}/p3_sense_3k",
         root=given["data"],

@@ -81,30 +81,60 @@ def get_config(argument: str = ""):
 
 def pipeline(root: str, tiny: bool) -> config.QuickstartConfig:
     """Return the pipeline of all steps, in order."""
-    step = config.StepConfig
     behind = f",root={root}" + (",tiny" if tiny else "")
+    samples = f"{root}/samples"
     plan = [
-        ("prepare the teachers' data", "prepare", "teacher_data"),
-        ("stage 1: answers", "train", "stage1"),
-        ("stage 2: all three explanations", "train", "stage2"),
-        *((f"stage 3: specialist for {kind}", "train", f"stage3_{kind}") for kind in KINDS),
-        ("the specialists explain samples that had no explanation", "annotate", "annotate"),
-        ("prepare the students' data", "prepare", "student_data"),
-        *((f"train {name}", "train", name) for name in STUDENTS),
-        *((f"evaluate {name}", "evaluate", f"evaluate_{name}") for name in STEPS),
-        ("report", "report", "report"),
+        ("prepare the teachers' data", "prepare", "teacher_data", [f"{samples}/train.jsonl"]),
+        ("stage 1: answers", "train", "stage1", model_inputs("stage1", root)),
+        ("stage 2: all three explanations", "train", "stage2", model_inputs("stage2", root)),
+        *(
+            (f"stage 3: specialist for {kind}", "train", name, model_inputs(name, root))
+            for kind in KINDS
+            for name in (f"stage3_{kind}",)
+        ),
+        (
+            "the specialists explain samples that had no explanation",
+            "annotate",
+            "annotate",
+            [f"{samples}/unlabelled.jsonl", *(f"{root}/stage3_{kind}" for kind in KINDS)],
+        ),
+        ("prepare the students' data", "prepare", "student_data", [f"{root}/annotate/samples"]),
+        *((f"train {name}", "train", name, model_inputs(name, root)) for name in STUDENTS),
+        *(
+            (
+                f"evaluate {name}",
+                "evaluate",
+                f"evaluate_{name}",
+                [f"{root}/{name}", f"{samples}/test.jsonl"],
+            )
+            for name in STEPS
+        ),
+        ("report", "report", "report", [f"{root}/evaluate_{name}" for name in STEPS]),
     ]
     return config.QuickstartConfig(
         output=root,
-        file=FILE,
         steps=tuple(
-            step(title, verb, f"{name}{behind}", f"{root}/{name}") for title, verb, name in plan
+            config.StepConfig(
+                name=name,
+                title=title,
+                verb=verb,
+                config=f"{FILE}:{name}{behind}",
+                inputs=tuple(inputs),
+                output=f"{root}/{name}",
+            )
+            for title, verb, name, inputs in plan
         ),
         report=f"{root}/report",
         train_samples=200 if tiny else 14_000,
         unlabelled_samples=12 if tiny else 1500,
         test_samples=40 if tiny else 800,
     )
+
+
+def model_inputs(name: str, root: str) -> list[str]:
+    """Return the prepared data of a model, and the run that it starts from."""
+    data = "student_data" if name in STUDENTS else "teacher_data"
+    return [f"{root}/{data}/{name}", *([f"{root}/{BASE[name]}"] if name in BASE else [])]
 
 
 def teacher_data(root: str) -> config.PrepareConfig:
@@ -146,10 +176,9 @@ def train(name: str, root: str, tiny: bool) -> config.TrainConfig:
     """Train one stage or student."""
     steps, rate = STEPS[name]
     steps = 4 if tiny else steps
-    data = "student_data" if name in STUDENTS else "teacher_data"
     return config.TrainConfig(
         output=f"{root}/{name}",
-        data=f"{root}/{data}/{name}",
+        data=model_inputs(name, root)[0],
         init_from=f"{root}/{BASE[name]}" if name in BASE else "",
         model=MODEL,
         optimizer=config.OptimizerConfig(

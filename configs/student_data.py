@@ -20,6 +20,7 @@ Settings after the variant, as in `creak,data=FOLDER`:
                 for `multi`, and annotate_SET beside it for a task; data/P3 for `p3`)
     files       glob in it (default: samples/*.jsonl; */samples/*.jsonl if a sweep of `annotate`
                 wrote one run folder per task; ignored for `p3`)
+    datasets    for `p3`, only these, as in `imdb+anli` (default: all)
     author      label of who wrote the explanations (default: human or davinci if the variant says
                 so, teacher otherwise)
     root        folder of the run folders (default: runs/student)
@@ -53,6 +54,7 @@ def get_config(argument: str = "") -> config.PrepareConfig:
         argument,
         data="",
         files="samples/*.jsonl",
+        datasets="",
         author="",
         root="runs/student",
         vocabulary="hf://bigscience/bloom-560m",
@@ -67,7 +69,7 @@ def get_config(argument: str = "") -> config.PrepareConfig:
     return config.PrepareConfig(
         output=f"{given['root']}/{variant.replace('/', '_')}_data",
         root=given["data"] or folder_of(variant),
-        sources=sources(which, given["files"]),
+        sources=sources(which, given["files"], given["datasets"]),
         mixtures=tuple(
             recipes.mixture(f"student_{form}", author=author, too_long="keep_last")
             for form in forms
@@ -84,9 +86,9 @@ def folder_of(variant: str) -> str:
     return f"runs/teacher/7b1/annotate{'' if variant == SETS[0] else f'_{annotated}'}"
 
 
-def sources(which: str, files: str) -> tuple[config.SourceConfig, ...]:
+def sources(which: str, files: str, datasets: str = "") -> tuple[config.SourceConfig, ...]:
     """Return the explained samples, or all tasks of P3 without limits."""
     if which != ORIGINAL:
         return (config.SourceConfig("explained", files),)
-    tasks = p3.sources(layout="parquet")
+    tasks = p3.sources(variants.chosen(datasets, p3.DATASETS), layout="parquet")
     return tuple(dataclasses.replace(task, limit=0, max_tokens=0) for task in tasks)

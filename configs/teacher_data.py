@@ -27,6 +27,7 @@ Settings after the variant, as in `all,data=FOLDER`:
                 (default: teacher_data/*.jsonl)
     layout      for `all`, the files of P3, as in configs/p3_sense_3k.py: tfrecord (default) or
                 parquet (the newest revision)
+    p3, muffin  for `all`, only these datasets, as in `p3=imdb+anli,muffin=none` (default: all)
     author      label of who wrote the explanations (default: human)
     root        folder of the run folders (default: runs/teacher)
     vocabulary  BLOOM's tokenizer: a folder or hf://org/name (default: hf://bigscience/bloom-560m,
@@ -62,6 +63,8 @@ def get_config(argument: str = "") -> config.PrepareConfig:
         data="data",
         files="teacher_data/*.jsonl",
         layout="tfrecord",
+        p3="",
+        muffin="",
         author="human",
         root="runs/teacher",
         vocabulary="hf://bigscience/bloom-560m",
@@ -75,8 +78,12 @@ def get_config(argument: str = "") -> config.PrepareConfig:
         "columns",
         columns=dataclasses.replace(COLUMNS, author=given["author"]),
     )
-    published = (*p3.sources(layout=given["layout"], folder="P3"), *muffin.sources(folder="tfds"))
-    answered = published if variant else ()
+    answered: tuple[config.SourceConfig, ...] = ()
+    if variant:
+        answered = (
+            *p3.sources(variants.chosen(given["p3"], p3.DATASETS), given["layout"], "P3"),
+            *muffin.sources(variants.chosen(given["muffin"], muffin.DATASETS), "tfds"),
+        )
     return config.PrepareConfig(
         output=f"{given['root']}/{NAME}",
         root=given["data"],

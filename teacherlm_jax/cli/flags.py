@@ -47,6 +47,7 @@ def load(
     positional: Mapping[str, str] | None = None,
     needs_file: bool = True,
     options: Sequence[type] = (),
+    load_file: Callable[[Path], types.ModuleType] = config_file.load,
 ) -> CommandLine:
     """Load the config that the command line names; apply the sweep point and the overrides.
 
@@ -57,6 +58,7 @@ def load(
             A verb that has them needs no config file.
         needs_file: whether a verb without positional values needs a config file.
         options: dataclasses of options given by name only, as in `--topology=v5e:8x8`.
+        load_file: function that returns the module of a config file.
 
     Raises:
         UserError: names the wrong file, key or option, with the nearest known one.
@@ -87,7 +89,7 @@ def load(
     if others:
         raise UserError(f"--config={others[0]}: a second --config; give only one")
     path, _, variant = specification.partition(":")
-    module = config_file.load(Path(path))
+    module = load_file(Path(path))
     base = config_file.get_config(module, specification, variant, config_classes)
     if positional:
         note = f"{path}: its sweep() is not used by this command" if sweep.has_sweep(module) else ""
@@ -190,12 +192,13 @@ def _parse(
         hints = typing.get_type_hints(kind)
         named |= {name: hint for name, hint in hints.items() if kind in kinds or name in named}
     for name, hint in named.items():
-        parser.add_argument(f"--{name}", type=_value_of(hint), **_number_of_values(hint))
+        option = f"--{fields.option_of(name)}"
+        parser.add_argument(option, dest=name, type=_value_of(hint), **_number_of_values(hint))
     parsed, rest = parser.parse_known_args(words)
     for word in rest:
         if word.startswith("-"):
             name = word.lstrip("-").partition("=")[0]
-            near = difflib.get_close_matches(name, ("config", *named), n=1)
+            near = difflib.get_close_matches(name, ("config", *map(fields.option_of, named)), n=1)
             advice = f"did you mean --{near[0]}?" if near else "keys look like --config.key=value"
             raise UserError(f"unknown option {word!r}; {advice}")
     values = vars(parsed)
@@ -241,7 +244,7 @@ def _options(kind: type, parsed: Mapping[str, Any]) -> Any:
     names = [field.name for field in dataclasses.fields(kind)]
     options = kind(**{name: parsed[name] for name in names if name in parsed})
     for key, problem in fields.problems(options, "-"):
-        name = key.removeprefix("-.")
+        name = fields.option_of(key.removeprefix("-."))
         raise UserError(f"--{name}: {problem.replace('--' + key, '--' + name)}")
     return options
 

@@ -101,9 +101,10 @@ def _fields(kind: type) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
 
 
 def _option_entry(field: dataclasses.Field[Any], hint: Any) -> str:
+    option = f"--{fields.option_of(field.name)}"
     if hint is bool:
-        return _entry(f"--{field.name}", "", field.metadata["help"])
-    return _field_entry(f"--{field.name}", field, hint)
+        return _entry(option, "", field.metadata["help"])
+    return _field_entry(option, field, hint)
 
 
 def _is_short(field: dataclasses.Field[Any]) -> bool:

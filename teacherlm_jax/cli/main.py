@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from teacherlm_jax import __version__, config
-from teacherlm_jax.cli import failures, flags, help_text, sweep
+from teacherlm_jax.cli import failures, flags, help_text, step_commands, sweep
 from teacherlm_jax.errors import ExplainedError, Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.pipelines.verbs import VERBS, Verb
@@ -70,6 +70,7 @@ def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
     command = flags.load(words, verb.config_classes, verb.positional, verb.needs_file, kinds)
     if len(words) < len(arguments):
         distributed.require_able(name, verb.together)
+        step_commands.check(command.runs)
         failures.print_out(f"teacherlm {name}: the command line is valid")
         return 0
     if command.options[config.SweepOptions].sweep_list:
@@ -78,14 +79,14 @@ def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
         failures.print_out(sweep.results(command.config, command.points))
     if not command.runs:
         return 0
-    if verb.steps and command.options[config.PipelineOptions].status:
-        failures.print_out("\n".join(verbs.status(name, settings) for settings in command.runs))
+    if verb.steps and _show_steps(name, command):
         return 0
     if verb.dry_run and command.options[config.DryRunOptions].dry_run:
         return _dry_run(name, command)
     distributed.start(name, verb.together, verb.shared)
     if command.note and distributed.is_first():
         console.say(command.note)
+    step_commands.check(command.runs)
     options = tuple(command.options[kind] for kind in verb.options)
     if command.options[config.SweepOptions].sweep_all:
         work = [functools.partial(verbs.run, name, run, *options) for run in command.runs]
@@ -99,11 +100,25 @@ def _dry_options(verb: Verb) -> tuple[type, ...]:
     return (config.DryRunOptions,) if verb.dry_run else ()
 
 
+def _show_steps(name: str, command: flags.CommandLine) -> bool:
+    """Print the steps of pipelines if the command line asks for it; return whether it does."""
+    options = command.options[config.PipelineOptions]
+    for settings in command.runs:
+        if options.status:
+            failures.print_out(verbs.status(name, settings))
+        if options.graph:
+            failures.print_out(verbs.graph(name, settings, options.graph))
+    return options.status or bool(options.graph)
+
+
 def _dry_run(name: str, command: flags.CommandLine) -> int:
     """Print what each run would do."""
     distributed.require_able(f"{name} --dry_run", together=False)
     for settings in command.runs:
-        failures.print_out(verbs.dry_run(name, settings, command.options[config.DryRunOptions]))
+        options = [command.options[config.DryRunOptions]]
+        if isinstance(settings, config.PipelineConfig):
+            options.append(step_commands.configs(settings))
+        failures.print_out(verbs.dry_run(name, settings, *options))
     return 0
 
 

@@ -19,7 +19,7 @@ from teacherlm_jax.config.inference_config import (
 from teacherlm_jax.config.lora_config import LoraConfig
 from teacherlm_jax.config.model_config import MeshConfig, ModelConfig
 from teacherlm_jax.config.names import DEFAULT_GATES, FORMATS, FORMS, GATES, READERS
-from teacherlm_jax.config.pipeline_config import QuickstartConfig, ReportConfig, StepConfig
+from teacherlm_jax.config.pipeline_config import PipelineConfig, QuickstartConfig, StepConfig
 from teacherlm_jax.config.pipeline_options import PipelineOptions
 from teacherlm_jax.config.plan_options import PlanOptions
 from teacherlm_jax.config.prepare_config import (
@@ -30,6 +30,7 @@ from teacherlm_jax.config.prepare_config import (
     SourceConfig,
     VocabularyConfig,
 )
+from teacherlm_jax.config.report_config import ReportConfig
 from teacherlm_jax.config.star_config import StarConfig
 from teacherlm_jax.config.sweep_options import SweepOptions
 from teacherlm_jax.config.train_config import (
@@ -63,6 +64,7 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "PartConfig",
+    "PipelineConfig",
     "PipelineOptions",
     "PlanOptions",
     "PrepareConfig",

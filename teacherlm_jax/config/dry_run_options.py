@@ -12,11 +12,15 @@ class DryRunOptions:
 
     dry_run: bool = plain(
         False,
-        help="show rows, prompts, compiled programs, memory and estimated hours of the run, and "
-        "write nothing; a few prompts are generated to measure the speed",
+        help="show what the run would do, with estimated hours, and write nothing. For an "
+        "annotation: rows, prompts, compiled programs and memory; a few prompts are generated to "
+        "measure the speed. For a pipeline: every command with its slice, hours, chip-hours and "
+        "storage, estimated from sizes",
     )
     topology: str = plain(
-        "", help="with --dry_run: also estimate the hours on this TPU slice, such as v5e:4x4"
+        "",
+        help="with --dry_run: estimate the hours on this TPU slice, such as v5e:4x4, in place of "
+        "the slices of a pipeline's steps",
     )
 
     def problems(self) -> Iterator[tuple[str, str]]:

@@ -113,6 +113,11 @@ def _field(default: Any, help: str, **metadata: Any) -> Any:
     return dataclasses.field(default=default, metadata={"help": help, **metadata})
 
 
+def option_of(name: str) -> str:
+    """Return the command-line option of a field; `from_` gives "from", a keyword of Python."""
+    return name.removesuffix("_")
+
+
 def path_keys(value: Any, key: str = "") -> set[str]:
     """Return the dotted keys of a config, such as "source.path", that hold paths.
 

@@ -1,9 +1,9 @@
-"""Settings of `report` and `quickstart`, which combine several runs."""
+"""Settings of pipelines: steps, each of which is a command, with the paths that they read."""
 
 import dataclasses
-import glob
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 from teacherlm_jax.config.fields import (
     at_least,
@@ -14,160 +14,131 @@ from teacherlm_jax.config.fields import (
     plain,
     required,
 )
-from teacherlm_jax.config.names import PLAIN_FORMATS
 
-_ONLY_WITH = {  # keys of a report that belong to one of its subjects
-    "data": ("format", "vocabulary"),
-    "samples": ("blind", "authors", "limit", "seed"),
-    "ratings": ("select",),
-}
-_SUFFIX = {"data": ".report", "samples": ".reading", "ratings": ".report"}  # of the folder
-
-
-@dataclasses.dataclass
-class ReportConfig:
-    """Tables and figures of all runs below a folder, of one dataset, or of explanations to read."""
-
-    output: str = location(
-        help="folder of the report; empty: the path of --data or the first path of --ratings plus "
-        "'.report', or the first path of --samples plus '.reading'"
-    )
-    root: str = location(local=True, help="folder that holds the runs to report")
-    title: str = plain("TeacherLM", help="title of the page")
-    paper: bool = plain(
-        False,
-        short=True,
-        help="write the paper's tables beside the runs that stand for their cells, and the "
-        "commands that fill the empty cells, instead of all runs",
-    )
-    data: str = location(
-        local=True,
-        short=True,
-        help="report one dataset: samples (file, glob or folder), the run folder of an "
-        "annotation, or the output of `prepare`",
-    )
-    format: str = choice(
-        *PLAIN_FORMATS, help="layout of the rows of --data; other layouts have to be prepared first"
-    )
-    vocabulary: str = location(
-        local=True,
-        hub=True,
-        help="vocabulary (tokenizer) used to count the tokens of --data: a vocabulary or Hugging "
-        "Face tokenizer folder, or hf://org/name[@revision]; empty: the one next to the data",
-    )
-    samples: tuple[str, ...] = locations(
-        local=True,
-        short=True,
-        help="write a page to read and rate the explanations in one or two run folders of "
-        "annotations, or files of samples; two are shown side by side",
-    )
-    blind: bool = plain(
-        False,
-        short=True,
-        help="the page of --samples does not say who wrote which explanation, and the sides are "
-        "shuffled per sample by seed; --ratings resolves them",
-    )
-    authors: tuple[str, ...] = plain(
-        (),
-        help="authors of the explanations on the page of --samples: one for each path, or two of "
-        "one path; empty: the author of the annotation, or the only ones in the file",
-    )
-    limit: int = at_least(
-        1, 10_000, help="maximum number of samples on the page; if there are more, seed draws them"
-    )
-    seed: int = number(
-        0, limits="[0, 2147483647]", help="seed of the sides of a blind page and of limit"
-    )
-    ratings: tuple[str, ...] = locations(
-        local=True,
-        short=True,
-        help="report the ratings in files or globs that a page of --samples saved: win rates, mean "
-        "ratings, and agreement between readers",
-    )
-    select: str = location(
-        local=True,
-        help="run folder of `train` whose checkpoints wrote the explanations of --ratings: the "
-        "one that wins becomes RUN/checkpoints/best",
-    )
-
-    @property
-    def subject(self) -> str:
-        """Key of what is reported: "data", "samples", "ratings", or "root" for runs."""
-        return next((key for key in _ONLY_WITH if getattr(self, key)), "root")
-
-    @property
-    def folder(self) -> str:
-        """Run folder: `output`, or a path beside the data, samples or ratings if it is empty."""
-        paths = getattr(self, self.subject)
-        first = paths[0] if isinstance(paths, tuple) else paths
-        return self.output or f"{first.rstrip('/')}{_SUFFIX.get(self.subject, '')}"
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield (key, problem) for invalid combinations of values."""
-        given = [key for key in ("root", *_ONLY_WITH) if getattr(self, key)]
-        if not given:
-            advice = "--data for a dataset, --samples to read explanations, or --ratings"
-            yield "root", f"empty; set it to report the runs below a folder, or set {advice}"
-        elif len(given) > 1:
-            first, second, *_ = ((key, self._paths(key)) for key in given)
-            text = f"{', '.join(first[1])}, but --{second[0]}={','.join(second[1])} is set too"
-            yield first[0], f"{text}; leave one of them out"
-        if self.paper and self.subject != "root":
-            subject = "one dataset" if self.data else self.subject
-            yield "paper", f"set, but --{self.subject} reports {subject}; leave one of them out"
-        if not self.output and (self.root or any(map(glob.has_magic, self._paths(self.subject)))):
-            yield "output", "empty; name the report's folder, as in --config.output=runs/report"
-        for subject, keys in _ONLY_WITH.items():
-            for key in keys:
-                if getattr(self, key) != getattr(ReportConfig, key) and subject != self.subject:
-                    yield key, f"works only with --{subject}; leave it out"
-        if len(self.samples) > 2:
-            yield "samples", f"{len(self.samples)} paths, expected one or two; leave the others out"
-        yield from self._missing()
-
-    def _paths(self, key: str) -> tuple[str, ...]:
-        value = getattr(self, key)
-        return value if isinstance(value, tuple) else (value,)
-
-    def _missing(self) -> Iterator[tuple[str, str]]:
-        """Yield a problem if what is reported is missing.
-
-        It is checked here, before the folder of a report is created beside it.
-        """
-        for path in self._paths(self.subject) if self.subject != "root" else ():
-            if not ("://" in path or os.path.exists(path) or glob.glob(path)):
-                yield self.subject, f"{path}: no such file or folder"
+_STEP_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 
 
 @dataclasses.dataclass
 class StepConfig:
-    """One step of a pipeline: a command with one variant of the pipeline's own config file."""
+    """One step of a pipeline: a command, the paths that it reads, and its run folder."""
 
+    name: str = required(help="name for --until, --from and --status; may contain /")
     title: str = required(help="title in the log")
     verb: str = required(help="command to run")
-    variant: str = required(help="variant of the config file")
+    config: str = plain("", help="its config, as in FILE.py:VARIANT; empty: none")
+    arguments: tuple[str, ...] = plain(
+        (), help="further arguments of the command, such as --sweep_all or --config.KEY=VALUE"
+    )
+    inputs: tuple[str, ...] = locations(
+        help="files and folders that the step reads. It runs after the steps in whose outputs they "
+        "are, and again if one of them has changed"
+    )
     output: str = location(required=True, help="run folder of the step")
+    planned: str = plain(
+        "",
+        help="config for --dry_run and for the check before the first step, if `config` needs data "
+        "that an earlier step prepares; empty: `config`",
+    )
+    slice: str = plain("", help="TPU slice that --dry_run estimates, such as v5e:8x8; empty: none")
+    step_seconds: float = at_least(
+        0,
+        0.0,
+        help="for --dry_run: seconds of a training step on the slice, from `plan`; 0: estimated",
+    )
+    rows: int = at_least(0, 0, help="for --dry_run: rows or questions that the step reads")
+    tokens: float = at_least(
+        0,
+        0.0,
+        help="for --dry_run: tokens of a prompt, if the step explains or evaluates, or of all "
+        "texts that it prepares",
+    )
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The command line after `teacherlm`."""
+        return self._words(self.config)
+
+    @property
+    def planned_words(self) -> tuple[str, ...]:
+        """The command line that can be checked before the data of the step exist."""
+        return self._words(self.planned or self.config)
+
+    def _words(self, config: str) -> tuple[str, ...]:
+        return self.verb, *((f"--config={config}",) if config else ()), *self.arguments
 
 
 @dataclasses.dataclass
-class QuickstartConfig:
-    """A pipeline of commands on generated samples."""
+class PipelineConfig:
+    """Commands in sequence, each with its own config and run folder."""
 
     output: str = location(required=True, help="run folder; the steps write below it")
-    file: str = location(required=True, help="config file with the variants of the steps")
-    steps: tuple[StepConfig, ...] = plain((), help="the steps, in order")
-    report: str = location(required=True, help="run folder of the step that writes the report")
+    steps: tuple[StepConfig, ...] = plain((), help="the steps, each after those that it needs")
+    generated: str = choice(
+        *("", "paper"),
+        help="write generated files in the layouts of the paper's data to OUTPUT/data before the "
+        "first step, for tests of a pipeline",
+    )
+
+    @property
+    def needs(self) -> dict[str, tuple[str, ...]]:
+        """Names of the steps that each step needs, by name."""
+        return needs(self.steps)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, problem) for invalid combinations of values."""
+        if not self.steps:
+            yield "steps", "empty; name at least one StepConfig"
+        seen: dict[str, int] = {}
+        for index, step in enumerate(self.steps):
+            if not _STEP_NAME.fullmatch(step.name):
+                yield (
+                    f"steps[{index}].name",
+                    f"{step.name!r} cannot name a step; use letters, digits, _, -, . and /",
+                )
+            if step.name in seen:
+                yield f"steps[{index}].name", f"two steps have the name {step.name!r}; change one"
+            seen[step.name] = index
+            if not step.output.startswith(f"{self.output}/"):
+                move = f"--config=FILE.py:root={self.output}"
+                yield "output", f"the steps write to {step.output}; move all of them with {move}"
+                return
+        for name, before in self.needs.items():
+            for other in before:
+                if seen[other] >= seen[name]:
+                    why = f"reads the output of {other!r}, which is not before it in the list"
+                    yield f"steps[{seen[name]}].inputs", f"{name!r} {why}; list it later"
+
+
+def needs(steps: Sequence[StepConfig]) -> dict[str, tuple[str, ...]]:
+    """Return the names of the steps whose outputs each step reads, by its name, in their order."""
+    owners = {os.path.normpath(step.output): step.name for step in steps}
+    order = {step.name: index for index, step in enumerate(steps)}
+    found = {}
+    for step in steps:
+        read = {owner for path in step.inputs if (owner := _owner(path, owners))}
+        found[step.name] = tuple(sorted(read, key=order.__getitem__))
+    return found
+
+
+def _owner(path: str, owners: Mapping[str, str]) -> str:
+    """Return the name of the step whose output contains a path; empty if there is none."""
+    path = os.path.normpath(path)
+    while path not in owners:
+        parent = os.path.dirname(path)
+        if parent in (path, ""):
+            return ""
+        path = parent
+    return owners[path]
+
+
+@dataclasses.dataclass
+class QuickstartConfig(PipelineConfig):
+    """A pipeline of commands on generated samples."""
+
+    report: str = location(help="run folder of the step that writes the report")
     train_samples: int = at_least(1, 1000, help="generated samples with explanations")
     unlabelled_samples: int = at_least(
         1, 100, help="generated samples without explanations, which teachers explain"
     )
     test_samples: int = at_least(1, 100, help="generated samples for evaluation")
     seed: int = number(0, limits="[0, 2147483647]", help="seed of the generated samples")
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield (key, problem) for invalid combinations of values."""
-        for step in self.steps:
-            if not step.output.startswith(f"{self.output}/"):
-                move = f"--config={self.file}:root={self.output}"
-                yield "output", f"the steps write to {step.output}; move all of them with {move}"
-                return

@@ -1,5 +1,6 @@
 """Variants and settings of a config file, as in `--config=FILE.py:NAME,key=value`."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from teacherlm_jax.config.fields import type_name
@@ -36,3 +37,10 @@ def parse(argument: str, **settings: Any) -> tuple[str, dict[str, Any]]:
         if not equals and kind is not bool:
             raise UserError(f"--config: setting {key} needs a value, as in {key}={settings[key]!r}")
     return name, settings
+
+
+def chosen(text: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names in a setting such as `a+b`; all names if it is empty, none for `none`."""
+    if text == "none":
+        return ()
+    return tuple(text.split("+")) if text else tuple(names)

@@ -1,157 +1,223 @@
-"""Steps in sequence, each of which is done at most once; a repeated command resumes them."""
+"""Steps of a pipeline, each of which is done at most once; a repeated command resumes them.
 
-import dataclasses
-import difflib
-import os
-import shlex
-import subprocess
-import sys
+A step is started as soon as the steps that it needs are finished. If one fails, those that need it
+are not run, and all others are.
+"""
+
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from etils import epath
-
+from teacherlm_jax.config import PipelineOptions
 from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.pipelines import chosen_steps
+from teacherlm_jax.pipelines.pipeline_step import Step
+from teacherlm_jax.pipelines.step_process import StepProcess
+from teacherlm_jax.pipelines.step_records import StepRecords
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.runs.stop_signals import handling
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Step:
-    """One step of a pipeline.
-
-    Attributes:
-        name: name for `--until` and `--status`, unique in the pipeline.
-        title: what the step does, for the log.
-        output: file that exists if and only if the step is finished.
-        work: function that does the work, or resumes it.
-        needed: function that returns False if there is nothing to do; called when all earlier
-            steps are finished.
-        repeats: the step is done in every call.
-    """
-
-    name: str
-    title: str
-    output: epath.Path
-    work: Callable[[Run], None]
-    needed: Callable[[], bool] = lambda: True
-    repeats: bool = False
-
-    @property
-    def finished(self) -> bool:
-        """True if the step needs no more work."""
-        return self.output.exists()
+_POLL_SECONDS = 0.05  # between two looks at the processes that run
 
 
-def run_steps(steps: Sequence[Step], run: Run, until: str = "") -> dict[str, float]:
+def run_steps(
+    steps: Sequence[Step], run: Run, options: PipelineOptions | None = None
+) -> dict[str, float]:
     """Do every step that is not finished; return the seconds of each step in this call, by title.
 
     Args:
-        steps: the pipeline.
+        steps: the pipeline, each step after those that it needs.
         run: run folder of the pipeline.
-        until: name of the last step to do; empty: all of them.
+        options: which steps to do, and how many at once; default: all, one at a time.
 
-    Raises UserError for an unknown name and if a step fails. A later call resumes from that step.
+    Raises UserError for an unknown name, for an input that is missing, and at the end if a step
+    failed. A later call resumes from the steps that failed. Raises Interrupted if a signal stopped
+    the steps.
     """
-    if until:
-        steps = steps[: _index(steps, until) + 1]
-    seconds = {}
-    for number, step in enumerate(steps, start=1):
-        run.log.info("")
-        run.log.info("== %d/%d  %s", number, len(steps), step.title)
-        started = time.monotonic()
+    options = options or PipelineOptions()
+    records = StepRecords(run.path)
+    chosen = chosen_steps.choose(steps, options)
+    chosen_steps.require_inputs(chosen)
+    return _Schedule(chosen, run, records, options).run()
+
+
+class _Schedule:
+    """The steps of one call: those that wait, those that run, and those that failed."""
+
+    def __init__(
+        self, steps: Sequence[Step], run: Run, records: StepRecords, options: PipelineOptions
+    ):
+        self._run, self._records, self._options = run, records, options
+        self._waiting, self._count = list(steps), len(steps)
+        self._pending = {step.name for step in steps}  # steps that are not done
+        self._running: list[StepProcess] = []
+        self._failed: list[tuple[Step, int]] = []
+        self._left: list[Step] = []  # those that need a step that failed
+        self._begun = 0
+        self._stop_signal = 0
+        self._seconds: dict[str, float] = {}
+
+    def run(self) -> dict[str, float]:
+        """Do the steps; see `run_steps`."""
+        try:
+            while self._waiting or self._running:
+                self._begin_ready()
+                if self._running:
+                    self._wait()
+        finally:
+            for process in self._running:  # when an error ends this program
+                process.send_signal(signal.SIGTERM)
+            for process in self._running:
+                process.wait()
+        if self._failed:
+            self._raise()
+        return self._seconds
+
+    def _begin_ready(self) -> None:
+        """Begin the steps that wait for nothing, as far as there are processes for them."""
+        for step in list(self._waiting):
+            if any(name in self._lost() for name in step.after):
+                self._waiting.remove(step)
+                self._left.append(step)
+            elif not self._pending.intersection(step.after):
+                if len(self._running) >= self._options.processes:
+                    return
+                self._waiting.remove(step)
+                self._begin(step)
+
+    def _lost(self) -> set[str]:
+        return {step.name for step, _ in self._failed} | {step.name for step in self._left}
+
+    def _begin(self, step: Step) -> None:
+        log, began = self._run.log, time.monotonic()
+        self._begun += 1
+        log.info("")
+        log.info("== %d/%d  %s", self._begun, self._count, step.title)
         if step.finished and not step.repeats:
-            run.log.info("%s: finished before", step.output.parent)
+            changes = step.changes(self._records)
+            if changes == []:
+                log.info("%s: finished before", step.folder)
+                self._done(step, began)
+                return
+            if changes:
+                log.info("%s: changed since it finished: %s", step.folder, ", ".join(changes))
         elif not step.needed():
-            run.log.info("nothing to do")
+            log.info("nothing to do")
+            self._done(step, began)
+            return
+        if step.work is None:
+            self._start(step)
         else:
-            step.work(run)
-            run.publish()  # later steps read its files
-        seconds[step.title] = round(time.monotonic() - started, 1)
-    return seconds
+            step.work(self._run)
+            self._finish(step, began)
+
+    def _start(self, step: Step, attempt: int = 1) -> None:
+        prefixed = self._options.processes > 1
+        process = StepProcess(step, self._run, attempt=attempt, prefixed=prefixed)
+        self._running.append(process)
+
+    def _wait(self) -> None:
+        """Wait until a process ends; forward signals that stop a command to all of them."""
+        with handling(self._forward):
+            while not (ended := [one for one in self._running if one.status() is not None]):
+                time.sleep(_POLL_SECONDS)
+            while self._stop_signal and any(one.status() is None for one in self._running):
+                time.sleep(_POLL_SECONDS)
+        if self._stop_signal:
+            self._stop()
+        for process in ended:
+            self._running.remove(process)
+            self._end(process)
+
+    def _stop(self) -> None:
+        """Raise Interrupted for the steps that a signal stopped."""
+        stopped, self._running = self._running, []
+        for process in stopped:
+            if process.status() == 0:  # it had finished
+                self._finish(process.step, process.started)
+        unfinished = [process for process in stopped if process.status() != 0]
+        statuses = [_exit_status(process.status() or 0) for process in unfinished]
+        steps = f"step{'s' * (len(unfinished) > 1)} " if unfinished else "the pipeline"
+        titles = ", ".join(repr(process.step.title) for process in unfinished)
+        raise Interrupted(
+            f"stopped in {steps}{titles}; repeat the command to resume",
+            status=next((one for one in statuses if one > 128), 128 + self._stop_signal),
+        )
+
+    def _forward(self, number: int, frame: Any) -> None:
+        self._stop_signal = number
+        for process in self._running:
+            process.send_signal(number)
+
+    def _end(self, process: StepProcess) -> None:
+        step, status = process.step, process.status()
+        assert status is not None
+        if status == 0:
+            self._finish(step, process.started)
+            return
+        if process.attempt <= self._options.retries:
+            text = "step %r failed with status %d; retry %d of %d"
+            self._run.log.info(text, step.title, status, process.attempt, self._options.retries)
+            self._start(step, process.attempt + 1)
+            return
+        self._records.fail(step.name, status)
+        self._run.publish()
+        self._failed.append((step, status))
+        if self._waiting:
+            text = "step %r failed with status %d; the steps that do not need it are run"
+            self._run.log.info(text, step.title, status)
+
+    def _finish(self, step: Step, began: float) -> None:
+        self._done(step, began)
+        if step.digests is not None:
+            self._records.finish(step.name, step.digests(), self._seconds[step.title])
+        self._run.publish()  # later steps read its files
+
+    def _done(self, step: Step, began: float) -> None:
+        self._pending.remove(step.name)
+        self._seconds[step.title] = round(time.monotonic() - began, 1)
+
+    def _raise(self) -> None:
+        """Raise the error of a call in which steps failed."""
+        remedy = "correct the cause, and repeat the command: finished steps are not repeated"
+        (step, status), *others = self._failed
+        if status < 0 or status > 128:  # ended by a signal that somebody sent to it alone
+            raise Interrupted(
+                f"stopped in step {step.title!r}; repeat the command to resume",
+                status=_exit_status(status),
+            )
+        left = f"; {len(self._left)} steps that need it were not run" if self._left else ""
+        if not others:
+            raise UserError(
+                f"step {step.title!r} failed with status {status}{left}; see its message above, "
+                f"{remedy}"
+            )
+        names = ", ".join(f"{step.title!r} (status {status})" for step, status in self._failed)
+        raise UserError(
+            f"{len(self._failed)} steps failed: {names}{left.replace(' it ', ' them ')}; see their "
+            f"messages above, {remedy}"
+        )
 
 
-def status(steps: Sequence[Step]) -> str:
+def _exit_status(status: int) -> int:
+    """Return the status of a command whose step was ended by a signal, or handled one."""
+    return 128 - status if status < 0 else status
+
+
+def status(steps: Sequence[Step], records: StepRecords) -> str:
     """Return a line for each step: its state, its name and its title.
 
-    A step that is not finished but has a finished one after it was not needed: it was skipped.
+    A step that is not compared, has no output, and has a finished one after it was not needed: it
+    was skipped.
     """
-    finished = [step.finished for step in steps]
-    last = max((index for index, done in enumerate(finished) if done), default=-1)
+    states = [step.state(records) for step in steps]
+    last = max((index for index, state in enumerate(states) if state == "finished"), default=-1)
+    for index, step in enumerate(steps[: last + 1]):
+        if step.digests is None and states[index] == "-":
+            states[index] = "skipped"
     width = max(len(step.name) for step in steps)
-    states = [
-        "finished" if done else "skipped" if index < last else "-"
-        for index, done in enumerate(finished)
-    ]
     return "\n".join(
         f"{state:<10}{step.name:<{width + 2}}{step.title}"
         for state, step in zip(states, steps, strict=True)
     )
-
-
-def _index(steps: Sequence[Step], name: str) -> int:
-    names = [step.name for step in steps]
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UserError(f"--until: no step is named {name!r}; known: {', '.join(names)}{hint}")
-    return names.index(name)
-
-
-def run_command(
-    words: Sequence[str], title: str, run: Run, environment: dict[str, str] | None = None
-) -> None:
-    """Run `teacherlm WORDS` in a process of its own; stop signals are forwarded to it.
-
-    Args:
-        words: the command line.
-        title: title of the step, for messages.
-        run: run folder of the pipeline, which keeps the compiled programs of all steps.
-        environment: environment variables in addition to those of this process, which win.
-
-    Raises:
-        UserError: the command failed.
-        Interrupted: a signal stopped it.
-    """
-    run.log.info("$ teacherlm %s", shlex.join(words))
-    # In its own session, so that Ctrl-C reaches the step only once, through `_wait_for`.
-    process = subprocess.Popen(
-        [sys.executable, "-m", "teacherlm_jax", *words],
-        env={**_environment(run), **(environment or {}), **os.environ},
-        start_new_session=True,
-    )
-    status = _wait_for(process)
-    if status < 0 or status > 128:  # ended by a signal, or after handling one
-        raise Interrupted(
-            f"stopped in step {title!r}; repeat the command to resume",
-            status=128 - status if status < 0 else status,
-        )
-    if status != 0:
-        raise UserError(
-            f"step {title!r} failed with status {status}; see its message above, correct "
-            "the cause, and repeat the command: finished steps are not repeated"
-        )
-
-
-def _wait_for(step: subprocess.Popen[bytes]) -> int:
-    """Return the exit status of a step; forward the signals that stop a command to it."""
-
-    def forward(number: int, frame: Any) -> None:
-        step.send_signal(number)
-
-    with handling(forward):
-        return step.wait()
-
-
-def _environment(run: Run) -> dict[str, str]:
-    """Return the environment of all steps: a shared compilation cache, and huge pages.
-
-    Programs of the same shapes compile once. Huge pages save about a fifth of the CPU time, which
-    page faults take for arrays of this size; only glibc reads the setting.
-    """
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str((run.path / ".compiled").absolute()),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-    }

@@ -21,7 +21,7 @@ def star(config: StarConfig, run: Run, options: PipelineOptions) -> dict[str, An
     """Do every step that is not finished.
 
     Returns `rounds`, the figures of each round (see `star_files.write_round`); None if
-    `options.until` ends the run before its last step. Raises UserError if a step fails; a later
+    the options select other steps than all. Raises UserError if a step fails; a later
     call resumes from that step. Raises it before the first step if `config.model` does not have the
     shape of the model in `config.init_from`.
     """
@@ -30,7 +30,7 @@ def star(config: StarConfig, run: Run, options: PipelineOptions) -> dict[str, An
         # In a process of its own: reading a checkpoint claims the devices, which the steps need.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             process.submit(_require_shape, config).result()
-    seconds = runner.run_steps(steps, run, options.until)
+    seconds = runner.run_steps(steps, run, options)
     if len(seconds) < len(steps):
         return None
     rounds = star_files.read_rounds(config)

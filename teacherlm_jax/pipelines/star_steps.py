@@ -9,8 +9,8 @@ from etils import epath
 
 from teacherlm_jax import config as configs
 from teacherlm_jax.config import StarConfig
-from teacherlm_jax.pipelines import runner, star_files, star_rows
-from teacherlm_jax.pipelines.runner import Step
+from teacherlm_jax.pipelines import star_files, star_rows
+from teacherlm_jax.pipelines.pipeline_step import Step
 from teacherlm_jax.pipelines.star_files import StarFolder
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
@@ -18,7 +18,7 @@ from teacherlm_jax.storage import files
 
 
 def steps_of(config: StarConfig) -> list[Step]:
-    """Return all steps of a run, round by round."""
+    """Return all steps of a run, round by round; each needs the one before it."""
     folder = StarFolder(config.output)
     read = Step(
         name="samples",
@@ -27,7 +27,9 @@ def steps_of(config: StarConfig) -> list[Step]:
         work=functools.partial(star_files.read_datasets, config),
     )
     rounds = (_round(config, folder, number) for number in range(config.rounds + 1))
-    return [read, *(step for steps in rounds for step in steps)]
+    steps = [read, *(step for steps in rounds for step in steps)]
+    pairs = zip(steps[1:], steps, strict=False)
+    return [read, *(dataclasses.replace(step, after=(before.name,)) for step, before in pairs)]
 
 
 def _round(config: StarConfig, folder: StarFolder, number: int) -> Iterator[Step]:
@@ -65,15 +67,18 @@ def _command(
 ) -> Step:
     """Return a step that runs a command with these settings."""
     full = f"round-{number}/{name}"
-    titled = f"round {number}: {title}"
 
-    def work(run: Run) -> None:
+    def words(run: Run) -> list[str]:
         file = run.path / layout.STEPS / f"{full.replace('/', '-')}.py"
         files.write_text(file, _config_file(full, settings))
-        runner.run_command([verb, f"--config={file}"], titled, run)
+        return [verb, f"--config={file}"]
 
-    output = folder.of_round(number) / name / layout.RESULT
-    return Step(name=full, title=titled, output=output, work=work)
+    return Step(
+        name=full,
+        title=f"round {number}: {title}",
+        output=folder.of_round(number) / name / layout.RESULT,
+        words=words,
+    )
 
 
 def _config_file(step: str, settings: Any) -> str:

@@ -9,10 +9,13 @@ from typing import Any
 from teacherlm_jax import config
 from teacherlm_jax.config import train_config
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.pipelines import runner
+from teacherlm_jax.pipelines import runner, step_graph, step_graph_svg
+from teacherlm_jax.pipelines.step_records import StepRecords
 from teacherlm_jax.runs import run_folder
 from teacherlm_jax.runs.recorded_settings import LABEL
 from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +45,9 @@ class Verb:
         memory_keys: config keys that reduce the memory that the verb needs, for its error message.
         steps: `module:function` that returns the steps of a config, for a pipeline; empty for other
             verbs.
-        dry_run: `module:function` that returns a text about the run of a config, given that config
-            and `config.DryRunOptions`; it writes nothing. Empty: the verb has no such options.
+        dry_run: `module:function` that returns a text about the run of a config, given that config,
+            `config.DryRunOptions` and, for a pipeline, the configs of its steps; it writes nothing.
+            Empty: the verb has no such options.
         together: several processes can run the verb as one; see `distributed`.
         shared: several processes can work in one run folder, each by itself.
     """
@@ -163,14 +167,28 @@ VERBS = {
         needs_file=False,
         folder=operator.attrgetter("folder"),
     ),
+    "pipeline": Verb(
+        "run several commands in sequence, such as all of the paper's experiment",
+        "teacherlm pipeline --config=configs/paper.py:7b1 --dry_run\n"
+        "teacherlm pipeline --config=configs/paper.py:tiny --processes=2",
+        (config.PipelineConfig,),
+        "teacherlm_jax.pipelines.pipeline:pipeline",
+        may_change=("steps",),  # the commands compare their own settings
+        repeats=True,
+        options=(config.PipelineOptions,),
+        steps="teacherlm_jax.pipelines.pipeline:steps_of",
+        dry_run="teacherlm_jax.planning.pipeline_plan:dry_run",
+    ),
     "quickstart": Verb(
         "run all steps on generated data with toy-sized models",
         "teacherlm quickstart --config=configs/quickstart.py",
         (config.QuickstartConfig,),
         "teacherlm_jax.pipelines.quickstart:quickstart",
+        may_change=("steps",),
         repeats=True,
         options=(config.PipelineOptions,),
         steps="teacherlm_jax.pipelines.quickstart:steps_of",
+        dry_run="teacherlm_jax.planning.pipeline_plan:dry_run",
     ),
 }
 
@@ -216,21 +234,37 @@ def run(name: str, settings: Any, *options: Any) -> dict[str, Any] | None:
         return result
 
 
-def dry_run(name: str, settings: Any, options: config.DryRunOptions) -> str:
+def dry_run(name: str, settings: Any, *options: Any) -> str:
     """Return a text about what `run` would do with a config; write nothing.
 
+    `options` are `config.DryRunOptions` and, for a pipeline, the configs of its steps, by name.
     Raises UserError where `run` would, as far as that is known before its work begins.
     """
     verb = VERBS[name]
     run_folder.require_same_settings(
         verb.folder(settings), name, settings, may_change=verb.may_change
     )
-    return _load(verb.dry_run)(settings, options)
+    return _load(verb.dry_run)(settings, *options)
 
 
 def status(name: str, settings: Any) -> str:
     """Return the steps of a pipeline's config as text, and which of them are finished."""
-    return runner.status(_load(VERBS[name].steps)(settings))
+    records = StepRecords(StoragePath(VERBS[name].folder(settings)))
+    return runner.status(_load(VERBS[name].steps)(settings), records)
+
+
+def graph(name: str, settings: Any, target: str) -> str:
+    """Return the graph of a pipeline's config as text, or write it to an SVG file `target`.
+
+    Returns a line that names the file in that case.
+    """
+    steps = _load(VERBS[name].steps)(settings)
+    records = StepRecords(StoragePath(VERBS[name].folder(settings)))
+    nodes = step_graph.nodes(steps, records)
+    if target == "text":
+        return step_graph.text(nodes)
+    files.write_text(target, step_graph_svg.svg(nodes))
+    return f"{target}: {len(steps)} steps"
 
 
 def _digests(verb: Verb, settings: Any) -> dict[str, str]:

@@ -25,7 +25,7 @@ from teacherlm_jax.sharding import Tree
 ASSUMED_LENGTH = 2048  # tokens of the longest prompt
 STEPS = 16  # decode steps of the planned program
 # Tokens of an explanation by a teacher of 7.1B parameters: the middle of what arXiv 2310.19019 has.
-_TOKENS = {"cot": 70, "fundamental": 164, "mistake": 52}
+TOKENS = {"cot": 70, "fundamental": 164, "mistake": 52}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ class PlannedAnnotation:
     def kinds(self) -> tuple[str, ...]:
         """Return the kinds of explanations that teachers on the slice write."""
         loaded = loaded_teachers(self.config)
-        return tuple(kind for kind in _TOKENS if getattr(self.config.teachers, kind) in loaded)
+        return tuple(kind for kind in TOKENS if getattr(self.config.teachers, kind) in loaded)
 
     def speed(self, prefill_seconds: float, decode_seconds: float, rows: int) -> dict[str, Any]:
         """Return the speed of the slice when its programs take so long, JSON-able.
@@ -76,7 +76,7 @@ class PlannedAnnotation:
         `max_new_tokens`. With `rows`, `hours` and `chip_hours` are those of all their explanations.
         """
         longest = self.config.sampling.max_new_tokens
-        tokens = [min(_TOKENS[kind], longest) for kind in self.kinds] or [longest]
+        tokens = [min(TOKENS[kind], longest) for kind in self.kinds] or [longest]
         mean = sum(tokens) / len(tokens)
         _, group = prefill_size(self.config.slots, self.members, sharding.batch_shards(self.mesh))
         per_text = prefill_seconds / (group * self.members)

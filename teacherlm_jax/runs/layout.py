@@ -44,6 +44,9 @@ KEPT = "kept.jsonl"  # all kept explanations, with their provenance
 EXAMPLES = "examples.jsonl"  # training examples of the round
 ROUND = "round.json"  # counts and accuracy; written last
 
+# Pipelines.
+STEP_RECORDS = "steps.json"  # command, and digests of inputs and result, of each finished step
+
 # Several verbs.
 REFUSED = "refused.jsonl"  # rows that cannot be used: file, line, reason, row
 REPORT_HTML = "report.html"

@@ -1,0 +1,76 @@
+"""Digests of the paths that steps of a pipeline read and write, without reading large files.
+
+They only decide whether the command of a step is worth starting. The command itself compares the
+content of its inputs, as it does without a pipeline.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+
+from etils import epath
+
+from teacherlm_jax.runs import layout
+from teacherlm_jax.storage import files, objects
+from teacherlm_jax.storage.locations import is_remote
+from teacherlm_jax.storage.paths import StoragePath
+
+MISSING = ""
+_LOCAL_OR_BUCKET = ("gs://",)
+
+
+def of_path(path: str) -> str:
+    """Return a digest of a file or folder; MISSING if there is none.
+
+    That of a finished run, or of the runs of a sweep, is one of their results; of another folder,
+    one of the names, sizes and times of its files; of a file, one of its content. An address that
+    is not in a bucket, such as `hf://org/name`, stands for itself.
+    """
+    if is_address(path):
+        return path
+    place = StoragePath(path)
+    if results := of_results(place):
+        return results
+    if files.is_folder(place):
+        return _of_lines(_entries(place))
+    return files.file_digest(place) if files.exists(place) else MISSING
+
+
+def of_results(folder: epath.Path) -> str:
+    """Return a digest of the result of a run, or of the results of a sweep; MISSING: none."""
+    result = folder / layout.RESULT
+    if files.exists(result):
+        return files.file_digest(result)
+    if not files.is_folder(folder):
+        return MISSING
+    points = [folder / name / layout.RESULT for name in files.names(folder)]
+    finished = [point for point in points if files.exists(point)]
+    lines = (f"{point.parent.name} {files.file_digest(point)}" for point in finished)
+    return _of_lines(lines) if finished else MISSING
+
+
+def is_address(path: str) -> bool:
+    """Return whether a path is the address of something that is not in a bucket."""
+    return "://" in path and not path.startswith(_LOCAL_OR_BUCKET)
+
+
+def _entries(folder: epath.Path) -> Iterator[str]:
+    """Yield name, size and, on a disk, time of each file of a folder, without hidden ones."""
+    if is_remote(folder):
+        for name, size in sorted(objects.listing(folder).items()):
+            yield f"{name} {size}"
+        return
+    for parent, subfolders, names in os.walk(folder):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith("."):
+                path = os.path.join(parent, name)
+                entry = os.stat(path)
+                yield f"{os.path.relpath(path, folder)} {entry.st_size} {entry.st_mtime_ns}"
+
+
+def _of_lines(lines: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(f"{line}\n".encode())
+    return f"sha256:{digest.hexdigest()}"
