@@ -120,16 +120,31 @@ class Plan:
         published = "bloom" if name == "bloom-176b" else name
         return f"{self.models}/{name}" if self.models else f"hf://{organization}/{published}"
 
+    @property
+    def authors(self) -> tuple[str, ...]:
+        """Authors of the explanations of single tasks; "" is the teacher."""
+        return ("",) if self.tiny else ("", "human", *(("davinci",) if self.server else ()))
+
+    @property
+    def task_forms(self) -> tuple[str, ...]:
+        """Forms of the students of single tasks whose explanations there are."""
+        known = [form for form in paper_models.SINGLE_TASK_FORMS if self.has(form)]
+        return ("C",) if self.tiny else tuple(known)
+
+    def has(self, form: str) -> bool:
+        """Return whether there are explanations by the author of a form."""
+        return bool(self.server) or not form.endswith("/davinci")
+
     def settings(self, **values: str) -> str:
         """Return settings of a variant, those with a value."""
         given = {key: value for key, value in values.items() if value}
         return "".join(f",{key}={value}" for key, value in given.items())
 
     def vocabulary(self, family: str) -> str:
-        """Return the settings for a tokenizer; in the toy form, one that the first step trains."""
+        """Return the tokenizer of a family; in the toy form, the one that the first step trains."""
         if self.tiny:
-            return f",vocabulary={self.root}/vocabulary,pieces=400"
-        return self.settings(vocabulary=self.model("opt-1.3b" if family == "opt" else "bloom-7b1"))
+            return f"{self.root}/teacher/teacher_data/teacher_stage1/vocabulary"
+        return self.model("opt-1.3b" if family == "opt" else "bloom-7b1")
 
 
 def get_config(argument: str = "") -> config.PipelineConfig:
@@ -156,7 +171,7 @@ def get_config(argument: str = "") -> config.PipelineConfig:
         data=given["data"] or (f"{root}/data" if tiny else "data"),
         models=given["models"],
         students=_chosen(given, "students", ("bloomz-7b1",) if tiny else paper_models.STUDENTS),
-        forms=_chosen(given, "forms", ("CMF", paper_models.ORIGINAL) if tiny else FORMS),
+        forms=_chosen(given, "forms", ("CMF",) if tiny else FORMS),
         tasks=_chosen(given, "tasks", ("creak",) if tiny else paper_models.TASKS),
         server=given["server"],
         attention=given["attention"],
@@ -181,7 +196,7 @@ def steps(plan: Plan) -> Iterator[config.StepConfig]:
     found = [*teacher(plan)]
     if plan.size != "176b":
         found += [*explanations(plan), *student_data(plan), *students(plan)]
-    models = [step for step in found if step.verb == "train"]
+    models = [step for step in found if step.verb == "train" and evaluated(plan, step.name)]
     found += [evaluation(plan, step.name, step.output, step.slice) for step in models]
     if plan.size != "176b" and not plan.tiny:
         found += [
@@ -193,6 +208,11 @@ def steps(plan: Plan) -> Iterator[config.StepConfig]:
     yield report("report", "fill the paper's tables", plan, "--paper", read)
     if plan.label:
         yield report("report_runs", "report all runs", plan, "", read)
+
+
+def evaluated(plan: Plan, name: str) -> bool:
+    """Return whether a model is evaluated; in the toy form, one of each kind is."""
+    return not plan.tiny or name.endswith(("/stage3_cot", "/multi/CMF"))
 
 
 def report(
@@ -214,13 +234,14 @@ def report(
 def teacher(plan: Plan) -> Iterator[config.StepConfig]:
     """Yield the data of the teacher, its three stages, the specialists and the control."""
     root, data = f"{plan.root}/teacher", f"{plan.root}/teacher/teacher_data"
-    only = f",p3={P3_DATASET},muffin=none" if plan.tiny else ""
+    only = f",vocabulary={plan.vocabulary('bloom')}"
+    if plan.tiny:
+        only = f",p3={P3_DATASET},muffin=none,vocabulary={plan.root}/vocabulary,pieces=1000"
     yield config.StepConfig(
-        name="data/teacher",
+        name="teacher_data",
         title="prepare the data of the teacher",
         verb="prepare",
-        config=f"{HERE}/teacher_data.py:all,layout=parquet,data={plan.data}{only}"
-        f"{plan.vocabulary('bloom')},root={root}",
+        config=f"{HERE}/teacher_data.py:all,layout=parquet,data={plan.data}{only},root={root}",
         arguments=("--config.length=256",) if plan.tiny else (),
         inputs=tuple(
             f"{plan.data}/{folder}"
@@ -233,7 +254,7 @@ def teacher(plan: Plan) -> Iterator[config.StepConfig]:
     )
     for name in paper_models.TEACHERS:
         _, size, stage = name.split("/")
-        if size == plan.size:
+        if size == plan.size and not (plan.tiny and stage == "no_stage"):
             yield stage_of(plan, stage, root, data)
 
 
@@ -327,7 +348,7 @@ def student_data(plan: Plan) -> Iterator[config.StepConfig]:
             sets.append(("p3", f"p3{only}", f"{plan.data}/P3", ("P3",)))
         if family == "bloom" and "bloomz-7b1" in plan.students:
             for task in plan.tasks:
-                for author in ("", "human", *(("davinci",) if plan.server else ())):
+                for author in plan.authors:
                     annotated = f"{task}_davinci" if author == "davinci" else task
                     variant = f"{task}/{author}" if author else task
                     forms = {"human": ("C",), "davinci": ("C", "F", "M")}.get(author, config.FORMS)
@@ -343,12 +364,13 @@ def preparation(
     root = student_root(plan, family)
     suffix = "_opt" if family == "opt" else ""
     return config.StepConfig(
-        name=f"data/student{suffix}/{name}",
+        name=f"student_data{suffix}/{name}",
         title=f"prepare the data of {family.upper()} students: {name}",
         verb="prepare",
-        config=f"{HERE}/student_data.py:{variant},data={read}{plan.vocabulary(family)},root={root}",
+        config=f"{HERE}/student_data.py:{variant},data={read},root={root},"
+        f"vocabulary={plan.vocabulary(family)}",
         arguments=("--config.length=256",) if plan.tiny else (),
-        inputs=(read,),
+        inputs=(read, plan.vocabulary(family)),
         output=f"{root}/{name.replace('/', '_')}_data",
         rows=SAMPLES["P3" if name == "p3" else name.partition("/")[0]],
         tokens=float(sum(tokens_of(name.partition("/")[0], form) for form in forms)),
@@ -369,9 +391,8 @@ def students(plan: Plan) -> Iterator[config.StepConfig]:
                 continue
             base = f"{plan.root}/student/bloomz-7b1/multi_CMF/checkpoints/best"
         for task in plan.tasks:
-            for form in ("C", "C/human") if plan.tiny else paper_models.SINGLE_TASK_FORMS:
-                if plan.server or not form.endswith("/davinci"):
-                    yield student_of(plan, student, task, form, base)
+            for form in plan.task_forms:
+                yield student_of(plan, student, task, form, base)
 
 
 def student_of(plan: Plan, student: str, which: str, form: str, base: str) -> config.StepConfig:

@@ -14,7 +14,7 @@ from teacherlm_jax.sources import p3
 from teacherlm_jax.storage import files
 
 P3_DATASET = "app_reviews"  # the one of P3 that has files; its four tasks
-_SAMPLES, _EVALUATED = 60, 12
+_SAMPLES, _EVALUATED = 160, 12
 _FOLDER = "data"
 
 

@@ -12,7 +12,7 @@ _MOST_SINGLE = 40  # steps of a graph in which each has a node of its own
 
 @dataclasses.dataclass(frozen=True)
 class StepNode:
-    """A node of the graph: a step, or several with the same command and the same needs.
+    """A node of the graph: a step, or several of one kind with the same needs.
 
     Attributes:
         name: name of the step, or what the names of several have in common.
@@ -44,7 +44,8 @@ class StepNode:
 def nodes(steps: Sequence[Step], records: StepRecords) -> list[StepNode]:
     """Return the nodes of a pipeline, each after those that it needs.
 
-    In a large pipeline, steps that run the same command and need the same nodes share one.
+    In a large pipeline, steps that run the same command, need the same nodes, and whose names
+    begin with the same word share one.
     """
     together = len(steps) > _MOST_SINGLE
     node_of: dict[str, int] = {}
@@ -53,7 +54,7 @@ def nodes(steps: Sequence[Step], records: StepRecords) -> list[StepNode]:
     before: list[frozenset[int]] = []
     for step in steps:
         needs = frozenset(node_of[name] for name in step.after)
-        key = (step.verb, needs) if together else step.name
+        key = (step.verb, step.name.partition("/")[0], needs) if together else step.name
         if key not in keys:
             keys[key] = len(members)
             members.append([])

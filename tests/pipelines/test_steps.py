@@ -1,31 +1,57 @@
 import os
 import signal
-import subprocess
 import sys
 import threading
 
 import pytest
 
 from teacherlm_jax.config import PipelineOptions, QuickstartConfig, StepConfig
-from teacherlm_jax.errors import UserError
-from teacherlm_jax.pipelines import quickstart, runner
+from teacherlm_jax.errors import Interrupted, UserError
+from teacherlm_jax.pipelines import quickstart, runner, step_process
+from teacherlm_jax.pipelines.pipeline_step import Step
 from teacherlm_jax.runs import run_folder
+from teacherlm_jax.storage.paths import StoragePath
 
 EXITS_ON_SIGTERM = """
-import signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), sys.exit(7)))
-print("ready", flush=True)
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), sys.exit(143)))
+pathlib.Path(sys.argv[-1]).touch()
 time.sleep(60)
 """
 
 
-def test_a_signal_is_forwarded_to_the_step_which_has_time_to_save():
-    words = [sys.executable, "-c", EXITS_ON_SIGTERM]
+def test_a_signal_is_forwarded_to_all_steps_which_have_time_to_save(tmp_path, monkeypatch):
+    popen = step_process.subprocess.Popen
+    monkeypatch.setattr(
+        step_process.subprocess,
+        "Popen",
+        lambda words, **settings: popen(
+            [sys.executable, "-c", EXITS_ON_SIGTERM, *words[3:]], **settings
+        ),
+    )
+    ready = [tmp_path / name for name in "ab"]
+    steps = [
+        Step(
+            name=path.name,
+            title=path.name,
+            output=StoragePath(tmp_path / f"{path.name}.out"),
+            words=lambda run, path=path: [str(path)],
+        )
+        for path in ready
+    ]
+
+    def stop():
+        while not all(path.exists() for path in ready):
+            threading.Event().wait(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
     before = signal.getsignal(signal.SIGTERM)
-    with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as step:
-        assert step.stdout.readline() == b"ready\n"
-        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        assert runner._wait_for(step) == 7
+    config = QuickstartConfig(output=str(tmp_path / "runs"))
+    with run_folder.open_run(config.output, "quickstart", config) as folder:
+        threading.Thread(target=stop).start()
+        with pytest.raises(Interrupted, match="stopped in steps 'a', 'b'; repeat") as raised:
+            runner.run_steps(steps, folder, PipelineOptions(processes=2))
+    assert raised.value.status == 143
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -33,8 +59,15 @@ def test_a_failed_step_is_named_and_earlier_files_are_kept(tmp_path):
     root = tmp_path / "runs"
     config = QuickstartConfig(
         output=str(root),
-        file=str(tmp_path / "absent.py"),
-        steps=(StepConfig("to prepare", "prepare", "data", f"{root}/data"),),
+        steps=(
+            StepConfig(
+                name="data",
+                title="to prepare",
+                verb="prepare",
+                config=f"{tmp_path}/absent.py:data",
+                output=f"{root}/data",
+            ),
+        ),
         report=f"{root}/report",
         train_samples=9,
         unlabelled_samples=9,
