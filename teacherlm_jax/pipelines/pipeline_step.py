@@ -13,6 +13,7 @@ from teacherlm_jax.pipelines.step_records import (
     CHANGED,
     FAILED,
     FINISHED,
+    STARTED,
     UNKNOWN,
     StepDigests,
     StepRecords,
@@ -75,13 +76,13 @@ class Step:
 
     def state(self, records: StepRecords) -> str:
         """Return the state of the step in one word, "-" if it has not begun or is not known."""
-        if self.finished and not (changes := self.changes(records)):
-            return UNKNOWN if changes is None else FINISHED
         if records.failure(self.name) is not None:
             return FAILED
         if self.finished:
-            return CHANGED
-        return "started" if self.digests and files.exists(self.output / layout.CONFIG) else UNKNOWN
+            changes = self.changes(records)
+            return UNKNOWN if changes is None else CHANGED if changes else FINISHED
+        begun = self.digests is not None and files.exists(self.output / layout.CONFIG)
+        return STARTED if begun else UNKNOWN
 
 
 def of_config(

@@ -170,7 +170,9 @@ class _Schedule:
 
     def _finish(self, step: Step, began: float) -> None:
         self._done(step, began)
-        if step.digests is not None:
+        if step.digests is None:
+            self._records.forget(step.name)
+        else:
             self._records.finish(step.name, step.digests(), self._seconds[step.title])
         self._run.publish()  # later steps read its files
 
@@ -187,7 +189,8 @@ class _Schedule:
                 f"stopped in step {step.title!r}; repeat the command to resume",
                 status=_exit_status(status),
             )
-        left = f"; {len(self._left)} steps that need it were not run" if self._left else ""
+        count = len(self._left)
+        left = f"; steps that need it and were not run: {count}" if count else ""
         if not others:
             raise UserError(
                 f"step {step.title!r} failed with status {status}{left}; see its message above, "

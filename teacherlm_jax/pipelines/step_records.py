@@ -9,7 +9,8 @@ from etils import epath
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 
-FINISHED, CHANGED, FAILED, UNKNOWN = "finished", "changed", "failed", "-"
+# States of a step. One that has a result but no record is UNKNOWN, like one that has not begun.
+FINISHED, CHANGED, STARTED, FAILED, UNKNOWN = "finished", "changed", "started", "failed", "-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,11 @@ class StepRecords:
     def fail(self, name: str, status: int) -> None:
         """Record that a step has failed."""
         self._write(name, {"failed": status})
+
+    def forget(self, name: str) -> None:
+        """Remove the record of a step, such as that of a failure, if there is one."""
+        if self._records.pop(name, None) is not None:
+            files.write_json(self._path, self._records)
 
     def _write(self, name: str, record: Mapping[str, Any]) -> None:
         self._records[name] = dict(record)

@@ -27,9 +27,9 @@ from teacherlm_jax.storage import files
 _NOTE = """\
 Hours are lower bounds: every chip at its published peak, no input, validation, checkpoints or
 restarts. "compiled" are steps whose time `plan` got from the compiled program; "estimated" are
-hours from model FLOPs (and bytes, to decode) alone. Storage is estimated: checkpoints that are
-kept, with the optimizer's state; packed rows; texts. Hours without chips are those of a CPU with
-two cores.
+hours from model FLOPs (and bytes, to decode) alone. Data that do not exist yet have the size that
+the config of the pipeline assumes. Storage is estimated: checkpoints that are kept, with the
+optimizer's state; packed rows; texts. Hours without chips are those of a CPU with two cores.
 """
 
 
@@ -172,14 +172,15 @@ def _missing(config: PipelineConfig) -> list[str]:
     outputs = tuple(f"{os.path.normpath(step.output)}/" for step in config.steps)
     inputs = dict.fromkeys(path for step in config.steps for path in step.inputs)
     generated = f"{config.output}/" if config.generated or hasattr(config, "report") else None
-    return [
-        path
+    missing = {
+        os.path.normpath(path): path
         for path in inputs
         if not f"{os.path.normpath(path)}/".startswith(outputs)
         and not (generated and path.startswith(generated))
         and ("://" not in path or path.startswith("gs://"))
         and not files.exists(path)
-    ]
+    }
+    return [path for name, path in missing.items() if os.path.dirname(name) not in missing]
 
 
 def hours(number: float) -> str:

@@ -31,7 +31,7 @@ _RECOMPUTED = {
 }  # compiled over model FLOPs; see tpu-slices.md
 _STATE = 12  # bytes of a parameter in a checkpoint, with AdamW's moments, in float32
 _PREPARED = 816_000  # tokens per second of `prepare` on two cores; see results.md
-_PACKED = 13  # bytes of a token in packed rows
+_PACKED = 1.9  # bytes of a token in packed rows, compressed; measured on human rationales
 _TEXT = 5  # bytes of a token as text
 _PROVENANCE = 700  # bytes of an explanation besides its text
 _PREDICTION = 400  # bytes of a question in the result of `evaluate`

@@ -198,8 +198,8 @@ def test_a_step_that_fails_leaves_those_that_need_it_and_no_others(run, commands
     with pytest.raises(UserError) as raised:
         runner.run_steps(tree, run)
     assert str(raised.value) == (
-        "step 'A' failed with status 3; 2 steps that need it were not run; see its message above, "
-        "correct the cause, and repeat the command: finished steps are not repeated"
+        "step 'A' failed with status 3; steps that need it and were not run: 2; see its message "
+        "above, correct the cause, and repeat the command: finished steps are not repeated"
     )
     assert calls(tmp_path) == ["a", "other"]
     assert StepRecords(run.path).failure("a") == 3
@@ -211,7 +211,10 @@ def test_a_step_that_fails_leaves_those_that_need_it_and_no_others(run, commands
 def test_all_steps_that_failed_are_named(run, commands, tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.failures").write_text("1")
-    with pytest.raises(UserError, match=r"^2 steps failed: 'A' \(status 3\), 'B' \(status 3\); 1 "):
+    with pytest.raises(
+        UserError,
+        match=r"^2 steps failed: 'A' \(status 3\), 'B' \(status 3\); steps that need them ",
+    ):
         runner.run_steps(commands({"a": "", "b": "", "c": "a b"}), run)
 
 

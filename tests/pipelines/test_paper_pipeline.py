@@ -1,0 +1,111 @@
+"""The paper's whole experiment at toy size on generated data, and its dry run in the docs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from teacherlm_jax.cli.main import main
+from teacherlm_jax.storage import files
+
+REPOSITORY = Path(__file__).parents[2]
+PAGE = REPOSITORY / "docs/reference/paper-dry-run.md"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, one_device):
+    """The folder of a finished tiny pipeline, and what it printed."""
+    root = tmp_path_factory.mktemp("paper") / "runs"
+    return root, pipeline(root, one_device)
+
+
+def pipeline(root, environment, *options, status=0):
+    words = ["pipeline", f"--config=configs/paper.py:tiny,root={root}", "--processes=2", *options]
+    completed = subprocess.run(
+        [sys.executable, "-m", "teacherlm_jax", *words],
+        cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    shown = completed.stdout + completed.stderr
+    assert completed.returncode == status, shown[-3000:]
+    return shown
+
+
+def test_every_kind_of_step_writes_a_result(finished):
+    root, _ = finished
+    steps = files.read_json(root / "config.json")["config"]["steps"]
+    assert {step["verb"] for step in steps} == {
+        "prepare",
+        "train",
+        "annotate",
+        "evaluate",
+        "report",
+    }
+    records = files.read_json(root / "steps.json")
+    assert {step["name"] for step in steps} == {*records}
+    assert all(record["output"].startswith("sha256:") for record in records.values())
+
+
+def test_the_specialists_explain_what_the_students_are_trained_on(finished):
+    root, _ = finished
+    explained = files.read_json(root / "teacher/560m/annotate_creak/result.json")
+    assert {kind: one["count"] for kind, one in explained["kinds"].items()} == {
+        "cot": 20, "fundamental": 20, "mistake": 20,
+    }  # fmt: skip
+    manifest = files.read_json(root / "student/creak_data/student_C/manifest.json")
+    assert manifest["texts"] == 20
+    inputs = files.read_json(root / "student/bloomz-7b1-multi/creak_C/inputs.json")
+    assert {"data", "init_from"} <= inputs.keys()
+
+
+def test_the_report_has_the_evaluations_in_the_cells_of_the_paper(finished):
+    root, _ = finished
+    page = (root / "report/report.md").read_text(encoding="utf-8")
+    for name in ("teacher/560m/stage3_cot", "student/bloomz-7b1/multi/CMF"):
+        assert f"| evaluate/{name} | evaluate | {name} |" in page
+    accuracy = files.read_json(root / "evaluate/teacher/560m/stage3_cot/result.json")
+    shown = f"{100 * accuracy['benchmarks']['mmlu']['macro_accuracy']:.2f}"
+    (row,) = re.findall(r"^\| TeacherLM-560M, ours \|(.*)\|$", page, re.MULTILINE)[:1]
+    assert [cell.strip() for cell in row.split("|")] == ["–", "–", shown, "–", "–", "–"]
+
+
+def test_a_changed_input_is_refused_by_its_step_and_leaves_the_others(finished, one_device):
+    root, _ = finished
+    path = root / "data/rationale/creak_train.jsonl"
+    before = path.read_bytes()
+    assert pipeline(root, one_device, "--until=annotate/p3").count("finished before") == 7
+    path.write_bytes(before.replace(b"True or false", b"Right or wrong", 1))
+    try:
+        shown = pipeline(root, one_device, "--until=student_data/creak", status=2)
+    finally:
+        path.write_bytes(before)
+    assert f"annotate_creak: changed since it finished: {path}" in shown
+    assert "has changed since this job was planned; restore the rows of the source" in shown
+    assert (
+        "step 'explain creak' failed with status 2; steps that need it and were not run: 1" in shown
+    )
+    shown = pipeline(root, one_device, "--status")
+    assert shown.count("finished  ") == 15 and shown.count("failed  ") == 1
+
+
+def test_the_dry_run_in_the_docs_is_what_the_command_prints(capsys, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    text = PAGE.read_text(encoding="utf-8")
+    command, block = re.search(r"```bash\nteacherlm (.+?)\n```.*?```text\n(.*?)```", text,
+                               re.DOTALL).groups()  # fmt: skip
+    assert command.split() == ["pipeline", "--config=configs/paper.py:7b1", "--dry_run"]
+    assert main(command.split()) == 0
+    shown = capsys.readouterr().out
+    present = shown.partition("\nnot there yet")[0].rstrip()
+    assert block.partition("\nnot there yet")[0].rstrip() == present, (
+        "the page is old: run its command again"
+    )
+
+
+def test_the_slice_of_all_steps_can_be_set_for_the_dry_run(capsys):
+    words = ["pipeline", "--config=configs/paper.py:560m,students=opt-1.3b,forms=text"]
+    assert main([*words, "--dry_run", "--topology=v6e:4x4"]) == 0
+    shown = capsys.readouterr().out
+    assert "v5e" not in shown and "v6e:4x4, 16 chips" in shown
+    assert "(compiled)" not in shown
