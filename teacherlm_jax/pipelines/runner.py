@@ -56,15 +56,17 @@ class _Schedule:
         self._left: list[Step] = []  # those that need a step that failed
         self._begun = 0
         self._stop_signal = 0
+        self._starting = False
         self._seconds: dict[str, float] = {}
 
     def run(self) -> dict[str, float]:
         """Do the steps; see `run_steps`."""
         try:
-            while self._waiting or self._running:
-                self._begin_ready()
-                if self._running:
-                    self._wait()
+            with handling(self._forward):
+                while self._waiting or self._running:
+                    self._begin_ready()
+                    if self._running:
+                        self._wait()
         finally:
             for process in self._running:  # when an error ends this program
                 process.send_signal(signal.SIGTERM)
@@ -81,7 +83,7 @@ class _Schedule:
                 self._waiting.remove(step)
                 self._left.append(step)
             elif not self._pending.intersection(step.after):
-                if len(self._running) >= self._options.processes:
+                if len(self._running) >= self._options.processes or self._stop_signal:
                     return
                 self._waiting.remove(step)
                 self._begin(step)
@@ -114,16 +116,19 @@ class _Schedule:
 
     def _start(self, step: Step, attempt: int = 1) -> None:
         prefixed = self._options.processes > 1
+        self._starting = True
         process = StepProcess(step, self._run, attempt=attempt, prefixed=prefixed)
         self._running.append(process)
+        self._starting = False
+        if self._stop_signal:  # it came while the process was started
+            process.send_signal(self._stop_signal)
 
     def _wait(self) -> None:
-        """Wait until a process ends; forward signals that stop a command to all of them."""
-        with handling(self._forward):
-            while not (ended := [one for one in self._running if one.status() is not None]):
-                time.sleep(_POLL_SECONDS)
-            while self._stop_signal and any(one.status() is None for one in self._running):
-                time.sleep(_POLL_SECONDS)
+        """Wait until a process ends, or all of them after a signal that stops a command."""
+        while not (ended := [one for one in self._running if one.status() is not None]):
+            time.sleep(_POLL_SECONDS)
+        while self._stop_signal and any(one.status() is None for one in self._running):
+            time.sleep(_POLL_SECONDS)
         if self._stop_signal:
             self._stop()
         for process in ended:
@@ -146,9 +151,12 @@ class _Schedule:
         )
 
     def _forward(self, number: int, frame: Any) -> None:
+        """Forward a signal that stops a command; raise Interrupted if no process runs."""
         self._stop_signal = number
         for process in self._running:
             process.send_signal(number)
+        if not self._running and not self._starting:
+            raise Interrupted("stopped; repeat the command to resume", status=128 + number)
 
     def _end(self, process: StepProcess) -> None:
         step, status = process.step, process.status()

@@ -37,9 +37,14 @@ def of_path(path: str) -> str:
 
 
 def of_results(folder: epath.Path) -> str:
-    """Return a digest of the result of a run, or of the results of a sweep; MISSING: none."""
-    result = folder / layout.RESULT
+    """Return a digest of the result of a run, or of the results of a sweep; MISSING: none.
+
+    That of a training changes if readers choose another checkpoint as the best one.
+    """
+    result, chosen = folder / layout.RESULT, folder / layout.SELECTION
     if files.exists(result):
+        if files.exists(chosen):
+            return _of_lines(map(files.file_digest, (result, chosen)))
         return files.file_digest(result)
     if not files.is_folder(folder):
         return MISSING

@@ -98,6 +98,9 @@ def parameters(model: ModelConfig) -> int:
 
 
 def _of_training(step: StepConfig, config: TrainConfig, tpu_slice: TpuSlice) -> StepEstimate:
+    if not config.model.vocab_size:
+        problem = "no estimate: config.model.vocab_size is 0, the size of data that do not exist"
+        return StepEstimate(None, 0, None, UNKNOWN, problem)
     mesh = _mesh(config.mesh, tpu_slice.chips)
     settled = dataclasses.replace(config, mesh=mesh)
     count, length = parameters(config.model), ASSUMED_LENGTH

@@ -24,7 +24,9 @@ def test_a_run_is_compared_by_its_result_alone(tmp_path):
     (tmp_path / "log.txt").write_text("later")
     assert step_digests.of_path(str(tmp_path)) == before
     files.write_json(tmp_path / "result.json", {"loss": 2})
-    assert step_digests.of_path(str(tmp_path)) != before
+    seen = {before, step_digests.of_path(str(tmp_path))}
+    files.write_json(tmp_path / "selection.json", {"step": 7})  # chosen by readers
+    assert len({*seen, step_digests.of_path(str(tmp_path))}) == 3
 
 
 def test_a_sweep_is_compared_by_the_results_of_its_points(tmp_path):
