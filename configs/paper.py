@@ -68,9 +68,9 @@ ANNOTATE = "v5e:4x4"
 SPLIT = ("--config.mesh.data=1", "--config.mesh.tensor=16")  # two of the 32 heads on each chip
 WHOLE = ("--config.mesh.data=1", "--config.mesh.fsdp=-1")
 
-# For estimates. Samples, and tokens of questions with their answers, are those of the paper where
-# it has them, otherwise guesses: tokens of questions, and samples of the original P3, which are the
-# sizes of its datasets times the prompts of each.
+# For estimates. Samples, and tokens of explanations, are the paper's. Guesses are the tokens of
+# questions with their answers, of all that the teacher's six mixtures hold, and the samples of the
+# original P3, from the sizes of its datasets and the numbers of their prompts.
 SAMPLES = {"multi": 1_400_364, "creak": 10_174, "ecqa": 7_598, "strategyqa": 1_832, "P3": 10**8}
 QUESTION = {"multi": 250, "creak": 40, "ecqa": 60, "strategyqa": 30, "P3": 250}
 TEACHER_SAMPLES, TEACHER_TOKENS = 1_400_364 + 1_155_767 + 2_000_000, 6e9
@@ -108,9 +108,8 @@ class Plan:
     @property
     def label(self) -> tuple[str, ...]:
         """Argument of students that stand for no cell of the paper."""
-        return (
-            () if self.tiny or self.size == TEACHER_OF_THE_PAPER else ("--config.stands_for=none",)
-        )
+        of_paper = self.tiny or self.size == TEACHER_OF_THE_PAPER
+        return () if of_paper else ("--config.stands_for=none",)
 
     def model(self, name: str) -> str:
         """Return the path or address of a published model; empty in the toy form."""
@@ -177,9 +176,13 @@ def get_config(argument: str = "") -> config.PipelineConfig:
         attention=given["attention"],
         tiny=tiny,
     )
-    return config.PipelineConfig(
-        output=root, steps=tuple(steps(plan)), generated="paper" if tiny else ""
-    )
+    found = tuple(steps(plan))
+    if tiny:  # its data have other sizes than the paper's
+        found = tuple(
+            dataclasses.replace(step, slice="", step_seconds=0.0, rows=0, tokens=0.0)
+            for step in found
+        )
+    return config.PipelineConfig(output=root, steps=found, generated="paper" if tiny else "")
 
 
 def _chosen(given: dict[str, str], key: str, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -51,15 +51,9 @@ def dry_run(
     """
     planned = plan(config, options.topology, configs)
     lines = [line for index, one in enumerate(planned, 1) for line in _lines(one, index, planned)]
-    lines += [
-        "== totals",
-        "",
-        *_totals(planned),
-        "",
-        *_longest(config, planned),
-        "",
-        _NOTE.rstrip(),
-    ]
+    lines += ["== totals", "", *_totals(planned)]
+    if any(one.estimate.hours for one in planned):
+        lines += ["", *_longest(config, planned), "", _NOTE.rstrip()]
     missing = _missing(config)
     if missing:
         lines += ["", "not there yet, and no step writes it:", *(f"  {path}" for path in missing)]
