@@ -24,7 +24,7 @@ _POLL_SECONDS = 0.05  # between two looks at the processes that run
 def run_steps(
     steps: Sequence[Step], run: Run, options: PipelineOptions | None = None
 ) -> dict[str, float]:
-    """Do every step that is not finished; return the seconds of each step in this call, by title.
+    """Do every step that is not finished; return the seconds of each step in this call, by name.
 
     Args:
         steps: the pipeline, each step after those that it needs.
@@ -172,21 +172,19 @@ class _Schedule:
         self._records.fail(step.name, status)
         self._run.publish()
         self._failed.append((step, status))
-        if self._waiting:
-            text = "step %r failed with status %d; the steps that do not need it are run"
-            self._run.log.info(text, step.title, status)
+        self._run.log.info("step %r failed with status %d", step.title, status)
 
     def _finish(self, step: Step, began: float) -> None:
         self._done(step, began)
         if step.digests is None:
             self._records.forget(step.name)
         else:
-            self._records.finish(step.name, step.digests(), self._seconds[step.title])
+            self._records.finish(step.name, step.digests(), self._seconds[step.name])
         self._run.publish()  # later steps read its files
 
     def _done(self, step: Step, began: float) -> None:
         self._pending.remove(step.name)
-        self._seconds[step.title] = round(time.monotonic() - began, 1)
+        self._seconds[step.name] = round(time.monotonic() - began, 1)
 
     def _raise(self) -> None:
         """Raise the error of a call in which steps failed."""
