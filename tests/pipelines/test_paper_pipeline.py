@@ -103,6 +103,13 @@ def test_the_dry_run_in_the_docs_is_what_the_command_prints(capsys, monkeypatch)
     )
 
 
+def test_the_drawing_in_the_docs_is_that_of_the_pipeline(tmp_path):
+    words = ["pipeline", f"--config=configs/paper.py:7b1,root={tmp_path}/runs"]
+    assert main([*words, f"--graph={tmp_path}/graph.svg"]) == 0
+    drawing = PAGE.with_name("paper-pipeline.svg")
+    assert drawing.read_text(encoding="utf-8") == (tmp_path / "graph.svg").read_text("utf-8")
+
+
 def test_the_slice_of_all_steps_can_be_set_for_the_dry_run(capsys):
     words = ["pipeline", "--config=configs/paper.py:560m,students=opt-1.3b,forms=text"]
     assert main([*words, "--dry_run", "--topology=v6e:4x4"]) == 0
