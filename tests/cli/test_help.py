@@ -11,6 +11,7 @@ import pytest
 
 from teacherlm_jax import config
 from teacherlm_jax.cli import help_text, main
+from teacherlm_jax.config import fields
 
 CLASSES = [kind for name in config.__all__ if isinstance(kind := getattr(config, name), type)]
 
@@ -42,7 +43,7 @@ def test_the_help_of_every_verb_fits_100_columns_of_ascii_and_describes_every_ke
     options = () if verb == "convert" else dataclasses.fields(config.SweepOptions)
     for kind in main.VERBS[verb].options:
         options += dataclasses.fields(kind)
-    assert all(f"  --{option.name}" in text for option in options)
+    assert all(f"  --{fields.option_of(option.name)}" in text for option in options)
 
 
 RUNNER = "--runner=TEXT"
@@ -62,6 +63,13 @@ RUNNER = "--runner=TEXT"
                 "--samples=PATH,PATH,...",
                 "--blind",
                 "--ratings=PATH,PATH,...",
+            ),
+        ),
+        (
+            "pipeline",
+            (
+                *("--until=TEXT", "--from=TEXT", "--processes=INT", "--retries=INT", "--status"),
+                *("--graph=TEXT", "--dry_run", "--topology=TEXT"),
             ),
         ),
         ("convert", ("SRC", "DST")),
