@@ -116,7 +116,9 @@ def _totals(planned: Sequence[PlannedStep]) -> list[str]:
     groups: dict[tuple[str, str], list[StepEstimate]] = collections.defaultdict(list)
     for one in planned:
         groups[one.step.verb, one.slice.name if one.slice else "CPU"].append(one.estimate)
-    rows = [("command", "slice", "steps", "hours", "chip-hours", "storage", "hours compiled")]
+    rows: list[tuple[str, ...]] = [
+        ("command", "slice", "steps", "hours", "chip-hours", "storage", "hours compiled")
+    ]
     rows += [_row(verb, name, found) for (verb, name), found in groups.items()]
     rows.append(_row("all", "", [one.estimate for one in planned]))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
