@@ -35,7 +35,7 @@ class StepNode:
 
     @property
     def state(self) -> str:
-        """How many steps are finished, for readers; empty if none is."""
+        """Number of steps that are finished, for readers; empty if none is."""
         if self.steps == 1 or not self.finished:
             return "finished" if self.finished else ""
         return f"{self.finished} finished" if self.finished < self.steps else "finished"

@@ -40,7 +40,7 @@ _TEACHER = "bloom-7b1"  # if the teachers do not exist yet
 
 @dataclasses.dataclass(frozen=True)
 class StepEstimate:
-    """What a command needs.
+    """Hours, chips and storage of a command.
 
     Attributes:
         hours: lower bound of its run time; None if it is not known.

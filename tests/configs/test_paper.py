@@ -110,6 +110,7 @@ def test_the_largest_teacher_has_one_stage_and_no_students():
         "teacher/176b/stage2",
         "evaluate/teacher/176b/stage2",
         "report",
+        "report_runs",
     ]
 
 

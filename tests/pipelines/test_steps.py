@@ -21,14 +21,6 @@ time.sleep(60)
 
 
 def test_a_signal_is_forwarded_to_all_steps_which_have_time_to_save(tmp_path, monkeypatch):
-    popen = step_process.subprocess.Popen
-    monkeypatch.setattr(
-        step_process.subprocess,
-        "Popen",
-        lambda words, **settings: popen(
-            [sys.executable, "-c", EXITS_ON_SIGTERM, *words[3:]], **settings
-        ),
-    )
     ready = [tmp_path / name for name in "ab"]
     steps = [
         Step(
@@ -48,6 +40,14 @@ def test_a_signal_is_forwarded_to_all_steps_which_have_time_to_save(tmp_path, mo
     before = signal.getsignal(signal.SIGTERM)
     config = QuickstartConfig(output=str(tmp_path / "runs"))
     with run_folder.open_run(config.output, "quickstart", config) as folder:
+        popen = step_process.subprocess.Popen
+        monkeypatch.setattr(
+            step_process.subprocess,
+            "Popen",
+            lambda words, **settings: popen(
+                [sys.executable, "-c", EXITS_ON_SIGTERM, *words[3:]], **settings
+            ),
+        )
         threading.Thread(target=stop).start()
         with pytest.raises(Interrupted, match="stopped in steps 'a', 'b'; repeat") as raised:
             runner.run_steps(steps, folder, PipelineOptions(processes=2))
