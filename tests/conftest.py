@@ -15,6 +15,8 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Threads of torch that wait for each other take the cores from the other worker.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pathlib
@@ -188,4 +190,9 @@ def _write_prepared(folder, encoded, vocabulary, length, rows_per_shard=16, **ma
 def one_device(tmp_path_factory) -> dict[str, str]:
     """Environment for commands in child processes: one device and a compilation cache."""
     cache = str(tmp_path_factory.mktemp("compiled"))
-    return {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache, "XLA_FLAGS": xla_flags.FAST}
+    return {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": cache,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "XLA_FLAGS": xla_flags.FAST,
+    }
