@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.launching import masking
+from teacherlm_jax.runs import masking
 
 
 def require_valid(words: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.launching import command_check, command_line, handover, masking
+from teacherlm_jax.launching import command_check, command_line, handover
 from teacherlm_jax.planning import chips
-from teacherlm_jax.runs import distributed
+from teacherlm_jax.runs import distributed, masking
 
 # The first word of gcluster's compute types, by chip. The number after it is that of chips.
 _TYPES = {"v5e": "v5litepod", "v5p": "v5p", "v6e": "v6e"}

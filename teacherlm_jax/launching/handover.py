@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.launching import masking
+from teacherlm_jax.runs import masking
 from teacherlm_jax.runs.console import say
 
 # Exit statuses after which the same command resumes the run: the processes did not connect, JAX

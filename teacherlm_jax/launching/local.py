@@ -13,8 +13,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from teacherlm_jax.launching import command_check, command_line, masking, processes
-from teacherlm_jax.runs import distributed
+from teacherlm_jax.launching import command_check, command_line, processes
+from teacherlm_jax.runs import distributed, masking
 from teacherlm_jax.runs.console import say
 
 _DEVICES = "--xla_force_host_platform_device_count"

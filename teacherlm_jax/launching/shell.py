@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.launching import masking
 from teacherlm_jax.launching.processes import noted_signals
+from teacherlm_jax.runs import masking
 from teacherlm_jax.runs.console import say
 
 _POLL_SECONDS = 0.2

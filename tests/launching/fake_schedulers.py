@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import teacherlm_jax
-from teacherlm_jax.launching import gke, masking, submit
+from teacherlm_jax.launching import gke, submit
+from teacherlm_jax.runs import masking
 
 ROOT = Path(teacherlm_jax.__file__).parents[1]
 FAKE = Path(__file__).with_name("schedulers.py")

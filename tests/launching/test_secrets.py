@@ -2,7 +2,7 @@
 
 import pytest
 
-from teacherlm_jax.launching import masking
+from teacherlm_jax.runs import masking
 
 from .fake_schedulers import MASKED, SECRET, TRAIN, launch
 
