@@ -115,10 +115,18 @@ def refuse_swept_keys(point: SweepPoint, keys: Iterable[str]) -> None:
 
 
 def config_of_point(config: Any, point: SweepPoint) -> Any:
-    """Return the config with the point's own folder as output, unless the point sets one."""
-    if "output" in point.overrides:
-        return config
-    return dataclasses.replace(config, output=f"{config.output}/{point.name}")
+    """Return the config with the point's own folder as output, unless the point sets one.
+
+    Its group for tracking, unless the config has one, is the name of the folder that it is in.
+    """
+    if "output" not in point.overrides:
+        config = dataclasses.replace(config, output=f"{config.output}/{point.name}")
+    if hasattr(config, "tracking") and not config.tracking.group:
+        group = StoragePath(config.output).parent.name
+        config = dataclasses.replace(
+            config, tracking=dataclasses.replace(config.tracking, group=group)
+        )
+    return config
 
 
 def run_all(

@@ -33,6 +33,7 @@ from teacherlm_jax.config.prepare_config import (
 from teacherlm_jax.config.report_config import ReportConfig
 from teacherlm_jax.config.star_config import StarConfig
 from teacherlm_jax.config.sweep_options import SweepOptions
+from teacherlm_jax.config.tracking_config import TrackingConfig
 from teacherlm_jax.config.train_config import (
     HELD_OUT,
     CheckpointConfig,
@@ -77,6 +78,7 @@ __all__ = [
     "StepConfig",
     "SweepOptions",
     "TeachersConfig",
+    "TrackingConfig",
     "TrainConfig",
     "ValidationConfig",
     "VocabularyConfig",

@@ -31,6 +31,7 @@ from teacherlm_jax.config.names import (
     TEXT_GATES,
 )
 from teacherlm_jax.config.prepare_config import SourceConfig
+from teacherlm_jax.config.tracking_config import TrackingConfig, track_field, track_problems
 
 _ATTENTION = (
     "attention implementation: 'xla' is the reference, 'blockwise' needs memory linear in the "
@@ -276,6 +277,8 @@ class EvaluateConfig:
     )
     attention: str = choice("", *ATTENTION, help=_ATTENTION)
     mesh: MeshConfig = group(MeshConfig)
+    track: tuple[str, ...] = track_field()
+    tracking: TrackingConfig = group(TrackingConfig)
     stands_for: str = plain(
         "", help=f"{paper_models.MODEL_HELP}empty: that of the model's training run"
     )
@@ -284,6 +287,7 @@ class EvaluateConfig:
         """Yield (key, problem) for invalid combinations of values."""
         if wrong := paper_models.problem(self.stands_for, paper_models.MODELS):
             yield "stands_for", wrong
+        yield from track_problems(self.track)
         if not self.benchmarks:
             yield "benchmarks", "empty; name at least one BenchmarkConfig"
         names = [benchmark.name for benchmark in self.benchmarks]

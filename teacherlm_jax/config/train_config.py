@@ -10,12 +10,14 @@ from teacherlm_jax.config.fields import at_least, choice, group, location, numbe
 from teacherlm_jax.config.lora_config import LoraConfig
 from teacherlm_jax.config.model_config import MeshConfig, ModelConfig
 from teacherlm_jax.config.names import MODEL_PATHS
+from teacherlm_jax.config.tracking_config import TrackingConfig, track_field, track_problems
 
 # Keys that may change when a run is resumed, for example on other devices. They change neither the
 # data, nor its order, nor the hyperparameters.
 CHANGEABLE = (
     *("mesh", "checkpoint", "log_every", "verify_data", "profile", "compilation_cache"),
     *("data_cache", "data_cache_gib", "accumulate", "loss_block", "model.remat"),
+    *("track", "tracking"),
 )
 
 
@@ -187,6 +189,8 @@ class TrainConfig:
         0, limits="[0, 2147483647]", help="seed of the initial parameters and of the data order"
     )
     log_every: int = at_least(1, 10, help="steps between progress lines")
+    track: tuple[str, ...] = track_field("tensorboard")
+    tracking: TrackingConfig = group(TrackingConfig)
     loss_block: int = at_least(
         1, 512, help="tokens per device whose logits are in memory at the same time"
     )
@@ -201,6 +205,7 @@ class TrainConfig:
         """Yield (key, problem) for invalid combinations of values."""
         if wrong := paper_models.problem(self.stands_for, paper_models.TRAINED):
             yield "stands_for", wrong
+        yield from track_problems(self.track)
         if self.lora.rank and not self.init_from:
             yield "lora.rank", f"{self.lora.rank} needs config.init_from, the model to adapt"
         if self.optimizer.warmup_steps >= self.steps:

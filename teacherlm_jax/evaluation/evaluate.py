@@ -17,8 +17,10 @@ from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
+from teacherlm_jax.tracking import tracking as tracks
 
 _TIES_TO_WARN_OF = 0.01  # share of the questions
+_TRACKED = ("accuracy", "macro_accuracy")  # figures of a benchmark that are tracked as scalars
 # Keys of a benchmark that decide what its accuracy means; results record them.
 _SETTINGS = ("format", "style", "score", "reduction", "tokenization", "shots", "subject_prefix")
 
@@ -39,6 +41,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
         UserError: the model, a benchmark or the training data cannot be read, a setting cannot be
             used, or a score is NaN.
     """
+    tracks.require(config.track)
     benchmark_rows = {
         benchmark_config.name: _read(benchmark_config, config.root, run)
         for benchmark_config in config.benchmarks
@@ -53,20 +56,36 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
     if 0 < positions < config.max_length:
         run.log.info("the model has %d positions, which limit max_length", positions)
     scorer = predictions.scorer_of(loaded, config.batch_tokens)
-    results = {}
-    for benchmark in config.benchmarks:
-        questions, refused = benchmark_rows[benchmark.name]
-        results[benchmark.name] = _evaluate(
-            benchmark, questions, config, loaded, scorer, run, in_training.get(benchmark.name)
-        )
-        results[benchmark.name]["refused"] = refused
-    return {
-        "benchmarks": results,
-        "model": config.model,
-        "step": loaded.step,
-        "digest": loaded.digest,
-        "dtype": config.dtype,
-    }
+    results: dict[str, Any] = {}
+    with tracks.open_tracking("evaluate", config, run) as tracking:
+        for benchmark in config.benchmarks:
+            name, (questions, refused) = benchmark.name, benchmark_rows[benchmark.name]
+            results[name] = _evaluate(
+                benchmark, questions, config, loaded, scorer, run, in_training.get(name)
+            )
+            results[name]["refused"] = refused
+            tracking.log({f"{name}/{key}": results[name][key] for key in _TRACKED}, loaded.step)
+        result = {
+            "benchmarks": results,
+            "model": config.model,
+            "step": loaded.step,
+            "digest": loaded.digest,
+            "dtype": config.dtype,
+        }
+        tracking.finish(result, _table(results))
+    return result
+
+
+def _table(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the accuracies as a table with a row per benchmark."""
+    return [
+        {
+            "benchmark": name,
+            **{key: figures[key] for key in ("rows", *_TRACKED, "majority")},
+            **dict(zip(("low", "high"), figures["interval"], strict=True)),
+        }
+        for name, figures in results.items()
+    ]
 
 
 def inputs(config: EvaluateConfig) -> dict[str, str]:

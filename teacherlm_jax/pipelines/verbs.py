@@ -134,7 +134,7 @@ VERBS = {
         "teacherlm evaluate --config=configs/quickstart.py:evaluate_stage2",
         (config.EvaluateConfig,),
         "teacherlm_jax.evaluation.evaluate:evaluate",
-        may_change=("mesh", "batch_tokens", "attention", LABEL),
+        may_change=("mesh", "batch_tokens", "attention", "track", "tracking", LABEL),
         inputs="teacherlm_jax.evaluation.evaluate:inputs",
         memory_keys="config.batch_tokens or config.max_length",
         together=True,

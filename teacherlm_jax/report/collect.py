@@ -17,7 +17,8 @@ from teacherlm_jax.storage import files, locations
 from teacherlm_jax.storage.paths import StoragePath
 
 _NO_RUNS_INSIDE = (
-    *(layout.CHECKPOINTS, layout.TENSORBOARD, layout.TEXTS, layout.SAMPLES, layout.VOCABULARY),
+    *(layout.CHECKPOINTS, layout.TENSORBOARD, layout.WANDB, layout.TEXTS, layout.SAMPLES),
+    layout.VOCABULARY,
 )
 # A record of the log, as `runs.run_folder` formats it.
 _LOG_RECORD = re.compile(r"[\d-]+ [\d:,]+ (?P<level>[A-Z]+) (?P<message>.*)")

@@ -18,10 +18,10 @@ from teacherlm_jax.storage.locations import is_remote
 # Files of a run that was refused before its work began.
 _BEFORE_WORK = re.compile(
     r"(config|versions|inputs|check|job)\.json|log(-.+)?\.txt|\.lock|\.work|(.+\.)?refused\.jsonl"
-    r"|shards|claims|workers"
+    r"|shards|claims|workers|tracking\.json|tensorboard|wandb"
 )
 
-_BEFORE_FIRST_STEP = {layout.VOCABULARY, layout.TENSORBOARD}  # of a training
+_BEFORE_FIRST_STEP = {layout.VOCABULARY}  # of a training
 
 
 def work_began(folder: epath.Path) -> bool:
@@ -29,7 +29,11 @@ def work_began(folder: epath.Path) -> bool:
 
     Neither does what a training writes before its first step, such as one that runs out of memory.
     """
-    return work_entries(folder) not in (set(), _BEFORE_FIRST_STEP)
+    entries = work_entries(folder)
+    if entries != _BEFORE_FIRST_STEP:
+        return bool(entries)
+    recorded = folder / layout.CONFIG
+    return not (files.exists(recorded) and files.read_json(recorded)["verb"] == "train")
 
 
 def work_entries(folder: epath.Path) -> set[str]:

@@ -16,6 +16,8 @@ VALIDATION = "validation.jsonl"  # one object per validation
 SELECTION = "selection.json"  # the checkpoint that readers chose
 SUMMARY = "summary.json"  # throughput, and a breakdown of the time
 TENSORBOARD = "tensorboard"
+WANDB = "wandb"  # files of Weights & Biases
+TRACKING = "tracking.json"  # ids of the run at the services that show it
 PROFILE = "profile"  # traces and memory profiles
 
 # Runs of `prepare`, which write one folder per mixture.

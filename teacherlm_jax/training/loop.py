@@ -20,7 +20,9 @@ from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
-from teacherlm_jax.training import device_memory, held_out, results, setup
+from teacherlm_jax.tracking import tracking as tracks
+from teacherlm_jax.tracking.tracking import Tracking
+from teacherlm_jax.training import device_memory, held_out, metrics_log, results, setup
 from teacherlm_jax.training.chronometer import Chronometer
 from teacherlm_jax.training.flops import Utilization
 from teacherlm_jax.training.interrupt import StopRequests, interruption, stop_requests
@@ -46,6 +48,7 @@ class _Training:
     chrono: Chronometer
     utilization: Utilization
     metrics: MetricsLog
+    tracking: Tracking
     validation: Validation
     checkpoints: Checkpoints
     profiler: Profiler
@@ -62,12 +65,22 @@ def train(config: TrainConfig, run: Run) -> dict[str, Any]:
     finite; Interrupted after a signal, with the run saved.
     """
     fields.check(config)
+    tracks.require(config.track)
+    with contextlib.ExitStack() as tracked:
+        training = _train(config, run, tracked)
+        result = _finish(training)
+        training.tracking.finish(result)
+    return result
+
+
+def _train(config: TrainConfig, run: Run, tracked: contextlib.ExitStack) -> _Training:
+    """Train to the end; `tracked` closes the tracking, which gets the result before."""
     chrono = Chronometer()
     with contextlib.ExitStack() as stack:
         stack.callback(chrono.close)
         signals = stack.enter_context(stop_requests())
         with signals.immediate():  # there is nothing to save yet
-            training, state = _open(config, run, chrono, signals, stack)
+            training, state = _open(config, run, chrono, signals, stack, tracked)
         signal = _validate(training, int(state.step), state)  # if the run was interrupted before it
         if signal:
             raise interruption(signal, int(state.step), config.steps)
@@ -75,7 +88,7 @@ def train(config: TrainConfig, run: Run) -> dict[str, Any]:
             _loop(training, state)
         chrono.begin("checkpoint")
         training.checkpoints.finish()
-    return _finish(training)
+    return training
 
 
 def _loop(training: _Training, state: TrainState) -> None:
@@ -149,8 +162,9 @@ def _open(
     chrono: Chronometer,
     signals: StopRequests,
     stack: contextlib.ExitStack,
+    tracked: contextlib.ExitStack,
 ) -> tuple[_Training, TrainState]:
-    """Open the objects that the loop uses, and the first state; `stack` closes them."""
+    """Open the objects that the loop uses, and the first state; the stacks close them."""
     if config.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
     mesh = sharding.make_mesh(config.mesh)
@@ -170,15 +184,20 @@ def _open(
     if jax.process_index() == 0:
         spec.vocabulary.save(run.path / layout.VOCABULARY)
     order = sharding.fed_order(mesh, config.batch_size)
+    step = int(state.step)
+    history = metrics_log.history(run.path, step) if jax.process_index() == 0 else ()
+    tracking = tracked.enter_context(
+        tracks.open_tracking("train", config, run, step=step, history=history)
+    )
     metrics = MetricsLog(
         run.path, run.log, config.steps, earlier, chrono,
         rows_of=functools.partial(_rows_of, reader, order), rates=utilization.rates,
+        track=tracking.log,
     )  # fmt: skip
-    stack.callback(metrics.close)
     profiler = stack.enter_context(contextlib.closing(Profiler(config.profile, run)))
     training = _Training(
-        config, run, mesh, spec, data.length, reader, chrono, utilization, metrics, validation,
-        checkpoints, profiler, signals,
+        config, run, mesh, spec, data.length, reader, chrono, utilization, metrics, tracking,
+        validation, checkpoints, profiler, signals,
     )  # fmt: skip
     return training, state
 
@@ -259,8 +278,8 @@ def _validate(training: _Training, step: int, state: TrainState) -> Signals | No
             measured = validation.measure(step, state.model_params, stop_requested)
         except ValidationStopped:
             return signals(step)
-    scalars = {f"validation/{name}": value for name, value in measured.items()}
-    training.metrics.add_scalars(scalars, step)
+    row = {"step": step, **measured}
+    training.tracking.log(*metrics_log.tracked(row, metrics_log.VALIDATION))
     return None
 
 

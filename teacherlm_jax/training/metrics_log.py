@@ -1,4 +1,4 @@
-"""The metrics of a run: progress lines, metrics.jsonl and TensorBoard; a NaN loss ends the run."""
+"""The metrics of a run: progress lines, metrics.jsonl and tracking; a NaN loss ends the run."""
 
 import logging
 import math
@@ -14,12 +14,13 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.growing import append_row
+from teacherlm_jax.tracking.tracker import Row
 from teacherlm_jax.training.chronometer import Chronometer, clock
 from teacherlm_jax.training.step import Metrics
-from teacherlm_jax.training.tensorboard import EventWriter
 
 Scalars = dict[str, float]
 
+_TRAINING, VALIDATION = "train/", "validation/"  # begin the names of scalars
 _LISTED = 8  # rows that a message lists
 # The remedy for a run that gave NaN; its newest checkpoint may hold the parameters that give it.
 TRAIN_AGAIN = (
@@ -48,32 +49,32 @@ class MetricsLog:
         chrono: Chronometer,
         rows_of: Callable[[int], Sequence[int]],
         rates: Callable[[float], Scalars],
+        track: Callable[[Mapping[str, float], int], None] = lambda scalars, step: None,
     ):
-        """Continue `folder`/metrics.jsonl and `folder`/tensorboard, or start them.
+        """Continue `folder`/metrics.jsonl, or start it.
 
         Args:
             folder: the run folder.
             log: gets one line per window.
             steps: number of steps of the whole run.
             earlier: the `state()` that the run was saved with; empty for a new run. Rows of later
-                steps are dropped from the files, because those steps are repeated.
+                steps are dropped from the file, because those steps are repeated.
             chrono: chronometer of the run; it is resumed here.
             rows_of: returns the row numbers that a step (from 1) reads.
             rates: returns further scalars of a window, given its tokens per second.
+            track: gets the scalars of every window, and its last step, in the first process.
         """
         self.step = int(earlier.get("step", 0))
         self.tokens = int(earlier.get("tokens", 0))
         self.last: Scalars = dict(earlier.get("last", {}))
         self._log, self._steps, self._chrono = log, steps, chrono
-        self._rows_of, self._rates = rows_of, rates
+        self._rows_of, self._rates, self._track = rows_of, rates, track
         self._fetched: list[Scalars] = list(earlier.get("window", []))
         self._waiting: list[Metrics] = []
         self._file = folder / layout.METRICS
-        self._writer = None
         lost: list[dict[str, Any]] = []
         if jax.process_index() == 0:  # the first process writes for all
             lost = drop_after(self._file, self.step)
-            self._writer = EventWriter(folder / layout.TENSORBOARD, purge_step=self.step + 1)
         chrono.resume(earlier, repeated=sum(row.get("seconds", 0.0) for row in lost))
 
     def add(self, metrics: Metrics) -> None:
@@ -112,9 +113,10 @@ class MetricsLog:
         scalars["tokens_per_second"] = sum(entry["tokens"] for entry in window) / seconds
         scalars |= self._rates(scalars["tokens_per_second"])
         self.last = {**self.last, **scalars}
-        if self._writer is not None:
-            self.add_scalars({f"train/{key}": value for key, value in scalars.items()}, self.step)
-            append_row(self._file, {"step": self.step, **scalars})
+        if jax.process_index() == 0:
+            row = {"step": self.step, **scalars}
+            append_row(self._file, row)
+            self._track(*tracked(row, _TRAINING))
         left = (self._steps - self.step) * seconds / len(window)
         self._log.info(progress_line(self.step, self._steps, scalars, left))
         if "loss" not in scalars:
@@ -123,11 +125,6 @@ class MetricsLog:
                 f"steps {first} to {self.step}: the loss mask of their packed rows is empty, so "
                 "the model learned nothing from them"
             )
-
-    def add_scalars(self, scalars: Mapping[str, float], step: int) -> None:
-        """Add scalars of a step to TensorBoard."""
-        if self._writer is not None:
-            self._writer.add_scalars(scalars, step)
 
     def state(self) -> dict[str, Any]:
         """Return the state that a checkpoint keeps, JSON-serializable; fetched metrics only."""
@@ -139,11 +136,6 @@ class MetricsLog:
             **self._chrono.state(),
         }
 
-    def close(self) -> None:
-        """Close the TensorBoard file."""
-        if self._writer is not None:
-            self._writer.close()
-
     def _refuse_not_finite(self, scalars: Scalars, finite: Bool[np.ndarray, " B"]) -> None:
         for key, name in (("loss", "loss"), ("grad_norm", "gradient norm")):
             if not math.isfinite(scalars[key]):
@@ -152,6 +144,24 @@ class MetricsLog:
                     f"step {self.step}: the {name} is {scalars[key]}: {_cause(rows, finite)}; the "
                     f"run stops and keeps its earlier checkpoints: {TRAIN_AGAIN}"
                 )
+
+
+def tracked(row: Mapping[str, Any], prefix: str) -> tuple[dict[str, float], int]:
+    """Return the scalars of a row of a metrics file as services get them, and their step."""
+    scalars = {f"{prefix}{key}": value for key, value in row.items() if key != "step"}
+    return scalars, row["step"]
+
+
+def history(folder: Path, step: int) -> list[Row]:
+    """Return what services got, or should have got, of a run up to a step, by its metrics files."""
+    rows = [
+        tracked(row, prefix)
+        for name, prefix in ((layout.METRICS, _TRAINING), (layout.VALIDATION, VALIDATION))
+        if (folder / name).exists()
+        for _, row in files.read_jsonl(folder / name)
+        if isinstance(row, dict) and row.get("step", step + 1) <= step
+    ]
+    return [(row_step, scalars) for scalars, row_step in rows]
 
 
 def averages(window: Sequence[Scalars]) -> Scalars:

@@ -20,6 +20,12 @@ def test_a_point_is_a_run_of_its_own_and_the_command_line_overrides_its_config(c
     assert (tmp_path / "runs/rate_0.0003/result.json").exists()
 
 
+def test_the_points_of_a_sweep_are_a_group_unless_the_config_names_another(command):
+    assert command("--sweep_index=0", "--config.tracking.group=mine") == 0
+    assert command("--sweep_index=1") == 0
+    assert [config.tracking.group for config in command.trained] == ["mine", "runs"]
+
+
 def test_without_an_index_a_config_with_a_sweep_is_refused_with_both_remedies(command, capsys):
     assert command() == 2
     assert "run one point with --sweep_index=0, or all of them with --sweep_all" in (

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import math
 import shutil
+import sys
+import types
 
 import pyarrow as pa
 import pytest
@@ -21,6 +23,7 @@ from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 from tests.limited_memory import run_limited
 from tests.make_run import make_run
+from tests.tracking.events import events_of
 from tests.untrained import save_untrained
 
 
@@ -47,7 +50,19 @@ def model(tmp_path_factory, samples):
 
 
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory, model, samples):
+def tracked():
+    """Steps and scalars that a service of the user's own gets."""
+    rows = []
+    module = types.SimpleNamespace(
+        track=lambda run: lambda scalars, step: rows.append((step, scalars))
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "my_evaluations", module)
+        yield rows
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory, model, samples, tracked):
     folder = tmp_path_factory.mktemp("evaluate")
     rows = [{**to_row(sample), "subject": f"s{i % 2}"} for i, sample in enumerate(samples)]
     open_question = {"id": "open", "question": "Why?", "answer": "so"}
@@ -57,6 +72,7 @@ def evaluated(tmp_path_factory, model, samples):
         model=str(model),
         benchmarks=(BenchmarkConfig(name="toys", path="set.jsonl"),),
         batch_tokens=512,
+        track=("tensorboard", "my_evaluations:track"),
     )
     run = make_run(folder / "run")
     return run.path, evaluate(config, run)
@@ -92,6 +108,21 @@ def test_the_result_summarizes_the_predictions(evaluated, samples):
     assert result["step"] == 7
     assert result["digest"].startswith("sha256:")
     json.dumps(result)
+
+
+def test_an_evaluation_is_tracked_at_the_step_of_its_model_with_a_table(evaluated, tracked):
+    folder, result = evaluated
+    figures = result["benchmarks"]["toys"]
+    names = ("accuracy", "macro_accuracy")
+    assert tracked[0] == (7, {f"toys/{name}": figures[name] for name in names})
+    assert tracked[1][0] == 7
+    assert tracked[1][1]["result/benchmarks.toys.rows"] == figures["rows"]
+    (events,) = (folder / "tensorboard").iterdir()
+    (table,) = [text for _, name, text in events_of(events) if name == "results/text_summary"]
+    assert table.splitlines()[0] == (
+        "| benchmark | rows | accuracy | macro_accuracy | majority | low | high |"
+    )
+    assert table.splitlines()[2].startswith(f"| toys | {figures['rows']} | {figures['accuracy']} ")
 
 
 def test_refused_rows_are_written_next_to_the_predictions(evaluated):

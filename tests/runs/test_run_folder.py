@@ -106,7 +106,8 @@ def test_a_folder_in_which_no_work_began_takes_another_config(tmp_path):
 def test_a_training_that_took_no_step_takes_another_config(tmp_path):
     """Such as one that ran out of memory, whose message says to lower its batch size."""
     with open_run(config(tmp_path)) as folder:
-        for name in ("vocabulary/vocabulary.json", "tensorboard/events"):
+        names = ("vocabulary/vocabulary.json", "tensorboard/events", "wandb/a", "tracking.json")
+        for name in names:
             files.write_text(folder.path / name, "")
     open_run(config(tmp_path, batch_size=4)).close()
     (tmp_path / "run/metrics.jsonl").touch()

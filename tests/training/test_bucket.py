@@ -3,7 +3,9 @@
 import dataclasses
 import glob
 import os
+import sys
 import tempfile
+import types
 from pathlib import Path
 
 import pytest
@@ -97,7 +99,16 @@ def test_validation_data_of_another_vocabulary_is_refused_before_rows_are_copied
 def test_an_interrupted_run_is_resumed_from_the_bucket_alone(
     bucket, prepared, on_disk, monkeypatch
 ):
-    saved = []
+    saved, ids, steps = [], [], []
+
+    def track(run):
+        ids.append(run.id)
+        run.id = run.id or "at the service"
+        return lambda scalars, step: steps.append(step)
+
+    service = types.SimpleNamespace(track=track)
+    monkeypatch.setitem(sys.modules, "my_service", service)
+    tracked = settings(f"{bucket}/run", prepared, track=("tensorboard", "my_service:track"))
     publish = run_place.RunPlace.publish
 
     def stop_before_the_second_checkpoint(place):
@@ -108,13 +119,20 @@ def test_an_interrupted_run_is_resumed_from_the_bucket_alone(
 
     monkeypatch.setattr(run_place.RunPlace, "publish", stop_before_the_second_checkpoint)
     with pytest.raises(Interrupted):
-        verbs.run("train", settings(f"{bucket}/run", prepared))
+        verbs.run("train", tracked)
     assert len(saved) == 1
     monkeypatch.setattr(run_place.RunPlace, "publish", publish)
     assert saved_model.open_checkpoint(f"{bucket}/run")[1] == 2
-    verbs.run("train", settings(f"{bucket}/run", prepared))
+    verbs.run("train", tracked)
     assert losses(f"{bucket}/run") == losses(on_disk)
     assert digest(f"{bucket}/run") == digest(on_disk)
+    assert ids == ["", "at the service"] and steps == [1, 2, 3, 4, 5, 6, 6]
+    recorded = files.read_json(StoragePath(bucket) / "run/tracking.json")
+    assert recorded["my_service:track"] == {
+        "project": "teacherlm",
+        "id": "at the service",
+        "step": 6,
+    }
 
 
 @pytest.mark.parametrize("remedy", ["copy the files", "repeat the command"])

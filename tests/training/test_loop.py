@@ -2,6 +2,8 @@ import dataclasses
 import logging
 import shutil
 import signal
+import sys
+import types
 
 import jax
 import numpy as np
@@ -24,6 +26,7 @@ from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 from teacherlm_jax.training.loop import train
 from teacherlm_jax.training.setup import fit_to_vocabulary
 from tests.make_run import make_run
+from tests.tracking.events import events_of
 
 SHARDED = MeshConfig(data=2, fsdp=2, tensor=2)
 
@@ -96,6 +99,9 @@ def test_a_run_learns_logs_and_saves(finished, config):
     params, loaded = parameters(run.path)
     assert result["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(params))
     assert loaded.step == 6 and loaded.config.vocab_size == 400
+    (events,) = (run.path / "tensorboard").iterdir()
+    tracked = {name: value for step, name, value in events_of(events) if step == 6}
+    assert tracked["train/loss"] == tracked["result/loss"] == np.float32(result["loss"])
 
 
 def test_opt_trains_with_the_same_program_and_equally_on_every_mesh(config, tmp_path):
@@ -132,8 +138,13 @@ def test_a_closed_terminal_saves_a_run_unless_the_signal_is_ignored(config, tmp_
 
 
 def test_a_run_stopped_by_sigterm_and_resumed_is_bit_equal_to_an_uninterrupted_one(
-    finished, config, tmp_path
+    finished, config, tmp_path, monkeypatch
 ):
+    rows = []
+    monkeypatch.setitem(sys.modules, "my_service", types.SimpleNamespace(
+        track=lambda run: lambda scalars, step: rows.append((step, scalars))
+    ))  # fmt: skip
+    config = dataclasses.replace(config, track=("tensorboard", "my_service:track"))
     handler = signal.getsignal(signal.SIGTERM)
     stopped = open_run(tmp_path, signal_at="step 4/6")
     with pytest.raises(Interrupted, match="SIGTERM: saved at step 5 of 6") as interruption:
@@ -150,6 +161,10 @@ def test_a_run_stopped_by_sigterm_and_resumed_is_bit_equal_to_an_uninterrupted_o
     ours, theirs = parameters(tmp_path), parameters(expected_run.path)
     jax.tree.map(np.testing.assert_array_equal, ours[0], theirs[0])
     assert ours[1].digest == theirs[1].digest
+    assert [step for step, _ in rows] == [1, 2, 3, 4, 5, 6, 6]
+    metrics = [row for _, row in files.read_jsonl(tmp_path / "metrics.jsonl")]
+    assert [scalars["train/loss"] for _, scalars in rows[:6]] == [row["loss"] for row in metrics]
+    assert rows[-1][1]["result/loss"] == result["loss"]
 
 
 def test_a_run_resumes_with_the_same_rows_on_another_mesh(finished, config, tmp_path):

@@ -1,0 +1,1 @@
+"""Tracking: the scalars, settings and results of a run in TensorBoard, W&B, trackio or others."""
