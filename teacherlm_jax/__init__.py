@@ -17,10 +17,36 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("EPATH_USE_TF", "false")
 
 if TYPE_CHECKING:
-    from teacherlm_jax.api import Explanation, Model, OptionScores, load, train
+    from teacherlm_jax.api import (
+        Explanation,
+        Model,
+        OptionScores,
+        annotate,
+        convert,
+        dry_run,
+        evaluate,
+        figures,
+        load,
+        prepare,
+        train,
+        write_report,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["Explanation", "Model", "OptionScores", "load", "train"]
+__all__ = [
+    "Explanation",
+    "Model",
+    "OptionScores",
+    "annotate",
+    "convert",
+    "dry_run",
+    "evaluate",
+    "figures",
+    "load",
+    "prepare",
+    "train",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:

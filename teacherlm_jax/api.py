@@ -1,17 +1,22 @@
-"""The Python API: load a model, let it explain, score and generate; train one.
+"""The Python API: load a model, let it explain, score and generate; run the commands; draw figures.
 
     import teacherlm_jax
 
     model = teacherlm_jax.load("runs/quickstart/stage2")
     texts = model.explain(question, options, answer)
 
-The verbs of the command line use the same functions.
+`prepare`, `train`, `annotate`, `evaluate` and `convert` are the commands of these names, and
+`write_report` is `report`, which is a subpackage's name. Each takes the config of its command and
+returns the run's result. The run folder is `config.output`: an interrupted run is resumed, and a
+finished one returns its result again. They raise UserError if the config, an input or the run
+folder cannot be used, StoreError if a bucket does not answer, and Interrupted if a signal stopped
+the run, which is saved.
 """
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jax.sharding import Mesh
 
@@ -20,8 +25,14 @@ from teacherlm_jax.annotation import explain as explaining
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import (
     DEFAULT_GATES,
+    AnnotateConfig,
     BenchmarkConfig,
+    ConvertConfig,
+    DryRunOptions,
+    EvaluateConfig,
     MeshConfig,
+    PrepareConfig,
+    ReportConfig,
     SamplingConfig,
     TrainConfig,
     fields,
@@ -33,6 +44,9 @@ from teacherlm_jax.evaluation.question import Question
 from teacherlm_jax.generation import texts as generating
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.pipelines import verbs
+
+if TYPE_CHECKING:
+    import altair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,18 +232,61 @@ def load(
     return Model(any_model.load(path, mesh, dtype=dtype, weights=weights), mesh)
 
 
+def prepare(config: PrepareConfig) -> dict[str, Any]:
+    """Tokenize datasets and pack them into rows on disk."""
+    return _run("prepare", config)
+
+
 def train(config: TrainConfig) -> dict[str, Any]:
-    """Train a stage of a teacher, or a student; return the run's result.
+    """Train a stage of a teacher, or a student."""
+    return _run("train", config)
 
-    This is the verb `train`: the run folder is `config.output`, an interrupted run is resumed, and
-    a finished one returns its result again.
 
-    Raises:
-        UserError: the config, the data or the run folder cannot be used.
-        Interrupted: a signal stopped the run, which is saved.
+def annotate(config: AnnotateConfig) -> dict[str, Any]:
+    """Have teachers explain every row of a dataset."""
+    return _run("annotate", config)
+
+
+def dry_run(config: AnnotateConfig) -> str:
+    """Return a text about what `annotate` would do: usable rows, prompts, memory and time.
+
+    Nothing is written. A few prompts are generated to measure the speed. Raises UserError where
+    `annotate` would.
     """
     fields.check(config)
-    result = verbs.run("train", config)
+    return verbs.dry_run("annotate", config, DryRunOptions(dry_run=True))
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Evaluate a model on multiple-choice benchmarks."""
+    return _run("evaluate", config)
+
+
+def convert(config: ConvertConfig) -> None:
+    """Convert a model from or to the Hugging Face format, or explained data to a dataset."""
+    fields.check(config)
+    verbs.run("convert", config)
+
+
+def write_report(config: ReportConfig) -> dict[str, Any]:
+    """Write tables and figures of runs, of a dataset, or of explanations, as HTML and Markdown."""
+    return _run("report", config)
+
+
+def figures(root: Path | str) -> "dict[str, altair.TopLevelMixin]":
+    """Return the figures of a report on all runs below `root` as Altair charts, by name.
+
+    The names are those of the files that `write_report` writes to `figures/`, such as "loss".
+    Nothing is written. Raises UserError if `root` is not a folder or contains no run.
+    """
+    from teacherlm_jax.report import build  # takes a second to import
+
+    return build.charts(root)
+
+
+def _run(verb: str, config: Any) -> dict[str, Any]:
+    fields.check(config)
+    result = verbs.run(verb, config)
     assert result is not None
     return result
 

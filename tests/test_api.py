@@ -10,11 +10,15 @@ import teacherlm_jax
 from teacherlm_jax.annotation import explain
 from teacherlm_jax.config import (
     DEFAULT_GATES,
+    AnnotateConfig,
     ConvertConfig,
+    EvaluateConfig,
     LoraConfig,
     MeshConfig,
     ModelConfig,
     OptimizerConfig,
+    PrepareConfig,
+    ReportConfig,
     SamplingConfig,
     TrainConfig,
 )
@@ -83,6 +87,30 @@ def test_adapters_are_trained_and_used_like_any_model(config, result, model, tmp
 def test_an_invalid_config_is_refused_by_key(config):
     with pytest.raises(UserError, match=r"config\.data: "):
         teacherlm_jax.train(TrainConfig(output=config.output))
+
+
+@pytest.mark.parametrize(
+    ("function", "settings", "key"),
+    [
+        (teacherlm_jax.prepare, PrepareConfig(), "output"),
+        (teacherlm_jax.annotate, AnnotateConfig(output="x"), "source.name"),
+        (teacherlm_jax.dry_run, AnnotateConfig(output="x"), "source.name"),
+        (teacherlm_jax.evaluate, EvaluateConfig(output="x"), "model"),
+        (teacherlm_jax.convert, ConvertConfig(output="x"), "source"),
+        (teacherlm_jax.write_report, ReportConfig(output="x"), "root"),
+    ],
+)
+def test_every_command_refuses_an_invalid_config_by_key(function, settings, key):
+    with pytest.raises(UserError, match=rf"config\.{key}: "):
+        function(settings)
+
+
+def test_the_figures_of_a_run_are_charts(config, result):
+    charts = teacherlm_jax.figures(config.output)
+    (losses,) = charts["loss"].to_dict()["datasets"].values()
+    assert losses[-1] == {"run": "run", "step": 2, "value": pytest.approx(result["loss"])}
+    with pytest.raises(UserError, match="no such folder"):
+        teacherlm_jax.figures(f"{config.output}/nothing")
 
 
 def test_a_model_explains_a_question_in_three_ways(model):

@@ -4,6 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import altair
+from etils import epath
+
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.report import (
     accuracy,
@@ -15,12 +18,12 @@ from teacherlm_jax.report import (
     sweeps,
     trainings,
 )
-from teacherlm_jax.report.blocks import Block, Heading, Notice, Table, count
+from teacherlm_jax.report.blocks import Block, Figure, Heading, Notice, Table, count
 from teacherlm_jax.report.changed_inputs import REMEDY
 from teacherlm_jax.report.collect import RunRecord, find_runs
 from teacherlm_jax.report.console_summary import summary
 from teacherlm_jax.report.data_report import report_data
-from teacherlm_jax.report.page import write
+from teacherlm_jax.report.page import with_file_names, write
 from teacherlm_jax.report.paper.paper_page import report_paper
 from teacherlm_jax.report.reading.ratings_report import report_ratings
 from teacherlm_jax.report.reading.reading_page import report_samples
@@ -48,17 +51,7 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
         return report_ratings(config, run)
     runs = find_runs(config.root, run.address)
     compared = comparisons.compare(runs, config.root)
-    blocks = [
-        *_notices(runs),
-        *accuracy.section(runs, config.root),
-        *comparison_tables.section(compared),
-        *flagged_questions.section(runs, config.root),
-        *explanations.section(runs, config.root),
-        *trainings.section(runs, config.root),
-        *sweeps.section(runs, config.root),
-        *costs.section(runs),
-        *_all_runs(runs),
-    ]
+    blocks = _blocks(runs, config.root, compared)
     text = summary(config.title, runs, config.root, run.address, compared)
     path = write(run, config.title, _lede(runs), blocks, text)
     run.log.info("%s: %d runs", path, len(runs))
@@ -78,6 +71,36 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
         },
         "comparisons": compared.figures(),
     }
+
+
+def charts(root: epath.PathLike) -> dict[str, altair.TopLevelMixin]:
+    """Return the figures of a report on all runs below `root` as Altair charts, by name.
+
+    Nothing is written. Raises UserError if `root` is not a folder or contains no run.
+    """
+    runs = find_runs(root, None)
+    blocks = _blocks(runs, root, comparisons.compare(runs, root))
+    return {
+        block.name: block.drawing.chart
+        for block in with_file_names(blocks)
+        if isinstance(block, Figure)
+    }
+
+
+def _blocks(
+    runs: Sequence[RunRecord], root: epath.PathLike, compared: comparisons.Comparisons
+) -> list[Block]:
+    return [
+        *_notices(runs),
+        *accuracy.section(runs, root),
+        *comparison_tables.section(compared),
+        *flagged_questions.section(runs, root),
+        *explanations.section(runs, root),
+        *trainings.section(runs, root),
+        *sweeps.section(runs, root),
+        *costs.section(runs),
+        *_all_runs(runs),
+    ]
 
 
 def _named(runs: Sequence[RunRecord], state: str) -> list[str]:

@@ -87,17 +87,17 @@ class RunRecord:
 
 
 def find_runs(
-    root: epath.PathLike, own: epath.Path, *, may_be_none: bool = False
+    root: epath.PathLike, own: epath.Path | None, *, may_be_none: bool = False
 ) -> list[RunRecord]:
     """Return the records of all runs below `root`, sorted by path.
 
-    Reports are not included, nor the run `own` and the runs whose folders contain it. Raises
-    UserError if `root` is not a folder, or contains no run unless `may_be_none`.
+    Reports are not included, nor the run `own`, if any, and the runs whose folders contain it.
+    Raises UserError if `root` is not a folder, or contains no run unless `may_be_none`.
     """
-    root, own = StoragePath(root), locations.absolute(own)
+    root = StoragePath(root)
     if not files.is_folder(root):
         raise UserError(f"config.root={root}: no such folder; name the folder that holds the runs")
-    around = (own, *own.parents)
+    around = (own := locations.absolute(own), *own.parents) if own else ()
     folders = files.folders_with(root, layout.CONFIG, _NO_RUNS_INSIDE)
     others = (folder for folder in folders if locations.absolute(folder) not in around)
     inputs = ChangedInputs()

@@ -56,8 +56,13 @@ class Drawing:
     @functools.cached_property
     def svg(self) -> str:
         """Return the figure as SVG for the page: without size and ids, with CSS variables."""
-        drawn = {**self.spec, "datasets": {"rows": self._records()}}
-        return _for_page(vl_convert.vegalite_to_svg(drawn, vl_version=_VERSION))
+        return _for_page(vl_convert.vegalite_to_svg(self._drawn(), vl_version=_VERSION))
+
+    @property
+    def chart(self) -> altair.TopLevelMixin:
+        """Return the figure as an Altair chart with its numbers, on white."""
+        style = {**_CONFIG, "background": "white"}
+        return altair.Chart.from_dict({**self._drawn(), "config": style})
 
     def data(self) -> dict[str, Any]:
         """Return specification and numbers as JSON for the page; curves share lists of steps."""
@@ -69,6 +74,10 @@ class Drawing:
             for name, at, values in self.curves
         ]
         return {"spec": self.spec, "header": self.header, "steps": list(steps), "curves": curves}
+
+    def _drawn(self) -> dict[str, Any]:
+        """Return the specification with the numbers that a static figure shows."""
+        return {**self.spec, "datasets": {"rows": self._records()}}
 
     def _records(self) -> list[dict[str, Any]]:
         rows = self.rows

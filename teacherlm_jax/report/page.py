@@ -38,7 +38,7 @@ def write(run: Run, title: str, lede: str, blocks: Sequence[Block], summary: str
         blocks: content of the page.
         summary: content of `summary.txt`.
     """
-    blocks = _with_file_names(blocks)
+    blocks = with_file_names(blocks)
     for block in blocks:
         if isinstance(block, Figure):
             path = run.path / layout.FIGURES / f"{block.name}.svg"
@@ -49,7 +49,7 @@ def write(run: Run, title: str, lede: str, blocks: Sequence[Block], summary: str
     return run.address / layout.REPORT_HTML
 
 
-def _with_file_names(blocks: Sequence[Block]) -> list[Block]:
+def with_file_names(blocks: Sequence[Block]) -> list[Block]:
     """Return the blocks with names of figures that differ and suit files and links."""
     named: list[Block] = []
     taken: set[str] = set()

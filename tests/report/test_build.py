@@ -14,7 +14,7 @@ from teacherlm_jax.config import ReportConfig, TrainConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.report import figures
 from teacherlm_jax.report.blocks import Figure, Table
-from teacherlm_jax.report.build import report
+from teacherlm_jax.report.build import charts, report
 from teacherlm_jax.report.page import write
 from teacherlm_jax.runs import run_folder
 from teacherlm_jax.storage import files
@@ -105,6 +105,16 @@ def test_figures_of_one_name_have_files_of_their_own_and_markdown_has_no_markup_
     markdown = (run.path / "report.md").read_text()
     assert all(f"(figures/{name})" in markdown for name in names)
     assert "| 1 \\| &lt;i> |" in markdown and "A \\[c\\]." in markdown
+
+
+def test_the_charts_of_a_folder_are_the_figures_of_its_report(runs, built):
+    drawn = charts(runs)
+    assert sorted(drawn) == sorted(path.stem for path in (built[0] / "figures").iterdir())
+    chart = drawn["accuracy-generated"].to_dict()
+    assert {"model": "stage1", "accuracy": 41.0} in [
+        {key: row[key] for key in ("model", "accuracy")} for row in chart["datasets"]["rows"]
+    ]
+    assert chart["config"]["background"] == "white"
 
 
 def test_evaluations_with_other_settings_are_in_another_figure_which_names_them(runs, built):
