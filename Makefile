@@ -10,7 +10,8 @@ NEWEST ?= python3.13
 NEWEST_PYTHON := $(shell $(NEWEST) -c '' 2>/dev/null && echo $(NEWEST) || \
   ls -d $(HOME)/.pyenv/versions/$(subst python,,$(NEWEST)).*/bin/python 2>/dev/null | tail -n 1)
 CORE := tests/cli tests/config tests/data tests/evaluation tests/generation tests/models tests/runs \
-  tests/storage tests/tokenization tests/test_capacity.py tests/test_rooms.py tests/test_sharding.py
+  tests/storage tests/tokenization tests/test_capacity.py tests/test_notebooks.py tests/test_rooms.py \
+  tests/test_sharding.py
 
 UV ?= uv
 UPGRADE := # make lock UPGRADE=--upgrade takes the newest versions
@@ -19,7 +20,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-anno
 EXTRAS := beam docs endpoint gcs int8 lm_eval track # each is pinned whole in requirements-NAME.txt
 DEVICES := cuda tpu # requirements-NAME.txt has what the extra adds to requirements.txt
 
-.PHONY: help setup setup-test quickstart test test-newest test-container lint format mutants lock lock-check clean
+.PHONY: help setup setup-test quickstart test test-newest test-container lint format notebooks mutants lock lock-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## /  make \1\t/' | expand -t 22
@@ -57,6 +58,9 @@ lint: $(VENV)/.test
 format: $(VENV)/.test ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+notebooks: $(VENV)/.test ## write notebooks/*.ipynb from their texts, notebooks/*.py
+	@$(BIN)/python notebooks/build.py
 
 bench-%: $(VENV)/.test ## run one benchmark, for example make bench-attention
 	@$(BIN)/python -m benchmarks.$(subst -,_,$*)

@@ -1,0 +1,224 @@
+# ---
+# jupyter:
+#   accelerator: GPU
+#   colab:
+#     gpuType: T4
+#     provenance: []
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Train students on one GPU
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/teacherlm_jax/blob/main/notebooks/students_on_one_gpu.ipynb)
+#
+# This notebook trains two students from a Hugging Face model with LoRA, one with explanations and one without, compares both with the model that they start from, and exports a student to the Hugging Face format.
+#
+# It is made for a GPU with 16 GB, such as Colab's T4, or a TPU, and takes about 20 minutes on a T4. This is an estimate from the number of operations; it has not been measured. A CPU is too slow for this model.
+
+# %% [markdown]
+# ## Settings
+#
+# `MODEL` is BLOOM, BLOOMZ or OPT, on the Hugging Face Hub (`hf://org/name`) or in a folder. The students learn from `SAMPLES`, a file or glob in the sample format, such as `runs/annotate_mine/samples/*.jsonl`, which [annotate your data](annotate_your_data.ipynb) writes; then set `AUTHOR` to `"teacher"`, and `FORM` to the explanations that your samples have (`C`: chain of thought, `M`: mistakes, `F`: fundamentals). `TEST` has questions with answers that are not in `SAMPLES`. If both are empty, the notebook generates samples.
+
+# %% tags=["parameters"]
+MODEL = "hf://bigscience/bloomz-560m"
+ROOT = "runs/students"  # other settings need another folder
+SAMPLES, TEST = "", ""
+AUTHOR = "program"  # who wrote the explanations
+FORM = "CMF"
+GENERATED_SAMPLES, GENERATED_TEST = 2_000, 400
+STEPS = 150  # of each student
+BATCH = 8  # rows per step; lower it if memory runs out
+LENGTH = 512  # tokens per row
+RANK = 16  # of the LoRA adapters
+LEARNING_RATE = 2e-4
+
+# %% [markdown]
+# ## Install
+#
+# The next cell does nothing if the package is installed, as in a clone after `make setup`. On Colab it takes a few minutes. It keeps the runtime's JAX, which belongs to the runtime's GPU or TPU. Only if that JAX is older than the package needs, JAX is upgraded together with its GPU or TPU plugin. If Colab then asks you to restart the session, do so, and run all cells again.
+
+# %%
+import importlib.metadata
+import importlib.util
+import re
+from pathlib import Path
+
+PACKAGE = "teacherlm_jax @ git+https://github.com/OWNER/teacherlm_jax"
+OLDEST_JAX = (0, 10, 2)
+
+if importlib.util.find_spec("teacherlm_jax") is None:
+    packages = importlib.metadata.distributions()
+    found = {package.name.replace("_", "-").lower(): package.version for package in packages}
+    wanted, kept = [PACKAGE], "numpy|jax|jaxlib|jax-cuda.*|libtpu.*"
+    if tuple(map(int, re.findall(r"\d+", found.get("jax", "0"))[:3])) < OLDEST_JAX:
+        plugins = re.findall(r"jax-(cuda\d+)-plugin|lib(tpu)", " ".join(found))
+        plugin = "".join(plugins[0]) if plugins else "cpu"
+        oldest = ".".join(map(str, OLDEST_JAX))
+        wanted, kept = [PACKAGE, f"jax[{plugin}]>={oldest}"], "numpy"
+    pins = [f"{name}=={version}" for name, version in found.items() if re.fullmatch(kept, name)]
+    Path("wanted.txt").write_text("\n".join(wanted))
+    Path("kept.txt").write_text("\n".join(pins))
+    # %pip install --quiet --requirement wanted.txt --constraint kept.txt
+
+# %% [markdown]
+# ## Get the data
+
+# %%
+import dataclasses
+import json
+
+import altair
+import jax
+from IPython.display import display
+
+import teacherlm_jax
+from teacherlm_jax import config
+from teacherlm_jax.data import sample, synthetic
+
+altair.renderers.enable("svg")  # pictures; "default" draws interactive figures in the browser
+print(jax.devices())
+
+if not SAMPLES:
+    folder = Path(ROOT, "samples")
+    folder.mkdir(parents=True, exist_ok=True)
+    SAMPLES, TEST = f"{folder}/train.jsonl", f"{folder}/test.jsonl"
+    for split, count in (("train", GENERATED_SAMPLES), ("test", GENERATED_TEST)):
+        rows = [sample.to_row(one) for one in synthetic.generate(count, seed=0, split=split)]
+        lines = [json.dumps(row) + "\n" for row in rows]
+        Path(folder, f"{split}.jsonl").write_text("".join(lines))
+    print(json.dumps(rows[0], indent=1))
+
+# %% [markdown]
+# `prepare` tokenizes the samples with the tokenizer of `MODEL` and packs them into rows: once without explanations (`text`), and once with them. The loss is on the answer and on what follows it. It also reports test questions that occur in the training data.
+
+# %%
+prepared = teacherlm_jax.prepare(
+    config.PrepareConfig(
+        output=f"{ROOT}/data",
+        sources=(config.SourceConfig("samples", SAMPLES),),
+        evaluation=(config.SourceConfig("test", TEST),),
+        mixtures=tuple(
+            config.MixtureConfig(form, forms=(form,), author=AUTHOR, loss="answer_and_explanations")
+            for form in ("text", FORM)
+        ),
+        vocabulary=config.VocabularyConfig(MODEL),
+        length=LENGTH,
+    )
+)
+
+# %% [markdown]
+# ## Try the model before training
+
+# %%
+question = json.loads(Path(TEST).read_text(encoding="utf-8").splitlines()[0])
+letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+listed = zip(letters, question["options"], strict=False)
+prompt = f"Q: {question['question']} {' '.join(f'({letter}) {text}' for letter, text in listed)}"
+prompt += " A: The answer is ("
+short = config.SamplingConfig(temperature=0, max_new_tokens=60)
+
+base = teacherlm_jax.load(MODEL)
+shape = base.loaded.config
+print(prompt, "\n→", base.generate(prompt, sampling=short))
+del base  # frees its memory
+
+# %% [markdown]
+# ## Train with LoRA
+#
+# The parameters of `MODEL` are frozen, in bfloat16. Only small adapters are trained, so the optimizer needs little memory. `remat="full"` recomputes activations instead of keeping them. If the run cannot fit, `train` says so before it starts, with settings that fit.
+
+
+# %%
+def train(form):
+    """Train the student of a form; return the result of the run."""
+    return teacherlm_jax.train(
+        config.TrainConfig(
+            output=f"{ROOT}/student_{form}",
+            data=f"{ROOT}/data/{form}",
+            init_from=MODEL,
+            model=dataclasses.replace(shape, remat="full", attention="blockwise"),
+            lora=config.LoraConfig(rank=RANK, alpha=2 * RANK),
+            optimizer=config.OptimizerConfig(
+                learning_rate=LEARNING_RATE, warmup_steps=STEPS // 10, schedule="linear"
+            ),
+            batch_size=BATCH,
+            steps=STEPS,
+            log_every=max(1, STEPS // 10),
+        )
+    )
+
+
+results = {form: train(form) for form in ("text", FORM)}
+for form, result in results.items():
+    print(form, f"{result['trained_parameters']:,} of {result['parameters']:,} parameters trained")
+
+# %%
+for name, chart in teacherlm_jax.figures(ROOT).items():
+    if name.startswith("loss"):
+        display(chart)
+
+# %% [markdown]
+# The two losses are not comparable: one is on answers only, the other one also on explanations, which are easier or harder to predict than answers.
+#
+# ## Evaluate
+#
+# `evaluate` ranks the options of each test question, in float32, for both students and for the model that they start from.
+
+# %%
+models = {"base": MODEL, **{f"student_{form}": f"{ROOT}/student_{form}" for form in results}}
+for name, path in models.items():
+    teacherlm_jax.evaluate(
+        config.EvaluateConfig(
+            output=f"{ROOT}/evaluate_{name}",
+            model=path,
+            benchmarks=(config.BenchmarkConfig("test", TEST),),
+        )
+    )
+teacherlm_jax.figures(ROOT)["accuracy-test"]
+
+# %% [markdown]
+# The dashed line is the accuracy of always choosing the most frequent correct letter. The bars are 95% confidence intervals over questions. Compare the models by their paired differences:
+
+# %%
+report = teacherlm_jax.write_report(
+    config.ReportConfig(output=f"{ROOT}/report", root=ROOT, title="Students on one GPU")
+)
+for pair in report["comparisons"]:
+    first, second = (" and ".join(pair[side]) for side in ("first", "second"))
+    low, high = (100 * end for end in pair["interval"])
+    print(f"{first} minus {second}:".replace("evaluate_", ""))
+    print(f"{100 * pair['difference']:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}")
+print(report["page"])
+
+# %% [markdown]
+# There is one seed of each student, and one budget: the students see equally many tokens, so the one with explanations sees fewer questions. The interval says how sure the difference is for *these two* trained models, not for the way of training. For that, train each with several values of `seed` in `TrainConfig`; the report then compares the groups.
+#
+# ## Read what the student writes
+
+# %%
+student = teacherlm_jax.load(f"{ROOT}/student_{FORM}")
+print(prompt, "\n→", student.generate(prompt, sampling=short))
+
+# %% [markdown]
+# ## Export
+#
+# `convert` merges the adapters and writes a folder that `AutoModelForCausalLM` and `AutoTokenizer` load. With `adapters="peft"` it writes only the adapters, for PEFT.
+
+# %%
+MERGED = f"{ROOT}/student_{FORM}_merged"
+if not Path(MERGED).exists():
+    teacherlm_jax.convert(config.ConvertConfig(f"{ROOT}/student_{FORM}", MERGED))
+sorted(path.name for path in Path(MERGED).iterdir())
+
+# %% [markdown]
+# ## Next
+#
+# - [Fine-tune a student](../docs/how-to/fine-tune-a-student.md): validation, early stopping, and less memory.
+# - [Compare two models](../docs/how-to/compare.md): seeds, and the training that each had.
