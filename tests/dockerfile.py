@@ -168,7 +168,7 @@ class Roots:
 
 
 def _inside(root, state, command, environment):
-    """Run a shell command in a root folder, with /proc, as the user of a stage."""
+    """Run a shell command as the user of a stage in its root folder, with /proc and /sys."""
     change = f"cd {shlex.quote(state['folder'])} && {command}"
     words = [
         shutil.which("chroot"),
@@ -178,8 +178,11 @@ def _inside(root, state, command, environment):
         "-c",
         change,
     ]
-    proc, memory = (shlex.quote(f"{root}/{name}") for name in ("proc", "dev/shm"))
-    mounts = f"mount -t proc proc {proc} && mkdir -p {memory} && mount -t tmpfs tmpfs {memory}"
+    proc, system, memory = (shlex.quote(f"{root}/{name}") for name in ("proc", "sys", "dev/shm"))
+    mounts = (
+        f"mount -t proc proc {proc} && mount -t sysfs -o ro sysfs {system} && "
+        f"mkdir -p {memory} && mount -t tmpfs tmpfs {memory}"
+    )
     script = f"{mounts} && exec {shlex.join(words)}"
     completed = subprocess.run(
         [shutil.which("unshare"), "--mount", "sh", "-c", script],
