@@ -75,7 +75,10 @@ class Proxy:
         url: its address, for `bucket.environment`.
         counts: number of requests by kind: read, write, list, stat, bucket, copy, remove, cancel.
         seen: kind, unquoted path and headers of each request.
+        skew: seconds by which the clock in its answers is ahead.
     """
+
+    skew = 0.0
 
     def __init__(self, target: str):
         """Listen on a free port; pass requests on to the server at `target`."""
@@ -195,6 +198,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
         self.wfile.flush()
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return the header Date."""
+        return super().date_time_string(time.time() + self.proxy.skew)
 
     def _reset(self) -> None:
         linger = struct.pack("ii", 1, 0)  # close() sends RST

@@ -101,7 +101,7 @@ class Workers:
 
     def _write(self) -> None:
         self._count += 1
-        beat = {**holders.description(), "heartbeat": self._count, "time": time.time()}
+        beat = {**holders.description(), "heartbeat": self._count}
         files.write_json(self._path(self.own), beat)
 
     def _path(self, name: str) -> epath.Path:

@@ -1,6 +1,8 @@
 """Locks, so that no two processes write to one folder, on a file system or in a bucket.
 
-On a file system the lock is `flock` on a file. The system releases it when its holder dies.
+On a file system the lock is `flock` on a file. The system releases it when its holder dies. The
+file names the holder, who renews its time as a heartbeat for `lock_holder`, and empties it at the
+end.
 In a bucket the lock is an object with a heartbeat; see `object_lock`.
 """
 
@@ -8,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +20,7 @@ from etils import epath
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import holders, object_lock
 from teacherlm_jax.storage.locations import is_remote
+from teacherlm_jax.storage.repeated import Repeated
 
 
 class FolderLock(Protocol):
@@ -59,16 +63,17 @@ def acquire(
     """
     if is_remote(lock):
         return object_lock.acquire(os.fspath(lock), beat, stale, say)
-    return _FileLock(Path(lock), say)
+    return _FileLock(Path(lock), beat, say)
 
 
 class _FileLock:
     """The lock of a folder on a file system."""
 
-    def __init__(self, path: Path, say: Callable[[str], None]):
+    def __init__(self, path: Path, beat: float, say: Callable[[str], None]):
         if path.is_dir():
             _remove_copy(path)
         self._path, self._file = path, path.open("a+", encoding="utf-8")
+        self._heartbeat: Repeated | None = None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             free = os.fstat(self._file.fileno()).st_nlink > 0  # its folder was not just removed
@@ -82,22 +87,42 @@ class _FileLock:
             return
         if not free:
             self._file.seek(0)
-            holder = self._file.read()
+            holder = self._file.readline().strip()
             self._file.close()
             raise holders.refusal(path.parent, holder)
         with contextlib.suppress(OSError):  # a full disk: only the name of the holder is lost
             self._file.truncate(0)
-            self._file.write(holders.name())
+            self._file.write(f"{holders.name()}\n{holders.machine()}")
             self._file.flush()
+        self._heartbeat = Repeated(beat, _renewal(weakref.ref(self)), lambda line: None)
+
+    def renew(self) -> None:
+        """Renew the time of the file; nothing depends on it but what `lock_holder` shows."""
+        os.utime(self._file.fileno())
 
     def check(self) -> None:
         """Do nothing: the system keeps the lock."""
 
     def release(self, *, remove: bool = False) -> None:
         """Give the lock back."""
+        if self._heartbeat is not None:
+            self._heartbeat.end()
+            self._heartbeat = None
+            with contextlib.suppress(OSError):  # only the name of the holder stays
+                self._file.truncate(0)
         if remove:
             self._path.unlink(missing_ok=True)
         self._file.close()
+
+
+def _renewal(reference: "weakref.ref[_FileLock]") -> Callable[[], None]:
+    """Return a function that renews a lock, which is still released when nobody refers to it."""
+
+    def renew() -> None:
+        if (lock := reference()) is not None:
+            lock.renew()
+
+    return renew
 
 
 def _remove_copy(lock: Path) -> None:

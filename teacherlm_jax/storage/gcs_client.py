@@ -194,6 +194,13 @@ class BucketClient(GCSFileSystem):
             data=body + f"--{edge}--".encode(),
         )
 
+    async def _date(self, path: str) -> str:
+        """Return the header Date of the answer to a listing of one object."""
+        bucket, prefix, _ = self.split_path(path)
+        headers, _ = await self._call("GET", "b/{}/o", bucket, prefix=prefix, maxResults=1)
+        return headers["Date"]
+
+    date = sync_wrapper(_date)
     read_version = sync_wrapper(_read_version)
     replace_version = sync_wrapper(_replace_version)
 

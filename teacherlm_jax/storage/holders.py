@@ -3,6 +3,7 @@
 import os
 import secrets
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,13 @@ def name() -> str:
 
 
 def description() -> dict[str, Any]:
-    """Return this process for `is_gone`: its name (`holder`), number and machine."""
-    return {"holder": name(), "process": os.getpid(), "machine": machine()}
+    """Return this process for `is_gone`: its name (`holder`), number and machine, and the time."""
+    return {
+        "holder": name(),
+        "process": os.getpid(),
+        "machine": machine(),
+        "time": time.time(),
+    }
 
 
 def is_gone(process: Mapping[str, Any]) -> bool:

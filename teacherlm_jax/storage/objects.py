@@ -6,7 +6,9 @@ with increasing pauses; see `gcs_client`.
 """
 
 import contextlib
+import email.utils
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -153,6 +155,53 @@ def listing(folder: epath.PathLike) -> Mapping[str, int]:
         entries = store.find(prefix, detail=True)
     start = len(store._strip_protocol(prefix)) + 1
     return {name[start:]: entry["size"] for name, entry in entries.items() if name[start:]}
+
+
+def entries(folder: epath.PathLike) -> Mapping[str, tuple[int, float | None, bool]]:
+    """Return bytes, time of the last change and kind (True: folder) of what is in a folder.
+
+    They are by name; the time is in seconds since 1970 by the clock of the store, None for folders.
+    """
+    store, prefix = client(folder), os.fspath(folder).rstrip("/")
+    with reading(folder):
+        try:
+            listed = store.ls(prefix, detail=True)
+        except FileNotFoundError:
+            return {}
+    own = store._strip_protocol(prefix)
+    return {
+        entry["name"].rstrip("/").rpartition("/")[2]: (
+            entry["size"],
+            entry["mtime"].timestamp() if "mtime" in entry else None,
+            entry["type"] == "directory",
+        )
+        for entry in listed
+        if entry["name"].rstrip("/") != own
+    }
+
+
+def clock_skew(folder: epath.PathLike) -> tuple[float, float]:
+    """Return the seconds by which this machine's clock is ahead of that of gs://, and their error.
+
+    The store states its time in whole seconds.
+    """
+    before = time.time()
+    with reading(folder):
+        stated = client(folder).date(os.fspath(folder))
+    after = time.time()
+    theirs = email.utils.parsedate_to_datetime(stated).timestamp() + 0.5
+    return (before + after) / 2 - theirs, (after - before) / 2 + 0.5
+
+
+@contextlib.contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Retry transient errors in the block for so many seconds, in all threads of this process."""
+    global PATIENCE
+    usual, PATIENCE = PATIENCE, min(PATIENCE, seconds)
+    try:
+        yield
+    finally:
+        PATIENCE = usual
 
 
 def is_folder(path: epath.PathLike) -> bool:

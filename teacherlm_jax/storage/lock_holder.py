@@ -1,0 +1,88 @@
+"""The holder of a folder's lock, read from its file or object without taking the lock."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from etils import epath
+
+from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import files, holders
+from teacherlm_jax.storage.entries import list_entries
+from teacherlm_jax.storage.locations import is_remote
+from teacherlm_jax.storage.object_lock import STALE
+from teacherlm_jax.storage.paths import StoragePath
+
+_NAME = re.compile(r"(?P<host>.+), process (?P<process>\d+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Holder:
+    """A process that wrote a heartbeat.
+
+    Attributes:
+        name: host and number of the process.
+        age: seconds since its last heartbeat.
+        alive: whether the process works, as far as its heartbeat and this machine show.
+        clock: time of the heartbeat by the holder's own clock, in seconds since 1970; None if it
+            did not write it.
+    """
+
+    name: str
+    age: float
+    alive: bool
+    clock: float | None = None
+
+
+def read_holder(lock: epath.PathLike, skew: float = 0.0) -> Holder | None:
+    """Return the last holder of a lock; None if the lock was released, or never taken.
+
+    A holder that is not alive was killed, or its machine was lost.
+
+    Args:
+        lock: address of the lock, such as `gs://bucket/runs/a/.lock`.
+        skew: see `list_entries`.
+
+    Raises UserError for a damaged lock, and StoreError if the store refuses.
+    """
+    lock = StoragePath(lock)
+    if not is_remote(lock) and not lock.is_dir():
+        return _of_file(Path(lock))
+    numbers = {int(name): entry for name, entry in list_entries(lock, skew).items()
+               if name.isdigit()}  # fmt: skip
+    if not numbers:
+        return None
+    newest = max(numbers)
+    content = files.read_json(lock / str(newest))
+    if not isinstance(content, dict) or content.get("free"):
+        return None
+    held = of_heartbeat(content, numbers[newest].age or 0.0)
+    # The lock of a bucket on a disk is a copy, with which nobody works.
+    return held if is_remote(lock) else dataclasses.replace(held, alive=False)
+
+
+def of_heartbeat(content: Mapping[str, Any], age: float) -> Holder:
+    """Return the process that wrote the content of a heartbeat `age` seconds ago."""
+    try:
+        gone = holders.is_gone(content)
+        name, clock = str(content["holder"]), content.get("time")
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"a heartbeat lacks {error}; expected the keys holder, process and machine"
+        ) from None
+    return Holder(name, age, not gone and age < STALE, clock)
+
+
+def _of_file(path: Path) -> Holder | None:
+    """Return the holder that a lock file names; it changes the time of the file now and then."""
+    entry = list_entries(path.parent).get(path.name)
+    if entry is None or not entry.size:
+        return None
+    name, _, machine = files.read_bytes(path).decode("utf-8", "replace").partition("\n")
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise UserError(f"{path}: expected a host and a process, got {name[:80]!r}")
+    content = {"holder": name, "process": int(match["process"]), "machine": machine.strip()}
+    return of_heartbeat(content, entry.age or 0.0)
