@@ -1,18 +1,15 @@
 """Memory of devices, compared with the sizes of arrays before they are allocated."""
 
 import math
-import os
-import resource
-from pathlib import Path
 
 import jax
 from jax.sharding import Mesh, NamedSharding
 
+from teacherlm_jax import host_memory
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sharding import Tree
 
 GIB = 2**30
-_CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def refuse_too_large(name: str, parameters: Tree, mesh: Mesh, convertible: bool) -> None:
@@ -72,9 +69,4 @@ def available(device: jax.Device) -> int | None:
     """
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("bytes_limit")
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY:
-        limits.append(soft)
-    text = _CGROUP.read_text().strip() if _CGROUP.exists() else "max"
-    return min([*limits, int(text)] if text.isdigit() else limits)
+    return host_memory.limit()
