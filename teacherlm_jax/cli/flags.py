@@ -97,6 +97,30 @@ def load(
     return _swept(module, base, assigned, chosen, path)
 
 
+def load_options(arguments: Sequence[str], kind: type) -> Any:
+    """Return the options, a dataclass, of a command that has no config.
+
+    Words without a key fill the field that is declared with `fields.words`. Raises UserError.
+    """
+    parsed, values = _parse(arguments, (), (kind,))
+    if parsed["config"]:
+        raise UserError("--config: this command has no config; its --help shows its options")
+    field = words_field(kind)
+    if field is None and values:
+        raise UserError(f"unexpected argument {values[0]!r}; --help shows the options")
+    if field is not None:
+        if not values:
+            name = field.metadata["words"]
+            raise UserError(f"expected {name} [{name} ...], got nothing")
+        parsed[field.name] = tuple(values)
+    return _options(kind, parsed)
+
+
+def words_field(kind: type) -> dataclasses.Field[Any] | None:
+    """Return the field of a class of options that takes words without a key; None without one."""
+    return next((field for field in dataclasses.fields(kind) if "words" in field.metadata), None)
+
+
 def _swept(
     module: types.ModuleType,
     base: Any,
@@ -190,6 +214,8 @@ def _parse(
     named = dict.fromkeys(_short_keys(config_classes), str)
     for kind in (*config_classes, *kinds):
         hints = typing.get_type_hints(kind)
+        if (field := words_field(kind)) is not None:
+            del hints[field.name]
         named |= {name: hint for name, hint in hints.items() if kind in kinds or name in named}
     for name, hint in named.items():
         option = f"--{fields.option_of(name)}"

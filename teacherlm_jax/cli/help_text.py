@@ -6,6 +6,8 @@ import typing
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
+from teacherlm_jax.cli import flags
+from teacherlm_jax.cli.tools import Tool
 from teacherlm_jax.config import fields
 from teacherlm_jax.pipelines.verbs import Verb
 
@@ -41,6 +43,21 @@ def verb_help(name: str, verb: Verb, options: Sequence[type]) -> str:
         parts.append(_wrapped(f"keys of the config{which}: {_summary(kind)}"))
         parts += _key_entries(kind, "--config", shown, leave_out=verb.positional)
     lines = verb.example.splitlines()
+    parts.append("\n  ".join(("examples:" if len(lines) > 1 else "example:", *lines)))
+    return "\n\n".join(parts)
+
+
+def tool_help(name: str, tool: Tool) -> str:
+    """Return the help of a command without a config: its usage and its options."""
+    words = flags.words_field(tool.options)
+    given = [f"{words.metadata['words']} [{words.metadata['words']} ...]"] if words else []
+    parts = [f"usage: {' '.join(('teacherlm', name, *given, '[--OPTION=VALUE ...]'))}"]
+    parts += [_wrapped(tool.summary), "options:"]
+    if words is not None:
+        parts.append(_entry(words.metadata["words"], "required", words.metadata["help"]))
+    parts += (_option_entry(*field) for field in _fields(tool.options) if field[0] != words)
+    parts.append(_entry("--help", "", COMMON_OPTIONS["--help"]))
+    lines = tool.example.splitlines()
     parts.append("\n  ".join(("examples:" if len(lines) > 1 else "example:", *lines)))
     return "\n\n".join(parts)
 

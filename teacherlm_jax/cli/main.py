@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from teacherlm_jax import __version__, config
 from teacherlm_jax.cli import failures, flags, help_text, step_commands, sweep
+from teacherlm_jax.cli.tools import TOOLS
 from teacherlm_jax.errors import ExplainedError, Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.pipelines.verbs import VERBS, Verb
@@ -17,7 +18,10 @@ USER_ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; return the exit status (0 success, 2 invalid input, above 128 interrupted)."""
+    """Run one command; return its exit status.
+
+    0: success, 1: `doctor` found a problem, 2: invalid input, above 128: interrupted.
+    """
     failures.prepare_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
@@ -52,10 +56,13 @@ def _dispatch(arguments: Sequence[str]) -> int:
     if name == "--version":
         failures.print_out(f"teacherlm {__version__}")
         return 0
+    if name in TOOLS:
+        return _use(name, rest)
     if name not in VERBS:
-        near = difflib.get_close_matches(name, VERBS, n=1)
+        known = (*VERBS, *TOOLS)
+        near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UserError(f"unknown command {name!r}; known: {', '.join(VERBS)}{hint}")
+        raise UserError(f"unknown command {name!r}; known: {', '.join(known)}{hint}")
     verb = VERBS[name]
     if "--help" in rest or "-h" in rest:
         swept = () if verb.positional else (config.SweepOptions,)
@@ -96,6 +103,20 @@ def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
     return 0
 
 
+def _use(name: str, arguments: Sequence[str]) -> int:
+    """Run a command that has no config and no run folder."""
+    tool = TOOLS[name]
+    if "--help" in arguments or "-h" in arguments:
+        failures.print_out(help_text.tool_help(name, tool))
+        return 0
+    words = [word for word in arguments if word != help_text.VALIDATE]
+    options = flags.load_options(words, tool.options)
+    if len(words) < len(arguments):
+        failures.print_out(f"teacherlm {name}: the command line is valid")
+        return 0
+    return tool.load()(options, failures.print_out)
+
+
 def _dry_options(verb: Verb) -> tuple[type, ...]:
     return (config.DryRunOptions,) if verb.dry_run else ()
 
@@ -123,7 +144,8 @@ def _dry_run(name: str, command: flags.CommandLine) -> int:
 
 
 def _help() -> str:
-    rows = "\n".join(f"  {name:<12}{verb.summary}" for name, verb in VERBS.items())
+    summaries = {name: command.summary for name, command in (*VERBS.items(), *TOOLS.items())}
+    rows = "\n".join(f"  {name:<12}{summary}" for name, summary in summaries.items())
     return (
         "usage: teacherlm COMMAND --config=FILE.py[:VARIANT] [--config.KEY=VALUE ...]\n\n"
         f"commands:\n{rows}\n\n"

@@ -7,6 +7,7 @@ only plain values, so a resolved config can be written to JSON and compared.
 from teacherlm_jax.config.benchmark_config import BenchmarkConfig
 from teacherlm_jax.config.convert_config import ConvertConfig
 from teacherlm_jax.config.dataset_config import DatasetConfig
+from teacherlm_jax.config.doctor_options import DoctorOptions
 from teacherlm_jax.config.dry_run_options import DryRunOptions
 from teacherlm_jax.config.endpoint_config import EndpointConfig
 from teacherlm_jax.config.inference_config import (
@@ -32,6 +33,7 @@ from teacherlm_jax.config.prepare_config import (
 )
 from teacherlm_jax.config.report_config import ReportConfig
 from teacherlm_jax.config.star_config import StarConfig
+from teacherlm_jax.config.status_options import StatusOptions
 from teacherlm_jax.config.sweep_options import SweepOptions
 from teacherlm_jax.config.tracking_config import TrackingConfig
 from teacherlm_jax.config.train_config import (
@@ -56,6 +58,7 @@ __all__ = [
     "ColumnsConfig",
     "ConvertConfig",
     "DatasetConfig",
+    "DoctorOptions",
     "DryRunOptions",
     "EndpointConfig",
     "EvaluateConfig",
@@ -75,6 +78,7 @@ __all__ = [
     "SamplingConfig",
     "SourceConfig",
     "StarConfig",
+    "StatusOptions",
     "StepConfig",
     "SweepOptions",
     "TeachersConfig",

@@ -92,6 +92,14 @@ def locations(*, local: bool = False, short: bool = False, help: str = "") -> An
     return _field((), help, path=True, short=short, **refused)
 
 
+def words(name: str, *, help: str = "") -> Any:
+    """Return a field that takes all words of a command line without a key.
+
+    `name` is shown in the usage of the command, as in "RUN [RUN ...]".
+    """
+    return _field((), help, words=name)
+
+
 def group(
     kind: type, *, named: Mapping[str, Callable[[], Any]] | None = None, help: str = ""
 ) -> Any:

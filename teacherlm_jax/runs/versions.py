@@ -28,19 +28,31 @@ _PACKAGES = (
 
 
 def versions() -> dict[str, Any]:
-    """Return the versions of packages, Python and the source tree, and the command line."""
+    """Return the versions of packages, Python and the source tree, and the command line.
+
+    `directory` is the working directory, to which paths of the command line are relative.
+    """
     return {
         "teacherlm_jax": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "command": sys.argv,
+        "directory": _directory(),
         "processes": distributed.process_count(),
         "commit": os.environ.get(COMMIT) or _commit(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: version_of(name) for name in _PACKAGES},
     }
 
 
-def _version(package: str) -> str:
+def _directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # it was removed
+        return ""
+
+
+def version_of(package: str) -> str:
+    """Return the version of an installed package, or "not installed"."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

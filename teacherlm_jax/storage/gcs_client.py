@@ -200,7 +200,12 @@ class BucketClient(GCSFileSystem):
         headers, _ = await self._call("GET", "b/{}/o", bucket, prefix=prefix, maxResults=1)
         return headers["Date"]
 
+    async def _describe(self, bucket: str) -> Mapping[str, Any]:
+        """Return what the store says about a bucket; Orbax sends the same request."""
+        return await self._call("GET", "b/{}", self.split_path(bucket)[0], json_out=True)
+
     date = sync_wrapper(_date)
+    describe = sync_wrapper(_describe)
     read_version = sync_wrapper(_read_version)
     replace_version = sync_wrapper(_replace_version)
 

@@ -243,6 +243,16 @@ def refuse_missing_bucket(path: epath.PathLike) -> None:
             ) from None
 
 
+def describe_bucket(path: epath.PathLike) -> Mapping[str, Any]:
+    """Return what the store says about the bucket of a path in gs://, such as its `location`.
+
+    This needs the permission storage.buckets.get, and so does Orbax.
+    """
+    bucket = bucket_of(path)
+    with reading(bucket):
+        return client(path).describe(bucket)
+
+
 def bucket_of(path: epath.PathLike) -> str:
     """Return the address of the bucket, such as "gs://bucket"."""
     store, _, rest = os.fspath(path).partition("://")

@@ -1,0 +1,1 @@
+"""The command `doctor`: the machine, its packages and devices, the folder of runs, and clocks."""

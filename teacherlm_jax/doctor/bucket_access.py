@@ -1,0 +1,90 @@
+"""Access to a folder in a bucket: each kind of request that a run makes, with its time."""
+
+import importlib
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from teacherlm_jax.doctor.finding import OK, PROBLEM, SKIPPED, WARNING, Finding
+from teacherlm_jax.errors import ExplainedError
+from teacherlm_jax.runs.console import quiet_stderr
+from teacherlm_jax.storage import objects
+
+_CLIENT = "teacherlm_jax.storage.gcs_client"
+_SLOW = 1.0  # seconds of one request
+_FAR = "use a bucket in the region of this machine; requests to another one are slow and cost money"
+
+
+class _Failed(Exception):
+    """A request had another result than expected."""
+
+
+def examine(folder: str) -> Iterator[Finding]:
+    """Yield a finding for each kind of request; the object that is written is removed again."""
+    folder = folder.rstrip("/")
+    probe = f"{folder}/.teacherlm-doctor-{secrets.token_hex(6)}"
+    content = secrets.token_bytes(1024)
+    importlib.import_module(_CLIENT)  # takes a second, which must not count
+    yield _timed("bucket", lambda: _open(folder), objects.bucket_of(folder))
+    created = _timed(
+        "bucket: create", lambda: _create(probe, content), "an object, and not a second time"
+    )
+    yield created
+    yield _timed("bucket: list", lambda: _list(folder, probe, created.verdict), f"of {folder}")
+    if created.verdict == PROBLEM:
+        skipped = "there is no object to try it with"
+        yield from (Finding(f"bucket: {name}", SKIPPED, skipped) for name in ("read", "delete"))
+        return
+    yield _timed("bucket: read", lambda: _read(probe, content), "the object is as written")
+    yield _timed("bucket: delete", lambda: _delete(probe), "the object is gone")
+
+
+def _timed(name: str, work: Callable[[], str | None], text: str) -> Finding:
+    """Return the finding about a request, with its time; what it returns is added to the text."""
+    began = time.monotonic()
+    try:
+        with quiet_stderr():
+            more = work() or ""
+    except ExplainedError as error:
+        message, _, remedy = str(error).partition("; ")
+        return Finding(name, PROBLEM, message, remedy or "repeat the command")
+    except _Failed as error:
+        return Finding(name, PROBLEM, f"{error}", "report it: runs rely on this")
+    seconds = time.monotonic() - began
+    figures: dict[str, Any] = {"seconds": round(seconds, 4)}
+    shown = f"{text}{more}, in {1000 * seconds:,.0f} ms"
+    if seconds > _SLOW:
+        return Finding(name, WARNING, shown, _FAR, figures)
+    return Finding(name, OK, shown, "", figures)
+
+
+def _open(folder: str) -> str:
+    objects.refuse_missing_bucket(folder)
+    location = objects.describe_bucket(folder).get("location")
+    return f" is in {location}" if location else ""
+
+
+def _create(probe: str, content: bytes) -> None:
+    """Create the object; a second creation must be refused, because locks and claims rely on it."""
+    if not objects.create(probe, content):
+        raise _Failed(f"{probe}: exists already, although its name is new")
+    if objects.create(probe, b"another"):
+        raise _Failed(f"{probe}: was created twice, so locks of this bucket hold nobody back")
+
+
+def _list(folder: str, probe: str, created: str) -> None:
+    name = probe.rpartition("/")[2]
+    if (name not in objects.entries(folder)) and created != PROBLEM:
+        raise _Failed(f"{folder}: the listing lacks the object that was just written")
+
+
+def _read(probe: str, content: bytes) -> None:
+    if objects.read(probe) != content:
+        raise _Failed(f"{probe}: was read with another content than it was written with")
+
+
+def _delete(probe: str) -> None:
+    objects.remove(probe)
+    if objects.read(probe) is not None:
+        raise _Failed(f"{probe}: is still there after it was deleted")

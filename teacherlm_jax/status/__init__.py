@@ -1,0 +1,1 @@
+"""The command `status`: what runs are doing, from their files alone; nothing is written."""
