@@ -10,6 +10,7 @@ import pytest
 
 from teacherlm_jax import config
 from teacherlm_jax.cli import config_file, help_text
+from teacherlm_jax.cli.tools import TOOLS
 from teacherlm_jax.config import names
 from teacherlm_jax.pipelines.verbs import VERBS
 from teacherlm_jax.runs import layout
@@ -155,8 +156,13 @@ def test_the_reference_of_files_has_every_name_in_a_run_folder():
 
 def test_the_reference_of_commands_has_every_verb_and_the_keys_that_may_change():
     text = text_of("docs/reference/commands-and-config.md")
-    for name, verb in VERBS.items():
+    for name in (*VERBS, *TOOLS):
         assert re.search(rf"^\| `{name}\b", text, re.MULTILINE), name
+    for name, tool in TOOLS.items():
+        section = text.partition(f"\n## {name.capitalize()}\n")[2].partition("\n## ")[0]
+        assert all(f"`--{option.name}" in section for option in dataclasses.fields(tool.options)
+                   if "words" not in option.metadata)  # fmt: skip
+    for name, verb in VERBS.items():
         if verb.may_change and verb.may_change != ("",):
             row = f"| `{name}` | {', '.join(f'`{key}`' for key in verb.may_change)}"
             assert row in text

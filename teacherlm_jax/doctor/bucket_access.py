@@ -1,6 +1,5 @@
 """Access to a folder in a bucket: each kind of request that a run makes, with its time."""
 
-import importlib
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +9,8 @@ from teacherlm_jax.doctor.finding import OK, PROBLEM, SKIPPED, WARNING, Finding
 from teacherlm_jax.errors import ExplainedError
 from teacherlm_jax.runs.console import quiet_stderr
 from teacherlm_jax.storage import objects
+from teacherlm_jax.storage.paths import client
 
-_CLIENT = "teacherlm_jax.storage.gcs_client"
 _SLOW = 1.0  # seconds of one request
 _FAR = "use a bucket in the region of this machine; requests to another one are slow and cost money"
 
@@ -25,7 +24,11 @@ def examine(folder: str) -> Iterator[Finding]:
     folder = folder.rstrip("/")
     probe = f"{folder}/.teacherlm-doctor-{secrets.token_hex(6)}"
     content = secrets.token_bytes(1024)
-    importlib.import_module(_CLIENT)  # takes a second, which must not count
+    try:
+        client(folder)  # its import takes a second, which must not count
+    except ExplainedError as error:  # the packages are not installed
+        yield _problem("bucket", error)
+        return
     yield _timed("bucket", lambda: _open(folder), objects.bucket_of(folder))
     created = _timed(
         "bucket: create", lambda: _create(probe, content), "an object, and not a second time"
@@ -47,8 +50,7 @@ def _timed(name: str, work: Callable[[], str | None], text: str) -> Finding:
         with quiet_stderr():
             more = work() or ""
     except ExplainedError as error:
-        message, _, remedy = str(error).partition("; ")
-        return Finding(name, PROBLEM, message, remedy or "repeat the command")
+        return _problem(name, error)
     except _Failed as error:
         return Finding(name, PROBLEM, f"{error}", "report it: runs rely on this")
     seconds = time.monotonic() - began
@@ -57,6 +59,11 @@ def _timed(name: str, work: Callable[[], str | None], text: str) -> Finding:
     if seconds > _SLOW:
         return Finding(name, WARNING, shown, _FAR, figures)
     return Finding(name, OK, shown, "", figures)
+
+
+def _problem(name: str, error: ExplainedError) -> Finding:
+    message, _, remedy = str(error).partition("; ")
+    return Finding(name, PROBLEM, message, remedy or "repeat the command")
 
 
 def _open(folder: str) -> str:

@@ -63,7 +63,7 @@ def of_other_machines(folder: str) -> Iterator[Finding]:
         skew = objects.clock_skew(folder)[0] if is_remote(folder) else 0.0
         held = list(_heartbeats(folder, skew))
     except ExplainedError as problem:
-        yield Finding("clocks of others", SKIPPED, str(problem).partition("; ")[0])
+        yield Finding("clock of a host", SKIPPED, str(problem).partition("; ")[0])
         return
     for holder in held:
         if holder.clock is not None:

@@ -21,6 +21,7 @@ _NVIDIA = Path("/dev/nvidia0")
 _DRIVER = Path("/proc/driver/nvidia/version")
 _TPUS = (Path("/dev/accel0"), Path("/dev/vfio/0"))
 _DRIVERS = {"jax-cuda12-plugin": 525, "jax-cuda13-plugin": 580}  # oldest that JAX supports
+_INSTALL = "pip install -r requirements-{extra}.txt in the clone"
 _SLOW = 0.5  # share of the peak below which a device is not free or not healthy
 _USED = 0.1  # share of the memory that others may use
 
@@ -85,15 +86,14 @@ def _opened(probe: Probe, has_nvidia: bool, has_tpu: bool) -> Finding:
     text = f"{several}{kind}{others}"
     if platform != "cpu" or not (has_nvidia or has_tpu):
         return Finding("devices", OK, text, "", dict(probe))
-    name, install = ("a TPU", "-r requirements-tpu.txt") if has_tpu else (
-        "an NVIDIA GPU", '--constraint requirements.txt "jax[cuda13]"')  # fmt: skip
+    name, extra = ("a TPU", "tpu") if has_tpu else ("an NVIDIA GPU", "cuda")
     forced = os.environ.get("JAX_PLATFORMS", "")
     if forced:
         remedy = f"unset JAX_PLATFORMS, which is {forced!r}, to use it"
         return Finding("devices", WARNING, f"{text}, although there is {name}", remedy, dict(probe))
     why = next((reason for kind, reason in unavailable.items() if kind in ("tpu", "cuda")), "")
     because = f": {why}" if why else ""
-    remedy = _remedy(why) if "already in use" in why else f"pip install {install} in the clone"
+    remedy = _remedy(why) if "already in use" in why else _INSTALL.format(extra=extra)
     return Finding("devices", PROBLEM, f"{text}, although there is {name}{because}", remedy,
                    dict(probe))  # fmt: skip
 
@@ -145,7 +145,7 @@ def _driver() -> Iterator[Finding]:
     shown = f"driver {version or 'unknown'}"
     shown += "".join(f", {name} {found}" for name, found in present.items())
     if not present:
-        remedy = 'pip install --constraint requirements.txt "jax[cuda13]" in the clone'
+        remedy = _INSTALL.format(extra="cuda")
         yield Finding("CUDA", PROBLEM, f"{shown}; JAX's CUDA packages are not installed", remedy,
                       figures)  # fmt: skip
         return

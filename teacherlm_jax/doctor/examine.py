@@ -20,14 +20,23 @@ Print = Callable[[str], None]
 
 
 def examine(options: DoctorOptions, print_out: Print) -> int:
-    """Print the findings; return the exit status, which is 1 if one of them is a problem."""
+    """Print the findings; return the exit status, which is 1 if one of them is a problem.
+
+    As text, each is printed when it is known.
+    """
+    findings = []
+    if not options.json:
+        at = time.strftime("%Y-%m-%d %H:%M:%S %z")
+        print_out(f"teacherlm {__version__} on {socket.gethostname()}, {at}\n")
     with objects.patience(_PATIENCE):
-        findings = list(_findings(options))
+        for finding in _findings(options):
+            findings.append(finding)
+            if not options.json:
+                print_out(text_of(finding))
     if options.json:
         print_out(json.dumps(_as_json(findings), indent=2, ensure_ascii=False))
     else:
-        at = time.strftime("%Y-%m-%d %H:%M:%S %z")
-        print_out(f"teacherlm {__version__} on {socket.gethostname()}, {at}\n\n{text_of(findings)}")
+        print_out(f"\n{summary(findings)}")
     return int(any(finding.verdict == PROBLEM for finding in findings))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 OK, WARNING, PROBLEM, SKIPPED = "ok", "warning", "problem", "skipped"
 GIB = 2**30
 
-_WIDTH = 9  # of a verdict
+_VERDICT, _NAME = 9, 17  # widths of columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +29,12 @@ class Finding:
     figures: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def text_of(findings: Sequence[Finding]) -> str:
-    """Return the findings as a table, with a line that sums them up."""
-    width = max(len(finding.name) for finding in findings)
-    lines = []
-    for one in findings:
-        lines.append(f"{one.verdict:<{_WIDTH}}{one.name:<{width}}  {one.text}")
-        if one.remedy:
-            lines.append(f"{'':<{_WIDTH + width}}  -> {one.remedy}")
-    return "\n".join((*lines, "", summary(findings)))
+def text_of(finding: Finding) -> str:
+    """Return a finding as a line, and its remedy as a second one."""
+    lines = [f"{finding.verdict:<{_VERDICT}}{finding.name:<{_NAME}}  {finding.text}"]
+    if finding.remedy:
+        lines.append(f"{'':<{_VERDICT + _NAME}}  -> {finding.remedy}")
+    return "\n".join(lines)
 
 
 def summary(findings: Sequence[Finding]) -> str:

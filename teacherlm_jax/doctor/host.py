@@ -34,7 +34,7 @@ def disks(folder: Path | None) -> Iterator[Finding]:
     if folder is not None:
         yield disk("disk of runs", folder)
     if folder is None or _device(_existing(folder)) != _device(temporary):
-        yield disk("disk of temporary files", temporary)
+        yield disk("temporary files", temporary)
 
 
 def disk(name: str, folder: Path) -> Finding:

@@ -15,6 +15,7 @@ from teacherlm_jax.doctor.finding import OK, PROBLEM, SKIPPED, WARNING, Finding
 
 _NAME = "teacherlm_jax"
 _PINS = Path(teacherlm_jax.__file__).parents[1] / "requirements.txt"
+_EXTRAS = ("cuda", "gcs", "tpu")  # whose pins are compared where they are installed
 _SHOWN = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _ACCELERATORS = ("libtpu", "jax-cuda12-plugin", "jax-cuda13-plugin")
 _FEW = 6  # packages that are named
@@ -99,10 +100,15 @@ def _pins(installed: Mapping[str, str]) -> Finding:
     """Return the finding about versions that differ from those that were tested."""
     if not _PINS.exists():
         return Finding("pins", SKIPPED, "there is no requirements.txt beside the package")
-    pins = dict(_read_pins(_PINS.read_text(encoding="utf-8")))
-    other = {name: (installed[name], pin) for name, pin in pins.items()
-             if name in installed and installed[name] != pin}  # fmt: skip
-    absent = [name for name in pins if name not in installed and name not in _ACCELERATORS]
+    pins = dict(_read_pins(_PINS))
+    extras = [_PINS.with_name(f"{_PINS.stem}-{extra}.txt") for extra in _EXTRAS]
+    of_extras = [pin for path in extras if path.exists() for pin in _read_pins(path)]
+    other = {
+        name: (installed[name], pin)
+        for name, pin in (pins | dict(of_extras)).items()
+        if name in installed and installed[name] != pin
+    }
+    absent = [name for name in pins if name not in installed]
     pairs = {name: {"installed": has, "pin": pin} for name, (has, pin) in other.items()}
     figures = {"other": pairs, "not_installed": absent}
     if not other and not absent:
@@ -115,9 +121,9 @@ def _pins(installed: Mapping[str, str]) -> Finding:
     return Finding("pins", WARNING, text, remedy, figures)
 
 
-def _read_pins(text: str) -> Iterator[tuple[str, str]]:
-    """Yield name and version of the pins that are for this Python and platform."""
-    for line in text.splitlines():
+def _read_pins(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield name and version of the pins in a file that are for this Python and platform."""
+    for line in path.read_text(encoding="utf-8").splitlines():
         try:
             pin = Requirement(line.partition("#")[0].strip())
         except InvalidRequirement:  # an empty line or an option

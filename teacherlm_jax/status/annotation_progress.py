@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax.annotation.job.job_files import PARTIAL, JobFolder, JobRecord, shard_name
@@ -27,40 +27,35 @@ def read(
     kinds = [kind for kind, teacher in dict(config.get("teachers") or {}).items() if teacher]
     record = _plan(run)
     if record is None:
-        return RunProgress("planning", (("progress", "the plan is not written yet"),))
-    folder = JobFolder(run.folder)
-    rows = record.shards
+        return RunProgress("", (("progress", "its plan is not known"),))
+    folder, rows = JobFolder(run.folder), record.shards
     counted = {part: folder.counted(part) for part in (*kinds, layout.SAMPLES)}
-    done = Counter[str]()
-    for kind in kinds:
-        done[kind] = sum(rows[index] for index in counted[kind] if index < len(rows))
-        done[kind] += _in_partial_files(run, kind, set(counted[kind]), rows)
-    finished = sum(index < len(rows) for index in counted[layout.SAMPLES])
-    claimed = len(_claimed(run))
-    total = sum(rows) * len(kinds)
+    done = {kind: _explanations(run, kind, counted[kind], rows) for kind in kinds}
+    number, total = sum(done.values()), sum(rows) * len(kinds)
     figures: dict[str, Any] = {
         "rows": sum(rows),
         "refused": record.refused,
-        "explanations": sum(done.values()),
-        "explanations_by_kind": dict(done),
+        "explanations": number,
+        "explanations_by_kind": done,
         "total": total,
-        "shards": {"done": finished, "claimed": claimed, "total": len(rows),
-                   "left": max(0, len(rows) - finished - claimed)},
-    }  # fmt: skip
-    text = f"{figures['explanations']:,} of {total:,} explanations"
-    text += share(figures["explanations"], total)
+    }
+    text = f"{number:,} of {total:,} explanations{share(number, total)}"
     lines = [("progress", text + _speed(logs, figures))]
     if "seconds_left" in figures and not result:
         lines.append(("time left", f"about {duration(figures['seconds_left'])}"))
-    shards = figures["shards"]
-    lines.append((
-        "shards",
-        f"{finished:,} done, {claimed:,} claimed, {shards['left']:,} left of {len(rows):,}",
-    ))  # fmt: skip
+    lines.append(("shards", _shards(run, counted[layout.SAMPLES], len(rows), figures)))
     lines += _gates(run, folder, counted, kinds, figures)
     if record.refused:
         lines.append(("refused", f"{record.refused:,} rows, listed in {layout.REFUSED}"))
-    return RunProgress(f"{figures['explanations']:,}/{total:,} explanations", tuple(lines), figures)
+    return RunProgress(f"{number:,}/{total:,} explanations", tuple(lines), figures)
+
+
+def _shards(run: RunFiles, finished: Collection[int], total: int, figures: dict[str, Any]) -> str:
+    """Return the states of the shards as text, and note their numbers."""
+    done, claimed = sum(index < total for index in finished), len(_claimed(run))
+    left = max(0, total - done - claimed)
+    figures["shards"] = {"done": done, "claimed": claimed, "left": left, "total": total}
+    return f"{done:,} done, {claimed:,} claimed, {left:,} left of {total:,}"
 
 
 def _plan(run: RunFiles) -> JobRecord | None:
@@ -73,18 +68,23 @@ def _plan(run: RunFiles) -> JobRecord | None:
         return None
 
 
-def _in_partial_files(run: RunFiles, kind: str, counted: set[int], rows: Sequence[int]) -> int:
-    """Return the explanations of a kind in files that are not complete, or not counted yet."""
-    part, count = f"{layout.TEXTS}/{kind}", 0
+def _explanations(run: RunFiles, kind: str, counted: Collection[int], rows: Sequence[int]) -> int:
+    """Return the number of explanations of a kind, also of those in files that are not complete.
+
+    Args:
+        run: files of the job.
+        kind: the kind.
+        counted: shards whose file of this kind is complete and counted.
+        rows: rows of each shard.
+    """
+    count = 0
     for index, size in enumerate(rows):
-        if index in counted:
-            continue
-        name = shard_name(index)
-        partial = f"{part}/{name}{PARTIAL}"
-        if run.has(f"{part}/{name}"):
+        path = f"{layout.TEXTS}/{kind}/{shard_name(index)}"
+        if index in counted or run.has(path):
             count += size
-        elif run.has(partial):
-            count += min(size, sum(line.endswith(b"\n") for line in run.lines(partial)))
+        elif run.has(f"{path}{PARTIAL}"):
+            lines = run.lines(f"{path}{PARTIAL}")
+            count += min(size, sum(line.endswith(b"\n") for line in lines))
     return count
 
 
@@ -153,10 +153,10 @@ def _gates(
             continue
         by_kind[kind] = {"count": count, "all": whole, "passed": dict(passed),
                          "judged": dict(judged)}  # fmt: skip
-        failed = [f"{gate} {passed[gate]:,} of {judged[gate]:,}" for gate in judged
-                  if passed[gate] < judged[gate]]  # fmt: skip
-        text = f"{whole:,} of {count:,} {kind} passed all"
-        text += f"; failed some: {', '.join(failed)}" if failed else ""
+        text = f"{kind}: {whole:,} of {count:,} passed all"
+        some_failed = [gate for gate in judged if passed[gate] < judged[gate]]
+        shares = [f"{gate} {passed[gate]:,} of {judged[gate]:,}" for gate in some_failed]
+        text += "".join(f", {share}" for share in shares)
         text += f" (in {len(some):,} of {len(shards):,} shards)" if len(some) < len(shards) else ""
         lines.append(("gates", text))
     if by_kind:

@@ -13,6 +13,7 @@ from teacherlm_jax.status.run_state import RunState
 from teacherlm_jax.storage.locations import is_remote
 
 _OUTPUT = "--config.output"
+_UNTIL = "--until"  # a pipeline goes on after this step
 _MOVABLE = ("train", "annotate", "evaluate", "prepare")  # resumed in another folder by one key
 _AFTER = {  # a finished run
     "train": "teacherlm convert {run} FOLDER",
@@ -78,7 +79,7 @@ def of(
         purpose += f" on {processes} processes, through the launcher that started them"
     if not (isinstance(words, list) and len(words) > 1 and words[1] == verb):
         return NextCommand(f"{purpose}: repeat the call that started it")
-    words = [str(word) for word in words[1:]]
+    words = [str(word) for word in words[1:] if not str(word).startswith(_UNTIL)]
     output = str(config.get("output") or "")
     if verb in _MOVABLE and not any(word.startswith("--sweep") for word in words):
         words += _moved_to(folder, output, directory)

@@ -13,8 +13,8 @@ from teacherlm_jax.storage import files
 from teacherlm_jax.storage.lock_holder import Holder, of_heartbeat, read_holder
 
 RUNNING, WAITING, STOPPED = "running", "waiting", "stopped"
-FAILED, FINISHED, UNKNOWN = "failed", "finished", "unknown"
-STATES = (RUNNING, WAITING, STOPPED, FAILED, FINISHED, UNKNOWN)
+FAILED, FINISHED = "failed", "finished"
+STATES = (RUNNING, WAITING, STOPPED, FAILED, FINISHED)
 
 _WAITS = "; waiting for it"  # ends the line of a process that waits for a lock; see `run_place`
 _KILLED = (

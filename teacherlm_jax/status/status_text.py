@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from teacherlm_jax.status.next_commands import NextCommand
 from teacherlm_jax.status.progress import duration
-from teacherlm_jax.status.run_state import STATES
+from teacherlm_jax.status.run_state import FINISHED, STATES
 from teacherlm_jax.status.run_status import RunStatus
 from teacherlm_jax.storage.lock_holder import Holder
 
@@ -47,12 +47,13 @@ def _lines(status: RunStatus) -> Iterator[tuple[str, str]]:
     if status.state.reason:
         yield "reason", status.state.reason
     at_work = status.state.at_work
-    for holder in at_work or status.state.holders[:1]:
+    ended = () if status.state.name == FINISHED else status.state.holders[:1]
+    for holder in at_work or ended:
         yield "process", _holder(holder)
     if status.processes > 1:
         yield "processes", f"{status.processes} work as one"
     if status.starts > 1:
-        yield "starts", f"{status.starts}, the first and {status.starts - 1} more"
+        yield "started", f"{status.starts} times"
     yield from status.progress.lines
     yield from _steps(status)
     yield from (("note", note) for note in status.notes)

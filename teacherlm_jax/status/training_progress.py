@@ -30,7 +30,7 @@ def read(run: RunFiles, config: Mapping[str, Any], result: Mapping[str, Any]) ->
         figures["seconds_left"] = left
         lines.append(("time left", f"about {duration(left)}"))
     lines += _validation(run, figures)
-    lines += _checkpoints(run, figures)
+    lines += _checkpoints(run, config, figures)
     short = f"step {step:,}/{total:,}"
     if "loss" in figures:
         short += f", loss {figures['loss']:.3f}"
@@ -70,14 +70,18 @@ def _validation(run: RunFiles, figures: dict[str, Any]) -> list[tuple[str, str]]
     return [("validation", f"{', '.join(shown)} at step {rows[-1].get('step', '?')}")]
 
 
-def _checkpoints(run: RunFiles, figures: dict[str, Any]) -> list[tuple[str, str]]:
+def _checkpoints(
+    run: RunFiles, config: Mapping[str, Any], figures: dict[str, Any]
+) -> list[tuple[str, str]]:
     """Return the line about the last checkpoint; a run without one is lost if it is killed."""
     steps = sorted(int(name) for name in run.entries(layout.CHECKPOINTS) if name.isdigit())
     if is_remote(run.folder):
         steps = [step for step in steps if run.has(f"{layout.CHECKPOINTS}/{step}/{_MARK}")]
     figures["checkpoints"] = steps
     if not steps:
-        return [("checkpoint", "none yet")]
+        every = number(dict(config.get("checkpoint") or {}).get("every"))
+        why = "; config.checkpoint.every is 0, so a crash loses all steps" if every == 0 else ""
+        return [("checkpoint", f"none yet{why}")]
     part = f"{layout.CHECKPOINTS}/{steps[-1]}"
     age = run.age(f"{part}/{_MARK}" if is_remote(run.folder) else part)
     ago = "" if age is None else f", saved {duration(age)} ago"

@@ -10,7 +10,7 @@ from etils import epath
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files, holders
-from teacherlm_jax.storage.entries import list_entries
+from teacherlm_jax.storage.entries import Entry, list_entries
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.object_lock import STALE
 from teacherlm_jax.storage.paths import StoragePath
@@ -50,17 +50,25 @@ def read_holder(lock: epath.PathLike, skew: float = 0.0) -> Holder | None:
     lock = StoragePath(lock)
     if not is_remote(lock) and not lock.is_dir():
         return _of_file(Path(lock))
-    numbers = {int(name): entry for name, entry in list_entries(lock, skew).items()
-               if name.isdigit()}  # fmt: skip
-    if not numbers:
-        return None
-    newest = max(numbers)
-    content = files.read_json(lock / str(newest))
-    if not isinstance(content, dict) or content.get("free"):
-        return None
-    held = of_heartbeat(content, numbers[newest].age or 0.0)
-    # The lock of a bucket on a disk is a copy, with which nobody works.
-    return held if is_remote(lock) else dataclasses.replace(held, alive=False)
+    while entries := _numbered(lock, skew):
+        newest = max(entries)
+        try:
+            content = files.read_json(lock / str(newest))
+        except UserError:
+            if files.exists(lock / str(newest)):
+                raise
+            continue  # a new holder has removed it since it was listed
+        if not isinstance(content, dict) or content.get("free"):
+            return None
+        held = of_heartbeat(content, entries[newest].age or 0.0)
+        # The lock of a bucket on a disk is a copy, with which nobody works.
+        return held if is_remote(lock) else dataclasses.replace(held, alive=False)
+    return None
+
+
+def _numbered(lock: epath.Path, skew: float) -> dict[int, Entry]:
+    listed = list_entries(lock, skew)
+    return {int(name): entry for name, entry in listed.items() if name.isdigit()}
 
 
 def of_heartbeat(content: Mapping[str, Any], age: float) -> Holder:

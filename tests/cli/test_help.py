@@ -11,6 +11,7 @@ import pytest
 
 from teacherlm_jax import config
 from teacherlm_jax.cli import help_text, main
+from teacherlm_jax.cli.tools import TOOLS
 from teacherlm_jax.config import fields
 
 CLASSES = [kind for name in config.__all__ if isinstance(kind := getattr(config, name), type)]
@@ -44,6 +45,18 @@ def test_the_help_of_every_verb_fits_100_columns_of_ascii_and_describes_every_ke
     for kind in main.VERBS[verb].options:
         options += dataclasses.fields(kind)
     assert all(f"  --{fields.option_of(option.name)}" in text for option in options)
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_the_help_of_a_command_without_a_config_describes_its_options(name, shown):
+    text = shown(name)
+    assert text.isascii()
+    assert max(map(len, text.splitlines())) <= help_text.WIDTH
+    words = {field.metadata.get("words") for field in dataclasses.fields(TOOLS[name].options)}
+    options = {field.name for field in dataclasses.fields(TOOLS[name].options)} - {"runs"}
+    for option in (*(f"--{option}" for option in options), *(words - {None}), "--help"):
+        assert re.search(rf"^  {option}\b.*\n      \w", text, re.MULTILINE), option
+    assert f"usage: teacherlm {name} " in text and "--config" not in text
 
 
 RUNNER = "--runner=TEXT"

@@ -66,7 +66,7 @@ def test_no_matrix_product_is_skipped(found):
 @pytest.mark.parametrize(
     ("machine", "unavailable", "remedy"),
     [
-        ({"nvidia": True}, {}, 'pip install --constraint requirements.txt "jax[cuda13]"'),
+        ({"nvidia": True}, {}, "pip install -r requirements-cuda.txt"),
         ({"tpu": True}, {}, "pip install -r requirements-tpu.txt"),
         ({"tpu": True}, {"tpu": "ABORTED: already in use by process 7"}, "stop other processes"),
     ],

@@ -108,13 +108,12 @@ def test_findings_are_aligned_and_counted():
         Finding("longer", WARNING, "low", "raise it"),
         Finding("b", PROBLEM, "none", "add one"),
     ]
-    assert text_of(findings).splitlines() == [
-        "ok       a       fine",
-        "warning  longer  low",
-        "                 -> raise it",
-        "problem  b       none",
-        "                 -> add one",
-        "",
-        "1 problem, 1 warning",
+    assert "\n".join(map(text_of, findings)).splitlines() == [
+        "ok       a                  fine",
+        "warning  longer             low",
+        "                            -> raise it",
+        "problem  b                  none",
+        "                            -> add one",
     ]
+    assert summary(findings) == "1 problem, 1 warning"
     assert summary(findings[:1]) == "everything is well"

@@ -79,15 +79,16 @@ def test_a_folder_that_does_not_exist_is_examined_where_it_would_be(tmp_path):
 
 
 def test_temporary_files_are_examined_for_a_run_in_a_bucket():
-    assert [finding.name for finding in host.disks(None)] == ["disk of temporary files"]
+    assert [finding.name for finding in host.disks(None)] == ["temporary files"]
 
 
-def test_pins_are_those_of_this_python_and_platform():
+def test_pins_are_those_of_this_python_and_platform(tmp_path):
     text = (
         "# comment\njax==1.0 ; python_full_version < '3'\njax==2.0 ; python_full_version >= '3'\n"
         "Some_Name==1.5  # via x\n\n-r other.txt\nranges>=2\n"
     )
-    assert dict(packages._read_pins(text)) == {"jax": "2.0", "some-name": "1.5"}
+    (tmp_path / "pins.txt").write_text(text)
+    assert dict(packages._read_pins(tmp_path / "pins.txt")) == {"jax": "2.0", "some-name": "1.5"}
 
 
 def findings(monkeypatch, tmp_path, pins, installed):
@@ -104,6 +105,9 @@ def test_versions_that_differ_from_the_pins_are_a_warning(monkeypatch, tmp_path)
     assert finding.verdict == "warning"
     assert finding.text == (f"jax {installed['jax']} (pinned 9.9), absent-package is not installed")
     assert "pip install -r requirements.txt" in finding.remedy
+    (tmp_path / "requirements-gcs.txt").write_text("gcsfs==1.0\nnot-needed==2.0\n")
+    finding = findings(monkeypatch, tmp_path, "", installed)["pins"]
+    assert finding.text == f"gcsfs {installed['gcsfs']} (pinned 1.0)"
 
 
 def test_a_package_that_is_too_old_or_missing_is_a_problem(monkeypatch, tmp_path):
