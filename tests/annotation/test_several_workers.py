@@ -16,6 +16,8 @@ from benchmarks import stub_teacher
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.pipelines import verbs
+from teacherlm_jax.status.run_files import RunFiles
+from teacherlm_jax.status.run_status import read_status
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
 
@@ -80,11 +82,12 @@ def _killed_and_joined(together, output, workers, kills):
     draw = random.Random(2)
     processes = [_start(together, output, number) for number in range(workers)]
     started, result = workers, StoragePath(output) / "result.json"
-    began = time.monotonic()
+    began, looks = time.monotonic(), []
     end = began + 200
     while not result.exists():
         assert time.monotonic() < end, "the job does not end"
         time.sleep(0.2)
+        looks.append(read_status(RunFiles(StoragePath(output))))
         names = "".join(files.names(StoragePath(output) / "workers"))
         at_work = [p for p in processes if f"-{p.pid}-" in names and p.poll() is None]
         began = began if at_work else time.monotonic()
@@ -100,6 +103,10 @@ def _killed_and_joined(together, output, workers, kills):
     for process in processes:
         process.wait(60)
     assert not kills, "the job ended too early"
+    assert [fault for look in looks for fault in look.faults] == []
+    working = [look.progress.figures for look in looks if look.state.name == "running"]
+    assert any(figures and figures["shards"]["claimed"] for figures in working)
+    assert read_status(RunFiles(StoragePath(output))).progress.figures["explanations"] == 2 * ROWS
     return [process.returncode for process in processes]
 
 

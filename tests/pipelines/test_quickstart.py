@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from teacherlm_jax.status.run_files import RunFiles
+from teacherlm_jax.status.run_status import read_status
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -38,6 +41,26 @@ def test_every_step_writes_a_result_and_the_report_exists(finished):
     assert str(root / "report/report.html") in shown
     assert "Samples from annotate" in shown
     assert shown.count("(synthetic/") == 3, "three annotated samples are printed"
+
+
+def test_the_status_of_all_its_runs_is_known_from_their_files(finished):
+    root, _ = finished
+    whole = read_status(RunFiles(StoragePath(root)))
+    assert whole.state.name == "finished" and not whole.faults
+    assert len(whole.steps) == 18 and {step.state for step in whole.steps} == {"finished"}
+    details = {step.name: step.detail for step in whole.steps}
+    assert details["annotate"] == "36/36 explanations"
+    assert re.fullmatch(r"step (\d+)/\1, loss [\d.]+", details["stage1"])
+    assert re.fullmatch(r"(\d) of \1 mixtures", details["teacher_data"])
+    assert re.fullmatch(r"accuracy [\d.]+%", details["evaluate_stage1"])
+    trained = read_status(RunFiles(StoragePath(root) / "stage1")).progress.figures
+    assert trained["checkpoints"] == [trained["steps"]] and trained["tokens_per_second"] > 0
+    gates = read_status(RunFiles(StoragePath(root) / "annotate")).progress.figures["gates"]
+    assert {kind: figures["count"] for kind, figures in gates.items()} == {
+        "cot": 12,
+        "fundamental": 12,
+        "mistake": 12,
+    }
 
 
 def test_explanations_of_every_kind_are_written_and_checked(finished):

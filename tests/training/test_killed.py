@@ -5,6 +5,9 @@ import signal
 import pytest
 
 from benchmarks import kill_train, kills
+from teacherlm_jax.status.run_files import RunFiles
+from teacherlm_jax.status.run_status import read_status
+from teacherlm_jax.storage.paths import StoragePath
 
 STEPS = 16
 
@@ -30,6 +33,8 @@ def test_a_run_that_is_killed_many_times_is_bit_equal_to_an_uninterrupted_run(st
     assert "teacherlm: SIGTERM before the first step" in compiling.output
     assert compiling.process.returncode == 128 + signal.SIGTERM
     assert not list((compiling.run / "checkpoints").iterdir())
+    status = read_status(RunFiles(StoragePath(compiling.run)))
+    assert status.state.name == "stopped" and "SIGTERM before the first" in status.state.reason
 
     uninterrupted = start("uninterrupted")
     kill_train.run_to_end(uninterrupted)
@@ -41,6 +46,10 @@ def test_a_run_that_is_killed_many_times_is_bit_equal_to_an_uninterrupted_run(st
         start("killed").kill("end", signal.SIGKILL),
     ]
     assert phases == ["save", "validation", "validation", "end"]
+    status = read_status(RunFiles(StoragePath(compiling.run)))
+    assert status.state.name == "stopped" and "was killed" in status.state.reason
+    assert status.progress.figures["steps"] == STEPS and status.progress.figures["checkpoints"]
+    assert status.starts > 1 and status.next.command.startswith("teacherlm train ")
     last = start("killed")
     kill_train.run_to_end(last)
     assert kills.differences(kills.outcome(last.run), expected) == []
