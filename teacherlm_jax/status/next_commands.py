@@ -77,9 +77,10 @@ def of(
     processes = versions.get("processes", 1)
     if isinstance(processes, int) and processes > 1:
         purpose += f" on {processes} processes, through the launcher that started them"
-    if not (isinstance(words, list) and len(words) > 1 and words[1] == verb):
+    if not (isinstance(words, list) and verb in words[1:]):
         return NextCommand(f"{purpose}: repeat the call that started it")
-    words = [str(word) for word in words[1:] if not str(word).startswith(_UNTIL)]
+    words = words[words.index(verb, 1) :]
+    words = [str(word) for word in words if not str(word).startswith(_UNTIL)]
     output = str(config.get("output") or "")
     if verb in _MOVABLE and not any(word.startswith("--sweep") for word in words):
         words += _moved_to(folder, output, directory)

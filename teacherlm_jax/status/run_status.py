@@ -6,6 +6,7 @@ from typing import Any
 
 from etils import epath
 
+from teacherlm_jax.pipelines.verbs import VERBS
 from teacherlm_jax.runs import layout
 from teacherlm_jax.status import (
     annotation_progress,
@@ -114,10 +115,9 @@ def read_status(run: RunFiles, *, with_steps: bool = True) -> RunStatus:
     recorded, versions = run.json(layout.CONFIG), run.json(layout.VERSIONS)
     result, logs = run.json(layout.RESULT), log_tail.read_logs(run)
     state = run_state.read_state(run, recorded, result, logs)
-    command = _words(versions.get("command"))
     verb = recorded.get("verb")
     if not isinstance(verb, str):
-        verb = command[1] if len(command) > 1 else ""
+        verb = _verb(versions.get("command"))
     config = recorded.get("config")
     config = config if isinstance(config, dict) else {}
     progress = _progress(run, verb, config, result, logs)
@@ -196,7 +196,7 @@ def _last_lines(log: RunLog) -> tuple[str, ...]:
     return tuple(lines[-_LINES:])
 
 
-def _words(command: Any) -> list[str]:
-    """Return a recorded command line; empty if it is not a list of texts."""
-    is_list = isinstance(command, list) and all(isinstance(word, str) for word in command)
-    return command if is_list else []
+def _verb(command: Any) -> str:
+    """Return the verb in a recorded command line; empty if there is none."""
+    words = command[1:] if isinstance(command, list) else ()
+    return next((word for word in words if isinstance(word, str) and word in VERBS), "")
