@@ -8,7 +8,7 @@ from teacherlm_jax.config.fields import location, number, plain
 
 @dataclasses.dataclass
 class DoctorOptions:
-    """What to examine besides this machine, and for how long."""
+    """The folder of runs and the clock to examine besides this machine, and the time for it."""
 
     folder: str = location(
         "runs",

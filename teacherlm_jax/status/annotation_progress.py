@@ -9,8 +9,8 @@ from teacherlm_jax.annotation.job.job_files import PARTIAL, JobFolder, JobRecord
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.status.log_tail import RunLog
-from teacherlm_jax.status.progress import RunProgress, duration, share
 from teacherlm_jax.status.run_files import RunFiles
+from teacherlm_jax.status.run_progress import RunProgress, duration, share
 from teacherlm_jax.storage import exchange, files
 
 _MOST = 1000  # files of figures that are read

@@ -8,7 +8,7 @@ from etils import epath
 from teacherlm_jax.runs import layout
 from teacherlm_jax.status import run_state
 from teacherlm_jax.status.next_commands import NO_COMMAND, NextCommand
-from teacherlm_jax.status.progress import RunProgress, duration
+from teacherlm_jax.status.run_progress import RunProgress, duration
 from teacherlm_jax.status.run_state import RunState
 from teacherlm_jax.status.run_status import RunStatus
 from teacherlm_jax.storage.entries import Entry, list_entries

@@ -59,7 +59,7 @@ class RunLog:
 
     @property
     def stopped(self) -> bool:
-        """Whether the error says that the process was stopped, by a signal or by another one."""
+        """True if the error says that the process was stopped, by a signal or by another one."""
         return self.error.partition(":")[0] in _STOPPED
 
 

@@ -35,7 +35,7 @@ _WHY = {
 
 @dataclasses.dataclass(frozen=True)
 class NextCommand:
-    """What to do next.
+    """The next command for a run.
 
     Attributes:
         purpose: what it is for.

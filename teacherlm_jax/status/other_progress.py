@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from teacherlm_jax.runs import layout
-from teacherlm_jax.status.progress import RunProgress, number
 from teacherlm_jax.status.run_files import RunFiles
+from teacherlm_jax.status.run_progress import RunProgress, number
 
 
 def of_preparation(

@@ -20,8 +20,8 @@ from teacherlm_jax.status import (
 from teacherlm_jax.status.log_tail import RunLog
 from teacherlm_jax.status.next_commands import NO_COMMAND, NextCommand
 from teacherlm_jax.status.pipeline_steps import StepStatus
-from teacherlm_jax.status.progress import RunProgress, duration
 from teacherlm_jax.status.run_files import RunFiles
+from teacherlm_jax.status.run_progress import RunProgress, duration
 from teacherlm_jax.status.run_state import RunState
 
 _LINES = 3  # of the log

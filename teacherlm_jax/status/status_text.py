@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from teacherlm_jax.status.next_commands import NextCommand
-from teacherlm_jax.status.progress import duration
+from teacherlm_jax.status.run_progress import duration
 from teacherlm_jax.status.run_state import FINISHED, STATES
 from teacherlm_jax.status.run_status import RunStatus
 from teacherlm_jax.storage.lock_holder import Holder

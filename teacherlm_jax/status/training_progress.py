@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax.runs import layout
-from teacherlm_jax.status.progress import RunProgress, duration, number, share
 from teacherlm_jax.status.run_files import RunFiles
+from teacherlm_jax.status.run_progress import RunProgress, duration, number, share
 from teacherlm_jax.storage.locations import is_remote
 
 _MARK = "commit_success.txt"  # of a complete checkpoint in a bucket; see `checkpoints.commit_marks`
