@@ -7,6 +7,7 @@ from typing import Any
 
 from etils import epath
 
+from teacherlm_jax.runs import layout
 from teacherlm_jax.status import run_folders, run_state
 from teacherlm_jax.status.run_files import RunFiles
 from teacherlm_jax.storage import files
@@ -57,10 +58,16 @@ def _configured(
     run: RunFiles, config: Mapping[str, Any], steps: list[dict[str, Any]], state_of: StateOf
 ) -> Iterator[StepStatus]:
     """Yield the steps that the settings of a pipeline name."""
+    records = run.json(layout.STEP_RECORDS)
     for step in steps:
         folder = _moved(str(step.get("output", "")), str(config.get("output", "")), run.folder)
         name = str(step.get("name") or step.get("variant") or folder.name).partition(",")[0]
-        yield StepStatus(name, str(step.get("title", "")), *_state(folder, run.skew, state_of))
+        state, detail = _state(folder, run.skew, state_of)
+        record = records.get(name)
+        if state == run_state.WAITING and isinstance(record, dict) and "failed" in record:
+            # The command was refused before it made its run folder.
+            state, detail = run_state.FAILED, f"exit status {record['failed']}"
+        yield StepStatus(name, str(step.get("title", "")), state, detail)
 
 
 def _moved(path: str, before: str, folder: epath.Path) -> epath.Path:

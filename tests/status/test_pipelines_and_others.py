@@ -58,6 +58,12 @@ def test_a_step_that_failed_shows_its_error(pipeline, status):
     assert (step.state, step.detail) == ("failed", "no data; copy it")
 
 
+def test_a_step_that_was_refused_before_it_had_a_folder_failed(pipeline, status):
+    files.write_json(f"{pipeline}/steps.json", {"student": {"failed": 2}})
+    step = status(pipeline).steps[3]
+    assert (step.state, step.detail) == ("failed", "exit status 2")
+
+
 def test_the_steps_of_a_quickstart_are_named_by_their_variants(tmp_path, status):
     steps = [{"verb": "train", "variant": "stage1,tiny", "title": "t", "output": "q/stage1"}]
     record(tmp_path, "quickstart", {"output": "q", "steps": steps})
