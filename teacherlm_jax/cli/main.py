@@ -144,7 +144,8 @@ def _dry_run(name: str, command: flags.CommandLine) -> int:
 
 
 def _help() -> str:
-    summaries = {name: command.summary for name, command in (*VERBS.items(), *TOOLS.items())}
+    summaries = {name: verb.summary for name, verb in VERBS.items()}
+    summaries |= {name: tool.summary for name, tool in TOOLS.items()}
     rows = "\n".join(f"  {name:<12}{summary}" for name, summary in summaries.items())
     return (
         "usage: teacherlm COMMAND --config=FILE.py[:VARIANT] [--config.KEY=VALUE ...]\n\n"
