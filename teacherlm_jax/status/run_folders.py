@@ -45,15 +45,15 @@ def find(path: str) -> list[epath.Path]:
     outer = next(filter(is_run, [*folder.parents][:_LEVELS]), None)
     if outer is not None and (files.exists(folder) or files.is_folder(folder)):
         raise UserError(
-            f"{path}: is a part of the run {outer}; name that folder, as in teacherlm status "
+            f"{path}: this is a part of the run {outer}; name that folder, as in teacherlm status "
             f"{outer}"
         )
     if not files.is_folder(folder):
         there = "is a file" if files.exists(folder) else "there is no such folder"
         raise UserError(f"{path}: {there}; name the config.output of a command")
     raise UserError(
-        f"{path}: is no run folder, and has no run in it, but {_content(folder)}; name the "
-        "config.output of a command, or a folder with several of them"
+        f"{path}: expected a run or a folder with runs, found {_content(folder)}; name the "
+        "config.output of a command, or a folder above it"
     )
 
 
@@ -80,7 +80,7 @@ def _content(folder: epath.Path) -> str:
     if layout.CONFIG in entries and any(name.endswith(".safetensors") for name in entries):
         return "a model in the Hugging Face format"
     if not entries:
-        return "nothing at all"
+        return "an empty folder"
     names = sorted(entries)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"{', '.join(names[:_SHOWN])}{more}"

@@ -4,10 +4,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from teacherlm_jax.config import StatusOptions
-from teacherlm_jax.errors import ExplainedError, StoreError
+from teacherlm_jax.errors import ExplainedError, StoreError, UserError
 from teacherlm_jax.status import run_folders, run_state, status_text
 from teacherlm_jax.status.exported_folder import read_exported
 from teacherlm_jax.status.run_files import RunFiles
@@ -31,7 +31,10 @@ def show(options: StatusOptions, print_out: Print) -> int:
     with objects.patience(_PATIENCE):
         if options.watch:
             return _watch(options, print_out)
-        print_out(_text(options, list(_statuses(options.runs))))
+        statuses, problems = _statuses(options.runs)
+        print_out(_text(options, statuses))
+        for problem in problems:
+            print(problem, file=sys.stderr)
     return 0
 
 
@@ -41,8 +44,8 @@ def _watch(options: StatusOptions, print_out: Print) -> int:
         while True:
             began = time.monotonic()
             try:
-                statuses = list(_statuses(options.runs))
-                text = _text(options, statuses)
+                statuses, problems = _statuses(options.runs)
+                text = "\n\n".join([_text(options, statuses), *problems])
             except StoreError as error:  # the store may answer the next time
                 statuses, text = [], f"{error}"
             print_out(_page(options, text))
@@ -71,10 +74,21 @@ def _text(options: StatusOptions, statuses: list[RunStatus]) -> str:
     return "\n\n".join(map(status_text.block, statuses))
 
 
-def _statuses(paths: Iterable[str]) -> Iterator[RunStatus]:
+def _statuses(paths: Sequence[str]) -> tuple[list[RunStatus], list[str]]:
+    """Return the status of all runs, and messages about paths without a run.
+
+    Raises UserError if no path has a run.
+    """
+    statuses: list[RunStatus] = []
+    problems: list[str] = []
     for path in paths:
-        path = path.rstrip("/") or path
-        yield from _of_path(path)
+        try:
+            statuses += _of_path(path.rstrip("/") or path)
+        except UserError as error:
+            problems.append(f"{error}")
+    if not statuses:
+        raise UserError("\n".join(problems))
+    return statuses, problems
 
 
 def _of_path(path: str) -> Iterator[RunStatus]:

@@ -62,10 +62,10 @@ def test_many_runs_get_a_line_each(tmp_path, begin, typed):
     ("make", "message"),
     [
         ("", "there is no such folder; name the config.output of a command"),
-        ("empty/", "is no run folder, and has no run in it, but nothing at all"),
+        ("empty/", "expected a run or a folder with runs, found an empty folder"),
         ("notes.txt", "is a file"),
         ("mix/manifest.json", "a mixture that `prepare` wrote"),
-        ("data/a.csv", "has no run in it, but a.csv; name the config.output"),
+        ("data/a.csv", "folder with runs, found a.csv; name the config.output"),
     ],
 )
 def test_a_path_without_a_run_is_one_clear_error(tmp_path, typed, make, message):
@@ -91,6 +91,17 @@ def test_a_part_of_a_run_names_the_run(stopped, typed):
         assert code == 2 and f"is a part of the run {stopped}; name that folder" in text
 
 
+@pytest.mark.parametrize("root", ["disk"], indirect=True)
+def test_paths_without_a_run_among_others_are_named_after_the_runs(stopped, typed, tmp_path):
+    (tmp_path / "data").mkdir()
+    code, text = typed(f"{tmp_path}/data", stopped, f"{tmp_path}/nothing")
+    assert code == 0
+    assert text.index(str(stopped)) < text.index("data: expected a run or a folder with runs")
+    assert text.splitlines()[-1].startswith(f"{tmp_path}/nothing: there is no such folder")
+    code, text = typed(f"{tmp_path}/data", f"{tmp_path}/nothing")
+    assert code == 2 and "data: expected a run" in text and "nothing: there is no" in text
+
+
 def test_a_bucket_that_is_not_there_is_named(bucket, typed):
     code, text = typed("gs://no-such-bucket/runs")
     assert code == 2 and "there is no bucket gs://no-such-bucket" in text
@@ -99,7 +110,7 @@ def test_a_bucket_that_is_not_there_is_named(bucket, typed):
 def test_a_folder_in_a_bucket_without_a_run_is_an_error(bucket, typed):
     files.write_text(f"{bucket}/data/a.csv", "x")
     code, text = typed(f"{bucket}/data")
-    assert code == 2 and "is no run folder" in text and "a.csv" in text
+    assert code == 2 and "expected a run" in text and "a.csv" in text
 
 
 @pytest.mark.parametrize(
