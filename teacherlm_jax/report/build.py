@@ -15,6 +15,7 @@ from teacherlm_jax.report import (
     costs,
     explanations,
     flagged_questions,
+    prepared_mixtures,
     sweeps,
     trainings,
 )
@@ -96,6 +97,7 @@ def _blocks(
         *comparison_tables.section(compared),
         *flagged_questions.section(runs, root),
         *explanations.section(runs, root),
+        *prepared_mixtures.section(runs),
         *trainings.section(runs, root),
         *sweeps.section(runs, root),
         *costs.section(runs),

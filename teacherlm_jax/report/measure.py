@@ -118,6 +118,11 @@ def of_rows(data: Prepared) -> DataStatistics:
     return statistics
 
 
+def of_manifest(manifest: Mapping[str, Any]) -> DataStatistics:
+    """Return the number of texts and the means of a prepared mixture, without reading its rows."""
+    return DataStatistics(manifest["mixture"], manifest["texts"], means=_means(manifest))
+
+
 def of_sources(manifest: Mapping[str, Any]) -> list[DataStatistics]:
     """Return the number of texts and the means of each source of a prepared mixture.
 

@@ -52,9 +52,37 @@ def _metrics(step):
     }
 
 
-def _preparation(root, name, source):
+def _preparation(root, name, source, mixture=""):
     config = {"output": str(root / name), "root": str(source), "sources": [{"path": "*.jsonl"}]}
-    _write(root / name, "prepare", config, {"mixtures": {}, "vocabulary_size": 600, "refused": {}})
+    mixtures = {mixture: {}} if mixture else {}
+    result = {"mixtures": mixtures, "vocabulary_size": 600, "refused": {}}
+    _write(root / name, "prepare", config, result)
+    for mixture in mixtures:
+        files.write_json(root / name / mixture / "manifest.json", _manifest(mixture))
+
+
+def _manifest(mixture):
+    explained = {kind: {"teacher": {"count": 900, "mean": 24.13}} for kind in KINDS}
+    asked = {"question": {"count": 900, "mean": 41.52}, "answer": {"count": 900, "mean": 1.0}}
+    return {
+        "mixture": mixture,
+        "inputs": {
+            "mixture": {"author": "teacher"},
+            "vocabulary": {"digest": "sha256:0"},
+            "max_tokens": 512,
+        },
+        "length": 512,
+        "rows": 160,
+        "texts": 900,
+        "tokens": 81_000,
+        "tasks": {"explained/CMF": {"texts": 900, "tokens": 81_000}},
+        "drops": {"explained/CMF": {"no cot by teacher": 70, "too long": 30}},
+        "statistics": {
+            "tokens_by_field": asked | explained,
+            "lengths": {"edges": [1, 65, 129, 193, 257], "counts": [300, 500, 100, 0]},
+        },
+        "shards": [{"name": "a", "digest": "sha256:0", "bytes": 9}],
+    }
 
 
 def _measured(right, rows, majority, subjects=("",)):
@@ -125,7 +153,7 @@ def runs(tmp_path):
     _training(root, "student_F", "", finished=False)
     _annotation(root)
     _preparation(root, "teacher_data", root / "samples")
-    _preparation(root, "student_data", root / "annotate" / "samples")
+    _preparation(root, "student_data", root / "annotate" / "samples", "student_CMF")
     for name, right in ACCURACY.items():
         benchmarks = {"generated": _measured(right, 800, 0.27)}
         if name == "stage2":

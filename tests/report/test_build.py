@@ -229,7 +229,7 @@ def test_markdown_has_the_same_tables_and_links_its_figures(built):
     written = (folder / "report.md").read_text()
     assert "| stage2 | 78.0 (74.6 to 81.0) | 27.0 | 800 | 240 | evaluate_stage2 |" in written
     linked = re.findall(r"\]\((figures/[^)]+)\)", written)
-    assert len(linked) == 12  # three benchmarks, the gates, and the losses of eight trainings
+    assert len(linked) == 13  # three benchmarks, the gates, lengths, and the losses of 8 trainings
     for name in linked:
         assert (folder / name).read_text().startswith("<svg ")
 
