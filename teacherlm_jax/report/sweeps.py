@@ -1,11 +1,12 @@
 """The section on groups of runs: runs that differ in few settings, as those of a sweep do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from etils import epath
 
 from teacherlm_jax.config import HELD_OUT
+from teacherlm_jax.report import run_groups
 from teacherlm_jax.report.blocks import (
     Block,
     Cell,
@@ -17,59 +18,43 @@ from teacherlm_jax.report.blocks import (
     rounded,
 )
 from teacherlm_jax.report.collect import RunRecord, label
-from teacherlm_jax.runs.identity import flatten
+from teacherlm_jax.report.run_groups import RunGroup
 
-_MOST_KEYS = 4  # settings that the runs of a group differ in
 _NO_FIGURE = "–"
 _LOSS = "training loss"
-_NO_SETTINGS = ("output", "root", "stands_for")
+_MOST_NAMED = 4  # runs without a group that the page names
 
 
 def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
-    """Return a table for each folder whose training runs differ in few settings.
+    """Return a table for each group of finished training runs, and name the runs without a group.
 
-    A folder whose runs differ in more settings has a sentence instead. Returns no blocks if no
-    folder has several training runs with different settings.
+    Returns no blocks if there are no two training runs with different settings.
     """
+    done = [run for run in runs if run.verb == "train" and run.finished]
     blocks: list[Block] = []
-    for folder, members in _folders(runs).items():
-        swept = _differing([_settings(run) for run in members])
-        if swept:
-            few = len(swept) <= _MOST_KEYS
-            content = _table(members, swept, root) if few else _too_different(members, swept)
-            blocks += [Subheading(folder or "training runs"), content]
+    grouped: set[str] = set()
+    for group in run_groups.groups(done):
+        blocks += [Subheading(group.title), _table(group, root)]
+        grouped.update(run.name for run in group.runs)
+    alone = [run for run in done if run.name not in grouped]
+    if alone and len(done) > 1 and len({repr(run_groups.settings(run)) for run in done}) > 1:
+        blocks.append(_without_group(alone))
     return [Heading("Sweeps and other groups of runs"), *blocks] if blocks else []
 
 
-def _folders(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
-    """Return finished training runs by the folder above them, if it has several."""
-    folders: dict[str, list[RunRecord]] = {}
-    for run in runs:
-        if run.verb == "train" and run.finished:
-            folders.setdefault(run.name.rpartition("/")[0], []).append(run)
-    return {folder: members for folder, members in folders.items() if len(members) > 1}
-
-
-def _settings(run: RunRecord) -> Mapping[str, Any]:
-    """Return the settings of a run by key, without those that change no result."""
-    return {key: value for key, value in flatten(run.config).items() if key not in _NO_SETTINGS}
-
-
-def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    keys = dict.fromkeys(key for own in settings for key in own)
-    return [key for key in keys if len({repr(own.get(key)) for own in settings}) > 1]
-
-
-def _too_different(members: Sequence[RunRecord], swept: Sequence[str]) -> Paragraph:
+def _without_group(alone: Sequence[RunRecord]) -> Paragraph:
+    names = ", ".join(run.name for run in alone[:_MOST_NAMED])
     return Paragraph(
-        f"The {len(members)} training runs of this folder are not compared: they differ in "
-        f"{len(swept)} settings ({', '.join(swept[:_MOST_KEYS])} …), and a table shows up to "
-        f"{_MOST_KEYS}."
+        f"Training runs that differ from the others in more than {run_groups.MOST_KEYS} settings, "
+        f"or in their data and folder: {names}{' …' if len(alone) > _MOST_NAMED else ''} "
+        f"({count(len(alone))} in total)."
     )
 
 
-def _table(members: Sequence[RunRecord], swept: Sequence[str], root: epath.PathLike) -> Table:
+def _table(group: RunGroup, root: epath.PathLike) -> Table:
     """Return the runs sorted by their metric, the best one first and marked."""
+    members, swept = group.runs, group.keys
+    one_folder = len({run_groups.folder_of(run) for run in members}) == 1
     name = _common_metric(members)
     sign = 1 if name.endswith("loss") else -1
     values = [run.result["best_metric" if name != _LOSS else "loss"] for run in members]
@@ -83,7 +68,7 @@ def _table(members: Sequence[RunRecord], swept: Sequence[str], root: epath.PathL
     )
     rows: list[tuple[str | Cell, ...]] = []
     for value, run in places:
-        settings = _settings(run)
+        settings = run_groups.settings(run)
         first = value is not None and sign * value == known[0] < known[-1]
         metric = (
             Cell(_NO_FIGURE)
@@ -91,9 +76,10 @@ def _table(members: Sequence[RunRecord], swept: Sequence[str], root: epath.PathL
             else Cell(rounded(value, 4), best=first and comparable and not seeds_only)
         )
         own = (_text(settings.get(key, _NO_FIGURE), root) for key in swept)
-        rows.append((run.name.rpartition("/")[2], metric, *own, count(run.result["tokens"])))
+        shown = run.name.rpartition("/")[2] if one_folder else run.name
+        rows.append((shown, metric, *own, count(run.result["tokens"])))
     return Table(
-        f"Training runs of one folder by the settings in which they differ, the best {name} first."
+        f"Training runs by the settings in which they differ, the best {name} first."
         + (
             "" if comparable else " Losses on different data are not comparable, so none is marked."
         ),

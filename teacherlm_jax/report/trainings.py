@@ -7,7 +7,7 @@ from etils import epath
 
 from teacherlm_jax.checkpoints import selection
 from teacherlm_jax.config import HELD_OUT
-from teacherlm_jax.report import figures
+from teacherlm_jax.report import figures, run_groups
 from teacherlm_jax.report.blocks import (
     Block,
     Figure,
@@ -19,6 +19,8 @@ from teacherlm_jax.report.blocks import (
     rounded,
 )
 from teacherlm_jax.report.collect import RunRecord
+
+_Placed = tuple[str, str, figures.Curve]  # data, title of the group, curve
 
 
 def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
@@ -40,21 +42,23 @@ def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
 
 
 def _figure(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
+    groups = _titles_of_groups(runs)
     curves = []
     for run in runs:
         metrics = [row for row in run.metrics if "step" in row and row.get("loss") is not None]
         if metrics:
             steps, losses = [row["step"] for row in metrics], [row["loss"] for row in metrics]
-            curves.append((_data(run, root), (run.name, steps, losses)))
+            curves.append((_data(run, root), groups.get(run.name, ""), (run.name, steps, losses)))
     if not curves:
         return [Paragraph("No loss curves: no run has a loss in its metrics.jsonl.")]
     caption = "Training loss over the tokens with loss, from the metrics.jsonl of each run."
-    return _by_data("loss", curves, "loss (nats per token)", caption)
+    return _apart("loss", curves, "loss (nats per token)", caption)
 
 
 def _validation_figures(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
     """Return the curves of each validation metric; those of held-out rows by training data."""
-    curves: dict[str, list[tuple[str, figures.Curve]]] = {}
+    groups = _titles_of_groups(runs)
+    curves: dict[str, list[_Placed]] = {}
     for run in runs:
         rows = selection.measurements(run.path)
         for metric in dict.fromkeys(key for row in rows for key in row if key != "step"):
@@ -62,12 +66,13 @@ def _validation_figures(runs: Sequence[RunRecord], root: epath.PathLike) -> list
             if points:
                 steps, values = zip(*points, strict=True)
                 data = _data(run, root) if metric.startswith(f"{HELD_OUT}/") else ""
-                curves.setdefault(metric, []).append((data, (run.name, steps, values)))
+                placed = (data, groups.get(run.name, ""), (run.name, steps, values))
+                curves.setdefault(metric, []).append(placed)
     blocks: list[Block] = []
     for metric, own in curves.items():
         name = f"validation-{metric.replace('/', '-')}"
         caption = f"Validation: {metric}, from the validation.jsonl of each run."
-        blocks += _by_data(name, own, metric, caption)
+        blocks += _apart(name, own, metric, caption)
     return blocks
 
 
@@ -75,21 +80,30 @@ def _data(run: RunRecord, root: epath.PathLike) -> str:
     return run.input_label("data", run.config.get("data", ""), root)
 
 
-def _by_data(
-    name: str, curves: Sequence[tuple[str, figures.Curve]], up: str, caption: str
-) -> list[Block]:
-    """Return a figure for the curves of each data: those of different data are not comparable."""
-    groups: dict[str, list[figures.Curve]] = {}
-    for data, curve in curves:
-        groups.setdefault(data, []).append(curve)
+def _titles_of_groups(runs: Sequence[RunRecord]) -> dict[str, str]:
+    """Return the title of the group of each run that has one, by the name of the run."""
+    return {run.name: group.title for group in run_groups.groups(runs) for run in group.runs}
+
+
+def _apart(name: str, curves: Sequence[_Placed], up: str, caption: str) -> list[Block]:
+    """Return a figure for the curves of each data and each group of runs.
+
+    Curves of different data are not comparable. The runs of a group, such as a sweep, are together,
+    and apart from other runs on the same data.
+    """
+    places: dict[tuple[str, str], list[figures.Curve]] = {}
+    for data, group, curve in curves:
+        places.setdefault((data, group), []).append(curve)
     blocks: list[Block] = []
-    for number, (data, own) in enumerate(groups.items(), start=1):
+    for number, ((data, group), own) in enumerate(places.items(), start=1):
         ends = ", ".join(f"{run} {values[-1]:.3f}" for run, _, values in own)
+        notes = f" Data: {data}." if data else ""
+        notes += f" Group: {group}." if group and len(own) > 1 else ""
         blocks.append(
             Figure(
-                name=f"{name}-{number}" if len(groups) > 1 else name,
+                name=f"{name}-{number}" if len(places) > 1 else name,
                 drawing=figures.curves(own, "step", up),
-                caption=f"{caption} Data: {data}." if data else caption,
+                caption=caption + notes,
                 description=f"{up} by step; final values: {ends}",
             )
         )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from teacherlm_jax.report import costs, sweeps, trainings
+from teacherlm_jax.report import costs, run_groups, sweeps, trainings
 from teacherlm_jax.report.blocks import Cell, Figure, Subheading
 from teacherlm_jax.report.collect import find_runs
 from teacherlm_jax.storage import files
@@ -12,14 +12,15 @@ from teacherlm_jax.storage import files
 def swept(tmp_path):
     """Return a function that writes runs of a sweep over the learning rate, and finds them."""
 
-    def write(losses, metric=None, data="data"):
+    def write(losses, metric=None, data="data", parent="rates", **more):
         for number, loss in enumerate(losses):
-            folder = tmp_path / "runs" / "rates" / f"rate_{number}"
+            folder = tmp_path / "runs" / parent / f"rate_{number}"
             config = {
                 "output": str(folder),
                 "data": data if isinstance(data, str) else data[number],
                 "optimizer": {"learning_rate": 10.0**-number, "b2": 0.95},
                 "validation": {"metric": metric or ""},
+                **more,
             }
             result = {
                 "step": 10,
@@ -50,7 +51,7 @@ def _cells(rows):
 
 def test_the_runs_of_a_sweep_are_sorted_by_loss_and_the_best_is_marked(swept):
     _, title, table = sweeps.section(swept([3.0, 2.0, None, 2.5]), "")
-    assert title == Subheading("rates")
+    assert title == Subheading("rates: optimizer.learning_rate")
     assert table.header == ("run", "training loss", "optimizer.learning_rate", "tokens")
     assert _cells(table.rows) == [
         ["rate_1", "2.0000", "0.1", "1,000"],
@@ -81,12 +82,48 @@ def test_runs_that_differ_in_many_settings_are_named_as_not_compared(swept, tmp_
         content = files.read_json(path)
         content["config"] |= {"seed": number, "steps": number, "batch_size": number, "log": number}
         files.write_json(path, content)
-    _, title, told = sweeps.section(find_runs(str(tmp_path / "runs"), tmp_path / "report"), "")
-    assert title == Subheading("rates")
+    _, told = sweeps.section(find_runs(str(tmp_path / "runs"), tmp_path / "report"), "")
     assert told.text.startswith(
-        "The 2 training runs of this folder are not compared: they differ in 5 settings "
-        "(optimizer.learning_rate, seed, steps, batch_size …), and"
+        "Training runs that differ from the others in more than 4 settings, or in their data and "
+        "folder: rates/rate_0, rates/rate_1 (2 in total)."
     )
+
+
+def _titles(blocks):
+    return [block.text for block in blocks if isinstance(block, Subheading)]
+
+
+def test_runs_in_several_folders_are_one_group_if_they_differ_in_few_settings(swept):
+    swept([3.0, 2.0], parent="first", seed=1)
+    _, title, table = sweeps.section(swept([2.5, 1.5], parent="second", seed=2), "")
+    assert title == Subheading("optimizer.learning_rate, seed")
+    assert [row[0] for row in table.rows] == [
+        *("second/rate_1", "first/rate_1", "second/rate_0", "first/rate_0")
+    ]
+    assert table.rows[0][1].best
+
+
+def test_runs_on_other_data_in_another_folder_are_a_group_of_their_own(swept):
+    swept([3.0, 2.0], parent="first", data="a")
+    blocks = sweeps.section(swept([2.5, 1.5], parent="second", data="b"), "")
+    assert _titles(blocks) == ["first: optimizer.learning_rate", "second: optimizer.learning_rate"]
+
+
+def test_one_folder_has_a_group_for_each_kind_of_run_and_the_closest_runs_are_together(swept):
+    first = dict.fromkeys(("steps", "batch_size", "epochs", "warmup"), 1)
+    swept([3.0, 2.0], parent="all/one", **first)
+    runs = swept([2.5, 1.5], parent="all/two", **dict.fromkeys(first, 2))
+    folder = runs[0].path.parent.parent
+    for number, name in enumerate(("one/rate_0", "two/rate_0", "one/rate_1", "two/rate_1")):
+        (folder / name).rename(folder / f"run_{number}")
+    runs = find_runs(str(folder.parent), folder.parent / "report")
+    groups = [[run.name for run in group.runs] for group in run_groups.groups(runs)]
+    assert groups == [["all/run_0", "all/run_2"], ["all/run_1", "all/run_3"]]
+
+
+def test_settings_that_change_no_result_do_not_separate_runs(swept):
+    swept([3.0], parent="first", log_every=10, data_cache="/a")
+    assert sweeps.section(swept([2.5], parent="second", log_every=20, data_cache="/b"), "") == []
 
 
 def test_the_losses_of_different_data_have_no_winner(swept):
@@ -114,6 +151,16 @@ def test_curves_of_different_data_are_in_different_figures(swept, tmp_path):
     assert [block.name for block in drawn] == ["loss-1", "loss-2"]
     names = [[name for name, *_ in block.drawing.curves] for block in drawn]
     assert names == [["rates/rate_0", "rates/rate_2"], ["rates/rate_1"]]
+
+
+def test_the_curves_of_a_group_are_together_and_apart_from_other_runs_on_its_data(swept, tmp_path):
+    swept([3.0, 2.0], parent="sweep")
+    other = dict.fromkeys(("steps", "batch_size", "epochs", "warmup"), 1)
+    blocks = trainings.section(swept([2.5], parent="other", **other), tmp_path)
+    drawn = [block for block in blocks if isinstance(block, Figure)]
+    names = [[name for name, *_ in block.drawing.curves] for block in drawn]
+    assert names == [["other/rate_0"], ["sweep/rate_0", "sweep/rate_1"]]
+    assert drawn[1].caption.endswith(" Group: sweep: optimizer.learning_rate.")
 
 
 def test_each_validation_metric_has_its_curves(swept, tmp_path):
