@@ -23,13 +23,15 @@ from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 
+_SVG = ".svg"
 _FILTER_FROM = 8  # tables with more rows can be filtered
 
 
 def write(run: Run, title: str, lede: str, blocks: Sequence[Block], summary: str) -> epath.Path:
     """Write a report into a run folder and return the path of its HTML page.
 
-    Writes `report.html`, `report.md` with its figures in `figures/`, and `summary.txt`.
+    Writes `report.html`, `report.md` with its figures in `figures/`, and `summary.txt`. Figures of
+    an earlier report that are not in this one are removed.
 
     Args:
         run: the run folder.
@@ -39,14 +41,20 @@ def write(run: Run, title: str, lede: str, blocks: Sequence[Block], summary: str
         summary: content of `summary.txt`.
     """
     blocks = with_file_names(blocks)
-    for block in blocks:
-        if isinstance(block, Figure):
-            path = run.path / layout.FIGURES / f"{block.name}.svg"
-            files.write_text(path, drawing.standalone(block.drawing.svg))
+    _write_figures(run.path / layout.FIGURES, blocks)
     files.write_text(run.path / layout.REPORT_HTML, html_page(title, lede, blocks))
     files.write_text(run.path / layout.REPORT_MARKDOWN, markdown_page(title, lede, blocks))
     files.write_text(run.path / layout.REPORT_TEXT, summary)
     return run.address / layout.REPORT_HTML
+
+
+def _write_figures(folder: epath.Path, blocks: Sequence[Block]) -> None:
+    drawn = {f"{block.name}{_SVG}": block for block in blocks if isinstance(block, Figure)}
+    for name, figure in drawn.items():
+        files.write_text(folder / name, drawing.standalone(figure.drawing.svg))
+    for name in files.names(folder):
+        if name.endswith(_SVG) and name not in drawn:
+            files.remove(folder / name)
 
 
 def with_file_names(blocks: Sequence[Block]) -> list[Block]:

@@ -117,6 +117,15 @@ def test_the_charts_of_a_folder_are_the_figures_of_its_report(runs, built):
     assert chart["config"]["background"] == "white"
 
 
+def test_figures_of_an_earlier_report_are_removed_and_other_files_are_kept(tmp_path):
+    drawn = figures.intervals([("a", 0.5, 0.4, 0.6)], 0.3, "x")
+    run = make_run(tmp_path / "report")
+    write(run, "t", "l", [Figure(name, drawn, "Caption.", "d") for name in ("a", "b")], "summary")
+    (run.path / "figures/notes.txt").write_text("mine")
+    write(run, "t", "l", [Figure("b", drawn, "Caption.", "d")], "summary")
+    assert sorted(path.name for path in (run.path / "figures").iterdir()) == ["b.svg", "notes.txt"]
+
+
 def test_evaluations_with_other_settings_are_in_another_figure_which_names_them(runs, built):
     for name, shots in (("stage1", 0), ("stage2", 5)):
         path = runs / f"evaluate_{name}" / "result.json"
