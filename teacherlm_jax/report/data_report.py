@@ -54,10 +54,10 @@ def report_data(config: ReportConfig, run: Run) -> dict[str, Any]:
     page = locations.absolute(run.address / layout.REPORT_HTML)
     rows_text = aligned(table.lines)
     summary = f"{underlined(title, '=')}\n{lede}\n\n{rows_text}\n\n{page}\n"
-    write(run, title, lede, blocks, summary)
+    path = write(run, title, lede, blocks, summary)
     run.log.info("%s", summary)
     return {
-        "page": str(run.path / layout.REPORT_HTML),
+        "page": str(path),
         "data": {dataset.name: _figures(dataset) for dataset in measured},
     }
 

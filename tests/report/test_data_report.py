@@ -1,13 +1,19 @@
 """Table 2 of the paper for any samples and prepared rows, and their lengths."""
 
+import logging
 import re
 
 import pytest
 
 from teacherlm_jax.cli import main
+from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import Sample, to_row
+from teacherlm_jax.report.data_report import report_data
+from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run_place import RunPlace
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 
 LENGTH = 256
@@ -218,6 +224,15 @@ def test_annotated_samples_are_counted_with_the_vocabulary_of_their_teacher(data
     files.write_jsonl(tmp_path / "a/b/c/annotated.jsonl", rows)
     _, actual = report(tmp_path / "a/b/c/annotated.jsonl")
     assert actual["sums"]["mean_tokens"]["cot by teacher"] > 1
+
+
+def test_the_page_is_named_by_the_address_of_the_run_and_not_by_its_copy(data, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    run = Run(RunPlace(StoragePath(tmp_path / "address"), copy), logging.getLogger("test"))
+    result = report_data(ReportConfig(output="", data=str(data)), run)
+    assert (copy / "report.html").exists()
+    assert result["page"] == str(tmp_path / "address" / "report.html")
 
 
 def refusal(capsys, *arguments):
