@@ -145,7 +145,8 @@ def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
         blocks.append(Subheading(benchmark))
         for number, questions in enumerate(sets, start=1):
             blocks.append(_figure(questions, f"-{number}" if len(sets) > 1 else ""))
-        blocks.append(_table([model for questions in sets for model in questions.models]))
+        models = [model for questions in sets for model in questions.models]
+        blocks += [_table(models), *_categories(models)]
         (first, *_) = sets[0].models
         format = first.run.benchmark_format(benchmark)
         blocks += [_paper_table(table) for table in printed.tables_of(format)]
@@ -195,6 +196,27 @@ def _table(models: Sequence[ModelAccuracy]) -> Table:
     return Table(
         _caption(macro, incomplete, ties), (*header, "run"), tuple(rows), left=(0, len(header))
     )
+
+
+def _categories(models: Sequence[ModelAccuracy]) -> list[Block]:
+    """Return a table of the categories of MMLU; none for results without categories."""
+    by_model = {model.model: model.result.get("by_category", {}) for model in models}
+    names = list(dict.fromkeys(name for own in by_model.values() for name in own))
+    if not names:
+        return []
+    rows = tuple(
+        (model, *(_category(own[name]) if name in own else "–" for name in names))
+        for model, own in by_model.items()
+    )
+    caption = (
+        "Accuracy in per cent by category of subjects: the mean over subjects and, smaller, the "
+        "accuracy over questions."
+    )
+    return [Table(caption, ("model", *names), rows)]
+
+
+def _category(result: Mapping[str, Any]) -> Cell:
+    return Cell(percent(result["macro_accuracy"]), beside=percent(result["accuracy"]))
 
 
 def _ties(model: ModelAccuracy) -> int:

@@ -159,6 +159,18 @@ def test_subjects_and_refused_rows_get_columns_if_there_are_any(built):
     )
 
 
+def test_the_categories_of_mmlu_are_in_a_table_of_their_own(runs, built):
+    assert "by category of subjects" not in _page(built).text
+    path = runs / "evaluate_stage2" / "result.json"
+    result = files.read_json(path)
+    figures_of = {"rows": 9, "accuracy": 0.301, "macro_accuracy": 0.312, "subjects": 2}
+    other = figures_of | {"macro_accuracy": 0.256}
+    result["benchmarks"]["mmlu"]["by_category"] = {"STEM": figures_of, "humanities": other}
+    files.write_json(path, result)
+    text = _page(_again(built, runs)).text
+    assert "model STEM humanities stage2 31.2 30.1 25.6 30.1 Accuracy in per cent by cat" in text
+
+
 def test_a_benchmark_is_recognized_by_its_format_and_not_by_its_name(runs, built):
     path, config = (runs / "evaluate_stage2" / name for name in ("result.json", "config.json"))
     settings, result = files.read_json(config), files.read_json(path)
