@@ -64,6 +64,11 @@ class Drawing:
         style = {**_CONFIG, "background": "white"}
         return altair.Chart.from_dict({**self._drawn(), "config": style})
 
+    @property
+    def width(self) -> float:
+        """Return the width in pixels at which its text has the size that it is specified with."""
+        return float(self.svg.partition('viewBox="0 0 ')[2].partition(" ")[0])
+
     def data(self) -> dict[str, Any]:
         """Return specification and numbers as JSON for the page; curves share lists of steps."""
         if not self.curves:
@@ -124,12 +129,12 @@ _CONFIG = {
         "tickColor": GRID,
         "labelColor": MUTED,
         "titleColor": MUTED,
-        "labelFontSize": 12,
-        "titleFontSize": 12,
+        "labelFontSize": 13,
+        "titleFontSize": 13,
         "titleFontWeight": "normal",
         "domain": False,
     },
-    "legend": {"labelColor": INK, "labelFontSize": 12, "labelLimit": 260, "title": None},
+    "legend": {"labelColor": INK, "labelFontSize": 13, "labelLimit": 300, "title": None},
     "header": {"labelColor": INK, "labelFontSize": 13},
 }
 

@@ -6,8 +6,11 @@ import altair
 
 from teacherlm_jax.report.drawing import INK, MUTED, SERIES, Curve, Drawing, specification
 
-_WIDTH = 440  # pixels of the drawing area, so that its text can be read on a phone
+# Widths of the drawing area in pixels. With its labels, a figure is little wider than a phone.
+_WIDTH, _WIDTH_BESIDE_NAMES = 340, 260
+_NAMES = 170  # pixels of the names beside a drawing area; longer ones end in "…"
 _MOST_NAMED = 12  # curves that a legend names
+_COLUMNS = 40  # letters of the names in one line of a legend
 _MARGIN = 0.08  # share of a fitted axis that stays empty on each side
 
 Histogram = tuple[str, Sequence[float], Sequence[int], float]  # name, edges, counts, mean
@@ -23,12 +26,12 @@ def curves(lines: Sequence[Curve], across: str, up: str) -> Drawing:
     values = [value for _, _, own in lines for value in own]
     far_apart = min(values) > 0 and max(values) > 10 * min(values)
     names = [name for name, *_ in lines]
-    legend = None if len(names) > _MOST_NAMED else _legend()
+    legend = None if len(names) > _MOST_NAMED else _legend(names)
     chart = (
         _chart()
         .mark_line(strokeWidth=1.6 if legend else 0.8)
         .encode(
-            x=altair.X("step:Q", title=across, axis=altair.Axis(grid=False, tickCount=8)),
+            x=altair.X("step:Q", title=across, axis=altair.Axis(grid=False, tickCount=6)),
             y=altair.Y(
                 "value:Q",
                 title=up,
@@ -50,9 +53,11 @@ def intervals(dots: Sequence[Interval], baseline: float, across: str) -> Drawing
     domain = [max(0, min(ends) - margin), min(100, max(ends) + margin)]
     scale = altair.Scale(domain=domain, nice=False, zero=False)
     base = _chart().encode(
-        y=altair.Y("model:N", sort=None, title=None, axis=altair.Axis(labelLimit=220, ticks=False))
+        y=altair.Y(
+            "model:N", sort=None, title=None, axis=altair.Axis(labelLimit=_NAMES, ticks=False)
+        )
     )
-    x = altair.X("accuracy:Q", scale=scale, title=across, axis=altair.Axis(tickCount=8))
+    x = altair.X("accuracy:Q", scale=scale, title=across, axis=altair.Axis(tickCount=6))
     tooltip = [altair.Tooltip(f"{name}:Q", format=".1f") for name in ("accuracy", "low", "high")]
     chart = altair.layer(
         _chart()
@@ -60,7 +65,7 @@ def intervals(dots: Sequence[Interval], baseline: float, across: str) -> Drawing
         .encode(x=altair.X("majority:Q", scale=scale, title=across)),
         _chart()
         .transform_aggregate(majority="max(majority)")
-        .mark_text(align="left", dx=4, baseline="bottom", color=MUTED, fontSize=12)
+        .mark_text(align="left", dx=4, baseline="bottom", color=MUTED, fontSize=13)
         .encode(
             x=altair.X("majority:Q", scale=scale, title=across),
             y=altair.value(-2),
@@ -74,7 +79,7 @@ def intervals(dots: Sequence[Interval], baseline: float, across: str) -> Drawing
         base.mark_point(color=SERIES[0], filled=True, size=70, opacity=1).encode(
             x=x, tooltip=["model:N", *tooltip]
         ),
-    ).properties(height=max(60, 26 * len(dots)))
+    ).properties(height=max(60, 26 * len(dots)), width=_WIDTH_BESIDE_NAMES)
     rows = tuple(
         (name, _percent(value), _percent(low), _percent(high), _percent(baseline))
         for name, value, low, high in dots
@@ -96,12 +101,12 @@ def share_dots(groups: Sequence[tuple[str, Mapping[str, float]]]) -> Drawing:
         .mark_point(filled=True, size=70, opacity=0.9)
         .encode(
             x=altair.X("share:Q", scale=scale, title="texts that pass, %"),
-            y=altair.Y("gate:N", sort=keys, title=None, axis=altair.Axis(labelLimit=220)),
+            y=altair.Y("gate:N", sort=keys, title=None, axis=altair.Axis(labelLimit=_NAMES)),
             yOffset=altair.YOffset("kind:N", sort=names),
-            color=_colour("kind", names, _legend("circle")),
+            color=_colour("kind", names, _legend(names, "circle")),
             tooltip=["kind:N", "gate:N", altair.Tooltip("share:Q", format=".1f")],
         )
-        .properties(height=(10 + 12 * len(names)) * len(keys))
+        .properties(height=(10 + 12 * len(names)) * len(keys), width=_WIDTH_BESIDE_NAMES)
     )
     return Drawing(specification(chart), ("kind", "gate", "share"), rows)
 
@@ -149,8 +154,11 @@ def _chart() -> altair.Chart:
     return altair.Chart(altair.NamedData(name="rows"), width=_WIDTH)
 
 
-def _legend(symbol: str = "stroke") -> altair.Legend:
-    return altair.Legend(orient="top", columns=3, title=None, symbolType=symbol, symbolSize=120)
+def _legend(names: Sequence[str], symbol: str = "stroke") -> altair.Legend:
+    columns = max(1, _COLUMNS // max(map(len, names)))
+    return altair.Legend(
+        orient="top", columns=columns, title=None, symbolType=symbol, symbolSize=120
+    )
 
 
 def _colour(field: str, names: Sequence[str], legend: altair.Legend | None) -> altair.Color:

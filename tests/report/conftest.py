@@ -184,3 +184,28 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=path)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Return a function that opens a page and fails the test if a script of it fails."""
+    contexts, errors, requests = [], [], []
+
+    def open_page(source, size=(1200, 900), scheme="light", **options):
+        path = tmp_path / "page.html"
+        path.write_text(source, encoding="utf-8")
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(error))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not errors
+    assert [url for url in requests if not url.startswith(("file:", "blob:"))] == []

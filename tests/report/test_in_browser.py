@@ -17,31 +17,6 @@ PHONE, DESK = (390, 800), (1200, 900)
 
 
 @pytest.fixture
-def opened(browser, tmp_path):
-    """Return a function that opens a page and fails the test if a script of it fails."""
-    contexts, errors, requests = [], [], []
-
-    def open_page(source, size=DESK, scheme="light", **options):
-        path = tmp_path / "page.html"
-        path.write_text(source, encoding="utf-8")
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, **options
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(error))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(path.as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not errors
-    assert [url for url in requests if not url.startswith(("file:", "blob:"))] == []
-
-
-@pytest.fixture
 def source(runs):
     run = make_run(runs / "report")
     report(ReportConfig(output="", root=str(runs), title="Toys & <pears>"), run)
@@ -166,6 +141,15 @@ def test_on_a_phone_only_tables_scroll_and_the_interval_is_visible(opened, sourc
     table.evaluate("node => { node.scrollLeft = 80; }")
     assert table.evaluate("node => node.scrollLeft") > 0
     assert first.bounding_box()["x"] == pytest.approx(before, abs=1)
+
+
+def test_the_text_of_figures_can_be_read_on_a_phone_and_is_not_huge_on_a_desk(opened, source):
+    sizes = """[...document.querySelectorAll('.drawing text')].map(text => {
+        const at = text.getScreenCTM();
+        return parseFloat(getComputedStyle(text).fontSize) * Math.hypot(at.a, at.b);
+    })"""
+    assert min(opened(source, PHONE).evaluate(sizes)) >= 10
+    assert max(opened(source, DESK).evaluate(sizes)) <= 18
 
 
 def test_on_a_desk_no_table_is_wider_than_its_place(opened, source):

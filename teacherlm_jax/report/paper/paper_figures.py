@@ -37,7 +37,7 @@ def teachers(measured: Measured) -> list[Figure]:
         .scale(type="log", domain=[0.4, 250], nice=False)
         .axis(values=[0.5, 1, 3, 10, 30, 100]),
         y=altair.Y("accuracy:Q", title="MMLU, mean over subjects, %").scale(zero=False),
-        color=altair.Color("stage:N", title=None, sort=stages).scale(
+        color=altair.Color("stage:N", title=None, sort=stages, legend=_legend()).scale(
             domain=stages, range=list(SERIES)
         ),
     )
@@ -52,7 +52,7 @@ def teachers(measured: Measured) -> list[Figure]:
         "MMLU accuracy of the teachers by size and stage, from Table 1. Lines with circles: the "
         "paper."
     )
-    return [_figure("paper-teachers", chart.properties(width=420, height=260), caption, points)]
+    return [_figure("paper-teachers", chart.properties(width=340, height=260), caption, points)]
 
 
 def averages(measured: Measured) -> list[Figure]:
@@ -70,7 +70,7 @@ def averages(measured: Measured) -> list[Figure]:
         y=altair.Y("model:N", title=None, sort=[point["model"] for point in order]),
     )
     caption = "MMLU accuracy, averages of Tables 5 and 6. Circles: the paper."
-    return [_figure("paper-averages", chart.properties(width=380, height=220), caption, points)]
+    return [_figure("paper-averages", chart.properties(width=260, height=220), caption, points)]
 
 
 def students(measured: Measured) -> list[Figure]:
@@ -82,7 +82,7 @@ def students(measured: Measured) -> list[Figure]:
             x=altair.X("accuracy:Q", title=None),
             y=altair.Y("form:N", title=None, sort=list(FORMS)),
         ),
-    ).properties(width=190, height=150)
+    ).properties(width=130, height=150)
     chart = panel.facet(
         altair.Facet("benchmark:N", title=None, sort=[*_benchmarks()]),
         columns=2,
@@ -132,15 +132,19 @@ def _dots(*, named: bool) -> altair.Chart:
         altair.Chart(data)
         .mark_point(filled=True)
         .encode(
-            shape=altair.Shape("whose:N", title=None).scale(
+            shape=altair.Shape("whose:N", title=None, legend=_legend()).scale(
                 domain=whose, range=["circle", "diamond"]
             ),
-            color=altair.Color("whose:N", title=None).scale(
+            color=altair.Color("whose:N", title=None, legend=_legend()).scale(
                 domain=whose, range=[SERIES[0], SERIES[1]]
             ),
             size=altair.Size("whose:N", legend=None).scale(domain=whose, range=[45, 110]),
         )
     )
+
+
+def _legend() -> altair.Legend:
+    return altair.Legend(orient="top", columns=3)
 
 
 def _figure(name: str, chart: Any, caption: str, points: list[Point]) -> Figure:
