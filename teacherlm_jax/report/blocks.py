@@ -117,6 +117,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return 1 with the noun `sample` as `1 sample`, and 12345 as `12,345 samples`."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
 def rounded(number: float, digits: int) -> str:
     """Return a number with `digits` decimals and with commas between thousands."""
     return f"{number:,.{digits}f}"

@@ -19,7 +19,7 @@ from teacherlm_jax.report import (
     sweeps,
     trainings,
 )
-from teacherlm_jax.report.blocks import Block, Figure, Heading, Notice, Table, count
+from teacherlm_jax.report.blocks import Block, Figure, Heading, Notice, Table, count, counted
 from teacherlm_jax.report.changed_inputs import REMEDY
 from teacherlm_jax.report.collect import RunRecord, find_runs
 from teacherlm_jax.report.console_summary import summary
@@ -55,7 +55,7 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
     blocks = _blocks(runs, config.root, compared)
     text = summary(config.title, runs, config.root, run.address, compared)
     path = write(run, config.title, _lede(runs), blocks, text)
-    run.log.info("%s: %d runs", path, len(runs))
+    run.log.info("%s: %s", path, counted(len(runs), "run"))
     for record in runs:
         for sentence in record.changes.values():
             run.log.warning("%s: %s; %s", record.name, sentence, REMEDY)
@@ -120,14 +120,10 @@ def _lede(runs: Sequence[RunRecord]) -> str:
     )
     tokens = sum(run.result["tokens"] for run in done if run.verb == "train")
     return (
-        f"{_number(verbs['train'], 'training run')} on {count(tokens)} tokens, "
-        f"{_number(verbs['annotate'], 'annotation run')} with {_number(texts, 'explanation')}, and "
-        f"{_number(verbs['evaluate'], 'evaluation')}. Every row names its run folder."
+        f"{counted(verbs['train'], 'training run')} on {count(tokens)} tokens, "
+        f"{counted(verbs['annotate'], 'annotation run')} with {counted(texts, 'explanation')}, and "
+        f"{counted(verbs['evaluate'], 'evaluation')}. Every row names its run folder."
     )
-
-
-def _number(number: int, noun: str) -> str:
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def _notices(runs: Sequence[RunRecord]) -> list[Block]:

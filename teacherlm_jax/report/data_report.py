@@ -20,6 +20,7 @@ from teacherlm_jax.report.blocks import (
     Subheading,
     Table,
     count,
+    counted,
     rounded,
 )
 from teacherlm_jax.report.console_summary import aligned, underlined
@@ -48,7 +49,7 @@ def report_data(config: ReportConfig, run: Run) -> dict[str, Any]:
         measured, more = _of_samples(config, run.path / layout.REFUSED)
     title = f"{config.title}: data"
     rows = sum(dataset.rows for dataset in measured)
-    lede = f"{config.data}: {count(rows)} rows. Lengths are in tokens."
+    lede = f"{config.data}: {counted(rows, 'row')}. Lengths are in tokens."
     table = _table(measured)
     blocks = [Heading("Data"), table, Heading("Lengths"), *_lengths(measured), *more, *_paper()]
     page = locations.absolute(run.address / layout.REPORT_HTML)

@@ -8,6 +8,7 @@ from typing import Any
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.report import data_inputs
+from teacherlm_jax.report.blocks import counted
 from teacherlm_jax.sources.subsample import SeededSubsample
 from teacherlm_jax.storage.refused_rows import RefusedRows
 
@@ -264,23 +265,22 @@ def _notes(
     if any(own.rows > limit for own in collected) or joined >= limit:
         for own in collected:
             if own.rows > len(shown):
-                yield (
-                    f"{len(shown):,} samples of {own.rows:,} in {own.path}, drawn with seed {seed}"
-                )
+                drawn = f"{counted(len(shown), 'sample')} of {own.rows:,}"
+                yield f"{drawn} in {own.path}, drawn with seed {seed}"
     for own in collected:
         if own.duplicates:
-            yield f"{own.duplicates:,} samples of {own.path} repeat an id and are not shown"
+            yield f"{own.path}: not shown, because the id is repeated: {own.duplicates:,}"
         hidden = set(own.authors) - {
             teacher.author for teacher in teachers if teacher.path == own.path
         }
         if hidden:
             yield f"{own.path}: explanations by {_listed(sorted(hidden))} are not shown"
     if without := joined - len(shown):
-        yield f"{without:,} samples have no explanation by these authors and are not shown"
+        yield f"samples that are not shown, without explanations by these authors: {without:,}"
     for at, teacher in enumerate(teachers):
         alone = sum(sample is None for sample in (row[at] for row in shown))
         if alone:
-            yield f"{alone:,} samples have no explanation by {teacher.name}"
+            yield f"samples without an explanation by {teacher.name}: {alone:,}"
 
 
 def _listed(names: Iterable[str]) -> str:

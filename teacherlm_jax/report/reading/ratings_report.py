@@ -5,7 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from teacherlm_jax.config import ReportConfig
-from teacherlm_jax.report.blocks import Block, Heading, Notice, Table, count, interval, percent
+from teacherlm_jax.report.blocks import (
+    Block,
+    Heading,
+    Notice,
+    Table,
+    count,
+    counted,
+    interval,
+    percent,
+)
 from teacherlm_jax.report.console_summary import aligned, underlined
 from teacherlm_jax.report.explanations import KIND_NAMES
 from teacherlm_jax.report.page import write
@@ -71,8 +80,8 @@ def _lede(ratings: Ratings) -> str:
     readers = Counter(judgement.reader for judgement in ratings.judgements)
     named = ", ".join(f"{name} {count(number)}" for name, number in sorted(readers.items()))
     return (
-        f"{count(len(ratings.judgements))} judgements on {count(samples)} samples by "
-        f"{len(readers)} reader{'' if len(readers) == 1 else 's'} ({named})."
+        f"{counted(len(ratings.judgements), 'judgement')} on {counted(samples, 'sample')} by "
+        f"{counted(len(readers), 'reader')} ({named})."
     )
 
 
@@ -80,8 +89,8 @@ def _notes(ratings: Ratings) -> list[str]:
     notes = []
     if ratings.replaced:
         notes.append(
-            f"{count(ratings.replaced)} earlier judgements of the same reader on the same "
-            "explanations were replaced by later ones"
+            "Earlier judgements of the same reader on the same explanations, replaced by later "
+            f"ones: {count(ratings.replaced)}"
         )
     if (left := _left_share(ratings.judgements)) is not None:
         notes.append(f"The left side was preferred in {percent(left)} % of decided comparisons")

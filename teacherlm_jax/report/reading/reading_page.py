@@ -12,7 +12,7 @@ import jinja2
 from teacherlm_jax.annotation.gates.text_faults import words
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.data.sample import KINDS, Sample
-from teacherlm_jax.report.blocks import count
+from teacherlm_jax.report.blocks import counted
 from teacherlm_jax.report.explanations import KIND_NAMES
 from teacherlm_jax.report.reading import joined_samples
 from teacherlm_jax.report.reading.joined_samples import JoinedSamples, key_of
@@ -52,8 +52,10 @@ def report_samples(config: ReportConfig, run: Run) -> dict[str, Any]:
         run.log.info("%s", note)
     explanations = sum(side != 0 for item in data["items"] for side in item[2:])
     run.log.info(
-        "%s: %s samples, %s explanations%s",
-        *(run.address / layout.READING_HTML, count(len(joined.samples)), count(explanations)),
+        "%s: %s, %s%s",
+        run.address / layout.READING_HTML,
+        counted(len(joined.samples), "sample"),
+        counted(explanations, "explanation"),
         " (blind)" if config.blind else "",
     )
     return {
@@ -104,7 +106,7 @@ def page_data(joined: JoinedSamples, config: ReportConfig) -> dict[str, Any]:
 def _blind_notes(joined: JoinedSamples) -> list[str]:
     """Return the notes that do not name the teachers."""
     alone = sum(None in row for row in joined.samples)
-    return [f"{alone:,} samples have the explanations of one teacher only"] if alone else []
+    return [f"samples with explanations of one teacher only: {alone:,}"] if alone else []
 
 
 def _gates(joined: JoinedSamples) -> list[str]:

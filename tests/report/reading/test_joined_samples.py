@@ -30,8 +30,8 @@ def test_two_runs_are_joined_and_samples_of_one_of_them_are_counted(two_runs):
     assert [side is None for side in found.samples[0]] == [False, True]
     assert [side is None for side in found.samples[9]] == [True, False]
     assert found.notes == (
-        f"1 samples have no explanation by {two_runs[0]}",
-        f"1 samples have no explanation by {two_runs[1]}",
+        f"samples without an explanation by {two_runs[0]}: 1",
+        f"samples without an explanation by {two_runs[1]}: 1",
     )
     first, second = found.samples[1]
     assert first.explanations["cot"] == {"teacher": "cot 1 by one: <b>it</b> is so."}
@@ -109,4 +109,4 @@ def test_a_repeated_id_is_counted(tmp_path):
     (folder / "samples/part-00001.jsonl").write_text(
         (folder / "samples/part-00000.jsonl").read_text()
     )
-    assert f"1 samples of {folder} repeat an id and are not shown" in joined(folder).notes
+    assert f"{folder}: not shown, because the id is repeated: 1" in joined(folder).notes

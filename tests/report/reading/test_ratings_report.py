@@ -79,7 +79,7 @@ def test_a_later_judgement_of_a_reader_replaces_an_earlier_one(rate, capsys):
         result = report(*order)
         assert result["judgements"] == 1, "an empty judgement takes the earlier one back"
         assert result["win_rates"][0]["first"] == "one"
-    assert "2 earlier judgements of the same reader" in capsys.readouterr().out
+    assert "replaced by later ones: 2" in capsys.readouterr().out
 
 
 def test_files_of_several_readers_may_be_joined_and_named_by_a_glob(rate, tmp_path):

@@ -67,7 +67,7 @@ def test_a_blind_page_does_not_say_who_wrote_what(two_runs, make_page):
     page = make_page(*two_runs, arguments=("--blind",))
     data = data_of(page)
     assert data["names"] == [] and data["blind"]
-    assert data["notes"] == ["2 samples have the explanations of one teacher only"]
+    assert data["notes"] == ["samples with explanations of one teacher only: 2"]
     written = page.read_text()
     for name in (str(two_runs[0]), "stage2", "checkpoints"):
         assert name not in written
