@@ -54,7 +54,7 @@ class TrackioTracker:
     def close(self, error: BaseException | None) -> None:
         """End the run, and wait up to 30 seconds for its last uploads."""
         with _silent():
-            self._run.finish()
+            self._trackio.finish()  # unlike the run's own method, it also forgets the run
 
 
 def _unused(run: TrackedRun) -> str:

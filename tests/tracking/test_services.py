@@ -158,6 +158,11 @@ def test_a_server_that_refuses_the_key_gives_one_line(resumed):
     assert "Traceback" not in output
 
 
+def test_trackio_prints_nothing(resumed):
+    _, output = resumed
+    assert "* " not in output
+
+
 def test_no_secret_is_written_or_printed_and_no_process_of_wandb_is_left(resumed):
     folder, output = resumed
     assert KEY not in output
