@@ -314,6 +314,8 @@ def explanations(plan: Plan) -> Iterator[config.StepConfig]:
                 inputs=(
                     f"{plan.data}/rationale/{task}_train.jsonl",
                     *(() if author else specialists),
+                    # One after the other, the second one finds the programs of the first.
+                    *((f"{plan.teacher}/annotate",) if plan.tiny else ()),
                 ),
                 output=f"{plan.teacher}/annotate_{variant.replace('/', '_')}",
                 slice="" if author else ANNOTATE,
@@ -389,6 +391,8 @@ def students(plan: Plan) -> Iterator[config.StepConfig]:
         return
     for student in paper_models.SINGLE_TASK_STUDENTS:
         base = plan.model("bloomz-7b1")
+        if plan.tiny and student == "bloomz-7b1":
+            continue  # the one that was a multi-task student before is enough
         if student.endswith(paper_models.MULTI_FIRST):
             if "CMF" not in plan.forms:
                 continue
