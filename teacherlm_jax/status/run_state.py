@@ -18,8 +18,8 @@ STATES = (RUNNING, WAITING, STOPPED, FAILED, FINISHED)
 
 _WAITS = "; waiting for it"  # ends the line of a process that waits for a lock; see `run_place`
 _KILLED = (
-    "its process ended without a message: it was killed (for example because memory ran out), or "
-    "its machine was lost"
+    "its process ended without a message: it was killed (for example because memory ran out) or "
+    "stopped before its first step, or its machine was lost"
 )
 _ENDED = "it ended without a result, as after --until"
 

@@ -34,7 +34,7 @@ def test_a_run_that_is_killed_many_times_is_bit_equal_to_an_uninterrupted_run(st
     assert compiling.process.returncode == 128 + signal.SIGTERM
     assert not list((compiling.run / "checkpoints").iterdir())
     status = read_status(RunFiles(StoragePath(compiling.run)))
-    assert status.state.name == "stopped" and "SIGTERM before the first" in status.state.reason
+    assert status.state.name == "stopped" and "before its first step" in status.state.reason
 
     uninterrupted = start("uninterrupted")
     kill_train.run_to_end(uninterrupted)
