@@ -2,6 +2,8 @@
 
 import ast
 import dataclasses
+import itertools
+import pkgutil
 import re
 import tomllib
 from pathlib import Path
@@ -15,13 +17,11 @@ from teacherlm_jax.config import names
 from teacherlm_jax.pipelines.verbs import VERBS
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
+from tests import doc_blocks
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = {
-    str(path.relative_to(ROOT)): path
-    for path in (ROOT / "README.md", *sorted(ROOT.glob("C*.md")), *sorted(DOCS.rglob("*.md")))
-}
+PAGES = doc_blocks.pages()
 
 
 def text_of(name):
@@ -62,7 +62,9 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(name):
 
 def test_the_index_links_to_every_page():
     linked = {target for target, _ in links_of(DOCS / "README.md")}
-    assert set(DOCS.rglob("*.md")) - {DOCS / "README.md"} <= linked
+    assert {path for path in PAGES.values() if DOCS in path.parents} - {
+        DOCS / "README.md"
+    } <= linked
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -176,6 +178,33 @@ def test_the_page_on_buckets_has_every_verb_and_the_address_of_a_quickstart():
     module = config_file.load(ROOT / file)
     settings = config_file.get_config(module, file, variant, (config.QuickstartConfig,))
     assert f"root={settings.output}" == variant
+
+
+def test_the_page_for_users_of_other_libraries_names_what_exists():
+    text = text_of("docs/explanation/coming-from.md")
+    parts = [re.sub(r"\[N\]", "", key).split(".") for key in keys_of_all_verbs()]
+    spans = {
+        ".".join(part[start:end])
+        for part in parts
+        for start, end in itertools.combinations(range(len(part) + 1), 2)
+    }
+    known = spans | set(config.__all__) | set(VERBS) | {"load", "hf", "save_to_disk"}
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    here = [span for row in rows for span in re.findall(r"`([^`]+)`", row[-1])]
+    assert len(here) > 80
+    names = {re.sub(r"\[N\]|[=(].*|^teacherlm | .*$", "", span) for span in here} - known
+    others = ('"', "--", "gs://", "RUN/", "NAME.")
+    unknown = {name for name in names if not name.startswith(others)}
+    assert {name for name in unknown if not _exists_in_python(name)} == set()
+
+
+def _exists_in_python(name):
+    if name.startswith("Model"):
+        name = f"teacherlm_jax.api.{name}"
+    try:
+        return pkgutil.resolve_name(name) is not None
+    except (AttributeError, ImportError, ValueError):
+        return False
 
 
 def test_the_figures_of_mutation_testing_are_complete_and_agree_with_their_lists():
