@@ -1,6 +1,5 @@
 """The quickstart's own pipeline with a few steps of everything: real processes, real files."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from teacherlm_jax.status.run_files import RunFiles
 from teacherlm_jax.status.run_status import read_status
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
+from tests import doc_blocks
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -94,19 +94,34 @@ def test_repeating_the_command_only_writes_the_report_again(finished, one_device
     assert (root / "stage2/result.json").stat().st_mtime_ns == before
 
 
-def test_the_ten_lines_of_the_readme_run_on_its_results(finished, one_device):
-    root, _ = finished
-    page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"<!-- python: [^>]*-->\n```python\n(.*?)```", page, re.DOTALL)
-    lines = [line for line in block.splitlines() if line]
-    assert len(lines) <= 10
-    assert "runs/quickstart/" in block
+def program(place):
+    """Return the Python program of a page that reads the quickstart's runs."""
+    (block,) = [
+        block.text
+        for block in doc_blocks.blocks(place)
+        if block.language == "python" and block.tested and '"runs/quickstart/' in block.text
+    ]
+    return block
+
+
+def run_program(text, root, environment):
     completed = subprocess.run(
-        [sys.executable, "-c", block.replace("runs/quickstart", str(root))],
-        cwd=REPOSITORY, env=one_device, capture_output=True, text=True, check=False,
+        [sys.executable, "-c", text.replace("runs/quickstart", str(root))],
+        cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert completed.returncode == 0, completed.stderr[-3000:]
-    prediction, *texts = completed.stdout.splitlines()
+    return completed.stdout.splitlines()
+
+
+def test_the_ten_lines_of_the_readme_run_on_its_results(finished, one_device):
+    text = program("README.md")
+    assert len([line for line in text.splitlines() if line]) <= 10
+    prediction, *texts = run_program(text, finished[0], one_device)
     assert prediction in ("True", "False")
     for kind in ("cot", "fundamental", "mistake"):
         assert any(line.startswith(f"{kind}: ") for line in texts)
+
+
+@pytest.mark.parametrize("page", ["docs/reference/python-api.md", "docs/tutorial/quickstart.md"])
+def test_the_programs_of_other_pages_run_on_its_results(page, finished, one_device):
+    assert run_program(program(page), finished[0], one_device)
