@@ -20,7 +20,8 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-anno
 EXTRAS := beam docs endpoint gcs int8 lm_eval track # each is pinned whole in requirements-NAME.txt
 DEVICES := cuda tpu # requirements-NAME.txt has what the extra adds to requirements.txt
 
-.PHONY: help setup setup-test quickstart test test-newest test-container lint format notebooks mutants lock lock-check clean
+.PHONY: help setup setup-test quickstart test test-newest test-container lint format notebooks \
+  mutants lock lock-check docs clean
 
 help: ## list the targets
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## /  make \1\t/' | expand -t 22
@@ -62,6 +63,10 @@ format: $(VENV)/.test ## format the code
 notebooks: $(VENV)/.test ## write notebooks/*.ipynb from their texts, notebooks/*.py
 	@$(BIN)/python notebooks/build.py
 
+docs: $(VENV)/.docs ## build the documentation site, docs/_build/html; a warning is an error
+	@$(BIN)/python -m sphinx -c docs -W --keep-going -n -q -d docs/_build/doctrees . docs/_build/html
+	@echo "== open docs/_build/html/index.html"
+
 bench-%: $(VENV)/.test ## run one benchmark, for example make bench-attention
 	@$(BIN)/python -m benchmarks.$(subst -,_,$*)
 
@@ -89,7 +94,8 @@ lock-check: ## resolve each extra on each Python with the pinned versions, with 
 	  echo "Python $$python: [$$extra] resolves"; done; done
 
 clean: ## remove the environments and caches, never runs
-	rm -rf $(VENV) .venv-newest .venv-mutants .mypy_cache .ruff_cache .pytest_cache *.egg-info build
+	rm -rf $(VENV) .venv-newest .venv-mutants .mypy_cache .ruff_cache .pytest_cache *.egg-info build \
+	  docs/_build docs/reference/api
 
 $(VENV)/bin/python:
 	@echo "== creating the virtual environment $(VENV) with $(PYTHON)"
@@ -114,6 +120,11 @@ $(VENV)/.test: requirements-dev.txt requirements-torch.txt requirements-tpu.txt 
 	  -r requirements-dev.txt -r requirements-torch.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
 	  --target $(VENV)/tpu -r requirements-tpu.txt
+	@touch $@
+
+$(VENV)/.docs: requirements-docs.txt $(VENV)/.runtime
+	@echo "== installing what the documentation site needs"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
 	@touch $@
 
 # The tool in an environment of its own, which finds the packages of $(VENV) after its own.

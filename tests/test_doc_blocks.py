@@ -132,7 +132,7 @@ def _matches(name, target):
 def _check_packages(words):
     """Fail unless files, extras and packages to install are those of the project."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    pinned = (ROOT / "requirements-test.txt").read_text("utf-8")
+    pinned = (ROOT / "requirements-dev.txt").read_text("utf-8")
     for option, word in zip(["", *words], words, strict=False):
         if option in ("-r", "--requirement", "-c", "--constraint"):
             assert (ROOT / word).is_file(), f"no file {word}"

@@ -26,7 +26,7 @@ from teacherlm_jax.sources.usable_rows import Check, UsableRows, length_check
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
-__all__ = ["FORMATS", "SourceReading", "read_samples", "to_sample", "without_failed"]
+__all__ = ["FORMATS", "Candidates", "SourceReading", "read_samples", "to_sample", "without_failed"]
 
 
 class Candidates(Protocol):
