@@ -21,7 +21,7 @@ EXTRAS := beam docs endpoint gcs int8 lm_eval track # each is pinned whole in re
 DEVICES := cuda tpu # requirements-NAME.txt has what the extra adds to requirements.txt
 
 .PHONY: help setup setup-test quickstart test test-newest test-container lint format notebooks \
-  mutants lock lock-check docs clean
+  mutants lock lock-check docs report-picture clean
 
 help: ## list the targets
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## /  make \1\t/' | expand -t 22
@@ -66,6 +66,9 @@ notebooks: $(VENV)/.test ## write notebooks/*.ipynb from their texts, notebooks/
 docs: $(VENV)/.docs ## build the documentation site, docs/_build/html; a warning is an error
 	@$(BIN)/python -m sphinx -c docs -W --keep-going -n -q -d docs/_build/doctrees . docs/_build/html
 	@echo "== open docs/_build/html/index.html"
+
+report-picture: $(VENV)/.test ## take the picture of the quickstart's report for the README
+	@$(BIN)/python docs/_ext/report_picture.py runs/quickstart/report/report.html docs/report.png
 
 bench-%: $(VENV)/.test ## run one benchmark, for example make bench-attention
 	@$(BIN)/python -m benchmarks.$(subst -,_,$*)

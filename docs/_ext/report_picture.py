@@ -1,12 +1,13 @@
-"""Take the picture of a report for README.md, in Chromium, which must be on PATH.
+"""Take the picture of a report for README.md: make report-picture, after make quickstart.
 
-python docs/_ext/report_picture.py runs/quickstart/report/report.html docs/report.png
+Chromium must be on PATH (on Debian: apt-get install chromium).
 """
 
 import shutil
 import sys
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 SIZE = {"width": 900, "height": 620}
@@ -22,6 +23,7 @@ def take(report: Path, picture: Path) -> None:
         page.goto(report.resolve().as_uri())
         page.screenshot(path=picture)
         browser.close()
+    Image.open(picture).quantize(64).save(picture, optimize=True)
 
 
 if __name__ == "__main__":
