@@ -6,6 +6,7 @@ exist. Python blocks are run. A block or line that cannot be tested has the comm
 `# not tested: REASON`, which readers see.
 """
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -43,6 +44,7 @@ WRITTEN_BEFORE = (  # by earlier commands of a page; a command that reads them i
 LAUNCHERS = {
     f"launch/{room.__name__.split('.')[-1]}.py": room for room in (gke, local, submit, tpu_pod)
 }
+PIP = ("pip", "install", "sync", "venv")  # words of pip and uv
 WITH_AUTHOR = ("-c", "user.name=test", "-c", "user.email=test@example.org")
 TRAIN_MINE = """
 from teacherlm_jax import config
@@ -95,20 +97,23 @@ def test_every_command_of_a_page_is_valid_or_says_why_it_is_not_tested(block, fo
 def _check(words):
     """Fail unless a command is known and what it names exists."""
     program, *rest = words
+    program = re.sub(r"^(environment|\.venv[\w-]*)/bin/", "", program)
     if program == "teacherlm":
         _validate(rest)
     elif program == "make":
         targets = re.findall(r"^([\w%-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
         assert any(_matches(rest[0], target) for target in targets), f"no target {rest[0]}"
     elif program in ("pip", "uv"):
-        _check_packages([word for word in rest if word not in ("pip", "install")])
-    elif program.endswith("python") and rest and rest[0] in LAUNCHERS:
+        _check_packages([word for word in rest if word not in PIP])
+    elif program == "docker":
+        _check_container(rest)
+    elif program in ("python", "python3") and rest[0] in LAUNCHERS:
         dry = [] if "--dry_run" in rest else ["--dry_run"]
         assert LAUNCHERS[rest[0]].main([rest[1], *dry, *rest[2:]]) == 0
-    elif program.endswith("python"):
+    elif program in ("python", "python3"):
         _check_python(rest)
-    elif program.startswith(".venv/bin/"):
-        _check_packages([program.removeprefix(".venv/bin/")])
+    elif words[0].startswith(".venv/bin/"):
+        _check_packages([program])
     else:
         assert program in ALWAYS_THERE, (
             f"{program!r}: this test cannot check the command; end its line, or begin its block, "
@@ -134,7 +139,9 @@ def _check_packages(words):
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     pinned = (ROOT / "requirements-dev.txt").read_text("utf-8")
     for option, word in zip(["", *words], words, strict=False):
-        if option in ("-r", "--requirement", "-c", "--constraint"):
+        if option == "--python" or word.endswith(".whl"):
+            continue
+        if option in ("-r", "--requirement", "-c", "--constraint") or word.endswith(".txt"):
             assert (ROOT / word).is_file(), f"no file {word}"
         elif extras := re.fullmatch(r"\.\[([\w,]+)\]", word):
             assert set(extras[1].split(",")) <= set(settings["optional-dependencies"]), word
@@ -143,6 +150,16 @@ def _check_packages(words):
             assert re.search(rf"^{name}==", pinned, re.MULTILINE), (
                 f"{word!r} is not pinned; end the line with {NOT_TESTED!r} and the reason"
             )
+
+
+def _check_container(rest):
+    """Fail unless the Dockerfile has an image to build; validate the command of one to run."""
+    if rest[0] == "build":
+        target = rest[rest.index("--target") + 1]
+        assert re.search(rf" AS {target}$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    else:
+        images = [index for index, word in enumerate(rest) if word.startswith("teacherlm:")]
+        _validate(rest[images[0] + 1 :])
 
 
 def _check_python(rest):
@@ -154,9 +171,7 @@ def _check_python(rest):
         for word in rest[2:]:
             assert not word.startswith("tests/") or (ROOT / word).exists(), word
     elif rest[0] == "-m":
-        path = rest[1].replace(".", "/")
-        known = rest[1] == "json.tool" or (ROOT / f"{path}.py").exists()
-        assert known, f"no module {rest[1]}"
+        assert importlib.util.find_spec(rest[1]), f"no module {rest[1]}"
     else:
         pytest.fail(f"{rest[0]}: end the line with {NOT_TESTED!r} and the reason")
 
