@@ -16,7 +16,6 @@ INDEX = "docs/README.md"
 FRONT = "README"
 _GROUP = re.compile(r"[A-Z][\w ]{,30}")  # a line of its own, without a full stop
 _LINK = re.compile(r"\[([^\]]+)\]\(([^):#\s]+)\)")
-_ENTRY = re.compile(r"^- \[([^\]]+)\]\(([^)#]+)\)")
 
 
 def setup(app: Any) -> dict[str, bool]:
@@ -73,8 +72,9 @@ def sections(index: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
             heading, group = line.removeprefix("## "), ""
         elif starts:
             group = line
-        elif entry := _ENTRY.match(line):
-            pages.append((entry[1], document_of(entry[2])))
+        elif line.startswith("- "):
+            links = _LINK.findall(line)[: 1 if line.startswith("- [") else None]
+            pages += [(title[:1].upper() + title[1:], document_of(link)) for title, link in links]
 
 
 def document_of(link: str) -> str:
