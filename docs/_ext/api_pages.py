@@ -124,8 +124,9 @@ def key_lines(field: Any) -> list[str]:
     plain_or_code[::2] = [re.sub(r"([*|_\\])", r"\\\1", plain) for plain in plain_or_code[::2]]
     help_text = code_in("".join(plain_or_code)).removesuffix(".")
     kind = re.sub(r"\b([A-Z]\w+)\b", r":py:class:`~teacherlm_jax.config.\1`", kind)
+    name = field.name.replace("_", r"\_")  # a last one, as in from_, would be a link
     return [
-        f"{field.name} : {kind}",
+        f"{name} : {kind}",
         f"   {help_text[:1].upper()}{help_text[1:]}. {' '.join(facts)}",
     ]
 
