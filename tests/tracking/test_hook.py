@@ -43,7 +43,8 @@ def mlflow(monkeypatch):
 @pytest.fixture
 def hook(tmp_path, monkeypatch):
     """The name of the hook in a file that has the lines of the page."""
-    (block,) = re.findall(r"```python\n# not tested: .*\n(import mlflow\n.+?)```", PAGE.read_text(), re.DOTALL)
+    program = r"```python\n# not tested: [^\n]*\n(import mlflow\n.+?)```"
+    (block,) = re.findall(program, PAGE.read_text(), re.DOTALL)
     body = block[block.index("def ") :].strip().splitlines()[1:]
     assert len(body) == 5, "the page promises five lines"
     (tmp_path / "mlflow_hook.py").write_text(block)
