@@ -1,5 +1,6 @@
 """The quickstart's own pipeline with a few steps of everything: real processes, real files."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
