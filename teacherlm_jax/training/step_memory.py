@@ -16,13 +16,31 @@ class StepMemory:
         parameters: parameters.
         optimizer: AdamW's two moments.
         gradients: gradients, and their sums over the parts of a batch if `accumulate` is above 1.
-        activations: casts of the parameters, saved residuals, and one block or the loss.
+        pending: the gradients among them that do not exist yet while the loss is computed.
+        casts: copies of the trained parameters in the dtype of the computation.
+        residuals: results of the forward pass that are kept for the backward pass.
+        block: intermediate results of one block in the backward pass.
+        loss: logits of a block of tokens, and gradients of the head.
     """
 
     parameters: float
     optimizer: float
     gradients: float
-    activations: float
+    pending: float
+    casts: float
+    residuals: float
+    block: float
+    loss: float
+
+    @property
+    def activations(self) -> float:
+        """All but parameters, optimizer and gradients, at the peak."""
+        return self.casts + self.residuals + self.working
+
+    @property
+    def working(self) -> float:
+        """The larger one of `block` and `loss`, which takes the memory of pending gradients."""
+        return max(self.loss - self.pending, self.block)
 
     @property
     def total(self) -> float:
@@ -47,15 +65,25 @@ def estimate(config: TrainConfig, parameters: int, length: int) -> StepMemory:
     casts = casts if itemsize != jnp.dtype(model.param_dtype).itemsize else 0.0
     tokens = config.batch_size / (mesh.data * mesh.fsdp * config.accumulate) * length
     residuals, block = _layers(model, mesh.tensor, tokens, length)
-    # The loss is computed before the gradients exist.
-    loss = _loss(model, mesh.tensor, tokens, config.loss_block, frozen=lora.rank > 0)
-    peak = max(loss - parameter_bytes, block)
     return StepMemory(
-        frozen + parameter_bytes,
-        2 * parameter_bytes,
-        parameter_bytes + sums,
-        casts + residuals + peak,
+        parameters=frozen + parameter_bytes,
+        optimizer=2 * parameter_bytes,
+        gradients=parameter_bytes + sums,
+        pending=parameter_bytes,
+        casts=casts,
+        residuals=residuals,
+        block=block,
+        loss=_loss(model, mesh.tensor, tokens, config.loss_block, frozen=lora.rank > 0),
     )
+
+
+def block_values(model: ModelConfig, t: int) -> tuple[float, float]:
+    """Return the values per token that a block computes: those of its projections, and the others.
+
+    `t` is the size of the mesh axis `tensor`. The scores of attention are not among them.
+    """
+    D = model.width
+    return 2 * D + 7 * D / t, 4 * D + 9 * D / t
 
 
 def _layers(model: ModelConfig, t: int, tokens: float, length: int) -> tuple[float, float]:
@@ -64,8 +92,7 @@ def _layers(model: ModelConfig, t: int, tokens: float, length: int) -> tuple[flo
     `t` is the size of the mesh axis `tensor`, `tokens` the tokens per device in memory.
     """
     D, itemsize = model.width, jnp.dtype(model.dtype).itemsize
-    # Values per token and block: its input, the results of its projections, and everything else.
-    inputs, products, rest = D, 2 * D + 7 * D / t, 4 * D + 9 * D / t
+    inputs, (products, rest) = D, block_values(model, t)
     scores = model.heads / t * length if model.attention == "xla" else 0.0
     saved = {"full": inputs, "dots": inputs + products, "none": inputs + products + rest + scores}
     block = tokens * (itemsize * (products + rest) + 16 * D + 8 * scores)
