@@ -21,6 +21,7 @@ from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.errors import UserError
 
 Tree = Any  # a pytree of arrays, or of abstract arrays
+AnyMesh = Mesh | AbstractMesh  # an abstract mesh has no devices, and serves shapes only
 
 MESH_AXES = ("data", "fsdp", "tensor")
 
@@ -78,6 +79,11 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
         ) from None
 
 
+def abstract_mesh(config: MeshConfig, devices: int) -> AbstractMesh:
+    """Return the mesh of `make_mesh` over so many devices that need not exist, for shapes only."""
+    return AbstractMesh(_mesh_shape(config, devices), MESH_AXES, (AxisType.Auto,) * 3)
+
+
 def _refuse_unconnected() -> None:
     """Raise UserError if JAX lists devices of processes that this one is not connected to."""
     count = jax.process_count()
@@ -122,7 +128,7 @@ def _mesh_shape(config: MeshConfig, devices: int) -> tuple[int, ...]:
 def spec(
     axes: Sequence[str],
     shape: Sequence[int],
-    mesh: Mesh | AbstractMesh,
+    mesh: AnyMesh,
     name: str,
     rules: Mapping[str, tuple[str, ...]] = RULES,
 ) -> PartitionSpec:
@@ -160,7 +166,7 @@ def spec(
 
 
 def _refuse_indivisible(
-    name: str, axis: str, size: int, mesh_axes: tuple[str, ...], mesh: Mesh | AbstractMesh
+    name: str, axis: str, size: int, mesh_axes: tuple[str, ...], mesh: AnyMesh
 ) -> None:
     pieces = math.prod(mesh.shape[mesh_axis] for mesh_axis in mesh_axes)
     if size % pieces:
@@ -173,7 +179,7 @@ def _refuse_indivisible(
         )
 
 
-def state_shardings(state: nnx.State, mesh: Mesh) -> nnx.State:
+def state_shardings(state: nnx.State, mesh: AnyMesh) -> nnx.State:
     """Return a state with a NamedSharding in place of every array, which may be abstract.
 
     Raises UserError as `spec` does, naming the parameter.
@@ -187,7 +193,7 @@ def state_shardings(state: nnx.State, mesh: Mesh) -> nnx.State:
     return nnx.map_state(resolve, state)
 
 
-def abstract_model(build: Callable[[], nnx.Module], mesh: Mesh) -> tuple[nnx.GraphDef, Tree]:
+def abstract_model(build: Callable[[], nnx.Module], mesh: AnyMesh) -> tuple[nnx.GraphDef, Tree]:
     """Return the graph and the abstract parameters of `build()`, without allocating anything.
 
     The parameters are nested dicts of ShapeDtypeStruct with shardings: the target of a restore, and
@@ -216,7 +222,7 @@ def _path_name(path: tuple[Any, ...]) -> str:
     return "/".join(str(part) for part in path)
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
+def replicated(mesh: AnyMesh) -> NamedSharding:
     """Return the sharding of an array that is replicated on all devices."""
     return NamedSharding(mesh, PartitionSpec())
 
@@ -226,7 +232,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(ACTIVATION_RULES["batch"], None))
 
 
-def batch_shards(mesh: Mesh | AbstractMesh) -> int:
+def batch_shards(mesh: AnyMesh) -> int:
     """Return the number of shards of a batch; 1 on an empty mesh (no mesh in context)."""
     return math.prod(mesh.shape.get(axis, 1) for axis in ACTIVATION_RULES["batch"])
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 import jax
-from jax.sharding import AbstractMesh, Mesh, NamedSharding
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Int, UInt32
 
 from teacherlm_jax import sharding
@@ -41,9 +41,7 @@ class SlotState:
     adapters: Int[Array, " B"] | None = None
 
 
-def placed(
-    name: str, shape: jax.ShapeDtypeStruct, mesh: Mesh | AbstractMesh
-) -> jax.ShapeDtypeStruct:
+def placed(name: str, shape: jax.ShapeDtypeStruct, mesh: sharding.AnyMesh) -> jax.ShapeDtypeStruct:
     """Return the shape of a part of the slots with its sharding on a mesh."""
     spec = sharding.spec(
         _axes(name, len(shape.shape)), shape.shape, mesh, name, sharding.ACTIVATION_RULES

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
 from teacherlm_jax.config import LoraConfig, ModelConfig, fields
@@ -17,7 +16,7 @@ from teacherlm_jax.models import int8
 from teacherlm_jax.models.bloom import Bloom
 from teacherlm_jax.models.decoder import Decoder
 from teacherlm_jax.models.opt import Opt
-from teacherlm_jax.sharding import Tree
+from teacherlm_jax.sharding import AnyMesh, Tree
 
 FAMILIES: dict[str, type[Decoder]] = {"bloom": Bloom, "opt": Opt}
 
@@ -98,7 +97,7 @@ def build(config: ModelConfig, rngs: nnx.Rngs, lora: LoraConfig | None = None) -
 
 
 def abstract(
-    config: ModelConfig, mesh: Mesh, lora: LoraConfig | None = None, weights: str = ""
+    config: ModelConfig, mesh: AnyMesh, lora: LoraConfig | None = None, weights: str = ""
 ) -> tuple[nnx.GraphDef, Tree]:
     """Return the graph and the abstract parameters of a model; see `sharding.abstract_model`.
 

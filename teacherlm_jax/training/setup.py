@@ -20,7 +20,7 @@ from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.models import adapter, registry
-from teacherlm_jax.sharding import Tree
+from teacherlm_jax.sharding import AnyMesh, Tree
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 from teacherlm_jax.training.loss_tokens import refuse_without_loss
 from teacherlm_jax.training.optimizer import make_optimizer
@@ -106,7 +106,7 @@ def open_reader(config: TrainConfig, data: Prepared, mesh: Mesh) -> RowReader:
     return reader
 
 
-def refuse_uneven(mesh: Mesh, batch_size: int, accumulate: int) -> None:
+def refuse_uneven(mesh: AnyMesh, batch_size: int, accumulate: int) -> None:
     """Raise UserError unless the mesh divides each of the `accumulate` parts of a batch evenly."""
     shards = sharding.batch_shards(mesh)
     if batch_size % (shards * accumulate):
@@ -142,7 +142,7 @@ def make_run_spec(config: TrainConfig, data: Prepared, mesh: Mesh) -> RunSpec:
 
 def make_model_spec(
     model: ModelConfig,
-    mesh: Mesh,
+    mesh: AnyMesh,
     optimizer: OptimizerConfig,
     steps: int,
     lora: LoraConfig | None = None,

@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jax.sharding import Mesh
 from jaxtyping import Array, Int32, UInt32
 
 from teacherlm_jax.models import adapter
-from teacherlm_jax.sharding import Tree, replicated
+from teacherlm_jax.sharding import AnyMesh, Tree, replicated
 
 
 @typing.no_type_check  # trees of shapes and shardings have the same structure
@@ -43,7 +42,7 @@ class TrainState:
 
 
 def abstract_state(
-    params: Tree, optimizer: optax.GradientTransformation, mesh: Mesh, frozen: Tree = None
+    params: Tree, optimizer: optax.GradientTransformation, mesh: AnyMesh, frozen: Tree = None
 ) -> TrainState:
     """Return shapes and shardings of the state for abstract `params` (`sharding.abstract_model`).
 
