@@ -107,6 +107,7 @@ def _train_step(step: Step, length: int, card: Card) -> Figures:
         "model": step.model,
         "rows": step.rows,
         "length": length,
+        "text": text,
         "layers": config.layers,
         "param_dtype": config.param_dtype,
         "attention": config.attention,

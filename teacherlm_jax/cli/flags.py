@@ -27,7 +27,8 @@ class CommandLine:
     """A parsed command line of one verb.
 
     Attributes:
-        config: the config that the file returns, with the command line's overrides.
+        config: the config that the file returns, with the command line's overrides; None if the
+            options ask for something that needs none.
         runs: the configs to run, checked: one, or one for each point of a sweep.
         points: points of the sweep in the config file, if the command line asks for it.
         options: instance of each options class, by class.
@@ -69,6 +70,9 @@ def load(
     chosen = {kind: _options(kind, parsed) for kind in kinds}
     assigned += _positional(values, positional or {})
     assigned += [(key, str(parsed[key])) for key in _short_keys(config_classes) if key in parsed]
+    if alone := [kind for kind in options if getattr(chosen[kind], "without_config", False)]:
+        _refuse_config(parsed["config"], assigned, chosen[SweepOptions], chosen[alone[0]])
+        return CommandLine(None, (), (), chosen)
     if positional and chosen[SweepOptions].used:
         raise UserError(
             "--sweep options do not work with this command; run it once for each point, with "
@@ -119,6 +123,17 @@ def load_options(arguments: Sequence[str], kind: type) -> Any:
 def words_field(kind: type) -> dataclasses.Field[Any] | None:
     """Return the field of a class of options that takes words without a key; None without one."""
     return next((field for field in dataclasses.fields(kind) if "words" in field.metadata), None)
+
+
+def _refuse_config(
+    files: Sequence[str], assigned: Sequence[_Override], swept: SweepOptions, options: Any
+) -> None:
+    """Raise UserError for parts of a config, or a sweep, beside options that take no config."""
+    given = [f"--config={name}" for name in files] + [f"--config.{key}" for key, _ in assigned]
+    given += ["a --sweep option"] * swept.used
+    if given:
+        true = [f"--{name}" for name, value in vars(options).items() if value is True]
+        raise UserError(f"{given[0]}: has no effect with {' '.join(true)}; leave it out")
 
 
 def _swept(

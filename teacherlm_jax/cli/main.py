@@ -80,6 +80,10 @@ def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
         step_commands.check(command.runs)
         failures.print_out(f"teacherlm {name}: the command line is valid")
         return 0
+    if command.config is None:
+        options = tuple(command.options[kind] for kind in verb.options)
+        failures.print_out(verbs.overview(name, *options))
+        return 0
     if command.options[config.SweepOptions].sweep_list:
         failures.print_out(sweep.listing(command.points))
     if command.options[config.SweepOptions].sweep_results:

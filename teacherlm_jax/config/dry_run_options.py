@@ -8,7 +8,7 @@ from teacherlm_jax.config.fields import plain
 
 @dataclasses.dataclass
 class DryRunOptions:
-    """A dry run, and a TPU slice that it also estimates."""
+    """A dry run, and a TPU slice or GPUs that it also estimates."""
 
     dry_run: bool = plain(
         False,
@@ -19,8 +19,8 @@ class DryRunOptions:
     )
     topology: str = plain(
         "",
-        help="with --dry_run: estimate the hours on this TPU slice, such as v5e:4x4, in place of "
-        "the slices of a pipeline's steps",
+        help="with --dry_run: estimate the hours on this TPU slice or these GPUs, such as v5e:4x4 or "
+        "gpu:h100x8, in place of the slices of a pipeline's steps",
     )
 
     def problems(self) -> Iterator[tuple[str, str]]:

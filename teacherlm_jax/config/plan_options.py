@@ -1,15 +1,23 @@
 """Command-line options of `teacherlm plan`, given in addition to the config to plan."""
 
 import dataclasses
+from collections.abc import Iterator
 
 from teacherlm_jax.config.fields import at_least, plain, required
 
 
 @dataclasses.dataclass
 class PlanOptions:
-    """The slice to plan for, and facts about data and teachers that do not exist."""
+    """The slice or GPUs to plan for, and facts about data and teachers that do not exist."""
 
-    topology: str = required(help="TPU slice to plan for, such as v5e:8x8 or v5p:4x4x8")
+    topology: str = required(
+        help="TPU slice or GPUs to plan for, such as v5e:8x8, v5p:4x4x8, gpu:4090 or gpu:h100x8"
+    )
+    fits: bool = plain(
+        False,
+        help="for GPUs, without a config: show which published models fit, to be trained (all "
+        "parameters, or LoRA) and to write explanations (bfloat16, or int8)",
+    )
     length: int = at_least(
         0,
         0,
@@ -28,5 +36,22 @@ class PlanOptions:
         "0: only the speed",
     )
     advise: bool = plain(
-        False, help="if it does not fit, compile suggested settings until one fits"
+        False,
+        help="for a TPU slice: if it does not fit, compile suggested settings until one fits",
     )
+    calibration: str = plain(
+        "",
+        help="for GPUs: JSON file of `make bench-gpu` on such a GPU, whose measured speed replaces "
+        "the assumed one",
+    )
+
+    @property
+    def without_config(self) -> bool:
+        """Return whether the command takes no config."""
+        return self.fits
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, problem) for invalid combinations of values."""
+        for key in ("model", "rows", "advise", "calibration"):
+            if self.fits and getattr(self, key):
+                yield key, "has no effect with --fits; leave it out"

@@ -45,6 +45,8 @@ class Verb:
         memory_keys: config keys that reduce the memory that the verb needs, for its error message.
         steps: `module:function` that returns the steps of a config, for a pipeline; empty for other
             verbs.
+        overview: `module:function` that returns a text that needs no config, given the options of
+            the verb; see `PlanOptions.without_config`. Empty: the verb always needs a config.
         dry_run: `module:function` that returns a text about the run of a config, given that config,
             `config.DryRunOptions` and, for a pipeline, the configs of its steps; it writes nothing.
             Empty: the verb has no such options.
@@ -66,6 +68,7 @@ class Verb:
     folder: Callable[[Any], str] = operator.attrgetter("output")
     options: tuple[type, ...] = ()
     steps: str = ""
+    overview: str = ""
     dry_run: str = ""
     memory_keys: str = "the size of the model or of the data"
     together: bool = False
@@ -149,13 +152,18 @@ VERBS = {
         positional={"source": "SRC", "output": "DST"},
     ),
     "plan": Verb(
-        "estimate memory use and speed of `train` or `annotate` on a TPU slice, without a TPU",
-        "teacherlm plan --config=configs/teacher.py:7b1/stage2 --topology=v5e:8x8",
+        "estimate memory use and speed of `train` or `annotate` on a TPU slice or GPUs, without "
+        "having them",
+        "teacherlm plan --config=configs/teacher.py:7b1/stage2 --topology=v5e:8x8\n"
+        "teacherlm plan --config=configs/teacher.py:560m/stage2,attention=blockwise "
+        "--topology=gpu:a100\n"
+        "teacherlm plan --fits --topology=gpu:4090  # which models fit on this GPU",
         (config.TrainConfig, config.AnnotateConfig),
         "teacherlm_jax.planning.plan:plan",
         may_change=("",),  # every plan starts over
         folder=lambda settings: f"{settings.output}.plan",
         options=(config.PlanOptions,),
+        overview="teacherlm_jax.planning.fitting_models:overview",
     ),
     "report": Verb(
         "write tables and figures of runs, data or ratings, or a page to read explanations",
@@ -245,6 +253,11 @@ def dry_run(name: str, settings: Any, *options: Any) -> str:
         verb.folder(settings), name, settings, may_change=verb.may_change
     )
     return _load(verb.dry_run)(settings, *options)
+
+
+def overview(name: str, *options: Any) -> str:
+    """Return the text of a verb that needs no config with these options."""
+    return _load(VERBS[name].overview)(*options)
 
 
 def status(name: str, settings: Any) -> str:

@@ -1,1 +1,1 @@
-"""Resources that a config needs on a TPU slice, found by compiling for it without a TPU."""
+"""Resources that a config needs on a TPU slice, by compiling for it, or on GPUs, by estimate."""

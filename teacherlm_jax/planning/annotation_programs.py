@@ -2,12 +2,12 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
 from teacherlm_jax.config import AnnotateConfig, LoraConfig, MeshConfig, ModelConfig
@@ -19,8 +19,8 @@ from teacherlm_jax.hf import any_model
 from teacherlm_jax.models import int8, registry
 from teacherlm_jax.planning.program_figures import Workload
 from teacherlm_jax.planning.programs import CompiledProgram, compiled
-from teacherlm_jax.planning.training_program import visits
-from teacherlm_jax.sharding import Tree
+from teacherlm_jax.planning.training_program import planned_mesh, visits, with_devices
+from teacherlm_jax.sharding import AnyMesh, Tree
 
 ASSUMED_LENGTH = 2048  # tokens of the longest prompt
 STEPS = 16  # decode steps of the planned program
@@ -30,11 +30,11 @@ TOKENS = {"cot": 70, "fundamental": 164, "mistake": 52}
 
 @dataclasses.dataclass(frozen=True)
 class PlannedAnnotation:
-    """An annotation on a slice, as shapes.
+    """An annotation on a slice or on GPUs, as shapes.
 
     Attributes:
         config: the config, with the sizes of the mesh resolved.
-        mesh: mesh of the slice's chips.
+        mesh: mesh of the chips; an abstract one can be planned with, but not compiled for.
         model: shape of the teacher.
         graph: graph definition of the teacher.
         params: abstract parameters of the teacher.
@@ -44,7 +44,7 @@ class PlannedAnnotation:
     """
 
     config: AnnotateConfig
-    mesh: Mesh
+    mesh: AnyMesh
     model: ModelConfig
     graph: nnx.GraphDef
     params: Tree
@@ -64,6 +64,11 @@ class PlannedAnnotation:
         return max(Counter(loaded_teachers(self.config)).values(), default=1)
 
     @property
+    def group(self) -> int:
+        """Return the number of prompts that one prefill reads, each for all members."""
+        return prefill_size(self.config.slots, self.members, sharding.batch_shards(self.mesh))[1]
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """Return the kinds of explanations that teachers on the slice write."""
         loaded = loaded_teachers(self.config)
@@ -78,8 +83,7 @@ class PlannedAnnotation:
         longest = self.config.sampling.max_new_tokens
         tokens = [min(TOKENS[kind], longest) for kind in self.kinds] or [longest]
         mean = sum(tokens) / len(tokens)
-        _, group = prefill_size(self.config.slots, self.members, sharding.batch_shards(self.mesh))
-        per_text = prefill_seconds / (group * self.members)
+        per_text = prefill_seconds / (self.group * self.members)
         per_text += mean * decode_seconds / (STEPS * self.config.slots)
         hours = rows * len(tokens) * per_text / 3600
         return {
@@ -97,7 +101,9 @@ class PlannedAnnotation:
         mesh = dict(self.mesh.shape)
         return [Workload(mesh, None, visits(self.model, self.length)), Workload(mesh, None, STEPS)]
 
-    def with_config(self, config: AnnotateConfig, devices: list[jax.Device]) -> "PlannedAnnotation":
+    def with_config(
+        self, config: AnnotateConfig, devices: Sequence[jax.Device] | int
+    ) -> "PlannedAnnotation":
         """Return the annotation with another config."""
         return _of_model(config, devices, self.model, self.lora, self.length, self.assumed)
 
@@ -110,18 +116,29 @@ class PlannedAnnotation:
 
     def programs(self) -> list[EngineProgram]:
         """Return prefill of the longest prompts, and decode with the full length of the cache."""
-        with jax.set_mesh(self.mesh):
-            engine = Engine(
-                nnx.merge(self.graph, self.params),
-                slots=self.config.slots,
-                prompt_length=self.length,
-                sampling=self.config.sampling,
-                eos_id=self.model.vocab_size - 1,
-                drawable=range(self.model.vocab_size),
-                members=self.members,
-                steps_per_sync=STEPS,
-            )
-            return engine.programs()
+        with jax.set_mesh(with_devices(self.mesh)):
+            return self._engine().programs()
+
+    def held(self) -> tuple[int, int]:
+        """Return the bytes per chip of the parameters, and of the slots with the KV cache.
+
+        Raises UserError if the slots do not fit the mesh, or the texts exceed the positions that
+        the model has learned.
+        """
+        with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+            return self._engine().bytes_per_device()
+
+    def _engine(self) -> Engine:
+        return Engine(
+            nnx.merge(self.graph, self.params),
+            slots=self.config.slots,
+            prompt_length=self.length,
+            sampling=self.config.sampling,
+            eos_id=self.model.vocab_size - 1,
+            drawable=range(self.model.vocab_size),
+            members=self.members,
+            steps_per_sync=STEPS,
+        )
 
     def compiled(self) -> list[CompiledProgram]:
         """Compile the programs."""
@@ -129,13 +146,13 @@ class PlannedAnnotation:
 
 
 def prepare(
-    config: AnnotateConfig, devices: list[jax.Device], length: int, named: str
+    config: AnnotateConfig, devices: Sequence[jax.Device] | int, length: int, named: str
 ) -> PlannedAnnotation:
     """Return the annotation of `config` on these devices.
 
     Args:
         config: the config.
-        devices: chips of the slice.
+        devices: the chips, or their number.
         length: tokens of the longest prompt; 0: `config.prompt_length`, else 2048.
         named: name of the teacher's published shape; empty: the teachers' checkpoints are read.
 
@@ -155,14 +172,14 @@ def prepare(
 
 def _of_model(
     config: AnnotateConfig,
-    devices: list[jax.Device],
+    devices: Sequence[jax.Device] | int,
     model: ModelConfig,
     lora: LoraConfig | None,
     length: int,
     assumed: tuple[str, ...],
 ) -> PlannedAnnotation:
-    mesh = sharding.make_mesh(config.mesh, devices)
-    settled = dataclasses.replace(config, mesh=MeshConfig(*mesh.devices.shape))
+    mesh = planned_mesh(config.mesh, devices)
+    settled = dataclasses.replace(config, mesh=MeshConfig(*mesh.axis_sizes))
     return PlannedAnnotation(
         config=settled,
         mesh=mesh,
@@ -173,7 +190,7 @@ def _of_model(
 
 
 def shapes(
-    model: ModelConfig, mesh: Mesh, lora: LoraConfig | None = None, weights: str = ""
+    model: ModelConfig, mesh: AnyMesh, lora: LoraConfig | None = None, weights: str = ""
 ) -> dict[str, Any]:
     """Return the fields of a planned annotation that describe its model."""
     graph, params = registry.abstract(model, mesh, lora, weights)
@@ -212,3 +229,12 @@ def _teacher(
     others = len(models) - 1
     assumed = (f"{largest} is the largest of {others + 1} teachers",) * bool(others)
     return models[largest].config, models[largest].lora, assumed
+
+
+def summary(run: PlannedAnnotation) -> str:
+    """Return a line about the run."""
+    config = run.config
+    return (
+        f"annotation: {config.slots} slots, prompts of up to {run.length} tokens, "
+        f"{config.sampling.max_new_tokens} new tokens; attention={run.model.attention}"
+    )

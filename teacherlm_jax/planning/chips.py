@@ -107,6 +107,11 @@ _PLANES = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")  # all sli
 _OTHER_NAMES = {"v5litepod": "v5e", "v5lite": "v5e", "trillium": "v6e"}
 
 
+def is_known(name: str) -> bool:
+    """Return whether `parse` knows a chip by this name."""
+    return _OTHER_NAMES.get(name, name) in CHIPS
+
+
 def parse(topology: str) -> TpuSlice:
     """Return the slice of a topology such as "v5e:8x8" or "v5p:4x4x8".
 

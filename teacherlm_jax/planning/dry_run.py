@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from teacherlm_jax.annotation.job import job_preview
 from teacherlm_jax.annotation.job.job_preview import JobPreview
 from teacherlm_jax.config import AnnotateConfig, DryRunOptions
-from teacherlm_jax.planning import chips, dry_run_text, examined_teacher, slice_estimate
+from teacherlm_jax.planning import dry_run_text, examined_teacher, slice_estimate, topology
 from teacherlm_jax.planning.examined_teacher import ExaminedTeacher
 from teacherlm_jax.planning.slice_estimate import SliceEstimate
 from teacherlm_jax.runs import console
@@ -24,10 +24,10 @@ def dry_run(config: AnnotateConfig, options: DryRunOptions) -> str:
     Nothing is written except temporary files, which are removed.
 
     Raises UserError where the run would: the config, the source or a teacher cannot be used, the
-    run folder belongs to another run, or memory does not suffice. Also for an unknown slice.
+    run folder belongs to another run, or memory does not suffice. Also for an unknown slice or GPU.
     """
     if options.topology:
-        chips.parse(options.topology)
+        topology.parse(options.topology)
     log = logging.Logger("dry run")
     log.addHandler(ConsoleHandler())
     preview = job_preview.preview_job(config, log, _WAVES * config.slots)
@@ -41,7 +41,7 @@ def dry_run(config: AnnotateConfig, options: DryRunOptions) -> str:
         gc.collect()  # the next teacher needs the memory
     estimate = None
     if options.topology and examined:
-        console.say(f"{options.topology}: compiling for it")
+        console.say(f"{options.topology}: planning for it")
         estimate = _estimate(config, options.topology, preview, examined)
     served = [teacher for teacher in left if teacher.path is None]
     return dry_run_text.page(config, preview, examined, served, estimate)
@@ -49,11 +49,11 @@ def dry_run(config: AnnotateConfig, options: DryRunOptions) -> str:
 
 def _estimate(
     config: AnnotateConfig,
-    topology: str,
+    wanted: str,
     preview: JobPreview,
     examined: Sequence[ExaminedTeacher],
 ) -> SliceEstimate:
-    """Return the hours on a slice of what the models here have to write."""
+    """Return the hours on a slice or on GPUs of what the models here have to write."""
     kinds = [kind for one in examined for kind in one.teacher.kinds]
     others = {field.name: "" for field in dataclasses.fields(config.teachers)}
     for kind in kinds:
@@ -61,4 +61,4 @@ def _estimate(
     config = dataclasses.replace(config, teachers=dataclasses.replace(config.teachers, **others))
     rows = max(preview.left((kind,)) for kind in kinds)
     typical = max(one.groups[0].longest for one in examined)
-    return slice_estimate.estimate(config, topology, typical, rows)
+    return slice_estimate.estimate(config, wanted, typical, rows)

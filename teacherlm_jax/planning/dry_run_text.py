@@ -34,7 +34,7 @@ def page(
         preview: the job and what is left of it.
         examined: figures of the models that have explanations to write.
         served: teachers on servers that have explanations to write.
-        estimate: hours on a slice, if one was named.
+        estimate: hours on a slice or on GPUs, if they were named.
     """
     blocks = [["dry run: nothing was written"], [*_rows(preview), *_left(config, preview)]]
     vocabulary = preview.job.vocabulary
@@ -148,7 +148,8 @@ def _hours(
         return lines
     if (speed := estimate.speed) is None:
         return [*lines, (f"on {estimate.slice}", estimate.problem)]
-    hours = f"{duration(3600 * speed['hours'])} at best, {speed['chip_hours']:,.2g} chip-hours"
+    hours = f"{duration(3600 * speed['hours'])} {estimate.basis}, "
+    hours += f"{speed['chip_hours']:,.2g} {estimate.unit}-hours"
     hours += _once(config)
     length = f"{speed['tokens_per_text']:.0f} tokens, as in the paper"
     return [*lines, (f"on {estimate.slice}", f"{hours}, if texts have {length}")]

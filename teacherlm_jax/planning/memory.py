@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 
 from teacherlm_jax.config import MeshConfig, TrainConfig
-from teacherlm_jax.planning.chips import GIB, TpuSlice
+from teacherlm_jax.planning.chips import GIB
+from teacherlm_jax.planning.topology import Topology
 from teacherlm_jax.training import step_memory
 
 # Measured memory of compiled programs over the sum of their arrays: gaps between arrays, and copies
@@ -23,7 +24,12 @@ def estimate(config: TrainConfig, parameters: int, length: int) -> float:
 
     All sizes of the mesh and the vocabulary size in `config` must be resolved: none is -1 or 0.
     """
-    return _SMALLEST + _OVERHEAD * step_memory.estimate(config, parameters, length).total
+    return with_overhead(step_memory.estimate(config, parameters, length).total)
+
+
+def with_overhead(size: float) -> float:
+    """Return the bytes of a compiled program whose arrays take `size` bytes."""
+    return _SMALLEST + _OVERHEAD * size
 
 
 def bytes_sent(config: TrainConfig, parameters: int, length: int) -> float:
@@ -36,25 +42,25 @@ def bytes_sent(config: TrainConfig, parameters: int, length: int) -> float:
 
 
 def candidates(
-    config: TrainConfig, parameters: int, tpu_slice: TpuSlice, length: int, factor: float = 1.0
+    config: TrainConfig, parameters: int, wanted: Topology, length: int, factor: float = 1.0
 ) -> Iterator[TrainConfig]:
-    """Yield configs that should fit on this slice, in order of increasing communication.
+    """Yield configs that should fit on a slice or GPUs, in order of increasing communication.
 
     They differ from `config` in the mesh (fsdp and tensor), in `remat`, which is "full", and in
     `accumulate`; none of these changes the training. `factor` is the ratio of a compiled step's
     memory to its estimate.
     """
     fitting = []
-    for tensor in _divisors(tpu_slice.chips):
-        mesh = MeshConfig(data=1, fsdp=tpu_slice.chips // tensor, tensor=tensor)
+    for tensor in _divisors(wanted.chips):
+        mesh = MeshConfig(data=1, fsdp=wanted.chips // tensor, tensor=tensor)
         axes = dataclasses.astuple(mesh)
         candidate = dataclasses.replace(config, mesh=mesh, accumulate=1)
-        if not (tpu_slice.carries(axes) and divides(candidate)):
+        if not (wanted.carries(axes) and divides(candidate)):
             continue
         model = dataclasses.replace(config.model, remat="full")
         for accumulate in _divisors(config.batch_size // mesh.fsdp):
             candidate = dataclasses.replace(config, model=model, mesh=mesh, accumulate=accumulate)
-            if factor * estimate(candidate, parameters, length) <= tpu_slice.chip.usable * GIB:
+            if factor * estimate(candidate, parameters, length) <= wanted.chip.usable * GIB:
                 fitting.append(candidate)
                 break
     yield from sorted(fitting, key=lambda candidate: bytes_sent(candidate, parameters, length))

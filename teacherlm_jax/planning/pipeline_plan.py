@@ -19,9 +19,9 @@ from teacherlm_jax.config import (
     TrainConfig,
 )
 from teacherlm_jax.models import registry
-from teacherlm_jax.planning import chips, step_estimate
-from teacherlm_jax.planning.chips import TpuSlice
+from teacherlm_jax.planning import step_estimate
 from teacherlm_jax.planning.step_estimate import COMPILED, StepEstimate
+from teacherlm_jax.planning.topology import Topology, parse, unit
 from teacherlm_jax.storage import files
 
 _NOTE = """\
@@ -38,7 +38,7 @@ class PlannedStep:
     """A step with its slice and what it needs."""
 
     step: StepConfig
-    slice: TpuSlice | None
+    slice: Topology | None
     estimate: StepEstimate
 
 
@@ -47,7 +47,7 @@ def dry_run(
 ) -> str:
     """Return every command of a pipeline with its estimates, and totals.
 
-    `configs` are the configs of each step, by its name. Raises UserError for an unknown slice.
+    `configs` are the configs of each step, by its name. Raises UserError for an unknown slice or GPU.
     """
     planned = plan(config, options.topology, configs)
     lines = [line for index, one in enumerate(planned, 1) for line in _lines(one, index, planned)]
@@ -65,9 +65,7 @@ def plan(
 ) -> list[PlannedStep]:
     """Return the steps of a pipeline with estimates; `topology` replaces the slices of steps."""
     slices = {
-        name: chips.parse(name)
-        for name in {topology, *(step.slice for step in config.steps)}
-        if name
+        name: parse(name) for name in {topology, *(step.slice for step in config.steps)} if name
     }
     shapes: dict[str, ModelConfig] = {}
     planned = []
@@ -97,18 +95,23 @@ def _lines(one: PlannedStep, number: int, planned: Sequence[PlannedStep]) -> Ite
     step, needed = one.step, one.estimate
     yield f"== {number}/{len(planned)}  {step.name}: {step.title}"
     yield f"$ teacherlm {shlex.join(step.words)}"
-    where = f"{one.slice.name}, {one.slice.chips} chips" if one.slice else "CPU"
+    where = _where(one.slice) if one.slice else "CPU"
     facts = [where]
     if needed.hours is not None:
         facts.append(f"{hours(needed.hours)} ({needed.basis})")
     if needed.chips:
-        facts.append(f"{needed.chip_hours:,.1f} chip-hours")
+        one_of_them = unit(one.slice) if one.slice else "chip"
+        facts.append(f"{needed.chip_hours:,.1f} {one_of_them}-hours")
     if needed.storage is not None:
         facts.append(size(needed.storage))
     yield "; ".join(facts)
     if needed.problem:
         yield f"problem: {needed.problem}"
     yield ""
+
+
+def _where(wanted: Topology) -> str:
+    return f"{wanted.name}, {wanted.chips} {unit(wanted, plural=True)}"
 
 
 def _totals(planned: Sequence[PlannedStep]) -> list[str]:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from teacherlm_jax.planning.chips import GIB, TpuSlice
-from teacherlm_jax.planning.counts import count
+from teacherlm_jax.planning.counts import Counts, count
 from teacherlm_jax.planning.programs import CompiledProgram
 from teacherlm_jax.planning.roofline import intensity, mfu_bound, roofline
+from teacherlm_jax.planning.topology import Topology
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,24 +44,25 @@ def figures(program: CompiledProgram, workload: Workload, tpu_slice: TpuSlice) -
     if not program.text:
         return result
     counts = count(program.text, workload.mesh, workload.assumed_trips)
-    best = roofline(counts, tpu_slice.chip)
-    mfu = (
-        mfu_bound(workload.needed, best.seconds, tpu_slice.chips, tpu_slice.chip)
-        if workload.needed
-        else None
-    )
+    return {**result, **counted(counts, workload, tpu_slice)}
+
+
+def counted(counts: Counts, workload: Workload, wanted: Topology) -> dict[str, Any]:
+    """Return the figures that follow from the counts of a program."""
+    best = roofline(counts, wanted.chip)
+    needed = workload.needed
     return {
-        **result,
         "flops": counts.flops,
         "memory_moved": counts.memory,
         "sent": [
             {"kind": kind, "axes": axes, "bytes": size}
             for (kind, axes), size in sorted(counts.sent.items(), key=lambda item: -item[1])
+            if size
         ],
         "loops_by_data": counts.dynamic_loops,
         "passes_by_data": workload.assumed_trips,
         "kernels_not_counted": dict(counts.opaque),
         "intensity": intensity(counts),
         "roofline": {**dataclasses.asdict(best), "seconds": best.seconds, "bound": best.bound},
-        "mfu_bound": mfu,
+        "mfu_bound": mfu_bound(needed, best.seconds, wanted.chips, wanted.chip) if needed else None,
     }

@@ -4,6 +4,7 @@ import dataclasses
 
 from teacherlm_jax.planning.chips import Chip
 from teacherlm_jax.planning.counts import Counts
+from teacherlm_jax.planning.gpus import Gpu
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Roofline:
         return max(dataclasses.asdict(self).items(), key=lambda item: item[1])[0]
 
 
-def roofline(counts: Counts, chip: Chip) -> Roofline:
+def roofline(counts: Counts, chip: Chip | Gpu) -> Roofline:
     """Return the roofline of a program on a chip."""
     return Roofline(
         compute=counts.flops / chip.peak,
@@ -45,6 +46,6 @@ def intensity(counts: Counts) -> float:
     return counts.flops / counts.memory if counts.memory else 0.0
 
 
-def mfu_bound(needed: float, seconds: float, chips: int, chip: Chip) -> float:
+def mfu_bound(needed: float, seconds: float, chips: int, chip: Chip | Gpu) -> float:
     """Return the model FLOPs utilization (arXiv 2204.02311) of `needed` FLOPs in `seconds`."""
     return needed / (seconds * chips * chip.peak)

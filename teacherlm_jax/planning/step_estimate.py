@@ -18,7 +18,8 @@ from teacherlm_jax.config import (
 )
 from teacherlm_jax.models import registry
 from teacherlm_jax.planning import annotation_programs, memory
-from teacherlm_jax.planning.chips import GIB, TpuSlice
+from teacherlm_jax.planning.chips import GIB
+from teacherlm_jax.planning.topology import Topology
 from teacherlm_jax.planning.training_program import ASSUMED_LENGTH
 from teacherlm_jax.training.flops import model_flops
 
@@ -44,7 +45,7 @@ class StepEstimate:
 
     Attributes:
         hours: lower bound of its run time; None if it is not known.
-        chips: TPU chips; 0 if it runs on a CPU.
+        chips: TPU chips or GPUs; 0 if it runs on a CPU.
         storage: bytes that it leaves behind; None if they are not known.
         basis: COMPILED if the time of a step is that of a compiled program, else ESTIMATED; UNKNOWN
             without hours.
@@ -64,7 +65,7 @@ class StepEstimate:
 
 
 def estimate(
-    step: StepConfig, configs: Sequence[Any], tpu_slice: TpuSlice | None, model: ModelConfig | None
+    step: StepConfig, configs: Sequence[Any], tpu_slice: Topology | None, model: ModelConfig | None
 ) -> StepEstimate:
     """Return what a step of a pipeline needs.
 
@@ -97,7 +98,7 @@ def parameters(model: ModelConfig) -> int:
     return model.layers * block + ends * (1 if model.tied else 2) + norms + positions
 
 
-def _of_training(step: StepConfig, config: TrainConfig, tpu_slice: TpuSlice) -> StepEstimate:
+def _of_training(step: StepConfig, config: TrainConfig, tpu_slice: Topology) -> StepEstimate:
     if not config.model.vocab_size:
         problem = "no estimate: config.model.vocab_size is 0, the size of data that do not exist"
         return StepEstimate(None, 0, None, UNKNOWN, problem)
@@ -121,7 +122,7 @@ def _of_training(step: StepConfig, config: TrainConfig, tpu_slice: TpuSlice) -> 
 
 
 def _of_annotation(
-    step: StepConfig, config: AnnotateConfig, tpu_slice: TpuSlice | None, model: ModelConfig | None
+    step: StepConfig, config: AnnotateConfig, tpu_slice: Topology | None, model: ModelConfig | None
 ) -> StepEstimate:
     """Return the estimate of an annotation: prompts at the peak, and decoding by the bandwidth."""
     most = config.sampling.max_new_tokens
@@ -158,7 +159,7 @@ def _of_annotation(
     return StepEstimate(hours, tpu_slice.chips, storage, ESTIMATED, problem)
 
 
-def _of_evaluation(step: StepConfig, tpu_slice: TpuSlice, model: ModelConfig) -> StepEstimate:
+def _of_evaluation(step: StepConfig, tpu_slice: Topology, model: ModelConfig) -> StepEstimate:
     flops = 2 * parameters(model) * step.rows * step.tokens
     hours = flops / (tpu_slice.chips * tpu_slice.chip.peak) / 3600
     return StepEstimate(hours, tpu_slice.chips, float(step.rows * _PREDICTION), ESTIMATED)

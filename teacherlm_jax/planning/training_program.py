@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -13,7 +15,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import attention_blockwise, registry
 from teacherlm_jax.planning.program_figures import Workload
 from teacherlm_jax.planning.programs import CompiledProgram, compiled
-from teacherlm_jax.sharding import Tree
+from teacherlm_jax.sharding import AnyMesh, Tree
 from teacherlm_jax.training import setup
 from teacherlm_jax.training.flops import model_flops
 
@@ -22,12 +24,12 @@ ASSUMED_LENGTH = 2048  # tokens of a packed row in the paper
 
 @dataclasses.dataclass(frozen=True)
 class PlannedTraining:
-    """A training run on a slice, as shapes.
+    """A training run on a slice or on GPUs, as shapes.
 
     Attributes:
         requested: the config as the user wrote it.
         config: the config with all sizes resolved.
-        mesh: mesh of the slice's chips.
+        mesh: mesh of the chips; an abstract one can be planned with, but not compiled for.
         shapes: shapes of model and optimizer.
         length: tokens per row.
         assumed: the assumptions, a sentence each.
@@ -35,7 +37,7 @@ class PlannedTraining:
 
     requested: TrainConfig
     config: TrainConfig
-    mesh: Mesh
+    mesh: AnyMesh
     shapes: setup.ModelSpec
     length: int
     assumed: tuple[str, ...]
@@ -47,29 +49,59 @@ class PlannedTraining:
         needed = model_flops(self.config.model, tokens, self.length, self.config.lora)
         return Workload(dict(self.mesh.shape), needed, visits(self.config.model, self.length))
 
-    def with_config(self, config: TrainConfig, devices: list[jax.Device]) -> "PlannedTraining":
+    def speed(self, seconds: float) -> dict[str, Any]:
+        """Return the speed and the time of the whole run when a step takes so long, JSON-able."""
+        hours = seconds * self.config.steps / 3600
+        return {
+            "step_seconds": seconds,
+            "tokens_per_second": self.config.batch_size * self.length / seconds,
+            "steps": self.config.steps,
+            "hours": hours,
+            "chip_hours": hours * self.mesh.size,
+        }
+
+    def with_config(
+        self, config: TrainConfig, devices: Sequence[jax.Device] | int
+    ) -> "PlannedTraining":
         """Return the training run with another config."""
         return prepare(config, devices, self.length)
 
     def compiled(self) -> CompiledProgram:
         """Compile the step that `train` runs."""
-        with jax.set_mesh(self.mesh):
+        mesh = with_devices(self.mesh)
+        with jax.set_mesh(mesh):
             return compiled(
                 "training step",
-                lambda: setup.compile_for(self.config, self.shapes, self.mesh, self.length),
+                lambda: setup.compile_for(self.config, self.shapes, mesh, self.length),
             )
 
 
-def prepare(config: TrainConfig, devices: list[jax.Device], length: int) -> PlannedTraining:
-    """Return the training run of `config` on these devices.
+def planned_mesh(config: MeshConfig, devices: Sequence[jax.Device] | int) -> AnyMesh:
+    """Return the mesh over devices, or over a number of devices that are not described here."""
+    if isinstance(devices, int):
+        return sharding.abstract_mesh(config, devices)
+    return sharding.make_mesh(config, devices)
+
+
+def with_devices(mesh: AnyMesh) -> Mesh:
+    """Return a mesh that programs can be compiled for; ValueError if it has no devices."""
+    if isinstance(mesh, Mesh):
+        return mesh
+    raise ValueError(f"{mesh}: has no devices to compile for")
+
+
+def prepare(
+    config: TrainConfig, devices: Sequence[jax.Device] | int, length: int
+) -> PlannedTraining:
+    """Return the training run of `config` on these devices, or on so many.
 
     `length` is the number of tokens per row; 0: that of its data, else 2048. Raises UserError if
     model, batch and mesh are incompatible.
     """
-    mesh = sharding.make_mesh(config.mesh, devices)
+    mesh = planned_mesh(config.mesh, devices)
     setup.refuse_uneven(mesh, config.batch_size, config.accumulate)
     length, model, assumed = _of_data(config, length)
-    settled = dataclasses.replace(config, model=model, mesh=MeshConfig(*mesh.devices.shape))
+    settled = dataclasses.replace(config, model=model, mesh=MeshConfig(*mesh.axis_sizes))
     shapes = setup.make_model_spec(model, mesh, config.optimizer, config.steps, config.lora)
     return PlannedTraining(config, settled, mesh, shapes, length, assumed)
 
@@ -111,3 +143,18 @@ def bytes_of(tree: Tree) -> tuple[float, float]:
     leaves = jax.tree.leaves(tree)
     held = (math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in leaves)
     return float(sum(x.size * x.dtype.itemsize for x in leaves)), float(sum(held))
+
+
+def held(tree: Tree) -> dict[str, float]:
+    """Return `bytes_of` a tree by name, JSON-able."""
+    total, chip = bytes_of(tree)
+    return {"total": total, "chip": chip}
+
+
+def summary(run: PlannedTraining) -> str:
+    """Return a line about the run."""
+    config, model = run.config, run.config.model
+    return (
+        f"training: {config.batch_size} rows of {run.length} tokens per step, "
+        f"accumulate={config.accumulate}; remat={model.remat}, attention={model.attention}"
+    )

@@ -88,7 +88,16 @@ RUNNER = "--runner=TEXT"
         ("convert", ("SRC", "DST")),
         (
             "plan",  # "--runner" is a key of AnnotateConfig
-            ("--topology=TEXT", "--length=INT", "--model=TEXT", "--rows=INT", "--advise", RUNNER),
+            (
+                "--topology=TEXT",
+                "--fits",
+                "--length=INT",
+                "--model=TEXT",
+                "--rows=INT",
+                "--advise",
+                "--calibration=TEXT",
+                RUNNER,
+            ),
         ),
     ],
 )
