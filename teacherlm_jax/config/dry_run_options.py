@@ -19,8 +19,8 @@ class DryRunOptions:
     )
     topology: str = plain(
         "",
-        help="with --dry_run: estimate the hours on this TPU slice or these GPUs, such as v5e:4x4 or "
-        "gpu:h100x8, in place of the slices of a pipeline's steps",
+        help="with --dry_run: estimate the hours on this TPU slice or these GPUs, such as v5e:4x4 "
+        "or gpu:h100x8, in place of the slices of a pipeline's steps",
     )
 
     def problems(self) -> Iterator[tuple[str, str]]:

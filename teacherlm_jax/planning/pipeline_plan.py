@@ -20,8 +20,9 @@ from teacherlm_jax.config import (
 )
 from teacherlm_jax.models import registry
 from teacherlm_jax.planning import step_estimate
+from teacherlm_jax.planning import topology as topologies
 from teacherlm_jax.planning.step_estimate import COMPILED, StepEstimate
-from teacherlm_jax.planning.topology import Topology, parse, unit
+from teacherlm_jax.planning.topology import Topology
 from teacherlm_jax.storage import files
 
 _NOTE = """\
@@ -47,7 +48,8 @@ def dry_run(
 ) -> str:
     """Return every command of a pipeline with its estimates, and totals.
 
-    `configs` are the configs of each step, by its name. Raises UserError for an unknown slice or GPU.
+    `configs` are the configs of each step, by its name. Raises UserError for an unknown slice
+    or GPU.
     """
     planned = plan(config, options.topology, configs)
     lines = [line for index, one in enumerate(planned, 1) for line in _lines(one, index, planned)]
@@ -65,7 +67,9 @@ def plan(
 ) -> list[PlannedStep]:
     """Return the steps of a pipeline with estimates; `topology` replaces the slices of steps."""
     slices = {
-        name: parse(name) for name in {topology, *(step.slice for step in config.steps)} if name
+        name: topologies.parse(name)
+        for name in {topology, *(step.slice for step in config.steps)}
+        if name
     }
     shapes: dict[str, ModelConfig] = {}
     planned = []
@@ -100,7 +104,7 @@ def _lines(one: PlannedStep, number: int, planned: Sequence[PlannedStep]) -> Ite
     if needed.hours is not None:
         facts.append(f"{hours(needed.hours)} ({needed.basis})")
     if needed.chips:
-        one_of_them = unit(one.slice) if one.slice else "chip"
+        one_of_them = topologies.unit(one.slice) if one.slice else "chip"
         facts.append(f"{needed.chip_hours:,.1f} {one_of_them}-hours")
     if needed.storage is not None:
         facts.append(size(needed.storage))
@@ -111,7 +115,7 @@ def _lines(one: PlannedStep, number: int, planned: Sequence[PlannedStep]) -> Ite
 
 
 def _where(wanted: Topology) -> str:
-    return f"{wanted.name}, {wanted.chips} {unit(wanted, plural=True)}"
+    return f"{wanted.name}, {wanted.chips} {topologies.unit(wanted, plural=True)}"
 
 
 def _totals(planned: Sequence[PlannedStep]) -> list[str]:
