@@ -213,7 +213,7 @@ DATASET = f"{RUN}_dataset"
 if not Path(DATASET).exists():
     checked = config.DatasetConfig(checked_only=True)
     teacherlm_jax.convert(config.ConvertConfig(RUN, DATASET, dataset=checked))
-print(Path(DATASET, "README.md").read_text(encoding="utf-8"))
+print(Path(DATASET, "README.md").read_text(encoding="utf-8").split("\n---\n")[-1])
 
 # %% [markdown]
 # ## Next

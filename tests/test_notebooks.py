@@ -188,6 +188,7 @@ def execute(one_device, tmp_path_factory):
             "PYTHONPATH": str(test_docs.ROOT),
             "IPYTHONDIR": str(folder / "ipython"),
             "PYTHONWARNINGS": "ignore",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # the same programs in many cells
         }
         client.execute(env={**one_device, **environment})
         return notebook, folder
