@@ -1,8 +1,11 @@
 """The Dockerfile installs the pinned packages in every target, and nothing else."""
 
 import json
+import os
 import re
 import shlex
+import shutil
+import sys
 import tomllib
 from pathlib import Path
 
@@ -98,6 +101,18 @@ def test_the_page_on_installation_says_what_the_images_have():
 def test_the_instructions_are_run_for_every_target():
     assert set(container.TRIED) == set(TARGETS)
     assert set(STAGES) == {*TARGETS, "python", "packages", "wheel"}
+
+
+def test_where_the_images_cannot_be_built_the_reason_is_printed(monkeypatch, capsys):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "debootstrap" else name)
+    monkeypatch.setattr(sys, "argv", ["container", "cpu"])
+    assert container.main() == 2
+    assert capsys.readouterr().err == (
+        "test-container: not run: no debootstrap; on Debian: apt-get install debootstrap\n"
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert container.missing() == "this needs root, for chroot and debootstrap"
 
 
 def test_an_instruction_that_the_reader_does_not_know_is_an_error():
