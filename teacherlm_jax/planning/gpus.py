@@ -10,7 +10,8 @@ accumulation where the sheet has both, and links in one direction, half of the p
     h200       NVIDIA H200 Tensor Core GPU, data sheet (SXM5); DGX H200 for the network
 
 The memory that CUDA reports is smaller than the published one by what the driver reserves. It is
-the "total capacity" in PyTorch's out-of-memory messages, rounded down.
+the "total capacity" in PyTorch's out-of-memory messages, rounded down, for 4090, l4 and a100-40gb;
+the others have no such source.
 """
 
 import dataclasses
