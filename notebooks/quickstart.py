@@ -17,7 +17,7 @@
 #
 # A *teacher* is a language model that explains the answer of a question. A *student* is a model that is trained on the teacher's explanations. This notebook trains a small teacher on generated questions, lets it explain questions that have no explanations, and compares a student that reads these explanations with one that reads questions and answers only.
 #
-# The models have 0.9 million parameters, so a CPU is enough. On two cores it takes several minutes.
+# The models have 0.9 million parameters, so a CPU is enough. On two cores of a machine that was busy with other work, all cells took 13 minutes.
 
 # %% [markdown]
 # ## Settings
@@ -252,6 +252,8 @@ for pair in report["comparisons"]:
         print(f"{100 * pair['difference']:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}")
 
 # %% [markdown]
+# With the settings above, the students without explanations were *better* on our machine: 75.2% and 73.4%, and 51.9% and 49.5% with explanations; the difference is 23.6 points, with an interval from -3.9 to 51.7. With the same number of tokens, a student with explanations reads each question a third as often, and most of its loss is on the explanations. In [the quickstart on the command line](../docs/tutorial/quickstart.md), where it reads 2.8 times the tokens, it is the better one.
+#
 # If the interval contains 0, this experiment does not tell the two apart. If it does not, it tells them apart *here*: for a toy model, generated questions, one budget and two seeds. Change `STUDENT_STEPS`, `UNLABELLED_SAMPLES` and `SEEDS`, and the result may change.
 #
 # The report has all tables and figures. It is one file, `report.html`; download it to read it in your browser. These are its figures of the losses, one for each training set:
