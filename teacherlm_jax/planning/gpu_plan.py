@@ -18,7 +18,7 @@ from teacherlm_jax.planning.program_figures import Workload, counted
 from teacherlm_jax.planning.roofline import mfu_bound
 from teacherlm_jax.planning.training_program import PlannedTraining
 
-CLOSE = 0.85  # of the memory; above it, the error of the estimate may decide
+CLOSE = 0.75  # of the memory; above it, the error of the estimate may decide
 
 
 def prepare(
@@ -160,7 +160,7 @@ def verdict(size: float, wanted: GpuSet) -> str:
     available = wanted.chip.usable * GIB
     if size > available:
         return "does not fit"
-    close = "; close, the estimate may be 20% off" if size > CLOSE * available else ""
+    close = "; close, the estimate may be 35% off" if size > CLOSE * available else ""
     if size > gpus.DEFAULT_FRACTION * wanted.chip.reported * GIB:
         return f"fits with {gpus.SETTING}{close}"
     return f"fits{close}"

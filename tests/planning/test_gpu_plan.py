@@ -260,10 +260,10 @@ def test_gpus_that_divide_no_model_get_a_copy_each_or_none():
     ("gib", "words"),
     [
         (50.0, "fits"),
-        (60.0, "fits with XLA_CLIENT_MEM_FRACTION=0.92"),
+        (57.0, "fits; close, the estimate may be 35% off"),
         (
             70.0,
-            "fits with XLA_CLIENT_MEM_FRACTION=0.92; close, the estimate may be 20% off",
+            "fits with XLA_CLIENT_MEM_FRACTION=0.92; close, the estimate may be 35% off",
         ),
         (73.0, "does not fit"),
     ],
