@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax.report.collect import RunRecord
-from teacherlm_jax.runs.identity import flatten
+from teacherlm_jax.runs.identity import belongs_to, flatten
 
 MOST_KEYS = 4  # settings in which the runs of a group differ
 
 # Settings that change no result.
 _NO_SETTINGS = (
-    *("output", "root", "stands_for", "log_every", "verify_data"),
+    *("output", "root", "stands_for", "log_every", "verify_data", "track", "tracking"),
     *("compilation_cache", "data_cache", "data_cache_gib"),
 )
 
@@ -66,7 +66,11 @@ def groups(runs: Sequence[RunRecord]) -> list[RunGroup]:
 
 def settings(run: RunRecord) -> Mapping[str, Any]:
     """Return the settings of a run by key, without those that change no result."""
-    return {key: value for key, value in flatten(run.config).items() if key not in _NO_SETTINGS}
+    return {
+        key: value
+        for key, value in flatten(run.config).items()
+        if not any(belongs_to(key, part) for part in _NO_SETTINGS)
+    }
 
 
 def folder_of(run: RunRecord) -> str:

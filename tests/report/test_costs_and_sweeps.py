@@ -122,8 +122,13 @@ def test_one_folder_has_a_group_for_each_kind_of_run_and_the_closest_runs_are_to
 
 
 def test_settings_that_change_no_result_do_not_separate_runs(swept):
-    swept([3.0], parent="first", log_every=10, data_cache="/a")
-    assert sweeps.section(swept([2.5], parent="second", log_every=20, data_cache="/b"), "") == []
+    swept([3.0], parent="first", log_every=10, data_cache="/a", **_tracked("first", "wandb"))
+    runs = swept([2.5], parent="second", log_every=20, data_cache="/b", **_tracked("second"))
+    assert sweeps.section(runs, "") == []
+
+
+def _tracked(group, *services):
+    return {"track": services, "tracking": {"group": group, "tags": [group]}}
 
 
 def test_the_losses_of_different_data_have_no_winner(swept):
