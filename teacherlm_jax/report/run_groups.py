@@ -39,9 +39,12 @@ class _Cluster:
     keys: frozenset[str]
     shared: frozenset[tuple[str, str]]
 
+    def keys_with(self, other: "_Cluster") -> frozenset[str]:
+        unequal = (key for key, _ in self.shared ^ other.shared)
+        return self.keys.union(other.keys, unequal)
+
     def joined(self, other: "_Cluster") -> "_Cluster":
-        unequal = frozenset(key for key, _ in self.shared ^ other.shared)
-        keys = self.keys | other.keys | unequal
+        keys = self.keys_with(other)
         shared = frozenset(pair for pair in self.shared if pair[0] not in keys)
         return _Cluster((*self.runs, *other.runs), keys, shared)
 
@@ -88,10 +91,11 @@ def _joined(clusters: Sequence[_Cluster], most: int) -> list[_Cluster]:
     kept: list[_Cluster] = []
     for cluster in clusters:
         for index, earlier in enumerate(kept):
-            both = earlier.joined(cluster)
-            one_folder = len(earlier.folders | cluster.folders) == 1
-            if len(both.keys) <= most and (one_folder or "data" not in both.keys):
-                kept[index] = both
+            keys = earlier.keys_with(cluster)
+            if len(keys) > most:
+                continue
+            if "data" not in keys or len(earlier.folders | cluster.folders) == 1:
+                kept[index] = earlier.joined(cluster)
                 break
         else:
             kept.append(cluster)

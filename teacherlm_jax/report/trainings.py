@@ -1,6 +1,6 @@
 """The section on training runs: where each started, how long it ran, loss and validation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -32,17 +32,20 @@ def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
     if not trainings:
         return []
     done = [run for run in trainings if run.finished]
-    blocks: list[Block] = [Heading("Training"), *_figure(trainings, root)]
+    groups = {run.name: group.title for group in run_groups.groups(runs) for run in group.runs}
+    blocks: list[Block] = [Heading("Training"), *_figure(trainings, root, groups)]
     if done:
         blocks.append(_table(done, root))
     if validated := [run for run in done if "best_step" in run.result]:
         blocks.append(_validation_table(validated))
-    blocks += _validation_figures(trainings, root)
+    blocks += _validation_figures(trainings, root, groups)
     return blocks
 
 
-def _figure(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
-    groups = _titles_of_groups(runs)
+def _figure(
+    runs: Sequence[RunRecord], root: epath.PathLike, groups: Mapping[str, str]
+) -> list[Block]:
+    """Return the curves of the training loss; `groups` has the title of the group of each run."""
     curves = []
     for run in runs:
         metrics = [row for row in run.metrics if "step" in row and row.get("loss") is not None]
@@ -55,9 +58,10 @@ def _figure(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
     return _apart("loss", curves, "loss (nats per token)", caption)
 
 
-def _validation_figures(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
+def _validation_figures(
+    runs: Sequence[RunRecord], root: epath.PathLike, groups: Mapping[str, str]
+) -> list[Block]:
     """Return the curves of each validation metric; those of held-out rows by training data."""
-    groups = _titles_of_groups(runs)
     curves: dict[str, list[_Placed]] = {}
     for run in runs:
         rows = selection.measurements(run.path)
@@ -78,11 +82,6 @@ def _validation_figures(runs: Sequence[RunRecord], root: epath.PathLike) -> list
 
 def _data(run: RunRecord, root: epath.PathLike) -> str:
     return run.input_label("data", run.config.get("data", ""), root)
-
-
-def _titles_of_groups(runs: Sequence[RunRecord]) -> dict[str, str]:
-    """Return the title of the group of each run that has one, by the name of the run."""
-    return {run.name: group.title for group in run_groups.groups(runs) for run in group.runs}
 
 
 def _apart(name: str, curves: Sequence[_Placed], up: str, caption: str) -> list[Block]:
