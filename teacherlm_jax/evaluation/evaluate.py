@@ -64,7 +64,8 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
                 benchmark, questions, config, loaded, scorer, run, in_training.get(name)
             )
             results[name]["refused"] = refused
-            tracking.log({f"{name}/{key}": results[name][key] for key in _TRACKED}, loaded.step)
+        scalars = {f"{name}/{key}": results[name][key] for name in results for key in _TRACKED}
+        tracking.log(scalars, loaded.step)  # at once, since a service takes a step only once
         result = {
             "benchmarks": results,
             "model": config.model,

@@ -16,7 +16,7 @@ from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig
 from teacherlm_jax.data import prompts, synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.errors import StoreError, UserError
-from teacherlm_jax.evaluation import scoring
+from teacherlm_jax.evaluation import predictions, scoring
 from teacherlm_jax.evaluation.evaluate import evaluate, inputs
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.storage import files
@@ -123,6 +123,38 @@ def test_an_evaluation_is_tracked_at_the_step_of_its_model_with_a_table(evaluate
         "| benchmark | rows | accuracy | macro_accuracy | majority | low | high |"
     )
     assert table.splitlines()[2].startswith(f"| toys | {figures['rows']} | {figures['accuracy']} ")
+
+
+def test_an_evaluation_that_failed_is_tracked_as_a_whole_when_it_is_repeated(
+    evaluated, model, tmp_path, monkeypatch
+):
+    rows = []
+    monkeypatch.setitem(sys.modules, "my_service", types.SimpleNamespace(
+        track=lambda run: lambda scalars, step: rows.append(scalars)
+    ))  # fmt: skip
+    questions = str(evaluated[0].parent / "set.jsonl")
+    names = ("first", "second")
+    config = EvaluateConfig(
+        model=str(model),
+        benchmarks=tuple(BenchmarkConfig(name=name, path=questions) for name in names),
+        batch_tokens=512,
+        track=("my_service:track",),
+    )
+    score = predictions.score
+
+    def fail_in_the_second(*arguments, name, **more):
+        if name.endswith("second"):
+            raise UserError("out of luck")
+        return score(*arguments, name=name, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predictions, "score", fail_in_the_second)
+        with pytest.raises(UserError, match="out of luck"):
+            evaluate(config, make_run(tmp_path))
+    evaluate(config, make_run(tmp_path))
+    scalars, result = rows
+    assert {key.partition("/")[0] for key in scalars} == set(names)
+    assert "result/benchmarks.second.accuracy" in result
 
 
 def test_refused_rows_are_written_next_to_the_predictions(evaluated):
