@@ -49,7 +49,7 @@ class MetricsLog:
         chrono: Chronometer,
         rows_of: Callable[[int], Sequence[int]],
         rates: Callable[[float], Scalars],
-        track: Callable[[Mapping[str, float], int], None] = lambda scalars, step: None,
+        track: Callable[[Mapping[str, float], int], None],
     ):
         """Continue `folder`/metrics.jsonl, or start it.
 
