@@ -1,4 +1,4 @@
-"""Services that show a run while it goes, and the names under which they show it."""
+"""Services that track a run, and the names of the run in them."""
 
 import dataclasses
 import re
@@ -22,7 +22,7 @@ def track_field(*default: str) -> Any:
     """Return the field `track` of a verb's config."""
     return plain(
         default,
-        help=f"services that show the run while it goes, any of {', '.join(SERVICES)}, or "
+        help=f"services that track the run, any of {', '.join(SERVICES)}, or "
         "MODULE:FUNCTION, a function of your own, with commas between them; wandb and trackio "
         "need the extra 'track' (see docs/how-to/track-experiments.md); empty: none",
     )
@@ -39,7 +39,7 @@ def track_problems(track: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 @dataclasses.dataclass
 class TrackingConfig:
-    """Names under which the services of `track` show the run."""
+    """Names of the run in the services of `track`."""
 
     project: str = plain("", help="project; empty: WANDB_PROJECT if set, else 'teacherlm'")
     name: str = plain("", help="name of the run; empty: WANDB_NAME if set, else that of its folder")

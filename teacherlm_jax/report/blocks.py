@@ -118,7 +118,7 @@ def count(number: int) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return 1 with the noun `sample` as `1 sample`, and 12345 as `12,345 samples`."""
+    """Return a number with its noun, such as `1 sample` or `12,345 samples`."""
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 

@@ -21,9 +21,9 @@ class HookTracker:
 
     def __init__(self, function: Callable[[TrackedRun], Any], run: TrackedRun):
         """Call the function up to its `yield`."""
-        given = function(run)
-        self._generator = given if inspect.isgenerator(given) else None
-        log = next(given) if inspect.isgenerator(given) else given
+        returned = function(run)
+        self._generator = returned if inspect.isgenerator(returned) else None
+        log = next(returned) if inspect.isgenerator(returned) else returned
         if not callable(log):
             raise TypeError(
                 f"{function.__name__} gives {log!r}; expected a function log(scalars, step)"

@@ -1,4 +1,4 @@
-"""A run as a tracking service gets it: its names, its settings, and what is known there already."""
+"""Description of a run for a tracking service: names, settings, and what the service has of it."""
 
 import dataclasses
 import os
@@ -12,7 +12,7 @@ from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 
 PROJECT = "teacherlm"  # if the config names none
-NEVER = -1  # the step of a run of which a service has nothing
+NEVER = -1  # newest step of a run at a service that has none of its steps
 
 _OWN = ("track", "tracking")  # keys of a config that are not settings of the run
 
@@ -21,7 +21,7 @@ Scalar = str | int | float | bool
 
 @dataclasses.dataclass
 class TrackedRun:
-    """A run as one tracking service gets it.
+    """Description of a run for one tracking service.
 
     Attributes:
         verb: "train" or "evaluate".
@@ -55,7 +55,7 @@ class TrackedRun:
 def describe(verb: str, config: Any, run: Run) -> TrackedRun:
     """Return the description of a run with a config that has `tracking`.
 
-    Names that the config leaves empty are those that the environment has for W&B.
+    Names that are empty in the config come from the environment variables of W&B.
     """
     names = config.tracking
     recorded = run.path / layout.VERSIONS

@@ -1,6 +1,6 @@
 """The one writer of a run's scalars and results to the services of `config.track`.
 
-A service that fails is logged once and gets nothing more: the run goes on without it.
+A service that fails is logged once and gets nothing more; the run continues without it.
 """
 
 import contextlib
@@ -93,7 +93,7 @@ class Tracking:
         if entry.get("project") != run.project:
             entry = {}
         run = dataclasses.replace(run, id=entry.get("id", ""), step=entry.get("step", NEVER))
-        with self._going_on(name):
+        with self._dropped_on_error(name):
             tracker = _open_tracker(name, run, step, self._log.warning)
 
             def note(newest: int) -> None:
@@ -108,21 +108,21 @@ class Tracking:
                 self._log.info("%s: %s", name, tracker.where)
             if tracker.last > step:
                 self._log.info(
-                    f"{name}: has the steps up to {tracker.last}; it gets the steps after them"
+                    f"{name}: has the steps up to {tracker.last} and gets only later ones"
                 )
 
     def log(self, scalars: Mapping[str, float], step: int) -> None:
         """Add scalars of a step to all services that do not have the step yet."""
         self._step = step
         for name, service in list(self._services.items()):
-            with self._going_on(name):
+            with self._dropped_on_error(name):
                 service.log(scalars, step)
 
     def finish(self, result: Mapping[str, Any], table: Table = ()) -> None:
         """Add the result of the run, as nested dicts, and a table of it to all services."""
         summary = flat(result, _DEPTH)
         for name, service in list(self._services.items()):
-            with self._going_on(name):
+            with self._dropped_on_error(name):
                 service.send()
                 service.tracker.finish(summary, table, self._step)
 
@@ -133,21 +133,21 @@ class Tracking:
         self, kind: object, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for name, service in list(self._services.items()):
-            with self._going_on(name):
+            with self._dropped_on_error(name):
                 if not isinstance(error, Interrupted):  # the run will add to its last step
                     service.send()
                 service.tracker.close(error)
         self._services = {}
 
     def _note(self, name: str, **entry: Any) -> None:
-        """Record what the run is at a service, for a process that resumes it."""
+        """Record id and step of the run at a service, for a process that resumes it."""
         if self._known.get(name) != entry:
             self._known[name] = entry
             files.write_json(self._path, self._known)
 
     @contextlib.contextmanager
-    def _going_on(self, name: str) -> Iterator[None]:
-        """Log an error of a service in the block, and use the service no more."""
+    def _dropped_on_error(self, name: str) -> Iterator[None]:
+        """Log an error of a service in the block, and stop using the service."""
         try:
             yield
         except Interrupted:
@@ -158,7 +158,7 @@ class Tracking:
                 with contextlib.suppress(Exception):  # the first error is the one to show
                     service.tracker.close(error)
             reason = _without_secrets(f"{type(error).__name__}: {error}")
-            self._log.warning(f"{name}: {reason}; the run goes on and is not tracked there")
+            self._log.warning(f"{name}: {reason}; the run continues and is not tracked there")
 
 
 class _Service:
@@ -187,7 +187,7 @@ class _Service:
             self.send()
 
     def send(self) -> None:
-        """Give the service what it did not get yet."""
+        """Give the service the scalars that it does not have yet."""
         row, self._row = self._row, {}
         if row:
             self.tracker.log(row, self._step)

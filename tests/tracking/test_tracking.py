@@ -148,7 +148,7 @@ def test_a_service_that_fails_gives_one_line_and_the_others_go_on(
         tracking.finish({"loss": 1.0})
     assert len(service.rows) == 4
     assert caplog.messages == [
-        f"my_service:{name}: {message}; the run goes on and is not tracked there"
+        f"my_service:{name}: {message}; the run continues and is not tracked there"
     ]
 
 

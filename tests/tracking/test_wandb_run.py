@@ -84,7 +84,7 @@ def test_a_resumed_run_has_the_same_id_and_sends_only_what_the_server_lacks(
     assert first.ended == second.ended == 0
     assert caplog.messages == [
         "wandb: https://wandb.example/runs/1",
-        "wandb: has the steps up to 30; it gets the steps after them",
+        "wandb: has the steps up to 30 and gets only later ones",
     ]
 
 
@@ -129,7 +129,7 @@ def test_another_run_of_the_process_is_not_ended_when_the_server_refuses(wandb, 
         tracking.log({"train/loss": 1.0}, 10)
     assert not wandb.torn_down and not wandb.runs
     assert caplog.messages == [
-        "wandb: RuntimeError: permission denied; the run goes on and is not tracked there"
+        "wandb: RuntimeError: permission denied; the run continues and is not tracked there"
     ]
 
 

@@ -269,14 +269,14 @@ def _notes(
                 yield f"{drawn} in {own.path}, drawn with seed {seed}"
     for own in collected:
         if own.duplicates:
-            yield f"{own.path}: not shown, because the id is repeated: {own.duplicates:,}"
+            yield f"samples of {own.path} that repeat an id, not shown: {own.duplicates:,}"
         hidden = set(own.authors) - {
             teacher.author for teacher in teachers if teacher.path == own.path
         }
         if hidden:
             yield f"{own.path}: explanations by {_listed(sorted(hidden))} are not shown"
     if without := joined - len(shown):
-        yield f"samples that are not shown, without explanations by these authors: {without:,}"
+        yield f"samples without explanations by these authors, not shown: {without:,}"
     for at, teacher in enumerate(teachers):
         alone = sum(sample is None for sample in (row[at] for row in shown))
         if alone:

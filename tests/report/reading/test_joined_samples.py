@@ -109,4 +109,4 @@ def test_a_repeated_id_is_counted(tmp_path):
     (folder / "samples/part-00001.jsonl").write_text(
         (folder / "samples/part-00000.jsonl").read_text()
     )
-    assert f"{folder}: not shown, because the id is repeated: 1" in joined(folder).notes
+    assert f"samples of {folder} that repeat an id, not shown: 1" in joined(folder).notes
