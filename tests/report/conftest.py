@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from teacherlm_jax.storage import files
+from tests.report.built_report import build
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 KINDS = {"cot": (0.962, 24.1), "fundamental": (0.991, 31.7), "mistake": (0.874, 22.0)}
@@ -167,6 +168,14 @@ def runs(tmp_path):
     (root / "broken" / "config.json").write_text('{"verb": ')
     _write(root, "quickstart", {})  # contains the report and is still running
     return root
+
+
+@pytest.fixture
+def built(runs):
+    """Folder and result of the report on the runs."""
+    folder = runs / "report"
+    files.write_json(folder / "config.json", {"verb": "report", "config": {}})
+    return build(runs, folder)
 
 
 # For one file of tests only: while Playwright runs, no other event loop can be started here.

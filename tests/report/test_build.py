@@ -1,9 +1,7 @@
 """The page shows the results of every run, hides no run, and loads nothing."""
 
-import html.parser
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,59 +17,11 @@ from teacherlm_jax.report.page import write
 from teacherlm_jax.runs import run_folder
 from teacherlm_jax.storage import files
 from tests.make_run import make_run
-
-VOID = {"meta", "br", "link", "img", "input"}
-
-
-class Page(html.parser.HTMLParser):
-    """Checks that tags are closed in order, and collects text and attributes."""
-
-    def __init__(self, source: str):
-        super().__init__()
-        self.open, self.words, self.attributes = [], [], []
-        self.feed(source)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.attributes += attributes
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.attributes += attributes
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("script", "style"):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-
-@pytest.fixture
-def built(runs):
-    run = make_run(runs / "report")
-    files.write_json(run.path / "config.json", {"verb": "report", "config": {}})
-    result = report(ReportConfig(output="", root=str(runs), title="Toys & <pears>"), run)
-    return run.path, result
-
-
-def _again(built, runs):
-    """Build the report once more, after runs have changed."""
-    run = make_run(built[0])
-    return run.path, report(ReportConfig(output="", root=str(runs), title="Toys & <pears>"), run)
-
-
-def _page(built) -> Page:
-    return Page((built[0] / "report.html").read_text())
+from tests.report.built_report import Page, build_again, page_of
 
 
 def test_the_page_is_well_formed_and_fetches_nothing(built):
-    page = _page(built)
+    page = page_of(built)
     identifiers = [value for name, value in page.attributes if name == "id"]
     links = [value for name, value in page.attributes if name in ("href", "src")]
     assert links and all(link.removeprefix("#") in identifiers for link in links)
@@ -82,17 +32,9 @@ def test_the_page_is_well_formed_and_fetches_nothing(built):
 
 
 def test_text_of_runs_is_escaped(built):
-    page = _page(built)
+    page = page_of(built)
     assert "Toys & <pears>" in page.text
     assert "One may take 3 away, <as if> Mia had sold | lost them." in page.text
-
-
-def test_every_accuracy_has_its_interval_baseline_and_run(built):
-    text = _page(built).text
-    for model, accuracy in {"stage1": 41.0, "stage2": 78.0, "student_CMF": 84.0}.items():
-        low, high = accuracy - 3.4, accuracy + 3
-        row = f"{model} {accuracy} {low:.1f} to {high:.1f} 27.0 800 240 evaluate_{model}"
-        assert row in text
 
 
 def test_figures_of_one_name_have_files_of_their_own_and_markdown_has_no_markup_of_runs(tmp_path):
@@ -126,90 +68,8 @@ def test_figures_of_an_earlier_report_are_removed_and_other_files_are_kept(tmp_p
     assert sorted(path.name for path in (run.path / "figures").iterdir()) == ["b.svg", "notes.txt"]
 
 
-def test_evaluations_with_other_settings_are_in_another_figure_which_names_them(runs, built):
-    for name, shots in (("stage1", 0), ("stage2", 5)):
-        path = runs / f"evaluate_{name}" / "result.json"
-        result = files.read_json(path)
-        result["benchmarks"]["generated"]["settings"] = {"score": "letters", "shots": shots}
-        files.write_json(path, result | {"dtype": "float32"})
-    text = _page(_again(built, runs)).text
-    assert "majority baseline. Scoring: score letters, shots 0, dtype float32." in text
-    assert "majority baseline. Scoring: score letters, shots 5, dtype float32." in text
-    drawn = sorted(path.name for path in (built[0] / "figures").glob("accuracy-generated-*"))
-    assert drawn == [f"accuracy-generated-{number}.svg" for number in (1, 2, 3)]
-
-
-def test_two_evaluations_of_one_model_are_told_apart_by_their_runs(runs, built):
-    shutil.copytree(runs / "evaluate_stage1", runs / "evaluate_again")
-    page = _again(built, runs)
-    text = _page(page).text
-    for name in ("evaluate_again", "evaluate_stage1"):
-        assert f"stage1 ({name}) 41.0 37.6 to 44.0 27.0 800 240 {name}" in text
-        assert f"stage1 ({name})" in (page[0] / "figures/accuracy-generated.svg").read_text()
-
-
-def test_subjects_and_refused_rows_get_columns_if_there_are_any(built):
-    # MMLU as in the paper: the mean over subjects (33.0) first, with its own interval.
-    row = "stage2 33.0 30.0 to 36.0 26.9 31.0 14,042 240 3 0 evaluate_stage2"
-    text = _page(built).text
-    assert row in text
-    assert "mean over subjects majority accuracy questions step refused truncated" in text
-    assert (
-        "mmlu (2 subjects, 14,042 questions): mean accuracy over subjects with its 95 % CI" in text
-    )
-
-
-def test_the_categories_of_mmlu_are_in_a_table_of_their_own(runs, built):
-    assert "by category of subjects" not in _page(built).text
-    path = runs / "evaluate_stage2" / "result.json"
-    result = files.read_json(path)
-    figures_of = {"rows": 9, "accuracy": 0.301, "macro_accuracy": 0.312, "subjects": 2}
-    other = figures_of | {"macro_accuracy": 0.256}
-    result["benchmarks"]["mmlu"]["by_category"] = {"STEM": figures_of, "humanities": other}
-    files.write_json(path, result)
-    text = _page(_again(built, runs)).text
-    assert "model STEM humanities stage2 31.2 30.1 25.6 30.1 Accuracy in per cent by cat" in text
-
-
-def test_a_benchmark_is_recognized_by_its_format_and_not_by_its_name(runs, built):
-    path, config = (runs / "evaluate_stage2" / name for name in ("result.json", "config.json"))
-    settings, result = files.read_json(config), files.read_json(path)
-    result["benchmarks"]["mine"] = result["benchmarks"].pop("mmlu")
-    result["benchmarks"]["mmlu"] = result["benchmarks"].pop("ecqa")
-    settings["config"]["benchmarks"] = [
-        {"name": "mine", "format": "mmlu"},
-        {"name": "mmlu", "format": "ecqa"},
-    ]
-    files.write_json(path, result)
-    files.write_json(config, settings)
-    text = _page(_again(built, runs)).text
-    assert "stage2 33.0 30.0 to 36.0 26.9 31.0 14,042 240 3 0 evaluate_stage2" in text
-    mine, mmlu = text.index("mine (2 subjects"), text.index("mmlu (2,194 questions)")
-    assert mine < text.index("Table 1: MMLU accuracy") < mmlu < text.index("Table 7: ECQA")
-
-
-def test_accuracy_over_all_questions_comes_first_for_a_benchmark_without_a_mean_in_the_paper(
-    runs, built
-):
-    path = runs / "evaluate_stage2" / "result.json"
-    result = files.read_json(path)
-    result["benchmarks"] = {"toys": result["benchmarks"]["mmlu"]}
-    files.write_json(path, result)
-    text = _page(_again(built, runs)).text
-    assert "stage2 31.0 27.6 to 34.0 26.9 33.0 14,042 240 3 0 evaluate_stage2" in text
-    assert "accuracy majority mean over subjects questions step refused truncated" in text
-
-
-def test_the_papers_figures_are_shown_for_its_benchmarks_without_misprints(built):
-    text = _page(built).text
-    assert "TeacherLM-7.1B 41.47 51.11 52.30 50.32 49.00 47.00" in text
-    assert "no training 20.6 19.3 21.2 20.2 62.8 74.3 21.2 20.4 20.8" in text  # ECQA
-    assert "CMF 49.4 64.8 70.9 – 74.5 78.2 51.9 69.7 71.7" in text
-    assert "CREAK of multi-task students" not in text  # nothing here was evaluated on it
-
-
 def test_explanations_are_counted_by_kind_and_shown_in_full_failing_ones_beside_others(built):
-    text = _page(built).text
+    text = page_of(built).text
     assert "common mistakes stage3_mistake 1,000 22.0 99.8 100.0 87.4 87.4" in text
     shown = [number for number in range(5) if f"Sample unlabelled-{number} in annotate" in text]
     assert shown == [0, 1, 2, 3, 4]
@@ -220,7 +80,7 @@ def test_explanations_are_counted_by_kind_and_shown_in_full_failing_ones_beside_
 
 
 def test_training_runs_show_initial_model_tokens_loss_and_speed(built):
-    text = _page(built).text
+    text = page_of(built).text
     assert "stage1 random 240 983,040 0.412 87.1 8,192" in text
     assert "stage3_cot stage2 240 983,040 0.412 87.1 8,192" in text
 
@@ -228,12 +88,12 @@ def test_training_runs_show_initial_model_tokens_loss_and_speed(built):
 def test_a_training_without_loss_tokens_shows_no_loss(runs, built):
     result = files.read_json(runs / "stage1" / "result.json")
     files.write_json(runs / "stage1" / "result.json", result | {"loss": None, "accuracy": None})
-    text = _page(_again(built, runs)).text
+    text = page_of(build_again(built, runs)).text
     assert "stage1 random 240 983,040 n/a n/a 8,192" in text
 
 
 def test_unfinished_and_unreadable_runs_are_named_with_the_reason(built):
-    text = _page(built).text
+    text = page_of(built).text
     assert "student_F (train): the last line of its log: step 100/240 loss 1.055" in text
     assert re.search(r"broken \(unreadable\): .*config.json:1: not JSON", text)
     assert built[1]["unfinished"] == ["broken", "student_F"]
@@ -241,7 +101,7 @@ def test_unfinished_and_unreadable_runs_are_named_with_the_reason(built):
 
 
 def test_the_run_that_contains_the_report_is_not_called_unfinished(built):
-    assert "quickstart" not in _page(built).text
+    assert "quickstart" not in page_of(built).text
     assert "report" not in built[1]["runs"]
 
 
@@ -267,11 +127,11 @@ def test_markdown_has_the_same_tables_and_links_its_figures(built):
 )
 def test_a_result_of_another_shape_makes_its_run_unfinished(runs, built, run, result, problem):
     files.write_json(runs / run / "result.json", result)
-    again = _again(built, runs)
+    again = build_again(built, runs)
     assert run in again[1]["unfinished"]
     assert re.search(
         rf"{run} \(\w+\): .*{run}/result.json: .*{problem}.*; remove this file and",
-        _page(again).text,
+        page_of(again).text,
     )
 
 
@@ -280,7 +140,7 @@ def test_an_interval_must_be_two_numbers(runs, built):
     for interval in ([0.1], [0.1, "0.3"], 0.2):
         result["benchmarks"]["generated"]["interval"] = interval
         files.write_json(runs / "evaluate_stage1" / "result.json", result)
-        assert "evaluate_stage1" in _again(built, runs)[1]["unfinished"]
+        assert "evaluate_stage1" in build_again(built, runs)[1]["unfinished"]
 
 
 def test_an_annotation_without_gates_says_so_instead_of_counting(runs, built):
@@ -294,10 +154,10 @@ def test_an_annotation_without_gates_says_so_instead_of_counting(runs, built):
         for annotation in row["annotations"].values():
             annotation["gates"] = {}
     files.write_jsonl(shard, rows)
-    again = _again(built, runs)
-    assert "common mistakes stage3_mistake 1,000 22.0 no gates" in _page(again).text
-    assert "common mistakes · no gates" in _page(again).text
-    assert "passes: " not in _page(again).text
+    again = build_again(built, runs)
+    assert "common mistakes stage3_mistake 1,000 22.0 no gates" in page_of(again).text
+    assert "common mistakes · no gates" in page_of(again).text
+    assert "passes: " not in page_of(again).text
     summary = (again[0] / "summary.txt").read_text()
     assert re.search(r"  common mistakes +1,000 +no gates\n", summary)
     assert "  common mistakes (no gates)\n" in summary
@@ -305,8 +165,8 @@ def test_an_annotation_without_gates_says_so_instead_of_counting(runs, built):
 
 def test_an_annotation_of_no_sample_shows_none(runs, built):
     next((runs / "annotate" / "samples").iterdir()).write_text("")
-    again = _again(built, runs)
-    assert "Sample unlabelled" not in _page(again).text
+    again = build_again(built, runs)
+    assert "Sample unlabelled" not in page_of(again).text
     assert "Samples from" not in (again[0] / "summary.txt").read_text()
 
 
@@ -314,8 +174,8 @@ def test_another_process_with_another_hash_seed_writes_the_same_bytes(built, run
     written = ["report.html", "report.md", "summary.txt", "figures/loss-1.svg"]
     first = [(built[0] / name).read_bytes() for name in written]
     again = (
-        "import sys; from tests.report.test_build import _again; "
-        "from pathlib import Path; _again((Path(sys.argv[1]),), Path(sys.argv[2]))"
+        "import sys; from tests.report.built_report import build_again; "
+        "from pathlib import Path; build_again((Path(sys.argv[1]),), Path(sys.argv[2]))"
     )
     for seed in ("1", "2"):
         for name in written:
@@ -338,10 +198,10 @@ def test_a_run_that_was_refused_before_its_work_began_is_not_called_unfinished(b
     files.write_jsonl(runs / "crashed" / "metrics.jsonl", [{"step": 1, "loss": 2.0}])
     with pytest.raises(UserError), crashed:
         raise UserError("out of memory")
-    again = _again(built, runs)
+    again = build_again(built, runs)
     assert again[1]["refused"] == ["refused"]
     assert again[1]["unfinished"] == ["broken", "crashed", "student_F"]
-    text = _page(again).text
+    text = page_of(again).text
     assert "refused (train): config.data=nowhere: no such folder" in text
     assert "crashed (train): the last line of its log: " in text
     assert "refused train refused" in text and "crashed train unfinished" in text
@@ -354,31 +214,20 @@ def test_a_validated_training_shows_the_best_value_with_its_step_and_the_final_o
     content = files.read_json(runs / "stage1" / "config.json")
     content["config"]["validation"] = {"metric": "creak/accuracy"}
     files.write_json(runs / "stage1" / "config.json", content)
-    text = _page(_again(built, runs)).text
+    text = page_of(build_again(built, runs)).text
     assert "run metric best at step final best checkpoint" in text
     assert "stage1 creak/accuracy 0.2500 80 0.1250 not kept" in text
     kept = {"best_checkpoint": str(runs / "stage1/checkpoints/80")}
     files.write_json(runs / "stage1" / "result.json", result | best | kept)
-    assert "stage1 creak/accuracy 0.2500 80 0.1250 kept" in _page(_again(built, runs)).text
+    assert "stage1 creak/accuracy 0.2500 80 0.1250 kept" in page_of(build_again(built, runs)).text
     files.write_json(runs / "stage1" / "result.json", result | {"best_step": 80})
-    assert "it lacks best_metric, final_metric" in _page(_again(built, runs)).text
+    assert "it lacks best_metric, final_metric" in page_of(build_again(built, runs)).text
 
 
 def test_a_training_that_stopped_early_shows_its_number_of_steps(built, runs):
     result = files.read_json(runs / "stage1" / "result.json")
     files.write_json(runs / "stage1" / "result.json", result | {"step": 160})
-    assert "stage1 random 160 of 240 983,040" in _page(_again(built, runs)).text
-
-
-@pytest.mark.parametrize(("ties", "shown"), [(8, False), (9, True)])
-def test_ties_are_shown_above_one_per_cent_of_the_questions(built, runs, ties, shown):
-    path = runs / "evaluate_stage1" / "result.json"
-    result = files.read_json(path)
-    result["benchmarks"]["generated"]["ties"] = ties
-    files.write_json(path, result)
-    text = _page(_again(built, runs)).text
-    assert ("majority questions step ties run" in text) == shown
-    assert (f"stage1 41.0 37.6 to 44.0 27.0 800 240 {ties} evaluate_stage1" in text) == shown
+    assert "stage1 random 160 of 240 983,040" in page_of(build_again(built, runs)).text
 
 
 @pytest.mark.parametrize(
