@@ -136,15 +136,15 @@ def main() -> int:
         for name, intervals in host.items()
     }
     draw(host, device, begin + (end - begin) / 2)
-    rows = [(f"host: {name}", f"{share:.1f} %") for name, share in shares.items()]
-    rows.append(("device: no program is running", f"{idle:.1f} %"))
+    rows = [(f"host: {name}", f"{share:.1f}%") for name, share in shares.items()]
+    rows.append(("device: no program is running", f"{idle:.1f}%"))
     text = harness.table(("timeline", "share of the time"), rows)
     print(text)
     harness.put_into(harness.RESULTS_PAGE, "annotate_overlap", text + harness.conditions())
     return harness.finish(
         "annotate_overlap",
         f"the device waits {idle:.1f} % of the time",
-        f"at most {GOAL} %",
+        f"at most {GOAL}%",
         idle <= GOAL,
         {"idle_percent": idle, "host_percent": shares, "seconds": end - begin},
     )

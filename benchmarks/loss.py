@@ -106,7 +106,7 @@ def _shapes(tokens: int) -> Arrays:
 
 
 def _arrays(rows: int, tokens: int) -> Arrays:
-    """Return random states, a table like an untrained BLOOM's, and loss on 90 % of the tokens."""
+    """Return random states, a table like an untrained BLOOM's, and loss on 90% of the tokens."""
     keys = jax.random.split(jax.random.key(0), 4)
     shape = (rows, tokens // rows)
     return (

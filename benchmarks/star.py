@@ -298,7 +298,7 @@ def measure(size: Size, seeds: Sequence[int], folder: Path) -> list[dict[str, An
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean over seeds and half the width of its 95 % interval (Student's t)."""
+    """Return the mean over seeds and half the width of its 95% interval (Student's t)."""
     if len(values) < 2:
         return values[0], float("nan")
     spread = statistics.stdev(values) / len(values) ** 0.5
@@ -343,7 +343,7 @@ def _kept_table(results: Sequence[Mapping[str, Any]], rounds: Sequence[int]) -> 
                 each = [result[arm][number] for result in results]
                 count = statistics.fmean(one[step]["kept"] for one in each)
                 true = [one["true"][origin] for one in each if origin in one["true"]]
-                share = f", {100 * statistics.fmean(true):.0f} % true" if true else ""
+                share = f", {100 * statistics.fmean(true):.0f}% true" if true else ""
                 cells.append(f"{count:.0f}{share}")
             rows.append([arm, origin, *cells])
     return harness.table(("kept explanations", "", *(f"round {n}" for n in rounds)), rows)
@@ -370,7 +370,7 @@ def main() -> int:
     print(f"gain {100 * gain:.1f} ± {100 * half:.1f} points in {minutes:.0f} min")
     if seeds != SEEDS or size != Size():
         return 0  # a pilot
-    text += f"\nMeans over {len(seeds)} seeds with 95 % intervals; {minutes:.0f} minutes.\n"
+    text += f"\nMeans over {len(seeds)} seeds with 95% intervals; {minutes:.0f} minutes.\n"
     harness.put_into(harness.RESULTS_PAGE, "star", text + harness.conditions())
     return harness.finish(
         "star",

@@ -42,9 +42,9 @@ def test_the_tables_have_every_arm_with_means_and_intervals_over_the_seeds():
     assert lines[3] == ["filtering", "62.0 ± 5.0", "72.0 ± 5.0"]
     assert lines[4] == ["filtering and rationalization", "62.0 ± 5.0", "84.0 ± 9.9"]
     assert lines[7:] == [
-        ["filtering", "filtered", "30, 80 % true"],
-        ["filtering and rationalization", "filtered", "30, 90 % true"],
-        ["filtering and rationalization", "rationalized", "10, 50 % true"],
+        ["filtering", "filtered", "30, 80% true"],
+        ["filtering and rationalization", "filtered", "30, 90% true"],
+        ["filtering and rationalization", "rationalized", "10, 50% true"],
     ]
 
 

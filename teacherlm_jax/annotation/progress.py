@@ -149,7 +149,7 @@ class GateShares:
     def line(self) -> str:
         """Return the share of each gate as text, those that all texts pass together.
 
-        A share is rounded down, so that 100 % means all. Empty without gates.
+        A share is rounded down, so that 100% means all. Empty without gates.
         """
         failed = [gate for gate, count in self._judged.items() if self._passed[gate] < count]
         shares = [f"{gate} {_percent(self._passed[gate], self._judged[gate])}" for gate in failed]

@@ -175,7 +175,7 @@ class TrainConfig:
         50,
         limits="(0, inf)",
         help="largest size of all copies in data_cache together, in GiB; the least recently used "
-        "are removed to make room, and 5 % of the disk, at most 2 GiB, stays free",
+        "are removed to make room, and 5% of the disk, at most 2 GiB, stays free",
     )
     verify_data: bool = plain(
         True, help="before training, read every shard once and compare its digest"

@@ -18,7 +18,7 @@ Interval = tuple[float, float]
 
 
 def micro_and_macro(counts: Sequence[tuple[int, int]]) -> tuple[Interval, Interval]:
-    """Return the 95 % bootstrap intervals of the accuracy and of the mean over subjects.
+    """Return the 95% bootstrap intervals of the accuracy and of the mean over subjects.
 
     The draws are the same in every call. With a single subject, questions are drawn instead, and
     both intervals are the same.

@@ -192,7 +192,7 @@ def _log(run: Run, name: str, summary: dict[str, Any], truncated: int, seconds: 
     accuracy = _percent(summary["accuracy"], summary["interval"])
     majority = 100 * summary["majority"]
     run.log.info(
-        "%s: accuracy %s on %d questions, majority baseline %.1f %%, %.0f questions/s",
+        "%s: accuracy %s on %d questions, majority baseline %.1f%%, %.0f questions/s",
         *(name, accuracy, summary["rows"], majority, summary["rows"] / seconds),
     )
     if (subjects := len(summary["by_subject"])) > 1:
@@ -200,12 +200,12 @@ def _log(run: Run, name: str, summary: dict[str, Any], truncated: int, seconds: 
         run.log.info("%s: macro accuracy %s over %d subjects", name, mean, subjects)
     for category, figures in summary.get("by_category", {}).items():
         run.log.info(
-            "%s, %s: accuracy %.1f %%, macro accuracy %.1f %% over %d subjects",
+            "%s, %s: accuracy %.1f%%, macro accuracy %.1f%% over %d subjects",
             *(name, category, 100 * figures["accuracy"], 100 * figures["macro_accuracy"]),
             figures["subjects"],
         )
     if by_reduction := summary.get("accuracy_by_reduction"):
-        shares = ", ".join(f"{key} {100 * value:.1f} %" for key, value in by_reduction.items())
+        shares = ", ".join(f"{key} {100 * value:.1f}%" for key, value in by_reduction.items())
         run.log.info("%s: accuracy by reduction: %s", name, shares)
     if summary["ties"] > _TIES_TO_WARN_OF * summary["rows"]:
         run.log.warning(
@@ -237,4 +237,4 @@ def _log_contamination(run: Run, name: str, figures: Mapping[str, Any], rows: in
 
 def _percent(accuracy: float, interval: Sequence[float]) -> str:
     low, high = interval
-    return f"{100 * accuracy:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+    return f"{100 * accuracy:.1f}% (95% interval {100 * low:.1f} to {100 * high:.1f}%)"

@@ -34,7 +34,7 @@ class PairedComparison:
         questions: number of questions.
         seeds: number of seeds of each model.
         difference: difference of the accuracies, means over the seeds.
-        interval: 95 % bootstrap interval of the difference.
+        interval: 95% bootstrap interval of the difference.
         only_first: number of questions that only the first model answers right, a mean over pairs
             of seeds.
         only_second: the same of the second model.
@@ -122,7 +122,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def questions_needed(discordant: float, difference: float) -> int | None:
-    """Return the number of questions for which McNemar's test has 80 % power at the 5 % level.
+    """Return the number of questions for which McNemar's test has 80% power at the 5% level.
 
     n = (z_a √ψ + z_b √(ψ - δ²))² / δ² of Connor (1987, Biometrics 43:207-211), with the share of
     discordant questions ψ and the difference δ of the accuracies. None if the difference is 0.
@@ -140,7 +140,7 @@ def bootstrap_interval(
     strata: Sequence[Hashable] | None = None,
     draws: int = DRAWS,
 ) -> tuple[float, float]:
-    """Return the 95 % interval of the difference of the accuracies by the percentile bootstrap.
+    """Return the 95% interval of the difference of the accuracies by the percentile bootstrap.
 
     Questions are drawn with replacement (within strata, if there are any), and so are the seeds of
     each model that has several. A single question has no spread, so strata of one question are

@@ -12,7 +12,7 @@ from typing import Any
 
 from teacherlm_jax.evaluation import cluster_bootstrap, mmlu_categories
 
-_Z_95 = 1.959963984540054  # two-sided 95 % point of the standard normal distribution
+_Z_95 = 1.959963984540054  # two-sided 95% point of the standard normal distribution
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def accuracy(predictions: Sequence[Prediction]) -> float:
 
 
 def wilson_interval(correct: float, total: float) -> tuple[float, float]:
-    """Return the 95 % score interval of a share (Wilson 1927): lower and upper limit, 0 to 1.
+    """Return the 95% score interval of a share (Wilson 1927): lower and upper limit, 0 to 1.
 
     Unlike the textbook interval it stays within 0 and 1, and is not empty if all or none are right.
     """
@@ -123,7 +123,7 @@ def macro_standard_error(by_subject: Mapping[str, Mapping[str, Any]]) -> float:
 def macro_interval(
     macro: float, by_subject: Mapping[str, Mapping[str, Any]]
 ) -> tuple[float, float]:
-    """Return the 95 % interval of a mean over subjects, from `macro_standard_error`, 0 to 1."""
+    """Return the 95% interval of a mean over subjects, from `macro_standard_error`, 0 to 1."""
     half = _Z_95 * macro_standard_error(by_subject)
     return max(0.0, macro - half), min(1.0, macro + half)
 

@@ -48,7 +48,7 @@ class ModelAccuracy:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Return the 95 % CI of the headline figure, from 0 to 1."""
+        """Return the 95% CI of the headline figure, from 0 to 1."""
         low, high = self.result["macro_interval" if self.macro else "interval"]
         return low, high
 
@@ -165,10 +165,10 @@ def _figure(questions: QuestionSet, suffix: str) -> Figure:
         drawing=figures.intervals(
             bars, questions.majority, "mean over subjects, %" if first.macro else "accuracy, %"
         ),
-        caption=f"{questions.benchmark} ({size}): {measure} with its 95 % CI. "
+        caption=f"{questions.benchmark} ({size}): {measure} with its 95% CI. "
         f"Dashed line: majority baseline.{_scoring(questions.settings)}",
         description=f"{measure.capitalize()} on {questions.benchmark}: "
-        + ", ".join(f"{name} {percent(value)} %" for name, value, *_ in bars),
+        + ", ".join(f"{name} {percent(value)}%" for name, value, *_ in bars),
     )
 
 
@@ -225,7 +225,7 @@ def _ties(model: ModelAccuracy) -> int:
 
 
 def _caption(macro: bool, incomplete: bool, ties: bool) -> str:
-    caption = "Accuracy in per cent with its 95 % CI, by model and run folder."
+    caption = "Accuracy in per cent with its 95% CI, by model and run folder."
     if macro:
         caption += " The paper reports the mean over subjects; the CI is that of this mean."
     if incomplete:

@@ -23,17 +23,17 @@ from teacherlm_jax.report.comparisons import MINUS, Comparisons, PairOfModels
 
 _ABOUT = (
     "Differences between models on the same questions, matched by the id and the digest of each "
-    "question. CI: 95 % interval of the difference, from a paired bootstrap over questions and, if "
+    "question. CI: 95% interval of the difference, from a paired bootstrap over questions and, if "
     "a model has several seeds, over seeds. p: McNemar's exact test of two single runs; of several "
     "seeds, the lowest and the highest p of the pairs of seeds. Runs that "
     "differ only in their seed are one model. A difference between two single runs is about these "
     "two runs: other seeds of the same training may differ as much."
 )
 _BY_TEST = (
-    "McNemar's test at the 5 % level with 80 % power, Connor 1987; of several seeds, from the "
+    "McNemar's test at the 5% level with 80% power, Connor 1987; of several seeds, from the "
     "variance of the differences"
 )
-_BY_VARIANCE = "at the 5 % level with 80 % power, from the variance of the differences by subject"
+_BY_VARIANCE = "at the 5% level with 80% power, from the variance of the differences by subject"
 _POOLED = (
     " p is about all questions, each of equal weight, and not about the means over subjects: the "
     "interval alone tells the models apart."
@@ -94,7 +94,7 @@ def _differences(own: ComparedSet, pairs: Sequence[PairOfModels]) -> Table:
         caption += _SOME_PAIRS
     header = ("first − second", "questions", "seeds", "only first", "only second", "difference")
     return Table(
-        caption, (*header, "95 % CI", "McNemar p", "more questions", "tokens"), rows, left=(0, 8)
+        caption, (*header, "95% CI", "McNemar p", "more questions", "tokens"), rows, left=(0, 8)
     )
 
 
@@ -137,7 +137,7 @@ def tables(compared: Comparisons) -> list[list[tuple[str, ...]]]:
     text: list[list[tuple[str, ...]]] = []
     trainings: list[list[tuple[str, ...]]] = []
     for own, pairs in compared.sets:
-        header = ("difference", "95 % CI", "McNemar p", "more questions", "seeds", "tokens")
+        header = ("difference", "95% CI", "McNemar p", "more questions", "seeds", "tokens")
         rows = [
             (
                 f"  {pair.name}",

@@ -76,12 +76,12 @@ def _accuracy_lines(questions: QuestionSet, students: Sequence[epath.Path]) -> l
     for model in questions.models:
         is_student = training_behind.is_in_any(model.run.result["model"], students)
         group = "students" if is_student else "models"
-        figures = (f"{percent(model.accuracy)} %", interval(*model.interval))
-        groups[group].append((f"  {model.model}", *figures, f"{percent(questions.majority)} %"))
+        figures = (f"{percent(model.accuracy)}%", interval(*model.interval))
+        groups[group].append((f"  {model.model}", *figures, f"{percent(questions.majority)}%"))
     lines: list[Line] = [(title,)]
     for group, own in groups.items():
         if own:
-            lines += [(group, "accuracy", "95 % CI", "majority"), *own]
+            lines += [(group, "accuracy", "95% CI", "majority"), *own]
     return lines
 
 
@@ -94,7 +94,7 @@ def _gates(runs: Sequence[RunRecord]) -> list[Line]:
         lines.append(("kind", "texts", *next(iter(shares.values()))))
         for kind, own in shares.items():
             cells = (
-                cell if cell in (explanations.NO_GATES, explanations.NO_VERDICT) else f"{cell} %"
+                cell if cell in (explanations.NO_GATES, explanations.NO_VERDICT) else f"{cell}%"
                 for cell in own.values()
             )
             name = f"  {explanations.KIND_NAMES[kind]}"

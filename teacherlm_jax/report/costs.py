@@ -49,7 +49,7 @@ def _row(run: RunRecord) -> tuple[str | Cell, ...]:
 
 
 def _other(share: Mapping[str, float]) -> str:
-    """Return the shares of the time that was not spent on steps, from 1 % on, the largest first."""
+    """Return the shares of the time that was not spent on steps, from 1% on, the largest first."""
     parts = sorted(((share.get(name, 0), name) for name in _ACTIVITIES), reverse=True)
     return (
         ", ".join(f"{name} {percent(part)}" for part, name in parts if part >= 0.01) or _NO_FIGURE

@@ -115,7 +115,7 @@ def _figure(run: RunRecord) -> list[Block]:
     if not any(own for _, own in shares):  # the run had no gates
         return []
     description = "; ".join(
-        f"{kind}: " + ", ".join(f"{gate} {percent(share)} %" for gate, share in gates.items())
+        f"{kind}: " + ", ".join(f"{gate} {percent(share)}%" for gate, share in gates.items())
         for kind, gates in shares
     )
     return [

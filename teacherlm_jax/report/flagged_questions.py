@@ -29,7 +29,7 @@ def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
             "words of their own.",
             (
                 *("model", "benchmark", "questions", "accuracy", "flagged", "accuracy on flagged"),
-                *("accuracy without", "95 % CI without", "not compared", "run"),
+                *("accuracy without", "95% CI without", "not compared", "run"),
             ),
             rows,
             left=(0, 1, 9),

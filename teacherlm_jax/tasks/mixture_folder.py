@@ -93,7 +93,7 @@ def _no_text(mixture: MixtureConfig, drops: Mapping[str, Mapping[str, int]]) -> 
 
 def _log(manifest: Mapping[str, Any], figures: Mapping[str, float], run: Run) -> None:
     run.log.info(
-        "%s: %d texts, %d tokens in %d rows of %d (%.1f %% filled); %.2f Mtokens/s (reading and "
+        "%s: %d texts, %d tokens in %d rows of %d (%.1f%% filled); %.2f Mtokens/s (reading and "
         "tokenizing %.2f, packing and writing %.2f)",
         manifest["mixture"],
         manifest["texts"],

@@ -45,7 +45,7 @@ def test_subjects_and_refused_rows_get_columns_if_there_are_any(built):
     assert row in text
     assert "mean over subjects majority accuracy questions step refused truncated" in text
     assert (
-        "mmlu (2 subjects, 14,042 questions): mean accuracy over subjects with its 95 % CI" in text
+        "mmlu (2 subjects, 14,042 questions): mean accuracy over subjects with its 95% CI" in text
     )
 
 

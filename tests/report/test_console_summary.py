@@ -26,10 +26,10 @@ def test_models_and_students_are_separate_with_interval_and_majority(runs):
     summary = " ".join(_summary(runs).split())
     assert (
         "Accuracy on generated, 800 questions" in summary
-        and "models accuracy 95 % CI majority "
-        "stage1 41.0 % 37.6 to 44.0 27.0 % stage2 78.0 % 74.6 to 81.0 27.0 % "
-        "students accuracy 95 % CI majority "
-        "student_CMF 84.0 % 80.6 to 87.0 27.0 % student_text 55.0 % 51.6 to 58.0 27.0 %"
+        and "models accuracy 95% CI majority "
+        "stage1 41.0% 37.6 to 44.0 27.0% stage2 78.0% 74.6 to 81.0 27.0% "
+        "students accuracy 95% CI majority "
+        "student_CMF 84.0% 80.6 to 87.0 27.0% student_text 55.0% 51.6 to 58.0 27.0%"
         in summary
     )
 
@@ -37,7 +37,7 @@ def test_models_and_students_are_separate_with_interval_and_majority(runs):
 def test_the_share_that_passes_is_shown_by_gate_and_kind(runs):
     summary = " ".join(_summary(runs).split())
     assert "kind texts finished not empty synthetic all gates" in summary
-    assert "common mistakes 1,000 99.8 % 100.0 % 87.4 % 87.4 %" in summary
+    assert "common mistakes 1,000 99.8% 100.0% 87.4% 87.4%" in summary
 
 
 def test_the_columns_of_the_table_are_aligned(runs):
@@ -54,15 +54,15 @@ def test_models_with_other_questions_are_listed_in_a_separate_block(runs):
     result["benchmarks"]["generated"] |= {"rows": 20, "majority": 0.5}
     files.write_json(path, result)
     summary = " ".join(_summary(runs).split())
-    assert "student_text 55.0 % 51.6 to 58.0 50.0 %" in summary
+    assert "student_text 55.0% 51.6 to 58.0 50.0%" in summary
     assert "Accuracy on generated, 20 questions" in summary
-    assert "stage1 41.0 % 37.6 to 44.0 27.0 %" in summary
+    assert "stage1 41.0% 37.6 to 44.0 27.0%" in summary
 
 
 def test_mmlu_is_the_mean_over_subjects_and_named_so(runs):
     summary = " ".join(_summary(runs).split())
     assert "Accuracy on mmlu, 14,042 questions, mean over 2 subjects" in summary
-    assert "stage2 33.0 % 30.0 to 36.0 26.9 %" in summary
+    assert "stage2 33.0% 30.0 to 36.0 26.9%" in summary
 
 
 def test_samples_are_printed_in_full_with_their_verdicts(runs):

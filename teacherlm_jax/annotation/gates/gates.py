@@ -91,7 +91,7 @@ def no_placeholder(explained: GateInput) -> bool:
 def not_copied(explained: GateInput) -> bool:
     """Return whether the text says more than question, options and answer.
 
-    It fails if over 90 % of its words are in sequences of three words that the prompt has, too.
+    It fails if over 90% of its words are in sequences of three words that the prompt has, too.
     """
     pieces = prompts.explanation_pieces(explained.sample, explained.kind)[:-1]  # without trigger
     prompt = "".join(piece.text for piece in pieces)

@@ -2,7 +2,7 @@
 
 A text is a set of word trigrams, and its sketch is 120 bytes of MinHash values (Broder 1997; the
 low bits suffice, Li and König 2010). Two texts are compared if 6 consecutive bytes, one of 20
-bands, are equal (locality-sensitive hashing), and they are near duplicates if 80 % of all bytes
+bands, are equal (locality-sensitive hashing), and they are near duplicates if 80% of all bytes
 are, which estimates the Jaccard similarity of their trigrams with a standard error of 0.04.
 
 Only sketches are kept: 128 MB for a million texts with their positions, and about 100 MB more while

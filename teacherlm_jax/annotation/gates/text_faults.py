@@ -113,7 +113,7 @@ def is_garbled(text: str) -> bool:
 
     The first are control characters, the replacement character U+FFFD, private characters and
     noncharacters. Symbols are all characters but letters, marks, digits and white space; they may
-    be 60 % of a text of 20 characters or more.
+    be 60% of a text of 20 characters or more.
     """
     if _BROKEN.search(text):
         return True
@@ -123,9 +123,9 @@ def is_garbled(text: str) -> bool:
 
 
 def is_foreign(text: str, reference: str) -> bool:
-    """Return whether more than 30 % of a text's letters are of scripts that its reference lacks.
+    """Return whether more than 30% of a text's letters are of scripts that its reference lacks.
 
-    Han characters and kana count as one script. A script with less than 10 % of the letters of the
+    Han characters and kana count as one script. A script with less than 10% of the letters of the
     reference, such as that of a quoted word, is not one of its own. Two languages in one script
     cannot be told apart. One or two letters pass, and a reference without letters accepts all.
     """

@@ -119,9 +119,9 @@ def _win_table(rates: Sequence[WinRate]) -> Table:
     )
     return Table(
         "Share of the comparisons that the first teacher wins, in per cent; a tie counts half. CI: "
-        "95 % confidence interval, Wilson's, widened where a sample was judged more than once. "
+        "95% confidence interval, Wilson's, widened where a sample was judged more than once. "
         "If all of it is above 50, the first teacher is better.",
-        ("teachers", "kind", "samples", "wins", "ties", "losses", "win rate", "95 % CI"),
+        ("teachers", "kind", "samples", "wins", "ties", "losses", "win rate", "95% CI"),
         rows,
         left=(0, 1),
     )
@@ -139,9 +139,9 @@ def _mean_table(means: Sequence[MeanRating]) -> Table:
         for mean in means
     )
     return Table(
-        "Mean ratings, from 1 to 5. CI: 95 % confidence interval by Student's t, clustered by "
+        "Mean ratings, from 1 to 5. CI: 95% confidence interval by Student's t, clustered by "
         "sample; none for a single sample or equal ratings.",
-        ("teacher", "kind", "ratings", "mean", "95 % CI"),
+        ("teacher", "kind", "ratings", "mean", "95% CI"),
         rows,
         left=(0, 1),
     )

@@ -34,7 +34,7 @@ class WinRate(NamedTuple):
         losses: comparisons that the second one won.
         samples: number of samples.
         share: share of wins of the first one; a tie counts half.
-        interval: 95 % interval of the share.
+        interval: 95% interval of the share.
     """
 
     first: str
@@ -51,7 +51,7 @@ class WinRate(NamedTuple):
 class MeanRating(NamedTuple):
     """Mean rating of a teacher's explanations of a kind, or of all kinds (ALL).
 
-    `interval` is the 95 % interval by Student's t; None for a single sample, or if all ratings are
+    `interval` is the 95% interval by Student's t; None for a single sample, or if all ratings are
     equal, which say nothing about their spread.
     """
 
@@ -127,7 +127,7 @@ def _mean_rating(teacher: str, kind: str, values: Clusters) -> MeanRating:
 
 
 def clustered_wilson(values: Clusters) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of values from 0 to 1 by cluster; see the module."""
+    """Return the 95% interval of the mean of values from 0 to 1 by cluster; see the module."""
     count, share, variance = sum(map(len, values.values())), _mean(values), _variance(values)
     # Equal sums in all clusters, as when all are won, say nothing about the dependence within.
     effective = min(count, share * (1 - share) / variance) if variance else len(values)

@@ -69,7 +69,7 @@ def test_only_a_stated_conclusion_other_than_the_answer_contradicts_it(
 
 @pytest.mark.parametrize("name", ["aqua", "creak", "ecqa", "gsm8k", "strategyqa"])
 def test_human_chains_of_thought_pass_and_opposite_conclusions_fail(shared_data, name):
-    """At most 0.3 % of them are flagged, and most of those do contradict their answer."""
+    """At most 0.3% of them are flagged, and most of those do contradict their answer."""
     flagged = caught = 0
     lines = (shared_data / f"rationale/{name}_train.jsonl").read_text().strip().split("\n")
     for line in lines:
