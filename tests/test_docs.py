@@ -160,7 +160,7 @@ def test_the_readme_has_every_command_and_is_short():
     text = text_of("README.md")
     for name in (*VERBS, *TOOLS):
         assert re.search(rf"^\| .*`{name}\b", text, re.MULTILINE), name
-    assert len(text.splitlines()) <= 140
+    assert len(text.splitlines()) <= 120
 
 
 def test_the_reference_of_commands_has_every_verb_and_the_keys_that_may_change():
