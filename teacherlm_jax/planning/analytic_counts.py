@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from teacherlm_jax.config import LoraConfig, MeshConfig, ModelConfig
 from teacherlm_jax.models import attention_blockwise
+from teacherlm_jax.models.forward_flops import forward_flops
 from teacherlm_jax.planning import memory
 from teacherlm_jax.planning.annotation_programs import STEPS, PlannedAnnotation
 from teacherlm_jax.planning.counts import Counts
@@ -142,24 +143,12 @@ def _weights_sent(run: PlannedAnnotation) -> float:
     return bytes_of(run.params)[0] / mesh.tensor * (mesh.fsdp - 1) / mesh.fsdp
 
 
-def _forward_flops(model: ModelConfig, tokens: float, keys: float) -> float:
-    """Return the FLOPs of all blocks."""
-    per_token = 12 * model.width**2 + _FORWARD * model.width * keys
-    return 2 * model.layers * tokens * per_token
-
-
-def _head_flops(model: ModelConfig, rows: float) -> float:
-    width = model.embedding_width or model.width
-    ends = width * model.vocab_size + (2 * width * model.width if width != model.width else 0)
-    return 2 * rows * ends
-
-
 def _of_prefill(run: PlannedAnnotation) -> Counts:
     model, mesh, texts = run.model, run.config.mesh, run.group * run.members
     tokens, suffixes = run.group * run.length, texts * SUFFIX
     shards = mesh.data * mesh.fsdp
-    flops = _forward_flops(model, tokens, _keys(model, run.length))
-    flops += _forward_flops(model, suffixes, run.length + SUFFIX) + _head_flops(model, texts)
+    flops = forward_flops(model, tokens, tokens * _keys(model, run.length), 0)
+    flops += forward_flops(model, suffixes, suffixes * (run.length + SUFFIX), texts)
     itemsize = jnp.dtype(model.dtype).itemsize
     # A forward pass is a quarter of the passes of a step, and keys and values are kept.
     values = itemsize * _BLOCK_PASSES / 4 * sum(step_memory.block_values(model, mesh.tensor))
@@ -183,7 +172,7 @@ def _of_decode(run: PlannedAnnotation) -> Counts:
     """Return the counts of one step with the full length of the cache."""
     model, mesh, slots = run.model, run.config.mesh, run.config.slots
     entries = run.length + run.config.sampling.max_new_tokens
-    flops = _forward_flops(model, slots, entries) + _head_flops(model, slots)
+    flops = forward_flops(model, slots, slots * entries, slots)
     logits = _LOGIT_PASSES * 4 * slots * model.vocab_size / run.mesh.size
     return Counts(
         flops=flops / run.mesh.size,

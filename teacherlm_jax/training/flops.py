@@ -6,6 +6,7 @@ from jax.sharding import Mesh
 
 from teacherlm_jax.config import LoraConfig, ModelConfig
 from teacherlm_jax.models import adapter
+from teacherlm_jax.models.forward_flops import forward_flops
 from teacherlm_jax.training.peaks import PEAKS
 
 
@@ -32,18 +33,12 @@ def model_flops(
 
     Raises ValueError if `config.vocab_size` is still 0.
     """
-    if config.vocab_size < 1:
-        raise ValueError("vocab_size: 0; FLOPs depend on the size of the vocabulary")
-    D, E = config.width, config.embedding_width or config.width
-    block = (3 + 1 + 4 + 4) * D * D  # queries, keys and values; their output; up; down
-    ends = E * config.vocab_size + (2 * E * D if E != D else 0)
-    mixing = 2 * D * (length + 1) / 2  # scores, and values by weight, of all heads
-    mixed, weights = config.layers * mixing, config.layers * block + ends
-    if lora and lora.rank:
-        adapters = adapter.size(config.width, config.layers, lora)
-        return 2 * (3 * mixed + 2 * weights + 3 * adapters) * tokens
-    per_token = 2 * (mixed + weights)
-    return 3 * per_token * tokens
+    forward = forward_flops(config, tokens, tokens * (length + 1) / 2, tokens)
+    if not (lora and lora.rank):
+        return 3 * forward
+    frozen = forward_flops(config, tokens, 0, tokens)
+    adapters = 2 * adapter.size(config.width, config.layers, lora) * tokens
+    return 3 * (forward + adapters) - frozen
 
 
 @dataclasses.dataclass(frozen=True)
