@@ -12,13 +12,16 @@ import itertools
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from queue import SimpleQueue
 from typing import Any
 
 from etils import epath
+from jax.sharding import Mesh
 
+from teacherlm_jax import sharding
 from teacherlm_jax.annotation.endpoint.endpoint_client import REFUSED
 from teacherlm_jax.annotation.explain import GeneratedExplanation
 from teacherlm_jax.annotation.job.job_plan import AnnotationJob
@@ -26,6 +29,7 @@ from teacherlm_jax.annotation.loaded_teacher import LoadedTeacher, open_teacher
 from teacherlm_jax.annotation.shards.open_shard import OpenShard
 from teacherlm_jax.annotation.shards.shards_in_work import ShardsInWork
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
+from teacherlm_jax.annotation.work_time import WorkTime
 from teacherlm_jax.annotation.worker import (
     ClaimedShard,
     ShardPrompt,
@@ -109,7 +113,7 @@ class BatchWriter:
         yield from map(Aside, failures)
 
     def _write(self, batch: ShardBatch, stop: threading.Event) -> list[AnnotationFailure]:
-        job = self._job_here()
+        began, job = time.monotonic(), self._job_here()
         writing = _BatchWriting(self.config, job, job.teachers[batch.teacher])
         with writing.open.publishing(_log) as scratch:
             opened = writing.opened(batch.shards, functools.partial(self._open, scratch))
@@ -118,7 +122,8 @@ class BatchWriter:
             if first is not None:
                 writing.write(itertools.chain([first], prompts), stop)
         if writing.texts and not stop.is_set():
-            counts = {"texts": writing.texts, "tokens": writing.tokens}
+            counts: dict[str, Any] = {"texts": writing.texts, "tokens": writing.tokens}
+            counts |= WorkTime.on(writing.mesh, time.monotonic() - began).to_json()
             files.write_json(self.work / WRITTEN / f"{secrets.token_hex(8)}.json", counts)
         return writing.failures
 
@@ -153,6 +158,12 @@ class _BatchWriting:
         self.open = ShardsInWork()
         self.failures: list[AnnotationFailure] = []
         self.texts = self.tokens = 0
+
+    @property
+    def mesh(self) -> Mesh | None:
+        """The devices of the teacher; None for one on a server."""
+        held = self._teacher.path is not None
+        return sharding.make_mesh(self._config.mesh) if held else None
 
     def opened(
         self, shards: tuple[int, ...], open_shard: Callable[[AnnotationTeacher, int], OpenShard]

@@ -77,17 +77,23 @@ def annotated(sample: Sample, rows: Mapping[str, Mapping[str, Any]]) -> dict[str
     return merged
 
 
+_TOKENS = ("prompt_tokens", "new_tokens")
+
+
 class KindCounts:
     """Figures of explanations of one kind.
 
     Attributes:
         prompt_tokens: tokens of the prompts.
         new_tokens: tokens of the explanations.
+        all_texts: texts, tokens of their prompts and new tokens, with those of texts that failed a
+            gate and were generated again.
     """
 
     def __init__(self, gate_names: Sequence[str]):
         self._count = self._all_gates = 0
         self.prompt_tokens = self.new_tokens = 0
+        self.all_texts: Counter[str] = Counter()
         self._gates = Counter(dict.fromkeys(gate_names, 0))
         self._judged = Counter(dict.fromkeys(gate_names, 0))
         self._finish_reasons: Counter[str] = Counter()
@@ -97,6 +103,7 @@ class KindCounts:
     def add(self, row: Mapping[str, Any]) -> None:
         """Count one row as it is on disk."""
         self._count += 1
+        self.add_tokens(row)
         self.prompt_tokens += row["prompt_tokens"]
         self.new_tokens += row["new_tokens"]
         self._gates.update(name for name, passed in row["gates"].items() if passed)
@@ -108,6 +115,11 @@ class KindCounts:
         keys = ("teacher", "step", "model_digest", "weights")  # the last one not in older rows
         self._teacher = {key: row[key] for key in keys if key in row}
 
+    def add_tokens(self, row: Mapping[str, Any]) -> None:
+        """Count one row among `all_texts` only, such as one of a text that was generated again."""
+        tokens = {key: row[key] for key in _TOKENS}
+        self.all_texts.update({"texts": 1, **tokens})
+
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON, for `merge`."""
         return {
@@ -115,6 +127,7 @@ class KindCounts:
             "count": self._count,
             "prompt_tokens": self.prompt_tokens,
             "new_tokens": self.new_tokens,
+            "all_texts": dict(self.all_texts),
             "all_gates": self._all_gates,
             "gates": dict(self._gates),
             "judged": dict(self._judged),
@@ -128,6 +141,8 @@ class KindCounts:
         self._count += other["count"]
         self.prompt_tokens += other.get("prompt_tokens", 0)  # of an earlier version: not counted
         self.new_tokens += other["new_tokens"]
+        alone = {"texts": other["count"], **{key: other.get(key, 0) for key in _TOKENS}}
+        self.all_texts.update(other.get("all_texts", alone))  # an earlier version: not counted
         self._all_gates += other["all_gates"]
         self._gates.update(other["gates"])
         # Without the gate answer_check, as in counts of earlier versions, all texts have verdicts.

@@ -7,6 +7,7 @@ so Beam may repeat a batch or give it to two workers.
 
 import dataclasses
 import itertools
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from teacherlm_jax.annotation.beam_worker import (
 from teacherlm_jax.annotation.interruptible import interruptible
 from teacherlm_jax.annotation.job.job_plan import AnnotationJob
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
+from teacherlm_jax.annotation.work_time import WorkTime
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import distributed, layout
@@ -80,6 +82,7 @@ def write_on_beam(beam: Beam, config: AnnotateConfig, run: Run, job: AnnotationJ
         _refuse_unfinished(beam, job)
         return _figures(work, time.monotonic() - began)
     finally:
+        _keep_time(run, work)
         exchange.remove(work)
 
 
@@ -186,10 +189,22 @@ def _refuse_unfinished(beam: Beam, job: AnnotationJob) -> None:
         raise UserError(f"{path}: {beam.runner} finished but did not write it; {advice}")
 
 
+def _keep_time(run: Run, work: epath.Path) -> None:
+    """Write down the time of all workers together, if they have finished batches."""
+    batches = _finished_batches(work)
+    if batches:
+        time_of_all = WorkTime.total(map(WorkTime.from_json, batches))
+        time_of_all.keep(run.address, secrets.token_hex(8))
+
+
+def _finished_batches(work: epath.Path) -> list[dict[str, Any]]:
+    paths = [work / WRITTEN / name for name in files.names(work / WRITTEN)]
+    return list(exchange.read_each(files.read_json, paths))
+
+
 def _figures(work: epath.Path, seconds: float) -> dict[str, Any]:
     """Return texts, seconds and tokens per second of all workers together."""
-    paths = [work / WRITTEN / name for name in files.names(work / WRITTEN)]
-    counts = list(exchange.read_each(files.read_json, paths))
+    counts = _finished_batches(work)
     texts, tokens = (sum(one[key] for one in counts) for key in ("texts", "tokens"))
     speed = tokens / seconds if texts else 0.0
     return {"texts": texts, "seconds": seconds if texts else 0.0, "tokens_per_second": speed}

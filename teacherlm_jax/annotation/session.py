@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from teacherlm_jax import sharding
 from teacherlm_jax.annotation.gates import answer_check
 from teacherlm_jax.annotation.interruptible import interruptible
 from teacherlm_jax.annotation.job.job_plan import AnnotationJob
@@ -18,6 +19,7 @@ from teacherlm_jax.annotation.shards.open_shard import OpenShard
 from teacherlm_jax.annotation.shards.shard_queue import ShardQueue
 from teacherlm_jax.annotation.shards.shards_in_work import ShardsInWork
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
+from teacherlm_jax.annotation.work_time import Stopwatch
 from teacherlm_jax.annotation.worker import (
     ClaimedShard,
     ShardPrompt,
@@ -31,6 +33,7 @@ from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage.repeated import Repeated
 
 _REPORT_SECONDS = 10.0  # between two lines about the progress
+_KEEP_SECONDS = 30.0  # between two times that the time of work is written down
 _POLL_SECONDS = 2.0  # between two looks at shards that other processes work on
 
 
@@ -39,6 +42,7 @@ class AnnotationSession:
 
     Attributes:
         progress: counts of explanations.
+        stopwatch: time of its work.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class AnnotationSession:
         for (kind, _), rows in present.items():
             by_kind[kind] += rows
         self.progress = AnnotationProgress(run.log, job.total, job.kinds, by_kind)
+        self.stopwatch = Stopwatch(run.address)
         self._config, self._run, self._present = config, run, dict(present)
         self._claims = ShardClaims(run.address / layout.CLAIMS, run.workers)
         self._open = ShardsInWork()
@@ -66,7 +71,7 @@ class AnnotationSession:
         """Write shards until all are finished, by this process or by others."""
         self.progress.total = job.total
         queue = ShardQueue(job, self._claims)
-        with self._interruptible():
+        with self._interruptible(), self.stopwatch.running():
             while _unfinished(queue):
                 worked = [self._write_by(teacher, job, queue) for teacher in job.teachers]
                 if any(worked):
@@ -144,6 +149,8 @@ class AnnotationSession:
             yield from others
 
         config, say = self._config, self._run.log.info
+        if teacher.path is not None:
+            self.stopwatch.mesh = sharding.make_mesh(config.mesh)
         with open_teacher(config, teacher, job, say, self.progress.slots) as loaded:
             judged = self.progress.add_answers_found
             written = write_explanations(config, teacher, loaded, prompts(), judged)
@@ -172,9 +179,18 @@ class AnnotationSession:
         with contextlib.ExitStack() as closing:
             closing.callback(self._claims.release_all)
             self._scratch = closing.enter_context(self._open.publishing(self._run.log))
-            report = self.progress.report
-            closing.callback(Repeated(_REPORT_SECONDS, report, self._run.log.warning).end)
+            closing.callback(self._keep_time)
+            for seconds, work in (
+                (_REPORT_SECONDS, self.progress.report),
+                (_KEEP_SECONDS, self._keep_time),
+            ):
+                closing.callback(Repeated(seconds, work, self._run.log.warning).end)
             yield
+
+    def _keep_time(self) -> None:
+        """Write the time of work down, once there is something to show for it."""
+        if self.progress.written and distributed.is_first():
+            self.stopwatch.keep()
 
 
 def _unfinished(queue: ShardQueue) -> bool:

@@ -8,7 +8,7 @@ from etils import epath
 
 from teacherlm_jax.annotation.endpoint import endpoint_client
 from teacherlm_jax.checkpoints.adapter_origin import AdapterOrigin
-from teacherlm_jax.config import AnnotateConfig
+from teacherlm_jax.config import AnnotateConfig, ModelConfig
 from teacherlm_jax.config.endpoint_config import is_endpoint
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.errors import UserError
@@ -29,6 +29,7 @@ class AnnotationTeacher:
         kinds: kinds of explanations that it writes.
         step: number of updates; 0 if it is not known.
         max_positions: tokens of the longest text for which it has learned positions; 0: any.
+        shape: its shape; None: it is not known.
         origin: settings of its LoRA adapters, and their base; None: it has none.
         together: teachers that are loaded at the same time, because they are adapters of one base;
             this one then stands for all of them, and writes all their kinds.
@@ -40,6 +41,7 @@ class AnnotationTeacher:
     kinds: tuple[str, ...]
     step: int = 0
     max_positions: int = 0
+    shape: ModelConfig | None = None
     origin: AdapterOrigin | None = None
     together: tuple["AnnotationTeacher", ...] = ()
 
@@ -143,6 +145,7 @@ def _described(
         step=model.step,
         digest=model.digest,
         max_positions=model.config.max_positions,
+        shape=model.config,
         kinds=kinds,
         origin=model.origin,
     )

@@ -36,6 +36,7 @@ COUNTS = "counts"  # size and figures of each complete file in TEXTS and SAMPLES
 REJECTED = "rejected"  # one folder per kind, with texts that failed a gate and were tried again
 SKETCHES = "sketches"  # of the explanations of complete files, to find near duplicates
 CLAIMS = "claims"  # shards that a process works on
+COSTS = "costs"  # time of each process, and the devices it held
 WORKERS = "workers"  # processes at work in the folder, with heartbeats
 
 # Runs of `star`, which have one folder per round, with the runs of its steps.

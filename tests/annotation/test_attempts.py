@@ -84,6 +84,15 @@ def test_the_first_attempt_that_passes_is_kept_or_the_last_one(start, tmp_path):
     failed = sum(not row["gates"]["finished"] for row in rows)
     assert 0 < failed < counts["3"]
     assert result["texts"] == 2 * len(SAMPLES)
+    every = [
+        row
+        for part in ("texts", "rejected")
+        for kind in ("cot", "mistake")
+        for row in _rows(tmp_path / "run", part, kind)
+    ]
+    assert result["costs"]["texts"] == len(every) > result["texts"]
+    for key in ("prompt_tokens", "new_tokens"):
+        assert result["costs"][key] == sum(row[key] for row in every)
 
 
 def test_first_attempts_are_those_of_a_job_without_further_ones(start, tmp_path):

@@ -6,14 +6,14 @@ number of processes can work in one run folder; they claim shards and may join a
 """
 
 import functools
-import time
 from collections.abc import Mapping
 from typing import Any
 
-from teacherlm_jax.annotation import explained_rows, job_on_beam
+from teacherlm_jax.annotation import job_on_beam
 from teacherlm_jax.annotation.endpoint import refused_texts
 from teacherlm_jax.annotation.endpoint.endpoint_cost import SpentTokens
-from teacherlm_jax.annotation.job import job_plan
+from teacherlm_jax.annotation.explained_rows import KindCounts
+from teacherlm_jax.annotation.job import job_costs, job_plan
 from teacherlm_jax.annotation.job.job_plan import AnnotationJob, plan_job
 from teacherlm_jax.annotation.job.job_summary import summary
 from teacherlm_jax.annotation.session import AnnotationSession
@@ -40,14 +40,15 @@ def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
         `rows` (annotated samples), `refused` (rows), `kinds` (for each: teacher, count, gates
         passed, mean new tokens, finish reasons; for a teacher on a server also tokens of prompts
         and texts, and their cost), and figures of the process that finished the job:
-        `texts`, `seconds`, `tokens_per_second`.
+        `texts`, `seconds`, `tokens_per_second`. `costs` are those of all processes since the run
+        began, see `job_costs.costs`.
 
     Raises:
         UserError: a setting, the source or a teacher cannot be used, or inputs of the run changed.
     """
     if config.runner:
         return _annotate_on_beam(config, run)
-    session, seconds = None, 0.0
+    session = None
     while True:
         with run.alone():
             if session is None:
@@ -56,13 +57,11 @@ def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
             else:
                 job = job_plan.current(job)  # others may have added new rows
                 if not session.unfinished(job):
-                    figures = session.progress.figures(seconds)
+                    figures = session.progress.figures(session.stopwatch.seconds)
                     return distributed.of_first(
                         functools.partial(_finish, config, job, run, figures)
                     )
-        start = time.monotonic()
         session.work(job)
-        seconds += time.monotonic() - start
 
 
 def _annotate_on_beam(config: AnnotateConfig, run: Run) -> dict[str, Any]:
@@ -103,7 +102,8 @@ def _finish(
     if duplicate_verdicts.NAME in config.gates:
         for kind, number in duplicate_verdicts.record(job, config.gates).items():
             run.log.info("near duplicates among %s: %d of %d", kind, number, job.record.rows)
-    kinds = {kind: _figures(config, job, kind) for kind in job.kinds}
+    counts = {kind: _counts(config, job, kind) for kind in job.kinds}
+    kinds = {kind: _figures(config, kind, own) for kind, own in counts.items()}
     for kind in kinds:
         if is_endpoint(getattr(config.teachers, kind)):
             refused_texts.write(job, run, kind)
@@ -114,7 +114,7 @@ def _finish(
         if not figures["texts"]:
             run.log.info("%s: finished before, and its inputs have not changed", run.path)
         return finished
-    result |= figures
+    result |= {**figures, "costs": job_costs.costs(config, job, run.address, counts)}
     run.finish(result)
     return result
 
@@ -138,14 +138,19 @@ def _clear(job: AnnotationJob, run: Run) -> None:
                     files.remove(run.address / folder / name)
 
 
-def _figures(config: AnnotateConfig, job: AnnotationJob, kind: str) -> dict[str, Any]:
-    """Return the figures of all explanations of a kind, the sums of those of its shards."""
-    counts, name = explained_rows.KindCounts(config.gates), getattr(config.teachers, kind)
+def _counts(config: AnnotateConfig, job: AnnotationJob, kind: str) -> KindCounts:
+    """Return the counts of all explanations of a kind, the sums of those of its shards."""
+    counts = KindCounts(config.gates)
     sizes = job.folder.counted(kind)
     paths = [job.folder.counts(kind, index, sizes[index]) for index in sorted(sizes)]
     for figures in exchange.read_each(files.read_json, paths):
         counts.merge(figures)
-    if not is_endpoint(name):
+    return counts
+
+
+def _figures(config: AnnotateConfig, kind: str, counts: KindCounts) -> dict[str, Any]:
+    """Return the figures of a kind as `result.json` has them."""
+    if not is_endpoint(getattr(config.teachers, kind)):
         return counts.result()
     spent = SpentTokens(config.endpoint, counts.prompt_tokens, counts.new_tokens)
     return counts.result() | spent.to_json()

@@ -6,6 +6,7 @@ from typing import Any
 
 from teacherlm_jax.annotation import explained_rows
 from teacherlm_jax.annotation.job.job_files import JobFolder
+from teacherlm_jax.annotation.shards import rejected_texts
 from teacherlm_jax.annotation.shards.shards import Row
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.runs import layout
@@ -15,10 +16,14 @@ from teacherlm_jax.storage import files
 def write_counts(
     folder: JobFolder, kind: str, index: int, gates: Sequence[str], rows: Iterable[Row]
 ) -> None:
-    """Write the figures of a complete file of explanations."""
-    counts = explained_rows.KindCounts(gates)
+    """Write the figures of a complete file of explanations, and of the texts they replaced."""
+    counts, again = explained_rows.KindCounts(gates), False
     for row in rows:
         counts.add(row)
+        again = again or rejected_texts.ATTEMPT in row
+    if again:  # otherwise, a bucket is not asked for a file
+        for row in rejected_texts.read(folder.rejected(kind, index)):
+            counts.add_tokens(row)
     size = files.size(folder.texts(kind, index))
     files.write_json(folder.counts(kind, index, size), counts.to_json())
 

@@ -5,7 +5,7 @@ one line has all attempts. They get a file of their own when the shard is comple
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from etils import epath
@@ -14,24 +14,25 @@ from teacherlm_jax.annotation.explain import GeneratedExplanation
 from teacherlm_jax.annotation.shards.shards import Row
 from teacherlm_jax.storage import files
 
+ATTEMPT = "attempt"  # key of a row whose text may be generated again
 _KEY = "rejected"  # of a row
 
 
 def attempt_fields(explanation: GeneratedExplanation) -> dict[str, Any]:
     """Return what the row of an explanation has besides if it may be generated again."""
     if not explanation.rejected:
-        return {"attempt": explanation.attempt}
+        return {ATTEMPT: explanation.attempt}
     earlier = [
         {
             "text": one.text,
             "new_tokens": one.new_tokens,
             "finish_reason": one.finish_reason,
             "gates": one.gates,
-            "attempt": one.attempt,
+            ATTEMPT: one.attempt,
         }
         for one in explanation.rejected
     ]
-    return {"attempt": explanation.attempt, _KEY: earlier}
+    return {ATTEMPT: explanation.attempt, _KEY: earlier}
 
 
 def keep_aside(path: epath.Path, rows: Sequence[Row]) -> list[Row]:
@@ -64,10 +65,16 @@ def divided(
     return kept, rejected
 
 
-def _by_id(path: epath.Path) -> dict[str, list[dict[str, Any]]]:
-    rows = defaultdict[str, list[dict[str, Any]]](list)
+def read(path: epath.Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file of rejected texts, without damaged ones; none if it is missing."""
     if files.exists(path):
         for _, row in files.read_jsonl(path):
             if not isinstance(row, files.MalformedRow) and isinstance(row.get("id"), str):
-                rows[row["id"]].append(row)
+                yield row
+
+
+def _by_id(path: epath.Path) -> dict[str, list[dict[str, Any]]]:
+    rows = defaultdict[str, list[dict[str, Any]]](list)
+    for row in read(path):
+        rows[row["id"]].append(row)
     return rows

@@ -109,8 +109,11 @@ def test_requests_keep_the_limit_per_minute(config, server, samples):
 
 def test_tokens_and_cost_are_counted(config, server, samples):
     set_endpoint(config, prompt_price=1000.0, completion_price=3000.0)
-    result = annotate(config)["kinds"]["cot"]
+    whole = annotate(config)
+    result, costs = whole["kinds"]["cot"], whole["costs"]
     words = sum(len(body["prompt"].split()) for body in server.asked)
+    assert costs["money"] == pytest.approx(result["cost"])
+    assert (costs["flops"], costs["chips"], costs["chip_seconds"]) == (None, 0, 0)
     assert (result["prompt_tokens"], result["new_tokens"]) == (words, 2 * len(samples))
     assert result["cost"] == pytest.approx(words / 1000 + 2 * len(samples) * 3 / 1000)
     assert f"{words:,} prompt tokens, 22 new tokens, cost {result['cost']:.4f}" in log_of(config)
@@ -128,6 +131,8 @@ def test_one_run_has_teachers_of_ours_and_at_an_address(config, server, samples,
     ours = rows_of(config, "fundamental")
     assert len(ours) == len(samples) and {row["dtype"] for row in ours} == {"float32"}
     assert "cost" in result["kinds"]["cot"] and "cost" not in result["kinds"]["fundamental"]
+    assert result["costs"]["texts"] == 2 * len(samples)
+    assert result["costs"]["flops"] > 0 and result["costs"]["money"] is None
     alone = dataclasses.replace(config, output=f"{config.output}-alone")
     alone.teachers = dataclasses.replace(config.teachers, cot="")
     alone.endpoint = EndpointConfig()

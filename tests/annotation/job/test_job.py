@@ -19,6 +19,7 @@ from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.generation import texts
 from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.hf import any_model
+from teacherlm_jax.models.forward_flops import forward_flops
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 from tests.make_run import make_run
@@ -122,6 +123,25 @@ def test_the_result_counts_what_is_on_disk(finished):
         assert sum(actual["finish_reasons"].values()) == 11
 
 
+def test_the_costs_are_texts_tokens_flops_and_the_time_of_the_devices(finished):
+    _, folder, result = finished
+    rows = [row for kind in KINDS for row in _rows(folder, kind)]
+    costs = result["costs"]
+    read, new = (sum(row[key] for row in rows) for key in ("prompt_tokens", "new_tokens"))
+    assert (costs["texts"], costs["prompt_tokens"], costs["new_tokens"]) == (33, read, new)
+    shape = any_model.describe(rows[0]["teacher"]).config
+    lengths = [row["prompt_tokens"] + row["new_tokens"] for row in rows]
+    pairs = sum(length * (length + 1) / 2 for length in lengths)
+    # Texts of a kind count with their mean length, which changes the pairs a little.
+    assert costs["flops"] == pytest.approx(
+        forward_flops(shape, read + new, pairs, new + len(rows)), rel=0.01
+    )
+    assert costs["money"] is None
+    assert (costs["chips"], costs["devices"]) == (8, ["cpu"])
+    assert costs["chip_seconds"] == pytest.approx(8 * costs["seconds"])
+    assert costs["seconds"] >= result["seconds"]
+
+
 def test_rows_that_cannot_be_read_go_to_a_side_file_with_line_and_reason(finished, data):
     _, folder, _ = finished
     refused = [row for _, row in files.read_jsonl(folder / "refused.jsonl")]
@@ -166,12 +186,16 @@ def test_an_interrupted_job_repeats_nothing_and_ends_with_the_same_bytes(
         kind = path.parent.name
         written |= {f"{kind}/{json.loads(line)['id']}" for line in path.read_text().splitlines()}
     assert len(written) == 13
+    (before,) = (files.read_json(path) for path in (tmp_path / "costs").iterdir())
+    assert before["seconds"] > 0
 
     _Interrupted.requested, _Interrupted.stop_after = [], 1000
     result = job.annotate(config, make_run(tmp_path))
     assert len(_Interrupted.requested) == 20
     assert written.isdisjoint(_Interrupted.requested)
     assert result["texts"] == 20
+    assert result["costs"]["texts"] == 33
+    assert result["costs"]["seconds"] >= before["seconds"] + result["seconds"]
     assert _contents(tmp_path) == _contents(folder)
 
 
@@ -187,6 +211,7 @@ def test_a_signal_while_a_library_reads_the_teacher_is_not_taken_for_a_damaged_o
     monkeypatch.setattr(any_model, "load", load)
     with pytest.raises(Interrupted, match="SIGTERM: stopped with 0 of 33 explanations"):
         job.annotate(finished[0], make_run(tmp_path))
+    assert not (tmp_path / "costs").exists()  # a folder with work could not get other settings
 
 
 def test_a_finished_job_loads_no_teacher_again(finished, monkeypatch):
