@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jax.sharding import Mesh
+
 from teacherlm_jax import sharding
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import BenchmarkConfig, EvaluateConfig
@@ -13,6 +15,7 @@ from teacherlm_jax.evaluation.contamination import Contamination
 from teacherlm_jax.evaluation.question import Question
 from teacherlm_jax.evaluation.scoring import Scorer
 from teacherlm_jax.hf import any_model
+from teacherlm_jax.models.forward_flops import forward_flops
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
@@ -35,13 +38,14 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
         `benchmarks`: by name, the result of `rank.summarize` with the numbers of `truncated`
         contexts and `refused` rows, the `settings` of the scoring, and `seconds`; with
         `config.train_manifest` also `contamination`, see `Contamination.summary`. `model`, `step`
-        and `digest` of the checkpoint, and the `dtype` of the computation.
+        and `digest` of the checkpoint, and the `dtype` of the computation. `costs`, see `_costs`.
 
     Raises:
         UserError: the model, a benchmark or the training data cannot be read, a setting cannot be
             used, or a score is NaN.
     """
     tracks.require(config.track)
+    began = time.monotonic()
     benchmark_rows = {
         benchmark_config.name: _read(benchmark_config, config.root, run)
         for benchmark_config in config.benchmarks
@@ -72,9 +76,34 @@ def evaluate(config: EvaluateConfig, run: Run) -> dict[str, Any]:
             "step": loaded.step,
             "digest": loaded.digest,
             "dtype": config.dtype,
+            "costs": _costs(results, loaded, scorer, mesh, time.monotonic() - began),
         }
         tracking.finish(result, _table(results))
     return result
+
+
+def _costs(
+    results: Mapping[str, Mapping[str, Any]],
+    loaded: LoadedModel,
+    scorer: Scorer,
+    mesh: Mesh,
+    seconds: float,
+) -> dict[str, Any]:
+    """Return the costs of an evaluation as JSON.
+
+    `questions`; `tokens` that the model read and `scored_tokens` of options; `flops` of the forward
+    passes; `seconds` since the evaluation began, number of `chips` and kinds of `devices`.
+    """
+    counts = scorer.counts
+    return {
+        "questions": sum(figures["rows"] for figures in results.values()),
+        "tokens": counts.read,
+        "scored_tokens": counts.scored,
+        "flops": forward_flops(loaded.config, counts.read, counts.pairs, counts.states),
+        "seconds": seconds,
+        "chips": mesh.size,
+        "devices": sorted({device.device_kind for device in mesh.devices.flat}),
+    }
 
 
 def _table(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -55,6 +55,12 @@ class ScoreRow:
         """Number of tokens that the model reads."""
         return len(self.prefix) + sum(map(len, self.suffixes))
 
+    @property
+    def pairs(self) -> int:
+        """Number of pairs of a query and a key that attention needs."""
+        first = len(self.prefix)
+        return sum(_pairs(len(suffix), first) for suffix in self.suffixes) + _pairs(first, 0)
+
     def split(self, values: Iterable[Iterable[Any]]) -> list[list[Any]]:
         """Return the values of each option's tokens, given those of all targets.
 
@@ -65,6 +71,11 @@ class ScoreRow:
             for wanted, row in zip(self.targets, values, strict=False)
         )
         return [list(itertools.islice(flat, length)) for length in self.lengths]
+
+
+def _pairs(tokens: int, before: int) -> int:
+    """Return the pairs of tokens that see `before` others, each other and themselves."""
+    return tokens * before + tokens * (tokens + 1) // 2
 
 
 @dataclasses.dataclass(frozen=True, order=True)

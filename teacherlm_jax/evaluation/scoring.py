@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Float32, Int
 
 from teacherlm_jax import sharding
-from teacherlm_jax.evaluation.score_batches import arrays, batches, score_rows
+from teacherlm_jax.evaluation.score_batches import ScoreRow, arrays, batches, score_rows
 from teacherlm_jax.evaluation.tokenized import TokenizedQuestion
 from teacherlm_jax.models.decoder import Decoder
 
@@ -43,8 +43,36 @@ class ScoredOption:
         return math.fsum(self.log_probabilities)
 
 
+@dataclasses.dataclass
+class ScoreCounts:
+    """Numbers of what a scorer has done, without padding; they only grow.
+
+    Attributes:
+        read: tokens that the model read.
+        pairs: pairs of a query and a key that attention needed for them.
+        states: hidden states that were multiplied with the vocabulary.
+        scored: tokens of options.
+    """
+
+    read: int = 0
+    pairs: int = 0
+    states: int = 0
+    scored: int = 0
+
+    def add(self, row: ScoreRow) -> None:
+        """Count a row."""
+        self.read += row.size
+        self.pairs += row.pairs
+        self.states += len(row.places)
+        self.scored += sum(row.lengths)
+
+
 class Scorer:
-    """Scores questions with one model; compiled programs are shared by all benchmarks."""
+    """Scores questions with one model; compiled programs are shared by all benchmarks.
+
+    Attributes:
+        counts: what it has done.
+    """
 
     def __init__(self, model: nnx.Module, *, mesh: Mesh, batch_tokens: int, pad_id: int):
         """Prepare to score with a model whose parameters are on `mesh`.
@@ -60,6 +88,7 @@ class Scorer:
         self._mesh = mesh
         self._batch_tokens = batch_tokens
         self._pad_id = pad_id
+        self.counts = ScoreCounts()
         # The graph is bound, not passed, because it cannot be hashed. The result is replicated, so
         # that every process can read it.
         compiled = functools.partial(jax.jit, out_shardings=sharding.replicated(mesh))
@@ -115,6 +144,7 @@ class Scorer:
             for parts, *values in zip(batch, *both, strict=False):  # padding rows may follow
                 flat = [iter(of_states) for of_states in values]
                 for part in parts:
+                    self.counts.add(part)
                     options = zip(part.options, *map(part.split, flat), strict=True)
                     for number, of_tokens, every in options:
                         scored[part.question][number] = ScoredOption(tuple(of_tokens), all(every))

@@ -105,6 +105,12 @@ def test_the_result_summarizes_the_predictions(evaluated, samples):
     assert actual["macro_interval"][0] < actual["macro_accuracy"] < actual["macro_interval"][1]
     assert (actual["refused"], actual["truncated"]) == (2, 0)
     assert actual["seconds"] > 0
+    costs = result["costs"]
+    assert costs["questions"] == len(samples)
+    assert costs["scored_tokens"] == sum(len(row["scores"]) for row in rows)  # letters
+    assert costs["tokens"] > costs["scored_tokens"] and costs["flops"] > 0
+    assert (costs["chips"], costs["devices"]) == (8, ["cpu"])
+    assert costs["seconds"] > actual["seconds"]
     assert result["step"] == 7
     assert result["digest"].startswith("sha256:")
     json.dumps(result)

@@ -76,6 +76,23 @@ def test_scores_equal_those_of_one_text_at_a_time(scorer, logits, options):
         assert actual == pytest.approx(_by_hand(logits, question), abs=TOLERANCE)
 
 
+@pytest.mark.parametrize("share_contexts", [True, False])
+def test_what_the_model_reads_is_counted_without_padding(model, one_device, share_contexts):
+    questions = _questions([[1, 1], [3, 2]], lengths=(4, 5))
+    scorer = scoring.Scorer(model, mesh=one_device, batch_tokens=96, pad_id=0)
+    scorer.score(questions, share_contexts=share_contexts)
+    # The last token of an option is scored, but not read.
+    texts = [4, 4, 5 + 2, 5 + 1]
+    if share_contexts:  # the first question is one text; the other has a prefix of 4 tokens
+        suffixes = sum(own * 4 + own * (own + 1) // 2 for own in (3, 2))
+        expected = (4 + 4 + 3 + 2, 10 + 10 + suffixes, 1 + 5)
+    else:
+        expected = (sum(texts), sum(size * (size + 1) // 2 for size in texts), 2 + 5)
+    counts = scorer.counts
+    assert (counts.read, counts.pairs, counts.states) == expected
+    assert counts.scored == 2 + 5
+
+
 def test_one_row_per_question_gives_the_scores_of_one_row_per_option(scorer):
     questions = _questions([[1, 1, 1, 1]])
     together = scorer.score(questions)
