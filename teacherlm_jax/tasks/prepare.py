@@ -2,7 +2,8 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from teacherlm_jax.config import PrepareConfig, fields
@@ -31,9 +32,9 @@ def prepare(config: PrepareConfig, run: Run) -> dict[str, Any] | None:
 
     Return, for each mixture, its rows, texts, tokens, filled fraction, drops and throughput when
     it was prepared (see `mixture_statistics.ThroughputTimer.figures`); and for the whole run the
-    vocabulary's size, the refused rows by reason, and the findings in the sources (see
-    `survey.Survey`). With `config.check_only`, write only these findings, to `check.json`, and
-    return None.
+    vocabulary's size, the refused rows by reason, the findings in the sources (see
+    `survey.Survey`), and the `costs` (see `_costs`). With `config.check_only`, write only the
+    findings, to `check.json`, and return None.
 
     Raises UserError for sources, a vocabulary or mixtures that cannot be used, and for a folder
     that was prepared from other inputs.
@@ -75,6 +76,7 @@ def _close_work(run: Run) -> None:
 
 
 def _prepare(config: PrepareConfig, run: Run, engine: PreparationEngine) -> dict[str, Any]:
+    began = time.monotonic()
     remove_unfinished(run)
     vocabulary = trained_vocabulary.before_survey(config, run)
     survey = survey_all(config, run, engine, vocabulary)
@@ -112,6 +114,34 @@ def _prepare(config: PrepareConfig, run: Run, engine: PreparationEngine) -> dict
         "vocabulary_size": vocabulary.size,
         "refused": survey.refused,
         "survey": survey.figures,
+        "costs": _costs(run, manifests, tasks, time.monotonic() - began),
+    }
+
+
+def _costs(
+    run: Run, manifests: Mapping[str, Any], prepared: Collection[str], seconds: float
+) -> dict[str, Any]:
+    """Return `texts`, `tokens` and `seconds` of all mixtures, those of earlier commands included.
+
+    Mixtures that an interrupted command finished count with the time in their throughput.
+
+    Args:
+        run: the run folder.
+        manifests: manifest of each mixture, by name.
+        prepared: names of the mixtures that this command prepared.
+        seconds: time of this command; if it prepared none, it does not count.
+    """
+    throughput = read_throughput(run)
+    kept = [
+        throughput[name]["seconds"]
+        for name in manifests
+        if name in throughput and name not in prepared
+    ]
+    earlier = (run.result or {}).get("costs", {}).get("seconds", sum(kept))
+    return {
+        "texts": sum(manifest["texts"] for manifest in manifests.values()),
+        "tokens": sum(manifest["tokens"] for manifest in manifests.values()),
+        "seconds": earlier + (seconds if prepared else 0.0),
     }
 
 

@@ -69,4 +69,5 @@ def messages(output):
 
 def without_times(result):
     mixtures = result["mixtures"].items()
-    return result | {"mixtures": {k: v | {"throughput": None} for k, v in mixtures}}
+    untimed = {"mixtures": {k: v | {"throughput": None} for k, v in mixtures}}
+    return result | untimed | {"costs": result["costs"] | {"seconds": None}}

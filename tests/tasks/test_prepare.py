@@ -37,7 +37,11 @@ def make(root, output, **settings):
 
 
 def do(config):
-    return prepare(config, make_run(config.output))
+    run = make_run(config.output)
+    result = prepare(config, run)
+    if result is not None:
+        run.finish(result)
+    return result
 
 
 def contents(folder):
@@ -172,6 +176,25 @@ def test_throughput_is_written_to_its_own_file_and_to_the_result(prepared):
     throughput = files.read_json(output / "throughput.json")
     assert throughput == {"mix": result["mixtures"]["mix"]["throughput"]}
     assert all(figure > 0 for figure in throughput["mix"].values())
+
+
+def test_the_costs_are_tokens_and_the_time_of_all_commands(prepared, root, tmp_path):
+    output, result = prepared
+    manifest = files.read_json(output / "mix" / "manifest.json")
+    first = result["costs"]
+    assert (first["texts"], first["tokens"]) == (manifest["texts"], manifest["tokens"])
+    assert first["seconds"] > result["mixtures"]["mix"]["throughput"]["seconds"]
+    do(make(root, tmp_path))
+    (tmp_path / "result.json").unlink()  # as after an interruption
+    again = do(make(root, tmp_path))
+    assert again["costs"]["seconds"] == again["mixtures"]["mix"]["throughput"]["seconds"]
+    more = (
+        *make(root, tmp_path).mixtures,
+        MixtureConfig(name="other", forms=("text",), author="program"),
+    )
+    both = do(make(root, tmp_path, mixtures=more))["costs"]
+    assert both["tokens"] > again["costs"]["tokens"]
+    assert both["seconds"] > again["costs"]["seconds"]
 
 
 def test_a_check_prepares_nothing(root, tmp_path):
