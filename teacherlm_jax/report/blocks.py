@@ -58,19 +58,23 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table whose first column names the rows. Readers can sort it by any column."""
+    """A table whose first column names the rows. Readers can sort it by any column.
+
+    Rows of totals stay below the others.
+    """
 
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str | Cell, ...], ...]
     left: tuple[int, ...] = (0,)  # columns that hold words and are aligned on the left
+    totals: tuple[tuple[str | Cell, ...], ...] = ()
 
     @property
     def lines(self) -> list[tuple[str, ...]]:
-        """Return header and rows as texts."""
+        """Return header, rows and totals as texts."""
         rows = (
             tuple(cell.whole if isinstance(cell, Cell) else cell for cell in row)
-            for row in self.rows
+            for row in (*self.rows, *self.totals)
         )
         return [self.header, *rows]
 

@@ -35,6 +35,17 @@ _KIND = {
     "passed_all_gates": (int, type(None)),  # null if no gate ran
     "mean_tokens": _NUMBER,
 }
+_ANNOTATION_COSTS = {
+    **dict.fromkeys(("texts", "prompt_tokens", "new_tokens", "chips"), int),
+    **dict.fromkeys(("flops", "money"), _NUMBER_OR_NULL),  # of models here, and on servers
+    **dict.fromkeys(("seconds", "chip_seconds"), _NUMBER),
+    "devices": list,
+}
+_EVALUATION_COSTS = {
+    **dict.fromkeys(("questions", "tokens", "scored_tokens", "chips"), int),
+    **dict.fromkeys(("flops", "seconds"), _NUMBER),
+    "devices": list,
+}
 
 # By verb. Of other verbs, a report shows only that the run finished.
 RESULTS: Mapping[str, Any] = {
@@ -47,8 +58,19 @@ RESULTS: Mapping[str, Any] = {
         "tokens_per_second": _NUMBER,
         _IF_PRESENT: {"best_step": int, "best_metric": _NUMBER, "final_metric": _NUMBER},
     },
-    "annotate": {"rows": int, "refused": int, "kinds": {_EACH: _KIND}},
-    "evaluate": {"model": str, "step": int, "benchmarks": {_EACH: _BENCHMARK}},
+    "annotate": {
+        "rows": int,
+        "refused": int,
+        "kinds": {_EACH: _KIND},
+        _IF_PRESENT: {"costs": _ANNOTATION_COSTS},
+    },
+    "evaluate": {
+        "model": str,
+        "step": int,
+        "benchmarks": {_EACH: _BENCHMARK},
+        _IF_PRESENT: {"costs": _EVALUATION_COSTS},
+    },
+    "prepare": {_IF_PRESENT: {"costs": {"texts": int, "tokens": int, "seconds": _NUMBER}}},
 }
 
 VERSIONS: Mapping[str, Any] = {"commit": str, "packages": {}}

@@ -175,9 +175,10 @@ def test_each_validation_metric_has_its_curves(swept, tmp_path):
     assert drawn["validation-creak-accuracy"][1] == ("rates/rate_1", (5, 10), (0.3, 0.6))
 
 
-def test_costs_show_flops_hours_and_goodput_as_far_as_they_were_recorded(swept, tmp_path):
+def test_costs_show_flops_time_and_goodput_as_far_as_they_were_recorded(swept, tmp_path):
     runs = swept([3.0, 2.0])
     summary = {
+        "device": "TPU v4",
         "chips": 4,
         "wall_seconds": 7200.0,
         "model_flops_per_token": 1e6,
@@ -185,9 +186,15 @@ def test_costs_show_flops_hours_and_goodput_as_far_as_they_were_recorded(swept, 
         "share": {"compile": 0.15, "checkpoint": 0.045, "input": 0.005},
     }
     files.write_json(tmp_path / "runs/rates/rate_0/summary.json", summary)
-    _, table = costs.section(runs)
-    assert _cells(table.rows) == [
-        ["rates/rate_0", "1,000", "1.00e+09", "2.00", "4", "8.00", "80.0",
-         "compile 15.0, checkpoint 4.5"],
-        ["rates/rate_1", "1,000", "3.00e+05", "0.50", "–", "–", "–", "–"],
-    ]  # fmt: skip
+    _, table, times = costs.section(runs)
+    header = ("run", "command", "tokens", "FLOPs", "time", "chips", "chip-hours")
+    assert table.lines == [
+        header,
+        ("rates/rate_0", "train", "1,000", "1.00e+09", "2.00 h", "4 (TPU v4)", "8.00"),
+        ("rates/rate_1", "train", "1,000", "3.00e+05", "30.0 min", "", ""),
+        ("total", "train", "2,000", "1.00e+09", "2.50 h", "", "8.00"),
+    ]
+    assert times.lines[1:] == [
+        ("rates/rate_0", "80.0", "compile 15.0, checkpoint 4.5"),
+        ("rates/rate_1", "–", "–"),
+    ]

@@ -53,6 +53,15 @@ def test_missing_values_come_last_and_words_are_sorted_as_words(opened):
     assert _column(page, 1) == ["a", "b", "c", "d"]
 
 
+def test_totals_stay_below_the_sorted_rows(opened):
+    rows, totals = (("a", "2"), ("b", "3")), (("total", "5"),)
+    page = opened(html_page("t", "l", [Table("Sums.", ("name", "value"), rows, totals=totals)]))
+    for _ in range(2):
+        page.get_by_role("button", name="value").click()
+    assert page.locator("tbody th").all_inner_texts() == ["b", "a"]
+    assert page.locator("table tr").last.inner_text().split() == ["total", "5"]
+
+
 def test_signed_numbers_and_bounds_are_sorted_as_numbers_and_names_with_digits_as_words(opened):
     rows = tuple(zip(("2 b", "10 a", "1 c"), ("−1.5", "+0.5", "< 0.001"), strict=True))
     page = opened(html_page("t", "l", [Table("Numbers.", ("name", "value"), rows)]))
