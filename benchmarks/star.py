@@ -7,8 +7,8 @@ samples and the same questions with answers:
 - filtering: STaR that keeps explanations that lead to the right answer;
 - filtering and rationalization: STaR that also explains the others, given the right answer.
 
-The arms of STaR share round 0. Each seed draws other samples and another sampling. It should take
-about 40 minutes on two idle cores. `--folder=DIR` keeps the runs and resumes them. `--seeds=100` or
+The arms of STaR share round 0. Each seed draws other samples and another sampling. It takes about
+35 minutes on two cores. `--folder=DIR` keeps the runs and resumes them. `--seeds=100` or
 another size (`--steps=200`) is a pilot, which prints its tables and records nothing.
 """
 
