@@ -15,6 +15,10 @@ class UserError(ExplainedError):
     """Input that cannot be used: a file, a row, a config key or a checkpoint."""
 
 
+class MissingFile(UserError):
+    """A file that does not exist, or was removed since it was listed."""
+
+
 class StoreError(ExplainedError):
     """A store refused a request or did not answer, so the object may exist or not."""
 

@@ -1,5 +1,6 @@
 """Clocks: of this machine, and of the machines that wrote heartbeats in a folder."""
 
+import contextlib
 import email.utils
 import time
 import urllib.error
@@ -7,7 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 
 from teacherlm_jax.doctor.finding import OK, PROBLEM, SKIPPED, WARNING, Finding
-from teacherlm_jax.errors import ExplainedError, one_line
+from teacherlm_jax.errors import ExplainedError, MissingFile, one_line
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files, objects
 from teacherlm_jax.storage.entries import list_entries
@@ -77,7 +78,9 @@ def _heartbeats(folder: str, skew: float) -> Iterator[Holder]:
         yield holder
     for name, entry in list_entries(path / layout.WORKERS, skew).items():
         if name.endswith(".json") and not name.startswith("."):
-            yield of_heartbeat(files.read_json(path / layout.WORKERS / name), entry.age or 0.0)
+            worker = path / layout.WORKERS / name
+            with contextlib.suppress(MissingFile):  # it has left
+                yield of_heartbeat(worker, files.read_json(worker), entry.age or 0.0)
 
 
 def _judged(name: str, ahead: float, error: float, against: str) -> Finding:

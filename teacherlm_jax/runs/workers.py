@@ -17,6 +17,7 @@ from etils import epath
 
 from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.storage import files, holders
+from teacherlm_jax.storage.lock_holder import of_heartbeat
 from teacherlm_jax.storage.object_lock import HEARTBEAT, STALE
 from teacherlm_jax.storage.repeated import Repeated
 
@@ -91,9 +92,11 @@ class Workers:
         path, now = self._path(name), time.monotonic()
         try:
             beat = files.read_json(path)
+            holder = of_heartbeat(path, beat, 0.0)
         except UserError:  # it has left
             return False
-        if holders.is_gone(beat) or abs(time.time() - beat["time"]) > _LONG_GONE:
+        far = holder.clock is None or abs(time.time() - holder.clock) > _LONG_GONE
+        if far or not holder.alive:
             return False
         if self._seen.get(name, (None, now))[0] != beat:
             self._seen[name] = (beat, now)

@@ -1,10 +1,11 @@
 """The state of a run: from its result, its lock, the heartbeats in it, and the ends of its logs."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import MissingFile, UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.status import log_tail
 from teacherlm_jax.status.log_tail import RunLog
@@ -14,7 +15,8 @@ from teacherlm_jax.storage.lock_holder import Holder, of_heartbeat, read_holder
 
 RUNNING, WAITING, STOPPED = "running", "waiting", "stopped"
 FAILED, FINISHED = "failed", "finished"
-STATES = (RUNNING, WAITING, STOPPED, FAILED, FINISHED)
+UNREADABLE = "unreadable"  # nothing is known of the run
+STATES = (RUNNING, WAITING, STOPPED, FAILED, UNREADABLE, FINISHED)
 
 _WAITS = "; waiting for it"  # ends the line of a process that waits for a lock; see `run_place`
 _KILLED = (
@@ -30,7 +32,7 @@ class RunState:
 
     Attributes:
         name: one of STATES.
-        reason: error of a failed run, reason of a stopped one; else empty.
+        reason: error of a failed run, reason of a stopped or unreadable one; else empty.
         holders: the processes that wrote a heartbeat, those at work first.
     """
 
@@ -92,20 +94,16 @@ def _holders(run: RunFiles) -> Iterator[Holder]:
         yield from _tolerantly(run, lambda: read_holder(run.folder / layout.LOCK, run.skew))
     for name in run.entries(layout.WORKERS):
         if name.endswith(".json") and not name.startswith("."):
-            yield from _tolerantly(run, lambda name=name: _worker(run, name))  # type: ignore[misc]
+            yield from _tolerantly(run, functools.partial(_worker, run, name))
 
 
 def _worker(run: RunFiles, name: str) -> Holder | None:
     path = f"{layout.WORKERS}/{name}"
     try:
         content = files.read_json(run.folder / path)
-    except UserError:
-        if files.exists(run.folder / path):
-            raise
+    except MissingFile:
         return None  # the process has left
-    if not isinstance(content, dict):
-        raise UserError(f"{run.folder / path}: expected a JSON object; it is written again soon")
-    return of_heartbeat(content, run.age(path) or 0.0)
+    return of_heartbeat(run.folder / path, content, run.age(path) or 0.0)
 
 
 def _tolerantly(run: RunFiles, read: Callable[[], Holder | None]) -> Iterator[Holder]:

@@ -56,10 +56,15 @@ def list_entries(folder: epath.PathLike, skew: float = 0.0) -> dict[str, Entry]:
 
 
 def _local(entry: os.DirEntry[str]) -> Entry | None:
-    """Return the entry; None if it was removed since it was listed."""
+    """Return the entry; None if it was removed since it was listed.
+
+    A link that cannot be followed, as one to itself, counts as a file: reading it gives the reason.
+    """
     try:
         stat, is_folder = entry.stat(), entry.is_dir()
     except FileNotFoundError:
         return None
+    except OSError:
+        stat, is_folder = entry.stat(follow_symlinks=False), False
     age = max(0.0, time.time() - stat.st_mtime)
     return Entry(0 if is_folder else stat.st_size, age, is_folder)

@@ -11,13 +11,14 @@ import hashlib
 import io
 import json
 import os
+import stat
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from etils import epath
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import MissingFile, UserError
 from teacherlm_jax.storage import objects
 from teacherlm_jax.storage.complete_file import complete_beside
 from teacherlm_jax.storage.disk_errors import naming
@@ -36,16 +37,25 @@ class MalformedRow:
 
 
 def is_folder(path: epath.PathLike) -> bool:
-    """Return whether a path is a folder; raise StoreError if its store refuses to say."""
-    return objects.is_folder(path) if is_remote(path) else Path(path).is_dir()
+    """Return whether a path is a folder.
+
+    Raises UserError if the disk refuses to say, as for a missing permission, and StoreError if a
+    store does.
+    """
+    if is_remote(path):
+        return objects.is_folder(path)
+    mode = _mode(path)
+    return mode is not None and stat.S_ISDIR(mode)
 
 
 def names(folder: epath.PathLike) -> list[str]:
     """Return the names of the files and folders in a folder, sorted; empty if there is none."""
     if is_remote(folder):
         return sorted({name.partition("/")[0] for name in objects.listing(folder)})
-    path = Path(folder)
-    return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+    if not is_folder(folder):
+        return []
+    with refusing(StoragePath(folder)):
+        return sorted(os.listdir(folder))
 
 
 def folders_with(root: epath.PathLike, name: str, skipped: Collection[str]) -> list[epath.Path]:
@@ -73,10 +83,19 @@ def _is_skipped(name: str, skipped: Collection[str]) -> bool:
 
 
 def exists(path: epath.PathLike) -> bool:
-    """Return whether there is a file or folder; raise StoreError if its store refuses to say."""
+    """Return whether there is a file or folder; raise an error as `is_folder` does."""
+    if not is_remote(path):
+        return _mode(path) is not None
     path = StoragePath(path)
     with refusing(path):
         return path.exists()
+
+
+def _mode(path: epath.PathLike) -> int | None:
+    """Return the mode of a file or folder on this machine; None if it does not exist."""
+    with refusing(StoragePath(path)), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return os.stat(path).st_mode
+    return None
 
 
 def remove(path: epath.PathLike) -> None:
@@ -155,7 +174,7 @@ def read_bytes(path: epath.PathLike) -> bytes:
             return file.read()
     content = objects.read(path)
     if content is None:
-        raise UserError(f"{path}: no such file; restore it or correct the path")
+        raise MissingFile(f"{path}: no such file; restore it or correct the path")
     return content
 
 

@@ -54,7 +54,7 @@ def is_running(number: int) -> bool:
     """Return whether a process of this machine exists, by its number."""
     try:
         os.kill(number, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:  # another user's process
         return True

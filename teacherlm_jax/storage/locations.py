@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from etils import epath
 
-from teacherlm_jax.errors import ExplainedError, StoreError, UserError, one_line
+from teacherlm_jax.errors import ExplainedError, MissingFile, StoreError, UserError, one_line
 from teacherlm_jax.storage import store_errors
 from teacherlm_jax.storage.paths import StoragePath
 
@@ -88,7 +88,7 @@ def refusing(path: epath.Path) -> Iterator[None]:
     except ExplainedError:
         raise
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; restore it or correct the path") from None
+        raise MissingFile(f"{path}: no such file; restore it or correct the path") from None
     except Exception as error:
         if is_remote(path) and store_errors.is_of_client(error):
             raise _refused(path, error) from error

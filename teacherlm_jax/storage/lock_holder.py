@@ -1,14 +1,14 @@
 """The holder of a folder's lock, read from its file or object without taking the lock."""
 
 import dataclasses
+import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from etils import epath
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import MissingFile, UserError
 from teacherlm_jax.storage import files, holders
 from teacherlm_jax.storage.entries import Entry, list_entries
 from teacherlm_jax.storage.locations import is_remote
@@ -54,13 +54,11 @@ def read_holder(lock: epath.PathLike, skew: float = 0.0) -> Holder | None:
         newest = max(entries)
         try:
             content = files.read_json(lock / str(newest))
-        except UserError:
-            if files.exists(lock / str(newest)):
-                raise
+        except MissingFile:
             continue  # a new holder has removed it since it was listed
-        if not isinstance(content, dict) or content.get("free"):
+        if isinstance(content, dict) and content.get("free"):
             return None
-        held = of_heartbeat(content, entries[newest].age or 0.0)
+        held = of_heartbeat(lock / str(newest), content, entries[newest].age or 0.0)
         # The lock of a bucket on a disk is a copy, with which nobody works.
         return held if is_remote(lock) else dataclasses.replace(held, alive=False)
     return None
@@ -71,16 +69,21 @@ def _numbered(lock: epath.Path, skew: float) -> dict[int, Entry]:
     return {int(name): entry for name, entry in listed.items() if name.isdigit()}
 
 
-def of_heartbeat(content: Mapping[str, Any], age: float) -> Holder:
-    """Return the process that wrote the content of a heartbeat `age` seconds ago."""
-    try:
-        gone = holders.is_gone(content)
-        name, clock = str(content["holder"]), content.get("time")
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"a heartbeat lacks {error}; expected the keys holder, process and machine"
-        ) from None
-    return Holder(name, age, not gone and age < STALE, clock)
+def of_heartbeat(path: epath.PathLike, content: Any, age: float) -> Holder:
+    """Return the process that wrote the content of a heartbeat at `path` `age` seconds ago.
+
+    Raises UserError if the content is not that of a heartbeat.
+    """
+    beat = content if isinstance(content, dict) else {}
+    for key, kind in (("holder", str), ("process", int), ("machine", str)):
+        if not isinstance(beat.get(key), kind):
+            raise UserError(
+                f"{os.fspath(path)}: not a heartbeat, whose {key} is of type {kind.__name__}; "
+                "remove it if no process works in this folder"
+            )
+    clock = beat.get("time")
+    alive = age < STALE and not holders.is_gone(beat)
+    return Holder(beat["holder"], age, alive, clock if isinstance(clock, int | float) else None)
 
 
 def _of_file(path: Path) -> Holder | None:
@@ -93,4 +96,4 @@ def _of_file(path: Path) -> Holder | None:
     if match is None:
         raise UserError(f"{path}: expected a host and a process, got {name[:80]!r}")
     content = {"holder": name, "process": int(match["process"]), "machine": machine.strip()}
-    return of_heartbeat(content, entry.age or 0.0)
+    return of_heartbeat(path, content, entry.age or 0.0)

@@ -59,7 +59,7 @@ def test_a_process_of_this_machine_that_ended_is_gone_at_once(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", ["", "{"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"holder": "a", "process": "x"}'])
 def test_a_heartbeat_that_cannot_be_read_is_none(tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     assert workers(tmp_path).others() == []

@@ -47,6 +47,14 @@ def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(proxy, bucket,
         list_entries(bucket)
 
 
+def test_a_link_to_itself_is_an_entry_that_cannot_be_read(tmp_path):
+    (tmp_path / "a").symlink_to("a")
+    (tmp_path / "gone").symlink_to("nothing")
+    assert list(list_entries(tmp_path)) == ["a"]
+    with pytest.raises(UserError, match="Too many levels of symbolic links"):
+        files.read_bytes(tmp_path / "a")
+
+
 def test_a_file_has_no_entries(tmp_path):
     (tmp_path / "file").touch()
     assert list_entries(tmp_path / "file") == {}

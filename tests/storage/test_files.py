@@ -7,6 +7,7 @@ import pytest
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
+from tests.limited_rights import limited_rights
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -27,6 +28,23 @@ def test_malformed_json_names_file_and_line(tmp_path):
         files.read_json(path)
     with pytest.raises(UserError, match="no such file"):
         files.read_json(tmp_path / "none.json")
+
+
+def test_a_file_that_may_not_be_seen_is_an_error_and_not_missing(tmp_path):
+    folder = tmp_path / "closed"
+    (folder / "inside").mkdir(parents=True)
+    for ask in (files.exists, files.is_folder, files.names):
+        assert not ask(tmp_path / "nothing") and not ask(tmp_path / "nothing" / "inside")
+    folder.chmod(0)
+    try:
+        with limited_rights():
+            for ask in (files.exists, files.is_folder, files.names):
+                with pytest.raises(UserError, match="inside: cannot be read: Permission denied"):
+                    ask(folder / "inside")
+            with pytest.raises(UserError, match="closed: cannot be read: Permission denied"):
+                files.names(folder)
+    finally:
+        folder.chmod(0o755)
 
 
 def test_jsonl_yields_valid_rows_and_the_reasons_for_malformed_ones(tmp_path):

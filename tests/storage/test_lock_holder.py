@@ -11,7 +11,7 @@ import pytest
 
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files, folder_lock, holders, objects
-from teacherlm_jax.storage.lock_holder import read_holder
+from teacherlm_jax.storage.lock_holder import Holder, of_heartbeat, read_holder
 
 CODE = (
     "import os, sys; from teacherlm_jax.storage import folder_lock\n"
@@ -90,5 +90,16 @@ def test_a_damaged_lock_is_named(tmp_path, text):
 
 def test_an_object_that_is_no_heartbeat_is_named(bucket):
     objects.put(f"{bucket}/.lock/1", b"{}")
-    with pytest.raises(UserError, match="lacks 'holder'"):
+    with pytest.raises(UserError, match=r"/\.lock/1: not a heartbeat, whose holder is of type str"):
         read_holder(f"{bucket}/.lock")
+
+
+@pytest.mark.parametrize("content", [[], "x", {"holder": "a", "process": "x", "machine": "b"}])
+def test_a_heartbeat_of_another_kind_is_named(content):
+    with pytest.raises(UserError, match=r"^w/a\.json: not a heartbeat"):
+        of_heartbeat("w/a.json", content, 1.0)
+
+
+def test_a_process_with_a_number_that_no_process_has_is_gone():
+    beat = {"holder": "a", "process": 10**30, "machine": holders.machine(), "time": "noon"}
+    assert of_heartbeat("w/a.json", beat, 1.0) == Holder("a", 1.0, False, None)
