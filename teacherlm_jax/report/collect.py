@@ -13,13 +13,9 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.report import result_shapes
 from teacherlm_jax.report.changed_inputs import ChangedInputs, InputComparison
 from teacherlm_jax.runs import identity, layout
-from teacherlm_jax.storage import files, locations
+from teacherlm_jax.storage import files, folder_search, locations
 from teacherlm_jax.storage.paths import StoragePath
 
-_NO_RUNS_INSIDE = (
-    *(layout.CHECKPOINTS, layout.TENSORBOARD, layout.WANDB, layout.TEXTS, layout.SAMPLES),
-    layout.VOCABULARY,
-)
 # A record of the log, as `runs.run_folder` formats it.
 _LOG_RECORD = re.compile(r"[\d-]+ [\d:,]+ (?P<level>[A-Z]+) (?P<message>.*)")
 
@@ -98,10 +94,17 @@ def find_runs(
     if not files.is_folder(root):
         raise UserError(f"config.root={root}: no such folder; name the folder that holds the runs")
     around = (own := locations.absolute(own), *own.parents) if own else ()
-    folders = files.folders_with(root, layout.CONFIG, _NO_RUNS_INSIDE)
+    refused: list[RunRecord] = []
+    folders = folder_search.folders_with(
+        root,
+        (layout.CONFIG,),
+        layout.NO_RUNS_INSIDE,
+        lambda folder, reason: refused.append(_unreadable(folder, root, reason)),
+    )
     others = (folder for folder in folders if locations.absolute(folder) not in around)
     inputs = ChangedInputs()
     runs = [run for path in others if (run := _read(path, root, inputs)) and run.verb != "report"]
+    runs = sorted(runs + refused, key=lambda run: run.path)
     if not runs and not may_be_none:
         raise UserError(
             f"config.root={root}: contains no run folder (a folder with {layout.CONFIG}); name the "
@@ -137,7 +140,7 @@ def _read(folder: epath.Path, root: epath.Path, inputs: ChangedInputs) -> RunRec
         result, problem = {}, str(error)
     return RunRecord(
         path=folder,
-        name=str(folder.relative_to(root)) if folder != root else folder.name,
+        name=_name(folder, root),
         verb=verb,
         config=config,
         result=result,
@@ -147,6 +150,26 @@ def _read(folder: epath.Path, root: epath.Path, inputs: ChangedInputs) -> RunRec
         changes=comparison.changed,
         not_compared=comparison.not_compared,
     )
+
+
+def _unreadable(folder: epath.Path, root: epath.Path, reason: str) -> RunRecord:
+    """Return the record of a folder that cannot be read, which may contain runs."""
+    return RunRecord(
+        path=folder,
+        name=_name(folder, root),
+        verb="",
+        config={},
+        result={},
+        versions={},
+        problem=f"{folder}: cannot be read: {reason}; give yourself access to it",
+        refused=False,
+        changes={},
+        not_compared={},
+    )
+
+
+def _name(folder: epath.Path, root: epath.Path) -> str:
+    return str(folder.relative_to(root)) if folder != root else folder.name
 
 
 def _checked(path: epath.Path, shape: Mapping[str, Any]) -> dict[str, Any]:

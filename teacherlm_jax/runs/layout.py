@@ -50,6 +50,12 @@ ROUND = "round.json"  # counts and accuracy; written last
 # Pipelines.
 STEP_RECORDS = "steps.json"  # command, and digests of inputs and result, of each finished step
 
+# Folders of a run that contain no run, however many files they have.
+NO_RUNS_INSIDE = (
+    *(CHECKPOINTS, VOCABULARY, TENSORBOARD, WANDB, PROFILE),
+    *(TEXTS, SAMPLES, SHARDS, COUNTS, REJECTED, SKETCHES, CLAIMS, WORKERS),
+)
+
 # Several verbs.
 REFUSED = "refused.jsonl"  # rows that cannot be used: file, line, reason, row
 REPORT_HTML = "report.html"

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax.annotation.job.job_files import PARTIAL, JobFolder, JobRecord, shard_name
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import MissingFile, UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.status.log_tail import RunLog
 from teacherlm_jax.status.run_files import RunFiles
@@ -101,7 +101,10 @@ def _claimed(run: RunFiles) -> set[str]:
     for name, highest in newest.items():
         try:
             content = files.read_json(run.folder / layout.CLAIMS / f"{name}.{highest}")
-        except UserError:  # released since it was listed
+        except MissingFile:  # released since it was listed
+            continue
+        except UserError as error:
+            run.faults.append(str(error))
             continue
         if isinstance(content, dict) and content.get("worker") in workers:
             claimed.add(name.partition(".")[0])
@@ -167,8 +170,9 @@ def _gates(
 def _counts(run: RunFiles, path: Any) -> dict[str, Any]:
     try:
         content = files.read_json(path)
+    except MissingFile:  # replaced since it was listed
+        return {}
     except UserError as error:
-        if files.exists(path):  # else it was replaced since it was listed
-            run.faults.append(str(error))
+        run.faults.append(str(error))
         return {}
     return content if isinstance(content, dict) else {}

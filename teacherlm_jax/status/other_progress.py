@@ -1,11 +1,14 @@
 """Progress of the runs of `prepare`, `evaluate`, `convert` and `star`."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from teacherlm_jax.runs import layout
 from teacherlm_jax.status.run_files import RunFiles
 from teacherlm_jax.status.run_progress import RunProgress, number
+
+_ROUND = re.compile(r"round-(\d+)")
 
 
 def of_preparation(
@@ -73,7 +76,7 @@ def of_conversion(
 def of_star(run: RunFiles, config: Mapping[str, Any], result: Mapping[str, Any]) -> RunProgress:
     """Return the progress of `star`: the accuracy of each round that was measured."""
     total = int(number(config.get("rounds")) or 0)
-    rounds = list(_rounds(run, total))
+    rounds = _rounds(run)
     lines = [("progress", f"{max(0, len(rounds) - 1)} of {total} rounds")]
     for figures in rounds:
         kept = f", kept {figures['kept']:,}" if isinstance(figures.get("kept"), int) else ""
@@ -83,10 +86,10 @@ def of_star(run: RunFiles, config: Mapping[str, Any], result: Mapping[str, Any])
     return RunProgress(lines[0][1], tuple(lines), {"rounds": rounds, "total": total})
 
 
-def _rounds(run: RunFiles, total: int) -> Iterator[dict[str, Any]]:
-    for index in range(total + 1):
-        if figures := run.json(f"round-{index}/{layout.ROUND}"):
-            yield figures
+def _rounds(run: RunFiles) -> list[dict[str, Any]]:
+    """Return the figures of the rounds that were measured, in order."""
+    names = sorted(filter(_ROUND.fullmatch, run.entries()), key=lambda name: int(name[6:]))
+    return [figures for name in names if (figures := run.json(f"{name}/{layout.ROUND}"))]
 
 
 def _refused(run: RunFiles, figures: dict[str, Any]) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from etils import epath
 
+from teacherlm_jax.errors import ExplainedError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.status import run_folders, run_state
 from teacherlm_jax.status.run_files import RunFiles
@@ -60,9 +61,15 @@ def _configured(
     """Yield the steps that the settings of a pipeline name."""
     records = run.json(layout.STEP_RECORDS)
     for step in steps:
-        folder = _moved(str(step.get("output", "")), str(config.get("output", "")), run.folder)
+        output = str(step.get("output") or "")
+        folder = _moved(output, str(config.get("output") or ""), run.folder)
         name = str(step.get("name") or step.get("variant") or folder.name).partition(",")[0]
-        state, detail = _state(folder, run.skew, state_of)
+        state, detail = run_state.WAITING, ""
+        if output:
+            try:
+                state, detail = _state(folder, run.skew, state_of)
+            except ExplainedError as error:
+                state, detail = run_state.UNREADABLE, str(error)
         record = records.get(name)
         if state == run_state.WAITING and isinstance(record, dict) and "failed" in record:
             # The command was refused before it made its run folder.
@@ -84,22 +91,27 @@ def _state(folder: epath.Path, skew: float, state_of: StateOf) -> tuple[str, str
         return run_state.WAITING, ""
     if run_folders.is_run(folder):
         return state_of(folder, skew)
-    runs = run_folders.outermost(run_folders.runs_below(folder))
-    if not runs:
+    below = run_folders.runs_below(folder).outermost()
+    counts = Counter(state_of(run, skew)[0] for run in below.runs)
+    counts.update({run_state.UNREADABLE: len(below.refused)} if below.refused else {})
+    if not counts:
         return run_state.WAITING, ""
-    counts = Counter(state_of(run, skew)[0] for run in runs)
     state = next(name for name in run_state.STATES if name in counts)
     if state != run_state.RUNNING and run_state.FAILED in counts:
         state = run_state.FAILED
     shown = ", ".join(f"{count} {name}" for name, count in counts.items())
-    return state, f"{len(runs)} runs of a sweep: {shown}"
+    return state, f"{counts.total()} runs of a sweep: {shown}"
 
 
 def _rounds(run: RunFiles, state_of: StateOf) -> Iterator[StepStatus]:
     """Yield the runs in the rounds of `star`, in the order in which they are made."""
-    for folder in sorted(run_folders.runs_below(run.folder), key=_order):
+    below = run_folders.runs_below(run.folder)
+    for folder in sorted([*below.runs, *below.refused], key=_order):
         name = str(folder).removeprefix(str(run.folder)).strip("/")
-        yield StepStatus(name, "", *state_of(folder, run.skew))
+        if folder in below.refused:
+            yield StepStatus(name, "", run_state.UNREADABLE, below.refused[folder])
+        else:
+            yield StepStatus(name, "", *state_of(folder, run.skew))
 
 
 def _order(folder: epath.Path) -> tuple[int, int]:

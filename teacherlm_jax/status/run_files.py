@@ -1,12 +1,12 @@
 """Files of a run that may be written at the same time, and may be damaged."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from etils import epath
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import MissingFile, UserError
 from teacherlm_jax.storage import files, objects
 from teacherlm_jax.storage.entries import Entry, list_entries
 from teacherlm_jax.storage.locations import is_remote
@@ -17,7 +17,8 @@ _TAIL = 64 << 10  # bytes that are read from the end of a file
 class RunFiles:
     """The files of a run folder.
 
-    A damaged file counts as missing, and its fault is noted.
+    A damaged file, or a part of the folder that cannot be read, counts as missing, and its fault is
+    noted.
 
     Attributes:
         folder: the run folder.
@@ -31,10 +32,18 @@ class RunFiles:
         self._listed: dict[str, dict[str, Entry]] = {}
 
     def entries(self, part: str = "") -> dict[str, Entry]:
-        """Return the entries of the run folder, or of a folder in it; empty if there is none."""
+        """Return the entries of the run folder, or of a folder in it; empty if there is none.
+
+        Raises UserError if the run folder itself cannot be read.
+        """
         if part not in self._listed:
-            folder = self.folder / part if part else self.folder
-            self._listed[part] = list_entries(folder, self.skew)
+            try:
+                self._listed[part] = list_entries(self.folder / part, self.skew)
+            except UserError as error:
+                if not part:
+                    raise
+                self.faults.append(str(error))
+                self._listed[part] = {}
         return self._listed[part]
 
     def has(self, name: str) -> bool:
@@ -46,20 +55,30 @@ class RunFiles:
         entry = self._entry(name)
         return None if entry is None else entry.age
 
-    def json(self, name: str) -> dict[str, Any]:
-        """Return the object in a JSON file; empty if the file is missing or damaged."""
+    def json(self, name: str, kinds: Mapping[str, type] | None = None) -> dict[str, Any]:
+        """Return the object in a JSON file; empty if the file is missing or damaged.
+
+        `kinds` has the type of the value of some keys; values of another type are left out, and
+        noted.
+        """
         if not self.has(name):
             return {}
+        path = self.folder / name
         try:
-            content = files.read_json(self.folder / name)
+            content = files.read_json(path)
+        except MissingFile:
+            return {}
         except UserError as error:
-            if files.exists(self.folder / name):  # it may have been removed since it was listed
-                self.faults.append(str(error))
+            self.faults.append(str(error))
             return {}
         if not isinstance(content, dict):
             kind = type(content).__name__
-            self.faults.append(f"{self.folder / name}: expected a JSON object, got {kind}")
+            self.faults.append(f"{path}: expected a JSON object, got {kind}")
             return {}
+        for key, expected in (kinds or {}).items():
+            if key in content and not isinstance(content[key], expected):
+                kind = type(content.pop(key)).__name__
+                self.faults.append(f"{path}: {key}: expected {expected.__name__}, got {kind}")
         return content
 
     def tail(self, name: str) -> list[str]:
@@ -69,9 +88,10 @@ class RunFiles:
             return []
         try:
             content = _last_bytes(self.folder / name, entry.size)
+        except MissingFile:
+            return []
         except UserError as error:
-            if files.exists(self.folder / name):
-                self.faults.append(str(error))
+            self.faults.append(str(error))
             return []
         text = content.decode("utf-8", "replace")
         if entry.size > _TAIL:  # the first line is not complete
@@ -97,10 +117,16 @@ class RunFiles:
         return rows
 
     def lines(self, name: str) -> Iterator[bytes]:
-        """Yield all lines of a file; none if it is missing."""
-        if self.has(name):
+        """Yield all lines of a file; none if it is missing or cannot be read."""
+        if not self.has(name):
+            return
+        try:
             with files.opened(self.folder / name) as file:
                 yield from file
+        except MissingFile:
+            return
+        except UserError as error:
+            self.faults.append(str(error))
 
     def _entry(self, name: str) -> Entry | None:
         part, _, last = name.rpartition("/")

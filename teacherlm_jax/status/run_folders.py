@@ -1,25 +1,53 @@
 """Run folders at and below a path, and an error for a path that holds none."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 from etils import epath
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.runs import layout
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import files, folder_search
 from teacherlm_jax.storage.entries import list_entries
 from teacherlm_jax.storage.paths import StoragePath
 
-_NO_RUNS_INSIDE = (
-    *(layout.CHECKPOINTS, layout.TENSORBOARD, layout.TEXTS, layout.SAMPLES, layout.VOCABULARY),
-    *(layout.SHARDS, layout.COUNTS, layout.SKETCHES, layout.REJECTED, layout.PROFILE),
-)
+# Files that a model in the Hugging Face format does not have beside its `config.json`.
+_OF_RUNS = (layout.INPUTS, layout.LOG, layout.LOCK, layout.RESULT)
 _LEVELS = 4  # above a path, in which a run that contains it is searched
 _SHOWN = 5  # names in a message
 
 
+@dataclasses.dataclass(frozen=True)
+class FoundRuns:
+    """What a search for runs has found.
+
+    Attributes:
+        runs: the run folders, sorted.
+        refused: the reason by each folder that cannot be searched, so that runs may be missing.
+    """
+
+    runs: Sequence[epath.Path]
+    refused: Mapping[epath.Path, str] = dataclasses.field(default_factory=dict)
+
+    def outermost(self) -> "FoundRuns":
+        """Return those that are not inside a run."""
+        kept: list[epath.Path] = []
+
+        def is_inside(folder: epath.Path) -> bool:
+            return any(str(folder).startswith(f"{run}/") for run in kept)
+
+        for run in sorted(self.runs, key=str):
+            if not is_inside(run):
+                kept.append(run)
+        refused = {path: why for path, why in self.refused.items() if not is_inside(path)}
+        return FoundRuns(kept, refused)
+
+
 def is_run(folder: epath.Path) -> bool:
-    """Return whether a folder is that of a run, also of one whose `config.json` is damaged."""
+    """Return whether a folder is that of a run, also of one whose `config.json` is damaged.
+
+    Raises UserError if the folder cannot be read.
+    """
     if files.exists(folder / layout.VERSIONS):  # a folder of the Hugging Face format has none
         return True
     if not files.exists(folder / layout.CONFIG):
@@ -27,11 +55,13 @@ def is_run(folder: epath.Path) -> bool:
     try:
         content = files.read_json(folder / layout.CONFIG)
     except UserError:
-        return files.exists(folder / layout.LOG)
-    return isinstance(content, dict) and "verb" in content
+        content = None
+    if isinstance(content, dict):
+        return "verb" in content
+    return any(files.exists(folder / name) for name in _OF_RUNS)
 
 
-def find(path: str) -> list[epath.Path]:
+def find(path: str) -> FoundRuns:
     """Return the run at a path, or the runs below it that are not inside another one.
 
     Raises UserError that says what is there instead.
@@ -39,8 +69,9 @@ def find(path: str) -> list[epath.Path]:
     folder = StoragePath(path)
     if files.is_folder(folder):
         if is_run(folder):
-            return [folder]
-        if below := outermost(runs_below(folder)):
+            return FoundRuns([folder])
+        below = runs_below(folder).outermost()
+        if below.runs or below.refused:
             return below
     outer = next(filter(is_run, [*folder.parents][:_LEVELS]), None)
     if outer is not None and (files.exists(folder) or files.is_folder(folder)):
@@ -49,7 +80,7 @@ def find(path: str) -> list[epath.Path]:
             f"{outer}"
         )
     if not files.is_folder(folder):
-        there = "is a file" if files.exists(folder) else "there is no such folder"
+        there = "is a file" if files.exists(folder) else "no such folder"
         raise UserError(f"{path}: {there}; name the config.output of a command")
     raise UserError(
         f"{path}: expected a run or a folder with runs, found {_content(folder)}; name the "
@@ -57,19 +88,22 @@ def find(path: str) -> list[epath.Path]:
     )
 
 
-def runs_below(folder: epath.Path) -> list[epath.Path]:
-    """Return the run folders below a folder, sorted."""
-    found = files.folders_with(folder, layout.CONFIG, _NO_RUNS_INSIDE)
-    return [run for run in found if str(run) != str(folder) and is_run(run)]
+def runs_below(folder: epath.Path) -> FoundRuns:
+    """Return all run folders below a folder."""
+    runs: list[epath.Path] = []
+    refused: dict[epath.Path, str] = {}
 
+    def refuse(inside: epath.Path, reason: str) -> None:
+        refused[inside] = f"cannot be read: {reason}; give yourself access to it"
 
-def outermost(runs: Sequence[epath.Path]) -> list[epath.Path]:
-    """Return the runs that are not inside another one of them."""
-    kept: list[epath.Path] = []
-    for run in sorted(runs, key=str):
-        if not any(str(run).startswith(f"{outer}/") for outer in kept):
-            kept.append(run)
-    return kept
+    names = (layout.CONFIG, layout.VERSIONS)
+    for candidate in folder_search.folders_with(folder, names, layout.NO_RUNS_INSIDE, refuse):
+        try:
+            if str(candidate) != str(folder) and is_run(candidate):
+                runs.append(candidate)
+        except ExplainedError as error:
+            refused[candidate] = str(error)
+    return FoundRuns(runs, refused)
 
 
 def _content(folder: epath.Path) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from etils import epath
 
+from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.pipelines.verbs import VERBS
 from teacherlm_jax.runs import layout
 from teacherlm_jax.status import (
@@ -26,6 +27,8 @@ from teacherlm_jax.status.run_state import RunState
 
 _LINES = 3  # of the log
 _SILENT = 900.0  # seconds without a line in the log of a running process that are worth a note
+_CONFIG = {"verb": str, "config": dict}  # types of values in `config.json`
+_VERSIONS = {"command": list, "directory": str, "processes": int, "before": list}
 
 _Reader = Callable[[RunFiles, Mapping[str, Any], Mapping[str, Any], Sequence[RunLog]], RunProgress]
 
@@ -110,16 +113,18 @@ def read_status(run: RunFiles, *, with_steps: bool = True) -> RunStatus:
         run: its files.
         with_steps: whether to read the runs in the folder of a pipeline, too.
 
-    Raises StoreError if a store refuses.
+    Raises UserError if the folder cannot be read, and StoreError if a store refuses.
     """
-    recorded, versions = run.json(layout.CONFIG), run.json(layout.VERSIONS)
+    recorded = run.json(layout.CONFIG, _CONFIG)
+    versions = run.json(layout.VERSIONS, _VERSIONS)
+    if not run.has(layout.CONFIG):
+        run.faults.append(
+            f"{run.folder / layout.CONFIG}: no such file, so the settings are unknown"
+        )
     result, logs = run.json(layout.RESULT), log_tail.read_logs(run)
     state = run_state.read_state(run, recorded, result, logs)
-    verb = recorded.get("verb")
-    if not isinstance(verb, str):
-        verb = _verb(versions.get("command"))
-    config = recorded.get("config")
-    config = config if isinstance(config, dict) else {}
+    verb = recorded.get("verb") or _verb(versions.get("command", ()))
+    config = recorded.get("config", {})
     progress = _progress(run, verb, config, result, logs)
     steps = pipeline_steps.read_steps(run, verb, config, _short) if with_steps else ()
     shown = log_tail.newest(logs) if verb == "annotate" else next(iter(logs), None)
@@ -129,7 +134,7 @@ def read_status(run: RunFiles, *, with_steps: bool = True) -> RunStatus:
         state=state,
         progress=progress,
         processes=versions.get("processes", 1),
-        starts=1 + len(versions.get("before") or ()),
+        starts=1 + len(versions.get("before", ())),
         log_name=shown.name if shown else "",
         log=_last_lines(shown) if shown else (),
         log_age=shown.age if shown else None,
@@ -140,9 +145,22 @@ def read_status(run: RunFiles, *, with_steps: bool = True) -> RunStatus:
     )
 
 
+def unreadable(folder: epath.Path, reason: str) -> RunStatus:
+    """Return the status of a folder of which nothing can be read, for a reason."""
+    return RunStatus(
+        path=str(folder),
+        verb="",
+        state=RunState(run_state.UNREADABLE, reason.removeprefix(f"{folder}: "), ()),
+        progress=RunProgress(),
+    )
+
+
 def _short(folder: epath.Path, skew: float) -> tuple[str, str]:
     """Return the state of a step's run, and its progress or its error in a few words."""
-    status = read_status(RunFiles(folder, skew), with_steps=False)
+    try:
+        status = read_status(RunFiles(folder, skew), with_steps=False)
+    except ExplainedError as error:
+        status = unreadable(folder, str(error))
     return status.state.name, status.state.reason or status.progress.short
 
 
@@ -158,7 +176,10 @@ def _progress(
         return RunProgress()
     try:
         return read(run, config, result, logs)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except UserError as error:
+        run.faults.append(str(error))
+        return RunProgress()
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # Such as a text where a number should be, in a file that is JSON nevertheless.
         run.faults.append(
             f"{run.folder}: a file of {verb} has an unexpected content, so its progress is not "
@@ -196,7 +217,6 @@ def _last_lines(log: RunLog) -> tuple[str, ...]:
     return tuple(lines[-_LINES:])
 
 
-def _verb(command: Any) -> str:
+def _verb(command: Sequence[Any]) -> str:
     """Return the verb in a recorded command line; empty if there is none."""
-    words = command[1:] if isinstance(command, list) else ()
-    return next((word for word in words if isinstance(word, str) and word in VERBS), "")
+    return next((word for word in command[1:] if isinstance(word, str) and word in VERBS), "")

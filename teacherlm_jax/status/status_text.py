@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from teacherlm_jax.status.next_commands import NextCommand
 from teacherlm_jax.status.run_progress import duration
-from teacherlm_jax.status.run_state import FINISHED, STATES
+from teacherlm_jax.status.run_state import FINISHED, STATES, UNREADABLE
 from teacherlm_jax.status.run_status import RunStatus
 from teacherlm_jax.storage.lock_holder import Holder
 
@@ -14,8 +14,8 @@ _WIDTH = 11  # of the names of lines
 
 def block(status: RunStatus) -> str:
     """Return the status of one run as a block of lines."""
-    verb = status.verb or "unknown command"
-    lines = [f"{status.path}: {verb}, {status.state.name}"]
+    verb = "" if status.state.name == UNREADABLE else f"{status.verb or 'unknown command'}, "
+    lines = [f"{status.path}: {verb}{status.state.name}"]
     lines += (f"  {name:<{_WIDTH}} {text}" for name, text in _lines(status))
     return "\n".join(lines)
 

@@ -12,7 +12,7 @@ import io
 import json
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -56,30 +56,6 @@ def names(folder: epath.PathLike) -> list[str]:
         return []
     with refusing(StoragePath(folder)):
         return sorted(os.listdir(folder))
-
-
-def folders_with(root: epath.PathLike, name: str, skipped: Collection[str]) -> list[epath.Path]:
-    """Return the folders at and below `root` that have a file `name`, sorted.
-
-    Hidden folders, and folders whose name is in `skipped`, are not searched.
-    """
-    root = StoragePath(root)
-    if is_remote(root):
-        paths = (os.path.split(path) for path in objects.listing(root))
-        return sorted(
-            root / folder for folder, file in paths
-            if file == name and not any(_is_skipped(part, skipped) for part in folder.split("/"))
-        )  # fmt: skip
-    folders = []
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = [sub for sub in subfolders if not _is_skipped(sub, skipped)]
-        if name in names:
-            folders.append(StoragePath(folder))
-    return sorted(folders)
-
-
-def _is_skipped(name: str, skipped: Collection[str]) -> bool:
-    return name in skipped or name.startswith(".")
 
 
 def exists(path: epath.PathLike) -> bool:

@@ -16,6 +16,7 @@ from teacherlm_jax.report.build import charts, report
 from teacherlm_jax.report.page import write
 from teacherlm_jax.runs import run_folder
 from teacherlm_jax.storage import files
+from tests.limited_rights import limited_rights
 from tests.make_run import make_run
 from tests.report.built_report import Page, build_again, page_of
 
@@ -98,6 +99,18 @@ def test_unfinished_and_unreadable_runs_are_named_with_the_reason(built):
     assert re.search(r"broken \(unreadable\): .*config.json:1: not JSON", text)
     assert built[1]["unfinished"] == ["broken", "student_F"]
     assert built[1]["runs"]["train"] == 8
+
+
+def test_a_folder_that_cannot_be_searched_is_named_with_the_reason(built, runs):
+    (runs / "broken").chmod(0)
+    try:
+        with limited_rights():
+            again = build_again(built, runs)
+    finally:
+        (runs / "broken").chmod(0o755)
+    assert again[1]["unfinished"] == ["broken", "student_F"]
+    text = page_of(again).text
+    assert f"broken (unreadable): {runs}/broken: cannot be read: Permission denied; give" in text
 
 
 def test_the_run_that_contains_the_report_is_not_called_unfinished(built):

@@ -12,7 +12,7 @@ import pytest
 from etils import epath
 
 from teacherlm_jax.errors import ExplainedError, StoreError
-from teacherlm_jax.storage import files, locations, paths
+from teacherlm_jax.storage import files, folder_search, locations, paths
 from teacherlm_jax.storage.gcs_client import BucketClient
 from teacherlm_jax.storage.paths import StoragePath
 
@@ -79,7 +79,7 @@ def test_paths_that_a_store_lists_have_its_client(bucket):
         *StoragePath(bucket).iterdir(),
         *StoragePath(bucket).glob("*.txt"),
         *locations.expand(bucket, "*.txt"),
-        *files.folders_with(bucket, "a.txt", ()),
+        *folder_search.folders_with(bucket, ("a.txt",), (), lambda folder, reason: None),
     ]
     assert [(type(path), str(path)) for path in listed] == [
         *[(StoragePath, f"{bucket}/a.txt")] * 3,
