@@ -286,6 +286,8 @@ def _options(kind: type, parsed: Mapping[str, Any]) -> Any:
     options = kind(**{name: parsed[name] for name in names if name in parsed})
     for key, problem in fields.problems(options, "-"):
         name = fields.option_of(key.removeprefix("-."))
+        if (words := words_field(kind)) is not None and name == words.name:
+            raise UserError(f"{words.metadata['words']}: {problem}")
         raise UserError(f"--{name}: {problem.replace('--' + key, '--' + name)}")
     return options
 

@@ -93,11 +93,12 @@ def locations(*, local: bool = False, short: bool = False, help: str = "") -> An
 
 
 def words(name: str, *, help: str = "") -> Any:
-    """Return a field that takes all words of a command line without a key.
+    """Return a field that takes all words of a command line without a key: paths of folders.
 
-    `name` is shown in the usage of the command, as in "RUN [RUN ...]".
+    `name` is shown in the usage of the command, as in "RUN [RUN ...]". For addresses, see `local`
+    of `location`.
     """
-    return _field((), help, words=name)
+    return _field((), help, words=name, stores=(_BUCKET,))
 
 
 def group(
@@ -186,7 +187,7 @@ def _field_problems(name: str, item: Any, metadata: Any) -> Iterator[tuple[str, 
         stores = metadata.get("stores")
         if stores and _ADDRESS.match(path) and not path.startswith(stores):
             kinds = " or ".join(("paths on this machine", *stores))
-            yield name, f"{path} is not supported; this key takes {kinds}, so copy or mount it"
+            yield name, f"{path} is not supported; expected {kinds}, so copy or mount it"
 
 
 def not_among(value: str, choices: typing.Sequence[str]) -> str:

@@ -53,7 +53,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(file):
         ("--config.steps", "--config.steps: no value; write --config.steps=VALUE"),
         (
             "--config.data=s3://b/x",
-            "config.data: s3://b/x is not supported; this key takes paths on this machine or gs://",
+            "config.data: s3://b/x is not supported; expected paths on this machine or gs://",
         ),
         ("--config.validation.data=s3://b", "config.validation.data: s3://b is not supported"),
         ("--confg.steps=3", "unknown option '--confg.steps=3'"),

@@ -68,7 +68,7 @@ LOCAL = [
 )
 def test_keys_for_folders_refuse_addresses_other_than_those_of_buckets(kind, key, address):
     (problem,) = _refusals(kind, key, address)
-    assert problem.startswith(f"{address} is not supported; this key takes paths on this machine")
+    assert problem.startswith(f"{address} is not supported; expected paths on this machine")
     assert _refusals(kind, key, "gs://bucket/x") == []
 
 
@@ -78,7 +78,7 @@ def test_every_path_of_a_key_with_several_is_checked():
         (problem,) = (
             text for name, text in fields.problems(settings, "config") if name.endswith(key)
         )
-        assert problem.startswith("s3://bucket/y is not supported; this key takes paths")
+        assert problem.startswith("s3://bucket/y is not supported; expected paths")
 
 
 def test_paths_of_a_key_with_several_are_numbered():
