@@ -19,7 +19,7 @@ _SHOWN = 5  # names in a message
 
 @dataclasses.dataclass(frozen=True)
 class FoundRuns:
-    """What a search for runs has found.
+    """Result of a search for runs.
 
     Attributes:
         runs: the run folders, sorted.
