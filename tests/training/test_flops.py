@@ -3,9 +3,10 @@
 import jax
 import pytest
 from flax import nnx
+from jax.experimental.pallas import tpu as pltpu
 
 from teacherlm_jax.models import registry
-from teacherlm_jax.training.flops import model_flops
+from teacherlm_jax.training.flops import model_flops, peak
 
 
 def test_the_flops_of_a_tiny_model_are_those_counted_by_hand():
@@ -45,3 +46,25 @@ def test_xla_counts_the_same_plus_the_masked_pairs(name):
 def test_an_unknown_vocabulary_size_is_refused():
     with pytest.raises(ValueError, match="vocab_size: 0"):
         model_flops(registry.shape("bloom-tiny", vocab_size=0), 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cores"),  # cores of a device
+    [
+        ("TPU v4 lite", 1),
+        ("TPU v4", 2),
+        ("TPU v5 lite", 1),
+        ("TPU v5e", 1),
+        ("TPU v5", 2),
+        ("TPU v5p", 2),
+        ("TPU v6 lite", 1),
+        ("TPU v6e", 1),
+        ("TPU7x", 1),
+    ],
+)
+def test_the_peaks_of_tpus_are_those_that_jax_knows_within_half_a_percent(kind, cores):
+    device = jax.sharding.AbstractDevice(device_kind=kind, num_cores=cores, platform="tpu")
+    mesh = jax.sharding.AbstractMesh((1,), ("x",), abstract_device=device)
+    with jax.sharding.use_abstract_mesh(mesh):
+        known = cores * pltpu.get_tpu_info().bf16_ops_per_second
+    assert peak(kind) == pytest.approx(known, rel=0.005)
