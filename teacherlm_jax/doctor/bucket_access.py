@@ -1,4 +1,4 @@
-"""Access to a folder in a bucket: each kind of request that a run makes, with its time."""
+"""Access to a folder in a bucket: each kind of request that a run makes, with its duration."""
 
 import secrets
 import time
@@ -12,6 +12,7 @@ from teacherlm_jax.storage import objects
 from teacherlm_jax.storage.paths import client
 
 _SLOW = 1.0  # seconds of one request
+_OF_OBJECT = ("bucket: create again", "bucket: read", "bucket: delete")
 _FAR = "use a bucket in the region of this machine; requests to another one are slow and cost money"
 
 
@@ -30,17 +31,18 @@ def examine(folder: str) -> Iterator[Finding]:
         yield _problem("bucket", error)
         return
     yield _timed("bucket", lambda: _open(folder), objects.bucket_of(folder))
-    created = _timed(
-        "bucket: create", lambda: _create(probe, content), "an object, and not a second time"
-    )
+    created = _timed("bucket: create", lambda: _create(probe, content), "a new object")
     yield created
-    yield _timed("bucket: list", lambda: _list(folder, probe, created.verdict), f"of {folder}")
-    if created.verdict == PROBLEM:
-        skipped = "there is no object to try it with"
-        yield from (Finding(f"bucket: {name}", SKIPPED, skipped) for name in ("read", "delete"))
+    exists = created.verdict != PROBLEM
+    yield _timed("bucket: list", lambda: _list(folder, probe if exists else ""), f"of {folder}")
+    if not exists:
+        skipped = "not tried, because no object could be created"
+        yield from (Finding(name, SKIPPED, skipped) for name in _OF_OBJECT)
         return
-    yield _timed("bucket: read", lambda: _read(probe, content), "the object is as written")
-    yield _timed("bucket: delete", lambda: _delete(probe), "the object is gone")
+    again, read, delete = _OF_OBJECT
+    yield _timed(again, lambda: _create_again(probe), "refused, as locks need it")
+    yield _timed(read, lambda: _read(probe, content), "the object is as written")
+    yield _timed(delete, lambda: _delete(probe), "the object is gone")
 
 
 def _timed(name: str, work: Callable[[], str | None], text: str) -> Finding:
@@ -73,25 +75,28 @@ def _open(folder: str) -> str:
 
 
 def _create(probe: str, content: bytes) -> None:
-    """Create the object; a second creation must be refused, because locks and claims rely on it."""
     if not objects.create(probe, content):
         raise _Failed(f"{probe}: exists already, although its name is new")
+
+
+def _create_again(probe: str) -> None:
+    """Create the object again, which must be refused, because locks and claims rely on it."""
     if objects.create(probe, b"another"):
         raise _Failed(f"{probe}: was created twice, so locks of this bucket hold nobody back")
 
 
-def _list(folder: str, probe: str, created: str) -> None:
-    name = probe.rpartition("/")[2]
-    if (name not in objects.entries(folder)) and created != PROBLEM:
+def _list(folder: str, probe: str) -> None:
+    """List the folder, which must show the object `probe`, if there is one."""
+    if probe.rpartition("/")[2] not in ("", *objects.entries(folder)):
         raise _Failed(f"{folder}: the listing lacks the object that was just written")
 
 
 def _read(probe: str, content: bytes) -> None:
     if objects.read(probe) != content:
-        raise _Failed(f"{probe}: was read with another content than it was written with")
+        raise _Failed(f"{probe}: its content differs from what was written")
 
 
 def _delete(probe: str) -> None:
     objects.remove(probe)
     if objects.read(probe) is not None:
-        raise _Failed(f"{probe}: is still there after it was deleted")
+        raise _Failed(f"{probe}: still exists after it was deleted")

@@ -1,4 +1,4 @@
-"""Findings: what was looked at, whether it is well, and what to do about it."""
+"""Findings: what was examined, the verdict, and what to do about it."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ class Finding:
     """One line of the answer.
 
     Attributes:
-        name: what was looked at.
-        verdict: OK, WARNING, PROBLEM, or SKIPPED for what could not be looked at.
+        name: what was examined.
+        verdict: OK, WARNING, PROBLEM, or SKIPPED for what could not be examined.
         text: what was found.
         remedy: what to do; empty only if the verdict is OK or SKIPPED.
         figures: the same as JSON.
@@ -43,7 +43,7 @@ def summary(findings: Sequence[Finding]) -> str:
         sum(one.verdict == verdict for one in findings) for verdict in (PROBLEM, WARNING)
     )
     if not problems and not warnings:
-        return "everything is well"
+        return "no problems"
     counts = ((problems, "problem"), (warnings, "warning"))
     parts = [f"{count} {name}{'s' if count > 1 else ''}" for count, name in counts if count]
     return ", ".join(parts)

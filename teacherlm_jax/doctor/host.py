@@ -8,7 +8,7 @@ from pathlib import Path
 
 from teacherlm_jax import host_memory
 from teacherlm_jax.doctor.finding import GIB, OK, PROBLEM, WARNING, Finding
-from teacherlm_jax.storage import disk_errors
+from teacherlm_jax.errors import one_line
 
 _LITTLE_MEMORY, _TOO_LITTLE_MEMORY = 4 * GIB, 1.5 * GIB  # the quickstart needs 1.5 GiB
 _LITTLE_SPACE, _TOO_LITTLE_SPACE = 10 * GIB, 1 * GIB
@@ -30,9 +30,14 @@ def memory() -> Finding:
 
 def disks(folder: Path | None) -> Iterator[Finding]:
     """Yield the findings about the disk of a folder on this machine, and of temporary files."""
-    temporary = Path(tempfile.gettempdir())
     if folder is not None:
         yield disk("disk of runs", folder)
+    try:
+        temporary = Path(tempfile.gettempdir())
+    except FileNotFoundError as error:  # no folder takes a file
+        remedy = "make room in one of them, or name another one in TMPDIR"
+        yield Finding("temporary files", PROBLEM, one_line(error.strerror), remedy)
+        return
     if folder is None or _device(_existing(folder)) != _device(temporary):
         yield disk("temporary files", temporary)
 
@@ -49,21 +54,21 @@ def disk(name: str, folder: Path) -> Finding:
         seconds = _write(here)
         space = os.statvfs(here)
     except OSError as error:
-        reason = disk_errors.explain(error, str(here)) or f"{here}: {error}"
+        reason = f"{here}: {one_line(error.strerror or error)}"
         remedy = "make room, or give yourself write access; or name another folder with --folder"
-        return Finding(name, PROBLEM, f"{reason}", remedy)
+        return Finding(name, PROBLEM, reason, remedy)
     free, total = space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize
     text = f"{free / GIB:,.1f} of {total / GIB:,.1f} GiB free in {folder}"
-    text += f", {_WRITTEN / 1e6 / max(seconds, 1e-6):,.0f} MB/s written and on the disk"
+    text += f", writes {_WRITTEN / 1e6 / max(seconds, 1e-6):,.0f} MB/s"
     figures = {"folder": str(folder), "free": free, "total": total, "write_seconds": seconds}
+    if free < _LITTLE_SPACE:
+        verdict = PROBLEM if free < _TOO_LITTLE_SPACE else WARNING
+        remedy = "make room, or name another folder; a checkpoint has 12 bytes for each parameter"
+        return Finding(name, verdict, text, remedy, figures)
     if space.f_files > 0 and space.f_favail < _FEW_FILES:
         text = f"{folder}: only {space.f_favail:,} more files fit on this disk"
         return Finding(name, WARNING, text, "remove files that you do not need", figures)
-    if free >= _LITTLE_SPACE:
-        return Finding(name, OK, text, "", figures)
-    verdict = PROBLEM if free < _TOO_LITTLE_SPACE else WARNING
-    remedy = "make room, or name another folder; a checkpoint has 12 bytes for each parameter"
-    return Finding(name, verdict, text, remedy, figures)
+    return Finding(name, OK, text, "", figures)
 
 
 def _write(folder: Path) -> float:
@@ -79,7 +84,7 @@ def _write(folder: Path) -> float:
 def _existing(folder: Path) -> Path:
     """Return a folder, or the nearest one above it that exists."""
     folder = folder.absolute()
-    return next(path for path in (folder, *folder.parents) if path.exists())
+    return next(path for path in (folder, *folder.parents) if os.path.exists(path))
 
 
 def _device(path: Path) -> int:

