@@ -26,28 +26,24 @@ RUN python3 -m venv /opt/teacherlm
 COPY requirements-gcs.txt ./
 RUN pip install -r requirements-gcs.txt
 
-FROM packages AS wheel
-COPY LICENSE README.md pyproject.toml ./
-COPY teacherlm_jax teacherlm_jax
-RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist .
-
-FROM python AS cpu
-COPY --from=packages /opt/teacherlm /opt/teacherlm
-COPY --from=wheel /tmp/teacherlm/dist dist
-RUN pip install --no-deps --no-index --find-links dist teacherlm_jax
-WORKDIR /home/teacherlm
-COPY configs configs
-ARG COMMIT=unknown
-ENV TEACHERLM_COMMIT=$COMMIT
-USER teacherlm
-ENTRYPOINT ["teacherlm"]
-
-FROM python AS tpu
-COPY --from=packages /opt/teacherlm /opt/teacherlm
+FROM packages AS tpu-packages
 COPY requirements-tpu.txt ./
 RUN pip install -r requirements-tpu.txt
-COPY --from=wheel /tmp/teacherlm/dist dist
-RUN pip install --no-deps --no-index --find-links dist teacherlm_jax
+
+FROM packages AS cuda-packages
+COPY requirements-cuda.txt ./
+RUN pip install -r requirements-cuda.txt
+
+# The files that installing the wheel adds to /opt/teacherlm.
+FROM packages AS program
+COPY LICENSE README.md pyproject.toml ./
+COPY teacherlm_jax teacherlm_jax
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+ && pip install --no-deps --no-index --no-warn-script-location \
+    --find-links dist --root /program teacherlm_jax
+
+# All that the images share after the packages. Copied files belong to root.
+FROM python AS base
 WORKDIR /home/teacherlm
 COPY configs configs
 ARG COMMIT=unknown
@@ -55,18 +51,17 @@ ENV TEACHERLM_COMMIT=$COMMIT
 USER teacherlm
 ENTRYPOINT ["teacherlm"]
 
+FROM base AS cpu
+COPY --from=packages /opt/teacherlm /opt/teacherlm
+COPY --from=program /program /
+
+FROM base AS tpu
+COPY --from=tpu-packages /opt/teacherlm /opt/teacherlm
+COPY --from=program /program /
+
 # The driver comes from the host, through the NVIDIA Container Toolkit.
-FROM python AS cuda
+FROM base AS cuda
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-COPY --from=packages /opt/teacherlm /opt/teacherlm
-COPY requirements-cuda.txt ./
-RUN pip install -r requirements-cuda.txt
-COPY --from=wheel /tmp/teacherlm/dist dist
-RUN pip install --no-deps --no-index --find-links dist teacherlm_jax
-WORKDIR /home/teacherlm
-COPY configs configs
-ARG COMMIT=unknown
-ENV TEACHERLM_COMMIT=$COMMIT
-USER teacherlm
-ENTRYPOINT ["teacherlm"]
+COPY --from=cuda-packages /opt/teacherlm /opt/teacherlm
+COPY --from=program /program /

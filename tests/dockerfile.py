@@ -31,7 +31,7 @@ class Stage:
 def stages(text):
     """Stages of a Dockerfile by name, in their order."""
     lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    instructions = re.sub(r"\\\n\s*", " ", "\n".join(lines)).splitlines()
+    instructions = re.sub(r"\s*\\\n\s*", " ", "\n".join(lines)).splitlines()
     found = {}
     for instruction in filter(None, map(str.strip, instructions)):
         word, _, rest = instruction.partition(" ")
