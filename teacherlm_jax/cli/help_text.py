@@ -6,7 +6,7 @@ import typing
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
-from teacherlm_jax.cli import flags
+from teacherlm_jax.cli import arguments
 from teacherlm_jax.cli.tools import Tool
 from teacherlm_jax.config import fields
 from teacherlm_jax.pipelines.verbs import Verb
@@ -14,7 +14,7 @@ from teacherlm_jax.pipelines.verbs import Verb
 WIDTH = 100
 VALIDATE = "--validate"
 COMMON_OPTIONS = {  # of every verb
-    VALIDATE: "check the command, the config file and the keys, and do nothing else",
+    VALIDATE: "check the command line, with its config file, and do nothing else",
     "--help": "show this help",
 }
 _TYPES = {int: "INT", float: "FLOAT", bool: "BOOL", str: "TEXT"}
@@ -35,31 +35,38 @@ def verb_help(name: str, verb: Verb, options: Sequence[type]) -> str:
         parts += (_option_entry(field, hint) for field, hint in _fields(kind))
     for kind in verb.config_classes:
         parts += (_short_entry(field, hint) for field, hint in _fields(kind) if _is_short(field))
-    parts += (_entry(option, "", text) for option, text in COMMON_OPTIONS.items())
+    parts += _common_entries()
     shown: dict[type, str] = {}
     for kind in verb.config_classes:
         several = len(verb.config_classes) > 1
         which = f", if it is {fields.type_name(kind)}" if several else f" ({kind.__name__})"
         parts.append(_wrapped(f"keys of the config{which}: {_summary(kind)}"))
         parts += _key_entries(kind, "--config", shown, leave_out=verb.positional)
-    lines = verb.example.splitlines()
-    parts.append("\n  ".join(("examples:" if len(lines) > 1 else "example:", *lines)))
+    parts.append(_examples(verb.example))
     return "\n\n".join(parts)
 
 
 def tool_help(name: str, tool: Tool) -> str:
     """Return the help of a command without a config: its usage and its options."""
-    words = flags.words_field(tool.options)
+    words = arguments.words_field(tool.options)
     given = [f"{words.metadata['words']} [{words.metadata['words']} ...]"] if words else []
     parts = [f"usage: {' '.join(('teacherlm', name, *given, '[--OPTION=VALUE ...]'))}"]
     parts += [_wrapped(tool.summary), "options:"]
     if words is not None:
         parts.append(_entry(words.metadata["words"], "required", words.metadata["help"]))
     parts += (_option_entry(*field) for field in _fields(tool.options) if field[0] != words)
-    parts.append(_entry("--help", "", COMMON_OPTIONS["--help"]))
-    lines = tool.example.splitlines()
-    parts.append("\n  ".join(("examples:" if len(lines) > 1 else "example:", *lines)))
+    parts += _common_entries()
+    parts.append(_examples(tool.example))
     return "\n\n".join(parts)
+
+
+def _common_entries() -> list[str]:
+    return [_entry(option, "", text) for option, text in COMMON_OPTIONS.items()]
+
+
+def _examples(text: str) -> str:
+    lines = text.splitlines()
+    return "\n  ".join(("examples:" if len(lines) > 1 else "example:", *lines))
 
 
 def _positional_entries(verb: Verb) -> Iterator[str]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from teacherlm_jax import __version__, config
-from teacherlm_jax.cli import failures, flags, help_text, step_commands, sweep
+from teacherlm_jax.cli import arguments, failures, flags, help_text, step_commands, sweep
 from teacherlm_jax.cli.tools import TOOLS
 from teacherlm_jax.errors import ExplainedError, Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
@@ -17,15 +17,15 @@ from teacherlm_jax.runs import console, distributed
 USER_ERROR = 2
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status.
 
     0: success, 1: `doctor` found a problem, 2: invalid input, above 128: interrupted.
     """
     failures.prepare_streams()
-    arguments = sys.argv[1:] if arguments is None else arguments
+    words = sys.argv[1:] if words is None else words
     try:
-        return _dispatch(arguments)
+        return _dispatch(words)
     except failures.ReaderGone:  # such as `teacherlm train --help | head`
         return failures.silence(sys.stdout)
     except ExplainedError as error:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failures.show("interrupted; repeat the command to resume")
         return 128 + signal.SIGINT
     except Exception as error:
-        lower = VERBS[arguments[0]].memory_keys if arguments[0] in VERBS else ""
+        lower = next((VERBS[word].memory_keys for word in words[:2] if word in VERBS), "")
         message = failures.of_the_machine(error) or failures.of_memory(error, lower)
         if message is None:
             raise
@@ -46,11 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USER_ERROR
 
 
-def _dispatch(arguments: Sequence[str]) -> int:
-    if not arguments or arguments[0] in ("--help", "-h", "help"):
+def _dispatch(words: Sequence[str]) -> int:
+    if not words or words[0] in ("--help", "-h", "help"):
         failures.print_out(_help())
         return 0
-    name, *rest = arguments
+    name, *rest = words
     if name == help_text.VALIDATE and rest:  # before the command
         name, *rest = (*rest, name)
     if name == "--version":
@@ -71,11 +71,11 @@ def _dispatch(arguments: Sequence[str]) -> int:
     return _run(name, verb, rest)
 
 
-def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
-    words = [word for word in arguments if word != help_text.VALIDATE]
+def _run(name: str, verb: Verb, words: Sequence[str]) -> int:
+    validated = [word for word in words if word != help_text.VALIDATE]
     kinds = (*verb.options, *_dry_options(verb))
-    command = flags.load(words, verb.config_classes, verb.positional, verb.needs_file, kinds)
-    if len(words) < len(arguments):
+    command = flags.load(validated, verb.config_classes, verb.positional, verb.needs_file, kinds)
+    if len(validated) < len(words):
         distributed.require_able(name, verb.together)
         step_commands.check(command.runs)
         failures.print_out(f"teacherlm {name}: the command line is valid")
@@ -107,15 +107,15 @@ def _run(name: str, verb: Verb, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _use(name: str, arguments: Sequence[str]) -> int:
+def _use(name: str, words: Sequence[str]) -> int:
     """Run a command that has no config and no run folder."""
     tool = TOOLS[name]
-    if "--help" in arguments or "-h" in arguments:
+    if "--help" in words or "-h" in words:
         failures.print_out(help_text.tool_help(name, tool))
         return 0
-    words = [word for word in arguments if word != help_text.VALIDATE]
-    options = flags.load_options(words, tool.options)
-    if len(words) < len(arguments):
+    validated = [word for word in words if word != help_text.VALIDATE]
+    options = arguments.parse_options(validated, tool.options)
+    if len(validated) < len(words):
         failures.print_out(f"teacherlm {name}: the command line is valid")
         return 0
     return tool.load()(options, failures.print_out)

@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: they have options, but no config and no run folder."""
+"""Commands that leave everything as it is: they have options, but no config and no run folder."""
 
 import dataclasses
 import importlib
@@ -42,9 +42,8 @@ TOOLS = {
     ),
     "doctor": Tool(
         "check devices, versions, memory, disk, bucket and clock, and say what to do",
-        "teacherlm doctor\n"
-        "teacherlm doctor --folder=gs://my-bucket/runs",
+        "teacherlm doctor\nteacherlm doctor --folder=gs://my-bucket/runs",
         config.DoctorOptions,
         "teacherlm_jax.doctor.examine:examine",
     ),
-}  # fmt: skip
+}
