@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 from typing import TextIO
 
-from teacherlm_jax.errors import ExplainedError, is_out_of_memory, one_line
+from teacherlm_jax.errors import ExplainedError, UserError, is_out_of_memory, one_line
 from teacherlm_jax.runs import console, distributed
 from teacherlm_jax.storage import disk_errors, store_errors
 
@@ -18,11 +18,18 @@ class ReaderGone(Exception):
 
 
 def print_out(text: str) -> None:
-    """Print a text to the standard output at once; raise ReaderGone if nobody reads it."""
+    """Print a text to the standard output at once.
+
+    Raises ReaderGone if nobody reads it, and UserError if it cannot be written.
+    """
     try:
         print(text, flush=True)
     except BrokenPipeError:
         raise ReaderGone from None
+    except OSError as error:  # such as a full disk
+        console.discard(sys.stdout)
+        reason = one_line(error.strerror or error)
+        raise UserError(f"standard output: {reason}; write it to another file") from None
 
 
 def of_the_machine(error: Exception) -> str | None:

@@ -228,6 +228,13 @@ def test_closed_streams_neither_fail_a_command_nor_change_its_status(words, tail
     assert (done.returncode, done.stderr) == (status, "")
 
 
+@pytest.mark.parametrize("words", [(), ("--help",), ("train", "--help"), ("status", "--help")])
+def test_an_output_that_cannot_be_written_is_one_clear_error(words):
+    done = run(*words, tail=">/dev/full")
+    message = "teacherlm: standard output: No space left on device; write it to another file\n"
+    assert (done.returncode, done.stderr) == (2, message)
+
+
 @pytest.mark.parametrize("verb", ["", "train"])
 def test_help_is_shown_without_loading_jax_or_tensorflow(verb):
     code = (
