@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.sources import source_files
 from teacherlm_jax.sources.adapters import FORMATS, to_sample
 from teacherlm_jax.sources.explanation_filters import without_failed
 from teacherlm_jax.sources.imported_explanations import ImportedExplanations
@@ -16,7 +17,6 @@ from teacherlm_jax.sources.raw_rows import (
     LocatedRow,
     RowLocation,
     SourceRows,
-    explanation_files,
     open_rows,
 )
 from teacherlm_jax.sources.seen_ids import SeenIds
@@ -200,7 +200,7 @@ class SourceReading:
 
     def _read_explanations(self) -> ImportedExplanations | None:
         if self.config.explanations and self._explanations is None:
-            paths = explanation_files(self.config, self.root)
+            paths = source_files.explanation_files(self.config, self.root)
             self._explanations = ImportedExplanations(paths)
         return self._explanations
 

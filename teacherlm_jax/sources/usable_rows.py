@@ -7,11 +7,12 @@ from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import Sample, SampleError
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.sources import source_files
 from teacherlm_jax.sources.adapters import to_sample
 from teacherlm_jax.sources.columns import RawRow
 from teacherlm_jax.sources.explanation_filters import without_failed, without_placeholders
 from teacherlm_jax.sources.imported_explanations import ImportedExplanations
-from teacherlm_jax.sources.raw_rows import LocatedRow, RowLocation, SourceRows, names_apart
+from teacherlm_jax.sources.raw_rows import LocatedRow, RowLocation, SourceRows
 from teacherlm_jax.sources.seen_ids import SeenIds
 from teacherlm_jax.sources.source_notes import SourceNotes
 from teacherlm_jax.storage import files
@@ -53,7 +54,7 @@ class UsableRows:
         """
         self._imported = imported
         self._config, self._refused, self._checks, self._notes = config, refused, checks, notes
-        names = {str(path): name for path, name in names_apart(rows.files).items()}
+        names = {str(path): name for path, name in source_files.names_apart(rows.files).items()}
         self._names = names if len(names) > 1 else {}
 
     def samples(

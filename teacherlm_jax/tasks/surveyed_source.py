@@ -10,9 +10,9 @@ from etils import epath
 
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data.sample import Sample
-from teacherlm_jax.sources import raw_rows
+from teacherlm_jax.sources import source_files
 from teacherlm_jax.sources.duplicates import Questions
-from teacherlm_jax.sources.raw_rows import SourceRows, names_apart
+from teacherlm_jax.sources.raw_rows import SourceRows
 from teacherlm_jax.sources.reading import SourceReading, without_failed
 from teacherlm_jax.storage import exchange, files
 from teacherlm_jax.storage.paths import StoragePath
@@ -140,7 +140,7 @@ def survey_source(
     }
     source = SurveyedSource(
         config=config,
-        reader=raw_rows.reader_of(config, raw_rows.find(config, settings.root)),
+        reader=source_files.reader_of(config, source_files.find(config, settings.root)),
         samples=reading.samples,
         refused=sum(sum(figures["refused"].values()) for figures in by_file.values()),
         digest=digest,
@@ -187,7 +187,7 @@ def _figures(read: int, used: int, refused: Mapping[str, int]) -> dict[str, Any]
 
 def _digests(rows: SourceRows) -> dict[str, str]:
     """Return digests by name, computed here for files without one from reading."""
-    names = names_apart((*rows.files, *rows.beside))
+    names = source_files.names_apart((*rows.files, *rows.beside))
     return {
         name: rows.digests.get(str(path)) or files.file_digest(path) for path, name in names.items()
     }

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data.labels import Names, inside, labelled
 from teacherlm_jax.errors import UserError, one_line
-from teacherlm_jax.sources import raw_rows
+from teacherlm_jax.sources import raw_rows, source_files
 from teacherlm_jax.sources.raw_rows import LocatedRow, RawRow, RowLocation, SourceRows
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
@@ -32,7 +32,7 @@ def _tfds(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
     beside = tuple(folder / name for name in _DESCRIPTIONS)
     for path in beside:
         if not path.exists():
-            versions = raw_rows.paths_in(config, raw_rows.described_below(folder))
+            versions = source_files.paths_in(config, source_files.described_below(folder))
             raise UserError(
                 f"{path}: no such file; give the folder of one version of a TFDS dataset, "
                 f"{versions or 'as in glue/sst2/2.0.0'}"

@@ -16,6 +16,11 @@ ROWS = [
     for number in range(5)
 ]
 
+KINDS = (  # a file of each type
+    *("rows.jsonl", "rows.json", "rows.jsonl.gz", "rows.jsonl.zst", "rows.jsonl.xz"),
+    *("rows.jsonl.bz2", "rows.parquet", "rows.arrow"),
+)
+
 
 def as_lines(some):
     return "".join(json.dumps(row) + "\n" for row in some).encode()

@@ -11,8 +11,7 @@ from gcsfs.retry import HttpError
 from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.storage import files, objects, paths
 
-from .row_files import ROWS, read, values, write
-from .test_raw_rows import KINDS
+from .row_files import KINDS, ROWS, read, values, write
 from .test_saved_datasets import write_dataset
 
 

@@ -21,7 +21,8 @@ from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import Sample, to_row
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.sources.raw_rows import RowLocation, SourceRows, names_apart
+from teacherlm_jax.sources import source_files
+from teacherlm_jax.sources.raw_rows import RowLocation, SourceRows
 from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.sources.seen_ids import StoredIds
 from teacherlm_jax.storage import files
@@ -202,7 +203,7 @@ def described(rows: SourceRows) -> dict[str, Any]:
             "bytes": files.size(path),
             "digest": rows.digests.get(str(path)) or files.file_digest(path),
         }
-        for path, name in names_apart((*rows.files, *rows.beside)).items()
+        for path, name in source_files.names_apart((*rows.files, *rows.beside)).items()
     }
 
 
