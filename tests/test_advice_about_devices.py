@@ -14,6 +14,7 @@ from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 from teacherlm_jax import capacity, sharding
 from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.training import fed_rows
 
 
 def refusal(function, *arguments):
@@ -119,7 +120,7 @@ def test_processes_feed_equal_parts_after_each_remedy():
         for process, count in enumerate(processes):
             held[process], rows = set(rows[:count]), rows[count:]
         assert not rows
-        return sharding.process_part(held, 0)[1]
+        return fed_rows.process_part(held, 0)[1]
 
     message = refusal(part, 4, 3, 4, 4, 4)
     assert (

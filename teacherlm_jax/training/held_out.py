@@ -15,6 +15,7 @@ from teacherlm_jax.data import prepared
 from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sharding import Tree
+from teacherlm_jax.training import fed_rows
 from teacherlm_jax.training.loss import next_token_loss
 from teacherlm_jax.training.loss_tokens import refuse_without_loss
 from teacherlm_jax.training.metrics_log import TRAIN_AGAIN
@@ -57,7 +58,7 @@ class HeldOutRows:
         """
         self._key = _key(config)
         self._mesh, self._size = mesh, config.batch_size // config.accumulate
-        self._index, self._count = sharding.process_rows(mesh, self._size)
+        self._index, self._count = fed_rows.process_rows(mesh, self._size)
         self._reader = data.reader(batch_size=self._size)
         self._rows = min(config.validation.rows or self._reader.rows, self._reader.rows)
         refuse_without_loss(self._reader, self._rows, self._key)

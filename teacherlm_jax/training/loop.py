@@ -22,7 +22,14 @@ from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tracking import tracking as tracks
 from teacherlm_jax.tracking.tracking import Tracking
-from teacherlm_jax.training import device_memory, held_out, metrics_log, results, setup
+from teacherlm_jax.training import (
+    device_memory,
+    fed_rows,
+    held_out,
+    metrics_log,
+    results,
+    setup,
+)
 from teacherlm_jax.training.chronometer import Chronometer
 from teacherlm_jax.training.flops import Utilization
 from teacherlm_jax.training.interrupt import StopRequests, interruption, stop_requests
@@ -183,7 +190,7 @@ def _open(
     validation.drop_after(int(state.step))
     if jax.process_index() == 0:
         spec.vocabulary.save(run.path / layout.VOCABULARY)
-    order = sharding.fed_order(mesh, config.batch_size)
+    order = fed_rows.fed_order(mesh, config.batch_size)
     step = int(state.step)
     history = metrics_log.history(run.path, step) if jax.process_index() == 0 else ()
     tracking = tracked.enter_context(

@@ -22,6 +22,7 @@ from teacherlm_jax.hf import any_model
 from teacherlm_jax.models import adapter, registry
 from teacherlm_jax.sharding import AnyMesh, Tree
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
+from teacherlm_jax.training import fed_rows
 from teacherlm_jax.training.loss_tokens import refuse_without_loss
 from teacherlm_jax.training.optimizer import make_optimizer
 from teacherlm_jax.training.state import TrainState, abstract_state, initial_state
@@ -94,7 +95,7 @@ def open_reader(config: TrainConfig, data: Prepared, mesh: Mesh) -> RowReader:
 
     Raises UserError if a shard cannot be read, or the rows have no trained token.
     """
-    index, count = sharding.process_rows(mesh, config.batch_size)
+    index, count = fed_rows.process_rows(mesh, config.batch_size)
     reader = data.reader(
         batch_size=config.batch_size,
         seed=config.seed,
