@@ -1,65 +1,27 @@
 """The training loop: one program for every stage of a teacher and for students."""
 
 import contextlib
-import dataclasses
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from signal import Signals
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import Mesh
 
 from teacherlm_jax import sharding
-from teacherlm_jax.checkpoints import commit_marks
-from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import TrainConfig, fields
-from teacherlm_jax.data import prepared
-from teacherlm_jax.data.prepared import Prepared
-from teacherlm_jax.data.reader import RowReader
-from teacherlm_jax.runs import distributed, layout
+from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run_folder import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tracking import tracking as tracks
-from teacherlm_jax.tracking.tracking import Tracking
-from teacherlm_jax.training import (
-    device_memory,
-    fed_rows,
-    held_out,
-    metrics_log,
-    results,
-    setup,
-)
+from teacherlm_jax.training import metrics_log, results, setup
 from teacherlm_jax.training.chronometer import Chronometer
-from teacherlm_jax.training.flops import Utilization
-from teacherlm_jax.training.interrupt import StopRequests, interruption, stop_requests
-from teacherlm_jax.training.metrics_log import MetricsLog
+from teacherlm_jax.training.interrupt import interruption, stop_requests
+from teacherlm_jax.training.opened_training import Training, open_training
 from teacherlm_jax.training.optimizer import learning_rate_at
-from teacherlm_jax.training.profiling import Profiler
 from teacherlm_jax.training.setup import RunSpec
 from teacherlm_jax.training.state import TrainState
 from teacherlm_jax.training.step import DeviceBatch, UpdateFn
-from teacherlm_jax.training.validation import Validation, ValidationStopped
-
-
-@dataclasses.dataclass(frozen=True)
-class _Training:
-    """Objects that the training loop uses."""
-
-    config: TrainConfig
-    run: Run
-    mesh: Mesh
-    spec: RunSpec
-    length: int  # tokens per row
-    reader: RowReader
-    chrono: Chronometer
-    utilization: Utilization
-    metrics: MetricsLog
-    tracking: Tracking
-    validation: Validation
-    checkpoints: Checkpoints
-    profiler: Profiler
-    signals: StopRequests
+from teacherlm_jax.training.validation import ValidationStopped
 
 
 def train(config: TrainConfig, run: Run) -> dict[str, Any]:
@@ -80,14 +42,14 @@ def train(config: TrainConfig, run: Run) -> dict[str, Any]:
     return result
 
 
-def _train(config: TrainConfig, run: Run, tracked: contextlib.ExitStack) -> _Training:
+def _train(config: TrainConfig, run: Run, tracked: contextlib.ExitStack) -> Training:
     """Train to the end; `tracked` closes the tracking, which gets the result before."""
     chrono = Chronometer()
     with contextlib.ExitStack() as stack:
         stack.callback(chrono.close)
         signals = stack.enter_context(stop_requests())
         with signals.immediate():  # there is nothing to save yet
-            training, state = _open(config, run, chrono, signals, stack, tracked)
+            training, state = open_training(config, run, chrono, signals, stack, tracked)
         signal = _validate(training, int(state.step), state)  # if the run was interrupted before it
         if signal:
             raise interruption(signal, int(state.step), config.steps)
@@ -98,7 +60,7 @@ def _train(config: TrainConfig, run: Run, tracked: contextlib.ExitStack) -> _Tra
     return training
 
 
-def _loop(training: _Training, state: TrainState) -> None:
+def _loop(training: Training, state: TrainState) -> None:
     """Train from `state` to the last step, or until the validation metric stops improving."""
     config, chrono, metrics = training.config, training.chrono, training.metrics
     validation, profiler = training.validation, training.profiler
@@ -135,7 +97,7 @@ def _loop(training: _Training, state: TrainState) -> None:
             return
 
 
-def _log(training: _Training, step: int, due: "_Due", ending: bool) -> None:
+def _log(training: Training, step: int, due: "_Due", ending: bool) -> None:
     """Write a progress line if it is due; a loss that is not finite is refused before a save."""
     config = training.config
     if due.log:
@@ -152,7 +114,7 @@ class _Due(NamedTuple):
     checkpoint: bool
 
 
-def _due(training: _Training, step: int) -> _Due:
+def _due(training: Training, step: int) -> _Due:
     config, last = training.config, step == training.config.steps
     every, best = config.checkpoint.every, config.checkpoint.best
     validation = training.validation.due(step)
@@ -163,75 +125,7 @@ def _due(training: _Training, step: int) -> _Due:
     )
 
 
-def _open(
-    config: TrainConfig,
-    run: Run,
-    chrono: Chronometer,
-    signals: StopRequests,
-    stack: contextlib.ExitStack,
-    tracked: contextlib.ExitStack,
-) -> tuple[_Training, TrainState]:
-    """Open the objects that the loop uses, and the first state; the stacks close them."""
-    if config.compilation_cache:
-        jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
-    mesh = sharding.make_mesh(config.mesh)
-    data = prepared.open(config.data)
-    spec = _check(config, data, mesh)
-    validation_data = held_out.open_data(config, spec)
-    data, validation_data = setup.local_data(config, data, validation_data, run.log.info, stack)
-    reader = setup.open_reader(config, data, mesh)
-    utilization = Utilization.on(mesh, spec.model, data.length, config.lora)
-    stack.enter_context(jax.set_mesh(mesh))
-    validation = Validation(config, run, spec, mesh, validation_data)
-    checkpoints = _checkpoints(config, run, validation)
-    stack.callback(checkpoints.close)  # waits for pending writes
-
-    state, earlier = setup.first_state(spec, checkpoints, config.init_from, config.seed)
-    validation.drop_after(int(state.step))
-    if jax.process_index() == 0:
-        spec.vocabulary.save(run.path / layout.VOCABULARY)
-    order = fed_rows.fed_order(mesh, config.batch_size)
-    step = int(state.step)
-    history = metrics_log.history(run.path, step) if jax.process_index() == 0 else ()
-    tracking = tracked.enter_context(
-        tracks.open_tracking("train", config, run, step=step, history=history)
-    )
-    metrics = MetricsLog(
-        run.path, run.log, config.steps, earlier, chrono,
-        rows_of=functools.partial(_rows_of, reader, order), rates=utilization.rates,
-        track=tracking.log,
-    )  # fmt: skip
-    profiler = stack.enter_context(contextlib.closing(Profiler(config.profile, run)))
-    training = _Training(
-        config, run, mesh, spec, data.length, reader, chrono, utilization, metrics, tracking,
-        validation, checkpoints, profiler, signals,
-    )  # fmt: skip
-    return training, state
-
-
-def _check(config: TrainConfig, data: Prepared, mesh: Mesh) -> RunSpec:
-    """Return the run's shapes; refuse unusable settings before copying and allocating anything."""
-    setup.refuse_uneven(mesh, config.batch_size, config.accumulate)
-    spec = setup.make_run_spec(config, data, mesh)
-    device_memory.refuse_too_large(config, spec, mesh, data.length)
-    return spec
-
-
-def _checkpoints(config: TrainConfig, run: Run, validation: Validation) -> Checkpoints:
-    """Open the run's checkpoints, also those that were copied to its bucket."""
-    folder, saving = run.address / layout.CHECKPOINTS, config.checkpoint
-    for line in distributed.of_first(lambda: [*commit_marks.adopt(folder)]):
-        run.log.warning(line)
-    return Checkpoints(run.address, saving.keep, saving.best, validation.ranking)
-
-
-def _rows_of(reader: RowReader, order: Sequence[int], step: int) -> list[int]:
-    """Return the row numbers on disk of a step (from 1), in the order of the batch on the mesh."""
-    numbers = reader.numbers(step - 1)
-    return [numbers[place] for place in order]
-
-
-def _compile(training: _Training) -> UpdateFn:
+def _compile(training: Training) -> UpdateFn:
     """Compile the step ahead of time, and log the sizes of the run."""
     config, chrono, spec = training.config, training.chrono, training.spec
     before = chrono.seconds()["compile"]
@@ -255,7 +149,7 @@ def _sizes(spec: RunSpec) -> str:
     return f"{spec.parameters:,} parameters{trained}"
 
 
-def _batches(training: _Training, first: int) -> Iterator[DeviceBatch]:
+def _batches(training: Training, first: int) -> Iterator[DeviceBatch]:
     """Yield the batches of step `first` (from 0) and later ones, placed on the mesh.
 
     Each process reads only its own rows; the arrays are global.
@@ -268,14 +162,13 @@ def _batches(training: _Training, first: int) -> Iterator[DeviceBatch]:
         }
 
 
-def _validate(training: _Training, step: int, state: TrainState) -> Signals | None:
+def _validate(training: Training, step: int, state: TrainState) -> Signals | None:
     """Validate the model of a step if it is due; return a signal that arrived meanwhile."""
     validation, signals = training.validation, training.signals
     if not validation.due(step):
         return None
-    single_process = (
-        jax.process_count() == 1
-    )  # several processes would have to agree on when to stop
+    # Several processes would have to agree on when to stop.
+    single_process = jax.process_count() == 1
 
     def stop_requested() -> bool:
         return single_process and signals(step) is not None
@@ -290,7 +183,7 @@ def _validate(training: _Training, step: int, state: TrainState) -> Signals | No
     return None
 
 
-def _save(training: _Training, step: int, state: TrainState) -> None:
+def _save(training: Training, step: int, state: TrainState) -> None:
     """Start saving a checkpoint; return when the state may be donated."""
     training.chrono.begin("checkpoint")
     meta = {**training.spec.origin, "progress": training.metrics.state()}
@@ -298,7 +191,7 @@ def _save(training: _Training, step: int, state: TrainState) -> None:
     training.checkpoints.save(step, state.params, setup.resumable(state), meta)
 
 
-def _finish(training: _Training) -> dict[str, Any]:
+def _finish(training: Training) -> dict[str, Any]:
     """Write the summary and return the result."""
     config, run, metrics = training.config, training.run, training.metrics
     if metrics.step < config.steps:
