@@ -28,7 +28,7 @@ from teacherlm_jax.data.packing import Encoded, PackedRow
 from teacherlm_jax.data.prompts import Piece
 from teacherlm_jax.data.sample import Sample, to_row
 from teacherlm_jax.data.synthetic.generating import AUTHOR
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.sources import reading
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.runs.run_place import RunPlace
 from teacherlm_jax.storage.paths import StoragePath
 

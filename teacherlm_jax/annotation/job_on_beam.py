@@ -30,7 +30,7 @@ from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.beam import Beam
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import exchange, files
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.repeated import Repeated

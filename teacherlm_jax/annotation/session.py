@@ -29,7 +29,7 @@ from teacherlm_jax.annotation.worker import (
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import distributed, layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage.repeated import Repeated
 
 _REPORT_SECONDS = 10.0  # between two lines about the progress

@@ -17,7 +17,7 @@ from teacherlm_jax.evaluation.scoring import Scorer
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.models.forward_flops import forward_flops
 from teacherlm_jax.runs import distributed, layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tracking import tracking as tracks

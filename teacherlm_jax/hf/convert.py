@@ -39,6 +39,7 @@ from teacherlm_jax.hf.weights import source_state, weight_digests
 from teacherlm_jax.models import adapter, registry
 from teacherlm_jax.runs import layout, run_folder, run_place
 from teacherlm_jax.runs.console import ConsoleHandler
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files, locations
 from teacherlm_jax.storage.atomic_folder import whole_or_nothing
 from teacherlm_jax.storage.paths import StoragePath
@@ -112,9 +113,7 @@ def _import(config: ConvertConfig, source: epath.Path) -> None:
             folder.log.info("%s: converted before; remove it to convert again", folder.path)
 
 
-def _imported(
-    folder: run_folder.Run, opened: ModelFolder, abstract: sharding.Tree
-) -> dict[str, Any]:
+def _imported(folder: Run, opened: ModelFolder, abstract: sharding.Tree) -> dict[str, Any]:
     names = ", ".join(path.name for path in opened.weight_files[:3])
     more = len(opened.weight_files) - 3
     folder.log.info("reading %s%s", names, f" and {more} more" if more > 0 else "")
@@ -215,9 +214,7 @@ def _refuse_foreign(output: epath.Path) -> None:
         raise UserError(f"{output}: already exists; remove it, or name another folder")
 
 
-def _refuse_other_source(
-    folder: run_folder.Run, source: epath.Path, state: Mapping[str, str]
-) -> None:
+def _refuse_other_source(folder: Run, source: epath.Path, state: Mapping[str, str]) -> None:
     """Raise UserError when the source's files changed since they were converted.
 
     Weight files with another size or time of change are read, and compared by digest.

@@ -9,7 +9,7 @@ from etils import epath
 
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import KINDS, LETTERS, Sample
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.sources import p3
 from teacherlm_jax.storage import files
 

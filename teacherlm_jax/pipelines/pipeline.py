@@ -7,7 +7,7 @@ from typing import Any
 from teacherlm_jax.config import PipelineConfig, PipelineOptions
 from teacherlm_jax.pipelines import generated_data, pipeline_step, runner
 from teacherlm_jax.pipelines.pipeline_step import Step
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 

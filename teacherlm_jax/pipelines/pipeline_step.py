@@ -19,7 +19,7 @@ from teacherlm_jax.pipelines.step_records import (
     StepRecords,
 )
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
 

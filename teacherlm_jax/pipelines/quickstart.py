@@ -8,7 +8,7 @@ from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.pipelines import pipeline, runner
 from teacherlm_jax.pipelines.pipeline_step import Step
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
 

@@ -15,7 +15,7 @@ from teacherlm_jax.pipelines import chosen_steps
 from teacherlm_jax.pipelines.pipeline_step import Step
 from teacherlm_jax.pipelines.step_process import StepProcess
 from teacherlm_jax.pipelines.step_records import StepRecords
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.runs.stop_signals import handling
 
 _POLL_SECONDS = 0.05  # between two looks at the processes that run

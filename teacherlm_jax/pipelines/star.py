@@ -12,7 +12,7 @@ from typing import Any
 from teacherlm_jax.config import PipelineOptions, StarConfig
 from teacherlm_jax.pipelines import runner, star_files
 from teacherlm_jax.pipelines.star_steps import steps_of
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 
 __all__ = ["star", "steps_of"]
 

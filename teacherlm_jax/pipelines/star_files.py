@@ -15,7 +15,7 @@ from teacherlm_jax.evaluation.rank import wilson_interval
 from teacherlm_jax.pipelines import star_rows
 from teacherlm_jax.pipelines.star_rows import FILTERED, RATIONALIZED, Judgement
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.sources.reading import read_samples
 from teacherlm_jax.sources.usable_rows import Check
 from teacherlm_jax.storage import files

@@ -13,7 +13,7 @@ from teacherlm_jax.pipelines import star_files, star_rows
 from teacherlm_jax.pipelines.pipeline_step import Step
 from teacherlm_jax.pipelines.star_files import StarFolder
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 
 

@@ -11,7 +11,7 @@ from typing import IO
 
 from teacherlm_jax.pipelines.pipeline_step import Step
 from teacherlm_jax.runs import console
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 
 
 class StepProcess:

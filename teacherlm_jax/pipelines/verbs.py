@@ -13,7 +13,7 @@ from teacherlm_jax.pipelines import runner, step_graph, step_graph_svg
 from teacherlm_jax.pipelines.step_records import StepRecords
 from teacherlm_jax.runs import run_folder
 from teacherlm_jax.runs.recorded_settings import LABEL
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
 

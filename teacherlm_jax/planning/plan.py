@@ -29,7 +29,7 @@ from teacherlm_jax.planning.plan_text import page
 from teacherlm_jax.planning.program_figures import figures
 from teacherlm_jax.planning.topology import Topology
 from teacherlm_jax.planning.training_program import PlannedTraining, held
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 
 

@@ -28,7 +28,7 @@ from teacherlm_jax.report.page import with_file_names, write
 from teacherlm_jax.report.paper.paper_page import report_paper
 from teacherlm_jax.report.reading.ratings_report import report_ratings
 from teacherlm_jax.report.reading.reading_page import report_samples
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 
 
 def report(config: ReportConfig, run: Run) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from teacherlm_jax.report.measure import ANSWER, TEXT, DataStatistics, Field
 from teacherlm_jax.report.page import write
 from teacherlm_jax.report.paper import names_of_models, printed
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import locations
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import open_vocabulary

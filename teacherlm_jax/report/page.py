@@ -20,7 +20,7 @@ from etils import epath
 from teacherlm_jax.report import drawing
 from teacherlm_jax.report.blocks import Block, Cell, Figure
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 
 _SVG = ".svg"

@@ -11,7 +11,7 @@ _RECORD = re.compile(
     r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ (?P<level>[A-Z]+) (?P<text>.*)"
 )  # see `runs.run_log`
 _LOG = re.compile(r"log(-(?P<process>.+))?\.txt")
-# Errors that mean that somebody stopped the run; see `runs.run_folder`.
+# Errors that mean that somebody stopped the run; see `runs.run`.
 _STOPPED = ("Interrupted", "KeyboardInterrupt", "SystemExit", "RefusedByFirst", "GeneratorExit")
 _OF_USERS = ("UserError: ", "StoreError: ")
 

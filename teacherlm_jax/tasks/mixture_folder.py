@@ -9,7 +9,7 @@ from teacherlm_jax.data import packing
 from teacherlm_jax.data.writer import write_shards
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tasks.generator_errors import GeneratorErrors
 from teacherlm_jax.tasks.mixture_statistics import NO_LOSS, MixtureStatistics, ThroughputTimer

@@ -10,7 +10,7 @@ from teacherlm_jax.config import PrepareConfig, fields
 from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.beam import Beam
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tasks import trained_vocabulary
 from teacherlm_jax.tasks.in_process import InProcess

@@ -8,7 +8,7 @@ from typing import Any
 from teacherlm_jax.config import PrepareConfig, SourceConfig
 from teacherlm_jax.errors import ExplainedError
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.sources.duplicates import Overlap, Questions
 from teacherlm_jax.storage import refused_rows
 from teacherlm_jax.storage.refused_rows import RefusedRows

@@ -7,7 +7,7 @@ from teacherlm_jax.config import PrepareConfig
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks.tfds_rows import open_rows

@@ -8,7 +8,7 @@ from typing import Any
 
 from teacherlm_jax import __version__
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 
 PROJECT = "teacherlm"  # if the config names none

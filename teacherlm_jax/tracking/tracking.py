@@ -16,7 +16,7 @@ from typing import Any
 from teacherlm_jax.config.tracking_config import is_hook
 from teacherlm_jax.errors import Interrupted, UserError, one_line
 from teacherlm_jax.runs import distributed, layout, masking
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tracking.hook import HookTracker
 from teacherlm_jax.tracking.tracked_run import NEVER, TrackedRun, describe, flat

@@ -10,7 +10,7 @@ import jax
 from teacherlm_jax import sharding
 from teacherlm_jax.config import TrainConfig, fields
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tracking import tracking as tracks
 from teacherlm_jax.training import metrics_log, results, setup

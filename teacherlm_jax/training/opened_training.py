@@ -16,7 +16,7 @@ from teacherlm_jax.data import prepared
 from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.data.reader import RowReader
 from teacherlm_jax.runs import distributed, layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.tracking import tracking as tracks
 from teacherlm_jax.tracking.tracking import Tracking
 from teacherlm_jax.training import device_memory, fed_rows, held_out, metrics_log, setup

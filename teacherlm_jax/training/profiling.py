@@ -8,7 +8,7 @@ import jax
 
 from teacherlm_jax.config import ProfileConfig
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 
 
 class Profiler:

@@ -12,7 +12,7 @@ from teacherlm_jax.config import HELD_OUT, BenchmarkConfig, TrainConfig
 from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.evaluation import benchmarks, predictions, rank, scoring
 from teacherlm_jax.runs import distributed, layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.storage.growing import append_row
 from teacherlm_jax.storage.refused_rows import RefusedRows

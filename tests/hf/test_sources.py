@@ -54,8 +54,8 @@ def test_an_import_that_is_killed_before_its_result_is_finished_by_the_same_comm
     program = (
         "import os, signal\n"
         "from teacherlm_jax.cli import main\n"
-        "from teacherlm_jax.runs import run_folder\n"
-        "run_folder.Run.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from teacherlm_jax.runs.run import Run\n"
+        "Run.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"main.main(['convert', {str(source)!r}, {str(tmp_path / 'converted')!r}])\n"
     )
     killed = subprocess.run([sys.executable, "-c", program], check=False, env=dict(os.environ))

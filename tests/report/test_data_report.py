@@ -10,7 +10,7 @@ from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.sample import Sample, to_row
 from teacherlm_jax.report.data_report import report_data
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.runs.run_place import RunPlace
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath

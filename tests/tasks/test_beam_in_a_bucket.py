@@ -9,7 +9,7 @@ from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.errors import ExplainedError, StoreError, UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.beam import Beam
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import objects
 from teacherlm_jax.tasks import chunks
 from tests.tasks.beam_runs import SMALL, contents, do, make, on_beam, without_times

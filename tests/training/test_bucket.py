@@ -15,7 +15,8 @@ from teacherlm_jax.checkpoints import commit_marks, saved_model
 from teacherlm_jax.data import packing
 from teacherlm_jax.errors import Interrupted, StoreError, UserError
 from teacherlm_jax.pipelines import verbs
-from teacherlm_jax.runs import run_folder, run_place
+from teacherlm_jax.runs import run_place
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files, objects
 from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
@@ -142,14 +143,14 @@ def test_a_run_whose_last_upload_fails_is_whole_after_each_remedy_of_the_message
     def refuse(source, path):
         raise StoreError(f"{path}: cannot be written: HTTP status 503")
 
-    finish = run_folder.Run.finish
+    finish = Run.finish
     with monkeypatch.context() as patch:
 
         def finish_without_the_store(run, result):
             finish(run, result)
             patch.setattr(objects, "upload", refuse)
 
-        patch.setattr(run_folder.Run, "finish", finish_without_the_store)
+        patch.setattr(Run, "finish", finish_without_the_store)
         with pytest.raises(StoreError) as raised:
             verbs.run("train", settings(f"{bucket}/run", prepared))
     assert "run/result.json" not in objects.listing(bucket)

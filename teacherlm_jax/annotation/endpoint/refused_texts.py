@@ -6,7 +6,7 @@ from teacherlm_jax.annotation.job.job_plan import AnnotationJob
 from teacherlm_jax.annotation.shards.shards import read_rows
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 

@@ -22,7 +22,7 @@ from teacherlm_jax.annotation.teachers import inputs
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.config.endpoint_config import is_endpoint
 from teacherlm_jax.runs import distributed, layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import exchange, files
 from teacherlm_jax.storage.locations import is_remote
 

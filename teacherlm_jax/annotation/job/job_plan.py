@@ -16,7 +16,7 @@ from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import int8
 from teacherlm_jax.runs import distributed, layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.sources.raw_rows import open_rows
 from teacherlm_jax.storage import exchange, files
 from teacherlm_jax.storage.refused_rows import RefusedRows

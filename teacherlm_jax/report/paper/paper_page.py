@@ -21,7 +21,7 @@ from teacherlm_jax.report.paper import (
 from teacherlm_jax.report.paper.empty_cells import Coverage
 from teacherlm_jax.report.paper.measured import Measured, other_settings
 from teacherlm_jax.report.paper.standing import Standing, of_runs
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 
 
 def report_paper(config: ReportConfig, run: Run) -> dict[str, Any]:

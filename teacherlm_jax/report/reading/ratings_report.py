@@ -23,7 +23,7 @@ from teacherlm_jax.report.reading.agreement import Agreement
 from teacherlm_jax.report.reading.rating_rows import TIE, Ratings, ReaderJudgement
 from teacherlm_jax.report.reading.win_rates import ALL, MeanRating, WinRate
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import locations
 
 _NONE = "–"

@@ -18,7 +18,7 @@ from teacherlm_jax.report.reading import joined_samples
 from teacherlm_jax.report.reading.joined_samples import JoinedSamples, key_of
 from teacherlm_jax.report.reading.page_key import PageKey
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 

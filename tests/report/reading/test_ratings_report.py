@@ -9,7 +9,7 @@ from teacherlm_jax.cli import main
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.report.reading import page_key
 from teacherlm_jax.report.reading.ratings_report import report_ratings
-from teacherlm_jax.runs.run_folder import Run
+from teacherlm_jax.runs.run import Run
 from teacherlm_jax.runs.run_place import RunPlace
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
