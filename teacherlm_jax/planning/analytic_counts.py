@@ -1,6 +1,6 @@
 """FLOPs, memory traffic and communication of a program per GPU, counted from shapes alone.
 
-There is no compiler for absent GPUs. The counts follow from the model, the mesh, rematerialization
+JAX cannot compile for absent GPUs. The counts follow from the model, the mesh, rematerialization
 and attention; tests compare them with compiled programs. All rows are assumed to hold one text.
 """
 

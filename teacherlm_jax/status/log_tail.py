@@ -49,7 +49,7 @@ class RunLog:
 
     @property
     def error(self) -> str:
-        """The error that ended the process; empty if its log goes on, or ends without one."""
+        """The error that ended the process; empty if its log continues, or ends without one."""
         for record in reversed(self.records):
             if record.level == "ERROR":
                 return record.text

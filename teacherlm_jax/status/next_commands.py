@@ -13,7 +13,7 @@ from teacherlm_jax.status.run_state import RunState
 from teacherlm_jax.storage.locations import is_remote
 
 _OUTPUT = "--config.output"
-_UNTIL = "--until"  # a pipeline goes on after this step
+_UNTIL = "--until"  # a pipeline continues after this step
 _MOVABLE = ("train", "annotate", "evaluate", "prepare")  # resumed in another folder by one key
 _AFTER = {  # a finished run
     "train": "teacherlm convert {run} FOLDER",
