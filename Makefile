@@ -9,9 +9,9 @@ BIN := $(VENV)/bin
 NEWEST ?= python3.13
 NEWEST_PYTHON := $(shell $(NEWEST) -c '' 2>/dev/null && echo $(NEWEST) || \
   ls -d $(HOME)/.pyenv/versions/$(subst python,,$(NEWEST)).*/bin/python 2>/dev/null | tail -n 1)
-CORE := tests/cli tests/config tests/data tests/evaluation tests/generation tests/models tests/runs \
-  tests/storage tests/tokenization tests/test_capacity.py tests/test_notebooks.py tests/test_rooms.py \
-  tests/test_sharding.py
+CORE := tests/cli tests/config tests/data tests/doctor tests/evaluation tests/generation tests/models \
+  tests/runs tests/status tests/storage tests/tokenization tests/test_capacity.py \
+  tests/test_notebooks.py tests/test_rooms.py tests/test_sharding.py
 
 UV ?= uv
 UPGRADE := # make lock UPGRADE=--upgrade takes the newest versions
