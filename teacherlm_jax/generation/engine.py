@@ -1,9 +1,9 @@
 """A slot engine: texts are generated side by side, and a finished one makes room for the next.
 
 All shapes are fixed, so few programs are compiled: one per bucket of prompt lengths that reads a
-group of prompts into slots, and one per window of the KV cache that decodes. Prompts with a common
-prefix are read together, the prefix once. The device decodes until enough slots are free to read
-the next prompts, and the host prepares those while the device works.
+group of prompts into slots, and one that decodes; on GPUs and TPUs, one per window of the KV cache.
+Prompts with a common prefix are read together, the prefix once. The device decodes until enough
+slots are free to read the next prompts, and the host prepares those while the device works.
 
 A text depends on its prompt, its key and the model, not on its slot or on the other texts, except
 for the rounding of float sums, whose order may change with the compiled shapes.
@@ -32,13 +32,16 @@ from teacherlm_jax.generation.requests import (
 )
 from teacherlm_jax.generation.running_texts import RunningTexts
 from teacherlm_jax.generation.slot_counts import SlotCounts
-from teacherlm_jax.generation.slot_numbers import prefill_size, refuse_too_long, slot_shards
+from teacherlm_jax.generation.slot_numbers import (
+    decode_window,
+    prefill_size,
+    refuse_too_long,
+    slot_shards,
+)
 from teacherlm_jax.generation.slot_programs import SlotPrograms
 from teacherlm_jax.generation.slot_state import SlotState, placed
-from teacherlm_jax.models.buckets import power_of_two
+from teacherlm_jax.models.attention_cached import reads_windows
 from teacherlm_jax.models.decoder import Decoder
-
-_SMALLEST_WINDOW = 128  # entries of the cache
 
 # Names in traces: what the host does. HANDLE is the time of the caller.
 HOST_PHASES = ("submit programs", "handle texts", "read requests", "wait for the device")
@@ -221,8 +224,9 @@ class Engine:
 
     def _window(self, longest: int) -> int:
         """Return the entries of the cache that are read while the longest text grows."""
-        reached = longest + self._device.steps
-        return min(power_of_two(reached, _SMALLEST_WINDOW), self._device.cache_length)
+        if not reads_windows():
+            return self._device.cache_length
+        return decode_window(longest + self._device.steps, self._device.cache_length)
 
     def program_names(self, prefixes: Iterable[int], shortest: int) -> list[str]:
         """Return the names of all programs that prompts may need.

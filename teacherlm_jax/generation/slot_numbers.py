@@ -8,6 +8,8 @@ from teacherlm_jax import sharding
 from teacherlm_jax.errors import UserError
 
 _GROUP = 8  # most prefixes in one prefill
+_SMALLEST_WINDOW = 128  # entries of the cache
+_WINDOW_STEP = 16  # windows are multiples of it, the rows of a TPU's tile in bfloat16
 _IDLE = 12  # one of so many slots may be free before prompts are read into the free ones
 
 
@@ -18,6 +20,21 @@ def prefill_size(slots: int, members: int, shards: int) -> tuple[int, int]:
     """
     worth = max(1, min(slots // _IDLE, _GROUP * members))
     return worth, shards * math.ceil(worth / members / shards)
+
+
+def decode_window(reached: int, cache_length: int) -> int:
+    """Return the entries of the cache that a decoding reads in which texts reach `reached`.
+
+    Windows are the whole cache, its half, the half of that and so on, in steps of 16 entries. So
+    there are few of them, and one has at most about twice the entries that are needed, or 256.
+    """
+    window, part = cache_length, 2
+    while cache_length // part >= _SMALLEST_WINDOW:
+        entries = -(-cache_length // (part * _WINDOW_STEP)) * _WINDOW_STEP
+        if entries < reached:
+            break
+        window, part = entries, 2 * part
+    return window
 
 
 def slot_shards(slots: int) -> int:

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Float32, Int
 from teacherlm_jax import sharding
 from teacherlm_jax.models.attention_cached_blocks import attend_by_blocks, biased
 from teacherlm_jax.models.attention_xla import MASKED_SCORE
+from teacherlm_jax.models.traced_platform import traced_platform
 
 
 def attend_to_cache(
@@ -63,6 +64,14 @@ def attend_to_cache(
     specs = (spec, cached, cached, heads, jax.P(), rows)
     # Loops begin with constants, which the check takes for values that are equal on all devices.
     return jax.shard_map(local, in_specs=specs, out_specs=spec, check_vma=False)(*arrays)
+
+
+def reads_windows() -> bool:
+    """Return whether a program that is traced in this context reads whole windows of the cache.
+
+    A CPU does not, so its programs for different windows would be the same.
+    """
+    return traced_platform() != "cpu"
 
 
 def _by_sums(q, k, v, lengths, slopes):

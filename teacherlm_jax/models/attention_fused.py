@@ -20,6 +20,7 @@ from jax.experimental.pallas.ops.tpu import splash_attention as splash
 from jaxtyping import Array, Float, Int
 
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.models.traced_platform import traced_platform
 
 _EXACT = 256  # whole numbers up to here are exact in bfloat16
 LONGEST = _EXACT * _EXACT  # tokens of a row
@@ -93,7 +94,7 @@ def _heads_first(x, padding):
 
 
 def _kernel(heads: int, length: int) -> Callable[..., Array]:
-    platform = _platform()
+    platform = traced_platform()
     if platform != "tpu" and not _INTERPRETED.get():
         raise UserError(
             "config.model.attention='fused': expected a TPU, but the program "
@@ -125,9 +126,3 @@ def interpreted() -> Iterator[None]:
         yield
     finally:
         _INTERPRETED.reset(token)
-
-
-def _platform() -> str:
-    """Return the platform that the program being traced will run on."""
-    device = jax.sharding.get_abstract_mesh().abstract_device
-    return jax.default_backend() if device is None else device.platform

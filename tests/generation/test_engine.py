@@ -12,6 +12,7 @@ from flax import nnx
 from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig, ModelConfig, SamplingConfig
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.generation import engine as engine_module
 from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.generation.requests import Completion, GenerationRequest
 from teacherlm_jax.generation.running_texts import RunningTexts
@@ -375,7 +376,9 @@ def test_a_generation_ends_when_the_caller_has_enough(model, requests):
     assert engine.counts.prompts < len(requests)
 
 
-def test_the_names_of_all_programs_are_known_before(model):
+@pytest.mark.parametrize(("reads", "windows"), [(True, (192, 370)), (False, (370,))])
+def test_the_names_of_all_programs_are_known_before(model, monkeypatch, reads, windows):
+    monkeypatch.setattr(engine_module, "reads_windows", lambda: reads)
     lines = []
     sampling = dataclasses.replace(SAMPLING, max_new_tokens=300, min_new_tokens=280)
     engine = Engine(
@@ -387,9 +390,7 @@ def test_the_names_of_all_programs_are_known_before(model):
         "prefill of 1 prompts of 32 tokens",
         "prefill of 1 prompts of 64 tokens",
         "prefill of 1 prompts of 128 tokens",
-        "decode with 2 slots and 128 entries",
-        "decode with 2 slots and 256 entries",
-        "decode with 2 slots and 370 entries",
+        *(f"decode with 2 slots and {window} entries" for window in windows),
     ]
     for length in lengths:  # alone, so that short texts have windows of their own
         key = request_key(0, str(length), "cot")
