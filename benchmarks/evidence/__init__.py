@@ -1,0 +1,1 @@
+"""`make evidence`: do stages and explanations help? Trainings from scratch on generated samples."""

@@ -1,0 +1,128 @@
+"""`make evidence`: run the study and rebuild its page, docs/explanation/evidence.md.
+
+    make evidence                       # everything; repeat the command to resume
+    make evidence SHORT=1               # the main effects in a quarter of an hour
+    python -m benchmarks.evidence --parts=students --processes=2
+    python -m benchmarks.evidence --page   # rebuild the page from the recorded outcomes
+
+Each part is a pipeline of configs/evidence.py. Its outcomes are recorded in
+benchmarks/results/evidence_PART.json if all its seeds are the protocol's; any other run is a pilot,
+whose tables are printed only.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import harness
+from benchmarks.evidence import outcomes, page, samples
+from teacherlm_jax.storage import files
+
+PARTS = ("students", "stages", "causes")
+SEEDS = 8
+# One thread for each process, since they run side by side.
+_ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "NPROC": "1", "OMP_NUM_THREADS": "1"}
+_CONFIG = "configs/evidence.py"
+
+
+def run(part: str, options: argparse.Namespace) -> float:
+    """Run the pipeline of a part; return its seconds. Raises SystemExit if it fails."""
+    settings = f"root={options.folder},seeds={options.seeds},first={options.first}"
+    settings += ",short" * options.short + ",tiny" * options.tiny
+    began = time.monotonic()
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "teacherlm_jax", "pipeline"),
+            f"--config={_CONFIG}:{part},{settings}",
+            f"--processes={options.processes}",
+        ],
+        cwd=harness.ROOT,
+        env={**os.environ, **_ENVIRONMENT},
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    return time.monotonic() - began
+
+
+def rows_of(part: str, root: Path, seeds: Collection[int]) -> Any:
+    """Return the outcomes of a part with these seeds; other seeds may have runs in `root`, too."""
+    if part == "stages":
+        found = {"teachers": outcomes.teachers(root), "writers": outcomes.writers(root)}
+        return {name: _with(rows, seeds) for name, rows in found.items()}
+    return [row for row in _with(outcomes.students(root), seeds) if _belongs(row, part)]
+
+
+def _with(rows: Sequence[outcomes.Row], seeds: Collection[int]) -> list[outcomes.Row]:
+    return [row for row in rows if row["seed"] in seeds]
+
+
+def _belongs(row: outcomes.Row, part: str) -> bool:
+    """Return whether a student belongs to a part; CMF with the main amount belongs to both."""
+    if part == "students":
+        return "-" not in row["arm"] or row["arm"].endswith(f"-{samples.PERMUTED}")
+    varied = "-" in row["arm"] and not row["arm"].endswith(f"-{samples.PERMUTED}")
+    return row["amount"] == page.MAIN and (varied or row["arm"] == "CMF")
+
+
+def record(part: str, rows: Any, minutes: float) -> None:
+    """Record the outcomes of a part."""
+    conditions = f"{minutes:.0f} minutes.{harness.conditions()}"
+    files.write_json(
+        harness.RESULTS / f"evidence_{part}.json",
+        {"minutes": minutes, "commit": harness.commit(), "conditions": conditions, "rows": rows},
+    )
+
+
+def rebuild() -> None:
+    """Rebuild the page from the recorded outcomes."""
+    found: dict[str, Any] = {}
+    for part in PARTS:
+        path = harness.RESULTS / f"evidence_{part}.json"
+        if not path.exists():
+            continue
+        recorded = files.read_json(path)
+        page.write(part, recorded)
+        rows = recorded["rows"]
+        found |= rows if part == "stages" else {part: rows}
+    page.write("primary", {"rows": found, "conditions": ""})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study and return the exit status."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--parts", default=",".join(PARTS), help="questions to answer")
+    parser.add_argument("--folder", default="runs/evidence", help="folder of the runs")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--first", type=int, default=0, help="first seed; pilots: 1000 and above")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--short", action="store_true", help="main effects only, four seeds")
+    parser.add_argument("--tiny", action="store_true", help="a smoke test")
+    parser.add_argument("--page", action="store_true", help="only rebuild the page")
+    options = parser.parse_args(arguments)
+    if options.page:
+        rebuild()
+        return 0
+    root = Path(options.folder)
+    counted = not (options.short or options.tiny or options.first) and options.seeds == SEEDS
+    seeds = 1 if options.tiny else min(options.seeds, 4) if options.short else options.seeds
+    chosen = range(options.first, options.first + seeds)
+    samples.write_all(root / "samples", chosen)
+    for part in options.parts.split(","):
+        seconds = run(part, options)
+        rows = rows_of(part, root, chosen)
+        print(page.TABLES[part](rows))
+        if counted:
+            record(part, rows, seconds / 60)
+    if counted:
+        rebuild()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Paired comparisons over seeds, as the protocol defines them."""
+
+import dataclasses
+import itertools
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from scipy import stats
+
+Curve = Sequence[Sequence[float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Differences between two arms, one for each seed, in points of accuracy.
+
+    Attributes:
+        differences: first minus second arm, by seed.
+    """
+
+    differences: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean difference."""
+        return statistics.fmean(self.differences)
+
+    @property
+    def half(self) -> float:
+        """Half the width of the 95% interval of the mean (Student's t); inf for one seed."""
+        count = len(self.differences)
+        if count < 2:
+            return float("inf")
+        error = statistics.stdev(self.differences) / count**0.5
+        return float(stats.t.ppf(0.975, count - 1)) * error
+
+    @property
+    def p(self) -> float:
+        """Exact two-sided p-value of the test that flips the signs of the differences."""
+        signs = itertools.product((1, -1), repeat=len(self.differences))
+        observed = abs(sum(self.differences)) - 1e-9
+        sums = [
+            abs(sum(map(float.__mul__, map(float, flips), self.differences))) for flips in signs
+        ]
+        return sum(one >= observed for one in sums) / len(sums)
+
+    @property
+    def detectable(self) -> float:
+        """Smallest true difference that this many seeds would show with a power of 80%."""
+        count = len(self.differences)
+        if count < 2:
+            return float("inf")
+        spread = statistics.stdev(self.differences)
+        quantiles = stats.t.ppf(0.975, count - 1) + stats.t.ppf(0.8, count - 1)
+        return float(quantiles) * spread / count**0.5
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Return p-values adjusted for their number (Holm), by name."""
+    adjusted: dict[str, float] = {}
+    least = 0.0
+    for index, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
+        least = max(least, min(1.0, (len(p_values) - index) * p_values[name]))
+        adjusted[name] = least
+    return adjusted
+
+
+def accuracy_at(curve: Curve, step: float) -> float:
+    """Return the accuracy at a step, between two validations by linear interpolation.
+
+    Raises ValueError outside the validations, where the accuracy is not known.
+    """
+    step = min(step, curve[-1][0]) if step < curve[-1][0] + 1e-6 else step  # rounding
+    for (before, low), (after, high) in itertools.pairwise(curve):
+        if before <= step <= after:
+            return low + (high - low) * (step - before) / (after - before)
+    raise ValueError(f"step {step:g} is not between {curve[0][0]} and {curve[-1][0]}")
+
+
+def of_students(
+    rows: Iterable[Mapping[str, Any]], arm: str, other: str, amount: int, budget: str
+) -> Comparison | None:
+    """Compare two arms of students with equal "steps", "tokens" or "passes"; None without seeds.
+
+    The arm that needs fewer steps for the budget is read from its curve at that step.
+    """
+    of_arm = {(row["arm"], row["seed"]): row for row in rows if row["amount"] == amount}
+    seeds = sorted(seed for name, seed in of_arm if name == arm and (other, seed) in of_arm)
+    if not seeds:
+        return None
+    pairs = [_pair(of_arm[arm, seed], of_arm[other, seed], budget) for seed in seeds]
+    return Comparison(tuple(100 * (first - second) for first, second in pairs))
+
+
+def _pair(first: Mapping[str, Any], second: Mapping[str, Any], budget: str) -> tuple[float, float]:
+    rates = [_rate(row, budget) for row in (first, second)]  # of the budget, for each step
+    common = min(rate * row["steps"] for rate, row in zip(rates, (first, second), strict=True))
+    one, two = (
+        accuracy_at(row["curve"], common / rate)
+        for rate, row in zip(rates, (first, second), strict=True)
+    )
+    return one, two
+
+
+def _rate(row: Mapping[str, Any], budget: str) -> float:
+    tokens = row["tokens"] / row["steps"]
+    return {"steps": 1.0, "tokens": tokens, "passes": tokens / row["pass_tokens"]}[budget]

@@ -1,0 +1,85 @@
+"""Outcomes of the runs of a study, read from their run folders into plain values."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from teacherlm_jax.runs import layout
+from teacherlm_jax.storage import files
+
+Row = dict[str, Any]
+
+
+def students(root: Path) -> list[Row]:
+    """Return a row for each finished student below `root`, ordered by arm, amount and seed.
+
+    `curve` has [step, accuracy] of each validation, and `tokens` counts those of all steps without
+    padding; `pass_tokens` are those of one pass over its samples.
+    """
+    return sorted(_students(root), key=lambda row: (row["arm"], row["amount"], row["seed"]))
+
+
+def _students(root: Path) -> Iterator[Row]:
+    for folder, result in _finished(root / "student"):
+        arm, amount, seed = folder.parts[-3:]
+        data = files.read_json(root / "student_data" / amount / seed / layout.RESULT)
+        yield {
+            "arm": arm,
+            "amount": int(amount),
+            "seed": _seed(seed),
+            "curve": curve(folder, "test"),
+            "pass_tokens": data["mixtures"][arm]["tokens"],
+            **{key: result[key] for key in ("steps", "tokens", "parameters", "seconds")},
+        }
+
+
+def teachers(root: Path) -> list[Row]:
+    """Return a row for each finished teacher below `root`: accuracies on both groups of families.
+
+    Those that wrote explanations have the share of correct ones by kind, too.
+    """
+    return sorted(_teachers(root), key=lambda row: (row["size"], row["stage"], row["seed"]))
+
+
+def _teachers(root: Path) -> Iterator[Row]:
+    for folder, result in _finished(root / "teacher"):
+        size, stage, seed = folder.parts[-3:]
+        yield {
+            "size": size,
+            "stage": stage,
+            "seed": _seed(seed),
+            **{name: curve(folder, name)[-1][1] for name in ("trained", "held_out")},
+            **{key: result[key] for key in ("steps", "tokens", "parameters", "seconds")},
+        }
+
+
+def writers(root: Path) -> list[Row]:
+    """Return a row for each finished annotation below `root`: correct explanations, by kind."""
+    return sorted(_writers(root), key=lambda row: (row["size"], row["writer"], row["seed"]))
+
+
+def _writers(root: Path) -> Iterator[Row]:
+    for folder, result in _finished(root / "explain"):
+        size, writer, seed = folder.parts[-3:]
+        correct = {
+            kind: figures["gates"]["synthetic"] / figures["count"]
+            for kind, figures in result["kinds"].items()
+        }
+        yield {"size": size, "writer": writer, "seed": _seed(seed), "correct": correct}
+
+
+def curve(folder: Path, benchmark: str) -> list[tuple[int, float]]:
+    """Return (step, accuracy on a benchmark) of each validation of a training."""
+    rows = (row for _, row in files.read_jsonl(folder / layout.VALIDATION))
+    return [(row["step"], row[f"{benchmark}/accuracy"]) for row in rows]
+
+
+def _finished(root: Path) -> Iterator[tuple[Path, Row]]:
+    """Yield the run folders three levels below `root` that have a result, with the result."""
+    for path in sorted(itertools.chain(root.glob(f"*/*/*/{layout.RESULT}"))):
+        yield path.parent, files.read_json(path)
+
+
+def _seed(name: str) -> int:
+    return int(name.removeprefix("seed-"))

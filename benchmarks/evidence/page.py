@@ -1,0 +1,215 @@
+"""Tables and figures of docs/explanation/evidence.md, from the recorded outcomes alone."""
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import altair
+import vl_convert
+
+from benchmarks import harness
+from benchmarks.evidence import comparisons
+from benchmarks.evidence.comparisons import Comparison
+from teacherlm_jax.data.sample import KINDS
+
+PAGE = harness.DOCS / "explanation" / "evidence.md"
+BUDGETS = ("steps", "tokens", "passes")
+MAIN = 1000  # samples of the primary comparisons
+Rows = Sequence[Mapping[str, Any]]
+
+
+def write(part: str, recorded: Mapping[str, Any]) -> None:
+    """Replace the tables of a part on the page, and its figure."""
+    text = TABLES[part](recorded["rows"])
+    harness.put_into(PAGE, part, f"{text}\n{recorded['conditions']}")
+    if part == "students":
+        _save(_figure(recorded["rows"]), PAGE.parent / "evidence-students.svg")
+
+
+def primary(rows: Mapping[str, Rows]) -> dict[str, Comparison]:
+    """Return the primary comparisons of the protocol that have outcomes, by their question."""
+    students, teachers, writers = (
+        rows.get(name, ()) for name in ("students", "teachers", "writers")
+    )
+    found = {
+        f"CMF against text, equal {budget}": comparisons.of_students(
+            students, "CMF", "text", MAIN, budget
+        )
+        for budget in ("passes", "tokens")
+    }
+    found["CMF against permuted explanations, equal steps"] = comparisons.of_students(
+        students, "CMF", "CMF-permuted", MAIN, "steps"
+    )
+    found["staged against no stage, letters"] = staged(teachers, "medium", "trained")
+    found["staged against no stage, explanations"] = explained(writers, "medium", "stage2")
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def staged(rows: Rows, size: str, benchmark: str) -> Comparison | None:
+    """Compare accuracies after stage 2 with those of the control, in points."""
+    values = {
+        (row["stage"], row["seed"]): 100 * row[benchmark] for row in rows if row["size"] == size
+    }
+    return _paired(values, "stage2", "no_stage")
+
+
+def explained(rows: Rows, size: str, writer: str, kind: str = "") -> Comparison | None:
+    """Compare the share of correct explanations with that of the control, in points.
+
+    Without a kind, the mean of all three.
+    """
+    values = {
+        (row["writer"], row["seed"]): 100
+        * (row["correct"][kind] if kind else statistics.fmean(row["correct"].values()))
+        for row in rows
+        if row["size"] == size
+    }
+    return _paired(values, writer, "no_stage")
+
+
+def _paired(values: Mapping[tuple[str, int], float], arm: str, other: str) -> Comparison | None:
+    seeds = sorted(seed for name, seed in values if name == arm and (other, seed) in values)
+    differences = tuple(values[arm, seed] - values[other, seed] for seed in seeds)
+    return Comparison(differences) if differences else None
+
+
+def shown(comparison: Comparison | None) -> str:
+    """Return a difference with its interval, such as `+1.2 ± 0.8`."""
+    if comparison is None:
+        return ""
+    half = f" ± {comparison.half:.1f}" if len(comparison.differences) > 1 else ""
+    return f"{comparison.mean:+.1f}{half}"
+
+
+def _primary_table(rows: Mapping[str, Rows]) -> str:
+    found = primary(rows)
+    adjusted = comparisons.holm({name: one.p for name, one in found.items()})
+    header = ("comparison", "difference, points", "seeds", "p", "p (Holm)", "detectable")
+    return harness.table(
+        header,
+        [
+            (
+                name,
+                shown(one),
+                len(one.differences),
+                f"{one.p:.3f}",
+                f"{adjusted[name]:.3f}",
+                f"{one.detectable:.1f}",
+            )
+            for name, one in found.items()
+        ],
+    )
+
+
+def _student_tables(rows: Rows, base: str = "text") -> str:
+    amounts = sorted({row["amount"] for row in rows})
+    return "\n".join(_student_table(rows, amount, base) for amount in amounts)
+
+
+def _student_table(rows: Rows, amount: int, base: str) -> str:
+    """Return accuracies and differences to the arm `base` after `amount` samples."""
+    of_amount = [row for row in rows if row["amount"] == amount]
+    arms = dict.fromkeys(row["arm"] for row in of_amount)
+    lines = []
+    for arm in sorted(arms, key=lambda arm: arm != base):
+        each = [row for row in of_amount if row["arm"] == arm]
+        accuracy = statistics.fmean(row["curve"][-1][1] for row in each)
+        tokens = statistics.fmean(row["tokens"] for row in each)
+        passes = statistics.fmean(row["tokens"] / row["pass_tokens"] for row in each)
+        differences = [
+            "" if arm == base else shown(comparisons.of_students(rows, arm, base, amount, one))
+            for one in BUDGETS
+        ]
+        lines.append(
+            [arm, f"{100 * accuracy:.1f}", *differences, f"{tokens / 1e6:.2f}", f"{passes:.1f}"]
+        )
+    header = (f"{amount} samples", "accuracy, %", *(f"equal {one}" for one in BUDGETS))
+    return harness.table((*header, "million tokens", "passes"), lines)
+
+
+def _stage_table(rows: Mapping[str, Rows]) -> str:
+    lines = []
+    for size in dict.fromkeys(row["size"] for row in rows["teachers"]):
+        of_size = [row for row in rows["teachers"] if row["size"] == size]
+        parameters = of_size[0]["parameters"]
+        letters = (staged(of_size, size, one) for one in ("trained", "held_out"))
+        kinds = (explained(rows["writers"], size, "stage2", kind) for kind in KINDS)
+        lines.append([f"{size}, {parameters:,}", *map(shown, (*letters, *kinds))])
+    header = ("size, parameters", "letters", "letters, held-out families", *KINDS)
+    return harness.table(header, lines)
+
+
+def _level_table(rows: Mapping[str, Rows]) -> str:
+    """Return mean accuracies and shares of correct explanations, in percent."""
+    lines = []
+    writers = {(row["size"], row["writer"]) for row in rows["writers"]}
+    for size, writer in sorted(writers):
+        letters = [
+            statistics.fmean(
+                row[name]
+                for row in rows["teachers"]
+                if row["size"] == size and row["stage"] == writer
+            )
+            for name in ("trained", "held_out")
+            if writer != "specialists"
+        ] or [float("nan")] * 2
+        of_writer = [
+            row for row in rows["writers"] if (row["size"], row["writer"]) == (size, writer)
+        ]
+        correct = [statistics.fmean(row["correct"][kind] for row in of_writer) for kind in KINDS]
+        cells = ("" if value != value else f"{100 * value:.1f}" for value in (*letters, *correct))
+        lines.append([size, writer, *cells])
+    header = ("size", "model", "letters, %", "held-out families, %", *KINDS)
+    return harness.table(header, lines)
+
+
+TABLES = {
+    "students": _student_tables,
+    "causes": lambda rows: _student_tables(rows, "CMF"),
+    "stages": lambda rows: f"{_stage_table(rows)}\n{_level_table(rows)}",
+    "primary": _primary_table,
+}
+
+
+def _figure(rows: Rows) -> altair.Chart:
+    """Return the differences to `text` by arm, with intervals: equal passes and equal tokens."""
+    points = list(_points(rows))
+    amounts = sorted({row["amount"] for row in rows})
+    arms = list(dict.fromkeys(point["arm"] for point in points))
+    y = altair.Y("arm:N", sort=arms, title=None)
+    x = altair.X("mean:Q", title="accuracy minus that of `text`, points")
+    base = altair.Chart(altair.Data(values=points)).encode(y=y)
+    zero = altair.Chart(altair.Data(values=[{"zero": 0}])).mark_rule(color="#9aa0a6")
+    drawing = altair.layer(
+        zero.encode(x="zero:Q"),
+        base.mark_rule(color="#3b6ea5").encode(x=altair.X("low:Q"), x2="high:Q"),
+        base.mark_point(filled=True, size=40, color="#3b6ea5", opacity=1).encode(x=x),
+        data=altair.Data(values=points),
+    ).properties(width=190, height=170)
+    columns = [f"{amount} samples" for amount in amounts]
+    return drawing.facet(
+        column=altair.Column("amount:N", sort=columns, title=None),
+        row=altair.Row("budget:N", sort=["equal passes", "equal tokens"], title=None),
+    )
+
+
+def _points(rows: Rows) -> Iterator[dict[str, Any]]:
+    arms = [arm for arm in dict.fromkeys(row["arm"] for row in rows) if arm != "text"]
+    for amount in sorted({row["amount"] for row in rows}):
+        for budget in ("passes", "tokens"):
+            for arm in arms:
+                one = comparisons.of_students(rows, arm, "text", amount, budget)
+                if one is not None:
+                    yield {
+                        "arm": arm,
+                        "amount": f"{amount} samples",
+                        "budget": f"equal {budget}",
+                        "mean": one.mean,
+                        "low": one.mean - min(one.half, 100),
+                        "high": one.mean + min(one.half, 100),
+                    }
+
+
+def _save(chart: altair.Chart, path: Path) -> None:
+    path.write_text(vl_convert.vegalite_to_svg(chart.to_json()), encoding="utf-8")
