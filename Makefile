@@ -21,7 +21,7 @@ EXTRAS := beam docs endpoint gcs int8 lm_eval track # each is pinned whole in re
 DEVICES := cuda tpu # requirements-NAME.txt has what the extra adds to requirements.txt
 
 .PHONY: help setup setup-test quickstart test test-newest test-container lint format notebooks \
-  mutants lock lock-check docs report-picture clean
+  evidence mutants lock lock-check docs report-picture clean
 
 help: ## list the targets
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## /  make \1\t/' | expand -t 22
@@ -72,6 +72,10 @@ report-picture: $(VENV)/.test ## take the picture of the quickstart's report for
 
 bench-%: $(VENV)/.test ## run one benchmark, for example make bench-attention
 	@$(BIN)/python -m benchmarks.$(subst -,_,$*)
+
+SHORT := # make evidence SHORT=1 shows the main effects in a quarter of an hour
+evidence: $(VENV)/.test ## the study of stages and explanations, about six hours on two cores
+	@$(BIN)/python -m benchmarks.evidence $(if $(SHORT),--short --first=1000)
 
 mutants: .venv-mutants/.ready ## change the code here and there, and see the tests fail: docs/explanation/tests.md
 	@.venv-mutants/bin/python -m benchmarks.mutants
