@@ -15,18 +15,25 @@ _LOOK_SECONDS = 10.0  # between two looks at what other processes have finished
 
 
 class ShardQueue:
-    """The unfinished shards of a job; other processes claim and finish some of them."""
+    """The unfinished shards of a job; other processes claim and finish some of them.
+
+    Between two looks at the folder, a shard that needs nothing is passed once and not for every
+    claim, so that the time for a claim does not grow with the number of shards.
+    """
 
     def __init__(self, job: AnnotationJob, claims: ShardClaims):
         self._job, self._claims = job, claims
         self._counted: dict[str, set[int]] = {}
+        self._rows = Counter[str]()  # of the shards in `_counted`, by kind
+        self._first = dict[tuple[str, ...], int]()  # shard that may need a teacher, by its kinds
         self._listed = 0.0  # time of the last look at the folder
         self._look()
 
     def unfinished(self) -> list[int]:
         """Return the shards whose annotated samples are not there."""
         self._look()
-        return self._without_samples()
+        done = self._counted[layout.SAMPLES]
+        return [index for index in range(len(self._job.record.shards)) if index not in done]
 
     def claim(self, teacher: AnnotationTeacher) -> int | None:
         """Claim the next shard that lacks something a teacher writes, or only its samples.
@@ -43,35 +50,43 @@ class ShardQueue:
     def release(self, index: int, teacher: AnnotationTeacher, finished: bool) -> None:
         """Give a claim back; the teacher's explanations are there, and perhaps the samples."""
         for part in (*teacher.kinds, *((layout.SAMPLES,) if finished else ())):
-            self._counted[part].add(index)
+            if index not in self._counted[part]:
+                self._counted[part].add(index)
+                self._rows[part] += self._job.record.shards[index]
         self._claims.release(claim_name(index, teacher.kinds))  # of the first process
 
     def counted_rows(self) -> Counter[str]:
         """Return the number of explanations in complete files by kind, as of the last look."""
-        rows = self._job.record.shards
-        return Counter(
-            {kind: sum(rows[index] for index in self._counted[kind]) for kind in self._job.kinds}
-        )
+        return Counter({kind: self._rows[kind] for kind in self._job.kinds})
 
     def _claim(self, teacher: AnnotationTeacher) -> int | None:
-        held = self._claims.held()
-        for index in self._without_samples():
+        held, shards = self._claims.held(), len(self._job.record.shards)
+        first = self._first.get(teacher.kinds, 0)
+        while first < shards and not self._needs(first, teacher):
+            first += 1
+        self._first[teacher.kinds] = first
+        for index in range(first, shards):
             name = claim_name(index, teacher.kinds)
-            lacks = any(index not in self._counted[kind] for kind in teacher.kinds)
-            whole = all(index in self._counted[kind] for kind in self._job.kinds)
-            if (lacks or whole) and name not in held and self._claims.take(name):
+            if self._needs(index, teacher) and name not in held and self._claims.take(name):
                 return index
         return None
 
-    def _without_samples(self) -> list[int]:
-        done = self._counted[layout.SAMPLES]
-        return [index for index in range(len(self._job.record.shards)) if index not in done]
+    def _needs(self, index: int, teacher: AnnotationTeacher) -> bool:
+        """Return whether a shard lacks something that a teacher writes, or only its samples."""
+        if index in self._counted[layout.SAMPLES]:
+            return False
+        lacks = any(index not in self._counted[kind] for kind in teacher.kinds)
+        return lacks or all(index in self._counted[kind] for kind in self._job.kinds)
 
     def _look(self) -> None:
         """List the files that are complete; those of this process are known without that."""
         for part in (*self._job.kinds, layout.SAMPLES):
             if len(self._counted.get(part, ())) < len(self._job.record.shards):
                 self._counted[part] = set(self._job.folder.counted(part))
+        rows = self._job.record.shards
+        for kind in self._job.kinds:
+            self._rows[kind] = sum(rows[index] for index in self._counted[kind])
+        self._first.clear()
         self._listed = time.monotonic()
 
 

@@ -1,0 +1,99 @@
+"""Shards are claimed one by one, in a time that does not grow with their number."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from teacherlm_jax.annotation.shards.shard_queue import ShardQueue
+from teacherlm_jax.runs import layout
+
+
+class _Claims:
+    """Claims of this process and of others, in memory."""
+
+    def __init__(self):
+        self.names = set()
+
+    def held(self):
+        return set(self.names)
+
+    def take(self, name):
+        self.names.add(name)
+        return True
+
+    def release(self, name):
+        self.names.discard(name)
+
+
+class _Counted(set):
+    """A set of shards that counts how often it is asked."""
+
+    asked = 0
+
+    def __contains__(self, index):
+        _Counted.asked += 1
+        return super().__contains__(index)
+
+
+@pytest.fixture
+def make_queue():
+    """Function that makes the queue of a job whose files are counted in `done`, by part."""
+
+    def make(shards, kinds, done):
+        folder = SimpleNamespace(counted=lambda part: dict.fromkeys(done.get(part, ()), 1))
+        record = SimpleNamespace(shards=(256,) * shards)
+        queue = ShardQueue(SimpleNamespace(folder=folder, record=record, kinds=kinds), _Claims())
+        queue._counted = {part: _Counted(own) for part, own in queue._counted.items()}
+        _Counted.asked = 0
+        return queue
+
+    return make
+
+
+def _teacher(*kinds):
+    return SimpleNamespace(kinds=kinds)
+
+
+@pytest.mark.parametrize("shards", [100, 1000])
+@pytest.mark.parametrize("last", [True, False])
+def test_the_time_of_a_claim_does_not_grow_with_the_number_of_shards(make_queue, shards, last):
+    kinds = ("cot",) if last else ("cot", "mistake")  # the other kind has another teacher
+    queue, teacher = make_queue(shards, kinds, {}), _teacher("cot")
+    for expected in range(shards):
+        assert queue.claim(teacher) == expected
+        queue.release(expected, teacher, last)
+        assert queue.counted_rows()["cot"] == 256 * (expected + 1)
+    assert queue.claim(teacher) is None
+    assert _Counted.asked < 20 * shards
+
+
+def test_several_shards_in_work_are_all_claimed_and_none_twice(make_queue):
+    done = {"cot": [], layout.SAMPLES: []}
+    queue, teacher = make_queue(20, ("cot",), done), _teacher("cot")
+    first = [queue.claim(teacher) for _ in range(4)]
+    done["cot"], done[layout.SAMPLES] = [2], [2]
+    queue.release(2, teacher, True)
+    others = [queue.claim(teacher) for _ in range(16)]
+    assert sorted(first + others) == list(range(20))
+    assert queue.claim(teacher) is None
+
+
+def test_a_shard_that_lacks_only_its_samples_is_claimed_by_any_teacher(make_queue):
+    done = {"cot": range(5), "mistake": (0, 1, 3), layout.SAMPLES: (0, 1)}
+    queue = make_queue(5, ("cot", "mistake"), done)
+    assert queue.claim(_teacher("cot")) == 3
+    assert queue.claim(_teacher("cot")) is None
+    assert queue.claim(_teacher("mistake")) == 2
+    assert queue.unfinished() == [2, 3, 4]
+
+
+def test_a_shard_that_others_finished_or_lost_is_noticed_at_the_next_look(make_queue):
+    done = {"cot": [], layout.SAMPLES: []}
+    queue, teacher = make_queue(4, ("cot",), done), _teacher("cot")
+    assert queue.claim(teacher) == 0
+    queue.release(0, teacher, True)
+    assert queue.claim(teacher) == 1
+    done["cot"], done[layout.SAMPLES] = [1, 2], [1, 2]
+    assert queue.unfinished() == [0, 3]
+    assert queue.counted_rows() == {"cot": 512}
+    assert queue.claim(teacher) == 0  # its file is gone
