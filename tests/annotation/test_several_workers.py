@@ -87,7 +87,8 @@ def _killed_and_joined(together, output, workers, kills):
     while not result.exists():
         assert time.monotonic() < end, "the job does not end"
         time.sleep(0.2)
-        looks.append(read_status(RunFiles(StoragePath(output))))
+        if (StoragePath(output) / "config.json").exists():  # before that, it is no run
+            looks.append(read_status(RunFiles(StoragePath(output))))
         names = "".join(files.names(StoragePath(output) / "workers"))
         at_work = [p for p in processes if f"-{p.pid}-" in names and p.poll() is None]
         began = began if at_work else time.monotonic()
