@@ -120,7 +120,7 @@ def library() -> str:
 _VERSION = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 _CONFIG = {
     "background": None,
-    "padding": {"left": 14, "top": 4, "right": 14, "bottom": 4},
+    "padding": {"left": 24, "top": 4, "right": 14, "bottom": 4},
     "font": "sans-serif",
     "view": {"stroke": None},
     "axis": {
