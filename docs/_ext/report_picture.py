@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-SIZE = {"width": 900, "height": 620}
+SIZE = {"width": 900, "height": 950}
 
 
 def take(report: Path, picture: Path) -> None:
