@@ -22,13 +22,6 @@ from teacherlm_jax import config
 from teacherlm_jax.config import paper_models, variants
 from teacherlm_jax.errors import UserError
 
-FILES = {
-    "creak": "creak.jsonl",
-    "ecqa": "ecqa.jsonl",
-    "strategyqa": "strategy_qa.jsonl",
-    "mmlu": "mmlu_test.jsonl",
-}
-
 
 def get_config(argument: str = "") -> config.EvaluateConfig:
     """Return the evaluation of one model of the paper."""
@@ -40,31 +33,21 @@ def get_config(argument: str = "") -> config.EvaluateConfig:
         root=given["eval"],
         model=given["model"] or model_of(name, given["root"]),
         benchmarks=tuple(
-            config.BenchmarkConfig(format, FILES[format], format, style="authors")
-            for format in benchmarks_of(name)
+            config.BenchmarkConfig(format, paper_models.BENCHMARKS[format], format, style="authors")
+            for format in paper_models.benchmarks_of(name)
         ),
         attention=given["attention"],
         stands_for=name,
     )
 
 
-def benchmarks_of(name: str) -> tuple[str, ...]:
-    """Return the formats of the benchmarks that the paper evaluates a model on."""
-    role, _, *training = name.split("/")
-    if role in ("teacher", "other"):
-        return ("mmlu",)
-    return (training[0],) if training[0] in paper_models.TASKS else tuple(FILES)
-
-
 def model_of(name: str, root: str) -> str:
     """Return the path of a model that the configs of this folder train, or its address."""
     role, model, *training = name.split("/")
-    if name == "other/bloom-176b":
-        return "hf://bigscience/bloom"
+    if name == "other/bloom-176b" or training == ["pretrained"]:
+        return paper_models.address(model)
     if role == "other":
         raise UserError(f"{name}: its weights are not published; set one, as in {name},model=PATH")
-    if training == ["pretrained"]:
-        return f"hf://{'facebook' if model.startswith('opt') else 'bigscience'}/{model}"
     if role == "teacher":
         return f"{root}/teacher/{model}/{training[0]}/checkpoints/best"
     return f"{root}/student/{model}/{'_'.join(training)}/checkpoints/best"

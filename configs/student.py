@@ -68,38 +68,28 @@ Settings after the variant, as in `bloomz-7b1/creak/C,epochs=3`:
     epochs     number of epochs (default: 10 for single tasks; 1 for `multi`, for which the paper
                gives none)
     steps      number of steps instead of epochs (default: 0, use epochs)
+    tokens     size of data that are not prepared yet, for `plan` (default: 0, read the data)
     attention  fused on TPUs (default), blockwise elsewhere
     tiny       two steps of a toy model, as a smoke test
 """
 
+import math
+
 from teacherlm_jax import config
-from teacherlm_jax.config import paper_models, variants
+from teacherlm_jax.config import paper_models, paper_slices, variants
 from teacherlm_jax.data import prepared
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 
-MODELS = (
-    *("bloom-1b1", "bloom-3b", "bloom-7b1"),
-    *("bloomz-1b1", "bloomz-3b", "bloomz-7b1"),
-    *("opt-1.3b", "opt-2.7b", "opt-6.7b"),
-)
+MODELS = paper_models.STUDENTS
 AFTER_MULTI = tuple(f"{name}{paper_models.MULTI_FIRST}" for name in MODELS)
-AUTHORS = ("human", "davinci")
-# Learning rate, rows per step, epochs, and the file and format of the benchmark.
+LENGTH = 2048  # tokens of a packed row
 MULTI = "multi"
-SETS = {
-    MULTI: (2e-5, 256, 1, ("mmlu_test.jsonl", "mmlu")),
-    "creak": (6e-6, 64, 10, ("creak.jsonl", "creak")),
-    "ecqa": (6e-6, 64, 10, ("ecqa.jsonl", "ecqa")),
-    "strategyqa": (6e-6, 64, 10, ("strategy_qa.jsonl", "strategyqa")),
+SETS = {  # learning rate, rows per step, epochs
+    MULTI: (2e-5, 256, 1),
+    **dict.fromkeys(("creak", "ecqa", "strategyqa"), (6e-6, 64, 10)),
 }
-# By size: devices along `tensor` (the rest are along `fsdp`), and the parts that a batch is
-# accumulated from, for `multi` and for a single task.
-CUTS = {
-    **dict.fromkeys(("1b1", "1.3b", "3b"), (1, 8, 2)),
-    "2.7b": (1, 4, 1),
-    **dict.fromkeys(("7b1", "6.7b"), (2, 4, 1)),
-}
+TINY = (3e-4, 8, 1)  # rate, rows and warm-up of 560m/stage1 in configs/teacher.py: one program
 
 
 def get_config(argument: str = "") -> config.TrainConfig:
@@ -112,33 +102,36 @@ def get_config(argument: str = "") -> config.TrainConfig:
         eval="data/eval",
         epochs=0,
         steps=0,
+        tokens=0.0,
         attention="fused",
         tiny=False,
     )
     name, which, form, author = _parts(variant)
-    rate, rows, epochs, benchmark = SETS[which]
-    tiny, rows = given["tiny"], 8 if given["tiny"] else rows
-    data = f"{given['data'] or given['root'] + _data_of(which, form, author)}"
-    data += f"/student_{'text' if form == paper_models.ORIGINAL else form}"
-    epochs = given["epochs"] or epochs
+    rate, rows, epochs = SETS[which]
+    benchmark = "mmlu" if which == MULTI else which
+    epochs, tiny = given["epochs"] or epochs, given["tiny"]
+    folder = f"{given['data'] or given['root'] + _data_of(which, form, author)}"
+    data = f"{folder}/student_{'text' if form == paper_models.ORIGINAL else form}"
+    steps = 2 if tiny else given["steps"] or steps_of(data, rows, epochs, given["tokens"])
+    warmup = min(100, steps // 2) if which == MULTI else 0
     measurements = 10 if which == MULTI else epochs
-    tensor, *parts = (1, 1, 1) if tiny else CUTS[name.split("-")[1]]
-    steps = 2 if tiny else given["steps"] or prepared.open(data).steps(rows, epochs)
+    where = paper_slices.STUDENTS[name.split("-")[1]]
+    tensor, parts = where.tensor, where.parts * rows // SETS[MULTI][1]
+    if tiny:
+        (rate, rows, warmup), tensor, parts = TINY, 1, 1
     return config.TrainConfig(
         output=f"{given['root']}/{name}/{'_'.join(variant.split('/')[1:])}",
         data=data,
         init_from=given["base"],
         model=model(name, given["attention"], tiny),
-        optimizer=config.OptimizerConfig(
-            learning_rate=rate, warmup_steps=min(100, steps // 2) if which == MULTI else 0
-        ),
+        optimizer=config.OptimizerConfig(learning_rate=rate, warmup_steps=warmup),
         mesh=config.MeshConfig(data=1, fsdp=-1, tensor=tensor),
         checkpoint=config.CheckpointConfig(
             every=max(1, steps // 20), best=1 if given["eval"] else 0
         ),
         validation=validation(given["eval"], benchmark, every=-(-steps // measurements)),
         batch_size=rows,
-        accumulate=parts[which != MULTI],
+        accumulate=parts,
         steps=steps,
         log_every=10,
         compilation_cache="" if tiny else f"{given['root']}/compiled",
@@ -150,7 +143,7 @@ def _parts(variant: str) -> tuple[str, str, str, str]:
     """Return the model, set, form and author of a variant; UserError if one is unknown."""
     parts = variant.split("/")
     forms = (*config.FORMS, paper_models.ORIGINAL) if parts[1:2] == [MULTI] else config.FORMS
-    known_parts = ((*MODELS, *AFTER_MULTI), SETS, forms, AUTHORS)
+    known_parts = ((*MODELS, *AFTER_MULTI), SETS, forms, paper_models.AUTHORED)
     for part, known in zip(parts, known_parts, strict=False):
         if part not in known:
             raise UserError(f"unknown {part!r} in {variant!r}; known: {', '.join(known)}")
@@ -160,6 +153,13 @@ def _parts(variant: str) -> tuple[str, str, str, str]:
             f"got {variant!r}"
         )
     return parts[0], parts[1], parts[2], parts[3] if len(parts) == 4 else ""
+
+
+def steps_of(data: str, rows: int, epochs: int, tokens: float) -> int:
+    """Return the steps for all epochs over prepared data, or over so many tokens."""
+    if not tokens:
+        return prepared.open(data).steps(rows, epochs)
+    return math.ceil(tokens * epochs / (rows * LENGTH))
 
 
 def _data_of(which: str, form: str, author: str) -> str:
@@ -182,15 +182,15 @@ def model(name: str, attention: str, tiny: bool) -> config.ModelConfig:
     return registry.shape(shape, remat="full", attention=attention)
 
 
-def validation(folder: str, benchmark: tuple[str, str], every: int) -> config.ValidationConfig:
+def validation(folder: str, benchmark: str, every: int) -> config.ValidationConfig:
     """Return the benchmark that selects checkpoints, with the TeacherLM authors' prompts."""
     if not folder:
         return config.ValidationConfig()
-    file, format = benchmark
-    measure = "macro_accuracy" if format == "mmlu" else "accuracy"
+    file = paper_models.BENCHMARKS[benchmark]
+    measure = "macro_accuracy" if benchmark == "mmlu" else "accuracy"
     return config.ValidationConfig(
         every=every,
         root=folder,
-        benchmarks=(config.BenchmarkConfig(format, file, format, style="authors"),),
-        metric=f"{format}/{measure}",
+        benchmarks=(config.BenchmarkConfig(benchmark, file, benchmark, style="authors"),),
+        metric=f"{benchmark}/{measure}",
     )

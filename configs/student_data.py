@@ -21,6 +21,7 @@ Settings after the variant, as in `creak,data=FOLDER`:
     files       glob in it (default: samples/*.jsonl; */samples/*.jsonl if a sweep of `annotate`
                 wrote one run folder per task; ignored for `p3`)
     datasets    for `p3`, only these, as in `imdb+anli` (default: all)
+    forms       only these forms, as in `text+CMF` (default: all of the variant)
     author      label of who wrote the explanations (default: human or davinci if the variant says
                 so, teacher otherwise)
     root        folder of the run folders (default: runs/student)
@@ -33,17 +34,16 @@ Settings after the variant, as in `creak,data=FOLDER`:
 import dataclasses
 
 from teacherlm_jax import config
-from teacherlm_jax.config import variants
+from teacherlm_jax.config import paper_models, variants
 from teacherlm_jax.data import recipes
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources import p3
 
 SETS = ("multi", "creak", "ecqa", "strategyqa")
-AUTHORED = {"human": ("C",), "davinci": ("C", "F", "M")}  # forms of single tasks in the paper
 ORIGINAL = "p3"
 VARIANTS = (
     *SETS,
-    *(f"{name}/{author}" for name in SETS[1:] for author in AUTHORED),
+    *(f"{name}/{author}" for name in SETS[1:] for author in paper_models.AUTHORED),
     ORIGINAL,
 )
 
@@ -55,6 +55,7 @@ def get_config(argument: str = "") -> config.PrepareConfig:
         data="",
         files="samples/*.jsonl",
         datasets="",
+        forms="",
         author="",
         root="runs/student",
         vocabulary="hf://bigscience/bloom-560m",
@@ -64,7 +65,7 @@ def get_config(argument: str = "") -> config.PrepareConfig:
     if variant not in VARIANTS:
         raise UserError(f"unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
     which, _, author = variant.partition("/")
-    forms = ("text",) if which == ORIGINAL else AUTHORED.get(author, config.FORMS)
+    forms = forms_of(which, author, given["forms"])
     author = given["author"] or author or "teacher"
     return config.PrepareConfig(
         output=f"{given['root']}/{variant.replace('/', '_')}_data",
@@ -76,6 +77,12 @@ def get_config(argument: str = "") -> config.PrepareConfig:
         ),
         vocabulary=config.VocabularyConfig(given["vocabulary"], size=given["pieces"]),
     )
+
+
+def forms_of(which: str, author: str, only: str = "") -> tuple[str, ...]:
+    """Return the forms of a variant, or those of them that a setting names."""
+    forms = ("text",) if which == ORIGINAL else paper_models.AUTHORED.get(author, config.FORMS)
+    return variants.chosen_of("forms", only, forms)
 
 
 def folder_of(variant: str) -> str:

@@ -63,14 +63,13 @@ Settings after the variant, as in `7b1/stage2,root=/mnt/runs`:
 """
 
 from teacherlm_jax import config
-from teacherlm_jax.config import variants
+from teacherlm_jax.config import paper_models, paper_slices, variants
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 
 LENGTH = 2048
 BILLION = 10**9
-STAGES = ("stage1", "stage2", "stage3_cot", "stage3_fundamental", "stage3_mistake")
-CONTROL = "no_stage"
+STAGES, CONTROL = paper_models.STAGES[:-1], paper_models.STAGES[-1]
 
 # From the paper: peak learning rate, rows per step, and tokens of stages 1, 2 and 3.
 PAPER = {
@@ -80,8 +79,6 @@ PAPER = {
     "7b1": (2e-5, 768, (0.5 * BILLION, 8 * BILLION, 1.5 * BILLION)),
     "176b": (6e-5, 1024, (0, 1 * BILLION, 0)),
 }
-# Devices along `tensor` (the rest are along `fsdp`), and parts that a batch is accumulated from.
-CUTS = {"560m": (1, 1), "1b1": (1, 4), "3b": (1, 4), "7b1": (2, 4), "176b": (8, 8)}
 
 
 def get_config(argument: str = "") -> config.TrainConfig:
@@ -101,7 +98,8 @@ def get_config(argument: str = "") -> config.TrainConfig:
         raise UserError(f"unknown variant {variant!r}; known: {', '.join(known)}")
     rate, rows, _ = PAPER[size]
     tiny, steps = given["tiny"], 2 if given["tiny"] else steps_of(size, stage)
-    tensor, parts = (1, 1) if tiny else CUTS[size]
+    where = paper_slices.TEACHERS[size]
+    tensor, parts = (1, 1) if tiny else (where.tensor, where.parts)
     return config.TrainConfig(
         output=f"{given['root']}/{size}/{stage}",
         data=f"{given['data']}/teacher_{stage}",
@@ -136,10 +134,8 @@ def steps_of(size: str, stage: str) -> int:
 
 def start_of(size: str, stage: str, root: str, base: str) -> str:
     """Return the model that a stage starts from."""
-    if stage in ("stage1", CONTROL) or stages_of(size)[0] == stage:
-        return base
-    earlier = "stage1" if stage == "stage2" else "stage2"
-    return f"{root}/{size}/{earlier}/checkpoints/best"
+    earlier = paper_models.stage_before(size, stage)
+    return f"{root}/{size}/{earlier}/checkpoints/best" if earlier else base
 
 
 def model(size: str, attention: str, tiny: bool) -> config.ModelConfig:

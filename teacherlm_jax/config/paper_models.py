@@ -1,5 +1,7 @@
 """Names of the models and datasets in the paper's tables, for the key `stands_for`.
 
+Besides the names: what a model starts from, what its explanations are, and what it is evaluated on.
+
     teacher/SIZE/STAGE              the teachers of Table 1
     student/MODEL/pretrained        a student before training
     student/MODEL/multi/FORM        a student of P3-Sense-3K in a text form; P3: of the original P3
@@ -25,6 +27,8 @@ TEACHERS = (
     f"teacher/{SIZES[-1]}/stage2",  # the only stage of this size
 )
 
+_STAGE_BEFORE = {"stage2": "stage1"} | {stage: "stage2" for stage in STAGES if "stage3" in stage}
+
 STUDENTS = (
     *("bloom-1b1", "bloom-3b", "bloom-7b1"),
     *("bloomz-1b1", "bloomz-3b", "bloomz-7b1"),
@@ -43,6 +47,7 @@ SINGLE_TASK_FORMS = (
     *("text", "C/human", "C", "F", "M"),
     *("C/davinci", "F/davinci", "M/davinci"),
 )
+AUTHORED = {"human": ("C",), "davinci": ("C", "F", "M")}  # forms by an author besides the teacher
 SINGLE_TASK = tuple(
     f"student/{model}/{task}/{form}"
     for model in SINGLE_TASK_STUDENTS
@@ -56,10 +61,36 @@ TRAINED = (*TEACHERS, *MULTI_TASK, *SINGLE_TASK)
 MODELS = (*TRAINED, *PRETRAINED, *OTHERS)
 DATASETS = ("data/ecqa", "data/strategyqa", "data/creak", "data/p3")
 
+BENCHMARKS = {  # file of each
+    "creak": "creak.jsonl",
+    "ecqa": "ecqa.jsonl",
+    "strategyqa": "strategy_qa.jsonl",
+    "mmlu": "mmlu_test.jsonl",
+}
+
 MODEL_HELP = (
     "model of the paper that this run stands for in `report --paper`, such as teacher/7b1/stage2 "
     "or student/bloomz-7b1/multi/CMF (docs/reference/paper.md lists them); 'none': for no model; "
 )
+
+
+def stage_before(size: str, stage: str) -> str:
+    """Return the stage that a stage of a teacher starts from; empty: from published BLOOM."""
+    return "" if size == SIZES[-1] else _STAGE_BEFORE.get(stage, "")
+
+
+def benchmarks_of(name: str) -> tuple[str, ...]:
+    """Return the benchmarks on which the paper evaluates a model, keys of BENCHMARKS."""
+    role, _, *training = name.split("/")
+    if role in ("teacher", "other"):
+        return ("mmlu",)
+    return (training[0],) if training[0] in TASKS else tuple(BENCHMARKS)
+
+
+def address(model: str) -> str:
+    """Return the address of a published model such as `bloomz-7b1` or `bloom-176b`."""
+    organization = "facebook" if model.startswith("opt") else "bigscience"
+    return f"hf://{organization}/{'bloom' if model == 'bloom-176b' else model}"
 
 
 def problem(value: str, names: Sequence[str]) -> str:

@@ -44,3 +44,18 @@ def chosen(text: str, names: Iterable[str]) -> tuple[str, ...]:
     if text == "none":
         return ()
     return tuple(text.split("+")) if text else tuple(names)
+
+
+def chosen_of(
+    key: str, text: str, known: Iterable[str], default: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Return the names in the setting `key`, all of which must be among `known`.
+
+    If it is empty, these are those of `default`, or all known ones. Raises UserError.
+    """
+    known = tuple(known)
+    names = chosen(text, tuple(default) or known)
+    for name in names:
+        if name not in known:
+            raise UserError(f"{key}: unknown {name!r}; known: {', '.join(known)}")
+    return names

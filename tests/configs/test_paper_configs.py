@@ -2,12 +2,14 @@
 
 import importlib.util
 import pathlib
+import re
 
 import pytest
 
-from teacherlm_jax.config import fields, paper_models
+from teacherlm_jax.config import fields, paper_models, paper_slices
 from teacherlm_jax.data import prepared
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.planning import chips
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs"
 
@@ -52,10 +54,10 @@ def test_models_of_others_and_models_before_training_are_evaluated_from_the_hub(
 
 
 def test_the_benchmarks_are_those_of_the_cells():
-    assert EVALUATE.benchmarks_of("teacher/7b1/stage1") == ("mmlu",)
-    assert EVALUATE.benchmarks_of("student/bloomz-7b1-multi/creak/C/human") == ("creak",)
+    assert paper_models.benchmarks_of("teacher/7b1/stage1") == ("mmlu",)
+    assert paper_models.benchmarks_of("student/bloomz-7b1-multi/creak/C/human") == ("creak",)
     for name in ("student/opt-1.3b/pretrained", "student/opt-1.3b/multi/P3"):
-        assert set(EVALUATE.benchmarks_of(name)) == {"creak", "ecqa", "strategyqa", "mmlu"}
+        assert set(paper_models.benchmarks_of(name)) == {"creak", "ecqa", "strategyqa", "mmlu"}
 
 
 @pytest.mark.parametrize("variant", STUDENT_DATA.VARIANTS)
@@ -99,6 +101,47 @@ def test_tasks_are_annotated_where_the_data_of_students_come_from():
     fields.check(p3.get_config())
     assert p3.get_config().output == STUDENT_DATA.folder_of("multi")
     assert len(list(p3.sweep())) == 539
+
+
+def test_the_tables_of_slices_in_the_docstrings_are_those_that_the_configs_use():
+    row = r"^ {4}(\w+) +\d+ +(v\w+:\S+) +fsdp=(\d+)(?:, tensor=(\d+))? .* ([\d.]+) s$"
+    rows = re.findall(row, TEACHER.__doc__, re.MULTILINE)
+    assert [size for size, *_ in rows] == list(paper_slices.TEACHERS)
+    for size, *shown in rows:
+        assert_planned(paper_slices.TEACHERS[size], *shown)
+    row = r"^ {4}(\w+|bloom\(z\))-(\S+) +(v\w+:\S+) +fsdp=(\d+)(?:, tensor=(\d+))? .* ([\d.]+) s\b"
+    rows = re.findall(row, STUDENT.__doc__, re.MULTILINE)
+    assert [size for _, size, *_ in rows] == list(paper_slices.STUDENTS)
+    for _, size, *shown in rows:
+        assert_planned(paper_slices.STUDENTS[size], *shown)
+    assert f"({paper_slices.TASK_SECONDS} s for a single task)" in STUDENT.__doc__
+
+
+def assert_planned(planned, topology, fsdp, tensor, seconds):
+    assert (planned.topology, planned.tensor) == (topology, int(tensor or 1))
+    assert planned.seconds == float(seconds)
+    assert chips.parse(topology).chips == int(fsdp) * planned.tensor
+
+
+def test_a_single_task_has_a_quarter_of_the_batch_and_of_its_parts():
+    multi = STUDENT.get_config("opt-1.3b/multi/C,steps=9")
+    task = STUDENT.get_config("opt-1.3b/creak/C,steps=9")
+    assert (multi.batch_size, multi.accumulate) == (256, 8)
+    assert (task.batch_size, task.accumulate) == (64, 2)
+
+
+def test_the_steps_for_data_that_are_not_prepared_follow_from_their_tokens():
+    tokens = 256 * 2048 * 7 + 1
+    assert STUDENT.get_config(f"opt-1.3b/multi/C,tokens={tokens}").steps == 8
+    assert STUDENT.get_config(f"bloomz-7b1/creak/C,tokens={64 * 2048}").steps == 10
+    assert STUDENT.get_config(f"bloomz-7b1/creak/C,tokens={64 * 2048},epochs=3").steps == 3
+
+
+def test_only_some_forms_of_students_data_can_be_prepared():
+    (mixture,) = STUDENT_DATA.get_config("creak,forms=CMF").mixtures
+    assert mixture.name == "student_CMF"
+    with pytest.raises(UserError, match="forms: unknown 'CM'; known: C, F, M$"):
+        STUDENT_DATA.get_config("creak/davinci,forms=C+CM")
 
 
 def test_toy_forms_and_models_that_are_not_in_the_paper_stand_for_nothing(monkeypatch):

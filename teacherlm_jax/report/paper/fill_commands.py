@@ -13,7 +13,6 @@ from etils import epath
 from teacherlm_jax.config import paper_models
 
 _EVALUATE = "teacherlm evaluate --config=configs/evaluate_paper.py:"
-_TOKENIZERS = {"bloom": "hf://bigscience/bloom-560m", "opt": "hf://facebook/opt-1.3b"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +93,7 @@ def _prepare_multi(variant: str, names: Sequence[str]) -> list[str]:
     if any("/bloom" in name for name in names):
         commands.append(f"teacherlm prepare '--config=configs/student_data.py:{variant}'")
     if any("/opt" in name for name in names):
-        other = f"vocabulary={_TOKENIZERS['opt']},root=runs/student_opt"
+        other = f"vocabulary={paper_models.address('opt-1.3b')},root=runs/student_opt"
         commands.append(f"teacherlm prepare '--config=configs/student_data.py:{variant},{other}'")
     return commands
 
@@ -119,7 +118,7 @@ def _prepare_task(task: str, names: Sequence[str]) -> Iterator[str]:
 def _teachers(missing: Sequence[str], trained: Mapping[str, epath.Path]) -> Iterator[CommandGroup]:
     for size in paper_models.SIZES:
         names = [name for name in missing if name.startswith(f"teacher/{size}/")]
-        base = f"hf://bigscience/bloom{'' if size == '176b' else f'-{size}'}"
+        base = paper_models.address(f"bloom-{size}")
         train = f"teacherlm train --config=configs/teacher.py:{size}/$stage,base={base}"
         lines = _trained_and_evaluated(names, trained, "stage", train, f"teacher/{size}/$stage")
         yield CommandGroup(f"TeacherLM {size}", tuple(names), tuple(lines))
@@ -141,10 +140,8 @@ def _multi_task(
     for student in paper_models.STUDENTS:
         prefix = f"student/{student}/multi/"
         names = [name for name in missing if name.startswith(prefix)]
-        organization, data = "bigscience", ""
-        if student.startswith("opt"):
-            organization, data = "facebook", ",data=runs/student_opt/multi_data"
-        base = f"hf://{organization}/{student}"
+        data = ",data=runs/student_opt/multi_data" if student.startswith("opt") else ""
+        base = paper_models.address(student)
         train = f"teacherlm train --config=configs/student.py:{student}/multi/$form,base={base}"
         explained = [name for name in names if not name.endswith("/P3")]
         originals = [name for name in names if name not in explained]
@@ -162,7 +159,7 @@ def _single_task(
     for student in paper_models.SINGLE_TASK_STUDENTS:
         after_multi = student.endswith(paper_models.MULTI_FIRST)
         plain = student.removesuffix(paper_models.MULTI_FIRST)
-        base = f"hf://bigscience/{plain}"
+        base = paper_models.address(plain)
         if after_multi:  # the paper does not say which of its multi-task students it took
             base = f"runs/student/{plain}/multi_CMF/checkpoints/best"
         for task in paper_models.TASKS:
