@@ -15,6 +15,7 @@ from teacherlm_jax.config import (
     fields,
     paper_models,
 )
+from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.errors import UserError
 
 FILE = pathlib.Path(__file__).parents[2] / "configs/paper.py"
@@ -79,7 +80,7 @@ def test_the_stages_of_the_teacher_come_before_the_students(whole):
     pipeline, _ = whole
     needs = pipeline.needs
     assert needs["teacher/7b1/stage2"] == ("teacher_data", "teacher/7b1/stage1")
-    assert needs["annotate/p3"] == tuple(f"teacher/7b1/stage3_{kind}" for kind in PAPER.KINDS)
+    assert needs["annotate/p3"] == tuple(f"teacher/7b1/stage3_{kind}" for kind in KINDS)
     assert needs["student/opt-1.3b/multi/C"] == ("student_data_opt/multi",)
     assert needs["student/bloomz-7b1-multi/ecqa/C"] == (
         "student_data/ecqa",
