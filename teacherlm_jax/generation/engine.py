@@ -33,6 +33,7 @@ from teacherlm_jax.generation.requests import (
 from teacherlm_jax.generation.running_texts import RunningTexts
 from teacherlm_jax.generation.slot_counts import SlotCounts
 from teacherlm_jax.generation.slot_numbers import (
+    cache_entries,
     decode_window,
     prefill_size,
     refuse_too_long,
@@ -110,7 +111,8 @@ class Engine:
         refuse_too_long(model.max_positions, prompt_length, sampling.max_new_tokens)
         graph, self._parameters = nnx.split(model)
         self._device = SlotPrograms(
-            graph, slots=slots, cache_length=prompt_length + sampling.max_new_tokens,
+            graph, slots=slots,
+            cache_length=cache_entries(prompt_length, sampling.max_new_tokens),
             sampling=sampling, eos_id=eos_id, drawable=drawable, steps=steps_per_sync,
             adapted=adapted,
         )  # fmt: skip

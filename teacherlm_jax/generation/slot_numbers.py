@@ -9,7 +9,7 @@ from teacherlm_jax.errors import UserError
 
 _GROUP = 8  # most prefixes in one prefill
 _SMALLEST_WINDOW = 128  # entries of the cache
-_WINDOW_STEP = 16  # windows are multiples of it, the rows of a TPU's tile in bfloat16
+_STEP = 16  # the cache and its windows are multiples of it, the rows of a TPU's tile in bfloat16
 _IDLE = 12  # one of so many slots may be free before prompts are read into the free ones
 
 
@@ -22,6 +22,15 @@ def prefill_size(slots: int, members: int, shards: int) -> tuple[int, int]:
     return worth, shards * math.ceil(worth / members / shards)
 
 
+def cache_entries(prompt_length: int, new_tokens: int) -> int:
+    """Return the entries of a KV cache for prompts and texts of so many tokens, at most.
+
+    They are rounded up, so that prompts that are nearly as long, such as those for another kind of
+    explanation, find the programs of the others in the compilation cache.
+    """
+    return -(-(prompt_length + new_tokens) // _STEP) * _STEP
+
+
 def decode_window(reached: int, cache_length: int) -> int:
     """Return the entries of the cache that a decoding reads in which texts reach `reached`.
 
@@ -30,7 +39,7 @@ def decode_window(reached: int, cache_length: int) -> int:
     """
     window, part = cache_length, 2
     while cache_length // part >= _SMALLEST_WINDOW:
-        entries = -(-cache_length // (part * _WINDOW_STEP)) * _WINDOW_STEP
+        entries = -(-cache_length // (part * _STEP)) * _STEP
         if entries < reached:
             break
         window, part = entries, 2 * part

@@ -14,7 +14,7 @@ from teacherlm_jax.config import AnnotateConfig, LoraConfig, MeshConfig, ModelCo
 from teacherlm_jax.config.endpoint_config import is_endpoint
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.engine import Engine, EngineProgram
-from teacherlm_jax.generation.slot_numbers import prefill_size
+from teacherlm_jax.generation.slot_numbers import cache_entries, prefill_size
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.models import int8, registry
 from teacherlm_jax.planning.program_figures import Workload
@@ -108,9 +108,14 @@ class PlannedAnnotation:
         return _of_model(config, devices, self.model, self.lora, self.length, self.assumed)
 
     @property
+    def entries(self) -> int:
+        """Return the entries of the KV cache per slot."""
+        return cache_entries(self.length, self.config.sampling.max_new_tokens)
+
+    @property
     def cache(self) -> float:
         """Return the bytes per chip of the KV cache at full length."""
-        tokens = self.config.slots * (self.length + self.config.sampling.max_new_tokens)
+        tokens = self.config.slots * self.entries
         itemsize = jnp.dtype(self.model.dtype).itemsize
         return 2 * self.model.layers * tokens * self.model.width * itemsize / self.mesh.size
 

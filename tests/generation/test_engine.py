@@ -22,6 +22,7 @@ from teacherlm_jax.models import registry
 
 EOS = 1
 NEW = 24
+ENTRIES = 64  # of the cache for prompts of 30 tokens: 54, rounded up
 SAMPLING = SamplingConfig(temperature=1.0, top_k=12, top_p=0.95, max_new_tokens=NEW)
 
 
@@ -227,7 +228,7 @@ def test_every_program_is_compiled_once_and_reported(model, requests):
     list(engine.generate(requests))
     programs = sorted(re.sub(r" in [\d.]+ s$", "", line) for line in lines)
     assert programs == [
-        "compiled decode with 4 slots and 54 entries",
+        "compiled decode with 4 slots and 64 entries",
         "compiled prefill of 1 prompts of 32 tokens",
     ]
 
@@ -300,12 +301,12 @@ def test_texts_beyond_the_learned_positions_are_refused_before_generation():
 def test_the_programs_of_an_engine_compile_without_running_it(model, engine):
     prefill, decode = engine.programs()
     assert prefill.name == "prefill of 1 prompts of 30 tokens"
-    assert decode.name == "decode with 4 slots and 54 entries"
+    assert decode.name == "decode with 4 slots and 64 entries"
     for program in (prefill, decode):
         sizes = program.lowered.compile().memory_analysis()
-        cache = 2 * 2 * 4 * (30 + NEW) * 32 * 4  # keys and values of two layers in four slots
+        cache = 2 * 2 * 4 * ENTRIES * 32 * 4  # keys and values of two layers in four slots
         assert sizes.alias_size_in_bytes >= cache, "the cache is updated in place"
-        copied = re.findall(r"= f32\[2,4,54,32\]\S* copy\(", program.lowered.compile().as_text())
+        copied = re.findall(r"= f32\[2,4,64,32\]\S* copy\(", program.lowered.compile().as_text())
         assert not copied
 
 
@@ -376,7 +377,13 @@ def test_a_generation_ends_when_the_caller_has_enough(model, requests):
     assert engine.counts.prompts < len(requests)
 
 
-@pytest.mark.parametrize(("reads", "windows"), [(True, (192, 370)), (False, (370,))])
+@pytest.mark.parametrize(("longest", "entries"), [(24, 48), (25, 64), (40, 64), (41, 80)])
+def test_prompts_that_are_nearly_as_long_have_one_size_of_cache(model, longest, entries):
+    engine = Engine(model, slots=2, prompt_length=longest, sampling=SAMPLING, eos_id=EOS)
+    assert engine.cache_length == entries
+
+
+@pytest.mark.parametrize(("reads", "windows"), [(True, (192, 384)), (False, (384,))])
 def test_the_names_of_all_programs_are_known_before(model, monkeypatch, reads, windows):
     monkeypatch.setattr(engine_module, "reads_windows", lambda: reads)
     lines = []
@@ -401,7 +408,7 @@ def test_the_names_of_all_programs_are_known_before(model, monkeypatch, reads, w
 def test_the_memory_of_an_engine_is_that_of_its_parameters_and_slots(model, engine):
     parameters, slots = engine.bytes_per_device()
     assert parameters == sum(leaf.nbytes for leaf in jax.tree.leaves(nnx.split(model)[1]))
-    cache = 2 * 2 * 4 * (30 + NEW) * 32 * 4  # keys and values, layers, slots, entries, width, bytes
+    cache = 2 * 2 * 4 * ENTRIES * 32 * 4  # keys and values, layers, slots, entries, width, bytes
     assert cache < slots < 1.1 * cache
 
 

@@ -11,6 +11,7 @@ from teacherlm_jax.annotation.explanation_prompts import encode_prompts
 from teacherlm_jax.config import DryRunOptions, TeachersConfig
 from teacherlm_jax.data.sample import KINDS, to_row
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.generation.slot_numbers import cache_entries
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.planning import dry_run, dry_run_text, slice_estimate
@@ -76,7 +77,7 @@ def test_a_dry_run_writes_nothing_and_describes_the_run(
         title = f"prompt {number}: {prompt.id}, {len(prompt.tokens)} tokens"
         assert f"\n\n{title}\n{vocabulary.spelled(prompt.tokens)}\n\n" in text
     assert f"prompts of up to {lengths[32]} tokens: 8 slots; it compiles" in text
-    assert f"decode with 8 slots and {lengths[32] + 6} entries" in text
+    assert f"decode with 8 slots and {cache_entries(lengths[32], 6)} entries" in text
     assert re.fullmatch(
         r"[\d.]+ MiB of .*: parameters [\d.]+ MiB, KV cache [\d.]+ MiB, temporaries [\d.]+ MiB",
         _value(text, "memory per device"),
