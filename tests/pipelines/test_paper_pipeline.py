@@ -1,8 +1,6 @@
 """The paper's whole experiment at toy size on generated data, and its dry run in the docs."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,25 +13,23 @@ PAGE = REPOSITORY / "docs/reference/paper-dry-run.md"
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, one_device):
-    """The folder of a finished tiny pipeline, and what it printed."""
+def root(tmp_path_factory, one_device):
+    """The folder of a finished tiny pipeline, whose steps are started in the same environment."""
     root = tmp_path_factory.mktemp("paper") / "runs"
-    return root, pipeline(root, one_device)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(REPOSITORY)
+        for name, value in one_device.items():
+            patch.setenv(name, value)
+        assert pipeline(root) == 0
+        yield root
 
 
-def pipeline(root, environment, *options, status=0):
+def pipeline(root, *options):
     words = ["pipeline", f"--config=configs/paper.py:tiny,root={root}", "--processes=2", *options]
-    completed = subprocess.run(
-        [sys.executable, "-m", "teacherlm_jax", *words],
-        cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    shown = completed.stdout + completed.stderr
-    assert completed.returncode == status, shown[-3000:]
-    return shown
+    return main(words)
 
 
-def test_every_kind_of_step_writes_a_result(finished):
-    root, _ = finished
+def test_every_kind_of_step_writes_a_result(root):
     steps = files.read_json(root / "config.json")["config"]["steps"]
     assert {step["verb"] for step in steps} == {
         "prepare",
@@ -47,8 +43,7 @@ def test_every_kind_of_step_writes_a_result(finished):
     assert all(record["output"].startswith("sha256:") for record in records.values())
 
 
-def test_the_specialists_explain_what_the_students_are_trained_on(finished):
-    root, _ = finished
+def test_the_specialists_explain_what_the_students_are_trained_on(root):
     explained = files.read_json(root / "teacher/560m/annotate_creak/result.json")
     assert {kind: one["count"] for kind, one in explained["kinds"].items()} == {
         "cot": 20, "fundamental": 20, "mistake": 20,
@@ -59,8 +54,7 @@ def test_the_specialists_explain_what_the_students_are_trained_on(finished):
     assert {"data", "init_from"} <= inputs.keys()
 
 
-def test_the_report_has_the_evaluations_in_the_cells_of_the_paper(finished):
-    root, _ = finished
+def test_the_report_has_the_evaluations_in_the_cells_of_the_paper(root):
     page = (root / "report/report.md").read_text(encoding="utf-8")
     for name in ("teacher/560m/stage3_cot", "student/bloomz-7b1/multi/CMF"):
         assert f"| evaluate/{name} | evaluate | {name} |" in page
@@ -70,22 +64,24 @@ def test_the_report_has_the_evaluations_in_the_cells_of_the_paper(finished):
     assert [cell.strip() for cell in row.split("|")] == ["–", "–", shown, "–", "–", "–"]
 
 
-def test_a_changed_input_is_refused_by_its_step_and_leaves_the_others(finished, one_device):
-    root, _ = finished
+def test_a_changed_input_is_refused_by_its_step_and_leaves_the_others(root, capsys):
     path = root / "data/rationale/creak_train.jsonl"
     before = path.read_bytes()
-    assert pipeline(root, one_device, "--until=annotate/p3").count("finished before") == 7
+    assert pipeline(root, "--until=annotate/p3") == 0
+    assert capsys.readouterr().out.count("finished before") == 7
     path.write_bytes(before.replace(b"True or false", b"Right or wrong", 1))
     try:
-        shown = pipeline(root, one_device, "--until=student_data/creak", status=2)
+        assert pipeline(root, "--until=student_data/creak") == 2
     finally:
         path.write_bytes(before)
+    shown, error = capsys.readouterr()
     assert f"annotate_creak: changed since it finished: {path}" in shown
     assert "has changed since this job was planned; restore the rows of the source" in shown
     assert (
-        "step 'explain creak' failed with status 2; steps that need it and were not run: 1" in shown
+        "step 'explain creak' failed with status 2; steps that need it and were not run: 1" in error
     )
-    shown = pipeline(root, one_device, "--status")
+    assert pipeline(root, "--status") == 0
+    shown = capsys.readouterr().out
     assert shown.count("finished  ") == 14 and shown.count("failed  ") == 1
 
 
