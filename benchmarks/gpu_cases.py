@@ -15,19 +15,18 @@ from jax.sharding import Mesh
 from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.errors import is_out_of_memory, one_line
+from teacherlm_jax.planning.gpus import GPUS
 from teacherlm_jax.training.flops import peak
 
 # Published bytes per second between memory and cores, by the prefix of `device_kind` in JAX. The
 # first prefix that matches is used.
 BANDWIDTHS = {
-    "NVIDIA A100-SXM4-40GB": 1.555e12,
     "NVIDIA A100-PCIE-40GB": 1.555e12,
-    "NVIDIA A100-SXM4-80GB": 2.039e12,
     "NVIDIA A100 80GB PCIe": 1.935e12,
     "NVIDIA H100 PCIe": 2.0e12,
     "NVIDIA H100 NVL": 3.9e12,
-    "NVIDIA H100": 3.35e12,
-    "NVIDIA H200": 4.8e12,
+    "NVIDIA L40": 864e9,  # and L40S
+    **{gpu.kind: gpu.bandwidth for gpu in GPUS.values()},
 }
 
 Figures = dict[str, Any]  # of one case, JSON-serializable
@@ -57,7 +56,11 @@ class Card:
     @classmethod
     def first(cls) -> "Card":
         """Return the first device of JAX."""
-        kind = jax.devices()[0].device_kind
+        return cls.named(jax.devices()[0].device_kind)
+
+    @classmethod
+    def named(cls, kind: str) -> "Card":
+        """Return the device of a `device_kind`."""
         prefixes = (size for name, size in BANDWIDTHS.items() if kind.startswith(name))
         return cls(kind, peak(kind), next(prefixes, None))
 

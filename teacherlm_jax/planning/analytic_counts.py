@@ -1,7 +1,7 @@
 """FLOPs, memory traffic and communication of a program per GPU, counted from shapes alone.
 
-JAX cannot compile for absent GPUs. The counts follow from the model, the mesh, rematerialization
-and attention; tests compare them with compiled programs. All rows are assumed to hold one text.
+Plans for GPUs compile nothing. The counts follow from the model, the mesh, rematerialization and
+attention; tests compare them with compiled programs. All rows are assumed to hold one text.
 """
 
 import dataclasses
@@ -171,8 +171,7 @@ def _of_prefill(run: PlannedAnnotation) -> Counts:
 def _of_decode(run: PlannedAnnotation) -> Counts:
     """Return the counts of one step with the full length of the cache."""
     model, mesh, slots = run.model, run.config.mesh, run.config.slots
-    entries = run.length + run.config.sampling.max_new_tokens
-    flops = forward_flops(model, slots, slots * entries, slots)
+    flops = forward_flops(model, slots, slots * run.entries, slots)
     logits = _LOGIT_PASSES * 4 * slots * model.vocab_size / run.mesh.size
     return Counts(
         flops=flops / run.mesh.size,

@@ -150,7 +150,10 @@ def _conditions(wanted: GpuSet, length: int) -> list[str]:
             f"{wanted.name}: {wanted.chips} x {gpu.kind} with {gpu.memory} GB, of which programs "
             f"get {gpu.usable:.1f} GiB with {gpus.SETTING}"
         ),
-        "estimated from shapes; nothing was compiled or run, and the memory may be 35% off",
+        (
+            "estimated from shapes; nothing was compiled or run, and the memory may be "
+            f"{gpu_memory.ERROR:.0%} off"
+        ),
         (
             f"training: packed rows of {length} tokens, remat=full, attention=blockwise, float32 "
             f"parameters and AdamW; LoRA of rank {RANK} over a frozen bfloat16 model"

@@ -20,6 +20,8 @@ from teacherlm_jax.training import step_memory
 
 Parts = dict[str, float]  # bytes by component
 
+ERROR = 0.35  # by which the estimate was off in the worst comparison with a compiled program
+
 _LOGIT_COPIES = 2  # float32 logits, and filtered ones
 _SCORE_COPIES = 3  # float32 scores of a pair of blocks, their exponentials, and the mask
 _ANNOTATION_OVERHEAD = 1.08  # of compiled programs over their arrays; of training: see `memory`

@@ -1,4 +1,4 @@
-"""Plans for GPUs: estimates from shapes, because no compiler for absent GPUs is available."""
+"""Plans for GPUs: estimates from shapes, without a compiler."""
 
 import dataclasses
 from typing import Any
@@ -160,7 +160,8 @@ def verdict(size: float, wanted: GpuSet) -> str:
     available = wanted.chip.usable * GIB
     if size > available:
         return "does not fit"
-    close = "; close, the estimate may be 35% off" if size > CLOSE * available else ""
+    error = f"; close, the estimate may be {gpu_memory.ERROR:.0%} off"
+    close = error if size > CLOSE * available else ""
     if size > gpus.DEFAULT_FRACTION * wanted.chip.reported * GIB:
         return f"fits with {gpus.SETTING}{close}"
     return f"fits{close}"

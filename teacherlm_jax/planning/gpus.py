@@ -1,17 +1,20 @@
 """NVIDIA GPUs by name, with their published figures; see docs/reference/gpus.md.
 
-The figures are those of NVIDIA's data sheets: bfloat16 and int8 without sparsity, with float32
-accumulation where the sheet has both, and links in one direction, half of the published sum.
+Peaks are dense bfloat16 and int8, half of what the data sheets print with sparsity, and those with
+float32 accumulation where a sheet has both. Links are in one direction, half of the published sum.
 
-    4090       NVIDIA Ada GPU architecture, whitepaper V2.02, appendix A
-    l4         NVIDIA L4 Tensor Core GPU, data sheet
-    a100       NVIDIA A100 Tensor Core GPU, data sheet (SXM4); DGX A100 for the network
-    h100       NVIDIA H100 Tensor Core GPU, data sheet (SXM5); DGX H100 for the network
-    h200       NVIDIA H200 Tensor Core GPU, data sheet (SXM5); DGX H200 for the network
+    4090  NVIDIA Ada GPU Architecture, whitepaper, appendix A; 64 GB/s of PCIe 4.0 x16
+    l4    NVIDIA L4 data sheet: 242 TFLOP/s and 485 TOP/s with sparsity; 64 GB/s of PCIe 4.0 x16
+    a100  NVIDIA A100 data sheet, SXM4: 624 TFLOP/s and 1,248 TOP/s with sparsity; 600 GB/s of
+          NVLink; DGX A100: a port of 200 Gb/s for each GPU
+    h100  NVIDIA H100 data sheet, SXM5: 1,979 TFLOP/s and 3,958 TOP/s with sparsity; 900 GB/s of
+          NVLink; DGX H100: a port of 400 Gb/s for each GPU
+    h200  NVIDIA H200 data sheet, SXM5: as h100, with 141 GB and 4.8 TB/s
 
-The memory that CUDA reports is smaller than the published one by what the driver reserves. It is
-the "total capacity" in PyTorch's out-of-memory messages, rounded down, for 4090, l4 and a100-40gb;
-the others have no such source.
+CUDA reports less memory than there is, because the driver keeps some. Out-of-memory messages of
+PyTorch have its figure as the "total capacity": 23.64 GiB on 4090, 39.4 to 39.6 on a100-40gb, 79.15
+to 79.33 on a100, 79.11 on h100. For l4 and h200, about as much as the driver keeps on h100, 0.5 and
+0.6 GiB, is subtracted from the 23,034 and 143,771 MiB that nvidia-smi prints.
 """
 
 import dataclasses
@@ -143,7 +146,7 @@ def parse(topology: str) -> GpuSet:
 
 
 def _problem(gpu: Gpu, count: int) -> str:
-    """Return why there are not so many of these GPUs; empty if there are."""
+    """Return why no machines have this number of GPUs; empty if some have."""
     if count < 1:
         return f"{count} GPUs; expected at least one, as in --topology={PREFIX}{gpu.name}"
     if count <= MACHINE:

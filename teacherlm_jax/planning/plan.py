@@ -36,7 +36,7 @@ from teacherlm_jax.storage import files
 def plan(config: TrainConfig | AnnotateConfig, run: Run, options: PlanOptions) -> None:
     """Compile or estimate the programs of `config`; print and save their figures.
 
-    Raises UserError if there is no such slice or GPU, if the config does not work on it, and if the
+    Raises UserError for an unknown slice or GPU, if the config does not work on it, and if the
     TPU compiler is needed and not installed; also, after the plan was printed and saved, if a
     program does not fit into the memory of a chip. The message then names settings to try.
     """

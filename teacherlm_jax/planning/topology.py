@@ -11,7 +11,7 @@ Topology = TpuSlice | GpuSet
 def parse(topology: str) -> Topology:
     """Return what a topology such as "v5e:8x8" or "gpu:h100x8" names.
 
-    Raises UserError for an unknown chip, and for a shape or a number that there is not.
+    Raises UserError for an unknown chip, and for a shape or a number that no slice or machine has.
     """
     given = topology.strip().lower()
     if given.startswith(gpus.PREFIX):
