@@ -14,6 +14,7 @@ from typing import Any
 
 from etils import epath
 
+from teacherlm_jax import wording
 from teacherlm_jax.annotation.beam_worker import (
     FAILED,
     WRITTEN,
@@ -115,7 +116,12 @@ def _run(
         shown[0] = line
 
     batches = sum(len(elements) for elements, _ in steps)
-    run.log.info("%s writes %d batches of shards: %s", beam.runner, batches, state())
+    run.log.info(
+        "%s writes %s of shards: %s",
+        beam.runner,
+        wording.counted(batches, "batch", "batches"),
+        state(),
+    )
     reporting = Repeated(_REPORT_SECONDS, report, run.log.warning)
     try:
         with interruptible(lambda: f"{state()} of {run.address}"):

@@ -43,6 +43,7 @@ from teacherlm_jax.generation.slot_programs import SlotPrograms
 from teacherlm_jax.generation.slot_state import SlotState, placed
 from teacherlm_jax.models.attention_cached import reads_windows
 from teacherlm_jax.models.decoder import Decoder
+from teacherlm_jax.wording import counted
 
 # Names in traces: what the host does. HANDLE is the time of the caller.
 HOST_PHASES = ("submit programs", "handle texts", "read requests", "wait for the device")
@@ -198,10 +199,10 @@ class Engine:
 
     def _prefill_name(self, longest: int) -> str:
         continued = f", each continued {self._members} times" if self._members > 1 else ""
-        return f"prefill of {self._group} prompts of {longest} tokens{continued}"
+        return f"prefill of {counted(self._group, 'prompt')} of {longest} tokens{continued}"
 
     def _decode_name(self, window: int) -> str:
-        return f"decode with {self._slots} slots and {window} entries"
+        return f"decode with {counted(self._slots, 'slot')} and {window} entries"
 
     @contextlib.contextmanager
     def _reporting(self, name: str, size: int = 0) -> Iterator[None]:

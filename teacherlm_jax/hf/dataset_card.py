@@ -9,6 +9,7 @@ import yaml
 from teacherlm_jax.config import DatasetConfig
 from teacherlm_jax.hf import dataset_schema
 from teacherlm_jax.hf.dataset_rows import ExplainedRun
+from teacherlm_jax.wording import counted
 
 FILE = "README.md"
 SPLIT = "train"
@@ -93,8 +94,8 @@ def size_category(rows: int) -> str:
 
 def _rows(run: ExplainedRun, config: DatasetConfig, facts: DatasetFacts) -> str:
     lines = [
-        f"- {facts.rows:,} rows from {run.result['rows']:,} explained samples",
-        f"- {run.result['refused']:,} rows of the source could not be used and are not here",
+        f"- {counted(facts.rows, 'row')} from {counted(run.result['rows'], 'explained sample')}",
+        f"- {counted(run.result['refused'], 'row')} of the source could not be used",
     ]
     lines += [f"- rows left out ({why}): {count:,}" for why, count in sorted(facts.missing.items())]
     if config.checked_only:

@@ -24,6 +24,7 @@ from teacherlm_jax.storage.atomic_folder import UnfinishedFolder, whole_or_nothi
 from teacherlm_jax.storage.disk_errors import naming
 from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.temporary import TemporaryFolder
+from teacherlm_jax.wording import counted
 
 
 def export(config: ConvertConfig, source: epath.Path, log: logging.Logger) -> None:
@@ -44,8 +45,7 @@ def export(config: ConvertConfig, source: epath.Path, log: logging.Logger) -> No
         facts = survey(run, config.dataset, config.output)
         with whole_or_nothing(config.output, log.info) as folder:
             _write(run, config.dataset, facts, folder, log)
-        log.info("%s: %d rows; load them with datasets.load_dataset(%r)", config.output, facts.rows,
-                 config.output)  # fmt: skip
+        _log(log, config.output, facts.rows, config.output)
         return
     name = dataset_upload.parse(config.output)
     facts = survey(run, config.dataset, name)
@@ -56,7 +56,11 @@ def export(config: ConvertConfig, source: epath.Path, log: logging.Logger) -> No
         unfinished = UnfinishedFolder(StoragePath(path), lambda: None)
         _write(run, config.dataset, facts, unfinished, log)
         url = dataset_upload.upload(path, name, config.dataset)
-    log.info("%s: %d rows; load them with datasets.load_dataset(%r)", url, facts.rows, name)
+    _log(log, url, facts.rows, name)
+
+
+def _log(log: logging.Logger, place: str, rows: int, name: str) -> None:
+    log.info("%s: %s; load them with datasets.load_dataset(%r)", place, counted(rows, "row"), name)
 
 
 def survey(run: ExplainedRun, config: DatasetConfig, address: str) -> DatasetFacts:
@@ -68,7 +72,7 @@ def survey(run: ExplainedRun, config: DatasetConfig, address: str) -> DatasetFac
         count += len(batch)
     if not count:
         missing = sorted(writer.missing.items())
-        why = "; ".join(f"{number} samples with {reason}" for reason, number in missing)
+        why = "; ".join(f"{counted(number, 'sample')} with {reason}" for reason, number in missing)
         unchecked = "set config.dataset.checked_only=False, or " if config.checked_only else ""
         raise UserError(
             f"{run.path}: the dataset would have no rows ({why or 'the run has no samples'}); "

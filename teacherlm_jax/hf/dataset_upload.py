@@ -9,6 +9,7 @@ from teacherlm_jax.config import DatasetConfig
 from teacherlm_jax.errors import UserError, one_line
 from teacherlm_jax.hf.dataset_card import SPLIT
 from teacherlm_jax.storage import disk_errors
+from teacherlm_jax.wording import counted
 
 _ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)")
 _OF_GIT = ".gitattributes"  # the only file of a new repository
@@ -48,9 +49,9 @@ def open_repository(name: str, config: DatasetConfig) -> None:
     present = {sibling.rfilename for sibling in info.siblings or ()} - {_OF_GIT}
     if present and not config.update:
         raise UserError(
-            f"hf://datasets/{name}: the repository has {len(present)} files; name another one, or "
-            f"replace its data files and README.md with --config.dataset.update=True (see "
-            f"{constants.ENDPOINT}/datasets/{name})"
+            f"hf://datasets/{name}: the repository has {counted(len(present), 'file')}; name "
+            "another one, or replace its data files and README.md with "
+            f"--config.dataset.update=True (see {constants.ENDPOINT}/datasets/{name})"
         )
 
 

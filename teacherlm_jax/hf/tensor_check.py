@@ -10,6 +10,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import lazy_tensor, tensor_names
 from teacherlm_jax.hf.lazy_tensor import DTYPES, StoredTensor
 from teacherlm_jax.hf.tensor_names import TensorSlot
+from teacherlm_jax.wording import counted
 
 _SHOWN = 5  # problems in one message
 
@@ -68,7 +69,7 @@ def wrapper_prefix(family: str, names: Iterable[str]) -> str:
 
 def _files(tensors: Mapping[str, StoredTensor]) -> str:
     names = sorted({tensor.file.name for tensor in tensors.values()})
-    more = f" and {len(names) - _SHOWN} more files" if len(names) > _SHOWN else ""
+    more = f" and {counted(len(names) - _SHOWN, 'more file')}" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more if names else "the files of weights"
 
 

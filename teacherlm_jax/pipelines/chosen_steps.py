@@ -7,6 +7,7 @@ from teacherlm_jax.config import PipelineOptions
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.pipelines import step_digests
 from teacherlm_jax.pipelines.pipeline_step import Step
+from teacherlm_jax.wording import counted
 
 _MOST_NAMES = 40  # in a message
 
@@ -50,7 +51,7 @@ def require_inputs(steps: Sequence[Step]) -> None:
     if missing:
         path, names = next(iter(missing.items()))
         others = f"; also missing: {', '.join([*missing][1:])}" if len(missing) > 1 else ""
-        more = f" and {len(names) - 1} others" if len(names) > 1 else ""
+        more = f" and {counted(len(names) - 1, 'other')}" if len(names) > 1 else ""
         raise UserError(
             f"{path}: no such file or folder, and the step {names[0]!r}{more} reads it{others}; "
             "put it there, or name another path in the config of the pipeline"

@@ -11,6 +11,7 @@ from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
+from teacherlm_jax.wording import counted
 
 _ENVIRONMENT = {"JAX_PLATFORMS": "cpu"}
 
@@ -59,4 +60,4 @@ def _generate(config: QuickstartConfig, run: Run) -> None:
         if split != "train":
             rows = [{**row, "explanations": {}} for row in rows]
         files.write_jsonl(path, rows)
-        run.log.info("%s: %d generated samples", path, len(rows))
+        run.log.info("%s: %s", path, counted(len(rows), "generated sample"))

@@ -21,6 +21,7 @@ from teacherlm_jax.sources.usable_rows import Check
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.refused_rows import RefusedRows
+from teacherlm_jax.wording import counted
 
 _PROVENANCE = ("step", "model_digest", "prompt_version", "seed", "sampling", "dtype")
 
@@ -90,7 +91,7 @@ def _read(
     samples = list(
         read_samples(source, config.root, refused, usable=usable, seed=config.seed, log=run.log)
     )
-    run.log.info("%s: %d samples", source.name, len(samples))
+    run.log.info("%s: %s", source.name, counted(len(samples), "sample"))
     return samples
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from teacherlm_jax.pipelines.step_graph import StepNode
+from teacherlm_jax.wording import counted
 
 _CHARACTER, _HEIGHT, _GAP, _BETWEEN, _MARGIN = 7.2, 34, 14, 56, 16  # pixels
 _COLOURS = {"finished": "#d5ecd8", "": "#f4f4f0"}
@@ -28,7 +29,9 @@ def svg(graph: Sequence[StepNode]) -> str:
     bottom = max(y for _, y, _ in places) + _HEIGHT
     width, height = f"{right + _MARGIN:.0f}", f"{bottom + _MARGIN:.0f}"
     count = sum(node.steps for node in graph)
-    parts = [_HEAD.format(width=width, height=height, title=f"Pipeline of {count} steps")]
+    parts = [
+        _HEAD.format(width=width, height=height, title=f"Pipeline of {counted(count, 'step')}")
+    ]
     for index, node in enumerate(graph):
         parts += (_arrow(places[other], places[index]) for other in node.after)
     parts += (_box(node, place) for node, place in zip(graph, places, strict=True))

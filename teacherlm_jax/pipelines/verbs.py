@@ -16,6 +16,7 @@ from teacherlm_jax.runs.recorded_settings import LABEL
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
+from teacherlm_jax.wording import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,7 +278,7 @@ def graph(name: str, settings: Any, target: str) -> str:
     if target == "text":
         return step_graph.text(nodes)
     files.write_text(target, step_graph_svg.svg(nodes))
-    return f"{target}: {len(steps)} steps"
+    return f"{target}: {counted(len(steps), 'step')}"
 
 
 def _digests(verb: Verb, settings: Any) -> dict[str, str]:

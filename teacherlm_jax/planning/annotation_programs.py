@@ -21,6 +21,7 @@ from teacherlm_jax.planning.program_figures import Workload
 from teacherlm_jax.planning.programs import CompiledProgram, compiled
 from teacherlm_jax.planning.training_program import planned_mesh, visits, with_devices
 from teacherlm_jax.sharding import AnyMesh, Tree
+from teacherlm_jax.wording import counted
 
 ASSUMED_LENGTH = 2048  # tokens of the longest prompt
 STEPS = 16  # decode steps of the planned program
@@ -240,6 +241,6 @@ def summary(run: PlannedAnnotation) -> str:
     """Return a line about the run."""
     config = run.config
     return (
-        f"annotation: {config.slots} slots, prompts of up to {run.length} tokens, "
-        f"{config.sampling.max_new_tokens} new tokens; attention={run.model.attention}"
+        f"annotation: {counted(config.slots, 'slot')}, prompts of up to {run.length} tokens, "
+        f"{counted(config.sampling.max_new_tokens, 'new token')}; attention={run.model.attention}"
     )

@@ -14,6 +14,7 @@ from teacherlm_jax.planning.examined_teacher import ExaminedTeacher
 from teacherlm_jax.planning.programs import in_gib
 from teacherlm_jax.planning.slice_estimate import SliceEstimate
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
+from teacherlm_jax.wording import counted
 
 _PERCENTILES = (1, 50, 90, 99)
 _PROMPTS = 3
@@ -96,7 +97,7 @@ def _prompt(number: int, prompt: ExplanationPrompt, vocabulary: Vocabulary | Non
     if vocabulary is None:
         return [f"prompt {number}: {prompt.id}", prompt.text]
     read = vocabulary.spelled(prompt.tokens.tolist())
-    return [f"prompt {number}: {prompt.id}, {len(prompt.tokens)} tokens", read]
+    return [f"prompt {number}: {prompt.id}, {counted(len(prompt.tokens), 'token')}", read]
 
 
 def _served(config: AnnotateConfig, preview: JobPreview, teacher: AnnotationTeacher) -> list[str]:
@@ -111,7 +112,8 @@ def _teacher(examined: ExaminedTeacher) -> list[str]:
     """Return programs, memory and speed of a teacher."""
     lines = [f"{examined.teacher.name}: {', '.join(examined.teacher.kinds)}"]
     for group, programs in zip(examined.groups, examined.programs, strict=True):
-        lines.append(f"  prompts of up to {group.longest} tokens: {group.slots} slots; it compiles")
+        longest, slots = counted(group.longest, "token"), counted(group.slots, "slot")
+        lines.append(f"  prompts of up to {longest}: {slots}; it compiles")
         lines += [f"    {program}" for program in programs]
     needed = examined.parameters + examined.slots + examined.temporaries
     available = f" of {in_gib(examined.available)}" if examined.available else ""
@@ -122,11 +124,12 @@ def _teacher(examined: ExaminedTeacher) -> list[str]:
     }
     shown = ", ".join(f"{name} {in_gib(size)}" for name, size in parts.items())
     sample = examined.sample
-    timed = f"{sample.counts.tokens:,} new tokens of {sample.counts.prompts:,} texts"
+    timed = f"{counted(sample.counts.tokens, 'new token')} of "
+    timed += f"{counted(sample.counts.prompts, 'text')} in {sample.seconds:.1f} s"
     return lines + _aligned(
         [
             ("memory per device", f"{in_gib(needed)}{available}: {shown}"),
-            ("timed", f"{timed} in {sample.seconds:.1f} s; {sample.texts:,} texts finished"),
+            ("timed", f"{timed}; {counted(sample.texts, 'text')} finished"),
         ]
     )
 

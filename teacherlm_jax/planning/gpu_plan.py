@@ -14,9 +14,10 @@ from teacherlm_jax.planning.chips import GIB
 from teacherlm_jax.planning.counts import Counts
 from teacherlm_jax.planning.gpu_memory import Parts
 from teacherlm_jax.planning.gpus import GpuSet
-from teacherlm_jax.planning.program_figures import Workload, counted
+from teacherlm_jax.planning.program_figures import Workload, with_roofline
 from teacherlm_jax.planning.roofline import mfu_bound
 from teacherlm_jax.planning.training_program import PlannedTraining
+from teacherlm_jax.wording import counted
 
 CLOSE = 0.75  # of the memory; above it, the error of the estimate may decide
 
@@ -94,8 +95,8 @@ def _of_annotation(
     parts = gpu_memory.of_annotation(run)
     counts = analytic_counts.of_annotation(run)
     names = (
-        f"prefill of {run.group} prompts of {run.length} tokens",
-        f"{STEPS} steps of decoding with {run.config.slots} slots",
+        f"prefill of {counted(run.group, 'prompt')} of {run.length} tokens",
+        f"{STEPS} steps of decoding with {counted(run.config.slots, 'slot')}",
     )
     expected = (
         efficiency.expected(counts[0], wanted.chip, prefill=True),
@@ -150,7 +151,7 @@ def _program(
         "memory_available": available,
         "memory_note": verdict(size, wanted),
         "model_flops": workload.needed,
-        **counted(counts, workload, wanted),
+        **with_roofline(counts, workload, wanted),
         "expected": expected,
     }
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from teacherlm_jax.planning.programs import in_gib
 from teacherlm_jax.planning.topology import Topology, unit
+from teacherlm_jax.wording import counted
 
 _ONLY = "matrix products only"
 _WIDTH = 24  # of the names of figures, at least
@@ -69,12 +70,12 @@ def _speed(speed: Mapping[str, Any], one: str) -> list[tuple[str, str]]:
     """Return names and values of the speed of a run on the whole slice or all GPUs."""
     rows = [("tokens", f"{speed['tokens_per_second']:,.0f} per second")]
     if "steps" in speed:
-        rows.append((f"{speed['steps']:,} steps", total(speed, one)))
+        rows.append((counted(speed["steps"], "step"), total(speed, one)))
         return rows
     length = f"{speed['tokens_per_text']:.0f} tokens on average, as in the paper"
     rows.append(("explanations", f"{speed['texts_per_second']:,.1f} per second, of {length}"))
     if speed["rows"]:
-        rows.append((f"{speed['rows']:,} rows", total(speed, one)))
+        rows.append((counted(speed["rows"], "row"), total(speed, one)))
     return rows
 
 

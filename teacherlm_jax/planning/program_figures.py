@@ -44,10 +44,10 @@ def figures(program: CompiledProgram, workload: Workload, tpu_slice: TpuSlice) -
     if not program.text:
         return result
     counts = count(program.text, workload.mesh, workload.assumed_trips)
-    return {**result, **counted(counts, workload, tpu_slice)}
+    return {**result, **with_roofline(counts, workload, tpu_slice)}
 
 
-def counted(counts: Counts, workload: Workload, wanted: Topology) -> dict[str, Any]:
+def with_roofline(counts: Counts, workload: Workload, wanted: Topology) -> dict[str, Any]:
     """Return the figures that follow from the counts of a program."""
     best = roofline(counts, wanted.chip)
     needed = workload.needed

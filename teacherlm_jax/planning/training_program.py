@@ -18,6 +18,7 @@ from teacherlm_jax.planning.programs import CompiledProgram, compiled
 from teacherlm_jax.sharding import AnyMesh, Tree
 from teacherlm_jax.training import setup
 from teacherlm_jax.training.flops import model_flops
+from teacherlm_jax.wording import counted
 
 ASSUMED_LENGTH = 2048  # tokens of a packed row in the paper
 
@@ -155,6 +156,6 @@ def summary(run: PlannedTraining) -> str:
     """Return a line about the run."""
     config, model = run.config, run.config.model
     return (
-        f"training: {config.batch_size} rows of {run.length} tokens per step, "
+        f"training: {counted(config.batch_size, 'row')} of {run.length} tokens per step, "
         f"accumulate={config.accumulate}; remat={model.remat}, attention={model.attention}"
     )

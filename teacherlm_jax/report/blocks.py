@@ -121,11 +121,6 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, such as `1 sample` or `12,345 samples`."""
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
-
-
 def rounded(number: float, digits: int) -> str:
     """Return a number with `digits` decimals and with commas between thousands."""
     return f"{number:,.{digits}f}"

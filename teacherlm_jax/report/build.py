@@ -19,7 +19,7 @@ from teacherlm_jax.report import (
     sweeps,
     trainings,
 )
-from teacherlm_jax.report.blocks import Block, Figure, Heading, Notice, Table, count, counted
+from teacherlm_jax.report.blocks import Block, Figure, Heading, Notice, Table, count
 from teacherlm_jax.report.changed_inputs import REMEDY
 from teacherlm_jax.report.collect import RunRecord, find_runs
 from teacherlm_jax.report.console_summary import summary
@@ -29,6 +29,7 @@ from teacherlm_jax.report.paper.paper_page import report_paper
 from teacherlm_jax.report.reading.ratings_report import report_ratings
 from teacherlm_jax.report.reading.reading_page import report_samples
 from teacherlm_jax.runs.run import Run
+from teacherlm_jax.wording import counted
 
 
 def report(config: ReportConfig, run: Run) -> dict[str, Any]:

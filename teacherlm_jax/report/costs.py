@@ -10,7 +10,6 @@ from teacherlm_jax.report.blocks import (
     Heading,
     Table,
     count,
-    counted,
     percent,
     rounded,
 )
@@ -18,6 +17,7 @@ from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.training_behind import cost
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
+from teacherlm_jax.wording import counted
 
 HEADER = (  # of a run's figures
     *("amount", "tokens", "generated or scored", "FLOPs", "time", "chips", "chip-hours", "money"),

@@ -20,7 +20,6 @@ from teacherlm_jax.report.blocks import (
     Subheading,
     Table,
     count,
-    counted,
     rounded,
 )
 from teacherlm_jax.report.console_summary import aligned, underlined
@@ -32,6 +31,7 @@ from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import locations
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import open_vocabulary
+from teacherlm_jax.wording import counted
 
 _SEPARATE = 6  # datasets with a figure each; more of them share one figure
 _WITHIN_AXIS = 0.995  # share of the texts within the axis of a histogram

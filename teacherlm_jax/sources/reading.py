@@ -25,6 +25,7 @@ from teacherlm_jax.sources.subsample import SeededSubsample
 from teacherlm_jax.sources.usable_rows import Check, UsableRows, length_check
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
+from teacherlm_jax.wording import counted
 
 __all__ = ["FORMATS", "Candidates", "SourceReading", "read_samples", "to_sample", "without_failed"]
 
@@ -260,4 +261,4 @@ def _why(refused: RefusedRows, warnings: Sequence[str]) -> str:
     reason, count = refused.counts.most_common(1)[0]
     side_file = f"; see {refused.path} for all of them" if refused.path else ""
     hints = "".join(f"; {warning}" for warning in warnings)
-    return f"the most frequent reason is {reason!r} ({count} rows){side_file}{hints}"
+    return f"the most frequent reason is {reason!r} ({counted(count, 'row')}){side_file}{hints}"

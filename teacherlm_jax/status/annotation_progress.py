@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from teacherlm_jax import wording
 from teacherlm_jax.annotation.job.job_files import PARTIAL, JobFolder, JobRecord, shard_name
 from teacherlm_jax.errors import MissingFile, UserError
 from teacherlm_jax.runs import layout
@@ -46,7 +47,9 @@ def read(
     lines.append(("shards", _shards(run, counted[layout.SAMPLES], len(rows), figures)))
     lines += _gates(run, folder, counted, kinds, figures)
     if record.refused:
-        lines.append(("refused", f"{record.refused:,} rows, listed in {layout.REFUSED}"))
+        lines.append(
+            ("refused", f"{wording.counted(record.refused, 'row')}, listed in {layout.REFUSED}")
+        )
     return RunProgress(f"{number:,}/{total:,} explanations", tuple(lines), figures)
 
 

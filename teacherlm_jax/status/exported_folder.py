@@ -15,6 +15,7 @@ from teacherlm_jax.storage.entries import Entry, list_entries
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.lock_holder import Holder, read_holder
 from teacherlm_jax.storage.paths import StoragePath
+from teacherlm_jax.wording import counted
 
 _PARTIAL = ".partial"  # see `storage.atomic_folder`
 _RECENT = 120.0  # seconds since the last write to a folder on a disk that is being exported
@@ -76,5 +77,5 @@ def _unfinished(folder: epath.Path, files: dict[str, Entry], holder: Holder | No
 
 def _progress(files: dict[str, Entry], begin: str) -> RunProgress:
     size = sum(entry.size for entry in files.values())
-    text = f"{len(files)} files, {size / 1e9:,.2f} GB"
+    text = f"{counted(len(files), 'file')}, {size / 1e9:,.2f} GB"
     return RunProgress(text, (("progress", begin + text),), {"files": len(files), "bytes": size})

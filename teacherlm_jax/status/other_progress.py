@@ -7,6 +7,7 @@ from typing import Any
 from teacherlm_jax.runs import layout
 from teacherlm_jax.status.run_files import RunFiles
 from teacherlm_jax.status.run_progress import RunProgress, number
+from teacherlm_jax.wording import counted
 
 _ROUND = re.compile(r"round-(\d+)")
 
@@ -95,7 +96,7 @@ def _rounds(run: RunFiles) -> list[dict[str, Any]]:
 def _refused(run: RunFiles, figures: dict[str, Any]) -> list[tuple[str, str]]:
     count = sum(1 for _ in run.lines(layout.REFUSED))
     figures["refused"] = count
-    return [("refused", f"{count:,} rows, listed in {layout.REFUSED}")] if count else []
+    return [("refused", f"{counted(count, 'row')}, listed in {layout.REFUSED}")] if count else []
 
 
 def _count(values: Mapping[str, Any], key: str) -> str:

@@ -13,6 +13,7 @@ from teacherlm_jax.status import run_folders, run_state
 from teacherlm_jax.status.run_files import RunFiles
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
+from teacherlm_jax.wording import counted
 
 _STAR = "star"
 
@@ -100,7 +101,7 @@ def _state(folder: epath.Path, skew: float, state_of: StateOf) -> tuple[str, str
     if state != run_state.RUNNING and run_state.FAILED in counts:
         state = run_state.FAILED
     shown = ", ".join(f"{count} {name}" for name, count in counts.items())
-    return state, f"{counts.total()} runs of a sweep: {shown}"
+    return state, f"{counted(counts.total(), 'run')} of a sweep: {shown}"
 
 
 def _rounds(run: RunFiles, state_of: StateOf) -> Iterator[StepStatus]:

@@ -8,6 +8,7 @@ from teacherlm_jax.status.run_progress import duration
 from teacherlm_jax.status.run_state import FINISHED, STATES, UNREADABLE
 from teacherlm_jax.status.run_status import RunStatus
 from teacherlm_jax.storage.lock_holder import Holder
+from teacherlm_jax.wording import counted
 
 _WIDTH = 11  # of the names of lines
 
@@ -31,7 +32,7 @@ def table(statuses: Sequence[RunStatus]) -> str:
         lines.append("  ".join(cells).rstrip())
     counts = Counter(one.state.name for one in statuses)
     shown = ", ".join(f"{counts[name]} {name}" for name in STATES if name in counts)
-    return "\n".join((*lines, "", f"{len(statuses)} runs: {shown}"))
+    return "\n".join((*lines, "", f"{counted(len(statuses), 'run')}: {shown}"))
 
 
 def _trouble(status: RunStatus) -> Iterator[str]:

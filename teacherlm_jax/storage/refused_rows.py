@@ -14,6 +14,7 @@ from typing import Any
 from etils import epath
 
 from teacherlm_jax.storage.growing import GrowingRows
+from teacherlm_jax.wording import counted
 
 _VALUE = re.compile(
     r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`|(?<![A-Za-z_])-?\d+(?:[.,]\d+)*"""
@@ -156,11 +157,7 @@ def summary(counts: Mapping[str, int], examples: Mapping[str, str] | None = None
     for reason, count in ordered[:_SHOWN]:
         example = (examples or {}).get(reason)
         shown = f"{reason}, for example: {example}" if example else reason
-        yield f"{_rows(count)} refused: {shown}"
+        yield f"{counted(count, 'row')} refused: {shown}"
     if rest := ordered[_SHOWN:]:
-        left = _rows(sum(count for _, count in rest))
-        yield f"{left} refused for {len(rest)} other reasons"
-
-
-def _rows(count: int) -> str:
-    return f"{count} row" if count == 1 else f"{count} rows"
+        left = counted(sum(count for _, count in rest), "row")
+        yield f"{left} refused for {counted(len(rest), 'other reason')}"

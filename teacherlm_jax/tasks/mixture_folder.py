@@ -17,6 +17,7 @@ from teacherlm_jax.tasks.mixtures import add_mixture, read_texts
 from teacherlm_jax.tasks.preparation_engine import ChunksOf
 from teacherlm_jax.tasks.seqio_tasks import TextTask
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
+from teacherlm_jax.wording import counted
 
 _UNFINISHED = ".partial"  # suffix of a folder that is being written
 
@@ -93,12 +94,12 @@ def _no_text(mixture: MixtureConfig, drops: Mapping[str, Mapping[str, int]]) -> 
 
 def _log(manifest: Mapping[str, Any], figures: Mapping[str, float], run: Run) -> None:
     run.log.info(
-        "%s: %d texts, %d tokens in %d rows of %d (%.1f%% filled); %.2f Mtokens/s (reading and "
+        "%s: %s, %s in %s of %d (%.1f%% filled); %.2f Mtokens/s (reading and "
         "tokenizing %.2f, packing and writing %.2f)",
         manifest["mixture"],
-        manifest["texts"],
-        manifest["tokens"],
-        manifest["rows"],
+        counted(manifest["texts"], "text"),
+        counted(manifest["tokens"], "token"),
+        counted(manifest["rows"], "row"),
         manifest["length"],
         100 * manifest["filled"],
         figures["prepared_mtokens_per_second"],
@@ -107,14 +108,15 @@ def _log(manifest: Mapping[str, Any], figures: Mapping[str, float], run: Run) ->
     )
     for task, reasons in manifest["drops"].items():
         for reason, count in reasons.items():
-            run.log.info("%s: dropped %d texts of %s: %s", manifest["mixture"], count, task, reason)
+            dropped = counted(count, "text")
+            run.log.info("%s: dropped %s of %s: %s", manifest["mixture"], dropped, task, reason)
     for task, policies in manifest["too_long"].items():
         for policy, count in policies.items():
             if policy != "drop":
                 run.log.info(
-                    "%s: %d texts of %s were too long (too_long=%s)",
+                    "%s: %s of %s longer than a row (too_long=%s)",
                     manifest["mixture"],
-                    count,
+                    counted(count, "text"),
                     task,
                     policy,
                 )

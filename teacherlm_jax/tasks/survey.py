@@ -15,6 +15,7 @@ from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks.preparation_engine import PreparationEngine, ReadSurvey
 from teacherlm_jax.tasks.surveyed_source import SurveyedSource, SurveySettings
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
+from teacherlm_jax.wording import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _collect(
                 continue
             sources.append(source)
             questions.extend(asked)
-            run.log.info("%s: %d samples", source.config.name, source.samples)
+            run.log.info("%s: %s", source.config.name, counted(source.samples, "sample"))
             for line in _imported_lines(source):
                 run.log.info("%s: %s", source.config.name, line)
             for warning in source.warnings:
@@ -117,9 +118,9 @@ def _without_max_tokens(sources: Sequence[SourceConfig], run: Run) -> list[Sourc
     limited = [source.name for source in sources if source.max_tokens]
     if limited:
         run.log.warning(
-            "max_tokens of %d sources, for example %s, is ignored: there is no vocabulary yet to "
-            "count tokens with",
-            len(limited),
+            "max_tokens of %s, for example %s, is ignored: there is no vocabulary yet to count "
+            "tokens with",
+            counted(len(limited), "source"),
             limited[0],
         )
     return [dataclasses.replace(source, max_tokens=0) for source in sources]
@@ -155,9 +156,9 @@ def _imported_lines(source: SurveyedSource) -> Iterator[str]:
 def _log_files(source: SurveyedSource, run: Run) -> None:
     for file, figures in source.by_file.items():
         run.log.info(
-            "  %s: %d rows read, %d used, %d refused",
+            "  %s: %s read, %d used, %d refused",
             file,
-            figures["read"],
+            counted(figures["read"], "row"),
             figures["used"],
             sum(figures["refused"].values()),
         )

@@ -22,6 +22,7 @@ from teacherlm_jax.training.setup import RunSpec
 from teacherlm_jax.training.state import TrainState
 from teacherlm_jax.training.step import DeviceBatch, UpdateFn
 from teacherlm_jax.training.validation import ValidationStopped
+from teacherlm_jax.wording import counted
 
 
 def train(config: TrainConfig, run: Run) -> dict[str, Any]:
@@ -132,11 +133,11 @@ def _compile(training: Training) -> UpdateFn:
     with training.signals.immediate(), chrono.pause("compile"):
         update = setup.compile_for(config, spec, training.mesh, training.length)
     training.run.log.info(
-        "%s; %s rows of %d tokens, %d rows per step; mesh %s; compiled in %.1f s",
+        "%s; %s of %d tokens, %s per step; mesh %s; compiled in %.1f s",
         _sizes(spec),
-        f"{training.reader.rows:,}",
+        counted(training.reader.rows, "row"),
         training.length,
-        config.batch_size,
+        counted(config.batch_size, "row"),
         ", ".join(f"{axis}={size}" for axis, size in training.mesh.shape.items()),
         chrono.seconds()["compile"] - before,
     )

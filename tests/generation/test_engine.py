@@ -229,7 +229,7 @@ def test_every_program_is_compiled_once_and_reported(model, requests):
     programs = sorted(re.sub(r" in [\d.]+ s$", "", line) for line in lines)
     assert programs == [
         "compiled decode with 4 slots and 64 entries",
-        "compiled prefill of 1 prompts of 32 tokens",
+        "compiled prefill of 1 prompt of 32 tokens",
     ]
 
 
@@ -300,7 +300,7 @@ def test_texts_beyond_the_learned_positions_are_refused_before_generation():
 
 def test_the_programs_of_an_engine_compile_without_running_it(model, engine):
     prefill, decode = engine.programs()
-    assert prefill.name == "prefill of 1 prompts of 30 tokens"
+    assert prefill.name == "prefill of 1 prompt of 30 tokens"
     assert decode.name == "decode with 4 slots and 64 entries"
     for program in (prefill, decode):
         sizes = program.lowered.compile().memory_analysis()
@@ -394,9 +394,9 @@ def test_the_names_of_all_programs_are_known_before(model, monkeypatch, reads, w
     lengths = [3, 65, 70]
     names = engine.program_names([length - 1 for length in lengths], min(lengths))
     assert names == [
-        "prefill of 1 prompts of 32 tokens",
-        "prefill of 1 prompts of 64 tokens",
-        "prefill of 1 prompts of 128 tokens",
+        "prefill of 1 prompt of 32 tokens",
+        "prefill of 1 prompt of 64 tokens",
+        "prefill of 1 prompt of 128 tokens",
         *(f"decode with 2 slots and {window} entries" for window in windows),
     ]
     for length in lengths:  # alone, so that short texts have windows of their own

@@ -180,7 +180,7 @@ def test_the_card_has_metadata_provenance_and_counts(run, convert, tmp_path):
     for line in (
         f"rows = datasets.load_dataset('{tmp_path}/out', split='train')",
         "- 5 rows from 5 explained samples",
-        "- 3 rows of the source could not be used and are not here",
+        "- 3 rows of the source could not be used",
         "| `cot` | runs/cot | 500 | `sha256:0123` | 5 | 23.0 |",
         "- version of the prompts: 1",
         "| `finished` | 4 of 5 (80.0%) | 5 of 5 (100.0%) |",

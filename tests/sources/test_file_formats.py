@@ -190,7 +190,7 @@ def test_rows_that_fail_the_callers_check_are_refused_with_their_location(tmp_pa
     assert (entry["file"], entry["line"]) == (str(tmp_path / "b.jsonl"), 2)
     write_rows(tmp_path / "a.jsonl", open_question)
     with pytest.raises(
-        UserError, match=r"the most frequent reason is 'no options to rank' \(1 rows\)"
+        UserError, match=r"the most frequent reason is 'no options to rank' \(1 row\)"
     ):
         read(tmp_path, "a.jsonl", usable=usable)
 

@@ -239,7 +239,7 @@ def test_an_export_in_progress_and_a_complete_one_are_shown(tmp_path, typed):
     (partial / "model.safetensors").write_bytes(bytes(1000))
     code, text = typed(tmp_path / "model")
     assert code == 0 and f"{tmp_path}/model: convert, running" in text
-    assert "an export in progress: 1 files" in text
+    assert "an export in progress: 1 file," in text
     os.utime(partial / "model.safetensors", (0, 0))
     assert ": convert, stopped" in typed(tmp_path / "model")[1]
     (partial / "config.json").write_text('{"model_type": "bloom"}')

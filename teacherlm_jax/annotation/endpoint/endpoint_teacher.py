@@ -15,6 +15,7 @@ from teacherlm_jax.annotation.gates.gates import GateInput
 from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.sampling import request_key
+from teacherlm_jax.wording import counted
 
 _SECONDS_BETWEEN_LINES = 10.0
 _ALL_REFUSED = 20  # refusals without a single text that end the run
@@ -180,8 +181,8 @@ class EndpointTeacher:
 
     def _line(self, client: EndpointClient) -> str:
         return (
-            f"{self._name}: {client.requests:,} requests for {self._texts:,} texts; texts of the "
-            f"run so far: {self._spent}"
+            f"{self._name}: {counted(client.requests, 'request')} for "
+            f"{counted(self._texts, 'text')}; texts of the run so far: {self._spent}"
         )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from teacherlm_jax.data.sample import KINDS, Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.report import data_inputs
-from teacherlm_jax.report.blocks import counted
 from teacherlm_jax.sources.subsample import SeededSubsample
 from teacherlm_jax.storage.refused_rows import RefusedRows
+from teacherlm_jax.wording import counted
 
 Key = tuple[str, str]  # source and id of a sample, which is unique within its source
 

@@ -11,7 +11,6 @@ from teacherlm_jax.report.blocks import (
     Notice,
     Table,
     count,
-    counted,
     interval,
     percent,
 )
@@ -25,6 +24,7 @@ from teacherlm_jax.report.reading.win_rates import ALL, MeanRating, WinRate
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import locations
+from teacherlm_jax.wording import counted
 
 _NONE = "–"
 

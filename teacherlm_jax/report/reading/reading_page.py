@@ -12,7 +12,6 @@ import jinja2
 from teacherlm_jax.annotation.gates.text_faults import words
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.data.sample import KINDS, Sample
-from teacherlm_jax.report.blocks import counted
 from teacherlm_jax.report.explanations import KIND_NAMES
 from teacherlm_jax.report.reading import joined_samples
 from teacherlm_jax.report.reading.joined_samples import JoinedSamples, key_of
@@ -21,6 +20,7 @@ from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
+from teacherlm_jax.wording import counted
 
 _SCRIPTS = ("state.js", "list.js", "reader.js", "rating_files.js", "keys.js")  # the last one starts
 FORMAT = 1  # of the page's data and of the ratings that it saves

@@ -116,7 +116,7 @@ def test_a_dry_run_of_a_run_that_has_begun_counts_what_is_left(
     assert _value(text, "explanations") == "33: 32 on disk, 1 left"
     assert f"\nprompt 1: cot/{samples[7].id}, " in text
     assert "\nprompt 2" not in text
-    assert re.match(r"\d new tokens of 1 texts", _value(text, "timed"))
+    assert re.match(r"\d new tokens? of 1 text", _value(text, "timed"))
 
 
 def test_bounds_count_every_attempt_and_estimates_say_that_they_count_one(config):
