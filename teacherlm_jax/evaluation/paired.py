@@ -15,12 +15,12 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 from jaxtyping import Float64, Int, Shaped
-from scipy import stats
+from scipy import special
 
 ALPHA, POWER = 0.05, 0.8
 DRAWS = 10_000  # of the bootstrap
 _SEED = 20_231_019
-_Z_ALPHA, _Z_POWER = stats.norm.ppf(1 - ALPHA / 2), stats.norm.ppf(POWER)
+_Z_ALPHA, _Z_POWER = special.ndtri(1 - ALPHA / 2), special.ndtri(POWER)
 
 _First = Float64[np.ndarray, "seeds_1 questions"]
 _Second = Float64[np.ndarray, "seeds_2 questions"]
@@ -115,10 +115,11 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """Return the two-sided p of McNemar's exact test (McNemar 1947), 1.0 without discordant pairs.
 
     Under the null hypothesis each discordant question is as likely to favour one model as the
-    other, so the count of one kind is binomial with probability 1/2.
+    other, so the count of one kind is binomial with probability 1/2, which is symmetric: both tails
+    are twice the smaller one.
     """
-    discordant = only_first + only_second
-    return float(stats.binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
+    fewer, discordant = sorted((only_first, only_second))[0], only_first + only_second
+    return min(1.0, 2 * float(special.bdtr(fewer, discordant, 0.5)))
 
 
 def questions_needed(discordant: float, difference: float) -> int | None:
@@ -179,7 +180,7 @@ def _mean_of_drawn_seeds(
 
 
 def _widening(seeds: int) -> float:
-    quantile = stats.t.ppf(1 - ALPHA / 2, seeds - 1)
+    quantile = special.stdtrit(seeds - 1, 1 - ALPHA / 2)
     return math.sqrt(seeds / (seeds - 1)) * quantile / _Z_ALPHA
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from scipy import stats
+from scipy import special
 
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.evaluation.rank import wilson_interval
@@ -120,7 +120,7 @@ def _mean_rating(teacher: str, kind: str, values: Clusters) -> MeanRating:
     count, samples, mean = sum(map(len, values.values())), len(values), _mean(values)
     interval, variance = None, _variance(values)
     if samples > 1 and variance:
-        quantile = float(stats.t.ppf(0.975, samples - 1))
+        quantile = float(special.stdtrit(samples - 1, 0.975))
         half = quantile * math.sqrt(variance * samples / (samples - 1))
         interval = (max(1.0, mean - half), min(5.0, mean + half))
     return MeanRating(teacher, kind, count, samples, mean, interval)
