@@ -110,6 +110,7 @@ def standalone(svg: str) -> str:
     return re.sub(r"(<svg [^>]*>)", rf"\1{style}", svg, count=1)
 
 
+@functools.cache
 def library() -> str:
     """Return the JavaScript that draws specifications in a browser; it loads nothing."""
     # Without a snippet the bundle is Vega-Embed; the package's types do not know that.
