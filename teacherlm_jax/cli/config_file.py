@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.errors import ExplainedError, UserError
+from teacherlm_jax.runs.imports import without_collection
 
 
 def load(path: Path) -> types.ModuleType:
@@ -23,7 +24,7 @@ def load(path: Path) -> types.ModuleType:
     if specification is None or specification.loader is None:
         raise UserError(f"{path}: not a Python file; the name of a config file ends in .py")
     module = importlib.util.module_from_spec(specification)
-    with errors_in(str(path)):
+    with errors_in(str(path)), without_collection():
         specification.loader.exec_module(module)
     return module
 

@@ -12,6 +12,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.pipelines import runner, step_graph, step_graph_svg
 from teacherlm_jax.pipelines.step_records import StepRecords
 from teacherlm_jax.runs import run_folder
+from teacherlm_jax.runs.imports import without_collection
 from teacherlm_jax.runs.recorded_settings import LABEL
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
@@ -305,4 +306,5 @@ def _say_finished(opened: Run, verb: Verb, settings: Any) -> None:
 
 def _load(function: str) -> Callable[..., Any]:
     module, _, attribute = function.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    with without_collection():
+        return getattr(importlib.import_module(module), attribute)
