@@ -196,7 +196,7 @@ def test_the_probe_reads_what_jax_says_about_devices(
 
 
 def test_reasons_are_read_from_what_jax_logs():
-    """The record is made by JAX: no plugin of this name exists."""
+    """JAX itself makes the record, for a device that cannot be opened."""
     code = (
         "import jax, logging; from jax._src import xla_bridge\n"
         "from teacherlm_jax.doctor import probe\n"
@@ -208,7 +208,8 @@ def test_reasons_are_read_from_what_jax_logs():
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    assert json.loads(done.stdout)["unavailable"] == {"tpu": "already in use by process 7"}
+    unavailable = json.loads(done.stdout)["unavailable"]  # newer JAX tries others, too
+    assert unavailable["tpu"] == "already in use by process 7"
 
 
 @pytest.mark.parametrize(
