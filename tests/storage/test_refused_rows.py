@@ -88,7 +88,7 @@ def test_thousands_of_reasons_give_few_lines_and_the_side_file_has_every_row(tmp
         rows.report(logging.getLogger(), "creak")
     lines = caplog.messages
     assert len(lines) <= 11
-    assert lines[0].startswith("creak: 4000 rows refused: label ... is neither")
+    assert lines[0].startswith("creak: 4,000 rows refused: label ... is neither")
     assert lines[0].endswith(f"; see {tmp_path}/refused.jsonl")
     assert any("7 rows refused: no question" in line for line in lines)
     assert " other reasons" in lines[-1]
