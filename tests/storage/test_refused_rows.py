@@ -51,7 +51,7 @@ def test_reasons_that_differ_only_in_values_are_counted_together(reasons, kind):
     rows = refused(reasons)
     assert rows.counts == {kind: len(reasons)}
     (line,) = rows.summary()
-    assert line == f"{len(reasons)} rows refused: {kind}, for example: {reasons[0]}"
+    assert line == f"{len(reasons):,} rows refused: {kind}, for example: {reasons[0]}"
 
 
 def test_three_places_are_kept_for_each_reason():
