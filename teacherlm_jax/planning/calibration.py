@@ -76,7 +76,7 @@ def load(path: str, gpu: Gpu) -> Efficiency:
         return ASSUMED
     result = _read(path)
     kind = str(result.get("device", {}).get("kind"))
-    if result.get("tiny") or not kind.startswith(gpu.kind):
+    if result.get("tiny") or not gpu.names(kind):
         found = "with tiny models on a CPU" if result.get("tiny") else f"on {kind}"
         raise UserError(
             f"--calibration={path}: was measured {found}; expected figures of {gpu.kind}, or leave "

@@ -59,6 +59,13 @@ class Gpu:
     links: float
     network: float
 
+    def names(self, device_kind: str) -> bool:
+        """Return whether JAX gives devices of this kind such a name, as in "NVIDIA H100 80GB HBM3".
+
+        Other cards have longer names that begin alike, as "NVIDIA L40S" and "NVIDIA H100 PCIe".
+        """
+        return re.fullmatch(rf"{re.escape(self.kind)}( \d+GB\b.*)?", device_kind) is not None
+
     @property
     def usable(self) -> float:
         """Return the GiB of a program, if JAX takes FRACTION of the memory."""

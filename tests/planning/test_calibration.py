@@ -79,6 +79,7 @@ def test_the_median_of_the_measured_cases_replaces_the_assumed_shares(load):
             result(device={"kind": "NVIDIA A100-SXM4-80GB"}),
             "was measured on NVIDIA A100-SXM4-80GB; expected figures of NVIDIA H100",
         ),
+        (result(device={"kind": "NVIDIA H100 PCIe"}), "was measured on NVIDIA H100 PCIe"),
         (result(parts={}), "has no measured case of train_step, prefill or decode; run"),
         (
             result(parts={"train_step": {"cases": [{"model": "bloom-1b1"}]}}),

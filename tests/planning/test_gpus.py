@@ -24,6 +24,21 @@ def test_another_gpu_of_a_similar_name_has_its_own_peak():
     assert peak("NVIDIA L4") == 121e12
 
 
+@pytest.mark.parametrize(
+    ("name", "kinds", "others"),
+    [
+        ("l4", ["NVIDIA L4"], ["NVIDIA L40", "NVIDIA L40S"]),
+        ("h100", ["NVIDIA H100 80GB HBM3"], ["NVIDIA H100 PCIe", "NVIDIA H100 NVL"]),
+        ("h200", ["NVIDIA H200"], ["NVIDIA H200 NVL"]),
+        ("a100", ["NVIDIA A100-SXM4-80GB"], ["NVIDIA A100-SXM4-40GB", "NVIDIA A100 80GB PCIe"]),
+        ("4090", ["NVIDIA GeForce RTX 4090"], ["NVIDIA GeForce RTX 4090 D"]),
+    ],
+)
+def test_a_gpu_is_told_from_others_whose_names_begin_alike(name, kinds, others):
+    gpu = gpus.GPUS[name]
+    assert all(map(gpu.names, kinds)) and not any(map(gpu.names, others))
+
+
 def test_less_memory_is_usable_than_published():
     for gpu in gpus.GPUS.values():
         assert 0.85 < gpu.usable * 2**30 / (gpu.memory * 1e9) < 0.98
