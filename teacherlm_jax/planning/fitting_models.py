@@ -17,6 +17,7 @@ from teacherlm_jax.planning import annotation_programs, gpu_memory, gpus, topolo
 from teacherlm_jax.planning.advice import RANK
 from teacherlm_jax.planning.chips import GIB
 from teacherlm_jax.planning.gpus import GpuSet
+from teacherlm_jax.wording import counted
 
 _PARTS = 2  # of a batch: with more of them, a larger batch needs no more memory
 _MOST = 1024  # rows or slots per GPU, at most
@@ -44,16 +45,31 @@ class Fit:
 
 
 _Bytes = Callable[[int], float]  # bytes per GPU by rows or slots
-_Method = Callable[[str, MeshConfig, int, int], _Bytes]  # of a model, a mesh, GPUs and a length
+_Prepare = Callable[[str, MeshConfig, int, int], _Bytes]  # of a model, a mesh, GPUs and a length
 
 
-def _trained(lora: LoraConfig) -> _Method:
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A way to use a model.
+
+    Attributes:
+        prepare: function that returns the bytes of a model.
+        noun: what a GPU holds at a time: "row" in training, or "slot".
+        axis: mesh axis along which several GPUs share the parameters.
+    """
+
+    prepare: _Prepare
+    noun: str
+    axis: str
+
+
+def _trained(lora: LoraConfig) -> Method:
     def prepare(name: str, mesh: MeshConfig, count: int, length: int) -> _Bytes:
         shards = mesh.data * mesh.fsdp
         model = registry.shape(name, attention="blockwise", remat="full")
         config = TrainConfig("runs/x", "data", model=model, lora=lora, mesh=mesh)
         config = dataclasses.replace(config, batch_size=_PARTS * shards, accumulate=_PARTS)
-        run = training_program.prepare(config, count, length)
+        run = training_program.prepare(config, count, min(length, _positions(name, length)))
 
         def needed(rows: int) -> float:
             larger = dataclasses.replace(run.config, batch_size=_PARTS * rows * shards)
@@ -61,15 +77,15 @@ def _trained(lora: LoraConfig) -> _Method:
 
         return needed
 
-    return prepare
+    return Method(prepare, "row", "fsdp")
 
 
-def _explaining(weights: str) -> _Method:
+def _explaining(weights: str) -> Method:
     def prepare(name: str, mesh: MeshConfig, count: int, length: int) -> _Bytes:
         config = AnnotateConfig("runs/x", teachers=TeachersConfig(cot="teacher"), weights=weights)
         config = dataclasses.replace(config, mesh=mesh, attention="blockwise")
-        if positions := registry.SHAPES[name].max_positions:
-            length = min(length, positions - config.sampling.max_new_tokens)
+        new = config.sampling.max_new_tokens
+        length = min(length, _positions(name, length + new) - new)
         run = annotation_programs.prepare(config, count, length, name)
 
         def needed(slots: int) -> float:
@@ -78,10 +94,15 @@ def _explaining(weights: str) -> _Method:
 
         return needed
 
-    return prepare
+    return Method(prepare, "slot", "tensor")
 
 
-METHODS: dict[str, _Method] = {
+def _positions(name: str, otherwise: int) -> int:
+    """Return the tokens of the longest text of a model, or `otherwise` if it takes any number."""
+    return registry.SHAPES[name].max_positions or otherwise
+
+
+METHODS: dict[str, Method] = {
     "train all": _trained(LoraConfig()),
     "train LoRA": _trained(LoraConfig(rank=RANK)),
     "explain": _explaining(""),
@@ -113,13 +134,13 @@ def overview(options: PlanOptions) -> str:
 def fit(name: str, method: str, wanted: GpuSet, length: int) -> Fit | None:
     """Return the memory of a model by a method on the mesh that needs the least; None: no mesh."""
     best: Fit | None = None
-    for mesh in _meshes(wanted.chips, method):
+    way = METHODS[method]
+    for mesh in _meshes(wanted.chips, way.axis):
         try:
-            needed = METHODS[method](name, mesh, wanted.chips, length)
+            needed = way.prepare(name, mesh, wanted.chips, length)
         except UserError:  # the mesh does not divide the model
             continue
-        shards = mesh.data * mesh.fsdp
-        unit = 1 if method.startswith("train") else shards
+        unit = 1 if way.noun == "row" else mesh.data * mesh.fsdp
         least = needed(unit)
         if best is None or least < best.least:
             most = _largest_number(needed, unit, wanted.chip.usable * GIB)
@@ -127,9 +148,9 @@ def fit(name: str, method: str, wanted: GpuSet, length: int) -> Fit | None:
     return best
 
 
-def _meshes(count: int, method: str) -> Iterator[MeshConfig]:
-    """Yield the meshes to try: training shards parameters along `fsdp`, generation `tensor`."""
-    yield MeshConfig(1, count, 1) if method.startswith("train") else MeshConfig(1, 1, count)
+def _meshes(count: int, axis: str) -> Iterator[MeshConfig]:
+    """Yield the meshes to try: parameters shared by all GPUs along an axis, or held by each."""
+    yield MeshConfig(**{"data": 1, "fsdp": 1, "tensor": 1, axis: count})
     if count > 1:
         yield MeshConfig(count, 1, 1)
 
@@ -143,7 +164,8 @@ def _largest_number(needed: _Bytes, unit: int, available: float) -> int:
 
 
 def _conditions(wanted: GpuSet, length: int) -> list[str]:
-    gpu = wanted.gpu
+    gpu, positions = wanted.gpu, _positions("opt-125m", length)
+    opt = f" (OPT: {positions})" if positions < length else ""
     new = AnnotateConfig("").sampling.max_new_tokens
     return [
         (
@@ -155,8 +177,8 @@ def _conditions(wanted: GpuSet, length: int) -> list[str]:
             f"{gpu_memory.ERROR:.0%} off"
         ),
         (
-            f"training: packed rows of {length} tokens, remat=full, attention=blockwise, float32 "
-            f"parameters and AdamW; LoRA of rank {RANK} over a frozen bfloat16 model"
+            f"training: packed rows of {length} tokens{opt}, remat=full, attention=blockwise, "
+            f"float32 parameters and AdamW; LoRA of rank {RANK} over a frozen bfloat16 model"
         ),
         (
             f"explaining: prompts of up to {length} tokens and {new} new ones, bfloat16 (for OPT, "
@@ -184,8 +206,7 @@ def _cell(one: Fit | None, wanted: GpuSet) -> str:
         return f"not over {wanted.chips} GPUs"
     if not one.most:
         return f"{one.least / GIB:.1f}: no"
-    thing = "rows" if one.method.startswith("train") else "slots"
-    return f"{one.least / GIB:.1f}: {one.most} {thing if one.most > 1 else thing[:-1]}"
+    return f"{one.least / GIB:.1f}: {counted(one.most, METHODS[one.method].noun)}"
 
 
 def _largest(rows: dict[str, list[Fit | None]]) -> list[str]:
