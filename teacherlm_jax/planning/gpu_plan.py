@@ -6,7 +6,13 @@ from typing import Any
 from teacherlm_jax.config import AnnotateConfig, TrainConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import int8
-from teacherlm_jax.planning import analytic_counts, annotation_programs, gpu_memory, gpus
+from teacherlm_jax.planning import (
+    analytic_counts,
+    annotation_programs,
+    gpu_memory,
+    gpus,
+    planned_run,
+)
 from teacherlm_jax.planning import training_program as training
 from teacherlm_jax.planning.annotation_programs import STEPS, PlannedAnnotation
 from teacherlm_jax.planning.calibration import Efficiency
@@ -14,6 +20,7 @@ from teacherlm_jax.planning.chips import GIB
 from teacherlm_jax.planning.counts import Counts
 from teacherlm_jax.planning.gpu_memory import Parts
 from teacherlm_jax.planning.gpus import GpuSet
+from teacherlm_jax.planning.planned_run import PlannedRun
 from teacherlm_jax.planning.program_figures import Workload, with_roofline
 from teacherlm_jax.planning.roofline import mfu_bound
 from teacherlm_jax.planning.training_program import PlannedTraining
@@ -24,17 +31,15 @@ CLOSE = 0.75  # of the memory; above it, the error of the estimate may decide
 
 def prepare(
     config: TrainConfig | AnnotateConfig, wanted: GpuSet, length: int, named: str
-) -> PlannedTraining | PlannedAnnotation:
-    """Return the run of a config on GPUs; `length` and `named` as in `annotation_programs`.
+) -> PlannedRun:
+    """Return the run of a config on GPUs; `length` and `named` as in `planned_run`.
 
     Raises UserError if the config does not work on them.
     """
-    prepared: PlannedTraining | PlannedAnnotation
-    if isinstance(config, TrainConfig):
-        prepared, key = training.prepare(config, wanted.chips, length), "config.model.attention"
-        model = prepared.config.model
+    prepared = planned_run.prepare(config, wanted.chips, length, named)
+    if isinstance(prepared, PlannedTraining):
+        model, key = prepared.config.model, "config.model.attention"
     else:
-        prepared = annotation_programs.prepare(config, wanted.chips, length, named)
         model, key = prepared.model, "config.attention"
     if model.attention == "fused":
         raise UserError(
@@ -45,7 +50,7 @@ def prepare(
 
 
 def planned(
-    run: PlannedTraining | PlannedAnnotation,
+    run: PlannedRun,
     wanted: GpuSet,
     efficiency: Efficiency,
     rows: int = 0,

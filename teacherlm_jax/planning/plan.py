@@ -19,6 +19,7 @@ from teacherlm_jax.planning import (
     chips,
     compiler,
     gpu_plan,
+    planned_run,
     topology,
     training_program,
 )
@@ -26,6 +27,7 @@ from teacherlm_jax.planning.annotation_programs import PlannedAnnotation
 from teacherlm_jax.planning.chips import TpuSlice
 from teacherlm_jax.planning.gpus import GpuSet
 from teacherlm_jax.planning.plan_text import page
+from teacherlm_jax.planning.planned_run import PlannedRun
 from teacherlm_jax.planning.program_figures import figures
 from teacherlm_jax.planning.topology import Topology
 from teacherlm_jax.planning.training_program import PlannedTraining, held
@@ -64,11 +66,7 @@ def _on_slice(
             "--topology=gpu:h100; leave it out"
         )
     devices = compiler.devices(tpu_slice)
-    prepared: PlannedTraining | PlannedAnnotation
-    if isinstance(config, TrainConfig):
-        prepared = training_program.prepare(config, devices, options.length)
-    else:
-        prepared = annotation_programs.prepare(config, devices, options.length, options.model)
+    prepared = planned_run.prepare(config, devices, options.length, options.model)
     result = planned(prepared, tpu_slice, options.rows)
     worst = largest(result)
     if worst["fits"]:
@@ -97,9 +95,7 @@ def largest(result: Mapping[str, Any]) -> dict[str, Any]:
     return max(result["programs"], key=lambda program: program["memory"])
 
 
-def planned(
-    run: PlannedTraining | PlannedAnnotation, tpu_slice: TpuSlice, rows: int = 0
-) -> dict[str, Any]:
+def planned(run: PlannedRun, tpu_slice: TpuSlice, rows: int = 0) -> dict[str, Any]:
     """Compile all programs and return the plan, JSON-able; `rows` of an annotation give hours."""
     return (
         _of_training(run, tpu_slice)
@@ -146,7 +142,7 @@ def _of_annotation(run: PlannedAnnotation, tpu_slice: TpuSlice, rows: int) -> di
 
 
 def _fault(
-    prepared: PlannedTraining | PlannedAnnotation,
+    prepared: PlannedRun,
     wanted: Topology,
     worst: dict[str, Any],
     devices: list,
@@ -167,7 +163,7 @@ def _fault(
 
 
 def _proven(
-    prepared: PlannedTraining | PlannedAnnotation,
+    prepared: PlannedRun,
     changes: list[advice.ConfigChange],
     tpu_slice: TpuSlice,
     devices: list,
