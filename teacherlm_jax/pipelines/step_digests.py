@@ -12,11 +12,10 @@ from etils import epath
 
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files, objects
-from teacherlm_jax.storage.locations import is_remote
+from teacherlm_jax.storage.locations import is_elsewhere, is_remote
 from teacherlm_jax.storage.paths import StoragePath
 
 MISSING = ""
-_LOCAL_OR_BUCKET = ("gs://",)
 
 
 def of_path(path: str) -> str:
@@ -24,9 +23,9 @@ def of_path(path: str) -> str:
 
     That of a finished run, or of the runs of a sweep, is one of their results; of another folder,
     one of the names, sizes and times of its files; of a file, one of its content. An address that
-    is not in a bucket, such as `hf://org/name`, stands for itself.
+    is not in a bucket of gs://, such as `hf://org/name`, stands for itself.
     """
-    if is_address(path):
+    if is_elsewhere(path):
         return path
     place = StoragePath(path)
     if results := of_results(place):
@@ -52,11 +51,6 @@ def of_results(folder: epath.Path) -> str:
     finished = [point for point in points if files.exists(point)]
     lines = (f"{point.parent.name} {files.file_digest(point)}" for point in finished)
     return _of_lines(lines) if finished else MISSING
-
-
-def is_address(path: str) -> bool:
-    """Return whether a path is the address of something that is not in a bucket."""
-    return "://" in path and not path.startswith(_LOCAL_OR_BUCKET)
 
 
 def _entries(folder: epath.Path) -> Iterator[str]:

@@ -15,6 +15,7 @@ from teacherlm_jax.config import (
     EvaluateConfig,
     ModelConfig,
     PipelineConfig,
+    QuickstartConfig,
     StepConfig,
     TrainConfig,
 )
@@ -24,6 +25,8 @@ from teacherlm_jax.planning import topology as topologies
 from teacherlm_jax.planning.step_estimate import COMPILED, StepEstimate
 from teacherlm_jax.planning.topology import Topology
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.locations import is_elsewhere
+from teacherlm_jax.wording import counted
 
 _NOTE = """\
 Hours are lower bounds: every chip at its published peak, no input, validation, checkpoints or
@@ -115,7 +118,7 @@ def _lines(one: PlannedStep, number: int, planned: Sequence[PlannedStep]) -> Ite
 
 
 def _where(wanted: Topology) -> str:
-    return f"{wanted.name}, {wanted.chips} {topologies.unit(wanted, plural=True)}"
+    return f"{wanted.name}, {counted(wanted.chips, topologies.unit(wanted))}"
 
 
 def _totals(planned: Sequence[PlannedStep]) -> list[str]:
@@ -171,16 +174,19 @@ def _longest(config: PipelineConfig, planned: Sequence[PlannedStep]) -> list[str
 
 
 def _missing(config: PipelineConfig) -> list[str]:
-    """Return the inputs on this machine or in a bucket that do not exist and no step writes."""
+    """Return the inputs on this machine or in a bucket that do not exist and no step writes.
+
+    Generated samples are below the output.
+    """
     outputs = tuple(f"{os.path.normpath(step.output)}/" for step in config.steps)
     inputs = dict.fromkeys(path for step in config.steps for path in step.inputs)
-    generated = f"{config.output}/" if config.generated or hasattr(config, "report") else None
+    generates = config.generated or isinstance(config, QuickstartConfig)
     missing = {
         os.path.normpath(path): path
         for path in inputs
         if not f"{os.path.normpath(path)}/".startswith(outputs)
-        and not (generated and path.startswith(generated))
-        and ("://" not in path or path.startswith("gs://"))
+        and not (generates and path.startswith(f"{config.output}/"))
+        and not is_elsewhere(path)
         and not files.exists(path)
     }
     return [path for name, path in missing.items() if os.path.dirname(name) not in missing]

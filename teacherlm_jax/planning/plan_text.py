@@ -14,8 +14,10 @@ _WIDTH = 24  # of the names of figures, at least
 def page(plan: Mapping[str, Any], wanted: Topology) -> str:
     """Return the figures of a plan, one per line; per chip unless the line says otherwise."""
     one, estimated = unit(wanted), "efficiency" in plan
-    count = f"{wanted.chips} {unit(wanted, plural=wanted.chips > 1)}"
-    lines = [plan["summary"], f"on {wanted.name}: {count}, mesh {_axes(plan['mesh'])}"]
+    lines = [
+        plan["summary"],
+        f"on {wanted.name}: {counted(wanted.chips, one)}, mesh {_axes(plan['mesh'])}",
+    ]
     if estimated:
         lines += [f"estimated: {plan['estimated']}", plan["efficiency"]["source"]]
     lines += [f"assumed: {sentence}" for sentence in plan["assumed"]]

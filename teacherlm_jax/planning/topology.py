@@ -32,6 +32,6 @@ def parse(topology: str) -> Topology:
     return chips.parse(topology)
 
 
-def unit(wanted: Topology, *, plural: bool = False) -> str:
-    """Return the word for one of the devices, "chip" or "GPU", or for several."""
-    return ("GPU" if isinstance(wanted, GpuSet) else "chip") + "s" * plural
+def unit(wanted: Topology) -> str:
+    """Return the word for one of the devices, "chip" or "GPU"."""
+    return "GPU" if isinstance(wanted, GpuSet) else "chip"

@@ -13,6 +13,7 @@ from teacherlm_jax.storage import store_errors
 from teacherlm_jax.storage.paths import StoragePath
 
 STORES = ("gs://", "s3://", "az://", "hf://")  # those of etils.epath
+_BUCKET = "gs://"
 _PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs", "hf": "huggingface_hub"}  # their clients
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of any store, supported or not
 
@@ -20,6 +21,11 @@ _ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of any store, supported or not
 def is_remote(path: epath.PathLike) -> bool:
     """Return whether a path is in a store and not on this machine."""
     return os.fspath(path).startswith(STORES)
+
+
+def is_elsewhere(path: str) -> bool:
+    """Return whether a path is an address that is not in a bucket of gs://, as `hf://org/name`."""
+    return bool(_ADDRESS.match(path)) and not path.startswith(_BUCKET)
 
 
 def absolute(path: epath.PathLike) -> epath.Path:
