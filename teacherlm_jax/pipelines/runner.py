@@ -195,18 +195,13 @@ class _Schedule:
                 f"stopped in step {step.title!r}; repeat the command to resume",
                 status=_exit_status(status),
             )
-        count = len(self._left)
-        left = f"; steps that need it and were not run: {count}" if count else ""
-        if not others:
-            raise UserError(
-                f"step {step.title!r} failed with status {status}{left}; see its message above, "
-                f"{remedy}"
-            )
         names = ", ".join(f"{step.title!r} (status {status})" for step, status in self._failed)
-        raise UserError(
-            f"{len(self._failed)} steps failed: {names}{left.replace(' it ', ' them ')}; see their "
-            f"messages above, {remedy}"
-        )
+        failed, it = f"{len(self._failed)} steps failed: {names}", "them"
+        if not others:
+            failed, it = f"step {step.title!r} failed with status {status}", "it"
+        left = f"; steps that need {it} and were not run: {len(self._left)}" * bool(self._left)
+        see = "their messages" if others else "its message"
+        raise UserError(f"{failed}{left}; see {see} above, {remedy}")
 
 
 def _exit_status(status: int) -> int:
