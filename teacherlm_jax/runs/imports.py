@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def without_collection() -> Iterator[None]:
-    """Look for no garbage during imports.
+    """Turn the garbage collector off during imports.
 
-    Modules are no garbage, but Python would look through all of them again and again, for about a
-    tenth of the time of importing JAX or TensorFlow.
+    The collector would scan the growing set of modules again and again, although none of them is
+    garbage. That takes about a tenth of the time of importing JAX or TensorFlow.
     """
     was_enabled = gc.isenabled()
     gc.disable()

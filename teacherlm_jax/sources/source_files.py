@@ -31,8 +31,8 @@ _SHOWN = 4  # file names in a message
 def find(config: SourceConfig, root: str) -> list[epath.Path]:
     """Return the files that a source's path names, or the folder of a saved dataset.
 
-    For any other folder, returns the files in it. Raises UserError if there are no files, and if a
-    folder contains anything but the shards of one dataset.
+    For any other folder, return the files in it. Raises UserError if the path names no files, or if
+    the folder contains files that are not shards of one dataset.
     """
     path = locations.under(root, config.path)
     if not path.is_dir():

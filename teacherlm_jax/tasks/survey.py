@@ -118,8 +118,8 @@ def _without_max_tokens(sources: Sequence[SourceConfig], run: Run) -> list[Sourc
     limited = [source.name for source in sources if source.max_tokens]
     if limited:
         run.log.warning(
-            "max_tokens of %s, for example %s, is ignored: there is no vocabulary yet to count "
-            "tokens with",
+            "max_tokens of %s, for example %s, is ignored: counting tokens needs the vocabulary, "
+            "which has not been trained yet",
             counted(len(limited), "source"),
             limited[0],
         )

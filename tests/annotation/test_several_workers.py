@@ -87,7 +87,7 @@ def _killed_and_joined(together, output, workers, kills):
     while not result.exists():
         assert time.monotonic() < end, "the job does not end"
         time.sleep(0.2)
-        if (StoragePath(output) / "config.json").exists():  # before that, it is no run
+        if (StoragePath(output) / "config.json").exists():  # until then, it is not a run folder yet
             looks.append(read_status(RunFiles(StoragePath(output))))
         names = "".join(files.names(StoragePath(output) / "workers"))
         at_work = [p for p in processes if f"-{p.pid}-" in names and p.poll() is None]

@@ -149,7 +149,7 @@ def test_max_tokens_needs_a_vocabulary_except_in_a_check(root, vocabulary, tmp_p
     sources = (SourceConfig("small", "small.jsonl", max_tokens=longest),)
     config = make(tmp_path, root=str(root), sources=sources, evaluation=())
     assert do(config).sources[0].samples == 20
-    warning = "is ignored: there is no vocabulary yet to count tokens with"
+    warning = "is ignored: counting tokens needs the vocabulary, which has not been trained yet"
     assert f"max_tokens of 1 source, for example small, {warning}" in caplog.messages
     caplog.clear()
     config.check_only = False
