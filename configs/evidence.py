@@ -22,12 +22,13 @@ Settings after the variant, as in `students,seeds=2`:
     root   folder of the samples and of all runs (default: runs/evidence)
     seeds  number of seeds (default: 8)
     first  the first seed (default: 0; pilot runs have seeds of 1000 and above)
-    short  the main effect of each question only, in a quarter of an hour altogether
+    short  the main effect of each question only, with at most four seeds
     tiny   a few steps of everything, as a smoke test; the models learn nothing
 """
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator
 
 from teacherlm_jax import config
@@ -39,7 +40,7 @@ from teacherlm_jax.errors import UserError
 FILE = os.path.relpath(__file__)
 LENGTH, BATCH = 512, 1  # tokens of a row, and rows of a step
 LOSS = "answer_and_explanations"
-PERMUTED, TEACHER = "CMF-permuted", "CMF-teacher"
+PERMUTED = "CMF-permuted"
 FALSE_SHARES = (25, 50, 75, 100)
 
 # Arms: the form of the training examples, and the author of their explanations.
@@ -48,7 +49,19 @@ STUDENTS = {form: (form, synthetic.AUTHOR) for form in config.FORMS} | {
 }
 CAUSES = {f"CMF-false{share}": ("CMF", f"false{share}") for share in FALSE_SHARES}
 WHOLE_TEXT = "CMF-whole-text"  # loss on all tokens, the question's too
-SHORT_ARMS = ("text", "CMF", PERMUTED)
+SHORT_ARMS, SHORT_CAUSES = ("text", "CMF", PERMUTED), ("CMF-false100",)
+
+SIZES = {"small": (2, 64), "medium": (3, 96), "large": (4, 128)}  # layers and width
+STUDENT, STUDENT_STEPS = "small", 2400
+RATE = 1.5e-3
+STAGES = ("stage1", "stage2", *(f"stage3_{kind}" for kind in KINDS))
+BASE = {"stage2": "stage1", **dict.fromkeys(STAGES[2:], "stage2")}
+STAGE_STEPS = {
+    "stage1": 720,
+    "stage2": 800,
+    **dict.fromkeys(STAGES[2:], 250),
+    "no_stage": 1520,  # those of stages 1 and 2
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,11 +100,8 @@ def get_config(argument: str = ""):
         steps = tuple({step.name: step for step in PIPELINES[name](study)}.values())
         return config.PipelineConfig(output=study.root, steps=steps)
     kind, *words = name.split("/")
-    if kind in COMMANDS:
-        try:
-            return COMMANDS[kind](study, *words)
-        except (KeyError, TypeError):  # an unknown word, or too few or too many of them
-            pass
+    if kind in COMMANDS and re.fullmatch(COMMANDS[kind][0], name):
+        return COMMANDS[kind][1](study, *words)
     steps = [step.name for pipeline in PIPELINES.values() for step in pipeline(study)]
     raise UserError(
         f"unknown variant {name!r}; known: {', '.join(PIPELINES)}, and steps such as "
@@ -201,8 +211,6 @@ def student_steps(
 
 def student(study: Study, arm: str, amount: str, seed: str) -> config.TrainConfig:
     """Train a student from random weights, and validate it along the way."""
-    if arm not in {**STUDENTS, **CAUSES, WHOLE_TEXT: ()}:
-        raise KeyError(arm)
     return training(
         study,
         output=f"{study.root}/student/{arm}/{amount}/{seed}",
@@ -229,7 +237,7 @@ def training(
     """Train with a constant rate, so that every step ends a training with a smaller budget."""
     layers, width = SIZES[size]
     steps = 12 if study.tiny else steps
-    benchmarks = ("trained", "held_out") if families else ("test",)
+    benchmarks = ("trained", "unseen") if families else ("test",)
     return config.TrainConfig(
         output=output,
         data=data,
@@ -274,7 +282,7 @@ def teacher_steps(
     read = tuple(f"{files}/{name}.jsonl" for name in ("plain", "explained"))
     title = f"prepare the teachers' data of seed {seed}"
     yield step(study, data, title, "prepare", (*read, vocabulary_of(study).path))
-    tests = tuple(f"{files}/{name}.jsonl" for name in ("trained", "held_out"))
+    tests = tuple(f"{files}/{name}.jsonl" for name in ("trained", "unseen"))
     for stage in (*names, "no_stage"):
         before = [f"{study.root}/teacher/{size}/{BASE[stage]}/seed-{seed}"] if stage in BASE else []
         yield step(
@@ -372,28 +380,21 @@ def explain(study: Study, size: str, writer: str, seed: str) -> config.AnnotateC
 def causes(study: Study) -> Iterator[config.StepConfig]:
     """Yield the arms that differ from CMF in one respect."""
     yield vocabulary_step(study)
-    arms = ("CMF", *(("CMF-false100",) if study.tiny else CAUSES), WHOLE_TEXT)
+    some = study.short or study.tiny
+    arms = ("CMF", *(SHORT_CAUSES if some else (*CAUSES, WHOLE_TEXT)))
     for seed in study.seeds:
         yield from student_steps(study, arms, 1000, seed)
 
 
-SIZES = {"small": (2, 64), "medium": (3, 96), "large": (4, 128)}  # layers and width
-STUDENT, STUDENT_STEPS = "small", 2400
-RATE = 1.5e-3
-STAGES = ("stage1", "stage2", *(f"stage3_{kind}" for kind in KINDS))
-BASE = {"stage2": "stage1", **dict.fromkeys(STAGES[2:], "stage2")}
-STAGE_STEPS = {
-    "stage1": 720,
-    "stage2": 800,
-    **dict.fromkeys(STAGES[2:], 250),
-    "no_stage": 1520,  # those of stages 1 and 2
-}
 PIPELINES = {"students": students, "stages": stages, "causes": causes}
-COMMANDS = {
-    "vocabulary": vocabulary,
-    "student_data": student_data,
-    "student": student,
-    "stage_data": stage_data,
-    "teacher": teacher,
-    "explain": explain,
+_ARM = "|".join((*STUDENTS, *CAUSES, WHOLE_TEXT))
+_SIZE, _STAGE = "|".join(SIZES), "|".join((*STAGES, "no_stage"))
+_SEED = r"seed-\d+"
+COMMANDS = {  # names of steps, and the function that returns their config
+    "vocabulary": ("vocabulary", vocabulary),
+    "student_data": (rf"student_data/\d+/{_SEED}", student_data),
+    "student": (rf"student/({_ARM})/\d+/{_SEED}", student),
+    "stage_data": (f"stage_data/{_SEED}", stage_data),
+    "teacher": (f"teacher/({_SIZE})/({_STAGE})/{_SEED}", teacher),
+    "explain": (f"explain/({_SIZE})/(stage2|no_stage|specialists)/{_SEED}", explain),
 }

@@ -10,8 +10,10 @@ from benchmarks.evidence import __main__ as evidence
 from benchmarks.evidence import comparisons, outcomes, page, samples
 from benchmarks.evidence.comparisons import Comparison
 from teacherlm_jax.cli import config_file
+from teacherlm_jax.config import fields
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import KINDS
+from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
 
 CONFIGS = config_file.load(pathlib.Path(__file__).parents[1] / "configs" / "evidence.py")
@@ -79,7 +81,7 @@ def test_the_sets_of_a_teacher_share_no_question_and_no_held_out_family(tmp_path
     explained = [sample.question for sample in rows["explained"]]
     assert not set(explained) & {sample.question for sample in rows["plain"]}
     shown = {sample.source for name in ("explained", "plain") for sample in rows[name]}
-    assert not shown & {sample.source for sample in rows["held_out"]}
+    assert not shown & {sample.source for sample in rows["unseen"]}
 
 
 def test_an_accuracy_between_two_validations_is_interpolated():
@@ -136,14 +138,16 @@ def test_p_values_are_adjusted_for_their_number():
     assert adjusted == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
 
 
-@pytest.mark.parametrize("form", ["students", "stages", "causes", "students,short", "causes,tiny"])
+@pytest.mark.parametrize(
+    "form", ["students", "stages", "causes", "students,short", "causes,short", "causes,tiny"]
+)
 def test_every_step_has_a_config_that_writes_to_its_folder(form):
     pipeline = CONFIGS.get_config(form)
-    assert not list(pipeline.problems())
+    assert not list(fields.problems(pipeline, "config"))
     for step in pipeline.steps:
         settings = CONFIGS.get_config(step.config.partition(":")[2])
         assert settings.output == step.output
-        assert not list(settings.problems())
+        assert not list(fields.problems(settings, "config"))
 
 
 def test_outcomes_are_read_from_run_folders(tmp_path):
@@ -207,7 +211,7 @@ def test_the_tables_show_differences_with_intervals(tmp_path):
 
 def test_the_stages_are_compared_on_letters_and_explanations():
     teachers = [
-        {"size": "small", "stage": stage, "seed": seed, "trained": 0.6 + gain, "held_out": 0.5}
+        {"size": "small", "stage": stage, "seed": seed, "trained": 0.6 + gain, "unseen": 0.5}
         | {"parameters": 1234}
         for stage, gain in (("stage2", 0.1), ("no_stage", 0.0))
         for seed in (0, 1)
@@ -222,3 +226,35 @@ def test_the_stages_are_compared_on_letters_and_explanations():
     row = "| small, 1,234 | +10.0 ± 0.0 | +0.0 ± 0.0 | +30.0 ± 0.0 | +30.0 ± 0.0 | +30.0 ± 0.0 |"
     assert row in text
     assert "| small | stage2 | 70.0 | 50.0 | 50.0 | 50.0 | 50.0 |" in text
+
+
+@pytest.mark.parametrize(
+    "name", ["student/CMZ/1000/seed-0", "teacher/small/stage2", "stage_data/7"]
+)
+def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
+    with pytest.raises(UserError, match=f"unknown variant '{name}'; known: students, stages"):
+        CONFIGS.get_config(name)
+
+
+def test_the_arms_are_trained_on_explanations_that_the_samples_have(drawn):
+    authors = {author for _, author in (CONFIGS.STUDENTS | CONFIGS.CAUSES).values()}
+    assert authors == set(drawn[0].explanations["cot"])
+
+
+def test_the_page_is_rebuilt_from_recorded_outcomes(tmp_path, monkeypatch):
+    for seed in (0, 1):
+        write_student(tmp_path, "text", seed, (0.4, 0.5))
+        write_student(tmp_path, "CMF", seed, (0.4, 0.6))
+    target = tmp_path / "evidence.md"
+    target.write_text(page.PAGE.read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(page, "PAGE", target)
+    monkeypatch.setattr(page, "FIGURE", tmp_path / "evidence-students.svg")
+    monkeypatch.setattr(evidence.harness, "RESULTS", tmp_path)
+    evidence.record("students", evidence.rows_of("students", tmp_path, range(2)))
+    evidence.rebuild()
+    shown = target.read_text(encoding="utf-8")
+    assert "](evidence-students.svg)" in shown and "The trainings took 0.0 hours" in shown
+    drawing = page.FIGURE.read_text(encoding="utf-8")
+    # One amount and two budgets: a point and its interval in each of the two panels.
+    assert len(re.findall(r'aria-roledescription="point"', drawing)) == 2
+    assert "| CMF against text, equal tokens" in shown

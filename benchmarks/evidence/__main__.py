@@ -14,7 +14,6 @@ import argparse
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,10 @@ _ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "NPROC": "1", "OMP_NUM_THREADS": "1"}
 _CONFIG = "configs/evidence.py"
 
 
-def run(part: str, options: argparse.Namespace) -> float:
-    """Run the pipeline of a part; return its seconds. Raises SystemExit if it fails."""
+def run(part: str, options: argparse.Namespace) -> None:
+    """Run the pipeline of a part. Raises SystemExit if it fails."""
     settings = f"root={options.folder},seeds={options.seeds},first={options.first}"
     settings += ",short" * options.short + ",tiny" * options.tiny
-    began = time.monotonic()
     done = subprocess.run(
         [
             *(sys.executable, "-m", "teacherlm_jax", "pipeline"),
@@ -47,7 +45,6 @@ def run(part: str, options: argparse.Namespace) -> float:
     )
     if done.returncode:
         raise SystemExit(done.returncode)
-    return time.monotonic() - began
 
 
 def rows_of(part: str, root: Path, seeds: Collection[int]) -> Any:
@@ -70,12 +67,14 @@ def _belongs(row: outcomes.Row, part: str) -> bool:
     return row["amount"] == page.MAIN and (varied or row["arm"] == "CMF")
 
 
-def record(part: str, rows: Any, minutes: float) -> None:
-    """Record the outcomes of a part."""
-    conditions = f"{minutes:.0f} minutes.{harness.conditions()}"
+def record(part: str, rows: Any) -> None:
+    """Record the outcomes of a part, with the time that all its trainings took."""
+    trained = rows["teachers"] if part == "stages" else rows
+    hours = sum(row["seconds"] for row in trained) / 3600
+    conditions = f"The trainings took {hours:.1f} hours of one core.\n{harness.conditions()}"
     files.write_json(
         harness.RESULTS / f"evidence_{part}.json",
-        {"minutes": minutes, "commit": harness.commit(), "conditions": conditions, "rows": rows},
+        {"hours": hours, "commit": harness.commit(), "conditions": conditions, "rows": rows},
     )
 
 
@@ -114,11 +113,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = range(options.first, options.first + seeds)
     samples.write_all(root / "samples", chosen)
     for part in options.parts.split(","):
-        seconds = run(part, options)
+        run(part, options)
         rows = rows_of(part, root, chosen)
         print(page.TABLES[part](rows))
         if counted:
-            record(part, rows, seconds / 60)
+            record(part, rows)
     if counted:
         rebuild()
     return 0

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from scipy import stats
 
 Curve = Sequence[Sequence[float]]
@@ -29,31 +30,27 @@ class Comparison:
     @property
     def half(self) -> float:
         """Half the width of the 95% interval of the mean (Student's t); inf for one seed."""
-        count = len(self.differences)
-        if count < 2:
-            return float("inf")
-        error = statistics.stdev(self.differences) / count**0.5
-        return float(stats.t.ppf(0.975, count - 1)) * error
-
-    @property
-    def p(self) -> float:
-        """Exact two-sided p-value of the test that flips the signs of the differences."""
-        signs = itertools.product((1, -1), repeat=len(self.differences))
-        observed = abs(sum(self.differences)) - 1e-9
-        sums = [
-            abs(sum(map(float.__mul__, map(float, flips), self.differences))) for flips in signs
-        ]
-        return sum(one >= observed for one in sums) / len(sums)
+        return self._errors(stats.t.ppf(0.975, len(self.differences) - 1))
 
     @property
     def detectable(self) -> float:
         """Smallest true difference that this many seeds would show with a power of 80%."""
-        count = len(self.differences)
-        if count < 2:
+        freedom = len(self.differences) - 1
+        return self._errors(stats.t.ppf(0.975, freedom) + stats.t.ppf(0.8, freedom))
+
+    @property
+    def p(self) -> float:
+        """Exact two-sided p-value of the test that flips the signs of the differences."""
+        tested = stats.permutation_test(
+            (self.differences,), np.mean, permutation_type="samples", n_resamples=np.inf
+        )
+        return float(tested.pvalue)
+
+    def _errors(self, number: float) -> float:
+        """Return a number of standard errors of the mean; inf for one seed."""
+        if len(self.differences) < 2:
             return float("inf")
-        spread = statistics.stdev(self.differences)
-        quantiles = stats.t.ppf(0.975, count - 1) + stats.t.ppf(0.8, count - 1)
-        return float(quantiles) * spread / count**0.5
+        return float(number * stats.sem(self.differences))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """Outcomes of the runs of a study, read from their run folders into plain values."""
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,10 +34,7 @@ def _students(root: Path) -> Iterator[Row]:
 
 
 def teachers(root: Path) -> list[Row]:
-    """Return a row for each finished teacher below `root`: accuracies on both groups of families.
-
-    Those that wrote explanations have the share of correct ones by kind, too.
-    """
+    """Return a row for each finished teacher below `root`, with two accuracies."""
     return sorted(_teachers(root), key=lambda row: (row["size"], row["stage"], row["seed"]))
 
 
@@ -49,7 +45,7 @@ def _teachers(root: Path) -> Iterator[Row]:
             "size": size,
             "stage": stage,
             "seed": _seed(seed),
-            **{name: curve(folder, name)[-1][1] for name in ("trained", "held_out")},
+            **{name: curve(folder, name)[-1][1] for name in ("trained", "unseen")},
             **{key: result[key] for key in ("steps", "tokens", "parameters", "seconds")},
         }
 
@@ -77,7 +73,7 @@ def curve(folder: Path, benchmark: str) -> list[tuple[int, float]]:
 
 def _finished(root: Path) -> Iterator[tuple[Path, Row]]:
     """Yield the run folders three levels below `root` that have a result, with the result."""
-    for path in sorted(itertools.chain(root.glob(f"*/*/*/{layout.RESULT}"))):
+    for path in sorted(root.glob(f"*/*/*/{layout.RESULT}")):
         yield path.parent, files.read_json(path)
 
 

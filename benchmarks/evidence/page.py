@@ -14,6 +14,7 @@ from benchmarks.evidence.comparisons import Comparison
 from teacherlm_jax.data.sample import KINDS
 
 PAGE = harness.DOCS / "explanation" / "evidence.md"
+FIGURE = PAGE.parent / "evidence-students.svg"
 BUDGETS = ("steps", "tokens", "passes")
 MAIN = 1000  # samples of the primary comparisons
 Rows = Sequence[Mapping[str, Any]]
@@ -22,9 +23,10 @@ Rows = Sequence[Mapping[str, Any]]
 def write(part: str, recorded: Mapping[str, Any]) -> None:
     """Replace the tables of a part on the page, and its figure."""
     text = TABLES[part](recorded["rows"])
-    harness.put_into(PAGE, part, f"{text}\n{recorded['conditions']}")
     if part == "students":
-        _save(_figure(recorded["rows"]), PAGE.parent / "evidence-students.svg")
+        save(figure(recorded["rows"]), FIGURE)
+        text += f"\n![Accuracy of each form minus that of text, with intervals]({FIGURE.name})\n"
+    harness.put_into(PAGE, part, f"{text}\n{recorded['conditions']}")
 
 
 def primary(rows: Mapping[str, Rows]) -> dict[str, Comparison]:
@@ -133,7 +135,7 @@ def _stage_table(rows: Mapping[str, Rows]) -> str:
     for size in dict.fromkeys(row["size"] for row in rows["teachers"]):
         of_size = [row for row in rows["teachers"] if row["size"] == size]
         parameters = of_size[0]["parameters"]
-        letters = (staged(of_size, size, one) for one in ("trained", "held_out"))
+        letters = (staged(of_size, size, one) for one in ("trained", "unseen"))
         kinds = (explained(rows["writers"], size, "stage2", kind) for kind in KINDS)
         lines.append([f"{size}, {parameters:,}", *map(shown, (*letters, *kinds))])
     header = ("size, parameters", "letters", "letters, held-out families", *KINDS)
@@ -151,7 +153,7 @@ def _level_table(rows: Mapping[str, Rows]) -> str:
                 for row in rows["teachers"]
                 if row["size"] == size and row["stage"] == writer
             )
-            for name in ("trained", "held_out")
+            for name in ("trained", "unseen")
             if writer != "specialists"
         ] or [float("nan")] * 2
         of_writer = [
@@ -172,23 +174,24 @@ TABLES = {
 }
 
 
-def _figure(rows: Rows) -> altair.Chart:
+def figure(rows: Rows) -> altair.Chart:
     """Return the differences to `text` by arm, with intervals: equal passes and equal tokens."""
     points = list(_points(rows))
     amounts = sorted({row["amount"] for row in rows})
     arms = list(dict.fromkeys(point["arm"] for point in points))
     y = altair.Y("arm:N", sort=arms, title=None)
-    x = altair.X("mean:Q", title="accuracy minus that of `text`, points")
-    base = altair.Chart(altair.Data(values=points)).encode(y=y)
-    zero = altair.Chart(altair.Data(values=[{"zero": 0}])).mark_rule(color="#9aa0a6")
-    drawing = altair.layer(
-        zero.encode(x="zero:Q"),
-        base.mark_rule(color="#3b6ea5").encode(x=altair.X("low:Q"), x2="high:Q"),
-        base.mark_point(filled=True, size=40, color="#3b6ea5", opacity=1).encode(x=x),
+    x = altair.X("mean:Q", title="accuracy minus that of text, points")
+    # The layers have no data of their own: the facet gives each of them its part.
+    layers = altair.layer(
+        altair.Chart().mark_rule(color="#9aa0a6").encode(x=altair.datum(0)),
+        altair.Chart().mark_rule(color="#3b6ea5").encode(x="low:Q", x2="high:Q", y=y),
+        altair.Chart()
+        .mark_point(filled=True, size=40, color="#3b6ea5", opacity=1)
+        .encode(x=x, y=y),
         data=altair.Data(values=points),
     ).properties(width=190, height=170)
     columns = [f"{amount} samples" for amount in amounts]
-    return drawing.facet(
+    return layers.facet(
         column=altair.Column("amount:N", sort=columns, title=None),
         row=altair.Row("budget:N", sort=["equal passes", "equal tokens"], title=None),
     )
@@ -211,5 +214,6 @@ def _points(rows: Rows) -> Iterator[dict[str, Any]]:
                     }
 
 
-def _save(chart: altair.Chart, path: Path) -> None:
+def save(chart: altair.Chart, path: Path) -> None:
+    """Write a chart to an SVG file."""
     path.write_text(vl_convert.vegalite_to_svg(chart.to_json()), encoding="utf-8")

@@ -41,7 +41,7 @@ def write_all(root: Path, seeds: Iterable[int]) -> None:
         _write(folder / "explained.jsonl", 2100, seed, "train", TRAINED)
         _write(folder / "plain.jsonl", 9100, seed, "train", TRAINED, skip=2100)
         _write(folder / "trained.jsonl", 350, seed, "test", TRAINED)
-        _write(folder / "held_out.jsonl", 100, seed, "test", HELD_OUT)
+        _write(folder / "unseen.jsonl", 100, seed, "test", HELD_OUT)
         _write(folder / "questions.jsonl", 105, seed, "unlabelled", TRAINED)
 
 
