@@ -173,25 +173,47 @@ def write_model(folder):
     save_file(weights, folder / "model.safetensors")
 
 
+# The state that a kernel for all notebooks could pass on: folder, names, and Altair's renderer.
+FRESH = """
+%reset -f
+import os, sys
+os.chdir({folder!r})
+if "altair" in sys.modules:
+    sys.modules["altair"].renderers.enable("default")
+%reset -f
+"""
+
+
 @pytest.fixture(scope="module")
-def execute(one_device, tmp_path_factory):
-    """Run a notebook in an empty folder, in a kernel of its own; return it and the folder."""
+def kernel(one_device, tmp_path_factory):
+    """Client of a kernel for all notebooks: importing JAX and TensorFlow takes most of a run."""
+    folder = tmp_path_factory.mktemp("kernel")
+    environment = {
+        "PYTHONPATH": str(test_docs.ROOT),
+        "IPYTHONDIR": str(folder / "ipython"),
+        "PYTHONWARNINGS": "ignore",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # the same programs in many cells
+    }
+    client = nbclient.NotebookClient(
+        nbformat.v4.new_notebook(), timeout=120, shutdown_kernel="immediate"
+    )
+    with client.setup_kernel(cwd=str(folder), env={**one_device, **environment}):
+        yield client
+
+
+@pytest.fixture
+def execute(kernel, tmp_path):
+    """Run a notebook in an empty folder, without names of other notebooks; return both."""
 
     def run(name):
-        folder = tmp_path_factory.mktemp(name)
-        write_model(folder / "model")
+        write_model(tmp_path / "model")
         notebook = with_settings(read(name), TINY[name])
-        client = nbclient.NotebookClient(
-            notebook, timeout=120, resources={"metadata": {"path": str(folder)}}
-        )
-        environment = {
-            "PYTHONPATH": str(test_docs.ROOT),
-            "IPYTHONDIR": str(folder / "ipython"),
-            "PYTHONWARNINGS": "ignore",
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # the same programs in many cells
-        }
-        client.execute(env={**one_device, **environment})
-        return notebook, folder
+        fresh = FRESH.format(folder=str(tmp_path))
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(fresh))
+        kernel.nb = notebook
+        for index, cell in enumerate(notebook.cells):
+            kernel.execute_cell(cell, index)
+        return notebook, tmp_path
 
     return run
 
