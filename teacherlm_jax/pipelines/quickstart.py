@@ -4,7 +4,6 @@ from typing import Any
 
 from teacherlm_jax.config import PipelineOptions, QuickstartConfig
 from teacherlm_jax.data import synthetic
-from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.pipelines import pipeline, runner
 from teacherlm_jax.pipelines.pipeline_step import Step
 from teacherlm_jax.runs import layout
@@ -56,8 +55,5 @@ def _generate(config: QuickstartConfig, run: Run) -> None:
         path = run.path / "samples" / f"{split}.jsonl"
         if path.exists():
             continue
-        rows = [to_row(sample) for sample in synthetic.generate(count, config.seed, split=split)]
-        if split != "train":
-            rows = [{**row, "explanations": {}} for row in rows]
-        files.write_jsonl(path, rows)
+        rows = synthetic.write(path, count, config.seed, split=split)
         run.log.info("%s: %s", path, counted(len(rows), "generated sample"))

@@ -16,6 +16,7 @@ from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import KINDS, Sample, from_row, to_row
 from teacherlm_jax.data.synthetic.facts import Solution
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import files
 
 FAMILIES = tuple(synthetic.FAMILIES)
 COUNT = 100 * len(FAMILIES)
@@ -241,3 +242,15 @@ def test_samples_that_were_not_generated_are_refused(samples):
 def test_unknown_families_and_splits_are_refused(arguments, message):
     with pytest.raises(UserError, match=message):
         next(synthetic.generate(1, seed=0, **arguments))
+
+
+@pytest.mark.parametrize("split", synthetic.SPLITS)
+def test_a_file_of_samples_has_explanations_in_the_training_split_only(split, tmp_path):
+    path = tmp_path / "new" / "samples.jsonl"
+    rows = synthetic.write(path, 18, seed=3, split=split)
+    assert [row for _, row in files.read_jsonl(path)] == rows
+    expected = list(synthetic.generate(18, seed=3, split=split))
+    if split != "train":
+        expected = list(map(without_explanations, expected))
+    assert list(map(from_row, rows)) == expected
+    assert all(bool(row["explanations"]) == (split == "train") for row in rows)

@@ -7,6 +7,6 @@ explanations that a teacher writes for them.
 
 from teacherlm_jax.data.synthetic.checking import Verdict, check
 from teacherlm_jax.data.synthetic.families import FAMILIES
-from teacherlm_jax.data.synthetic.generating import AUTHOR, SPLITS, generate
+from teacherlm_jax.data.synthetic.generating import AUTHOR, SPLITS, generate, write
 
-__all__ = ["AUTHOR", "FAMILIES", "SPLITS", "Verdict", "check", "generate"]
+__all__ = ["AUTHOR", "FAMILIES", "SPLITS", "Verdict", "check", "generate", "write"]

@@ -3,10 +3,14 @@
 import hashlib
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from teacherlm_jax.data.sample import KINDS, LETTERS, Sample
+from etils import epath
+
+from teacherlm_jax.data.sample import KINDS, LETTERS, Sample, to_row
 from teacherlm_jax.data.synthetic.families import FAMILIES, source_of
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.storage import files
 
 AUTHOR = "program"  # author of the generated explanations
 SPLITS = {  # tenths of all possible questions; samples of "unlabelled" have no explanations
@@ -43,6 +47,21 @@ def generate(
     for index in range(count):
         name = families[index % len(families)]
         yield _draw(name, rng, split, seen, f"synthetic-{split}-{seed}-{index}")
+
+
+def write(
+    path: epath.PathLike, count: int, seed: int = 0, *, split: str = "train"
+) -> list[dict[str, Any]]:
+    """Write generated samples to a jsonl file in the sample format, and return its rows.
+
+    Only the samples of the split "train" have explanations. The arguments and errors are those of
+    `generate`; the file is replaced.
+    """
+    rows = [to_row(sample) for sample in generate(count, seed, split=split)]
+    if split != "train":
+        rows = [{**row, "explanations": {}} for row in rows]
+    files.write_jsonl(path, rows)
+    return rows
 
 
 def _require_known(key: str, names: Sequence[str], known: Iterable[str]) -> None:
