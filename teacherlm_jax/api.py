@@ -1,4 +1,4 @@
-"""The Python API: load a model, let it explain, score and generate; run the commands; draw figures.
+"""The Python API: load a model, let it explain, score and generate; run commands; look at runs.
 
     import teacherlm_jax
 
@@ -47,6 +47,8 @@ from teacherlm_jax.pipelines import verbs
 
 if TYPE_CHECKING:
     import altair
+
+    from teacherlm_jax.report.shown_samples import ShownSamples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,6 +284,29 @@ def figures(root: Path | str) -> "dict[str, altair.TopLevelMixin]":
     from teacherlm_jax.report import build  # takes a second to import
 
     return build.charts(root)
+
+
+def compare(root: Path | str) -> str:
+    """Return tables of the paired differences between all evaluated models below `root`.
+
+    They are those of a report: models that answered the same questions, with runs that differ only
+    in their seed as one model, and the training behind each. Nothing is written. Raises UserError
+    if `root` is not a folder or contains no run.
+    """
+    from teacherlm_jax.report import build  # takes a second to import
+
+    return build.comparison_text(root)
+
+
+def samples(run: Path | str, count: int = 5) -> "ShownSamples":
+    """Return samples of an annotation run with their explanations and the verdicts of the gates.
+
+    A notebook shows the value of a cell as Markdown; `print` writes plain text. Raises UserError if
+    `run` has no explained sample, or `count` is not positive.
+    """
+    from teacherlm_jax.report import shown_samples  # takes a second to import
+
+    return shown_samples.shown_samples(run, count)
 
 
 def _run(verb: str, config: Any) -> dict[str, Any]:

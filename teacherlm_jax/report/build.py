@@ -22,7 +22,7 @@ from teacherlm_jax.report import (
 from teacherlm_jax.report.blocks import Block, Figure, Heading, Notice, Table, count
 from teacherlm_jax.report.changed_inputs import REMEDY
 from teacherlm_jax.report.collect import RunRecord, find_runs
-from teacherlm_jax.report.console_summary import summary
+from teacherlm_jax.report.console_summary import aligned, summary
 from teacherlm_jax.report.data_report import report_data
 from teacherlm_jax.report.page import with_file_names, write
 from teacherlm_jax.report.paper.paper_page import report_paper
@@ -87,6 +87,18 @@ def charts(root: epath.PathLike) -> dict[str, altair.TopLevelMixin]:
         for block in with_file_names(blocks)
         if isinstance(block, Figure)
     }
+
+
+def comparison_text(root: epath.PathLike) -> str:
+    """Return the paired comparisons of all models below `root`, as tables in plain text.
+
+    A sentence for each evaluation that cannot be compared follows. Nothing is written. Raises
+    UserError if `root` is not a folder or contains no run.
+    """
+    compared = comparisons.compare(find_runs(root, None), root)
+    tables = [aligned(table) for table in comparison_tables.tables(compared)]
+    parts = tables or ["No two models answered the same questions."]
+    return "\n\n".join([*parts, *compared.problems])
 
 
 def _blocks(

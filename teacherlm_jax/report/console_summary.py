@@ -123,11 +123,12 @@ def _samples(runs: Sequence[RunRecord]) -> list[str]:
         chosen = examples(run.path / layout.SAMPLES, _EXAMPLES)
         if chosen:
             parts.append(underlined(f"Samples from {run.name}", "-"))
-            parts += [_sample(example) for example in chosen]
+            parts += [sample_text(example) for example in chosen]
     return parts
 
 
-def _sample(example: Example) -> str:
+def sample_text(example: Example) -> str:
+    """Return a sample with its explanations and their verdicts, on lines of at most 100 columns."""
     sample = example.sample
     lines = [f"{sample.id}  ({sample.source})", *_wrapped("Question", sample.question)]
     for letter, option in zip(LETTERS, sample.options, strict=False):

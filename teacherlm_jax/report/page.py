@@ -114,7 +114,7 @@ def _templates() -> jinja2.Environment:
         "anchor": lambda text: "-".join(text.lower().split()),
         "as_cell": lambda value: value if isinstance(value, Cell) else Cell(value),
         "first_sentence": lambda text: text.split(". ")[0].removesuffix("."),
-        "md": _markdown,
+        "md": markdown_line,
         "whole": _whole,
     }
     environment.filters |= filters
@@ -123,10 +123,10 @@ def _templates() -> jinja2.Environment:
 
 def _whole(cell: Cell) -> str:
     """Return a cell as one text in Markdown, the best one of its column in bold."""
-    return f"**{_markdown(cell.whole)}**" if cell.best else _markdown(cell.whole)
+    return f"**{markdown_line(cell.whole)}**" if cell.best else markdown_line(cell.whole)
 
 
-def _markdown(text: str) -> str:
+def markdown_line(text: str) -> str:
     """Return a text as one line of Markdown without HTML, links, code or the end of a cell."""
     plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`\[\]|])", r"\\\1", plain)

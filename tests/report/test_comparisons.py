@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+import teacherlm_jax
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.evaluation import paired
 from teacherlm_jax.report import compared_models, comparison_tables, comparisons
@@ -101,6 +102,23 @@ def test_the_page_and_the_summary_show_every_comparison(students):
     assert "## Comparisons" in page and "### Differences on generated" in page
     assert "| student_CMF − student_text | 200 | 1, 1 | 15 | 5 | +5.0 |" in page
     assert "trained on 2.8 times the tokens of student_text" in page
+
+
+def test_the_comparisons_of_a_folder_are_the_tables_of_its_summary(students):
+    run = make_run(students / "report")
+    report(ReportConfig(output="", root=str(students), title="Toys"), run)
+    tables = teacherlm_jax.compare(students)
+    for reason in reversed(compared(students).problems):
+        assert tables.endswith(f"\n\n{reason}")
+        tables = tables.removesuffix(f"\n\n{reason}")
+    assert tables.startswith("Differences on generated") and "\nTraining of these models" in tables
+    assert tables in (run.path / "summary.txt").read_text()
+
+
+def test_a_folder_without_two_models_to_compare_says_so_and_why(runs):
+    first, *reasons = teacherlm_jax.compare(runs).split("\n\n")
+    assert first == "No two models answered the same questions."
+    assert reasons == list(compared(runs).problems) != []
 
 
 def differences(runs):
