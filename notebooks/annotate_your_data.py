@@ -24,9 +24,9 @@
 # %% [markdown]
 # ## Settings
 #
-# There is no pretrained teacher to download. `TEACHER` can be
+# No trained teacher is published yet. `TEACHER` can be
 #
-# - a published BLOOM, BLOOMZ or OPT model, as below. It was not trained to explain, so expect many poor texts;
+# - a published BLOOM, BLOOMZ or OPT model, as below. It was not trained to explain, so expect many poor explanations;
 # - a teacher that you trained, such as `runs/notebook/teacher` of [the quickstart](quickstart.ipynb) (a toy that knows only generated questions), or a folder in the Hugging Face format;
 # - a model on an OpenAI-compatible server: `http://HOST:PORT/v1#MODEL`.
 #
@@ -42,35 +42,22 @@ TEACHER = "hf://bigscience/bloomz-560m"
 RUN = "runs/annotate_mine"  # other settings need another folder
 ROWS = 0  # explain only so many rows; 0: all
 MAX_NEW_TOKENS = 128  # longest explanation
-SLOTS = 16  # texts that are written at the same time; lower it if memory runs out
+SLOTS = 16  # explanations generated at the same time; lower it if memory runs out
 
 # %% [markdown]
 # ## Install
 #
-# The next cell does nothing if the package is installed, as in a clone after `make setup`. On Colab it takes a few minutes. It keeps the runtime's JAX, which belongs to the runtime's GPU or TPU. Only if that JAX is older than the package needs, JAX is upgraded together with its GPU or TPU plugin. If Colab then asks you to restart the session, do so, and run all cells again.
+# The next cell does nothing if the package is installed, as in a clone after `make setup`. On Colab it takes a few minutes. It keeps the runtime's JAX, which belongs to the runtime's GPU or TPU. If that JAX is older than the package needs, the cell upgrades JAX together with its GPU or TPU plugin. If Colab then asks you to restart the session, do so, and run all cells again.
 
 # %%
-import importlib.metadata
 import importlib.util
-import re
-from pathlib import Path
-
-PACKAGE = "teacherlm_jax @ git+https://github.com/OWNER/teacherlm_jax"
-OLDEST_JAX = (0, 10, 2)
 
 if importlib.util.find_spec("teacherlm_jax") is None:
-    packages = importlib.metadata.distributions()
-    found = {package.name.replace("_", "-").lower(): package.version for package in packages}
-    wanted, kept = [PACKAGE], "numpy|jax|jaxlib|jax-cuda.*|libtpu.*"
-    if tuple(map(int, re.findall(r"\d+", found.get("jax", "0"))[:3])) < OLDEST_JAX:
-        plugins = re.findall(r"jax-(cuda\d+)-plugin|lib(tpu)", " ".join(found))
-        plugin = "".join(plugins[0]) if plugins else "cpu"
-        oldest = ".".join(map(str, OLDEST_JAX))
-        wanted, kept = [PACKAGE, f"jax[{plugin}]>={oldest}"], "numpy"
-    pins = [f"{name}=={version}" for name, version in found.items() if re.fullmatch(kept, name)]
-    Path("wanted.txt").write_text("\n".join(wanted))
-    Path("kept.txt").write_text("\n".join(pins))
-    # %pip install --quiet --requirement wanted.txt --constraint kept.txt
+    # %pip install --quiet --no-deps git+https://github.com/OWNER/teacherlm_jax
+    from teacherlm_jax import colab
+
+    requirements = colab.requirements()
+    # %pip install --quiet {requirements}
 
 # %% [markdown]
 # ## Look at the file
@@ -78,9 +65,9 @@ if importlib.util.find_spec("teacherlm_jax") is None:
 # %%
 import csv
 import json
+from pathlib import Path
 
 import altair
-from IPython.display import Markdown, display
 
 import teacherlm_jax
 from teacherlm_jax import config
@@ -109,7 +96,7 @@ rows[:2]
 # %% [markdown]
 # ## Check the settings
 #
-# The dry run reads all rows, lists those that cannot be used with the reason, shows the first prompts as the teacher reads them, and times a few texts. It writes nothing. `TEACHER` is downloaded here if it is on the Hugging Face Hub.
+# The dry run reads all rows, lists those that cannot be used with the reason, shows the first prompts as the teacher reads them, and generates a few explanations to measure the speed. It writes nothing. `TEACHER` is downloaded here if it is on the Hugging Face Hub.
 
 # %%
 settings = config.AnnotateConfig(
@@ -132,7 +119,7 @@ print(teacherlm_jax.dry_run(settings))
 # %% [markdown]
 # ## Explain
 #
-# If the cell is interrupted, run it again: explanations on disk are not generated again. Rows that you add to the file later are explained, too.
+# If the cell is interrupted, run it again: it generates only the explanations that are missing, also those of rows that you add to the file later.
 
 # %%
 result = teacherlm_jax.annotate(settings)
@@ -140,61 +127,40 @@ result = teacherlm_jax.annotate(settings)
 # %% [markdown]
 # ## Read the explanations
 #
-# The teacher explains a *given* answer; it does not find one. A text that passes the gates can still be wrong: no gate knows whether it is true. Read some before you train on them.
+# The teacher explains a *given* answer; it does not find one. An explanation that passes the gates can still be wrong: no gate knows whether it is true. Read some before you train on them.
 
 # %%
-KINDS = {"cot": "Chain of thought", "fundamental": "Fundamentals", "mistake": "Common mistakes"}
-
-
-def card(row):
-    """Return a row with its explanations as Markdown."""
-    options = "".join(
-        f" ({letter}) {text}" for letter, text in zip("ABCDEFGHIJ", row["options"], strict=False)
-    )
-    lines = [f"**{row['question']}**{options} *Answer: {row['answer']}*"]
-    for kind, annotation in row["annotations"].items():
-        text = " ".join(row["explanations"][kind]["teacher"].split())
-        failed = [gate for gate, passed in annotation["gates"].items() if not passed]
-        verdict = f"fails {', '.join(failed)}" if failed else "passes all gates"
-        lines.append(f"> *{KINDS[kind]}* ({verdict}): {text[:400] or '(empty)'}")
-    return "\n\n".join(lines)
-
-
-explained = [
-    json.loads(line)
-    for path in sorted(Path(RUN, "samples").glob("*.jsonl"))
-    for line in path.read_text(encoding="utf-8").splitlines()
-]
-display(Markdown("\n\n---\n\n".join(map(card, explained[:5]))))
+teacherlm_jax.samples(RUN, 5)
 
 # %% [markdown]
 # ## Which gates fail?
 #
-# The figure has the share of the texts that pass each gate. `finished` fails texts that `MAX_NEW_TOKENS` has truncated, `concludes_answer` a chain of thought that ends with another answer, and `no_repetition` a text that loops. The documentation describes [all gates](../docs/reference/sample-format.md#gates).
+# The figure shows the share of explanations that pass each gate. An explanation fails `finished` if it was truncated at `MAX_NEW_TOKENS`, `concludes_answer` if it ends with another answer (chains of thought only), and `no_repetition` if it repeats itself. The documentation describes [all gates](../docs/reference/sample-format.md#gates).
 
 # %%
 figures = teacherlm_jax.figures(RUN)
 figures[f"gates-{Path(RUN).name}"]
 
 # %% [markdown]
-# Texts that are much shorter or longer than the others are worth reading first. Blue texts pass all gates:
+# Read explanations that are much shorter or longer than the others first. The blue ones pass all gates:
 
 # %%
 lengths = [
     {
-        "kind": KINDS[kind],
+        "kind": kind,
         "tokens": annotation["new_tokens"],
         "gates": "all passed" if all(annotation["gates"].values()) else "some failed",
         "question": row["question"],
     }
-    for row in explained
+    for path in sorted(Path(RUN, "samples").glob("*.jsonl"))
+    for row in map(json.loads, path.read_text(encoding="utf-8").splitlines())
     for kind, annotation in row["annotations"].items()
 ]
 altair.Chart(altair.Data(values=lengths), width=440, height=altair.Step(36)).mark_circle(
     size=70, opacity=0.7
 ).encode(
     x=altair.X("tokens:Q", title="tokens of the explanation"),
-    y=altair.Y("kind:N", title=None, sort=list(KINDS.values())),
+    y=altair.Y("kind:N", title=None, sort=["cot", "fundamental", "mistake"]),
     yOffset="jitter:Q",
     color=altair.Color(
         "gates:N", title=None, scale=altair.Scale(domain=["all passed", "some failed"])
@@ -218,6 +184,6 @@ print(Path(DATASET, "README.md").read_text(encoding="utf-8").split("\n---\n")[-1
 # %% [markdown]
 # ## Next
 #
-# - If many texts fail, try a better teacher, or `attempts=3` in `AnnotateConfig`, which generates texts that fail a gate again.
+# - If many explanations fail, try a better teacher, or `attempts=3` in `AnnotateConfig`, which generates those that fail a gate again.
 # - [Annotate your own CSV](../docs/how-to/annotate-your-csv.md) describes the same steps on the command line, and all settings. [Explain a whole dataset](../docs/how-to/annotate.md) uses several machines.
 # - [Train students on one GPU](students_on_one_gpu.ipynb) on the explanations.

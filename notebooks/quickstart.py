@@ -39,30 +39,17 @@ TEMPERATURE, MAX_NEW_TOKENS = 0.3, 48  # of the explanations
 # %% [markdown]
 # ## Install
 #
-# The next cell does nothing if the package is installed, as in a clone after `make setup`. On Colab it takes a few minutes. It keeps the runtime's JAX, which belongs to the runtime's GPU or TPU. Only if that JAX is older than the package needs, JAX is upgraded together with its GPU or TPU plugin. If Colab then asks you to restart the session, do so, and run all cells again.
+# The next cell does nothing if the package is installed, as in a clone after `make setup`. On Colab it takes a few minutes. It keeps the runtime's JAX, which belongs to the runtime's GPU or TPU. If that JAX is older than the package needs, the cell upgrades JAX together with its GPU or TPU plugin. If Colab then asks you to restart the session, do so, and run all cells again.
 
 # %%
-import importlib.metadata
 import importlib.util
-import re
-from pathlib import Path
-
-PACKAGE = "teacherlm_jax @ git+https://github.com/OWNER/teacherlm_jax"
-OLDEST_JAX = (0, 10, 2)
 
 if importlib.util.find_spec("teacherlm_jax") is None:
-    packages = importlib.metadata.distributions()
-    found = {package.name.replace("_", "-").lower(): package.version for package in packages}
-    wanted, kept = [PACKAGE], "numpy|jax|jaxlib|jax-cuda.*|libtpu.*"
-    if tuple(map(int, re.findall(r"\d+", found.get("jax", "0"))[:3])) < OLDEST_JAX:
-        plugins = re.findall(r"jax-(cuda\d+)-plugin|lib(tpu)", " ".join(found))
-        plugin = "".join(plugins[0]) if plugins else "cpu"
-        oldest = ".".join(map(str, OLDEST_JAX))
-        wanted, kept = [PACKAGE, f"jax[{plugin}]>={oldest}"], "numpy"
-    pins = [f"{name}=={version}" for name, version in found.items() if re.fullmatch(kept, name)]
-    Path("wanted.txt").write_text("\n".join(wanted))
-    Path("kept.txt").write_text("\n".join(pins))
-    # %pip install --quiet --requirement wanted.txt --constraint kept.txt
+    # %pip install --quiet --no-deps git+https://github.com/OWNER/teacherlm_jax
+    from teacherlm_jax import colab
+
+    requirements = colab.requirements()
+    # %pip install --quiet {requirements}
 
 # %% [markdown]
 # ## Generate data
@@ -78,19 +65,15 @@ from IPython.display import display
 
 import teacherlm_jax
 from teacherlm_jax import config
-from teacherlm_jax.data import sample, synthetic
+from teacherlm_jax.data import synthetic
 
 altair.renderers.enable("svg")  # pictures; "default" draws interactive figures in the browser
 
-samples = Path(ROOT, "samples")
-samples.mkdir(parents=True, exist_ok=True)
-counts = {"train": TRAIN_SAMPLES, "unlabelled": UNLABELLED_SAMPLES, "test": TEST_SAMPLES}
-for split, count in counts.items():
-    rows = [sample.to_row(one) for one in synthetic.generate(count, seed=0, split=split)]
-    (samples / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    print(split, count)
-    if split == "train":
-        print(json.dumps(rows[0], indent=1))
+SAMPLES = f"{ROOT}/samples"
+train_rows = synthetic.write(f"{SAMPLES}/train.jsonl", TRAIN_SAMPLES, split="train")
+synthetic.write(f"{SAMPLES}/unlabelled.jsonl", UNLABELLED_SAMPLES, split="unlabelled")
+synthetic.write(f"{SAMPLES}/test.jsonl", TEST_SAMPLES, split="test")
+print(json.dumps(train_rows[0], indent=1))
 
 # %% [markdown]
 # ## Train the teacher
@@ -120,7 +103,7 @@ def prepare(name, path, mixtures):
 
 prepared = prepare(
     "teacher_data",
-    f"{samples}/train.jsonl",
+    f"{SAMPLES}/train.jsonl",
     (
         config.MixtureConfig("answers", forms=("text",), loss="answer"),
         config.MixtureConfig(
@@ -162,7 +145,7 @@ stage2 = train("teacher", "teacher_data/explanations", EXPLANATION_STEPS, 1.5e-3
 # %% [markdown]
 # ## Read an explanation
 #
-# The teacher gets the question *and* its answer, and writes one explanation of each kind. *Gates* are automatic checks of each text.
+# The teacher gets the question *and* its answer, and writes one explanation of each kind. *Gates* are automatic checks of each explanation.
 
 # %%
 teacher = teacherlm_jax.load(f"{ROOT}/teacher")
@@ -183,13 +166,13 @@ print(scores.prediction, dict(zip(scores.options, scores.scores, strict=True)))
 # %% [markdown]
 # ## Explain a dataset
 #
-# `annotate` explains all samples without explanations. The gate `synthetic` solves each generated question and accepts only correct explanations, so its share is the share of correct texts. On your own data, no gate knows whether a text is true.
+# `annotate` explains all samples without explanations. The gate `synthetic` solves each generated question and accepts only correct explanations, so the share that passes it is the share of correct explanations. On your own data, no gate knows whether an explanation is true.
 
 # %%
 annotated = teacherlm_jax.annotate(
     config.AnnotateConfig(
         output=f"{ROOT}/annotate",
-        source=config.SourceConfig("unlabelled", f"{samples}/unlabelled.jsonl"),
+        source=config.SourceConfig("unlabelled", f"{SAMPLES}/unlabelled.jsonl"),
         teachers=config.TeachersConfig(
             **dict.fromkeys(("cot", "fundamental", "mistake"), f"{ROOT}/teacher")
         ),
@@ -231,34 +214,29 @@ for name in models:
         config.EvaluateConfig(
             output=f"{ROOT}/evaluate_{name}",
             model=f"{ROOT}/{name}",
-            benchmarks=(config.BenchmarkConfig("generated", f"{samples}/test.jsonl"),),
+            benchmarks=(config.BenchmarkConfig("generated", f"{SAMPLES}/test.jsonl"),),
         )
     )
 figures = teacherlm_jax.figures(ROOT)
 figures["accuracy-generated"]
 
 # %% [markdown]
-# The dashed line is the accuracy of always choosing the most frequent correct letter. The bars are 95% confidence intervals of one run each, over questions. Whether the explanations helped is a question about the *difference* of two ways of training, on the same questions and over the seeds:
+# The dashed line is the accuracy of always choosing the most frequent correct letter. The bars are 95% confidence intervals of one run each, over questions. Whether the explanations helped is a question about the *difference* between two ways of training, on the same questions and over the seeds. In this table, `student_text_*` is both seeds of the student without explanations. [Compare two models](../docs/how-to/compare.md) explains the columns:
+
+# %%
+print(teacherlm_jax.compare(ROOT))
+
+# %% [markdown]
+# With the settings above, the students without explanations were *better* on our machine: 75.2% and 73.4%, against 51.9% and 49.5% with explanations. The difference is 23.6 points, with an interval from −3.9 to 51.7. With the same number of tokens, a student with explanations reads each question a third as often, and most of its loss is on the explanations. In [the quickstart on the command line](../docs/tutorial/quickstart.md), where it reads 2.8 times the tokens, it is the better one.
+#
+# If the interval contains 0, this experiment does not tell the two apart. Otherwise, it tells them apart *here*: for a toy model, generated questions, one budget and two seeds. Change `STUDENT_STEPS`, `UNLABELLED_SAMPLES` and `SEEDS`, and the result may change.
+#
+# The report has all tables and figures. It is one file, `report.html`; download it to read it in your browser. These are its figures of the losses, one for each training set:
 
 # %%
 report = teacherlm_jax.write_report(
     config.ReportConfig(output=f"{ROOT}/report", root=ROOT, title="A teacher and two students")
 )
-for pair in report["comparisons"]:
-    if len(pair["first"]) == len(pair["second"]) == len(SEEDS):
-        first, second = (" and ".join(pair[side]) for side in ("first", "second"))
-        low, high = (100 * end for end in pair["interval"])
-        print(f"{first} minus {second}:".replace("evaluate_", ""))
-        print(f"{100 * pair['difference']:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}")
-
-# %% [markdown]
-# With the settings above, the students without explanations were *better* on our machine: 75.2% and 73.4%, and 51.9% and 49.5% with explanations; the difference is 23.6 points, with an interval from -3.9 to 51.7. With the same number of tokens, a student with explanations reads each question a third as often, and most of its loss is on the explanations. In [the quickstart on the command line](../docs/tutorial/quickstart.md), where it reads 2.8 times the tokens, it is the better one.
-#
-# If the interval contains 0, this experiment does not tell the two apart. If it does not, it tells them apart *here*: for a toy model, generated questions, one budget and two seeds. Change `STUDENT_STEPS`, `UNLABELLED_SAMPLES` and `SEEDS`, and the result may change.
-#
-# The report has all tables and figures. It is one file, `report.html`; download it to read it in your browser. These are its figures of the losses, one for each training set:
-
-# %%
 print(report["page"])
 for name, chart in figures.items():
     if name.startswith("loss"):

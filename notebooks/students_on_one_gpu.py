@@ -42,30 +42,17 @@ LEARNING_RATE = 2e-4
 # %% [markdown]
 # ## Install
 #
-# The next cell does nothing if the package is installed, as in a clone after `make setup`. On Colab it takes a few minutes. It keeps the runtime's JAX, which belongs to the runtime's GPU or TPU. Only if that JAX is older than the package needs, JAX is upgraded together with its GPU or TPU plugin. If Colab then asks you to restart the session, do so, and run all cells again.
+# The next cell does nothing if the package is installed, as in a clone after `make setup`. On Colab it takes a few minutes. It keeps the runtime's JAX, which belongs to the runtime's GPU or TPU. If that JAX is older than the package needs, the cell upgrades JAX together with its GPU or TPU plugin. If Colab then asks you to restart the session, do so, and run all cells again.
 
 # %%
-import importlib.metadata
 import importlib.util
-import re
-from pathlib import Path
-
-PACKAGE = "teacherlm_jax @ git+https://github.com/OWNER/teacherlm_jax"
-OLDEST_JAX = (0, 10, 2)
 
 if importlib.util.find_spec("teacherlm_jax") is None:
-    packages = importlib.metadata.distributions()
-    found = {package.name.replace("_", "-").lower(): package.version for package in packages}
-    wanted, kept = [PACKAGE], "numpy|jax|jaxlib|jax-cuda.*|libtpu.*"
-    if tuple(map(int, re.findall(r"\d+", found.get("jax", "0"))[:3])) < OLDEST_JAX:
-        plugins = re.findall(r"jax-(cuda\d+)-plugin|lib(tpu)", " ".join(found))
-        plugin = "".join(plugins[0]) if plugins else "cpu"
-        oldest = ".".join(map(str, OLDEST_JAX))
-        wanted, kept = [PACKAGE, f"jax[{plugin}]>={oldest}"], "numpy"
-    pins = [f"{name}=={version}" for name, version in found.items() if re.fullmatch(kept, name)]
-    Path("wanted.txt").write_text("\n".join(wanted))
-    Path("kept.txt").write_text("\n".join(pins))
-    # %pip install --quiet --requirement wanted.txt --constraint kept.txt
+    # %pip install --quiet --no-deps git+https://github.com/OWNER/teacherlm_jax
+    from teacherlm_jax import colab
+
+    requirements = colab.requirements()
+    # %pip install --quiet {requirements}
 
 # %% [markdown]
 # ## Get the data
@@ -73,6 +60,7 @@ if importlib.util.find_spec("teacherlm_jax") is None:
 # %%
 import dataclasses
 import json
+from pathlib import Path
 
 import altair
 import jax
@@ -80,20 +68,19 @@ from IPython.display import display
 
 import teacherlm_jax
 from teacherlm_jax import config
-from teacherlm_jax.data import sample, synthetic
+from teacherlm_jax.data import prompts, sample, synthetic
 
 altair.renderers.enable("svg")  # pictures; "default" draws interactive figures in the browser
 print(jax.devices())
 
 if not SAMPLES:
-    folder = Path(ROOT, "samples")
-    folder.mkdir(parents=True, exist_ok=True)
-    SAMPLES, TEST = f"{folder}/train.jsonl", f"{folder}/test.jsonl"
-    for split, count in (("train", GENERATED_SAMPLES), ("test", GENERATED_TEST)):
-        rows = [sample.to_row(one) for one in synthetic.generate(count, seed=0, split=split)]
-        lines = [json.dumps(row) + "\n" for row in rows]
-        Path(folder, f"{split}.jsonl").write_text("".join(lines))
-    print(json.dumps(rows[0], indent=1))
+    SAMPLES, TEST = f"{ROOT}/samples/train.jsonl", f"{ROOT}/samples/test.jsonl"
+    synthetic.write(SAMPLES, GENERATED_SAMPLES, split="train")
+    synthetic.write(TEST, GENERATED_TEST, split="test")
+
+with open(TEST, encoding="utf-8") as file:
+    question = sample.from_row(json.loads(file.readline()))
+print(question)
 
 # %% [markdown]
 # `prepare` tokenizes the samples with the tokenizer of `MODEL` and packs them into rows: once without explanations (`text`), and once with them. The loss is on the answer and on what follows it. It also reports test questions that occur in the training data.
@@ -117,11 +104,7 @@ prepared = teacherlm_jax.prepare(
 # ## Try the model before training
 
 # %%
-question = json.loads(Path(TEST).read_text(encoding="utf-8").splitlines()[0])
-letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-listed = zip(letters, question["options"], strict=False)
-prompt = f"Q: {question['question']} {' '.join(f'({letter}) {text}' for letter, text in listed)}"
-prompt += " A: The answer is ("
+prompt = prompts.question_prompt(question)
 short = config.SamplingConfig(temperature=0, max_new_tokens=60)
 
 base = teacherlm_jax.load(MODEL)
@@ -187,18 +170,14 @@ teacherlm_jax.figures(ROOT)["accuracy-test"]
 # The dashed line is the accuracy of always choosing the most frequent correct letter. The bars are 95% confidence intervals over questions. Compare the models by their paired differences:
 
 # %%
+print(teacherlm_jax.compare(ROOT))
 report = teacherlm_jax.write_report(
     config.ReportConfig(output=f"{ROOT}/report", root=ROOT, title="Students on one GPU")
 )
-for pair in report["comparisons"]:
-    first, second = (" and ".join(pair[side]) for side in ("first", "second"))
-    low, high = (100 * end for end in pair["interval"])
-    print(f"{first} minus {second}:".replace("evaluate_", ""))
-    print(f"{100 * pair['difference']:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}")
 print(report["page"])
 
 # %% [markdown]
-# There is one seed of each student, and one budget: the students see equally many tokens, so the one with explanations sees fewer questions. The interval says how sure the difference is for *these two* trained models, not for the way of training. For that, train each with several values of `seed` in `TrainConfig`; the report then compares the groups.
+# Each student was trained with one seed and on equally many tokens, so the one with explanations saw fewer questions. The interval says how certain the difference is for *these two* trained models, not for the two ways of training. For that, train each with several values of `seed` in `TrainConfig`; the table then compares the groups.
 #
 # ## Read what the student writes
 

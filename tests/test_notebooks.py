@@ -9,9 +9,11 @@ import nbclient
 import nbformat
 import numpy as np
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 from safetensors.numpy import save_file
 
 from notebooks import build
+from teacherlm_jax import colab
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.hf import config_json, tensor_names
@@ -88,7 +90,7 @@ def test_links_of_a_notebook_lead_to_pages_and_the_badge_to_itself(name):
             assert anchor in test_docs.anchors_of(target.read_text(encoding="utf-8"))
     text = page.read_text(encoding="utf-8")
     badge = re.search(r"colab\.research\.google\.com/github/(.+)/blob/main/(\S+)\)\n", text)
-    package = re.search(r"git\+https://github\.com/([^\"]+)", text)
+    package = re.search(r"git\+https://github\.com/(\S+)", text)
     assert badge.group(2) == f"notebooks/{name}.ipynb"
     assert badge.group(1) == package.group(1)
 
@@ -102,44 +104,18 @@ def test_all_notebooks_install_in_the_same_way():
     assert len({install_cell(name) for name in build.NAMES}) == 1
 
 
-def test_the_oldest_jax_is_that_of_the_package():
-    requirement = re.search(
-        r'"jax>=([\d.]+)"', (test_docs.ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    )
-    numbers = ", ".join(requirement.group(1).split("."))
-    assert f"OLDEST_JAX = ({numbers})\n" in install_cell("quickstart")
-
-
-@pytest.mark.parametrize(
-    ("runtime", "jax", "kept"),
-    [
-        ({"jax": "0.7.2", "jaxlib": "0.7.2"}, "jax[cpu]>=0.10.2", []),
-        ({"jax": "0.7.2", "jax_cuda12_plugin": "0.7.2"}, "jax[cuda12]>=0.10.2", []),
-        ({"jax": "0.7.2", "libtpu": "0.0.21.1"}, "jax[tpu]>=0.10.2", []),
-        ({"jax": "0.10.2", "jaxlib": "0.10.2"}, "", ["jax==0.10.2", "jaxlib==0.10.2"]),
-        ({"jax": "0.12.0.1", "jax-cuda13-plugin": "0.12.0", "jax-cuda13-pjrt": "0.12.0"}, "",
-         ["jax==0.12.0.1", "jax-cuda13-pjrt==0.12.0", "jax-cuda13-plugin==0.12.0"]),
-        ({"jax": "0.11.0", "libtpu": "0.0.45"}, "", ["jax==0.11.0", "libtpu==0.0.45"]),
-        ({}, "jax[cpu]>=0.10.2", []),
-    ],
-)  # fmt: skip
-def test_installing_keeps_jax_or_upgrades_it_with_its_plugin(
-    runtime, jax, kept, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    others = {"numpy": "2.1.3", "jaxtyping": "0.3", "flax": "0.11.2"}
-    packages = [
-        types.SimpleNamespace(name=name, version=version)
-        for name, version in (runtime | others).items()
-    ]
-    monkeypatch.setattr("importlib.metadata.distributions", lambda: packages)
+def test_a_runtime_without_the_package_installs_it_and_then_what_it_needs(monkeypatch):
+    magics = []
+    shell = types.SimpleNamespace(run_line_magic=lambda name, line: magics.append((name, line)))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    code = re.sub(r"^ *%pip.*", "", install_cell("quickstart"), flags=re.MULTILINE)
-    exec(compile(code, "install", "exec"), {})
-    package, *more = (tmp_path / "wanted.txt").read_text().splitlines()
-    assert package.startswith("teacherlm_jax @ git+https://")
-    assert more == ([jax] if jax else [])
-    assert set((tmp_path / "kept.txt").read_text().splitlines()) == {*kept, "numpy==2.1.3"}
+    code = TransformerManager().transform_cell(install_cell("quickstart"))
+    names = {"get_ipython": lambda: shell}
+    exec(compile(code, "install", "exec"), names)
+    (_, package), (_, needed) = magics
+    assert {name for name, _ in magics} == {"pip"}
+    assert re.fullmatch(r"install --quiet --no-deps git\+https://\S+", package)
+    assert needed == "install --quiet {requirements}"
+    assert names["requirements"] == colab.requirements()
 
 
 def with_settings(notebook, settings):
@@ -233,22 +209,20 @@ def pictures(notebook):
 def test_the_quickstart_compares_two_students(execute):
     notebook, folder = execute("quickstart")
     assert pictures(notebook) == 6  # gates, accuracy, and the loss of four training sets
-    students = {f"student_{form}_0 and student_{form}_1" for form in ("text", "CMF")}
-    compared = re.search(
-        r"^(.+) minus (.+):\n[+-]\d.* points, 95% interval [+-]\d", printed(notebook), re.MULTILINE
-    )
-    assert set(compared.groups()) == students  # the more accurate one is the first
+    students = {f"student_{form}_*" for form in ("text", "CMF")}
+    pair = re.search(r"^  (student_\S+) − (student_\S+) .*2, 2", printed(notebook), re.MULTILINE)
+    assert set(pair.groups()) == students  # the more accurate one is the first
     assert (folder / "runs/notebook/report/report.html").exists()
-    assert not (folder / "wanted.txt").exists(), "the package was there"
+    assert "restart the kernel" not in printed(notebook), "the package was there"
 
 
 def test_the_data_of_a_csv_file_are_explained_and_shown(execute):
     notebook, folder = execute("annotate_your_data")
     assert pictures(notebook) == 2
-    cards = [out.data["text/markdown"] for out in outputs(notebook)
-             if "text/markdown" in out.get("data", {})]  # fmt: skip
-    assert len(cards) == 1 and cards[0].count("Chain of thought") == 3
-    assert "**Which of these animals is a mammal?** (A) trout (B) whale" in cards[0]
+    (samples,) = [out.data["text/markdown"] for out in outputs(notebook)
+                  if "text/markdown" in out.get("data", {})]  # fmt: skip
+    assert samples.count("*chain of thought*") == 3
+    assert "**Question:** Which of these animals is a mammal? (A) trout (B) whale" in samples
     assert list((folder / "runs/annotate_mine_dataset").glob("**/*.parquet"))
 
 

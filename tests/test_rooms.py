@@ -35,10 +35,10 @@ def room(path):
 
 # Every room imports only rooms that come before it, so imports run one way.
 ROOMS = (
-    *("errors", "wording", "config", "storage", "sharding", "host_memory", "capacity", "runs"),
-    *("tracking", "tokenization", "data", "sources", "tasks", "models", "checkpoints", "hf"),
-    *("generation", "evaluation", "annotation", "training", "planning", "report", "launching"),
-    *("pipelines", "status", "doctor", "api", "cli", "__main__"),
+    *("colab", "errors", "wording", "config", "storage", "sharding", "host_memory", "capacity"),
+    *("runs", "tracking", "tokenization", "data", "sources", "tasks", "models", "checkpoints"),
+    *("hf", "generation", "evaluation", "annotation", "training", "planning", "report"),
+    *("launching", "pipelines", "status", "doctor", "api", "cli", "__main__"),
 )
 PLAIN = ("tokenization", "data", "sources", "tasks")  # they prepare data without a model
 

@@ -1,0 +1,62 @@
+"""The packages that a notebook installs in a runtime with its own JAX."""
+
+import re
+import shlex
+import subprocess
+import sys
+import types
+
+import pytest
+
+from teacherlm_jax import colab
+from tests.test_docs import ROOT
+
+NEEDED = ["altair>=6", "jax>=0.10.2", 'jaxtyping; python_version >= "3.11"']
+EXTRAS = [
+    'openai>=3.57; extra == "endpoint"',
+    "jax[tpu]>=0.10.2; os_name == 'x' and extra == 'tpu'",
+]
+
+
+def requirements(runtime, monkeypatch):
+    """Return the requirements in a runtime, given by versions of its packages."""
+    packages = [
+        types.SimpleNamespace(name=name, version=version) for name, version in runtime.items()
+    ]
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: packages)
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: NEEDED + EXTRAS)
+    return shlex.split(colab.requirements())
+
+
+@pytest.mark.parametrize(
+    ("runtime", "jax", "kept"),
+    [
+        ({"jax": "0.7.2", "jaxlib": "0.7.2"}, "jax[cpu]>=0.10.2", []),
+        ({"jax": "0.7.2", "jax_cuda12_plugin": "0.7.2"}, "jax[cuda12]>=0.10.2", []),
+        ({"jax": "0.7.2", "libtpu": "0.0.21.1"}, "jax[tpu]>=0.10.2", []),
+        ({"jax": "0.10.2", "jaxlib": "0.10.2"}, "", ["jax==0.10.2", "jaxlib==0.10.2"]),
+        ({"jax": "0.12.0.1", "jax-cuda13-plugin": "0.12.0", "jax-cuda13-pjrt": "0.12.0"}, "",
+         ["jax==0.12.0.1", "jax-cuda13-pjrt==0.12.0", "jax-cuda13-plugin==0.12.0"]),
+        ({"jax": "0.11.0", "libtpu": "0.0.45"}, "", ["jax==0.11.0", "libtpu==0.0.45"]),
+        ({}, "jax[cpu]>=0.10.2", []),
+    ],
+)  # fmt: skip
+def test_jax_is_kept_or_upgraded_with_its_plugin(runtime, jax, kept, monkeypatch):
+    others = {"numpy": "2.1.3", "jaxtyping": "0.3", "flax": "0.11.2"}
+    words = requirements(runtime | others, monkeypatch)
+    assert words[: len(NEEDED)] == NEEDED
+    assert set(words[len(NEEDED) :]) == {*([jax] if jax else []), *kept, "numpy==2.1.3"}
+
+
+def test_the_requirements_are_those_of_the_package_without_its_extras():
+    words = shlex.split(colab.requirements())
+    written = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    core = re.search(r"^dependencies = \[(.*?)^\]", written, re.MULTILINE | re.DOTALL)[1]
+    names = [re.match(r"[\w-]+", text)[0] for text in re.findall(r'^  "(.*?)"', core, re.MULTILINE)]
+    assert [re.match(r"[\w-]+", word)[0] for word in words[: len(names)]] == names
+    assert not [word for word in words if "extra" in word]
+
+
+def test_the_module_can_be_imported_before_any_package_is_installed():
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import teacherlm_jax.colab"
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
