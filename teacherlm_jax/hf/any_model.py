@@ -2,9 +2,7 @@
 
 import dataclasses
 import functools
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax
 from etils import epath
@@ -25,15 +23,12 @@ from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.checkpoints.store import Checkpoints
 from teacherlm_jax.config import LoraConfig, ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import hub, model_folder
+from teacherlm_jax.hf import hub, model_folder, model_path
 from teacherlm_jax.models import adapter, int8, registry
-from teacherlm_jax.runs import layout
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.storage import locations
 from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
-
-_STEP = re.compile(rf"\d+|{saved_model.BEST}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,43 +66,6 @@ class ModelDescription:
         return self._make_digest()
 
 
-def resolve(path: epath.PathLike) -> tuple[epath.Path, bool]:
-    """Return the folder of a model by any path, and whether it is a run folder or a checkpoint.
-
-    See `describe` for the paths. Otherwise it is a Hugging Face folder, on this machine or in a
-    bucket; a model on the hub is downloaded. A named checkpoint need not exist.
-
-    Raises UserError when `path` names neither kind of model.
-    """
-    folder = StoragePath(hub.download(str(path)) if hub.is_address(path) else path)
-    keys = model_folder.read_config(folder)
-    if not model_folder.is_model_folder(folder, keys):
-        _require_checkpoint(path, folder, keys)
-        return folder, True
-    return folder, False
-
-
-def _require_checkpoint(path: epath.PathLike, folder: epath.Path, keys: Mapping[str, Any]) -> None:
-    """Raise UserError unless `folder` is a run folder with checkpoints, or names one of them.
-
-    Args:
-        path: the path that the user gave.
-        folder: the folder of that path.
-        keys: the content of its config.json.
-    """
-    full = locations.absolute(folder)  # "0" and "." have names and parents, too
-    if full.parent.name == layout.CHECKPOINTS and _STEP.fullmatch(full.name):
-        return
-    if (folder / layout.CHECKPOINTS).is_dir() or "verb" in keys:
-        return
-    problem = "not a model" if folder.is_dir() else "no such folder"
-    raise UserError(
-        f"{path}: {problem}; expected a run folder with {layout.CHECKPOINTS}/, one checkpoint "
-        f"such as RUN/{layout.CHECKPOINTS}/100 or RUN/{layout.CHECKPOINTS}/{saved_model.BEST}, a "
-        f"Hugging Face folder with config.json and weights, or {hub.SCHEME}org/name"
-    )
-
-
 def describe(path: epath.PathLike) -> ModelDescription:
     """Describe a model without loading its parameters.
 
@@ -117,7 +75,7 @@ def describe(path: epath.PathLike) -> ModelDescription:
 
     Raises UserError when there is no model, or it is damaged or incomplete.
     """
-    folder, is_checkpoint = resolve(path)
+    folder, is_checkpoint = model_path.resolve(path)
     if not is_checkpoint:
         opened = model_folder.open_model(folder)
         return ModelDescription(folder, opened.vocabulary, opened.config, 0, lambda: opened.digest)
@@ -152,7 +110,7 @@ def load(
         raise UserError(f"weights={weights!r}: expected {int8.NAME!r}, or empty for the dtype")
     if weights:
         int8.require_qwix()
-    folder, is_checkpoint = resolve(path)
+    folder, is_checkpoint = model_path.resolve(path)
     if is_checkpoint:
         checkpoints, step = saved_model.open_checkpoint(locations.absolute(folder))
         origin = AdapterOrigin.of(checkpoints.meta(step))
@@ -246,7 +204,7 @@ def parameters(path: epath.PathLike, abstract: Tree) -> Tree:
     Those of a LoRA run are merged into its base. `path` is as for `describe`. Raises UserError when
     there is no model, when it is damaged or incomplete, or has other shapes.
     """
-    folder, is_checkpoint = resolve(path)
+    folder, is_checkpoint = model_path.resolve(path)
     if not is_checkpoint:
         return model_folder.open_model(folder).parameters(abstract)
     checkpoints, step = saved_model.open_checkpoint(locations.absolute(folder))

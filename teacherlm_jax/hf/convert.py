@@ -29,6 +29,7 @@ from teacherlm_jax.hf import (
     dataset_export,
     hub,
     model_folder,
+    model_path,
     peft_layout,
     save,
     tensor_names,
@@ -62,7 +63,7 @@ def convert(config: ConvertConfig) -> None:
             dataset_export.export(config, folder, _console())
             return
     _refuse_settings_of_datasets(config)
-    source, is_checkpoint = any_model.resolve(config.source)
+    source, is_checkpoint = model_path.resolve(config.source)
     if is_checkpoint:
         _export(config, source)
     else:

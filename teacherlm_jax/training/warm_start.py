@@ -5,7 +5,7 @@ from pathlib import Path
 from teacherlm_jax.checkpoints import saved_model
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import any_model, model_folder
+from teacherlm_jax.hf import any_model, model_folder, model_path
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
@@ -29,7 +29,7 @@ def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstr
     The adapters of a LoRA run are merged into its base. Raises UserError when the other model is
     missing or damaged, or has another shape or vocabulary.
     """
-    folder, is_checkpoint = any_model.resolve(init_from)
+    folder, is_checkpoint = model_path.resolve(init_from)
     if not is_checkpoint:
         return _from_model_folder(init_from, folder, model, vocabulary, abstract)
     source, step = saved_model.open_checkpoint(folder)
