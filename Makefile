@@ -30,7 +30,7 @@ setup: $(VENV)/.runtime ## create .venv with what the program needs
 
 setup-test: $(VENV)/.test ## create .venv with what tests and checks need, too
 
-quickstart: $(VENV)/.runtime ## run all of TeacherLM at toy size: about five minutes on two cores
+quickstart: $(VENV)/.runtime ## run all of TeacherLM at toy size: five to ten minutes on two cores
 	@$(BIN)/teacherlm quickstart --config=configs/quickstart.py
 
 test: lint ## check format, lint and types, and run all tests

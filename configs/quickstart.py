@@ -4,7 +4,7 @@
 
 Trains a teacher of 0.9M parameters in three stages, has it explain samples that have no
 explanations, trains two students, evaluates all models by rank classification, and writes a report.
-It takes about five minutes on two CPU cores and about 1 GB of memory.
+It takes five to ten minutes on two CPU cores and about 1 GB of memory.
 
 Each step is a command with a variant of this file, and can be run alone, for example
 
