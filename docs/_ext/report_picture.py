@@ -1,7 +1,4 @@
-"""Take the picture of a report for README.md: make report-picture, after make quickstart.
-
-Chromium must be on PATH (on Debian: apt-get install chromium).
-"""
+"""Take the picture of a report for README.md: make report-picture, after make quickstart."""
 
 import shutil
 import sys
@@ -10,15 +7,22 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-SIZE = {"width": 900, "height": 950}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SIZE = {"width": 900, "height": 950}  # title, first figure and first table
 
 
 def take(report: Path, picture: Path) -> None:
-    """Write a picture of the first screen of a report, in its light colours."""
+    """Write a picture of the first screen of a report, in its light colours.
+
+    Exits with a message if the report or the browser is missing.
+    """
+    if not report.is_file():
+        sys.exit(f"{report}: no such file; run make quickstart first")
+    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if chromium is None:
+        sys.exit(f"none of {', '.join(BROWSERS)} is on PATH; on Debian: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport=SIZE, color_scheme="light")
         page.goto(report.resolve().as_uri())
         page.screenshot(path=picture)
