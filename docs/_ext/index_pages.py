@@ -4,7 +4,6 @@ docs/README.md is the only list of pages. Its headings and lists become the side
 reads well on GitHub, too, and nothing is listed twice.
 """
 
-import json
 import posixpath
 import re
 import shutil
@@ -22,7 +21,6 @@ def setup(app: Any) -> dict[str, bool]:
     """Register the extension with Sphinx."""
     app.connect("source-read", add_sidebar)
     app.connect("source-read", unlink_folders)
-    app.connect("source-read", name_language)
     app.connect("build-finished", write_front_page)
     return {"parallel_read_safe": True}
 
@@ -33,10 +31,6 @@ def add_sidebar(app: Any, document: str, source: list[str]) -> None:
         return
     index = (Path(app.srcdir) / INDEX).read_text(encoding="utf-8")
     trees = [("", [("All pages", "docs/README")]), *sections(index)]
-    listed = {page for _, pages in trees for _, page in pages}
-    notebooks = [f"notebooks/{path.stem}" for path in Path(app.srcdir).glob("notebooks/*.ipynb")]
-    if unlisted := sorted(set(notebooks) - listed):
-        trees.append(("Notebooks", [("", page) for page in unlisted]))
     source[0] += "\n\n" + "\n\n".join(toctree(caption, pages) for caption, pages in trees)
 
 
@@ -50,14 +44,6 @@ def unlink_folders(app: Any, document: str, source: list[str]) -> None:
         return match[1] if (here / match[2]).is_dir() else match[0]
 
     source[0] = _LINK.sub(text_of, source[0])
-
-
-def name_language(app: Any, document: str, source: list[str]) -> None:
-    """Say that notebooks are in Python: those without output do not."""
-    if document.startswith("notebooks/"):
-        notebook = json.loads(source[0])
-        notebook["metadata"]["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
-        source[0] = json.dumps(notebook)
 
 
 def sections(index: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
@@ -85,7 +71,7 @@ def document_of(link: str) -> str:
 def toctree(caption: str, pages: list[tuple[str, str]]) -> str:
     """Return a toctree, in MyST Markdown, that only the sidebar shows."""
     options = [":hidden:", *([f":caption: {caption}"] if caption else [])]
-    entries = [f"{title} <{document}>" if title else document for title, document in pages]
+    entries = [f"{title} <{document}>" for title, document in pages]
     return "\n".join(["```{toctree}", *options, "", *entries, "```"])
 
 
