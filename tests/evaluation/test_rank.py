@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teacherlm_jax.evaluation import rank
+from teacherlm_jax.evaluation import cluster_bootstrap, rank
 
 
 def _prediction(gold: int, scores: tuple[float, ...], subject: str = "") -> rank.Prediction:
@@ -94,6 +94,9 @@ def test_summary_separates_micro_and_macro_accuracy():
     assert summary["macro_interval"] == list(
         rank.macro_interval(summary["macro_accuracy"], summary["by_subject"])
     )
+    micro, macro = cluster_bootstrap.micro_and_macro([(3, 3), (1, 3)])
+    assert summary["bootstrap_interval"] == list(micro)
+    assert summary["macro_bootstrap_interval"] == list(macro)
 
 
 def test_the_interval_of_a_mean_over_subjects_covers_it_in_95_of_100_draws():
@@ -169,6 +172,7 @@ def test_a_prediction_is_written_by_name_and_cannot_be_changed():
 def test_standard_errors_are_those_of_a_sample_mean():
     values = np.array([1, 1, 1, 0, 0])
     assert rank.standard_error(3, 5) == pytest.approx(values.std(ddof=1) / math.sqrt(5))
+    assert rank.standard_error(1, 2) == 0.5
     assert rank.standard_error(1, 1) is None
     right, wrong = (-1.0, -2.0), (-2.0, -1.0)
     summary = rank.summarize([_prediction(0, right)] * 30 + [_prediction(0, wrong)] * 20)
