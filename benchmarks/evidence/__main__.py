@@ -20,9 +20,10 @@ from typing import Any
 
 from benchmarks import harness
 from benchmarks.evidence import outcomes, page, samples
+from teacherlm_jax.pipelines.evidence_steps import study, study_students
 from teacherlm_jax.storage import files
 
-PARTS = ("students", "stages", "causes")
+PARTS = ("students", "stages", "causes", "written")
 SEEDS = 8
 # One thread for each process, since they run side by side.
 _ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "NPROC": "1", "OMP_NUM_THREADS": "1"}
@@ -49,10 +50,14 @@ def run(part: str, options: argparse.Namespace) -> None:
 
 def rows_of(part: str, root: Path, seeds: Collection[int]) -> Any:
     """Return the outcomes of a part with these seeds; other seeds may have runs in `root`, too."""
+    students = [row for row in _with(outcomes.students(root), seeds) if _belongs(row, part)]
     if part == "stages":
         found = {"teachers": outcomes.teachers(root), "writers": outcomes.writers(root)}
-        return {name: _with(rows, seeds) for name, rows in found.items()}
-    return [row for row in _with(outcomes.students(root), seeds) if _belongs(row, part)]
+    elif part == "written":
+        found = {"students": students, "writers": outcomes.writers(root, "write")}
+    else:
+        return students
+    return {name: _with(rows, seeds) for name, rows in found.items()}
 
 
 def _with(rows: Sequence[outcomes.Row], seeds: Collection[int]) -> list[outcomes.Row]:
@@ -60,16 +65,19 @@ def _with(rows: Sequence[outcomes.Row], seeds: Collection[int]) -> list[outcomes
 
 
 def _belongs(row: outcomes.Row, part: str) -> bool:
-    """Return whether a student belongs to a part; CMF with the main amount belongs to both."""
+    """Return whether a student belongs to a part; text and CMF belong to several."""
     if part == "students":
-        return "-" not in row["arm"] or row["arm"].endswith(f"-{samples.PERMUTED}")
-    varied = "-" in row["arm"] and not row["arm"].endswith(f"-{samples.PERMUTED}")
-    return row["amount"] == page.MAIN and (varied or row["arm"] == "CMF")
+        return row["arm"] in study_students.STUDENTS
+    if part == "causes":
+        arms = {"CMF", *study_students.CAUSES, study_students.WHOLE_TEXT}
+    else:
+        arms = {"text", "CMF", *study_students.WRITTEN}
+    return row["amount"] == study.MAIN_AMOUNT and row["arm"] in arms
 
 
 def record(part: str, rows: Any) -> None:
     """Record the outcomes of a part, with the time that all its trainings took."""
-    trained = rows["teachers"] if part == "stages" else rows
+    trained = rows if isinstance(rows, list) else next(iter(rows.values()))
     hours = sum(row["seconds"] for row in trained) / 3600
     conditions = f"The trainings took {hours:.1f} hours of one core.\n{harness.conditions()}"
     files.write_json(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from teacherlm_jax.pipelines.evidence_steps import study_students
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 
@@ -22,13 +23,14 @@ def students(root: Path) -> list[Row]:
 def _students(root: Path) -> Iterator[Row]:
     for folder, result in _finished(root / "student"):
         arm, amount, seed = folder.parts[-3:]
-        data = files.read_json(root / "student_data" / amount / seed / layout.RESULT)
+        data = root / study_students.data_of(arm, amount, seed)
+        prepared = files.read_json(data.parent / layout.RESULT)
         yield {
             "arm": arm,
             "amount": int(amount),
             "seed": _seed(seed),
             "curve": curve(folder, "test"),
-            "pass_tokens": data["mixtures"][arm]["tokens"],
+            "pass_tokens": prepared["mixtures"][arm]["tokens"],
             **{key: result[key] for key in ("steps", "tokens", "parameters", "seconds")},
         }
 
@@ -50,13 +52,16 @@ def _teachers(root: Path) -> Iterator[Row]:
         }
 
 
-def writers(root: Path) -> list[Row]:
-    """Return a row for each finished annotation below `root`: correct explanations, by kind."""
-    return sorted(_writers(root), key=lambda row: (row["size"], row["writer"], row["seed"]))
+def writers(root: Path, kind: str = "explain") -> list[Row]:
+    """Return a row for each finished annotation below `root`: correct explanations, by kind.
+
+    `kind` is that of the steps: "explain", or "write" for the explanations that students read.
+    """
+    return sorted(_writers(root / kind), key=lambda row: (row["size"], row["writer"], row["seed"]))
 
 
 def _writers(root: Path) -> Iterator[Row]:
-    for folder, result in _finished(root / "explain"):
+    for folder, result in _finished(root):
         size, writer, seed = folder.parts[-3:]
         correct = {
             kind: figures["gates"]["synthetic"] / figures["count"]

@@ -1,7 +1,7 @@
 """Tables and figures of docs/explanation/evidence.md, from the recorded outcomes alone."""
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ from benchmarks import harness
 from benchmarks.evidence import comparisons
 from benchmarks.evidence.comparisons import Comparison
 from teacherlm_jax.data.sample import KINDS
+from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
 
 PAGE = harness.DOCS / "explanation" / "evidence.md"
 FIGURE = PAGE.parent / "evidence-students.svg"
 BUDGETS = ("steps", "tokens", "passes")
-MAIN = 1000  # samples of the primary comparisons
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -36,12 +36,12 @@ def primary(rows: Mapping[str, Rows]) -> dict[str, Comparison]:
     )
     found = {
         f"CMF against text, equal {budget}": comparisons.of_students(
-            students, "CMF", "text", MAIN, budget
+            students, "CMF", "text", MAIN_AMOUNT, budget
         )
         for budget in ("passes", "tokens")
     }
     found["CMF against permuted explanations, equal steps"] = comparisons.of_students(
-        students, "CMF", "CMF-permuted", MAIN, "steps"
+        students, "CMF", "CMF-permuted", MAIN_AMOUNT, "steps"
     )
     found["staged against no stage, letters"] = staged(teachers, "medium", "trained")
     found["staged against no stage, explanations"] = explained(writers, "medium", "stage2")
@@ -143,33 +143,42 @@ def _stage_table(rows: Mapping[str, Rows]) -> str:
 
 
 def _level_table(rows: Mapping[str, Rows]) -> str:
-    """Return mean accuracies and shares of correct explanations, in percent."""
-    lines = []
-    writers = {(row["size"], row["writer"]) for row in rows["writers"]}
-    for size, writer in sorted(writers):
-        letters = [
-            statistics.fmean(
-                row[name]
-                for row in rows["teachers"]
-                if row["size"] == size and row["stage"] == writer
-            )
-            for name in ("trained", "unseen")
-            if writer != "specialists"
-        ] or [float("nan")] * 2
-        of_writer = [
-            row for row in rows["writers"] if (row["size"], row["writer"]) == (size, writer)
-        ]
-        correct = [statistics.fmean(row["correct"][kind] for row in of_writer) for kind in KINDS]
-        cells = ("" if value != value else f"{100 * value:.1f}" for value in (*letters, *correct))
-        lines.append([size, writer, *cells])
-    header = ("size", "model", "letters, %", "held-out families, %", *KINDS)
-    return harness.table(header, lines)
+    """Return mean accuracies of teachers, in percent."""
+    of_model: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows["teachers"]:
+        of_model.setdefault((row["size"], row["stage"]), []).append(row)
+    lines = [
+        [*model, *(_percent(row[name] for row in each) for name in ("trained", "unseen"))]
+        for model, each in sorted(of_model.items())
+    ]
+    return harness.table(("size", "stage", "letters, %", "held-out families, %"), lines)
+
+
+def _correct_table(rows: Rows) -> str:
+    """Return shares of correct explanations by their writer, in percent."""
+    of_writer: dict[tuple[str, str], list[Mapping[str, float]]] = {}
+    for row in rows:
+        of_writer.setdefault((row["size"], row["writer"]), []).append(row["correct"])
+    lines = [
+        [*writer, *(_percent(correct[kind] for correct in each) for kind in KINDS)]
+        for writer, each in sorted(of_writer.items())
+    ]
+    return harness.table(("size", "writer", *(f"correct {kind}, %" for kind in KINDS)), lines)
+
+
+def _percent(shares: Iterable[float]) -> str:
+    return f"{100 * statistics.fmean(shares):.1f}"
 
 
 TABLES = {
     "students": _student_tables,
     "causes": lambda rows: _student_tables(rows, "CMF"),
-    "stages": lambda rows: f"{_stage_table(rows)}\n{_level_table(rows)}",
+    "written": lambda rows: (
+        f"{_student_tables(rows['students'], 'CMF')}\n{_correct_table(rows['writers'])}"
+    ),
+    "stages": lambda rows: "\n".join(
+        (_stage_table(rows), _level_table(rows), _correct_table(rows["writers"]))
+    ),
     "primary": _primary_table,
 }
 

@@ -16,13 +16,14 @@ from pathlib import Path
 
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import KINDS, Sample, to_row
+from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
+from teacherlm_jax.pipelines.evidence_steps.study_students import FALSE_SHARES
 from teacherlm_jax.storage import files
 
 PERMUTED = "permuted"
 HELD_OUT = ("chain", "months")  # families that teachers are never trained on
 TRAINED = tuple(sorted(set(synthetic.FAMILIES) - set(HELD_OUT)))
 VOCABULARY_SEED = 99
-FALSE_SHARES = (25, 50, 75, 100)  # percent
 
 
 def false_author(share: int) -> str:
@@ -36,6 +37,7 @@ def write_all(root: Path, seeds: Iterable[int]) -> None:
     for seed in seeds:
         folder = root / f"seed-{seed}"
         _write(folder / "train.jsonl", 4000, seed, "train")
+        _write(folder / "students.jsonl", MAIN_AMOUNT, seed, "train", explained=False)
         _write(folder / "test.jsonl", 450, seed, "test")
         # Drawn as one, so that no explained sample is among those of stage 1.
         _write(folder / "explained.jsonl", 2100, seed, "train", TRAINED)
@@ -52,16 +54,17 @@ def _write(
     split: str,
     families: Sequence[str] | None = None,
     skip: int = 0,
+    explained: bool = True,
 ) -> None:
     """Write `count` samples of a split to a jsonl file after the first `skip`, unless it is there.
 
-    Those of the split "train" have explanations of all authors.
+    If `explained`, those of the split "train" have explanations of all authors.
     """
     if path.exists():
         return
     drawn = list(synthetic.generate(skip + count, seed, families, split))
     samples: Sequence[Sample] = drawn[skip:]
-    if split == "train":
+    if explained and split == "train":
         samples = list(with_authors(samples, seed))
     else:
         samples = [dataclasses.replace(sample, explanations={}) for sample in samples]

@@ -1,0 +1,1 @@
+"""The steps of the study of stages and explanations; configs/evidence.py puts them together."""

@@ -1,0 +1,122 @@
+"""Settings, paths, the vocabulary and the way of training, which all steps of the study share."""
+
+import dataclasses
+
+from teacherlm_jax import config
+from teacherlm_jax.data import synthetic
+
+LENGTH, BATCH = 512, 1  # tokens of a row, and rows of a step
+LOSS = "answer_and_explanations"
+RATE = 1.5e-3
+SIZES = {"small": (2, 64), "medium": (3, 96), "large": (4, 128)}  # layers and width
+MAIN_AMOUNT = 1000  # training samples of the primary comparisons
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Settings of all steps.
+
+    Attributes:
+        file: the config file of the steps.
+        root: folder of the samples and of all runs.
+        seeds: seeds of samples and weights.
+        short: only the main effect of each question.
+        tiny: a few steps of everything, as a smoke test.
+    """
+
+    file: str
+    root: str
+    seeds: range
+    short: bool
+    tiny: bool
+
+    @property
+    def brief(self) -> bool:
+        """Return whether the study is cut to its main effects."""
+        return self.short or self.tiny
+
+    def samples(self, seed: int | str) -> str:
+        """Return the folder of the samples of a seed, a number or a word such as "seed-3"."""
+        return f"{self.root}/samples/{seed if isinstance(seed, str) else word_of(seed)}"
+
+    def vocabulary(self) -> config.VocabularyConfig:
+        """Return the vocabulary of all models, which the first step trains."""
+        return config.VocabularyConfig(f"{self.root}/vocabulary/all/vocabulary")
+
+    def step(self, name: str, title: str, verb: str, inputs: tuple[str, ...]) -> config.StepConfig:
+        """Return a step whose config and run folder have its name."""
+        return config.StepConfig(
+            name=name,
+            title=title,
+            verb=verb,
+            config=f"{self.file}:{name},root={self.root}{',tiny' if self.tiny else ''}",
+            inputs=inputs,
+            output=f"{self.root}/{name}",
+        )
+
+
+def word_of(seed: int) -> str:
+    """Return the word for a seed in the names of steps, such as `seed-3`."""
+    return f"seed-{seed}"
+
+
+def seed_of(word: str) -> int:
+    """Return the seed of a word such as `seed-3`."""
+    return int(word.removeprefix("seed-"))
+
+
+def vocabulary_step(study: Study) -> config.StepConfig:
+    """Return the step that trains the vocabulary."""
+    files = f"{study.root}/samples/vocabulary.jsonl"
+    return study.step("vocabulary", "train the vocabulary", "prepare", (files,))
+
+
+def vocabulary(study: Study) -> config.PrepareConfig:
+    """Train the vocabulary on samples of their own."""
+    return config.PrepareConfig(
+        output=f"{study.root}/vocabulary",
+        root=f"{study.root}/samples",
+        sources=(config.SourceConfig("vocabulary", "vocabulary.jsonl"),),
+        mixtures=(config.MixtureConfig("all", forms=("CMF",), author=synthetic.AUTHOR),),
+        vocabulary=config.VocabularyConfig(f"{study.root}/vocabulary/trained", size=1024),
+        length=LENGTH,
+    )
+
+
+def training(
+    study: Study,
+    *,
+    output: str,
+    data: str,
+    size: str,
+    steps: int,
+    seed: int,
+    benchmarks: tuple[str, ...],
+    validations: int = 1,
+    init_from: str = "",
+) -> config.TrainConfig:
+    """Train with a constant rate, so that every step ends a training with a smaller budget."""
+    layers, width = SIZES[size]
+    steps = 12 if study.tiny else steps
+    return config.TrainConfig(
+        output=output,
+        data=data,
+        init_from=init_from,
+        model=config.ModelConfig(
+            layers=layers, width=width, heads=4, dtype="float32", initializer_range=0.08
+        ),
+        optimizer=config.OptimizerConfig(
+            learning_rate=RATE, warmup_steps=min(50, steps // 2), b2=0.99
+        ),
+        batch_size=BATCH,
+        steps=steps,
+        seed=seed,
+        log_every=100,
+        compilation_cache=f"{study.root}/compiled",
+        validation=config.ValidationConfig(
+            every=steps // validations,
+            root=study.samples(seed),
+            benchmarks=tuple(config.BenchmarkConfig(name, f"{name}.jsonl") for name in benchmarks),
+            max_length=LENGTH,
+        ),
+    )

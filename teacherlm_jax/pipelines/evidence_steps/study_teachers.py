@@ -1,0 +1,152 @@
+"""The teachers: stages, the control that mixes them, and the explanations that they write."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from teacherlm_jax import config
+from teacherlm_jax.data import synthetic
+from teacherlm_jax.data.sample import KINDS
+from teacherlm_jax.pipelines.evidence_steps.study import (
+    LENGTH,
+    LOSS,
+    SIZES,
+    Study,
+    seed_of,
+    training,
+    vocabulary_step,
+    word_of,
+)
+
+STAGES = ("stage1", "stage2", *(f"stage3_{kind}" for kind in KINDS))
+CONTROL = "no_stage"
+BASE = {"stage2": "stage1", **dict.fromkeys(STAGES[2:], "stage2")}
+STEPS = {
+    "stage1": 720,
+    "stage2": 800,
+    **dict.fromkeys(STAGES[2:], 250),
+    CONTROL: 1520,  # those of stages 1 and 2
+}
+WRITERS = ("stage2", CONTROL, "specialists")
+WRITER_SIZE = "medium"  # of the teachers whose explanations students read
+SOURCES = {"explain": "questions", "write": "students"}  # files that teachers explain, by step
+
+
+def stages(study: Study) -> Iterator[config.StepConfig]:
+    """Yield the steps of staged and unstaged teachers of all sizes."""
+    yield vocabulary_step(study)
+    names = STAGES[:2] if study.short else STAGES
+    for seed in study.seeds:
+        for size in ("small",) if study.brief else tuple(SIZES):
+            yield from trainings(study, size, seed, (*names, CONTROL))
+            for writer in WRITERS[:2] if study.short else WRITERS:
+                yield explanation(study, "explain", size, writer, seed)
+
+
+def trainings(
+    study: Study, size: str, seed: int, names: Sequence[str] = STAGES
+) -> Iterator[config.StepConfig]:
+    """Yield the preparation of the data of a seed, and the trainings of one size."""
+    files, data = study.samples(seed), f"stage_data/{word_of(seed)}"
+    read = tuple(f"{files}/{name}.jsonl" for name in ("plain", "explained"))
+    title = f"prepare the teachers' data of seed {seed}"
+    yield study.step(data, title, "prepare", (*read, study.vocabulary().path))
+    tests = tuple(f"{files}/{name}.jsonl" for name in ("trained", "unseen"))
+    for stage in names:
+        before = [_folder(study, size, BASE[stage], word_of(seed))] if stage in BASE else []
+        yield study.step(
+            f"teacher/{size}/{stage}/{word_of(seed)}",
+            f"train a {size} teacher: {stage}, seed {seed}",
+            "train",
+            (f"{study.root}/{data}/{stage}", *tests, *before),
+        )
+
+
+def explanation(study: Study, kind: str, size: str, writer: str, seed: int) -> config.StepConfig:
+    """Return a step of an `annotate` run, `explain` or `write`."""
+    models = {_folder(study, size, name, word_of(seed)): None for name in _of(writer).values()}
+    return study.step(
+        f"{kind}/{size}/{writer}/{word_of(seed)}",
+        f"{kind} {SOURCES[kind]} with a {size} teacher: {writer}, seed {seed}",
+        "annotate",
+        (f"{study.samples(seed)}/{SOURCES[kind]}.jsonl", *models),
+    )
+
+
+def _folder(study: Study, size: str, stage: str, seed: str) -> str:
+    return f"{study.root}/teacher/{size}/{stage}/{seed}"
+
+
+def _of(writer: str) -> dict[str, str]:
+    """Return the stage that writes each kind of explanation."""
+    specialists = writer == "specialists"
+    return {kind: f"stage3_{kind}" if specialists else writer for kind in KINDS}
+
+
+def stage_data(study: Study, seed: str) -> config.PrepareConfig:
+    """Prepare the mixtures of all stages, and of the control that mixes stages 1 and 2."""
+    forms = {"cot": "C", "fundamental": "F", "mistake": "M"}
+    plain = config.PartConfig(sources=("plain",), forms=("text",))
+    return config.PrepareConfig(
+        output=f"{study.root}/stage_data/{seed}",
+        root=study.samples(seed),
+        sources=tuple(
+            config.SourceConfig(name, f"{name}.jsonl") for name in ("plain", "explained")
+        ),
+        mixtures=(
+            config.MixtureConfig("stage1", sources=("plain",), forms=("text",), loss=LOSS),
+            _explained("stage2", *forms.values()),
+            *(_explained(f"stage3_{kind}", form) for kind, form in forms.items()),
+            dataclasses.replace(_explained(CONTROL, *forms.values()), also=(plain,)),
+        ),
+        vocabulary=study.vocabulary(),
+        length=LENGTH,
+        seed=seed_of(seed),
+    )
+
+
+def _explained(name: str, *forms: str) -> config.MixtureConfig:
+    """Return a mixture of the explained samples."""
+    return config.MixtureConfig(
+        name, sources=("explained",), forms=forms, author=synthetic.AUTHOR, loss=LOSS
+    )
+
+
+def teacher(study: Study, size: str, stage: str, seed: str) -> config.TrainConfig:
+    """Train one stage, or the control."""
+    return training(
+        study,
+        output=_folder(study, size, stage, seed),
+        data=f"{study.root}/stage_data/{seed}/{stage}",
+        size=size,
+        steps=STEPS[stage],
+        seed=seed_of(seed),
+        init_from=_folder(study, size, BASE[stage], seed) if stage in BASE else "",
+        benchmarks=("trained", "unseen"),
+    )
+
+
+def explain(study: Study, size: str, writer: str, seed: str) -> config.AnnotateConfig:
+    """Have a teacher explain new questions; the gate `synthetic` checks what it writes."""
+    return _annotation(study, "explain", size, writer, seed)
+
+
+def write(study: Study, size: str, writer: str, seed: str) -> config.AnnotateConfig:
+    """Have a teacher explain the samples of students."""
+    return _annotation(study, "write", size, writer, seed)
+
+
+def _annotation(
+    study: Study, kind: str, size: str, writer: str, seed: str
+) -> config.AnnotateConfig:
+    teachers = {one: _folder(study, size, stage, seed) for one, stage in _of(writer).items()}
+    return config.AnnotateConfig(
+        output=f"{study.root}/{kind}/{size}/{writer}/{seed}",
+        root=study.samples(seed),
+        source=config.SourceConfig(SOURCES[kind], f"{SOURCES[kind]}.jsonl"),
+        teachers=config.TeachersConfig(**teachers),
+        sampling=config.SamplingConfig(
+            temperature=1.0 if study.tiny else 0.3, max_new_tokens=8 if study.tiny else 64
+        ),
+        gates=("finished", "not_empty", "synthetic"),
+        seed=seed_of(seed),
+    )
