@@ -85,6 +85,27 @@ def test_flops_and_memory_of_a_step_are_close_to_those_of_the_program_compiled_f
     assert estimated == pytest.approx(program.memory, rel=0.3)
 
 
+@pytest.mark.parametrize("length", [512, 2048])
+@pytest.mark.parametrize("rank", [0, 8])
+@pytest.mark.parametrize(("remat", "low", "high"), [("full", -0.4, -0.2), ("none", 0.1, 0.3)])
+def test_the_memory_of_blockwise_attention_is_within_the_error_that_plans_print(
+    remat, low, high, rank, length, small
+):
+    config = TrainConfig(
+        *("runs/x", "nowhere"),
+        model=registry.shape("small", attention="blockwise", remat=remat),
+        batch_size=8,
+        accumulate=1,
+        mesh=MeshConfig(1, 1, 1),
+        lora=LoraConfig(rank=rank),
+    )
+    run = training_program.prepare(config, jax.devices()[:1], length)
+    estimated = step_memory.estimate(run.config, run.shapes.parameters, length).total
+    error = estimated / run.compiled().memory - 1
+    assert low < error < high
+    assert abs(error) < gpu_memory.ERROR
+
+
 @pytest.mark.parametrize("row", COMPILED, ids=name_of)
 def test_the_estimated_memory_of_a_step_is_within_20_percent_of_the_compiled_one(row):
     run = of_row(row)

@@ -180,10 +180,10 @@ def test_settings_that_do_not_work_on_gpus_are_refused(command, words, fault):
     ("gib", "words"),
     [
         (50.0, "fits"),
-        (57.0, "fits; close, the estimate may be 35% off"),
+        (57.0, "fits; close, the estimate may be 40% off"),
         (
             70.0,
-            "fits with XLA_CLIENT_MEM_FRACTION=0.92; close, the estimate may be 35% off",
+            "fits with XLA_CLIENT_MEM_FRACTION=0.92; close, the estimate may be 40% off",
         ),
         (73.0, "does not fit"),
     ],
