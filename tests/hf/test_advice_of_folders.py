@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import any_model, model_folder, safetensors
+from teacherlm_jax.hf import any_model, model_folder, model_path, safetensors
 from teacherlm_jax.storage import files
 from tests.hf.blank_folder import WEIGHTS, write_blank
 
@@ -217,4 +217,4 @@ def test_each_kind_of_path_that_a_message_lists_names_a_model(folder, tmp_path, 
         any_model.describe(tmp_path / path)
     assert "a Hugging Face folder with config.json and weights" in str(raised.value)
     assert any_model.describe(folder).config.layers == 2
-    assert all(any_model.resolve(f"RUN/checkpoints/{step}")[1] for step in ("100", "best"))
+    assert all(model_path.resolve(f"RUN/checkpoints/{step}")[1] for step in ("100", "best"))

@@ -11,7 +11,7 @@ from teacherlm_jax.config import MeshConfig
 from teacherlm_jax.data import packing, synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import any_model, torch_bin, weights
+from teacherlm_jax.hf import any_model, model_path, torch_bin, weights
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.storage import files, objects
 from teacherlm_jax.storage.paths import StoragePath
@@ -81,7 +81,7 @@ def test_a_tensor_is_one_request_and_headers_are_few_bytes(
         return answer
 
     monkeypatch.setattr(GCSFileSystem, "_call", counted)
-    tensors = weights.open_weights(any_model.resolve(address)[0])
+    tensors = weights.open_weights(model_path.resolve(address)[0])
     assert sum(answers) < 200_000
     answers.clear()
     for tensor in tensors.values():
