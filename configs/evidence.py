@@ -12,6 +12,7 @@ page. To run one pipeline, or one of its steps, on samples that are there:
 Variants:
 
     students  do students that read explanations answer better?
+    amounts   the same with fewer and with more samples
     stages    do teachers that are trained in stages answer and explain better?
     causes    what makes the difference: truth of the explanations, and which tokens are trained
     written   do explanations that a teacher wrote help as much as true ones?
@@ -38,6 +39,7 @@ from teacherlm_jax.pipelines.evidence_steps import study, study_students, study_
 FILE = os.path.relpath(__file__)
 PIPELINES = {
     "students": study_students.students,
+    "amounts": study_students.amounts,
     "stages": study_teachers.stages,
     "causes": study_students.causes,
     "written": study_students.written,

@@ -125,6 +125,7 @@ def test_students_are_compared_at_the_largest_budget_that_both_reached():
 def test_the_p_value_counts_all_flips_of_the_signs():
     assert Comparison((1.0, 2.0, 3.0)).p == 2 / 8
     assert Comparison((1.0, -1.0)).p == 1.0
+    assert Comparison((1.0,)).p == 1.0
     assert Comparison((3.0, -1.0, 2.0, 4.0)).p == 4 / 16
 
 
@@ -142,7 +143,7 @@ def test_p_values_are_adjusted_for_their_number():
 @pytest.mark.parametrize(
     "form",
     [
-        *("students", "stages", "causes", "written"),
+        *("students", "amounts", "stages", "causes", "written"),
         *("students,short", "stages,short", "causes,short", "causes,tiny", "written,tiny"),
     ],
 )
@@ -238,7 +239,7 @@ def test_the_stages_are_compared_on_letters_and_explanations():
     "name", ["student/CMZ/1000/seed-0", "teacher/small/stage2", "stage_data/7"]
 )
 def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
-    with pytest.raises(UserError, match=f"unknown variant '{name}'; known: students, stages"):
+    with pytest.raises(UserError, match=f"unknown variant '{name}'; known: students, amounts"):
         CONFIGS.get_config(name)
 
 

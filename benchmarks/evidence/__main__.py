@@ -23,7 +23,8 @@ from benchmarks.evidence import outcomes, page, samples
 from teacherlm_jax.pipelines.evidence_steps import study, study_students
 from teacherlm_jax.storage import files
 
-PARTS = ("students", "stages", "causes", "written")
+PARTS = ("students", "stages", "causes", "written", "amounts")
+SHORT_PARTS = PARTS[:3]
 SEEDS = 8
 # One thread for each process, since they run side by side.
 _ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "NPROC": "1", "OMP_NUM_THREADS": "1"}
@@ -66,8 +67,9 @@ def _with(rows: Sequence[outcomes.Row], seeds: Collection[int]) -> list[outcomes
 
 def _belongs(row: outcomes.Row, part: str) -> bool:
     """Return whether a student belongs to a part; text and CMF belong to several."""
-    if part == "students":
-        return row["arm"] in study_students.STUDENTS
+    if part in ("students", "amounts"):
+        main = row["amount"] == study.MAIN_AMOUNT
+        return main == (part == "students") and row["arm"] in study_students.STUDENTS
     if part == "causes":
         arms = {"CMF", *study_students.CAUSES, study_students.WHOLE_TEXT}
     else:
@@ -88,27 +90,30 @@ def record(part: str, rows: Any) -> None:
 
 def rebuild() -> None:
     """Rebuild the page from the recorded outcomes."""
-    found: dict[str, Any] = {}
+    recorded: dict[str, Any] = {}
     for part in PARTS:
         path = harness.RESULTS / f"evidence_{part}.json"
-        if not path.exists():
-            continue
-        recorded = files.read_json(path)
-        page.write(part, recorded)
-        rows = recorded["rows"]
-        found |= rows if part == "stages" else {part: rows}
+        if path.exists():
+            recorded[part] = files.read_json(path)
+            page.write(part, recorded[part])
+    rows = {part: one["rows"] for part, one in recorded.items()}
+    if everyone := [*rows.get("students", ()), *rows.get("amounts", ())]:
+        page.write_figure(everyone)
+    found = {"students": rows.get("students", ()), **rows.get("stages", {})}
     page.write("primary", {"rows": found, "conditions": ""})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study and return the exit status."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--parts", default=",".join(PARTS), help="questions to answer")
+    parser.add_argument("--parts", help=f"some of {','.join(PARTS)} (default: see --short)")
     parser.add_argument("--folder", default="runs/evidence", help="folder of the runs")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--first", type=int, default=0, help="first seed; pilots: 1000 and above")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--short", action="store_true", help="main effects only, four seeds")
+    parser.add_argument(
+        "--short", action="store_true", help="main effects only, four seeds, first 3 parts"
+    )
     parser.add_argument("--tiny", action="store_true", help="a smoke test")
     parser.add_argument("--page", action="store_true", help="only rebuild the page")
     options = parser.parse_args(arguments)
@@ -116,18 +121,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rebuild()
         return 0
     root = Path(options.folder)
+    default = SHORT_PARTS if options.short else PARTS
+    parts = options.parts.split(",") if options.parts else default
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"--parts={options.parts}: unknown part {min(unknown)!r}")
     counted = not (options.short or options.tiny or options.first) and options.seeds == SEEDS
     seeds = 1 if options.tiny else min(options.seeds, 4) if options.short else options.seeds
     chosen = range(options.first, options.first + seeds)
     samples.write_all(root / "samples", chosen)
-    for part in options.parts.split(","):
+    found: dict[str, Any] = {}
+    for part in parts:
         run(part, options)
         rows = rows_of(part, root, chosen)
         print(page.TABLES[part](rows))
+        found |= rows if part == "stages" else {part: rows}
         if counted:
             record(part, rows)
     if counted:
         rebuild()
+    else:
+        print(page.TABLES["primary"](found))
     return 0
 
 

@@ -41,6 +41,8 @@ class Comparison:
     @property
     def p(self) -> float:
         """Exact two-sided p-value of the test that flips the signs of the differences."""
+        if len(self.differences) < 2:
+            return 1.0
         tested = stats.permutation_test(
             (self.differences,), np.mean, permutation_type="samples", n_resamples=np.inf
         )

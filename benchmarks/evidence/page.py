@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import altair
@@ -13,6 +12,7 @@ from benchmarks.evidence import comparisons
 from benchmarks.evidence.comparisons import Comparison
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
+from teacherlm_jax.pipelines.evidence_steps.study_teachers import MAIN_SIZE
 
 PAGE = harness.DOCS / "explanation" / "evidence.md"
 FIGURE = PAGE.parent / "evidence-students.svg"
@@ -21,12 +21,16 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def write(part: str, recorded: Mapping[str, Any]) -> None:
-    """Replace the tables of a part on the page, and its figure."""
+    """Replace the tables of a part on the page."""
     text = TABLES[part](recorded["rows"])
-    if part == "students":
-        save(figure(recorded["rows"]), FIGURE)
-        text += f"\n![Accuracy of each form minus that of text, with intervals]({FIGURE.name})\n"
     harness.put_into(PAGE, part, f"{text}\n{recorded['conditions']}")
+
+
+def write_figure(rows: Rows) -> None:
+    """Replace the figure of the students on the page."""
+    FIGURE.write_text(vl_convert.vegalite_to_svg(figure(rows).to_json()), encoding="utf-8")
+    link = f"![Accuracy of each form minus that of text, with intervals]({FIGURE.name})"
+    harness.put_into(PAGE, "figure", link)
 
 
 def primary(rows: Mapping[str, Rows]) -> dict[str, Comparison]:
@@ -43,8 +47,8 @@ def primary(rows: Mapping[str, Rows]) -> dict[str, Comparison]:
     found["CMF against permuted explanations, equal steps"] = comparisons.of_students(
         students, "CMF", "CMF-permuted", MAIN_AMOUNT, "steps"
     )
-    found["staged against no stage, letters"] = staged(teachers, "medium", "trained")
-    found["staged against no stage, explanations"] = explained(writers, "medium", "stage2")
+    found["staged against no stage, letters"] = staged(teachers, MAIN_SIZE, "trained")
+    found["staged against no stage, explanations"] = explained(writers, MAIN_SIZE, "stage2")
     return {name: one for name, one in found.items() if one is not None}
 
 
@@ -172,6 +176,7 @@ def _percent(shares: Iterable[float]) -> str:
 
 TABLES = {
     "students": _student_tables,
+    "amounts": _student_tables,
     "causes": lambda rows: _student_tables(rows, "CMF"),
     "written": lambda rows: (
         f"{_student_tables(rows['students'], 'CMF')}\n{_correct_table(rows['writers'])}"
@@ -221,8 +226,3 @@ def _points(rows: Rows) -> Iterator[dict[str, Any]]:
                         "low": one.mean - min(one.half, 100),
                         "high": one.mean + min(one.half, 100),
                     }
-
-
-def save(chart: altair.Chart, path: Path) -> None:
-    """Write a chart to an SVG file."""
-    path.write_text(vl_convert.vegalite_to_svg(chart.to_json()), encoding="utf-8")

@@ -17,7 +17,7 @@ from teacherlm_jax.pipelines.evidence_steps.study import (
 )
 
 SIZE, STEPS, VALIDATIONS = "small", 2400, 12
-AMOUNTS = (MAIN_AMOUNT, 250, 4000)  # numbers of training samples
+AMOUNTS = (250, 4000)  # other numbers of training samples
 PERMUTED = "CMF-permuted"
 FALSE_SHARES = (25, 50, 75, 100)
 
@@ -38,14 +38,22 @@ WRITTEN = {
 
 
 def students(study: Study) -> Iterator[config.StepConfig]:
-    """Yield the steps of all forms with all amounts of samples."""
-    yield vocabulary_step(study)
-    arms = SHORT_STUDENTS if study.brief else tuple(STUDENTS)
+    """Yield the steps of all forms."""
+    yield from _of_amount(study, MAIN_AMOUNT)
+
+
+def amounts(study: Study) -> Iterator[config.StepConfig]:
+    """Yield the steps of all forms with fewer and with more samples."""
     for amount in AMOUNTS[:1] if study.brief else AMOUNTS:
-        for seed in study.seeds:
-            yield _preparation(study, amount, seed)
-            for arm in arms:
-                yield _training(study, arm, amount, seed)
+        yield from _of_amount(study, amount)
+
+
+def _of_amount(study: Study, amount: int) -> Iterator[config.StepConfig]:
+    yield vocabulary_step(study)
+    for seed in study.seeds:
+        yield _preparation(study, amount, seed)
+        for arm in SHORT_STUDENTS if study.brief else STUDENTS:
+            yield _training(study, arm, amount, seed)
 
 
 def causes(study: Study) -> Iterator[config.StepConfig]:
@@ -61,14 +69,12 @@ def written(study: Study) -> Iterator[config.StepConfig]:
     """Yield teachers, their explanations of the students' samples, and students who read these."""
     yield vocabulary_step(study)
     for seed in study.seeds:
-        yield from study_teachers.trainings(study, study_teachers.WRITER_SIZE, seed)
+        yield from study_teachers.trainings(study, study_teachers.MAIN_SIZE, seed)
         for writer in dict.fromkeys(writer for writer, _ in _written(study).values()):
-            yield study_teachers.explanation(
-                study, "write", study_teachers.WRITER_SIZE, writer, seed
-            )
+            yield study_teachers.explanation(study, "write", study_teachers.MAIN_SIZE, writer, seed)
             name = f"written_data/{writer}/{word_of(seed)}"
             title = f"prepare what {writer} wrote, seed {seed}"
-            read = f"{study.root}/write/{study_teachers.WRITER_SIZE}/{writer}/{word_of(seed)}"
+            read = f"{study.root}/write/{study_teachers.MAIN_SIZE}/{writer}/{word_of(seed)}"
             inputs = (f"{read}/samples", study.vocabulary().path)
             yield study.step(name, title, "prepare", inputs)
         yield _preparation(study, MAIN_AMOUNT, seed)
@@ -127,7 +133,7 @@ def written_data(study: Study, writer: str, seed: str) -> config.PrepareConfig:
         for arm, (author, checked) in _written(study).items()
         if author == writer
     ]
-    read = f"{study.root}/write/{study_teachers.WRITER_SIZE}/{writer}/{seed}/samples"
+    read = f"{study.root}/write/{study_teachers.MAIN_SIZE}/{writer}/{seed}/samples"
     source = config.SourceConfig("written", "*.jsonl")
     output = f"{study.root}/written_data/{writer}/{seed}"
     return _prepared(study, output, read, source, arms)

@@ -27,7 +27,7 @@ STEPS = {
     CONTROL: 1520,  # those of stages 1 and 2
 }
 WRITERS = ("stage2", CONTROL, "specialists")
-WRITER_SIZE = "medium"  # of the teachers whose explanations students read
+MAIN_SIZE = "medium"  # of the primary comparisons, and of teachers whose texts students read
 SOURCES = {"explain": "questions", "write": "students"}  # files that teachers explain, by step
 
 
@@ -36,7 +36,7 @@ def stages(study: Study) -> Iterator[config.StepConfig]:
     yield vocabulary_step(study)
     names = STAGES[:2] if study.short else STAGES
     for seed in study.seeds:
-        for size in ("small",) if study.brief else tuple(SIZES):
+        for size in (MAIN_SIZE,) if study.brief else tuple(SIZES):
             yield from trainings(study, size, seed, (*names, CONTROL))
             for writer in WRITERS[:2] if study.short else WRITERS:
                 yield explanation(study, "explain", size, writer, seed)
