@@ -75,7 +75,7 @@ bench-%: $(VENV)/.test ## run one benchmark, for example make bench-attention
 
 SHORT := # make evidence SHORT=1 shows the main effects in a quarter of an hour
 evidence: $(VENV)/.test ## the study of stages and explanations, about six hours on two cores
-	@$(BIN)/python -m benchmarks.evidence $(if $(SHORT),--short --first=1000)
+	@$(BIN)/python -m benchmarks.evidence $(if $(SHORT),--short)
 
 mutants: .venv-mutants/.ready ## change the code here and there, and see the tests fail: docs/explanation/tests.md
 	@.venv-mutants/bin/python -m benchmarks.mutants

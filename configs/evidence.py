@@ -2,9 +2,9 @@
 
     make evidence
 
-The study is docs/explanation/evidence.md: its questions, how they are answered, and the answers.
-`make evidence` writes the samples, runs a pipeline of this file for each question, and rebuilds the
-page. To run one pipeline, or one of its steps, on samples that are there:
+docs/explanation/evidence.md has the protocol, the results, and the time they take. `make evidence`
+writes the samples, runs a pipeline of this file for each question, and rebuilds the page. To run
+one pipeline, or one of its steps, on samples that `make evidence` has written:
 
     teacherlm pipeline --config=configs/evidence.py:students --processes=2
     teacherlm train --config=configs/evidence.py:student/CMF/1000/seed-3
@@ -12,6 +12,7 @@ page. To run one pipeline, or one of its steps, on samples that are there:
 Variants:
 
     students  do students that read explanations answer better?
+    forms     the same for the other forms of explanations
     amounts   the same with fewer and with more samples
     stages    do teachers that are trained in stages answer and explain better?
     causes    what makes the difference: truth of the explanations, and which tokens are trained
@@ -22,9 +23,9 @@ and the steps of these, with the names that `--status` prints.
 Settings after the variant, as in `students,seeds=2`:
 
     root   folder of the samples and of all runs (default: runs/evidence)
-    seeds  number of seeds (default: 8)
+    seeds  number of seeds (default: 10)
     first  the first seed (default: 0; pilot runs have seeds of 1000 and above)
-    short  the main effect of each question only, with at most four seeds
+    short  the main effect of each question only, with at most two seeds
     tiny   a few steps of everything, as a smoke test; the models learn nothing
 """
 
@@ -39,6 +40,7 @@ from teacherlm_jax.pipelines.evidence_steps import study, study_students, study_
 FILE = os.path.relpath(__file__)
 PIPELINES = {
     "students": study_students.students,
+    "forms": study_students.forms,
     "amounts": study_students.amounts,
     "stages": study_teachers.stages,
     "causes": study_students.causes,
@@ -47,7 +49,7 @@ PIPELINES = {
 
 
 def one_of(*groups) -> str:
-    """Return a pattern for the names in all groups."""
+    """Return a regex that matches any one name of the groups."""
     return f"({'|'.join(name for group in groups for name in group)})"
 
 
@@ -77,9 +79,9 @@ COMMANDS = {  # names of steps, and the function that returns their config
 def get_config(argument: str = ""):
     """Return a pipeline, or the config of one of its steps."""
     name, given = variants.parse(
-        argument, root="runs/evidence", seeds=8, first=0, short=False, tiny=False
+        argument, root="runs/evidence", seeds=10, first=0, short=False, tiny=False
     )
-    seeds = 1 if given["tiny"] else min(given["seeds"], 4) if given["short"] else given["seeds"]
+    seeds = 1 if given["tiny"] else min(given["seeds"], 2) if given["short"] else given["seeds"]
     settings = study.Study(
         file=FILE,
         root=given["root"],

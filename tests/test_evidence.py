@@ -67,6 +67,22 @@ def test_samples_with_a_larger_false_share_include_those_with_a_smaller_one(draw
     assert wrong[0] < wrong[1] < wrong[2] < wrong[3]
 
 
+def test_texts_are_permuted_within_the_samples_of_a_student(tmp_path):
+    samples.write_all(tmp_path, [3])
+    for amount in (250, 1000, 4000):
+        rows = [row for _, row in files.read_jsonl(tmp_path / f"seed-3/train-{amount}.jsonl")]
+        assert len(rows) == amount
+        for kind in KINDS:
+            texts = [row["explanations"][kind] for row in rows]
+            true, permuted = (
+                [text[author] for text in texts] for author in ("program", "permuted")
+            )
+            assert collections.Counter(permuted) == collections.Counter(true)
+        settings = CONFIGS.get_config(f"student_data/{amount}/seed-3")
+        assert [one.path for one in settings.sources] == [f"train-{amount}.jsonl"]
+        assert settings.sources[0].limit == 0
+
+
 def test_the_sets_of_a_teacher_share_no_question_and_no_held_out_family(tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(samples, "_write", lambda *args, **kwargs: calls.append((args, kwargs)))
@@ -135,6 +151,19 @@ def test_the_interval_is_that_of_students_t():
     assert Comparison((1.0,)).half == float("inf")
 
 
+@pytest.mark.parametrize(
+    ("differences", "p", "expected"),
+    [
+        ((1.0, 1.1, 0.9), 0.01, "supported"),
+        ((-1.0, -1.1, -0.9), 0.01, "contradicted"),
+        ((1.0, 1.1, 0.9), 0.05, "undecided"),
+        ((1.0, 1.1, -0.9), 0.01, "undecided"),
+    ],
+)
+def test_a_verdict_needs_the_interval_and_the_adjusted_p_value(differences, p, expected):
+    assert page.verdict(Comparison(differences), p) == expected
+
+
 def test_p_values_are_adjusted_for_their_number():
     adjusted = comparisons.holm({"a": 0.01, "b": 0.04, "c": 0.03})
     assert adjusted == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
@@ -143,7 +172,7 @@ def test_p_values_are_adjusted_for_their_number():
 @pytest.mark.parametrize(
     "form",
     [
-        *("students", "amounts", "stages", "causes", "written"),
+        *("students", "forms", "amounts", "stages", "causes", "written"),
         *("students,short", "stages,short", "causes,short", "causes,tiny", "written,tiny"),
     ],
 )
@@ -211,8 +240,9 @@ def test_the_tables_show_differences_with_intervals(tmp_path):
     assert cells[2][:3] == ["text", "50.0", ""]
     assert cells[3][:3] == ["CMF", "65.0", "+15.0 ± 63.5"]  # t of one degree of freedom: 12.7
     primary = page.TABLES["primary"]({"students": rows})
-    assert "| CMF against text, equal passes | +15.0 ± 63.5" in re.sub(" +", " ", primary)
+    assert "| H1: CMF against text, equal passes | +15.0 ± 63.5" in re.sub(" +", " ", primary)
     assert "0.500" in primary  # two seeds cannot show more
+    assert "| 2 | 0.500 | 1.000 | undecided |" in re.sub(" +", " ", primary)  # of five
 
 
 def test_the_stages_are_compared_on_letters_and_explanations():
@@ -239,7 +269,7 @@ def test_the_stages_are_compared_on_letters_and_explanations():
     "name", ["student/CMZ/1000/seed-0", "teacher/small/stage2", "stage_data/7"]
 )
 def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
-    with pytest.raises(UserError, match=f"unknown variant '{name}'; known: students, amounts"):
+    with pytest.raises(UserError, match=f"unknown variant '{name}'; known: students, forms"):
         CONFIGS.get_config(name)
 
 
@@ -260,8 +290,8 @@ def test_the_page_is_rebuilt_from_recorded_outcomes(tmp_path, monkeypatch):
     evidence.record("students", evidence.rows_of("students", tmp_path, range(2)))
     evidence.rebuild()
     shown = target.read_text(encoding="utf-8")
-    assert "](evidence-students.svg)" in shown and "The trainings took 0.0 hours" in shown
+    assert "](evidence-students.svg)" in shown and "These trainings took 0.0 hours" in shown
     drawing = page.FIGURE.read_text(encoding="utf-8")
     # One amount and two budgets: a point and its interval in each of the two panels.
     assert len(re.findall(r'aria-roledescription="point"', drawing)) == 2
-    assert "| CMF against text, equal tokens" in shown
+    assert "| H2: CMF against text, equal tokens" in shown

@@ -23,9 +23,10 @@ from benchmarks.evidence import outcomes, page, samples
 from teacherlm_jax.pipelines.evidence_steps import study, study_students
 from teacherlm_jax.storage import files
 
-PARTS = ("students", "stages", "causes", "written", "amounts")
-SHORT_PARTS = PARTS[:3]
-SEEDS = 8
+PARTS = ("students", "stages", "forms", "causes", "written", "amounts")
+SHORT_PARTS = PARTS[:1]
+SEEDS = 10
+PILOT = 1000  # first seed of runs that do not count
 # One thread for each process, since they run side by side.
 _ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "NPROC": "1", "OMP_NUM_THREADS": "1"}
 _CONFIG = "configs/evidence.py"
@@ -66,11 +67,15 @@ def _with(rows: Sequence[outcomes.Row], seeds: Collection[int]) -> list[outcomes
 
 
 def _belongs(row: outcomes.Row, part: str) -> bool:
-    """Return whether a student belongs to a part; text and CMF belong to several."""
-    if part in ("students", "amounts"):
-        main = row["amount"] == study.MAIN_AMOUNT
-        return main == (part == "students") and row["arm"] in study_students.STUDENTS
-    if part == "causes":
+    """Return whether a student belongs to a part; some belong to several."""
+    main = row["arm"] in study_students.MAIN_STUDENTS
+    if part == "amounts":
+        return row["amount"] != study.MAIN_AMOUNT and main
+    if part == "forms":
+        arms = set(study_students.STUDENTS)
+    elif part == "students":
+        arms = set(study_students.MAIN_STUDENTS)
+    elif part == "causes":
         arms = {"CMF", *study_students.CAUSES, study_students.WHOLE_TEXT}
     else:
         arms = {"text", "CMF", *study_students.WRITTEN}
@@ -81,7 +86,7 @@ def record(part: str, rows: Any) -> None:
     """Record the outcomes of a part, with the time that all its trainings took."""
     trained = rows if isinstance(rows, list) else next(iter(rows.values()))
     hours = sum(row["seconds"] for row in trained) / 3600
-    conditions = f"The trainings took {hours:.1f} hours of one core.\n{harness.conditions()}"
+    conditions = f"These trainings took {hours:.1f} hours, two at a time.\n{harness.conditions()}"
     files.write_json(
         harness.RESULTS / f"evidence_{part}.json",
         {"hours": hours, "commit": harness.commit(), "conditions": conditions, "rows": rows},
@@ -97,7 +102,8 @@ def rebuild() -> None:
             recorded[part] = files.read_json(path)
             page.write(part, recorded[part])
     rows = {part: one["rows"] for part, one in recorded.items()}
-    if everyone := [*rows.get("students", ()), *rows.get("amounts", ())]:
+    everyone = [*(rows.get("forms") or rows.get("students", ())), *rows.get("amounts", ())]
+    if everyone:
         page.write_figure(everyone)
     found = {"students": rows.get("students", ()), **rows.get("stages", {})}
     page.write("primary", {"rows": found, "conditions": ""})
@@ -105,28 +111,39 @@ def rebuild() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study and return the exit status."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--parts", help=f"some of {','.join(PARTS)} (default: see --short)")
-    parser.add_argument("--folder", default="runs/evidence", help="folder of the runs")
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--first", type=int, default=0, help="first seed; pilots: 1000 and above")
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    parser = argparse.ArgumentParser(description="Run the study of stages and explanations.")
+    parser.add_argument("--parts", help=f"some of {','.join(PARTS)} (default: all)")
     parser.add_argument(
-        "--short", action="store_true", help="main effects only, four seeds, first 3 parts"
+        "--folder",
+        help="folder of the runs (default: runs/evidence, or runs/evidence_pilot if they do not "
+        "count)",
+    )
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="number of seeds")
+    parser.add_argument(
+        "--first", type=int, help=f"first seed (default: 0; with --short or --tiny {PILOT})"
+    )
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--processes", type=int, default=cores, help="runs at the same time")
+    parser.add_argument(
+        "--short", action="store_true", help="main effects only, two seeds, the part students"
     )
     parser.add_argument("--tiny", action="store_true", help="a smoke test")
-    parser.add_argument("--page", action="store_true", help="only rebuild the page")
+    parser.add_argument("--page", action="store_true", help="rebuild the page without training")
     options = parser.parse_args(arguments)
     if options.page:
         rebuild()
         return 0
+    pilot = options.short or options.tiny
+    if options.first is None:
+        options.first = PILOT if pilot else 0
+    counted = not (pilot or options.first) and options.seeds == SEEDS
+    options.folder = options.folder or f"runs/evidence{'' if counted else '_pilot'}"
     root = Path(options.folder)
     default = SHORT_PARTS if options.short else PARTS
     parts = options.parts.split(",") if options.parts else default
     if unknown := set(parts) - set(PARTS):
         parser.error(f"--parts={options.parts}: unknown part {min(unknown)!r}")
-    counted = not (options.short or options.tiny or options.first) and options.seeds == SEEDS
-    seeds = 1 if options.tiny else min(options.seeds, 4) if options.short else options.seeds
+    seeds = 1 if options.tiny else min(options.seeds, 2) if options.short else options.seeds
     chosen = range(options.first, options.first + seeds)
     samples.write_all(root / "samples", chosen)
     found: dict[str, Any] = {}

@@ -30,13 +30,10 @@ class Comparison:
     @property
     def half(self) -> float:
         """Half the width of the 95% interval of the mean (Student's t); inf for one seed."""
-        return self._errors(stats.t.ppf(0.975, len(self.differences) - 1))
-
-    @property
-    def detectable(self) -> float:
-        """Smallest true difference that this many seeds would show with a power of 80%."""
-        freedom = len(self.differences) - 1
-        return self._errors(stats.t.ppf(0.975, freedom) + stats.t.ppf(0.8, freedom))
+        if len(self.differences) < 2:
+            return float("inf")
+        errors = stats.t.ppf(0.975, len(self.differences) - 1)
+        return float(errors * stats.sem(self.differences))
 
     @property
     def p(self) -> float:
@@ -47,12 +44,6 @@ class Comparison:
             (self.differences,), np.mean, permutation_type="samples", n_resamples=np.inf
         )
         return float(tested.pvalue)
-
-    def _errors(self, number: float) -> float:
-        """Return a number of standard errors of the mean; inf for one seed."""
-        if len(self.differences) < 2:
-            return float("inf")
-        return float(number * stats.sem(self.differences))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

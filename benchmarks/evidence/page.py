@@ -16,6 +16,8 @@ from teacherlm_jax.pipelines.evidence_steps.study_teachers import MAIN_SIZE
 
 PAGE = harness.DOCS / "explanation" / "evidence.md"
 FIGURE = PAGE.parent / "evidence-students.svg"
+HYPOTHESES = 5
+SIGNIFICANT = 0.05
 BUDGETS = ("steps", "tokens", "passes")
 Rows = Sequence[Mapping[str, Any]]
 
@@ -39,16 +41,16 @@ def primary(rows: Mapping[str, Rows]) -> dict[str, Comparison]:
         rows.get(name, ()) for name in ("students", "teachers", "writers")
     )
     found = {
-        f"CMF against text, equal {budget}": comparisons.of_students(
+        f"{name}: CMF against text, equal {budget}": comparisons.of_students(
             students, "CMF", "text", MAIN_AMOUNT, budget
         )
-        for budget in ("passes", "tokens")
+        for name, budget in (("H1", "passes"), ("H2", "tokens"))
     }
-    found["CMF against permuted explanations, equal steps"] = comparisons.of_students(
+    found["H3: CMF against permuted explanations, equal steps"] = comparisons.of_students(
         students, "CMF", "CMF-permuted", MAIN_AMOUNT, "steps"
     )
-    found["staged against no stage, letters"] = staged(teachers, MAIN_SIZE, "trained")
-    found["staged against no stage, explanations"] = explained(writers, MAIN_SIZE, "stage2")
+    found["H4: staged against no stage, letters"] = staged(teachers, MAIN_SIZE, "trained")
+    found["H5: staged against no stage, explanations"] = explained(writers, MAIN_SIZE, "stage2")
     return {name: one for name, one in found.items() if one is not None}
 
 
@@ -90,8 +92,10 @@ def shown(comparison: Comparison | None) -> str:
 
 def _primary_table(rows: Mapping[str, Rows]) -> str:
     found = primary(rows)
-    adjusted = comparisons.holm({name: one.p for name, one in found.items()})
-    header = ("comparison", "difference, points", "seeds", "p", "p (Holm)", "detectable")
+    # The protocol adjusts for all hypotheses, so those without outcomes count as not shown.
+    missing = {f"missing {index}": 1.0 for index in range(HYPOTHESES - len(found))}
+    adjusted = comparisons.holm({name: one.p for name, one in found.items()} | missing)
+    header = ("comparison", "difference, points", "seeds", "p", "p (Holm)", "verdict")
     return harness.table(
         header,
         [
@@ -101,11 +105,18 @@ def _primary_table(rows: Mapping[str, Rows]) -> str:
                 len(one.differences),
                 f"{one.p:.3f}",
                 f"{adjusted[name]:.3f}",
-                f"{one.detectable:.1f}",
+                verdict(one, adjusted[name]),
             )
             for name, one in found.items()
         ],
     )
+
+
+def verdict(comparison: Comparison, p: float) -> str:
+    """Return what the protocol concludes from an interval and its adjusted p-value."""
+    if p >= SIGNIFICANT or abs(comparison.mean) <= comparison.half:
+        return "undecided"
+    return "supported" if comparison.mean > 0 else "contradicted"
 
 
 def _student_tables(rows: Rows, base: str = "text") -> str:
@@ -114,7 +125,7 @@ def _student_tables(rows: Rows, base: str = "text") -> str:
 
 
 def _student_table(rows: Rows, amount: int, base: str) -> str:
-    """Return accuracies and differences to the arm `base` after `amount` samples."""
+    """Return accuracies of students with `amount` samples, and differences from `base`."""
     of_amount = [row for row in rows if row["amount"] == amount]
     arms = dict.fromkeys(row["arm"] for row in of_amount)
     lines = []
@@ -176,7 +187,7 @@ def _percent(shares: Iterable[float]) -> str:
 
 TABLES = {
     "students": _student_tables,
-    "amounts": _student_tables,
+    **dict.fromkeys(("forms", "amounts"), _student_tables),
     "causes": lambda rows: _student_tables(rows, "CMF"),
     "written": lambda rows: (
         f"{_student_tables(rows['students'], 'CMF')}\n{_correct_table(rows['writers'])}"

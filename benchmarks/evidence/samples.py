@@ -3,8 +3,8 @@
 Each sample of a training set has its explanations under several authors:
 
 - `program`: the true ones;
-- `permuted`: those of another sample of the same family, so all texts and their tokens are the
-  same as with `program`, but no text belongs to its sample;
+- `permuted`: those of another sample of the same file and family, each used once, so all texts and
+  their tokens are the same as with `program`; a few fit their new sample by chance;
 - `falseP`, for each P of FALSE_SHARES: in P % of the samples those of another sample of the same
   family with another answer, and in the others the true ones.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import KINDS, Sample, to_row
 from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
-from teacherlm_jax.pipelines.evidence_steps.study_students import FALSE_SHARES
+from teacherlm_jax.pipelines.evidence_steps.study_students import AMOUNTS, FALSE_SHARES
 from teacherlm_jax.storage import files
 
 PERMUTED = "permuted"
@@ -36,7 +36,8 @@ def write_all(root: Path, seeds: Iterable[int]) -> None:
     _write(root / "vocabulary.jsonl", 1800, VOCABULARY_SEED, "train")
     for seed in seeds:
         folder = root / f"seed-{seed}"
-        _write(folder / "train.jsonl", 4000, seed, "train")
+        for amount in (MAIN_AMOUNT, *AMOUNTS):  # permuted within each, so no text is from outside
+            _write(folder / f"train-{amount}.jsonl", amount, seed, "train")
         _write(folder / "students.jsonl", MAIN_AMOUNT, seed, "train", explained=False)
         _write(folder / "test.jsonl", 450, seed, "test")
         # Drawn as one, so that no explained sample is among those of stage 1.
@@ -77,7 +78,7 @@ def with_authors(samples: Sequence[Sample], seed: int) -> Iterator[Sample]:
     permuted = _permuted(samples, rng)
     false = _false(samples, rng)
     for index, sample in enumerate(samples):
-        rank = rng.random() * 100  # false with all shares above it
+        rank = rng.random() * 100  # false with every share above it
         authors = {PERMUTED: permuted[index]}
         authors |= {
             false_author(share): false[index] if rank < share else sample for share in FALSE_SHARES

@@ -114,7 +114,7 @@ def training(
         log_every=100,
         compilation_cache=f"{study.root}/compiled",
         validation=config.ValidationConfig(
-            every=steps // validations,
+            every=max(1, steps // validations),
             root=study.samples(seed),
             benchmarks=tuple(config.BenchmarkConfig(name, f"{name}.jsonl") for name in benchmarks),
             max_length=LENGTH,

@@ -16,7 +16,7 @@ from teacherlm_jax.pipelines.evidence_steps.study import (
     word_of,
 )
 
-SIZE, STEPS, VALIDATIONS = "small", 2400, 12
+SIZE, STEPS, VALIDATIONS = "small", 7200, 18
 AMOUNTS = (250, 4000)  # other numbers of training samples
 PERMUTED = "CMF-permuted"
 FALSE_SHARES = (25, 50, 75, 100)
@@ -27,7 +27,7 @@ STUDENTS = {form: (form, synthetic.AUTHOR) for form in config.FORMS} | {
 }
 CAUSES = {f"CMF-false{share}": ("CMF", f"false{share}") for share in FALSE_SHARES}
 WHOLE_TEXT = "CMF-whole-text"  # loss on all tokens, the question's too
-SHORT_STUDENTS, SHORT_CAUSES = ("text", "CMF", PERMUTED), ("CMF", "CMF-false100")
+MAIN_STUDENTS, SHORT_CAUSES = ("text", "CMF", PERMUTED), ("CMF", "CMF-false100")
 
 # Arms with the explanations of a teacher: who writes them, and whether gates remove wrong ones.
 WRITTEN = {
@@ -38,21 +38,27 @@ WRITTEN = {
 
 
 def students(study: Study) -> Iterator[config.StepConfig]:
-    """Yield the steps of all forms."""
-    yield from _of_amount(study, MAIN_AMOUNT)
+    """Yield the steps of the primary comparisons."""
+    yield from _of_amount(study, MAIN_AMOUNT, MAIN_STUDENTS)
+
+
+def forms(study: Study) -> Iterator[config.StepConfig]:
+    """Yield the steps of the other forms."""
+    others = [arm for arm in STUDENTS if arm not in MAIN_STUDENTS]
+    yield from _of_amount(study, MAIN_AMOUNT, others[:1] if study.brief else others)
 
 
 def amounts(study: Study) -> Iterator[config.StepConfig]:
-    """Yield the steps of all forms with fewer and with more samples."""
+    """Yield the steps of the main forms with fewer and with more samples."""
     for amount in AMOUNTS[:1] if study.brief else AMOUNTS:
-        yield from _of_amount(study, amount)
+        yield from _of_amount(study, amount, MAIN_STUDENTS)
 
 
-def _of_amount(study: Study, amount: int) -> Iterator[config.StepConfig]:
+def _of_amount(study: Study, amount: int, arms: Sequence[str]) -> Iterator[config.StepConfig]:
     yield vocabulary_step(study)
     for seed in study.seeds:
         yield _preparation(study, amount, seed)
-        for arm in SHORT_STUDENTS if study.brief else STUDENTS:
+        for arm in arms:
             yield _training(study, arm, amount, seed)
 
 
@@ -83,13 +89,13 @@ def written(study: Study) -> Iterator[config.StepConfig]:
 
 
 def _written(study: Study) -> dict[str, tuple[str, bool]]:
-    """Return the arms that read what teachers wrote; nothing that a tiny one writes is right."""
+    """Return the arms that read what teachers wrote; what tiny ones write passes no check."""
     return {arm: one for arm, one in WRITTEN.items() if not (study.tiny and one[1])}
 
 
 def _preparation(study: Study, amount: int, seed: int) -> config.StepConfig:
     title = f"prepare {amount} samples of seed {seed}"
-    inputs = (f"{study.samples(seed)}/train.jsonl", study.vocabulary().path)
+    inputs = (f"{study.samples(seed)}/train-{amount}.jsonl", study.vocabulary().path)
     return study.step(f"student_data/{amount}/{word_of(seed)}", title, "prepare", inputs)
 
 
@@ -121,7 +127,7 @@ def student_data(study: Study, amount: str, seed: str) -> config.PrepareConfig:
     arms.append(
         config.MixtureConfig(WHOLE_TEXT, forms=("CMF",), author=synthetic.AUTHOR, loss="text")
     )
-    source = config.SourceConfig("generated", "train.jsonl", limit=int(amount))
+    source = config.SourceConfig("generated", f"train-{amount}.jsonl")
     output = f"{study.root}/student_data/{amount}/{seed}"
     return _prepared(study, output, study.samples(seed), source, arms)
 
