@@ -176,7 +176,9 @@ altair.Chart(altair.Data(values=lengths), width=440, height=altair.Step(36)).mar
 # %%
 DATASET = f"{RUN}_dataset"
 
-if not Path(DATASET).exists():
+if Path(DATASET).exists():
+    print("kept; remove this folder to write it again:", DATASET)
+else:
     checked = config.DatasetConfig(checked_only=True)
     teacherlm_jax.convert(config.ConvertConfig(RUN, DATASET, dataset=checked))
 print(Path(DATASET, "README.md").read_text(encoding="utf-8").split("\n---\n")[-1])

@@ -166,7 +166,7 @@ print(scores.prediction, dict(zip(scores.options, scores.scores, strict=True)))
 # %% [markdown]
 # ## Explain a dataset
 #
-# `annotate` explains all samples without explanations. The gate `synthetic` solves each generated question and accepts only correct explanations, so the share that passes it is the share of correct explanations. On your own data, no gate knows whether an explanation is true.
+# `annotate` explains all samples without explanations. The gate `synthetic` solves each generated question. It accepts only what the generator itself would write, so at least the share that passes is correct. On your own data, no gate knows whether an explanation is true.
 
 # %%
 annotated = teacherlm_jax.annotate(
@@ -227,9 +227,9 @@ figures["accuracy-generated"]
 print(teacherlm_jax.compare(ROOT))
 
 # %% [markdown]
-# With the settings above, the students without explanations were *better* on our machine: 75.2% and 73.4%, against 51.9% and 49.5% with explanations. The difference is 23.6 points, with an interval from −3.9 to 51.7. With the same number of tokens, a student with explanations reads each question a third as often, and most of its loss is on the explanations. In [the quickstart on the command line](../docs/tutorial/quickstart.md), where it reads 2.8 times the tokens, it is the better one.
+# With the settings above, the students without explanations scored higher on our machine: 75.2% and 73.4%, against 51.9% and 49.5% with explanations. The difference is 23.6 points, but its interval, −3.9 to 51.7, contains 0: two seeds are too few to tell them apart. With the same number of tokens, a student with explanations reads each question a third as often, and most of its loss is on the explanations. In [the quickstart on the command line](../docs/tutorial/quickstart.md) both students read each question equally often. The one with explanations then reads 2.8 times the tokens, and has the higher accuracy. [A study with ten seeds](../docs/explanation/evidence.md) compares both ways.
 #
-# If the interval contains 0, this experiment does not tell the two apart. Otherwise, it tells them apart *here*: for a toy model, generated questions, one budget and two seeds. Change `STUDENT_STEPS`, `UNLABELLED_SAMPLES` and `SEEDS`, and the result may change.
+# An interval without 0 would tell them apart *here*: for a toy model, generated questions, one budget and two seeds. Change `STUDENT_STEPS`, `UNLABELLED_SAMPLES` and `SEEDS`, and the result may change.
 #
 # The report has all tables and figures. It is one file, `report.html`; download it to read it in your browser. These are its figures of the losses, one for each training set:
 

@@ -19,12 +19,12 @@
 #
 # This notebook trains two students from a Hugging Face model with LoRA, one with explanations and one without, compares both with the model that they start from, and exports a student to the Hugging Face format.
 #
-# It is made for a GPU with 16 GB, such as Colab's T4, or a TPU, and takes about 20 minutes on a T4. This is an estimate from the number of operations; it has not been measured. A CPU is too slow for this model.
+# It is made for a GPU with 16 GB, such as Colab's T4, or a TPU, but has not run on one yet, so its time is not known. A T4 has no units for bfloat16. A CPU is too slow for this model.
 
 # %% [markdown]
 # ## Settings
 #
-# `MODEL` is BLOOM, BLOOMZ or OPT, on the Hugging Face Hub (`hf://org/name`) or in a folder. The students learn from `SAMPLES`, a file or glob in the sample format, such as `runs/annotate_mine/samples/*.jsonl`, which [annotate your data](annotate_your_data.ipynb) writes; then set `AUTHOR` to `"teacher"`, and `FORM` to the explanations that your samples have (`C`: chain of thought, `M`: mistakes, `F`: fundamentals). `TEST` has questions with answers that are not in `SAMPLES`. If both are empty, the notebook generates samples.
+# `MODEL` is BLOOM, BLOOMZ or OPT, on the Hugging Face Hub (`hf://org/name`) or in a folder. The students learn from `SAMPLES`, a file or glob in the sample format, such as `runs/annotate_mine/samples/*.jsonl`, which [annotate your data](annotate_your_data.ipynb) writes; then set `AUTHOR` to `"teacher"`, and `FORM` to the explanations that your samples have: `C` (chain of thought), `F` (fundamentals), `M` (common mistakes), `CM`, `CMF`, `FCM` or `shuffle`. Samples that lack one of them are left out of the data of this student. `TEST` has questions with answers that are not in `SAMPLES`. If both are empty, the notebook generates samples.
 
 # %% tags=["parameters"]
 MODEL = "hf://bigscience/bloomz-560m"
@@ -73,6 +73,8 @@ from teacherlm_jax.data import prompts, sample, synthetic
 altair.renderers.enable("svg")  # pictures; "default" draws interactive figures in the browser
 print(jax.devices())
 
+if bool(SAMPLES) != bool(TEST):
+    raise ValueError("set both SAMPLES and TEST, or leave both empty to generate samples")
 if not SAMPLES:
     SAMPLES, TEST = f"{ROOT}/samples/train.jsonl", f"{ROOT}/samples/test.jsonl"
     synthetic.write(SAMPLES, GENERATED_SAMPLES, split="train")
@@ -83,7 +85,7 @@ with open(TEST, encoding="utf-8") as file:
 print(question)
 
 # %% [markdown]
-# `prepare` tokenizes the samples with the tokenizer of `MODEL` and packs them into rows: once without explanations (`text`), and once with them. The loss is on the answer and on what follows it. It also reports test questions that occur in the training data.
+# `prepare` tokenizes the samples with the tokenizer of `MODEL` and packs them into rows: once without explanations (`text`), and once with them. The loss is on the answer and on the explanations. It also reports test questions that occur in the training data.
 
 # %%
 prepared = teacherlm_jax.prepare(
@@ -148,7 +150,7 @@ for name, chart in teacherlm_jax.figures(ROOT).items():
         display(chart)
 
 # %% [markdown]
-# The two losses are not comparable: one is on answers only, the other one also on explanations, which are easier or harder to predict than answers.
+# The two losses are not comparable, because they are means over different tokens: those of answers, and those of answers and explanations.
 #
 # ## Evaluate
 #
@@ -177,7 +179,7 @@ report = teacherlm_jax.write_report(
 print(report["page"])
 
 # %% [markdown]
-# Each student was trained with one seed and on equally many tokens, so the one with explanations saw fewer questions. The interval says how certain the difference is for *these two* trained models, not for the two ways of training. For that, train each with several values of `seed` in `TrainConfig`; the table then compares the groups.
+# Each student was trained with one seed and on equally many tokens, so the one with explanations made fewer passes over the samples. The interval says how certain the difference is for *these two* trained models, not for the two ways of training. For that, train each with several values of `seed` in `TrainConfig`; the table then compares the groups.
 #
 # ## Read what the student writes
 
@@ -192,7 +194,9 @@ print(prompt, "\n→", student.generate(prompt, sampling=short))
 
 # %%
 MERGED = f"{ROOT}/student_{FORM}_merged"
-if not Path(MERGED).exists():
+if Path(MERGED).exists():
+    print("kept; remove this folder to write it again:", MERGED)
+else:
     teacherlm_jax.convert(config.ConvertConfig(f"{ROOT}/student_{FORM}", MERGED))
 sorted(path.name for path in Path(MERGED).iterdir())
 
