@@ -199,7 +199,7 @@ def report(measured: dict[str, dict[str, Any]]) -> int:
     share = total["killed"] / count
     minutes = sum(figures["minutes"] for figures in measured.values())
     text = harness.table(("file", *COLUMNS, "commit"), rows)
-    text += f"\n{share:.1%} of the mutants that are not equivalent are killed.\n"
+    text += f"\n{share:.1%} of the tested mutants that are not equivalent are killed.\n"
     text += f"Measured in {minutes:.0f} minutes on {harness.machine()}; {tool}.\n"
     harness.put_into(PAGE, "mutants", text)
     details = {"tool": tool, "minutes": round(minutes), "files": measured}
