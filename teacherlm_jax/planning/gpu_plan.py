@@ -26,7 +26,7 @@ from teacherlm_jax.planning.roofline import mfu_bound
 from teacherlm_jax.planning.training_program import PlannedTraining
 from teacherlm_jax.wording import counted
 
-CLOSE = 0.7  # from this share of the memory to its inverse, the error of the estimate may decide
+CLOSE = (0.7, 1.5)  # shares of the memory between which the error of the estimate may decide
 
 
 def prepare(
@@ -165,7 +165,7 @@ def verdict(size: float, wanted: GpuSet) -> str:
     """Return whether `size` bytes fit on one of the GPUs, in words."""
     available = wanted.chip.usable * GIB
     error = f"; close, the estimate may be {gpu_memory.ERROR:.0%} off"
-    close = error if CLOSE < size / available < 1 / CLOSE else ""
+    close = error if CLOSE[0] < size / available < CLOSE[1] else ""
     if size > available:
         return f"does not fit{close}"
     if size > gpus.DEFAULT_FRACTION * wanted.chip.reported * GIB:

@@ -186,7 +186,8 @@ def test_settings_that_do_not_work_on_gpus_are_refused(command, words, fault):
             "fits with XLA_CLIENT_MEM_FRACTION=0.92; close, the estimate may be 40% off",
         ),
         (73.0, "does not fit; close, the estimate may be 40% off"),
-        (105.0, "does not fit"),
+        (107.0, "does not fit; close, the estimate may be 40% off"),
+        (112.0, "does not fit"),
     ],
 )
 def test_the_verdict_names_the_share_of_the_memory_that_jax_must_take(gib, words):
