@@ -278,6 +278,47 @@ def test_the_arms_are_trained_on_explanations_that_the_samples_have(drawn):
     assert authors == set(drawn[0].explanations["cot"])
 
 
+@pytest.mark.parametrize(
+    ("words", "folder", "seeds", "recorded"),
+    [
+        ([], "runs/evidence", range(10), ["students", "forms", "causes", "amounts"]),
+        (["--parts=forms"], "runs/evidence", range(10), ["forms"]),
+        (["--short"], "runs/evidence_pilot", range(1000, 1002), []),
+        (["--tiny"], "runs/evidence_tiny", range(1000, 1001), []),
+        (["--seeds=3"], "runs/evidence_pilot", range(1000, 1003), []),
+        (["--first=1010", "--folder=x"], "x", range(1010, 1020), []),
+    ],
+)
+def test_only_the_seeds_of_the_protocol_are_recorded(words, folder, seeds, recorded, monkeypatch):
+    written, seen = [], {}
+    monkeypatch.setattr(evidence, "run", lambda part, options: seen.setdefault("run", options))
+    monkeypatch.setattr(samples, "write_all", lambda root, given: seen.update(drawn=(root, given)))
+    monkeypatch.setattr(evidence, "record", lambda part, rows: written.append(part))
+    monkeypatch.setattr(evidence, "rebuild", lambda: None)
+    monkeypatch.setattr(page, "TABLES", collections.defaultdict(lambda: lambda rows: ""))
+    empty = {"stages": {"teachers": [], "writers": []}}
+    monkeypatch.setattr(evidence, "rows_of", lambda part, *given: empty.get(part, []))
+    assert evidence.main(words) == 0
+    assert seen["drawn"] == (pathlib.Path(folder) / "samples", seeds)
+    assert seen["run"].first == seeds.start
+    assert written == recorded
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["--parts=stage"], "unknown part 'stage'"),
+        (["--parts=stages"], "the protocol of 'stages' is not finished"),
+        (["--short", "--first=0"], "a run that does not count needs at least 1000"),
+        (["--seeds=2", "--first=5"], "a run that does not count needs at least 1000"),
+    ],
+)
+def test_runs_that_the_protocol_does_not_allow_are_refused(words, fault, capsys):
+    with pytest.raises(SystemExit):
+        evidence.main(words)
+    assert fault in capsys.readouterr().err
+
+
 def test_the_page_is_rebuilt_from_recorded_outcomes(tmp_path, monkeypatch):
     for seed in (0, 1):
         write_student(tmp_path, "text", seed, (0.4, 0.5))
