@@ -31,7 +31,7 @@ def write(part: str, recorded: Mapping[str, Any]) -> None:
 def write_figure(rows: Rows) -> None:
     """Replace the figure of the students on the page."""
     FIGURE.write_text(vl_convert.vegalite_to_svg(figure(rows).to_json()), encoding="utf-8")
-    link = f"![Accuracy of each form minus that of text, with intervals]({FIGURE.name})"
+    link = f"![Accuracy of each form minus that of text, with intervals]({FIGURE.name})\n"
     harness.put_into(PAGE, "figure", link)
 
 
