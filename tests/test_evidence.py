@@ -185,6 +185,13 @@ def test_every_step_has_a_config_that_writes_to_its_folder(form):
         assert not list(fields.problems(settings, "config"))
 
 
+@pytest.mark.parametrize(("part", "base"), [("students", "text"), ("forms", "text"),
+                                            ("causes", "CMF"), ("written", "CMF")])  # fmt: skip
+def test_a_part_trains_the_arm_that_others_are_compared_with(part, base):
+    steps = [step.name for step in CONFIGS.get_config(f"{part},seeds=1").steps]
+    assert f"student/{base}/1000/seed-0" in steps
+
+
 def test_outcomes_are_read_from_run_folders(tmp_path):
     run = tmp_path / "student/CMF/10/seed-4"
     figures = {"steps": 2, "tokens": 900, "parameters": 7, "seconds": 1.5}

@@ -43,9 +43,9 @@ def students(study: Study) -> Iterator[config.StepConfig]:
 
 
 def forms(study: Study) -> Iterator[config.StepConfig]:
-    """Yield the steps of the other forms."""
+    """Yield the steps of the other forms, and of `text`, with which they are compared."""
     others = [arm for arm in STUDENTS if arm not in MAIN_STUDENTS]
-    yield from _of_amount(study, MAIN_AMOUNT, others[:1] if study.brief else others)
+    yield from _of_amount(study, MAIN_AMOUNT, ["text", *(others[:1] if study.brief else others)])
 
 
 def amounts(study: Study) -> Iterator[config.StepConfig]:
