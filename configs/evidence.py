@@ -54,38 +54,43 @@ def one_of(*groups) -> str:
 
 
 _SEED = r"seed-\d+"
-_ARM = one_of(
-    study_students.STUDENTS,
-    study_students.CAUSES,
-    study_students.WRITTEN,
-    [study_students.WHOLE_TEXT],
-)
+_AMOUNT = one_of(map(str, (study.MAIN_AMOUNT, *study_students.AMOUNTS)))
+_ARM = one_of(study_students.STUDENTS, study_students.CAUSES, [study_students.WHOLE_TEXT])
+_WRITTEN_ARM = f"{one_of(study_students.WRITTEN)}/{study.MAIN_AMOUNT}"
 _WRITER = one_of(study_teachers.WRITERS)
+_STUDENTS_WRITER = one_of({writer for writer, _ in study_students.WRITTEN.values()})
 COMMANDS = {  # names of steps, and the function that returns their config
     "vocabulary": ("vocabulary", study.vocabulary),
-    "student_data": (rf"student_data/\d+/{_SEED}", study_students.student_data),
-    "written_data": (rf"written_data/{_WRITER}/{_SEED}", study_students.written_data),
-    "student": (rf"student/{_ARM}/\d+/{_SEED}", study_students.student),
+    "student_data": (f"student_data/{_AMOUNT}/{_SEED}", study_students.student_data),
+    "written_data": (f"written_data/{_STUDENTS_WRITER}/{_SEED}", study_students.written_data),
+    "student": (
+        f"student/({_ARM}/{_AMOUNT}|{_WRITTEN_ARM})/{_SEED}",
+        study_students.student,
+    ),
     "stage_data": (f"stage_data/{_SEED}", study_teachers.stage_data),
     "teacher": (
         f"teacher/{one_of(study.SIZES)}/{one_of(study_teachers.STEPS)}/{_SEED}",
         study_teachers.teacher,
     ),
     "explain": (f"explain/{one_of(study.SIZES)}/{_WRITER}/{_SEED}", study_teachers.explain),
-    "write": (f"write/{one_of(study.SIZES)}/{_WRITER}/{_SEED}", study_teachers.write),
+    "write": (
+        f"write/{study_teachers.MAIN_SIZE}/{_STUDENTS_WRITER}/{_SEED}",
+        study_teachers.write,
+    ),
 }
 
 
 def get_config(argument: str = ""):
     """Return a pipeline, or the config of one of its steps."""
     name, given = variants.parse(
-        argument, root="runs/evidence", seeds=10, first=0, short=False, tiny=False
+        argument, root="runs/evidence", seeds=study.SEEDS, first=0, short=False, tiny=False
     )
-    seeds = 1 if given["tiny"] else min(given["seeds"], 2) if given["short"] else given["seeds"]
     settings = study.Study(
         file=FILE,
         root=given["root"],
-        seeds=range(given["first"], given["first"] + seeds),
+        seeds=study.chosen_seeds(
+            given["first"], given["seeds"], short=given["short"], tiny=given["tiny"]
+        ),
         short=given["short"],
         tiny=given["tiny"],
     )

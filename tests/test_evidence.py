@@ -32,7 +32,7 @@ def texts(drawn, kind, author):
 @pytest.mark.parametrize("kind", KINDS)
 def test_permuted_explanations_are_all_true_ones_of_other_samples_of_the_family(drawn, kind):
     true = texts(drawn, kind, synthetic.AUTHOR)
-    permuted = texts(drawn, kind, samples.PERMUTED)
+    permuted = texts(drawn, kind, study_students.PERMUTED_AUTHOR)
     assert collections.Counter(permuted) == collections.Counter(true)
     families = collections.defaultdict(set)
     for sample, text in zip(drawn, true, strict=True):
@@ -46,7 +46,7 @@ def test_permuted_explanations_are_all_true_ones_of_other_samples_of_the_family(
 
 @pytest.mark.parametrize("share", study_students.FALSE_SHARES)
 def test_the_share_of_false_chains_of_thought_is_the_stated_one(drawn, share):
-    author = samples.false_author(share)
+    author = study_students.false_author(share)
     false = [
         not synthetic.check(sample, "cot", sample.explanation("cot", author)).ok for sample in drawn
     ]
@@ -59,7 +59,7 @@ def test_samples_with_a_larger_false_share_include_those_with_a_smaller_one(draw
             sample.id
             for sample in drawn
             if not synthetic.check(
-                sample, "cot", sample.explanation("cot", samples.false_author(share))
+                sample, "cot", sample.explanation("cot", study_students.false_author(share))
             ).ok
         }
         for share in study_students.FALSE_SHARES
@@ -164,6 +164,13 @@ def test_a_verdict_needs_the_interval_and_the_adjusted_p_value(differences, p, e
     assert page.verdict(Comparison(differences), p) == expected
 
 
+def test_the_seeds_needed_are_those_of_published_tables():
+    # Cohen 1988: a paired t-test at 0.05 with a power of 0.8 needs 34 pairs for d = 0.5.
+    differences = (0.5 + 2**-0.5, 0.5 - 2**-0.5)  # mean 0.5, standard deviation 1
+    assert Comparison(differences).needed(0.05) == 34
+    assert Comparison((0.0, 0.0)).needed(0.05) == 1000
+
+
 def test_p_values_are_adjusted_for_their_number():
     adjusted = comparisons.holm({"a": 0.01, "b": 0.04, "c": 0.03})
     assert adjusted == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
@@ -249,7 +256,7 @@ def test_the_tables_show_differences_with_intervals(tmp_path):
     primary = page.TABLES["primary"]({"students": rows})
     assert "| H1: CMF against text, equal passes | +15.0 ± 63.5" in re.sub(" +", " ", primary)
     assert "0.500" in primary  # two seeds cannot show more
-    assert "| 2 | 0.500 | 1.000 | undecided |" in re.sub(" +", " ", primary)  # of five
+    assert "| 2 | 0.500 | 1.000 | undecided | 6 |" in re.sub(" +", " ", primary)  # of five
 
 
 def test_the_stages_are_compared_on_letters_and_explanations():
@@ -273,7 +280,12 @@ def test_the_stages_are_compared_on_letters_and_explanations():
 
 
 @pytest.mark.parametrize(
-    "name", ["student/CMZ/1000/seed-0", "teacher/small/stage2", "stage_data/7"]
+    "name",
+    [
+        *("student/CMZ/1000/seed-0", "student/CMF/500/seed-0", "student/CMF-stage2/250/seed-0"),
+        *("teacher/small/stage2", "stage_data/7", "written_data/no_stage/seed-0"),
+        "write/small/stage2/seed-0",
+    ],
 )
 def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
     with pytest.raises(UserError, match=f"unknown variant '{name}'; known: students, forms"):

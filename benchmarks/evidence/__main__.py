@@ -26,7 +26,6 @@ from teacherlm_jax.storage import files
 PARTS = ("students", "stages", "forms", "causes", "written", "amounts")
 SHORT_PARTS = PARTS[:1]
 UNDECIDED = ("stages", "written")  # the protocol does not state the steps of teachers yet
-SEEDS = 10
 PILOT = 1000  # first seed of runs that do not count
 # One thread for each process, since they run side by side.
 _ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "NPROC": "1", "OMP_NUM_THREADS": "1"}
@@ -116,25 +115,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--parts", help=f"some of {','.join(PARTS)} (default: all)")
     parser.add_argument(
         "--folder",
-        help="folder of the runs (default: runs/evidence, or runs/evidence_pilot if they do not "
-        "count)",
+        help="folder of the runs (default: runs/evidence, or runs/evidence_pilot or _tiny if they "
+        "do not count)",
     )
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="number of seeds")
+    parser.add_argument("--seeds", type=int, default=study.SEEDS, help="number of seeds")
     parser.add_argument(
-        "--first", type=int, help=f"first seed (default: 0; with --short or --tiny {PILOT})"
+        "--first", type=int, help=f"first seed (default: 0, or {PILOT} if they do not count)"
     )
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--processes", type=int, default=cores, help="runs at the same time")
-    parser.add_argument(
-        "--short", action="store_true", help="main effects only, two seeds, the part students"
-    )
+    parser.add_argument("--short", action="store_true", help="H1 to H3 only, with two seeds")
     parser.add_argument("--tiny", action="store_true", help="a smoke test")
     parser.add_argument("--page", action="store_true", help="rebuild the page without training")
     options = parser.parse_args(arguments)
     if options.page:
         rebuild()
         return 0
-    counted = not (options.short or options.tiny or options.first) and options.seeds == SEEDS
+    counted = not (options.short or options.tiny or options.first) and options.seeds == study.SEEDS
     if options.first is None:
         options.first = 0 if counted else PILOT
     if not counted and options.first < PILOT:
@@ -149,8 +146,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--parts={options.parts}: unknown part {min(unknown)!r}")
     if counted and (early := set(parts) & set(UNDECIDED)):
         parser.error(f"--parts={options.parts}: the protocol of {min(early)!r} is not finished")
-    seeds = 1 if options.tiny else min(options.seeds, 2) if options.short else options.seeds
-    chosen = range(options.first, options.first + seeds)
+    chosen = study.chosen_seeds(
+        options.first, options.seeds, short=options.short, tiny=options.tiny
+    )
     samples.write_all(root / "samples", chosen)
     found: dict[str, Any] = {}
     for part in parts:

@@ -45,6 +45,24 @@ class Comparison:
         )
         return float(tested.pvalue)
 
+    def needed(self, level: float, power: float = 0.8) -> int:
+        """Return the number of seeds that a t-test of this `level` needs for a power.
+
+        It takes the mean and the standard deviation of these differences for the true ones. At most
+        1000 is returned, also for one seed or a mean of 0.
+        """
+        if len(self.differences) < 2 or not self.mean:
+            return 1000
+        spread = statistics.stdev(self.differences)
+        if not spread:
+            return 2
+        effect = abs(self.mean) / spread
+        for count in range(2, 1000):
+            critical = stats.t.ppf(1 - level / 2, count - 1)
+            if stats.nct.sf(critical, count - 1, effect * count**0.5) >= power:
+                return count
+        return 1000
+
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Return p-values adjusted for their number (Holm), by name."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax.pipelines.evidence_steps import study_students
+from teacherlm_jax.pipelines.evidence_steps import study, study_students
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 
@@ -28,7 +28,7 @@ def _students(root: Path) -> Iterator[Row]:
         yield {
             "arm": arm,
             "amount": int(amount),
-            "seed": _seed(seed),
+            "seed": study.seed_of(seed),
             "curve": curve(folder, "test"),
             "pass_tokens": prepared["mixtures"][arm]["tokens"],
             **{key: result[key] for key in ("steps", "tokens", "parameters", "seconds")},
@@ -46,7 +46,7 @@ def _teachers(root: Path) -> Iterator[Row]:
         yield {
             "size": size,
             "stage": stage,
-            "seed": _seed(seed),
+            "seed": study.seed_of(seed),
             **{name: curve(folder, name)[-1][1] for name in ("trained", "unseen")},
             **{key: result[key] for key in ("steps", "tokens", "parameters", "seconds")},
         }
@@ -67,7 +67,7 @@ def _writers(root: Path) -> Iterator[Row]:
             kind: figures["gates"]["synthetic"] / figures["count"]
             for kind, figures in result["kinds"].items()
         }
-        yield {"size": size, "writer": writer, "seed": _seed(seed), "correct": correct}
+        yield {"size": size, "writer": writer, "seed": study.seed_of(seed), "correct": correct}
 
 
 def curve(folder: Path, benchmark: str) -> list[tuple[int, float]]:
@@ -80,7 +80,3 @@ def _finished(root: Path) -> Iterator[tuple[Path, Row]]:
     """Yield the run folders three levels below `root` that have a result, with the result."""
     for path in sorted(root.glob(f"*/*/*/{layout.RESULT}")):
         yield path.parent, files.read_json(path)
-
-
-def _seed(name: str) -> int:
-    return int(name.removeprefix("seed-"))

@@ -95,7 +95,15 @@ def _primary_table(rows: Mapping[str, Rows]) -> str:
     # The protocol adjusts for all hypotheses, so those without outcomes count as not shown.
     missing = {f"missing {index}": 1.0 for index in range(HYPOTHESES - len(found))}
     adjusted = comparisons.holm({name: one.p for name, one in found.items()} | missing)
-    header = ("comparison", "difference, points", "seeds", "p", "p (Holm)", "verdict")
+    header = (
+        "comparison",
+        "difference, points",
+        "seeds",
+        "p",
+        "p (Holm)",
+        "verdict",
+        "seeds needed",
+    )
     return harness.table(
         header,
         [
@@ -106,6 +114,7 @@ def _primary_table(rows: Mapping[str, Rows]) -> str:
                 f"{one.p:.3f}",
                 f"{adjusted[name]:.3f}",
                 verdict(one, adjusted[name]),
+                one.needed(SIGNIFICANT / HYPOTHESES),
             )
             for name, one in found.items()
         ],

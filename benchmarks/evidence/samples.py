@@ -17,18 +17,17 @@ from pathlib import Path
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import KINDS, Sample, to_row
 from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
-from teacherlm_jax.pipelines.evidence_steps.study_students import AMOUNTS, FALSE_SHARES
+from teacherlm_jax.pipelines.evidence_steps.study_students import (
+    AMOUNTS,
+    FALSE_SHARES,
+    PERMUTED_AUTHOR,
+    false_author,
+)
 from teacherlm_jax.storage import files
 
-PERMUTED = "permuted"
 HELD_OUT = ("chain", "months")  # families that teachers are never trained on
 TRAINED = tuple(sorted(set(synthetic.FAMILIES) - set(HELD_OUT)))
 VOCABULARY_SEED = 99
-
-
-def false_author(share: int) -> str:
-    """Return the author under which `share` percent of the explanations are false."""
-    return f"false{share}"
 
 
 def write_all(root: Path, seeds: Iterable[int]) -> None:
@@ -79,7 +78,7 @@ def with_authors(samples: Sequence[Sample], seed: int) -> Iterator[Sample]:
     false = _false(samples, rng)
     for index, sample in enumerate(samples):
         rank = rng.random() * 100  # false with every share above it
-        authors = {PERMUTED: permuted[index]}
+        authors = {PERMUTED_AUTHOR: permuted[index]}
         authors |= {
             false_author(share): false[index] if rank < share else sample for share in FALSE_SHARES
         }

@@ -10,6 +10,7 @@ LOSS = "answer_and_explanations"
 RATE = 1.5e-3
 SIZES = {"small": (2, 64), "medium": (3, 96), "large": (4, 128)}  # layers and width
 MAIN_AMOUNT = 1000  # training samples of the primary comparisons
+SEEDS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Study:
             inputs=inputs,
             output=f"{self.root}/{name}",
         )
+
+
+def chosen_seeds(first: int, count: int, *, short: bool, tiny: bool) -> range:
+    """Return the seeds of a study, from the first one: at most two if short, and one if tiny."""
+    return range(first, first + min(count, 1 if tiny else 2 if short else count))
 
 
 def word_of(seed: int) -> str:

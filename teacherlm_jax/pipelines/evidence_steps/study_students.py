@@ -18,16 +18,23 @@ from teacherlm_jax.pipelines.evidence_steps.study import (
 
 SIZE, STEPS, VALIDATIONS = "small", 7200, 18
 AMOUNTS = (250, 4000)  # other numbers of training samples
-PERMUTED = "CMF-permuted"
+PERMUTED, PERMUTED_AUTHOR = "CMF-permuted", "permuted"
 FALSE_SHARES = (25, 50, 75, 100)
+
+
+def false_author(share: int) -> str:
+    """Return the author under which `share` percent of the explanations are false."""
+    return f"false{share}"
+
 
 # Arms: the form of the training examples, and the author of their explanations.
 STUDENTS = {form: (form, synthetic.AUTHOR) for form in config.FORMS} | {
-    PERMUTED: ("CMF", "permuted")
+    PERMUTED: ("CMF", PERMUTED_AUTHOR)
 }
-CAUSES = {f"CMF-false{share}": ("CMF", f"false{share}") for share in FALSE_SHARES}
+CAUSES = {f"CMF-{author}": ("CMF", author) for author in map(false_author, FALSE_SHARES)}
 WHOLE_TEXT = "CMF-whole-text"  # loss on all tokens, the question's too
-MAIN_STUDENTS, SHORT_CAUSES = ("text", "CMF", PERMUTED), ("CMF", "CMF-false100")
+MAIN_STUDENTS = ("text", "CMF", PERMUTED)
+SHORT_CAUSES = ("CMF", "CMF-false100")
 
 # Arms with the explanations of a teacher: who writes them, and whether gates remove wrong ones.
 WRITTEN = {
