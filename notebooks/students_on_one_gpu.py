@@ -19,7 +19,7 @@
 #
 # This notebook trains two students from a Hugging Face model with LoRA, one with explanations and one without, compares both with the model that they start from, and exports a student to the Hugging Face format.
 #
-# It is made for a GPU with 16 GB, such as Colab's T4, or a TPU, but has not run on one yet, so its time is not known. A T4 has no units for bfloat16. A CPU is too slow for this model.
+# It is made for a GPU with 16 GB, such as Colab's T4, or a TPU, but has not run on one yet, so its time is not known. A T4 has no hardware for bfloat16: there, XLA computes in float32, which is slower than on newer GPUs. A CPU is too slow for this model.
 
 # %% [markdown]
 # ## Settings
