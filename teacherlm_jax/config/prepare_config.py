@@ -91,8 +91,7 @@ class SourceConfig:
     )
     reader: str = choice(
         *("", *READERS),
-        help="file type; empty: from the file's name or the folder's contents. Only prepare reads "
-        "'tfds' and 'tfrecord'",
+        help="file type; empty: from the file's name or the folder's contents",
     )
     split: str = plain(
         "train",

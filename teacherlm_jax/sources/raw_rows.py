@@ -1,11 +1,13 @@
 """The raw rows of a source, and the reader of each type of file.
 
 Rows are read as a stream, so no file is held in memory as a whole. Files may be in a bucket, such
-as `gs://bucket/folder`. `tasks.tfds_rows` reads the types that need TensorFlow.
+as `gs://bucket/folder`. `tasks.tfds_rows` reads the types that need TensorFlow; nothing
+else imports it.
 """
 
 import dataclasses
 import functools
+import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -153,36 +155,45 @@ def _require_columns(
         )
 
 
+def _with_tensorflow(name: str, config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
+    """Return the rows that a reader of `tasks.tfds_rows` reads."""
+    try:
+        module = importlib.import_module("teacherlm_jax.tasks.tfds_rows")
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        raise UserError(
+            f"source {config.name!r}: reading {paths[0]} requires the package {missing}, which is "
+            "not installed; install it, or convert the rows to jsonl or parquet"
+        ) from None
+    rows: SourceRows = getattr(module, name)(config, paths)
+    return rows
+
+
 READERS: Mapping[str, Reader] = {
     "jsonl": _jsonl,
     "csv": functools.partial(_separated, ","),
     "tsv": functools.partial(_separated, "\t"),
     "parquet": _parquet,
     "datasets": _datasets,
+    "tfds": functools.partial(_with_tensorflow, "tfds_rows"),
+    "tfrecord": functools.partial(_with_tensorflow, "tfrecord_rows"),
 }
 
 
-def open_rows(
-    config: SourceConfig, root: str, readers: Mapping[str, Reader] = READERS
-) -> SourceRows:
-    """Find the files of a source and choose their reader from `readers`.
+def open_rows(config: SourceConfig, root: str) -> SourceRows:
+    """Find the files of a source, and choose their reader.
 
     Raises UserError if there are no files, if neither their names nor their contents show how to
-    read them, and if no reader can read them.
+    read them, and if they need a package that is not installed.
     """
     with locations.refusing(locations.under(root, config.path)):
         paths = source_files.find(config, root)
         reader = source_files.reader_of(config, paths)
-        if reader not in readers:
-            raise UserError(
-                f"source {config.name!r}: reading {paths[0]} requires TensorFlow, which only "
-                "`teacherlm prepare` uses; convert the rows to jsonl or parquet for this command"
-            )
         if config.header and reader not in ("csv", "tsv"):
             raise UserError(
                 f"source {config.name!r}: header={config.header}, but {paths[0]} is read by the "
                 f"reader {reader!r} and not as csv or tsv; leave header empty"
             )
-        rows = readers[reader](config, paths)
+        rows = READERS[reader](config, paths)
         beside = (*rows.beside, *source_files.explanation_files(config, root))
         return dataclasses.replace(rows, beside=beside)

@@ -12,13 +12,12 @@ from teacherlm_jax.config import SourceConfig
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.sources import source_files
 from teacherlm_jax.sources.duplicates import Questions
-from teacherlm_jax.sources.raw_rows import SourceRows
+from teacherlm_jax.sources.raw_rows import SourceRows, open_rows
 from teacherlm_jax.sources.reading import SourceReading, without_failed
 from teacherlm_jax.storage import exchange, files
 from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.storage.refused_rows import ReasonCounts, RefusedRows
 from teacherlm_jax.tasks.sample_spool import SampleSpool
-from teacherlm_jax.tasks.tfds_rows import open_rows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 _SAMPLES, _CANDIDATES = "samples.jsonl.zst", "candidates.jsonl.zst"
@@ -131,7 +130,7 @@ def survey_source(
 
     Raises UserError as `SourceReading.first` does.
     """
-    reading = SourceReading(config, settings.root, settings.seed, open_rows)
+    reading = SourceReading(config, settings.root, settings.seed)
     own = refused.part()
     used, questions, digest = _read(reading, own, settings.vocabulary, folder, keep)
     by_file = {

@@ -1,7 +1,6 @@
 """Raw rows that only TensorFlow can read: TFDS datasets on disk, and TFRecords of Examples."""
 
 import contextlib
-import functools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,12 +20,15 @@ from teacherlm_jax.sources.raw_rows import LocatedRow, RawRow, RowLocation, Sour
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
 
+with contextlib.suppress(RuntimeError):  # TensorFlow is in use in this process already
+    tf.config.set_visible_devices([], "GPU")  # it would take their memory from JAX
+
 _GZIP = b"\x1f\x8b\x08"  # first bytes of every gzip file
 _INTERNAL = re.compile(r"\{\{.*?\}\}|\[Op:\w+\].*", re.DOTALL)  # parts of TensorFlow's messages
 _DESCRIPTIONS = ("dataset_info.json", "features.json")  # files of a TFDS folder besides its data
 
 
-def _tfds(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
+def tfds_rows(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
     """Return the rows of a split, or of a part such as "train[:1%]", in the order of the files."""
     folder = paths[0]
     beside = tuple(folder / name for name in _DESCRIPTIONS)
@@ -76,7 +78,8 @@ def _names(feature: Any) -> Names:
     return {}
 
 
-def _tfrecord(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
+def tfrecord_rows(config: SourceConfig, paths: Sequence[epath.Path]) -> SourceRows:
+    """Return the rows of TFRecord files of `tf.train.Example`, optionally gzipped."""
     raw_rows.refuse_split(config, paths[0])
     return SourceRows(tuple(paths), raw_rows.in_files(paths, _examples))
 
@@ -131,8 +134,3 @@ def _naming(path: epath.Path) -> Iterator[None]:
         raise UserError(
             f"{path}: damaged, truncated or not readable: {message}; copy it again"
         ) from error
-
-
-open_rows = functools.partial(
-    raw_rows.open_rows, readers={**raw_rows.READERS, "tfds": _tfds, "tfrecord": _tfrecord}
-)

@@ -10,7 +10,6 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.storage.refused_rows import RefusedRows
-from teacherlm_jax.tasks.tfds_rows import open_rows
 from teacherlm_jax.tokenization.vocabulary import (
     Vocabulary,
     folder_content,
@@ -62,7 +61,7 @@ def unsurveyed(config: PrepareConfig) -> Iterator[Sample]:
     """
     for source in config.sources:
         of_any_length = dataclasses.replace(source, max_tokens=0)
-        reading = SourceReading(of_any_length, config.root, config.seed, open_rows)
+        reading = SourceReading(of_any_length, config.root, config.seed)
         for _, sample in reading.first(RefusedRows(None)):
             yield sample
 

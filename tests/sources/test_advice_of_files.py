@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -227,10 +228,12 @@ def test_a_source_without_a_vocabulary_can_be_read_without_max_tokens(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
-def test_rows_that_need_tensorflow_can_be_read_after_converting_them(tmp_path, ending):
+def test_rows_that_need_tensorflow_can_be_read_after_converting_them(tmp_path, ending, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    monkeypatch.delitem(sys.modules, "teacherlm_jax.tasks.tfds_rows", raising=False)
     (tmp_path / "a.tfrecord").touch()
     assert refusal(tmp_path, "a.tfrecord").endswith(
-        "; convert the rows to jsonl or parquet for this command"
+        "; install it, or convert the rows to jsonl or parquet"
     )
     write(tmp_path / f"a.{ending}", ROWS)
     assert len(samples(tmp_path, f"a.{ending}")) == 2

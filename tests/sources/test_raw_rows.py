@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import json
 import os
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -154,11 +155,13 @@ def test_a_line_with_a_list_is_a_malformed_row(tmp_path):
         assert [row.reason for row in rows if row not in ROWS] == ["not a JSON object"]
 
 
-def test_files_that_need_tensorflow_can_be_read_only_by_prepare(tmp_path):
+def test_the_error_for_a_file_that_needs_tensorflow_names_the_missing_package(
+    tmp_path, monkeypatch
+):
     (tmp_path / "a.tfrecord").write_bytes(b"")
-    with pytest.raises(
-        UserError, match=r"a.tfrecord requires TensorFlow, which only `teacherlm prepare`"
-    ):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    monkeypatch.delitem(sys.modules, "teacherlm_jax.tasks.tfds_rows", raising=False)
+    with pytest.raises(UserError, match=r"a.tfrecord requires the package tensorflow, .* parquet"):
         read(tmp_path, "a.tfrecord")
 
 

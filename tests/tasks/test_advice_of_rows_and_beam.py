@@ -13,8 +13,8 @@ import tensorflow as tf
 from teacherlm_jax.config import MixtureConfig, SourceConfig, VocabularyConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import beam
+from teacherlm_jax.sources.raw_rows import open_rows
 from teacherlm_jax.storage import files
-from teacherlm_jax.tasks.tfds_rows import open_rows
 from tests.tokenization.test_hf_folder import template
 
 from .test_prepare_vocabulary import do, small

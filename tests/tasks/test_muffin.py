@@ -9,7 +9,6 @@ from teacherlm_jax.sources import muffin
 from teacherlm_jax.sources.muffin.dataset import PROMPTS
 from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.storage.refused_rows import RefusedRows
-from teacherlm_jax.tasks import tfds_rows
 
 SETS = [pytest.param(dataset, id=dataset.name) for dataset in muffin.DATASETS.values()]
 
@@ -130,7 +129,7 @@ def tfds_folder(tmp_path_factory):
 def test_each_prompt_is_applied_to_a_dataset_on_disk(tfds_folder, vocabulary):
     questions = {}
     for config in muffin.sources(["rte"]):
-        reading = SourceReading(config, str(tfds_folder), seed=0, open_rows=tfds_rows.open_rows)
+        reading = SourceReading(config, str(tfds_folder), seed=0)
         refused = RefusedRows(None)
         samples = [sample for _, sample in reading.first(refused, vocabulary=vocabulary)]
         assert dict(refused.counts) == {"label is -1, which is not the label of an option": 1}

@@ -14,7 +14,6 @@ from teacherlm_jax.sources import p3
 from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
-from teacherlm_jax.tasks import tfds_rows
 from teacherlm_jax.tasks.prepare import prepare
 from tests.make_run import make_run
 
@@ -73,7 +72,7 @@ def read(root, layout="tfrecord", vocabulary=None, **settings):
     """Return the samples of the task with choices, and the refused rows by reason."""
     named = {source.name: source for source in p3.sources(["ag_news"], layout)}
     config = dataclasses.replace(named[CHOICE], **settings)
-    reading = SourceReading(config, str(root), seed=0, open_rows=tfds_rows.open_rows)
+    reading = SourceReading(config, str(root), seed=0)
     refused = RefusedRows(None)
     samples = [sample for _, sample in reading.first(refused, vocabulary=vocabulary)]
     return samples, dict(refused.counts)

@@ -16,12 +16,12 @@ from teacherlm_jax.config import ColumnsConfig, SourceConfig
 from teacherlm_jax.data.labels import Label
 from teacherlm_jax.data.sample import from_row
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.sources import raw_rows
 from teacherlm_jax.sources.duplicates import Questions
-from teacherlm_jax.sources.raw_rows import RowLocation
+from teacherlm_jax.sources.raw_rows import RowLocation, open_rows
 from teacherlm_jax.storage import files, objects
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks.surveyed_source import SurveyedSource, SurveySettings, survey_source
-from teacherlm_jax.tasks.tfds_rows import open_rows
 
 NAMED = ColumnsConfig(options=("choices",), answer="label", cot="why")
 
@@ -72,7 +72,7 @@ def read(path, **settings):
 
 
 def test_every_reader_of_the_config_is_implemented(builder):
-    assert set(config_module.READERS) == set(open_rows.keywords["readers"])
+    assert set(config_module.READERS) == set(raw_rows.READERS)
 
 
 def test_a_tfds_dataset_gives_plain_rows_with_their_locations(builder):

@@ -9,8 +9,8 @@ from teacherlm_jax.config import ColumnsConfig, SourceConfig
 from teacherlm_jax.data.labels import Label
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources import reading as formats
+from teacherlm_jax.sources.raw_rows import open_rows
 from teacherlm_jax.storage.refused_rows import RefusedRows
-from teacherlm_jax.tasks.tfds_rows import open_rows
 
 
 def read(path, **settings):
@@ -30,7 +30,7 @@ def test_class_labels_have_names_also_inside_lists_and_objects(builder):
 def test_answers_are_the_names_of_class_labels(builder):
     config = SourceConfig("toy", str(builder), "columns", columns=ColumnsConfig(answer="label"))
     refused = RefusedRows(None)
-    reading = formats.SourceReading(config, "", open_rows=open_rows)
+    reading = formats.SourceReading(config, "")
     assert [sample.answer for _, sample in reading.first(refused)] == ["negative", "positive"]
     assert dict(refused.counts) == {"column 'label' contains a class number without a name": 1}
 
