@@ -12,11 +12,12 @@ one pipeline, or one of its steps, on samples that `make evidence` has written:
 Variants:
 
     students  do students that read explanations answer better?
-    forms     the same for the other forms of explanations
-    amounts   the same with fewer and with more samples
     stages    do teachers that are trained in stages answer and explain better?
+    forms     students that read other forms of explanations
     causes    what makes the difference: truth of the explanations, and which tokens are trained
-    written   do explanations that a teacher wrote help as much as true ones?
+    taught    do explanations that a teacher wrote help as much as true ones?
+    amounts   students with fewer and with more samples
+    sizes     smaller and larger teachers, trained in stages
 
 and the steps of these, with the names that `--status` prints.
 
@@ -39,12 +40,8 @@ from teacherlm_jax.pipelines.evidence_steps import study, study_students, study_
 
 FILE = os.path.relpath(__file__)
 PIPELINES = {
-    "students": study_students.students,
-    "forms": study_students.forms,
-    "amounts": study_students.amounts,
-    "stages": study_teachers.stages,
-    "causes": study_students.causes,
-    "written": study_students.written,
+    **dict.fromkeys(study_students.ADDED, study_students.of_part),
+    **dict.fromkeys(study_teachers.PARTS, study_teachers.of_part),
 }
 
 
@@ -55,16 +52,16 @@ def one_of(*groups) -> str:
 
 _SEED = r"seed-\d+"
 _AMOUNT = one_of(map(str, (study.MAIN_AMOUNT, *study_students.AMOUNTS)))
-_ARM = one_of(study_students.STUDENTS, study_students.CAUSES, [study_students.WHOLE_TEXT])
-_WRITTEN_ARM = f"{one_of(study_students.WRITTEN)}/{study.MAIN_AMOUNT}"
+_ARM = one_of(study_students.ARMS)
+_TAUGHT_ARM = f"{one_of(study_students.TAUGHT_ARMS)}/{study.MAIN_AMOUNT}"
 _WRITER = one_of(study_teachers.WRITERS)
-_STUDENTS_WRITER = one_of({writer for writer, _ in study_students.WRITTEN.values()})
+_TAUGHT_WRITER = one_of({arm.writer for arm in study_students.TAUGHT_ARMS.values()})
 COMMANDS = {  # names of steps, and the function that returns their config
     "vocabulary": ("vocabulary", study.vocabulary),
     "student_data": (f"student_data/{_AMOUNT}/{_SEED}", study_students.student_data),
-    "written_data": (f"written_data/{_STUDENTS_WRITER}/{_SEED}", study_students.written_data),
+    "taught_data": (f"taught_data/{_TAUGHT_WRITER}/{_SEED}", study_students.taught_data),
     "student": (
-        f"student/({_ARM}/{_AMOUNT}|{_WRITTEN_ARM})/{_SEED}",
+        f"student/({_ARM}/{_AMOUNT}|{_TAUGHT_ARM})/{_SEED}",
         study_students.student,
     ),
     "stage_data": (f"stage_data/{_SEED}", study_teachers.stage_data),
@@ -74,7 +71,7 @@ COMMANDS = {  # names of steps, and the function that returns their config
     ),
     "explain": (f"explain/{one_of(study.SIZES)}/{_WRITER}/{_SEED}", study_teachers.explain),
     "write": (
-        f"write/{study_teachers.MAIN_SIZE}/{_STUDENTS_WRITER}/{_SEED}",
+        f"write/{study_teachers.MAIN_SIZE}/{_TAUGHT_WRITER}/{_SEED}",
         study_teachers.write,
     ),
 }
@@ -95,12 +92,12 @@ def get_config(argument: str = ""):
         tiny=given["tiny"],
     )
     if name in PIPELINES:
-        steps = {step.name: step for step in PIPELINES[name](settings)}
+        steps = {step.name: step for step in PIPELINES[name](settings, name)}
         return config.PipelineConfig(output=settings.root, steps=tuple(steps.values()))
     kind, *words = name.split("/")
     if kind in COMMANDS and re.fullmatch(COMMANDS[kind][0], name):
         return COMMANDS[kind][1](settings, *words)
-    steps = [step.name for pipeline in PIPELINES.values() for step in pipeline(settings)]
+    steps = [step.name for part, of_part in PIPELINES.items() for step in of_part(settings, part)]
     raise UserError(
         f"unknown variant {name!r}; known: {', '.join(PIPELINES)}, and steps such as "
         f"{steps[1]} and {steps[-1]}"

@@ -11,21 +11,20 @@ whose tables are printed only.
 """
 
 import argparse
+import collections
 import os
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks import harness
-from benchmarks.evidence import outcomes, page, samples
-from teacherlm_jax.pipelines.evidence_steps import study, study_students
+from benchmarks.evidence import outcomes, page, samples, tables
+from teacherlm_jax.pipelines.evidence_steps import study, study_students, study_teachers
 from teacherlm_jax.storage import files
 
-PARTS = ("students", "stages", "forms", "causes", "written", "amounts")
+PARTS = ("students", "stages", "forms", "causes", "taught", "amounts", "sizes")
 SHORT_PARTS = PARTS[:1]
-UNDECIDED = ("stages", "written")  # the protocol does not state the steps of teachers yet
 PILOT = 1000  # first seed of runs that do not count
 # One thread for each process, since they run side by side.
 _ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "NPROC": "1", "OMP_NUM_THREADS": "1"}
@@ -50,42 +49,36 @@ def run(part: str, options: argparse.Namespace) -> None:
         raise SystemExit(done.returncode)
 
 
-def rows_of(part: str, root: Path, seeds: Collection[int]) -> Any:
-    """Return the outcomes of a part with these seeds; other seeds may have runs in `root`, too."""
-    students = [row for row in _with(outcomes.students(root), seeds) if _belongs(row, part)]
-    if part == "stages":
-        found = {"teachers": outcomes.teachers(root), "writers": outcomes.writers(root)}
-    elif part == "written":
-        found = {"students": students, "writers": outcomes.writers(root, "write")}
-    else:
-        return students
-    return {name: _with(rows, seeds) for name, rows in found.items()}
+def rows_of(root: Path, seeds: Collection[int]) -> tables.Rows:
+    """Return all outcomes with these seeds; other seeds may have runs in `root`, too."""
+    found = {
+        "students": outcomes.students(root),
+        "teachers": outcomes.teachers(root),
+        "explained": outcomes.writers(root, "explain"),
+        "written": outcomes.writers(root, "write"),
+    }
+    return {name: [row for row in rows if row["seed"] in seeds] for name, rows in found.items()}
 
 
-def _with(rows: Sequence[outcomes.Row], seeds: Collection[int]) -> list[outcomes.Row]:
-    return [row for row in rows if row["seed"] in seeds]
+def added(part: str, rows: tables.Rows) -> tables.Rows:
+    """Return the outcomes that a part adds to those of the other parts."""
+    sizes = study_teachers.PARTS.get(part, ())
+    arms = study_students.ADDED.get(part, ())
+    return {
+        "students": [
+            row
+            for row in rows["students"]
+            if row["arm"] in arms and (row["amount"] != study.MAIN_AMOUNT) == (part == "amounts")
+        ],
+        "teachers": [row for row in rows["teachers"] if row["size"] in sizes],
+        "explained": [row for row in rows["explained"] if row["size"] in sizes],
+        "written": rows["written"] if part == "taught" else [],
+    }
 
 
-def _belongs(row: outcomes.Row, part: str) -> bool:
-    """Return whether a student belongs to a part; some belong to several."""
-    main = row["arm"] in study_students.MAIN_STUDENTS
-    if part == "amounts":
-        return row["amount"] != study.MAIN_AMOUNT and main
-    if part == "forms":
-        arms = set(study_students.STUDENTS)
-    elif part == "students":
-        arms = set(study_students.MAIN_STUDENTS)
-    elif part == "causes":
-        arms = {"CMF", *study_students.CAUSES, study_students.WHOLE_TEXT}
-    else:
-        arms = {"text", "CMF", *study_students.WRITTEN}
-    return row["amount"] == study.MAIN_AMOUNT and row["arm"] in arms
-
-
-def record(part: str, rows: Any) -> None:
-    """Record the outcomes of a part, with the time that all its trainings took."""
-    trained = rows if isinstance(rows, list) else next(iter(rows.values()))
-    hours = sum(row["seconds"] for row in trained) / 3600
+def record(part: str, rows: tables.Rows) -> None:
+    """Record the outcomes of a part, with the time that its trainings took."""
+    hours = sum(row["seconds"] for row in (*rows["students"], *rows["teachers"])) / 3600
     conditions = f"These trainings took {hours:.1f} hours of one core.\n{harness.conditions()}"
     files.write_json(
         harness.RESULTS / f"evidence_{part}.json",
@@ -95,18 +88,17 @@ def record(part: str, rows: Any) -> None:
 
 def rebuild() -> None:
     """Rebuild the page from the recorded outcomes."""
-    recorded: dict[str, Any] = {}
-    for part in PARTS:
-        path = harness.RESULTS / f"evidence_{part}.json"
-        if path.exists():
-            recorded[part] = files.read_json(path)
-            page.write(part, recorded[part])
-    rows = {part: one["rows"] for part, one in recorded.items()}
-    everyone = [*(rows.get("forms") or rows.get("students", ())), *rows.get("amounts", ())]
-    if everyone:
-        page.write_figure(everyone)
-    found = {"students": rows.get("students", ()), **rows.get("stages", {})}
-    page.write("primary", {"rows": found, "conditions": ""})
+    paths = {part: harness.RESULTS / f"evidence_{part}.json" for part in PARTS}
+    recorded = {part: files.read_json(path) for part, path in paths.items() if path.exists()}
+    rows: tables.Rows = collections.defaultdict(list)
+    for one in recorded.values():
+        for name, found in one["rows"].items():
+            rows[name] += found
+    for part, one in recorded.items():
+        page.write(part, rows, one["conditions"])
+    if recorded:
+        page.write("primary", rows)
+        page.write_figure(rows["students"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -139,29 +131,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end = "" if counted else "_tiny" if options.tiny else "_pilot"
     root = Path(options.folder or f"runs/evidence{end}")
     options.folder = str(root)
-    every = [part for part in PARTS if not (counted and part in UNDECIDED)]
-    default = SHORT_PARTS if options.short else every
+    default = SHORT_PARTS if options.short else PARTS
     parts = options.parts.split(",") if options.parts else default
     if unknown := set(parts) - set(PARTS):
         parser.error(f"--parts={options.parts}: unknown part {min(unknown)!r}")
-    if counted and (early := set(parts) & set(UNDECIDED)):
-        parser.error(f"--parts={options.parts}: the protocol of {min(early)!r} is not finished")
     chosen = study.chosen_seeds(
         options.first, options.seeds, short=options.short, tiny=options.tiny
     )
     samples.write_all(root / "samples", chosen)
-    found: dict[str, Any] = {}
     for part in parts:
         run(part, options)
-        rows = rows_of(part, root, chosen)
-        print(page.TABLES[part](rows))
-        found |= rows if part == "stages" else {part: rows}
+        rows = rows_of(root, chosen)
+        print(tables.TABLES[part](rows))
         if counted:
-            record(part, rows)
-    if counted:
-        rebuild()
-    else:
-        print(page.TABLES["primary"](found))
+            record(part, added(part, rows))
+            rebuild()
+    if not counted:
+        print(tables.TABLES["primary"](rows_of(root, chosen)))
     return 0
 
 

@@ -89,15 +89,19 @@ def accuracy_at(curve: Curve, step: float) -> float:
 def of_students(
     rows: Iterable[Mapping[str, Any]], arm: str, other: str, amount: int, budget: str
 ) -> Comparison | None:
-    """Compare two arms of students with equal "steps", "tokens" or "passes"; None without seeds.
+    """Compare two arms of students with equal "steps", "tokens" or "passes".
 
-    The arm that needs fewer steps for the budget is read from its curve at that step.
+    The arm that needs fewer steps for the budget is read from its curve at that step. None without
+    seeds, or if a budget ends before the first validation of an arm.
     """
     of_arm = {(row["arm"], row["seed"]): row for row in rows if row["amount"] == amount}
     seeds = sorted(seed for name, seed in of_arm if name == arm and (other, seed) in of_arm)
     if not seeds:
         return None
-    pairs = [_pair(of_arm[arm, seed], of_arm[other, seed], budget) for seed in seeds]
+    try:
+        pairs = [_pair(of_arm[arm, seed], of_arm[other, seed], budget) for seed in seeds]
+    except ValueError:
+        return None
     return Comparison(tuple(100 * (first - second) for first, second in pairs))
 
 

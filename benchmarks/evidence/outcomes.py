@@ -15,7 +15,7 @@ def students(root: Path) -> list[Row]:
     """Return a row for each finished student below `root`, ordered by arm, amount and seed.
 
     `curve` has [step, accuracy] of each validation, and `tokens` counts those of all steps without
-    padding; `pass_tokens` are those of one pass over its samples.
+    padding; `pass_tokens` are those of one pass over its `samples`.
     """
     return sorted(_students(root), key=lambda row: (row["arm"], row["amount"], row["seed"]))
 
@@ -24,13 +24,14 @@ def _students(root: Path) -> Iterator[Row]:
     for folder, result in _finished(root / "student"):
         arm, amount, seed = folder.parts[-3:]
         data = root / study_students.data_of(arm, amount, seed)
-        prepared = files.read_json(data.parent / layout.RESULT)
+        prepared = files.read_json(data.parent / layout.RESULT)["mixtures"][arm]
         yield {
             "arm": arm,
             "amount": int(amount),
             "seed": study.seed_of(seed),
             "curve": curve(folder, "test"),
-            "pass_tokens": prepared["mixtures"][arm]["tokens"],
+            "samples": prepared["texts"],
+            "pass_tokens": prepared["tokens"],
             **{key: result[key] for key in ("steps", "tokens", "parameters", "seconds")},
         }
 
@@ -52,7 +53,7 @@ def _teachers(root: Path) -> Iterator[Row]:
         }
 
 
-def writers(root: Path, kind: str = "explain") -> list[Row]:
+def writers(root: Path, kind: str) -> list[Row]:
     """Return a row for each finished annotation below `root`: correct explanations, by kind.
 
     `kind` is that of the steps: "explain", or "write" for the explanations that students read.

@@ -28,47 +28,55 @@ from teacherlm_jax.storage import files
 HELD_OUT = ("chain", "months")  # families that teachers are never trained on
 TRAINED = tuple(sorted(set(synthetic.FAMILIES) - set(HELD_OUT)))
 VOCABULARY_SEED = 99
+EXPLAINED, PLAIN = 2100, 9100  # samples of stage 2, and of stage 1
 
 
 def write_all(root: Path, seeds: Iterable[int]) -> None:
-    """Write the files of a study that are missing: the vocabulary's, and those of each seed."""
-    _write(root / "vocabulary.jsonl", 1800, VOCABULARY_SEED, "train")
-    for seed in seeds:
-        folder = root / f"seed-{seed}"
-        for amount in (MAIN_AMOUNT, *AMOUNTS):  # permuted within each, so no text is from outside
-            _write(folder / f"train-{amount}.jsonl", amount, seed, "train")
-        _write(folder / "students.jsonl", MAIN_AMOUNT, seed, "train", explained=False)
-        _write(folder / "test.jsonl", 450, seed, "test")
-        # Drawn as one, so that no explained sample is among those of stage 1.
-        _write(folder / "explained.jsonl", 2100, seed, "train", TRAINED)
-        _write(folder / "plain.jsonl", 9100, seed, "train", TRAINED, skip=2100)
-        _write(folder / "trained.jsonl", 350, seed, "test", TRAINED)
-        _write(folder / "unseen.jsonl", 100, seed, "test", HELD_OUT)
-        _write(folder / "questions.jsonl", 105, seed, "unlabelled", TRAINED)
+    """Write the files of a study: the vocabulary's, and those of each seed.
 
-
-def _write(
-    path: Path,
-    count: int,
-    seed: int,
-    split: str,
-    families: Sequence[str] | None = None,
-    skip: int = 0,
-    explained: bool = True,
-) -> None:
-    """Write `count` samples of a split to a jsonl file after the first `skip`, unless it is there.
-
-    If `explained`, those of the split "train" have explanations of all authors.
+    Raises SystemExit if a file is there with other samples, which another version has written.
     """
-    if path.exists():
-        return
-    drawn = list(synthetic.generate(skip + count, seed, families, split))
-    samples: Sequence[Sample] = drawn[skip:]
-    if explained and split == "train":
-        samples = list(with_authors(samples, seed))
-    else:
-        samples = [dataclasses.replace(sample, explanations={}) for sample in samples]
-    files.write_jsonl(path, map(to_row, samples))
+    _write(root / "vocabulary.jsonl", synthetic.generate(1800, VOCABULARY_SEED))
+    for seed in seeds:
+        for name, drawn in drawn_files(seed).items():
+            _write(root / f"seed-{seed}" / f"{name}.jsonl", drawn)
+
+
+def drawn_files(seed: int) -> dict[str, Iterable[Sample]]:
+    """Return the samples of a seed by the name of their file."""
+    # Drawn as one, so that no sample is in two of these files.
+    teachers = list(synthetic.generate(EXPLAINED + PLAIN + MAIN_AMOUNT, seed, TRAINED))
+    tests = {
+        "test": synthetic.generate(450, seed, split="test"),
+        "trained": synthetic.generate(350, seed, TRAINED, "test"),
+        "unseen": synthetic.generate(100, seed, HELD_OUT, "test"),
+        "questions": synthetic.generate(105, seed, TRAINED, "unlabelled"),
+    }
+    return {
+        **{  # permuted within each, so no text is from outside
+            f"train-{amount}": with_authors(list(synthetic.generate(amount, seed)), seed)
+            for amount in (MAIN_AMOUNT, *AMOUNTS)
+        },
+        "explained": teachers[:EXPLAINED],
+        "plain": map(_unexplained, teachers[EXPLAINED : EXPLAINED + PLAIN]),
+        "taught": teachers[EXPLAINED + PLAIN :],
+        **{name: map(_unexplained, drawn) for name, drawn in tests.items()},
+    }
+
+
+def _unexplained(sample: Sample) -> Sample:
+    return dataclasses.replace(sample, explanations={})
+
+
+def _write(path: Path, drawn: Iterable[Sample]) -> None:
+    rows = list(map(to_row, drawn))
+    if not path.exists():
+        files.write_jsonl(path, rows)
+    elif [row for _, row in files.read_jsonl(path)] != rows:
+        raise SystemExit(
+            f"{path}: has other samples than this version of the study draws; choose another "
+            "--folder, or delete the file and every run that read it"
+        )
 
 
 def with_authors(samples: Sequence[Sample], seed: int) -> Iterator[Sample]:

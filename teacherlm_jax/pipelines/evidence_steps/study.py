@@ -1,6 +1,7 @@
 """Settings, paths, the vocabulary and the way of training, which all steps of the study share."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from teacherlm_jax import config
 from teacherlm_jax.data import synthetic
@@ -36,9 +37,9 @@ class Study:
         """Return whether the study is cut to its main effects."""
         return self.short or self.tiny
 
-    def samples(self, seed: int | str) -> str:
-        """Return the folder of the samples of a seed, a number or a word such as "seed-3"."""
-        return f"{self.root}/samples/{seed if isinstance(seed, str) else word_of(seed)}"
+    def samples(self, seed: int) -> str:
+        """Return the folder of the samples of a seed."""
+        return f"{self.root}/samples/{word_of(seed)}"
 
     def vocabulary(self) -> config.VocabularyConfig:
         """Return the vocabulary of all models, which the first step trains."""
@@ -97,11 +98,14 @@ def training(
     size: str,
     steps: int,
     seed: int,
-    benchmarks: tuple[str, ...],
+    benchmarks: Mapping[str, str],
     validations: int = 1,
     init_from: str = "",
 ) -> config.TrainConfig:
-    """Train with a constant rate, so that every step ends a training with a smaller budget."""
+    """Train with a constant rate, so that every step ends a training with a smaller budget.
+
+    `benchmarks` has the file of each validation among the samples of the seed.
+    """
     layers, width = SIZES[size]
     steps = 12 if study.tiny else steps
     return config.TrainConfig(
@@ -122,7 +126,7 @@ def training(
         validation=config.ValidationConfig(
             every=max(1, steps // validations),
             root=study.samples(seed),
-            benchmarks=tuple(config.BenchmarkConfig(name, f"{name}.jsonl") for name in benchmarks),
+            benchmarks=tuple(config.BenchmarkConfig(*one) for one in benchmarks.items()),
             max_length=LENGTH,
         ),
     )

@@ -1,6 +1,7 @@
 """The students: arms that differ in the form, the truth or the author of their explanations."""
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator
 
 from teacherlm_jax import config
 from teacherlm_jax.data import synthetic
@@ -22,82 +23,86 @@ PERMUTED, PERMUTED_AUTHOR = "CMF-permuted", "permuted"
 FALSE_SHARES = (25, 50, 75, 100)
 
 
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """Training examples of a student.
+
+    Attributes:
+        form: form of its training examples.
+        author: author of the explanations in them.
+        loss: which tokens are trained, a value of `MixtureConfig.loss`.
+        writer: teacher that explained its samples; empty: they are the generator's.
+        checked: whether explanations that fail the generator's check are left out.
+    """
+
+    form: str
+    author: str = synthetic.AUTHOR
+    loss: str = LOSS
+    writer: str = ""
+    checked: bool = False
+
+
 def false_author(share: int) -> str:
     """Return the author under which `share` percent of the explanations are false."""
     return f"false{share}"
 
 
-# Arms: the form of the training examples, and the author of their explanations.
-STUDENTS = {form: (form, synthetic.AUTHOR) for form in config.FORMS} | {
-    PERMUTED: ("CMF", PERMUTED_AUTHOR)
+ARMS = {
+    **{form: Arm(form) for form in config.FORMS},
+    PERMUTED: Arm("CMF", PERMUTED_AUTHOR),
+    **{f"CMF-{author}": Arm("CMF", author) for author in map(false_author, FALSE_SHARES)},
+    "CMF-whole-text": Arm("CMF", loss="text"),
+    "CMF-answer": Arm("CMF", loss="answer"),
 }
-CAUSES = {f"CMF-{author}": ("CMF", author) for author in map(false_author, FALSE_SHARES)}
-WHOLE_TEXT = "CMF-whole-text"  # loss on all tokens, the question's too
-MAIN_STUDENTS = ("text", "CMF", PERMUTED)
-SHORT_CAUSES = ("CMF", "CMF-false100")
-
-# Arms with the explanations of a teacher: who writes them, and whether gates remove wrong ones.
-WRITTEN = {
-    "CMF-stage2": ("stage2", False),
-    "CMF-stage2-checked": ("stage2", True),
-    "CMF-specialists": ("specialists", False),
+TAUGHT_ARMS = {  # all have the samples that teachers explain
+    "taught-text": Arm("text", writer="stage2"),
+    "taught-CMF": Arm("CMF", writer="stage2"),
+    "taught-stage2": Arm("CMF", "teacher", writer="stage2"),
+    "taught-checked": Arm("CMF", "teacher", writer="stage2", checked=True),
+    "taught-specialists": Arm("CMF", "teacher", writer="specialists"),
 }
+MAIN_ARMS = ("text", "CMF", PERMUTED)
+ADDED = {  # arms that each part of the study adds
+    "students": MAIN_ARMS,
+    "forms": tuple(form for form in config.FORMS if form not in MAIN_ARMS),
+    "causes": tuple(arm for arm in ARMS if arm not in (*config.FORMS, PERMUTED)),
+    "amounts": MAIN_ARMS,
+    "taught": tuple(TAUGHT_ARMS),
+}
+BASES = {"forms": "text", "causes": "CMF"}  # the arm of another part that they are compared with
+_BRIEF = {"forms": ("C",), "causes": ("CMF-false100",), "taught": tuple(TAUGHT_ARMS)[:3]}
 
 
-def students(study: Study) -> Iterator[config.StepConfig]:
-    """Yield the steps of the primary comparisons."""
-    yield from _of_amount(study, MAIN_AMOUNT, MAIN_STUDENTS)
+def arms(study: Study, part: str) -> tuple[str, ...]:
+    """Return the arms that a part trains, first the one that others are compared with."""
+    added = _BRIEF.get(part, ADDED[part]) if study.brief else ADDED[part]
+    return (*([BASES[part]] if part in BASES else []), *added)
 
 
-def forms(study: Study) -> Iterator[config.StepConfig]:
-    """Yield the steps of the other forms, and of `text`, with which they are compared."""
-    others = [arm for arm in STUDENTS if arm not in MAIN_STUDENTS]
-    yield from _of_amount(study, MAIN_AMOUNT, ["text", *(others[:1] if study.brief else others)])
-
-
-def amounts(study: Study) -> Iterator[config.StepConfig]:
-    """Yield the steps of the main forms with fewer and with more samples."""
-    for amount in AMOUNTS[:1] if study.brief else AMOUNTS:
-        yield from _of_amount(study, amount, MAIN_STUDENTS)
-
-
-def _of_amount(study: Study, amount: int, arms: Sequence[str]) -> Iterator[config.StepConfig]:
+def of_part(study: Study, part: str) -> Iterator[config.StepConfig]:
+    """Yield the steps of a part of the study, a key of `ADDED`."""
     yield vocabulary_step(study)
     for seed in study.seeds:
-        yield _preparation(study, amount, seed)
-        for arm in arms:
-            yield _training(study, arm, amount, seed)
+        if part == "taught":
+            yield from _teachers(study, seed)
+        amounts = AMOUNTS if part == "amounts" else (MAIN_AMOUNT,)
+        for amount in amounts[:1] if study.brief else amounts:
+            if part != "taught":
+                yield _preparation(study, amount, seed)
+            for arm in arms(study, part):
+                yield _training(study, arm, amount, seed)
 
 
-def causes(study: Study) -> Iterator[config.StepConfig]:
-    """Yield the arms that differ from CMF in one respect."""
-    yield vocabulary_step(study)
-    for seed in study.seeds:
-        yield _preparation(study, MAIN_AMOUNT, seed)
-        for arm in SHORT_CAUSES if study.brief else ("CMF", *CAUSES, WHOLE_TEXT):
-            yield _training(study, arm, MAIN_AMOUNT, seed)
-
-
-def written(study: Study) -> Iterator[config.StepConfig]:
-    """Yield teachers, their explanations of the students' samples, and students who read these."""
-    yield vocabulary_step(study)
-    for seed in study.seeds:
-        yield from study_teachers.trainings(study, study_teachers.MAIN_SIZE, seed)
-        for writer in dict.fromkeys(writer for writer, _ in _written(study).values()):
-            yield study_teachers.explanation(study, "write", study_teachers.MAIN_SIZE, writer, seed)
-            name = f"written_data/{writer}/{word_of(seed)}"
-            title = f"prepare what {writer} wrote, seed {seed}"
-            read = f"{study.root}/write/{study_teachers.MAIN_SIZE}/{writer}/{word_of(seed)}"
-            inputs = (f"{read}/samples", study.vocabulary().path)
-            yield study.step(name, title, "prepare", inputs)
-        yield _preparation(study, MAIN_AMOUNT, seed)
-        for arm in ("text", "CMF", *_written(study)):
-            yield _training(study, arm, MAIN_AMOUNT, seed)
-
-
-def _written(study: Study) -> dict[str, tuple[str, bool]]:
-    """Return the arms that read what teachers wrote; what tiny ones write passes no check."""
-    return {arm: one for arm, one in WRITTEN.items() if not (study.tiny and one[1])}
+def _teachers(study: Study, seed: int) -> Iterator[config.StepConfig]:
+    """Yield teachers, their explanations of the students' samples, and the data made of these."""
+    size = study_teachers.MAIN_SIZE
+    writers = dict.fromkeys(TAUGHT_ARMS[arm].writer for arm in arms(study, "taught"))
+    yield from study_teachers.trainings(study, size, seed, study_teachers.stages_of(writers))
+    for writer in writers:
+        yield study_teachers.explanation(study, "write", size, writer, seed)
+        name = f"taught_data/{writer}/{word_of(seed)}"
+        inputs = (_written(study, writer, word_of(seed)), study.vocabulary().path)
+        yield study.step(name, f"prepare what {writer} wrote, seed {seed}", "prepare", inputs)
 
 
 def _preparation(study: Study, amount: int, seed: int) -> config.StepConfig:
@@ -113,60 +118,74 @@ def _training(study: Study, arm: str, amount: int, seed: int) -> config.StepConf
         "train",
         (
             f"{study.root}/{data_of(arm, amount, word_of(seed))}",
-            f"{study.samples(seed)}/test.jsonl",
+            f"{study.samples(seed)}/{_test_of(arm)}",
         ),
     )
 
 
 def data_of(arm: str, amount: int | str, seed: str) -> str:
     """Return the prepared data of an arm, relative to the folder of the study."""
-    if arm in WRITTEN:
-        return f"written_data/{WRITTEN[arm][0]}/{seed}/{arm}"
+    if arm in TAUGHT_ARMS:
+        return f"taught_data/{TAUGHT_ARMS[arm].writer}/{seed}/{arm}"
     return f"student_data/{amount}/{seed}/{arm}"
+
+
+def _test_of(arm: str) -> str:
+    """Return the file of an arm's test questions: of the families that it was trained on."""
+    return "trained.jsonl" if arm in TAUGHT_ARMS else "test.jsonl"
+
+
+def _written(study: Study, writer: str, seed: str) -> str:
+    return f"{study.root}/write/{study_teachers.MAIN_SIZE}/{writer}/{seed}/samples"
 
 
 def student_data(study: Study, amount: str, seed: str) -> config.PrepareConfig:
     """Prepare the mixtures of all arms with the generator's explanations."""
-    arms = [
-        config.MixtureConfig(arm, forms=(form,), author=author, loss=LOSS)
-        for arm, (form, author) in (STUDENTS | CAUSES).items()
-    ]
-    arms.append(
-        config.MixtureConfig(WHOLE_TEXT, forms=("CMF",), author=synthetic.AUTHOR, loss="text")
+    return _prepared(
+        study,
+        output=f"{study.root}/student_data/{amount}/{seed}",
+        root=study.samples(seed_of(seed)),
+        source=config.SourceConfig("generated", f"train-{amount}.jsonl"),
+        names=ARMS,
+        seed=seed,
     )
-    source = config.SourceConfig("generated", f"train-{amount}.jsonl")
-    output = f"{study.root}/student_data/{amount}/{seed}"
-    return _prepared(study, output, study.samples(seed), source, arms)
 
 
-def written_data(study: Study, writer: str, seed: str) -> config.PrepareConfig:
-    """Prepare the mixtures of the arms that read what a teacher wrote."""
-    arms = [
-        config.MixtureConfig(arm, forms=("CMF",), author="teacher", loss=LOSS, checked_only=checked)
-        for arm, (author, checked) in _written(study).items()
-        if author == writer
-    ]
-    read = f"{study.root}/write/{study_teachers.MAIN_SIZE}/{writer}/{seed}/samples"
-    source = config.SourceConfig("written", "*.jsonl")
-    output = f"{study.root}/written_data/{writer}/{seed}"
-    return _prepared(study, output, read, source, arms)
+def taught_data(study: Study, writer: str, seed: str) -> config.PrepareConfig:
+    """Prepare the mixtures of the arms whose samples a teacher explained."""
+    return _prepared(
+        study,
+        output=f"{study.root}/taught_data/{writer}/{seed}",
+        root=_written(study, writer, seed),
+        source=config.SourceConfig("written", "*.jsonl"),
+        names=[arm for arm in arms(study, "taught") if TAUGHT_ARMS[arm].writer == writer],
+        seed=seed,
+    )
 
 
 def _prepared(
     study: Study,
+    *,
     output: str,
     root: str,
     source: config.SourceConfig,
-    arms: Sequence[config.MixtureConfig],
+    names: Iterable[str],
+    seed: str,
 ) -> config.PrepareConfig:
     return config.PrepareConfig(
         output=output,
         root=root,
         sources=(source,),
-        mixtures=tuple(arms),
+        mixtures=tuple(_mixture(name, (ARMS | TAUGHT_ARMS)[name]) for name in names),
         vocabulary=study.vocabulary(),
         length=LENGTH,
-        seed=seed_of(output.rpartition("/")[2]),
+        seed=seed_of(seed),
+    )
+
+
+def _mixture(name: str, arm: Arm) -> config.MixtureConfig:
+    return config.MixtureConfig(
+        name, forms=(arm.form,), author=arm.author, loss=arm.loss, checked_only=arm.checked
     )
 
 
@@ -179,6 +198,6 @@ def student(study: Study, arm: str, amount: str, seed: str) -> config.TrainConfi
         size=SIZE,
         steps=STEPS,
         seed=seed_of(seed),
-        benchmarks=("test",),
+        benchmarks={"test": _test_of(arm)},
         validations=VALIDATIONS,
     )

@@ -1,7 +1,7 @@
 """The teachers: stages, the control that mixes them, and the explanations that they write."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from teacherlm_jax import config
 from teacherlm_jax.data import synthetic
@@ -28,22 +28,31 @@ STEPS = {
 }
 WRITERS = ("stage2", CONTROL, "specialists")
 MAIN_SIZE = "medium"  # of the primary comparisons, and of teachers whose texts students read
-SOURCES = {"explain": "questions", "write": "students"}  # files that teachers explain, by step
+SOURCES = {"explain": "questions", "write": "taught"}  # files that teachers explain, by step
+PARTS = {"stages": (MAIN_SIZE,), "sizes": tuple(size for size in SIZES if size != MAIN_SIZE)}
 
 
-def stages(study: Study) -> Iterator[config.StepConfig]:
-    """Yield the steps of staged and unstaged teachers of all sizes."""
+def of_part(study: Study, part: str) -> Iterator[config.StepConfig]:
+    """Yield the steps of staged and unstaged teachers of a part of the study, a key of `PARTS`."""
     yield vocabulary_step(study)
-    names = STAGES[:2] if study.short else STAGES
+    writers = WRITERS[:2] if study.short else WRITERS
     for seed in study.seeds:
-        for size in (MAIN_SIZE,) if study.brief else tuple(SIZES):
-            yield from trainings(study, size, seed, (*names, CONTROL))
-            for writer in WRITERS[:2] if study.short else WRITERS:
+        for size in PARTS[part][:1] if study.brief else PARTS[part]:
+            yield from trainings(study, size, seed, stages_of(writers))
+            for writer in writers:
                 yield explanation(study, "explain", size, writer, seed)
 
 
+def stages_of(writers: Iterable[str]) -> tuple[str, ...]:
+    """Return the stages whose teachers write, and those before them, in the order of training."""
+    needed = {stage for writer in writers for stage in _of(writer).values()}
+    for _ in STAGES:
+        needed |= {BASE[stage] for stage in needed if stage in BASE}
+    return tuple(stage for stage in STEPS if stage in needed)
+
+
 def trainings(
-    study: Study, size: str, seed: int, names: Sequence[str] = STAGES
+    study: Study, size: str, seed: int, names: Sequence[str]
 ) -> Iterator[config.StepConfig]:
     """Yield the preparation of the data of a seed, and the trainings of one size."""
     files, data = study.samples(seed), f"stage_data/{word_of(seed)}"
@@ -88,7 +97,7 @@ def stage_data(study: Study, seed: str) -> config.PrepareConfig:
     plain = config.PartConfig(sources=("plain",), forms=("text",))
     return config.PrepareConfig(
         output=f"{study.root}/stage_data/{seed}",
-        root=study.samples(seed),
+        root=study.samples(seed_of(seed)),
         sources=tuple(
             config.SourceConfig(name, f"{name}.jsonl") for name in ("plain", "explained")
         ),
@@ -121,7 +130,7 @@ def teacher(study: Study, size: str, stage: str, seed: str) -> config.TrainConfi
         steps=STEPS[stage],
         seed=seed_of(seed),
         init_from=_folder(study, size, BASE[stage], seed) if stage in BASE else "",
-        benchmarks=("trained", "unseen"),
+        benchmarks={name: f"{name}.jsonl" for name in ("trained", "unseen")},
     )
 
 
@@ -141,7 +150,7 @@ def _annotation(
     teachers = {one: _folder(study, size, stage, seed) for one, stage in _of(writer).items()}
     return config.AnnotateConfig(
         output=f"{study.root}/{kind}/{size}/{writer}/{seed}",
-        root=study.samples(seed),
+        root=study.samples(seed_of(seed)),
         source=config.SourceConfig(SOURCES[kind], f"{SOURCES[kind]}.jsonl"),
         teachers=config.TeachersConfig(**teachers),
         sampling=config.SamplingConfig(

@@ -1,0 +1,125 @@
+"""Comparisons and tables of the study of stages and explanations."""
+
+import re
+
+import pytest
+
+from benchmarks.evidence import comparisons, tables
+from benchmarks.evidence.comparisons import Comparison
+from teacherlm_jax.data.sample import KINDS
+
+
+def test_an_accuracy_between_two_validations_is_interpolated():
+    curve = [(100, 0.5), (200, 0.7)]
+    assert comparisons.accuracy_at(curve, 150) == pytest.approx(0.6)
+    assert comparisons.accuracy_at(curve, 200) == 0.7
+    with pytest.raises(ValueError, match="step 90 is not between 100 and 200"):
+        comparisons.accuracy_at(curve, 90)
+
+
+def student(arm, seed, curve, pass_tokens, tokens=1000):
+    return {
+        "arm": arm,
+        "amount": 10,
+        "seed": seed,
+        "curve": curve,
+        "steps": curve[-1][0],
+        "tokens": tokens,
+        "pass_tokens": pass_tokens,
+    }
+
+
+def test_students_are_compared_at_the_largest_budget_that_both_reached():
+    rows = [
+        student("text", 0, [(20, 0.1), (50, 0.4), (100, 0.8)], pass_tokens=50),
+        student("CMF", 0, [(50, 0.5), (100, 0.7)], pass_tokens=100, tokens=800),
+        student("CMF", 1, [(50, 0.5), (100, 0.7)], pass_tokens=100),  # no partner
+    ]
+    differences = {
+        budget: comparisons.of_students(rows, "CMF", "text", 10, budget).differences
+        for budget in tables.BUDGETS
+    }
+    assert differences["steps"] == pytest.approx((100 * (0.7 - 0.8),))
+    assert differences["tokens"] == pytest.approx((100 * (0.7 - 0.64),))
+    # CMF made 8 passes of 100 tokens, which text made after step 40.
+    assert differences["passes"] == pytest.approx((100 * (0.7 - 0.3),))
+    assert comparisons.of_students(rows, "C", "text", 10, "steps") is None
+    rows.append(student("C", 0, [(50, 0.5), (100, 0.7)], pass_tokens=5000))
+    assert comparisons.of_students(rows, "C", "text", 10, "passes") is None  # text at step 1
+
+
+def test_the_p_value_counts_all_flips_of_the_signs():
+    assert Comparison((1.0, 2.0, 3.0)).p == 2 / 8
+    assert Comparison((1.0, -1.0)).p == 1.0
+    assert Comparison((1.0,)).p == 1.0
+    assert Comparison((3.0, -1.0, 2.0, 4.0)).p == 4 / 16
+
+
+def test_the_interval_is_that_of_students_t():
+    comparison = Comparison((1.0, 3.0))
+    assert comparison.half == pytest.approx(12.7062, abs=1e-3)
+    assert Comparison((1.0,)).half == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("differences", "p", "expected"),
+    [
+        ((1.0, 1.1, 0.9), 0.01, "supported"),
+        ((-1.0, -1.1, -0.9), 0.01, "contradicted"),
+        ((1.0, 1.1, 0.9), 0.05, "undecided"),
+        ((1.0, 1.1, -0.9), 0.01, "undecided"),
+    ],
+)
+def test_a_verdict_needs_the_interval_and_the_adjusted_p_value(differences, p, expected):
+    assert tables.verdict(Comparison(differences), p) == expected
+
+
+def test_the_seeds_needed_are_those_of_published_tables():
+    # Cohen 1988: a paired t-test at 0.05 with a power of 0.8 needs 34 pairs for d = 0.5.
+    differences = (0.5 + 2**-0.5, 0.5 - 2**-0.5)  # mean 0.5, standard deviation 1
+    assert Comparison(differences).needed(0.05) == 34
+    assert Comparison((0.0, 0.0)).needed(0.05) == 1000
+
+
+def test_p_values_are_adjusted_for_their_number():
+    adjusted = comparisons.holm({"a": 0.01, "b": 0.04, "c": 0.03})
+    assert adjusted == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+
+
+def test_students_of_teachers_are_compared_with_true_explanations_and_with_each_other():
+    curves = {"taught-text": 0.4, "taught-CMF": 0.6, "taught-stage2": 0.5, "taught-checked": 0.7}
+    students = [
+        student(arm, 0, [(50, 0.3), (100, accuracy)], pass_tokens=50)
+        | {"amount": 1000, "samples": 300}
+        for arm, accuracy in curves.items()
+    ]
+    written = [
+        {"size": "medium", "writer": "stage2", "seed": 0} | {"correct": dict.fromkeys(KINDS, 0.25)}
+    ]
+    text = tables.TABLES["taught"]({"students": students, "written": written})
+    text = re.sub(" +", " ", text)
+    assert "| taught-stage2 | 300 | 50.0 | -10.0 | -10.0 | -10.0 |" in text
+    assert "| taught-checked | 300 | 70.0 | +10.0 | +10.0 | +10.0 |" in text
+    assert "| taught-checked | 300 | 70.0 | +20.0 | +20.0 | +20.0 |" in text
+    assert "| medium | stage2 | 25.0 | 25.0 | 25.0 |" in text
+
+
+def test_the_stages_are_compared_on_letters_and_explanations():
+    teachers = [
+        {"size": "medium", "stage": stage, "seed": seed, "trained": 0.6 + gain, "unseen": 0.5}
+        | {"parameters": 1234}
+        for stage, gain in (("stage2", 0.1), ("no_stage", 0.0))
+        for seed in (0, 1)
+    ]
+    writers = [
+        {"size": "medium", "writer": writer, "seed": seed}
+        | {"correct": dict.fromkeys(KINDS, 0.2 + gain)}
+        for writer, gain in (("stage2", 0.3), ("no_stage", 0.0))
+        for seed in (0, 1)
+    ]
+    text = re.sub(" +", " ", tables.TABLES["stages"]({"teachers": teachers, "explained": writers}))
+    row = "| medium, 1,234 | +10.0 ± 0.0 | +0.0 ± 0.0 |" + " +30.0 ± 0.0 |" * 4
+    assert row in text
+    assert "| medium | stage2 | 70.0 | 50.0 |" in text
+    assert "| medium | stage2 | 50.0 | 50.0 | 50.0 |" in text
+    assert "small" not in tables.TABLES["sizes"]({"teachers": teachers, "explained": writers})
