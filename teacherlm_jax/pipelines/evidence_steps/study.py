@@ -7,7 +7,6 @@ from teacherlm_jax import config
 from teacherlm_jax.data import synthetic
 
 LENGTH, BATCH = 512, 1  # tokens of a row, and rows of a step
-LOSS = "answer_and_explanations"
 RATE = 1.5e-3
 SIZES = {"small": (2, 64), "medium": (3, 96), "large": (4, 128)}  # layers and width
 MAIN_AMOUNT = 1000  # training samples of the primary comparisons

@@ -8,7 +8,6 @@ from teacherlm_jax.data import synthetic
 from teacherlm_jax.pipelines.evidence_steps import study_teachers
 from teacherlm_jax.pipelines.evidence_steps.study import (
     LENGTH,
-    LOSS,
     MAIN_AMOUNT,
     Study,
     seed_of,
@@ -18,6 +17,7 @@ from teacherlm_jax.pipelines.evidence_steps.study import (
 )
 
 SIZE, STEPS, VALIDATIONS = "small", 7200, 18
+LOSS = "answer_and_explanations"
 AMOUNTS = (250, 4000)  # other numbers of training samples
 PERMUTED, PERMUTED_AUTHOR = "CMF-permuted", "permuted"
 FALSE_SHARES = (25, 50, 75, 100)

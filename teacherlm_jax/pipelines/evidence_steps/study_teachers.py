@@ -8,7 +8,6 @@ from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.pipelines.evidence_steps.study import (
     LENGTH,
-    LOSS,
     SIZES,
     Study,
     seed_of,
@@ -21,10 +20,10 @@ STAGES = ("stage1", "stage2", *(f"stage3_{kind}" for kind in KINDS))
 CONTROL = "no_stage"
 BASE = {"stage2": "stage1", **dict.fromkeys(STAGES[2:], "stage2")}
 STEPS = {
-    "stage1": 720,
-    "stage2": 800,
+    "stage1": 2160,
+    "stage2": 2400,
     **dict.fromkeys(STAGES[2:], 250),
-    CONTROL: 1520,  # those of stages 1 and 2
+    CONTROL: 4560,  # those of stages 1 and 2
 }
 WRITERS = ("stage2", CONTROL, "specialists")
 MAIN_SIZE = "medium"  # of the primary comparisons, and of teachers whose texts students read
@@ -92,7 +91,10 @@ def _of(writer: str) -> dict[str, str]:
 
 
 def stage_data(study: Study, seed: str) -> config.PrepareConfig:
-    """Prepare the mixtures of all stages, and of the control that mixes stages 1 and 2."""
+    """Prepare the mixtures of all stages, and of the control that mixes stages 1 and 2.
+
+    All tokens are trained: models with random weights have to learn the language, too.
+    """
     forms = {"cot": "C", "fundamental": "F", "mistake": "M"}
     plain = config.PartConfig(sources=("plain",), forms=("text",))
     return config.PrepareConfig(
@@ -102,7 +104,7 @@ def stage_data(study: Study, seed: str) -> config.PrepareConfig:
             config.SourceConfig(name, f"{name}.jsonl") for name in ("plain", "explained")
         ),
         mixtures=(
-            config.MixtureConfig("stage1", sources=("plain",), forms=("text",), loss=LOSS),
+            config.MixtureConfig("stage1", sources=("plain",), forms=("text",)),
             _explained("stage2", *forms.values()),
             *(_explained(f"stage3_{kind}", form) for kind, form in forms.items()),
             dataclasses.replace(_explained(CONTROL, *forms.values()), also=(plain,)),
@@ -115,9 +117,7 @@ def stage_data(study: Study, seed: str) -> config.PrepareConfig:
 
 def _explained(name: str, *forms: str) -> config.MixtureConfig:
     """Return a mixture of the explained samples."""
-    return config.MixtureConfig(
-        name, sources=("explained",), forms=forms, author=synthetic.AUTHOR, loss=LOSS
-    )
+    return config.MixtureConfig(name, sources=("explained",), forms=forms, author=synthetic.AUTHOR)
 
 
 def teacher(study: Study, size: str, stage: str, seed: str) -> config.TrainConfig:
