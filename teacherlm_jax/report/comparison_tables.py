@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from teacherlm_jax.evaluation.paired import PairedComparison
 from teacherlm_jax.report.blocks import (
     Block,
+    Cell,
     Heading,
     Notice,
     Paragraph,
@@ -65,14 +66,13 @@ def section(compared: Comparisons) -> list[Block]:
 
 
 def _differences(own: ComparedSet, pairs: Sequence[PairOfModels]) -> Table:
-    rows = tuple(
+    rows: tuple[tuple[str | Cell, ...], ...] = tuple(
         (
             pair.name,
+            Cell(points(pair.result.difference), beside=interval_text(pair.result)),
             count(pair.result.questions),
             seeds_text(pair),
             *map(_mean_count, (pair.result.only_first, pair.result.only_second)),
-            points(pair.result.difference),
-            interval_text(pair.result),
             p_text(pair.result),
             more_text(pair.result),
             tokens_text(pair),
@@ -82,20 +82,18 @@ def _differences(own: ComparedSet, pairs: Sequence[PairOfModels]) -> Table:
     measure = "means over subjects" if own.macro else "accuracies"
     test = _BY_VARIANCE if own.macro else _BY_TEST
     caption = (
-        f"Differences of {measure}, first minus second model, in percentage points. Only first, "
-        "only second: questions that only this model answers right, means over seeds. More "
-        "questions: further questions that it would take to tell the two apart, if the difference "
-        f"stays what it is ({test}); none if they are told apart already. Tokens: training tokens "
-        "of the first to those of the second."
+        f"Differences of {measure}, first minus second model, in percentage points, with their "
+        "95% CI. Only first, only second: questions that only this model answers right, means over "
+        "seeds. More questions: further questions that it would take to tell the two apart, if the "
+        f"difference stays what it is ({test}); none if they are told apart already. Tokens: "
+        "training tokens of the first to those of the second."
     )
     if own.macro:
         caption += _POOLED
     if len(pairs) < math.comb(len(own.models), 2):
         caption += _SOME_PAIRS
-    header = ("first − second", "questions", "seeds", "only first", "only second", "difference")
-    return Table(
-        caption, (*header, "95% CI", "McNemar p", "more questions", "tokens"), rows, left=(0, 8)
-    )
+    header = ("first − second", "difference", "questions", "seeds", "only first", "only second")
+    return Table(caption, (*header, "McNemar p", "more questions", "tokens"), rows, left=(0, 7))
 
 
 def _models(own: ComparedSet) -> Table:

@@ -5,7 +5,7 @@ from typing import Any
 
 from etils import epath
 
-from teacherlm_jax.report.blocks import Block, Heading, Table, count, interval, percent
+from teacherlm_jax.report.blocks import Block, Cell, Heading, Table, count, interval, percent
 from teacherlm_jax.report.collect import RunRecord
 
 
@@ -23,30 +23,30 @@ def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
     return [
         Heading("Contamination"),
         Table(
-            "Accuracy in per cent with and without the questions that occur in the training data "
-            "which config.train_manifest of the evaluation names. Flagged: such questions, listed "
-            "in BENCHMARK.contaminated.jsonl of the run. Not compared: questions with too few "
-            "words of their own.",
+            "Accuracy in per cent without the questions that occur in the training data which "
+            "config.train_manifest of the evaluation names, with its 95% CI, on all questions, and "
+            "on these questions alone. Flagged: such questions, listed in "
+            "BENCHMARK.contaminated.jsonl of the run. Not compared: questions with too few words "
+            "of their own.",
             (
-                *("model", "benchmark", "questions", "accuracy", "flagged", "accuracy on flagged"),
-                *("accuracy without", "95% CI without", "not compared", "run"),
+                *("model", "accuracy without", "benchmark", "questions", "accuracy", "flagged"),
+                *("accuracy on flagged", "not compared", "run"),
             ),
             rows,
-            left=(0, 1, 9),
+            left=(0, 2, 8),
         ),
     ]
 
 
 def _row(
     run: RunRecord, benchmark: str, result: Mapping[str, Any], root: epath.PathLike
-) -> tuple[str, ...]:
+) -> tuple[str | Cell, ...]:
     figures = result["contamination"]
     clean, on_flagged = figures["clean"], figures["flagged_accuracy"]
     return (
-        *(run.input_label("model", run.result["model"], root), benchmark, count(result["rows"])),
-        *(percent(result["accuracy"]), count(figures["flagged"])),
+        run.input_label("model", run.result["model"], root),
+        Cell(percent(clean["accuracy"]), beside=interval(*clean["interval"])) if clean else "–",
+        *(benchmark, count(result["rows"]), percent(result["accuracy"]), count(figures["flagged"])),
         "–" if on_flagged is None else percent(on_flagged),
-        percent(clean["accuracy"]) if clean else "–",
-        interval(*clean["interval"]) if clean else "–",
         *(count(figures["not_compared"]), run.name),
     )

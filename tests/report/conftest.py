@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from teacherlm_jax.storage import files
+from tests.report.answered import CMF, TEXT, answer, change
 from tests.report.built_report import build
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -168,6 +169,18 @@ def runs(tmp_path):
     (root / "broken" / "config.json").write_text('{"verb": ')
     _write(root, "quickstart", {})  # contains the report and is still running
     return root
+
+
+@pytest.fixture
+def students(runs):
+    """The runs of a quickstart: its students have answered 200 questions, no one else any."""
+    for name, marks in (("student_CMF", CMF), ("student_text", TEXT)):
+        answer(runs / f"evaluate_{name}", marks)
+        change(runs / f"evaluate_{name}" / "result.json", digest=f"sha256:{name}")
+    change(runs / "student_CMF" / "result.json", tokens=2_752_512, step=1500, steps=1500)
+    change(runs / "student_text" / "result.json", step=500, steps=500)
+    files.write_json(runs / "student_CMF/summary.json", {"model_flops_per_token": 7e6})
+    return runs
 
 
 @pytest.fixture

@@ -11,15 +11,26 @@ from teacherlm_jax.report import figures
 from teacherlm_jax.report.blocks import Figure, Heading, Table
 from teacherlm_jax.report.build import report
 from teacherlm_jax.report.page import html_page
+from teacherlm_jax.storage import files
 from tests.make_run import make_run
+from tests.report.answered import change
 
 PHONE, DESK = (390, 800), (1200, 900)
 
 
 @pytest.fixture
-def source(runs):
-    run = make_run(runs / "report")
-    report(ReportConfig(output="", root=str(runs), title="Toys & <pears>"), run)
+def source(students):
+    """Return a page with all sections: also comparisons, contamination and costs."""
+    path = students / "evaluate_stage1" / "result.json"
+    result = files.read_json(path)
+    clean = {"rows": 600, "accuracy": 0.35, "interval": [0.31, 0.39]}
+    found = {"flagged": 200, "not_compared": 3, "flagged_accuracy": 0.59, "clean": clean}
+    result["benchmarks"]["generated"]["contamination"] = found
+    files.write_json(path, result)
+    costs = {"texts": 1000, "tokens": 2500, "seconds": 60.0}
+    change(students / "student_data" / "result.json", costs=costs)
+    run = make_run(students / "report")
+    report(ReportConfig(output="", root=str(students), title="Toys & <pears>"), run)
     return (run.path / "report.html").read_text(encoding="utf-8")
 
 
@@ -139,11 +150,17 @@ def test_a_column_without_a_title_has_a_button_with_a_name(opened):
     assert _column(page, 1) == ["a", "b"]
 
 
-def test_on_a_phone_only_tables_scroll_and_the_interval_is_visible(opened, source):
+def test_on_a_phone_only_tables_scroll_and_every_interval_is_visible(opened, source):
     page = opened(source, PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
-    interval = page.locator(".beside").first.bounding_box()
-    assert interval["x"] >= 0 and interval["x"] + interval["width"] <= PHONE[0]
+    tables = page.locator("figure.table", has_text="95% CI").all()
+    assert len(tables) == 5  # accuracy on three benchmarks, differences, contamination
+    for table in tables:
+        intervals = table.locator(".beside").all()
+        assert intervals
+        for interval in intervals:
+            box = interval.bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= PHONE[0]
     table = page.locator(".wide", has=page.locator("table")).first
     first = table.locator("tbody th").first
     before = first.bounding_box()["x"]

@@ -7,6 +7,7 @@ from typing import Any
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.report.blocks import (
     Block,
+    Cell,
     Heading,
     Notice,
     Table,
@@ -27,6 +28,7 @@ from teacherlm_jax.storage import locations
 from teacherlm_jax.wording import counted
 
 _NONE = "–"
+_KIND = "kind"  # header of the column
 
 
 def report_ratings(config: ReportConfig, run: Run) -> dict[str, Any]:
@@ -107,48 +109,49 @@ def _left_share(judgements: Sequence[ReaderJudgement]) -> float | None:
 
 
 def _win_table(rates: Sequence[WinRate]) -> Table:
-    rows = tuple(
+    rows: tuple[tuple[str | Cell, ...], ...] = tuple(
         (
             f"{rate.first} against {rate.second}",
+            Cell(percent(rate.share), beside=interval(*rate.interval)),
             _kind(rate.kind),
             *map(count, (rate.samples, rate.wins, rate.ties, rate.losses)),
-            percent(rate.share),
-            interval(*rate.interval),
         )
         for rate in rates
     )
     return Table(
-        "Share of the comparisons that the first teacher wins, in per cent; a tie counts half. CI: "
-        "95% confidence interval, Wilson's, widened where a sample was judged more than once. "
+        "Share of the comparisons that the first teacher wins, in per cent; a tie counts half. "
+        "Beside it its 95% CI, Wilson's, widened where a sample was judged more than once. "
         "If all of it is above 50, the first teacher is better.",
-        ("teachers", "kind", "samples", "wins", "ties", "losses", "win rate", "95% CI"),
+        ("teachers", "win rate", _KIND, "samples", "wins", "ties", "losses"),
         rows,
-        left=(0, 1),
+        left=(0, 2),
     )
 
 
 def _mean_table(means: Sequence[MeanRating]) -> Table:
-    rows = tuple(
+    rows: tuple[tuple[str | Cell, ...], ...] = tuple(
         (
             mean.teacher,
+            Cell(
+                f"{mean.mean:.2f}",
+                beside="{:.2f} to {:.2f}".format(*mean.interval) if mean.interval else "",
+            ),
             _kind(mean.kind),
             count(mean.ratings),
-            f"{mean.mean:.2f}",
-            "{:.2f} to {:.2f}".format(*mean.interval) if mean.interval else _NONE,
         )
         for mean in means
     )
     return Table(
-        "Mean ratings, from 1 to 5. CI: 95% confidence interval by Student's t, clustered by "
-        "sample; none for a single sample or equal ratings.",
-        ("teacher", "kind", "ratings", "mean", "95% CI"),
+        "Mean ratings, from 1 to 5. Beside each its 95% CI by Student's t, clustered by sample; "
+        "none for a single sample or equal ratings.",
+        ("teacher", "mean", _KIND, "ratings"),
         rows,
-        left=(0, 1),
+        left=(0, 2),
     )
 
 
 def _agreement_table(agreed: dict[str, Agreement], ratings: Ratings) -> Table:
-    rows = tuple(
+    rows: tuple[tuple[str | Cell, ...], ...] = tuple(
         (
             name,
             count(own.units),
@@ -182,8 +185,19 @@ def _text(
     parts = [underlined(title, "="), lede]
     for heading, table in zip(headings, tables, strict=True):
         if table.rows:
-            rows = [(f"{row[0]}, {row[1]}", *row[2:]) if 1 in table.left else row
-                    for row in table.lines]  # fmt: skip
-            parts.append(f"{underlined(heading, '-')}\n{aligned(rows)}")
+            parts.append(f"{underlined(heading, '-')}\n{aligned(_lines(table))}")
     parts += notes
     return "\n\n".join(parts) + "\n"
+
+
+def _lines(table: Table) -> list[tuple[str, ...]]:
+    """Return the lines of a table in plain text: kinds beside names, intervals in a column."""
+    if _KIND not in table.header:
+        return table.lines
+    name, value, kind, *others = table.header
+    lines = [(f"{name}, {kind}", value, "95% CI", *others)]
+    for texts, row in zip(table.lines[1:], table.rows, strict=True):
+        cell = row[1]
+        assert isinstance(cell, Cell)
+        lines.append((f"{texts[0]}, {texts[2]}", cell.text, cell.beside or _NONE, *texts[3:]))
+    return lines

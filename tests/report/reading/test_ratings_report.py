@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 
 import pytest
 
@@ -48,7 +49,9 @@ def test_win_rates_mean_ratings_and_agreement_of_two_readers(rate, capsys):
     assert result["left_preferred"] == 15 / 16
     text = capsys.readouterr().out
     assert "18 judgements on 10 samples by 2 readers (anna 10, ben 8)." in text
-    assert "one against two" in text and "88.9" in text and "alpha" in text
+    assert re.search(r"teachers, kind +win rate +95% CI +samples +wins", text)
+    assert re.search(r"one against two, chain of thought +88\.9 +\S+ to \S+ +10 +15 +2 +1\n", text)
+    assert re.search(r"one, chain of thought +4\.00 +– +18\n", text) and "alpha" in text
     page = (anna.with_name("anna.jsonl.report") / "report.html").read_text()
     assert "one against two" in page and "Krippendorff" in page
 
