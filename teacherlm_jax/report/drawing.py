@@ -135,7 +135,7 @@ _CONFIG = {
         "titleFontWeight": "normal",
         "domain": False,
     },
-    "legend": {"labelColor": INK, "labelFontSize": 13, "labelLimit": 300, "title": None},
+    "legend": {"labelColor": INK, "labelFontSize": 13, "title": None},
     "header": {"labelColor": INK, "labelFontSize": 13},
 }
 

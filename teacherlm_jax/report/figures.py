@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import altair
 
+from teacherlm_jax.report import figure_labels
 from teacherlm_jax.report.drawing import INK, MUTED, SERIES, Curve, Drawing, specification
 
 # Widths of the drawing area in pixels. With its labels, a figure is little wider than a phone.
 _WIDTH, _WIDTH_BESIDE_NAMES = 340, 260
-_NAMES = 170  # pixels of the names beside a drawing area; longer ones end in "…"
+_NAMES = 24  # letters of a name beside a drawing area; longer ones lose their middle
 _MOST_NAMED = 12  # curves that a legend names
 _COLUMNS = 40  # letters of the names in one line of a legend
 _MARGIN = 0.08  # share of a fitted axis that stays empty on each side
@@ -53,9 +54,7 @@ def intervals(dots: Sequence[Interval], baseline: float, across: str) -> Drawing
     domain = [max(0, min(ends) - margin), min(100, max(ends) + margin)]
     scale = altair.Scale(domain=domain, nice=False, zero=False)
     base = _chart().encode(
-        y=altair.Y(
-            "model:N", sort=None, title=None, axis=altair.Axis(labelLimit=_NAMES, ticks=False)
-        )
+        y=altair.Y("model:N", sort=None, title=None, axis=_names([name for name, *_ in dots]))
     )
     x = altair.X("accuracy:Q", scale=scale, title=across, axis=altair.Axis(tickCount=6))
     tooltip = [altair.Tooltip(f"{name}:Q", format=".1f") for name in ("accuracy", "low", "high")]
@@ -101,7 +100,7 @@ def share_dots(groups: Sequence[tuple[str, Mapping[str, float]]]) -> Drawing:
         .mark_point(filled=True, size=70, opacity=0.9)
         .encode(
             x=altair.X("share:Q", scale=scale, title="texts that pass, %"),
-            y=altair.Y("gate:N", sort=keys, title=None, axis=altair.Axis(labelLimit=_NAMES)),
+            y=altair.Y("gate:N", sort=keys, title=None, axis=_names(keys)),
             yOffset=altair.YOffset("kind:N", sort=names),
             color=_colour("kind", names, _legend(names, "circle")),
             tooltip=["kind:N", "gate:N", altair.Tooltip("share:Q", format=".1f")],
@@ -154,10 +153,22 @@ def _chart() -> altair.Chart:
     return altair.Chart(altair.NamedData(name="rows"), width=_WIDTH)
 
 
+def _names(names: Sequence[str]) -> altair.Axis:
+    """Return an axis of names."""
+    shown = figure_labels.labels(names, _NAMES)
+    return altair.Axis(labelExpr=figure_labels.expression(shown), labelLimit=0, ticks=False)
+
+
 def _legend(names: Sequence[str], symbol: str = "stroke") -> altair.Legend:
-    columns = max(1, _COLUMNS // max(map(len, names)))
+    shown = figure_labels.labels(names, _COLUMNS)
     return altair.Legend(
-        orient="top", columns=columns, title=None, symbolType=symbol, symbolSize=120
+        orient="top",
+        columns=max(1, _COLUMNS // max(map(len, shown.values()))),
+        title=None,
+        labelExpr=figure_labels.expression(shown),
+        labelLimit=0,
+        symbolType=symbol,
+        symbolSize=120,
     )
 
 

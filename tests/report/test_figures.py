@@ -14,19 +14,45 @@ def _texts(svg):
     return [html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]
 
 
-@pytest.mark.parametrize(
-    "draw",
-    [
-        lambda: figures.curves([(name, [1, 2], [2.0, 1.0]) for name in NAMES], "step", "loss"),
-        lambda: figures.intervals([(name, 0.5, 0.4, 0.6) for name in NAMES], 0.3, "right, %"),
-        lambda: figures.histograms([(name, [0, 2, 4], [3, 1], 1.5) for name in NAMES], "of"),
-        lambda: figures.share_dots([("kind", dict.fromkeys(NAMES, 0.5))]),
-        lambda: figures.share_dots([(name, {"gate": 0.5}) for name in NAMES]),
-    ],
-)
+LONG = 40  # letters
+
+
+def _curves(names):
+    return figures.curves([(name, [1, 2], [2.0, 1.0]) for name in names], "step", "loss")
+
+
+def _intervals(names):
+    return figures.intervals([(name, 0.5, 0.4, 0.6) for name in names], 0.3, "right, %")
+
+
+def _histograms(names):
+    return figures.histograms([(name, [0, 2, 4], [3, 1], 1.5) for name in names], "of")
+
+
+def _gates(names):
+    return figures.share_dots([("kind", dict.fromkeys(names, 0.5))])
+
+
+def _groups(names):
+    return figures.share_dots([(name, {"gate": 0.5}) for name in names])
+
+
+EVERY_FIGURE = pytest.mark.parametrize("draw", [_curves, _intervals, _histograms, _gates, _groups])
+
+
+@EVERY_FIGURE
 def test_names_are_drawn_unchanged(draw):
-    texts = _texts(draw().svg)
+    texts = _texts(draw(NAMES).svg)
     assert [name for name in NAMES if name not in texts] == []
+
+
+@EVERY_FIGURE
+@pytest.mark.parametrize("filling", ["n", "W"])
+@pytest.mark.parametrize("at", [0, 20, LONG - 1])
+def test_long_names_that_differ_in_one_letter_have_different_labels(draw, filling, at):
+    names = [filling * at + digit + filling * (LONG - 1 - at) for digit in "123"]
+    shown = [text for text in _texts(draw(names).svg) if filling * 3 in text]
+    assert len(shown) == len(set(shown)) == len(names)
 
 
 def test_the_axis_is_logarithmic_for_values_far_apart_and_starts_at_zero_otherwise():
