@@ -12,10 +12,10 @@ from etils import epath
 
 from teacherlm_jax.checkpoints.fingerprint import unsealed
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.locations import is_remote
 
-MARK = "commit_success.txt"
 _ARRAYS = ("_METADATA", "manifest.ocdbt")  # Orbax writes them when all arrays are written
 _META = "metadata"  # file of the item `meta`
 
@@ -35,8 +35,8 @@ def adopt(folder: epath.Path) -> Iterator[str]:
             yield f"{step}: incomplete checkpoint without {lacks}; it is removed"
             continue
         for item in (*(step / name for name in _items(step)), step):
-            files.write_text(item / MARK, f"complete: {step}")
-        yield f"{step}: complete checkpoint without {MARK}; the mark was added"
+            files.write_text(item / layout.COMMIT_MARK, f"complete: {step}")
+        yield f"{step}: complete checkpoint without {layout.COMMIT_MARK}; the mark was added"
 
 
 def unmarked(folder: epath.Path) -> list[str]:
@@ -44,7 +44,8 @@ def unmarked(folder: epath.Path) -> list[str]:
     if not is_remote(folder) or not folder.exists():
         return []
     steps = (step for step in folder.iterdir() if step.name.isdigit())
-    return sorted((step.name for step in steps if not (step / MARK).exists()), key=int)
+    without = (step.name for step in steps if not (step / layout.COMMIT_MARK).exists())
+    return sorted(without, key=int)
 
 
 def _items(step: epath.Path) -> list[str]:

@@ -106,8 +106,8 @@ def open_checkpoint(path: epath.PathLike) -> tuple[Checkpoints, int]:
     if not steps and (unmarked := commit_marks.unmarked(checkpoints.folder)):
         raise UserError(
             f"{run}: the checkpoints of the steps {', '.join(unmarked)} lack the file "
-            f"{commit_marks.MARK}; repeat the `train` of this run, which adds it to those that are "
-            "complete"
+            f"{layout.COMMIT_MARK}; repeat the `train` of this run, which adds it to those that "
+            "are complete"
         )
     if not steps:
         raise UserError(nothing)

@@ -4,7 +4,7 @@ A run folder may move, and its inputs may move too; the same command then resume
 with other settings or other inputs needs a folder of its own.
 """
 
-import re
+import fnmatch
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,10 +15,12 @@ from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.locations import is_remote
 
-# Files of a run that was refused before its work began.
-_BEFORE_WORK = re.compile(
-    r"(config|versions|inputs|check|job)\.json|log(-.+)?\.txt|\.lock|\.work|(.+\.)?refused\.jsonl"
-    r"|shards|claims|workers|tracking\.json|tensorboard|wandb"
+# Names, or patterns of names, in the folder of a run that was refused before its work began.
+_BEFORE_WORK = (
+    *(layout.CONFIG, layout.VERSIONS, layout.INPUTS, layout.LOG, layout.log_of("*"), layout.LOCK),
+    *(layout.CHECK, layout.WORK, layout.REFUSED, layout.refused("*")),
+    *(layout.JOB, layout.SHARDS, layout.CLAIMS, layout.WORKERS),
+    *(layout.TRACKING, layout.TENSORBOARD, layout.WANDB),
 )
 
 _BEFORE_FIRST_STEP = {layout.VOCABULARY}  # of a training
@@ -42,7 +44,7 @@ def work_entries(folder: epath.Path) -> set[str]:
 
 
 def _is_work(entry: epath.Path) -> bool:
-    if _BEFORE_WORK.fullmatch(entry.name):
+    if any(fnmatch.fnmatchcase(entry.name, pattern) for pattern in _BEFORE_WORK):
         return False
     return is_remote(entry) or not entry.is_dir() or any(entry.iterdir())
 

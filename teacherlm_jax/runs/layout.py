@@ -10,6 +10,7 @@ RESULT = "result.json"  # written last; its presence means that the run is finis
 
 # Training runs.
 CHECKPOINTS = "checkpoints"  # one folder per step
+COMMIT_MARK = "commit_success.txt"  # in a complete checkpoint in a bucket
 VOCABULARY = "vocabulary"  # also in the folder of a prepared mixture
 METRICS = "metrics.jsonl"  # one object per log line
 VALIDATION = "validation.jsonl"  # one object per validation

@@ -8,8 +8,6 @@ from teacherlm_jax.status.run_files import RunFiles
 from teacherlm_jax.status.run_progress import RunProgress, duration, number, share
 from teacherlm_jax.storage.locations import is_remote
 
-_MARK = "commit_success.txt"  # of a complete checkpoint in a bucket; see `checkpoints.commit_marks`
-
 
 def read(run: RunFiles, config: Mapping[str, Any], result: Mapping[str, Any]) -> RunProgress:
     """Return the progress of a training with these settings and, if it finished, this result."""
@@ -76,14 +74,16 @@ def _checkpoints(
     """Return the line about the last checkpoint; a run without one is lost if it is killed."""
     steps = sorted(int(name) for name in run.entries(layout.CHECKPOINTS) if name.isdigit())
     if is_remote(run.folder):
-        steps = [step for step in steps if run.has(f"{layout.CHECKPOINTS}/{step}/{_MARK}")]
+        steps = [
+            step for step in steps if run.has(f"{layout.CHECKPOINTS}/{step}/{layout.COMMIT_MARK}")
+        ]
     figures["checkpoints"] = steps
     if not steps:
         every = number(dict(config.get("checkpoint") or {}).get("every"))
         why = "; config.checkpoint.every is 0, so a crash loses all steps" if every == 0 else ""
         return [("checkpoint", f"none yet{why}")]
     part = f"{layout.CHECKPOINTS}/{steps[-1]}"
-    age = run.age(f"{part}/{_MARK}" if is_remote(run.folder) else part)
+    age = run.age(f"{part}/{layout.COMMIT_MARK}" if is_remote(run.folder) else part)
     ago = "" if age is None else f", saved {duration(age)} ago"
     figures["checkpoint_age"] = age
     others = f" (also {_few(steps[:-1])})" if steps[:-1] else ""

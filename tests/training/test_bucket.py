@@ -15,7 +15,7 @@ from teacherlm_jax.checkpoints import commit_marks, saved_model
 from teacherlm_jax.data import packing
 from teacherlm_jax.errors import Interrupted, StoreError, UserError
 from teacherlm_jax.pipelines import verbs
-from teacherlm_jax.runs import run_place
+from teacherlm_jax.runs import layout, run_place
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files, objects
 from teacherlm_jax.storage.paths import StoragePath
@@ -230,7 +230,7 @@ def unmark(run, step):
     """Remove the marks of a checkpoint; return its address."""
     address = f"{run}/checkpoints/{step}"
     for name in objects.listing(address):
-        if name.endswith(commit_marks.MARK):
+        if name.endswith(layout.COMMIT_MARK):
             objects.remove(f"{address}/{name}")
     return address
 
