@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax import wording
-from teacherlm_jax.annotation.job.job_files import PARTIAL, JobFolder, JobRecord, shard_name
+from teacherlm_jax.annotation.job.job_files import JobFolder, JobRecord, shard_name
 from teacherlm_jax.errors import MissingFile, UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.status.log_tail import RunLog
@@ -85,8 +85,8 @@ def _explanations(run: RunFiles, kind: str, counted: Collection[int], rows: Sequ
         path = f"{layout.TEXTS}/{kind}/{shard_name(index)}"
         if index in counted or run.has(path):
             count += size
-        elif run.has(f"{path}{PARTIAL}"):
-            lines = run.lines(f"{path}{PARTIAL}")
+        elif run.has(f"{path}{files.PARTIAL}"):
+            lines = run.lines(f"{path}{files.PARTIAL}")
             count += min(size, sum(line.endswith(b"\n") for line in lines))
     return count
 

@@ -12,12 +12,12 @@ from teacherlm_jax.status.run_progress import RunProgress, duration
 from teacherlm_jax.status.run_state import RunState
 from teacherlm_jax.status.run_status import RunStatus
 from teacherlm_jax.storage.entries import Entry, list_entries
+from teacherlm_jax.storage.files import PARTIAL
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.lock_holder import Holder, read_holder
 from teacherlm_jax.storage.paths import StoragePath
 from teacherlm_jax.wording import counted
 
-_PARTIAL = ".partial"  # see `storage.atomic_folder`
 _RECENT = 120.0  # seconds since the last write to a folder on a disk that is being exported
 _WEIGHTS = (".safetensors", ".bin")
 _CARD = "README.md"
@@ -28,11 +28,11 @@ def read_exported(path: str, skew: float) -> RunStatus | None:
     folder = StoragePath(path)
     if is_remote(folder):
         entries = list_entries(folder, skew)
-        unfinished = _PARTIAL in entries
+        unfinished = PARTIAL in entries
         holder = read_holder(folder / layout.LOCK, skew) if layout.LOCK in entries else None
     else:
         real = os.path.realpath(path)
-        partial = Path(real).with_name(f".{os.path.basename(real)}{_PARTIAL}")
+        partial = Path(real).with_name(f".{os.path.basename(real)}{PARTIAL}")
         unfinished, holder = partial.is_dir(), None
         entries = list_entries(partial if unfinished else folder)
     files = {name: entry for name, entry in entries.items()

@@ -20,7 +20,7 @@ from teacherlm_jax.storage import files, folder_lock, objects
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.paths import StoragePath
 
-_PARTIAL, _LOCK = ".partial", ".lock"  # names in a folder in a bucket
+_LOCK = ".lock"  # in a folder in a bucket
 _EXPLANATION = b"This folder is not complete. It is complete when this object is gone.\n"
 
 
@@ -57,7 +57,7 @@ def whole_or_nothing(
         return
     place = Path(os.path.realpath(path))  # so that renaming does not replace a symbolic link
     _refuse_unusable(place)
-    partial = place.with_name(f".{place.name}.partial")
+    partial = place.with_name(f".{place.name}{files.PARTIAL}")
     partial.mkdir(parents=True, exist_ok=True)
     lock = os.open(partial, os.O_RDONLY)
     try:
@@ -76,7 +76,7 @@ def whole_or_nothing(
 
 def refuse_partial(folder: epath.PathLike) -> None:
     """Raise UserError for a folder in a bucket that `whole_or_nothing` has not completed."""
-    if is_remote(folder) and objects.read(StoragePath(folder) / _PARTIAL) is not None:
+    if is_remote(folder) and objects.read(StoragePath(folder) / files.PARTIAL) is not None:
         raise UserError(
             f"{folder}: is not complete; wait until the command that writes it has finished, or "
             "repeat that command"
@@ -114,7 +114,7 @@ def _objects(path: epath.Path, say: Callable[[str], None]) -> Iterator[Unfinishe
     lock = folder_lock.acquire(path / _LOCK, say=say)
     try:
         _refuse_objects(path)  # another process may have completed it in the meantime
-        objects.put(path / _PARTIAL, _EXPLANATION)
+        objects.put(path / files.PARTIAL, _EXPLANATION)
         _remove_objects(path)
         try:
             yield UnfinishedFolder(path, lock.check)
@@ -123,9 +123,9 @@ def _objects(path: epath.Path, say: Callable[[str], None]) -> Iterator[Unfinishe
             with contextlib.suppress(ExplainedError):
                 lock.check()
                 _remove_objects(path)
-                objects.remove(path / _PARTIAL)
+                objects.remove(path / files.PARTIAL)
             raise
-        objects.remove(path / _PARTIAL)
+        objects.remove(path / files.PARTIAL)
     finally:
         lock.release(remove=True)
 
@@ -141,11 +141,11 @@ def _refuse_objects(path: epath.Path) -> None:
     Folders in it are somebody else's, because only files are written here.
     """
     names = _names(path)
-    if names and (_PARTIAL not in names or any("/" in name for name in names)):
+    if names and (files.PARTIAL not in names or any("/" in name for name in names)):
         raise _existing(path)
 
 
 def _remove_objects(path: epath.Path) -> None:
     for name in _names(path):
-        if name != _PARTIAL:
+        if name != files.PARTIAL:
             objects.remove(path / name)

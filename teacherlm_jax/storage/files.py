@@ -25,6 +25,9 @@ from teacherlm_jax.storage.disk_errors import naming
 from teacherlm_jax.storage.locations import is_remote, refusing
 from teacherlm_jax.storage.paths import StoragePath
 
+# Ends the name of a file or folder that is not complete. In a bucket, an object with this name
+# marks its folder as not complete.
+PARTIAL = ".partial"
 _DIGEST_BLOCK = 1 << 20  # bytes read at a time
 
 

@@ -19,12 +19,10 @@ from teacherlm_jax.tasks.seqio_tasks import TextTask
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 from teacherlm_jax.wording import counted
 
-_UNFINISHED = ".partial"  # suffix of a folder that is being written
-
 
 def remove_unfinished(run: Run) -> None:
     """Remove mixtures that an interrupted run did not finish."""
-    for folder in run.path.glob(f".*{_UNFINISHED}"):
+    for folder in run.path.glob(f".*{files.PARTIAL}"):
         run.log.info("removing %s, which an interrupted run did not finish", folder)
         shutil.rmtree(folder)
 
@@ -44,7 +42,7 @@ def write_mixture(
     is left for its rows.
     """
     timer = ThroughputTimer()
-    folder = run.path / f".{mixture.name}{_UNFINISHED}"
+    folder = run.path / f".{mixture.name}{files.PARTIAL}"
     folder.mkdir(parents=True)
     longest = config.max_tokens or config.length
     statistics = MixtureStatistics(mixture.author, longest, mixture.too_long, len(vocabulary.begin))

@@ -19,7 +19,6 @@ from teacherlm_jax.storage import files, objects
 from teacherlm_jax.storage.locations import is_remote
 
 FORMAT = 1  # of job.json
-PARTIAL = ".partial"  # ends the name of a file that is not complete
 _COUNTS = re.compile(r"part-(\d+)-(\d+)\.json")
 
 
@@ -121,7 +120,7 @@ class JobFolder:
     def complete_by_name(self, kind: str) -> tuple[set[str], set[str]]:
         """Return the names of the complete and of the partial files of a kind."""
         names = set(files.names(self.address / layout.TEXTS / kind))
-        partial = {name for name in names if name.endswith(PARTIAL)}
+        partial = {name for name in names if name.endswith(files.PARTIAL)}
         return {name for name in names - partial if not name.startswith(".")}, partial
 
     def uncounted(self, kind: str, counted: Collection[int]) -> list[epath.Path]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from teacherlm_jax.annotation.job import planned_rows
 from teacherlm_jax.annotation.job.acceptance import PromptLimit, all_too_long, prompt_limit
-from teacherlm_jax.annotation.job.job_files import PARTIAL, JobFolder, JobRecord, shard_name
+from teacherlm_jax.annotation.job.job_files import JobFolder, JobRecord, shard_name
 from teacherlm_jax.annotation.teachers import AnnotationTeacher, describe_teachers, digests
 from teacherlm_jax.config import AnnotateConfig, fields
 from teacherlm_jax.data import prompts
@@ -216,7 +216,7 @@ def _refuse_foreign_files(folder: JobFolder, kind: str, shards: int) -> None:
     expected = {shard_name(index) for index in range(shards)}
     complete, partial = folder.complete_by_name(kind)
     for name in sorted(complete | partial):
-        if name.removesuffix(PARTIAL) not in expected:
+        if name.removesuffix(files.PARTIAL) not in expected:
             raise UserError(
                 f"{folder.address / layout.TEXTS / kind / name}: not a shard of this job, which "
                 f"has {shards} on record; restore the run folder, or choose another config.output"

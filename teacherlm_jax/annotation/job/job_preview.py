@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax.annotation.explanation_prompts import ExplanationPrompt
-from teacherlm_jax.annotation.job.job_files import PARTIAL, JobFolder, JobRecord, shard_name
+from teacherlm_jax.annotation.job.job_files import JobFolder, JobRecord, shard_name
 from teacherlm_jax.annotation.job.job_plan import AnnotationJob, PlanInputs, kinds_of
 from teacherlm_jax.annotation.shards import shard_queue
 from teacherlm_jax.annotation.shards.followed_shard import prompts_of
@@ -153,9 +153,9 @@ def _ids(
     name = shard_name(index)
     if name in complete:
         return None
-    if f"{name}{PARTIAL}" not in partial:
+    if f"{name}{files.PARTIAL}" not in partial:
         return set()
-    path = folder.texts(kind, index).with_name(f"{name}{PARTIAL}")
+    path = folder.texts(kind, index).with_name(f"{name}{files.PARTIAL}")
     rows = (row for _, row in files.read_jsonl(path))
     return {str(row.get("id")) for row in rows if not isinstance(row, files.MalformedRow)}
 

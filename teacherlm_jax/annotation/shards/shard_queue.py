@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from teacherlm_jax.annotation.job.job_files import PARTIAL, shard_name
+from teacherlm_jax.annotation.job.job_files import shard_name
 from teacherlm_jax.annotation.job.job_plan import AnnotationJob
 from teacherlm_jax.annotation.shards.claims import ShardClaims
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
@@ -109,7 +109,7 @@ def _rows_of(job: AnnotationJob, kind: str) -> Iterator[tuple[int, int]]:
         name = shard_name(index)
         if name in complete:
             yield index, rows
-        elif f"{name}{PARTIAL}" in partial:
+        elif f"{name}{files.PARTIAL}" in partial:
             path = job.folder.texts(kind, index)
-            content = files.read_bytes(path.with_name(f"{name}{PARTIAL}"))
+            content = files.read_bytes(path.with_name(f"{name}{files.PARTIAL}"))
             yield index, min(rows, content.count(b"\n"))

@@ -12,7 +12,6 @@ from typing import Any
 
 from etils import epath
 
-from teacherlm_jax.annotation.job.job_files import PARTIAL
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.create_only import create_jsonl
@@ -60,7 +59,7 @@ class ShardTexts:
             UserError: a row belongs to another job.
         """
         self.path, self.complete = path, False
-        self._partial = path.with_name(f"{path.name}{PARTIAL}")
+        self._partial = path.with_name(f"{path.name}{files.PARTIAL}")
         self._ids, self._scratch = ids, scratch
         self._fault, self._log, self._intact = fault, log, intact
         self._judged_later, self._final = judged_later, final
