@@ -20,13 +20,14 @@ from benchmarks import harness, topology
 from teacherlm_jax.config import TrainConfig
 from teacherlm_jax.models import registry
 from teacherlm_jax.planning import chips, compiler, memory, training_program
-from teacherlm_jax.planning.chips import GIB, TpuSlice
+from teacherlm_jax.planning.chips import TpuSlice
 from teacherlm_jax.planning.program_figures import Workload, figures
 from teacherlm_jax.planning.programs import CompiledProgram
 from teacherlm_jax.planning.training_program import PlannedTraining
 from teacherlm_jax.storage import files
 from teacherlm_jax.training.flops import model_flops
 from teacherlm_jax.training.step import batch_shapes, train_step
+from teacherlm_jax.wording import GIB
 
 LENGTH = 2048
 BATCHES = {"560m": 256, "1b1": 512, "3b": 512, "7b1": 768, "176b": 1024}  # rows, as in the paper

@@ -8,8 +8,7 @@ from jax.sharding import Mesh, NamedSharding
 from teacherlm_jax import host_memory
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sharding import Tree
-
-GIB = 2**30
+from teacherlm_jax.wording import GIB
 
 
 def refuse_too_large(name: str, parameters: Tree, mesh: Mesh, convertible: bool) -> None:

@@ -1,5 +1,7 @@
 """Numbers with their nouns, for output and messages."""
 
+GIB = 2**30  # bytes; sizes are shown in GiB
+
 
 def noun(number: int, singular: str, plural: str = "") -> str:
     """Return a noun for a number of things, as in `row` for 1 and `rows` for 0 and 2.

@@ -19,9 +19,9 @@ from teacherlm_jax.data.reader import PREPARE_AGAIN
 from teacherlm_jax.storage import disk_errors, exchange, files, local_cache
 from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.storage.paths import StoragePath
+from teacherlm_jax.wording import GIB
 
 _THREADS = 8  # that download and check shards
-_GIB = 1 << 30
 
 
 class RowCache:
@@ -38,7 +38,7 @@ class RowCache:
             verify: compare the digests of shards that are in the cache already, too.
             say: gets lines about copies.
         """
-        self._folder, self._limit = folder, int(limit_gib * _GIB)
+        self._folder, self._limit = folder, int(limit_gib * GIB)
         self._verify, self._say = verify, say
         self._copies = contextlib.ExitStack()
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.doctor import nvidia
-from teacherlm_jax.doctor.finding import GIB, OK, PROBLEM, SKIPPED, WARNING, Finding
+from teacherlm_jax.doctor.finding import OK, PROBLEM, SKIPPED, WARNING, Finding
 from teacherlm_jax.errors import one_line
 from teacherlm_jax.runs import companions
+from teacherlm_jax.wording import GIB
 
 _OPEN_SECONDS = 120  # timeout for opening the devices and compiling
 _TPUS = ("/dev/accel[0-9]*", "/dev/vfio/[0-9]*")  # device files; the second kind is of others, too

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 OK, WARNING, PROBLEM, SKIPPED = "ok", "warning", "problem", "skipped"
-GIB = 2**30
 
 _VERDICT, _NAME = 9, 17  # widths of columns
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from teacherlm_jax import host_memory
-from teacherlm_jax.doctor.finding import GIB, OK, PROBLEM, WARNING, Finding
+from teacherlm_jax.doctor.finding import OK, PROBLEM, WARNING, Finding
 from teacherlm_jax.errors import one_line
+from teacherlm_jax.wording import GIB
 
 _LITTLE_MEMORY, _TOO_LITTLE_MEMORY = 4 * GIB, 1.5 * GIB  # the quickstart needs 1.5 GiB
 _LITTLE_SPACE, _TOO_LITTLE_SPACE = 10 * GIB, 1 * GIB

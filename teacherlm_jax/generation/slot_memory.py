@@ -8,8 +8,9 @@ from pathlib import Path
 import jax
 from jaxtyping import PyTree
 
-from teacherlm_jax.capacity import GIB, bytes_per_device
+from teacherlm_jax.capacity import bytes_per_device
 from teacherlm_jax.errors import UserError, is_out_of_memory
+from teacherlm_jax.wording import GIB
 
 _OTHER_KEYS = "config.prompt_length or config.sampling.max_new_tokens"
 

@@ -8,10 +8,10 @@ from teacherlm_jax.config import LoraConfig, MeshConfig, TrainConfig
 from teacherlm_jax.models import int8
 from teacherlm_jax.planning import chips, gpus, memory
 from teacherlm_jax.planning.annotation_programs import PlannedAnnotation
-from teacherlm_jax.planning.chips import GIB
 from teacherlm_jax.planning.gpus import GpuSet
 from teacherlm_jax.planning.topology import Topology, unit
 from teacherlm_jax.planning.training_program import PlannedTraining, bytes_of
+from teacherlm_jax.wording import GIB
 
 _MOST = 3  # changes in one sentence
 RANK = 16  # of the adapters that are suggested

@@ -10,8 +10,6 @@ from types import MappingProxyType
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.training.peaks import PEAKS
 
-GIB = 2**30
-
 
 @dataclasses.dataclass(frozen=True)
 class Chip:

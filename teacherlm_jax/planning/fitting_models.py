@@ -15,9 +15,8 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import int8, registry
 from teacherlm_jax.planning import annotation_programs, gpu_memory, gpus, topology, training_program
 from teacherlm_jax.planning.advice import RANK
-from teacherlm_jax.planning.chips import GIB
 from teacherlm_jax.planning.gpus import GpuSet
-from teacherlm_jax.wording import counted
+from teacherlm_jax.wording import GIB, counted
 
 _PARTS = 2  # of a batch: with more of them, a larger batch needs no more memory
 _MOST = 1024  # rows or slots per GPU, at most

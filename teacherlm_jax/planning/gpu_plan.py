@@ -16,7 +16,6 @@ from teacherlm_jax.planning import (
 from teacherlm_jax.planning import training_program as training
 from teacherlm_jax.planning.annotation_programs import STEPS, PlannedAnnotation
 from teacherlm_jax.planning.calibration import Efficiency
-from teacherlm_jax.planning.chips import GIB
 from teacherlm_jax.planning.counts import Counts
 from teacherlm_jax.planning.gpu_memory import Parts
 from teacherlm_jax.planning.gpus import GpuSet
@@ -24,7 +23,7 @@ from teacherlm_jax.planning.planned_run import PlannedRun
 from teacherlm_jax.planning.program_figures import Workload, with_roofline
 from teacherlm_jax.planning.roofline import mfu_bound
 from teacherlm_jax.planning.training_program import PlannedTraining
-from teacherlm_jax.wording import counted
+from teacherlm_jax.wording import GIB, counted
 
 CLOSE = (0.7, 1.5)  # shares of the memory between which the error of the estimate may decide
 

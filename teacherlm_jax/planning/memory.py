@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 
 from teacherlm_jax.config import MeshConfig, TrainConfig
-from teacherlm_jax.planning.chips import GIB
 from teacherlm_jax.planning.topology import Topology
 from teacherlm_jax.training import step_memory
+from teacherlm_jax.wording import GIB
 
 # Measured memory of compiled programs over the sum of their arrays: gaps between arrays, and copies
 # in other layouts.

@@ -16,7 +16,6 @@ from teacherlm_jax.planning import (
     advice,
     annotation_programs,
     calibration,
-    chips,
     compiler,
     gpu_plan,
     planned_run,
@@ -33,6 +32,7 @@ from teacherlm_jax.planning.topology import Topology
 from teacherlm_jax.planning.training_program import PlannedTraining, held
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
+from teacherlm_jax.wording import GIB
 
 
 def plan(config: TrainConfig | AnnotateConfig, run: Run, options: PlanOptions) -> None:
@@ -172,7 +172,7 @@ def _proven(
     for change in changes:
         result = planned(prepared.with_config(change.config, devices), tpu_slice)
         worst = largest(result)
-        needs = f"{worst['memory'] / chips.GIB:.1f} GiB"
+        needs = f"{worst['memory'] / GIB:.1f} GiB"
         if worst["fits"]:
             return f"{change.words} fits (compiled: {needs})"
         attempts.append(f"{change.words} needs {needs}")

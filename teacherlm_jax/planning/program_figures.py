@@ -4,11 +4,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from teacherlm_jax.planning.chips import GIB, TpuSlice
+from teacherlm_jax.planning.chips import TpuSlice
 from teacherlm_jax.planning.counts import Counts, count
 from teacherlm_jax.planning.programs import CompiledProgram
 from teacherlm_jax.planning.roofline import intensity, mfu_bound, roofline
 from teacherlm_jax.planning.topology import Topology
+from teacherlm_jax.wording import GIB
 
 
 @dataclasses.dataclass(frozen=True)

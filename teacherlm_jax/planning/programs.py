@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from teacherlm_jax.planning.chips import GIB
+from teacherlm_jax.wording import GIB
 
 _USED = re.compile(r"Used ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm")
 _TEMPORARIES = re.compile(r"\(([\d.]+)([KMGT])\) exceeds available HBM \(([\d.]+)([KMGT])\)")

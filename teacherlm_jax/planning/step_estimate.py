@@ -18,10 +18,10 @@ from teacherlm_jax.config import (
 )
 from teacherlm_jax.models import registry
 from teacherlm_jax.planning import annotation_programs, memory
-from teacherlm_jax.planning.chips import GIB
 from teacherlm_jax.planning.topology import Topology
 from teacherlm_jax.planning.training_program import ASSUMED_LENGTH
 from teacherlm_jax.training.flops import model_flops
+from teacherlm_jax.wording import GIB
 
 COMPILED, ESTIMATED, UNKNOWN = "compiled", "estimated", ""
 

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from teacherlm_jax.storage.disk_errors import naming
+from teacherlm_jax.wording import GIB
 
-_GIB = 1 << 30
-_FREE_SHARE, _FREE = 0.05, 2 * _GIB  # of a disk, the smaller of the two is left free
+_FREE_SHARE, _FREE = 0.05, 2 * GIB  # of a disk, the smaller of the two is left free
 
 
 class NoRoomError(Exception):
@@ -223,4 +223,4 @@ def _bytes(folder: Path) -> int:
 
 
 def _gib(size: int) -> str:
-    return f"{size / _GIB:.3g} GiB"
+    return f"{size / GIB:.3g} GiB"

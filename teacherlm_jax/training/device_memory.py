@@ -6,11 +6,12 @@ import math
 from jax.sharding import Mesh
 
 from teacherlm_jax import capacity
-from teacherlm_jax.capacity import GIB, bytes_per_device
+from teacherlm_jax.capacity import bytes_per_device
 from teacherlm_jax.config import MeshConfig, TrainConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.training import step_memory
 from teacherlm_jax.training.setup import RunSpec
+from teacherlm_jax.wording import GIB
 
 _TOLERANCE = 1.25  # by which the estimate of activations may be too high
 _SMALL_LOSS_BLOCK = 512  # tokens

@@ -7,7 +7,7 @@ import pytest
 
 from teacherlm_jax import host_memory
 from teacherlm_jax.doctor import host, packages
-from teacherlm_jax.doctor.finding import GIB
+from teacherlm_jax.wording import GIB
 from tests.limited_file_size import limited_file_size
 from tests.limited_rights import limited_rights
 

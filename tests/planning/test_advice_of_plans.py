@@ -18,8 +18,8 @@ from teacherlm_jax.data import packing
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 from teacherlm_jax.planning import advice, annotation_programs, chips, compiler, training_program
-from teacherlm_jax.planning.chips import GIB
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
+from teacherlm_jax.wording import GIB
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,10 +9,10 @@ import pytest
 from teacherlm_jax.config import MeshConfig, TrainConfig
 from teacherlm_jax.models import registry
 from teacherlm_jax.planning import advice, chips, memory, roofline
-from teacherlm_jax.planning.chips import GIB
 from teacherlm_jax.planning.counts import Counts
 from teacherlm_jax.planning.programs import compiled, in_gib, lacking
 from teacherlm_jax.planning.training_program import PlannedTraining
+from teacherlm_jax.wording import GIB
 
 STEP = (
     "RESOURCE_EXHAUSTED: E1000: CompileTimeHbmOom: XLA:TPU compile permanent error. Ran out of "
