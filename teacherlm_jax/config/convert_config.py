@@ -8,7 +8,7 @@ from pathlib import Path
 from teacherlm_jax.config.dataset_config import DatasetConfig
 from teacherlm_jax.config.fields import at_least, choice, group, location
 from teacherlm_jax.config.model_config import MeshConfig
-from teacherlm_jax.config.names import MODEL_PATHS
+from teacherlm_jax.config.names import HUB, MODEL_PATHS
 
 NOT_FOR_IMPORTS = (
     "'float16' is for exports; parameters of a run are float32, which holds every float16 value, "
@@ -64,7 +64,7 @@ class ConvertConfig:
 def _is_imported(source: str) -> bool:
     """Return whether a source is a Hugging Face model, as far as this machine shows."""
     if "://" in source:
-        return source.startswith("hf://")
+        return source.startswith(HUB)
     try:
         content = json.loads(Path(source, "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -8,13 +8,11 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from teacherlm_jax.config.names import ADDRESS, BUCKET, HUB
 from teacherlm_jax.errors import UserError
 
 _INTERVAL = re.compile(r"([\[(])(-?\d+), (\d+|inf)([\])])")
-_ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of a bucket or a site
-_BUCKET = "gs://"
 _LARGEST = 2**31 - 1  # of an int on devices, in files and in other packages
-_HUB = "hf://"  # begins the address of a model on the Hugging Face Hub
 WEB = ("http://", "https://")  # begin the address of a server
 
 
@@ -81,14 +79,14 @@ def location(
         short: whether the command line accepts the bare name, as in `--data=DIR`.
         help: see `plain`.
     """
-    stores = (_BUCKET, *((_HUB,) if hub else ()), *(WEB if web else ()))
+    stores = (BUCKET, *((HUB,) if hub else ()), *(WEB if web else ()))
     refused = {"stores": stores} if local else {}
     return _field(default, help, path=True, required=required, short=short, **refused)
 
 
 def locations(*, local: bool = False, short: bool = False, help: str = "") -> Any:
     """Return a field for the paths of any number of files or folders; see `location`."""
-    refused = {"stores": (_BUCKET,)} if local else {}
+    refused = {"stores": (BUCKET,)} if local else {}
     return _field((), help, path=True, short=short, **refused)
 
 
@@ -98,7 +96,7 @@ def words(name: str, *, help: str = "") -> Any:
     `name` is shown in the usage of the command, as in "RUN [RUN ...]". For addresses, see `local`
     of `location`.
     """
-    return _field((), help, words=name, stores=(_BUCKET,))
+    return _field((), help, words=name, stores=(BUCKET,))
 
 
 def group(
@@ -185,7 +183,7 @@ def _field_problems(name: str, item: Any, metadata: Any) -> Iterator[tuple[str, 
         yield name, f"empty; set it, as in --{name}=VALUE"
     for path in item if isinstance(item, tuple) else (item,):
         stores = metadata.get("stores")
-        if stores and _ADDRESS.match(path) and not path.startswith(stores):
+        if stores and ADDRESS.match(path) and not path.startswith(stores):
             kinds = " or ".join(("paths on this machine", *stores))
             yield name, f"{path} is not supported; expected {kinds}, so copy or mount it"
 

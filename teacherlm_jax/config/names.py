@@ -37,4 +37,7 @@ MODEL_PATHS = (  # hf.any_model
     "a run folder (its newest checkpoint), RUN/checkpoints/STEP, RUN/checkpoints/best, a Hugging "
     "Face model folder (all of these also in a bucket), or hf://org/name[@revision]"
 )
+ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # begins the address of a bucket, a model or a site
+BUCKET = "gs://"  # begins the address of a folder in a bucket
+HUB = "hf://"  # begins the address of a model on the Hugging Face Hub
 NAME = re.compile(r"\w[\w.-]*")  # valid names of files and folders

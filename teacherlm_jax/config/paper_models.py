@@ -16,7 +16,7 @@ Variants of `configs/teacher.py` and `configs/student.py` are these names withou
 import difflib
 from collections.abc import Sequence
 
-from teacherlm_jax.config.names import FORMS
+from teacherlm_jax.config.names import FORMS, HUB
 
 NONE = "none"  # the run stands for nothing in the paper
 
@@ -90,7 +90,7 @@ def benchmarks_of(name: str) -> tuple[str, ...]:
 def address(model: str) -> str:
     """Return the address of a published model such as `bloomz-7b1` or `bloom-176b`."""
     organization = "facebook" if model.startswith("opt") else "bigscience"
-    return f"hf://{organization}/{'bloom' if model == 'bloom-176b' else model}"
+    return f"{HUB}{organization}/{'bloom' if model == 'bloom-176b' else model}"
 
 
 def problem(value: str, names: Sequence[str]) -> str:

@@ -6,14 +6,13 @@ import re
 from pathlib import Path
 
 from teacherlm_jax.config import PrepareConfig
+from teacherlm_jax.config.names import HUB
 from teacherlm_jax.errors import UserError, one_line
 from teacherlm_jax.hf import config_json
 from teacherlm_jax.storage import disk_errors
 from teacherlm_jax.tokenization.vocabulary import holds_vocabulary
 
-SCHEME = "hf://"
-
-_ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+_ADDRESS = re.compile(rf"{HUB}([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 _TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt", "vocabulary.json", "sentencepiece.model"),
@@ -28,7 +27,7 @@ _WEIGHTS = (
 
 def is_address(path: Path | str) -> bool:
     """Return whether `path` names a model on the hub."""
-    return os.fspath(path).startswith(SCHEME)
+    return os.fspath(path).startswith(HUB)
 
 
 def download(address: str) -> Path:

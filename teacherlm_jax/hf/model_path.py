@@ -7,6 +7,7 @@ from typing import Any
 from etils import epath
 
 from teacherlm_jax.checkpoints import saved_model
+from teacherlm_jax.config.names import HUB
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import hub, model_folder
 from teacherlm_jax.runs import layout
@@ -62,7 +63,7 @@ def _require_checkpoint(path: epath.PathLike, folder: epath.Path, keys: Mapping[
     raise UserError(
         f"{path}: {problem}; expected a run folder with {layout.CHECKPOINTS}/, one checkpoint "
         f"such as RUN/{layout.CHECKPOINTS}/100 or RUN/{layout.CHECKPOINTS}/{saved_model.BEST}, a "
-        f"Hugging Face folder with config.json and weights, or {hub.SCHEME}org/name"
+        f"Hugging Face folder with config.json and weights, or {HUB}org/name"
     )
 
 

@@ -11,6 +11,7 @@ from etils import epath
 
 from teacherlm_jax.checkpoints.adapter_origin import AdapterOrigin
 from teacherlm_jax.config import LoraConfig, ModelConfig
+from teacherlm_jax.config.names import HUB
 from teacherlm_jax.hf import hub, save, tensor_names
 from teacherlm_jax.hf.tensor_names import TensorSlot
 from teacherlm_jax.sharding import Tree
@@ -56,7 +57,7 @@ def write(
     named = [(prefix + slot.name, slot) for slot in own]
     save.write_tensors(adapters, [named], folder, STEM, dtype, on_tensor)
     modules = {slot.name.removesuffix(".lora_A.weight").rpartition(".")[2] for slot in own[::2]}
-    name, _, revision = origin.base.path.removeprefix(hub.SCHEME).partition("@")
+    name, _, revision = origin.base.path.removeprefix(HUB).partition("@")
     alpha = origin.lora.alpha
     keys = {
         "peft_type": "LORA",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from etils import epath
 
+from teacherlm_jax.config.names import BUCKET
 from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.runs import console, layout
 from teacherlm_jax.runs.workers import Workers
@@ -21,7 +22,6 @@ from teacherlm_jax.storage.mirrored_files import MirroredFiles
 from teacherlm_jax.storage.paths import StoragePath
 
 _POLL_SECONDS = 0.5  # between two attempts to take the lock of a shared folder
-_STORES = ("gs://",)  # stores with a lock, which a run folder needs
 # What a resumed run does not read: rows that `prepare` has written, and traces.
 _UNREAD = (".array_record", layout.PROFILE)
 _FILES = MirroredFiles(
@@ -205,7 +205,7 @@ def check_address(output: str) -> epath.Path:
         raise UserError(
             "config.output: empty; name the run folder, as in --config.output=runs/mine"
         )
-    if "://" in output and not output.startswith(_STORES):
+    if "://" in output and not output.startswith(BUCKET):  # other stores have no lock
         raise UserError(
             f"config.output={output}: expected a folder on this machine or in a bucket (gs://…); "
             "mount any other store, or a disk that all machines share, and name a folder on it"

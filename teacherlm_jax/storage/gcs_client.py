@@ -27,6 +27,7 @@ from gcsfs.core import GCSFileSystem
 from gcsfs.retry import is_retriable
 from google.auth.exceptions import TransportError
 
+from teacherlm_jax.config.names import BUCKET
 from teacherlm_jax.errors import ExplainedError, StoreError, UserError
 from teacherlm_jax.storage import checksums, disk_errors, objects
 from teacherlm_jax.storage.store_errors import (
@@ -57,7 +58,7 @@ def _is_of_others(record: logging.LogRecord) -> bool:
 def _is_own(error: object) -> bool:
     """Return whether this client raised an error, also one about existence; see `_naming`."""
     if isinstance(error, FileNotFoundError | FileExistsError):
-        return str(error.filename).startswith("gs://")
+        return str(error.filename).startswith(BUCKET)
     return isinstance(error, StoreError)
 
 
@@ -91,7 +92,7 @@ class BucketClient(GCSFileSystem):
                 return await attempt()
             return 0, {}, None, b""
         address = _address(path, args, options)
-        await self._refuse_zonal(address.removeprefix("gs://").partition("/")[0])
+        await self._refuse_zonal(address.removeprefix(BUCKET).partition("/")[0])
         with _naming(address, _ACTIONS.get(method, "written"), path):
             return await self._persist(attempt)
 
@@ -103,8 +104,8 @@ class BucketClient(GCSFileSystem):
             self._zonal[bucket] = asyncio.ensure_future(self._is_zonal(bucket))
         if await asyncio.shield(self._zonal[bucket]):  # one of several requests may be cancelled
             raise UserError(
-                f"gs://{bucket}: zonal buckets (Rapid Storage) are not supported; create a bucket "
-                "in a region, and copy the objects there with gcloud storage cp --recursive"
+                f"{BUCKET}{bucket}: zonal buckets (Rapid Storage) are not supported; create a "
+                "bucket in a region, and copy the objects there with gcloud storage cp --recursive"
             )
 
     async def _is_zonal(self, bucket: str) -> bool:
@@ -127,7 +128,7 @@ class BucketClient(GCSFileSystem):
             await asyncio.to_thread(checksums.verify, answer[0], answer[1], checksums.blocks(lpath))
             return answer
 
-        with _naming(f"gs://{self._strip_protocol(rpath)}", "read"):
+        with _naming(f"{BUCKET}{self._strip_protocol(rpath)}", "read"):
             return await self._persist(attempt, is_long=True)
 
     async def _get_threshold_for_disk_reads(self, bucket: str) -> int:
@@ -144,7 +145,7 @@ class BucketClient(GCSFileSystem):
                     stored, await asyncio.to_thread(checksums.checksum, checksums.blocks(lpath))
                 )
 
-        with _naming(f"gs://{self._strip_protocol(rpath)}", "read"):
+        with _naming(f"{BUCKET}{self._strip_protocol(rpath)}", "read"):
             await self._persist(attempt, is_long=True)
 
     async def _persist(
@@ -210,7 +211,7 @@ class BucketClient(GCSFileSystem):
     replace_version = sync_wrapper(_replace_version)
 
     async def _info(self, path: str, *args: Any, **options: Any) -> Any:
-        with _naming(f"gs://{self._strip_protocol(path)}", "read"):
+        with _naming(f"{BUCKET}{self._strip_protocol(path)}", "read"):
             return await super()._info(path, *args, **options)
 
     async def _isdir(self, path: str) -> bool:
@@ -268,10 +269,10 @@ def _address(path: str, args: tuple[str, ...], options: Mapping[str, Any]) -> st
     url = urllib.parse.urlsplit(whole)
     named = _OBJECT.search(url.path)
     if not named:
-        return "gs://"
+        return BUCKET
     bucket, key = named.groups()
     key = key or dict(urllib.parse.parse_qsl(url.query)).get("name") or options.get("prefix")
     data = options.get("data")
     if not key and isinstance(data, bytes) and (name := _NAME.search(data[:4096])):
         key = json.loads(name[1])
-    return f"gs://{bucket}/{urllib.parse.unquote(key or '')}".rstrip("/")
+    return f"{BUCKET}{bucket}/{urllib.parse.unquote(key or '')}".rstrip("/")

@@ -3,19 +3,17 @@
 import contextlib
 import glob
 import os
-import re
 from collections.abc import Iterable, Iterator
 
 from etils import epath
 
+from teacherlm_jax.config.names import ADDRESS, BUCKET, HUB
 from teacherlm_jax.errors import ExplainedError, MissingFile, StoreError, UserError, one_line
 from teacherlm_jax.storage import store_errors
 from teacherlm_jax.storage.paths import StoragePath
 
-STORES = ("gs://", "s3://", "az://", "hf://")  # those of etils.epath
-_BUCKET = "gs://"
+STORES = (BUCKET, "s3://", "az://", HUB)  # those of etils.epath
 _PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs", "hf": "huggingface_hub"}  # their clients
-_ADDRESS = re.compile(r"[a-zA-Z][\w+.-]*://")  # of any store, supported or not
 
 
 def is_remote(path: epath.PathLike) -> bool:
@@ -25,7 +23,7 @@ def is_remote(path: epath.PathLike) -> bool:
 
 def is_elsewhere(path: str) -> bool:
     """Return whether a path is an address that is not in a bucket of gs://, as `hf://org/name`."""
-    return bool(_ADDRESS.match(path)) and not path.startswith(_BUCKET)
+    return bool(ADDRESS.match(path)) and not path.startswith(BUCKET)
 
 
 def absolute(path: epath.PathLike) -> epath.Path:
@@ -40,8 +38,8 @@ def under(root: epath.PathLike, path: str) -> epath.Path:
     """
     path = os.path.expanduser(path)
     folder = os.path.expanduser(os.fspath(root))
-    whole = path if _ADDRESS.match(path) else os.path.join(folder, path)
-    if _ADDRESS.match(whole) and not is_remote(whole):
+    whole = path if ADDRESS.match(path) else os.path.join(folder, path)
+    if ADDRESS.match(whole) and not is_remote(whole):
         raise UserError(
             f"{whole}: not in a supported store; expected a path on this machine, or one that "
             f"begins with {', '.join(STORES)}"
