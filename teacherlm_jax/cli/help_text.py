@@ -40,7 +40,7 @@ def verb_help(name: str, verb: Verb, options: Sequence[type]) -> str:
     for kind in verb.config_classes:
         several = len(verb.config_classes) > 1
         which = f", if it is {fields.type_name(kind)}" if several else f" ({kind.__name__})"
-        parts.append(_wrapped(f"keys of the config{which}: {_summary(kind)}"))
+        parts.append(_wrapped(f"keys of the config{which}: {fields.summary(kind)}"))
         parts += _key_entries(kind, "--config", shown, leave_out=verb.positional)
     parts.append(_examples(verb.example))
     return "\n\n".join(parts)
@@ -197,7 +197,3 @@ def _indented(text: str, first: int, rest: int) -> str:
 
 def _wrapped(text: str) -> str:
     return _indented(text, 0, 2)
-
-
-def _summary(kind: type) -> str:
-    return " ".join((kind.__doc__ or "").partition("\n\n")[0].split())

@@ -107,12 +107,12 @@ def group(
     `named` are functions that return settings of that class, by names that the command line accepts
     for all keys of the group at once, as in `--config.sampling=authors`.
     """
-    metadata = {"help": help or _summary(kind), "named": named or {}}
+    metadata = {"help": help or summary(kind), "named": named or {}}
     return dataclasses.field(default_factory=kind, metadata=metadata)
 
 
-def _summary(kind: type) -> str:
-    """First paragraph of a class's docstring, on one line."""
+def summary(kind: type) -> str:
+    """Return the first paragraph of a class's docstring, on one line."""
     return " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
 
 

@@ -10,6 +10,8 @@ from teacherlm_jax.data.labels import Label
 
 KINDS = ("cot", "fundamental", "mistake")  # chain of thought, fundamentals, common mistakes
 LETTERS = string.ascii_uppercase
+# The prompts for MMLU end a question with a full stop, unless it ends with one of these.
+SENTENCE_ENDS = (".", ",", "?", "!", '"')
 
 _REQUIRED = ("id", "question", "answer")
 _WHOLE = re.compile(r"[+-]?\d{1,18}(\.0*)?")  # csv files spell columns with nulls as "3.0"

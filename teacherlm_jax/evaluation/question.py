@@ -18,11 +18,10 @@ import json
 
 from teacherlm_jax.config import BenchmarkConfig
 from teacherlm_jax.data import prompts
-from teacherlm_jax.data.sample import LETTERS, Sample
+from teacherlm_jax.data.sample import LETTERS, SENTENCE_ENDS, Sample
 
 _KEEP_DOUBLE_SPACES = ("ecqa", "mmlu")  # formats, in the style "authors"
 _UNCONDITIONAL = {"letters": "A: The answer is (", "texts": "A:"}
-_SENTENCE_ENDS = (".", ",", "?", "!", '"')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,4 +119,4 @@ def _authors_context(sample: Sample, config: BenchmarkConfig, raw_question: str 
 def authors_mmlu_question(question: str) -> str:
     """Return an MMLU question as the authors' code writes it; see the module's docstring."""
     line = question.replace("\n", " ")
-    return line if line.endswith(_SENTENCE_ENDS) else f"{line}."
+    return line if line.endswith(SENTENCE_ENDS) else f"{line}."

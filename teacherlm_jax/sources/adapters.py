@@ -7,6 +7,7 @@ from typing import Any
 from teacherlm_jax.config import ColumnsConfig
 from teacherlm_jax.data.sample import (
     LETTERS,
+    SENTENCE_ENDS,
     Sample,
     SampleError,
     from_row,
@@ -22,7 +23,6 @@ from teacherlm_jax.sources.columns import PartialRow, RawRow, from_columns
 _OPTIONS_HEADING = re.compile(r"\n\s*Options:[ \t]*\n")
 _DASHED = re.compile(r"- (.*\S)\s*")
 _LETTERED = re.compile(r"\(([A-Z])\)\s*(.*\S)\s*")
-_SENTENCE_ENDS = (".", ",", "?", "!", '"')
 
 CREAK_ASKS = "Determine the correctness of the following sentence."  # before a statement of CREAK
 FACTS_END = "Given these facts above,"  # after the facts of StrategyQA, before the question
@@ -144,7 +144,7 @@ def _strategyqa_without_facts(row: RawRow) -> dict[str, Any]:
 def _mmlu(row: RawRow) -> dict[str, Any]:
     """MMLU: the question on one line with punctuation at its end, and the subject without "_"."""
     question = _text(row, "question").replace("\n", " ").strip()
-    if not question.endswith(_SENTENCE_ENDS):
+    if not question.endswith(SENTENCE_ENDS):
         question += "."
     choices = row.get("choices")
     if choices is None and all(letter in row for letter in mmlu_files.LETTERS):

@@ -28,7 +28,7 @@ class StoredIds:
         self._count = 0
 
     def __contains__(self, id: object, /) -> bool:
-        found = self._table.execute("SELECT 1 FROM ids WHERE id = ?", (_key(str(id)),))
+        found = self._table.execute("SELECT 1 FROM ids WHERE id = ?", (stored_key(str(id)),))
         return found.fetchone() is not None
 
     def __len__(self) -> int:
@@ -36,9 +36,10 @@ class StoredIds:
 
     def add(self, id: str, /) -> None:
         """Add an id."""
-        added = self._table.execute("INSERT OR IGNORE INTO ids VALUES (?)", (_key(id),))
+        added = self._table.execute("INSERT OR IGNORE INTO ids VALUES (?)", (stored_key(id),))
         self._count += added.rowcount
 
 
-def _key(id: str) -> bytes:
+def stored_key(id: str) -> bytes:
+    """Return the bytes by which a table on disk finds an id."""
     return id.encode("utf-8", "surrogatepass")  # half a surrogate is an id, too

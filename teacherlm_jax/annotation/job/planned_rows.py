@@ -24,7 +24,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources import source_files
 from teacherlm_jax.sources.raw_rows import RowLocation, SourceRows
 from teacherlm_jax.sources.reading import SourceReading
-from teacherlm_jax.sources.seen_ids import StoredIds
+from teacherlm_jax.sources.seen_ids import StoredIds, stored_key
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
@@ -157,14 +157,14 @@ class _RecordedSamples:
         )
         self._empty = not shards
         for index in range(shards):
-            rows = ((_key(row["id"]), _digest(row)) for row in folder.rows_of_shard(index))
+            rows = ((stored_key(row["id"]), _digest(row)) for row in folder.rows_of_shard(index))
             self._table.executemany("INSERT INTO samples VALUES (?, ?, 0)", rows)
 
     def has(self, location: RowLocation, sample: Sample) -> bool:
         """Return whether a sample is on record; raise UserError if it has changed since."""
         if self._empty:
             return False
-        key = _key(sample.id)
+        key = stored_key(sample.id)
         found = self._table.execute("SELECT digest FROM samples WHERE id = ?", (key,)).fetchone()
         if found is None:
             return False
@@ -186,10 +186,6 @@ class _RecordedSamples:
                 f"{example.decode('utf-8', 'surrogatepass')}; restore their rows, or choose "
                 "another config.output"
             )
-
-
-def _key(id: str) -> bytes:
-    return id.encode("utf-8", "surrogatepass")
 
 
 def _digest(row: dict[str, Any]) -> bytes:
