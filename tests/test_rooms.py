@@ -234,6 +234,18 @@ def test_the_folders_of_tests_mirror_the_rooms():
     assert folders <= rooms | {"configs", "golden"}, "tests mirror the package"
 
 
+def test_the_tests_of_a_module_are_in_the_folder_of_the_module():
+    tests = Path(__file__).parent
+    folders = {path.stem: path.relative_to(PACKAGE).parent for path in FILES}
+    elsewhere = [
+        f"{path.relative_to(tests)}: {folder / name}.py is in another folder; move or rename it"
+        for path in sorted(tests.rglob("test_*.py"))
+        if (folder := folders.get(name := path.stem.removeprefix("test_"))) is not None
+        and path.relative_to(tests).parent != folder
+    ]
+    assert not elsewhere, "\n".join(elsewhere)
+
+
 def test_every_room_of_the_package_was_read():
     assert {room(path) for path in FILES} - {"__init__"} <= set(ROOMS)
     assert {"models", "data", "tasks", "training"} <= {room(path) for path in FILES}
