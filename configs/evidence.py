@@ -18,6 +18,7 @@ Variants:
     taught    do explanations that a teacher wrote help as much as true ones?
     amounts   students with fewer and with more samples
     sizes     smaller and larger teachers, trained in stages
+    real      students on CREAK, ECQA and StrategyQA, with explanations by people
 
 and the steps of these, with the names that `--status` prints.
 
@@ -36,12 +37,13 @@ import re
 from teacherlm_jax import config
 from teacherlm_jax.config import variants
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.pipelines.evidence_steps import study, study_students, study_teachers
+from teacherlm_jax.pipelines.evidence_steps import study, study_real, study_students, study_teachers
 
 FILE = os.path.relpath(__file__)
 PIPELINES = {
     **dict.fromkeys(study_students.ADDED, study_students.of_part),
     **dict.fromkeys(study_teachers.PARTS, study_teachers.of_part),
+    study_real.PART: study_real.of_part,
 }
 
 
@@ -74,6 +76,8 @@ COMMANDS = {  # names of steps, and the function that returns their config
         f"write/{study_teachers.MAIN_SIZE}/{_TAUGHT_WRITER}/{_SEED}",
         study_teachers.write,
     ),
+    "real_data": ("real_data", study_real.real_data),
+    "real": (f"real/{one_of(study_real.ARMS)}/{_SEED}", study_real.student),
 }
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from benchmarks.evidence import __main__ as evidence
-from benchmarks.evidence import outcomes, page, samples, tables
+from benchmarks.evidence import outcomes, page, real_samples, samples, tables
 from teacherlm_jax.cli import config_file
 from teacherlm_jax.config import fields
 from teacherlm_jax.errors import UserError
@@ -20,7 +20,7 @@ CONFIGS = config_file.load(pathlib.Path(__file__).parents[1] / "configs" / "evid
 @pytest.mark.parametrize(
     "form",
     [
-        *("students", "forms", "amounts", "stages", "sizes", "causes", "taught"),
+        *("students", "forms", "amounts", "stages", "sizes", "causes", "taught", "real"),
         *("students,short", "stages,short", "causes,short", "causes,tiny", "taught,tiny"),
     ],
 )
@@ -111,6 +111,7 @@ def test_every_outcome_is_added_by_one_part():
     ]
     sizes = [{"size": size, "seed": 0} for size in ("small", "medium", "large")]
     rows = {"students": students, "teachers": sizes, "explained": sizes, "written": sizes[:1]}
+    rows["real"] = [{"arm": "C", "benchmark": "creak", "seed": 0}]
     parts = [evidence.added(part, rows) for part in evidence.PARTS]
     for name, every in rows.items():
         found = [row for part in parts for row in part[name]]
@@ -140,7 +141,7 @@ def test_the_tables_show_differences_with_intervals(tmp_path):
     [
         *("student/CMZ/1000/seed-0", "student/CMF/500/seed-0", "student/taught-CMF/250/seed-0"),
         *("teacher/small/stage2", "stage_data/7", "taught_data/no_stage/seed-0"),
-        "write/small/stage2/seed-0",
+        *("write/small/stage2/seed-0", "real/CMF/seed-0"),
     ],
 )
 def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
@@ -151,7 +152,8 @@ def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
 @pytest.mark.parametrize(
     ("words", "folder", "seeds", "recorded"),
     [
-        ([], "runs/evidence", range(10), list(evidence.PARTS)),
+        ([], "runs/evidence", range(10), list(evidence.PARTS[:-1])),
+        (["--data=d"], "runs/evidence", range(10), list(evidence.PARTS)),
         (["--parts=forms"], "runs/evidence", range(10), ["forms"]),
         (["--short"], "runs/evidence_pilot", range(1000, 1002), []),
         (["--tiny"], "runs/evidence_tiny", range(1000, 1001), []),
@@ -162,6 +164,7 @@ def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
 def test_only_the_seeds_of_the_protocol_are_recorded(words, folder, seeds, recorded, monkeypatch):
     written, seen = [], {}
     monkeypatch.setattr(evidence, "run", lambda part, options: seen.setdefault("run", options))
+    monkeypatch.setattr(real_samples, "write_all", lambda folder, data: None)
     monkeypatch.setattr(samples, "write_all", lambda root, given: seen.update(drawn=(root, given)))
     monkeypatch.setattr(evidence, "record", lambda part, rows: written.append(part))
     monkeypatch.setattr(evidence, "rebuild", lambda: None)
@@ -177,6 +180,7 @@ def test_only_the_seeds_of_the_protocol_are_recorded(words, folder, seeds, recor
     ("words", "fault"),
     [
         (["--parts=stage"], "unknown part 'stage'"),
+        (["--parts=real"], "--parts=real: needs --data=FOLDER"),
         (["--short", "--first=0"], "a run that does not count needs at least 1000"),
         (["--seeds=2", "--first=5"], "a run that does not count needs at least 1000"),
     ],

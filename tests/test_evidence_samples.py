@@ -5,11 +5,11 @@ import pathlib
 
 import pytest
 
-from benchmarks.evidence import samples
+from benchmarks.evidence import real_samples, samples
 from teacherlm_jax.cli import config_file
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import KINDS
-from teacherlm_jax.pipelines.evidence_steps import study_students
+from teacherlm_jax.pipelines.evidence_steps import study_real, study_students
 from teacherlm_jax.storage import files
 
 CONFIGS = config_file.load(pathlib.Path(__file__).parents[1] / "configs" / "evidence.py")
@@ -110,3 +110,50 @@ def test_samples_of_another_version_are_refused(tmp_path):
 def test_the_arms_are_trained_on_explanations_that_the_samples_have(drawn):
     authors = {arm.author for arm in study_students.ARMS.values()}
     assert authors == set(drawn[0].explanations["cot"])
+
+
+def write_rationales(data):
+    rows = {
+        "creak": [{"question": f"Claim {i}: ice is cold.", "answer": "yes"} for i in range(30)],
+        "ecqa": [
+            {"question": f"Which {i}?\nOptions:\n- red\n- blue\n- tall", "answer": "blue"}
+            for i in range(30)
+        ],
+        "strategyqa": [{"question": f"Is it {i}?", "answer": "no"} for i in range(30)]
+        + [{"question": "How many?", "answer": "three"}],
+    }
+    for name, each in rows.items():
+        explained = [{**row, "cot": f"{name} because of {row['question']}"} for row in each]
+        files.write_jsonl(data / f"rationale/{name}_train.jsonl", explained)
+    asked = {
+        "creak": {"sentence": "Ice is cold.", "label": "true"},
+        "ecqa": {"q_text": "Which?", "q_ans": "b"}
+        | {f"q_op{i}": "abcde"[i - 1] for i in range(1, 6)},
+        "strategy_qa": {
+            "origin_question": "Is it?",
+            "origin_answer": "True",
+            "facts": ["Ice is cold."],
+        },
+    }
+    for name, row in asked.items():
+        files.write_jsonl(data / f"eval/{name}.jsonl", [row])
+
+
+def test_real_samples_have_options_and_their_own_and_another_explanation(tmp_path):
+    write_rationales(tmp_path)
+    real_samples.write_all(tmp_path / "real", tmp_path)
+    real_samples.write_all(tmp_path / "real", tmp_path)  # the same ones
+    train = [row for _, row in files.read_jsonl(tmp_path / "real/train.jsonl")]
+    assert collections.Counter(row["source"] for row in train) == dict.fromkeys(study_real.SETS, 27)
+    assert all(row["options"] for row in train)  # "three" of "How many?" is none
+    assert {tuple(row["options"]) for row in train} == {("True", "False"), ("red", "blue", "tall")}
+    for row in train:
+        human, permuted = (row["explanations"]["cot"][author] for author in ("human", "permuted"))
+        assert human.startswith(row["source"]) and permuted.startswith(row["source"])
+        assert human != permuted
+    for name in study_real.SETS:
+        held = [row for _, row in files.read_jsonl(tmp_path / f"real/{name}_held_out.jsonl")]
+        assert len(held) == 3
+        assert not {row["question"] for row in held} & {row["question"] for row in train}
+        (asked,) = [row for _, row in files.read_jsonl(tmp_path / f"real/{name}.jsonl")]
+        assert asked["options"] and not asked["explanations"]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from benchmarks.evidence import comparisons, tables
+from benchmarks.evidence import comparisons, student_tables, tables
 from benchmarks.evidence.comparisons import Comparison
 from teacherlm_jax.data.sample import KINDS
 
@@ -37,7 +37,7 @@ def test_students_are_compared_at_the_largest_budget_that_both_reached():
     ]
     differences = {
         budget: comparisons.of_students(rows, "CMF", "text", 10, budget).differences
-        for budget in tables.BUDGETS
+        for budget in student_tables.BUDGETS
     }
     assert differences["steps"] == pytest.approx((100 * (0.7 - 0.8),))
     assert differences["tokens"] == pytest.approx((100 * (0.7 - 0.64),))
@@ -123,3 +123,29 @@ def test_the_stages_are_compared_on_letters_and_explanations():
     assert "| medium | stage2 | 70.0 | 50.0 |" in text
     assert "| medium | stage2 | 50.0 | 50.0 | 50.0 |" in text
     assert "small" not in tables.TABLES["sizes"]({"teachers": teachers, "explained": writers})
+
+
+def test_the_course_has_accuracies_and_differences_along_the_training():
+    curves = {"text": (0.5, 0.6, 0.6), "CMF": (0.3, 0.5, 0.7), "CMF-permuted": (0.3, 0.4, 0.5)}
+    students = [
+        student(arm, seed, list(zip((10, 20, 30), curve, strict=True)), pass_tokens=50)
+        | {"amount": 1000}
+        for arm, curve in curves.items()
+        for seed in (0, 1)
+    ]
+    text = re.sub(" +", " ", tables.TABLES["course"]({"students": students}))
+    assert "| 20 | 60.0 | 50.0 | 40.0 | -10.0 ± 0.0 | +10.0 ± 0.0 |" in text
+    assert "| mean of the last six | 56.7 | 50.0 | 40.0 | -6.7 ± 0.0 | +10.0 ± 0.0 |" in text
+
+
+def test_real_students_are_compared_on_each_benchmark():
+    rows = [
+        student(arm, seed, [(50, 0.3), (100, accuracy)], pass_tokens=50)
+        | {"amount": 80, "benchmark": benchmark, "questions": 105, "majority": 0.55}
+        for arm, accuracy in (("text", 0.5), ("C", 0.6))
+        for seed in (0, 1)
+        for benchmark in ("creak", "ecqa_held_out")
+    ]
+    text = re.sub(" +", " ", tables.TABLES["real"]({"real": rows}))
+    assert text.count("| 105 | 55.0 | text | 50.0 ± 0.0 | | | |") == 2
+    assert text.count("| C | 60.0 ± 0.0 | +10.0 ± 0.0 | +10.0 ± 0.0 | +10.0 ± 0.0 |") == 2

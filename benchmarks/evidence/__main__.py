@@ -1,6 +1,7 @@
 """`make evidence`: run the study and rebuild its page, docs/explanation/evidence.md.
 
-    make evidence                       # everything; repeat the command to resume
+    make evidence                       # all on generated samples; repeat the command to resume
+    make evidence DATA=data             # and the real questions of docs/tutorial/real-data.md
     make evidence SHORT=1               # H1 to H3 with two other seeds, in a quarter of an hour
     python -m benchmarks.evidence --parts=students --processes=2
     python -m benchmarks.evidence --page   # rebuild the page from the recorded outcomes
@@ -19,11 +20,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from benchmarks import harness
-from benchmarks.evidence import outcomes, page, samples, tables
-from teacherlm_jax.pipelines.evidence_steps import study, study_students, study_teachers
+from benchmarks.evidence import outcomes, page, real_samples, samples, tables
+from benchmarks.evidence.student_tables import Rows
+from teacherlm_jax.pipelines.evidence_steps import study, study_real, study_students, study_teachers
 from teacherlm_jax.storage import files
 
-PARTS = ("students", "stages", "forms", "causes", "taught", "amounts", "sizes")
+PARTS = ("students", "stages", "forms", "causes", "taught", "amounts", "sizes", "real")
 SHORT_PARTS = PARTS[:1]
 PILOT = 1000  # first seed of runs that do not count
 # One thread for each process, since they run side by side.
@@ -49,18 +51,19 @@ def run(part: str, options: argparse.Namespace) -> None:
         raise SystemExit(done.returncode)
 
 
-def rows_of(root: Path, seeds: Collection[int]) -> tables.Rows:
+def rows_of(root: Path, seeds: Collection[int]) -> Rows:
     """Return all outcomes with these seeds; other seeds may have runs in `root`, too."""
     found = {
         "students": outcomes.students(root),
         "teachers": outcomes.teachers(root),
         "explained": outcomes.writers(root, "explain"),
         "written": outcomes.writers(root, "write"),
+        "real": outcomes.real(root),
     }
     return {name: [row for row in rows if row["seed"] in seeds] for name, rows in found.items()}
 
 
-def added(part: str, rows: tables.Rows) -> tables.Rows:
+def added(part: str, rows: Rows) -> Rows:
     """Return the outcomes that a part adds to those of the other parts."""
     sizes = study_teachers.PARTS.get(part, ())
     arms = study_students.ADDED.get(part, ())
@@ -73,12 +76,14 @@ def added(part: str, rows: tables.Rows) -> tables.Rows:
         "teachers": [row for row in rows["teachers"] if row["size"] in sizes],
         "explained": [row for row in rows["explained"] if row["size"] in sizes],
         "written": rows["written"] if part == "taught" else [],
+        "real": rows["real"] if part == study_real.PART else [],
     }
 
 
-def record(part: str, rows: tables.Rows) -> None:
+def record(part: str, rows: Rows) -> None:
     """Record the outcomes of a part, with the time that its trainings took."""
-    hours = sum(row["seconds"] for row in (*rows["students"], *rows["teachers"])) / 3600
+    real = [row for row in rows["real"] if row["benchmark"] == study_real.BENCHMARKS[0]]
+    hours = sum(row["seconds"] for row in (*rows["students"], *rows["teachers"], *real)) / 3600
     conditions = f"These trainings took {hours:.1f} hours of one core.\n{harness.conditions()}"
     files.write_json(
         harness.RESULTS / f"evidence_{part}.json",
@@ -90,25 +95,34 @@ def rebuild() -> None:
     """Rebuild the page from the recorded outcomes."""
     paths = {part: harness.RESULTS / f"evidence_{part}.json" for part in PARTS}
     recorded = {part: files.read_json(path) for part, path in paths.items() if path.exists()}
-    rows: tables.Rows = collections.defaultdict(list)
+    rows: Rows = collections.defaultdict(list)
     for one in recorded.values():
         for name, found in one["rows"].items():
             rows[name] += found
     for part, one in recorded.items():
         page.write(part, rows, one["conditions"])
     if recorded:
-        page.write("primary", rows)
+        for name in ("primary", "course"):
+            page.write(name, rows)
         page.write_figure(rows["students"])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the study and return the exit status."""
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of a run; `counted` tells whether its seeds are the protocol's.
+
+    Raises SystemExit for options that the protocol does not allow.
+    """
     parser = argparse.ArgumentParser(description="Run the study of stages and explanations.")
-    parser.add_argument("--parts", help=f"some of {','.join(PARTS)} (default: all)")
+    parser.add_argument(
+        "--parts", help=f"some of {','.join(PARTS)} (default: all; `real` only with --data)"
+    )
     parser.add_argument(
         "--folder",
         help="folder of the runs (default: runs/evidence, or runs/evidence_pilot or _tiny if they "
         "do not count)",
+    )
+    parser.add_argument(
+        "--data", type=Path, help="folder with the files of docs/tutorial/real-data.md, for `real`"
     )
     parser.add_argument("--seeds", type=int, default=study.SEEDS, help="number of seeds")
     parser.add_argument(
@@ -120,33 +134,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tiny", action="store_true", help="a smoke test")
     parser.add_argument("--page", action="store_true", help="rebuild the page without training")
     options = parser.parse_args(arguments)
+    brief = options.short or options.tiny
+    options.counted = not (brief or options.first) and options.seeds == study.SEEDS
+    if options.first is None:
+        options.first = 0 if options.counted else PILOT
+    if not options.counted and options.first < PILOT:
+        parser.error(f"--first={options.first}: a run that does not count needs at least {PILOT}")
+    end = "" if options.counted else "_tiny" if options.tiny else "_pilot"
+    options.folder = options.folder or f"runs/evidence{end}"
+    default = SHORT_PARTS if options.short else PARTS if options.data else PARTS[:-1]
+    options.parts = options.parts.split(",") if options.parts else default
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"--parts={','.join(options.parts)}: unknown part {min(unknown)!r}")
+    if study_real.PART in options.parts and not options.data:
+        parser.error(
+            "--parts=real: needs --data=FOLDER with the files of docs/tutorial/real-data.md"
+        )
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study and return the exit status."""
+    options = _options(arguments)
     if options.page:
         rebuild()
         return 0
-    counted = not (options.short or options.tiny or options.first) and options.seeds == study.SEEDS
-    if options.first is None:
-        options.first = 0 if counted else PILOT
-    if not counted and options.first < PILOT:
-        parser.error(f"--first={options.first}: a run that does not count needs at least {PILOT}")
-    end = "" if counted else "_tiny" if options.tiny else "_pilot"
-    root = Path(options.folder or f"runs/evidence{end}")
-    options.folder = str(root)
-    default = SHORT_PARTS if options.short else PARTS
-    parts = options.parts.split(",") if options.parts else default
-    if unknown := set(parts) - set(PARTS):
-        parser.error(f"--parts={options.parts}: unknown part {min(unknown)!r}")
+    root = Path(options.folder)
     chosen = study.chosen_seeds(
         options.first, options.seeds, short=options.short, tiny=options.tiny
     )
     samples.write_all(root / "samples", chosen)
-    for part in parts:
+    if study_real.PART in options.parts:
+        real_samples.write_all(root / "samples" / study_real.PART, options.data)
+    for part in options.parts:
         run(part, options)
         rows = rows_of(root, chosen)
         print(tables.TABLES[part](rows))
-        if counted:
+        if options.counted:
             record(part, added(part, rows))
             rebuild()
-    if not counted:
+    if not options.counted:
         print(tables.TABLES["primary"](rows_of(root, chosen)))
     return 0
 

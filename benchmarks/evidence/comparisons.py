@@ -118,3 +118,18 @@ def _pair(first: Mapping[str, Any], second: Mapping[str, Any], budget: str) -> t
 def _rate(row: Mapping[str, Any], budget: str) -> float:
     tokens = row["tokens"] / row["steps"]
     return {"steps": 1.0, "tokens": tokens, "passes": tokens / row["pass_tokens"]}[budget]
+
+
+def paired(values: Mapping[tuple[str, int], float], arm: str, other: str) -> Comparison | None:
+    """Compare two arms by their values for (arm, seed); None without common seeds."""
+    seeds = sorted(seed for name, seed in values if name == arm and (other, seed) in values)
+    differences = tuple(values[arm, seed] - values[other, seed] for seed in seeds)
+    return Comparison(differences) if differences else None
+
+
+def shown(comparison: Comparison | None) -> str:
+    """Return a difference with its interval, such as `+1.2 ± 0.8`."""
+    if comparison is None:
+        return ""
+    half = f" ± {comparison.half:.1f}" if len(comparison.differences) > 1 else ""
+    return f"{comparison.mean:+.1f}{half}"

@@ -1,10 +1,11 @@
 """Outcomes of the runs of a study, read from their run folders into plain values."""
 
+import collections
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax.pipelines.evidence_steps import study, study_students
+from teacherlm_jax.pipelines.evidence_steps import study, study_real, study_students
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 
@@ -71,13 +72,49 @@ def _writers(root: Path) -> Iterator[Row]:
         yield {"size": size, "writer": writer, "seed": study.seed_of(seed), "correct": correct}
 
 
+def real(root: Path) -> list[Row]:
+    """Return a row for each finished student on real samples and each benchmark.
+
+    `questions` counts those of the benchmark; `majority` is the share of its most frequent answer.
+    """
+    return sorted(_real(root), key=lambda row: (row["arm"], row["benchmark"], row["seed"]))
+
+
+def _real(root: Path) -> Iterator[Row]:
+    asked = {
+        name: _asked(root / "samples/real" / f"{name}.jsonl") for name in study_real.BENCHMARKS
+    }
+    for folder, result in _finished(root / study_real.PART, depth=2):
+        arm, seed = folder.parts[-2:]
+        prepared = files.read_json(root / "real_data" / layout.RESULT)["mixtures"][arm]
+        for name, figures in asked.items():
+            yield {
+                "arm": arm,
+                "benchmark": name,
+                "seed": study.seed_of(seed),
+                "curve": curve(folder, name),
+                "amount": prepared["texts"],
+                "pass_tokens": prepared["tokens"],
+                **figures,
+                **{key: result[key] for key in ("steps", "tokens", "parameters", "seconds")},
+            }
+
+
+def _asked(path: Path) -> Row:
+    """Return the number of questions of a file, and the share of its most frequent answer."""
+    if not path.exists():
+        return {}
+    answers = collections.Counter(row["answer"] for _, row in files.read_jsonl(path))
+    return {"questions": answers.total(), "majority": max(answers.values()) / answers.total()}
+
+
 def curve(folder: Path, benchmark: str) -> list[tuple[int, float]]:
     """Return (step, accuracy on a benchmark) of each validation of a training."""
     rows = (row for _, row in files.read_jsonl(folder / layout.VALIDATION))
     return [(row["step"], row[f"{benchmark}/accuracy"]) for row in rows]
 
 
-def _finished(root: Path) -> Iterator[tuple[Path, Row]]:
-    """Yield the run folders three levels below `root` that have a result, with the result."""
-    for path in sorted(root.glob(f"*/*/*/{layout.RESULT}")):
+def _finished(root: Path, depth: int = 3) -> Iterator[tuple[Path, Row]]:
+    """Yield the run folders `depth` levels below `root` that have a result, with the result."""
+    for path in sorted(root.glob(f"{'*/' * depth}{layout.RESULT}")):
         yield path.parent, files.read_json(path)

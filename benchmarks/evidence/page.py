@@ -8,7 +8,8 @@ import vl_convert
 
 from benchmarks import harness
 from benchmarks.evidence import comparisons
-from benchmarks.evidence.tables import TABLES, Rows, Runs
+from benchmarks.evidence.student_tables import Rows, Runs
+from benchmarks.evidence.tables import TABLES
 from teacherlm_jax.pipelines.evidence_steps import study_students
 
 PAGE = harness.DOCS / "explanation" / "evidence.md"

@@ -36,10 +36,10 @@ def write_all(root: Path, seeds: Iterable[int]) -> None:
 
     Raises SystemExit if a file is there with other samples, which another version has written.
     """
-    _write(root / "vocabulary.jsonl", synthetic.generate(1800, VOCABULARY_SEED))
+    write_once(root / "vocabulary.jsonl", synthetic.generate(1800, VOCABULARY_SEED))
     for seed in seeds:
         for name, drawn in drawn_files(seed).items():
-            _write(root / f"seed-{seed}" / f"{name}.jsonl", drawn)
+            write_once(root / f"seed-{seed}" / f"{name}.jsonl", drawn)
 
 
 def drawn_files(seed: int) -> dict[str, Iterable[Sample]]:
@@ -58,17 +58,19 @@ def drawn_files(seed: int) -> dict[str, Iterable[Sample]]:
             for amount in (MAIN_AMOUNT, *AMOUNTS)
         },
         "explained": teachers[:EXPLAINED],
-        "plain": map(_unexplained, teachers[EXPLAINED : EXPLAINED + PLAIN]),
+        "plain": map(unexplained, teachers[EXPLAINED : EXPLAINED + PLAIN]),
         "taught": teachers[EXPLAINED + PLAIN :],
-        **{name: map(_unexplained, drawn) for name, drawn in tests.items()},
+        **{name: map(unexplained, drawn) for name, drawn in tests.items()},
     }
 
 
-def _unexplained(sample: Sample) -> Sample:
+def unexplained(sample: Sample) -> Sample:
+    """Return the sample without its explanations."""
     return dataclasses.replace(sample, explanations={})
 
 
-def _write(path: Path, drawn: Iterable[Sample]) -> None:
+def write_once(path: Path, drawn: Iterable[Sample]) -> None:
+    """Write samples to a file. Raises SystemExit if it is there with other ones."""
     rows = list(map(to_row, drawn))
     if not path.exists():
         files.write_jsonl(path, rows)
@@ -82,7 +84,7 @@ def _write(path: Path, drawn: Iterable[Sample]) -> None:
 def with_authors(samples: Sequence[Sample], seed: int) -> Iterator[Sample]:
     """Yield samples with the explanations of all authors."""
     rng = random.Random(f"authors {seed}")
-    permuted = _permuted(samples, rng)
+    permuted = permuted_within(samples, rng)
     false = _false(samples, rng)
     for index, sample in enumerate(samples):
         rank = rng.random() * 100  # false with every share above it
@@ -103,8 +105,8 @@ def text_of(sample: Sample, kind: str) -> str:
     return sample.explanations[kind][synthetic.AUTHOR]
 
 
-def _permuted(samples: Sequence[Sample], rng: random.Random) -> list[Sample]:
-    """Return for each sample another one of its family, each of them once."""
+def permuted_within(samples: Sequence[Sample], rng: random.Random) -> list[Sample]:
+    """Return for each sample another one of its family or source, each of them once."""
     others = list(samples)
     for members in _families(samples):
         shuffled = members.copy()

@@ -1,22 +1,20 @@
-"""Tables of docs/explanation/evidence.md, from the outcomes alone."""
+"""Tables of docs/explanation/evidence.md by their name: the hypotheses, teachers, and students."""
 
 import functools
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks import harness
-from benchmarks.evidence import comparisons
+from benchmarks.evidence import comparisons, student_tables
 from benchmarks.evidence.comparisons import Comparison
+from benchmarks.evidence.student_tables import Rows, Runs
 from teacherlm_jax.data.sample import KINDS
-from teacherlm_jax.pipelines.evidence_steps import study_students, study_teachers
+from teacherlm_jax.pipelines.evidence_steps import study_real, study_students, study_teachers
 from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
 from teacherlm_jax.pipelines.evidence_steps.study_teachers import MAIN_SIZE
 
 SIGNIFICANT = 0.05
-BUDGETS = ("steps", "tokens", "passes")
-Runs = Sequence[Mapping[str, Any]]
-Rows = Mapping[str, list[Mapping[str, Any]]]  # outcomes by kind: students, teachers, …
 
 
 def primary(rows: Rows) -> dict[str, Comparison | None]:
@@ -44,7 +42,7 @@ def staged(rows: Runs, size: str, benchmark: str) -> Comparison | None:
     values = {
         (row["stage"], row["seed"]): 100 * row[benchmark] for row in rows if row["size"] == size
     }
-    return _paired(values, "stage2", "no_stage")
+    return comparisons.paired(values, "stage2", "no_stage")
 
 
 def explained(rows: Runs, size: str, writer: str, kind: str = "") -> Comparison | None:
@@ -58,21 +56,7 @@ def explained(rows: Runs, size: str, writer: str, kind: str = "") -> Comparison 
         for row in rows
         if row["size"] == size
     }
-    return _paired(values, writer, "no_stage")
-
-
-def _paired(values: Mapping[tuple[str, int], float], arm: str, other: str) -> Comparison | None:
-    seeds = sorted(seed for name, seed in values if name == arm and (other, seed) in values)
-    differences = tuple(values[arm, seed] - values[other, seed] for seed in seeds)
-    return Comparison(differences) if differences else None
-
-
-def shown(comparison: Comparison | None) -> str:
-    """Return a difference with its interval, such as `+1.2 ± 0.8`."""
-    if comparison is None:
-        return ""
-    half = f" ± {comparison.half:.1f}" if len(comparison.differences) > 1 else ""
-    return f"{comparison.mean:+.1f}{half}"
+    return comparisons.paired(values, writer, "no_stage")
 
 
 def _primary_table(rows: Rows) -> str:
@@ -93,7 +77,7 @@ def _primary_table(rows: Rows) -> str:
         [
             (
                 name,
-                shown(one),
+                comparisons.shown(one),
                 len(one.differences),
                 f"{one.p:.3f}",
                 f"{adjusted[name]:.3f}",
@@ -113,51 +97,6 @@ def verdict(comparison: Comparison, p: float) -> str:
     return "supported" if comparison.mean > 0 else "contradicted"
 
 
-def _student_tables(part: str, rows: Rows) -> str:
-    """Return a table for each number of samples of a part."""
-    amounts = study_students.AMOUNTS if part == "amounts" else (MAIN_AMOUNT,)
-    arms = (study_students.BASES.get(part, "text"), *study_students.ADDED[part])
-    tables = (student_table(rows["students"], arms, amount) for amount in amounts)
-    return "\n".join(filter(None, tables))
-
-
-def _taught_tables(rows: Rows) -> str:
-    """Return differences from true explanations, those from stage 2's, and what is correct."""
-    students = rows["students"]
-    arms = ("taught-CMF", *study_students.ADDED["taught"])
-    written = ("taught-stage2", "taught-checked", "taught-specialists")
-    tables = (student_table(students, names, MAIN_AMOUNT) for names in (arms, written))
-    return "\n".join((*tables, _correct_table(rows["written"])))
-
-
-def student_table(students: Runs, arms: Sequence[str], amount: int) -> str:
-    """Return accuracies of arms of students, and their differences from the first of them."""
-    base = arms[0]
-    lines = []
-    for arm in dict.fromkeys(arms):
-        each = [row for row in students if row["arm"] == arm and row["amount"] == amount]
-        if not each:
-            continue
-        differences = [
-            "" if arm == base else shown(comparisons.of_students(students, arm, base, amount, one))
-            for one in BUDGETS
-        ]
-        means = [
-            statistics.fmean(values)
-            for values in (
-                [row.get("samples", amount) for row in each],
-                [100 * row["curve"][-1][1] for row in each],
-                [row["tokens"] / 1e6 for row in each],
-                [row["tokens"] / row["pass_tokens"] for row in each],
-            )
-        ]
-        samples, accuracy, tokens, passes = means
-        costs = (f"{tokens:.2f}", f"{passes:.1f}")
-        lines.append([arm, f"{samples:.0f}", f"{accuracy:.1f}", *differences, *costs])
-    header = ("arm", "samples", "accuracy, %", *(f"equal {one}" for one in BUDGETS))
-    return harness.table((*header, "million tokens", "passes"), lines) if lines else ""
-
-
 def _teacher_tables(part: str, rows: Rows) -> str:
     """Return comparisons of staged teachers with the control, and the levels of all."""
     sizes = study_teachers.PARTS[part]
@@ -168,7 +107,7 @@ def _teacher_tables(part: str, rows: Rows) -> str:
         (
             _stage_table(teachers, explanations),
             _level_table(teachers),
-            _correct_table(explanations),
+            student_tables.correct_table(explanations),
         )
     )
 
@@ -179,7 +118,7 @@ def _stage_table(teachers: Runs, explanations: Runs) -> str:
         of_size = [row for row in teachers if row["size"] == size]
         letters = (staged(of_size, size, one) for one in ("trained", "unseen"))
         kinds = (explained(explanations, size, "stage2", kind) for kind in ("", *KINDS))
-        cells = map(shown, (*letters, *kinds))
+        cells = map(comparisons.shown, (*letters, *kinds))
         lines.append([f"{size}, {of_size[0]['parameters']:,}", *cells])
     header = ("size, parameters", "letters", "letters, held-out families", "explanations", *KINDS)
     return harness.table(header, lines)
@@ -191,31 +130,24 @@ def _level_table(teachers: Runs) -> str:
     for row in teachers:
         of_model.setdefault((row["size"], row["stage"]), []).append(row)
     lines = [
-        [*model, *(_percent(row[name] for row in each) for name in ("trained", "unseen"))]
+        [
+            *model,
+            *(student_tables.percent(row[name] for row in each) for name in ("trained", "unseen")),
+        ]
         for model, each in sorted(of_model.items())
     ]
     return harness.table(("size", "stage", "letters, %", "held-out families, %"), lines)
 
 
-def _correct_table(explanations: Runs) -> str:
-    """Return shares of correct explanations by their writer, in percent."""
-    of_writer: dict[tuple[str, str], list[Mapping[str, float]]] = {}
-    for row in explanations:
-        of_writer.setdefault((row["size"], row["writer"]), []).append(row["correct"])
-    lines = [
-        [*writer, *(_percent(correct[kind] for correct in each) for kind in KINDS)]
-        for writer, each in sorted(of_writer.items())
-    ]
-    return harness.table(("size", "writer", *(f"correct {kind}, %" for kind in KINDS)), lines)
-
-
-def _percent(shares: Iterable[float]) -> str:
-    return f"{100 * statistics.fmean(shares):.1f}"
-
-
 TABLES = {
-    **{part: functools.partial(_student_tables, part) for part in study_students.ADDED},
+    **{
+        part: functools.partial(student_tables.of_part, part)
+        for part in ("students", "forms", "amounts")
+    },
+    "causes": student_tables.of_causes,
+    "taught": student_tables.of_taught,
+    study_real.PART: student_tables.of_real,
+    "course": student_tables.course,
     **{part: functools.partial(_teacher_tables, part) for part in study_teachers.PARTS},
-    "taught": _taught_tables,
     "primary": _primary_table,
 }

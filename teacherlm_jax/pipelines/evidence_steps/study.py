@@ -94,19 +94,22 @@ def training(
     *,
     output: str,
     data: str,
-    size: str,
+    shape: tuple[int, int],
     steps: int,
     seed: int,
+    questions: str,
     benchmarks: Mapping[str, str],
     validations: int = 1,
     init_from: str = "",
 ) -> config.TrainConfig:
     """Train with a constant rate, so that every step ends a training with a smaller budget.
 
-    `benchmarks` has the file of each validation among the samples of the seed.
+    `shape` is layers and width. `benchmarks` has the file of each validation in the folder
+    `questions`.
     """
-    layers, width = SIZES[size]
-    steps = 12 if study.tiny else steps
+    layers, width = shape
+    if study.tiny:
+        steps, validations = 12, 1
     return config.TrainConfig(
         output=output,
         data=data,
@@ -124,7 +127,7 @@ def training(
         compilation_cache=f"{study.root}/compiled",
         validation=config.ValidationConfig(
             every=max(1, steps // validations),
-            root=study.samples(seed),
+            root=questions,
             benchmarks=tuple(config.BenchmarkConfig(*one) for one in benchmarks.items()),
             max_length=LENGTH,
         ),

@@ -9,6 +9,7 @@ from teacherlm_jax.pipelines.evidence_steps import study_teachers
 from teacherlm_jax.pipelines.evidence_steps.study import (
     LENGTH,
     MAIN_AMOUNT,
+    SIZES,
     Study,
     seed_of,
     training,
@@ -51,6 +52,7 @@ ARMS = {
     **{form: Arm(form) for form in config.FORMS},
     PERMUTED: Arm("CMF", PERMUTED_AUTHOR),
     **{f"CMF-{author}": Arm("CMF", author) for author in map(false_author, FALSE_SHARES)},
+    "text-whole-text": Arm("text", loss="text"),
     "CMF-whole-text": Arm("CMF", loss="text"),
     "CMF-answer": Arm("CMF", loss="answer"),
 }
@@ -176,14 +178,15 @@ def _prepared(
         output=output,
         root=root,
         sources=(source,),
-        mixtures=tuple(_mixture(name, (ARMS | TAUGHT_ARMS)[name]) for name in names),
+        mixtures=tuple(mixture(name, (ARMS | TAUGHT_ARMS)[name]) for name in names),
         vocabulary=study.vocabulary(),
         length=LENGTH,
         seed=seed_of(seed),
     )
 
 
-def _mixture(name: str, arm: Arm) -> config.MixtureConfig:
+def mixture(name: str, arm: Arm) -> config.MixtureConfig:
+    """Return the mixture of an arm."""
     return config.MixtureConfig(
         name, forms=(arm.form,), author=arm.author, loss=arm.loss, checked_only=arm.checked
     )
@@ -195,9 +198,10 @@ def student(study: Study, arm: str, amount: str, seed: str) -> config.TrainConfi
         study,
         output=f"{study.root}/student/{arm}/{amount}/{seed}",
         data=f"{study.root}/{data_of(arm, amount, seed)}",
-        size=SIZE,
+        shape=SIZES[SIZE],
         steps=STEPS,
         seed=seed_of(seed),
+        questions=study.samples(seed_of(seed)),
         benchmarks={"test": _test_of(arm)},
         validations=VALIDATIONS,
     )

@@ -126,9 +126,10 @@ def teacher(study: Study, size: str, stage: str, seed: str) -> config.TrainConfi
         study,
         output=_folder(study, size, stage, seed),
         data=f"{study.root}/stage_data/{seed}/{stage}",
-        size=size,
+        shape=SIZES[size],
         steps=STEPS[stage],
         seed=seed_of(seed),
+        questions=study.samples(seed_of(seed)),
         init_from=_folder(study, size, BASE[stage], seed) if stage in BASE else "",
         benchmarks={name: f"{name}.jsonl" for name in ("trained", "unseen")},
     )
