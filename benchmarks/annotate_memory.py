@@ -93,7 +93,7 @@ def write_teacher(folder: Path, layers: int = 1, width: int = 16) -> Path:
 
 
 def measured(folder: Path, config: Path, rows: int) -> dict[str, float]:
-    """Annotate so many rows in a process; return its figures."""
+    """Annotate a number of rows in a process; return its figures."""
     source, output = folder / f"{rows}.jsonl", folder / f"run-{rows}"
     write_rows(source, rows)
     command = [sys.executable, "-m", "benchmarks.stub_teacher", "0", "annotate"]

@@ -41,7 +41,7 @@ class Fault:
         path: pattern that the unquoted path with its query has to contain.
         times: number of requests that fail.
         after: number of matching requests that succeed before.
-        every: fail only one of so many requests.
+        every: fail only one in this number of requests.
         delay: seconds to wait before the answer; with an empty `answer` the request then succeeds.
         seen: number of requests that matched.
         failed: number of requests that failed.

@@ -145,7 +145,7 @@ class Job:
         self._draw, self._seconds = draw, seconds
 
     def run(self, workers: int) -> collections.Counter[tuple[str, str]]:
-        """Run so many processes until the job is finished; count kills by phase and signal."""
+        """Run a number of processes until the job is finished; count kills by phase and signal."""
         killed: collections.Counter[tuple[str, str]] = collections.Counter()
         processes = [self._start() for _ in range(workers)]
         end = time.monotonic() + _DEADLINE

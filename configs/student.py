@@ -156,7 +156,7 @@ def _parts(variant: str) -> tuple[str, str, str, str]:
 
 
 def steps_of(data: str, rows: int, epochs: int, tokens: float) -> int:
-    """Return the steps for all epochs over prepared data, or over so many tokens."""
+    """Return the steps for all epochs over prepared data, or over this number of tokens."""
     if not tokens:
         return prepared.open(data).steps(rows, epochs)
     return math.ceil(tokens * epochs / (rows * LENGTH))

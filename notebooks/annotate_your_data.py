@@ -40,7 +40,7 @@ ANSWER = "answer"  # column of the answer: number, letter or text of an option, 
 FIRST = 0  # number of the first option, if answers are numbers
 TEACHER = "hf://bigscience/bloomz-560m"
 RUN = "runs/annotate_mine"  # other settings need another folder
-ROWS = 0  # explain only so many rows; 0: all
+ROWS = 0  # number of rows to explain; 0: all
 MAX_NEW_TOKENS = 128  # longest explanation
 SLOTS = 16  # explanations generated at the same time; lower it if memory runs out
 

@@ -130,7 +130,7 @@ class Model:
             subject: if given, prompts begin with the sentence that names it.
             sampling: how tokens are sampled; None: the defaults of `SamplingConfig`.
             gates: names of the gates that judge each text; `answer_check` uses this model.
-            attempts: most times that a text is generated: one that fails a gate is generated again
+            attempts: maximum number of attempts per text: one that fails a gate is generated again
                 with other random numbers. `answer_check` does not count.
             seed: seed of the sampling.
 

@@ -80,7 +80,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
 
 
 def abstract_mesh(config: MeshConfig, devices: int) -> AbstractMesh:
-    """Return the mesh of `make_mesh` over so many devices that need not exist, for shapes only."""
+    """Return the mesh of `make_mesh` for a number of devices that need not exist."""
     return AbstractMesh(_mesh_shape(config, devices), MESH_AXES, (AxisType.Auto,) * 3)
 
 

@@ -37,7 +37,7 @@ class PromptRequests(Iterator[GenerationRequest]):
         Args:
             prompts: distinct prompts, those of a sample one after the other.
             seed: seed of the sampling.
-            members: most prompts of a sample.
+            members: maximum number of prompts of a sample.
             adapters: index of the adapter that writes each kind; 0 for other kinds.
         """
         self._prompts, self._seed, self._members = iter(prompts), seed, members

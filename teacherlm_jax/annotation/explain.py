@@ -81,7 +81,7 @@ def explain(
         gates: names of the gates that judge each explanation, of `config.names.GATES`; for
             "answer_check", `model` also chooses an option with each explanation; "not_duplicate"
             is a gate of `annotate` only.
-        attempts: most times that an explanation is generated, see `generate_explanations`.
+        attempts: maximum number of attempts per explanation, see `generate_explanations`.
         subject_prefix: begin prompts with the sentence that names the subject, if a sample has one.
         slots: number of explanations generated at the same time.
 
@@ -152,10 +152,10 @@ def generate_explanations(
         seed: seed of the sampling.
         gates: names of the gates that judge each explanation; only those that judge it by its
             text alone have a verdict.
-        attempts: most times that an explanation is generated. One that fails a gate is generated
+        attempts: maximum number of attempts per explanation. One that fails a gate is generated
             again with another key; the first that passes is yielded, or the last one.
         slots: number of explanations generated at the same time.
-        members: most prompts of a sample.
+        members: maximum number of prompts of a sample.
         lengths: number of prompts by length in tokens; None: all prompts are read first.
         say: gets a line about each program that is compiled.
         counts: object to which the engines add what they do.

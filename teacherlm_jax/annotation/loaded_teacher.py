@@ -73,7 +73,7 @@ class ModelTeacher:
         config: sampling, seed, gates and slots.
         model: the model.
         lengths: number of prompts by length in tokens, at least of those that it will get.
-        members: most prompts of one sample.
+        members: maximum number of prompts of one sample.
         say: gets a line about each program that is compiled.
         counts: object to which the engines add what they do.
         alone: with the adapters of several teachers, each of them by kind.

@@ -60,12 +60,12 @@ class AnnotationProgress:
         return {"texts": self.written, "seconds": seconds, "tokens_per_second": speed}
 
     def correct(self, kind: str, more: int) -> None:
-        """Note that `more` explanations of a kind were on disk than was counted at first."""
+        """Add `more` to the explanations of a kind that were on disk at the start."""
         with self._lock:
             self._before[kind] += more
 
     def at_least(self, done: Mapping[str, int]) -> None:
-        """Note that so many explanations of each kind are on disk, some by other processes."""
+        """Raise the counts of explanations on disk to `done`, which includes other processes."""
         with self._lock:
             for kind, count in done.items():
                 self._before[kind] = max(self._before[kind], count - self._own[kind])

@@ -57,7 +57,7 @@ class AnnotationTeacher:
 
     @property
     def members(self) -> int:
-        """Most kinds that share the work for what their prompts have in common."""
+        """Maximum number of kinds whose prompts share a prefix that is read once."""
         return max(len(teacher.kinds) for teacher in self.together or (self,))
 
 

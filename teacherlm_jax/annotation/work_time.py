@@ -25,7 +25,7 @@ class WorkTime:
     Attributes:
         seconds: wall-clock time, that of several processes added up.
         chip_seconds: this time multiplied with the number of devices of each process.
-        chips: most devices of one process; 0 if all teachers are on servers.
+        chips: maximum number of devices of one process; 0 if all teachers are on servers.
         devices: kinds of the devices.
     """
 

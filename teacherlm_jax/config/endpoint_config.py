@@ -80,12 +80,13 @@ class EndpointConfig:
     )
     concurrency: int = at_least(1, 16, help="requests in flight at the same time")
     requests_per_minute: int = at_least(
-        0, 0, help="most requests sent per minute by each process; 0: no limit"
+        0, 0, help="maximum number of requests sent per minute by each process; 0: no limit"
     )
     tokens_per_minute: int = at_least(
         0,
         0,
-        help="most tokens per minute, of prompts and texts together, by each process; 0: no limit",
+        help="maximum number of tokens per minute, of prompts and texts together, by each process; "
+        "0: no limit",
     )
     timeout: float = number(
         600.0, limits="(0, inf)", help="longest wait for the server's answer, in seconds"

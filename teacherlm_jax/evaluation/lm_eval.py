@@ -60,8 +60,8 @@ class TeacherLM(TemplateLM):
 
     Attributes:
         loaded: the model.
-        max_length: most tokens that the model reads.
-        max_gen_toks: most tokens of a text, for tasks that set no limit.
+        max_length: maximum number of tokens that the model reads.
+        max_gen_toks: maximum number of tokens of a text, for tasks that set no limit.
     """
 
     def __init__(
@@ -94,11 +94,11 @@ class TeacherLM(TemplateLM):
             dtype: compute dtype, "float32" or "bfloat16"; empty: as trained.
             attention: attention implementation; empty: as trained.
             weights: "int8" stores the weights in int8; empty: in `dtype`.
-            max_length: most tokens that the model reads; longer contexts are truncated on the
-                left. 0: its learned positions, or 2048.
+            max_length: maximum number of tokens that the model reads; longer contexts are
+                truncated on the left. 0: its learned positions, or 2048.
             batch_tokens: approximate number of tokens per batch of a likelihood task.
             slots: texts generated at the same time, rounded up to a multiple that the mesh shards.
-            max_gen_toks: most tokens of a text, for tasks that set no limit.
+            max_gen_toks: maximum number of tokens of a text, for tasks that set no limit.
             seed: seed of the sampling.
             batch_size: accepted because the harness passes it; `batch_tokens` is used instead.
             max_batch_size: like `batch_size`.

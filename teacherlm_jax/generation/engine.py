@@ -91,14 +91,15 @@ class Engine:
         Args:
             model: concrete, or with shapes in place of parameters to call `programs` only.
             slots: number of texts generated at the same time.
-            prompt_length: most tokens in a prompt.
+            prompt_length: maximum number of tokens in a prompt.
             sampling: settings of the sampling.
             eos_id: id that ends a text.
             drawable: ids that may be sampled, `eos_id` among them; None: all rows of the model's
                 table, which may have more rows than its vocabulary has ids.
-            members: most prompts that share a prefix.
+            members: maximum number of prompts that share a prefix.
             stopped: function that returns whether new tokens contain a stop string.
-            steps_per_sync: most tokens decoded per slot between two checks by the host.
+            steps_per_sync: maximum number of tokens decoded per slot between two checks by the
+                host.
             adapted: whether the model has several adapters; each request names its own.
             say: gets a line about each program that was compiled.
             counts: object that the engine adds to; None: a new one.
@@ -245,7 +246,7 @@ class Engine:
 
     @property
     def prefill_prompts(self) -> int:
-        """Most prompts that one prefill reads."""
+        """Maximum number of prompts that one prefill reads."""
         return self._group * self._members
 
     @property

@@ -25,7 +25,7 @@ class PromptBatch:
         suffixes: the other tokens of each prompt, right-padded to R.
         suffix_lengths: their number; 1 for a prompt that does not exist.
         keys: random key of each text.
-        limits: most new tokens of each text.
+        limits: maximum number of new tokens of each text.
         targets: slot of each prompt; the number of slots for a prompt that does not exist.
         adapters: index of the adapter of each family; None for a model without several.
     """
@@ -72,7 +72,7 @@ def prompt_batch(
         targets: slot of each prompt.
         shape: (G, K, T, R); T and R are at least as long as prefixes and suffixes.
         slots: number of slots.
-        most: most new tokens of a text whose request has no limit.
+        most: maximum number of new tokens of a text whose request has no limit.
         adapted: whether the model has several adapters.
     """
     batch = empty_batch(shape, slots, adapted)

@@ -24,8 +24,8 @@ class GenerationRequest:
         key: random key of this text alone, see `sampling.request_key`.
         prefix: number of leading tokens that it shares with the request before it or after it, if
             any; neighbours with the same leading tokens can be read together.
-        most: most new tokens of this text; None: `max_new_tokens` of the sampling, which it must
-            not exceed.
+        most: maximum number of new tokens of this text, up to `max_new_tokens` of the sampling,
+            which is the default (None).
         adapter: index of the adapter that writes the text, in a model with several.
     """
 
@@ -76,7 +76,7 @@ class PromptFamily:
 
 
 def prefix_bucket(tokens: int) -> int:
-    """Return the length to which a prefix of so many tokens is padded."""
+    """Return the length to which a prefix of `tokens` tokens is padded."""
     return power_of_two(max(1, tokens), _SMALLEST_PREFIX)
 
 
@@ -89,8 +89,8 @@ class WaitingFamilies:
         Args:
             requests: the stream of requests. It is asked again after it has ended, since it may
                 have more by then, such as prompts that are tried again.
-            prompt_length: most tokens in a prompt.
-            members: most requests in a family.
+            prompt_length: maximum number of tokens in a prompt.
+            members: maximum number of requests in a family.
         """
         self._requests, self._ahead = iter(requests), list[GenerationRequest]()
         self._prompt_length, self._members = prompt_length, members
@@ -168,9 +168,9 @@ class RequestsByLength:
         Args:
             requests: the stream. It is asked again after it has ended, since it may have more by
                 then, such as prompts that are tried again.
-            longest: most tokens in a prompt of each group, ascending; longer prompts go to the last
-                group, whose engine refuses them.
-            most: requests that wait at most.
+            longest: maximum number of tokens in a prompt of each group, ascending; longer prompts
+                go to the last group, whose engine refuses them.
+            most: maximum number of requests that wait.
         """
         self._requests, self._longest, self._most = iter(requests), longest, most
         self._deferred: list[list[GenerationRequest]] = [[] for _ in longest]

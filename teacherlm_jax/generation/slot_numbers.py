@@ -7,10 +7,10 @@ import jax
 from teacherlm_jax import sharding
 from teacherlm_jax.errors import UserError
 
-_GROUP = 8  # most prefixes in one prefill
+_GROUP = 8  # maximum number of prefixes in one prefill
 _SMALLEST_WINDOW = 128  # entries of the cache
 _STEP = 16  # the cache and its windows are multiples of it, the rows of a TPU's tile in bfloat16
-_IDLE = 12  # one of so many slots may be free before prompts are read into the free ones
+_IDLE = 12  # prompts are read once one in this number of slots is free
 
 
 def prefill_size(slots: int, members: int, shards: int) -> tuple[int, int]:
@@ -23,7 +23,7 @@ def prefill_size(slots: int, members: int, shards: int) -> tuple[int, int]:
 
 
 def cache_entries(prompt_length: int, new_tokens: int) -> int:
-    """Return the entries of a KV cache for prompts and texts of so many tokens, at most.
+    """Return the entries of a KV cache for prompts and texts of up to these lengths.
 
     They are rounded up, so that prompts that are nearly as long, such as those for another kind of
     explanation, find the programs of the others in the compilation cache.

@@ -27,7 +27,7 @@ class SlotPrograms:
         sampling: settings of the sampling.
         eos_id: id that ends a text.
         drawable: ids that may be sampled; None: all rows of the model's table.
-        steps: most tokens that one decoding samples per slot.
+        steps: maximum number of tokens that one decoding samples per slot.
         adapted: whether the model has several adapters, of which each text has one.
     """
 

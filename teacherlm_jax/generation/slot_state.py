@@ -26,7 +26,7 @@ class SlotState:
             not in the cache yet.
         starts: tokens of each prompt, so that slot b has `cache.lengths[b] - starts[b] + 1` new
             tokens.
-        limits: most new tokens of each text.
+        limits: maximum number of new tokens of each text.
         keys: random key of each text.
         active: whether the text of the slot is unfinished.
         adapters: index of the adapter of each slot; None for a model without several.

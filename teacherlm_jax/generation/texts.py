@@ -32,7 +32,7 @@ from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 _TYPICAL = 0.9  # share of the prompts that the first group takes at least
 _TOLERATED = 1.5  # growth of the cache up to which all prompts make one group
-_DEFERRED = 8  # most requests of long prompts that wait, per slot
+_DEFERRED = 8  # maximum number of long prompts that wait, per slot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LengthGroup:
     """Prompts that are generated together.
 
     Attributes:
-        longest: most tokens in a prompt of the group.
+        longest: maximum number of tokens in a prompt of the group.
         slots: number of texts generated at the same time.
     """
 
@@ -57,7 +57,7 @@ def length_groups(
         lengths: number of prompts by length in tokens.
         slots: slots for typical prompts, a multiple of `shards`; a group with fewer prompts than
             slots gets fewer slots.
-        new_tokens: most tokens that follow a prompt.
+        new_tokens: maximum number of tokens that follow a prompt.
         shards: devices that share a batch.
     """
     if not lengths:
@@ -83,7 +83,7 @@ def length_groups(
 
 
 def longest_prompt(max_positions: int, sampling: SamplingConfig) -> int:
-    """Return the most tokens that a prompt may have; 0: any number.
+    """Return the maximum number of tokens in a prompt; 0: any number.
 
     `max_positions` is the model's, 0 without learned positions. Raises UserError if it leaves no
     room for a prompt.
@@ -122,7 +122,7 @@ def complete(
         slots: texts generated at the same time, of typical prompts.
         lengths: number of prompts by length in tokens, which decides the sizes of the caches;
             None: all requests are read first and counted.
-        members: most requests that share a prefix; see `GenerationRequest.prefix`.
+        members: maximum number of requests that share a prefix; see `GenerationRequest.prefix`.
         say: gets a line about each program that is compiled.
         counts: object to which the engines add what they do.
         engines: engines of earlier calls with the same settings, whose programs are compiled;

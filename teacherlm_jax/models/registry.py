@@ -72,7 +72,7 @@ def shape(name: str, **changes: Any) -> ModelConfig:
 
 
 def refuse_longer(config: ModelConfig, tokens: int, subject: str, remedy: str) -> None:
-    """Raise a UserError that starts with `subject` if the model cannot process so many tokens.
+    """Raise a UserError that starts with `subject` if `tokens` exceed the model's positions.
 
     `remedy` ends in the key or flag to lower.
     """

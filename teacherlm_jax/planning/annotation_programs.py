@@ -61,7 +61,7 @@ class PlannedAnnotation:
 
     @property
     def members(self) -> int:
-        """Return the most kinds of explanations that one teacher writes."""
+        """Return the maximum number of kinds of explanations that one teacher writes."""
         return max(Counter(loaded_teachers(self.config)).values(), default=1)
 
     @property

@@ -65,7 +65,7 @@ def examine(
         config: the config.
         preview: the job.
         teacher: the teacher.
-        budget: most seconds of generation, compilations not counted.
+        budget: maximum time of generation in seconds, without compilations.
         say: gets a line about each program that is compiled.
 
     Raises UserError if the memory does not suffice.

@@ -30,7 +30,7 @@ PREFIX = "gpu:"  # of a topology that names GPUs
 FRACTION = 0.92  # of the memory, which plans assume that JAX takes
 DEFAULT_FRACTION = 0.75  # of the memory, which JAX takes by default
 SETTING = f"XLA_CLIENT_MEM_FRACTION={FRACTION}"
-MACHINE = 8  # most GPUs in one machine
+MACHINE = 8  # maximum number of GPUs in one machine
 
 
 @dataclasses.dataclass(frozen=True)

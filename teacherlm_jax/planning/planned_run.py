@@ -18,7 +18,7 @@ def prepare(
     length: int,
     named: str,
 ) -> PlannedRun:
-    """Return the run of a config on these devices, or on so many.
+    """Return the run of a config on these devices, or on this number of them.
 
     `length` is as in `training_program` and `annotation_programs`, and so are the errors; `named`
     is the published shape of a teacher that does not exist yet. A training has none.

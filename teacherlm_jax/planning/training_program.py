@@ -94,7 +94,7 @@ def with_devices(mesh: AnyMesh) -> Mesh:
 def prepare(
     config: TrainConfig, devices: Sequence[jax.Device] | int, length: int
 ) -> PlannedTraining:
-    """Return the training run of `config` on these devices, or on so many.
+    """Return the training run of `config` on these devices, or on this number of them.
 
     `length` is the number of tokens per row; 0: that of its data, else 2048. Raises UserError if
     model, batch and mesh are incompatible.

@@ -195,7 +195,7 @@ def clock_skew(folder: epath.PathLike) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def patience(seconds: float) -> Iterator[None]:
-    """Retry transient errors in the block for so many seconds, in all threads of this process."""
+    """Retry transient errors in the block for `seconds`, in all threads of this process."""
     global PATIENCE
     usual, PATIENCE = PATIENCE, min(PATIENCE, seconds)
     try:

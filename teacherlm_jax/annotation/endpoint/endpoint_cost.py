@@ -27,13 +27,13 @@ class SpentTokens:
 
     @property
     def cost(self) -> float:
-        """Cost of the texts that are there."""
+        """Cost of the finished texts."""
         return cost(self._settings, self.prompt_tokens, self.new_tokens)
 
     def reserve(self, prompt_tokens: int, new_tokens: int) -> bool:
-        """Count a request that uses at most so many tokens; return False if it may cost too much.
+        """Reserve the cost of a request; return False if that may exceed the limit.
 
-        It may if the cost would exceed the limit when all requests in flight are answered.
+        The tokens are the maximum that the request can use. All requests in flight count.
         """
         most = cost(self._settings, prompt_tokens, new_tokens)
         limit = self._settings.max_cost
@@ -43,7 +43,7 @@ class SpentTokens:
         return True
 
     def release(self, prompt_tokens: int, new_tokens: int) -> None:
-        """Take back a reservation, as the request has ended."""
+        """Release the reservation of a request that has ended."""
         self._reserved -= cost(self._settings, prompt_tokens, new_tokens)
 
     def add(self, prompt_tokens: int, new_tokens: int) -> None:
@@ -67,7 +67,7 @@ class SpentTokens:
 
 
 def cost(settings: EndpointConfig, prompt_tokens: int, new_tokens: int) -> float:
-    """Return the cost of so many tokens; 0 without prices."""
+    """Return the cost of these tokens; 0 without prices."""
     prompts = prompt_tokens * settings.prompt_price
     return (prompts + new_tokens * settings.completion_price) / _MILLION
 

@@ -120,7 +120,7 @@ class EndpointTeacher:
             raise self._limit_reached()
 
     def _most(self, prompt: ExplanationPrompt) -> tuple[int, int]:
-        """Return about the most tokens of a prompt and its text."""
+        """Return the estimated tokens of a prompt, and the maximum tokens of its text."""
         return estimated_tokens(prompt.text), self._config.sampling.max_new_tokens
 
     def _limit_reached(self) -> UserError:

@@ -24,8 +24,8 @@ class RequestPace:
         """Let the first request pass at once.
 
         Args:
-            requests: most requests per minute; 0: any number.
-            tokens: most tokens per minute; 0: any number.
+            requests: maximum number of requests per minute; 0: any number.
+            tokens: maximum number of tokens per minute; 0: any number.
             clock: function that returns the time in seconds.
             sleep: function that waits for some seconds.
         """
@@ -35,7 +35,7 @@ class RequestPace:
         self._next_request = self._next_tokens = clock()  # times of the next turn by each limit
 
     async def turn(self, tokens: int) -> None:
-        """Wait until the next request may be sent; it counts for so many tokens."""
+        """Wait until the next request, of `tokens` tokens, may be sent."""
         now = self._clock()
         turn = max(now, self._next_request, self._next_tokens)
         self._next_request = turn + self._seconds_of_request
@@ -44,5 +44,5 @@ class RequestPace:
             await self._sleep(turn - now)
 
     def give_back(self, tokens: int) -> None:
-        """Count fewer tokens than a turn was taken for (more if `tokens` is negative)."""
+        """Return unused tokens of a turn; a negative number counts more."""
         self._next_tokens -= tokens * self._seconds_of_token

@@ -12,7 +12,7 @@ from teacherlm_jax.generation.texts import longest_prompt
 
 @dataclasses.dataclass(frozen=True)
 class PromptLimit:
-    """The most tokens of a prompt (0: any number), and the reason for refusing a longer one."""
+    """Maximum tokens of a prompt (0: any number), and the reason for refusing a longer one."""
 
     tokens: int = 0
     reason: str = ""
@@ -43,7 +43,7 @@ def all_too_long(
 
 
 def _make_room(config: AnnotateConfig, teachers: Iterable[AnnotationTeacher], tokens: int) -> str:
-    """Return the settings to change so that a prompt of so many tokens is accepted."""
+    """Return the settings to change so that a prompt of `tokens` tokens is accepted."""
     changes = []
     if 0 < config.prompt_length < tokens:
         changes.append(f"raise config.prompt_length to {tokens} or more")

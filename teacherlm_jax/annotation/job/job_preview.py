@@ -60,7 +60,7 @@ def preview_job(config: AnnotateConfig, log: logging.Logger, rows: int) -> JobPr
     Args:
         config: the config.
         log: gets the source's warnings.
-        rows: most rows from which prompts are taken.
+        rows: maximum number of rows from which prompts are taken.
 
     Raises UserError where `job_plan.plan_job` does.
     """
