@@ -1,4 +1,4 @@
-"""Requests for explanations, and again for those that were rejected, each with a key of its own."""
+"""Requests for explanations and for retries of rejected ones, each with its own key."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +12,7 @@ from teacherlm_jax.generation.sampling import request_key
 
 
 def attempt_key(seed: int, prompt: ExplanationPrompt, attempt: int) -> UInt32[np.ndarray, "2"]:
-    """Return the random key of an attempt, from 1; that of the first one names no attempt."""
+    """Return the random key of an attempt, from 1; the key of attempt 1 contains no number."""
     kind = prompt.kind if attempt == 1 else f"{prompt.kind}, attempt {attempt}"
     return request_key(seed, prompt.sample.id, kind)
 

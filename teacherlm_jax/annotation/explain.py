@@ -158,7 +158,7 @@ def generate_explanations(
         members: maximum number of prompts of a sample.
         lengths: number of prompts by length in tokens; None: all prompts are read first.
         say: gets a line about each program that is compiled.
-        counts: object to which the engines add what they do.
+        counts: object to which the engines add their work.
         adapters: index of the adapter that writes each kind, for a model with several.
         engines: engines that are kept from call to call; see `generation.texts.complete`.
     """

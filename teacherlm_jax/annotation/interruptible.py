@@ -11,7 +11,7 @@ from teacherlm_jax.runs.stop_signals import handling
 
 @contextlib.contextmanager
 def interruptible(state: Callable[[], str]) -> Iterator[None]:
-    """End the block as Interrupted at a stop signal; `state` returns what was done so far.
+    """Turn a stop signal in the block into Interrupted; `state` describes the work done so far.
 
     Only the main thread can handle signals; in other threads nothing changes.
     """

@@ -50,7 +50,7 @@ class LoadedTeacher(Protocol):
         """Dtype in which the weights are stored; empty if it is not known."""
 
     def of(self, kind: str) -> "LoadedTeacher":
-        """Return the teacher that writes a kind, if this one stands for several."""
+        """Return the teacher that writes a kind, if this one combines several."""
 
     def explanations(
         self, prompts: Iterator[ExplanationPrompt]
@@ -75,7 +75,7 @@ class ModelTeacher:
         lengths: number of prompts by length in tokens, at least of those that it will get.
         members: maximum number of prompts of one sample.
         say: gets a line about each program that is compiled.
-        counts: object to which the engines add what they do.
+        counts: object to which the engines add their work.
         alone: with the adapters of several teachers, each of them by kind.
         adapters: index of the adapter that writes each kind.
     """
@@ -157,9 +157,9 @@ def open_teacher(
     Args:
         config: settings of the run.
         teacher: the teacher.
-        job: the job, with the lengths of its prompts and with what is on disk.
+        job: the job, with the lengths of its prompts and the files on disk.
         say: gets lines about its work.
-        counts: object to which the engines of a model add what they do.
+        counts: object to which the engines of a model add their work.
     """
     if teacher.path is None:
         served = [kind for other in job.teachers if other.path is None for kind in other.kinds]
@@ -181,9 +181,10 @@ def open_teacher(
 def load_models(
     config: AnnotateConfig, teacher: AnnotationTeacher, mesh: Mesh
 ) -> tuple[LoadedModel, list[LoadedModel]]:
-    """Return the model of a teacher that is not on a server, as it writes, and each one alone.
+    """Return the model that a teacher writes with, and the model of each of its teachers alone.
 
-    A teacher that stands for several writes with a model that has the adapters of all.
+    The teacher is not on a server. If it combines several teachers, its model has all their
+    adapters.
     """
     options = {
         "dtype": config.dtype,

@@ -51,11 +51,11 @@ class AnnotationProgress:
 
     @property
     def rows(self) -> int:
-        """Rows with explanations of all kinds; those in work may be counted a little early."""
+        """Rows with explanations of all kinds; unfinished ones may be counted a little early."""
         return min((self._before[kind] + self._own[kind] for kind in self._kinds), default=0)
 
     def figures(self, seconds: float) -> dict[str, Any]:
-        """Return what this process wrote in `seconds`: texts, seconds and tokens per second."""
+        """Return texts, seconds and tokens per second of this process after `seconds` of work."""
         speed = self.tokens / seconds if self.written else 0.0
         return {"texts": self.written, "seconds": seconds, "tokens_per_second": speed}
 
@@ -115,7 +115,7 @@ class AnnotationProgress:
 
 @dataclasses.dataclass(frozen=True)
 class _Moment:
-    """Counts at one time: tokens of finished texts, and what the engines have done."""
+    """Counts at one time: tokens of finished texts, and the work of the engines."""
 
     time: float
     tokens: int

@@ -64,7 +64,7 @@ class AnnotationSession:
         self._scratch = Path()
 
     def unfinished(self, job: AnnotationJob) -> bool:
-        """Return whether there are shards of a job that nobody has finished."""
+        """Return whether a job has unfinished shards."""
         return _unfinished(ShardQueue(job, self._claims))
 
     def work(self, job: AnnotationJob) -> None:
@@ -85,7 +85,7 @@ class AnnotationSession:
                 time.sleep(_POLL_SECONDS)
 
     def _write_by(self, teacher: AnnotationTeacher, job: AnnotationJob, queue: ShardQueue) -> bool:
-        """Write what a teacher has to write; return whether there was a shard to claim."""
+        """Write the missing explanations of a teacher; return whether it could claim a shard."""
         claimed: list[int] = []
         prompts = missing_prompts(self._shards(teacher, job, queue, claimed))
         first = next(prompts, None)
@@ -130,7 +130,7 @@ class AnnotationSession:
         return FollowedShard(job, teacher, index, missing, unjudged, judged_later)
 
     def _correct(self, shard: OpenShard) -> None:
-        """Correct the number of explanations on disk by what was read."""
+        """Correct the number of explanations on disk after reading them."""
         for kind, rows in shard.present.items():
             self.progress.correct(kind, rows - self._present.pop((kind, shard.index), 0))
 
@@ -188,7 +188,7 @@ class AnnotationSession:
             yield
 
     def _keep_time(self) -> None:
-        """Write the time of work down, once there is something to show for it."""
+        """Record the working time once this process has written an explanation."""
         if self.progress.written and distributed.is_first():
             self.stopwatch.keep()
 

@@ -32,7 +32,7 @@ class AnnotationTeacher:
         shape: its shape; None: it is not known.
         origin: settings of its LoRA adapters, and their base; None: it has none.
         together: teachers that are loaded at the same time, because they are adapters of one base;
-            this one then stands for all of them, and writes all their kinds.
+            this one then combines them, and writes all their kinds.
     """
 
     name: str
@@ -51,7 +51,7 @@ class AnnotationTeacher:
 
     @property
     def adapters(self) -> dict[str, int]:
-        """Index of the adapter of each kind, if it stands for several teachers; else empty."""
+        """Index of the adapter of each kind, if it combines several teachers; else empty."""
         numbered = enumerate(self.together)
         return {kind: index for index, teacher in numbered for kind in teacher.kinds}
 

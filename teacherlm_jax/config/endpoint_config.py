@@ -38,7 +38,7 @@ def is_endpoint(name: str) -> bool:
 
 
 def address_problem(name: str) -> str:
-    """Return what is wrong with the address of a teacher; empty if nothing is.
+    """Return the problem with the address of a teacher; empty if it is valid.
 
     The message does not repeat an address that may contain a password.
     """
@@ -104,7 +104,7 @@ class EndpointConfig:
         0,
         0.0,
         help="cost at which the run stops before it sends another request; raise it to resume. 0: "
-        "no limit. Each process counts what is on disk when it starts, and what it spends itself",
+        "no limit. Each process counts the texts on disk when it starts, and its own requests",
     )
 
     def problems(self) -> Iterator[tuple[str, str]]:

@@ -82,7 +82,7 @@ def _create(probe: str, content: bytes) -> None:
 def _create_again(probe: str) -> None:
     """Create the object again, which must be refused, because locks and claims rely on it."""
     if objects.create(probe, b"another"):
-        raise _Failed(f"{probe}: was created twice, so locks of this bucket hold nobody back")
+        raise _Failed(f"{probe}: was created twice, so locks in this bucket do not work")
 
 
 def _list(folder: str, probe: str) -> None:

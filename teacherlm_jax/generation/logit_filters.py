@@ -1,6 +1,6 @@
 """Filters of logits: pure functions that exclude tokens or change their scores.
 
-Excluded tokens have the score -inf. Filters that need what was written before take `tokens` and
+Excluded tokens have the score -inf. Filters that depend on the text so far take `tokens` and
 `lengths`: the history of row b, its prompt and text so far, is `tokens[b, :lengths[b]]`.
 """
 

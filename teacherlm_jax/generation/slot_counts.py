@@ -39,7 +39,7 @@ class SlotCounts:
         return self.since(SlotCounts())
 
     def since(self, before: "SlotCounts") -> "SlotCounts":
-        """Return what was added since a copy was made."""
+        """Return the counts since a copy was made."""
         return SlotCounts(
             **{name: value - getattr(before, name) for name, value in vars(self).items()}
         )

@@ -1,4 +1,4 @@
-"""Memory of an engine's slots, compared with what the devices have free."""
+"""Memory of an engine's slots, compared with the free memory of the devices."""
 
 import contextlib
 import resource

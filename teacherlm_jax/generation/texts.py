@@ -124,7 +124,7 @@ def complete(
             None: all requests are read first and counted.
         members: maximum number of requests that share a prefix; see `GenerationRequest.prefix`.
         say: gets a line about each program that is compiled.
-        counts: object to which the engines add what they do.
+        counts: object to which the engines add their work.
         engines: engines of earlier calls with the same settings, whose programs are compiled;
             those that are made are added.
 

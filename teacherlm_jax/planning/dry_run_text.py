@@ -32,7 +32,7 @@ def page(
 
     Args:
         config: the config.
-        preview: the job and what is left of it.
+        preview: the job and its remaining work.
         examined: figures of the models that have explanations to write.
         served: teachers on servers that have explanations to write.
         estimate: hours on a slice or on GPUs, if they were named.
@@ -66,7 +66,7 @@ def _rows(preview: JobPreview) -> Iterator[str]:
 
 
 def _left(config: AnnotateConfig, preview: JobPreview) -> list[str]:
-    """Return what is left to generate, with the lengths of the prompts if they are known."""
+    """Return the remaining explanations, with the lengths of the prompts if they are known."""
     job, new_tokens = preview.job, config.sampling.max_new_tokens
     left, lengths = preview.left(job.kinds), job.record.lengths_of(job.kinds)
     lines = [("explanations", f"{job.total:,}: {job.total - left:,} on disk, {left:,} left")]

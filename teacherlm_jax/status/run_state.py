@@ -74,7 +74,7 @@ def read_state(
         return RunState(STOPPED, _KILLED, held)
     if _needs_no_result(run, recorded):
         return RunState(FINISHED, "", held)
-    return RunState(STOPPED, _ENDED if logs else "it has not begun to work", held)
+    return RunState(STOPPED, _ENDED if logs else "it has not started", held)
 
 
 def _is_readable(run: RunFiles) -> bool:

@@ -118,7 +118,7 @@ class EndpointClient:
         await self._client.close()
 
     async def listed_models(self) -> dict[str, dict[str, Any]]:
-        """Return what the server says about each of its models; empty if it has no list."""
+        """Return what the server says about each of its models; empty if the server has no list."""
         try:
             answer = await self._client.get("/models", cast_to=object)
         except self._openai.APIError as error:
@@ -271,7 +271,7 @@ def _fields(sampling: SamplingConfig, api: str) -> dict[str, Any]:
 
 
 def _fault(response: Any) -> str:
-    """Return what is wrong with a successful answer; empty if nothing is."""
+    """Return the problem of a successful answer; empty if it is valid."""
     try:
         answer = response.json()
     except ValueError:

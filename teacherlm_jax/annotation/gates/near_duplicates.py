@@ -62,7 +62,7 @@ class NearDuplicates:
         return len(self._sketches) // SKETCH
 
     def add(self, position: int, text: str) -> None:
-        """Add a text, in any order; one without words is nobody's duplicate.
+        """Add a text, in any order; one without words has no duplicates.
 
         Args:
             position: number of the text in the whole dataset, 0 or more, which decides which of

@@ -76,14 +76,14 @@ def _annotate_on_beam(config: AnnotateConfig, run: Run) -> dict[str, Any]:
 
 
 def _begin(run: Run, job: AnnotationJob) -> dict[tuple[str, int], int]:
-    """Begin with a plan that was just made or compared with the source.
+    """Begin a job with a plan that is new, or was compared with the source.
 
     Returns the number of explanations in each file, in the first process.
     """
     run.publish()
     present = shard_queue.on_disk(job) if distributed.is_first() else {}
     if distributed.is_first() and sum(present.values()) < job.total and run.result:
-        run.log.info("%s: the finished run is continued", run.path)
+        run.log.info("%s: resuming the finished run", run.path)
         run.reopen()
     return present
 

@@ -29,7 +29,7 @@ MissingKinds = tuple[Sample, Sequence[str]]  # a sample and the kinds that it la
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JobPreview:
-    """A job, and what is left of it.
+    """A job, and its remaining work.
 
     Attributes:
         job: the job.

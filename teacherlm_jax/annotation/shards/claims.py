@@ -33,7 +33,7 @@ class ShardClaims:
         return held
 
     def take(self, name: str) -> bool:
-        """Claim a name that nobody holds; return False if another process was faster."""
+        """Claim a free name; return False if another process was faster."""
         number = self._numbers().get(name, 0) + 1
         content = json.dumps({"worker": self._workers.own}).encode()
         if not create_bytes(self._folder / f"{name}.{number}", content):

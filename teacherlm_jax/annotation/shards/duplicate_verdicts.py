@@ -79,9 +79,9 @@ def _duplicates(job: AnnotationJob, kind: str) -> Bool[np.ndarray, " N"]:
 
 
 def _all_sketches(job: AnnotationJob, kind: str) -> Iterator[UInt8[np.ndarray, "N B"]]:
-    """Yield the sketches of each shard; they are made again if their file is not as it should be.
+    """Yield the sketches of each shard; a file with the wrong size is ignored and computed again.
 
-    A file with as many sketches as the shard has rows is right: texts of a shard do not change.
+    A file with one sketch per row is valid, because texts of a shard do not change.
     """
     rows = job.record.shards
     paths = [job.folder.sketches(kind, index) for index in range(len(rows))]

@@ -37,7 +37,7 @@ def write_samples(
 ) -> None:
     """Write the annotated samples of a shard, and their figures.
 
-    Samples that are as they should be are not written again.
+    A file with the right content is not written again.
 
     Args:
         folder: the job's folder.

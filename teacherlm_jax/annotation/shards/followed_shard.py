@@ -25,7 +25,7 @@ class FollowedShard:
     Attributes:
         index: number of the shard.
         kinds: the kinds of the teacher.
-        present: always empty: the first process counts what is there.
+        present: always empty: the first process counts the explanations on disk.
     """
 
     present: Mapping[str, int] = MappingProxyType({})
@@ -39,15 +39,15 @@ class FollowedShard:
         unjudged: Sequence[str],
         judged_later: bool,
     ):
-        """Take over what the first process has read.
+        """Receive what the first process has read.
 
         Args:
             job: the job.
             teacher: the teacher.
             index: number of the shard.
-            missing: explanations that are missing.
-            unjudged: kinds whose explanations are there, but lack verdicts by the teacher.
-            judged_later: whether a kind lacks them when its last explanation is there.
+            missing: missing explanations.
+            unjudged: kinds with all explanations, which lack verdicts of the teacher.
+            judged_later: whether a kind is judged after its last explanation.
         """
         self.index, self.kinds = index, teacher.kinds
         self._job, self._missing, self._judged_later = job, missing, judged_later

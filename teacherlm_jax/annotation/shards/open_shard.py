@@ -1,4 +1,4 @@
-"""A shard that a worker has claimed: its samples, what is missing, and what it writes."""
+"""A shard that a worker has claimed: its samples, missing explanations and files."""
 
 import functools
 import logging
@@ -134,9 +134,9 @@ class OpenShard:
             texts.close()
 
     def finish(self) -> bool:
-        """Write the annotated samples if all kinds of the job are there; return whether they are.
+        """Write the annotated samples once all kinds are complete; return whether they are.
 
-        Samples that are as they should be are not written again.
+        A file with the right content is not written again.
         """
         folder, rows = self._job.folder, dict[str, Sequence[Row]]()
         for kind in self._job.kinds:
@@ -148,7 +148,7 @@ class OpenShard:
         return True
 
     def _count(self, kind: str) -> None:
-        """Write the figures of a complete file, and what the whole job is compared by."""
+        """Write the figures of a complete file, and its sketches for the gate `not_duplicate`."""
         folder = self._job.folder
         rows = read_rows(folder.texts(kind, self.index), tuple(self._samples)) or []
         if duplicate_verdicts.NAME in self._gates:

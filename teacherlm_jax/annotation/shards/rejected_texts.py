@@ -1,4 +1,4 @@
-"""Texts that failed a gate and were generated again, kept aside in `rejected/KIND/`.
+"""Texts that failed a gate and were generated again, kept in `rejected/KIND/`.
 
 While a shard is not complete, they are in the row of the explanation that replaced them, so that
 one line has all attempts. They get a file of their own when the shard is complete.
@@ -19,7 +19,7 @@ _KEY = "rejected"  # of a row
 
 
 def attempt_fields(explanation: GeneratedExplanation) -> dict[str, Any]:
-    """Return what the row of an explanation has besides if it may be generated again."""
+    """Return the extra fields of a row in jobs with several attempts."""
     if not explanation.rejected:
         return {ATTEMPT: explanation.attempt}
     earlier = [

@@ -1,4 +1,4 @@
-"""Shards that are not finished, which processes claim one by one, and counts of what is on disk."""
+"""Unfinished shards, which processes claim one by one, and counts of explanations on disk."""
 
 import time
 from collections import Counter

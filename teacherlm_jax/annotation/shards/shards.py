@@ -50,7 +50,7 @@ class ShardTexts:
             fault: function that returns why a row does not belong to the job, or an empty string.
             log: the run's logger.
             scratch: folder on this machine in which files of a bucket grow.
-            intact: function that returns whether a JSON object has what a row needs.
+            intact: function that returns whether a JSON object has all fields of a row.
             judged_later: whether the file is complete only after `finish`, which gets the rows with
                 further verdicts.
             final: function that returns the rows as they are in the complete file.
