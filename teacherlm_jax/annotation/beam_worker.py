@@ -27,7 +27,7 @@ from teacherlm_jax.annotation.explain import GeneratedExplanation
 from teacherlm_jax.annotation.job.job_plan import AnnotationJob
 from teacherlm_jax.annotation.loaded_teacher import LoadedTeacher, open_teacher
 from teacherlm_jax.annotation.shards.open_shard import OpenShard
-from teacherlm_jax.annotation.shards.shards_in_work import ShardsInWork
+from teacherlm_jax.annotation.shards.open_shards import OpenShards
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.annotation.work_time import WorkTime
 from teacherlm_jax.annotation.worker import (
@@ -40,7 +40,7 @@ from teacherlm_jax.config import AnnotateConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.slot_counts import SlotCounts
 from teacherlm_jax.runs import layout
-from teacherlm_jax.runs.beam import Aside
+from teacherlm_jax.runs.beam import SideOutput
 from teacherlm_jax.storage import files
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
@@ -96,7 +96,7 @@ class BatchWriter:
     work: epath.Path
     vocabulary: str
 
-    def __call__(self, batch: ShardBatch) -> Iterator[Aside]:
+    def __call__(self, batch: ShardBatch) -> Iterator[SideOutput]:
         """Write a batch, and yield its failures. What is complete is not written again.
 
         Raises UserError if this machine does not see the run folder or the teacher, or if the
@@ -110,7 +110,7 @@ class BatchWriter:
             stop.set()
             futures.wait([writing], timeout=_STOP_SECONDS)
             raise
-        yield from map(Aside, failures)
+        yield from map(SideOutput, failures)
 
     def _write(self, batch: ShardBatch, stop: threading.Event) -> list[AnnotationFailure]:
         began, job = time.monotonic(), self._job_here()
@@ -147,7 +147,7 @@ class _BatchWriting:
     """The writing of one batch.
 
     Attributes:
-        open: the shards in work.
+        open: the open shards.
         failures: rows and shards that failed.
         texts: number of explanations that were written.
         tokens: their tokens.
@@ -155,7 +155,7 @@ class _BatchWriting:
 
     def __init__(self, config: AnnotateConfig, job: AnnotationJob, teacher: AnnotationTeacher):
         self._config, self._job, self._teacher = config, job, teacher
-        self.open = ShardsInWork()
+        self.open = OpenShards()
         self.failures: list[AnnotationFailure] = []
         self.texts = self.tokens = 0
 

@@ -16,8 +16,8 @@ from teacherlm_jax.annotation.progress import AnnotationProgress
 from teacherlm_jax.annotation.shards.claims import ShardClaims
 from teacherlm_jax.annotation.shards.followed_shard import FollowedShard, MissingIds
 from teacherlm_jax.annotation.shards.open_shard import OpenShard
+from teacherlm_jax.annotation.shards.open_shards import OpenShards
 from teacherlm_jax.annotation.shards.shard_queue import ShardQueue
-from teacherlm_jax.annotation.shards.shards_in_work import ShardsInWork
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.annotation.work_time import Stopwatch
 from teacherlm_jax.annotation.worker import (
@@ -60,7 +60,7 @@ class AnnotationSession:
         self.stopwatch = Stopwatch(run.address)
         self._config, self._run, self._present = config, run, dict(present)
         self._claims = ShardClaims(run.address / layout.CLAIMS, run.workers)
-        self._open = ShardsInWork()
+        self._open = OpenShards()
         self._scratch = Path()
 
     def unfinished(self, job: AnnotationJob) -> bool:

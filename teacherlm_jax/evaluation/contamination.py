@@ -35,16 +35,16 @@ class Contamination:
     """The questions of one benchmark that occur in training data.
 
     Attributes:
-        found: their first occurrence, by index of the question.
+        occurrences: their first occurrence, by index of the question.
         not_compared: number of questions without enough words of their own to compare.
     """
 
-    found: Mapping[int, Occurrence]
+    occurrences: Mapping[int, Occurrence]
     not_compared: int
 
     def rows(self, questions: Sequence[Question]) -> Iterator[dict[str, Any]]:
         """Yield a JSON object for each question that was found."""
-        for index, occurrence in sorted(self.found.items()):
+        for index, occurrence in sorted(self.occurrences.items()):
             yield {
                 "id": questions[index].id,
                 "match": "question" if occurrence.shared.whole else "13 words",
@@ -59,8 +59,8 @@ class Contamination:
         `clean` is `rank.summarize` of the questions that were not found, without subjects and
         ties; null if all were found. `flagged_accuracy` is null if none was.
         """
-        clean = [row for index, row in enumerate(predictions) if index not in self.found]
-        flagged = [predictions[index] for index in self.found]
+        clean = [row for index, row in enumerate(predictions) if index not in self.occurrences]
+        flagged = [predictions[index] for index in self.occurrences]
         kept = ("rows", "accuracy", "interval", "macro_accuracy", "macro_interval")
         figures = rank.summarize(clean) if clean else {}
         return {

@@ -201,7 +201,7 @@ def _write(
     rows = [_row(*pair) for pair in zip(questions, predicted, strict=True)]
     if in_training is not None:
         for index, row in enumerate(rows):
-            row["contaminated"] = index in in_training.found
+            row["contaminated"] = index in in_training.occurrences
     files.write_jsonl(run.path / layout.predictions(name), rows)
 
 

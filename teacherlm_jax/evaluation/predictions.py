@@ -76,7 +76,7 @@ def _texts(question: Question) -> tuple[str, ...]:
 def predict(
     encoded: EncodedQuestions,
     scorer: Scorer,
-    where: str,
+    label: str,
     advice: str,
     before_batch: Callable[[], None] = lambda: None,
 ) -> list[Prediction]:
@@ -85,7 +85,7 @@ def predict(
     Args:
         encoded: the questions.
         scorer: scorer of the model.
-        where: the model and the benchmark, which begin the message of an error.
+        label: the model and the benchmark, which begin the message of an error.
         advice: remedy, which ends it.
         before_batch: called before every batch; an exception that it raises ends the scoring.
 
@@ -99,7 +99,7 @@ def predict(
         alone = dict(zip(encoded.unconditional, scores, strict=True))
     predicted = predictions(encoded, sums, alone)
     scores = [prediction.scores for prediction in predicted]
-    refuse_nan(where, encoded.questions, scores, advice)
+    refuse_nan(label, encoded.questions, scores, advice)
     return predicted
 
 
@@ -143,11 +143,11 @@ def _scores(
     return {name: tuple(of_option[name] for of_option in scores) for name in scores[0]}
 
 
-def refuse_nan(where: str, questions: Sequence[Question], scores: _Sums, advice: str) -> None:
+def refuse_nan(label: str, questions: Sequence[Question], scores: _Sums, advice: str) -> None:
     """Raise UserError for the first question with a NaN among its scores.
 
     Args:
-        where: the model and the benchmark, which begin the message.
+        label: the model and the benchmark, which begin the message.
         questions: questions that were scored.
         scores: scores of their options, in nats.
         advice: remedy, which ends the message.
@@ -155,7 +155,7 @@ def refuse_nan(where: str, questions: Sequence[Question], scores: _Sums, advice:
     for question, option_scores in zip(questions, scores, strict=True):
         if any(map(math.isnan, option_scores)):
             raise UserError(
-                f"{where}: NaN among the scores {list(option_scores)} of question {question.id}, "
+                f"{label}: NaN among the scores {list(option_scores)} of question {question.id}, "
                 f"so the parameters are damaged or the computation overflows; {advice}"
             )
 

@@ -91,11 +91,11 @@ def timed(
 
     def enough() -> bool:
         idle_soon = bool(exhausted) and keeps_busy and not complete
-        return idle_soon or stopwatch.seconds() > budget
+        return idle_soon or timer.seconds() > budget
 
-    stopwatch = _Stopwatch(engine)
+    timer = _EngineTimer(engine)
     texts = sum(1 for _ in engine.generate(prompts(), enough))
-    counts, seconds = stopwatch.counts(), stopwatch.seconds()
+    counts, seconds = timer.counts(), timer.seconds()
     steps = counts.slot_steps / slots
     decoding = max(0.0, seconds - counts.prefills * prefill.seconds)
     return TimedSample(
@@ -129,15 +129,15 @@ def _timed_prefills(
 
 
 def _timed_group(engine: Engine, requests: Sequence[GenerationRequest]) -> _Prefill:
-    stopwatch = _Stopwatch(engine)
+    timer = _EngineTimer(engine)
     list(engine.generate(requests))
-    prefills = stopwatch.counts().prefills
+    prefills = timer.counts().prefills
     tokens = sum(len(request.tokens) for request in requests)
-    return _Prefill(stopwatch.seconds() / prefills, len(requests) / prefills, tokens / prefills)
+    return _Prefill(timer.seconds() / prefills, len(requests) / prefills, tokens / prefills)
 
 
-class _Stopwatch:
-    """The time since its creation without compilations, and what an engine did in it."""
+class _EngineTimer:
+    """Seconds and counts of an engine since the timer was created, without compilations."""
 
     def __init__(self, engine: Engine):
         self._engine = engine

@@ -22,11 +22,11 @@ _ON_THIS_MACHINE = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 _REFUSALS = {f"{kind.__module__}.{kind.__qualname__}" for kind in (UserError, StoreError)}
 _ADDED = re.compile(r" \[while running '[^']*'\]$")
 _PROCESSES = "--direct_running_mode=multi_processing"
-_ASIDE = "aside"  # name of the side output
+_SIDE_OUTPUT = "side_output"
 
 
 @dataclasses.dataclass(frozen=True)
-class Aside:
+class SideOutput:
     """A result of a stage for the side output of `Beam.run_in_turn`."""
 
     value: Any
@@ -79,14 +79,14 @@ class Beam:
         self._run(pipeline)
 
     def run_in_turn(
-        self, name: str, steps: Iterable[tuple[Iterable[Any], Stage]], aside: Stage
+        self, name: str, steps: Iterable[tuple[Iterable[Any], Stage]], writer: Stage
     ) -> None:
         """Apply the stage of each step to the step's elements, one step after the other.
 
         Args:
             name: name of the pipeline's steps.
-            steps: elements and stages, as for `run`. A stage yields nothing but `Aside`.
-            aside: stage that gets the values that all stages yield as `Aside`.
+            steps: elements and stages, as for `run`. A stage yields only `SideOutput`.
+            writer: stage that gets the values that all stages yield as `SideOutput`.
 
         Raises UserError if a stage raises one on a worker.
         """
@@ -95,13 +95,15 @@ class Beam:
         for number, (elements, stage) in enumerate(steps):
             collection = pipeline | f"of {name} {number}" >> self._beam.Create(list(elements))
             collection |= f"share {name} {number}" >> self._beam.Reshuffle()
-            step = self._beam.FlatMap(_in_turn(stage), *before).with_outputs(_ASIDE, main="main")
+            step = self._beam.FlatMap(_in_turn(stage), *before).with_outputs(
+                _SIDE_OUTPUT, main="main"
+            )
             results = collection | f"{name} {number}" >> step
             before = (self._beam.pvalue.AsIter(results["main"]),)  # complete when the step is
-            outputs.append(results[_ASIDE])
+            outputs.append(results[_SIDE_OUTPUT])
         if outputs:
-            flat = outputs | f"aside of {name}" >> self._beam.Flatten()
-            _ = flat | f"after {name}" >> self._beam.FlatMap(aside)
+            flat = outputs | f"side output of {name}" >> self._beam.Flatten()
+            _ = flat | f"after {name}" >> self._beam.FlatMap(writer)
             self._run(pipeline)
 
     def _pipeline(self) -> Any:
@@ -162,7 +164,7 @@ def _in_turn(stage: Stage) -> Callable[..., Iterable[Any]]:
     def in_turn(element: Any, before: Iterable[Any] = ()) -> Iterable[Any]:
         tagged = importlib.import_module("apache_beam").pvalue.TaggedOutput
         for result in stage(element):
-            yield tagged(_ASIDE, result.value)
+            yield tagged(_SIDE_OUTPUT, result.value)
 
     return in_turn
 

@@ -58,16 +58,16 @@ def _from_model_folder(
     return opened.parameters(abstract)
 
 
-def require_shape(init_from: str, found: ModelConfig, model: ModelConfig) -> None:
+def require_shape(init_from: str, initial: ModelConfig, model: ModelConfig) -> None:
     """Raise UserError unless a run's model has the shape of the model that it starts from.
 
     Args:
         init_from: path of the other model, for the message.
-        found: shape of the other model.
+        initial: shape of the other model.
         model: the run's model, `vocab_size` resolved.
     """
     for key in _SHAPE_KEYS:
-        expected, actual = getattr(model, key), getattr(found, key)
+        expected, actual = getattr(model, key), getattr(initial, key)
         if expected != actual:
             raise UserError(
                 f"config.init_from={init_from}: its {key} is {actual!r}, but config.model.{key} is "

@@ -67,7 +67,7 @@ class Choice:
 
 
 @dataclasses.dataclass(frozen=True)
-class Among:
+class ListedOptions:
     """Options listed in a field of the row; the first text at `path` is the answer."""
 
     path: str
@@ -87,10 +87,12 @@ class Prompt:
     """A question with slots in braces, and a reader of its answer from a row."""
 
     text: str
-    answer: Text | FixedOptions | Choice | Among
+    answer: Text | FixedOptions | Choice | ListedOptions
 
 
-def prompts(answer: Text | FixedOptions | Choice | Among, *texts: str) -> tuple[Prompt, ...]:
+def prompts(
+    answer: Text | FixedOptions | Choice | ListedOptions, *texts: str
+) -> tuple[Prompt, ...]:
     """Return prompts that ask one question in several wordings."""
     return tuple(Prompt(text, answer) for text in texts)
 

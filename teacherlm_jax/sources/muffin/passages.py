@@ -2,10 +2,10 @@
 
 from teacherlm_jax.data.sample import SampleError
 from teacherlm_jax.sources.muffin.dataset import (
-    Among,
     Choice,
     DataSet,
     FixedOptions,
+    ListedOptions,
     Prompt,
     Row,
     Text,
@@ -203,7 +203,7 @@ SETS = (
         name="record",
         builders=("super_glue/record/1.0.2",),
         prompts=prompts(
-            Among("answers", "entities"),
+            ListedOptions("answers", "entities"),
             "{passage}\n\n{query}\nWhat goes in the blank?",
             "Article: {passage}\nFill in the blank: {query}",
             "Who or what is missing here?\n{query}\nThe article says: {passage}",

@@ -1,4 +1,4 @@
-"""The shards that a process works on, whose partial files are published now and then."""
+"""The open shards of a process, whose partial files are published at intervals."""
 
 import contextlib
 import logging
@@ -12,8 +12,8 @@ from teacherlm_jax.storage.temporary import TemporaryFolder
 _PUBLISH_SECONDS = 30.0  # between two publications of partial files in a bucket
 
 
-class ShardsInWork(dict[int, ClaimedShard]):
-    """The shards by number. Remove each when it is finished."""
+class OpenShards(dict[int, ClaimedShard]):
+    """The shards that a process works on, by number. Remove each when it is finished."""
 
     @contextlib.contextmanager
     def publishing(self, log: logging.Logger) -> Iterator[Path]:
