@@ -88,7 +88,7 @@ class BatchWriter:
         config: settings of the run.
         job: the job, without its vocabulary.
         work: scratch folder of the job, with the vocabulary.
-        vocabulary: digest of the vocabulary; empty: there is none.
+        vocabulary: digest of the vocabulary; empty if there is none.
     """
 
     config: AnnotateConfig
@@ -97,7 +97,7 @@ class BatchWriter:
     vocabulary: str
 
     def __call__(self, batch: ShardBatch) -> Iterator[SideOutput]:
-        """Write a batch, and yield its failures. What is complete is not written again.
+        """Write a batch, and yield its failures. Complete files are not written again.
 
         Raises UserError if this machine does not see the run folder or the teacher, or if the
         teacher cannot work.
@@ -216,7 +216,7 @@ class _KeptTeacher:
     def ready(
         self, config: AnnotateConfig, teacher: AnnotationTeacher, job: AnnotationJob
     ) -> LoadedTeacher:
-        """Return a teacher, which is loaded unless it is the one before. Call it in one thread."""
+        """Return a teacher; load it unless it is the previous one. Call it in one thread."""
         key = repr((config, teacher, job.record.lengths))
         if self._loaded is None or key != self._key or teacher.path is None:
             self.close()  # first of all: this one needs the memory

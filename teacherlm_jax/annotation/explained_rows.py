@@ -101,7 +101,7 @@ class KindCounts:
         self._teacher: dict[str, Any] = {}
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Count one row as it is on disk."""
+        """Count one row on disk."""
         self._count += 1
         self.add_tokens(row)
         self.prompt_tokens += row["prompt_tokens"]

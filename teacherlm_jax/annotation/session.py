@@ -175,7 +175,7 @@ class AnnotationSession:
 
     @contextlib.contextmanager
     def _publishing(self) -> Iterator[None]:
-        """Publish partial files and report now and then, and at the end; give all claims back."""
+        """Publish partial files and report at intervals and at the end; release all claims."""
         with contextlib.ExitStack() as closing:
             closing.callback(self._claims.release_all)
             self._scratch = closing.enter_context(self._open.publishing(self._run.log))

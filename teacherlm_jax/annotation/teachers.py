@@ -30,7 +30,7 @@ class AnnotationTeacher:
         step: number of updates; 0 if it is not known.
         max_positions: tokens of the longest text for which it has learned positions; 0: any.
         shape: its shape; None: it is not known.
-        origin: settings of its LoRA adapters, and their base; None: it has none.
+        origin: settings of its LoRA adapters, and their base; None without adapters.
         together: teachers that are loaded at the same time, because they are adapters of one base;
             this one then combines them, and writes all their kinds.
     """

@@ -1,6 +1,6 @@
 """Time that processes have worked on an annotation, and the devices they held, in `costs/`.
 
-Each process has a file, which it replaces now and then, so little is lost if it is killed. The
+Each process has a file, which it replaces periodically, so little is lost if it is killed. The
 files stay when the run is finished: rows that are added to its source later add to its costs.
 """
 

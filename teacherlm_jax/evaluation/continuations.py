@@ -32,7 +32,7 @@ def encode(pairs: Sequence[Pair], vocabulary: Tokenizer, prefix_id: int) -> Iter
     """Yield the ids of contexts and continuations, which are tokenized together.
 
     A continuation is what follows the ids of its context, and white space at the end of the context
-    belongs to it. `prefix_id` takes the place of an empty context.
+    belongs to it. `prefix_id` replaces an empty context.
     """
     for start in range(0, len(pairs), _ENCODED_AT_ONCE):
         some = pairs[start : start + _ENCODED_AT_ONCE]

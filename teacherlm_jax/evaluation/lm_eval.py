@@ -130,7 +130,7 @@ class TeacherLM(TemplateLM):
 
     @functools.cached_property
     def prefix_token_id(self) -> int:
-        """Id that takes the place of an empty context: bos_token, or the end of a text."""
+        """Id that replaces an empty context: bos_token, or the end of a text."""
         named = self.loaded.vocabulary.named_ids()
         return named.get("bos_token", self.eot_token_id)
 
@@ -140,7 +140,7 @@ class TeacherLM(TemplateLM):
         return self.loaded.vocabulary.digest
 
     def get_model_info(self) -> dict[str, Any]:
-        """Return what the results record about the model."""
+        """Return the model's entry in the results."""
         leaves = jax.tree.leaves(nnx.state(self.loaded.model))
         return {
             "model_num_parameters": sum(leaf.size for leaf in leaves),
@@ -150,7 +150,7 @@ class TeacherLM(TemplateLM):
         }
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None) -> list[int]:
-        """Return the ids of a text, after the vocabulary's `begin` ids unless told otherwise.
+        """Return the ids of a text, after the vocabulary's `begin` ids by default.
 
         A special token spelled in the text is encoded as plain text.
         """
@@ -175,7 +175,7 @@ class TeacherLM(TemplateLM):
     def _loglikelihood_tokens(
         self, requests: list[continuations.Request], disable_tqdm: bool = False
     ) -> list[_Answer]:
-        """Return the answers to requests that are encoded."""
+        """Return the answers to encoded requests."""
         answers: list[_Answer] = [(math.nan, False)] * len(requests)
         contexts = continuations.share_contexts(requests, self.max_length)
         with tqdm(total=len(requests), disable=disable_tqdm, desc="Scoring") as bar:

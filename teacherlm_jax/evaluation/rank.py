@@ -168,7 +168,7 @@ def summarize(predictions: Sequence[Prediction]) -> dict[str, Any]:
     `accuracy` comes with its `standard_error`, Wilson `interval`, and `bootstrap_interval` with
     subjects as clusters. `macro_accuracy` is the plain mean over subjects, as MMLU is reported;
     rows without a subject have the subject "". `ties` is the number of predictions for which
-    several options have the best score. `by_category` is there for subjects of MMLU, and
+    several options have the best score. `by_category` is present for subjects of MMLU, and
     `accuracy_by_reduction` if reductions can differ. Raises ValueError for no predictions.
     """
     micro = accuracy(predictions)

@@ -45,7 +45,7 @@ class ScoredOption:
 
 @dataclasses.dataclass
 class ScoreCounts:
-    """Numbers of what a scorer has done, without padding; they only grow.
+    """Counts of the work of a scorer, without padding; they only grow.
 
     Attributes:
         read: tokens that the model read.
@@ -71,7 +71,7 @@ class Scorer:
     """Scores questions with one model; compiled programs are shared by all benchmarks.
 
     Attributes:
-        counts: what it has done.
+        counts: its work so far.
     """
 
     def __init__(self, model: nnx.Module, *, mesh: Mesh, batch_tokens: int, pad_id: int):
@@ -81,7 +81,7 @@ class Scorer:
             model: model with the methods `hidden`, `hidden_after_prefix` and `logits`.
             mesh: devices that share every batch.
             batch_tokens: approximate number of tokens per batch, padding included.
-            pad_id: id that fills rows up; the scores do not depend on it.
+            pad_id: id that pads rows; the scores do not depend on it.
         """
         graph, state = nnx.split(model)
         self._state: nnx.State | None = state

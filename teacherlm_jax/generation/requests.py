@@ -125,7 +125,7 @@ class WaitingFamilies:
         return None
 
     def _next_family(self) -> PromptFamily | None:
-        """Return neighbouring requests with the same prefix and adapter; None: there are none."""
+        """Return neighbouring requests with the same prefix and adapter; None if there are none."""
         family = None
         while (request := self._next_request()) is not None:
             length = len(request.tokens)
@@ -183,14 +183,14 @@ class RequestsByLength:
         return self._ahead is not None or any(self._deferred)
 
     def by_group(self) -> Iterator[Iterator[GenerationRequest]]:
-        """Yield a queue for each group; each is used up before the next one is taken."""
+        """Yield a queue for each group; exhaust each before you take the next one."""
         yield _FirstGroup(self._next_short)
         for group in range(1, len(self._longest)):
             waiting, self._deferred[group] = self._deferred[group], []
             yield iter(waiting)
 
     def _next_short(self) -> GenerationRequest | None:
-        """Return the next request of the first group; None: there is none for now."""
+        """Return the next request of the first group; None if there is none at the moment."""
         while sum(map(len, self._deferred)) < self._most:
             request, self._ahead = self._ahead or next(self._requests, None), None
             if request is None:

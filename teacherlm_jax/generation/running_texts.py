@@ -12,7 +12,7 @@ from teacherlm_jax.sharding import on_host
 
 
 class RunningTexts:
-    """The requests in the slots, and how far their texts are.
+    """The requests in the slots, and the progress of their texts.
 
     Attributes:
         longest: tokens of the longest text, prompt included.
@@ -99,7 +99,7 @@ class RunningTexts:
     def _ended(
         self, slot: int, tokens: list[int], active: bool
     ) -> tuple[tuple[int, ...], str] | None:
-        """Return the tokens of a text that has ended, and the reason; None if it goes on."""
+        """Return the tokens of a text that has ended, and the reason; None if it is unfinished."""
         text = tokens[:-1] if tokens[-1] == self._eos_id else tokens
         if self._stopped is not None and self._stopped(text):
             first = self._checked[slot] + 1

@@ -1,4 +1,4 @@
-"""Counts of what engines have done, kept on the host at no cost to the device."""
+"""Counts of the work of engines, kept on the host at no cost to the device."""
 
 import dataclasses
 

@@ -56,7 +56,7 @@ def report_shortage(slots: int) -> Iterator[None]:
 
 
 def free_bytes(device: jax.Device, sharing: int = 1) -> int | None:
-    """Return the bytes that a device has free; None if it does not say.
+    """Return the bytes that a device has free; None if it is unknown.
 
     A CPU has what its machine has available, or less under a limit of the address space, divided
     by the number of simulated devices that share it.

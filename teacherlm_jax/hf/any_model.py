@@ -41,7 +41,7 @@ class ModelDescription:
         vocabulary: of its tokens.
         config: its shape, `vocab_size` resolved.
         step: number of updates; 0 for a Hugging Face folder.
-        origin: settings of its LoRA adapters, and their base; None: it has none.
+        origin: settings of its LoRA adapters, and their base; None without adapters.
     """
 
     path: epath.Path
@@ -53,7 +53,7 @@ class ModelDescription:
 
     @property
     def lora(self) -> LoraConfig | None:
-        """Settings of its LoRA adapters; None: it has none."""
+        """Settings of its LoRA adapters; None without adapters."""
         return self.origin.lora if self.origin else None
 
     @functools.cached_property

@@ -41,7 +41,7 @@ class PlannedAnnotation:
         params: abstract parameters of the teacher.
         length: tokens of the longest prompt.
         assumed: the assumptions, a sentence each.
-        lora: settings of the teacher's adapters; None: it has none.
+        lora: settings of the teacher's adapters; None without adapters.
     """
 
     config: AnnotateConfig

@@ -21,7 +21,7 @@ def prepare(
     """Return the run of a config on these devices, or on this number of them.
 
     `length` is as in `training_program` and `annotation_programs`, and so are the errors; `named`
-    is the published shape of a teacher that does not exist yet. A training has none.
+    is the published shape of a teacher that does not exist yet. It does not apply to a training.
     """
     if isinstance(config, TrainConfig):
         return training_program.prepare(config, devices, length)

@@ -28,7 +28,7 @@ def of_preparation(
             size = sum(entry.size for entry in run.entries(name).values())
             lines.append((name, f"being written, {size / 1e6:,.1f} MB so far"))
         else:
-            lines.append((name, "not begun"))
+            lines.append((name, "not started"))
     figures: dict[str, Any] = {"mixtures": mixtures, "total": len(names)}
     done = f"{len(mixtures)} of {len(names)} mixtures"
     lines.insert(0, ("progress", done))

@@ -101,7 +101,7 @@ def test_a_preparation_shows_its_mixtures_and_skipped_rows(root, status):
         "1 of 3 mixtures",
         "a           1,200 packed rows, 5,000 tokens",
         "b           being written, 0.2 MB so far",
-        "c           not begun",
+        "c           not started",
         "2 rows, listed in refused.jsonl",
     ):
         assert line in text

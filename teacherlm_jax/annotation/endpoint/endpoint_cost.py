@@ -13,7 +13,7 @@ _MILLION = 1_000_000
 
 
 class SpentTokens:
-    """Tokens of the texts that are there, with those of requests in flight.
+    """Tokens of finished texts and of requests in flight.
 
     Attributes:
         prompt_tokens: tokens of the prompts.

@@ -27,9 +27,9 @@ class EndpointTeacher:
     """A teacher that a server runs; see `loaded_teacher.LoadedTeacher`.
 
     Attributes:
-        step: 0, as it is not known.
+        step: always 0 (unknown).
         digest: digest of what identifies the model on the server.
-        dtype, weights: empty, as they are not known.
+        dtype, weights: always empty (unknown).
     """
 
     step = 0
@@ -65,9 +65,9 @@ class EndpointTeacher:
     ) -> Iterator[tuple[ExplanationPrompt, GeneratedExplanation]]:
         """Yield each prompt with its explanation as it is finished.
 
-        Raises UserError if the server refuses access or stays away, if it refuses every prompt, and
-        before a request that may exceed the limit of the cost. Texts of requests in flight are
-        yielded before that.
+        Raises UserError if the server refuses access or does not answer, if it refuses every
+        prompt, and before a request that may exceed the limit of the cost. Texts of requests in
+        flight are yielded before that.
         """
         client = EndpointClient(self._name, self._config.endpoint, self._config.sampling)
         with start_blocking_portal() as portal, portal.wrap_async_context_manager(client):

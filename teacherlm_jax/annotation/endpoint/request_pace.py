@@ -10,8 +10,8 @@ _MINUTE = 60.0  # seconds
 class RequestPace:
     """Turns of requests, spread evenly over each minute.
 
-    In no 60 seconds are there more turns than `requests` and one, nor turns for more tokens than
-    `tokens` and those of one request.
+    Within 60 seconds there are at most `requests` + 1 turns, and their tokens exceed `tokens` by
+    those of one request at most.
     """
 
     def __init__(

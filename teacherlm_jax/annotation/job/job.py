@@ -1,7 +1,7 @@
 """The annotate verb: teachers explain every sample of a dataset, and interruptions lose nothing.
 
-Explanations are written to `texts/KIND/` in the run folder, one row each, shard by shard. Once all
-of a shard are there, `samples/` holds its samples with the explanations, and their provenance. Any
+Explanations are written to `texts/KIND/` in the run folder, one row each, shard by shard. Once a
+shard is complete, `samples/` holds its samples with the explanations, and their provenance. Any
 number of processes can work in one run folder; they claim shards and may join and leave.
 """
 
@@ -33,7 +33,7 @@ def annotate(config: AnnotateConfig, run: Run) -> dict[str, Any]:
     """Write every explanation that is not on disk, and the annotated samples.
 
     An explanation depends on its teacher, sample and kind, the sampling and the seed, not on order,
-    interruptions or the number of processes. A run that has finished is continued with the rows
+    interruptions or the number of processes. A finished run continues with rows
     that were added to its source.
 
     Returns:
@@ -120,7 +120,7 @@ def _finish(
 
 
 def _clear(job: AnnotationJob, run: Run) -> None:
-    """Remove what processes that are gone have left."""
+    """Remove files that dead processes left behind."""
     exchange.remove(run.address / layout.CLAIMS)
     run.workers.remove_gone()
     for kind in job.kinds:

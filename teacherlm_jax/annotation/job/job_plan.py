@@ -50,7 +50,7 @@ class AnnotationJob:
 
 
 def plan_job(config: AnnotateConfig, run: Run) -> AnnotationJob:
-    """Describe the teachers, and read the source unless it is as it was when it was read before.
+    """Describe the teachers, and read the source unless it is unchanged since the last time.
 
     Samples are written to `shards/`, and the plan to `job.json`. Rows that cannot be read, and
     samples whose prompt is too long, go to `refused.jsonl` in the run folder. Samples on record

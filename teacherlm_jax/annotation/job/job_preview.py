@@ -148,7 +148,7 @@ def _on_disk(
 def _ids(
     folder: JobFolder, kind: str, index: int, names: tuple[set[str], set[str]]
 ) -> set[str] | None:
-    """Return the ids of a shard's explanations of one kind; None if all are there."""
+    """Return the ids of a shard's explanations of one kind; None if it is complete."""
     complete, partial = names
     name = shard_name(index)
     if name in complete:

@@ -1,6 +1,6 @@
 """Claims on shards: files that one process creates, so that no two work on the same shard.
 
-A claim is `NAME.NUMBER`, and the highest number counts. If the process that made it is gone, others
+A claim is `NAME.NUMBER`, and the highest number counts. If its process is dead, others
 may create the next number. Two processes on one shard write the same texts, so a claim saves work;
 nothing depends on it.
 """

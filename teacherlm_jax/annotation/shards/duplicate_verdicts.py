@@ -1,6 +1,6 @@
 """The gate `not_duplicate`: no earlier explanation of the kind, in the whole job, resembles it.
 
-Its verdicts are known when all explanations are there. Until then `sketches/` has 121 bytes for
+Its verdicts are known when all explanations are written. Until then `sketches/` has 121 bytes for
 each explanation of a complete file. The process that finishes the job compares them, one kind after
 the other, and adds the verdicts to the explanations and samples, shard by shard.
 

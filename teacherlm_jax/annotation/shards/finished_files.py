@@ -57,7 +57,7 @@ def write_samples(
 
 
 def forget_counts(folder: JobFolder, part: str, index: int, size: int | None) -> None:
-    """Remove the figures of a file as it was before, of `size` bytes, unless it has them still."""
+    """Remove the figures of an old version of a file, of `size` bytes, if the size changed."""
     path = folder.samples(index) if part == layout.SAMPLES else folder.texts(part, index)
     if size is not None and files.size(path) != size:
         files.remove(folder.counts(part, index, size))

@@ -71,12 +71,12 @@ class OpenShard:
 
     @property
     def complete(self) -> bool:
-        """Return whether all explanations of the teacher's kinds are there and judged."""
+        """Return whether all explanations of the teacher's kinds are written and judged."""
         return all(texts.complete for texts in self._texts.values())
 
     @property
     def present(self) -> dict[str, int]:
-        """Number of explanations of each of the teacher's kinds that are there."""
+        """Number of explanations written, for each of the teacher's kinds."""
         return {kind: len(texts) for kind, texts in self._texts.items()}
 
     def missing_ids(self) -> MissingIds:

@@ -48,7 +48,7 @@ class ShardQueue:
         return self._claim(teacher)
 
     def release(self, index: int, teacher: AnnotationTeacher, finished: bool) -> None:
-        """Give a claim back; the teacher's explanations are there, and perhaps the samples."""
+        """Release a claim, when the explanations, and perhaps the samples, are written."""
         for part in (*teacher.kinds, *((layout.SAMPLES,) if finished else ())):
             if index not in self._counted[part]:
                 self._counted[part].add(index)
@@ -96,7 +96,7 @@ def claim_name(index: int, kinds: Sequence[str]) -> str:
 
 
 def on_disk(job: AnnotationJob) -> dict[tuple[str, int], int]:
-    """Return the number of explanations in each file that is there, by kind and shard.
+    """Return the number of explanations in each existing file, by kind and shard.
 
     Complete files are not read, and lines of partial ones are counted.
     """

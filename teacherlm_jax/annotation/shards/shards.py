@@ -53,7 +53,7 @@ class ShardTexts:
             intact: function that returns whether a JSON object has all fields of a row.
             judged_later: whether the file is complete only after `finish`, which gets the rows with
                 further verdicts.
-            final: function that returns the rows as they are in the complete file.
+            final: function that returns the rows of the complete file.
 
         Raises:
             UserError: a row belongs to another job.
@@ -68,16 +68,16 @@ class ShardTexts:
         self._recover()
 
     def __len__(self) -> int:
-        """Return the number of rows that are there."""
+        """Return the number of rows written."""
         return len(self._ids) if self.complete else len(self._rows)
 
     def has(self, id: str) -> bool:
-        """Return whether the row with this id is there."""
+        """Return whether the row with this id is written."""
         return self.complete or id in self._rows
 
     @property
     def unjudged(self) -> list[Row] | None:
-        """All rows, in the order of the ids, if they are there and wait for `finish`; else None."""
+        """All rows, in the order of the ids, if they are written but not finished; else None."""
         if self.complete or len(self._rows) < len(self._ids):
             return None
         return [self._rows[id] for id in self._ids]
