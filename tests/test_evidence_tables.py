@@ -118,7 +118,7 @@ def test_the_stages_are_compared_on_letters_and_explanations():
         for seed in (0, 1)
     ]
     text = re.sub(" +", " ", tables.TABLES["stages"]({"teachers": teachers, "explained": writers}))
-    row = "| medium, 1,234 | +10.0 ± 0.0 | +0.0 ± 0.0 |" + " +30.0 ± 0.0 |" * 4
+    row = "| medium, 1,234 | stage 2 - control | +10.0 ± 0.0 | +0.0 ± 0.0 |" + " +30.0 ± 0.0 |" * 4
     assert row in text
     assert "| medium | stage2 | 70.0 | 50.0 |" in text
     assert "| medium | stage2 | 50.0 | 50.0 | 50.0 |" in text

@@ -45,8 +45,10 @@ def staged(rows: Runs, size: str, benchmark: str) -> Comparison | None:
     return comparisons.paired(values, "stage2", "no_stage")
 
 
-def explained(rows: Runs, size: str, writer: str, kind: str = "") -> Comparison | None:
-    """Compare the share of correct explanations with that of the control, in points.
+def explained(
+    rows: Runs, size: str, writer: str, kind: str = "", other: str = study_teachers.CONTROL
+) -> Comparison | None:
+    """Compare the shares of correct explanations by two writers, in points.
 
     Without a kind, the mean of all three is compared.
     """
@@ -56,7 +58,7 @@ def explained(rows: Runs, size: str, writer: str, kind: str = "") -> Comparison 
         for row in rows
         if row["size"] == size
     }
-    return comparisons.paired(values, writer, "no_stage")
+    return comparisons.paired(values, writer, other)
 
 
 def _primary_table(rows: Rows) -> str:
@@ -119,9 +121,13 @@ def _stage_table(teachers: Runs, explanations: Runs) -> str:
         letters = (staged(of_size, size, one) for one in ("trained", "unseen"))
         kinds = (explained(explanations, size, "stage2", kind) for kind in ("", *KINDS))
         cells = map(comparisons.shown, (*letters, *kinds))
-        lines.append([f"{size}, {of_size[0]['parameters']:,}", *cells])
-    header = ("size, parameters", "letters", "letters, held-out families", "explanations", *KINDS)
-    return harness.table(header, lines)
+        lines.append([f"{size}, {of_size[0]['parameters']:,}", "stage 2 - control", *cells])
+        further = (
+            explained(explanations, size, "specialists", kind, "stage2") for kind in ("", *KINDS)
+        )
+        lines.append(["", "specialists - stage 2", "", "", *map(comparisons.shown, further)])
+    header = ("size, parameters", "difference", "letters", "letters, held-out families")
+    return harness.table((*header, "explanations", *KINDS), lines)
 
 
 def _level_table(teachers: Runs) -> str:
