@@ -6,15 +6,15 @@ import typing
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
-from teacherlm_jax.cli import arguments
+from teacherlm_jax.cli import arguments, validate_option
 from teacherlm_jax.cli.tools import Tool
 from teacherlm_jax.config import fields
 from teacherlm_jax.pipelines.verbs import Verb
 
 WIDTH = 100
-VALIDATE = "--validate"
 COMMON_OPTIONS = {  # of every verb
-    VALIDATE: "check the command line, with its config file, and do nothing else",
+    f"{validate_option.OPTION}[=DEVICES]": "check the command line, with its config file, and do "
+    "nothing else; with a number also that config.mesh fits so many devices",
     "--help": "show this help",
 }
 _TYPES = {int: "INT", float: "FLOAT", bool: "BOOL", str: "TEXT"}

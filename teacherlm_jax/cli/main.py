@@ -7,7 +7,15 @@ import sys
 from collections.abc import Sequence
 
 from teacherlm_jax import __version__, config
-from teacherlm_jax.cli import arguments, failures, flags, help_text, step_commands, sweep
+from teacherlm_jax.cli import (
+    arguments,
+    failures,
+    flags,
+    help_text,
+    step_commands,
+    sweep,
+    validate_option,
+)
 from teacherlm_jax.cli.tools import TOOLS
 from teacherlm_jax.errors import ExplainedError, Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
@@ -51,7 +59,7 @@ def _dispatch(words: Sequence[str]) -> int:
         failures.print_out(_help())
         return 0
     name, *rest = words
-    if name == help_text.VALIDATE and rest:  # before the command
+    if validate_option.is_option(name) and rest:  # before the command
         name, *rest = (*rest, name)
     if name == "--version":
         failures.print_out(f"teacherlm {__version__}")
@@ -72,12 +80,13 @@ def _dispatch(words: Sequence[str]) -> int:
 
 
 def _run(name: str, verb: Verb, words: Sequence[str]) -> int:
-    validated = [word for word in words if word != help_text.VALIDATE]
+    validated, devices = validate_option.split(words)
     kinds = (*verb.options, *_dry_options(verb))
     command = flags.load(validated, verb.config_classes, verb.positional, verb.needs_file, kinds)
-    if len(validated) < len(words):
+    if devices is not None:
         distributed.require_able(name, verb.together)
         step_commands.check(command.runs)
+        validate_option.check_meshes(command.runs, devices)
         failures.print_out(f"teacherlm {name}: the command line is valid")
         return 0
     if command.config is None:
@@ -113,9 +122,9 @@ def _use(name: str, words: Sequence[str]) -> int:
     if "--help" in words or "-h" in words:
         failures.print_out(help_text.tool_help(name, tool))
         return 0
-    validated = [word for word in words if word != help_text.VALIDATE]
+    validated, devices = validate_option.split(words)
     options = arguments.parse_options(validated, tool.options)
-    if len(validated) < len(words):
+    if devices is not None:
         failures.print_out(f"teacherlm {name}: the command line is valid")
         return 0
     return tool.load()(options, failures.print_out)
@@ -154,7 +163,7 @@ def _help() -> str:
     return (
         "usage: teacherlm COMMAND --config=FILE.py[:VARIANT] [--config.KEY=VALUE ...]\n\n"
         f"commands:\n{rows}\n\n"
-        f"`teacherlm COMMAND {help_text.VALIDATE} ...` checks a command line without running it.\n"
+        "`teacherlm COMMAND --validate ...` checks a command line without running it.\n"
         "`teacherlm COMMAND --help` lists the options and config keys of a command.\n"
         "To start: teacherlm quickstart --config=configs/quickstart.py"
     )

@@ -9,6 +9,11 @@ _VERSIONS = ("v5litepod", "v6e")
 _SIZES = (1, 4, 8, 16, 32, 64, 128, 256)
 
 
+def chips_of(name: str) -> int:
+    """Return the number of chips, each of which is one JAX device, of an accelerator type."""
+    return int(name.partition("-")[2])
+
+
 def require_known(name: str) -> None:
     """Raise UserError unless `name` is an accelerator type, with the nearest one that exists."""
     version, _, size = name.partition("-")

@@ -10,16 +10,22 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import masking
 
 
-def require_valid(words: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+def require_valid(
+    words: Sequence[str], environment: Mapping[str, str], folder: Path, devices: int = 0
+) -> None:
     """Raise UserError unless `teacherlm WORDS` names a known verb, a config and its keys.
+
+    Its `config.mesh`, if it has one, must fit the devices.
 
     Args:
         words: the command line, starting with the verb.
         environment: variables that the launcher sets for the command.
         folder: the working directory of the command, which is a checkout or any other folder.
+        devices: number of JAX devices of the command; 0: not known here.
     """
+    option = f"--validate={devices}" if devices else "--validate"
     done = subprocess.run(
-        [sys.executable, "-m", "teacherlm_jax", *words, "--validate"],
+        [sys.executable, "-m", "teacherlm_jax", *words, option],
         cwd=folder,
         env={**os.environ, **environment},
         capture_output=True,

@@ -5,6 +5,7 @@ It is handed to `gcluster job submit` of Google's Cluster Toolkit; see docs/how-
 
 import argparse
 import dataclasses
+import math
 import re
 import shlex
 import sys
@@ -20,6 +21,7 @@ from teacherlm_jax.runs import distributed, masking
 # The first word of gcluster's compute types, by chip. The number after it is that of chips.
 _TYPES = {"v5e": "v5litepod", "v5p": "v5p", "v6e": "v6e"}
 _TPU7X = re.compile(r"tpu7x:([1-9]\d*x[1-9]\d*x[1-9]\d*)")  # `plan` has no compiler for it
+_DEVICES_OF_CHIP = {"tpu7x": 2}  # of the other chips: 1
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,26}[a-z0-9])?")  # gcluster accepts at most 28 characters
 _INSTALL = (
     "install Cluster Toolkit, which contains gcluster, version 1.95 or later, from "
@@ -80,6 +82,13 @@ class GkeJob:
                 f"lost with the pods; add --config.output={self.bucket.rstrip('/')}/runs/"
                 f"{self.name}, or set root= in the variant"
             )
+
+    @property
+    def devices(self) -> int:
+        """Number of JAX devices of all slices."""
+        kind, topology = compute_type(self.slice)
+        chips_of_one = math.prod(map(int, topology.split("x")))
+        return chips_of_one * self.slices * _DEVICES_OF_CHIP.get(kind, 1)
 
     def submit(self) -> list[str]:
         """Return the command that submits the job; it exits when the job is queued.
@@ -222,7 +231,8 @@ def _submit(options: argparse.Namespace, words: Sequence[str]) -> int:
         environment=handover.environment_of(options.env),
         flags=options.submit_flag,
     )
-    command_check.require_valid(words, {distributed.MODE: "auto"}, options.source)
+    environment = {distributed.MODE: "auto"}
+    command_check.require_valid(words, environment, options.source, job.devices)
     return handover.hand_over(
         job.submit(),
         _INSTALL,

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _start(options: argparse.Namespace, words: Sequence[str]) -> int:
     environments = environments_of(options.processes, options.devices, os.environ)
-    command_check.require_valid(words, environments[0], Path())
+    command_check.require_valid(words, environments[0], Path(), options.processes * options.devices)
     command = [sys.executable, "-m", "teacherlm_jax", *words]
     if options.dry_run:
         _show(command, environments)

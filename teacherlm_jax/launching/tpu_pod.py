@@ -140,7 +140,8 @@ def _do(options: argparse.Namespace, words: list[str], shell: Shell) -> int:
         return 0
     commit = _commit(options.source)
     _require_committed(options.source, words)
-    command_check.require_valid(words, {distributed.MODE: "auto"}, options.source)
+    devices = accelerators.chips_of(options.accelerator_type)
+    command_check.require_valid(words, {distributed.MODE: "auto"}, options.source, devices)
     archive = _archive(options.source, commit, shell)
     installing = hosts.install(Path(archive).name, commit, options.python, options.before)
     running = hosts.run(words, commit)

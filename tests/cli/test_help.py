@@ -105,7 +105,7 @@ def test_the_help_lists_every_option_of_a_verb_before_its_keys(verb, more, shown
     options, _, _ = shown(verb).partition("keys of the config")
     listed = {line.split()[0] for line in options.splitlines() if re.match("  [^ ]", line)}
     swept = {"--sweep_index=INT", "--sweep_all", "--sweep_list", "--sweep_results"}
-    common = {"--config=FILE.py[:VARIANT]", "--config.KEY=VALUE", "--validate", "--help"}
+    common = {"--config=FILE.py[:VARIANT]", "--config.KEY=VALUE", "--validate[=DEVICES]", "--help"}
     assert listed == (set() if verb == "convert" else swept) | common | set(more)
 
 

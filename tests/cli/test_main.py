@@ -204,6 +204,29 @@ def test_validate_may_come_before_the_command(capsys):
     assert before == capsys.readouterr().out == "teacherlm train: the command line is valid\n"
 
 
+@pytest.mark.parametrize("mesh", ["fsdp=16", "data=2", "tensor=4"])
+def test_validate_with_a_number_of_devices_checks_the_mesh(mesh, capsys):
+    words = ["train", "--config=configs/quickstart.py:stage1", f"--config.mesh.{mesh}"]
+    assert main.main([*words, "--validate=7"]) == 2
+    message = capsys.readouterr().err
+    assert "config.mesh: the product of" in message and "the number of devices, 7; " in message
+    size = mesh.partition("=")[2]
+    assert main.main([f"--validate={size}", *words]) == main.main([*words, "--validate"]) == 0
+
+
+def test_validate_with_devices_accepts_commands_without_a_mesh(capsys):
+    assert main.main(["doctor", "--validate=4"]) == 0
+    assert (
+        main.main(["prepare", "--config=configs/quickstart.py:teacher_data", "--validate=4"]) == 0
+    )
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "16x", "v5e:4x4"])
+def test_a_number_of_devices_must_be_positive(value, capsys):
+    assert main.main(["doctor", f"--validate={value}"]) == 2
+    assert f"--validate={value}: expected the number of devices" in capsys.readouterr().err
+
+
 @pytest.fixture
 def annotation(tmp_path, monkeypatch):
     """Function that runs `teacherlm annotate` without its modules; returns the exit status."""

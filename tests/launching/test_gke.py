@@ -58,6 +58,37 @@ def test_a_slice_has_the_compute_type_and_topology_of_gcluster(topology, kind):
     assert gke.compute_type(topology) == kind
 
 
+@pytest.mark.parametrize(
+    ("options", "mesh", "devices"),
+    [
+        (["--slice=v5e:4x4"], "fsdp=7", 16),
+        (["--slice=v5e:4x4", "--slices=2"], "data=16", 32),
+        (["--slice=tpu7x:2x2x1"], "data=4", 8),
+        (["--slice=v5p:2x2x1"], "data=8", 4),
+    ],
+)
+def test_a_mesh_that_the_slices_cannot_form_is_refused(
+    schedulers, clone, options, mesh, devices, capfd
+):
+    assert launch("gke", *options, words=[*TRAIN, f"--config.mesh.{mesh}"]) == 2
+    message = capfd.readouterr().err
+    assert message.startswith("launch: config.mesh: the product of ")
+    assert mesh in message and f"the number of devices, {devices}; " in message
+    assert not schedulers.calls
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--slice=v5e:4x4", "--slices=2"],
+        ["--slice=tpu7x:2x2x4"],
+        ["--slice=v5p:2x4x4"],
+    ],
+)
+def test_a_mesh_of_all_devices_of_the_slices_is_submitted(schedulers, clone, options):
+    assert launch("gke", *options, words=[*TRAIN, "--config.mesh.data=32"]) == 0
+
+
 def test_a_bucket_whose_name_begins_like_another_one_does_not_count():
     with pytest.raises(UserError, match="does not name it"):
         gke.GkeJob("n", "v5e:4x4", "i", "gs://b", ["train", "--config.output=gs://b2/runs"])

@@ -75,6 +75,14 @@ def test_a_dry_run_refuses_an_invalid_command(capfd):
     assert (shown.out, "unknown command 'trian'" in shown.err) == ("", True)
 
 
+def test_a_mesh_that_the_devices_cannot_form_is_refused(capfd):
+    words = ["train", "--config=configs/quickstart.py:stage1", "--config.mesh.data=4"]
+    for devices, status in ((1, 2), (2, 0)):
+        options = ["--processes=2", f"--devices={devices}", "--dry_run"]
+        assert local.main([*options, "--", *words]) == status
+    assert "which must be the number of devices, 2; " in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["local", "tpu_pod", "gke", "submit"])
 def test_the_launchers_run_from_a_checkout_and_as_modules(name):
     for words in ([f"launch/{name}.py"], ["-m", f"launch.{name}"]):

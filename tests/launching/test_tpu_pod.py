@@ -193,6 +193,8 @@ def test_uncommitted_changes_are_refused(pod, cloud, checkout, capsys):
         ),
         ("run --accelerator_type=v5litepod-17", TRAIN, "the nearest is v5litepod-16"),
         ("run --accelerator_type=v6e-200", TRAIN, "the nearest is v6e-256"),
+        ("run", [*TRAIN, "--config.mesh.fsdp=7"], "must divide the number of devices, 16; "),
+        ("run --accelerator_type=v6e-8", [*TRAIN, "--config.mesh.data=16"], "devices, 8; "),
         ("run --accelerator_type=v5p-8", TRAIN, "for other TPUs use launch/gke.py"),
         ("run --accelerator_type=tpu7x-8", TRAIN, "for other TPUs use launch/gke.py"),
     ],
