@@ -63,9 +63,14 @@ def hand_over(
             text=True,
             errors="replace",
         ) as process:
-            for line in process.stdout or ():
-                say(masking.without(line.rstrip("\n"), values))
+            show_output(process, values)
     except FileNotFoundError:
         raise UserError(f"{words[0]}: command not found; {install}") from None
     status = process.returncode
     return 128 - status if status < 0 else status
+
+
+def show_output(process: subprocess.Popen[str], values: Sequence[str]) -> None:
+    """Show the lines that a process writes, with the values of secrets masked."""
+    for line in process.stdout or ():
+        say(masking.without(line.rstrip("\n"), values))

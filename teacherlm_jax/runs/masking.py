@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 MASK = "***"
 # Names of variables and keys whose values are secrets, such as HF_TOKEN and WANDB_API_KEY.
 _SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|_KEY|APIKEY)$", re.IGNORECASE)
-_ASSIGNED = re.compile(r"([A-Za-z_]\w*)=([^\s,;'\"]+)")  # in a word that is a shell line or a list
+# In a word that is a shell line or a list: a name, and a value that may be in quotes.
+_ASSIGNED = re.compile(r"([A-Za-z_]\w*)=('[^']+'|\"[^\"]+\"|[^\s,;'\"]+)")
 _SHORTEST = 8  # characters; a shorter value is part of too many other words
 
 
@@ -23,8 +24,17 @@ def masked(words: Iterable[str], environment: Mapping[str, str]) -> list[str]:
 
 def secrets(environment: Mapping[str, str]) -> list[str]:
     """Return the values of the variables that hold secrets, the longest first."""
-    found = {value for name, value in environment.items() if is_secret(name)}
-    return sorted((value for value in found if len(value) >= _SHORTEST), key=len, reverse=True)
+    return _long(value for name, value in environment.items() if is_secret(name))
+
+
+def assigned(words: Iterable[str]) -> list[str]:
+    """Return the values of secrets that shell lines among the words assign, the longest first."""
+    found = [part for word in words for part in _ASSIGNED.findall(word)]
+    return _long(value.strip("'\"") for name, value in found if is_secret(name))
+
+
+def _long(values: Iterable[str]) -> list[str]:
+    return sorted({value for value in values if len(value) >= _SHORTEST}, key=len, reverse=True)
 
 
 def without(text: str, values: Iterable[str]) -> str:

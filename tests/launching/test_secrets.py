@@ -2,6 +2,7 @@
 
 import pytest
 
+from teacherlm_jax.launching import tpu_pod
 from teacherlm_jax.runs import masking
 
 from .fake_schedulers import MASKED, SECRET, TRAIN, launch
@@ -44,6 +45,30 @@ def test_a_secret_in_the_reason_of_a_refusal_is_masked(schedulers, clone, capfd,
     assert "steps" in message and masking.MASK in message and SECRET not in message
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        f"export HF_TOKEN={SECRET} && echo token $HF_TOKEN",
+        f"export HF_TOKEN='{SECRET}'; echo token $HF_TOKEN >&2",
+    ],
+)
+@pytest.mark.parametrize("statuses", [[1], [0, 1]])  # of the installation and of the run
+def test_a_secret_in_the_output_of_gcloud_and_of_the_hosts_is_masked(
+    cloud, checkout, capfd, before, statuses
+):
+    cloud.cue(ssh=statuses, errors=[f"ERROR: ssh failed: bash -c 'export HF_TOKEN={SECRET}'"])
+    words = [
+        *("run", "--name=mine", "--zone=z", "--poll=0", "--accelerator_type=v5litepod-16"),
+        *("--runtime_version=v2-alpha-tpuv5-lite", f"--source={checkout}", "--python=./python"),
+        *(f"--before={before}", "--", *TRAIN),
+    ]
+    assert tpu_pod.main(words) == 1
+    shown = capfd.readouterr()
+    assert SECRET not in shown.out + shown.err
+    assert f"ERROR: ssh failed: bash -c 'export HF_TOKEN={masking.MASK}'" in shown.out
+    assert statuses == [1] or f"token {masking.MASK}" in shown.out
+
+
 @pytest.mark.parametrize("option", [f"--secret=HF_TOKEN={SECRET}", "--secret=NOT_SET_HERE"])
 def test_a_secret_is_given_by_name(schedulers, clone, option, capfd):
     assert launch("skypilot", option) == 2
@@ -68,6 +93,8 @@ def test_a_secret_is_given_by_name(schedulers, clone, option, capfd):
             "--command=export HF_TOKEN=x && env A=b run",
             "--command=export HF_TOKEN=*** && env A=b run",
         ),
+        ("--command=export HF_TOKEN='x y'; b", "--command=export HF_TOKEN=***; b"),
+        ('--command=A=b HF_TOKEN="x" c', "--command=A=b HF_TOKEN=*** c"),
         ("--export=ALL,HF_TOKEN=x,A=b", "--export=ALL,HF_TOKEN=***,A=b"),
         ("HF_TOKEN", None),
         (f"https://user:{SECRET}@host", "https://user:***@host"),
