@@ -82,12 +82,12 @@ class Experiment:
         return self.model("opt-1.3b" if family == "opt" else "bloom-7b1")
 
 
-def parse(variant: str, given: Mapping[str, Any], configs: str) -> Experiment:
+def parse(variant: str, settings: Mapping[str, Any], configs: str) -> Experiment:
     """Return the experiment of a variant of configs/paper.py.
 
     Args:
         variant: a size of the teacher, or "tiny".
-        given: values of SETTINGS; empty ones have the defaults that the file names.
+        settings: values of SETTINGS; empty ones have the defaults that the file names.
         configs: folder of the configs of the steps.
 
     Raises UserError for an unknown variant, student, form or task.
@@ -96,11 +96,11 @@ def parse(variant: str, given: Mapping[str, Any], configs: str) -> Experiment:
     if variant not in sizes:
         raise UserError(f"unknown variant {variant!r}; known: {', '.join(sizes)}")
     tiny = variant == _TINY
-    root = given["root"] or f"runs/paper{'_tiny' if tiny else ''}"
+    root = settings["root"] or f"runs/paper{'_tiny' if tiny else ''}"
     known = {"students": paper_models.STUDENTS, "forms": ALL_FORMS, "tasks": paper_models.TASKS}
     defaults = {"students": ("bloomz-7b1",), "forms": ("CMF",), "tasks": ("creak",)}
     chosen = {
-        key: variants.chosen_of(key, given[key], names, defaults[key] if tiny else names)
+        key: variants.chosen_of(key, settings[key], names, defaults[key] if tiny else names)
         for key, names in known.items()
     }
     return Experiment(
@@ -108,9 +108,9 @@ def parse(variant: str, given: Mapping[str, Any], configs: str) -> Experiment:
         size="560m" if tiny else variant,
         tiny=tiny,
         root=root,
-        data=given["data"] or (f"{root}/data" if tiny else "data"),
-        models=given["models"],
-        server=given["server"],
-        attention=given["attention"],
+        data=settings["data"] or (f"{root}/data" if tiny else "data"),
+        models=settings["models"],
+        server=settings["server"],
+        attention=settings["attention"],
         **chosen,
     )
