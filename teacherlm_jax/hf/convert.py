@@ -119,7 +119,7 @@ def _imported(folder: Run, opened: ModelFolder, abstract: sharding.Tree) -> dict
     more = len(opened.weight_files) - 3
     folder.log.info("reading %s%s", names, f" and {more} more" if more > 0 else "")
     if prefix := opened.dropped_prefix:
-        folder.log.info("dropped %r in front of tensor names", prefix)
+        folder.log.info("removed the prefix %r from tensor names", prefix)
     progress = _TensorProgress(folder.log, "read", [tensor.nbytes for _, tensor in opened.tensors])
     params = opened.parameters(abstract, progress.add)
     opened.vocabulary.save(folder.path / layout.VOCABULARY)

@@ -90,7 +90,7 @@ class Run:
 
     def begin_extension(self, verb: str, config: Any) -> None:
         """Record the settings that extend the run, which is not finished any more."""
-        self.log.info("%s: this run is extended: %s", self.path, ", ".join(self.changes))
+        self.log.info("%s: extending this run: %s", self.path, ", ".join(self.changes))
         recorded_settings.record(self._place.home, verb, config)
         self.reopen()
 

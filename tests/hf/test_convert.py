@@ -154,7 +154,7 @@ def test_the_weight_files_and_a_dropped_prefix_are_logged(
     assert main.main(["convert", str(folder), str(tmp_path / "converted"), *MESH_FLAGS]) == 0
     shown = capsys.readouterr().out
     assert "reading pytorch_model.bin\n" in shown
-    assert "dropped 'module.' in front of tensor names" in shown
+    assert "removed the prefix 'module.' from tensor names" in shown
     assert_same(parameters(loaded(tmp_path / "converted").model), parameters(pair.model))
 
 

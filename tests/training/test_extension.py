@@ -59,7 +59,7 @@ def test_a_finished_run_extended_to_more_steps_is_bit_equal_to_one_that_had_them
     longer = dataclasses.replace(short, steps=8)
     result = verbs.run("train", longer)
     shown = capsys.readouterr().out
-    assert f"{tmp_path}/run: this run is extended: config.steps=8 (was 5)\n" in shown
+    assert f"{tmp_path}/run: extending this run: config.steps=8 (was 5)\n" in shown
     assert "step 6/8" in shown and "step 5/" not in shown
     assert_equal_runs(tmp_path / "run", result, whole)
     assert files.read_json(tmp_path / "run/result.json") == result
