@@ -65,7 +65,7 @@ def refuse_others(run: Run) -> None:
 def write_on_beam(beam: Beam, config: AnnotateConfig, run: Run, job: AnnotationJob) -> dict:
     """Write all missing explanations; return figures of this work, as `result.json` has them.
 
-    Raises UserError if shards are not finished, after all others are.
+    Raises UserError if a shard cannot be finished, after all others are finished.
     """
     work, began = run.address / layout.WORK, time.monotonic()
     exchange.remove(work)
@@ -151,7 +151,7 @@ def _batches(
 
 
 def _unfinished(job: AnnotationJob) -> list[int]:
-    """Return the shards whose annotated samples are not there."""
+    """Return the shards whose annotated samples are missing."""
     finished = job.folder.counted(layout.SAMPLES)
     return [index for index in range(len(job.record.shards)) if index not in finished]
 
@@ -196,7 +196,7 @@ def _refuse_unfinished(beam: Beam, job: AnnotationJob) -> None:
 
 
 def _keep_time(run: Run, work: epath.Path) -> None:
-    """Write down the time of all workers together, if they have finished batches."""
+    """Record the time of all workers together, if they have finished batches."""
     batches = _finished_batches(work)
     if batches:
         time_of_all = WorkTime.total(map(WorkTime.from_json, batches))

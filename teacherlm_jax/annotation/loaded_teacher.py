@@ -1,4 +1,4 @@
-"""A teacher that is ready to write explanations: the seam between the worker and its teachers."""
+"""A teacher that is ready to write explanations: the interface of workers and teachers."""
 
 import contextlib
 import dataclasses

@@ -163,7 +163,7 @@ class AnnotationSession:
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Close the shards at the end of the block; signals that stop it end it as Interrupted."""
+        """Close the shards at the end of the block; a stop signal raises Interrupted."""
 
         def state() -> str:
             return (

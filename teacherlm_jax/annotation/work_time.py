@@ -73,7 +73,7 @@ class Stopwatch:
 
     Attributes:
         seconds: time of the blocks that have ended.
-        mesh: devices that it holds; None: none yet.
+        mesh: devices that it holds; None before the first.
     """
 
     def __init__(self, run: epath.Path):

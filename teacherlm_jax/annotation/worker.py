@@ -82,7 +82,7 @@ def _judge_all(
 
 
 def _judge(shard: ClaimedShard, loaded: LoadedTeacher, judged: Judged) -> bool:
-    """Let the teacher judge the kinds that wait for it; return whether there were any."""
+    """Let the teacher judge the kinds that wait for it; return whether any did."""
     kinds = shard.unjudged_kinds()
     for kind in kinds:
         found = loaded.of(kind).answers_found(shard.unjudged(kind))

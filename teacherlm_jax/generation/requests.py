@@ -87,8 +87,8 @@ class WaitingFamilies:
         """Read nothing yet.
 
         Args:
-            requests: the stream of requests. It is asked again after it has ended, since it may
-                have more by then, such as prompts that are tried again.
+            requests: the stream of requests. It is read again after it has ended, because
+                requests may be added, such as prompts that are tried again.
             prompt_length: maximum number of tokens in a prompt.
             members: maximum number of requests in a family.
         """
@@ -166,8 +166,8 @@ class RequestsByLength:
         """Read nothing yet.
 
         Args:
-            requests: the stream. It is asked again after it has ended, since it may have more by
-                then, such as prompts that are tried again.
+            requests: the stream. It is read again after it has ended, because requests may be
+                added, such as prompts that are tried again.
             longest: maximum number of tokens in a prompt of each group, ascending; longer prompts
                 go to the last group, whose engine refuses them.
             most: maximum number of requests that wait.

@@ -172,8 +172,8 @@ class EndpointTeacher:
         if answer.usage != "reported" and not self._estimated:
             self._estimated = True
             self._say(
-                f"{self._name}: the server does not count tokens, or wrongly; they are estimated "
-                "as a quarter of the bytes of a text, and so is the cost"
+                f"{self._name}: the server reports no token counts, or wrong ones; they are "
+                "estimated as a quarter of the bytes of a text, and so is the cost"
             )
         if time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
             self._said = time.monotonic()

@@ -76,7 +76,7 @@ def kinds_of(config: AnnotateConfig) -> tuple[str, ...]:
 
 
 def current(job: AnnotationJob) -> AnnotationJob:
-    """Return the job with the plan that is on record now."""
+    """Return the job with the plan that is now on record."""
     record = _of_first(lambda: job.folder.read_record() or job.record)
     return dataclasses.replace(job, record=record)
 

@@ -1,4 +1,4 @@
-"""A job as a run would find or plan it, without writing anything."""
+"""The job that a run would plan or resume, without writing anything."""
 
 import dataclasses
 import logging
@@ -45,12 +45,12 @@ class JobPreview:
     prompts: Sequence[ExplanationPrompt]
 
     def left(self, kinds: Sequence[str]) -> int:
-        """Return the number of explanations of some kinds that are left."""
+        """Return the number of missing explanations of some kinds."""
         return sum(self.job.record.rows - self.present[kind] for kind in kinds)
 
     @property
     def sampled_all(self) -> bool:
-        """True if `prompts` are all that are left."""
+        """True if `prompts` are all remaining prompts."""
         return len(self.prompts) == self.left(self.job.kinds)
 
 

@@ -36,7 +36,7 @@ class RowsPass:
     """A pass over the source that writes the samples that are not on record.
 
     Attributes:
-        shortest: tokens of the shortest prompt that was refused as too long; 0: none was.
+        shortest: tokens of the shortest prompt that was too long; 0 if none was.
         new: number of samples that were added.
     """
 

@@ -42,7 +42,7 @@ class ShardClaims:
         return True
 
     def release(self, name: str) -> None:
-        """Remove a claim of this process, if it has one, and those on it that it replaced."""
+        """Remove a claim of this process, if it has one, and older claims that it replaced."""
         number = self._own.pop(name, 0)
         for earlier in range(1, number + 1):
             files.remove(self._folder / f"{name}.{earlier}")

@@ -39,7 +39,7 @@ def record(job: AnnotationJob, gates: Sequence[str]) -> dict[str, int]:
     """Add the verdicts to all files of a job whose shards are finished.
 
     Nothing happens to shards that have them. Only one process may do this at a time; others may
-    look at the files meanwhile, since each is replaced in one step.
+    read the files meanwhile, since each is replaced in one step.
 
     Returns the number of near duplicates by kind; none if no shard lacked verdicts.
     """

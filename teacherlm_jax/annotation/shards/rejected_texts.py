@@ -38,8 +38,8 @@ def attempt_fields(explanation: GeneratedExplanation) -> dict[str, Any]:
 def keep_aside(path: epath.Path, rows: Sequence[Row]) -> list[Row]:
     """Return the rows of a shard without rejected texts, which are written to a file first.
 
-    The file has a row for each of them, like that of an explanation. Rows that were without them
-    before, because their file was complete and was damaged later, keep those of the existing file.
+    The file has a row for each of them, like that of an explanation. If a
+    complete file was damaged later, its rows lack them and keep those of the existing file.
     """
     kept, rejected = divided(rows, _by_id(path))
     if rejected:

@@ -11,13 +11,13 @@ from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 
-_LOOK_SECONDS = 10.0  # between two looks at what other processes have finished
+_LIST_SECONDS = 10.0  # between two listings of the files that other processes have finished
 
 
 class ShardQueue:
     """The unfinished shards of a job; other processes claim and finish some of them.
 
-    Between two looks at the folder, a shard that needs nothing is passed once and not for every
+    Between two listings of the folder, a complete shard is passed once and not for every
     claim, so that the time for a claim does not grow with the number of shards.
     """
 
@@ -26,12 +26,12 @@ class ShardQueue:
         self._counted: dict[str, set[int]] = {}
         self._rows = Counter[str]()  # of the shards in `_counted`, by kind
         self._first = dict[tuple[str, ...], int]()  # shard that may need a teacher, by its kinds
-        self._listed = 0.0  # time of the last look at the folder
-        self._look()
+        self._listed = 0.0  # time of the last listing of the folder
+        self._list()
 
     def unfinished(self) -> list[int]:
-        """Return the shards whose annotated samples are not there."""
-        self._look()
+        """Return the shards whose annotated samples are missing."""
+        self._list()
         done = self._counted[layout.SAMPLES]
         return [index for index in range(len(self._job.record.shards)) if index not in done]
 
@@ -40,11 +40,11 @@ class ShardQueue:
 
         Returns None if there is no such shard, or others work on all of them.
         """
-        if time.monotonic() - self._listed < _LOOK_SECONDS:
+        if time.monotonic() - self._listed < _LIST_SECONDS:
             index = self._claim(teacher)
             if index is not None:
                 return index
-        self._look()
+        self._list()
         return self._claim(teacher)
 
     def release(self, index: int, teacher: AnnotationTeacher, finished: bool) -> None:
@@ -56,7 +56,7 @@ class ShardQueue:
         self._claims.release(claim_name(index, teacher.kinds))  # of the first process
 
     def counted_rows(self) -> Counter[str]:
-        """Return the number of explanations in complete files by kind, as of the last look."""
+        """Return the number of explanations in complete files by kind, as of the last listing."""
         return Counter({kind: self._rows[kind] for kind in self._job.kinds})
 
     def _claim(self, teacher: AnnotationTeacher) -> int | None:
@@ -78,8 +78,8 @@ class ShardQueue:
         lacks = any(index not in self._counted[kind] for kind in teacher.kinds)
         return lacks or all(index in self._counted[kind] for kind in self._job.kinds)
 
-    def _look(self) -> None:
-        """List the files that are complete; those of this process are known without that."""
+    def _list(self) -> None:
+        """List the complete files; those of this process are known without a listing."""
         for part in (*self._job.kinds, layout.SAMPLES):
             if len(self._counted.get(part, ())) < len(self._job.record.shards):
                 self._counted[part] = set(self._job.folder.counted(part))

@@ -82,7 +82,7 @@ def test_tokens_that_a_server_does_not_count_are_estimated(config, server, fault
     (sizes,) = {(row["usage"], row["new_tokens"]) for row in rows_of(config)}
     assert sizes == ("estimated", 5)  # 18 bytes with blanks
     assert result["kinds"]["cot"]["new_tokens"] == 5 * 11
-    assert "does not count tokens" in log_of(config)
+    assert "reports no token counts" in log_of(config)
 
 
 def test_as_many_requests_are_in_flight_as_the_key_says_and_no_more(config, server):

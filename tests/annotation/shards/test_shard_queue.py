@@ -87,7 +87,7 @@ def test_a_shard_that_lacks_only_its_samples_is_claimed_by_any_teacher(make_queu
     assert queue.unfinished() == [2, 3, 4]
 
 
-def test_a_shard_that_others_finished_or_lost_is_noticed_at_the_next_look(make_queue):
+def test_a_shard_that_others_finished_or_lost_is_noticed_at_the_next_listing(make_queue):
     done = {"cot": [], layout.SAMPLES: []}
     queue, teacher = make_queue(4, ("cot",), done), _teacher("cot")
     assert queue.claim(teacher) == 0
