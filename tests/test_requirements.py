@@ -46,6 +46,15 @@ def needs_of(name, version):
     )
 
 
+def test_advice_of_the_package_installs_a_file_of_the_repository():
+    """The package is not in a registry, so `pip install teacherlm_jax[extra]` finds nothing."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "teacherlm_jax").rglob("*.py")]
+    assert not [text for text in texts if re.search(r"teacherlm[_-]jax\[", text)]
+    files = {name for text in texts for name in re.findall(r"requirements(?:-\w+)?\.txt", text)}
+    assert "requirements-track.txt" in files
+    assert not [name for name in files if not (ROOT / name).exists()]
+
+
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("extra", ["", *EXTRAS])

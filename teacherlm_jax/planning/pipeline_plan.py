@@ -126,8 +126,10 @@ def _totals(planned: Sequence[PlannedStep]) -> list[str]:
     groups: dict[tuple[str, str], list[StepEstimate]] = collections.defaultdict(list)
     for one in planned:
         groups[one.step.verb, one.slice.name if one.slice else "CPU"].append(one.estimate)
+    units = {topologies.unit(one.slice) for one in planned if one.slice} or {"chip"}
+    unit = units.pop() if len(units) == 1 else "device"
     rows: list[tuple[str, ...]] = [
-        ("command", "slice", "steps", "hours", "chip-hours", "storage", "hours compiled")
+        ("command", "slice", "steps", "hours", f"{unit}-hours", "storage", "hours compiled")
     ]
     rows += [_row(verb, name, found) for (verb, name), found in groups.items()]
     rows.append(_row("all", "", [one.estimate for one in planned]))

@@ -22,7 +22,7 @@ from teacherlm_jax.tracking.hook import HookTracker
 from teacherlm_jax.tracking.tracked_run import NEVER, TrackedRun, describe, flat
 from teacherlm_jax.tracking.tracker import Row, Table, Tracker
 
-EXTRA = "pip install 'teacherlm_jax[track]'"
+EXTRA = "`pip install -r requirements-track.txt` in a clone of the repository"
 # Module and class of each service, imported only when a run uses it.
 OPENERS = {
     "tensorboard": "teacherlm_jax.tracking.tensorboard:TensorBoardTracker",

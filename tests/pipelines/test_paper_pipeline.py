@@ -106,9 +106,15 @@ def test_the_drawing_in_the_docs_is_that_of_the_pipeline(tmp_path):
     assert drawing.read_text(encoding="utf-8") == (tmp_path / "graph.svg").read_text("utf-8")
 
 
-def test_the_slice_of_all_steps_can_be_set_for_the_dry_run(capsys):
+@pytest.mark.parametrize(
+    ("topology", "count", "unit"),
+    [("v6e:4x4", "16 chips", "chip-hours"), ("gpu:h100x8", "8 GPUs", "GPU-hours")],
+)
+def test_the_slice_of_all_steps_can_be_set_for_the_dry_run(capsys, topology, count, unit):
     words = ["pipeline", "--config=configs/paper.py:560m,students=opt-1.3b,forms=text"]
-    assert main([*words, "--dry_run", "--topology=v6e:4x4"]) == 0
+    assert main([*words, "--dry_run", f"--topology={topology}"]) == 0
     shown = capsys.readouterr().out
-    assert "v5e" not in shown and "v6e:4x4, 16 chips" in shown
+    assert "v5e" not in shown and f"{topology}, {count}" in shown
+    (header,) = re.findall("^command  +slice .*$", shown, re.MULTILINE)
+    assert set(re.findall(r"\w+-hours", shown)) == {unit} and unit in header
     assert "(compiled)" not in shown
