@@ -20,7 +20,9 @@ class DoctorOptions:
         "", help="server whose clock is compared, such as https://www.google.com; empty: the bucket"
     )
     seconds: float = number(
-        5.0, limits="[0, 10]", help="seconds of matrix products on the accelerator; 0: none"
+        10.0,
+        limits="[0, 10]",
+        help="seconds of matrix products on the accelerator, or at most 5 on a CPU; 0: none",
     )
     json: bool = plain(False, help="print JSON instead of a table")
 

@@ -18,6 +18,7 @@ from teacherlm_jax.training.flops import peak
 _WIDTH = {"cpu": 1024}  # of the matrices, by platform
 _WIDE = 8192
 _UNAVAILABLE = re.compile(r"Unable to initialize backend '(\w+)': (.+)", re.DOTALL)
+_CPU_SECONDS = 5.0  # more show nothing new: no peak is known for a CPU
 _WINDOWS = 10  # parts of the time, of which the fastest counts
 
 
@@ -35,7 +36,10 @@ class _Unavailable(logging.Handler):
 
 
 def main(seconds: float) -> None:
-    """Print what is known about the devices; multiply matrices for `seconds`, if that is not 0."""
+    """Print what is known about the devices; multiply matrices for `seconds`, if that is not 0.
+
+    A CPU multiplies for five seconds at most.
+    """
     unavailable, log = _Unavailable(), logging.getLogger("jax._src.xla_bridge")
     log.setLevel(logging.DEBUG)
     log.addHandler(unavailable)
@@ -55,7 +59,9 @@ def main(seconds: float) -> None:
         "peak": peak(first.device_kind),
     }
     if seconds > 0:
-        found["matmul"] = _multiply(first, seconds)
+        found["matmul"] = _multiply(
+            first, min(seconds, _CPU_SECONDS) if first.platform == "cpu" else seconds
+        )
     print(json.dumps(found), flush=True)
 
 

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from teacherlm_jax.config import DoctorOptions
 from teacherlm_jax.doctor import devices, probe
 from teacherlm_jax.doctor import nvidia as nvidia_gpus
 from tests.doctor.test_examine import PROBE
@@ -166,6 +167,20 @@ class Device:
 
     def memory_stats(self):
         return STATS[self.platform]
+
+
+@pytest.mark.parametrize(
+    ("platform", "asked", "seconds"),
+    [("gpu", None, 10), ("tpu", None, 10), ("cpu", None, 5), ("cpu", 2, 2), ("gpu", 2, 2)],
+)
+def test_matrices_are_multiplied_for_ten_seconds_or_for_five_on_a_cpu(
+    monkeypatch, platform, asked, seconds
+):
+    took = []
+    monkeypatch.setattr(probe.jax, "local_devices", lambda: [Device(platform, "any")])
+    monkeypatch.setattr(probe, "_multiply", lambda device, seconds: took.append(seconds))
+    probe.main(DoctorOptions().seconds if asked is None else asked)
+    assert took == [seconds]
 
 
 @pytest.mark.parametrize(
