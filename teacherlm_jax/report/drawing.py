@@ -30,7 +30,7 @@ COLOURS = {
     "series-6": (SERIES[5], "#6fbcbc"),
 }
 
-_DRAWN = 20_000  # points of the curves in a static figure; CSV files have all
+_DRAWN = 20_000  # points of the curves in the static figures of a page; CSV files have all
 _DIGITS = 5  # significant digits of a curve's values in the page and in CSV files
 
 Curve = tuple[str, Sequence[float], Sequence[float]]  # name, steps, values
@@ -46,12 +46,15 @@ class Drawing:
         header: names of the numbers' columns, which are the fields of the specification.
         rows: the numbers; empty for curves.
         curves: curves with many points; the fields are name, step and value.
+        most: number of points of a curve above which the static figure thins it; 0: as many as
+            `points_each` allows for the curves of this drawing alone.
     """
 
     spec: Mapping[str, Any]
     header: tuple[str, ...]
     rows: tuple[Row, ...] = ()
     curves: tuple[Curve, ...] = ()
+    most: int = 0
 
     @functools.cached_property
     def svg(self) -> str:
@@ -87,12 +90,11 @@ class Drawing:
     def _records(self) -> list[dict[str, Any]]:
         rows = self.rows
         if self.curves:
-            points = sum(len(steps) for _, steps, _ in self.curves)
-            every = max(1, -(-points // _DRAWN))
+            most = self.most or points_each(self.curves)
             rows = tuple(
                 (name, step, value)
                 for name, steps, values in self.curves
-                for step, value in _thinned(steps, values, every)
+                for step, value in _thinned(steps, values, most)
             )
         return [dict(zip(self.header, row, strict=True)) for row in rows]
 
@@ -145,11 +147,27 @@ def specification(chart: altair.TopLevelMixin) -> dict[str, Any]:
     return {**chart.to_dict(validate=True), "config": _CONFIG}
 
 
+def points_each(curves: Sequence[Curve]) -> int:
+    """Return the most points that each curve may have so that static figures of all stay small.
+
+    Curves with few points are shown whole, and leave more points to the others.
+    """
+    left = _DRAWN
+    lengths = sorted(len(steps) for _, steps, _ in curves)
+    for number, points in enumerate(lengths):
+        share = left // (len(lengths) - number)
+        if points > share:
+            return max(2, share)
+        left -= points
+    return max(lengths, default=2)
+
+
 def _thinned(
-    steps: Sequence[float], values: Sequence[float], every: int
+    steps: Sequence[float], values: Sequence[float], most: int
 ) -> list[tuple[float, float]]:
-    """Return each `every`-th point, and the last one."""
+    """Return at most `most` points at equal distances, and the last one among them."""
     points = list(zip(steps, values, strict=True))
+    every = max(1, -(-(len(points) - 1) // (most - 1)))
     return points if every == 1 else [*points[:-1:every], points[-1]]
 
 

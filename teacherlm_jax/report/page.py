@@ -40,7 +40,7 @@ def write(run: Run, title: str, lede: str, blocks: Sequence[Block], summary: str
         blocks: content of the page.
         summary: content of `summary.txt`.
     """
-    blocks = with_file_names(blocks)
+    blocks = _sharing_points(with_file_names(blocks))
     _write_figures(run.path / layout.FIGURES, blocks)
     files.write_text(run.path / layout.REPORT_HTML, html_page(title, lede, blocks))
     files.write_text(run.path / layout.REPORT_MARKDOWN, markdown_page(title, lede, blocks))
@@ -72,6 +72,18 @@ def with_file_names(blocks: Sequence[Block]) -> list[Block]:
             block = dataclasses.replace(block, name=name)
         named.append(block)
     return named
+
+
+def _sharing_points(blocks: Sequence[Block]) -> list[Block]:
+    """Return the blocks with figures whose curves have a limited number of points together."""
+    drawings = [block.drawing for block in blocks if isinstance(block, Figure)]
+    most = drawing.points_each([curve for drawn in drawings for curve in drawn.curves])
+    return [
+        dataclasses.replace(block, drawing=dataclasses.replace(block.drawing, most=most))
+        if isinstance(block, Figure)
+        else block
+        for block in blocks
+    ]
 
 
 def html_page(title: str, lede: str, blocks: Sequence[Block]) -> str:
