@@ -15,7 +15,7 @@ docs/how-to/reproduce-the-paper.md the data to collect first.
     560m, 1b1, 3b
           the same with a smaller teacher; its students stand for none of the paper's cells
     176b  stage 2 and its evaluation only, as in the paper
-    tiny  every kind of step with toy models on generated data, in about a minute on two cores
+    tiny  most kinds of steps with toy models on generated data, in about a minute on two cores
 
 Settings after the variant, as in `7b1,root=gs://my-bucket/paper,students=bloom-1b1+opt-1.3b`:
 

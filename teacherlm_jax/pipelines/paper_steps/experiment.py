@@ -98,7 +98,11 @@ def parse(variant: str, settings: Mapping[str, Any], configs: str) -> Experiment
     tiny = variant == _TINY
     root = settings["root"] or f"runs/paper{'_tiny' if tiny else ''}"
     known = {"students": paper_models.STUDENTS, "forms": ALL_FORMS, "tasks": paper_models.TASKS}
-    defaults = {"students": ("bloomz-7b1",), "forms": ("CMF",), "tasks": ("creak",)}
+    defaults = {
+        "students": ("bloomz-7b1",),
+        "forms": ("CMF", paper_models.ORIGINAL),
+        "tasks": ("creak",),
+    }
     chosen = {
         key: variants.chosen_of(key, settings[key], names, defaults[key] if tiny else names)
         for key, names in known.items()

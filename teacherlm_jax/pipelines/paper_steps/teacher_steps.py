@@ -13,7 +13,7 @@ def steps(experiment: Experiment) -> Iterator[StepConfig]:
     yield _data(experiment)
     for name in paper_models.TEACHERS:
         _, size, stage = name.split("/")
-        if size == experiment.size and not (experiment.tiny and stage == "no_stage"):
+        if size == experiment.size:
             yield _stage(experiment, stage)
 
 
