@@ -2,7 +2,7 @@
 
 300 training runs of 1,000 points each, in one figure, with a table of all runs. The time is that
 from opening the file to its first paint and to its last script, the median of several openings.
-Chromium must be on PATH (on Debian: apt-get install chromium).
+Chromium or Google Chrome must be on PATH (on Debian: apt-get install chromium).
 """
 
 import math
@@ -20,6 +20,7 @@ from teacherlm_jax.report.blocks import Block, Figure, Heading, Table
 from teacherlm_jax.report.page import html_page
 
 RUNS, POINTS, OPENINGS = 300, 1000, 5
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")  # as in the tests
 MEGABYTES, SECONDS = 5, 2  # goals
 TIMES = """() => {
     const [navigation] = performance.getEntriesByType("navigation");
@@ -56,7 +57,8 @@ def main() -> int:
         path = Path(folder) / "report.html"
         path.write_text(source, encoding="utf-8")
         browser = started.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+            executable_path=next(filter(None, map(shutil.which, BROWSERS)), None),
+            args=["--no-sandbox"],
         )
         times = []
         for _ in range(OPENINGS):
