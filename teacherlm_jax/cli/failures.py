@@ -1,11 +1,8 @@
-"""Messages for errors of disks and memory, and output to limited consoles."""
+"""Messages for errors of disks and memory, and output that nobody reads or that has no space."""
 
-import io
-import os
 import signal
 import sys
 import traceback
-from pathlib import Path
 from typing import TextIO
 
 from teacherlm_jax.errors import ExplainedError, UserError, is_out_of_memory, one_line
@@ -72,14 +69,6 @@ def message(error: BaseException, lower: str) -> str:
         return known
     traceback.print_exception(error)
     return one_line(f"{type(error).__name__}: {error}")
-
-
-def prepare_streams() -> None:
-    """Make standard output escape characters that its encoding lacks, and replace a closed one."""
-    if sys.stdout is None:  # as after `>&-`; the first file that is opened would get its number
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for the process)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def silence(stream: TextIO) -> int:

@@ -30,7 +30,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
     0: success, 1: `doctor` found a problem, 2: invalid input, above 128: interrupted.
     """
-    failures.prepare_streams()
+    console.prepare_streams()
     words = sys.argv[1:] if words is None else words
     try:
         return _dispatch(words)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax.errors import ExplainedError
+from teacherlm_jax.runs import console
 
 
 def parser(
@@ -16,7 +17,7 @@ def parser(
     first = "".join(f"{name.upper()} " for name in names)
     made = argparse.ArgumentParser(
         prog=program,
-        usage=f"%(prog)s {first}[options] -- COMMAND --config=FILE.py --config.key=value …",
+        usage=f"%(prog)s {first}[options] -- COMMAND --config=FILE.py --config.key=value ...",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -31,7 +32,11 @@ def parser(
 def split(
     parser: argparse.ArgumentParser, arguments: Sequence[str] | None
 ) -> tuple[argparse.Namespace, list[str]]:
-    """Return the options before the first `--`, and the words of the command after it."""
+    """Return the options before the first `--`, and the words of the command after it.
+
+    Standard output then escapes characters that its encoding lacks.
+    """
+    console.prepare_streams()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     separator = arguments.index("--") if "--" in arguments else len(arguments)
     return parser.parse_args(arguments[:separator]), arguments[separator + 1 :]

@@ -80,7 +80,8 @@ def _free_port() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="local.py",
-        usage="%(prog)s --processes=2 --devices=4 -- COMMAND --config=FILE.py --config.key=value …",
+        usage="%(prog)s --processes=2 --devices=4 "
+        "-- COMMAND --config=FILE.py --config.key=value ...",
         description="Run one command in several CPU processes on this machine.",
         allow_abbrev=False,
     )

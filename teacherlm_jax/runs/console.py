@@ -1,11 +1,13 @@
-"""Messages on the standard output, which may be closed while a run continues."""
+"""Messages on the standard output, which may be limited to ASCII, or closed during a run."""
 
 import contextlib
+import io
 import logging
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TextIO
 
 
@@ -33,6 +35,14 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
             self._log_file.handle(
                 logging.LogRecord(record.name, logging.INFO, "", 0, message, (), None)
             )
+
+
+def prepare_streams() -> None:
+    """Make standard output escape characters that its encoding lacks, and replace a closed one."""
+    if sys.stdout is None:  # as after `>&-`; the first file that is opened would get its number
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for the process)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def say(text: str) -> None:

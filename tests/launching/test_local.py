@@ -1,4 +1,5 @@
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -90,6 +91,36 @@ def test_the_launchers_run_from_a_checkout_and_as_modules(name):
             [sys.executable, *words, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
         )
         assert completed.stdout.startswith(f"usage: {name}.py")
+
+
+def run_on_an_ascii_console(*words):
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", ["local", "tpu_pod", "gke", "submit"])
+def test_the_help_of_a_launcher_needs_only_ascii(name):
+    done = run_on_an_ascii_console(f"launch/{name}.py", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--config=FILE.py --config.key=value ..." in " ".join(done.stdout.split())
+
+
+def test_a_dry_run_escapes_what_an_ascii_console_cannot_show(tmp_path):
+    (tmp_path / "café.py").write_text(
+        "from teacherlm_jax import config\n"
+        "def get_config(variant):\n"
+        "    return config.TrainConfig(output='o', data='d')\n"
+    )
+    words = ["--dry_run", "--", "train", f"--config={tmp_path}/café.py"]
+    done = run_on_an_ascii_console("launch/local.py", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"caf\xe9.py" in done.stdout
 
 
 def test_the_launchers_do_not_import_jax():
