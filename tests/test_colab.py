@@ -4,11 +4,14 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 import types
 
 import pytest
 
+from notebooks import build
 from teacherlm_jax import colab
+from tests import doc_blocks
 from tests.test_docs import ROOT
 
 NEEDED = ["altair>=6", "jax>=0.10.2", 'jaxtyping; python_version >= "3.11"']
@@ -60,3 +63,17 @@ def test_the_requirements_are_those_of_the_package_without_its_extras():
 def test_the_module_can_be_imported_before_any_package_is_installed():
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import teacherlm_jax.colab"
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
+
+
+def test_pages_install_in_a_notebook_with_the_steps_of_the_notebooks():
+    """Plain pip upgrades JAX without its plugin, and the GPU or TPU of the runtime is lost."""
+    magic = re.compile(r"^[%!] ?pip", re.MULTILINE)
+    blocks = [block for name in doc_blocks.pages() for block in doc_blocks.blocks(name)]
+    installing = [block for block in blocks if magic.search(block.text)]
+    assert installing
+    for name in build.NAMES:
+        text = (build.FOLDER / f"{name}.py").read_text(encoding="utf-8")
+        _, cell = text.split('if importlib.util.find_spec("teacherlm_jax") is None:\n')
+        steps = textwrap.dedent(cell.partition("\n\n# %%")[0]).replace("# %pip", "%pip")
+        for block in installing:
+            assert block.text.strip() == steps.strip(), f"{block.place}: not as in {name}.py"
