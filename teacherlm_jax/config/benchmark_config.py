@@ -69,6 +69,8 @@ class BenchmarkConfig(SourceConfig):
             yield "name", f"{self.name!r} cannot name a file; use letters, digits, _, - and ."
         if self.explanations:
             yield "explanations", "set, but benchmarks have no use for them; leave it empty"
+        if self.drop_placeholders:
+            yield "drop_placeholders", "set, but benchmarks have no use for it; leave it False"
         if self.max_tokens:
             yield (
                 "max_tokens",

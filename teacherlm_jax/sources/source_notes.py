@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from teacherlm_jax.config import SourceConfig
+from teacherlm_jax.config import BenchmarkConfig, SourceConfig
 from teacherlm_jax.data.sample import Sample
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.sources import columns
@@ -103,6 +103,8 @@ class SourceNotes:
                 f"columns.answer_after={_ANSWER_MARK!r} in the format 'columns' if it precedes the "
                 "final answer"
             )
+        if isinstance(self._config, BenchmarkConfig):
+            return  # has no use for explanations
         for kind, count in self.placeholders.items():
             advice = (
                 "they are left out"

@@ -61,6 +61,11 @@ CASES = [
     (config.ReportConfig("o", samples=(".",), select="x"), "leave it out", {"select": ""}),
     (config.ReportConfig("o", "runs", format="cot"), "leave it out", {"format": "sample"}),
     (prepare(beam_options=("--a=1",)), "set one, as in", {"runner": "DirectRunner"}),
+    (
+        evaluate(drop_placeholders=True),
+        "leave it False",
+        {"benchmarks[0].drop_placeholders": "False"},
+    ),
     (evaluate(max_tokens=5), "leave it at 0", {"benchmarks[0].max_tokens": "0"}),
     (star(max_tokens=5), "leave it at 0", {"questions.max_tokens": "0"}),
     (

@@ -1,5 +1,7 @@
 """Reading of benchmark files, and invalid benchmark configs."""
 
+import logging
+
 import pytest
 
 from teacherlm_jax.config import BenchmarkConfig, ColumnsConfig, EvaluateConfig, fields
@@ -52,6 +54,10 @@ def test_a_benchmark_without_any_options_is_an_error(tmp_path, refused):
         ([{"name": "a"}, {"name": "b"}, {"name": "a"}], "benchmarks: .*'a'"),
         ([{"name": "a", "format": "race"}], r"benchmarks\[0\].format: .*'sample'.*'race'"),
         ([{"name": "a", "style": "author"}], "did you mean 'authors'"),
+        (
+            [{"name": "a", "drop_placeholders": True}],
+            r"benchmarks\[0\].drop_placeholders: set, but",
+        ),
         ([{"name": "a", "max_tokens": 9}], r"benchmarks\[0\].max_tokens: 9, but long"),
         ([{"name": "a", "style": "authors", "score": "texts"}], r"score: .* choose style='clean'"),
     ],
@@ -87,3 +93,18 @@ def test_the_digest_of_a_benchmark_depends_on_its_content_and_not_on_its_path(tm
     assert single == other == files.file_digest(tmp_path / "b.jsonl")
     files.write_jsonl(tmp_path / "a-2.jsonl", [*rows, *rows])
     assert benchmarks.digest(BenchmarkConfig("x", "a-*.jsonl"), str(tmp_path)) != several
+
+
+def test_placeholders_among_explanations_are_not_mentioned(tmp_path, caplog):
+    rows = [
+        {"id": str(number), "question": f"Which {number}?", "answer": "(A)", "options": ["a", "b"]}
+        | {"explanations": {"cot": {"human": "n/a"}}}
+        for number in range(3)
+    ]
+    files.write_jsonl(tmp_path / "mine.jsonl", rows)
+    log = logging.getLogger("teacherlm_jax")
+    config = BenchmarkConfig("mine", "mine.jsonl")
+    with caplog.at_level(logging.INFO, log.name):
+        read = benchmarks.read(config, str(tmp_path), RefusedRows(None), log)
+    assert len(read) == 3
+    assert "placeholders" not in caplog.text
