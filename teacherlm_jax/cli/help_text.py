@@ -162,7 +162,7 @@ def _facts(field: dataclasses.Field[Any]) -> str:
     if default == metadata.get("unset"):
         return "default: none"
     shown = ", ".join(default) if isinstance(default, tuple) else str(default)
-    facts = [f"default: {shown or 'none'}"]
+    facts = [f"default: {shown or 'empty'}"]
     if "choices" in metadata:
         names = [name for name in metadata["choices"] if name]
         facts.append(f"one of {', '.join(names)}")

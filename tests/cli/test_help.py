@@ -158,7 +158,7 @@ def test_an_entry_shows_name_type_default_choices_limits_and_meaning(shown):
         "--config.optimizer.clip_norm=FLOAT  (default: 1.0; greater than 0)\n",
         "--config.model.family=NAME  (default: bloom; one of bloom, opt)\n      architecture\n",
         "--config.verify_data=BOOL  (default: True)\n      before training, read every shard once",
-        "--config.init_from=PATH  (default: none)\n",
+        "--config.init_from=PATH  (default: empty)\n",
         "--config.validation.benchmarks[N].path=PATH  (required)\n",
         "--sweep_list\n      print the points of the sweep",
     ):
