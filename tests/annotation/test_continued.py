@@ -73,7 +73,7 @@ def _files(tmp_path):
     }
 
 
-def test_each_prompt_is_tokenized_once_and_only_while_its_texts_are_missing(
+def test_a_prompt_is_tokenized_for_the_plan_and_for_its_shard_while_its_texts_are_missing(
     start, tokenized, tmp_path
 ):
     start(SAMPLES)
