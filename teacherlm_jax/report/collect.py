@@ -176,10 +176,7 @@ def _checked(path: epath.Path, shape: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of a run's JSON file; raise UserError if it lacks what the page shows."""
     content = files.read_json(path)
     if difference := result_shapes.difference(content, shape):
-        raise UserError(
-            f"{path}: {difference}; remove this file and repeat the command of the run, or remove "
-            "its folder"
-        )
+        raise UserError(f"{path}: {difference}; remove this file and repeat the command of the run")
     return content
 
 
