@@ -159,7 +159,7 @@ def points_each(curves: Sequence[Curve]) -> int:
         if points > share:
             return max(2, share)
         left -= points
-    return max(lengths, default=2)
+    return max([2, *lengths])
 
 
 def _thinned(

@@ -82,6 +82,10 @@ def test_a_figure_of_many_points_is_thinned_but_its_numbers_are_not():
     assert 10_000 < points < 25_000
 
 
+def test_a_curve_of_one_point_is_drawn():
+    assert figures.curves([("a", [1], [2.0])], "step", "loss").svg
+
+
 def test_the_same_figure_gives_the_same_bytes():
     def svg():
         return figures.intervals([("a", 0.5, 0.4, 0.6)], 0.3, "right, %").svg
