@@ -75,7 +75,7 @@ bench-%: $(VENV)/.test ## run one benchmark, for example make bench-attention
 
 SHORT := # make evidence SHORT=1 shows H1 to H3 with two seeds in a quarter of an hour
 evidence: $(VENV)/.test ## the study of stages and explanations, about ten hours on two cores
-	@$(BIN)/python -m benchmarks.evidence $(if $(SHORT),--short) $(if $(DATA),--data=$(DATA))
+	@$(BIN)/python -m benchmarks.evidence $(if $(SHORT),--short)
 
 mutants: .venv-mutants/.ready ## change the code here and there, and see the tests fail: docs/explanation/tests.md
 	@.venv-mutants/bin/python -m benchmarks.mutants

@@ -153,7 +153,6 @@ def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
     ("words", "folder", "seeds", "recorded"),
     [
         ([], "runs/evidence", range(10), list(evidence.PARTS[:-1])),
-        (["--data=d"], "runs/evidence", range(10), list(evidence.PARTS)),
         (["--parts=forms"], "runs/evidence", range(10), ["forms"]),
         (["--short"], "runs/evidence_pilot", range(1000, 1002), []),
         (["--tiny"], "runs/evidence_tiny", range(1000, 1001), []),
@@ -180,7 +179,8 @@ def test_only_the_seeds_of_the_protocol_are_recorded(words, folder, seeds, recor
     ("words", "fault"),
     [
         (["--parts=stage"], "unknown part 'stage'"),
-        (["--parts=real"], "--parts=real: needs --data=FOLDER"),
+        (["--parts=real", "--data=d"], "--parts=real: the protocol of this part is not finished"),
+        (["--parts=real", "--seeds=2"], "--parts=real: needs --data=FOLDER"),
         (["--short", "--first=0"], "a run that does not count needs at least 1000"),
         (["--seeds=2", "--first=5"], "a run that does not count needs at least 1000"),
     ],
