@@ -1,5 +1,7 @@
 """A TFDS dataset as a benchmark, and as a source to annotate."""
 
+import shutil
+
 from teacherlm_jax.config import BenchmarkConfig, ColumnsConfig, SourceConfig
 from teacherlm_jax.evaluation import benchmarks
 from teacherlm_jax.sources.reading import SourceReading
@@ -16,7 +18,15 @@ def test_rows_of_tfds_are_a_benchmark(builder):
         ("Q: Good? (A) positive (B) negative A: The answer is (", 1),
     ]
     assert refused.total == 1  # its class has no name
-    assert benchmarks.digest(config, "") == benchmarks.digest(config, "")
+
+
+def test_the_digest_of_a_tfds_benchmark_covers_its_data(builder, tmp_path):
+    copy = shutil.copytree(builder, tmp_path / "1.0.0")
+    before = benchmarks.digest(BenchmarkConfig("mine", str(builder)), "")
+    assert benchmarks.digest(BenchmarkConfig("mine", str(copy)), "") == before
+    data = next(copy.glob("*.tfrecord*"))
+    data.write_bytes(data.read_bytes() + b"x")
+    assert benchmarks.digest(BenchmarkConfig("mine", str(copy)), "") != before
 
 
 def test_rows_of_tfds_can_be_explained(builder):
