@@ -44,7 +44,7 @@ hypothesis.settings.load_profile("untimed")
 
 _folders = itertools.count()
 _libc = ctypes.CDLL("libc.so.6")
-os.fsync = lambda handle: None  # a test's files need not survive the machine; it waited a minute
+os.fsync = lambda handle: None  # tests need not wait for the disk
 _MOST_MEMORY = 1.9 * 2**30  # of a worker; its imports take 1.6 GiB
 _GROWTH = 2**28  # of a worker that has more, until it frees programs again
 _after_freeing = [0]  # bytes that were resident

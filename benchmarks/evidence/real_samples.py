@@ -14,7 +14,7 @@ from teacherlm_jax.sources.reading import SourceReading
 from teacherlm_jax.storage.refused_rows import RefusedRows
 
 QUESTIONS = {"creak": "creak", "ecqa": "ecqa", "strategyqa": "strategy_qa"}  # files of the paper
-HELD_OUT = 10  # one in so many samples of a set is a test question
+HELD_OUT = 10  # a tenth of the samples of each set are test questions
 SEED = 0
 YES_OR_NO = ("True", "False")  # options of questions without any, as in the paper's prompts
 

@@ -14,7 +14,7 @@ from teacherlm_jax.pipelines.verbs import Verb
 WIDTH = 100
 COMMON_OPTIONS = {  # of every verb
     f"{validate_option.OPTION}[=DEVICES]": "check the command line, with its config file, and do "
-    "nothing else; with a number also that config.mesh fits so many devices",
+    "nothing else; with a number also that config.mesh fits this number of devices",
     "--help": "show this help",
 }
 _TYPES = {int: "INT", float: "FLOAT", bool: "BOOL", str: "TEXT"}
