@@ -20,6 +20,7 @@ from teacherlm_jax.report.blocks import (
     percent,
 )
 from teacherlm_jax.report.collect import RunRecord
+from teacherlm_jax.report.lineage import Lineage
 from teacherlm_jax.report.paper import names_of_models, printed
 
 _TIES_TO_SHOW = 0.01  # share of the questions
@@ -83,17 +84,21 @@ def by_benchmark(runs: Sequence[RunRecord], root: epath.PathLike) -> dict[str, l
         if run.verb == "evaluate" and run.finished:
             for benchmark, result in run.result["benchmarks"].items():
                 results.setdefault(benchmark, []).append((run, result))
-    return {name: _question_sets(name, own, root) for name, own in results.items()}
+    lineage = Lineage(runs)
+    return {name: _question_sets(name, own, lineage, root) for name, own in results.items()}
 
 
 def _question_sets(
-    benchmark: str, results: Sequence[tuple[RunRecord, dict[str, Any]]], root: epath.PathLike
+    benchmark: str,
+    results: Sequence[tuple[RunRecord, dict[str, Any]]],
+    lineage: Lineage,
+    root: epath.PathLike,
 ) -> list[QuestionSet]:
     several_subjects = all(len(result["by_subject"]) > 1 for _, result in results)
     formats = {run.benchmark_format(benchmark) for run, _ in results}
     macro = several_subjects and all(map(printed.is_mean_of_subjects, formats))
     sets: dict[str, list[ModelAccuracy]] = {}
-    labels = [run.input_label("model", run.result["model"], root) for run, _ in results]
+    labels = [lineage.label(run, root) for run, _ in results]
     for (run, result), label in zip(results, labels, strict=True):
         model = label if labels.count(label) == 1 else f"{label} ({run.name})"
         accuracy = ModelAccuracy(run=run, model=model, result=result, macro=macro)

@@ -92,13 +92,14 @@ def charts(root: epath.PathLike) -> dict[str, altair.TopLevelMixin]:
 def comparison_text(root: epath.PathLike) -> str:
     """Return the paired comparisons of all models below `root`, as tables in plain text.
 
-    A sentence for each evaluation that cannot be compared follows. Nothing is written. Raises
+    A sentence for each model whose training is not known follows, and one for each evaluation that
+    cannot be compared. Nothing is written. Raises
     UserError if `root` is not a folder or contains no run.
     """
     compared = comparisons.compare(find_runs(root, None), root)
     tables = [aligned(table) for table in comparison_tables.tables(compared)]
     parts = tables or ["No two models answered the same questions."]
-    return "\n\n".join([*parts, *compared.problems])
+    return "\n\n".join([*parts, *compared.unknown_trainings(), *compared.problems])
 
 
 def _blocks(

@@ -11,6 +11,7 @@ from etils import epath
 from teacherlm_jax.report import answers, training_behind
 from teacherlm_jax.report.answers import Answers
 from teacherlm_jax.report.collect import RunRecord
+from teacherlm_jax.report.lineage import Lineage, place_in_run
 from teacherlm_jax.report.paper import printed
 from teacherlm_jax.report.training_behind import TrainingCost
 
@@ -32,6 +33,19 @@ class ComparedModel:
     seeds: int
     cost: TrainingCost | None
     student: bool
+
+    @property
+    def unknown_trainings(self) -> list[str]:
+        """Return a sentence for each checkpoint among the models whose training is not known."""
+        if self.seeds:
+            return []
+        checkpoints = (one.run for one in self.runs if one.run.result.get("step"))
+        return [
+            f"{run.name}: config.model={run.result['model']} is in no folder of a finished "
+            "training run of this report, and none of their checkpoints has its digest, so its "
+            "seed, tokens, steps and FLOPs are unknown; report a folder that contains its training"
+            for run in checkpoints
+        ]
 
     @property
     def accuracies(self) -> list[float]:
@@ -86,12 +100,10 @@ def compared_sets(
     Also returns a sentence for each benchmark of a run that cannot be compared with other runs.
     """
     all_answers, problems = answers.read_all(runs)
-    students = {str(run.path) for run in training_behind.students(runs)}
-    training_of = {
-        str(one.run.path): training_behind.training_of(one.run, runs) for one in all_answers
-    }
+    lineage = Lineage(runs)
+    training_of = {str(one.run.path): lineage.training_of(one.run) for one in all_answers}
     seeds_of = {
-        path: training_behind.seeds(training, runs)
+        path: lineage.seeds(training)
         for path, training in training_of.items()
         if training is not None
     }
@@ -99,11 +111,11 @@ def compared_sets(
     for group in answers.on_same_questions(all_answers):
         models: dict[str, list[Answers]] = {}
         for one in sorted(group, key=lambda entry: -len(entry.keys)):
-            alike = models.setdefault(_alike(one, training_of[str(one.run.path)], runs), [])
+            alike = models.setdefault(_alike(one, training_of[str(one.run.path)], lineage), [])
             if not any(_same_model(one, other, seeds_of) for other in alike):
                 alike.append(one)
         if len(models) > 1:
-            sets.append(_compared_set(list(models.values()), training_of, students, root))
+            sets.append(_compared_set(list(models.values()), training_of, lineage, root))
     return sets, problems
 
 
@@ -114,25 +126,25 @@ def _same_model(one: Answers, other: Answers, seeds_of: Mapping[str, tuple[Any, 
     return any(len(values) == 1 and None not in values for values in (digests, seeds))
 
 
-def _alike(one: Answers, training: RunRecord | None, runs: Sequence[RunRecord]) -> str:
+def _alike(one: Answers, training: RunRecord | None, lineage: Lineage) -> str:
     """Return a text that is equal for evaluations of models that differ only in their seed."""
     settings = training_behind.settings_of(one.run, one.benchmark)
     if training is None:
         model = one.run.result.get("digest") or one.run.name
     else:
-        place = training_behind.place_in_run(one.run, training)
-        model = f"{place} of {training_behind.recipe(training, runs)}"
+        place = place_in_run(one.run.result["model"])
+        model = f"{place} of {lineage.recipe(training)}"
     return json.dumps([model, settings], sort_keys=True)
 
 
 def _compared_set(
     groups: Sequence[Sequence[Answers]],
     training_of: Mapping[str, RunRecord | None],
-    students: set[str],
+    lineage: Lineage,
     root: epath.PathLike,
 ) -> ComparedSet:
     models = []
-    for unsorted, label in zip(groups, _labels(groups, root), strict=True):
+    for unsorted, label in zip(groups, _labels(groups, lineage, root), strict=True):
         group = sorted(unsorted, key=lambda one: _seed(training_of[str(one.run.path)]))
         trainings = [run for one in group if (run := training_of[str(one.run.path)]) is not None]
         models.append(
@@ -141,7 +153,7 @@ def _compared_set(
                 runs=tuple(group),
                 seeds=len(trainings),
                 cost=training_behind.mean_cost([training_behind.cost(run) for run in trainings]),
-                student=any(str(run.path) in students for run in trainings),
+                student=any(map(lineage.is_student, trainings)),
             )
         )
     every = [one for group in groups for one in group]
@@ -158,19 +170,17 @@ def _seed(training: RunRecord | None) -> int:
     return seed if isinstance(seed, int) else 0
 
 
-def _labels(groups: Sequence[Sequence[Answers]], root: epath.PathLike) -> list[str]:
+def _labels(
+    groups: Sequence[Sequence[Answers]], lineage: Lineage, root: epath.PathLike
+) -> list[str]:
     """Return a label for each group; labels of equal models name their evaluations."""
-    plain = [_common([_label(one, root) for one in group]) for group in groups]
+    plain = [_common([lineage.label(one.run, root) for one in group]) for group in groups]
     return [
         label
         if plain.count(label) == 1
         else f"{label} ({_common([one.run.name for one in group])})"
         for label, group in zip(plain, groups, strict=True)
     ]
-
-
-def _label(one: Answers, root: epath.PathLike) -> str:
-    return one.run.input_label("model", one.run.result["model"], root)
 
 
 def _common(names: Sequence[str]) -> str:

@@ -60,6 +60,8 @@ def section(compared: Comparisons) -> list[Block]:
         blocks.append(_models(own))
         if lines := [line for pair in pairs if (line := unequal_training(pair))]:
             blocks.append(Notice("Training of unequal length", tuple(lines)))
+    if lines := compared.unknown_trainings():
+        blocks.append(Notice("Training not found", tuple(lines)))
     if compared.problems:
         blocks.append(Notice("Not compared question by question", compared.problems))
     return blocks

@@ -47,6 +47,11 @@ class Comparisons:
         """Return every comparison as a JSON object."""
         return [_figures(pair) for _, pairs in self.sets for pair in pairs]
 
+    def unknown_trainings(self) -> list[str]:
+        """Return a sentence for each compared checkpoint whose training is not known."""
+        models = [model for own, _ in self.sets for model in own.models]
+        return list(dict.fromkeys(line for model in models for line in model.unknown_trainings))
+
 
 def compare(runs: Sequence[RunRecord], root: epath.PathLike) -> Comparisons:
     """Compare the models of all finished evaluations on the same questions."""

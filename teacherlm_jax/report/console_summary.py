@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from etils import epath
 
 from teacherlm_jax.data.sample import KINDS, LETTERS
-from teacherlm_jax.report import accuracy, comparison_tables, explanations, training_behind
+from teacherlm_jax.report import accuracy, comparison_tables, explanations
 from teacherlm_jax.report.accuracy import QuestionSet
 from teacherlm_jax.report.blocks import count, interval, percent
 from teacherlm_jax.report.changed_inputs import REMEDY
 from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.comparisons import Comparisons
 from teacherlm_jax.report.examples import Example, examples
+from teacherlm_jax.report.lineage import Lineage
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import locations
 
@@ -34,6 +35,8 @@ def summary(
     if table := [*_accuracies(runs, root), *_gates(runs)]:
         parts.append(aligned(table))
     parts += map(aligned, comparison_tables.tables(compared))
+    if lines := compared.unknown_trainings():
+        parts.append("\n".join(["Training not found", *(f"  {line}" for line in lines)]))
     parts += _samples(runs)
     for state in ("unfinished", "refused"):
         if names := [run.name for run in runs if run.state == state]:
@@ -59,23 +62,23 @@ def underlined(title: str, mark: str) -> str:
 
 def _accuracies(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Line]:
     """Return the lines of every set of questions, with students apart from other models."""
-    students = [run.path for run in training_behind.students(runs)]
+    lineage = Lineage(runs)
     lines: list[Line] = []
     for sets in accuracy.by_benchmark(runs, root).values():
         for questions in sets:
-            lines += [(), *_accuracy_lines(questions, students)]
+            lines += [(), *_accuracy_lines(questions, lineage)]
     return lines
 
 
-def _accuracy_lines(questions: QuestionSet, students: Sequence[epath.Path]) -> list[Line]:
+def _accuracy_lines(questions: QuestionSet, lineage: Lineage) -> list[Line]:
     first = questions.models[0]
     title = f"Accuracy on {questions.benchmark}, {count(questions.rows)} questions"
     if first.macro:
         title += f", mean over {len(first.result['by_subject'])} subjects"
     groups: dict[str, list[Line]] = {"models": [], "students": []}
     for model in questions.models:
-        is_student = training_behind.is_in_any(model.run.result["model"], students)
-        group = "students" if is_student else "models"
+        training = lineage.training_of(model.run)
+        group = "students" if training and lineage.is_student(training) else "models"
         figures = (f"{percent(model.accuracy)}%", interval(*model.interval))
         groups[group].append((f"  {model.model}", *figures, f"{percent(questions.majority)}%"))
     lines: list[Line] = [(title,)]

@@ -35,7 +35,7 @@ def _training(root, name, start, finished=True):
         "checkpoint": str(root / name / "checkpoints/240"),
     }
     data = root / ("student_data" if name.startswith("student") else "teacher_data") / name
-    config = {"init_from": start, "data": str(data)}
+    config = {"init_from": start, "data": str(data), "output": str(root / name)}
     _write(root / name, "train", config, result if finished else None)
     rows = [_metrics(step) for step in range(20, 241 if finished else 101, 20)]
     files.write_jsonl(root / name / "metrics.jsonl", rows)
@@ -118,7 +118,7 @@ def _annotation(root):
         for kind, (share, tokens) in KINDS.items()
     }
     result = {"rows": 1000, "refused": 1, "kinds": kinds, "tokens_per_second": 900.0}
-    _write(root / "annotate", "annotate", {}, result)
+    _write(root / "annotate", "annotate", {"output": str(root / "annotate")}, result)
     samples = [_sample(number) for number in range(5)]
     files.write_jsonl(root / "annotate/samples/part-00000-of-00001.jsonl", samples)
 

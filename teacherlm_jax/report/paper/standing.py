@@ -18,6 +18,7 @@ from teacherlm_jax.data import recipes
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 from teacherlm_jax.report.collect import RunRecord
+from teacherlm_jax.report.lineage import Lineage
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files, locations
 from teacherlm_jax.storage.paths import StoragePath
@@ -50,6 +51,7 @@ class Standing:
 def of_runs(runs: Sequence[RunRecord]) -> list[Standing]:
     """Return the standings of all finished runs that can have one, in the order of the runs."""
     trained = {locations.absolute(run.path): run for run in runs if run.verb == "train"}
+    lineage = Lineage(runs)
     standings = []
     for run in runs:
         if not run.finished:
@@ -57,7 +59,7 @@ def of_runs(runs: Sequence[RunRecord]) -> list[Standing]:
         if run.verb == "train":
             standings.append(Standing(run, *_of_training(run.config)))
         elif run.verb == "evaluate":
-            standings.append(Standing(run, *_of_evaluation(run, trained)))
+            standings.append(Standing(run, *_of_evaluation(run, trained, lineage)))
         elif run.verb == "annotate":
             standings.append(Standing(run, *_of_annotation(run.config)))
     return standings
@@ -72,7 +74,9 @@ def _of_key(config: Mapping[str, Any]) -> tuple[str, str] | None:
     return "" if none else name, f"config.{KEY}={name}" if none else f"config.{KEY}"
 
 
-def _of_evaluation(run: RunRecord, trained: Mapping[epath.Path, RunRecord]) -> tuple[str, str]:
+def _of_evaluation(
+    run: RunRecord, trained: Mapping[epath.Path, RunRecord], lineage: Lineage
+) -> tuple[str, str]:
     if known := _of_key(run.config):
         return known
     path = run.result["model"]
@@ -81,7 +85,8 @@ def _of_evaluation(run: RunRecord, trained: Mapping[epath.Path, RunRecord]) -> t
         if name:
             return f"student/{name}/pretrained", "the published model"
         return "", f"{path} is not a model that the paper's students start from"
-    config = _training_behind(path, trained)
+    training = lineage.training_of(run)
+    config = training.config if training else _training_behind(path, trained)
     if config is None:
         return "", f"config.model={path} is not a run folder of `train` that can be read"
     name, reason = _of_training(config)

@@ -183,3 +183,11 @@ def test_evaluations_of_one_training_run_are_no_repetitions(tmp_path, models, ke
         line.endswith(f"is left out: e{kept} counts for the same training run")
         for line in ours.left_out
     )
+
+
+def test_an_evaluation_stands_for_its_training_run_after_the_folder_has_moved(tmp_path):
+    trained = training(tmp_path, "teacher_stage2", "bloom-7b1")
+    trained.config["output"] = "/gone/run"
+    model = "/gone/run/checkpoints/best"
+    evaluated = evaluation(tmp_path, model, {"mmlu": (14042, 0.3)})
+    assert name_of(trained, evaluated) == ["teacher/7b1/stage2"] * 2
