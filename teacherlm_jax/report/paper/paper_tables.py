@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from teacherlm_jax.config import paper_models
-from teacherlm_jax.report.blocks import Table, count
+from teacherlm_jax.report.blocks import Cell, Table, count
 from teacherlm_jax.report.paper import names_of_models, paper_cells, printed
 from teacherlm_jax.report.paper.measured import Accuracy, Measured
 from teacherlm_jax.report.paper.paper_cells import PaperCell
@@ -55,12 +55,14 @@ def accuracies(name: str, measured: Measured, prefix: str = "") -> Table:
     table, (name_row, name_column) = printed.table(name), _NAMES[name]
     own_cells = [cell for cell in paper_cells.cells(name) if cell.row.startswith(prefix)]
     found = paper_cells.by_place(own_cells)
-    rows: list[tuple[str, ...]] = []
+    rows: list[tuple[str | Cell, ...]] = []
     for row in filter(lambda row: row.startswith(prefix), table.rows):
         own = [found.get((row, column)) for column in table.columns]
         rows += _three_rows(name_row(row), own, table, row, measured)
     ours = [measured.accuracy(c.model, c.format, c.subject) for c in found.values()]
     caption = f"{table.heading} ({printed.source()}). {table.note}{_notes(found.values(), ours)}"
+    if any(NOTHING in row for row in rows):
+        caption += f" {NOTHING}: the paper has no number{', or we have none' if any(ours) else ''}."
     return Table(caption, ("", *map(name_column, table.columns)), tuple(rows))
 
 
@@ -70,11 +72,11 @@ def _three_rows(
     table: printed.PrintedTable,
     row: str,
     measured: Measured,
-) -> Iterator[tuple[str, ...]]:
+) -> Iterator[tuple[str | Cell, ...]]:
     """Yield the row of the paper, and of ours and of the differences if there are any."""
     decimals = table.decimals
     of_paper = [table.value(row, column) for column in table.columns]
-    yield (f"{title}, paper", *(shown(value, decimals) for value in of_paper))
+    yield (f"{title}, paper", *(_printed(table, row, column) for column in table.columns))
     ours = [
         measured.accuracy(cell.model, cell.format, cell.subject) if cell else None for cell in own
     ]
@@ -82,6 +84,14 @@ def _three_rows(
         yield (f"{title}, {OURS}", *(_ours(figure, decimals) for figure in ours))
         differences = map(_difference, ours, of_paper)
         yield (f"{title}, {DIFFERENCE}", *(signed(value, decimals) for value in differences))
+
+
+def _printed(table: printed.PrintedTable, row: str, column: str) -> str | Cell:
+    """Return a number of the paper, marked if it is a misprint."""
+    misprint = table.misprint(row, column)
+    if misprint is None:
+        return shown(table.value(row, column), table.decimals)
+    return Cell(f"{shown(misprint, table.decimals)} (misprint)", order=misprint)
 
 
 def _ours(figure: Accuracy | None, decimals: int) -> str:
@@ -95,8 +105,6 @@ def _difference(ours: Accuracy | None, of_paper: float | None) -> float | None:
 def _notes(found: Collection[PaperCell], ours: Sequence[Accuracy | None]) -> str:
     """Return what limits a comparison, for a caption; empty if nothing does."""
     notes = ""
-    if any(cell.printed is None for cell in found):
-        notes += f" {NOTHING}: not in the paper, or misprinted there."
     others = sorted(
         {
             (names_of_models.dataset(cell.format), figure.rows, paper_cells.questions(cell.format))

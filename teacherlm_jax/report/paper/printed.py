@@ -24,7 +24,7 @@ class PrintedTable:
         columns: names of the columns.
         rows: numbers by name of the row, one per column; None: not in the paper.
         averages: the printed average of each column; empty if there are none.
-        misprints: (row, column) of numbers that are not compared with anything.
+        misprints: (row, column) of numbers that are shown and not compared with anything.
     """
 
     number: str
@@ -43,8 +43,13 @@ class PrintedTable:
 
     def value(self, row: str, column: str) -> float | None:
         """Return a printed number; None if there is none, or if it is a misprint."""
-        if (row, column) in self.misprints:
-            return None
+        return None if (row, column) in self.misprints else self._number(row, column)
+
+    def misprint(self, row: str, column: str) -> float | None:
+        """Return the number of a misprint as the paper prints it; None if it is no misprint."""
+        return self._number(row, column) if (row, column) in self.misprints else None
+
+    def _number(self, row: str, column: str) -> float | None:
         return self.rows[row][self.columns.index(column)]
 
 

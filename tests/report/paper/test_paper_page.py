@@ -108,13 +108,18 @@ def runs(tmp_path):
     return root
 
 
+def build(runs):
+    """Write the report on the runs and return its folder."""
+    folder = runs / "report"
+    words = ["report", "--paper", f"--config.root={runs}", f"--config.output={folder}"]
+    assert main.main(words) == 0
+    return folder
+
+
 @pytest.fixture
 def built(runs):
     """Return the Markdown page, the result and the folder of a report."""
-    folder = runs / "report"
-    assert (
-        main.main(["report", "--paper", f"--config.root={runs}", f"--config.output={folder}"]) == 0
-    )
+    folder = build(runs)
     return (folder / "report.md").read_text(), files.read_json(folder / "result.json"), folder
 
 
@@ -138,8 +143,7 @@ def test_each_run_stands_for_what_its_config_says(built):
 
 def test_an_evaluation_of_another_checkpoint_is_named_as_left_out(runs):
     evaluated(runs, "c", f"{runs}/b-training/checkpoints/3", {"mmlu": measured(0.9, 14_042)})
-    main.main(["report", "--paper", f"--config.root={runs}", f"--config.output={runs}/report"])
-    page = (runs / "report/report.md").read_text()
+    page = (build(runs) / "report.md").read_text()
     assert "checkpoints/3 (14,042 questions) is left out: b counts for the same" in page
     assert rows_of(page, "TeacherLM-1.1B, ours − paper")[0][3] == "+0.62"
 
@@ -195,8 +199,7 @@ def test_accuracies_on_different_numbers_of_questions_are_not_subtracted(runs):
         {"creak": measured(0.7, 1371)},
         stands_for="student/opt-1.3b/multi/CMF",
     )
-    main.main(["report", "--paper", f"--config.root={runs}", f"--config.output={runs}/report"])
-    page = (runs / "report/report.md").read_text()
+    page = (build(runs) / "report.md").read_text()
     assert not [row for row in rows_of(page, "CMF, ours") if row[-1].endswith("of 1")]
     note = "Pairs of ours on different numbers of questions, which are not compared: 1."
     assert page.count(note) == 2
@@ -204,10 +207,25 @@ def test_accuracies_on_different_numbers_of_questions_are_not_subtracted(runs):
     assert files.read_json(runs / "report/result.json")["filled"] == 62
 
 
-def test_misprints_have_no_number(built):
-    page, _, _ = built
+def test_a_misprint_is_shown_and_marked_and_compared_with_nothing(built):
+    page, _, folder = built
     (ecqa,) = [row for row in rows_of(page, "CMF, paper") if row[1:4] == ["49.4", "64.8", "70.9"]]
-    assert ecqa[4] == "–"
+    assert ecqa[4] == "33.5 (misprint)"
+    assert page.count("(misprint)") == 9
+    assert 'data-order="33.5">33.5 (misprint)</td>' in (folder / "report.html").read_text()
+    name = "student/bloomz-1b1/multi/CMF"
+    evaluated(folder.parent, "misprint", "m", {"ecqa": measured(0.5, 2194)}, stands_for=name)
+    build(folder.parent)
+    page = (folder / "report.md").read_text()
+    ours = [row for row in rows_of(page, "CMF, ours") if row[4] == "50.0"]
+    assert len(ours) == 1 and rows_of(page, "CMF, ours − paper")[0][4] == "–"
+
+
+def test_a_number_that_the_paper_lacks_is_a_dash_and_the_caption_says_so(built):
+    page, _, _ = built
+    assert rows_of(page, "TeacherLM-176B, ")[0][1:3] == ["–", "59.80"]
+    (caption,) = [line for line in page.splitlines() if line.startswith("*Table 1: ")]
+    assert caption.endswith(" –: the paper has no number, or we have none.*")
 
 
 def test_data_and_settings_are_beside_the_papers(built):
