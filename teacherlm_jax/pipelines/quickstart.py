@@ -18,7 +18,7 @@ _ENVIRONMENT = {"JAX_PLATFORMS": "cpu"}
 def quickstart(
     config: QuickstartConfig, run: Run, options: PipelineOptions
 ) -> dict[str, Any] | None:
-    """Generate the samples, run every step that has no result yet, and print the report.
+    """Generate the samples and run every step that has no result yet; the last one is the report.
 
     Returns the seconds of each step of this call and the result of the report; None if
     the options select other steps than all. Raises UserError if a step fails; a
@@ -33,9 +33,6 @@ def quickstart(
     report = files.read_json(StoragePath(config.report) / layout.RESULT)
     run.log.info("")
     run.log.info("== done in %.0f s", sum(seconds.values()))
-    run.log.info(
-        "%s", (StoragePath(config.report) / layout.REPORT_TEXT).read_text(encoding="utf-8")
-    )
     return {"seconds": seconds, "report": report}
 
 

@@ -22,7 +22,7 @@ from teacherlm_jax.report import (
 from teacherlm_jax.report.blocks import Block, Figure, Heading, Notice, Table, count
 from teacherlm_jax.report.changed_inputs import REMEDY
 from teacherlm_jax.report.collect import RunRecord, find_runs
-from teacherlm_jax.report.console_summary import aligned, summary
+from teacherlm_jax.report.console_summary import aligned, for_console, summary
 from teacherlm_jax.report.data_report import report_data
 from teacherlm_jax.report.page import with_file_names, write
 from teacherlm_jax.report.paper.paper_page import report_paper
@@ -34,6 +34,8 @@ from teacherlm_jax.wording import counted
 
 def report(config: ReportConfig, run: Run) -> dict[str, Any]:
     """Write `report.html` (self-contained), `report.md` with `figures/`, and `summary.txt`.
+
+    The summary is also logged; of a long one, only the differences between the models.
 
     Returns:
         The path of the `page`, the number of `runs` by verb, the names of the `unfinished` and of
@@ -56,6 +58,7 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
     blocks = _blocks(runs, config.root, compared)
     text = summary(config.title, runs, config.root, run.address, compared)
     path = write(run, config.title, _lede(runs), blocks, text)
+    run.log.info("%s", for_console(text, compared, run.address))
     run.log.info("%s: %s", path, counted(len(runs), "run"))
     for record in runs:
         for sentence in record.changes.values():

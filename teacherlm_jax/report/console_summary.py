@@ -19,6 +19,7 @@ from teacherlm_jax.storage import locations
 
 _WIDTH = 100  # columns
 _EXAMPLES = 3  # of each annotation run
+_MOST_LINES = 250  # of what a report prints
 
 Line = tuple[str, ...]  # a line of the table: only a title, or a name and its cells
 
@@ -53,6 +54,24 @@ def summary(
     page = locations.absolute(folder / layout.REPORT_HTML)
     parts.append(f"{underlined('Full report', '-')}\n{page}")
     return "\n\n".join(parts) + "\n"
+
+
+def for_console(text: str, compared: Comparisons, folder: epath.Path) -> str:
+    """Return the summary `text` as far as it fits on a console, or its tables of differences.
+
+    What is left out is named, with the path of the whole summary in `folder`.
+    """
+    lines = text.count("\n")
+    if lines <= _MOST_LINES:
+        return text.rstrip("\n")
+    path = locations.absolute(folder / layout.REPORT_TEXT)
+    tables = "\n\n".join(map(aligned, comparison_tables.tables(compared)))
+    whole = f"The whole summary has {count(lines)} lines: {path}"
+    if not tables:
+        return whole
+    if tables.count("\n") > _MOST_LINES:
+        return f"{whole}, with the differences between the models"
+    return f"{tables}\n\n{whole}"
 
 
 def underlined(title: str, mark: str) -> str:

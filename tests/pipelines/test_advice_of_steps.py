@@ -18,7 +18,6 @@ output.mkdir(parents=True)
 with open(folder / "calls", "a") as file:
     file.write(output.name + "\\n")
 (output / "result.json").write_text("{{}}")
-(output / "summary.txt").write_text("A report")
 """
 
 

@@ -4,8 +4,11 @@ import re
 
 import pytest
 
+from teacherlm_jax.cli import main
 from teacherlm_jax.config import ReportConfig
+from teacherlm_jax.report import comparisons, console_summary
 from teacherlm_jax.report.build import report
+from teacherlm_jax.report.collect import find_runs
 from teacherlm_jax.storage import files
 from tests.make_run import make_run
 
@@ -106,3 +109,37 @@ def test_a_folder_with_only_unfinished_runs_has_a_summary(tmp_path):
     files.write_json(tmp_path / "a" / "config.json", {"verb": "train", "config": {}})
     summary = _summary(tmp_path)
     assert summary.startswith("Toys\n====\n\nUnfinished\n  a\n\nFull report\n")
+
+
+def _printed(runs, capsys) -> str:
+    assert main.main(["report", f"--config.root={runs}", f"--config.output={runs}/report"]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_command_prints_the_summary_with_the_differences(students, capsys):
+    shown = _printed(students, capsys)
+    summary = (students / "report/summary.txt").read_text()
+    assert summary in shown
+    assert re.search(r"student_CMF − student_text +\+5\.0 .* 0\.041", shown)
+    assert f"{students}/report/report.html: " in shown  # with the number of runs
+
+
+def test_of_a_long_summary_only_the_differences_are_printed(students, capsys, monkeypatch):
+    monkeypatch.setattr(console_summary, "_MOST_LINES", 15)
+    shown = _printed(students, capsys)
+    assert shown.startswith("Differences on generated") and "Training of these models" in shown
+    assert "Accuracy on generated" not in shown
+    path = students / "report/summary.txt"
+    lines = len(path.read_text().splitlines())
+    assert f"The whole summary has {lines} lines: {path}\n" in shown
+
+
+def test_of_very_many_differences_only_the_file_is_named(students):
+    compared = comparisons.compare(find_runs(students, None), students)
+    (first, (pair,)), *others = compared.sets
+    many = comparisons.Comparisons(((first, (pair,) * 300), *others), compared.problems)
+    folder = students / "report"
+    assert console_summary.for_console("line\n" * 1234, many, folder) == (
+        f"The whole summary has 1,234 lines: {folder}/summary.txt, with the differences between "
+        "the models"
+    )
