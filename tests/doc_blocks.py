@@ -16,6 +16,7 @@ _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _LOOP = re.compile(r"for (\w+) in (.+)")
 _BETWEEN = ("|", "||", "&&", ";")  # commands
 _SETTING = re.compile(r"\w+=")  # of a variable, before a command
+_COMMAND = re.compile(r"\s*([!%$]|(\S*/bin/)?(docker|git|make|pip|python3?|teacherlm|uv)\s)")
 
 
 def pages():
@@ -58,6 +59,17 @@ class Block:
             for chosen in itertools.product(*(values[name] for name in names)):
                 put = dict(zip(names, chosen, strict=True))
                 yield from _divided([string.Template(word).safe_substitute(put) for word in words])
+
+    def hidden_commands(self):
+        """Return the lines that look like commands although `commands` does not yield them.
+
+        They are in blocks of other languages, such as output, or without `$ ` in a console.
+        """
+        if self.language == "console":
+            lines = [line for line in self.text.splitlines() if not line.startswith("$ ")]
+        else:
+            lines = [] if self.language in (*SHELL, "python") else self.text.splitlines()
+        return [line.strip() for line in lines if _COMMAND.match(line)]
 
     def _lines(self):
         """Yield the lines of a shell block, with continued ones and quoted ends of line joined."""

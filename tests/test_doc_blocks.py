@@ -3,7 +3,8 @@
 Shell blocks: `teacherlm` commands are validated with the real configs and those of the pages, the
 launchers are run with --dry_run, and of other commands the files and targets that they name must
 exist. Python blocks are run. A block or line that cannot be tested has the comment
-`# not tested: REASON`, which readers see.
+`# not tested: REASON`, which readers see. Blocks in other languages, such as output in `text`,
+have no commands, except those in NOT_SHELL.
 """
 
 import importlib.util
@@ -35,6 +36,16 @@ CONFIGS = {block.file: block for block in PYTHON if "def get_config" in block.te
 RUN_ELSEWHERE = {
     "runs/quickstart/": "tests/pipelines/test_quickstart.py",
     "runs/mine/": "tests/pipelines/test_data_page.py",
+}
+# Lines that look like commands in blocks of other languages, and why no test here reads them.
+DRY_RUN = "docs/reference/paper-dry-run.md:"  # tests/pipelines/test_paper_pipeline.py prints it
+IN_IPYTHON = "compared with the cell of the notebooks by tests/test_colab.py"
+NOT_SHELL = {
+    "%pip install --quiet --no-deps git+https://github.com/OWNER/teacherlm_jax": IN_IPYTHON,
+    "%pip install --quiet {requirements}": IN_IPYTHON,
+    "teacherlm COMMAND --config=FILE.py[:VARIANT] [--config.KEY=VALUE ...]": "form of all commands",
+    "teacherlm 0.1.0 on tpu-vm-0, 2026-11-28 16:40:12 +0000": "output of doctor",
+    "teacherlm status runs/student --watch": "output of status",
 }
 ALWAYS_THERE = {".", "awk", "cd", "export", "head", "mkdir", "mv"}
 WRITTEN_BEFORE = (  # by earlier commands of a page; a command that reads them is refused without
@@ -93,6 +104,24 @@ def folder(tmp_path_factory):
 def test_every_name_of_a_config_file_on_the_pages_is_unique():
     named = [block.file for block in PYTHON if "def get_config" in block.text and block.file]
     assert sorted(named) == sorted(CONFIGS)
+
+
+def test_commands_are_in_shell_blocks_where_they_are_tested():
+    hidden = {
+        line: block.place
+        for block in BLOCKS
+        if not block.place.startswith(DRY_RUN)
+        for line in block.hidden_commands()
+    }
+    unlisted = {line: place for line, place in hidden.items() if line not in NOT_SHELL}
+    assert not unlisted, "write the block as ```bash or ```console, or list its line with a reason"
+    assert not NOT_SHELL.keys() - hidden, "not on a page any more"
+
+
+def test_every_fence_of_a_page_is_read():
+    for name, path in doc_blocks.pages().items():
+        fences = re.findall(r"^\s*(?:```|~~~)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert len(fences) == 2 * len(list(doc_blocks.blocks(name))), name
 
 
 @pytest.mark.parametrize("block", SHELL, ids=lambda block: block.place)
