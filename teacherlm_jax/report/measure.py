@@ -106,7 +106,7 @@ def of_rows(data: Prepared) -> DataStatistics:
         for kind, trigger in prompts.TRIGGERS.items()
         if kind in kinds
     }
-    statistics = DataStatistics(manifest["mixture"], means=_means(manifest))
+    statistics = DataStatistics(manifest["mixture"], means=field_means(manifest))
     for number in range(reader.rows):
         for tokens in packing.texts(reader.row(number)):
             statistics.rows += 1
@@ -120,7 +120,7 @@ def of_rows(data: Prepared) -> DataStatistics:
 
 def of_manifest(manifest: Mapping[str, Any]) -> DataStatistics:
     """Return the number of texts and the means of a prepared mixture, without reading its rows."""
-    return DataStatistics(manifest["mixture"], manifest["texts"], means=_means(manifest))
+    return DataStatistics(manifest["mixture"], manifest["texts"], means=field_means(manifest))
 
 
 def of_sources(manifest: Mapping[str, Any]) -> list[DataStatistics]:
@@ -143,8 +143,8 @@ def of_sources(manifest: Mapping[str, Any]) -> list[DataStatistics]:
     return list(by_source.values())
 
 
-def _means(manifest: Mapping[str, Any]) -> dict[Field, float]:
-    # Manifests of earlier versions have no statistics.
+def field_means(manifest: Mapping[str, Any]) -> dict[Field, float]:
+    """Return the mean tokens of each field; empty for manifests of earlier versions."""
     by_field = manifest.get("statistics", {}).get("tokens_by_field", {})
     return {field: figures["mean"] for field, figures in _figures(by_field)}
 

@@ -3,12 +3,10 @@
 import collections
 import dataclasses
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from teacherlm_jax.config import paper_models
 from teacherlm_jax.report.collect import RunRecord
-from teacherlm_jax.report.paper import printed
+from teacherlm_jax.report.paper import data_figures, printed
 from teacherlm_jax.report.paper.counted import EvaluatedBenchmark, of_benchmarks
 from teacherlm_jax.report.paper.standing import Standing
 
@@ -50,7 +48,7 @@ class Measured:
         self._accuracies = _accuracies(counted)
         self.settings = {s.name: _settings(s.run) for s in known if s.run.verb == "train"}
         self.trained = {s.name: s.run.path for s in known if s.run.verb == "train"}
-        self.data = _data(known, evaluated)
+        self.data = data_figures.by_dataset(known, evaluated)
 
     def accuracy(self, model: str, format: str, subject: str = "") -> Accuracy | None:
         """Return our accuracy of a model on a benchmark, or on one subject of it; None: none yet.
@@ -132,31 +130,3 @@ def _settings(run: RunRecord) -> dict[str, float | None]:
         "batch_size": run.config.get("batch_size"),
         "tokens": run.result["tokens"],
     }
-
-
-def _data(
-    standings: Sequence[Standing], evaluated: Sequence[EvaluatedBenchmark]
-) -> dict[str, dict[str, float | None]]:
-    """Return the figures of Table 2: of annotations by dataset, and the questions evaluated on."""
-    annotated = collections.defaultdict(list)
-    for standing in standings:
-        if standing.run.verb == "annotate":
-            annotated[standing.name].append(standing.run.result)
-    figures = {name: _annotated(results) for name, results in annotated.items()}
-    for one in evaluated:
-        name = f"data/{one.format}"
-        if name in paper_models.DATASETS:
-            own = figures.setdefault(name, {})
-            own["test"] = max(one.rows, own.get("test") or 0)
-    return figures
-
-
-def _annotated(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Return the samples, and the mean tokens of explanations by kind, of several annotations."""
-    figures: dict[str, float | None] = {"train": sum(result["rows"] for result in results)}
-    for kind in ("cot", "fundamental", "mistake"):
-        parts = [result["kinds"][kind] for result in results if kind in result["kinds"]]
-        texts = sum(part["count"] for part in parts)
-        if texts:
-            figures[kind] = sum(part["count"] * part["mean_tokens"] for part in parts) / texts
-    return figures

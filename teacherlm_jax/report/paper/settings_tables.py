@@ -12,7 +12,7 @@ Values = Sequence[float | None]
 
 
 def data(measured: Measured) -> Table:
-    """Return Table 2: ours are the samples and explanations of `annotate`, and the questions."""
+    """Return Table 2; `data_figures` says where our figures are from."""
     table = printed.table("data")
     rows: list[tuple[str, ...]] = []
     for row, of_paper in table.rows.items():
@@ -22,7 +22,9 @@ def data(measured: Measured) -> Table:
     header = ("", *map(names_of_models.data_column, table.columns))
     caption = (
         f"{table.heading} ({printed.source()}). {table.note} Ours: samples and explanations of "
-        f"annotation runs, and questions of evaluations. {NOTHING}: not known."
+        "annotation runs, questions of evaluations and the mean number of their options, and "
+        "explanations by people in the data of students that were trained on them. "
+        f"{NOTHING}: not known."
     )
     return Table(caption, header, tuple(rows))
 

@@ -180,8 +180,13 @@ def _shape_in_words(config: Mapping[str, Any]) -> str:
 
 def _mixture_of(config: Mapping[str, Any]) -> str:
     """Return the name of the mixture in the manifest of a training's data; "" if there is none."""
+    return manifest_of(config).get("mixture", "")
+
+
+def manifest_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest of a training's data; empty if there is none that can be read."""
     data = config.get("data", "")
-    return _read(StoragePath(data) / layout.MANIFEST).get("mixture", "") if data else ""
+    return _read(StoragePath(data) / layout.MANIFEST) if data else {}
 
 
 def _read(path: epath.Path) -> dict[str, Any]:

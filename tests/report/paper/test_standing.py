@@ -149,6 +149,29 @@ def test_samples_and_tokens_of_several_annotations_are_combined(tmp_path):
     assert ours == {"train": 400, "cot": 65.0}
 
 
+def test_options_are_those_of_the_evaluation_with_most_questions(tmp_path):
+    name = "student/opt-1.3b/multi/C"
+    runs = [
+        evaluation(tmp_path, name, {"ecqa": (rows, 0.5)}, folder, stands_for=name)
+        for folder, rows in (("few", 1), ("most", 2))
+    ]
+    for folder, numbers in (("few", [2]), ("most", [5, 4])):
+        scores = [{"scores": dict.fromkeys("ABCDE"[:number], -1.0)} for number in numbers]
+        files.write_jsonl(tmp_path / folder / "my-ecqa.predictions.jsonl", scores)
+    ours = measured.Measured(standing.of_runs(runs)).data
+    assert ours == {"data/ecqa": {"test": 2, "options": 4.5}}
+
+
+def test_explanations_by_people_are_those_that_a_student_was_trained_on(tmp_path):
+    name = "student/bloomz-7b1/creak/C/human"
+    run = training(tmp_path, "student_C", "bloom-7b1", stands_for=name)
+    assert measured.Measured(standing.of_runs([run])).data == {}
+    by_field = {"answer": {"count": 9, "mean": 1.0}, "cot": {"human": {"count": 9, "mean": 15.2}}}
+    manifest = {"mixture": "student_C", "statistics": {"tokens_by_field": by_field}}
+    files.write_json(tmp_path / "data/manifest.json", manifest)
+    assert measured.Measured(standing.of_runs([run])).data == {"data/creak": {"human": 15.2}}
+
+
 def test_the_last_of_several_training_runs_gives_the_settings_and_the_folder(tmp_path):
     name = "teacher/560m/stage1"
     runs = [

@@ -1,0 +1,81 @@
+"""Our figures for Table 2 of the paper: questions and options of datasets, and their explanations.
+
+An annotation run gives the questions for training and the mean tokens of its explanations. An
+evaluation gives the questions for testing and their options. The mean tokens of explanations by
+people are those in the data of a student that was trained on them.
+"""
+
+import collections
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from teacherlm_jax.config import paper_models
+from teacherlm_jax.report import measure
+from teacherlm_jax.report.paper import standing
+from teacherlm_jax.report.paper.counted import EvaluatedBenchmark
+from teacherlm_jax.report.paper.standing import Standing
+from teacherlm_jax.runs import layout
+from teacherlm_jax.storage import files
+
+HUMAN = "C/human"  # form of a student of one task that learns from explanations by people
+
+Figures = dict[str, float]
+
+
+def by_dataset(
+    standings: Sequence[Standing], evaluated: Sequence[EvaluatedBenchmark]
+) -> dict[str, Figures]:
+    """Return the figures that runs have for Table 2, by column, by the name of the dataset."""
+    figures: dict[str, Figures] = collections.defaultdict(dict)
+    annotated = collections.defaultdict(list)
+    for one in standings:
+        if one.run.verb == "annotate":
+            annotated[one.name].append(one.run.result)
+        elif one.run.verb == "train" and (task := _task_of_human_texts(one.name)):
+            figures[f"data/{task}"] |= _human(one)
+    for name, results in annotated.items():
+        figures[name] |= _annotated(results)
+    largest: dict[str, EvaluatedBenchmark] = {}
+    for benchmark in evaluated:
+        name = f"data/{benchmark.format}"
+        if name in paper_models.DATASETS:
+            known = largest.setdefault(name, benchmark)
+            largest[name] = max(known, benchmark, key=lambda one: one.rows)
+    for name, benchmark in largest.items():
+        figures[name] |= {"test": benchmark.rows} | _options(benchmark)
+    return {name: own for name, own in figures.items() if own}
+
+
+def _annotated(results: Sequence[Mapping[str, Any]]) -> Figures:
+    """Return the samples, and the mean tokens of explanations by kind, of several annotations."""
+    figures: Figures = {"train": sum(result["rows"] for result in results)}
+    for kind in ("cot", "fundamental", "mistake"):
+        parts = [result["kinds"][kind] for result in results if kind in result["kinds"]]
+        texts = sum(part["count"] for part in parts)
+        if texts:
+            figures[kind] = sum(part["count"] * part["mean_tokens"] for part in parts) / texts
+    return figures
+
+
+def _task_of_human_texts(name: str) -> str:
+    """Return the task of a student that learns from explanations by people; empty for others."""
+    _, _, *training = name.split("/", 3)
+    return training[0] if training[1:] == [HUMAN] else ""
+
+
+def _human(training: Standing) -> Figures:
+    """Return the mean tokens of chains of thought in the data of a training; empty if unknown."""
+    means = measure.field_means(standing.manifest_of(training.run.config))
+    of_texts = [mean for (kind, _), mean in means.items() if kind == "cot"]
+    return {"human": of_texts[0]} if of_texts else {}
+
+
+def _options(benchmark: EvaluatedBenchmark) -> Figures:
+    """Return the mean number of options of the questions; empty if they are not recorded."""
+    path = benchmark.run.path / layout.predictions(benchmark.name)
+    if not files.exists(path):
+        return {}
+    rows = (row for _, row in files.read_jsonl(path))
+    scored = [row["scores"] for row in rows if isinstance(row, dict) and row.get("scores")]
+    return {"options": statistics.fmean(map(len, scored))} if scored else {}
