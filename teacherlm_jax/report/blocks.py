@@ -105,12 +105,26 @@ class CardColumns:
 
 
 @dataclasses.dataclass(frozen=True)
+class FoldedCommand:
+    """A name, what the commands for it give, and their lines."""
+
+    name: str
+    gives: str
+    lines: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Commands:
-    """Command lines that a reader can copy, below a title and a note, which may be empty."""
+    """Command lines that a reader can copy, below a title and a note, which may be empty.
+
+    A list below them is folded until a reader opens it by its title `summary`.
+    """
 
     title: str
     note: str
     lines: tuple[str, ...]
+    summary: str = ""
+    folded: tuple[FoldedCommand, ...] = ()
 
 
 Block = Heading | Subheading | Paragraph | Notice | Table | Figure | Card | CardColumns | Commands

@@ -20,8 +20,8 @@ class CommandGroup:
     """Commands that fill cells of one kind.
 
     Attributes:
-        title: the models.
-        models: their names, as in `stands_for`.
+        title: the models or their data.
+        models: names of the models and datasets that they give figures for, as in `stands_for`.
         commands: command lines.
         note: what the commands need, if it is not obvious.
     """
@@ -33,10 +33,10 @@ class CommandGroup:
 
 
 def groups(missing: Sequence[str], trained: Mapping[str, epath.Path]) -> list[CommandGroup]:
-    """Return the commands for models without figures.
+    """Return the commands for models and datasets without figures.
 
     Args:
-        missing: names of the models, as in `stands_for`.
+        missing: names of the models and datasets, as in `stands_for`.
         trained: folders of finished training runs by the model that they stand for; such models
             only have to be evaluated.
     """
@@ -45,12 +45,17 @@ def groups(missing: Sequence[str], trained: Mapping[str, epath.Path]) -> list[Co
         *_pretrained(missing),
         *_data_of_teachers(to_train),
         *_teachers(missing, trained),
-        *_data_of_multi_task_students(to_train),
+        *_data_of_multi_task_students(missing, to_train),
         *_multi_task(missing, trained),
-        *_data_of_tasks(to_train),
+        *_data_of_tasks(missing, to_train),
         *_single_task(missing, trained),
     ]
     return [group for group in found if group.commands]
+
+
+def alone(name: str, trained: Mapping[str, epath.Path]) -> tuple[str, ...]:
+    """Return the commands that are for one model or dataset only, without those for its data."""
+    return next((group.commands for group in groups([name], trained) if name in group.models), ())
 
 
 def _data_of_teachers(to_train: Collection[str]) -> Iterator[CommandGroup]:
@@ -59,14 +64,18 @@ def _data_of_teachers(to_train: Collection[str]) -> Iterator[CommandGroup]:
         yield CommandGroup("Data of the teachers", (), (command,))
 
 
-def _data_of_multi_task_students(to_train: Collection[str]) -> Iterator[CommandGroup]:
+def _data_of_multi_task_students(
+    missing: Sequence[str], to_train: Collection[str]
+) -> Iterator[CommandGroup]:
     multi = [name for name in to_train if name in paper_models.MULTI_TASK]
-    if explained := [name for name in multi if not name.endswith(f"/{paper_models.ORIGINAL}")]:
+    explained = [name for name in multi if not name.endswith(f"/{paper_models.ORIGINAL}")]
+    datasets = tuple(name for name in missing if name == "data/p3")
+    if explained or datasets:
         commands = ["teacherlm annotate --config=configs/annotate_p3.py --sweep_all"]
         commands += _prepare_multi("multi,files=*/samples/*.jsonl", explained)
         yield CommandGroup(
             "Data of the multi-task students",
-            (),
+            datasets,
             tuple(commands),
             "Needs TeacherLM-7.1B after each third stage.",
         )
@@ -74,14 +83,15 @@ def _data_of_multi_task_students(to_train: Collection[str]) -> Iterator[CommandG
         yield CommandGroup("The original P3", (), tuple(_prepare_multi("p3", originals)))
 
 
-def _data_of_tasks(to_train: Collection[str]) -> Iterator[CommandGroup]:
+def _data_of_tasks(missing: Sequence[str], to_train: Collection[str]) -> Iterator[CommandGroup]:
     for task in paper_models.TASKS:
         own = [name for name in to_train if f"/{task}/" in name]
-        if own:
+        datasets = tuple(name for name in missing if name == f"data/{task}")
+        if own or datasets:
             note = "URL#MODEL is the address of a model on a server, in place of text-davinci-003."
             yield CommandGroup(
                 f"Data of the students of {task}",
-                (),
+                datasets,
                 tuple(_prepare_task(task, own)),
                 note if _by(own, "davinci") else "",
             )

@@ -123,10 +123,10 @@ def _few_shot(run: RunRecord, name: str) -> bool:
 _PAPER_SETTINGS = {"style": "authors", "reduction": "mean", "tokenization": "separate"}
 
 
-def _settings(run: RunRecord) -> dict[str, float | None]:
-    rate = run.config.get("optimizer", {}).get("learning_rate")
-    return {
-        "learning_rate": rate,
+def _settings(run: RunRecord) -> dict[str, float]:
+    found = {
+        "learning_rate": run.config.get("optimizer", {}).get("learning_rate"),
         "batch_size": run.config.get("batch_size"),
         "tokens": run.result["tokens"],
     }
+    return {name: value for name, value in found.items() if value is not None}

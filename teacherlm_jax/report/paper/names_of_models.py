@@ -70,9 +70,23 @@ def data_column(name: str) -> str:
     return _DATA_COLUMNS.get(name, name)
 
 
+def number_of_tasks(kind: str) -> str:
+    """Return the students of a row of the hyper-parameters, by the number of their tasks."""
+    return {"multi": "several tasks", "single": "single task"}[kind]
+
+
+def setting(column: str) -> str:
+    """Return the name of a column of the hyper-parameters."""
+    return (
+        f"tokens of {column[:-1]} {column[-1]}" if "stage" in column else column.replace("_", " ")
+    )
+
+
 def model(name: str) -> str:
-    """Return the name of any model that `stands_for` takes."""
+    """Return the name of any model or dataset that `stands_for` takes."""
     role, of, *rest = name.split("/")
+    if role == "data":
+        return dataset(of)
     if role == "teacher":
         return f"{teacher(of)}, {stage(rest[0])}"
     if role == "other":

@@ -24,8 +24,8 @@ class PaperCell:
         table: key of its table.
         row: name of its row.
         column: name of its column.
-        model: the model, as in `stands_for`.
-        format: format of the benchmark.
+        model: the model, or for a cell that is no accuracy a run that fills it, as in `stands_for`.
+        format: format of the benchmark; empty: the cell is no accuracy.
         subject: subject of MMLU; empty: the whole benchmark.
         printed: the number; None if it is a misprint.
     """
@@ -51,11 +51,6 @@ def cells(name: str) -> tuple[PaperCell, ...]:
     rows = (*table.rows, *((AVERAGE,) if table.averages else ()))
     found = (_cell(name, row, column) for row in rows for column in table.columns)
     return tuple(cell for cell in found if cell.model in paper_models.MODELS)
-
-
-def all_cells() -> list[PaperCell]:
-    """Return the cells of all tables of accuracies."""
-    return [cell for name in ACCURACY_TABLES for cell in cells(name)]
 
 
 def questions(format: str) -> int:

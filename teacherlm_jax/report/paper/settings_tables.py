@@ -1,10 +1,10 @@
 """The paper's tables of data (Table 2), corpora and hyper-parameters, beside those of our runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from teacherlm_jax.config import paper_models
 from teacherlm_jax.report.blocks import Table, count
-from teacherlm_jax.report.paper import names_of_models, printed
+from teacherlm_jax.report.paper import names_of_models, printed, settings_cells
 from teacherlm_jax.report.paper.measured import Measured
 from teacherlm_jax.report.paper.paper_tables import DIFFERENCE, NOTHING, OURS
 
@@ -13,12 +13,7 @@ Values = Sequence[float | None]
 
 def data(measured: Measured) -> Table:
     """Return Table 2; `data_figures` says where our figures are from."""
-    table = printed.table("data")
-    rows: list[tuple[str, ...]] = []
-    for row, of_paper in table.rows.items():
-        figures = measured.data.get(f"data/{row}", {})
-        ours = [figures.get(column) for column in table.columns]
-        rows += _rows(names_of_models.dataset(row), of_paper, ours)
+    table = printed.table(settings_cells.DATA)
     header = ("", *map(names_of_models.data_column, table.columns))
     caption = (
         f"{table.heading} ({printed.source()}). {table.note} Ours: samples and explanations of "
@@ -26,43 +21,56 @@ def data(measured: Measured) -> Table:
         "explanations by people in the data of students that were trained on them. "
         f"{NOTHING}: not known."
     )
-    return Table(caption, header, tuple(rows))
+    rows = _all_rows(settings_cells.DATA, names_of_models.dataset, measured)
+    return Table(caption, header, rows)
 
 
 def teacher_settings(measured: Measured) -> Table:
     """Return the hyper-parameters of the teachers by size."""
-    table = printed.table("teacher_settings")
-    rows: list[tuple[str, ...]] = []
-    for size, of_paper in table.rows.items():
-        by_stage = {
-            stage: _settings_of(measured, [name for name in _stages(size) if f"/{stage}" in name])
-            for stage in ("stage1", "stage2", "stage3")
-        }
-        any_stage = next((own for own in by_stage.values() if own), {})
-        ours = [any_stage.get("learning_rate"), any_stage.get("batch_size")]
-        ours += [own.get("tokens") for own in by_stage.values()]
-        rows += _rows(names_of_models.teacher(size), of_paper, ours)
+    table = printed.table(settings_cells.TEACHERS)
     header = ("", "learning rate", "batch", "tokens, stage 1", "stage 2", "stage 3")
     caption = (
         f"{table.heading} ({printed.source()}). {table.note} Ours: the first stage that was "
         f"trained; in stage 3 the first of the three specialists. {NOTHING}: not known."
     )
-    return Table(caption, header, tuple(rows))
+    rows = _all_rows(settings_cells.TEACHERS, names_of_models.teacher, measured)
+    return Table(caption, header, rows)
 
 
 def student_settings(measured: Measured) -> Table:
     """Return the hyper-parameters of the students."""
-    table = printed.table("student_settings")
-    groups = {"multi": paper_models.MULTI_TASK, "single": paper_models.SINGLE_TASK}
+    table = printed.table(settings_cells.STUDENTS)
+    caption = f"{table.heading} ({printed.source()}). {table.note} Ours: the first student."
+    rows = _all_rows(settings_cells.STUDENTS, names_of_models.number_of_tasks, measured)
+    return Table(caption, ("", "learning rate", "batch"), rows)
+
+
+def ours(name: str, row: str, measured: Measured) -> dict[str, float]:
+    """Return our figures for a row of a table in SETTINGS_TABLES, by column."""
+    if name == settings_cells.DATA:
+        return measured.data.get(f"data/{row}", {})
+    if name == settings_cells.STUDENTS:
+        groups = {"multi": paper_models.MULTI_TASK, "single": paper_models.SINGLE_TASK}
+        return _settings_of(measured, groups[row])
+    by_stage = {
+        stage: _settings_of(measured, [name for name in _stages(row) if f"/{stage}" in name])
+        for stage in ("stage1", "stage2", "stage3")
+    }
+    any_stage = next((own for own in by_stage.values() if own), {})
+    tokens = {stage: own["tokens"] for stage, own in by_stage.items() if own}
+    return any_stage | tokens
+
+
+def _all_rows(
+    name: str, title: Callable[[str], str], measured: Measured
+) -> tuple[tuple[str, ...], ...]:
+    """Return the rows of the paper, each followed by ours if we have a figure for it."""
+    table = printed.table(name)
     rows: list[tuple[str, ...]] = []
     for row, of_paper in table.rows.items():
-        own = _settings_of(measured, groups[row])
-        ours = [own.get(column) for column in table.columns]
-        rows += _rows(
-            f"{row.replace('multi', 'several')} task{'s' * (row == 'multi')}", of_paper, ours
-        )
-    caption = f"{table.heading} ({printed.source()}). {table.note} Ours: the first student."
-    return Table(caption, ("", "learning rate", "batch"), tuple(rows))
+        own = ours(name, row, measured)
+        rows += _rows(title(row), of_paper, [own.get(column) for column in table.columns])
+    return tuple(rows)
 
 
 def corpora() -> Table:
@@ -77,7 +85,7 @@ def _stages(size: str) -> list[str]:
     return [name for name in paper_models.TEACHERS if name.startswith(f"teacher/{size}/")]
 
 
-def _settings_of(measured: Measured, names: Sequence[str]) -> dict[str, float | None]:
+def _settings_of(measured: Measured, names: Sequence[str]) -> dict[str, float]:
     """Return the settings of the first of some models that was trained; empty if none was."""
     return next((measured.settings[name] for name in names if name in measured.settings), {})
 

@@ -1,15 +1,11 @@
 """`report --paper` puts each run into the cell that its config names, and names the empty cells."""
 
-import shlex
-
 import pytest
 
 from teacherlm_jax import config
 from teacherlm_jax.cli import main
-from teacherlm_jax.config import paper_models
 from teacherlm_jax.models import registry
-from teacherlm_jax.report.paper import empty_cells, fill_commands, paper_cells, printed
-from teacherlm_jax.report.paper.measured import Measured
+from teacherlm_jax.report.paper import printed
 from teacherlm_jax.runs import run_folder
 from teacherlm_jax.storage import files
 
@@ -204,7 +200,7 @@ def test_accuracies_on_different_numbers_of_questions_are_not_subtracted(runs):
     note = "Pairs of ours on different numbers of questions, which are not compared: 1."
     assert page.count(note) == 2
     assert "figure of ours, but on fewer questions than the paper's: 1." in page
-    assert files.read_json(runs / "report/result.json")["filled"] == 62
+    assert files.read_json(runs / "report/result.json")["filled"] == 74
 
 
 def test_a_misprint_is_shown_and_marked_and_compared_with_nothing(built):
@@ -240,11 +236,25 @@ def test_data_and_settings_are_beside_the_papers(built):
 def test_filled_and_empty_cells_are_counted_and_summarized_in_the_log(built):
     _, result, folder = built
     # Table 1: 2; subjects: 57 and the average of TeacherLM-1.1B; students: one before
-    # training; the two forms are on fewer questions than the paper's.
-    assert (result["filled"], result["empty"]) == (2 + 58 + 1, 781 - 61)
+    # training; the two forms are on fewer questions than the paper's. Table 2: five of CREAK, and
+    # the questions of ECQA. Hyper-parameters: three of two teachers.
+    filled = 2 + 58 + 1 + 6 + 6
+    assert (result["filled"], result["empty"]) == (filled, 833 - filled)
     log = (folder / "log.txt").read_text()
-    assert "61 of 781 cells of the paper's tables are filled" in log
+    assert "73 of 833 cells of the paper's tables are filled" in log
+    assert "Table 2: 6 of 25" in log and "the hyper-parameters: 6 of 27" in log
     assert "Table 1: 2 of 25" in log and len(log.splitlines()) < 15
+
+
+def test_empty_cells_are_named_in_a_folded_list_with_the_command_for_their_model(built):
+    page, _, folder = built
+    assert page.count("<details>") == page.count("</details>") > 20
+    listed = "**TeacherLM-560M, stage 2:** Table 1; the hyper-parameters: tokens of stage 2"
+    _, _, rest = page.partition(f"{listed}\n\n```bash\n")
+    assert rest.startswith("teacherlm train --config=configs/teacher.py:560m/stage2,base=")
+    source = (folder / "report.html").read_text()
+    assert "<dt>TeacherLM-560M, stage 2</dt><dd>Table 1; the hyper-parameters: tokens" in source
+    assert "TeacherLM-1.1B, C</dt>" not in source  # all of its cells are filled
 
 
 def test_figures_say_what_is_not_known_of_the_papers_own(built):
@@ -262,59 +272,3 @@ def test_a_folder_without_runs_gives_a_page_on_which_all_cells_are_empty(tmp_pat
     assert main.main(["report", "--paper", *words]) == 0
     assert files.read_json(tmp_path / "report/result.json")["filled"] == 0
     assert "No run stands for a model" in (tmp_path / "report/report.md").read_text()
-
-
-def expanded(line):
-    """Return the single commands of a line, with each value of its loop."""
-    if not line.startswith("for "):
-        return [line]
-    head, body, _ = line.split("; ")
-    _, variable, _, *values = head.split(" ")
-    commands = body.removeprefix("do ").split(" && ")
-    return [command.replace(f"${variable}", value) for value in values for command in commands]
-
-
-def evaluations(groups):
-    prefix = "teacherlm evaluate --config=configs/evaluate_paper.py:"
-    lines = [command for group in groups for line in group.commands for command in expanded(line)]
-    return [line.removeprefix(prefix) for line in lines if line.startswith(prefix)], lines
-
-
-def test_the_commands_evaluate_each_missing_model_once_and_train_those_to_be_trained():
-    missing = list(dict.fromkeys(c.model for c in paper_cells.all_cells() if c.can_be_filled))
-    groups = fill_commands.groups(missing, {})
-    found, lines = evaluations(groups)
-    assert sorted(found) == sorted(missing) and len(found) == 25 + 81 + 48 + 9 + 1
-    assert sum(line.startswith("teacherlm train ") for line in lines) == len(paper_models.TRAINED)
-    assert sum(len(group.commands) for group in groups) < 80
-    titles = [group.title for group in groups]
-    assert titles.index("TeacherLM 7b1") < titles.index("Data of the multi-task students")
-
-
-def test_the_single_commands_are_valid_command_lines(capsys):
-    groups = fill_commands.groups(["teacher/7b1/stage2", "student/opt-1.3b/pretrained"], {})
-    _, lines = evaluations(groups)
-    for line in lines:
-        words = line.replace("'", "").split(" ")[1:]
-        assert main.main([words[0], *words[1:], "--validate"]) == 0, line
-
-
-def test_a_model_that_is_trained_already_is_only_evaluated():
-    name = "student/bloomz-7b1/creak/C"
-    groups = fill_commands.groups([name], {name: "runs/mine"})
-    _, lines = evaluations(groups)
-    assert lines == [
-        f"teacherlm evaluate --config=configs/evaluate_paper.py:{name},model=runs/mine"
-    ]
-
-
-def test_the_path_of_a_trained_model_is_one_word_of_the_shell():
-    name = "student/bloomz-7b1/creak/C"
-    (group,) = fill_commands.groups([name], {name: "my runs/it's $HOME"})
-    *_, config = shlex.split(group.commands[0])
-    assert config == f"--config=configs/evaluate_paper.py:{name},model=my runs/it's $HOME"
-
-
-def test_every_cell_is_filled_or_empty_or_of_others():
-    found = empty_cells.coverage(Measured([]))
-    assert not found.filled and len(found.empty) == 781 and len(found.others) == 3 * 58
