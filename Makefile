@@ -68,7 +68,7 @@ docs: $(VENV)/.docs ## build the documentation site, docs/_build/html; a warning
 	@echo "== open docs/_build/html/index.html"
 
 report-picture: $(VENV)/.test ## take the picture of the quickstart's report for the README
-	@$(BIN)/python docs/_ext/report_picture.py runs/quickstart/report/report.html docs/report.png
+	@$(BIN)/python -m docs._ext.report_picture runs/quickstart/report/report.html docs/report.png
 
 bench-%: $(VENV)/.test ## run one benchmark, for example make bench-attention
 	@$(BIN)/python -m benchmarks.$(subst -,_,$*)

@@ -1,13 +1,13 @@
 """Take the picture of a report for README.md: make report-picture, after make quickstart."""
 
-import shutil
 import sys
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from benchmarks import browsers
+
 SIZE = {"width": 900, "height": 950}  # title, first figure and first table
 
 
@@ -18,11 +18,8 @@ def take(report: Path, picture: Path) -> None:
     """
     if not report.is_file():
         sys.exit(f"{report}: no such file; run make quickstart first")
-    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if chromium is None:
-        sys.exit(f"none of {', '.join(BROWSERS)} is on PATH; on Debian: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = browsers.launched(playwright)
         page = browser.new_page(viewport=SIZE, color_scheme="light")
         page.goto(report.resolve().as_uri())
         page.screenshot(path=picture)

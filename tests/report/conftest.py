@@ -1,7 +1,6 @@
 """Run folders with invented figures, as the verbs write them."""
 
 import math
-import shutil
 
 import pytest
 
@@ -9,7 +8,6 @@ from teacherlm_jax.storage import files
 from tests.report.answered import CMF, TEXT, answer, change
 from tests.report.built_report import build
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 KINDS = {"cot": (0.962, 24.1), "fundamental": (0.991, 31.7), "mistake": (0.874, 22.0)}
 ACCURACY = {"stage1": 0.41, "stage2": 0.78, "student_text": 0.55, "student_CMF": 0.84}
 
@@ -196,12 +194,11 @@ def built(runs):
 def browser():
     """Return headless Chromium; skip, and say why, if there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    from benchmarks import browsers  # needs playwright
+
+    path = browsers.program()
     if path is None:
-        pytest.skip(
-            f"no browser: none of {', '.join(BROWSERS)} is on PATH; on Debian: "
-            "apt-get install chromium"
-        )
+        pytest.skip(f"no browser: {browsers.MISSING}")
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path)
         yield chromium

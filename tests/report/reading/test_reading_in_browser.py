@@ -245,15 +245,9 @@ def test_a_blind_page_shows_no_names_and_no_verdicts(two_runs, make_page, open_p
     assert "stage2" not in shown and str(two_runs[0]) not in shown
 
 
-def test_ten_thousand_samples_are_a_window_of_rows(tmp_path, make_page, open_page, capsys):
+def test_ten_thousand_samples_are_a_window_of_rows(tmp_path, make_page, open_page):
     rows = [row(n, "one") for n in range(10_000)]
     page = open_page(make_page(write_run(tmp_path / "run", rows)))
-    marks = page.evaluate(
-        "[performance.getEntriesByName('first-contentful-paint')[0]?.startTime, "
-        "performance.getEntriesByName('ready')[0].startTime]"
-    )
-    with capsys.disabled():
-        print(f"\n10,000 samples: first paint {marks[0] or -1:.0f} ms, ready {marks[1]:.0f} ms")
     for top in (0, 250_000, 580_000):
         page.evaluate(f"document.querySelector('#list').scrollTop = {top}")
         page.wait_for_timeout(100)
