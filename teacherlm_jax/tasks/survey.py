@@ -17,6 +17,8 @@ from teacherlm_jax.tasks.surveyed_source import SurveyedSource, SurveySettings
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 from teacherlm_jax.wording import counted
 
+_SHOWN_FILES = 10  # of each source, in the log of a check
+
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
@@ -154,16 +156,30 @@ def _imported_lines(source: SurveyedSource) -> Iterator[str]:
 
 
 def _log_files(source: SurveyedSource, run: Run) -> None:
-    for file, figures in source.by_file.items():
+    """Log the figures of at most ten files, those with the most refused rows."""
+    refused = {file: sum(row["refused"].values()) for file, row in source.by_file.items()}
+    most = set(sorted(refused, key=lambda file: -refused[file])[:_SHOWN_FILES])
+    for file in source.by_file:
+        if file not in most:
+            continue
+        figures = source.by_file[file]
         run.log.info(
             "  %s: %s read, %d used, %d refused",
             file,
             counted(figures["read"], "row"),
             figures["used"],
-            sum(figures["refused"].values()),
+            refused[file],
         )
         for line in refused_rows.summary(figures["refused"]):
             run.log.info("    %s", line)
+    if left := len(refused) - len(most):
+        rest = sum(count for file, count in refused.items() if file not in most)
+        run.log.info(
+            "  %s with %s refused; see %s",
+            counted(left, "more file"),
+            counted(rest, "row"),
+            run.address / layout.CHECK,
+        )
 
 
 def _plain(shared: Overlap) -> dict[str, Any]:

@@ -123,6 +123,22 @@ def test_only_a_check_logs_the_counts_of_every_file(folder, caplog):
         assert (line in caplog.messages) is check_only
 
 
+def test_a_check_logs_ten_of_many_files(folder, caplog):
+    good, bad = {"question": "?", "answer": "x", "cot": "Because."}, {"answer": "x"}
+    for number in range(50):
+        refused = number if number >= 40 else number % 2
+        files.write_jsonl(folder / f"shard-{number:02d}.jsonl", [good, *[bad] * refused])
+    source = SourceConfig("shards", "shard-*.jsonl", "cot")
+    with caplog.at_level(logging.INFO):
+        do(make(folder, sources=(source,), check_only=True))
+    shown = [line for line in caplog.messages if line.startswith(f"  {folder}/shard")]
+    assert shown == [
+        f"  {folder}/shard-{number}.jsonl: {number + 1} rows read, 1 used, {number} refused"
+        for number in range(40, 50)
+    ]
+    assert f"  40 more files with 20 rows refused; see {folder}/out/check.json" in caplog.messages
+
+
 def test_the_warning_about_placeholders_names_the_key_that_drops_them(folder, caplog):
     row = {"question": "?", "answer": "x", "cot": "N/A."}
     files.write_jsonl(folder / "placeholders.jsonl", [row])
