@@ -7,8 +7,6 @@ only plain values, so a resolved config can be written to JSON and compared.
 from teacherlm_jax.config.benchmark_config import BenchmarkConfig
 from teacherlm_jax.config.convert_config import ConvertConfig
 from teacherlm_jax.config.dataset_config import DatasetConfig
-from teacherlm_jax.config.doctor_options import DoctorOptions
-from teacherlm_jax.config.dry_run_options import DryRunOptions
 from teacherlm_jax.config.endpoint_config import EndpointConfig
 from teacherlm_jax.config.inference_config import (
     AnnotateConfig,
@@ -20,9 +18,15 @@ from teacherlm_jax.config.inference_config import (
 from teacherlm_jax.config.lora_config import LoraConfig
 from teacherlm_jax.config.model_config import MeshConfig, ModelConfig
 from teacherlm_jax.config.names import DEFAULT_GATES, FORMATS, FORMS, GATES, READERS
+from teacherlm_jax.config.options import (
+    DoctorOptions,
+    DryRunOptions,
+    PipelineOptions,
+    PlanOptions,
+    StatusOptions,
+    SweepOptions,
+)
 from teacherlm_jax.config.pipeline_config import PipelineConfig, QuickstartConfig, StepConfig
-from teacherlm_jax.config.pipeline_options import PipelineOptions
-from teacherlm_jax.config.plan_options import PlanOptions
 from teacherlm_jax.config.prepare_config import (
     ColumnsConfig,
     MixtureConfig,
@@ -33,8 +37,6 @@ from teacherlm_jax.config.prepare_config import (
 )
 from teacherlm_jax.config.report_config import ReportConfig
 from teacherlm_jax.config.star_config import StarConfig
-from teacherlm_jax.config.status_options import StatusOptions
-from teacherlm_jax.config.sweep_options import SweepOptions
 from teacherlm_jax.config.tracking_config import TrackingConfig
 from teacherlm_jax.config.train_config import (
     HELD_OUT,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from teacherlm_jax.config import AnnotateConfig, TrainConfig
-from teacherlm_jax.config.plan_options import PlanOptions
+from teacherlm_jax.config.options import PlanOptions
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.planning import (
     advice,

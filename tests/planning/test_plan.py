@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import topology
 from teacherlm_jax.config import AnnotateConfig, MeshConfig, TeachersConfig, TrainConfig
-from teacherlm_jax.config.plan_options import PlanOptions
+from teacherlm_jax.config.options import PlanOptions
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 from teacherlm_jax.planning import compiler
@@ -26,7 +26,7 @@ import jax
 from teacherlm_jax.runs import run_folder
 from teacherlm_jax.config import (AnnotateConfig, MeshConfig, SamplingConfig, TeachersConfig,
                                   TrainConfig)
-from teacherlm_jax.config.plan_options import PlanOptions
+from teacherlm_jax.config.options import PlanOptions
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 from teacherlm_jax.planning import annotation_programs, chips, compiler
