@@ -250,6 +250,16 @@ def constrain(x: Shaped[Array, "..."], axes: Sequence[str]) -> Shaped[Array, "..
     return jax.lax.with_sharding_constraint(x, named)
 
 
+def traced_platform() -> str:
+    """Return "cpu", "gpu" or "tpu": where a program that is traced in this context will run.
+
+    It is the platform of the mesh in context, whose devices may be absent, or of JAX's default
+    devices.
+    """
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform
+
+
 def on_host(array: Shaped[Array, "..."]) -> Shaped[np.ndarray, "..."]:
     """Return a whole array on the host.
 

@@ -7,7 +7,6 @@ from jaxtyping import Array, Float, Float32, Int
 from teacherlm_jax import sharding
 from teacherlm_jax.models.attention_cached_blocks import attend_by_blocks, biased
 from teacherlm_jax.models.attention_xla import MASKED_SCORE
-from teacherlm_jax.models.traced_platform import traced_platform
 
 
 def attend_to_cache(
@@ -71,7 +70,7 @@ def reads_windows() -> bool:
 
     A CPU does not, so its programs for different windows would be the same.
     """
-    return traced_platform() != "cpu"
+    return sharding.traced_platform() != "cpu"
 
 
 def _by_sums(q, k, v, lengths, slopes):

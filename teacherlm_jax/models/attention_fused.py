@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from jax.experimental.pallas.ops.tpu import splash_attention as splash
 from jaxtyping import Array, Float, Int
 
+from teacherlm_jax import sharding
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.models.traced_platform import traced_platform
 
 _EXACT = 256  # whole numbers up to here are exact in bfloat16
 LONGEST = _EXACT * _EXACT  # tokens of a row
@@ -94,7 +94,7 @@ def _heads_first(x, padding):
 
 
 def _kernel(heads: int, length: int) -> Callable[..., Array]:
-    platform = traced_platform()
+    platform = sharding.traced_platform()
     if platform != "tpu" and not _INTERPRETED.get():
         raise UserError(
             "config.model.attention='fused': expected a TPU, but the program "
