@@ -17,7 +17,7 @@ from flax import nnx
 
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import SamplingConfig, fields
-from teacherlm_jax.data.length_counts import percentile
+from teacherlm_jax.data.percentiles import percentile
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.generation.requests import (

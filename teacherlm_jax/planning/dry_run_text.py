@@ -9,7 +9,7 @@ from teacherlm_jax.annotation.job.job_preview import JobPreview
 from teacherlm_jax.annotation.progress import duration
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.config import AnnotateConfig
-from teacherlm_jax.data.length_counts import percentile
+from teacherlm_jax.data.percentiles import percentile
 from teacherlm_jax.planning.examined_teacher import ExaminedTeacher
 from teacherlm_jax.planning.programs import in_gib
 from teacherlm_jax.planning.slice_estimate import SliceEstimate

@@ -9,7 +9,7 @@ from etils import epath
 
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.data import prepared
-from teacherlm_jax.data.length_counts import percentile
+from teacherlm_jax.data.percentiles import percentile
 from teacherlm_jax.hf import hub
 from teacherlm_jax.report import data_inputs, figures, measure
 from teacherlm_jax.report.blocks import (

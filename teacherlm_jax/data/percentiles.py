@@ -1,4 +1,4 @@
-"""Numbers of texts by their length in tokens."""
+"""Percentiles of the lengths of texts, from the number of texts of each length."""
 
 from collections.abc import Mapping
 

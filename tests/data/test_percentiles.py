@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teacherlm_jax.data.length_counts import percentile
+from teacherlm_jax.data.percentiles import percentile
 
 LENGTHS = st.dictionaries(st.integers(0, 300), st.integers(1, 9), min_size=1).map(Counter)
 
