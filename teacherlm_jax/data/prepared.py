@@ -97,14 +97,31 @@ def open(folder: epath.PathLike) -> Prepared:
             f"{folder / layout.VOCABULARY}: has the digest {vocabulary.digest}, but the rows were "
             f"tokenized with {expected}; {PREPARE_AGAIN}"
         )
-    digest = files.file_digest(folder / layout.MANIFEST)
-    return Prepared(folder, manifest, digest, vocabulary)
+    return Prepared(folder, manifest, _digest(folder), vocabulary)
 
 
 def open_manifest(path: epath.PathLike) -> Prepared:
     """Open the prepared mixture of a manifest, given its path or that of its folder; see `open`."""
+    return open(_folder_of(path))
+
+
+def digest(path: epath.PathLike) -> str:
+    """Return `Prepared.digest` of a mixture, given its folder or manifest; reads the manifest only.
+
+    Raises UserError as `read_manifest` does.
+    """
+    folder = _folder_of(path)
+    read_manifest(folder)
+    return _digest(folder)
+
+
+def _folder_of(path: epath.PathLike) -> epath.Path:
     path = StoragePath(path)
-    return open(path.parent if path.name == layout.MANIFEST else path)
+    return path.parent if path.name == layout.MANIFEST else path
+
+
+def _digest(folder: epath.Path) -> str:
+    return files.file_digest(folder / layout.MANIFEST)
 
 
 def is_prepared(folder: epath.PathLike) -> bool:

@@ -30,7 +30,7 @@ class ChangedInputs:
 
     def __init__(self) -> None:
         self._model = functools.cache(lambda path: any_model.describe(path).digest)
-        self._data = functools.cache(lambda path: prepared.open_manifest(path).digest)
+        self._data = functools.cache(prepared.digest)
 
     def compare(
         self, folder: epath.Path, config: Mapping[str, Any], result: Mapping[str, Any]

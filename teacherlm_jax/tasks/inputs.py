@@ -43,7 +43,7 @@ def mixture_inputs(
     return json.loads(json.dumps(values))
 
 
-def read_manifest(folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+def finished_manifest(folder: Path, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the manifest of a mixture that was prepared from `inputs`; None if it is not there.
 
     Raises UserError if the folder was prepared from other inputs or not written by `prepare`.

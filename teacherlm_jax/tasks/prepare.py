@@ -14,7 +14,7 @@ from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.tasks import trained_vocabulary
 from teacherlm_jax.tasks.in_process import InProcess
-from teacherlm_jax.tasks.inputs import mixture_inputs, read_manifest
+from teacherlm_jax.tasks.inputs import finished_manifest, mixture_inputs
 from teacherlm_jax.tasks.mixture_folder import read_throughput, remove_unfinished, write_mixture
 from teacherlm_jax.tasks.mixtures import text_tasks
 from teacherlm_jax.tasks.on_beam import OnBeam
@@ -88,7 +88,7 @@ def _prepare(config: PrepareConfig, run: Run, engine: PreparationEngine) -> dict
     for mixture in config.mixtures:
         name = mixture.name
         inputs[name] = mixture_inputs(config, mixture, survey.sources, vocabulary)
-        manifest = read_manifest(run.path / name, inputs[name])
+        manifest = finished_manifest(run.path / name, inputs[name])
         if manifest is not None:
             run.log.info("%s: already prepared", run.path / name)
             manifests[name] = manifest

@@ -20,11 +20,11 @@ def inputs(config: TrainConfig) -> dict[str, str]:
     `init_from` may be missing once the run has a checkpoint of its own, which it resumes from.
     """
     validation = config.validation
-    digests = {"data": prepared.open(config.data).digest}
+    digests = {"data": prepared.digest(config.data)}
     if config.init_from:
         digests["init_from"] = _initial_digest(config.init_from, StoragePath(config.output))
     if validation.data:
-        digests["validation.data"] = prepared.open(validation.data).digest
+        digests["validation.data"] = prepared.digest(validation.data)
     for benchmark in validation.benchmarks:
         digest = benchmarks.digest(benchmark, validation.root)
         digests[f"validation.benchmarks.{benchmark.name}"] = digest

@@ -1,6 +1,7 @@
 """Prepared folders: one call validates and opens the rows, manifest and vocabulary."""
 
 import functools
+import shutil
 
 import pytest
 
@@ -50,6 +51,12 @@ def test_another_vocabulary_beside_the_rows_is_refused(folder, vocabulary, tmp_p
     other.save(folder / "vocabulary")
     reason = f"has the digest {other.digest}, but the rows were tokenized with {vocabulary.digest}"
     assert f"{folder}/vocabulary: {reason}" in refusal(folder)
+
+
+def test_the_digest_is_read_without_the_vocabulary(folder):
+    expected = prepared.open(folder).digest
+    shutil.rmtree(folder / "vocabulary")
+    assert prepared.digest(folder) == prepared.digest(folder / "manifest.json") == expected
 
 
 def test_a_folder_is_prepared_only_with_a_manifest(folder):
