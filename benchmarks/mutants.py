@@ -3,7 +3,8 @@
 cosmic-ray makes the mutants; benchmarks/mutants.toml names the files, their tests and the mutants
 that are equivalent to the original. Each mutant is tested in a process that is forked after the
 libraries have been imported, in a copy of the package. `python -m benchmarks.mutants NAME …` tests
-only the files whose path contains NAME and keeps the recorded figures of the others.
+only the files whose path contains NAME and keeps the recorded figures of the others; with
+`--changed` in place of names, it tests those that have changed since they were measured.
 """
 
 import os
@@ -14,6 +15,7 @@ os.environ["CI"] = "true"  # hypothesis then draws the same examples each time, 
 import dataclasses
 import difflib
 import gc
+import hashlib
 import importlib
 import importlib.metadata
 import json
@@ -181,7 +183,19 @@ def measure(folder: Path, file: dict[str, Any], settings: dict[str, Any]) -> dic
     print(f"{file['source']}:", ", ".join(f"{figures[c]} {c}" for c in COLUMNS), flush=True)
     minutes = (time.monotonic() - begin) / 60
     lists = {"survivors": survived, "timed_out": too_long}
-    return figures | {"minutes": round(minutes, 1), "commit": harness.commit()} | lists
+    known = {"minutes": round(minutes, 1), "commit": harness.commit(), "sha256": digest(code)}
+    return figures | known | lists
+
+
+def digest(code: str) -> str:
+    """Return the SHA-256 of a file's text, which tells whether its figures are still current."""
+    return hashlib.sha256(code.encode()).hexdigest()
+
+
+def changed(source: str, recorded: dict[str, Any]) -> bool:
+    """Return whether a file differs from the one whose figures are recorded, if any are."""
+    code = (harness.ROOT / source).read_text(encoding="utf-8")
+    return recorded.get(source, {}).get("sha256") != digest(code)
 
 
 def report(measured: dict[str, dict[str, Any]]) -> int:
@@ -208,11 +222,15 @@ def report(measured: dict[str, dict[str, Any]]) -> int:
 
 
 def main(names: list[str]) -> int:
-    """Test the mutants of all files, or of those whose path contains one of `names`."""
+    """Test the mutants of all files, or of those that `names` selects (see the first lines)."""
     settings = tomllib.loads(SETTINGS.read_text(encoding="utf-8"))
-    files = [f for f in settings["file"] if not names or any(n in f["source"] for n in names)]
     recorded = harness.RESULTS / "mutants.json"
     before = json.loads(recorded.read_text(encoding="utf-8"))["files"] if recorded.exists() else {}
+    files = settings["file"]
+    if names == ["--changed"]:
+        files = [file for file in files if changed(file["source"], before)]
+    elif names:
+        files = [file for file in files if any(name in file["source"] for name in names)]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "copy")
         for name in COPIED:
