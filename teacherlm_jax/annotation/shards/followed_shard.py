@@ -99,7 +99,11 @@ class FollowedShard:
 def prompts_of(
     job: AnnotationJob, samples: dict[str, Sample], kinds: Sequence[str], missing: MissingIds
 ) -> Iterator[ExplanationPrompt]:
-    """Yield the prompts of missing explanations, sample by sample."""
+    """Yield the prompts of missing explanations, sample by sample.
+
+    The plan of the job tokenized them, too, and kept only their lengths: the token ids of a large
+    dataset would fill a disk, and tokenizing a prompt takes little time beside generating from it.
+    """
     lacking = [samples[id] for id, _ in missing]
     encoded = encode_prompts(lacking, kinds, job.vocabulary, job.subject_prefix)
     for (_, wanted), own in zip(missing, encoded, strict=True):
