@@ -198,7 +198,6 @@ def test_the_page_is_rebuilt_from_recorded_outcomes(tmp_path, monkeypatch):
     target = tmp_path / "evidence.md"
     target.write_text(page.PAGE.read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.setattr(page, "PAGE", target)
-    monkeypatch.setattr(page, "FIGURE", tmp_path / "evidence-students.svg")
     monkeypatch.setattr(evidence.harness, "RESULTS", tmp_path)
     rows = evidence.rows_of(tmp_path, range(2))
     for part in ("students", "forms"):
@@ -206,7 +205,8 @@ def test_the_page_is_rebuilt_from_recorded_outcomes(tmp_path, monkeypatch):
     evidence.rebuild()
     shown = target.read_text(encoding="utf-8")
     assert "](evidence-students.svg)" in shown and "These trainings took 0.0 hours" in shown
-    drawing = page.FIGURE.read_text(encoding="utf-8")
+    drawing = (tmp_path / "evidence-students.svg").read_text(encoding="utf-8")
     # One amount and two budgets: a point and its interval in each of the two panels.
     assert len(re.findall(r'aria-roledescription="point"', drawing)) == 2
     assert "| H2: CMF against text, equal tokens" in shown
+    assert not (tmp_path / "evidence-stages.svg").exists(), "no teacher has outcomes"

@@ -105,7 +105,7 @@ def rebuild() -> None:
     if recorded:
         for name in ("primary", "course"):
             page.write(name, rows)
-        page.write_figure(rows["students"])
+        page.write_figures(rows)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

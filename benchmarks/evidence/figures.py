@@ -1,0 +1,133 @@
+"""Figures of docs/explanation/evidence.md: mean differences with 95% intervals, by question."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import altair
+
+from benchmarks.evidence import comparisons, tables
+from benchmarks.evidence.comparisons import Comparison
+from benchmarks.evidence.student_tables import Rows, Runs
+from teacherlm_jax.data.sample import KINDS
+from teacherlm_jax.pipelines.evidence_steps import study_students
+from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT, SIZES
+
+Point = Mapping[str, Any]  # one difference: its panel (`column`, `row`), its `name`, and its ends
+_WIDEST = 100  # points; an interval of one seed has no end
+_LINE, _ZERO = "#3b6ea5", "#9aa0a6"
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """A figure of the page.
+
+    Attributes:
+        name: name of its place on the page and, after "evidence-", of its file.
+        text: description for those who do not see it.
+        axis: title of the horizontal axis.
+        points: its differences.
+    """
+
+    name: str
+    text: str
+    axis: str
+    points: tuple[Point, ...]
+
+
+def questions(rows: Rows) -> Iterator[Question]:
+    """Yield the figure of each question that has outcomes."""
+    students = rows["students"]
+    forms = (*study_students.ADDED["students"], *study_students.ADDED["forms"])
+    causes, taught = study_students.ADDED["causes"], study_students.ADDED["taught"]
+    amounts = sorted({row["amount"] for row in students if row["arm"] in forms})
+    found = (
+        Question(
+            "students",
+            "Accuracy of each form minus that of text, with intervals",
+            "accuracy minus that of text, points",
+            tuple(_of_students(students, forms, "text", amounts, ("passes", "tokens"))),
+        ),
+        Question(
+            "stages",
+            "Differences between teachers trained in stages and the control, with intervals",
+            "difference, points",
+            tuple(_of_teachers(rows)),
+        ),
+        Question(
+            "causes",
+            "Accuracy of each cause minus that of CMF, with intervals",
+            "accuracy minus that of CMF, points",
+            tuple(_of_students(students, causes, "CMF", [MAIN_AMOUNT], ("steps", "tokens"))),
+        ),
+        Question(
+            "taught",
+            "Accuracy with each author's explanations minus that with true ones, with intervals",
+            "accuracy minus that with true explanations, points",
+            tuple(_of_students(students, taught, "taught-CMF", [MAIN_AMOUNT], ("steps", "tokens"))),
+        ),
+    )
+    return (question for question in found if question.points)
+
+
+def _of_students(
+    students: Runs, arms: Iterable[str], base: str, amounts: Iterable[int], budgets: Sequence[str]
+) -> Iterator[Point]:
+    for amount in amounts:
+        for budget in budgets:
+            for arm in arms:
+                if arm == base:
+                    continue
+                one = comparisons.of_students(students, arm, base, amount, budget)
+                yield from _point(f"{amount} samples", f"equal {budget}", arm, one)
+
+
+def _of_teachers(rows: Rows) -> Iterator[Point]:
+    for size in SIZES:
+        letters = {
+            "letters": tables.staged(rows["teachers"], size, "trained"),
+            "letters, held-out families": tables.staged(rows["teachers"], size, "unseen"),
+        }
+        for writer, other in (("stage2", "no_stage"), ("specialists", "stage2")):
+            found = letters if writer == "stage2" else {}
+            for kind in KINDS:
+                one = tables.explained(rows["explained"], size, writer, kind, other)
+                found = {**found, f"correct {kind}": one}
+            row = {"stage2": "stage 2 - control", "specialists": "specialists - stage 2"}[writer]
+            for name, one in found.items():
+                yield from _point(size, row, name, one)
+
+
+def _point(column: str, row: str, name: str, comparison: Comparison | None) -> Iterator[Point]:
+    if comparison is not None:
+        half = min(comparison.half, _WIDEST)
+        yield {
+            "column": column,
+            "row": row,
+            "name": name,
+            "mean": comparison.mean,
+            "low": comparison.mean - half,
+            "high": comparison.mean + half,
+        }
+
+
+def drawn(question: Question) -> altair.Chart:
+    """Return a panel for each column and row, with a point and its interval for each name."""
+    columns, rows, names = (
+        list(dict.fromkeys(point[key] for point in question.points))
+        for key in ("column", "row", "name")
+    )
+    y = altair.Y("name:N", sort=names, title=None, axis=altair.Axis(labelLimit=240))
+    x = altair.X("mean:Q", title=question.axis)
+    # The layers have no data of their own: the facet gives each of them its part.
+    layers = altair.layer(
+        altair.Chart().mark_rule(color=_ZERO).encode(x=altair.datum(0)),
+        altair.Chart().mark_rule(color=_LINE).encode(x="low:Q", x2="high:Q", y=y),
+        altair.Chart().mark_point(filled=True, size=40, color=_LINE, opacity=1).encode(x=x, y=y),
+        data=altair.Data(values=[*question.points]),
+    ).properties(width=190, height=altair.Step(20))
+    beside = altair.Header(labelAngle=0, labelAlign="left")
+    return layers.facet(
+        column=altair.Column("column:N", sort=columns, title=None),
+        row=altair.Row("row:N", sort=rows, title=None, header=beside),
+    ).resolve_scale(y="independent")
