@@ -75,7 +75,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, part) for part in parts)
     if isinstance(value, Mapping):
         return all(_fits(part, parts[1]) for part in value.values())
-    if isinstance(value, tuple) and Ellipsis not in parts:
+    if get_origin(hint) is tuple and isinstance(value, tuple) and Ellipsis not in parts:
         return len(value) == len(parts) and all(map(_fits, value, parts))
     if isinstance(value, (tuple, list)):
         return all(_fits(part, parts[0]) for part in value)

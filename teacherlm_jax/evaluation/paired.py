@@ -17,9 +17,10 @@ import numpy as np
 from jaxtyping import Float64, Int, Shaped
 from scipy import special
 
-ALPHA, POWER = 0.05, 0.8
-DRAWS = 10_000  # of the bootstrap
-_SEED = 20_231_019
+from teacherlm_jax.evaluation import paired_draws
+from teacherlm_jax.evaluation.paired_draws import ALPHA, DRAWS
+
+POWER = 0.8
 _Z_ALPHA, _Z_POWER = special.ndtri(1 - ALPHA / 2), special.ndtri(POWER)
 
 _First = Float64[np.ndarray, "seeds_1 questions"]
@@ -85,30 +86,57 @@ def compare(
 
     Raises ValueError if a table is empty, or if the models answered different numbers of questions.
     """
-    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    _require_tables(first, second)
-    questions = first.shape[1]
-    weights, groups = _weights(questions, strata)
-    interval = bootstrap_interval(first, second, strata)
-    pairs = [mcnemar(*_discordant(*pair)) for pair in zip(first, second, strict=False)]
+    return compare_pairs((first, second), ((0, 1),), strata)[0]
+
+
+def compare_pairs(
+    models: Sequence[Shaped[np.ndarray, "..."]],
+    pairs: Sequence[tuple[int, int]],
+    strata: Sequence[Hashable] | None = None,
+) -> list[PairedComparison]:
+    """Compare pairs of models on the same questions, which are drawn once for all pairs.
+
+    Args:
+        models: answers of each model, as in `compare`.
+        pairs: indices of the first and of the second model of each pair.
+        strata: subject of each question, as in `compare`.
+
+    Raises ValueError if a table is empty, or if the models answered different numbers of questions.
+    """
+    tables = [np.asarray(model, np.float64) for model in models]
+    _require_tables(tables)
+    weights, groups = paired_draws.weights_and_groups(tables[0].shape[1], strata)
+    drawn = paired_draws.drawn_accuracies(tables, strata)
+    compared = []
+    for one, other in pairs:
+        first, second = tables[one], tables[other]
+        pair = _compared(first, second, weights, _interval(drawn[one], drawn[other]))
+        pair = dataclasses.replace(pair, by_strata=strata is not None)
+        if not pair.told_apart:
+            needed = _more_questions(first, second, weights, groups)
+            pair = dataclasses.replace(pair, more_questions=needed)
+        compared.append(pair)
+    return compared
+
+
+def _compared(
+    first: _First,
+    second: _Second,
+    weights: Float64[np.ndarray, " questions"],
+    interval: tuple[float, float],
+) -> PairedComparison:
     means = first.mean(axis=0), second.mean(axis=0)
-    only_first = float((means[0] * (1 - means[1])).sum())
-    only_second = float((means[1] * (1 - means[0])).sum())
-    compared = PairedComparison(
-        questions=questions,
+    seeds = zip(first, second, strict=False)
+    return PairedComparison(
+        questions=first.shape[1],
         seeds=(len(first), len(second)),
         difference=float(weights @ (means[0] - means[1])),
         interval=interval,
-        only_first=only_first,
-        only_second=only_second,
-        p_values=tuple(pairs),
+        only_first=float((means[0] * (1 - means[1])).sum()),
+        only_second=float((means[1] * (1 - means[0])).sum()),
+        p_values=tuple(mcnemar(*_discordant(*pair)) for pair in seeds),
         more_questions=0,
-        by_strata=strata is not None,
     )
-    if compared.told_apart:
-        return compared
-    needed = _more_questions(first, second, weights, groups)
-    return dataclasses.replace(compared, more_questions=needed)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -143,45 +171,16 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return the 95% interval of the difference of the accuracies by the percentile bootstrap.
 
-    Questions are drawn with replacement (within strata, if there are any), and so are the seeds of
-    each model that has several. A single question has no spread, so strata of one question are
-    drawn from together, in proportion to the weights of their questions. Few seeds say little
-    about the spread of all seeds, so the deviations of drawn seeds are widened by √(S/(S-1)) and by
-    the ratio of the t quantile to the normal one. The random numbers are always the same.
+    `paired_draws` says how questions and seeds are drawn.
     """
-    rng = np.random.default_rng(_SEED)
-    weights, groups = _weights(first.shape[1], strata)
-    answers = np.concatenate([first, second])
-    means = np.zeros((draws, len(answers)))
-    for members in groups:
-        # Questions with the same answers of all seeds are drawn together: a multinomial count.
-        patterns, kind = np.unique(answers[:, members], axis=1, return_inverse=True)
-        own, share = weights[members], float(weights[members].sum())
-        masses = np.bincount(kind.ravel(), own)
-        # As many as questions of equal weight would have the variance of these: all, if all do.
-        number = math.floor(share**2 / float(np.square(own).sum()) + 1e-6)
-        drawn = rng.multinomial(number, masses / masses.sum(), size=draws)
-        means += share * (drawn @ patterns.T) / number
-    split = len(first)
-    differences = _mean_of_drawn_seeds(means[:, :split], rng)
-    differences -= _mean_of_drawn_seeds(means[:, split:], rng)
-    low, high = np.quantile(differences, (ALPHA / 2, 1 - ALPHA / 2))
+    return _interval(*paired_draws.drawn_accuracies((first, second), strata, draws))
+
+
+def _interval(
+    first: Float64[np.ndarray, " draws"], second: Float64[np.ndarray, " draws"]
+) -> tuple[float, float]:
+    low, high = np.quantile(first - second, (ALPHA / 2, 1 - ALPHA / 2))
     return max(-1.0, float(low)), min(1.0, float(high))
-
-
-def _mean_of_drawn_seeds(
-    means: Float64[np.ndarray, "draws seeds"], rng: np.random.Generator
-) -> Float64[np.ndarray, " draws"]:
-    draws, seeds = means.shape
-    if seeds == 1:
-        return means[:, 0].copy()
-    deviation = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds - 1 / seeds
-    return (means * (1 / seeds + _widening(seeds) * deviation)).sum(axis=1)
-
-
-def _widening(seeds: int) -> float:
-    quantile = special.stdtrit(seeds - 1, 1 - ALPHA / 2)
-    return math.sqrt(seeds / (seeds - 1)) * quantile / _Z_ALPHA
 
 
 def _more_questions(
@@ -236,35 +235,15 @@ def _discordant(
     return int(np.sum(first > second)), int(np.sum(second > first))
 
 
-def _weights(
-    questions: int, strata: Sequence[Hashable] | None
-) -> tuple[Float64[np.ndarray, " questions"], list[Int[np.ndarray, " _"]]]:
-    """Return the weight of each question in an accuracy, and the indices that are drawn together.
-
-    The groups are the strata. Strata of one question are pooled; if there is only one, it is pooled
-    with the smallest of the others.
-    """
-    if strata is None:
-        return np.full(questions, 1 / questions), [np.arange(questions)]
-    members: dict[Hashable, list[int]] = {}
-    for index, stratum in enumerate(strata):
-        members.setdefault(stratum, []).append(index)
-    groups = [np.array(own) for own in members.values()]
-    weights = np.zeros(questions)
-    for own in groups:
-        weights[own] = 1 / (len(own) * len(groups))
-    groups.sort(key=len)
-    alone = sum(len(own) == 1 for own in groups)
-    pooled = max(2, alone) if alone else 0
-    return weights, [np.concatenate(groups[:pooled]), *groups[pooled:]] if pooled else groups
-
-
-def _require_tables(first: Float64[np.ndarray, "..."], second: Float64[np.ndarray, "..."]) -> None:
-    if first.ndim != 2 or second.ndim != 2 or not first.size or not second.size:
-        raise ValueError(
-            f"answers of the shapes {first.shape} and {second.shape}; expected seeds by questions"
-        )
-    if first.shape[1] != second.shape[1]:
-        raise ValueError(
-            f"{first.shape[1]} and {second.shape[1]} questions; expected the same questions"
-        )
+def _require_tables(tables: Sequence[Float64[np.ndarray, "..."]]) -> None:
+    first, *others = tables
+    for table in others:
+        if first.ndim != 2 or table.ndim != 2 or not first.size or not table.size:
+            raise ValueError(
+                f"answers of the shapes {first.shape} and {table.shape}; expected seeds by "
+                "questions"
+            )
+        if first.shape[1] != table.shape[1]:
+            raise ValueError(
+                f"{first.shape[1]} and {table.shape[1]} questions; expected the same questions"
+            )

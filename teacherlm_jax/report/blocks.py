@@ -60,7 +60,8 @@ class Cell:
 class Table:
     """A table whose first column names the rows. Readers can sort it by any column.
 
-    Rows of totals stay below the others.
+    Rows of totals stay below the others. With the text `folded`, the table is shown on a click on
+    this text.
     """
 
     caption: str
@@ -68,6 +69,7 @@ class Table:
     rows: tuple[tuple[str | Cell, ...], ...]
     left: tuple[int, ...] = (0,)  # columns that hold words and are aligned on the left
     totals: tuple[tuple[str | Cell, ...], ...] = ()
+    folded: str = ""
 
     @property
     def lines(self) -> list[tuple[str, ...]]:

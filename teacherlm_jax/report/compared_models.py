@@ -67,8 +67,8 @@ class ComparedSet:
     models: tuple[ComparedModel, ...]
     macro: bool
 
-    def pairs(self) -> list[tuple[ComparedModel, ComparedModel]]:
-        """Return the pairs to compare; the more accurate model is the first.
+    def chosen_pairs(self) -> list[tuple[ComparedModel, ComparedModel]]:
+        """Return the pairs to show first; the more accurate model is the first.
 
         All pairs of up to four models. Of more, each student and each other model with the best of
         its kind, all pairs of up to four students, and the two best.
@@ -83,6 +83,11 @@ class ComparedSet:
             chosen.append(best if self.models.index(best[0]) == 0 else best[::-1])
         few = len(students) <= _ALL_PAIRS
         return chosen + (_pairs(students) if few else [(students[0], one) for one in students[1:]])
+
+    def further_pairs(self) -> list[tuple[ComparedModel, ComparedModel]]:
+        """Return all other pairs; the more accurate model is the first."""
+        chosen = {frozenset(map(id, pair)) for pair in self.chosen_pairs()}
+        return [pair for pair in _pairs(self.models) if frozenset(map(id, pair)) not in chosen]
 
 
 _ALL_PAIRS = 4  # models

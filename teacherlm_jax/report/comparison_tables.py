@@ -4,7 +4,6 @@ Two intervals side by side hide what two models have in common, so every pair ge
 of its answers to the same questions, and the training that each model had stands beside it.
 """
 
-import math
 from collections.abc import Sequence
 
 from teacherlm_jax.evaluation.paired import PairedComparison
@@ -21,6 +20,8 @@ from teacherlm_jax.report.blocks import (
 )
 from teacherlm_jax.report.compared_models import ComparedModel, ComparedSet
 from teacherlm_jax.report.comparisons import MINUS, Comparisons, PairOfModels
+from teacherlm_jax.runs import layout
+from teacherlm_jax.wording import counted
 
 _ABOUT = (
     "Differences between models on the same questions, matched by the id and the digest of each "
@@ -28,7 +29,9 @@ _ABOUT = (
     "a model has several seeds, over seeds. p: McNemar's exact test of two single runs; of several "
     "seeds, the lowest and the highest p of the pairs of seeds. Runs that "
     "differ only in their seed are one model. A difference between two single runs is about these "
-    "two runs: other seeds of the same training may differ as much."
+    "two runs: other seeds of the same training may differ as much. Nothing is corrected for "
+    "multiple comparisons: of 20 pairs of equally good models, about one may be told apart by "
+    "chance."
 )
 _BY_TEST = (
     "McNemar's test at the 5% level with 80% power, Connor 1987; of several seeds, from the "
@@ -40,9 +43,15 @@ _POOLED = (
     "interval alone tells the models apart."
 )
 _SOME_PAIRS = (
-    " Not all pairs are shown: of more than four models, each is compared with the best of its "
+    " These are not all pairs: of more than four models, each is compared with the best of its "
     "kind (students, other models), up to four students with each other, and the best of both "
-    "kinds."
+    "kinds. The other pairs are in the table below, and all are in result.json."
+)
+_FURTHER = "All other pairs, with the columns of the table above."
+_MOST_FURTHER = 1000  # rows
+_HEADER = (
+    *("first − second", "difference", "questions", "seeds", "only first", "only second"),
+    *("McNemar p", "more questions", "tokens"),
 )
 _MANY = 1_000_000  # questions; more than any benchmark has
 _EQUAL = 0.05  # relative difference of tokens that needs no notice
@@ -56,9 +65,13 @@ def section(compared: Comparisons) -> list[Block]:
     if compared.sets:
         blocks.append(Paragraph(_ABOUT))
     for own, pairs in compared.sets:
-        blocks += [Subheading(f"Differences on {own.benchmark}"), _differences(own, pairs)]
-        blocks.append(_models(own))
-        if lines := [line for pair in pairs if (line := unequal_training(pair))]:
+        chosen, further = _chosen(pairs), [pair for pair in pairs if pair.further]
+        note = _SOME_PAIRS if further else ""
+        blocks += [Subheading(f"Differences on {own.benchmark}"), differences(own, chosen, note)]
+        if further:
+            blocks.append(_further(further))
+        blocks.append(models_table(own))
+        if lines := [line for pair in chosen if (line := unequal_training(pair))]:
             blocks.append(Notice("Training of unequal length", tuple(lines)))
     if lines := compared.unknown_trainings():
         blocks.append(Notice("Training not found", tuple(lines)))
@@ -67,8 +80,38 @@ def section(compared: Comparisons) -> list[Block]:
     return blocks
 
 
-def _differences(own: ComparedSet, pairs: Sequence[PairOfModels]) -> Table:
-    rows: tuple[tuple[str | Cell, ...], ...] = tuple(
+def _chosen(pairs: Sequence[PairOfModels]) -> list[PairOfModels]:
+    return [pair for pair in pairs if not pair.further]
+
+
+def differences(own: ComparedSet, pairs: Sequence[PairOfModels], note: str = "") -> Table:
+    """Return the table of some pairs of a set of models; its caption ends with `note`."""
+    measure = "means over subjects" if own.macro else "accuracies"
+    test = _BY_VARIANCE if own.macro else _BY_TEST
+    caption = (
+        f"Differences of {measure}, first minus second model, in percentage points, with their "
+        "95% CI. Only first, only second: questions that only this model answers right, means over "
+        "seeds. More questions: further questions that it would take to tell the two apart, if the "
+        f"difference stays what it is ({test}); none if they are told apart already. Tokens: "
+        "training tokens of the first to those of the second."
+    )
+    if own.macro:
+        caption += _POOLED
+    return Table(caption + note, _HEADER, _rows(pairs), left=(0, 7))
+
+
+def _further(pairs: Sequence[PairOfModels]) -> Table:
+    """Return the folded table of the pairs that were not chosen."""
+    caption = _FURTHER
+    if len(pairs) > _MOST_FURTHER:
+        caption += f" The first {count(_MOST_FURTHER)} are shown; all are in result.json."
+    folded = f"{count(len(pairs))} further pairs"
+    rows = _rows(pairs[:_MOST_FURTHER])
+    return Table(caption, _HEADER, rows, left=(0, 7), folded=folded)
+
+
+def _rows(pairs: Sequence[PairOfModels]) -> tuple[tuple[str | Cell, ...], ...]:
+    return tuple(
         (
             pair.name,
             Cell(points(pair.result.difference), beside=interval_text(pair.result)),
@@ -81,24 +124,10 @@ def _differences(own: ComparedSet, pairs: Sequence[PairOfModels]) -> Table:
         )
         for pair in pairs
     )
-    measure = "means over subjects" if own.macro else "accuracies"
-    test = _BY_VARIANCE if own.macro else _BY_TEST
-    caption = (
-        f"Differences of {measure}, first minus second model, in percentage points, with their "
-        "95% CI. Only first, only second: questions that only this model answers right, means over "
-        "seeds. More questions: further questions that it would take to tell the two apart, if the "
-        f"difference stays what it is ({test}); none if they are told apart already. Tokens: "
-        "training tokens of the first to those of the second."
-    )
-    if own.macro:
-        caption += _POOLED
-    if len(pairs) < math.comb(len(own.models), 2):
-        caption += _SOME_PAIRS
-    header = ("first − second", "difference", "questions", "seeds", "only first", "only second")
-    return Table(caption, (*header, "McNemar p", "more questions", "tokens"), rows, left=(0, 7))
 
 
-def _models(own: ComparedSet) -> Table:
+def models_table(own: ComparedSet) -> Table:
+    """Return the table of the training behind the models of a set."""
     rows = tuple((*model_cells(model), *_accuracy_cells(model)) for model in own.models)
     return Table(
         "Training behind the compared models: tokens without padding, steps and model FLOPs of the "
@@ -148,9 +177,11 @@ def tables(compared: Comparisons) -> list[list[tuple[str, ...]]]:
                 seeds_text(pair),
                 tokens_text(pair),
             )
-            for pair in pairs
+            for pair in _chosen(pairs)
         ]
         title = f"Differences on {own.benchmark}, in percentage points"
+        if further := len(pairs) - len(rows):
+            title += f"; {counted(further, 'further pair')} in {layout.REPORT_HTML}"
         text.append([(title,), ("first − second", *header), *rows])
         models = [(f"  {name}", *cells) for name, *cells in map(model_cells, own.models)]
         if models in trainings or all(model.cost is None for model in own.models):

@@ -1,5 +1,6 @@
 """Comparisons of evaluated models: paired differences of their answers to the same questions."""
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -18,12 +19,21 @@ MINUS = "\N{MINUS SIGN}"
 
 @dataclasses.dataclass(frozen=True)
 class PairOfModels:
-    """Two models and their comparison; `benchmark` names the questions."""
+    """Two models and their comparison.
+
+    Attributes:
+        benchmark: name of the questions.
+        first: the first model.
+        second: the model whose accuracy is subtracted.
+        result: the comparison of their answers.
+        further: whether the pair is shown after the chosen ones of its set.
+    """
 
     benchmark: str
     first: ComparedModel
     second: ComparedModel
     result: PairedComparison
+    further: bool = False
 
     @property
     def name(self) -> str:
@@ -36,7 +46,8 @@ class Comparisons:
     """All comparisons of a report.
 
     Attributes:
-        sets: the sets of models on the same questions, with the compared pairs of each.
+        sets: the sets of models on the same questions, with all pairs of each, the chosen ones
+            first.
         problems: a sentence for each benchmark of a run that cannot be compared.
     """
 
@@ -56,26 +67,44 @@ class Comparisons:
 def compare(runs: Sequence[RunRecord], root: epath.PathLike) -> Comparisons:
     """Compare the models of all finished evaluations on the same questions."""
     sets, problems = compared_sets(runs, root)
-    return Comparisons(
-        tuple((own, tuple(_compared(own))) for own in sets),
-        tuple(problems),
+    return Comparisons(tuple((own, _compared(own)) for own in sets), tuple(problems))
+
+
+def _compared(own: ComparedSet) -> tuple[PairOfModels, ...]:
+    chosen, further = own.chosen_pairs(), own.further_pairs()
+    shown_first = {(id(first), id(second)) for first, second in chosen}
+    return tuple(
+        dataclasses.replace(pair, further=(id(pair.first), id(pair.second)) not in shown_first)
+        for pair in compare_pairs(own, [*chosen, *further])
     )
 
 
-def _compared(own: ComparedSet) -> list[PairOfModels]:
-    pairs = []
-    for first, second in own.pairs():
-        entries = (*first.runs, *second.runs)
-        tables, subjects = answers.shared(entries)
+def compare_pairs(
+    own: ComparedSet, pairs: Sequence[tuple[ComparedModel, ComparedModel]]
+) -> list[PairOfModels]:
+    """Compare pairs of models of a set on the questions that both models of a pair answered.
+
+    A pair without such questions is left out. Pairs on the same questions share their bootstrap.
+    """
+    groups = collections.defaultdict(list)
+    for at, (first, second) in enumerate(pairs):
+        groups[frozenset(id(one.keys) for one in (*first.runs, *second.runs))].append(at)
+    found: dict[int, PairOfModels] = {}
+    for places in groups.values():
+        models = list({id(model): model for at in places for model in pairs[at]}.values())
+        tables, subjects = answers.shared([one for model in models for one in model.runs])
         if not subjects:
             continue
-        result = paired.compare(
-            np.array(tables[: len(first.runs)]),
-            np.array(tables[len(first.runs) :]),
+        ends = np.cumsum([len(model.runs) for model in models])
+        number = {id(model): at for at, model in enumerate(models)}
+        results = paired.compare_pairs(
+            np.split(np.array(tables), ends[:-1]),
+            [(number[id(pairs[at][0])], number[id(pairs[at][1])]) for at in places],
             subjects if own.macro else None,
         )
-        pairs.append(PairOfModels(own.benchmark, first, second, result))
-    return pairs
+        for at, result in zip(places, results, strict=True):
+            found[at] = PairOfModels(own.benchmark, *pairs[at], result)
+    return [found[at] for at in sorted(found)]
 
 
 def _figures(pair: PairOfModels) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from teacherlm_jax.evaluation import paired
+from teacherlm_jax.evaluation import paired, paired_draws
 from teacherlm_jax.evaluation.paired import compare, mcnemar, questions_needed
 
 
@@ -162,6 +162,43 @@ def test_an_interval_of_few_questions_and_seeds_stays_within_minus_one_and_one()
     first, second = table("11101101", "11101011"), table("10100101")
     low, high = compare(first, second).interval
     assert (low, high) == (-1.0, 1.0)
+
+
+def test_all_pairs_of_models_are_compared_like_two_of_them():
+    rng = np.random.default_rng(2)
+    models = [rng.random((seeds, 600)) < right for seeds, right in ((1, 0.5), (3, 0.6), (2, 0.55))]
+    pairs = [(1, 0), (1, 2), (2, 0)]
+    for (one, other), actual in zip(pairs, paired.compare_pairs(models, pairs), strict=True):
+        alone = compare(models[one], models[other])
+        assert actual.interval == pytest.approx(alone.interval, abs=0.01)  # other random numbers
+        assert (actual.difference, actual.p_values) == (alone.difference, alone.p_values)
+        assert (actual.seeds, actual.only_first) == (alone.seeds, alone.only_first)
+
+
+def test_the_questions_of_subjects_are_drawn_once_for_all_pairs():
+    rng = np.random.default_rng(4)
+    models = rng.random((12, 2, 90)) < 0.5
+    subjects = [f"subject {number % 3}" for number in range(90)]
+    (both,) = paired.compare_pairs(list(models), [(3, 8)], subjects)
+    assert both.by_strata
+    alone = compare(models[3], models[8], subjects)
+    assert both.interval == pytest.approx(alone.interval, abs=0.03)
+    assert both.difference == alone.difference
+
+
+@pytest.mark.parametrize("strata", [None, ["small"] + ["other"] * 2 + ["large"] * 297])
+def test_questions_drawn_one_by_one_spread_as_those_counted_by_pattern(monkeypatch, strata):
+    rng = np.random.default_rng(7)
+    tables = [(rng.random((1, 300)) < right).astype(float) for right in (0.5, 0.7)]
+    spread = []
+    for cost in (0, 1_000_000):  # always by pattern, never by pattern
+        monkeypatch.setattr(paired_draws, "_PATTERN_COST", cost)
+        drawn = paired_draws.drawn_accuracies(tables, strata)
+        spread.append((*drawn.mean(axis=1), *drawn.std(axis=1), np.corrcoef(*drawn)[0, 1]))
+    by_pattern, one_by_one = spread
+    assert one_by_one == pytest.approx(by_pattern, abs=0.04)
+    assert one_by_one[:2] == pytest.approx(by_pattern[:2], abs=0.005)
+    assert one_by_one[2:4] == pytest.approx(by_pattern[2:4], rel=0.04)
 
 
 def test_tables_that_cannot_be_compared_are_refused():

@@ -155,7 +155,7 @@ def test_runs_that_differ_only_in_their_seed_are_one_model(students):
     labels = {model.label: model.seeds for model in own.models}
     assert labels == {"long-*": 3, "wide": 1, "student_CMF": 1, "student_text": 1}
     assert len(pairs) == 6
-    assert "Not all pairs" not in differences(students).caption
+    assert "not all pairs" not in differences(students).caption
     pair = next(pair for pair in pairs if pair.name == "long-* − student_text")
     assert comparison_tables.seeds_text(pair) == "3, 1"
     assert pair.first.accuracies == [0.825, 0.825, 0.825]
@@ -216,7 +216,9 @@ def test_the_same_model_with_other_settings_is_compared_with_itself(students):
     }
 
 
-def test_of_many_models_each_is_compared_with_the_best_of_its_kind(students):
+@pytest.fixture
+def many(students):
+    """Seven models on the same questions, two of them students."""
     for rank, name in enumerate(("stage1", "stage2")):
         answer(students / f"evaluate_{name}", "1" * (180 - rank) + "0" * (20 + rank))
         change(students / f"evaluate_{name}" / "result.json", digest=f"sha256:{name}")
@@ -226,8 +228,12 @@ def test_of_many_models_each_is_compared_with_the_best_of_its_kind(students):
         config = files.read_json(students / f"other-{number}" / "config.json")
         config["config"]["data"] = "elsewhere"
         files.write_json(students / f"other-{number}" / "config.json", config)
-    _, pairs = compared(students).sets[0]
-    assert [pair.name for pair in pairs] == [
+    return students
+
+
+def test_of_many_models_each_is_first_compared_with_the_best_of_its_kind(many):
+    _, pairs = compared(many).sets[0]
+    assert [pair.name for pair in pairs if not pair.further] == [
         "stage1 − stage2",
         "stage1 − other-2",
         "stage1 − other-1",
@@ -235,7 +241,46 @@ def test_of_many_models_each_is_compared_with_the_best_of_its_kind(students):
         "stage1 − student_CMF",
         "student_CMF − student_text",
     ]
-    assert "Not all pairs are shown" in differences(students).caption
+    assert "These are not all pairs" in differences(many).caption
+
+
+def test_the_other_pairs_of_many_models_are_in_the_result_and_folded_on_the_page(many):
+    run = make_run(many / "report")
+    result = report(ReportConfig(output="", root=str(many), title="Toys"), run)
+    pairs = [frozenset((*one["first"], *one["second"])) for one in result["comparisons"]]
+    assert len(pairs) == len(set(pairs)) == 21  # of seven models
+    assert all(one["difference"] >= 0 for one in result["comparisons"])  # the better one first
+    (folded,) = [
+        block
+        for block in comparison_tables.section(compared(many))
+        if isinstance(block, Table) and block.folded
+    ]
+    assert folded.folded == "15 further pairs" and len(folded.rows) == 15
+    (row,) = [row for row in folded.rows if row[0] == "stage2 − student_text"]
+    assert row[4:6] == ("24", "0")  # 150 and 5 of the first 179 are right in both
+    page = (run.path / "report.html").read_text()
+    assert "<details><summary>15 further pairs</summary>" in page
+    assert page.count("<details>") == page.count("</details>") == 1
+    summary = (run.path / "summary.txt").read_text()
+    assert "in percentage points; 15 further pairs in report.html" in summary
+    assert "stage2 − student_text" not in summary
+
+
+def test_of_very_many_pairs_the_page_shows_the_first_and_says_so(many, monkeypatch):
+    monkeypatch.setattr(comparison_tables, "_MOST_FURTHER", 10)
+    blocks = comparison_tables.section(compared(many))
+    (folded,) = [block for block in blocks if isinstance(block, Table) and block.folded]
+    assert folded.folded == "15 further pairs" and len(folded.rows) == 10
+    assert folded.caption.endswith("The first 10 are shown; all are in result.json.")
+
+
+def test_models_with_fewer_questions_are_compared_on_those_that_both_have(many):
+    answer(many / "evaluate_stage2", "1" * 100, start=50)
+    _, pairs = compared(many).sets[0]
+    questions = {pair.name: pair.result.questions for pair in pairs}
+    assert {number for name, number in questions.items() if "stage2" in name} == {100}
+    assert {number for name, number in questions.items() if "stage2" not in name} == {200}
+    assert len(questions) == 21
 
 
 def test_means_over_subjects_are_compared_for_mmlu(students):

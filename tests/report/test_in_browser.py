@@ -51,6 +51,15 @@ def test_a_click_on_a_header_sorts_by_number_and_then_the_other_way(opened, sour
     assert head.get_attribute("aria-sort") == "descending"
 
 
+def test_a_folded_table_is_opened_and_filtered_by_name(opened):
+    rows = tuple((f"{one} − {other}", "1") for one, other in ("ab", "ac", "bc"))
+    page = opened(html_page("t", "l", [Table("Pairs.", ("pair", "n"), rows, folded="3 pairs")]))
+    assert not page.locator("table").is_visible()
+    page.get_by_text("3 pairs").click()
+    page.get_by_label("Filter").fill("a")
+    assert _column(page, 1) == ["a", "a"]
+
+
 def test_missing_values_come_last_and_words_are_sorted_as_words(opened):
     rows = tuple(
         (name, value) for name, value in zip("cabd", ("2", "–", "10", "1,000"), strict=True)
