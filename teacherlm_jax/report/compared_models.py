@@ -106,22 +106,42 @@ def compared_sets(
     """
     all_answers, problems = answers.read_all(runs)
     lineage = Lineage(runs)
-    training_of = {str(one.run.path): lineage.training_of(one.run) for one in all_answers}
-    seeds_of = {
-        path: lineage.seeds(training)
-        for path, training in training_of.items()
-        if training is not None
-    }
+    training_of = trainings_of(all_answers, lineage)
     sets = []
     for group in answers.on_same_questions(all_answers):
-        models: dict[str, list[Answers]] = {}
-        for one in sorted(group, key=lambda entry: -len(entry.keys)):
-            alike = models.setdefault(_alike(one, training_of[str(one.run.path)], lineage), [])
-            if not any(_same_model(one, other, seeds_of) for other in alike):
-                alike.append(one)
-        if len(models) > 1:
-            sets.append(_compared_set(list(models.values()), training_of, lineage, root))
+        alike: dict[str, list[Answers]] = {}
+        for one in sorted(group, key=_fewer_questions):
+            alike.setdefault(_alike(one, training_of[str(one.run.path)], lineage), []).append(one)
+        if len(alike) > 1:
+            models = [without_repeats(own, training_of, lineage) for own in alike.values()]
+            labelled = list(zip(_labels(models, lineage, root), models, strict=True))
+            sets.append(compared_set(labelled, training_of, lineage))
     return sets, problems
+
+
+def trainings_of(all_answers: Sequence[Answers], lineage: Lineage) -> dict[str, RunRecord | None]:
+    """Return the training run behind each evaluation, by the path of the evaluation."""
+    return {str(one.run.path): lineage.training_of(one.run) for one in all_answers}
+
+
+def without_repeats(
+    group: Sequence[Answers], training_of: Mapping[str, RunRecord | None], lineage: Lineage
+) -> list[Answers]:
+    """Return the answers without those of the same model, or of the same training and seeds.
+
+    Of equal ones, that with the most questions is kept.
+    """
+    trainings = {str(one.run.path): training_of[str(one.run.path)] for one in group}
+    seeds_of = {path: lineage.seeds(run) for path, run in trainings.items() if run is not None}
+    kept: list[Answers] = []
+    for one in sorted(group, key=_fewer_questions):
+        if not any(_same_model(one, other, seeds_of) for other in kept):
+            kept.append(one)
+    return kept
+
+
+def _fewer_questions(one: Answers) -> int:
+    return -len(one.keys)
 
 
 def _same_model(one: Answers, other: Answers, seeds_of: Mapping[str, tuple[Any, ...]]) -> bool:
@@ -142,14 +162,14 @@ def _alike(one: Answers, training: RunRecord | None, lineage: Lineage) -> str:
     return json.dumps([model, settings], sort_keys=True)
 
 
-def _compared_set(
-    groups: Sequence[Sequence[Answers]],
+def compared_set(
+    labelled: Sequence[tuple[str, Sequence[Answers]]],
     training_of: Mapping[str, RunRecord | None],
     lineage: Lineage,
-    root: epath.PathLike,
 ) -> ComparedSet:
+    """Return models on the same questions, each from its label and the answers of its seeds."""
     models = []
-    for unsorted, label in zip(groups, _labels(groups, lineage, root), strict=True):
+    for label, unsorted in labelled:
         group = sorted(unsorted, key=lambda one: _seed(training_of[str(one.run.path)]))
         trainings = [run for one in group if (run := training_of[str(one.run.path)]) is not None]
         models.append(
@@ -161,7 +181,7 @@ def _compared_set(
                 student=any(map(lineage.is_student, trainings)),
             )
         )
-    every = [one for group in groups for one in group]
+    every = [one for _, group in labelled for one in group]
     formats = {one.run.benchmark_format(one.benchmark) for one in every}
     macro = all(map(printed.is_mean_of_subjects, formats)) and len(set(every[0].subjects)) > 1
     best_first = sorted(models, key=lambda model: -sum(model.accuracies) / len(model.accuracies))

@@ -23,7 +23,7 @@ from teacherlm_jax.report.comparisons import MINUS, Comparisons, PairOfModels
 from teacherlm_jax.runs import layout
 from teacherlm_jax.wording import counted
 
-_ABOUT = (
+ABOUT = (
     "Differences between models on the same questions, matched by the id and the digest of each "
     "question. CI: 95% interval of the difference, from a paired bootstrap over questions and, if "
     "a model has several seeds, over seeds. p: McNemar's exact test of two single runs; of several "
@@ -63,16 +63,10 @@ def section(compared: Comparisons) -> list[Block]:
         return []
     blocks: list[Block] = [Heading("Comparisons")]
     if compared.sets:
-        blocks.append(Paragraph(_ABOUT))
+        blocks.append(Paragraph(ABOUT))
     for own, pairs in compared.sets:
-        chosen, further = _chosen(pairs), [pair for pair in pairs if pair.further]
-        note = _SOME_PAIRS if further else ""
-        blocks += [Subheading(f"Differences on {own.benchmark}"), differences(own, chosen, note)]
-        if further:
-            blocks.append(_further(further))
-        blocks.append(models_table(own))
-        if lines := [line for pair in chosen if (line := unequal_training(pair))]:
-            blocks.append(Notice("Training of unequal length", tuple(lines)))
+        blocks += [Subheading(f"Differences on {own.benchmark}"), *of_set(own, pairs)]
+        blocks += unequal_trainings(_chosen(pairs))
     if lines := compared.unknown_trainings():
         blocks.append(Notice("Training not found", tuple(lines)))
     if compared.problems:
@@ -80,12 +74,26 @@ def section(compared: Comparisons) -> list[Block]:
     return blocks
 
 
+def of_set(own: ComparedSet, pairs: Sequence[PairOfModels]) -> list[Block]:
+    """Return the tables of the pairs of a set, and of the training behind its models."""
+    chosen, further = _chosen(pairs), [pair for pair in pairs if pair.further]
+    blocks = [_differences(own, chosen, _SOME_PAIRS if further else "")]
+    if further:
+        blocks.append(_further(further))
+    return [*blocks, _models(own)]
+
+
+def unequal_trainings(pairs: Sequence[PairOfModels]) -> list[Block]:
+    """Return the notice of the pairs whose training differs in length; none if there are none."""
+    lines = tuple(dict.fromkeys(line for pair in pairs if (line := unequal_training(pair))))
+    return [Notice("Training of unequal length", lines)] if lines else []
+
+
 def _chosen(pairs: Sequence[PairOfModels]) -> list[PairOfModels]:
     return [pair for pair in pairs if not pair.further]
 
 
-def differences(own: ComparedSet, pairs: Sequence[PairOfModels], note: str = "") -> Table:
-    """Return the table of some pairs of a set of models; its caption ends with `note`."""
+def _differences(own: ComparedSet, pairs: Sequence[PairOfModels], note: str) -> Table:
     measure = "means over subjects" if own.macro else "accuracies"
     test = _BY_VARIANCE if own.macro else _BY_TEST
     caption = (
@@ -126,8 +134,7 @@ def _rows(pairs: Sequence[PairOfModels]) -> tuple[tuple[str | Cell, ...], ...]:
     )
 
 
-def models_table(own: ComparedSet) -> Table:
-    """Return the table of the training behind the models of a set."""
+def _models(own: ComparedSet) -> Table:
     rows = tuple((*model_cells(model), *_accuracy_cells(model)) for model in own.models)
     return Table(
         "Training behind the compared models: tokens without padding, steps and model FLOPs of the "

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from teacherlm_jax.config import paper_models
 from teacherlm_jax.report.blocks import Table
 from teacherlm_jax.report.paper import names_of_models, paper_cells, printed
+from teacherlm_jax.report.paper.explanation_effects import ExplanationEffects
 from teacherlm_jax.report.paper.measured import Accuracy, Measured
 from teacherlm_jax.report.paper.paper_tables import FORMS, NOTHING, OURS, signed
 
@@ -69,25 +70,35 @@ def _not_compared(value: Value, benchmarks: Sequence[str]) -> str:
     return f" Pairs of ours on different numbers of questions, which are not compared: {pairs}."
 
 
-def changes_table(benchmark: str, measured: Measured) -> Table:
-    """Return the change from explanations by form and student, and the wins of each form."""
+def changes_table(benchmark: str, measured: Measured, effects: ExplanationEffects) -> Table:
+    """Return the change from explanations by form and student, and the wins of each form.
+
+    `effects` are the paired comparisons of ours.
+    """
     ours = of_runs(measured)
     rows = []
     for form in FORMS:
-        rows.append((f"{form}, paper", *_changes(of_paper, benchmark, form)))
+        rows.append((f"{form}, paper", *_changes(of_paper, benchmark, form), NOTHING))
         if wins(ours, [benchmark], form)[1]:
-            rows.append((f"{form}, {OURS}", *_changes(ours, benchmark, form)))
+            better, _, pairs = effects.told_apart([benchmark], form)
+            cells = (*_changes(ours, benchmark, form), _share(better, pairs))
+            rows.append((f"{form}, {OURS}", *cells))
     name = names_of_models.dataset(benchmark)
-    header = ("", *map(names_of_models.student, paper_models.STUDENTS), "wins")
+    header = ("", *map(names_of_models.student, paper_models.STUDENTS), "wins", "told apart")
     caption = (
         f"Change of {name} accuracy from explanations: percentage points more than the same "
-        "student of P3-Sense-3K without them. Wins: students whose accuracy rises."
+        "student of P3-Sense-3K without them. Wins: students whose accuracy rises, by chance or "
+        "not. Told apart: students of ours that a paired test finds better with explanations, of "
+        "those whose answers are known; the paper's have no answers to test."
     )
     return Table(caption + _not_compared(ours, [benchmark]), header, tuple(rows))
 
 
-def wins_table(measured: Measured) -> Table:
-    """Return the wins by form and benchmark, of the paper and of ours."""
+def wins_table(measured: Measured, effects: ExplanationEffects) -> Table:
+    """Return the wins by form and benchmark, of the paper and of ours.
+
+    `effects` are the paired comparisons of ours.
+    """
     ours = of_runs(measured)
     every = printed.STUDENT_BENCHMARKS
     groups: list[tuple[str, ...]] = [*((benchmark,) for benchmark in every), every]
@@ -98,11 +109,18 @@ def wins_table(measured: Measured) -> Table:
             rows.append(
                 (f"{form}, {OURS}", *(_share(*wins(ours, group, form)) for group in groups))
             )
+        tested = [effects.told_apart(group, form) for group in groups]
+        if any(pairs for *_, pairs in tested):
+            better = (_share(better, pairs) for better, _, pairs in tested)
+            worse = (_share(worse, pairs) for _, worse, pairs in tested)
+            rows.append((f"{form}, {OURS}: told apart as better", *better))
+            rows.append((f"{form}, {OURS}: told apart as worse", *worse))
     header = ("", *map(names_of_models.dataset, every), "all")
     caption = (
         "Wins of explanations: pairs of a student and a benchmark in which it is more accurate "
-        "than without explanations, of all pairs with both figures. The misprinted cells of ECQA "
-        "do not count."
+        "than without explanations, by chance or not, of all pairs with both figures. Told apart: "
+        "pairs of ours that a paired test finds better or worse with explanations, of those whose "
+        "answers are known. The misprinted cells of ECQA do not count."
     )
     return Table(caption + _not_compared(ours, every), header, tuple(rows))
 

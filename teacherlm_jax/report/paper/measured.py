@@ -36,6 +36,7 @@ class Measured:
         settings: learning rate, batch size and tokens of a training run, by model; of several runs
             that stand for it, the last in the order of the standings, which is that of their paths.
         data: figures of Table 2 by the name of the dataset.
+        counted: the evaluations that count.
         left_out: a sentence for each evaluation of a benchmark that does not count.
         trained: folder of the same training run, by model.
     """
@@ -44,8 +45,8 @@ class Measured:
         """Collect the figures of the runs that stand for something."""
         known = [standing for standing in standings if standing.name]
         evaluated = _evaluated(known)
-        counted, self.left_out = of_benchmarks(evaluated)
-        self._accuracies = _accuracies(counted)
+        self.counted, self.left_out = of_benchmarks(evaluated)
+        self._accuracies = _accuracies(self.counted)
         self.settings = {s.name: _settings(s.run) for s in known if s.run.verb == "train"}
         self.trained = {s.name: s.run.path for s in known if s.run.verb == "train"}
         self.data = data_figures.by_dataset(known, evaluated)

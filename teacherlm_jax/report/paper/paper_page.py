@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from teacherlm_jax.config import ReportConfig
+from teacherlm_jax.report import comparison_tables
 from teacherlm_jax.report.blocks import Block, Heading, Notice, Paragraph, Subheading, Table, count
 from teacherlm_jax.report.collect import RunRecord, find_runs
 from teacherlm_jax.report.console_summary import underlined
@@ -12,6 +13,7 @@ from teacherlm_jax.report.page import write
 from teacherlm_jax.report.paper import (
     augmentation,
     empty_cells,
+    explanation_effects,
     names_of_models,
     paper_figures,
     paper_tables,
@@ -28,8 +30,9 @@ def report_paper(config: ReportConfig, run: Run) -> dict[str, Any]:
     """Write the page, as `report.html`, `report.md` with figures, and `summary.txt`.
 
     Returns:
-        The path of the `page`, the number of `filled` and `empty` cells, and the names of the runs
-        that `stand_for` a model or dataset of the paper, by that name.
+        The path of the `page`, the number of `filled` and `empty` cells, the names of the runs
+        that `stand_for` a model or dataset of the paper, by that name, and the paired `comparisons`
+        of our students with and without explanations.
 
     Raises UserError if `config.root` is not a folder. It may contain no run yet.
     """
@@ -45,6 +48,7 @@ def report_paper(config: ReportConfig, run: Run) -> dict[str, Any]:
         "filled": len(page.coverage.filled),
         "empty": len(page.coverage.empty),
         "stand_for": page.stand_for,
+        "comparisons": page.effects.all().figures(),
     }
 
 
@@ -53,6 +57,7 @@ class PaperPage:
 
     Attributes:
         coverage: filled and empty cells.
+        effects: our students with and without explanations, compared by their answers.
     """
 
     def __init__(self, runs: Sequence[RunRecord]):
@@ -60,6 +65,7 @@ class PaperPage:
         self._standings = of_runs(runs)
         self._measured = Measured(self._standings)
         self.coverage: Coverage = empty_cells.coverage(self._measured)
+        self.effects = explanation_effects.of_runs(runs, self._measured.counted)
 
     @property
     def lede(self) -> str:
@@ -72,8 +78,8 @@ class PaperPage:
 
     @property
     def summary(self) -> list[str]:
-        """Lines for the log: one on all cells, and one for each table."""
-        return empty_cells.summary(self.coverage)
+        """Lines for the log: one on all cells, one for each table, and one on our students."""
+        return [*empty_cells.summary(self.coverage), *self.effects.summary]
 
     @property
     def stand_for(self) -> dict[str, list[str]]:
@@ -112,14 +118,18 @@ class PaperPage:
         ]
 
     def _students(self) -> list[Block]:
-        blocks: list[Block] = []
+        effects = self.effects
+        pairs = list(effects.pairs.values())
+        blocks: list[Block] = [Paragraph(comparison_tables.ABOUT)] if pairs else []
         for benchmark in printed.STUDENT_BENCHMARKS:
             blocks += [
                 Subheading(names_of_models.dataset(benchmark)),
                 paper_tables.accuracies(f"students_{benchmark}", self._measured),
-                augmentation.changes_table(benchmark, self._measured),
+                augmentation.changes_table(benchmark, self._measured, effects),
+                *effects.blocks(benchmark),
             ]
-        return [*blocks, Subheading("Wins"), augmentation.wins_table(self._measured)]
+        blocks += [*comparison_tables.unequal_trainings(pairs), *effects.notices()]
+        return [*blocks, Subheading("Wins"), augmentation.wins_table(self._measured, effects)]
 
     def _runs(self) -> list[Block]:
         """Return a table of the runs that stand for something, and a notice of the others."""
