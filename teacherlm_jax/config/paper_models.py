@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 from teacherlm_jax.config.names import FORMS, HUB
 
+KEY = "stands_for"  # of a config; a finished run can get another value
 NONE = "none"  # the run stands for nothing in the paper
 
 SIZES = ("560m", "1b1", "3b", "7b1", "176b")

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from teacherlm_jax import config
-from teacherlm_jax.config import train_config
+from teacherlm_jax.config import paper_models, train_config
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.pipelines import runner, step_graph, step_graph_svg
 from teacherlm_jax.pipelines.step_records import StepRecords
 from teacherlm_jax.runs import run_folder
 from teacherlm_jax.runs.imports import without_collection
-from teacherlm_jax.runs.recorded_settings import LABEL
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
@@ -100,7 +99,7 @@ VERBS = {
         "teacherlm train --config=configs/quickstart.py:stage2 --config.output=runs/other",
         (config.TrainConfig,),
         "teacherlm_jax.training.loop:train",
-        may_change=(*train_config.CHANGEABLE, LABEL),
+        may_change=(*train_config.CHANGEABLE, paper_models.KEY),
         extended_keys="teacherlm_jax.training.extension:extended_keys",
         inputs="teacherlm_jax.training.run_inputs:inputs",
         memory_keys="config.batch_size or config.loss_block, raise config.accumulate, set "
@@ -117,7 +116,7 @@ VERBS = {
             *("mesh", "slots", "attention", "prompt_length", "runner", "beam_options"),
             *(f"endpoint.{key}" for key in ("key_variable", "concurrency", "timeout", "retries")),
             *("endpoint.requests_per_minute", "endpoint.tokens_per_minute", "endpoint.max_cost"),
-            *("endpoint.prompt_price", "endpoint.completion_price", LABEL),
+            *("endpoint.prompt_price", "endpoint.completion_price", paper_models.KEY),
         ),
         memory_keys="config.slots, config.prompt_length or config.sampling.max_new_tokens",
         repeats=True,  # it compares its output with the source as it is now
@@ -139,7 +138,7 @@ VERBS = {
         "teacherlm evaluate --config=configs/quickstart.py:evaluate_stage2",
         (config.EvaluateConfig,),
         "teacherlm_jax.evaluation.evaluate:evaluate",
-        may_change=("mesh", "batch_tokens", "attention", "track", "tracking", LABEL),
+        may_change=("mesh", "batch_tokens", "attention", "track", "tracking", paper_models.KEY),
         inputs="teacherlm_jax.evaluation.evaluate:inputs",
         memory_keys="config.batch_tokens or config.max_length",
         together=True,

@@ -11,9 +11,6 @@ from teacherlm_jax.runs import identity, layout
 from teacherlm_jax.runs.versions import versions
 from teacherlm_jax.storage import files
 
-# Key that says what a run is compared with. A finished run can get another label.
-LABEL = "stands_for"
-
 ExtendedKeys = Callable[[Mapping[str, Any], Any], tuple[str, ...]]
 
 

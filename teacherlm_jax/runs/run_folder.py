@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from teacherlm_jax.config import paper_models
 from teacherlm_jax.config.fields import path_keys
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import (
@@ -163,7 +164,7 @@ def _compared(
     if others:
         count = f"{len(others)} other worker{'s are' if len(others) > 1 else ' is'}"
         log.info("%s: %s at work in this folder", place.address, count)
-    elif changes.keys() == {f"config.{recorded_settings.LABEL}"}:
+    elif changes.keys() == {f"config.{paper_models.KEY}"}:
         log.info("%s: recorded %s", place.address, *run.changes)
         recorded_settings.record(path, verb, config)
         run.changes = ()

@@ -23,7 +23,7 @@ from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files, locations
 from teacherlm_jax.storage.paths import StoragePath
 
-KEY = "stands_for"
+_KEY = f"config.{paper_models.KEY}"
 _SHAPE = ("family", "layers", "width", "heads")
 _HUB = re.compile(r"hf://(?P<model>[^@]+)(@.*)?")
 # Published models by their address on the Hugging Face Hub.
@@ -67,11 +67,11 @@ def of_runs(runs: Sequence[RunRecord]) -> list[Standing]:
 
 def _of_key(config: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return the name and the reason that the key of a config gives; None if it is empty."""
-    name = config.get(KEY, "")
+    name = config.get(paper_models.KEY, "")
     if not name:
         return None
     none = name == paper_models.NONE
-    return "" if none else name, f"config.{KEY}={name}" if none else f"config.{KEY}"
+    return "" if none else name, f"{_KEY}={name}" if none else _KEY
 
 
 def _of_evaluation(
@@ -118,7 +118,7 @@ def _of_annotation(config: Mapping[str, Any]) -> tuple[str, str]:
     name = f"data/{format}"
     if name in paper_models.DATASETS:
         return name, "config.source.format"
-    return "", f"no dataset in the paper has config.source.format={format}; set config.{KEY}"
+    return "", f"no dataset in the paper has config.source.format={format}; set {_KEY}"
 
 
 def _of_training(config: Mapping[str, Any]) -> tuple[str, str]:
@@ -129,13 +129,13 @@ def _of_training(config: Mapping[str, Any]) -> tuple[str, str]:
         return "", f"no model in the paper has its shape ({_shape_in_words(config)})"
     mixture = _mixture_of(config)
     if not mixture:
-        return "", f"no manifest at config.data={config.get('data', '')}; set config.{KEY}"
+        return "", f"no manifest at config.data={config.get('data', '')}; set {_KEY}"
     names = _candidates(mixture, shapes, config.get("init_from", ""))
     if len(names) == 1:
         return names[0], f"mixture {mixture} and shape"
     if not names:
-        return "", f"no model in the paper has its shape and mixture {mixture}; set config.{KEY}"
-    return "", f"may be {' or '.join(names[:4])}{' …' if len(names) > 4 else ''}; set config.{KEY}"
+        return "", f"no model in the paper has its shape and mixture {mixture}; set {_KEY}"
+    return "", f"may be {' or '.join(names[:4])}{' …' if len(names) > 4 else ''}; set {_KEY}"
 
 
 def _candidates(mixture: str, shapes: Sequence[str], base: str) -> list[str]:
