@@ -8,6 +8,7 @@ from etils import epath
 
 from teacherlm_jax.report import figures
 from teacherlm_jax.report.blocks import (
+    NO_FIGURE,
     Block,
     Cell,
     Figure,
@@ -210,7 +211,7 @@ def _categories(models: Sequence[ModelAccuracy]) -> list[Block]:
     if not names:
         return []
     rows = tuple(
-        (model, *(_category(own[name]) if name in own else "–" for name in names))
+        (model, *(_category(own[name]) if name in own else NO_FIGURE for name in names))
         for model, own in by_model.items()
     )
     caption = (
@@ -250,10 +251,10 @@ def _paper_table(table: printed.PrintedTable) -> Table:
     rows = []
     for row in table.rows:
         values = (table.value(row, column) for column in table.columns)
-        shown = ("–" if value is None else f"{value:.{table.decimals}f}" for value in values)
+        shown = (NO_FIGURE if value is None else f"{value:.{table.decimals}f}" for value in values)
         rows.append((name_row(row), *shown))
     caption = f"{table.heading} ({printed.source()}). {table.note}"
-    if any("–" in row for row in rows):
+    if any(NO_FIGURE in row for row in rows):
         caption += " –: not in the paper, or misprinted there."
     header = ("paper", *map(name_column, table.columns))
     return Table(caption, header, tuple(rows))

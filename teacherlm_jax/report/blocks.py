@@ -4,6 +4,8 @@ import dataclasses
 
 from teacherlm_jax.report.drawing import Drawing
 
+NO_FIGURE = "–"  # in place of a number that does not exist or was not recorded
+
 
 @dataclasses.dataclass(frozen=True)
 class Heading:

@@ -19,7 +19,7 @@ from teacherlm_jax.report import (
     sweeps,
     trainings,
 )
-from teacherlm_jax.report.blocks import Block, Figure, Heading, Notice, Table, count
+from teacherlm_jax.report.blocks import NO_FIGURE, Block, Figure, Heading, Notice, Table, count
 from teacherlm_jax.report.changed_inputs import REMEDY
 from teacherlm_jax.report.collect import RunRecord, find_runs
 from teacherlm_jax.report.console_summary import aligned, for_console, summary
@@ -173,10 +173,10 @@ def _all_runs(runs: Sequence[RunRecord]) -> list[Block]:
     rows = tuple(
         (
             run.name,
-            run.verb or "–",
+            run.verb or NO_FIGURE,
             run.state,
-            str(run.versions.get("commit", "–"))[:12],
-            run.versions.get("packages", {}).get("jax", "–"),
+            str(run.versions.get("commit", NO_FIGURE))[:12],
+            run.versions.get("packages", {}).get("jax", NO_FIGURE),
         )
         for run in runs
     )

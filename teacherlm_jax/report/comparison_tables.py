@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from teacherlm_jax.evaluation.paired import PairedComparison
 from teacherlm_jax.report.blocks import (
+    NO_FIGURE,
     Block,
     Cell,
     Heading,
@@ -147,13 +148,13 @@ def _models(own: ComparedSet) -> Table:
 
 def model_cells(model: ComparedModel) -> tuple[str, ...]:
     """Return label, seeds, tokens, steps and FLOPs of a model; – for what is not known."""
-    seeds = count(model.seeds) if model.seeds else "–"
+    seeds = count(model.seeds) if model.seeds else NO_FIGURE
     if model.cost is None:
-        return (model.label, seeds, "–", "–", "–")
+        return (model.label, seeds, NO_FIGURE, NO_FIGURE, NO_FIGURE)
     cost = model.cost
     return (
         *(model.label, seeds, count(round(cost.tokens)), count(round(cost.steps))),
-        f"{cost.flops:.2e}" if cost.flops else "–",
+        f"{cost.flops:.2e}" if cost.flops else NO_FIGURE,
     )
 
 
@@ -161,7 +162,7 @@ def _accuracy_cells(model: ComparedModel) -> tuple[str, str]:
     accuracies = model.accuracies
     mean = percent(sum(accuracies) / len(accuracies))
     if len(accuracies) == 1:
-        return mean, "–"
+        return mean, NO_FIGURE
     return mean, f"{percent(min(accuracies))} to {percent(max(accuracies))}"
 
 
@@ -267,5 +268,5 @@ def tokens_text(pair: PairOfModels) -> str:
     """Return the ratio of the training tokens, as in `2.8 : 1`; – if it is not known."""
     ratio = _ratio(pair)
     if ratio is None:
-        return "–"
+        return NO_FIGURE
     return f"{ratio:.1f} : 1" if ratio >= 1 else f"1 : {1 / ratio:.1f}"

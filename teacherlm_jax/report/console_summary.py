@@ -8,7 +8,7 @@ from etils import epath
 from teacherlm_jax.data.sample import KINDS, LETTERS
 from teacherlm_jax.report import accuracy, comparison_tables, explanations
 from teacherlm_jax.report.accuracy import QuestionSet
-from teacherlm_jax.report.blocks import count, interval, percent
+from teacherlm_jax.report.blocks import NO_FIGURE, count, interval, percent
 from teacherlm_jax.report.changed_inputs import REMEDY
 from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.comparisons import Comparisons
@@ -116,7 +116,7 @@ def _gates(runs: Sequence[RunRecord]) -> list[Line]:
         lines.append(("kind", "texts", *next(iter(shares.values()))))
         for kind, own in shares.items():
             cells = (
-                cell if cell in (explanations.NO_GATES, explanations.NO_VERDICT) else f"{cell}%"
+                cell if cell in (explanations.NO_GATES, NO_FIGURE) else f"{cell}%"
                 for cell in own.values()
             )
             name = f"  {explanations.KIND_NAMES[kind]}"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from teacherlm_jax.report.blocks import (
+    NO_FIGURE,
     Block,
     Cell,
     Heading,
@@ -23,7 +24,6 @@ HEADER = (  # of a run's figures
     *("amount", "tokens", "generated or scored", "FLOPs", "time", "chips", "chip-hours", "money"),
 )
 _ACTIVITIES = ("start", "compile", "input", "checkpoint", "validation", "repeated")
-_NO_FIGURE = "–"  # a run of an earlier version, or one whose time was not recorded
 _CAPTION = (
     "Costs of each run, and in total by command. Tokens: those prepared, trained on, of prompts "
     "(annotate) or read by the model (evaluate). FLOPs: model FLOPs of the passes, padding and "
@@ -204,7 +204,7 @@ def _times(runs: Sequence[RunRecord]) -> Table:
     rows = []
     for run in runs:
         summary = _summary(run)
-        goodput = percent(summary["goodput"]) if "goodput" in summary else _NO_FIGURE
+        goodput = percent(summary["goodput"]) if "goodput" in summary else NO_FIGURE
         rows.append((run.name, goodput, _other(summary.get("share", {}))))
     return Table(
         "Time of training runs. Goodput: the share of the time in which steps ran; the rest is "
@@ -218,6 +218,4 @@ def _times(runs: Sequence[RunRecord]) -> Table:
 def _other(share: Mapping[str, float]) -> str:
     """Return the shares of the time that was not spent on steps, from 1% on, the largest first."""
     parts = sorted(((share.get(name, 0), name) for name in _ACTIVITIES), reverse=True)
-    return (
-        ", ".join(f"{name} {percent(part)}" for part, name in parts if part >= 0.01) or _NO_FIGURE
-    )
+    return ", ".join(f"{name} {percent(part)}" for part, name in parts if part >= 0.01) or NO_FIGURE

@@ -13,6 +13,7 @@ from teacherlm_jax.data.percentiles import percentile
 from teacherlm_jax.hf import hub
 from teacherlm_jax.report import data_inputs, figures, measure
 from teacherlm_jax.report.blocks import (
+    NO_FIGURE,
     Block,
     Figure,
     Heading,
@@ -135,7 +136,7 @@ def _sources(sources: Sequence[DataStatistics], mixture: str) -> Table:
 
 
 def _cell(mean: float | None) -> str:
-    return "–" if mean is None else rounded(mean, 1)
+    return NO_FIGURE if mean is None else rounded(mean, 1)
 
 
 def _name(field: Field) -> str:
@@ -229,12 +230,12 @@ def _tasks(manifest: Mapping[str, Any]) -> Table:
         for task, found in manifest["tasks"].items()
     ]
     rows += [
-        (task, count(texts), "–", f"dropped: {reason}")
+        (task, count(texts), NO_FIGURE, f"dropped: {reason}")
         for task, reasons in manifest["drops"].items()
         for reason, texts in reasons.items()
     ]
     rows += [
-        (task, count(texts), "–", f"too long: {policy}")
+        (task, count(texts), NO_FIGURE, f"too long: {policy}")
         for task, policies in manifest.get("too_long", {}).items()
         for policy, texts in policies.items()
         if policy != "drop"  # already counted among the dropped texts
@@ -258,7 +259,7 @@ def _paper() -> list[Block]:
     rows = tuple(
         (
             names_of_models.dataset(name),
-            *("–" if figure is None else count(int(figure)) for figure in row),
+            *(NO_FIGURE if figure is None else count(int(figure)) for figure in row),
         )
         for name, row in table.rows.items()
     )

@@ -8,6 +8,7 @@ from etils import epath
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.report import figures
 from teacherlm_jax.report.blocks import (
+    NO_FIGURE,
     Block,
     Card,
     CardColumns,
@@ -30,7 +31,6 @@ KIND_NAMES = {
 }
 
 NO_GATES = "no gates"  # shown instead of a verdict if a run had no gates
-NO_VERDICT = "–"  # shown instead of a share if a gate judged no text of a kind
 
 _EXAMPLES = 10  # of each annotation run; up to half of them have a text that fails a gate
 
@@ -75,7 +75,7 @@ def gate_shares(kind: Mapping[str, Any]) -> dict[str, str]:
     if kind["passed_all_gates"] is None:
         return {"all gates": NO_GATES}
     shares = {
-        gate.replace("_", " "): NO_VERDICT if share is None else percent(share)
+        gate.replace("_", " "): NO_FIGURE if share is None else percent(share)
         for gate, share in _shares(kind).items()
     }
     return {**shares, "all gates": percent(kind["passed_all_gates"] / kind["count"])}

@@ -5,7 +5,16 @@ from typing import Any
 
 from etils import epath
 
-from teacherlm_jax.report.blocks import Block, Cell, Heading, Table, count, interval, percent
+from teacherlm_jax.report.blocks import (
+    NO_FIGURE,
+    Block,
+    Cell,
+    Heading,
+    Table,
+    count,
+    interval,
+    percent,
+)
 from teacherlm_jax.report.collect import RunRecord
 
 
@@ -45,8 +54,10 @@ def _row(
     clean, on_flagged = figures["clean"], figures["flagged_accuracy"]
     return (
         run.input_label("model", run.result["model"], root),
-        Cell(percent(clean["accuracy"]), beside=interval(*clean["interval"])) if clean else "–",
+        Cell(percent(clean["accuracy"]), beside=interval(*clean["interval"]))
+        if clean
+        else NO_FIGURE,
         *(benchmark, count(result["rows"]), percent(result["accuracy"]), count(figures["flagged"])),
-        "–" if on_flagged is None else percent(on_flagged),
+        NO_FIGURE if on_flagged is None else percent(on_flagged),
         *(count(figures["not_compared"]), run.name),
     )

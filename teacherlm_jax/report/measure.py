@@ -17,6 +17,7 @@ from jaxtyping import Int32
 from teacherlm_jax.data import packing, prompts
 from teacherlm_jax.data.prepared import Prepared
 from teacherlm_jax.data.sample import LETTERS, Sample
+from teacherlm_jax.report.blocks import NO_FIGURE
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 QUESTION, ANSWER, TEXT = ("question", ""), ("answer", ""), ("text", "")
@@ -200,7 +201,7 @@ def options_text(options: Counter[int]) -> str:
     """Return numbers of options as a table cell: `5`, `2 and 5`, `2 to 9`, – for free text."""
     numbers = sorted(number for number in options if number)
     if not numbers:
-        return "–"
+        return NO_FIGURE
     shown = (
         f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 2 else " and ".join(map(str, numbers))
     )

@@ -7,6 +7,7 @@ from teacherlm_jax.data import prepared
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.report import figures, measure, result_shapes
 from teacherlm_jax.report.blocks import (
+    NO_FIGURE,
     Block,
     Figure,
     Heading,
@@ -20,7 +21,6 @@ from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.explanations import KIND_NAMES
 
 _MOST_DRAWN = 12  # mixtures whose lengths one figure shows
-_NO_FIGURE = "–"
 _SHAPE = {"texts": int, "tokens": int, "drops": {}}
 
 Mixture = tuple[str, Mapping[str, Any]]  # name on the page, and manifest
@@ -80,7 +80,7 @@ def _means(mixtures: Sequence[Mixture]) -> list[Block]:
     rows = []
     for (name, manifest), own in zip(mixtures, statistics, strict=True):
         means = {kind: mean for (kind, _), mean in own.means.items()}
-        cells = (rounded(means[kind], 1) if kind in means else _NO_FIGURE for kind in kinds)
+        cells = (rounded(means[kind], 1) if kind in means else NO_FIGURE for kind in kinds)
         rows.append((name, *cells, manifest["inputs"]["mixture"]["author"]))
     return [
         Table(

@@ -8,6 +8,7 @@ from etils import epath
 from teacherlm_jax.config import HELD_OUT
 from teacherlm_jax.report import run_groups
 from teacherlm_jax.report.blocks import (
+    NO_FIGURE,
     Block,
     Cell,
     Heading,
@@ -20,7 +21,6 @@ from teacherlm_jax.report.blocks import (
 from teacherlm_jax.report.collect import RunRecord, label
 from teacherlm_jax.report.run_groups import RunGroup
 
-_NO_FIGURE = "–"
 _LOSS = "training loss"
 _MOST_NAMED = 4  # runs without a group that the page names
 
@@ -71,11 +71,11 @@ def _table(group: RunGroup, root: epath.PathLike) -> Table:
         settings = run_groups.settings(run)
         first = value is not None and sign * value == known[0] < known[-1]
         metric = (
-            Cell(_NO_FIGURE)
+            Cell(NO_FIGURE)
             if value is None
             else Cell(rounded(value, 4), best=first and comparable and not seeds_only)
         )
-        own = (_text(settings.get(key, _NO_FIGURE), root) for key in swept)
+        own = (_text(settings.get(key, NO_FIGURE), root) for key in swept)
         shown = run.name.rpartition("/")[2] if one_folder else run.name
         rows.append((shown, metric, *own, count(run.result["tokens"])))
     return Table(

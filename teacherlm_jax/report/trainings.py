@@ -9,6 +9,7 @@ from teacherlm_jax.checkpoints import selection
 from teacherlm_jax.config import HELD_OUT
 from teacherlm_jax.report import figures, run_groups
 from teacherlm_jax.report.blocks import (
+    NO_FIGURE,
     Block,
     Figure,
     Heading,
@@ -158,7 +159,7 @@ def _validation_table(runs: Sequence[RunRecord]) -> Table:
         rows.append(
             (
                 run.name,
-                run.config.get("validation", {}).get("metric", "–"),
+                run.config.get("validation", {}).get("metric", NO_FIGURE),
                 rounded(result["best_metric"], 4),
                 count(result["best_step"]),
                 rounded(result["final_metric"], 4),

@@ -6,6 +6,7 @@ from typing import Any
 
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.report.blocks import (
+    NO_FIGURE,
     Block,
     Cell,
     Heading,
@@ -27,7 +28,6 @@ from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import locations
 from teacherlm_jax.wording import counted
 
-_NONE = "–"
 _KIND = "kind"  # header of the column
 
 
@@ -155,8 +155,8 @@ def _agreement_table(agreed: dict[str, Agreement], ratings: Ratings) -> Table:
         (
             name,
             count(own.units),
-            _NONE if own.equal is None else percent(own.equal),
-            _NONE if own.alpha is None else f"{own.alpha:.3f}",
+            NO_FIGURE if own.equal is None else percent(own.equal),
+            NO_FIGURE if own.alpha is None else f"{own.alpha:.3f}",
         )
         for name, own in agreed.items()
         if own.units
@@ -199,5 +199,5 @@ def _lines(table: Table) -> list[tuple[str, ...]]:
     for texts, row in zip(table.lines[1:], table.rows, strict=True):
         cell = row[1]
         assert isinstance(cell, Cell)
-        lines.append((f"{texts[0]}, {texts[2]}", cell.text, cell.beside or _NONE, *texts[3:]))
+        lines.append((f"{texts[0]}, {texts[2]}", cell.text, cell.beside or NO_FIGURE, *texts[3:]))
     return lines

@@ -17,7 +17,8 @@ from teacherlm_jax.generation import texts
 from teacherlm_jax.generation.engine import Engine
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.hf.dataset_card import _share
-from teacherlm_jax.report.explanations import NO_VERDICT, gate_shares
+from teacherlm_jax.report.blocks import NO_FIGURE
+from teacherlm_jax.report.explanations import gate_shares
 from teacherlm_jax.sources import reading
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
@@ -70,7 +71,7 @@ def test_shares_are_of_the_texts_that_have_a_verdict(finished):
     assert (mistake["gates"][NAME], mistake["judged"][NAME]) == (0, 0)
     assert cot["judged"]["not_empty"] == 11
     assert gate_shares(cot)["answer check"] == f"{100 * passed / judged:.1f}"
-    assert gate_shares(mistake)["answer check"] == NO_VERDICT
+    assert gate_shares(mistake)["answer check"] == NO_FIGURE
     assert _share(0, 0) == "no verdict"
 
 
