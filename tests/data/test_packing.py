@@ -60,6 +60,13 @@ def test_packing_keeps_every_text_whole_and_once(texts, window):
     assert collections.Counter(packed) == collections.Counter(expected)
 
 
+@given(texts=texts())
+def test_a_row_gives_back_the_tokens_of_each_text(texts):
+    for row in packing.pack(texts, LENGTH):
+        expected = [tokens for tokens, _, _ in unpacked(row)]
+        assert [tuple(tokens) for tokens in packing.texts(row)] == expected
+
+
 @given(texts=texts(), window=st.integers(1, 8))
 def test_segment_ids_start_at_one_and_positions_restart_in_each_text(texts, window):
     for row in packing.pack(texts, LENGTH, window):
