@@ -13,6 +13,7 @@ from teacherlm_jax.report.build import report
 from teacherlm_jax.report.page import html_page
 from teacherlm_jax.storage import files
 from tests.make_run import make_run
+from tests.report import on_paper
 from tests.report.answered import change
 
 PHONE, DESK = (390, 800), (1200, 900)
@@ -191,6 +192,19 @@ def test_on_a_desk_no_table_is_wider_than_its_place(opened, source):
     page = opened(source, DESK)
     wide = "[...document.querySelectorAll('.wide')].filter(n => n.scrollWidth > n.clientWidth + 1)"
     assert page.evaluate(f"{wide}.map(n => n.ariaLabel)") == []
+
+
+def test_on_paper_no_table_or_figure_is_clipped(opened, source):
+    on_paper.check_nothing_is_clipped(opened(source, on_paper.A4))
+
+
+def test_the_labels_of_a_legend_keep_their_distance_from_the_next_symbol(opened):
+    groups = [(name, {"finished": 0.9}) for name in ("chain of thought", "fundamentals")]
+    drawn = figures.share_dots(groups)
+    page = opened(html_page("t", "l", [Figure("gates", drawn, "Gates.", "Shares")]))
+    label = page.locator(".role-legend-label text").first.bounding_box()
+    symbol = page.locator(".role-legend-symbol path").nth(1).bounding_box()
+    assert symbol["x"] - label["x"] - label["width"] > 12
 
 
 def test_without_scripts_figures_and_tables_are_there(opened, source):

@@ -7,6 +7,7 @@ from teacherlm_jax.report.paper import paper_cells, printed
 from teacherlm_jax.report.paper.paper_page import report_paper
 from teacherlm_jax.storage import files
 from tests.make_run import make_run
+from tests.report import on_paper
 
 PHONE, DESK = (390, 800), (1200, 900)
 
@@ -57,3 +58,7 @@ def test_on_a_desk_no_table_is_wider_than_its_place(opened, source):
     page = opened(source, DESK)
     wide = "[...document.querySelectorAll('.wide')].filter(n => n.scrollWidth > n.clientWidth + 1)"
     assert page.evaluate(f"{wide}.map(n => n.ariaLabel)") == []
+
+
+def test_on_paper_no_table_or_figure_is_clipped(opened, source):
+    on_paper.check_nothing_is_clipped(opened(source, on_paper.A4))
