@@ -12,10 +12,11 @@ from benchmarks.evidence.student_tables import Rows, Runs
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.pipelines.evidence_steps import study_students
 from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT, SIZES
+from teacherlm_jax.report.drawing import SERIES
 
 Point = Mapping[str, Any]  # one difference: its panel (`column`, `row`), its `name`, and its ends
 _WIDEST = 100  # points; an interval of one seed has no end
-_LINE, _ZERO = "#3b6ea5", "#9aa0a6"
+_LINE, _ZERO = SERIES[0], "#9aa0a6"
 
 
 @dataclasses.dataclass(frozen=True)

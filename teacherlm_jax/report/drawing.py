@@ -137,7 +137,8 @@ _CONFIG = {
         "titleFontWeight": "normal",
         "domain": False,
     },
-    "legend": {"labelColor": INK, "labelFontSize": 13, "title": None},
+    # Browsers may draw a label wider than it was measured here, so the columns have space between.
+    "legend": {"labelColor": INK, "labelFontSize": 13, "title": None, "columnPadding": 24},
     "header": {"labelColor": INK, "labelFontSize": 13},
 }
 

@@ -12,6 +12,7 @@ _WIDTH, _WIDTH_BESIDE_NAMES = 340, 260
 _NAMES = 24  # letters of a name beside a drawing area; longer ones lose their middle
 _MOST_NAMED = 12  # curves that a legend names
 _COLUMNS = 40  # letters of the names in one line of a legend
+_SYMBOL = 6  # letters that a symbol of a legend and the space before it are as wide as
 _MARGIN = 0.08  # share of a fitted axis that stays empty on each side
 
 Histogram = tuple[str, Sequence[float], Sequence[int], float]  # name, edges, counts, mean
@@ -163,7 +164,7 @@ def _legend(names: Sequence[str], symbol: str = "stroke") -> altair.Legend:
     shown = figure_labels.labels(names, _COLUMNS)
     return altair.Legend(
         orient="top",
-        columns=max(1, _COLUMNS // max(map(len, shown.values()))),
+        columns=max(1, (_COLUMNS + _SYMBOL) // (max(map(len, shown.values())) + _SYMBOL)),
         title=None,
         labelExpr=figure_labels.expression(shown),
         labelLimit=0,
