@@ -20,7 +20,7 @@ from teacherlm_jax.cli.tools import TOOLS
 from teacherlm_jax.errors import ExplainedError, Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.pipelines.verbs import VERBS, Verb
-from teacherlm_jax.runs import console, distributed
+from teacherlm_jax.runs import console, distributed, parent_process
 
 USER_ERROR = 2
 
@@ -30,6 +30,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
     0: success, 1: `doctor` found a problem, 2: invalid input, above 128: interrupted.
     """
+    parent_process.follow()
     console.prepare_streams()
     words = sys.argv[1:] if words is None else words
     try:

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import IO
 
 from teacherlm_jax.runs.console import discard
+from teacherlm_jax.runs.parent_process import TiedProcess
 from teacherlm_jax.runs.stop_signals import handling
 from teacherlm_jax.storage import growing
 
@@ -101,18 +102,16 @@ class _Console:
 
 
 class _Child:
-    """One process, in its own session, so that Ctrl-C reaches only the launcher."""
+    """One process, which stops when the launcher is killed."""
 
     def __init__(self, number: int, job: Job, environment: Mapping[str, str], console: _Console):
         self.number = number
         self._console = console
-        self._process = subprocess.Popen(
-            job.command,
-            env=dict(environment),
+        self._process = TiedProcess(
+            *(job.command, environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
         )
         assert self._process.stdout is not None
         log = job.logs / f"process-{number}.txt"
@@ -131,7 +130,7 @@ class _Child:
 
     def terminate(self) -> None:
         """Ask the process to save and exit."""
-        self._process.terminate()
+        self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """Kill the process and its children, which would keep its output open."""

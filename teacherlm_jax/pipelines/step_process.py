@@ -1,4 +1,4 @@
-"""A step that is a command, in a process of its own."""
+"""A step that is a command, in a process of its own, which stops when the pipeline is killed."""
 
 import os
 import shlex
@@ -11,6 +11,7 @@ from typing import IO
 
 from teacherlm_jax.pipelines.pipeline_step import Step
 from teacherlm_jax.runs import console
+from teacherlm_jax.runs.parent_process import TiedProcess
 from teacherlm_jax.runs.run import Run
 
 
@@ -62,15 +63,13 @@ class StepProcess:
 
 def start(
     words: Sequence[str], run: Run, environment: Mapping[str, str], *, piped: bool = False
-) -> subprocess.Popen[bytes]:
+) -> TiedProcess:
     """Start `teacherlm WORDS`; variables of this process win over those of `environment`."""
-    # In its own session, so that Ctrl-C reaches the step only once, from the pipeline.
-    return subprocess.Popen(
+    return TiedProcess(
         [sys.executable, "-m", "teacherlm_jax", *words],
-        env={**_shared_environment(run), **environment, **os.environ},
+        {**_shared_environment(run), **environment, **os.environ},
         stdout=subprocess.PIPE if piped else None,
         stderr=subprocess.STDOUT if piped else None,
-        start_new_session=True,
     )
 
 

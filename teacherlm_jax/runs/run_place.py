@@ -11,7 +11,7 @@ from etils import epath
 
 from teacherlm_jax.config.names import BUCKET
 from teacherlm_jax.errors import ExplainedError, UserError
-from teacherlm_jax.runs import console, layout
+from teacherlm_jax.runs import console, distributed, layout, parent_process
 from teacherlm_jax.runs.workers import Workers
 from teacherlm_jax.storage import folder_lock, objects
 from teacherlm_jax.storage.folder_lock import FolderLock
@@ -21,7 +21,9 @@ from teacherlm_jax.storage.mirror import Mirror
 from teacherlm_jax.storage.mirrored_files import MirroredFiles
 from teacherlm_jax.storage.paths import StoragePath
 
-_POLL_SECONDS = 0.5  # between two attempts to take the lock of a shared folder
+_POLL_SECONDS = 0.5  # between two attempts to take the lock of a folder
+# Timeout for the same command of an earlier pipeline, which was killed, to save and exit.
+_SAVE_SECONDS = 120.0
 # What a resumed run does not read: rows that `prepare` has written, and traces.
 _UNREAD = (".array_record", layout.PROFILE)
 _FILES = MirroredFiles(
@@ -153,7 +155,7 @@ def open_place(output: str) -> RunPlace:
     """Lock the folder of a run, and copy its files to this machine if it is in a bucket.
 
     A folder on this machine is created if it does not exist. Raises UserError if the folder cannot
-    be used or another process uses it.
+    be used or another process uses it; a step of a pipeline waits for that process before.
     """
     place = RunPlace(check_address(output), Path(output))
 
@@ -162,10 +164,10 @@ def open_place(output: str) -> RunPlace:
 
     if not is_remote(place.address):
         place.path.mkdir(parents=True, exist_ok=True)
-        place._lock = folder_lock.acquire(place.path / layout.LOCK, say=say)
+        place._lock = _acquired(place.path / layout.LOCK, say)
         return place
     objects.refuse_missing_bucket(place.address)
-    place._lock = folder_lock.acquire(place.address / layout.LOCK, say=say)
+    place._lock = _acquired(place.address / layout.LOCK, say)
     try:
         place._mirror = Mirror(str(place.address), _FILES, check=place._lock.check, say=say)
     except BaseException:
@@ -173,6 +175,33 @@ def open_place(output: str) -> RunPlace:
         raise
     place.path = place._mirror.folder
     return place
+
+
+def _acquired(lock: epath.Path | Path, say: Callable[[str], None]) -> FolderLock:
+    """Take the lock of a folder, as a step of a pipeline with a timeout.
+
+    A pipeline that was killed has stopped its steps, and the same step may still be saving. If
+    several processes work together, the others would not wait that long for this one.
+    """
+    may_wait = parent_process.is_followed() and distributed.process_count() == 1
+    waiting, end = False, time.monotonic() + _SAVE_SECONDS
+
+    def say_before(line: str) -> None:
+        if not waiting:
+            say(line)
+
+    while True:
+        try:
+            taken = folder_lock.acquire(lock, say=say_before)
+            waiting = False  # the lock keeps the function
+            return taken
+        except FolderInUse as error:
+            if not may_wait or time.monotonic() > end:
+                raise
+            in_use = str(error).partition("; ")[0]
+            say_before(f"{in_use}; waiting up to {_SAVE_SECONDS:.0f} s for it to save and exit")
+            waiting = True
+        time.sleep(_POLL_SECONDS)
 
 
 def open_shared_place(output: str) -> RunPlace:

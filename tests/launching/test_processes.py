@@ -166,6 +166,14 @@ def test_a_second_signal_kills_all_processes(launched):
     assert launcher.returncode == 128 + signal.SIGINT
 
 
+def test_commands_stop_when_the_launcher_is_killed(launched, pids, note):
+    follow = "from teacherlm_jax.runs import parent_process\nparent_process.follow()\n"
+    launcher = launched(f"import os\n{follow}{note}note(os.getpid()){SAVES}")
+    launcher.kill()
+    launcher.communicate()
+    assert len(pids()) == 2 and all(map(has_ended, pids()))
+
+
 def test_a_job_continues_if_the_launchers_output_is_closed(tmp_path):
     code = "import time; time.sleep(0.5); print('one'); print('two')"
     piped = 'set -o pipefail; "$@" | (exec <&-; sleep 0)'
