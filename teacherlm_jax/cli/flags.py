@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -65,9 +66,7 @@ def load(
     _refuse_sweep(given, bool(positional))
     if not given.files:
         if needs_file and not positional:
-            raise UserError(
-                "--config is missing; name a config file, as in --config=configs/quickstart.py"
-            )
+            raise _missing(given, config_classes)
         return _single(config_classes[0](), given, "")
     (specification, *others) = given.files
     if others:
@@ -79,6 +78,21 @@ def load(
         note = f"{path}: its sweep() is not used by this command" if sweep.has_sweep(module) else ""
         return _single(base, given, path, note)
     return _swept(module, base, given, path)
+
+
+def _missing(given: Arguments, config_classes: Sequence[type]) -> UserError:
+    """Return the error for a command line without a config: the verb has one in its example."""
+    for options in given.options.values():
+        if option := getattr(options, "instead_of_config", ""):
+            return UserError(
+                f"--config is missing; name the config file of a run, or add {option}, which needs "
+                "none"
+            )
+    examples = (
+        verb.example for verb in VERBS.values() if {*config_classes} <= {*verb.config_classes}
+    )
+    (example, *_) = re.findall(r"--config=\S+", next(examples))
+    return UserError(f"--config is missing; name a config file, as in {example}")
 
 
 def _refuse_config(given: Arguments, options: Any) -> None:

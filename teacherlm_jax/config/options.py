@@ -50,6 +50,11 @@ class PlanOptions:
         """Return whether the command takes no config."""
         return self.fits
 
+    @property
+    def instead_of_config(self) -> str:
+        """Return the option that a command without a config may add; empty if it needs one."""
+        return "--fits" if self.topology.startswith("gpu:") else ""
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield (key, problem) for invalid combinations of values."""
         for key in ("model", "rows", "advise", "calibration"):

@@ -7,12 +7,33 @@ import pytest
 from teacherlm_jax.cli import flags, main
 from teacherlm_jax.config import TrainConfig
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.pipelines.verbs import VERBS
 from tests.cli.config_files import CONFIG, SWEEP, load, refusal
 
 
 def test_an_existing_config_file_is_loaded(tmp_path, file):
     assert "; name an existing one, such as " in refusal(tmp_path / "absent.py")
     assert load(file).steps == 50
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, verb in VERBS.items() if verb.needs_file and not verb.positional]
+)
+def test_a_command_accepts_the_config_that_it_suggests(name, capsys):
+    words = [name, *["--topology=v5e:8x8"] * (name == "plan")]
+    assert main.main(words) == 2
+    advice = r": --config is missing; name a config file, as in (--config=\S+)\n$"
+    suggested = re.search(advice, capsys.readouterr().err)[1]
+    assert main.main([*words, suggested, "--validate"]) == 0
+
+
+def test_a_plan_for_gpus_accepts_the_option_that_it_suggests(capsys):
+    words = ["plan", "--topology=gpu:4090"]
+    assert main.main(words) == 2
+    message = capsys.readouterr().err
+    assert "--config=" not in message
+    option = re.search(r"; name the config file of a run, or add (--\w+), which", message)[1]
+    assert main.main([*words, option, "--validate"]) == 0
 
 
 def test_a_config_file_is_loaded_after_its_name_ends_in_py(tmp_path):
