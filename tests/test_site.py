@@ -36,11 +36,11 @@ def site(tmp_path_factory):
 
 
 class Page(HTMLParser):
-    """The ids of a page, and what it links to or loads."""
+    """The ids of a page, and what it links to, loads, or sends forms to."""
 
     def __init__(self, path):
         super().__init__()
-        self.ids, self.links, self.loaded = set(), set(), set()
+        self.ids, self.links, self.loaded, self.forms = set(), set(), set(), set()
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attributes):
@@ -48,6 +48,8 @@ class Page(HTMLParser):
         self.ids.add(values.get("id"))
         if tag == "a" and values.get("href"):
             self.links.add(values["href"])
+        elif tag == "form":
+            self.forms.add(values.get("action", ""))
         elif tag in ("img", "script", "link") and (source := values.get("src", values.get("href"))):
             self.loaded.add(source)
 
@@ -76,6 +78,16 @@ def test_every_link_leads_to_a_file_and_a_heading(site, parsed):
             assert target.exists(), f"{path.relative_to(site)}: {link}"
             if parts.fragment and target in parsed:
                 assert unquote(parts.fragment) in parsed[target].ids, f"{path}: {link}"
+
+
+def test_the_form_on_each_page_searches_an_index_of_all_pages(site, parsed):
+    for path, page in parsed.items():
+        targets = {path.parent / (urlsplit(action).path or path.name) for action in page.forms}
+        assert site / "search.html" in {target.resolve() for target in targets}, path
+    assert "searchindex.js" in parsed[site / "search.html"].loaded
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    for name in doc_blocks.pages():
+        assert f'"{Path(name).with_suffix("")}"' in index, name
 
 
 def test_pages_load_nothing_from_other_sites_but_the_badge_of_notebooks(parsed):
