@@ -7,11 +7,11 @@ the same model that learnt from the same samples without explanations (`text`).
 from collections.abc import Callable, Sequence
 
 from teacherlm_jax.config import paper_models
-from teacherlm_jax.report.blocks import Table
+from teacherlm_jax.report.blocks import NO_FIGURE, Table
 from teacherlm_jax.report.paper import names_of_models, paper_cells, printed
 from teacherlm_jax.report.paper.explanation_effects import ExplanationEffects
 from teacherlm_jax.report.paper.measured import Accuracy, Measured
-from teacherlm_jax.report.paper.paper_tables import FORMS, NOTHING, OURS, signed
+from teacherlm_jax.report.paper.paper_tables import FORMS, OURS, signed
 
 Value = Callable[[str, str, str], Accuracy | None]  # of benchmark, form and student
 
@@ -78,7 +78,7 @@ def changes_table(benchmark: str, measured: Measured, effects: ExplanationEffect
     ours = of_runs(measured)
     rows = []
     for form in FORMS:
-        rows.append((f"{form}, paper", *_changes(of_paper, benchmark, form), NOTHING))
+        rows.append((f"{form}, paper", *_changes(of_paper, benchmark, form), NO_FIGURE))
         if wins(ours, [benchmark], form)[1]:
             better, _, pairs = effects.told_apart([benchmark], form)
             cells = (*_changes(ours, benchmark, form), _share(better, pairs))
@@ -133,4 +133,4 @@ def _changes(value: Value, benchmark: str, form: str) -> list[str]:
 
 
 def _share(won: int, of: int) -> str:
-    return f"{won} of {of}" if of else NOTHING
+    return f"{won} of {of}" if of else NO_FIGURE

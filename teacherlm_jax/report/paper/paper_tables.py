@@ -4,12 +4,11 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from teacherlm_jax.config import paper_models
-from teacherlm_jax.report.blocks import Cell, Table, count
+from teacherlm_jax.report.blocks import NO_FIGURE, Cell, Table, count
 from teacherlm_jax.report.paper import names_of_models, paper_cells, printed
 from teacherlm_jax.report.paper.measured import Accuracy, Measured
 from teacherlm_jax.report.paper.paper_cells import PaperCell
 
-NOTHING = "–"
 OURS, DIFFERENCE = "ours", "ours − paper"
 _COLUMNS = 6  # of numbers in one part of Tables 5 and 6
 FORMS = ("C", "M", "F", "CM", "CMF", "FCM", "shuffle")  # explained, in the order of the table
@@ -29,13 +28,13 @@ _NAMES: dict[str, tuple[Callable[[str], str], Callable[[str], str]]] = {
 
 def shown(value: float | None, decimals: int) -> str:
     """Return a number, or a dash."""
-    return NOTHING if value is None else f"{value:.{decimals}f}"
+    return NO_FIGURE if value is None else f"{value:.{decimals}f}"
 
 
 def signed(value: float | None, decimals: int) -> str:
     """Return a difference with its sign, or a dash."""
     if value is None:
-        return NOTHING
+        return NO_FIGURE
     text = f"{round(value, decimals) + 0.0:+.{decimals}f}"  # without a zero that is negative
     return text.replace("-", "−")
 
@@ -61,8 +60,10 @@ def accuracies(name: str, measured: Measured, prefix: str = "") -> Table:
         rows += _three_rows(name_row(row), own, table, row, measured)
     ours = [measured.accuracy(c.model, c.format, c.subject) for c in found.values()]
     caption = f"{table.heading} ({printed.source()}). {table.note}{_notes(found.values(), ours)}"
-    if any(NOTHING in row for row in rows):
-        caption += f" {NOTHING}: the paper has no number{', or we have none' if any(ours) else ''}."
+    if any(NO_FIGURE in row for row in rows):
+        caption += (
+            f" {NO_FIGURE}: the paper has no number{', or we have none' if any(ours) else ''}."
+        )
     return Table(caption, ("", *map(name_column, table.columns)), tuple(rows))
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from teacherlm_jax.config import paper_models
-from teacherlm_jax.report.blocks import Table, count
+from teacherlm_jax.report.blocks import NO_FIGURE, Table, count
 from teacherlm_jax.report.paper import names_of_models, printed, settings_cells
 from teacherlm_jax.report.paper.measured import Measured
-from teacherlm_jax.report.paper.paper_tables import DIFFERENCE, NOTHING, OURS
+from teacherlm_jax.report.paper.paper_tables import DIFFERENCE, OURS
 
 Values = Sequence[float | None]
 
@@ -19,7 +19,7 @@ def data(measured: Measured) -> Table:
         f"{table.heading} ({printed.source()}). {table.note} Ours: samples and explanations of "
         "annotation runs, questions of evaluations and the mean number of their options, and "
         "explanations by people in the data of students that were trained on them. "
-        f"{NOTHING}: not known."
+        f"{NO_FIGURE}: not known."
     )
     rows = _all_rows(settings_cells.DATA, names_of_models.dataset, measured)
     return Table(caption, header, rows)
@@ -31,7 +31,7 @@ def teacher_settings(measured: Measured) -> Table:
     header = ("", "learning rate", "batch", "tokens, stage 1", "stage 2", "stage 3")
     caption = (
         f"{table.heading} ({printed.source()}). {table.note} Ours: the first stage that was "
-        f"trained; in stage 3 the first of the three specialists. {NOTHING}: not known."
+        f"trained; in stage 3 the first of the three specialists. {NO_FIGURE}: not known."
     )
     rows = _all_rows(settings_cells.TEACHERS, names_of_models.teacher, measured)
     return Table(caption, header, rows)
@@ -101,7 +101,7 @@ def _rows(title: str, of_paper: Values, ours: Values) -> Iterator[tuple[str, ...
 def _number(value: float | None) -> str:
     """Return 1400364 as `1,400,364`, 5e9 as `5B`, and 3e-4 as `3e-04`."""
     if value is None:
-        return NOTHING
+        return NO_FIGURE
     if value and abs(value) < 1:
         return f"{value:.0e}" if float(f"{value:.0e}") == value else f"{value:.3g}"
     if abs(value) >= 10**8:
@@ -111,7 +111,7 @@ def _number(value: float | None) -> str:
 
 def _difference(ours: float | None, of_paper: float | None) -> str:
     if ours is None or of_paper is None:
-        return NOTHING
+        return NO_FIGURE
     difference = ours - of_paper
     if not difference:
         return "0"
