@@ -289,9 +289,9 @@ def figures(root: Path | str) -> "dict[str, altair.TopLevelMixin]":
 def compare(root: Path | str) -> str:
     """Return tables of the paired differences between all evaluated models below `root`.
 
-    They are those of a report: models that answered the same questions, with runs that differ only
-    in their seed as one model, and the training behind each. Nothing is written. Raises UserError
-    if `root` is not a folder or contains no run.
+    They are those that a report shows first: models that answered the same questions, with runs
+    that differ only in their seed as one model, and the training behind each. Nothing is written.
+    Raises UserError if `root` is not a folder or contains no run.
     """
     from teacherlm_jax.report import build  # takes a second to import
 

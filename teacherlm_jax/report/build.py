@@ -96,8 +96,8 @@ def comparison_text(root: epath.PathLike) -> str:
     """Return the paired comparisons of all models below `root`, as tables in plain text.
 
     A sentence for each model whose training is not known follows, and one for each evaluation that
-    cannot be compared. Nothing is written. Raises
-    UserError if `root` is not a folder or contains no run.
+    cannot be compared. Nothing is written. Raises UserError if `root` is not a folder or contains
+    no run.
     """
     compared = comparisons.compare(find_runs(root, None), root)
     tables = [aligned(table) for table in comparison_tables.tables(compared)]
