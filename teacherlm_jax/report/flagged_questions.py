@@ -16,12 +16,14 @@ from teacherlm_jax.report.blocks import (
     percent,
 )
 from teacherlm_jax.report.collect import RunRecord
+from teacherlm_jax.report.lineage import Lineage
 
 
 def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
     """Return the blocks of the section, none if no evaluation looked for its questions."""
+    lineage = Lineage(runs)
     rows = tuple(
-        _row(run, benchmark, result, root)
+        _row(run, benchmark, result, lineage.label(run, root))
         for run in runs
         if run.verb == "evaluate" and run.finished
         for benchmark, result in run.result["benchmarks"].items()
@@ -48,12 +50,12 @@ def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
 
 
 def _row(
-    run: RunRecord, benchmark: str, result: Mapping[str, Any], root: epath.PathLike
+    run: RunRecord, benchmark: str, result: Mapping[str, Any], model: str
 ) -> tuple[str | Cell, ...]:
     figures = result["contamination"]
     clean, on_flagged = figures["clean"], figures["flagged_accuracy"]
     return (
-        run.input_label("model", run.result["model"], root),
+        model,
         Cell(percent(clean["accuracy"]), beside=interval(*clean["interval"]))
         if clean
         else NO_FIGURE,

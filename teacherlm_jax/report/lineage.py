@@ -74,11 +74,22 @@ class Lineage:
 
     def is_student(self, training: RunRecord) -> bool:
         """Return whether the data of a training run was prepared from an annotation run."""
-        path, digest = training.config.get("data", ""), _digest(training, "data")
-        preparation = self._preparations.find(path, digest, "data" in training.changes)
+        preparation = self._preparation_of(training)
         if preparation is None:
             return False
         return any(self._annotations.find(path) for path in _sources(preparation))
+
+    def data_of(self, training: RunRecord) -> epath.Path | None:
+        """Return the folder of a training run's data, which may have moved; None if not known."""
+        path = training.config.get("data", "")
+        if not path:
+            return None
+        preparation = self._preparation_of(training)
+        return preparation.path / StoragePath(path).name if preparation else StoragePath(path)
+
+    def _preparation_of(self, training: RunRecord) -> RunRecord | None:
+        path, digest = training.config.get("data", ""), _digest(training, "data")
+        return self._preparations.find(path, digest, "data" in training.changes)
 
     def _chain(self, training: RunRecord) -> Iterator[RunRecord]:
         """Yield a training run and those that it started from, each once, the latest first."""

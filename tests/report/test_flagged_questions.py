@@ -34,6 +34,12 @@ def test_accuracies_with_and_without_flagged_questions_are_in_one_row(runs):
     )
 
 
+def test_a_model_of_a_moved_folder_has_the_name_of_its_training_run(runs, tmp_path):
+    _look(runs, flagged=200, not_compared=3, flagged_accuracy=0.59, clean=None)
+    (row,) = _table(runs.rename(tmp_path / "moved")).rows
+    assert row[0] == "stage1"
+
+
 @pytest.mark.parametrize(
     ("figures", "cells"),
     [

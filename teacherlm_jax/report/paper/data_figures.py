@@ -12,7 +12,6 @@ from typing import Any
 
 from teacherlm_jax.config import paper_models
 from teacherlm_jax.report import measure
-from teacherlm_jax.report.paper import standing
 from teacherlm_jax.report.paper.counted import EvaluatedBenchmark
 from teacherlm_jax.report.paper.standing import Standing
 from teacherlm_jax.runs import layout
@@ -66,7 +65,7 @@ def _task_of_human_texts(name: str) -> str:
 
 def _human(training: Standing) -> Figures:
     """Return the mean tokens of chains of thought in the data of a training; empty if unknown."""
-    means = measure.field_means(standing.manifest_of(training.run.config))
+    means = measure.field_means(training.manifest)
     of_texts = [mean for (kind, _), mean in means.items() if kind == "cot"]
     return {"human": of_texts[0]} if of_texts else {}
 

@@ -41,11 +41,13 @@ class Standing:
         run: the run.
         name: one of `paper_models`; empty: the run stands for nothing.
         reason: how that is known, or why it is not.
+        manifest: the manifest of a training's data; empty if it cannot be read.
     """
 
     run: RunRecord
     name: str
     reason: str
+    manifest: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def of_runs(runs: Sequence[RunRecord]) -> list[Standing]:
@@ -57,7 +59,8 @@ def of_runs(runs: Sequence[RunRecord]) -> list[Standing]:
         if not run.finished:
             continue
         if run.verb == "train":
-            standings.append(Standing(run, *_of_training(run.config)))
+            manifest = _manifest(lineage.data_of(run))
+            standings.append(Standing(run, *_of_training(run.config, manifest), manifest))
         elif run.verb == "evaluate":
             standings.append(Standing(run, *_of_evaluation(run, trained, lineage)))
         elif run.verb == "annotate":
@@ -89,7 +92,8 @@ def _of_evaluation(
     config = training.config if training else _training_behind(path, trained)
     if config is None:
         return "", f"config.model={path} is not a run folder of `train` that can be read"
-    name, reason = _of_training(config)
+    data = lineage.data_of(training) if training else config.get("data")
+    name, reason = _of_training(config, _manifest(data))
     return name, f"its training run: {reason}"
 
 
@@ -121,13 +125,13 @@ def _of_annotation(config: Mapping[str, Any]) -> tuple[str, str]:
     return "", f"no dataset in the paper has config.source.format={format}; set {_KEY}"
 
 
-def _of_training(config: Mapping[str, Any]) -> tuple[str, str]:
+def _of_training(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> tuple[str, str]:
     if known := _of_key(config):
         return known
     shapes = _shapes_of(config)
     if not shapes:
         return "", f"no model in the paper has its shape ({_shape_in_words(config)})"
-    mixture = _mixture_of(config)
+    mixture = manifest.get("mixture", "")
     if not mixture:
         return "", f"no manifest at config.data={config.get('data', '')}; set {_KEY}"
     names = _candidates(mixture, shapes, config.get("init_from", ""))
@@ -178,15 +182,9 @@ def _shape_in_words(config: Mapping[str, Any]) -> str:
     return f"{family}, {layers} layers of width {width}"
 
 
-def _mixture_of(config: Mapping[str, Any]) -> str:
-    """Return the name of the mixture in the manifest of a training's data; "" if there is none."""
-    return manifest_of(config).get("mixture", "")
-
-
-def manifest_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the manifest of a training's data; empty if there is none that can be read."""
-    data = config.get("data", "")
-    return _read(StoragePath(data) / layout.MANIFEST) if data else {}
+def _manifest(folder: epath.PathLike | None) -> dict[str, Any]:
+    """Return the manifest of a folder of data; empty if there is none that can be read."""
+    return _read(StoragePath(folder) / layout.MANIFEST) if folder else {}
 
 
 def _read(path: epath.Path) -> dict[str, Any]:

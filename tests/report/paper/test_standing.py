@@ -214,3 +214,15 @@ def test_an_evaluation_stands_for_its_training_run_after_the_folder_has_moved(tm
     model = "/gone/run/checkpoints/best"
     evaluated = evaluation(tmp_path, model, {"mmlu": (14042, 0.3)})
     assert name_of(trained, evaluated) == ["teacher/7b1/stage2"] * 2
+
+
+def test_a_training_run_stands_for_its_mixture_after_its_data_has_moved(tmp_path):
+    trained = training(tmp_path, "teacher_stage2", "bloom-7b1")
+    (tmp_path / "all").mkdir()
+    moved = (tmp_path / "data").rename(tmp_path / "all" / "data")
+    assert name_of(trained) == [""]
+    digest = files.file_digest(moved / "manifest.json")
+    files.write_json(tmp_path / "run" / "inputs.json", {"data": digest})
+    prepared = record(tmp_path / "all", "prepare", {"sources": []}, {"mixtures": {"data": {}}})
+    (own,) = standing.of_runs([trained, prepared])
+    assert (own.name, own.manifest["mixture"]) == ("teacher/7b1/stage2", "teacher_stage2")
