@@ -78,7 +78,7 @@ evidence: $(VENV)/.test ## the study of stages and explanations, about ten hours
 	@$(BIN)/python -m benchmarks.evidence $(if $(SHORT),--short)
 
 mutants: .venv-mutants/.ready ## change the code here and there, and see the tests fail: docs/explanation/tests.md
-	@.venv-mutants/bin/python -m benchmarks.mutants
+	@.venv-mutants/bin/python -m benchmarks.mutants $(FILES)
 
 lock: ## resolve the pinned versions again, with uv (pip install uv)
 	$(COMPILE) pyproject.toml --extra dev --output-file requirements-dev.txt
