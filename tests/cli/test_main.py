@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from teacherlm_jax import __main__
 from teacherlm_jax.cli import main
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
@@ -274,3 +275,14 @@ def test_options_of_a_dry_run_are_refused_elsewhere(annotation, command, capsys)
     assert "--topology: 'v5e:2x2' needs --dry_run; add it" in capsys.readouterr().err
     assert command(lambda config, folder: {}, "--dry_run") == 2
     assert "unknown option '--dry_run'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("work", [lambda: 2, lambda: 1 / 0], ids=["status", "error"])
+def test_a_process_that_ends_does_not_search_for_garbage(work, monkeypatch):
+    ends = []
+    monkeypatch.setattr("gc.freeze", lambda: ends.append("freeze"))
+    monkeypatch.setattr(__main__, "main", work)
+    with pytest.raises((SystemExit, ZeroDivisionError)) as ended:
+        __main__.command()
+    assert ends == ["freeze"]
+    assert getattr(ended.value, "code", 2) == 2
