@@ -15,7 +15,8 @@ docs/how-to/reproduce-the-paper.md the data to collect first.
     560m, 1b1, 3b
           the same with a smaller teacher; its students stand for none of the paper's cells
     176b  stage 2 and its evaluation only, as in the paper
-    tiny  most kinds of steps with toy models on generated data, in about a minute on two cores
+    tiny  with toy models on generated data, in about a minute on two cores: one of each kind of
+          step but annotations by a server, and of evaluations that of three models
 
 Settings after the variant, as in `7b1,root=gs://my-bucket/paper,students=bloom-1b1+opt-1.3b`:
 

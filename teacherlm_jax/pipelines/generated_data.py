@@ -14,12 +14,15 @@ from teacherlm_jax.sources import p3
 from teacherlm_jax.storage import files
 
 P3_DATASET = "app_reviews"  # the one of P3 that has files; its four tasks
+OPT = "models/opt"  # the model that OPT students start from, below the folder of the data
 _SAMPLES, _EVALUATED = 160, 12
 _FOLDER = "data"
 
 
 def write(layout: str, run: Run) -> None:
     """Write the files of a layout ("paper") to `data` in a run folder, unless they are there."""
+    from teacherlm_jax.pipelines import generated_model  # imports JAX; a dry run needs names only
+
     assert layout == "paper", layout
     folder = run.path / _FOLDER
     samples = list(synthetic.generate(_SAMPLES, 0, split="train"))
@@ -34,6 +37,7 @@ def write(layout: str, run: Run) -> None:
     _write(folder / "eval/ecqa.jsonl", map(_ecqa, held_out))
     _write(folder / "eval/strategy_qa.jsonl", map(_strategy_qa, held_out))
     _write(folder / "eval/mmlu_test.jsonl", map(_mmlu, held_out))
+    generated_model.write_opt(folder / OPT, (sample.question for sample in samples))
     run.log.info("%s: generated files in the layouts of the paper's data", folder)
 
 

@@ -1,5 +1,6 @@
 """The paper's whole experiment at toy size on generated data, and its dry run in the docs."""
 
+import json
 import re
 from pathlib import Path
 
@@ -33,16 +34,8 @@ def pipeline(root, *options):
 
 # Kinds of steps of the paper that the tiny pipeline leaves out, and why.
 _NOT_TINY = {
-    "student_data_opt/multi": "the data of BLOOM students, with another tokenizer",
-    "student_data_opt/p3": "likewise",
-    "student/opt/multi/FORM": "the same step as for BLOOM, with another model",
-    "student/opt/multi/P3": "likewise",
-    "student/bloom/TASK/FORM": "its config differs from multi_first in the base only",
-    "student/bloom/TASK/FORM/human": "likewise",
     "student/bloom/TASK/FORM/davinci": "needs a server",
-    "student/multi_first/TASK/FORM/human": "reads one more column of the same samples",
     "student/multi_first/TASK/FORM/davinci": "needs a server",
-    "student_data/TASK/human": "reads one more column of the same samples",
     "student_data/TASK/davinci": "needs a server",
     "annotate/TASK/davinci": "needs a server",
     "evaluate/teacher/stage1": "evaluated like stage3_cot",
@@ -51,7 +44,6 @@ _NOT_TINY = {
     "evaluate/teacher/stage3_mistake": "likewise",
     "evaluate/teacher/no_stage": "likewise",
     "evaluate/student/bloom/multi/P3": "evaluated like FORM",
-    "evaluate/student/opt/multi/FORM": "likewise",
     "evaluate/student/opt/multi/P3": "likewise",
     "evaluate/student/bloom/TASK/FORM": "likewise, on one benchmark",
     "evaluate/student/bloom/TASK/FORM/human": "likewise",
@@ -107,9 +99,35 @@ def test_the_specialists_explain_what_the_students_are_trained_on(root):
     assert {"data", "init_from"} <= inputs.keys()
 
 
+def test_students_of_explanations_by_people_read_them_with_and_without_the_mixture_before(root):
+    manifest = files.read_json(root / "student/creak_human_data/student_C/manifest.json")
+    assert manifest["texts"] == 20 and manifest["inputs"]["mixture"]["author"] == "human"
+    first, later = (
+        files.read_json(root / f"student/{model}/creak_C_human/inputs.json")
+        for model in ("bloomz-7b1", "bloomz-7b1-multi")
+    )
+    assert first["data"] == later["data"]
+    assert "init_from" in later and "init_from" not in first
+
+
+def test_opt_students_start_from_their_model_with_the_data_of_its_tokenizer(root):
+    tokenizer = (root / "data/models/opt/vocab.json").read_bytes()
+    for form, data in (("CMF", "multi"), ("P3", "p3")):
+        (prepared,) = (root / f"student_opt/{data}_data").glob("student_*/manifest.json")
+        size = files.read_json(prepared)["inputs"]["vocabulary"]["size"]
+        assert size == len(json.loads(tokenizer))
+        settings = files.read_json(root / f"student/opt-1.3b/multi_{form}/config.json")["config"]
+        assert settings["init_from"] == str(root / "data/models/opt")
+        assert settings["model"]["family"] == "opt"
+
+
 def test_the_report_has_the_evaluations_in_the_cells_of_the_paper(root):
     page = (root / "report/report.md").read_text(encoding="utf-8")
-    for name in ("teacher/560m/stage3_cot", "student/bloomz-7b1/multi/CMF"):
+    for name in (
+        "teacher/560m/stage3_cot",
+        "student/bloomz-7b1/multi/CMF",
+        "student/opt-1.3b/multi/CMF",
+    ):
         assert f"| evaluate/{name} | evaluate | {name} |" in page
     accuracy = files.read_json(root / "evaluate/teacher/560m/stage3_cot/result.json")
     shown = f"{100 * accuracy['benchmarks']['mmlu']['macro_accuracy']:.2f}"
@@ -135,7 +153,7 @@ def test_a_changed_input_is_refused_by_its_step_and_leaves_the_others(root, caps
     )
     assert pipeline(root, "--status") == 0
     shown = capsys.readouterr().out
-    assert shown.count("finished  ") == 17 and shown.count("failed  ") == 1
+    assert shown.count("finished  ") == 26 and shown.count("failed  ") == 1
 
 
 def test_the_dry_run_in_the_docs_is_what_the_command_prints(capsys, monkeypatch):

@@ -40,7 +40,9 @@ def _evaluation(experiment: Experiment, name: str, model: str, topology: str) ->
     student = name.startswith("student/") and trained
     best = f"{model}/checkpoints/best" if trained else model
     benchmarks = f"{experiment.data}/eval"
-    arguments = ("--config.max_length=256",) if experiment.tiny else _WHOLE
+    family = student_steps.family_of(name.split("/")[1])
+    toy = (f"--config.max_length={experiment.toy_length(family)}",)
+    arguments = toy if experiment.tiny else _WHOLE
     return StepConfig(
         name=f"evaluate/{name}",
         title=f"evaluate {name}",

@@ -6,6 +6,7 @@ from typing import Any
 
 from teacherlm_jax.config import FORMS, paper_models, variants
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.pipelines.generated_data import OPT
 
 SETTINGS = ("root", "data", "models", "students", "forms", "tasks", "server", "attention")
 ALL_FORMS = (*FORMS, paper_models.ORIGINAL)
@@ -60,9 +61,13 @@ class Experiment:
     def task_forms(self) -> tuple[str, ...]:
         """Forms of students of single tasks, of those authors whose explanations there are."""
         if self.tiny:
-            return ("C",)
+            return ("C", "C/human")
         forms = paper_models.SINGLE_TASK_FORMS
         return tuple(form for form in forms if self.server or not form.endswith("/davinci"))
+
+    def toy_length(self, family: str) -> int:
+        """Return the tokens of a row or question in the toy form, whose OPT has 128 positions."""
+        return 128 if family == "opt" else 256
 
     def config(self, name: str, variant: str, **settings: str) -> str:
         """Return the config of a command: a file of the folder, its variant, and its settings."""
@@ -70,14 +75,17 @@ class Experiment:
         return f"{self.configs}/{name}.py:{','.join(filter(None, (variant, *given)))}"
 
     def model(self, name: str) -> str:
-        """Return the path or address of a published model; empty in the toy form."""
+        """Return the path or address of a published model.
+
+        In the toy form, the generated one for OPT; empty for BLOOM, which begins at random.
+        """
         if self.tiny:
-            return ""
+            return f"{self.data}/{OPT}" if name.startswith("opt") else ""
         return f"{self.models}/{name}" if self.models else paper_models.address(name)
 
     def vocabulary(self, family: str) -> str:
-        """Return the tokenizer of a family; in the toy form, the one that the first step trains."""
-        if self.tiny:
+        """Return the tokenizer of a family; BLOOM's in the toy form is that of the first step."""
+        if self.tiny and family == "bloom":
             return f"{self.root}/teacher/teacher_data/teacher_stage1/vocabulary"
         return self.model("opt-1.3b" if family == "opt" else "bloom-7b1")
 
@@ -99,7 +107,7 @@ def parse(variant: str, settings: Mapping[str, Any], configs: str) -> Experiment
     root = settings["root"] or f"runs/paper{'_tiny' if tiny else ''}"
     known = {"students": paper_models.STUDENTS, "forms": ALL_FORMS, "tasks": paper_models.TASKS}
     defaults = {
-        "students": ("bloomz-7b1",),
+        "students": ("bloomz-7b1", "opt-1.3b"),
         "forms": ("CMF", paper_models.ORIGINAL),
         "tasks": ("creak",),
     }

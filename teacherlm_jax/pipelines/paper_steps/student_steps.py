@@ -1,6 +1,6 @@
 """The students: their data, for each tokenizer, and their trainings."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from teacherlm_jax.config import FORMS, StepConfig, paper_models, paper_slices
 from teacherlm_jax.pipelines.generated_data import P3_DATASET
@@ -35,25 +35,31 @@ def _of_single_tasks(experiment: Experiment) -> Iterator[StepConfig]:
             if "CMF" not in experiment.forms:
                 continue
             base = f"{experiment.root}/student/{_OF_TASKS}/multi_CMF/checkpoints/best"
-        elif experiment.tiny:
-            continue  # the one that was a multi-task student before is enough
         for task in experiment.tasks:
             for form in experiment.task_forms:
                 yield _training(experiment, student, task, form, base)
 
 
 def _preparations(experiment: Experiment) -> Iterator[StepConfig]:
-    for family in dict.fromkeys(map(_family, experiment.students)):
+    for family in dict.fromkeys(map(family_of, experiment.students)):
         if experiment.explained:
             yield _explained(experiment, family, MULTI, experiment.explained)
         if paper_models.ORIGINAL in experiment.forms:
             yield _original(experiment, family)
-        if family == _family(_OF_TASKS) and _OF_TASKS in experiment.students:
-            authors = dict.fromkeys(form.partition("/")[2] for form in experiment.task_forms)
+        if family == family_of(_OF_TASKS) and _OF_TASKS in experiment.students:
             for task in experiment.tasks:
-                for author in authors:
+                for author, forms in _by_author(experiment.task_forms).items():
                     variant = f"{task}/{author}" if author else task
-                    yield _explained(experiment, family, variant, experiment.task_forms)
+                    yield _explained(experiment, family, variant, forms)
+
+
+def _by_author(forms: Sequence[str]) -> Mapping[str, list[str]]:
+    """Return the letters of forms such as C/human by their author; empty: the teacher."""
+    letters: dict[str, list[str]] = {}
+    for form in forms:
+        letter, _, author = form.partition("/")
+        letters.setdefault(author, []).append(letter)
+    return letters
 
 
 def _original(experiment: Experiment, family: str) -> StepConfig:
@@ -64,7 +70,7 @@ def _original(experiment: Experiment, family: str) -> StepConfig:
 
 
 def _explained(
-    experiment: Experiment, family: str, variant: str, used: tuple[str, ...]
+    experiment: Experiment, family: str, variant: str, used: Sequence[str]
 ) -> StepConfig:
     """Return the preparation of explained samples, a variant of configs/student_data.py.
 
@@ -101,7 +107,7 @@ def _preparation(
         title=f"prepare the data of {family.upper()} students: {variant}",
         verb="prepare",
         config=experiment.config("student_data", variant, **settings),
-        arguments=("--config.length=256",) if experiment.tiny else (),
+        arguments=(f"--config.length={experiment.toy_length(family)}",) if experiment.tiny else (),
         inputs=(read, vocabulary),
         output=f"{root}/{variant.replace('/', '_')}_data",
         rows=paper_sizes.SAMPLES[samples],
@@ -114,7 +120,7 @@ def _training(experiment: Experiment, student: str, which: str, form: str, base:
     letters, _, author = form.partition("/")
     original = letters == paper_models.ORIGINAL
     prepared = _P3 if original else f"{which}_{author}" if author else which
-    data = f"{_root(experiment, _family(student))}/{prepared}_data"
+    data = f"{_root(experiment, family_of(student))}/{prepared}_data"
     benchmarks = f"{experiment.data}/eval"
     config = experiment.config(
         *("student", f"{student}/{which}/{form}"),
@@ -144,7 +150,7 @@ def _training(experiment: Experiment, student: str, which: str, form: str, base:
     )
 
 
-def _family(student: str) -> str:
+def family_of(student: str) -> str:
     """Return the family of a student; BLOOM and BLOOMZ have one tokenizer."""
     return "opt" if student.startswith("opt") else "bloom"
 

@@ -46,6 +46,8 @@ def _stage(experiment: Experiment, stage: str) -> StepConfig:
     base = experiment.model(f"bloom-{size}")
     before = paper_models.stage_before(size, stage)
     start = f"{experiment.teacher}/{before}" if before else base
+    if experiment.tiny and stage == "no_stage":  # after stage 1, whose compiled programs it finds
+        start = f"{experiment.teacher}/stage1"
     settings = {"root": root, "data": data, "base": base, "mmlu": mmlu}
     config = experiment.config(
         "teacher", f"{size}/{stage}", **settings, attention=experiment.attention
