@@ -2,10 +2,12 @@
 
 An annotation run gives the questions for training and the mean tokens of its explanations. An
 evaluation gives the questions for testing and their options. The mean tokens of explanations by
-people are those in the data of a student that was trained on them.
+people are those in the data of a student that was trained on them. Evaluations on fewer questions
+than the paper's give no figures, nor do annotations that a limit cut short.
 """
 
 import collections
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +17,7 @@ from teacherlm_jax.report import measure
 from teacherlm_jax.report.paper.counted import EvaluatedBenchmark
 from teacherlm_jax.report.paper.standing import Standing
 from teacherlm_jax.runs import layout
+from teacherlm_jax.sources import p3
 from teacherlm_jax.storage import files
 
 HUMAN = "C/human"  # form of a student of one task that learns from explanations by people
@@ -29,21 +32,27 @@ def by_dataset(
     figures: dict[str, Figures] = collections.defaultdict(dict)
     annotated = collections.defaultdict(list)
     for one in standings:
-        if one.run.verb == "annotate":
+        if one.run.verb == "annotate" and not _limited(one):
             annotated[one.name].append(one.run.result)
         elif one.run.verb == "train" and (task := _task_of_human_texts(one.name)):
             figures[f"data/{task}"] |= _human(one)
     for name, results in annotated.items():
         figures[name] |= _annotated(results)
-    largest: dict[str, EvaluatedBenchmark] = {}
-    for benchmark in evaluated:
+    by_rows = sorted(evaluated, key=lambda one: one.rows, reverse=True)
+    for benchmark in by_rows:
         name = f"data/{benchmark.format}"
-        if name in paper_models.DATASETS:
-            known = largest.setdefault(name, benchmark)
-            largest[name] = max(known, benchmark, key=lambda one: one.rows)
-    for name, benchmark in largest.items():
-        figures[name] |= {"test": benchmark.rows} | _options(benchmark)
+        if name in paper_models.DATASETS and benchmark.complete:
+            figures[name].setdefault("test", benchmark.rows)
+            if "options" not in figures[name]:
+                figures[name] |= _options(benchmark)
     return {name: own for name, own in figures.items() if own}
+
+
+def _limited(annotation: Standing) -> bool:
+    """Return whether `config.source.limit` leaves out samples that are in the paper's dataset."""
+    limit = annotation.run.config.get("source", {}).get("limit", 0)
+    of_paper = p3.LIMIT if annotation.name == "data/p3" else math.inf  # for each task of P3
+    return 0 < limit < of_paper
 
 
 def _annotated(results: Sequence[Mapping[str, Any]]) -> Figures:

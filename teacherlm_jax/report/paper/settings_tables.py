@@ -18,7 +18,8 @@ def data(measured: Measured) -> Table:
     caption = (
         f"{table.heading} ({printed.source()}). {table.note} Ours: samples and explanations of "
         "annotation runs, questions of evaluations and the mean number of their options, and "
-        "explanations by people in the data of students that were trained on them. "
+        "explanations by people in the data of students that were trained on them. Annotations and "
+        "evaluations of a part of the data are not counted. "
         f"{NO_FIGURE}: not known."
     )
     rows = _all_rows(settings_cells.DATA, names_of_models.dataset, measured)

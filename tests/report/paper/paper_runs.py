@@ -52,3 +52,19 @@ def evaluated(root, name, model, results, **keys):
     )
     by_name = {f"set{number}": result for number, result in enumerate(results.values())}
     finish("evaluate", settings, {"benchmarks": by_name, "model": model, "step": 10, "digest": "d"})
+
+
+def annotated(root, name, format, limit=0, **keys):
+    """Write an annotation of 500 samples."""
+    kinds = {
+        kind: {"teacher": "t", "count": 500, "gates": {}, "passed_all_gates": None}
+        | {"mean_tokens": 70.0}
+        for kind in ("cot", "fundamental", "mistake")
+    }
+    settings = config.AnnotateConfig(
+        output=str(root / name),
+        source=config.SourceConfig("any", "any.jsonl", format, limit=limit),
+        teachers=config.TeachersConfig(cot="t"),
+        **keys,
+    )
+    finish("annotate", settings, {"rows": 500, "refused": 0, "kinds": kinds})

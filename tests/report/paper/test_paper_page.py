@@ -2,11 +2,11 @@
 
 import pytest
 
-from teacherlm_jax import config
 from teacherlm_jax.cli import main
 from teacherlm_jax.report.paper import printed
+from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
-from tests.report.paper.paper_runs import evaluated, finish, measured, trained
+from tests.report.paper.paper_runs import annotated, evaluated, measured, trained
 
 SUBJECTS = [subject.replace("_", " ") for subject in printed.table("subjects").rows]
 
@@ -41,17 +41,7 @@ def runs(tmp_path):
     either = trained(root, "either", "student_CMF", "bloom-7b1")
     evaluated(root, "of-either", either, {"mmlu": mmlu})
     evaluated(root, "elsewhere", "models/other", {"mmlu": mmlu})
-    kinds = {
-        kind: {"teacher": "t", "count": 500, "gates": {}, "passed_all_gates": None}
-        | {"mean_tokens": 70.0}
-        for kind in ("cot", "fundamental", "mistake")
-    }
-    annotation = config.AnnotateConfig(
-        output=str(root / "annotate"),
-        source=config.SourceConfig("any", "any.jsonl", "creak"),
-        teachers=config.TeachersConfig(cot="t"),
-    )
-    finish("annotate", annotation, {"rows": 500, "refused": 0, "kinds": kinds})
+    annotated(root, "annotate", "creak")
     return root
 
 
@@ -177,23 +167,42 @@ def test_a_number_that_the_paper_lacks_is_a_dash_and_the_caption_says_so(built):
 
 def test_data_and_settings_are_beside_the_papers(built):
     page, _, _ = built
-    assert rows_of(page, "CREAK, ours")[0] == ["CREAK, ours", "–", "500", "674", "–", *["70"] * 3]
+    assert rows_of(page, "CREAK, ours")[0] == ["CREAK, ours", "–", "500", "–", "–", *["70"] * 3]
     paper, ours, difference = rows_of(page, "TeacherLM-560M, ")[3:6]
     assert paper == ["TeacherLM-560M, paper", "3e-04", "256", "5B", "7.5B", "0.5B"]
     assert ours == ["TeacherLM-560M, ours", "2e-05", "256", "4B", "–", "–"]
     assert difference[3] == "−1B"
 
 
+def test_evaluations_and_annotations_of_a_part_of_the_data_fill_no_cell_of_table_2(tmp_path):
+    root = tmp_path / "runs"
+    for rows, right in ((10, 0.5), (674, 0.6)):
+        name = f"student-{rows}"
+        results = {"ecqa": measured(right, rows)}
+        evaluated(root, name, "m", results, stands_for="student/opt-1.3b/pretrained")
+        scored = [{"id": "a", "scores": {"mean": [1.0, 2.0]}}] * rows
+        files.write_jsonl(root / name / layout.predictions("set0"), scored)
+    annotated(root, "part", "ecqa", limit=500)
+    annotated(root, "whole", "creak")
+    for task in ("imdb", "anli"):  # 3,000 samples of a task are the whole of it in P3-Sense-3K
+        annotated(root, task, "p3", limit=3000, stands_for="data/p3")
+    page = (build(root) / "report.md").read_text()
+    assert not rows_of(page, "ECQA, ours")
+    assert rows_of(page, "CREAK, ours")[0][2] == "500"
+    assert rows_of(page, "P3-Sense-3K, ours")[0][2] == "1,000"
+    assert "Table 2: 8 of 25" in (root / "report/log.txt").read_text()
+
+
 def test_filled_and_empty_cells_are_counted_and_summarized_in_the_log(built):
     _, result, folder = built
     # Table 1: 2; subjects: 57 and the average of TeacherLM-1.1B; students: one before
-    # training; the two forms are on fewer questions than the paper's. Table 2: five of CREAK, and
-    # the questions of ECQA. Hyper-parameters: three of two teachers.
-    filled = 2 + 58 + 1 + 6 + 6
+    # training; the two forms are on fewer questions than the paper's. Table 2: the annotation
+    # of CREAK, and the questions of ECQA. Hyper-parameters: three of two teachers.
+    filled = 2 + 58 + 1 + 5 + 6
     assert (result["filled"], result["empty"]) == (filled, 833 - filled)
     log = (folder / "log.txt").read_text()
-    assert "73 of 833 cells of the paper's tables are filled" in log
-    assert "Table 2: 6 of 25" in log and "the hyper-parameters: 6 of 27" in log
+    assert "72 of 833 cells of the paper's tables are filled" in log
+    assert "Table 2: 5 of 25" in log and "the hyper-parameters: 6 of 27" in log
     assert "Table 1: 2 of 25" in log and len(log.splitlines()) < 15
 
 
