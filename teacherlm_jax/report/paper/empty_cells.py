@@ -15,6 +15,7 @@ from teacherlm_jax.report.blocks import (
 )
 from teacherlm_jax.report.paper import (
     fill_commands,
+    lost_files,
     names_of_models,
     paper_cells,
     printed,
@@ -112,18 +113,19 @@ def section(found: Coverage, measured: Measured) -> list[Block]:
                 f"{count(len(partial))}."
             )
         )
-    commands = fill_commands.groups(_models(found.empty), measured.trained)
-    if not commands:
-        return blocks
-    blocks.append(
-        Paragraph(
-            "These commands fill the empty cells, in the order in which to run them. They need the "
-            "files that docs/how-to/reproduce-the-paper.md describes. Each loop is a single "
-            "line of shell. Below the commands is a folded list of the cells, with the command for "
-            "each model alone."
+    lost = [cell for cell in found.empty if lost_files.is_lost(cell, measured)]
+    rest = [cell for cell in found.empty if cell not in lost]
+    if commands := fill_commands.groups(_models(rest), measured.trained):
+        blocks.append(
+            Paragraph(
+                "These commands fill the empty cells, in the order in which to run them. They need "
+                "the files that docs/how-to/reproduce-the-paper.md describes. Each loop is a "
+                "single line of shell. Below the commands is a folded list of the cells, with the "
+                "command for each model alone."
+            )
         )
-    )
-    return [*blocks, *(_commands(group, found.empty, measured) for group in commands)]
+    blocks += (_commands(group, rest, measured) for group in commands)
+    return [*blocks, *lost_files.section(lost, measured)]
 
 
 def _commands(

@@ -5,6 +5,8 @@ import dataclasses
 import statistics
 from collections.abc import Iterator, Sequence
 
+from etils import epath
+
 from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.paper import data_figures, printed
 from teacherlm_jax.report.paper.counted import EvaluatedBenchmark, of_benchmarks
@@ -38,7 +40,7 @@ class Measured:
         data: figures of Table 2 by the name of the dataset.
         counted: the evaluations that count.
         left_out: a sentence for each evaluation of a benchmark that does not count.
-        trained: folder of the same training run, by model.
+        trainings: the same training run, by model.
     """
 
     def __init__(self, standings: Sequence[Standing]):
@@ -48,8 +50,13 @@ class Measured:
         self.counted, self.left_out = of_benchmarks(evaluated)
         self._accuracies = _accuracies(self.counted)
         self.settings = {s.name: _settings(s.run) for s in known if s.run.verb == "train"}
-        self.trained = {s.name: s.run.path for s in known if s.run.verb == "train"}
+        self.trainings = {s.name: s for s in known if s.run.verb == "train"}
         self.data = data_figures.by_dataset(known, evaluated)
+
+    @property
+    def trained(self) -> dict[str, epath.Path]:
+        """Return the folders of `trainings`, by model."""
+        return {name: training.run.path for name, training in self.trainings.items()}
 
     def accuracy(self, model: str, format: str, subject: str = "") -> Accuracy | None:
         """Return our accuracy of a model on a benchmark, or on one subject of it; None: none yet.

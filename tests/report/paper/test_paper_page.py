@@ -1,5 +1,7 @@
 """`report --paper` puts each run into the cell that its config names, and names the empty cells."""
 
+import shlex
+
 import pytest
 
 from teacherlm_jax.cli import main
@@ -215,6 +217,64 @@ def test_empty_cells_are_named_in_a_folded_list_with_the_command_for_their_model
     source = (folder / "report.html").read_text()
     assert "<dt>TeacherLM-560M, stage 2</dt><dd>Table 1; the hyper-parameters: tokens" in source
     assert "TeacherLM-1.1B, C</dt>" not in source  # all of its cells are filled
+
+
+HUMAN = "student/bloomz-7b1/creak/C/human"
+
+
+def human_student(root, data, manifest):
+    """Write a trained and evaluated student whose data has a manifest, or none any more."""
+    files.write_json(root / "data" / "human" / "manifest.json", {})
+    trained(root, "human", "", "bloom-7b1", stands_for=HUMAN)
+    settings = files.read_json(root / "human/config.json")
+    settings["config"]["data"] = str(data)
+    files.write_json(root / "human/config.json", settings)
+    if manifest is not None:
+        files.write_json(data / "manifest.json", manifest)
+    model = f"{root}/human/checkpoints/best"
+    evaluated(root, "e", model, {"creak": measured(0.6, 1371)}, stands_for=HUMAN)
+
+
+def test_the_data_of_a_trained_student_is_prepared_again_if_its_manifest_is_gone(tmp_path):
+    data = tmp_path / "some data" / "student_C"
+    human_student(tmp_path / "runs", data, None)
+    page = (build(tmp_path / "runs") / "report.md").read_text()
+    _, _, given = page.partition("Data of trained students")
+    command = next(line for line in given.splitlines() if line.startswith("teacherlm "))
+    _, *words = shlex.split(command)
+    assert words == [
+        "prepare",
+        "--config=configs/student_data.py:creak/human",
+        f"--config.output={data.parent}",
+    ]
+    assert main.main([*words, "--validate"]) == 0
+    assert "Fills CREAK human of Table 2." in given
+    assert f"{HUMAN},model=" not in page  # it is evaluated
+
+
+@pytest.mark.parametrize(
+    ("folder", "manifest", "reason"),
+    [
+        ("mine", None, "manifest.json is gone; prepare these data again"),
+        ("student_C", {"mixture": "student_C"}, "has no tokens of explanations by people"),
+    ],
+)
+def test_a_trained_student_without_explanations_by_people_is_named(
+    tmp_path, folder, manifest, reason
+):
+    human_student(tmp_path / "runs", tmp_path / "data" / folder, manifest)
+    page = (build(tmp_path / "runs") / "report.md").read_text()
+    (line,) = [line for line in page.splitlines() if line.startswith("> - CREAK human: human ")]
+    assert reason in line and line.endswith("with configs/student_data.py:creak/human")
+    assert "Data of trained students" not in page
+
+
+def test_an_evaluation_without_predictions_is_named_beside_the_cell_of_its_options(tmp_path):
+    root = tmp_path / "runs"
+    model = "student/bloomz-7b1/pretrained"
+    evaluated(root, "lost", "m", {"ecqa": measured(0.5, 2194)}, stands_for=model)
+    page = (build(root) / "report.md").read_text()
+    assert "> - ECQA options: lost has no predictions with scores any more; remove its" in page
 
 
 def test_figures_say_what_is_not_known_of_the_papers_own(built):
