@@ -54,6 +54,7 @@ _HEADER = (
     *("first − second", "difference", "questions", "seeds", "only first", "only second"),
     *("McNemar p", "more questions", "tokens"),
 )
+_NEVER = 10.0**15  # more questions than any pair needs
 _MANY = 1_000_000  # questions; more than any benchmark has
 _EQUAL = 0.05  # relative difference of tokens that needs no notice
 
@@ -127,9 +128,9 @@ def _rows(pairs: Sequence[PairOfModels]) -> tuple[tuple[str | Cell, ...], ...]:
             count(pair.result.questions),
             seeds_text(pair),
             *map(_mean_count, (pair.result.only_first, pair.result.only_second)),
-            p_text(pair.result),
-            more_text(pair.result),
-            tokens_text(pair),
+            Cell(p_text(pair.result), order=min(pair.result.p_values)),
+            Cell(more_text(pair.result), order=_more_order(pair.result)),
+            Cell(tokens_text(pair), order=_ratio(pair)),
         )
         for pair in pairs
     )
@@ -257,6 +258,11 @@ def more_text(result: PairedComparison) -> str:
         return "none"
     over = result.more_questions > _MANY
     return f"over {count(_MANY)}" if over else count(result.more_questions)
+
+
+def _more_order(result: PairedComparison) -> float:
+    """Return the value to sort by; pairs that no number of questions tells apart come last."""
+    return _NEVER if result.more_questions is None else result.more_questions
 
 
 def seeds_text(pair: PairOfModels) -> str:

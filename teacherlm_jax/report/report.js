@@ -137,6 +137,11 @@ function save(name, type, content) {
 function svgOf(figure) {
   const svg = figure.querySelector("svg").cloneNode(true);
   svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  const ground = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  ground.setAttribute("width", "100%");
+  ground.setAttribute("height", "100%");
+  ground.setAttribute("fill", colour("paper").trim());  // letters are light in the dark scheme
+  svg.prepend(ground);
   const text = new XMLSerializer().serializeToString(svg);
   return text
     .replace(/var\(--sans, sans-serif\)/g, "sans-serif")

@@ -142,6 +142,14 @@ def test_a_figure_is_saved_as_svg_and_its_numbers_as_csv(opened):
     ]
     svg, name = _saved(page, "as SVG")
     assert name == "loss.svg" and svg.startswith("<svg") and "var(--" not in svg
+    assert '<rect width="100%" height="100%" fill="#fcfcfb"' in svg
+
+
+def test_a_figure_that_is_saved_in_the_dark_scheme_keeps_its_background(opened):
+    drawn = figures.curves([("a", [1, 2], [2.5, 1.25])], "step", "loss")
+    page = html_page("t", "l", [Figure("loss", drawn, "Loss.", "A loss curve")])
+    svg, _ = _saved(opened(page, DESK, "dark"), "as SVG")
+    assert '<rect width="100%" height="100%" fill="#17191c"' in svg
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK])
