@@ -25,6 +25,7 @@ PROFILE = "profile"  # traces and memory profiles
 MANIFEST = "manifest.json"  # describes one mixture; written last
 THROUGHPUT = "throughput.json"  # a file of its own, so that the same input gives the same bytes
 CHECK = "check.json"  # results of `--config.check_only`
+OVERLAPS = "overlaps.jsonl"  # duplicates, and questions that evaluation sets have, too
 EVALUATION_REFUSED = "evaluation.refused.jsonl"
 WORK = ".work"  # results of Beam workers, removed at the end
 

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import re
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -26,6 +26,23 @@ _ARRAYS = ("_questions", "_samples", "_file", "_line")  # attributes of `Questio
 
 _FRAME = re.compile(f".*({re.escape(FACTS_END)}|{re.escape(CREAK_ASKS)})", re.I | re.S)
 _ENDS = " .,;:!?…\"'`´‘’“”„«»‹›()[]{}¿¡。，？！、"
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedSample:
+    """A sample of one dataset that also is in another one, or earlier in the same.
+
+    Attributes:
+        source: name of the dataset.
+        here: location in it.
+        other: name of the other dataset; it comes earlier or has another role.
+        there: location in that.
+    """
+
+    source: str
+    here: RowLocation
+    other: str
+    there: RowLocation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +63,18 @@ class Overlap:
 
     def __str__(self) -> str:
         return ", ".join(f"{here} = {there}" for here, there in self.places)
+
+
+def _grouped(shared: Iterable[SharedSample]) -> list[Overlap]:
+    """Count shared samples by their pair of datasets, and keep the first locations of each."""
+    counts: dict[tuple[str, str], int] = {}
+    places: dict[tuple[str, str], list[tuple[RowLocation, RowLocation]]] = {}
+    for one in shared:
+        key = (one.source, one.other)
+        counts[key] = counts.get(key, 0) + 1
+        if counts[key] <= SHOWN:
+            places.setdefault(key, []).append((one.here, one.there))
+    return [Overlap(*key, count, tuple(places[key])) for key, count in counts.items()]
 
 
 def normalised(text: str) -> str:
@@ -114,7 +143,15 @@ class Questions:
         return questions
 
     def twice(self) -> list[Overlap]:
-        """Return the samples whose question appeared earlier with the same options in any order."""
+        """Return the samples of `each_twice` by their pair of datasets."""
+        return _grouped(self.each_twice())
+
+    def also_in(self, other: "Questions") -> list[Overlap]:
+        """Return the samples of `each_also_in` by their pair of datasets."""
+        return _grouped(self.each_also_in(other))
+
+    def each_twice(self) -> Iterator[SharedSample]:
+        """Yield the samples whose question appeared earlier with the same options in any order."""
         hashes = np.array(self._samples, np.uint64)
         order = np.argsort(hashes, kind="stable")
         starts = np.ones(len(order), bool)
@@ -122,28 +159,17 @@ class Questions:
         firsts = order[starts][np.cumsum(starts) - 1]
         again = np.flatnonzero(~starts)
         pairs = sorted(zip(order[again].tolist(), firsts[again].tolist(), strict=True))
-        return self._grouped(pairs, self)
+        yield from (SharedSample(*self._at(one), *self._at(first)) for one, first in pairs)
 
-    def also_in(self, other: "Questions") -> list[Overlap]:
-        """Return the samples whose question is also in `other`, whatever its options."""
+    def each_also_in(self, other: "Questions") -> Iterator[SharedSample]:
+        """Yield the samples whose question is also in `other`, whatever its options."""
         first: dict[int, int] = {}
         for number, value in enumerate(other._questions):
             first.setdefault(value, number)
         hashes: UInt64[np.ndarray, " N"] = np.fromiter(first, np.uint64, len(first))
         shared = np.flatnonzero(np.isin(np.array(self._questions, np.uint64), hashes)).tolist()
-        pairs = ((number, first[self._questions[number]]) for number in shared)
-        return self._grouped(pairs, other)
-
-    def _grouped(self, pairs: Iterable[tuple[int, int]], other: "Questions") -> list[Overlap]:
-        """Group pairs of samples, the second from `other`, by their pair of sources."""
-        counts: dict[tuple[str, str], int] = {}
-        places: dict[tuple[str, str], list[tuple[RowLocation, RowLocation]]] = {}
-        for own, others in pairs:
-            key = (self._source(own), other._source(others))
-            counts[key] = counts.get(key, 0) + 1
-            if counts[key] <= SHOWN:
-                places.setdefault(key, []).append((self._location(own), other._location(others)))
-        return [Overlap(*key, count, tuple(places[key])) for key, count in counts.items()]
+        for number in shared:
+            yield SharedSample(*self._at(number), *other._at(first[self._questions[number]]))
 
     def _number(self, key: tuple[str, str]) -> int:
         """Return the number of a source's file, which is added if it is new."""
@@ -152,11 +178,10 @@ class Questions:
             self._files.append(key)
         return self._numbers[key]
 
-    def _source(self, number: int) -> str:
-        return self._files[self._file[number]][0]
-
-    def _location(self, number: int) -> RowLocation:
-        return RowLocation(self._files[self._file[number]][1], self._line[number])
+    def _at(self, number: int) -> tuple[str, RowLocation]:
+        """Return the source and the location of a sample."""
+        source, file = self._files[self._file[number]]
+        return source, RowLocation(file, self._line[number])
 
 
 def _hash(text: str) -> int:

@@ -9,8 +9,8 @@ from teacherlm_jax.config import PrepareConfig, SourceConfig
 from teacherlm_jax.errors import ExplainedError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run import Run
-from teacherlm_jax.sources.duplicates import Overlap, Questions
-from teacherlm_jax.storage import refused_rows
+from teacherlm_jax.sources.duplicates import Overlap, Questions, SharedSample
+from teacherlm_jax.storage import files, refused_rows
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks.preparation_engine import PreparationEngine, ReadSurvey
 from teacherlm_jax.tasks.surveyed_source import SurveyedSource, SurveySettings
@@ -46,7 +46,7 @@ def survey_all(
     Rows that cannot be used are written to `refused.jsonl` in the run folder, those of evaluation
     sets to `evaluation.refused.jsonl`. The log shows the number of samples of each source (and of
     each file if `config.check_only`), and warns of duplicates and of contamination. Both stay in
-    the data.
+    the data, and all of them are listed in `overlaps.jsonl`.
 
     Args:
         config: names the sources.
@@ -67,6 +67,7 @@ def survey_all(
     sources, questions, refused = _collect(config, "sources", run, read, unusable)
     others, tested, _ = _collect(config, "evaluation", run, read, unusable)
     twice, evaluated = questions.twice(), questions.also_in(tested)
+    _write_overlaps(run, questions, tested)
     _warn(twice, evaluated, run)
     figures = {
         "sources": {source.config.name: source.by_file for source in sources},
@@ -147,6 +148,31 @@ def _warn(twice: Iterable[Overlap], evaluated: Iterable[Overlap], run: Run) -> N
             shared.count,
             shared,
         )
+
+
+def _write_overlaps(run: Run, questions: Questions, tested: Questions) -> None:
+    """Write all duplicates and contaminated samples with their locations; no file without any."""
+    path = run.path / layout.OVERLAPS
+    rows = (
+        *(_row("duplicate", shared) for shared in questions.each_twice()),
+        *(_row("evaluation", shared) for shared in questions.each_also_in(tested)),
+    )
+    if rows:
+        files.write_jsonl(path, rows)
+    else:
+        files.remove(path)
+
+
+def _row(kind: str, shared: SharedSample) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "source": shared.source,
+        "file": shared.here.file,
+        "line": shared.here.line,
+        "other": shared.other,
+        "other_file": shared.there.file,
+        "other_line": shared.there.line,
+    }
 
 
 def _imported_lines(source: SurveyedSource) -> Iterator[str]:

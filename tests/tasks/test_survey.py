@@ -113,6 +113,31 @@ def test_duplicates_and_contamination_are_reported(folder, caplog):
     ]
 
 
+def test_all_duplicates_and_contaminated_samples_are_listed(folder):
+    files.write_jsonl(folder / "one.jsonl", rows_of("A?", "B?", *["a"] * 5, "C?", "C?"))
+    do(make(folder))
+    listed = [row for _, row in files.read_jsonl(folder / "out" / "overlaps.jsonl")]
+    places = [(row["kind"], row["source"], row["line"], row["other_line"]) for row in listed]
+    assert places == [
+        *(("duplicate", "one", line, 1) for line in range(3, 8)),
+        ("duplicate", "one", 9, 8),
+        ("duplicate", "two", 2, 2),
+        *(("evaluation", "one", line, 1) for line in (8, 9)),
+    ]
+    assert listed[-1] == {
+        "kind": "evaluation",
+        "source": "one",
+        "file": str(folder / "one.jsonl"),
+        "line": 9,
+        "other": "test",
+        "other_file": str(folder / "test.jsonl"),
+        "other_line": 1,
+    }
+    files.write_jsonl(folder / "one.jsonl", rows_of("A?"))
+    do(make(folder))
+    assert not (folder / "out" / "overlaps.jsonl").exists()
+
+
 def test_only_a_check_logs_the_counts_of_every_file(folder, caplog):
     line = f"  {folder / 'two-1.jsonl'}: 2 rows read, 1 used, 1 refused"
     for check_only in (True, False):
