@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
-from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractDevice, AbstractMesh, NamedSharding, PartitionSpec
 
 from teacherlm_jax import sharding
 from teacherlm_jax.config import MeshConfig, ModelConfig
@@ -38,6 +38,19 @@ def test_minus_one_takes_the_remaining_devices(config, shape):
     mesh = sharding.make_mesh(config)
     assert mesh.devices.shape == shape
     assert mesh.axis_names == ("data", "fsdp", "tensor")
+
+
+def test_an_abstract_mesh_has_the_axes_of_a_real_one():
+    mesh = sharding.abstract_mesh(MeshConfig(data=2, fsdp=-1), 8)
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 4, "tensor": 1}
+    assert mesh.axis_types == sharding.make_mesh(MeshConfig(data=2, fsdp=-1)).axis_types
+
+
+def test_the_platform_of_a_traced_program_is_that_of_the_mesh():
+    assert sharding.traced_platform() == "cpu"
+    device = AbstractDevice(device_kind="TPU v5e", num_cores=None, platform="tpu")
+    with jax.sharding.use_abstract_mesh(MESH.update(abstract_device=device)):
+        assert sharding.traced_platform() == "tpu"
 
 
 def test_devices_of_processes_that_are_not_connected_are_refused(monkeypatch):
