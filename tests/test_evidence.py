@@ -210,3 +210,4 @@ def test_the_page_is_rebuilt_from_recorded_outcomes(tmp_path, monkeypatch):
     assert len(re.findall(r'aria-roledescription="point"', drawing)) == 2
     assert "| H2: CMF against text, equal tokens" in shown
     assert not (tmp_path / "evidence-stages.svg").exists(), "no teacher has outcomes"
+    assert "<!-- sizes -->\n*Not run yet.*\n<!-- /sizes -->" in shown

@@ -100,8 +100,11 @@ def rebuild() -> None:
     for one in recorded.values():
         for name, found in one["rows"].items():
             rows[name] += found
-    for part, one in recorded.items():
-        page.write(part, rows, one["conditions"])
+    for part in PARTS:
+        if part in recorded:
+            page.write(part, rows, recorded[part]["conditions"])
+        else:
+            page.write_missing(part)
     if recorded:
         for name in ("primary", "course"):
             page.write(name, rows)

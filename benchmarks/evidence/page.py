@@ -7,12 +7,18 @@ from benchmarks.evidence import figures
 from benchmarks.evidence.student_tables import Rows
 from benchmarks.evidence.tables import TABLES
 
+NOT_RUN = "*Not run yet.*\n"
 PAGE = harness.DOCS / "explanation" / "evidence.md"
 
 
 def write(part: str, rows: Rows, conditions: str = "") -> None:
     """Replace the tables of a part on the page, from the outcomes of all parts."""
     harness.put_into(PAGE, part, f"{TABLES[part](rows)}\n{conditions}")
+
+
+def write_missing(part: str) -> None:
+    """Say that a part has not been run, in the place of its tables."""
+    harness.put_into(PAGE, part, NOT_RUN)
 
 
 def write_figures(rows: Rows) -> None:
