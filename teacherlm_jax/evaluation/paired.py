@@ -21,6 +21,7 @@ from teacherlm_jax.evaluation import paired_draws
 from teacherlm_jax.evaluation.paired_draws import ALPHA, DRAWS
 
 POWER = 0.8
+_ROUNDING = 1e-9  # of floating-point numbers, in accuracies
 _Z_ALPHA, _Z_POWER = special.ndtri(1 - ALPHA / 2), special.ndtri(POWER)
 
 _First = Float64[np.ndarray, "seeds_1 questions"]
@@ -58,17 +59,21 @@ class PairedComparison:
 
     @property
     def told_apart(self) -> bool:
-        """Return whether 0 is outside the interval and, with one seed each, p is below 0.05.
+        """Return whether the comparison finds a difference at the 5% level.
 
-        With strata the interval alone decides, since p is about the pooled questions. An interval
-        of width 0 decides nothing: it comes from too few questions to show a spread.
+        0 has to be outside the interval. In two cases McNemar's p has to be below 0.05 as well: of
+        two single runs, for which it is exact with any number of questions, and if the interval has
+        no width because all questions and seeds agree. Of several pairs of seeds, every p has to.
+        The p is not about means over strata: for them the interval decides alone, and one without a
+        width decides nothing.
         """
         low, high = self.interval
+        wide = high - low > _ROUNDING
         if self.by_strata:
-            significant = high - low > 1e-9  # rounding aside
+            significant = wide
         else:
-            significant = self.seeds != (1, 1) or self.p_values[0] < ALPHA
-        return significant and not low <= 0 <= high
+            significant = (wide and self.seeds != (1, 1)) or max(self.p_values) < ALPHA
+        return significant and (low > _ROUNDING or high < -_ROUNDING)
 
 
 def compare(
@@ -180,7 +185,7 @@ def _interval(
     first: Float64[np.ndarray, " draws"], second: Float64[np.ndarray, " draws"]
 ) -> tuple[float, float]:
     low, high = np.quantile(first - second, (ALPHA / 2, 1 - ALPHA / 2))
-    return max(-1.0, float(low)), min(1.0, float(high))
+    return float(np.clip(low, -1, 1)), float(np.clip(high, -1, 1))
 
 
 def _more_questions(

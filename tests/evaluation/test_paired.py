@@ -140,6 +140,23 @@ def test_a_mean_over_subjects_is_told_apart_by_its_interval_whatever_the_pooled_
     assert not compare(first, second).told_apart
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "told_apart"),
+    [
+        ((2, 1), (1, 1), False),  # p = 1
+        ((2, 3), (2, 3), False),  # p = 0.25
+        ((1, 5), (1, 5), False),  # p = 0.0625
+        ((1, 6), (1, 6), True),  # p = 0.03125
+        ((2, 6), (3, 6), True),
+        ((1, 500), (1, 500), True),
+        ((3, 500), (3, 500), True),
+    ],
+)
+def test_without_a_spread_of_questions_and_seeds_mcnemars_test_decides(first, second, told_apart):
+    actual = compare(np.ones(first), np.zeros(second))
+    assert actual.interval == pytest.approx((1.0, 1.0)) and actual.told_apart is told_apart
+
+
 def test_subjects_of_one_question_are_drawn_from_together():
     first, second = table("1" * 12 + "0" * 8), table("1" * 6 + "0" * 3 + "1" * 8 + "0" * 3)
     alone = compare(first, second, strata=range(20))
