@@ -1,4 +1,5 @@
-// What a reader can do with a report: sort and filter tables, change figures, save their numbers.
+// What a reader can do with a report: sort, filter and print tables, change figures, save their
+// numbers.
 "use strict";
 
 const lightColours = JSON.parse(document.getElementById("colours").textContent);
@@ -58,6 +59,16 @@ for (const input of document.querySelectorAll(".filter input")) {
     }
   });
 }
+
+// What is folded is printed, too.
+let opened = [];
+addEventListener("beforeprint", () => {
+  opened = [...document.querySelectorAll("details:not([open])")];
+  for (const details of opened) details.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const details of opened) details.open = false;
+});
 
 // Figures
 

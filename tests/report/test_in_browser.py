@@ -8,7 +8,7 @@ import pytest
 
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.report import figures
-from teacherlm_jax.report.blocks import Figure, Heading, Table
+from teacherlm_jax.report.blocks import Commands, Figure, FoldedCommand, Heading, Table
 from teacherlm_jax.report.build import report
 from teacherlm_jax.report.page import html_page
 from teacherlm_jax.storage import files
@@ -204,6 +204,22 @@ def test_on_a_desk_no_table_is_wider_than_its_place(opened, source):
 
 def test_on_paper_no_table_or_figure_is_clipped(opened, source):
     on_paper.check_nothing_is_clipped(opened(source, on_paper.A4))
+
+
+def test_folded_tables_and_commands_are_printed_and_folded_again(opened):
+    blocks = [
+        Table("Pairs.", ("pair", "difference"), (("a", "1"),)),
+        Table("All pairs.", ("pair", "difference"), (("b", "2"),), folded="The other pairs"),
+        Commands("Run", "", ("ls",), "Each alone", (FoldedCommand("a", "cell", ("ls a",)),)),
+    ]
+    page = opened(html_page("t", "l", blocks), on_paper.A4)
+    page.evaluate("""() => addEventListener("beforeprint", () => {
+        window.shown = [...document.querySelectorAll("table, dl")].map(n => n.checkVisibility());
+    })""")
+    page.pdf()
+    assert page.evaluate("window.shown") == [True] * 3
+    assert page.locator("details[open]").count() == 0
+    on_paper.check_nothing_is_clipped(page, 1)
 
 
 def test_the_labels_of_a_legend_keep_their_distance_from_the_next_symbol(opened):
