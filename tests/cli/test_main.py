@@ -7,6 +7,7 @@ from teacherlm_jax import __main__
 from teacherlm_jax.cli import main
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
+from teacherlm_jax.runs import imports
 from teacherlm_jax.storage import files
 
 CONFIG = """
@@ -282,6 +283,7 @@ def test_a_process_that_ends_does_not_search_for_garbage(work, monkeypatch):
     ends = []
     monkeypatch.setattr("gc.freeze", lambda: ends.append("freeze"))
     monkeypatch.setattr(__main__, "main", work)
+    monkeypatch.setattr(imports, "_of_one_command", False)  # set by the command, and restored
     with pytest.raises((SystemExit, ZeroDivisionError)) as ended:
         __main__.command()
     assert ends == ["freeze"]
