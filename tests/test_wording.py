@@ -1,4 +1,4 @@
-"""Numbers with their nouns."""
+"""Numbers with their nouns, and texts without control characters."""
 
 import pytest
 
@@ -17,3 +17,16 @@ def test_a_plural_may_be_irregular():
         "1 batch",
         "3 batches",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("q1\x1b[2J\x9b2J\x07", "q1�[2J�2J�"),
+        ("overwritten\rline", "overwritten�line"),
+        ("one\r\ntwo\tthree\n", "one\ntwo\tthree\n"),
+        ("نمی‌خواهم 👩‍🏫", "نمی‌خواهم 👩‍🏫"),
+    ],
+)
+def test_control_characters_are_replaced_and_letters_and_line_breaks_stay(text, shown):
+    assert wording.printable(text) == shown

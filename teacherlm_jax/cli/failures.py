@@ -8,6 +8,7 @@ from typing import TextIO
 from teacherlm_jax.errors import ExplainedError, UserError, is_out_of_memory, one_line
 from teacherlm_jax.runs import console, distributed
 from teacherlm_jax.storage import disk_errors, store_errors
+from teacherlm_jax.wording import printable
 
 
 class ReaderGone(Exception):
@@ -15,12 +16,12 @@ class ReaderGone(Exception):
 
 
 def print_out(text: str) -> None:
-    """Print a text to the standard output at once.
+    """Print a text to the standard output at once, without control characters.
 
     Raises ReaderGone if nobody reads it, and UserError if it cannot be written.
     """
     try:
-        print(text, flush=True)
+        print(printable(text), flush=True)
     except BrokenPipeError:
         raise ReaderGone from None
     except OSError as error:  # such as a full disk
@@ -82,6 +83,6 @@ def show(message: object) -> None:
     if sys.stderr is None or distributed.shown_by_first(str(message)):
         return
     try:
-        print(f"teacherlm: {message}", file=sys.stderr, flush=True)
+        print(printable(f"teacherlm: {message}"), file=sys.stderr, flush=True)
     except OSError:
         console.discard(sys.stderr)

@@ -29,7 +29,7 @@ from teacherlm_jax.report.paper.paper_page import report_paper
 from teacherlm_jax.report.reading.ratings_report import report_ratings
 from teacherlm_jax.report.reading.reading_page import report_samples
 from teacherlm_jax.runs.run import Run
-from teacherlm_jax.wording import counted
+from teacherlm_jax.wording import counted, printable
 
 
 def report(config: ReportConfig, run: Run) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def comparison_text(root: epath.PathLike) -> str:
     compared = comparisons.compare(find_runs(root, None), root)
     tables = [aligned(table) for table in comparison_tables.tables(compared)]
     parts = tables or ["No two models answered the same questions."]
-    return "\n\n".join([*parts, *compared.unknown_trainings(), *compared.problems])
+    return printable("\n\n".join([*parts, *compared.unknown_trainings(), *compared.problems]))
 
 
 def _blocks(

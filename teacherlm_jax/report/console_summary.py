@@ -16,6 +16,7 @@ from teacherlm_jax.report.examples import Example, examples
 from teacherlm_jax.report.lineage import Lineage
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import locations
+from teacherlm_jax.wording import printable
 
 _WIDTH = 100  # columns
 _EXAMPLES = 3  # of each annotation run
@@ -150,7 +151,10 @@ def _samples(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def sample_text(example: Example) -> str:
-    """Return a sample with its explanations and their verdicts, on lines of at most 100 columns."""
+    """Return a sample with its explanations and their verdicts, on lines of at most 100 columns.
+
+    Control characters are replaced: a model may generate them, and Python prints this text.
+    """
     sample = example.sample
     lines = [f"{sample.id}  ({sample.source})", *_wrapped("Question", sample.question)]
     for letter, option in zip(LETTERS, sample.options, strict=False):
@@ -161,17 +165,13 @@ def sample_text(example: Example) -> str:
             text, gates = example.written[kind]
             lines.append(f"  {explanations.KIND_NAMES[kind]} ({explanations.verdict(gates)})")
             lines += _wrapped("", text or "(empty)")
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def _wrapped(name: str, text: str) -> list[str]:
-    """Return a text beside its name, on lines of at most 100 columns.
-
-    Control characters, which a model may generate, are replaced: they must not reach a terminal.
-    """
-    printable = "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
+    """Return a text beside its name, on lines of at most 100 columns."""
     return textwrap.wrap(
-        printable,
+        " ".join(text.split()),
         _WIDTH,
         initial_indent=f"  {name:<10}",
         subsequent_indent=" " * 12,

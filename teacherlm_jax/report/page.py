@@ -22,6 +22,7 @@ from teacherlm_jax.report.blocks import Block, Cell, Figure
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
+from teacherlm_jax.wording import printable
 
 _SVG = ".svg"
 _FILTER_FROM = 8  # tables with more rows can be filtered
@@ -38,13 +39,13 @@ def write(run: Run, title: str, lede: str, blocks: Sequence[Block], summary: str
         title: title of the page.
         lede: the paragraph below the title.
         blocks: content of the page.
-        summary: content of `summary.txt`.
+        summary: content of `summary.txt`, which gets no control characters.
     """
     blocks = _sharing_points(with_file_names(blocks))
     _write_figures(run.path / layout.FIGURES, blocks)
     files.write_text(run.path / layout.REPORT_HTML, html_page(title, lede, blocks))
     files.write_text(run.path / layout.REPORT_MARKDOWN, markdown_page(title, lede, blocks))
-    files.write_text(run.path / layout.REPORT_TEXT, summary)
+    files.write_text(run.path / layout.REPORT_TEXT, printable(summary))
     return run.address / layout.REPORT_HTML
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from teacherlm_jax.wording import printable
+
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
     """Handler that prints messages, and is silent once the standard output cannot be written.
@@ -22,6 +24,10 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
         super().__init__(sys.stdout)
         self.setFormatter(logging.Formatter("%(message)s"))
         self._log_file = log_file
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record, without control characters of data that it names."""
+        return printable(super().format(record))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
         """Discard all further messages if the output cannot be written; report other errors."""
@@ -48,7 +54,7 @@ def prepare_streams() -> None:
 def say(text: str) -> None:
     """Print a line at once; do nothing if the standard output cannot be written."""
     try:
-        print(text, flush=True)
+        print(printable(text), flush=True)
     except OSError:
         discard(sys.stdout)
 

@@ -5,10 +5,15 @@ import logging
 from teacherlm_jax.runs.console import ConsoleHandler
 from teacherlm_jax.runs.run_place import RunPlace
 from teacherlm_jax.storage.disk_errors import naming
+from teacherlm_jax.wording import printable
 
 
 class LogFile(logging.FileHandler):
     """A log file that ends the run when it cannot be written, instead of printing tracebacks."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record, without control characters: `tail` shows it."""
+        return printable(super().format(record))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
         """Re-raise the error that is being handled, which names the file if the disk failed."""

@@ -15,6 +15,7 @@ from teacherlm_jax.status.run_files import RunFiles
 from teacherlm_jax.status.run_status import RunStatus, read_status, unreadable
 from teacherlm_jax.storage import objects
 from teacherlm_jax.storage.locations import is_remote
+from teacherlm_jax.wording import printable
 
 _PATIENCE = 10.0  # seconds for which transient errors of a store are retried
 _CLEAR = "\x1b[2J\x1b[H"  # clears a terminal
@@ -55,6 +56,8 @@ def _watch(options: StatusOptions, print_out: Print) -> int:
                 print_out(_text(options, statuses))
                 _print_errors(errors)
             else:
+                if sys.stdout.isatty():
+                    sys.stdout.write(_CLEAR)
                 print_out(_page(options, statuses, errors))
             if statuses and all(one.state.name == run_state.FINISHED for one in statuses):
                 return _exit_status(statuses, errors)
@@ -69,7 +72,7 @@ def _joined(errors: Sequence[ExplainedError]) -> ExplainedError:
 
 def _print_errors(errors: Sequence[ExplainedError]) -> None:
     for error in errors:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
 
 
 def _exit_status(statuses: Sequence[RunStatus], errors: Sequence[ExplainedError]) -> int:
@@ -83,9 +86,8 @@ def _page(
     """Return one look for a terminal, with the time at its end."""
     at = time.strftime("%H:%M:%S")
     footer = f"{at}, every {options.every:g} s; Ctrl-C ends this, not the run"
-    clear = _CLEAR if sys.stdout.isatty() else ""
     runs = [_text(options, statuses)] if statuses else []
-    return clear + "\n\n".join([*runs, *map(str, errors), footer])
+    return "\n\n".join([*runs, *map(str, errors), footer])
 
 
 def _text(options: StatusOptions, statuses: Sequence[RunStatus]) -> str:

@@ -101,6 +101,17 @@ def test_texts_are_wrapped_without_control_characters(runs, text, shown):
     assert all(letter.isprintable() or letter == "\n" for letter in samples)
 
 
+def test_ids_and_sources_cannot_control_a_terminal(runs, capsys):
+    shard = next((runs / "annotate" / "samples").iterdir())
+    rows = [row | {"id": "q1\x1b[2J", "source": "s\x9b2J"} for _, row in files.read_jsonl(shard)]
+    files.write_jsonl(shard, rows)
+    shown = _printed(runs, capsys)
+    written = (runs / "report/summary.txt").read_text(), (runs / "report/log.txt").read_text()
+    for text in (shown, *written):
+        assert "q1�[2J  (s�2J)" in text
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
+
+
 def test_unfinished_runs_are_named(runs):
     assert "Unfinished\n  broken\n  student_F\n" in _summary(runs)
 

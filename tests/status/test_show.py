@@ -165,6 +165,17 @@ def test_watching_as_json_prints_a_line_each_time(finished, typed):
     assert json.loads(text)[0]["state"] == "finished"
 
 
+def test_a_terminal_is_cleared_by_each_look_and_by_no_name(tmp_path, begin, typed, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    with begin(training(str(tmp_path / "a\x1b[2Jb"))) as run:
+        run.finish({"step": 100})
+    code, text = typed(tmp_path / "a\x1b[2Jb", "--watch")
+    assert code == 0 and text.startswith("\x1b[2J\x1b[H") and "a�[2Jb: train, finished" in text
+    assert text.count("\x1b") == 2
+    code, text = typed(tmp_path / "c\x1b[2Jd")  # an error
+    assert code == 2 and "c�[2Jd" in text and "\x1b" not in text
+
+
 def test_ctrl_c_ends_watching_quietly(stopped, typed, monkeypatch):
     def interrupt(seconds):
         raise KeyboardInterrupt
