@@ -26,6 +26,7 @@ class ComparedModel:
         seeds: number of different seeds; 0 if their training runs are not known.
         cost: cost of the training run, a mean over the seeds; None if it is not known.
         student: whether its data was prepared from explanations of an annotation run.
+        unknown_trainings: a sentence for each checkpoint whose training is not known.
     """
 
     label: str
@@ -33,19 +34,7 @@ class ComparedModel:
     seeds: int
     cost: TrainingCost | None
     student: bool
-
-    @property
-    def unknown_trainings(self) -> list[str]:
-        """Return a sentence for each checkpoint among the models whose training is not known."""
-        if self.seeds:
-            return []
-        checkpoints = (one.run for one in self.runs if one.run.result.get("step"))
-        return [
-            f"{run.name}: config.model={run.result['model']} is in no folder of a finished "
-            "training run of this report, and none of their checkpoints has its digest, so its "
-            "seed, tokens, steps and FLOPs are unknown; report a folder that contains its training"
-            for run in checkpoints
-        ]
+    unknown_trainings: tuple[str, ...]
 
     @property
     def accuracies(self) -> list[float]:
@@ -110,7 +99,7 @@ def compared_sets(
     sets = []
     for group in answers.on_same_questions(all_answers):
         alike: dict[str, list[Answers]] = {}
-        for one in sorted(group, key=_fewer_questions):
+        for one in sorted(group, key=_most_questions_first):
             alike.setdefault(_alike(one, training_of[str(one.run.path)], lineage), []).append(one)
         if len(alike) > 1:
             models = [without_repeats(own, training_of, lineage) for own in alike.values()]
@@ -134,13 +123,13 @@ def without_repeats(
     trainings = {str(one.run.path): training_of[str(one.run.path)] for one in group}
     seeds_of = {path: lineage.seeds(run) for path, run in trainings.items() if run is not None}
     kept: list[Answers] = []
-    for one in sorted(group, key=_fewer_questions):
+    for one in sorted(group, key=_most_questions_first):
         if not any(_same_model(one, other, seeds_of) for other in kept):
             kept.append(one)
     return kept
 
 
-def _fewer_questions(one: Answers) -> int:
+def _most_questions_first(one: Answers) -> int:
     return -len(one.keys)
 
 
@@ -168,25 +157,37 @@ def compared_set(
     lineage: Lineage,
 ) -> ComparedSet:
     """Return models on the same questions, each from its label and the answers of its seeds."""
-    models = []
-    for label, unsorted in labelled:
-        group = sorted(unsorted, key=lambda one: _seed(training_of[str(one.run.path)]))
-        trainings = [run for one in group if (run := training_of[str(one.run.path)]) is not None]
-        models.append(
-            ComparedModel(
-                label=label,
-                runs=tuple(group),
-                seeds=len(trainings),
-                cost=training_behind.mean_cost([training_behind.cost(run) for run in trainings]),
-                student=any(map(lineage.is_student, trainings)),
-            )
-        )
+    models = [_model(label, group, training_of, lineage) for label, group in labelled]
     every = [one for _, group in labelled for one in group]
     formats = {one.run.benchmark_format(one.benchmark) for one in every}
     macro = all(map(printed.is_mean_of_subjects, formats)) and len(set(every[0].subjects)) > 1
     best_first = sorted(models, key=lambda model: -sum(model.accuracies) / len(model.accuracies))
     names = dict.fromkeys(one.benchmark for one in every)
     return ComparedSet(benchmark=" / ".join(names), models=tuple(best_first), macro=macro)
+
+
+def _model(
+    label: str,
+    all_answers: Sequence[Answers],
+    training_of: Mapping[str, RunRecord | None],
+    lineage: Lineage,
+) -> ComparedModel:
+    runs = sorted(all_answers, key=lambda one: _seed(training_of[str(one.run.path)]))
+    trainings = [run for one in runs if (run := training_of[str(one.run.path)]) is not None]
+    unknown = [one.run for one in runs if training_of[str(one.run.path)] is None]
+    return ComparedModel(
+        label=label,
+        runs=tuple(runs),
+        seeds=len(trainings),
+        cost=training_behind.mean_cost([training_behind.cost(run) for run in trainings]),
+        student=any(map(lineage.is_student, trainings)),
+        unknown_trainings=tuple(
+            f"{run.name}: {lineage.why_not_found(run)}, so its seed, tokens, steps and FLOPs are "
+            "unknown; report a folder that contains its training"
+            for run in unknown
+            if run.result.get("step")
+        ),
+    )
 
 
 def _seed(training: RunRecord | None) -> int:

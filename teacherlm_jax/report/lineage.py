@@ -1,31 +1,31 @@
 """The runs behind a run: the training of a model, the preparation of data, the annotation.
 
-An input is looked for at its recorded path, then by its digest, so that run folders may move. Where
-a digest cannot decide, because a copy has no checkpoints, the recorded outputs of the runs do.
+`origins` says how an input is found, also after run folders have moved.
 """
 
-import functools
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from etils import epath
 
 from teacherlm_jax.checkpoints.adapter_origin import model_digest
+from teacherlm_jax.checkpoints.saved_model import BEST
 from teacherlm_jax.checkpoints.store import Checkpoints
-from teacherlm_jax.config.endpoint_config import is_endpoint
 from teacherlm_jax.config.train_config import CHANGEABLE
 from teacherlm_jax.errors import StoreError, UserError
-from teacherlm_jax.hf import hub
 from teacherlm_jax.report.collect import RunRecord
+from teacherlm_jax.report.origins import Origins, Outputs, RecordedInput
 from teacherlm_jax.report.training_behind import NOT_SETTINGS
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.identity import belongs_to, flatten
 from teacherlm_jax.storage import files, locations, store_errors
 from teacherlm_jax.storage.paths import StoragePath
 
-_CHECKPOINT = re.compile(rf"(?:.*/)?({layout.CHECKPOINTS}/[^/]+)/?")
+_CHECKPOINT = re.compile(
+    rf"(?:(?P<run>.+)/)?(?P<place>{layout.CHECKPOINTS}/(?:\d+|{BEST}))/?", re.DOTALL
+)
 
 
 class Lineage:
@@ -33,15 +33,25 @@ class Lineage:
 
     def __init__(self, runs: Sequence[RunRecord]):
         done = [run for run in runs if run.finished]
-        self._trainings = _Origins([run for run in done if run.verb == "train"], _own_models)
-        self._preparations = _Origins([run for run in runs if run.verb == "prepare"], _manifests)
-        self._annotations = _Origins([run for run in runs if run.verb == "annotate"], _no_digests)
+        self._trainings = Origins([run for run in done if run.verb == "train"], _own_models)
+        self._preparations = Origins([run for run in runs if run.verb == "prepare"], _manifests)
+        self._annotations = Origins([run for run in runs if run.verb == "annotate"], _no_outputs)
 
     def training_of(self, evaluation: RunRecord) -> RunRecord | None:
         """Return the finished training run whose model was evaluated; None if it is not known."""
-        result = evaluation.result
-        changed = "model" in evaluation.changes
-        return self._trainings.find(result["model"], result.get("digest", ""), changed)
+        return self._trainings.find(_evaluated_model(evaluation))
+
+    def why_not_found(self, evaluation: RunRecord) -> str:
+        """Return in words that the training of an evaluated model was not found, and why."""
+        model, reasons = _evaluated_model(evaluation), ""
+        if parts := self._trainings.why_not_found(model):
+            reasons = f" ({'; '.join(parts)})"
+        where = f"neither at this path nor by digest{reasons}"
+        return f"the training of config.model={model.path} was not found, {where}"
+
+    def unreadable(self) -> list[str]:
+        """Return a sentence for each checkpoint or manifest that a search could not read."""
+        return [*self._trainings.unreadable(), *self._preparations.unreadable()]
 
     def label(self, evaluation: RunRecord, root: epath.PathLike) -> str:
         """Return how the evaluated model is shown: by its place below `root`, if it is there."""
@@ -77,19 +87,25 @@ class Lineage:
         preparation = self._preparation_of(training)
         if preparation is None:
             return False
-        return any(self._annotations.find(path) for path in _sources(preparation))
+        return any(self._annotations.find(RecordedInput(path)) for path in _sources(preparation))
 
     def data_of(self, training: RunRecord) -> epath.Path | None:
         """Return the folder of a training run's data, which may have moved; None if not known."""
         path = training.config.get("data", "")
         if not path:
             return None
+        changed = "data" in training.changes
+        if not changed and files.exists(StoragePath(path) / layout.MANIFEST):
+            return StoragePath(path)
         preparation = self._preparation_of(training)
-        return preparation.path / StoragePath(path).name if preparation else StoragePath(path)
+        if preparation is None:
+            return None if changed else StoragePath(path)
+        mixture = self._preparations.place_of(preparation, _digest(training, "data"))
+        return preparation.path / (mixture or StoragePath(path).name)
 
     def _preparation_of(self, training: RunRecord) -> RunRecord | None:
         path, digest = training.config.get("data", ""), _digest(training, "data")
-        return self._preparations.find(path, digest, "data" in training.changes)
+        return self._preparations.find(RecordedInput(path, digest, "data" in training.changes))
 
     def _chain(self, training: RunRecord) -> Iterator[RunRecord]:
         """Yield a training run and those that it started from, each once, the latest first."""
@@ -98,67 +114,38 @@ class Lineage:
         while run is not None and run.path not in seen:
             seen.append(run.path)
             yield run
-            start = str(run.config.get("init_from") or "")
-            changed = "init_from" in run.changes
-            run = self._trainings.find(start, _digest(run, "init_from"), changed, seen)
-
-
-class _Origins:
-    """Runs by what they wrote; `digests_of` returns the digests of what is in a run folder."""
-
-    def __init__(
-        self, runs: Sequence[RunRecord], digests_of: Callable[[RunRecord], Collection[str]]
-    ):
-        self._runs, self._digests_of = runs, functools.cache(lambda at: digests_of(runs[at]))
-
-    def find(
-        self,
-        path: epath.PathLike,
-        digest: str = "",
-        changed: bool = False,
-        without: Sequence[epath.Path] = (),
-    ) -> RunRecord | None:
-        """Return the run that wrote an input; None if it is not known.
-
-        Args:
-            path: recorded path of the input.
-            digest: its recorded digest; empty: none.
-            changed: whether something else is at the path now.
-            without: folders of runs that did not write it.
-        """
-        name = str(path)
-        if not name or hub.is_address(name) or is_endpoint(name):
-            return None
-        whole = locations.absolute(path)
-        known = {at: run for at, run in enumerate(self._runs) if run.path not in without}
-        here = next((run for run in known.values() if _is_inside(whole, run.path)), None)
-        if here is not None and not changed:
-            return here
-        same = (run for at, run in known.items() if digest and digest in self._digests_of(at))
-        found = next(same, here)
-        return found or self._by_output(whole, digest, known)
-
-    def _by_output(
-        self, whole: epath.Path, digest: str, known: dict[int, RunRecord]
-    ) -> RunRecord | None:
-        """Return the only run whose recorded output contains a path and no digest rules out."""
-        outputs = {
-            at: str(run.config.get("output") or "")
-            for at, run in known.items()
-            if not (digest and self._digests_of(at))
-        }
-        found = [at for at, output in outputs.items() if output and _is_inside(whole, output)]
-        return known[found[0]] if len(found) == 1 else None
+            run = self._trainings.find(_start(run), seen)
 
 
 def place_in_run(model: str) -> str:
     """Return the checkpoint that a model path names, as a path in its run; "." for the last one."""
     checkpoint = _CHECKPOINT.fullmatch(model)
-    return checkpoint[1] if checkpoint else "."
+    return checkpoint["place"] if checkpoint else "."
 
 
-def _is_inside(whole: epath.Path, folder: epath.PathLike) -> bool:
-    return whole.is_relative_to(locations.absolute(folder))
+def folder_of(model: str) -> str:
+    """Return the folder that a model path names, without the part of `place_in_run`."""
+    checkpoint = _CHECKPOINT.fullmatch(model)
+    return (checkpoint["run"] or ".") if checkpoint else model
+
+
+def _evaluated_model(evaluation: RunRecord) -> RecordedInput:
+    path, step = evaluation.result["model"], evaluation.result.get("step")
+    place = f"{layout.CHECKPOINTS}/{step}" if step else _place_of_step(path)
+    changed = "model" in evaluation.changes
+    return RecordedInput(path, evaluation.result.get("digest", ""), changed, place)
+
+
+def _start(training: RunRecord) -> RecordedInput:
+    """Return the model that a training run started from; its path may be empty."""
+    path, digest = str(training.config.get("init_from") or ""), _digest(training, "init_from")
+    return RecordedInput(path, digest, "init_from" in training.changes, _place_of_step(path))
+
+
+def _place_of_step(model: str) -> str:
+    """Return the checkpoint that a model path names by its step; empty if it names none."""
+    place = place_in_run(model)
+    return place if place[-1].isdigit() else ""
 
 
 def _settings(training: RunRecord) -> dict[str, Any]:
@@ -183,31 +170,53 @@ def _recorded_inputs(training: RunRecord) -> dict[str, str]:
     return {key: str(training.config.get(key, "")) for key in ("data", "init_from")}
 
 
-def _own_models(training: RunRecord) -> set[str]:
-    """Return the digests of the checkpoints of a run, without that of the model it started from."""
-    if not (training.path / layout.CHECKPOINTS).exists():
-        return set()
-    checkpoints = Checkpoints(training.path)
-    digests = set()
-    for step in checkpoints.steps():
+def _own_models(training: RunRecord) -> Outputs:
+    """Return the checkpoints of a run, without a copy of the model it started from."""
+    folder = training.path / layout.CHECKPOINTS
+    digests, unreadable = {}, {}
+    try:
+        with locations.refusing(folder):
+            if not folder.exists():
+                return Outputs()
+            checkpoints = Checkpoints(training.path)
+            steps = checkpoints.steps()
+    except (UserError, StoreError) as error:
+        return Outputs(unreadable={layout.CHECKPOINTS: _reason(error)})
+    for step in steps:
+        place = f"{layout.CHECKPOINTS}/{step}"
         try:
-            digests.add(model_digest(checkpoints.meta(step)))
-        except (UserError, StoreError) as error:  # damaged, or not for this account to read
-            if isinstance(error, StoreError) and not store_errors.is_denied(error):
-                raise
+            digests[place] = model_digest(checkpoints.meta(step))
+        except (UserError, StoreError) as error:
+            unreadable[place] = _reason(error)
     checkpoints.close()
-    return digests - {_digest(training, "init_from")}
+    start = _digest(training, "init_from")
+    own = {place: digest for place, digest in digests.items() if digest != start}
+    return Outputs(own, unreadable)
 
 
-def _manifests(preparation: RunRecord) -> set[str]:
-    """Return the digests of the mixtures of a `prepare` run."""
+def _reason(error: UserError | StoreError) -> str:
+    """Return why an output is damaged or not for this account to read; raise other errors."""
+    if isinstance(error, StoreError) and not store_errors.is_denied(error):
+        raise error
+    return str(error)
+
+
+def _manifests(preparation: RunRecord) -> Outputs:
+    """Return the mixtures of a `prepare` run by the digests of their manifests."""
     mixtures = preparation.result.get("mixtures", {})
-    manifests = (preparation.path / name / layout.MANIFEST for name in mixtures)
-    return {files.file_digest(path) for path in manifests if path.exists()}
+    digests, unreadable = {}, {}
+    for name in mixtures:
+        try:
+            path = preparation.path / name / layout.MANIFEST
+            if files.exists(path):
+                digests[name] = files.file_digest(path)
+        except (UserError, StoreError) as error:
+            unreadable[name] = _reason(error)
+    return Outputs(digests, unreadable)
 
 
-def _no_digests(run: RunRecord) -> set[str]:
-    return set()
+def _no_outputs(run: RunRecord) -> Outputs:
+    return Outputs()
 
 
 def _sources(preparation: RunRecord) -> list[epath.Path]:

@@ -25,3 +25,19 @@ def answer(folder, marks, benchmark="generated", start=0, digest="d", subjects=(
 def change(path, **values):
     """Change values of a JSON file."""
     files.write_json(path, files.read_json(path) | values)
+
+
+def seeded(runs, name, seed, marks, **settings):
+    """Add a run like student_CMF with another seed, and its evaluation."""
+    data = str(runs / "student_data" / "student_CMF")
+    config = {"init_from": "", "data": data, "seed": seed, "output": str(runs / name), **settings}
+    files.write_json(runs / name / "config.json", {"verb": "train", "config": config})
+    result = files.read_json(runs / "student_CMF" / "result.json")
+    files.write_json(runs / name / "result.json", result)
+    files.write_json(runs / name / "inputs.json", {"data": "sha256:data"})
+    evaluation = runs / f"evaluate_{name}"
+    files.write_json(evaluation / "config.json", {"verb": "evaluate", "config": {}})
+    result = files.read_json(runs / "evaluate_student_CMF" / "result.json")
+    result |= {"model": str(runs / name), "digest": f"sha256:{name}"}
+    files.write_json(evaluation / "result.json", result)
+    answer(evaluation, marks)

@@ -13,7 +13,7 @@ from teacherlm_jax.report.build import report
 from teacherlm_jax.report.collect import find_runs
 from teacherlm_jax.storage import files
 from tests.make_run import make_run
-from tests.report.answered import CMF, TEXT, answer, change
+from tests.report.answered import CMF, TEXT, answer, change, seeded
 
 
 def compared(runs):
@@ -129,22 +129,6 @@ def test_predictions_of_earlier_versions_are_matched_by_the_digest_of_the_file(s
         inputs = {"benchmarks.generated": "sha256:1"}
         files.write_json(students / f"evaluate_{name}" / "inputs.json", inputs)
     assert only_pair(students).result.only_first == 15
-
-
-def seeded(runs, name, seed, marks, **settings):
-    """Add a run like student_CMF with another seed, and its evaluation."""
-    data = str(runs / "student_data" / "student_CMF")
-    config = {"init_from": "", "data": data, "seed": seed, "output": str(runs / name), **settings}
-    files.write_json(runs / name / "config.json", {"verb": "train", "config": config})
-    result = files.read_json(runs / "student_CMF" / "result.json")
-    files.write_json(runs / name / "result.json", result)
-    files.write_json(runs / name / "inputs.json", {"data": "sha256:data"})
-    evaluation = runs / f"evaluate_{name}"
-    files.write_json(evaluation / "config.json", {"verb": "evaluate", "config": {}})
-    result = files.read_json(runs / "evaluate_student_CMF" / "result.json")
-    result |= {"model": str(runs / name), "digest": f"sha256:{name}"}
-    files.write_json(evaluation / "result.json", result)
-    answer(evaluation, marks)
 
 
 def test_runs_that_differ_only_in_their_seed_are_one_model(students):

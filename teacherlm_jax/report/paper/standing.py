@@ -89,6 +89,8 @@ def _of_evaluation(
             return f"student/{name}/pretrained", "the published model"
         return "", f"{path} is not a model that the paper's students start from"
     training = lineage.training_of(run)
+    if training is None and "model" in run.changes:
+        return "", lineage.why_not_found(run)
     config = training.config if training else _training_behind(path, trained)
     if config is None:
         return "", f"config.model={path} is not a run folder of `train` that can be read"
@@ -133,7 +135,8 @@ def _of_training(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> tupl
         return "", f"no model in the paper has its shape ({_shape_in_words(config)})"
     mixture = manifest.get("mixture", "")
     if not mixture:
-        return "", f"no manifest at config.data={config.get('data', '')}; set {_KEY}"
+        path = config.get("data", "")
+        return "", f"no manifest of its data at config.data={path}, nor by digest; set {_KEY}"
     names = _candidates(mixture, shapes, config.get("init_from", ""))
     if len(names) == 1:
         return names[0], f"mixture {mixture} and shape"

@@ -83,7 +83,7 @@ def test_the_manifest_and_not_the_name_of_its_folder_names_the_mixture(tmp_path)
     assert name_of(run) == ["teacher/7b1/stage2"]
     (tmp_path / "teacher_stage1/data/manifest.json").unlink()
     (found,) = standing.of_runs([run])
-    assert found.name == "" and found.reason.startswith("no manifest at config.data=")
+    assert found.name == "" and found.reason.startswith("no manifest of its data at config.data=")
 
 
 def test_an_evaluation_finds_its_training_run_among_the_runs_and_elsewhere(tmp_path):
@@ -209,20 +209,33 @@ def test_evaluations_of_one_training_run_are_no_repetitions(tmp_path, models, ke
 
 
 def test_an_evaluation_stands_for_its_training_run_after_the_folder_has_moved(tmp_path):
-    trained = training(tmp_path, "teacher_stage2", "bloom-7b1")
-    trained.config["output"] = "/gone/run"
-    model = "/gone/run/checkpoints/best"
-    evaluated = evaluation(tmp_path, model, {"mmlu": (14042, 0.3)})
+    trained = training(tmp_path / "old", "teacher_stage2", "bloom-7b1")
+    evaluated = evaluation(tmp_path, f"{trained.path}/checkpoints/best", {"mmlu": (14042, 0.3)})
     assert name_of(trained, evaluated) == ["teacher/7b1/stage2"] * 2
+    (tmp_path / "old").rename(tmp_path / "new")
+    moved = dataclasses.replace(trained, path=tmp_path / "new/run")
+    assert name_of(moved, evaluated) == ["", ""]  # its data have moved too
+    moved.config["data"] = str(tmp_path / "new/data")
+    assert name_of(moved, evaluated) == ["teacher/7b1/stage2"] * 2
+
+
+def test_an_evaluation_does_not_stand_for_another_run_at_the_path_of_its_model(tmp_path):
+    run = training(tmp_path, "teacher_stage2", "bloom-7b1")
+    evaluated = evaluation(tmp_path, str(run.path), {"mmlu": (1, 0.5)})
+    evaluated.changes["model"] = "its digest was … for this run and is … now"
+    _, found = standing.of_runs([run, evaluated])
+    assert found.name == "" and "something else is at this path now" in found.reason
 
 
 def test_a_training_run_stands_for_its_mixture_after_its_data_has_moved(tmp_path):
     trained = training(tmp_path, "teacher_stage2", "bloom-7b1")
     (tmp_path / "all").mkdir()
-    moved = (tmp_path / "data").rename(tmp_path / "all" / "data")
+    moved = (tmp_path / "data").rename(tmp_path / "all" / "teacher_stage2")
     assert name_of(trained) == [""]
     digest = files.file_digest(moved / "manifest.json")
     files.write_json(tmp_path / "run" / "inputs.json", {"data": digest})
-    prepared = record(tmp_path / "all", "prepare", {"sources": []}, {"mixtures": {"data": {}}})
+    mixtures = {"data": {}, "teacher_stage2": {}}
+    files.write_json(tmp_path / "all" / "data" / "manifest.json", {"mixture": "teacher_stage1"})
+    prepared = record(tmp_path / "all", "prepare", {"sources": []}, {"mixtures": mixtures})
     (own,) = standing.of_runs([trained, prepared])
     assert (own.name, own.manifest["mixture"]) == ("teacher/7b1/stage2", "teacher_stage2")
