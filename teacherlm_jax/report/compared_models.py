@@ -24,7 +24,8 @@ class ComparedModel:
         label: name of the model on the page; with several seeds, what their names share.
         runs: their answers, one for each seed.
         seeds: number of different seeds; 0 if their training runs are not known.
-        cost: cost of the training run, a mean over the seeds; None if it is not known.
+        cost: cost of the training run up to the evaluated checkpoint, a mean over the seeds; None
+            if it is not known.
         student: whether its data was prepared from explanations of an annotation run.
         unknown_trainings: a sentence for each checkpoint whose training is not known.
     """
@@ -173,14 +174,16 @@ def _model(
     lineage: Lineage,
 ) -> ComparedModel:
     runs = sorted(all_answers, key=lambda one: _seed(training_of[str(one.run.path)]))
-    trainings = [run for one in runs if (run := training_of[str(one.run.path)]) is not None]
-    unknown = [one.run for one in runs if training_of[str(one.run.path)] is None]
+    found = [(one.run, training_of[str(one.run.path)]) for one in runs]
+    unknown = [run for run, training in found if training is None]
+    known = [(run, training) for run, training in found if training is not None]
+    costs = [training_behind.cost(training, run.result.get("step")) for run, training in known]
     return ComparedModel(
         label=label,
         runs=tuple(runs),
-        seeds=len(trainings),
-        cost=training_behind.mean_cost([training_behind.cost(run) for run in trainings]),
-        student=any(map(lineage.is_student, trainings)),
+        seeds=len(known),
+        cost=training_behind.mean_cost(costs),
+        student=any(lineage.is_student(training) for _, training in known),
         unknown_trainings=tuple(
             f"{run.name}: {lineage.why_not_found(run)}, so its seed, tokens, steps and FLOPs are "
             "unknown; report a folder that contains its training"

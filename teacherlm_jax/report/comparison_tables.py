@@ -140,8 +140,9 @@ def _models(own: ComparedSet) -> Table:
     rows = tuple((*model_cells(model), *_accuracy_cells(model)) for model in own.models)
     return Table(
         "Training behind the compared models: tokens without padding, steps and model FLOPs of the "
-        "run itself, without the runs that it started from, means over seeds. Accuracy (%) over "
-        "all questions, with the lowest and highest seed.",
+        "run itself, without the runs that it started from, means over seeds; up to an earlier "
+        "checkpoint, scaled by its share of the steps. Accuracy (%) over all questions, with the "
+        "lowest and highest seed.",
         ("model", "seeds", "tokens", "steps", "FLOPs", "accuracy", "range of seeds"),
         rows,
     )

@@ -19,7 +19,7 @@ NOT_SETTINGS = {
 
 @dataclasses.dataclass(frozen=True)
 class TrainingCost:
-    """Cost of one training run, or its mean over several; earlier runs are not included.
+    """Cost of one training run up to a step, or its mean over several; earlier runs not included.
 
     Attributes:
         tokens: tokens that the run read, without padding.
@@ -32,12 +32,18 @@ class TrainingCost:
     flops: float
 
 
-def cost(training: RunRecord) -> TrainingCost:
-    """Return the cost of a training run: FLOPs by its summary.json, or 6 · parameters · tokens."""
-    tokens, summary = training.result["tokens"], training.path / layout.SUMMARY
+def cost(training: RunRecord, step: int | None = None) -> TrainingCost:
+    """Return the cost of a training run: FLOPs by its summary.json, or 6 · parameters · tokens.
+
+    Up to a checkpoint of `step` steps, all three are scaled: those of the whole run times the share
+    of its steps. None: the whole run.
+    """
+    steps, summary = training.result["step"], training.path / layout.SUMMARY
+    share = step / steps if step and steps else 1.0
     recorded = files.read_json(summary) if summary.exists() else {}
     per_token = recorded.get("model_flops_per_token") or 6 * training.result.get("parameters", 0)
-    return TrainingCost(tokens, training.result["step"], per_token * tokens)
+    tokens = training.result["tokens"] * share
+    return TrainingCost(tokens, steps * share, per_token * tokens)
 
 
 def mean_cost(costs: Sequence[TrainingCost]) -> TrainingCost | None:

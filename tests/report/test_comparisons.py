@@ -49,6 +49,28 @@ def test_their_tokens_steps_and_flops_are_beside_them(students):
     )
 
 
+def test_the_training_of_an_earlier_checkpoint_is_scaled_by_its_share_of_the_steps(students):
+    run = students / "student_CMF"
+    for name in ("student_CMF", "student_text"):
+        step = 150 if name == "student_text" else 1500
+        result = students / f"evaluate_{name}" / "result.json"
+        change(result, model=f"{run}/checkpoints/{step}", step=step)
+    pair = only_pair(students)
+    assert comparison_tables.model_cells(pair.first) == (
+        *("student_CMF/checkpoints/1500", "1", "2,752,512", "1,500", "1.93e+13"),
+    )
+    assert comparison_tables.model_cells(pair.second) == (
+        *("student_CMF/checkpoints/150", "1", "275,251", "150", "1.93e+12"),
+    )
+    assert comparison_tables.tokens_text(pair) == "10.0 : 1"
+    (table,) = [
+        one
+        for one in comparison_tables.section(compared(students))
+        if isinstance(one, Table) and one.caption.startswith("Training behind")
+    ]
+    assert "up to an earlier checkpoint, scaled by its share of the steps" in table.caption
+
+
 def test_the_page_and_the_summary_show_every_comparison(students):
     run = make_run(students / "report")
     result = report(ReportConfig(output="", root=str(students), title="Toys"), run)

@@ -30,6 +30,7 @@ def runs(tmp_path):
     for form, marks in {"text": TEXT, "CMF": CMF, "M": M}.items():
         student(root, form, marks)
     change(root / "CMF-0" / "result.json", tokens=12_000_000_000, step=30)
+    change(root / "evaluate-CMF-0" / "result.json", step=30)
     return root
 
 
