@@ -103,7 +103,7 @@ def compared_sets(
         for one in sorted(group, key=_most_questions_first):
             alike.setdefault(_alike(one, training_of[str(one.run.path)], lineage), []).append(one)
         if len(alike) > 1:
-            models = [without_repeats(own, training_of, lineage) for own in alike.values()]
+            models = [without_repeats(own, training_of, lineage)[0] for own in alike.values()]
             labelled = list(zip(_labels(models, lineage, root), models, strict=True))
             sets.append(compared_set(labelled, training_of, lineage))
     return sets, problems
@@ -116,29 +116,37 @@ def trainings_of(all_answers: Sequence[Answers], lineage: Lineage) -> dict[str, 
 
 def without_repeats(
     group: Sequence[Answers], training_of: Mapping[str, RunRecord | None], lineage: Lineage
-) -> list[Answers]:
-    """Return the answers without those of the same model, or of the same training and seeds.
+) -> tuple[list[Answers], list[tuple[Answers, Answers]]]:
+    """Return the answers without repeats, and each repeat with the one that is kept instead.
 
-    Of equal ones, that with the most questions is kept.
+    Repeats are answers of the same model, or of trainings of the same recipe and seeds. Of equal
+    ones, that with the most questions is kept.
     """
-    trainings = {str(one.run.path): training_of[str(one.run.path)] for one in group}
-    seeds_of = {path: lineage.seeds(run) for path, run in trainings.items() if run is not None}
+    identity_of = {
+        path: (lineage.recipe(training), lineage.seeds(training))
+        for one in group
+        if (training := training_of[path := str(one.run.path)]) is not None
+    }
     kept: list[Answers] = []
+    repeats: list[tuple[Answers, Answers]] = []
     for one in sorted(group, key=_most_questions_first):
-        if not any(_same_model(one, other, seeds_of) for other in kept):
+        same = (other for other in kept if _same_model(one, other, identity_of))
+        if (first := next(same, None)) is None:
             kept.append(one)
-    return kept
+        else:
+            repeats.append((one, first))
+    return kept, repeats
 
 
 def _most_questions_first(one: Answers) -> int:
     return -len(one.keys)
 
 
-def _same_model(one: Answers, other: Answers, seeds_of: Mapping[str, tuple[Any, ...]]) -> bool:
-    """Return whether two answers are of one model, or of trainings that differ in no seed."""
+def _same_model(one: Answers, other: Answers, identity_of: Mapping[str, tuple[Any, ...]]) -> bool:
+    """Return whether two answers are of one model, or of trainings that differ in nothing."""
     digests = {entry.run.result.get("digest") for entry in (one, other)}
-    seeds = {seeds_of.get(str(entry.run.path)) for entry in (one, other)}
-    return any(len(values) == 1 and None not in values for values in (digests, seeds))
+    trainings = {identity_of.get(str(entry.run.path)) for entry in (one, other)}
+    return any(len(values) == 1 and None not in values for values in (digests, trainings))
 
 
 def _alike(one: Answers, training: RunRecord | None, lineage: Lineage) -> str:

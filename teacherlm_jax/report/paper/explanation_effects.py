@@ -31,11 +31,15 @@ class ExplanationEffects:
         pairs: student with and without explanations, by cell of Table 7.
         sets: the compared students of each benchmark, by its format.
         problems: a sentence for each benchmark of a run that cannot be compared.
+        repeats: a sentence for each evaluation that is left out, as one of an equal training.
+        mixed: a sentence for each student whose trainings differ in more than their seeds.
     """
 
     pairs: Mapping[Cell, PairOfModels]
     sets: Mapping[str, ComparedSet]
     problems: tuple[str, ...]
+    repeats: tuple[str, ...] = ()
+    mixed: tuple[str, ...] = ()
 
     def of(self, benchmark: str) -> tuple[PairOfModels, ...]:
         """Return the pairs of a benchmark."""
@@ -75,9 +79,14 @@ class ExplanationEffects:
         return comparison_tables.of_set(self.sets[benchmark], pairs) if pairs else []
 
     def notices(self) -> list[Block]:
-        """Return the notice of the evaluations that cannot be compared; none if there are none."""
-        title = "Students that are not compared question by question"
-        return [Notice(title, self.problems)] if self.problems else []
+        """Return the notices of evaluations and students to watch; none if there are none."""
+        groups = (
+            ("Students that are not compared question by question", self.problems),
+            ("Repeated trainings, which are compared once and count in the means", self.repeats),
+            ("Students whose trainings differ in more than their seeds", self.mixed),
+            ("Training not found", tuple(self.all().unknown_trainings())),
+        )
+        return [Notice(title, lines) for title, lines in groups if lines]
 
 
 def of_runs(runs: Sequence[RunRecord], counted: Sequence[EvaluatedBenchmark]) -> ExplanationEffects:
@@ -93,24 +102,37 @@ def of_runs(runs: Sequence[RunRecord], counted: Sequence[EvaluatedBenchmark]) ->
     read, problems = answers.read_all(list(evaluations.values()))
     by_place = {(str(one.run.path), one.benchmark): one for one in read}
     lineage = Lineage(runs)
-    sets: dict[str, ComparedSet] = {}
-    pairs: dict[Cell, PairOfModels] = {}
+    compared = {}
     for benchmark in printed.STUDENT_BENCHMARKS:
         students: dict[tuple[str, str], list[Answers]] = {}
         for one in wanted:
             found = by_place.get((str(one.run.path), one.name))
             if one.format == benchmark and found is not None:
                 students.setdefault(cells[one.stands_for], []).append(found)
-        compared = _compared(benchmark, students, lineage)
-        if compared is not None:
-            sets[benchmark], own = compared
-            pairs |= own
-    return ExplanationEffects(pairs, sets, tuple(problems))
+        if own := _compared(benchmark, students, lineage):
+            compared[benchmark] = own
+    return ExplanationEffects(
+        {cell: pair for own in compared.values() for cell, pair in own.pairs.items()},
+        {benchmark: own.set for benchmark, own in compared.items()},
+        tuple(problems),
+        tuple(dict.fromkeys(line for own in compared.values() for line in own.repeats)),
+        tuple(dict.fromkeys(line for own in compared.values() for line in own.mixed)),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfBenchmark:
+    """The compared students of a benchmark; see `ExplanationEffects`."""
+
+    set: ComparedSet
+    pairs: Mapping[Cell, PairOfModels]
+    repeats: Sequence[str]
+    mixed: Sequence[str]
 
 
 def _compared(
     benchmark: str, students: Mapping[tuple[str, str], Sequence[Answers]], lineage: Lineage
-) -> tuple[ComparedSet, dict[Cell, PairOfModels]] | None:
+) -> _OfBenchmark | None:
     """Return the students of a benchmark and their pairs; None if no student has both forms."""
     explained = [
         (form, student)
@@ -123,10 +145,11 @@ def _compared(
     training_of = compared_models.trainings_of(
         [one for own in used for one in students[own]], lineage
     )
-    labelled = [
-        (_label(*own), compared_models.without_repeats(students[own], training_of, lineage))
-        for own in used
-    ]
+    labelled, repeats = [], []
+    for own in used:
+        kept, again = compared_models.without_repeats(students[own], training_of, lineage)
+        labelled.append((_label(*own), kept))
+        repeats += [_repeat(one, first) for one, first in again]
     found = compared_models.compared_set(labelled, training_of, lineage)
     found = dataclasses.replace(found, benchmark=names_of_models.dataset(benchmark))
     by_label = {model.label: model for model in found.models}
@@ -135,7 +158,34 @@ def _compared(
         [(by_label[_label(*own)], by_label[_label(_WITHOUT, own[1])]) for own in explained],
     )
     cells = {_label(*own): (benchmark, *own) for own in explained}
-    return found, {cells[pair.first.label]: pair for pair in pairs}
+    by_cell = {cells[pair.first.label]: pair for pair in pairs}
+    return _OfBenchmark(found, by_cell, repeats, _mixed(labelled, training_of, lineage))
+
+
+def _repeat(one: Answers, first: Answers) -> str:
+    return (
+        f"{one.run.name}: its model, or the recipe and seeds of its training, is that of "
+        f"{first.run.name}"
+    )
+
+
+def _mixed(
+    labelled: Sequence[tuple[str, Sequence[Answers]]],
+    training_of: Mapping[str, RunRecord | None],
+    lineage: Lineage,
+) -> list[str]:
+    """Return a sentence for each model whose known trainings have several recipes."""
+    lines = []
+    for label, group in labelled:
+        trainings = [run for one in group if (run := training_of[str(one.run.path)]) is not None]
+        if len({lineage.recipe(training) for training in trainings}) > 1:
+            names = ", ".join(one.run.name for one in group)
+            lines.append(
+                f"{label}: {names}; intervals and tests take them for seeds of one training, so "
+                f"repeat those that do not belong with config.{paper_models.KEY}="
+                f"{paper_models.NONE}"
+            )
+    return lines
 
 
 def _label(form: str, student: str) -> str:

@@ -11,13 +11,14 @@ def finish(verb, settings, result):
         run.finish(result)
 
 
-def trained(root, name, mixture, shape="bloom-tiny", **keys):
-    files.write_json(root / "data" / name / "manifest.json", {"mixture": mixture})
+def trained(root, name, mixture, shape="bloom-tiny", data="", learning_rate=2e-5, **keys):
+    data = root / "data" / (data or name)
+    files.write_json(data / "manifest.json", {"mixture": mixture})
     settings = config.TrainConfig(
         output=str(root / name),
-        data=str(root / "data" / name),
+        data=str(data),
         model=registry.shape(shape),
-        optimizer=config.OptimizerConfig(learning_rate=2e-5),
+        optimizer=config.OptimizerConfig(learning_rate=learning_rate),
         batch_size=256,
         **keys,
     )

@@ -1,6 +1,7 @@
 """`report --paper` tests our students with explanations against those without, by their answers."""
 
 import re
+import shutil
 
 import pytest
 
@@ -12,10 +13,11 @@ from tests.report.paper.paper_runs import evaluated, measured, trained
 M = "1" * 150 + "1" * 6 + "0" * 4 + "0" * 40  # one more right than TEXT
 
 
-def student(root, form, marks, seed=0, format="creak", subjects=("",), name=""):
+def student(root, form, marks, seed=0, format="creak", subjects=("",), name="", **keys):
     """Add a student of OPT 1.3B, its evaluation and its answers."""
     name = name or f"{form}-{seed}"
-    path = trained(root, name, f"student_{form}", seed=seed, stands_for="none")
+    keys |= {"data": form, "seed": seed, "stands_for": "none"}
+    path = trained(root, name, f"student_{form}", **keys)
     right = measured(marks.count("1") / len(marks), len(marks), subjects)
     stands_for = f"student/opt-1.3b/multi/{form}"
     evaluated(root, f"evaluate-{name}", path, {format: right}, stands_for=stands_for)
@@ -94,6 +96,36 @@ def test_seeds_are_counted_once_each(runs):
     _, result = paper(runs)
     (pair,) = [one for one in result["comparisons"] if "evaluate-CMF-0" in one["first"]]
     assert pair["seeds"] == [2, 1] and pair["second"] == ["evaluate-text-0"]
+    page = (runs / "report/report.md").read_text()
+    assert "Repeated trainings, which are compared once and count in the means" in page
+    assert (
+        "> - evaluate-again: its model, or the recipe and seeds of its training, is that of "
+        "evaluate-CMF-1\n"
+    ) in page
+    assert "differ in more than their seeds" not in page
+
+
+def test_trainings_with_other_settings_are_no_repeats_and_are_named(runs):
+    student(runs, "CMF", "1" * 167 + "0" * 33, name="faster", learning_rate=1e-4)
+    _, result = paper(runs)
+    (pair,) = [one for one in result["comparisons"] if "evaluate-CMF-0" in one["first"]]
+    assert sorted(pair["first"]) == ["evaluate-CMF-0", "evaluate-faster"]
+    assert pair["difference"] == pytest.approx(0.055)  # of the mean of both
+    page = (runs / "report/report.md").read_text()
+    assert "Repeated trainings" not in page
+    assert "> **Students whose trainings differ in more than their seeds" in page
+    assert (
+        "> - OPT 1.3B, CMF: evaluate-CMF-0, evaluate-faster; intervals and tests take them for "
+        "seeds of one training, so repeat those that do not belong with config.stands_for=none\n"
+    ) in page
+
+
+def test_students_whose_training_is_not_found_are_named(runs):
+    shutil.rmtree(runs / "CMF-0")
+    paper(runs)
+    page = (runs / "report/report.md").read_text()
+    assert "Training not found" in page
+    assert f"> - evaluate-CMF-0: the training of config.model={runs}/CMF-0 was not found" in page
 
 
 def test_means_over_subjects_are_compared_for_mmlu(runs):
