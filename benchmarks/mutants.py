@@ -3,8 +3,8 @@
 cosmic-ray makes the mutants; benchmarks/mutants.toml names the files, their tests and the mutants
 that are equivalent to the original. Each mutant is tested in a process that is forked after the
 libraries have been imported, in a copy of the package. `python -m benchmarks.mutants NAME …` tests
-only the files whose path contains NAME and keeps the recorded figures of the others; with
-`--changed` in place of names, it tests those that have changed since they were measured.
+only the files whose path contains a NAME and keeps the recorded figures of the others; with
+`--changed`, it tests only those of them that have changed since they were measured.
 """
 
 import os
@@ -15,7 +15,6 @@ os.environ["CI"] = "true"  # hypothesis then draws the same examples each time, 
 import dataclasses
 import difflib
 import gc
-import hashlib
 import importlib
 import importlib.metadata
 import json
@@ -26,7 +25,6 @@ import shutil
 import sys
 import tempfile
 import time
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,9 +35,8 @@ from cosmic_ray import plugins
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 
-from benchmarks import harness
+from benchmarks import harness, mutant_files
 
-SETTINGS = harness.ROOT / "benchmarks" / "mutants.toml"
 PAGE = harness.ROOT / "docs" / "explanation" / "tests.md"
 COPIED = ("teacherlm_jax", "tests", "configs")
 PYTEST = (
@@ -161,7 +158,9 @@ def measure(folder: Path, file: dict[str, Any], settings: dict[str, Any]) -> dic
     code = (folder / file["source"]).read_text(encoding="utf-8")
     possible = mutants_of(code, re.compile("|".join(settings["operators"])))
     if stale := file.get("equivalent", {}).keys() - {mutant.changed for mutant in possible}:
-        raise ValueError(f"{SETTINGS}: no mutant of {file['source']} is one of {sorted(stale)}")
+        raise ValueError(
+            f"{mutant_files.SETTINGS}: no mutant of {file['source']} is one of {sorted(stale)}"
+        )
     mutants = possible
     if "sample" in file:
         mutants = random.Random(settings["seed"]).sample(possible, file["sample"])
@@ -183,19 +182,14 @@ def measure(folder: Path, file: dict[str, Any], settings: dict[str, Any]) -> dic
     print(f"{file['source']}:", ", ".join(f"{figures[c]} {c}" for c in COLUMNS), flush=True)
     minutes = (time.monotonic() - begin) / 60
     lists = {"survivors": survived, "timed_out": too_long}
-    known = {"minutes": round(minutes, 1), "commit": harness.commit(), "sha256": digest(code)}
+    known = {
+        "minutes": round(minutes, 1),
+        "commit": harness.commit(),
+        mutant_files.DIGEST: mutant_files.digest(
+            file, settings, lambda path: (folder / path).read_text(encoding="utf-8")
+        ),
+    }
     return figures | known | lists
-
-
-def digest(code: str) -> str:
-    """Return the SHA-256 of a file's text, which tells whether its figures are still current."""
-    return hashlib.sha256(code.encode()).hexdigest()
-
-
-def changed(source: str, recorded: dict[str, Any]) -> bool:
-    """Return whether a file differs from the one whose figures are recorded, if any are."""
-    code = (harness.ROOT / source).read_text(encoding="utf-8")
-    return recorded.get(source, {}).get("sha256") != digest(code)
 
 
 def report(measured: dict[str, dict[str, Any]]) -> int:
@@ -221,16 +215,15 @@ def report(measured: dict[str, dict[str, Any]]) -> int:
     return harness.finish("mutants", figure, "at least 95%", share >= 0.95, details)
 
 
-def main(names: list[str]) -> int:
-    """Test the mutants of all files, or of those that `names` selects (see the first lines)."""
-    settings = tomllib.loads(SETTINGS.read_text(encoding="utf-8"))
+def main(words: list[str]) -> int:
+    """Test the mutants of the files that the arguments of the command select."""
+    settings = mutant_files.settings()
     recorded = harness.RESULTS / "mutants.json"
     before = json.loads(recorded.read_text(encoding="utf-8"))["files"] if recorded.exists() else {}
-    files = settings["file"]
-    if names == ["--changed"]:
-        files = [file for file in files if changed(file["source"], before)]
-    elif names:
-        files = [file for file in files if any(name in file["source"] for name in names)]
+    files = mutant_files.chosen(words, settings, before)
+    if not files:
+        print("nothing to test: no file, test or setting has changed since it was measured")
+        return 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "copy")
         for name in COPIED:
