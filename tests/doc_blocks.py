@@ -16,7 +16,17 @@ _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _LOOP = re.compile(r"for (\w+) in (.+)")
 _BETWEEN = ("|", "||", "&&", ";")  # commands
 _SETTING = re.compile(r"\w+=")  # of a variable, before a command
-_COMMAND = re.compile(r"\s*([!%$]|(\S*/bin/)?(docker|git|make|pip|python3?|teacherlm|uv)\s)")
+PROGRAMS = (  # of the commands on the pages
+    *("awk", "bash", "cd", "curl", "docker", "export", "gcloud", "git", "gsutil", "head", "hf"),
+    *("jupyter", "kubectl", "make", "mkdir", "mv", "papermill", "pip", "pre-commit", "pytest"),
+    *("python", "python3", "sbatch", "sky", "source", "squeue", "srun", "ssh", "sudo", "teacherlm"),
+    *("tensorboard", "trackio", "uv", "vllm", "wandb"),
+)
+_COMMAND = re.compile(
+    r"\s*([!%$]|for \w+ in |"
+    r"""(\w+=("[^"]*"|'[^']*'|\S*)\s+)*"""  # variables
+    rf"(\S*/)?({'|'.join(PROGRAMS)})(\s|;|$))"
+)
 
 
 def pages():

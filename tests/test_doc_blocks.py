@@ -7,6 +7,7 @@ exist. Python blocks are run. A block or line that cannot be tested has the comm
 have no commands, except those in NOT_SHELL.
 """
 
+import dataclasses
 import importlib.util
 import re
 import shutil
@@ -116,6 +117,42 @@ def test_commands_are_in_shell_blocks_where_they_are_tested():
     unlisted = {line: place for line, place in hidden.items() if line not in NOT_SHELL}
     assert not unlisted, "write the block as ```bash or ```console, or list its line with a reason"
     assert not NOT_SHELL.keys() - hidden, "not on a page any more"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("curl -O https://example.org/a", "sbatch job.sh", "gcloud storage ls", "make", "  make;"),
+        *(
+            "TEACHERLM_DATA=x teacherlm train",
+            "A=1 B='2 3' python a.py",
+            "$ ls",
+            "!ls",
+            "%pip list",
+        ),
+        *("for x in a b; do teacherlm train --config=$x.py; done", ".venv/bin/pre-commit install"),
+    ],
+)
+def test_a_command_in_a_block_of_another_language_is_found(line):
+    block = doc_blocks.Block("a.md:1", "text", f"output\n{line}\n")
+    assert block.hidden_commands() == [line.strip()]
+
+
+@pytest.mark.parametrize(
+    "line", ["makes 3 rows", "teacherlm: error", "a=b c", "curled", "the header", "for all of them"]
+)
+def test_output_is_no_command(line):
+    assert not doc_blocks.Block("a.md:1", "text", line).hidden_commands()
+
+
+def test_all_programs_of_the_pages_are_known_in_blocks_of_other_languages():
+    everywhere = (
+        dataclasses.replace(block, text=block.text.replace(NOT_TESTED, "# "))
+        for block in BLOCKS
+        if block.language in doc_blocks.SHELL
+    )
+    programs = {words[0].rpartition("/")[2] for one in everywhere for words in one.commands()}
+    assert programs - {"."} <= {*doc_blocks.PROGRAMS}
 
 
 def test_every_fence_of_a_page_is_read():
