@@ -22,7 +22,7 @@ from teacherlm_jax.report.blocks import (
 )
 from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.lineage import Lineage
-from teacherlm_jax.report.paper import names_of_models, printed
+from teacherlm_jax.report.paper import names_of_models, paper_tables, printed
 
 _TIES_TO_SHOW = 0.01  # share of the questions
 
@@ -250,11 +250,10 @@ def _paper_table(table: printed.PrintedTable) -> Table:
     name_column = names_of_models.stage if teachers else names_of_models.student
     rows = []
     for row in table.rows:
-        values = (table.value(row, column) for column in table.columns)
-        shown = (NO_FIGURE if value is None else f"{value:.{table.decimals}f}" for value in values)
-        rows.append((name_row(row), *shown))
+        cells = (paper_tables.printed_cell(table, row, column) for column in table.columns)
+        rows.append((name_row(row), *cells))
     caption = f"{table.heading} ({printed.source()}). {table.note}"
     if any(NO_FIGURE in row for row in rows):
-        caption += " –: not in the paper, or misprinted there."
+        caption += f" {NO_FIGURE}: not in the paper."
     header = ("paper", *map(name_column, table.columns))
     return Table(caption, header, tuple(rows))

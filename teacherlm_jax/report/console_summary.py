@@ -58,9 +58,10 @@ def summary(
 
 
 def for_console(text: str, compared: Comparisons, folder: epath.Path) -> str:
-    """Return the summary `text` as far as it fits on a console, or its tables of differences.
+    """Return what a command prints of the summary: `text`, or a part of it if that is too long.
 
-    What is left out is named, with the path of the whole summary in `folder`.
+    The part is the tables of differences and the path of the whole summary in `folder`, or only
+    this path if there are no such tables or they are too long as well.
     """
     lines = text.count("\n")
     if lines <= _MOST_LINES:

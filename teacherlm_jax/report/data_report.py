@@ -111,8 +111,8 @@ def _table(measured: Sequence[DataStatistics]) -> Table:
         for dataset in measured
     )
     return Table(
-        "Rows, options per question (–: free text), and mean tokens of questions with their "
-        "options, of answers, and of explanations by kind and author.",
+        f"Rows, options per question ({NO_FIGURE}: free text), and mean tokens of questions with "
+        "their options, of answers, and of explanations by kind and author.",
         ("data", "rows", "options", *map(_name, fields)),
         rows,
     )
@@ -263,6 +263,6 @@ def _paper() -> list[Block]:
         )
         for name, row in table.rows.items()
     )
-    caption = f"{table.heading} ({printed.source()}). {table.note} –: not in the paper."
+    caption = f"{table.heading} ({printed.source()}). {table.note} {NO_FIGURE}: not in the paper."
     header = ("data", *map(names_of_models.data_column, table.columns))
     return [Heading("Data of the paper"), Table(caption, header, rows)]

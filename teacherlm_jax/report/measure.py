@@ -205,7 +205,7 @@ def options_text(options: Counter[int]) -> str:
     shown = (
         f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 2 else " and ".join(map(str, numbers))
     )
-    return f"{shown}, –" if options[0] else shown
+    return f"{shown}, {NO_FIGURE}" if options[0] else shown
 
 
 def fields_of(measured: Sequence[DataStatistics]) -> list[Field]:

@@ -46,7 +46,10 @@ class PaperCell:
 
 @functools.cache
 def cells(name: str) -> tuple[PaperCell, ...]:
-    """Return the cells of a table in ACCURACY_TABLES, row by row; those without a model are not."""
+    """Return the cells of a table in ACCURACY_TABLES, row by row.
+
+    Cells that no model of the paper stands for, such as a stage that a teacher lacks, are left out.
+    """
     table = printed.table(name)
     rows = (*table.rows, *((AVERAGE,) if table.averages else ()))
     found = (_cell(name, row, column) for row in rows for column in table.columns)

@@ -77,7 +77,7 @@ def _three_rows(
     """Yield the row of the paper, and of ours and of the differences if there are any."""
     decimals = table.decimals
     of_paper = [table.value(row, column) for column in table.columns]
-    yield (f"{title}, paper", *(_printed(table, row, column) for column in table.columns))
+    yield (f"{title}, paper", *(printed_cell(table, row, column) for column in table.columns))
     ours = [
         measured.accuracy(cell.model, cell.format, cell.subject) if cell else None for cell in own
     ]
@@ -87,7 +87,7 @@ def _three_rows(
         yield (f"{title}, {DIFFERENCE}", *(signed(value, decimals) for value in differences))
 
 
-def _printed(table: printed.PrintedTable, row: str, column: str) -> str | Cell:
+def printed_cell(table: printed.PrintedTable, row: str, column: str) -> str | Cell:
     """Return a number of the paper, marked if it is a misprint."""
     misprint = table.misprint(row, column)
     if misprint is None:
