@@ -5,15 +5,11 @@ Checkpoints of one training run are no repetitions of an experiment, so they are
 
 import collections
 import dataclasses
-import re
 from collections.abc import Sequence
 
 from teacherlm_jax.report.collect import RunRecord
+from teacherlm_jax.report.lineage import place_in_run
 from teacherlm_jax.report.paper import paper_cells
-from teacherlm_jax.report.paper.standing import training_folder
-from teacherlm_jax.runs import layout
-
-_CHECKPOINT = re.compile(rf".*/{layout.CHECKPOINTS}/([^/]+)/?$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +18,14 @@ class EvaluatedBenchmark:
 
     Attributes:
         stands_for: model of the paper.
+        training: what identifies the training of the model: see `Standing.training`.
         run: the evaluation.
         name: name of the benchmark in the evaluation.
         format: its format.
     """
 
     stands_for: str
+    training: str
     run: RunRecord
     name: str
     format: str
@@ -51,10 +49,10 @@ class EvaluatedBenchmark:
 
         Most questions come first, then the best checkpoint, the run folder, and the last step.
         """
-        checkpoint = _CHECKPOINT.match(self.run.result["model"])
-        if checkpoint is None:
+        place = place_in_run(self.run.result["model"])
+        if place == ".":
             return self.rows, 1, 0
-        step = checkpoint[1]
+        step = place.rpartition("/")[2]
         return (self.rows, 0, int(step)) if step.isdigit() else (self.rows, 2, 0)
 
 
@@ -74,7 +72,7 @@ def of_benchmarks(
     for group in by_cell.values():
         by_training = collections.defaultdict(list)
         for one in group:
-            by_training[training_folder(one.run.result["model"])].append(one)
+            by_training[one.training].append(one)
         chosen = [max(same, key=lambda one: one.preference) for same in by_training.values()]
         for kept, same in zip(chosen, by_training.values(), strict=True):
             reason = f"{kept.run.name} counts for the same training run"

@@ -83,7 +83,7 @@ def _accuracies(
 def _evaluated(standings: Sequence[Standing]) -> list[EvaluatedBenchmark]:
     """Return the benchmarks of evaluations that may fill cells."""
     return [
-        EvaluatedBenchmark(standing.name, standing.run, name, format)
+        EvaluatedBenchmark(standing.name, standing.training, standing.run, name, format)
         for standing in standings
         if standing.run.verb == "evaluate"
         for name in standing.run.result["benchmarks"]

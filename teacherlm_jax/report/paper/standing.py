@@ -18,7 +18,7 @@ from teacherlm_jax.data import recipes
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.models import registry
 from teacherlm_jax.report.collect import RunRecord
-from teacherlm_jax.report.lineage import Lineage
+from teacherlm_jax.report.lineage import Lineage, folder_of
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files, locations
 from teacherlm_jax.storage.paths import StoragePath
@@ -42,12 +42,15 @@ class Standing:
         name: one of `paper_models`; empty: the run stands for nothing.
         reason: how that is known, or why it is not.
         manifest: the manifest of a training's data; empty if it cannot be read.
+        training: of an evaluation, the run folder of the model's training, or the address of a
+            published model; equal for all checkpoints of one training run.
     """
 
     run: RunRecord
     name: str
     reason: str
     manifest: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    training: str = ""
 
 
 def of_runs(runs: Sequence[RunRecord]) -> list[Standing]:
@@ -62,7 +65,8 @@ def of_runs(runs: Sequence[RunRecord]) -> list[Standing]:
             manifest = _manifest(lineage.data_of(run))
             standings.append(Standing(run, *_of_training(run.config, manifest), manifest))
         elif run.verb == "evaluate":
-            standings.append(Standing(run, *_of_evaluation(run, trained, lineage)))
+            name, reason = _of_evaluation(run, trained, lineage)
+            standings.append(Standing(run, name, reason, training=_training(run, lineage)))
         elif run.verb == "annotate":
             standings.append(Standing(run, *_of_annotation(run.config)))
     return standings
@@ -99,18 +103,23 @@ def _of_evaluation(
     return name, f"its training run: {reason}"
 
 
-def training_folder(model: str) -> epath.Path:
-    """Return the run folder of a model's training; the address of a published model without @."""
+def _training(evaluation: RunRecord, lineage: Lineage) -> str:
+    """Return what identifies the training of an evaluated model: see `Standing.training`."""
+    if training := lineage.training_of(evaluation):
+        return str(locations.absolute(training.path))
+    model = evaluation.result["model"]
     if published := _HUB.fullmatch(model):
-        model = f"hf://{published['model']}"
-    return locations.absolute(re.sub(rf"/{layout.CHECKPOINTS}/[^/]+/?$", "", model))
+        return f"hf://{published['model']}"
+    if "model" in evaluation.changes:  # of a run that is no longer at the path
+        return f"{model} of {evaluation.result.get('digest', '')}"
+    return str(locations.absolute(folder_of(model)))
 
 
 def _training_behind(
     model: str, trained: Mapping[epath.Path, RunRecord]
 ) -> Mapping[str, Any] | None:
     """Return the config of the training run that wrote a model; None if it cannot be read."""
-    folder = training_folder(model)
+    folder = locations.absolute(folder_of(model))
     if folder in trained:
         return trained[folder].config
     content = _read(folder / layout.CONFIG)

@@ -208,6 +208,33 @@ def test_evaluations_of_one_training_run_are_no_repetitions(tmp_path, models, ke
     )
 
 
+def test_checkpoints_of_a_training_that_has_moved_between_their_evaluations_count_once(tmp_path):
+    name = "student/opt-1.3b/multi/C"
+    trained = training(tmp_path / "new", "student_C", "opt-1.3b", stands_for=name)
+    trained.config["output"] = f"{tmp_path}/old/run"
+    runs = [
+        evaluation(tmp_path, f"{tmp_path}/{model}", {"creak": (9, right)}, f"e{step}")
+        for model, right, step in (
+            ("old/run/checkpoints/900", 0.4, 900),
+            ("new/run/checkpoints/1000", 0.6, 1000),
+        )
+    ]
+    ours = measured.Measured(standing.of_runs([trained, *runs]))
+    assert ours.accuracy(name, "creak").runs == ("e1000",)
+    (line,) = ours.left_out
+    assert line.endswith("is left out: e1000 counts for the same training run")
+
+
+def test_models_that_were_at_one_path_one_after_the_other_are_two_trainings(tmp_path):
+    name = "student/opt-1.3b/multi/C"
+    runs = [
+        evaluation(tmp_path, f"{tmp_path}/run", {"creak": (9, right)}, f"e{right}", stands_for=name)
+        for right in (0.4, 0.6)
+    ]
+    runs[0].changes["model"] = "its digest was … for this run and is … now"
+    assert measured.Measured(standing.of_runs(runs)).accuracy(name, "creak").value == 50
+
+
 def test_an_evaluation_stands_for_its_training_run_after_the_folder_has_moved(tmp_path):
     trained = training(tmp_path / "old", "teacher_stage2", "bloom-7b1")
     evaluated = evaluation(tmp_path, f"{trained.path}/checkpoints/best", {"mmlu": (14042, 0.3)})
