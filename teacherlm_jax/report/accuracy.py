@@ -74,18 +74,17 @@ class QuestionSet:
     models: tuple[ModelAccuracy, ...]
 
 
-def by_benchmark(runs: Sequence[RunRecord], root: epath.PathLike) -> dict[str, list[QuestionSet]]:
+def by_benchmark(lineage: Lineage, root: epath.PathLike) -> dict[str, list[QuestionSet]]:
     """Return the results of finished evaluations by benchmark, in the order of the runs.
 
     Models with different questions of a benchmark (another limit, another file), or with other
     settings of the scoring, are in different sets, because their figures are not comparable.
     """
     results: dict[str, list[tuple[RunRecord, dict[str, Any]]]] = {}
-    for run in runs:
+    for run in lineage.runs:
         if run.verb == "evaluate" and run.finished:
             for benchmark, result in run.result["benchmarks"].items():
                 results.setdefault(benchmark, []).append((run, result))
-    lineage = Lineage(runs)
     return {name: _question_sets(name, own, lineage, root) for name, own in results.items()}
 
 
@@ -133,9 +132,9 @@ def _scoring(settings: Mapping[str, Any]) -> str:
     return f" Scoring: {', '.join(shown)}."
 
 
-def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
+def section(lineage: Lineage, root: epath.PathLike) -> list[Block]:
     """Return the blocks of the section, none if nothing was evaluated."""
-    benchmarks = by_benchmark(runs, root)
+    benchmarks = by_benchmark(lineage, root)
     if not benchmarks:
         return []
     blocks: list[Block] = [

@@ -24,6 +24,7 @@ from teacherlm_jax.report.changed_inputs import REMEDY
 from teacherlm_jax.report.collect import RunRecord, find_runs
 from teacherlm_jax.report.console_summary import aligned, for_console, summary
 from teacherlm_jax.report.data_report import report_data
+from teacherlm_jax.report.lineage import Lineage
 from teacherlm_jax.report.page import with_file_names, write
 from teacherlm_jax.report.paper.paper_page import report_paper
 from teacherlm_jax.report.reading.ratings_report import report_ratings
@@ -54,9 +55,10 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
     if config.ratings:
         return report_ratings(config, run)
     runs = find_runs(config.root, run.address)
-    compared = comparisons.compare(runs, config.root)
-    blocks = _blocks(runs, config.root, compared)
-    text = summary(config.title, runs, config.root, run.address, compared)
+    lineage = Lineage(runs)
+    compared = comparisons.compare(lineage, config.root)
+    blocks = _blocks(lineage, config.root, compared)
+    text = summary(config.title, lineage, config.root, run.address, compared)
     path = write(run, config.title, _lede(runs), blocks, text)
     run.log.info("%s", for_console(text, compared, run.address))
     run.log.info("%s: %s", path, counted(len(runs), "run"))
@@ -65,6 +67,8 @@ def report(config: ReportConfig, run: Run) -> dict[str, Any]:
             run.log.warning("%s: %s; %s", record.name, sentence, REMEDY)
         for sentence in record.not_compared.values():
             run.log.warning("%s: %s", record.name, sentence)
+    for sentence in lineage.unreadable():
+        run.log.warning("%s", sentence)
     return {
         "page": str(path),
         "runs": dict(Counter(record.verb for record in runs)),
@@ -83,8 +87,8 @@ def charts(root: epath.PathLike) -> dict[str, altair.TopLevelMixin]:
 
     Nothing is written. Raises UserError if `root` is not a folder or contains no run.
     """
-    runs = find_runs(root, None)
-    blocks = _blocks(runs, root, comparisons.compare(runs, root))
+    lineage = Lineage(find_runs(root, None))
+    blocks = _blocks(lineage, root, comparisons.compare(lineage, root))
     return {
         block.name: block.drawing.chart
         for block in with_file_names(blocks)
@@ -99,20 +103,21 @@ def comparison_text(root: epath.PathLike) -> str:
     cannot be compared. Nothing is written. Raises UserError if `root` is not a folder or contains
     no run.
     """
-    compared = comparisons.compare(find_runs(root, None), root)
+    compared = comparisons.compare(Lineage(find_runs(root, None)), root)
     tables = [aligned(table) for table in comparison_tables.tables(compared)]
     parts = tables or ["No two models answered the same questions."]
     return printable("\n\n".join([*parts, *compared.unknown_trainings(), *compared.problems]))
 
 
 def _blocks(
-    runs: Sequence[RunRecord], root: epath.PathLike, compared: comparisons.Comparisons
+    lineage: Lineage, root: epath.PathLike, compared: comparisons.Comparisons
 ) -> list[Block]:
+    runs = lineage.runs
     return [
         *_notices(runs),
-        *accuracy.section(runs, root),
+        *accuracy.section(lineage, root),
         *comparison_tables.section(compared),
-        *flagged_questions.section(runs, root),
+        *flagged_questions.section(lineage, root),
         *explanations.section(runs, root),
         *prepared_mixtures.section(runs),
         *trainings.section(runs, root),

@@ -87,15 +87,12 @@ def _pairs(models: Sequence[ComparedModel]) -> list[tuple[ComparedModel, Compare
     return [(one, other) for index, one in enumerate(models) for other in models[index + 1 :]]
 
 
-def compared_sets(
-    runs: Sequence[RunRecord], root: epath.PathLike
-) -> tuple[list[ComparedSet], list[str]]:
+def compared_sets(lineage: Lineage, root: epath.PathLike) -> tuple[list[ComparedSet], list[str]]:
     """Return the sets of two or more models on the same questions.
 
     Also returns a sentence for each benchmark of a run that cannot be compared with other runs.
     """
-    all_answers, problems = answers.read_all(runs)
-    lineage = Lineage(runs)
+    all_answers, problems = answers.read_all(lineage.runs)
     training_of = trainings_of(all_answers, lineage)
     sets = []
     for group in answers.on_same_questions(all_answers):

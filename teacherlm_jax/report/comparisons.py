@@ -11,8 +11,8 @@ from etils import epath
 from teacherlm_jax.evaluation import paired
 from teacherlm_jax.evaluation.paired import PairedComparison
 from teacherlm_jax.report import answers
-from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.compared_models import ComparedModel, ComparedSet, compared_sets
+from teacherlm_jax.report.lineage import Lineage
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -64,9 +64,9 @@ class Comparisons:
         return list(dict.fromkeys(line for model in models for line in model.unknown_trainings))
 
 
-def compare(runs: Sequence[RunRecord], root: epath.PathLike) -> Comparisons:
+def compare(lineage: Lineage, root: epath.PathLike) -> Comparisons:
     """Compare the models of all finished evaluations on the same questions."""
-    sets, problems = compared_sets(runs, root)
+    sets, problems = compared_sets(lineage, root)
     return Comparisons(tuple((own, _compared(own)) for own in sets), tuple(problems))
 
 

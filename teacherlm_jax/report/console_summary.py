@@ -27,14 +27,14 @@ Line = tuple[str, ...]  # a line of the table: only a title, or a name and its c
 
 def summary(
     title: str,
-    runs: Sequence[RunRecord],
+    lineage: Lineage,
     root: epath.PathLike,
     folder: epath.Path,
     compared: Comparisons,
 ) -> str:
     """Return the whole text; `folder` is the folder of the page."""
-    parts = [underlined(title, "=")]
-    if table := [*_accuracies(runs, root), *_gates(runs)]:
+    runs, parts = lineage.runs, [underlined(title, "=")]
+    if table := [*_accuracies(lineage, root), *_gates(runs)]:
         parts.append(aligned(table))
     parts += map(aligned, comparison_tables.tables(compared))
     if lines := compared.unknown_trainings():
@@ -81,11 +81,10 @@ def underlined(title: str, mark: str) -> str:
     return f"{title}\n{mark * len(title)}"
 
 
-def _accuracies(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Line]:
+def _accuracies(lineage: Lineage, root: epath.PathLike) -> list[Line]:
     """Return the lines of every set of questions, with students apart from other models."""
-    lineage = Lineage(runs)
     lines: list[Line] = []
-    for sets in accuracy.by_benchmark(runs, root).values():
+    for sets in accuracy.by_benchmark(lineage, root).values():
         for questions in sets:
             lines += [(), *_accuracy_lines(questions, lineage)]
     return lines

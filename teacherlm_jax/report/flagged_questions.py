@@ -1,6 +1,6 @@
 """The section on contamination: accuracy with and without questions of the training data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
@@ -19,12 +19,11 @@ from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.lineage import Lineage
 
 
-def section(runs: Sequence[RunRecord], root: epath.PathLike) -> list[Block]:
+def section(lineage: Lineage, root: epath.PathLike) -> list[Block]:
     """Return the blocks of the section, none if no evaluation looked for its questions."""
-    lineage = Lineage(runs)
     rows = tuple(
         _row(run, benchmark, result, lineage.label(run, root))
-        for run in runs
+        for run in lineage.runs
         if run.verb == "evaluate" and run.finished
         for benchmark, result in run.result["benchmarks"].items()
         if "contamination" in result

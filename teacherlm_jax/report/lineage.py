@@ -29,9 +29,14 @@ _CHECKPOINT = re.compile(
 
 
 class Lineage:
-    """Finds the runs behind each of `runs`, among `runs`."""
+    """Finds the runs behind each of `runs`, among `runs`; reads what they wrote at most once.
+
+    Attributes:
+        runs: the runs, in the given order.
+    """
 
     def __init__(self, runs: Sequence[RunRecord]):
+        self.runs = tuple(runs)
         done = [run for run in runs if run.finished]
         self._trainings = Origins([run for run in done if run.verb == "train"], _own_models)
         self._preparations = Origins([run for run in runs if run.verb == "prepare"], _manifests)

@@ -11,13 +11,14 @@ from teacherlm_jax.report import compared_models, comparison_tables, comparisons
 from teacherlm_jax.report.blocks import Heading, Notice, Table
 from teacherlm_jax.report.build import report
 from teacherlm_jax.report.collect import find_runs
+from teacherlm_jax.report.lineage import Lineage
 from teacherlm_jax.storage import files
 from tests.make_run import make_run
 from tests.report.answered import CMF, TEXT, answer, change, seeded
 
 
 def compared(runs):
-    return comparisons.compare(find_runs(runs, runs / "report"), str(runs))
+    return comparisons.compare(Lineage(find_runs(runs, runs / "report")), str(runs))
 
 
 def only_pair(runs):
@@ -146,7 +147,7 @@ def test_predictions_of_earlier_versions_are_matched_by_the_digest_of_the_file(s
         files.write_jsonl(folder / "generated.predictions.jsonl", rows)
     assert compared(students).sets == ()
     assert any("of an earlier version" in line for line in compared_models.compared_sets(
-        find_runs(students, students / "report"), str(students))[1])  # fmt: skip
+        Lineage(find_runs(students, students / "report")), str(students))[1])  # fmt: skip
     for name in ("student_CMF", "student_text"):
         inputs = {"benchmarks.generated": "sha256:1"}
         files.write_json(students / f"evaluate_{name}" / "inputs.json", inputs)

@@ -9,6 +9,7 @@ from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.report import comparisons, console_summary
 from teacherlm_jax.report.build import report
 from teacherlm_jax.report.collect import find_runs
+from teacherlm_jax.report.lineage import Lineage
 from teacherlm_jax.storage import files
 from tests.make_run import make_run
 
@@ -146,7 +147,7 @@ def test_of_a_long_summary_only_the_differences_are_printed(students, capsys, mo
 
 
 def test_of_very_many_differences_only_the_file_is_named(students):
-    compared = comparisons.compare(find_runs(students, None), students)
+    compared = comparisons.compare(Lineage(find_runs(students, None)), students)
     (first, (pair,)), *others = compared.sets
     many = comparisons.Comparisons(((first, (pair,) * 300), *others), compared.problems)
     folder = students / "report"

@@ -5,11 +5,12 @@ import pytest
 from teacherlm_jax.report import flagged_questions
 from teacherlm_jax.report.blocks import Cell, Table
 from teacherlm_jax.report.collect import find_runs
+from teacherlm_jax.report.lineage import Lineage
 from teacherlm_jax.storage import files
 
 
 def _table(runs) -> Table | None:
-    blocks = flagged_questions.section(find_runs(runs, runs / "report"), str(runs))
+    blocks = flagged_questions.section(Lineage(find_runs(runs, runs / "report")), str(runs))
     return next((block for block in blocks if isinstance(block, Table)), None)
 
 

@@ -89,7 +89,7 @@ class ExplanationEffects:
         return [Notice(title, lines) for title, lines in groups if lines]
 
 
-def of_runs(runs: Sequence[RunRecord], counted: Sequence[EvaluatedBenchmark]) -> ExplanationEffects:
+def of_runs(lineage: Lineage, counted: Sequence[EvaluatedBenchmark]) -> ExplanationEffects:
     """Compare the students of Table 7 by the answers of the evaluations that count."""
     forms = (_WITHOUT, *FORMS)
     cells = {
@@ -101,7 +101,6 @@ def of_runs(runs: Sequence[RunRecord], counted: Sequence[EvaluatedBenchmark]) ->
     evaluations = {str(one.run.path): one.run for one in wanted}
     read, problems = answers.read_all(list(evaluations.values()))
     by_place = {(str(one.run.path), one.benchmark): one for one in read}
-    lineage = Lineage(runs)
     compared = {}
     for benchmark in printed.STUDENT_BENCHMARKS:
         students: dict[tuple[str, str], list[Answers]] = {}

@@ -7,8 +7,9 @@ from typing import Any
 from teacherlm_jax.config import ReportConfig
 from teacherlm_jax.report import comparison_tables
 from teacherlm_jax.report.blocks import Block, Heading, Notice, Paragraph, Subheading, Table, count
-from teacherlm_jax.report.collect import RunRecord, find_runs
+from teacherlm_jax.report.collect import find_runs
 from teacherlm_jax.report.console_summary import underlined
+from teacherlm_jax.report.lineage import Lineage
 from teacherlm_jax.report.page import write
 from teacherlm_jax.report.paper import (
     augmentation,
@@ -36,12 +37,15 @@ def report_paper(config: ReportConfig, run: Run) -> dict[str, Any]:
 
     Raises UserError if `config.root` is not a folder. It may contain no run yet.
     """
-    page = PaperPage(find_runs(config.root, run.address, may_be_none=True))
+    lineage = Lineage(find_runs(config.root, run.address, may_be_none=True))
+    page = PaperPage(lineage)
     title = config.title if config.title != ReportConfig.title else "TeacherLM: the paper and ours"
     lines = [underlined(title, "="), *page.summary]
     path = write(run, title, page.lede, page.blocks(), "\n".join(lines) + "\n")
     for line in page.summary:
         run.log.info("%s", line)
+    for line in lineage.unreadable():
+        run.log.warning("%s", line)
     run.log.info("%s has the commands that fill the empty cells", path)
     return {
         "page": str(path),
@@ -60,12 +64,12 @@ class PaperPage:
         effects: our students with and without explanations, compared by their answers.
     """
 
-    def __init__(self, runs: Sequence[RunRecord]):
+    def __init__(self, lineage: Lineage):
         """Find out which runs stand for which models of the paper."""
-        self._standings = of_runs(runs)
+        self._standings = of_runs(lineage)
         self._measured = Measured(self._standings)
         self.coverage: Coverage = empty_cells.coverage(self._measured)
-        self.effects = explanation_effects.of_runs(runs, self._measured.counted)
+        self.effects = explanation_effects.of_runs(lineage, self._measured.counted)
 
     @property
     def lede(self) -> str:

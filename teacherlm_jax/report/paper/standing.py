@@ -53,12 +53,11 @@ class Standing:
     training: str = ""
 
 
-def of_runs(runs: Sequence[RunRecord]) -> list[Standing]:
+def of_runs(lineage: Lineage) -> list[Standing]:
     """Return the standings of all finished runs that can have one, in the order of the runs."""
-    trained = {locations.absolute(run.path): run for run in runs if run.verb == "train"}
-    lineage = Lineage(runs)
+    trained = {locations.absolute(run.path): run for run in lineage.runs if run.verb == "train"}
     standings = []
-    for run in runs:
+    for run in lineage.runs:
         if not run.finished:
             continue
         if run.verb == "train":

@@ -9,6 +9,7 @@ from teacherlm_jax import config
 from teacherlm_jax.config import TrainConfig
 from teacherlm_jax.models import registry
 from teacherlm_jax.report.collect import RunRecord
+from teacherlm_jax.report.lineage import Lineage
 from teacherlm_jax.report.paper import measured, standing
 from teacherlm_jax.storage import files
 
@@ -50,7 +51,7 @@ def evaluation(folder, model, results, name="evaluation", **keys):
 
 
 def name_of(*runs):
-    return [found.name for found in standing.of_runs(runs)]
+    return [found.name for found in standing.of_runs(Lineage(runs))]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_the_manifest_and_not_the_name_of_its_folder_names_the_mixture(tmp_path)
     run = training(tmp_path / "teacher_stage1", "teacher_stage2", "bloom-7b1")
     assert name_of(run) == ["teacher/7b1/stage2"]
     (tmp_path / "teacher_stage1/data/manifest.json").unlink()
-    (found,) = standing.of_runs([run])
+    (found,) = standing.of_runs(Lineage([run]))
     assert found.name == "" and found.reason.startswith("no manifest of its data at config.data=")
 
 
@@ -113,7 +114,7 @@ def test_most_questions_count_and_several_training_runs_have_their_mean(tmp_path
         evaluation(tmp_path, f"m{number}", {"creak": result}, f"run-{number}", stands_for=name)
         for number, result in enumerate([(100, 0.9), (1371, 0.60), (1371, 0.64)])
     ]
-    found = measured.Measured(standing.of_runs(runs)).accuracy(name, "creak")
+    found = measured.Measured(standing.of_runs(Lineage(runs))).accuracy(name, "creak")
     assert found.value == pytest.approx(62) and found.rows == 1371
     assert found.runs == ("run-1", "run-2")
 
@@ -121,7 +122,7 @@ def test_most_questions_count_and_several_training_runs_have_their_mean(tmp_path
 def test_a_benchmark_of_another_format_fills_no_cell(tmp_path):
     name = "student/opt-1.3b/multi/C"
     run = evaluation(tmp_path, "m", {"sample": (5, 0.5)}, stands_for=name)
-    ours = measured.Measured(standing.of_runs([run]))
+    ours = measured.Measured(standing.of_runs(Lineage([run])))
     assert ours.accuracy(name, "creak") is None and ours.accuracy(name, "sample") is None
 
 
@@ -130,7 +131,7 @@ def test_few_shot_results_fill_no_cell_and_other_prompts_are_named(tmp_path):
     run = evaluation(tmp_path, "m", {"creak": (5, 0.5), "ecqa": (5, 0.5)}, stands_for=name)
     run.config["benchmarks"][0]["shots"] = 5
     run.config["benchmarks"][1]["style"] = "clean"
-    ours = measured.Measured(standing.of_runs([run]))
+    ours = measured.Measured(standing.of_runs(Lineage([run])))
     assert ours.accuracy(name, "creak") is None and ours.accuracy(name, "ecqa").rows == 5
     assert list(measured.other_settings(run)) == [
         "my-creak has shots=5 and fills no cell: the paper is zero-shot",
@@ -145,7 +146,7 @@ def test_samples_and_tokens_of_several_annotations_are_combined(tmp_path):
         return record(tmp_path / name, "annotate", settings, {"rows": rows, "kinds": kinds})
 
     runs = [annotation("a", 100, 50.0), annotation("b", 300, 70.0)]
-    ours = measured.Measured(standing.of_runs(runs)).data["data/p3"]
+    ours = measured.Measured(standing.of_runs(Lineage(runs))).data["data/p3"]
     assert ours == {"train": 400, "cot": 65.0}
 
 
@@ -158,18 +159,20 @@ def test_options_are_those_of_an_evaluation_of_all_questions(tmp_path):
     for folder, numbers in (("few", [2]), ("all", [5, 4])):
         scores = [{"scores": dict.fromkeys("ABCDE"[:number], -1.0)} for number in numbers]
         files.write_jsonl(tmp_path / folder / "my-ecqa.predictions.jsonl", scores)
-    ours = measured.Measured(standing.of_runs(runs)).data
+    ours = measured.Measured(standing.of_runs(Lineage(runs))).data
     assert ours == {"data/ecqa": {"test": 2194, "options": 4.5}}
 
 
 def test_explanations_by_people_are_those_that_a_student_was_trained_on(tmp_path):
     name = "student/bloomz-7b1/creak/C/human"
     run = training(tmp_path, "student_C", "bloom-7b1", stands_for=name)
-    assert measured.Measured(standing.of_runs([run])).data == {}
+    assert measured.Measured(standing.of_runs(Lineage([run]))).data == {}
     by_field = {"answer": {"count": 9, "mean": 1.0}, "cot": {"human": {"count": 9, "mean": 15.2}}}
     manifest = {"mixture": "student_C", "statistics": {"tokens_by_field": by_field}}
     files.write_json(tmp_path / "data/manifest.json", manifest)
-    assert measured.Measured(standing.of_runs([run])).data == {"data/creak": {"human": 15.2}}
+    assert measured.Measured(standing.of_runs(Lineage([run]))).data == {
+        "data/creak": {"human": 15.2}
+    }
 
 
 def test_the_last_of_several_training_runs_gives_the_settings_and_the_folder(tmp_path):
@@ -178,7 +181,7 @@ def test_the_last_of_several_training_runs_gives_the_settings_and_the_folder(tmp
         training(tmp_path / folder, "mine", "bloom-560m", stands_for=name, batch_size=size)
         for folder, size in (("a", 64), ("b", 32))
     ]
-    ours = measured.Measured(standing.of_runs(runs))
+    ours = measured.Measured(standing.of_runs(Lineage(runs)))
     assert ours.trained == {name: tmp_path / "b/run"}
     assert ours.settings[name]["batch_size"] == 32
 
@@ -198,7 +201,7 @@ def test_evaluations_of_one_training_run_are_no_repetitions(tmp_path, models, ke
         evaluation(tmp_path, model, {"creak": (9, number / 10)}, f"e{number}", stands_for=name)
         for number, model in enumerate(models)
     ]
-    ours = measured.Measured(standing.of_runs(runs))
+    ours = measured.Measured(standing.of_runs(Lineage(runs)))
     assert ours.accuracy(name, "creak").runs == (f"e{kept}",)
     assert ours.accuracy(name, "creak").value == pytest.approx(10 * kept)
     assert len(ours.left_out) == len(models) - 1
@@ -219,7 +222,7 @@ def test_checkpoints_of_a_training_that_has_moved_between_their_evaluations_coun
             ("new/run/checkpoints/1000", 0.6, 1000),
         )
     ]
-    ours = measured.Measured(standing.of_runs([trained, *runs]))
+    ours = measured.Measured(standing.of_runs(Lineage([trained, *runs])))
     assert ours.accuracy(name, "creak").runs == ("e1000",)
     (line,) = ours.left_out
     assert line.endswith("is left out: e1000 counts for the same training run")
@@ -232,7 +235,7 @@ def test_models_that_were_at_one_path_one_after_the_other_are_two_trainings(tmp_
         for right in (0.4, 0.6)
     ]
     runs[0].changes["model"] = "its digest was … for this run and is … now"
-    assert measured.Measured(standing.of_runs(runs)).accuracy(name, "creak").value == 50
+    assert measured.Measured(standing.of_runs(Lineage(runs))).accuracy(name, "creak").value == 50
 
 
 def test_an_evaluation_stands_for_its_training_run_after_the_folder_has_moved(tmp_path):
@@ -250,7 +253,7 @@ def test_an_evaluation_does_not_stand_for_another_run_at_the_path_of_its_model(t
     run = training(tmp_path, "teacher_stage2", "bloom-7b1")
     evaluated = evaluation(tmp_path, str(run.path), {"mmlu": (1, 0.5)})
     evaluated.changes["model"] = "its digest was … for this run and is … now"
-    _, found = standing.of_runs([run, evaluated])
+    _, found = standing.of_runs(Lineage([run, evaluated]))
     assert found.name == "" and "something else is at this path now" in found.reason
 
 
@@ -264,5 +267,5 @@ def test_a_training_run_stands_for_its_mixture_after_its_data_has_moved(tmp_path
     mixtures = {"data": {}, "teacher_stage2": {}}
     files.write_json(tmp_path / "all" / "data" / "manifest.json", {"mixture": "teacher_stage1"})
     prepared = record(tmp_path / "all", "prepare", {"sources": []}, {"mixtures": mixtures})
-    (own,) = standing.of_runs([trained, prepared])
+    (own,) = standing.of_runs(Lineage([trained, prepared]))
     assert (own.name, own.manifest["mixture"]) == ("teacher/7b1/stage2", "teacher_stage2")
