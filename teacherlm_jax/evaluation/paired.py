@@ -5,8 +5,8 @@ compared on the differences per question, which is what makes small differences 
 intervals side by side ignore that both models find the same questions easy.
 
 With one seed each, McNemar's exact test and a bootstrap over questions apply to these two trained
-models. With several seeds, questions and seeds are both resampled (the crossed or pigeonhole
-bootstrap: Owen 2007, doi 10.1214/07-AOAS122), so the interval is about the way of training.
+models. With several seeds of one of them, the interval is about the way of training: its part from
+the questions is that of the bootstrap, and its part from the seeds is Student's t.
 """
 
 import dataclasses
@@ -14,15 +14,15 @@ import math
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from jaxtyping import Float64, Int, Shaped
+from jaxtyping import Float64, Shaped
 from scipy import special
 
-from teacherlm_jax.evaluation import paired_draws
+from teacherlm_jax.evaluation import paired_draws, paired_spread
+from teacherlm_jax.evaluation.paired_counts import RightAnswers
 from teacherlm_jax.evaluation.paired_draws import ALPHA, DRAWS
+from teacherlm_jax.evaluation.paired_spread import Z_ALPHA, Z_POWER, SpreadOfPair
 
-POWER = 0.8
 _ROUNDING = 1e-9  # of floating-point numbers, in accuracies
-_Z_ALPHA, _Z_POWER = special.ndtri(1 - ALPHA / 2), special.ndtri(POWER)
 
 _First = Float64[np.ndarray, "seeds_1 questions"]
 _Second = Float64[np.ndarray, "seeds_2 questions"]
@@ -36,14 +36,14 @@ class PairedComparison:
         questions: number of questions.
         seeds: number of seeds of each model.
         difference: difference of the accuracies, means over the seeds.
-        interval: 95% bootstrap interval of the difference.
+        interval: 95% interval of the difference, see `bootstrap_interval`.
         only_first: number of questions that only the first model answers right, a mean over pairs
             of seeds.
         only_second: the same of the second model.
         p_values: McNemar's exact p of the first seeds of both models, of their second seeds, and so
             on, for as many seeds as both have.
         more_questions: number of further questions that it takes to tell the models apart; 0 if
-            they are told apart, None if no number of questions would do, see `_more_questions`.
+            they are told apart, None if no number of questions would do; see `questions_needed`.
         by_strata: whether the accuracies are means over strata, which p ignores.
     """
 
@@ -111,37 +111,27 @@ def compare_pairs(
     tables = [np.asarray(model, np.float64) for model in models]
     _require_tables(tables)
     weights, groups = paired_draws.weights_and_groups(tables[0].shape[1], strata)
+    accuracies = [float((table @ weights).mean()) for table in tables]
     drawn = paired_draws.drawn_accuracies(tables, strata)
+    spread, right = paired_spread.spread(tables, weights, groups), RightAnswers(tables)
     compared = []
     for one, other in pairs:
-        first, second = tables[one], tables[other]
-        pair = _compared(first, second, weights, _interval(drawn[one], drawn[other]))
-        pair = dataclasses.replace(pair, by_strata=strata is not None)
-        if not pair.told_apart:
-            needed = _more_questions(first, second, weights, groups)
-            pair = dataclasses.replace(pair, more_questions=needed)
-        compared.append(pair)
+        difference, of_pair = accuracies[one] - accuracies[other], spread.of_pair(one, other)
+        only_first, only_second = right.means(one, other)
+        pair = PairedComparison(
+            questions=len(weights),
+            seeds=(len(tables[one]), len(tables[other])),
+            difference=0.0 if abs(difference) < _ROUNDING else difference,
+            interval=_interval(drawn[one] - drawn[other], difference, of_pair),
+            only_first=only_first,
+            only_second=only_second,
+            p_values=tuple(mcnemar(*counts) for counts in right.by_seeds(one, other)),
+            more_questions=0,
+            by_strata=strata is not None,
+        )
+        needed = 0 if pair.told_apart else _more_questions(pair, of_pair)
+        compared.append(dataclasses.replace(pair, more_questions=needed))
     return compared
-
-
-def _compared(
-    first: _First,
-    second: _Second,
-    weights: Float64[np.ndarray, " questions"],
-    interval: tuple[float, float],
-) -> PairedComparison:
-    means = first.mean(axis=0), second.mean(axis=0)
-    seeds = zip(first, second, strict=False)
-    return PairedComparison(
-        questions=first.shape[1],
-        seeds=(len(first), len(second)),
-        difference=float(weights @ (means[0] - means[1])),
-        interval=interval,
-        only_first=float((means[0] * (1 - means[1])).sum()),
-        only_second=float((means[1] * (1 - means[0])).sum()),
-        p_values=tuple(mcnemar(*_discordant(*pair)) for pair in seeds),
-        more_questions=0,
-    )
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -164,7 +154,7 @@ def questions_needed(discordant: float, difference: float) -> int | None:
     if not difference:
         return None
     spread = math.sqrt(max(discordant - difference**2, 0.0))
-    root = (_Z_ALPHA * math.sqrt(discordant) + _Z_POWER * spread) / abs(difference)
+    root = (Z_ALPHA * math.sqrt(discordant) + Z_POWER * spread) / abs(difference)
     return math.ceil(root**2)
 
 
@@ -174,70 +164,36 @@ def bootstrap_interval(
     strata: Sequence[Hashable] | None = None,
     draws: int = DRAWS,
 ) -> tuple[float, float]:
-    """Return the 95% interval of the difference of the accuracies by the percentile bootstrap.
+    """Return the 95% interval of the difference of the accuracies.
 
-    `paired_draws` says how questions and seeds are drawn.
+    `paired_draws` says how questions are drawn, and `paired_spread` how seeds widen the interval.
     """
-    return _interval(*paired_draws.drawn_accuracies((first, second), strata, draws))
+    weights, groups = paired_draws.weights_and_groups(first.shape[1], strata)
+    one, other = paired_draws.drawn_accuracies((first, second), strata, draws)
+    difference = float((first @ weights).mean() - (second @ weights).mean())
+    of_pair = paired_spread.spread((first, second), weights, groups).of_pair(0, 1)
+    return _interval(one - other, difference, of_pair)
 
 
 def _interval(
-    first: Float64[np.ndarray, " draws"], second: Float64[np.ndarray, " draws"]
+    drawn: Float64[np.ndarray, " draws"], difference: float, spread: SpreadOfPair
 ) -> tuple[float, float]:
-    low, high = np.quantile(first - second, (ALPHA / 2, 1 - ALPHA / 2))
-    return float(np.clip(low, -1, 1)), float(np.clip(high, -1, 1))
+    low, high = map(float, np.quantile(drawn, (ALPHA / 2, 1 - ALPHA / 2)))
+    bounds = np.clip(spread.interval(difference, low, high), -1, 1)
+    return float(bounds[0]), float(bounds[1])
 
 
-def _more_questions(
-    first: _First,
-    second: _Second,
-    weights: Float64[np.ndarray, " questions"],
-    groups: Sequence[Int[np.ndarray, " _"]],
-) -> int | None:
+def _more_questions(pair: PairedComparison, spread: SpreadOfPair) -> int | None:
     """Return how many further questions tell the models apart, at least 1; None if none would.
 
-    With one seed each this is `questions_needed`. With several, or means over subjects, the
-    variance of the differences per question takes the place of the discordant share, and that of
-    the seeds, which more questions do not reduce, is subtracted. Both assume that the difference
-    stays what it is.
+    With one seed each, McNemar's test counts; with several, or means over strata, the variances.
     """
-    differences = first.mean(axis=0) - second.mean(axis=0)
-    difference, questions = float(weights @ differences), len(weights)
-    if len(first) == len(second) == len(groups) == 1:
-        discordant = float(np.abs(differences).mean())
-        needed = questions_needed(discordant, difference)
-        return None if needed is None else max(1, needed - questions)
-    if not difference:
-        return None
-    per_question = sum(
-        float(np.square(weights[own]).sum()) * _variance(differences[own], weights[own])
-        for own in groups
-    )
-    room = (difference / (_Z_ALPHA + _Z_POWER)) ** 2 - _seed_variance(first, second, weights)
-    if room <= 0:
-        return None
-    return max(1, math.ceil(questions * per_question / room) - questions)
-
-
-def _variance(
-    values: Float64[np.ndarray, " questions"], weights: Float64[np.ndarray, " questions"]
-) -> float:
-    mean = np.average(values, weights=weights)
-    return float(np.average(np.square(values - mean), weights=weights))
-
-
-def _seed_variance(
-    first: _First, second: _Second, weights: Float64[np.ndarray, " questions"]
-) -> float:
-    """Return the variance that the spread between seeds gives to the difference."""
-    tables = (table @ weights for table in (first, second) if len(table) > 1)
-    return sum(float(accuracies.var(ddof=1)) / len(accuracies) for accuracies in tables)
-
-
-def _discordant(
-    first: Float64[np.ndarray, " questions"], second: Float64[np.ndarray, " questions"]
-) -> tuple[int, int]:
-    return int(np.sum(first > second)), int(np.sum(second > first))
+    if pair.seeds == (1, 1) and not pair.by_strata:
+        discordant = (pair.only_first + pair.only_second) / pair.questions
+        needed = questions_needed(discordant, pair.difference)
+    else:
+        needed = spread.questions_needed(pair.difference, pair.questions)
+    return None if needed is None else max(1, needed - pair.questions)
 
 
 def _require_tables(tables: Sequence[Float64[np.ndarray, "..."]]) -> None:

@@ -27,9 +27,10 @@ from teacherlm_jax.wording import counted
 ABOUT = (
     "Differences between models on the same questions, matched by the id and the digest of each "
     "question. CI: 95% interval of the difference, from a paired bootstrap over questions and, if "
-    "a model has several seeds, over seeds. p: McNemar's exact test of two single runs; of several "
-    "seeds, the lowest and the highest p of the pairs of seeds. Runs that "
-    "differ only in their seed are one model. A difference between two single runs is about these "
+    "a model has several seeds, Student's t over seeds; a single seed beside several is assumed to "
+    "vary as much as these. p: McNemar's exact test of two single runs; of equally many seeds, the "
+    "lowest and the highest p of the pairs of seeds. Runs that differ only in their seed are one "
+    "model. A difference between two single runs is about these "
     "two runs: other seeds of the same training may differ as much. Nothing is corrected for "
     "multiple comparisons: of 20 pairs of equally good models, about one may be told apart by "
     "chance."
@@ -128,7 +129,7 @@ def _rows(pairs: Sequence[PairOfModels]) -> tuple[tuple[str | Cell, ...], ...]:
             count(pair.result.questions),
             seeds_text(pair),
             *map(_mean_count, (pair.result.only_first, pair.result.only_second)),
-            Cell(p_text(pair.result), order=min(pair.result.p_values)),
+            Cell(p_text(pair.result), order=(_lowest_and_highest_p(pair.result) or (None,))[0]),
             Cell(more_text(pair.result), order=_more_order(pair.result)),
             Cell(tokens_text(pair), order=_ratio(pair)),
         )
@@ -235,11 +236,22 @@ def interval_text(result: PairedComparison) -> str:
 
 
 def p_text(result: PairedComparison) -> str:
-    """Return McNemar's p of two single runs; of several seeds the lowest and highest p."""
-    low, high = min(result.p_values), max(result.p_values)
+    """Return McNemar's p of two single runs; of several seeds the lowest and highest p.
+
+    A dash for unequal numbers of seeds: no p of some of them is about the compared means.
+    """
+    found = _lowest_and_highest_p(result)
+    if found is None:
+        return NO_FIGURE
+    low, high = found
     if len(result.p_values) == 1:
         return _p(low)
     return f"all {_p(low)}" if _p(low) == _p(high) else f"{_p(low)} to {_p(high)}"
+
+
+def _lowest_and_highest_p(result: PairedComparison) -> tuple[float, float] | None:
+    first, second = result.seeds
+    return (min(result.p_values), max(result.p_values)) if first == second else None
 
 
 def _mean_count(number: float) -> str:

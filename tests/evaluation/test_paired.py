@@ -1,9 +1,12 @@
 """Paired statistics: cases computed by hand, and coverage and power by simulation."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from scipy import stats
 
-from teacherlm_jax.evaluation import paired, paired_draws
+from teacherlm_jax.evaluation import paired, paired_draws, paired_spread
 from teacherlm_jax.evaluation.paired import compare, mcnemar, questions_needed
 
 
@@ -119,6 +122,78 @@ def test_if_seeds_spread_more_than_the_difference_no_number_of_questions_is_enou
     assert not actual.told_apart and actual.more_questions is None
 
 
+def tables_of_seeds(rng, *seeds, questions=400):
+    """Return answers of models whose seeds differ by 6 points of accuracy."""
+    return [
+        (rng.random((number, questions)) < 0.5 + rng.normal(0, 0.06, (number, 1))).astype(float)
+        for number in seeds
+    ]
+
+
+def spread_of(*tables):
+    questions = tables[0].shape[1]
+    weights, groups = paired_draws.weights_and_groups(questions, None)
+    return paired_spread.spread(tables, weights, groups).of_pair(0, 1)
+
+
+@pytest.mark.parametrize("seeds", [(2, 2), (3, 3), (5, 2)])
+def test_the_part_of_the_seeds_is_welchs_t_test(seeds):
+    tables = tables_of_seeds(np.random.default_rng(8), *seeds)
+    actual = spread_of(*tables)
+    accuracies = [own.mean(axis=1) for own in tables]
+    expected = stats.ttest_ind(*accuracies, equal_var=False).confidence_interval()
+    difference = tables[0].mean() - tables[1].mean()
+    half = actual.quantile * actual.over_seeds**0.5
+    assert (difference - half, difference + half) == pytest.approx(expected, rel=0.01)
+    alone = dataclasses.replace(actual, answers=actual.over_questions)  # questions add nothing
+    assert alone.interval(difference, -1, 1) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_a_single_seed_counts_with_the_variance_between_the_seeds_of_the_other_model(seeds):
+    first, second = tables_of_seeds(np.random.default_rng(9), seeds, 1)
+    actual, turned = spread_of(first, second), spread_of(second, first)
+    variance = first.mean(axis=1).var(ddof=1)
+    assert actual.over_seeds == pytest.approx(variance * (1 / seeds + 1), rel=0.01)
+    assert actual.quantile == pytest.approx(stats.t.ppf(0.975, seeds - 1))
+    assert dataclasses.astuple(turned) == pytest.approx(dataclasses.astuple(actual))
+
+
+def test_answers_that_differ_between_seeds_are_not_counted_twice():
+    rng = np.random.default_rng(10)
+    # Each answer is a coin toss, so the variance of the difference is 2 · 0.25 / (4 · 2,000).
+    actual = spread_of(*((rng.random((4, 2000)) < 0.5).astype(float) for _ in range(2)))
+    assert actual.answers == pytest.approx(0.5 / 8000, rel=0.05)
+    assert actual.over_questions == pytest.approx(actual.answers, rel=0.1)
+    assert actual.share_of_questions < 0.1
+    alike = spread_of(np.array([[1.0, 0, 1, 1]] * 3), np.array([[0.0, 0, 1, 0]] * 2))
+    assert (alike.answers, alike.over_seeds, alike.share_of_questions) == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("difference", "needed"),
+    [
+        # (1.95996 + 0.84162)² · 2e-4 + (2.77645 + 0.84162)² · 2e-4 = 0.0041878 by
+        (0.065, 1398),  # 0.065² - (2.77645 + 0.84162)² · 3e-4 = 0.00029788
+        (-0.1, 69),  # 0.1² - 0.0039271 = 0.0060729
+        (0.06, None),  # 0.06² - 0.0039271 is negative
+        (0.0, None),
+    ],
+)
+def test_the_number_of_questions_follows_from_the_variances_that_more_of_them_reduce(
+    difference, needed
+):
+    spread = paired_spread.SpreadOfPair(4e-4, 2e-4, 5e-4, quantile=2.77645)
+    assert spread.questions_needed(difference, 100) == pytest.approx(needed, abs=10)
+    if needed:
+        shrunk = paired_spread.SpreadOfPair(
+            4e-2 / needed, 2e-2 / needed, 3e-4 + 2e-2 / needed, quantile=2.77645
+        )
+        half = 1.95996 * (4e-2 / needed) ** 0.5
+        low, high = shrunk.interval(difference, difference - half, difference + half)
+        assert low > 0 or high < 0
+
+
 def test_a_mean_over_subjects_weighs_subjects_equally_and_draws_within_them():
     subjects = ["small"] * 4 + ["large"] * 96
     first = table("1111" + "1" * 48 + "0" * 48)
@@ -176,7 +251,7 @@ def test_a_single_subject_of_one_question_is_drawn_from_with_the_smallest_other(
 
 
 def test_an_interval_of_few_questions_and_seeds_stays_within_minus_one_and_one():
-    first, second = table("11101101", "11101011"), table("10100101")
+    first, second = table("11101101", "10001000"), table("10100101")
     low, high = compare(first, second).interval
     assert (low, high) == (-1.0, 1.0)
 

@@ -165,6 +165,7 @@ def test_runs_that_differ_only_in_their_seed_are_one_model(students):
     assert "not all pairs" not in differences(students).caption
     pair = next(pair for pair in pairs if pair.name == "long-* − student_text")
     assert comparison_tables.seeds_text(pair) == "3, 1"
+    assert comparison_tables.p_text(pair.result) == "–"  # no p of one seed stands for all three
     assert pair.first.accuracies == [0.825, 0.825, 0.825]
 
 
