@@ -8,66 +8,86 @@ from collections.abc import Callable, Sequence
 
 from teacherlm_jax.config import paper_models
 from teacherlm_jax.report.blocks import NO_FIGURE, Table
-from teacherlm_jax.report.paper import names_of_models, paper_cells, printed
+from teacherlm_jax.report.paper import names_of_models, printed
 from teacherlm_jax.report.paper.explanation_effects import ExplanationEffects
 from teacherlm_jax.report.paper.measured import Accuracy, Measured
 from teacherlm_jax.report.paper.paper_tables import FORMS, OURS, signed
 
-Value = Callable[[str, str, str], Accuracy | None]  # of benchmark, form and student
+# Change in percentage points of a benchmark, form and student; None if it is not known.
+Change = Callable[[str, str, str], float | None]
+
+_WITHOUT = "text"  # form of the students without explanations
+_ROUNDING = 0.05  # points; half a step of the paper's last decimal
+_WIN = f"a rise of more than {_ROUNDING} points; no test is applied, so a win may be due to chance."
 
 
-def of_paper(benchmark: str, form: str, student: str) -> Accuracy | None:
-    """Return a printed accuracy; None if it is a misprint."""
-    value = printed.table(f"students_{benchmark}").value(form, student)
-    return None if value is None else Accuracy(value, paper_cells.questions(benchmark), ())
+def of_paper(benchmark: str, form: str, student: str) -> float | None:
+    """Return the change of the printed accuracies; None if one of them is a misprint."""
+    table = printed.table(f"students_{benchmark}")
+    with_them, without = table.value(form, student), table.value(_WITHOUT, student)
+    return None if with_them is None or without is None else with_them - without
 
 
-def of_runs(measured: Measured) -> Value:
-    """Return the function that gives our accuracy for a benchmark, form and student."""
+def of_runs(measured: Measured, effects: ExplanationEffects) -> Change:
+    """Return the function that gives the change of ours.
 
-    def value(benchmark: str, form: str, student: str) -> Accuracy | None:
-        return measured.accuracy(f"student/{student}/multi/{form}", benchmark)
-
-    return value
-
-
-def change(value: Value, benchmark: str, form: str, student: str) -> float | None:
-    """Return the change from explanations in percentage points.
-
-    None if a figure is missing, or if the two are on different numbers of questions.
+    If both students have equally many questions, it is the difference of their accuracies. If not,
+    it is that on the questions that both answered, and None if their answers are not known.
     """
-    with_them, without = value(benchmark, form, student), value(benchmark, "text", student)
-    if with_them is None or without is None or with_them.rows != without.rows:
-        return None
-    return with_them.value - without.value
+
+    def change(benchmark: str, form: str, student: str) -> float | None:
+        figures = _figures(measured, benchmark, form, student)
+        if figures is None:
+            return None
+        with_them, without = figures
+        if with_them.rows == without.rows:
+            return with_them.value - without.value
+        pair = effects.pairs.get((benchmark, form, student))
+        return None if pair is None else 100 * pair.result.difference
+
+    return change
 
 
-def wins(value: Value, benchmarks: Sequence[str], form: str) -> tuple[int, int]:
+def wins(change: Change, benchmarks: Sequence[str], form: str) -> tuple[int, int]:
     """Return in how many cases explanations raise the accuracy, and the number of cases."""
     changes = [
         found
         for benchmark in benchmarks
         for student in paper_models.STUDENTS
-        if (found := change(value, benchmark, form, student)) is not None
+        if (found := change(benchmark, form, student)) is not None
     ]
-    return sum(found > _NONE for found in changes), len(changes)
+    return sum(found > _ROUNDING for found in changes), len(changes)
 
 
-# Below the last decimal of the paper, so that the differences of equal numbers are no wins.
-_NONE = 0.05
+def _figures(
+    measured: Measured, benchmark: str, form: str, student: str
+) -> tuple[Accuracy, Accuracy] | None:
+    """Return our accuracies with and without explanations; None if one of them is missing."""
+    with_them, without = (
+        measured.accuracy(f"student/{student}/multi/{one}", benchmark) for one in (form, _WITHOUT)
+    )
+    return (with_them, without) if with_them and without else None
 
 
-def _not_compared(value: Value, benchmarks: Sequence[str]) -> str:
-    """Return a sentence on pairs with different numbers of questions; empty if there are none."""
-    pairs = 0
-    for benchmark in benchmarks:
-        for student in paper_models.STUDENTS:
-            without = value(benchmark, "text", student)
-            figures = [value(benchmark, form, student) for form in FORMS]
-            pairs += sum(bool(without and one and one.rows != without.rows) for one in figures)
-    if not pairs:
-        return ""
-    return f" Pairs of ours on different numbers of questions, which are not compared: {pairs}."
+def _unequal(measured: Measured, change: Change, benchmarks: Sequence[str]) -> str:
+    """Return sentences on pairs with different numbers of questions; empty if there are none."""
+    compared = [
+        change(benchmark, form, student) is not None
+        for benchmark in benchmarks
+        for form in FORMS
+        for student in paper_models.STUDENTS
+        if (figures := _figures(measured, benchmark, form, student))
+        and figures[0].rows != figures[1].rows
+    ]
+    text = ""
+    if known := compared.count(True):
+        text += f" Pairs of ours that are compared on the questions that both answered: {known}."
+    if unknown := compared.count(False):
+        text += (
+            " Pairs of ours that are not compared, because they are on different numbers of "
+            f"questions and their answers are not known: {unknown}."
+        )
+    return text
 
 
 def changes_table(benchmark: str, measured: Measured, effects: ExplanationEffects) -> Table:
@@ -75,7 +95,7 @@ def changes_table(benchmark: str, measured: Measured, effects: ExplanationEffect
 
     `effects` are the paired comparisons of ours.
     """
-    ours = of_runs(measured)
+    ours = of_runs(measured, effects)
     rows = []
     for form in FORMS:
         rows.append((f"{form}, paper", *_changes(of_paper, benchmark, form), NO_FIGURE))
@@ -87,11 +107,11 @@ def changes_table(benchmark: str, measured: Measured, effects: ExplanationEffect
     header = ("", *map(names_of_models.student, paper_models.STUDENTS), "wins", "told apart")
     caption = (
         f"Change of {name} accuracy from explanations: percentage points more than the same "
-        "student of P3-Sense-3K without them. Wins: students whose accuracy rises, by chance or "
-        "not. Told apart: students of ours that a paired test finds better with explanations, of "
-        "those whose answers are known; the paper's have no answers to test."
+        "student of P3-Sense-3K without them. Wins: students with "
+        f"{_WIN} Told apart: students of ours that a paired test finds better with explanations, "
+        "of those whose answers are known; the paper's have no answers to test."
     )
-    return Table(caption + _not_compared(ours, [benchmark]), header, tuple(rows))
+    return Table(caption + _unequal(measured, ours, [benchmark]), header, tuple(rows))
 
 
 def wins_table(measured: Measured, effects: ExplanationEffects) -> Table:
@@ -99,7 +119,7 @@ def wins_table(measured: Measured, effects: ExplanationEffects) -> Table:
 
     `effects` are the paired comparisons of ours.
     """
-    ours = of_runs(measured)
+    ours = of_runs(measured, effects)
     every = printed.STUDENT_BENCHMARKS
     groups: list[tuple[str, ...]] = [*((benchmark,) for benchmark in every), every]
     rows = []
@@ -117,19 +137,16 @@ def wins_table(measured: Measured, effects: ExplanationEffects) -> Table:
             rows.append((f"{form}, {OURS}: told apart as worse", *worse))
     header = ("", *map(names_of_models.dataset, every), "all")
     caption = (
-        "Wins of explanations: pairs of a student and a benchmark in which it is more accurate "
-        "than without explanations, by chance or not, of all pairs with both figures. Told apart: "
-        "pairs of ours that a paired test finds better or worse with explanations, of those whose "
-        "answers are known. The misprinted cells of ECQA do not count."
+        "Wins of explanations, of all pairs of a student and a benchmark with both figures: "
+        f"{_WIN} Told apart: pairs of ours that a paired test finds better or worse with "
+        "explanations, of those whose answers are known. The misprinted cells of ECQA do not count."
     )
-    return Table(caption + _not_compared(ours, every), header, tuple(rows))
+    return Table(caption + _unequal(measured, ours, every), header, tuple(rows))
 
 
-def _changes(value: Value, benchmark: str, form: str) -> list[str]:
-    cells = [
-        signed(change(value, benchmark, form, student), 1) for student in paper_models.STUDENTS
-    ]
-    return [*cells, _share(*wins(value, [benchmark], form))]
+def _changes(change: Change, benchmark: str, form: str) -> list[str]:
+    cells = [signed(change(benchmark, form, student), 1) for student in paper_models.STUDENTS]
+    return [*cells, _share(*wins(change, [benchmark], form))]
 
 
 def _share(won: int, of: int) -> str:

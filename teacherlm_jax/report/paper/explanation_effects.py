@@ -64,9 +64,9 @@ class ExplanationEffects:
         better, worse, pairs = self.told_apart(printed.STUDENT_BENCHMARKS)
         if not pairs:
             return []
-        number = number_of(pairs, "paired comparison")
-        told_apart = f"told apart: {better} better, {worse} worse"
-        return [f"Explanations: {number} with the same student without them; {told_apart}"]
+        number = number_of(pairs, "comparison")
+        outcomes = f"{better} better, {worse} worse, {pairs - better - worse} undecided"
+        return [f"{number} of a student with and without explanations: {outcomes}"]
 
     def all(self) -> Comparisons:
         """Return all comparisons."""

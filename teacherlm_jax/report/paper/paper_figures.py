@@ -10,6 +10,7 @@ from teacherlm_jax.report import figures
 from teacherlm_jax.report.blocks import Figure
 from teacherlm_jax.report.drawing import MUTED, SERIES
 from teacherlm_jax.report.paper import augmentation, names_of_models, paper_cells, printed
+from teacherlm_jax.report.paper.explanation_effects import ExplanationEffects
 from teacherlm_jax.report.paper.measured import Measured
 from teacherlm_jax.report.paper.paper_tables import FORMS
 
@@ -73,9 +74,9 @@ def averages(measured: Measured) -> list[Figure]:
     return [_figure("paper-averages", chart.properties(width=260, height=220), caption, points)]
 
 
-def students(measured: Measured) -> list[Figure]:
+def students(measured: Measured, effects: ExplanationEffects) -> list[Figure]:
     """Return the change from explanations, a panel for each benchmark."""
-    points = list(_changes(measured))
+    points = list(_changes(measured, effects))
     panel = altair.layer(
         altair.Chart().mark_rule(color=MUTED).encode(x=altair.datum(0)),
         _dots(named=False).encode(
@@ -100,13 +101,13 @@ def _benchmarks() -> list[str]:
     return [names_of_models.dataset(benchmark) for benchmark in printed.STUDENT_BENCHMARKS]
 
 
-def _changes(measured: Measured) -> Iterator[Point]:
-    ours = augmentation.of_runs(measured)
+def _changes(measured: Measured, effects: ExplanationEffects) -> Iterator[Point]:
+    ours = augmentation.of_runs(measured, effects)
     for benchmark in printed.STUDENT_BENCHMARKS:
         for form in FORMS:
             for student in paper_models.STUDENTS:
-                for whose, value in ((PAPER, augmentation.of_paper), (OURS, ours)):
-                    change = augmentation.change(value, benchmark, form, student)
+                for whose, change_of in ((PAPER, augmentation.of_paper), (OURS, ours)):
+                    change = change_of(benchmark, form, student)
                     if change is not None:
                         yield {
                             "benchmark": names_of_models.dataset(benchmark),

@@ -110,7 +110,7 @@ class PaperPage:
             *paper_figures.averages(measured),
             Heading("Multi-task students"),
             *self._students(),
-            *paper_figures.students(measured),
+            *paper_figures.students(measured, self.effects),
             Heading("Students of one task"),
             *paper_tables.single_task(measured),
             Heading("Hyper-parameters"),

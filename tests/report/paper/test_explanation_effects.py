@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from teacherlm_jax.cli import main
+from teacherlm_jax.report.paper import augmentation
 from teacherlm_jax.storage import files
 from tests.report.answered import CMF, TEXT, answer, change
 from tests.report.paper.paper_runs import evaluated, measured, trained
@@ -78,14 +79,39 @@ def test_a_rise_by_chance_is_a_win_but_not_told_apart(runs):
     assert columns == {"M, ours": ["1 of 1", "0 of 1"], "CMF, ours": ["1 of 1", "1 of 1"]}
 
 
+def test_students_with_other_questions_are_compared_on_those_that_both_answered(runs):
+    student(runs, "F", CMF + "0" * 100)  # 300 questions, the first 200 of them those of TEXT
+    cells, _ = paper(runs)
+    wins = {line[0]: line[1:] for line in cells if line[0].startswith("F, ours") and len(line) == 6}
+    one = ["–", "1 of 1", "–", "–", "1 of 1"]
+    assert (wins["F, ours"], wins["F, ours: told apart as better"]) == (one, one)
+    (changes,) = [line for line in cells if line[0] == "F, ours" and len(line) == 12]
+    assert "+5.0" in changes and changes[-2:] == ["1 of 1", "1 of 1"]
+    page = (runs / "report/report.md").read_text()
+    assert page.count("that are compared on the questions that both answered: 1.") == 2
+    assert "Pairs of ours that are not compared" not in page
+    (runs / "evaluate-F-0" / "set0.predictions.jsonl").unlink()
+    cells, _ = paper(runs)
+    assert not [line for line in cells if line[0] == "F, ours: told apart as better"]
+    assert not [line for line in cells if line[0] == "F, ours" and len(line) == 6]
+    page = (runs / "report/report.md").read_text()
+    assert page.count("questions and their answers are not known: 1.") == 2
+
+
+@pytest.mark.parametrize(("change", "won"), [(0.04, 0), (0.06, 9), (-1.0, 0), (None, 0)])
+def test_a_win_is_a_rise_of_more_than_the_rounding_of_the_paper(change, won):
+    cases = 0 if change is None else 9
+    assert augmentation.wins(lambda *_: change, ["creak"], "CMF") == (won, cases)
+
+
 def test_explanations_that_harm_are_told_apart_as_worse(runs):
     student(runs, "F", "1" * 120 + "0" * 80)
     cells, result = paper(runs)
     assert row(cells, "F, ours: told apart as worse")[1] == "1 of 1"
     assert row(cells, "F, ours: told apart as better")[1] == "0 of 1"
     log = (runs / "report/log.txt").read_text()
-    assert "Explanations: 3 paired comparisons with the same student without them; " in log
-    assert "; told apart: 1 better, 1 worse\n" in log
+    assert "3 comparisons of a student with and without explanations: " in log
+    assert ": 1 better, 1 worse, 1 undecided\n" in log
     first = {name for pair in result["comparisons"] for name in pair["first"]}
     assert first == {"evaluate-CMF-0", "evaluate-M-0", "evaluate-F-0"}
 

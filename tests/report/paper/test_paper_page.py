@@ -140,7 +140,7 @@ def test_accuracies_on_different_numbers_of_questions_are_not_subtracted(runs):
     )
     page = (build(runs) / "report.md").read_text()
     assert not [row for row in rows_of(page, "CMF, ours") if row[-1].endswith("of 1")]
-    note = "Pairs of ours on different numbers of questions, which are not compared: 1."
+    note = "they are on different numbers of questions and their answers are not known: 1."
     assert page.count(note) == 2
     assert "figure of ours, but on fewer questions than the paper's: 1." in page
     assert files.read_json(runs / "report/result.json")["filled"] == 74
