@@ -18,7 +18,7 @@ from teacherlm_jax.storage.locations import is_remote
 # Names, or patterns of names, in the folder of a run that was refused before its work began.
 _BEFORE_WORK = (
     *(layout.CONFIG, layout.VERSIONS, layout.INPUTS, layout.LOG, layout.log_of("*"), layout.LOCK),
-    *(layout.CHECK, layout.WORK, layout.REFUSED, layout.refused("*")),
+    *(layout.CHECK, layout.WORK, layout.REFUSED, layout.refused("*"), layout.OVERLAPS),
     *(layout.JOB, layout.SHARDS, layout.CLAIMS, layout.WORKERS),
     *(layout.TRACKING, layout.TENSORBOARD, layout.WANDB),
 )

@@ -3,14 +3,14 @@
 Questions are compared by a 64-bit hash, ignoring case, runs of white space and punctuation at both
 ends; contamination also ignores facts and fixed words before a question (see `bare_question`).
 Among ten million questions, the probability that two different ones share a hash is 1 in 370,000. A
-sample takes 32 bytes of memory.
+sample takes 32 bytes of memory until they are compared.
 """
 
 import dataclasses
 import hashlib
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -45,6 +45,9 @@ class SharedSample:
     there: RowLocation
 
 
+Note = Callable[[SharedSample], None]
+
+
 @dataclasses.dataclass(frozen=True)
 class Overlap:
     """Samples that one dataset shares with another, or duplicates within itself.
@@ -65,11 +68,12 @@ class Overlap:
         return ", ".join(f"{here} = {there}" for here, there in self.places)
 
 
-def _grouped(shared: Iterable[SharedSample]) -> list[Overlap]:
+def _grouped(shared: Iterable[SharedSample], note: Note) -> list[Overlap]:
     """Count shared samples by their pair of datasets, and keep the first locations of each."""
     counts: dict[tuple[str, str], int] = {}
     places: dict[tuple[str, str], list[tuple[RowLocation, RowLocation]]] = {}
     for one in shared:
+        note(one)
         key = (one.source, one.other)
         counts[key] = counts.get(key, 0) + 1
         if counts[key] <= SHOWN:
@@ -142,16 +146,21 @@ class Questions:
                 getattr(questions, name).frombytes(arrays[name].astype(np.uint64).tobytes())
         return questions
 
-    def twice(self) -> list[Overlap]:
-        """Return the samples of `each_twice` by their pair of datasets."""
-        return _grouped(self.each_twice())
+    def twice(self, note: Note = lambda shared: None) -> list[Overlap]:
+        """Return the samples whose question appeared earlier with the same options in any order.
 
-    def also_in(self, other: "Questions") -> list[Overlap]:
-        """Return the samples of `each_also_in` by their pair of datasets."""
-        return _grouped(self.each_also_in(other))
+        `note` is called with each of them.
+        """
+        return _grouped(self._each_twice(), note)
 
-    def each_twice(self) -> Iterator[SharedSample]:
-        """Yield the samples whose question appeared earlier with the same options in any order."""
+    def also_in(self, other: "Questions", note: Note = lambda shared: None) -> list[Overlap]:
+        """Return the samples whose question is also in `other`, whatever its options.
+
+        `note` is called with each of them.
+        """
+        return _grouped(self._each_also_in(other), note)
+
+    def _each_twice(self) -> Iterator[SharedSample]:
         hashes = np.array(self._samples, np.uint64)
         order = np.argsort(hashes, kind="stable")
         starts = np.ones(len(order), bool)
@@ -161,8 +170,7 @@ class Questions:
         pairs = sorted(zip(order[again].tolist(), firsts[again].tolist(), strict=True))
         yield from (SharedSample(*self._at(one), *self._at(first)) for one, first in pairs)
 
-    def each_also_in(self, other: "Questions") -> Iterator[SharedSample]:
-        """Yield the samples whose question is also in `other`, whatever its options."""
+    def _each_also_in(self, other: "Questions") -> Iterator[SharedSample]:
         first: dict[int, int] = {}
         for number, value in enumerate(other._questions):
             first.setdefault(value, number)

@@ -1,8 +1,10 @@
 """All sources of a preparation in one pass: usable rows, duplicates and contamination."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.config import PrepareConfig, SourceConfig
@@ -10,7 +12,9 @@ from teacherlm_jax.errors import ExplainedError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.sources.duplicates import Overlap, Questions, SharedSample
-from teacherlm_jax.storage import files, refused_rows
+from teacherlm_jax.sources.raw_rows import RowLocation
+from teacherlm_jax.storage import refused_rows
+from teacherlm_jax.storage.growing import GrowingRows
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks.preparation_engine import PreparationEngine, ReadSurvey
 from teacherlm_jax.tasks.surveyed_source import SurveyedSource, SurveySettings
@@ -63,11 +67,15 @@ def survey_all(
         by_role = {role: _without_max_tokens(sources, run) for role, sources in by_role.items()}
     settings = SurveySettings(config.root, config.seed, vocabulary)
     read = engine.survey(by_role, settings, keep=not config.check_only)
+    overlaps = _OverlapFile(run.path / layout.OVERLAPS)
     unusable: dict[str, str] = {}
     sources, questions, refused = _collect(config, "sources", run, read, unusable)
     others, tested, _ = _collect(config, "evaluation", run, read, unusable)
-    twice, evaluated = questions.twice(), questions.also_in(tested)
-    _write_overlaps(run, questions, tested)
+    try:
+        twice = questions.twice(functools.partial(overlaps.add, "duplicate"))
+        evaluated = questions.also_in(tested, functools.partial(overlaps.add, "evaluation"))
+    finally:
+        overlaps.close()
     _warn(twice, evaluated, run)
     figures = {
         "sources": {source.config.name: source.by_file for source in sources},
@@ -150,29 +158,29 @@ def _warn(twice: Iterable[Overlap], evaluated: Iterable[Overlap], run: Run) -> N
         )
 
 
-def _write_overlaps(run: Run, questions: Questions, tested: Questions) -> None:
-    """Write all duplicates and contaminated samples with their locations; no file without any."""
-    path = run.path / layout.OVERLAPS
-    rows = (
-        *(_row("duplicate", shared) for shared in questions.each_twice()),
-        *(_row("evaluation", shared) for shared in questions.each_also_in(tested)),
-    )
-    if rows:
-        files.write_jsonl(path, rows)
-    else:
-        files.remove(path)
+class _OverlapFile:
+    """The file of all duplicates and contaminated samples; there is none without any."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._rows: GrowingRows | None = None
+        path.unlink(missing_ok=True)
+
+    def add(self, kind: str, shared: SharedSample) -> None:
+        """Append a sample with both locations."""
+        if self._rows is None:
+            self._rows = GrowingRows(self._path)
+        row = {"kind": kind, "source": shared.source, **_place("", shared.here)}
+        self._rows.add(row | {"other": shared.other, **_place("other_", shared.there)})
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._rows is not None:
+            self._rows.close()
 
 
-def _row(kind: str, shared: SharedSample) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "source": shared.source,
-        "file": shared.here.file,
-        "line": shared.here.line,
-        "other": shared.other,
-        "other_file": shared.there.file,
-        "other_line": shared.there.line,
-    }
+def _place(prefix: str, location: RowLocation) -> dict[str, Any]:
+    return {f"{prefix}file": location.file, f"{prefix}line": location.line}
 
 
 def _imported_lines(source: SurveyedSource) -> Iterator[str]:

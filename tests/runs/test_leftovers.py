@@ -85,12 +85,13 @@ def test_empty_folders_are_removed_and_files_that_a_message_names_are_kept(tmp_p
         (folder / "checkpoints").mkdir()
         (folder / "creak.refused.jsonl").write_text("{}\n")
         (folder / "check.json").write_text("{}")
+        (folder / "overlaps.jsonl").write_text("{}\n")
         (folder / ".work").mkdir()
         (folder / ".work/chunk").write_text("of a worker")
 
     refuse(tmp_path / "run", work=work)
     kept = {path.name for path in (tmp_path / "run").iterdir()}
-    assert kept == {"creak.refused.jsonl", "check.json", ".work"}
+    assert kept == {"creak.refused.jsonl", "check.json", "overlaps.jsonl", ".work"}
 
 
 def test_all_files_of_a_run_whose_work_began_are_kept(tmp_path):

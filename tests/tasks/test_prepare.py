@@ -230,6 +230,17 @@ def test_the_folder_of_a_check_can_be_used_to_prepare_with_another_config(root, 
     assert (Path(config.output) / "mix" / "manifest.json").exists()
 
 
+def test_a_check_that_lists_duplicates_can_be_repeated_with_another_source(root, tmp_path):
+    rows = [row for _, row in files.read_jsonl(root / "small.jsonl")]
+    files.write_jsonl(tmp_path / "data.jsonl", [*rows, rows[0] | {"id": "again"}])
+    for limit, listed in ((0, True), (5, False)):
+        sources = (SourceConfig(name="data", path=str(tmp_path / "data.jsonl"), limit=limit),)
+        config = make(root, tmp_path / "out", sources=sources, check_only=True)
+        with open_run(config.output, "prepare", config) as folder:
+            prepare(config, folder)
+        assert (tmp_path / "out" / "overlaps.jsonl").exists() is listed
+
+
 def test_samples_without_the_explanation_are_dropped_and_counted(root, tmp_path):
     mixture = MixtureConfig(name="mix", forms=("text", "C"), author="teacher")
     result = do(small(root, tmp_path, mixtures=(mixture,)))
