@@ -52,11 +52,11 @@ class SpreadOfPair:
         """Return the 95% interval of a difference from its interval over questions alone.
 
         Both parts are combined by their squares (Zou and Donner 2008, Statistics in Medicine
-        27:1693-1702).
+        27:1693-1702). Seeds that happen to agree do not make it narrower than that over questions.
         """
         if not self.over_seeds:
             return low, high
-        of_seeds = self.quantile**2 * self.over_seeds
+        of_seeds = max(self.quantile**2 * self.over_seeds, Z_ALPHA**2 * self.answers)
         below, above = (
             math.sqrt(self.share_of_questions * (bound - difference) ** 2 + of_seeds)
             for bound in (low, high)
@@ -74,7 +74,8 @@ class SpreadOfPair:
         if not difference or room <= 0:
             return None
         shrinking = of_questions * self.share_of_questions * self.over_questions
-        shrinking += of_seeds * (self.over_seeds - self.only_seeds)
+        of_answers = of_seeds * (self.over_seeds - self.only_seeds)
+        shrinking += max(of_answers, of_questions * self.answers)
         return math.ceil(questions * shrinking / room)
 
 
