@@ -34,7 +34,7 @@ def examine(options: DoctorOptions, print_out: Print) -> int:
             if not options.json:
                 print_out(text_of(finding))
     if options.json:
-        print_out(json.dumps(_as_json(findings), indent=2, ensure_ascii=False))
+        print_out(json.dumps(_as_json(findings), indent=2))
     else:
         print_out(f"\n{summary(findings)}")
     return int(any(finding.verdict == PROBLEM for finding in findings))

@@ -74,10 +74,11 @@ def start(
 
 
 def _show(name: str, output: IO[bytes]) -> None:
-    """Print the lines of a process after the name of its step."""
+    """Print the lines of a process after the name of its step; of a progress bar the last state."""
     with output:
         for line in output:
-            console.say(f"[{name}] {line.decode(errors='replace').rstrip()}")
+            text = line.decode(errors="replace").rstrip().rpartition("\r")[2]
+            console.say(f"[{name}] {text}")
 
 
 def _shared_environment(run: Run) -> dict[str, str]:

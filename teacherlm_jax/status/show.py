@@ -93,7 +93,7 @@ def _page(
 def _text(options: StatusOptions, statuses: Sequence[RunStatus]) -> str:
     if options.json:
         indent = None if options.watch else 2
-        return json.dumps([one.to_json() for one in statuses], indent=indent, ensure_ascii=False)
+        return json.dumps([one.to_json() for one in statuses], indent=indent)
     if len(statuses) > max(_MANY, len(options.runs)):
         return status_text.table(statuses)
     return "\n\n".join(map(status_text.block, statuses))

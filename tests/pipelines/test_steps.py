@@ -1,3 +1,4 @@
+import io
 import os
 import signal
 import sys
@@ -80,3 +81,8 @@ def test_a_failed_step_is_named_and_earlier_files_are_kept(tmp_path):
         quickstart.quickstart(config, folder, PipelineOptions())
     for split in ("train", "unlabelled", "test"):
         assert len((root / f"samples/{split}.jsonl").read_text().splitlines()) == 9
+
+
+def test_a_progress_bar_of_a_step_is_shown_in_its_last_state(capsys):
+    step_process._show("a", io.BytesIO(b"\rmodel: 10%\rmodel: 100%\ndone\r\n"))
+    assert capsys.readouterr().out == "[a] model: 100%\n[a] done\n"
