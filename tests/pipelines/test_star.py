@@ -1,4 +1,4 @@
-"""A tiny run of `star`: real processes, real files, and kills at random times."""
+"""A tiny run of `star`: real processes, real files, and kills at random times of its steps."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from teacherlm_jax.runs import run_folder
 from teacherlm_jax.storage import files, objects
 
 REPOSITORY = Path(__file__).parents[2]
-KILLS = 5
+KILLED = (2, 5, 7, 10, 13)  # numbers of the steps after whose begin the command is killed
 
 
 @pytest.fixture(scope="module")
@@ -132,19 +133,19 @@ def test_repeating_the_command_changes_nothing(finished, samples, one_device):
 def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(
     finished, samples, one_device, tmp_path
 ):
-    draw, root, kills = random.Random(0), tmp_path / "runs", 0
-    while kills < KILLS:
+    draw, root = random.Random(0), tmp_path / "runs"
+    for number, step in enumerate(KILLED):
         process = start(samples, root, one_device)
-        try:
-            process.communicate(timeout=draw.uniform(1, 14))
-            assert process.returncode == 0
-            break  # it has finished
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGTERM if kills % 3 == 2 else signal.SIGKILL)
-            process.wait()  # not for a step, which may still be saving
-            process.stdout.close()
-            kills += 1
-    assert kills > 2
+        shown = ""
+        while f"== {step}/14" not in shown:
+            line = process.stdout.readline()
+            assert line, shown
+            shown += line
+        time.sleep(draw.uniform(0, 1))
+        process.send_signal(signal.SIGTERM if number % 3 == 2 else signal.SIGKILL)
+        # The command has ended then, but a step may still be saving.
+        assert process.wait() != 0, "it was killed at work"
+        process.stdout.close()
     finish(start(samples, root, one_device))
     assert outcome(root) == outcome(finished[0])
 
