@@ -124,9 +124,10 @@ def write_rows(path: Path, rows: int) -> None:
 
 
 def _row(sample: Sample, number: int) -> dict[str, object]:
+    name = f"{number:07d}"  # of one width: in the larger job the prompts must not be longer
     return {
-        "id": f"row-{number}",
-        "question": f"{number}: {sample.question}",
+        "id": f"row-{name}",
+        "question": f"{name}: {sample.question}",
         "options": list(sample.options),
         "answer": sample.answer,
     }
