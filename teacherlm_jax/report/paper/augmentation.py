@@ -9,14 +9,13 @@ from collections.abc import Callable, Sequence
 from teacherlm_jax.config import paper_models
 from teacherlm_jax.report.blocks import NO_FIGURE, Table
 from teacherlm_jax.report.paper import names_of_models, printed
-from teacherlm_jax.report.paper.explanation_effects import ExplanationEffects
+from teacherlm_jax.report.paper.explanation_effects import WITHOUT, ExplanationEffects
 from teacherlm_jax.report.paper.measured import Accuracy, Measured
 from teacherlm_jax.report.paper.paper_tables import FORMS, OURS, signed
 
 # Change in percentage points of a benchmark, form and student; None if it is not known.
 Change = Callable[[str, str, str], float | None]
 
-_WITHOUT = "text"  # form of the students without explanations
 _ROUNDING = 0.05  # points; half a step of the paper's last decimal
 _WIN = f"a rise of more than {_ROUNDING} points; no test is applied, so a win may be due to chance."
 
@@ -24,7 +23,7 @@ _WIN = f"a rise of more than {_ROUNDING} points; no test is applied, so a win ma
 def of_paper(benchmark: str, form: str, student: str) -> float | None:
     """Return the change of the printed accuracies; None if one of them is a misprint."""
     table = printed.table(f"students_{benchmark}")
-    with_them, without = table.value(form, student), table.value(_WITHOUT, student)
+    with_them, without = table.value(form, student), table.value(WITHOUT, student)
     return None if with_them is None or without is None else with_them - without
 
 
@@ -64,7 +63,7 @@ def _figures(
 ) -> tuple[Accuracy, Accuracy] | None:
     """Return our accuracies with and without explanations; None if one of them is missing."""
     with_them, without = (
-        measured.accuracy(f"student/{student}/multi/{one}", benchmark) for one in (form, _WITHOUT)
+        measured.accuracy(f"student/{student}/multi/{one}", benchmark) for one in (form, WITHOUT)
     )
     return (with_them, without) if with_them and without else None
 

@@ -20,7 +20,7 @@ from teacherlm_jax.report.paper.paper_tables import FORMS
 from teacherlm_jax.wording import counted as number_of
 
 Cell = tuple[str, str, str]  # benchmark by its format, form and student
-_WITHOUT = "text"  # form of the students without explanations
+WITHOUT = "text"  # form of the students without explanations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ExplanationEffects:
 
 def of_runs(lineage: Lineage, counted: Sequence[EvaluatedBenchmark]) -> ExplanationEffects:
     """Compare the students of Table 7 by the answers of the evaluations that count."""
-    forms = (_WITHOUT, *FORMS)
+    forms = (WITHOUT, *FORMS)
     cells = {
         f"student/{student}/multi/{form}": (form, student)
         for student in paper_models.STUDENTS
@@ -136,11 +136,11 @@ def _compared(
     explained = [
         (form, student)
         for form, student in students
-        if form != _WITHOUT and (_WITHOUT, student) in students
+        if form != WITHOUT and (WITHOUT, student) in students
     ]
     if not explained:
         return None
-    used = dict.fromkeys([*explained, *((_WITHOUT, student) for _, student in explained)])
+    used = dict.fromkeys([*explained, *((WITHOUT, student) for _, student in explained)])
     training_of = compared_models.trainings_of(
         [one for own in used for one in students[own]], lineage
     )
@@ -154,7 +154,7 @@ def _compared(
     by_label = {model.label: model for model in found.models}
     pairs = comparisons.compare_pairs(
         found,
-        [(by_label[_label(*own)], by_label[_label(_WITHOUT, own[1])]) for own in explained],
+        [(by_label[_label(*own)], by_label[_label(WITHOUT, own[1])]) for own in explained],
     )
     cells = {_label(*own): (benchmark, *own) for own in explained}
     by_cell = {cells[pair.first.label]: pair for pair in pairs}
