@@ -1,4 +1,4 @@
-"""Which files mutation testing tests, and when their recorded figures are out of date."""
+"""Mutation testing: the choice of files, and recorded figures that are out of date."""
 
 import copy
 

@@ -24,8 +24,8 @@ class PaperCell:
         table: key of its table.
         row: name of its row.
         column: name of its column.
-        model: the model, or for a cell that is no accuracy a run that fills it, as in `stands_for`.
-        format: format of the benchmark; empty: the cell is no accuracy.
+        model: the model, or a run that fills the cell if it is not an accuracy, as in `stands_for`.
+        format: format of the benchmark; empty if the cell is not an accuracy.
         subject: subject of MMLU; empty: the whole benchmark.
         printed: the number; None if it is a misprint.
     """

@@ -46,7 +46,7 @@ class PrintedTable:
         return None if (row, column) in self.misprints else self._number(row, column)
 
     def misprint(self, row: str, column: str) -> float | None:
-        """Return the number of a misprint as the paper prints it; None if it is no misprint."""
+        """Return a misprinted number as the paper prints it; None if it is not a misprint."""
         return self._number(row, column) if (row, column) in self.misprints else None
 
     def _number(self, row: str, column: str) -> float | None:
