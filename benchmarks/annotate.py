@@ -35,9 +35,9 @@ from teacherlm_jax.models import registry
 SHAPE = "bloom-560m"
 MEANS = {"cot": 70, "fundamental": 164, "mistake": 52}  # new tokens
 LONGEST = 320
-SAMPLES, ALONE = 128, 2  # of the engine, and of the authors' way
+SAMPLES, ALONE = 256, 2  # of the engine, and of the authors' way
 BATCHES = (8, 32)
-SLOTS = 64
+SLOTS = 96
 GOAL_ALONE, GOAL_BATCH = 12.0, 3.0
 
 
@@ -105,8 +105,11 @@ def _tokens(wanted: Sequence[GenerationRequest]) -> int:
     return sum(request.most or 0 for request in wanted)
 
 
-def by_the_engine(wanted: Sequence[GenerationRequest]) -> float:
-    """Return the tokens per second of the engine, including the time to compile."""
+def by_the_engine(wanted: Sequence[GenerationRequest]) -> tuple[float, float]:
+    """Return the tokens per second of the engine, and the share of its slots that were busy.
+
+    The time includes compiling, and the last texts, which leave slots free.
+    """
     config = registry.shape(SHAPE, dtype="float32")
     sampling = authors_sampling()
     sampling.max_new_tokens = LONGEST
@@ -122,7 +125,7 @@ def by_the_engine(wanted: Sequence[GenerationRequest]) -> float:
     )
     began = time.monotonic()
     tokens = sum(len(completion.tokens) for completion in engine.generate(wanted))
-    return tokens / (time.monotonic() - began)
+    return tokens / (time.monotonic() - began), engine.counts.busy
 
 
 def matmul_peak() -> float:
@@ -144,8 +147,8 @@ def matmul_peak() -> float:
 def main() -> int:
     """Measure, and return the exit status."""
     wanted = requests(SAMPLES)
-    ours = by_the_engine(wanted)
-    print(f"engine: {ours:.1f} tokens/s", flush=True)
+    ours, busy = by_the_engine(wanted)
+    print(f"engine: {ours:.1f} tokens/s, {busy:.0%} of slots busy", flush=True)
     jax.clear_caches()
     shape = registry.shape(SHAPE)
     torch.manual_seed(0)
@@ -180,7 +183,8 @@ def main() -> int:
     header = ("way", "tokens/s", "times as fast as one at a time", "of the matrix peak")
     text = harness.table(header, rows) + (
         f"\n{len(wanted)} texts of {_tokens(wanted) / len(wanted):.0f} tokens on average; the "
-        f"engine's time includes compiling. Peak: {peak / 1e9:.0f} GFLOP/s.\n"
+        f"engine's time includes compiling, and the last texts, which leave slots free: "
+        f"{busy:.0%} of slots were busy on average. Peak: {peak / 1e9:.0f} GFLOP/s.\n"
     )
     print(text)
     text += harness.conditions("torch", "transformers")
@@ -191,7 +195,7 @@ def main() -> int:
         f"{times[0]:.1f} and {times[1]:.1f} times as fast as transformers alone and in batches",
         f"{GOAL_ALONE:g} and {GOAL_BATCH:g}",
         times[0] >= GOAL_ALONE and times[1] >= GOAL_BATCH,
-        {"tokens_per_second": ways, "peak_flops": peak, "best_batch": best},
+        {"tokens_per_second": ways, "busy": busy, "peak_flops": peak, "best_batch": best},
     )
 
 
