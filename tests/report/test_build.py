@@ -80,6 +80,17 @@ def test_explanations_are_counted_by_kind_and_shown_in_full_failing_ones_beside_
     assert "fails: synthetic" in text
 
 
+def test_ten_samples_of_an_annotation_are_shown_up_to_half_of_them_failing(runs, built):
+    shard = runs / "annotate/samples/part-00000-of-00001.jsonl"
+    *passing, failing = [row for _, row in files.read_jsonl(shard)]
+    assert len(passing) == 4
+    rows = [passing[0]] * 40 + [failing] * 40
+    files.write_jsonl(shard, [row | {"id": f"row-{number}"} for number, row in enumerate(rows)])
+    shown = re.findall(r"Sample row-(\d+) in annotate", page_of(build_again(built, runs)).text)
+    assert len(shown) == 10
+    assert sum(int(number) >= 40 for number in shown) == 5
+
+
 def test_training_runs_show_initial_model_tokens_loss_and_speed(built):
     text = page_of(built).text
     assert "stage1 random 240 983,040 0.412 87.1 8,192" in text

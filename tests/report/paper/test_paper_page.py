@@ -10,6 +10,8 @@ from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files
 from tests.report.paper.paper_runs import annotated, evaluated, measured, trained
 
+# Of a student of one task: ours, and the differences from 6e-6 and 64 of the paper.
+SETTINGS_OF_STUDENT = (["1e-05", "256"], ["+4e-06", "+192"])
 SUBJECTS = [subject.replace("_", " ") for subject in printed.table("subjects").rows]
 
 
@@ -174,6 +176,21 @@ def test_data_and_settings_are_beside_the_papers(built):
     assert paper == ["TeacherLM-560M, paper", "3e-04", "256", "5B", "7.5B", "0.5B"]
     assert ours == ["TeacherLM-560M, ours", "2e-05", "256", "4B", "–", "–"]
     assert difference[3] == "−1B"
+
+
+def test_a_student_of_one_task_is_beside_the_papers(tmp_path):
+    root, name = tmp_path / "runs", "student/bloomz-7b1/creak/C"
+    keys = {"learning_rate": 1e-5, "stands_for": name}
+    model = trained(root, "student", "student_C", "bloom-7b1", **keys)
+    evaluated(root, "of-student", f"{model}/checkpoints/best", {"creak": measured(0.75, 1371)})
+    page = (build(root) / "report.md").read_text()
+    (ours,) = [row for row in rows_of(page, "CREAK, ours") if "75.0" in row]
+    assert ours[1:] == ["–", "–", "75.0", *["–"] * 5]
+    assert "| CREAK, paper | 64.0 | 73.3 | 77.0 | 54.8 | 58.2 | 74.6 | 69.6 | 76.7 |" in page
+    (difference,) = [row for row in rows_of(page, "CREAK, ours − paper") if len(row) == 9]
+    assert difference[1:] == ["–", "–", "−2.0", *["–"] * 5]
+    ours, difference = [row for row in rows_of(page, "") if row[1:] in SETTINGS_OF_STUDENT]
+    assert ours[0].endswith(", ours") and difference[0].endswith(", ours − paper")
 
 
 def test_evaluations_and_annotations_of_a_part_of_the_data_fill_no_cell_of_table_2(tmp_path):
