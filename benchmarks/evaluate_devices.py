@@ -60,7 +60,7 @@ class DevicesRow:
 
 def compare(data: Path, vocabulary: Vocabulary, folder: Path, pilot: int = 0) -> list[DevicesRow]:
     """Run the command in each way; `pilot` is a smaller number of questions, 0: all."""
-    write_model(vocabulary, folder / "model")
+    write_model(vocabulary, folder / "model", MODEL)
     write_questions(data / "eval" / "mmlu_test.jsonl", folder, pilot or QUESTIONS)
     for fsdp, tensor in ((1, 1), (2, 2)):
         config = CONFIG.format(folder=str(folder), fsdp=fsdp, tensor=tensor)
@@ -90,9 +90,9 @@ def compare(data: Path, vocabulary: Vocabulary, folder: Path, pilot: int = 0) ->
     return rows
 
 
-def write_model(vocabulary: Vocabulary, folder: Path) -> None:
-    """Write a tiny random model as a Hugging Face folder."""
-    shape = dataclasses.replace(MODEL, vocab_size=50_272)
+def write_model(vocabulary: Vocabulary, folder: Path, model: ModelConfig) -> None:
+    """Write a random model with OPT's vocabulary as a Hugging Face folder."""
+    shape = dataclasses.replace(model, vocab_size=50_272)
     reference = pairs.make(shape).reference
     for name in ("bos_token", "eos_token", "pad_token"):
         setattr(reference.config, f"{name}_id", vocabulary.named_ids()[name])
