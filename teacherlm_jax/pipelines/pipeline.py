@@ -24,8 +24,6 @@ def pipeline(config: PipelineConfig, run: Run, options: PipelineOptions) -> dict
     seconds = runner.run_steps(steps_of(config), run, options)
     if len(seconds) < len(config.steps):
         return None
-    run.log.info("")
-    run.log.info("== done in %.0f s", sum(seconds.values()))
     return {"seconds": seconds}
 
 

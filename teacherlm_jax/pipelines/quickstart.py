@@ -31,8 +31,6 @@ def quickstart(
     if len(seconds) < len(steps):
         return None
     report = files.read_json(StoragePath(config.report) / layout.RESULT)
-    run.log.info("")
-    run.log.info("== done in %.0f s", sum(seconds.values()))
     return {"seconds": seconds, "report": report}
 
 

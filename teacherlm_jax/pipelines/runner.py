@@ -26,6 +26,9 @@ def run_steps(
 ) -> dict[str, float]:
     """Do every step that is not finished; return the seconds of each step in this call, by name.
 
+    Steps that run side by side count in full, so the sum may exceed the time of the call. The log
+    gives that time if no step is left.
+
     Args:
         steps: the pipeline, each step after those that it needs.
         run: run folder of the pipeline.
@@ -39,7 +42,12 @@ def run_steps(
     records = StepRecords(run.path)
     chosen = chosen_steps.choose(steps, options)
     chosen_steps.require_inputs(chosen)
-    return _Schedule(chosen, run, records, options).run()
+    began = time.monotonic()
+    seconds = _Schedule(chosen, run, records, options).run()
+    if len(seconds) == len(steps):
+        run.log.info("")
+        run.log.info("== done in %.0f s", time.monotonic() - began)
+    return seconds
 
 
 class _Schedule:

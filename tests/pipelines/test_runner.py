@@ -1,6 +1,9 @@
 """Steps of a pipeline: order, resumption, failures, and what the options select."""
 
+import re
 import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +13,7 @@ from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.pipelines import runner, step_process
 from teacherlm_jax.pipelines.pipeline_step import Step
 from teacherlm_jax.pipelines.step_records import StepDigests, StepRecords
-from teacherlm_jax.runs import run_folder
+from teacherlm_jax.runs import layout, run_folder
 from teacherlm_jax.storage.paths import StoragePath
 
 # Stands for a command: it waits for a file if told to, writes its result, or fails on cue.
@@ -115,6 +118,15 @@ def test_steps_are_done_once_and_in_order(run, pipeline):
     assert list(runner.run_steps(make("a", "b"), run)) == ["a", "b"]
     assert list(runner.run_steps(make("a", "b", "c"), run)) == ["a", "b", "c"]
     assert done == ["a", "b", "c"]
+
+
+def test_the_time_of_a_call_is_not_the_sum_of_steps_side_by_side(run, commands, monkeypatch):
+    clock = SimpleNamespace(monotonic=lambda: 1000 * time.monotonic(), sleep=time.sleep)
+    monkeypatch.setattr(runner, "time", clock)
+    steps = commands(dict.fromkeys("abcd", ""), waits=dict.fromkeys("abc", "d"))
+    seconds = runner.run_steps(steps, run, PipelineOptions(processes=4))
+    (line,) = re.findall("== done in (.*) s", (run.path / layout.LOG).read_text())
+    assert 0 < int(line) < sum(seconds.values())
 
 
 def test_a_step_that_repeats_is_done_in_every_call(run, pipeline):
