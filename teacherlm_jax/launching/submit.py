@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.launching import command_check, command_line, handover, skypilot_node
+from teacherlm_jax.launching import (
+    command_check,
+    command_line,
+    handover,
+    requested_gpus,
+    skypilot_node,
+)
 from teacherlm_jax.runs import distributed
 
 _FILES = {"slurm": Path("launch/slurm.sbatch"), "skypilot": Path("launch/skypilot.yaml")}
@@ -52,8 +58,13 @@ _OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
 
 def sbatch(options: argparse.Namespace, words: Sequence[str]) -> list[str]:
     """Return the command that submits a job to Slurm; the script gets the words as they are."""
-    nodes = [f"--nodes={options.nodes}"] if options.nodes else []
-    return ["sbatch", *nodes, *options.submit_flag, str(options.file), *words]
+    return ["sbatch", *_flags(options), str(options.file), *words]
+
+
+def _flags(options: argparse.Namespace) -> list[str]:
+    """Return the flags that override the description of the job."""
+    name = "--nodes" if options.scheduler == "slurm" else "--num-nodes"
+    return [*([f"{name}={options.nodes}"] if options.nodes else []), *options.submit_flag]
 
 
 def sky(options: argparse.Namespace, words: Sequence[str]) -> list[str]:
@@ -63,9 +74,8 @@ def sky(options: argparse.Namespace, words: Sequence[str]) -> list[str]:
     """
     return [
         *("sky", "jobs", "launch", "--yes", "--detach-run"),
-        *([f"--num-nodes={options.nodes}"] if options.nodes else []),
+        *_flags(options),
         *(f"--secret={name}" for name in options.secret),
-        *options.submit_flag,
         f"--env={skypilot_node.COMMAND}={shlex.join(words)}",
         str(options.file),
     ]
@@ -90,9 +100,12 @@ def _submit(options: argparse.Namespace, words: Sequence[str]) -> int:
                 f"--secret={name.partition('=')[0]}: expected the name of a variable that is set "
                 "here; set it with `export`, so that its value is not part of the command"
             )
+    is_slurm = options.scheduler == "slurm"
+    count = requested_gpus.of_slurm if is_slurm else requested_gpus.of_skypilot
+    devices = count(options.file, _flags(options))
     # Both start several processes, which only some verbs support.
-    command_check.require_valid(words, {distributed.MODE: "auto"}, Path())
-    build = sbatch if options.scheduler == "slurm" else sky
+    command_check.require_valid(words, {distributed.MODE: "auto"}, Path(), devices)
+    build = sbatch if is_slurm else sky
     return handover.hand_over(
         build(options, words), _INSTALL[options.scheduler], dry=options.dry_run
     )
