@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int, UInt32
 
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.models.buckets import half_step, power_of_two
+from teacherlm_jax.models.buckets import power_of_two
 
 _SMALLEST_PREFIX = 32  # tokens
 
@@ -76,8 +76,8 @@ class PromptFamily:
 
 
 def prefix_bucket(tokens: int) -> int:
-    """Return the number of tokens to which a prefix of `tokens` tokens is padded."""
-    return half_step(max(1, tokens), _SMALLEST_PREFIX)
+    """Return the length to which a prefix of `tokens` tokens is padded."""
+    return power_of_two(max(1, tokens), _SMALLEST_PREFIX)
 
 
 class WaitingFamilies:

@@ -396,7 +396,7 @@ def test_the_names_of_all_programs_are_known_before(model, monkeypatch, reads, w
     assert names == [
         "prefill of 1 prompt of 32 tokens",
         "prefill of 1 prompt of 64 tokens",
-        "prefill of 1 prompt of 96 tokens",
+        "prefill of 1 prompt of 128 tokens",
         *(f"decode with 2 slots and {window} entries" for window in windows),
     ]
     for length in lengths:  # alone, so that short texts have windows of their own
