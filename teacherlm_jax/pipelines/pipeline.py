@@ -22,9 +22,7 @@ def pipeline(config: PipelineConfig, run: Run, options: PipelineOptions) -> dict
         generated_data.write(config.generated, run)
         run.publish()
     seconds = runner.run_steps(steps_of(config), run, options)
-    if len(seconds) < len(config.steps):
-        return None
-    return {"seconds": seconds}
+    return None if seconds is None else {"seconds": seconds}
 
 
 def steps_of(config: PipelineConfig, environment: Mapping[str, str] = _NONE) -> list[Step]:

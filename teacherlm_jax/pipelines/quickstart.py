@@ -26,9 +26,8 @@ def quickstart(
     """
     _generate(config, run)
     run.publish()
-    steps = steps_of(config)
-    seconds = runner.run_steps(steps, run, options)
-    if len(seconds) < len(steps):
+    seconds = runner.run_steps(steps_of(config), run, options)
+    if seconds is None:
         return None
     report = files.read_json(StoragePath(config.report) / layout.RESULT)
     return {"seconds": seconds, "report": report}

@@ -30,8 +30,7 @@ def star(config: StarConfig, run: Run, options: PipelineOptions) -> dict[str, An
         # In a process of its own: reading a checkpoint claims the devices, which the steps need.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             process.submit(_require_shape, config).result()
-    seconds = runner.run_steps(steps, run, options)
-    if len(seconds) < len(steps):
+    if runner.run_steps(steps, run, options) is None:
         return None
     rounds = star_files.read_rounds(config)
     run.log.info("")

@@ -121,12 +121,14 @@ def test_steps_are_done_once_and_in_order(run, pipeline):
 
 
 def test_the_time_of_a_call_is_not_the_sum_of_steps_side_by_side(run, commands, monkeypatch):
+    # Every second counts as a thousand, so that short steps differ by more than the log rounds.
     clock = SimpleNamespace(monotonic=lambda: 1000 * time.monotonic(), sleep=time.sleep)
-    monkeypatch.setattr(runner, "time", clock)
+    for module in (runner, step_process):
+        monkeypatch.setattr(module, "time", clock)
     steps = commands(dict.fromkeys("abcd", ""), waits=dict.fromkeys("abc", "d"))
     seconds = runner.run_steps(steps, run, PipelineOptions(processes=4))
     (line,) = re.findall("== done in (.*) s", (run.path / layout.LOG).read_text())
-    assert 0 < int(line) < sum(seconds.values())
+    assert max(seconds.values()) - 1 <= int(line) < sum(seconds.values()) - 1
 
 
 def test_a_step_that_repeats_is_done_in_every_call(run, pipeline):
@@ -160,7 +162,7 @@ def test_an_error_of_a_step_ends_the_call_and_it_is_done_again_in_the_next(run, 
 def test_until_does_the_named_step_and_those_that_it_needs(run, pipeline, commands, tmp_path):
     make, done = pipeline
     until = PipelineOptions(until="b")
-    assert list(runner.run_steps(make("a", "b", "c"), run, until)) == ["a", "b"]
+    assert runner.run_steps(make("a", "b", "c"), run, until) is None, "c is left"
     assert done == ["a", "b"]
     with pytest.raises(UserError, match="--until: no step is named 'bb'; known: a, b; did you"):
         runner.run_steps(make("a", "b"), run, PipelineOptions(until="bb"))
