@@ -20,8 +20,6 @@ alone, and records nothing either.
 
 import argparse
 import dataclasses
-import os
-import shutil
 import sys
 import tempfile
 import time
@@ -36,16 +34,15 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoTokenizer, PreTrainedModel
 
-from benchmarks import evaluate_devices, harness, pairs
+from benchmarks import evaluate_devices, harness, mmlu_runs, pairs
 from teacherlm_jax import sharding
 from teacherlm_jax.config import BenchmarkConfig, MeshConfig
 from teacherlm_jax.evaluation import benchmarks, tokenized
 from teacherlm_jax.evaluation.question import Question
 from teacherlm_jax.evaluation.scoring import Scorer
 from teacherlm_jax.models import registry
-from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
-from teacherlm_jax.tokenization.vocabulary import Vocabulary, open_vocabulary
+from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 SHAPE = "bloom-560m"
 QUESTIONS, ALONE, TRIED = 500, 40, 32  # of all ways, of the authors', and for each batch size
@@ -80,8 +77,7 @@ class Timing:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    default = os.environ.get("TEACHERLM_DATA", harness.ROOT.parent / "shared" / "data")
-    parser.add_argument("--data", type=Path, default=default, help="folder of real data")
+    mmlu_runs.add_data(parser)
     parser.add_argument("--pilot", type=int, default=0, help="questions; nothing is recorded")
     parser.add_argument(
         "--shape", default=SHAPE, help="shape of the model; another one is not recorded"
@@ -96,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text, figure, met, figures = "", "", True, {}
     with tempfile.TemporaryDirectory(prefix="evaluate") as temporary:
         folder = Path(temporary)
-        vocabulary = write_vocabulary(options.data, folder / "vocabulary")
+        vocabulary = mmlu_runs.write_vocabulary(options.data, folder / "vocabulary")
         if "speed" in parts:
             questions = read_questions(options.data, count)
             timings, batch = compare(questions, vocabulary, folder / "vocabulary", options)
@@ -116,19 +112,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     harness.put_into(harness.RESULTS_PAGE, "evaluate", text + versions)
     goal = f"{GOAL_ALONE:g} and {GOAL_HARNESS:g}, equal predictions"
     return harness.finish("evaluate", figure, goal, met, figures)
-
-
-def write_vocabulary(data: Path, folder: Path) -> Vocabulary:
-    """Write OPT's tokenizer to a folder, for this project and for transformers; return it."""
-    plain = folder / "plain"
-    plain.mkdir(parents=True)
-    for name in ("vocab.json", "merges.txt"):
-        shutil.copy(data / "opt_tokenizer" / f"gpt2-{name}", plain / name)
-    names = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "</s>") | {"pad_token": "<pad>"}
-    files.write_json(plain / "tokenizer_config.json", names | {"add_bos_token": True})
-    vocabulary = open_vocabulary(plain)
-    vocabulary.save_pretrained(folder)
-    return vocabulary
 
 
 def read_questions(data: Path, count: int) -> list[Question]:

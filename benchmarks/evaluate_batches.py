@@ -1,94 +1,77 @@
-"""`make bench-evaluate_batches`: how far scores depend on the batch and the order of questions.
+"""`make bench-evaluate_batches`: dependence of scores on batch size and on the order of questions.
 
 `teacherlm evaluate` scores the letters of real MMLU questions in float32 with a random model of 12
-layers of width 512: one question at a time, in large batches, and in another order. Float sums are
-rounded in another order if the shape of a batch changes, so scores may differ in their last bits.
-The goal is 1e-6 nats, which is one step of float32 at a score of 8 to 16. The questions are in the
-folder that `--data` or the variable TEACHERLM_DATA names (default: `../shared/data`).
+layers of width 512: one question at a time, in large batches, and in reverse order. If the shape of
+a batch changes, sums are added in another order, so the last bits of scores may differ. The goal is
+1e-6 nats, about one step of float32 (9.5e-7) at scores of 8 to 16. The questions are in the folder
+that `--data` or the variable TEACHERLM_DATA names (default: `../shared/data`).
 """
 
 import argparse
-import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmarks import evaluate_devices, harness
-from benchmarks.evaluate import write_vocabulary
+from benchmarks import harness, mmlu_runs
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.storage import files
 
 QUESTIONS = 200
 GOAL = 1e-6  # nats
 MODEL = ModelConfig("bloom", 12, 512, 8, dtype="float32")
-CONFIG = """
-from teacherlm_jax.config import *
-
-def get_config(variant):
-    return EvaluateConfig(
-        root={folder!r},
-        model="{folder}/model",
-        benchmarks=(BenchmarkConfig("mmlu", "mmlu.jsonl", format="mmlu"),),
-    )
-"""
-WAYS = {"one at a time": (1, False), "batches": (8192, False), "other order": (2048, True)}
+ALONE, BATCHES, REVERSED = 1, 8192, 2048  # tokens of a batch
 
 
-def scores_of(folder: Path, name: str, tokens: int, backwards: bool) -> dict[str, dict[str, float]]:
-    """Return the scores of each question by its id, from the command."""
-    questions = [row for _, row in files.read_jsonl(folder / "all.jsonl")]
-    files.write_jsonl(folder / "mmlu.jsonl", questions[::-1] if backwards else questions)
-    output = folder / name.replace(" ", "_")
-    words = [f"--config={folder / 'config.py'}", f"--config.output={output}"]
-    command = [sys.executable, "-m", "teacherlm_jax", "evaluate", *words]
-    evaluate_devices.run([*command, f"--config.batch_tokens={tokens}"], 1)
-    rows = files.read_jsonl(output / "mmlu.predictions.jsonl")
-    return {row["id"]: row["scores"] for _, row in rows}
-
-
-def measure(data: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the scores of each question by its id, for each of WAYS."""
+def measure(data: Path) -> tuple[dict[str, dict[str, Any]], float]:
+    """Return what differs from one question at a time, by way, and the lowest score."""
     with tempfile.TemporaryDirectory(prefix="evaluate") as temporary:
         folder = Path(temporary)
-        vocabulary = write_vocabulary(data, folder / "vocabulary")
-        evaluate_devices.write_model(vocabulary, folder / "model", MODEL)
-        evaluate_devices.write_questions(data / "eval" / "mmlu_test.jsonl", folder, QUESTIONS)
-        (folder / "mmlu.jsonl").rename(folder / "all.jsonl")
-        (folder / "config.py").write_text(CONFIG.format(folder=str(folder)), encoding="utf-8")
-        return {name: scores_of(folder, name, *way) for name, way in WAYS.items()}
+        vocabulary = mmlu_runs.write_vocabulary(data, folder / "vocabulary")
+        mmlu_runs.write_inputs(data, folder, vocabulary, MODEL, QUESTIONS)
+
+        def scores(tokens: int) -> dict[str, mmlu_runs.Scores]:
+            flag = f"--config.batch_tokens={tokens}"
+            return mmlu_runs.evaluate(folder, folder / f"run{tokens}", flag)
+
+        expected, in_batches = scores(ALONE), scores(BATCHES)
+        questions = [row for _, row in files.read_jsonl(folder / "mmlu.jsonl")]
+        files.write_jsonl(folder / "mmlu.jsonl", questions[::-1])
+        ways = {
+            f"batches of {BATCHES:,} tokens": in_batches,
+            f"reverse order, batches of {REVERSED:,} tokens": scores(REVERSED),
+        }
+    lowest = min(score for options in expected.values() for score in options.values())
+    return {name: _compared(found, expected) for name, found in ways.items()}, lowest
+
+
+def _compared(
+    found: Mapping[str, mmlu_runs.Scores], expected: Mapping[str, mmlu_runs.Scores]
+) -> dict[str, Any]:
+    different, difference = mmlu_runs.differences(found, expected)
+    return {"difference": difference, "different_predictions": different}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    default = os.environ.get("TEACHERLM_DATA", harness.ROOT.parent / "shared" / "data")
-    parser.add_argument("--data", type=Path, default=default, help="folder of real data")
-    options = parser.parse_args(arguments)
-    found = measure(options.data)
-    first, *others = WAYS
-    ids = sorted(found[first])
-    expected = [found[first][id] for id in ids]
-    rows, largest = [], 0.0
-    for name in others:
-        different, difference = evaluate_devices.differences(
-            [found[name][id] for id in ids], expected
-        )
-        largest = max(largest, difference)
-        rows.append([f"{name} of {WAYS[name][0]:,} tokens", f"{difference:.1e}", different])
-    lowest = min(score for scores in expected for score in scores.values())
-    text = harness.table(
-        ("beside one question at a time", "largest difference, nats", "different predictions"), rows
-    ) + (f"\n{len(ids)} questions; scores of {lowest:.1f} nats and above.\n" + harness.conditions())
+    mmlu_runs.add_data(parser)
+    ways, lowest = measure(parser.parse_args(arguments).data)
+    header = ("compared with one question at a time", "largest difference, nats")
+    rows = [
+        (name, f"{way['difference']:.1e}", way["different_predictions"])
+        for name, way in ways.items()
+    ]
+    text = harness.table((*header, "different predictions"), rows)
+    text += f"\n{QUESTIONS} questions; the lowest score is {lowest:.1f} nats.\n"
     print(text)
-    harness.put_into(harness.RESULTS_PAGE, "evaluate_batches", text)
-    return harness.finish(
-        "evaluate_batches",
-        f"scores differ by at most {largest:.1e} nats",
-        f"{GOAL:.0e}",
-        largest <= GOAL,
-        {"largest": largest, "rows": rows},
-    )
+    harness.put_into(harness.RESULTS_PAGE, "evaluate_batches", text + harness.conditions())
+    largest = max(way["difference"] for way in ways.values())
+    met = largest <= GOAL and not any(way["different_predictions"] for way in ways.values())
+    figure = f"scores differ by at most {largest:.1e} nats"
+    figures = {"ways": ways, "lowest": lowest, "questions": QUESTIONS}
+    return harness.finish("evaluate_batches", figure, f"{GOAL:.0e}", met, figures)
 
 
 if __name__ == "__main__":
