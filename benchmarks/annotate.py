@@ -7,7 +7,7 @@ has a length of its own, around the mean of its kind in the paper (arXiv 2310.19
 in all three ways:
 
 - the authors' way: transformers with one text at a time;
-- transformers with the batch size that is fastest here; a batch ends with its longest text;
+- transformers in batches of 8 and of 32; a batch ends with its longest text;
 - the engine of this project.
 
 Tokens after the end of a text do not count. The machine's peak is a product of large matrices.
@@ -108,7 +108,7 @@ def _tokens(wanted: Sequence[GenerationRequest]) -> int:
 def by_the_engine(wanted: Sequence[GenerationRequest]) -> tuple[float, float]:
     """Return the tokens per second of the engine, and the share of its slots that were busy.
 
-    The time includes compiling, and the last texts, which leave slots free.
+    The time includes compiling. At the end of the job, slots stay free.
     """
     config = registry.shape(SHAPE, dtype="float32")
     sampling = authors_sampling()
@@ -183,8 +183,8 @@ def main() -> int:
     header = ("way", "tokens/s", "times as fast as one at a time", "of the matrix peak")
     text = harness.table(header, rows) + (
         f"\n{len(wanted)} texts of {_tokens(wanted) / len(wanted):.0f} tokens on average; the "
-        f"engine's time includes compiling, and the last texts, which leave slots free: "
-        f"{busy:.0%} of slots were busy on average. Peak: {peak / 1e9:.0f} GFLOP/s.\n"
+        f"engine's time includes compiling. On average {busy:.0%} of the slots were busy, because "
+        f"slots stay free at the end of a job. Peak: {peak / 1e9:.0f} GFLOP/s.\n"
     )
     print(text)
     text += harness.conditions("torch", "transformers")
