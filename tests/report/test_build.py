@@ -80,7 +80,7 @@ def test_explanations_are_counted_by_kind_and_shown_in_full_failing_ones_beside_
     assert "fails: synthetic" in text
 
 
-def test_ten_samples_of_an_annotation_are_shown_up_to_half_of_them_failing(runs, built):
+def test_of_many_samples_ten_are_shown_half_of_them_failing(runs, built):
     shard = runs / "annotate/samples/part-00000-of-00001.jsonl"
     *passing, failing = [row for _, row in files.read_jsonl(shard)]
     assert len(passing) == 4

@@ -281,7 +281,7 @@ def test_nothing_is_wider_than_the_window_and_axe_finds_nothing_serious(
 
 def test_on_a_desk_the_texts_of_two_teachers_are_side_by_side(two_runs, make_page, open_page):
     page = open_page(make_page(*two_runs), width=1200)
-    page.click(".row >> nth=2")
+    page.click(".row >> nth=2")  # a sample that both teachers explained
     left, right = [page.locator(".side").nth(side).bounding_box() for side in (0, 1)]
     assert left["y"] == right["y"]
     assert left["x"] + left["width"] <= right["x"]
