@@ -18,7 +18,8 @@ def of_slurm(script: Path, flags: Sequence[str]) -> int:
         script: batch script with lines of `#SBATCH`.
         flags: flags of `sbatch`, which override those lines.
     """
-    lines = re.findall(r"^#SBATCH\s+(.*?)\s*$", script.read_text(encoding="utf-8"), re.MULTILINE)
+    text = script.read_text(encoding="utf-8", errors="replace")
+    lines = re.findall(r"^#SBATCH\s+(.*?)\s*$", text, re.MULTILINE)
     given = _named([*lines, *flags])
     if any(name.startswith(_SLURM_OTHER) and name != _SLURM_GPUS for name, _ in given):
         return 0
@@ -35,7 +36,7 @@ def of_skypilot(description: Path, flags: Sequence[str]) -> int:
         flags: flags of `sky jobs launch`, which override it.
     """
     try:
-        job = yaml.safe_load(description.read_text(encoding="utf-8"))
+        job = yaml.safe_load(description.read_text(encoding="utf-8", errors="replace"))
     except yaml.YAMLError:
         return 0  # SkyPilot says what is wrong with it
     job = job if isinstance(job, dict) else {}
