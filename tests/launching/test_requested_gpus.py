@@ -49,11 +49,12 @@ def test_gpus_of_skypilot_are_those_of_the_file_and_the_flags(flags, gpus):
         "resources: {}",
         "resources: {accelerators: {H100: 8}}",
         "num_nodes: some\nresources: {accelerators: H100}",
+        "#SBATCH --comment=\udcff",  # a byte that is not UTF-8
     ],
 )
 def test_a_file_that_does_not_say_the_gpus_leaves_them_unknown(tmp_path, text):
     file = tmp_path / "job"
-    file.write_text(text)
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
     assert requested_gpus.of_skypilot(file, []) == requested_gpus.of_slurm(file, []) == 0
 
 
