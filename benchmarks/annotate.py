@@ -17,93 +17,23 @@ Tokens after the end of a text do not count. The machine's peak is a product of 
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-import torch
 from flax import nnx
-from transformers import BloomConfig, BloomForCausalLM, StoppingCriteria
 
-from benchmarks import harness
-from teacherlm_jax.config import authors_sampling
-from teacherlm_jax.generation.engine import Engine
+from benchmarks import authors_way, harness, own_lengths
+from benchmarks.authors_way import by_transformers
+from benchmarks.own_lengths import new_tokens, requests
 from teacherlm_jax.generation.requests import GenerationRequest
-from teacherlm_jax.generation.sampling import request_key
 from teacherlm_jax.models import registry
 
 SHAPE = "bloom-560m"
-MEANS = {"cot": 70, "fundamental": 164, "mistake": 52}  # new tokens
-LONGEST = 320
-SAMPLES, ALONE = 256, 2  # of the engine, and of the authors' way
+SAMPLES = 256  # of the engine; the authors' way gets the first ones
 SLOTS = 96
 BATCHES = (8, 32, SLOTS)
 GOAL_ALONE, GOAL_BATCH = 12.0, 3.0
-
-
-def requests(samples: int) -> list[GenerationRequest]:
-    """Return three requests for each sample, with prompts of 40 to 120 tokens and limits."""
-    rng = np.random.default_rng(0)
-    triggers = {kind: rng.integers(5, 250_000, 6) for kind in MEANS}
-    made = []
-    for number in range(samples):
-        prefix = rng.integers(5, 250_000, rng.integers(34, 115))
-        for kind, mean in MEANS.items():
-            length = int(np.clip(rng.lognormal(np.log(mean) - 0.125, 0.5), 8, LONGEST))
-            made.append(
-                GenerationRequest(
-                    f"{kind}/{number}",
-                    np.concatenate([prefix, triggers[kind]]).astype(np.int32),
-                    request_key(0, str(number), kind),
-                    prefix=len(prefix),
-                    most=length,
-                )
-            )
-    return made
-
-
-class OwnLengths(StoppingCriteria):
-    """Ends each text of a batch at its own length."""
-
-    def __init__(self, start: int, limits: Sequence[int]):
-        self._ends = start + torch.tensor(limits)
-
-    def __call__(self, ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
-        """Return which texts have reached their length."""
-        return ids.shape[1] >= self._ends
-
-
-def by_transformers(
-    model: BloomForCausalLM, wanted: Sequence[GenerationRequest], batch: int
-) -> float:
-    """Return the tokens per second of transformers with batches of this size."""
-    began, sampling = time.monotonic(), authors_sampling()
-    for start in range(0, len(wanted), batch):
-        own = wanted[start : start + batch]
-        longest = max(len(request.tokens) for request in own)
-        ids = torch.full((len(own), longest), 3)
-        mask = torch.zeros_like(ids)
-        for row, request in enumerate(own):
-            ids[row, longest - len(request.tokens) :] = torch.from_numpy(request.tokens).long()
-            mask[row, longest - len(request.tokens) :] = 1
-        with torch.no_grad():
-            model.generate(
-                ids,
-                attention_mask=mask,
-                do_sample=True,
-                temperature=sampling.temperature,
-                top_k=sampling.top_k,
-                top_p=sampling.top_p,
-                max_new_tokens=LONGEST,
-                pad_token_id=3,
-                stopping_criteria=[OwnLengths(longest, [request.most or 0 for request in own])],
-            )
-    return _tokens(wanted) / (time.monotonic() - began)
-
-
-def _tokens(wanted: Sequence[GenerationRequest]) -> int:
-    return sum(request.most or 0 for request in wanted)
 
 
 def by_the_engine(wanted: Sequence[GenerationRequest]) -> tuple[float, float]:
@@ -112,18 +42,8 @@ def by_the_engine(wanted: Sequence[GenerationRequest]) -> tuple[float, float]:
     The time includes compiling. At the end of the job, slots stay free.
     """
     config = registry.shape(SHAPE, dtype="float32")
-    sampling = authors_sampling()
-    sampling.max_new_tokens = LONGEST
-    engine = Engine(
-        registry.build(config, nnx.Rngs(0)),
-        slots=SLOTS,
-        prompt_length=max(len(request.tokens) for request in wanted),
-        sampling=sampling,
-        eos_id=2,
-        drawable=None,
-        members=len(MEANS),
-        say=print,
-    )
+    model = registry.build(config, nnx.Rngs(0))
+    engine = own_lengths.slot_engine(model, wanted, SLOTS, eos_id=2, say=print)
     began = time.monotonic()
     tokens = sum(len(completion.tokens) for completion in engine.generate(wanted))
     return tokens / (time.monotonic() - began), engine.counts.busy
@@ -153,23 +73,6 @@ class Way(NamedTuple):
     speed: float  # tokens per second
 
 
-def transformers_model() -> BloomForCausalLM:
-    """Return the same shape with random weights, float32."""
-    shape = registry.shape(SHAPE)
-    torch.manual_seed(0)
-    return BloomForCausalLM(
-        BloomConfig(
-            vocab_size=shape.vocab_size,
-            hidden_size=shape.width,
-            n_layer=shape.layers,
-            n_head=shape.heads,
-            bos_token_id=1,
-            eos_token_id=None,
-            pad_token_id=3,
-        )
-    ).eval()
-
-
 def table(ways: Sequence[Way], flops: int, peak: float) -> str:
     """Return the table of all ways beside the first; `flops` is the FLOPs of one token."""
     header = ("way", "texts", "tokens/s", "times as fast as one at a time", "of the matrix peak")
@@ -182,11 +85,11 @@ def table(ways: Sequence[Way], flops: int, peak: float) -> str:
 
 def main() -> int:
     """Measure, and return the exit status."""
-    wanted, few = requests(SAMPLES), requests(ALONE)
+    wanted, few = requests(SAMPLES), requests(authors_way.ALONE)
     ours, busy = by_the_engine(wanted)
     print(f"engine: {ours:.1f} tokens/s, {busy:.0%} of slots busy", flush=True)
     jax.clear_caches()
-    model = transformers_model()
+    model = authors_way.random_model(SHAPE)
     flops = 2 * sum(parameter.numel() for parameter in model.parameters())
     alone = by_transformers(model, few, 1)
     batches = []
@@ -203,7 +106,7 @@ def main() -> int:
         Way(f"engine, {SLOTS} slots", len(wanted), ours),
     ]
     text = table(ways, flops, peak) + (
-        f"\nA text has {_tokens(wanted) / len(wanted):.0f} tokens on average. The engine's time "
+        f"\nA text has {new_tokens(wanted) / len(wanted):.0f} tokens on average. The engine's time "
         f"includes compiling. On average {busy:.0%} of the slots were busy, because slots stay "
         f"free at the end of a job. Peak: {peak / 1e9:.0f} GFLOP/s.\n"
     )
