@@ -1,5 +1,15 @@
-"""The TeacherLM authors' way to generate: transformers with random weights, on the same prompts."""
+"""The TeacherLM authors' way to generate: transformers with random weights, on the same prompts.
 
+    python -m benchmarks.authors_way SHAPE DEVICE
+
+is the child process of `gpu_authors_way.py`: it writes a few texts one at a time in bfloat16, and
+prints its figures as JSON. A process of its own leaves JAX's memory alone and is stopped as a whole
+if it takes too long.
+"""
+
+import dataclasses
+import json
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +23,7 @@ from teacherlm_jax.generation.requests import GenerationRequest
 from teacherlm_jax.models import registry
 
 ALONE = 2  # samples whose texts are written one at a time
+SECONDS = 15  # after which the child process starts no further text
 
 
 class OwnLengths(StoppingCriteria):
@@ -86,3 +97,32 @@ def _write(model: BloomForCausalLM, own: Sequence[GenerationRequest]) -> None:
         raise RuntimeError(
             f"transformers wrote {texts.shape[1] - longest} tokens, expected {max(limits)}"
         )
+
+
+def one_at_a_time(name: str, device: str) -> dict[str, float]:
+    """Return the number of texts and the tokens per second, after a short text that warms up."""
+    wanted = own_lengths.requests(ALONE, registry.shape(name).vocab_size)
+    model = random_model(name, "bfloat16", device)
+    _write(model, [dataclasses.replace(wanted[0], most=8)])
+    written, began = 0, time.monotonic()
+    for request in wanted:
+        if time.monotonic() - began > SECONDS:
+            break
+        _write(model, [request])
+        written += 1
+    seconds = time.monotonic() - began
+    tokens = own_lengths.new_tokens(wanted[:written])
+    return {"texts": written, "tokens_per_second": tokens / seconds}
+
+
+def main(name: str, device: str) -> int:
+    """Print the figures, or the reason why there are none, and return the exit status."""
+    if device == "cuda" and not torch.cuda.is_available():
+        print(json.dumps({"skipped": f"torch {torch.__version__} finds no GPU"}))
+    else:
+        print(json.dumps(one_at_a_time(name, device)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -39,10 +39,16 @@ class Case:
     Attributes:
         name: model and sizes; it says how the model differs from its published shape.
         measure: function that returns the figures.
+        least: seconds that must be left for it.
     """
 
     name: str
     measure: Callable[[], Figures]
+    least: float = 0.0
+
+
+class NotMeasured(Exception):
+    """The machine lacks what a case needs; the message says what."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +96,8 @@ class Measurements:
     def run(self, part: str, cases: Iterable[Case], until: float) -> None:
         """Measure the cases of a part; record those that are skipped or that fail.
 
-        A case is skipped if less time is left than the longest case of this part has taken.
+        A case is skipped if less time is left than it needs at least, or than the longest case of
+        this part has taken.
 
         Args:
             part: name of the part.
@@ -102,10 +109,10 @@ class Measurements:
         longest, started = 0.0, self._elapsed()
         for case in cases:
             began = self._elapsed()
-            left = until - began
-            if left <= longest:
+            left, needed = until - began, max(longest, case.least)
+            if left <= needed:
                 figures: Figures = {
-                    "skipped": f"{max(0.0, left):.0f} s are left, a case takes {longest:.0f} s"
+                    "skipped": f"{max(0.0, left):.0f} s are left, a case takes {needed:.0f} s"
                 }
             else:
                 figures = _measured(case)
@@ -144,13 +151,15 @@ class Measurements:
 
 
 def _measured(case: Case) -> Figures:
-    """Return the figures of a case, or the reason for which it failed.
+    """Return the figures of a case, or the reason why it failed or was not measured.
 
     `peak_bytes` is the most memory that the process has used so far, in this or an earlier case:
     the allocator's peak cannot be reset.
     """
     try:
         figures = dict(case.measure())
+    except NotMeasured as reason:
+        figures = {"skipped": str(reason)}
     except Exception as error:  # the other cases must not be lost, and the reason is recorded
         kind = "out of memory" if is_out_of_memory(error) else type(error).__name__
         figures = {"failed": f"{kind}: {one_line(error)[:500]}"}

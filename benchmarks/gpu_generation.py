@@ -25,7 +25,7 @@ MODELS = ("bloom-560m", "bloom-1b1", "bloom-7b1")
 SLOTS = (64, 256, 8, 128, 32)  # the order in which they are measured
 PROMPT, NEW = 128, 128  # tokens; together one window of the KV cache, so decode is compiled once
 LONG_PROMPT, PREFILL_SLOTS = 512, 32
-_NO_END = -1  # no token has this id, so every text has its full length
+NO_END = -1  # no token has this id, so every text has its full length
 
 
 def in_bfloat16(config: ModelConfig) -> Decoder:
@@ -197,7 +197,7 @@ def _engine(model: Decoder, slots: int, prompt: int, new: int) -> tuple[Engine, 
             slots=slots,
             prompt_length=prompt,
             sampling=SamplingConfig(max_new_tokens=new),
-            eos_id=_NO_END,
+            eos_id=NO_END,
             say=lines.append,
         )
     return engine, lines

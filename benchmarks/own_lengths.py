@@ -1,4 +1,4 @@
-"""The job of `annotate.py`: prompts, lengths of texts, and sampling.
+"""The job of `annotate.py` and of `gpu_authors_way.py`: prompts, lengths of texts, and sampling.
 
 Prompts of a sample share their first tokens, as those of `annotate` do. Random weights do not end a
 text, so each text has a length of its own, around the mean of its kind in the paper (arXiv
