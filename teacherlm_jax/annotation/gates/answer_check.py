@@ -17,7 +17,7 @@ from teacherlm_jax.annotation.gates.gates import GateInput
 from teacherlm_jax.checkpoints.saved_model import LoadedModel
 from teacherlm_jax.config import names
 from teacherlm_jax.data import prompts
-from teacherlm_jax.data.sample import LETTERS
+from teacherlm_jax.data.sample import LETTERS, Sample
 from teacherlm_jax.evaluation import predictions
 from teacherlm_jax.evaluation.question import Question
 from teacherlm_jax.evaluation.scoring import Scorer
@@ -53,6 +53,12 @@ def answers_found(
     return found
 
 
+def with_explanation(explained: GateInput) -> Sample:
+    """Return the sample that the model is asked about: its question ends with the explanation."""
+    sample = explained.sample
+    return dataclasses.replace(sample, question=f"{sample.question} {explained.text.strip()}")
+
+
 def _has(explained: GateInput) -> bool:
     """Return whether an explanation has a verdict."""
     return bool(explained.sample.options and explained.text.strip() and explained.kind != "mistake")
@@ -60,9 +66,8 @@ def _has(explained: GateInput) -> bool:
 
 def _question(explained: GateInput) -> Question:
     sample = explained.sample
-    text = f"{sample.question} {explained.text.strip()}"
     return Question(
-        context=prompts.question_prompt(dataclasses.replace(sample, question=text)),
+        context=prompts.question_prompt(with_explanation(explained)),
         options=tuple(LETTERS[: len(sample.options)]),
         gold=sample.answer_index,
         id=sample.id,
