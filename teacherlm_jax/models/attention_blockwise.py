@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
+from teacherlm_jax import sharding
 from teacherlm_jax.models.attention_xla import MASKED_SCORE
 
 # Largest number of tokens in a block. Larger blocks compute more masked pairs; smaller blocks take
-# more steps, each with the launch cost of its kernels.
-BLOCK = 256
+# more steps, each with the launch cost of its kernels, which CPUs do not have.
+BLOCK, CPU_BLOCK = 256, 64
 
 
 def blockwise(
@@ -34,7 +35,8 @@ def blockwise(
     All rows of a batch visit the blocks that any of them needs.
     """
     T = q.shape[1]
-    blocks = math.ceil(T / BLOCK)
+    largest = CPU_BLOCK if sharding.traced_platform() == "cpu" else BLOCK
+    blocks = math.ceil(T / largest)
     size = math.ceil(T / blocks)
     arrays = (_pad(x, blocks * size - T) for x in (q, k, v, positions, segment_ids))
     q, k, v, positions, segment_ids = arrays

@@ -24,7 +24,7 @@ every_other = pytest.mark.parametrize("implementation", sorted(TOLERANCE))
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Make blocks smaller than the rows, and interpret the TPU kernel."""
-    monkeypatch.setattr(attention_blockwise, "BLOCK", 32)
+    monkeypatch.setattr(attention_blockwise, "CPU_BLOCK", 32)
     monkeypatch.setattr(attention_fused, "_BLOCKS", (128,))
     with attention_fused.interpreted():
         yield

@@ -51,7 +51,7 @@ def test_memory_of_the_reference_grows_quadratically_with_the_length():
 
 def test_blocks_without_a_visible_key_are_skipped(monkeypatch):
     """NaN values do not affect the result only if their blocks are skipped."""
-    monkeypatch.setattr(attention_blockwise, "BLOCK", 16)
+    monkeypatch.setattr(attention_blockwise, "CPU_BLOCK", 16)
     segment_ids = jnp.repeat(jnp.array([[1, 2, 0]]), jnp.array([32, 48, 16]), axis=1)
     positions = jnp.concatenate([jnp.arange(32), jnp.arange(48), jnp.zeros(16, int)])[None]
     q, k, v = (

@@ -16,7 +16,7 @@ from teacherlm_jax.config import (
     TeachersConfig,
     TrainConfig,
 )
-from teacherlm_jax.models import adapter, registry
+from teacherlm_jax.models import adapter, attention_blockwise, registry
 from teacherlm_jax.planning import (
     analytic_counts,
     annotation_programs,
@@ -60,6 +60,8 @@ def name_of(row):
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setitem(registry._SHAPES, "small", SMALL)
+    # Plans count the blocks of GPUs; the programs of these tests are compiled for a CPU.
+    monkeypatch.setattr(attention_blockwise, "CPU_BLOCK", attention_blockwise.BLOCK)
 
 
 @pytest.mark.parametrize(
