@@ -115,7 +115,12 @@ def training(
         data=data,
         init_from=init_from,
         model=config.ModelConfig(
-            layers=layers, width=width, heads=4, dtype="float32", initializer_range=0.08
+            layers=layers,
+            width=width,
+            heads=4,
+            dtype="float32",
+            initializer_range=0.08,
+            attention="blockwise",
         ),
         optimizer=config.OptimizerConfig(
             learning_rate=RATE, warmup_steps=min(50, steps // 2), b2=0.99
