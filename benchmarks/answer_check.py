@@ -11,7 +11,7 @@ chooses the right option. Three small models are asked:
   without an explanation.
 
 The texts (`unsupported_texts.py`) explain questions that no model was trained on. Half of them
-support the right answer, and half do not. It takes about nine minutes on two cores, so it is not a
+support the right answer, and half do not. It takes about six minutes on two cores, so it is not a
 part of `make bench-gates`.
 
 `--seed=1` or another draws other texts and trains reader and novice with another order of the data;
