@@ -154,7 +154,7 @@ def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
     [
         ([], "runs/evidence", range(10), list(evidence.PARTS[:-1])),
         (["--parts=forms"], "runs/evidence", range(10), ["forms"]),
-        (["--short"], "runs/evidence_pilot", range(1000, 1002), []),
+        (["--short"], "runs/evidence_pilot", range(1000, 1004), []),
         (["--tiny"], "runs/evidence_tiny", range(1000, 1001), []),
         (["--seeds=3"], "runs/evidence_pilot", range(1000, 1003), []),
         (["--first=1010", "--folder=x"], "x", range(1010, 1020), []),

@@ -1,7 +1,7 @@
 """`make evidence`: run the study and rebuild its page, docs/explanation/evidence.md.
 
     make evidence                       # all on generated samples; repeat the command to resume
-    make evidence SHORT=1               # H1 to H3 with two pilot seeds, in a quarter of an hour
+    make evidence SHORT=1               # H1 to H3 with four pilot seeds, in a quarter of an hour
     python -m benchmarks.evidence --parts=students --processes=2
     python -m benchmarks.evidence --parts=real --data=data --seeds=2   # a pilot
     python -m benchmarks.evidence --page   # rebuild the page from the recorded outcomes
@@ -134,7 +134,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--processes", type=int, default=cores, help="runs at the same time")
-    parser.add_argument("--short", action="store_true", help="H1 to H3 only, with two seeds")
+    parser.add_argument("--short", action="store_true", help="H1 to H3 only, with four seeds")
     parser.add_argument("--tiny", action="store_true", help="a smoke test")
     parser.add_argument("--page", action="store_true", help="rebuild the page without training")
     options = parser.parse_args(arguments)

@@ -10,7 +10,7 @@ LENGTH, BATCH = 512, 1  # tokens of a row, and rows of a step
 RATE = 1.5e-3
 SIZES = {"small": (2, 64), "medium": (3, 96), "large": (4, 128)}  # layers and width
 MAIN_AMOUNT = 1000  # training samples of the primary comparisons
-SEEDS = 10
+SEEDS, SHORT_SEEDS = 10, 4  # of the whole study, and of its short form
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Study:
 
 
 def chosen_seeds(first: int, count: int, *, short: bool, tiny: bool) -> range:
-    """Return the seeds of a study, from the first one: at most two if short, and one if tiny."""
-    return range(first, first + min(count, 1 if tiny else 2 if short else count))
+    """Return the seeds of a study from the first one: at most SHORT_SEEDS if short, 1 if tiny."""
+    return range(first, first + min(count, 1 if tiny else SHORT_SEEDS if short else count))
 
 
 def word_of(seed: int) -> str:

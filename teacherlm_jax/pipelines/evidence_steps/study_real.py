@@ -13,7 +13,7 @@ from teacherlm_jax.pipelines.evidence_steps.study import (
 from teacherlm_jax.pipelines.evidence_steps.study_students import PERMUTED_AUTHOR, Arm, mixture
 
 PART = "real"
-SHAPE, STEPS, VALIDATIONS = (4, 128), 7200, 4  # layers and width
+SHAPE, STEPS, VALIDATIONS = (4, 160), 7200, 4  # layers and width
 VOCABULARY_SIZE = 4000
 SETS = ("creak", "ecqa", "strategyqa")
 HUMAN = "human"
