@@ -1,5 +1,6 @@
 """Comparisons and tables of the study of stages and explanations."""
 
+import math
 import re
 
 import pytest
@@ -147,5 +148,17 @@ def test_real_students_are_compared_on_each_benchmark():
         for benchmark in ("creak", "ecqa_held_out")
     ]
     text = re.sub(" +", " ", tables.TABLES["real"]({"real": rows}))
-    assert text.count("| 105 | 55.0 | text | 50.0 ± 0.0 | | | |") == 2
-    assert text.count("| C | 60.0 ± 0.0 | +10.0 ± 0.0 | +10.0 ± 0.0 | +10.0 ± 0.0 |") == 2
+    # Equal seeds; half the interval is 1.96 * sqrt(0.5 * 0.5 / 105), and 0.6 * 0.4 for C.
+    assert text.count("| 105 | 55.0 | text | 50.0 ± 9.6 | no | | | |") == 2
+    assert text.count("| C | 60.0 ± 9.4 | no | +10.0 ± 0.0 | +10.0 ± 0.0 | +10.0 ± 0.0 |") == 2
+
+
+def test_an_accuracy_is_above_the_majority_if_seeds_and_questions_cannot_explain_it():
+    def level(*accuracies):
+        return student_tables.real_level(
+            [{"curve": [(100, accuracy)], "questions": 1000} for accuracy in accuracies]
+        )
+
+    assert level(0.6) == pytest.approx((60, 3.04), abs=0.01)
+    # Student's t with one degree of freedom is 12.7; the standard error is 1 point.
+    assert level(0.59, 0.61) == pytest.approx((60, math.hypot(12.71, 3.04)), abs=0.01)

@@ -1,5 +1,6 @@
 """Tables of students: accuracies of the arms of a part, and differences from one of them."""
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -72,9 +73,8 @@ def of_real(rows: Rows) -> str:
             each = [row for row in found if row["arm"] == arm]
             if not each:
                 continue
-            amount = each[0]["amount"]
-            level = Comparison(tuple(100 * row["curve"][-1][1] for row in each))
-            half = f" ± {level.half:.1f}" if len(each) > 1 else ""
+            amount, majority = each[0]["amount"], 100 * each[0]["majority"]
+            mean, half = real_level(each)
             differences = (
                 ""
                 if arm == "text"
@@ -86,14 +86,27 @@ def of_real(rows: Rows) -> str:
                 [
                     benchmark if first else "",
                     each[0]["questions"] if first else "",
-                    f"{100 * each[0]['majority']:.1f}" if first else "",
+                    f"{majority:.1f}" if first else "",
                     arm,
-                    f"{level.mean:.1f}{half}",
+                    f"{mean:.1f} ± {half:.1f}",
+                    "yes" if mean - half > majority else "no",
                     *differences,
                 ]
             )
-    header = ("benchmark", "questions", "majority, %", "arm", "accuracy, %")
+    header = ("benchmark", "questions", "majority, %", "arm", "accuracy, %", "above majority")
     return harness.table((*header, *(f"equal {one}" for one in BUDGETS)), lines)
+
+
+def real_level(each: Runs) -> tuple[float, float]:
+    """Return the mean accuracy of an arm on a benchmark and half its 95% interval, in percent.
+
+    The interval covers the seeds and the choice of the questions. For one seed it covers the
+    questions only.
+    """
+    level = Comparison(tuple(100 * row["curve"][-1][1] for row in each))
+    of_seeds = level.half if len(each) > 1 else 0.0
+    of_questions = 1.96 * math.sqrt(level.mean * (100 - level.mean) / each[0]["questions"])
+    return level.mean, math.hypot(of_seeds, of_questions)
 
 
 def of_taught(rows: Rows) -> str:
