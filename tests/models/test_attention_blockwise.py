@@ -75,3 +75,16 @@ def test_blocks_without_a_visible_key_are_skipped(monkeypatch):
     value, gradients = jax.jit(jax.value_and_grad(of_second_text, argnums=(0, 1, 2)))(q, k, v)
     assert jnp.isfinite(value)
     assert all(bool(jnp.isfinite(gradient[:, 32:]).all()) for gradient in gradients)
+
+
+@pytest.mark.parametrize(("platform", "size"), [("cpu", 64), ("gpu", 256), ("tpu", 256)])
+def test_blocks_are_smaller_on_cpus(platform, size, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(attention_blockwise.sharding, "traced_platform", lambda: platform)
+    monkeypatch.setattr(
+        attention_blockwise, "_attend", lambda size, q, *rest: sizes.append(size) or q
+    )
+    q = jnp.zeros((1, 512, HEADS, WIDTH))
+    whole = jnp.zeros((1, 512), int)
+    attention_blockwise.blockwise(q, q, q, alibi_slopes=None, positions=whole, segment_ids=whole)
+    assert sizes == [size]
