@@ -143,7 +143,7 @@ def test_real_students_are_compared_on_each_benchmark():
     rows = [
         student(arm, seed, [(50, 0.3), (100, accuracy)], pass_tokens=50)
         | {"amount": 80, "benchmark": benchmark, "questions": 105, "majority": 0.55}
-        for arm, accuracy in (("text", 0.5), ("C", 0.6))
+        for arm, accuracy in (("text", 0.5), ("C", 0.6), ("C-permuted", 0.9))
         for seed in (0, 1)
         for benchmark in ("creak", "ecqa_held_out")
     ]
@@ -151,11 +151,12 @@ def test_real_students_are_compared_on_each_benchmark():
     # Equal seeds; half the interval is 1.96 * sqrt(0.5 * 0.5 / 105), and 0.6 * 0.4 for C.
     assert text.count("| 105 | 55.0 | text | 50.0 ± 9.6 | no | | | |") == 2
     assert text.count("| C | 60.0 ± 9.4 | no | +10.0 ± 0.0 | +10.0 ± 0.0 | +10.0 ± 0.0 |") == 2
+    assert text.count("| C-permuted | 90.0 ± 5.7 | yes |") == 2
 
 
-def test_an_accuracy_is_above_the_majority_if_seeds_and_questions_cannot_explain_it():
+def test_the_interval_of_an_accuracy_covers_seeds_and_questions():
     def level(*accuracies):
-        return student_tables.real_level(
+        return student_tables.accuracy_with_interval(
             [{"curve": [(100, accuracy)], "questions": 1000} for accuracy in accuracies]
         )
 

@@ -1,7 +1,7 @@
 """`make evidence`: run the study and rebuild its page, docs/explanation/evidence.md.
 
     make evidence                       # all on generated samples; repeat the command to resume
-    make evidence SHORT=1               # H1 to H3 with four pilot seeds, in a quarter of an hour
+    make evidence SHORT=1               # H1 to H3 with a few pilot seeds
     python -m benchmarks.evidence --parts=students --processes=2
     python -m benchmarks.evidence --parts=real --data=data --seeds=2   # a pilot
     python -m benchmarks.evidence --page   # rebuild the page from the recorded outcomes
@@ -111,11 +111,7 @@ def rebuild() -> None:
         page.write_figures(rows)
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Return the options of a run; `counted` tells whether its seeds are the protocol's.
-
-    Raises SystemExit for options that the protocol does not allow.
-    """
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Run the study of stages and explanations.")
     parser.add_argument(
         "--parts", help=f"some of {','.join(PARTS)} (default: all but {','.join(UNDECIDED)})"
@@ -134,9 +130,20 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--processes", type=int, default=cores, help="runs at the same time")
-    parser.add_argument("--short", action="store_true", help="H1 to H3 only, with four seeds")
+    parser.add_argument(
+        "--short", action="store_true", help=f"H1 to H3 only, with {study.SHORT_SEEDS} seeds"
+    )
     parser.add_argument("--tiny", action="store_true", help="a smoke test")
     parser.add_argument("--page", action="store_true", help="rebuild the page without training")
+    return parser
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of a run; `counted` tells whether its seeds are the protocol's.
+
+    Raises SystemExit for options that the protocol does not allow.
+    """
+    parser = _parser()
     options = parser.parse_args(arguments)
     brief = options.short or options.tiny
     options.counted = not (brief or options.first) and options.seeds == study.SEEDS

@@ -65,7 +65,7 @@ def _course_line(
 
 
 def of_real(rows: Rows) -> str:
-    """Return accuracies on real questions, and differences from `text`, by benchmark."""
+    """Return accuracies on real questions with intervals, and differences from `text`."""
     lines = []
     for benchmark in study_real.BENCHMARKS:
         found = [row for row in rows["real"] if row["benchmark"] == benchmark]
@@ -74,7 +74,7 @@ def of_real(rows: Rows) -> str:
             if not each:
                 continue
             amount, majority = each[0]["amount"], 100 * each[0]["majority"]
-            mean, half = real_level(each)
+            mean, half = accuracy_with_interval(each)
             differences = (
                 ""
                 if arm == "text"
@@ -97,7 +97,7 @@ def of_real(rows: Rows) -> str:
     return harness.table((*header, *(f"equal {one}" for one in BUDGETS)), lines)
 
 
-def real_level(each: Runs) -> tuple[float, float]:
+def accuracy_with_interval(each: Runs) -> tuple[float, float]:
     """Return the mean accuracy of an arm on a benchmark and half its 95% interval, in percent.
 
     The interval covers the seeds and the choice of the questions. For one seed it covers the

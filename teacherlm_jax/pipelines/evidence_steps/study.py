@@ -89,6 +89,17 @@ def vocabulary(study: Study) -> config.PrepareConfig:
     )
 
 
+def _model(layers: int, width: int) -> config.ModelConfig:
+    return config.ModelConfig(
+        layers=layers,
+        width=width,
+        heads=4,
+        dtype="float32",
+        initializer_range=0.08,
+        attention="blockwise",
+    )
+
+
 def training(
     study: Study,
     *,
@@ -107,21 +118,13 @@ def training(
     `shape` is layers and width. `benchmarks` has the file of each validation in the folder
     `questions`.
     """
-    layers, width = shape
     if study.tiny:
         steps, validations = 12, 1
     return config.TrainConfig(
         output=output,
         data=data,
         init_from=init_from,
-        model=config.ModelConfig(
-            layers=layers,
-            width=width,
-            heads=4,
-            dtype="float32",
-            initializer_range=0.08,
-            attention="blockwise",
-        ),
+        model=_model(*shape),
         optimizer=config.OptimizerConfig(
             learning_rate=RATE, warmup_steps=min(50, steps // 2), b2=0.99
         ),
