@@ -383,25 +383,47 @@ def test_prompts_that_are_nearly_as_long_have_one_size_of_cache(model, longest, 
     assert engine.cache_length == entries
 
 
-@pytest.mark.parametrize(("reads", "windows"), [(True, (192, 384)), (False, (384,))])
-def test_the_names_of_all_programs_are_known_before(model, monkeypatch, reads, windows):
+@pytest.mark.parametrize(
+    ("members", "continued", "reads", "windows"),
+    [
+        (1, "", True, (192, 384)),
+        (1, "", False, (384,)),
+        (2, ", each continued 2 times", True, (192, 384)),
+        (3, ", each continued 3 times", True, (192, 384)),
+    ],
+)
+def test_the_names_of_all_programs_are_known_before(
+    model, monkeypatch, members, continued, reads, windows
+):
     monkeypatch.setattr(engine_module, "reads_windows", lambda: reads)
     lines = []
     sampling = dataclasses.replace(SAMPLING, max_new_tokens=300, min_new_tokens=280)
     engine = Engine(
-        model, slots=2, prompt_length=70, sampling=sampling, eos_id=EOS, say=lines.append
+        model,
+        slots=3,
+        prompt_length=70,
+        sampling=sampling,
+        eos_id=EOS,
+        members=members,
+        say=lines.append,
     )
     lengths = [3, 65, 70]
     names = engine.program_names([length - 1 for length in lengths], min(lengths))
     assert names == [
-        "prefill of 1 prompt of 32 tokens",
-        "prefill of 1 prompt of 64 tokens",
-        "prefill of 1 prompt of 128 tokens",
-        *(f"decode with 2 slots and {window} entries" for window in windows),
+        f"prefill of 1 prompt of 32 tokens{continued}",
+        f"prefill of 1 prompt of 64 tokens{continued}",
+        f"prefill of 1 prompt of 128 tokens{continued}",
+        *(f"decode with 3 slots and {window} entries" for window in windows),
     ]
-    for length in lengths:  # alone, so that short texts have windows of their own
-        key = request_key(0, str(length), "cot")
-        list(engine.generate([GenerationRequest(str(length), (3,) * length, key)]))
+    for length in lengths:  # one by one, so that short texts have windows of their own
+        prefix = (3,) * (length - 1)
+        family = [
+            GenerationRequest(f"{kind}", (*prefix, 4 + kind), request_key(0, f"{kind}", "cot"))
+            for kind in range(members)
+        ]
+        shared = [dataclasses.replace(one, prefix=length - 1) for one in family]
+        assert len(list(engine.generate(shared))) == members
+    assert engine.counts.prefills == len(lengths), "prompts of one sample are read together"
     assert {re.sub(r"^compiled | in [\d.]+ s$", "", line) for line in lines} == set(names)
 
 
