@@ -34,7 +34,8 @@ def naming(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename, error.filename2 = str(path), None
+        error.filename = str(path)
+        del error.filename2  # None would be shown, too: 'a' -> None
         raise
     except RuntimeError as error:
         number = _quoted(str(error))

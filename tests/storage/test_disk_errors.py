@@ -17,6 +17,7 @@ def test_an_error_of_a_shared_disk_is_explained_with_and_without_the_file(number
     with pytest.raises(OSError, match=text) as named, disk_errors.naming("run/log.txt"):
         raise OSError(number, text)
     assert disk_errors.explain(named.value, "run") == f"run/log.txt: {text}"
+    assert str(named.value) == f"[Errno {number}] {text}: 'run/log.txt'", "the log file has this"
     assert disk_errors.explain(OSError(number, text), "run") == f"run: {text}"
 
 
