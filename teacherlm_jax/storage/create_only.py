@@ -38,6 +38,9 @@ def _link(temporary: str, path: Path) -> bool:
                 file.write(Path(temporary).read_bytes())
         except FileExistsError:
             return False
+        except OSError:  # such as a full disk
+            path.unlink(missing_ok=True)
+            raise
     return True
 
 

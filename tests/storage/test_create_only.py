@@ -1,6 +1,8 @@
 """Files that only one process can create."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +28,23 @@ def test_the_first_content_stays(folder):
     assert not create_bytes(f"{folder}/inside/a", b"second")
     assert files.read_bytes(f"{folder}/inside/a") == b"first"
     assert files.names(f"{folder}/inside") == ["a"]
+
+
+def test_a_file_that_does_not_fit_is_not_left_behind(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", full)  # while the named file is written
+        with pytest.raises(OSError, match="No space left on device") as error:
+            create_bytes(tmp_path / "a", b"first")
+    assert error.value.filename == str(tmp_path / "a")
+    assert files.names(tmp_path) == []
+    assert create_bytes(tmp_path / "a", b"second")
 
 
 def test_rows_are_lines_of_json(folder):
