@@ -51,7 +51,7 @@ def open_log(place: RunPlace, name: str, console: int) -> logging.Logger:
     to_console = ConsoleHandler(to_file)
     to_console.setFormatter(_Format(place, "%(message)s"))
     to_console.setLevel(console)
-    for handler in (to_file, to_console):
+    for handler in (to_console, to_file):  # a file on a full disk raises an error
         log.addHandler(handler)
     place.say = log.warning
     return log

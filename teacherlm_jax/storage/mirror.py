@@ -138,7 +138,8 @@ class Mirror:
             try:
                 self.publish()
             except Exception as error:  # of the store, its client or the disk
-                self._say(f"{error}; trying again in {every:.0f} s")
+                with contextlib.suppress(OSError):  # of a log on a full disk; the thread goes on
+                    self._say(f"{error}; trying again in {every:.0f} s")
 
     def _files(self) -> Iterator[tuple[str, _State]]:
         for folder, _, names in os.walk(self.folder):

@@ -89,7 +89,8 @@ class ObjectLock:
             try:
                 self._renew()
             except Exception as error:  # of the store or of its client; the next beat tries again
-                self._say(f"{_folder(self._lock)}: the lock cannot be renewed: {error}")
+                with contextlib.suppress(OSError):  # of a log on a full disk; the thread goes on
+                    self._say(f"{_folder(self._lock)}: the lock cannot be renewed: {error}")
 
     def _renew(self) -> None:
         """Write the heartbeat, or note that the lock is lost.

@@ -1,5 +1,6 @@
 """Work that a thread repeats every few seconds."""
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -30,4 +31,5 @@ class Repeated:
             try:
                 self._work()
             except Exception as error:  # of the store, its client or the disk
-                self._say(f"{error}; trying again in {self._every:.0f} s")
+                with contextlib.suppress(OSError):  # of a log on the full disk; the thread goes on
+                    self._say(f"{error}; trying again in {self._every:.0f} s")

@@ -1,5 +1,6 @@
 """Threads that publish files and renew a lock while the store fails: a line, and another try."""
 
+import errno
 import re
 import tempfile
 import time
@@ -9,6 +10,15 @@ import pytest
 from teacherlm_jax.errors import StoreError
 from teacherlm_jax.storage import folder_lock, objects
 from teacherlm_jax.storage.mirror import Mirror
+from teacherlm_jax.storage.repeated import Repeated
+
+
+class _FullLog(list):
+    """Lines of a log whose disk is full: a line raises an error, and so does its thread."""
+
+    def append(self, line):
+        super().append(line)
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.fixture(autouse=True)
@@ -18,11 +28,39 @@ def short(tmp_path, monkeypatch):
     monkeypatch.setattr(objects, "PATIENCE", 0.05)
 
 
-def _await(lines):
+def _await(lines, count=1):
     end = time.monotonic() + 8
-    while not lines and time.monotonic() < end:
+    while len(lines) < count and time.monotonic() < end:
         time.sleep(0.01)
-    return lines[0]
+    return lines[count - 1]
+
+
+def test_work_is_repeated_although_neither_it_nor_the_log_can_be_written():
+    lines, done = _FullLog(), []
+
+    def work():
+        done.append(0)
+        raise StoreError("refused")
+
+    repeated = Repeated(0.01, work, lines.append)
+    assert _await(lines, 3) == "refused; trying again in 0 s"
+    repeated.end()
+    assert len(done) == len(lines) >= 3
+
+
+def test_publications_and_locks_outlive_a_log_that_cannot_be_written(proxy, bucket):
+    of_lock, of_files = _FullLog(), _FullLog()
+    held = folder_lock.acquire(f"{bucket}/.lock", beat=0.05, stale=60, say=of_lock.append)
+    opened = Mirror(bucket, every=0.05, say=of_files.append)
+    proxy.fail(403, "write")
+    (opened.folder / "log.txt").write_text("one\n")
+    for lines in (of_lock, of_files):
+        _await(lines, 2)
+    proxy.clear()
+    opened.close()
+    held.check()
+    held.release()
+    assert objects.read(f"{bucket}/log.txt") == b"one\n"
 
 
 @pytest.mark.parametrize("answer", [403, 503])
