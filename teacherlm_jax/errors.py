@@ -1,5 +1,8 @@
 """Exceptions whose messages are written for users."""
 
+import contextlib
+from collections.abc import Callable, Iterator
+
 
 class ExplainedError(Exception):
     """Base of errors whose message is all that the user sees (no traceback).
@@ -21,6 +24,22 @@ class MissingFile(UserError):
 
 class StoreError(ExplainedError):
     """A store refused a request or did not answer, so the object may exist or not."""
+
+
+@contextlib.contextmanager
+def at_end(work: Callable[[], object]) -> Iterator[None]:
+    """Call `work` after the block; if the block raises, an error of `work` does not replace that.
+
+    The full disk or the store that ended the block refuses `work`, too. Of both errors, that of the
+    block says what happened first.
+    """
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(ExplainedError, OSError):
+            work()
+        raise
+    work()
 
 
 def one_line(message: object) -> str:

@@ -28,7 +28,7 @@ from teacherlm_jax.annotation.job.job_plan import AnnotationJob
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.annotation.work_time import WorkTime
 from teacherlm_jax.config import AnnotateConfig
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import UserError, at_end
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.beam import Beam
 from teacherlm_jax.runs.run import Run
@@ -69,7 +69,7 @@ def write_on_beam(beam: Beam, config: AnnotateConfig, run: Run, job: AnnotationJ
     """
     work, began = run.address / layout.WORK, time.monotonic()
     exchange.remove(work)
-    try:
+    with at_end(lambda: exchange.remove(work)), at_end(lambda: _keep_time(run, work)):
         if job.vocabulary is not None:
             job.vocabulary.save(work / layout.VOCABULARY)
         writer = BatchWriter(
@@ -82,9 +82,6 @@ def write_on_beam(beam: Beam, config: AnnotateConfig, run: Run, job: AnnotationJ
         _report_failures(run, job, work)
         _refuse_unfinished(beam, job)
         return _figures(work, time.monotonic() - began)
-    finally:
-        _keep_time(run, work)
-        exchange.remove(work)
 
 
 def _run(

@@ -27,7 +27,7 @@ from teacherlm_jax.annotation.worker import (
     write_explanations,
 )
 from teacherlm_jax.config import AnnotateConfig
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import UserError, at_end
 from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage.repeated import Repeated
@@ -179,7 +179,7 @@ class AnnotationSession:
         with contextlib.ExitStack() as closing:
             closing.callback(self._claims.release_all)
             self._scratch = closing.enter_context(self._open.publishing(self._run.log))
-            closing.callback(self._keep_time)
+            closing.enter_context(at_end(self._keep_time))
             for seconds, work in (
                 (_REPORT_SECONDS, self.progress.report),
                 (_KEEP_SECONDS, self._keep_time),

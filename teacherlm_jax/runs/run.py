@@ -17,7 +17,7 @@ from teacherlm_jax.runs import (
 from teacherlm_jax.runs.leftovers import Leftovers
 from teacherlm_jax.runs.run_place import RunPlace
 from teacherlm_jax.runs.workers import Workers
-from teacherlm_jax.storage import files, store_errors
+from teacherlm_jax.storage import disk_errors, files, store_errors
 
 
 class Run:
@@ -103,10 +103,11 @@ class Run:
             self._keep(error)
         try:
             self.close(refused=self._is_refused(error))
-        except ExplainedError as unpublished:
+        except (ExplainedError, OSError) as unpublished:
             if error is None:
                 raise
-            console.say(f"{unpublished}")  # it must not hide the error that ended the run
+            # it must not hide the error that ended the run
+            console.say(disk_errors.explain(unpublished, f"{self.path}") or f"{unpublished}")
 
     def publish(self) -> None:
         """Publish the files of a run in a bucket; call this before a checkpoint covers them."""

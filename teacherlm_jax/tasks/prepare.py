@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from teacherlm_jax.config import PrepareConfig, fields
-from teacherlm_jax.errors import ExplainedError, UserError
+from teacherlm_jax.errors import UserError, at_end
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.beam import Beam
 from teacherlm_jax.runs.run import Run
@@ -56,17 +56,12 @@ def _engine(config: PrepareConfig, run: Run) -> Iterator[PreparationEngine]:
     If the run folder is in a bucket, Beam workers use a scratch folder there, and this process one
     in the copy of the run folder.
     """
-    try:
+    with at_end(lambda: _close_work(run)):
         yield (
             OnBeam(Beam(config.runner, config.beam_options), WorkFolder(run.address))
             if config.runner
             else InProcess(WorkFolder(run.path))
         )
-    except BaseException:
-        with contextlib.suppress(ExplainedError):  # it must not hide the error that ended the work
-            _close_work(run)
-        raise
-    _close_work(run)
 
 
 def _close_work(run: Run) -> None:

@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import json
 import os
 import re
@@ -188,7 +189,20 @@ def test_a_log_that_cannot_be_written_ends_the_run_and_is_named(tmp_path, capsys
     with pytest.raises(OSError, match="No space left") as error, open_run(config(tmp_path)) as run:
         run.log.info("hello")
     assert error.value.filename == str(tmp_path / "run/log.txt")
-    assert capsys.readouterr().err == ""
+    shown = capsys.readouterr()
+    assert (shown.out.splitlines()[0], shown.err) == ("hello", "")
+
+
+def test_the_error_that_ends_a_run_is_not_replaced_by_that_of_its_log(tmp_path, capsys):
+    open_run(config(tmp_path)).close()
+    log = tmp_path / "run/log.txt"
+    log.unlink(missing_ok=True)
+    log.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="rows") as error, open_run(config(tmp_path)):
+        raise OSError(errno.ENOSPC, "No space left on device", "rows")
+    assert error.value.filename == "rows"
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == (f"{log}: No space left on device\n", "")
 
 
 @pytest.mark.parametrize("refused", [False, True])

@@ -5,11 +5,12 @@ may create the next number. Two processes on one shard write the same texts, so 
 nothing depends on it.
 """
 
+import contextlib
 import json
 
 from etils import epath
 
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.runs.workers import Workers
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.create_only import create_bytes
@@ -48,9 +49,10 @@ class ShardClaims:
             files.remove(self._folder / f"{name}.{earlier}")
 
     def release_all(self) -> None:
-        """Remove all claims of this process."""
+        """Remove all claims of this process at its end; others take over one that stays."""
         for name in list(self._own):
-            self.release(name)
+            with contextlib.suppress(ExplainedError, OSError):
+                self.release(name)
 
     def _numbers(self) -> dict[str, int]:
         """Return the highest number of each name."""

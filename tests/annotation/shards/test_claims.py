@@ -4,7 +4,7 @@ import pytest
 
 from teacherlm_jax.annotation.shards.claims import ShardClaims
 from teacherlm_jax.runs.workers import Workers
-from teacherlm_jax.storage import files
+from teacherlm_jax.storage import files, objects
 from teacherlm_jax.storage.paths import StoragePath
 
 
@@ -63,3 +63,20 @@ def test_a_claim_that_is_released_while_it_is_read_is_free(process, monkeypatch)
     first.release("a")
     monkeypatch.setattr(second, "_numbers", lambda: listed)
     assert second.held() == set()
+
+
+def test_claims_that_a_store_does_not_remove_do_not_hide_why_the_process_ends(
+    bucket, proxy, monkeypatch
+):
+    monkeypatch.setattr(objects, "PATIENCE", 0.05)
+    workers = Workers(StoragePath(bucket) / "workers", print)
+    claims = ShardClaims(StoragePath(bucket) / "claims", workers)
+    assert claims.take("a") and claims.take("b")
+    fault = proxy.fail(403, "remove")
+    claims.release_all()
+    assert fault.failed == 2 and files.names(StoragePath(bucket) / "claims") == ["a.1", "b.1"]
+    proxy.clear()
+    other = ShardClaims(StoragePath(bucket) / "claims", Workers(workers._folder, print))
+    assert other.held() == set() and other.take("a") and other.take("b")
+    other.release_all()
+    assert files.names(StoragePath(bucket) / "claims") == []
