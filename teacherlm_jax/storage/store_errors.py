@@ -43,7 +43,9 @@ _SECRETS = re.compile(
 # TensorStore's and ArrayRecord's quotes of an answer, and TensorStore's of a broken connection.
 _QUOTE = re.compile(r"http_response_code='(\d+)'|\"code\": (\d+)|CURL error")
 _STATUS = re.compile(r"[A-Z_]{5,}: ")  # begins TensorStore's errors
-_MISSING, _BEYOND_THE_END = 404, 416
+# Causes in Google's answer with status 403 that no role of the account changes.
+_NO_MATTER_OF_RIGHTS = re.compile(r"(?i)\b(billing|quota|retention|hold)\b")
+_MISSING, _BEYOND_THE_END, _FULL = 404, 416, 507
 _LONGEST = 200  # characters of a client's own text
 
 
@@ -182,7 +184,13 @@ def reason(error: BaseException, store: str) -> str:
     if isinstance(error, FileNotFoundError) or code == _MISSING or kind == "NotFoundError":
         return "no such bucket or object; check the name"
     if _is_denied(error):
+        words = clean(str(error).partition("\n")[2])  # of the store; gcsfs names the object before
+        if _NO_MATTER_OF_RIGHTS.search(words):
+            cause = words[:_LONGEST].rstrip(" ,.")
+            return f"refused ({cause}); correct this, then repeat the command"
         return f"permission denied{_RIGHTS.get(store, '')}"
+    if code == _FULL:
+        return "the store has no space left (HTTP status 507); make room, then repeat the command"
     if isinstance(error, ImportError):
         return f"no installed package can reach this store ({text})"
     shown = f"HTTP status {code}" if code else f"{kind}: {text[:_LONGEST]}"

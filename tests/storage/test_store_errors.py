@@ -100,6 +100,29 @@ def test_transient_errors_of_renewing_credentials_are_retried(error):
     assert gcs_client._is_transient(error)
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("a@b does not have storage.objects.create access", "permission denied; the account needs"),
+        ("The billing account is disabled", "refused (The billing account is disabled); correct"),
+        ("Quota exceeded for x", "refused (Quota exceeded for x); correct this, then repeat the"),
+        ("Object 'b/a' is subject to a retention policy", "refused (Object 'b/a' is subject to a"),
+        ("Quota exceeded, token=secret", "refused (Quota exceeded); correct this"),
+    ],
+)
+def test_a_refusal_that_no_role_changes_is_shown_in_the_words_of_the_store(words, shown):
+    with pytest.raises(StoreError) as raised, objects.writing(ADDRESS):
+        raise OSError(f"Forbidden: https://host/b/quota/o\n{words}")  # of gcsfs
+    assert str(raised.value).startswith(f"gs://b/a: cannot be written: {shown}")
+
+
+def test_a_store_without_space_says_so():
+    full = gcsfs.retry.HttpError({"code": 507, "message": "Insufficient Storage"})
+    message = "written: the store has no space left .*; make room"
+    with pytest.raises(StoreError, match=message), objects.writing(ADDRESS):
+        raise full
+
+
 @pytest.mark.parametrize("address", ["gs://b/a", "az://b/a"])
 @pytest.mark.parametrize("kind", [OSError, aiohttp.ClientError, ImportError])
 @pytest.mark.parametrize(
