@@ -25,11 +25,11 @@ class PublishedRows:
         Args:
             path: the file.
             rows: its first rows.
-            scratch: folder on this machine in which files of a bucket grow.
+            scratch: folder on this machine in which files of a bucket grow, under their names
+                without `gs://`.
         """
         self._path, self._remote = path, is_remote(path)
-        address = str(path).replace("://", "/").replace("/", "+")
-        self._here = scratch / address if self._remote else Path(path)
+        self._here = scratch / str(path).partition("://")[2] if self._remote else Path(path)
         files.write_jsonl(self._here, rows)
         self._rows = GrowingRows(self._here)
         self._publishing = threading.Lock()
@@ -52,11 +52,13 @@ class PublishedRows:
                     raise
 
     def close(self) -> None:
-        """Publish the file and close it."""
+        """Publish the file and close it; if the store refuses it, it stays in `scratch`."""
         try:
             self.publish()
-        finally:
-            self._close()
+        except BaseException:
+            self._rows.close()
+            raise
+        self._close()
 
     def remove(self) -> None:
         """Close the file and remove it."""

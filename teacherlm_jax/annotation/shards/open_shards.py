@@ -2,10 +2,13 @@
 
 import contextlib
 import logging
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from teacherlm_jax.annotation.worker import ClaimedShard
+from teacherlm_jax.config.names import BUCKET
+from teacherlm_jax.errors import ExplainedError, StoreError
 from teacherlm_jax.storage.repeated import Repeated
 from teacherlm_jax.storage.temporary import TemporaryFolder
 
@@ -20,20 +23,69 @@ class OpenShards(dict[int, ClaimedShard]):
         """Publish partial files every 30 seconds, and close those that are left at the end.
 
         Yields a folder in which the partial files of a bucket can grow. A publication that fails is
-        logged as a warning and tried again.
+        logged as a warning and tried again. If the last one fails, the folder stays, and the error
+        that ends the block names it. An error of another kind stays as it is; then a warning does.
+
+        Raises StoreError if the store refuses the last publication.
         """
 
         def publish() -> None:
             for shard in list(self.values()):
                 shard.publish()
 
-        with contextlib.closing(TemporaryFolder()) as temporary, contextlib.ExitStack() as closing:
-            closing.callback(self._close)
-            closing.callback(Repeated(_PUBLISH_SECONDS, publish, log.warning).end)
+        temporary = TemporaryFolder()
+        ended: BaseException | None = None
+        publications = Repeated(_PUBLISH_SECONDS, publish, log.warning)
+        try:
             yield temporary.path
+        except BaseException as error:
+            ended = error
+            raise
+        finally:
+            publications.end()
+            if refused := self._close():
+                _report(refused, ended, _kept(temporary), log)
+            else:
+                temporary.close()
 
-    def _close(self) -> None:
-        with contextlib.ExitStack() as closing:
-            for shard in self.values():
-                closing.callback(shard.close)
-            self.clear()
+    def _close(self) -> Exception | None:
+        """Close all shards; return the error of one whose partial files are not published."""
+        refused: Exception | None = None
+        for shard in self.values():
+            try:
+                shard.close()
+            except (ExplainedError, OSError) as error:
+                refused = error
+        self.clear()
+        return refused
+
+
+def _kept(temporary: TemporaryFolder) -> str:
+    """Keep the partial files of a bucket; return what to do with them, or "" on a disk."""
+    buckets = [path for path in temporary.path.iterdir() if path.is_dir()]
+    if not buckets:
+        temporary.close()
+        return ""
+    temporary.keep()
+    commands = (
+        f"gcloud storage cp --recursive {shlex.quote(str(path))}/* "
+        f"{shlex.quote(f'{BUCKET}{path.name}')}/"
+        for path in buckets
+    )
+    return (
+        f"; explanations that are not in the bucket yet are in {temporary.path}; repeat the "
+        f"command, which generates them again, or copy them before: {'; '.join(commands)}"
+    )
+
+
+def _report(
+    refused: Exception, ended: BaseException | None, kept: str, log: logging.Logger
+) -> None:
+    """Say where explanations are that were not published, in the error that ends the work."""
+    if ended is None:
+        raise StoreError(f"{refused}{kept}") if kept else refused
+    if kept and isinstance(ended, StoreError):
+        ended.args = (f"{ended}{kept}",)
+    elif kept:
+        with contextlib.suppress(OSError):  # of the log
+            log.warning("%s%s", refused, kept)
