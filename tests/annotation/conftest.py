@@ -2,6 +2,8 @@
 
 import pytest
 
+from benchmarks import stub_teacher
+from teacherlm_jax.annotation import beam_worker
 from teacherlm_jax.config import (
     AnnotateConfig,
     SamplingConfig,
@@ -72,3 +74,18 @@ def make_config(data):
         )
 
     return make
+
+
+@pytest.fixture
+def stubbed(monkeypatch):
+    """Replace the models of teachers by one that writes at once."""
+    stub_teacher.install(patch=monkeypatch.setattr)
+
+
+@pytest.fixture
+def no_kept_teacher(monkeypatch):
+    """Let Beam workers in this process begin without a teacher of an earlier test."""
+    kept = beam_worker._KeptTeacher()
+    monkeypatch.setattr(beam_worker, "_kept", kept)
+    yield
+    beam_worker._thread().call(kept.close).result()
