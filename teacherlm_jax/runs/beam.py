@@ -1,16 +1,19 @@
 """Pipelines on Apache Beam: a sequence of functions, applied to many elements on any runner."""
 
+import ast
 import contextlib
 import dataclasses
 import functools
 import importlib
 import io
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from teacherlm_jax.errors import ExplainedError, StoreError, UserError
+from teacherlm_jax.errors import ExplainedError, MissingFile, StoreError, UserError
 from teacherlm_jax.runs.console import quiet_stderr
+from teacherlm_jax.storage.holders import FolderInUse
 
 DIRECT = "DirectRunner"
 
@@ -18,9 +21,14 @@ Stage = Callable[[Any], Iterable[Any]]
 
 # What Beam itself uses for the name DirectRunner downloads another runner first.
 _ON_THIS_MACHINE = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-# Kinds of errors in the traceback that a worker sends, and what Beam adds to a message.
-_REFUSALS = {f"{kind.__module__}.{kind.__qualname__}" for kind in (UserError, StoreError)}
+# Kinds of errors in the traceback that a worker sends, what Beam adds to a message, and the end of
+# the message of an error about a file.
+_REFUSALS = {
+    f"{kind.__module__}.{kind.__qualname__}": kind
+    for kind in (UserError, MissingFile, FolderInUse, StoreError)
+}
 _ADDED = re.compile(r" \[while running '[^']*'\]$")
+_OF_A_FILE = re.compile(r"""\[Errno (\d+)\] [^:]*: ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")$""")
 _PROCESSES = "--direct_running_mode=multi_processing"
 _SIDE_OUTPUT = "side_output"
 
@@ -69,7 +77,7 @@ class Beam:
             elements: input of the first stage.
             stages: functions that take one element and return any number of elements.
 
-        Raises UserError if a stage raises one on a worker.
+        Raises UserError, StoreError or the OSError of a file if a stage raises one on a worker.
         """
         pipeline = self._pipeline()
         collection = pipeline | self._beam.Create(list(elements))
@@ -88,7 +96,7 @@ class Beam:
             steps: elements and stages, as for `run`. A stage yields only `SideOutput`.
             writer: stage that gets the values that all stages yield as `SideOutput`.
 
-        Raises UserError if a stage raises one on a worker.
+        Raises UserError, StoreError or the OSError of a file if a stage raises one on a worker.
         """
         pipeline, outputs = self._pipeline(), list[Any]()
         before: tuple[Any, ...] = ()
@@ -110,7 +118,7 @@ class Beam:
         return self._beam.Pipeline(runner=self._new_runner(), options=self._options)
 
     def _run(self, pipeline: Any) -> None:
-        """Run a pipeline; raise UserError if a stage raised one, without Beam's own output."""
+        """Run a pipeline; raise what a stage raised for a user, without Beam's own output."""
         ended: BaseException | None = None
         # local workers write to this console, remote workers to their own logs
         with quiet_stderr() if self._direct else contextlib.nullcontext():
@@ -119,9 +127,9 @@ class Beam:
             except KeyboardInterrupt as signal:
                 ended = signal
             except Exception as error:
-                if not (refusal := _refusal(error)):
+                ended = _refusal(error)
+                if ended is None:
                     raise
-                ended = UserError(refusal)
         if ended is not None:
             raise ended
 
@@ -169,17 +177,23 @@ def _in_turn(stage: Stage) -> Callable[..., Iterable[Any]]:
     return in_turn
 
 
-def _refusal(error: Exception) -> str | None:
-    """Return the message of a UserError that a worker raised; None for any other error.
+def _refusal(error: Exception) -> Exception | None:
+    """Return the error for a user that a worker raised, or the OSError of a file, such as ENOSPC.
 
-    A worker in this process raises the error itself, others send the text of its traceback.
+    A worker in this process raises the error for a user itself, others send the text of its
+    traceback. Beam puts the text of an OSError into one of another class. Returns None for any
+    other error.
     """
-    message = str(error).strip()
-    if not isinstance(error, ExplainedError):
-        kind, _, message = message.rpartition("\n")[2].partition(": ")
-        if kind not in _REFUSALS:
-            return None
-    return _ADDED.sub("", message)
+    message = _ADDED.sub("", str(error).strip())
+    if isinstance(error, ExplainedError):
+        return type(error)(message)
+    name, _, text = message.rpartition("\n")[2].partition(": ")
+    if kind := _REFUSALS.get(name):
+        return kind(text)
+    if of_file := _OF_A_FILE.search(message):
+        number = int(of_file[1])
+        return OSError(number, os.strerror(number), ast.literal_eval(of_file[2]))
+    return None
 
 
 @functools.cache
