@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from benchmarks import stub_teacher
 from teacherlm_jax.annotation import beam_worker, explain, job_on_beam
 from teacherlm_jax.annotation.beam_worker import BatchWriter, ShardBatch
 from teacherlm_jax.annotation.explanation_prompts import encode_prompts
@@ -19,7 +18,6 @@ from teacherlm_jax.annotation.job.job_plan import plan_job
 from teacherlm_jax.config import EndpointConfig, fields
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.generation import texts
-from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.runs import run_folder
 from teacherlm_jax.runs.beam import Beam
 from teacherlm_jax.runs.workers import Workers
@@ -27,32 +25,23 @@ from teacherlm_jax.storage import files
 from teacherlm_jax.storage.paths import StoragePath
 from tests.completions_server import CompletionsServer
 
+from .beam_jobs import IN_MEMORY, PROCESSES, THREADS, annotate, contents
+
 pytest.importorskip("apache_beam", reason="Beam is an extra: pip install -r requirements-beam.txt")
 
-IN_MEMORY = ("--direct_running_mode=in_memory",)
-THREADS = ("--direct_running_mode=multi_threading", "--direct_num_workers=2")
-PROCESSES = ("--direct_num_workers=2",)
+pytestmark = pytest.mark.usefixtures("no_kept_teacher")
 
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    """One shard per batch, and no teacher that an earlier test has loaded."""
+    """One shard per batch."""
     monkeypatch.setattr(job_on_beam, "_TEXTS_PER_SLOT", 0)
-    kept = beam_worker._KeptTeacher()
-    monkeypatch.setattr(beam_worker, "_kept", kept)
-    yield
-    beam_worker._thread().call(kept.close).result()
 
 
 @pytest.fixture
 def config(make_config, teachers):
     """Settings of a job with two teachers and three shards."""
     return make_config(cot=teachers[0], mistake=teachers[1], fundamental=teachers[0])
-
-
-def annotate(config, output, options=None):
-    on_beam = {"runner": "DirectRunner", "beam_options": options} if options is not None else {}
-    return verbs.run("annotate", dataclasses.replace(config, output=str(output), **on_beam))
 
 
 def planned(config, output, work):
@@ -63,14 +52,6 @@ def planned(config, output, work):
     job.vocabulary.save(work / "vocabulary")
     plain = dataclasses.replace(job, vocabulary=None)
     return job, BatchWriter(settings, plain, StoragePath(work), job.vocabulary.digest)
-
-
-def contents(output):
-    """Return the content of all files that describe or hold explanations, by path."""
-    folders = ("texts", "samples", "shards", "counts", "sketches", "rejected")
-    paths = [path for name in folders for path in sorted((output / name).rglob("*"))]
-    paths += [*output.glob("*refused.jsonl"), output / "job.json"]
-    return {str(path.relative_to(output)): path.read_bytes() for path in paths if path.is_file()}
 
 
 def same(result, other):
@@ -114,11 +95,6 @@ def test_processes_that_were_killed_and_start_again_write_the_bytes_of_one(
     assert same(result, expected)
     assert 11 < result["texts"] < 22 and result["tokens_per_second"] > 0
     assert not (output / ".work").exists()
-
-
-@pytest.fixture
-def stubbed(monkeypatch):
-    stub_teacher.install(patch=monkeypatch.setattr)
 
 
 def test_each_teacher_is_loaded_once_for_all_batches_and_threads(
