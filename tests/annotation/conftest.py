@@ -13,6 +13,7 @@ from teacherlm_jax.config import (
 from teacherlm_jax.data import prompts, synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.storage import files
+from teacherlm_jax.storage.published_rows import PublishedRows
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
 from tests.untrained import save_untrained
 
@@ -89,3 +90,26 @@ def no_kept_teacher(monkeypatch):
     monkeypatch.setattr(beam_worker, "_kept", kept)
     yield
     beam_worker._thread().call(kept.close).result()
+
+
+@pytest.fixture
+def at_row(monkeypatch):
+    """Function that lets something happen before a row is written.
+
+    It returns the id and the kind of all rows that have been written.
+    """
+
+    def install(number, happens):
+        add, begun, written = PublishedRows.add, [], []
+
+        def counting(rows, row):
+            begun.append(row["id"])
+            if len(begun) == number:
+                happens()
+            add(rows, row)
+            written.append((row["id"], row["kind"]))
+
+        monkeypatch.setattr(PublishedRows, "add", counting)
+        return written
+
+    return install

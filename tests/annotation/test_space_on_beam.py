@@ -12,7 +12,6 @@ from teacherlm_jax.cli.main import main
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files, objects
 from teacherlm_jax.storage.paths import StoragePath
-from teacherlm_jax.storage.published_rows import PublishedRows
 from tests.full_disk import FullDisk
 
 from .beam_jobs import annotate, contents, on_beam
@@ -40,26 +39,6 @@ def short(monkeypatch, tmp_path):
 def config(make_config, teachers):
     """Settings of a job with two teachers and three shards."""
     return make_config(cot=teachers[0], mistake=teachers[1])
-
-
-@pytest.fixture
-def at_row(monkeypatch):
-    """Function that lets something happen before a row is written; returns the rows written."""
-
-    def install(number, happens):
-        add, begun, written = PublishedRows.add, [], []
-
-        def counting(rows, row):
-            begun.append(row["id"])
-            if len(begun) == number:
-                happens()
-            add(rows, row)
-            written.append((row["id"], row["kind"]))
-
-        monkeypatch.setattr(PublishedRows, "add", counting)
-        return written
-
-    return install
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.runs import layout
 from teacherlm_jax.storage import files, objects
 from teacherlm_jax.storage.paths import StoragePath
-from teacherlm_jax.storage.published_rows import PublishedRows
 from tests.full_disk import FullDisk
 
 CONFIG = """
@@ -94,26 +93,6 @@ class _OtherWorker:
             self.result = verbs.run("annotate", self._config)
         except Exception as error:
             self.error = error
-
-
-@pytest.fixture
-def at_row(monkeypatch):
-    """Function that lets something happen before a row is written; returns the rows written."""
-
-    def install(number, happens):
-        add, begun, written = PublishedRows.add, [], []
-
-        def counting(rows, row):
-            begun.append(row["id"])
-            if len(begun) == number:
-                happens()
-            add(rows, row)
-            written.append(row["id"])
-
-        monkeypatch.setattr(PublishedRows, "add", counting)
-        return written
-
-    return install
 
 
 @pytest.fixture
