@@ -34,11 +34,13 @@ def _link(temporary: str, path: Path) -> bool:
         return False
     except PermissionError:  # a file system without hard links: the name is taken, then filled
         try:
-            with path.open("xb") as file:
-                file.write(Path(temporary).read_bytes())
+            file = path.open("xb")
         except FileExistsError:
             return False
-        except OSError:  # such as a full disk
+        try:  # the name is this process's now
+            with file:
+                file.write(Path(temporary).read_bytes())
+        except BaseException:  # such as a full disk, or a signal
             path.unlink(missing_ok=True)
             raise
     return True

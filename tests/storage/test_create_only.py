@@ -47,6 +47,23 @@ def test_a_file_that_does_not_fit_is_not_left_behind(tmp_path, monkeypatch):
     assert create_bytes(tmp_path / "a", b"second")
 
 
+def test_the_file_of_another_process_stays_when_the_name_cannot_be_taken(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    def too_late(path, mode):
+        with open(path, "wb") as file:
+            file.write(b"of another process")
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", too_late)
+        with pytest.raises(OSError, match="Input/output error"):
+            create_bytes(tmp_path / "a", b"first")
+    assert files.read_bytes(tmp_path / "a") == b"of another process"
+
+
 def test_rows_are_lines_of_json(folder):
     assert create_jsonl(f"{folder}/rows", [{"a": "ü"}, 1])
     assert files.read_bytes(f"{folder}/rows") == '{"a": "ü"}\n1\n'.encode()
