@@ -1,7 +1,7 @@
 """Exceptions whose messages are written for users."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 
 class ExplainedError(Exception):
@@ -40,6 +40,21 @@ def at_end(work: Callable[[], object]) -> Iterator[None]:
             work()
         raise
     work()
+
+
+def call_all(works: Iterable[Callable[[], object]]) -> None:
+    """Call all `works`, also after one that a store or disk refuses; then raise the first error.
+
+    An error of another kind ends the calls at once.
+    """
+    first: Exception | None = None
+    for work in works:
+        try:
+            work()
+        except (ExplainedError, OSError) as error:
+            first = first or error
+    if first is not None:
+        raise first
 
 
 def one_line(message: object) -> str:

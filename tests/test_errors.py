@@ -1,8 +1,10 @@
-"""Errors of work that is done in any case after a block, beside those of the block."""
+"""Errors of work that is done in any case: after a block, or after other work has failed."""
+
+import functools
 
 import pytest
 
-from teacherlm_jax.errors import StoreError, UserError, at_end
+from teacherlm_jax.errors import StoreError, UserError, at_end, call_all
 
 
 @pytest.mark.parametrize("later", [StoreError("later"), OSError(28, "later"), UserError("later")])
@@ -30,3 +32,24 @@ def test_the_error_of_work_after_a_block_without_one_is_raised():
 def test_a_bug_in_the_work_after_a_block_is_not_hidden():
     with pytest.raises(ZeroDivisionError), at_end(lambda: 1 / 0):
         raise UserError("first")
+
+
+def test_all_work_is_done_and_the_first_error_is_raised():
+    done = []
+
+    def work(number, error=None):
+        done.append(number)
+        if error:
+            raise error
+
+    works = [(0, None), (1, OSError(28, "first")), (2, StoreError("second")), (3, None)]
+    with pytest.raises(OSError, match="first"):
+        call_all(functools.partial(work, *one) for one in works)
+    assert done == [0, 1, 2, 3]
+
+
+def test_a_bug_ends_the_work_at_once():
+    done = []
+    with pytest.raises(ZeroDivisionError):
+        call_all([lambda: 1 / 0, lambda: done.append(0)])
+    assert not done

@@ -100,9 +100,7 @@ def test_a_store_that_refuses_ends_the_command_with_one_line_and_the_same_bytes_
     assert status == 2 and len(errors) == 1, errors
     reason = "permission denied" if answer == 403 else "the store has no space left"
     assert re.match(f"teacherlm: {output}/.*: cannot be written: {reason}", errors[0])
-    kept = re.search(
-        r"; explanations that are not in the bucket yet are in (\S+); repeat", errors[0]
-    )
+    kept = re.search(r"; explanations that are not in the bucket yet are in (\S+): copy", errors[0])
     assert list(Path(kept[1]).rglob("*.partial"))
     proxy.clear()
     objects.remove_folder(output / layout.LOCK)  # otherwise this process, which lives, holds it

@@ -226,7 +226,7 @@ def test_explanations_that_a_store_refuses_stay_on_this_machine_and_are_named(
     written = at_row(AFTER, lambda: proxy.fail(answer, "write"))
     status, (line,), _ = command(output)
     assert status == 2 and line.startswith(f"teacherlm: {output}/texts/cot/part-0000")
-    kept = re.search(r"; explanations that are not in the bucket yet are in (\S+); repeat", line)
+    kept = re.search(r"; explanations that are not in the bucket yet are in (\S+): copy", line)
     assert f"gcloud storage cp --recursive {kept[1]}/bucket/* gs://bucket/" in line
     proxy.clear()
     assert len(files.names(f"{output}/texts/cot")) == 1
@@ -251,7 +251,7 @@ def test_a_worker_that_is_stopped_while_its_store_refuses_names_what_is_not_ther
     status, (line,), shown = command(output)
     assert status == 128 + signal.SIGTERM
     assert line.startswith("teacherlm: SIGTERM: stopped with 3 of 11 explanations")
-    kept = re.search(r"; explanations that are not in the bucket yet are in (\S+); repeat", shown)
+    kept = re.search(r"; explanations that are not in the bucket yet are in (\S+): copy", shown)
     assert partial_files(kept[1])
     proxy.clear()
     assert command(output)[:2] == (0, [])

@@ -22,6 +22,7 @@ from teacherlm_jax.annotation.shards.shards import Row, ShardTexts, read_rows
 from teacherlm_jax.annotation.teachers import AnnotationTeacher
 from teacherlm_jax.data import prompts
 from teacherlm_jax.data.sample import Sample
+from teacherlm_jax.errors import call_all
 from teacherlm_jax.runs import distributed
 
 
@@ -125,13 +126,11 @@ class OpenShard:
 
     def publish(self) -> None:
         """Upload the partial files of a shard in a bucket."""
-        for texts in self._texts.values():
-            texts.publish()
+        call_all(texts.publish for texts in self._texts.values())
 
     def close(self) -> None:
         """Publish and close the partial files."""
-        for texts in self._texts.values():
-            texts.close()
+        call_all(texts.close for texts in self._texts.values())
 
     def finish(self) -> bool:
         """Write the annotated samples once all kinds are complete; return whether they are.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from teacherlm_jax.annotation.worker import ClaimedShard
 from teacherlm_jax.config.names import BUCKET
-from teacherlm_jax.errors import ExplainedError, StoreError
+from teacherlm_jax.errors import ExplainedError, StoreError, call_all
 from teacherlm_jax.storage.repeated import Repeated
 from teacherlm_jax.storage.temporary import TemporaryFolder
 
@@ -30,8 +30,7 @@ class OpenShards(dict[int, ClaimedShard]):
         """
 
         def publish() -> None:
-            for shard in list(self.values()):
-                shard.publish()
+            call_all(shard.publish for shard in list(self.values()))
 
         temporary = TemporaryFolder()
         ended: BaseException | None = None
@@ -42,22 +41,26 @@ class OpenShards(dict[int, ClaimedShard]):
             ended = error
             raise
         finally:
-            publications.end()
-            if refused := self._close():
+            try:
+                publications.end()
+                refused = self._close()
+            except BaseException:  # such as another signal to stop
+                _warn(log, f"stopped before all files were closed{_kept(temporary)}")
+                raise
+            if refused:
                 _report(refused, ended, _kept(temporary), log)
             else:
                 temporary.close()
 
     def _close(self) -> Exception | None:
-        """Close all shards; return the error of one whose partial files are not published."""
-        refused: Exception | None = None
-        for shard in self.values():
-            try:
-                shard.close()
-            except (ExplainedError, OSError) as error:
-                refused = error
-        self.clear()
-        return refused
+        """Close all shards; return the first error of one whose partial files are incomplete."""
+        try:
+            call_all(shard.close for shard in self.values())
+        except (ExplainedError, OSError) as error:
+            return error
+        finally:
+            self.clear()
+        return None
 
 
 def _kept(temporary: TemporaryFolder) -> str:
@@ -73,19 +76,28 @@ def _kept(temporary: TemporaryFolder) -> str:
         for path in buckets
     )
     return (
-        f"; explanations that are not in the bucket yet are in {temporary.path}; repeat the "
-        f"command, which generates them again, or copy them before: {'; '.join(commands)}"
+        f"; explanations that are not in the bucket yet are in {temporary.path}: copy them before "
+        f"you repeat the command, or it generates them again: {'; '.join(commands)}"
     )
 
 
 def _report(
     refused: Exception, ended: BaseException | None, kept: str, log: logging.Logger
 ) -> None:
-    """Say where explanations are that were not published, in the error that ends the work."""
-    if ended is None:
+    """Say where explanations are that were not published, in the error that ends the work.
+
+    An error of another kind ends the work as it is, after a warning, unless both are of one file.
+    """
+    if ended is None and isinstance(refused, ExplainedError):
         raise StoreError(f"{refused}{kept}") if kept else refused
     if kept and isinstance(ended, StoreError):
         ended.args = (f"{ended}{kept}",)
-    elif kept:
-        with contextlib.suppress(OSError):  # of the log
-            log.warning("%s%s", refused, kept)
+    elif kept or getattr(refused, "filename", None) != getattr(ended, "filename", None):
+        _warn(log, f"{refused}{kept}")
+    if ended is None:
+        raise refused
+
+
+def _warn(log: logging.Logger, message: str) -> None:
+    with contextlib.suppress(OSError):  # of the log
+        log.warning(message)
