@@ -46,7 +46,7 @@ def questions(rows: Rows) -> Iterator[Question]:
         Question(
             "students",
             "Accuracy of each form minus that of text, with intervals",
-            "accuracy minus that of text, points",
+            "accuracy above text, points",
             tuple(_of_students(students, forms, "text", amounts, ("passes", "tokens"))),
         ),
         Question(
@@ -58,13 +58,13 @@ def questions(rows: Rows) -> Iterator[Question]:
         Question(
             "causes",
             "Accuracy of each cause minus that of CMF, with intervals",
-            "accuracy minus that of CMF, points",
+            "accuracy above CMF, points",
             tuple(_of_students(students, causes, "CMF", [MAIN_AMOUNT], ("steps", "tokens"))),
         ),
         Question(
             "taught",
             "Accuracy with each author's explanations minus that with true ones, with intervals",
-            "accuracy minus that with true explanations, points",
+            "above true explanations, points",
             tuple(_of_students(students, taught, "taught-CMF", [MAIN_AMOUNT], ("steps", "tokens"))),
         ),
     )
@@ -126,7 +126,7 @@ def drawn(question: Question) -> altair.Chart:
         altair.Chart().mark_rule(color=_LINE).encode(x="low:Q", x2="high:Q", y=y),
         altair.Chart().mark_point(filled=True, size=40, color=_LINE, opacity=1).encode(x=x, y=y),
         data=altair.Data(values=[*question.points]),
-    ).properties(width=190, height=altair.Step(20))
+    ).properties(width=230, height=altair.Step(20))
     beside = altair.Header(labelAngle=0, labelAlign="left")
     return layers.facet(
         column=altair.Column("column:N", sort=columns, title=None),
