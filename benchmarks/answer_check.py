@@ -12,8 +12,8 @@ chooses the right option. Three small models are asked:
 
 The texts (`unsupported_texts.py`) explain questions that no model was trained on. Half of them lead
 to the right option, and half to a wrong one. All is done for two seeds: each draws other texts, and
-trains reader and novice with another order of the data. That takes about ten minutes on two cores,
-so it is not a part of `make bench-gates`.
+trains reader and novice with another order of the data. It trains five small models, so it is not
+a part of `make bench-gates`.
 
 `--seeds=2,3` measures other seeds; it prints the tables and records nothing. Nor does `--small`,
 which trains for a few steps. `--folder=DIR` keeps the models and uses them again.
