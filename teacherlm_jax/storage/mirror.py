@@ -16,6 +16,7 @@ from pathlib import Path
 from teacherlm_jax.errors import ExplainedError, StoreError
 from teacherlm_jax.storage import objects
 from teacherlm_jax.storage.mirrored_files import ALL_FILES, MirroredFiles
+from teacherlm_jax.storage.repeated import say_if_possible
 from teacherlm_jax.storage.temporary import TemporaryFolder
 
 EVERY = 30.0  # seconds between two publications in the background
@@ -138,8 +139,7 @@ class Mirror:
             try:
                 self.publish()
             except Exception as error:  # of the store, its client or the disk
-                with contextlib.suppress(OSError):  # of a log on a full disk; the thread goes on
-                    self._say(f"{error}; trying again in {every:.0f} s")
+                say_if_possible(self._say, f"{error}; trying again in {every:.0f} s")
 
     def _files(self) -> Iterator[tuple[str, _State]]:
         for folder, _, names in os.walk(self.folder):

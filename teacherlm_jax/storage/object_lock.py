@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.storage import holders, objects
+from teacherlm_jax.storage.repeated import say_if_possible
 
 HEARTBEAT = 10.0  # seconds between two writes of the holder
 STALE = 60.0  # seconds without a heartbeat after which the holder counts as gone
@@ -89,8 +90,8 @@ class ObjectLock:
             try:
                 self._renew()
             except Exception as error:  # of the store or of its client; the next beat tries again
-                with contextlib.suppress(OSError):  # of a log on a full disk; the thread goes on
-                    self._say(f"{_folder(self._lock)}: the lock cannot be renewed: {error}")
+                lock = _folder(self._lock)
+                say_if_possible(self._say, f"{lock}: the lock cannot be renewed: {error}")
 
     def _renew(self) -> None:
         """Write the heartbeat, or note that the lock is lost.

@@ -5,6 +5,12 @@ import threading
 from collections.abc import Callable
 
 
+def say_if_possible(say: Callable[[str], object], message: str) -> None:
+    """Log a message, and go on if the log cannot be written, for example because a disk is full."""
+    with contextlib.suppress(OSError):
+        say(message)
+
+
 class Repeated:
     """A thread that calls a function every few seconds until `end`."""
 
@@ -31,5 +37,4 @@ class Repeated:
             try:
                 self._work()
             except Exception as error:  # of the store, its client or the disk
-                with contextlib.suppress(OSError):  # of a log on the full disk; the thread goes on
-                    self._say(f"{error}; trying again in {self._every:.0f} s")
+                say_if_possible(self._say, f"{error}; trying again in {self._every:.0f} s")

@@ -9,7 +9,7 @@ from pathlib import Path
 from teacherlm_jax.annotation.worker import ClaimedShard
 from teacherlm_jax.config.names import BUCKET
 from teacherlm_jax.errors import ExplainedError, StoreError, call_all
-from teacherlm_jax.storage.repeated import Repeated
+from teacherlm_jax.storage.repeated import Repeated, say_if_possible
 from teacherlm_jax.storage.temporary import TemporaryFolder
 
 _PUBLISH_SECONDS = 30.0  # between two publications of partial files in a bucket
@@ -45,7 +45,8 @@ class OpenShards(dict[int, ClaimedShard]):
                 publications.end()
                 refused = self._close()
             except BaseException:  # such as another signal to stop
-                _warn(log, f"stopped before all files were closed{_kept(temporary)}")
+                message = f"stopped before all files were closed{_kept(temporary)}"
+                say_if_possible(log.warning, message)
                 raise
             if refused:
                 _report(refused, ended, _kept(temporary), log)
@@ -86,18 +87,14 @@ def _report(
 ) -> None:
     """Say where explanations are that were not published, in the error that ends the work.
 
-    An error of another kind ends the work as it is, after a warning, unless both are of one file.
+    If the work ended with an error of another kind, a warning says it, unless both errors name the
+    same file.
     """
     if ended is None and isinstance(refused, ExplainedError):
         raise StoreError(f"{refused}{kept}") if kept else refused
     if kept and isinstance(ended, StoreError):
         ended.args = (f"{ended}{kept}",)
     elif kept or getattr(refused, "filename", None) != getattr(ended, "filename", None):
-        _warn(log, f"{refused}{kept}")
+        say_if_possible(log.warning, f"{refused}{kept}")
     if ended is None:
         raise refused
-
-
-def _warn(log: logging.Logger, message: str) -> None:
-    with contextlib.suppress(OSError):  # of the log
-        log.warning(message)

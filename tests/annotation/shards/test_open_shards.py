@@ -14,7 +14,7 @@ LOG = logging.getLogger("test")
 
 
 class _Shard:
-    """A shard with one partial file of a bucket, whose upload at the end fails."""
+    """A shard that cannot be closed if it has an error."""
 
     def __init__(self, error=None):
         self.error, self.closed = error, False
