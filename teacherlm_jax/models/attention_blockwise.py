@@ -17,8 +17,8 @@ from teacherlm_jax import sharding
 from teacherlm_jax.models.attention_xla import MASKED_SCORE
 
 # Largest number of tokens in a block. Larger blocks compute more masked pairs. Smaller blocks take
-# more steps, and on GPUs each step launches kernels. On CPUs 64 was the fastest for packed rows of
-# short texts, and about as fast as 256 for one long text.
+# more steps, and on GPUs each step launches kernels. On CPUs, small blocks are faster for packed
+# rows of short texts.
 BLOCK, CPU_BLOCK = 256, 64
 
 
