@@ -7,7 +7,7 @@ import re
 import pytest
 
 from benchmarks.evidence import __main__ as evidence
-from benchmarks.evidence import outcomes, page, real_samples, samples, tables
+from benchmarks.evidence import outcomes, page, real_samples, recorded, samples, tables
 from teacherlm_jax.cli import config_file
 from teacherlm_jax.config import fields
 from teacherlm_jax.errors import UserError
@@ -132,7 +132,7 @@ def test_the_tables_show_differences_with_intervals(tmp_path):
     primary = tables.TABLES["primary"](rows)
     assert "| H1: CMF against text, equal passes | +15.0 ± 63.5" in re.sub(" +", " ", primary)
     assert "0.500" in primary  # two seeds cannot show more
-    assert "| 2 | 0.500 | 1.000 | undecided | 6 |" in re.sub(" +", " ", primary)  # of five
+    assert "| 2 | 0.500 | 1.000 | incomplete | 6 |" in re.sub(" +", " ", primary)  # of five
     assert "H4" not in primary  # no teachers yet
 
 
@@ -150,7 +150,7 @@ def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
 
 
 @pytest.mark.parametrize(
-    ("words", "folder", "seeds", "recorded"),
+    ("words", "folder", "seeds", "parts"),
     [
         ([], "runs/evidence", range(10), list(evidence.PARTS[:-1])),
         (["--parts=forms"], "runs/evidence", range(10), ["forms"]),
@@ -158,21 +158,22 @@ def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
         (["--tiny"], "runs/evidence_tiny", range(1000, 1001), []),
         (["--seeds=3"], "runs/evidence_pilot", range(1000, 1003), []),
         (["--first=1010", "--folder=x"], "x", range(1010, 1020), []),
+        (["--parts=forms", "--first=5", "--seeds=5"], "runs/evidence", range(5, 10), ["forms"]),
     ],
 )
-def test_only_the_seeds_of_the_protocol_are_recorded(words, folder, seeds, recorded, monkeypatch):
+def test_only_the_seeds_of_the_protocol_are_recorded(words, folder, seeds, parts, monkeypatch):
     written, seen = [], {}
     monkeypatch.setattr(evidence, "run", lambda part, options: seen.setdefault("run", options))
     monkeypatch.setattr(real_samples, "write_all", lambda folder, data: None)
     monkeypatch.setattr(samples, "write_all", lambda root, given: seen.update(drawn=(root, given)))
-    monkeypatch.setattr(evidence, "record", lambda part, rows: written.append(part))
+    monkeypatch.setattr(recorded, "add", lambda part, rows, given: written.append((part, given)))
     monkeypatch.setattr(evidence, "rebuild", lambda: None)
     monkeypatch.setattr(tables, "TABLES", collections.defaultdict(lambda: lambda rows: ""))
     monkeypatch.setattr(evidence, "rows_of", lambda *given: collections.defaultdict(list))
     assert evidence.main(words) == 0
     assert seen["drawn"] == (pathlib.Path(folder) / "samples", seeds)
     assert seen["run"].first == seeds.start
-    assert written == recorded
+    assert written == [(part, seeds) for part in parts]
 
 
 @pytest.mark.parametrize(
@@ -181,8 +182,10 @@ def test_only_the_seeds_of_the_protocol_are_recorded(words, folder, seeds, recor
         (["--parts=stage"], "unknown part 'stage'"),
         (["--parts=real", "--data=d"], "--parts=real: the protocol of this part is not finished"),
         (["--parts=real", "--seeds=2"], "--parts=real: needs --data=FOLDER"),
-        (["--short", "--first=0"], "a run that does not count needs at least 1000"),
-        (["--seeds=2", "--first=5"], "a run that does not count needs at least 1000"),
+        (["--short", "--first=0"], "also with --short and --tiny, need --first=1000 or more"),
+        (["--seeds=2", "--first=9"], "--first=9 --seeds=2: the seeds that count are 0 to 9"),
+        (["--seeds=2", "--first=-1"], "--first=-1 --seeds=2: the seeds that count are 0 to 9"),
+        (["--seeds=0"], "--seeds=0: expected 1 or more"),
     ],
 )
 def test_runs_that_the_protocol_does_not_allow_are_refused(words, fault, capsys):
@@ -201,13 +204,40 @@ def test_the_page_is_rebuilt_from_recorded_outcomes(tmp_path, monkeypatch):
     monkeypatch.setattr(evidence.harness, "RESULTS", tmp_path)
     rows = evidence.rows_of(tmp_path, range(2))
     for part in ("students", "forms"):
-        evidence.record(part, evidence.added(part, rows))
+        recorded.add(part, evidence.added(part, rows), range(2))
     evidence.rebuild()
     shown = target.read_text(encoding="utf-8")
-    assert "](evidence-students.svg)" in shown and "These trainings took 0.0 hours" in shown
+    assert "](evidence-students.svg)" in shown
+    assert "The trainings of seeds 0 to 1 took 0.0 hours of one core." in shown
+    assert "Not run yet: seeds 2 to 9." in shown
     drawing = (tmp_path / "evidence-students.svg").read_text(encoding="utf-8")
     # One amount and two budgets: a point and its interval in each of the two panels.
     assert len(re.findall(r'aria-roledescription="point"', drawing)) == 2
     assert "| H2: CMF against text, equal tokens" in shown
     assert not (tmp_path / "evidence-stages.svg").exists(), "no teacher has outcomes"
     assert "<!-- sizes -->\n*Not run yet.*\n<!-- /sizes -->" in shown
+
+
+def test_outcomes_of_a_part_are_recorded_a_few_seeds_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(evidence.harness, "RESULTS", tmp_path)
+
+    def add(accuracy, *seeds):
+        students = [
+            {"arm": "C", "amount": 1000, "seed": seed, "curve": [[1, accuracy]], "seconds": 1800}
+            for seed in seeds
+        ]
+        recorded.add("forms", {"students": students, "teachers": []}, seeds)
+
+    add(0.1, *range(4))
+    add(0.2, 3, 9)
+    record = recorded.read("forms")
+    accuracies = {row["seed"]: row["curve"][0][1] for row in record["rows"]["students"]}
+    assert accuracies == {0: 0.1, 1: 0.1, 2: 0.1, 3: 0.2, 9: 0.2}
+    assert [run["seeds"] for run in record["runs"]] == [[0, 1, 2], [3, 9]]
+    lines = recorded.conditions(record).split("\n\n")
+    assert lines[0] == "The trainings of seeds 0 to 2 took 1.5 hours of one core."
+    assert lines[2] == "The trainings of seeds 3, 9 took 1.0 hours of one core."
+    assert lines[-1] == "Not run yet: seeds 4 to 8.\n"
+    add(0.3, *range(10))
+    assert [run["seeds"] for run in recorded.read("forms")["runs"]] == [[*range(10)]]
+    assert "Not run yet" not in recorded.conditions(recorded.read("forms"))

@@ -49,6 +49,17 @@ def test_students_are_compared_at_the_largest_budget_that_both_reached():
     assert comparisons.of_students(rows, "C", "text", 10, "passes") is None  # text at step 1
 
 
+def test_a_table_has_the_seeds_that_all_of_its_arms_have():
+    curves = {("text", 0): 0.5, ("text", 1): 0.9, ("CMF", 0): 0.7, ("CMF", 2): 0.1}
+    rows = [
+        student(arm, seed, [(50, 0.3), (100, accuracy)], pass_tokens=50)
+        for (arm, seed), accuracy in curves.items()
+    ]
+    text = re.sub(" +", " ", student_tables.student_table(rows, ("text", "CMF", "C"), 10))
+    assert "| text | 10 | 50.0 |" in text
+    assert "| CMF | 10 | 70.0 | +20.0 |" in text
+
+
 def test_the_p_value_counts_all_flips_of_the_signs():
     assert Comparison((1.0, 2.0, 3.0)).p == 2 / 8
     assert Comparison((1.0, -1.0)).p == 1.0

@@ -3,12 +3,13 @@
     make evidence                       # all on generated samples; repeat the command to resume
     make evidence SHORT=1               # H1 to H3 with a few pilot seeds
     python -m benchmarks.evidence --parts=students --processes=2
+    python -m benchmarks.evidence --parts=forms --first=0 --seeds=5   # and later --first=5
     python -m benchmarks.evidence --parts=real --data=data --seeds=2   # a pilot
     python -m benchmarks.evidence --page   # rebuild the page from the recorded outcomes
 
-Each part is a pipeline of configs/evidence.py. Its outcomes are recorded in
-benchmarks/results/evidence_PART.json if all its seeds are the protocol's; any other run is a pilot,
-whose tables are printed only.
+Each part is a pipeline of configs/evidence.py. Outcomes with the protocol's seeds, 0 to 9, are
+recorded in benchmarks/results/evidence_PART.json. Any other run is a pilot, whose tables are
+printed only.
 """
 
 import argparse
@@ -20,10 +21,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from benchmarks import harness
-from benchmarks.evidence import outcomes, page, real_samples, samples, tables
+from benchmarks.evidence import outcomes, page, real_samples, recorded, samples, tables
 from benchmarks.evidence.student_tables import Rows
 from teacherlm_jax.pipelines.evidence_steps import study, study_real, study_students, study_teachers
-from teacherlm_jax.storage import files
 
 PARTS = ("students", "stages", "forms", "causes", "taught", "amounts", "sizes", "real")
 SHORT_PARTS = PARTS[:1]
@@ -81,31 +81,19 @@ def added(part: str, rows: Rows) -> Rows:
     }
 
 
-def record(part: str, rows: Rows) -> None:
-    """Record the outcomes of a part, with the time that its trainings took."""
-    real = [row for row in rows["real"] if row["benchmark"] == study_real.BENCHMARKS[0]]
-    hours = sum(row["seconds"] for row in (*rows["students"], *rows["teachers"], *real)) / 3600
-    conditions = f"These trainings took {hours:.1f} hours of one core.\n{harness.conditions()}"
-    files.write_json(
-        harness.RESULTS / f"evidence_{part}.json",
-        {"hours": hours, "commit": harness.commit(), "conditions": conditions, "rows": rows},
-    )
-
-
 def rebuild() -> None:
     """Rebuild the page from the recorded outcomes."""
-    paths = {part: harness.RESULTS / f"evidence_{part}.json" for part in PARTS}
-    recorded = {part: files.read_json(path) for part, path in paths.items() if path.exists()}
+    records = {part: recorded.read(part) for part in PARTS}
     rows: Rows = collections.defaultdict(list)
-    for one in recorded.values():
-        for name, found in one["rows"].items():
+    for record in filter(None, records.values()):
+        for name, found in record["rows"].items():
             rows[name] += found
-    for part in PARTS:
-        if part in recorded:
-            page.write(part, rows, recorded[part]["conditions"])
+    for part, record in records.items():
+        if record:
+            page.write(part, rows, recorded.conditions(record))
         else:
             page.write_missing(part)
-    if recorded:
+    if any(records.values()):
         for name in ("primary", "course"):
             page.write(name, rows)
         page.write_figures(rows)
@@ -126,7 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seeds", type=int, default=study.SEEDS, help="number of seeds")
     parser.add_argument(
-        "--first", type=int, help=f"first seed (default: 0, or {PILOT} if they do not count)"
+        "--first",
+        type=int,
+        help=f"first seed (default: 0, or {PILOT} with --short, --tiny or another number of seeds)",
     )
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--processes", type=int, default=cores, help="runs at the same time")
@@ -145,12 +135,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    brief = options.short or options.tiny
-    options.counted = not (brief or options.first) and options.seeds == study.SEEDS
-    if options.first is None:
-        options.first = 0 if options.counted else PILOT
-    if not options.counted and options.first < PILOT:
-        parser.error(f"--first={options.first}: a run that does not count needs at least {PILOT}")
+    _choose_seeds(parser, options)
     end = "" if options.counted else "_tiny" if options.tiny else "_pilot"
     options.folder = options.folder or f"runs/evidence{end}"
     default = SHORT_PARTS if options.short else PARTS[: -len(UNDECIDED)]
@@ -164,6 +149,23 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
             "--parts=real: needs --data=FOLDER with the files of docs/tutorial/real-data.md"
         )
     return options
+
+
+def _choose_seeds(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Set the default of `first`, and whether the seeds count; SystemExit for others than these."""
+    brief = options.short or options.tiny
+    if options.seeds < 1:
+        parser.error(f"--seeds={options.seeds}: expected 1 or more")
+    if options.first is None:
+        options.first = 0 if options.seeds == study.SEEDS and not brief else PILOT
+    options.counted = options.first < PILOT
+    outside = options.first < 0 or options.first + options.seeds > study.SEEDS
+    if options.counted and (brief or outside):
+        parser.error(
+            f"--first={options.first} --seeds={options.seeds}: the seeds that count are 0 to "
+            f"{study.SEEDS - 1}; other runs, also with --short and --tiny, need --first={PILOT} or "
+            "more"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -184,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = rows_of(root, chosen)
         print(tables.TABLES[part](rows))
         if options.counted:
-            record(part, added(part, rows))
+            recorded.add(part, added(part, rows), chosen)
             rebuild()
     if not options.counted:
         print(tables.TABLES["primary"](rows_of(root, chosen)))

@@ -119,11 +119,16 @@ def of_taught(rows: Rows) -> str:
 
 
 def student_table(students: Runs, arms: Sequence[str], amount: int) -> str:
-    """Return accuracies of arms of students, and their differences from the first of them."""
+    """Return accuracies of arms of students, and their differences from the first of them.
+
+    They are those of the seeds that all of these arms have.
+    """
     base = arms[0]
+    students = [row for row in students if row["arm"] in arms and row["amount"] == amount]
+    students = with_common_seeds(students)
     lines = []
     for arm in dict.fromkeys(arms):
-        each = [row for row in students if row["arm"] == arm and row["amount"] == amount]
+        each = [row for row in students if row["arm"] == arm]
         if not each:
             continue
         differences = [
@@ -146,6 +151,14 @@ def student_table(students: Runs, arms: Sequence[str], amount: int) -> str:
         lines.append([arm, f"{samples:.0f}", f"{accuracy:.1f}", *differences, *costs])
     header = ("arm", "samples", "accuracy, %", *(f"equal {one}" for one in BUDGETS))
     return harness.table((*header, "million tokens", "passes"), lines) if lines else ""
+
+
+def with_common_seeds(rows: Runs) -> Runs:
+    """Return the rows whose seeds every arm among them has."""
+    seeds: dict[str, set[int]] = {}
+    for row in rows:
+        seeds.setdefault(row["arm"], set()).add(row["seed"])
+    return [row for row in rows if all(row["seed"] in found for found in seeds.values())]
 
 
 def correct_table(explanations: Runs) -> str:

@@ -11,7 +11,7 @@ from benchmarks.evidence.comparisons import Comparison
 from benchmarks.evidence.student_tables import Rows, Runs
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.pipelines.evidence_steps import study_real, study_students, study_teachers
-from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
+from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT, SEEDS
 from teacherlm_jax.pipelines.evidence_steps.study_teachers import MAIN_SIZE
 
 SIGNIFICANT = 0.05
@@ -83,7 +83,7 @@ def _primary_table(rows: Rows) -> str:
                 len(one.differences),
                 f"{one.p:.3f}",
                 f"{adjusted[name]:.3f}",
-                verdict(one, adjusted[name]),
+                verdict(one, adjusted[name]) if len(one.differences) >= SEEDS else "incomplete",
                 one.needed(SIGNIFICANT / len(found)),
             )
             for name, one in found.items()
