@@ -214,6 +214,9 @@ def test_the_page_is_rebuilt_from_recorded_outcomes(tmp_path, monkeypatch):
     # One amount and two budgets: a point and its interval in each of the two panels.
     assert len(re.findall(r'aria-roledescription="point"', drawing)) == 2
     assert "| H2: CMF against text, equal tokens" in shown
+    assert re.search(
+        r"CMF above text, equal passes \(H1\) .* incomplete +\| students \(0.0\)", shown
+    )
     assert not (tmp_path / "evidence-stages.svg").exists(), "no teacher has outcomes"
     assert "<!-- sizes -->\n*Not run yet.*\n<!-- /sizes -->" in shown
 

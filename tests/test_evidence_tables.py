@@ -76,10 +76,11 @@ def test_the_interval_is_that_of_students_t():
 @pytest.mark.parametrize(
     ("differences", "p", "expected"),
     [
-        ((1.0, 1.1, 0.9), 0.01, "supported"),
-        ((-1.0, -1.1, -0.9), 0.01, "contradicted"),
-        ((1.0, 1.1, 0.9), 0.05, "undecided"),
-        ((1.0, 1.1, -0.9), 0.01, "undecided"),
+        ((1.0, 1.1) * 5, 0.01, "supported"),
+        ((-1.0, -1.1) * 5, 0.01, "contradicted"),
+        ((1.0, 1.1) * 5, 0.05, "undecided"),
+        ((1.0, -0.9) * 5, 0.01, "undecided"),
+        ((1.0, 1.1) * 4, 0.01, "incomplete"),
     ],
 )
 def test_a_verdict_needs_the_interval_and_the_adjusted_p_value(differences, p, expected):

@@ -97,6 +97,9 @@ def rebuild() -> None:
         for name in ("primary", "course"):
             page.write(name, rows)
         page.write_figures(rows)
+        page.write_claims(
+            rows, {part: recorded.hours(one["rows"]) for part, one in records.items() if one}
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,9 +1,11 @@
 """Fill docs/explanation/evidence.md: its tables and figures."""
 
+from collections.abc import Mapping
+
 import vl_convert
 
 from benchmarks import harness
-from benchmarks.evidence import figures
+from benchmarks.evidence import claims, figures
 from benchmarks.evidence.student_tables import Rows
 from benchmarks.evidence.tables import TABLES
 
@@ -19,6 +21,11 @@ def write(part: str, rows: Rows, conditions: str = "") -> None:
 def write_missing(part: str) -> None:
     """Say that a part has not been run, in the place of its tables."""
     harness.put_into(PAGE, part, NOT_RUN)
+
+
+def write_claims(rows: Rows, hours: Mapping[str, float]) -> None:
+    """Replace the table of the paper's claims; `hours` are those of each part that was run."""
+    harness.put_into(PAGE, "claims", claims.table(rows, hours))
 
 
 def write_figures(rows: Rows) -> None:

@@ -54,13 +54,20 @@ def conditions(record: Record) -> str:
     """
     lines = []
     for run in record["runs"]:
-        hours = _hours(record["rows"], run["seeds"])
-        lines.append(f"The trainings of {words(run['seeds'])} took {hours:.1f} hours of one core.")
+        took = hours(record["rows"], run["seeds"])
+        lines.append(f"The trainings of {words(run['seeds'])} took {took:.1f} hours of one core.")
         lines.append(run["measured"])
     done = {seed for run in record["runs"] for seed in run["seeds"]}
     if missing := sorted(set(range(study.SEEDS)) - done):
         lines.append(f"Not run yet: {words(missing)}.")
     return "\n\n".join(lines) + "\n"
+
+
+def hours(rows: Rows, seeds: Collection[int] = range(study.SEEDS)) -> float:
+    """Return the time that the trainings with these seeds took, in hours of one core."""
+    real = (row for row in rows.get("real", ()) if row["benchmark"] == study_real.BENCHMARKS[0])
+    trainings = (*rows["students"], *rows["teachers"], *real)
+    return sum(row["seconds"] for row in trainings if row["seed"] in seeds) / 3600
 
 
 def words(seeds: Sequence[int]) -> str:
@@ -77,10 +84,3 @@ def _path(part: str) -> Path:
 
 def _seeds_of(run: Mapping[str, Any]) -> list[int]:
     return run["seeds"]
-
-
-def _hours(rows: Rows, seeds: Collection[int]) -> float:
-    """Return the time that the trainings with these seeds took, in hours."""
-    real = (row for row in rows.get("real", ()) if row["benchmark"] == study_real.BENCHMARKS[0])
-    trainings = (*rows["students"], *rows["teachers"], *real)
-    return sum(row["seconds"] for row in trainings if row["seed"] in seeds) / 3600

@@ -61,10 +61,24 @@ def explained(
     return comparisons.paired(values, writer, other)
 
 
+def judged(rows: Rows) -> dict[str, tuple[Comparison | None, str]]:
+    """Return the comparison of each hypothesis, and the verdict on it, by "H1" to "H5"."""
+    found = primary(rows)
+    adjusted = _adjusted(found)
+    return {
+        name.partition(":")[0]: (one, verdict(one, adjusted[name]) if one else "")
+        for name, one in found.items()
+    }
+
+
+def _adjusted(found: Mapping[str, Comparison | None]) -> dict[str, float]:
+    """Return adjusted p-values; the protocol counts hypotheses without outcomes with p = 1."""
+    return comparisons.holm({name: one.p if one else 1.0 for name, one in found.items()})
+
+
 def _primary_table(rows: Rows) -> str:
     found = primary(rows)
-    # The protocol adjusts for all hypotheses, so those without outcomes count as not shown.
-    adjusted = comparisons.holm({name: one.p if one else 1.0 for name, one in found.items()})
+    adjusted = _adjusted(found)
     header = (
         "comparison",
         "difference, points",
@@ -83,7 +97,7 @@ def _primary_table(rows: Rows) -> str:
                 len(one.differences),
                 f"{one.p:.3f}",
                 f"{adjusted[name]:.3f}",
-                verdict(one, adjusted[name]) if len(one.differences) >= SEEDS else "incomplete",
+                verdict(one, adjusted[name]),
                 one.needed(SIGNIFICANT / len(found)),
             )
             for name, one in found.items()
@@ -94,6 +108,8 @@ def _primary_table(rows: Rows) -> str:
 
 def verdict(comparison: Comparison, p: float) -> str:
     """Return what the protocol concludes from an interval and its adjusted p-value."""
+    if len(comparison.differences) < SEEDS:
+        return "incomplete"
     if p >= SIGNIFICANT or abs(comparison.mean) <= comparison.half:
         return "undecided"
     return "supported" if comparison.mean > 0 else "contradicted"
