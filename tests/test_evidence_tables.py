@@ -60,6 +60,16 @@ def test_a_table_has_the_seeds_that_all_of_its_arms_have():
     assert "| CMF | 10 | 70.0 | +20.0 |" in text
 
 
+def test_the_last_six_validations_are_compared_at_equal_steps():
+    curves = {"text": [0.9, *[0.5] * 5, 0.8], "CMF": [0.9, *[0.6] * 5, 0.4]}
+    rows = [
+        student(arm, 0, list(enumerate(curve, 1)), pass_tokens=50) for arm, curve in curves.items()
+    ]
+    text = re.sub(" +", " ", student_tables.student_table(rows, ("text", "CMF"), 10))
+    # The last validation says -40; the mean of six is 0.567 against 0.550.
+    assert "| CMF | 10 | 40.0 | -40.0 | -40.0 | -40.0 | +1.7 |" in text
+
+
 def test_the_p_value_counts_all_flips_of_the_signs():
     assert Comparison((1.0, 2.0, 3.0)).p == 2 / 8
     assert Comparison((1.0, -1.0)).p == 1.0
@@ -87,11 +97,10 @@ def test_a_verdict_needs_the_interval_and_the_adjusted_p_value(differences, p, e
     assert tables.verdict(Comparison(differences), p) == expected
 
 
-def test_the_seeds_needed_are_those_of_published_tables():
-    # Cohen 1988: a paired t-test at 0.05 with a power of 0.8 needs 34 pairs for d = 0.5.
-    differences = (0.5 + 2**-0.5, 0.5 - 2**-0.5)  # mean 0.5, standard deviation 1
-    assert Comparison(differences).needed(0.05) == 34
-    assert Comparison((0.0, 0.0)).needed(0.05) == 1000
+def test_a_difference_is_shown_with_the_ends_of_its_interval():
+    assert comparisons.with_ends(Comparison((1.0, 3.0))) == "+2.0 (-10.7 to +14.7)"
+    assert comparisons.with_ends(Comparison((1.0,))) == "+1.0"
+    assert comparisons.with_ends(None) == ""
 
 
 def test_p_values_are_adjusted_for_their_number():

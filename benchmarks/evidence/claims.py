@@ -9,7 +9,7 @@ from benchmarks.evidence import comparisons, tables
 from benchmarks.evidence.comparisons import Comparison
 from benchmarks.evidence.student_tables import Rows
 from teacherlm_jax.pipelines.evidence_steps import study_real, study_teachers
-from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT, SIZES
+from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
 from teacherlm_jax.report.paper import printed
 
 FORMS = ("CMF", "C", "M", "F", "CM", "FCM", "shuffle")
@@ -20,58 +20,53 @@ class Line:
     """One line of the table.
 
     Attributes:
-        claim: what is said to be better.
-        paper: the paper's differences in points; empty if it has none.
+        claim: the difference that the paper says is positive, as in "students: CMF - text".
+        budget: what is equal for both sides here.
         part: part of the study that tests it.
         found: the difference here; None if it was not run.
         verdict: conclusion on a hypothesis of the protocol; empty for any other comparison.
+        paper: the paper's differences in points; empty if it has none.
     """
 
     claim: str
-    paper: str
+    budget: str
     part: str
     found: Comparison | None
     verdict: str = ""
+    paper: str = ""
 
     def cells(self, hours: Mapping[str, float]) -> list[str]:
         """Return the line of the table; `hours` has those of each part that was run."""
-        if self.found is None or self.part not in hours:
-            return [self.claim, self.paper, "not run yet", "", self.part]
+        run = self.found is not None and self.part in hours
         return [
             self.claim,
+            self.budget,
             self.paper,
-            comparisons.shown(self.found),
-            self.verdict or interval(self.found),
-            f"{self.part} ({hours[self.part]:.1f})",
+            comparisons.with_ends(self.found) if run else "not run yet",
+            self.verdict if run else "",
+            f"{self.part} ({hours[self.part]:.1f})" if run else self.part,
         ]
 
 
 def table(rows: Rows, hours: Mapping[str, float]) -> str:
-    """Return the table; `hours` has those of one core that the trainings of each part took."""
+    """Return the table; `hours` has the core-hours that the training runs of each part took."""
     lines = (*_explanations(rows), *_stages(rows), *_authors(rows), *_real(rows))
-    header = ("claim", "in the paper", "here", "conclusion", "part (hours)")
+    header = ("difference", "equal", "paper, mean (range)", "here, mean (95% interval)")
+    header = (*header, "verdict", "part (core-hours)")
     return harness.table(header, [line.cells(hours) for line in lines])
-
-
-def interval(comparison: Comparison) -> str:
-    """Return where the 95% interval of a comparison is."""
-    if abs(comparison.mean) <= comparison.half:
-        return "interval includes 0"
-    return "interval above 0" if comparison.mean > 0 else "interval below 0"
 
 
 def _explanations(rows: Rows) -> Iterator[Line]:
     judged = tables.judged(rows)
     for form in FORMS:
-        name = f"students: {form} above text, equal passes"
         paper = spread(_gains("students_mmlu", form, "text"))
         if form == "CMF":
-            yield Line(f"{name} (H1)", paper, "students", *judged["H1"])
-            yield Line("the same, equal tokens (H2)", "", "students", *judged["H2"])
-            yield Line("CMF above permuted CMF (H3)", "", "students", *judged["H3"])
+            yield Line("students: CMF - text (H1)", "passes", "students", *judged["H1"], paper)
+            yield Line("students: CMF - text (H2)", "tokens", "students", *judged["H2"])
+            yield Line("students: CMF - CMF-permuted (H3)", "steps", "students", *judged["H3"])
         else:
             found = comparisons.of_students(rows["students"], form, "text", MAIN_AMOUNT, "passes")
-            yield Line(name, paper, "forms", found)
+            yield Line(f"students: {form} - text", "passes", "forms", found, paper=paper)
 
 
 def _gains(name: str, arm: str, base: str, *, of: str = "") -> Iterator[float]:
@@ -91,35 +86,30 @@ def _gains(name: str, arm: str, base: str, *, of: str = "") -> Iterator[float]:
 
 
 def _stages(rows: Rows) -> Iterator[Line]:
-    gains = [*_gains("teachers", "stage2", study_teachers.CONTROL)]
+    """Yield lines for each size; the paper's are on that of the hypotheses."""
     judged = tables.judged(rows)
-    for size in SIZES:
-        name, main = f"teachers, {size}: stages above mixed data", size == study_teachers.MAIN_SIZE
-        part = next(part for part, sizes in study_teachers.PARTS.items() if size in sizes)
-        letters = (tables.staged(rows["teachers"], size, "trained"),)
-        explained = (tables.explained(rows["explained"], size, "stage2"),)
-        yield Line(
-            f"{name}, letters{' (H4)' if main else ''}",
-            spread(gains),
-            part,
-            *(judged["H4"] if main else letters),
-        )
-        yield Line(
-            f"{name}, correct explanations{' (H5)' if main else ''}",
-            "",
-            part,
-            *(judged["H5"] if main else explained),
-        )
+    paper = spread(_gains("teachers", "stage2", study_teachers.CONTROL))
+    for part, sizes in study_teachers.PARTS.items():
+        for size in sizes:
+            name = f"{size} teachers, stage 2 - control"
+            if size == study_teachers.MAIN_SIZE:
+                yield Line(f"{name}: answers (H4)", "tokens", part, *judged["H4"], paper)
+                yield Line(f"{name}: explanations (H5)", "tokens", part, *judged["H5"])
+            else:
+                answers = tables.staged(rows["teachers"], size, "trained")
+                explanations = tables.explained(rows["explained"], size, "stage2")
+                yield Line(f"{name}: answers", "tokens", part, answers)
+                yield Line(f"{name}: explanations", "tokens", part, explanations)
 
 
 def _authors(rows: Rows) -> Iterator[Line]:
+    students = rows["students"]
     yield Line(
-        "students: a teacher's explanations above true ones, equal steps",
-        spread(_gains("single_task", "C", "C/human")),
+        "students: explained by a teacher - by the generator (in the paper, by people)",
+        "steps",
         "taught",
-        comparisons.of_students(
-            rows["students"], "taught-stage2", "taught-CMF", MAIN_AMOUNT, "steps"
-        ),
+        comparisons.of_students(students, "taught-stage2", "taught-CMF", MAIN_AMOUNT, "steps"),
+        paper=spread(_gains("single_task", "C", "C/human")),
     )
 
 
@@ -128,10 +118,11 @@ def _real(rows: Rows) -> Iterator[Line]:
         found = [row for row in rows["real"] if row["benchmark"] == name]
         amount = found[0]["amount"] if found else 0
         yield Line(
-            f"students on {name}: people's explanations above none, equal passes",
-            spread(_gains("single_task", "C/human", "text", of=f"/{name}")),
+            f"students on {name}: C by people - text",
+            "passes",
             study_real.PART,
             comparisons.of_students(found, "C", "text", amount, "passes"),
+            paper=spread(_gains("single_task", "C/human", "text", of=f"/{name}")),
         )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 Curve = Sequence[Sequence[float]]
+LATE = 6  # validations whose mean depends less on chance than the last one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,24 +47,6 @@ class Comparison:
         )
         return float(tested.pvalue)
 
-    def needed(self, level: float, power: float = 0.8) -> int:
-        """Return the number of seeds that a t-test of this `level` needs for a power.
-
-        It takes the mean and the standard deviation of these differences for the true ones. At most
-        1000 is returned, also for one seed or a mean of 0.
-        """
-        if len(self.differences) < 2 or not self.mean:
-            return 1000
-        spread = statistics.stdev(self.differences)
-        if not spread:
-            return 2
-        effect = abs(self.mean) / spread
-        for count in range(2, 1000):
-            critical = stats.t.ppf(1 - level / 2, count - 1)
-            if stats.nct.sf(critical, count - 1, effect * count**0.5) >= power:
-                return count
-        return 1000
-
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Return p-values adjusted for their number (Holm), by name."""
@@ -72,6 +56,11 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         least = max(least, min(1.0, (len(p_values) - index) * p_values[name]))
         adjusted[name] = least
     return adjusted
+
+
+def late_accuracy(curve: Curve) -> float:
+    """Return the mean accuracy of the last six validations."""
+    return statistics.fmean(accuracy for _, accuracy in curve[-LATE:])
 
 
 def accuracy_at(curve: Curve, step: float) -> float:
@@ -133,3 +122,12 @@ def shown(comparison: Comparison | None) -> str:
         return ""
     half = f" ± {comparison.half:.1f}" if len(comparison.differences) > 1 else ""
     return f"{comparison.mean:+.1f}{half}"
+
+
+def with_ends(comparison: Comparison | None) -> str:
+    """Return a difference with the ends of its interval, such as `+1.2 (+0.4 to +2.0)`."""
+    if comparison is None:
+        return ""
+    mean, half = comparison.mean, comparison.half
+    ends = f" ({mean - half:+.1f} to {mean + half:+.1f})" if math.isfinite(half) else ""
+    return f"{mean:+.1f}{ends}"

@@ -21,7 +21,9 @@ def of_part(part: str, rows: Rows) -> str:
     """Return a table for each number of samples of a part."""
     amounts = study_students.AMOUNTS if part == "amounts" else (MAIN_AMOUNT,)
     arms = (study_students.BASES.get(part, "text"), *study_students.ADDED[part])
-    tables = (student_table(rows["students"], arms, amount) for amount in amounts)
+    tables = [student_table(rows["students"], arms, amount) for amount in amounts]
+    if part == "forms":  # which form is best is another question than whether any of them helps
+        tables.append(student_table(rows["students"], ("CMF", *arms[1:]), MAIN_AMOUNT))
     return "\n".join(filter(None, tables))
 
 
@@ -37,8 +39,9 @@ def course(rows: Rows) -> str:
     steps = [step for step, _ in students[0]["curve"]] if students else []
     arms = [arm for arm in study_students.MAIN_ARMS if any(row["arm"] == arm for row in students)]
     pairs = (("CMF", "text"), ("CMF", study_students.PERMUTED))
-    lines = [_course_line(f"{step:,}", students, [step], arms, pairs) for step in steps[1::2]]
-    lines.append(_course_line("mean of the last six", students, steps[-6:], arms, pairs))
+    lines = [_course_line(f"{step:,}", students, [step], arms, pairs) for step in steps]
+    late = steps[-comparisons.LATE :]
+    lines.append(_course_line("mean of the last six", students, late, arms, pairs))
     header = ("steps", *(f"{arm}, %" for arm in arms), *(f"{one} - {two}" for one, two in pairs))
     return harness.table(header, lines)
 
@@ -126,6 +129,9 @@ def student_table(students: Runs, arms: Sequence[str], amount: int) -> str:
     base = arms[0]
     students = [row for row in students if row["arm"] in arms and row["amount"] == amount]
     students = with_common_seeds(students)
+    late = {
+        (row["arm"], row["seed"]): 100 * comparisons.late_accuracy(row["curve"]) for row in students
+    }
     lines = []
     for arm in dict.fromkeys(arms):
         each = [row for row in students if row["arm"] == arm]
@@ -137,6 +143,9 @@ def student_table(students: Runs, arms: Sequence[str], amount: int) -> str:
             else comparisons.shown(comparisons.of_students(students, arm, base, amount, one))
             for one in BUDGETS
         ]
+        differences.append(
+            "" if arm == base else comparisons.shown(comparisons.paired(late, arm, base))
+        )
         means = [
             statistics.fmean(values)
             for values in (
@@ -150,7 +159,8 @@ def student_table(students: Runs, arms: Sequence[str], amount: int) -> str:
         costs = (f"{tokens:.2f}", f"{passes:.1f}")
         lines.append([arm, f"{samples:.0f}", f"{accuracy:.1f}", *differences, *costs])
     header = ("arm", "samples", "accuracy, %", *(f"equal {one}" for one in BUDGETS))
-    return harness.table((*header, "million tokens", "passes"), lines) if lines else ""
+    more = ("equal steps, last six", "million tokens", "passes")
+    return harness.table((*header, *more), lines) if lines else ""
 
 
 def with_common_seeds(rows: Runs) -> Runs:

@@ -86,7 +86,6 @@ def _primary_table(rows: Rows) -> str:
         "p",
         "p (Holm)",
         "verdict",
-        "seeds needed",
     )
     return harness.table(
         header,
@@ -98,7 +97,6 @@ def _primary_table(rows: Rows) -> str:
                 f"{one.p:.3f}",
                 f"{adjusted[name]:.3f}",
                 verdict(one, adjusted[name]),
-                one.needed(SIGNIFICANT / len(found)),
             )
             for name, one in found.items()
             if one
@@ -138,10 +136,12 @@ def _stage_table(teachers: Runs, explanations: Runs) -> str:
         kinds = (explained(explanations, size, "stage2", kind) for kind in ("", *KINDS))
         cells = map(comparisons.shown, (*letters, *kinds))
         lines.append([f"{size}, {of_size[0]['parameters']:,}", "stage 2 - control", *cells])
-        further = (
-            explained(explanations, size, "specialists", kind, "stage2") for kind in ("", *KINDS)
-        )
-        lines.append(["", "specialists - stage 2", "", "", *map(comparisons.shown, further)])
+        for name, other in (("stage 2", "stage2"), ("control", study_teachers.CONTROL)):
+            further = (
+                explained(explanations, size, "specialists", kind, other) for kind in ("", *KINDS)
+            )
+            cells = map(comparisons.shown, further)
+            lines.append(["", f"specialists - {name}", "", "", *cells])
     header = ("size, parameters", "difference", "letters", "letters, held-out families")
     return harness.table((*header, "explanations", *KINDS), lines)
 
