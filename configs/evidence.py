@@ -37,14 +37,15 @@ import re
 from teacherlm_jax import config
 from teacherlm_jax.config import variants
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.pipelines.evidence_steps import study, study_real, study_students, study_teachers
+from teacherlm_jax.pipelines.evidence_steps import (
+    parts,
+    study,
+    study_real,
+    study_students,
+    study_teachers,
+)
 
 FILE = os.path.relpath(__file__)
-PIPELINES = {
-    **dict.fromkeys(study_students.ADDED, study_students.of_part),
-    **dict.fromkeys(study_teachers.PARTS, study_teachers.of_part),
-    study_real.PART: study_real.of_part,
-}
 
 
 def one_of(*groups) -> str:
@@ -95,14 +96,13 @@ def get_config(argument: str = ""):
         short=given["short"],
         tiny=given["tiny"],
     )
-    if name in PIPELINES:
-        steps = {step.name: step for step in PIPELINES[name](settings, name)}
-        return config.PipelineConfig(output=settings.root, steps=tuple(steps.values()))
+    if name in parts.PARTS:
+        return config.PipelineConfig(output=settings.root, steps=parts.steps(settings, name))
     kind, *words = name.split("/")
     if kind in COMMANDS and re.fullmatch(COMMANDS[kind][0], name):
         return COMMANDS[kind][1](settings, *words)
-    steps = [step.name for part, of_part in PIPELINES.items() for step in of_part(settings, part)]
+    steps = [step.name for part in parts.PARTS for step in parts.steps(settings, part)]
     raise UserError(
-        f"unknown variant {name!r}; known: {', '.join(PIPELINES)}, and steps such as "
+        f"unknown variant {name!r}; known: {', '.join(parts.PARTS)}, and steps such as "
         f"{steps[1]} and {steps[-1]}"
     )

@@ -8,7 +8,7 @@ import vl_convert
 from benchmarks.evidence import figures
 from teacherlm_jax.data.sample import KINDS
 
-CORRECT = [f"correct {kind}" for kind in KINDS]
+CORRECT = ["correct chains of thought", "correct fundamentals", "correct mistakes"]
 
 
 def teachers(size="medium"):
@@ -34,7 +34,7 @@ def teachers(size="medium"):
         ("students", ("text", "CMF", "C"), 2, ["CMF", "C"]),
         ("causes", ("CMF", "CMF-false25", "CMF-answer"), 2, ["CMF-false25", "CMF-answer"]),
         ("taught", ("taught-CMF", "taught-text"), 2, ["taught-text"]),
-        ("stages", (), 2, ["letters", "letters, held-out families", *CORRECT]),
+        ("stages", (), 2, ["accuracy", "accuracy, held-out families", *CORRECT]),
     ],
 )
 def test_each_question_has_a_figure_with_a_panel_for_each_comparison(question, arms, panels, names):
@@ -44,7 +44,7 @@ def test_each_question_has_a_figure_with_a_panel_for_each_comparison(question, a
         for arm in arms
         for seed in (0, 1)
     ]
-    rows = {"students": students, **teachers()}
+    rows = {"students": students, "bases": [], **teachers()}
     found = {one.name: one for one in figures.questions(rows)}
     points = found[question].points
     assert len({(point["column"], point["row"]) for point in points}) == panels
@@ -54,4 +54,15 @@ def test_each_question_has_a_figure_with_a_panel_for_each_comparison(question, a
 
 
 def test_a_question_without_outcomes_has_no_figure():
-    assert not list(figures.questions({"students": [], "teachers": [], "explained": []}))
+    assert not list(
+        figures.questions({"students": [], "bases": [], "teachers": [], "explained": []})
+    )
+
+
+def test_an_arm_without_an_interval_is_not_drawn():
+    curve, cost = [(100, 0.4), (200, 0.5)], {"steps": 200, "tokens": 900, "pass_tokens": 300}
+    students = [
+        {"arm": arm, "amount": 1000, "seed": 0, "curve": curve, **cost} for arm in ("text", "CMF")
+    ]
+    rows = {"students": students, "bases": [], "teachers": [], "explained": []}
+    assert not list(figures.questions(rows))

@@ -18,6 +18,11 @@ def test_an_accuracy_between_two_validations_is_interpolated():
         comparisons.accuracy_at(curve, 90)
 
 
+def compact(text):
+    """Return a table with one space around each cell."""
+    return re.sub(" +", " ", text)
+
+
 def student(arm, seed, curve, pass_tokens, tokens=1000):
     return {
         "arm": arm,
@@ -55,9 +60,19 @@ def test_a_table_has_the_seeds_that_all_of_its_arms_have():
         student(arm, seed, [(50, 0.3), (100, accuracy)], pass_tokens=50)
         for (arm, seed), accuracy in curves.items()
     ]
-    text = re.sub(" +", " ", student_tables.student_table(rows, ("text", "CMF", "C"), 10))
-    assert "| text | 10 | 50.0 |" in text
-    assert "| CMF | 10 | 70.0 | +20.0 |" in text
+    text = compact(student_tables.student_table(rows, ("text", "CMF", "C"), 10))
+    assert "| text | 1 | 10 | 20.0 | 0.00 | 50.0 | | | | |" in text
+    assert "| CMF | 1 | 10 | 20.0 | 0.00 | 70.0 | +20.0 |" in text
+
+
+def test_a_table_without_common_seeds_says_so_and_one_without_its_base_is_empty():
+    rows = [
+        student(arm, seed, [(50, 0.3), (100, 0.5)], pass_tokens=50)
+        for arm, seed in (("text", 0), ("CMF", 1))
+    ]
+    expected = "*No seed has all of these arms.*\n"
+    assert student_tables.student_table(rows, ("text", "CMF"), 10) == expected
+    assert student_tables.student_table(rows, ("C", "CMF"), 10) == ""
 
 
 def test_the_last_six_validations_are_compared_at_equal_steps():
@@ -65,9 +80,21 @@ def test_the_last_six_validations_are_compared_at_equal_steps():
     rows = [
         student(arm, 0, list(enumerate(curve, 1)), pass_tokens=50) for arm, curve in curves.items()
     ]
-    text = re.sub(" +", " ", student_tables.student_table(rows, ("text", "CMF"), 10))
+    text = compact(student_tables.student_table(rows, ("text", "CMF"), 10))
     # The last validation says -40; the mean of six is 0.567 against 0.550.
-    assert "| CMF | 10 | 40.0 | -40.0 | -40.0 | -40.0 | +1.7 |" in text
+    assert "| 40.0 | -40.0 | -40.0 | -40.0 | +1.7 |" in text
+
+
+def test_the_forms_are_compared_with_text_and_with_cmf():
+    rows = [
+        student(arm, 0, [(50, 0.3), (100, accuracy)], pass_tokens=50) | {"amount": 1000}
+        for arm, accuracy in (("text", 0.5), ("CMF", 0.6), ("C", 0.9))
+    ]
+    text = compact(tables.TABLES["forms"]({"students": rows, "bases": []}))
+    from_text, from_cmf = text.split("\n\n")
+    assert "| C | 1 | 1000 | 20.0 | 0.00 | 90.0 | +40.0 |" in from_text
+    assert "| CMF | 1 | 1000 | 20.0 | 0.00 | 60.0 | | | | |" in from_cmf
+    assert "| C | 1 | 1000 | 20.0 | 0.00 | 90.0 | +30.0 |" in from_cmf
 
 
 def test_the_p_value_counts_all_flips_of_the_signs():
@@ -97,10 +124,37 @@ def test_a_verdict_needs_the_interval_and_the_adjusted_p_value(differences, p, e
     assert tables.verdict(Comparison(differences), p) == expected
 
 
-def test_a_difference_is_shown_with_the_ends_of_its_interval():
-    assert comparisons.with_ends(Comparison((1.0, 3.0))) == "+2.0 (-10.7 to +14.7)"
-    assert comparisons.with_ends(Comparison((1.0,))) == "+1.0"
-    assert comparisons.with_ends(None) == ""
+def test_a_difference_is_shown_with_the_bounds_of_its_interval():
+    assert comparisons.with_bounds(Comparison((1.0, 3.0))) == "+2.0 (-10.7 to +14.7)"
+    assert comparisons.with_bounds(Comparison((1.0,))) == "+1.0"
+    # Half the interval is 4.303 standard errors of 1.732; the sign of the bound is visible.
+    assert comparisons.with_bounds(Comparison((4.41, 7.41, 10.41))) == "+7.4 (-0.04 to +14.9)"
+
+
+def test_a_difference_is_shown_with_half_the_width_of_its_interval():
+    assert comparisons.with_half_width(Comparison((1.0, 3.0))) == "+2.0 ± 12.7"
+    assert comparisons.with_half_width(Comparison((-0.04,))) == "+0.0"
+    assert comparisons.with_half_width(None) == ""
+
+
+def test_a_hypothesis_that_is_not_complete_changes_no_other_verdict():
+    strong = Comparison((1.0, 1.1) * 5)
+    found = {"H1": strong, "H2": None, "H3": Comparison((1.0, 1.1) * 4), "H4": None, "H5": None}
+    verdicts = tables.verdicts(found)
+    assert verdicts["H1"] == ("supported", pytest.approx(5 * 2 / 1024))
+    assert verdicts["H3"] == ("incomplete", 1.0)
+    assert list(verdicts) == ["H1", "H3"]
+
+
+def test_a_verdict_needs_the_adjusted_p_value():
+    # The interval is above 0 and p below 0.05, but five times p is not.
+    weak = Comparison((*[1.0] * 8, -1.0, -0.8))
+    assert weak.mean > weak.half
+    assert 0.01 < weak.p < 0.05
+    assert tables.verdicts({"H1": weak} | dict.fromkeys(("H2", "H3", "H4", "H5")))["H1"] == (
+        "undecided",
+        pytest.approx(5 * weak.p),
+    )
 
 
 def test_p_values_are_adjusted_for_their_number():
@@ -119,31 +173,42 @@ def test_students_of_teachers_are_compared_with_true_explanations_and_with_each_
         {"size": "medium", "writer": "stage2", "seed": 0} | {"correct": dict.fromkeys(KINDS, 0.25)}
     ]
     text = tables.TABLES["taught"]({"students": students, "written": written})
-    text = re.sub(" +", " ", text)
-    assert "| taught-stage2 | 300 | 50.0 | -10.0 | -10.0 | -10.0 |" in text
-    assert "| taught-checked | 300 | 70.0 | +10.0 | +10.0 | +10.0 |" in text
-    assert "| taught-checked | 300 | 70.0 | +20.0 | +20.0 | +20.0 |" in text
-    assert "| medium | stage2 | 25.0 | 25.0 | 25.0 |" in text
+    text = compact(text)
+    cells = "| 1 | 300 | 20.0 | 0.00 |"
+    assert f"| taught-stage2 {cells} 50.0 | -10.0 | -10.0 | -10.0 |" in text
+    assert f"| taught-checked {cells} 70.0 | +10.0 | +10.0 | +10.0 |" in text
+    assert f"| taught-checked {cells} 70.0 | +20.0 | +20.0 | +20.0 |" in text
+    assert "| medium | stage 2 | 25.0 | 25.0 | 25.0 |" in text
 
 
-def test_the_stages_are_compared_on_letters_and_explanations():
+def test_the_stages_are_compared_on_answers_and_explanations():
     teachers = [
-        {"size": "medium", "stage": stage, "seed": seed, "trained": 0.6 + gain, "unseen": 0.5}
+        {"size": "medium", "stage": stage, "seed": seed, "trained": 0.6 + gain, "unseen": unseen}
         | {"parameters": 1234}
-        for stage, gain in (("stage2", 0.1), ("no_stage", 0.0))
+        for stage, gain, unseen in (
+            *(("stage2", 0.1, 0.5), ("no_stage", 0.0, 0.4), ("stage3_cot", 0.2, 0.3)),
+        )
         for seed in (0, 1)
     ]
     writers = [
         {"size": "medium", "writer": writer, "seed": seed}
-        | {"correct": dict.fromkeys(KINDS, 0.2 + gain)}
-        for writer, gain in (("stage2", 0.3), ("no_stage", 0.0))
+        | {"correct": {"cot": 0.2 + gain, "fundamental": 0.2 + 2 * gain, "mistake": 0.2}}
+        for writer, gain in (("stage2", 0.3), ("no_stage", 0.0), ("specialists", 0.1))
         for seed in (0, 1)
     ]
-    text = re.sub(" +", " ", tables.TABLES["stages"]({"teachers": teachers, "explained": writers}))
-    row = "| medium, 1,234 | stage 2 - control | +10.0 ± 0.0 | +0.0 ± 0.0 |" + " +30.0 ± 0.0 |" * 4
-    assert row in text
-    assert "| medium | stage2 | 70.0 | 50.0 |" in text
-    assert "| medium | stage2 | 50.0 | 50.0 | 50.0 |" in text
+    text = compact(tables.TABLES["stages"]({"teachers": teachers, "explained": writers}))
+    zero = "+0.0 ± 0.0 |"
+    for line in (
+        "| medium, 1,234 | stage 2 - control | +10.0 ± 0.0 | +10.0 ± 0.0 | +30.0 ± 0.0 | +30.0",
+        f"| | specialists - stage 2 | | | -20.0 ± 0.0 | -20.0 ± 0.0 | -40.0 ± 0.0 | {zero}",
+        f"| | specialists - control | | | +10.0 ± 0.0 | +10.0 ± 0.0 | +20.0 ± 0.0 | {zero}",
+        "| medium | stage 2 | 70.0 | 50.0 |",
+        "| medium | stage 3, chains of thought | 80.0 | 30.0 |",
+        "| medium | control | 60.0 | 40.0 |",
+        "| medium | stage 2 | 50.0 | 80.0 | 20.0 |",
+        "| medium | specialists | 30.0 | 40.0 | 20.0 |",
+    ):
+        assert line in text
     assert "small" not in tables.TABLES["sizes"]({"teachers": teachers, "explained": writers})
 
 
@@ -155,7 +220,8 @@ def test_the_course_has_accuracies_and_differences_along_the_training():
         for arm, curve in curves.items()
         for seed in (0, 1)
     ]
-    text = re.sub(" +", " ", tables.TABLES["course"]({"students": students}))
+    text = compact(tables.TABLES["course"]({"students": students}))
+    assert "| 10 | 50.0 | 30.0 | 30.0 | -20.0 ± 0.0 | +0.0 ± 0.0 |" in text
     assert "| 20 | 60.0 | 50.0 | 40.0 | -10.0 ± 0.0 | +10.0 ± 0.0 |" in text
     assert "| mean of the last six | 56.7 | 50.0 | 40.0 | -6.7 ± 0.0 | +10.0 ± 0.0 |" in text
 
@@ -168,7 +234,7 @@ def test_real_students_are_compared_on_each_benchmark():
         for seed in (0, 1)
         for benchmark in ("creak", "ecqa_held_out")
     ]
-    text = re.sub(" +", " ", tables.TABLES["real"]({"real": rows}))
+    text = compact(tables.TABLES["real"]({"real": rows}))
     # Equal seeds; half the interval is 1.96 * sqrt(0.5 * 0.5 / 105), and 0.6 * 0.4 for C.
     assert text.count("| 105 | 55.0 | text | 50.0 ± 9.6 | no | | | |") == 2
     assert text.count("| C | 60.0 ± 9.4 | no | +10.0 ± 0.0 | +10.0 ± 0.0 | +10.0 ± 0.0 |") == 2

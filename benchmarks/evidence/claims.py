@@ -1,132 +1,171 @@
-"""The claims of the paper beside what the study found, for docs/explanation/evidence.md."""
+"""What the paper reports beside what the study found, for docs/explanation/evidence.md."""
 
 import dataclasses
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 
 from benchmarks import harness
-from benchmarks.evidence import comparisons, tables
+from benchmarks.evidence import comparisons, student_tables, tables
 from benchmarks.evidence.comparisons import Comparison
 from benchmarks.evidence.student_tables import Rows
+from teacherlm_jax import config
 from teacherlm_jax.pipelines.evidence_steps import study_real, study_teachers
 from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
 from teacherlm_jax.report.paper import printed
 
-FORMS = ("CMF", "C", "M", "F", "CM", "FCM", "shuffle")
+FORMS = ("CMF", *(form for form in config.FORMS if form not in ("text", "CMF")))
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
+class ClaimRow:
     """One line of the table.
 
     Attributes:
-        claim: the difference that the paper says is positive, as in "students: CMF - text".
-        budget: what is equal for both sides here.
-        part: part of the study that tests it.
-        found: the difference here; None if it was not run.
+        difference: what is compared, as in "students: CMF - text (H1)".
+        budget: what is equal for both sides in the study.
+        part: part of the study that has the comparison.
+        comparison: the outcome of the study; None if both sides have no outcomes in common.
         verdict: conclusion on a hypothesis of the protocol; empty for any other comparison.
         paper: the paper's differences in points; empty if it has none.
     """
 
-    claim: str
+    difference: str
     budget: str
     part: str
-    found: Comparison | None
+    comparison: Comparison | None
     verdict: str = ""
     paper: str = ""
 
-    def cells(self, hours: Mapping[str, float]) -> list[str]:
-        """Return the line of the table; `hours` has those of each part that was run."""
-        run = self.found is not None and self.part in hours
-        return [
-            self.claim,
-            self.budget,
-            self.paper,
-            comparisons.with_ends(self.found) if run else "not run yet",
-            self.verdict if run else "",
-            f"{self.part} ({hours[self.part]:.1f})" if run else self.part,
-        ]
+    def cells(self, run_parts: Collection[str]) -> list[str]:
+        """Return the cells of the line; `run_parts` are the parts with recorded outcomes."""
+        found, verdict = "not run yet", ""
+        if self.part in run_parts:
+            found, verdict = "not comparable", ""
+            if self.comparison is not None:
+                found = comparisons.with_bounds(self.comparison)
+                verdict = self.verdict if self.comparison.complete else tables.INCOMPLETE
+        return [self.difference, self.budget, self.paper, found, verdict, self.part]
 
 
-def table(rows: Rows, hours: Mapping[str, float]) -> str:
-    """Return the table; `hours` has the core-hours that the training runs of each part took."""
-    lines = (*_explanations(rows), *_stages(rows), *_authors(rows), *_real(rows))
-    header = ("difference", "equal", "paper, mean (range)", "here, mean (95% interval)")
-    header = (*header, "verdict", "part (core-hours)")
-    return harness.table(header, [line.cells(hours) for line in lines])
+def table(rows: Rows, run_parts: Collection[str]) -> str:
+    """Return the comparisons of the study, each with the paper's differences if it has them."""
+    lines = (*_of_forms(rows), *_of_stages(rows), *_of_authors(rows), *_of_real(rows))
+    header = ("difference", "equal", "paper: mean (range)", "this study: mean (95% interval)")
+    header = (*header, "verdict", "part")
+    return harness.table(header, [line.cells(run_parts) for line in lines])
 
 
-def _explanations(rows: Rows) -> Iterator[Line]:
-    judged = tables.judged(rows)
+def paper_table() -> str:
+    """Return the paper's differences of each form from `text`, for each benchmark."""
+    lines = [
+        [form, *(_summary(_by_student(name, form)) for name in printed.STUDENT_BENCHMARKS)]
+        for form in FORMS
+    ]
+    return harness.table(("form - text, in the paper", *printed.STUDENT_BENCHMARKS), lines)
+
+
+def _of_forms(rows: Rows) -> Iterator[ClaimRow]:
+    hypotheses = _hypotheses(rows)
+    beside_forms = student_tables.students_of("forms", rows)
     for form in FORMS:
-        paper = spread(_gains("students_mmlu", form, "text"))
+        paper = _summary(_by_student("mmlu", form))
         if form == "CMF":
-            yield Line("students: CMF - text (H1)", "passes", "students", *judged["H1"], paper)
-            yield Line("students: CMF - text (H2)", "tokens", "students", *judged["H2"])
-            yield Line("students: CMF - CMF-permuted (H3)", "steps", "students", *judged["H3"])
+            yield ClaimRow(
+                "students: CMF - text (H1)", "passes", "students", *hypotheses["H1"], paper
+            )
+            yield ClaimRow("students: CMF - text (H2)", "tokens", "students", *hypotheses["H2"])
+            name = "students: CMF - CMF-permuted (H3)"
+            yield ClaimRow(name, "steps", "students", *hypotheses["H3"])
         else:
-            found = comparisons.of_students(rows["students"], form, "text", MAIN_AMOUNT, "passes")
-            yield Line(f"students: {form} - text", "passes", "forms", found, paper=paper)
+            one = comparisons.of_students(beside_forms, form, "text", MAIN_AMOUNT, "passes")
+            yield ClaimRow(f"students: {form} - text", "passes", "forms", one, paper=paper)
 
 
-def _gains(name: str, arm: str, base: str, *, of: str = "") -> Iterator[float]:
-    """Yield the differences between two arms in a table of the paper, without misprints.
-
-    The arms are rows or columns of the table. `of` is the end of the names of the rows that count.
-    """
-    shown = printed.table(name)
-    in_rows = arm in shown.rows
-    models = shown.columns if in_rows else [row for row in shown.rows if row.endswith(of)]
-    for model in models:
-        first, second = (
-            shown.value(*((one, model) if in_rows else (model, one))) for one in (arm, base)
-        )
-        if first is not None and second is not None:
-            yield first - second
-
-
-def _stages(rows: Rows) -> Iterator[Line]:
-    """Yield lines for each size; the paper's are on that of the hypotheses."""
-    judged = tables.judged(rows)
-    paper = spread(_gains("teachers", "stage2", study_teachers.CONTROL))
+def _of_stages(rows: Rows) -> Iterator[ClaimRow]:
+    """Yield two lines for each size. The paper's differences are on that of H4."""
+    hypotheses = _hypotheses(rows)
     for part, sizes in study_teachers.PARTS.items():
         for size in sizes:
-            name = f"{size} teachers, stage 2 - control"
+            name = f"{size} teachers: stage 2 - control"
             if size == study_teachers.MAIN_SIZE:
-                yield Line(f"{name}: answers (H4)", "tokens", part, *judged["H4"], paper)
-                yield Line(f"{name}: explanations (H5)", "tokens", part, *judged["H5"])
+                answers = ClaimRow(
+                    f"{name}, accuracy (H4)",
+                    "tokens",
+                    part,
+                    *hypotheses["H4"],
+                    _summary(_by_stages()),
+                )
+                share = ClaimRow(
+                    f"{name}, correct explanations (H5)", "tokens", part, *hypotheses["H5"]
+                )
             else:
-                answers = tables.staged(rows["teachers"], size, "trained")
-                explanations = tables.explained(rows["explained"], size, "stage2")
-                yield Line(f"{name}: answers", "tokens", part, answers)
-                yield Line(f"{name}: explanations", "tokens", part, explanations)
+                accuracy = tables.staged(rows["teachers"], size, "trained")
+                correct = tables.explained(rows["explained"], size, "stage2")
+                answers = ClaimRow(f"{name}, accuracy", "tokens", part, accuracy)
+                share = ClaimRow(f"{name}, correct explanations", "tokens", part, correct)
+            yield from (answers, share)
 
 
-def _authors(rows: Rows) -> Iterator[Line]:
-    students = rows["students"]
-    yield Line(
-        "students: explained by a teacher - by the generator (in the paper, by people)",
-        "steps",
-        "taught",
-        comparisons.of_students(students, "taught-stage2", "taught-CMF", MAIN_AMOUNT, "steps"),
-        paper=spread(_gains("single_task", "C", "C/human")),
+def _of_authors(rows: Rows) -> Iterator[ClaimRow]:
+    one = comparisons.of_students(
+        rows["students"], "taught-stage2", "taught-CMF", MAIN_AMOUNT, "steps"
+    )
+    paper = _summary(_in_single_tasks("C", "C/human"))
+    yield ClaimRow(
+        "students: explained by a teacher - true (CMF)", "steps", "taught", one, paper=paper
     )
 
 
-def _real(rows: Rows) -> Iterator[Line]:
+def _of_real(rows: Rows) -> Iterator[ClaimRow]:
     for name in study_real.SETS:
-        found = [row for row in rows["real"] if row["benchmark"] == name]
-        amount = found[0]["amount"] if found else 0
-        yield Line(
-            f"students on {name}: C by people - text",
+        runs = [row for row in rows["real"] if row["benchmark"] == name]
+        amount = runs[0]["amount"] if runs else 0
+        one = comparisons.of_students(runs, "C", "text", amount, "passes")
+        paper = _summary(_in_single_tasks("C/human", "text", f"/{name}"))
+        yield ClaimRow(
+            f"students, {name}: explained by people (C) - text",
             "passes",
             study_real.PART,
-            comparisons.of_students(found, "C", "text", amount, "passes"),
-            paper=spread(_gains("single_task", "C/human", "text", of=f"/{name}")),
+            one,
+            paper=paper,
         )
 
 
-def spread(differences: Iterable[float]) -> str:
+def _hypotheses(rows: Rows) -> dict[str, tuple[Comparison | None, str]]:
+    """Return the comparison of each hypothesis and the verdict on it."""
+    primary = tables.primary(rows)
+    verdicts = tables.verdicts(primary)
+    return {name: (one, verdicts[name][0] if one else "") for name, one in primary.items()}
+
+
+def _by_student(benchmark: str, form: str) -> list[float]:
+    """Return accuracy with a form minus that of `text` of each student in Table 7."""
+    shown = printed.table(f"students_{benchmark}")
+    pairs = [
+        (shown.value(form, student), shown.value("text", student)) for student in shown.columns
+    ]
+    return [one - text for one, text in pairs if one is not None and text is not None]
+
+
+def _by_stages() -> list[float]:
+    """Return accuracy after stage 2 minus that without stages of each teacher in Table 1."""
+    shown = printed.table("teachers")
+    pairs = [(shown.value(size, "stage2"), shown.value(size, "no_stage")) for size in shown.rows]
+    return [staged - mixed for staged, mixed in pairs if staged is not None and mixed is not None]
+
+
+def _in_single_tasks(explanations: str, base: str, end: str = "") -> list[float]:
+    """Return the differences of students of one task, those whose name has this end."""
+    shown = printed.table("single_task")
+    pairs = [
+        (shown.value(student, explanations), shown.value(student, base))
+        for student in shown.rows
+        if student.endswith(end)
+    ]
+    return [one - other for one, other in pairs if one is not None and other is not None]
+
+
+def _summary(differences: Sequence[float]) -> str:
     """Return the mean of some differences with the smallest and the largest of them."""
-    found = list(differences)
-    return f"{statistics.fmean(found):+.1f} ({min(found):+.1f} to {max(found):+.1f})"
+    mean = statistics.fmean(differences)
+    return f"{mean:+.1f} ({min(differences):+.1f} to {max(differences):+.1f})"

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from teacherlm_jax.pipelines.evidence_steps.study import SEEDS
+
 Curve = Sequence[Sequence[float]]
 LATE = 6  # validations whose mean depends less on chance than the last one
 
@@ -28,6 +30,11 @@ class Comparison:
     def mean(self) -> float:
         """Mean difference."""
         return statistics.fmean(self.differences)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all seeds of the protocol are in it."""
+        return len(self.differences) >= SEEDS
 
     @property
     def half(self) -> float:
@@ -59,7 +66,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def late_accuracy(curve: Curve) -> float:
-    """Return the mean accuracy of the last six validations."""
+    """Return the mean accuracy of the last LATE validations, or of all if there are fewer."""
     return statistics.fmean(accuracy for _, accuracy in curve[-LATE:])
 
 
@@ -116,18 +123,26 @@ def paired(values: Mapping[tuple[str, int], float], arm: str, other: str) -> Com
     return Comparison(differences) if differences else None
 
 
-def shown(comparison: Comparison | None) -> str:
-    """Return a difference with its interval, such as `+1.2 ± 0.8`."""
+def with_half_width(comparison: Comparison | None) -> str:
+    """Return a difference with half the width of its interval, such as `+1.2 ± 0.8`."""
     if comparison is None:
         return ""
     half = f" ± {comparison.half:.1f}" if len(comparison.differences) > 1 else ""
-    return f"{comparison.mean:+.1f}{half}"
+    return f"{_signed(comparison.mean)}{half}"
 
 
-def with_ends(comparison: Comparison | None) -> str:
-    """Return a difference with the ends of its interval, such as `+1.2 (+0.4 to +2.0)`."""
-    if comparison is None:
-        return ""
+def with_bounds(comparison: Comparison) -> str:
+    """Return a difference with the bounds of its interval, such as `+1.2 (+0.4 to +2.0)`.
+
+    A bound that rounds to 0 has two decimals, because its sign matters.
+    """
     mean, half = comparison.mean, comparison.half
-    ends = f" ({mean - half:+.1f} to {mean + half:+.1f})" if math.isfinite(half) else ""
-    return f"{mean:+.1f}{ends}"
+    if not math.isfinite(half):
+        return _signed(mean)
+    bounds = (mean - half, mean + half)
+    low, high = (f"{one:+.2f}" if abs(one) < 0.05 else f"{one:+.1f}" for one in bounds)
+    return f"{_signed(mean)} ({low} to {high})"
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 1) + 0.0:+.1f}"  # -0.0 + 0.0 is 0.0

@@ -1,12 +1,13 @@
 """Figures of docs/explanation/evidence.md: mean differences with 95% intervals, by question."""
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import altair
 
-from benchmarks.evidence import comparisons, tables
+from benchmarks.evidence import comparisons, student_tables, tables
 from benchmarks.evidence.comparisons import Comparison
 from benchmarks.evidence.student_tables import Rows, Runs
 from teacherlm_jax.data.sample import KINDS
@@ -15,7 +16,6 @@ from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT, SIZES
 from teacherlm_jax.report.drawing import SERIES
 
 Point = Mapping[str, Any]  # one difference: its panel (`column`, `row`), its `name`, and its ends
-_WIDEST = 100  # points; an interval of one seed has no end
 _LINE, _ZERO = SERIES[0], "#9aa0a6"
 
 
@@ -39,6 +39,7 @@ class Question:
 def questions(rows: Rows) -> Iterator[Question]:
     """Yield the figure of each question that has outcomes."""
     students = rows["students"]
+    beside_causes = student_tables.students_of("causes", rows)
     forms = (*study_students.ADDED["students"], *study_students.ADDED["forms"])
     causes, taught = study_students.ADDED["causes"], study_students.ADDED["taught"]
     amounts = sorted({row["amount"] for row in students if row["arm"] in forms})
@@ -59,7 +60,7 @@ def questions(rows: Rows) -> Iterator[Question]:
             "causes",
             "Accuracy of each cause minus that of CMF, with intervals",
             "accuracy above CMF, points",
-            tuple(_of_students(students, causes, "CMF", [MAIN_AMOUNT], ("steps", "tokens"))),
+            tuple(_of_students(beside_causes, causes, "CMF", [MAIN_AMOUNT], ("steps", "tokens"))),
         ),
         Question(
             "taught",
@@ -74,41 +75,48 @@ def questions(rows: Rows) -> Iterator[Question]:
 def _of_students(
     students: Runs, arms: Iterable[str], base: str, amounts: Iterable[int], budgets: Sequence[str]
 ) -> Iterator[Point]:
+    arms = (base, *(arm for arm in arms if arm != base))
     for amount in amounts:
+        compared = student_tables.with_common_seeds(
+            [row for row in students if row["arm"] in arms and row["amount"] == amount]
+        )
         for budget in budgets:
-            for arm in arms:
-                if arm == base:
-                    continue
-                one = comparisons.of_students(students, arm, base, amount, budget)
+            for arm in arms[1:]:
+                one = comparisons.of_students(compared, arm, base, amount, budget)
                 yield from _point(f"{amount} samples", f"equal {budget}", arm, one)
 
 
 def _of_teachers(rows: Rows) -> Iterator[Point]:
     for size in SIZES:
-        letters = {
-            "letters": tables.staged(rows["teachers"], size, "trained"),
-            "letters, held-out families": tables.staged(rows["teachers"], size, "unseen"),
+        answers = {
+            "accuracy": tables.staged(rows["teachers"], size, "trained"),
+            "accuracy, held-out families": tables.staged(rows["teachers"], size, "unseen"),
         }
-        for writer, other in (("stage2", "no_stage"), ("specialists", "stage2")):
-            found = letters if writer == "stage2" else {}
-            for kind in KINDS:
-                one = tables.explained(rows["explained"], size, writer, kind, other)
-                found = {**found, f"correct {kind}": one}
-            row = {"stage2": "stage 2 - control", "specialists": "specialists - stage 2"}[writer]
-            for name, one in found.items():
+        rows_of_panels = {
+            "stage 2 - control": ("stage2", tables.CONTROL, answers),
+            "specialists - stage 2": ("specialists", "stage2", {}),
+        }
+        for row, (writer, other, accuracies) in rows_of_panels.items():
+            correct = {
+                f"correct {student_tables.NAMES[kind]}": tables.explained(
+                    rows["explained"], size, writer, kind, other
+                )
+                for kind in KINDS
+            }
+            for name, one in (accuracies | correct).items():
                 yield from _point(size, row, name, one)
 
 
 def _point(column: str, row: str, name: str, comparison: Comparison | None) -> Iterator[Point]:
-    if comparison is not None:
-        half = min(comparison.half, _WIDEST)
+    """Yield the point of a comparison that has an interval."""
+    if comparison is not None and math.isfinite(comparison.half):
         yield {
             "column": column,
             "row": row,
             "name": name,
             "mean": comparison.mean,
-            "low": comparison.mean - half,
-            "high": comparison.mean + half,
+            "low": comparison.mean - comparison.half,
+            "high": comparison.mean + comparison.half,
         }
 
 

@@ -1,6 +1,6 @@
 """Fill docs/explanation/evidence.md: its tables and figures."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 
 import vl_convert
 
@@ -23,9 +23,10 @@ def write_missing(part: str) -> None:
     harness.put_into(PAGE, part, NOT_RUN)
 
 
-def write_claims(rows: Rows, hours: Mapping[str, float]) -> None:
-    """Replace the table of the paper's claims; `hours` are those of each part that was run."""
-    harness.put_into(PAGE, "claims", claims.table(rows, hours))
+def write_claims(rows: Rows, run_parts: Collection[str]) -> None:
+    """Replace the tables of the paper's claims; `run_parts` are those with recorded outcomes."""
+    harness.put_into(PAGE, "claims", claims.table(rows, run_parts))
+    harness.put_into(PAGE, "paper", claims.paper_table())
 
 
 def write_figures(rows: Rows) -> None:

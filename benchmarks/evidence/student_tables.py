@@ -2,16 +2,17 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks import harness
 from benchmarks.evidence import comparisons
 from benchmarks.evidence.comparisons import Comparison
 from teacherlm_jax.data.sample import KINDS
-from teacherlm_jax.pipelines.evidence_steps import study_real, study_students
+from teacherlm_jax.pipelines.evidence_steps import study_real, study_students, study_teachers
 from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
 
+NAMES = {"cot": "chains of thought", "fundamental": "fundamentals", "mistake": "mistakes"}
 BUDGETS = ("steps", "tokens", "passes")
 Runs = Sequence[Mapping[str, Any]]
 Rows = Mapping[str, list[Mapping[str, Any]]]  # outcomes by kind: students, teachers, …
@@ -21,50 +22,72 @@ def of_part(part: str, rows: Rows) -> str:
     """Return a table for each number of samples of a part."""
     amounts = study_students.AMOUNTS if part == "amounts" else (MAIN_AMOUNT,)
     arms = (study_students.BASES.get(part, "text"), *study_students.ADDED[part])
-    tables = [student_table(rows["students"], arms, amount) for amount in amounts]
-    if part == "forms":  # which form is best is another question than whether any of them helps
-        tables.append(student_table(rows["students"], ("CMF", *arms[1:]), MAIN_AMOUNT))
-    return "\n".join(filter(None, tables))
+    students = students_of(part, rows)
+    return _joined(student_table(students, arms, amount) for amount in amounts)
+
+
+def of_forms(rows: Rows) -> str:
+    """Return differences of the forms from `text`, and from CMF."""
+    from_cmf = student_table(
+        students_of("forms", rows), ("CMF", *study_students.ADDED["forms"]), MAIN_AMOUNT
+    )
+    return _joined((of_part("forms", rows), from_cmf))
 
 
 def of_causes(rows: Rows) -> str:
     """Return differences from CMF, and both forms with the loss on all tokens."""
     whole = student_table(rows["students"], ("text-whole-text", "CMF-whole-text"), MAIN_AMOUNT)
-    return "\n".join(filter(None, (of_part("causes", rows), whole)))
+    return _joined((of_part("causes", rows), whole))
+
+
+def students_of(part: str, rows: Rows) -> Runs:
+    """Return all students; those that a part ran as its base replace the others with their seed."""
+    bases = {
+        (row["arm"], row["amount"], row["seed"]): row
+        for row in rows["bases"]
+        if row["part"] == part
+    }
+    others = (
+        row for row in rows["students"] if (row["arm"], row["amount"], row["seed"]) not in bases
+    )
+    return [*others, *bases.values()]
+
+
+def _joined(tables: Iterable[str]) -> str:
+    return "\n".join(filter(None, tables))
 
 
 def course(rows: Rows) -> str:
     """Return accuracies along the training, and differences at equal steps."""
-    students = [row for row in rows["students"] if row["amount"] == MAIN_AMOUNT]
+    students = [
+        row
+        for row in rows["students"]
+        if row["amount"] == MAIN_AMOUNT and row["arm"] in study_students.MAIN_ARMS
+    ]
     steps = [step for step, _ in students[0]["curve"]] if students else []
     arms = [arm for arm in study_students.MAIN_ARMS if any(row["arm"] == arm for row in students)]
     pairs = (("CMF", "text"), ("CMF", study_students.PERMUTED))
-    lines = [_course_line(f"{step:,}", students, [step], arms, pairs) for step in steps]
-    late = steps[-comparisons.LATE :]
-    lines.append(_course_line("mean of the last six", students, late, arms, pairs))
+
+    def line(name: str, accuracy: Callable[[comparisons.Curve], float]) -> list[str]:
+        values = {
+            (row["arm"], row["seed"]): 100 * accuracy(row["curve"])
+            for row in with_common_seeds(students)
+        }
+        means = (
+            statistics.fmean(value for (one, _), value in values.items() if one == arm)
+            for arm in arms
+        )
+        differences = (comparisons.paired(values, *pair) for pair in pairs)
+        return [
+            name,
+            *(f"{mean:.1f}" for mean in means),
+            *map(comparisons.with_half_width, differences),
+        ]
+
+    lines = [line(f"{step:,}", lambda curve, step=step: dict(curve)[step]) for step in steps]
+    lines.append(line("mean of the last six", comparisons.late_accuracy))
     header = ("steps", *(f"{arm}, %" for arm in arms), *(f"{one} - {two}" for one, two in pairs))
     return harness.table(header, lines)
-
-
-def _course_line(
-    name: str,
-    students: Runs,
-    steps: Sequence[int],
-    arms: Sequence[str],
-    pairs: Sequence[tuple[str, str]],
-) -> list[str]:
-    """Return the mean accuracies at some steps, and the differences between pairs of arms."""
-    values = {
-        (row["arm"], row["seed"]): 100
-        * statistics.fmean(dict(row["curve"])[step] for step in steps)
-        for row in students
-        if row["arm"] in arms
-    }
-    means = [
-        f"{statistics.fmean(value for (name, _), value in values.items() if name == arm):.1f}"
-        for arm in arms
-    ]
-    return [name, *means, *(comparisons.shown(comparisons.paired(values, *pair)) for pair in pairs)]
 
 
 def of_real(rows: Rows) -> str:
@@ -81,7 +104,9 @@ def of_real(rows: Rows) -> str:
             differences = (
                 ""
                 if arm == "text"
-                else comparisons.shown(comparisons.of_students(found, arm, "text", amount, budget))
+                else comparisons.with_half_width(
+                    comparisons.of_students(found, arm, "text", amount, budget)
+                )
                 for budget in BUDGETS
             )
             first = arm == "text"
@@ -124,11 +149,15 @@ def of_taught(rows: Rows) -> str:
 def student_table(students: Runs, arms: Sequence[str], amount: int) -> str:
     """Return accuracies of arms of students, and their differences from the first of them.
 
-    They are those of the seeds that all of these arms have.
+    Seeds that an arm with outcomes lacks are left out. Empty if the first arm has no outcomes.
     """
     base = arms[0]
     students = [row for row in students if row["arm"] in arms and row["amount"] == amount]
+    if not any(row["arm"] == base for row in students):
+        return ""
     students = with_common_seeds(students)
+    if not students:
+        return "*No seed has all of these arms.*\n"
     late = {
         (row["arm"], row["seed"]): 100 * comparisons.late_accuracy(row["curve"]) for row in students
     }
@@ -138,49 +167,62 @@ def student_table(students: Runs, arms: Sequence[str], amount: int) -> str:
         if not each:
             continue
         differences = [
-            ""
-            if arm == base
-            else comparisons.shown(comparisons.of_students(students, arm, base, amount, one))
-            for one in BUDGETS
+            *(comparisons.of_students(students, arm, base, amount, one) for one in BUDGETS),
+            comparisons.paired(late, arm, base),
         ]
-        differences.append(
-            "" if arm == base else comparisons.shown(comparisons.paired(late, arm, base))
+        texts = [comparisons.with_half_width(one) for one in differences]
+        lines.append(
+            [arm, len(each), *_means(each), *(["" for _ in texts] if arm == base else texts)]
         )
-        means = [
-            statistics.fmean(values)
-            for values in (
-                [row.get("samples", amount) for row in each],
-                [100 * row["curve"][-1][1] for row in each],
-                [row["tokens"] / 1e6 for row in each],
-                [row["tokens"] / row["pass_tokens"] for row in each],
-            )
-        ]
-        samples, accuracy, tokens, passes = means
-        costs = (f"{tokens:.2f}", f"{passes:.1f}")
-        lines.append([arm, f"{samples:.0f}", f"{accuracy:.1f}", *differences, *costs])
-    header = ("arm", "samples", "accuracy, %", *(f"equal {one}" for one in BUDGETS))
-    more = ("equal steps, last six", "million tokens", "passes")
-    return harness.table((*header, *more), lines) if lines else ""
+    header = ("arm", "seeds", "samples", "passes", "million tokens", "accuracy, %")
+    more = (*(f"equal {one}" for one in BUDGETS), "equal steps, mean of last six")
+    return harness.table((*header, *more), lines)
 
 
-def with_common_seeds(rows: Runs) -> Runs:
-    """Return the rows whose seeds every arm among them has."""
+def _means(runs: Runs) -> list[str]:
+    """Return the mean of samples, passes, millions of tokens, and accuracy in percent."""
+    return [
+        format(statistics.fmean(values), form)
+        for form, values in (
+            (".0f", [row.get("samples", row["amount"]) for row in runs]),
+            (".1f", [row["tokens"] / row["pass_tokens"] for row in runs]),
+            (".2f", [row["tokens"] / 1e6 for row in runs]),
+            (".1f", [100 * row["curve"][-1][1] for row in runs]),
+        )
+    ]
+
+
+def with_common_seeds(runs: Runs) -> Runs:
+    """Return runs without the seeds that some arm among them lacks."""
     seeds: dict[str, set[int]] = {}
-    for row in rows:
+    for row in runs:
         seeds.setdefault(row["arm"], set()).add(row["seed"])
-    return [row for row in rows if all(row["seed"] in found for found in seeds.values())]
+    return [row for row in runs if all(row["seed"] in of_arm for of_arm in seeds.values())]
 
 
 def correct_table(explanations: Runs) -> str:
     """Return shares of correct explanations by their writer, in percent."""
     of_writer: dict[tuple[str, str], list[Mapping[str, float]]] = {}
     for row in explanations:
-        of_writer.setdefault((row["size"], row["writer"]), []).append(row["correct"])
+        writer = (row["size"], stage_name(row["writer"]))
+        of_writer.setdefault(writer, []).append(row["correct"])
     lines = [
         [*writer, *(percent(correct[kind] for correct in each) for kind in KINDS)]
         for writer, each in sorted(of_writer.items())
     ]
-    return harness.table(("size", "writer", *(f"correct {kind}, %" for kind in KINDS)), lines)
+    return harness.table(
+        ("size", "correct explanations by", *(f"{NAMES[kind]}, %" for kind in KINDS)), lines
+    )
+
+
+def stage_name(stage: str) -> str:
+    """Return the name of a stage, or of the teacher that a writer is, in the tables."""
+    if stage == study_teachers.CONTROL:
+        return "control"
+    number, _, kind = stage.removeprefix("stage").partition("_")
+    if number == stage:
+        return stage  # `specialists`
+    return f"stage {number}, {NAMES[kind]}" if kind else f"stage {number}"
 
 
 def percent(shares: Iterable[float]) -> str:

@@ -11,29 +11,49 @@ from benchmarks.evidence.comparisons import Comparison
 from benchmarks.evidence.student_tables import Rows, Runs
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.pipelines.evidence_steps import study_real, study_students, study_teachers
-from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT, SEEDS
+from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
 from teacherlm_jax.pipelines.evidence_steps.study_teachers import MAIN_SIZE
 
 SIGNIFICANT = 0.05
+INCOMPLETE = "incomplete"
+CONTROL = study_teachers.CONTROL
+
+
+LABELS = {
+    "H1": "CMF - text, equal passes",
+    "H2": "CMF - text, equal tokens",
+    "H3": "CMF - CMF-permuted, equal steps",
+    "H4": "stage 2 - control, accuracy",
+    "H5": "stage 2 - control, correct explanations",
+}
 
 
 def primary(rows: Rows) -> dict[str, Comparison | None]:
-    """Return the primary comparisons of the protocol by their question; None: without outcomes."""
-    students = rows["students"]
+    """Return the comparison of each hypothesis, by its name in `LABELS`; None: without outcomes."""
+    of_students = functools.partial(comparisons.of_students, rows["students"], amount=MAIN_AMOUNT)
     return {
-        "H1: CMF against text, equal passes": comparisons.of_students(
-            students, "CMF", "text", MAIN_AMOUNT, "passes"
-        ),
-        "H2: CMF against text, equal tokens": comparisons.of_students(
-            students, "CMF", "text", MAIN_AMOUNT, "tokens"
-        ),
-        "H3: CMF against permuted explanations, equal steps": comparisons.of_students(
-            students, "CMF", study_students.PERMUTED, MAIN_AMOUNT, "steps"
-        ),
-        "H4: staged against no stage, letters": staged(rows["teachers"], MAIN_SIZE, "trained"),
-        "H5: staged against no stage, explanations": explained(
-            rows["explained"], MAIN_SIZE, "stage2"
-        ),
+        "H1": of_students(arm="CMF", other="text", budget="passes"),
+        "H2": of_students(arm="CMF", other="text", budget="tokens"),
+        "H3": of_students(arm="CMF", other=study_students.PERMUTED, budget="steps"),
+        "H4": staged(rows["teachers"], MAIN_SIZE, "trained"),
+        "H5": explained(rows["explained"], MAIN_SIZE, "stage2"),
+    }
+
+
+def verdicts(found: Mapping[str, Comparison | None]) -> dict[str, tuple[str, float]]:
+    """Return the verdict on each hypothesis that has outcomes, and its adjusted p-value.
+
+    The protocol adjusts for all hypotheses. One that is not complete counts with p = 1, so that
+    its verdict and those on the others do not depend on the seeds that were run first.
+    """
+    complete = {name: one is not None and one.complete for name, one in found.items()}
+    adjusted = comparisons.holm(
+        {name: one.p if one and complete[name] else 1.0 for name, one in found.items()}
+    )
+    return {
+        name: (verdict(one, adjusted[name]), adjusted[name])
+        for name, one in found.items()
+        if one is not None
     }
 
 
@@ -42,11 +62,11 @@ def staged(rows: Runs, size: str, benchmark: str) -> Comparison | None:
     values = {
         (row["stage"], row["seed"]): 100 * row[benchmark] for row in rows if row["size"] == size
     }
-    return comparisons.paired(values, "stage2", "no_stage")
+    return comparisons.paired(values, "stage2", CONTROL)
 
 
 def explained(
-    rows: Runs, size: str, writer: str, kind: str = "", other: str = study_teachers.CONTROL
+    rows: Runs, size: str, writer: str, kind: str = "", other: str = CONTROL
 ) -> Comparison | None:
     """Compare the shares of correct explanations by two writers, in points.
 
@@ -61,53 +81,23 @@ def explained(
     return comparisons.paired(values, writer, other)
 
 
-def judged(rows: Rows) -> dict[str, tuple[Comparison | None, str]]:
-    """Return the comparison of each hypothesis, and the verdict on it, by "H1" to "H5"."""
-    found = primary(rows)
-    adjusted = _adjusted(found)
-    return {
-        name.partition(":")[0]: (one, verdict(one, adjusted[name]) if one else "")
-        for name, one in found.items()
-    }
-
-
-def _adjusted(found: Mapping[str, Comparison | None]) -> dict[str, float]:
-    """Return adjusted p-values; the protocol counts hypotheses without outcomes with p = 1."""
-    return comparisons.holm({name: one.p if one else 1.0 for name, one in found.items()})
-
-
 def _primary_table(rows: Rows) -> str:
     found = primary(rows)
-    adjusted = _adjusted(found)
-    header = (
-        "comparison",
-        "difference, points",
-        "seeds",
-        "p",
-        "p (Holm)",
-        "verdict",
-    )
-    return harness.table(
-        header,
-        [
-            (
-                name,
-                comparisons.shown(one),
-                len(one.differences),
-                f"{one.p:.3f}",
-                f"{adjusted[name]:.3f}",
-                verdict(one, adjusted[name]),
-            )
-            for name, one in found.items()
-            if one
-        ],
-    )
+    lines = []
+    for name, (judged, adjusted) in verdicts(found).items():
+        one = found[name]
+        p_values = (f"{one.p:.3f}", f"{adjusted:.3f}") if one.complete else ("", "")
+        difference = comparisons.with_half_width(one)
+        label = f"{name}: {LABELS[name]}"
+        lines.append([label, difference, len(one.differences), *p_values, judged])
+    header = ("comparison", "difference, points", "seeds", "p", "p (Holm)", "verdict")
+    return harness.table(header, lines)
 
 
 def verdict(comparison: Comparison, p: float) -> str:
     """Return what the protocol concludes from an interval and its adjusted p-value."""
-    if len(comparison.differences) < SEEDS:
-        return "incomplete"
+    if not comparison.complete:
+        return INCOMPLETE
     if p >= SIGNIFICANT or abs(comparison.mean) <= comparison.half:
         return "undecided"
     return "supported" if comparison.mean > 0 else "contradicted"
@@ -132,25 +122,27 @@ def _stage_table(teachers: Runs, explanations: Runs) -> str:
     lines = []
     for size in dict.fromkeys(row["size"] for row in teachers):
         of_size = [row for row in teachers if row["size"] == size]
-        letters = (staged(of_size, size, one) for one in ("trained", "unseen"))
-        kinds = (explained(explanations, size, "stage2", kind) for kind in ("", *KINDS))
-        cells = map(comparisons.shown, (*letters, *kinds))
-        lines.append([f"{size}, {of_size[0]['parameters']:,}", "stage 2 - control", *cells])
-        for name, other in (("stage 2", "stage2"), ("control", study_teachers.CONTROL)):
-            further = (
-                explained(explanations, size, "specialists", kind, other) for kind in ("", *KINDS)
-            )
-            cells = map(comparisons.shown, further)
-            lines.append(["", f"specialists - {name}", "", "", *cells])
-    header = ("size, parameters", "difference", "letters", "letters, held-out families")
-    return harness.table((*header, "explanations", *KINDS), lines)
+        answers = [staged(of_size, size, one) for one in ("trained", "unseen")]
+        pairs = {
+            "stage 2 - control": ("stage2", CONTROL, answers),
+            "specialists - stage 2": ("specialists", "stage2", [None, None]),
+            "specialists - control": ("specialists", CONTROL, [None, None]),
+        }
+        for number, (name, (writer, other, accuracies)) in enumerate(pairs.items()):
+            shares = (explained(explanations, size, writer, kind, other) for kind in ("", *KINDS))
+            cells = map(comparisons.with_half_width, (*accuracies, *shares))
+            label = "" if number else f"{size}, {of_size[0]['parameters']:,}"
+            lines.append([label, name, *cells])
+    header = ("size, parameters", "difference", "accuracy", "accuracy, held-out families")
+    names = (student_tables.NAMES[kind] for kind in KINDS)
+    return harness.table((*header, "correct explanations", *names), lines)
 
 
 def _level_table(teachers: Runs) -> str:
     """Return mean accuracies of teachers, in percent."""
     of_model: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in teachers:
-        of_model.setdefault((row["size"], row["stage"]), []).append(row)
+        of_model.setdefault((row["size"], student_tables.stage_name(row["stage"])), []).append(row)
     lines = [
         [
             *model,
@@ -158,14 +150,13 @@ def _level_table(teachers: Runs) -> str:
         ]
         for model, each in sorted(of_model.items())
     ]
-    return harness.table(("size", "stage", "letters, %", "held-out families, %"), lines)
+    header = ("size", "teacher", "accuracy, %", "accuracy, held-out families, %")
+    return harness.table(header, lines)
 
 
 TABLES = {
-    **{
-        part: functools.partial(student_tables.of_part, part)
-        for part in ("students", "forms", "amounts")
-    },
+    **{part: functools.partial(student_tables.of_part, part) for part in ("students", "amounts")},
+    "forms": student_tables.of_forms,
     "causes": student_tables.of_causes,
     "taught": student_tables.of_taught,
     study_real.PART: student_tables.of_real,

@@ -1,0 +1,100 @@
+"""The command line of `make evidence`."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from teacherlm_jax.pipelines.evidence_steps import study, study_real
+
+PARTS = ("students", "stages", "forms", "causes", "taught", "amounts", "sizes", "real")
+SHORT_PARTS = PARTS[:1]
+UNDECIDED = PARTS[-1:]  # the protocol does not state the model and the steps yet
+PILOT = 1000  # first seed of runs that are not recorded
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of a run; `recorded` tells whether its outcomes are recorded.
+
+    Raises SystemExit for options that the protocol does not allow.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    _choose_seeds(parser, options)
+    end = "" if options.recorded else "_tiny" if options.tiny else "_pilot"
+    options.folder = options.folder or f"runs/evidence{end}"
+    default = SHORT_PARTS if options.short else PARTS[: -len(UNDECIDED)]
+    options.parts = options.parts.split(",") if options.parts else default
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(
+            f"--parts={','.join(options.parts)}: unknown part {min(unknown)!r}; expected some of "
+            f"{','.join(PARTS)}"
+        )
+    if options.recorded and (early := set(options.parts) & set(UNDECIDED)):
+        parser.error(
+            f"--parts={min(early)}: the protocol of this part is not finished; a pilot can be run, "
+            "with --seeds=2"
+        )
+    if study_real.PART in options.parts and not options.data:
+        parser.error(
+            "--parts=real: needs --data=FOLDER with the files of docs/tutorial/real-data.md"
+        )
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.evidence",
+        description="Run the study of stages and explanations, and rebuild its page.",
+    )
+    parser.add_argument(
+        "--parts", help=f"some of {','.join(PARTS)} (default: all but {','.join(UNDECIDED)})"
+    )
+    parser.add_argument(
+        "--folder",
+        help="folder of the runs (default: runs/evidence, or runs/evidence_pilot or _tiny if they "
+        "are not recorded)",
+    )
+    parser.add_argument(
+        "--data", type=Path, help="folder with the files of docs/tutorial/real-data.md, for `real`"
+    )
+    parser.add_argument(
+        "--first",
+        type=int,
+        help=f"first seed. Those of the protocol are 0 to {study.SEEDS - 1}; seeds from {PILOT} on "
+        "are pilots, which are not recorded",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        help=f"number of seeds (default: all from --first to {study.SEEDS - 1}). Without --first, "
+        f"fewer than {study.SEEDS} make a pilot",
+    )
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--processes", type=int, default=cores, help="runs at the same time")
+    parser.add_argument(
+        "--short", action="store_true", help=f"H1 to H3 only, with {study.SHORT_SEEDS} seeds"
+    )
+    parser.add_argument("--tiny", action="store_true", help="a smoke test")
+    parser.add_argument("--page", action="store_true", help="rebuild the page without training")
+    return parser
+
+
+def _choose_seeds(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Set the defaults of `first` and `seeds`, and `recorded`; SystemExit if they do not fit."""
+    brief = options.short or options.tiny
+    if options.seeds is not None and options.seeds < 1:
+        parser.error(f"--seeds={options.seeds}: expected 1 or more")
+    if options.first is None:
+        whole = options.seeds in (None, study.SEEDS) and not brief
+        options.first = 0 if whole else PILOT
+    options.recorded = options.first < PILOT
+    if options.seeds is None:
+        options.seeds = study.SEEDS - max(0, options.first) if options.recorded else study.SEEDS
+    outside = options.first < 0 or options.first + options.seeds > study.SEEDS
+    if options.recorded and (brief or outside or not options.seeds):
+        parser.error(
+            f"--first={options.first} --seeds={options.seeds}: the seeds of the protocol are 0 to "
+            f"{study.SEEDS - 1}; for a pilot, also with --short or --tiny, use --first={PILOT} or "
+            "more"
+        )

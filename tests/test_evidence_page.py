@@ -1,0 +1,36 @@
+"""The page of the study, docs/explanation/evidence.md: its tables and the figures in its text."""
+
+import re
+
+from benchmarks import harness
+from benchmarks.evidence import __main__ as evidence
+from benchmarks.evidence import page
+
+MARKED = re.compile(r"<!-- ([\w-]+) -->\n.*?<!-- /\1 -->", re.DOTALL)
+
+
+def test_the_page_is_what_the_recorded_outcomes_give(tmp_path, monkeypatch):
+    committed = page.PAGE.read_text(encoding="utf-8")
+    (tmp_path / "evidence.md").write_text(committed, encoding="utf-8")
+    monkeypatch.setattr(page, "PAGE", tmp_path / "evidence.md")
+    evidence.rebuild()
+    assert page.PAGE.read_text(encoding="utf-8") == committed, "run `make evidence` with --page"
+
+
+def test_the_differences_in_the_text_are_those_of_the_tables():
+    text = page.PAGE.read_text(encoding="utf-8").partition("## Pilot")[0]
+    star = harness.RESULTS_PAGE.read_text(encoding="utf-8").partition("<!-- star -->")[2]
+    tables = "".join(match.group() for match in MARKED.finditer(text)) + star
+    differences = re.findall(r"\d+\.\d ± \d+\.\d", MARKED.sub("", text))
+    assert len(differences) > 8
+    for difference in differences:
+        assert re.search(rf"[ +-]{re.escape(difference)} ", tables), difference
+
+
+def test_the_intervals_in_the_readme_are_those_of_the_page():
+    readme = (harness.ROOT / "README.md").read_text(encoding="utf-8")
+    summary = readme.partition("## Do explanations help?")[2].partition("\n## ")[0]
+    intervals = re.findall(r"-?\d+\.\d+ to \+\d+\.\d", summary)
+    assert len(intervals) == 4
+    for interval in intervals:
+        assert f"({interval})" in page.PAGE.read_text(encoding="utf-8"), interval
