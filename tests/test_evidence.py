@@ -4,9 +4,6 @@ import collections
 import os
 import pathlib
 import signal
-import subprocess
-import sys
-import threading
 
 import pytest
 
@@ -143,14 +140,16 @@ def test_the_tables_show_differences_with_intervals(tmp_path):
     ],
 )
 def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
-    with pytest.raises(UserError, match=f"unknown variant '{name}'; known: students, forms"):
+    with pytest.raises(
+        UserError, match=f"unknown variant '{name}'; known: students, stages, forms"
+    ):
         CONFIGS.get_config(name)
 
 
 @pytest.mark.parametrize(
     ("words", "folder", "seeds", "parts"),
     [
-        ([], "runs/evidence", range(10), list(evidence.PARTS[:-1])),
+        ([], "runs/evidence", range(10), [part for part in evidence.PARTS if part != "real"]),
         (["--parts=forms"], "runs/evidence", range(10), ["forms"]),
         (["--short"], "runs/evidence_pilot", range(1000, 1004), []),
         (["--tiny"], "runs/evidence_tiny", range(1000, 1001), []),
@@ -170,7 +169,7 @@ def test_only_the_seeds_of_the_protocol_are_recorded(words, folder, seeds, parts
     monkeypatch.setattr(evidence, "run", run)
     monkeypatch.setattr(real_samples, "write_all", lambda folder, data: None)
     monkeypatch.setattr(samples, "write_all", lambda root, given: seen.update(drawn=(root, given)))
-    monkeypatch.setattr(evidence, "record", lambda *given: written.append(given))
+    monkeypatch.setattr(evidence, "record", lambda *given, replace: written.append(given))
     monkeypatch.setattr(tables, "TABLES", collections.defaultdict(lambda: lambda rows: ""))
     monkeypatch.setattr(evidence, "rows_of", lambda *given: collections.defaultdict(list))
     assert evidence.main(words) == 0
@@ -201,32 +200,37 @@ def test_runs_that_the_protocol_does_not_allow_are_refused(words, fault, capsys)
     assert fault in capsys.readouterr().err
 
 
-def test_a_signal_reaches_the_pipeline(monkeypatch):
-    program = "import signal; print('started', flush=True); signal.pause()"
-    popen = subprocess.Popen
+class StoppedPipeline:
+    """A pipeline during which this process gets SIGTERM."""
 
-    def start(command, **given):
-        assert given["env"]["TEACHERLM_COMMIT"] == "abc"
-        pipeline = popen([sys.executable, "-c", program], stdout=subprocess.PIPE, **given)
-        assert pipeline.stdout.readline() == b"started\n"
-        return pipeline
+    def __init__(self, command, environment):
+        self.command, self.signals = command, []
+        StoppedPipeline.last = self
 
-    monkeypatch.setattr(evidence.harness, "commit", lambda: "abc")
-    monkeypatch.setattr(evidence.subprocess, "Popen", start)
-    # `run` installs its handler; until then the signal does nothing.
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
-    stop = threading.Event()
+    def send_signal(self, number):
+        self.signals.append(number)
 
-    def send():
-        while not stop.wait(0.05):
-            os.kill(os.getpid(), signal.SIGTERM)
+    def wait(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert self.signals == [signal.SIGTERM]
+        return 0  # it had just finished
 
-    sender = threading.Thread(target=send)
-    sender.start()
-    try:
-        status = evidence.run("forms", options.parse(["--seeds=1"]))
-    finally:
-        stop.set()
-        sender.join()
-        signal.signal(signal.SIGTERM, before)
-    assert status == -signal.SIGTERM
+
+def test_a_signal_reaches_the_pipeline_and_is_the_exit_status(monkeypatch):
+    monkeypatch.setattr(evidence, "TiedProcess", StoppedPipeline)
+    assert evidence.run("forms", options.parse(["--seeds=1"])) == 128 + signal.SIGTERM
+    assert any(
+        word.endswith(":forms,root=runs/evidence_pilot,seeds=1,first=1000")
+        for word in StoppedPipeline.last.command
+    )
+
+
+def test_after_a_pipeline_that_failed_its_finished_seeds_are_recorded(monkeypatch):
+    recorded_parts = []
+    monkeypatch.setattr(evidence, "run", lambda part, options: 7)
+    monkeypatch.setattr(samples, "write_all", lambda root, given: None)
+    monkeypatch.setattr(
+        evidence, "record", lambda part, *given, replace: recorded_parts.append(part)
+    )
+    assert evidence.main(["--parts=forms,causes"]) == 7
+    assert recorded_parts == ["forms"]

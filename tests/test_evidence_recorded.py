@@ -6,9 +6,10 @@ import pytest
 
 from benchmarks import harness
 from benchmarks.evidence import __main__ as evidence
-from benchmarks.evidence import page, recorded
+from benchmarks.evidence import figures, page, recorded
+from teacherlm_jax.pipelines.evidence_steps import study_students
 from teacherlm_jax.storage import files
-from tests.evidence_runs import VERSIONS, write_student
+from tests.evidence_runs import VERSIONS, write_run, write_student
 
 STUDENTS = ("text", "CMF", "CMF-permuted")
 
@@ -27,42 +28,66 @@ def results(tmp_path, monkeypatch):
 def write_seed(root, seed, arms=STUDENTS, accuracy=0.5):
     for index, arm in enumerate(arms):
         write_student(root, arm, seed, (0.4, accuracy + index / 10 + seed / 100))
-    for folder in (root / "vocabulary", root / f"student_data/1000/seed-{seed}"):
-        files.write_json(folder / "versions.json", VERSIONS)
-    files.write_json(root / "vocabulary/result.json", {})
+    write_run(root, "vocabulary", {})
 
 
-def test_a_seed_is_recorded_when_all_of_its_steps_are_finished(tmp_path, results):
+def record(part, root, seeds, *, replace=False):
+    evidence.record(part, root, seeds, replace=replace)
+
+
+def result_of(folder):
+    return files.read_json(folder / "result.json")
+
+
+def shown_page():
+    """Return the page with one space around each cell."""
+    return re.sub(" +", " ", page.PAGE.read_text(encoding="utf-8"))
+
+
+def test_a_seed_is_recorded_when_all_of_its_steps_are_finished(tmp_path, results, capsys):
     root = tmp_path / "runs"
     write_seed(root, 0)
     write_seed(root, 1, arms=STUDENTS[:2])
     write_seed(root, 2)
-    evidence.record("students", root, range(3))
-    record = recorded.read("students")
-    assert list(record) == [0, 2]
-    assert {(row["arm"], row["seed"]) for row in record[2]["rows"]["students"]} == {
+    record("students", root, range(3))
+    assert "students: seeds 0, 2 recorded; seed 1 not finished\n" in capsys.readouterr().out
+    records = recorded.read("students")
+    assert list(records) == [0, 2]
+    assert {(row["arm"], row["seed"]) for row in records[2]["rows"]["students"]} == {
         (arm, 2) for arm in STUDENTS
     }
-    shown = page.PAGE.read_text(encoding="utf-8")
-    assert "Seeds 0, 2: 0.0 core-hours of training steps on" in shown
+    assert records[2]["training_seconds"] == 4.5
+    shown = shown_page()
+    assert "Seeds 0, 2: 0.0 core-hours of training steps; recorded on" in shown
     assert "; jax 1.2.3; commit aaaaaaa." in shown
     assert "Not run yet: seeds 1, 3, 4, 5, 6, 7, 8, 9." in shown
     assert "The command is `python -m benchmarks.evidence --parts=students`." in shown
-    assert "<!-- sizes -->\n*Not run yet.*\n<!-- /sizes -->" in shown
 
 
-def test_recorded_outcomes_keep_the_machine_that_they_are_from(tmp_path, results, monkeypatch):
+def test_a_run_with_other_settings_does_not_count(tmp_path, results):
+    root = tmp_path / "runs"
+    write_seed(root, 0)
+    folder = root / "student/CMF/1000/seed-0"
+    write_run(root, folder.relative_to(root).as_posix(), result_of(folder), settings=",tiny")
+    record("students", root, range(1))
+    assert not recorded.read("students")
+
+
+def test_recorded_seeds_are_replaced_on_request_only(tmp_path, results, monkeypatch, capsys):
     root = tmp_path / "runs"
     write_seed(root, 0)
     write_seed(root, 1)
     monkeypatch.setattr(harness, "machine", lambda: "one machine")
-    evidence.record("students", root, range(1))
+    record("students", root, range(1))
     monkeypatch.setattr(harness, "machine", lambda: "another machine")
-    evidence.record("students", root, range(2))
-    machines = {seed: one["machine"] for seed, one in recorded.read("students").items()}
-    assert machines == {0: "one machine", 1: "another machine"}
     write_seed(root, 0, accuracy=0.3)  # run again, with another outcome
-    evidence.record("students", root, range(1))
+    record("students", root, range(2))
+    records = recorded.read("students")
+    machines = {seed: one["machine"] for seed, one in records.items()}
+    assert machines == {0: "one machine", 1: "another machine"}
+    assert records[0]["rows"]["students"][0]["curve"][-1] == [200, 0.6]
+    assert "seed 0 recorded before (--replace" in capsys.readouterr().out
+    record("students", root, range(2), replace=True)
     assert recorded.read("students")[0]["machine"] == "another machine"
     assert recorded.read("students")[0]["rows"]["students"][0]["curve"][-1] == [200, 0.4]
 
@@ -70,54 +95,75 @@ def test_recorded_outcomes_keep_the_machine_that_they_are_from(tmp_path, results
 def test_all_commits_of_a_seed_are_named(tmp_path, results):
     root = tmp_path / "runs"
     write_seed(root, 0)
-    later = VERSIONS | {"commit": f"{'b' * 40} and changes"}
-    files.write_json(root / "student/CMF/1000/seed-0/versions.json", later)
-    evidence.record("students", root, range(1))
-    assert "commit aaaaaaa, bbbbbbb and changes." in recorded.conditions("students")
+    resumed = VERSIONS | {
+        "commit": f"{'b' * 40}+changes",
+        "before": [VERSIONS | {"commit": "c" * 40}],
+    }
+    files.write_json(root / "student/CMF/1000/seed-0/versions.json", resumed)
+    record("students", root, range(1))
+    assert "commit aaaaaaa, bbbbbbb+changes, ccccccc." in recorded.conditions("students")
 
 
-def test_the_arms_of_a_part_are_compared_with_the_base_that_was_run_with_them(tmp_path, results):
-    for folder, arms in (
-        ("one", STUDENTS),
-        ("two", ("CMF", *evidence.study_students.ADDED["causes"])),
-    ):
-        for seed in (0, 1):
-            write_seed(tmp_path / folder, seed, arms, accuracy=0.5 if folder == "one" else 0.1)
-    evidence.record("students", tmp_path / "one", range(2))
-    evidence.record("causes", tmp_path / "two", range(2))
-    shown = re.sub(" +", " ", page.PAGE.read_text(encoding="utf-8"))
-    # CMF of the first part has 60 and 61, that of the second one 10 and 11.
-    assert "| CMF | 2 | 10 | 3.0 | 0.00 | 60.5 |" in shown
-    assert "| CMF | 2 | 10 | 3.0 | 0.00 | 10.5 |" in shown
-    assert "| CMF-false25 | 2 | 10 | 3.0 | 0.00 | 20.5 | +10.0 ± 0.0 |" in shown
+@pytest.mark.parametrize(("part", "base"), [("causes", "CMF"), ("forms", "text")])
+def test_a_part_is_compared_with_the_base_that_was_run_with_it(part, base, tmp_path, results):
+    arms = (base, *study_students.ADDED[part])
+    for seed in (0, 1):
+        write_seed(tmp_path / "one", seed)
+        write_seed(tmp_path / "two", seed, arms, accuracy=0.1)
+    record("students", tmp_path / "one", range(2))
+    record(part, tmp_path / "two", range(2))
+    shown = shown_page()
+    # The base of the part has 10 and 11 percent, and its first arm 20 and 21.
+    assert f"| {base} | 2 | 10 | 3.0 | 0.00 | 10.5 |" in shown
+    assert f"| {arms[1]} | 2 | 10 | 3.0 | 0.00 | 20.5 | +10.0 ± 0.0 |" in shown
+    assert "beside them are those of the part" not in recorded.conditions(part)
+    question = {one.name: one for one in figures.questions(recorded.all_rows())}[
+        {"forms": "students"}.get(part, part)
+    ]
+    assert [p["mean"] for p in question.points if p["name"] == arms[1]] == pytest.approx([10, 10])
+    if part == "forms":
+        assert "| students: C - text | passes | +2.1 (+0.6 to +3.4) | +10.0 (" in shown
+    # A seed without its own base: the other base is taken for all seeds.
+    path = results / "evidence" / part / "seed-1.json"
+    one = files.read_json(path)
+    files.write_json(path, one | {"rows": one["rows"] | {"bases": []}})
+    evidence.rebuild()
+    assert f"| {base} | 2 | 10 | 3.0 | 0.00 | 10.5 |" not in shown_page()
+    expected = f"The students of `{base}` beside them are those of the part `students`."
+    assert expected in recorded.conditions(part)
 
 
 def test_incomplete_parts_are_shown_as_such(tmp_path, results):
     root = tmp_path / "runs"
     for seed in range(10):
         write_seed(root, seed)
-    evidence.record("students", root, range(10))
+    record("students", root, range(10))
     for seed in range(3):
-        write_seed(root, seed, ("text", *evidence.study_students.ADDED["forms"]))
-    evidence.record("forms", root, range(3))
-    shown = re.sub(" +", " ", page.PAGE.read_text(encoding="utf-8"))
+        write_seed(root, seed, ("text", *study_students.ADDED["forms"]))
+    record("forms", root, range(3))
+    shown = shown_page()
     assert (
         "| H1: CMF - text, equal passes | +10.0 ± 0.0 | 10 | 0.002 | 0.010 | supported |" in shown
     )
     assert re.search(r"\| students: CMF - text \(H1\) .*\| supported \| students \|", shown)
     assert re.search(r"\| students: C - text .*\| incomplete \| forms \|", shown)
     assert "| text | 3 | 10 | 3.0 | 0.00 | 51.0 |" in shown  # of the three seeds
-    # Eight arms at two budgets, with the three seeds that all of them have.
+    assert "](evidence-students.svg)" in shown
     drawing = (results / "evidence-students.svg").read_text(encoding="utf-8")
+    # Eight arms at two budgets.
     assert len(re.findall(r'aria-roledescription="point"', drawing)) == 2 * 8
-    assert not (results / "evidence-stages.svg").exists(), "no teacher has outcomes"
 
 
-def test_core_hours_are_those_of_all_training_runs():
-    kinds = {kind: [] for kind in recorded.KINDS}
-    trained = {kind: [{"seconds": 1800}] for kind in ("students", "bases", "teachers")}
-    real = [{"seconds": 1800, "benchmark": name} for name in ("creak_held_out", "ecqa_held_out")]
-    assert recorded.core_hours(kinds | trained | {"real": real}) == 2.0
+def test_places_without_outcomes_are_cleared(results):
+    (results / "evidence-stages.svg").write_text("old", encoding="utf-8")
+    evidence.rebuild()
+    shown = shown_page()
+    for name in ("students", "sizes", "course"):
+        assert f"<!-- {name} -->\n*Not run yet.*\n<!-- /{name} -->" in shown
+    assert "<!-- figure-stages -->\n<!-- /figure-stages -->" in shown
+    assert not (results / "evidence-stages.svg").exists()
+    assert "| H1: CMF - text, equal passes | | 0 | | | no outcomes |" in shown
+    assert re.search(r"students: CMF - text \(H1\) .* not run yet \| \| students \|", shown)
 
 
 def test_seeds_are_put_into_words():

@@ -121,7 +121,12 @@ def test_the_interval_is_that_of_students_t():
     ],
 )
 def test_a_verdict_needs_the_interval_and_the_adjusted_p_value(differences, p, expected):
-    assert tables.verdict(Comparison(differences), p) == expected
+    comparison = Comparison(differences, tuple(range(len(differences))))
+    assert tables.verdict(comparison, p) == expected
+
+
+def test_ten_seeds_of_a_pilot_are_not_complete():
+    assert not Comparison((1.0, 1.1) * 5, tuple(range(1000, 1010))).complete
 
 
 def test_a_difference_is_shown_with_the_bounds_of_its_interval():
@@ -138,8 +143,9 @@ def test_a_difference_is_shown_with_half_the_width_of_its_interval():
 
 
 def test_a_hypothesis_that_is_not_complete_changes_no_other_verdict():
-    strong = Comparison((1.0, 1.1) * 5)
-    found = {"H1": strong, "H2": None, "H3": Comparison((1.0, 1.1) * 4), "H4": None, "H5": None}
+    strong = Comparison((1.0, 1.1) * 5, tuple(range(10)))
+    partial = Comparison((1.0, 1.1) * 4, tuple(range(8)))
+    found = {"H1": strong, "H2": None, "H3": partial, "H4": None, "H5": None}
     verdicts = tables.verdicts(found)
     assert verdicts["H1"] == ("supported", pytest.approx(5 * 2 / 1024))
     assert verdicts["H3"] == ("incomplete", 1.0)
@@ -148,13 +154,18 @@ def test_a_hypothesis_that_is_not_complete_changes_no_other_verdict():
 
 def test_a_verdict_needs_the_adjusted_p_value():
     # The interval is above 0 and p below 0.05, but five times p is not.
-    weak = Comparison((*[1.0] * 8, -1.0, -0.8))
+    weak = Comparison((*[1.0] * 8, -1.0, -0.8), tuple(range(10)))
     assert weak.mean > weak.half
     assert 0.01 < weak.p < 0.05
     assert tables.verdicts({"H1": weak} | dict.fromkeys(("H2", "H3", "H4", "H5")))["H1"] == (
         "undecided",
         pytest.approx(5 * weak.p),
     )
+
+
+def test_a_hypothesis_without_outcomes_has_a_line():
+    text = compact(tables.TABLES["primary"]({"students": [], "teachers": [], "explained": []}))
+    assert "| H4: stage 2 - control, accuracy | | 0 | | | no outcomes |" in text
 
 
 def test_p_values_are_adjusted_for_their_number():
@@ -178,7 +189,7 @@ def test_students_of_teachers_are_compared_with_true_explanations_and_with_each_
     assert f"| taught-stage2 {cells} 50.0 | -10.0 | -10.0 | -10.0 |" in text
     assert f"| taught-checked {cells} 70.0 | +10.0 | +10.0 | +10.0 |" in text
     assert f"| taught-checked {cells} 70.0 | +20.0 | +20.0 | +20.0 |" in text
-    assert "| medium | stage 2 | 25.0 | 25.0 | 25.0 |" in text
+    assert "| medium | stage 2 | 1 | 25.0 | 25.0 | 25.0 |" in text
 
 
 def test_the_stages_are_compared_on_answers_and_explanations():
@@ -199,14 +210,14 @@ def test_the_stages_are_compared_on_answers_and_explanations():
     text = compact(tables.TABLES["stages"]({"teachers": teachers, "explained": writers}))
     zero = "+0.0 ± 0.0 |"
     for line in (
-        "| medium, 1,234 | stage 2 - control | +10.0 ± 0.0 | +10.0 ± 0.0 | +30.0 ± 0.0 | +30.0",
-        f"| | specialists - stage 2 | | | -20.0 ± 0.0 | -20.0 ± 0.0 | -40.0 ± 0.0 | {zero}",
-        f"| | specialists - control | | | +10.0 ± 0.0 | +10.0 ± 0.0 | +20.0 ± 0.0 | {zero}",
-        "| medium | stage 2 | 70.0 | 50.0 |",
-        "| medium | stage 3, chains of thought | 80.0 | 30.0 |",
-        "| medium | control | 60.0 | 40.0 |",
-        "| medium | stage 2 | 50.0 | 80.0 | 20.0 |",
-        "| medium | specialists | 30.0 | 40.0 | 20.0 |",
+        "| medium, 1,234 | stage 2 - control | 2 | +10.0 ± 0.0 | +10.0 ± 0.0 | +30.0 ± 0.0 | +30.0",
+        f"| | specialists - stage 2 | 2 | | | -20.0 ± 0.0 | -20.0 ± 0.0 | -40.0 ± 0.0 | {zero}",
+        f"| | specialists - control | 2 | | | +10.0 ± 0.0 | +10.0 ± 0.0 | +20.0 ± 0.0 | {zero}",
+        "| medium | stage 2 | 2 | 70.0 | 50.0 |",
+        "| medium | stage 3, chains of thought | 2 | 80.0 | 30.0 |",
+        "| medium | control | 2 | 60.0 | 40.0 |",
+        "| medium | stage 2 | 2 | 50.0 | 80.0 | 20.0 |",
+        "| medium | specialists | 2 | 30.0 | 40.0 | 20.0 |",
     ):
         assert line in text
     assert "small" not in tables.TABLES["sizes"]({"teachers": teachers, "explained": writers})
@@ -236,9 +247,9 @@ def test_real_students_are_compared_on_each_benchmark():
     ]
     text = compact(tables.TABLES["real"]({"real": rows}))
     # Equal seeds; half the interval is 1.96 * sqrt(0.5 * 0.5 / 105), and 0.6 * 0.4 for C.
-    assert text.count("| 105 | 55.0 | text | 50.0 ± 9.6 | no | | | |") == 2
-    assert text.count("| C | 60.0 ± 9.4 | no | +10.0 ± 0.0 | +10.0 ± 0.0 | +10.0 ± 0.0 |") == 2
-    assert text.count("| C-permuted | 90.0 ± 5.7 | yes |") == 2
+    assert text.count("| 105 | 55.0 | text | 2 | 50.0 ± 9.6 | no | | | |") == 2
+    assert text.count("| C | 2 | 60.0 ± 9.4 | no | +10.0 ± 0.0 | +10.0 ± 0.0 | +10.0 ± 0.0 |") == 2
+    assert text.count("| C-permuted | 2 | 90.0 ± 5.7 | yes |") == 2
 
 
 def test_the_interval_of_an_accuracy_covers_seeds_and_questions():

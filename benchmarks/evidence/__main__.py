@@ -13,46 +13,52 @@ recorded in benchmarks/results/evidence/. Any other run is a pilot, whose tables
 
 import argparse
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmarks import harness
 from benchmarks.evidence import outcomes, page, real_samples, recorded, samples, tables
-from benchmarks.evidence.options import PARTS, parse
+from benchmarks.evidence.options import parse
 from benchmarks.evidence.student_tables import Rows
 from teacherlm_jax.pipelines.evidence_steps import study, study_real, study_students, study_teachers
-from teacherlm_jax.runs import versions
+from teacherlm_jax.pipelines.evidence_steps.parts import PARTS
+from teacherlm_jax.runs import stop_signals
+from teacherlm_jax.runs.parent_process import TiedProcess
 
 # One thread for each process, since they run side by side.
 _ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "NPROC": "1", "OMP_NUM_THREADS": "1"}
-_CONFIG = "configs/evidence.py"
 
 
 def run(part: str, options: argparse.Namespace) -> int:
-    """Run the pipeline of a part and return its exit status.
+    """Run the pipeline of a part and return its exit status, or 128 plus that of a signal.
 
-    A signal reaches the pipeline, which stops its runs so that they can be resumed.
+    The pipeline gets the signals that stop this process; it saves its runs so that they can be
+    resumed.
     """
     settings = f"root={options.folder},seeds={options.seeds},first={options.first}"
     settings += ",short" * options.short + ",tiny" * options.tiny
     command = [
         *(sys.executable, "-m", "teacherlm_jax", "pipeline"),
-        f"--config={_CONFIG}:{part},{settings}",
+        f"--config={os.path.relpath(recorded.CONFIG)}:{part},{settings}",
         f"--processes={options.processes}",
     ]
-    # The page and the recorded outcomes change during the study, but not the code that is run.
-    environment = {**os.environ, **_ENVIRONMENT, versions.COMMIT: harness.commit()}
-    with subprocess.Popen(command, cwd=harness.ROOT, env=environment) as pipeline:
-        before = signal.signal(signal.SIGTERM, lambda *_: pipeline.terminate())
-        try:
-            return pipeline.wait()
-        except KeyboardInterrupt:  # the terminal has sent it to the pipeline, too
-            return pipeline.wait()
-        finally:
-            signal.signal(signal.SIGTERM, before)
+    received: list[int] = []
+    pipeline: TiedProcess | None = None
+
+    def stop(number: int, _: Any) -> None:
+        received.append(number)
+        if pipeline is not None:
+            pipeline.send_signal(number)
+
+    with stop_signals.handling(stop):
+        pipeline = TiedProcess(command, {**os.environ, **_ENVIRONMENT})
+        if received:  # before the pipeline had a name
+            pipeline.send_signal(received[-1])
+        status = pipeline.wait()
+    if received:
+        return 128 + received[-1]
+    return status if status >= 0 else 128 - status
 
 
 def rows_of(root: Path, seeds: Collection[int]) -> Rows:
@@ -83,7 +89,7 @@ def added(part: str, rows: Rows) -> Rows:
             if row["arm"] in arms and (row["amount"] != study.MAIN_AMOUNT) == (part == "amounts")
         ],
         "bases": [
-            row
+            row | {"part": part}
             for row in rows["students"]
             if row["arm"] == base and row["amount"] == study.MAIN_AMOUNT
         ],
@@ -94,12 +100,26 @@ def added(part: str, rows: Rows) -> Rows:
     }
 
 
-def record(part: str, root: Path, seeds: Collection[int]) -> None:
-    """Record the seeds of a part whose steps are all finished, and rebuild the page."""
+def record(part: str, root: Path, seeds: Collection[int], *, replace: bool) -> None:
+    """Record the seeds of a part whose steps are all finished, and rebuild the page.
+
+    Seeds that are recorded already are left as they are, unless `replace` says otherwise.
+    """
+    before = recorded.read(part)
     rows = added(part, rows_of(root, seeds))
+    outcomes_of: dict[str, list[int]] = {}
     for seed in seeds:
-        if folders := recorded.run_folders(part, root, seed):
-            recorded.write(part, seed, rows, folders)
+        steps = recorded.finished_steps(part, root, seed)
+        if steps is None:
+            state = "not finished"
+        elif seed in before and not replace:
+            state = "recorded before (--replace records again)"
+        else:
+            recorded.write(part, seed, rows, steps)
+            state = "recorded"
+        outcomes_of.setdefault(state, []).append(seed)
+    states = (f"{recorded.seeds_in_words(some)} {state}" for state, some in outcomes_of.items())
+    print(f"{part}: {'; '.join(states)}")
     rebuild()
 
 
@@ -112,11 +132,10 @@ def rebuild() -> None:
             page.write(part, rows, recorded.conditions(part))
         else:
             page.write_missing(part)
-    if run_parts:
-        for name in ("primary", "course"):
-            page.write(name, rows)
-        page.write_claims(rows, run_parts)
-        page.write_figures(rows)
+    for name in ("primary", "course"):
+        page.write(name, rows)
+    page.write_claims(rows, run_parts)
+    page.write_figures(rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -137,11 +156,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for part in options.parts:
         status = run(part, options)
         if options.recorded:
-            record(part, root, chosen)
+            record(part, root, chosen, replace=options.replace)
         if status:
             return status
-        rows = recorded.all_rows() if options.recorded else rows_of(root, chosen)
-        print(tables.TABLES[part](rows))
+        print(tables.TABLES[part](rows_of(root, chosen)))
     if not options.recorded:
         print(tables.TABLES["primary"](rows_of(root, chosen)))
     return 0

@@ -1,8 +1,9 @@
-"""What the paper reports beside what the study found, for docs/explanation/evidence.md."""
+"""Table of the claims of the paper and the comparisons of the study."""
 
 import dataclasses
 import statistics
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TypedDict
 
 from benchmarks import harness
 from benchmarks.evidence import comparisons, student_tables, tables
@@ -14,6 +15,13 @@ from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
 from teacherlm_jax.report.paper import printed
 
 FORMS = ("CMF", *(form for form in config.FORMS if form not in ("text", "CMF")))
+
+
+class Conclusion(TypedDict):
+    """The comparison of a hypothesis, and the verdict on it."""
+
+    comparison: Comparison | None
+    verdict: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,18 +46,25 @@ class ClaimRow:
 
     def cells(self, run_parts: Collection[str]) -> list[str]:
         """Return the cells of the line; `run_parts` are the parts with recorded outcomes."""
-        found, verdict = "not run yet", ""
-        if self.part in run_parts:
+        if self.part not in run_parts:
+            found, verdict = "not run yet", ""
+        elif self.comparison is None:
             found, verdict = "not comparable", ""
-            if self.comparison is not None:
-                found = comparisons.with_bounds(self.comparison)
-                verdict = self.verdict if self.comparison.complete else tables.INCOMPLETE
+        else:
+            found = comparisons.with_bounds(self.comparison)
+            verdict = self.verdict if self.comparison.complete else tables.INCOMPLETE
         return [self.difference, self.budget, self.paper, found, verdict, self.part]
 
 
 def table(rows: Rows, run_parts: Collection[str]) -> str:
     """Return the comparisons of the study, each with the paper's differences if it has them."""
-    lines = (*_of_forms(rows), *_of_stages(rows), *_of_authors(rows), *_of_real(rows))
+    hypotheses = _hypotheses(rows)
+    lines = (
+        *_of_forms(rows, hypotheses),
+        *_of_stages(rows, hypotheses),
+        *_of_authors(rows),
+        *_of_real(rows),
+    )
     header = ("difference", "equal", "paper: mean (range)", "this study: mean (95% interval)")
     header = (*header, "verdict", "part")
     return harness.table(header, [line.cells(run_parts) for line in lines])
@@ -64,55 +79,47 @@ def paper_table() -> str:
     return harness.table(("form - text, in the paper", *printed.STUDENT_BENCHMARKS), lines)
 
 
-def _of_forms(rows: Rows) -> Iterator[ClaimRow]:
-    hypotheses = _hypotheses(rows)
+def _of_forms(rows: Rows, hypotheses: Mapping[str, Conclusion]) -> Iterator[ClaimRow]:
     beside_forms = student_tables.students_of("forms", rows)
     for form in FORMS:
         paper = _summary(_by_student("mmlu", form))
         if form == "CMF":
-            yield ClaimRow(
-                "students: CMF - text (H1)", "passes", "students", *hypotheses["H1"], paper
-            )
-            yield ClaimRow("students: CMF - text (H2)", "tokens", "students", *hypotheses["H2"])
-            name = "students: CMF - CMF-permuted (H3)"
-            yield ClaimRow(name, "steps", "students", *hypotheses["H3"])
+            name = "students: CMF - text"
+            yield ClaimRow(f"{name} (H1)", "passes", "students", **hypotheses["H1"], paper=paper)
+            yield ClaimRow(f"{name} (H2)", "tokens", "students", **hypotheses["H2"])
+            name = "students: CMF - CMF-permuted"
+            yield ClaimRow(f"{name} (H3)", "steps", "students", **hypotheses["H3"])
         else:
-            one = comparisons.of_students(beside_forms, form, "text", MAIN_AMOUNT, "passes")
-            yield ClaimRow(f"students: {form} - text", "passes", "forms", one, paper=paper)
+            comparison = comparisons.of_students(beside_forms, form, "text", MAIN_AMOUNT, "passes")
+            yield ClaimRow(f"students: {form} - text", "passes", "forms", comparison, paper=paper)
 
 
-def _of_stages(rows: Rows) -> Iterator[ClaimRow]:
+def _of_stages(rows: Rows, hypotheses: Mapping[str, Conclusion]) -> Iterator[ClaimRow]:
     """Yield two lines for each size. The paper's differences are on that of H4."""
-    hypotheses = _hypotheses(rows)
     for part, sizes in study_teachers.PARTS.items():
         for size in sizes:
             name = f"{size} teachers: stage 2 - control"
+            accuracy, correct = f"{name}, accuracy", f"{name}, correct explanations"
             if size == study_teachers.MAIN_SIZE:
-                answers = ClaimRow(
-                    f"{name}, accuracy (H4)",
-                    "tokens",
-                    part,
-                    *hypotheses["H4"],
-                    _summary(_by_stages()),
-                )
-                share = ClaimRow(
-                    f"{name}, correct explanations (H5)", "tokens", part, *hypotheses["H5"]
-                )
+                paper = _summary(_by_stages())
+                yield ClaimRow(f"{accuracy} (H4)", "tokens", part, **hypotheses["H4"], paper=paper)
+                yield ClaimRow(f"{correct} (H5)", "tokens", part, **hypotheses["H5"])
             else:
-                accuracy = tables.staged(rows["teachers"], size, "trained")
-                correct = tables.explained(rows["explained"], size, "stage2")
-                answers = ClaimRow(f"{name}, accuracy", "tokens", part, accuracy)
-                share = ClaimRow(f"{name}, correct explanations", "tokens", part, correct)
-            yield from (answers, share)
+                of_size = tables.staged(rows["teachers"], size, "trained")
+                yield ClaimRow(accuracy, "tokens", part, of_size)
+                of_size = tables.explained(rows["explained"], size, "stage2")
+                yield ClaimRow(correct, "tokens", part, of_size)
 
 
 def _of_authors(rows: Rows) -> Iterator[ClaimRow]:
-    one = comparisons.of_students(
-        rows["students"], "taught-stage2", "taught-CMF", MAIN_AMOUNT, "steps"
-    )
-    paper = _summary(_in_single_tasks("C", "C/human"))
     yield ClaimRow(
-        "students: explained by a teacher - true (CMF)", "steps", "taught", one, paper=paper
+        "students: CMF by a teacher - CMF by the generator",
+        "steps",
+        "taught",
+        comparisons.of_students(
+            rows["students"], "taught-stage2", "taught-CMF", MAIN_AMOUNT, "steps"
+        ),
+        paper=f"C by TeacherLM - C by people: {_summary(_in_single_tasks('C', 'C/human'))}",
     )
 
 
@@ -120,22 +127,26 @@ def _of_real(rows: Rows) -> Iterator[ClaimRow]:
     for name in study_real.SETS:
         runs = [row for row in rows["real"] if row["benchmark"] == name]
         amount = runs[0]["amount"] if runs else 0
-        one = comparisons.of_students(runs, "C", "text", amount, "passes")
-        paper = _summary(_in_single_tasks("C/human", "text", f"/{name}"))
         yield ClaimRow(
-            f"students, {name}: explained by people (C) - text",
+            f"students, {name}: C by people - text",
             "passes",
             study_real.PART,
-            one,
-            paper=paper,
+            comparisons.of_students(runs, "C", "text", amount, "passes"),
+            paper=_summary(_in_single_tasks("C/human", "text", f"/{name}")),
         )
 
 
-def _hypotheses(rows: Rows) -> dict[str, tuple[Comparison | None, str]]:
+def _hypotheses(rows: Rows) -> dict[str, Conclusion]:
     """Return the comparison of each hypothesis and the verdict on it."""
     primary = tables.primary(rows)
     verdicts = tables.verdicts(primary)
-    return {name: (one, verdicts[name][0] if one else "") for name, one in primary.items()}
+    return {
+        name: {
+            "comparison": comparison,
+            "verdict": verdicts[name][0] if comparison is not None else "",
+        }
+        for name, comparison in primary.items()
+    }
 
 
 def _by_student(benchmark: str, form: str) -> list[float]:

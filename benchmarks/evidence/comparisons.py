@@ -13,7 +13,7 @@ from scipy import stats
 from teacherlm_jax.pipelines.evidence_steps.study import SEEDS
 
 Curve = Sequence[Sequence[float]]
-LATE = 6  # validations whose mean depends less on chance than the last one
+LATE = 6  # validations that are averaged to reduce noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,9 +22,11 @@ class Comparison:
 
     Attributes:
         differences: first minus second arm, by seed.
+        seeds: the seeds, in the same order; empty if they do not matter.
     """
 
     differences: tuple[float, ...]
+    seeds: tuple[int, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -33,8 +35,8 @@ class Comparison:
 
     @property
     def complete(self) -> bool:
-        """Whether all seeds of the protocol are in it."""
-        return len(self.differences) >= SEEDS
+        """Whether its seeds are those of the protocol."""
+        return set(self.seeds) == set(range(SEEDS))
 
     @property
     def half(self) -> float:
@@ -98,7 +100,7 @@ def of_students(
         pairs = [_pair(of_arm[arm, seed], of_arm[other, seed], budget) for seed in seeds]
     except ValueError:
         return None
-    return Comparison(tuple(100 * (first - second) for first, second in pairs))
+    return Comparison(tuple(100 * (first - second) for first, second in pairs), tuple(seeds))
 
 
 def _pair(first: Mapping[str, Any], second: Mapping[str, Any], budget: str) -> tuple[float, float]:
@@ -120,7 +122,7 @@ def paired(values: Mapping[tuple[str, int], float], arm: str, other: str) -> Com
     """Compare two arms by their values for (arm, seed); None without common seeds."""
     seeds = sorted(seed for name, seed in values if name == arm and (other, seed) in values)
     differences = tuple(values[arm, seed] - values[other, seed] for seed in seeds)
-    return Comparison(differences) if differences else None
+    return Comparison(differences, tuple(seeds)) if differences else None
 
 
 def with_half_width(comparison: Comparison | None) -> str:

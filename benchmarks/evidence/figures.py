@@ -2,14 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import altair
 
 from benchmarks.evidence import comparisons, student_tables, tables
 from benchmarks.evidence.comparisons import Comparison
-from benchmarks.evidence.student_tables import Rows, Runs
+from benchmarks.evidence.student_tables import Rows
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.pipelines.evidence_steps import study_students
 from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT, SIZES
@@ -25,30 +25,26 @@ class Question:
 
     Attributes:
         name: name of its place on the page and, after "evidence-", of its file.
-        text: description for those who do not see it.
+        alt_text: description for those who do not see it.
         axis: title of the horizontal axis.
         points: its differences.
     """
 
     name: str
-    text: str
+    alt_text: str
     axis: str
     points: tuple[Point, ...]
 
 
-def questions(rows: Rows) -> Iterator[Question]:
-    """Yield the figure of each question that has outcomes."""
-    students = rows["students"]
-    beside_causes = student_tables.students_of("causes", rows)
-    forms = (*study_students.ADDED["students"], *study_students.ADDED["forms"])
-    causes, taught = study_students.ADDED["causes"], study_students.ADDED["taught"]
-    amounts = sorted({row["amount"] for row in students if row["arm"] in forms})
-    found = (
+def questions(rows: Rows) -> tuple[Question, ...]:
+    """Return the figure of each question; one without outcomes has no points."""
+    amounts = sorted({row["amount"] for row in rows["students"]})
+    return (
         Question(
             "students",
             "Accuracy of each form minus that of text, with intervals",
             "accuracy above text, points",
-            tuple(_of_students(students, forms, "text", amounts, ("passes", "tokens"))),
+            tuple(_of_forms(rows, amounts)),
         ),
         Question(
             "stages",
@@ -60,30 +56,40 @@ def questions(rows: Rows) -> Iterator[Question]:
             "causes",
             "Accuracy of each cause minus that of CMF, with intervals",
             "accuracy above CMF, points",
-            tuple(_of_students(beside_causes, causes, "CMF", [MAIN_AMOUNT], ("steps", "tokens"))),
+            tuple(_of_part("causes", rows, "CMF", MAIN_AMOUNT, ("steps", "tokens"))),
         ),
         Question(
             "taught",
             "Accuracy with each author's explanations minus that with true ones, with intervals",
             "above true explanations, points",
-            tuple(_of_students(students, taught, "taught-CMF", [MAIN_AMOUNT], ("steps", "tokens"))),
+            tuple(_of_part("taught", rows, "taught-CMF", MAIN_AMOUNT, ("steps", "tokens"))),
         ),
     )
-    return (question for question in found if question.points)
 
 
-def _of_students(
-    students: Runs, arms: Iterable[str], base: str, amounts: Iterable[int], budgets: Sequence[str]
-) -> Iterator[Point]:
-    arms = (base, *(arm for arm in arms if arm != base))
+def _of_forms(rows: Rows, amounts: Iterable[int]) -> Iterator[Point]:
     for amount in amounts:
-        compared = student_tables.with_common_seeds(
-            [row for row in students if row["arm"] in arms and row["amount"] == amount]
-        )
-        for budget in budgets:
-            for arm in arms[1:]:
-                one = comparisons.of_students(compared, arm, base, amount, budget)
-                yield from _point(f"{amount} samples", f"equal {budget}", arm, one)
+        for budget in ("passes", "tokens"):
+            for part in ("students", "forms"):
+                yield from _of_part(part, rows, "text", amount, (budget,))
+
+
+def _of_part(
+    part: str, rows: Rows, base: str, amount: int, budgets: Iterable[str]
+) -> Iterator[Point]:
+    """Yield the differences of the arms of a part from a base, with the seeds that all have."""
+    arms = [arm for arm in study_students.ADDED[part] if arm != base]
+    compared = student_tables.with_common_seeds(
+        [
+            row
+            for row in student_tables.students_of(part, rows)
+            if row["arm"] in (base, *arms) and row["amount"] == amount
+        ]
+    )
+    for budget in budgets:
+        for arm in arms:
+            comparison = comparisons.of_students(compared, arm, base, amount, budget)
+            yield from _point(f"{amount} samples", f"equal {budget}", arm, comparison)
 
 
 def _of_teachers(rows: Rows) -> Iterator[Point]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from teacherlm_jax.pipelines.evidence_steps import study, study_real
+from teacherlm_jax.pipelines.evidence_steps.parts import PARTS
 
-PARTS = ("students", "stages", "forms", "causes", "taught", "amounts", "sizes", "real")
-SHORT_PARTS = PARTS[:1]
-UNDECIDED = PARTS[-1:]  # the protocol does not state the model and the steps yet
+SHORT_PARTS = ("students",)
+UNDECIDED = (study_real.PART,)  # the protocol does not state the model and the steps yet
 PILOT = 1000  # first seed of runs that are not recorded
 
 
@@ -23,7 +23,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     _choose_seeds(parser, options)
     end = "" if options.recorded else "_tiny" if options.tiny else "_pilot"
     options.folder = options.folder or f"runs/evidence{end}"
-    default = SHORT_PARTS if options.short else PARTS[: -len(UNDECIDED)]
+    whole = tuple(part for part in PARTS if part not in UNDECIDED)
+    default = SHORT_PARTS if options.short else whole
     options.parts = options.parts.split(",") if options.parts else default
     if unknown := set(options.parts) - set(PARTS):
         parser.error(
@@ -68,15 +69,25 @@ def _parser() -> argparse.ArgumentParser:
         "--seeds",
         type=int,
         help=f"number of seeds (default: all from --first to {study.SEEDS - 1}). Without --first, "
-        f"fewer than {study.SEEDS} make a pilot",
+        f"another number than {study.SEEDS} makes a pilot",
     )
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--processes", type=int, default=cores, help="runs at the same time")
     parser.add_argument(
-        "--short", action="store_true", help=f"H1 to H3 only, with {study.SHORT_SEEDS} seeds"
+        "--short",
+        action="store_true",
+        help=f"the main arms of each part only, at most {study.SHORT_SEEDS} pilot seeds; without "
+        "--parts, H1 to H3",
     )
-    parser.add_argument("--tiny", action="store_true", help="a smoke test")
-    parser.add_argument("--page", action="store_true", help="rebuild the page without training")
+    parser.add_argument("--tiny", action="store_true", help="a smoke test with one pilot seed")
+    parser.add_argument(
+        "--replace", action="store_true", help="record seeds again that are recorded already"
+    )
+    parser.add_argument(
+        "--page",
+        action="store_true",
+        help="rebuild the page without training; other options have no effect",
+    )
     return parser
 
 

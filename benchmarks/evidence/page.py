@@ -15,7 +15,8 @@ PAGE = harness.DOCS / "explanation" / "evidence.md"
 
 def write(part: str, rows: Rows, conditions: str = "") -> None:
     """Replace the tables of a part on the page, from the outcomes of all parts."""
-    harness.put_into(PAGE, part, f"{TABLES[part](rows)}\n{conditions}")
+    tables = TABLES[part](rows)
+    harness.put_into(PAGE, part, f"{tables}\n{conditions}" if tables else NOT_RUN)
 
 
 def write_missing(part: str) -> None:
@@ -30,9 +31,14 @@ def write_claims(rows: Rows, run_parts: Collection[str]) -> None:
 
 
 def write_figures(rows: Rows) -> None:
-    """Replace the figures on the page, one for each question that has outcomes."""
+    """Replace the figures on the page, and remove those of questions without outcomes."""
     for question in figures.questions(rows):
         path = PAGE.parent / f"evidence-{question.name}.svg"
-        svg = vl_convert.vegalite_to_svg(figures.drawn(question).to_json())
-        path.write_text(svg, encoding="utf-8")
-        harness.put_into(PAGE, f"figure-{question.name}", f"![{question.text}]({path.name})\n")
+        text = ""
+        if question.points:
+            svg = vl_convert.vegalite_to_svg(figures.drawn(question).to_json())
+            path.write_text(svg, encoding="utf-8")
+            text = f"![{question.alt_text}]({path.name})\n"
+        else:
+            path.unlink(missing_ok=True)
+        harness.put_into(PAGE, f"figure-{question.name}", text)

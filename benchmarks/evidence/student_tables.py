@@ -41,16 +41,19 @@ def of_causes(rows: Rows) -> str:
 
 
 def students_of(part: str, rows: Rows) -> Runs:
-    """Return all students; those that a part ran as its base replace the others with their seed."""
-    bases = {
-        (row["arm"], row["amount"], row["seed"]): row
-        for row in rows["bases"]
-        if row["part"] == part
-    }
-    others = (
-        row for row in rows["students"] if (row["arm"], row["amount"], row["seed"]) not in bases
-    )
-    return [*others, *bases.values()]
+    """Return all students, with the base that was run with the arms of a part.
+
+    If some seeds of the part lack their own base, it is that of the other part for all seeds.
+    """
+    arms = study_students.ADDED[part]
+    bases = [row for row in rows["bases"] if row["part"] == part]
+    if {row["seed"] for row in rows["students"] if row["arm"] in arms} - {
+        row["seed"] for row in bases
+    }:
+        return rows["students"]
+    replaced = {(row["arm"], row["amount"]) for row in bases}
+    others = (row for row in rows["students"] if (row["arm"], row["amount"]) not in replaced)
+    return [*others, *bases]
 
 
 def _joined(tables: Iterable[str]) -> str:
@@ -87,7 +90,7 @@ def course(rows: Rows) -> str:
     lines = [line(f"{step:,}", lambda curve, step=step: dict(curve)[step]) for step in steps]
     lines.append(line("mean of the last six", comparisons.late_accuracy))
     header = ("steps", *(f"{arm}, %" for arm in arms), *(f"{one} - {two}" for one, two in pairs))
-    return harness.table(header, lines)
+    return harness.table(header, lines) if steps else ""
 
 
 def of_real(rows: Rows) -> str:
@@ -116,13 +119,15 @@ def of_real(rows: Rows) -> str:
                     each[0]["questions"] if first else "",
                     f"{majority:.1f}" if first else "",
                     arm,
+                    len(each),
                     f"{mean:.1f} ± {half:.1f}",
                     "yes" if mean - half > majority else "no",
                     *differences,
                 ]
             )
-    header = ("benchmark", "questions", "majority, %", "arm", "accuracy, %", "above majority")
-    return harness.table((*header, *(f"equal {one}" for one in BUDGETS)), lines)
+    header = ("benchmark", "questions", "majority, %", "arm", "seeds", "accuracy, %")
+    more = ("above majority", *(f"equal {one}" for one in BUDGETS))
+    return harness.table((*header, *more), lines)
 
 
 def accuracy_with_interval(each: Runs) -> tuple[float, float]:
@@ -143,7 +148,7 @@ def of_taught(rows: Rows) -> str:
     arms = ("taught-CMF", *study_students.ADDED["taught"])
     written = ("taught-stage2", "taught-checked", "taught-specialists")
     tables = (student_table(students, names, MAIN_AMOUNT) for names in (arms, written))
-    return "\n".join((*tables, correct_table(rows["written"])))
+    return _joined((*tables, correct_table(rows["written"])))
 
 
 def student_table(students: Runs, arms: Sequence[str], amount: int) -> str:
@@ -207,11 +212,12 @@ def correct_table(explanations: Runs) -> str:
         writer = (row["size"], stage_name(row["writer"]))
         of_writer.setdefault(writer, []).append(row["correct"])
     lines = [
-        [*writer, *(percent(correct[kind] for correct in each) for kind in KINDS)]
+        [*writer, len(each), *(percent(correct[kind] for correct in each) for kind in KINDS)]
         for writer, each in sorted(of_writer.items())
     ]
     return harness.table(
-        ("size", "correct explanations by", *(f"{NAMES[kind]}, %" for kind in KINDS)), lines
+        ("size", "correct explanations by", "seeds", *(f"{NAMES[kind]}, %" for kind in KINDS)),
+        lines,
     )
 
 

@@ -43,8 +43,8 @@ def primary(rows: Rows) -> dict[str, Comparison | None]:
 def verdicts(found: Mapping[str, Comparison | None]) -> dict[str, tuple[str, float]]:
     """Return the verdict on each hypothesis that has outcomes, and its adjusted p-value.
 
-    The protocol adjusts for all hypotheses. One that is not complete counts with p = 1, so that
-    its verdict and those on the others do not depend on the seeds that were run first.
+    The protocol adjusts for all hypotheses. One that is not complete counts with p = 1, so the
+    adjusted p-values of the others are upper bounds until all are complete.
     """
     complete = {name: one is not None and one.complete for name, one in found.items()}
     adjusted = comparisons.holm(
@@ -83,13 +83,22 @@ def explained(
 
 def _primary_table(rows: Rows) -> str:
     found = primary(rows)
+    judged = verdicts(found)
     lines = []
-    for name, (judged, adjusted) in verdicts(found).items():
-        one = found[name]
-        p_values = (f"{one.p:.3f}", f"{adjusted:.3f}") if one.complete else ("", "")
-        difference = comparisons.with_half_width(one)
-        label = f"{name}: {LABELS[name]}"
-        lines.append([label, difference, len(one.differences), *p_values, judged])
+    for name, label in LABELS.items():
+        comparison = found[name]
+        cells = ["", 0, "", "", "no outcomes"]
+        if comparison is not None:
+            conclusion, adjusted = judged[name]
+            p_values = (comparison.p, adjusted) if comparison.complete else ()
+            cells = [
+                comparisons.with_half_width(comparison),
+                len(comparison.differences),
+                *(f"{p:.3f}" for p in p_values),
+                *([] if p_values else ["", ""]),
+                conclusion,
+            ]
+        lines.append([f"{name}: {label}", *cells])
     header = ("comparison", "difference, points", "seeds", "p", "p (Holm)", "verdict")
     return harness.table(header, lines)
 
@@ -132,8 +141,10 @@ def _stage_table(teachers: Runs, explanations: Runs) -> str:
             shares = (explained(explanations, size, writer, kind, other) for kind in ("", *KINDS))
             cells = map(comparisons.with_half_width, (*accuracies, *shares))
             label = "" if number else f"{size}, {of_size[0]['parameters']:,}"
-            lines.append([label, name, *cells])
-    header = ("size, parameters", "difference", "accuracy", "accuracy, held-out families")
+            pair = explained(explanations, size, writer, other=other)
+            seeds = len(pair.differences) if pair else 0
+            lines.append([label, name, seeds, *cells])
+    header = ("size, parameters", "difference", "seeds", "accuracy", "accuracy, held-out families")
     names = (student_tables.NAMES[kind] for kind in KINDS)
     return harness.table((*header, "correct explanations", *names), lines)
 
@@ -146,11 +157,12 @@ def _level_table(teachers: Runs) -> str:
     lines = [
         [
             *model,
+            len(each),
             *(student_tables.percent(row[name] for row in each) for name in ("trained", "unseen")),
         ]
         for model, each in sorted(of_model.items())
     ]
-    header = ("size", "teacher", "accuracy, %", "accuracy, held-out families, %")
+    header = ("size", "teacher", "seeds", "accuracy, %", "accuracy, held-out families, %")
     return harness.table(header, lines)
 
 

@@ -60,12 +60,16 @@ def version_of(package: str) -> str:
 
 
 def _commit() -> str:
-    """Return the commit of the source tree, with "+changes" if tracked files differ from it."""
+    """Return the commit of the source tree, with "+changes" if tracked files differ from it.
+
+    The documentation and the recorded results, which decide nothing, do not count.
+    """
     root = Path(__file__).parents[2]
     commit = _git("rev-parse", "HEAD", root=root)
     if commit is None or not (root / ".git").exists():
         return "unknown"
-    changed = _git("status", "--porcelain", "--untracked-files=no", root=root)
+    status = ("status", "--porcelain", "--untracked-files=no", "--", ".")
+    changed = _git(*status, ":!docs", ":!benchmarks/results", root=root)
     return commit + ("+changes" if changed else "")
 
 

@@ -4,9 +4,14 @@ from teacherlm_jax import config
 from teacherlm_jax.pipelines.evidence_steps import study_real, study_students, study_teachers
 from teacherlm_jax.pipelines.evidence_steps.study import Study
 
-_STEPS = {
-    **dict.fromkeys(study_students.ADDED, study_students.of_part),
-    **dict.fromkeys(study_teachers.PARTS, study_teachers.of_part),
+_STEPS = {  # in the order in which `make evidence` runs them
+    "students": study_students.of_part,
+    "stages": study_teachers.of_part,
+    "forms": study_students.of_part,
+    "causes": study_students.of_part,
+    "taught": study_students.of_part,
+    "amounts": study_students.of_part,
+    "sizes": study_teachers.of_part,
     study_real.PART: study_real.of_part,
 }
 PARTS = tuple(_STEPS)

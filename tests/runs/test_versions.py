@@ -1,0 +1,40 @@
+"""The versions that a run records."""
+
+import subprocess
+
+import pytest
+
+from teacherlm_jax.runs import versions
+
+
+@pytest.mark.parametrize(
+    ("changed", "ending"),
+    [
+        ("docs/page.md", ""),
+        ("benchmarks/results/speed.json", ""),
+        ("configs/train.py", "+changes"),
+        ("benchmarks/speed.py", "+changes"),
+    ],
+)
+def test_the_commit_tells_whether_files_that_decide_something_differ_from_it(
+    changed, ending, tmp_path, monkeypatch
+):
+    module = tmp_path / "teacherlm_jax/runs/versions.py"
+    for path in (module, tmp_path / changed):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("before", encoding="utf-8")
+
+    def git(*words):
+        names = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        command = ["git", *names, *words]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True).stdout
+
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message=all")
+    monkeypatch.delenv(versions.COMMIT, raising=False)
+    monkeypatch.setattr(versions, "__file__", str(module))
+    commit = git("rev-parse", "HEAD").decode().strip()
+    assert versions.versions()["commit"] == commit
+    (tmp_path / changed).write_text("after", encoding="utf-8")
+    assert versions.versions()["commit"] == commit + ending
