@@ -8,7 +8,7 @@ import vl_convert
 from benchmarks.evidence import figures
 from teacherlm_jax.data.sample import KINDS
 
-CORRECT = ["correct chains of thought", "correct fundamentals", "correct mistakes"]
+CORRECT = ["chains of thought, correct", "fundamentals, correct", "common mistakes, correct"]
 
 
 def teachers(size="medium"):

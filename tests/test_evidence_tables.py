@@ -165,7 +165,7 @@ def test_a_verdict_needs_the_adjusted_p_value():
 
 def test_a_hypothesis_without_outcomes_has_a_line():
     text = compact(tables.TABLES["primary"]({"students": [], "teachers": [], "explained": []}))
-    assert "| H4: stage 2 - control, accuracy | | 0 | | | no outcomes |" in text
+    assert "| H4: stage 2 - control, accuracy, equal tokens | | 0 | | | no outcomes |" in text
 
 
 def test_p_values_are_adjusted_for_their_number():

@@ -65,7 +65,7 @@ def table(rows: Rows, run_parts: Collection[str]) -> str:
         *_of_authors(rows),
         *_of_real(rows),
     )
-    header = ("difference", "equal", "paper: mean (range)", "this study: mean (95% interval)")
+    header = ("difference", "at equal", "paper: mean (range)", "this study: mean (95% interval)")
     header = (*header, "verdict", "part")
     return harness.table(header, [line.cells(run_parts) for line in lines])
 
@@ -119,7 +119,7 @@ def _of_authors(rows: Rows) -> Iterator[ClaimRow]:
         comparisons.of_students(
             rows["students"], "taught-stage2", "taught-CMF", MAIN_AMOUNT, "steps"
         ),
-        paper=f"C by TeacherLM - C by people: {_summary(_in_single_tasks('C', 'C/human'))}",
+        paper=_summary(_in_single_tasks("C", "C/human")),
     )
 
 

@@ -104,7 +104,7 @@ def _of_teachers(rows: Rows) -> Iterator[Point]:
         }
         for row, (writer, other, accuracies) in rows_of_panels.items():
             correct = {
-                f"correct {student_tables.NAMES[kind]}": tables.explained(
+                f"{student_tables.NAMES[kind]}, correct": tables.explained(
                     rows["explained"], size, writer, kind, other
                 )
                 for kind in KINDS

@@ -12,7 +12,7 @@ from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.pipelines.evidence_steps import study_real, study_students, study_teachers
 from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
 
-NAMES = {"cot": "chains of thought", "fundamental": "fundamentals", "mistake": "mistakes"}
+NAMES = {"cot": "chains of thought", "fundamental": "fundamentals", "mistake": "common mistakes"}
 BUDGETS = ("steps", "tokens", "passes")
 Runs = Sequence[Mapping[str, Any]]
 Rows = Mapping[str, list[Mapping[str, Any]]]  # outcomes by kind: students, teachers, …

@@ -23,8 +23,8 @@ LABELS = {
     "H1": "CMF - text, equal passes",
     "H2": "CMF - text, equal tokens",
     "H3": "CMF - CMF-permuted, equal steps",
-    "H4": "stage 2 - control, accuracy",
-    "H5": "stage 2 - control, correct explanations",
+    "H4": "stage 2 - control, accuracy, equal tokens",
+    "H5": "stage 2 - control, correct explanations, equal tokens",
 }
 
 
