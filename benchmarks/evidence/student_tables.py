@@ -35,9 +35,10 @@ def of_forms(rows: Rows) -> str:
 
 
 def of_causes(rows: Rows) -> str:
-    """Return differences from CMF, and both forms with the loss on all tokens."""
-    whole = student_table(rows["students"], ("text-whole-text", "CMF-whole-text"), MAIN_AMOUNT)
-    return _joined((of_part("causes", rows), whole))
+    """Return differences from CMF; then both forms with equal losses, on all tokens or letters."""
+    pairs = (("text-whole-text", "CMF-whole-text"), ("text", "CMF-answer"))
+    equal_losses = (student_table(rows["students"], pair, MAIN_AMOUNT) for pair in pairs)
+    return _joined((of_part("causes", rows), *equal_losses))
 
 
 def students_of(part: str, rows: Rows) -> Runs:
