@@ -14,7 +14,7 @@ from teacherlm_jax.config import fields
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.pipelines.evidence_steps import study, study_students
 from teacherlm_jax.storage import files
-from tests.evidence_runs import write_student
+from tests.evidence_runs import write_explanations, write_student, write_teacher
 
 CONFIGS = config_file.load(pathlib.Path(__file__).parents[1] / "configs" / "evidence.py")
 
@@ -65,6 +65,22 @@ def test_outcomes_are_read_from_run_folders(tmp_path):
             **figures,
         }
     ]
+
+
+def test_outcomes_of_teachers_and_of_their_explanations_are_read_from_run_folders(tmp_path):
+    write_teacher(tmp_path, "small", "stage2", 3, trained=0.8, unseen=0.4)
+    correct = {"cot": 10, "fundamental": 20, "mistake": 30}
+    write_explanations(tmp_path, "explain", "small", "no_stage", 3, correct)
+    write_explanations(tmp_path, "write", "medium", "stage2", 4, correct)
+    rows = evidence.rows_of(tmp_path, [3, 4])
+    assert rows["teachers"] == [
+        {"size": "small", "stage": "stage2", "seed": 3, "trained": 0.8, "unseen": 0.4}
+        | {"steps": 200, "tokens": 900, "parameters": 7, "seconds": 1.5}
+    ]
+    shares = {"cot": 0.1, "fundamental": 0.2, "mistake": 0.3}
+    own = {"size": "small", "writer": "no_stage", "seed": 3, "correct": shares}
+    assert rows["explained"] == [own]
+    assert rows["written"] == [own | {"size": "medium", "writer": "stage2", "seed": 4}]
 
 
 def test_a_part_adds_its_own_arms(tmp_path):
@@ -154,7 +170,7 @@ def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
         (["--short"], "runs/evidence_pilot", range(1000, 1004), []),
         (["--tiny"], "runs/evidence_tiny", range(1000, 1001), []),
         (["--seeds=3"], "runs/evidence_pilot", range(1000, 1003), []),
-        (["--first=1010", "--folder=x"], "x", range(1010, 1020), []),
+        (["--first=1010", "--folder=./x/"], "x", range(1010, 1020), []),
         (["--parts=forms", "--first=5"], "runs/evidence", range(5, 10), ["forms"]),
         (["--parts=forms", "--first=2", "--seeds=3"], "runs/evidence", range(2, 5), ["forms"]),
     ],
@@ -189,9 +205,11 @@ def test_only_the_seeds_of_the_protocol_are_recorded(words, folder, seeds, parts
         (["--parts=real", "--seeds=2"], "--parts=real: needs --data=FOLDER"),
         (["--short", "--first=0"], "for a pilot, also with --short or --tiny, use --first=1000"),
         (["--seeds=2", "--first=9"], "--first=9 --seeds=2: the seeds of the protocol are 0 to 9"),
-        (["--first=-1"], "--first=-1 --seeds=10: the seeds of the protocol are 0 to 9"),
-        (["--first=10"], "--first=10 --seeds=0: the seeds of the protocol are 0 to 9"),
+        (["--first=-1"], "--first=-1: the seeds of the protocol are 0 to 9"),
+        (["--first=10"], "--first=10: the seeds of the protocol are 0 to 9"),
         (["--seeds=0"], "--seeds=0: expected 1 or more"),
+        (["--short", "--seeds=10"], "--seeds=10: expected 1 to 4"),
+        (["--tiny", "--seeds=2"], "--seeds=2: expected 1 to 1"),
     ],
 )
 def test_runs_that_the_protocol_does_not_allow_are_refused(words, fault, capsys):

@@ -6,51 +6,83 @@ import pytest
 import vl_convert
 
 from benchmarks.evidence import figures
-from teacherlm_jax.data.sample import KINDS
 
-CORRECT = ["chains of thought, correct", "fundamentals, correct", "common mistakes, correct"]
+CORRECT = [
+    *("explanations, correct", "chains of thought, correct"),
+    *("fundamentals, correct", "common mistakes, correct"),
+]
 
 
 def teachers(size="medium"):
     """Return outcomes of teachers of two seeds, and those of their explanations."""
-    stages, writers = ("no_stage", "stage2"), ("no_stage", "stage2", "specialists")
+    correct = {"cot": 0.1, "fundamental": 0.2, "mistake": 0.3}
     return {
         "teachers": [
-            {"size": size, "stage": stage, "seed": seed, "trained": 0.5 + seed, "unseen": 0.4}
-            for stage in stages
+            {"size": size, "stage": stage, "seed": seed, "trained": trained, "unseen": unseen}
+            for stage, trained, unseen in (("no_stage", 0.5, 0.3), ("stage2", 0.6, 0.2))
             for seed in (0, 1)
         ],
         "explained": [
-            {"size": size, "writer": writer, "seed": seed, "correct": dict.fromkeys(KINDS, 0.5)}
-            for writer in writers
+            {"size": size, "writer": writer, "seed": seed}
+            | {"correct": {kind: factor * share for kind, share in correct.items()}}
+            for writer, factor in (("no_stage", 1), ("stage2", 2), ("specialists", 3))
             for seed in (0, 1)
         ],
     }
 
 
+def students(accuracies, seeds=(0, 1)):
+    """Return students, whose accuracy rises from 0 after step 100."""
+    return [
+        {"arm": arm, "amount": 1000, "seed": seed, "curve": [(100, 0.0), (200, accuracy)]}
+        | {"steps": 200, "tokens": 900, "pass_tokens": 300}
+        for arm, accuracy in accuracies.items()
+        for seed in seeds
+    ]
+
+
 @pytest.mark.parametrize(
-    ("question", "arms", "panels", "names"),
+    ("question", "accuracies", "expected"),
     [
-        ("students", ("text", "CMF", "C"), 2, ["CMF", "C"]),
-        ("causes", ("CMF", "CMF-false25", "CMF-answer"), 2, ["CMF-false25", "CMF-answer"]),
-        ("taught", ("taught-CMF", "taught-text"), 2, ["taught-text"]),
-        ("stages", (), 2, ["accuracy", "accuracy, held-out families", *CORRECT]),
+        ("students", {"text": 0.5, "CMF": 0.6, "C": 0.3}, {"CMF": 10, "C": -20}),
+        (
+            "causes",
+            {"CMF": 0.5, "CMF-false25": 0.3, "CMF-answer": 0.7},
+            {"CMF-false25": -20, "CMF-answer": 20},
+        ),
+        ("taught", {"taught-CMF": 0.5, "taught-text": 0.1}, {"taught-text": -40}),
     ],
 )
-def test_each_question_has_a_figure_with_a_panel_for_each_comparison(question, arms, panels, names):
-    curve, cost = [(100, 0.4), (200, 0.5)], {"steps": 200, "tokens": 900, "pass_tokens": 300}
-    students = [
-        {"arm": arm, "amount": 1000, "seed": seed, "curve": curve, **cost}
-        for arm in arms
-        for seed in (0, 1)
-    ]
-    rows = {"students": students, "bases": [], **teachers()}
-    found = {one.name: one for one in figures.questions(rows)}
-    points = found[question].points
-    assert len({(point["column"], point["row"]) for point in points}) == panels
-    assert list(dict.fromkeys(point["name"] for point in points)) == names
-    svg = vl_convert.vegalite_to_svg(figures.drawn(found[question]).to_json())
-    assert len(re.findall(r'aria-roledescription="point"', svg)) == len(points)
+def test_the_figures_of_students_have_two_panels_of_differences(question, accuracies, expected):
+    rows = {"students": students(accuracies), "bases": [], "teachers": [], "explained": []}
+    points = drawn_points(rows, question)
+    assert len({(point["column"], point["row"]) for point in points}) == 2
+    assert list(dict.fromkeys(point["name"] for point in points)) == list(expected)
+    for point in points:
+        assert point["mean"] == pytest.approx(expected[point["name"]])
+
+
+def test_the_figure_of_stages_has_their_differences_and_those_of_the_specialists():
+    points = drawn_points({"students": [], "bases": [], **teachers()}, "stages")
+    means = {(point["row"], point["name"]): round(point["mean"], 6) for point in points}
+    before, after = "stage 2 - control", "specialists - stage 2"
+    assert means == {
+        (before, "accuracy"): 10,
+        (before, "accuracy, held-out families"): -10,
+        **{
+            (row, name): share
+            for row in (before, after)
+            for name, share in zip(CORRECT, (20, 10, 20, 30), strict=True)
+        },
+    }
+
+
+def drawn_points(rows, name):
+    """Return the points of a figure, each of which is in its drawing."""
+    (question,) = (one for one in figures.questions(rows) if one.name == name)
+    svg = vl_convert.vegalite_to_svg(figures.drawn(question).to_json())
+    assert len(re.findall(r'aria-roledescription="point"', svg)) == len(question.points)
+    return question.points
 
 
 def test_a_question_without_outcomes_has_no_points():
@@ -59,9 +91,6 @@ def test_a_question_without_outcomes_has_no_points():
 
 
 def test_an_arm_without_an_interval_is_not_drawn():
-    curve, cost = [(100, 0.4), (200, 0.5)], {"steps": 200, "tokens": 900, "pass_tokens": 300}
-    students = [
-        {"arm": arm, "amount": 1000, "seed": 0, "curve": curve, **cost} for arm in ("text", "CMF")
-    ]
-    rows = {"students": students, "bases": [], "teachers": [], "explained": []}
+    runs = students({"text": 0.5, "CMF": 0.6}, seeds=(0,))
+    rows = {"students": runs, "bases": [], "teachers": [], "explained": []}
     assert not any(question.points for question in figures.questions(rows))

@@ -4,7 +4,7 @@ import re
 
 from benchmarks import harness
 from benchmarks.evidence import __main__ as evidence
-from benchmarks.evidence import page
+from benchmarks.evidence import comparisons, page, recorded, tables
 
 MARKED = re.compile(r"<!-- ([\w-]+) -->\n.*?<!-- /\1 -->", re.DOTALL)
 
@@ -27,10 +27,12 @@ def test_the_differences_in_the_text_are_those_of_the_tables():
         assert re.search(rf"[ +-]{re.escape(difference)} ", tables), difference
 
 
-def test_the_intervals_in_the_readme_are_those_of_the_page():
+def test_the_differences_in_the_readme_are_those_of_the_hypotheses():
     readme = (harness.ROOT / "README.md").read_text(encoding="utf-8")
     summary = readme.partition("## Do explanations help?")[2].partition("\n## ")[0]
-    intervals = re.findall(r"-?\d+\.\d+ to \+\d+\.\d", summary)
-    assert len(intervals) == 4
-    for interval in intervals:
-        assert f"({interval})" in page.PAGE.read_text(encoding="utf-8"), interval
+    primary = tables.primary(recorded.all_rows())
+    stated = re.findall(r"(\d\.\d) [^.]*?\((?:95% interval )?(-[\d.]+ to \+[\d.]+)\)", summary)
+    assert len(stated) == 4
+    for (mean, interval), name in zip(stated, ("H2", "H1", "H4", "H5"), strict=True):
+        sign = "+" if name in ("H1", "H2") else "-"  # "higher", "less accurate", "worse"
+        assert comparisons.with_bounds(primary[name]) == f"{sign}{mean} ({interval})"

@@ -7,9 +7,15 @@ import pytest
 from benchmarks import harness
 from benchmarks.evidence import __main__ as evidence
 from benchmarks.evidence import figures, page, recorded
-from teacherlm_jax.pipelines.evidence_steps import study_students
+from teacherlm_jax.pipelines.evidence_steps import study_students, study_teachers
 from teacherlm_jax.storage import files
-from tests.evidence_runs import VERSIONS, write_run, write_student
+from tests.evidence_runs import (
+    VERSIONS,
+    write_explanations,
+    write_run,
+    write_student,
+    write_teacher,
+)
 
 STUDENTS = ("text", "CMF", "CMF-permuted")
 
@@ -64,13 +70,39 @@ def test_a_seed_is_recorded_when_all_of_its_steps_are_finished(tmp_path, results
     assert "The command is `python -m benchmarks.evidence --parts=students`." in shown
 
 
-def test_a_run_with_other_settings_does_not_count(tmp_path, results):
+def test_a_run_with_other_settings_does_not_count(tmp_path, results, capsys):
     root = tmp_path / "runs"
     write_seed(root, 0)
     folder = root / "student/CMF/1000/seed-0"
-    write_run(root, folder.relative_to(root).as_posix(), result_of(folder), settings=",tiny")
+    write_run(root, folder.relative_to(root).as_posix(), result_of(folder), suffix=",tiny")
     record("students", root, range(1))
     assert not recorded.read("students")
+    shown = capsys.readouterr().out
+    assert "students: seed 0 not recorded: " in shown
+    assert "warmup_steps=6, but now config.optimizer.warmup_steps=50" in shown
+
+
+def test_a_folder_that_was_moved_can_be_recorded(tmp_path, results):
+    write_seed(tmp_path / "before", 0)
+    (tmp_path / "before").rename(tmp_path / "after")
+    record("students", tmp_path / "after", range(1))
+    assert list(recorded.read("students")) == [0]
+
+
+def test_a_part_with_teachers_is_recorded(tmp_path, results):
+    root = tmp_path / "runs"
+    write_run(root, "vocabulary", {})
+    write_run(root, "stage_data/seed-0", {})
+    for index, stage in enumerate(study_teachers.STEPS):
+        write_teacher(root, "medium", stage, 0, 0.5 + index / 100, 0.4)
+    for index, writer in enumerate(study_teachers.WRITERS):
+        correct = {"cot": 10 + index, "fundamental": 20, "mistake": 30}
+        write_explanations(root, "explain", "medium", writer, 0, correct)
+    record("stages", root, range(1))
+    one = recorded.read("stages")[0]
+    assert one["training_seconds"] == 1.5 * 6
+    assert len(one["rows"]["teachers"]) == 6 and len(one["rows"]["explained"]) == 3
+    assert "| medium, 7 | stage 2 - control | 1 | -4.0 |" in shown_page()
 
 
 def test_recorded_seeds_are_replaced_on_request_only(tmp_path, results, monkeypatch, capsys):
@@ -86,7 +118,10 @@ def test_recorded_seeds_are_replaced_on_request_only(tmp_path, results, monkeypa
     machines = {seed: one["machine"] for seed, one in records.items()}
     assert machines == {0: "one machine", 1: "another machine"}
     assert records[0]["rows"]["students"][0]["curve"][-1] == [200, 0.6]
-    assert "seed 0 recorded before (--replace" in capsys.readouterr().out
+    assert (
+        "seed 0 recorded before (--replace records them again); seed 1 recorded"
+        in capsys.readouterr().out
+    )
     record("students", root, range(2), replace=True)
     assert recorded.read("students")[0]["machine"] == "another machine"
     assert recorded.read("students")[0]["rows"]["students"][0]["curve"][-1] == [200, 0.4]
@@ -116,7 +151,9 @@ def test_a_part_is_compared_with_the_base_that_was_run_with_it(part, base, tmp_p
     # The base of the part has 10 and 11 percent, and its first arm 20 and 21.
     assert f"| {base} | 2 | 10 | 3.0 | 0.00 | 10.5 |" in shown
     assert f"| {arms[1]} | 2 | 10 | 3.0 | 0.00 | 20.5 | +10.0 ± 0.0 |" in shown
-    assert "beside them are those of the part" not in recorded.conditions(part)
+    other = {"text": "CMF", "CMF": "text"}[base]
+    expected = f"The students of `{other}` are those of the part `students`."
+    assert expected in recorded.conditions(part)
     question = {one.name: one for one in figures.questions(recorded.all_rows())}[
         {"forms": "students"}.get(part, part)
     ]
@@ -129,7 +166,7 @@ def test_a_part_is_compared_with_the_base_that_was_run_with_it(part, base, tmp_p
     files.write_json(path, one | {"rows": one["rows"] | {"bases": []}})
     evidence.rebuild()
     assert f"| {base} | 2 | 10 | 3.0 | 0.00 | 10.5 |" not in shown_page()
-    expected = f"The students of `{base}` beside them are those of the part `students`."
+    expected = f"The students of `{base}` and `{other}` are those of the part `students`."
     assert expected in recorded.conditions(part)
 
 

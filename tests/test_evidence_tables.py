@@ -248,7 +248,7 @@ def test_the_course_has_accuracies_and_differences_along_the_training():
     text = compact(tables.TABLES["course"]({"students": students}))
     assert "| 10 | 50.0 | 30.0 | 30.0 | -20.0 ± 0.0 | +0.0 ± 0.0 |" in text
     assert "| 20 | 60.0 | 50.0 | 40.0 | -10.0 ± 0.0 | +10.0 ± 0.0 |" in text
-    assert "| mean of the last six | 56.7 | 50.0 | 40.0 | -6.7 ± 0.0 | +10.0 ± 0.0 |" in text
+    assert "| mean of the last 6 | 56.7 | 50.0 | 40.0 | -6.7 ± 0.0 | +10.0 ± 0.0 |" in text
 
 
 def test_real_students_are_compared_on_each_benchmark():

@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks.evidence import outcomes, page, real_samples, recorded, samples, tables
 from benchmarks.evidence.options import parse
 from benchmarks.evidence.student_tables import Rows
+from teacherlm_jax.errors import UserError
 from teacherlm_jax.pipelines.evidence_steps import study, study_real, study_students, study_teachers
 from teacherlm_jax.pipelines.evidence_steps.parts import PARTS
 from teacherlm_jax.runs import stop_signals
@@ -53,7 +54,7 @@ def run(part: str, options: argparse.Namespace) -> int:
 
     with stop_signals.handling(stop):
         pipeline = TiedProcess(command, {**os.environ, **_ENVIRONMENT})
-        if received:  # before the pipeline had a name
+        if received:  # while the pipeline was starting
             pipeline.send_signal(received[-1])
         status = pipeline.wait()
     if received:
@@ -77,7 +78,7 @@ def rows_of(root: Path, seeds: Collection[int]) -> Rows:
 def added(part: str, rows: Rows) -> Rows:
     """Return the outcomes that a part adds to those of the other parts.
 
-    `bases` has the arm of another part that its arms are compared with, if it has one.
+    `bases` has the reference arm that was trained with this part, if it has one.
     """
     sizes = study_teachers.PARTS.get(part, ())
     arms = study_students.ADDED.get(part, ())
@@ -109,18 +110,26 @@ def record(part: str, root: Path, seeds: Collection[int], *, replace: bool) -> N
     rows = added(part, rows_of(root, seeds))
     outcomes_of: dict[str, list[int]] = {}
     for seed in seeds:
-        steps = recorded.finished_steps(part, root, seed)
-        if steps is None:
-            state = "not finished"
-        elif seed in before and not replace:
-            state = "recorded before (--replace records again)"
+        if seed in before and not replace:
+            state = "recorded before (--replace records them again)"
         else:
-            recorded.write(part, seed, rows, steps)
-            state = "recorded"
+            state = _recorded(part, root, seed, rows)
         outcomes_of.setdefault(state, []).append(seed)
     states = (f"{recorded.seeds_in_words(some)} {state}" for state, some in outcomes_of.items())
     print(f"{part}: {'; '.join(states)}")
     rebuild()
+
+
+def _recorded(part: str, root: Path, seed: int, rows: Rows) -> str:
+    """Record a seed of a part if its steps are finished; return what was done, in words."""
+    try:
+        steps = recorded.finished_steps(part, root, seed)
+    except UserError as error:
+        return f"not recorded: {error}"
+    if steps is None:
+        return "not finished"
+    recorded.write(part, seed, rows, steps)
+    return "recorded"
 
 
 def rebuild() -> None:
@@ -138,6 +147,16 @@ def rebuild() -> None:
     page.write_figures(rows)
 
 
+def _announce_recorded(parts: Sequence[str], seeds: Collection[int]) -> None:
+    """Say which seeds will be run, but are recorded already."""
+    for part in parts:
+        if before := [seed for seed in recorded.read(part) if seed in seeds]:
+            print(
+                f"{part}: {recorded.seeds_in_words(before)} recorded before. These runs are only "
+                "shown; add --replace to record them."
+            )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study and return the exit status."""
     options = parse(arguments)
@@ -150,6 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     if not options.recorded:
         print(f"A pilot with {recorded.seeds_in_words(chosen)}: its outcomes are not recorded.")
+    elif not options.replace:
+        _announce_recorded(options.parts, chosen)
     samples.write_all(root / "samples", chosen)
     if study_real.PART in options.parts:
         real_samples.write_all(root / "samples" / study_real.PART, options.data)

@@ -78,6 +78,9 @@ def accuracy_at(curve: Curve, step: float) -> float:
     Raises ValueError outside the validations, where the accuracy is not known.
     """
     step = min(step, curve[-1][0]) if step < curve[-1][0] + 1e-6 else step  # rounding
+    for measured, accuracy in curve:
+        if measured == step:
+            return accuracy
     for (before, low), (after, high) in itertools.pairwise(curve):
         if before <= step <= after:
             return low + (high - low) * (step - before) / (after - before)

@@ -109,8 +109,10 @@ def _of_teachers(rows: Rows) -> Iterator[Point]:
                 )
                 for kind in KINDS
             }
-            for name, one in (accuracies | correct).items():
-                yield from _point(size, row, name, one)
+            mean = tables.explained(rows["explained"], size, writer, other=other)
+            shares = {"explanations, correct": mean, **correct}
+            for name, comparison in (accuracies | shares).items():
+                yield from _point(size, row, name, comparison)
 
 
 def _point(column: str, row: str, name: str, comparison: Comparison | None) -> Iterator[Point]:

@@ -9,7 +9,7 @@ from teacherlm_jax.pipelines.evidence_steps import study, study_real
 from teacherlm_jax.pipelines.evidence_steps.parts import PARTS
 
 SHORT_PARTS = ("students",)
-UNDECIDED = (study_real.PART,)  # the protocol does not state the model and the steps yet
+UNFINISHED = (study_real.PART,)  # the protocol does not state the model and the steps yet
 PILOT = 1000  # first seed of runs that are not recorded
 
 
@@ -22,8 +22,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     _choose_seeds(parser, options)
     end = "" if options.recorded else "_tiny" if options.tiny else "_pilot"
-    options.folder = options.folder or f"runs/evidence{end}"
-    whole = tuple(part for part in PARTS if part not in UNDECIDED)
+    options.folder = os.path.normpath(options.folder or f"runs/evidence{end}")
+    whole = tuple(part for part in PARTS if part not in UNFINISHED)
     default = SHORT_PARTS if options.short else whole
     options.parts = options.parts.split(",") if options.parts else default
     if unknown := set(options.parts) - set(PARTS):
@@ -31,7 +31,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
             f"--parts={','.join(options.parts)}: unknown part {min(unknown)!r}; expected some of "
             f"{','.join(PARTS)}"
         )
-    if options.recorded and (early := set(options.parts) & set(UNDECIDED)):
+    if options.recorded and (early := set(options.parts) & set(UNFINISHED)):
         parser.error(
             f"--parts={min(early)}: the protocol of this part is not finished; a pilot can be run, "
             "with --seeds=2"
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Run the study of stages and explanations, and rebuild its page.",
     )
     parser.add_argument(
-        "--parts", help=f"some of {','.join(PARTS)} (default: all but {','.join(UNDECIDED)})"
+        "--parts", help=f"some of {','.join(PARTS)} (default: all but {','.join(UNFINISHED)})"
     )
     parser.add_argument(
         "--folder",
@@ -94,18 +94,22 @@ def _parser() -> argparse.ArgumentParser:
 def _choose_seeds(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Set the defaults of `first` and `seeds`, and `recorded`; SystemExit if they do not fit."""
     brief = options.short or options.tiny
-    if options.seeds is not None and options.seeds < 1:
-        parser.error(f"--seeds={options.seeds}: expected 1 or more")
+    most = 1 if options.tiny else study.SHORT_SEEDS if options.short else options.seeds
+    if options.seeds is not None and not 1 <= options.seeds <= most:
+        limit = f"1 to {most}" if brief else "1 or more"
+        parser.error(f"--seeds={options.seeds}: expected {limit}")
     if options.first is None:
         whole = options.seeds in (None, study.SEEDS) and not brief
         options.first = 0 if whole else PILOT
     options.recorded = options.first < PILOT
+    given = f"--first={options.first}"
     if options.seeds is None:
-        options.seeds = study.SEEDS - max(0, options.first) if options.recorded else study.SEEDS
-    outside = options.first < 0 or options.first + options.seeds > study.SEEDS
-    if options.recorded and (brief or outside or not options.seeds):
+        options.seeds = study.SEEDS - options.first if options.recorded else study.SEEDS
+    else:
+        given += f" --seeds={options.seeds}"
+    outside = options.first < 0 or options.seeds < 1 or options.first + options.seeds > study.SEEDS
+    if options.recorded and (brief or outside):
         parser.error(
-            f"--first={options.first} --seeds={options.seeds}: the seeds of the protocol are 0 to "
-            f"{study.SEEDS - 1}; for a pilot, also with --short or --tiny, use --first={PILOT} or "
-            "more"
+            f"{given}: the seeds of the protocol are 0 to {study.SEEDS - 1}; for a pilot, also "
+            f"with --short or --tiny, use --first={PILOT} or more"
         )

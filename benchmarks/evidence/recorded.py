@@ -5,18 +5,19 @@ the seeds that it was working on, and several machines can share the seeds.
 """
 
 import collections
-import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from etils import epath
+
 from benchmarks import harness
-from benchmarks.evidence.student_tables import Rows
+from benchmarks.evidence.student_tables import REFERENCES, Rows
 from teacherlm_jax import config
 from teacherlm_jax.cli import config_file
+from teacherlm_jax.config import train_config
 from teacherlm_jax.pipelines.evidence_steps import parts, study, study_real, study_students
-from teacherlm_jax.runs import layout
+from teacherlm_jax.runs import layout, recorded_settings
 from teacherlm_jax.storage import files
 
 # `machine` that recorded the seed, `jax` and `commit` of its runs, `training_seconds` of them, and
@@ -29,7 +30,8 @@ ROW_KINDS = ("students", "bases", "teachers", "explained", "written", "real")
 def finished_steps(part: str, root: Path, seed: int) -> list[config.StepConfig] | None:
     """Return the steps of a part for a seed; None unless all of them are finished.
 
-    Runs with other settings than those of this version of the study do not count.
+    Raises UserError for a run with other settings than those of this version of the study, as the
+    run itself would.
     """
     one_seed = study.Study(
         file="", root=str(root), seeds=range(seed, seed + 1), short=False, tiny=False
@@ -40,11 +42,15 @@ def finished_steps(part: str, root: Path, seed: int) -> list[config.StepConfig] 
 
 
 def _is_finished(step: config.StepConfig, configs: Any) -> bool:
-    folder = Path(step.output)
+    folder = epath.Path(step.output)
     if not (folder / layout.RESULT).exists():
         return False
-    settings = dataclasses.asdict(configs.get_config(step.config.partition(":")[2]))
-    return files.read_json(folder / layout.CONFIG)["config"] == json.loads(json.dumps(settings))
+    settings = configs.get_config(step.config.partition(":")[2])
+    may_change = train_config.CHANGEABLE if step.verb == "train" else ()
+    recorded_settings.compare(
+        folder, step.verb, settings, may_change, lambda before, now: (), begun=True
+    )
+    return True
 
 
 def write(part: str, seed: int, rows: Rows, steps: Iterable[config.StepConfig]) -> None:
@@ -100,9 +106,11 @@ def conditions(part: str) -> str:
         )
     if missing := sorted(set(range(study.SEEDS)) - set(records)):
         lines.append(f"Not run yet: {seeds_in_words(missing)}.")
-    base = study_students.BASES.get(part)
-    if base and not all(record["rows"]["bases"] for record in records.values()):
-        lines.append(f"The students of `{base}` beside them are those of the part `students`.")
+    own = {study_students.BASES.get(part)}
+    if not all(record["rows"]["bases"] for record in records.values()):
+        own = set()
+    if borrowed := [f"`{arm}`" for arm in REFERENCES.get(part, ()) if arm not in own]:
+        lines.append(f"The students of {' and '.join(borrowed)} are those of the part `students`.")
     data = " --data=data" if part == study_real.PART else ""
     lines.append(f"The command is `python -m benchmarks.evidence --parts={part}{data}`.")
     return "\n\n".join(lines) + "\n"
@@ -126,4 +134,5 @@ def _joined(values: Iterable[str]) -> str:
 
 def _short(commits: str) -> str:
     """Return commits with seven digits each, and what follows them, such as "+changes"."""
-    return ", ".join(f"{commit[:7]}{commit[40:]}" for commit in commits.split(", "))
+    parted = (commit.partition("+") for commit in commits.split(", "))
+    return ", ".join(f"{digits[:7]}{plus}{what}" for digits, plus, what in parted)

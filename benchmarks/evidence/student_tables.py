@@ -14,6 +14,8 @@ from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
 
 NAMES = {"cot": "chains of thought", "fundamental": "fundamentals", "mistake": "common mistakes"}
 BUDGETS = ("steps", "tokens", "passes")
+# Arms of the part `students` that the arms of a part are compared with.
+REFERENCES = {"forms": ("text", "CMF"), "causes": ("CMF", "text")}
 Runs = Sequence[Mapping[str, Any]]
 Rows = Mapping[str, list[Mapping[str, Any]]]  # outcomes by kind: students, teachers, …
 
@@ -44,7 +46,7 @@ def of_causes(rows: Rows) -> str:
 def students_of(part: str, rows: Rows) -> Runs:
     """Return all students, with the base that was run with the arms of a part.
 
-    If some seeds of the part lack their own base, it is that of the other part for all seeds.
+    If a seed lacks its own base, that of the part `students` is used for all seeds.
     """
     arms = study_students.ADDED[part]
     bases = [row for row in rows["bases"] if row["part"] == part]
@@ -89,7 +91,7 @@ def course(rows: Rows) -> str:
         ]
 
     lines = [line(f"{step:,}", lambda curve, step=step: dict(curve)[step]) for step in steps]
-    lines.append(line("mean of the last six", comparisons.late_accuracy))
+    lines.append(line(f"mean of the last {comparisons.LATE}", comparisons.late_accuracy))
     header = ("steps", *(f"{arm}, %" for arm in arms), *(f"{one} - {two}" for one, two in pairs))
     return harness.table(header, lines) if steps else ""
 
@@ -181,7 +183,7 @@ def student_table(students: Runs, arms: Sequence[str], amount: int) -> str:
             [arm, len(each), *_means(each), *(["" for _ in texts] if arm == base else texts)]
         )
     header = ("arm", "seeds", "samples", "passes", "million tokens", "accuracy, %")
-    more = (*(f"equal {one}" for one in BUDGETS), "equal steps, mean of last six")
+    more = (*(f"equal {one}" for one in BUDGETS), f"equal steps, mean of last {comparisons.LATE}")
     return harness.table((*header, *more), lines)
 
 

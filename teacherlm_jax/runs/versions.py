@@ -70,7 +70,7 @@ def _commit() -> str:
         return "unknown"
     status = ("status", "--porcelain", "--untracked-files=no", "--", ".")
     changed = _git(*status, ":!docs", ":!benchmarks/results", root=root)
-    return commit + ("+changes" if changed else "")
+    return commit + ("" if changed == "" else "+changes")  # None: git does not know
 
 
 def _git(*words: str, root: Path) -> str | None:
