@@ -97,8 +97,8 @@ def test_the_forms_are_compared_with_text_and_with_cmf():
     assert "| C | 1 | 1000 | 20.0 | 0.00 | 90.0 | +30.0 |" in from_cmf
 
 
-def test_forms_are_also_compared_with_equal_losses():
-    accuracies = {"text": 0.5, "CMF": 0.6, "CMF-answer": 0.4}
+def test_the_causes_are_also_compared_at_equal_losses():
+    accuracies = {"text": 0.5, "CMF": 0.6, "CMF-answer": 0.4, "CMF-false100": 0.55}
     accuracies |= {"text-whole-text": 0.7, "CMF-whole-text": 0.8}
     rows = [
         student(arm, 0, [(50, 0.3), (100, accuracy)], pass_tokens=50) | {"amount": 1000}
@@ -108,7 +108,9 @@ def test_forms_are_also_compared_with_equal_losses():
     from_cmf, all_tokens, letters = text.split("\n\n")
     assert "| CMF-answer | 1 | 1000 | 20.0 | 0.00 | 40.0 | -20.0 |" in from_cmf
     assert "| CMF-whole-text | 1 | 1000 | 20.0 | 0.00 | 80.0 | +10.0 |" in all_tokens
-    assert "| CMF-answer | 1 | 1000 | 20.0 | 0.00 | 40.0 | -10.0 |" in letters
+    assert "| CMF-answer | 1 | 1000 | 20.0 | 0.00 | 40.0 | | | | |" in letters
+    assert "| text | 1 | 1000 | 20.0 | 0.00 | 50.0 | +10.0 |" in letters
+    assert "| CMF-false100 | 1 | 1000 | 20.0 | 0.00 | 55.0 | +15.0 |" in letters
 
 
 def test_the_p_value_counts_all_flips_of_the_signs():

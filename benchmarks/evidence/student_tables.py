@@ -37,10 +37,13 @@ def of_forms(rows: Rows) -> str:
 
 
 def of_causes(rows: Rows) -> str:
-    """Return differences from CMF; then both forms with equal losses, on all tokens or letters."""
-    pairs = (("text-whole-text", "CMF-whole-text"), ("text", "CMF-answer"))
-    equal_losses = (student_table(rows["students"], pair, MAIN_AMOUNT) for pair in pairs)
-    return _joined((of_part("causes", rows), *equal_losses))
+    """Return differences from CMF; between losses on all tokens; and from a loss on letters."""
+    compared = (
+        ("text-whole-text", "CMF-whole-text"),
+        ("CMF-answer", "text", f"CMF-{study_students.false_author(100)}"),
+    )
+    others = (student_table(rows["students"], arms, MAIN_AMOUNT) for arms in compared)
+    return _joined((of_part("causes", rows), *others))
 
 
 def students_of(part: str, rows: Rows) -> Runs:
