@@ -1,6 +1,7 @@
 """The page of the study, docs/explanation/evidence.md: its tables and the figures in its text."""
 
 import re
+import statistics
 
 from benchmarks import harness
 from benchmarks.evidence import __main__ as evidence
@@ -36,3 +37,16 @@ def test_the_differences_in_the_readme_are_those_of_the_hypotheses():
     for (mean, interval), name in zip(stated, ("H2", "H1", "H4", "H5"), strict=True):
         sign = "+" if name in ("H1", "H2") else "-"  # "higher", "less accurate", "worse"
         assert comparisons.with_bounds(primary[name]) == f"{sign}{mean} ({interval})"
+
+
+def test_the_spread_of_students_that_were_trained_twice_is_that_of_the_records():
+    rows = recorded.all_rows()
+    again = [row for row in rows["bases"] if row["part"] == "causes"]
+    once = [row for row in rows["students"] if row["arm"] == "CMF" and row["amount"] == 1000]
+    accuracies = [
+        {row["seed"]: 100 * row["curve"][-1][1] for row in runs} for runs in (once, again)
+    ]
+    differences = [accuracies[1][seed] - accuracies[0][seed] for seed in range(10)]
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert f"is {statistics.fmean(differences):.1f} points higher on average" in text
+    assert f"standard deviation of the differences is {statistics.stdev(differences):.1f}." in text

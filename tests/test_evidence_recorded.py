@@ -119,7 +119,7 @@ def test_recorded_seeds_are_replaced_on_request_only(tmp_path, results, monkeypa
     assert machines == {0: "one machine", 1: "another machine"}
     assert records[0]["rows"]["students"][0]["curve"][-1] == [200, 0.6]
     assert (
-        "seed 0 recorded before (--replace records them again); seed 1 recorded"
+        "seed 0 already recorded (--replace records them again); seed 1 recorded"
         in capsys.readouterr().out
     )
     record("students", root, range(2), replace=True)

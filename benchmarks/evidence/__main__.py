@@ -111,7 +111,7 @@ def record(part: str, root: Path, seeds: Collection[int], *, replace: bool) -> N
     outcomes_of: dict[str, list[int]] = {}
     for seed in seeds:
         if seed in before and not replace:
-            state = "recorded before (--replace records them again)"
+            state = "already recorded (--replace records them again)"
         else:
             state = _recorded(part, root, seed, rows)
         outcomes_of.setdefault(state, []).append(seed)
@@ -148,12 +148,12 @@ def rebuild() -> None:
 
 
 def _announce_recorded(parts: Sequence[str], seeds: Collection[int]) -> None:
-    """Say which seeds will be run, but are recorded already."""
+    """Print which of the seeds that will be run are already recorded."""
     for part in parts:
         if before := [seed for seed in recorded.read(part) if seed in seeds]:
             print(
-                f"{part}: {recorded.seeds_in_words(before)} recorded before. These runs are only "
-                "shown; add --replace to record them."
+                f"{part}: {recorded.seeds_in_words(before)} already recorded. This run only prints "
+                "their new outcomes; add --replace to record these instead."
             )
 
 

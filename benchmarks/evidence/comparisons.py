@@ -35,7 +35,7 @@ class Comparison:
 
     @property
     def complete(self) -> bool:
-        """Whether its seeds are those of the protocol."""
+        """True if its seeds are exactly those of the protocol."""
         return set(self.seeds) == set(range(SEEDS))
 
     @property
