@@ -28,9 +28,9 @@ def models(request):
     graph, state = nnx.split(registry.build(config, nnx.Rngs(0), LORA))
     base, empty = adapter.split(nnx.to_pure_dict(state))
 
-    def drawn(seed):
+    def drawn(seed):  # keys and logits of about 2: far greater ones round to more than a tolerance
         keys = iter(jax.random.split(jax.random.key(seed), 100))
-        return jax.tree.map(lambda leaf: 0.3 * jax.random.normal(next(keys), leaf.shape), empty)
+        return jax.tree.map(lambda leaf: 0.1 * jax.random.normal(next(keys), leaf.shape), empty)
 
     each = [drawn(seed) for seed in range(3)]
     alone = [nnx.merge(graph, adapter.joined(base, own)) for own in each]
@@ -99,8 +99,8 @@ def test_logits_of_rows_with_their_own_adapters_are_those_of_each_model(models):
     actual, keys = together.read_prompts(*args, adapters=rows)
     for row, index in enumerate(rows.tolist()):
         expected, own = alone[index].read_prompts(*(array[row : row + 1] for array in args))
-        np.testing.assert_allclose(actual[row], expected[0], rtol=0, atol=1e-5)
-        np.testing.assert_allclose(keys.k[:, row], own.k[:, 0], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(actual[row], expected[0], rtol=0, atol=5e-6)
+        np.testing.assert_allclose(keys.k[:, row], own.k[:, 0], rtol=0, atol=5e-6)
 
 
 def test_a_model_without_several_adapters_has_no_state_for_them(models):
