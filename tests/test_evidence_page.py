@@ -1,12 +1,16 @@
 """The page of the study, docs/explanation/evidence.md: its tables and the figures in its text."""
 
+import math
 import re
 import statistics
+
+from scipy import optimize, stats
 
 from benchmarks import harness
 from benchmarks.evidence import __main__ as evidence
 from benchmarks.evidence import comparisons, page, recorded, tables
 
+OUTDATED = "run `python -m benchmarks.evidence --page`"
 MARKED = re.compile(r"<!-- ([\w-]+) -->\n.*?<!-- /\1 -->", re.DOTALL)
 
 
@@ -15,7 +19,16 @@ def test_the_page_is_what_the_recorded_outcomes_give(tmp_path, monkeypatch):
     (tmp_path / "evidence.md").write_text(committed, encoding="utf-8")
     monkeypatch.setattr(page, "PAGE", tmp_path / "evidence.md")
     evidence.rebuild()
-    assert page.PAGE.read_text(encoding="utf-8") == committed, "run `make evidence` with --page"
+    assert page.PAGE.read_text(encoding="utf-8") == committed, OUTDATED
+    assert _figures(tmp_path) == _figures(harness.DOCS / "explanation"), OUTDATED
+
+
+def _figures(folder):
+    """Return the descriptions of all marks of each figure: they state what it shows."""
+    return {
+        path.name: re.findall(r'aria-label="([^"]+)"', path.read_text(encoding="utf-8"))
+        for path in folder.glob("evidence-*.svg")
+    }
 
 
 def test_the_differences_in_the_text_are_those_of_the_tables():
@@ -50,3 +63,33 @@ def test_the_spread_of_students_that_were_trained_twice_is_that_of_the_records()
     text = page.PAGE.read_text(encoding="utf-8")
     assert f"is {statistics.fmean(differences):.1f} points higher on average" in text
     assert f"standard deviation of the differences is {statistics.stdev(differences):.1f}." in text
+
+
+def _found_with_power(power, level, seeds):
+    """Return the true difference, in standard deviations, that a paired t-test finds."""
+    limit = stats.t.ppf(1 - level / 2, seeds - 1)
+    return optimize.brentq(
+        lambda effect: stats.nct.sf(limit, seeds - 1, effect * math.sqrt(seeds)) - power, 0.01, 10
+    )
+
+
+def test_the_statements_about_power_follow_from_the_spread_of_the_differences():
+    effect = _found_with_power(0.8, level=0.05 / 5, seeds=10)  # the first step of Holm's method
+    spread = {
+        name: statistics.stdev(comparison.differences)
+        for name, comparison in tables.primary(recorded.all_rows()).items()
+    }
+    others, explained = [spread[f"H{number}"] for number in range(1, 5)], spread["H5"]
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert (
+        f"standard deviations of {min(others):.0f} to {max(others):.0f} points, so H1 to H4 had a "
+        f"power of 80% for true differences of {effect * min(others):.0f} to "
+        f"{effect * max(others):.0f} points"
+    ) in text
+    assert (
+        f"the standard deviation was {explained:.0f} points, so only a difference of "
+        f"{effect * explained:.0f} points"
+    ) in text
+    assert (
+        f"about {effect:.1f} standard deviations, or {effect * 6:.0f} to {effect * 10:.0f} points"
+    ) in text
