@@ -24,6 +24,7 @@ import jax
 
 from benchmarks import gpu_authors_way, gpu_generation, gpu_training, harness
 from benchmarks.gpu_cases import Card, Case, Figures, Measurements
+from teacherlm_jax.runs import versions
 
 MFU, ROOFLINE = 0.50, 0.70  # goals: best training step of bloom-1b1, every decode
 TIMES = 40  # goal: tokens per second of the engine over those of one text at a time
@@ -139,7 +140,7 @@ def _description(card: Card, tiny: bool) -> Figures:
         "memory_bytes": stats.get("bytes_limit"),
         "tiny": tiny,
         "machine": harness.machine(),
-        "commit": harness.commit(),
+        "commit": versions.commit(),
         "versions": harness.versions(),
         "compilation_cache": jax.config.jax_compilation_cache_dir,
     }

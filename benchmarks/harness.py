@@ -3,11 +3,11 @@
 import importlib.metadata
 import os
 import platform
-import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from teacherlm_jax.runs.versions import commit
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -72,7 +72,7 @@ def conditions(*packages: str) -> str:
     """Return the line below a table: machine, versions of JAX and `packages`, and commit."""
     installed = versions()
     used = ", ".join(f"{name} {installed[name]}" for name in ("jax", *packages))
-    return f"\nMeasured on {machine()}; {used}; commit {commit()[:7]}.\n"
+    return f"\nMeasured on {machine()}; {used}; commit {short_commit(commit())}.\n"
 
 
 def machine() -> str:
@@ -95,21 +95,7 @@ def versions() -> dict[str, str]:
     return installed
 
 
-def commit() -> str:
-    """Return the commit that is checked out, with "and changes" if the code differs from it.
-
-    It is "unknown" where the code was copied without its history, or git is not installed.
-    """
-    git = ["git", "-C", str(ROOT)]
-    if shutil.which("git") is None:
-        return "unknown"
-    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    if head.returncode:
-        return "unknown"
-    changed = subprocess.run(
-        [*git, "status", "--porcelain", "--", "teacherlm_jax", "benchmarks/*.py"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return head.stdout.strip() + (" and changes" if changed.stdout else "")
+def short_commit(commit: str) -> str:
+    """Return a commit with seven digits, and what follows it, such as "+changes"."""
+    digits, plus, rest = commit.partition("+")
+    return f"{digits[:7]}{plus}{rest}"

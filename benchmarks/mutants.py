@@ -36,6 +36,7 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 
 from benchmarks import harness, mutant_files
+from teacherlm_jax.runs import versions
 
 PAGE = harness.ROOT / "docs" / "explanation" / "tests.md"
 COPIED = ("teacherlm_jax", "tests", "configs")
@@ -184,7 +185,7 @@ def measure(folder: Path, file: dict[str, Any], settings: dict[str, Any]) -> dic
     lists = {"survivors": survived, "timed_out": too_long}
     known = {
         "minutes": round(minutes, 1),
-        "commit": harness.commit(),
+        "commit": versions.commit(),
         mutant_files.DIGEST: mutant_files.digest(
             file, settings, lambda path: (folder / path).read_text(encoding="utf-8")
         ),

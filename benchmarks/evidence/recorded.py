@@ -98,11 +98,12 @@ def conditions(part: str) -> str:
     for seed, record in records.items():
         alike[record["machine"], record["jax"], record["commit"]].append(seed)
     lines = []
-    for (machine, jax, commit), seeds in alike.items():
+    for (machine, jax, commits), seeds in alike.items():
+        short = ", ".join(map(harness.short_commit, commits.split(", ")))
         hours = sum(records[seed]["training_seconds"] for seed in seeds) / 3600
         lines.append(
             f"{seeds_in_words(seeds).capitalize()}: {hours:.1f} core-hours of training steps; "
-            f"recorded on {machine}; jax {jax}; commit {_short(commit)}."
+            f"recorded on {machine}; jax {jax}; commit {short}."
         )
     if missing := sorted(set(range(study.SEEDS)) - set(records)):
         lines.append(f"Not run yet: {seeds_in_words(missing)}.")
@@ -130,9 +131,3 @@ def _folder(part: str) -> Path:
 
 def _joined(values: Iterable[str]) -> str:
     return ", ".join(sorted(set(values)))
-
-
-def _short(commits: str) -> str:
-    """Return commits with seven digits each, and what follows them, such as "+changes"."""
-    parted = (commit.partition("+") for commit in commits.split(", "))
-    return ", ".join(f"{digits[:7]}{plus}{what}" for digits, plus, what in parted)

@@ -13,6 +13,7 @@ from teacherlm_jax.runs import distributed
 
 COMMIT = "TEACHERLM_COMMIT"  # names the commit of a source tree that was copied without its history
 
+_CODE = ("teacherlm_jax/", "benchmarks/")  # folders in which a new file may decide something
 _PACKAGES = (
     "jax",
     "jaxlib",
@@ -39,7 +40,7 @@ def versions() -> dict[str, Any]:
         "command": sys.argv,
         "directory": _directory(),
         "processes": distributed.process_count(),
-        "commit": os.environ.get(COMMIT) or _commit(),
+        "commit": commit(),
         "packages": {name: version_of(name) for name in _PACKAGES},
     }
 
@@ -59,18 +60,26 @@ def version_of(package: str) -> str:
         return "not installed"
 
 
-def _commit() -> str:
-    """Return the commit of the source tree, with "+changes" if tracked files differ from it.
+def commit() -> str:
+    """Return the commit of the source tree, with "+changes" if the code differs from it.
 
-    The documentation and the recorded results, which decide nothing, do not count.
+    It differs if a file that git tracks is changed, or a new file is in the package or among the
+    benchmarks. The documentation and the recorded results, which decide nothing, do not count. The
+    commit is "unknown" without git or its history, unless the environment variable TEACHERLM_COMMIT
+    names it.
     """
     root = Path(__file__).parents[2]
-    commit = _git("rev-parse", "HEAD", root=root)
-    if commit is None or not (root / ".git").exists():
+    if named := os.environ.get(COMMIT):
+        return named
+    head = _git("rev-parse", "HEAD", root=root)
+    if head is None or not (root / ".git").exists():
         return "unknown"
-    status = ("status", "--porcelain", "--untracked-files=no", "--", ".")
-    changed = _git(*status, ":!docs", ":!benchmarks/results", root=root)
-    return commit + ("" if changed == "" else "+changes")  # None: git does not know
+    status = _git("status", "--porcelain", "--", ".", ":!docs", ":!benchmarks/results", root=root)
+    if status is None:
+        return f"{head}+changes"  # they cannot be excluded
+    new = tuple(f"?? {folder}" for folder in _CODE)
+    changed = any(not line.startswith("??") or line.startswith(new) for line in status.splitlines())
+    return head + "+changes" * changed
 
 
 def _git(*words: str, root: Path) -> str | None:

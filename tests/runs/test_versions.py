@@ -8,16 +8,17 @@ from teacherlm_jax.runs import versions
 
 
 @pytest.mark.parametrize(
-    ("changed", "ending"),
+    ("changed", "ending", "ending_of_new"),
     [
-        ("docs/page.md", ""),
-        ("benchmarks/results/speed.json", ""),
-        ("configs/train.py", "+changes"),
-        ("benchmarks/speed.py", "+changes"),
+        ("docs/page.md", "", ""),
+        ("benchmarks/results/speed.json", "", ""),
+        ("configs/train.py", "+changes", ""),
+        ("benchmarks/speed.py", "+changes", "+changes"),
+        ("teacherlm_jax/models/decoder.py", "+changes", "+changes"),
     ],
 )
 def test_the_commit_tells_whether_files_that_decide_something_differ_from_it(
-    changed, ending, tmp_path, monkeypatch
+    changed, ending, ending_of_new, tmp_path, monkeypatch
 ):
     module = tmp_path / "teacherlm_jax/runs/versions.py"
     for path in (module, tmp_path / changed):
@@ -38,3 +39,11 @@ def test_the_commit_tells_whether_files_that_decide_something_differ_from_it(
     assert versions.versions()["commit"] == commit
     (tmp_path / changed).write_text("after", encoding="utf-8")
     assert versions.versions()["commit"] == commit + ending
+    git("checkout", ".")
+    (tmp_path / changed).with_stem("new").write_text("new", encoding="utf-8")
+    assert versions.commit() == commit + ending_of_new
+
+
+def test_the_environment_names_the_commit_of_a_copy(monkeypatch):
+    monkeypatch.setenv(versions.COMMIT, "1234567")
+    assert versions.commit() == "1234567"
