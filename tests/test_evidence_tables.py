@@ -97,6 +97,24 @@ def test_the_forms_are_compared_with_text_and_with_cmf():
     assert "| C | 1 | 1000 | 20.0 | 0.00 | 90.0 | +30.0 |" in from_cmf
 
 
+def test_each_number_of_samples_is_compared_with_text_and_with_permuted_explanations():
+    accuracies = {"text": 0.5, "CMF": 0.6, "CMF-permuted": 0.3}
+    rows = [
+        student(arm, 0, [(50, 0.3), (100, accuracy + more)], pass_tokens=50) | {"amount": amount}
+        for amount, more in ((250, 0.0), (1000, 0.1), (4000, 0.2))
+        for arm, accuracy in accuracies.items()
+    ]
+    text = compact(tables.TABLES["amounts"]({"students": rows, "bases": []}))
+    for amount, more, (from_text, from_permuted) in (
+        (250, 0, text.split("\n\n")[:2]),
+        (4000, 20, text.split("\n\n")[2:]),
+    ):
+        assert f"| text | 1 | {amount} | 20.0 | 0.00 | {50 + more}.0 | | | | |" in from_text
+        assert f"| CMF | 1 | {amount} | 20.0 | 0.00 | {60 + more}.0 | +10.0 |" in from_text
+        assert f"| CMF-permuted | 1 | {amount} | 20.0 | 0.00 | {30 + more}.0 | -20.0 |" in from_text
+        assert f"| CMF | 1 | {amount} | 20.0 | 0.00 | {60 + more}.0 | +30.0 |" in from_permuted
+
+
 def test_the_causes_are_also_compared_at_equal_losses():
     accuracies = {"text": 0.5, "CMF": 0.6, "CMF-answer": 0.4, "CMF-false100": 0.55}
     accuracies |= {"text-whole-text": 0.7, "CMF-whole-text": 0.8}

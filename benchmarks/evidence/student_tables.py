@@ -21,11 +21,19 @@ Rows = Mapping[str, list[Mapping[str, Any]]]  # outcomes by kind: students, teac
 
 
 def of_part(part: str, rows: Rows) -> str:
-    """Return a table for each number of samples of a part."""
-    amounts = study_students.AMOUNTS if part == "amounts" else (MAIN_AMOUNT,)
+    """Return a table of the arms of a part, compared with its base."""
     arms = (study_students.BASES.get(part, "text"), *study_students.ADDED[part])
-    students = students_of(part, rows)
-    return _joined(student_table(students, arms, amount) for amount in amounts)
+    return student_table(students_of(part, rows), arms, MAIN_AMOUNT)
+
+
+def of_amounts(rows: Rows) -> str:
+    """Return differences from `text`, and of CMF from CMF-permuted, by number of samples."""
+    compared = (study_students.ADDED["amounts"], (study_students.PERMUTED, "CMF"))
+    return _joined(
+        student_table(rows["students"], arms, amount)
+        for amount in study_students.AMOUNTS
+        for arms in compared
+    )
 
 
 def of_forms(rows: Rows) -> str:

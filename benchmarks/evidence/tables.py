@@ -167,7 +167,8 @@ def _level_table(teachers: Runs) -> str:
 
 
 TABLES = {
-    **{part: functools.partial(student_tables.of_part, part) for part in ("students", "amounts")},
+    "students": functools.partial(student_tables.of_part, "students"),
+    "amounts": student_tables.of_amounts,
     "forms": student_tables.of_forms,
     "causes": student_tables.of_causes,
     "taught": student_tables.of_taught,
