@@ -103,6 +103,34 @@ def test_h1_is_at_equal_passes_and_h2_at_equal_tokens():
     assert shown["students: CMF - text (H2)"][2].startswith("+10.")
 
 
+def test_each_number_of_samples_has_its_own_comparisons():
+    rows = [
+        student(arm, accuracy + gain, seed, amount=amount, pass_tokens=tokens)
+        for seed in range(10)
+        for amount, gain in ((250, 0.1), (1000, 0.2), (4000, 0.0))
+        for arm, accuracy, tokens in (
+            ("text", 0.5, 100),
+            ("CMF", 0.6 + amount / 62500, 200),
+            ("CMF-permuted", 0.3, 200),
+        )
+    ]
+    text = claims.table({kind: [] for kind in ROW_KINDS} | {"students": rows}, ("amounts",))
+    found = {
+        (name, budget): (difference.split()[0], part)
+        for name, budget, _, difference, _, part in map(cells, text.splitlines()[2:])
+        if "samples" in name
+    }
+    # At equal passes, text is read after step 10, where it has half of its accuracy.
+    assert found == {
+        ("students, 250 samples: CMF - text", "passes"): ("+40.4", "amounts"),
+        ("students, 250 samples: CMF - text", "tokens"): ("+10.4", "amounts"),
+        ("students, 250 samples: CMF - CMF-permuted", "steps"): ("+30.4", "amounts"),
+        ("students, 4000 samples: CMF - text", "passes"): ("+41.4", "amounts"),
+        ("students, 4000 samples: CMF - text", "tokens"): ("+16.4", "amounts"),
+        ("students, 4000 samples: CMF - CMF-permuted", "steps"): ("+36.4", "amounts"),
+    }
+
+
 @pytest.mark.parametrize("seeds", [1, 9])
 def test_a_comparison_with_fewer_seeds_is_incomplete(seeds):
     rows = students({"text": 0.5, "CMF": 0.6, "C": 0.7}, range(seeds))

@@ -45,11 +45,20 @@ def test_the_differences_in_the_readme_are_those_of_the_hypotheses():
     readme = (harness.ROOT / "README.md").read_text(encoding="utf-8")
     summary = readme.partition("## Do explanations help?")[2].partition("\n## ")[0]
     primary = tables.primary(recorded.all_rows())
-    stated = re.findall(r"(\d\.\d) [^.]*?\((?:95% interval )?(-[\d.]+ to \+[\d.]+)\)", summary)
-    assert len(stated) == 4
-    for (mean, interval), name in zip(stated, ("H2", "H1", "H4", "H5"), strict=True):
-        sign = "+" if name in ("H1", "H2") else "-"  # "higher", "less accurate", "worse"
-        assert comparisons.with_bounds(primary[name]) == f"{sign}{mean} ({interval})"
+    stated = re.findall(r"(\d\.\d) [^.]*?\((?:95% interval )?([-+][\d.]+ to [-+][\d.]+)\)", summary)
+    students = recorded.all_rows()["students"]
+    found = {
+        **{f"+{name}": primary[name] for name in ("H2", "H1")},
+        **{f"-{name}": primary[name] for name in ("H4", "H5")},  # "less accurate", "worse"
+        **{
+            f"{sign}{amount} samples": comparisons.of_students(
+                students, "CMF", "text", amount, "tokens"
+            )
+            for sign, amount in (("+", 250), ("-", 4000))  # "add", "lose"
+        },
+    }
+    for (mean, interval), (name, comparison) in zip(stated, found.items(), strict=True):
+        assert comparisons.with_bounds(comparison) == f"{name[0]}{mean} ({interval})"
 
 
 def test_the_spread_of_students_that_were_trained_twice_is_that_of_the_records():

@@ -10,7 +10,7 @@ from benchmarks.evidence import comparisons, student_tables, tables
 from benchmarks.evidence.comparisons import Comparison
 from benchmarks.evidence.student_tables import Rows
 from teacherlm_jax import config
-from teacherlm_jax.pipelines.evidence_steps import study_real, study_teachers
+from teacherlm_jax.pipelines.evidence_steps import study_real, study_students, study_teachers
 from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
 from teacherlm_jax.report.paper import printed
 
@@ -61,6 +61,7 @@ def table(rows: Rows, run_parts: Collection[str]) -> str:
     hypotheses = _hypotheses(rows)
     lines = (
         *_of_forms(rows, hypotheses),
+        *_of_amounts(rows),
         *_of_stages(rows, hypotheses),
         *_of_authors(rows),
         *_of_real(rows),
@@ -92,6 +93,17 @@ def _of_forms(rows: Rows, hypotheses: Mapping[str, Conclusion]) -> Iterator[Clai
         else:
             comparison = comparisons.of_students(beside_forms, form, "text", MAIN_AMOUNT, "passes")
             yield ClaimRow(f"students: {form} - text", "passes", "forms", comparison, paper=paper)
+
+
+def _of_amounts(rows: Rows) -> Iterator[ClaimRow]:
+    """Yield the comparisons of H1 to H3 with the other numbers of samples."""
+    permuted = study_students.PERMUTED
+    compared = (("text", "passes"), ("text", "tokens"), (permuted, "steps"))
+    for amount in study_students.AMOUNTS:
+        for base, budget in compared:
+            name = f"students, {amount} samples: CMF - {base}"
+            comparison = comparisons.of_students(rows["students"], "CMF", base, amount, budget)
+            yield ClaimRow(name, budget, "amounts", comparison)
 
 
 def _of_stages(rows: Rows, hypotheses: Mapping[str, Conclusion]) -> Iterator[ClaimRow]:
