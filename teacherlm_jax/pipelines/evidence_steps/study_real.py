@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from teacherlm_jax import config
 from teacherlm_jax.pipelines.evidence_steps.study import (
     LENGTH,
+    SIZES,
     Study,
     seed_of,
     training,
@@ -13,7 +14,7 @@ from teacherlm_jax.pipelines.evidence_steps.study import (
 from teacherlm_jax.pipelines.evidence_steps.study_students import PERMUTED_AUTHOR, Arm, mixture
 
 PART = "real"
-SHAPE, STEPS, VALIDATIONS = (4, 160), 7200, 4  # layers and width
+SHAPE, STEPS, VALIDATIONS = SIZES["medium"], 7200, 6
 VOCABULARY_SIZE = 4000
 SETS = ("creak", "ecqa", "strategyqa")
 HUMAN = "human"
