@@ -54,7 +54,7 @@ def test_the_differences_in_the_readme_are_those_of_the_hypotheses():
             f"{sign}{amount} samples": comparisons.of_students(
                 students, "CMF", "text", amount, "tokens"
             )
-            for sign, amount in (("+", 250), ("-", 4000))  # "add", "lose"
+            for sign, amount in (("+", 250), ("-", 4000))  # "higher", "lower"
         },
     }
     for (mean, interval), (name, comparison) in zip(stated, found.items(), strict=True):
@@ -72,6 +72,37 @@ def test_the_spread_of_students_that_were_trained_twice_is_that_of_the_records()
     text = page.PAGE.read_text(encoding="utf-8")
     assert f"is {statistics.fmean(differences):.1f} points higher on average" in text
     assert f"standard deviation of the differences is {statistics.stdev(differences):.1f}." in text
+
+
+def test_the_statements_about_numbers_of_samples_follow_from_the_records():
+    curves, passes = {}, {}
+    for row in recorded.all_rows()["students"]:
+        key = row["arm"], row["amount"], row["seed"]
+        curves[key] = [(step, 100 * accuracy) for step, accuracy in row["curve"]]
+        passes[key] = row["tokens"] / row["pass_tokens"] / row["steps"]  # of one step
+
+    def mean(arm, amount, step_of):
+        keys = [(arm, amount, seed) for seed in range(10)]
+        return statistics.fmean(comparisons.accuracy_at(curves[key], step_of(key)) for key in keys)
+
+    text = page.PAGE.read_text(encoding="utf-8")
+    few = [mean("text", 250, lambda _, at=step: at) for step, _ in curves["text", 250, 0]]
+    assert f"between {min(few):.0f} and {max(few):.0f}% at all steps" in text
+    early = mean("text", 4000, lambda _: 4000) - mean("CMF", 4000, lambda _: 4000)
+    assert f"After 4,000 steps it was {early:.1f} points below" in text
+
+    def step(key):
+        return 28.75 / passes[key]
+
+    gains = [mean("CMF", amount, step) - mean("text", amount, step) for amount in (250, 1000)]
+    assert (
+        f"(28.8), CMF is {gains[0]:.1f} points above `text` with 250 samples and {gains[1]:.1f}"
+    ) in text
+    steps = [
+        statistics.fmean(step(("CMF", amount, seed)) for seed in range(10))
+        for amount in (250, 1000)
+    ]
+    assert f"had made about {round(steps[0], -1):,.0f} and {round(steps[1], -1):,.0f} steps" in text
 
 
 def _found_with_power(power, level, seeds):
