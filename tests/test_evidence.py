@@ -166,7 +166,9 @@ def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
     ("words", "folder", "seeds", "parts"),
     [
         ([], "runs/evidence", range(10), [part for part in evidence.PARTS if part != "real"]),
+        (["--data=d"], "runs/evidence", range(10), evidence.PARTS),
         (["--parts=forms"], "runs/evidence", range(10), ["forms"]),
+        (["--parts=real", "--data=d"], "runs/evidence", range(10), ["real"]),
         (["--short"], "runs/evidence_pilot", range(1000, 1004), []),
         (["--tiny"], "runs/evidence_tiny", range(1000, 1001), []),
         (["--seeds=3"], "runs/evidence_pilot", range(1000, 1003), []),
@@ -201,7 +203,7 @@ def test_only_the_seeds_of_the_protocol_are_recorded(words, folder, seeds, parts
     ("words", "fault"),
     [
         (["--parts=stage"], "unknown part 'stage'; expected some of students,stages"),
-        (["--parts=real", "--data=d"], "--parts=real: the protocol of this part is not finished"),
+        (["--parts=real"], "--parts=real: needs --data=FOLDER"),
         (["--parts=real", "--seeds=2"], "--parts=real: needs --data=FOLDER"),
         (["--short", "--first=0"], "for a pilot, also with --short or --tiny, use --first=1000"),
         (["--seeds=2", "--first=9"], "--first=9 --seeds=2: the seeds of the protocol are 0 to 9"),

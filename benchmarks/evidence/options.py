@@ -9,7 +9,6 @@ from teacherlm_jax.pipelines.evidence_steps import study, study_real
 from teacherlm_jax.pipelines.evidence_steps.parts import PARTS
 
 SHORT_PARTS = ("students",)
-UNFINISHED = (study_real.PART,)  # the protocol does not state the model and the steps yet
 PILOT = 1000  # first seed of runs that are not recorded
 
 
@@ -23,18 +22,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     _choose_seeds(parser, options)
     end = "" if options.recorded else "_tiny" if options.tiny else "_pilot"
     options.folder = os.path.normpath(options.folder or f"runs/evidence{end}")
-    whole = tuple(part for part in PARTS if part not in UNFINISHED)
+    whole = tuple(part for part in PARTS if part != study_real.PART or options.data)
     default = SHORT_PARTS if options.short else whole
     options.parts = options.parts.split(",") if options.parts else default
     if unknown := set(options.parts) - set(PARTS):
         parser.error(
             f"--parts={','.join(options.parts)}: unknown part {min(unknown)!r}; expected some of "
             f"{','.join(PARTS)}"
-        )
-    if options.recorded and (early := set(options.parts) & set(UNFINISHED)):
-        parser.error(
-            f"--parts={min(early)}: the protocol of this part is not finished; a pilot can be run, "
-            "with --seeds=2"
         )
     if study_real.PART in options.parts and not options.data:
         parser.error(
@@ -49,7 +43,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Run the study of stages and explanations, and rebuild its page.",
     )
     parser.add_argument(
-        "--parts", help=f"some of {','.join(PARTS)} (default: all but {','.join(UNFINISHED)})"
+        "--parts",
+        help=f"some of {','.join(PARTS)} (default: all, {study_real.PART} only with --data)",
     )
     parser.add_argument(
         "--folder",

@@ -14,7 +14,7 @@ from teacherlm_jax.pipelines.evidence_steps.study import (
 from teacherlm_jax.pipelines.evidence_steps.study_students import PERMUTED_AUTHOR, Arm, mixture
 
 PART = "real"
-SHAPE, STEPS, VALIDATIONS = SIZES["medium"], 7200, 6
+SHAPE, STEPS, VALIDATIONS = SIZES["medium"], 4800, 6
 VOCABULARY_SIZE = 4000
 SETS = ("creak", "ecqa", "strategyqa")
 HUMAN = "human"
