@@ -91,18 +91,21 @@ def test_the_statements_about_numbers_of_samples_follow_from_the_records():
     early = mean("text", 4000, lambda _: 4000) - mean("CMF", 4000, lambda _: 4000)
     assert f"After 4,000 steps it was {early:.1f} points below" in text
 
-    def step(key):
-        return 28.75 / passes[key]
+    def step(key):  # after as many passes as CMF makes with 1,000 samples
+        whole = ("CMF", 1000, key[2])
+        return curves[whole][-1][0] * passes[whole] / passes[key]
 
-    gains = [mean("CMF", amount, step) - mean("text", amount, step) for amount in (250, 1000)]
-    assert (
-        f"(28.8), CMF is {gains[0]:.1f} points above `text` with 250 samples and {gains[1]:.1f}"
-    ) in text
-    steps = [
-        statistics.fmean(step(("CMF", amount, seed)) for seed in range(10))
-        for amount in (250, 1000)
-    ]
-    assert f"had made about {round(steps[0], -1):,.0f} and {round(steps[1], -1):,.0f} steps" in text
+    gains = comparisons.Comparison(
+        tuple(
+            comparisons.accuracy_at(curves[key], step(key))
+            - comparisons.accuracy_at(curves[other], step(other))
+            for key, other in [(("CMF", 250, seed), ("text", 250, seed)) for seed in range(10)]
+        )
+    )
+    mean_gain, interval = comparisons.with_bounds(gains).lstrip("+").split(" ", 1)
+    assert f"it is {mean_gain} points above (interval {interval[1:-1]})" in text
+    steps = statistics.fmean(step(("CMF", 250, seed)) for seed in range(10))
+    assert f"only about {round(steps, -1):,.0f} steps" in text
 
 
 def _found_with_power(power, level, seeds):
