@@ -245,7 +245,7 @@ def _record(path: Path) -> int:
     conditions = (
         f"\nMeasured on one {result['device']['kind']}; {result['machine']}; "
         f"{', '.join(f'{name} {installed[name]}' for name in packages)}; "
-        f"commit {result['commit'][:7]}.\n"
+        f"commit {versions.short_commit(result['commit'])}.\n"
     )
     harness.put_into(harness.RESULTS_PAGE, "gpu", table(result) + conditions)
     return 0

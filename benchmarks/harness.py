@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from teacherlm_jax.runs.versions import commit
+from teacherlm_jax.runs.versions import commit, short_commit
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -93,9 +93,3 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return installed
-
-
-def short_commit(commit: str) -> str:
-    """Return a commit with seven digits, and what follows it, such as "+changes"."""
-    digits, plus, rest = commit.partition("+")
-    return f"{digits[:7]}{plus}{rest}"

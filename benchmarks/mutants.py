@@ -199,7 +199,11 @@ def report(measured: dict[str, dict[str, Any]]) -> int:
     for figures in measured.values():
         total.update({column: figures[column] for column in COLUMNS})
     rows = [
-        [f"`{source}`", *(figures[column] for column in COLUMNS), figures["commit"][:7]]
+        [
+            f"`{source}`",
+            *(figures[column] for column in COLUMNS),
+            versions.short_commit(figures["commit"]),
+        ]
         for source, figures in measured.items()
     ]
     rows.append(["all", *(total[column] for column in COLUMNS), ""])

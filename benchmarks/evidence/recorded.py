@@ -17,7 +17,7 @@ from teacherlm_jax import config
 from teacherlm_jax.cli import config_file
 from teacherlm_jax.config import train_config
 from teacherlm_jax.pipelines.evidence_steps import parts, study, study_real, study_students
-from teacherlm_jax.runs import layout, recorded_settings
+from teacherlm_jax.runs import layout, recorded_settings, versions
 from teacherlm_jax.storage import files
 
 # `machine` that recorded the seed, `jax` and `commit` of its runs, `training_seconds` of them, and
@@ -57,8 +57,8 @@ def write(part: str, seed: int, rows: Rows, steps: Iterable[config.StepConfig]) 
     """Record the outcomes of a seed, with the versions and the training time of its steps."""
     starts, seconds = [], 0.0
     for step in steps:
-        versions = files.read_json(Path(step.output) / layout.VERSIONS)
-        starts += [*versions.get("before", ()), versions]  # of an interrupted run, too
+        last = files.read_json(Path(step.output) / layout.VERSIONS)
+        starts += [*last.get("before", ()), last]  # of an interrupted run, too
         if step.verb == "train":
             seconds += files.read_json(Path(step.output) / layout.RESULT)["seconds"]
     record = {
@@ -99,7 +99,7 @@ def conditions(part: str) -> str:
         alike[record["machine"], record["jax"], record["commit"]].append(seed)
     lines = []
     for (machine, jax, commits), seeds in alike.items():
-        short = ", ".join(map(harness.short_commit, commits.split(", ")))
+        short = ", ".join(map(versions.short_commit, commits.split(", ")))
         hours = sum(records[seed]["training_seconds"] for seed in seeds) / 3600
         lines.append(
             f"{seeds_in_words(seeds).capitalize()}: {hours:.1f} core-hours of training steps; "

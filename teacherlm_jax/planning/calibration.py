@@ -14,6 +14,7 @@ from teacherlm_jax.planning.analytic_counts import step_flops
 from teacherlm_jax.planning.counts import Counts
 from teacherlm_jax.planning.gpus import Gpu
 from teacherlm_jax.planning.roofline import roofline
+from teacherlm_jax.runs.versions import short_commit
 from teacherlm_jax.storage import files
 
 _MEASURE = "`make bench-gpu` on this GPU writes a file for --calibration"
@@ -101,7 +102,7 @@ def load(path: str, gpu: Gpu) -> Efficiency:
             "`make bench-gpu` again"
         )
     assumed = [name for name in ("training", "prefill", "memory", "links") if name not in known]
-    commit = str(result.get("commit"))[:7]
+    commit = short_commit(str(result.get("commit")))
     source = f"calibrated on {kind} at commit {commit}; {' and '.join(assumed)} assumed"
     return dataclasses.replace(ASSUMED, **known, source=source, calibrated=True)
 

@@ -13,7 +13,8 @@ from teacherlm_jax.runs import distributed
 
 COMMIT = "TEACHERLM_COMMIT"  # names the commit of a source tree that was copied without its history
 
-_CODE = ("teacherlm_jax/", "benchmarks/")  # folders in which a new file may decide something
+_CODE = ("teacherlm_jax", "benchmarks", "tests")  # folders in which a new file may decide something
+_NOT_CODE = (":!docs", ":!benchmarks/results")
 _PACKAGES = (
     "jax",
     "jaxlib",
@@ -63,23 +64,28 @@ def version_of(package: str) -> str:
 def commit() -> str:
     """Return the commit of the source tree, with "+changes" if the code differs from it.
 
-    It differs if a file that git tracks is changed, or a new file is in the package or among the
-    benchmarks. The documentation and the recorded results, which decide nothing, do not count. The
-    commit is "unknown" without git or its history, unless the environment variable TEACHERLM_COMMIT
-    names it.
+    It differs if a file that git tracks is changed, or if there is a new one in teacherlm_jax/,
+    benchmarks/ or tests/. The documentation and the recorded results, which decide nothing, do not
+    count, nor does a new config, which its run records. The commit is "unknown" without git or its
+    history. The environment variable TEACHERLM_COMMIT replaces it.
     """
-    root = Path(__file__).parents[2]
     if named := os.environ.get(COMMIT):
         return named
-    head = _git("rev-parse", "HEAD", root=root)
-    if head is None or not (root / ".git").exists():
+    root = Path(__file__).parents[2]
+    head = _git("rev-parse", "HEAD", root=root) if (root / ".git").exists() else None
+    if head is None:
         return "unknown"
-    status = _git("status", "--porcelain", "--", ".", ":!docs", ":!benchmarks/results", root=root)
-    if status is None:
-        return f"{head}+changes"  # they cannot be excluded
-    new = tuple(f"?? {folder}" for folder in _CODE)
-    changed = any(not line.startswith("??") or line.startswith(new) for line in status.splitlines())
-    return head + "+changes" * changed
+    status = ("status", "--porcelain", "--untracked-files=no", "--", ".")
+    changed = _git(*status, *_NOT_CODE, root=root)
+    new = _git("ls-files", "--others", "--exclude-standard", "--", *_CODE, *_NOT_CODE, root=root)
+    same = changed == "" and new == ""  # None: git does not know
+    return head if same else f"{head}+changes"
+
+
+def short_commit(recorded: str) -> str:
+    """Return a recorded commit with seven digits, and what follows it, such as "+changes"."""
+    digits, plus, rest = recorded.partition("+")
+    return f"{digits[:7]}{plus}{rest}"
 
 
 def _git(*words: str, root: Path) -> str | None:

@@ -13,6 +13,7 @@ from teacherlm_jax.runs import versions
         ("docs/page.md", "", ""),
         ("benchmarks/results/speed.json", "", ""),
         ("configs/train.py", "+changes", ""),
+        ("tests/test_ä.py", "+changes", "+changes"),
         ("benchmarks/speed.py", "+changes", "+changes"),
         ("teacherlm_jax/models/decoder.py", "+changes", "+changes"),
     ],
@@ -40,10 +41,26 @@ def test_the_commit_tells_whether_files_that_decide_something_differ_from_it(
     (tmp_path / changed).write_text("after", encoding="utf-8")
     assert versions.versions()["commit"] == commit + ending
     git("checkout", ".")
+    git("config", "status.showUntrackedFiles", "no")  # as some users have it
     (tmp_path / changed).with_stem("new").write_text("new", encoding="utf-8")
     assert versions.commit() == commit + ending_of_new
 
 
-def test_the_environment_names_the_commit_of_a_copy(monkeypatch):
+def test_the_commit_of_a_copy_is_unknown_unless_the_environment_names_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(versions, "__file__", str(tmp_path / "teacherlm_jax/runs/versions.py"))
+    monkeypatch.delenv(versions.COMMIT, raising=False)
+    assert versions.commit() == "unknown"
     monkeypatch.setenv(versions.COMMIT, "1234567")
     assert versions.commit() == "1234567"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "short"),
+    [
+        ("a" * 40, "a" * 7),
+        (f"{'b' * 40}+changes", "bbbbbbb+changes"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_a_short_commit_keeps_its_changes(recorded, short):
+    assert versions.short_commit(recorded) == short
