@@ -204,6 +204,8 @@ def test_only_the_seeds_of_the_protocol_are_recorded(words, folder, seeds, parts
     [
         (["--parts=stage"], "unknown part 'stage'; expected some of students,stages"),
         (["--parts=real"], "--parts=real: needs --data=FOLDER"),
+        (["--parts=forms", "--data=d"], "--data=d: only the part real reads it"),
+        (["--short", "--data=d"], "--data=d: only the part real reads it"),
         (["--parts=real", "--seeds=2"], "--parts=real: needs --data=FOLDER"),
         (["--short", "--first=0"], "for a pilot, also with --short or --tiny, use --first=1000"),
         (["--seeds=2", "--first=9"], "--first=9 --seeds=2: the seeds of the protocol are 0 to 9"),

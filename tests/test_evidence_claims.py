@@ -73,7 +73,11 @@ def test_each_line_has_its_own_comparison():
     real = [
         student(arm, accuracy, seed, pass_tokens=tokens, benchmark="creak")
         for seed in range(10)
-        for arm, accuracy, tokens in (("text", 0.5, 100), ("C", 0.6, 200))
+        for arm, accuracy, tokens in (
+            ("text", 0.5, 100),
+            ("C", 0.6, 200),
+            ("C-permuted", 0.52, 200),
+        )
     ]
     rows = {"students": students(accuracies), "teachers": teachers, "explained": explained}
     shown = lines(rows | {"real": real}, ("students", "forms", "stages", "sizes", "taught", "real"))
@@ -89,6 +93,7 @@ def test_each_line_has_its_own_comparison():
     assert means["students: CMF by a teacher - CMF by the generator"] == ("+2.1", "", "taught")
     # C made 4.5 passes, which text made after step 10, where it had half of its accuracy.
     assert means["students, creak: C by people - text"] == ("+35.0", "", "real")
+    assert means["students, creak: C by people - C-permuted"] == ("+8.0", "", "real")
     assert shown["students: F - text"][2:] == ["not comparable", "", "forms"]
 
 
@@ -105,13 +110,15 @@ def test_h1_is_at_equal_passes_and_h2_at_equal_tokens():
 
 def test_each_number_of_samples_has_its_own_comparisons():
     rows = [
-        student(arm, accuracy + gain, seed, amount=amount, pass_tokens=tokens)
+        student(arm, accuracy, seed, amount=amount, pass_tokens=tokens)
         for seed in range(10)
-        for amount, gain in ((250, 0.1), (1000, 0.2), (4000, 0.0))
-        for arm, accuracy, tokens in (
-            ("text", 0.5, 100),
-            ("CMF", 0.6 + amount / 62500, 200),
-            ("CMF-permuted", 0.3, 200),
+        for amount, accuracies in (
+            (250, (0.6, 0.704, 0.4)),
+            (1000, (0.1, 0.2, 0.9)),
+            (4000, (0.5, 0.664, 0.3)),
+        )
+        for arm, accuracy, tokens in zip(
+            ("text", "CMF", "CMF-permuted"), accuracies, (100, 200, 200), strict=True
         )
     ]
     text = claims.table({kind: [] for kind in ROW_KINDS} | {"students": rows}, ("amounts",))

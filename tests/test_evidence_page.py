@@ -41,24 +41,29 @@ def test_the_differences_in_the_text_are_those_of_the_tables():
         assert re.search(rf"[ +-]{re.escape(difference)} ", tables), difference
 
 
-def test_the_differences_in_the_readme_are_those_of_the_hypotheses():
+def test_the_differences_in_the_readme_are_those_of_the_records():
     readme = (harness.ROOT / "README.md").read_text(encoding="utf-8")
     summary = readme.partition("## Do explanations help?")[2].partition("\n## ")[0]
-    primary = tables.primary(recorded.all_rows())
-    stated = re.findall(r"(\d\.\d) [^.]*?\((?:95% interval )?([-+][\d.]+ to [-+][\d.]+)\)", summary)
-    students = recorded.all_rows()["students"]
-    found = {
-        **{f"+{name}": primary[name] for name in ("H2", "H1")},
-        **{f"-{name}": primary[name] for name in ("H4", "H5")},  # "less accurate", "worse"
-        **{
-            f"{sign}{amount} samples": comparisons.of_students(
-                students, "CMF", "text", amount, "tokens"
-            )
-            for sign, amount in (("+", 250), ("-", 4000))  # "higher", "lower"
-        },
+    rows = recorded.all_rows()
+    primary = tables.primary(rows)
+    few, many = (
+        comparisons.of_students(rows["students"], "CMF", "text", amount, "tokens")
+        for amount in (250, 4000)
+    )
+    expected = {
+        "at equal tokens": (primary["H2"], "are {} points better at equal tokens ({})"),
+        "at equal passes": (primary["H1"], "and {} at equal passes ({})"),
+        "H4": (primary["H4"], "are {} points less accurate than on mixed data ({})"),
+        "H5": (primary["H5"], "explain {} points worse ({})"),
+        "250": (few, "with 250 samples, {} points better ({})"),
+        "4000": (many, "with 4,000, {} worse ({})"),
     }
-    for (mean, interval), (name, comparison) in zip(stated, found.items(), strict=True):
-        assert comparisons.with_bounds(comparison) == f"{name[0]}{mean} ({interval})"
+    summary = summary.replace("95% interval ", "")
+    for name, (comparison, sentence) in expected.items():
+        mean, bounds = comparisons.with_bounds(comparison).split(" ", 1)
+        assert sentence.format(mean[1:], bounds[1:-1]) in summary, name
+        less = "worse" in sentence or "less" in sentence
+        assert mean[0] == ("-" if less else "+"), name
 
 
 def test_the_spread_of_students_that_were_trained_twice_is_that_of_the_records():

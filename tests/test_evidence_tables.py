@@ -284,6 +284,9 @@ def test_real_students_are_compared_on_each_benchmark():
     assert text.count("| 105 | 55.0 | text | 2 | 50.0 ± 9.6 | no | | | |") == 2
     assert text.count("| C | 2 | 60.0 ± 9.4 | no | +10.0 ± 0.0 | +10.0 ± 0.0 | +10.0 ± 0.0 |") == 2
     assert text.count("| C-permuted | 2 | 90.0 ± 5.7 | yes |") == 2
+    permuted = text.partition("| benchmark | seeds | C - C-permuted, equal steps |")[2]
+    assert "| creak | 2 | -30.0 ± 0.0 |" in permuted
+    assert "| ecqa_held_out | 2 | -30.0 ± 0.0 |" in permuted
 
 
 def test_the_interval_of_an_accuracy_covers_seeds_and_questions():

@@ -4,7 +4,8 @@
     make evidence SHORT=1               # H1 to H3 with a few pilot seeds
     python -m benchmarks.evidence --parts=students --processes=2
     python -m benchmarks.evidence --parts=forms --first=0 --seeds=5   # and later --first=5
-    python -m benchmarks.evidence --parts=real --data=data --seeds=2   # a pilot
+    python -m benchmarks.evidence --parts=real --data=data   # --data also adds it to all others
+    python -m benchmarks.evidence --parts=forms --seeds=2   # a pilot
     python -m benchmarks.evidence --page   # rebuild the page from the recorded outcomes
 
 Each part is a pipeline of configs/evidence.py. The outcomes of the protocol's seeds, 0 to 9, are

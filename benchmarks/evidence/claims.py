@@ -146,6 +146,12 @@ def _of_real(rows: Rows) -> Iterator[ClaimRow]:
             comparisons.of_students(runs, "C", "text", amount, "passes"),
             paper=_summary(_in_single_tasks("C/human", "text", f"/{name}")),
         )
+        yield ClaimRow(
+            f"students, {name}: C by people - C-permuted",
+            "steps",
+            study_real.PART,
+            comparisons.of_students(runs, "C", "C-permuted", amount, "steps"),
+        )
 
 
 def _hypotheses(rows: Rows) -> dict[str, Conclusion]:

@@ -34,6 +34,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(
             "--parts=real: needs --data=FOLDER with the files of docs/tutorial/real-data.md"
         )
+    if options.data and study_real.PART not in options.parts:
+        parser.error(f"--data={options.data}: only the part real reads it; add it to --parts")
     return options
 
 
@@ -52,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
         "are not recorded)",
     )
     parser.add_argument(
-        "--data", type=Path, help="folder with the files of docs/tutorial/real-data.md, for `real`"
+        "--data",
+        type=Path,
+        help="folder with the files of docs/tutorial/real-data.md, which only `real` reads",
     )
     parser.add_argument(
         "--first",

@@ -108,7 +108,12 @@ def course(rows: Rows) -> str:
 
 
 def of_real(rows: Rows) -> str:
-    """Return accuracies on real questions with intervals, and differences from `text`."""
+    """Return accuracies on real questions, differences from `text`, and of C from C-permuted."""
+    return _joined((_real_accuracies(rows), _real_differences(rows)))
+
+
+def _real_accuracies(rows: Rows) -> str:
+    """Return accuracies with intervals, and differences from `text`."""
     lines = []
     for benchmark in study_real.BENCHMARKS:
         found = [row for row in rows["real"] if row["benchmark"] == benchmark]
@@ -142,6 +147,20 @@ def of_real(rows: Rows) -> str:
     header = ("benchmark", "questions", "majority, %", "arm", "seeds", "accuracy, %")
     more = ("above majority", *(f"equal {one}" for one in BUDGETS))
     return harness.table((*header, *more), lines)
+
+
+def _real_differences(rows: Rows) -> str:
+    """Return the differences of own explanations from those of other samples."""
+    lines = []
+    for benchmark in study_real.BENCHMARKS:
+        found = [row for row in rows["real"] if row["benchmark"] == benchmark]
+        amount = found[0]["amount"] if found else 0
+        comparison = comparisons.of_students(found, "C", "C-permuted", amount, "steps")
+        if comparison is not None:
+            difference = comparisons.with_half_width(comparison)
+            lines.append([benchmark, len(comparison.differences), difference])
+    header = ("benchmark", "seeds", "C - C-permuted, equal steps")
+    return harness.table(header, lines) if lines else ""
 
 
 def accuracy_with_interval(each: Runs) -> tuple[float, float]:
