@@ -8,11 +8,11 @@ import signal
 import pytest
 
 from benchmarks.evidence import __main__ as evidence
-from benchmarks.evidence import options, outcomes, real_samples, samples, tables
+from benchmarks.evidence import comparisons, options, outcomes, real_samples, samples, tables
 from teacherlm_jax.cli import config_file
 from teacherlm_jax.config import fields
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.pipelines.evidence_steps import study, study_students
+from teacherlm_jax.pipelines.evidence_steps import study, study_real, study_students
 from teacherlm_jax.storage import files
 from tests.evidence_runs import write_explanations, write_student, write_teacher
 
@@ -81,6 +81,36 @@ def test_outcomes_of_teachers_and_of_their_explanations_are_read_from_run_folder
     own = {"size": "small", "writer": "no_stage", "seed": 3, "correct": shares}
     assert rows["explained"] == [own]
     assert rows["written"] == [own | {"size": "medium", "writer": "stage2", "seed": 4}]
+
+
+def test_students_on_real_questions_are_compared_although_a_text_of_one_arm_was_too_long(tmp_path):
+    texts = {"text": 3, "C": 2, "C-permuted": 3}
+    mixtures = {arm: {"texts": count, "tokens": 300} for arm, count in texts.items()}
+    files.write_json(tmp_path / "real_data/result.json", {"mixtures": mixtures})
+    for name in ("train", *study_real.BENCHMARKS):
+        rows = [{"answer": letter} for letter in ("(A)", "(B)", "(B)")]
+        files.write_jsonl(tmp_path / f"samples/real/{name}.jsonl", rows)
+    figures = {"steps": 2, "tokens": 900, "parameters": 7, "seconds": 1.5}
+    for arm, accuracy in (("text", 0.5), ("C", 0.75)):
+        run = tmp_path / f"real/{arm}/seed-4"
+        files.write_json(run / "result.json", figures)
+        measured = {f"{name}/accuracy": accuracy for name in study_real.BENCHMARKS}
+        files.write_jsonl(run / "validation.jsonl", [{"step": 2, **measured}])
+    rows = [row for row in outcomes.real(tmp_path) if row["benchmark"] == "ecqa"]
+    assert rows[0] == {
+        "arm": "C",
+        "benchmark": "ecqa",
+        "seed": 4,
+        "curve": [(2, 0.75)],
+        "amount": 3,
+        "samples": 2,
+        "pass_tokens": 300,
+        "questions": 3,
+        "majority": 2 / 3,
+        **figures,
+    }
+    comparison = comparisons.of_students(rows, "C", "text", 3, "steps")
+    assert comparison.differences == (25.0,)
 
 
 def test_a_part_adds_its_own_arms(tmp_path):

@@ -75,16 +75,20 @@ def _writers(root: Path) -> Iterator[Row]:
 def real(root: Path) -> list[Row]:
     """Return a row for each finished student on real samples and each benchmark.
 
-    `questions` counts those of the benchmark; `majority` is the share of its most frequent answer.
+    `amount` counts the training samples, `samples` those whose texts are not too long for the arm,
+    and `questions` those of the benchmark; `majority` is the share of its most frequent answer.
     """
     return sorted(_real(root), key=lambda row: (row["arm"], row["benchmark"], row["seed"]))
 
 
 def _real(root: Path) -> Iterator[Row]:
-    asked = {
-        name: _asked(root / "samples/real" / f"{name}.jsonl") for name in study_real.BENCHMARKS
-    }
-    for folder, result in _finished(root / study_real.PART, depth=2):
+    runs = [*_finished(root / study_real.PART, depth=2)]
+    if not runs:
+        return
+    written = root / "samples" / study_real.PART
+    amount = sum(1 for _ in files.read_jsonl(written / "train.jsonl"))
+    asked = {name: _asked(written / f"{name}.jsonl") for name in study_real.BENCHMARKS}
+    for folder, result in runs:
         arm, seed = folder.parts[-2:]
         prepared = files.read_json(root / "real_data" / layout.RESULT)["mixtures"][arm]
         for name, figures in asked.items():
@@ -93,7 +97,8 @@ def _real(root: Path) -> Iterator[Row]:
                 "benchmark": name,
                 "seed": study.seed_of(seed),
                 "curve": curve(folder, name),
-                "amount": prepared["texts"],
+                "amount": amount,
+                "samples": prepared["texts"],
                 "pass_tokens": prepared["tokens"],
                 **figures,
                 **{key: result[key] for key in ("steps", "tokens", "parameters", "seconds")},
@@ -102,8 +107,6 @@ def _real(root: Path) -> Iterator[Row]:
 
 def _asked(path: Path) -> Row:
     """Return the number of questions of a file, and the share of its most frequent answer."""
-    if not path.exists():
-        return {}
     answers = collections.Counter(row["answer"] for _, row in files.read_jsonl(path))
     return {"questions": answers.total(), "majority": max(answers.values()) / answers.total()}
 
