@@ -229,6 +229,15 @@ def test_only_the_seeds_of_the_protocol_are_recorded(words, folder, seeds, parts
     assert written == [(part, root, seeds) for part in parts]
 
 
+def test_a_folder_without_the_real_files_is_refused_in_one_line(tmp_path, capsys):
+    words = ["--parts=real", f"--data={tmp_path}", "--tiny", f"--folder={tmp_path / 'runs'}"]
+    assert evidence.main(words) == 2
+    error = capsys.readouterr().err
+    missing = tmp_path / "rationale/creak_train.jsonl"
+    assert error.startswith(f"--data={tmp_path}: {missing}: no file matches")
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "fault"),
     [

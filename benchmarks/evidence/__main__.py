@@ -172,9 +172,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"A pilot with {recorded.seeds_in_words(chosen)}: its outcomes are not recorded.")
     elif not options.replace:
         _announce_recorded(options.parts, chosen)
-    samples.write_all(root / "samples", chosen)
     if study_real.PART in options.parts:
-        real_samples.write_all(root / "samples" / study_real.PART, options.data)
+        try:
+            real_samples.write_all(root / "samples" / study_real.PART, options.data)
+        except UserError as error:
+            print(f"--data={options.data}: {error}", file=sys.stderr)
+            return 2
+    samples.write_all(root / "samples", chosen)
     for part in options.parts:
         status = run(part, options)
         if options.recorded:
