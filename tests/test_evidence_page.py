@@ -9,6 +9,7 @@ from scipy import optimize, stats
 from benchmarks import harness
 from benchmarks.evidence import __main__ as evidence
 from benchmarks.evidence import comparisons, page, recorded, tables
+from teacherlm_jax.storage import files
 
 OUTDATED = "run `python -m benchmarks.evidence --page`"
 MARKED = re.compile(r"<!-- ([\w-]+) -->\n.*?<!-- /\1 -->", re.DOTALL)
@@ -100,17 +101,51 @@ def test_the_statements_about_numbers_of_samples_follow_from_the_records():
         whole = ("CMF", 1000, key[2])
         return curves[whole][-1][0] * passes[whole] / passes[key]
 
-    gains = comparisons.Comparison(
-        tuple(
-            comparisons.accuracy_at(curves[key], step(key))
-            - comparisons.accuracy_at(curves[other], step(other))
-            for key, other in [(("CMF", 250, seed), ("text", 250, seed)) for seed in range(10)]
-        )
-    )
+    accuracies = {
+        (arm, seed): comparisons.accuracy_at(curve, step((arm, amount, seed)))
+        for (arm, amount, seed), curve in curves.items()
+        if amount == 250
+    }
+    gains = comparisons.paired(accuracies, "CMF", "text")
     mean_gain, interval = comparisons.with_bounds(gains).lstrip("+").split(" ", 1)
     assert f"it is {mean_gain} points above (interval {interval[1:-1]})" in text
     steps = statistics.fmean(step(("CMF", 250, seed)) for seed in range(10))
     assert f"only about {round(steps, -1):,.0f} steps" in text
+
+
+def test_the_counts_of_real_questions_and_their_pilot_are_those_of_the_records():
+    rows = recorded.all_rows()["real"]
+    of_benchmark = {row["benchmark"]: row for row in rows}
+    held_out, papers = (
+        sum(row["questions"] for name, row in of_benchmark.items() if ("held_out" in name) == held)
+        for held in (True, False)
+    )
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert f"is held out ({held_out:,} questions)" in text
+    assert f"on the other {rows[0]['amount']:,} samples" in text
+    assert f"and {papers:,} questions of the paper's benchmarks" in text
+    assert f"tokens ({rows[0]['parameters'] / 1e6:.1f} million parameters)" in text
+
+    pilot = files.read_json(harness.RESULTS / "evidence" / "pilot.json")
+
+    def shown(design, step, *sets):
+        """Return accuracies of both arms, and the largest one above the majority, in points."""
+        found = [
+            (100 * accuracy, 100 * (accuracy - of_benchmark[name]["majority"]))
+            for row in pilot[design]
+            if row["step"] == step
+            for name, accuracy in row["accuracies"].items()
+            if name.startswith(sets)
+        ]
+        return [accuracy for accuracy, _ in found], max(above for _, above in found)
+
+    assert f"at most {shown('real_4_layers_of_160', 1800, '')[1]:.1f} points above" in text
+    creak, above_creak = shown("real_medium", 7200, "creak")
+    ecqa, above_ecqa = shown("real_medium", 7200, "ecqa")
+    assert (
+        f"{min(creak):.0f} to {max(creak):.0f}% on CREAK and {min(ecqa):.0f} to {max(ecqa):.0f}% "
+        f"on ECQA, no more than {max(above_creak, above_ecqa):.1f} points above"
+    ) in text
 
 
 def _found_with_power(power, level, seeds):
