@@ -39,7 +39,8 @@ def test_every_step_has_a_config_that_writes_to_its_folder(form):
     ("part", "base"),
     [
         *(("students", "text"), ("forms", "text"), ("causes", "CMF")),
-        *(("taught", "taught-CMF"), ("taught", "taught-stage2")),
+        *(("taught", "taught-text"), ("taught", "taught-CMF")),
+        *(("taught", "taught-stage2"), ("taught", "taught-each")),
     ],
 )
 def test_a_part_trains_the_arm_that_others_are_compared_with(part, base):
@@ -170,7 +171,7 @@ def test_the_tables_show_differences_with_intervals(tmp_path):
     lines = tables.TABLES["students"](rows).splitlines()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert cells[0][:7] == [
-        *("arm", "seeds", "samples", "passes", "million tokens", "accuracy, %", "equal steps")
+        *("arm", "seeds", "texts", "passes", "million tokens", "accuracy, %", "equal steps")
     ]
     assert cells[2][:7] == ["text", "2", "10", "3.0", "0.00", "50.0", ""]
     # Student's t of one degree of freedom: 12.7.

@@ -56,7 +56,8 @@ def students(accuracies, seeds=range(10)):
 
 def test_each_line_has_its_own_comparison():
     accuracies = {"text": 0.5, "CMF": 0.6, "CMF-permuted": 0.64, "C": 0.43}
-    accuracies |= {"taught-CMF": 0.3, "taught-stage2": 0.32}
+    accuracies |= {"taught-text": 0.25, "taught-CMF": 0.3, "taught-stage2": 0.32}
+    accuracies |= {"taught-specialists": 0.37, "taught-each": 0.22, "taught-each-checked": 0.31}
     teachers = [
         {"size": size, "stage": stage, "seed": seed, "trained": accuracy + seed / 1000, "unseen": 0}
         for seed in range(10)
@@ -91,6 +92,10 @@ def test_each_line_has_its_own_comparison():
     assert means[f"small {teacher}, accuracy"] == ("+3.0", "", "sizes")
     assert means[f"large {teacher}, correct explanations"] == ("+17.1", "", "sizes")
     assert means["students: CMF by a teacher - CMF by the generator"] == ("+2.1", "", "taught")
+    assert means["students: CMF by a teacher - text"] == ("+7.2", "", "taught")
+    assert means["students: CMF by specialists - CMF by a teacher"] == ("+5.1", "", "taught")
+    checked = "students: C, M and F by a teacher: checked - unchecked"
+    assert means[checked] == ("+9.1", "", "taught")
     # C made 4.5 passes, which text made after step 10, where it had half of its accuracy.
     assert means["students, creak: C by people - text"] == ("+35.0", "", "real")
     assert means["students, creak: C by people - C-permuted"] == ("+8.0", "", "real")

@@ -50,7 +50,7 @@ def students(accuracies, seeds=(0, 1)):
             {"CMF": 0.5, "CMF-false25": 0.3, "CMF-answer": 0.7},
             {"CMF-false25": -20, "CMF-answer": 20},
         ),
-        ("taught", {"taught-CMF": 0.5, "taught-text": 0.1}, {"taught-text": -40}),
+        ("taught", {"taught-text": 0.5, "taught-CMF": 0.1}, {"taught-CMF": -40}),
     ],
 )
 def test_the_figures_of_students_have_two_panels_of_differences(question, accuracies, expected):

@@ -207,8 +207,9 @@ def test_p_values_are_adjusted_for_their_number():
     assert adjusted == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
 
 
-def test_students_of_teachers_are_compared_with_true_explanations_and_with_each_other():
-    curves = {"taught-text": 0.4, "taught-CMF": 0.6, "taught-stage2": 0.5, "taught-checked": 0.7}
+def test_students_of_teachers_are_compared_with_no_and_true_explanations_and_with_each_other():
+    curves = {"taught-text": 0.4, "taught-CMF": 0.6, "taught-stage2": 0.5}
+    curves |= {"taught-specialists": 0.55, "taught-each": 0.35, "taught-each-checked": 0.7}
     students = [
         student(arm, 0, [(50, 0.3), (100, accuracy)], pass_tokens=50)
         | {"amount": 1000, "samples": 300}
@@ -220,9 +221,15 @@ def test_students_of_teachers_are_compared_with_true_explanations_and_with_each_
     text = tables.TABLES["taught"]({"students": students, "written": written})
     text = compact(text)
     cells = "| 1 | 300 | 20.0 | 0.00 |"
-    assert f"| taught-stage2 {cells} 50.0 | -10.0 | -10.0 | -10.0 |" in text
-    assert f"| taught-checked {cells} 70.0 | +10.0 | +10.0 | +10.0 |" in text
-    assert f"| taught-checked {cells} 70.0 | +20.0 | +20.0 | +20.0 |" in text
+    found = re.findall(rf"\| taught-(\S+) {re.escape(cells)} ([\d.]+) \| ([-+\d.]*)", text)
+    assert found == [
+        *[("text", "40.0", ""), ("CMF", "60.0", "+20.0"), ("stage2", "50.0", "+10.0")],
+        *[("specialists", "55.0", "+15.0"), ("each", "35.0", "-5.0")],
+        ("each-checked", "70.0", "+30.0"),
+        *[("CMF", "60.0", ""), ("stage2", "50.0", "-10.0"), ("specialists", "55.0", "-5.0")],
+        *[("stage2", "50.0", ""), ("specialists", "55.0", "+5.0")],
+        *[("each", "35.0", ""), ("each-checked", "70.0", "+35.0")],
+    ]
     assert "| medium | stage 2 | 1 | 25.0 | 25.0 | 25.0 |" in text
 
 

@@ -124,15 +124,20 @@ def _of_stages(rows: Rows, hypotheses: Mapping[str, Conclusion]) -> Iterator[Cla
 
 
 def _of_authors(rows: Rows) -> Iterator[ClaimRow]:
-    yield ClaimRow(
-        "students: CMF by a teacher - CMF by the generator",
-        "steps",
-        "taught",
-        comparisons.of_students(
-            rows["students"], "taught-stage2", "taught-CMF", MAIN_AMOUNT, "steps"
-        ),
-        paper=_summary(_in_single_tasks("C", "C/human")),
-    )
+    """Yield the comparisons of explanations that a teacher wrote with none, and with others."""
+    from_text = _summary(_by_student("mmlu", "CMF"))
+    from_people = _summary(_in_single_tasks("C", "C/human"))
+    one, three = "taught-stage2", "taught-specialists"
+    each, checked = "taught-each", "taught-each-checked"
+    for name, arm, base, budget, paper in (
+        ("CMF by a teacher - text", one, "taught-text", "passes", from_text),
+        ("CMF by a teacher - text", one, "taught-text", "tokens", ""),
+        ("CMF by a teacher - CMF by the generator", one, "taught-CMF", "steps", from_people),
+        ("CMF by specialists - CMF by a teacher", three, one, "steps", ""),
+        ("C, M and F by a teacher: checked - unchecked", checked, each, "steps", ""),
+    ):
+        comparison = comparisons.of_students(rows["students"], arm, base, MAIN_AMOUNT, budget)
+        yield ClaimRow(f"students: {name}", budget, "taught", comparison, paper=paper)
 
 
 def _of_real(rows: Rows) -> Iterator[ClaimRow]:

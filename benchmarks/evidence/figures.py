@@ -60,9 +60,9 @@ def questions(rows: Rows) -> tuple[Question, ...]:
         ),
         Question(
             "taught",
-            "Accuracy with each author's explanations minus that with true ones, with intervals",
-            "above true explanations, points",
-            tuple(_of_part("taught", rows, "taught-CMF", MAIN_AMOUNT, ("steps", "tokens"))),
+            "Accuracy with each author's explanations minus that without any, with intervals",
+            "accuracy above taught-text, points",
+            tuple(_of_part("taught", rows, "taught-text", MAIN_AMOUNT, ("passes", "tokens"))),
         ),
     )
 

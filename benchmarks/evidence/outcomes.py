@@ -16,7 +16,7 @@ def students(root: Path) -> list[Row]:
     """Return a row for each finished student below `root`, ordered by arm, amount and seed.
 
     `curve` has [step, accuracy] of each validation, and `tokens` counts those of all steps without
-    padding; `pass_tokens` are those of one pass over its `samples`.
+    padding; `pass_tokens` are those of one pass over its texts, which `samples` counts.
     """
     return sorted(_students(root), key=lambda row: (row["arm"], row["amount"], row["seed"]))
 

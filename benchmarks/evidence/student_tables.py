@@ -16,6 +16,13 @@ NAMES = {"cot": "chains of thought", "fundamental": "fundamentals", "mistake": "
 BUDGETS = ("steps", "tokens", "passes")
 # Arms of the part `students` that the arms of a part are compared with.
 REFERENCES = {"forms": ("text", "CMF"), "causes": ("CMF", "text")}
+# Arms whose explanations a teacher wrote, after the arm that they are compared with: by the
+# generator and a teacher, by one teacher and three specialists, without and with a check.
+TAUGHT_PAIRS = (
+    ("taught-CMF", "taught-stage2", "taught-specialists"),
+    ("taught-stage2", "taught-specialists"),
+    ("taught-each", "taught-each-checked"),
+)
 Runs = Sequence[Mapping[str, Any]]
 Rows = Mapping[str, list[Mapping[str, Any]]]  # outcomes by kind: students, teachers, …
 
@@ -176,11 +183,9 @@ def accuracy_with_interval(each: Runs) -> tuple[float, float]:
 
 
 def of_taught(rows: Rows) -> str:
-    """Return differences from true explanations, those from stage 2's, and what is correct."""
-    students = rows["students"]
-    arms = ("taught-CMF", *study_students.ADDED["taught"])
-    written = ("taught-stage2", "taught-checked", "taught-specialists")
-    tables = (student_table(students, names, MAIN_AMOUNT) for names in (arms, written))
+    """Return differences from no explanations, other differences, and what is correct."""
+    compared = (study_students.ADDED["taught"], *TAUGHT_PAIRS)
+    tables = (student_table(rows["students"], arms, MAIN_AMOUNT) for arms in compared)
     return _joined((*tables, correct_table(rows["written"])))
 
 
@@ -212,13 +217,13 @@ def student_table(students: Runs, arms: Sequence[str], amount: int) -> str:
         lines.append(
             [arm, len(each), *_means(each), *(["" for _ in texts] if arm == base else texts)]
         )
-    header = ("arm", "seeds", "samples", "passes", "million tokens", "accuracy, %")
+    header = ("arm", "seeds", "texts", "passes", "million tokens", "accuracy, %")
     more = (*(f"equal {one}" for one in BUDGETS), f"equal steps, mean of last {comparisons.LATE}")
     return harness.table((*header, *more), lines)
 
 
 def _means(runs: Runs) -> list[str]:
-    """Return the mean of samples, passes, millions of tokens, and accuracy in percent."""
+    """Return the mean of texts, passes, millions of tokens, and accuracy in percent."""
     return [
         format(statistics.fmean(values), form)
         for form, values in (

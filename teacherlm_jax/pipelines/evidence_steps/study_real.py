@@ -19,9 +19,9 @@ VOCABULARY_SIZE = 4000
 SETS = ("creak", "ecqa", "strategyqa")
 HUMAN = "human"
 ARMS = {
-    "text": Arm("text", HUMAN),
-    "C": Arm("C", HUMAN),
-    "C-permuted": Arm("C", PERMUTED_AUTHOR),
+    "text": Arm(("text",), HUMAN),
+    "C": Arm(("C",), HUMAN),
+    "C-permuted": Arm(("C",), PERMUTED_AUTHOR),
 }
 # Questions of the training files that are left out of the training, and the paper's.
 BENCHMARKS = (*(f"{name}_held_out" for name in SETS), *SETS)

@@ -29,14 +29,14 @@ class Arm:
     """Training examples of a student.
 
     Attributes:
-        form: form of its training examples.
+        forms: forms of its training examples; each sample gives one text of each form.
         author: author of the explanations in them.
         loss: which tokens are trained, a value of `MixtureConfig.loss`.
         writer: teacher that explained its samples; empty: they are the generator's.
-        checked: whether explanations that fail the generator's check are left out.
+        checked: whether texts with an explanation that fails the generator's check are left out.
     """
 
-    form: str
+    forms: tuple[str, ...]
     author: str = synthetic.AUTHOR
     loss: str = LOSS
     writer: str = ""
@@ -49,19 +49,20 @@ def false_author(share: int) -> str:
 
 
 ARMS = {
-    **{form: Arm(form) for form in config.FORMS},
-    PERMUTED: Arm("CMF", PERMUTED_AUTHOR),
-    **{f"CMF-{author}": Arm("CMF", author) for author in map(false_author, FALSE_SHARES)},
-    "text-whole-text": Arm("text", loss="text"),
-    "CMF-whole-text": Arm("CMF", loss="text"),
-    "CMF-answer": Arm("CMF", loss="answer"),
+    **{form: Arm((form,)) for form in config.FORMS},
+    PERMUTED: Arm(("CMF",), PERMUTED_AUTHOR),
+    **{f"CMF-{author}": Arm(("CMF",), author) for author in map(false_author, FALSE_SHARES)},
+    "text-whole-text": Arm(("text",), loss="text"),
+    "CMF-whole-text": Arm(("CMF",), loss="text"),
+    "CMF-answer": Arm(("CMF",), loss="answer"),
 }
 TAUGHT_ARMS = {  # all have the samples that teachers explain
-    "taught-text": Arm("text", writer="stage2"),
-    "taught-CMF": Arm("CMF", writer="stage2"),
-    "taught-stage2": Arm("CMF", "teacher", writer="stage2"),
-    "taught-checked": Arm("CMF", "teacher", writer="stage2", checked=True),
-    "taught-specialists": Arm("CMF", "teacher", writer="specialists"),
+    "taught-text": Arm(("text",), writer="stage2"),
+    "taught-CMF": Arm(("CMF",), writer="stage2"),
+    "taught-stage2": Arm(("CMF",), "teacher", writer="stage2"),
+    "taught-specialists": Arm(("CMF",), "teacher", writer="specialists"),
+    "taught-each": Arm(("C", "M", "F"), "teacher", writer="stage2"),
+    "taught-each-checked": Arm(("C", "M", "F"), "teacher", writer="stage2", checked=True),
 }
 MAIN_ARMS = ("text", "CMF", PERMUTED)
 ADDED = {  # arms that each part of the study adds
@@ -188,7 +189,7 @@ def _prepared(
 def mixture(name: str, arm: Arm) -> config.MixtureConfig:
     """Return the mixture of an arm."""
     return config.MixtureConfig(
-        name, forms=(arm.form,), author=arm.author, loss=arm.loss, checked_only=arm.checked
+        name, forms=arm.forms, author=arm.author, loss=arm.loss, checked_only=arm.checked
     )
 
 
