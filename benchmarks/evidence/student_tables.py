@@ -14,6 +14,7 @@ from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
 
 NAMES = {"cot": "chains of thought", "fundamental": "fundamentals", "mistake": "common mistakes"}
 BUDGETS = ("steps", "tokens", "passes")
+AGAIN = "CMF, trained again"  # the students that the part `causes` trains beside its own
 # Arms of the part `students` that the arms of a part are compared with.
 REFERENCES = {"forms": ("text", "CMF"), "causes": ("CMF", "text")}
 # Arms whose explanations a teacher wrote, after the arm that they are compared with: by the
@@ -31,6 +32,15 @@ def of_part(part: str, rows: Rows) -> str:
     """Return a table of the arms of a part, compared with its base."""
     arms = (study_students.BASES.get(part, "text"), *study_students.ADDED[part])
     return student_table(students_of(part, rows), arms, MAIN_AMOUNT)
+
+
+def of_main(rows: Rows) -> str:
+    """Return differences from `text` and from CMF-permuted, also of CMF that was trained again."""
+    again = [row | {"arm": AGAIN} for row in rows["bases"] if row["part"] == "causes"]
+    students = [*rows["students"], *again]
+    from_text = (*study_students.MAIN_ARMS, AGAIN)
+    from_permuted = (study_students.PERMUTED, "CMF", AGAIN)
+    return _joined(student_table(students, arms, MAIN_AMOUNT) for arms in (from_text, from_permuted))
 
 
 def of_amounts(rows: Rows) -> str:

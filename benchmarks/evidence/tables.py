@@ -167,7 +167,7 @@ def _level_table(teachers: Runs) -> str:
 
 
 TABLES = {
-    "students": functools.partial(student_tables.of_part, "students"),
+    "students": student_tables.of_main,
     "amounts": student_tables.of_amounts,
     "forms": student_tables.of_forms,
     "causes": student_tables.of_causes,
