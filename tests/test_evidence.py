@@ -13,6 +13,7 @@ from teacherlm_jax.cli import config_file
 from teacherlm_jax.config import fields
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.pipelines.evidence_steps import study, study_real, study_students
+from teacherlm_jax.pipelines.evidence_steps.parts import PARTS
 from teacherlm_jax.storage import files
 from tests.evidence_runs import write_explanations, write_student, write_teacher
 
@@ -24,6 +25,7 @@ CONFIGS = config_file.load(pathlib.Path(__file__).parents[1] / "configs" / "evid
     [
         *("students", "forms", "amounts", "stages", "sizes", "causes", "taught", "real"),
         *("students,short", "stages,short", "causes,short", "causes,tiny", "taught,tiny"),
+        "real,short",
     ],
 )
 def test_every_step_has_a_config_that_writes_to_its_folder(form):
@@ -55,13 +57,13 @@ def test_outcomes_are_read_from_run_folders(tmp_path):
     files.write_jsonl(run / "validation.jsonl", [{"step": 2, "test/accuracy": 0.5}])
     data = {"mixtures": {"CMF": {"texts": 10, "tokens": 300}}}
     files.write_json(tmp_path / "student_data/10/seed-4/result.json", data)
-    assert outcomes.students(tmp_path) == [
+    assert outcomes.below(tmp_path, [4])["students"] == [
         {
             "arm": "CMF",
             "amount": 10,
             "seed": 4,
             "curve": [(2, 0.5)],
-            "samples": 10,
+            "texts": 10,
             "pass_tokens": 300,
             **figures,
         }
@@ -73,7 +75,7 @@ def test_outcomes_of_teachers_and_of_their_explanations_are_read_from_run_folder
     correct = {"cot": 10, "fundamental": 20, "mistake": 30}
     write_explanations(tmp_path, "explain", "small", "no_stage", 3, correct)
     write_explanations(tmp_path, "write", "medium", "stage2", 4, correct)
-    rows = evidence.rows_of(tmp_path, [3, 4])
+    rows = outcomes.below(tmp_path, [3, 4])
     assert rows["teachers"] == [
         {"size": "small", "stage": "stage2", "seed": 3, "trained": 0.8, "unseen": 0.4}
         | {"steps": 200, "tokens": 900, "parameters": 7, "seconds": 1.5}
@@ -97,20 +99,24 @@ def test_students_on_real_questions_are_compared_although_a_text_of_one_arm_was_
         files.write_json(run / "result.json", figures)
         measured = {f"{name}/accuracy": accuracy for name in study_real.BENCHMARKS}
         files.write_jsonl(run / "validation.jsonl", [{"step": 2, **measured}])
-    rows = [row for row in outcomes.real(tmp_path) if row["benchmark"] == "ecqa"]
+    rows = [row for row in outcomes.below(tmp_path, [4])["real"] if row["benchmark"] == "ecqa"]
+    digests = [
+        files.file_digest(tmp_path / f"samples/real/{name}.jsonl") for name in ("train", "ecqa")
+    ]
     assert rows[0] == {
         "arm": "C",
         "benchmark": "ecqa",
+        "digests": digests,
         "seed": 4,
         "curve": [(2, 0.75)],
         "amount": 3,
-        "samples": 2,
+        "texts": 2,
         "pass_tokens": 300,
         "questions": 3,
         "majority": 2 / 3,
         **figures,
     }
-    comparison = comparisons.of_students(rows, "C", "text", 3, "steps")
+    comparison = comparisons.of_arms(rows, "C", "text", 3, "steps")
     assert comparison.differences == (25.0,)
 
 
@@ -121,7 +127,7 @@ def test_a_part_adds_its_own_arms(tmp_path):
     write_student(tmp_path, "text", 0, (0.5, 0.6), amount=250)
 
     def found(part, seeds):
-        rows = evidence.added(part, evidence.rows_of(tmp_path, seeds))["students"]
+        rows = outcomes.added(part, outcomes.below(tmp_path, seeds))["students"]
         return [(row["arm"], row["amount"], row["seed"]) for row in rows]
 
     assert found("students", range(8)) == [
@@ -145,7 +151,7 @@ def test_every_outcome_is_added_by_one_part():
     sizes = [{"size": size, "seed": 0} for size in ("small", "medium", "large")]
     rows = {"students": students, "teachers": sizes, "explained": sizes, "written": sizes[:1]}
     rows["real"] = [{"arm": "C", "benchmark": "creak", "seed": 0}]
-    added = [evidence.added(part, rows) for part in evidence.PARTS]
+    added = [outcomes.added(part, rows) for part in PARTS]
     for name, every in rows.items():
         found = [row for part in added for row in part[name]]
         assert sorted(map(str, found)) == sorted(map(str, every))
@@ -154,8 +160,8 @@ def test_every_outcome_is_added_by_one_part():
 def test_a_part_has_the_base_that_its_arms_are_compared_with(tmp_path):
     for arm in ("text", "CMF", "CMF-false25"):
         write_student(tmp_path, arm, 0, (0.5, 0.6))
-    rows = evidence.rows_of(tmp_path, [0])
-    bases = {part: evidence.added(part, rows)["bases"] for part in ("students", "forms", "causes")}
+    rows = outcomes.below(tmp_path, [0])
+    bases = {part: outcomes.added(part, rows)["bases"] for part in ("students", "forms", "causes")}
     assert {part: [row["arm"] for row in found] for part, found in bases.items()} == {
         "students": [],
         "forms": ["text"],
@@ -167,7 +173,7 @@ def test_the_tables_show_differences_with_intervals(tmp_path):
     for seed, gain in enumerate((0.1, 0.2)):
         write_student(tmp_path, "text", seed, (0.4, 0.5))
         write_student(tmp_path, "CMF", seed, (0.4, 0.5 + gain))
-    rows = evidence.rows_of(tmp_path, range(2))
+    rows = outcomes.below(tmp_path, range(2))
     lines = tables.TABLES["students"](rows).splitlines()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert cells[0][:7] == [
@@ -196,8 +202,8 @@ def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
 @pytest.mark.parametrize(
     ("words", "folder", "seeds", "parts"),
     [
-        ([], "runs/evidence", range(10), [part for part in evidence.PARTS if part != "real"]),
-        (["--data=d"], "runs/evidence", range(10), evidence.PARTS),
+        ([], "runs/evidence", range(10), [part for part in PARTS if part != "real"]),
+        (["--data=d"], "runs/evidence", range(10), PARTS),
         (["--parts=forms"], "runs/evidence", range(10), ["forms"]),
         (["--parts=real", "--data=d"], "runs/evidence", range(10), ["real"]),
         (["--short"], "runs/evidence_pilot", range(1000, 1004), []),
@@ -208,7 +214,9 @@ def test_a_step_that_the_study_lacks_is_refused_with_examples(name):
         (["--parts=forms", "--first=2", "--seeds=3"], "runs/evidence", range(2, 5), ["forms"]),
     ],
 )
-def test_only_the_seeds_of_the_protocol_are_recorded(words, folder, seeds, parts, monkeypatch):
+def test_only_the_seeds_of_the_protocol_are_recorded(
+    words, folder, seeds, parts, monkeypatch, capsys
+):
     written, seen = [], {}
 
     def run(part, options):
@@ -216,12 +224,13 @@ def test_only_the_seeds_of_the_protocol_are_recorded(words, folder, seeds, parts
         return 0
 
     monkeypatch.setattr(evidence, "run", run)
-    monkeypatch.setattr(real_samples, "write_all", lambda folder, data: None)
+    monkeypatch.setattr(real_samples, "write_all", lambda folder, data: {"creak": (31, 30)})
     monkeypatch.setattr(samples, "write_all", lambda root, given: seen.update(drawn=(root, given)))
     monkeypatch.setattr(evidence, "record", lambda *given, replace: written.append(given))
     monkeypatch.setattr(tables, "TABLES", collections.defaultdict(lambda: lambda rows: ""))
-    monkeypatch.setattr(evidence, "rows_of", lambda *given: collections.defaultdict(list))
     assert evidence.main(words) == 0
+    unused = "creak: 1 of 31 rows are not used"
+    assert (unused in capsys.readouterr().out) == ("--data=d" in words)
     root = pathlib.Path(folder)
     assert seen["drawn"] == (root / "samples", seeds)
     run = seen["run"]
@@ -236,6 +245,15 @@ def test_a_folder_without_the_real_files_is_refused_in_one_line(tmp_path, capsys
     error = capsys.readouterr().err
     missing = tmp_path / "rationale/creak_train.jsonl"
     assert error.startswith(f"--data={tmp_path}: {missing}: no file matches")
+    assert error.count("\n") == 1
+
+
+def test_a_folder_with_other_samples_is_refused_in_one_line(tmp_path, capsys):
+    path = tmp_path / "samples/vocabulary.jsonl"
+    files.write_jsonl(path, [{"question": "of another version"}])
+    assert evidence.main(["--parts=forms", "--tiny", f"--folder={tmp_path}"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{path}: has other samples than this version of the study draws")
     assert error.count("\n") == 1
 
 
@@ -254,6 +272,8 @@ def test_a_folder_without_the_real_files_is_refused_in_one_line(tmp_path, capsys
         (["--seeds=0"], "--seeds=0: expected 1 or more"),
         (["--short", "--seeds=10"], "--seeds=10: expected 1 to 4"),
         (["--tiny", "--seeds=2"], "--seeds=2: expected 1 to 1"),
+        (["--tiny", "--replace"], "--replace: a pilot records nothing"),
+        (["--page", "--seeds=2"], "--page: rebuilds the page of all parts and seeds"),
     ],
 )
 def test_runs_that_the_protocol_does_not_allow_are_refused(words, fault, capsys):

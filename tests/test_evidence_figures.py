@@ -62,6 +62,20 @@ def test_the_figures_of_students_have_two_panels_of_differences(question, accura
         assert point["mean"] == pytest.approx(expected[point["name"]])
 
 
+def test_the_panels_of_students_of_teachers_are_at_equal_passes_and_tokens():
+    rows = students({"taught-text": 0.5, "taught-stage2": 0.6})
+    for row in rows:
+        row["curve"] = [(100, row["curve"][1][1] / 2), row["curve"][1]]
+        if row["arm"] == "taught-stage2":
+            row |= {"tokens": 600, "pass_tokens": 240}
+    others = {"bases": [], "teachers": [], "explained": []}
+    points = drawn_points({"students": rows, **others}, "taught")
+    means = {point["row"]: point["mean"] for point in points}
+    # 2.5 passes with 600 tokens, for which text needs 166.7 and 133.3 steps.
+    expected = {"equal passes": 60 - 25 * (1 + 2 / 3), "equal tokens": 60 - 25 * (1 + 1 / 3)}
+    assert means == pytest.approx(expected)
+
+
 def test_the_figure_of_stages_has_their_differences_and_those_of_the_specialists():
     points = drawn_points({"students": [], "bases": [], **teachers()}, "stages")
     means = {(point["row"], point["name"]): round(point["mean"], 6) for point in points}

@@ -45,10 +45,10 @@ def test_the_differences_in_the_text_are_those_of_the_tables():
 def test_the_differences_in_the_readme_are_those_of_the_records():
     readme = (harness.ROOT / "README.md").read_text(encoding="utf-8")
     summary = readme.partition("## Do explanations help?")[2].partition("\n## ")[0]
-    rows = recorded.all_rows()
+    rows = recorded.rows_of(recorded.read_all())
     primary = tables.primary(rows)
     few, many = (
-        comparisons.of_students(rows["students"], "CMF", "text", amount, "tokens")
+        comparisons.of_arms(rows["students"], "CMF", "text", amount, "tokens")
         for amount in (250, 4000)
     )
     expected = {
@@ -68,7 +68,7 @@ def test_the_differences_in_the_readme_are_those_of_the_records():
 
 
 def test_the_spread_of_students_that_were_trained_twice_is_that_of_the_records():
-    rows = recorded.all_rows()
+    rows = recorded.rows_of(recorded.read_all())
     again = [row for row in rows["bases"] if row["part"] == "causes"]
     once = [row for row in rows["students"] if row["arm"] == "CMF" and row["amount"] == 1000]
     accuracies = [
@@ -82,7 +82,7 @@ def test_the_spread_of_students_that_were_trained_twice_is_that_of_the_records()
 
 def test_the_statements_about_numbers_of_samples_follow_from_the_records():
     curves, passes = {}, {}
-    for row in recorded.all_rows()["students"]:
+    for row in recorded.rows_of(recorded.read_all())["students"]:
         key = row["arm"], row["amount"], row["seed"]
         curves[key] = [(step, 100 * accuracy) for step, accuracy in row["curve"]]
         passes[key] = row["tokens"] / row["pass_tokens"] / row["steps"]  # of one step
@@ -114,7 +114,7 @@ def test_the_statements_about_numbers_of_samples_follow_from_the_records():
 
 
 def test_the_counts_of_real_questions_and_their_pilot_are_those_of_the_records():
-    rows = recorded.all_rows()["real"]
+    rows = recorded.rows_of(recorded.read_all())["real"]
     of_benchmark = {row["benchmark"]: row for row in rows}
     held_out, papers = (
         sum(row["questions"] for name, row in of_benchmark.items() if ("held_out" in name) == held)
@@ -160,7 +160,7 @@ def test_the_statements_about_power_follow_from_the_spread_of_the_differences():
     effect = _found_with_power(0.8, level=0.05 / 5, seeds=10)  # the first step of Holm's method
     spread = {
         name: statistics.stdev(comparison.differences)
-        for name, comparison in tables.primary(recorded.all_rows()).items()
+        for name, comparison in tables.primary(recorded.rows_of(recorded.read_all())).items()
     }
     others, explained = [spread[f"H{number}"] for number in range(1, 5)], spread["H5"]
     text = page.PAGE.read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import harness
 from benchmarks.evidence import __main__ as evidence
-from benchmarks.evidence import figures, page, recorded
+from benchmarks.evidence import figures, page, recorded, samples
 from teacherlm_jax.pipelines.evidence_steps import study_students, study_teachers
 from teacherlm_jax.storage import files
 from tests.evidence_runs import (
@@ -82,6 +82,39 @@ def test_a_run_with_other_settings_does_not_count(tmp_path, results, capsys):
     assert "warmup_steps=6, but now config.optimizer.warmup_steps=50" in shown
 
 
+def test_a_damaged_run_keeps_only_its_own_seed_from_being_recorded(tmp_path, results, capsys):
+    root = tmp_path / "runs"
+    write_seed(root, 0)
+    write_seed(root, 1)
+    write_student(root, "M", 1, (0.4, 0.5))  # of another part
+    damaged = [root / f"student/{arm}/1000/seed-{seed}" for arm, seed in (("CMF", 0), ("M", 1))]
+    for folder in damaged:
+        (folder / "validation.jsonl").write_text('{"step": 100, "test/acc\n', encoding="utf-8")
+    record("students", root, range(2))
+    shown = capsys.readouterr().out
+    assert f"students: seed 0 not recorded: {damaged[0]}/validation.jsonl:1: not JSON" in shown
+    assert f"; delete {damaged[0]} and repeat the command; seed 1 recorded\n" in shown
+    assert list(recorded.read("students")) == [1]
+
+
+def test_the_page_is_rebuilt_by_its_command(results):
+    assert evidence.main(["--page"]) == 0
+    assert "| H1: CMF - text, equal passes | | 0 | | | no outcomes |" in shown_page()
+
+
+def test_seeds_that_are_recorded_already_are_announced(tmp_path, results, monkeypatch, capsys):
+    write_seed(tmp_path, 0)
+    record("students", tmp_path, range(1))
+    monkeypatch.setattr(evidence, "run", lambda part, options: 7)
+    monkeypatch.setattr(samples, "write_all", lambda root, seeds: None)
+    words = ["--parts=students", "--first=0", "--seeds=2", f"--folder={tmp_path}"]
+    assert evidence.main(words) == 7
+    shown = capsys.readouterr().out
+    assert "students: seed 0 already recorded. This run only prints their new outcomes" in shown
+    assert evidence.main([*words, "--replace"]) == 7
+    assert "This run only prints" not in capsys.readouterr().out
+
+
 def test_a_folder_that_was_moved_can_be_recorded(tmp_path, results):
     write_seed(tmp_path / "before", 0)
     (tmp_path / "before").rename(tmp_path / "after")
@@ -136,7 +169,9 @@ def test_all_commits_of_a_seed_are_named(tmp_path, results):
     }
     files.write_json(root / "student/CMF/1000/seed-0/versions.json", resumed)
     record("students", root, range(1))
-    assert "commit aaaaaaa, bbbbbbb+changes, ccccccc." in recorded.conditions("students")
+    assert "commit aaaaaaa, bbbbbbb+changes, ccccccc." in recorded.conditions(
+        "students", recorded.read("students")
+    )
 
 
 @pytest.mark.parametrize(("part", "base"), [("causes", "CMF"), ("forms", "text")])
@@ -153,8 +188,8 @@ def test_a_part_is_compared_with_the_base_that_was_run_with_it(part, base, tmp_p
     assert f"| {arms[1]} | 2 | 10 | 3.0 | 0.00 | 20.5 | +10.0 ± 0.0 |" in shown
     other = {"text": "CMF", "CMF": "text"}[base]
     expected = f"The students of `{other}` are those of the part `students`."
-    assert expected in recorded.conditions(part)
-    question = {one.name: one for one in figures.questions(recorded.all_rows())}[
+    assert expected in recorded.conditions(part, recorded.read(part))
+    question = {one.name: one for one in figures.questions(recorded.rows_of(recorded.read_all()))}[
         {"forms": "students"}.get(part, part)
     ]
     assert [p["mean"] for p in question.points if p["name"] == arms[1]] == pytest.approx([10, 10])
@@ -167,7 +202,7 @@ def test_a_part_is_compared_with_the_base_that_was_run_with_it(part, base, tmp_p
     evidence.rebuild()
     assert f"| {base} | 2 | 10 | 3.0 | 0.00 | 10.5 |" not in shown_page()
     expected = f"The students of `{base}` and `{other}` are those of the part `students`."
-    assert expected in recorded.conditions(part)
+    assert expected in recorded.conditions(part, recorded.read(part))
 
 
 def test_incomplete_parts_are_shown_as_such(tmp_path, results):

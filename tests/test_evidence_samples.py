@@ -9,6 +9,7 @@ from benchmarks.evidence import real_samples, samples
 from teacherlm_jax.cli import config_file
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import KINDS
+from teacherlm_jax.errors import UserError
 from teacherlm_jax.pipelines.evidence_steps import study_real, study_students
 from teacherlm_jax.storage import files
 
@@ -103,7 +104,7 @@ def test_samples_of_another_version_are_refused(tmp_path):
     samples.write_all(tmp_path, [])  # the same ones
     rows = [row for _, row in files.read_jsonl(path)]
     files.write_jsonl(path, rows[1:])
-    with pytest.raises(SystemExit, match=r"vocabulary\.jsonl: has other samples .* another --fold"):
+    with pytest.raises(UserError, match=r"vocabulary\.jsonl: has other samples .* another --fold"):
         samples.write_all(tmp_path, [])
 
 
@@ -141,7 +142,8 @@ def write_rationales(data):
 
 def test_real_samples_have_options_and_their_own_and_another_explanation(tmp_path):
     write_rationales(tmp_path)
-    real_samples.write_all(tmp_path / "real", tmp_path)
+    counts = real_samples.write_all(tmp_path / "real", tmp_path)
+    assert counts == {"creak": (30, 30), "ecqa": (30, 30), "strategyqa": (31, 30)}
     real_samples.write_all(tmp_path / "real", tmp_path)  # the same ones
     train = [row for _, row in files.read_jsonl(tmp_path / "real/train.jsonl")]
     assert collections.Counter(row["source"] for row in train) == dict.fromkeys(study_real.SETS, 27)

@@ -6,8 +6,9 @@ import re
 import pytest
 
 from benchmarks.evidence import comparisons, student_tables, tables
-from benchmarks.evidence.comparisons import Comparison
+from benchmarks.evidence.comparisons import Comparison, Missing
 from teacherlm_jax.data.sample import KINDS
+from teacherlm_jax.errors import UserError
 
 
 def test_an_accuracy_between_two_validations_is_interpolated():
@@ -27,6 +28,7 @@ def student(arm, seed, curve, pass_tokens, tokens=1000):
     return {
         "arm": arm,
         "amount": 10,
+        "texts": 10,
         "seed": seed,
         "curve": curve,
         "steps": curve[-1][0],
@@ -42,16 +44,17 @@ def test_students_are_compared_at_the_largest_budget_that_both_reached():
         student("CMF", 1, [(50, 0.5), (100, 0.7)], pass_tokens=100),  # no partner
     ]
     differences = {
-        budget: comparisons.of_students(rows, "CMF", "text", 10, budget).differences
+        budget: comparisons.of_arms(rows, "CMF", "text", 10, budget).differences
         for budget in student_tables.BUDGETS
     }
     assert differences["steps"] == pytest.approx((100 * (0.7 - 0.8),))
     assert differences["tokens"] == pytest.approx((100 * (0.7 - 0.64),))
     # CMF made 8 passes of 100 tokens, which text made after step 40.
     assert differences["passes"] == pytest.approx((100 * (0.7 - 0.3),))
-    assert comparisons.of_students(rows, "C", "text", 10, "steps") is None
+    assert comparisons.of_arms(rows, "C", "text", 10, "steps") is Missing.SEEDS
     rows.append(student("C", 0, [(50, 0.5), (100, 0.7)], pass_tokens=5000))
-    assert comparisons.of_students(rows, "C", "text", 10, "passes") is None  # text at step 1
+    # At equal passes, text would be read at step 1.
+    assert comparisons.of_arms(rows, "C", "text", 10, "passes") is Missing.BUDGET
 
 
 def test_a_table_has_the_seeds_that_all_of_its_arms_have():
@@ -92,15 +95,16 @@ def test_the_forms_are_compared_with_text_and_with_cmf():
     ]
     text = compact(tables.TABLES["forms"]({"students": rows, "bases": []}))
     from_text, from_cmf = text.split("\n\n")
-    assert "| C | 1 | 1000 | 20.0 | 0.00 | 90.0 | +40.0 |" in from_text
-    assert "| CMF | 1 | 1000 | 20.0 | 0.00 | 60.0 | | | | |" in from_cmf
-    assert "| C | 1 | 1000 | 20.0 | 0.00 | 90.0 | +30.0 |" in from_cmf
+    assert "| C | 1 | 10 | 20.0 | 0.00 | 90.0 | +40.0 |" in from_text
+    assert "| CMF | 1 | 10 | 20.0 | 0.00 | 60.0 | | | | |" in from_cmf
+    assert "| C | 1 | 10 | 20.0 | 0.00 | 90.0 | +30.0 |" in from_cmf
 
 
 def test_each_number_of_samples_is_compared_with_text_and_with_permuted_explanations():
     accuracies = {"text": 0.5, "CMF": 0.6, "CMF-permuted": 0.3}
     rows = [
-        student(arm, 0, [(50, 0.3), (100, accuracy + more)], pass_tokens=50) | {"amount": amount}
+        student(arm, 0, [(50, 0.3), (100, accuracy + more)], pass_tokens=50)
+        | {"amount": amount, "texts": amount}
         for amount, more in ((250, 0.0), (1000, 0.1), (4000, 0.2))
         for arm, accuracy in accuracies.items()
     ]
@@ -124,11 +128,11 @@ def test_the_causes_are_also_compared_at_equal_losses():
     ]
     text = compact(tables.TABLES["causes"]({"students": rows, "bases": []}))
     from_cmf, all_tokens, letters = text.split("\n\n")
-    assert "| CMF-answer | 1 | 1000 | 20.0 | 0.00 | 40.0 | -20.0 |" in from_cmf
-    assert "| CMF-whole-text | 1 | 1000 | 20.0 | 0.00 | 80.0 | +10.0 |" in all_tokens
-    assert "| CMF-answer | 1 | 1000 | 20.0 | 0.00 | 40.0 | | | | |" in letters
-    assert "| text | 1 | 1000 | 20.0 | 0.00 | 50.0 | +10.0 |" in letters
-    assert "| CMF-false100 | 1 | 1000 | 20.0 | 0.00 | 55.0 | +15.0 |" in letters
+    assert "| CMF-answer | 1 | 10 | 20.0 | 0.00 | 40.0 | -20.0 |" in from_cmf
+    assert "| CMF-whole-text | 1 | 10 | 20.0 | 0.00 | 80.0 | +10.0 |" in all_tokens
+    assert "| CMF-answer | 1 | 10 | 20.0 | 0.00 | 40.0 | | | | |" in letters
+    assert "| text | 1 | 10 | 20.0 | 0.00 | 50.0 | +10.0 |" in letters
+    assert "| CMF-false100 | 1 | 10 | 20.0 | 0.00 | 55.0 | +15.0 |" in letters
 
 
 def test_the_p_value_counts_all_flips_of_the_signs():
@@ -173,14 +177,14 @@ def test_a_difference_is_shown_with_the_bounds_of_its_interval():
 def test_a_difference_is_shown_with_half_the_width_of_its_interval():
     assert comparisons.with_half_width(Comparison((1.0, 3.0))) == "+2.0 ± 12.7"
     assert comparisons.with_half_width(Comparison((-0.04,))) == "+0.0"
-    assert comparisons.with_half_width(None) == ""
+    assert comparisons.with_half_width(Missing.SEEDS) == "no common seeds"
 
 
 def test_a_hypothesis_that_is_not_complete_changes_no_other_verdict():
     strong = Comparison((1.0, 1.1) * 5, tuple(range(10)))
     partial = Comparison((1.0, 1.1) * 4, tuple(range(8)))
-    found = {"H1": strong, "H2": None, "H3": partial, "H4": None, "H5": None}
-    verdicts = tables.verdicts(found)
+    missing = dict.fromkeys(("H2", "H4", "H5"), Missing.SEEDS)
+    verdicts = tables.verdicts({"H1": strong, "H3": partial, **missing})
     assert verdicts["H1"] == ("supported", pytest.approx(5 * 2 / 1024))
     assert verdicts["H3"] == ("incomplete", 1.0)
     assert list(verdicts) == ["H1", "H3"]
@@ -191,7 +195,8 @@ def test_a_verdict_needs_the_adjusted_p_value():
     weak = Comparison((*[1.0] * 8, -1.0, -0.8), tuple(range(10)))
     assert weak.mean > weak.half
     assert 0.01 < weak.p < 0.05
-    assert tables.verdicts({"H1": weak} | dict.fromkeys(("H2", "H3", "H4", "H5")))["H1"] == (
+    missing = dict.fromkeys(("H2", "H3", "H4", "H5"), Missing.SEEDS)
+    assert tables.verdicts({"H1": weak} | missing)["H1"] == (
         "undecided",
         pytest.approx(5 * weak.p),
     )
@@ -212,7 +217,7 @@ def test_students_of_teachers_are_compared_with_no_and_true_explanations_and_wit
     curves |= {"taught-specialists": 0.55, "taught-each": 0.35, "taught-each-checked": 0.7}
     students = [
         student(arm, 0, [(50, 0.3), (100, accuracy)], pass_tokens=50)
-        | {"amount": 1000, "samples": 300}
+        | {"amount": 1000, "texts": 300}
         for arm, accuracy in curves.items()
     ]
     written = [
@@ -276,12 +281,15 @@ def test_the_course_has_accuracies_and_differences_along_the_training():
     assert "| 10 | 50.0 | 30.0 | 30.0 | -20.0 ± 0.0 | +0.0 ± 0.0 |" in text
     assert "| 20 | 60.0 | 50.0 | 40.0 | -10.0 ± 0.0 | +10.0 ± 0.0 |" in text
     assert "| mean of the last 6 | 56.7 | 50.0 | 40.0 | -6.7 ± 0.0 | +10.0 ± 0.0 |" in text
+    of_seeds = [row for row in students if (row["arm"] == "text") == (row["seed"] == 0)]
+    assert tables.TABLES["course"]({"students": of_seeds}) == ""  # no seed has all arms
 
 
 def test_real_students_are_compared_on_each_benchmark():
     rows = [
         student(arm, seed, [(50, 0.3), (100, accuracy)], pass_tokens=50)
         | {"amount": 80, "benchmark": benchmark, "questions": 105, "majority": 0.55}
+        | {"digests": ["sha256:1", f"sha256:{benchmark}"]}
         for arm, accuracy in (("text", 0.5), ("C", 0.6), ("C-permuted", 0.9))
         for seed in (0, 1)
         for benchmark in ("creak", "ecqa_held_out")
@@ -294,6 +302,21 @@ def test_real_students_are_compared_on_each_benchmark():
     permuted = text.partition("| benchmark | seeds | C - C-permuted, equal steps |")[2]
     assert "| creak | 2 | -30.0 ± 0.0 |" in permuted
     assert "| ecqa_held_out | 2 | -30.0 ± 0.0 |" in permuted
+
+
+def test_outcomes_on_other_real_samples_are_not_compared():
+    rows = [
+        student("C", seed, [(50, 0.3), (100, 0.6)], pass_tokens=50)
+        | {
+            "benchmark": "creak",
+            "questions": 105,
+            "majority": 0.55,
+            "digests": [digest, "sha256:2"],
+        }
+        for seed, digest in ((0, "sha256:1"), (3, "sha256:0"))
+    ]
+    with pytest.raises(UserError, match="creak: seed 3 has other samples or questions than seed 0"):
+        tables.TABLES["real"]({"real": rows})
 
 
 def test_the_interval_of_an_accuracy_covers_seeds_and_questions():

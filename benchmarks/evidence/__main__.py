@@ -17,14 +17,12 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 from benchmarks.evidence import outcomes, page, real_samples, recorded, samples, tables
 from benchmarks.evidence.options import parse
-from benchmarks.evidence.student_tables import Rows
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.pipelines.evidence_steps import study, study_real, study_students, study_teachers
-from teacherlm_jax.pipelines.evidence_steps.parts import PARTS
+from teacherlm_jax.pipelines.evidence_steps import study, study_real
 from teacherlm_jax.runs import stop_signals
 from teacherlm_jax.runs.parent_process import TiedProcess
 
@@ -48,7 +46,7 @@ def run(part: str, options: argparse.Namespace) -> int:
     received: list[int] = []
     pipeline: TiedProcess | None = None
 
-    def stop(number: int, _: Any) -> None:
+    def stop(number: int, _: FrameType | None) -> None:
         received.append(number)
         if pipeline is not None:
             pipeline.send_signal(number)
@@ -63,88 +61,48 @@ def run(part: str, options: argparse.Namespace) -> int:
     return status if status >= 0 else 128 - status
 
 
-def rows_of(root: Path, seeds: Collection[int]) -> Rows:
-    """Return all outcomes with these seeds; other seeds may have runs in `root`, too."""
-    found = {
-        "students": outcomes.students(root),
-        "bases": [],
-        "teachers": outcomes.teachers(root),
-        "explained": outcomes.writers(root, "explain"),
-        "written": outcomes.writers(root, "write"),
-        "real": outcomes.real(root),
-    }
-    return {kind: [row for row in rows if row["seed"] in seeds] for kind, rows in found.items()}
-
-
-def added(part: str, rows: Rows) -> Rows:
-    """Return the outcomes that a part adds to those of the other parts.
-
-    `bases` has the reference arm that was trained with this part, if it has one.
-    """
-    sizes = study_teachers.PARTS.get(part, ())
-    arms = study_students.ADDED.get(part, ())
-    base = study_students.BASES.get(part)
-    return {
-        "students": [
-            row
-            for row in rows["students"]
-            if row["arm"] in arms and (row["amount"] != study.MAIN_AMOUNT) == (part == "amounts")
-        ],
-        "bases": [
-            row | {"part": part}
-            for row in rows["students"]
-            if row["arm"] == base and row["amount"] == study.MAIN_AMOUNT
-        ],
-        "teachers": [row for row in rows["teachers"] if row["size"] in sizes],
-        "explained": [row for row in rows["explained"] if row["size"] in sizes],
-        "written": rows["written"] if part == "taught" else [],
-        "real": rows["real"] if part == study_real.PART else [],
-    }
-
-
 def record(part: str, root: Path, seeds: Collection[int], *, replace: bool) -> None:
     """Record the seeds of a part whose steps are all finished, and rebuild the page.
 
     Seeds that are recorded already are left as they are, unless `replace` says otherwise.
     """
     before = recorded.read(part)
-    rows = added(part, rows_of(root, seeds))
-    outcomes_of: dict[str, list[int]] = {}
+    seeds_by_state: dict[str, list[int]] = {}
     for seed in seeds:
         if seed in before and not replace:
             state = "already recorded (--replace records them again)"
         else:
-            state = _recorded(part, root, seed, rows)
-        outcomes_of.setdefault(state, []).append(seed)
-    states = (f"{recorded.seeds_in_words(some)} {state}" for state, some in outcomes_of.items())
+            state = _recorded(part, root, seed)
+        seeds_by_state.setdefault(state, []).append(seed)
+    states = (f"{recorded.seeds_in_words(some)} {state}" for state, some in seeds_by_state.items())
     print(f"{part}: {'; '.join(states)}")
     rebuild()
 
 
-def _recorded(part: str, root: Path, seed: int, rows: Rows) -> str:
+def _recorded(part: str, root: Path, seed: int) -> str:
     """Record a seed of a part if its steps are finished; return what was done, in words."""
     try:
         steps = recorded.finished_steps(part, root, seed)
+        if steps is None:
+            return "not finished"
+        recorded.write(part, root, seed, steps)
     except UserError as error:
         return f"not recorded: {error}"
-    if steps is None:
-        return "not finished"
-    recorded.write(part, seed, rows, steps)
     return "recorded"
 
 
 def rebuild() -> None:
     """Rebuild the page from the recorded outcomes."""
-    rows = recorded.all_rows()
-    run_parts = [part for part in PARTS if recorded.read(part)]
-    for part in PARTS:
-        if part in run_parts:
-            page.write(part, rows, recorded.conditions(part))
+    records = recorded.read_all()
+    rows = recorded.rows_of(records)
+    for part, of_part in records.items():
+        if of_part:
+            page.write(part, rows, recorded.conditions(part, of_part))
         else:
             page.write_missing(part)
     for name in ("primary", "course"):
         page.write(name, rows)
-    page.write_claims(rows, run_parts)
+    page.write_claims(rows, [part for part, of_part in records.items() if of_part])
     page.write_figures(rows)
 
 
@@ -159,11 +117,20 @@ def _announce_recorded(parts: Sequence[str], seeds: Collection[int]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the study and return the exit status."""
+    """Run the study and return the exit status; 2 after an error of the user, which is printed."""
     options = parse(arguments)
-    if options.page:
-        rebuild()
-        return 0
+    try:
+        if options.page:
+            rebuild()
+            return 0
+        return _run_all(options)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _run_all(options: argparse.Namespace) -> int:
+    """Write the samples, run the parts one by one, and return the exit status of the last one."""
     root = Path(options.folder)
     chosen = study.chosen_seeds(
         options.first, options.seeds, short=options.short, tiny=options.tiny
@@ -173,11 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif not options.replace:
         _announce_recorded(options.parts, chosen)
     if study_real.PART in options.parts:
-        try:
-            real_samples.write_all(root / "samples" / study_real.PART, options.data)
-        except UserError as error:
-            print(f"--data={options.data}: {error}", file=sys.stderr)
-            return 2
+        _write_real_samples(root, options.data)
     samples.write_all(root / "samples", chosen)
     for part in options.parts:
         status = run(part, options)
@@ -185,10 +148,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             record(part, root, chosen, replace=options.replace)
         if status:
             return status
-        print(tables.TABLES[part](rows_of(root, chosen)))
+        print(tables.TABLES[part](outcomes.below(root, chosen)))
     if not options.recorded:
-        print(tables.TABLES["primary"](rows_of(root, chosen)))
+        print(tables.TABLES["primary"](outcomes.below(root, chosen)))
     return 0
+
+
+def _write_real_samples(root: Path, data: Path) -> None:
+    """Write the real samples of the study, and print how many of the rows are not used."""
+    try:
+        counts = real_samples.write_all(root / "samples" / study_real.PART, data)
+    except UserError as error:
+        raise UserError(f"--data={data}: {error}") from None
+    for name, (rows, used) in counts.items():
+        if rows > used:
+            print(
+                f"{name}: {rows - used} of {rows:,} rows are not used: they have neither options "
+                "nor yes or no as their answer"
+            )
 
 
 if __name__ == "__main__":

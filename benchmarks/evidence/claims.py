@@ -7,8 +7,8 @@ from typing import TypedDict
 
 from benchmarks import harness
 from benchmarks.evidence import comparisons, student_tables, tables
-from benchmarks.evidence.comparisons import Comparison
-from benchmarks.evidence.student_tables import Rows
+from benchmarks.evidence.comparisons import Comparison, Missing
+from benchmarks.evidence.outcomes import Rows
 from teacherlm_jax import config
 from teacherlm_jax.pipelines.evidence_steps import study_real, study_students, study_teachers
 from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
@@ -20,7 +20,7 @@ FORMS = ("CMF", *(form for form in config.FORMS if form not in ("text", "CMF")))
 class Conclusion(TypedDict):
     """The comparison of a hypothesis, and the verdict on it."""
 
-    comparison: Comparison | None
+    comparison: Comparison | Missing
     verdict: str
 
 
@@ -32,7 +32,7 @@ class ClaimRow:
         difference: what is compared, as in "students: CMF - text (H1)".
         budget: what is equal for both sides in the study.
         part: part of the study that has the comparison.
-        comparison: the outcome of the study; None if both sides have no outcomes in common.
+        comparison: the outcome of the study, or why there is none.
         verdict: conclusion on a hypothesis of the protocol; empty for any other comparison.
         paper: the paper's differences in points; empty if it has none.
     """
@@ -40,20 +40,21 @@ class ClaimRow:
     difference: str
     budget: str
     part: str
-    comparison: Comparison | None
+    comparison: Comparison | Missing
     verdict: str = ""
     paper: str = ""
 
     def cells(self, run_parts: Collection[str]) -> list[str]:
         """Return the cells of the line; `run_parts` are the parts with recorded outcomes."""
+        verdict = ""
         if self.part not in run_parts:
-            found, verdict = "not run yet", ""
-        elif self.comparison is None:
-            found, verdict = "not comparable", ""
+            outcome = "not run yet"
+        elif isinstance(self.comparison, Missing):
+            outcome = self.comparison.value
         else:
-            found = comparisons.with_bounds(self.comparison)
+            outcome = comparisons.with_bounds(self.comparison)
             verdict = self.verdict if self.comparison.complete else tables.INCOMPLETE
-        return [self.difference, self.budget, self.paper, found, verdict, self.part]
+        return [self.difference, self.budget, self.paper, outcome, verdict, self.part]
 
 
 def table(rows: Rows, run_parts: Collection[str]) -> str:
@@ -81,7 +82,7 @@ def paper_table() -> str:
 
 
 def _of_forms(rows: Rows, hypotheses: Mapping[str, Conclusion]) -> Iterator[ClaimRow]:
-    beside_forms = student_tables.students_of("forms", rows)
+    beside_forms = student_tables.with_base("forms", rows)
     for form in FORMS:
         paper = _summary(_by_student("mmlu", form))
         if form == "CMF":
@@ -91,7 +92,7 @@ def _of_forms(rows: Rows, hypotheses: Mapping[str, Conclusion]) -> Iterator[Clai
             name = "students: CMF - CMF-permuted"
             yield ClaimRow(f"{name} (H3)", "steps", "students", **hypotheses["H3"])
         else:
-            comparison = comparisons.of_students(beside_forms, form, "text", MAIN_AMOUNT, "passes")
+            comparison = comparisons.of_arms(beside_forms, form, "text", MAIN_AMOUNT, "passes")
             yield ClaimRow(f"students: {form} - text", "passes", "forms", comparison, paper=paper)
 
 
@@ -102,7 +103,7 @@ def _of_amounts(rows: Rows) -> Iterator[ClaimRow]:
     for amount in study_students.AMOUNTS:
         for base, budget in compared:
             name = f"students, {amount} samples: CMF - {base}"
-            comparison = comparisons.of_students(rows["students"], "CMF", base, amount, budget)
+            comparison = comparisons.of_arms(rows["students"], "CMF", base, amount, budget)
             yield ClaimRow(name, budget, "amounts", comparison)
 
 
@@ -136,26 +137,24 @@ def _of_authors(rows: Rows) -> Iterator[ClaimRow]:
         ("CMF by specialists - CMF by a teacher", three, one, "steps", ""),
         ("C, M and F by a teacher: checked - unchecked", checked, each, "steps", ""),
     ):
-        comparison = comparisons.of_students(rows["students"], arm, base, MAIN_AMOUNT, budget)
+        comparison = comparisons.of_arms(rows["students"], arm, base, MAIN_AMOUNT, budget)
         yield ClaimRow(f"students: {name}", budget, "taught", comparison, paper=paper)
 
 
 def _of_real(rows: Rows) -> Iterator[ClaimRow]:
     for name in study_real.SETS:
-        runs = [row for row in rows["real"] if row["benchmark"] == name]
-        amount = runs[0]["amount"] if runs else 0
         yield ClaimRow(
             f"students, {name}: C by people - text",
             "passes",
             study_real.PART,
-            comparisons.of_students(runs, "C", "text", amount, "passes"),
+            student_tables.real_comparison(rows, name, "C", "text", "passes"),
             paper=_summary(_in_single_tasks("C/human", "text", f"/{name}")),
         )
         yield ClaimRow(
             f"students, {name}: C by people - C-permuted",
             "steps",
             study_real.PART,
-            comparisons.of_students(runs, "C", "C-permuted", amount, "steps"),
+            student_tables.real_comparison(rows, name, "C", "C-permuted", "steps"),
         )
 
 
@@ -164,10 +163,7 @@ def _hypotheses(rows: Rows) -> dict[str, Conclusion]:
     primary = tables.primary(rows)
     verdicts = tables.verdicts(primary)
     return {
-        name: {
-            "comparison": comparison,
-            "verdict": verdicts[name][0] if comparison is not None else "",
-        }
+        name: {"comparison": comparison, "verdict": verdicts.get(name, ("",))[0]}
         for name, comparison in primary.items()
     }
 

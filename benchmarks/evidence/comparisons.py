@@ -1,6 +1,7 @@
 """Paired comparisons over seeds, as the protocol defines them."""
 
 import dataclasses
+import enum
 import itertools
 import math
 import statistics
@@ -14,6 +15,17 @@ from teacherlm_jax.pipelines.evidence_steps.study import SEEDS
 
 Curve = Sequence[Sequence[float]]
 LATE = 6  # validations that are averaged to reduce noise
+
+
+class Missing(enum.Enum):
+    """Why two arms have no comparison; the value is shown in its place."""
+
+    SEEDS = "no common seeds"
+    BUDGET = "ends before the first validation"
+
+
+class OutsideCurve(ValueError):
+    """A step before the first validation or after the last one, where no accuracy is known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +87,7 @@ def late_accuracy(curve: Curve) -> float:
 def accuracy_at(curve: Curve, step: float) -> float:
     """Return the accuracy at a step, between two validations by linear interpolation.
 
-    Raises ValueError outside the validations, where the accuracy is not known.
+    Raises OutsideCurve if the step is not between the first and the last one.
     """
     step = min(step, curve[-1][0]) if step < curve[-1][0] + 1e-6 else step  # rounding
     for measured, accuracy in curve:
@@ -84,25 +96,24 @@ def accuracy_at(curve: Curve, step: float) -> float:
     for (before, low), (after, high) in itertools.pairwise(curve):
         if before <= step <= after:
             return low + (high - low) * (step - before) / (after - before)
-    raise ValueError(f"step {step:g} is not between {curve[0][0]} and {curve[-1][0]}")
+    raise OutsideCurve(f"step {step:g} is not between {curve[0][0]} and {curve[-1][0]}")
 
 
-def of_students(
+def of_arms(
     rows: Iterable[Mapping[str, Any]], arm: str, other: str, amount: int, budget: str
-) -> Comparison | None:
+) -> Comparison | Missing:
     """Compare two arms of students with equal "steps", "tokens" or "passes".
 
-    The arm that needs fewer steps for the budget is read from its curve at that step. None without
-    seeds, or if a budget ends before the first validation of an arm.
+    The arm that needs fewer steps for the budget is read from its curve at that step.
     """
     of_arm = {(row["arm"], row["seed"]): row for row in rows if row["amount"] == amount}
     seeds = sorted(seed for name, seed in of_arm if name == arm and (other, seed) in of_arm)
     if not seeds:
-        return None
+        return Missing.SEEDS
     try:
         pairs = [_pair(of_arm[arm, seed], of_arm[other, seed], budget) for seed in seeds]
-    except ValueError:
-        return None
+    except OutsideCurve:
+        return Missing.BUDGET
     return Comparison(tuple(100 * (first - second) for first, second in pairs), tuple(seeds))
 
 
@@ -121,17 +132,17 @@ def _rate(row: Mapping[str, Any], budget: str) -> float:
     return {"steps": 1.0, "tokens": tokens, "passes": tokens / row["pass_tokens"]}[budget]
 
 
-def paired(values: Mapping[tuple[str, int], float], arm: str, other: str) -> Comparison | None:
-    """Compare two arms by their values for (arm, seed); None without common seeds."""
+def paired(values: Mapping[tuple[str, int], float], arm: str, other: str) -> Comparison | Missing:
+    """Compare two arms by their values for (arm, seed)."""
     seeds = sorted(seed for name, seed in values if name == arm and (other, seed) in values)
     differences = tuple(values[arm, seed] - values[other, seed] for seed in seeds)
-    return Comparison(differences, tuple(seeds)) if differences else None
+    return Comparison(differences, tuple(seeds)) if differences else Missing.SEEDS
 
 
-def with_half_width(comparison: Comparison | None) -> str:
+def with_half_width(comparison: Comparison | Missing) -> str:
     """Return a difference with half the width of its interval, such as `+1.2 ± 0.8`."""
-    if comparison is None:
-        return ""
+    if isinstance(comparison, Missing):
+        return comparison.value
     half = f" ± {comparison.half:.1f}" if len(comparison.differences) > 1 else ""
     return f"{_signed(comparison.mean)}{half}"
 

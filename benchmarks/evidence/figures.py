@@ -8,8 +8,8 @@ from typing import Any
 import altair
 
 from benchmarks.evidence import comparisons, student_tables, tables
-from benchmarks.evidence.comparisons import Comparison
-from benchmarks.evidence.student_tables import Rows
+from benchmarks.evidence.comparisons import Comparison, Missing
+from benchmarks.evidence.outcomes import Rows
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.pipelines.evidence_steps import study_students
 from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT, SIZES
@@ -82,13 +82,13 @@ def _of_part(
     compared = student_tables.with_common_seeds(
         [
             row
-            for row in student_tables.students_of(part, rows)
+            for row in student_tables.with_base(part, rows)
             if row["arm"] in (base, *arms) and row["amount"] == amount
         ]
     )
     for budget in budgets:
         for arm in arms:
-            comparison = comparisons.of_students(compared, arm, base, amount, budget)
+            comparison = comparisons.of_arms(compared, arm, base, amount, budget)
             yield from _point(f"{amount} samples", f"equal {budget}", arm, comparison)
 
 
@@ -115,9 +115,9 @@ def _of_teachers(rows: Rows) -> Iterator[Point]:
                 yield from _point(size, row, name, comparison)
 
 
-def _point(column: str, row: str, name: str, comparison: Comparison | None) -> Iterator[Point]:
+def _point(column: str, row: str, name: str, comparison: Comparison | Missing) -> Iterator[Point]:
     """Yield the point of a comparison that has an interval."""
-    if comparison is not None and math.isfinite(comparison.half):
+    if isinstance(comparison, Comparison) and math.isfinite(comparison.half):
         yield {
             "column": column,
             "row": row,

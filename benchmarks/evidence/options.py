@@ -19,6 +19,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.page and options != parser.parse_args(["--page"]):
+        parser.error("--page: rebuilds the page of all parts and seeds; remove the other options")
     _choose_seeds(parser, options)
     end = "" if options.recorded else "_tiny" if options.tiny else "_pilot"
     options.folder = os.path.normpath(options.folder or f"runs/evidence{end}")
@@ -85,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--page",
         action="store_true",
-        help="rebuild the page without training; other options have no effect",
+        help="rebuild the page without training; it stands alone",
     )
     return parser
 
@@ -101,6 +103,8 @@ def _choose_seeds(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         whole = options.seeds in (None, study.SEEDS) and not brief
         options.first = 0 if whole else PILOT
     options.recorded = options.first < PILOT
+    if options.replace and not options.recorded:
+        parser.error("--replace: a pilot records nothing; remove it, or choose seeds 0 to 9")
     given = f"--first={options.first}"
     if options.seeds is None:
         options.seeds = study.SEEDS - options.first if options.recorded else study.SEEDS

@@ -6,17 +6,17 @@ import vl_convert
 
 from benchmarks import harness
 from benchmarks.evidence import claims, figures
-from benchmarks.evidence.student_tables import Rows
+from benchmarks.evidence.outcomes import Rows
 from benchmarks.evidence.tables import TABLES
 
 NOT_RUN = "*Not run yet.*\n"
 PAGE = harness.DOCS / "explanation" / "evidence.md"
 
 
-def write(part: str, rows: Rows, conditions: str = "") -> None:
-    """Replace the tables of a part on the page, from the outcomes of all parts."""
-    tables = TABLES[part](rows)
-    harness.put_into(PAGE, part, f"{tables}\n{conditions}" if tables else NOT_RUN)
+def write(name: str, rows: Rows, conditions: str = "") -> None:
+    """Replace the tables of a part, or other ones, on the page, from the outcomes of all parts."""
+    tables = TABLES[name](rows)
+    harness.put_into(PAGE, name, f"{tables}\n{conditions}" if tables else NOT_RUN)
 
 
 def write_missing(part: str) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from benchmarks.evidence.samples import permuted_within, unexplained, write_once
@@ -19,29 +19,33 @@ SEED = 0
 YES_OR_NO = ("True", "False")  # options of questions without any, as in the paper's prompts
 
 
-def write_all(folder: Path, data: Path) -> None:
+def write_all(folder: Path, data: Path) -> dict[str, tuple[int, int]]:
     """Write training samples, held-out ones and the paper's questions of each set.
 
-    Raises UserError if a file of `data` is missing, and SystemExit if a file is there with other
-    samples.
+    Returns the rows of the training file of each set, and how many of them are used. Raises
+    UserError if a file of `data` is missing, or if a file is there with other samples.
     """
     rng = random.Random(SEED)
     kept: list[Sample] = []
+    counts = {}
     for name in SETS:
-        drawn = list(_explained(name, data))
+        read, refused = _read(SourceConfig(name, f"{data}/rationale/{name}_train.jsonl", "cot"))
+        drawn = list(_answerable(read))
+        counts[name] = len(read) + refused, len(drawn)
         rng.shuffle(drawn)
         cut = len(drawn) // HELD_OUT
         write_once(folder / f"{name}_held_out.jsonl", map(unexplained, drawn[:cut]))
         kept += drawn[cut:]
-        asked = _read(SourceConfig(name, f"{data}/eval/{QUESTIONS[name]}.jsonl", name))
+        asked, _ = _read(SourceConfig(name, f"{data}/eval/{QUESTIONS[name]}.jsonl", name))
         write_once(folder / f"{name}.jsonl", map(unexplained, asked))
     others = permuted_within(kept, rng)
     write_once(folder / "train.jsonl", map(_with_both, kept, others))
+    return counts
 
 
-def _explained(name: str, data: Path) -> Iterator[Sample]:
-    """Yield the samples of a training file that have options, or yes or no as their answer."""
-    for sample in _read(SourceConfig(name, f"{data}/rationale/{name}_train.jsonl", "cot")):
+def _answerable(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """Yield the samples that have options, or yes or no as their answer."""
+    for sample in samples:
         if sample.options:
             yield sample
         elif sample.answer in ("yes", "no"):
@@ -49,8 +53,11 @@ def _explained(name: str, data: Path) -> Iterator[Sample]:
             yield dataclasses.replace(sample, options=YES_OR_NO, answer=letter)
 
 
-def _read(config: SourceConfig) -> list[Sample]:
-    return [sample for _, sample in SourceReading(config, "").first(RefusedRows(None))]
+def _read(config: SourceConfig) -> tuple[list[Sample], int]:
+    """Return the samples of a file, and the number of its rows that are none."""
+    refused = RefusedRows(None)
+    samples = [sample for _, sample in SourceReading(config, "").first(refused)]
+    return samples, refused.total
 
 
 def _with_both(sample: Sample, other: Sample) -> Sample:

@@ -12,7 +12,8 @@ from typing import Any
 from etils import epath
 
 from benchmarks import harness
-from benchmarks.evidence.student_tables import REFERENCES, Rows
+from benchmarks.evidence import outcomes, student_tables
+from benchmarks.evidence.outcomes import Rows
 from teacherlm_jax import config
 from teacherlm_jax.cli import config_file
 from teacherlm_jax.config import train_config
@@ -24,7 +25,7 @@ from teacherlm_jax.storage import files
 # `rows`, its outcomes by kind.
 Record = Mapping[str, Any]
 CONFIG = harness.ROOT / "configs" / "evidence.py"
-ROW_KINDS = ("students", "bases", "teachers", "explained", "written", "real")
+_SEPARATOR = ", "  # between several versions or commits of the runs of a seed
 
 
 def finished_steps(part: str, root: Path, seed: int) -> list[config.StepConfig] | None:
@@ -53,8 +54,12 @@ def _is_finished(step: config.StepConfig, configs: Any) -> bool:
     return True
 
 
-def write(part: str, seed: int, rows: Rows, steps: Iterable[config.StepConfig]) -> None:
-    """Record the outcomes of a seed, with the versions and the training time of its steps."""
+def write(part: str, root: Path, seed: int, steps: Sequence[config.StepConfig]) -> None:
+    """Record the outcomes of the finished steps of a seed, their versions and training time.
+
+    Raises UserError if a file of a run cannot be read.
+    """
+    rows = outcomes.of_runs(root, [Path(step.output) for step in steps])
     starts, seconds = [], 0.0
     for step in steps:
         last = files.read_json(Path(step.output) / layout.VERSIONS)
@@ -66,7 +71,7 @@ def write(part: str, seed: int, rows: Rows, steps: Iterable[config.StepConfig]) 
         "jax": _joined(start["packages"]["jax"] for start in starts),
         "commit": _joined(start["commit"] for start in starts),
         "training_seconds": seconds,
-        "rows": {kind: [row for row in rows[kind] if row["seed"] == seed] for kind in ROW_KINDS},
+        "rows": outcomes.added(part, rows),
     }
     files.write_json(_folder(part) / f"{study.word_of(seed)}.json", record)
 
@@ -78,28 +83,32 @@ def read(part: str) -> dict[int, Record]:
     return dict(sorted(records.items()))
 
 
-def all_rows() -> Rows:
-    """Return the recorded outcomes of all parts."""
-    rows: dict[str, list[Mapping[str, Any]]] = {kind: [] for kind in ROW_KINDS}
-    for part in parts.PARTS:
-        for record in read(part).values():
-            for kind in ROW_KINDS:
+def read_all() -> dict[str, dict[int, Record]]:
+    """Return the records of all parts, by part and seed."""
+    return {part: read(part) for part in parts.PARTS}
+
+
+def rows_of(records: Mapping[str, Mapping[int, Record]]) -> Rows:
+    """Return the outcomes of records, by part and seed."""
+    rows: dict[str, list[Mapping[str, Any]]] = {kind: [] for kind in outcomes.KINDS}
+    for of_part in records.values():
+        for record in of_part.values():
+            for kind in outcomes.KINDS:
                 rows[kind] += record["rows"][kind]
     return rows
 
 
-def conditions(part: str) -> str:
+def conditions(part: str, records: Mapping[int, Record]) -> str:
     """Return the lines below the tables of a part: time, machine and commit; then its command.
 
     They name the seeds of the protocol that are not recorded, and a base of another part.
     """
-    records = read(part)
     alike = collections.defaultdict(list)  # seeds by machine, jax and commit
     for seed, record in records.items():
         alike[record["machine"], record["jax"], record["commit"]].append(seed)
     lines = []
     for (machine, jax, commits), seeds in alike.items():
-        short = ", ".join(map(versions.short_commit, commits.split(", ")))
+        short = ", ".join(map(versions.short_commit, commits.split(_SEPARATOR)))
         hours = sum(records[seed]["training_seconds"] for seed in seeds) / 3600
         lines.append(
             f"{seeds_in_words(seeds).capitalize()}: {hours:.1f} core-hours of training steps; "
@@ -107,10 +116,10 @@ def conditions(part: str) -> str:
         )
     if missing := sorted(set(range(study.SEEDS)) - set(records)):
         lines.append(f"Not run yet: {seeds_in_words(missing)}.")
-    own = {study_students.BASES.get(part)}
-    if not all(record["rows"]["bases"] for record in records.values()):
-        own = set()
-    if borrowed := [f"`{arm}`" for arm in REFERENCES.get(part, ()) if arm not in own]:
+    own_base = student_tables.has_own_base(part, rows_of({part: records}))
+    own = {study_students.BASES[part]} if own_base else set()
+    references = student_tables.REFERENCES.get(part, ())
+    if borrowed := [f"`{arm}`" for arm in references if arm not in own]:
         lines.append(f"The students of {' and '.join(borrowed)} are those of the part `students`.")
     data = " --data=data" if part == study_real.PART else ""
     lines.append(f"The command is `python -m benchmarks.evidence --parts={part}{data}`.")
@@ -130,4 +139,4 @@ def _folder(part: str) -> Path:
 
 
 def _joined(values: Iterable[str]) -> str:
-    return ", ".join(sorted(set(values)))
+    return _SEPARATOR.join(sorted(set(values)))

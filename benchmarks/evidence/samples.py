@@ -16,6 +16,7 @@ from pathlib import Path
 
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import KINDS, Sample, to_row
+from teacherlm_jax.errors import UserError
 from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
 from teacherlm_jax.pipelines.evidence_steps.study_students import (
     AMOUNTS,
@@ -34,7 +35,7 @@ EXPLAINED, PLAIN = 2100, 9100  # samples of stage 2, and of stage 1
 def write_all(root: Path, seeds: Iterable[int]) -> None:
     """Write the files of a study: the vocabulary's, and those of each seed.
 
-    Raises SystemExit if a file is there with other samples, which another version has written.
+    Raises UserError if a file is there with other samples, which another version has written.
     """
     write_once(root / "vocabulary.jsonl", synthetic.generate(1800, VOCABULARY_SEED))
     for seed in seeds:
@@ -70,12 +71,12 @@ def unexplained(sample: Sample) -> Sample:
 
 
 def write_once(path: Path, drawn: Iterable[Sample]) -> None:
-    """Write samples to a file. Raises SystemExit if it is there with other ones."""
+    """Write samples to a file. Raises UserError if it is there with other ones."""
     rows = list(map(to_row, drawn))
     if not path.exists():
         files.write_jsonl(path, rows)
     elif [row for _, row in files.read_jsonl(path)] != rows:
-        raise SystemExit(
+        raise UserError(
             f"{path}: has other samples than this version of the study draws; choose another "
             "--folder, or delete the file and every run that read it"
         )

@@ -3,12 +3,13 @@
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from benchmarks import harness
 from benchmarks.evidence import comparisons
-from benchmarks.evidence.comparisons import Comparison
+from benchmarks.evidence.comparisons import Comparison, Missing
+from benchmarks.evidence.outcomes import Rows, Runs
 from teacherlm_jax.data.sample import KINDS
+from teacherlm_jax.errors import UserError
 from teacherlm_jax.pipelines.evidence_steps import study_real, study_students, study_teachers
 from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
 
@@ -24,14 +25,13 @@ TAUGHT_PAIRS = (
     ("taught-stage2", "taught-specialists"),
     ("taught-each", "taught-each-checked"),
 )
-Runs = Sequence[Mapping[str, Any]]
-Rows = Mapping[str, list[Mapping[str, Any]]]  # outcomes by kind: students, teachers, …
 
 
 def of_part(part: str, rows: Rows) -> str:
     """Return a table of the arms of a part, compared with its base."""
     arms = (study_students.BASES.get(part, "text"), *study_students.ADDED[part])
-    return student_table(students_of(part, rows), arms, MAIN_AMOUNT)
+    amounts = study_students.amounts_of(part)
+    return _joined(student_table(with_base(part, rows), arms, amount) for amount in amounts)
 
 
 def of_main(rows: Rows) -> str:
@@ -40,7 +40,9 @@ def of_main(rows: Rows) -> str:
     students = [*rows["students"], *again]
     from_text = (*study_students.MAIN_ARMS, AGAIN)
     from_permuted = (study_students.PERMUTED, "CMF", AGAIN)
-    return _joined(student_table(students, arms, MAIN_AMOUNT) for arms in (from_text, from_permuted))
+    return _joined(
+        student_table(students, arms, MAIN_AMOUNT) for arms in (from_text, from_permuted)
+    )
 
 
 def of_amounts(rows: Rows) -> str:
@@ -48,7 +50,7 @@ def of_amounts(rows: Rows) -> str:
     compared = (study_students.ADDED["amounts"], (study_students.PERMUTED, "CMF"))
     return _joined(
         student_table(rows["students"], arms, amount)
-        for amount in study_students.AMOUNTS
+        for amount in study_students.amounts_of("amounts")
         for arms in compared
     )
 
@@ -56,7 +58,7 @@ def of_amounts(rows: Rows) -> str:
 def of_forms(rows: Rows) -> str:
     """Return differences of the forms from `text`, and from CMF."""
     from_cmf = student_table(
-        students_of("forms", rows), ("CMF", *study_students.ADDED["forms"]), MAIN_AMOUNT
+        with_base("forms", rows), ("CMF", *study_students.ADDED["forms"]), MAIN_AMOUNT
     )
     return _joined((of_part("forms", rows), from_cmf))
 
@@ -71,17 +73,22 @@ def of_causes(rows: Rows) -> str:
     return _joined((of_part("causes", rows), *others))
 
 
-def students_of(part: str, rows: Rows) -> Runs:
-    """Return all students, with the base that was run with the arms of a part.
+def has_own_base(part: str, rows: Rows) -> bool:
+    """Return whether each seed of a part has the base that was trained beside its arms."""
+    arms = study_students.ADDED.get(part, ())
+    seeds = {row["seed"] for row in rows["students"] if row["arm"] in arms}
+    bases = {row["seed"] for row in rows["bases"] if row["part"] == part}
+    return bool(bases) and seeds <= bases
+
+
+def with_base(part: str, rows: Rows) -> Runs:
+    """Return all students, with the base that was trained beside the arms of a part.
 
     If a seed lacks its own base, that of the part `students` is used for all seeds.
     """
-    arms = study_students.ADDED[part]
-    bases = [row for row in rows["bases"] if row["part"] == part]
-    if {row["seed"] for row in rows["students"] if row["arm"] in arms} - {
-        row["seed"] for row in bases
-    }:
+    if not has_own_base(part, rows):
         return rows["students"]
+    bases = [row for row in rows["bases"] if row["part"] == part]
     replaced = {(row["arm"], row["amount"]) for row in bases}
     others = (row for row in rows["students"] if (row["arm"], row["amount"]) not in replaced)
     return [*others, *bases]
@@ -93,20 +100,19 @@ def _joined(tables: Iterable[str]) -> str:
 
 def course(rows: Rows) -> str:
     """Return accuracies along the training, and differences at equal steps."""
-    students = [
-        row
-        for row in rows["students"]
-        if row["amount"] == MAIN_AMOUNT and row["arm"] in study_students.MAIN_ARMS
-    ]
+    students = with_common_seeds(
+        [
+            row
+            for row in rows["students"]
+            if row["amount"] == MAIN_AMOUNT and row["arm"] in study_students.MAIN_ARMS
+        ]
+    )
     steps = [step for step, _ in students[0]["curve"]] if students else []
     arms = [arm for arm in study_students.MAIN_ARMS if any(row["arm"] == arm for row in students)]
     pairs = (("CMF", "text"), ("CMF", study_students.PERMUTED))
 
     def line(name: str, accuracy: Callable[[comparisons.Curve], float]) -> list[str]:
-        values = {
-            (row["arm"], row["seed"]): 100 * accuracy(row["curve"])
-            for row in with_common_seeds(students)
-        }
+        values = {(row["arm"], row["seed"]): 100 * accuracy(row["curve"]) for row in students}
         means = (
             statistics.fmean(value for (one, _), value in values.items() if one == arm)
             for arm in arms
@@ -133,29 +139,27 @@ def _real_accuracies(rows: Rows) -> str:
     """Return accuracies with intervals, and differences from `text`."""
     lines = []
     for benchmark in study_real.BENCHMARKS:
-        found = [row for row in rows["real"] if row["benchmark"] == benchmark]
+        runs = _asked(rows, benchmark)
         for arm in study_real.ARMS:
-            each = [row for row in found if row["arm"] == arm]
-            if not each:
+            of_arm = [row for row in runs if row["arm"] == arm]
+            if not of_arm:
                 continue
-            amount, majority = each[0]["amount"], 100 * each[0]["majority"]
-            mean, half = accuracy_with_interval(each)
+            majority = 100 * of_arm[0]["majority"]
+            mean, half = accuracy_with_interval(of_arm)
             differences = (
                 ""
                 if arm == "text"
-                else comparisons.with_half_width(
-                    comparisons.of_students(found, arm, "text", amount, budget)
-                )
-                for budget in BUDGETS
+                else comparisons.with_half_width(real_comparison(rows, benchmark, arm, *other))
+                for other in (("text", budget) for budget in BUDGETS)
             )
             first = arm == "text"
             lines.append(
                 [
                     benchmark if first else "",
-                    each[0]["questions"] if first else "",
+                    of_arm[0]["questions"] if first else "",
                     f"{majority:.1f}" if first else "",
                     arm,
-                    len(each),
+                    len(of_arm),
                     f"{mean:.1f} ± {half:.1f}",
                     "yes" if mean - half > majority else "no",
                     *differences,
@@ -170,25 +174,47 @@ def _real_differences(rows: Rows) -> str:
     """Return the differences of own explanations from those of other samples."""
     lines = []
     for benchmark in study_real.BENCHMARKS:
-        found = [row for row in rows["real"] if row["benchmark"] == benchmark]
-        amount = found[0]["amount"] if found else 0
-        comparison = comparisons.of_students(found, "C", "C-permuted", amount, "steps")
-        if comparison is not None:
+        comparison = real_comparison(rows, benchmark, "C", "C-permuted", "steps")
+        if not isinstance(comparison, Missing):
             difference = comparisons.with_half_width(comparison)
             lines.append([benchmark, len(comparison.differences), difference])
     header = ("benchmark", "seeds", "C - C-permuted, equal steps")
     return harness.table(header, lines) if lines else ""
 
 
-def accuracy_with_interval(each: Runs) -> tuple[float, float]:
+def real_comparison(
+    rows: Rows, benchmark: str, arm: str, other: str, budget: str
+) -> Comparison | Missing:
+    """Compare two arms of students on real questions; raises UserError as `_asked` does."""
+    runs = _asked(rows, benchmark)
+    amount = runs[0]["amount"] if runs else 0
+    return comparisons.of_arms(runs, arm, other, amount, budget)
+
+
+def _asked(rows: Rows, benchmark: str) -> Runs:
+    """Return the outcomes on a benchmark.
+
+    Raises UserError if some are of other samples or questions, so that they cannot be compared.
+    """
+    runs = [row for row in rows["real"] if row["benchmark"] == benchmark]
+    for row in runs:
+        if row["digests"] != runs[0]["digests"]:
+            raise UserError(
+                f"{benchmark}: seed {row['seed']} has other samples or questions than seed "
+                f"{runs[0]['seed']}; run one of them again with the --data folder of the other"
+            )
+    return runs
+
+
+def accuracy_with_interval(runs: Runs) -> tuple[float, float]:
     """Return the mean accuracy of an arm on a benchmark and half its 95% interval, in percent.
 
     The interval covers the seeds and the choice of the questions. For one seed it covers the
     questions only.
     """
-    level = Comparison(tuple(100 * row["curve"][-1][1] for row in each))
-    of_seeds = level.half if len(each) > 1 else 0.0
-    of_questions = 1.96 * math.sqrt(level.mean * (100 - level.mean) / each[0]["questions"])
+    level = Comparison(tuple(100 * row["curve"][-1][1] for row in runs))
+    of_seeds = level.half if len(runs) > 1 else 0.0
+    of_questions = 1.96 * math.sqrt(level.mean * (100 - level.mean) / runs[0]["questions"])
     return level.mean, math.hypot(of_seeds, of_questions)
 
 
@@ -216,16 +242,16 @@ def student_table(students: Runs, arms: Sequence[str], amount: int) -> str:
     }
     lines = []
     for arm in dict.fromkeys(arms):
-        each = [row for row in students if row["arm"] == arm]
-        if not each:
+        of_arm = [row for row in students if row["arm"] == arm]
+        if not of_arm:
             continue
         differences = [
-            *(comparisons.of_students(students, arm, base, amount, one) for one in BUDGETS),
+            *(comparisons.of_arms(students, arm, base, amount, one) for one in BUDGETS),
             comparisons.paired(late, arm, base),
         ]
         texts = [comparisons.with_half_width(one) for one in differences]
         lines.append(
-            [arm, len(each), *_means(each), *(["" for _ in texts] if arm == base else texts)]
+            [arm, len(of_arm), *_means(of_arm), *(["" for _ in texts] if arm == base else texts)]
         )
     header = ("arm", "seeds", "texts", "passes", "million tokens", "accuracy, %")
     more = (*(f"equal {one}" for one in BUDGETS), f"equal steps, mean of last {comparisons.LATE}")
@@ -237,7 +263,7 @@ def _means(runs: Runs) -> list[str]:
     return [
         format(statistics.fmean(values), form)
         for form, values in (
-            (".0f", [row.get("samples", row["amount"]) for row in runs]),
+            (".0f", [row["texts"] for row in runs]),
             (".1f", [row["tokens"] / row["pass_tokens"] for row in runs]),
             (".2f", [row["tokens"] / 1e6 for row in runs]),
             (".1f", [100 * row["curve"][-1][1] for row in runs]),

@@ -7,8 +7,8 @@ from typing import Any
 
 from benchmarks import harness
 from benchmarks.evidence import comparisons, student_tables
-from benchmarks.evidence.comparisons import Comparison
-from benchmarks.evidence.student_tables import Rows, Runs
+from benchmarks.evidence.comparisons import Comparison, Missing
+from benchmarks.evidence.outcomes import Rows, Runs
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.pipelines.evidence_steps import study_real, study_students, study_teachers
 from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
@@ -28,9 +28,9 @@ LABELS = {
 }
 
 
-def primary(rows: Rows) -> dict[str, Comparison | None]:
-    """Return the comparison of each hypothesis, by its name in `LABELS`; None: without outcomes."""
-    of_students = functools.partial(comparisons.of_students, rows["students"], amount=MAIN_AMOUNT)
+def primary(rows: Rows) -> dict[str, Comparison | Missing]:
+    """Return the comparison of each hypothesis, by its name in `LABELS`."""
+    of_students = functools.partial(comparisons.of_arms, rows["students"], amount=MAIN_AMOUNT)
     return {
         "H1": of_students(arm="CMF", other="text", budget="passes"),
         "H2": of_students(arm="CMF", other="text", budget="tokens"),
@@ -40,24 +40,19 @@ def primary(rows: Rows) -> dict[str, Comparison | None]:
     }
 
 
-def verdicts(found: Mapping[str, Comparison | None]) -> dict[str, tuple[str, float]]:
-    """Return the verdict on each hypothesis that has outcomes, and its adjusted p-value.
+def verdicts(by_name: Mapping[str, Comparison | Missing]) -> dict[str, tuple[str, float]]:
+    """Return the verdict on each hypothesis that has a comparison, and its adjusted p-value.
 
     The protocol adjusts for all hypotheses. One that is not complete counts with p = 1, so the
     adjusted p-values of the others are upper bounds until all are complete.
     """
-    complete = {name: one is not None and one.complete for name, one in found.items()}
-    adjusted = comparisons.holm(
-        {name: one.p if one and complete[name] else 1.0 for name, one in found.items()}
-    )
-    return {
-        name: (verdict(one, adjusted[name]), adjusted[name])
-        for name, one in found.items()
-        if one is not None
-    }
+    tested = {name: one for name, one in by_name.items() if isinstance(one, Comparison)}
+    p_values = {name: one.p if one.complete else 1.0 for name, one in tested.items()}
+    adjusted = comparisons.holm(dict.fromkeys(by_name, 1.0) | p_values)
+    return {name: (verdict(one, adjusted[name]), adjusted[name]) for name, one in tested.items()}
 
 
-def staged(rows: Runs, size: str, benchmark: str) -> Comparison | None:
+def staged(rows: Runs, size: str, benchmark: str) -> Comparison | Missing:
     """Compare accuracies after stage 2 with those of the control, in points."""
     values = {
         (row["stage"], row["seed"]): 100 * row[benchmark] for row in rows if row["size"] == size
@@ -67,7 +62,7 @@ def staged(rows: Runs, size: str, benchmark: str) -> Comparison | None:
 
 def explained(
     rows: Runs, size: str, writer: str, kind: str = "", other: str = CONTROL
-) -> Comparison | None:
+) -> Comparison | Missing:
     """Compare the shares of correct explanations by two writers, in points.
 
     Without a kind, the mean of all three is compared.
@@ -82,13 +77,13 @@ def explained(
 
 
 def _primary_table(rows: Rows) -> str:
-    found = primary(rows)
-    judged = verdicts(found)
+    by_name = primary(rows)
+    judged = verdicts(by_name)
     lines = []
     for name, label in LABELS.items():
-        comparison = found[name]
+        comparison = by_name[name]
         cells = ["", 0, "", "", "no outcomes"]
-        if comparison is not None:
+        if isinstance(comparison, Comparison):
             conclusion, adjusted = judged[name]
             p_values = (comparison.p, adjusted) if comparison.complete else ()
             cells = [
@@ -131,19 +126,21 @@ def _stage_table(teachers: Runs, explanations: Runs) -> str:
     lines = []
     for size in dict.fromkeys(row["size"] for row in teachers):
         of_size = [row for row in teachers if row["size"] == size]
-        answers = [staged(of_size, size, one) for one in ("trained", "unseen")]
+        answers = [
+            comparisons.with_half_width(staged(of_size, size, one)) for one in ("trained", "unseen")
+        ]
         pairs = {
             "stage 2 - control": ("stage2", CONTROL, answers),
-            "specialists - stage 2": ("specialists", "stage2", [None, None]),
-            "specialists - control": ("specialists", CONTROL, [None, None]),
+            "specialists - stage 2": ("specialists", "stage2", ["", ""]),
+            "specialists - control": ("specialists", CONTROL, ["", ""]),
         }
         for number, (name, (writer, other, accuracies)) in enumerate(pairs.items()):
             shares = (explained(explanations, size, writer, kind, other) for kind in ("", *KINDS))
-            cells = map(comparisons.with_half_width, (*accuracies, *shares))
             label = "" if number else f"{size}, {of_size[0]['parameters']:,}"
             pair = explained(explanations, size, writer, other=other)
-            seeds = len(pair.differences) if pair else 0
-            lines.append([label, name, seeds, *cells])
+            seeds = len(pair.differences) if isinstance(pair, Comparison) else 0
+            cells = map(comparisons.with_half_width, shares)
+            lines.append([label, name, seeds, *accuracies, *cells])
     header = ("size, parameters", "difference", "seeds", "accuracy", "accuracy, held-out families")
     names = (student_tables.NAMES[kind] for kind in KINDS)
     return harness.table((*header, "correct explanations", *names), lines)

@@ -82,13 +82,18 @@ def arms(study: Study, part: str) -> tuple[str, ...]:
     return (*([BASES[part]] if part in BASES else []), *added)
 
 
+def amounts_of(part: str) -> tuple[int, ...]:
+    """Return the numbers of training samples of the arms of a part."""
+    return AMOUNTS if part == "amounts" else (MAIN_AMOUNT,)
+
+
 def of_part(study: Study, part: str) -> Iterator[config.StepConfig]:
     """Yield the steps of a part of the study, a key of `ADDED`."""
     yield vocabulary_step(study)
     for seed in study.seeds:
         if part == "taught":
             yield from _teachers(study, seed)
-        amounts = AMOUNTS if part == "amounts" else (MAIN_AMOUNT,)
+        amounts = amounts_of(part)
         for amount in amounts[:1] if study.brief else amounts:
             if part != "taught":
                 yield _preparation(study, amount, seed)
