@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks.evidence import comparisons, student_tables, tables
+from benchmarks.evidence import comparisons, real_tables, student_tables, tables
 from benchmarks.evidence.comparisons import Comparison, Missing
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.errors import UserError
@@ -321,7 +321,7 @@ def test_outcomes_on_other_real_samples_are_not_compared():
 
 def test_the_interval_of_an_accuracy_covers_seeds_and_questions():
     def level(*accuracies):
-        return student_tables.accuracy_with_interval(
+        return real_tables.accuracy_with_interval(
             [{"curve": [(100, accuracy)], "questions": 1000} for accuracy in accuracies]
         )
 

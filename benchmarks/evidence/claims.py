@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypedDict
 
 from benchmarks import harness
-from benchmarks.evidence import comparisons, student_tables, tables
+from benchmarks.evidence import comparisons, real_tables, student_tables, tables
 from benchmarks.evidence.comparisons import Comparison, Missing
 from benchmarks.evidence.outcomes import Rows
 from teacherlm_jax import config
@@ -147,14 +147,14 @@ def _of_real(rows: Rows) -> Iterator[ClaimRow]:
             f"students, {name}: C by people - text",
             "passes",
             study_real.PART,
-            student_tables.real_comparison(rows, name, "C", "text", "passes"),
+            real_tables.comparison_of(rows, name, "C", "text", "passes"),
             paper=_summary(_in_single_tasks("C/human", "text", f"/{name}")),
         )
         yield ClaimRow(
             f"students, {name}: C by people - C-permuted",
             "steps",
             study_real.PART,
-            student_tables.real_comparison(rows, name, "C", "C-permuted", "steps"),
+            real_tables.comparison_of(rows, name, "C", "C-permuted", "steps"),
         )
 
 

@@ -53,10 +53,7 @@ class Comparison:
     @property
     def half(self) -> float:
         """Half the width of the 95% interval of the mean (Student's t); inf for one seed."""
-        if len(self.differences) < 2:
-            return float("inf")
-        errors = stats.t.ppf(0.975, len(self.differences) - 1)
-        return float(errors * stats.sem(self.differences))
+        return half_width(self.differences)
 
     @property
     def p(self) -> float:
@@ -67,6 +64,13 @@ class Comparison:
             (self.differences,), np.mean, permutation_type="samples", n_resamples=np.inf
         )
         return float(tested.pvalue)
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Return half the width of the 95% interval of a mean (Student's t); inf for one value."""
+    if len(values) < 2:
+        return float("inf")
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -1,16 +1,13 @@
 """Tables of students: accuracies of the arms of a part, and differences from one of them."""
 
-import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from benchmarks import harness
 from benchmarks.evidence import comparisons
-from benchmarks.evidence.comparisons import Comparison, Missing
 from benchmarks.evidence.outcomes import Rows, Runs
 from teacherlm_jax.data.sample import KINDS
-from teacherlm_jax.errors import UserError
-from teacherlm_jax.pipelines.evidence_steps import study_real, study_students, study_teachers
+from teacherlm_jax.pipelines.evidence_steps import study_students, study_teachers
 from teacherlm_jax.pipelines.evidence_steps.study import MAIN_AMOUNT
 
 NAMES = {"cot": "chains of thought", "fundamental": "fundamentals", "mistake": "common mistakes"}
@@ -31,7 +28,7 @@ def of_part(part: str, rows: Rows) -> str:
     """Return a table of the arms of a part, compared with its base."""
     arms = (study_students.BASES.get(part, "text"), *study_students.ADDED[part])
     amounts = study_students.amounts_of(part)
-    return _joined(student_table(with_base(part, rows), arms, amount) for amount in amounts)
+    return joined(student_table(with_base(part, rows), arms, amount) for amount in amounts)
 
 
 def of_main(rows: Rows) -> str:
@@ -40,15 +37,13 @@ def of_main(rows: Rows) -> str:
     students = [*rows["students"], *again]
     from_text = (*study_students.MAIN_ARMS, AGAIN)
     from_permuted = (study_students.PERMUTED, "CMF", AGAIN)
-    return _joined(
-        student_table(students, arms, MAIN_AMOUNT) for arms in (from_text, from_permuted)
-    )
+    return joined(student_table(students, arms, MAIN_AMOUNT) for arms in (from_text, from_permuted))
 
 
 def of_amounts(rows: Rows) -> str:
     """Return differences from `text`, and of CMF from CMF-permuted, by number of samples."""
     compared = (study_students.ADDED["amounts"], (study_students.PERMUTED, "CMF"))
-    return _joined(
+    return joined(
         student_table(rows["students"], arms, amount)
         for amount in study_students.amounts_of("amounts")
         for arms in compared
@@ -60,7 +55,7 @@ def of_forms(rows: Rows) -> str:
     from_cmf = student_table(
         with_base("forms", rows), ("CMF", *study_students.ADDED["forms"]), MAIN_AMOUNT
     )
-    return _joined((of_part("forms", rows), from_cmf))
+    return joined((of_part("forms", rows), from_cmf))
 
 
 def of_causes(rows: Rows) -> str:
@@ -70,7 +65,7 @@ def of_causes(rows: Rows) -> str:
         ("CMF-answer", "text", f"CMF-{study_students.false_author(100)}"),
     )
     others = (student_table(rows["students"], arms, MAIN_AMOUNT) for arms in compared)
-    return _joined((of_part("causes", rows), *others))
+    return joined((of_part("causes", rows), *others))
 
 
 def has_own_base(part: str, rows: Rows) -> bool:
@@ -94,7 +89,8 @@ def with_base(part: str, rows: Rows) -> Runs:
     return [*others, *bases]
 
 
-def _joined(tables: Iterable[str]) -> str:
+def joined(tables: Iterable[str]) -> str:
+    """Return tables below each other, without those that are empty."""
     return "\n".join(filter(None, tables))
 
 
@@ -130,99 +126,11 @@ def course(rows: Rows) -> str:
     return harness.table(header, lines) if steps else ""
 
 
-def of_real(rows: Rows) -> str:
-    """Return accuracies on real questions, differences from `text`, and of C from C-permuted."""
-    return _joined((_real_accuracies(rows), _real_differences(rows)))
-
-
-def _real_accuracies(rows: Rows) -> str:
-    """Return accuracies with intervals, and differences from `text`."""
-    lines = []
-    for benchmark in study_real.BENCHMARKS:
-        runs = _asked(rows, benchmark)
-        for arm in study_real.ARMS:
-            of_arm = [row for row in runs if row["arm"] == arm]
-            if not of_arm:
-                continue
-            majority = 100 * of_arm[0]["majority"]
-            mean, half = accuracy_with_interval(of_arm)
-            differences = (
-                ""
-                if arm == "text"
-                else comparisons.with_half_width(real_comparison(rows, benchmark, arm, *other))
-                for other in (("text", budget) for budget in BUDGETS)
-            )
-            first = arm == "text"
-            lines.append(
-                [
-                    benchmark if first else "",
-                    of_arm[0]["questions"] if first else "",
-                    f"{majority:.1f}" if first else "",
-                    arm,
-                    len(of_arm),
-                    f"{mean:.1f} ± {half:.1f}",
-                    "yes" if mean - half > majority else "no",
-                    *differences,
-                ]
-            )
-    header = ("benchmark", "questions", "majority, %", "arm", "seeds", "accuracy, %")
-    more = ("above majority", *(f"equal {one}" for one in BUDGETS))
-    return harness.table((*header, *more), lines)
-
-
-def _real_differences(rows: Rows) -> str:
-    """Return the differences of own explanations from those of other samples."""
-    lines = []
-    for benchmark in study_real.BENCHMARKS:
-        comparison = real_comparison(rows, benchmark, "C", "C-permuted", "steps")
-        if not isinstance(comparison, Missing):
-            difference = comparisons.with_half_width(comparison)
-            lines.append([benchmark, len(comparison.differences), difference])
-    header = ("benchmark", "seeds", "C - C-permuted, equal steps")
-    return harness.table(header, lines) if lines else ""
-
-
-def real_comparison(
-    rows: Rows, benchmark: str, arm: str, other: str, budget: str
-) -> Comparison | Missing:
-    """Compare two arms of students on real questions; raises UserError as `_asked` does."""
-    runs = _asked(rows, benchmark)
-    amount = runs[0]["amount"] if runs else 0
-    return comparisons.of_arms(runs, arm, other, amount, budget)
-
-
-def _asked(rows: Rows, benchmark: str) -> Runs:
-    """Return the outcomes on a benchmark.
-
-    Raises UserError if some are of other samples or questions, so that they cannot be compared.
-    """
-    runs = [row for row in rows["real"] if row["benchmark"] == benchmark]
-    for row in runs:
-        if row["digests"] != runs[0]["digests"]:
-            raise UserError(
-                f"{benchmark}: seed {row['seed']} has other samples or questions than seed "
-                f"{runs[0]['seed']}; run one of them again with the --data folder of the other"
-            )
-    return runs
-
-
-def accuracy_with_interval(runs: Runs) -> tuple[float, float]:
-    """Return the mean accuracy of an arm on a benchmark and half its 95% interval, in percent.
-
-    The interval covers the seeds and the choice of the questions. For one seed it covers the
-    questions only.
-    """
-    level = Comparison(tuple(100 * row["curve"][-1][1] for row in runs))
-    of_seeds = level.half if len(runs) > 1 else 0.0
-    of_questions = 1.96 * math.sqrt(level.mean * (100 - level.mean) / runs[0]["questions"])
-    return level.mean, math.hypot(of_seeds, of_questions)
-
-
 def of_taught(rows: Rows) -> str:
     """Return differences from no explanations, other differences, and what is correct."""
     compared = (study_students.ADDED["taught"], *TAUGHT_PAIRS)
     tables = (student_table(rows["students"], arms, MAIN_AMOUNT) for arms in compared)
-    return _joined((*tables, correct_table(rows["written"])))
+    return joined((*tables, correct_table(rows["written"])))
 
 
 def student_table(students: Runs, arms: Sequence[str], amount: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks import harness
-from benchmarks.evidence import comparisons, student_tables
+from benchmarks.evidence import comparisons, real_tables, student_tables
 from benchmarks.evidence.comparisons import Comparison, Missing
 from benchmarks.evidence.outcomes import Rows, Runs
 from teacherlm_jax.data.sample import KINDS
@@ -169,7 +169,7 @@ TABLES = {
     "forms": student_tables.of_forms,
     "causes": student_tables.of_causes,
     "taught": student_tables.of_taught,
-    study_real.PART: student_tables.of_real,
+    study_real.PART: real_tables.table,
     "course": student_tables.course,
     **{part: functools.partial(_teacher_tables, part) for part in study_teachers.PARTS},
     "primary": _primary_table,
