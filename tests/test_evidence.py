@@ -224,12 +224,12 @@ def test_only_the_seeds_of_the_protocol_are_recorded(
         return 0
 
     monkeypatch.setattr(evidence, "run", run)
-    monkeypatch.setattr(real_samples, "write_all", lambda folder, data: {"creak": (31, 30)})
+    monkeypatch.setattr(real_samples, "write_all", lambda folder, data: {"creak": {"no answer": 3}})
     monkeypatch.setattr(samples, "write_all", lambda root, given: seen.update(drawn=(root, given)))
     monkeypatch.setattr(evidence, "record", lambda *given, replace: written.append(given))
     monkeypatch.setattr(tables, "TABLES", collections.defaultdict(lambda: lambda rows: ""))
     assert evidence.main(words) == 0
-    unused = "creak: 1 of 31 rows are not used"
+    unused = "creak: 3 rows of the training file are not used: no answer\n"
     assert (unused in capsys.readouterr().out) == ("--data=d" in words)
     root = pathlib.Path(folder)
     assert seen["drawn"] == (root / "samples", seeds)

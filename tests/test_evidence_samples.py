@@ -119,7 +119,8 @@ def write_rationales(data):
         "ecqa": [
             {"question": f"Which {i}?\nOptions:\n- red\n- blue\n- tall", "answer": "blue"}
             for i in range(30)
-        ],
+        ]
+        + [{"question": "Which?\nOptions:\n- red\n- red\n- tall", "answer": "red"}],
         "strategyqa": [{"question": f"Is it {i}?", "answer": "no"} for i in range(30)]
         + [{"question": "How many?", "answer": "three"}],
     }
@@ -142,8 +143,10 @@ def write_rationales(data):
 
 def test_real_samples_have_options_and_their_own_and_another_explanation(tmp_path):
     write_rationales(tmp_path)
-    counts = real_samples.write_all(tmp_path / "real", tmp_path)
-    assert counts == {"creak": (30, 30), "ecqa": (30, 30), "strategyqa": (31, 30)}
+    unused = real_samples.write_all(tmp_path / "real", tmp_path)
+    ambiguous = {"the answer matches more than one option": 1}
+    other = {"no options, and an answer other than yes or no": 1}
+    assert unused == {"creak": {}, "ecqa": ambiguous, "strategyqa": other}
     real_samples.write_all(tmp_path / "real", tmp_path)  # the same ones
     train = [row for _, row in files.read_jsonl(tmp_path / "real/train.jsonl")]
     assert collections.Counter(row["source"] for row in train) == dict.fromkeys(study_real.SETS, 27)

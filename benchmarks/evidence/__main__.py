@@ -155,17 +155,14 @@ def _run_all(options: argparse.Namespace) -> int:
 
 
 def _write_real_samples(root: Path, data: Path) -> None:
-    """Write the real samples of the study, and print how many of the rows are not used."""
+    """Write the real samples of the study, and print which rows are not used."""
     try:
-        counts = real_samples.write_all(root / "samples" / study_real.PART, data)
+        unused = real_samples.write_all(root / "samples" / study_real.PART, data)
     except UserError as error:
         raise UserError(f"--data={data}: {error}") from None
-    for name, (rows, used) in counts.items():
-        if rows > used:
-            print(
-                f"{name}: {rows - used} of {rows:,} rows are not used: they have neither options "
-                "nor yes or no as their answer"
-            )
+    for name, counts in unused.items():
+        for reason, count in counts.items():
+            print(f"{name}: {count} rows of the training file are not used: {reason}")
 
 
 if __name__ == "__main__":
