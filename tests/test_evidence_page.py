@@ -8,7 +8,7 @@ from scipy import optimize, stats
 
 from benchmarks import harness
 from benchmarks.evidence import __main__ as evidence
-from benchmarks.evidence import comparisons, page, recorded, tables
+from benchmarks.evidence import comparisons, page, recorded, student_tables, tables
 from teacherlm_jax.storage import files
 
 OUTDATED = "run `python -m benchmarks.evidence --page`"
@@ -40,6 +40,55 @@ def test_the_differences_in_the_text_are_those_of_the_tables():
     assert len(differences) > 8
     for difference in differences:
         assert re.search(rf"[ +-]{re.escape(difference)} ", tables), difference
+
+
+def test_the_result_at_the_top_has_the_sign_and_size_of_the_records():
+    rows = recorded.rows_of(recorded.read_all())
+    primary = tables.primary(rows)
+    beside_causes = student_tables.with_base("causes", rows)
+    text = page.PAGE.read_text(encoding="utf-8").partition("**What to conclude.**")[0]
+
+    def of_arms(*arguments, students=rows["students"]):
+        return comparisons.of_arms(students, *arguments)
+
+    higher = {
+        "are {} points above students without any at equal passes": primary["H1"],
+        "{} points above them at equal tokens": primary["H2"],
+        "{} points above students with explanations of other samples at equal steps": primary["H3"],
+        "At equal tokens, CMF is {} points above no explanations with 250 samples": of_arms(
+            "CMF", "text", 250, "tokens"
+        ),
+    }
+    lower = {
+        "are {} points less accurate than teachers trained on the same data mixed": primary["H4"],
+        "The share of their explanations that are correct is {} points lower": primary["H5"],
+        "and {} points below with 4,000": of_arms("CMF", "text", 4000, "tokens"),
+        "the accuracy is {} points lower than with true ones": of_arms(
+            "CMF-false25", "CMF", 1000, "steps", students=beside_causes
+        ),
+        "CMF is {} points *below* no explanations at equal steps": of_arms(
+            "CMF-whole-text", "text-whole-text", 1000, "steps"
+        ),
+    }
+    for sign, sentences in (("+", higher), ("-", lower)):
+        for sentence, comparison in sentences.items():
+            difference = comparisons.with_half_width(comparison)
+            assert difference[0] == sign, sentence
+            assert sentence.format(difference[1:]) in text
+    single = sorted(of_arms(form, "text", 1000, "tokens").mean for form in "CMF")
+    assert f"are {single[0]:.1f} to {single[-1]:.1f} points above students without any" in text
+
+
+def test_the_control_reads_about_as_many_tokens_as_the_stages():
+    tokens = {}
+    for row in recorded.rows_of(recorded.read_all())["teachers"]:
+        tokens.setdefault((row["size"], row["seed"]), {})[row["stage"]] = row["tokens"]
+    more = [
+        100 * (of_stage["no_stage"] / (of_stage["stage1"] + of_stage["stage2"]) - 1)
+        for of_stage in tokens.values()
+    ]
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert f"the control reads {min(more):.1f} to {max(more):.1f}% more tokens" in text
 
 
 def test_the_differences_in_the_readme_are_those_of_the_records():
