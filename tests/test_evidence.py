@@ -307,6 +307,23 @@ def test_a_signal_reaches_the_pipeline_and_is_the_exit_status(monkeypatch):
     )
 
 
+class LatePipeline(StoppedPipeline):
+    """A pipeline that is still starting when this process gets SIGTERM."""
+
+    def __init__(self, command, environment):
+        os.kill(os.getpid(), signal.SIGTERM)
+        super().__init__(command, environment)
+
+    def wait(self):
+        assert self.signals == [signal.SIGTERM]
+        return 0
+
+
+def test_a_signal_reaches_a_pipeline_that_was_starting(monkeypatch):
+    monkeypatch.setattr(evidence, "TiedProcess", LatePipeline)
+    assert evidence.run("forms", options.parse(["--seeds=1"])) == 128 + signal.SIGTERM
+
+
 def test_after_a_pipeline_that_failed_its_finished_seeds_are_recorded(monkeypatch):
     recorded_parts = []
     monkeypatch.setattr(evidence, "run", lambda part, options: 7)

@@ -128,14 +128,14 @@ def _of_authors(rows: Rows) -> Iterator[ClaimRow]:
     """Yield the comparisons of explanations that a teacher wrote with none, and with others."""
     from_text = _summary(_by_student("mmlu", "CMF"))
     from_people = _summary(_in_single_tasks("C", "C/human"))
-    one, three = "taught-stage2", "taught-specialists"
-    each, checked = "taught-each", "taught-each-checked"
+    teacher, specialists = "taught-stage2", "taught-specialists"
+    unchecked, checked = "taught-each", "taught-each-checked"
     for name, arm, base, budget, paper in (
-        ("CMF by a teacher - text", one, "taught-text", "passes", from_text),
-        ("CMF by a teacher - text", one, "taught-text", "tokens", ""),
-        ("CMF by a teacher - CMF by the generator", one, "taught-CMF", "steps", from_people),
-        ("CMF by specialists - CMF by a teacher", three, one, "steps", ""),
-        ("C, M and F by a teacher: checked - unchecked", checked, each, "steps", ""),
+        ("CMF by a teacher - text", teacher, "taught-text", "passes", from_text),
+        ("CMF by a teacher - text", teacher, "taught-text", "tokens", ""),
+        ("CMF by a teacher - CMF by the generator", teacher, "taught-CMF", "steps", from_people),
+        ("CMF by specialists - CMF by a teacher", specialists, teacher, "steps", ""),
+        ("C, M and F by a teacher: checked - unchecked", checked, unchecked, "steps", ""),
     ):
         comparison = comparisons.of_arms(rows["students"], arm, base, MAIN_AMOUNT, budget)
         yield ClaimRow(f"students: {name}", budget, "taught", comparison, paper=paper)

@@ -105,14 +105,14 @@ def _choose_seeds(parser: argparse.ArgumentParser, options: argparse.Namespace) 
     options.recorded = options.first < PILOT
     if options.replace and not options.recorded:
         parser.error("--replace: a pilot records nothing; remove it, or choose seeds 0 to 9")
-    given = f"--first={options.first}"
+    words = f"--first={options.first}"
     if options.seeds is None:
         options.seeds = study.SEEDS - options.first if options.recorded else study.SEEDS
     else:
-        given += f" --seeds={options.seeds}"
+        words += f" --seeds={options.seeds}"
     outside = options.first < 0 or options.seeds < 1 or options.first + options.seeds > study.SEEDS
     if options.recorded and (brief or outside):
         parser.error(
-            f"{given}: the seeds of the protocol are 0 to {study.SEEDS - 1}; for a pilot, also "
+            f"{words}: the seeds of the protocol are 0 to {study.SEEDS - 1}; for a pilot, also "
             f"with --short or --tiny, use --first={PILOT} or more"
         )

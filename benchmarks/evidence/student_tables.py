@@ -194,8 +194,8 @@ def correct_table(explanations: Runs) -> str:
         writer = (row["size"], stage_name(row["writer"]))
         of_writer.setdefault(writer, []).append(row["correct"])
     lines = [
-        [*writer, len(each), *(percent(correct[kind] for correct in each) for kind in KINDS)]
-        for writer, each in sorted(of_writer.items())
+        [*writer, len(shares), *(percent(correct[kind] for correct in shares) for kind in KINDS)]
+        for writer, shares in sorted(of_writer.items())
     ]
     return harness.table(
         ("size", "correct explanations by", "seeds", *(f"{NAMES[kind]}, %" for kind in KINDS)),

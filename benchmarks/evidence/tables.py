@@ -154,10 +154,10 @@ def _level_table(teachers: Runs) -> str:
     lines = [
         [
             *model,
-            len(each),
-            *(student_tables.percent(row[name] for row in each) for name in ("trained", "unseen")),
+            len(runs),
+            *(student_tables.percent(row[name] for row in runs) for name in ("trained", "unseen")),
         ]
-        for model, each in sorted(of_model.items())
+        for model, runs in sorted(of_model.items())
     ]
     header = ("size", "teacher", "seeds", "accuracy, %", "accuracy, held-out families, %")
     return harness.table(header, lines)

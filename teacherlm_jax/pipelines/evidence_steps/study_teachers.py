@@ -34,7 +34,7 @@ PARTS = {"stages": (MAIN_SIZE,), "sizes": tuple(size for size in SIZES if size !
 def of_part(study: Study, part: str) -> Iterator[config.StepConfig]:
     """Yield the steps of staged and unstaged teachers of a part of the study, a key of `PARTS`."""
     yield vocabulary_step(study)
-    writers = WRITERS[:2] if study.short else WRITERS
+    writers = WRITERS[:2] if study.short else WRITERS  # a smoke test has all kinds of steps
     for seed in study.seeds:
         for size in PARTS[part][:1] if study.brief else PARTS[part]:
             yield from trainings(study, size, seed, stages_of(writers))
