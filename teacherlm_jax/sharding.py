@@ -237,6 +237,19 @@ def batch_shards(mesh: AnyMesh) -> int:
     return math.prod(mesh.shape.get(axis, 1) for axis in ACTIVATION_RULES["batch"])
 
 
+def refuse_uneven_batch(mesh: AnyMesh, batch_size: int, accumulate: int) -> None:
+    """Raise UserError unless the mesh divides each of the `accumulate` parts of a batch evenly."""
+    shards = batch_shards(mesh)
+    if batch_size % (shards * accumulate):
+        parts = f" times config.accumulate={accumulate}" if accumulate > 1 else ""
+        tensor = mesh.size // shards
+        raise UserError(
+            f"config.batch_size={batch_size}: not divisible by {shards}, the devices along "
+            f"config.mesh.data*fsdp{parts}; choose a multiple of {shards * accumulate}, or a "
+            f"config.mesh.tensor above {tensor}, which leaves fewer of these devices"
+        )
+
+
 def constrain(x: Shaped[Array, "..."], axes: Sequence[str]) -> Shaped[Array, "..."]:
     """Constrain the sharding of an activation by its logical `axes` on the mesh in context.
 

@@ -167,7 +167,7 @@ def test_every_command_of_a_page_is_valid_or_says_why_it_is_not_tested(block, fo
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("DATA", "data")
     monkeypatch.setenv("HF_TOKEN", "hf_token")
-    monkeypatch.setattr(command_check, "require_valid", lambda words, *rest: _validate(words))
+    monkeypatch.setattr(command_check, "require_valid", _require_valid)
     for words in block.commands():
         _check(words)
 
@@ -199,13 +199,18 @@ def _check(words):
         )
 
 
-def _validate(words):
+def _require_valid(words, environment, folder, devices=0):
+    _validate(words, devices)
+
+
+def _validate(words, devices=0):
     words = [word.replace("$DATA", "data") for word in words]
     # Without `steps`, this config counts the rows of prepared data.
     words = [f"{word},steps=9" if "=configs/student.py" in word else word for word in words]
     swept = any(word.startswith("--sweep") for word in words)
     words = [word.replace("=train_mine.py", "=swept.py") if swept else word for word in words]
-    assert main.main([*words, "--validate"]) == 0, words
+    option = f"--validate={devices}" if devices else "--validate"
+    assert main.main([*words, option]) == 0, words
 
 
 def _matches(name, target):

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from teacherlm_jax.config import TrainConfig
 from teacherlm_jax.errors import UserError
 
 OPTION = "--validate"
@@ -34,8 +35,14 @@ def split(words: Sequence[str]) -> tuple[list[str], int | None]:
 
 
 def check_meshes(runs: Iterable[Any], devices: int) -> None:
-    """Raise UserError for the first config whose mesh does not fit the devices; 0: check none."""
-    meshes = [run.mesh for run in runs if hasattr(run, "mesh")] if devices else []
-    for mesh in meshes:
-        # Imported here because it imports JAX, which takes a while.
-        importlib.import_module("teacherlm_jax.sharding").abstract_mesh(mesh, devices)
+    """Raise UserError for the first config whose mesh or batch does not fit the devices.
+
+    With 0 devices nothing is checked.
+    """
+    for run in runs if devices else ():
+        if hasattr(run, "mesh"):
+            # Imported here because it imports JAX, which takes a while.
+            sharding = importlib.import_module("teacherlm_jax.sharding")
+            mesh = sharding.abstract_mesh(run.mesh, devices)
+            if isinstance(run, TrainConfig):
+                sharding.refuse_uneven_batch(mesh, run.batch_size, run.accumulate)

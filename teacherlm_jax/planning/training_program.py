@@ -100,7 +100,7 @@ def prepare(
     model, batch and mesh are incompatible.
     """
     mesh = planned_mesh(config.mesh, devices)
-    setup.refuse_uneven(mesh, config.batch_size, config.accumulate)
+    sharding.refuse_uneven_batch(mesh, config.batch_size, config.accumulate)
     length, model, assumed = _of_data(config, length)
     settled = dataclasses.replace(config, model=model, mesh=MeshConfig(*mesh.axis_sizes))
     shapes = setup.make_model_spec(model, mesh, config.optimizer, config.steps, config.lora)

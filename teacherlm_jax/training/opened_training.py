@@ -98,7 +98,7 @@ def open_training(
 
 def _check(config: TrainConfig, data: Prepared, mesh: Mesh) -> RunSpec:
     """Return the run's shapes; refuse unusable settings before copying and allocating anything."""
-    setup.refuse_uneven(mesh, config.batch_size, config.accumulate)
+    sharding.refuse_uneven_batch(mesh, config.batch_size, config.accumulate)
     spec = setup.make_run_spec(config, data, mesh)
     device_memory.refuse_too_large(config, spec, mesh, data.length)
     return spec

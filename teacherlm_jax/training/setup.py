@@ -107,19 +107,6 @@ def open_reader(config: TrainConfig, data: Prepared, mesh: Mesh) -> RowReader:
     return reader
 
 
-def refuse_uneven(mesh: AnyMesh, batch_size: int, accumulate: int) -> None:
-    """Raise UserError unless the mesh divides each of the `accumulate` parts of a batch evenly."""
-    shards = sharding.batch_shards(mesh)
-    if batch_size % (shards * accumulate):
-        parts = f" times config.accumulate={accumulate}" if accumulate > 1 else ""
-        tensor = mesh.size // shards
-        raise UserError(
-            f"config.batch_size={batch_size}: not divisible by {shards}, the devices along "
-            f"config.mesh.data*fsdp{parts}; choose a multiple of {shards * accumulate}, or a "
-            f"config.mesh.tensor above {tensor}, which leaves fewer of these devices"
-        )
-
-
 def make_run_spec(config: TrainConfig, data: Prepared, mesh: Mesh) -> RunSpec:
     """Return the shapes of a run on prepared data; UserError if model, data or mesh do not fit."""
     model = fit_to_data(config.model, data, config.data)

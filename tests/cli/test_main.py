@@ -209,11 +209,19 @@ def test_validate_may_come_before_the_command(capsys):
 @pytest.mark.parametrize("mesh", ["fsdp=16", "data=2", "tensor=4"])
 def test_validate_with_a_number_of_devices_checks_the_mesh(mesh, capsys):
     words = ["train", "--config=configs/quickstart.py:stage1", f"--config.mesh.{mesh}"]
+    words.append("--config.batch_size=16")
     assert main.main([*words, "--validate=7"]) == 2
     message = capsys.readouterr().err
     assert "config.mesh: the product of" in message and "the number of devices, 7; " in message
     size = mesh.partition("=")[2]
     assert main.main([f"--validate={size}", *words]) == main.main([*words, "--validate"]) == 0
+
+
+def test_validate_with_a_number_of_devices_checks_the_batch(capsys):
+    words = ["train", "--config=configs/quickstart.py:stage1", "--config.mesh.fsdp=8"]
+    assert main.main([*words, "--validate=8"]) == 2
+    assert "config.batch_size=2: not divisible by 8, the devices along" in capsys.readouterr().err
+    assert main.main([*words, "--config.batch_size=8", "--validate=8"]) == 0
 
 
 def test_validate_with_devices_accepts_commands_without_a_mesh(capsys):

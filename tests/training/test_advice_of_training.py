@@ -34,14 +34,14 @@ def refusal(function, *arguments):
 @pytest.mark.parametrize(("accumulate", "batch_size"), [(1, 12), (2, 24)])
 def test_a_batch_is_shared_evenly_after_each_remedy(accumulate, batch_size):
     mesh = sharding.make_mesh(MeshConfig(data=2, fsdp=4))
-    message = refusal(setup.refuse_uneven, mesh, batch_size, accumulate)
+    message = refusal(sharding.refuse_uneven_batch, mesh, batch_size, accumulate)
     step, tensor = re.search(
         r"choose a multiple of (\d+), or a config\.mesh\.tensor above (\d+), ", message
     ).groups()
-    setup.refuse_uneven(mesh, int(step), accumulate)
-    setup.refuse_uneven(mesh, 3 * int(step), accumulate)
+    sharding.refuse_uneven_batch(mesh, int(step), accumulate)
+    sharding.refuse_uneven_batch(mesh, 3 * int(step), accumulate)
     fewer = sharding.make_mesh(MeshConfig(data=2, fsdp=2, tensor=2 * int(tensor)))
-    setup.refuse_uneven(fewer, batch_size, accumulate)
+    sharding.refuse_uneven_batch(fewer, batch_size, accumulate)
 
 
 def test_each_vocabulary_size_that_a_message_names_fits_the_data():
