@@ -51,11 +51,13 @@ after stages 2 and 3.
 
 Settings after the variant, as in `7b1/stage2,root=/mnt/runs`:
 
-    data       folder of the prepared mixtures (default: runs/teacher/teacher_data)
+    data       folder of the prepared mixtures (default: ROOT/teacher_data)
     root       folder of the run folders; for several hosts, in a bucket or on a disk that all share
                (default: runs/teacher)
-    base       model that stage 1 starts from, for example a Hugging Face folder or
-               hf://bigscience/bloom-7b1 (default: none, random parameters)
+    base       model that stage 1, the control and 176b start from, for example a Hugging Face
+               folder or hf://bigscience/bloom-7b1 (default: none, random parameters). Every other
+               stage starts from the stage before, whatever `base` is; to start it from another
+               model, add --config.init_from=MODEL
     mmlu       MMLU test rows, as in cais/mmlu (default: data/eval/mmlu_test.jsonl; empty: no
                validation and no best checkpoint, which the next stage needs)
     attention  fused on TPUs (default), blockwise elsewhere
@@ -85,7 +87,7 @@ def get_config(argument: str = "") -> config.TrainConfig:
     """Return the config of one size and stage."""
     variant, given = variants.parse(
         argument,
-        data="runs/teacher/teacher_data",
+        data="",
         root="runs/teacher",
         base="",
         mmlu="data/eval/mmlu_test.jsonl",
@@ -102,7 +104,7 @@ def get_config(argument: str = "") -> config.TrainConfig:
     tensor, parts = (1, 1) if tiny else (where.tensor, where.parts)
     return config.TrainConfig(
         output=f"{given['root']}/{size}/{stage}",
-        data=f"{given['data']}/teacher_{stage}",
+        data=f"{given['data'] or given['root'] + '/teacher_data'}/teacher_{stage}",
         init_from=start_of(size, stage, given["root"], given["base"]),
         model=model(size, given["attention"], tiny),
         optimizer=config.OptimizerConfig(learning_rate=rate, warmup_steps=min(100, steps // 2)),
