@@ -91,8 +91,8 @@ class Run:
     def begin_extension(self, verb: str, config: Any) -> None:
         """Record the settings that extend the run, which is not finished any more."""
         self.log.info("%s: extending this run: %s", self.path, ", ".join(self.changes))
+        self.reopen()  # first: with the new settings and the old result the run would be finished
         recorded_settings.record(self._place.home, verb, config)
-        self.reopen()
 
     def __enter__(self) -> "Run":
         return self

@@ -13,7 +13,7 @@ from teacherlm_jax.config import (
 )
 from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.pipelines import verbs
-from teacherlm_jax.runs import run_folder
+from teacherlm_jax.runs import recorded_settings, run_folder
 from teacherlm_jax.storage import files
 from teacherlm_jax.training.loop import train
 from teacherlm_jax.training.run_inputs import inputs
@@ -66,6 +66,23 @@ def test_a_finished_run_extended_to_more_steps_is_bit_equal_to_one_that_had_them
     assert files.read_json(tmp_path / "run/config.json")["config"]["steps"] == 8
     assert verbs.run("train", longer) == result
     assert "finished before" in capsys.readouterr().out
+
+
+def test_an_extension_that_failed_before_its_first_step_is_begun_again(
+    config, whole, tmp_path, monkeypatch
+):
+    short = dataclasses.replace(config, output=str(tmp_path / "run"), steps=5)
+    verbs.run("train", short)
+    longer = dataclasses.replace(short, steps=8)
+
+    def fail():
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorded_settings, "versions", fail)
+        with pytest.raises(OSError, match="No space"):
+            verbs.run("train", longer)
+    assert_equal_runs(tmp_path / "run", verbs.run("train", longer), whole)
 
 
 def test_a_stopped_run_can_be_extended_and_an_extension_can_be_stopped(config, whole, tmp_path):
