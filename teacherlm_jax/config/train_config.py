@@ -17,7 +17,7 @@ from teacherlm_jax.config.tracking_config import TrackingConfig, track_field, tr
 CHANGEABLE = (
     *("mesh", "checkpoint", "log_every", "verify_data", "profile", "compilation_cache"),
     *("data_cache", "data_cache_gib", "accumulate", "loss_block", "model.remat"),
-    *("track", "tracking"),
+    *("track", "tracking", "validation.batch_tokens"),
 )
 
 

@@ -9,6 +9,7 @@ import jax
 
 from teacherlm_jax import sharding
 from teacherlm_jax.config import TrainConfig, fields
+from teacherlm_jax.errors import UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
@@ -56,6 +57,10 @@ def _train(config: TrainConfig, run: Run, tracked: contextlib.ExitStack) -> Trai
             raise interruption(signal, int(state.step), config.steps)
         if state.step < config.steps and not training.validation.exhausted():
             _loop(training, state)
+        else:  # of a run that was stopped during its last validation
+            training.metrics.write(
+                learning_rate_at(int(state.step), config.optimizer, config.steps)
+            )
         chrono.begin("checkpoint")
         training.checkpoints.finish()
     return training
@@ -85,7 +90,8 @@ def _loop(training: Training, state: TrainState) -> None:
         signal, due = training.signals(step), _due(training, step)
         _log(training, step, due, ending=signal is not None)
         if due.validation and not signal:
-            signal = _validate(training, step, state)
+            with _saving_on_failure(training, step, state):
+                signal = _validate(training, step, state)
         if exhausted := validation.exhausted():
             metrics.write(learning_rate_at(step, config.optimizer, config.steps))
 
@@ -182,6 +188,24 @@ def _validate(training: Training, step: int, state: TrainState) -> Signals | Non
     row = {"step": step, **measured}
     training.tracking.log(*metrics_log.tracked(row, metrics_log.VALIDATION))
     return None
+
+
+@contextlib.contextmanager
+def _saving_on_failure(training: Training, step: int, state: TrainState) -> Iterator[None]:
+    """Save the steps so far if a validation fails, for example because memory ran out.
+
+    When the command is repeated, the run resumes with this validation. Several processes would
+    wait for each other in the save, so they lose the steps since their last checkpoint.
+    """
+    try:
+        yield
+    except UserError:  # such as parameters that are NaN
+        raise
+    except Exception:
+        if jax.process_count() == 1:
+            _save(training, step, state)
+            training.checkpoints.finish()
+        raise
 
 
 def _save(training: Training, step: int, state: TrainState) -> None:

@@ -59,9 +59,11 @@ class Validation:
 
     def due(self, step: int) -> bool:
         """Return whether the validation of a step is due and not yet done."""
+        return self._scheduled(step) and all(row["step"] != step for row in self._rows)
+
+    def _scheduled(self, step: int) -> bool:
         every = self._config.every
-        scheduled = bool(every) and (step % every == 0 or step == self._steps) and step > 0
-        return scheduled and all(row["step"] != step for row in self._rows)
+        return bool(every) and (step % every == 0 or step == self._steps) and step > 0
 
     def measure(
         self, step: int, params: Tree, stop_requested: Callable[[], bool]
@@ -96,12 +98,17 @@ class Validation:
         return next(row[self._config.metric] for row in self._rows if row["step"] == step)
 
     def exhausted(self) -> bool:
-        """Return whether the last `config.validation.patience` validations were no better."""
+        """Return whether the last `config.validation.patience` validations were no better.
+
+        The validation after the last step of a run that was extended since does not count: with
+        all steps from the start, it would not have been made.
+        """
         patience = self._config.patience
-        if not patience or not self._rows:
+        rows = [row for row in self._rows if self._scheduled(row["step"])]
+        if not patience or not rows:
             return False
-        steps = [row["step"] for row in self._rows]
-        return len(steps) - 1 - steps.index(self.ranking()[0]) >= patience
+        best, steps = selection.ranking(rows, self._config.metric)[0], [row["step"] for row in rows]
+        return len(steps) - 1 - steps.index(best) >= patience
 
     def _read(self, config: BenchmarkConfig) -> predictions.EncodedQuestions:
         refused = RefusedRows(None)

@@ -18,9 +18,10 @@ from teacherlm_jax.config import (
     ValidationConfig,
 )
 from teacherlm_jax.errors import Interrupted, UserError
-from teacherlm_jax.evaluation import predictions, rank
+from teacherlm_jax.evaluation import predictions, rank, scoring
 from teacherlm_jax.evaluation.benchmarks import read
 from teacherlm_jax.hf import any_model
+from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.training.loop import train
@@ -191,26 +192,84 @@ def test_a_run_stops_when_its_metric_does_not_improve(finished, config, tmp_path
     assert not any(line.startswith("step") for line in lines(again))
 
 
+def test_the_last_validation_of_a_run_does_not_end_its_extension(config, tmp_path, monkeypatch):
+    accuracies = iter((0.5, 0.4, 0.6, 0.7))
+    monkeypatch.setattr(Validation, "_measured", lambda *_: [("set/accuracy", next(accuracies))])
+    patient = dataclasses.replace(
+        config,
+        output=str(tmp_path / "run"),
+        steps=3,
+        validation=dataclasses.replace(config.validation, metric="set/accuracy", patience=1),
+    )
+    assert verbs.run("train", patient)["step"] == 3
+    result = verbs.run("train", dataclasses.replace(patient, steps=6))
+    assert (result["step"], result["best_step"]) == (6, 6)
+    measured = selection.measurements(tmp_path / "run")
+    assert [row["step"] for row in measured] == [2, 3, 4, 6]
+
+
+def test_a_validation_without_memory_loses_no_step_and_can_be_repeated_with_smaller_batches(
+    finished, config, tmp_path, monkeypatch
+):
+    encoded, calls = scoring.batches, []
+
+    def batches(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 2:
+            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return encoded(*args, **kwargs)
+
+    here = dataclasses.replace(config, output=str(tmp_path / "run"))
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "batches", batches)
+        with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED"):
+            verbs.run("train", here)
+    assert sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir()) == ["2", "4"]
+    smaller = dataclasses.replace(config.validation, batch_tokens=64)
+    result = verbs.run("train", dataclasses.replace(here, validation=smaller))
+    assert result["loss"] == finished[1]["loss"]
+    own, expected = (parameters(path)[1].digest for path in (here.output, finished[0].path))
+    assert own == expected
+
+
+def test_a_run_stopped_during_its_last_validation_has_the_metrics_of_an_uninterrupted_one(
+    config, tmp_path
+):
+    stuck = dataclasses.replace(
+        config,
+        optimizer=OptimizerConfig(learning_rate=1e-30),
+        validation=dataclasses.replace(config.validation, metric="set/accuracy", patience=1),
+        log_every=50,
+    )
+    whole, stopped = open_run(tmp_path / "whole"), open_run(tmp_path / "stopped")
+    result = train(stuck, whole)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "batches", Stopping())
+        with pytest.raises(Interrupted, match="SIGTERM: saved at step 4 of 6"):
+            train(stuck, stopped)
+    resumed = open_run(tmp_path / "stopped")
+    assert train(stuck, resumed)["loss"] == result["loss"]
+    assert comparable(resumed) == comparable(whole)
+
+
+class Stopping:
+    """Sends SIGTERM when the second measurement begins."""
+
+    def __init__(self):
+        self._encoded, self._calls = scoring.batches, 0
+
+    def __call__(self, *args, **kwargs):
+        self._calls += 1
+        if self._calls == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return self._encoded(*args, **kwargs)
+
+
 def test_a_run_stopped_during_validation_and_resumed_equals_an_uninterrupted_one(
     finished, config, tmp_path
 ):
-    class Stopping:
-        """Sends SIGTERM when the second measurement begins."""
-
-        calls = 0
-
-        def __call__(self, *args, **kwargs):
-            self.calls += 1
-            if self.calls == 2:
-                signal.raise_signal(signal.SIGTERM)
-            return encoded(*args, **kwargs)
-
-    from teacherlm_jax.evaluation import scoring
-
-    encoded = scoring.batches
-    stopping = Stopping()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "batches", stopping)
+        patch.setattr(scoring, "batches", Stopping())
         with pytest.raises(Interrupted, match="SIGTERM: saved at step 4 of 6"):
             train(config, open_run(tmp_path))
     assert [row["step"] for row in selection.measurements(tmp_path)] == [2]
