@@ -45,6 +45,12 @@ class OptimizerConfig:
         1.0, limits="(0, inf)", help="gradients are scaled down to this global norm"
     )
 
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (key, problem) for invalid combinations of values."""
+        if self.final_fraction and self.schedule == "constant":
+            problem = f"{self.final_fraction} has no effect while the learning rate is constant"
+            yield "final_fraction", f"{problem}; set config.optimizer.schedule to linear or cosine"
+
 
 @dataclasses.dataclass
 class CheckpointConfig:

@@ -28,6 +28,7 @@ from teacherlm_jax.training.profiling import Profiler
 from teacherlm_jax.training.setup import RunSpec
 from teacherlm_jax.training.state import TrainState
 from teacherlm_jax.training.validation import Validation
+from teacherlm_jax.training.warm_start import starting_point
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +63,8 @@ def open_training(
     if config.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", config.compilation_cache)
     mesh = sharding.make_mesh(config.mesh)
-    data = prepared.open(config.data)
-    spec = _check(config, data, mesh)
+    data, start = prepared.open(config.data), starting_point(config.init_from)
+    spec = _check(config, data, mesh, start)
     validation_data = held_out.open_data(config, spec)
     data, validation_data = setup.local_data(config, data, validation_data, run.log.info, stack)
     reader = setup.open_reader(config, data, mesh)
@@ -73,7 +74,7 @@ def open_training(
     checkpoints = _checkpoints(config, run, validation)
     stack.callback(checkpoints.close)  # waits for pending writes
 
-    state, earlier = setup.first_state(spec, checkpoints, config.init_from, config.seed)
+    state, earlier = setup.first_state(spec, checkpoints, start, config.seed)
     validation.drop_after(int(state.step))
     if jax.process_index() == 0:
         spec.vocabulary.save(run.path / layout.VOCABULARY)
@@ -96,10 +97,10 @@ def open_training(
     return training, state
 
 
-def _check(config: TrainConfig, data: Prepared, mesh: Mesh) -> RunSpec:
+def _check(config: TrainConfig, data: Prepared, mesh: Mesh, start: str) -> RunSpec:
     """Return the run's shapes; refuse unusable settings before copying and allocating anything."""
     sharding.refuse_uneven_batch(mesh, config.batch_size, config.accumulate)
-    spec = setup.make_run_spec(config, data, mesh)
+    spec = setup.make_run_spec(config, data, mesh, start)
     device_memory.refuse_too_large(config, spec, mesh, data.length)
     return spec
 

@@ -107,12 +107,15 @@ def open_reader(config: TrainConfig, data: Prepared, mesh: Mesh) -> RowReader:
     return reader
 
 
-def make_run_spec(config: TrainConfig, data: Prepared, mesh: Mesh) -> RunSpec:
-    """Return the shapes of a run on prepared data; UserError if model, data or mesh do not fit."""
+def make_run_spec(config: TrainConfig, data: Prepared, mesh: Mesh, start: str = "") -> RunSpec:
+    """Return the shapes of a run on prepared data; UserError if model, data or mesh do not fit.
+
+    `start` is the `starting_point` of a run with LoRA; empty: `config.init_from`.
+    """
     model = fit_to_data(config.model, data, config.data)
     adapted = {}
     if config.lora.rank:
-        base = any_model.base_of(config.init_from, config.output)
+        base = any_model.base_of(start or config.init_from, config.output)
         adapted = AdapterOrigin(config.lora, base).to_meta()
     return RunSpec(
         **vars(make_model_spec(model, mesh, config.optimizer, config.steps, config.lora)),
@@ -197,23 +200,23 @@ def fit_to_vocabulary(model: ModelConfig, size: int) -> ModelConfig:
 
 
 def first_state(
-    spec: RunSpec, checkpoints: Checkpoints, init_from: str, seed: int
+    spec: RunSpec, checkpoints: Checkpoints, start: str, seed: int
 ) -> tuple[TrainState, dict[str, Any]]:
     """Return the state to continue from, and the `MetricsLog.state` that was saved with it.
 
     The state is that of the run's newest checkpoint. If there is none, its parameters come from
-    `init_from`, or if that is empty, from `seed`. With LoRA, a checkpoint has the adapters, and the
-    frozen parameters always come from `init_from`.
+    `start`, the `starting_point` of the run, or if that is empty, from `seed`. With LoRA, a
+    checkpoint has the adapters, and the frozen parameters always come from `start`.
     """
     wanted = spec.abstract.params if spec.abstract.frozen is None else spec.abstract.frozen
     if steps := checkpoints.steps():
         frozen = None
         if spec.abstract.frozen is not None:
-            frozen = warm_start(init_from, spec.model, spec.vocabulary, wanted)
+            frozen = warm_start(start, spec.model, spec.vocabulary, wanted)
         return _resumed(spec, checkpoints, steps[-1], frozen)
     params = None
-    if init_from:
-        params = warm_start(init_from, spec.model, spec.vocabulary, wanted)
+    if start:
+        params = warm_start(start, spec.model, spec.vocabulary, wanted)
     return initial_state(spec.build, spec.optimizer, spec.abstract, seed, params), {}
 
 

@@ -1,19 +1,45 @@
 """Initial parameters of a run that come from another model."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from teacherlm_jax.checkpoints import saved_model
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
-from teacherlm_jax.hf import any_model, model_folder, model_path
-from teacherlm_jax.runs import layout
+from teacherlm_jax.hf import any_model, hub, model_folder, model_path
+from teacherlm_jax.runs import distributed, layout
 from teacherlm_jax.sharding import Tree
+from teacherlm_jax.storage import locations
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
 _SHAPE_KEYS = (
     *("family", "layers", "width", "heads", "vocab_size", "embedding_width", "max_positions"),
-    *("norm", "tied"),
+    *("norm", "tied", "layer_norm_epsilon"),
 )
+
+
+def starting_point(init_from: str) -> str:
+    """Return `init_from`, or of a run folder the checkpoint that it names now.
+
+    The run may go on and save others, and all processes have to start from the same one, which is
+    the one that a LoRA run records. A run that is missing is returned as it is: it is not needed if
+    the training resumes from a checkpoint of its own.
+    """
+    if not init_from or hub.is_address(init_from):
+        return init_from
+
+    def resolve() -> str:
+        try:
+            folder, is_checkpoint = model_path.resolve(init_from)
+            if not is_checkpoint:
+                return init_from
+            checkpoints, step = saved_model.open_checkpoint(locations.absolute(folder))
+        except UserError:
+            return init_from
+        checkpoints.close()
+        return str(checkpoints.path(step))
+
+    return distributed.of_first(resolve)
 
 
 def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstract: Tree) -> Tree:
@@ -33,7 +59,8 @@ def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstr
     if not is_checkpoint:
         return _from_model_folder(init_from, folder, model, vocabulary, abstract)
     source, step = saved_model.open_checkpoint(folder)
-    digest = source.meta(step)["vocabulary"]
+    meta = source.meta(step)
+    digest = meta["vocabulary"]
     if digest != vocabulary.digest:
         raise UserError(
             f"config.init_from={init_from}: was trained with the vocabulary {digest}, but "
@@ -41,6 +68,8 @@ def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstr
             f"config.vocabulary.path={source.run / layout.VOCABULARY}"
         )
     source.close()
+    # Other differences are found by the parameters, which have other shapes or names then.
+    _require_same(init_from, ModelConfig(**meta["model"]), model, ("layer_norm_epsilon",))
     return any_model.parameters(source.path(step), abstract)
 
 
@@ -66,7 +95,13 @@ def require_shape(init_from: str, initial: ModelConfig, model: ModelConfig) -> N
         initial: shape of the other model.
         model: the run's model, `vocab_size` resolved.
     """
-    for key in _SHAPE_KEYS:
+    _require_same(init_from, initial, model, _SHAPE_KEYS)
+
+
+def _require_same(
+    init_from: str, initial: ModelConfig, model: ModelConfig, keys: Iterable[str]
+) -> None:
+    for key in keys:
         expected, actual = getattr(model, key), getattr(initial, key)
         if expected != actual:
             raise UserError(

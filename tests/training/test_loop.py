@@ -205,6 +205,15 @@ def test_a_start_from_other_shapes_is_refused_by_parameter(finished, config, tmp
         train(stage, open_run(tmp_path))
 
 
+def test_a_start_from_another_epsilon_is_refused_although_the_shapes_agree(
+    finished, config, tmp_path
+):
+    model = dataclasses.replace(config.model, layer_norm_epsilon=1e-6)
+    other = dataclasses.replace(config, init_from=str(finished[0].path), model=model)
+    with pytest.raises(UserError, match=r"its layer_norm_epsilon is 1e-05, but .* is 1e-06; set"):
+        train(other, open_run(tmp_path))
+
+
 def test_changed_data_is_refused_when_a_run_resumes(finished, config, tmp_path, prepared):
     stopped = open_run(tmp_path / "run", signal_at="step 1/6")
     with pytest.raises(Interrupted):
@@ -249,6 +258,10 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_never_saved(config, tmp_p
         (
             {"optimizer": OptimizerConfig(learning_rate=0)},
             "config.optimizer.learning_rate: 0",
+        ),
+        (
+            {"optimizer": OptimizerConfig(final_fraction=0.1)},
+            "config.optimizer.final_fraction: 0.1 has no effect while the learning rate is",
         ),
         ({"batch_size": 12}, "config.batch_size=12: not divisible by 8"),
         ({"mesh": MeshConfig(data=3)}, "config.mesh"),

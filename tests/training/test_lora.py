@@ -26,7 +26,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.models import adapter
 from teacherlm_jax.storage import files
-from teacherlm_jax.training import step_memory
+from teacherlm_jax.training import setup, step_memory
 from teacherlm_jax.training.flops import model_flops
 from teacherlm_jax.training.loop import train
 from teacherlm_jax.training.loss import cross_entropy
@@ -234,6 +234,27 @@ def test_adapters_find_their_base_beside_them_when_both_moved(config, result, tm
             load(config.output)  # fmt: skip
     finally:
         shutil.move(away, config.init_from)
+
+
+def test_the_base_that_is_recorded_is_the_one_that_is_adapted_if_its_run_goes_on(
+    base, config, tmp_path, monkeypatch
+):
+    growing = dataclasses.replace(base, output=str(tmp_path / "base"), steps=4)
+    growing = dataclasses.replace(growing, checkpoint=CheckpointConfig(every=2, keep=2))
+    train(growing, make_run(growing.output))
+    later = shutil.move(tmp_path / "base/checkpoints/4", tmp_path / "4")
+    short = dataclasses.replace(config, init_from=growing.output, steps=4)
+    expected = train(short, make_run(tmp_path / "expected"))
+
+    def local_data(config, data, *others):
+        shutil.move(later, tmp_path / "base/checkpoints/4")
+        return opened(config, data, *others)
+
+    opened = setup.local_data
+    monkeypatch.setattr(setup, "local_data", local_data)
+    assert train(short, make_run(tmp_path / "run"))["loss"] == expected["loss"]
+    meta = any_model.saved_model.open_checkpoint(tmp_path / "run")[0].meta(4)
+    assert meta["lora"]["base"]["path"].endswith("base/checkpoints/2")
 
 
 def test_a_base_that_changed_is_refused_by_loading_and_by_resuming(base, config, result, tmp_path):
