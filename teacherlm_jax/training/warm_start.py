@@ -3,7 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from teacherlm_jax.checkpoints import saved_model
+import jax
+
+from teacherlm_jax import capacity
+from teacherlm_jax.checkpoints import fingerprint, saved_model
+from teacherlm_jax.checkpoints.adapter_origin import AdapterOrigin
 from teacherlm_jax.config import ModelConfig
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import any_model, hub, model_folder, model_path
@@ -53,7 +57,8 @@ def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstr
         abstract: shapes, dtypes and shardings of the parameters.
 
     The adapters of a LoRA run are merged into its base. Raises UserError when the other model is
-    missing or damaged, or has another shape or vocabulary.
+    missing or damaged, has another shape or vocabulary, or does not fit into the memory of a
+    device in the dtypes in which a checkpoint has it.
     """
     folder, is_checkpoint = model_path.resolve(init_from)
     if not is_checkpoint:
@@ -70,6 +75,10 @@ def warm_start(init_from: str, model: ModelConfig, vocabulary: Vocabulary, abstr
     source.close()
     # Other differences are found by the parameters, which have other shapes or names then.
     _require_same(init_from, ModelConfig(**meta["model"]), model, ("layer_norm_epsilon",))
+    if AdapterOrigin.of(meta) is None:  # they are restored in the dtypes in which they were saved
+        mesh = jax.tree.leaves(abstract)[0].sharding.mesh
+        saved = fingerprint.as_saved(abstract, meta["parameters"])
+        capacity.refuse_too_large(f"config.init_from={init_from}", saved, mesh, convertible=True)
     return any_model.parameters(source.path(step), abstract)
 
 

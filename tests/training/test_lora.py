@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from benchmarks import kill_train, kills
-from teacherlm_jax import sharding
+from teacherlm_jax import capacity, sharding
 from teacherlm_jax.config import (
     CheckpointConfig,
     LoraConfig,
@@ -31,6 +31,7 @@ from teacherlm_jax.training.flops import model_flops
 from teacherlm_jax.training.loop import train
 from teacherlm_jax.training.loss import cross_entropy
 from teacherlm_jax.training.setup import make_model_spec
+from teacherlm_jax.training.warm_start import warm_start
 from tests.make_run import make_run
 
 LORA = LoraConfig(rank=4, alpha=8.0)
@@ -255,6 +256,21 @@ def test_the_base_that_is_recorded_is_the_one_that_is_adapted_if_its_run_goes_on
     assert train(short, make_run(tmp_path / "run"))["loss"] == expected["loss"]
     meta = any_model.saved_model.open_checkpoint(tmp_path / "run")[0].meta(4)
     assert meta["lora"]["base"]["path"].endswith("base/checkpoints/2")
+
+
+def test_a_base_in_float32_that_does_not_fit_is_refused_before_it_is_restored(
+    base, config, monkeypatch
+):
+    in_bfloat16 = dataclasses.replace(MODEL, dtype="bfloat16")
+    mesh = sharding.make_mesh(config.mesh)
+    frozen = make_model_spec(in_bfloat16, mesh, config.optimizer, 2, LORA).abstract.frozen
+    size = capacity.bytes_per_device(frozen) * capacity.sharing(mesh)
+    monkeypatch.setattr(capacity, "available", lambda device: int(1.5 * size))
+    vocabulary = any_model.describe(base.output).vocabulary
+    with pytest.raises(UserError, match=r"^config.init_from=.*GiB per device in float32.*convert"):
+        warm_start(base.output, in_bfloat16, vocabulary, frozen)
+    monkeypatch.setattr(capacity, "available", lambda device: 3 * size)
+    warm_start(base.output, in_bfloat16, vocabulary, frozen)
 
 
 def test_a_base_that_changed_is_refused_by_loading_and_by_resuming(base, config, result, tmp_path):
