@@ -83,7 +83,7 @@ def checkout(tmp_path_factory):
     (folder / "configs" / "teacher.py").write_text(
         "from teacherlm_jax.config import TrainConfig\n"
         "def get_config(variant):\n"
-        "    return TrainConfig(output='runs/x', data='data')\n"
+        "    return TrainConfig(output='runs/x', data='data', batch_size=1536)\n"
     )
     identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
     for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "first"]):

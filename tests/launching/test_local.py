@@ -78,6 +78,7 @@ def test_a_dry_run_refuses_an_invalid_command(capfd):
 
 def test_a_mesh_that_the_devices_cannot_form_is_refused(capfd):
     words = ["train", "--config=configs/quickstart.py:stage1", "--config.mesh.data=4"]
+    words.append("--config.batch_size=4")
     for devices, status in ((1, 2), (2, 0)):
         options = ["--processes=2", f"--devices={devices}", "--dry_run"]
         assert local.main([*options, "--", *words]) == status
