@@ -1,7 +1,8 @@
 """Shell lines for the hosts of a slice, with every value quoted.
 
 The home folder of a host contains the source tree `teacherlm_jax/` with its virtual environment
-`.venv`, and `teacherlm.pid`, the process id of the run.
+`.venv`, and `teacherlm.pid`, the process id of the run. Commands run in the source tree, so it also
+has the run folders that they name by relative paths.
 """
 
 import shlex
@@ -12,6 +13,7 @@ from teacherlm_jax.runs.versions import COMMIT
 
 TREE = "teacherlm_jax"
 _PID = "teacherlm.pid"
+_FILES = ".files"  # of the installed commit, one per line
 _STOP_SECONDS = 600  # time for an earlier run to save a checkpoint
 
 # Succeeds if the process in the file is running and is a teacherlm run: process ids are reused.
@@ -20,6 +22,8 @@ _RUNS = f'grep -qs teacherlm "/proc/$(cat {_PID} 2>/dev/null)/cmdline"'
 
 def install(archive: str, commit: str, python: str, before: Sequence[str]) -> str:
     """Return the line that unpacks and installs an archive, unless its commit is installed.
+
+    The files of the commit before are removed, and all others, such as run folders, are kept.
 
     Args:
         archive: file in the home folder.
@@ -31,9 +35,11 @@ def install(archive: str, commit: str, python: str, before: Sequence[str]) -> st
     pip = f"{TREE}/.venv/bin/python -m pip --disable-pip-version-check install --quiet"
     steps = [
         *before,
-        f"rm -rf {TREE}",
-        f"mkdir {TREE}",
+        f"mkdir -p {TREE}",
+        f"touch {TREE}/{_FILES}",
+        f"(cd {TREE} && xargs -d '\\n' -r rm -f -- < {_FILES} && rm -rf .venv)",
         f"tar -xzf {shlex.quote(archive)} -C {TREE}",
+        f"tar -tzf {shlex.quote(archive)} | sed '/\\/$/d' > {TREE}/{_FILES}",
         f"{shlex.quote(python)} -m venv {TREE}/.venv",
         f"{pip} -r {TREE}/requirements-gcs.txt -r {TREE}/requirements-tpu.txt",
         f"{pip} --no-deps {TREE}/",

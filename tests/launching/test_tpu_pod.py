@@ -137,6 +137,28 @@ def test_an_installed_commit_is_not_installed_again(pod, cloud):
     assert (cloud.home / "teacherlm_jax" / "requirements.txt").exists()
 
 
+def test_another_commit_replaces_the_files_of_the_one_before_and_keeps_the_runs(
+    pod, cloud, checkout
+):
+    def commit(*words):
+        for command in (["add", "--all"], ["commit", "--quiet", "--message=next"]):
+            subprocess.run(["git", *words, *command], cwd=checkout, check=True)
+
+    tree = cloud.home / "teacherlm_jax"
+    (checkout / "of an earlier commit.py").write_text("")
+    commit("-c", "user.name=test", "-c", "user.email=test@example.org")
+    assert pod("run", words=TRAIN) == 0
+    assert (tree / "of an earlier commit.py").exists()
+    (tree / "runs/mine").mkdir(parents=True)
+    (tree / "runs/mine/result.json").write_text("{}")
+    (checkout / "of an earlier commit.py").unlink()
+    commit("-c", "user.name=test", "-c", "user.email=test@example.org")
+    assert pod("run", words=TRAIN) == 0
+    assert not (tree / "of an earlier commit.py").exists()
+    assert (tree / "runs/mine/result.json").exists()
+    assert (tree / "requirements.txt").exists()
+
+
 def test_an_earlier_run_saves_before_the_next_one_starts(pod, cloud):
     script = cloud.home / "teacherlm-old"
     script.write_text("trap 'echo saved > saved; exit' TERM\nwhile :; do sleep 0.05; done\n")
