@@ -4,6 +4,7 @@ A step is started as soon as the steps that it needs are finished. If one fails,
 are not run, and all others are.
 """
 
+import dataclasses
 import signal
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from teacherlm_jax.errors import Interrupted, UserError
 from teacherlm_jax.pipelines import chosen_steps
 from teacherlm_jax.pipelines.pipeline_step import Step
 from teacherlm_jax.pipelines.step_process import StepProcess
-from teacherlm_jax.pipelines.step_records import StepRecords
+from teacherlm_jax.pipelines.step_records import StepDigests, StepRecords
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.runs.stop_signals import handling
 
@@ -67,6 +68,7 @@ class _Schedule:
         self._stop_signal = 0
         self._starting = False
         self._seconds: dict[str, float] = {}
+        self._read: dict[str, StepDigests] = {}  # by name, as it was when the step began
 
     def run(self) -> dict[str, float]:
         """Do the steps; see `run_steps`."""
@@ -117,6 +119,8 @@ class _Schedule:
             log.info("nothing to do")
             self._done(step, began)
             return
+        if step.digests is not None:
+            self._read[step.name] = step.digests()
         if step.work is None:
             self._start(step)
         else:
@@ -188,7 +192,9 @@ class _Schedule:
         if step.digests is None:
             self._records.forget(step.name)
         else:
-            self._records.finish(step.name, step.digests(), self._seconds[step.name])
+            # A file that was edited meanwhile is not what the step has read.
+            digests = dataclasses.replace(self._read[step.name], output=step.digests().output)
+            self._records.finish(step.name, digests, self._seconds[step.name])
         self._run.publish()  # later steps read its files
 
     def _done(self, step: Step, began: float) -> None:

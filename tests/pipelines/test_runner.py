@@ -258,6 +258,16 @@ def test_a_step_whose_inputs_changed_is_run_again(run, commands, tmp_path, caplo
     assert f"{tmp_path / 'b'}: changed since it finished: data" in caplog.messages
 
 
+def test_a_step_whose_input_was_edited_while_it_ran_is_run_again(run, commands, tmp_path):
+    class Edited(dict):
+        def get(self, name, default):
+            return "edited" if (tmp_path / name / "begun").exists() else "first"
+
+    for times in (1, 2, 2):
+        runner.run_steps(commands({"a": ""}, inputs=Edited(a="")), run)
+        assert calls(tmp_path) == ["a"] * times
+
+
 def test_a_result_that_no_pipeline_recorded_is_left_to_its_command(run, commands, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/result.json").write_text("{}")
