@@ -73,16 +73,20 @@ class AnnotationSession:
         queue = ShardQueue(job, self._claims)
         with self._interruptible(), self.stopwatch.running():
             while _unfinished(queue):
+                alone = self._alone()  # before it tries: what another process left then is free
                 worked = [self._write_by(teacher, job, queue) for teacher in job.teachers]
                 if any(worked):
                     continue
-                alone = distributed.of_first(lambda: not self._run.workers.others())
-                if alone and _unfinished(queue):
+                if alone and self._alone() and _unfinished(queue):
                     raise UserError(
                         f"{self._run.path / layout.TEXTS}: a file changed since it was written; "
                         "repeat the command"
                     )
                 time.sleep(_POLL_SECONDS)
+
+    def _alone(self) -> bool:
+        """Return whether no other process is at work in the folder."""
+        return distributed.of_first(lambda: not self._run.workers.others())
 
     def _write_by(self, teacher: AnnotationTeacher, job: AnnotationJob, queue: ShardQueue) -> bool:
         """Write the missing explanations of a teacher; return whether it could claim a shard."""

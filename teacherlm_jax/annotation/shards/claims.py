@@ -22,14 +22,14 @@ class ShardClaims:
     def __init__(self, folder: epath.Path, workers: Workers):
         self._folder, self._workers = folder, workers
         self._own: dict[str, int] = {}  # number by name
-        self._others: dict[str, str] = {}  # worker by file; a claim does not change
+        self._others: dict[str, str] = {}  # worker by file, as it was read last
 
     def held(self) -> set[str]:
         """Return the names that are claimed by this process, or by another one that is alive."""
         alive = self._workers.alive()
         held = set(self._own)
         for name, number in self._numbers().items():
-            if name not in held and self._worker(f"{name}.{number}") in alive:
+            if name not in held and self._holder(f"{name}.{number}", alive):
                 held.add(name)
         return held
 
@@ -62,6 +62,14 @@ class ShardClaims:
             if number.isdigit() and not name.startswith("."):
                 numbers[name] = max(int(number), numbers.get(name, 0))
         return numbers
+
+    def _holder(self, file: str, alive: set[str]) -> bool:
+        """Return whether a claim is that of a process that is alive."""
+        if self._worker(file) in alive:
+            return True
+        # A process that ended may have removed its claim, and another one created the file again.
+        self._others.pop(file, None)
+        return self._worker(file) in alive
 
     def _worker(self, file: str) -> str:
         if file not in self._others:

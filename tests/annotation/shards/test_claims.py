@@ -56,6 +56,16 @@ def test_a_claim_of_a_process_that_is_gone_is_taken_over(folder, process):
     assert files.names(StoragePath(folder) / "claims") == []
 
 
+def test_a_claim_that_was_released_and_taken_again_is_that_of_its_new_process(process):
+    (first, gone), (second, _), (third, _) = process(), process(), process()
+    assert first.take("a")
+    assert second.held() == {"a"}  # it has read whose claim this is
+    first.release_all()
+    gone.leave()
+    assert third.take("a")
+    assert second.held() == {"a"}
+
+
 def test_a_claim_that_is_released_while_it_is_read_is_free(process, monkeypatch):
     (first, _), (second, _) = process(), process()
     assert first.take("a")
