@@ -1,5 +1,6 @@
 """Tokens that teachers on servers have used, their cost, and the limit of the cost."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -78,12 +79,18 @@ def spent_on_disk(settings: EndpointConfig, folder: JobFolder, kinds: Sequence[s
     for kind in kinds:
         counted = folder.counted(kind)
         for index, size in counted.items():
-            figures = files.read_json(folder.counts(kind, index, size))
-            spent.add(figures["prompt_tokens"], figures["new_tokens"])
+            spent.add(*_counted_tokens(folder.counts(kind, index, size)))
         for path in folder.uncounted(kind, counted):
             for row in _intact(path):
                 spent.add(row["prompt_tokens"], row["new_tokens"])
     return spent
+
+
+@functools.cache  # a file of counts does not change; on Beam, every batch needs those of all
+def _counted_tokens(path: epath.Path) -> tuple[int, int]:
+    """Return the tokens of the prompts and of the texts of a finished file of texts."""
+    figures = files.read_json(path)
+    return figures["prompt_tokens"], figures["new_tokens"]
 
 
 def _intact(path: epath.Path) -> Iterable[Mapping[str, Any]]:

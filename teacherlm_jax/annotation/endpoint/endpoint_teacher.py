@@ -55,6 +55,7 @@ class EndpointTeacher:
         self.digest = digest
         self._config, self._name, self._spent, self._say = config, name, spent, say
         self._said, self._texts, self._estimated = time.monotonic(), 0, False
+        self._sending = True  # whether further requests may be sent
 
     def of(self, kind: str) -> "EndpointTeacher":
         """Return the teacher that writes a kind: this one."""
@@ -70,6 +71,7 @@ class EndpointTeacher:
         flight are yielded before that.
         """
         client = EndpointClient(self._name, self._config.endpoint, self._config.sampling)
+        self._sending = True
         with start_blocking_portal() as portal, portal.wrap_async_context_manager(client):
             for prompt, answer in self._not_all_refused(self._answers(portal, client, prompts)):
                 self._texts += 1
@@ -90,7 +92,11 @@ class EndpointTeacher:
         failure: Exception | None = None
         too_dear: ExplanationPrompt | None = None
         while True:
-            while failure is None and len(running) < self._config.endpoint.concurrency:
+            while (
+                failure is None
+                and self._sending
+                and len(running) < self._config.endpoint.concurrency
+            ):
                 prompt = too_dear or next(prompts, None)
                 if prompt is None:
                     break
@@ -131,26 +137,29 @@ class EndpointTeacher:
         )
 
     def _not_all_refused(self, answers: Iterator[Answer]) -> Iterator[Answer]:
-        """Yield the answers, refusals only if there are not many before the first text.
+        """Yield the answers, refusals only if there are not many without any text.
 
-        Raises UserError for a server that refuses every prompt, as it does if it does not know a
-        field of the requests.
+        After many refusals no further request is sent until those in flight are answered: a server
+        refuses a prompt at once, and needs seconds for a text. Raises UserError if it refuses them
+        all, as it does if it does not know a field of the requests.
         """
         refused: list[Answer] = []
         for prompt, answer in answers:
             if answer.refusal:
                 refused.append((prompt, answer))
-                if len(refused) == _ALL_REFUSED:
-                    raise UserError(
-                        f"{self._name}: the server refused the first {_ALL_REFUSED} prompts, for "
-                        f"example {refused[0][0].id} ({refused[0][1].refusal}); change "
-                        "config.sampling, config.endpoint.api or the source, and repeat the command"
-                    )
+                self._sending = len(refused) < _ALL_REFUSED
                 continue
+            self._sending = True
             yield from refused
             yield prompt, answer
             yield from answers
             return
+        if len(refused) >= _ALL_REFUSED:
+            raise UserError(
+                f"{self._name}: the server refused the first {len(refused)} prompts, for example "
+                f"{refused[0][0].id} ({refused[0][1].refusal}); change config.sampling, "
+                "config.endpoint.api or the source, and repeat the command"
+            )
         yield from refused
 
     def _judged(self, prompt: ExplanationPrompt, answer: EndpointText) -> GeneratedExplanation:

@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import sys
+import time
+from collections import Counter
 
 import pytest
 
@@ -139,9 +141,20 @@ def test_a_row_that_the_server_refuses_is_listed_and_not_asked_for_again(config,
 def test_a_server_that_refuses_every_prompt_ends_the_run(config, server):
     config.teachers.mistake = server.teacher
     server.cue = lambda number, body: "too long"
-    with pytest.raises(UserError, match="refused the first 20 prompts, for example (cot|mistake)/"):
+    with pytest.raises(
+        UserError, match=r"refused the first 2\d prompts, for example (cot|mistake)/"
+    ):
         annotate(config)
     assert not os.path.exists(f"{config.output}/texts") or rows_of(config) == []
+
+
+def test_many_prompts_that_are_refused_before_the_first_text_do_not_end_the_run(config, server):
+    config.teachers.mistake = server.teacher
+    set_endpoint(config, concurrency=22)
+    server.cue = lambda number, body: "too long" if number < 21 else time.sleep(1)
+    kinds = annotate(config)["kinds"]
+    reasons = [Counter(figures["finish_reasons"]) for figures in kinds.values()]
+    assert sum(reasons, Counter()) == {"refused": 21, "eos": 1}
 
 
 def test_the_key_is_written_nowhere(config, server, capfd, tmp_path):
