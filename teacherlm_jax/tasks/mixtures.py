@@ -116,10 +116,8 @@ def read_texts(mixture: seqio.Mixture, seed: int) -> Iterator[MixtureText]:
 
 
 def _unbatched(batch: Mapping[str, Shaped[np.ndarray, "B ..."]]) -> Iterator[MixtureText]:
-    lengths = np.count_nonzero(batch["targets"], axis=1).tolist()  # 0 is padding, never in a text
-    tasks, drops, fields = (batch[name].tolist() for name in PASSED_THROUGH)
-    for index, (task, drop) in enumerate(zip(tasks, drops, strict=True)):
-        length = lengths[index]
+    tasks, drops, fields, lengths = (batch[name].tolist() for name in PASSED_THROUGH)
+    for index, (task, drop, length) in enumerate(zip(tasks, drops, lengths, strict=True)):
         # copied, so that a text that waits for its row does not keep the whole batch in memory
         tokens, mask = (batch[name][index, :length].copy() for name in ("targets", "loss_mask"))
         yield MixtureText(task.decode(), drop.decode(), Encoded(tokens, mask, fields[index]))

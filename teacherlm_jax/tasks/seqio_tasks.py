@@ -13,7 +13,12 @@ from teacherlm_jax.tasks.seqio_vocabulary import SeqioVocabulary
 from teacherlm_jax.tasks.surveyed_source import SurveyedSource
 from teacherlm_jax.tokenization.vocabulary import Vocabulary
 
-PASSED_THROUGH = ("task", "drop", "fields")  # features that are not output features; see `add_task`
+PASSED_THROUGH = (
+    "task",
+    "drop",
+    "fields",
+    "length",
+)  # features that are not output features; see `add_task`
 
 _SHUFFLE_BUFFER = 10_000  # examples
 _SIGNATURE = {  # the TensorFlow types of a Chunk
@@ -56,10 +61,10 @@ def add_task(
     """Register a task, replacing one of the same name; `chunks` yields its texts from the start.
 
     Its examples have two output features: `targets`, the int32 tokens of one text with its special
-    tokens, and `loss_mask`, bool of the same length. SeqIO passes three others through on demand:
+    tokens, and `loss_mask`, bool of the same length. SeqIO passes four others through on demand:
     `task` is "SOURCE/FORM"; `drop` is the reason why a sample gives no text in this form (`targets`
-    is then empty), which the reader counts; and `fields` holds the int32 numbers of tokens that
-    come from each of `packing.FIELDS`.
+    is then empty), which the reader counts; `fields` holds the int32 numbers of tokens that come
+    from each of `packing.FIELDS`; and `length` is the int32 number of tokens.
     """
     seqio.TaskRegistry.remove(task.name)
     return seqio.TaskRegistry.add(
@@ -102,6 +107,7 @@ def _unravelled(dataset: tf.data.Dataset, *, label: str) -> tf.data.Dataset:
         short = {
             "fields": chunk["fields"],
             "drop": chunk["drops"],
+            "length": chunk["lengths"],
             "task": tf.fill(tf.shape(chunk["lengths"]), label),
         }
         lengths = tf.cast(chunk["lengths"], tf.int64)

@@ -7,9 +7,12 @@ import seqio
 
 from teacherlm_jax.config import MixtureConfig, PartConfig, SourceConfig
 from teacherlm_jax.data import packing, prompts
+from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 from teacherlm_jax.tasks.mixtures import add_mixture, read_texts, text_tasks, used_sources
 from teacherlm_jax.tasks.surveyed_source import SurveySettings, survey_source
+from teacherlm_jax.tokenization.vocabulary import open_vocabulary
+from tests.bloom_tokenizer import save_bloom
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,18 @@ def test_a_mixture_contains_every_text_of_every_task_once(sources, vocabulary):
     assert collections.Counter(tokens(mixed)) == reference
     counts = collections.Counter(text.task for text in mixed)
     assert counts == {"big/text": 60, "big/CM": 60, "small/text": 20, "small/CM": 20}
+
+
+def test_a_text_keeps_its_last_token_if_the_id_of_eos_is_that_of_padding(sources, tmp_path):
+    save_bloom(tmp_path, ["Ann has pens and finds pens. True or false?"], 300)
+    names = {"unk_token": "<unk>", "eos_token": "<unk>", "pad_token": "<pad>"}  # <unk> has the id 0
+    files.write_json(tmp_path / "tokenizer_config.json", names)
+    vocabulary = open_vocabulary(str(tmp_path))
+    assert vocabulary.eos_id == 0
+    mixed = texts(sources, vocabulary, forms=("text",))
+    assert all(text.encoded.tokens[-1] == 0 for text in mixed)
+    reference = [tuple(text.tokens) for text in expected(sources, vocabulary, "text")]
+    assert sorted(tokens(mixed)) == sorted(reference)
 
 
 def test_the_order_depends_on_the_seed_only_and_tasks_are_registered_once(sources, vocabulary):
