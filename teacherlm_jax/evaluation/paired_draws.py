@@ -28,8 +28,11 @@ def drawn_accuracies(
     """Return the accuracy of each model in each draw, a mean over its seeds.
 
     Questions are drawn with replacement (within strata, if there are any), the same ones for all
-    models. A single question has no spread, so strata of one question are drawn from together, in
-    proportion to the weights of their questions. The random numbers are always the same.
+    models. From a stratum, one question less is drawn than it has: as many would spread its mean by
+    (n - 1)/n too little, which matters if strata are small (Rao and Wu 1988, Journal of the
+    American Statistical Association 83:231-241). A single question has no spread, so strata of one
+    question are drawn from together, in proportion to the weights of their questions. The random
+    numbers are always the same.
 
     Args:
         tables: answers of each model, 1 or 0, of the shape [seeds, questions].
@@ -54,8 +57,9 @@ def _means(
     means = np.zeros((draws, len(answers)))
     for members in groups:
         own, share = weights[members], float(weights[members].sum())
-        # As many as questions of equal weight would have the variance of these: all, if all do.
-        number = math.floor(share**2 / float(np.square(own).sum()) + 1e-6)
+        number = equal_questions(own)
+        if len(groups) > 1:
+            number = max(1, number - 1)
         # Questions with the same answers of all models are drawn together: a multinomial count.
         patterns, kind = np.unique(answers[:, members], axis=1, return_inverse=True)
         if patterns.shape[1] * _PATTERN_COST <= len(members):
@@ -65,6 +69,11 @@ def _means(
         else:
             means += share * _sums(answers[:, members], own / share, number, draws, rng) / number
     return means
+
+
+def equal_questions(weights: Float64[np.ndarray, " _"]) -> int:
+    """Return how many questions of equal weight have a mean with the variance of these."""
+    return math.floor(float(weights.sum()) ** 2 / float(np.square(weights).sum()) + 1e-6)
 
 
 def _sums(

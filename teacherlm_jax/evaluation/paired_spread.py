@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 from scipy import special
 
-from teacherlm_jax.evaluation.paired_draws import ALPHA
+from teacherlm_jax.evaluation.paired_draws import ALPHA, equal_questions
 
 POWER = 0.8
 Z_ALPHA, Z_POWER = float(special.ndtri(1 - ALPHA / 2)), float(special.ndtri(POWER))
@@ -155,13 +155,19 @@ def _covariances(
     weights: Float64[np.ndarray, " questions"],
     groups: Sequence[Int[np.ndarray, " _"]],
 ) -> Float64[np.ndarray, "rows rows"]:
-    """Return the covariances of the accuracies of rows if questions are drawn within groups."""
+    """Return the covariances of the accuracies of rows if questions are drawn within groups.
+
+    Within several groups they are unbiased, as the bootstrap of `paired_draws` is.
+    """
     deviations = np.empty_like(rows)
     factors = np.empty_like(weights)
     for own in groups:
         shares = weights[own] / weights[own].sum()
         deviations[:, own] = rows[:, own] - (rows[:, own] @ shares)[:, None]
         factors[own] = shares * np.square(weights[own]).sum()
+        number = equal_questions(weights[own])
+        if len(groups) > 1 and number > 1:
+            factors[own] *= number / (number - 1)
     return (deviations * factors) @ deviations.T
 
 

@@ -22,6 +22,18 @@ def test_intervals_are_not_much_wider_than_the_spread_of_seeds_demands(seeds):
     assert rate >= 0.02
 
 
+def test_equally_good_models_are_told_apart_in_about_5_percent_over_small_subjects():
+    rng = np.random.default_rng(1)
+    subjects = np.repeat(np.arange(57), 3)
+    told_apart = 0
+    for _ in range(TRIALS):
+        right = rng.uniform(0.2, 0.8, len(subjects))  # of each question, for both models
+        first, second = (np.array([rng.random(len(subjects)) < right], float) for _ in range(2))
+        low, high = bootstrap_interval(first, second, subjects, DRAWS)
+        told_apart += low > 0 or high < 0
+    assert 0.02 <= told_apart / TRIALS <= 0.08
+
+
 def test_seeds_that_happen_to_agree_do_not_make_the_interval_narrower():
     rng = np.random.default_rng(0)
     seed = rng.permutation(1000) < 596
