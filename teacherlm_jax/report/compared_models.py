@@ -207,14 +207,24 @@ def _seed(training: RunRecord | None) -> int:
 def _labels(
     groups: Sequence[Sequence[Answers]], lineage: Lineage, root: epath.PathLike
 ) -> list[str]:
-    """Return a label for each group; labels of equal models name their evaluations."""
+    """Return a label for each group.
+
+    Those of equal models name their evaluations and, if these are equal too, their benchmarks: an
+    evaluation may score the same questions in two ways.
+    """
     plain = [_common([lineage.label(one.run, root) for one in group]) for group in groups]
-    return [
-        label
-        if plain.count(label) == 1
-        else f"{label} ({_common([one.run.name for one in group])})"
-        for label, group in zip(plain, groups, strict=True)
-    ]
+    evaluations = [_common([one.run.name for one in group]) for group in groups]
+    benchmarks = [_common([one.benchmark for one in group]) for group in groups]
+    named = list(zip(plain, evaluations, strict=True))
+    labels = []
+    for (label, evaluation), benchmark in zip(named, benchmarks, strict=True):
+        if plain.count(label) == 1:
+            labels.append(label)
+        elif named.count((label, evaluation)) == 1:
+            labels.append(f"{label} ({evaluation})")
+        else:
+            labels.append(f"{label} ({evaluation}, {benchmark})")
+    return labels
 
 
 def _common(names: Sequence[str]) -> str:

@@ -112,5 +112,7 @@ def _figures(pair: PairOfModels) -> dict[str, Any]:
         "benchmark": pair.benchmark,
         "first": [one.run.name for one in pair.first.runs],
         "second": [one.run.name for one in pair.second.runs],
+        "first_benchmark": [one.benchmark for one in pair.first.runs],
+        "second_benchmark": [one.benchmark for one in pair.second.runs],
         **dataclasses.asdict(pair.result),
     }

@@ -224,6 +224,29 @@ def test_the_same_model_with_other_settings_is_compared_with_itself(students):
     }
 
 
+def test_the_same_questions_scored_in_two_ways_by_one_evaluation_are_told_by_their_benchmarks(
+    students,
+):
+    evaluation = students / "evaluate_student_CMF"
+    predictions = (evaluation / "generated.predictions.jsonl").read_bytes()
+    (evaluation / "texts.predictions.jsonl").write_bytes(predictions)
+    result = files.read_json(evaluation / "result.json")
+    result["benchmarks"]["texts"] = result["benchmarks"]["generated"]
+    files.write_json(evaluation / "result.json", result)
+    benchmarks = [{"name": "generated"}, {"name": "texts", "score": "texts"}]
+    config = {"verb": "evaluate", "config": {"benchmarks": benchmarks}}
+    files.write_json(evaluation / "config.json", config)
+    own, pairs = compared(students).sets[0]
+    assert {model.label for model in own.models} == {
+        "student_CMF (evaluate_student_CMF, generated)",
+        "student_CMF (evaluate_student_CMF, texts)",
+        "student_text",
+    }
+    figures = compared(students).figures()
+    assert len({(*one["first_benchmark"], *one["second_benchmark"]) for one in figures}) > 1
+    assert len(pairs) == len(figures) == 3
+
+
 @pytest.fixture
 def many(students):
     """Seven models on the same questions, two of them students."""
