@@ -58,6 +58,12 @@ def test_the_result_at_the_top_has_the_sign_and_size_of_the_records():
         "At equal tokens, CMF is {} points above no explanations with 250 samples": of_arms(
             "CMF", "text", 250, "tokens"
         ),
+        "they are {} points above students without any at equal tokens": of_arms(
+            "taught-specialists", "taught-text", 1000, "tokens"
+        ),
+        "they are {} points above, but they also read each question more often": of_arms(
+            "taught-each", "taught-text", 1000, "tokens"
+        ),
     }
     lower = {
         "are {} points less accurate than teachers trained on the same data mixed": primary["H4"],
@@ -69,6 +75,15 @@ def test_the_result_at_the_top_has_the_sign_and_size_of_the_records():
         "CMF is {} points *below* no explanations at equal steps": of_arms(
             "CMF-whole-text", "text-whole-text", 1000, "steps"
         ),
+        "students are {} points below students without any at equal tokens": of_arms(
+            "taught-stage2", "taught-text", 1000, "tokens"
+        ),
+        "{} points below students with the generator's at equal steps": of_arms(
+            "taught-stage2", "taught-CMF", 1000, "steps"
+        ),
+        "did not help: -{} points at equal steps": of_arms(
+            "taught-each-checked", "taught-each", 1000, "steps"
+        ),
     }
     for sign, sentences in (("+", higher), ("-", lower)):
         for sentence, comparison in sentences.items():
@@ -77,6 +92,29 @@ def test_the_result_at_the_top_has_the_sign_and_size_of_the_records():
             assert sentence.format(difference[1:]) in text
     single = sorted(of_arms(form, "text", 1000, "tokens").mean for form in "CMF")
     assert f"are {single[0]:.1f} to {single[-1]:.1f} points above students without any" in text
+
+
+def test_the_shares_of_correct_and_of_checked_texts_are_those_of_the_records():
+    rows = recorded.rows_of(recorded.read_all())
+    correct = {
+        writer: 100
+        * statistics.fmean(
+            statistics.fmean(row["correct"].values())
+            for row in rows["written"]
+            if row["writer"] == writer
+        )
+        for writer in ("stage2", "specialists")
+    }
+    texts = {
+        arm: sum(row["texts"] for row in rows["students"] if row["arm"] == arm)
+        for arm in ("taught-each", "taught-each-checked")
+    }
+    left_out = 100 * (1 - texts["taught-each-checked"] / texts["taught-each"])
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert f"by a teacher in one text, of which {correct['stage2']:.0f}% are correct" in text
+    assert f"correct in {correct['stage2']:.0f}% of the cases on average" in text
+    assert f"and those of the specialists in {correct['specialists']:.0f}%" in text
+    assert f"The check leaves out {left_out:.0f}% of the texts" in text
 
 
 def test_the_control_reads_about_as_many_tokens_as_the_stages():
