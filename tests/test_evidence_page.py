@@ -78,7 +78,7 @@ def test_the_result_at_the_top_has_the_sign_and_size_of_the_records():
         "students are {} points below students without any at equal tokens": of_arms(
             "taught-stage2", "taught-text", 1000, "tokens"
         ),
-        "{} points below students with the generator's at equal steps": of_arms(
+        "{} points below students with true ones at equal steps": of_arms(
             "taught-stage2", "taught-CMF", 1000, "steps"
         ),
         "did not help: -{} points at equal steps": of_arms(
