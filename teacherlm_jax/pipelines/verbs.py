@@ -102,8 +102,8 @@ VERBS = {
         may_change=(*train_config.CHANGEABLE, paper_models.KEY),
         extended_keys="teacherlm_jax.training.extension:extended_keys",
         inputs="teacherlm_jax.training.run_inputs:inputs",
-        memory_keys="config.batch_size, config.loss_block or config.validation.batch_tokens, raise "
-        "config.accumulate, set config.model.remat='full'",
+        memory_keys="config.batch_size or config.loss_block, raise config.accumulate, set "
+        "config.model.remat='full', in a validation lower config.validation.batch_tokens",
         together=True,
     ),
     "annotate": Verb(

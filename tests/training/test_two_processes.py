@@ -15,7 +15,7 @@ SWEEP = """
 def sweep():
     yield "missing", {"data": "none"}
     yield "one", {"steps": 3}
-    yield "whole", {"batch_size": 7}
+    yield "small", {"model.vocab_size": 16}
     yield "two", {"steps": 3}
 """
 
@@ -94,7 +94,7 @@ def test_a_sweep_continues_after_a_point_that_both_processes_refuse(folder):
     assert status == 2, shown
     (message,) = error_messages(folder, "sweep", 0)
     assert message.startswith("teacherlm: 2 of 4 points of the sweep failed: ")
-    assert "missing: " in message and "whole: " in message
+    assert "missing: " in message and "small: " in message
     assert error_messages(folder, "sweep", 1) == []
     finished = sorted(path.parent.name for path in (folder / "sweep").glob("*/result.json"))
     assert finished == ["one", "two"]
