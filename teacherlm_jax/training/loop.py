@@ -9,7 +9,7 @@ import jax
 
 from teacherlm_jax import sharding
 from teacherlm_jax.config import TrainConfig, fields
-from teacherlm_jax.errors import UserError
+from teacherlm_jax.errors import ExplainedError, UserError
 from teacherlm_jax.runs import layout
 from teacherlm_jax.runs.run import Run
 from teacherlm_jax.storage import files
@@ -203,8 +203,9 @@ def _saving_on_failure(training: Training, step: int, state: TrainState) -> Iter
         raise
     except Exception:
         if jax.process_count() == 1:
-            _save(training, step, state)
-            training.checkpoints.finish()
+            with contextlib.suppress(ExplainedError, OSError):  # they must not hide the first error
+                _save(training, step, state)
+                training.checkpoints.finish()
         raise
 
 
