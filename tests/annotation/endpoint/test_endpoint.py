@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from teacherlm_jax.annotation.endpoint import endpoint_cost
 from teacherlm_jax.annotation.explanation_prompts import encode_prompts
 from teacherlm_jax.config import DryRunOptions, EndpointConfig, fields
 from teacherlm_jax.errors import UserError
@@ -167,3 +168,23 @@ def test_texts_of_a_run_are_added_to_the_source_of_another(config, server, sampl
     assert all("ours" in row["explanations"]["cot"] for row in rows)
     assert sum(text is None for text in served.values()) == 1
     assert "further explanations, cot: 10 by served" in log_of(other)
+
+
+def test_the_counts_of_a_finished_shard_are_read_once(tmp_path, monkeypatch):
+    class Folder:
+        def counted(self, kind):
+            return {0: 5}
+
+        def counts(self, kind, index, size):
+            return tmp_path / f"{kind}-{index}-{size}.json"
+
+        def uncounted(self, kind, counted):
+            return ()
+
+    files.write_json(tmp_path / "cot-0-5.json", {"prompt_tokens": 40, "new_tokens": 7})
+    reads, read_json = [], files.read_json
+    monkeypatch.setattr(files, "read_json", lambda path: reads.append(path) or read_json(path))
+    for _ in range(3):  # as for each batch of a Beam worker
+        spent = endpoint_cost.spent_on_disk(EndpointConfig(), Folder(), ["cot"])
+        assert (spent.prompt_tokens, spent.new_tokens) == (40, 7)
+    assert len(reads) == 1
