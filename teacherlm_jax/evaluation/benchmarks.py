@@ -1,8 +1,6 @@
 """Benchmark files: their questions and their digest."""
 
 import dataclasses
-import hashlib
-import json
 import logging
 from collections.abc import Iterator, Mapping
 
@@ -11,9 +9,14 @@ from teacherlm_jax.data.sample import Sample, SampleError
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation.question import Question
 from teacherlm_jax.evaluation.worked_examples import WorkedExamples
-from teacherlm_jax.sources.raw_rows import LocatedRow, RowLocation, SourceRows, open_rows
+from teacherlm_jax.sources.raw_rows import (
+    LocatedRow,
+    RowLocation,
+    SourceRows,
+    digest_of_list,
+    open_rows,
+)
 from teacherlm_jax.sources.reading import SourceReading
-from teacherlm_jax.storage import files
 from teacherlm_jax.storage.refused_rows import RefusedRows
 
 _Asked = list[tuple[Sample, Question]]
@@ -101,14 +104,8 @@ def digest(config: BenchmarkConfig, root: str) -> str:
     For a single file this is the digest of its content, otherwise that of the list of the files'
     digests, in reading order. Raises UserError if there is no file.
     """
-    digests = _digests(config, root)
+    digests = open_rows(config, root).file_digests()
     if config.shots:
-        digests = [*digests, "worked examples", *_digests(_shots_config(config), root)]
-    if len(digests) == 1:
-        return digests[0]
-    return f"sha256:{hashlib.sha256(json.dumps(digests).encode()).hexdigest()}"
-
-
-def _digests(config: BenchmarkConfig, root: str) -> list[str]:
-    rows = open_rows(config, root)
-    return [files.file_digest(path) for path in (*rows.files, *rows.beside)]
+        examples = open_rows(_shots_config(config), root).file_digests()
+        digests = [*digests, "worked examples", *examples]
+    return digest_of_list(digests)

@@ -129,6 +129,7 @@ VERBS = {
         (config.StarConfig,),
         "teacherlm_jax.pipelines.star:star",
         may_change=("rounds", "mesh", "slots"),
+        inputs="teacherlm_jax.pipelines.star_inputs:inputs",
         repeats=True,
         options=(config.PipelineOptions,),
         steps="teacherlm_jax.pipelines.star:steps_of",

@@ -7,7 +7,9 @@ else imports it.
 
 import dataclasses
 import functools
+import hashlib
 import importlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -49,6 +51,17 @@ class SourceRows:
     read: Callable[[], Iterator[LocatedRow]]
     beside: tuple[epath.Path, ...] = ()
     digests: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def file_digests(self) -> list[str]:
+        """Return the `sha256:…` of each file in reading order, and then of those beside them."""
+        return [files.file_digest(path) for path in (*self.files, *self.beside)]
+
+
+def digest_of_list(digests: Sequence[str]) -> str:
+    """Return the `sha256:…` of a list of digests; that of a single file is its own."""
+    if len(digests) == 1:
+        return digests[0]
+    return f"sha256:{hashlib.sha256(json.dumps(list(digests)).encode()).hexdigest()}"
 
 
 Reader = Callable[[SourceConfig, Sequence[epath.Path]], SourceRows]

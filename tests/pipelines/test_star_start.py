@@ -1,5 +1,6 @@
-"""Models that a run of `star` cannot start from, which is known before its first step."""
+"""Inputs of `star`: an original model of another shape, and inputs that have changed."""
 
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ from teacherlm_jax.cli import main
 from teacherlm_jax.data import synthetic
 from teacherlm_jax.data.sample import to_row
 from teacherlm_jax.storage import files
-from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
+from teacherlm_jax.tokenization.vocabulary import open_vocabulary, train_sentencepiece
 from tests.blank_model import save_blank
 
 FILE = """
@@ -71,3 +72,30 @@ def test_comparing_the_shapes_uses_no_device(words):
         [sys.executable, "-c", UNUSED, *words], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_dataset_that_has_changed_is_refused_and_one_that_is_gone_is_not(words, tmp_path, capsys):
+    assert main.main(words) == 0
+    dataset = tmp_path / "explained.jsonl"
+    original = dataset.read_text()
+    dataset.write_text("".join(original.splitlines(keepends=True)[:-1]))
+    assert main.main(words) == 2
+    problem = capsys.readouterr().err
+    assert f"{tmp_path}/runs/star: inputs changed since this run was started: " in problem
+    for key in ("explained", "questions", "test"):
+        assert f"config.{key}.path=explained.jsonl (digest sha256:" in problem
+    dataset.unlink()
+    assert main.main(words) == 0  # its first step has read it
+    dataset.write_text(original)
+    assert main.main([*words, "--config.rounds=2"]) == 0
+
+
+def test_original_weights_that_have_changed_are_refused(words, tmp_path, capsys):
+    assert main.main(words) == 0
+    vocabulary = open_vocabulary(tmp_path / "original" / "vocabulary")
+    shutil.rmtree(tmp_path / "original")
+    save_blank(tmp_path / "original", vocabulary, {7: 0.25})
+    assert main.main(words) == 2
+    problem = capsys.readouterr().err
+    assert f"config.init_from={tmp_path}/original (digest sha256:" in problem
+    assert "config.explained" not in problem
