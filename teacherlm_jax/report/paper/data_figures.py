@@ -14,6 +14,7 @@ from typing import Any
 
 from teacherlm_jax.config import paper_models
 from teacherlm_jax.report import measure
+from teacherlm_jax.report.collect import RunRecord
 from teacherlm_jax.report.paper.counted import EvaluatedBenchmark
 from teacherlm_jax.report.paper.standing import Standing
 from teacherlm_jax.runs import layout
@@ -33,11 +34,11 @@ def by_dataset(
     annotated = collections.defaultdict(list)
     for one in standings:
         if one.run.verb == "annotate" and not _limited(one):
-            annotated[one.name].append(one.run.result)
+            annotated[one.name].append(one.run)
         elif one.run.verb == "train" and (task := _task_of_human_texts(one.name)):
             figures[f"data/{task}"] |= _human(one)
-    for name, results in annotated.items():
-        figures[name] |= _annotated(results)
+    for name, runs in annotated.items():
+        figures[name] |= _annotated(runs)
     by_rows = sorted(evaluated, key=lambda one: one.rows, reverse=True)
     for benchmark in by_rows:
         name = f"data/{benchmark.format}"
@@ -55,15 +56,32 @@ def _limited(annotation: Standing) -> bool:
     return 0 < limit < of_paper
 
 
-def _annotated(results: Sequence[Mapping[str, Any]]) -> Figures:
-    """Return the samples, and the mean tokens of explanations by kind, of several annotations."""
-    figures: Figures = {"train": sum(result["rows"] for result in results)}
+def _annotated(runs: Sequence[RunRecord]) -> Figures:
+    """Return the samples, and the mean tokens of explanations by kind, of several annotations.
+
+    They are those of several tasks, as of P3. Of annotations of the same samples, such as by
+    another teacher, the one with the most samples counts, and for each kind the first that has it.
+    """
+    by_source = collections.defaultdict(list)
+    for run in sorted(runs, key=lambda run: run.result["rows"], reverse=True):
+        by_source[_source(run.config)].append(run.result)
+    groups = list(by_source.values())
+    figures: Figures = {"train": sum(results[0]["rows"] for results in groups)}
     for kind in ("cot", "fundamental", "mistake"):
-        parts = [result["kinds"][kind] for result in results if kind in result["kinds"]]
+        of_kind = (
+            [one["kinds"][kind] for one in group if kind in one["kinds"]] for group in groups
+        )
+        parts = [found[0] for found in of_kind if found]
         texts = sum(part["count"] for part in parts)
         if texts:
             figures[kind] = sum(part["count"] * part["mean_tokens"] for part in parts) / texts
     return figures
+
+
+def _source(annotation: Mapping[str, Any]) -> str:
+    """Return what identifies the samples of an annotation, given its config."""
+    source = annotation.get("source", {})
+    return repr((annotation.get("root"), *(source.get(key) for key in ("name", "path", "split"))))
 
 
 def _task_of_human_texts(name: str) -> str:

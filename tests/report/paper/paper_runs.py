@@ -64,7 +64,7 @@ def annotated(root, name, format, limit=0, **keys):
     }
     settings = config.AnnotateConfig(
         output=str(root / name),
-        source=config.SourceConfig("any", "any.jsonl", format, limit=limit),
+        source=config.SourceConfig(name, f"{name}.jsonl", format, limit=limit),
         teachers=config.TeachersConfig(cot="t"),
         **keys,
     )

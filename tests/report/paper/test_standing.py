@@ -139,15 +139,33 @@ def test_few_shot_results_fill_no_cell_and_other_prompts_are_named(tmp_path):
     ]
 
 
-def test_samples_and_tokens_of_several_annotations_are_combined(tmp_path):
-    def annotation(name, rows, tokens):
-        kinds = {"cot": {"count": rows, "mean_tokens": tokens}}
-        settings = dataclasses.asdict(config.AnnotateConfig(stands_for="data/p3"))
-        return record(tmp_path / name, "annotate", settings, {"rows": rows, "kinds": kinds})
+def annotation(folder, source, name, rows, **tokens):
+    """Return the record of an annotation of a task of P3; `tokens` are mean tokens by kind."""
+    settings = config.AnnotateConfig(
+        source=config.SourceConfig(source, f"{source}.parquet"), stands_for="data/p3"
+    )
+    kinds = {kind: {"count": rows, "mean_tokens": mean} for kind, mean in tokens.items()}
+    result = {"rows": rows, "kinds": kinds}
+    return record(folder / name, "annotate", dataclasses.asdict(settings), result)
 
-    runs = [annotation("a", 100, 50.0), annotation("b", 300, 70.0)]
+
+def test_samples_and_tokens_of_annotations_of_several_tasks_are_combined(tmp_path):
+    runs = [
+        annotation(tmp_path, "task_a", "a", 100, cot=50.0),
+        annotation(tmp_path, "task_b", "b", 300, cot=70.0),
+    ]
     ours = measured.Measured(standing.of_runs(Lineage(runs))).data["data/p3"]
     assert ours == {"train": 400, "cot": 65.0}
+
+
+def test_annotations_of_the_same_samples_count_once(tmp_path):
+    runs = [
+        annotation(tmp_path, "task_a", "unfinished", 90, cot=10.0, mistake=11.0),
+        annotation(tmp_path, "task_a", "one", 100, cot=50.0),
+        annotation(tmp_path, "task_a", "other_teacher", 100, cot=20.0, fundamental=30.0),
+    ]
+    ours = measured.Measured(standing.of_runs(Lineage(runs))).data["data/p3"]
+    assert ours == {"train": 100, "cot": 50.0, "fundamental": 30.0, "mistake": 11.0}
 
 
 def test_options_are_those_of_an_evaluation_of_all_questions(tmp_path):
