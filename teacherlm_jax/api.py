@@ -14,6 +14,8 @@ the run, which is saved.
 """
 
 import dataclasses
+import functools
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +43,7 @@ from teacherlm_jax.data.sample import KINDS, Sample, SampleError, from_row
 from teacherlm_jax.errors import UserError
 from teacherlm_jax.evaluation import predictions, rank
 from teacherlm_jax.evaluation.question import Question
+from teacherlm_jax.evaluation.scoring import Scorer
 from teacherlm_jax.generation import texts as generating
 from teacherlm_jax.hf import any_model
 from teacherlm_jax.pipelines import verbs
@@ -143,7 +146,7 @@ class Model:
                 raise UserError(f"{name}: expected a list of names, got {names!r}; use [{names!r}]")
         sample = _sample(question, options, answer, subject)
         explanations = explaining.explain(
-            *(self.loaded, [sample], tuple(kinds), sampling),
+            *(self.loaded, [sample], tuple(dict.fromkeys(kinds)), sampling),
             seed=seed,
             gates=gates,
             attempts=attempts,
@@ -178,16 +181,31 @@ class Model:
                 or "unconditional": the sum minus that after a prompt without the question.
             subject: if given, the prompt begins with the sentence that names it.
 
-        Raises UserError if the question or the options cannot be used.
+        Raises UserError if the question or the options cannot be used, and if they are too long
+        for the model's learned positions.
         """
-        sample = _sample(question, options, "A", subject)
+        if len(options) == 0:
+            raise UserError("options: empty; give at least two texts")
+        sample = _sample(question, options, "(A)", subject)  # scores do not depend on the answer
         settings = BenchmarkConfig(
             name="api", path="api", score=score, reduction=reduction, subject_prefix=bool(subject)
         )
         fields.check(settings, "arguments")
         item = Question.from_sample(sample, settings)
-        (prediction,), _ = predictions.score(self.loaded, [item], reduction=reduction)
+        (prediction,), truncated = predictions.score(
+            *(self.loaded, [item]), reduction=reduction, max_length=sys.maxsize, scorer=self._scorer
+        )
+        if truncated:
+            positions = self.loaded.config.max_positions
+            raise UserError(
+                f"question: too long for the model, which has learned positions for {positions} "
+                "tokens; shorten it"
+            )
         return OptionScores(sample.options, prediction.scores)
+
+    @functools.cached_property
+    def _scorer(self) -> Scorer:  # kept, since its programs are compiled
+        return predictions.scorer_of(self.loaded, predictions.BATCH_TOKENS)
 
     def generate(
         self, prompt: str, *, sampling: SamplingConfig | None = None, seed: int = 0
@@ -216,22 +234,32 @@ class Model:
 
 
 def load(
-    path: Path | str, *, mesh: Mesh | None = None, dtype: str = "", weights: str = ""
+    path: Path | str,
+    *,
+    mesh: Mesh | None = None,
+    dtype: str = "",
+    attention: str = "",
+    weights: str = "",
 ) -> Model:
     """Load a model with its parameters onto the devices.
 
     Args:
         path: a run folder (its newest checkpoint), `RUN/checkpoints/STEP`,
             `RUN/checkpoints/best`, a Hugging Face folder, or `hf://org/name[@revision]`.
-        mesh: devices that hold the parameters; None: all devices.
+        mesh: devices that hold the parameters, with the axes data, fsdp and tensor; None: all
+            devices.
         dtype: compute dtype, "float32" or "bfloat16"; empty: as trained.
+        attention: attention implementation, such as "blockwise"; empty: as trained. A model that
+            was trained with "fused" on a TPU needs another one elsewhere.
         weights: "int8" stores the weights in int8, which changes results slightly and needs the
             package qwix; empty: in `dtype`.
 
-    Raises UserError if the model is missing, damaged or incomplete, or if qwix is missing.
+    Raises UserError if the model is missing, damaged or incomplete, if `mesh` has other axes, or
+    if qwix is missing.
     """
-    mesh = mesh or sharding.make_mesh(MeshConfig())
-    return Model(any_model.load(path, mesh, dtype=dtype, weights=weights), mesh)
+    mesh = sharding.with_our_axes(mesh) if mesh else sharding.make_mesh(MeshConfig())
+    settings = {"dtype": dtype, "attention": attention, "weights": weights}
+    return Model(any_model.load(path, mesh, **settings), mesh)
 
 
 def prepare(config: PrepareConfig) -> dict[str, Any]:

@@ -29,10 +29,10 @@ def requirements(package: str = "teacherlm_jax") -> str:
     Raises importlib.metadata.PackageNotFoundError if the package is not installed.
     """
     needed = [text for text in importlib.metadata.requires(package) or () if "extra ==" not in text]
-    versions = {
-        one.name.replace("_", "-").lower(): one.version
-        for one in importlib.metadata.distributions()
-    }
+    versions: dict[str, str] = {}
+    for one in importlib.metadata.distributions():  # in the order in which Python imports them
+        if one.name:  # an interrupted installation leaves a distribution without one
+            versions.setdefault(one.name.replace("_", "-").lower(), one.version)
     oldest = next(match[1] for text in needed if (match := re.match(r"jax>=([\d.]+)", text)))
     kept = {name: version for name, version in versions.items() if _KEPT.fullmatch(name)}
     if _numbers(versions.get("jax", "0")) < _numbers(oldest):

@@ -79,6 +79,20 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
         ) from None
 
 
+def with_our_axes(mesh: Mesh) -> Mesh:
+    """Return a mesh that somebody else made, with the kind of axes that our programs need.
+
+    `jax.make_mesh` makes explicit axes unless it is told otherwise. Raises UserError if the names
+    of the axes are not `MESH_AXES`.
+    """
+    if mesh.axis_names != MESH_AXES:
+        raise UserError(
+            f"mesh: expected the axes {', '.join(MESH_AXES)}, got {', '.join(mesh.axis_names)}; "
+            "make it with sharding.make_mesh(config.MeshConfig())"
+        )
+    return Mesh(mesh.devices, MESH_AXES, axis_types=(AxisType.Auto,) * 3)
+
+
 def abstract_mesh(config: MeshConfig, devices: int) -> AbstractMesh:
     """Return the mesh of `make_mesh` for a number of devices that need not exist."""
     return AbstractMesh(_mesh_shape(config, devices), MESH_AXES, (AxisType.Auto,) * 3)

@@ -4,6 +4,8 @@ import dataclasses
 import subprocess
 import sys
 
+import jax
+import numpy as np
 import pytest
 
 import teacherlm_jax
@@ -25,6 +27,7 @@ from teacherlm_jax.config import (
 from teacherlm_jax.data import packing, prompts, synthetic
 from teacherlm_jax.data.sample import KINDS
 from teacherlm_jax.errors import UserError
+from teacherlm_jax.evaluation import predictions
 from teacherlm_jax.generation.requests import Completion
 from teacherlm_jax.pipelines import verbs
 from teacherlm_jax.tokenization.vocabulary import train_sentencepiece
@@ -167,6 +170,37 @@ def test_the_prediction_is_the_option_with_the_best_score(model, score):
     assert scored.prediction == OPTIONS[scored.scores.index(max(scored.scores))]
 
 
+def test_an_option_may_be_a_letter(model):
+    letters = model.score("Which blood group has neither antigen?", ("O", "A", "B", "AB"))
+    assert len(letters.scores) == 4
+
+
+def test_a_question_is_read_from_its_beginning_or_refused(model, monkeypatch):
+    rest, read, predict = "word " * 1500, [], predictions.predict
+    monkeypatch.setattr(
+        predictions,
+        "predict",
+        lambda encoded, *rest: read.append(encoded) or predict(encoded, *rest),
+    )
+    model.score(f"Ice. {rest}", OPTIONS)
+    (question,) = read[0].ids
+    text = model.loaded.vocabulary.decode(list(question.context))
+    assert text.startswith("Q: Ice. word") and len(question.context) > 2048
+    positions = dataclasses.replace(model.loaded.config, max_positions=64)
+    limited = teacherlm_jax.api.Model(
+        dataclasses.replace(model.loaded, config=positions), model.mesh
+    )
+    with pytest.raises(UserError, match=r"question: too long for the model, .* for 64 tokens"):
+        limited.score(rest, OPTIONS)
+    with pytest.raises(UserError, match=r"its longest option has \d+ tokens, but the model has"):
+        limited.score(QUESTION, ("yes", rest), score="texts")
+
+
+def test_a_question_without_options_has_no_scores(model):
+    with pytest.raises(UserError, match=r"^options: empty; give at least two texts$"):
+        model.score(QUESTION, ())
+
+
 def test_the_sum_over_an_options_tokens_is_no_higher_than_their_mean(model):
     options = ("it is very cold in the winter", "no")
     means = model.score(QUESTION, options, score="texts").scores
@@ -200,6 +234,33 @@ def test_an_unknown_value_of_score_is_refused(model):
 def test_generation_is_deterministic_for_a_seed(model):
     text = model.generate("Q: Is ice cold?", sampling=SHORT, seed=1)
     assert text == model.generate("Q: Is ice cold?", sampling=SHORT, seed=1)
+
+
+def test_numbers_of_numpy_are_seeds(model):
+    texts = [model.generate(QUESTION, sampling=SHORT, seed=seed) for seed in (1, np.int64(1))]
+    assert texts[0] == texts[1]
+
+
+def test_a_kind_that_is_named_twice_is_written_once(model):
+    assert list(model.explain(QUESTION, OPTIONS, ANSWER, kinds=("cot", "cot"), sampling=SHORT)) == [
+        "cot"
+    ]
+
+
+def test_a_model_is_loaded_onto_a_mesh_as_jax_makes_it(result, config):
+    mesh = jax.make_mesh((2, 2, 2), ("data", "fsdp", "tensor"))
+    model = teacherlm_jax.load(config.output, mesh=mesh)
+    assert model.score(QUESTION, OPTIONS).prediction in OPTIONS
+    with pytest.raises(UserError, match=r"^mesh: expected the axes data, fsdp, tensor, got batch;"):
+        teacherlm_jax.load(config.output, mesh=jax.make_mesh((8,), ("batch",)))
+
+
+def test_a_model_is_loaded_with_another_attention(result, config):
+    with pytest.raises(UserError, match=r"argument is attention in teacherlm_jax\.load"):
+        teacherlm_jax.load(config.output, attention="fused").score(QUESTION, OPTIONS)
+    blockwise = teacherlm_jax.load(config.output, attention="blockwise")
+    assert blockwise.loaded.config.attention == "blockwise"
+    assert blockwise.score(QUESTION, OPTIONS).prediction in OPTIONS
 
 
 def test_a_path_without_a_model_is_refused(tmp_path):

@@ -24,8 +24,9 @@ EXTRAS = [
 def requirements(runtime, monkeypatch):
     """Return the requirements in a runtime, given by versions of its packages."""
     packages = [
-        types.SimpleNamespace(name=name, version=version) for name, version in runtime.items()
-    ]
+        types.SimpleNamespace(name=name, version=version)
+        for name, version in (*runtime.items(), (None, None), ("numpy", "1.21.5"))
+    ]  # at the end, what an interrupted pip has left, and a package that an earlier folder hides
     monkeypatch.setattr("importlib.metadata.distributions", lambda: packages)
     monkeypatch.setattr("importlib.metadata.requires", lambda name: NEEDED + EXTRAS)
     return shlex.split(colab.requirements())

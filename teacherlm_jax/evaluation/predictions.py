@@ -16,6 +16,8 @@ from teacherlm_jax.evaluation.reductions import OptionLikelihood, text_bytes
 from teacherlm_jax.evaluation.scoring import Scorer
 from teacherlm_jax.evaluation.tokenized import TokenizedQuestion, Tokenizer
 
+BATCH_TOKENS = 16384  # of a scorer, where a caller has no other wish
+
 _Sums = Sequence[tuple[float, ...]]  # log-probability of each option of each question, in nats
 
 
@@ -174,7 +176,7 @@ def score(
     reduction: str = "mean",
     tokenization: str = "separate",
     max_length: int = 2048,
-    batch_tokens: int = 16384,
+    batch_tokens: int = BATCH_TOKENS,
     scorer: Scorer | None = None,
     name: str = "",
 ) -> tuple[list[Prediction], int]:

@@ -14,7 +14,7 @@ from teacherlm_jax.generation import logit_filters as filters
 
 def request_key(seed: int, sample_id: str, kind: str) -> UInt32[np.ndarray, "2"]:
     """Return the random key of one text: 64 bits of the SHA-256 of (seed, sample id, kind)."""
-    digest = hashlib.sha256(json.dumps([seed, sample_id, kind]).encode()).digest()
+    digest = hashlib.sha256(json.dumps([int(seed), sample_id, kind]).encode()).digest()
     return np.frombuffer(digest[:8], dtype=">u4").astype(np.uint32)
 
 

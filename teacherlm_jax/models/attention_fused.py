@@ -25,6 +25,10 @@ from teacherlm_jax.errors import UserError
 _EXACT = 256  # whole numbers up to here are exact in bfloat16
 LONGEST = _EXACT * _EXACT  # tokens of a row
 _BLOCKS = (512, 256, 128)  # tokens of a kernel's block; it takes multiples of 128
+_REMEDY = (
+    "choose 'blockwise' (the key is config.attention in annotate and evaluate, the argument is "
+    "attention in teacherlm_jax.load)"
+)
 _INTERPRETED = contextvars.ContextVar("interpreted", default=False)
 
 
@@ -52,7 +56,7 @@ def fused(
     if T > LONGEST:
         raise UserError(
             f"config.model.attention='fused': rows of {T} tokens, expected at most {LONGEST}; "
-            "choose 'blockwise' (the key is config.attention in annotate and evaluate)"
+            f"{_REMEDY}"
         )
     q = (q.astype(jnp.float32) * H**-0.5).astype(q.dtype)
     if alibi_slopes is not None:
@@ -97,9 +101,8 @@ def _kernel(heads: int, length: int) -> Callable[..., Array]:
     platform = sharding.traced_platform()
     if platform != "tpu" and not _INTERPRETED.get():
         raise UserError(
-            "config.model.attention='fused': expected a TPU, but the program "
-            f"runs on {platform}; "
-            "choose 'blockwise' (the key is config.attention in annotate and evaluate)"
+            "config.model.attention='fused': expected a TPU, but the program runs on "
+            f"{platform}; {_REMEDY}"
         )
     block = next(size for size in _BLOCKS if length % size == 0)
     return splash.make_splash_mha(
