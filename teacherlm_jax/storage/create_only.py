@@ -1,5 +1,6 @@
 """Files that are created once: of several processes that create the same file, one succeeds."""
 
+import errno
 import json
 import os
 from collections.abc import Iterable
@@ -11,6 +12,9 @@ from etils import epath
 from teacherlm_jax.storage import objects
 from teacherlm_jax.storage.complete_file import complete_beside
 from teacherlm_jax.storage.locations import is_remote
+
+# Answers of file systems without hard links, such as those that mount a bucket.
+_NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def create_bytes(path: epath.PathLike, content: bytes) -> bool:
@@ -32,8 +36,10 @@ def _link(temporary: str, path: Path) -> bool:
         os.link(temporary, path)
     except FileExistsError:
         return False
-    except PermissionError:  # a file system without hard links: the name is taken, then filled
-        try:
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        try:  # the name is taken, then filled
             file = path.open("xb")
         except FileExistsError:
             return False

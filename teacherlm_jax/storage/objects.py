@@ -7,6 +7,7 @@ with increasing pauses; see `gcs_client`.
 
 import contextlib
 import email.utils
+import mimetypes
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from teacherlm_jax.storage.paths import client
 PATIENCE = 60.0  # seconds for which transient errors of a request are retried
 SILENCE = 60.0  # timeout in seconds for a connection, and between two packets of a response
 _UPLOAD_BLOCK = 16 << 20  # bytes of one request that uploads a part of an object
+_UNKNOWN_TYPE = "application/octet-stream"
 _REQUESTS = 16  # at the same time
 
 
@@ -34,9 +36,26 @@ def put(path: epath.PathLike, content: bytes) -> None:
 
 
 def upload(source: Path, path: epath.PathLike) -> None:
-    """Replace an object by the content of a file on this machine, without reading it whole."""
-    with writing(path):
-        client(path).put_file(str(source), os.fspath(path))
+    """Replace an object by a file on this machine, without reading a large one whole.
+
+    Of a file that grows meanwhile, the part is uploaded that was there at the beginning.
+    """
+    kind = mimetypes.guess_type(source)[0] or _UNKNOWN_TYPE
+    with source.open("rb") as file:
+        left = os.fstat(file.fileno()).st_size
+        if left <= _UPLOAD_BLOCK:
+            with writing(path):
+                client(path).pipe_file(os.fspath(path), file.read(left), content_type=kind)
+            return
+        target = NewObject(path, kind)
+        try:
+            while left and (block := file.read(min(left, _UPLOAD_BLOCK))):
+                target.write(block)
+                left -= len(block)
+        except BaseException:
+            target.discard()
+            raise
+        target.close()
 
 
 def create(path: epath.PathLike, content: bytes) -> bool:
@@ -119,11 +138,11 @@ class NewObject:
     Of its content this process holds one block; nothing is written to its disk.
     """
 
-    def __init__(self, path: epath.PathLike):
+    def __init__(self, path: epath.PathLike, content_type: str = _UNKNOWN_TYPE):
         self._path = path
+        settings = {"block_size": _UPLOAD_BLOCK, "content_type": content_type}
         with writing(path):
-            store = client(path)
-            self._file = store.open(os.fspath(path), "wb", block_size=_UPLOAD_BLOCK)
+            self._file = client(path).open(os.fspath(path), "wb", **settings)
 
     def write(self, block: bytes | memoryview) -> None:
         """Append a block; raise StoreError that names the object if the store refuses."""

@@ -237,7 +237,7 @@ def test_truncated_parts_of_an_object_are_retried(proxy, bucket):
     assert fault.failed == 2
 
 
-@pytest.mark.parametrize(("size", "after"), [(5000, 0), (6_000_000, 1), (56_000_000, 2)])
+@pytest.mark.parametrize(("size", "after"), [(5000, 0), (20_000_000, 1), (56_000_000, 2)])
 def test_an_upload_that_breaks_in_the_middle_is_retried(proxy, bucket, tmp_path, size, after):
     """The first size is sent in one request; the others are announced, and sent in parts."""
     source = tmp_path / "source"
@@ -254,7 +254,7 @@ def test_an_upload_that_fails_in_a_part_leaves_the_old_object_and_its_own_error(
 ):
     objects.put(f"{bucket}/a", b"old")
     source = tmp_path / "source"
-    source.write_bytes(bytes(6_000_000))
+    source.write_bytes(bytes(20_000_000))
     proxy.fail(503, "write", after=1)
     proxy.fail(404, "cancel")
     with pytest.raises(StoreError, match=f"^{bucket}/a: cannot be written: .*HTTP status 503"):

@@ -1,5 +1,6 @@
 """Objects of a bucket, in a store on this machine."""
 
+import os
 import threading
 
 import gcsfs
@@ -8,6 +9,7 @@ from google.auth.exceptions import DefaultCredentialsError
 
 from teacherlm_jax.errors import StoreError, UserError
 from teacherlm_jax.storage import objects, store_errors
+from teacherlm_jax.storage.paths import client
 
 
 def test_an_object_is_replaced_whole(bucket):
@@ -23,11 +25,31 @@ def test_an_object_that_is_missing_reads_as_none(bucket):
 
 
 def test_files_are_copied_to_and_from_a_bucket(bucket, tmp_path):
-    content = bytes(range(256)) * 20_000
-    (tmp_path / "here").write_bytes(content)
-    objects.upload(tmp_path / "here", f"{bucket}/deep/below")
-    objects.download(f"{bucket}/deep/below", tmp_path / "back")
-    assert (tmp_path / "back").read_bytes() == content
+    for size in (5000, 20_000_000):  # in one request, and in parts
+        (tmp_path / "here.html").write_bytes(content := os.urandom(size))
+        objects.upload(tmp_path / "here.html", f"{bucket}/deep/below")
+        objects.download(f"{bucket}/deep/below", tmp_path / "back")
+        assert (tmp_path / "back").read_bytes() == content
+        assert objects.info(f"{bucket}/deep/below")["contentType"] == "text/html"
+
+
+@pytest.mark.parametrize("block", [1 << 20, 16 << 20])
+def test_of_a_file_that_grows_the_part_is_uploaded_that_was_there(
+    bucket, tmp_path, monkeypatch, block
+):
+    monkeypatch.setattr(objects, "_UPLOAD_BLOCK", block)
+    content, here = os.urandom(3_000_000), tmp_path / "here.jsonl"
+    here.write_bytes(content)
+
+    def growing(path):
+        with here.open("ab") as file:
+            file.write(b"a later row\n")
+        return client(path)
+
+    monkeypatch.setattr(objects, "client", growing)
+    objects.upload(here, f"{bucket}/there")
+    assert here.stat().st_size > len(content)
+    assert objects.read(f"{bucket}/there") == content
 
 
 def test_a_listing_has_the_objects_of_all_levels_as_they_are_now(bucket):
