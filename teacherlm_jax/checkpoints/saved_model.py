@@ -104,10 +104,12 @@ def open_checkpoint(path: epath.PathLike) -> tuple[Checkpoints, int]:
     checkpoints = Checkpoints(run)
     steps = checkpoints.steps()
     if not steps and (unmarked := commit_marks.unmarked(checkpoints.folder)):
+        remedy = "repeat the `train` of this run, which adds it to those that are complete"
+        if files.exists(run / layout.RESULT):  # a finished or imported run adds nothing
+            remedy = "copy that file of each, or the whole run, from where the run was"
         raise UserError(
             f"{run}: the checkpoints of the steps {', '.join(unmarked)} lack the file "
-            f"{layout.COMMIT_MARK}; repeat the `train` of this run, which adds it to those that "
-            "are complete"
+            f"{layout.COMMIT_MARK}; {remedy}"
         )
     if not steps:
         raise UserError(nothing)

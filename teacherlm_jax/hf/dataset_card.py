@@ -1,6 +1,7 @@
 """The card of a dataset: README.md with the metadata that `datasets` and the Hub read."""
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import yaml
 from teacherlm_jax.config import DatasetConfig
 from teacherlm_jax.hf import dataset_schema
 from teacherlm_jax.hf.dataset_rows import ExplainedRun
+from teacherlm_jax.storage.locations import is_remote
 from teacherlm_jax.wording import counted
 
 FILE = "README.md"
@@ -37,6 +39,18 @@ class DatasetFacts:
     prompt_versions: Sequence[str]
 
 
+def loading(address: str) -> str:
+    """Return the call of `datasets` that loads the rows of a folder, or of a name on the Hub.
+
+    `datasets` does not read the card of a folder in a bucket, so a copy on a disk is loaded.
+    """
+    if not is_remote(address):
+        return f"datasets.load_dataset({address!r}, split={SPLIT!r})"
+    copied, name = shlex.quote(address.rstrip("/")), address.rstrip("/").rpartition("/")[2]
+    call = f"datasets.load_dataset({name!r}, split={SPLIT!r})"
+    return f"{call}  # after: gcloud storage cp --recursive {copied} ."
+
+
 def card(run: ExplainedRun, config: DatasetConfig, facts: DatasetFacts) -> str:
     """Return the text of the dataset card."""
     name = run.config["source"]["name"] or "dataset"
@@ -45,7 +59,7 @@ def card(run: ExplainedRun, config: DatasetConfig, facts: DatasetFacts) -> str:
         "[TeacherLM](https://arxiv.org/abs/2310.19019) prompts. No explanation was checked by a "
         "person; the verdicts of automatic checks are below."
     )
-    load = f"rows = datasets.load_dataset({facts.address!r}, split={SPLIT!r})"
+    load = f"rows = {loading(facts.address)}"
     licensed = (
         f"{config.license}; the source data has its own license."
         if config.license

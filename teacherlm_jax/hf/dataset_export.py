@@ -60,7 +60,8 @@ def export(config: ConvertConfig, source: epath.Path, log: logging.Logger) -> No
 
 
 def _log(log: logging.Logger, place: str, rows: int, name: str) -> None:
-    log.info("%s: %s; load them with datasets.load_dataset(%r)", place, counted(rows, "row"), name)
+    text = "%s: %s; load them with %s"
+    log.info(text, place, counted(rows, "row"), dataset_card.loading(name))
 
 
 def survey(run: ExplainedRun, config: DatasetConfig, address: str) -> DatasetFacts:

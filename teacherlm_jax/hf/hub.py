@@ -47,6 +47,7 @@ def download(address: str) -> Path:
         folder = _snapshot(address, name, revision, (config_json.FILE, *_TOKENIZER, *patterns))
         if any(folder.glob(format.pattern)):
             return folder
+    _refuse_incomplete_cache(address, name, revision)
     raise UserError(
         f"{address}: this model has no weights in a format that can be read; expected "
         "model.safetensors or pytorch_model.bin, whole or in shards"
@@ -61,8 +62,10 @@ def local_vocabulary(path: str) -> str:
     """
     if not is_address(path):
         return path
-    folder = _snapshot(path, *_parse(path), (config_json.FILE, *_TOKENIZER))
+    name, revision = _parse(path)
+    folder = _snapshot(path, name, revision, (config_json.FILE, *_TOKENIZER))
     if not holds_vocabulary(folder):
+        _refuse_incomplete_cache(path, name, revision)
         raise UserError(
             f"{path}: this model has no tokenizer that can be read; expected tokenizer.json, or "
             "vocab.json and merges.txt"
@@ -123,6 +126,22 @@ def _snapshot(address: str, name: str, revision: str, patterns: tuple[str, ...])
             f"({one_line(error) or type(error).__name__}); repeat the command to resume it"
         )
     raise UserError(f"{address}: {problem}")
+
+
+def _refuse_incomplete_cache(address: str, name: str, revision: str) -> None:
+    """Raise UserError for files that are missing in the cache if the hub cannot be asked for them.
+
+    Another program may have downloaded a part of the model, of which the library has no list.
+    """
+    import huggingface_hub as library
+    from huggingface_hub import constants, errors
+
+    try:
+        library.HfApi(constants.ENDPOINT).model_info(name, revision=revision)
+    except (OSError, errors.OfflineModeIsEnabled, errors.HTTPError):
+        offline = constants.HF_HUB_OFFLINE
+        problem = _unreachable(name, revision, constants.ENDPOINT, offline=offline)
+        raise UserError(f"{address}: {problem}") from None
 
 
 def _unreachable(name: str, revision: str, endpoint: str, *, offline: bool) -> str:

@@ -14,7 +14,7 @@ from teacherlm_jax.errors import UserError
 from teacherlm_jax.hf import config_json, load, tensor_check
 from teacherlm_jax.hf.lazy_tensor import StoredTensor
 from teacherlm_jax.hf.tensor_names import TensorSlot
-from teacherlm_jax.hf.weights import holds_weights, open_weights
+from teacherlm_jax.hf.weights import holds_weights, open_weights, refuse_parts
 from teacherlm_jax.runs import layout
 from teacherlm_jax.sharding import Tree
 from teacherlm_jax.storage import atomic_folder, files, ranges
@@ -99,6 +99,7 @@ def open_model(folder: epath.Path, param_dtype: str = "float32") -> ModelFolder:
     shape and dtype of every tensor. Raises UserError naming the file at fault.
     """
     atomic_folder.refuse_partial(folder)
+    refuse_parts(folder)
     config = config_json.read(folder, param_dtype)
     vocabulary = _open_vocabulary(folder)
     if vocabulary.size > config.vocab_size:

@@ -90,6 +90,14 @@ def open_weights(folder: epath.Path) -> dict[str, StoredTensor]:
     raise UserError(f"{folder}: {_nothing_found(names)}")
 
 
+def refuse_parts(folder: epath.Path) -> None:
+    """Raise UserError if all weights in a folder are those of an adapter or a value head."""
+    names = files.names(folder)
+    weights = [name for name in names if _is_weights(name)]
+    if weights and all(map(_PARTS.fullmatch, weights)):
+        raise UserError(f"{folder}: {_nothing_found(names)}")
+
+
 def _nothing_found(names: Iterable[str]) -> str:
     parts = [name for name in names if _PARTS.fullmatch(name)]
     if parts:

@@ -103,6 +103,12 @@ def adapter(folder):
     (folder / WEIGHTS).rename(folder / "adapter_model.safetensors")
 
 
+def adapter_alone(folder):
+    """Leave what peft saves: no config of a whole model."""
+    adapter(folder)
+    (folder / "config.json").unlink()
+
+
 def instead(folder):
     (folder / WEIGHTS).unlink()
     (folder / WEIGHTS).mkdir()
@@ -126,6 +132,7 @@ COPIED = {
         adapter,
         "merge an adapter into its base model .merge_and_unload in peft., save",
     ),
+    "an adapter alone": (adapter_alone, "merge an adapter into its base model"),
     "a folder": (instead, "is a folder; expected a file of weights"),
     "missing shard": (sharded(remove(SHARDS[1])), "but .*index.json lists it; copy it there"),
     "missing number": (sharded(remove(SHARDS[1]), index=False), "2 of 2 are missing .*; copy them"),

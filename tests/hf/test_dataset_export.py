@@ -338,6 +338,11 @@ def test_a_run_in_a_bucket_becomes_a_dataset_in_the_bucket(run, convert, tmp_pat
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert len(names) == 3
     assert sorted(path.name for path in copy.iterdir()) == names
+    card = (copy / "README.md").read_text()
+    assert (
+        "rows = datasets.load_dataset('out', split='train')  # after: gcloud storage cp "
+        f"--recursive {bucket}/out .\n"
+    ) in card
     for name in names[1:]:
         assert (copy / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 

@@ -92,6 +92,21 @@ def test_a_downloaded_model_needs_no_hub(server, monkeypatch):
         hub.download(f"hf://{MIXED}")
 
 
+@pytest.mark.parametrize("function", [hub.download, hub.local_vocabulary])
+def test_a_cache_with_a_part_of_the_model_is_not_taken_for_all_of_it(server, monkeypatch, function):
+    huggingface_hub.hf_hub_download(BLOOM, "config.json")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="tiny: HF_HUB_OFFLINE is set, and the cache does not hold"):
+        function(f"hf://{BLOOM}")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    huggingface_hub.close_session()
+    use_endpoint(monkeypatch, "http://127.0.0.1:9")
+    with pytest.raises(
+        UserError, match="tiny: http://127.0.0.1:9 cannot be reached, and the cache"
+    ):
+        function(f"hf://{BLOOM}")
+
+
 def test_an_unreachable_hub_is_reported_with_a_remedy(server, monkeypatch):
     use_endpoint(monkeypatch, "http://127.0.0.1:9")
     message = (
