@@ -111,12 +111,10 @@ def parse(text: str, hint: Any) -> Any:
     A tuple is written as in Python or with bare commas, as in `finished,not_empty`. Raises
     ValueError with the expected type.
     """
+    if typing.get_origin(hint) is tuple:
+        return _parse_tuple(text)
     try:
-        if hint is bool:
-            return _BOOLS[text.lower()]
-        if typing.get_origin(hint) is tuple:
-            return _parse_tuple(text)
-        return hint(text)
+        return _BOOLS[text.lower()] if hint is bool else hint(text)
     except (KeyError, ValueError):
         raise ValueError(f"expected {fields.type_name(hint)}, got {text!r}") from None
 
@@ -124,9 +122,24 @@ def parse(text: str, hint: Any) -> Any:
 def _parse_tuple(text: str) -> tuple[Any, ...]:
     try:
         value = ast.literal_eval(text)
-    except (SyntaxError, ValueError):  # not written as in Python
-        return tuple(item.strip() for item in text.split(",") if item.strip())
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    except (SyntaxError, TypeError, ValueError):  # not written as in Python
+        value = None
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, (tuple, list)) and (text[0] in "([" or all(map(_is_text, value))):
+        return tuple(value)
+    first, *others = text.split(",")
+    items = [item for item in (first, *(other.removeprefix(" ") for other in others)) if item]
+    if any(item != item.strip() for item in items):
+        raise ValueError(
+            f"expected texts without white space around them, got {text!r}; to keep it, write them "
+            f"as in Python and in quotes: {tuple(items)!r}"
+        )
+    return tuple(items)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def _require_known(config: Any, key: str, name: str, prefix: str) -> None:

@@ -45,7 +45,11 @@ class StepConfig:
         0.0,
         help="for --dry_run: seconds of a training step on the slice, from `plan`; 0: estimated",
     )
-    rows: int = at_least(0, 0, help="for --dry_run: rows or questions that the step reads")
+    rows: int = at_least(
+        0,
+        0,
+        help="for --dry_run: rows or questions that the step reads, of a sweep by all its points",
+    )
     tokens: float = at_least(
         0,
         0.0,

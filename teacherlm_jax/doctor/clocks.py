@@ -2,6 +2,7 @@
 
 import contextlib
 import email.utils
+import http.client
 import time
 import urllib.error
 import urllib.request
@@ -34,7 +35,7 @@ def of_this_machine(folder: str, server: str) -> Finding:
             return Finding(name, SKIPPED, text)
     except ExplainedError as problem:
         return Finding(name, SKIPPED, f"not compared: {str(problem).partition('; ')[0]}")
-    except (OSError, KeyError, TypeError, ValueError) as problem:
+    except (OSError, http.client.HTTPException, KeyError, TypeError, ValueError) as problem:
         reason = f"{server}: {one_line(problem) or type(problem).__name__}"
         return Finding(name, SKIPPED, f"not compared: {reason}")
     against = server or objects.bucket_of(folder)

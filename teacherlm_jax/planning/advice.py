@@ -119,7 +119,7 @@ def for_annotation(run: PlannedAnnotation, wanted: Topology, needed: float) -> l
         divides = run.model.heads % other.tensor == 0 and wanted.carries(dataclasses.astuple(other))
         if divides and needed - weights * (1 - 1 / share) <= available:
             sharded = dataclasses.replace(config, mesh=other)
-            changes.append(ConfigChange(f"tensor={other.tensor}", sharded))
+            changes.append(ConfigChange(f"data={other.data}, tensor={other.tensor}", sharded))
             break
     quantized = dataclasses.replace(config, weights=int8.NAME)
     if exact and needed - weights / 2 <= available:  # of bfloat16

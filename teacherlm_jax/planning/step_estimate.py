@@ -67,17 +67,18 @@ class StepEstimate:
 def estimate(
     step: StepConfig, configs: Sequence[Any], tpu_slice: Topology | None, model: ModelConfig | None
 ) -> StepEstimate:
-    """Return what a step of a pipeline needs.
+    """Return what a step of a pipeline needs, with all points of a sweep one after the other.
 
     Args:
-        step: the step, whose rows and tokens are those of data that do not exist yet.
+        step: the step, whose rows and tokens are those of data that do not exist yet, of all
+            points together.
         configs: its configs: one, or one for each point of a sweep.
         tpu_slice: the slice; None: no chips.
         model: shape of the model that it reads, if an earlier step trains it.
     """
     config = configs[0]
     if isinstance(config, TrainConfig) and tpu_slice:
-        return _of_training(step, config, tpu_slice)
+        return _together([_of_training(step, point, tpu_slice) for point in configs])
     if isinstance(config, AnnotateConfig):
         return _of_annotation(step, config, tpu_slice, model)
     if isinstance(config, EvaluateConfig) and tpu_slice and model:
@@ -96,6 +97,19 @@ def parameters(model: ModelConfig) -> int:
     norms = 2 * D if model.norm == "before" else 0
     positions = (model.max_positions + 2) * D if model.family == "opt" else 2 * D
     return model.layers * block + ends * (1 if model.tied else 2) + norms + positions
+
+
+def _together(points: Sequence[StepEstimate]) -> StepEstimate:
+    """Return the estimate of the points of a sweep, with the first problem; None if one is None."""
+    hours = [point.hours for point in points]
+    storage = [point.storage for point in points]
+    return dataclasses.replace(
+        points[0],
+        hours=None if None in hours else math.fsum(filter(None, hours)),
+        storage=None if None in storage else math.fsum(filter(None, storage)),
+        basis=ESTIMATED if any(point.basis == ESTIMATED for point in points) else points[0].basis,
+        problem=next((point.problem for point in points if point.problem), ""),
+    )
 
 
 def _of_training(step: StepConfig, config: TrainConfig, tpu_slice: Topology) -> StepEstimate:

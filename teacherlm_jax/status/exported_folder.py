@@ -20,6 +20,7 @@ from teacherlm_jax.wording import counted
 
 _RECENT = 120.0  # seconds since the last write to a folder on a disk that is being exported
 _WEIGHTS = (".safetensors", ".bin")
+_ADAPTERS = "adapter_config.json"  # of a folder as peft reads it
 _CARD = "README.md"
 
 
@@ -43,8 +44,9 @@ def read_exported(path: str, skew: float) -> RunStatus | None:
 
 
 def _is_export(files: dict[str, Entry]) -> bool:
-    """Return whether these are the files of a model, or of a dataset with its card."""
-    model = layout.CONFIG in files and any(name.endswith(_WEIGHTS) for name in files)
+    """Return whether these are the files of a model, of adapters, or of a dataset with its card."""
+    described = layout.CONFIG in files or _ADAPTERS in files
+    model = described and any(name.endswith(_WEIGHTS) for name in files)
     rows = any(name.startswith("train-") for name in files)
     return model or (_CARD in files and rows)
 

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -80,13 +80,19 @@ def of(
     if not (isinstance(words, list) and verb in words[1:]):
         return NextCommand(f"{purpose}: repeat the call that started it")
     words = words[words.index(verb, 1) :]
-    words = [str(word) for word in words if not str(word).startswith(_UNTIL)]
+    words = _without_until([str(word) for word in words])
     output = str(config.get("output") or "")
     if verb in _MOVABLE and not any(word.startswith("--sweep") for word in words):
         words += _moved_to(folder, output, directory)
     if is_remote(directory) or not os.path.isdir(directory) or os.path.samefile(directory, "."):
         directory = ""
     return NextCommand(purpose, shlex.join(["teacherlm", *words]), directory)
+
+
+def _without_until(words: Sequence[str]) -> list[str]:
+    """Return the words of a command without `--until=STEP` and `--until STEP`."""
+    pairs = zip(words, ("", *words), strict=False)
+    return [word for word, before in pairs if not (word.startswith(_UNTIL) or before == _UNTIL)]
 
 
 def _after(folder: epath.Path, verb: str, config: Mapping[str, Any]) -> NextCommand:

@@ -72,9 +72,13 @@ def _configured(
             except ExplainedError as error:
                 state, detail = run_state.UNREADABLE, str(error)
         record = records.get(name)
-        if state == run_state.WAITING and isinstance(record, dict) and "failed" in record:
-            # The command was refused before it made its run folder.
-            state, detail = run_state.FAILED, f"exit status {record['failed']}"
+        if isinstance(record, dict) and "failed" in record:
+            # The command, or that of a point of its sweep, was refused before it made a run folder.
+            refused = f"exit status {record['failed']}"
+            if state == run_state.WAITING:
+                state, detail = run_state.FAILED, refused
+            elif state == run_state.FINISHED and not run_folders.is_run(folder):
+                state, detail = run_state.FAILED, f"{detail}; {refused}"
         yield StepStatus(name, str(step.get("title", "")), state, detail)
 
 

@@ -221,11 +221,26 @@ def test_invalid_options_are_refused_by_name(file, words, message):
         ("finished,not_empty", ("finished", "not_empty")),
         ("('finished', 'not_empty')", ("finished", "not_empty")),
         ("['--a=1,2']", ("--a=1,2",)),
+        ("finished, not_empty", ("finished", "not_empty")),
+        ("2024,7b1", ("2024", "7b1")),
+        ("1,2", ("1", "2")),
+        (r"('\n\n',)", ("\n\n",)),
+        ("'Q: '", ("Q: ",)),
         ("", ()),
     ],
 )
 def test_tuples_are_written_with_bare_commas_or_as_in_python(text, value):
     assert overrides.parse(text, tuple[str, ...]) == value
+
+
+@pytest.mark.parametrize("text", ["\n\n", "\nQ:", " Q:", "A:,Q: ", "a,\t"])
+def test_white_space_around_a_text_is_neither_dropped_nor_kept_without_quotes(text):
+    with pytest.raises(
+        ValueError, match=r"white space .* as in Python and in quotes: \('"
+    ) as error:
+        overrides.parse(text, tuple[str, ...])
+    written = str(error.value).partition("in quotes: ")[2]
+    assert overrides.parse(written, tuple[str, ...]) == tuple(text.split(","))
 
 
 def test_a_bool_is_set_by_its_name_alone_and_unset_by_no(file):

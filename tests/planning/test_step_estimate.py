@@ -69,6 +69,19 @@ def test_the_time_of_a_compiled_step_counts_on_its_own_slice_only():
     assert other.basis == ESTIMATED and 1 / 0.3 > 2.0 / other.hours > 1.9
 
 
+def test_the_points_of_a_sweep_are_added_up():
+    slice_, short, long = chips.parse("v5e:8x8"), training(), training()
+    long.steps = 9 * short.steps
+    one = step_estimate.estimate(STEP, [short], slice_, None)
+    for points in ([short, long], [long, short]):
+        both = step_estimate.estimate(STEP, points, slice_, None)
+        assert both.hours == pytest.approx(10 * one.hours)
+        assert (both.chips, both.storage) == (one.chips, 2 * one.storage)
+    unknown = dataclasses.replace(short, model=dataclasses.replace(short.model, vocab_size=0))
+    both = step_estimate.estimate(STEP, [short, unknown], slice_, None)
+    assert both.hours is None and "config.model.vocab_size is 0" in both.problem
+
+
 def test_checkpoints_that_are_kept_are_the_storage_of_a_training():
     keeps = config.CheckpointConfig(every=10, keep=3)
     parameters = step_estimate.parameters(registry.shape("bloom-7b1"))

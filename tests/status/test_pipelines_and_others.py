@@ -64,6 +64,20 @@ def test_a_step_that_was_refused_before_it_had_a_folder_failed(pipeline, status)
     assert (step.state, step.detail) == ("failed", "exit status 2")
 
 
+def test_a_sweep_of_which_a_point_was_refused_failed(pipeline, status):
+    files.write_json(f"{pipeline}/steps.json", {"sweep": {"failed": 2}})
+    step = status(pipeline).steps[2]
+    assert step.state == "failed"
+    assert step.detail == "2 runs of a sweep: 2 finished; exit status 2"
+
+
+@pytest.mark.parametrize("until", [("--until=data",), ("--until", "data")])
+def test_the_next_command_of_a_pipeline_has_no_until(pipeline, status, until):
+    words = ["teacherlm", "pipeline", "--config=mine.py", *until, "--retries=2"]
+    files.write_json(f"{pipeline}/versions.json", {"command": words, "processes": 1})
+    assert status(pipeline).next.command == "teacherlm pipeline --config=mine.py --retries=2"
+
+
 def test_the_steps_of_a_quickstart_are_named_by_their_variants(tmp_path, status):
     steps = [{"verb": "train", "variant": "stage1,tiny", "title": "t", "output": "q/stage1"}]
     record(tmp_path, "quickstart", {"output": "q", "steps": steps})

@@ -35,6 +35,7 @@ def test_one_run_is_shown_as_a_block_and_as_json(stopped, typed):
     code, text = typed(stopped, "--json")
     (status,) = json.loads(text)
     assert code == 0 and status["state"] == "stopped" and status["progress"]["step"] == 40
+    assert json.loads(typed("--json", stopped)[1])[0]["state"] == "stopped"
 
 
 def test_a_folder_of_runs_is_shown_as_all_its_runs(stopped, failed, finished, root, typed):
@@ -256,6 +257,12 @@ def test_an_export_in_progress_and_a_complete_one_are_shown(tmp_path, typed):
     (partial / "config.json").write_text('{"model_type": "bloom"}')
     partial.rename(tmp_path / "model")
     assert ": convert, finished" in typed(tmp_path / "model")[1]
+
+
+def test_exported_adapters_are_shown(tmp_path, typed):
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / name).write_text("{}")
+    assert ": convert, finished" in typed(tmp_path)[1]
 
 
 def test_an_export_to_a_bucket_is_running_while_its_lock_is_held(bucket, typed):

@@ -241,7 +241,9 @@ def test_complete_checkpoints_without_the_mark_are_kept_and_marked(
     upload(on_disk, f"{bucket}/run")
     for step in (4, 6):
         address = unmark(f"{bucket}/run", step)
-    with pytest.raises(UserError, match=r"lack the file commit_success.txt; copy that file of each"):
+    with pytest.raises(
+        UserError, match=r"lack the file commit_success.txt; copy that file of each"
+    ):
         saved_model.open_checkpoint(f"{bucket}/run")  # a finished run does not train again
     objects.remove(f"{bucket}/run/result.json")
     with pytest.raises(UserError, match=f"{bucket}/run: the checkpoints of the steps 4, 6 lack"):
