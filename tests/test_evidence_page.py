@@ -8,7 +8,9 @@ from scipy import optimize, stats
 
 from benchmarks import harness
 from benchmarks.evidence import __main__ as evidence
-from benchmarks.evidence import comparisons, page, recorded, student_tables, tables
+from benchmarks.evidence import comparisons, page, real_tables, recorded, student_tables, tables
+from benchmarks.evidence.student_tables import BUDGETS
+from teacherlm_jax.pipelines.evidence_steps import study_real
 from teacherlm_jax.storage import files
 
 OUTDATED = "run `python -m benchmarks.evidence --page`"
@@ -233,6 +235,41 @@ def test_the_counts_of_real_questions_and_their_pilot_are_those_of_the_records()
         f"{min(creak):.0f} to {max(creak):.0f}% on CREAK and {min(ecqa):.0f} to {max(ecqa):.0f}% "
         f"on ECQA, no more than {max(above_creak, above_ecqa):.1f} points above"
     ) in text
+
+
+def test_the_statements_about_real_questions_follow_from_the_records():
+    rows = recorded.rows_of(recorded.read_all())
+    found = []
+    for benchmark in study_real.BENCHMARKS:
+        pairs = [(arm, "text", budget) for arm in list(study_real.ARMS)[1:] for budget in BUDGETS]
+        for arm, other, budget in (*pairs, ("C", "C-permuted", "steps")):
+            found.append(real_tables.comparison_of(rows, benchmark, arm, other, budget))
+    apart = [
+        comparisons.with_half_width(one)
+        for one in found
+        if abs(one.mean) > comparisons.half_width(one.differences)
+    ]
+    of_two = [row for row in rows["real"] if not row["benchmark"].startswith("ecqa")]
+    shares = [
+        any(
+            math.isclose(row["curve"][-1][1], share, abs_tol=1e-6)
+            for share in (row["majority"], 1 - row["majority"])
+        )
+        for row in of_two
+    ]
+    text = page.PAGE.read_text(encoding="utf-8").partition("### Real questions")[2]
+    assert f"{sum(shares)} of the {len(shares)} accuracies are exactly the share" in text
+    assert f"Of the {len(found)} differences in the tables, three have" in text
+    assert len(apart) == 3 and all(one[0] == "+" and one[1:] in text for one in apart)
+    assert all(
+        mean - half < 100 * runs[0]["majority"]
+        for benchmark in study_real.BENCHMARKS
+        for arm in study_real.ARMS
+        for runs in [
+            [row for row in rows["real"] if (row["benchmark"], row["arm"]) == (benchmark, arm)]
+        ]
+        for mean, half in [real_tables.accuracy_with_interval(runs)]
+    )
 
 
 def _found_with_power(power, level, seeds):
